@@ -1,0 +1,1 @@
+//! An SLS and a HEC receiver in the box: for the demo, for tests, and for trying a script on a laptop.

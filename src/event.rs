@@ -1,0 +1,194 @@
+//! What a hook returns, on its way into a destination's bytes.
+//!
+//! A hook's event is written straight into the batch: the script side lends the parts ([`Head`], [`Body`]), the
+//! destination's [`Format`] lays them out.
+
+use std::borrow::Cow;
+
+use crate::model::{Cursor, Page, ShardId};
+
+/// The attributes of an event as the script gave them. What is absent comes from the settings of the destination.
+///
+/// All text is bytes: a log's bytes may be anything. A format cleans what its protocol cannot carry.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Head<'a> {
+    /// When it happened.
+    pub time: Option<Time<'a>>,
+    /// `host` for HEC, HOSTNAME for syslog.
+    pub host: Option<Cow<'a, [u8]>>,
+    /// HEC `source`.
+    pub source: Option<Cow<'a, [u8]>>,
+    /// HEC `sourcetype`.
+    pub sourcetype: Option<Cow<'a, [u8]>>,
+    /// HEC `index`.
+    pub index: Option<Cow<'a, [u8]>>,
+    /// HEC indexed fields in the script's order, every value as text. A key may repeat: then it has several values.
+    pub fields: Vec<(Cow<'a, [u8]>, Cow<'a, [u8]>)>,
+    /// Syslog attributes.
+    pub syslog: SyslogHead<'a>,
+}
+
+/// The attributes that only syslog knows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SyslogHead<'a> {
+    /// 0..=23 (RFC 5424 table 1).
+    pub facility: Option<u8>,
+    /// 0..=7 (RFC 5424 table 2).
+    pub severity: Option<u8>,
+    /// APP-NAME.
+    pub program: Option<Cow<'a, [u8]>>,
+    /// PROCID.
+    pub procid: Option<Cow<'a, [u8]>>,
+    /// MSGID.
+    pub msgid: Option<Cow<'a, [u8]>>,
+    /// SD-ELEMENTs: id, then name and value pairs.
+    pub structured_data: Vec<(Cow<'a, [u8]>, Vec<(Cow<'a, [u8]>, Cow<'a, [u8]>)>)>,
+}
+
+/// A moment as decimal text, so that no digit passes through a float.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Time<'a> {
+    /// Unix seconds, `-?[0-9]+`, or with a fraction `-?[0-9]+\.[0-9]+`. Already checked: nothing else gets here.
+    pub digits: Cow<'a, str>,
+    /// Nanoseconds within the second, when given apart (`time_ns`); then `digits` has no fraction.
+    pub nanos: Option<u32>,
+}
+
+/// The event itself, lent by the script side, which knows how to write it without building a tree.
+pub trait Body {
+    /// Appends the event as one JSON value on one line. Invalid UTF-8 becomes U+FFFD.
+    ///
+    /// # Errors
+    /// What the script returned cannot be written as JSON; `out` may hold a torn value, which the caller cuts off.
+    fn json(&mut self, out: &mut Vec<u8>) -> Result<(), BodyError>;
+
+    /// Appends the event as text: a string as its bytes, the log itself as `key=value` pairs each after `separator`
+    /// in the dict's order, any other table as JSON.
+    ///
+    /// # Errors
+    /// As for [`Body::json`].
+    fn text(&mut self, separator: &[u8], out: &mut Vec<u8>) -> Result<(), BodyError>;
+}
+
+/// Why an event could not be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {problem}")]
+pub struct BodyError {
+    /// Where in the returned value: `event.a.b[3]`.
+    pub path: String,
+    /// What is wrong there: "a function cannot be sent", "nested deeper than 64".
+    pub problem: String,
+}
+
+/// How a destination lays an event out in a batch.
+pub trait Format: Send + Sync {
+    /// Appends one event, complete with whatever separates it from the next.
+    ///
+    /// # Errors
+    /// The event cannot be written; the caller cuts `out` back to where it was.
+    fn write(&self, head: &Head<'_>, body: &mut dyn Body, out: &mut Vec<u8>) -> Result<(), BodyError>;
+}
+
+/// Events ready to send, back to back in one buffer, each with the log it was made of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Events {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    logs: Vec<u32>,
+}
+
+impl Events {
+    /// How many events.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// All of them, back to back.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Where the `event`th starts and ends in [`Events::bytes`].
+    #[must_use]
+    pub fn range(&self, event: usize) -> std::ops::Range<usize> {
+        let start = if event == 0 { 0 } else { self.ends[event - 1] };
+        start..self.ends[event]
+    }
+
+    /// The bytes of the `event`th.
+    #[must_use]
+    pub fn get(&self, event: usize) -> &[u8] {
+        &self.bytes[self.range(event)]
+    }
+
+    /// Which log of the page (counted from 0) the `event`th was made of.
+    #[must_use]
+    pub fn log_of(&self, event: usize) -> u32 {
+        self.logs[event]
+    }
+
+    /// Appends an event made of log number `log` by letting `write` fill the buffer. When it fails, nothing is added.
+    ///
+    /// # Errors
+    /// Whatever `write` returns.
+    pub fn push<E>(&mut self, log: u32, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+        let start = self.bytes.len();
+        if let Err(error) = write(&mut self.bytes) {
+            self.bytes.truncate(start);
+            return Err(error);
+        }
+        self.ends.push(self.bytes.len());
+        self.logs.push(log);
+        Ok(())
+    }
+
+    /// Cuts the events back to the first `len`, as when a later event of the same log turned out to be unusable.
+    pub fn truncate(&mut self, len: usize) {
+        if len < self.ends.len() {
+            self.bytes.truncate(if len == 0 { 0 } else { self.ends[len - 1] });
+            self.ends.truncate(len);
+            self.logs.truncate(len);
+        }
+    }
+}
+
+/// The events made of one page, with the page they came from and the cursor that they earn.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The page: its bytes for whoever has to show an original log, its `next` cursor as the receipt.
+    pub page: Page,
+    /// What to deliver.
+    pub events: Events,
+    /// Logs in the page.
+    pub logs: u32,
+    /// Logs that the script dropped on purpose.
+    pub dropped: u32,
+}
+
+impl Batch {
+    /// The shard it belongs to.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        self.page.shard
+    }
+
+    /// What may be saved once this batch is durable.
+    #[must_use]
+    pub fn earns(&self) -> &Cursor {
+        &self.page.next
+    }
+
+    /// Bytes of memory it holds.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.page.body.len() + self.events.bytes.len()
+    }
+}

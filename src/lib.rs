@@ -1,0 +1,44 @@
+//! `forwarder` ships logs from Alibaba Cloud Simple Log Service (SLS) to a SIEM.
+//!
+//! ```text
+//! SLS ──pull──▶ Page ──▶ logs ──process(log)──▶ events ──▶ Batch ──deliver──▶ SIEM
+//!  ▲      (bytes + the        (Lua)                (bytes + the cursor     │
+//!  │       next cursor)                             that they earn)        │
+//!  └──────────── save(cursor), only when the whole batch is durable ◀──────┘
+//! ```
+//!
+//! Imports only go down this list:
+//!
+//! * wiring: [`cli`], [`settings`], [`app`]
+//! * loops: [`group`] (heartbeats, starts and stops shards), [`shard`] (pull → hook | deliver → save)
+//! * adapters: [`sls`], [`script`], [`siem`], and beside them [`emulator`]
+//! * machines: [`membership`], [`retry`]: `now` in, decisions out
+//! * ports: [`source`], [`sink`]: what a source and a sink promise
+//! * ground: [`model`], [`page`], [`event`], [`stop`], [`lease`], [`budget`], [`secret`], [`ledger`]
+
+pub mod app;
+pub mod cli;
+pub mod settings;
+
+pub mod group;
+pub mod shard;
+
+pub mod emulator;
+pub mod script;
+pub mod siem;
+pub mod sls;
+
+pub mod membership;
+pub mod retry;
+
+pub mod sink;
+pub mod source;
+
+pub mod budget;
+pub mod event;
+pub mod lease;
+pub mod ledger;
+pub mod model;
+pub mod page;
+pub mod secret;
+pub mod stop;

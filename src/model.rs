@@ -1,0 +1,106 @@
+//! The words: shards, cursors, and the page of logs that a pull brings.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+
+/// A shard of the logstore, as SLS numbers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardId(pub u32);
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A place in a shard: opaque text that SLS hands out, base64 of a decimal number.
+///
+/// It names the next log group to read, not the last one read. It has no order: two opaque cursors have no newest.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Cursor(String);
+
+impl Cursor {
+    /// Takes a cursor as SLS wrote it.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The cursor of the group with this number.
+    #[must_use]
+    pub fn from_number(number: i64) -> Self {
+        Self(BASE64.encode(number.to_string()))
+    }
+
+    /// The text as SLS wrote it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The number inside, when the cursor has the form that the vendor's SDKs rely on. Documented nowhere, so
+    /// nothing may depend on it but ids and displays.
+    #[must_use]
+    pub fn number(&self) -> Option<i64> {
+        let bytes = BASE64.decode(&self.0).ok()?;
+        std::str::from_utf8(&bytes).ok()?.parse().ok()
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where a shard without a checkpoint starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// The oldest log that is retained.
+    Begin,
+    /// Only what is written from now on.
+    End,
+    /// The first log received at or after this time, in unix seconds.
+    Time(i64),
+}
+
+/// What one pull brought: the goods and the receipt for them, which cannot be parted.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// The shard it was pulled from.
+    pub shard: ShardId,
+    /// The cursor it was asked for with.
+    pub cursor: Cursor,
+    /// Where to read on once everything in this page is durable (`x-log-cursor`).
+    pub next: Cursor,
+    /// The serialised `LogGroupList`, unpacked; empty when nothing is new or a query dropped it all.
+    pub body: Bytes,
+    /// Log groups in the body (`x-log-count`).
+    pub groups: u32,
+    /// Number of the last group's cursor (`x-log-read-last-cursor`), absent under a query.
+    pub last_group: Option<i64>,
+    /// The page reached the present end of the shard (`x-log-end-of-cursor`), when SLS says so.
+    pub at_end: Option<bool>,
+    /// When SLS received the end of this page, unix seconds (`x-log-cursor-time`).
+    pub received_at: Option<i64>,
+    /// Bytes that SLS read to make the page: before a query dropped any (`x-log-rawdatasize`), else the body's size.
+    pub scanned_bytes: u64,
+}
+
+impl Page {
+    /// Neither goods nor progress: there is nothing new in the shard.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.body.is_empty() && self.next == self.cursor
+    }
+
+    /// The cursor number of the `group`th log group of this page (Go SDK rule: last − n + 1 + i), if it can be told.
+    #[must_use]
+    pub fn group_number(&self, group: u32) -> Option<i64> {
+        self.last_group
+            .map(|last| last - i64::from(self.groups) + 1 + i64::from(group))
+    }
+}

@@ -1,0 +1,3 @@
+//! Destinations.
+
+pub mod hec;

@@ -1,0 +1,35 @@
+//! What a destination promises.
+
+use std::sync::Arc;
+
+use crate::event::Batch;
+use crate::lease::Tenure;
+
+/// A destination. Requests, concurrency, partial refusals and endless retry are its own business.
+pub trait Sink: Send + Sync + 'static {
+    /// Delivers every event of the batch, as long as it takes.
+    ///
+    /// Asks `tenure` before every send. Resolves when every event is durable or refused for good, or when the tenure
+    /// ended.
+    fn deliver(&self, batch: Arc<Batch>, tenure: Tenure) -> impl Future<Output = Outcome> + Send;
+}
+
+/// How a delivery ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every event is durable in the destination's sense, but for the ones listed, which it will never take.
+    Done(Vec<Rejected>),
+    /// The tenure ended first. Some events may have arrived; all of them will be delivered again by the next holder.
+    Abandoned,
+}
+
+/// An event that the destination refuses for good: not for load, not for settings, but for what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its number in the batch's events.
+    pub event: usize,
+    /// The destination's code: "hec 6".
+    pub code: String,
+    /// The destination's words, bounded and without secrets.
+    pub reason: String,
+}

@@ -1,0 +1,94 @@
+//! Alibaba Cloud Simple Log Service, as a [`crate::source::Source`].
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::secret::Secret;
+
+/// How to reach the logstore, checked: every field means something.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `https://cn-hangzhou.log.aliyuncs.com`, or `http://127.0.0.1:8200`: no scheme means http, as in every SDK. A literal
+    /// address means "connect there, `Host: <project>.<address>`".
+    pub endpoint: String,
+    /// Project.
+    pub project: String,
+    /// Logstore.
+    pub logstore: String,
+    /// Consumer group.
+    pub group: String,
+    /// Our name in the group; two live processes must not share it.
+    pub consumer: String,
+    /// Who signs.
+    pub credentials: Credentials,
+    /// How it is signed.
+    pub signature: Signature,
+    /// What pulls ask for.
+    pub compression: Compression,
+    /// Log groups a pull may bring, 1..=1000.
+    pub page_groups: u32,
+    /// SPL that filters at the source.
+    pub query: Option<String>,
+    /// Name of a stored consume processor.
+    pub processor: Option<String>,
+    /// Silence after which the server gives our shards away; written to the server when the group is created.
+    pub group_timeout: Duration,
+    /// Consume split or merged children only after their parents; written to the server when the group is created.
+    pub in_order: bool,
+    /// Change timeout and order of an existing group that has others.
+    pub manage_group: bool,
+    /// Certificates to trust besides the system's, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// How long a call may take.
+    pub timeout: Duration,
+}
+
+/// Who signs.
+#[derive(Debug, Clone)]
+pub enum Credentials {
+    /// Given in the environment or the settings.
+    Fixed(AccessKey),
+    /// Read from files, again whenever their content changes.
+    Files {
+        /// File with the AccessKey ID.
+        id: PathBuf,
+        /// File with the AccessKey secret.
+        secret: PathBuf,
+        /// File with the STS token.
+        token: Option<PathBuf>,
+    },
+}
+
+/// An AccessKey pair.
+#[derive(Debug, Clone)]
+pub struct AccessKey {
+    /// AccessKey ID.
+    pub id: String,
+    /// AccessKey secret.
+    pub secret: Secret,
+    /// STS token, for temporary keys.
+    pub token: Option<Secret>,
+}
+
+/// Signature version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signature {
+    /// `LOG`, HMAC-SHA1.
+    V1,
+    /// `SLS4-HMAC-SHA256`, bound to a region such as `cn-hangzhou`.
+    V4 {
+        /// Region id.
+        region: String,
+    },
+}
+
+/// Compression of pulled pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Raw LZ4 block: the default of every SDK.
+    Lz4,
+    /// Zstandard frame.
+    Zstd,
+    /// None.
+    Plain,
+}

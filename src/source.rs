@@ -1,0 +1,92 @@
+//! What a source of logs promises.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::model::{Cursor, Page, ShardId, Start};
+
+/// A consumer group of a logstore, seen by one of its consumers.
+pub trait Source: Send + Sync + 'static {
+    /// Makes sure that the group exists: looks for it, and creates it when it is absent.
+    fn ensure_group(&self) -> impl Future<Output = Result<(), SourceError>> + Send;
+
+    /// Reports the shards that we hold; returns those that we should hold.
+    ///
+    /// # Errors
+    /// [`SourceError::Lost`]: the server no longer knows us, or the group; drop everything and join again with nothing.
+    fn heartbeat(
+        &self,
+        held: &BTreeSet<ShardId>,
+    ) -> impl Future<Output = Result<BTreeSet<ShardId>, SourceError>> + Send;
+
+    /// The saved checkpoint of a shard, if it has one.
+    fn checkpoint(&self, shard: ShardId) -> impl Future<Output = Result<Option<Cursor>, SourceError>> + Send;
+
+    /// Saves `cursor` as the checkpoint, only if we still hold the shard.
+    ///
+    /// # Errors
+    /// [`SourceError::Lost`]: the shard is somebody else's. [`SourceError::Busy`]: it may or may not have been saved.
+    fn save(&self, shard: ShardId, cursor: &Cursor) -> impl Future<Output = Result<(), SourceError>> + Send;
+
+    /// The cursor at a start position.
+    fn cursor(&self, shard: ShardId, start: Start) -> impl Future<Output = Result<Cursor, SourceError>> + Send;
+
+    /// Reads on from `cursor`.
+    ///
+    /// # Errors
+    /// [`SourceError::Stale`]: the cursor is no longer retained, or never was one.
+    fn pull(&self, shard: ShardId, cursor: &Cursor) -> impl Future<Output = Result<Page, SourceError>> + Send;
+}
+
+/// Why a call failed, by what there is to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Wait, then ask again: throttled, unreachable, overloaded, garbled. The outcome of a write is unknown.
+    #[error("{cause}")]
+    Busy {
+        /// How long the server asked us to wait.
+        retry_after: Option<Duration>,
+        /// What happened.
+        cause: Cause,
+    },
+    /// What we worked on is no longer ours: drop it.
+    #[error("{0}")]
+    Lost(Cause),
+    /// The cursor is not in the shard (any more): start at the oldest log, and say what was missed.
+    #[error("{0}")]
+    Stale(Cause),
+    /// Somebody has to change a setting, a permission or a quota. Ask again slowly; say what to do.
+    #[error("{0}")]
+    Refused(Cause),
+}
+
+impl SourceError {
+    /// What happened, for people.
+    #[must_use]
+    pub fn cause(&self) -> &Cause {
+        match self {
+            Self::Busy { cause, .. } | Self::Lost(cause) | Self::Stale(cause) | Self::Refused(cause) => cause,
+        }
+    }
+}
+
+/// What happened, for people: nobody reads it to decide.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}{}", hint.map(|hint| format!(" ({hint})")).unwrap_or_default())]
+pub struct Cause {
+    /// The server's words or ours, without secrets: "404 LogStoreNotExist: logstore x does not exist [request 5F…]".
+    pub what: String,
+    /// What to do about it.
+    pub hint: Option<&'static str>,
+}
+
+impl Cause {
+    /// A cause without advice.
+    #[must_use]
+    pub fn new(what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            hint: None,
+        }
+    }
+}

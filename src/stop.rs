@@ -1,0 +1,56 @@
+//! One way to be told to stop.
+
+use tokio::sync::watch;
+
+/// Raises a [`Stop`]. Dropping it raises nothing.
+#[derive(Debug)]
+pub struct Stopper(watch::Sender<bool>);
+
+/// A flag that is raised once and stays up; clones see the same flag.
+#[derive(Debug, Clone)]
+pub struct Stop(watch::Receiver<bool>);
+
+/// A new flag, down, and the hand that can raise it.
+#[must_use]
+pub fn stop() -> (Stopper, Stop) {
+    let (sender, receiver) = watch::channel(false);
+    (Stopper(sender), Stop(receiver))
+}
+
+impl Stopper {
+    /// Raises the flag. Raising it again changes nothing.
+    pub fn raise(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Another view of the flag.
+    #[must_use]
+    pub fn listen(&self) -> Stop {
+        Stop(self.0.subscribe())
+    }
+}
+
+impl Stop {
+    /// Whether it is up.
+    #[must_use]
+    pub fn is_raised(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Resolves when it is up. Never resolves if the hand is gone and it is still down.
+    pub async fn raised(&self) {
+        let mut receiver = self.0.clone();
+        if receiver.wait_for(|raised| *raised).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Runs `work` unless the flag goes up first: then `work` is thrown away where it stands and there is `None`.
+    pub async fn or<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.raised() => None,
+            value = work => Some(value),
+        }
+    }
+}
