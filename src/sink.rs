@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::event::Batch;
 use crate::lease::Tenure;
 
@@ -12,6 +14,9 @@ pub trait Sink: Send + Sync + 'static {
     /// Asks `tenure` before every send. Resolves when every event is durable or refused for good, or when the tenure
     /// ended.
     fn deliver(&self, batch: Arc<Batch>, tenure: Tenure) -> impl Future<Output = Outcome> + Send;
+
+    /// How it does at the moment.
+    fn health(&self) -> Health;
 }
 
 /// How a delivery ended.
@@ -32,4 +37,27 @@ pub struct Rejected {
     pub code: String,
     /// The destination's words, bounded and without secrets.
     pub reason: String,
+}
+
+/// How a destination does at the moment, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// Nothing is known yet: nothing was sent.
+    Unknown,
+    /// The last request was taken.
+    Up,
+    /// It is being tried again and again: unreachable, overloaded.
+    Down {
+        /// Since when.
+        since: Instant,
+        /// The last failure.
+        cause: String,
+    },
+    /// It refuses us until somebody changes something: a token, an index, a URL. It is probed, and goes on by itself.
+    Held {
+        /// Since when.
+        since: Instant,
+        /// What it said and what to do.
+        cause: String,
+    },
 }

@@ -1,5 +1,7 @@
 //! Alibaba Cloud Simple Log Service, as a [`crate::source::Source`].
 
+pub mod proto;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
