@@ -1,1 +1,165 @@
-//! .
+//! How many bytes may be under way at once, from pull to durable, over all shards.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Bytes per unit of the semaphore, whose permits are 32 bits wide.
+const UNIT: usize = 1024;
+
+/// A number of bytes that all shards share.
+///
+/// What a pull will bring is not known before it came, so credit is taken for an estimate and corrected afterwards. A
+/// page may turn out larger than what is left: the difference is a debt, which the next credits to come back pay, so
+/// nobody who holds a page waits for somebody else who does.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    free: Arc<Semaphore>,
+    debt: Arc<AtomicU32>,
+    total: u32,
+}
+
+impl Budget {
+    /// A budget of `bytes`.
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        let total = units(bytes).max(1);
+        Self {
+            free: Arc::new(Semaphore::new(total as usize)),
+            debt: Arc::default(),
+            total,
+        }
+    }
+
+    /// Takes credit for `bytes`, or for the whole budget if that is less. Waits its turn.
+    pub async fn take(&self, bytes: usize) -> Credit {
+        let units = units(bytes).clamp(1, self.total);
+        let permit = Arc::clone(&self.free)
+            .acquire_many_owned(units)
+            .await
+            .expect("the semaphore is never closed");
+        Credit {
+            permit,
+            debt: Arc::clone(&self.debt),
+        }
+    }
+
+    /// Bytes that are under way.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        let free = self.free.available_permits();
+        ((self.total as usize).saturating_sub(free) + self.debt.load(Ordering::Relaxed) as usize) * UNIT
+    }
+}
+
+/// Bytes taken from a [`Budget`]; they go back when it is dropped.
+#[derive(Debug)]
+pub struct Credit {
+    permit: OwnedSemaphorePermit,
+    /// Units held beyond the permit: the part of the debt that this credit made.
+    owed: u32,
+    debt: Arc<AtomicU32>,
+}
+
+impl Credit {
+    /// Corrects the estimate to what is really held. Never waits.
+    pub fn resize(&mut self, bytes: usize) {
+        let want = units(bytes).max(1);
+        let have = self.permit.num_permits() as u32 + self.owed;
+        if want < have {
+            self.give_back(have - want);
+            return;
+        }
+        let missing = want - have;
+        match Arc::clone(self.permit.semaphore()).try_acquire_many_owned(missing) {
+            Ok(more) => self.permit.merge(more),
+            Err(_) => {
+                self.owed += missing;
+                self.debt.fetch_add(missing, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Pays debts first, whoever made them; the rest is free again.
+    fn give_back(&mut self, units: u32) {
+        let mut paid = 0;
+        let _ = self.debt.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |debt| {
+            paid = debt.min(units);
+            Some(debt - paid)
+        });
+        let unowed = self.owed.min(units);
+        self.owed -= unowed;
+        let taken = self.permit.split((units - unowed) as usize);
+        if let Some(permit) = taken {
+            permit.forget();
+        }
+        self.permit.semaphore().add_permits((units - paid) as usize);
+    }
+}
+
+impl Drop for Credit {
+    fn drop(&mut self) {
+        self.give_back(self.permit.num_permits() as u32 + self.owed);
+    }
+}
+
+fn units(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(UNIT))
+        .unwrap_or(u32::MAX)
+        .min(Semaphore::MAX_PERMITS as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn credit_is_refused_until_some_comes_back() {
+        let budget = Budget::new(10 * UNIT);
+        let first = budget.take(8 * UNIT).await;
+        assert!(timeout(SOON, budget.take(4 * UNIT)).await.is_err());
+        drop(first);
+        assert!(timeout(SOON, budget.take(4 * UNIT)).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_larger_than_its_estimate_is_a_debt_that_the_next_to_finish_pays() {
+        let budget = Budget::new(10 * UNIT);
+        let mut large = budget.take(2 * UNIT).await;
+        let small = budget.take(6 * UNIT).await;
+        large.resize(20 * UNIT);
+        assert_eq!(budget.used(), 26 * UNIT);
+        drop(small);
+        assert!(
+            timeout(SOON, budget.take(3 * UNIT)).await.is_err(),
+            "the debt has to be paid first"
+        );
+        drop(large);
+        assert_eq!(budget.used(), 0);
+        assert!(
+            timeout(SOON, budget.take(10 * UNIT)).await.is_ok(),
+            "nothing was lost on the way"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_smaller_than_its_estimate_gives_the_rest_back_at_once() {
+        let budget = Budget::new(10 * UNIT);
+        let mut credit = budget.take(10 * UNIT).await;
+        credit.resize(UNIT);
+        assert_eq!(budget.used(), UNIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_estimate_above_the_whole_budget_takes_the_whole_budget() {
+        let budget = Budget::new(10 * UNIT);
+        assert!(timeout(SOON, budget.take(1000 * UNIT)).await.is_ok());
+    }
+}
