@@ -25,24 +25,14 @@ impl Budget {
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         let total = units(bytes).max(1);
-        Self {
-            free: Arc::new(Semaphore::new(total as usize)),
-            debt: Arc::default(),
-            total,
-        }
+        Self { free: Arc::new(Semaphore::new(total as usize)), debt: Arc::default(), total }
     }
 
     /// Takes credit for `bytes`, or for the whole budget if that is less. Waits its turn.
     pub async fn take(&self, bytes: usize) -> Credit {
         let units = units(bytes).clamp(1, self.total);
-        let permit = Arc::clone(&self.free)
-            .acquire_many_owned(units)
-            .await
-            .expect("the semaphore is never closed");
-        Credit {
-            permit,
-            debt: Arc::clone(&self.debt),
-        }
+        let permit = Arc::clone(&self.free).acquire_many_owned(units).await.expect("the semaphore is never closed");
+        Credit { permit, owed: 0, debt: Arc::clone(&self.debt) }
     }
 
     /// Bytes that are under way.
@@ -105,9 +95,7 @@ impl Drop for Credit {
 }
 
 fn units(bytes: usize) -> u32 {
-    u32::try_from(bytes.div_ceil(UNIT))
-        .unwrap_or(u32::MAX)
-        .min(Semaphore::MAX_PERMITS as u32)
+    u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(Semaphore::MAX_PERMITS as u32)
 }
 
 #[cfg(test)]
@@ -137,16 +125,10 @@ mod tests {
         large.resize(20 * UNIT);
         assert_eq!(budget.used(), 26 * UNIT);
         drop(small);
-        assert!(
-            timeout(SOON, budget.take(3 * UNIT)).await.is_err(),
-            "the debt has to be paid first"
-        );
+        assert!(timeout(SOON, budget.take(3 * UNIT)).await.is_err(), "the debt has to be paid first");
         drop(large);
         assert_eq!(budget.used(), 0);
-        assert!(
-            timeout(SOON, budget.take(10 * UNIT)).await.is_ok(),
-            "nothing was lost on the way"
-        );
+        assert!(timeout(SOON, budget.take(10 * UNIT)).await.is_ok(), "nothing was lost on the way");
     }
 
     #[tokio::test(start_paused = true)]

@@ -23,17 +23,13 @@ impl Lease {
     /// A lease that has lapsed; `now` is its origin.
     #[must_use]
     pub fn lapsed(now: Instant) -> Self {
-        Self {
-            epoch: now,
-            until: Arc::new(AtomicU64::new(0)),
-        }
+        Self { epoch: now, until: Arc::new(AtomicU64::new(0)) }
     }
 
     /// Makes it good until `until`.
     pub fn extend(&self, until: Instant) {
         let nanos = until.saturating_duration_since(self.epoch).as_nanos();
-        self.until
-            .store(u64::try_from(nanos).unwrap_or(u64::MAX), Ordering::Release);
+        self.until.store(u64::try_from(nanos).unwrap_or(u64::MAX), Ordering::Release);
     }
 
     /// Until when it is good.

@@ -26,18 +26,13 @@ impl Ledger {
     #[must_use]
     pub fn read(&self) -> BTreeMap<ShardId, Entry> {
         let accounts = lock(&self.accounts);
-        accounts
-            .iter()
-            .map(|(shard, account)| (*shard, account.read()))
-            .collect()
+        accounts.iter().map(|(shard, account)| (*shard, account.read())).collect()
     }
 
     /// The sum over all accounts.
     #[must_use]
     pub fn total(&self) -> Counts {
-        self.read()
-            .values()
-            .fold(Counts::default(), |sum, entry| sum.plus(&entry.counts))
+        self.read().values().fold(Counts::default(), |sum, entry| sum.plus(&entry.counts))
     }
 }
 
@@ -237,20 +232,9 @@ mod tests {
         account.pulled(10, 1000);
         assert_eq!(ledger.total().difference(), 0);
         assert_eq!(ledger.total().in_flight, 10);
-        account.settled(
-            Settled {
-                delivered: 7,
-                dropped: 2,
-                dead_lettered: 1,
-                events: 9,
-            },
-            Some(1_700_000_000),
-        );
+        account.settled(Settled { delivered: 7, dropped: 2, dead_lettered: 1, events: 9 }, Some(1_700_000_000));
         let total = ledger.total();
-        assert_eq!(
-            (total.difference(), total.in_flight, total.delivered, total.events),
-            (0, 0, 7, 9)
-        );
+        assert_eq!((total.difference(), total.in_flight, total.delivered, total.events), (0, 0, 7, 9));
     }
 
     #[test]
@@ -258,32 +242,17 @@ mod tests {
         let account = Account::default();
         account.taken_up();
         account.pulled(10, 1000);
-        account.settled(
-            Settled {
-                delivered: 4,
-                ..Settled::default()
-            },
-            None,
-        );
+        account.settled(Settled { delivered: 4, ..Settled::default() }, None);
         account.put_down();
         let counts = account.read().counts;
-        assert_eq!(
-            (counts.pulled, counts.returned, counts.in_flight, counts.difference()),
-            (4, 6, 0, 0)
-        );
+        assert_eq!((counts.pulled, counts.returned, counts.in_flight, counts.difference()), (4, 6, 0, 0));
     }
 
     #[test]
     fn a_log_counted_twice_shows_as_a_difference() {
         let account = Account::default();
         account.pulled(2, 10);
-        account.settled(
-            Settled {
-                delivered: 2,
-                ..Settled::default()
-            },
-            None,
-        );
+        account.settled(Settled { delivered: 2, ..Settled::default() }, None);
         let mut counts = account.read().counts;
         counts.delivered += 1;
         assert_eq!(counts.difference(), -1);
@@ -291,10 +260,7 @@ mod tests {
 
     #[test]
     fn lag_is_the_age_of_the_newest_durable_log_and_nothing_when_caught_up() {
-        let mut entry = Entry {
-            durable_to: Some(1_000),
-            ..Entry::default()
-        };
+        let mut entry = Entry { durable_to: Some(1_000), ..Entry::default() };
         assert_eq!(entry.lag(1_030), Some(30));
         assert_eq!(entry.lag(990), Some(0));
         entry.caught_up = true;

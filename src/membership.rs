@@ -78,10 +78,7 @@ impl Membership {
     /// What should be done with all shards.
     #[must_use]
     pub fn view(&self) -> View {
-        View {
-            lease: self.lease.clone(),
-            shards: self.shards.clone(),
-        }
+        View { lease: self.lease.clone(), shards: self.shards.clone() }
     }
 
     /// Whether every task has ended.
@@ -164,13 +161,7 @@ impl Membership {
         for shard in &self.assigned {
             if !self.shards.contains_key(shard) && !self.resting.contains_key(shard) {
                 self.tenures += 1;
-                self.shards.insert(
-                    *shard,
-                    Wish {
-                        tenure: self.tenures,
-                        hold: true,
-                    },
-                );
+                self.shards.insert(*shard, Wish { tenure: self.tenures, hold: true });
             }
         }
     }
@@ -188,12 +179,7 @@ mod tests {
 
     /// Shard, tenure, hold.
     fn wishes(membership: &Membership) -> Vec<(u32, u64, bool)> {
-        membership
-            .view()
-            .shards
-            .iter()
-            .map(|(shard, wish)| (shard.0, wish.tenure, wish.hold))
-            .collect()
+        membership.view().shards.iter().map(|(shard, wish)| (shard.0, wish.tenure, wish.hold)).collect()
     }
 
     fn joined(assigned: &[u32]) -> (Membership, Instant) {
@@ -208,10 +194,7 @@ mod tests {
         let now = Instant::now();
         let mut membership = Membership::new(TERM, now);
         assert_eq!(membership.reported(), set(&[]));
-        assert!(
-            now >= membership.view().lease.until(),
-            "nothing is ours before the first reply"
-        );
+        assert!(now >= membership.view().lease.until(), "nothing is ours before the first reply");
         membership.on_reply(now, &set(&[0, 2]), now);
         assert_eq!(wishes(&membership), [(0, 1, true), (2, 2, true)]);
         assert_eq!(membership.view().lease.until(), now + TERM);
@@ -244,10 +227,7 @@ mod tests {
         let old = membership.view().lease;
         membership.on_lost(now);
         assert_eq!(membership.reported(), set(&[]));
-        assert!(
-            now >= old.until(),
-            "whoever still works under the old lease is fenced at once"
-        );
+        assert!(now >= old.until(), "whoever still works under the old lease is fenced at once");
         membership.on_reply(now, &set(&[0]), now);
         assert_eq!(wishes(&membership), [(0, 3, true)]);
         assert!(now >= old.until(), "the new lease does not revive the old one");
@@ -275,11 +255,7 @@ mod tests {
     fn a_reply_older_than_the_term_is_no_reply() {
         let (mut membership, now) = joined(&[0]);
         membership.on_reply(now, &set(&[0]), now + TERM);
-        assert_eq!(
-            wishes(&membership),
-            [],
-            "a process that slept through its lease starts anew"
-        );
+        assert_eq!(wishes(&membership), [], "a process that slept through its lease starts anew");
     }
 
     #[test]

@@ -100,7 +100,6 @@ impl Page {
     /// The cursor number of the `group`th log group of this page (Go SDK rule: last − n + 1 + i), if it can be told.
     #[must_use]
     pub fn group_number(&self, group: u32) -> Option<i64> {
-        self.last_group
-            .map(|last| last - i64::from(self.groups) + 1 + i64::from(group))
+        self.last_group.map(|last| last - i64::from(self.groups) + 1 + i64::from(group))
     }
 }

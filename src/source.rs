@@ -84,9 +84,6 @@ impl Cause {
     /// A cause without advice.
     #[must_use]
     pub fn new(what: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            hint: None,
-        }
+        Self { what: what.into(), hint: None }
     }
 }
