@@ -1,1 +1,202 @@
-//! .
+//! Picks the concrete parts, owns every task, and stops them in order.
+
+pub mod summary;
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tracing::{error, info, warn};
+
+use crate::budget::Budget;
+use crate::group::{self, BeatEnd, BeatPace, Drained};
+use crate::ledger::Ledger;
+use crate::membership::{self, Membership};
+use crate::script::{HookError, Hooks, Script};
+use crate::settings::{Settings, SinkSettings};
+use crate::shard::{Pace, Parts};
+use crate::siem::hec::{Hec, HecFormat};
+use crate::sink::Sink;
+use crate::sls::{self, Sls};
+use crate::source::{Cause, Source, SourceError};
+use crate::stop::{Stop, Stopper, stop};
+use crate::trouble::Trouble;
+
+/// How often the books are summed up in the log.
+const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Why the program ends other than by being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The script cannot be used.
+    #[error("{0}")]
+    Script(#[from] HookError),
+    /// A part cannot be built from the settings.
+    #[error("{0}")]
+    Settings(String),
+    /// SLS refuses us before anything began.
+    #[error("SLS refuses to let us start: {0}")]
+    Refused(Cause),
+    /// Not everything could be delivered before the drain deadline.
+    #[error("stopped before everything in flight was delivered; nothing is lost, it will be pulled again")]
+    Cut,
+    /// A bug.
+    #[error("bug: {0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// The exit code of the process.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Script(_) | Self::Settings(_) => 2,
+            Self::Internal(_) => 70,
+            Self::Cut => 75,
+            Self::Refused(_) => 77,
+        }
+    }
+}
+
+/// The program, ready to run.
+#[derive(Debug)]
+pub struct App {
+    settings: Settings,
+    parts: Arc<Parts<Sls, Hec>>,
+}
+
+impl App {
+    /// Builds the parts: everything that can be wrong without a network is found here.
+    ///
+    /// # Errors
+    /// The script does not load, or a file that the settings name cannot be used.
+    pub fn new(settings: Settings) -> Result<Self, Error> {
+        let unusable = |error: &dyn std::error::Error| Error::Settings(error.to_string());
+        let SinkSettings::Hec(hec) = &settings.sink;
+        let sink = Hec::new(hec).map_err(|error| unusable(&error))?;
+        let source = Sls::new(&settings.sls).map_err(|error| unusable(&error))?;
+        let script = Script::read(&settings.script)?;
+        info!(script = %script.path().display(), version = script.version(), "script loaded");
+        let hooks = Hooks::new(
+            script,
+            settings.hook.clone(),
+            Arc::new(HecFormat::new(hec)),
+            &settings.sls.project,
+            &settings.sls.logstore,
+            settings.run.hook_threads,
+        )?;
+        let parts = Parts {
+            source,
+            sink,
+            hooks,
+            budget: Budget::new(settings.run.memory),
+            ledger: Ledger::default(),
+            pace: Pace {
+                start: settings.run.start,
+                fetch_interval: settings.run.fetch_interval,
+                save_interval: settings.run.save_interval,
+                page_groups: settings.sls.page_groups,
+            },
+        };
+        Ok(Self { settings, parts: Arc::new(parts) })
+    }
+
+    /// The parts, for whoever watches the program run.
+    #[must_use]
+    pub fn parts(&self) -> Arc<Parts<Sls, Hec>> {
+        Arc::clone(&self.parts)
+    }
+
+    /// Runs until `leave` is raised.
+    ///
+    /// # Errors
+    /// SLS refuses us before anything began; the drain deadline came first; or a bug.
+    pub async fn run(self, leave: Stop) -> Result<(), Error> {
+        let Self { settings, parts } = self;
+        let mut side = JoinSet::new();
+        side.spawn(say_how_the_destination_is(Arc::clone(&parts)));
+
+        let Some(timeout) = leave.or(join_group(&parts.source)).await else { return Ok(()) };
+        let term = membership::term(timeout?);
+        let (beats, tasks) = group::line(Membership::new(term, Instant::now()));
+        let pace = BeatPace {
+            interval: settings.run.heartbeat_interval,
+            patience: settings.run.heartbeat_interval / 2,
+        };
+        let beats = BeatThread::start(settings.sls.clone(), beats, pace)?;
+        side.spawn(sum_up_now_and_then(Arc::clone(&parts)));
+
+        let drained = group::run(Arc::clone(&parts), tasks, leave, settings.run.drain_timeout).await;
+        beats.join()?;
+        side.shutdown().await;
+        info!("{}", summary::line(&parts.ledger, &parts.sink.health(), summary::unix_now()));
+        match drained {
+            Drained::Clean => Ok(()),
+            Drained::Cut => Err(Error::Cut),
+        }
+    }
+}
+
+/// Finds or creates the group; returns its timeout. What may pass is tried again; a refusal at this point is final, so
+/// that a wrong name or permission is seen at once.
+async fn join_group<S: Source>(source: &S) -> Result<Duration, Error> {
+    let mut trouble = Trouble::new("cannot join the consumer group", 0);
+    loop {
+        match source.ensure_group().await {
+            Ok(timeout) => return Ok(timeout),
+            Err(SourceError::Refused(cause) | SourceError::Lost(cause)) => return Err(Error::Refused(cause)),
+            Err(fault) => trouble.pause(&fault).await,
+        }
+    }
+}
+
+/// Asks the destination once whether it would take our events. It need not: shards hold their position meanwhile.
+async fn say_how_the_destination_is(parts: Arc<Parts<Sls, Hec>>) {
+    match parts.sink.check().await {
+        Ok(checked) => info!("{checked}"),
+        Err(cause) => warn!("the destination does not take events yet, logs wait in SLS until it does: {cause}"),
+    }
+}
+
+async fn sum_up_now_and_then(parts: Arc<Parts<Sls, Hec>>) {
+    let mut ticks = interval_at(Instant::now() + SUMMARY_INTERVAL, SUMMARY_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let total = parts.ledger.total();
+        if total.difference() != 0 {
+            error!(difference = %total.difference(), "BUG: the books do not balance");
+        }
+        info!("{}", summary::line(&parts.ledger, &parts.sink.health(), summary::unix_now()));
+    }
+}
+
+/// The thread of the heartbeats, with a runtime and connections of its own: whatever happens elsewhere in the program,
+/// a heartbeat is on time.
+struct BeatThread {
+    thread: thread::JoinHandle<()>,
+    /// Dropped with the thread's owner, so that a failed start does not leave the thread behind.
+    _over: Stopper,
+}
+
+impl BeatThread {
+    fn start(config: sls::Config, end: BeatEnd, pace: BeatPace) -> Result<Self, Error> {
+        let (stopper, _) = stop();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Error::Internal(format!("no runtime for heartbeats: {error}")))?;
+        let source = Sls::new(&config).map_err(|error| Error::Settings(error.to_string()))?;
+        let thread = thread::Builder::new()
+            .name("heartbeat".into())
+            .spawn(move || runtime.block_on(group::beat(&source, end, pace)))
+            .map_err(|error| Error::Internal(format!("no thread for heartbeats: {error}")))?;
+        Ok(Self { thread, _over: stopper })
+    }
+
+    fn join(self) -> Result<(), Error> {
+        self.thread.join().map_err(|_| Error::Internal("the heartbeat thread broke down".into()))
+    }
+}

@@ -12,7 +12,7 @@
 //! * wiring: [`cli`], [`settings`], [`app`]
 //! * loops: [`group`] (heartbeats, starts and stops shards), [`shard`] (pull → hook | deliver → save)
 //! * adapters: [`sls`], [`script`], [`siem`], and beside them [`emulator`]
-//! * machines: [`membership`], [`retry`]: `now` in, decisions out
+//! * machines: [`membership`], [`retry`], [`trouble`]: `now` in, decisions out
 //! * ports: [`source`], [`sink`]: what a source and a sink promise
 //! * ground: [`model`], [`page`], [`event`], [`stop`], [`lease`], [`budget`], [`secret`], [`ledger`]
 
@@ -30,6 +30,7 @@ pub mod sls;
 
 pub mod membership;
 pub mod retry;
+pub mod trouble;
 
 pub mod sink;
 pub mod source;

@@ -7,8 +7,9 @@ use crate::model::{Cursor, Page, ShardId, Start};
 
 /// A consumer group of a logstore, seen by one of its consumers.
 pub trait Source: Send + Sync + 'static {
-    /// Makes sure that the group exists: looks for it, and creates it when it is absent.
-    fn ensure_group(&self) -> impl Future<Output = Result<(), SourceError>> + Send;
+    /// Makes sure that the group exists: looks for it, and creates it when it is absent. Returns the silence after which
+    /// the server gives the shards of a consumer away.
+    fn ensure_group(&self) -> impl Future<Output = Result<Duration, SourceError>> + Send;
 
     /// Reports the shards that we hold; returns those that we should hold.
     ///
@@ -31,11 +32,11 @@ pub trait Source: Send + Sync + 'static {
     /// The cursor at a start position.
     fn cursor(&self, shard: ShardId, start: Start) -> impl Future<Output = Result<Cursor, SourceError>> + Send;
 
-    /// Reads on from `cursor`.
+    /// Reads on from `cursor`, at most `groups` log groups (1..=1000).
     ///
     /// # Errors
     /// [`SourceError::Stale`]: the cursor is no longer retained, or never was one.
-    fn pull(&self, shard: ShardId, cursor: &Cursor) -> impl Future<Output = Result<Page, SourceError>> + Send;
+    fn pull(&self, shard: ShardId, cursor: &Cursor, groups: u32) -> impl Future<Output = Result<Page, SourceError>> + Send;
 }
 
 /// Why a call failed, by what there is to do about it.

@@ -1,0 +1,81 @@
+//! The books and the destination's health, in a line for people.
+
+use std::fmt::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::ledger::Ledger;
+use crate::sink::Health;
+
+/// Now, for lag: SLS stamps what it receives with wall-clock seconds.
+#[must_use]
+pub fn unix_now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// One line: `pulled 1000 = delivered 990 + dropped 10 + dead-lettered 0 + in flight 0; 4 shards, lag 3 s; destination up`.
+#[must_use]
+pub fn line(ledger: &Ledger, health: &Health, now: i64) -> String {
+    let accounts = ledger.read();
+    let total = ledger.total();
+    let mut line = format!(
+        "pulled {} = delivered {} + dropped {} + dead-lettered {} + in flight {}",
+        total.pulled, total.delivered, total.dropped, total.dead_lettered, total.in_flight
+    );
+    if total.difference() != 0 {
+        let _ = write!(line, " + MISSING {}", total.difference());
+    }
+    let held = accounts.values().filter(|entry| entry.held);
+    let lag = held.clone().filter_map(|entry| entry.lag(now)).max();
+    let _ = write!(line, "; {} shards held", held.count());
+    if let Some(lag) = lag {
+        let _ = write!(line, ", lag {lag} s");
+    }
+    if total.returned > 0 {
+        let _ = write!(line, ", {} given back", total.returned);
+    }
+    if total.gaps > 0 {
+        let _ = write!(line, ", {} gaps", total.gaps);
+    }
+    match health {
+        Health::Unknown => {}
+        Health::Up => line.push_str("; destination up"),
+        Health::Down { since, cause } => {
+            let _ = write!(line, "; destination down for {} s: {cause}", since.elapsed().as_secs());
+        }
+        Health::Held { since, cause } => {
+            let _ = write!(line, "; destination refuses us for {} s: {cause}", since.elapsed().as_secs());
+        }
+    }
+    for (shard, entry) in &accounts {
+        if let Some(why) = &entry.halted {
+            let _ = write!(line, "; shard {shard} HALTED: {why}");
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Settled;
+    use crate::model::ShardId;
+
+    #[test]
+    fn the_line_says_what_became_of_every_log_and_who_is_late() {
+        let ledger = Ledger::default();
+        let account = ledger.account(ShardId(2));
+        account.taken_up();
+        account.pulled(10, 100);
+        account.settled(Settled { delivered: 6, dropped: 1, dead_lettered: 0, events: 6 }, Some(100));
+        let expected = "pulled 10 = delivered 6 + dropped 1 + dead-lettered 0 + in flight 3; 1 shards held, lag 5 s; destination up";
+        assert_eq!(line(&ledger, &Health::Up, 105), expected);
+    }
+
+    #[test]
+    fn a_halted_shard_is_in_every_line() {
+        let ledger = Ledger::default();
+        ledger.account(ShardId(2)).halted(1, "log 7 failed".into());
+        assert!(line(&ledger, &Health::Unknown, 0).ends_with("shard 2 HALTED: log 7 failed"));
+    }
+}

@@ -1,0 +1,172 @@
+//! The tasks of the shards.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until};
+use tracing::{error, info, warn};
+
+use super::{Report, TaskEnd};
+use crate::lease::{Lease, Tenure};
+use crate::membership::{View, Wish};
+use crate::model::ShardId;
+use crate::shard::{self, Ended, Parts};
+use crate::sink::Sink;
+use crate::source::Source;
+use crate::stop::{Stop, Stopper, stop};
+
+/// Pause before a shard is taken up again whose task ended by itself.
+const REST: Duration = Duration::from_secs(5);
+
+/// How the work ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// Everything that was pulled is durable, and saved.
+    Clean,
+    /// The deadline came first. What was in flight will be pulled again.
+    Cut,
+}
+
+/// Works on the shards that the group gives us until `leave` is raised; then drains them for at most `drain`.
+pub async fn run<S: Source, K: Sink>(
+    parts: Arc<Parts<S, K>>,
+    mut end: TaskEnd,
+    leave: Stop,
+    drain: Duration,
+) -> Drained {
+    let mut tasks = Tasks { parts, running: BTreeMap::new(), by_id: BTreeMap::new(), set: JoinSet::new() };
+    let mut deadline = None;
+    let mut cut = false;
+    loop {
+        if deadline.is_some() && tasks.set.is_empty() {
+            return if cut { Drained::Cut } else { Drained::Clean };
+        }
+        let at = deadline.unwrap_or_else(Instant::now);
+        let event = tokio::select! {
+            biased;
+            Some(joined) = tasks.set.join_next_with_id() => Event::Joined(joined),
+            () = leave.raised(), if deadline.is_none() => Event::Leave,
+            () = sleep_until(at), if deadline.is_some() && !cut => Event::Deadline,
+            Ok(()) = end.view.changed() => Event::View,
+        };
+        match event {
+            Event::Joined(joined) => {
+                let report = tasks.on_joined(joined);
+                if end.reports.send(report).await.is_err() {
+                    // The heartbeats are gone, and with them the lease: nothing may go on.
+                    error!("the heartbeats stopped by themselves: all shards dropped");
+                    tasks.drop_all();
+                    deadline = Some(Instant::now());
+                    cut = true;
+                }
+                // What was waiting for that task to end can start now.
+                if deadline.is_none() {
+                    let view = end.view.borrow().clone();
+                    tasks.follow(&view);
+                }
+            }
+            Event::View => {
+                let view = end.view.borrow_and_update().clone();
+                if deadline.is_none() {
+                    tasks.follow(&view);
+                } else {
+                    tasks.drop_lost(&view);
+                }
+            }
+            Event::Leave => {
+                info!(shards = tasks.running.len(), "stopping: what is in flight is delivered and saved first");
+                let _ = end.reports.send(Report::Leave).await;
+                tasks.stop_all();
+                deadline = Some(Instant::now() + drain);
+            }
+            Event::Deadline => {
+                warn!(
+                    shards = tasks.running.len(),
+                    "not everything could be delivered in time: it will be pulled again from the checkpoint"
+                );
+                tasks.drop_all();
+                cut = true;
+            }
+        }
+    }
+}
+
+enum Event {
+    Joined(Result<(Id, Ended), JoinError>),
+    Leave,
+    Deadline,
+    View,
+}
+
+struct Tasks<S, K> {
+    parts: Arc<Parts<S, K>>,
+    /// At most one task for a shard: a new tenure waits for the task of the old one to end.
+    running: BTreeMap<ShardId, Running>,
+    by_id: BTreeMap<Id, ShardId>,
+    set: JoinSet<Ended>,
+}
+
+struct Running {
+    tenure: u64,
+    stop: Stopper,
+    over: Stopper,
+}
+
+impl<S: Source, K: Sink> Tasks<S, K> {
+    /// Makes what runs into what should run.
+    fn follow(&mut self, view: &View) {
+        self.drop_lost(view);
+        for (shard, wish) in &view.shards {
+            match self.running.get(shard) {
+                None if wish.hold => self.start(*shard, *wish, &view.lease),
+                Some(running) if !wish.hold && running.tenure == wish.tenure => running.stop.raise(),
+                _ => {}
+            }
+        }
+    }
+
+    /// Ends at once what the view no longer has.
+    fn drop_lost(&self, view: &View) {
+        for (shard, running) in &self.running {
+            if view.shards.get(shard).is_none_or(|wish| wish.tenure != running.tenure) {
+                running.over.raise();
+            }
+        }
+    }
+
+    fn start(&mut self, shard: ShardId, wish: Wish, lease: &Lease) {
+        info!(%shard, "shard taken up");
+        let (stopper, stopped) = stop();
+        let (over, is_over) = stop();
+        let tenure = Tenure::new(lease.clone(), is_over);
+        let task = self.set.spawn(shard::run(Arc::clone(&self.parts), shard, stopped, tenure));
+        self.by_id.insert(task.id(), shard);
+        self.running.insert(shard, Running { tenure: wish.tenure, stop: stopper, over });
+    }
+
+    fn on_joined(&mut self, joined: Result<(Id, Ended), JoinError>) -> Report {
+        let id = joined.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let shard = self.by_id.remove(&id).expect("every task was entered when it was spawned");
+        let running = self.running.remove(&shard).expect("a shard has one task at a time");
+        let again = match joined {
+            Ok((_, Ended::Moved)) => Some(Instant::now()),
+            Ok((_, Ended::Released | Ended::Over | Ended::Lost)) => None,
+            Err(panic) => {
+                error!(%shard, %panic, "bug: the task of the shard broke down; it starts again from its checkpoint");
+                self.parts.ledger.account(shard).put_down();
+                Some(Instant::now() + REST)
+            }
+        };
+        Report::Ended { shard, tenure: running.tenure, again }
+    }
+
+    fn stop_all(&self) {
+        self.running.values().for_each(|running| running.stop.raise());
+    }
+
+    fn drop_all(&self) {
+        self.running.values().for_each(|running| running.over.raise());
+    }
+}

@@ -1,0 +1,184 @@
+//! The first half of a shard: pull → hook.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tracing::{error, warn};
+
+use super::behind::Flow;
+use super::{Left, Shard};
+use crate::event::{Batch, Events};
+use crate::model::{Cursor, Page, Start};
+use crate::script::Hook;
+use crate::sink::Sink;
+use crate::source::{Cause, Source, SourceError};
+
+/// What a page should weigh, unpacked. Small enough that many shards fit into the budget and that a hook takes
+/// milliseconds; large enough that a round trip for each keeps up with what SLS lets a shard read (10 MB/s).
+const PAGE_TARGET: usize = 2 << 20;
+
+/// Credit taken for the first page of a shard, before anything is known about its logs.
+const FIRST_CREDIT: usize = 2 * PAGE_TARGET;
+
+/// Log groups asked for at first.
+const FIRST_GROUPS: u32 = 64;
+
+impl<S: Source, K: Sink> Shard<S, K> {
+    /// Pulls pages from `cursor` on and sends what the hook made of them into the slot.
+    pub(super) async fn run_ahead(&self, mut cursor: Cursor, mut hook: Hook, slot: mpsc::Sender<Flow>) -> Left {
+        let most = self.parts.pace.page_groups;
+        let mut groups = FIRST_GROUPS.min(most);
+        let mut weight = FIRST_CREDIT;
+        let mut idle = false;
+        let mut trouble = self.trouble("pull");
+        loop {
+            let Some(Ok(room)) = self.stop.or(slot.reserve()).await else { return Left::Stopped };
+            let Some(mut credit) = self.stop.or(self.parts.budget.take(weight)).await else { return Left::Stopped };
+            let Some(pulled) = self.stop.or(self.pull(&cursor, groups)).await else { return Left::Stopped };
+            let page = match pulled {
+                Ok(page) => page,
+                Err(SourceError::Lost(cause)) => {
+                    warn!(shard = %self.id, %cause, "shard lost");
+                    return Left::Lost;
+                }
+                Err(SourceError::Stale(cause)) => {
+                    drop((room, credit));
+                    match self.stop.or(self.begin_again(&cursor, &cause)).await {
+                        Some(Some(begin)) => cursor = begin,
+                        Some(None) => return Left::Lost,
+                        None => return Left::Stopped,
+                    }
+                    continue;
+                }
+                Err(fault) => {
+                    drop((room, credit));
+                    if self.stop.or(trouble.pause(&fault)).await.is_none() {
+                        return Left::Stopped;
+                    }
+                    continue;
+                }
+            };
+            trouble.over();
+            cursor = page.next.clone();
+            let pause = self.pause_after(&page);
+
+            if page.is_idle() {
+                drop(credit);
+                if !idle {
+                    room.send(Flow::Idle);
+                    idle = true;
+                }
+            } else {
+                idle = false;
+                groups = next_groups(&page, groups, most);
+                let (returned, made) = match self.stop.or(self.make(hook, page)).await {
+                    Some(Some(made)) => made,
+                    Some(None) => return Left::Halted,
+                    None => return Left::Stopped,
+                };
+                hook = returned;
+                match made {
+                    Ok(batch) => {
+                        weight = batch.weight().max(PAGE_TARGET / 16);
+                        credit.resize(batch.weight());
+                        room.send(Flow::Batch(Arc::new(batch), credit));
+                    }
+                    Err(torn) => {
+                        // The page cannot be read: the next pull may bring it whole.
+                        cursor = torn.cursor;
+                        drop((room, credit));
+                        let fault = SourceError::Busy { retry_after: None, cause: torn.cause };
+                        if self.stop.or(trouble.pause(&fault)).await.is_none() {
+                            return Left::Stopped;
+                        }
+                        continue;
+                    }
+                }
+            }
+            if let Some(pause) = pause
+                && self.stop.or(sleep(pause)).await.is_none()
+            {
+                return Left::Stopped;
+            }
+        }
+    }
+
+    async fn pull(&self, cursor: &Cursor, groups: u32) -> Result<Page, SourceError> {
+        let page = self.parts.source.pull(self.id, cursor, groups).await?;
+        if page.next == page.cursor && !page.body.is_empty() {
+            let cause = Cause::new(format!("SLS sent logs but no progress: the next cursor of {cursor} is itself"));
+            return Err(SourceError::Busy { retry_after: None, cause });
+        }
+        Ok(page)
+    }
+
+    /// How long to wait before the next pull: not at all while there is more.
+    fn pause_after(&self, page: &Page) -> Option<Duration> {
+        let at_end = page.is_idle() || page.at_end == Some(true);
+        at_end.then_some(self.parts.pace.fetch_interval)
+    }
+
+    /// The cursor is not retained any more: what lies between it and the oldest log is lost to retention, whatever we
+    /// do. Says so, and starts at the oldest log. `None`: the shard is not ours.
+    async fn begin_again(&self, from: &Cursor, cause: &Cause) -> Option<Cursor> {
+        let mut trouble = self.trouble("find the oldest log");
+        loop {
+            match self.parts.source.cursor(self.id, Start::Begin).await {
+                Ok(begin) => {
+                    error!(
+                        shard = %self.id, %from, to = %begin, %cause,
+                        "logs were missed: the position is no longer retained, going on with the oldest log there is"
+                    );
+                    self.account.missed();
+                    return Some(begin);
+                }
+                Err(SourceError::Lost(_)) => return None,
+                Err(fault) => trouble.pause(&fault).await,
+            }
+        }
+    }
+
+    /// Runs the hook over a page. `None`: a log failed, and the shard stands still.
+    async fn make(&self, hook: Hook, page: Page) -> Option<(Hook, Result<Batch, Torn>)> {
+        if page.body.is_empty() {
+            let batch = Batch { page, events: Events::default(), logs: 0, dropped: 0 };
+            self.account.pulled(0, 0);
+            return Some((hook, Ok(batch)));
+        }
+        let (hook, page, made) = self.parts.hooks.run(hook, page).await;
+        let made = match made {
+            Ok(made) => made,
+            Err(fault) => {
+                let cause = Cause::new(format!("the page at {} cannot be read: {fault}", page.cursor));
+                return Some((hook, Err(Torn { cursor: page.cursor, cause })));
+            }
+        };
+        self.account.pulled(made.logs, page.body.len());
+        if let Some(first) = made.failed.first() {
+            let why = format!("log {} of the page at {}: {}", first.log, page.cursor, first.error);
+            self.halt(u32::try_from(made.failed.len()).unwrap_or(u32::MAX), why);
+            return None;
+        }
+        let batch = Batch { page, events: made.events, logs: made.logs, dropped: made.dropped };
+        Some((hook, Ok(batch)))
+    }
+}
+
+/// A page that is not what it should be.
+struct Torn {
+    cursor: Cursor,
+    cause: Cause,
+}
+
+/// How many log groups to ask for next, so that a page weighs about [`PAGE_TARGET`].
+fn next_groups(page: &Page, asked: u32, most: u32) -> u32 {
+    if page.groups == 0 || page.body.is_empty() {
+        return asked;
+    }
+    let fits = PAGE_TARGET as u64 * u64::from(page.groups) / page.body.len() as u64;
+    // A page that was not full says nothing about how many groups there are: grow, but step by step.
+    let fits = fits.min(u64::from(asked) * 4);
+    u32::try_from(fits).unwrap_or(u32::MAX).clamp(1, most)
+}
