@@ -21,7 +21,7 @@ use crate::siem::hec::{Hec, HecFormat};
 use crate::sink::Sink;
 use crate::sls::{self, Sls};
 use crate::source::{Cause, Source, SourceError};
-use crate::stop::{Stop, Stopper, stop};
+use crate::stop::Stop;
 use crate::trouble::Trouble;
 
 /// How often the books are summed up in the log.
@@ -177,13 +177,10 @@ async fn sum_up_now_and_then(parts: Arc<Parts<Sls, Hec>>) {
 /// a heartbeat is on time.
 struct BeatThread {
     thread: thread::JoinHandle<()>,
-    /// Dropped with the thread's owner, so that a failed start does not leave the thread behind.
-    _over: Stopper,
 }
 
 impl BeatThread {
     fn start(config: sls::Config, end: BeatEnd, pace: BeatPace) -> Result<Self, Error> {
-        let (stopper, _) = stop();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -193,7 +190,7 @@ impl BeatThread {
             .name("heartbeat".into())
             .spawn(move || runtime.block_on(group::beat(&source, end, pace)))
             .map_err(|error| Error::Internal(format!("no thread for heartbeats: {error}")))?;
-        Ok(Self { thread, _over: stopper })
+        Ok(Self { thread })
     }
 
     fn join(self) -> Result<(), Error> {

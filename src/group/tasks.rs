@@ -49,18 +49,12 @@ pub async fn run<S: Source, K: Sink>(
             Some(joined) = tasks.set.join_next_with_id() => Event::Joined(joined),
             () = leave.raised(), if deadline.is_none() => Event::Leave,
             () = sleep_until(at), if deadline.is_some() && !cut => Event::Deadline,
-            Ok(()) = end.view.changed() => Event::View,
+            changed = end.view.changed(), if !cut => changed.map_or(Event::BeatsGone, |()| Event::View),
         };
         match event {
             Event::Joined(joined) => {
-                let report = tasks.on_joined(joined);
-                if end.reports.send(report).await.is_err() {
-                    // The heartbeats are gone, and with them the lease: nothing may go on.
-                    error!("the heartbeats stopped by themselves: all shards dropped");
-                    tasks.drop_all();
-                    deadline = Some(Instant::now());
-                    cut = true;
-                }
+                // Nobody listens when the heartbeats are gone, which the view tells as well.
+                let _ = end.reports.send(tasks.on_joined(joined)).await;
                 // What was waiting for that task to end can start now.
                 if deadline.is_none() {
                     let view = end.view.borrow().clone();
@@ -81,6 +75,12 @@ pub async fn run<S: Source, K: Sink>(
                 tasks.stop_all();
                 deadline = Some(Instant::now() + drain);
             }
+            Event::BeatsGone => {
+                error!("bug: the heartbeats stopped by themselves: all shards dropped");
+                tasks.drop_all();
+                deadline = Some(Instant::now());
+                cut = true;
+            }
             Event::Deadline => {
                 warn!(
                     shards = tasks.running.len(),
@@ -98,6 +98,7 @@ enum Event {
     Leave,
     Deadline,
     View,
+    BeatsGone,
 }
 
 struct Tasks<S, K> {

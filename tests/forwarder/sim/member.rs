@@ -1,0 +1,88 @@
+//! A member of the group: the program's own loops over the models.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use forwarder::budget::Budget;
+use forwarder::group::{self, BeatPace};
+use forwarder::ledger::Ledger;
+use forwarder::membership::{self, Membership};
+use forwarder::model::Start;
+use forwarder::script::{Config, Hooks, Script};
+use forwarder::shard::{Pace, Parts};
+use forwarder::source::Source as _;
+use forwarder::stop::{Stopper, stop};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::sink::{IdFormat, SimSink};
+use super::source::{GROUP_TIMEOUT, SimSource};
+use super::world::World;
+
+const SCRIPT: &str = r#"
+function process(log)
+  if log.kind == "drop" then return nil end
+  if log.kind == "two" then return { log.id .. "a", log.id .. "b" } end
+  return log.id
+end
+"#;
+
+/// Dropping it kills the member where it stands.
+pub struct Member {
+    pub name: String,
+    parts: Arc<Parts<SimSource, SimSink>>,
+    tasks: JoinSet<()>,
+    leave: Stopper,
+}
+
+impl Member {
+    pub fn start(world: &World, name: &str) -> Self {
+        world.lock().note(format!("{name} starts"));
+        let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
+        let script = Script::from_text("sim.lua", SCRIPT).expect("the script loads");
+        let source = || SimSource { world: world.clone(), member: name.to_owned() };
+        let parts = Arc::new(Parts {
+            source: source(),
+            sink: SimSink { world: world.clone(), member: name.to_owned() },
+            hooks: Hooks::inline(script, config, Arc::new(IdFormat), "project", "logstore").expect("the script loads"),
+            budget: Budget::new(1 << 20),
+            ledger: Ledger::default(),
+            pace: Pace {
+                start: Start::Begin,
+                fetch_interval: Duration::from_secs(1),
+                save_interval: Duration::from_secs(1),
+                page_groups: 4,
+            },
+        });
+        let (leave, left) = stop();
+        let mut tasks = JoinSet::new();
+        let beat_source = source();
+        let running = Arc::clone(&parts);
+        tasks.spawn(async move {
+            while beat_source.ensure_group().await.is_err() {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            let term = membership::term(GROUP_TIMEOUT);
+            let (beats, line) = group::line(Membership::new(term, Instant::now()));
+            let pace = BeatPace { interval: GROUP_TIMEOUT / 3, patience: GROUP_TIMEOUT / 6 };
+            let tasks = group::run(running, line, left, Duration::from_secs(20));
+            tokio::join!(group::beat(&beat_source, beats, pace), tasks);
+        });
+        Self { name: name.to_owned(), parts, tasks, leave }
+    }
+
+    /// Asks it to stop; it has ended when [`Member::has_ended`].
+    pub fn leave(&self) {
+        self.leave.raise();
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        while self.tasks.try_join_next().is_some() {}
+        self.tasks.is_empty()
+    }
+
+    /// Logs that its ledger has in no place, or in two.
+    pub fn difference(&self) -> i128 {
+        self.parts.ledger.total().difference()
+    }
+}

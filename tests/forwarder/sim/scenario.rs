@@ -1,0 +1,209 @@
+//! What happens in one simulation.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::member::Member;
+use super::rng::Rng;
+use super::source::GROUP_TIMEOUT;
+use super::world::{GROUP, World};
+
+/// What one simulation came to, or the sum of many.
+#[derive(Default)]
+pub struct Outcome {
+    pub violations: Vec<String>,
+    pub trace: Vec<String>,
+    pub logs: u64,
+    pub repeats: u64,
+    pub kills: u64,
+    pub lost_replies: u64,
+    pub outages: u64,
+}
+
+impl std::fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} logs, {} repeats, {} kills, {} replies lost, {} outages, {} violations",
+            self.logs,
+            self.repeats,
+            self.kills,
+            self.lost_replies,
+            self.outages,
+            self.violations.len()
+        )
+    }
+}
+
+impl Outcome {
+    pub fn add(&mut self, other: &Self) {
+        self.logs += other.logs;
+        self.repeats += other.repeats;
+        self.kills += other.kills;
+        self.lost_replies += other.lost_replies;
+        self.outages += other.outages;
+    }
+}
+
+/// Runs one seed from the first log to the last checkpoint.
+pub fn simulate(seed: u64) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime without I/O can be built").block_on(play(seed))
+}
+
+async fn play(seed: u64) -> Outcome {
+    let mut rng = Rng::new(!seed);
+    let world = World::new(seed, 1 + rng.below(4) as u32);
+    let mut cast = Cast { world: world.clone(), members: Vec::new(), born: 0 };
+    let mut outcome = Outcome::default();
+    for _ in 0..=rng.below(3) {
+        cast.add();
+    }
+
+    let troubled_until = Instant::now() + Duration::from_secs(90);
+    while Instant::now() < troubled_until {
+        sleep(rng.millis(50, 1_500)).await;
+        if rng.below(3) > 0 {
+            let count = 1 + rng.below(6);
+            world.lock().write(count);
+        }
+        match rng.below(60) {
+            0 | 1 => outcome.kills += u64::from(cast.kill(&mut rng)),
+            2 => cast.leave(&mut rng),
+            3 | 4 if cast.members.len() < 4 => cast.add(),
+            5 => cast.cut_off(&mut rng),
+            6 => {
+                let outage = rng.millis(500, 40_000);
+                let mut world = world.lock();
+                world.note(format!("the SIEM is away for {outage:?}"));
+                world.siem_down_until = Instant::now() + outage;
+                outcome.outages += 1;
+            }
+            7 => cast.evict(&mut rng),
+            8 => split(&world, &mut rng),
+            _ => {}
+        }
+        cast.look_after();
+    }
+
+    // Whatever failed is over: everything must arrive and be saved soon.
+    {
+        let mut world = world.lock();
+        world.trouble = false;
+        world.siem_down_until = Instant::now();
+        world.note("the trouble is over");
+    }
+    if cast.members.is_empty() {
+        cast.add();
+    }
+    let patience = Instant::now() + 2 * GROUP_TIMEOUT + Duration::from_secs(90);
+    while Instant::now() < patience {
+        sleep(Duration::from_secs(1)).await;
+        cast.look_after();
+        if cast.members.is_empty() {
+            cast.add();
+        }
+        let mut world = world.lock();
+        if world.missing() == 0 && world.all_saved() {
+            break;
+        }
+    }
+    let mut inner = world.lock();
+    let missing = inner.missing();
+    if missing > 0 {
+        inner.violation(format!("{missing} events never arrived"));
+    } else if !inner.all_saved() {
+        inner.violation("everything arrived, but not every checkpoint came to its end");
+    }
+    outcome.logs = inner.logs;
+    outcome.lost_replies = inner.lost_replies;
+    outcome.repeats = inner.arrived.values().map(|times| u64::from(times - 1)).sum();
+    outcome.violations = std::mem::take(&mut inner.violations);
+    outcome.trace = std::mem::take(&mut inner.trace);
+    outcome
+}
+
+struct Cast {
+    world: World,
+    members: Vec<Member>,
+    born: u32,
+}
+
+impl Cast {
+    fn add(&mut self) {
+        self.born += 1;
+        self.members.push(Member::start(&self.world, &format!("m{}", self.born)));
+    }
+
+    fn any(&self, rng: &mut Rng) -> Option<usize> {
+        (!self.members.is_empty()).then(|| rng.below(self.members.len() as u64) as usize)
+    }
+
+    fn kill(&mut self, rng: &mut Rng) -> bool {
+        let Some(index) = self.any(rng) else { return false };
+        let member = self.members.remove(index);
+        self.world.lock().note(format!("{} is killed", member.name));
+        let again = rng.one_in(3).then(|| member.name.clone());
+        drop(member);
+        // A member that comes back under its old name gets its shards back at once.
+        if let Some(name) = again {
+            self.members.push(Member::start(&self.world, &name));
+        }
+        true
+    }
+
+    fn leave(&mut self, rng: &mut Rng) {
+        if let Some(index) = self.any(rng) {
+            self.world.lock().note(format!("{} is asked to leave", self.members[index].name));
+            self.members[index].leave();
+        }
+    }
+
+    fn cut_off(&mut self, rng: &mut Rng) {
+        if let Some(index) = self.any(rng) {
+            let length = rng.millis(1_000, 60_000);
+            let name = self.members[index].name.clone();
+            let mut world = self.world.lock();
+            world.note(format!("{name} is cut off for {length:?}"));
+            world.cut_off.insert(name, Instant::now() + length);
+        }
+    }
+
+    fn evict(&mut self, rng: &mut Rng) {
+        if let Some(index) = self.any(rng) {
+            let name = self.members[index].name.clone();
+            let mut world = self.world.lock();
+            world.note(format!("{name} is evicted"));
+            world.thrown_out.insert(name.clone(), Instant::now() + GROUP_TIMEOUT);
+            if let Ok((group, shards)) = world.logstore().group_mut(GROUP) {
+                group.evict(&name, shards);
+            }
+        }
+    }
+
+    /// Checks the books, and lets go of whoever has ended.
+    fn look_after(&mut self) {
+        let mut world = self.world.lock();
+        for member in &self.members {
+            if member.difference() != 0 {
+                world.violation(format!("the books of {} do not balance: {}", member.name, member.difference()));
+            }
+        }
+        let now = Instant::now();
+        world.cut_off.retain(|_, until| now < *until);
+        drop(world);
+        self.members.retain_mut(|member| !member.has_ended());
+    }
+}
+
+fn split(world: &World, rng: &mut Rng) {
+    let mut world = world.lock();
+    let now = world.now();
+    let open: Vec<u32> = world.logstore().shards().values().filter(|shard| !shard.readonly).map(|s| s.id).collect();
+    if open.len() < 8 {
+        let shard = open[rng.below(open.len() as u64) as usize];
+        world.note(format!("shard {shard} is split"));
+        world.logstore().split(shard, None, 2, now).expect("the shard takes writes");
+    }
+}

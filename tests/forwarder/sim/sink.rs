@@ -1,0 +1,99 @@
+//! The model of a SIEM: goes away, takes part of a request, loses its reply.
+
+use std::sync::Arc;
+
+use forwarder::event::{Batch, Body, BodyError, Format, Head};
+use forwarder::lease::Tenure;
+use forwarder::sink::{Health, Outcome, Sink};
+use tokio::time::{Instant, sleep};
+
+use super::world::World;
+
+/// The SIEM as one member sees it.
+pub struct SimSink {
+    pub world: World,
+    pub member: String,
+}
+
+/// What one request came to.
+enum Sent {
+    All,
+    /// The first few events were taken, then the request failed.
+    Part(usize),
+    /// Everything was taken, and nobody said so.
+    ReplyLost,
+    Nothing,
+}
+
+impl Sink for SimSink {
+    async fn deliver(&self, batch: Arc<Batch>, tenure: Tenure) -> Outcome {
+        let mut from = 0;
+        loop {
+            if !tenure.holds() {
+                return Outcome::Abandoned;
+            }
+            let (delay, pause) = {
+                let mut world = self.world.lock();
+                world.acts(&self.member, batch.shard().0, "sends");
+                (world.rng.millis(1, 80), world.rng.millis(50, 3_000))
+            };
+            if tenure.or(sleep(delay)).await.is_none() {
+                return Outcome::Abandoned;
+            }
+            let events = from..batch.events.len();
+            match self.request(&batch, events) {
+                Sent::All => return Outcome::Done(Vec::new()),
+                Sent::Part(taken) => from += taken,
+                Sent::ReplyLost | Sent::Nothing => {}
+            }
+            if tenure.or(sleep(pause)).await.is_none() {
+                return Outcome::Abandoned;
+            }
+        }
+    }
+
+    fn health(&self) -> Health {
+        Health::Unknown
+    }
+}
+
+impl SimSink {
+    fn request(&self, batch: &Batch, events: std::ops::Range<usize>) -> Sent {
+        let mut world = self.world.lock();
+        let cut_off = world.cut_off.get(&self.member).is_some_and(|until| Instant::now() < *until);
+        if cut_off || Instant::now() < world.siem_down_until {
+            return Sent::Nothing;
+        }
+        let sent = if !world.trouble {
+            Sent::All
+        } else {
+            match world.rng.below(12) {
+                0 => Sent::Nothing,
+                1 => Sent::ReplyLost,
+                2 => Sent::Part(world.rng.below(events.len() as u64) as usize),
+                _ => Sent::All,
+            }
+        };
+        let taken = match sent {
+            Sent::All | Sent::ReplyLost => events.len(),
+            Sent::Part(taken) => taken,
+            Sent::Nothing => 0,
+        };
+        let member = &self.member;
+        world.note(format!("{member} sent {taken}/{} of {} at {}", events.len(), batch.shard(), batch.page.cursor));
+        for event in events.take(taken) {
+            let id = std::str::from_utf8(batch.events.get(event)).expect("ids are text");
+            world.arrives(id);
+        }
+        sent
+    }
+}
+
+/// Events are their ids.
+pub struct IdFormat;
+
+impl Format for IdFormat {
+    fn write(&self, _: &Head<'_>, body: &mut dyn Body, out: &mut Vec<u8>) -> Result<(), BodyError> {
+        body.text(b"", out)
+    }
+}
