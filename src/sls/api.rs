@@ -3,171 +3,19 @@
 //! Source: Alibaba Cloud SLS API reference, the page named at each half. Where the reference and the vendor's SDKs differ
 //! on a reply, both forms are read. Field names that we do not know are skipped.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::error::shown;
+use super::message::{Call, Method, Reply, Request};
 use super::sign::percent_encode;
 use super::unpack::{UnpackError, check_size, unpack};
 use super::{Compression, Config};
 use crate::model::{Cursor, Page, ShardId, Start};
-
-/// Version of the API that every request names in `x-log-apiversion`.
-const API_VERSION: &str = "0.6.0";
-
-/// What a request asks for; its name in messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Call {
-    /// ListConsumerGroup.
-    ListGroups,
-    /// CreateConsumerGroup.
-    CreateGroup,
-    /// UpdateConsumerGroup.
-    UpdateGroup,
-    /// ConsumerGroupHeartBeat.
-    Heartbeat,
-    /// GetCheckPoint.
-    Checkpoint,
-    /// ConsumerGroupUpdateCheckPoint.
-    Save,
-    /// GetCursor.
-    Cursor,
-    /// GetCursorTime.
-    CursorTime,
-    /// PullLogs.
-    Pull,
-    /// ListShards.
-    ListShards,
-}
-
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ListGroups => "list consumer groups",
-            Self::CreateGroup => "create consumer group",
-            Self::UpdateGroup => "update consumer group",
-            Self::Heartbeat => "heartbeat",
-            Self::Checkpoint => "get checkpoint",
-            Self::Save => "save checkpoint",
-            Self::Cursor => "get cursor",
-            Self::CursorTime => "get cursor time",
-            Self::Pull => "pull",
-            Self::ListShards => "list shards",
-        })
-    }
-}
-
-/// HTTP method.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// `GET`.
-    Get,
-    /// `POST`.
-    Post,
-    /// `PUT`.
-    Put,
-}
-
-impl Method {
-    /// As it stands in the request line.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Get => "GET",
-            Self::Post => "POST",
-            Self::Put => "PUT",
-        }
-    }
-}
-
-/// A request before it is signed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// What it asks for.
-    pub call: Call,
-    /// Method.
-    pub method: Method,
-    /// Path, percent-encoded.
-    pub path: String,
-    /// Parameters, not encoded. No name occurs twice.
-    pub query: Vec<(&'static str, String)>,
-    /// Headers with names in lower case.
-    pub headers: Vec<(&'static str, String)>,
-    /// Body; empty means none.
-    pub body: Vec<u8>,
-}
-
-impl Request {
-    fn new(call: Call, method: Method, path: String, query: Vec<(&'static str, String)>) -> Self {
-        let headers = vec![
-            ("x-log-apiversion", API_VERSION.to_owned()),
-            ("x-log-bodyrawsize", "0".to_owned()),
-        ];
-        Self {
-            call,
-            method,
-            path,
-            query,
-            headers,
-            body: Vec::new(),
-        }
-    }
-
-    /// With a JSON body. Such calls say a raw body size of 0, as the Go SDK does.
-    fn json(mut self, body: &impl Serialize) -> Self {
-        self.body = serde_json::to_vec(body).expect("numbers, flags and text have a JSON form");
-        self.headers.push(("content-type", "application/json".to_owned()));
-        self
-    }
-
-    /// The value of a header.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| *key == name)
-            .map(|(_, value)| value.as_str())
-    }
-
-    /// Path and parameters as they stand in the request line; parameters in form encoding, a space as `+`.
-    #[must_use]
-    pub fn target(&self) -> String {
-        let pairs: Vec<String> = self
-            .query
-            .iter()
-            .map(|(name, value)| format!("{name}={}", percent_encode(value).replace("%20", "+")))
-            .collect();
-        if pairs.is_empty() {
-            return self.path.clone();
-        }
-        format!("{}?{}", self.path, pairs.join("&"))
-    }
-}
-
-/// What came back, whatever its status.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Reply {
-    /// HTTP status.
-    pub status: u16,
-    /// Headers that are text, names in lower case.
-    pub headers: BTreeMap<String, String>,
-    /// Body, already bounded.
-    pub body: Bytes,
-}
-
-impl Reply {
-    /// The value of a header.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(String::as_str)
-    }
-}
 
 /// A reply with status 200 that is not what the call promises.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

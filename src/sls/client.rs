@@ -1,39 +1,27 @@
 //! The client: the one place that sends requests to SLS.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error as _;
+mod wire;
+
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Certificate, Client, ClientBuilder, Response};
 
-use super::api::{self, Call, Group, Method, ReadError, Reply, Request, Shard};
+use self::wire::Wire;
+use super::api::{self, Group, ReadError, Shard};
 use super::credentials::{KeyError, Keys};
-use super::endpoint::{Endpoint, EndpointError};
-use super::error::{Refusal, Verdict, shown, unreadable, verdict};
+use super::endpoint::EndpointError;
+use super::error::{Refusal, Verdict, busy, shown, unreadable, verdict};
+use super::message::{Call, Reply, Request};
 use super::sign::sign;
-use super::unpack::{MAX_RAW_SIZE, UnpackError};
+use super::unpack::UnpackError;
 use super::{AccessKey, Config, Signature};
 use crate::model::{Cursor, Page, ShardId, Start};
 use crate::source::{Cause, Source, SourceError};
-
-/// Most bytes of a reply that is not a page.
-const MAX_REPLY: u64 = 64 << 10;
-
-/// Most bytes of a packed page. What cannot be compressed grows by less than a hundredth.
-const MAX_PACKED: u64 = MAX_RAW_SIZE + MAX_RAW_SIZE / 64;
-
-/// How long an idle connection is kept. A new one asks DNS again, so a moved endpoint is followed within this time.
-const KEEP_IDLE: Duration = Duration::from_secs(30);
-
-/// Longest time for connecting, TLS included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A heartbeat gives up after this part of the group's timeout, so that another one still fits into it.
 const HEARTBEATS_PER_TIMEOUT: u32 = 4;
@@ -45,9 +33,8 @@ const HEARTBEATS_PER_TIMEOUT: u32 = 4;
 #[derive(Debug)]
 pub struct Sls {
     config: Config,
-    endpoint: Endpoint,
+    wire: Wire,
     keys: Keys,
-    client: Client,
     /// Seconds that the server's clock is ahead of ours, as far as it mattered.
     clock_offset: AtomicI64,
     clock_told: AtomicBool,
@@ -95,14 +82,12 @@ impl Sls {
     /// A setting is wrong, or a file that it names.
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
         check_names(config)?;
-        let endpoint = Endpoint::parse(&config.endpoint, &config.project)?;
+        let wire = Wire::new(config)?;
         let keys = Keys::new(&config.credentials)?;
-        let client = build_client(config, &endpoint)?;
         Ok(Self {
             config: config.clone(),
-            endpoint,
+            wire,
             keys,
-            client,
             clock_offset: AtomicI64::new(0),
             clock_told: AtomicBool::new(false),
             group_timeout: AtomicU64::new(millis(config.group_timeout)),
@@ -156,7 +141,13 @@ impl Sls {
     async fn send(&self, request: &Request, timeout: Duration) -> Result<Reply, SourceError> {
         tokio::time::timeout(timeout, self.attempt_twice(request))
             .await
-            .unwrap_or_else(|_| Err(busy(request, format!("no complete reply within {timeout:?}"), None)))
+            .unwrap_or_else(|_| {
+                Err(busy(
+                    request.call,
+                    format!("no complete reply within {timeout:?}"),
+                    None,
+                ))
+            })
     }
 
     async fn attempt_twice(&self, request: &Request) -> Result<Reply, SourceError> {
@@ -192,22 +183,10 @@ impl Sls {
     /// One signed request on the wire, and what came back.
     async fn attempt(&self, request: &Request, key: &AccessKey) -> Result<Reply, SourceError> {
         let mut request = request.clone();
-        request.headers.push(("host", self.endpoint.host.clone()));
+        request.headers.push(("host", self.wire.host().to_owned()));
         let signed = sign(&self.config.signature, key, self.server_time(), &request);
-        let headers = header_map(request.headers.iter().chain(&signed));
-
-        let url = format!("{}{}", self.endpoint.base, request.target());
-        let method = match request.method {
-            Method::Get => reqwest::Method::GET,
-            Method::Post => reqwest::Method::POST,
-            Method::Put => reqwest::Method::PUT,
-        };
-        let mut outgoing = self.client.request(method, url).headers(headers);
-        if !request.body.is_empty() {
-            outgoing = outgoing.body(request.body.clone());
-        }
-        let response = outgoing.send().await.map_err(|error| unreachable(&request, &error))?;
-        receive(&request, response).await
+        request.headers.extend(signed);
+        self.wire.send(&request).await
     }
 
     /// The wall clock, set right by what the server told us.
@@ -258,8 +237,8 @@ impl Sls {
         }
         if self.config.manage_group {
             self.ask(&api::build_update_group(&self.config), |_| Ok(())).await?;
-            tracing::info!(group = found.name, from = ?(found.timeout, found.order), to = ?(wanted.timeout, wanted.order),
-                "changed timeout (seconds) and order of the consumer group");
+            let Group { name, timeout, order } = &wanted;
+            tracing::info!("changed the consumer group {name} to a timeout of {timeout} s and order {order}");
             return Ok(wanted.timeout());
         }
         if !self.group_told.swap(true, Ordering::Relaxed) {
@@ -331,7 +310,10 @@ impl Source for Sls {
                 Pulled::TooLarge(_) if groups > 1 => groups /= 2,
                 Pulled::TooLarge(error) => {
                     return Err(SourceError::Refused(Cause {
-                        what: format!("pull of one log group from shard {shard} at {cursor}: {error}"),
+                        what: format!(
+                            "pull of one log group from shard {shard} at {}: {error}",
+                            shown(cursor.as_str())
+                        ),
                         hint: Some("a single write is larger than any SLS accepts: look for a proxy in between"),
                     }));
                 }
@@ -384,123 +366,9 @@ fn check_names(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn build_client(config: &Config, endpoint: &Endpoint) -> Result<Client, ConfigError> {
-    let mut builder = ClientBuilder::new()
-        .user_agent(user_agent(config))
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        .connect_timeout(CONNECT_TIMEOUT.min(config.timeout))
-        .pool_idle_timeout(KEEP_IDLE)
-        .tcp_nodelay(true);
-    if endpoint.is_loopback() {
-        builder = builder.no_proxy();
-    }
-    if let Some(path) = &config.ca_file {
-        let problem = |problem: String| ConfigError::CaFile {
-            path: path.clone(),
-            problem,
-        };
-        let pem = std::fs::read(path).map_err(|error| problem(error.to_string()))?;
-        let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| problem(chain(&error)))?;
-        if certificates.is_empty() {
-            return Err(problem("there is no PEM certificate in it".to_owned()));
-        }
-        builder = builder.tls_certs_merge(certificates);
-    }
-    builder.build().map_err(ConfigError::Client)
-}
-
-/// Names the group and the consumer, as the consumer libraries of the vendor do.
-fn user_agent(config: &Config) -> HeaderValue {
-    let version = env!("CARGO_PKG_VERSION");
-    let (group, consumer) = (&config.group, &config.consumer);
-    let text = format!("forwarder/{version}-consumergroup-{group}-{consumer}");
-    HeaderValue::from_bytes(text.as_bytes()).expect("names without control characters can stand in a header")
-}
-
-fn header_map<'a>(headers: impl Iterator<Item = &'a (&'static str, String)>) -> HeaderMap {
-    headers
-        .map(|(name, value)| {
-            let mut value = HeaderValue::from_str(value).expect("keys, dates and names were checked to be header text");
-            value.set_sensitive(matches!(*name, "authorization" | "x-acs-security-token"));
-            (HeaderName::from_static(name), value)
-        })
-        .collect()
-}
-
-/// Reads a reply, as much of it as its kind may have.
-async fn receive(request: &Request, mut response: Response) -> Result<Reply, SourceError> {
-    let mut reply = Reply {
-        status: response.status().as_u16(),
-        headers: text_headers(response.headers()),
-        body: Bytes::new(),
-    };
-    let is_page = request.call == Call::Pull && reply.status == 200;
-    if is_page && matches!(api::read_raw_size(&reply), Ok(0) | Err(_)) {
-        // There is no body, or none that could be used: reading the headers says which.
-        return Ok(reply);
-    }
-    let limit = if is_page { MAX_PACKED } else { MAX_REPLY };
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(request, &error))? {
-        if (body.len() + chunk.len()) as u64 > limit {
-            if reply.status == 200 {
-                let what = format!("the reply is longer than {limit} bytes");
-                return Err(busy(request, what, None));
-            }
-            break;
-        }
-        body.extend_from_slice(&chunk);
-    }
-    reply.body = body.freeze();
-    Ok(reply)
-}
-
-fn text_headers(headers: &HeaderMap) -> BTreeMap<String, String> {
-    headers
-        .iter()
-        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
-        .collect()
-}
-
 fn parse_http_date(text: &str) -> Option<Timestamp> {
     let civil = DateTime::strptime("%a, %d %b %Y %H:%M:%S GMT", text.trim()).ok()?;
     Some(civil.to_zoned(TimeZone::UTC).ok()?.timestamp())
-}
-
-/// No reply, or not all of it.
-fn unreachable(request: &Request, error: &reqwest::Error) -> SourceError {
-    let text = chain(error);
-    let hint = if text.contains("certificate") {
-        Some("if the certificate is signed by a CA of your own, name that in `ca_file`")
-    } else if error.is_connect() {
-        Some("check `endpoint`, `project` (it is part of the host name), DNS, the network and the proxy settings")
-    } else {
-        None
-    };
-    busy(request, text, hint)
-}
-
-fn busy(request: &Request, what: String, hint: Option<&'static str>) -> SourceError {
-    SourceError::Busy {
-        retry_after: None,
-        cause: Cause {
-            what: format!("{}: {what}", request.call),
-            hint,
-        },
-    }
-}
-
-/// An error with everything below it, on one line.
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(error) = below {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        below = error.source();
-    }
-    shown(&text)
 }
 
 fn millis(duration: Duration) -> u64 {

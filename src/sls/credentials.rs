@@ -63,7 +63,7 @@ struct State {
     key: AccessKey,
     /// When the files are looked at again.
     due: Instant,
-    /// A look that the disk has not answered. There is at most one, however long it takes.
+    /// A look that the disk did not answer in time. It is waited for again before another is started.
     look: Option<JoinHandle<Result<AccessKey, KeyError>>>,
     /// The last look failed, and that was said.
     failing: bool,

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::api::{Call, ReadError, Reply};
+use super::api::ReadError;
+use super::message::{Call, Reply};
 use crate::source::{Cause, SourceError};
 
 /// Most characters of the server's text that are shown.
@@ -128,7 +129,7 @@ pub fn verdict(call: Call, refusal: &Refusal) -> Verdict {
         }
         "parameterinvalid" | "invalidparameter" | "badrequest" if call == Call::Pull => return refused(PULL_ARGUMENT),
         code if code.contains("quotaexceed") => return busy(Some(THROTTLED)),
-        code if KEY_CODES.iter().any(|known| code.contains(known)) => return key(key_hint(&code, &message)),
+        code if KEY_CODES.iter().any(|known| code.contains(known)) => return key(key_hint(code, &message)),
         _ => {}
     }
     match refusal.status {
@@ -189,13 +190,22 @@ const PERMISSIONS: &str = "grant in RAM: log:GetCursorOrData on the logstore; lo
 
 /// The error of a reply that says 200 and cannot be read: asking again may bring a sound one.
 #[must_use]
-pub fn unreadable(call: Call, error: &ReadError, reply_id: Option<&str>) -> SourceError {
-    let id = reply_id
+pub fn unreadable(call: Call, error: &ReadError, request_id: Option<&str>) -> SourceError {
+    let id = request_id
         .map(|id| format!(" [request {}]", shown(id)))
         .unwrap_or_default();
+    busy(call, format!("{error}{id}"), None)
+}
+
+/// The error of a call that got no answer to judge.
+#[must_use]
+pub fn busy(call: Call, what: String, hint: Option<&'static str>) -> SourceError {
     SourceError::Busy {
         retry_after: None,
-        cause: Cause::new(format!("{call}: {error}{id}")),
+        cause: Cause {
+            what: format!("{call}: {what}"),
+            hint,
+        },
     }
 }
 

@@ -16,7 +16,7 @@ use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
-use super::api::Request;
+use super::message::Request;
 use super::{AccessKey, Signature};
 
 /// Header names and values, the names in lower case.

@@ -1,4 +1,6 @@
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 
 use super::super::{AccessKey, Credentials, Signature};
 use super::*;
@@ -27,7 +29,7 @@ fn config() -> Config {
         group_timeout: Duration::from_secs(40),
         in_order: false,
         manage_group: false,
-        ca_file: None::<PathBuf>,
+        ca_file: None,
         timeout: Duration::from_secs(60),
     }
 }

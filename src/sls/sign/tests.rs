@@ -1,6 +1,6 @@
 //! The vectors come from the vendor's Python and Go SDKs.
 
-use super::super::api::{Call, Method};
+use super::super::message::{Call, Method};
 use super::*;
 use crate::secret::Secret;
 
