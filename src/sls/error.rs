@@ -15,6 +15,9 @@ use crate::source::{Cause, SourceError};
 /// Most characters of the server's text that are shown.
 const SHOWN_CHARS: usize = 300;
 
+/// Longest wait that a server may ask for.
+const MAX_RETRY_AFTER: u64 = 3600;
+
 /// A reply that is not a success, in the server's words.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Refusal {
@@ -26,7 +29,7 @@ pub struct Refusal {
     pub message: String,
     /// `x-log-requestid`.
     pub request_id: Option<String>,
-    /// `Retry-After`, when it is a number of seconds.
+    /// `Retry-After`, when it is a number of seconds; an hour at most.
     pub retry_after: Option<Duration>,
 }
 
@@ -45,13 +48,15 @@ impl Refusal {
             message: String::from_utf8_lossy(&reply.body).into_owned(),
             ..Body::default()
         });
-        let seconds = reply.header("retry-after").and_then(|text| text.trim().parse().ok());
+        let seconds = reply
+            .header("retry-after")
+            .and_then(|text| text.trim().parse::<u64>().ok());
         Self {
             status: reply.status,
             code: body.code,
             message: body.message,
             request_id: reply.header("x-log-requestid").map(str::to_owned),
-            retry_after: seconds.map(Duration::from_secs),
+            retry_after: seconds.map(|seconds| Duration::from_secs(seconds.min(MAX_RETRY_AFTER))),
         }
     }
 

@@ -308,6 +308,14 @@ fn a_body_that_is_not_json_is_the_message() {
 }
 
 #[test]
+fn a_wait_that_the_server_asks_for_has_a_limit() {
+    let wait = |text: &str| Refusal::read(&reply(&[("retry-after", text)], "")).retry_after;
+    assert_eq!(wait("0"), Some(Duration::ZERO));
+    assert_eq!(wait("18446744073709551615"), Some(Duration::from_secs(3600)));
+    assert_eq!(wait("-1"), None);
+}
+
+#[test]
 fn foreign_text_is_shown_bounded_and_tame() {
     assert_eq!(shown(" a\r\nb\u{202e}c\u{7f} 你好 "), r"a\r\nb\u{202e}c\u{7f} 你好");
     let long = shown(&"é".repeat(1000));
