@@ -23,10 +23,13 @@ pub struct Head<'a> {
     /// HEC `index`.
     pub index: Option<Cow<'a, [u8]>>,
     /// HEC indexed fields in the script's order, every value as text. A key may repeat: then it has several values.
-    pub fields: Vec<(Cow<'a, [u8]>, Cow<'a, [u8]>)>,
+    pub fields: Vec<Pair<'a>>,
     /// Syslog attributes.
     pub syslog: SyslogHead<'a>,
 }
+
+/// A name and its value.
+pub type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
 /// The attributes that only syslog knows.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -42,7 +45,7 @@ pub struct SyslogHead<'a> {
     /// MSGID.
     pub msgid: Option<Cow<'a, [u8]>>,
     /// SD-ELEMENTs: id, then name and value pairs.
-    pub structured_data: Vec<(Cow<'a, [u8]>, Vec<(Cow<'a, [u8]>, Cow<'a, [u8]>)>)>,
+    pub structured_data: Vec<(Cow<'a, [u8]>, Vec<Pair<'a>>)>,
 }
 
 /// A moment as decimal text, so that no digit passes through a float.

@@ -8,7 +8,7 @@ use crate::model::{Cursor, Page, ShardId, Start};
 /// A consumer group of a logstore, seen by one of its consumers.
 pub trait Source: Send + Sync + 'static {
     /// Makes sure that the group exists: looks for it, and creates it when it is absent. Returns the silence after which
-    /// the server gives the shards of a consumer away.
+    /// the server gives our shards away, as the server has it: an existing group may have another than we asked for.
     fn ensure_group(&self) -> impl Future<Output = Result<Duration, SourceError>> + Send;
 
     /// Reports the shards that we hold; returns those that we should hold.

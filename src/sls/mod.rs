@@ -1,6 +1,20 @@
 //! Alibaba Cloud Simple Log Service, as a [`crate::source::Source`].
+//!
+//! [`Sls`] sends what [`api`] builds, signed by [`sign`] with the keys of [`credentials`], to an [`endpoint`]. What comes
+//! back is read by [`api`] and [`unpack`]; [`error`] says what a refusal means. Only the client and the credentials touch
+//! the world: everything else is pure.
 
+pub mod api;
+mod client;
+pub mod credentials;
+pub mod endpoint;
+pub mod error;
+pub mod message;
 pub mod proto;
+pub mod sign;
+pub mod unpack;
+
+pub use client::{ConfigError, Sls};
 
 use std::path::PathBuf;
 use std::time::Duration;

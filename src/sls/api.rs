@@ -1,0 +1,366 @@
+//! The calls of a consumer, each as two pure halves: `build_x` makes the request, `read_x` reads the reply.
+//!
+//! Source: Alibaba Cloud SLS API reference, the page named at each half. Where the reference and the vendor's SDKs differ
+//! on a reply, both forms are read. Field names that we do not know are skipped.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::shown;
+use super::message::{Call, Method, Reply, Request};
+use super::sign::percent_encode;
+use super::unpack::{UnpackError, check_size, unpack};
+use super::{Compression, Config};
+use crate::model::{Cursor, Page, ShardId, Start};
+
+/// A reply with status 200 that is not what the call promises.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// Something is missing or malformed.
+    #[error("the reply cannot be understood: {0}")]
+    Garbled(String),
+    /// The body of a page.
+    #[error("the reply cannot be understood: {0}")]
+    Body(#[from] UnpackError),
+}
+
+fn garbled(problem: impl Into<String>) -> ReadError {
+    ReadError::Garbled(problem.into())
+}
+
+fn read_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ReadError> {
+    serde_json::from_slice(body).map_err(|error| garbled(error.to_string()))
+}
+
+fn groups_path(config: &Config) -> String {
+    format!("/logstores/{}/consumergroups", percent_encode(&config.logstore))
+}
+
+fn group_path(config: &Config) -> String {
+    format!("{}/{}", groups_path(config), percent_encode(&config.group))
+}
+
+fn shards_path(config: &Config) -> String {
+    format!("/logstores/{}/shards", percent_encode(&config.logstore))
+}
+
+fn shard_path(config: &Config, shard: ShardId) -> String {
+    format!("{}/{shard}", shards_path(config))
+}
+
+/// A consumer group as the server has it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Group {
+    /// Name.
+    pub name: String,
+    /// Seconds of silence after which a consumer loses its shards.
+    pub timeout: NonZeroU32,
+    /// Split or merged children wait for their parents.
+    #[serde(default)]
+    pub order: bool,
+}
+
+impl Group {
+    /// [`Group::timeout`] as a duration.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout.get().into())
+    }
+}
+
+/// The group as the settings want it. The server counts in whole seconds: a part of one is rounded up.
+#[must_use]
+pub fn wanted_group(config: &Config) -> Group {
+    let seconds = config.group_timeout.as_nanos().div_ceil(1_000_000_000);
+    let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+    Group {
+        name: config.group.clone(),
+        timeout: NonZeroU32::new(seconds).unwrap_or(NonZeroU32::MIN),
+        order: config.in_order,
+    }
+}
+
+/// "ListConsumerGroup".
+#[must_use]
+pub fn build_list_groups(config: &Config) -> Request {
+    Request::new(Call::ListGroups, Method::Get, groups_path(config), vec![])
+}
+
+/// "ListConsumerGroup": a bare array, as all SDKs read it, or inside `consumerGroups`, as the reference shows it.
+///
+/// # Errors
+/// Neither.
+pub fn read_groups(reply: &Reply) -> Result<Vec<Group>, ReadError> {
+    #[derive(Deserialize)]
+    struct Named {
+        #[serde(rename = "consumerGroups")]
+        groups: Vec<Group>,
+    }
+    if is_object(&reply.body) {
+        return Ok(read_json::<Named>(&reply.body)?.groups);
+    }
+    read_json(&reply.body)
+}
+
+/// Tells the two forms of a reply apart by their first byte, so that the error names what is wrong in the one meant.
+fn is_object(body: &[u8]) -> bool {
+    body.trim_ascii_start().first() == Some(&b'{')
+}
+
+/// "CreateConsumerGroup". The reply has no body.
+#[must_use]
+pub fn build_create_group(config: &Config) -> Request {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        #[serde(rename = "consumerGroup")]
+        name: &'a str,
+        timeout: NonZeroU32,
+        order: bool,
+    }
+    let group = wanted_group(config);
+    Request::new(Call::CreateGroup, Method::Post, groups_path(config), vec![]).json(&Body {
+        name: &group.name,
+        timeout: group.timeout,
+        order: group.order,
+    })
+}
+
+/// "UpdateConsumerGroup". The reply has no body.
+#[must_use]
+pub fn build_update_group(config: &Config) -> Request {
+    #[derive(Serialize)]
+    struct Body {
+        order: bool,
+        timeout: NonZeroU32,
+    }
+    let Group { order, timeout, .. } = wanted_group(config);
+    Request::new(Call::UpdateGroup, Method::Put, group_path(config), vec![]).json(&Body { order, timeout })
+}
+
+/// "ConsumerGroupHeartBeat": `held` are the shards that we still work on, those being wound down included.
+#[must_use]
+pub fn build_heartbeat(config: &Config, held: &BTreeSet<ShardId>) -> Request {
+    let query = vec![("type", "heartbeat".into()), ("consumer", config.consumer.clone())];
+    let ids: Vec<u32> = held.iter().map(|shard| shard.0).collect();
+    Request::new(Call::Heartbeat, Method::Post, group_path(config), query).json(&ids)
+}
+
+/// "ConsumerGroupHeartBeat": the shards that we should hold, as a bare array or inside `shards`.
+///
+/// # Errors
+/// Neither.
+pub fn read_heartbeat(reply: &Reply) -> Result<BTreeSet<ShardId>, ReadError> {
+    #[derive(Deserialize)]
+    struct Named {
+        shards: Vec<u32>,
+    }
+    let ids = if is_object(&reply.body) {
+        read_json::<Named>(&reply.body)?.shards
+    } else {
+        read_json::<Vec<u32>>(&reply.body)?
+    };
+    Ok(ids.into_iter().map(ShardId).collect())
+}
+
+/// "GetCheckPoint" of one shard.
+#[must_use]
+pub fn build_checkpoint(config: &Config, shard: ShardId) -> Request {
+    let query = vec![("shard", shard.to_string())];
+    Request::new(Call::Checkpoint, Method::Get, group_path(config), query)
+}
+
+/// "GetCheckPoint": `None` when the shard was never saved, which is an empty text or no entry.
+///
+/// # Errors
+/// The body is not the array that the reference shows.
+pub fn read_checkpoint(reply: &Reply, shard: ShardId) -> Result<Option<Cursor>, ReadError> {
+    #[derive(Deserialize)]
+    struct Entry {
+        shard: u32,
+        checkpoint: String,
+    }
+    let entries: Vec<Entry> = read_json(&reply.body)?;
+    Ok(entries
+        .into_iter()
+        .find(|entry| entry.shard == shard.0)
+        .map(|entry| entry.checkpoint)
+        .filter(|checkpoint| !checkpoint.is_empty())
+        .map(Cursor::new))
+}
+
+/// "ConsumerGroupUpdateCheckPoint", with our name and never forced: the server takes it only from the shard's holder.
+/// The reply has no body.
+#[must_use]
+pub fn build_save(config: &Config, shard: ShardId, cursor: &Cursor) -> Request {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        shard: u32,
+        checkpoint: &'a str,
+    }
+    let query = vec![
+        ("type", "checkpoint".into()),
+        ("consumer", config.consumer.clone()),
+        ("forceSuccess", "false".into()),
+    ];
+    Request::new(Call::Save, Method::Post, group_path(config), query).json(&Body {
+        shard: shard.0,
+        checkpoint: cursor.as_str(),
+    })
+}
+
+/// "GetCursor". Times are when the server received a log.
+#[must_use]
+pub fn build_cursor(config: &Config, shard: ShardId, start: Start) -> Request {
+    let from = match start {
+        Start::Begin => "begin".to_owned(),
+        Start::End => "end".to_owned(),
+        Start::Time(seconds) => seconds.to_string(),
+    };
+    let query = vec![("type", "cursor".into()), ("from", from)];
+    Request::new(Call::Cursor, Method::Get, shard_path(config, shard), query)
+}
+
+/// "GetCursor".
+///
+/// # Errors
+/// There is no cursor in it.
+pub fn read_cursor(reply: &Reply) -> Result<Cursor, ReadError> {
+    #[derive(Deserialize)]
+    struct Body {
+        cursor: String,
+    }
+    let Body { cursor } = read_json(&reply.body)?;
+    if cursor.is_empty() {
+        return Err(garbled("the cursor is empty"));
+    }
+    Ok(Cursor::new(cursor))
+}
+
+/// "GetCursorTime".
+#[must_use]
+pub fn build_cursor_time(config: &Config, shard: ShardId, cursor: &Cursor) -> Request {
+    let query = vec![("type", "cursor_time".into()), ("cursor", cursor.as_str().to_owned())];
+    Request::new(Call::CursorTime, Method::Get, shard_path(config, shard), query)
+}
+
+/// "GetCursorTime": when the server received the log group at the cursor, unix seconds.
+///
+/// # Errors
+/// There is no time in it.
+pub fn read_cursor_time(reply: &Reply) -> Result<i64, ReadError> {
+    #[derive(Deserialize)]
+    struct Body {
+        cursor_time: i64,
+    }
+    Ok(read_json::<Body>(&reply.body)?.cursor_time)
+}
+
+/// "PullLogs" of at most `groups` log groups (1..=1000).
+#[must_use]
+pub fn build_pull(config: &Config, shard: ShardId, cursor: &Cursor, groups: u32) -> Request {
+    let mut query = vec![
+        ("type", "log".into()),
+        ("cursor", cursor.as_str().to_owned()),
+        ("count", groups.to_string()),
+    ];
+    if let Some(text) = &config.query {
+        query.push(("pullMode", "scan_on_stream".into()));
+        query.push(("query", text.clone()));
+    }
+    if let Some(processor) = &config.processor {
+        query.push(("processor", processor.clone()));
+    }
+    let encoding = match config.compression {
+        Compression::Lz4 => "lz4",
+        Compression::Zstd => "zstd",
+        Compression::Plain => "",
+    };
+    let mut request = Request::new(Call::Pull, Method::Get, shard_path(config, shard), query);
+    request.headers.push(("accept", "application/x-protobuf".to_owned()));
+    request.headers.push(("accept-encoding", encoding.to_owned()));
+    request
+}
+
+/// "PullLogs": the size that the body has unpacked, known before the body is read.
+///
+/// # Errors
+/// It is not given, or above the limit.
+pub fn read_raw_size(reply: &Reply) -> Result<u64, ReadError> {
+    let size = required(reply, "x-log-bodyrawsize")?;
+    check_size(size)?;
+    Ok(size)
+}
+
+/// "PullLogs".
+///
+/// # Errors
+/// A header that the reference promises is missing or malformed, or the body is not what the headers say.
+pub fn read_pull(config: &Config, shard: ShardId, cursor: &Cursor, reply: Reply) -> Result<Page, ReadError> {
+    let next = reply.header("x-log-cursor").filter(|next| !next.is_empty());
+    let next = Cursor::new(next.ok_or_else(|| garbled("there is no x-log-cursor"))?);
+    let groups: u32 = required(&reply, "x-log-count")?;
+    let raw_size = read_raw_size(&reply)?;
+    if groups > 0 && raw_size == 0 {
+        return Err(garbled(format!("x-log-count says {groups}, but there is no body")));
+    }
+    let filtered = config.query.is_some() || config.processor.is_some();
+    let last_group = number(&reply, "x-log-read-last-cursor").filter(|_| !filtered);
+    let at_end = reply.header("x-log-end-of-cursor").map(|flag| flag == "1");
+    let received_at = number(&reply, "x-log-cursor-time");
+    let scanned_bytes = number(&reply, "x-log-rawdatasize").unwrap_or(raw_size);
+    let body = unpack(reply.header("x-log-compresstype"), raw_size, reply.body.clone())?;
+    Ok(Page {
+        shard,
+        cursor: cursor.clone(),
+        next,
+        body,
+        groups,
+        last_group,
+        at_end,
+        received_at,
+        scanned_bytes,
+    })
+}
+
+fn required<T: FromStr>(reply: &Reply, name: &str) -> Result<T, ReadError> {
+    number(reply, name).ok_or_else(|| match reply.header(name) {
+        Some(text) => garbled(format!("{name} is {}, not a number that it can be", shown(text))),
+        None => garbled(format!("there is no {name}")),
+    })
+}
+
+/// A header that is a number. One that a page can do without counts as absent when it is malformed.
+fn number<T: FromStr>(reply: &Reply, name: &str) -> Option<T> {
+    reply.header(name)?.trim().parse().ok()
+}
+
+/// A shard as the server describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Shard {
+    /// Number.
+    #[serde(rename = "shardID")]
+    pub id: u32,
+    /// `readwrite`, or `readonly` for one that was split or merged and is kept until its logs expire.
+    pub status: String,
+}
+
+/// "ListShards".
+#[must_use]
+pub fn build_list_shards(config: &Config) -> Request {
+    Request::new(Call::ListShards, Method::Get, shards_path(config), vec![])
+}
+
+/// "ListShards".
+///
+/// # Errors
+/// The body is not the array that the reference shows.
+pub fn read_shards(reply: &Reply) -> Result<Vec<Shard>, ReadError> {
+    read_json(&reply.body)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,379 @@
+//! The client: the one place that sends requests to SLS.
+
+mod wire;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use self::wire::Wire;
+use super::api::{self, Group, ReadError, Shard};
+use super::credentials::{KeyError, Keys};
+use super::endpoint::EndpointError;
+use super::error::{Refusal, Verdict, busy, shown, unreadable, verdict};
+use super::message::{Call, Reply, Request};
+use super::sign::sign;
+use super::unpack::UnpackError;
+use super::{AccessKey, Config, Signature};
+use crate::model::{Cursor, Page, ShardId, Start};
+use crate::source::{Cause, Source, SourceError};
+
+/// A heartbeat gives up after this part of the group's timeout, so that another one still fits into it.
+const HEARTBEATS_PER_TIMEOUT: u32 = 4;
+
+/// A consumer's connection to its logstore.
+///
+/// It belongs to the runtime that it is first used in, which drives its connections. A second runtime takes a second
+/// `Sls` of the same settings: making one reads the files that the settings name, and nothing else.
+#[derive(Debug)]
+pub struct Sls {
+    config: Config,
+    wire: Wire,
+    keys: Keys,
+    /// Seconds that the server's clock is ahead of ours, as far as it mattered.
+    clock_offset: AtomicI64,
+    clock_told: AtomicBool,
+    /// Milliseconds: what the server has, once we know; until then what the settings want.
+    group_timeout: AtomicU64,
+    group_told: AtomicBool,
+}
+
+/// Why settings do not make a client.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The endpoint.
+    #[error("the endpoint {0}")]
+    Endpoint(#[from] EndpointError),
+    /// A name that SLS cannot have, or that could not be sent.
+    #[error("the {what} {name:?} {problem}")]
+    Name {
+        /// Which name.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The credentials.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The certificates to trust.
+    #[error("the CA file {path}: {problem}", path = path.display())]
+    CaFile {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The TLS library does not start.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Client(reqwest::Error),
+}
+
+impl Sls {
+    /// A client for these settings. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// A setting is wrong, or a file that it names.
+    pub fn new(config: &Config) -> Result<Self, ConfigError> {
+        check_names(config)?;
+        let wire = Wire::new(config)?;
+        let keys = Keys::new(&config.credentials)?;
+        Ok(Self {
+            config: config.clone(),
+            wire,
+            keys,
+            clock_offset: AtomicI64::new(0),
+            clock_told: AtomicBool::new(false),
+            group_timeout: AtomicU64::new(millis(config.group_timeout)),
+            group_told: AtomicBool::new(false),
+        })
+    }
+
+    /// With the group timeout that another client of the group learnt.
+    #[must_use]
+    pub fn with_group_timeout(self, timeout: Duration) -> Self {
+        self.group_timeout.store(millis(timeout), Ordering::Relaxed);
+        self
+    }
+
+    /// The silence after which the server gives our shards away: as the server has it after
+    /// [`Source::ensure_group`], as the settings want it before.
+    #[must_use]
+    pub fn group_timeout(&self) -> Duration {
+        Duration::from_millis(self.group_timeout.load(Ordering::Relaxed))
+    }
+
+    /// The shards of the logstore.
+    ///
+    /// # Errors
+    /// As for every call.
+    pub async fn shards(&self) -> Result<Vec<Shard>, SourceError> {
+        let request = api::build_list_shards(&self.config);
+        self.ask(&request, api::read_shards).await
+    }
+
+    /// When the server received the log group at `cursor`, unix seconds.
+    ///
+    /// # Errors
+    /// [`SourceError::Stale`]: there is none (any more).
+    pub async fn cursor_time(&self, shard: ShardId, cursor: &Cursor) -> Result<i64, SourceError> {
+        let request = api::build_cursor_time(&self.config, shard, cursor);
+        self.ask(&request, api::read_cursor_time).await
+    }
+
+    /// Sends a request with a small reply, and reads that.
+    async fn ask<T>(&self, request: &Request, read: impl Fn(&Reply) -> Result<T, ReadError>) -> Result<T, SourceError> {
+        let timeout = match request.call {
+            Call::Heartbeat => self.config.timeout.min(self.group_timeout() / HEARTBEATS_PER_TIMEOUT),
+            _ => self.config.timeout,
+        };
+        let reply = self.send(request, timeout).await?;
+        read(&reply).map_err(|error| unreadable(request.call, &error, reply.header("x-log-requestid")))
+    }
+
+    /// Sends a request, signs once more when the clock or the key was the trouble, and judges the reply.
+    async fn send(&self, request: &Request, timeout: Duration) -> Result<Reply, SourceError> {
+        tokio::time::timeout(timeout, self.attempt_twice(request))
+            .await
+            .unwrap_or_else(|_| {
+                Err(busy(
+                    request.call,
+                    format!("no complete reply within {timeout:?}"),
+                    None,
+                ))
+            })
+    }
+
+    async fn attempt_twice(&self, request: &Request) -> Result<Reply, SourceError> {
+        let mut first = true;
+        loop {
+            let key = self.keys.current().await;
+            let reply = self.attempt(request, &key).await?;
+            if reply.status == 200 {
+                return Ok(reply);
+            }
+            let error = match verdict(request.call, &Refusal::read(&reply)) {
+                Verdict::AlreadyDone => return Ok(reply),
+                Verdict::Failed(error) => return Err(error),
+                Verdict::Clock(error) => {
+                    if first && self.learn_clock(&reply) {
+                        first = false;
+                        continue;
+                    }
+                    error
+                }
+                Verdict::Key(error) => {
+                    if first && self.keys.other_than(&key).await {
+                        first = false;
+                        continue;
+                    }
+                    error
+                }
+            };
+            return Err(error);
+        }
+    }
+
+    /// One signed request on the wire, and what came back.
+    async fn attempt(&self, request: &Request, key: &AccessKey) -> Result<Reply, SourceError> {
+        let mut request = request.clone();
+        request.headers.push(("host", self.wire.host().to_owned()));
+        let signed = sign(&self.config.signature, key, self.server_time(), &request);
+        request.headers.extend(signed);
+        self.wire.send(&request).await
+    }
+
+    /// The wall clock, set right by what the server told us.
+    fn server_time(&self) -> Timestamp {
+        let offset = SignedDuration::from_secs(self.clock_offset.load(Ordering::Relaxed));
+        Timestamp::now()
+            .saturating_add(offset)
+            .expect("a signed duration has no calendar units")
+    }
+
+    /// Takes the difference of the clocks from the `Date` of a reply. Says whether there was one.
+    fn learn_clock(&self, reply: &Reply) -> bool {
+        let Some(server) = reply.header("date").and_then(parse_http_date) else {
+            return false;
+        };
+        let ahead = server.as_second() - Timestamp::now().as_second();
+        self.clock_offset.store(ahead, Ordering::Relaxed);
+        if !self.clock_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!("the clock of SLS is {ahead} s ahead of this host's: signing with its time; set this clock");
+        }
+        true
+    }
+
+    /// Pulls at most `groups` log groups.
+    async fn pull_groups(&self, shard: ShardId, cursor: &Cursor, groups: u32) -> Result<Pulled, SourceError> {
+        let request = api::build_pull(&self.config, shard, cursor, groups);
+        let reply = self.send(&request, self.config.timeout).await?;
+        let id = reply.header("x-log-requestid").map(str::to_owned);
+        match api::read_pull(&self.config, shard, cursor, reply) {
+            Ok(page) => Ok(Pulled::Page(page)),
+            Err(ReadError::Body(error @ UnpackError::TooLarge(_))) => Ok(Pulled::TooLarge(error)),
+            Err(error) => Err(unreadable(Call::Pull, &error, id.as_deref())),
+        }
+    }
+
+    async fn find_group(&self) -> Result<Option<Group>, SourceError> {
+        let groups = self
+            .ask(&api::build_list_groups(&self.config), api::read_groups)
+            .await?;
+        Ok(groups.into_iter().find(|group| group.name == self.config.group))
+    }
+
+    /// Makes an existing group what the settings want if they may, else says how it differs.
+    async fn settle_group(&self, found: Group) -> Result<Duration, SourceError> {
+        let wanted = api::wanted_group(&self.config);
+        if found == wanted {
+            return Ok(found.timeout());
+        }
+        if self.config.manage_group {
+            self.ask(&api::build_update_group(&self.config), |_| Ok(())).await?;
+            let Group { name, timeout, order } = &wanted;
+            tracing::info!("changed the consumer group {name} to a timeout of {timeout} s and order {order}");
+            return Ok(wanted.timeout());
+        }
+        if !self.group_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "the consumer group {} has a timeout of {} s and order {}, the settings say {} s and {}: the group's count",
+                shown(&found.name),
+                found.timeout,
+                found.order,
+                wanted.timeout,
+                wanted.order,
+            );
+        }
+        Ok(found.timeout())
+    }
+}
+
+enum Pulled {
+    Page(Page),
+    TooLarge(UnpackError),
+}
+
+impl Source for Sls {
+    async fn ensure_group(&self) -> Result<Duration, SourceError> {
+        let timeout = match self.find_group().await? {
+            Some(group) => self.settle_group(group).await?,
+            None => {
+                self.ask(&api::build_create_group(&self.config), |_| Ok(())).await?;
+                // Another member may have been quicker, with settings of its own.
+                let group = self.find_group().await?.ok_or_else(|| SourceError::Busy {
+                    retry_after: None,
+                    cause: Cause::new(format!(
+                        "the consumer group {} is created but not listed",
+                        self.config.group
+                    )),
+                })?;
+                self.settle_group(group).await?
+            }
+        };
+        self.group_timeout.store(millis(timeout), Ordering::Relaxed);
+        Ok(timeout)
+    }
+
+    async fn heartbeat(&self, held: &BTreeSet<ShardId>) -> Result<BTreeSet<ShardId>, SourceError> {
+        self.ask(&api::build_heartbeat(&self.config, held), api::read_heartbeat)
+            .await
+    }
+
+    async fn checkpoint(&self, shard: ShardId) -> Result<Option<Cursor>, SourceError> {
+        let request = api::build_checkpoint(&self.config, shard);
+        self.ask(&request, |reply| api::read_checkpoint(reply, shard)).await
+    }
+
+    async fn save(&self, shard: ShardId, cursor: &Cursor) -> Result<(), SourceError> {
+        self.ask(&api::build_save(&self.config, shard, cursor), |_| Ok(()))
+            .await
+    }
+
+    async fn cursor(&self, shard: ShardId, start: Start) -> Result<Cursor, SourceError> {
+        self.ask(&api::build_cursor(&self.config, shard, start), api::read_cursor)
+            .await
+    }
+
+    /// A page above the size limit is asked for again with half the log groups, down to one.
+    async fn pull(&self, shard: ShardId, cursor: &Cursor, groups: u32) -> Result<Page, SourceError> {
+        let mut groups = groups;
+        loop {
+            match self.pull_groups(shard, cursor, groups).await? {
+                Pulled::Page(page) => return Ok(page),
+                Pulled::TooLarge(_) if groups > 1 => groups /= 2,
+                Pulled::TooLarge(error) => {
+                    return Err(SourceError::Refused(Cause {
+                        what: format!(
+                            "pull of one log group from shard {shard} at {}: {error}",
+                            shown(cursor.as_str())
+                        ),
+                        hint: Some("a single write is larger than any SLS accepts: look for a proxy in between"),
+                    }));
+                }
+            }
+        }
+    }
+}
+
+/// Names go into a host name, a path and headers.
+fn check_names(config: &Config) -> Result<(), ConfigError> {
+    let is_label = |name: &str| {
+        name.len() <= 63
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    let names = [
+        ("project", &config.project),
+        ("logstore", &config.logstore),
+        ("consumer group", &config.group),
+        ("consumer", &config.consumer),
+    ];
+    for (what, name) in names {
+        let problem = if name.is_empty() {
+            "is empty"
+        } else if what == "project" && !is_label(name) {
+            "is not a project name: letters, digits and '-' only, without the endpoint"
+        } else if matches!(name.as_str(), "." | "..") {
+            "is not a name"
+        } else if name.chars().any(char::is_control) {
+            "has a control character"
+        } else {
+            continue;
+        };
+        return Err(ConfigError::Name {
+            what,
+            name: name.clone(),
+            problem,
+        });
+    }
+    if let Signature::V4 { region } = &config.signature
+        && (region.is_empty() || !is_label(region))
+    {
+        return Err(ConfigError::Name {
+            what: "region",
+            name: region.clone(),
+            problem: "is not a region id such as cn-hangzhou, which signature version 4 needs",
+        });
+    }
+    Ok(())
+}
+
+fn parse_http_date(text: &str) -> Option<Timestamp> {
+    let civil = DateTime::strptime("%a, %d %b %Y %H:%M:%S GMT", text.trim()).ok()?;
+    Some(civil.to_zoned(TimeZone::UTC).ok()?.timestamp())
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,652 @@
+//! Over real sockets, against a server that answers from a list.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::super::message::Method;
+use super::super::{Compression, Credentials};
+use super::wire::MAX_REPLY;
+use super::*;
+use crate::secret::Secret;
+
+const CURSOR: &str = "MTcwMDAwMDAwMDAwMDAwMDAwMA==";
+const SHARD: ShardId = ShardId(0);
+
+/// What the server does with a request.
+#[derive(Clone)]
+enum Answer {
+    /// Sends this.
+    Whole(Vec<u8>),
+    /// Sends this and hangs up.
+    Torn(Vec<u8>),
+    /// Sends this and then a byte now and then, for ever.
+    Drip(Vec<u8>),
+    /// Says nothing.
+    Silent,
+}
+
+/// A request as it came off the wire.
+#[derive(Debug, Clone)]
+struct Received {
+    line: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Received {
+    fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+struct Server {
+    port: u16,
+    received: Arc<Mutex<Vec<Received>>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Server {
+    /// Answers one request after the other from the list, and says nothing when that is used up.
+    async fn start(answers: impl IntoIterator<Item = Answer>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let answers = Arc::new(Mutex::new(answers.into_iter().collect::<VecDeque<_>>()));
+        let mut tasks = JoinSet::new();
+        let log = Arc::clone(&received);
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                connections.spawn(serve(stream, Arc::clone(&answers), Arc::clone(&log)));
+            }
+        });
+        Self {
+            port,
+            received,
+            _tasks: tasks,
+        }
+    }
+
+    fn config(&self) -> Config {
+        Config {
+            endpoint: format!("http://127.0.0.1:{}", self.port),
+            project: "my-project".into(),
+            logstore: "my-logstore".into(),
+            group: "cg1".into(),
+            consumer: "cg1-123".into(),
+            credentials: Credentials::Fixed(AccessKey {
+                id: "AKID".into(),
+                secret: Secret::new("SECRET"),
+                token: None,
+            }),
+            signature: Signature::V1,
+            compression: Compression::Lz4,
+            page_groups: 1000,
+            query: None,
+            processor: None,
+            group_timeout: Duration::from_secs(40),
+            in_order: false,
+            manage_group: false,
+            ca_file: None,
+            timeout: Duration::from_secs(10),
+        }
+    }
+
+    fn sls(&self) -> Sls {
+        Sls::new(&self.config()).unwrap()
+    }
+
+    fn received(&self) -> Vec<Received> {
+        self.received.lock().unwrap().clone()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.received().into_iter().map(|request| request.line).collect()
+    }
+}
+
+async fn serve(stream: TcpStream, answers: Arc<Mutex<VecDeque<Answer>>>, log: Arc<Mutex<Vec<Received>>>) {
+    let mut stream = BufReader::new(stream);
+    while let Some(request) = receive_request(&mut stream).await {
+        log.lock().unwrap().push(request);
+        let answer = answers.lock().unwrap().pop_front().unwrap_or(Answer::Silent);
+        match answer {
+            Answer::Whole(bytes) => {
+                // The client may hang up on what it does not want.
+                if stream.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
+            Answer::Torn(bytes) => return stream.write_all(&bytes).await.unwrap(),
+            Answer::Drip(bytes) => {
+                stream.write_all(&bytes).await.unwrap();
+                while stream.write_all(b" ").await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                return;
+            }
+            Answer::Silent => std::future::pending().await,
+        }
+    }
+}
+
+async fn receive_request(stream: &mut BufReader<TcpStream>) -> Option<Received> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await.ok()? == 0 {
+            return None;
+        }
+        match line.trim_end() {
+            "" => break,
+            line => lines.push(line.to_owned()),
+        }
+    }
+    let headers: Vec<(String, String)> = lines[1..]
+        .iter()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect();
+    let mut request = Received {
+        line: lines[0].trim_end_matches(" HTTP/1.1").to_owned(),
+        headers,
+        body: Vec::new(),
+    };
+    let length = request
+        .header("content-length")
+        .map_or(0, |length| length.parse().unwrap());
+    request.body = vec![0; length];
+    stream.read_exact(&mut request.body).await.ok()?;
+    Some(request)
+}
+
+fn raw(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut out = format!("HTTP/1.1 {status} X\r\nx-log-requestid: 5F00\r\n");
+    for (name, value) in headers {
+        out.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if !headers.iter().any(|(name, _)| *name == "content-length") {
+        out.push_str(&format!("content-length: {}\r\n", body.len()));
+    }
+    out.push_str("\r\n");
+    [out.as_bytes(), body].concat()
+}
+
+fn ok(body: &str) -> Answer {
+    Answer::Whole(raw(200, &[], body.as_bytes()))
+}
+
+fn error(status: u16, code: &str, headers: &[(&str, &str)]) -> Answer {
+    let body = format!(r#"{{"errorCode":"{code}","errorMessage":"no"}}"#);
+    Answer::Whole(raw(status, headers, body.as_bytes()))
+}
+
+fn page(raw_size: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut all = vec![
+        ("x-log-cursor", "bmV4dA=="),
+        ("x-log-count", "1"),
+        ("x-log-bodyrawsize", raw_size),
+        ("x-log-compresstype", "lz4"),
+    ];
+    all.extend_from_slice(headers);
+    raw(200, &all, body)
+}
+
+async fn pull(sls: &Sls) -> Result<Page, SourceError> {
+    sls.pull(SHARD, &Cursor::new(CURSOR), 1000).await
+}
+
+#[track_caller]
+fn check_busy<T: std::fmt::Debug>(outcome: Result<T, SourceError>, expected: &str) {
+    match outcome {
+        Err(SourceError::Busy { cause, .. }) => assert!(cause.what.contains(expected), "{cause}"),
+        other => panic!("not busy: {other:?}"),
+    }
+}
+
+/// Signs again what came off the wire and compares.
+#[track_caller]
+fn check_signature(received: &Received, signature: &Signature, key: &AccessKey) {
+    let (method, target) = received.line.split_once(' ').unwrap();
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let decode = |text: &str| {
+        let text = text
+            .replace('+', " ")
+            .replace("%3D", "=")
+            .replace("%2A", "*")
+            .replace("%7C", "|");
+        text.replace("%27", "'")
+    };
+    let leak = |text: &str| -> &'static str { text.to_owned().leak() };
+    let generated = [
+        "authorization",
+        "date",
+        "x-log-date",
+        "x-log-content-sha256",
+        "x-acs-security-token",
+    ];
+    let headers = received
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_ascii_lowercase(), value));
+    let request = Request {
+        call: Call::Pull,
+        method: if method == "GET" { Method::Get } else { Method::Post },
+        path: path.to_owned(),
+        query: query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, value)| (leak(name), decode(value)))
+            .collect(),
+        headers: headers
+            .filter(|(name, _)| !generated.contains(&name.as_str()) && name != "x-log-signaturemethod")
+            .map(|(name, value)| (leak(&name), value.clone()))
+            .collect(),
+        body: received.body.clone(),
+    };
+    let expected = match signature {
+        Signature::V1 => super::super::sign::v1(key, &request, received.header("date").unwrap()),
+        Signature::V4 { region } => {
+            super::super::sign::v4(key, &request, region, received.header("x-log-date").unwrap())
+        }
+    };
+    for (name, value) in expected {
+        assert_eq!(received.header(name), Some(value.as_str()), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_on_the_wire_is_what_was_signed() {
+    let v4 = Signature::V4 {
+        region: "cn-hangzhou".into(),
+    };
+    let key = AccessKey {
+        id: "AKID".into(),
+        secret: Secret::new("SECRET"),
+        token: Some(Secret::new("STS.token+/=")),
+    };
+    for signature in [Signature::V1, v4] {
+        let empty = Answer::Whole(page("0", &[("x-log-count", "0")], b""));
+        let server = Server::start([ok("[]"), empty]).await;
+        let sls = Sls::new(&Config {
+            signature: signature.clone(),
+            credentials: Credentials::Fixed(key.clone()),
+            query: Some("* | where a = 'x y'".into()),
+            ..server.config()
+        });
+        let sls = sls.unwrap();
+        sls.heartbeat(&BTreeSet::from([SHARD, ShardId(1)])).await.unwrap();
+        let _ = pull(&sls).await;
+        let received = server.received();
+        assert_eq!(received.len(), 2);
+        for request in &received {
+            check_signature(request, &signature, &key);
+            assert_eq!(request.header("host"), Some("my-project.127.0.0.1"));
+            assert_eq!(request.header("x-acs-security-token"), Some("STS.token+/="));
+            let agent = request.header("user-agent").unwrap();
+            assert!(
+                agent.starts_with("forwarder/") && agent.ends_with("-consumergroup-cg1-cg1-123"),
+                "{agent}"
+            );
+        }
+        assert_eq!(received[0].body, b"[0,1]");
+    }
+}
+
+#[tokio::test]
+async fn a_save_is_never_forced() {
+    let server = Server::start([ok("")]).await;
+    server.sls().save(SHARD, &Cursor::new(CURSOR)).await.unwrap();
+    let target = "POST /logstores/my-logstore/consumergroups/cg1?type=checkpoint&consumer=cg1-123&forceSuccess=false";
+    assert_eq!(server.lines(), [target]);
+}
+
+#[tokio::test]
+async fn a_page_arrives_unpacked_and_query_and_processor_go_out() {
+    let body = b"hello hello hello hello hello";
+    let packed = lz4_flex::block::compress(body);
+    let headers = [("x-log-end-of-cursor", "1"), ("x-log-cursor-time", "1554260243")];
+    let server = Server::start([Answer::Whole(page("29", &headers, &packed))]).await;
+    let sls = Sls::new(&Config {
+        query: Some("* | where a = 'x y'".into()),
+        processor: Some("p-1".into()),
+        ..server.config()
+    });
+    let page = pull(&sls.unwrap()).await.unwrap();
+    assert_eq!((&page.body[..], page.next.as_str()), (&body[..], "bmV4dA=="));
+    assert_eq!((page.at_end, page.received_at), (Some(true), Some(1_554_260_243)));
+    let target = "GET /logstores/my-logstore/shards/0?type=log&cursor=MTcwMDAwMDAwMDAwMDAwMDAwMA%3D%3D&count=1000\
+        &pullMode=scan_on_stream&query=%2A+%7C+where+a+%3D+%27x+y%27&processor=p-1";
+    assert_eq!(server.lines(), [target]);
+    assert_eq!(server.received()[0].header("accept-encoding"), Some("lz4"));
+}
+
+#[tokio::test]
+async fn a_page_above_the_limit_is_asked_for_in_halves() {
+    // Its body is not waited for: the headers say enough.
+    let large = Answer::Drip(page("2147483647", &[("content-length", "1000000")], b""));
+    let small = lz4_flex::block::compress(b"page");
+    let small = Answer::Whole(page("4", &[], &small));
+    let server = Server::start([large.clone(), large, small]).await;
+    assert_eq!(&pull(&server.sls()).await.unwrap().body[..], b"page");
+    let counts: Vec<String> = server
+        .lines()
+        .iter()
+        .map(|line| line.rsplit('=').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(counts, ["1000", "500", "250"]);
+}
+
+#[tokio::test]
+async fn one_log_group_above_the_limit_is_refused() {
+    let large = Answer::Whole(page("67108865", &[], b"tiny"));
+    let server = Server::start(vec![large; 20]).await;
+    let outcome = pull(&server.sls()).await;
+    assert!(matches!(outcome, Err(SourceError::Refused(_))), "{outcome:?}");
+    assert_eq!(server.lines().len(), 10);
+}
+
+#[tokio::test]
+async fn a_page_that_lies_about_its_size_or_is_torn_is_busy() {
+    let packed = lz4_flex::block::compress(b"hello hello hello hello");
+    let length = (packed.len() + 1).to_string();
+    let server = Server::start([
+        Answer::Whole(page("24", &[], &packed)),
+        Answer::Whole(page("22", &[], &packed)),
+        Answer::Torn(page("23", &[("content-length", &length)], &packed)),
+        Answer::Whole(raw(200, &[("x-log-count", "0"), ("x-log-bodyrawsize", "0")], b"")),
+        Answer::Torn(b"HTTP/1.1 200 OK\r\nx-log-c".to_vec()),
+        Answer::Torn(b"".to_vec()),
+    ])
+    .await;
+    let sls = server.sls();
+    check_busy(
+        pull(&sls).await,
+        "the page has 23 bytes where 24 were announced [request 5F00]",
+    );
+    check_busy(pull(&sls).await, "damaged");
+    check_busy(pull(&sls).await, "pull: ");
+    check_busy(pull(&sls).await, "there is no x-log-cursor [request 5F00]");
+    check_busy(pull(&sls).await, "pull: ");
+    check_busy(pull(&sls).await, "pull: ");
+}
+
+#[tokio::test]
+async fn replies_are_read_up_to_a_limit() {
+    let long = " ".repeat(MAX_REPLY);
+    let server = Server::start([
+        ok(&format!("[]{long}")),
+        Answer::Whole(raw(503, &[("retry-after", "3")], long.as_bytes())),
+        Answer::Whole(raw(404, &[], format!("<html>{long}").as_bytes())),
+    ])
+    .await;
+    let sls = server.sls();
+    check_busy(
+        sls.heartbeat(&BTreeSet::new()).await,
+        "the reply is longer than 65536 bytes",
+    );
+    let outcome = pull(&sls).await;
+    let wait = Some(Duration::from_secs(3));
+    assert!(
+        matches!(outcome, Err(SourceError::Busy { retry_after, .. }) if retry_after == wait),
+        "{outcome:?}"
+    );
+    let outcome = pull(&sls).await;
+    assert!(
+        matches!(&outcome, Err(SourceError::Refused(cause)) if cause.what.contains("404: <html>")),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_meets_the_deadline() {
+    let head = page("1000", &[("content-length", "1000000")], b"");
+    let server = Server::start([Answer::Drip(head), Answer::Silent]).await;
+    let sls = Sls::new(&Config {
+        timeout: Duration::from_millis(300),
+        ..server.config()
+    });
+    let sls = sls.unwrap();
+    let started = Instant::now();
+    check_busy(pull(&sls).await, "no complete reply within 300ms");
+    check_busy(pull(&sls).await, "no complete reply within 300ms");
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn heartbeats_give_up_within_a_quarter_of_the_group_timeout() {
+    let server = Server::start([Answer::Silent]).await;
+    let sls = server.sls().with_group_timeout(Duration::from_secs(1));
+    let started = Instant::now();
+    check_busy(
+        sls.heartbeat(&BTreeSet::new()).await,
+        "heartbeat: no complete reply within 250ms",
+    );
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn redirects_are_not_followed() {
+    let server = Server::start([Answer::Whole(raw(302, &[("location", "/elsewhere")], b"")), ok("[]")]).await;
+    let outcome = server.sls().heartbeat(&BTreeSet::new()).await;
+    assert!(matches!(outcome, Err(SourceError::Refused(_))), "{outcome:?}");
+    assert_eq!(server.lines().len(), 1);
+}
+
+fn in_twenty_minutes() -> (String, Timestamp) {
+    let moment = Timestamp::now() + Duration::from_secs(20 * 60);
+    (super::super::sign::http_date(moment), moment)
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_costs_one_request_once() {
+    let (date, server_time) = in_twenty_minutes();
+    let expired = error(400, "RequestTimeExpired", &[("date", &date)]);
+    let server = Server::start([expired, ok("[]"), ok("[]")]).await;
+    let sls = server.sls();
+    sls.heartbeat(&BTreeSet::new()).await.unwrap();
+    sls.heartbeat(&BTreeSet::new()).await.unwrap();
+    let dates: Vec<i64> = server
+        .received()
+        .iter()
+        .map(|request| parse_http_date(request.header("date").unwrap()).unwrap().as_second())
+        .collect();
+    let off = |date: i64| (date - server_time.as_second()).abs();
+    assert_eq!(dates.len(), 3);
+    assert!(
+        off(dates[0]) > 1100 && off(dates[1]) < 60 && off(dates[2]) < 60,
+        "{dates:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_clock_that_stays_off_is_refused_after_one_more_try() {
+    let (date, _) = in_twenty_minutes();
+    let expired = error(400, "RequestTimeTooSkewed", &[("date", &date)]);
+    let undated = error(400, "RequestTimeTooSkewed", &[]);
+    let server = Server::start([expired.clone(), expired, undated]).await;
+    let sls = server.sls();
+    for requests in [2, 3] {
+        let outcome = sls.heartbeat(&BTreeSet::new()).await;
+        assert!(matches!(outcome, Err(SourceError::Refused(_))), "{outcome:?}");
+        assert_eq!(server.lines().len(), requests);
+    }
+}
+
+#[tokio::test]
+async fn a_refused_key_is_tried_again_only_if_there_is_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let (id, secret) = (dir.path().join("id"), dir.path().join("secret"));
+    std::fs::write(&id, "OLD").unwrap();
+    std::fs::write(&secret, "SECRET").unwrap();
+    let unauthorized = error(401, "InvalidAccessKeyId", &[]);
+    let server = Server::start([unauthorized.clone(), unauthorized, ok("[]")]).await;
+    let credentials = Credentials::Files {
+        id: id.clone(),
+        secret,
+        token: None,
+    };
+    let sls = Sls::new(&Config {
+        credentials,
+        ..server.config()
+    });
+    let sls = sls.unwrap();
+    let outcome = sls.heartbeat(&BTreeSet::new()).await;
+    assert!(matches!(outcome, Err(SourceError::Refused(_))), "{outcome:?}");
+    assert_eq!(server.lines().len(), 1);
+    std::fs::write(&id, "NEW").unwrap();
+    sls.heartbeat(&BTreeSet::new()).await.unwrap();
+    let last = server.received().pop().unwrap();
+    assert!(last.header("authorization").unwrap().starts_with("LOG NEW:"));
+}
+
+const THEIRS: &str = r#"[{"name":"cg1","timeout":60,"order":true}]"#;
+const OURS: &str = r#"[{"name":"other","timeout":1,"order":true},{"name":"cg1","timeout":40,"order":false}]"#;
+
+#[track_caller]
+fn check_methods(server: &Server, expected: &[&str]) {
+    let lines = server.lines();
+    let methods: Vec<&str> = lines.iter().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(methods, expected);
+}
+
+#[tokio::test]
+async fn a_group_is_created_when_it_is_absent() {
+    let server = Server::start([ok("[]"), ok(""), ok(OURS)]).await;
+    assert_eq!(server.sls().ensure_group().await.unwrap(), Duration::from_secs(40));
+    check_methods(&server, &["GET", "POST", "GET"]);
+}
+
+#[tokio::test]
+async fn a_group_that_another_member_creates_meanwhile_is_taken_as_it_is() {
+    let server = Server::start([ok("[]"), error(400, "ConsumerGroupAlreadyExist", &[]), ok(THEIRS)]).await;
+    let sls = server.sls();
+    assert_eq!(sls.ensure_group().await.unwrap(), Duration::from_secs(60));
+    assert_eq!(sls.group_timeout(), Duration::from_secs(60));
+    check_methods(&server, &["GET", "POST", "GET"]);
+}
+
+#[tokio::test]
+async fn a_group_that_differs_is_changed_only_when_it_is_ours_to_manage() {
+    let server = Server::start([ok(THEIRS), ok(THEIRS), ok("")]).await;
+    assert_eq!(server.sls().ensure_group().await.unwrap(), Duration::from_secs(60));
+    let managing = Sls::new(&Config {
+        manage_group: true,
+        ..server.config()
+    });
+    assert_eq!(managing.unwrap().ensure_group().await.unwrap(), Duration::from_secs(40));
+    check_methods(&server, &["GET", "GET", "PUT"]);
+}
+
+#[tokio::test]
+async fn a_group_that_is_as_wanted_costs_one_request() {
+    let server = Server::start([ok(OURS)]).await;
+    assert_eq!(server.sls().ensure_group().await.unwrap(), Duration::from_secs(40));
+    check_methods(&server, &["GET"]);
+}
+
+#[tokio::test]
+async fn settings_that_cannot_work_are_errors_that_name_them() {
+    let server = Server::start([]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let ca_file = dir.path().join("ca.pem");
+    std::fs::write(&ca_file, "no certificate").unwrap();
+    let check = |change: &dyn Fn(&mut Config), expected: &str| {
+        let mut config = server.config();
+        change(&mut config);
+        let error = Sls::new(&config).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(&|config| config.endpoint.clear(), "the endpoint is empty");
+    check(
+        &|config| config.project = "my.project".into(),
+        "the project \"my.project\" is not a project name",
+    );
+    check(
+        &|config| config.logstore = "..".into(),
+        "the logstore \"..\" is not a name",
+    );
+    check(&|config| config.group.clear(), "the consumer group \"\" is empty");
+    check(
+        &|config| config.consumer = "a\nb".into(),
+        "the consumer \"a\\nb\" has a control character",
+    );
+    check(
+        &|config| config.signature = Signature::V4 { region: "".into() },
+        "the region \"\"",
+    );
+    check(
+        &|config| config.ca_file = Some(ca_file.clone()),
+        "there is no PEM certificate",
+    );
+    check(&|config| config.ca_file = Some(dir.path().join("none")), "No such file");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_not_there_is_busy_and_says_what_to_check() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let server = Server::start([]).await;
+    let sls = Sls::new(&Config {
+        endpoint: format!("127.0.0.1:{port}"),
+        ..server.config()
+    });
+    let outcome = pull(&sls.unwrap()).await;
+    assert!(matches!(&outcome, Err(SourceError::Busy { cause, .. }) if cause.hint.unwrap().contains("`endpoint`")));
+}
+
+/// Answers `connections` TLS connections with an empty heartbeat each. Certificate and key serve this test alone.
+fn start_tls(connections: usize) -> (u16, std::thread::JoinHandle<()>) {
+    use std::io::{Read as _, Write as _};
+    let (cert, key) = (include_bytes!("test-cert.pem"), include_bytes!("test-key.pem"));
+    let identity = native_tls::Identity::from_pkcs8(cert, key).unwrap();
+    let acceptor = native_tls::TlsAcceptor::new(identity).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let thread = std::thread::spawn(move || {
+        for _ in 0..connections {
+            let (stream, _) = listener.accept().unwrap();
+            // A client that does not trust us hangs up here.
+            if let Ok(mut stream) = acceptor.accept(stream) {
+                let mut request = [0; 4096];
+                if stream.read(&mut request).is_ok_and(|length| length > 0) {
+                    stream.write_all(&raw(200, &[("connection", "close")], b"[]")).unwrap();
+                    let _ = stream.shutdown();
+                }
+            }
+        }
+    });
+    (port, thread)
+}
+
+#[tokio::test]
+async fn tls_is_verified_against_the_ca_file() {
+    let (port, thread) = start_tls(2);
+    let dir = tempfile::tempdir().unwrap();
+    let ca_file = dir.path().join("ca.pem");
+    std::fs::write(&ca_file, include_bytes!("test-cert.pem")).unwrap();
+    let server = Server::start([]).await;
+    let distrusting = Config {
+        endpoint: format!("https://127.0.0.1:{port}"),
+        ..server.config()
+    };
+    let trusting = Config {
+        ca_file: Some(ca_file),
+        ..distrusting.clone()
+    };
+    let outcome = Sls::new(&distrusting).unwrap().heartbeat(&BTreeSet::new()).await;
+    assert!(matches!(&outcome, Err(SourceError::Busy { cause, .. }) if cause.hint.unwrap().contains("`ca_file`")));
+    assert_eq!(
+        Sls::new(&trusting).unwrap().heartbeat(&BTreeSet::new()).await.unwrap(),
+        BTreeSet::new()
+    );
+    thread.join().unwrap();
+}

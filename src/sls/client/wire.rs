@@ -1,0 +1,174 @@
+//! Sends a signed request and takes in the reply, as much of it as its kind may have.
+
+use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Certificate, Client, ClientBuilder, Response};
+
+use super::super::api;
+use super::super::endpoint::Endpoint;
+use super::super::error::{busy, shown};
+use super::super::message::{Call, Method, Reply, Request};
+use super::super::unpack::MAX_RAW_SIZE;
+use super::{Config, ConfigError};
+use crate::source::SourceError;
+
+/// Most bytes of a reply that is not a page.
+pub(super) const MAX_REPLY: usize = 64 << 10;
+
+/// Most bytes of a packed page. What cannot be compressed grows by less than a hundredth.
+const MAX_PACKED: usize = MAX_RAW_SIZE as usize / 64 * 65;
+
+/// How long an idle connection is kept. A new one asks DNS again, so a moved endpoint is followed within this time.
+const KEEP_IDLE: Duration = Duration::from_secs(30);
+
+/// Longest time for connecting, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections to an endpoint.
+#[derive(Debug)]
+pub(super) struct Wire {
+    endpoint: Endpoint,
+    client: Client,
+}
+
+impl Wire {
+    pub(super) fn new(config: &Config) -> Result<Self, ConfigError> {
+        let endpoint = Endpoint::parse(&config.endpoint, &config.project)?;
+        let client = build_client(config, &endpoint)?;
+        Ok(Self { endpoint, client })
+    }
+
+    /// The `Host` header that a request has to carry and to sign.
+    pub(super) fn host(&self) -> &str {
+        &self.endpoint.host
+    }
+
+    /// Sends `request` as it is: signed, with its `host`. Any status is a reply.
+    pub(super) async fn send(&self, request: &Request) -> Result<Reply, SourceError> {
+        let method = match request.method {
+            Method::Get => reqwest::Method::GET,
+            Method::Post => reqwest::Method::POST,
+            Method::Put => reqwest::Method::PUT,
+        };
+        let url = format!("{}{}", self.endpoint.base, request.target());
+        let mut outgoing = self.client.request(method, url).headers(header_map(&request.headers));
+        if !request.body.is_empty() {
+            outgoing = outgoing.body(request.body.clone());
+        }
+        let response = outgoing
+            .send()
+            .await
+            .map_err(|error| self.unreachable(request.call, error))?;
+        self.receive(request.call, response).await
+    }
+
+    async fn receive(&self, call: Call, mut response: Response) -> Result<Reply, SourceError> {
+        let mut reply = Reply {
+            status: response.status().as_u16(),
+            headers: text_headers(response.headers()),
+            body: Bytes::new(),
+        };
+        let is_page = call == Call::Pull && reply.status == 200;
+        if is_page && matches!(api::read_raw_size(&reply), Ok(0) | Err(_)) {
+            // There is no body, or none that could be used: whoever reads the headers finds out which.
+            return Ok(reply);
+        }
+        let limit = if is_page { MAX_PACKED } else { MAX_REPLY };
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(call, error))? {
+            let room = limit - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if chunk.len() > room {
+                if reply.status == 200 {
+                    return Err(busy(call, format!("the reply is longer than {limit} bytes"), None));
+                }
+                // The beginning of a refusal says enough.
+                break;
+            }
+        }
+        reply.body = body.freeze();
+        Ok(reply)
+    }
+
+    /// No reply, or not all of it.
+    fn unreachable(&self, call: Call, error: reqwest::Error) -> SourceError {
+        let is_connect = error.is_connect();
+        let text = chain(&error.without_url());
+        let hint = if text.contains("certificate") {
+            Some("if the certificate is signed by a CA of your own, name that in `ca_file`")
+        } else if is_connect {
+            Some("check `endpoint`, `project` (it is part of the host name), DNS, the network and the proxy settings")
+        } else {
+            None
+        };
+        busy(call, format!("{text} ({})", self.endpoint.base), hint)
+    }
+}
+
+fn build_client(config: &Config, endpoint: &Endpoint) -> Result<Client, ConfigError> {
+    let mut builder = ClientBuilder::new()
+        .user_agent(user_agent(config))
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .connect_timeout(CONNECT_TIMEOUT.min(config.timeout))
+        .pool_idle_timeout(KEEP_IDLE)
+        .tcp_nodelay(true);
+    if endpoint.is_loopback() {
+        builder = builder.no_proxy();
+    }
+    if let Some(path) = &config.ca_file {
+        let problem = |problem: String| ConfigError::CaFile {
+            path: path.clone(),
+            problem,
+        };
+        let pem = std::fs::read(path).map_err(|error| problem(error.to_string()))?;
+        let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| problem(chain(&error)))?;
+        if certificates.is_empty() {
+            return Err(problem("there is no PEM certificate in it".to_owned()));
+        }
+        builder = builder.tls_certs_merge(certificates);
+    }
+    builder.build().map_err(ConfigError::Client)
+}
+
+/// Names the group and the consumer, as the consumer libraries of the vendor do.
+fn user_agent(config: &Config) -> HeaderValue {
+    let version = env!("CARGO_PKG_VERSION");
+    let (group, consumer) = (&config.group, &config.consumer);
+    let text = format!("forwarder/{version}-consumergroup-{group}-{consumer}");
+    HeaderValue::from_bytes(text.as_bytes()).expect("names without control characters can stand in a header")
+}
+
+fn header_map(headers: &[(&'static str, String)]) -> HeaderMap {
+    headers
+        .iter()
+        .map(|(name, value)| {
+            let mut value = HeaderValue::from_str(value).expect("keys, dates and names were checked to be header text");
+            value.set_sensitive(matches!(*name, "authorization" | "x-acs-security-token"));
+            (HeaderName::from_static(name), value)
+        })
+        .collect()
+}
+
+fn text_headers(headers: &HeaderMap) -> BTreeMap<String, String> {
+    headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+        .collect()
+}
+
+/// An error with everything below it, on one line.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(error) = below {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        below = error.source();
+    }
+    shown(&text)
+}

@@ -1,0 +1,303 @@
+//! The key that signs: given once, or kept up to date from files.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::{AccessKey, Credentials};
+use crate::secret::Secret;
+
+/// How often files are looked at, at most.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a call waits for the disk before it goes on with the key it has.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Most bytes that a credential may have.
+const MAX_BYTES: u64 = 16 << 10;
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// A file cannot be read.
+    #[error("{what} in {path}: {source}", path = path.display())]
+    File {
+        /// Which credential.
+        what: &'static str,
+        /// Where it should be.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A credential that cannot be one.
+    #[error("the {what} {problem}")]
+    Malformed {
+        /// Which credential.
+        what: &'static str,
+        /// What is wrong, without its text.
+        problem: &'static str,
+    },
+}
+
+/// The source of the key, asked before every signature.
+#[derive(Debug)]
+pub struct Keys {
+    files: Option<Files>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Clone)]
+struct Files {
+    id: PathBuf,
+    secret: PathBuf,
+    token: Option<PathBuf>,
+}
+
+#[derive(Debug)]
+struct State {
+    key: AccessKey,
+    /// When the files are looked at again.
+    due: Instant,
+    /// A look that the disk did not answer in time. It is waited for again before another is started.
+    look: Option<JoinHandle<Result<AccessKey, KeyError>>>,
+    /// The last look failed, and that was said.
+    failing: bool,
+}
+
+impl Keys {
+    /// Reads the key for the first time.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be one.
+    pub fn new(credentials: &Credentials) -> Result<Self, KeyError> {
+        let (files, key) = match credentials {
+            Credentials::Fixed(key) => (None, check(key.clone())?),
+            Credentials::Files { id, secret, token } => {
+                let files = Files {
+                    id: id.clone(),
+                    secret: secret.clone(),
+                    token: token.clone(),
+                };
+                let key = files.read()?;
+                (Some(files), key)
+            }
+        };
+        let state = State {
+            key,
+            due: Instant::now() + LOOK_EVERY,
+            look: None,
+            failing: false,
+        };
+        Ok(Self {
+            files,
+            state: Mutex::new(state),
+        })
+    }
+
+    /// The key to sign with. Files are looked at once a second at most, on a thread of their own. While they cannot be
+    /// read, or the disk takes its time, the last good key stays in use.
+    pub async fn current(&self) -> AccessKey {
+        if let Some(files) = &self.files {
+            let look = {
+                let mut state = self.state();
+                let now = Instant::now();
+                if now < state.due {
+                    return state.key.clone();
+                }
+                state.due = now + LOOK_EVERY;
+                state.look.take()
+            };
+            self.finish(look.unwrap_or_else(|| files.look())).await;
+        }
+        self.state().key.clone()
+    }
+
+    /// A key other than `refused`, if there is one by now.
+    pub async fn other_than(&self, refused: &AccessKey) -> bool {
+        if self.files.is_none() {
+            return false;
+        }
+        self.state().due = Instant::now();
+        !same(&self.current().await, refused)
+    }
+
+    async fn finish(&self, mut look: JoinHandle<Result<AccessKey, KeyError>>) {
+        let outcome = tokio::time::timeout(PATIENCE, &mut look).await;
+        let mut state = self.state();
+        match outcome {
+            Err(_) => {
+                state.look = Some(look);
+                state.failed("the disk does not answer");
+            }
+            Ok(Err(panic)) => state.failed(&panic.to_string()),
+            Ok(Ok(Err(error))) => state.failed(&error.to_string()),
+            Ok(Ok(Ok(key))) => {
+                if !same(&key, &state.key) {
+                    tracing::info!(
+                        id = key.id,
+                        "the credential files have changed: signing with the new key"
+                    );
+                }
+                state.key = key;
+                state.failing = false;
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that could leave it half changed panics while it is held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn failed(&mut self, problem: &str) {
+        if !self.failing {
+            tracing::warn!("credential files: {problem}; signing with the last good key");
+        }
+        self.failing = true;
+    }
+}
+
+impl Files {
+    fn look(&self) -> JoinHandle<Result<AccessKey, KeyError>> {
+        let files = self.clone();
+        tokio::task::spawn_blocking(move || files.read())
+    }
+
+    fn read(&self) -> Result<AccessKey, KeyError> {
+        check(AccessKey {
+            id: read("AccessKey ID", &self.id)?,
+            secret: Secret::new(read("AccessKey secret", &self.secret)?),
+            token: match &self.token {
+                Some(path) => Some(Secret::new(read("STS token", path)?)),
+                None => None,
+            },
+        })
+    }
+}
+
+/// The text of a file, without the blanks around it.
+fn read(what: &'static str, path: &Path) -> Result<String, KeyError> {
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text))
+        .map_err(|source| KeyError::File {
+            what,
+            path: path.to_owned(),
+            source,
+        })?;
+    Ok(text.trim().to_owned())
+}
+
+/// A key can stand in a header and is not empty, which a file may be while it is being written.
+fn check(key: AccessKey) -> Result<AccessKey, KeyError> {
+    let token = key.token.as_ref().map(Secret::expose);
+    let parts = [
+        ("AccessKey ID", Some(key.id.as_str())),
+        ("AccessKey secret", Some(key.secret.expose())),
+        ("STS token", token),
+    ];
+    for (what, text) in parts {
+        let problem = match text {
+            Some("") => "is empty",
+            Some(text) if !text.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                "has a blank, a line break or a character that is not ASCII"
+            }
+            _ => continue,
+        };
+        return Err(KeyError::Malformed { what, problem });
+    }
+    Ok(key)
+}
+
+fn same(a: &AccessKey, b: &AccessKey) -> bool {
+    a.id == b.id && a.secret == b.secret && a.token == b.token
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn files(dir: &Path) -> Credentials {
+        fs::write(dir.join("id"), "AKID\n").unwrap();
+        fs::write(dir.join("secret"), " SECRET ").unwrap();
+        fs::write(dir.join("token"), "TOKEN").unwrap();
+        Credentials::Files {
+            id: dir.join("id"),
+            secret: dir.join("secret"),
+            token: Some(dir.join("token")),
+        }
+    }
+
+    async fn id_when_due(keys: &Keys) -> String {
+        keys.state().due = Instant::now();
+        keys.current().await.id
+    }
+
+    #[tokio::test]
+    async fn a_file_that_changes_is_used_and_one_that_breaks_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = Keys::new(&files(dir.path())).unwrap();
+        let key = keys.current().await;
+        assert_eq!((key.id.as_str(), key.secret.expose()), ("AKID", "SECRET"));
+        assert_eq!(key.token.unwrap().expose(), "TOKEN");
+
+        fs::write(dir.path().join("id"), "OTHER").unwrap();
+        assert_eq!(id_when_due(&keys).await, "OTHER");
+        fs::write(dir.path().join("id"), "").unwrap();
+        assert_eq!(id_when_due(&keys).await, "OTHER");
+        fs::remove_file(dir.path().join("id")).unwrap();
+        assert_eq!(id_when_due(&keys).await, "OTHER");
+        fs::write(dir.path().join("id"), "THIRD").unwrap();
+        assert_eq!(id_when_due(&keys).await, "THIRD");
+    }
+
+    #[tokio::test]
+    async fn files_are_looked_at_once_a_second_unless_the_key_was_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = Keys::new(&files(dir.path())).unwrap();
+        let old = keys.current().await;
+        fs::write(dir.path().join("id"), "OTHER").unwrap();
+        keys.state().due = Instant::now() + Duration::from_secs(3600);
+        assert_eq!(keys.current().await.id, "AKID");
+        assert!(keys.other_than(&old).await);
+        let new = keys.current().await;
+        assert_eq!(new.id, "OTHER");
+        assert!(!keys.other_than(&new).await);
+    }
+
+    #[test]
+    fn what_cannot_be_a_key_is_an_error_that_does_not_show_it() {
+        let key = |id: &str, secret: &str| {
+            Credentials::Fixed(AccessKey {
+                id: id.into(),
+                secret: Secret::new(secret),
+                token: None,
+            })
+        };
+        let error = |credentials| Keys::new(&credentials).unwrap_err().to_string();
+        assert_eq!(error(key("", "s")), "the AccessKey ID is empty");
+        let shown = error(key("AKID", "hush\nhush"));
+        assert_eq!(
+            shown,
+            "the AccessKey secret has a blank, a line break or a character that is not ASCII"
+        );
+
+        let dir = tempfile::tempdir().unwrap();
+        let credentials = files(dir.path());
+        fs::remove_file(dir.path().join("secret")).unwrap();
+        let shown = error(credentials);
+        assert!(
+            shown.starts_with("AccessKey secret in /") && shown.contains("No such file"),
+            "{shown}"
+        );
+    }
+}

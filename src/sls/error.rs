@@ -1,0 +1,238 @@
+//! What the server's refusals mean: one table, from call, status and code to what there is to do.
+//!
+//! Source: Alibaba Cloud SLS API reference, "Error codes" and the error tables of the single calls, and the codes that
+//! the vendor's SDKs look for. Where status or spelling of a code is documented differently in two places, both count.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::api::ReadError;
+use super::message::{Call, Reply};
+use crate::source::{Cause, SourceError};
+
+/// Most characters of the server's text that are shown.
+const SHOWN_CHARS: usize = 300;
+
+/// Longest wait that a server may ask for.
+const MAX_RETRY_AFTER: u64 = 3600;
+
+/// A reply that is not a success, in the server's words.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Refusal {
+    /// HTTP status.
+    pub status: u16,
+    /// `errorCode`; empty when the body is not the JSON of SLS.
+    pub code: String,
+    /// `errorMessage`, or the start of whatever the body is.
+    pub message: String,
+    /// `x-log-requestid`.
+    pub request_id: Option<String>,
+    /// `Retry-After`, when it is a number of seconds; an hour at most.
+    pub retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// Reads a reply with a status other than 200.
+    #[must_use]
+    pub fn read(reply: &Reply) -> Self {
+        #[derive(Deserialize, Default)]
+        struct Body {
+            #[serde(rename = "errorCode")]
+            code: String,
+            #[serde(rename = "errorMessage", default)]
+            message: String,
+        }
+        let body: Body = serde_json::from_slice(&reply.body).unwrap_or_else(|_| Body {
+            message: String::from_utf8_lossy(&reply.body).into_owned(),
+            ..Body::default()
+        });
+        let seconds = reply
+            .header("retry-after")
+            .and_then(|text| text.trim().parse::<u64>().ok());
+        Self {
+            status: reply.status,
+            code: body.code,
+            message: body.message,
+            request_id: reply.header("x-log-requestid").map(str::to_owned),
+            retry_after: seconds.map(|seconds| Duration::from_secs(seconds.min(MAX_RETRY_AFTER))),
+        }
+    }
+
+    /// "pull: 404 LogStoreNotExist: logstore x does not exist [request 5F…]".
+    fn describe(&self, call: Call) -> String {
+        let mut text = format!("{call}: {}", self.status);
+        for (before, part) in [(" ", &self.code), (": ", &self.message)] {
+            if !part.trim().is_empty() {
+                text.push_str(before);
+                text.push_str(&shown(part));
+            }
+        }
+        if let Some(id) = &self.request_id {
+            write!(text, " [request {}]", shown(id)).expect("a String takes any text");
+        }
+        text
+    }
+}
+
+/// What a refusal means.
+#[derive(Debug)]
+pub enum Verdict {
+    /// What the call wanted is there already.
+    AlreadyDone,
+    /// The clocks differ: sign again with the server's time; without it, this is the error.
+    Clock(SourceError),
+    /// The key was not accepted: sign again if there is another by now; without it, this is the error.
+    Key(SourceError),
+    /// The call has failed.
+    Failed(SourceError),
+}
+
+/// The table. Codes decide before statuses, and compare without case.
+#[must_use]
+pub fn verdict(call: Call, refusal: &Refusal) -> Verdict {
+    let cause = |hint| Cause {
+        what: refusal.describe(call),
+        hint,
+    };
+    let busy = |hint| {
+        Verdict::Failed(SourceError::Busy {
+            retry_after: refusal.retry_after,
+            cause: cause(hint),
+        })
+    };
+    let lost = |hint| Verdict::Failed(SourceError::Lost(cause(hint)));
+    let refused = |hint| Verdict::Failed(SourceError::Refused(cause(Some(hint))));
+    let key = |hint| Verdict::Key(SourceError::Refused(cause(Some(hint))));
+
+    let code = refusal.code.to_ascii_lowercase();
+    let message = refusal.message.to_ascii_lowercase();
+    let reads_cursor = matches!(call, Call::Pull | Call::CursorTime);
+
+    match code.as_str() {
+        "requesttimeexpired" | "requesttimetooskewed" => {
+            return Verdict::Clock(SourceError::Refused(cause(Some(CLOCK))));
+        }
+        "consumergroupalreadyexist" if call == Call::CreateGroup => return Verdict::AlreadyDone,
+        "notexistconsumerwithbody" | "consumernotexist" | "consumernotexsit" => return lost(None),
+        "consumernotmatch" => return lost(Some("another consumer holds the shard now")),
+        "consumergroupnotexist" if matches!(call, Call::UpdateGroup | Call::ListGroups | Call::CreateGroup) => {
+            return busy(None);
+        }
+        "consumergroupnotexist" => return lost(Some(GROUP_GONE)),
+        "shardnotexist" | "shardnotexsit" => return lost(Some("its logs have expired after a split or merge")),
+        "logstorewithoutshard" => return busy(Some("a new logstore has no shards for a moment")),
+        "projectnotexist" | "projectnotexists" => return refused("check `project` and the region of `endpoint`"),
+        "logstorenotexist" => return refused("check `logstore`"),
+        "consumergroupquotaexceed" => return refused(GROUP_QUOTA),
+        "projectforbidden" => return refused("the project is disabled: check the account for overdue payments"),
+        "internalservererror" | "serverbusy" | "requesttimeout" => return busy(None),
+        code if code.contains("invalidcursor") && reads_cursor => return stale(cause),
+        "parameterinvalid" | "invalidparameter" | "badrequest" if message.contains("cursor") && reads_cursor => {
+            return stale(cause);
+        }
+        "parameterinvalid" | "invalidparameter" | "badrequest" if call == Call::Pull => return refused(PULL_ARGUMENT),
+        code if code.contains("quotaexceed") => return busy(Some(THROTTLED)),
+        code if KEY_CODES.iter().any(|known| code.contains(known)) => return key(key_hint(code, &message)),
+        _ => {}
+    }
+    match refusal.status {
+        300..=399 => refused("redirects are not followed: set `endpoint` to where SLS really is"),
+        401 => key(key_hint(&code, &message)),
+        403 if ["exceed", "quota"].iter().any(|word| message.contains(word)) => busy(Some(THROTTLED)),
+        403 => key(key_hint(&code, &message)),
+        407 => refused("the proxy wants credentials: set them in `http_proxy` or `https_proxy`"),
+        408 | 429 | 500..=599 => busy(None),
+        400..=499 if code.is_empty() => {
+            refused("this is not an answer of SLS: check `endpoint` and the proxy settings")
+        }
+        400..=499 => refused(OUR_MISTAKE),
+        _ => busy(None),
+    }
+}
+
+fn stale(cause: impl Fn(Option<&'static str>) -> Cause) -> Verdict {
+    Verdict::Failed(SourceError::Stale(cause(None)))
+}
+
+/// Parts of the codes that are about credentials.
+const KEY_CODES: [&str; 5] = [
+    "unauthorized",
+    "signaturenotmatch",
+    "invalidaccesskeyid",
+    "securitytoken",
+    "missaccesskeyid",
+];
+
+/// Advice for a key that was not accepted.
+fn key_hint(code: &str, message: &str) -> &'static str {
+    if message.contains("denied by") || message.contains("log:") {
+        PERMISSIONS
+    } else if code.contains("securitytoken") || message.contains("security token") {
+        "renew the STS token"
+    } else if code.contains("signaturenotmatch") {
+        "check the AccessKey secret, the signature version and its region; a proxy must not change headers"
+    } else if message.contains("disabled") {
+        "enable the AccessKey"
+    } else if code.is_empty() {
+        "a proxy or firewall may have answered instead of SLS"
+    } else {
+        "check the AccessKey and its RAM permissions"
+    }
+}
+
+const CLOCK: &str = "set the clock of this host (NTP); SLS allows 15 minutes";
+const GROUP_GONE: &str =
+    "the consumer group was deleted with its checkpoints: its shards start again where the settings say";
+const GROUP_QUOTA: &str = "delete an unused consumer group (limit 30 per logstore)";
+const THROTTLED: &str = "the read quota is used up: split the shard, or read with fewer consumer groups";
+const PULL_ARGUMENT: &str = "check `query` and `processor`";
+const OUR_MISTAKE: &str = "the request is malformed: look for a proxy that changes requests, else report this as a bug";
+const PERMISSIONS: &str = "grant in RAM: log:GetCursorOrData on the logstore; log:ListConsumerGroup and \
+    log:CreateConsumerGroup on consumergroup/*; log:ConsumerGroupHeartBeat, log:ConsumerGroupUpdateCheckPoint, \
+    log:GetConsumerGroupCheckPoint and log:UpdateConsumerGroup on the group";
+
+/// The error of a reply that says 200 and cannot be read: asking again may bring a sound one.
+#[must_use]
+pub fn unreadable(call: Call, error: &ReadError, request_id: Option<&str>) -> SourceError {
+    let id = request_id
+        .map(|id| format!(" [request {}]", shown(id)))
+        .unwrap_or_default();
+    busy(call, format!("{error}{id}"), None)
+}
+
+/// The error of a call that got no answer to judge.
+#[must_use]
+pub fn busy(call: Call, what: String, hint: Option<&'static str>) -> SourceError {
+    SourceError::Busy {
+        retry_after: None,
+        cause: Cause {
+            what: format!("{call}: {what}"),
+            hint,
+        },
+    }
+}
+
+/// Foreign text made fit to show: bounded, on one line, and without characters that could act on a terminal.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    let mut out = String::new();
+    let mut chars = text.trim().chars();
+    for c in chars.by_ref().take(SHOWN_CHARS) {
+        let acts =
+            c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if acts {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    if chars.next().is_some() {
+        out.push('…');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! Requests and replies: what the calls are made of, apart from how they travel.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::sign::percent_encode;
+
+/// Version of the API that every request names in `x-log-apiversion`.
+const API_VERSION: &str = "0.6.0";
+
+/// What a request asks for; its name in messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// ListConsumerGroup.
+    ListGroups,
+    /// CreateConsumerGroup.
+    CreateGroup,
+    /// UpdateConsumerGroup.
+    UpdateGroup,
+    /// ConsumerGroupHeartBeat.
+    Heartbeat,
+    /// GetCheckPoint.
+    Checkpoint,
+    /// ConsumerGroupUpdateCheckPoint.
+    Save,
+    /// GetCursor.
+    Cursor,
+    /// GetCursorTime.
+    CursorTime,
+    /// PullLogs.
+    Pull,
+    /// ListShards.
+    ListShards,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ListGroups => "list consumer groups",
+            Self::CreateGroup => "create consumer group",
+            Self::UpdateGroup => "update consumer group",
+            Self::Heartbeat => "heartbeat",
+            Self::Checkpoint => "get checkpoint",
+            Self::Save => "save checkpoint",
+            Self::Cursor => "get cursor",
+            Self::CursorTime => "get cursor time",
+            Self::Pull => "pull",
+            Self::ListShards => "list shards",
+        })
+    }
+}
+
+/// HTTP method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`.
+    Get,
+    /// `POST`.
+    Post,
+    /// `PUT`.
+    Put,
+}
+
+impl Method {
+    /// As it stands in the request line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+        }
+    }
+}
+
+/// A request before it is signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// What it asks for.
+    pub call: Call,
+    /// Method.
+    pub method: Method,
+    /// Path, percent-encoded.
+    pub path: String,
+    /// Parameters, not encoded. No name occurs twice.
+    pub query: Vec<(&'static str, String)>,
+    /// Headers with names in lower case.
+    pub headers: Vec<(&'static str, String)>,
+    /// Body; empty means none.
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    /// One without body.
+    #[must_use]
+    pub fn new(call: Call, method: Method, path: String, query: Vec<(&'static str, String)>) -> Self {
+        let headers = vec![
+            ("x-log-apiversion", API_VERSION.to_owned()),
+            ("x-log-bodyrawsize", "0".to_owned()),
+        ];
+        Self {
+            call,
+            method,
+            path,
+            query,
+            headers,
+            body: Vec::new(),
+        }
+    }
+
+    /// With a JSON body. Such calls say a raw body size of 0, as the Go SDK does.
+    #[must_use]
+    pub fn json(mut self, body: &impl Serialize) -> Self {
+        self.body = serde_json::to_vec(body).expect("numbers, flags and text have a JSON form");
+        self.headers.push(("content-type", "application/json".to_owned()));
+        self
+    }
+
+    /// The value of a header.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Path and parameters as they stand in the request line; parameters in form encoding, a space as `+`.
+    #[must_use]
+    pub fn target(&self) -> String {
+        let pairs: Vec<String> = self
+            .query
+            .iter()
+            .map(|(name, value)| format!("{name}={}", percent_encode(value).replace("%20", "+")))
+            .collect();
+        if pairs.is_empty() {
+            return self.path.clone();
+        }
+        format!("{}?{}", self.path, pairs.join("&"))
+    }
+}
+
+/// What came back, whatever its status.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers that are text, names in lower case.
+    pub headers: BTreeMap<String, String>,
+    /// Body, already bounded.
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// The value of a header.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+}

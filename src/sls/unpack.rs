@@ -1,0 +1,231 @@
+//! Unpacks the body of a pull, which the network may have damaged and nobody has checked yet.
+//!
+//! Source: Alibaba Cloud SLS API reference, PullLogs: `x-log-compresstype` names the compression, `x-log-bodyrawsize`
+//! the size without it. LZ4 is the bare block format, without frame or length prefix, as in the vendor's SDKs.
+
+use bytes::Bytes;
+
+/// Most bytes that a page may have unpacked. Checked before anything is allocated.
+pub const MAX_RAW_SIZE: u64 = 64 << 20;
+
+/// No byte of an LZ4 block stands for more than this many bytes: a length grows by 255 per byte at most.
+const LZ4_MAX_RATIO: u64 = 255;
+
+/// Why a body is no page.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnpackError {
+    /// A page above [`MAX_RAW_SIZE`]: ask for fewer log groups.
+    #[error("a page of {0} bytes is above the limit of {MAX_RAW_SIZE} bytes")]
+    TooLarge(u64),
+    /// A compression that we do not ask for.
+    #[error("the page is compressed with {0:?}, which was not asked for")]
+    Unknown(String),
+    /// Not in the format that it is said to have, or torn.
+    #[error("the {compression} body of {packed} bytes is damaged: {problem}")]
+    Damaged {
+        /// `lz4` or `zstd`.
+        compression: &'static str,
+        /// Bytes received.
+        packed: usize,
+        /// What the decompressor says.
+        problem: String,
+    },
+    /// Sound, but not as long as announced.
+    #[error("the page has {actual} bytes where {announced} were announced")]
+    WrongSize {
+        /// `x-log-bodyrawsize`.
+        announced: u64,
+        /// What came out.
+        actual: u64,
+    },
+}
+
+/// Checks an announced size against [`MAX_RAW_SIZE`].
+///
+/// # Errors
+/// [`UnpackError::TooLarge`].
+pub fn check_size(raw_size: u64) -> Result<(), UnpackError> {
+    if raw_size > MAX_RAW_SIZE {
+        return Err(UnpackError::TooLarge(raw_size));
+    }
+    Ok(())
+}
+
+/// Unpacks `body`, which is `raw_size` bytes long without `compression` (`x-log-compresstype`, any case; absent or empty
+/// means plain). A raw size of 0 means that there is no body, whatever was received.
+///
+/// # Errors
+/// One variant per way to be wrong; memory for at most `raw_size` bytes is taken.
+pub fn unpack(compression: Option<&str>, raw_size: u64, body: Bytes) -> Result<Bytes, UnpackError> {
+    check_size(raw_size)?;
+    if raw_size == 0 {
+        return Ok(Bytes::new());
+    }
+    let size = usize::try_from(raw_size).map_err(|_| UnpackError::TooLarge(raw_size))?;
+    let raw = match compression.unwrap_or_default().to_ascii_lowercase().as_str() {
+        "" => body,
+        "lz4" => unpack_lz4(size, &body)?,
+        "zstd" => unpack_zstd(size, &body)?,
+        other => return Err(UnpackError::Unknown(other.chars().take(32).collect())),
+    };
+    if raw.len() as u64 != raw_size {
+        return Err(UnpackError::WrongSize {
+            announced: raw_size,
+            actual: raw.len() as u64,
+        });
+    }
+    Ok(raw)
+}
+
+fn unpack_lz4(size: usize, body: &[u8]) -> Result<Bytes, UnpackError> {
+    let damaged = |problem: String| UnpackError::Damaged {
+        compression: "lz4",
+        packed: body.len(),
+        problem,
+    };
+    if size as u64 > LZ4_MAX_RATIO * body.len() as u64 {
+        return Err(damaged(format!("it cannot hold the {size} bytes announced")));
+    }
+    let mut raw = vec![0; size];
+    let written = lz4_flex::block::decompress_into(body, &mut raw).map_err(|error| damaged(error.to_string()))?;
+    raw.truncate(written);
+    Ok(raw.into())
+}
+
+fn unpack_zstd(size: usize, body: &[u8]) -> Result<Bytes, UnpackError> {
+    let raw = zstd::bulk::decompress(body, size).map_err(|error| UnpackError::Damaged {
+        compression: "zstd",
+        packed: body.len(),
+        problem: error.to_string(),
+    })?;
+    Ok(raw.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const RAW: &str = "0a7f0a240880e2cfaa06121c0a076d657373616765121168656c6c6f2068656c6c6f2068656c6c6f\
+        0a240880e2cfaa06121c0a076d657373616765121168656c6c6f2068656c6c6f2068656c6c6f\
+        0a240880e2cfaa06121c0a076d657373616765121168656c6c6f2068656c6c6f2068656c6c6f\
+        1a0174220831302e302e302e31";
+    const LZ4: &str = "f70e0a7f0a240880e2cfaa06121c0a076d657373616765121168656c6c6f2006000f260039d0\
+        1a0174220831302e302e302e31";
+    const ZSTD: &str = "28b52ffd2081a50100a4020a7f0a240880e2cfaa06121c0a076d657373616765121168656c6c6f20\
+        1a0174220831302e302e302e310200991402252e4e";
+
+    fn bytes(hex: &str) -> Bytes {
+        let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        (0..hex.len()).step_by(2).map(digit).collect()
+    }
+
+    #[track_caller]
+    fn check(compression: Option<&str>, raw_size: u64, body: Bytes, expected: Result<Bytes, &str>) {
+        let actual = unpack(compression, raw_size, body).map_err(|error| error.to_string());
+        assert_eq!(actual, expected.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn every_encoding_of_a_page_unpacks_to_the_same() {
+        check(None, 129, bytes(RAW), Ok(bytes(RAW)));
+        check(Some(""), 129, bytes(RAW), Ok(bytes(RAW)));
+        check(Some("lz4"), 129, bytes(LZ4), Ok(bytes(RAW)));
+        check(Some("LZ4"), 129, bytes(LZ4), Ok(bytes(RAW)));
+        check(Some("zstd"), 129, bytes(ZSTD), Ok(bytes(RAW)));
+    }
+
+    #[test]
+    fn what_cannot_be_compressed_is_one_run_of_literals() {
+        let literals = bytes("f021").iter().copied().chain(0..48).collect();
+        check(Some("lz4"), 48, literals, Ok((0..48).collect()));
+    }
+
+    #[test]
+    fn a_raw_size_of_zero_means_no_body() {
+        for compression in [None, Some("lz4"), Some("zstd"), Some("deflate")] {
+            check(compression, 0, bytes(LZ4), Ok(Bytes::new()));
+        }
+    }
+
+    #[test]
+    fn a_size_that_is_not_exact_is_an_error() {
+        let wrong = |announced| format!("the page has 129 bytes where {announced} were announced");
+        check(None, 128, bytes(RAW), Err(&wrong(128)));
+        check(None, 130, bytes(RAW), Err(&wrong(130)));
+        check(Some("lz4"), 130, bytes(LZ4), Err(&wrong(130)));
+        check(Some("zstd"), 130, bytes(ZSTD), Err(&wrong(130)));
+        for (compression, body) in [("lz4", LZ4), ("zstd", ZSTD)] {
+            let short = unpack(Some(compression), 128, bytes(body));
+            assert!(matches!(short, Err(UnpackError::Damaged { .. })), "{short:?}");
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_refused_before_memory_is_taken() {
+        for compression in [None, Some("lz4"), Some("zstd")] {
+            let size = MAX_RAW_SIZE + 1;
+            assert_eq!(unpack(compression, size, bytes(LZ4)), Err(UnpackError::TooLarge(size)));
+            assert_eq!(
+                unpack(compression, u64::MAX, bytes(LZ4)),
+                Err(UnpackError::TooLarge(u64::MAX))
+            );
+        }
+        let lie = "the lz4 body of 51 bytes is damaged: it cannot hold the 67108864 bytes announced";
+        check(Some("lz4"), MAX_RAW_SIZE, bytes(LZ4), Err(lie));
+    }
+
+    #[test]
+    fn the_highest_ratio_of_lz4_is_not_taken_for_a_lie() {
+        let raw = vec![7; 4 << 20];
+        let packed = lz4_flex::block::compress(&raw);
+        assert!(raw.len() > 250 * packed.len());
+        check(Some("lz4"), raw.len() as u64, packed.into(), Ok(raw.into()));
+    }
+
+    #[test]
+    fn a_compression_that_was_not_asked_for_is_named() {
+        let error = r#"the page is compressed with "deflate", which was not asked for"#;
+        check(Some("deflate"), 129, bytes(RAW), Err(error));
+        assert_eq!(
+            unpack(Some("gzip"), 129, bytes(RAW)),
+            Err(UnpackError::Unknown("gzip".into()))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_unpack_to_the_announced_size_or_fail(
+            body in proptest::collection::vec(any::<u8>(), 0..512),
+            compression in proptest::sample::select(vec!["", "lz4", "zstd"]),
+            raw_size in prop_oneof![0..2048_u64, any::<u64>()],
+        ) {
+            if let Ok(raw) = unpack(Some(compression), raw_size, body.into()) {
+                prop_assert_eq!(raw.len() as u64, raw_size);
+            }
+        }
+
+        #[test]
+        fn a_torn_or_flipped_page_never_panics(at in 0..51_usize, flip in any::<u8>(), cut in 0..52_usize) {
+            for (compression, packed) in [("lz4", LZ4), ("zstd", ZSTD)] {
+                let mut body = bytes(packed).to_vec();
+                body[at] ^= flip;
+                body.truncate(cut);
+                if let Ok(raw) = unpack(Some(compression), 129, body.into()) {
+                    prop_assert_eq!(raw.len(), 129);
+                }
+            }
+        }
+
+        #[test]
+        fn what_was_packed_comes_back(raw in proptest::collection::vec(any::<u8>(), 0..4096)) {
+            let size = raw.len() as u64;
+            let raw = Bytes::from(raw);
+            let lz4 = lz4_flex::block::compress(&raw);
+            prop_assert_eq!(unpack(Some("lz4"), size, lz4.into()), Ok(raw.clone()));
+            let zstd = zstd::bulk::compress(&raw, 1).unwrap();
+            prop_assert_eq!(unpack(Some("zstd"), size, zstd.into()), Ok(raw));
+        }
+    }
+}
