@@ -45,7 +45,7 @@ impl Backoff {
 
     /// Between nothing and all of `whole`, evenly.
     fn part_of(&mut self, whole: Duration) -> Duration {
-        let part = u128::from(self.draw()) * whole.as_nanos() >> 64;
+        let part = (u128::from(self.draw()) * whole.as_nanos()) >> 64;
         Duration::from_nanos(u64::try_from(part).unwrap_or(u64::MAX))
     }
 

@@ -201,13 +201,10 @@ impl Hec {
         loop {
             let permit = self.permit().await;
             let gzip = self.gzip.load(Ordering::Relaxed);
-            let body = if gzip {
-                if packed.is_none() {
-                    packed = Some(compress(plain.clone()).await);
-                }
-                packed.clone().unwrap_or_default()
-            } else {
-                plain.clone()
+            let body = match &packed {
+                _ if !gzip => plain.clone(),
+                Some(packed) => Bytes::clone(packed),
+                None => packed.insert(compress(plain.clone()).await).clone(),
             };
             if !tenure.holds() {
                 return None;
@@ -287,17 +284,20 @@ impl Hec {
             Verdict::Bisect => self.counters.maybe_taken(count),
             Verdict::Accepted { ack_id: Some(_), .. }
             | Verdict::Event { ack_id: Some(_), .. }
-            | Verdict::Alone { ack_id: Some(_), .. } => {
-                if !self.said_no_acks.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(
-                        url = self.endpoint.url(),
-                        "the token asks for indexer acknowledgement, which is not waited for: delivered means accepted, not indexed"
-                    );
-                }
-            }
+            | Verdict::Alone { ack_id: Some(_), .. } => self.say_no_acks(),
             _ => {}
         }
         Some(verdict)
+    }
+
+    fn say_no_acks(&self) {
+        if !self.said_no_acks.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                url = self.endpoint.url(),
+                "the token asks for indexer acknowledgement, which is not waited for: delivered means accepted, not \
+                 indexed"
+            );
+        }
     }
 
     /// Waits for the turn to send one request.

@@ -71,7 +71,7 @@ impl HecFormat {
         }
         if !head.fields.is_empty() {
             out.extend_from_slice(b",\"fields\":");
-            write_fields(&head.fields, out);
+            write_fields(head, out);
         }
         // Every member was written with a comma before it; the first of them opens the object.
         out[start] = b'{';
@@ -103,7 +103,7 @@ impl HecFormat {
         out.extend_from_slice(&text);
         if !head.fields.is_empty() {
             let mut fields = Vec::new();
-            write_fields(&head.fields, &mut fields);
+            write_fields(head, &mut fields);
             out.extend_from_slice(b", \"fields\": ");
             compat::dumps(&fields, out);
         }
@@ -201,10 +201,10 @@ fn write_time(time: &Time<'_>, out: &mut Vec<u8>) -> Result<(), BodyError> {
 
 /// Appends a flat object. Every value is a string, since Splunk drops integers here without a word; a key that
 /// repeats gets an array, at the place of its first.
-fn write_fields(fields: &[(Cow<'_, [u8]>, Cow<'_, [u8]>)], out: &mut Vec<u8>) {
-    let mut grouped: Vec<(Cow<'_, str>, Vec<Cow<'_, str>>)> = Vec::with_capacity(fields.len());
+fn write_fields(head: &Head<'_>, out: &mut Vec<u8>) {
+    let mut grouped: Vec<(Cow<'_, str>, Vec<Cow<'_, str>>)> = Vec::with_capacity(head.fields.len());
     let mut places = BTreeMap::new();
-    for (key, value) in fields {
+    for (key, value) in &head.fields {
         let (key, value) = (String::from_utf8_lossy(key), String::from_utf8_lossy(value));
         let place = *places.entry(key.clone()).or_insert(grouped.len());
         match grouped.get_mut(place) {

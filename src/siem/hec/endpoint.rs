@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue,
+    RETRY_AFTER,
 };
 use reqwest::{Certificate, Client, ClientBuilder, Identity, Proxy, Url, redirect, retry, tls};
 use tokio::time::Instant;
@@ -140,7 +141,9 @@ impl Endpoint {
             .post(self.url.clone())
             .header(AUTHORIZATION, self.credential.header())
             .header(CHANNEL, self.channel.clone())
-            .header(CONTENT_TYPE, "application/json");
+            .header(CONTENT_TYPE, "application/json")
+            // Left out by itself when the body is empty, where some balancers insist on it.
+            .header(CONTENT_LENGTH, body.len());
         if gzip {
             request = request.header(CONTENT_ENCODING, "gzip");
         }

@@ -29,7 +29,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
-    /// How long the server asks us to stay away: [`retry_after`].
+    /// How long the server asks us to stay away (`Retry-After`).
     pub retry_after: Option<Duration>,
     /// The body, cut off where it is longer than any honest one.
     pub body: Vec<u8>,

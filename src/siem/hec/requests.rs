@@ -125,6 +125,7 @@ impl Plan<'_> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::io::Write as _;
 
     use super::*;
     use crate::siem::hec::reply::{Reply, Sent, classify};
@@ -132,9 +133,7 @@ mod tests {
     fn events(sizes: &[usize]) -> Events {
         let mut events = Events::default();
         for size in sizes {
-            events
-                .push(0, |out| Ok::<_, ()>(out.resize(out.len() + size, b'x')))
-                .unwrap();
+            events.push(0, |out| out.write_all(&vec![b'x'; *size])).unwrap();
         }
         events
     }
@@ -143,10 +142,7 @@ mod tests {
         let mut events = Events::default();
         for index in indexes {
             let index = index.map(|index| format!("\"index\":\"{index}\",")).unwrap_or_default();
-            let object = format!("{{{index}\"event\":1}}\n");
-            events
-                .push(0, |out| Ok::<_, ()>(out.extend_from_slice(object.as_bytes())))
-                .unwrap();
+            events.push(0, |out| writeln!(out, "{{{index}\"event\":1}}")).unwrap();
         }
         events
     }
@@ -234,7 +230,7 @@ mod tests {
         check_cut(&[4, 4, 4, 4], 8, &[0..2, 2..4]);
         check_cut(&[4, 4, 4], 11, &[0..2, 2..3]);
         check_cut(&[4, 20, 4], 8, &[0..1, 1..2, 2..3]);
-        check_cut(&[20], 8, &[0..1]);
+        check_cut(&[20, 4], 8, &[0..1, 1..2]);
         check_cut(&[], 8, &[]);
     }
 
