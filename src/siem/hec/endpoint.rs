@@ -376,7 +376,7 @@ fn fault(error: reqwest::Error) -> Fault {
     if connecting {
         let hint = what
             .contains("certificate")
-            .then_some("if the collector's certificate is your own, name its issuer as the CA file");
+            .then_some("name its issuer as the CA file if it is your own, and use a host name that is in it");
         Fault::Unreachable(Cause { what, hint })
     } else {
         Fault::Unanswered(Cause::new(what))

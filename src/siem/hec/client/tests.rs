@@ -1,6 +1,7 @@
 //! The client against a collector on a loopback socket that answers as each test wants.
 
 mod server;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -613,6 +614,16 @@ async fn a_tenure_that_is_over_sends_nothing() {
     assert_eq!(hec(&collector).deliver(batch(2), tenure).await, Outcome::Abandoned);
     let lapsed = Tenure::new(Lease::lapsed(Instant::now()), stopper.listen());
     assert_eq!(hec(&collector).deliver(batch(2), lapsed).await, Outcome::Abandoned);
+    assert!(collector.seen().is_empty());
+}
+
+#[tokio::test]
+async fn the_tenure_is_asked_before_every_send() {
+    let collector = first_then_fine(vec![]).await;
+    let (stopper, tenure) = tenure();
+    stopper.raise();
+    // Without the race against the end of the tenure around it, which may notice late.
+    assert_eq!(hec(&collector).deliver_some(&batch(2), 0..2, &tenure).await, None);
     assert!(collector.seen().is_empty());
 }
 
