@@ -1,1 +1,137 @@
-//! .
+//! How long to wait before the next try.
+
+use std::time::Duration;
+
+/// Waits that grow: each one a random part of a ceiling that doubles from try to try ("full jitter"), so that many
+/// clients which failed together do not come back together.
+#[derive(Debug, Clone)]
+pub struct Backoff {
+    first: Duration,
+    most: Duration,
+    ceiling: Duration,
+    random: u64,
+}
+
+impl Backoff {
+    /// Waits of at most `first`, then twice that, and so on up to `most`. Equal seeds wait equally.
+    #[must_use]
+    pub fn new(first: Duration, most: Duration, seed: u64) -> Self {
+        Self {
+            first,
+            most,
+            ceiling: first.min(most),
+            random: seed,
+        }
+    }
+
+    /// The waits of this program: from a quarter of a second to half a minute.
+    #[must_use]
+    pub fn usual(seed: u64) -> Self {
+        Self::new(Duration::from_millis(250), Duration::from_secs(30), seed)
+    }
+
+    /// How long to wait after one more failure. `floor` is what the server asked for (`Retry-After`): the jitter is
+    /// added to it, so a crowd that was told the same second still spreads.
+    pub fn next(&mut self, floor: Option<Duration>) -> Duration {
+        let ceiling = self.ceiling;
+        self.ceiling = ceiling.saturating_mul(2).min(self.most);
+        floor.unwrap_or_default().saturating_add(self.part_of(ceiling))
+    }
+
+    /// Something worked: the next wait is a short one again.
+    pub fn reset(&mut self) {
+        self.ceiling = self.first.min(self.most);
+    }
+
+    /// Between nothing and all of `whole`, evenly.
+    fn part_of(&mut self, whole: Duration) -> Duration {
+        let part = (u128::from(self.draw()) * whole.as_nanos()) >> 64;
+        Duration::from_nanos(u64::try_from(part).unwrap_or(u64::MAX))
+    }
+
+    /// SplitMix64 (Steele, Lea, Flood 2014): every seed will do, even 0.
+    fn draw(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.random;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^ (bits >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: Duration = Duration::from_millis(250);
+    const MOST: Duration = Duration::from_secs(30);
+
+    /// The longest of many first, second, … waits.
+    fn longest(tries: usize) -> Vec<Duration> {
+        let mut longest = vec![Duration::ZERO; tries];
+        for seed in 0..2_000 {
+            let mut backoff = Backoff::new(FIRST, MOST, seed);
+            for longest in &mut longest {
+                *longest = backoff.next(None).max(*longest);
+            }
+        }
+        longest
+    }
+
+    #[test]
+    fn ceilings_double_up_to_the_cap_and_stay_there() {
+        let ceilings = [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000].map(Duration::from_millis);
+        for (longest, ceiling) in longest(ceilings.len()).into_iter().zip(ceilings) {
+            assert!(longest <= ceiling, "{longest:?} is over {ceiling:?}");
+            assert!(
+                longest > ceiling.mul_f64(0.98),
+                "{longest:?} never comes near {ceiling:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn waits_spread_evenly_below_the_ceiling() {
+        let total: Duration = (0..4_000).map(|seed| Backoff::new(FIRST, MOST, seed).next(None)).sum();
+        let mean = total / 4_000;
+        assert!(mean > FIRST.mul_f64(0.47) && mean < FIRST.mul_f64(0.53), "{mean:?}");
+    }
+
+    #[test]
+    fn what_the_server_asked_for_is_the_least_wait_and_still_jittered() {
+        let floor = Duration::from_secs(7);
+        let waits: Vec<_> = (0..50).map(|seed| Backoff::usual(seed).next(Some(floor))).collect();
+        assert!(waits.iter().all(|wait| *wait >= floor && *wait <= floor + FIRST));
+        assert!(waits.iter().any(|wait| *wait != waits[0]));
+    }
+
+    #[test]
+    fn a_reset_starts_over() {
+        let mut backoff = Backoff::new(FIRST, MOST, 1);
+        for _ in 0..10 {
+            backoff.next(None);
+        }
+        backoff.reset();
+        assert!(backoff.next(None) <= FIRST);
+    }
+
+    #[test]
+    fn equal_seeds_wait_equally_and_others_do_not() {
+        let waits = |seed| {
+            let mut backoff = Backoff::usual(seed);
+            (0..5).map(|_| backoff.next(None)).collect::<Vec<_>>()
+        };
+        assert_eq!(waits(3), waits(3));
+        assert_ne!(waits(3), waits(4));
+    }
+
+    #[test]
+    fn a_floor_beyond_all_time_does_not_overflow() {
+        assert_eq!(Backoff::usual(0).next(Some(Duration::MAX)), Duration::MAX);
+    }
+
+    #[test]
+    fn a_first_wait_above_the_cap_is_the_cap() {
+        assert!(Backoff::new(MOST, FIRST, 9).next(None) <= FIRST);
+    }
+}

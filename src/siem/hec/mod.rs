@@ -1,7 +1,25 @@
 //! Splunk over the HTTP Event Collector (HEC).
+//!
+//! [`HecFormat`] lays events out, [`Hec`] sends them. What a reply means is decided in [`reply`], what is still to be
+//! sent in [`requests`], how much at once in [`flow`]: all pure.
+
+mod client;
+mod compat;
+mod counters;
+mod encode;
+mod endpoint;
+pub mod flow;
+pub mod reply;
+pub mod requests;
+mod standing;
 
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use client::{CheckError, Checked, Hec};
+pub use counters::Snapshot;
+pub use encode::HecFormat;
+pub use endpoint::ConfigError;
 
 use crate::secret::Secret;
 
@@ -20,7 +38,7 @@ pub struct Config {
     pub client_cert: Option<(PathBuf, PathBuf)>,
     /// Proxy for the collector; without it the usual variables (`https_proxy`, `no_proxy`, …) decide.
     pub proxy: Option<String>,
-    /// How long a request may take, from its first byte to the end of the reply.
+    /// How long a request may take, from connecting to the end of the reply.
     pub timeout: Duration,
     /// How long connecting may take, TLS included.
     pub connect_timeout: Duration,

@@ -1,0 +1,107 @@
+//! Whom the client trusts.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::thread::JoinHandle;
+
+use super::*;
+
+const ISSUER: &[u8] = include_bytes!("tls/issuer.pem");
+const CERTIFICATE: &[u8] = include_bytes!("tls/server.pem");
+const KEY: &[u8] = include_bytes!("tls/server.key");
+
+/// A collector behind TLS that takes one connection; joined when the test is through.
+struct TlsCollector {
+    port: u16,
+    thread: JoinHandle<bool>,
+}
+
+impl TlsCollector {
+    /// Answers one request with "no data", as Splunk answers an empty one.
+    fn start() -> Self {
+        let identity = native_tls::Identity::from_pkcs8(CERTIFICATE, KEY).unwrap();
+        let acceptor = native_tls::TlsAcceptor::new(identity).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let thread = std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            let Ok(mut stream) = acceptor.accept(stream) else {
+                return false;
+            };
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                if stream.read_exact(&mut byte).is_err() {
+                    return false;
+                }
+                head.push(byte[0]);
+            }
+            let body = r#"{"text":"No data","code":5}"#;
+            write!(stream, "HTTP/1.1 400 X\r\nContent-Length: {}\r\n\r\n{body}", body.len()).is_ok()
+        });
+        Self { port, thread }
+    }
+
+    /// Whether the client got as far as a request, and what it found.
+    async fn check(self, host: &str, change: impl FnOnce(&mut Config)) -> (bool, Result<Checked, CheckError>) {
+        let mut config = config(&format!("https://{host}:{}", self.port));
+        config.timeout = LONG;
+        config.connect_timeout = LONG;
+        change(&mut config);
+        let checked = Hec::with_timing(&config, QUICK).unwrap().check().await;
+        (self.thread.join().unwrap(), checked)
+    }
+}
+
+fn pem(bytes: &[u8]) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(bytes).unwrap();
+    file
+}
+
+#[tokio::test]
+async fn an_issuer_that_nobody_trusts_gets_no_token() {
+    let (asked, checked) = TlsCollector::start().check("localhost", |_| {}).await;
+    assert!(!asked);
+    let Err(CheckError::Down(cause)) = checked else {
+        panic!("{checked:?}")
+    };
+    assert!(cause.what.contains("certificate verify failed"), "{cause}");
+    assert!(cause.hint.is_some_and(|hint| hint.contains("CA file")), "{cause}");
+}
+
+#[tokio::test]
+async fn an_issuer_from_the_ca_file_is_trusted() {
+    let issuer = pem(ISSUER);
+    let trust = |config: &mut Config| config.ca_file = Some(issuer.path().to_owned());
+    let (asked, checked) = TlsCollector::start().check("localhost", trust).await;
+    assert!(asked && checked.is_ok(), "{checked:?}");
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_is_refused() {
+    let issuer = pem(ISSUER);
+    let trust = |config: &mut Config| config.ca_file = Some(issuer.path().to_owned());
+    // The same collector under a name that its certificate does not have.
+    let (asked, checked) = TlsCollector::start().check("127.0.0.1", trust).await;
+    assert!(!asked && checked.is_err(), "{checked:?}");
+}
+
+#[tokio::test]
+async fn verification_is_off_only_when_the_settings_say_so() {
+    let (asked, checked) = TlsCollector::start()
+        .check("localhost", |config| config.verify = false)
+        .await;
+    assert!(asked && checked.is_ok(), "{checked:?}");
+}
+
+#[test]
+fn a_client_certificate_and_its_key_are_read() {
+    let (certificate, key) = (pem(CERTIFICATE), pem(KEY));
+    let client_cert = Some((certificate.path().to_owned(), key.path().to_owned()));
+    let config = Config {
+        client_cert,
+        ..config("https://splunk.example:8088")
+    };
+    assert!(Hec::new(&config).is_ok());
+}

@@ -1,0 +1,62 @@
+//! What was sent, in numbers.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counts since the start. Cheap to write from many tasks.
+#[derive(Debug, Default)]
+pub struct Counters {
+    requests: AtomicU64,
+    retries: AtomicU64,
+    bytes: AtomicU64,
+    possible_duplicates: AtomicU64,
+    rejected: Mutex<BTreeMap<String, u64>>,
+}
+
+/// The counts at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Requests that were sent, the failed ones too.
+    pub requests: u64,
+    /// Requests that have to be sent again as they were.
+    pub retries: u64,
+    /// Bytes of request bodies, as they went over the wire.
+    pub bytes: u64,
+    /// Events that were sent again though they may have been taken before.
+    pub possible_duplicates: u64,
+    /// Events that will never be taken, by the collector's code.
+    pub rejected: BTreeMap<String, u64>,
+}
+
+impl Counters {
+    /// The counts now.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            requests: self.requests.load(Ordering::Relaxed),
+            retries: self.retries.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            possible_duplicates: self.possible_duplicates.load(Ordering::Relaxed),
+            rejected: self.rejected.lock().expect("counting cannot panic").clone(),
+        }
+    }
+
+    pub(super) fn request(&self, bytes: usize) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn retry(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn maybe_taken(&self, events: usize) {
+        self.possible_duplicates.fetch_add(events as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn rejected(&self, code: &str) {
+        let mut rejected = self.rejected.lock().expect("counting cannot panic");
+        *rejected.entry(code.to_owned()).or_default() += 1;
+    }
+}
