@@ -1,0 +1,410 @@
+//! Misbehaviour on request.
+//!
+//! Scripted faults wait in a queue per kind of call, each for a number of calls. Everything that happens to the service
+//! itself (a shard changes hands, logs expire) is an [`Event`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::group::Fence;
+use super::refusal::Refusal;
+
+/// A kind of call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Call {
+    /// `ListConsumerGroup`.
+    ListGroups,
+    /// `CreateConsumerGroup`.
+    CreateGroup,
+    /// `UpdateConsumerGroup`.
+    UpdateGroup,
+    /// `DeleteConsumerGroup`.
+    DeleteGroup,
+    /// `HeartBeat`.
+    Heartbeat,
+    /// `GetConsumerGroupCheckPoint`.
+    Checkpoint,
+    /// `UpdateCheckPoint`.
+    Save,
+    /// `ListShards`.
+    ListShards,
+    /// `SplitShard`.
+    Split,
+    /// `MergeShards`.
+    Merge,
+    /// `GetCursor`.
+    Cursor,
+    /// `GetCursorTime`.
+    CursorTime,
+    /// `PullLogs`, also by HEAD.
+    Pull,
+    /// `PutLogs`.
+    Put,
+}
+
+/// What goes wrong with a call.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "fault", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Fault {
+    /// The call is refused, and not carried out.
+    Status {
+        /// HTTP status.
+        status: u16,
+        /// Error code.
+        code: String,
+        /// Message.
+        #[serde(default)]
+        message: String,
+    },
+    /// The connection is reset; the call is not carried out.
+    Reset,
+    /// The call is carried out, and then the connection is reset.
+    DropReply,
+    /// The call is carried out, and its reply comes this much later.
+    Delay {
+        /// How much later.
+        #[serde(rename = "ms", deserialize_with = "milliseconds")]
+        by: Duration,
+    },
+    /// The body comes in ten pieces, this far apart.
+    Drip {
+        /// How far apart.
+        #[serde(rename = "ms", deserialize_with = "milliseconds")]
+        pause: Duration,
+    },
+    /// The connection ends in the middle of the body.
+    Truncate,
+    /// The body is garbage of the right length.
+    Corrupt,
+    /// `x-log-bodyrawsize` says this.
+    RawSize {
+        /// What it says.
+        size: u64,
+    },
+}
+
+fn milliseconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u64::deserialize(deserializer).map(Duration::from_millis)
+}
+
+impl Fault {
+    /// A [`Fault::Status`].
+    #[must_use]
+    pub fn status(status: u16, code: &str, message: &str) -> Self {
+        Self::Status {
+            status,
+            code: code.to_owned(),
+            message: message.to_owned(),
+        }
+    }
+}
+
+/// Something that happens to a logstore or to one of its consumer groups.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Event {
+    /// All but the newest `keep` log groups of a shard go away.
+    Expire {
+        /// The shard.
+        shard: u32,
+        /// Groups that stay.
+        keep: u32,
+    },
+    /// A shard is split in two.
+    Split {
+        /// The shard.
+        shard: u32,
+    },
+    /// A shard is merged with the next.
+    Merge {
+        /// The shard.
+        shard: u32,
+    },
+    /// A consumer counts as silent for too long.
+    Evict {
+        /// The consumer group.
+        group: String,
+        /// The consumer.
+        consumer: String,
+    },
+    /// A shard is another consumer's at once, whoever holds it; the consumer joins if it was not there.
+    Assign {
+        /// The consumer group.
+        group: String,
+        /// The shard.
+        shard: u32,
+        /// The consumer that gets it.
+        consumer: String,
+    },
+    /// A shard is asked back from its holder, and goes to another consumer when the holder stops listing it.
+    HandOver {
+        /// The consumer group.
+        group: String,
+        /// The shard.
+        shard: u32,
+        /// The consumer that gets it.
+        consumer: String,
+    },
+}
+
+/// The faults that wait for their calls.
+#[derive(Debug, Default)]
+pub struct Faults(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    queues: BTreeMap<Call, VecDeque<(Fault, u32)>>,
+    /// Seconds that the server's clock is ahead of the machine's.
+    skew: i64,
+    fence: Fence,
+}
+
+impl Faults {
+    /// Makes the next `times` calls of a kind go wrong, after those that already wait; `u32::MAX` is for ever.
+    pub fn next(&self, call: Call, fault: Fault, times: u32) {
+        if times > 0 {
+            self.lock().queues.entry(call).or_default().push_back((fault, times));
+        }
+    }
+
+    /// Forgets what waits for a kind of call.
+    pub fn clear(&self, call: Call) {
+        self.lock().queues.remove(&call);
+    }
+
+    /// Forgets everything: what waits, the skew and the fence.
+    pub fn clear_all(&self) {
+        *self.lock() = Waiting::default();
+    }
+
+    /// Sets the server's clock ahead of the machine's by this many seconds: it dates replies and judges signatures.
+    pub fn skew(&self, seconds: i64) {
+        self.lock().skew = seconds;
+    }
+
+    /// Sets how a save for another consumer's shard is refused.
+    pub fn fence(&self, fence: Fence) {
+        self.lock().fence = fence;
+    }
+
+    /// How many calls of a kind will still go wrong.
+    #[must_use]
+    pub fn waiting(&self, call: Call) -> u32 {
+        let all = self.all_waiting();
+        all.iter()
+            .find(|(kind, _)| *kind == call)
+            .map_or(0, |(_, times)| *times)
+    }
+
+    pub(super) fn all_waiting(&self) -> Vec<(Call, u32)> {
+        let waiting = self.lock();
+        let sum =
+            |queue: &VecDeque<(Fault, u32)>| queue.iter().fold(0, |sum: u32, (_, times)| sum.saturating_add(*times));
+        let sums = waiting.queues.iter().map(|(call, queue)| (*call, sum(queue)));
+        sums.filter(|(_, times)| *times > 0).collect()
+    }
+
+    /// The fault for a call that has just come in.
+    pub(super) fn take(&self, call: Call) -> Option<Fault> {
+        let mut waiting = self.lock();
+        let queue = waiting.queues.get_mut(&call)?;
+        let (fault, times) = queue.front_mut()?;
+        let fault = fault.clone();
+        if *times != u32::MAX {
+            *times -= 1;
+        }
+        if *times == 0 {
+            queue.pop_front();
+        }
+        Some(fault)
+    }
+
+    /// The server's time since the Unix epoch when the machine's is `now`.
+    pub(super) fn server_time(&self, now: Duration) -> Duration {
+        let skew = self.lock().skew;
+        let by = Duration::from_secs(skew.unsigned_abs());
+        if skew < 0 {
+            now.saturating_sub(by)
+        } else {
+            now.saturating_add(by)
+        }
+    }
+
+    pub(super) fn current_fence(&self) -> Fence {
+        self.lock().fence
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        super::lock(&self.0)
+    }
+}
+
+/// What `POST /_emulator/faults` takes.
+#[derive(Debug)]
+pub(super) enum Order {
+    Fault(ScriptedFault),
+    Event(Happening),
+    Switch(Switch),
+}
+
+/// `{"call": "pull", "fault": "status", "status": 500, "code": "InternalServerError", "times": 3}`.
+#[derive(Debug, Deserialize)]
+pub(super) struct ScriptedFault {
+    call: Call,
+    #[serde(flatten)]
+    fault: Fault,
+    #[serde(default = "once")]
+    times: u32,
+}
+
+fn once() -> u32 {
+    1
+}
+
+/// `{"project": "p", "logstore": "l", "event": "expire", "shard": 0, "keep": 10}`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Happening {
+    pub project: String,
+    pub logstore: String,
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// `{"skew_seconds": 1200}`, `{"fence": "not_exist"}`, `{"clear": true}`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Switch {
+    #[serde(default)]
+    clear: bool,
+    skew_seconds: Option<i64>,
+    fence: Option<Fence>,
+}
+
+impl Order {
+    /// Reads an order; which of the three it is shows in its keys.
+    pub fn parse(body: &[u8]) -> Result<Self, Refusal> {
+        let value: serde_json::Value =
+            serde_json::from_slice(body).map_err(|error| Refusal::json(error.to_string()))?;
+        let order = if value.get("fault").is_some() {
+            serde_json::from_value(value).map(Self::Fault)
+        } else if value.get("event").is_some() {
+            serde_json::from_value(value).map(Self::Event)
+        } else {
+            serde_json::from_value(value).map(Self::Switch)
+        };
+        order.map_err(|error| Refusal::json(error.to_string()))
+    }
+}
+
+impl Faults {
+    pub(super) fn order(&self, fault: ScriptedFault) {
+        self.next(fault.call, fault.fault, fault.times);
+    }
+
+    pub(super) fn switch(&self, switch: &Switch) {
+        if switch.clear {
+            self.clear_all();
+        }
+        if let Some(seconds) = switch.skew_seconds {
+            self.skew(seconds);
+        }
+        if let Some(fence) = switch.fence {
+            self.fence(fence);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_come_in_order_each_as_often_as_asked_and_for_their_call_only() {
+        let faults = Faults::default();
+        faults.next(Call::Pull, Fault::Reset, 2);
+        faults.next(Call::Pull, Fault::Truncate, 1);
+        faults.next(Call::Save, Fault::DropReply, 0);
+        assert_eq!((faults.waiting(Call::Pull), faults.waiting(Call::Save)), (3, 0));
+        assert_eq!(faults.take(Call::Heartbeat), None);
+        let taken = [(); 4].map(|()| faults.take(Call::Pull));
+        assert_eq!(
+            taken,
+            [Some(Fault::Reset), Some(Fault::Reset), Some(Fault::Truncate), None]
+        );
+    }
+
+    #[test]
+    fn a_fault_for_ever_ends_when_it_is_cleared() {
+        let faults = Faults::default();
+        faults.next(Call::Pull, Fault::Reset, u32::MAX);
+        for _ in 0..3 {
+            assert_eq!(faults.take(Call::Pull), Some(Fault::Reset));
+        }
+        faults.clear(Call::Pull);
+        assert_eq!(faults.take(Call::Pull), None);
+    }
+
+    #[test]
+    fn the_servers_clock_can_be_set_either_way() {
+        let faults = Faults::default();
+        let at = |skew| {
+            faults.skew(skew);
+            faults.server_time(Duration::from_secs(1000)).as_secs()
+        };
+        assert_eq!([at(0), at(60), at(-60)], [1000, 1060, 940]);
+        faults.clear_all();
+        assert_eq!(faults.server_time(Duration::ZERO), Duration::ZERO);
+    }
+
+    #[test]
+    fn orders_are_read_by_their_keys() {
+        let fault = br#"{"call": "pull", "fault": "status", "status": 500, "code": "InternalServerError", "times": 3}"#;
+        let Ok(Order::Fault(fault)) = Order::parse(fault) else {
+            panic!("a fault")
+        };
+        assert_eq!(
+            (fault.call, fault.fault, fault.times),
+            (Call::Pull, Fault::status(500, "InternalServerError", ""), 3)
+        );
+        let Ok(Order::Fault(delay)) = Order::parse(br#"{"call": "save", "fault": "delay", "ms": 250}"#) else {
+            panic!("a fault")
+        };
+        assert_eq!(
+            (delay.fault, delay.times),
+            (
+                Fault::Delay {
+                    by: Duration::from_millis(250)
+                },
+                1
+            )
+        );
+        let expire = br#"{"project": "p", "logstore": "l", "event": "expire", "shard": 0, "keep": 10}"#;
+        let Ok(Order::Event(expire)) = Order::parse(expire) else {
+            panic!("an event")
+        };
+        assert_eq!(expire.event, Event::Expire { shard: 0, keep: 10 });
+        assert!(matches!(
+            Order::parse(br#"{"skew_seconds": -1200}"#),
+            Ok(Order::Switch(_))
+        ));
+    }
+
+    #[test]
+    fn an_order_with_a_slip_is_refused() {
+        for body in [
+            "",
+            "[]",
+            r#"{"skew": 5}"#,
+            r#"{"call": "pul", "fault": "reset"}"#,
+            r#"{"call": "pull", "fault": "sleep"}"#,
+            r#"{"project": "p", "logstore": "l", "event": "evict", "group": "g"}"#,
+        ] {
+            let refusal = Order::parse(body.as_bytes()).expect_err(body);
+            assert_eq!(refusal.code, "JsonInfoInvalid", "{body}");
+        }
+    }
+}

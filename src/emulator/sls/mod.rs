@@ -1,0 +1,207 @@
+//! An SLS in the box: the calls that a consumer group and a writer need, close enough that the vendor's own SDK does not
+//! notice.
+//!
+//! What is remembered is pure: [`state`], [`group`], [`shard`] take the time as an argument. [`SlsEmulator`] puts a socket
+//! before it, and [`Faults`] between the two.
+//!
+//! The vendor's Python SDK cannot be told an address with a port; `http_proxy=http://127.0.0.1:PORT` in its environment and any
+//! endpoint name over http bring it here, because the project is read from the `Host` header.
+
+mod admin;
+mod calls;
+mod codec;
+mod faults;
+pub mod group;
+mod pull;
+mod refusal;
+mod reply;
+mod request;
+mod server;
+pub mod shard;
+mod spl;
+pub mod state;
+mod verify;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prost::Message as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+pub use self::faults::{Call, Event, Fault, Faults};
+pub use self::group::{Checkpoint, Fence, Save};
+pub use self::refusal::Refusal;
+use self::state::{Logstore, Shape, State};
+use self::verify::Verifier;
+use crate::secret::Secret;
+use crate::sls::proto::LogGroup;
+
+/// What to emulate, and where.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Address to listen on; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// The AccessKey that requests have to be signed with. `None`: nobody checks.
+    pub keys: Option<(String, Secret)>,
+    /// The STS token that has to come with that key.
+    pub sts: Option<Secret>,
+    /// Shards of a new logstore.
+    pub shards: u32,
+    /// Project and name of the logstores there are. Empty: whatever is asked for is there.
+    pub logstores: Vec<(String, String)>,
+    /// How long a log is kept, by its receive time.
+    pub retention: Duration,
+    /// Bytes that a shard takes over the wire before it refuses writes: everything is kept in memory.
+    pub shard_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            address: (Ipv4Addr::LOCALHOST, 0).into(),
+            keys: None,
+            sts: None,
+            shards: 2,
+            logstores: Vec::new(),
+            retention: Duration::from_secs(86_400),
+            shard_bytes: 256 << 20,
+        }
+    }
+}
+
+/// What the connections share.
+#[derive(Debug)]
+struct Service {
+    state: Mutex<State>,
+    faults: Faults,
+    verifier: Option<Verifier>,
+    /// Requests so far; their ids count up.
+    requests: AtomicU64,
+}
+
+/// A running emulator. It ends when it is dropped.
+#[derive(Debug)]
+pub struct SlsEmulator {
+    address: SocketAddr,
+    service: Arc<Service>,
+    tasks: JoinSet<()>,
+}
+
+impl SlsEmulator {
+    /// Starts to listen.
+    ///
+    /// # Errors
+    /// The address is taken, or not this machine's.
+    pub async fn start(config: Config) -> io::Result<Self> {
+        let listener = TcpListener::bind(config.address).await?;
+        let address = listener.local_addr()?;
+        let Config { sts, keys, .. } = config;
+        let service = Arc::new(Service {
+            state: Mutex::new(State::new(Shape {
+                shards: config.shards,
+                retention: config.retention,
+                shard_bytes: config.shard_bytes,
+                logstores: config.logstores,
+            })),
+            faults: Faults::default(),
+            verifier: keys.map(|(id, secret)| Verifier { id, secret, token: sts }),
+            requests: AtomicU64::new(0),
+        });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(server::serve(listener, service.clone()));
+        Ok(Self {
+            address,
+            service,
+            tasks,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Appends log groups to a shard, as if they had been written just now. Neither their times nor the shard's limit is
+    /// checked.
+    ///
+    /// # Errors
+    /// The logstore or the shard does not exist, or the shard is read-only.
+    pub fn put(
+        &self,
+        project: &str,
+        logstore: &str,
+        shard: u32,
+        groups: impl IntoIterator<Item = LogGroup>,
+    ) -> Result<(), Refusal> {
+        for group in groups {
+            let bytes = group.encode_to_vec();
+            self.with(project, logstore, |logstore, now| logstore.append(shard, &bytes, now))?;
+        }
+        Ok(())
+    }
+
+    /// The checkpoint of a shard, if one was saved.
+    #[must_use]
+    pub fn checkpoint(&self, project: &str, logstore: &str, group: &str, shard: u32) -> Option<Checkpoint> {
+        let state = lock(&self.service.state);
+        let group = state.known(project, logstore)?.group(group).ok()?;
+        group.slots().get(&shard)?.checkpoint.clone()
+    }
+
+    /// The saves that a group accepted, oldest first.
+    #[must_use]
+    pub fn saves(&self, project: &str, logstore: &str, group: &str) -> Vec<Save> {
+        let state = lock(&self.service.state);
+        let group = state
+            .known(project, logstore)
+            .and_then(|logstore| logstore.group(group).ok());
+        group.map_or_else(Vec::new, |group| group.saves().cloned().collect())
+    }
+
+    /// Cursor numbers of a shard: of the oldest log group, and of the next one to be written.
+    #[must_use]
+    pub fn range(&self, project: &str, logstore: &str, shard: u32) -> Option<std::ops::Range<i64>> {
+        let state = lock(&self.service.state);
+        let shard = state.known(project, logstore)?.shard(shard).ok()?;
+        Some(shard.begin()..shard.end())
+    }
+
+    /// What goes wrong on request.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.service.faults
+    }
+
+    /// Lets something happen to a logstore now.
+    ///
+    /// # Errors
+    /// What it should happen to does not exist.
+    pub fn happen(&self, project: &str, logstore: &str, event: &Event) -> Result<(), Refusal> {
+        self.with(project, logstore, |logstore, now| admin::happen(logstore, event, now))
+    }
+
+    /// Ends every connection and waits until they are gone.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+    }
+
+    fn with<T>(
+        &self,
+        project: &str,
+        name: &str,
+        work: impl FnOnce(&mut Logstore, Duration) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut state = lock(&self.service.state);
+        work(state.logstore(project, name, now)?, now)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it holds the lock")
+}
