@@ -1,1 +1,3 @@
 //! An SLS and a HEC receiver in the box: for the demo, for tests, and for trying a script on a laptop.
+
+pub mod hec;
