@@ -1,0 +1,216 @@
+//! A HEC receiver with Splunk's reply semantics, and with faults on demand.
+//!
+//! It answers as Splunk 10.4 was measured to (and as its manuals say, where that is silent): reply codes, the number of
+//! the bad event, the prefix that is indexed nevertheless, ack ids per channel. It indexes nothing: it counts, and
+//! remembers what it is told to ([`Keep`]). It speaks plain HTTP, for a loopback address.
+
+mod acks;
+mod collector;
+mod control;
+mod faults;
+mod parse;
+mod received;
+mod reply;
+mod serve;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+pub use self::faults::{Canned, CannedError, Cut, Fault, On};
+pub use self::received::{Counts, Keep, Received, Tap};
+
+use self::collector::{Collector, Settings};
+use self::received::Store;
+use self::serve::Shared;
+use crate::secret::Secret;
+
+/// How the collector behaves while nothing goes wrong.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen; port 0 picks a free one.
+    pub address: SocketAddr,
+    /// The one valid token.
+    pub token: Secret,
+    /// Whether the token has indexer acknowledgement: every request needs a channel and gets an ack id.
+    pub use_ack: bool,
+    /// How long after a request its ack becomes `true`.
+    pub ack_after: Duration,
+    /// The token's index allow-list; `None` takes every name without a word, as Splunk does with an empty list.
+    pub indexes: Option<Vec<String>>,
+    /// Indexers behind one address, each with ack ids of its own. With more than one, every reply sets the cookie of a
+    /// sticky load balancer (`AWSALB`), and a request without it reaches the next indexer in turn.
+    pub indexers: usize,
+    /// How much of what was received stays in memory.
+    pub keep: Keep,
+    /// Sees every event as it is indexed.
+    pub tap: Option<Arc<dyn Tap>>,
+    /// Most bytes of a request's body, before and after unpacking; a longer one gets 413 (`max_content_length` in
+    /// limits.conf).
+    pub max_content_length: usize,
+    /// Most bytes of one event's JSON; a longer one gets code 6 (`maxEventSize` in inputs.conf).
+    pub max_event: usize,
+    /// How long a connection may wait for a request (`busyKeepAliveIdleTimeout` in inputs.conf).
+    pub idle: Duration,
+}
+
+impl Config {
+    /// Splunk's defaults, on a free port of the loopback address, with acks off and everything kept.
+    #[must_use]
+    pub fn new(token: Secret) -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            token,
+            use_ack: false,
+            ack_after: Duration::from_secs(1),
+            indexes: None,
+            indexers: 1,
+            keep: Keep::All,
+            tap: None,
+            max_content_length: 838_860_800,
+            max_event: 5 * 1024 * 1024,
+            idle: Duration::from_secs(12),
+        }
+    }
+}
+
+/// A running collector. Dropping it ends it, connections and all.
+#[derive(Debug)]
+pub struct HecEmulator {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    tasks: JoinSet<()>,
+}
+
+impl HecEmulator {
+    /// Starts listening.
+    ///
+    /// # Errors
+    /// The address cannot be bound.
+    pub async fn start(config: Config) -> io::Result<Self> {
+        let listener = TcpListener::bind(config.address).await?;
+        let address = listener.local_addr()?;
+        let settings = Settings {
+            use_ack: config.use_ack,
+            ack_after: config.ack_after,
+            indexes: config.indexes,
+            indexers: config.indexers,
+            max_content_length: config.max_content_length,
+            max_event: config.max_event,
+            tap: config.tap,
+        };
+        let collector = Collector::new(settings, config.token, Store::new(config.keep));
+        let shared = Arc::new(Shared::new(collector));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve::listen(listener, address, config.idle, shared.clone()));
+        Ok(Self { address, shared, tasks })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What the senders' `url` setting must say.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The events that are kept, oldest first.
+    #[must_use]
+    pub fn received(&self) -> Vec<Received<'static>> {
+        self.shared.collector.state().store.kept()
+    }
+
+    /// What has happened since the start.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.shared.collector.state().store.counts.clone()
+    }
+
+    /// A hand on what goes wrong.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        Faults {
+            shared: self.shared.clone(),
+        }
+    }
+
+    /// Stops listening, cuts all connections and waits until they have ended.
+    ///
+    /// # Panics
+    /// When one of its tasks has panicked.
+    pub async fn stop(mut self) {
+        self.tasks.abort_all();
+        while let Some(ended) = self.tasks.join_next().await {
+            serve::propagate_panic(ended);
+        }
+    }
+}
+
+/// What goes wrong at a [`HecEmulator`]. Clones steer the same one.
+#[derive(Debug, Clone)]
+pub struct Faults {
+    shared: Arc<Shared>,
+}
+
+impl Faults {
+    /// The next `times` requests that bring events meet `fault`, after those scripted before.
+    pub fn next(&self, fault: Fault, times: u64) {
+        self.next_on(On::Events, fault, times);
+    }
+
+    /// The same for requests of a kind.
+    pub fn next_on(&self, on: On, fault: Fault, times: u64) {
+        self.shared.collector.state().faults.next(on, fault, times);
+    }
+
+    /// Requests of a kind meet `fault` for so long, unless another is scripted for them.
+    pub fn during(&self, on: On, fault: Fault, duration: Duration) {
+        self.shared
+            .collector
+            .state()
+            .faults
+            .until(on, fault, Instant::now() + duration);
+    }
+
+    /// Every request, the health check too, is answered with 503 for so long.
+    pub fn down_for(&self, duration: Duration) {
+        self.during(On::All, Fault::busy(), duration);
+    }
+
+    /// Connections are dropped and refused for so long.
+    pub fn refuse_for(&self, duration: Duration) {
+        self.shared.refuse_until(Some(Instant::now() + duration));
+    }
+
+    /// Closes idle connections now, and busy ones after their reply.
+    pub fn close_idle(&self) {
+        self.shared.close_idle();
+    }
+
+    /// Makes another token the valid one.
+    pub fn rotate_token(&self, token: Secret) {
+        self.shared.collector.state().token = token;
+    }
+
+    /// How many scripted faults have not met their request.
+    #[must_use]
+    pub fn pending(&self) -> u64 {
+        self.shared.collector.state().faults.pending()
+    }
+
+    /// Forgets every fault and listens again. The token stays.
+    pub fn clear(&self) {
+        self.shared.clear_faults();
+    }
+}
