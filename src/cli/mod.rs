@@ -1,1 +1,73 @@
 //! What a user types.
+
+pub mod demo;
+pub mod emulate;
+mod flags;
+mod log;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+const FIRST_RUN: &str = "\
+First run:
+  export SLS_ENDPOINT=https://cn-hangzhou.log.aliyuncs.com
+  export SLS_PROJECT=my-project SLS_LOGSTORE=my-logstore SLS_CG=siem
+  export SLS_AK_ID=… SLS_AK_KEY=…        # of a RAM user; secrets are never flags
+  export FORWARDER_HEC_TOKEN=…
+  forwarder --script scripts/transform.lua --hec-url https://splunk.example:8088
+
+The script is Lua: process(log) gets each log and returns what to send.
+  function process(log)
+    local time = log.__time__
+    log.__time__ = nil
+    return { time = time, event = log }
+  end
+
+The same from a file, forwarder --config forwarder.toml (or FORWARDER_CONFIG):
+  script = \"scripts/transform.lua\"
+  [hec]
+  url = \"https://splunk.example:8088\"
+  token_file = \"hec.token\"              # relative to this file
+
+Every setting can be given in the file and in the environment, hec.timeout as
+FORWARDER_HEC_TIMEOUT; the common ones are flags. Flags go before environment,
+environment before file. docs/settings.md and examples/forwarder.toml list all.
+
+Start as many processes as you like, on as many machines: those of one group
+share the shards, and take over from each other.
+
+Stop it with SIGTERM or Ctrl-C: it delivers and saves what is under way
+(run.drain_timeout). A second signal ends it at once; nothing is lost then
+either, but some logs will be sent twice.
+
+Exit codes: 0 asked to stop, 2 usage, settings or script, 70 internal error,
+75 the stop took too long, 77 permission denied.";
+
+/// Ships logs from Alibaba Cloud Simple Log Service (SLS) to a SIEM, each through your Lua script, and never loses one.
+#[derive(Debug, Parser)]
+#[command(name = "forwarder", version, after_help = FIRST_RUN, max_term_width = 120)]
+struct Cli {
+    #[command(flatten)]
+    run: run::Args,
+}
+
+/// The program: reads the command line, does what it says, and returns the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    run::run(&cli.run)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,66 @@
+//! The settings that are flags too, made from the table of settings.
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Arg, ArgMatches, Command};
+
+use crate::settings::Flags;
+use crate::settings::keys::{Default, KEYS, Key, Kind};
+
+/// The settings given as flags.
+#[derive(Debug)]
+pub(super) struct SettingFlags(pub(super) Flags);
+
+impl clap::Args for SettingFlags {
+    fn augment_args(command: Command) -> Command {
+        let flags = KEYS.iter().filter_map(|key| Some((key, key.flag?)));
+        flags.fold(command, |command, (key, flag)| command.arg(argument(key, flag)))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for SettingFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let flags = KEYS.iter().filter(|key| key.flag.is_some());
+        let given = flags.filter_map(|key| Some((key.name, matches.get_one::<String>(key.name)?.clone())));
+        Ok(Self(given.collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn argument(key: &Key, flag: &'static str) -> Arg {
+    let mut help = key.meaning.to_owned();
+    if let Kind::OneOf(words) = key.kind {
+        help += &format!(" [one of: {}]", words.join(", "));
+    }
+    if let Default::Is(default) = key.default {
+        help += &format!(" [default: {default}]");
+    }
+    if let Some(variable) = key.also.first().map(ToString::to_string).or_else(|| key.variable()) {
+        help += &format!(" [env: {variable}]");
+    }
+    let heading = match key.parts().0 {
+        "sls" => "Simple Log Service",
+        "hec" => "Splunk",
+        "log" => "The program's own log",
+        _ => "Options",
+    };
+    let value = match key.kind {
+        Kind::Path => "FILE",
+        Kind::Start => "WHEN",
+        Kind::OneOf(_) => "WORD",
+        _ => "TEXT",
+    };
+    Arg::new(key.name)
+        .long(flag)
+        .help(help)
+        .help_heading(heading)
+        .value_name(value)
+        .value_parser(NonEmptyStringValueParser::new())
+}

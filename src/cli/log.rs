@@ -1,0 +1,148 @@
+//! The program's own log: standard error, and a file that rolls.
+
+use std::fmt::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tracing::{Level, Subscriber};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_rolling_file::{RollingConditionBase, RollingFileAppender};
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::debug_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{Layer, Registry};
+
+use crate::settings::{Log, LogFormat};
+
+/// A log file that has reached this many bytes is set aside.
+const MOST_BYTES: u64 = 100 * 1024 * 1024;
+/// Log files set aside that are kept.
+const KEPT: usize = 5;
+/// Lines that may wait for a slow terminal or disk; more are lost and counted, so that the log never holds up the work.
+const WAITING_LINES: usize = 8192;
+
+/// Starts the log of the process.
+///
+/// # Errors
+/// The log file can't be opened, or there is a log already.
+pub(super) fn start(settings: &Log) -> io::Result<Handle> {
+    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let file = settings
+        .file
+        .as_deref()
+        .map(|path| open(path, MOST_BYTES))
+        .transpose()?;
+    let (subscriber, handle) = subscriber(settings, io::stderr(), colour, file);
+    tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+    Ok(handle)
+}
+
+/// The hold on the log's writing threads.
+#[derive(Clone)]
+pub(super) struct Handle {
+    guards: Arc<Mutex<Vec<WorkerGuard>>>,
+    lost: Vec<ErrorCounter>,
+}
+
+impl Handle {
+    /// Writes out what is waiting, and says how many lines were lost. Nothing is written after it.
+    pub(super) fn close(&self) {
+        self.guards.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let lost = self.lost();
+        if lost > 0 {
+            eprintln!("forwarder: {lost} log lines were lost, because they could not be written fast enough");
+        }
+    }
+
+    /// Lines lost so far, because they could not be written fast enough.
+    fn lost(&self) -> usize {
+        self.lost.iter().map(ErrorCounter::dropped_lines).sum()
+    }
+}
+
+/// Everything but the process-wide part.
+fn subscriber(
+    settings: &Log,
+    stderr: impl Write + Send + 'static,
+    colour: bool,
+    file: Option<impl Write + Send + 'static>,
+) -> (impl Subscriber + Send + Sync + 'static, Handle) {
+    let (stderr, stderr_guard) = behind_a_thread(stderr);
+    let mut lost = vec![stderr.error_counter()];
+    let mut guards = vec![stderr_guard];
+    let file = file.map(|file| {
+        let (file, guard) = behind_a_thread(file);
+        lost.push(file.error_counter());
+        guards.push(guard);
+        lines(settings.format, file, false)
+    });
+    // The libraries below us speak up only when something is wrong.
+    let others = settings.level.min(Level::WARN);
+    let filter = Targets::new()
+        .with_default(others)
+        .with_target("forwarder", settings.level);
+    let layers = lines(settings.format, stderr, colour)
+        .and_then(file)
+        .with_filter(filter);
+    let handle = Handle {
+        guards: Arc::new(Mutex::new(guards)),
+        lost,
+    };
+    (Registry::default().with(layers), handle)
+}
+
+fn behind_a_thread(writer: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(WAITING_LINES)
+        .thread_name("forwarder-log")
+        .finish(writer)
+}
+
+fn open(path: &Path, most_bytes: u64) -> io::Result<RollingFileAppender<RollingConditionBase>> {
+    RollingFileAppender::new(path, RollingConditionBase::new().max_size(most_bytes), KEPT)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
+
+fn lines<S>(format: LogFormat, writer: NonBlocking, colour: bool) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colour);
+    match format {
+        // JSON escapes what could break a line by its own rules.
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+        LogFormat::Text => {
+            let fields = debug_fn(|writer, field, value| match field.name() {
+                "message" => write!(Escape(writer), "{value:?}"),
+                name => write!(Escape(writer), "{name}={value:?}"),
+            });
+            layer.compact().fmt_fields(fields.delimited(" ")).boxed()
+        }
+    }
+}
+
+/// Writes control characters as escapes, so that text from a log or a server can neither begin a line of its own nor
+/// drive a terminal. The marks that reorder text are escaped too.
+pub(super) struct Escape<W>(pub(super) W);
+
+impl<W: fmt::Write> fmt::Write for Escape<W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some(at) = rest.find(is_unsafe) {
+            let (before, from) = rest.split_at(at);
+            let unsafe_char = from.chars().next().expect("find found it");
+            write!(self.0, "{before}{}", unsafe_char.escape_default())?;
+            rest = &from[unsafe_char.len_utf8()..];
+        }
+        self.0.write_str(rest)
+    }
+}
+
+fn is_unsafe(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}

@@ -1,0 +1,240 @@
+//! The settings file: TOML into typed settings, with the line of each.
+
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::keys::{self, KEYS, Key, Kind};
+use super::problem::{Complaint, Problem, nearest};
+use super::typed::{Layer, Origin, Raw, Typed};
+
+/// Takes the settings of a file; returns what is wrong with it. A file that can't be read as TOML gives no settings at all.
+///
+/// Messages name keys and lines and never quote the file: it may hold a token.
+///
+/// # Errors
+/// The file can't be read, or is not TOML: nothing else is worth saying then.
+pub(super) fn read(path: &Path, typed: &mut Typed) -> Result<Vec<Problem>, Vec<Problem>> {
+    let text = std::fs::read_to_string(path).map_err(|error| vec![unreadable(path, &error)])?;
+    let (root, errors) = DeTable::parse_recoverable(&text);
+    if !errors.is_empty() {
+        let problem = |error: &toml::de::Error| {
+            let line = line_of(&text, error.span().map_or(0, |span| span.start));
+            Complaint::new(
+                format!("this is not TOML: {}", error.message()),
+                "write settings as name = \"text\", name = 1 or name = true, under headings such as [hec]",
+            )
+            .at(format!("{} line {line}", path.display()))
+        };
+        return Err(errors.iter().map(problem).collect());
+    }
+    let mut file = File {
+        path,
+        text: &text,
+        typed,
+        problems: Vec::new(),
+    };
+    for (name, value) in root.get_ref() {
+        match value.get_ref() {
+            DeValue::Table(table) if is_table(name.get_ref()) => file.take_table(name.get_ref(), table),
+            DeValue::String(_) if name.get_ref() == "script" => file.take("script.file", value),
+            other => file.refuse_at_top(name, other),
+        }
+    }
+    let problems = file.problems;
+    let table = text.parse::<toml::Table>().expect("it was TOML a moment ago");
+    if let Some(toml::Value::Table(vars)) = table.get("script").and_then(|script| script.get("vars")) {
+        typed.vars = vars.clone();
+    }
+    Ok(problems)
+}
+
+struct File<'a> {
+    path: &'a Path,
+    text: &'a str,
+    typed: &'a mut Typed,
+    problems: Vec<Problem>,
+}
+
+impl File<'_> {
+    fn take_table(&mut self, table: &str, entries: &DeTable<'_>) {
+        for (name, value) in entries {
+            let full = format!("{table}.{}", name.get_ref());
+            match (keys::find(&full), value.get_ref()) {
+                (Some(Key { kind: Kind::Table, .. }), DeValue::Table(_)) => {}
+                (
+                    Some(Key {
+                        kind: Kind::Table,
+                        name,
+                        ..
+                    }),
+                    _,
+                ) => {
+                    let complaint = Complaint::new(format!("{name} is not a table"), format!("write it as [{name}]"));
+                    self.complain(value, complaint);
+                }
+                (Some(key), _) if matches!(key.kind, Kind::EnvironmentSecret) => {
+                    self.complain(value, misplaced_secret(key));
+                }
+                (Some(key), _) => self.take(key.name, value),
+                (None, _) => self.refuse(table, name),
+            }
+        }
+    }
+
+    fn take(&mut self, name: &'static str, value: &Spanned<DeValue<'_>>) {
+        let key = keys::find(name).expect("the caller found it");
+        let raw = match value.get_ref() {
+            DeValue::String(text) => Raw::Text(text.to_string()),
+            DeValue::Datetime(time) => Raw::Text(time.to_string()),
+            DeValue::Boolean(switch) => Raw::Switch(*switch),
+            DeValue::Integer(integer) => match i64::from_str_radix(integer.as_str(), integer.radix()) {
+                Ok(integer) => Raw::Integer(integer),
+                Err(_) => Raw::Other("a number that is too large"),
+            },
+            DeValue::Float(_) => Raw::Other("a number with a fraction"),
+            DeValue::Array(_) => Raw::Other("an array"),
+            DeValue::Table(_) => Raw::Other("a table"),
+        };
+        let origin = Origin::File {
+            name: key.name,
+            file: self.path.to_owned(),
+            line: self.line(value),
+        };
+        self.typed.put(key, Layer::File, origin, raw);
+    }
+
+    /// An unknown key in a known table.
+    fn refuse(&mut self, table: &str, name: &Spanned<toml::de::DeString<'_>>) {
+        let typed = name.get_ref().as_ref();
+        let fix = suggest(Some(table), typed).map_or_else(
+            || {
+                let known: Vec<_> = KEYS
+                    .iter()
+                    .map(Key::parts)
+                    .filter(|(t, _)| *t == table)
+                    .map(|(_, n)| n)
+                    .collect();
+                format!("[{table}] takes {}", known.join(", "))
+            },
+            |meant| format!("did you mean {meant}?"),
+        );
+        self.complain(
+            name,
+            Complaint::new(format!("{typed:?} is not a setting of [{table}]"), fix),
+        );
+    }
+
+    /// Anything at the top of the file that does not belong there.
+    fn refuse_at_top(&mut self, name: &Spanned<toml::de::DeString<'_>>, value: &DeValue<'_>) {
+        let typed = name.get_ref().as_ref();
+        let complaint = if is_table(typed) {
+            let complaint = Complaint::new(
+                format!("{typed:?} is a table of settings"),
+                format!("write it as [{typed}]"),
+            );
+            self.complain(name, complaint);
+            return;
+        } else if value.is_table() {
+            let fix = nearest(typed, tables()).map_or_else(
+                || format!("the tables are [{}]", tables().join("], [")),
+                |meant| format!("did you mean [{meant}]?"),
+            );
+            Complaint::new(format!("[{typed}] is not a table of settings"), fix)
+        } else {
+            let fix = suggest(None, typed).map_or_else(
+                || "docs/settings.md lists all settings".to_owned(),
+                |meant| format!("did you mean {meant}?"),
+            );
+            Complaint::new(format!("{typed:?} is not a setting"), fix)
+        };
+        self.complain(name, complaint);
+    }
+
+    fn complain<T>(&mut self, at: &Spanned<T>, complaint: Complaint) {
+        let place = format!("{} line {}", self.path.display(), self.line(at));
+        self.problems.push(complaint.at(place));
+    }
+
+    fn line<T>(&self, at: &Spanned<T>) -> usize {
+        line_of(self.text, at.span().start)
+    }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
+    Complaint::new(
+        format!("the settings file can't be read: {error}"),
+        "check the path given with --config or FORWARDER_CONFIG, and its permissions",
+    )
+    .at(path.display().to_string())
+}
+
+fn misplaced_secret(key: &Key) -> Complaint {
+    let variable = key.variable().expect("only tables have no variable");
+    let file = format!("{}_file", key.name);
+    Complaint::new(
+        format!(
+            "{} does not belong in a settings file: such files are copied and committed",
+            key.name
+        ),
+        format!("put it in a file of its own and name that with {file}, or set {variable}; then revoke this one"),
+    )
+}
+
+/// The tables of the settings file, in order.
+fn tables() -> Vec<&'static str> {
+    let mut tables: Vec<_> = KEYS.iter().map(|key| key.parts().0).collect();
+    tables.dedup();
+    tables
+}
+
+fn is_table(name: &str) -> bool {
+    tables().contains(&name)
+}
+
+/// The setting that was likely meant: a name from the vendor's scripts, the same name in another table, one near by in the
+/// same table, or one near by anywhere.
+fn suggest(table: Option<&str>, typed: &str) -> Option<&'static str> {
+    let here = || {
+        KEYS.iter()
+            .filter(|key| table.is_none_or(|table| key.parts().0 == table))
+    };
+    let by_name = |keys: &mut dyn Iterator<Item = &'static Key>| {
+        let names: Vec<_> = keys.map(|key| (key.parts().1, key.name)).collect();
+        let meant = nearest(typed, names.iter().map(|(name, _)| *name))?;
+        names.iter().find(|(name, _)| *name == meant).map(|(_, full)| *full)
+    };
+    let known_as = KEYS
+        .iter()
+        .find(|key| key.known_as.iter().any(|name| name.eq_ignore_ascii_case(typed)));
+    known_as
+        .or_else(|| KEYS.iter().find(|key| key.parts().1 == typed))
+        .map(|key| key.name)
+        .or_else(|| by_name(&mut here()))
+        .or_else(|| by_name(&mut KEYS.iter()))
+        .or_else(|| nearest(typed, KEYS.iter().map(|key| key.name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typo_is_met_with_what_was_meant() {
+        let check = |table, typed: &str, meant| assert_eq!(suggest(table, typed), meant, "{table:?} {typed}");
+        check(Some("hec"), "timout", Some("hec.timeout"));
+        check(Some("hec"), "ssl_verify", Some("hec.verify"));
+        check(Some("hec"), "start", Some("sls.start"));
+        check(Some("sls"), "cursor_start_time", Some("sls.start"));
+        check(Some("sls"), "data_fetch_interval", Some("sls.fetch_interval"));
+        check(Some("sls"), "token_file", Some("hec.token_file"));
+        check(None, "memory", Some("script.memory"));
+        check(None, "drain_timeout", Some("run.drain_timeout"));
+        check(Some("hec"), "colour", None);
+    }
+}

@@ -1,0 +1,555 @@
+//! Every setting there is: its names, what it takes, its default and what it means.
+//!
+//! The settings file, the environment, the flags, the help, the suggestions for typos and `docs/settings.md` all come
+//! from this one table.
+
+use std::time::Duration;
+
+/// The one prefix of environment variables that belong to us.
+pub const PREFIX: &str = "FORWARDER_";
+
+/// The variable that names the settings file; the one `FORWARDER_*` variable that is not a setting.
+pub const CONFIG: &str = "FORWARDER_CONFIG";
+
+/// One setting.
+#[derive(Debug)]
+pub struct Key {
+    /// Table and name in the settings file: `hec.timeout`.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// What holds when nobody gives it.
+    pub default: Default,
+    /// Its flag, without the dashes, when it has one.
+    pub flag: Option<&'static str>,
+    /// Environment variables that give it besides its own.
+    pub also: &'static [&'static str],
+    /// Names that people know it by from the vendor's scripts and SDK, for suggestions.
+    pub known_as: &'static [&'static str],
+    /// What it means, as a phrase without a full stop.
+    pub meaning: &'static str,
+}
+
+/// What a setting takes.
+#[derive(Debug)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// A path; in the settings file relative to that file's directory.
+    Path,
+    /// `true` or `false`.
+    Switch,
+    /// A whole number within bounds.
+    Count(u64, u64),
+    /// A number with a unit of time, at least this much.
+    Duration(Duration),
+    /// As [`Kind::Duration`], and a bare number means seconds, as in the vendor's scripts.
+    Seconds(Duration),
+    /// A number with a unit of size, within bounds in bytes.
+    Size(u64, u64),
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// A start position: [`super::start::parse`].
+    Start,
+    /// A credential that the settings file may hold.
+    Secret,
+    /// A credential that may come from the environment only.
+    EnvironmentSecret,
+    /// A table of the user's own; in the settings file only.
+    Table,
+}
+
+/// What holds when nobody gives a setting.
+#[derive(Debug)]
+pub enum Default {
+    /// This, as one would type it.
+    Is(&'static str),
+    /// Worked out from other things, in these words.
+    Computed(&'static str),
+    /// Nothing: the thing is not used, or another setting takes its place.
+    Nothing,
+    /// There is none: somebody has to give it.
+    Required,
+}
+
+impl Key {
+    /// Its own environment variable: `FORWARDER_HEC_TIMEOUT`. Tables have none.
+    #[must_use]
+    pub fn variable(&self) -> Option<String> {
+        match self.kind {
+            Kind::Table => None,
+            _ => Some(format!("{PREFIX}{}", self.name.replace('.', "_").to_uppercase())),
+        }
+    }
+
+    /// Its table in the settings file, and its name there.
+    #[must_use]
+    pub fn parts(&self) -> (&'static str, &'static str) {
+        self.name.split_once('.').expect("every key of the table has a dot")
+    }
+
+    /// Whether its text must not be shown.
+    #[must_use]
+    pub fn is_secret(&self) -> bool {
+        matches!(self.kind, Kind::Secret | Kind::EnvironmentSecret)
+    }
+}
+
+/// The setting with this name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// Where each row starts from.
+const PLAIN: Key = Key {
+    name: "",
+    kind: Kind::Text,
+    default: Default::Nothing,
+    flag: None,
+    also: &[],
+    known_as: &[],
+    meaning: "",
+};
+
+/// Every setting, in the order of the documentation.
+pub static KEYS: &[Key] = &[
+    Key {
+        name: "script.file",
+        kind: Kind::Path,
+        default: Default::Required,
+        flag: Some("script"),
+        also: &["FORWARDER_SCRIPT"],
+        meaning: "the Lua script whose process(log) turns each log into events; `script = \"…\"` at the top of the file \
+                  says the same",
+        ..PLAIN
+    },
+    Key {
+        name: "script.timeout",
+        kind: Kind::Duration(MILLISECOND),
+        default: Default::Is("100ms"),
+        meaning: "longest time for one log; a log that takes longer is set aside and its neighbours go on",
+        ..PLAIN
+    },
+    Key {
+        name: "script.memory",
+        kind: Kind::Size(MIB, 4 * GIB),
+        default: Default::Is("64MiB"),
+        meaning: "most memory for one Lua VM; each shard has one",
+        ..PLAIN
+    },
+    Key {
+        name: "script.vars",
+        kind: Kind::Table,
+        meaning: "the script's own settings: the global `settings` in Lua",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.endpoint",
+        default: Default::Required,
+        flag: Some("endpoint"),
+        also: &["SLS_ENDPOINT"],
+        meaning: "SLS endpoint of the region, as https://cn-hangzhou.log.aliyuncs.com; without a scheme it is http",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.project",
+        default: Default::Required,
+        flag: Some("project"),
+        also: &["SLS_PROJECT"],
+        meaning: "SLS project",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.logstore",
+        default: Default::Required,
+        flag: Some("logstore"),
+        also: &["SLS_LOGSTORE"],
+        meaning: "logstore to read",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.group",
+        default: Default::Required,
+        flag: Some("group"),
+        also: &["SLS_CG"],
+        known_as: &["consumer_group", "consumer_group_name"],
+        meaning: "consumer group: processes with the same group share the shards; it is created when absent",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.consumer",
+        default: Default::Computed("{group}-{hostname}-{pid}, and a nonce when the pid is 1"),
+        flag: Some("consumer"),
+        known_as: &["consumer_name"],
+        meaning: "our name in the group; no two live processes may share it",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.access_key_id",
+        also: &["SLS_AK_ID", "ALIBABA_CLOUD_ACCESS_KEY_ID"],
+        known_as: &["accessKeyId", "access_id"],
+        meaning: "AccessKey ID",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.access_key_secret",
+        kind: Kind::EnvironmentSecret,
+        also: &["SLS_AK_KEY", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"],
+        known_as: &["accessKey", "access_key"],
+        meaning: "AccessKey secret; from the environment only",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.security_token",
+        kind: Kind::EnvironmentSecret,
+        also: &["ALIBABA_CLOUD_SECURITY_TOKEN"],
+        known_as: &["sts_token"],
+        meaning: "STS token of a temporary AccessKey; from the environment only",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.access_key_id_file",
+        kind: Kind::Path,
+        meaning: "file with the AccessKey ID, read again when it changes",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.access_key_secret_file",
+        kind: Kind::Path,
+        meaning: "file with the AccessKey secret, read again when it changes",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.security_token_file",
+        kind: Kind::Path,
+        meaning: "file with the STS token, read again when it changes",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.start",
+        kind: Kind::Start,
+        default: Default::Is("begin"),
+        flag: Some("start"),
+        known_as: &["cursor_start_time", "cursor_position"],
+        meaning: "where shards without a checkpoint start: begin, end, unix seconds, or a time such as \
+                  2026-01-31 8:00:00+08:00 (without an offset: in the local time zone)",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.query",
+        flag: Some("query"),
+        meaning: "SPL that filters or trims at the source, as * | where status = '500'",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.processor",
+        meaning: "stored consume processor that filters at the source, in place of a query",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.fetch_interval",
+        kind: Kind::Seconds(Duration::from_millis(100)),
+        default: Default::Is("1s"),
+        known_as: &["data_fetch_interval"],
+        meaning: "pause between two looks at a shard that has nothing new",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.heartbeat_interval",
+        kind: Kind::Seconds(SECOND),
+        default: Default::Is("20s"),
+        meaning: "time between two heartbeats to the group",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.group_timeout",
+        kind: Kind::Seconds(Duration::from_secs(2)),
+        default: Default::Computed("three times sls.heartbeat_interval"),
+        meaning: "silence after which SLS gives our shards to others; at least two heartbeats; written when the group is \
+                  created",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.save_interval",
+        kind: Kind::Duration(Duration::from_millis(100)),
+        default: Default::Is("1s"),
+        known_as: &["checkpoint_timeout"],
+        meaning: "least time between two saves of a shard's checkpoint",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.in_order",
+        kind: Kind::Switch,
+        default: Default::Is("false"),
+        meaning: "read the children of a split or merged shard only after their parents; written when the group is created",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.manage_group",
+        kind: Kind::Switch,
+        default: Default::Is("false"),
+        meaning: "change timeout and order of an existing group that has others",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.page_groups",
+        kind: Kind::Count(1, 1000),
+        default: Default::Is("1000"),
+        known_as: &["max_fetch_log_group_size"],
+        meaning: "most log groups in one pull",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.compression",
+        kind: Kind::OneOf(&["lz4", "zstd", "none"]),
+        default: Default::Is("lz4"),
+        known_as: &["accept_compress_type"],
+        meaning: "compression of what is pulled",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.signature",
+        kind: Kind::OneOf(&["v1", "v4"]),
+        default: Default::Is("v1"),
+        known_as: &["auth_version"],
+        meaning: "signature version; v4 needs sls.region",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.region",
+        meaning: "region id for signature v4, as cn-hangzhou",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.ca_file",
+        kind: Kind::Path,
+        meaning: "certificates (PEM) to trust for SLS besides the system's",
+        ..PLAIN
+    },
+    Key {
+        name: "sls.timeout",
+        kind: Kind::Duration(SECOND),
+        default: Default::Is("60s"),
+        meaning: "longest time for one call to SLS",
+        ..PLAIN
+    },
+    Key {
+        name: "hec.url",
+        flag: Some("hec-url"),
+        meaning: "Splunk HTTP Event Collector, as https://splunk.example:8088; this or hec.host",
+        ..PLAIN
+    },
+    Key {
+        name: "hec.host",
+        meaning: "host of the collector, in place of hec.url",
+        ..PLAIN
+    },
+    Key {
+        name: "hec.port",
+        kind: Kind::Count(1, 65535),
+        default: Default::Is("8088"),
+        meaning: "port of the collector, with hec.host",
+        ..PLAIN
+    },
+    Key {
+        name: "hec.https",
+        kind: Kind::Switch,
+        default: Default::Is("false"),
+        meaning: "speak TLS to the collector, with hec.host",
+        ..PLAIN
+    },
+    Key {
+        name: "hec.token",
+        kind: Kind::Secret,
+        meaning: "HEC token; better from the environment or a file",
+        ..PLAIN
+    },
+    Key {
+        name: "hec.token_file",
+        kind: Kind::Path,
+        flag: Some("hec-token-file"),
+        meaning: "file with the HEC token, read again when it changes",
+        ..PLAIN
+    },
+    Key {
+        name: "hec.index",
+        flag: Some("hec-index"),
+        meaning: "index of events that name none; the token's own when absent",
+        ..PLAIN
+    },
+    Key {
+        name: "hec.source",
+        flag: Some("hec-source"),
+        meaning: "source of events that name none",
+        ..PLAIN
+    },
+    Key {
+        name: "hec.sourcetype",
+        flag: Some("hec-sourcetype"),
+        meaning: "sourcetype of events that name none",
+        ..PLAIN
+    },
+    Key {
+        name: "hec.event_host",
+        meaning: "host of events that name none",
+        ..PLAIN
+    },
+    Key {
+        name: "hec.timeout",
+        kind: Kind::Seconds(SECOND),
+        default: Default::Is("120s"),
+        meaning: "longest time for one request, reply included",
+        ..PLAIN
+    },
+    Key {
+        name: "hec.connect_timeout",
+        kind: Kind::Duration(Duration::from_millis(100)),
+        default: Default::Is("10s"),
+        meaning: "longest time for connecting, TLS included",
+        ..PLAIN
+    },
+    Key {
+        name: "hec.verify",
+        kind: Kind::Switch,
+        default: Default::Is("true"),
+        known_as: &["ssl_verify"],
+        meaning: "verify the collector's certificate and name",
+        ..PLAIN
+    },
+    Key {
+        name: "hec.ca_file",
+        kind: Kind::Path,
+        meaning: "certificates (PEM) to trust for the collector besides the system's",
+        ..PLAIN
+    },
+    Key {
+        name: "hec.client_cert",
+        kind: Kind::Path,
+        meaning: "our certificate (PEM) for mutual TLS, with hec.client_key",
+        ..PLAIN
+    },
+    Key {
+        name: "hec.client_key",
+        kind: Kind::Path,
+        meaning: "the PKCS #8 key (PEM) of hec.client_cert",
+        ..PLAIN
+    },
+    Key {
+        name: "hec.proxy",
+        default: Default::Computed("https_proxy, http_proxy and no_proxy of the environment"),
+        meaning: "proxy for the collector, as http://proxy.example:3128",
+        ..PLAIN
+    },
+    Key {
+        name: "hec.gzip",
+        kind: Kind::Switch,
+        default: Default::Is("false"),
+        meaning: "compress requests",
+        ..PLAIN
+    },
+    Key {
+        name: "hec.max_body",
+        kind: Kind::Size(10_000, 64 * MIB),
+        default: Default::Is("1MB"),
+        meaning: "most bytes in one request, before compression; Splunk Cloud advises 1 MB",
+        ..PLAIN
+    },
+    Key {
+        name: "hec.max_requests",
+        kind: Kind::Count(1, 1024),
+        default: Default::Is("32"),
+        meaning: "most requests in flight at once",
+        ..PLAIN
+    },
+    Key {
+        name: "hec.compat",
+        kind: Kind::Switch,
+        default: Default::Is("false"),
+        meaning: "send event as the vendor's Python script does: JSON text inside a JSON string",
+        ..PLAIN
+    },
+    Key {
+        name: "run.drain_timeout",
+        kind: Kind::Duration(Duration::ZERO),
+        default: Default::Is("25s"),
+        meaning: "how long a stop may take to deliver and save what is under way",
+        ..PLAIN
+    },
+    Key {
+        name: "run.memory",
+        kind: Kind::Size(64 * MIB, 1024 * GIB),
+        default: Default::Is("256MiB"),
+        meaning: "most bytes of logs and events under way, over all shards; Lua VMs are extra",
+        ..PLAIN
+    },
+    Key {
+        name: "run.hook_threads",
+        kind: Kind::Count(1, 256),
+        default: Default::Computed("one per core"),
+        meaning: "threads that run the script",
+        ..PLAIN
+    },
+    Key {
+        name: "log.level",
+        kind: Kind::OneOf(&["error", "warn", "info", "debug", "trace"]),
+        default: Default::Is("info"),
+        flag: Some("log-level"),
+        meaning: "how much to tell",
+        ..PLAIN
+    },
+    Key {
+        name: "log.format",
+        kind: Kind::OneOf(&["text", "json"]),
+        default: Default::Is("text"),
+        flag: Some("log-format"),
+        meaning: "form of the log lines",
+        ..PLAIN
+    },
+    Key {
+        name: "log.file",
+        kind: Kind::Path,
+        flag: Some("log-file"),
+        meaning: "write the log to this file too; at 100 MB it becomes FILE.1, and five old ones are kept",
+        ..PLAIN
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_name_variable_and_flag_is_taken_once() {
+        let mut seen = BTreeSet::new();
+        for key in KEYS {
+            let names = [
+                Some(key.name.to_owned()),
+                key.variable(),
+                key.flag.map(|flag| format!("--{flag}")),
+            ];
+            for name in names
+                .into_iter()
+                .flatten()
+                .chain(key.also.iter().map(ToString::to_string))
+            {
+                assert!(seen.insert(name.clone()), "{name} is taken twice");
+            }
+        }
+        assert!(seen.len() > KEYS.len());
+    }
+
+    #[test]
+    fn no_secret_has_a_flag() {
+        let secrets: Vec<_> = KEYS.iter().filter(|key| key.is_secret()).collect();
+        assert_eq!(secrets.len(), 3);
+        assert!(secrets.iter().all(|key| key.flag.is_none()));
+    }
+}

@@ -1,0 +1,131 @@
+//! The settings: what a user types, and what the program uses.
+//!
+//! Each setting can be given as a flag, in the environment, or in a TOML file; the first of these wins, and then the
+//! default holds. What was typed is [`typed`](self) text with its place; [`load`] turns it into [`Settings`], where every
+//! field means something, or into a list of everything that is wrong.
+
+pub mod keys;
+pub mod start;
+
+mod file;
+mod hec;
+mod problem;
+mod read;
+mod resolve;
+mod sls;
+mod typed;
+mod units;
+mod url;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+pub use problem::{Problem, SettingsError};
+pub use typed::{Environment, Flags};
+
+use crate::script;
+
+/// What the program uses: checked, and without maybes.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How to reach the logstore.
+    pub sls: crate::sls::Config,
+    /// The script's file.
+    pub script: PathBuf,
+    /// What the script may use and see.
+    pub hook: script::Config,
+    /// The destination.
+    pub sink: SinkSettings,
+    /// Pace, limits and the way out.
+    pub run: Run,
+    /// The program's own log.
+    pub log: Log,
+    /// What is allowed and should be said at start, one sentence each, without secrets.
+    pub warnings: Vec<String>,
+}
+
+/// The destination.
+#[derive(Debug, Clone)]
+pub enum SinkSettings {
+    /// Splunk over HEC.
+    Hec(crate::siem::hec::Config),
+}
+
+/// Pace, limits and the way out.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Where shards without a checkpoint start.
+    pub start: start::StartPosition,
+    /// Pause between two looks at a shard that has nothing new.
+    pub fetch_interval: Duration,
+    /// Time between two heartbeats.
+    pub heartbeat_interval: Duration,
+    /// Least time between two saves of a shard's checkpoint.
+    pub save_interval: Duration,
+    /// How long a stop may take.
+    pub drain_timeout: Duration,
+    /// Most bytes under way from pull to durable, over all shards.
+    pub memory: usize,
+    /// Threads that run the script, at least one.
+    pub hook_threads: usize,
+}
+
+/// The program's own log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Events below it are not written.
+    pub level: tracing::Level,
+    /// Form of a line.
+    pub format: LogFormat,
+    /// File to write to besides standard error.
+    pub file: Option<PathBuf>,
+}
+
+/// Form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What the settings need to know about where and when they are read.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// Its name, for the default of `sls.consumer`.
+    pub hostname: String,
+    /// Our process, likewise.
+    pub pid: u32,
+    /// Cores we may use, for the default of `run.hook_threads`.
+    pub cores: usize,
+    /// Now: start positions in the future are mistakes.
+    pub now: Timestamp,
+    /// The local time zone: start positions without an offset are in it.
+    pub zone: TimeZone,
+}
+
+/// Reads the settings file, if there is one, and puts flags over environment over file over defaults.
+///
+/// Files that the settings name are opened once, to say now and not in an hour that they can't be read.
+///
+/// # Errors
+/// Everything that is wrong, at once.
+pub fn load(
+    config: Option<&Path>,
+    flags: &Flags,
+    environment: &Environment,
+    machine: &Machine,
+) -> Result<Settings, SettingsError> {
+    let mut typed = typed::Typed::new(config);
+    typed.put_flags(flags);
+    let mut problems = typed.put_environment(environment);
+    if let Some(path) = config {
+        let in_file = file::read(path, &mut typed).map_err(|problems| SettingsError { problems })?;
+        problems.extend(in_file);
+    }
+    resolve::resolve(&typed, problems, machine)
+}

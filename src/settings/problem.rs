@@ -1,0 +1,88 @@
+//! What is wrong with the settings, in words that help.
+
+use std::fmt;
+
+/// Everything that is wrong with the settings, shown together.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub struct SettingsError {
+    /// At least one.
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that is wrong. It never holds the text of a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What is wrong.
+    pub what: String,
+    /// Where it was given, or where it was looked for.
+    pub place: String,
+    /// What to do.
+    pub fix: String,
+}
+
+/// A problem whose place is not known yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Complaint {
+    pub(super) what: String,
+    pub(super) fix: String,
+}
+
+impl Complaint {
+    pub(super) fn new(what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            fix: fix.into(),
+        }
+    }
+
+    pub(super) fn at(self, place: impl Into<String>) -> Problem {
+        Problem {
+            what: self.what,
+            place: place.into(),
+            fix: self.fix,
+        }
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.problems.len() {
+            1 => writeln!(f, "the settings have a problem")?,
+            count => writeln!(f, "the settings have {count} problems")?,
+        }
+        for problem in &self.problems {
+            write!(
+                f,
+                "\n  {}\n    where: {}\n    fix:   {}\n",
+                problem.what, problem.place, problem.fix
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// The candidate that was most likely meant, if any is near enough to be no insult.
+pub(super) fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let near =
+        |candidate: &str| strsim::normalized_damerau_levenshtein(&typed.to_lowercase(), &candidate.to_lowercase());
+    candidates
+        .into_iter()
+        .map(|candidate| (near(candidate), candidate))
+        .filter(|(score, _)| *score >= 0.6)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_meant_and_a_far_one_is_not() {
+        let names = ["timeout", "token_file", "url"];
+        assert_eq!(nearest("timout", names), Some("timeout"));
+        assert_eq!(nearest("tokenfile", names), Some("token_file"));
+        assert_eq!(nearest("URL", names), Some("url"));
+        assert_eq!(nearest("sourcetype", names), None);
+    }
+}

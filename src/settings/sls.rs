@@ -1,0 +1,203 @@
+//! The settings of the source: `[sls]`.
+
+use std::time::Duration;
+
+use super::problem::Complaint;
+use super::read::Reader;
+use super::typed::Layer;
+use super::url::BaseUrl;
+use super::{Machine, units};
+use crate::sls::{AccessKey, Compression, Config, Credentials, Signature};
+
+pub(super) fn read_sls(reader: &mut Reader<'_>, machine: &Machine, warnings: &mut Vec<String>) -> Option<Config> {
+    for name in ["sls.endpoint", "sls.project", "sls.logstore", "sls.group"] {
+        reader.demand(&[name]);
+    }
+    let project = reader.text("sls.project");
+    let endpoint = read_endpoint(reader, project.as_deref(), warnings);
+    let logstore = reader.text("sls.logstore");
+    let group = reader.text("sls.group");
+    let consumer = reader.text("sls.consumer");
+    let credentials = read_credentials(reader);
+    let signature = read_signature(reader);
+    let compression = match reader.word("sls.compression") {
+        Some("zstd") => Compression::Zstd,
+        Some("none") => Compression::Plain,
+        _ => Compression::Lz4,
+    };
+    let page_groups = reader.count("sls.page_groups");
+    let query = reader.text("sls.query");
+    let processor = reader.text("sls.processor");
+    let group_timeout = read_group_timeout(reader);
+    let in_order = reader.switch("sls.in_order");
+    let manage_group = reader.switch("sls.manage_group");
+    let ca_file = reader.readable("sls.ca_file");
+    let timeout = reader.duration("sls.timeout");
+    let group = group?;
+    Some(Config {
+        endpoint: endpoint?,
+        project: project?,
+        logstore: logstore?,
+        consumer: consumer.unwrap_or_else(|| default_consumer(&group, machine)),
+        group,
+        credentials: credentials?,
+        signature: signature?,
+        compression,
+        page_groups: u32::try_from(page_groups?).expect("bounded by the table of settings"),
+        query,
+        processor,
+        group_timeout: group_timeout?,
+        in_order: in_order?,
+        manage_group: manage_group?,
+        ca_file,
+        timeout: timeout?,
+    })
+}
+
+fn read_endpoint(reader: &mut Reader<'_>, project: Option<&str>, warnings: &mut Vec<String>) -> Option<String> {
+    let typed = reader.text("sls.endpoint")?;
+    let url = if typed.contains("://") {
+        typed.clone()
+    } else {
+        format!("http://{typed}")
+    };
+    let checked = BaseUrl::parse(&url).and_then(|base| match project {
+        Some(project) if base.host.starts_with(&format!("{project}.")) => Err(Complaint::new(
+            format!("{typed:?} begins with the project"),
+            format!("leave \"{project}.\" out: it is put there for each call"),
+        )),
+        _ => Ok(base),
+    });
+    match checked {
+        Ok(base) => {
+            if base.is_exposed() {
+                warnings.push(format!(
+                    "logs from SLS travel in plain text: {} is not https://",
+                    reader.origin("sls.endpoint")
+                ));
+            }
+            Some(base.url)
+        }
+        Err(complaint) => {
+            reader.complain("sls.endpoint", complaint);
+            None
+        }
+    }
+}
+
+/// A container's process is always number 1, so two containers with one host name need something more: the time of
+/// their start.
+fn default_consumer(group: &str, machine: &Machine) -> String {
+    let Machine { hostname, pid, now, .. } = machine;
+    match pid {
+        1 => format!("{group}-{hostname}-1-{:x}", now.as_millisecond() & 0xffff_ffff),
+        pid => format!("{group}-{hostname}-{pid}"),
+    }
+}
+
+/// Id, secret and token: as text, and as files.
+const ACCESS_KEY: [&str; 3] = ["sls.access_key_id", "sls.access_key_secret", "sls.security_token"];
+const ACCESS_KEY_FILES: [&str; 3] = [
+    "sls.access_key_id_file",
+    "sls.access_key_secret_file",
+    "sls.security_token_file",
+];
+
+/// A set of credentials is taken whole: never the id of one and the secret of another. The variables that every Alibaba
+/// Cloud tool reads count only when nothing was given for us.
+fn read_credentials(reader: &mut Reader<'_>) -> Option<Credentials> {
+    let first = |names: [&'static str; 3]| names.iter().filter_map(|name| reader.layer(name)).min();
+    match (first(ACCESS_KEY), first(ACCESS_KEY_FILES)) {
+        (None, None) => {
+            reader.missing(&[ACCESS_KEY[0], ACCESS_KEY_FILES[0]]);
+            None
+        }
+        (Some(text), Some(files)) if text == files => {
+            let given = |names: [&'static str; 3]| names.into_iter().find(|name| reader.layer(name) == Some(text));
+            let given = [ACCESS_KEY, ACCESS_KEY_FILES].map(|names| given(names).expect("one of them is in this layer"));
+            reader.conflict(given);
+            None
+        }
+        (text, Some(files)) if text.is_none_or(|text| files < text) => read_access_key_files(reader),
+        (Some(Layer::SharedVariable), _) => read_access_key(reader, Layer::SharedVariable),
+        (_, _) => read_access_key(reader, Layer::File),
+    }
+}
+
+fn read_access_key_files(reader: &mut Reader<'_>) -> Option<Credentials> {
+    demand_both(reader, ACCESS_KEY_FILES, Layer::File)?;
+    let [id, secret, token] = ACCESS_KEY_FILES.map(|name| reader.readable(name));
+    Some(Credentials::Files {
+        id: id?,
+        secret: secret?,
+        token,
+    })
+}
+
+/// Looks at layers up to `last`, so that a variable meant for other tools never completes what was given for us.
+fn read_access_key(reader: &mut Reader<'_>, last: Layer) -> Option<Credentials> {
+    demand_both(reader, ACCESS_KEY, last)?;
+    let [id, secret, token] = ACCESS_KEY;
+    let has_token = reader.layer(token).is_some_and(|layer| layer <= last);
+    let token = if has_token { reader.secret(token) } else { None };
+    let (id, secret) = (reader.text(id), reader.secret(secret));
+    Some(Credentials::Fixed(AccessKey {
+        id: id?,
+        secret: secret?,
+        token,
+    }))
+}
+
+/// Half a set of credentials is a mistake.
+fn demand_both(reader: &mut Reader<'_>, names: [&'static str; 3], last: Layer) -> Option<()> {
+    let is_given = |name: &&'static str| reader.layer(name).is_some_and(|layer| layer <= last);
+    let absent = names[..2].iter().find(|name| !is_given(name));
+    let Some(absent) = absent else { return Some(()) };
+    let given = names.iter().find(|name| is_given(name));
+    let given = given.expect("a set is looked at because something of it was given");
+    let complaint = Complaint::new(
+        format!("half of the credentials are missing: there is {given} but no {absent}"),
+        format!("give one of {}", reader.ways(&[absent]).join(", ")),
+    );
+    reader.complain(given, complaint);
+    None
+}
+
+fn read_signature(reader: &mut Reader<'_>) -> Option<Signature> {
+    let region = reader.text("sls.region");
+    match (reader.word("sls.signature")?, region) {
+        ("v4", Some(region)) => Some(Signature::V4 { region }),
+        ("v4", None) => {
+            reader.missing(&["sls.region"]);
+            None
+        }
+        _ => Some(Signature::V1),
+    }
+}
+
+fn read_group_timeout(reader: &mut Reader<'_>) -> Option<Duration> {
+    let heartbeat = reader.duration("sls.heartbeat_interval")?;
+    if reader.layer("sls.group_timeout").is_none() {
+        // Rounded up, because SLS counts in whole seconds.
+        return Some(Duration::from_secs((heartbeat * 3).as_secs_f64().ceil() as u64));
+    }
+    let timeout = reader.duration("sls.group_timeout")?;
+    let complaint = if timeout < heartbeat * 2 {
+        Complaint::new(
+            "sls.group_timeout is shorter than two heartbeats: one that is late would cost us our shards",
+            format!(
+                "write \"{}\" or more, or a shorter sls.heartbeat_interval",
+                units::show_duration(heartbeat * 3)
+            ),
+        )
+    } else if timeout.subsec_nanos() != 0 {
+        Complaint::new(
+            "SLS counts the group's timeout in whole seconds",
+            "leave the fraction out",
+        )
+    } else {
+        return Some(timeout);
+    };
+    reader.complain("sls.group_timeout", complaint);
+    None
+}

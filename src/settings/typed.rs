@@ -1,0 +1,233 @@
+//! What was typed: each setting as it was given in flags, environment, file and defaults, with the place of each.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::keys::{self, Default, KEYS, Key, PREFIX};
+use super::problem::{Complaint, Problem, nearest};
+
+/// The environment of the process: names and values.
+pub type Environment = BTreeMap<String, OsString>;
+
+/// Settings given as flags: the setting's name (`sls.start`) and the text.
+pub type Flags = Vec<(&'static str, String)>;
+
+/// Who may overrule whom: the first wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Layer {
+    Flag,
+    /// A `FORWARDER_*` variable.
+    Variable,
+    /// A variable that the vendor's scripts use: `SLS_*`.
+    SeedVariable,
+    File,
+    /// A variable that is there for every Alibaba Cloud tool, and may not be meant for us: `ALIBABA_CLOUD_*`.
+    SharedVariable,
+    Default,
+}
+
+/// Where a value was given, for people.
+#[derive(Debug, Clone)]
+pub(super) enum Origin {
+    Flag(&'static str),
+    Variable(String),
+    File {
+        name: &'static str,
+        file: PathBuf,
+        line: usize,
+    },
+    Default(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => write!(f, "--{flag}"),
+            Self::Variable(name) => write!(f, "{name} in the environment"),
+            Self::File { name, file, line } => write!(f, "{name} in {} line {line}", file.display()),
+            Self::Default(name) => write!(f, "the default of {name}"),
+        }
+    }
+}
+
+/// A value as it was typed. It may be a secret, so it does not print.
+#[derive(Clone)]
+pub(super) enum Raw {
+    Text(String),
+    Integer(i64),
+    Switch(bool),
+    /// Something that no setting takes: "an array".
+    Other(&'static str),
+}
+
+/// A value and where it was given.
+#[derive(Clone)]
+pub(super) struct Given {
+    pub(super) layer: Layer,
+    pub(super) origin: Origin,
+    pub(super) raw: Raw,
+}
+
+/// Everything that was typed, by setting, the one that wins first.
+pub(super) struct Typed {
+    given: BTreeMap<&'static str, Vec<Given>>,
+    /// `[script.vars]`.
+    pub(super) vars: toml::Table,
+    /// The settings file, if there is one.
+    pub(super) file: Option<PathBuf>,
+}
+
+impl Typed {
+    /// Starts with the defaults.
+    pub(super) fn new(file: Option<&Path>) -> Self {
+        let mut typed = Self {
+            given: BTreeMap::new(),
+            vars: toml::Table::new(),
+            file: file.map(Path::to_owned),
+        };
+        for key in KEYS {
+            if let Default::Is(text) = key.default {
+                typed.put(
+                    key,
+                    Layer::Default,
+                    Origin::Default(key.name),
+                    Raw::Text(text.to_owned()),
+                );
+            }
+        }
+        typed
+    }
+
+    /// Takes a value. Empty text is no value, in every layer: the vendor's scripts and many container files leave unused
+    /// settings empty.
+    pub(super) fn put(&mut self, key: &Key, layer: Layer, origin: Origin, raw: Raw) {
+        if matches!(&raw, Raw::Text(text) if text.is_empty()) {
+            return;
+        }
+        let given = self.given.entry(key.name).or_default();
+        let at = given.partition_point(|other| other.layer <= layer);
+        given.insert(at, Given { layer, origin, raw });
+    }
+
+    /// Takes the flags.
+    pub(super) fn put_flags(&mut self, flags: &Flags) {
+        for (name, text) in flags {
+            let key = keys::find(name).expect("flags are made from the table of settings");
+            let flag = key.flag.expect("flags are made from the table of settings");
+            self.put(key, Layer::Flag, Origin::Flag(flag), Raw::Text(text.clone()));
+        }
+    }
+
+    /// Takes the environment; returns what is wrong with it.
+    pub(super) fn put_environment(&mut self, environment: &Environment) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let names: BTreeMap<String, &Key> = KEYS.iter().flat_map(variables).collect();
+        for (name, value) in environment {
+            let Some(key) = names.get(name) else {
+                if name.starts_with(PREFIX) && name != keys::CONFIG && !is_service_link(name) {
+                    let meant = nearest(name, names.keys().map(String::as_str));
+                    let fix = match meant {
+                        Some(meant) => {
+                            format!("did you mean {meant}? If it is another program's, unset it for this one")
+                        }
+                        None => "unset it; docs/settings.md lists all settings".to_owned(),
+                    };
+                    let complaint = Complaint::new(format!("{name} is not a setting"), fix);
+                    problems.push(complaint.at("the environment"));
+                }
+                continue;
+            };
+            match value.to_str() {
+                Some(text) => {
+                    let raw = Raw::Text(text.to_owned());
+                    self.put(key, layer_of(name), Origin::Variable(name.clone()), raw);
+                }
+                None => {
+                    let complaint = Complaint::new(format!("{name} is not valid UTF-8"), "set it again as UTF-8 text");
+                    problems.push(complaint.at("the environment"));
+                }
+            }
+        }
+        problems
+    }
+
+    /// The values of a setting, the one that wins first.
+    pub(super) fn all(&self, name: &'static str) -> &[Given] {
+        self.given.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The value that wins.
+    pub(super) fn get(&self, name: &'static str) -> Option<&Given> {
+        self.all(name).first()
+    }
+}
+
+/// Every variable that gives this setting.
+fn variables(key: &Key) -> impl Iterator<Item = (String, &Key)> {
+    let also = key.also.iter().map(ToString::to_string);
+    key.variable().into_iter().chain(also).map(move |name| (name, key))
+}
+
+fn layer_of(variable: &str) -> Layer {
+    if variable.starts_with(PREFIX) {
+        Layer::Variable
+    } else if variable.starts_with("ALIBABA_CLOUD_") {
+        Layer::SharedVariable
+    } else {
+        Layer::SeedVariable
+    }
+}
+
+/// Kubernetes gives every pod variables such as `FORWARDER_SERVICE_HOST` and `FORWARDER_PORT_8088_TCP` when there is a
+/// Service named `forwarder`: nobody typed them.
+fn is_service_link(name: &str) -> bool {
+    let rest = &name[PREFIX.len()..];
+    rest == "SERVICE_HOST"
+        || rest == "PORT"
+        || rest.starts_with("SERVICE_PORT")
+        || rest
+            .strip_prefix("PORT_")
+            .is_some_and(|port| port.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_layer_wins_and_the_seed_names_come_between_ours_and_the_file() {
+        let mut typed = Typed::new(None);
+        let environment = [
+            ("SLS_AK_ID", "seed"),
+            ("FORWARDER_SLS_ACCESS_KEY_ID", "ours"),
+            ("ALIBABA_CLOUD_ACCESS_KEY_ID", "shared"),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.into())).into();
+        assert!(typed.put_environment(&environment).is_empty());
+        let key = keys::find("sls.access_key_id").unwrap();
+        typed.put(key, Layer::File, Origin::Default(""), Raw::Text("file".to_owned()));
+        let texts = typed.all("sls.access_key_id").iter().map(|given| match &given.raw {
+            Raw::Text(text) => text.as_str(),
+            _ => unreachable!(),
+        });
+        assert_eq!(texts.collect::<Vec<_>>(), ["ours", "seed", "file", "shared"]);
+    }
+
+    #[test]
+    fn variables_that_kubernetes_makes_for_a_service_are_nobodys_mistake() {
+        for name in [
+            "SERVICE_HOST",
+            "SERVICE_PORT",
+            "SERVICE_PORT_HTTP",
+            "PORT",
+            "PORT_8088_TCP_ADDR",
+        ] {
+            assert!(is_service_link(&format!("{PREFIX}{name}")), "{name}");
+        }
+        for name in ["HEC_PORT", "PORTS", "PORT_X", "SERVICE"] {
+            assert!(!is_service_link(&format!("{PREFIX}{name}")), "{name}");
+        }
+    }
+}
