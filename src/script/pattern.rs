@@ -1,0 +1,524 @@
+//! Lua patterns that text cannot stall.
+//!
+//! The pattern language of the Lua 5.4 manual, section 6.4.1, byte for byte, with the engine's own error texts. Two
+//! limits keep a pattern that backtracks badly from holding a shard: a number of steps, and a depth of recursion.
+
+use memchr::{memchr, memmem};
+
+/// Most captures in one pattern (the engine's `LUA_MAXCAPTURES`).
+const MAX_CAPTURES: usize = 32;
+
+/// Deepest recursion of one match (the engine's `MAXCCALLS`).
+const MAX_DEPTH: u32 = 200;
+
+/// Longest result of [`gsub`] in bytes. It is built outside the memory that a VM may use, so it needs its own limit.
+const MAX_RESULT: usize = 32 << 20;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// A `%` with nothing behind it.
+    #[error("malformed pattern (ends with '%')")]
+    EndsInEscape,
+    /// A set that is not closed.
+    #[error("malformed pattern (missing ']')")]
+    OpenSet,
+    /// A `%b` without its two characters.
+    #[error("malformed pattern (missing arguments to '%b')")]
+    BareBalance,
+    /// A `%f` without its set.
+    #[error("missing '[' after '%f' in pattern")]
+    BareFrontier,
+    /// More than 32 captures.
+    #[error("too many captures")]
+    TooManyCaptures,
+    /// A `)` that closes nothing.
+    #[error("invalid pattern capture")]
+    NothingToClose,
+    /// A `(` that nothing closes.
+    #[error("unfinished capture")]
+    UnfinishedCapture,
+    /// `%1`..`%9` without that capture before it, or in a replacement for a pattern without it.
+    #[error("invalid capture index %{0}")]
+    NoSuchCapture(u8),
+    /// A `%` in a replacement that neither a digit nor a `%` follows.
+    #[error("invalid use of '%' in replacement string")]
+    BadReplacement,
+    /// The result of a replacement is past 32 MiB.
+    #[error("resulting string too large")]
+    ResultTooLarge,
+    /// The pattern nests or repeats too deep, whatever the text.
+    #[error("pattern too complex")]
+    TooDeep,
+    /// This text makes the pattern backtrack too much.
+    #[error("pattern too complex for this text ({0} steps)")]
+    TooManySteps(u64),
+}
+
+/// Steps that one call may take on a text of so many bytes: a million, and enough more that a single pass over a long
+/// text always fits.
+#[must_use]
+pub fn step_limit(text: usize) -> u64 {
+    1_000_000 + 8 * text as u64
+}
+
+/// Where a pattern matched: `start..end` in bytes from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Match {
+    /// First byte of the match.
+    pub start: usize,
+    /// The byte behind it.
+    pub end: usize,
+}
+
+/// What one pair of parentheses caught.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capture<'a> {
+    /// `(…)`: a piece of the text.
+    Text(&'a [u8]),
+    /// `()`: a position, counted from 1 as Lua does.
+    Position(usize),
+}
+
+/// Finds `needle` itself, with no character special, at or after `from`.
+#[must_use]
+pub fn find_plain(text: &[u8], needle: &[u8], from: usize) -> Option<Match> {
+    let start = from + memmem::find(text.get(from..)?, needle)?;
+    Some(Match {
+        start,
+        end: start + needle.len(),
+    })
+}
+
+/// Whether the pattern matches only itself.
+#[must_use]
+pub fn is_plain(pattern: &[u8]) -> bool {
+    !pattern.iter().any(|byte| b"^$*+?.([%-".contains(byte))
+}
+
+/// Replaces up to `most` matches by `replacement`, in which `%0` is the match, `%1`..`%9` a capture and `%%` a `%`.
+/// Gives the new text (`None`: nothing matched) and the number of matches.
+///
+/// # Errors
+///
+/// A malformed pattern or replacement, or one that takes more than `steps`.
+pub fn gsub(
+    text: &[u8],
+    pattern: &[u8],
+    replacement: &[u8],
+    most: usize,
+    steps: u64,
+) -> Result<(Option<Vec<u8>>, usize), PatternError> {
+    let mut matcher = Matcher::new(text, pattern, steps);
+    // An anchored pattern is tried once.
+    let most = if matcher.anchored { most.min(1) } else { most };
+    let mut result = Vec::new();
+    let (mut kept, mut last, mut count) = (0, None, 0);
+    while count < most {
+        let Some(found) = matcher.next(last.unwrap_or(0), last)? else {
+            break;
+        };
+        push(&mut result, &text[kept..found.start])?;
+        matcher.expand(replacement, found, &mut result)?;
+        (kept, last) = (found.end, Some(found.end));
+        count += 1;
+    }
+    if count == 0 {
+        return Ok((None, 0));
+    }
+    push(&mut result, &text[kept..])?;
+    Ok((Some(result), count))
+}
+
+/// One pattern at work on one text. Its steps are spent over all its searches.
+pub struct Matcher<'a> {
+    text: &'a [u8],
+    pattern: &'a [u8],
+    anchored: bool,
+    step_limit: u64,
+    steps_left: u64,
+    captures: [Caught; MAX_CAPTURES],
+    captured: usize,
+}
+
+/// A capture while the pattern is at work: where it began, and what is known of its end.
+#[derive(Debug, Clone, Copy)]
+struct Caught {
+    start: usize,
+    end: End,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum End {
+    /// The `)` was not met yet.
+    Open,
+    /// `()` has none.
+    Position,
+    At(usize),
+}
+
+impl<'a> Matcher<'a> {
+    /// A leading `^` ties the pattern to where a search begins, as in `find`, `match` and `gsub`.
+    #[must_use]
+    pub fn new(text: &'a [u8], pattern: &'a [u8], steps: u64) -> Self {
+        match pattern.strip_prefix(b"^") {
+            Some(rest) => Self {
+                anchored: true,
+                ..Self::without_anchor(text, rest, steps)
+            },
+            None => Self::without_anchor(text, pattern, steps),
+        }
+    }
+
+    /// A leading `^` is a character like any other, as in `gmatch`.
+    #[must_use]
+    pub fn without_anchor(text: &'a [u8], pattern: &'a [u8], steps: u64) -> Self {
+        Self {
+            text,
+            pattern,
+            anchored: false,
+            step_limit: steps,
+            steps_left: steps,
+            captures: [Caught {
+                start: 0,
+                end: End::Open,
+            }; MAX_CAPTURES],
+            captured: 0,
+        }
+    }
+
+    /// The first match that begins at or after `from` and does not end at `last`, the end of the match before: an
+    /// empty match may not touch the one before it.
+    ///
+    /// # Errors
+    ///
+    /// A malformed pattern, or one out of steps.
+    pub fn next(&mut self, from: usize, last: Option<usize>) -> Result<Option<Match>, PatternError> {
+        let first_byte = (!self.anchored).then(|| self.first_byte()).flatten();
+        let mut start = from;
+        while start <= self.text.len() {
+            if let Some(byte) = first_byte {
+                match memchr(byte, &self.text[start..]) {
+                    Some(skipped) => start += skipped,
+                    None => return Ok(None),
+                }
+            }
+            self.captured = 0;
+            match self.run(start, 0, MAX_DEPTH)? {
+                Some(end) if Some(end) != last => return Ok(Some(Match { start, end })),
+                _ if self.anchored => return Ok(None),
+                _ => start += 1,
+            }
+        }
+        Ok(None)
+    }
+
+    /// How many captures the pattern has, known once it matched.
+    #[must_use]
+    pub fn captured(&self) -> usize {
+        self.captured
+    }
+
+    /// The capture with this index from 0 of the match just found. A pattern without captures has one: the match.
+    ///
+    /// # Errors
+    ///
+    /// No such capture, or one that was never closed.
+    pub fn capture(&self, index: usize, found: Match) -> Result<Capture<'a>, PatternError> {
+        if index == 0 && self.captured == 0 {
+            return Ok(Capture::Text(&self.text[found.start..found.end]));
+        }
+        let Some(caught) = self.captures[..self.captured].get(index) else {
+            return Err(PatternError::NoSuchCapture(number(index)));
+        };
+        match caught.end {
+            End::Open => Err(PatternError::UnfinishedCapture),
+            End::Position => Ok(Capture::Position(caught.start + 1)),
+            End::At(end) => Ok(Capture::Text(&self.text[caught.start..end])),
+        }
+    }
+
+    /// Writes `replacement` for the match just found.
+    fn expand(&self, replacement: &[u8], found: Match, result: &mut Vec<u8>) -> Result<(), PatternError> {
+        let mut rest = replacement;
+        while let Some(escape) = memchr(b'%', rest) {
+            push(result, &rest[..escape])?;
+            match rest.get(escape + 1) {
+                Some(b'%') => push(result, b"%")?,
+                Some(b'0') => push(result, &self.text[found.start..found.end])?,
+                Some(digit @ b'1'..=b'9') => match self.capture(usize::from(digit - b'1'), found)? {
+                    Capture::Text(text) => push(result, text)?,
+                    Capture::Position(position) => push(result, position.to_string().as_bytes())?,
+                },
+                _ => return Err(PatternError::BadReplacement),
+            }
+            rest = &rest[escape + 2..];
+        }
+        push(result, rest)
+    }
+
+    /// The byte that every match begins with, if the pattern says so plainly.
+    fn first_byte(&self) -> Option<u8> {
+        let first = *self.pattern.first()?;
+        let optional = matches!(self.pattern_byte(1), b'*' | b'?' | b'-');
+        (!b"^$*+?.([%-)".contains(&first) && !optional).then_some(first)
+    }
+
+    /// Matches the pattern from `p` on against the text at `s`. Gives the end of the match.
+    fn run(&mut self, mut s: usize, mut p: usize, depth: u32) -> Result<Option<usize>, PatternError> {
+        let depth = depth.checked_sub(1).ok_or(PatternError::TooDeep)?;
+        loop {
+            self.spend(1)?;
+            let Some(&first) = self.pattern.get(p) else {
+                return Ok(Some(s));
+            };
+            let beyond = match (first, self.pattern_byte(p + 1)) {
+                (b'(', b')') => return self.open_capture(s, p + 2, End::Position, depth),
+                (b'(', _) => return self.open_capture(s, p + 1, End::Open, depth),
+                (b')', _) => return self.close_capture(s, p + 1, depth),
+                (b'$', _) if p + 1 == self.pattern.len() => return Ok((s == self.text.len()).then_some(s)),
+                (b'%', b'b') => Some((self.balanced(s, p + 2)?, p + 4)),
+                (b'%', b'f') => {
+                    let (crossed, after) = self.frontier(s, p + 2)?;
+                    Some((crossed.then_some(s), after))
+                }
+                (b'%', digit @ b'0'..=b'9') => Some((self.repeated(s, digit)?, p + 2)),
+                _ => None,
+            };
+            if let Some((end, after)) = beyond {
+                let Some(end) = end else { return Ok(None) };
+                (s, p) = (end, after);
+                continue;
+            }
+
+            // What is left is a single character class, perhaps repeated.
+            let after = self.class_end(p)?;
+            let matches = self.class_matches(s, p, after);
+            match self.pattern_byte(after) {
+                b'?' => {
+                    if matches && let Some(end) = self.run(s + 1, after + 1, depth)? {
+                        return Ok(Some(end));
+                    }
+                    p = after + 1;
+                }
+                b'*' | b'-' if !matches => p = after + 1,
+                b'*' => return self.longest(s, p, after, depth),
+                b'-' => return self.shortest(s, p, after, depth),
+                _ if !matches => return Ok(None),
+                b'+' => return self.longest(s + 1, p, after, depth),
+                _ => (s, p) = (s + 1, after),
+            }
+        }
+    }
+
+    /// As many of the class as there are, then fewer, until the rest of the pattern fits behind them.
+    fn longest(&mut self, s: usize, p: usize, after: usize, depth: u32) -> Result<Option<usize>, PatternError> {
+        let mut end = s;
+        while self.class_matches(end, p, after) {
+            end += 1;
+        }
+        self.spend(end - s)?;
+        loop {
+            if let Some(end) = self.run(end, after + 1, depth)? {
+                return Ok(Some(end));
+            }
+            if end == s {
+                return Ok(None);
+            }
+            end -= 1;
+        }
+    }
+
+    /// None of the class, then one more, until the rest of the pattern fits behind them.
+    fn shortest(&mut self, mut s: usize, p: usize, after: usize, depth: u32) -> Result<Option<usize>, PatternError> {
+        loop {
+            if let Some(end) = self.run(s, after + 1, depth)? {
+                return Ok(Some(end));
+            }
+            if !self.class_matches(s, p, after) {
+                return Ok(None);
+            }
+            s += 1;
+        }
+    }
+
+    fn open_capture(&mut self, s: usize, p: usize, end: End, depth: u32) -> Result<Option<usize>, PatternError> {
+        let slot = self.captured;
+        *self.captures.get_mut(slot).ok_or(PatternError::TooManyCaptures)? = Caught { start: s, end };
+        self.captured = slot + 1;
+        let end = self.run(s, p, depth)?;
+        if end.is_none() {
+            self.captured -= 1;
+        }
+        Ok(end)
+    }
+
+    fn close_capture(&mut self, s: usize, p: usize, depth: u32) -> Result<Option<usize>, PatternError> {
+        let open = |caught: &Caught| matches!(caught.end, End::Open);
+        let slot = self.captures[..self.captured]
+            .iter()
+            .rposition(open)
+            .ok_or(PatternError::NothingToClose)?;
+        self.captures[slot].end = End::At(s);
+        let end = self.run(s, p, depth)?;
+        if end.is_none() {
+            self.captures[slot].end = End::Open;
+        }
+        Ok(end)
+    }
+
+    /// `%bxy`, with `xy` at `p`: a run from an `x` to the `y` that balances it.
+    fn balanced(&mut self, s: usize, p: usize) -> Result<Option<usize>, PatternError> {
+        let &[open, close] = self.pattern.get(p..p + 2).ok_or(PatternError::BareBalance)? else {
+            return Err(PatternError::BareBalance);
+        };
+        if self.text.get(s) != Some(&open) {
+            return Ok(None);
+        }
+        let mut depth = 1_usize;
+        for (passed, &byte) in self.text[s + 1..].iter().enumerate() {
+            if byte == close {
+                depth -= 1;
+                if depth == 0 {
+                    self.spend(passed)?;
+                    return Ok(Some(s + passed + 2));
+                }
+            } else if byte == open {
+                depth += 1;
+            }
+        }
+        self.spend(self.text.len() - s)?;
+        Ok(None)
+    }
+
+    /// `%f[set]`, with `[` at `p`: whether the set begins at `s`. Also where the pattern goes on. Both ends of the text
+    /// count as a `\0`.
+    fn frontier(&self, s: usize, p: usize) -> Result<(bool, usize), PatternError> {
+        if self.pattern_byte(p) != b'[' {
+            return Err(PatternError::BareFrontier);
+        }
+        let after = self.class_end(p)?;
+        let set = &self.pattern[p + 1..after - 1];
+        let before = s.checked_sub(1).map_or(0, |before| self.text[before]);
+        let here = self.text.get(s).copied().unwrap_or(0);
+        Ok((!in_set(before, set) && in_set(here, set), after))
+    }
+
+    /// `%1`..`%9`: what that capture caught, once more.
+    fn repeated(&mut self, s: usize, digit: u8) -> Result<Option<usize>, PatternError> {
+        let no_such_capture = PatternError::NoSuchCapture(digit - b'0');
+        let index = usize::from(digit)
+            .checked_sub(usize::from(b'1'))
+            .ok_or(no_such_capture)?;
+        let caught = self.captures[..self.captured].get(index).ok_or(no_such_capture)?;
+        let end = match caught.end {
+            End::Open => return Err(no_such_capture),
+            End::Position => return Ok(None),
+            End::At(end) => end,
+        };
+        let again = &self.text[caught.start..end];
+        self.spend(again.len())?;
+        Ok(self.text[s..].starts_with(again).then_some(s + again.len()))
+    }
+
+    /// Where the single character class at `p` ends.
+    fn class_end(&self, p: usize) -> Result<usize, PatternError> {
+        match self.pattern[p] {
+            b'%' if p + 1 == self.pattern.len() => Err(PatternError::EndsInEscape),
+            b'%' => Ok(p + 2),
+            b'[' => {
+                let mut p = p + 1 + usize::from(self.pattern_byte(p + 1) == b'^');
+                // The first character belongs to the set even if it is a `]`.
+                loop {
+                    let byte = *self.pattern.get(p).ok_or(PatternError::OpenSet)?;
+                    p += 1;
+                    if byte == b'%' && p < self.pattern.len() {
+                        p += 1;
+                    }
+                    if self.pattern_byte(p) == b']' {
+                        return Ok(p + 1);
+                    }
+                }
+            }
+            _ => Ok(p + 1),
+        }
+    }
+
+    /// Whether the class at `p..after` has the byte at `s`.
+    #[inline]
+    fn class_matches(&self, s: usize, p: usize, after: usize) -> bool {
+        let Some(&byte) = self.text.get(s) else { return false };
+        match self.pattern[p] {
+            b'.' => true,
+            b'%' => in_class(byte, self.pattern[p + 1]),
+            b'[' => in_set(byte, &self.pattern[p + 1..after - 1]),
+            literal => literal == byte,
+        }
+    }
+
+    /// The byte of the pattern at `p`. Behind its end is a `\0`, which no rule of the language names.
+    #[inline]
+    fn pattern_byte(&self, p: usize) -> u8 {
+        self.pattern.get(p).copied().unwrap_or(0)
+    }
+
+    #[inline]
+    fn spend(&mut self, steps: usize) -> Result<(), PatternError> {
+        let out_of_steps = PatternError::TooManySteps(self.step_limit);
+        self.steps_left = self.steps_left.checked_sub(steps as u64).ok_or(out_of_steps)?;
+        Ok(())
+    }
+}
+
+/// Whether the class `%letter` has the byte. Classes know ASCII only, as in the C locale.
+fn in_class(byte: u8, letter: u8) -> bool {
+    let has = match letter.to_ascii_lowercase() {
+        b'a' => byte.is_ascii_alphabetic(),
+        b'c' => byte.is_ascii_control(),
+        b'd' => byte.is_ascii_digit(),
+        b'g' => byte.is_ascii_graphic(),
+        b'l' => byte.is_ascii_lowercase(),
+        b'p' => byte.is_ascii_punctuation(),
+        b's' => matches!(byte, b'\t'..=b'\r' | b' '),
+        b'u' => byte.is_ascii_uppercase(),
+        b'w' => byte.is_ascii_alphanumeric(),
+        b'x' => byte.is_ascii_hexdigit(),
+        // Not in the manual any more, but still in the engine.
+        b'z' => byte == 0,
+        _ => return letter == byte,
+    };
+    has != letter.is_ascii_uppercase()
+}
+
+/// Whether the set, given as what is between its brackets, has the byte.
+fn in_set(byte: u8, set: &[u8]) -> bool {
+    let (negated, mut rest) = match set.strip_prefix(b"^") {
+        Some(rest) => (true, rest),
+        None => (false, set),
+    };
+    loop {
+        let (has, after) = match rest {
+            [] => return negated,
+            [b'%', letter, after @ ..] => (in_class(byte, *letter), after),
+            [from, b'-', to, after @ ..] => ((*from..=*to).contains(&byte), after),
+            [literal, after @ ..] => (*literal == byte, after),
+        };
+        if has {
+            return !negated;
+        }
+        rest = after;
+    }
+}
+
+fn push(result: &mut Vec<u8>, bytes: &[u8]) -> Result<(), PatternError> {
+    if result.len() + bytes.len() > MAX_RESULT {
+        return Err(PatternError::ResultTooLarge);
+    }
+    result.extend_from_slice(bytes);
+    Ok(())
+}
+
+/// The number that a pattern has for the capture with this index.
+fn number(index: usize) -> u8 {
+    u8::try_from(index + 1).expect("a pattern has at most 32 captures")
+}
