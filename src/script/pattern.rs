@@ -11,9 +11,6 @@ const MAX_CAPTURES: usize = 32;
 /// Deepest recursion of one match (the engine's `MAXCCALLS`).
 const MAX_DEPTH: u32 = 200;
 
-/// Longest result of [`gsub`] in bytes. It is built outside the memory that a VM may use, so it needs its own limit.
-const MAX_RESULT: usize = 32 << 20;
-
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
@@ -44,9 +41,6 @@ pub enum PatternError {
     /// A `%` in a replacement that neither a digit nor a `%` follows.
     #[error("invalid use of '%' in replacement string")]
     BadReplacement,
-    /// The result of a replacement is past 32 MiB.
-    #[error("resulting string too large")]
-    ResultTooLarge,
     /// The pattern nests or repeats too deep, whatever the text.
     #[error("pattern too complex")]
     TooDeep,
@@ -94,40 +88,6 @@ pub fn find_plain(text: &[u8], needle: &[u8], from: usize) -> Option<Match> {
 #[must_use]
 pub fn is_plain(pattern: &[u8]) -> bool {
     !pattern.iter().any(|byte| b"^$*+?.([%-".contains(byte))
-}
-
-/// Replaces up to `most` matches by `replacement`, in which `%0` is the match, `%1`..`%9` a capture and `%%` a `%`.
-/// Gives the new text (`None`: nothing matched) and the number of matches.
-///
-/// # Errors
-///
-/// A malformed pattern or replacement, or one that takes more than `steps`.
-pub fn gsub(
-    text: &[u8],
-    pattern: &[u8],
-    replacement: &[u8],
-    most: usize,
-    steps: u64,
-) -> Result<(Option<Vec<u8>>, usize), PatternError> {
-    let mut matcher = Matcher::new(text, pattern, steps);
-    // An anchored pattern is tried once.
-    let most = if matcher.anchored { most.min(1) } else { most };
-    let mut result = Vec::new();
-    let (mut kept, mut last, mut count) = (0, None, 0);
-    while count < most {
-        let Some(found) = matcher.next(last.unwrap_or(0), last)? else {
-            break;
-        };
-        push(&mut result, &text[kept..found.start])?;
-        matcher.expand(replacement, found, &mut result)?;
-        (kept, last) = (found.end, Some(found.end));
-        count += 1;
-    }
-    if count == 0 {
-        return Ok((None, 0));
-    }
-    push(&mut result, &text[kept..])?;
-    Ok((Some(result), count))
 }
 
 /// One pattern at work on one text. Its steps are spent over all its searches.
@@ -213,6 +173,12 @@ impl<'a> Matcher<'a> {
         Ok(None)
     }
 
+    /// Whether the pattern began with an anchor.
+    #[must_use]
+    pub fn is_anchored(&self) -> bool {
+        self.anchored
+    }
+
     /// How many captures the pattern has, known once it matched.
     #[must_use]
     pub fn captured(&self) -> usize {
@@ -226,7 +192,7 @@ impl<'a> Matcher<'a> {
     /// No such capture, or one that was never closed.
     pub fn capture(&self, index: usize, found: Match) -> Result<Capture<'a>, PatternError> {
         if index == 0 && self.captured == 0 {
-            return Ok(Capture::Text(&self.text[found.start..found.end]));
+            return Ok(Capture::Text(self.matched(found)));
         }
         let Some(caught) = self.captures[..self.captured].get(index) else {
             return Err(PatternError::NoSuchCapture(number(index)));
@@ -238,23 +204,35 @@ impl<'a> Matcher<'a> {
         }
     }
 
-    /// Writes `replacement` for the match just found.
-    fn expand(&self, replacement: &[u8], found: Match, result: &mut Vec<u8>) -> Result<(), PatternError> {
+    /// The text of a match.
+    #[must_use]
+    pub fn matched(&self, found: Match) -> &'a [u8] {
+        &self.text[found.start..found.end]
+    }
+
+    /// What `replacement` makes of the match just found, piece by piece: in it `%0` is the match, `%1`..`%9` a capture and
+    /// `%%` a `%`.
+    ///
+    /// # Errors
+    ///
+    /// Another `%`, or no such capture, or one that was never closed.
+    pub fn expand(&self, replacement: &[u8], found: Match, mut push: impl FnMut(&[u8])) -> Result<(), PatternError> {
         let mut rest = replacement;
         while let Some(escape) = memchr(b'%', rest) {
-            push(result, &rest[..escape])?;
+            push(&rest[..escape]);
             match rest.get(escape + 1) {
-                Some(b'%') => push(result, b"%")?,
-                Some(b'0') => push(result, &self.text[found.start..found.end])?,
+                Some(b'%') => push(b"%"),
+                Some(b'0') => push(self.matched(found)),
                 Some(digit @ b'1'..=b'9') => match self.capture(usize::from(digit - b'1'), found)? {
-                    Capture::Text(text) => push(result, text)?,
-                    Capture::Position(position) => push(result, position.to_string().as_bytes())?,
+                    Capture::Text(text) => push(text),
+                    Capture::Position(position) => push_decimal(position, &mut push),
                 },
                 _ => return Err(PatternError::BadReplacement),
             }
             rest = &rest[escape + 2..];
         }
-        push(result, rest)
+        push(rest);
+        Ok(())
     }
 
     /// The byte that every match begins with, if the pattern says so plainly.
@@ -510,15 +488,107 @@ fn in_set(byte: u8, set: &[u8]) -> bool {
     }
 }
 
-fn push(result: &mut Vec<u8>, bytes: &[u8]) -> Result<(), PatternError> {
-    if result.len() + bytes.len() > MAX_RESULT {
-        return Err(PatternError::ResultTooLarge);
+/// Not through a String, which would be lost if `push` never came back.
+fn push_decimal(mut n: usize, push: &mut impl FnMut(&[u8])) {
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (n % 10) as u8;
+        n /= 10;
+        if n == 0 {
+            return push(&digits[first..]);
+        }
     }
-    result.extend_from_slice(bytes);
-    Ok(())
 }
 
 /// The number that a pattern has for the capture with this index.
 fn number(index: usize) -> u8 {
     u8::try_from(index + 1).expect("a pattern has at most 32 captures")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn search(text: &[u8], pattern: &[u8], steps: u64) -> Result<Option<Match>, PatternError> {
+        Matcher::new(text, pattern, steps).next(0, None)
+    }
+
+    #[test]
+    fn a_pattern_that_backtracks_badly_runs_out_of_steps() {
+        let text = [b'a'; 3000];
+        assert_eq!(
+            search(&text, b".-.-.-.-b$", 1000),
+            Err(PatternError::TooManySteps(1000))
+        );
+        assert_eq!(
+            search(&text[..30], &[b"a?".repeat(30), b"a".repeat(30)].concat(), 1_000_000),
+            Err(PatternError::TooManySteps(1_000_000))
+        );
+    }
+
+    #[test]
+    fn every_kind_of_repetition_is_counted() {
+        let text = [b'('; 100_000];
+        for pattern in ["%b()", ".*b", ".+b", ".-b", "[(]*b", "(.*)%1%1b", "(.-)%1b"] {
+            let outcome = search(&text, pattern.as_bytes(), 1_000_000);
+            assert_eq!(outcome, Err(PatternError::TooManySteps(1_000_000)), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_single_pass_fits_into_the_limit() {
+        let text = [b'a'; 2_000_000];
+        for pattern in ["%d", "[^a]", ".*", "(a+)$", "b", "^.-$", "a-b?$"] {
+            let mut matcher = Matcher::new(&text, pattern.as_bytes(), step_limit(text.len()));
+            assert!(matcher.next(0, None).is_ok(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn steps_are_spent_over_all_the_searches_of_a_matcher() {
+        let mut matcher = Matcher::new(b"abcdef", b"%w", 10);
+        let mut last = None;
+        for end in 1..=5 {
+            let found = matcher.next(last.unwrap_or(0), last).unwrap().unwrap();
+            assert_eq!(found.end, end);
+            last = Some(end);
+        }
+        assert_eq!(matcher.next(5, last), Err(PatternError::TooManySteps(10)));
+    }
+
+    #[test]
+    fn a_set_with_a_first_bracket_has_it() {
+        assert_eq!(search(b"a]", b"[]]", 100), Ok(Some(Match { start: 1, end: 2 })));
+        assert_eq!(search(b"]a", b"[^]]", 100), Ok(Some(Match { start: 1, end: 2 })));
+    }
+
+    #[test]
+    fn positions_are_written_in_full() {
+        for n in [0, 7, 10, 907, usize::MAX] {
+            push_decimal(n, &mut |digits: &[u8]| assert_eq!(digits, n.to_string().as_bytes()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(
+            text in proptest::collection::vec(0_u8..128, 0..40),
+            pattern in "[a%(){}.*+?^$bf1\\[\\]-]{0,12}",
+            replacement: Vec<u8>,
+        ) {
+            let mut matcher = Matcher::new(&text, pattern.as_bytes(), 10_000);
+            if let Ok(Some(found)) = matcher.next(0, None) {
+                prop_assert!(found.start <= found.end && found.end <= text.len());
+                let _ = matcher.expand(&replacement, found, |_| {});
+                for index in 0..=MAX_CAPTURES {
+                    let _ = matcher.capture(index, found);
+                }
+            }
+            let _ = Matcher::without_anchor(&text, &replacement, 10_000).next(text.len(), None);
+        }
+    }
 }

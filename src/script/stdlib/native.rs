@@ -3,9 +3,7 @@
 use std::ffi::c_int;
 
 use mlua::chunk::{Chunk, ChunkMode};
-use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Value, ffi};
-
-use crate::script::pattern::PatternError;
+use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, LuaString, Value, ffi};
 
 /// What ends a native function early.
 pub(super) enum Raise {
@@ -23,12 +21,6 @@ impl From<mlua::Error> for Raise {
     }
 }
 
-impl From<PatternError> for Raise {
-    fn from(error: PatternError) -> Self {
-        Self::Text(error.to_string())
-    }
-}
-
 /// A native as a function of the script. It must not have `false` as its first result.
 pub(super) fn function<A, R>(
     lua: &Lua,
@@ -38,27 +30,16 @@ where
     A: FromLuaMulti,
     R: IntoLuaMulti,
 {
-    raising(lua, bare(lua, native)?)
-}
-
-/// A native as a function that answers `false, message` or `false, message, argument` for what [`raising`] has to raise.
-pub(super) fn bare<A, R>(
-    lua: &Lua,
-    native: impl Fn(&Lua, A) -> Result<R, Raise> + Send + 'static,
-) -> mlua::Result<Function>
-where
-    A: FromLuaMulti,
-    R: IntoLuaMulti,
-{
-    lua.create_function(move |lua, arguments: A| match native(lua, arguments) {
+    let native = lua.create_function(move |lua, arguments: A| match native(lua, arguments) {
         Ok(results) => results.into_lua_multi(lua),
         Err(Raise::Text(message)) => (false, message).into_lua_multi(lua),
         Err(Raise::Argument(n, message)) => (false, message, n).into_lua_multi(lua),
         Err(Raise::Engine(error)) => Err(error),
-    })
+    })?;
+    raising(lua, native)
 }
 
-/// Puts a C function around one that answers `false, message`, to raise the message as the engine's own functions do.
+/// Puts a C function around one that answers `false, message` or `false, message, argument`, to raise the message as the engine's own functions do.
 ///
 /// What a Rust callback returns as its error reaches `pcall` as an object, which a script can't concatenate or match,
 /// and names no line. A Lua function around it would lose the line of a tail call.
@@ -141,9 +122,4 @@ pub(super) fn unexpected(n: usize, expected: &str, value: &Value) -> Raise {
         other => other.type_name().to_owned(),
     };
     Raise::Argument(n, format!("{expected} expected, got {got}"))
-}
-
-/// The values of a call that has found nothing.
-pub(super) fn nil() -> MultiValue {
-    MultiValue::from_iter([Value::Nil])
 }
