@@ -1,5 +1,8 @@
 //! The hook: a Lua script that turns each log into events.
 
+mod pattern;
+mod stdlib;
+
 use std::time::Duration;
 
 /// What a script may use, and what it may see of the settings.

@@ -1,0 +1,594 @@
+//! Lua patterns that text cannot stall.
+//!
+//! The pattern language of the Lua 5.4 manual, section 6.4.1, byte for byte, with the engine's own error texts. Two
+//! limits keep a pattern that backtracks badly from holding a shard: a number of steps, and a depth of recursion.
+
+use memchr::{memchr, memmem};
+
+/// Most captures in one pattern (the engine's `LUA_MAXCAPTURES`).
+const MAX_CAPTURES: usize = 32;
+
+/// Deepest recursion of one match (the engine's `MAXCCALLS`).
+const MAX_DEPTH: u32 = 200;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// A `%` with nothing behind it.
+    #[error("malformed pattern (ends with '%')")]
+    EndsInEscape,
+    /// A set that is not closed.
+    #[error("malformed pattern (missing ']')")]
+    OpenSet,
+    /// A `%b` without its two characters.
+    #[error("malformed pattern (missing arguments to '%b')")]
+    BareBalance,
+    /// A `%f` without its set.
+    #[error("missing '[' after '%f' in pattern")]
+    BareFrontier,
+    /// More than 32 captures.
+    #[error("too many captures")]
+    TooManyCaptures,
+    /// A `)` that closes nothing.
+    #[error("invalid pattern capture")]
+    NothingToClose,
+    /// A `(` that nothing closes.
+    #[error("unfinished capture")]
+    UnfinishedCapture,
+    /// `%1`..`%9` without that capture before it, or in a replacement for a pattern without it.
+    #[error("invalid capture index %{0}")]
+    NoSuchCapture(u8),
+    /// A `%` in a replacement that neither a digit nor a `%` follows.
+    #[error("invalid use of '%' in replacement string")]
+    BadReplacement,
+    /// The pattern nests or repeats too deep, whatever the text.
+    #[error("pattern too complex")]
+    TooDeep,
+    /// This text makes the pattern backtrack too much.
+    #[error("pattern too complex for this text ({0} steps)")]
+    TooManySteps(u64),
+}
+
+/// Steps that one call may take on a text of so many bytes: a million, and enough more that a single pass over a long
+/// text always fits.
+#[must_use]
+pub fn step_limit(text: usize) -> u64 {
+    1_000_000 + 8 * text as u64
+}
+
+/// Where a pattern matched: `start..end` in bytes from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Match {
+    /// First byte of the match.
+    pub start: usize,
+    /// The byte behind it.
+    pub end: usize,
+}
+
+/// What one pair of parentheses caught.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capture<'a> {
+    /// `(…)`: a piece of the text.
+    Text(&'a [u8]),
+    /// `()`: a position, counted from 1 as Lua does.
+    Position(usize),
+}
+
+/// Finds `needle` itself, with no character special, at or after `from`.
+#[must_use]
+pub fn find_plain(text: &[u8], needle: &[u8], from: usize) -> Option<Match> {
+    let start = from + memmem::find(text.get(from..)?, needle)?;
+    Some(Match {
+        start,
+        end: start + needle.len(),
+    })
+}
+
+/// Whether the pattern matches only itself.
+#[must_use]
+pub fn is_plain(pattern: &[u8]) -> bool {
+    !pattern.iter().any(|byte| b"^$*+?.([%-".contains(byte))
+}
+
+/// One pattern at work on one text. Its steps are spent over all its searches.
+pub struct Matcher<'a> {
+    text: &'a [u8],
+    pattern: &'a [u8],
+    anchored: bool,
+    step_limit: u64,
+    steps_left: u64,
+    captures: [Caught; MAX_CAPTURES],
+    captured: usize,
+}
+
+/// A capture while the pattern is at work: where it began, and what is known of its end.
+#[derive(Debug, Clone, Copy)]
+struct Caught {
+    start: usize,
+    end: End,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum End {
+    /// The `)` was not met yet.
+    Open,
+    /// `()` has none.
+    Position,
+    At(usize),
+}
+
+impl<'a> Matcher<'a> {
+    /// A leading `^` ties the pattern to where a search begins, as in `find`, `match` and `gsub`.
+    #[must_use]
+    pub fn new(text: &'a [u8], pattern: &'a [u8], steps: u64) -> Self {
+        match pattern.strip_prefix(b"^") {
+            Some(rest) => Self {
+                anchored: true,
+                ..Self::without_anchor(text, rest, steps)
+            },
+            None => Self::without_anchor(text, pattern, steps),
+        }
+    }
+
+    /// A leading `^` is a character like any other, as in `gmatch`.
+    #[must_use]
+    pub fn without_anchor(text: &'a [u8], pattern: &'a [u8], steps: u64) -> Self {
+        Self {
+            text,
+            pattern,
+            anchored: false,
+            step_limit: steps,
+            steps_left: steps,
+            captures: [Caught {
+                start: 0,
+                end: End::Open,
+            }; MAX_CAPTURES],
+            captured: 0,
+        }
+    }
+
+    /// The first match that begins at or after `from` and does not end at `last`, the end of the match before: an
+    /// empty match may not touch the one before it.
+    ///
+    /// # Errors
+    ///
+    /// A malformed pattern, or one out of steps.
+    pub fn next(&mut self, from: usize, last: Option<usize>) -> Result<Option<Match>, PatternError> {
+        let first_byte = (!self.anchored).then(|| self.first_byte()).flatten();
+        let mut start = from;
+        while start <= self.text.len() {
+            if let Some(byte) = first_byte {
+                match memchr(byte, &self.text[start..]) {
+                    Some(skipped) => start += skipped,
+                    None => return Ok(None),
+                }
+            }
+            self.captured = 0;
+            match self.run(start, 0, MAX_DEPTH)? {
+                Some(end) if Some(end) != last => return Ok(Some(Match { start, end })),
+                _ if self.anchored => return Ok(None),
+                _ => start += 1,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the pattern began with an anchor.
+    #[must_use]
+    pub fn is_anchored(&self) -> bool {
+        self.anchored
+    }
+
+    /// How many captures the pattern has, known once it matched.
+    #[must_use]
+    pub fn captured(&self) -> usize {
+        self.captured
+    }
+
+    /// The capture with this index from 0 of the match just found. A pattern without captures has one: the match.
+    ///
+    /// # Errors
+    ///
+    /// No such capture, or one that was never closed.
+    pub fn capture(&self, index: usize, found: Match) -> Result<Capture<'a>, PatternError> {
+        if index == 0 && self.captured == 0 {
+            return Ok(Capture::Text(self.matched(found)));
+        }
+        let Some(caught) = self.captures[..self.captured].get(index) else {
+            return Err(PatternError::NoSuchCapture(number(index)));
+        };
+        match caught.end {
+            End::Open => Err(PatternError::UnfinishedCapture),
+            End::Position => Ok(Capture::Position(caught.start + 1)),
+            End::At(end) => Ok(Capture::Text(&self.text[caught.start..end])),
+        }
+    }
+
+    /// The text of a match.
+    #[must_use]
+    pub fn matched(&self, found: Match) -> &'a [u8] {
+        &self.text[found.start..found.end]
+    }
+
+    /// What `replacement` makes of the match just found, piece by piece: in it `%0` is the match, `%1`..`%9` a capture and
+    /// `%%` a `%`.
+    ///
+    /// # Errors
+    ///
+    /// Another `%`, or no such capture, or one that was never closed.
+    pub fn expand(&self, replacement: &[u8], found: Match, mut push: impl FnMut(&[u8])) -> Result<(), PatternError> {
+        let mut rest = replacement;
+        while let Some(escape) = memchr(b'%', rest) {
+            push(&rest[..escape]);
+            match rest.get(escape + 1) {
+                Some(b'%') => push(b"%"),
+                Some(b'0') => push(self.matched(found)),
+                Some(digit @ b'1'..=b'9') => match self.capture(usize::from(digit - b'1'), found)? {
+                    Capture::Text(text) => push(text),
+                    Capture::Position(position) => push_decimal(position, &mut push),
+                },
+                _ => return Err(PatternError::BadReplacement),
+            }
+            rest = &rest[escape + 2..];
+        }
+        push(rest);
+        Ok(())
+    }
+
+    /// The byte that every match begins with, if the pattern says so plainly.
+    fn first_byte(&self) -> Option<u8> {
+        let first = *self.pattern.first()?;
+        let optional = matches!(self.pattern_byte(1), b'*' | b'?' | b'-');
+        (!b"^$*+?.([%-)".contains(&first) && !optional).then_some(first)
+    }
+
+    /// Matches the pattern from `p` on against the text at `s`. Gives the end of the match.
+    fn run(&mut self, mut s: usize, mut p: usize, depth: u32) -> Result<Option<usize>, PatternError> {
+        let depth = depth.checked_sub(1).ok_or(PatternError::TooDeep)?;
+        loop {
+            self.spend(1)?;
+            let Some(&first) = self.pattern.get(p) else {
+                return Ok(Some(s));
+            };
+            let beyond = match (first, self.pattern_byte(p + 1)) {
+                (b'(', b')') => return self.open_capture(s, p + 2, End::Position, depth),
+                (b'(', _) => return self.open_capture(s, p + 1, End::Open, depth),
+                (b')', _) => return self.close_capture(s, p + 1, depth),
+                (b'$', _) if p + 1 == self.pattern.len() => return Ok((s == self.text.len()).then_some(s)),
+                (b'%', b'b') => Some((self.balanced(s, p + 2)?, p + 4)),
+                (b'%', b'f') => {
+                    let (crossed, after) = self.frontier(s, p + 2)?;
+                    Some((crossed.then_some(s), after))
+                }
+                (b'%', digit @ b'0'..=b'9') => Some((self.repeated(s, digit)?, p + 2)),
+                _ => None,
+            };
+            if let Some((end, after)) = beyond {
+                let Some(end) = end else { return Ok(None) };
+                (s, p) = (end, after);
+                continue;
+            }
+
+            // What is left is a single character class, perhaps repeated.
+            let after = self.class_end(p)?;
+            let matches = self.class_matches(s, p, after);
+            match self.pattern_byte(after) {
+                b'?' => {
+                    if matches && let Some(end) = self.run(s + 1, after + 1, depth)? {
+                        return Ok(Some(end));
+                    }
+                    p = after + 1;
+                }
+                b'*' | b'-' if !matches => p = after + 1,
+                b'*' => return self.longest(s, p, after, depth),
+                b'-' => return self.shortest(s, p, after, depth),
+                _ if !matches => return Ok(None),
+                b'+' => return self.longest(s + 1, p, after, depth),
+                _ => (s, p) = (s + 1, after),
+            }
+        }
+    }
+
+    /// As many of the class as there are, then fewer, until the rest of the pattern fits behind them.
+    fn longest(&mut self, s: usize, p: usize, after: usize, depth: u32) -> Result<Option<usize>, PatternError> {
+        let mut end = s;
+        while self.class_matches(end, p, after) {
+            end += 1;
+        }
+        self.spend(end - s)?;
+        loop {
+            if let Some(end) = self.run(end, after + 1, depth)? {
+                return Ok(Some(end));
+            }
+            if end == s {
+                return Ok(None);
+            }
+            end -= 1;
+        }
+    }
+
+    /// None of the class, then one more, until the rest of the pattern fits behind them.
+    fn shortest(&mut self, mut s: usize, p: usize, after: usize, depth: u32) -> Result<Option<usize>, PatternError> {
+        loop {
+            if let Some(end) = self.run(s, after + 1, depth)? {
+                return Ok(Some(end));
+            }
+            if !self.class_matches(s, p, after) {
+                return Ok(None);
+            }
+            s += 1;
+        }
+    }
+
+    fn open_capture(&mut self, s: usize, p: usize, end: End, depth: u32) -> Result<Option<usize>, PatternError> {
+        let slot = self.captured;
+        *self.captures.get_mut(slot).ok_or(PatternError::TooManyCaptures)? = Caught { start: s, end };
+        self.captured = slot + 1;
+        let end = self.run(s, p, depth)?;
+        if end.is_none() {
+            self.captured -= 1;
+        }
+        Ok(end)
+    }
+
+    fn close_capture(&mut self, s: usize, p: usize, depth: u32) -> Result<Option<usize>, PatternError> {
+        let open = |caught: &Caught| matches!(caught.end, End::Open);
+        let slot = self.captures[..self.captured]
+            .iter()
+            .rposition(open)
+            .ok_or(PatternError::NothingToClose)?;
+        self.captures[slot].end = End::At(s);
+        let end = self.run(s, p, depth)?;
+        if end.is_none() {
+            self.captures[slot].end = End::Open;
+        }
+        Ok(end)
+    }
+
+    /// `%bxy`, with `xy` at `p`: a run from an `x` to the `y` that balances it.
+    fn balanced(&mut self, s: usize, p: usize) -> Result<Option<usize>, PatternError> {
+        let &[open, close] = self.pattern.get(p..p + 2).ok_or(PatternError::BareBalance)? else {
+            return Err(PatternError::BareBalance);
+        };
+        if self.text.get(s) != Some(&open) {
+            return Ok(None);
+        }
+        let mut depth = 1_usize;
+        for (passed, &byte) in self.text[s + 1..].iter().enumerate() {
+            if byte == close {
+                depth -= 1;
+                if depth == 0 {
+                    self.spend(passed)?;
+                    return Ok(Some(s + passed + 2));
+                }
+            } else if byte == open {
+                depth += 1;
+            }
+        }
+        self.spend(self.text.len() - s)?;
+        Ok(None)
+    }
+
+    /// `%f[set]`, with `[` at `p`: whether the set begins at `s`. Also where the pattern goes on. Both ends of the text
+    /// count as a `\0`.
+    fn frontier(&self, s: usize, p: usize) -> Result<(bool, usize), PatternError> {
+        if self.pattern_byte(p) != b'[' {
+            return Err(PatternError::BareFrontier);
+        }
+        let after = self.class_end(p)?;
+        let set = &self.pattern[p + 1..after - 1];
+        let before = s.checked_sub(1).map_or(0, |before| self.text[before]);
+        let here = self.text.get(s).copied().unwrap_or(0);
+        Ok((!in_set(before, set) && in_set(here, set), after))
+    }
+
+    /// `%1`..`%9`: what that capture caught, once more.
+    fn repeated(&mut self, s: usize, digit: u8) -> Result<Option<usize>, PatternError> {
+        let no_such_capture = PatternError::NoSuchCapture(digit - b'0');
+        let index = usize::from(digit)
+            .checked_sub(usize::from(b'1'))
+            .ok_or(no_such_capture)?;
+        let caught = self.captures[..self.captured].get(index).ok_or(no_such_capture)?;
+        let end = match caught.end {
+            End::Open => return Err(no_such_capture),
+            End::Position => return Ok(None),
+            End::At(end) => end,
+        };
+        let again = &self.text[caught.start..end];
+        self.spend(again.len())?;
+        Ok(self.text[s..].starts_with(again).then_some(s + again.len()))
+    }
+
+    /// Where the single character class at `p` ends.
+    fn class_end(&self, p: usize) -> Result<usize, PatternError> {
+        match self.pattern[p] {
+            b'%' if p + 1 == self.pattern.len() => Err(PatternError::EndsInEscape),
+            b'%' => Ok(p + 2),
+            b'[' => {
+                let mut p = p + 1 + usize::from(self.pattern_byte(p + 1) == b'^');
+                // The first character belongs to the set even if it is a `]`.
+                loop {
+                    let byte = *self.pattern.get(p).ok_or(PatternError::OpenSet)?;
+                    p += 1;
+                    if byte == b'%' && p < self.pattern.len() {
+                        p += 1;
+                    }
+                    if self.pattern_byte(p) == b']' {
+                        return Ok(p + 1);
+                    }
+                }
+            }
+            _ => Ok(p + 1),
+        }
+    }
+
+    /// Whether the class at `p..after` has the byte at `s`.
+    #[inline]
+    fn class_matches(&self, s: usize, p: usize, after: usize) -> bool {
+        let Some(&byte) = self.text.get(s) else { return false };
+        match self.pattern[p] {
+            b'.' => true,
+            b'%' => in_class(byte, self.pattern[p + 1]),
+            b'[' => in_set(byte, &self.pattern[p + 1..after - 1]),
+            literal => literal == byte,
+        }
+    }
+
+    /// The byte of the pattern at `p`. Behind its end is a `\0`, which no rule of the language names.
+    #[inline]
+    fn pattern_byte(&self, p: usize) -> u8 {
+        self.pattern.get(p).copied().unwrap_or(0)
+    }
+
+    #[inline]
+    fn spend(&mut self, steps: usize) -> Result<(), PatternError> {
+        let out_of_steps = PatternError::TooManySteps(self.step_limit);
+        self.steps_left = self.steps_left.checked_sub(steps as u64).ok_or(out_of_steps)?;
+        Ok(())
+    }
+}
+
+/// Whether the class `%letter` has the byte. Classes know ASCII only, as in the C locale.
+fn in_class(byte: u8, letter: u8) -> bool {
+    let has = match letter.to_ascii_lowercase() {
+        b'a' => byte.is_ascii_alphabetic(),
+        b'c' => byte.is_ascii_control(),
+        b'd' => byte.is_ascii_digit(),
+        b'g' => byte.is_ascii_graphic(),
+        b'l' => byte.is_ascii_lowercase(),
+        b'p' => byte.is_ascii_punctuation(),
+        b's' => matches!(byte, b'\t'..=b'\r' | b' '),
+        b'u' => byte.is_ascii_uppercase(),
+        b'w' => byte.is_ascii_alphanumeric(),
+        b'x' => byte.is_ascii_hexdigit(),
+        // Not in the manual any more, but still in the engine.
+        b'z' => byte == 0,
+        _ => return letter == byte,
+    };
+    has != letter.is_ascii_uppercase()
+}
+
+/// Whether the set, given as what is between its brackets, has the byte.
+fn in_set(byte: u8, set: &[u8]) -> bool {
+    let (negated, mut rest) = match set.strip_prefix(b"^") {
+        Some(rest) => (true, rest),
+        None => (false, set),
+    };
+    loop {
+        let (has, after) = match rest {
+            [] => return negated,
+            [b'%', letter, after @ ..] => (in_class(byte, *letter), after),
+            [from, b'-', to, after @ ..] => ((*from..=*to).contains(&byte), after),
+            [literal, after @ ..] => (*literal == byte, after),
+        };
+        if has {
+            return !negated;
+        }
+        rest = after;
+    }
+}
+
+/// Not through a String, which would be lost if `push` never came back.
+fn push_decimal(mut n: usize, push: &mut impl FnMut(&[u8])) {
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (n % 10) as u8;
+        n /= 10;
+        if n == 0 {
+            return push(&digits[first..]);
+        }
+    }
+}
+
+/// The number that a pattern has for the capture with this index.
+fn number(index: usize) -> u8 {
+    u8::try_from(index + 1).expect("a pattern has at most 32 captures")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn search(text: &[u8], pattern: &[u8], steps: u64) -> Result<Option<Match>, PatternError> {
+        Matcher::new(text, pattern, steps).next(0, None)
+    }
+
+    #[test]
+    fn a_pattern_that_backtracks_badly_runs_out_of_steps() {
+        let text = [b'a'; 3000];
+        assert_eq!(
+            search(&text, b".-.-.-.-b$", 1000),
+            Err(PatternError::TooManySteps(1000))
+        );
+        assert_eq!(
+            search(&text[..30], &[b"a?".repeat(30), b"a".repeat(30)].concat(), 1_000_000),
+            Err(PatternError::TooManySteps(1_000_000))
+        );
+    }
+
+    #[test]
+    fn every_kind_of_repetition_is_counted() {
+        let text = [b'('; 100_000];
+        for pattern in ["%b()", ".*b", ".+b", ".-b", "[(]*b", "(.*)%1%1b", "(.-)%1b"] {
+            let outcome = search(&text, pattern.as_bytes(), 1_000_000);
+            assert_eq!(outcome, Err(PatternError::TooManySteps(1_000_000)), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_single_pass_fits_into_the_limit() {
+        let text = [b'a'; 2_000_000];
+        for pattern in ["%d", "[^a]", ".*", "(a+)$", "b", "^.-$", "a-b?$"] {
+            let mut matcher = Matcher::new(&text, pattern.as_bytes(), step_limit(text.len()));
+            assert!(matcher.next(0, None).is_ok(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn steps_are_spent_over_all_the_searches_of_a_matcher() {
+        let mut matcher = Matcher::new(b"abcdef", b"%w", 10);
+        let mut last = None;
+        for end in 1..=5 {
+            let found = matcher.next(last.unwrap_or(0), last).unwrap().unwrap();
+            assert_eq!(found.end, end);
+            last = Some(end);
+        }
+        assert_eq!(matcher.next(5, last), Err(PatternError::TooManySteps(10)));
+    }
+
+    #[test]
+    fn a_set_with_a_first_bracket_has_it() {
+        assert_eq!(search(b"a]", b"[]]", 100), Ok(Some(Match { start: 1, end: 2 })));
+        assert_eq!(search(b"]a", b"[^]]", 100), Ok(Some(Match { start: 1, end: 2 })));
+    }
+
+    #[test]
+    fn positions_are_written_in_full() {
+        for n in [0, 7, 10, 907, usize::MAX] {
+            push_decimal(n, &mut |digits: &[u8]| assert_eq!(digits, n.to_string().as_bytes()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(
+            text in proptest::collection::vec(0_u8..128, 0..40),
+            pattern in "[a%(){}.*+?^$bf1\\[\\]-]{0,12}",
+            replacement: Vec<u8>,
+        ) {
+            let mut matcher = Matcher::new(&text, pattern.as_bytes(), 10_000);
+            if let Ok(Some(found)) = matcher.next(0, None) {
+                prop_assert!(found.start <= found.end && found.end <= text.len());
+                let _ = matcher.expand(&replacement, found, |_| {});
+                for index in 0..=MAX_CAPTURES {
+                    let _ = matcher.capture(index, found);
+                }
+            }
+            let _ = Matcher::without_anchor(&text, &replacement, 10_000).next(text.len(), None);
+        }
+    }
+}

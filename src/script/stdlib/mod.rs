@@ -1,0 +1,109 @@
+//! What a script finds beside the language: the functions that `docs/hook-library.md` describes.
+
+mod encode;
+mod hash;
+mod logger;
+mod native;
+mod patterns;
+mod settings;
+mod time;
+mod values;
+
+use std::time::{Instant, SystemTime};
+
+use mlua::{Lua, Table};
+
+/// Puts the library into `globals`, with `vars` as the global `settings`.
+///
+/// The engine's own `string` and `table` libraries must be loaded: some of their functions are replaced in place.
+///
+/// # Errors
+///
+/// The engine has no memory, or lacks one of these libraries.
+pub(crate) fn install(lua: &Lua, globals: &Table, vars: &toml::Table) -> mlua::Result<()> {
+    let string: Table = lua.globals().get("string")?;
+    patterns::install(lua, &string)?;
+    globals.set("string", string)?;
+
+    let table: Table = lua.globals().get("table")?;
+    values::install(lua, globals, &table)?;
+    globals.set("table", table)?;
+
+    encode::install(lua, globals)?;
+    hash::install(lua, globals)?;
+    time::install(lua, globals, SystemTime::now)?;
+    logger::install(lua, globals, Instant::now)?;
+    settings::install(lua, globals, vars)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs lines that assert by themselves, in a VM with the library and some settings.
+    pub(super) fn check(script: &str) {
+        let vars = "
+            index = 'main'
+            limit = 3
+            ratio = 0.5
+            strict = true
+            since = 2024-01-02
+            topics = ['a', 'b']
+            hosts = { db = 'db-1' }
+        ";
+        let lua = Lua::new();
+        install(&lua, &lua.globals(), &vars.parse().unwrap()).unwrap();
+        if let Err(error) = lua.load(script).set_name("@test.lua").exec() {
+            panic!("{error}\n{script}");
+        }
+    }
+
+    #[test]
+    fn every_example_of_the_page_holds() {
+        let page = include_str!("../../../docs/hook-library.md");
+        let examples: Vec<&str> = page
+            .split("```lua\n")
+            .skip(1)
+            .filter_map(|block| block.split("```").next())
+            .collect();
+        assert!(examples.len() > 20, "{} examples", examples.len());
+        for example in examples {
+            check(example);
+        }
+    }
+
+    #[test]
+    fn the_page_names_every_function() {
+        let page = include_str!("../../../docs/hook-library.md");
+        for name in [
+            "string.find",
+            "string.match",
+            "string.gmatch",
+            "string.gsub",
+            "table.copy",
+            "tostring",
+            "print",
+            "logger.debug",
+            "logger.info",
+            "logger.warn",
+            "logger.error",
+            "time.now",
+            "time.parse",
+            "time.format",
+            "base64.encode",
+            "base64.decode",
+            "hex.encode",
+            "hex.decode",
+            "url.encode",
+            "url.decode",
+            "hash.md5",
+            "hash.sha1",
+            "hash.sha256",
+            "hash.hmac_sha1",
+            "hash.hmac_sha256",
+            "settings",
+        ] {
+            assert!(page.contains(&format!("`{name}")), "{name}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! How a Rust function becomes a function of the script: its arguments, and how it fails.
+
+use std::ffi::c_int;
+
+use mlua::chunk::{Chunk, ChunkMode};
+use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, LuaString, Value, ffi};
+
+/// What ends a native function early.
+pub(super) enum Raise {
+    /// Raised as text, at the line of the script that called.
+    Text(String),
+    /// Raised as text that says which argument is bad, counted from 1.
+    Argument(usize, String),
+    /// Trouble of the engine itself, such as no memory: passed on as it is.
+    Engine(mlua::Error),
+}
+
+impl From<mlua::Error> for Raise {
+    fn from(error: mlua::Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+/// A native as a function of the script. It must not have `false` as its first result.
+pub(super) fn function<A, R>(
+    lua: &Lua,
+    native: impl Fn(&Lua, A) -> Result<R, Raise> + Send + 'static,
+) -> mlua::Result<Function>
+where
+    A: FromLuaMulti,
+    R: IntoLuaMulti,
+{
+    let native = lua.create_function(move |lua, arguments: A| match native(lua, arguments) {
+        Ok(results) => results.into_lua_multi(lua),
+        Err(Raise::Text(message)) => (false, message).into_lua_multi(lua),
+        Err(Raise::Argument(n, message)) => (false, message, n).into_lua_multi(lua),
+        Err(Raise::Engine(error)) => Err(error),
+    })?;
+    raising(lua, native)
+}
+
+/// Puts a C function around one that answers `false, message` or `false, message, argument`, to raise the message as the engine's own functions do.
+///
+/// What a Rust callback returns as its error reaches `pcall` as an object, which a script can't concatenate or match,
+/// and names no line. A Lua function around it would lose the line of a tail call.
+pub(super) fn raising(lua: &Lua, native: Function) -> mlua::Result<Function> {
+    // SAFETY: the closure leaves one value, the C function, in the place of its one argument.
+    unsafe { lua.exec_raw(native, |state| ffi::lua_pushcclosure(state, call_and_raise, 1)) }
+}
+
+/// Calls its upvalue with its own arguments.
+unsafe extern "C-unwind" fn call_and_raise(state: *mut ffi::lua_State) -> c_int {
+    // SAFETY: Lua calls this with at least LUA_MINSTACK free slots, of which two are used, and a valid state. An error
+    // may leave by longjmp from any of the calls, and this frame has nothing to drop.
+    unsafe {
+        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
+        ffi::lua_insert(state, 1);
+        ffi::lua_call(state, ffi::lua_gettop(state) - 1, ffi::LUA_MULTRET);
+        if ffi::lua_type(state, 1) != ffi::LUA_TBOOLEAN {
+            return ffi::lua_gettop(state);
+        }
+        if ffi::lua_type(state, 3) == ffi::LUA_TNUMBER {
+            let argument = c_int::try_from(ffi::lua_tointeger(state, 3)).unwrap_or(0);
+            return ffi::luaL_argerror(state, argument, ffi::lua_tostring(state, 2));
+        }
+        ffi::luaL_where(state, 1);
+        ffi::lua_pushvalue(state, 2);
+        ffi::lua_concat(state, 2);
+        ffi::lua_error(state)
+    }
+}
+
+/// A piece of this library that is written in Lua.
+pub(super) fn chunk<'a>(lua: &Lua, text: &'a str) -> Chunk<'a> {
+    lua.load(text).set_name("=stdlib").set_mode(ChunkMode::Text)
+}
+
+/// Argument number `n` as text. A number will do, as everywhere in Lua.
+pub(super) fn text(lua: &Lua, n: usize, value: Value) -> Result<LuaString, Raise> {
+    match value {
+        Value::String(text) => Ok(text),
+        Value::Integer(_) | Value::Number(_) => {
+            let text = lua.coerce_string(value)?;
+            Ok(text.expect("every number has a text"))
+        }
+        other => Err(unexpected(n, "string", &other)),
+    }
+}
+
+/// Argument number `n` as text, unless it is nil.
+pub(super) fn text_or_none(lua: &Lua, n: usize, value: Value) -> Result<Option<LuaString>, Raise> {
+    match value {
+        Value::Nil => Ok(None),
+        value => text(lua, n, value).map(Some),
+    }
+}
+
+/// Argument number `n` as an integer, unless it is nil.
+pub(super) fn integer_or_none(lua: &Lua, n: usize, value: Value) -> Result<Option<i64>, Raise> {
+    match value {
+        Value::Nil => Ok(None),
+        Value::Integer(integer) => Ok(Some(integer)),
+        value => match lua.coerce_integer(value.clone())? {
+            Some(integer) => Ok(Some(integer)),
+            None if lua.coerce_number(value.clone())?.is_some() => {
+                Err(Raise::Argument(n, "number has no integer representation".to_owned()))
+            }
+            None => Err(unexpected(n, "number", &value)),
+        },
+    }
+}
+
+/// Argument number `n` is of another type than `expected`.
+pub(super) fn unexpected(n: usize, expected: &str, value: &Value) -> Raise {
+    let got = match value {
+        Value::Table(table) => match table.metatable().map(|meta| meta.raw_get("__name")) {
+            Some(Ok(Value::String(name))) => name.to_string_lossy(),
+            _ => "table".to_owned(),
+        },
+        Value::LightUserData(_) => "light userdata".to_owned(),
+        Value::Integer(_) => "number".to_owned(),
+        other => other.type_name().to_owned(),
+    };
+    Raise::Argument(n, format!("{expected} expected, got {got}"))
+}
