@@ -60,6 +60,14 @@ impl Error {
     }
 }
 
+/// Builds the program and runs it until `leave` is raised.
+///
+/// # Errors
+/// As for [`App::new`] and [`App::run`].
+pub async fn run(settings: Settings, leave: Stop) -> Result<(), Error> {
+    App::new(settings)?.run(leave).await
+}
+
 /// The program, ready to run.
 #[derive(Debug)]
 pub struct App {
@@ -94,7 +102,7 @@ impl App {
             budget: Budget::new(settings.run.memory),
             ledger: Ledger::default(),
             pace: Pace {
-                start: settings.run.start,
+                start: settings.run.start.start,
                 fetch_interval: settings.run.fetch_interval,
                 save_interval: settings.run.save_interval,
                 page_groups: settings.sls.page_groups,

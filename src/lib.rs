@@ -11,7 +11,7 @@
 //!
 //! * wiring: [`cli`], [`settings`], [`app`]
 //! * loops: [`group`] (heartbeats, starts and stops shards), [`shard`] (pull → hook | deliver → save)
-//! * adapters: [`sls`], [`script`], [`siem`], and beside them [`emulator`]
+//! * adapters: [`sls`], [`script`], [`siem`], [`dead_letter`], and beside them [`emulator`]
 //! * machines: [`membership`], [`retry`], [`trouble`]: `now` in, decisions out
 //! * ports: [`source`], [`sink`]: what a source and a sink promise
 //! * ground: [`model`], [`page`], [`event`], [`stop`], [`lease`], [`budget`], [`secret`], [`ledger`]
@@ -23,6 +23,7 @@ pub mod settings;
 pub mod group;
 pub mod shard;
 
+pub mod dead_letter;
 pub mod emulator;
 pub mod script;
 pub mod siem;

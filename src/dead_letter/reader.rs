@@ -1,0 +1,172 @@
+//! The reader's side: works beside a writer, on a copy, on a damaged file.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+
+use memchr::memmem;
+
+use super::line::{self, Defect};
+use super::{FILE, Record};
+
+/// Reads the letters of a directory in the order in which they were written, and stops at the present end of the file.
+///
+/// Changes nothing and takes no lock. What is no record is reported with its place, and the reading goes on behind it.
+#[derive(Debug)]
+pub struct Reader {
+    path: PathBuf,
+    /// Absent when there is no file yet, or when it cannot be read on.
+    input: Option<BufReader<File>>,
+    /// The present line without its line feed, and how much of it was given out. A damaged line can hold the next record
+    /// too, when it was the line feed between them that was hit.
+    line: Vec<u8>,
+    given: usize,
+    /// Where `line` starts in the file.
+    offset: u64,
+    /// How many bytes of the file `line` takes: one more than its length if it ended with a line feed.
+    taken: u64,
+}
+
+/// A record as it was found.
+#[derive(Debug)]
+pub struct Letter {
+    /// What it says.
+    pub record: Record,
+    /// Its line in the file, without the line feed. Safe to print.
+    pub line: String,
+}
+
+/// A piece of the file that is no record.
+#[derive(Debug, thiserror::Error)]
+#[error("{} at byte {offset} ({bytes} bytes): {defect}", path.display())]
+pub struct Unreadable {
+    /// The file.
+    pub path: PathBuf,
+    /// Where it starts, counted from 0.
+    pub offset: u64,
+    /// How long it is.
+    pub bytes: usize,
+    /// What is wrong.
+    pub defect: Defect,
+}
+
+/// Why there is nothing to read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// There is no such directory.
+    #[error("there is no directory {}: no forwarder kept its dead letters there yet, or they are elsewhere", .0.display())]
+    Missing(PathBuf),
+    /// This user may not read it.
+    #[error("cannot read {}: {cause}: run this as the user that the forwarder runs as", path.display())]
+    Denied {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// Anything else that the system says.
+    #[error("cannot read {}: {cause}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+}
+
+impl Reader {
+    /// Opens the letters of a directory. A directory without letters is an empty reader.
+    ///
+    /// # Errors
+    /// [`ReadError`]: there is no such directory, or it cannot be read.
+    pub fn open(dir: &Path) -> Result<Self, ReadError> {
+        let path = dir.join(FILE);
+        let input = match File::open(&path) {
+            Ok(file) => Some(BufReader::new(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && dir.exists() => None,
+            Err(cause) => {
+                return Err(match cause.kind() {
+                    io::ErrorKind::NotFound => ReadError::Missing(dir.to_owned()),
+                    io::ErrorKind::PermissionDenied => ReadError::Denied { path, cause },
+                    _ => ReadError::Io { path, cause },
+                });
+            }
+        };
+        Ok(Self {
+            path,
+            input,
+            line: Vec::new(),
+            given: 0,
+            offset: 0,
+            taken: 0,
+        })
+    }
+
+    fn unreadable(&self, bytes: usize, defect: Defect) -> Unreadable {
+        Unreadable {
+            path: self.path.clone(),
+            offset: self.offset + self.given as u64,
+            bytes,
+            defect,
+        }
+    }
+
+    /// Reads the next line; whether there is one.
+    fn advance(&mut self) -> Result<bool, Unreadable> {
+        self.offset += self.taken;
+        (self.given, self.taken) = (0, 0);
+        self.line.clear();
+        let Some(input) = &mut self.input else { return Ok(false) };
+        let defect = match input.read_until(b'\n', &mut self.line) {
+            Ok(0) => return Ok(false),
+            Ok(taken) if self.line.pop_if(|last| *last == b'\n').is_some() => {
+                self.taken = taken as u64;
+                return Ok(true);
+            }
+            Ok(_) => Defect::Unfinished,
+            Err(error) => Defect::Io(error),
+        };
+        self.input = None;
+        let bytes = std::mem::take(&mut self.line).len();
+        Err(self.unreadable(bytes, defect))
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Result<Letter, Unreadable>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.given == self.line.len() {
+            match self.advance() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(unreadable) => return Some(Err(unreadable)),
+            }
+        }
+        let rest = &self.line[self.given..];
+        let (piece, found) = match line::decode(rest) {
+            Err(Defect::Damaged) => {
+                let piece = &rest[..next_start(rest)];
+                (piece, line::decode(piece))
+            }
+            found => (rest, found),
+        };
+        let found = match found {
+            Ok(record) => Ok(Letter {
+                record,
+                line: String::from_utf8_lossy(piece).into_owned(),
+            }),
+            Err(defect) => Err(self.unreadable(piece.len(), defect)),
+        };
+        self.given += piece.len();
+        Some(found)
+    }
+}
+
+/// Where the next record starts in the rest of a damaged line, or the end. Only a record starts like this: in its texts
+/// the quotes are escaped, and the values of a log are texts.
+fn next_start(rest: &[u8]) -> usize {
+    memmem::find_iter(rest, line::START)
+        .find(|&at| at > 0 && rest.get(at + line::START.len()).is_some_and(u8::is_ascii_digit))
+        .unwrap_or(rest.len())
+}

@@ -1,0 +1,184 @@
+//! The writer's side of a directory of dead letters.
+
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::journal::{Fault, Journal, Limit, private, sync_parent};
+use super::{FILE, Record, line};
+
+/// Where dead letters go, and how many.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The directory. It and its missing parents are created with mode 0700: dead letters hold whole logs.
+    pub dir: PathBuf,
+    /// Most bytes that the file may have.
+    pub max_bytes: u64,
+}
+
+/// The dead letters of this process. All shards write through one of it; the directory is locked while it lives.
+#[derive(Debug)]
+pub struct DeadLetters {
+    path: PathBuf,
+    max_bytes: u64,
+    /// Absent after a fault, and at start if the disk was full. A lock of the standard library: it is held while the
+    /// disk works, never across an await.
+    journal: Mutex<Option<Journal>>,
+    /// Its lock goes when it is closed, by us or by the system at our end.
+    _lock: File,
+}
+
+impl DeadLetters {
+    /// Takes the directory, and mends the end of its file after a crash. A full disk is no error
+    /// where the directory is there: it matters only once there is something to write.
+    ///
+    /// # Errors
+    /// [`OpenError`]: somebody else has the directory, or it cannot be used.
+    pub fn open(config: Config) -> Result<Self, OpenError> {
+        let dir = std::path::absolute(&config.dir).map_err(OpenError::of("use", &config.dir))?;
+        create_dir(&dir).map_err(OpenError::of("create", &dir))?;
+        let lock = lock(&dir)?;
+        let path = dir.join(FILE);
+        let journal = match Journal::open(&path) {
+            Ok(journal) => Some(journal),
+            Err(fault @ Fault::Full { .. }) => {
+                tracing::warn!(%fault, "a shard with something to dead-letter will be held until there is room");
+                None
+            }
+            Err(Fault::Io { doing, path, cause }) => return Err(OpenError::of(doing, &path)(cause)),
+        };
+        Ok(Self {
+            path,
+            max_bytes: config.max_bytes,
+            journal: Mutex::new(journal),
+            _lock: lock,
+        })
+    }
+
+    /// Writes all of the records, or none. When it returns `Ok` they are on the disk: a checkpoint may pass them.
+    ///
+    /// Blocks for as long as the disk takes, and for the writes of other shards before it: in async code call it through
+    /// `tokio::task::spawn_blocking`.
+    ///
+    /// The file may be moved away or removed at any time: then a new one is begun.
+    ///
+    /// # Errors
+    /// [`Fault`]: nothing may pass these records. What the failed write left is taken back; bring the same records
+    /// again later. (Should that be impossible, or a crash come between, some of them are in the file twice, with the
+    /// same id.)
+    pub fn append(&self, records: &[Record]) -> Result<(), Fault> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let mut lines = Vec::new();
+        for record in records {
+            line::encode(record, &mut lines);
+        }
+        // Whoever panicked in here has taken the journal out and left `None`, which is a good state.
+        let mut slot = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let journal = match slot.take() {
+            Some(journal) if journal.is_current().map_err(Fault::of("look at", &self.path))? => journal,
+            _ => Journal::open(&self.path)?,
+        };
+        let (used, more) = (journal.len(), lines.len() as u64);
+        if used.saturating_add(more) > self.max_bytes {
+            *slot = Some(journal);
+            let limit = Limit::Cap {
+                used,
+                more,
+                cap: self.max_bytes,
+            };
+            return Err(Fault::Full {
+                path: self.path.clone(),
+                limit,
+            });
+        }
+        *slot = Some(journal.append(&lines)?);
+        Ok(())
+    }
+}
+
+/// Why a directory cannot take dead letters.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process writes there. Two would tear each other's lines.
+    #[error(
+        "the dead letters in {} are another process's (`lsof {}` names it): give each forwarder its own directory",
+        dir.display(),
+        lock.display()
+    )]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+        /// The file that is locked.
+        lock: PathBuf,
+    },
+    /// This user may not, or nobody may: a read-only file system.
+    #[error("cannot {doing} {}: {cause} (running as uid {uid}): give that user the directory, or choose another", path.display())]
+    Denied {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The effective user.
+        uid: u32,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// Anything else that the system says.
+    #[error("cannot {doing} {}: {cause}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+}
+
+impl OpenError {
+    fn of(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |cause| match cause.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                // SAFETY: takes nothing, touches no memory, cannot fail.
+                let uid = unsafe { libc::geteuid() };
+                Self::Denied {
+                    doing,
+                    path,
+                    uid,
+                    cause,
+                }
+            }
+            _ => Self::Io { doing, path, cause },
+        }
+    }
+}
+
+/// Creates a directory and its missing parents, and makes their names last.
+fn create_dir(dir: &Path) -> io::Result<()> {
+    let missing: Vec<_> = dir.ancestors().take_while(|dir| !dir.exists()).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    missing.into_iter().try_for_each(sync_parent)
+}
+
+/// Locks the directory until the file is closed. The lock is on a file of its own: the letters may be moved away.
+fn lock(dir: &Path) -> Result<File, OpenError> {
+    let path = dir.join("dead-letters.lock");
+    let file = private().open(&path).map_err(OpenError::of("open", &path))?;
+    // SAFETY: the descriptor is open for the whole call, and flock(2) touches no memory of ours.
+    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+        return Ok(file);
+    }
+    match io::Error::last_os_error() {
+        error if error.kind() == io::ErrorKind::WouldBlock => Err(OpenError::Locked {
+            dir: dir.to_owned(),
+            lock: path,
+        }),
+        error => Err(OpenError::of("lock", &path)(error)),
+    }
+}

@@ -1,0 +1,616 @@
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/dead-letters-v1.jsonl");
+
+/// A record about log number `log`.
+fn record(log: u32) -> Record {
+    Record {
+        at: "2026-02-03T04:05:06.789Z".parse().unwrap(),
+        reason: Reason::Rejected,
+        code: "hec 6".to_owned(),
+        message: "Invalid data format".to_owned(),
+        origin: Origin {
+            project: "prod-security".to_owned(),
+            logstore: "audit".to_owned(),
+            shard: ShardId(3),
+            cursor: Cursor::from_number(1_447_299_606_896_632_356),
+            log,
+            event: Some(0),
+        },
+        script: "0123456789ab".to_owned(),
+        log: pairs(&[
+            (b"__time__", b"1700000000"),
+            (b"__topic__", b""),
+            (b"user", "Zoë 张伟".as_bytes()),
+        ]),
+        event: Some(br#"{"time":1700000000,"event":{"user":"Zo\u00eb"}}"#.to_vec()),
+    }
+}
+
+fn pairs(pairs: &[(&[u8], &[u8])]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    pairs
+        .iter()
+        .map(|(key, value)| (key.to_vec(), value.to_vec()))
+        .collect()
+}
+
+/// Records with everything that the format has to carry.
+fn odd_records() -> Vec<Record> {
+    let whole_log = Record {
+        reason: Reason::ScriptError,
+        code: "runtime".to_owned(),
+        message: "transform.lua:3: attempt to index a nil value (field 'event')\n\x1b[31m".to_owned(),
+        origin: Origin {
+            event: None,
+            cursor: Cursor::new("not a number"),
+            ..record(0).origin
+        },
+        log: pairs(&[
+            (b"b", b"\xff\x00"),
+            (b"a", b"1"),
+            (b"\xfe", b"2"),
+            (b"a", b"3"),
+            (b"{\"v\":1", b"{\"v\":1,"),
+        ]),
+        event: None,
+        ..record(0)
+    };
+    let bytes = Record {
+        log: pairs(&[(b"v", b"1"), (b"esc", "\u{9b}31m \u{202e}\u{7f}\t\"\\".as_bytes())]),
+        event: Some(b"<13>1 - - - - - - caf\xe9\n".to_vec()),
+        ..record(7)
+    };
+    vec![record(1), whole_log, bytes]
+}
+
+fn open(dir: &Path) -> Result<DeadLetters, OpenError> {
+    DeadLetters::open(Config {
+        dir: dir.to_owned(),
+        max_bytes: 1 << 30,
+    })
+}
+
+fn read(dir: &Path) -> Vec<Result<Record, Unreadable>> {
+    Reader::open(dir)
+        .unwrap()
+        .map(|found| found.map(|letter| letter.record))
+        .collect()
+}
+
+fn readable(dir: &Path) -> Vec<Record> {
+    read(dir).into_iter().map(|found| found.unwrap()).collect()
+}
+
+fn lines(records: &[Record]) -> Vec<u8> {
+    let mut out = Vec::new();
+    records.iter().for_each(|record| line::encode(record, &mut out));
+    out
+}
+
+/// A directory whose file has these bytes.
+fn dir_with(bytes: &[u8]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join(FILE), bytes).unwrap();
+    dir
+}
+
+fn arbitrary_record() -> impl Strategy<Value = Record> {
+    let bytes = || {
+        prop_oneof![
+            any::<Vec<u8>>(),
+            ".{0,20}".prop_map(String::into_bytes),
+            "[ab]".prop_map(String::into_bytes)
+        ]
+    };
+    let log = prop::collection::vec((bytes(), bytes()), 0..8);
+    let place = (any::<u32>(), ".{0,30}", any::<u32>(), any::<Option<u32>>());
+    let words = (prop::sample::select(&Reason::ALL), ".{0,16}", ".{0,200}");
+    (
+        words,
+        place,
+        log,
+        prop::option::of(bytes()),
+        -377_705_023_201i64..=253_402_207_200,
+        0i32..1_000_000_000,
+    )
+        .prop_map(
+            |((reason, code, message), (shard, cursor, log_index, event_index), log, event, second, nanos)| Record {
+                at: Timestamp::new(second, nanos).unwrap_or(Timestamp::MAX),
+                reason,
+                code,
+                message,
+                origin: Origin {
+                    shard: ShardId(shard),
+                    cursor: Cursor::new(cursor),
+                    log: log_index,
+                    event: event_index,
+                    ..record(0).origin
+                },
+                log,
+                event,
+                ..record(0)
+            },
+        )
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_come_back_as_they_were(record in arbitrary_record()) {
+        let line = lines(std::slice::from_ref(&record));
+        let (last, line) = line.split_last().unwrap();
+        prop_assert_eq!(*last, b'\n');
+        let text = std::str::from_utf8(line).unwrap();
+        prop_assert!(!text.contains(is_unprintable), "{}", text);
+        prop_assert_eq!(line::decode(line).unwrap(), record);
+        // What another program reads: one object, no key twice, the log's strings under their keys.
+        let value: serde_json::Value = serde_json::from_str(text).unwrap();
+        prop_assert_eq!(value["v"].as_u64(), Some(1));
+        prop_assert!(value["log"].as_object().unwrap().values().all(serde_json::Value::is_string));
+    }
+
+    #[test]
+    fn reading_noise_never_panics_and_reports_every_byte(noise in prop::collection::vec(
+        prop_oneof![any::<u8>(), prop::sample::select(b"\n{\"v:1,".as_slice())], 0..300)
+    ) {
+        let dir = dir_with(&noise);
+        let bytes: usize = read(dir.path()).into_iter().map(|found| found.unwrap_err().bytes).sum();
+        let line_feeds = noise.iter().filter(|byte| **byte == b'\n').count();
+        prop_assert_eq!(bytes + line_feeds, noise.len());
+    }
+}
+
+#[test]
+fn version_1_is_read_and_written_as_in_the_golden_file() {
+    let golden = fs::read(GOLDEN).unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&lines(&odd_records())),
+        String::from_utf8_lossy(&golden)
+    );
+    assert_eq!(readable(dir_with(&golden).path()), odd_records());
+}
+
+#[test]
+fn an_id_names_the_log_and_the_event_and_needs_no_quotes() {
+    let ids = odd_records().iter().map(Record::id).collect::<Vec<_>>();
+    assert_eq!(
+        ids,
+        [
+            "3-1447299606896632356-1-0",
+            "3-not a number-0",
+            "3-1447299606896632356-7-0"
+        ]
+    );
+}
+
+#[test]
+fn a_long_code_and_a_long_message_are_cut_between_characters() {
+    let long = Record {
+        code: "c".repeat(65),
+        message: "张".repeat(1000),
+        ..record(0)
+    };
+    let line = lines(&[long]);
+    let read = line::decode(&line[..line.len() - 1]).unwrap();
+    assert_eq!(read.code, format!("{}…", "c".repeat(61)));
+    assert_eq!(read.message, format!("{}…", "张".repeat(340)));
+}
+
+#[test]
+fn what_was_appended_is_there_after_a_reopen_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, rest) = (&odd_records()[..1], &odd_records()[1..]);
+    open(dir.path()).unwrap().append(first).unwrap();
+    open(dir.path()).unwrap().append(rest).unwrap();
+    assert_eq!(readable(dir.path()), odd_records());
+}
+
+#[test]
+fn a_file_torn_at_any_byte_of_its_last_record_keeps_every_whole_record() {
+    let whole = lines(&[record(1), record(2)]);
+    let torn = lines(&[record(3)]);
+    for cut in 0..torn.len() {
+        let dir = dir_with(&[&whole, &torn[..cut]].concat());
+        let unfinished = read(dir.path()).into_iter().filter_map(Result::err).collect::<Vec<_>>();
+        let at = unfinished
+            .iter()
+            .map(|found| (found.offset, found.bytes))
+            .collect::<Vec<_>>();
+        let expected = if cut == 0 {
+            vec![]
+        } else {
+            vec![(whole.len() as u64, cut)]
+        };
+        assert_eq!(at, expected, "cut at {cut}");
+
+        open(dir.path()).unwrap().append(&[record(4)]).unwrap();
+        let kept = if cut == torn.len() - 1 {
+            vec![1, 2, 3, 4]
+        } else {
+            vec![1, 2, 4]
+        };
+        assert_eq!(
+            readable(dir.path()),
+            kept.into_iter().map(record).collect::<Vec<_>>(),
+            "cut at {cut}"
+        );
+        let aside = fs::read(dir.path().join("dead-letters.torn")).unwrap_or_default();
+        let expected = if (1..torn.len() - 1).contains(&cut) {
+            [&torn[..cut], b"\n"].concat()
+        } else {
+            vec![]
+        };
+        assert_eq!(aside, expected, "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_torn_end_longer_than_a_block_of_the_search_is_found() {
+    let whole = lines(&[record(1)]);
+    let dir = dir_with(&[&whole[..], &vec![0; 200_000]].concat());
+    open(dir.path()).unwrap();
+    assert_eq!(fs::read(dir.path().join(FILE)).unwrap(), whole);
+    let only_noise = dir_with(&vec![7; 200_000]);
+    open(only_noise.path()).unwrap();
+    assert_eq!(fs::read(only_noise.path().join(FILE)).unwrap(), b"");
+}
+
+#[test]
+fn every_flipped_bit_is_seen_and_costs_no_other_record() {
+    let all = [record(1), record(2), record(3)];
+    let bytes = lines(&all);
+    let start = lines(&all[..1]).len();
+    let end = lines(&all[..2]).len();
+    let dir = dir_with(&bytes);
+    for bit in start * 8..end * 8 {
+        let mut rotten = bytes.clone();
+        rotten[bit / 8] ^= 1 << (bit % 8);
+        fs::write(dir.path().join(FILE), rotten).unwrap();
+        let found = read(dir.path());
+        let good = found
+            .iter()
+            .flatten()
+            .map(|record| record.origin.log)
+            .collect::<Vec<_>>();
+        let bad = found
+            .iter()
+            .filter_map(|found| found.as_ref().err())
+            .collect::<Vec<_>>();
+        assert_eq!(good, [1, 3], "bit {bit}");
+        assert!(!bad.is_empty(), "bit {bit}");
+        assert!(
+            bad.iter().all(|bad| (start as u64..end as u64).contains(&bad.offset)),
+            "bit {bit}: {bad:?}"
+        );
+        assert!(
+            bad.iter().all(|bad| matches!(bad.defect, Defect::Damaged)),
+            "bit {bit}: {bad:?}"
+        );
+    }
+}
+
+#[test]
+fn a_record_of_a_newer_version_is_named_as_such_and_those_around_it_are_read() {
+    let mut newer = br#"{"v":2,"whatever":{"v":2}"#.to_vec();
+    let mut crc = flate2::Crc::new();
+    crc.update(&newer);
+    newer.extend(format!(",\"crc\":\"{:08x}\"}}\n", crc.sum()).into_bytes());
+    let dir = dir_with(&[lines(&[record(1)]), newer, lines(&[record(2)])].concat());
+    let found = read(dir.path());
+    assert!(
+        matches!(found[1].as_ref().unwrap_err().defect, Defect::Newer(2)),
+        "{found:?}"
+    );
+    assert_eq!(found.into_iter().flatten().collect::<Vec<_>>(), [record(1), record(2)]);
+}
+
+#[test]
+fn at_the_cap_nothing_is_written_and_the_fault_names_the_cap() {
+    let dir = tempfile::tempdir().unwrap();
+    let cap = lines(&[record(1), record(2)]).len() as u64;
+    let letters = DeadLetters::open(Config {
+        dir: dir.path().to_owned(),
+        max_bytes: cap,
+    })
+    .unwrap();
+    letters.append(&[record(1)]).unwrap();
+    let fault = letters.append(&[record(2), record(3)]).unwrap_err();
+    assert!(
+        matches!(fault, Fault::Full { limit: Limit::Cap { cap: named, .. }, .. } if named == cap),
+        "{fault}"
+    );
+    assert!(fault.to_string().contains(&format!("its cap of {cap};")), "{fault}");
+    letters.append(&[record(2)]).unwrap();
+    assert_eq!(readable(dir.path()), [record(1), record(2)]);
+
+    fs::rename(dir.path().join(FILE), dir.path().join("seen.jsonl")).unwrap();
+    letters.append(&[record(3)]).unwrap();
+    assert_eq!(readable(dir.path()), [record(3)]);
+}
+
+#[test]
+fn a_file_that_is_removed_moved_cut_or_edited_underneath_loses_nothing_that_comes_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE);
+    let letters = open(dir.path()).unwrap();
+    let underneath: [(&str, &dyn Fn() -> io::Result<()>); 4] = [
+        ("removed", &|| fs::remove_file(&path)),
+        ("moved", &|| fs::rename(&path, dir.path().join("away"))),
+        ("emptied", &|| File::create(&path).map(drop)),
+        ("half a line added", &|| {
+            OpenOptions::new().append(true).open(&path)?.write_all(b"{\"v\":")
+        }),
+    ];
+    for (what, act) in underneath {
+        letters.append(&[record(1)]).unwrap();
+        act().unwrap();
+        letters.append(&[record(2)]).unwrap();
+        assert_eq!(readable(dir.path()).last(), Some(&record(2)), "{what}");
+    }
+}
+
+#[test]
+fn a_write_into_a_file_that_was_removed_meanwhile_does_not_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE);
+    let journal = journal::Journal::open(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let fault = journal.append(&lines(&[record(1)])).unwrap_err();
+    assert!(
+        fault.to_string().ends_with("the file was replaced meanwhile"),
+        "{fault}"
+    );
+}
+
+#[test]
+fn a_device_that_is_full_is_a_fault_that_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    symlink("/dev/full", dir.path().join(FILE)).unwrap();
+    let letters = open(dir.path()).unwrap();
+    for _ in 0..2 {
+        let fault = letters.append(&[record(1)]).unwrap_err();
+        assert!(
+            matches!(
+                fault,
+                Fault::Full {
+                    limit: Limit::Disk(_),
+                    ..
+                }
+            ),
+            "{fault}"
+        );
+    }
+}
+
+/// Mounts a file system at `target` that only the calling thread sees and that ends with it. Whether it may: that takes
+/// root.
+fn mounted(target: &Path, options: &str) -> bool {
+    let ok = |status: io::Result<std::process::ExitStatus>| status.is_ok_and(|status| status.success());
+    // SAFETY: unshare(2) touches no memory; it parts this thread, and what it starts, from the others' mounts.
+    let alone = unsafe { libc::unshare(libc::CLONE_NEWNS) } == 0;
+    let mount = |args: &[&str]| ok(Command::new("mount").args(args).stderr(Stdio::null()).status());
+    let done = alone
+        && mount(&["--make-rprivate", "/"])
+        && mount(&["-t", "tmpfs", "-o", options, "none", target.to_str().unwrap()]);
+    if !done {
+        eprintln!("not tested: mounting a tmpfs takes root");
+    }
+    done
+}
+
+#[test]
+fn a_full_disk_leaves_whole_lines_and_goes_on_when_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    if !mounted(dir.path(), "size=128k") {
+        return;
+    }
+    let letters = open(dir.path()).unwrap();
+    letters.append(&[record(1)]).unwrap();
+    let ballast = dir.path().join("ballast");
+    fs::write(&ballast, vec![0; 100 * 1024]).unwrap();
+    let large = Record {
+        event: Some(vec![b'x'; 60 * 1024]),
+        ..record(2)
+    };
+    for _ in 0..3 {
+        let fault = letters.append(std::slice::from_ref(&large)).unwrap_err();
+        assert!(
+            matches!(
+                fault,
+                Fault::Full {
+                    limit: Limit::Disk(_),
+                    ..
+                }
+            ),
+            "{fault}"
+        );
+        assert_eq!(readable(dir.path()), [record(1)]);
+    }
+
+    // To start on a full disk, with a torn end that cannot be moved aside, is no error either.
+    drop(letters);
+    let filler = fs::write(dir.path().join("filler"), vec![0; 128 * 1024]).unwrap_err();
+    assert_eq!(filler.kind(), io::ErrorKind::StorageFull);
+    let path = dir.path().join(FILE);
+    OpenOptions::new()
+        .append(true)
+        .open(&path)
+        .unwrap()
+        .write_all(b"{\"v\":")
+        .unwrap();
+    let letters = open(dir.path()).unwrap();
+    assert!(matches!(letters.append(&[record(3)]).unwrap_err(), Fault::Full { .. }));
+
+    fs::remove_file(&ballast).unwrap();
+    letters.append(&[large.clone(), record(3)]).unwrap();
+    assert_eq!(readable(dir.path()), [record(1), large, record(3)]);
+}
+
+#[test]
+fn a_read_only_file_system_is_denied_at_the_start_with_path_and_uid() {
+    let dir = tempfile::tempdir().unwrap();
+    if mounted(dir.path(), "ro") {
+        let error = open(&dir.path().join("a/b")).unwrap_err();
+        assert!(matches!(&error, OpenError::Denied { cause, .. } if cause.kind() == io::ErrorKind::ReadOnlyFilesystem));
+        assert!(
+            error
+                .to_string()
+                .contains("a/b: Read-only file system (os error 30) (running as uid 0)"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_directory_of_somebody_else_is_denied_to_writer_and_reader() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).unwrap().append(&[record(1)]).unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o555)).unwrap();
+    for file in fs::read_dir(dir.path()).unwrap() {
+        fs::set_permissions(file.unwrap().path(), Permissions::from_mode(0o000)).unwrap();
+    }
+    // Root may do anything, so this thread alone becomes somebody else. For others that changes nothing.
+    // SAFETY: touches no memory, and on Linux only the calling thread.
+    unsafe { libc::setfsuid(65_534) };
+    let (writer, reader) = (open(dir.path()), Reader::open(dir.path()));
+    let made = open(&dir.path().join("new"));
+    // SAFETY: as above.
+    unsafe { libc::setfsuid(libc::geteuid()) };
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    assert!(matches!(writer, Err(OpenError::Denied { .. })), "{writer:?}");
+    assert!(matches!(made, Err(OpenError::Denied { .. })), "{made:?}");
+    assert!(matches!(reader, Err(ReadError::Denied { .. })), "{reader:?}");
+}
+
+#[test]
+fn the_directory_and_its_files_are_for_their_owner_only() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("a/b");
+    let letters = open(&dir).unwrap();
+    letters.append(&[record(1)]).unwrap();
+    OpenOptions::new()
+        .append(true)
+        .open(dir.join(FILE))
+        .unwrap()
+        .write_all(b"torn")
+        .unwrap();
+    letters.append(&[record(2)]).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!([mode(&root.path().join("a")), mode(&dir)], [0o700, 0o700]);
+    let mut files = fs::read_dir(&dir)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect::<Vec<_>>();
+    files.sort();
+    let names = files
+        .iter()
+        .map(|path| path.file_name().unwrap().to_str().unwrap())
+        .collect::<Vec<_>>();
+    assert_eq!(names, ["dead-letters.jsonl", "dead-letters.lock", "dead-letters.torn"]);
+    assert!(files.iter().all(|path| mode(path) == 0o600));
+}
+
+/// Set for the other process of the test below: the directory that it is to take.
+const OTHER_PROCESS: &str = "FORWARDER_TEST_DEAD_LETTERS";
+
+#[test]
+fn a_second_process_is_refused_until_the_first_has_ended() {
+    if let Some(dir) = std::env::var_os(OTHER_PROCESS) {
+        let _letters = open(Path::new(&dir)).unwrap();
+        fs::write(Path::new(&dir).join("taken"), "").unwrap();
+        io::stdin().read_line(&mut String::new()).unwrap();
+        std::process::abort();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut other = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "dead_letter::tests::a_second_process_is_refused_until_the_first_has_ended",
+            "--nocapture",
+        ])
+        .env(OTHER_PROCESS, dir.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while !dir.path().join("taken").exists() {
+        assert_eq!(other.try_wait().unwrap(), None, "the other process ended early");
+        std::thread::yield_now();
+    }
+    let refused = open(dir.path()).unwrap_err();
+    assert!(matches!(refused, OpenError::Locked { .. }), "{refused}");
+    drop(other.stdin.take());
+    other.wait().unwrap();
+    open(dir.path()).unwrap();
+}
+
+#[test]
+fn shards_append_at_once_and_a_reader_beside_them_sees_whole_records_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let letters = open(dir.path()).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writers = [0, 1, 2].map(|writer| {
+            let letters = &letters;
+            scope.spawn(move || (0..30).try_for_each(|n| letters.append(&[record(writer * 100 + n), record(1000)])))
+        });
+        scope.spawn(|| {
+            let mut seen = 0;
+            while !done.load(Ordering::Acquire) {
+                let found = read(dir.path());
+                let odd = |found: &&Result<_, Unreadable>| {
+                    found
+                        .as_ref()
+                        .is_err_and(|error| !matches!(error.defect, Defect::Unfinished))
+                };
+                assert_eq!(found.iter().filter(odd).count(), 0);
+                let whole = found.iter().flatten().count();
+                assert!(whole >= seen, "{whole} after {seen}");
+                seen = whole;
+            }
+        });
+        for writer in writers {
+            writer.join().unwrap().unwrap();
+        }
+        done.store(true, Ordering::Release);
+    });
+    let mut logs = readable(dir.path())
+        .iter()
+        .map(|record| record.origin.log)
+        .collect::<Vec<_>>();
+    assert!(
+        logs.chunks(2).all(|call| call[1] == 1000),
+        "the records of one call stand together"
+    );
+    logs.retain(|log| *log < 1000);
+    logs.sort_unstable();
+    assert_eq!(
+        logs,
+        [0, 1, 2]
+            .iter()
+            .flat_map(|writer| writer * 100..writer * 100 + 30)
+            .collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn no_directory_is_an_error_and_no_letter_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(readable(dir.path()).is_empty());
+    let missing = Reader::open(&dir.path().join("elsewhere"));
+    assert!(matches!(missing, Err(ReadError::Missing(_))), "{missing:?}");
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert!(matches!(Reader::open(&file), Err(ReadError::Io { .. })));
+    assert!(matches!(open(&file), Err(OpenError::Io { .. })));
+}
