@@ -163,7 +163,7 @@ async fn join_group<S: Source>(source: &S) -> Result<Duration, Error> {
 /// Asks the destination once whether it would take our events. It need not: shards hold their position meanwhile.
 async fn say_how_the_destination_is(parts: Arc<Parts<Sls, Hec>>) {
     match parts.sink.check().await {
-        Ok(checked) => info!("{checked}"),
+        Ok(checked) => info!(url = checked.url, took = ?checked.took, "the destination takes our token"),
         Err(cause) => warn!("the destination does not take events yet, logs wait in SLS until it does: {cause}"),
     }
 }

@@ -1,0 +1,115 @@
+//! Knows every log that was made, and sees every event that arrives.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use memchr::memmem;
+
+use crate::emulator::hec::{Received, Tap};
+
+/// The keys that carry the id of a made-up log: of audit logs, and of web logs.
+const ID_KEYS: [&[u8]; 2] = [b"\"eventId\":\"", b"\"request_id\":\""];
+
+/// Which logs were expected, and how often each arrived.
+#[derive(Debug, Default)]
+pub(super) struct Oracle {
+    /// Read by key only, so its order is never seen.
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    times: HashMap<Vec<u8>, u32>,
+    arrived: u64,
+    repeats: u64,
+    strangers: u64,
+}
+
+impl Oracle {
+    pub(super) fn expect(&self, ids: impl Iterator<Item = String>) {
+        self.lock().times.extend(ids.map(|id| (id.into_bytes(), 0)));
+    }
+
+    /// How many of the expected logs have arrived.
+    pub(super) fn arrived(&self) -> u64 {
+        self.lock().arrived
+    }
+
+    /// How many events were repeats of one that had arrived.
+    pub(super) fn repeats(&self) -> u64 {
+        self.lock().repeats
+    }
+
+    /// How many events were none of the expected.
+    pub(super) fn strangers(&self) -> u64 {
+        self.lock().strangers
+    }
+
+    /// How many of the expected logs have not arrived, beyond those that the script dropped.
+    pub(super) fn missing(&self, dropped: u64) -> u64 {
+        let seen = self.lock();
+        (seen.times.len() as u64).saturating_sub(seen.arrived + dropped)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tap for Oracle {
+    fn indexed(&self, event: &Received<'_>) {
+        let mut seen = self.lock();
+        match id(&event.event_raw).and_then(|id| seen.times.get_mut(id)) {
+            Some(times) => {
+                *times += 1;
+                let first = *times == 1;
+                seen.arrived += u64::from(first);
+                seen.repeats += u64::from(!first);
+            }
+            None => seen.strangers += 1,
+        }
+    }
+}
+
+fn id(raw: &[u8]) -> Option<&[u8]> {
+    ID_KEYS.iter().find_map(|key| {
+        let start = memmem::find(raw, key)? + key.len();
+        let len = memchr::memchr(b'"', &raw[start..])?;
+        Some(&raw[start..start + len])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn event(raw: &str) -> Received<'_> {
+        Received {
+            time: None,
+            host: None,
+            source: None,
+            sourcetype: None,
+            index: None,
+            event_raw: Cow::Borrowed(raw.as_bytes()),
+            fields: BTreeMap::new(),
+            channel: None,
+        }
+    }
+
+    #[test]
+    fn it_tells_what_is_missing_repeated_and_strange() {
+        let oracle = Oracle::default();
+        oracle.expect(["a", "b", "c", "d"].into_iter().map(str::to_owned));
+        oracle.indexed(&event(r#"{"event":{"eventId":"a"}}"#));
+        oracle.indexed(&event(r#"{"request_id":"b","x":1}"#));
+        oracle.indexed(&event(r#"{"request_id":"b","x":1}"#));
+        oracle.indexed(&event(r#"{"request_id":"z"}"#));
+        oracle.indexed(&event(r#"{}"#));
+        assert_eq!((oracle.arrived(), oracle.repeats(), oracle.strangers()), (2, 1, 2));
+        assert_eq!(oracle.missing(0), 2);
+        assert_eq!(oracle.missing(1), 1);
+    }
+}
