@@ -16,7 +16,7 @@ use crate::model::{Page, ShardId};
 
 mod wire;
 
-use wire::{Kind, Wire};
+use wire::Wire;
 pub use wire::{PageError, PageFault};
 
 /// Reads one page after the other and keeps its buffers between them.
