@@ -1,0 +1,175 @@
+//! What the functions that Lua calls know of the current log.
+//!
+//! A field that the script did not touch is never copied into Lua: it stays in the page. What the script assigned is in
+//! a Lua table, by the field's position; here is only which is which.
+
+use crate::page::{Log, Logs};
+
+/// The current log, and buffers that live as long as the hook.
+#[derive(Debug, Default)]
+pub(super) struct Current {
+    pub(super) logs: Logs,
+    /// Identity of the table that stands for the current log; 0 between logs.
+    pub(super) table: usize,
+    /// Identity of the metatables of: logs, decoded objects, decoded arrays, `json.array`.
+    pub(super) marks: Marks,
+    /// One per field of the log, then one per added field.
+    states: Vec<State>,
+    touched: bool,
+    added: Vec<std::ops::Range<usize>>,
+    added_text: Vec<u8>,
+    /// Where a key was found last: scripts walk through a log more often than they jump.
+    found: usize,
+    keys: KeyTexts,
+    /// For text on its way into Lua, where nothing may be owned by a Rust frame.
+    pub(super) scratch: Vec<u8>,
+    /// The line of the script at which the last error was raised.
+    pub(super) error_line: Option<u32>,
+    /// What `process(log, meta)` may see of where the log is from; none when it takes no second parameter.
+    pub(super) meta: Option<Place>,
+    /// Most bytes that one log may become.
+    pub(super) most_bytes: usize,
+}
+
+/// See [`Current::marks`].
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Marks {
+    pub(super) log: usize,
+    pub(super) object: usize,
+    pub(super) array: usize,
+    pub(super) list: usize,
+}
+
+/// What `meta` is made of.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Place {
+    pub(super) shard: u32,
+    pub(super) project: String,
+    pub(super) logstore: String,
+    pub(super) version: String,
+    pub(super) cursor: String,
+    pub(super) index: u32,
+    pub(super) id: String,
+}
+
+/// Who knows a field's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// The page.
+    Untouched,
+    /// The Lua table of assigned values.
+    Assigned,
+    /// Nobody: it was deleted.
+    Deleted,
+}
+
+/// `"key":` of every field, escaped once for all logs with the same keys.
+#[derive(Debug, Default)]
+struct KeyTexts {
+    schema: u64,
+    text: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+/// A script may add this many fields to a log, with this many bytes of keys: they are not in Lua's memory.
+const MOST_ADDED: usize = 10_000;
+const MOST_ADDED_TEXT: usize = 1 << 20;
+
+impl Current {
+    /// Begins with the log that was read last.
+    pub(super) fn begin(&mut self) {
+        self.states.clear();
+        self.states.resize(self.logs.log().len(), State::Untouched);
+        self.touched = false;
+        self.added.clear();
+        self.added_text.clear();
+        self.found = 0;
+    }
+
+    pub(super) fn log(&self) -> Log<'_> {
+        self.logs.log()
+    }
+
+    /// How many fields there are or were.
+    pub(super) fn len(&self) -> usize {
+        self.states.len()
+    }
+
+    pub(super) fn touched(&self) -> bool {
+        self.touched
+    }
+
+    pub(super) fn state(&self, position: usize) -> State {
+        self.states[position]
+    }
+
+    pub(super) fn set_state(&mut self, position: usize, state: State) {
+        self.touched = true;
+        self.states[position] = state;
+    }
+
+    #[inline]
+    pub(super) fn key(&self, position: usize) -> &[u8] {
+        let log = self.log();
+        match position.checked_sub(log.len()) {
+            None => log.key(position),
+            Some(added) => &self.added_text[self.added[added].clone()],
+        }
+    }
+
+    /// Where the field with this key is or was.
+    #[inline]
+    pub(super) fn find(&mut self, key: &[u8]) -> Option<usize> {
+        let from = self.found.min(self.len());
+        let position = (from..self.len())
+            .chain(0..from)
+            .find(|&position| self.key(position) == key)?;
+        self.found = position;
+        Some(position)
+    }
+
+    /// Adds a field behind the others, with its value still to come; `None` when a log cannot take more.
+    pub(super) fn add(&mut self, key: &[u8]) -> Option<usize> {
+        if self.added.len() == MOST_ADDED || self.added_text.len() + key.len() > MOST_ADDED_TEXT {
+            return None;
+        }
+        let start = self.added_text.len();
+        self.added_text.extend_from_slice(key);
+        self.added.push(start..self.added_text.len());
+        self.states.push(State::Deleted);
+        Some(self.states.len() - 1)
+    }
+
+    /// The positions of the fields that the script assigned or deleted.
+    pub(super) fn changed(&self) -> impl Iterator<Item = usize> {
+        (0..self.len()).filter(|&position| self.states[position] != State::Untouched)
+    }
+
+    /// The first field from `position` on that was not deleted.
+    pub(super) fn live_from(&self, position: usize) -> Option<usize> {
+        (position..self.len()).find(|&position| self.states[position] != State::Deleted)
+    }
+
+    /// Appends `"key":`.
+    #[inline]
+    pub(super) fn write_key(&mut self, position: usize, out: &mut Vec<u8>) {
+        let log = self.logs.log();
+        if position >= log.len() {
+            super::escape::string(self.key(position), out);
+            out.push(b':');
+            return;
+        }
+        if self.keys.schema != log.schema() {
+            self.keys.schema = log.schema();
+            self.keys.text.clear();
+            self.keys.ends.clear();
+            for (key, _) in log.fields() {
+                super::escape::string(key, &mut self.keys.text);
+                self.keys.text.push(b':');
+                self.keys.ends.push(self.keys.text.len());
+            }
+        }
+        let start = if position == 0 { 0 } else { self.keys.ends[position - 1] };
+        out.extend_from_slice(&self.keys.text[start..self.keys.ends[position]]);
+    }
+}

@@ -1,0 +1,410 @@
+//! Runs a script over the logs of a page.
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mlua::{Function, Lua, Value};
+
+use super::current::{Current, Place};
+use super::error::{Fault, HookError};
+use super::raw::{Frame, Hidden, Outcome, REGISTRY, Stack};
+use super::watch::Watch;
+use super::{Config, Script, returned, sandbox};
+use crate::event::{Events, Format};
+use crate::model::{Page, ShardId};
+use crate::page::PageError;
+
+/// Loading a script may take this many times what one log may: it may build tables that serve all logs.
+const LOADING: u32 = 10;
+
+/// Where the logs of a hook come from, as `process(log, meta)` sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meta {
+    /// `meta.project`
+    pub project: String,
+    /// `meta.logstore`
+    pub logstore: String,
+    /// `meta.shard`
+    pub shard: ShardId,
+}
+
+/// What a hook made of a page.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Made {
+    /// The events, laid out for the destination.
+    pub events: Events,
+    /// Logs in the page.
+    pub logs: u32,
+    /// Logs of which no event was to be made.
+    pub dropped: u32,
+    /// Logs that the script failed on; none of them has an event.
+    pub failed: Vec<Failed>,
+}
+
+/// A log that the script failed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// Which log of the page, from 0.
+    pub log: u32,
+    /// Why.
+    pub error: HookError,
+}
+
+/// A script, loaded, with the state that it keeps between logs. One per shard; it may move between threads.
+pub struct Hook {
+    script: Script,
+    config: Config,
+    format: Arc<dyn Format>,
+    meta: Meta,
+    /// None after a log broke a limit: what it left behind is thrown away with the state.
+    vm: Option<Vm>,
+    /// Outlives every `vm`, whose functions know its address. Declared behind it, so dropped after it.
+    current: Shared,
+}
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hook")
+            .field("script", &self.script.name)
+            .field("version", &self.script.version)
+            .field("meta", &self.meta)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Hook {
+    /// Compiles the script and runs its top level, which must define a function `process`.
+    ///
+    /// # Errors
+    /// The script is no Lua, its top level fails or breaks a limit, or there is no `process`.
+    pub fn load(script: &Script, config: &Config, format: Arc<dyn Format>, meta: Meta) -> Result<Self, HookError> {
+        let mut hook = Self {
+            script: script.clone(),
+            config: config.clone(),
+            format,
+            meta,
+            vm: None,
+            current: Shared::new(),
+        };
+        hook.current.get().most_bytes = config.memory;
+        hook.vm = Some(hook.build()?);
+        Ok(hook)
+    }
+
+    /// The script that this hook runs.
+    #[must_use]
+    pub fn script(&self) -> &Script {
+        &self.script
+    }
+
+    /// Hands every log of the page to `process`, and lays out what it returns. A log that the script fails on is listed
+    /// and has no event; the others are not touched by it.
+    ///
+    /// # Errors
+    /// The page itself cannot be read.
+    pub fn run(&mut self, page: &Page) -> Result<Made, PageError> {
+        let mut made = Made::default();
+        self.current.get().logs.open(page.body.clone())?;
+        let end = loop {
+            let vm = match self.vm.take() {
+                Some(vm) => Ok(vm),
+                None => self.build(),
+            };
+            match vm {
+                Ok(vm) => match self.run_logs(&vm, page, &mut made) {
+                    Ok(Ended::Done) => {
+                        self.vm = Some(vm);
+                        break Ok(());
+                    }
+                    Ok(Ended::Broken) => {}
+                    Err(error) => {
+                        self.vm = Some(vm);
+                        break Err(error);
+                    }
+                },
+                // It loaded before, so this is rare: a top level that takes longer on some days.
+                Err(error) => break self.fail_the_rest(&error, &mut made),
+            }
+        };
+        self.current.get().logs.close();
+        end.map(|()| made)
+    }
+
+    fn build(&mut self) -> Result<Vm, HookError> {
+        let vm = Vm::new(&self.script, &self.config, &self.current);
+        let vm = vm.map_err(|fault| self.script.error(fault))?;
+        let current = self.current.get();
+        current.meta = vm.wants_meta.then(|| Place {
+            shard: self.meta.shard.0,
+            project: self.meta.project.clone(),
+            logstore: self.meta.logstore.clone(),
+            version: self.script.version.clone(),
+            ..Place::default()
+        });
+        Ok(vm)
+    }
+
+    fn fail_the_rest(&mut self, error: &HookError, made: &mut Made) -> Result<(), PageError> {
+        while self.current.get().logs.read()?.is_some() {
+            let log = made.logs;
+            made.logs += 1;
+            made.failed.push(Failed {
+                log,
+                error: error.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// One protected entry into Lua for the whole page, one protected call per log.
+    fn run_logs(&mut self, vm: &Vm, page: &Page, made: &mut Made) -> Result<Ended, PageError> {
+        let mut ended = Ok(Ended::Done);
+        let run = &mut Run {
+            script: &self.script,
+            config: &self.config,
+            format: &*self.format,
+            current: &self.current,
+            page,
+            made,
+        };
+        // SAFETY: nothing in `Run::all` raises a Lua error but inside `Stack::call`, so its values are dropped in order;
+        // the state lives as long as `vm`, and mlua locks it for this thread meanwhile.
+        let entered = unsafe { vm.lua.exec_raw::<()>((), |state| ended = run.all(Stack::new(state))) };
+        entered.expect("nothing outside of the protected calls raises an error");
+        ended
+    }
+}
+
+enum Ended {
+    Done,
+    /// A log broke a limit, and the state with it.
+    Broken,
+}
+
+/// One pass over the logs of a page.
+struct Run<'a> {
+    script: &'a Script,
+    config: &'a Config,
+    format: &'a dyn Format,
+    current: &'a Shared,
+    page: &'a Page,
+    made: &'a mut Made,
+}
+
+impl Run<'_> {
+    fn all(&mut self, stack: Stack) -> Result<Ended, PageError> {
+        if !stack.reserve(64) {
+            return Ok(Ended::Broken);
+        }
+        // SAFETY: the state belongs to this thread during the run.
+        let watch = unsafe { Watch::start(stack.state(), self.config.timeout) };
+        let explain = stack.top() + 1;
+        for key in [Hidden::EXPLAIN, Hidden::CALL, Hidden::PROCESS, Hidden::LOG] {
+            stack.push_hidden(REGISTRY, key);
+        }
+        let base = stack.top();
+        loop {
+            let current = self.current.get();
+            if current.logs.read()?.is_none() {
+                return Ok(Ended::Done);
+            }
+            current.begin();
+            self.tell_place(current);
+            let log = self.made.logs;
+            self.made.logs += 1;
+            watch.next();
+            for part in explain + 1..=base {
+                stack.push_copy(part);
+            }
+            let outcome = stack.call(2, explain);
+            let stopped = watch.stopped();
+            let before = self.made.events.len();
+            let fault = self.judge(stack, outcome, stopped, log).err();
+            self.tidy(stack, base);
+            if let Some(fault) = fault {
+                let broken = matches!(fault, Fault::Timeout { .. } | Fault::Memory { .. });
+                self.made.events.truncate(before);
+                let error = self.script.error(fault);
+                self.made.failed.push(Failed { log, error });
+                if broken {
+                    return Ok(Ended::Broken);
+                }
+            } else if self.made.events.len() == before {
+                self.made.dropped += 1;
+            }
+        }
+    }
+
+    fn tell_place(&self, current: &mut Current) {
+        if current.meta.is_none() {
+            return;
+        }
+        let place = current.log().place(self.page);
+        if let Some(meta) = &mut current.meta {
+            meta.id = place.to_string();
+            meta.cursor = place.cursor;
+            meta.index = place.index;
+        }
+    }
+
+    /// Makes events of what the call left on top of the stack, or says what is wrong with it.
+    fn judge(&mut self, stack: Stack, outcome: Outcome, stopped: bool, log: u32) -> Result<(), Fault> {
+        let current = self.current.get();
+        if stopped {
+            return Err(Fault::Timeout {
+                at: self.script.place(current.error_line),
+                limit: self.config.timeout,
+            });
+        }
+        match outcome {
+            Outcome::OutOfMemory => Err(Fault::Memory {
+                script: self.script.name.clone(),
+                limit: self.config.memory,
+            }),
+            Outcome::Raised => Err(Fault::Runtime(self.script.message(stack, current.error_line))),
+            Outcome::Returned => returned::push_events(stack, current, self.format, log, &mut self.made.events)
+                .map_err(|error| Fault::BadReturn {
+                    script: self.script.name.clone(),
+                    path: error.path,
+                    problem: error.problem,
+                }),
+        }
+    }
+
+    /// Forgets the log: its table is of no use from now on, and what was assigned to its fields is garbage.
+    fn tidy(&self, stack: Stack, base: std::ffi::c_int) {
+        stack.set_top(base);
+        let current = self.current.get();
+        current.table = 0;
+        if current.touched() {
+            stack.push_hidden(REGISTRY, Hidden::VALUES);
+            let values = stack.top();
+            for position in current.changed() {
+                stack.clear_item(values, position as i64 + 1);
+            }
+            stack.pop(1);
+        }
+    }
+}
+
+/// A Lua state with the script loaded.
+struct Vm {
+    lua: Lua,
+    wants_meta: bool,
+}
+
+impl Vm {
+    fn new(script: &Script, config: &Config, current: &Shared) -> Result<Self, Fault> {
+        let memory = || Fault::Memory {
+            script: script.name.clone(),
+            limit: config.memory,
+        };
+        // A state that cannot even hold its libraries has too little memory; nothing else can go wrong here.
+        // SAFETY: `current` outlives the state: see `Hook::current`.
+        let (lua, globals) = unsafe { sandbox::build(current.pointer(), config.memory) }.map_err(|_| memory())?;
+        // STDLIB: `stdlib::install(&lua, &globals, …)` goes here: after the engine's libraries, before they are sealed.
+        sandbox::seal(&lua, &globals).map_err(|_| memory())?;
+
+        let chunk = lua
+            .load(script.text.as_slice())
+            .set_name(format!("@{}", script.name))
+            .set_mode(mlua::chunk::ChunkMode::Text)
+            .set_environment(globals.clone());
+        let top_level = chunk.into_function().map_err(|error| match error {
+            mlua::Error::SyntaxError { message, .. } => Fault::Syntax(message),
+            mlua::Error::MemoryError(_) => memory(),
+            other => Fault::Syntax(format!("{}: {other}", script.name)),
+        })?;
+        load(&lua, &top_level, script, config, current)?;
+
+        let Ok(Value::Function(process)) = globals.raw_get("process") else {
+            return Err(Fault::NoProcess {
+                script: script.name.clone(),
+            });
+        };
+        let mut parameters = 0;
+        // SAFETY: the function is on top; the frame is only used to look at it and owns nothing.
+        let entered = unsafe {
+            sandbox::keep(&lua, Hidden::PROCESS, Value::Function(process.clone())).and_then(|()| {
+                lua.exec_raw::<()>(process, |state| {
+                    parameters = Frame::outside(state, current.pointer()).parameters()
+                })
+            })
+        };
+        entered.map_err(|_| memory())?;
+        Ok(Self {
+            lua,
+            wants_meta: parameters > 1,
+        })
+    }
+}
+
+/// Runs the script's top level under the limits.
+fn load(lua: &Lua, top_level: &Function, script: &Script, config: &Config, current: &Shared) -> Result<(), Fault> {
+    let limit: Duration = config.timeout * LOADING;
+    let mut loaded = Ok(());
+    let run = |state| {
+        // SAFETY: as in `Hook::run_logs`.
+        let (stack, watch) = unsafe { (Stack::new(state), Watch::start(state, limit)) };
+        let function = stack.top();
+        stack.push_hidden(REGISTRY, Hidden::EXPLAIN);
+        stack.push_copy(function);
+        watch.next();
+        let outcome = stack.call(0, function + 1);
+        let line = current.get().error_line;
+        loaded = if watch.stopped() {
+            let at = script.place(line);
+            Err(Fault::Timeout { at, limit })
+        } else {
+            match outcome {
+                Outcome::Returned => Ok(()),
+                Outcome::Raised => Err(Fault::TopLevel(script.message(stack, line))),
+                Outcome::OutOfMemory => Err(Fault::Memory {
+                    script: script.name.clone(),
+                    limit: config.memory,
+                }),
+            }
+        };
+        stack.set_top(function - 1);
+    };
+    // SAFETY: the closure raises nothing outside of `Stack::call`.
+    let entered = unsafe { lua.exec_raw::<()>(top_level, run) };
+    entered.map_err(|_| Fault::Memory {
+        script: script.name.clone(),
+        limit: config.memory,
+    })?;
+    loaded
+}
+
+/// The [`Current`] that a hook shares with the functions of its Lua state, which know it by its address.
+///
+/// The two never use it at once: while Lua runs, the hook waits for it.
+struct Shared(NonNull<Current>);
+
+// SAFETY: the hook owns it, and it holds nothing that is bound to a thread.
+unsafe impl Send for Shared {}
+
+impl Shared {
+    fn new() -> Self {
+        Self(NonNull::from(Box::leak(Box::default())))
+    }
+
+    fn pointer(&self) -> *mut Current {
+        self.0.as_ptr()
+    }
+
+    /// Borrow it anew for each step, and never while Lua code can run.
+    #[expect(clippy::mut_from_ref, reason = "the borrow stands for the hook's own, see the type")]
+    fn get(&self) -> &mut Current {
+        // SAFETY: alive until dropped; used by one side at a time, see the type.
+        unsafe { &mut *self.0.as_ptr() }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // SAFETY: made by `Box::leak`, and no Lua state that knows it is left: see `Hook::current`.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
+}

@@ -1,0 +1,218 @@
+//! What a hook may return, and what not.
+
+use super::*;
+
+#[track_caller]
+fn refused(value: &str, expected: &str) {
+    check(
+        &format!("return {value}"),
+        &[],
+        &format!("! s.lua: process returned what cannot be sent: {expected}"),
+    );
+}
+
+#[test]
+fn nothing_drops_the_log() {
+    for body in ["", "return nil", "return false", "return {}", "return json.array()"] {
+        assert_eq!(process(body, &[]), Vec::<String>::new(), "{body}");
+    }
+}
+
+#[test]
+fn a_string_is_an_event() {
+    check("return 'a\\nb'", &[], r#""a\nb""#);
+}
+
+#[test]
+fn the_log_itself_is_an_event_with_its_own_time() {
+    let log = r#"{"__time__":"1700000000","__topic__":"t","__source__":"s","__tag__:host":"h"}"#;
+    check("return log", &[], &format!("time=1700000000|{log}"));
+    assert_eq!(process("return { log, log }", &[]).len(), 2);
+    check(
+        "log.__time__ = nil return log",
+        &[],
+        &log.replace(r#""__time__":"1700000000","#, ""),
+    );
+    check(
+        "return log",
+        &[("__time__", "soon")],
+        &log.replace("1700000000", "soon"),
+    );
+}
+
+#[test]
+fn an_event_table_sets_attributes() {
+    check(
+        "return { event = 'e', time = log.__time__, host = 'h', source = 's', sourcetype = 'st', index = 'i', fields = { b = 1, a = { 'x', true } } }",
+        &[],
+        r#"time=1700000000|host=h|source=s|sourcetype=st|index=i|a:x|a:true|b:1|"e""#,
+    );
+    check(
+        "return { message = 'm', facility = 'local0', severity = 3, program = 'p', procid = 12, msgid = 'id', structured_data = { ['x@1'] = { b = 'c', a = 1 } } }",
+        &[],
+        r#"program=p|procid=12|msgid=id|facility=16|severity=3|[x@1 a=1 b=c]|"m""#,
+    );
+    check(
+        "log.__topic__ = nil return { event = 'e', fields = log }",
+        &[],
+        r#"__time__:1700000000|__source__:s|__tag__:host:h|"e""#,
+    );
+}
+
+#[test]
+fn a_list_makes_several_events() {
+    assert_eq!(
+        process("return { 'a', { event = 'b', host = 'h' }, log }", &[]),
+        [
+            r#""a""#,
+            r#"host=h|"b""#,
+            r#"time=1700000000|{"__time__":"1700000000","__topic__":"t","__source__":"s","__tag__:host":"h"}"#
+        ]
+    );
+}
+
+#[test]
+fn the_digits_of_a_time_are_copied() {
+    let time = |value: &str, expected: &str| {
+        check(
+            &format!("return {{ event = 'e', time = {value} }}"),
+            &[],
+            &format!("time={expected}|\"e\""),
+        )
+    };
+    time("'1700000000.1234567890123'", "1700000000.1234567890123");
+    time("1700000000", "1700000000");
+    time("9007199254740993", "9007199254740993");
+    time("1700000000.5", "1700000000.5");
+    time("-1", "-1");
+    time("5, time_ns = 7", "5+7ns");
+    time("'5', time_ns = '000000007'", "5+7ns");
+}
+
+#[test]
+fn what_cannot_be_sent_is_named_with_its_place() {
+    refused(
+        "5",
+        "the value: a number is no event; return nil, a string, the log, an event table like { event = log }, or a list of them",
+    );
+    refused(
+        "true",
+        "the value: a boolean is no event; return nil, a string, the log, an event table like { event = log }, or a list of them",
+    );
+    refused(
+        "{ event = 5 }",
+        "event: a table, a string or the log is needed, not a number",
+    );
+    refused("{ time = 5 }", "event: missing; what is to be sent goes here");
+    refused(
+        "{ event = 'e', hostname = 'x' }",
+        "hostname: an event has no such key; it has time, time_ns, host, source, sourcetype, index, fields, facility, severity, program, procid, msgid, structured_data, event, message. Put your own data into `event` or `fields`",
+    );
+    refused(
+        "{ event = { a = { b = { 1, 2, print or error } } } }",
+        "event.a.b[3]: a function cannot be sent",
+    );
+    refused(
+        "{ event = { a = 0/0 } }",
+        "event.a: NaN is no number in JSON; send it as a string",
+    );
+    refused(
+        "{ event = { ['a b'] = -1/0 } }",
+        "event[\"a b\"]: -inf is no number in JSON; send it as a string",
+    );
+    refused(
+        "(function() local t = {} t.t = t return { event = t } end)()",
+        &format!(
+            "event{}: nested deeper than 64 tables, or inside itself",
+            ".t".repeat(64)
+        ),
+    );
+    refused(
+        "{ event = { 1, nil, 3, [9] = 9 } }",
+        "event: a list with holes (it has 9 but ends at 3); fill them with json.null",
+    );
+    refused(
+        "{ event = { [5] = 1 } }",
+        "event: a key is the number 5: a list has no holes and begins with 1, and other keys are strings (tostring(5))",
+    );
+    refused(
+        "{ event = { 1, x = 2 } }",
+        "event.x: a table cannot be a list and have named keys too",
+    );
+    refused(
+        "{ event = { [true] = 1 } }",
+        "event: a key is a boolean; keys are strings",
+    );
+    refused(
+        "{ event = 'e', time = 'now' }",
+        "time: unix seconds are needed: digits, with a fraction if any",
+    );
+    refused("{ event = 'e', time = 0/0 }", "time: NaN is no moment in unix seconds");
+    refused(
+        "{ event = 'e', time = true }",
+        "time: unix seconds are needed, not a boolean",
+    );
+    refused(
+        "{ event = 'e', time_ns = 5 }",
+        "time_ns: goes with a time in seconds, which is missing",
+    );
+    refused(
+        "{ event = 'e', time = '1.5', time_ns = 5 }",
+        "time_ns: the time has a fraction already",
+    );
+    refused(
+        "{ event = 'e', time = 1, time_ns = 1000000000 }",
+        "time_ns: nanoseconds are needed: 0 to 999999999",
+    );
+    refused("{ event = 'e', host = {} }", "host: a string is needed, not a table");
+    refused(
+        "{ event = 'e', fields = 'x' }",
+        "fields: a table of the script's own is needed, with named keys",
+    );
+    refused(
+        "{ event = 'e', fields = { a = {} } }",
+        "fields.a: a value or a list of values is needed",
+    );
+    refused(
+        "{ event = 'e', fields = { a = { 'x', {} } } }",
+        "fields.a[2]: a string, number or boolean is needed, not a table",
+    );
+    refused(
+        "{ event = 'e', facility = 24 }",
+        "facility: 0 to 23 or a name is needed: kern, user, mail, daemon, auth, syslog, lpr, news, uucp, cron, authpriv, ftp, ntp, audit, alert, clock, local0, local1, local2, local3, local4, local5, local6, local7",
+    );
+    refused(
+        "{ event = 'e', severity = 'bad' }",
+        "severity: 0 to 7 or a name is needed: emerg, alert, crit, err, warning, notice, info, debug",
+    );
+    refused(
+        "{ event = 'e', structured_data = { x = 1 } }",
+        "structured_data.x: a table of the script's own is needed, with named keys",
+    );
+    refused(
+        "{ 'a', 5 }",
+        "[2]: a number is no event; return nil, a string, the log, an event table like { event = log }, or a list of them",
+    );
+    refused(
+        "{ 'a', { event = { x = error } } }",
+        "[2].event.x: a function cannot be sent",
+    );
+    refused("{ { 'a' } }", "[1].[a number]: an event table has only named keys");
+    refused(
+        "{ 'a', event = 'b' }",
+        "event: a table is either one event or a list of events, not both",
+    );
+    refused(
+        "{ 'a', nil, 'c' }",
+        "the list: a list with holes: nothing may be nil between its events",
+    );
+    refused(
+        "json.decode('{}')",
+        "the value: decoded JSON is no event by itself; return { event = it }",
+    );
+    check(
+        "local t = {} for i = 1, 10001 do t[i] = 'x' end return t",
+        &[],
+        "! s.lua: process returned what cannot be sent: the list: 10001 events of one log; 10000 are the most",
+    );
+}
