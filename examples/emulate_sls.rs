@@ -2,7 +2,6 @@
 
 use forwarder::emulator::sls::{Config, SlsEmulator};
 use forwarder::secret::Secret;
-use tokio::io::AsyncReadExt as _;
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
@@ -20,7 +19,7 @@ async fn main() -> std::io::Result<()> {
     })
     .await?;
     println!("{}", emulator.address());
-    tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
+    tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await??;
     emulator.stop().await;
     Ok(())
 }

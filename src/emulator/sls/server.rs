@@ -12,8 +12,8 @@ use std::{fmt, io};
 use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
-use hyper::body::{Frame, Incoming};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited, StreamBody};
+use hyper::body::{Body as _, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
@@ -92,10 +92,15 @@ async fn respond(
     request: hyper::Request<Incoming>,
 ) -> Result<hyper::Response<Body>, Cut> {
     let (head, body) = request.into_parts();
-    let body = match Limited::new(body, MOST_BODY).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_large("of the request")),
-        Err(_) => return Err(Cut),
+    let announced = body.size_hint().lower();
+    let body = if announced > MOST_BODY as u64 {
+        Err(too_large(announced))
+    } else {
+        match Limited::new(body, MOST_BODY).collect().await {
+            Ok(body) => Ok(body.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => Err(too_large("in chunks")),
+            Err(_) => return Err(Cut),
+        }
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let server_time = service.faults.server_time(now);

@@ -243,8 +243,8 @@ async fn a_corrupt_body_and_a_lying_size_are_well_formed_http() {
     assert_eq!(corrupt.body, vec![0xff; honest.body.len()]);
     let lying = ask(&mut stream, PULL, "").await;
     assert_eq!(
-        (lying.header("x-log-bodyrawsize"), lying.body),
-        (Some("7"), honest.body)
+        (lying.header("x-log-bodyrawsize"), &lying.body),
+        (Some("7"), &honest.body)
     );
 }
 
