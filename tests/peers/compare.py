@@ -3,7 +3,8 @@
 
 A dump is what the HEC emulator gives at `GET /_emulator/events`: one JSON object a line, with the event's `raw` as text or
 `raw_base64`. A raw event that is JSON is compared as JSON, and text within it that is JSON again is compared as JSON
-too, so the order of keys and the spelling of escapes do not count; numbers are compared by their digits. Events are
+too, so the order of keys and the spelling of escapes do not count; numbers are compared
+exactly, not as floats. Events are
 matched by an id looked for under any of --id's names, at any depth; an event without one is matched by its content.
 
 The vendor's dump comes first. Two differences are known and only counted:
@@ -19,6 +20,7 @@ import base64
 import collections
 import json
 import sys
+from decimal import Decimal, InvalidOperation
 
 TIME_NS = "__time_ns_part__"
 REPLACEMENT = "\ufffd"
@@ -26,7 +28,14 @@ ENVELOPE = ("time", "host", "source", "sourcetype", "index", "fields")
 
 
 class Number(str):
-    """A number by its digits: two floats can be equal where the texts lost digits."""
+    """A number as it was written: as a float it could equal one that has lost digits."""
+
+    def equals(self, other):
+        """Whether both are the same number, exactly."""
+        try:
+            return self == other or Decimal(self) == Decimal(other)
+        except InvalidOperation:
+            return False
 
 
 class NoDump(Exception):
@@ -95,6 +104,8 @@ def differences(theirs, ours, path, known):
     elif isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
         for at, (their, our) in enumerate(zip(theirs, ours)):
             yield from differences(their, our, f"{path}[{at}]", known)
+    elif isinstance(theirs, Number) and isinstance(ours, Number) and theirs.equals(ours):
+        return
     elif type(theirs) is type(ours) and theirs == ours:
         return
     elif isinstance(theirs, str) and isinstance(ours, str) and dropped(theirs, ours):
@@ -194,6 +205,8 @@ def self_test():
     check([], [], False, "proves nothing")
     check([event({"id": "1", "n": "1"})], [event({"id": "1", "n": 1})], False)
     check([event('{"id":"1","n":9007199254740993}')], [event('{"id":"1","n":9007199254740992}')], False)
+    check([event('{"id":"1","n":1.10}')], [event('{"id":"1","n":1.1}')], True)
+    check([event('{"id":"1","n":NaN}')], [event('{"id":"1","n":0}')], False)
     check([event('{"id":"1","n":true}')], [event('{"id":"1","n":1}')], False)
     check([event({"id": "1"}, time="1")], [event({"id": "1"}, time="2")], False, '$.time: "1" | "2"')
     check([event({"id": "1", TIME_NS: ["5"]})], [event({"id": "1", TIME_NS: "5"})], True, "time_ns_list: 1")
