@@ -1,7 +1,7 @@
 //! Realistic logs from a seed: the same seed makes the same logs, byte for byte.
 //!
-//! Every log carries an id that follows from the seed and its number ([`Generator::audit_id`]), so that whoever counts at the
-//! other end can say which one is missing. Users, addresses and resources are drawn from pools with a few busy members,
+//! Every log carries an id that follows from the seed and its number ([`Generator::audit_id`]), so that whoever counts
+//! at the other end can say which one is missing. Users, addresses and resources are drawn from pools with a few busy members,
 //! as in life, so that the logs compress as real ones do.
 
 use std::fmt::Write;

@@ -230,7 +230,7 @@ impl Collector {
         };
         let body = match self.plain_body(request) {
             Ok(body) => body,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         };
         let rules = Rules {
             host: query(request, "host"),
@@ -284,7 +284,7 @@ impl Collector {
         };
         let body = match self.plain_body(request) {
             Ok(body) => body,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         };
         if body.trim_ascii().is_empty() {
             return reply::plain(Code::NO_DATA);
@@ -336,8 +336,8 @@ impl Collector {
     }
 
     /// The body, unpacked, or Splunk's refusal of it.
-    fn plain_body<'a>(&self, request: &'a Request<Option<Bytes>>) -> Result<Cow<'a, [u8]>, Response<Bytes>> {
-        let too_large = || reply::html(StatusCode::PAYLOAD_TOO_LARGE);
+    fn plain_body<'a>(&self, request: &'a Request<Option<Bytes>>) -> Result<Cow<'a, [u8]>, Box<Response<Bytes>>> {
+        let too_large = || Box::new(reply::html(StatusCode::PAYLOAD_TOO_LARGE));
         let body = request.body().as_ref().ok_or_else(too_large)?;
         match request.headers().get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
             None | Some(b"identity") => Ok(Cow::Borrowed(body)),
@@ -350,7 +350,7 @@ impl Collector {
                     .read_to_end(&mut plain)
                     .is_err()
                 {
-                    return Err(reply::verdict(Code::INVALID_DATA, Some(0), None));
+                    return Err(reply::verdict(Code::INVALID_DATA, Some(0), None).into());
                 }
                 if plain.len() > most {
                     Err(too_large())
@@ -358,7 +358,7 @@ impl Collector {
                     Ok(Cow::Owned(plain))
                 }
             }
-            Some(_) => Err(reply::html(StatusCode::UNSUPPORTED_MEDIA_TYPE)),
+            Some(_) => Err(reply::html(StatusCode::UNSUPPORTED_MEDIA_TYPE).into()),
         }
     }
 
