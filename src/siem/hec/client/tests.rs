@@ -578,6 +578,34 @@ async fn when_the_tenure_ends_in_an_outage_the_delivery_ends_and_nothing_more_is
 }
 
 #[tokio::test]
+async fn when_the_tenure_ends_a_request_without_a_reply_and_a_long_wait_are_given_up() {
+    for act in [
+        Act::Silent,
+        Act::reply(503, "").with("Retry-After: 300"),
+        Act::reply(403, ""),
+    ] {
+        let collector = first_then_fine(vec![act]).await;
+        let config = Config {
+            timeout: LONG,
+            ..config(&collector.url)
+        };
+        let slow = Timing {
+            hold: Duration::from_secs(300),
+            ..QUICK
+        };
+        let hec = Arc::new(Hec::with_timing(&config, slow).unwrap());
+        let (stopper, tenure) = tenure();
+        let mut delivery = tokio::task::JoinSet::new();
+        delivery.spawn(async move { hec.deliver(batch(2), tenure).await });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        stopper.raise();
+        let outcome = tokio::time::timeout(Duration::from_secs(2), delivery.join_next()).await;
+        assert_eq!(outcome.expect("at once").unwrap().unwrap(), Outcome::Abandoned);
+        assert_eq!(collector.seen().len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn when_the_tenure_ends_the_turn_to_probe_passes_to_others() {
     let (open, opened) = stop();
     let collector = Collector::start(move |seen, taken| {
@@ -750,8 +778,7 @@ async fn a_proxy_that_is_set_is_asked() {
 
 #[tokio::test]
 async fn the_token_is_in_no_log_line_no_error_and_no_debug_text() {
-    let (log, lines) = log();
-    let _guard = tracing::subscriber::set_default(log);
+    let (_log, lines) = log();
     let echo = || Act::reply(403, &format!(r#"{{"text":"Invalid token {TOKEN}","code":4}}"#));
     let collector = first_then_fine(vec![echo(), Act::reply(400, TOKEN), busy(), busy(), Act::Reset]).await;
     let hec = hec(&collector);
@@ -771,8 +798,7 @@ async fn the_token_is_in_no_log_line_no_error_and_no_debug_text() {
 
 #[tokio::test]
 async fn an_outage_is_one_line_and_its_end_another() {
-    let (log, lines) = log();
-    let _guard = tracing::subscriber::set_default(log);
+    let (_log, lines) = log();
     let collector = first_then_fine((0..10).map(|_| busy()).collect()).await;
     deliver_all(&hec(&collector), batch(2)).await;
     let lines = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
@@ -790,8 +816,7 @@ async fn an_outage_is_one_line_and_its_end_another() {
 
 #[tokio::test]
 async fn a_token_with_acknowledgement_is_mentioned_once() {
-    let (log, lines) = log();
-    let _guard = tracing::subscriber::set_default(log);
+    let (_log, lines) = log();
     let collector = Collector::start(|_, _| Act::reply(200, r#"{"text":"Success","code":0,"ackId":1}"#)).await;
     let hec = hec(&collector);
     deliver_all(&hec, batch(2)).await;
@@ -802,8 +827,8 @@ async fn a_token_with_acknowledgement_is_mentioned_once() {
 
 type Lines = Arc<Mutex<Vec<u8>>>;
 
-/// A log that is kept.
-fn log() -> (impl tracing::Subscriber, Lines) {
+/// Keeps what this thread logs, as long as the first part of the answer lives.
+fn log() -> (impl Sized, Lines) {
     struct Writer(Lines);
     impl std::io::Write for Writer {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -822,7 +847,10 @@ fn log() -> (impl tracing::Subscriber, Lines) {
         .with_ansi(false)
         .with_writer(move || Writer(Arc::clone(&writer)))
         .finish();
-    (log, lines)
+    // While there is only one subscriber, a call site that another thread happens to reach first asks that thread's,
+    // which is none, and stays silent for good. With a second one it asks all.
+    let second = tracing::Dispatch::new(tracing_subscriber::registry());
+    ((second, tracing::subscriber::set_default(log)), lines)
 }
 
 #[track_caller]
