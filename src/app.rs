@@ -14,7 +14,7 @@ use crate::budget::Budget;
 use crate::group::{self, BeatEnd, BeatPace, Drained};
 use crate::ledger::Ledger;
 use crate::membership::{self, Membership};
-use crate::script::{HookError, Hooks, Script};
+use crate::script::{HookError, HookThreads, Hooks, Script};
 use crate::settings::{Settings, SinkSettings};
 use crate::shard::{Pace, Parts};
 use crate::siem::hec::{Hec, HecFormat};
@@ -86,14 +86,15 @@ impl App {
         let sink = Hec::new(hec).map_err(|error| unusable(&error))?;
         let source = Sls::new(&settings.sls).map_err(|error| unusable(&error))?;
         let script = Script::read(&settings.script)?;
-        info!(script = %script.path().display(), version = script.version(), "script loaded");
+        info!(script = %script.name, version = %script.version, "script loaded");
+        let threads = HookThreads::start(settings.run.hook_threads)
+            .map_err(|error| Error::Internal(format!("no threads for the script: {error}")))?;
         let hooks = Hooks::new(
             script,
             settings.hook.clone(),
             Arc::new(HecFormat::new(hec)),
-            &settings.sls.project,
-            &settings.sls.logstore,
-            settings.run.hook_threads,
+            (&settings.sls.project, &settings.sls.logstore),
+            Some(threads),
         )?;
         let parts = Parts {
             source,

@@ -1,5 +1,16 @@
 //! `forwarder emulate`: one piece of the demo on its own port.
 
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+
+use crate::emulator::hec::{self, HecEmulator};
+use crate::emulator::sls::{self, SlsEmulator};
+use crate::secret::Secret;
+
+/// The token of a collector that was given none.
+const DEFAULT_TOKEN: &str = "00000000-0000-4000-8000-000000000000";
+
 /// Starts an SLS or a SIEM in the box, for a laptop or a test: nothing it holds outlives it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -12,9 +23,31 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 pub enum What {
     /// Simple Log Service: projects, logstores and consumer groups in memory. The vendor's SDKs can talk to it.
-    Sls(Listen),
+    Sls(Sls),
     /// Splunk's HTTP Event Collector: takes events and counts them.
-    Hec(Listen),
+    Hec(Hec),
+}
+
+/// The SLS to be.
+#[derive(Debug, clap::Args)]
+pub struct Sls {
+    #[command(flatten)]
+    listen: Listen,
+
+    /// Shards of each logstore.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    shards: u32,
+
+    /// AccessKey ID that requests have to be signed with; its secret is taken from SLS_AK_KEY.
+    #[arg(long, value_name = "ID")]
+    key_id: Option<String>,
+}
+
+/// The collector to be.
+#[derive(Debug, clap::Args)]
+pub struct Hec {
+    #[command(flatten)]
+    listen: Listen,
 }
 
 /// Where to listen.
@@ -23,6 +56,70 @@ pub struct Listen {
     /// Port on 127.0.0.1; 0 takes a free one. What it is, is printed.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub port: u16,
+}
+
+/// Runs until a signal comes.
+pub(super) fn run(args: &Args) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    match runtime.block_on(listen(&args.what)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &io::Error) -> ExitCode {
+    eprintln!("forwarder emulate: {error}");
+    ExitCode::FAILURE
+}
+
+async fn listen(what: &What) -> io::Result<()> {
+    match what {
+        What::Sls(Sls { listen, shards, key_id }) => {
+            let secret = std::env::var("SLS_AK_KEY").ok().filter(|secret| !secret.is_empty());
+            let keys = key_id.clone().zip(secret.map(Secret::new));
+            let emulator =
+                SlsEmulator::start(sls::Config { address: listen.address(), shards: *shards, keys: keys.clone(), ..Default::default() })
+                    .await?;
+            let address = emulator.address();
+            println!("SLS on http://{address}: any project and logstore, {shards} shards each");
+            match &keys {
+                Some((id, _)) => println!("requests must be signed with the AccessKey {id} and the secret in SLS_AK_KEY"),
+                None => println!("signatures are not checked (--key-id and SLS_AK_KEY turn that on)"),
+            }
+            println!("forwarder:    SLS_ENDPOINT=http://{address}");
+            println!("Python SDK:   http_proxy=http://{address} and an http endpoint of any name");
+            println!("faults:       POST http://{address}/_emulator/faults   state: GET http://{address}/_emulator/state");
+            tokio::signal::ctrl_c().await?;
+            emulator.stop().await;
+        }
+        What::Hec(Hec { listen }) => {
+            let token = std::env::var("FORWARDER_HEC_TOKEN").ok().filter(|token| !token.is_empty());
+            let token = token.unwrap_or_else(|| DEFAULT_TOKEN.to_owned());
+            let is_default = token == DEFAULT_TOKEN;
+            let emulator =
+                HecEmulator::start(hec::Config { address: listen.address(), ..hec::Config::new(Secret::new(token)) }).await?;
+            let url = emulator.url();
+            println!("HEC on {url}");
+            match is_default {
+                true => println!("token: {DEFAULT_TOKEN} (set FORWARDER_HEC_TOKEN to take another)"),
+                false => println!("token: the one in FORWARDER_HEC_TOKEN"),
+            }
+            println!("events:  GET {url}/_emulator/events");
+            println!("faults:  POST {url}/_emulator/faults   state: GET {url}/_emulator/state");
+            tokio::signal::ctrl_c().await?;
+            emulator.stop().await;
+        }
+    }
+    Ok(())
+}
+
+impl Listen {
+    fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
 }
 
 #[cfg(test)]
@@ -40,11 +137,11 @@ mod tests {
     fn an_emulator_is_named_and_has_a_port() {
         assert!(matches!(
             parse(&["emulate", "sls", "--port", "8200"]).unwrap().what,
-            What::Sls(Listen { port: 8200 })
+            What::Sls(Sls { listen: Listen { port: 8200 }, .. })
         ));
         assert!(matches!(
             parse(&["emulate", "hec"]).unwrap().what,
-            What::Hec(Listen { port: 0 })
+            What::Hec(Hec { listen: Listen { port: 0 } })
         ));
         assert!(parse(&["emulate"]).is_err());
         assert!(parse(&["emulate", "kafka"]).is_err());

@@ -48,16 +48,30 @@ Exit codes: 0 asked to stop, 2 usage, settings or script, 70 internal error,
 /// Ships logs from Alibaba Cloud Simple Log Service (SLS) to a SIEM, each through your Lua script, and never loses one.
 #[derive(Debug, Parser)]
 #[command(name = "forwarder", version, after_help = FIRST_RUN, max_term_width = 120)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(flatten)]
     run: run::Args,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Demo(demo::Args),
+    Emulate(emulate::Args),
 }
 
 /// The program: reads the command line, does what it says, and returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    run::run(&cli.run)
+    match &cli.command {
+        None => run::run(&cli.run),
+        Some(Command::Demo(args)) => demo::run(args),
+        Some(Command::Emulate(args)) => emulate::run(args),
+    }
 }
 
 #[cfg(test)]

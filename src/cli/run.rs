@@ -82,14 +82,18 @@ fn load(args: &Args) -> Result<Settings, settings::SettingsError> {
             .map(PathBuf::from)
     };
     let config = args.config.clone().or_else(from_environment);
-    let machine = Machine {
+    settings::load(config.as_deref(), &args.settings.0, &environment, &machine())
+}
+
+/// Where and when we are.
+pub(super) fn machine() -> Machine {
+    Machine {
         hostname: gethostname::gethostname().to_string_lossy().into_owned(),
         pid: std::process::id(),
         cores: available_parallelism().map_or(1, usize::from),
         now: Timestamp::now(),
         zone: TimeZone::system(),
-    };
-    settings::load(config.as_deref(), &args.settings.0, &environment, &machine)
+    }
 }
 
 fn work(settings: Settings, log: log::Handle) -> Result<(), app::Error> {

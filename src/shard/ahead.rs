@@ -11,7 +11,7 @@ use super::behind::Flow;
 use super::{Left, Shard};
 use crate::event::{Batch, Events};
 use crate::model::{Cursor, Page, Start};
-use crate::script::Hook;
+use crate::script::{Hook, Ran};
 use crate::sink::Sink;
 use crate::source::{Cause, Source, SourceError};
 
@@ -147,7 +147,9 @@ impl<S: Source, K: Sink> Shard<S, K> {
             self.account.pulled(0, 0);
             return Some((hook, Ok(batch)));
         }
-        let (hook, page, made) = self.parts.hooks.run(hook, page).await;
+        // The panic of a hook thread is this task's: the group starts the shard again from its checkpoint.
+        let ran = self.parts.hooks.run(hook, page).await.unwrap_or_else(|panic| panic!("{panic}"));
+        let Ran { hook, page, made } = ran;
         let made = match made {
             Ok(made) => made,
             Err(fault) => {

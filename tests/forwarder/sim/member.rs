@@ -39,12 +39,12 @@ impl Member {
     pub fn start(world: &World, name: &str) -> Self {
         world.lock().note(format!("{name} starts"));
         let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
-        let script = Script::from_text("sim.lua", SCRIPT).expect("the script loads");
+        let script = Script::from_text("sim.lua", SCRIPT);
         let source = || SimSource { world: world.clone(), member: name.to_owned() };
         let parts = Arc::new(Parts {
             source: source(),
             sink: SimSink { world: world.clone(), member: name.to_owned() },
-            hooks: Hooks::inline(script, config, Arc::new(IdFormat), "project", "logstore").expect("the script loads"),
+            hooks: Hooks::new(script, config, Arc::new(IdFormat), ("project", "logstore"), None).expect("it loads"),
             budget: Budget::new(1 << 20),
             ledger: Ledger::default(),
             pace: Pace {
