@@ -3,6 +3,9 @@
 //! The pattern language of the Lua 5.4 manual, section 6.4.1, byte for byte, with the engine's own error texts. Two
 //! limits keep a pattern that backtracks badly from holding a shard: a number of steps, and a depth of recursion.
 
+mod class;
+
+use class::{in_class, in_set};
 use memchr::{memchr, memmem};
 
 /// Most captures in one pattern (the engine's `LUA_MAXCAPTURES`).
@@ -295,7 +298,7 @@ impl<'a> Matcher<'a> {
         while self.class_matches(end, p, after) {
             end += 1;
         }
-        self.spend(end - s)?;
+        // What was counted is paid for below: either this ends the match, or each step back costs one.
         loop {
             if let Some(end) = self.run(end, after + 1, depth)? {
                 return Ok(Some(end));
@@ -448,46 +451,6 @@ impl<'a> Matcher<'a> {
     }
 }
 
-/// Whether the class `%letter` has the byte. Classes know ASCII only, as in the C locale.
-fn in_class(byte: u8, letter: u8) -> bool {
-    let has = match letter.to_ascii_lowercase() {
-        b'a' => byte.is_ascii_alphabetic(),
-        b'c' => byte.is_ascii_control(),
-        b'd' => byte.is_ascii_digit(),
-        b'g' => byte.is_ascii_graphic(),
-        b'l' => byte.is_ascii_lowercase(),
-        b'p' => byte.is_ascii_punctuation(),
-        b's' => matches!(byte, b'\t'..=b'\r' | b' '),
-        b'u' => byte.is_ascii_uppercase(),
-        b'w' => byte.is_ascii_alphanumeric(),
-        b'x' => byte.is_ascii_hexdigit(),
-        // Not in the manual any more, but still in the engine.
-        b'z' => byte == 0,
-        _ => return letter == byte,
-    };
-    has != letter.is_ascii_uppercase()
-}
-
-/// Whether the set, given as what is between its brackets, has the byte.
-fn in_set(byte: u8, set: &[u8]) -> bool {
-    let (negated, mut rest) = match set.strip_prefix(b"^") {
-        Some(rest) => (true, rest),
-        None => (false, set),
-    };
-    loop {
-        let (has, after) = match rest {
-            [] => return negated,
-            [b'%', letter, after @ ..] => (in_class(byte, *letter), after),
-            [from, b'-', to, after @ ..] => ((*from..=*to).contains(&byte), after),
-            [literal, after @ ..] => (*literal == byte, after),
-        };
-        if has {
-            return !negated;
-        }
-        rest = after;
-    }
-}
-
 /// Not through a String, which would be lost if `push` never came back.
 fn push_decimal(mut n: usize, push: &mut impl FnMut(&[u8])) {
     let mut digits = [0; 20];
@@ -508,87 +471,4 @@ fn number(index: usize) -> u8 {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn search(text: &[u8], pattern: &[u8], steps: u64) -> Result<Option<Match>, PatternError> {
-        Matcher::new(text, pattern, steps).next(0, None)
-    }
-
-    #[test]
-    fn a_pattern_that_backtracks_badly_runs_out_of_steps() {
-        let text = [b'a'; 3000];
-        assert_eq!(
-            search(&text, b".-.-.-.-b$", 1000),
-            Err(PatternError::TooManySteps(1000))
-        );
-        assert_eq!(
-            search(&text[..30], &[b"a?".repeat(30), b"a".repeat(30)].concat(), 1_000_000),
-            Err(PatternError::TooManySteps(1_000_000))
-        );
-    }
-
-    #[test]
-    fn every_kind_of_repetition_is_counted() {
-        let text = [b'('; 100_000];
-        for pattern in ["%b()", ".*b", ".+b", ".-b", "[(]*b", "(.*)%1%1b", "(.-)%1b"] {
-            let outcome = search(&text, pattern.as_bytes(), 1_000_000);
-            assert_eq!(outcome, Err(PatternError::TooManySteps(1_000_000)), "{pattern}");
-        }
-    }
-
-    #[test]
-    fn a_single_pass_fits_into_the_limit() {
-        let text = [b'a'; 2_000_000];
-        for pattern in ["%d", "[^a]", ".*", "(a+)$", "b", "^.-$", "a-b?$"] {
-            let mut matcher = Matcher::new(&text, pattern.as_bytes(), step_limit(text.len()));
-            assert!(matcher.next(0, None).is_ok(), "{pattern}");
-        }
-    }
-
-    #[test]
-    fn steps_are_spent_over_all_the_searches_of_a_matcher() {
-        let mut matcher = Matcher::new(b"abcdef", b"%w", 10);
-        let mut last = None;
-        for end in 1..=5 {
-            let found = matcher.next(last.unwrap_or(0), last).unwrap().unwrap();
-            assert_eq!(found.end, end);
-            last = Some(end);
-        }
-        assert_eq!(matcher.next(5, last), Err(PatternError::TooManySteps(10)));
-    }
-
-    #[test]
-    fn a_set_with_a_first_bracket_has_it() {
-        assert_eq!(search(b"a]", b"[]]", 100), Ok(Some(Match { start: 1, end: 2 })));
-        assert_eq!(search(b"]a", b"[^]]", 100), Ok(Some(Match { start: 1, end: 2 })));
-    }
-
-    #[test]
-    fn positions_are_written_in_full() {
-        for n in [0, 7, 10, 907, usize::MAX] {
-            push_decimal(n, &mut |digits: &[u8]| assert_eq!(digits, n.to_string().as_bytes()));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_it_panic(
-            text in proptest::collection::vec(0_u8..128, 0..40),
-            pattern in "[a%(){}.*+?^$bf1\\[\\]-]{0,12}",
-            replacement: Vec<u8>,
-        ) {
-            let mut matcher = Matcher::new(&text, pattern.as_bytes(), 10_000);
-            if let Ok(Some(found)) = matcher.next(0, None) {
-                prop_assert!(found.start <= found.end && found.end <= text.len());
-                let _ = matcher.expand(&replacement, found, |_| {});
-                for index in 0..=MAX_CAPTURES {
-                    let _ = matcher.capture(index, found);
-                }
-            }
-            let _ = Matcher::without_anchor(&text, &replacement, 10_000).next(text.len(), None);
-        }
-    }
-}
+mod tests;

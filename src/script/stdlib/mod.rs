@@ -38,6 +38,8 @@ pub(crate) fn install(lua: &Lua, globals: &Table, vars: &toml::Table) -> mlua::R
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Runs lines that assert by themselves, in a VM with the library and some settings.
@@ -104,6 +106,40 @@ mod tests {
             "settings",
         ] {
             assert!(page.contains(&format!("`{name}")), "{name}");
+        }
+    }
+
+    /// Calls every function of the library with the three arguments, in all ways that a script might.
+    const CALL_ALL: &str = "
+        local a, b, c = ...
+        local calls = 0
+        for _, library in ipairs({ string, base64, hex, url, hash, time, logger, { tostring, table.copy } }) do
+          for name, f in pairs(library) do
+            -- These three make what they are asked for, however long.
+            if name ~= 'rep' and name ~= 'format' and name ~= 'pack' then
+              for _, s in ipairs({ a, b, c }) do
+                pcall(f, s)
+                pcall(f, s, a)
+                pcall(f, s, b, c)
+                pcall(f, s, nil, b, c)
+                calls = calls + 4
+              end
+            end
+          end
+        end
+        return calls";
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn no_bytes_make_a_function_panic(a: Vec<u8>, b in "[%0-9.a-zA-Z: -]{0,8}", c: f64) {
+            let lua = Lua::new();
+            install(&lua, &lua.globals(), &toml::Table::new()).unwrap();
+            let calls: usize = lua
+                .load(CALL_ALL)
+                .call((lua.create_string(a).unwrap(), b, c))
+                .unwrap();
+            prop_assert!(calls > 300, "{} calls", calls);
         }
     }
 }

@@ -21,7 +21,7 @@ impl From<mlua::Error> for Raise {
     }
 }
 
-/// A native as a function of the script. It must not have `false` as its first result.
+/// A native as a function of the script. Its first result must not be a boolean.
 pub(super) fn function<A, R>(
     lua: &Lua,
     native: impl Fn(&Lua, A) -> Result<R, Raise> + Send + 'static,
@@ -39,7 +39,8 @@ where
     raising(lua, native)
 }
 
-/// Puts a C function around one that answers `false, message` or `false, message, argument`, to raise the message as the engine's own functions do.
+/// Puts a C function around one that answers `false, message` or `false, message, argument`, to raise the message as the
+/// engine's own functions do.
 ///
 /// What a Rust callback returns as its error reaches `pcall` as an object, which a script can't concatenate or match,
 /// and names no line. A Lua function around it would lose the line of a tail call.

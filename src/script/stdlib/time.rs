@@ -175,6 +175,14 @@ mod tests {
     }
 
     #[test]
+    fn an_hour_that_comes_twice_is_the_first_of_the_two() {
+        check(
+            "local seconds = time.parse('2023-11-05 01:30:00', nil, 'America/New_York')
+             assert(time.format(seconds) == '2023-11-05T05:30:00Z')",
+        );
+    }
+
+    #[test]
     fn a_number_with_a_fraction_keeps_it() {
         check("assert(time.format(1700000000.25) == '2023-11-14T22:13:20.25Z')");
         check("assert(time.format('1700000000.123456789') == '2023-11-14T22:13:20.123456789Z')");
