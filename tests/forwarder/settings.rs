@@ -333,7 +333,7 @@ fn a_typo_in_the_file_is_named_with_its_line_and_what_was_meant() {
 the settings have a problem
 
   "tokenfile" is not a setting of [hec]
-    where: forwarder.toml line 12
+    where: forwarder.toml line 11
     fix:   did you mean hec.token_file?
 "#
         .trim_start(),
@@ -427,8 +427,8 @@ the settings have a problem
     assert!(with("https://splunk:8088/services/collector").contains("has a path"));
     assert!(with("ftp://splunk:8088").contains("does not begin with"));
     assert!(with("https://").contains("is not a URL"));
-    assert!(with("https://splunk:port").contains("is not a URL"));
-    assert!(with("https://splunk:").contains("no port after the colon"));
+    assert!(with("https://splunk:port").contains("something else than a port"));
+    assert!(with("https://splunk:").contains("something else than a port"));
 }
 
 #[test]
