@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use forwarder::settings::keys::KEYS;
 use tempfile::TempDir;
@@ -69,6 +69,7 @@ fn settings_that_are_wrong_end_with_2_and_one_block_on_standard_error() {
 #[cfg(unix)]
 struct Running {
     child: Child,
+    stderr: BufReader<ChildStderr>,
     directory: TempDir,
     _sls: TcpListener,
 }
@@ -79,7 +80,7 @@ impl Running {
         let directory = TempDir::new().unwrap();
         let sls = TcpListener::bind("127.0.0.1:0").unwrap();
         fs::write(directory.path().join("t.lua"), "function process(log) return nil end\n").unwrap();
-        let child = program(&["--script", "t.lua", "--hec-url", "http://127.0.0.1:9", "--project", "p"])
+        let mut child = program(&["--script", "t.lua", "--hec-url", "http://127.0.0.1:9", "--project", "p"])
             .args([
                 "--logstore",
                 "l",
@@ -99,6 +100,7 @@ impl Running {
             .spawn()
             .unwrap();
         Self {
+            stderr: BufReader::new(child.stderr.take().unwrap()),
             child,
             directory,
             _sls: sls,
@@ -108,11 +110,9 @@ impl Running {
     /// Waits for a line of the log with these words; returns all of standard error up to it.
     fn wait_for(&mut self, words: &str) -> String {
         let mut read = String::new();
-        let mut stderr = BufReader::new(self.child.stderr.as_mut().unwrap());
         while !read.contains(words) {
-            assert_ne!(stderr.read_line(&mut read).unwrap(), 0, "it ended: {read}");
+            assert_ne!(self.stderr.read_line(&mut read).unwrap(), 0, "it ended: {read}");
         }
-        assert!(stderr.buffer().is_empty() || !read.is_empty());
         read
     }
 
@@ -125,7 +125,7 @@ impl Running {
     /// The exit code, and the rest of standard error.
     fn end(mut self) -> (Option<i32>, String, TempDir) {
         let mut rest = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut rest).unwrap();
+        self.stderr.read_to_string(&mut rest).unwrap();
         (self.child.wait().unwrap().code(), rest, self.directory)
     }
 }

@@ -15,13 +15,10 @@ const DOCUMENT: &str = include_str!("../../docs/settings.md");
 #[test]
 fn the_long_example_is_the_defaults() {
     let typed = Typed::new()
-        .set("FORWARDER_SCRIPT", Typed::new().path("x").to_str().unwrap())
         .set("FORWARDER_HEC_URL", "http://127.0.0.1:8088")
         .set("FORWARDER_HEC_TOKEN", "t");
-    let typed = {
-        let script = typed.path("scripts/transform.lua");
-        typed.set("FORWARDER_SCRIPT", script.to_str().unwrap())
-    };
+    let script = typed.path("scripts/transform.lua");
+    let typed = typed.set("FORWARDER_SCRIPT", script.to_str().unwrap());
     let (example, bare) = (typed.good(EXAMPLE), typed.good(""));
     assert_eq!(format!("{example:#?}"), format!("{bare:#?}"));
     assert_eq!(hec(&example).max_requests, 32);

@@ -2,4 +2,5 @@
 
 mod cli;
 mod documents;
+mod mistakes;
 mod settings;
