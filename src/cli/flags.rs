@@ -35,7 +35,8 @@ impl clap::FromArgMatches for SettingFlags {
 }
 
 fn argument(key: &Key, flag: &'static str) -> Arg {
-    let mut help = key.meaning.to_owned();
+    let (first, rest) = key.meaning.split_at(1);
+    let mut help = first.to_uppercase() + rest;
     if let Kind::OneOf(words) = key.kind {
         help += &format!(" [one of: {}]", words.join(", "));
     }
@@ -46,10 +47,10 @@ fn argument(key: &Key, flag: &'static str) -> Arg {
         help += &format!(" [env: {variable}]");
     }
     let heading = match key.parts().0 {
-        "sls" => "Simple Log Service",
-        "hec" => "Splunk",
-        "log" => "The program's own log",
-        _ => "Options",
+        "sls" => Some("Simple Log Service"),
+        "hec" => Some("Splunk"),
+        "log" => Some("The program's own log"),
+        _ => None,
     };
     let value = match key.kind {
         Kind::Path => "FILE",

@@ -103,6 +103,7 @@ fn behind_a_thread(writer: impl Write + Send + 'static) -> (NonBlocking, WorkerG
         .finish(writer)
 }
 
+/// Makes the directory of the file, too, if it is absent.
 fn open(path: &Path, most_bytes: u64) -> io::Result<RollingFileAppender<RollingConditionBase>> {
     RollingFileAppender::new(path, RollingConditionBase::new().max_size(most_bytes), KEPT)
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
@@ -145,4 +146,146 @@ impl<W: fmt::Write> fmt::Write for Escape<W> {
 
 fn is_unsafe(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Hands on what is written, write by write.
+    struct Tap(mpsc::Sender<String>);
+
+    impl Write for Tap {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.send(String::from_utf8_lossy(bytes).into_owned());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written to standard error and to the file while `work` runs.
+    fn written(format: LogFormat, colour: bool, work: impl FnOnce()) -> [String; 2] {
+        let settings = Log {
+            level: Level::INFO,
+            format,
+            file: None,
+        };
+        let ((stderr, stderr_lines), (file, file_lines)) = (mpsc::channel(), mpsc::channel());
+        let (subscriber, handle) = subscriber(&settings, Tap(stderr), colour, Some(Tap(file)));
+        tracing::subscriber::with_default(subscriber, work);
+        handle.close();
+        assert_eq!(handle.lost(), 0);
+        [stderr_lines, file_lines].map(|lines| lines.into_iter().collect())
+    }
+
+    #[test]
+    fn a_line_goes_to_standard_error_and_to_the_file() {
+        let [stderr, file] = written(LogFormat::Text, false, || tracing::info!(shard = 3, "pulled"));
+        for text in [stderr, file] {
+            assert!(text.contains(" INFO ") && text.ends_with("pulled shard=3\n"), "{text}");
+        }
+    }
+
+    #[test]
+    fn text_can_not_forge_a_line_or_drive_a_terminal() {
+        let evil = "x\n2026-01-01T00:00:00Z ERROR all is lost\r\u{1b}[31mred\u{7}\u{9b}2J\u{202e}";
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let [stderr, file] = written(format, false, || {
+                let _span = tracing::info_span!("shard", name = %evil).entered();
+                tracing::info!(field = evil, shown = %evil, "said {evil}");
+            });
+            for text in [stderr, file] {
+                assert_eq!(text.lines().count(), 1, "{text:?}");
+                assert!(!text.trim_end().contains(|c: char| c.is_ascii_control()), "{text:?}");
+            }
+        }
+        let [stderr, _] = written(LogFormat::Text, false, || tracing::info!("said {evil}"));
+        assert!(!stderr.trim_end().contains(is_unsafe), "{stderr:?}");
+    }
+
+    #[test]
+    fn colour_is_for_the_terminal_and_not_for_the_file() {
+        let [stderr, file] = written(LogFormat::Text, true, || tracing::info!("x"));
+        assert!(
+            stderr.contains('\u{1b}') && !file.contains('\u{1b}'),
+            "{stderr:?} {file:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_below_the_level_and_what_libraries_chat_is_left_out() {
+        let [stderr, _] = written(LogFormat::Text, false, || {
+            tracing::debug!("ours, too low");
+            tracing::info!(target: "hyper", "theirs, chat");
+            tracing::warn!(target: "hyper", "theirs, a warning");
+        });
+        assert!(
+            stderr.ends_with("theirs, a warning\n") && stderr.lines().count() == 1,
+            "{stderr}"
+        );
+    }
+
+    #[test]
+    fn lines_that_can_not_be_written_are_lost_and_counted() {
+        /// Takes its time: until it is told.
+        struct Stuck(mpsc::Receiver<()>);
+        impl Write for Stuck {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let _ = self.0.recv();
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let settings = Log {
+            level: Level::INFO,
+            format: LogFormat::Text,
+            file: None,
+        };
+        let (release, stuck) = mpsc::channel();
+        let (subscriber, handle) = subscriber(&settings, Stuck(stuck), false, None::<Stuck>);
+        tracing::subscriber::with_default(subscriber, || {
+            // One line may be with the writer, beside those that wait.
+            for number in 0..WAITING_LINES + 11 {
+                tracing::info!(number);
+            }
+        });
+        drop(release);
+        assert!((10..=11).contains(&handle.lost()), "{}", handle.lost());
+        handle.close();
+    }
+
+    #[test]
+    fn a_file_that_is_full_rolls_and_five_old_ones_are_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("own.log");
+        let mut file = open(&path, 100).unwrap();
+        for number in 0..40 {
+            file.write_all(format!("{number:>59}\n").as_bytes()).unwrap();
+        }
+        file.flush().unwrap();
+        let mut names: Vec<_> = std::fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        assert_eq!(
+            names,
+            [
+                "own.log",
+                "own.log.1",
+                "own.log.2",
+                "own.log.3",
+                "own.log.4",
+                "own.log.5"
+            ]
+        );
+        assert!(std::fs::read_to_string(&path).unwrap().contains("39"));
+    }
 }

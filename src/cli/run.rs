@@ -44,10 +44,6 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Ok(log) => log,
         Err(error) => return end(&format!("the log can't be written: {error}"), USAGE),
     };
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting");
-    for warning in &settings.warnings {
-        tracing::warn!("{warning}");
-    }
     let outcome = catch_unwind(AssertUnwindSafe(|| work(settings, log.clone())));
     let failure = match outcome {
         Ok(Ok(())) => None,
@@ -105,6 +101,10 @@ fn work(settings: Settings, log: log::Handle) -> Result<(), app::Error> {
         .map_err(|error| internal("the threads can't be started", error))?;
     let outcome = runtime.block_on(async {
         let signals = Signals::listen().map_err(|error| internal("signals can't be caught", error))?;
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting");
+        for warning in &settings.warnings {
+            tracing::warn!("{warning}");
+        }
         let (stopper, stop) = stop();
         let mut tasks = JoinSet::new();
         tasks.spawn(obey(signals, stopper, log));

@@ -1,8 +1,8 @@
 //! The settings: what a user types, and what the program uses.
 //!
 //! Each setting can be given as a flag, in the environment, or in a TOML file; the first of these wins, and then the
-//! default holds. What was typed is [`typed`](self) text with its place; [`load`] turns it into [`Settings`], where every
-//! field means something, or into a list of everything that is wrong.
+//! default holds. What was typed keeps its place; [`load`] turns it into [`Settings`], where every field means something, or
+//! into a list of everything that is wrong.
 
 pub mod keys;
 pub mod start;

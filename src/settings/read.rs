@@ -264,7 +264,7 @@ impl<'a> Reader<'a> {
         let meaning = keys::find(names[0]).expect("a name of the table of settings").meaning;
         let complaint = Complaint::new(
             format!("{} is missing: {meaning}", names.join(" or ")),
-            format!("give one of {}", self.ways(names).join(", ")),
+            format!("give {}", self.ways(names).join(" or ")),
         );
         let place = match &self.typed.file {
             Some(file) => format!("neither in flags nor in the environment nor in {}", file.display()),

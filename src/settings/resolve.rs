@@ -1,6 +1,7 @@
 //! From typed settings to [`Settings`]: what belongs together is checked together.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::hec::read_hec;
 use super::problem::Problem;
@@ -14,11 +15,12 @@ use crate::script;
 pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) -> Result<Settings, SettingsError> {
     let mut reader = Reader::new(typed, problems);
     let mut warnings = Vec::new();
+    let heartbeat = reader.duration("sls.heartbeat_interval");
     let parts = (
         read_script(&mut reader, typed),
-        read_sls(&mut reader, machine, &mut warnings),
+        read_sls(&mut reader, heartbeat, machine, &mut warnings),
         read_hec(&mut reader, &mut warnings),
-        read_run(&mut reader, machine),
+        read_run(&mut reader, heartbeat, machine),
         read_log(&mut reader),
     );
     let problems = reader.into_problems();
@@ -49,12 +51,11 @@ fn read_script(reader: &mut Reader<'_>, typed: &Typed) -> Option<(PathBuf, scrip
     Some((file?, hook))
 }
 
-fn read_run(reader: &mut Reader<'_>, machine: &Machine) -> Option<Run> {
+fn read_run(reader: &mut Reader<'_>, heartbeat: Option<Duration>, machine: &Machine) -> Option<Run> {
     let start = reader.value("sls.start", |key, raw| {
         start::parse(&read::text(key, raw)?, machine.now, &machine.zone)
     });
     let fetch_interval = reader.duration("sls.fetch_interval");
-    let heartbeat_interval = reader.duration("sls.heartbeat_interval");
     let save_interval = reader.duration("sls.save_interval");
     let drain_timeout = reader.duration("run.drain_timeout");
     let memory = reader.size("run.memory");
@@ -67,7 +68,7 @@ fn read_run(reader: &mut Reader<'_>, machine: &Machine) -> Option<Run> {
     Some(Run {
         start: start?,
         fetch_interval: fetch_interval?,
-        heartbeat_interval: heartbeat_interval?,
+        heartbeat_interval: heartbeat?,
         save_interval: save_interval?,
         drain_timeout: drain_timeout?,
         memory: memory?,

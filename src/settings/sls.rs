@@ -4,12 +4,18 @@ use std::time::Duration;
 
 use super::problem::Complaint;
 use super::read::Reader;
-use super::typed::Layer;
+use super::typed::{Layer, SHARED_PREFIX};
 use super::url::BaseUrl;
 use super::{Machine, units};
 use crate::sls::{AccessKey, Compression, Config, Credentials, Signature};
 
-pub(super) fn read_sls(reader: &mut Reader<'_>, machine: &Machine, warnings: &mut Vec<String>) -> Option<Config> {
+/// Where the logs are. `heartbeat` is the time between two heartbeats, if that is known.
+pub(super) fn read_sls(
+    reader: &mut Reader<'_>,
+    heartbeat: Option<Duration>,
+    machine: &Machine,
+    warnings: &mut Vec<String>,
+) -> Option<Config> {
     for name in ["sls.endpoint", "sls.project", "sls.logstore", "sls.group"] {
         reader.demand(&[name]);
     }
@@ -28,7 +34,7 @@ pub(super) fn read_sls(reader: &mut Reader<'_>, machine: &Machine, warnings: &mu
     let page_groups = reader.count("sls.page_groups");
     let query = reader.text("sls.query");
     let processor = reader.text("sls.processor");
-    let group_timeout = read_group_timeout(reader);
+    let group_timeout = heartbeat.and_then(|heartbeat| read_group_timeout(reader, heartbeat));
     let in_order = reader.switch("sls.in_order");
     let manage_group = reader.switch("sls.manage_group");
     let ca_file = reader.readable("sls.ca_file");
@@ -155,9 +161,11 @@ fn demand_both(reader: &mut Reader<'_>, names: [&'static str; 3], last: Layer) -
     let Some(absent) = absent else { return Some(()) };
     let given = names.iter().find(|name| is_given(name));
     let given = given.expect("a set is looked at because something of it was given");
+    let mut ways = reader.ways(&[absent]);
+    ways.retain(|way| last == Layer::SharedVariable || !way.starts_with(SHARED_PREFIX));
     let complaint = Complaint::new(
         format!("half of the credentials are missing: there is {given} but no {absent}"),
-        format!("give one of {}", reader.ways(&[absent]).join(", ")),
+        format!("give {}", ways.join(" or ")),
     );
     reader.complain(given, complaint);
     None
@@ -175,8 +183,7 @@ fn read_signature(reader: &mut Reader<'_>) -> Option<Signature> {
     }
 }
 
-fn read_group_timeout(reader: &mut Reader<'_>) -> Option<Duration> {
-    let heartbeat = reader.duration("sls.heartbeat_interval")?;
+fn read_group_timeout(reader: &mut Reader<'_>, heartbeat: Duration) -> Option<Duration> {
     if reader.layer("sls.group_timeout").is_none() {
         // Rounded up, because SLS counts in whole seconds.
         return Some(Duration::from_secs((heartbeat * 3).as_secs_f64().ceil() as u64));

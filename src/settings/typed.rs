@@ -14,6 +14,9 @@ pub type Environment = BTreeMap<String, OsString>;
 /// Settings given as flags: the setting's name (`sls.start`) and the text.
 pub type Flags = Vec<(&'static str, String)>;
 
+/// The prefix of variables that are there for every Alibaba Cloud tool.
+pub(super) const SHARED_PREFIX: &str = "ALIBABA_CLOUD_";
+
 /// Who may overrule whom: the first wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Layer {
@@ -23,7 +26,7 @@ pub(super) enum Layer {
     /// A variable that the vendor's scripts use: `SLS_*`.
     SeedVariable,
     File,
-    /// A variable that is there for every Alibaba Cloud tool, and may not be meant for us: `ALIBABA_CLOUD_*`.
+    /// A variable that is there for every Alibaba Cloud tool, and may not be meant for us.
     SharedVariable,
     Default,
 }
@@ -173,7 +176,7 @@ fn variables(key: &Key) -> impl Iterator<Item = (String, &Key)> {
 fn layer_of(variable: &str) -> Layer {
     if variable.starts_with(PREFIX) {
         Layer::Variable
-    } else if variable.starts_with("ALIBABA_CLOUD_") {
+    } else if variable.starts_with(SHARED_PREFIX) {
         Layer::SharedVariable
     } else {
         Layer::SeedVariable

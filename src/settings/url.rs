@@ -40,7 +40,7 @@ impl BaseUrl {
         let authority = parsed.authority().map_or("", |authority| authority.as_str());
         if host.is_empty() || (parsed.port().is_none() && authority.contains(':') && !authority.ends_with(']')) {
             return wrong(
-                "has no host, or no port after the colon",
+                "has no host, or something else than a port after the colon",
                 "write it as https://host:port",
             );
         }

@@ -1,0 +1,172 @@
+//! The program as a process: command line, exit codes, signals, and its own log.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpListener;
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+
+use forwarder::settings::keys::KEYS;
+use tempfile::TempDir;
+
+/// The program with nothing of our environment.
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_forwarder"));
+    command.args(arguments).env_clear().stdin(Stdio::null());
+    command
+}
+
+fn output(arguments: &[&str]) -> Output {
+    program(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn the_help_teaches_the_first_run_and_lists_every_flag() {
+    let output = output(&["--help"]);
+    let help = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0));
+    for words in [
+        "First run:",
+        "export SLS_ENDPOINT=",
+        "function process(log)",
+        "--config",
+        "Exit codes:",
+    ] {
+        assert!(help.contains(words), "{words}");
+    }
+    let flags: Vec<_> = KEYS.iter().filter_map(|key| key.flag).collect();
+    assert!(flags.len() > 10);
+    for flag in flags {
+        assert!(help.contains(&format!("--{flag} <")), "--{flag}");
+    }
+}
+
+#[test]
+fn a_flag_that_is_none_ends_with_2_and_what_was_meant() {
+    let output = output(&["--strat", "end"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("'--start'"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn settings_that_are_wrong_end_with_2_and_one_block_on_standard_error() {
+    let output = output(&["--start", "yesterday\u{1b}[2J"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty());
+    let said = text(&output.stderr);
+    assert!(said.starts_with("forwarder: the settings have "), "{said}");
+    assert!(
+        said.contains("sls.project is missing") && said.contains("where: --start"),
+        "{said}"
+    );
+    assert!(!said.contains('\u{1b}'), "{said:?}");
+}
+
+/// The program at work against an SLS that accepts connections and says nothing, in a directory of its own.
+#[cfg(unix)]
+struct Running {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    directory: TempDir,
+    _sls: TcpListener,
+}
+
+#[cfg(unix)]
+impl Running {
+    fn start(arguments: &[&str]) -> Self {
+        let directory = TempDir::new().unwrap();
+        let sls = TcpListener::bind("127.0.0.1:0").unwrap();
+        fs::write(directory.path().join("t.lua"), "function process(log) return nil end\n").unwrap();
+        let mut child = program(&["--script", "t.lua", "--hec-url", "http://127.0.0.1:9", "--project", "p"])
+            .args([
+                "--logstore",
+                "l",
+                "--group",
+                "g",
+                "--endpoint",
+                &sls.local_addr().unwrap().to_string(),
+            ])
+            .args(arguments)
+            .envs([
+                ("SLS_AK_ID", "id"),
+                ("SLS_AK_KEY", "c4n4ry"),
+                ("FORWARDER_HEC_TOKEN", "c4n4ry"),
+            ])
+            .current_dir(directory.path())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            stderr: BufReader::new(child.stderr.take().unwrap()),
+            child,
+            directory,
+            _sls: sls,
+        }
+    }
+
+    /// Waits for a line of the log with these words; returns all of standard error up to it.
+    fn wait_for(&mut self, words: &str) -> String {
+        let mut read = String::new();
+        while !read.contains(words) {
+            assert_ne!(self.stderr.read_line(&mut read).unwrap(), 0, "it ended: {read}");
+        }
+        read
+    }
+
+    fn signal(&self, signal: i32) {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        // SAFETY: kill has no memory to misuse, and the child has not been waited for, so the pid is still its own.
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+    }
+
+    /// The exit code, and the rest of standard error.
+    fn end(mut self) -> (Option<i32>, String, TempDir) {
+        let mut rest = String::new();
+        self.stderr.read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap().code(), rest, self.directory)
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn sigterm_and_sigint_end_it_with_0() {
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        let mut running = Running::start(&[]);
+        running.wait_for("starting");
+        running.signal(signal);
+        let (code, said, _directory) = running.end();
+        assert_eq!(code, Some(0), "{said}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn the_log_goes_to_the_file_too_and_is_complete_at_the_end() {
+    let mut running = Running::start(&["--log-file", "own.log", "--log-format", "json"]);
+    let first = running.wait_for("starting");
+    running.signal(libc::SIGTERM);
+    let (code, rest, directory) = running.end();
+    assert_eq!(code, Some(0));
+    let file = fs::read_to_string(directory.path().join("own.log")).unwrap();
+    let messages = |lines: &str| -> Vec<_> {
+        let lines = lines
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.map(|line| line["message"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(messages(&file), messages(&(first + &rest)));
+    assert_eq!(messages(&file).last().unwrap(), "stopped");
+    assert!(!file.contains("c4n4ry"));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_log_file_that_can_not_be_opened_ends_with_2() {
+    let running = Running::start(&["--log-file", "t.lua/own.log"]);
+    let (code, said, _directory) = running.end();
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("the log can't be written: t.lua/own.log: "), "{said}");
+}

@@ -1,0 +1,151 @@
+//! What users copy and read stays in step with the settings there are.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use forwarder::settings::keys::{Default, KEYS, Key, Kind};
+
+use crate::settings::{Typed, hec};
+
+const EXAMPLE: &str = include_str!("../../examples/forwarder.toml");
+const KUBERNETES: &str = include_str!("../../examples/kubernetes.yaml");
+const UNIT: &str = include_str!("../../examples/forwarder.service");
+const DOCUMENT: &str = include_str!("../../docs/settings.md");
+
+#[test]
+fn the_long_example_is_the_defaults() {
+    let typed = Typed::new()
+        .set("FORWARDER_HEC_URL", "http://127.0.0.1:8088")
+        .set("FORWARDER_HEC_TOKEN", "t");
+    let script = typed.path("scripts/transform.lua");
+    let typed = typed.set("FORWARDER_SCRIPT", script.to_str().unwrap());
+    let (example, bare) = (typed.good(EXAMPLE), typed.good(""));
+    assert_eq!(format!("{example:#?}"), format!("{bare:#?}"));
+    assert_eq!(hec(&example).max_requests, 32);
+}
+
+#[test]
+fn the_long_example_shows_every_setting_and_no_other() {
+    let mut table = "";
+    let mut shown = BTreeSet::new();
+    for line in EXAMPLE.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            table = name;
+        }
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
+        if rest.starts_with("= ") || rest.trim() == "environment only" {
+            shown.insert(format!("{table}.{name}"));
+        }
+    }
+    shown.remove("script.tenant");
+    let known: BTreeSet<_> = KEYS.iter().map(|key| key.name.to_owned()).collect();
+    assert_eq!(shown, known);
+}
+
+#[test]
+fn the_settings_in_the_kubernetes_example_lack_only_their_files() {
+    let (_, rest) = KUBERNETES.split_once("  forwarder.toml: |\n").unwrap();
+    let (text, _) = rest.split_once("  transform.lua: |\n").unwrap();
+    let text: String = text
+        .lines()
+        .map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or("")))
+        .collect();
+    let mut typed = Typed::new();
+    typed.environment.clear();
+    let problems = typed.load(&text).unwrap_err().problems;
+    let files = [
+        "transform.lua",
+        "sls-access-key-id",
+        "sls-access-key-secret",
+        "hec.token",
+    ];
+    let said: Vec<_> = problems.iter().map(|problem| &problem.what).collect();
+    assert_eq!(said.len(), files.len(), "{said:#?}");
+    for (what, file) in said.iter().zip(files) {
+        assert!(what.contains(&format!("{file} can't be read")), "{what}");
+    }
+}
+
+#[test]
+fn the_systemd_unit_sets_variables_that_exist() {
+    let variables: Vec<_> = UNIT
+        .lines()
+        .filter_map(|line| line.strip_prefix("Environment=")?.split_once('='))
+        .collect();
+    assert_eq!(variables.len(), 3);
+    for (name, value) in variables {
+        assert!(KEYS.iter().any(|key| key.variable().as_deref() == Some(name)), "{name}");
+        let credential = value.strip_prefix("%d/").unwrap();
+        assert!(UNIT.contains(&format!("LoadCredential={credential}:")), "{credential}");
+    }
+}
+
+/// To write it anew after a change of the settings, copy what this test prints.
+#[test]
+fn the_documentation_has_the_table_of_settings() {
+    let table = table();
+    assert!(table.lines().count() > KEYS.len());
+    if !DOCUMENT.contains(&table) {
+        let path = std::env::temp_dir().join("forwarder-settings-table.md");
+        fs::write(&path, &table).unwrap();
+        panic!(
+            "docs/settings.md is behind; the table that it should hold is in {}",
+            path.display()
+        );
+    }
+}
+
+fn table() -> String {
+    let mut table = "| setting | takes | default | environment, flag | meaning |\n|---|---|---|---|---|\n".to_owned();
+    for key in KEYS {
+        let cells = [
+            format!("`{}`", key.name),
+            takes(key),
+            default(key),
+            ways(key),
+            key.meaning.replace('|', "\\|"),
+        ];
+        table += &format!("| {} |\n", cells.join(" | "));
+    }
+    table
+}
+
+fn takes(key: &Key) -> String {
+    match key.kind {
+        Kind::Text => "text".to_owned(),
+        Kind::Path => "path".to_owned(),
+        Kind::Switch => "true, false".to_owned(),
+        Kind::Count(least, most) => format!("{least} to {most}"),
+        Kind::Duration(_) => "duration".to_owned(),
+        Kind::Seconds(_) => "duration, or seconds".to_owned(),
+        Kind::Size(..) => "size".to_owned(),
+        Kind::OneOf(words) => words.join(", "),
+        Kind::Start => "start position".to_owned(),
+        Kind::Secret => "secret".to_owned(),
+        Kind::EnvironmentSecret => "secret, not in the file".to_owned(),
+        Kind::Table => "table, in the file only".to_owned(),
+    }
+}
+
+fn default(key: &Key) -> String {
+    match key.default {
+        Default::Is(text) => format!("`{text}`"),
+        Default::Computed(words) => words.to_owned(),
+        Default::Nothing => "none".to_owned(),
+        Default::Required => "**required**".to_owned(),
+    }
+}
+
+fn ways(key: &Key) -> String {
+    let variables = key
+        .variable()
+        .into_iter()
+        .chain(key.also.iter().map(ToString::to_string));
+    let flag = key.flag.map(|flag| format!("--{flag}"));
+    variables
+        .chain(flag)
+        .map(|way| format!("`{way}`"))
+        .collect::<Vec<_>>()
+        .join("<br>")
+}

@@ -1,0 +1,6 @@
+//! The program as its users meet it: one binary of tests, by what they exercise.
+
+mod cli;
+mod documents;
+mod mistakes;
+mod settings;

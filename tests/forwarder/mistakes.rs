@@ -1,0 +1,276 @@
+//! What is said when settings are wrong: what, where, and what to do.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use forwarder::settings;
+
+use crate::settings::{CANARY, MINIMAL, Typed};
+
+/// What is said about one wrong thing: the whole block.
+fn check(typed: &Typed, text: &str, expected: &str) {
+    let said = typed.said(text);
+    assert_eq!(said.trim_end(), expected.trim_end(), "\n--- said:\n{said}");
+}
+
+#[test]
+fn a_typo_in_the_file_is_named_with_its_line_and_what_was_meant() {
+    check(
+        &Typed::new(),
+        &MINIMAL.replace("token_file = ", "tokenfile = \"x\"\ntoken_file = "),
+        r#"
+the settings have a problem
+
+  "tokenfile" is not a setting of [hec]
+    where: forwarder.toml line 11
+    fix:   did you mean hec.token_file?
+"#
+        .trim_start(),
+    );
+}
+
+#[test]
+fn names_of_the_vendors_script_lead_to_ours() {
+    let said = Typed::new().said(&format!("{MINIMAL}ssl_verify = true\n[sls.x]\n[hecc]\n"));
+    assert!(said.contains("did you mean hec.verify?"), "{said}");
+    assert!(said.contains("did you mean [hec]?"), "{said}");
+    assert!(said.contains("\"x\" is not a setting of [sls]"), "{said}");
+}
+
+#[test]
+fn a_typo_in_the_environment_is_named_without_its_value() {
+    check(
+        &Typed::new().set("FORWARDER_HEC_TOKN", CANARY),
+        MINIMAL,
+        r#"
+the settings have a problem
+
+  FORWARDER_HEC_TOKN is not a setting
+    where: the environment
+    fix:   did you mean FORWARDER_HEC_TOKEN? If it is another program's, unset it for this one
+"#
+        .trim_start(),
+    );
+}
+
+#[test]
+fn a_missing_project_is_named_with_every_way_to_give_it() {
+    check(
+        &Typed::new().unset("SLS_PROJECT"),
+        MINIMAL,
+        r#"
+the settings have a problem
+
+  sls.project is missing: SLS project
+    where: neither in flags nor in the environment nor in forwarder.toml
+    fix:   give --project or FORWARDER_SLS_PROJECT or SLS_PROJECT or project under [sls]
+"#
+        .trim_start(),
+    );
+}
+
+#[test]
+fn numbers_without_sense_are_met_with_an_example() {
+    check(
+        &Typed::new()
+            .set("FORWARDER_HEC_CONNECT_TIMEOUT", "10")
+            .set("FORWARDER_SLS_PAGE_GROUPS", "1001"),
+        &format!("{MINIMAL}timeout = \"5 minutes\"\nmax_body = 1000000\n"),
+        r#"
+the settings have 4 problems
+
+  "1001" is not a number that fits
+    where: FORWARDER_SLS_PAGE_GROUPS in the environment
+    fix:   write a whole number from 1 to 1000
+
+  "5 minutes" is not a duration
+    where: hec.timeout in forwarder.toml line 12
+    fix:   write a number with a unit: "500ms", "20s", "2m", "1h"
+
+  10 has no unit of time
+    where: FORWARDER_HEC_CONNECT_TIMEOUT in the environment
+    fix:   write the unit: "10s" or "10ms"
+
+  1000000 is not a size
+    where: hec.max_body in forwarder.toml line 13
+    fix:   write a number with a unit: "500KB", "1MB", "64MiB"
+"#
+        .trim_start(),
+    );
+}
+
+#[test]
+fn a_url_that_is_none_is_shown() {
+    let with = |url: &str| Typed::new().said(&MINIMAL.replace("http://127.0.0.1:8088", url));
+    assert_eq!(
+        with("splunk.example:8088").trim_end(),
+        r#"
+the settings have a problem
+
+  "splunk.example:8088" does not begin with https:// or http://
+    where: hec.url in forwarder.toml line 10
+    fix:   write it as https://host:port
+"#
+        .trim()
+    );
+    assert!(with("https://splunk:8088/services/collector").contains("has a path"));
+    assert!(with("ftp://splunk:8088").contains("does not begin with"));
+    assert!(with("https://").contains("is not a URL"));
+    assert!(with("https://splunk:port").contains("something else than a port"));
+    assert!(with("https://splunk:").contains("something else than a port"));
+}
+
+#[test]
+fn an_endpoint_that_holds_the_project_is_named() {
+    let said = Typed::new()
+        .set("SLS_ENDPOINT", "https://my-project.cn-hangzhou.log.aliyuncs.com")
+        .said(MINIMAL);
+    assert!(said.contains("leave \"my-project.\" out"), "{said}");
+}
+
+#[test]
+fn two_ways_to_say_the_same_are_one_too_many() {
+    check(
+        &Typed::new(),
+        &format!("{MINIMAL}host = \"1.2.3.4\"\n"),
+        r#"
+the settings have a problem
+
+  hec.url and hec.host are both given
+    where: hec.url in forwarder.toml line 10, hec.host in forwarder.toml line 12
+    fix:   keep one of the two
+"#
+        .trim_start(),
+    );
+    let said = Typed::new().said(&format!("{MINIMAL}port = 80\n"));
+    assert!(said.contains("hec.port says again what hec.url says"), "{said}");
+}
+
+#[test]
+fn a_missing_token_is_named() {
+    check(
+        &Typed::new(),
+        &MINIMAL.replace("token_file = \"hec.token\" ", ""),
+        r#"
+the settings have a problem
+
+  hec.token or hec.token_file is missing: HEC token; better from the environment or a file
+    where: neither in flags nor in the environment nor in forwarder.toml
+    fix:   give FORWARDER_HEC_TOKEN or token under [hec] or --hec-token-file or FORWARDER_HEC_TOKEN_FILE or token_file under [hec]
+"#
+        .trim_start(),
+    );
+}
+
+#[test]
+fn a_token_file_that_is_absent_or_empty_is_named() {
+    check(
+        &Typed::new(),
+        &MINIMAL.replace("hec.token", "no.token"),
+        r#"
+the settings have a problem
+
+  no.token can't be read: No such file or directory (os error 2)
+    where: hec.token_file in forwarder.toml line 11
+    fix:   check the path and its permissions; a path in a settings file starts at that file's directory
+"#
+        .trim_start(),
+    );
+    let typed = Typed::new();
+    fs::write(typed.path("hec.token"), "\n").unwrap();
+    assert!(typed.said(MINIMAL).contains("hec.token is empty"));
+}
+
+#[test]
+fn a_script_that_can_not_be_read_is_named() {
+    check(
+        &Typed::new(),
+        &MINIMAL.replace("scripts/transform.lua", "scripts"),
+        r#"
+the settings have a problem
+
+  scripts can't be read: Is a directory (os error 21)
+    where: script.file in forwarder.toml line 4
+    fix:   check the path and its permissions; a path in a settings file starts at that file's directory
+"#
+        .trim_start(),
+    );
+}
+
+#[test]
+fn half_a_set_of_credentials_is_never_completed_by_another_tools() {
+    check(
+        &Typed::new()
+            .unset("SLS_AK_KEY")
+            .set("ALIBABA_CLOUD_ACCESS_KEY_SECRET", CANARY),
+        MINIMAL,
+        r#"
+the settings have a problem
+
+  half of the credentials are missing: there is sls.access_key_id but no sls.access_key_secret
+    where: SLS_AK_ID in the environment
+    fix:   give FORWARDER_SLS_ACCESS_KEY_SECRET or SLS_AK_KEY
+"#
+        .trim_start(),
+    );
+    let said = Typed::new().said(&MINIMAL.replace("[hec]", "[hec]\nclient_cert = \"hec.token\""));
+    assert!(
+        said.contains("there is hec.client_cert but no hec.client_key"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_secret_in_the_settings_file_is_refused_with_a_better_place() {
+    check(
+        &Typed::new(),
+        &MINIMAL.replace("[sls]", &format!("[sls]\naccess_key_secret = \"{CANARY}\"")),
+        r#"
+the settings have a problem
+
+  sls.access_key_secret does not belong in a settings file: such files are copied and committed
+    where: forwarder.toml line 7
+    fix:   put it in a file of its own and name that with sls.access_key_secret_file, or set FORWARDER_SLS_ACCESS_KEY_SECRET; then revoke this one
+"#
+        .trim_start(),
+    );
+}
+
+#[test]
+fn what_is_not_toml_is_named_with_its_line_and_not_quoted() {
+    let said = Typed::new().said(&MINIMAL.replace("token_file = \"hec.token\"", &format!("token = \"{CANARY}")));
+    assert!(said.contains("this is not TOML: "), "{said}");
+    assert!(said.contains("where: forwarder.toml line 11"), "{said}");
+    assert!(!said.contains(CANARY), "{said}");
+}
+
+#[test]
+fn a_settings_file_that_is_absent_is_the_only_problem() {
+    let typed = Typed::new().unset("SLS_PROJECT");
+    let error = settings::load(
+        Some(Path::new("/nowhere/x.toml")),
+        &Vec::new(),
+        &typed.environment,
+        &typed.machine,
+    );
+    let problems = error.unwrap_err().problems;
+    assert_eq!(problems.len(), 1);
+    assert!(
+        problems[0]
+            .what
+            .starts_with("the settings file can't be read: No such file"),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn a_group_timeout_must_outlast_a_late_heartbeat() {
+    let said = Typed::new().set("FORWARDER_SLS_GROUP_TIMEOUT", "30").said(MINIMAL);
+    assert!(
+        said.contains("shorter than two heartbeats") && said.contains("write \"1m\" or more"),
+        "{said}"
+    );
+    let settings = Typed::new().set("FORWARDER_SLS_HEARTBEAT_INTERVAL", "5s").good(MINIMAL);
+    assert_eq!(settings.sls.group_timeout, Duration::from_secs(15));
+}

@@ -1,0 +1,353 @@
+//! Settings from flags, environment and file.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use forwarder::model::Start;
+use forwarder::settings::{self, Environment, Flags, Machine, Settings, SinkSettings};
+use forwarder::siem::hec::{Config as Hec, Token};
+use forwarder::sls::{Compression, Credentials, Signature};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use tempfile::TempDir;
+
+pub const CANARY: &str = "c4n4ry-c4n4ry";
+
+/// The shortest settings file, as it is shipped.
+pub const MINIMAL: &str = include_str!("../../examples/minimal.toml");
+
+/// A project directory, and what is typed there.
+pub struct Typed {
+    directory: TempDir,
+    pub flags: Flags,
+    pub environment: Environment,
+    pub machine: Machine,
+}
+
+impl Typed {
+    /// A directory with a script and a token, and the environment of the vendor's scripts.
+    pub fn new() -> Self {
+        let directory = TempDir::new().unwrap();
+        fs::create_dir(directory.path().join("scripts")).unwrap();
+        fs::write(
+            directory.path().join("scripts/transform.lua"),
+            "function process(log) end\n",
+        )
+        .unwrap();
+        fs::write(directory.path().join("hec.token"), format!("{CANARY}\n")).unwrap();
+        let typed = Self {
+            directory,
+            flags: Vec::new(),
+            environment: Environment::new(),
+            machine: Machine {
+                hostname: "host-1".to_owned(),
+                pid: 4711,
+                cores: 2,
+                now: Timestamp::from_second(1_800_000_000).unwrap(),
+                zone: TimeZone::get("Asia/Shanghai").unwrap(),
+            },
+        };
+        typed
+            .set("SLS_ENDPOINT", "https://cn-hangzhou.log.aliyuncs.com")
+            .set("SLS_PROJECT", "my-project")
+            .set("SLS_LOGSTORE", "my-logstore")
+            .set("SLS_CG", "siem")
+            .set("SLS_AK_ID", "LTAI-id")
+            .set("SLS_AK_KEY", CANARY)
+    }
+
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.into());
+        self
+    }
+
+    pub fn unset(mut self, name: &str) -> Self {
+        self.environment.remove(name).expect("it was set");
+        self
+    }
+
+    fn flag(mut self, name: &'static str, value: &str) -> Self {
+        self.flags.push((name, value.to_owned()));
+        self
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Loads `forwarder.toml` with this text.
+    pub fn load(&self, text: &str) -> Result<Settings, settings::SettingsError> {
+        let path = self.path("forwarder.toml");
+        fs::write(&path, text).unwrap();
+        settings::load(Some(&path), &self.flags, &self.environment, &self.machine)
+    }
+
+    pub fn good(&self, text: &str) -> Settings {
+        self.load(text).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// What is said about this text, with the directory cut out.
+    pub fn said(&self, text: &str) -> String {
+        let said = self.load(text).expect_err("it should be refused").to_string();
+        said.replace(&format!("{}/", self.directory.path().display()), "")
+    }
+}
+
+pub fn hec(settings: &Settings) -> &Hec {
+    let SinkSettings::Hec(hec) = &settings.sink;
+    hec
+}
+
+#[test]
+fn the_shortest_file_works_as_it_stands() {
+    let typed = Typed::new();
+    let settings = typed.good(MINIMAL);
+    assert_eq!(settings.script, typed.path("scripts/transform.lua"));
+    assert_eq!(settings.run.start.start, Start::Begin);
+    assert_eq!(hec(&settings).url, "http://127.0.0.1:8088");
+    assert!(matches!(&hec(&settings).token, Token::File(path) if *path == typed.path("hec.token")));
+    assert_eq!(settings.sls.consumer, "siem-host-1-4711");
+    assert!(
+        matches!(&settings.sls.credentials, Credentials::Fixed(key) if key.id == "LTAI-id" && key.secret.expose() == CANARY)
+    );
+    assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
+}
+
+#[test]
+fn the_defaults_are_those_of_the_vendors_scripts_and_ours() {
+    let settings = Typed::new().good(MINIMAL);
+    let seconds = Duration::from_secs;
+    let run = &settings.run;
+    assert_eq!(
+        (run.heartbeat_interval, run.fetch_interval, run.save_interval),
+        (seconds(20), seconds(1), seconds(1))
+    );
+    assert_eq!(
+        (run.drain_timeout, run.memory, run.hook_threads),
+        (seconds(25), 256 << 20, 2)
+    );
+    let sls = &settings.sls;
+    assert_eq!(
+        (sls.group_timeout, sls.timeout, sls.page_groups),
+        (seconds(60), seconds(60), 1000)
+    );
+    assert_eq!(
+        (&sls.signature, sls.compression, sls.in_order),
+        (&Signature::V1, Compression::Lz4, false)
+    );
+    let hec = hec(&settings);
+    assert_eq!(
+        (hec.timeout, hec.connect_timeout, hec.max_body),
+        (seconds(120), seconds(10), 1_000_000)
+    );
+    assert!(hec.verify && !hec.gzip && !hec.compat);
+    assert_eq!(
+        (settings.hook.timeout, settings.hook.memory),
+        (Duration::from_millis(100), 64 << 20)
+    );
+}
+
+#[test]
+fn a_flag_goes_before_a_variable_and_a_variable_before_the_file() {
+    let text = format!("{MINIMAL}\nindex = \"file\"\nsource = \"file\"\nsourcetype = \"file\"\n");
+    let typed = Typed::new()
+        .set("FORWARDER_HEC_INDEX", "variable")
+        .set("FORWARDER_HEC_SOURCE", "variable")
+        .flag("hec.index", "flag");
+    let settings = typed.good(&text);
+    let given = [
+        &hec(&settings).index,
+        &hec(&settings).source,
+        &hec(&settings).sourcetype,
+    ];
+    assert_eq!(given.map(|text| text.as_deref().unwrap()), ["flag", "variable", "file"]);
+}
+
+#[test]
+fn our_variable_goes_before_the_seeds_and_an_empty_one_is_none() {
+    let typed = Typed::new()
+        .set("FORWARDER_SLS_GROUP", "ours")
+        .set("FORWARDER_SLS_PROJECT", "");
+    let settings = typed.good(MINIMAL);
+    assert_eq!(
+        (settings.sls.group.as_str(), settings.sls.project.as_str()),
+        ("ours", "my-project")
+    );
+}
+
+#[test]
+fn the_script_is_a_line_or_a_table_with_variables() {
+    let typed = Typed::new();
+    let text = MINIMAL.replace("script = \"scripts/transform.lua\"", "");
+    let settings = typed.good(&format!(
+        "{text}[script]\nfile = \"scripts/transform.lua\"\n[script.vars]\ntenant = \"emea\"\n"
+    ));
+    assert_eq!(settings.script, typed.path("scripts/transform.lua"));
+    assert_eq!(settings.hook.vars["tenant"].as_str(), Some("emea"));
+}
+
+#[test]
+fn a_path_in_the_environment_starts_where_the_program_does() {
+    let settings = Typed::new().set("FORWARDER_HEC_TOKEN_FILE", "Cargo.toml").good(MINIMAL);
+    assert!(matches!(&hec(&settings).token, Token::File(path) if path == "Cargo.toml"));
+}
+
+#[test]
+fn the_collector_of_the_vendors_script_is_host_port_and_https() {
+    let text =
+        "script = \"scripts/transform.lua\"\n[hec]\nhost = \"1.2.3.4\"\nport = 80\nhttps = false\ntimeout = 120\n";
+    let settings = Typed::new().set("FORWARDER_HEC_TOKEN", CANARY).good(text);
+    assert_eq!(hec(&settings).url, "http://1.2.3.4:80");
+    assert_eq!(hec(&settings).timeout, Duration::from_secs(120));
+    assert_eq!(
+        settings.warnings,
+        ["logs and the HEC token travel in plain text: http://1.2.3.4:80 is not https://"]
+    );
+    let settings = Typed::new()
+        .set("FORWARDER_HEC_TOKEN", CANARY)
+        .good(&text.replace("1.2.3.4", "::1"));
+    assert_eq!(hec(&settings).url, "http://[::1]:80");
+    assert!(settings.warnings.is_empty(), "loopback needs no TLS");
+}
+
+#[test]
+fn a_url_given_closer_by_goes_before_a_host_in_the_file() {
+    let text = "script = \"scripts/transform.lua\"\n[hec]\nhost = \"1.2.3.4\"\nport = 80\ntoken_file = \"hec.token\"\n";
+    let settings = Typed::new().flag("hec.url", "https://splunk.example:8088/").good(text);
+    assert_eq!(hec(&settings).url, "https://splunk.example:8088");
+}
+
+#[test]
+fn credentials_come_from_the_environment_or_from_files() {
+    let shared = Typed::new()
+        .unset("SLS_AK_ID")
+        .unset("SLS_AK_KEY")
+        .set("ALIBABA_CLOUD_ACCESS_KEY_ID", "shared")
+        .set("ALIBABA_CLOUD_ACCESS_KEY_SECRET", CANARY)
+        .set("ALIBABA_CLOUD_SECURITY_TOKEN", CANARY);
+    let settings = shared.good(MINIMAL);
+    assert!(matches!(&settings.sls.credentials, Credentials::Fixed(key) if key.id == "shared" && key.token.is_some()));
+
+    fs::write(shared.path("id"), "x").unwrap();
+    let files = MINIMAL.replace(
+        "[sls]",
+        "[sls]\naccess_key_id_file = \"id\"\naccess_key_secret_file = \"hec.token\"",
+    );
+    let settings = shared.good(&files);
+    assert!(
+        matches!(&settings.sls.credentials, Credentials::Files { id, token: None, .. } if *id == shared.path("id"))
+    );
+
+    let ours = Typed::new().set("ALIBABA_CLOUD_SECURITY_TOKEN", CANARY);
+    let settings = ours.good(MINIMAL);
+    assert!(
+        matches!(&settings.sls.credentials, Credentials::Fixed(key) if key.token.is_none()),
+        "it belongs to another key"
+    );
+}
+
+#[test]
+fn process_number_one_gets_a_name_that_a_restart_does_not_repeat() {
+    let mut typed = Typed::new();
+    typed.machine.pid = 1;
+    let first = typed.good(MINIMAL).sls.consumer;
+    typed.machine.now = Timestamp::from_second(1_800_000_001).unwrap();
+    let second = typed.good(MINIMAL).sls.consumer;
+    assert!(
+        first.starts_with("siem-host-1-1-") && second.starts_with("siem-host-1-1-"),
+        "{first} {second}"
+    );
+    assert_ne!(first, second);
+}
+
+#[test]
+fn a_start_time_is_told_in_utc() {
+    let settings = Typed::new().good(&MINIMAL.replace("\"begin\"", "\"2018-12-26 0:0:0\""));
+    assert_eq!(settings.run.start.start, Start::Time(1_545_753_600));
+    assert_eq!(
+        settings.run.start.to_string(),
+        "2018-12-25T16:00:00Z (\"2018-12-26 0:0:0\" in Asia/Shanghai)"
+    );
+    for typed in ["1545753600", "2018-12-25T16:00:00Z"] {
+        let settings = Typed::new().good(&MINIMAL.replace("\"begin\"", typed));
+        assert_eq!(settings.run.start.start, Start::Time(1_545_753_600), "unquoted {typed}");
+    }
+}
+
+#[test]
+fn what_weakens_security_is_allowed_and_said() {
+    let text = MINIMAL.replace("http://127.0.0.1:8088", "https://splunk.example:8088");
+    let typed = Typed::new()
+        .set("FORWARDER_HEC_VERIFY", "false")
+        .set("SLS_ENDPOINT", "cn-hangzhou.log.aliyuncs.com");
+    let settings = typed.good(&text);
+    assert_eq!(settings.sls.endpoint, "http://cn-hangzhou.log.aliyuncs.com");
+    assert_eq!(
+        settings.warnings,
+        [
+            "logs from SLS travel in plain text: SLS_ENDPOINT in the environment is not https://",
+            "anybody on the way can pose as the collector: FORWARDER_HEC_VERIFY in the environment is false",
+        ]
+    );
+}
+
+#[test]
+#[cfg(unix)]
+fn a_token_in_a_file_that_others_may_read_is_said() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let text = MINIMAL.replace("token_file = \"hec.token\" ", "token = \"t\"");
+    let typed = Typed::new();
+    typed.good(&text);
+    let permit = |mode| fs::set_permissions(typed.path("forwarder.toml"), fs::Permissions::from_mode(mode)).unwrap();
+    permit(0o640);
+    let settings = typed.good(&text);
+    assert!(
+        settings.warnings[0].starts_with("others may read the HEC token"),
+        "{:?}",
+        settings.warnings
+    );
+    permit(0o600);
+    assert!(typed.good(&text).warnings.is_empty());
+}
+
+#[test]
+fn no_secret_is_in_what_is_printed() {
+    let good = Typed::new()
+        .set("FORWARDER_SLS_SECURITY_TOKEN", CANARY)
+        .set("FORWARDER_HEC_TOKEN", CANARY)
+        .good(MINIMAL);
+    assert!(
+        matches!(&hec(&good).token, Token::Fixed(token) if token.expose() == CANARY),
+        "the test would be blind"
+    );
+    assert!(!format!("{good:?} {good:#?}").contains(CANARY));
+
+    let spaced = format!("{CANARY} {CANARY}");
+    let url = format!("https://user:{CANARY}@splunk.example:8088");
+    let in_file = |line: &str| format!("{MINIMAL}{line}\n").replace("token_file = \"hec.token\" ", "");
+    let cases = [
+        (Typed::new().set("FORWARDER_HEC_TOKEN", &spaced), MINIMAL.to_owned()),
+        (
+            Typed::new().set("SLS_AK_KEY", &format!("{CANARY}\u{1}")),
+            MINIMAL.to_owned(),
+        ),
+        (Typed::new().set("FORWARDER_HEC_PROXY", &url), MINIMAL.to_owned()),
+        (Typed::new().set("FORWARDER_HEC_URL", &url), MINIMAL.to_owned()),
+        (
+            Typed::new().set("SLS_ENDPOINT", &format!("{CANARY}@x")),
+            MINIMAL.to_owned(),
+        ),
+        (Typed::new(), in_file(&format!("token = [\"{CANARY}\"]"))),
+        (Typed::new(), in_file(&format!("tokn = \"{CANARY}\""))),
+        (Typed::new(), in_file(&format!("token = \"\"\"{CANARY}"))),
+        (Typed::new(), in_file(&format!("token = {CANARY}"))),
+        (Typed::new(), in_file(&format!("token = \"{CANARY}\\u0007\""))),
+    ];
+    for (number, (typed, text)) in cases.iter().enumerate() {
+        let error = typed.load(text).expect_err(&format!("case {number}"));
+        let said = format!("{error} {error:?}");
+        assert!(!said.contains(CANARY), "case {number}: {said}");
+    }
+}
