@@ -15,16 +15,15 @@ use tokio::time::Instant;
 
 use super::Config;
 use super::counters::{Counters, Snapshot};
-use super::endpoint::{ConfigError, Endpoint};
+use super::endpoint::{ConfigError, Endpoint, Fault};
 use super::flow::{Admit, Flow, Ticket};
-use super::reply::{Sent, Verdict, classify, classify_empty};
+use super::reply::{CheckError, Sent, Verdict, classify, classify_empty};
 use super::requests::Plan;
 use super::standing::Standing;
 use crate::event::Batch;
 use crate::lease::Tenure;
 use crate::retry::Backoff;
 use crate::sink::{Health, Outcome, Sink};
-use crate::source::Cause;
 
 /// Requests do not shrink below this for good, however small one was that the collector found too large.
 const LEAST_BODY: usize = 64 * 1024;
@@ -52,17 +51,6 @@ pub struct Checked {
     pub url: String,
     /// How long the answer took, connecting included.
     pub took: Duration,
-}
-
-/// Why a collector cannot be used now.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CheckError {
-    /// It is not there, or busy: it may come back by itself.
-    #[error("{0}")]
-    Down(Cause),
-    /// Somebody has to change something.
-    #[error("{0}")]
-    Refused(Cause),
 }
 
 /// How long to wait for what.
@@ -135,12 +123,12 @@ impl Hec {
     /// It is not there, is busy, or refuses us. An index cannot be checked this way.
     pub async fn check(&self) -> Result<Checked, CheckError> {
         let began = Instant::now();
-        let verdict = match self.endpoint.post(Bytes::new(), false).await {
+        let checked = match self.endpoint.post(Bytes::new(), false).await {
             Ok(reply) => classify_empty(&reply),
-            Err(fault) => Err(fault.verdict(0)),
+            Err(Fault::Unreachable(cause) | Fault::Unanswered(cause)) => Err(CheckError::Down(cause)),
         };
         let now = Instant::now();
-        match verdict {
+        match checked {
             Ok(()) => {
                 self.standing.up(now);
                 Ok(Checked {
@@ -148,15 +136,13 @@ impl Hec {
                     took: now - began,
                 })
             }
-            Err(Verdict::Hold { cause }) => {
-                self.standing.held(now, &cause);
-                Err(CheckError::Refused(cause))
+            Err(error) => {
+                match &error {
+                    CheckError::Down(cause) => self.standing.failed(began, now, cause),
+                    CheckError::Refused(cause) => self.standing.held(now, cause),
+                }
+                Err(error)
             }
-            Err(Verdict::Retry { cause, .. }) => {
-                self.standing.failed(began, now, &cause);
-                Err(CheckError::Down(cause))
-            }
-            Err(other) => unreachable!("an empty request has no events that {other:?} could be about"),
         }
     }
 
@@ -243,22 +229,30 @@ impl Hec {
                 maybe_taken,
                 cause,
             } => {
-                permit.settle(|flow, ticket| flow.failed(ticket, now, *floor));
-                self.standing.failed(began, now, cause);
+                if permit.settle(|flow, ticket| flow.failed(ticket, now, *floor)) {
+                    self.standing.failed(began, now, cause);
+                }
                 self.counters.retry();
                 self.counters.maybe_taken(*maybe_taken);
                 return None;
             }
             Verdict::Hold { cause } => {
-                permit.settle(|flow, ticket| flow.held(ticket, now));
-                self.standing.held(now, cause);
+                if permit.settle(|flow, ticket| flow.held(ticket, now)) {
+                    self.standing.held(now, cause);
+                }
                 self.counters.retry();
                 return None;
             }
-            Verdict::Accepted { slow_down, .. } => permit.settle(|flow, ticket| flow.taken(ticket, *slow_down)),
-            _ => permit.settle(Flow::answered),
+            verdict => {
+                let open = permit.settle(|flow, ticket| match verdict {
+                    Verdict::Accepted { slow_down, .. } => flow.taken(ticket, *slow_down),
+                    _ => flow.answered(ticket),
+                });
+                if open {
+                    self.standing.up(now);
+                }
+            }
         }
-        self.standing.up(now);
         match &verdict {
             Verdict::GzipOff => {
                 if self.gzip.swap(false, Ordering::Relaxed) {
@@ -355,21 +349,20 @@ impl<'a> Permit<'a> {
         }
     }
 
-    fn settle(mut self, account: impl FnOnce(&mut Flow, &Ticket)) {
-        self.give_back(account);
-    }
-
-    fn give_back(&mut self, account: impl FnOnce(&mut Flow, &Ticket)) {
-        if let Some(ticket) = self.ticket.take() {
-            account(&mut self.hec.flow(), &ticket);
-            self.hec.flow_changed.notify_waiters();
-        }
+    /// Tells the flow what became of the request; returns what the flow makes of it.
+    fn settle(mut self, account: impl FnOnce(&mut Flow, &Ticket) -> bool) -> bool {
+        self.ticket
+            .take()
+            .is_some_and(|ticket| account(&mut self.hec.flow(), &ticket))
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.give_back(Flow::dropped);
+        if let Some(ticket) = self.ticket.take() {
+            self.hec.flow().dropped(&ticket);
+        }
+        self.hec.flow_changed.notify_waiters();
     }
 }
 

@@ -94,34 +94,39 @@ impl Flow {
         }
     }
 
-    /// The request was taken. `slow_down`: the collector said that its queue fills up.
-    pub fn taken(&mut self, ticket: &Ticket, slow_down: bool) {
+    /// The request was taken. `slow_down`: the collector said that its queue fills up. Returns whether the flow is open.
+    pub fn taken(&mut self, ticket: &Ticket, slow_down: bool) -> bool {
         let was_full = self.under_way >= self.limit;
-        self.answered(ticket);
+        let open = self.answered(ticket);
         if slow_down {
             self.cut(ticket);
-        } else if was_full && self.closed.is_none() && self.limit < self.most {
+        } else if was_full && open && self.limit < self.most {
             self.round += 1;
             if self.limit < self.threshold || self.round >= self.limit {
                 self.limit += 1;
                 self.round = 0;
             }
         }
+        open
     }
 
-    /// The collector is well, and answered something that concerns the events of the request only.
-    pub fn answered(&mut self, ticket: &Ticket) {
+    /// The collector is well, and answered something that concerns the events of the request only. Returns whether the
+    /// flow is open: what was sent before it closed does not open it.
+    pub fn answered(&mut self, ticket: &Ticket) -> bool {
         self.under_way -= 1;
         if ticket.probe {
             self.closed = None;
             self.busy.reset();
         }
+        self.closed.is_none()
     }
 
     /// The request failed in a way that passes by itself. `floor`: how long the collector wants to be left alone.
-    pub fn failed(&mut self, ticket: &Ticket, now: Instant, floor: Option<Duration>) {
+    /// Returns whether this is news: many that fail together fail once.
+    pub fn failed(&mut self, ticket: &Ticket, now: Instant, floor: Option<Duration>) -> bool {
         self.under_way -= 1;
-        if self.is_news(ticket) {
+        let news = self.is_news(ticket);
+        if news {
             if ticket.probe {
                 self.restart();
             } else {
@@ -132,16 +137,19 @@ impl Flow {
         } else if let (Some(closed), Some(floor)) = (&mut self.closed, floor) {
             closed.until = closed.until.max(now + floor);
         }
+        news
     }
 
-    /// The collector refuses us until somebody changes something.
-    pub fn held(&mut self, ticket: &Ticket, now: Instant) {
+    /// The collector refuses us until somebody changes something. Returns whether this is news.
+    pub fn held(&mut self, ticket: &Ticket, now: Instant) -> bool {
         self.under_way -= 1;
-        if self.is_news(ticket) {
+        let news = self.is_news(ticket);
+        if news {
             self.restart();
             let until = now + self.hold.next(Some(self.hold_floor));
             self.closed = Some(Closed { until, probing: false });
         }
+        news
     }
 
     /// Nothing was sent, or nobody waited for the answer.
@@ -254,9 +262,8 @@ mod tests {
     fn after_a_failure_one_probes_and_the_others_wait() {
         let (mut flow, now) = (flow(8), Instant::now());
         let tickets = admitted(&mut flow);
-        for ticket in &tickets {
-            flow.failed(ticket, now, None);
-        }
+        let news: Vec<_> = tickets.iter().map(|ticket| flow.failed(ticket, now, None)).collect();
+        assert_eq!(news, [true, false, false, false]);
         let (ticket, at) = probe(&mut flow);
         assert!(at <= now + STEP, "all four failures are one");
         assert!(matches!(flow.admit(), Admit::Wait));
@@ -331,7 +338,7 @@ mod tests {
         let (mut flow, now) = (flow(8), Instant::now());
         let tickets = admitted(&mut flow);
         flow.failed(&tickets[0], now, None);
-        flow.taken(&tickets[1], false);
+        assert!(!flow.taken(&tickets[1], false));
         assert!(matches!(flow.admit(), Admit::Probe(..)));
     }
 

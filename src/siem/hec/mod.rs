@@ -16,10 +16,11 @@ mod standing;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use client::{CheckError, Checked, Hec};
+pub use client::{Checked, Hec};
 pub use counters::Snapshot;
 pub use encode::HecFormat;
 pub use endpoint::ConfigError;
+pub use reply::CheckError;
 
 use crate::secret::Secret;
 

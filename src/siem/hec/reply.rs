@@ -4,6 +4,7 @@
 //! takes each object as it goes: `invalid-event-number` counts from 0, the objects before it are indexed, it and
 //! those behind it are not.
 
+use std::convert::Infallible;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -107,6 +108,17 @@ pub enum Verdict {
     GzipOff,
 }
 
+/// Why a collector cannot be used now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CheckError {
+    /// It is not there, or busy: it may come back by itself.
+    #[error("{0}")]
+    Down(Cause),
+    /// Somebody has to change something.
+    #[error("{0}")]
+    Refused(Cause),
+}
+
 /// Decides. Pure: the same reply to the same request always means the same.
 #[must_use]
 pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
@@ -156,31 +168,29 @@ pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
 /// What the answer to an empty request says about the token. Splunk looks at the token first, then finds no data.
 ///
 /// # Errors
-/// A [`Verdict::Retry`] or a [`Verdict::Hold`]: nothing is known yet, or something has to be changed.
-pub(super) fn classify_empty(reply: &Reply) -> Result<(), Verdict> {
+/// Nothing is known yet, or something has to be changed.
+pub(super) fn classify_empty(reply: &Reply) -> Result<(), CheckError> {
     let said = Said::parse(&reply.body);
     if matches!((reply.status, said.code), (400, Some(5)) | (200..=299, Some(0))) {
         return Ok(());
     }
-    let mut one = Events::default();
-    one.push(0, |_| Ok::<_, std::convert::Infallible>(()))
-        .expect("nothing can fail to be written");
+    let mut empty = Events::default();
+    let Ok(()) = empty.push(0, |_| Ok::<_, Infallible>(()));
     let sent = Sent {
-        events: &one,
+        events: &empty,
         range: 0..1,
         gzip: false,
         index: None,
     };
-    match classify(reply, &sent) {
-        verdict @ (Verdict::Retry { .. } | Verdict::Hold { .. }) => Err(verdict),
-        _ => Err(Verdict::Hold {
-            cause: cause(
-                reply,
-                &said,
-                Some("no collector answers an empty request like this: check the URL"),
-            ),
-        }),
-    }
+    Err(match classify(reply, &sent) {
+        Verdict::Retry { cause, .. } => CheckError::Down(cause),
+        Verdict::Hold { cause } => CheckError::Refused(cause),
+        _ => CheckError::Refused(cause(
+            reply,
+            &said,
+            Some("no collector answers an empty request like this: check the URL"),
+        )),
+    })
 }
 
 /// `Retry-After`, in seconds or as a date; a date counts from the reply's own `Date`, so our clock does not matter

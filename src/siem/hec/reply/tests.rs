@@ -318,14 +318,14 @@ fn an_empty_request_tells_a_good_token_from_a_bad_one() {
     };
     assert_eq!(check(400, &code(5)), Ok(()));
     assert_eq!(check(200, &code(0)), Ok(()));
-    assert!(matches!(check(403, &code(4)), Err(Verdict::Hold { .. })));
-    assert!(matches!(check(401, &code(2)), Err(Verdict::Hold { .. })));
-    assert!(matches!(check(400, "<html>"), Err(Verdict::Hold { .. })));
-    assert!(matches!(check(400, &code(6)), Err(Verdict::Hold { .. })));
-    assert!(matches!(check(413, ""), Err(Verdict::Hold { .. })));
-    assert!(matches!(check(503, &code(9)), Err(Verdict::Retry { .. })));
-    assert!(matches!(check(200, "<html>"), Err(Verdict::Retry { .. })));
-    assert!(matches!(check(404, ""), Err(Verdict::Retry { .. })));
+    assert!(matches!(check(403, &code(4)), Err(CheckError::Refused(_))));
+    assert!(matches!(check(401, &code(2)), Err(CheckError::Refused(_))));
+    assert!(matches!(check(400, "<html>"), Err(CheckError::Refused(_))));
+    assert!(matches!(check(400, &code(6)), Err(CheckError::Refused(_))));
+    assert!(matches!(check(413, ""), Err(CheckError::Refused(_))));
+    assert!(matches!(check(503, &code(9)), Err(CheckError::Down(_))));
+    assert!(matches!(check(200, "<html>"), Err(CheckError::Down(_))));
+    assert!(matches!(check(404, ""), Err(CheckError::Down(_))));
 }
 
 #[test]
