@@ -151,11 +151,14 @@ proptest! {
         prop_assert_eq!(*last, b'\n');
         let text = std::str::from_utf8(line).unwrap();
         prop_assert!(!text.contains(is_unprintable), "{}", text);
-        prop_assert_eq!(line::decode(line).unwrap(), record);
-        // What another program reads: one object, no key twice, the log's strings under their keys.
+        prop_assert_eq!(&line::decode(line).unwrap(), &record);
+        // What another program reads, one that keeps the last of two equal keys: every pair of the log is somewhere.
         let value: serde_json::Value = serde_json::from_str(text).unwrap();
         prop_assert_eq!(value["v"].as_u64(), Some(1));
-        prop_assert!(value["log"].as_object().unwrap().values().all(serde_json::Value::is_string));
+        let plain = value["log"].as_object().unwrap();
+        prop_assert!(plain.values().all(serde_json::Value::is_string));
+        let other = value.get("log_base64").map_or(0, |other| other.as_array().unwrap().len());
+        prop_assert_eq!(plain.len() + other, record.log.len());
     }
 
     #[test]
@@ -256,9 +259,11 @@ fn a_file_torn_at_any_byte_of_its_last_record_keeps_every_whole_record() {
 #[test]
 fn a_torn_end_longer_than_a_block_of_the_search_is_found() {
     let whole = lines(&[record(1)]);
-    let dir = dir_with(&[&whole[..], &vec![0; 200_000]].concat());
-    open(dir.path()).unwrap();
-    assert_eq!(fs::read(dir.path().join(FILE)).unwrap(), whole);
+    for torn in [65_535, 65_536, 65_537, 200_000] {
+        let dir = dir_with(&[&whole[..], &vec![0; torn]].concat());
+        open(dir.path()).unwrap();
+        assert_eq!(fs::read(dir.path().join(FILE)).unwrap(), whole, "{torn} bytes");
+    }
     let only_noise = dir_with(&vec![7; 200_000]);
     open(only_noise.path()).unwrap();
     assert_eq!(fs::read(only_noise.path().join(FILE)).unwrap(), b"");
@@ -296,6 +301,22 @@ fn every_flipped_bit_is_seen_and_costs_no_other_record() {
             "bit {bit}: {bad:?}"
         );
     }
+}
+
+#[test]
+fn a_damaged_record_is_reported_once_whatever_its_log_holds() {
+    let mut bytes = lines(&odd_records());
+    bytes
+        .iter_mut()
+        .filter(|byte| **byte == b'5')
+        .for_each(|byte| *byte = b'6');
+    let dir = dir_with(&bytes);
+    let found = read(dir.path())
+        .into_iter()
+        .map(|found| found.unwrap_err())
+        .collect::<Vec<_>>();
+    let starts = [0, 1, 2].map(|count| lines(&odd_records()[..count]).len() as u64);
+    assert_eq!(found.iter().map(|found| found.offset).collect::<Vec<_>>(), starts);
 }
 
 #[test]
@@ -342,9 +363,13 @@ fn a_file_that_is_removed_moved_cut_or_edited_underneath_loses_nothing_that_come
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(FILE);
     let letters = open(dir.path()).unwrap();
-    let underneath: [(&str, &dyn Fn() -> io::Result<()>); 4] = [
+    let copy = dir.path().join("copy");
+    let underneath: [(&str, &dyn Fn() -> io::Result<()>); 5] = [
         ("removed", &|| fs::remove_file(&path)),
         ("moved", &|| fs::rename(&path, dir.path().join("away"))),
+        ("replaced by a copy", &|| {
+            fs::copy(&path, &copy).and_then(|_| fs::rename(&copy, &path))
+        }),
         ("emptied", &|| File::create(&path).map(drop)),
         ("half a line added", &|| {
             OpenOptions::new().append(true).open(&path)?.write_all(b"{\"v\":")
