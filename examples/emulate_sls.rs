@@ -12,12 +12,7 @@ async fn main() -> std::io::Result<()> {
         _ => None,
     };
     let address = (std::net::Ipv4Addr::LOCALHOST, port).into();
-    let emulator = SlsEmulator::start(Config {
-        address,
-        keys,
-        ..Config::default()
-    })
-    .await?;
+    let emulator = SlsEmulator::start(Config { address, keys, ..Config::default() }).await?;
     println!("{}", emulator.address());
     tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await??;
     emulator.stop().await;

@@ -130,10 +130,8 @@ impl App {
         let Some(timeout) = leave.or(join_group(&parts.source)).await else { return Ok(()) };
         let term = membership::term(timeout?);
         let (beats, tasks) = group::line(Membership::new(term, Instant::now()));
-        let pace = BeatPace {
-            interval: settings.run.heartbeat_interval,
-            patience: settings.run.heartbeat_interval / 2,
-        };
+        let pace =
+            BeatPace { interval: settings.run.heartbeat_interval, patience: settings.run.heartbeat_interval / 2 };
         let beats = BeatThread::start(settings.sls.clone(), beats, pace)?;
         side.spawn(sum_up_now_and_then(Arc::clone(&parts)));
 

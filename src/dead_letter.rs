@@ -73,16 +73,8 @@ impl Record {
     /// leaves a second record with the same id, never a second id for one loss. Unique within a logstore.
     #[must_use]
     pub fn id(&self) -> String {
-        let Origin {
-            shard,
-            cursor,
-            log,
-            event,
-            ..
-        } = &self.origin;
-        let cursor = cursor
-            .number()
-            .map_or_else(|| cursor.to_string(), |number| number.to_string());
+        let Origin { shard, cursor, log, event, .. } = &self.origin;
+        let cursor = cursor.number().map_or_else(|| cursor.to_string(), |number| number.to_string());
         match event {
             Some(event) => format!("{shard}-{cursor}-{log}-{event}"),
             None => format!("{shard}-{cursor}-{log}"),
@@ -127,14 +119,8 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 6] = [
-        Self::ScriptError,
-        Self::ScriptTimeout,
-        Self::ScriptMemory,
-        Self::BadReturn,
-        Self::Rejected,
-        Self::TooLarge,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::ScriptError, Self::ScriptTimeout, Self::ScriptMemory, Self::BadReturn, Self::Rejected, Self::TooLarge];
 
     /// Its name, as in the file.
     #[must_use]
@@ -160,10 +146,7 @@ impl FromStr for Reason {
     type Err = UnknownReason;
 
     fn from_str(text: &str) -> Result<Self, UnknownReason> {
-        Self::ALL
-            .into_iter()
-            .find(|reason| reason.as_str() == text)
-            .ok_or(UnknownReason)
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text).ok_or(UnknownReason)
     }
 }
 

@@ -64,18 +64,9 @@ const MAX_BODY: usize = 256 << 20;
 
 const FIXED: &[u8] = b"__time____topic____source____time_ns_part__";
 const TIME_KEY: Span = Span { start: BUILT, len: 8 };
-const TOPIC_KEY: Span = Span {
-    start: BUILT | 8,
-    len: 9,
-};
-const SOURCE_KEY: Span = Span {
-    start: BUILT | 17,
-    len: 10,
-};
-const TIME_NS_KEY: Span = Span {
-    start: BUILT | 27,
-    len: 16,
-};
+const TOPIC_KEY: Span = Span { start: BUILT | 8, len: 9 };
+const SOURCE_KEY: Span = Span { start: BUILT | 17, len: 10 };
+const TIME_NS_KEY: Span = Span { start: BUILT | 27, len: 16 };
 const TAG_PREFIX: &[u8] = b"__tag__:";
 
 /// Logs with more fields than this are searched for repeated keys by sorting, since anyone can write such a log.
@@ -88,10 +79,7 @@ impl Logs {
     /// The body is larger than 256 MiB.
     pub fn open(&mut self, body: Bytes) -> Result<(), PageError> {
         if body.len() > MAX_BODY {
-            return Err(PageError {
-                offset: MAX_BODY,
-                fault: PageFault::TooLarge,
-            });
+            return Err(PageError { offset: MAX_BODY, fault: PageFault::TooLarge });
         }
         self.body = body;
         self.at = 0;
@@ -175,10 +163,7 @@ impl Logs {
                     let start = self.built.len();
                     self.built.extend_from_slice(TAG_PREFIX);
                     self.built.extend_from_slice(&self.body[tag.key.range()]);
-                    self.tags.push(Field {
-                        key: built_span(start, self.built.len()),
-                        value: tag.value,
-                    });
+                    self.tags.push(Field { key: built_span(start, self.built.len()), value: tag.value });
                 }
                 _ => wire.skip(field, kind)?,
             }
@@ -232,11 +217,7 @@ impl Logs {
         }
         self.schema += 1;
         self.unique.clear();
-        let repeats = if self.fields.len() <= FEW_FIELDS {
-            self.repeats_of_few()
-        } else {
-            self.repeats_of_many()
-        };
+        let repeats = if self.fields.len() <= FEW_FIELDS { self.repeats_of_few() } else { self.repeats_of_many() };
         if repeats.is_empty() {
             self.unique.extend(self.fields.iter().map(|field| field.key));
             return;
@@ -280,20 +261,14 @@ impl Logs {
 
     #[inline]
     fn text(&self, span: Span) -> &[u8] {
-        let (bytes, start): (&[u8], u32) = if span.start & BUILT == 0 {
-            (&self.body, span.start)
-        } else {
-            (&self.built, span.start & !BUILT)
-        };
+        let (bytes, start): (&[u8], u32) =
+            if span.start & BUILT == 0 { (&self.body, span.start) } else { (&self.built, span.start & !BUILT) };
         &bytes[start as usize..start as usize + span.len as usize]
     }
 }
 
 fn read_pair(body: &[u8], place: std::ops::Range<usize>) -> Result<Field, PageError> {
-    let mut pair = Field {
-        key: Span::default(),
-        value: Span::default(),
-    };
+    let mut pair = Field { key: Span::default(), value: Span::default() };
     let mut wire = Wire::new(body, place.start, place.end);
     while let Some((field, kind)) = wire.tag()? {
         match field {
@@ -306,10 +281,7 @@ fn read_pair(body: &[u8], place: std::ops::Range<usize>) -> Result<Field, PageEr
 }
 
 fn built_span(start: usize, end: usize) -> Span {
-    Span {
-        start: start as u32 | BUILT,
-        len: (end - start) as u32,
-    }
+    Span { start: start as u32 | BUILT, len: (end - start) as u32 }
 }
 
 impl Span {
@@ -320,10 +292,7 @@ impl Span {
 
 impl From<std::ops::Range<usize>> for Span {
     fn from(range: std::ops::Range<usize>) -> Self {
-        Self {
-            start: range.start as u32,
-            len: range.len() as u32,
-        }
+        Self { start: range.start as u32, len: range.len() as u32 }
     }
 }
 
@@ -402,11 +371,7 @@ impl<'a> Log<'a> {
             Some(number) => (number.to_string(), self.index_in_group()),
             None => (page.cursor.to_string(), self.index()),
         };
-        Place {
-            shard: page.shard,
-            cursor,
-            index,
-        }
+        Place { shard: page.shard, cursor, index }
     }
 }
 

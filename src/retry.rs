@@ -16,12 +16,7 @@ impl Backoff {
     /// Waits of at most `first`, then twice that, and so on up to `most`. Equal seeds wait equally.
     #[must_use]
     pub fn new(first: Duration, most: Duration, seed: u64) -> Self {
-        Self {
-            first,
-            most,
-            ceiling: first.min(most),
-            random: seed,
-        }
+        Self { first, most, ceiling: first.min(most), random: seed }
     }
 
     /// The waits of this program: from a quarter of a second to half a minute.
@@ -83,10 +78,7 @@ mod tests {
         let ceilings = [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000].map(Duration::from_millis);
         for (longest, ceiling) in longest(ceilings.len()).into_iter().zip(ceilings) {
             assert!(longest <= ceiling, "{longest:?} is over {ceiling:?}");
-            assert!(
-                longest > ceiling.mul_f64(0.98),
-                "{longest:?} never comes near {ceiling:?}"
-            );
+            assert!(longest > ceiling.mul_f64(0.98), "{longest:?} never comes near {ceiling:?}");
         }
     }
 

@@ -13,14 +13,14 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use crate::budget::Budget;
-use crate::ledger::{Account, Ledger};
 use crate::lease::Tenure;
+use crate::ledger::{Account, Ledger};
 use crate::model::{Cursor, ShardId, Start};
-use crate::trouble::Trouble;
 use crate::script::Hooks;
 use crate::sink::Sink;
 use crate::source::{Source, SourceError};
 use crate::stop::Stop;
+use crate::trouble::Trouble;
 
 /// What all shards of a process share.
 #[derive(Debug)]

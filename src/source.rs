@@ -36,7 +36,12 @@ pub trait Source: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`SourceError::Stale`]: the cursor is no longer retained, or never was one.
-    fn pull(&self, shard: ShardId, cursor: &Cursor, groups: u32) -> impl Future<Output = Result<Page, SourceError>> + Send;
+    fn pull(
+        &self,
+        shard: ShardId,
+        cursor: &Cursor,
+        groups: u32,
+    ) -> impl Future<Output = Result<Page, SourceError>> + Send;
 }
 
 /// Why a call failed, by what there is to do about it.

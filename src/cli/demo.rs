@@ -105,7 +105,12 @@ async fn play(args: &Args) -> Result<bool, String> {
     let made = Instant::now();
     let mut generator = Generator::new(1, start_time());
     fill(&sls, &mut generator, &oracle, args)?;
-    println!("wrote {} audit and web logs into {} shards in {:.1} s\n", args.logs, args.shards, made.elapsed().as_secs_f64());
+    println!(
+        "wrote {} audit and web logs into {} shards in {:.1} s\n",
+        args.logs,
+        args.shards,
+        made.elapsed().as_secs_f64()
+    );
 
     let settings = settings::load(None, &Vec::new(), &environment(&sls, &hec, &script.path), &machine())
         .map_err(|error| error.to_string())?;
@@ -136,7 +141,10 @@ async fn play(args: &Args) -> Result<bool, String> {
     if good {
         println!("\nnothing is missing, and every checkpoint is at the end of its shard");
     } else {
-        println!("\nFAILED: {missing} logs missing, {unsaved} checkpoints not at the end, books off by {}", total.difference());
+        println!(
+            "\nFAILED: {missing} logs missing, {unsaved} checkpoints not at the end, books off by {}",
+            total.difference()
+        );
     }
     sls.stop().await;
     hec.stop().await;
@@ -275,7 +283,10 @@ async fn stay(
     println!("\n  what the receiver got    curl {}/_emulator/events | tail -n 3", hec.url());
     println!("  what SLS has             curl http://{}/_emulator/state", sls.address());
     println!("\n  a second process, which takes over half of the shards:");
-    println!("    SLS_ENDPOINT=http://{} SLS_PROJECT={PROJECT} SLS_LOGSTORE={LOGSTORE} SLS_CG={GROUP} \\", sls.address());
+    println!(
+        "    SLS_ENDPOINT=http://{} SLS_PROJECT={PROJECT} SLS_LOGSTORE={LOGSTORE} SLS_CG={GROUP} \\",
+        sls.address()
+    );
     println!("    SLS_AK_ID={KEY_ID} SLS_AK_KEY={KEY_SECRET} FORWARDER_HEC_TOKEN={TOKEN} \\");
     println!("    forwarder --script {} --hec-url {}", script.display(), hec.url());
     println!("\n  the vendor's Python SDK: http_proxy=http://127.0.0.1:{port} and any http endpoint, such as");

@@ -80,18 +80,26 @@ async fn listen(what: &What) -> io::Result<()> {
         What::Sls(Sls { listen, shards, key_id }) => {
             let secret = std::env::var("SLS_AK_KEY").ok().filter(|secret| !secret.is_empty());
             let keys = key_id.clone().zip(secret.map(Secret::new));
-            let emulator =
-                SlsEmulator::start(sls::Config { address: listen.address(), shards: *shards, keys: keys.clone(), ..Default::default() })
-                    .await?;
+            let emulator = SlsEmulator::start(sls::Config {
+                address: listen.address(),
+                shards: *shards,
+                keys: keys.clone(),
+                ..Default::default()
+            })
+            .await?;
             let address = emulator.address();
             println!("SLS on http://{address}: any project and logstore, {shards} shards each");
             match &keys {
-                Some((id, _)) => println!("requests must be signed with the AccessKey {id} and the secret in SLS_AK_KEY"),
+                Some((id, _)) => {
+                    println!("requests must be signed with the AccessKey {id} and the secret in SLS_AK_KEY")
+                }
                 None => println!("signatures are not checked (--key-id and SLS_AK_KEY turn that on)"),
             }
             println!("forwarder:    SLS_ENDPOINT=http://{address}");
             println!("Python SDK:   http_proxy=http://{address} and an http endpoint of any name");
-            println!("faults:       POST http://{address}/_emulator/faults   state: GET http://{address}/_emulator/state");
+            println!(
+                "faults:       POST http://{address}/_emulator/faults   state: GET http://{address}/_emulator/state"
+            );
             tokio::signal::ctrl_c().await?;
             emulator.stop().await;
         }
@@ -100,7 +108,8 @@ async fn listen(what: &What) -> io::Result<()> {
             let token = token.unwrap_or_else(|| DEFAULT_TOKEN.to_owned());
             let is_default = token == DEFAULT_TOKEN;
             let emulator =
-                HecEmulator::start(hec::Config { address: listen.address(), ..hec::Config::new(Secret::new(token)) }).await?;
+                HecEmulator::start(hec::Config { address: listen.address(), ..hec::Config::new(Secret::new(token)) })
+                    .await?;
             let url = emulator.url();
             println!("HEC on {url}");
             match is_default {
@@ -139,10 +148,7 @@ mod tests {
             parse(&["emulate", "sls", "--port", "8200"]).unwrap().what,
             What::Sls(Sls { listen: Listen { port: 8200 }, .. })
         ));
-        assert!(matches!(
-            parse(&["emulate", "hec"]).unwrap().what,
-            What::Hec(Hec { listen: Listen { port: 0 } })
-        ));
+        assert!(matches!(parse(&["emulate", "hec"]).unwrap().what, What::Hec(Hec { listen: Listen { port: 0 } })));
         assert!(parse(&["emulate"]).is_err());
         assert!(parse(&["emulate", "kafka"]).is_err());
     }

@@ -30,11 +30,7 @@ const WAITING_LINES: usize = 8192;
 /// The log file can't be opened, or there is a log already.
 pub(super) fn start(settings: &Log) -> io::Result<Handle> {
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let file = settings
-        .file
-        .as_deref()
-        .map(|path| open(path, MOST_BYTES))
-        .transpose()?;
+    let file = settings.file.as_deref().map(|path| open(path, MOST_BYTES)).transpose()?;
     let (subscriber, handle) = subscriber(settings, io::stderr(), colour, file);
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
@@ -82,16 +78,9 @@ fn subscriber(
     });
     // The libraries below us speak up only when something is wrong.
     let others = settings.level.min(Level::WARN);
-    let filter = Targets::new()
-        .with_default(others)
-        .with_target("forwarder", settings.level);
-    let layers = lines(settings.format, stderr, colour)
-        .and_then(file)
-        .with_filter(filter);
-    let handle = Handle {
-        guards: Arc::new(Mutex::new(guards)),
-        lost,
-    };
+    let filter = Targets::new().with_default(others).with_target("forwarder", settings.level);
+    let layers = lines(settings.format, stderr, colour).and_then(file).with_filter(filter);
+    let handle = Handle { guards: Arc::new(Mutex::new(guards)), lost };
     (Registry::default().with(layers), handle)
 }
 
@@ -170,11 +159,7 @@ mod tests {
 
     /// What is written to standard error and to the file while `work` runs.
     fn written(format: LogFormat, colour: bool, work: impl FnOnce()) -> [String; 2] {
-        let settings = Log {
-            level: Level::INFO,
-            format,
-            file: None,
-        };
+        let settings = Log { level: Level::INFO, format, file: None };
         let ((stderr, stderr_lines), (file, file_lines)) = (mpsc::channel(), mpsc::channel());
         let (subscriber, handle) = subscriber(&settings, Tap(stderr), colour, Some(Tap(file)));
         tracing::subscriber::with_default(subscriber, work);
@@ -211,10 +196,7 @@ mod tests {
     #[test]
     fn colour_is_for_the_terminal_and_not_for_the_file() {
         let [stderr, file] = written(LogFormat::Text, true, || tracing::info!("x"));
-        assert!(
-            stderr.contains('\u{1b}') && !file.contains('\u{1b}'),
-            "{stderr:?} {file:?}"
-        );
+        assert!(stderr.contains('\u{1b}') && !file.contains('\u{1b}'), "{stderr:?} {file:?}");
     }
 
     #[test]
@@ -224,10 +206,7 @@ mod tests {
             tracing::info!(target: "hyper", "theirs, chat");
             tracing::warn!(target: "hyper", "theirs, a warning");
         });
-        assert!(
-            stderr.ends_with("theirs, a warning\n") && stderr.lines().count() == 1,
-            "{stderr}"
-        );
+        assert!(stderr.ends_with("theirs, a warning\n") && stderr.lines().count() == 1, "{stderr}");
     }
 
     #[test]
@@ -243,11 +222,7 @@ mod tests {
                 Ok(())
             }
         }
-        let settings = Log {
-            level: Level::INFO,
-            format: LogFormat::Text,
-            file: None,
-        };
+        let settings = Log { level: Level::INFO, format: LogFormat::Text, file: None };
         let (release, stuck) = mpsc::channel();
         let (subscriber, handle) = subscriber(&settings, Stuck(stuck), false, None::<Stuck>);
         tracing::subscriber::with_default(subscriber, || {
@@ -270,22 +245,10 @@ mod tests {
             file.write_all(format!("{number:>59}\n").as_bytes()).unwrap();
         }
         file.flush().unwrap();
-        let mut names: Vec<_> = std::fs::read_dir(directory.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
+        let mut names: Vec<_> =
+            std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
-        assert_eq!(
-            names,
-            [
-                "own.log",
-                "own.log.1",
-                "own.log.2",
-                "own.log.3",
-                "own.log.4",
-                "own.log.5"
-            ]
-        );
+        assert_eq!(names, ["own.log", "own.log.1", "own.log.2", "own.log.3", "own.log.4", "own.log.5"]);
         assert!(std::fs::read_to_string(&path).unwrap().contains("39"));
     }
 }

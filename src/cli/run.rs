@@ -48,10 +48,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
     let failure = match outcome {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some((error.to_string(), error.exit_code())),
-        Err(_) => Some((
-            "a bug of forwarder stopped it; the log tells where".to_owned(),
-            INTERNAL,
-        )),
+        Err(_) => Some(("a bug of forwarder stopped it; the log tells where".to_owned(), INTERNAL)),
     };
     match failure {
         None => {
@@ -68,15 +65,9 @@ pub(super) fn run(args: &Args) -> ExitCode {
 }
 
 fn load(args: &Args) -> Result<Settings, settings::SettingsError> {
-    let environment: Environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
-        .collect();
-    let from_environment = || {
-        environment
-            .get(keys::CONFIG)
-            .filter(|path| !path.is_empty())
-            .map(PathBuf::from)
-    };
+    let environment: Environment =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect();
+    let from_environment = || environment.get(keys::CONFIG).filter(|path| !path.is_empty()).map(PathBuf::from);
     let config = args.config.clone().or_else(from_environment);
     settings::load(config.as_deref(), &args.settings.0, &environment, &machine())
 }
@@ -141,10 +132,7 @@ impl Signals {
     fn listen() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
 
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
     /// The name of the next one.

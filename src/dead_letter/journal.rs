@@ -23,11 +23,7 @@ impl Journal {
     pub(super) fn open(path: &Path) -> Result<Self, Fault> {
         let file = private().read(true).open(path).map_err(Fault::of("open", path))?;
         let len = file.metadata().map_err(Fault::of("read the size of", path))?.len();
-        let mut journal = Self {
-            path: path.to_owned(),
-            file,
-            len,
-        };
+        let mut journal = Self { path: path.to_owned(), file, len };
         journal.mend().map_err(Fault::of("mend the end of", path))?;
         // The name has to last as the content does, else a power cut leaves fsynced bytes that nobody finds.
         sync_parent(path).map_err(Fault::of("sync the directory of", path))?;
@@ -64,9 +60,7 @@ impl Journal {
         if self.is_current().map_err(Fault::of("look at", &self.path))? {
             Ok(self)
         } else {
-            Err(Fault::of("write to", &self.path)(io::Error::other(
-                "the file was replaced meanwhile",
-            )))
+            Err(Fault::of("write to", &self.path)(io::Error::other("the file was replaced meanwhile")))
         }
     }
 
@@ -159,10 +153,7 @@ impl Fault {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         let path = path.to_owned();
         move |cause| match cause.kind() {
-            StorageFull | QuotaExceeded | FileTooLarge => Self::Full {
-                path,
-                limit: Limit::Disk(cause),
-            },
+            StorageFull | QuotaExceeded | FileTooLarge => Self::Full { path, limit: Limit::Disk(cause) },
             _ => Self::Io { doing, path, cause },
         }
     }

@@ -136,14 +136,7 @@ impl<'a> Line<'a> {
             Some((_, Ok(text))) => (Some(text.into()), None),
             Some((bytes, Err(_))) => (None, Some(BASE64.encode(bytes))),
         };
-        let Origin {
-            project,
-            logstore,
-            shard,
-            cursor,
-            log: log_index,
-            event: event_index,
-        } = &record.origin;
+        let Origin { project, logstore, shard, cursor, log: log_index, event: event_index } = &record.origin;
         Self {
             v: VERSION,
             id: record.id().into(),
@@ -168,12 +161,7 @@ impl<'a> Line<'a> {
     fn record(self) -> Result<Record, &'static str> {
         let text_bytes = |text: Cow<'_, str>| text.into_owned().into_bytes();
         let base64_bytes = |text: String| BASE64.decode(text).map_err(|_| "a text is not base64");
-        let mut log: Vec<_> = self
-            .log
-            .0
-            .into_iter()
-            .map(|(key, value)| (text_bytes(key), text_bytes(value)))
-            .collect();
+        let mut log: Vec<_> = self.log.0.into_iter().map(|(key, value)| (text_bytes(key), text_bytes(value))).collect();
         for (position, key, value) in self.log_base64 {
             if position > log.len() {
                 return Err("a position in log_base64 is outside of the log");

@@ -92,23 +92,11 @@ impl Reader {
                 });
             }
         };
-        Ok(Self {
-            path,
-            input,
-            line: Vec::new(),
-            given: 0,
-            offset: 0,
-            taken: 0,
-        })
+        Ok(Self { path, input, line: Vec::new(), given: 0, offset: 0, taken: 0 })
     }
 
     fn unreadable(&self, bytes: usize, defect: Defect) -> Unreadable {
-        Unreadable {
-            path: self.path.clone(),
-            offset: self.offset + self.given as u64,
-            bytes,
-            defect,
-        }
+        Unreadable { path: self.path.clone(), offset: self.offset + self.given as u64, bytes, defect }
     }
 
     /// Reads the next line; whether there is one.
@@ -152,10 +140,7 @@ impl Iterator for Reader {
             found => (rest, found),
         };
         let found = match found {
-            Ok(record) => Ok(Letter {
-                record,
-                line: String::from_utf8_lossy(piece).into_owned(),
-            }),
+            Ok(record) => Ok(Letter { record, line: String::from_utf8_lossy(piece).into_owned() }),
             Err(defect) => Err(self.unreadable(piece.len(), defect)),
         };
         self.given += piece.len();

@@ -50,12 +50,7 @@ impl DeadLetters {
             }
             Err(Fault::Io { doing, path, cause }) => return Err(OpenError::of(doing, &path)(cause)),
         };
-        Ok(Self {
-            path,
-            max_bytes: config.max_bytes,
-            journal: Mutex::new(journal),
-            _lock: lock,
-        })
+        Ok(Self { path, max_bytes: config.max_bytes, journal: Mutex::new(journal), _lock: lock })
     }
 
     /// Writes all of the records, or none. When it returns `Ok` they are on the disk: a checkpoint may pass them.
@@ -86,15 +81,8 @@ impl DeadLetters {
         let (used, more) = (journal.len(), lines.len() as u64);
         if used.saturating_add(more) > self.max_bytes {
             *slot = Some(journal);
-            let limit = Limit::Cap {
-                used,
-                more,
-                cap: self.max_bytes,
-            };
-            return Err(Fault::Full {
-                path: self.path.clone(),
-                limit,
-            });
+            let limit = Limit::Cap { used, more, cap: self.max_bytes };
+            return Err(Fault::Full { path: self.path.clone(), limit });
         }
         *slot = Some(journal.append(&lines)?);
         Ok(())
@@ -147,12 +135,7 @@ impl OpenError {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 // SAFETY: takes nothing, touches no memory, cannot fail.
                 let uid = unsafe { libc::geteuid() };
-                Self::Denied {
-                    doing,
-                    path,
-                    uid,
-                    cause,
-                }
+                Self::Denied { doing, path, uid, cause }
             }
             _ => Self::Io { doing, path, cause },
         }
@@ -175,10 +158,9 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
         return Ok(file);
     }
     match io::Error::last_os_error() {
-        error if error.kind() == io::ErrorKind::WouldBlock => Err(OpenError::Locked {
-            dir: dir.to_owned(),
-            lock: path,
-        }),
+        error if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(OpenError::Locked { dir: dir.to_owned(), lock: path })
+        }
         error => Err(OpenError::of("lock", &path)(error)),
     }
 }

@@ -28,20 +28,13 @@ fn record(log: u32) -> Record {
             event: Some(0),
         },
         script: "0123456789ab".to_owned(),
-        log: pairs(&[
-            (b"__time__", b"1700000000"),
-            (b"__topic__", b""),
-            (b"user", "Zoë 张伟".as_bytes()),
-        ]),
+        log: pairs(&[(b"__time__", b"1700000000"), (b"__topic__", b""), (b"user", "Zoë 张伟".as_bytes())]),
         event: Some(br#"{"time":1700000000,"event":{"user":"Zo\u00eb"}}"#.to_vec()),
     }
 }
 
 fn pairs(pairs: &[(&[u8], &[u8])]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    pairs
-        .iter()
-        .map(|(key, value)| (key.to_vec(), value.to_vec()))
-        .collect()
+    pairs.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
 }
 
 /// Records with everything that the format has to carry.
@@ -50,18 +43,8 @@ fn odd_records() -> Vec<Record> {
         reason: Reason::ScriptError,
         code: "runtime".to_owned(),
         message: "transform.lua:3: attempt to index a nil value (field 'event')\n\x1b[31m".to_owned(),
-        origin: Origin {
-            event: None,
-            cursor: Cursor::new("not a number"),
-            ..record(0).origin
-        },
-        log: pairs(&[
-            (b"b", b"\xff\x00"),
-            (b"a", b"1"),
-            (b"\xfe", b"2"),
-            (b"a", b"3"),
-            (b"{\"v\":1", b"{\"v\":1,"),
-        ]),
+        origin: Origin { event: None, cursor: Cursor::new("not a number"), ..record(0).origin },
+        log: pairs(&[(b"b", b"\xff\x00"), (b"a", b"1"), (b"\xfe", b"2"), (b"a", b"3"), (b"{\"v\":1", b"{\"v\":1,")]),
         event: None,
         ..record(0)
     };
@@ -74,17 +57,11 @@ fn odd_records() -> Vec<Record> {
 }
 
 fn open(dir: &Path) -> Result<DeadLetters, OpenError> {
-    DeadLetters::open(Config {
-        dir: dir.to_owned(),
-        max_bytes: 1 << 30,
-    })
+    DeadLetters::open(Config { dir: dir.to_owned(), max_bytes: 1 << 30 })
 }
 
 fn read(dir: &Path) -> Vec<Result<Record, Unreadable>> {
-    Reader::open(dir)
-        .unwrap()
-        .map(|found| found.map(|letter| letter.record))
-        .collect()
+    Reader::open(dir).unwrap().map(|found| found.map(|letter| letter.record)).collect()
 }
 
 fn readable(dir: &Path) -> Vec<Record> {
@@ -105,42 +82,29 @@ fn dir_with(bytes: &[u8]) -> TempDir {
 }
 
 fn arbitrary_record() -> impl Strategy<Value = Record> {
-    let bytes = || {
-        prop_oneof![
-            any::<Vec<u8>>(),
-            ".{0,20}".prop_map(String::into_bytes),
-            "[ab]".prop_map(String::into_bytes)
-        ]
-    };
+    let bytes =
+        || prop_oneof![any::<Vec<u8>>(), ".{0,20}".prop_map(String::into_bytes), "[ab]".prop_map(String::into_bytes)];
     let log = prop::collection::vec((bytes(), bytes()), 0..8);
     let place = (any::<u32>(), ".{0,30}", any::<u32>(), any::<Option<u32>>());
     let words = (prop::sample::select(&Reason::ALL), ".{0,16}", ".{0,200}");
-    (
-        words,
-        place,
-        log,
-        prop::option::of(bytes()),
-        -377_705_023_201i64..=253_402_207_200,
-        0i32..1_000_000_000,
-    )
-        .prop_map(
-            |((reason, code, message), (shard, cursor, log_index, event_index), log, event, second, nanos)| Record {
-                at: Timestamp::new(second, nanos).unwrap_or(Timestamp::MAX),
-                reason,
-                code,
-                message,
-                origin: Origin {
-                    shard: ShardId(shard),
-                    cursor: Cursor::new(cursor),
-                    log: log_index,
-                    event: event_index,
-                    ..record(0).origin
-                },
-                log,
-                event,
-                ..record(0)
+    (words, place, log, prop::option::of(bytes()), -377_705_023_201i64..=253_402_207_200, 0i32..1_000_000_000).prop_map(
+        |((reason, code, message), (shard, cursor, log_index, event_index), log, event, second, nanos)| Record {
+            at: Timestamp::new(second, nanos).unwrap_or(Timestamp::MAX),
+            reason,
+            code,
+            message,
+            origin: Origin {
+                shard: ShardId(shard),
+                cursor: Cursor::new(cursor),
+                log: log_index,
+                event: event_index,
+                ..record(0).origin
             },
-        )
+            log,
+            event,
+            ..record(0)
+        },
+    )
 }
 
 proptest! {
@@ -175,33 +139,19 @@ proptest! {
 #[test]
 fn version_1_is_read_and_written_as_in_the_golden_file() {
     let golden = fs::read(GOLDEN).unwrap();
-    assert_eq!(
-        String::from_utf8_lossy(&lines(&odd_records())),
-        String::from_utf8_lossy(&golden)
-    );
+    assert_eq!(String::from_utf8_lossy(&lines(&odd_records())), String::from_utf8_lossy(&golden));
     assert_eq!(readable(dir_with(&golden).path()), odd_records());
 }
 
 #[test]
 fn an_id_names_the_log_and_the_event_and_needs_no_quotes() {
     let ids = odd_records().iter().map(Record::id).collect::<Vec<_>>();
-    assert_eq!(
-        ids,
-        [
-            "3-1447299606896632356-1-0",
-            "3-not a number-0",
-            "3-1447299606896632356-7-0"
-        ]
-    );
+    assert_eq!(ids, ["3-1447299606896632356-1-0", "3-not a number-0", "3-1447299606896632356-7-0"]);
 }
 
 #[test]
 fn a_long_code_and_a_long_message_are_cut_between_characters() {
-    let long = Record {
-        code: "c".repeat(65),
-        message: "张".repeat(1000),
-        ..record(0)
-    };
+    let long = Record { code: "c".repeat(65), message: "张".repeat(1000), ..record(0) };
     let line = lines(&[long]);
     let read = line::decode(&line[..line.len() - 1]).unwrap();
     assert_eq!(read.code, format!("{}…", "c".repeat(61)));
@@ -224,34 +174,15 @@ fn a_file_torn_at_any_byte_of_its_last_record_keeps_every_whole_record() {
     for cut in 0..torn.len() {
         let dir = dir_with(&[&whole, &torn[..cut]].concat());
         let unfinished = read(dir.path()).into_iter().filter_map(Result::err).collect::<Vec<_>>();
-        let at = unfinished
-            .iter()
-            .map(|found| (found.offset, found.bytes))
-            .collect::<Vec<_>>();
-        let expected = if cut == 0 {
-            vec![]
-        } else {
-            vec![(whole.len() as u64, cut)]
-        };
+        let at = unfinished.iter().map(|found| (found.offset, found.bytes)).collect::<Vec<_>>();
+        let expected = if cut == 0 { vec![] } else { vec![(whole.len() as u64, cut)] };
         assert_eq!(at, expected, "cut at {cut}");
 
         open(dir.path()).unwrap().append(&[record(4)]).unwrap();
-        let kept = if cut == torn.len() - 1 {
-            vec![1, 2, 3, 4]
-        } else {
-            vec![1, 2, 4]
-        };
-        assert_eq!(
-            readable(dir.path()),
-            kept.into_iter().map(record).collect::<Vec<_>>(),
-            "cut at {cut}"
-        );
+        let kept = if cut == torn.len() - 1 { vec![1, 2, 3, 4] } else { vec![1, 2, 4] };
+        assert_eq!(readable(dir.path()), kept.into_iter().map(record).collect::<Vec<_>>(), "cut at {cut}");
         let aside = fs::read(dir.path().join("dead-letters.torn")).unwrap_or_default();
-        let expected = if (1..torn.len() - 1).contains(&cut) {
-            [&torn[..cut], b"\n"].concat()
-        } else {
-            vec![]
-        };
+        let expected = if (1..torn.len() - 1).contains(&cut) { [&torn[..cut], b"\n"].concat() } else { vec![] };
         assert_eq!(aside, expected, "cut at {cut}");
     }
 }
@@ -281,40 +212,21 @@ fn every_flipped_bit_is_seen_and_costs_no_other_record() {
         rotten[bit / 8] ^= 1 << (bit % 8);
         fs::write(dir.path().join(FILE), rotten).unwrap();
         let found = read(dir.path());
-        let good = found
-            .iter()
-            .flatten()
-            .map(|record| record.origin.log)
-            .collect::<Vec<_>>();
-        let bad = found
-            .iter()
-            .filter_map(|found| found.as_ref().err())
-            .collect::<Vec<_>>();
+        let good = found.iter().flatten().map(|record| record.origin.log).collect::<Vec<_>>();
+        let bad = found.iter().filter_map(|found| found.as_ref().err()).collect::<Vec<_>>();
         assert_eq!(good, [1, 3], "bit {bit}");
         assert!(!bad.is_empty(), "bit {bit}");
-        assert!(
-            bad.iter().all(|bad| (start as u64..end as u64).contains(&bad.offset)),
-            "bit {bit}: {bad:?}"
-        );
-        assert!(
-            bad.iter().all(|bad| matches!(bad.defect, Defect::Damaged)),
-            "bit {bit}: {bad:?}"
-        );
+        assert!(bad.iter().all(|bad| (start as u64..end as u64).contains(&bad.offset)), "bit {bit}: {bad:?}");
+        assert!(bad.iter().all(|bad| matches!(bad.defect, Defect::Damaged)), "bit {bit}: {bad:?}");
     }
 }
 
 #[test]
 fn a_damaged_record_is_reported_once_whatever_its_log_holds() {
     let mut bytes = lines(&odd_records());
-    bytes
-        .iter_mut()
-        .filter(|byte| **byte == b'5')
-        .for_each(|byte| *byte = b'6');
+    bytes.iter_mut().filter(|byte| **byte == b'5').for_each(|byte| *byte = b'6');
     let dir = dir_with(&bytes);
-    let found = read(dir.path())
-        .into_iter()
-        .map(|found| found.unwrap_err())
-        .collect::<Vec<_>>();
+    let found = read(dir.path()).into_iter().map(|found| found.unwrap_err()).collect::<Vec<_>>();
     let starts = [0, 1, 2].map(|count| lines(&odd_records()[..count]).len() as u64);
     assert_eq!(found.iter().map(|found| found.offset).collect::<Vec<_>>(), starts);
 }
@@ -327,10 +239,7 @@ fn a_record_of_a_newer_version_is_named_as_such_and_those_around_it_are_read() {
     newer.extend(format!(",\"crc\":\"{:08x}\"}}\n", crc.sum()).into_bytes());
     let dir = dir_with(&[lines(&[record(1)]), newer, lines(&[record(2)])].concat());
     let found = read(dir.path());
-    assert!(
-        matches!(found[1].as_ref().unwrap_err().defect, Defect::Newer(2)),
-        "{found:?}"
-    );
+    assert!(matches!(found[1].as_ref().unwrap_err().defect, Defect::Newer(2)), "{found:?}");
     assert_eq!(found.into_iter().flatten().collect::<Vec<_>>(), [record(1), record(2)]);
 }
 
@@ -338,17 +247,10 @@ fn a_record_of_a_newer_version_is_named_as_such_and_those_around_it_are_read() {
 fn at_the_cap_nothing_is_written_and_the_fault_names_the_cap() {
     let dir = tempfile::tempdir().unwrap();
     let cap = lines(&[record(1), record(2)]).len() as u64;
-    let letters = DeadLetters::open(Config {
-        dir: dir.path().to_owned(),
-        max_bytes: cap,
-    })
-    .unwrap();
+    let letters = DeadLetters::open(Config { dir: dir.path().to_owned(), max_bytes: cap }).unwrap();
     letters.append(&[record(1)]).unwrap();
     let fault = letters.append(&[record(2), record(3)]).unwrap_err();
-    assert!(
-        matches!(fault, Fault::Full { limit: Limit::Cap { cap: named, .. }, .. } if named == cap),
-        "{fault}"
-    );
+    assert!(matches!(fault, Fault::Full { limit: Limit::Cap { cap: named, .. }, .. } if named == cap), "{fault}");
     assert!(fault.to_string().contains(&format!("its cap of {cap};")), "{fault}");
     letters.append(&[record(2)]).unwrap();
     assert_eq!(readable(dir.path()), [record(1), record(2)]);
@@ -367,13 +269,9 @@ fn a_file_that_is_removed_moved_cut_or_edited_underneath_loses_nothing_that_come
     let underneath: [(&str, &dyn Fn() -> io::Result<()>); 5] = [
         ("removed", &|| fs::remove_file(&path)),
         ("moved", &|| fs::rename(&path, dir.path().join("away"))),
-        ("replaced by a copy", &|| {
-            fs::copy(&path, &copy).and_then(|_| fs::rename(&copy, &path))
-        }),
+        ("replaced by a copy", &|| fs::copy(&path, &copy).and_then(|_| fs::rename(&copy, &path))),
         ("emptied", &|| File::create(&path).map(drop)),
-        ("half a line added", &|| {
-            OpenOptions::new().append(true).open(&path)?.write_all(b"{\"v\":")
-        }),
+        ("half a line added", &|| OpenOptions::new().append(true).open(&path)?.write_all(b"{\"v\":")),
     ];
     for (what, act) in underneath {
         letters.append(&[record(1)]).unwrap();
@@ -390,10 +288,7 @@ fn a_write_into_a_file_that_was_removed_meanwhile_does_not_count() {
     let journal = journal::Journal::open(&path).unwrap();
     fs::remove_file(&path).unwrap();
     let fault = journal.append(&lines(&[record(1)])).unwrap_err();
-    assert!(
-        fault.to_string().ends_with("the file was replaced meanwhile"),
-        "{fault}"
-    );
+    assert!(fault.to_string().ends_with("the file was replaced meanwhile"), "{fault}");
 }
 
 #[test]
@@ -403,16 +298,7 @@ fn a_device_that_is_full_is_a_fault_that_says_so() {
     let letters = open(dir.path()).unwrap();
     for _ in 0..2 {
         let fault = letters.append(&[record(1)]).unwrap_err();
-        assert!(
-            matches!(
-                fault,
-                Fault::Full {
-                    limit: Limit::Disk(_),
-                    ..
-                }
-            ),
-            "{fault}"
-        );
+        assert!(matches!(fault, Fault::Full { limit: Limit::Disk(_), .. }), "{fault}");
     }
 }
 
@@ -442,22 +328,10 @@ fn a_full_disk_leaves_whole_lines_and_goes_on_when_there_is_room() {
     letters.append(&[record(1)]).unwrap();
     let ballast = dir.path().join("ballast");
     fs::write(&ballast, vec![0; 100 * 1024]).unwrap();
-    let large = Record {
-        event: Some(vec![b'x'; 60 * 1024]),
-        ..record(2)
-    };
+    let large = Record { event: Some(vec![b'x'; 60 * 1024]), ..record(2) };
     for _ in 0..3 {
         let fault = letters.append(std::slice::from_ref(&large)).unwrap_err();
-        assert!(
-            matches!(
-                fault,
-                Fault::Full {
-                    limit: Limit::Disk(_),
-                    ..
-                }
-            ),
-            "{fault}"
-        );
+        assert!(matches!(fault, Fault::Full { limit: Limit::Disk(_), .. }), "{fault}");
         assert_eq!(readable(dir.path()), [record(1)]);
     }
 
@@ -466,12 +340,7 @@ fn a_full_disk_leaves_whole_lines_and_goes_on_when_there_is_room() {
     let filler = fs::write(dir.path().join("filler"), vec![0; 128 * 1024]).unwrap_err();
     assert_eq!(filler.kind(), io::ErrorKind::StorageFull);
     let path = dir.path().join(FILE);
-    OpenOptions::new()
-        .append(true)
-        .open(&path)
-        .unwrap()
-        .write_all(b"{\"v\":")
-        .unwrap();
+    OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"v\":").unwrap();
     let letters = open(dir.path()).unwrap();
     assert!(matches!(letters.append(&[record(3)]).unwrap_err(), Fault::Full { .. }));
 
@@ -486,12 +355,7 @@ fn a_read_only_file_system_is_denied_at_the_start_with_path_and_uid() {
     if mounted(dir.path(), "ro") {
         let error = open(&dir.path().join("a/b")).unwrap_err();
         assert!(matches!(&error, OpenError::Denied { cause, .. } if cause.kind() == io::ErrorKind::ReadOnlyFilesystem));
-        assert!(
-            error
-                .to_string()
-                .contains("a/b: Read-only file system (os error 30) (running as uid 0)"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("a/b: Read-only file system (os error 30) (running as uid 0)"), "{error}");
     }
 }
 
@@ -522,24 +386,13 @@ fn the_directory_and_its_files_are_for_their_owner_only() {
     let dir = root.path().join("a/b");
     let letters = open(&dir).unwrap();
     letters.append(&[record(1)]).unwrap();
-    OpenOptions::new()
-        .append(true)
-        .open(dir.join(FILE))
-        .unwrap()
-        .write_all(b"torn")
-        .unwrap();
+    OpenOptions::new().append(true).open(dir.join(FILE)).unwrap().write_all(b"torn").unwrap();
     letters.append(&[record(2)]).unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     assert_eq!([mode(&root.path().join("a")), mode(&dir)], [0o700, 0o700]);
-    let mut files = fs::read_dir(&dir)
-        .unwrap()
-        .map(|file| file.unwrap().path())
-        .collect::<Vec<_>>();
+    let mut files = fs::read_dir(&dir).unwrap().map(|file| file.unwrap().path()).collect::<Vec<_>>();
     files.sort();
-    let names = files
-        .iter()
-        .map(|path| path.file_name().unwrap().to_str().unwrap())
-        .collect::<Vec<_>>();
+    let names = files.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect::<Vec<_>>();
     assert_eq!(names, ["dead-letters.jsonl", "dead-letters.lock", "dead-letters.torn"]);
     assert!(files.iter().all(|path| mode(path) == 0o600));
 }
@@ -557,11 +410,7 @@ fn a_second_process_is_refused_until_the_first_has_ended() {
     }
     let dir = tempfile::tempdir().unwrap();
     let mut other = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "dead_letter::tests::a_second_process_is_refused_until_the_first_has_ended",
-            "--nocapture",
-        ])
+        .args(["--exact", "dead_letter::tests::a_second_process_is_refused_until_the_first_has_ended", "--nocapture"])
         .env(OTHER_PROCESS, dir.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -594,9 +443,7 @@ fn shards_append_at_once_and_a_reader_beside_them_sees_whole_records_only() {
             while !done.load(Ordering::Acquire) {
                 let found = read(dir.path());
                 let odd = |found: &&Result<_, Unreadable>| {
-                    found
-                        .as_ref()
-                        .is_err_and(|error| !matches!(error.defect, Defect::Unfinished))
+                    found.as_ref().is_err_and(|error| !matches!(error.defect, Defect::Unfinished))
                 };
                 assert_eq!(found.iter().filter(odd).count(), 0);
                 let whole = found.iter().flatten().count();
@@ -609,23 +456,11 @@ fn shards_append_at_once_and_a_reader_beside_them_sees_whole_records_only() {
         }
         done.store(true, Ordering::Release);
     });
-    let mut logs = readable(dir.path())
-        .iter()
-        .map(|record| record.origin.log)
-        .collect::<Vec<_>>();
-    assert!(
-        logs.chunks(2).all(|call| call[1] == 1000),
-        "the records of one call stand together"
-    );
+    let mut logs = readable(dir.path()).iter().map(|record| record.origin.log).collect::<Vec<_>>();
+    assert!(logs.chunks(2).all(|call| call[1] == 1000), "the records of one call stand together");
     logs.retain(|log| *log < 1000);
     logs.sort_unstable();
-    assert_eq!(
-        logs,
-        [0, 1, 2]
-            .iter()
-            .flat_map(|writer| writer * 100..writer * 100 + 30)
-            .collect::<Vec<_>>()
-    );
+    assert_eq!(logs, [0, 1, 2].iter().flat_map(|writer| writer * 100..writer * 100 + 30).collect::<Vec<_>>());
 }
 
 #[test]

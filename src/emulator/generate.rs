@@ -28,12 +28,7 @@ impl Generator {
     /// A generator whose first logs happen at `start` (Unix seconds).
     #[must_use]
     pub fn new(seed: u64, start: u32) -> Self {
-        Self {
-            seed,
-            start,
-            audits: 0,
-            accesses: 0,
-        }
+        Self { seed, start, audits: 0, accesses: 0 }
     }
 
     /// The `eventId` of audit log number `i`. A UUID in form, and no other log has it.
@@ -53,13 +48,7 @@ impl Generator {
         let (a, b) = (dice.roll(), dice.roll());
         // The number itself makes up the tail, so two logs of a kind cannot share an id.
         let tail = i & 0xffff_ffff_ffff;
-        format!(
-            "{:08X}-{:04X}-4{:03X}-{kind}{:03X}-{tail:012X}",
-            a >> 32,
-            a & 0xffff,
-            b & 0xfff,
-            b >> 52
-        )
+        format!("{:08X}-{:04X}-4{:03X}-{kind}{:03X}-{tail:012X}", a >> 32, a & 0xffff, b & 0xfff, b >> 52)
     }
 
     /// The next `n` audit logs as ActionTrail writes them: field `event` holds the JSON. One group in eight has the
@@ -68,11 +57,7 @@ impl Generator {
         let first = self.audits;
         self.audits += n as u64;
         let mut dice = Dice::new(self.seed ^ 0xa0d1, first);
-        let topic = if dice.one_in(8) {
-            "actiontrail_event"
-        } else {
-            "actiontrail_audit_event"
-        };
+        let topic = if dice.one_in(8) { "actiontrail_event" } else { "actiontrail_audit_event" };
         LogGroup {
             logs: (first..self.audits).map(|i| self.audit_log(i)).collect(),
             topic: Some(topic.into()),
@@ -96,10 +81,7 @@ impl Generator {
             tags: vec![
                 pair("__hostname__", format!("web-{host:02}.cn-hangzhou.internal")),
                 pair("__path__", "/var/log/nginx/access.log"),
-                pair(
-                    "__pack_id__",
-                    format!("{:016X}-{:X}", dice.roll(), first / n.max(1) as u64),
-                ),
+                pair("__pack_id__", format!("{:016X}-{:X}", dice.roll(), first / n.max(1) as u64)),
                 pair("__receive_time__", (self.time_of(self.accesses) + 1).to_string()),
             ],
         }
@@ -110,11 +92,7 @@ impl Generator {
     pub fn audit_log(&self, i: u64) -> Log {
         let mut dice = Dice::new(self.seed ^ 0xac71, i);
         let time = self.time_of(i);
-        Log {
-            time,
-            contents: vec![pair("event", self.actiontrail(&mut dice, i, time))],
-            time_ns: None,
-        }
+        Log { time, contents: vec![pair("event", self.actiontrail(&mut dice, i, time))], time_ns: None }
     }
 
     /// Access log number `i`.
@@ -122,51 +100,30 @@ impl Generator {
     pub fn nginx_log(&self, i: u64) -> Log {
         let mut dice = Dice::new(self.seed ^ 0x0060_1f55, i);
         let time = self.time_of(i);
-        let status = *dice.pick(&[
-            "200", "200", "200", "200", "200", "200", "204", "304", "302", "404", "403", "500", "502",
-        ]);
+        let status =
+            *dice.pick(&["200", "200", "200", "200", "200", "200", "204", "304", "302", "404", "403", "500", "502"]);
         let path = dice.pick(PATHS);
         let item = dice.busy(5_000);
         let took = dice.below(400) * dice.below(10);
         let host = dice.pick(&["shop.example.com", "api.example.com", "www.example.com"]);
         let contents = vec![
             pair("remote_addr", address(&mut dice)),
-            pair(
-                "remote_user",
-                if dice.one_in(6) {
-                    user(&mut dice)
-                } else {
-                    "-".to_owned()
-                },
-            ),
+            pair("remote_user", if dice.one_in(6) { user(&mut dice) } else { "-".to_owned() }),
             pair("time_local", format!("{}", Stamp(time))),
-            pair(
-                "request_method",
-                *dice.pick(&["GET", "GET", "GET", "GET", "POST", "PUT", "HEAD"]),
-            ),
-            pair(
-                "request_uri",
-                format!("{path}{item}?page={}&utm_source=mail", dice.below(40)),
-            ),
+            pair("request_method", *dice.pick(&["GET", "GET", "GET", "GET", "POST", "PUT", "HEAD"])),
+            pair("request_uri", format!("{path}{item}?page={}&utm_source=mail", dice.below(40))),
             pair("host", *host),
             pair("status", status),
             pair("body_bytes_sent", (dice.below(60) * dice.below(900)).to_string()),
             pair("request_time", format!("{}.{:03}", took / 1000, took % 1000)),
             pair(
                 "http_referer",
-                format!(
-                    "https://{host}/{}",
-                    dice.pick(&["", "search?q=%E5%92%96%E5%95%A1", "cart", "login"])
-                ),
+                format!("https://{host}/{}", dice.pick(&["", "search?q=%E5%92%96%E5%95%A1", "cart", "login"])),
             ),
             pair("http_user_agent", *dice.pick(BROWSERS)),
             pair("request_id", self.nginx_id(i)),
         ];
-        Log {
-            time,
-            contents,
-            time_ns: Some(u32::try_from(dice.below(1_000_000_000)).expect("less than a billion")),
-        }
+        Log { time, contents, time_ns: Some(u32::try_from(dice.below(1_000_000_000)).expect("less than a billion")) }
     }
 
     fn time_of(&self, i: u64) -> u32 {
@@ -207,17 +164,10 @@ impl Generator {
         ));
         match dice.below(9) {
             0 => put(format_args!(r#""sourceIpAddress":"{}.aliyuncs.com","#, call.host)),
-            1 => put(format_args!(
-                r#""sourceIpAddress":"2408:4005:{:x}::{:x}","#,
-                dice.busy(300),
-                dice.busy(4_000)
-            )),
+            1 => put(format_args!(r#""sourceIpAddress":"2408:4005:{:x}::{:x}","#, dice.busy(300), dice.busy(4_000))),
             _ => put(format_args!(r#""sourceIpAddress":"{}","#, address(dice))),
         }
-        put(format_args!(
-            r#""userAgent":"{}","recipientAccountId":"{account}","#,
-            dice.pick(AGENTS)
-        ));
+        put(format_args!(r#""userAgent":"{}","recipientAccountId":"{account}","#, dice.pick(AGENTS)));
         if is_role {
             put(format_args!(
                 r#""userIdentity":{{"type":"assumed-role","principalId":"{principal}:{session}","accountId":"{account}","userName":"{role}:{session}","sessionContext":{{"attributes":{{"creationDate":"{created}","mfaAuthenticated":"{mfa}"}},"sessionIssuer":{{"type":"Role","arn":"acs:ram::{account}:role/{role}"}}}}}},"#,
@@ -307,10 +257,7 @@ impl Dice {
 }
 
 fn pair(key: &str, value: impl Into<Vec<u8>>) -> Pair {
-    Pair {
-        key: key.into(),
-        value: value.into(),
-    }
+    Pair { key: key.into(), value: value.into() }
 }
 
 /// One of some hundreds of users; a few have names outside ASCII.
@@ -321,15 +268,7 @@ fn user(dice: &mut Dice) -> String {
 
 /// One of some thousands of IPv4 addresses, from a few networks.
 fn address(dice: &mut Dice) -> String {
-    let network = dice.pick(&[
-        "203.0.113",
-        "198.51.100",
-        "192.0.2",
-        "47.96.12",
-        "120.55.8",
-        "39.104.77",
-        "10.8.3",
-    ]);
+    let network = dice.pick(&["203.0.113", "198.51.100", "192.0.2", "47.96.12", "120.55.8", "39.104.77", "10.8.3"]);
     format!("{network}.{}", 1 + dice.busy(254))
 }
 
@@ -350,17 +289,11 @@ struct Stamp(u32);
 
 impl std::fmt::Display for Stamp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const MONTHS: [&str; 12] = [
-            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-        ];
+        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
         let (year, month, day) = civil(self.0);
         let second = self.0 % 86_400;
         let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-        write!(
-            f,
-            "{day:02}/{}/{year:04}:{hour:02}:{minute:02}:{second:02} +0000",
-            MONTHS[month as usize - 1]
-        )
+        write!(f, "{day:02}/{}/{year:04}:{hour:02}:{minute:02}:{second:02} +0000", MONTHS[month as usize - 1])
     }
 }
 
@@ -395,16 +328,7 @@ const fn call(
     access: &'static str,
     [resource, prefix, parameter]: [&'static str; 3],
 ) -> Call {
-    Call {
-        name,
-        service,
-        host,
-        version,
-        access,
-        resource,
-        prefix,
-        parameter,
-    }
+    Call { name, service, host, version, access, resource, prefix, parameter }
 }
 
 const ECS: [&str; 3] = ["Ecs", "ecs", "2014-05-26"];
@@ -439,24 +363,14 @@ const CALLS: &[Call] = &[
 ];
 
 const FAILURES: &[(&str, &str)] = &[
-    (
-        "Forbidden.RAM",
-        "User not authorized to operate on the specified resource, or this API doesn't support RAM:",
-    ),
+    ("Forbidden.RAM", "User not authorized to operate on the specified resource, or this API doesn't support RAM:"),
     ("InvalidInstanceId.NotFound", "The specified resource does not exist:"),
     ("Throttling.User", "Request was denied due to user flow control:"),
     ("InvalidParameter", "The specified parameter is not valid for"),
 ];
 
-const REGIONS: &[&str] = &[
-    "cn-hangzhou",
-    "cn-hangzhou",
-    "cn-shanghai",
-    "cn-beijing",
-    "cn-shenzhen",
-    "ap-southeast-1",
-    "eu-central-1",
-];
+const REGIONS: &[&str] =
+    &["cn-hangzhou", "cn-hangzhou", "cn-shanghai", "cn-beijing", "cn-shenzhen", "ap-southeast-1", "eu-central-1"];
 const AGENTS: &[&str] = &[
     "AlibabaCloud (Linux; amd64) Java/1.8.0_152-b187 Core/4.5.2 HTTPClient/ApacheHttpClient",
     "aliyun-cli/3.0.198 (linux; amd64) Go/1.21.5",
@@ -473,22 +387,10 @@ const BROWSERS: &[&str] = &[
     "curl/8.5.0",
     "Prometheus/2.51.0",
 ];
-const PATHS: &[&str] = &[
-    "/product/",
-    "/product/",
-    "/product/",
-    "/api/v2/orders/",
-    "/api/v2/users/",
-    "/static/img/",
-    "/cart/",
-];
-const ROLES: &[&str] = &[
-    "AliyunServiceRoleForAutoScaling",
-    "ops-admin",
-    "ci-deployer",
-    "security-audit",
-    "data-reader",
-];
+const PATHS: &[&str] =
+    &["/product/", "/product/", "/product/", "/api/v2/orders/", "/api/v2/users/", "/static/img/", "/cart/"];
+const ROLES: &[&str] =
+    &["AliyunServiceRoleForAutoScaling", "ops-admin", "ci-deployer", "security-audit", "data-reader"];
 const TEAMS: &[&str] = &["payments", "search", "platform", "data", "security", "growth"];
 const GIVEN: &[&str] = &[
     "anna", "wei", "jing", "omar", "lena", "raj", "sofia", "tom", "yuki", "ivan", "mei", "carlos", "fatima", "noah",

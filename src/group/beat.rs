@@ -6,8 +6,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
 use super::{BeatEnd, Report};
-use crate::trouble::Trouble;
 use crate::source::{Cause, Source, SourceError};
+use crate::trouble::Trouble;
 
 /// How often to beat.
 #[derive(Debug, Clone, Copy)]

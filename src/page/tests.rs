@@ -12,11 +12,7 @@ fn read(body: &[u8]) -> Result<Vec<Dict>, PageError> {
     logs.open(Bytes::copy_from_slice(body))?;
     let mut all = Vec::new();
     while let Some(log) = logs.read()? {
-        all.push(
-            log.fields()
-                .map(|(key, value)| (key.to_vec(), value.to_vec()))
-                .collect(),
-        );
+        all.push(log.fields().map(|(key, value)| (key.to_vec(), value.to_vec())).collect());
     }
     Ok(all)
 }
@@ -52,10 +48,7 @@ fn flatten(list: &proto::LogGroupList) -> Vec<Dict> {
 }
 
 fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
-        .collect()
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 
 #[track_caller]
@@ -91,12 +84,7 @@ fn tags_come_before_contents_and_the_machine_is_left_out() {
 fn absent_topic_and_source_are_empty() {
     check(
         "0a100a0e0880e2cfaa0612060a016b120176",
-        &[
-            ("__time__", "1700000000"),
-            ("__topic__", ""),
-            ("__source__", ""),
-            ("k", "v"),
-        ],
+        &[("__time__", "1700000000"), ("__topic__", ""), ("__source__", ""), ("k", "v")],
     );
 }
 
@@ -118,12 +106,7 @@ fn nanoseconds_are_a_plain_decimal() {
 fn zero_nanoseconds_are_no_field() {
     check(
         "0a150a130880e2cfaa0612060a016b1201762500000000",
-        &[
-            ("__time__", "1700000000"),
-            ("__topic__", ""),
-            ("__source__", ""),
-            ("k", "v"),
-        ],
+        &[("__time__", "1700000000"), ("__topic__", ""), ("__source__", ""), ("k", "v")],
     );
 }
 
@@ -147,10 +130,7 @@ fn contents_override_everything_and_keep_the_first_position() {
 
 #[test]
 fn a_log_without_contents_has_its_time_topic_and_source() {
-    check(
-        "0a0b0a0608ffffffff0f1a0174",
-        &[("__time__", "4294967295"), ("__topic__", "t"), ("__source__", "")],
-    );
+    check("0a0b0a0608ffffffff0f1a0174", &[("__time__", "4294967295"), ("__topic__", "t"), ("__source__", "")]);
 }
 
 #[test]
@@ -193,21 +173,10 @@ fn groups_nested_without_end_are_an_error_and_not_a_stack_overflow() {
 
 #[test]
 fn a_place_counts_within_the_group_when_the_page_tells_its_number() {
-    let pair = |key: &[u8]| proto::Pair {
-        key: key.to_vec(),
-        value: vec![],
-    };
-    let log = || proto::Log {
-        contents: vec![pair(b"k")],
-        ..Default::default()
-    };
-    let group = |logs| proto::LogGroup {
-        logs,
-        ..Default::default()
-    };
-    let list = proto::LogGroupList {
-        groups: vec![group(vec![log(), log()]), group(vec![]), group(vec![log()])],
-    };
+    let pair = |key: &[u8]| proto::Pair { key: key.to_vec(), value: vec![] };
+    let log = || proto::Log { contents: vec![pair(b"k")], ..Default::default() };
+    let group = |logs| proto::LogGroup { logs, ..Default::default() };
+    let list = proto::LogGroupList { groups: vec![group(vec![log(), log()]), group(vec![]), group(vec![log()])] };
     let mut page = Page {
         shard: ShardId(7),
         cursor: Cursor::new("c0"),
@@ -236,17 +205,11 @@ fn a_place_counts_within_the_group_when_the_page_tells_its_number() {
 #[test]
 fn many_repeated_keys_are_settled_like_few() {
     let contents = (0..500u32)
-        .map(|n| proto::Pair {
-            key: (n % 120).to_string().into_bytes(),
-            value: n.to_string().into_bytes(),
-        })
+        .map(|n| proto::Pair { key: (n % 120).to_string().into_bytes(), value: n.to_string().into_bytes() })
         .collect();
     let list = proto::LogGroupList {
         groups: vec![proto::LogGroup {
-            logs: vec![proto::Log {
-                contents,
-                ..Default::default()
-            }],
+            logs: vec![proto::Log { contents, ..Default::default() }],
             ..Default::default()
         }],
     };
@@ -265,29 +228,17 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 fn list() -> impl Strategy<Value = proto::LogGroupList> {
     let pair = || (bytes(), bytes()).prop_map(|(key, value)| proto::Pair { key, value });
     let pairs = move || proptest::collection::vec(pair(), 0..5);
-    let log = (
-        any::<u32>(),
-        pairs(),
-        proptest::option::of(prop_oneof![Just(0), any::<u32>()]),
-    )
-        .prop_map(|(time, contents, time_ns)| proto::Log {
-            time,
-            contents,
-            time_ns,
-        });
-    let group = (
-        proptest::collection::vec(log, 0..4),
-        proptest::option::of(bytes()),
-        proptest::option::of(bytes()),
-        pairs(),
-    )
-        .prop_map(|(logs, topic, source, tags)| proto::LogGroup {
-            logs,
-            topic,
-            source,
-            machine_uuid: Some(b"M-1".to_vec()),
-            tags,
-        });
+    let log = (any::<u32>(), pairs(), proptest::option::of(prop_oneof![Just(0), any::<u32>()]))
+        .prop_map(|(time, contents, time_ns)| proto::Log { time, contents, time_ns });
+    let group =
+        (proptest::collection::vec(log, 0..4), proptest::option::of(bytes()), proptest::option::of(bytes()), pairs())
+            .prop_map(|(logs, topic, source, tags)| proto::LogGroup {
+                logs,
+                topic,
+                source,
+                machine_uuid: Some(b"M-1".to_vec()),
+                tags,
+            });
     proptest::collection::vec(group, 0..4).prop_map(|groups| proto::LogGroupList { groups })
 }
 

@@ -57,10 +57,7 @@ pub(super) struct Wire<'a> {
 
 impl<'a> Wire<'a> {
     pub(super) fn new(body: &'a [u8], at: usize, end: usize) -> Self {
-        Self {
-            bytes: &body[..end],
-            at,
-        }
+        Self { bytes: &body[..end], at }
     }
 
     pub(super) fn at(&self) -> usize {
@@ -113,11 +110,7 @@ impl<'a> Wire<'a> {
                 return Ok(value);
             }
         }
-        let why = if self.bytes.len() - self.at < 10 {
-            PageFault::Truncated
-        } else {
-            PageFault::Varint
-        };
+        let why = if self.bytes.len() - self.at < 10 { PageFault::Truncated } else { PageFault::Varint };
         Err(fault(self.at, why))
     }
 

@@ -121,9 +121,7 @@ impl Current {
     #[inline]
     pub(super) fn find(&mut self, key: &[u8]) -> Option<usize> {
         let from = self.found.min(self.len());
-        let position = (from..self.len())
-            .chain(0..from)
-            .find(|&position| self.key(position) == key)?;
+        let position = (from..self.len()).chain(0..from).find(|&position| self.key(position) == key)?;
         self.found = position;
         Some(position)
     }

@@ -50,17 +50,13 @@ fn special(byte: u8, out: &mut Vec<u8>) {
 fn first_special(text: &[u8]) -> Option<usize> {
     let mut words = text.chunks_exact(8);
     for (nth, word) in words.by_ref().enumerate() {
-        let marks = specials(u64::from_le_bytes(
-            word.try_into().expect("a chunk of eight has eight bytes"),
-        ));
+        let marks = specials(u64::from_le_bytes(word.try_into().expect("a chunk of eight has eight bytes")));
         if marks != 0 {
             return Some(nth * 8 + marks.trailing_zeros() as usize / 8);
         }
     }
     let tail = words.remainder();
-    let at = tail
-        .iter()
-        .position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\')?;
+    let at = tail.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\')?;
     Some(text.len() - tail.len() + at)
 }
 
@@ -121,10 +117,7 @@ mod tests {
 
     #[test]
     fn invalid_utf8_becomes_the_replacement_character() {
-        assert_eq!(
-            written(b"a\xff\xfe\"b\xe4\xbd"),
-            "\"a\u{fffd}\u{fffd}\\\"b\u{fffd}\"".as_bytes()
-        );
+        assert_eq!(written(b"a\xff\xfe\"b\xe4\xbd"), "\"a\u{fffd}\u{fffd}\\\"b\u{fffd}\"".as_bytes());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::current::{Current, Place};
 use super::error::{Fault, HookError};
 use super::raw::{Frame, Hidden, Outcome, REGISTRY, Stack};
 use super::watch::Watch;
-use super::{Config, Script, returned, sandbox};
+use super::{Config, Script, returned, sandbox, stdlib};
 use crate::event::{Events, Format};
 use crate::model::{Page, ShardId};
 use crate::page::PageError;
@@ -79,14 +79,8 @@ impl Hook {
     /// # Errors
     /// The script is no Lua, its top level fails or breaks a limit, or there is no `process`.
     pub fn load(script: &Script, config: &Config, format: Arc<dyn Format>, meta: Meta) -> Result<Self, HookError> {
-        let mut hook = Self {
-            script: script.clone(),
-            config: config.clone(),
-            format,
-            meta,
-            vm: None,
-            current: Shared::new(),
-        };
+        let mut hook =
+            Self { script: script.clone(), config: config.clone(), format, meta, vm: None, current: Shared::new() };
         hook.current.get().most_bytes = config.memory;
         hook.vm = Some(hook.build()?);
         Ok(hook)
@@ -149,10 +143,7 @@ impl Hook {
         while self.current.get().logs.read()?.is_some() {
             let log = made.logs;
             made.logs += 1;
-            made.failed.push(Failed {
-                log,
-                error: error.clone(),
-            });
+            made.failed.push(Failed { log, error: error.clone() });
         }
         Ok(())
     }
@@ -252,23 +243,16 @@ impl Run<'_> {
     fn judge(&mut self, stack: Stack, outcome: Outcome, stopped: bool, log: u32) -> Result<(), Fault> {
         let current = self.current.get();
         if stopped {
-            return Err(Fault::Timeout {
-                at: self.script.place(current.error_line),
-                limit: self.config.timeout,
-            });
+            return Err(Fault::Timeout { at: self.script.place(current.error_line), limit: self.config.timeout });
         }
         match outcome {
-            Outcome::OutOfMemory => Err(Fault::Memory {
-                script: self.script.name.clone(),
-                limit: self.config.memory,
-            }),
+            Outcome::OutOfMemory => Err(Fault::Memory { script: self.script.name.clone(), limit: self.config.memory }),
             Outcome::Raised => Err(Fault::Runtime(self.script.message(stack, current.error_line))),
-            Outcome::Returned => returned::push_events(stack, current, self.format, log, &mut self.made.events)
-                .map_err(|error| Fault::BadReturn {
-                    script: self.script.name.clone(),
-                    path: error.path,
-                    problem: error.problem,
-                }),
+            Outcome::Returned => {
+                returned::push_events(stack, current, self.format, log, &mut self.made.events).map_err(|error| {
+                    Fault::BadReturn { script: self.script.name.clone(), path: error.path, problem: error.problem }
+                })
+            }
         }
     }
 
@@ -296,15 +280,13 @@ struct Vm {
 
 impl Vm {
     fn new(script: &Script, config: &Config, current: &Shared) -> Result<Self, Fault> {
-        let memory = || Fault::Memory {
-            script: script.name.clone(),
-            limit: config.memory,
-        };
+        let memory = || Fault::Memory { script: script.name.clone(), limit: config.memory };
         // A state that cannot even hold its libraries has too little memory; nothing else can go wrong here.
         // SAFETY: `current` outlives the state: see `Hook::current`.
         let (lua, globals) = unsafe { sandbox::build(current.pointer(), config.memory) }.map_err(|_| memory())?;
-        // STDLIB: `stdlib::install(&lua, &globals, …)` goes here: after the engine's libraries, before they are sealed.
-        sandbox::seal(&lua, &globals).map_err(|_| memory())?;
+        stdlib::install(&lua, &globals, &config.vars)
+            .and_then(|()| sandbox::seal(&lua, &globals))
+            .map_err(|_| memory())?;
 
         let chunk = lua
             .load(script.text.as_slice())
@@ -319,24 +301,17 @@ impl Vm {
         load(&lua, &top_level, script, config, current)?;
 
         let Ok(Value::Function(process)) = globals.raw_get("process") else {
-            return Err(Fault::NoProcess {
-                script: script.name.clone(),
-            });
+            return Err(Fault::NoProcess { script: script.name.clone() });
         };
         let mut parameters = 0;
         // SAFETY: the function is on top; the frame is only used to look at it and owns nothing.
         let entered = unsafe {
             sandbox::keep(&lua, Hidden::PROCESS, Value::Function(process.clone())).and_then(|()| {
-                lua.exec_raw::<()>(process, |state| {
-                    parameters = Frame::outside(state, current.pointer()).parameters()
-                })
+                lua.exec_raw::<()>(process, |state| parameters = Frame::outside(state, current.pointer()).parameters())
             })
         };
         entered.map_err(|_| memory())?;
-        Ok(Self {
-            lua,
-            wants_meta: parameters > 1,
-        })
+        Ok(Self { lua, wants_meta: parameters > 1 })
     }
 }
 
@@ -360,20 +335,14 @@ fn load(lua: &Lua, top_level: &Function, script: &Script, config: &Config, curre
             match outcome {
                 Outcome::Returned => Ok(()),
                 Outcome::Raised => Err(Fault::TopLevel(script.message(stack, line))),
-                Outcome::OutOfMemory => Err(Fault::Memory {
-                    script: script.name.clone(),
-                    limit: config.memory,
-                }),
+                Outcome::OutOfMemory => Err(Fault::Memory { script: script.name.clone(), limit: config.memory }),
             }
         };
         stack.set_top(function - 1);
     };
     // SAFETY: the closure raises nothing outside of `Stack::call`.
     let entered = unsafe { lua.exec_raw::<()>(top_level, run) };
-    entered.map_err(|_| Fault::Memory {
-        script: script.name.clone(),
-        limit: config.memory,
-    })?;
+    entered.map_err(|_| Fault::Memory { script: script.name.clone(), limit: config.memory })?;
     loaded
 }
 

@@ -336,11 +336,7 @@ pub(super) unsafe extern "C-unwind" fn next(state: *mut lua_State) -> c_int {
     let begin = stack.kind(2) == Kind::Nil;
     if !object {
         push_members(frame, false);
-        let place = if begin {
-            1
-        } else {
-            whole(stack.kind(2)).unwrap_or(i64::MAX - 1) + 1
-        };
+        let place = if begin { 1 } else { whole(stack.kind(2)).unwrap_or(i64::MAX - 1) + 1 };
         return match stack.push_item(stack.top(), place) {
             Kind::Nil => 1,
             _ => {

@@ -37,8 +37,8 @@ mod write;
 mod tests;
 
 pub use error::{Fault, HookError};
-pub use hooks::Hooks;
 pub use hook::{Failed, Hook, Made, Meta};
+pub use hooks::Hooks;
 pub use threads::{HookPanic, HookThreads, Ran};
 
 /// What a script may use, and what it may see of the settings.
@@ -71,10 +71,7 @@ impl Script {
     pub fn read(path: &Path) -> Result<Self, HookError> {
         let text = std::fs::read(path).map_err(|error| HookError {
             version: String::new(),
-            fault: Fault::Unreadable {
-                path: path.to_owned(),
-                cause: error.to_string(),
-            },
+            fault: Fault::Unreadable { path: path.to_owned(), cause: error.to_string() },
         })?;
         Ok(Self::from_text(&path.display().to_string(), text))
     }
@@ -84,18 +81,11 @@ impl Script {
     pub fn from_text(name: &str, text: impl Into<Vec<u8>>) -> Self {
         let text = text.into();
         let digest = Sha256::digest(&text);
-        Self {
-            name: name.to_owned(),
-            version: digest[..6].iter().map(|byte| format!("{byte:02x}")).collect(),
-            text,
-        }
+        Self { name: name.to_owned(), version: digest[..6].iter().map(|byte| format!("{byte:02x}")).collect(), text }
     }
 
     fn error(&self, fault: Fault) -> HookError {
-        HookError {
-            version: self.version.clone(),
-            fault,
-        }
+        HookError { version: self.version.clone(), fault }
     }
 
     /// `script:line`
@@ -115,10 +105,6 @@ impl Script {
             let short = &self.name[self.name.len().saturating_sub(30)..];
             text.split(": ").next().is_some_and(|place| place.contains(short))
         });
-        if named {
-            text.to_owned()
-        } else {
-            format!("{}: {text}", self.place(line))
-        }
+        if named { text.to_owned() } else { format!("{}: {text}", self.place(line)) }
     }
 }

@@ -81,10 +81,7 @@ pub enum Capture<'a> {
 #[must_use]
 pub fn find_plain(text: &[u8], needle: &[u8], from: usize) -> Option<Match> {
     let start = from + memmem::find(text.get(from..)?, needle)?;
-    Some(Match {
-        start,
-        end: start + needle.len(),
-    })
+    Some(Match { start, end: start + needle.len() })
 }
 
 /// Whether the pattern matches only itself.
@@ -125,10 +122,7 @@ impl<'a> Matcher<'a> {
     #[must_use]
     pub fn new(text: &'a [u8], pattern: &'a [u8], steps: u64) -> Self {
         match pattern.strip_prefix(b"^") {
-            Some(rest) => Self {
-                anchored: true,
-                ..Self::without_anchor(text, rest, steps)
-            },
+            Some(rest) => Self { anchored: true, ..Self::without_anchor(text, rest, steps) },
             None => Self::without_anchor(text, pattern, steps),
         }
     }
@@ -142,10 +136,7 @@ impl<'a> Matcher<'a> {
             anchored: false,
             step_limit: steps,
             steps_left: steps,
-            captures: [Caught {
-                start: 0,
-                end: End::Open,
-            }; MAX_CAPTURES],
+            captures: [Caught { start: 0, end: End::Open }; MAX_CAPTURES],
             captured: 0,
         }
     }
@@ -336,10 +327,7 @@ impl<'a> Matcher<'a> {
 
     fn close_capture(&mut self, s: usize, p: usize, depth: u32) -> Result<Option<usize>, PatternError> {
         let open = |caught: &Caught| matches!(caught.end, End::Open);
-        let slot = self.captures[..self.captured]
-            .iter()
-            .rposition(open)
-            .ok_or(PatternError::NothingToClose)?;
+        let slot = self.captures[..self.captured].iter().rposition(open).ok_or(PatternError::NothingToClose)?;
         self.captures[slot].end = End::At(s);
         let end = self.run(s, p, depth)?;
         if end.is_none() {
@@ -388,9 +376,7 @@ impl<'a> Matcher<'a> {
     /// `%1`..`%9`: what that capture caught, once more.
     fn repeated(&mut self, s: usize, digit: u8) -> Result<Option<usize>, PatternError> {
         let no_such_capture = PatternError::NoSuchCapture(digit - b'0');
-        let index = usize::from(digit)
-            .checked_sub(usize::from(b'1'))
-            .ok_or(no_such_capture)?;
+        let index = usize::from(digit).checked_sub(usize::from(b'1')).ok_or(no_such_capture)?;
         let caught = self.captures[..self.captured].get(index).ok_or(no_such_capture)?;
         let end = match caught.end {
             End::Open => return Err(no_such_capture),

@@ -281,10 +281,7 @@ impl Frame {
     pub(super) unsafe fn enter(state: *mut lua_State) -> Self {
         // SAFETY: as above.
         unsafe {
-            Self {
-                stack: Stack::new(state),
-                current: ffi::lua_touserdata(state, ffi::lua_upvalueindex(1)).cast(),
-            }
+            Self { stack: Stack::new(state), current: ffi::lua_touserdata(state, ffi::lua_upvalueindex(1)).cast() }
         }
     }
 
@@ -425,11 +422,7 @@ impl Frame {
         unsafe {
             let mut function: ffi::lua_Debug = std::mem::zeroed();
             ffi::lua_getinfo(self.stack.0, c">u".as_ptr(), &raw mut function);
-            if function.isvararg == 0 {
-                function.nparams
-            } else {
-                u8::MAX
-            }
+            if function.isvararg == 0 { function.nparams } else { u8::MAX }
         }
     }
 

@@ -27,14 +27,7 @@ pub(super) fn push_events(
         return Err(problem("the value", "too much for the Lua stack"));
     }
     let most = events.bytes().len().saturating_add(current.most_bytes);
-    let mut one = One {
-        stack,
-        current,
-        format,
-        log,
-        events,
-        most,
-    };
+    let mut one = One { stack, current, format, log, events, most };
     match stack.kind(at) {
         Kind::Nil | Kind::Boolean(false) => Ok(()),
         Kind::Table if matches!(shape(stack, one.current, at), Shape::Plain | Shape::List) && stack.raw_len(at) > 0 => {
@@ -45,10 +38,7 @@ pub(super) fn push_events(
 }
 
 fn problem(path: impl Into<String>, problem: impl Into<String>) -> BodyError {
-    BodyError {
-        path: path.into(),
-        problem: problem.into(),
-    }
+    BodyError { path: path.into(), problem: problem.into() }
 }
 
 struct One<'a> {
@@ -82,10 +72,7 @@ impl One<'_> {
             }
         }
         if items != len {
-            return Err(problem(
-                "the list",
-                "a list with holes: nothing may be nil between its events",
-            ));
+            return Err(problem("the list", "a list with holes: nothing may be nil between its events"));
         }
         for index in 1..=len {
             self.stack.push_item(list, index as i64);
@@ -105,10 +92,7 @@ impl One<'_> {
             Kind::String => self.write(&Head::default(), Some(at), None, place),
             Kind::Table => match shape(self.stack, self.current, at) {
                 Shape::Log => {
-                    let head = Head {
-                        time: self.log_time(),
-                        ..Head::default()
-                    };
+                    let head = Head { time: self.log_time(), ..Head::default() };
                     self.write(&head, Some(at), None, place)
                 }
                 Shape::Plain => self.push_table(at, place),
@@ -191,20 +175,14 @@ impl One<'_> {
             return Ok(());
         }
         if event.is_none() && message.is_none() {
-            return Err(problem(
-                format!("{place}event"),
-                "missing; what is to be sent goes here",
-            ));
+            return Err(problem(format!("{place}event"), "missing; what is to be sent goes here"));
         }
         if let Some(nanos) = nanos {
             match &mut head.time {
                 Some(time) if !time.digits.contains('.') => time.nanos = Some(nanos),
                 Some(_) => return Err(problem(format!("{place}time_ns"), "the time has a fraction already")),
                 None => {
-                    return Err(problem(
-                        format!("{place}time_ns"),
-                        "goes with a time in seconds, which is missing",
-                    ));
+                    return Err(problem(format!("{place}time_ns"), "goes with a time in seconds, which is missing"));
                 }
             }
         }
@@ -220,15 +198,8 @@ impl One<'_> {
         message: Option<c_int>,
         place: &str,
     ) -> Result<(), BodyError> {
-        let mut body = Returned {
-            stack: self.stack,
-            current: self.current,
-            event,
-            message,
-        };
-        let written = self
-            .events
-            .push(self.log, |out| self.format.write(head, &mut body, out));
+        let mut body = Returned { stack: self.stack, current: self.current, event, message };
+        let written = self.events.push(self.log, |out| self.format.write(head, &mut body, out));
         written.map_err(|mut error| {
             error.path.insert_str(0, place);
             error
@@ -243,13 +214,8 @@ impl One<'_> {
     /// The log's own time, unless a field of that name holds something else.
     fn log_time(&mut self) -> Option<Time<'static>> {
         let digits = self.log_digits(b"__time__").filter(|digits| time::is_digits(digits))?;
-        let nanos = self
-            .log_digits(b"__time_ns_part__")
-            .and_then(|nanos| time::nanos(&nanos));
-        Some(Time {
-            nanos: nanos.filter(|_| !digits.contains('.')),
-            digits: Cow::Owned(digits),
-        })
+        let nanos = self.log_digits(b"__time_ns_part__").and_then(|nanos| time::nanos(&nanos));
+        Some(Time { nanos: nanos.filter(|_| !digits.contains('.')), digits: Cow::Owned(digits) })
     }
 
     fn log_digits(&mut self, key: &[u8]) -> Option<String> {
@@ -279,9 +245,7 @@ impl One<'_> {
     fn nanos(&self, at: c_int) -> Result<u32, String> {
         let nanos = match self.stack.kind(at) {
             Kind::Integer(nanos) => u32::try_from(nanos).ok().filter(|&nanos| nanos < 1_000_000_000),
-            Kind::String => std::str::from_utf8(self.stack.bytes(at).unwrap_or_default())
-                .ok()
-                .and_then(time::nanos),
+            Kind::String => std::str::from_utf8(self.stack.bytes(at).unwrap_or_default()).ok().and_then(time::nanos),
             _ => None,
         };
         nanos.ok_or_else(|| "nanoseconds are needed: 0 to 999999999".to_owned())
@@ -315,9 +279,7 @@ impl One<'_> {
     fn code(&self, at: c_int, names: &[&str]) -> Result<u8, String> {
         let found = match self.stack.kind(at) {
             Kind::Integer(code) => usize::try_from(code).ok().filter(|&code| code < names.len()),
-            Kind::String => names
-                .iter()
-                .position(|name| Some(name.as_bytes()) == self.stack.bytes(at)),
+            Kind::String => names.iter().position(|name| Some(name.as_bytes()) == self.stack.bytes(at)),
             _ => None,
         };
         found

@@ -82,14 +82,12 @@ pub(super) unsafe fn build(current: *mut Current, memory: usize) -> mlua::Result
         globals.raw_set("setmetatable", native(&lua, current, set_metatable, set)?)?;
         add_log(&lua, current, &globals)?;
     }
-    lua.type_metatable::<LuaString>()
-        .map_or_else(|| lua.create_table(), Ok)
-        .and_then(|strings| {
-            strings.raw_set("__index", &string)?;
-            strings.raw_set("__metatable", false)?;
-            lua.set_type_metatable::<LuaString>(Some(strings));
-            Ok(())
-        })?;
+    lua.type_metatable::<LuaString>().map_or_else(|| lua.create_table(), Ok).and_then(|strings| {
+        strings.raw_set("__index", &string)?;
+        strings.raw_set("__metatable", false)?;
+        lua.set_type_metatable::<LuaString>(Some(strings));
+        Ok(())
+    })?;
     globals.raw_set("string", string)?;
     globals.raw_set("table", table)?;
     globals.raw_set("_G", &globals)?;
@@ -102,9 +100,7 @@ pub(super) fn seal(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     for pair in globals.pairs::<LuaString, Value>() {
         if let (name, Value::Table(library)) = pair?
             && library != *globals
-            && library
-                .pairs::<Value, Value>()
-                .any(|pair| matches!(pair, Ok((_, Value::Function(_)))))
+            && library.pairs::<Value, Value>().any(|pair| matches!(pair, Ok((_, Value::Function(_)))))
         {
             sealed.push((name, library));
         }
@@ -126,9 +122,7 @@ pub(super) fn seal(lua: &Lua, globals: &Table) -> mlua::Result<()> {
 }
 
 fn copy(from: &Table, to: &Table, names: &[&str]) -> mlua::Result<()> {
-    names
-        .iter()
-        .try_for_each(|&name| to.raw_set(name, from.get::<Value>(name)?))
+    names.iter().try_for_each(|&name| to.raw_set(name, from.get::<Value>(name)?))
 }
 
 type NativeFunction = unsafe extern "C-unwind" fn(*mut lua_State) -> c_int;
@@ -180,16 +174,9 @@ unsafe fn add_log(lua: &Lua, current: *mut Current, globals: &Table) -> mlua::Re
         meta.raw_set("__metatable", false)?;
         Ok(meta)
     };
-    let logs = metatable(&[
-        ("__index", log::index),
-        ("__newindex", log::assign),
-        ("__len", log::length),
-    ])?;
-    let decoded: &[(&str, NativeFunction)] = &[
-        ("__index", json::index),
-        ("__newindex", json::assign),
-        ("__len", json::length),
-    ];
+    let logs = metatable(&[("__index", log::index), ("__newindex", log::assign), ("__len", log::length)])?;
+    let decoded: &[(&str, NativeFunction)] =
+        &[("__index", json::index), ("__newindex", json::assign), ("__len", json::length)];
     let (objects, arrays, lists) = (metatable(decoded)?, metatable(decoded)?, metatable(&[])?);
     let marks = Marks {
         log: logs.to_pointer().addr(),

@@ -72,26 +72,15 @@ impl Format for Text {
 }
 
 fn config() -> Config {
-    Config {
-        timeout: Duration::from_millis(200),
-        memory: 64 << 20,
-        vars: toml::Table::new(),
-    }
+    Config { timeout: Duration::from_millis(200), memory: 64 << 20, vars: toml::Table::new() }
 }
 
 fn meta() -> Meta {
-    Meta {
-        project: "p".to_owned(),
-        logstore: "l".to_owned(),
-        shard: ShardId(7),
-    }
+    Meta { project: "p".to_owned(), logstore: "l".to_owned(), shard: ShardId(7) }
 }
 
 fn pair(key: &[u8], value: &[u8]) -> proto::Pair {
-    proto::Pair {
-        key: key.to_vec(),
-        value: value.to_vec(),
-    }
+    proto::Pair { key: key.to_vec(), value: value.to_vec() }
 }
 
 /// A page with one group of these logs: time 1700000000, topic `t`, source `s`, tag `host` = `h`.
@@ -142,10 +131,7 @@ fn outcome(hook: &mut Hook, page: &Page) -> Vec<String> {
             (made.events.log_of(event), text)
         })
         .collect();
-    let failed = made
-        .failed
-        .iter()
-        .map(|failed| (failed.log, format!("! {}", failed.error.fault)));
+    let failed = made.failed.iter().map(|failed| (failed.log, format!("! {}", failed.error.fault)));
     all.extend(failed);
     all.sort_by_key(|&(log, _)| log);
     let mut with_nothing: Vec<u32> = (0..made.logs).collect();
@@ -156,14 +142,8 @@ fn outcome(hook: &mut Hook, page: &Page) -> Vec<String> {
 
 /// What becomes of one log with these fields, when `body` is the inside of `process(log, meta)`.
 fn process(body: &str, fields: &[(&str, &str)]) -> Vec<String> {
-    let fields = fields
-        .iter()
-        .map(|(key, value)| (key.as_bytes(), value.as_bytes()))
-        .collect();
-    outcome(
-        &mut hook(&format!("function process(log, meta) {body} end")),
-        &page_of(&[fields]),
-    )
+    let fields = fields.iter().map(|(key, value)| (key.as_bytes(), value.as_bytes())).collect();
+    outcome(&mut hook(&format!("function process(log, meta) {body} end")), &page_of(&[fields]))
 }
 
 /// [`process`] has exactly one event, or one error.
@@ -182,10 +162,7 @@ fn the_version_is_the_digest_of_the_text() {
     let read = Script::read(&path).unwrap();
     assert_eq!((read.version, read.name), (script.version, path.display().to_string()));
     let error = Script::read(&dir.path().join("none.lua")).unwrap_err();
-    assert!(
-        error.to_string().contains("none.lua cannot be read: No such file"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("none.lua cannot be read: No such file"), "{error}");
 }
 
 #[test]
@@ -194,47 +171,26 @@ fn an_error_tells_script_line_and_version() {
     fn check(text: &str, expected: &str) {
         let error = try_hook(text).map(|_| ()).unwrap_err();
         assert_eq!(error.fault.to_string(), expected);
-        assert!(
-            error
-                .to_string()
-                .ends_with(&format!(" (script version {})", Script::from_text("", text).version))
-        );
+        assert!(error.to_string().ends_with(&format!(" (script version {})", Script::from_text("", text).version)));
     }
     check(
         "function process(log)\n  if log then\nend",
         "s.lua:3: 'end' expected (to close 'function' at line 1) near <eof>",
     );
-    check(
-        "x = 1",
-        "s.lua: there is no function `process`: write `function process(log) … end`",
-    );
-    check(
-        "process = 5",
-        "s.lua: there is no function `process`: write `function process(log) … end`",
-    );
+    check("x = 1", "s.lua: there is no function `process`: write `function process(log) … end`");
+    check("process = 5", "s.lua: there is no function `process`: write `function process(log) … end`");
     check(
         "function process() end\nlocal x = nil .. 'a'",
         "while the script was loaded: s.lua:2: attempt to concatenate a nil value",
     );
-    check(
-        "function process() end\nerror({ code = 5 })",
-        r#"while the script was loaded: s.lua:2: {"code":5}"#,
-    );
+    check("function process() end\nerror({ code = 5 })", r#"while the script was loaded: s.lua:2: {"code":5}"#);
     check("\u{1b}Lua", "s.lua: attempt to load a binary chunk (mode is 't')");
 }
 
 #[test]
 fn what_a_script_raises_is_an_error_of_that_log_with_its_line() {
-    check(
-        "log.a.b.c = 1",
-        &[],
-        "! s.lua:1: attempt to index a nil value (field 'a')",
-    );
-    check(
-        "\n\nreturn undefined.x",
-        &[],
-        "! s.lua:3: attempt to index a nil value (global 'undefined')",
-    );
+    check("log.a.b.c = 1", &[], "! s.lua:1: attempt to index a nil value (field 'a')");
+    check("\n\nreturn undefined.x", &[], "! s.lua:3: attempt to index a nil value (global 'undefined')");
     check("error('boom')", &[], "! s.lua:1: boom");
     check("\nerror('boom', 0)", &[], "! s.lua:2: boom");
     check("error({ why = log.k })", &[("k", "v")], r#"! s.lua:1: {"why":"v"}"#);
@@ -246,21 +202,9 @@ fn what_a_script_raises_is_an_error_of_that_log_with_its_line() {
     check("error()", &[], "! s.lua:1: an error value that is nil");
     check("error(print)", &[], "! s.lua:1: an error value that is nil");
     check("error(error)", &[], "! s.lua:1: an error value that is a function");
-    check(
-        "local t = {} t.t = t error(t)",
-        &[],
-        "! s.lua:1: an error value that is a table",
-    );
-    check(
-        "error(setmetatable({}, { __tostring = function() while true do end end }))",
-        &[],
-        "! s.lua:1: {}",
-    );
-    check(
-        "string.rep()",
-        &[],
-        "! s.lua:1: bad argument #1 to 'string.rep' (string expected, got no value)",
-    );
+    check("local t = {} t.t = t error(t)", &[], "! s.lua:1: an error value that is a table");
+    check("error(setmetatable({}, { __tostring = function() while true do end end }))", &[], "! s.lua:1: {}");
+    check("string.rep()", &[], "! s.lua:1: bad argument #1 to 'string.rep' (string expected, got no value)");
 }
 
 #[test]
@@ -325,10 +269,7 @@ fn the_default_script_sends_what_the_python_script_sent() {
             &page(proto::LogGroup {
                 logs: vec![proto::Log {
                     time: 1_700_000_000,
-                    contents: vec![
-                        pair(b"event", event.as_bytes()),
-                        pair(b"msg", "你好 \"q\"\nline2".as_bytes()),
-                    ],
+                    contents: vec![pair(b"event", event.as_bytes()), pair(b"msg", "你好 \"q\"\nline2".as_bytes())],
                     time_ns: Some(5),
                 }],
                 topic: Some(topic.as_bytes().to_vec()),
@@ -368,10 +309,7 @@ fn hook_threads_give_back_what_they_were_lent() {
     let (one, two) = (ran.0.unwrap(), ran.1.unwrap());
     assert_eq!(one.made.unwrap().events.get(0), br#""1""#);
     assert_eq!(two.made.unwrap().failed.len(), 1);
-    assert_eq!(
-        (one.page.body.len(), one.hook.script().name.as_str()),
-        (page.body.len(), "s.lua")
-    );
+    assert_eq!((one.page.body.len(), one.hook.script().name.as_str()), (page.body.len(), "s.lua"));
 }
 
 #[test]
@@ -389,8 +327,6 @@ fn a_panic_in_a_hook_thread_is_an_error_of_that_call() {
     let page = page_of(&[vec![]]);
     let error = runtime.block_on(threads.run(bad, page.clone())).unwrap_err();
     assert_eq!(error, HookPanic("planted".to_owned()));
-    let good = runtime
-        .block_on(threads.run(hook("function process(log) return 'x' end"), page))
-        .unwrap();
+    let good = runtime.block_on(threads.run(hook("function process(log) return 'x' end"), page)).unwrap();
     assert_eq!(good.made.unwrap().events.len(), 1);
 }

@@ -52,15 +52,10 @@ impl HookThreads {
         let threads = (0..count)
             .map(|number| {
                 let queue = Arc::clone(&queue);
-                std::thread::Builder::new()
-                    .name(format!("hook-{number}"))
-                    .spawn(move || run_jobs(&queue))
+                std::thread::Builder::new().name(format!("hook-{number}")).spawn(move || run_jobs(&queue))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self {
-            jobs: Some(jobs),
-            threads,
-        })
+        Ok(Self { jobs: Some(jobs), threads })
     }
 
     /// Runs the hook over the page on one of the threads; waits for one to be free.
@@ -104,7 +99,5 @@ fn run_jobs(queue: &Mutex<mpsc::Receiver<Job>>) {
 
 fn words(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no message")
-        .to_owned()
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message").to_owned()
 }

@@ -16,11 +16,7 @@ pub(super) fn of_float(seconds: f64) -> Result<String, String> {
     }
     let digits = format!("{seconds:.6}");
     let short = digits.trim_end_matches('0').trim_end_matches('.');
-    Ok(if short == "-0" {
-        "0".to_owned()
-    } else {
-        short.to_owned()
-    })
+    Ok(if short == "-0" { "0".to_owned() } else { short.to_owned() })
 }
 
 /// Nanoseconds within a second, from their plain decimal.
@@ -38,9 +34,7 @@ mod tests {
         for good in ["0", "1700000000", "-5", "1700000000.123456789", "-0.5"] {
             assert!(is_digits(good), "{good}");
         }
-        for bad in [
-            "", "-", "1.", ".5", "1e9", "+1", " 1", "1 ", "0x10", "1.2.3", "--1", "inf", "١",
-        ] {
+        for bad in ["", "-", "1.", ".5", "1e9", "+1", " 1", "1 ", "0x10", "1.2.3", "--1", "inf", "١"] {
             assert!(!is_digits(bad), "{bad}");
         }
     }

@@ -76,11 +76,7 @@ impl Watch {
                 let mut action: libc::sigaction = std::mem::zeroed();
                 action.sa_sigaction = on_tick as *const () as usize;
                 action.sa_flags = libc::SA_RESTART;
-                assert_eq!(
-                    libc::sigaction(signal, &raw const action, ptr::null_mut()),
-                    0,
-                    "sigaction"
-                );
+                assert_eq!(libc::sigaction(signal, &raw const action, ptr::null_mut()), 0, "sigaction");
             });
             let mut only: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&raw mut only);
@@ -93,12 +89,7 @@ impl Watch {
             event.sigev_notify_thread_id = libc::syscall(libc::SYS_gettid) as c_int;
             let mut timer: libc::timer_t = ptr::null_mut();
             let created = libc::timer_create(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut event, &raw mut timer);
-            assert_eq!(
-                created,
-                0,
-                "no timer to stop scripts with: {}",
-                std::io::Error::last_os_error()
-            );
+            assert_eq!(created, 0, "no timer to stop scripts with: {}", std::io::Error::last_os_error());
 
             let watch = Self { timer, state };
             BEAT.with(|beat| {
@@ -107,21 +98,10 @@ impl Watch {
                 beat.state.store(state, Ordering::Release);
             });
             let tick = (limit / TICKS).max(Duration::from_millis(1));
-            let every = libc::timespec {
-                tv_sec: tick.as_secs() as libc::time_t,
-                tv_nsec: tick.subsec_nanos().into(),
-            };
-            let interval = libc::itimerspec {
-                it_interval: every,
-                it_value: every,
-            };
+            let every = libc::timespec { tv_sec: tick.as_secs() as libc::time_t, tv_nsec: tick.subsec_nanos().into() };
+            let interval = libc::itimerspec { it_interval: every, it_value: every };
             let set = libc::timer_settime(timer, 0, &raw const interval, ptr::null_mut());
-            assert_eq!(
-                set,
-                0,
-                "the timer to stop scripts with: {}",
-                std::io::Error::last_os_error()
-            );
+            assert_eq!(set, 0, "the timer to stop scripts with: {}", std::io::Error::last_os_error());
             watch
         }
     }

@@ -23,13 +23,7 @@ pub(super) fn json(
     let top = stack.top();
     let limit = out.len().saturating_add(current.most_bytes);
     let at = stack.absolute(at);
-    let result = Writer {
-        stack,
-        current,
-        out,
-        limit,
-    }
-    .value(at, 0);
+    let result = Writer { stack, current, out, limit }.value(at, 0);
     stack.set_top(top);
     result.map_err(|fault| fault.under(root))
 }
@@ -47,13 +41,7 @@ pub(super) fn pairs(
     let top = stack.top();
     let limit = out.len().saturating_add(current.most_bytes);
     let at = stack.absolute(at);
-    let result = Writer {
-        stack,
-        current,
-        out,
-        limit,
-    }
-    .pairs(at, separator);
+    let result = Writer { stack, current, out, limit }.pairs(at, separator);
     stack.set_top(top);
     result.map_err(|fault| fault.under(root))
 }
@@ -68,10 +56,7 @@ type Written = Result<(), Fault>;
 
 impl Fault {
     fn new(problem: impl Into<String>) -> Self {
-        Self {
-            path: String::new(),
-            problem: problem.into(),
-        }
+        Self { path: String::new(), problem: problem.into() }
     }
 
     fn in_key(mut self, key: &[u8]) -> Self {
@@ -85,10 +70,7 @@ impl Fault {
     }
 
     fn under(self, root: &str) -> BodyError {
-        BodyError {
-            path: format!("{root}{}", self.path),
-            problem: self.problem,
-        }
+        BodyError { path: format!("{root}{}", self.path), problem: self.problem }
     }
 }
 
@@ -96,11 +78,7 @@ impl Fault {
 pub(super) fn step(key: &[u8]) -> String {
     let plain = |&byte: &u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let text = String::from_utf8_lossy(&key[..key.len().min(100)]);
-    if key.iter().all(plain) && !key.is_empty() {
-        format!(".{text}")
-    } else {
-        format!("[{text:?}]")
-    }
+    if key.iter().all(plain) && !key.is_empty() { format!(".{text}") } else { format!("[{text:?}]") }
 }
 
 /// What a table stands for.
@@ -125,11 +103,7 @@ pub(super) fn shape(stack: Stack, current: &Current, at: c_int) -> Shape {
     if mark == 0 {
         Shape::Plain
     } else if mark == marks.log {
-        if stack.pointer(at) == current.table {
-            Shape::Log
-        } else {
-            Shape::StaleLog
-        }
+        if stack.pointer(at) == current.table { Shape::Log } else { Shape::StaleLog }
     } else if mark == marks.object {
         Shape::Object
     } else if mark == marks.array {
@@ -162,9 +136,7 @@ impl Writer<'_> {
             Kind::Integer(number) => escape::integer(number, self.out),
             Kind::Number(number) => {
                 if !escape::float(number, self.out) {
-                    return Err(Fault::new(format!(
-                        "{number} is no number in JSON; send it as a string"
-                    )));
+                    return Err(Fault::new(format!("{number} is no number in JSON; send it as a string")));
                 }
             }
             Kind::Boolean(true) => self.out.extend_from_slice(b"true"),
@@ -177,9 +149,7 @@ impl Writer<'_> {
 
     fn table(&mut self, at: c_int, depth: usize) -> Written {
         if depth == MOST_DEEP {
-            return Err(Fault::new(format!(
-                "nested deeper than {MOST_DEEP} tables, or inside itself"
-            )));
+            return Err(Fault::new(format!("nested deeper than {MOST_DEEP} tables, or inside itself")));
         }
         if !self.stack.reserve(16) {
             return Err(Fault::new("too much for the Lua stack"));
@@ -299,11 +269,8 @@ impl Writer<'_> {
                 self.out.push(b',');
             }
             self.stack.push_item(at, index as i64);
-            let written = if decoded {
-                self.member(at, index as i64, depth)
-            } else {
-                self.value(self.stack.top(), depth + 1)
-            };
+            let written =
+                if decoded { self.member(at, index as i64, depth) } else { self.value(self.stack.top(), depth + 1) };
             written.map_err(|fault| fault.in_item(index))?;
             self.stack.set_top(base);
         }
@@ -477,10 +444,6 @@ impl<'k> Order<'k> {
     }
 
     fn as_slice(&self) -> &[(&'k [u8], c_int)] {
-        if self.many.is_empty() {
-            &self.few[..self.len]
-        } else {
-            &self.many
-        }
+        if self.many.is_empty() { &self.few[..self.len] } else { &self.many }
     }
 }

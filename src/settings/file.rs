@@ -29,12 +29,7 @@ pub(super) fn read(path: &Path, typed: &mut Typed) -> Result<Vec<Problem>, Vec<P
         };
         return Err(errors.iter().map(problem).collect());
     }
-    let mut file = File {
-        path,
-        text: &text,
-        typed,
-        problems: Vec::new(),
-    };
+    let mut file = File { path, text: &text, typed, problems: Vec::new() };
     for (name, value) in root.get_ref() {
         match value.get_ref() {
             DeValue::Table(table) if is_table(name.get_ref()) => file.take_table(name.get_ref(), table),
@@ -63,14 +58,7 @@ impl File<'_> {
             let full = format!("{table}.{}", name.get_ref());
             match (keys::find(&full), value.get_ref()) {
                 (Some(Key { kind: Kind::Table, .. }), DeValue::Table(_)) => {}
-                (
-                    Some(Key {
-                        kind: Kind::Table,
-                        name,
-                        ..
-                    }),
-                    _,
-                ) => {
+                (Some(Key { kind: Kind::Table, name, .. }), _) => {
                     let complaint = Complaint::new(format!("{name} is not a table"), format!("write it as [{name}]"));
                     self.complain(value, complaint);
                 }
@@ -97,11 +85,7 @@ impl File<'_> {
             DeValue::Array(_) => Raw::Other("an array"),
             DeValue::Table(_) => Raw::Other("a table"),
         };
-        let origin = Origin::File {
-            name: key.name,
-            file: self.path.to_owned(),
-            line: self.line(value),
-        };
+        let origin = Origin::File { name: key.name, file: self.path.to_owned(), line: self.line(value) };
         self.typed.put(key, Layer::File, origin, raw);
     }
 
@@ -110,30 +94,20 @@ impl File<'_> {
         let typed = name.get_ref().as_ref();
         let fix = suggest(Some(table), typed).map_or_else(
             || {
-                let known: Vec<_> = KEYS
-                    .iter()
-                    .map(Key::parts)
-                    .filter(|(t, _)| *t == table)
-                    .map(|(_, n)| n)
-                    .collect();
+                let known: Vec<_> = KEYS.iter().map(Key::parts).filter(|(t, _)| *t == table).map(|(_, n)| n).collect();
                 format!("[{table}] takes {}", known.join(", "))
             },
             |meant| format!("did you mean {meant}?"),
         );
-        self.complain(
-            name,
-            Complaint::new(format!("{typed:?} is not a setting of [{table}]"), fix),
-        );
+        self.complain(name, Complaint::new(format!("{typed:?} is not a setting of [{table}]"), fix));
     }
 
     /// Anything at the top of the file that does not belong there.
     fn refuse_at_top(&mut self, name: &Spanned<toml::de::DeString<'_>>, value: &DeValue<'_>) {
         let typed = name.get_ref().as_ref();
         let complaint = if is_table(typed) {
-            let complaint = Complaint::new(
-                format!("{typed:?} is a table of settings"),
-                format!("write it as [{typed}]"),
-            );
+            let complaint =
+                Complaint::new(format!("{typed:?} is a table of settings"), format!("write it as [{typed}]"));
             self.complain(name, complaint);
             return;
         } else if value.is_table() {
@@ -178,10 +152,7 @@ fn misplaced_secret(key: &Key) -> Complaint {
     let variable = key.variable().expect("only tables have no variable");
     let file = format!("{}_file", key.name);
     Complaint::new(
-        format!(
-            "{} does not belong in a settings file: such files are copied and committed",
-            key.name
-        ),
+        format!("{} does not belong in a settings file: such files are copied and committed", key.name),
         format!("put it in a file of its own and name that with {file}, or set {variable}; then revoke this one"),
     )
 }
@@ -200,18 +171,13 @@ fn is_table(name: &str) -> bool {
 /// The setting that was likely meant: a name from the vendor's scripts, the same name in another table, one near by in the
 /// same table, or one near by anywhere.
 fn suggest(table: Option<&str>, typed: &str) -> Option<&'static str> {
-    let here = || {
-        KEYS.iter()
-            .filter(|key| table.is_none_or(|table| key.parts().0 == table))
-    };
+    let here = || KEYS.iter().filter(|key| table.is_none_or(|table| key.parts().0 == table));
     let by_name = |keys: &mut dyn Iterator<Item = &'static Key>| {
         let names: Vec<_> = keys.map(|key| (key.parts().1, key.name)).collect();
         let meant = nearest(typed, names.iter().map(|(name, _)| *name))?;
         names.iter().find(|(name, _)| *name == meant).map(|(_, full)| *full)
     };
-    let known_as = KEYS
-        .iter()
-        .find(|key| key.known_as.iter().any(|name| name.eq_ignore_ascii_case(typed)));
+    let known_as = KEYS.iter().find(|key| key.known_as.iter().any(|name| name.eq_ignore_ascii_case(typed)));
     known_as
         .or_else(|| KEYS.iter().find(|key| key.parts().1 == typed))
         .map(|key| key.name)

@@ -26,16 +26,11 @@ pub(super) fn read_hec(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> O
     let compat = reader.switch("hec.compat");
     let (base, verify) = (base?, verify?);
     if base.is_exposed() {
-        warnings.push(format!(
-            "logs and the HEC token travel in plain text: {} is not https://",
-            base.url
-        ));
+        warnings.push(format!("logs and the HEC token travel in plain text: {} is not https://", base.url));
     }
     if !verify {
-        warnings.push(format!(
-            "anybody on the way can pose as the collector: {} is false",
-            reader.origin("hec.verify")
-        ));
+        warnings
+            .push(format!("anybody on the way can pose as the collector: {} is false", reader.origin("hec.verify")));
     }
     Some(Config {
         url: base.url,
@@ -69,17 +64,11 @@ fn read_collector(reader: &mut Reader<'_>) -> Option<BaseUrl> {
         }
         reader.text("hec.url")?
     } else {
-        let (host, port, https) = (
-            reader.text("hec.host"),
-            reader.count("hec.port"),
-            reader.switch("hec.https"),
-        );
+        let (host, port, https) = (reader.text("hec.host"), reader.count("hec.port"), reader.switch("hec.https"));
         let (host, port, scheme) = (host?, port?, if https? { "https" } else { "http" });
         if host.contains(['/', '@']) {
-            let complaint = Complaint::new(
-                "hec.host is more than a host",
-                "write the host alone, or all of it as hec.url",
-            );
+            let complaint =
+                Complaint::new("hec.host is more than a host", "write the host alone, or all of it as hec.url");
             reader.complain("hec.host", complaint);
             return None;
         }
@@ -88,9 +77,7 @@ fn read_collector(reader: &mut Reader<'_>) -> Option<BaseUrl> {
             Err(_) => format!("{scheme}://{host}:{port}"),
         }
     };
-    BaseUrl::parse(&url)
-        .map_err(|complaint| reader.complain(name, complaint))
-        .ok()
+    BaseUrl::parse(&url).map_err(|complaint| reader.complain(name, complaint)).ok()
 }
 
 fn read_token(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<Token> {
@@ -123,10 +110,7 @@ fn others_may_read(_: &Path) -> bool {
 
 fn read_client_cert(reader: &mut Reader<'_>) -> Option<(PathBuf, PathBuf)> {
     let (cert, key) = (reader.readable("hec.client_cert"), reader.readable("hec.client_key"));
-    for (one, other) in [
-        ("hec.client_cert", "hec.client_key"),
-        ("hec.client_key", "hec.client_cert"),
-    ] {
+    for (one, other) in [("hec.client_cert", "hec.client_key"), ("hec.client_key", "hec.client_cert")] {
         if reader.layer(one).is_some() && reader.layer(other).is_none() {
             let complaint = Complaint::new(format!("there is {one} but no {other}"), format!("give {other} too"));
             reader.complain(one, complaint);

@@ -107,15 +107,8 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
 /// Where each row starts from.
-const PLAIN: Key = Key {
-    name: "",
-    kind: Kind::Text,
-    default: Default::Nothing,
-    flag: None,
-    also: &[],
-    known_as: &[],
-    meaning: "",
-};
+const PLAIN: Key =
+    Key { name: "", kind: Kind::Text, default: Default::Nothing, flag: None, also: &[], known_as: &[], meaning: "" };
 
 /// Every setting, in the order of the documentation.
 pub static KEYS: &[Key] = &[
@@ -321,11 +314,7 @@ pub static KEYS: &[Key] = &[
         meaning: "signature version; v4 needs sls.region",
         ..PLAIN
     },
-    Key {
-        name: "sls.region",
-        meaning: "region id for signature v4, as cn-hangzhou",
-        ..PLAIN
-    },
+    Key { name: "sls.region", meaning: "region id for signature v4, as cn-hangzhou", ..PLAIN },
     Key {
         name: "sls.ca_file",
         kind: Kind::Path,
@@ -345,11 +334,7 @@ pub static KEYS: &[Key] = &[
         meaning: "Splunk HTTP Event Collector, as https://splunk.example:8088; this or hec.host",
         ..PLAIN
     },
-    Key {
-        name: "hec.host",
-        meaning: "host of the collector, in place of hec.url",
-        ..PLAIN
-    },
+    Key { name: "hec.host", meaning: "host of the collector, in place of hec.url", ..PLAIN },
     Key {
         name: "hec.port",
         kind: Kind::Count(1, 65535),
@@ -364,12 +349,7 @@ pub static KEYS: &[Key] = &[
         meaning: "speak TLS to the collector, with hec.host",
         ..PLAIN
     },
-    Key {
-        name: "hec.token",
-        kind: Kind::Secret,
-        meaning: "HEC token; better from the environment or a file",
-        ..PLAIN
-    },
+    Key { name: "hec.token", kind: Kind::Secret, meaning: "HEC token; better from the environment or a file", ..PLAIN },
     Key {
         name: "hec.token_file",
         kind: Kind::Path,
@@ -383,23 +363,14 @@ pub static KEYS: &[Key] = &[
         meaning: "index of events that name none; the token's own when absent",
         ..PLAIN
     },
-    Key {
-        name: "hec.source",
-        flag: Some("hec-source"),
-        meaning: "source of events that name none",
-        ..PLAIN
-    },
+    Key { name: "hec.source", flag: Some("hec-source"), meaning: "source of events that name none", ..PLAIN },
     Key {
         name: "hec.sourcetype",
         flag: Some("hec-sourcetype"),
         meaning: "sourcetype of events that name none",
         ..PLAIN
     },
-    Key {
-        name: "hec.event_host",
-        meaning: "host of events that name none",
-        ..PLAIN
-    },
+    Key { name: "hec.event_host", meaning: "host of events that name none", ..PLAIN },
     Key {
         name: "hec.timeout",
         kind: Kind::Seconds(SECOND),
@@ -434,25 +405,14 @@ pub static KEYS: &[Key] = &[
         meaning: "our certificate (PEM) for mutual TLS, with hec.client_key",
         ..PLAIN
     },
-    Key {
-        name: "hec.client_key",
-        kind: Kind::Path,
-        meaning: "the PKCS #8 key (PEM) of hec.client_cert",
-        ..PLAIN
-    },
+    Key { name: "hec.client_key", kind: Kind::Path, meaning: "the PKCS #8 key (PEM) of hec.client_cert", ..PLAIN },
     Key {
         name: "hec.proxy",
         default: Default::Computed("https_proxy, http_proxy and no_proxy of the environment"),
         meaning: "proxy for the collector, as http://proxy.example:3128",
         ..PLAIN
     },
-    Key {
-        name: "hec.gzip",
-        kind: Kind::Switch,
-        default: Default::Is("false"),
-        meaning: "compress requests",
-        ..PLAIN
-    },
+    Key { name: "hec.gzip", kind: Kind::Switch, default: Default::Is("false"), meaning: "compress requests", ..PLAIN },
     Key {
         name: "hec.max_body",
         kind: Kind::Size(10_000, 64 * MIB),
@@ -530,16 +490,8 @@ mod tests {
     fn every_name_variable_and_flag_is_taken_once() {
         let mut seen = BTreeSet::new();
         for key in KEYS {
-            let names = [
-                Some(key.name.to_owned()),
-                key.variable(),
-                key.flag.map(|flag| format!("--{flag}")),
-            ];
-            for name in names
-                .into_iter()
-                .flatten()
-                .chain(key.also.iter().map(ToString::to_string))
-            {
+            let names = [Some(key.name.to_owned()), key.variable(), key.flag.map(|flag| format!("--{flag}"))];
+            for name in names.into_iter().flatten().chain(key.also.iter().map(ToString::to_string)) {
                 assert!(seen.insert(name.clone()), "{name} is taken twice");
             }
         }

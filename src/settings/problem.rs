@@ -29,18 +29,11 @@ pub(super) struct Complaint {
 
 impl Complaint {
     pub(super) fn new(what: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            fix: fix.into(),
-        }
+        Self { what: what.into(), fix: fix.into() }
     }
 
     pub(super) fn at(self, place: impl Into<String>) -> Problem {
-        Problem {
-            what: self.what,
-            place: place.into(),
-            fix: self.fix,
-        }
+        Problem { what: self.what, place: place.into(), fix: self.fix }
     }
 }
 
@@ -51,11 +44,7 @@ impl fmt::Display for SettingsError {
             count => writeln!(f, "the settings have {count} problems")?,
         }
         for problem in &self.problems {
-            write!(
-                f,
-                "\n  {}\n    where: {}\n    fix:   {}\n",
-                problem.what, problem.place, problem.fix
-            )?;
+            write!(f, "\n  {}\n    where: {}\n    fix:   {}\n", problem.what, problem.place, problem.fix)?;
         }
         Ok(())
     }

@@ -41,9 +41,7 @@ impl<'a> Reader<'a> {
 
     /// The place that a setting comes from, for people.
     pub(super) fn origin(&self, name: &'static str) -> String {
-        self.typed
-            .get(name)
-            .map_or_else(|| name.to_owned(), |given| given.origin.to_string())
+        self.typed.get(name).map_or_else(|| name.to_owned(), |given| given.origin.to_string())
     }
 
     /// Text that may be absent.
@@ -60,10 +58,9 @@ impl<'a> Reader<'a> {
                     "there is nothing but white space in it",
                     "give the credential, or leave it out",
                 )),
-                text if text.contains(char::is_whitespace) => Err(Complaint::new(
-                    "there is white space in the middle of it",
-                    "give the credential alone",
-                )),
+                text if text.contains(char::is_whitespace) => {
+                    Err(Complaint::new("there is white space in the middle of it", "give the credential alone"))
+                }
                 text => Ok(Secret::new(text)),
             }
         };
@@ -83,10 +80,9 @@ impl<'a> Reader<'a> {
     pub(super) fn readable(&mut self, name: &'static str) -> Option<PathBuf> {
         let path = self.path(name)?;
         let complaint = match std::fs::read(&path) {
-            Ok(content) if content.iter().all(u8::is_ascii_whitespace) => Complaint::new(
-                format!("{} is empty", path.display()),
-                "put the content there that it should have",
-            ),
+            Ok(content) if content.iter().all(u8::is_ascii_whitespace) => {
+                Complaint::new(format!("{} is empty", path.display()), "put the content there that it should have")
+            }
             Ok(_) => return Some(path),
             Err(error) => Complaint::new(
                 format!("{} can't be read: {error}", path.display()),
@@ -103,10 +99,7 @@ impl<'a> Reader<'a> {
             Raw::Switch(switch) => Ok(*switch),
             Raw::Text(text) if text == "true" => Ok(true),
             Raw::Text(text) if text == "false" => Ok(false),
-            raw => Err(Complaint::new(
-                format!("{} is neither true nor false", show(raw)),
-                "write true or false",
-            )),
+            raw => Err(Complaint::new(format!("{} is neither true nor false", show(raw)), "write true or false")),
         };
         self.value(name, read)
     }
@@ -176,10 +169,7 @@ impl<'a> Reader<'a> {
                 let fix = "write a number with a unit: \"500KB\", \"1MB\", \"64MiB\"";
                 Complaint::new(format!("{} is not a size", show(raw)), fix)
             })?;
-            let fits = (least..=most)
-                .contains(&size)
-                .then(|| usize::try_from(size).ok())
-                .flatten();
+            let fits = (least..=most).contains(&size).then(|| usize::try_from(size).ok()).flatten();
             fits.ok_or_else(|| {
                 let (least, most) = (units::show_size(least), units::show_size(most));
                 let fix = format!("write a size from \"{least}\" to \"{most}\"");
@@ -298,10 +288,7 @@ pub(super) fn text(key: &Key, raw: &Raw) -> Result<String, Complaint> {
         }
         Raw::Text(text) => Ok(text.clone()),
         Raw::Integer(number) if !key.is_secret() => Ok(number.to_string()),
-        raw => Err(Complaint::new(
-            format!("{} is not text", kind_of(raw)),
-            "write it in quotes: \"…\"",
-        )),
+        raw => Err(Complaint::new(format!("{} is not text", kind_of(raw)), "write it in quotes: \"…\"")),
     }
 }
 

@@ -25,15 +25,9 @@ pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) 
     );
     let problems = reader.into_problems();
     match parts {
-        (Some((script, hook)), Some(sls), Some(hec), Some(run), Some(log)) if problems.is_empty() => Ok(Settings {
-            sls,
-            script,
-            hook,
-            sink: SinkSettings::Hec(hec),
-            run,
-            log,
-            warnings,
-        }),
+        (Some((script, hook)), Some(sls), Some(hec), Some(run), Some(log)) if problems.is_empty() => {
+            Ok(Settings { sls, script, hook, sink: SinkSettings::Hec(hec), run, log, warnings })
+        }
         _ => Err(SettingsError { problems }),
     }
 }
@@ -43,26 +37,18 @@ fn read_script(reader: &mut Reader<'_>, typed: &Typed) -> Option<(PathBuf, scrip
     let file = reader.readable("script.file");
     let timeout = reader.duration("script.timeout");
     let memory = reader.size("script.memory");
-    let hook = script::Config {
-        timeout: timeout?,
-        memory: memory?,
-        vars: typed.vars.clone(),
-    };
+    let hook = script::Config { timeout: timeout?, memory: memory?, vars: typed.vars.clone() };
     Some((file?, hook))
 }
 
 fn read_run(reader: &mut Reader<'_>, heartbeat: Option<Duration>, machine: &Machine) -> Option<Run> {
-    let start = reader.value("sls.start", |key, raw| {
-        start::parse(&read::text(key, raw)?, machine.now, &machine.zone)
-    });
+    let start = reader.value("sls.start", |key, raw| start::parse(&read::text(key, raw)?, machine.now, &machine.zone));
     let fetch_interval = reader.duration("sls.fetch_interval");
     let save_interval = reader.duration("sls.save_interval");
     let drain_timeout = reader.duration("run.drain_timeout");
     let memory = reader.size("run.memory");
     let hook_threads = match reader.layer("run.hook_threads") {
-        Some(_) => reader
-            .count("run.hook_threads")
-            .map(|count| usize::try_from(count).expect("bounded")),
+        Some(_) => reader.count("run.hook_threads").map(|count| usize::try_from(count).expect("bounded")),
         None => Some(machine.cores.clamp(1, 256)),
     };
     Some(Run {
@@ -82,11 +68,7 @@ fn read_log(reader: &mut Reader<'_>) -> Option<Log> {
     let file = reader.path("log.file");
     Some(Log {
         level: level?.parse().expect("the table of settings names levels of tracing"),
-        format: if format? == "json" {
-            LogFormat::Json
-        } else {
-            LogFormat::Text
-        },
+        format: if format? == "json" { LogFormat::Json } else { LogFormat::Text },
         file,
     })
 }

@@ -62,11 +62,7 @@ pub(super) fn read_sls(
 
 fn read_endpoint(reader: &mut Reader<'_>, project: Option<&str>, warnings: &mut Vec<String>) -> Option<String> {
     let typed = reader.text("sls.endpoint")?;
-    let url = if typed.contains("://") {
-        typed.clone()
-    } else {
-        format!("http://{typed}")
-    };
+    let url = if typed.contains("://") { typed.clone() } else { format!("http://{typed}") };
     let checked = BaseUrl::parse(&url).and_then(|base| match project {
         Some(project) if base.host.starts_with(&format!("{project}.")) => Err(Complaint::new(
             format!("{typed:?} begins with the project"),
@@ -103,11 +99,7 @@ fn default_consumer(group: &str, machine: &Machine) -> String {
 
 /// Id, secret and token: as text, and as files.
 const ACCESS_KEY: [&str; 3] = ["sls.access_key_id", "sls.access_key_secret", "sls.security_token"];
-const ACCESS_KEY_FILES: [&str; 3] = [
-    "sls.access_key_id_file",
-    "sls.access_key_secret_file",
-    "sls.security_token_file",
-];
+const ACCESS_KEY_FILES: [&str; 3] = ["sls.access_key_id_file", "sls.access_key_secret_file", "sls.security_token_file"];
 
 /// A set of credentials is taken whole: never the id of one and the secret of another. The variables that every Alibaba
 /// Cloud tool reads count only when nothing was given for us.
@@ -133,11 +125,7 @@ fn read_credentials(reader: &mut Reader<'_>) -> Option<Credentials> {
 fn read_access_key_files(reader: &mut Reader<'_>) -> Option<Credentials> {
     demand_both(reader, ACCESS_KEY_FILES, Layer::File)?;
     let [id, secret, token] = ACCESS_KEY_FILES.map(|name| reader.readable(name));
-    Some(Credentials::Files {
-        id: id?,
-        secret: secret?,
-        token,
-    })
+    Some(Credentials::Files { id: id?, secret: secret?, token })
 }
 
 /// Looks at layers up to `last`, so that a variable meant for other tools never completes what was given for us.
@@ -147,11 +135,7 @@ fn read_access_key(reader: &mut Reader<'_>, last: Layer) -> Option<Credentials> 
     let has_token = reader.layer(token).is_some_and(|layer| layer <= last);
     let token = if has_token { reader.secret(token) } else { None };
     let (id, secret) = (reader.text(id), reader.secret(secret));
-    Some(Credentials::Fixed(AccessKey {
-        id: id?,
-        secret: secret?,
-        token,
-    }))
+    Some(Credentials::Fixed(AccessKey { id: id?, secret: secret?, token }))
 }
 
 /// Half a set of credentials is a mistake.
@@ -192,16 +176,10 @@ fn read_group_timeout(reader: &mut Reader<'_>, heartbeat: Duration) -> Option<Du
     let complaint = if timeout < heartbeat * 2 {
         Complaint::new(
             "sls.group_timeout is shorter than two heartbeats: one that is late would cost us our shards",
-            format!(
-                "write \"{}\" or more, or a shorter sls.heartbeat_interval",
-                units::show_duration(heartbeat * 3)
-            ),
+            format!("write \"{}\" or more, or a shorter sls.heartbeat_interval", units::show_duration(heartbeat * 3)),
         )
     } else if timeout.subsec_nanos() != 0 {
-        Complaint::new(
-            "SLS counts the group's timeout in whole seconds",
-            "leave the fraction out",
-        )
+        Complaint::new("SLS counts the group's timeout in whole seconds", "leave the fraction out")
     } else {
         return Some(timeout);
     };

@@ -43,11 +43,7 @@ impl fmt::Display for StartPosition {
 /// vendor's SDK reads it. Fractions of a second are cut off: SLS counts in seconds.
 pub(super) fn parse(text: &str, now: Timestamp, zone: &TimeZone) -> Result<StartPosition, Complaint> {
     let text = text.trim();
-    let position = |start, zone| StartPosition {
-        start,
-        typed: text.to_owned(),
-        zone,
-    };
+    let position = |start, zone| StartPosition { start, typed: text.to_owned(), zone };
     if text.eq_ignore_ascii_case("begin") {
         return Ok(position(Start::Begin, None));
     }
@@ -93,9 +89,7 @@ fn unix_seconds(text: &str) -> Option<Result<Timestamp, Complaint>> {
             format!("write {}-{}-{}", &whole[..4], &whole[4..6], &whole[6..]),
         )));
     }
-    Some(Ok(
-        Timestamp::from_second(seconds).expect("eleven digits of seconds fit")
-    ))
+    Some(Ok(Timestamp::from_second(seconds).expect("eleven digits of seconds fit")))
 }
 
 /// A date, and perhaps a time, and perhaps an offset; without one the name of the zone it was read in.
@@ -119,9 +113,7 @@ fn date_and_time(text: &str, zone: &TimeZone) -> Result<(Timestamp, Option<Strin
     }
     let date = parse_date(date).ok_or_else(complaint)?;
     let (time, offset) = split_offset(rest);
-    let offset = offset
-        .map(|offset| parse_offset(offset).ok_or_else(complaint))
-        .transpose()?;
+    let offset = offset.map(|offset| parse_offset(offset).ok_or_else(complaint)).transpose()?;
     let time = match (time, offset) {
         ("", None) => Time::midnight(),
         (time, _) => parse_time(time).ok_or_else(complaint)?,
@@ -131,9 +123,7 @@ fn date_and_time(text: &str, zone: &TimeZone) -> Result<(Timestamp, Option<Strin
         Some(offset) => Ok((offset.to_timestamp(civil).map_err(|_| complaint())?, None)),
         None => {
             let zoned = civil.to_zoned(zone.clone()).map_err(|_| complaint())?;
-            let name = zone
-                .iana_name()
-                .map_or_else(|| zoned.offset().to_string(), str::to_owned);
+            let name = zone.iana_name().map_or_else(|| zoned.offset().to_string(), str::to_owned);
             Ok((zoned.timestamp(), Some(name)))
         }
     }
@@ -307,9 +297,6 @@ mod tests {
             told("2018-12-26 0:0:0", "Asia/Shanghai"),
             "2018-12-25T16:00:00Z (\"2018-12-26 0:0:0\" in Asia/Shanghai)"
         );
-        assert_eq!(
-            told("1545782400", "Asia/Shanghai"),
-            "2018-12-26T00:00:00Z (\"1545782400\")"
-        );
+        assert_eq!(told("1545782400", "Asia/Shanghai"), "2018-12-26T00:00:00Z (\"1545782400\")");
     }
 }

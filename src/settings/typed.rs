@@ -36,11 +36,7 @@ pub(super) enum Layer {
 pub(super) enum Origin {
     Flag(&'static str),
     Variable(String),
-    File {
-        name: &'static str,
-        file: PathBuf,
-        line: usize,
-    },
+    File { name: &'static str, file: PathBuf, line: usize },
     Default(&'static str),
 }
 
@@ -85,19 +81,10 @@ pub(super) struct Typed {
 impl Typed {
     /// Starts with the defaults.
     pub(super) fn new(file: Option<&Path>) -> Self {
-        let mut typed = Self {
-            given: BTreeMap::new(),
-            vars: toml::Table::new(),
-            file: file.map(Path::to_owned),
-        };
+        let mut typed = Self { given: BTreeMap::new(), vars: toml::Table::new(), file: file.map(Path::to_owned) };
         for key in KEYS {
             if let Default::Is(text) = key.default {
-                typed.put(
-                    key,
-                    Layer::Default,
-                    Origin::Default(key.name),
-                    Raw::Text(text.to_owned()),
-                );
+                typed.put(key, Layer::Default, Origin::Default(key.name), Raw::Text(text.to_owned()));
             }
         }
         typed
@@ -190,9 +177,7 @@ fn is_service_link(name: &str) -> bool {
     rest == "SERVICE_HOST"
         || rest == "PORT"
         || rest.starts_with("SERVICE_PORT")
-        || rest
-            .strip_prefix("PORT_")
-            .is_some_and(|port| port.starts_with(|c: char| c.is_ascii_digit()))
+        || rest.strip_prefix("PORT_").is_some_and(|port| port.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -202,11 +187,8 @@ mod tests {
     #[test]
     fn the_first_layer_wins_and_the_seed_names_come_between_ours_and_the_file() {
         let mut typed = Typed::new(None);
-        let environment = [
-            ("SLS_AK_ID", "seed"),
-            ("FORWARDER_SLS_ACCESS_KEY_ID", "ours"),
-            ("ALIBABA_CLOUD_ACCESS_KEY_ID", "shared"),
-        ];
+        let environment =
+            [("SLS_AK_ID", "seed"), ("FORWARDER_SLS_ACCESS_KEY_ID", "ours"), ("ALIBABA_CLOUD_ACCESS_KEY_ID", "shared")];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.into())).into();
         assert!(typed.put_environment(&environment).is_empty());
         let key = keys::find("sls.access_key_id").unwrap();
@@ -220,13 +202,7 @@ mod tests {
 
     #[test]
     fn variables_that_kubernetes_makes_for_a_service_are_nobodys_mistake() {
-        for name in [
-            "SERVICE_HOST",
-            "SERVICE_PORT",
-            "SERVICE_PORT_HTTP",
-            "PORT",
-            "PORT_8088_TCP_ADDR",
-        ] {
+        for name in ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_8088_TCP_ADDR"] {
             assert!(is_service_link(&format!("{PREFIX}{name}")), "{name}");
         }
         for name in ["HEC_PORT", "PORTS", "PORT_X", "SERVICE"] {

@@ -30,10 +30,7 @@ impl BaseUrl {
             Some("https") => true,
             Some("http") => false,
             _ => {
-                return wrong(
-                    "does not begin with https:// or http://",
-                    "write it as https://host:port",
-                );
+                return wrong("does not begin with https:// or http://", "write it as https://host:port");
             }
         };
         let host = parsed.host().unwrap_or_default().to_owned();
@@ -45,16 +42,9 @@ impl BaseUrl {
             );
         }
         if parsed.path_and_query().is_some_and(|path| path != "/") || url.contains('#') {
-            return wrong(
-                "has a path",
-                "end it after the host and the port: the path is put there for each call",
-            );
+            return wrong("has a path", "end it after the host and the port: the path is put there for each call");
         }
-        Ok(Self {
-            url: url.trim_end_matches('/').to_owned(),
-            host,
-            https,
-        })
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), host, https })
     }
 
     /// Plain text on a wire that others may listen to.

@@ -201,15 +201,10 @@ pub fn build_save(config: &Config, shard: ShardId, cursor: &Cursor) -> Request {
         shard: u32,
         checkpoint: &'a str,
     }
-    let query = vec![
-        ("type", "checkpoint".into()),
-        ("consumer", config.consumer.clone()),
-        ("forceSuccess", "false".into()),
-    ];
-    Request::new(Call::Save, Method::Post, group_path(config), query).json(&Body {
-        shard: shard.0,
-        checkpoint: cursor.as_str(),
-    })
+    let query =
+        vec![("type", "checkpoint".into()), ("consumer", config.consumer.clone()), ("forceSuccess", "false".into())];
+    Request::new(Call::Save, Method::Post, group_path(config), query)
+        .json(&Body { shard: shard.0, checkpoint: cursor.as_str() })
 }
 
 /// "GetCursor". Times are when the server received a log.
@@ -262,11 +257,7 @@ pub fn read_cursor_time(reply: &Reply) -> Result<i64, ReadError> {
 /// "PullLogs" of at most `groups` log groups (1..=1000).
 #[must_use]
 pub fn build_pull(config: &Config, shard: ShardId, cursor: &Cursor, groups: u32) -> Request {
-    let mut query = vec![
-        ("type", "log".into()),
-        ("cursor", cursor.as_str().to_owned()),
-        ("count", groups.to_string()),
-    ];
+    let mut query = vec![("type", "log".into()), ("cursor", cursor.as_str().to_owned()), ("count", groups.to_string())];
     if let Some(text) = &config.query {
         query.push(("pullMode", "scan_on_stream".into()));
         query.push(("query", text.clone()));
@@ -313,17 +304,7 @@ pub fn read_pull(config: &Config, shard: ShardId, cursor: &Cursor, reply: Reply)
     let received_at = number(&reply, "x-log-cursor-time");
     let scanned_bytes = number(&reply, "x-log-rawdatasize").unwrap_or(raw_size);
     let body = unpack(reply.header("x-log-compresstype"), raw_size, reply.body.clone())?;
-    Ok(Page {
-        shard,
-        cursor: cursor.clone(),
-        next,
-        body,
-        groups,
-        last_group,
-        at_end,
-        received_at,
-        scanned_bytes,
-    })
+    Ok(Page { shard, cursor: cursor.clone(), next, body, groups, last_group, at_end, received_at, scanned_bytes })
 }
 
 fn required<T: FromStr>(reply: &Reply, name: &str) -> Result<T, ReadError> {

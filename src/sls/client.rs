@@ -141,13 +141,7 @@ impl Sls {
     async fn send(&self, request: &Request, timeout: Duration) -> Result<Reply, SourceError> {
         tokio::time::timeout(timeout, self.attempt_twice(request))
             .await
-            .unwrap_or_else(|_| {
-                Err(busy(
-                    request.call,
-                    format!("no complete reply within {timeout:?}"),
-                    None,
-                ))
-            })
+            .unwrap_or_else(|_| Err(busy(request.call, format!("no complete reply within {timeout:?}"), None)))
     }
 
     async fn attempt_twice(&self, request: &Request) -> Result<Reply, SourceError> {
@@ -192,9 +186,7 @@ impl Sls {
     /// The wall clock, set right by what the server told us.
     fn server_time(&self) -> Timestamp {
         let offset = SignedDuration::from_secs(self.clock_offset.load(Ordering::Relaxed));
-        Timestamp::now()
-            .saturating_add(offset)
-            .expect("a signed duration has no calendar units")
+        Timestamp::now().saturating_add(offset).expect("a signed duration has no calendar units")
     }
 
     /// Takes the difference of the clocks from the `Date` of a reply. Says whether there was one.
@@ -223,9 +215,7 @@ impl Sls {
     }
 
     async fn find_group(&self) -> Result<Option<Group>, SourceError> {
-        let groups = self
-            .ask(&api::build_list_groups(&self.config), api::read_groups)
-            .await?;
+        let groups = self.ask(&api::build_list_groups(&self.config), api::read_groups).await?;
         Ok(groups.into_iter().find(|group| group.name == self.config.group))
     }
 
@@ -269,10 +259,7 @@ impl Source for Sls {
                 // Another member may have been quicker, with settings of its own.
                 let group = self.find_group().await?.ok_or_else(|| SourceError::Busy {
                     retry_after: None,
-                    cause: Cause::new(format!(
-                        "the consumer group {} is created but not listed",
-                        self.config.group
-                    )),
+                    cause: Cause::new(format!("the consumer group {} is created but not listed", self.config.group)),
                 })?;
                 self.settle_group(group).await?
             }
@@ -282,8 +269,7 @@ impl Source for Sls {
     }
 
     async fn heartbeat(&self, held: &BTreeSet<ShardId>) -> Result<BTreeSet<ShardId>, SourceError> {
-        self.ask(&api::build_heartbeat(&self.config, held), api::read_heartbeat)
-            .await
+        self.ask(&api::build_heartbeat(&self.config, held), api::read_heartbeat).await
     }
 
     async fn checkpoint(&self, shard: ShardId) -> Result<Option<Cursor>, SourceError> {
@@ -292,13 +278,11 @@ impl Source for Sls {
     }
 
     async fn save(&self, shard: ShardId, cursor: &Cursor) -> Result<(), SourceError> {
-        self.ask(&api::build_save(&self.config, shard, cursor), |_| Ok(()))
-            .await
+        self.ask(&api::build_save(&self.config, shard, cursor), |_| Ok(())).await
     }
 
     async fn cursor(&self, shard: ShardId, start: Start) -> Result<Cursor, SourceError> {
-        self.ask(&api::build_cursor(&self.config, shard, start), api::read_cursor)
-            .await
+        self.ask(&api::build_cursor(&self.config, shard, start), api::read_cursor).await
     }
 
     /// A page above the size limit is asked for again with half the log groups, down to one.
@@ -325,10 +309,7 @@ impl Source for Sls {
 /// Names go into a host name, a path and headers.
 fn check_names(config: &Config) -> Result<(), ConfigError> {
     let is_label = |name: &str| {
-        name.len() <= 63
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        name.len() <= 63 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
     let names = [
         ("project", &config.project),
@@ -348,11 +329,7 @@ fn check_names(config: &Config) -> Result<(), ConfigError> {
         } else {
             continue;
         };
-        return Err(ConfigError::Name {
-            what,
-            name: name.clone(),
-            problem,
-        });
+        return Err(ConfigError::Name { what, name: name.clone(), problem });
     }
     if let Signature::V4 { region } = &config.signature
         && (region.is_empty() || !is_label(region))

@@ -78,25 +78,13 @@ impl Keys {
         let (files, key) = match credentials {
             Credentials::Fixed(key) => (None, check(key.clone())?),
             Credentials::Files { id, secret, token } => {
-                let files = Files {
-                    id: id.clone(),
-                    secret: secret.clone(),
-                    token: token.clone(),
-                };
+                let files = Files { id: id.clone(), secret: secret.clone(), token: token.clone() };
                 let key = files.read()?;
                 (Some(files), key)
             }
         };
-        let state = State {
-            key,
-            due: Instant::now() + LOOK_EVERY,
-            look: None,
-            failing: false,
-        };
-        Ok(Self {
-            files,
-            state: Mutex::new(state),
-        })
+        let state = State { key, due: Instant::now() + LOOK_EVERY, look: None, failing: false };
+        Ok(Self { files, state: Mutex::new(state) })
     }
 
     /// The key to sign with. Files are looked at once a second at most, on a thread of their own. While they cannot be
@@ -138,10 +126,7 @@ impl Keys {
             Ok(Ok(Err(error))) => state.failed(&error.to_string()),
             Ok(Ok(Ok(key))) => {
                 if !same(&key, &state.key) {
-                    tracing::info!(
-                        id = key.id,
-                        "the credential files have changed: signing with the new key"
-                    );
+                    tracing::info!(id = key.id, "the credential files have changed: signing with the new key");
                 }
                 state.key = key;
                 state.failing = false;
@@ -187,11 +172,7 @@ fn read(what: &'static str, path: &Path) -> Result<String, KeyError> {
     let mut text = String::new();
     File::open(path)
         .and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text))
-        .map_err(|source| KeyError::File {
-            what,
-            path: path.to_owned(),
-            source,
-        })?;
+        .map_err(|source| KeyError::File { what, path: path.to_owned(), source })?;
     Ok(text.trim().to_owned())
 }
 
@@ -230,11 +211,7 @@ mod tests {
         fs::write(dir.join("id"), "AKID\n").unwrap();
         fs::write(dir.join("secret"), " SECRET ").unwrap();
         fs::write(dir.join("token"), "TOKEN").unwrap();
-        Credentials::Files {
-            id: dir.join("id"),
-            secret: dir.join("secret"),
-            token: Some(dir.join("token")),
-        }
+        Credentials::Files { id: dir.join("id"), secret: dir.join("secret"), token: Some(dir.join("token")) }
     }
 
     async fn id_when_due(keys: &Keys) -> String {
@@ -277,27 +254,17 @@ mod tests {
     #[test]
     fn what_cannot_be_a_key_is_an_error_that_does_not_show_it() {
         let key = |id: &str, secret: &str| {
-            Credentials::Fixed(AccessKey {
-                id: id.into(),
-                secret: Secret::new(secret),
-                token: None,
-            })
+            Credentials::Fixed(AccessKey { id: id.into(), secret: Secret::new(secret), token: None })
         };
         let error = |credentials| Keys::new(&credentials).unwrap_err().to_string();
         assert_eq!(error(key("", "s")), "the AccessKey ID is empty");
         let shown = error(key("AKID", "hush\nhush"));
-        assert_eq!(
-            shown,
-            "the AccessKey secret has a blank, a line break or a character that is not ASCII"
-        );
+        assert_eq!(shown, "the AccessKey secret has a blank, a line break or a character that is not ASCII");
 
         let dir = tempfile::tempdir().unwrap();
         let credentials = files(dir.path());
         fs::remove_file(dir.path().join("secret")).unwrap();
         let shown = error(credentials);
-        assert!(
-            shown.starts_with("AccessKey secret in /") && shown.contains("No such file"),
-            "{shown}"
-        );
+        assert!(shown.starts_with("AccessKey secret in /") && shown.contains("No such file"), "{shown}");
     }
 }

@@ -131,9 +131,7 @@ fn parse_address(host: &str) -> Option<IpAddr> {
 fn is_host_name(host: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
     let last = host.rsplit('.').next().unwrap_or_default();
     host.split('.').all(is_label) && !last.bytes().all(|byte| byte.is_ascii_digit())
@@ -161,27 +159,15 @@ mod tests {
         check("http://cn-x.log.aliyuncs.com", base, host);
         check(" HTTP://CN-X.log.aliyuncs.com/ ", base, host);
         check("http://cn-x.log.aliyuncs.com:80", base, host);
-        check(
-            "https://cn-x.log.aliyuncs.com",
-            "https://proj.cn-x.log.aliyuncs.com",
-            host,
-        );
-        check(
-            "https://cn-x.log.aliyuncs.com:443",
-            "https://proj.cn-x.log.aliyuncs.com",
-            host,
-        );
+        check("https://cn-x.log.aliyuncs.com", "https://proj.cn-x.log.aliyuncs.com", host);
+        check("https://cn-x.log.aliyuncs.com:443", "https://proj.cn-x.log.aliyuncs.com", host);
     }
 
     #[test]
     fn a_port_that_is_not_the_usual_one_is_part_of_the_host() {
         check("sls.test:8200", "http://proj.sls.test:8200", "proj.sls.test:8200");
         check("https://sls.test:80", "https://proj.sls.test:80", "proj.sls.test:80");
-        check(
-            "http://localhost:8200",
-            "http://proj.localhost:8200",
-            "proj.localhost:8200",
-        );
+        check("http://localhost:8200", "http://proj.localhost:8200", "proj.localhost:8200");
     }
 
     #[test]
@@ -207,16 +193,7 @@ mod tests {
         for port in ["", "0", "65536", "+80", "http"] {
             check_error(&format!("sls.test:{port}"), EndpointError::Port(port.into()));
         }
-        for host in [
-            "sls test",
-            "sls..test",
-            ".",
-            "1.2.3",
-            "[::1",
-            "sls.test.",
-            "[sls]",
-            "ü.test",
-        ] {
+        for host in ["sls test", "sls..test", ".", "1.2.3", "[::1", "sls.test.", "[sls]", "ü.test"] {
             check_error(&format!("http://{host}:80"), EndpointError::Host(host.into()));
         }
         check_error("proj.cn-x.log.aliyuncs.com", EndpointError::Project("proj".into()));

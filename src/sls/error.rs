@@ -44,13 +44,9 @@ impl Refusal {
             #[serde(rename = "errorMessage", default)]
             message: String,
         }
-        let body: Body = serde_json::from_slice(&reply.body).unwrap_or_else(|_| Body {
-            message: String::from_utf8_lossy(&reply.body).into_owned(),
-            ..Body::default()
-        });
-        let seconds = reply
-            .header("retry-after")
-            .and_then(|text| text.trim().parse::<u64>().ok());
+        let body: Body = serde_json::from_slice(&reply.body)
+            .unwrap_or_else(|_| Body { message: String::from_utf8_lossy(&reply.body).into_owned(), ..Body::default() });
+        let seconds = reply.header("retry-after").and_then(|text| text.trim().parse::<u64>().ok());
         Self {
             status: reply.status,
             code: body.code,
@@ -92,16 +88,8 @@ pub enum Verdict {
 /// The table. Codes decide before statuses, and compare without case.
 #[must_use]
 pub fn verdict(call: Call, refusal: &Refusal) -> Verdict {
-    let cause = |hint| Cause {
-        what: refusal.describe(call),
-        hint,
-    };
-    let busy = |hint| {
-        Verdict::Failed(SourceError::Busy {
-            retry_after: refusal.retry_after,
-            cause: cause(hint),
-        })
-    };
+    let cause = |hint| Cause { what: refusal.describe(call), hint };
+    let busy = |hint| Verdict::Failed(SourceError::Busy { retry_after: refusal.retry_after, cause: cause(hint) });
     let lost = |hint| Verdict::Failed(SourceError::Lost(cause(hint)));
     let refused = |hint| Verdict::Failed(SourceError::Refused(cause(Some(hint))));
     let key = |hint| Verdict::Key(SourceError::Refused(cause(Some(hint))));
@@ -157,13 +145,8 @@ fn stale(cause: impl Fn(Option<&'static str>) -> Cause) -> Verdict {
 }
 
 /// Parts of the codes that are about credentials.
-const KEY_CODES: [&str; 5] = [
-    "unauthorized",
-    "signaturenotmatch",
-    "invalidaccesskeyid",
-    "securitytoken",
-    "missaccesskeyid",
-];
+const KEY_CODES: [&str; 5] =
+    ["unauthorized", "signaturenotmatch", "invalidaccesskeyid", "securitytoken", "missaccesskeyid"];
 
 /// Advice for a key that was not accepted.
 fn key_hint(code: &str, message: &str) -> &'static str {
@@ -196,22 +179,14 @@ const PERMISSIONS: &str = "grant in RAM: log:GetCursorOrData on the logstore; lo
 /// The error of a reply that says 200 and cannot be read: asking again may bring a sound one.
 #[must_use]
 pub fn unreadable(call: Call, error: &ReadError, request_id: Option<&str>) -> SourceError {
-    let id = request_id
-        .map(|id| format!(" [request {}]", shown(id)))
-        .unwrap_or_default();
+    let id = request_id.map(|id| format!(" [request {}]", shown(id))).unwrap_or_default();
     busy(call, format!("{error}{id}"), None)
 }
 
 /// The error of a call that got no answer to judge.
 #[must_use]
 pub fn busy(call: Call, what: String, hint: Option<&'static str>) -> SourceError {
-    SourceError::Busy {
-        retry_after: None,
-        cause: Cause {
-            what: format!("{call}: {what}"),
-            hint,
-        },
-    }
+    SourceError::Busy { retry_after: None, cause: Cause { what: format!("{call}: {what}"), hint } }
 }
 
 /// Foreign text made fit to show: bounded, on one line, and without characters that could act on a terminal.

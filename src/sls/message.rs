@@ -97,18 +97,8 @@ impl Request {
     /// One without body.
     #[must_use]
     pub fn new(call: Call, method: Method, path: String, query: Vec<(&'static str, String)>) -> Self {
-        let headers = vec![
-            ("x-log-apiversion", API_VERSION.to_owned()),
-            ("x-log-bodyrawsize", "0".to_owned()),
-        ];
-        Self {
-            call,
-            method,
-            path,
-            query,
-            headers,
-            body: Vec::new(),
-        }
+        let headers = vec![("x-log-apiversion", API_VERSION.to_owned()), ("x-log-bodyrawsize", "0".to_owned())];
+        Self { call, method, path, query, headers, body: Vec::new() }
     }
 
     /// With a JSON body. Such calls say a raw body size of 0, as the Go SDK does.
@@ -122,10 +112,7 @@ impl Request {
     /// The value of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| *key == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str())
     }
 
     /// Path and parameters as they stand in the request line; parameters in form encoding, a space as `+`.

@@ -45,10 +45,7 @@ pub fn http_date(moment: Timestamp) -> String {
 /// has no part in this signature.
 #[must_use]
 pub fn v1(key: &AccessKey, request: &Request, date: &str) -> Headers {
-    let mut added = vec![
-        ("date", date.to_owned()),
-        ("x-log-signaturemethod", "hmac-sha1".to_owned()),
-    ];
+    let mut added = vec![("date", date.to_owned()), ("x-log-signaturemethod", "hmac-sha1".to_owned())];
     add_token(key, &mut added);
     let digest = if request.body.is_empty() {
         String::new()
@@ -82,10 +79,7 @@ pub fn v1(key: &AccessKey, request: &Request, date: &str) -> Headers {
 #[must_use]
 pub fn v4(key: &AccessKey, request: &Request, region: &str, date: &str) -> Headers {
     let payload = hex(&Sha256::digest(&request.body));
-    let mut added = vec![
-        ("x-log-date", date.to_owned()),
-        ("x-log-content-sha256", payload.clone()),
-    ];
+    let mut added = vec![("x-log-date", date.to_owned()), ("x-log-content-sha256", payload.clone())];
     add_token(key, &mut added);
     let canonical = v4_canonical(request, &signed_headers(request, &added), &payload);
 
@@ -95,10 +89,7 @@ pub fn v4(key: &AccessKey, request: &Request, region: &str, date: &str) -> Heade
     let text = format!("SLS4-HMAC-SHA256\n{date}\n{scope}\n{digest}");
     let signature = hex(&hmac_sha256(&v4_key(key, day, region), &text));
     let id = &key.id;
-    added.push((
-        "authorization",
-        format!("SLS4-HMAC-SHA256 Credential={id}/{scope},Signature={signature}"),
-    ));
+    added.push(("authorization", format!("SLS4-HMAC-SHA256 Credential={id}/{scope},Signature={signature}")));
     added
 }
 
@@ -111,10 +102,7 @@ fn v4_canonical(request: &Request, headers: &BTreeMap<&str, &str>, payload: &str
             value => format!("{name}={}", percent_encode(value)),
         })
         .collect();
-    let lines: String = headers
-        .iter()
-        .map(|(name, value)| format!("{name}:{value}\n"))
-        .collect();
+    let lines: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
     let names: Vec<&str> = headers.keys().copied().collect();
     format!(
         "{}\n{}\n{}\n{lines}\n{}\n{payload}",
@@ -128,10 +116,9 @@ fn v4_canonical(request: &Request, headers: &BTreeMap<&str, &str>, payload: &str
 /// The key that signs on one day in one region.
 fn v4_key(key: &AccessKey, day: &str, region: &str) -> [u8; 32] {
     let secret = format!("aliyun_v4{}", key.secret.expose());
-    ["sls", "aliyun_v4_request"].iter().fold(
-        hmac_sha256(&hmac_sha256(secret.as_bytes(), day), region),
-        |key, step| hmac_sha256(&key, step),
-    )
+    ["sls", "aliyun_v4_request"]
+        .iter()
+        .fold(hmac_sha256(&hmac_sha256(secret.as_bytes(), day), region), |key, step| hmac_sha256(&key, step))
 }
 
 fn hmac_sha256(key: &[u8], text: &str) -> [u8; 32] {
@@ -162,11 +149,7 @@ fn is_vendor_header(name: &str) -> bool {
 }
 
 fn sorted_query(request: &Request) -> BTreeMap<&str, &str> {
-    request
-        .query
-        .iter()
-        .map(|(name, value)| (*name, value.as_str()))
-        .collect()
+    request.query.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
 
 /// Percent-encodes everything but the unreserved characters of RFC 3986, in upper case: a space is `%20`.

@@ -69,20 +69,13 @@ pub fn unpack(compression: Option<&str>, raw_size: u64, body: Bytes) -> Result<B
         other => return Err(UnpackError::Unknown(other.chars().take(32).collect())),
     };
     if raw.len() as u64 != raw_size {
-        return Err(UnpackError::WrongSize {
-            announced: raw_size,
-            actual: raw.len() as u64,
-        });
+        return Err(UnpackError::WrongSize { announced: raw_size, actual: raw.len() as u64 });
     }
     Ok(raw)
 }
 
 fn unpack_lz4(size: usize, body: &[u8]) -> Result<Bytes, UnpackError> {
-    let damaged = |problem: String| UnpackError::Damaged {
-        compression: "lz4",
-        packed: body.len(),
-        problem,
-    };
+    let damaged = |problem: String| UnpackError::Damaged { compression: "lz4", packed: body.len(), problem };
     if size as u64 > LZ4_MAX_RATIO * body.len() as u64 {
         return Err(damaged(format!("it cannot hold the {size} bytes announced")));
     }
@@ -167,10 +160,7 @@ mod tests {
         for compression in [None, Some("lz4"), Some("zstd")] {
             let size = MAX_RAW_SIZE + 1;
             assert_eq!(unpack(compression, size, bytes(LZ4)), Err(UnpackError::TooLarge(size)));
-            assert_eq!(
-                unpack(compression, u64::MAX, bytes(LZ4)),
-                Err(UnpackError::TooLarge(u64::MAX))
-            );
+            assert_eq!(unpack(compression, u64::MAX, bytes(LZ4)), Err(UnpackError::TooLarge(u64::MAX)));
         }
         let lie = "the lz4 body of 51 bytes is damaged: it cannot hold the 67108864 bytes announced";
         check(Some("lz4"), MAX_RAW_SIZE, bytes(LZ4), Err(lie));
@@ -188,10 +178,7 @@ mod tests {
     fn a_compression_that_was_not_asked_for_is_named() {
         let error = r#"the page is compressed with "deflate", which was not asked for"#;
         check(Some("deflate"), 129, bytes(RAW), Err(error));
-        assert_eq!(
-            unpack(Some("gzip"), 129, bytes(RAW)),
-            Err(UnpackError::Unknown("gzip".into()))
-        );
+        assert_eq!(unpack(Some("gzip"), 129, bytes(RAW)), Err(UnpackError::Unknown("gzip".into())));
     }
 
     proptest! {

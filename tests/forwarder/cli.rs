@@ -28,13 +28,7 @@ fn the_help_teaches_the_first_run_and_lists_every_flag() {
     let output = output(&["--help"]);
     let help = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0));
-    for words in [
-        "First run:",
-        "export SLS_ENDPOINT=",
-        "function process(log)",
-        "--config",
-        "Exit codes:",
-    ] {
+    for words in ["First run:", "export SLS_ENDPOINT=", "function process(log)", "--config", "Exit codes:"] {
         assert!(help.contains(words), "{words}");
     }
     let flags: Vec<_> = KEYS.iter().filter_map(|key| key.flag).collect();
@@ -58,10 +52,7 @@ fn settings_that_are_wrong_end_with_2_and_one_block_on_standard_error() {
     assert!(output.stdout.is_empty());
     let said = text(&output.stderr);
     assert!(said.starts_with("forwarder: the settings have "), "{said}");
-    assert!(
-        said.contains("sls.project is missing") && said.contains("where: --start"),
-        "{said}"
-    );
+    assert!(said.contains("sls.project is missing") && said.contains("where: --start"), "{said}");
     assert!(!said.contains('\u{1b}'), "{said:?}");
 }
 
@@ -81,30 +72,14 @@ impl Running {
         let sls = TcpListener::bind("127.0.0.1:0").unwrap();
         fs::write(directory.path().join("t.lua"), "function process(log) return nil end\n").unwrap();
         let mut child = program(&["--script", "t.lua", "--hec-url", "http://127.0.0.1:9", "--project", "p"])
-            .args([
-                "--logstore",
-                "l",
-                "--group",
-                "g",
-                "--endpoint",
-                &sls.local_addr().unwrap().to_string(),
-            ])
+            .args(["--logstore", "l", "--group", "g", "--endpoint", &sls.local_addr().unwrap().to_string()])
             .args(arguments)
-            .envs([
-                ("SLS_AK_ID", "id"),
-                ("SLS_AK_KEY", "c4n4ry"),
-                ("FORWARDER_HEC_TOKEN", "c4n4ry"),
-            ])
+            .envs([("SLS_AK_ID", "id"), ("SLS_AK_KEY", "c4n4ry"), ("FORWARDER_HEC_TOKEN", "c4n4ry")])
             .current_dir(directory.path())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        Self {
-            stderr: BufReader::new(child.stderr.take().unwrap()),
-            child,
-            directory,
-            _sls: sls,
-        }
+        Self { stderr: BufReader::new(child.stderr.take().unwrap()), child, directory, _sls: sls }
     }
 
     /// Waits for a line of the log with these words; returns all of standard error up to it.
@@ -152,9 +127,7 @@ fn the_log_goes_to_the_file_too_and_is_complete_at_the_end() {
     assert_eq!(code, Some(0));
     let file = fs::read_to_string(directory.path().join("own.log")).unwrap();
     let messages = |lines: &str| -> Vec<_> {
-        let lines = lines
-            .lines()
-            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let lines = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
         lines.map(|line| line["message"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(messages(&file), messages(&(first + &rest)));

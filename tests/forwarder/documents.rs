@@ -14,9 +14,7 @@ const DOCUMENT: &str = include_str!("../../docs/settings.md");
 
 #[test]
 fn the_long_example_is_the_defaults() {
-    let typed = Typed::new()
-        .set("FORWARDER_HEC_URL", "http://127.0.0.1:8088")
-        .set("FORWARDER_HEC_TOKEN", "t");
+    let typed = Typed::new().set("FORWARDER_HEC_URL", "http://127.0.0.1:8088").set("FORWARDER_HEC_TOKEN", "t");
     let script = typed.path("scripts/transform.lua");
     let typed = typed.set("FORWARDER_SCRIPT", script.to_str().unwrap());
     let (example, bare) = (typed.good(EXAMPLE), typed.good(""));
@@ -47,19 +45,11 @@ fn the_long_example_shows_every_setting_and_no_other() {
 fn the_settings_in_the_kubernetes_example_lack_only_their_files() {
     let (_, rest) = KUBERNETES.split_once("  forwarder.toml: |\n").unwrap();
     let (text, _) = rest.split_once("  transform.lua: |\n").unwrap();
-    let text: String = text
-        .lines()
-        .map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or("")))
-        .collect();
+    let text: String = text.lines().map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or(""))).collect();
     let mut typed = Typed::new();
     typed.environment.clear();
     let problems = typed.load(&text).unwrap_err().problems;
-    let files = [
-        "transform.lua",
-        "sls-access-key-id",
-        "sls-access-key-secret",
-        "hec.token",
-    ];
+    let files = ["transform.lua", "sls-access-key-id", "sls-access-key-secret", "hec.token"];
     let said: Vec<_> = problems.iter().map(|problem| &problem.what).collect();
     assert_eq!(said.len(), files.len(), "{said:#?}");
     for (what, file) in said.iter().zip(files) {
@@ -69,10 +59,8 @@ fn the_settings_in_the_kubernetes_example_lack_only_their_files() {
 
 #[test]
 fn the_systemd_unit_sets_variables_that_exist() {
-    let variables: Vec<_> = UNIT
-        .lines()
-        .filter_map(|line| line.strip_prefix("Environment=")?.split_once('='))
-        .collect();
+    let variables: Vec<_> =
+        UNIT.lines().filter_map(|line| line.strip_prefix("Environment=")?.split_once('=')).collect();
     assert_eq!(variables.len(), 3);
     for (name, value) in variables {
         assert!(KEYS.iter().any(|key| key.variable().as_deref() == Some(name)), "{name}");
@@ -89,23 +77,14 @@ fn the_documentation_has_the_table_of_settings() {
     if !DOCUMENT.contains(&table) {
         let path = std::env::temp_dir().join("forwarder-settings-table.md");
         fs::write(&path, &table).unwrap();
-        panic!(
-            "docs/settings.md is behind; the table that it should hold is in {}",
-            path.display()
-        );
+        panic!("docs/settings.md is behind; the table that it should hold is in {}", path.display());
     }
 }
 
 fn table() -> String {
     let mut table = "| setting | takes | default | environment, flag | meaning |\n|---|---|---|---|---|\n".to_owned();
     for key in KEYS {
-        let cells = [
-            format!("`{}`", key.name),
-            takes(key),
-            default(key),
-            ways(key),
-            key.meaning.replace('|', "\\|"),
-        ];
+        let cells = [format!("`{}`", key.name), takes(key), default(key), ways(key), key.meaning.replace('|', "\\|")];
         table += &format!("| {} |\n", cells.join(" | "));
     }
     table
@@ -138,14 +117,7 @@ fn default(key: &Key) -> String {
 }
 
 fn ways(key: &Key) -> String {
-    let variables = key
-        .variable()
-        .into_iter()
-        .chain(key.also.iter().map(ToString::to_string));
+    let variables = key.variable().into_iter().chain(key.also.iter().map(ToString::to_string));
     let flag = key.flag.map(|flag| format!("--{flag}"));
-    variables
-        .chain(flag)
-        .map(|way| format!("`{way}`"))
-        .collect::<Vec<_>>()
-        .join("<br>")
+    variables.chain(flag).map(|way| format!("`{way}`")).collect::<Vec<_>>().join("<br>")
 }

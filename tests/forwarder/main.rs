@@ -4,3 +4,4 @@ mod cli;
 mod documents;
 mod mistakes;
 mod settings;
+mod sim;

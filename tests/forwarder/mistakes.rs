@@ -73,9 +73,7 @@ the settings have a problem
 #[test]
 fn numbers_without_sense_are_met_with_an_example() {
     check(
-        &Typed::new()
-            .set("FORWARDER_HEC_CONNECT_TIMEOUT", "10")
-            .set("FORWARDER_SLS_PAGE_GROUPS", "1001"),
+        &Typed::new().set("FORWARDER_HEC_CONNECT_TIMEOUT", "10").set("FORWARDER_SLS_PAGE_GROUPS", "1001"),
         &format!("{MINIMAL}timeout = \"5 minutes\"\nmax_body = 1000000\n"),
         r#"
 the settings have 4 problems
@@ -123,9 +121,7 @@ the settings have a problem
 
 #[test]
 fn an_endpoint_that_holds_the_project_is_named() {
-    let said = Typed::new()
-        .set("SLS_ENDPOINT", "https://my-project.cn-hangzhou.log.aliyuncs.com")
-        .said(MINIMAL);
+    let said = Typed::new().set("SLS_ENDPOINT", "https://my-project.cn-hangzhou.log.aliyuncs.com").said(MINIMAL);
     assert!(said.contains("leave \"my-project.\" out"), "{said}");
 }
 
@@ -201,9 +197,7 @@ the settings have a problem
 #[test]
 fn half_a_set_of_credentials_is_never_completed_by_another_tools() {
     check(
-        &Typed::new()
-            .unset("SLS_AK_KEY")
-            .set("ALIBABA_CLOUD_ACCESS_KEY_SECRET", CANARY),
+        &Typed::new().unset("SLS_AK_KEY").set("ALIBABA_CLOUD_ACCESS_KEY_SECRET", CANARY),
         MINIMAL,
         r#"
 the settings have a problem
@@ -215,10 +209,7 @@ the settings have a problem
         .trim_start(),
     );
     let said = Typed::new().said(&MINIMAL.replace("[hec]", "[hec]\nclient_cert = \"hec.token\""));
-    assert!(
-        said.contains("there is hec.client_cert but no hec.client_key"),
-        "{said}"
-    );
+    assert!(said.contains("there is hec.client_cert but no hec.client_key"), "{said}");
 }
 
 #[test]
@@ -248,29 +239,16 @@ fn what_is_not_toml_is_named_with_its_line_and_not_quoted() {
 #[test]
 fn a_settings_file_that_is_absent_is_the_only_problem() {
     let typed = Typed::new().unset("SLS_PROJECT");
-    let error = settings::load(
-        Some(Path::new("/nowhere/x.toml")),
-        &Vec::new(),
-        &typed.environment,
-        &typed.machine,
-    );
+    let error = settings::load(Some(Path::new("/nowhere/x.toml")), &Vec::new(), &typed.environment, &typed.machine);
     let problems = error.unwrap_err().problems;
     assert_eq!(problems.len(), 1);
-    assert!(
-        problems[0]
-            .what
-            .starts_with("the settings file can't be read: No such file"),
-        "{problems:?}"
-    );
+    assert!(problems[0].what.starts_with("the settings file can't be read: No such file"), "{problems:?}");
 }
 
 #[test]
 fn a_group_timeout_must_outlast_a_late_heartbeat() {
     let said = Typed::new().set("FORWARDER_SLS_GROUP_TIMEOUT", "30").said(MINIMAL);
-    assert!(
-        said.contains("shorter than two heartbeats") && said.contains("write \"1m\" or more"),
-        "{said}"
-    );
+    assert!(said.contains("shorter than two heartbeats") && said.contains("write \"1m\" or more"), "{said}");
     let settings = Typed::new().set("FORWARDER_SLS_HEARTBEAT_INTERVAL", "5s").good(MINIMAL);
     assert_eq!(settings.sls.group_timeout, Duration::from_secs(15));
 }

@@ -30,11 +30,7 @@ impl Typed {
     pub fn new() -> Self {
         let directory = TempDir::new().unwrap();
         fs::create_dir(directory.path().join("scripts")).unwrap();
-        fs::write(
-            directory.path().join("scripts/transform.lua"),
-            "function process(log) end\n",
-        )
-        .unwrap();
+        fs::write(directory.path().join("scripts/transform.lua"), "function process(log) end\n").unwrap();
         fs::write(directory.path().join("hec.token"), format!("{CANARY}\n")).unwrap();
         let typed = Self {
             directory,
@@ -119,33 +115,15 @@ fn the_defaults_are_those_of_the_vendors_scripts_and_ours() {
     let settings = Typed::new().good(MINIMAL);
     let seconds = Duration::from_secs;
     let run = &settings.run;
-    assert_eq!(
-        (run.heartbeat_interval, run.fetch_interval, run.save_interval),
-        (seconds(20), seconds(1), seconds(1))
-    );
-    assert_eq!(
-        (run.drain_timeout, run.memory, run.hook_threads),
-        (seconds(25), 256 << 20, 2)
-    );
+    assert_eq!((run.heartbeat_interval, run.fetch_interval, run.save_interval), (seconds(20), seconds(1), seconds(1)));
+    assert_eq!((run.drain_timeout, run.memory, run.hook_threads), (seconds(25), 256 << 20, 2));
     let sls = &settings.sls;
-    assert_eq!(
-        (sls.group_timeout, sls.timeout, sls.page_groups),
-        (seconds(60), seconds(60), 1000)
-    );
-    assert_eq!(
-        (&sls.signature, sls.compression, sls.in_order),
-        (&Signature::V1, Compression::Lz4, false)
-    );
+    assert_eq!((sls.group_timeout, sls.timeout, sls.page_groups), (seconds(60), seconds(60), 1000));
+    assert_eq!((&sls.signature, sls.compression, sls.in_order), (&Signature::V1, Compression::Lz4, false));
     let hec = hec(&settings);
-    assert_eq!(
-        (hec.timeout, hec.connect_timeout, hec.max_body),
-        (seconds(120), seconds(10), 1_000_000)
-    );
+    assert_eq!((hec.timeout, hec.connect_timeout, hec.max_body), (seconds(120), seconds(10), 1_000_000));
     assert!(hec.verify && !hec.gzip && !hec.compat);
-    assert_eq!(
-        (settings.hook.timeout, settings.hook.memory),
-        (Duration::from_millis(100), 64 << 20)
-    );
+    assert_eq!((settings.hook.timeout, settings.hook.memory), (Duration::from_millis(100), 64 << 20));
 }
 
 #[test]
@@ -156,33 +134,23 @@ fn a_flag_goes_before_a_variable_and_a_variable_before_the_file() {
         .set("FORWARDER_HEC_SOURCE", "variable")
         .flag("hec.index", "flag");
     let settings = typed.good(&text);
-    let given = [
-        &hec(&settings).index,
-        &hec(&settings).source,
-        &hec(&settings).sourcetype,
-    ];
+    let given = [&hec(&settings).index, &hec(&settings).source, &hec(&settings).sourcetype];
     assert_eq!(given.map(|text| text.as_deref().unwrap()), ["flag", "variable", "file"]);
 }
 
 #[test]
 fn our_variable_goes_before_the_seeds_and_an_empty_one_is_none() {
-    let typed = Typed::new()
-        .set("FORWARDER_SLS_GROUP", "ours")
-        .set("FORWARDER_SLS_PROJECT", "");
+    let typed = Typed::new().set("FORWARDER_SLS_GROUP", "ours").set("FORWARDER_SLS_PROJECT", "");
     let settings = typed.good(MINIMAL);
-    assert_eq!(
-        (settings.sls.group.as_str(), settings.sls.project.as_str()),
-        ("ours", "my-project")
-    );
+    assert_eq!((settings.sls.group.as_str(), settings.sls.project.as_str()), ("ours", "my-project"));
 }
 
 #[test]
 fn the_script_is_a_line_or_a_table_with_variables() {
     let typed = Typed::new();
     let text = MINIMAL.replace("script = \"scripts/transform.lua\"", "");
-    let settings = typed.good(&format!(
-        "{text}[script]\nfile = \"scripts/transform.lua\"\n[script.vars]\ntenant = \"emea\"\n"
-    ));
+    let settings =
+        typed.good(&format!("{text}[script]\nfile = \"scripts/transform.lua\"\n[script.vars]\ntenant = \"emea\"\n"));
     assert_eq!(settings.script, typed.path("scripts/transform.lua"));
     assert_eq!(settings.hook.vars["tenant"].as_str(), Some("emea"));
 }
@@ -200,13 +168,8 @@ fn the_collector_of_the_vendors_script_is_host_port_and_https() {
     let settings = Typed::new().set("FORWARDER_HEC_TOKEN", CANARY).good(text);
     assert_eq!(hec(&settings).url, "http://1.2.3.4:80");
     assert_eq!(hec(&settings).timeout, Duration::from_secs(120));
-    assert_eq!(
-        settings.warnings,
-        ["logs and the HEC token travel in plain text: http://1.2.3.4:80 is not https://"]
-    );
-    let settings = Typed::new()
-        .set("FORWARDER_HEC_TOKEN", CANARY)
-        .good(&text.replace("1.2.3.4", "::1"));
+    assert_eq!(settings.warnings, ["logs and the HEC token travel in plain text: http://1.2.3.4:80 is not https://"]);
+    let settings = Typed::new().set("FORWARDER_HEC_TOKEN", CANARY).good(&text.replace("1.2.3.4", "::1"));
     assert_eq!(hec(&settings).url, "http://[::1]:80");
     assert!(settings.warnings.is_empty(), "loopback needs no TLS");
 }
@@ -230,10 +193,7 @@ fn credentials_come_from_the_environment_or_from_files() {
     assert!(matches!(&settings.sls.credentials, Credentials::Fixed(key) if key.id == "shared" && key.token.is_some()));
 
     fs::write(shared.path("id"), "x").unwrap();
-    let files = MINIMAL.replace(
-        "[sls]",
-        "[sls]\naccess_key_id_file = \"id\"\naccess_key_secret_file = \"hec.token\"",
-    );
+    let files = MINIMAL.replace("[sls]", "[sls]\naccess_key_id_file = \"id\"\naccess_key_secret_file = \"hec.token\"");
     let settings = shared.good(&files);
     assert!(
         matches!(&settings.sls.credentials, Credentials::Files { id, token: None, .. } if *id == shared.path("id"))
@@ -254,10 +214,7 @@ fn process_number_one_gets_a_name_that_a_restart_does_not_repeat() {
     let first = typed.good(MINIMAL).sls.consumer;
     typed.machine.now = Timestamp::from_second(1_800_000_001).unwrap();
     let second = typed.good(MINIMAL).sls.consumer;
-    assert!(
-        first.starts_with("siem-host-1-1-") && second.starts_with("siem-host-1-1-"),
-        "{first} {second}"
-    );
+    assert!(first.starts_with("siem-host-1-1-") && second.starts_with("siem-host-1-1-"), "{first} {second}");
     assert_ne!(first, second);
 }
 
@@ -265,10 +222,7 @@ fn process_number_one_gets_a_name_that_a_restart_does_not_repeat() {
 fn a_start_time_is_told_in_utc() {
     let settings = Typed::new().good(&MINIMAL.replace("\"begin\"", "\"2018-12-26 0:0:0\""));
     assert_eq!(settings.run.start.start, Start::Time(1_545_753_600));
-    assert_eq!(
-        settings.run.start.to_string(),
-        "2018-12-25T16:00:00Z (\"2018-12-26 0:0:0\" in Asia/Shanghai)"
-    );
+    assert_eq!(settings.run.start.to_string(), "2018-12-25T16:00:00Z (\"2018-12-26 0:0:0\" in Asia/Shanghai)");
     for typed in ["1545753600", "2018-12-25T16:00:00Z"] {
         let settings = Typed::new().good(&MINIMAL.replace("\"begin\"", typed));
         assert_eq!(settings.run.start.start, Start::Time(1_545_753_600), "unquoted {typed}");
@@ -278,9 +232,7 @@ fn a_start_time_is_told_in_utc() {
 #[test]
 fn what_weakens_security_is_allowed_and_said() {
     let text = MINIMAL.replace("http://127.0.0.1:8088", "https://splunk.example:8088");
-    let typed = Typed::new()
-        .set("FORWARDER_HEC_VERIFY", "false")
-        .set("SLS_ENDPOINT", "cn-hangzhou.log.aliyuncs.com");
+    let typed = Typed::new().set("FORWARDER_HEC_VERIFY", "false").set("SLS_ENDPOINT", "cn-hangzhou.log.aliyuncs.com");
     let settings = typed.good(&text);
     assert_eq!(settings.sls.endpoint, "http://cn-hangzhou.log.aliyuncs.com");
     assert_eq!(
@@ -303,25 +255,16 @@ fn a_token_in_a_file_that_others_may_read_is_said() {
     let permit = |mode| fs::set_permissions(typed.path("forwarder.toml"), fs::Permissions::from_mode(mode)).unwrap();
     permit(0o640);
     let settings = typed.good(&text);
-    assert!(
-        settings.warnings[0].starts_with("others may read the HEC token"),
-        "{:?}",
-        settings.warnings
-    );
+    assert!(settings.warnings[0].starts_with("others may read the HEC token"), "{:?}", settings.warnings);
     permit(0o600);
     assert!(typed.good(&text).warnings.is_empty());
 }
 
 #[test]
 fn no_secret_is_in_what_is_printed() {
-    let good = Typed::new()
-        .set("FORWARDER_SLS_SECURITY_TOKEN", CANARY)
-        .set("FORWARDER_HEC_TOKEN", CANARY)
-        .good(MINIMAL);
-    assert!(
-        matches!(&hec(&good).token, Token::Fixed(token) if token.expose() == CANARY),
-        "the test would be blind"
-    );
+    let good =
+        Typed::new().set("FORWARDER_SLS_SECURITY_TOKEN", CANARY).set("FORWARDER_HEC_TOKEN", CANARY).good(MINIMAL);
+    assert!(matches!(&hec(&good).token, Token::Fixed(token) if token.expose() == CANARY), "the test would be blind");
     assert!(!format!("{good:?} {good:#?}").contains(CANARY));
 
     let spaced = format!("{CANARY} {CANARY}");
@@ -329,16 +272,10 @@ fn no_secret_is_in_what_is_printed() {
     let in_file = |line: &str| format!("{MINIMAL}{line}\n").replace("token_file = \"hec.token\" ", "");
     let cases = [
         (Typed::new().set("FORWARDER_HEC_TOKEN", &spaced), MINIMAL.to_owned()),
-        (
-            Typed::new().set("SLS_AK_KEY", &format!("{CANARY}\u{1}")),
-            MINIMAL.to_owned(),
-        ),
+        (Typed::new().set("SLS_AK_KEY", &format!("{CANARY}\u{1}")), MINIMAL.to_owned()),
         (Typed::new().set("FORWARDER_HEC_PROXY", &url), MINIMAL.to_owned()),
         (Typed::new().set("FORWARDER_HEC_URL", &url), MINIMAL.to_owned()),
-        (
-            Typed::new().set("SLS_ENDPOINT", &format!("{CANARY}@x")),
-            MINIMAL.to_owned(),
-        ),
+        (Typed::new().set("SLS_ENDPOINT", &format!("{CANARY}@x")), MINIMAL.to_owned()),
         (Typed::new(), in_file(&format!("token = [\"{CANARY}\"]"))),
         (Typed::new(), in_file(&format!("tokn = \"{CANARY}\""))),
         (Typed::new(), in_file(&format!("token = \"\"\"{CANARY}"))),

@@ -6,10 +6,7 @@ use crate::sls::proto::{Log, LogGroup, Pair};
 /// it has none.
 #[must_use]
 pub fn nasty() -> Vec<LogGroup> {
-    let mut corpus = Corpus {
-        groups: Vec::new(),
-        logs: 0,
-    };
+    let mut corpus = Corpus { groups: Vec::new(), logs: 0 };
     corpus.values(
         "control characters",
         &[
@@ -92,15 +89,8 @@ pub fn nasty() -> Vec<LogGroup> {
 
     let mut log = corpus.log();
     log.contents.extend(
-        [
-            ("dup", "1"),
-            ("other", "x"),
-            ("dup", "2"),
-            ("", "empty key"),
-            ("", "again"),
-            ("empty value", ""),
-        ]
-        .map(|(k, v)| pair(k, v)),
+        [("dup", "1"), ("other", "x"), ("dup", "2"), ("", "empty key"), ("", "again"), ("empty value", "")]
+            .map(|(k, v)| pair(k, v)),
     );
     let mut reserved = corpus.log();
     reserved.contents.extend(
@@ -116,32 +106,15 @@ pub fn nasty() -> Vec<LogGroup> {
     );
     let mut keys = corpus.log();
     keys.contents.extend(
-        [
-            &b"\xff\xfe"[..],
-            b"a\nb",
-            b"a=b",
-            b"a||b",
-            b"a b",
-            b"\"",
-            b"a.b[0]",
-            "键".as_bytes(),
-        ]
-        .map(|key| pair(key, "v")),
+        [&b"\xff\xfe"[..], b"a\nb", b"a=b", b"a||b", b"a b", b"\"", b"a.b[0]", "键".as_bytes()]
+            .map(|key| pair(key, "v")),
     );
-    let nothing = Log {
-        time: 1_700_000_000,
-        contents: Vec::new(),
-        time_ns: None,
-    };
+    let nothing = Log { time: 1_700_000_000, contents: Vec::new(), time_ns: None };
     corpus.push("keys", vec![log, reserved, keys, nothing]);
 
-    let mut times = [0, 1, i32::MAX as u32, i32::MAX as u32 + 1, u32::MAX]
-        .map(|time| Log { time, ..corpus.log() })
-        .to_vec();
-    times.extend([0, 1, 999_999_999, 1_000_000_000, u32::MAX].map(|ns| Log {
-        time_ns: Some(ns),
-        ..corpus.log()
-    }));
+    let mut times =
+        [0, 1, i32::MAX as u32, i32::MAX as u32 + 1, u32::MAX].map(|time| Log { time, ..corpus.log() }).to_vec();
+    times.extend([0, 1, 999_999_999, 1_000_000_000, u32::MAX].map(|ns| Log { time_ns: Some(ns), ..corpus.log() }));
     corpus.push("times", times);
 
     let logs = vec![corpus.log()];
@@ -159,13 +132,7 @@ pub fn nasty() -> Vec<LogGroup> {
         ],
     });
     let logs = vec![corpus.log()];
-    corpus.groups.push(LogGroup {
-        logs,
-        topic: None,
-        source: None,
-        machine_uuid: None,
-        tags: Vec::new(),
-    });
+    corpus.groups.push(LogGroup { logs, topic: None, source: None, machine_uuid: None, tags: Vec::new() });
     corpus.groups.push(LogGroup::default());
     corpus.groups
 }
@@ -180,19 +147,14 @@ impl Corpus {
     fn log(&mut self) -> Log {
         self.logs += 1;
         let contents = vec![pair("id", format!("nasty-{}", self.logs))];
-        Log {
-            time: 1_700_000_000 + self.logs,
-            contents,
-            time_ns: None,
-        }
+        Log { time: 1_700_000_000 + self.logs, contents, time_ns: None }
     }
 
     /// A group of a topic for which scripts decode JSON, the values both in `event` and in another field.
     fn values(&mut self, kind: &str, values: &[&[u8]]) {
         let log = |value: &&[u8]| {
             let mut log = self.log();
-            log.contents
-                .extend([pair("kind", kind), pair("event", value), pair("note", value)]);
+            log.contents.extend([pair("kind", kind), pair("event", value), pair("note", value)]);
             log
         };
         let logs = values.iter().map(log).collect();
@@ -202,19 +164,10 @@ impl Corpus {
     fn push(&mut self, topic: &str, logs: Vec<Log>) {
         let tags = vec![pair("__receive_time__", "1700000001")];
         let (topic, source) = (Some(topic.into()), Some(b"10.0.0.1".to_vec()));
-        self.groups.push(LogGroup {
-            logs,
-            topic,
-            source,
-            machine_uuid: None,
-            tags,
-        });
+        self.groups.push(LogGroup { logs, topic, source, machine_uuid: None, tags });
     }
 }
 
 fn pair(key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Pair {
-    Pair {
-        key: key.as_ref().to_vec(),
-        value: value.as_ref().to_vec(),
-    }
+    Pair { key: key.as_ref().to_vec(), value: value.as_ref().to_vec() }
 }

@@ -22,10 +22,7 @@ fn value<'a>(log: &'a Log, key: &str) -> &'a str {
 fn size_and_ratio(logs: &[Log]) -> (usize, f64) {
     let mut plain = Vec::new();
     for log in logs {
-        let fields = log
-            .contents
-            .iter()
-            .map(|pair| (value(log, std::str::from_utf8(&pair.key).unwrap()), &pair.key));
+        let fields = log.contents.iter().map(|pair| (value(log, std::str::from_utf8(&pair.key).unwrap()), &pair.key));
         for (text, key) in fields {
             serde_json::to_writer(&mut plain, text).unwrap();
             plain.extend_from_slice(key);
@@ -34,10 +31,7 @@ fn size_and_ratio(logs: &[Log]) -> (usize, f64) {
     }
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(&plain).unwrap();
-    (
-        plain.len() / logs.len(),
-        plain.len() as f64 / encoder.finish().unwrap().len() as f64,
-    )
+    (plain.len() / logs.len(), plain.len() as f64 / encoder.finish().unwrap().len() as f64)
 }
 
 #[test]
@@ -79,43 +73,16 @@ fn every_id_is_in_its_log_and_none_comes_twice() {
 fn audit_logs_are_as_varied_and_as_large_as_real_ones() {
     let logs = Generator::new(3, START).audit(2_000).logs;
     let (size, ratio) = size_and_ratio(&logs);
-    assert!(
-        (1_000..1_500).contains(&size) && (4.0..9.0).contains(&ratio),
-        "{size} bytes, ratio {ratio}"
-    );
-    let events: Vec<Value> = logs
-        .iter()
-        .map(|log| serde_json::from_str(value(log, "event")).unwrap())
-        .collect();
-    let different = |path: &str| {
-        events
-            .iter()
-            .filter_map(|event| event.pointer(path)?.as_str())
-            .collect::<BTreeSet<_>>()
-            .len()
-    };
-    assert!(
-        different("/userIdentity/userName") > 300,
-        "{}",
-        different("/userIdentity/userName")
-    );
+    assert!((1_000..1_500).contains(&size) && (4.0..9.0).contains(&ratio), "{size} bytes, ratio {ratio}");
+    let events: Vec<Value> = logs.iter().map(|log| serde_json::from_str(value(log, "event")).unwrap()).collect();
+    let different =
+        |path: &str| events.iter().filter_map(|event| event.pointer(path)?.as_str()).collect::<BTreeSet<_>>().len();
+    assert!(different("/userIdentity/userName") > 300, "{}", different("/userIdentity/userName"));
     assert!(different("/sourceIpAddress") > 500, "{}", different("/sourceIpAddress"));
     assert!(different("/errorCode") >= 4);
-    assert!(
-        events
-            .iter()
-            .any(|event| !event["userIdentity"]["userName"].as_str().unwrap().is_ascii())
-    );
-    assert!(
-        events
-            .iter()
-            .all(|event| event["requestParameters"]["OwnerId"].as_u64().unwrap() > 1 << 53)
-    );
-    assert!(
-        events
-            .iter()
-            .all(|event| event["requestParameters"]["Filter"].as_str().unwrap().contains('\\'))
-    );
+    assert!(events.iter().any(|event| !event["userIdentity"]["userName"].as_str().unwrap().is_ascii()));
+    assert!(events.iter().all(|event| event["requestParameters"]["OwnerId"].as_u64().unwrap() > 1 << 53));
+    assert!(events.iter().all(|event| event["requestParameters"]["Filter"].as_str().unwrap().contains('\\')));
 }
 
 #[test]
@@ -123,10 +90,7 @@ fn access_logs_have_twelve_fields_and_shrink_like_real_ones() {
     let logs = Generator::new(3, START).nginx(2_000).logs;
     assert!(logs.iter().all(|log| log.contents.len() == 12));
     let (size, ratio) = size_and_ratio(&logs);
-    assert!(
-        (380..560).contains(&size) && (3.0..8.0).contains(&ratio),
-        "{size} bytes, ratio {ratio}"
-    );
+    assert!((380..560).contains(&size) && (3.0..8.0).contains(&ratio), "{size} bytes, ratio {ratio}");
 }
 
 #[test]
@@ -143,9 +107,7 @@ fn the_nasty_corpus_survives_the_wire_and_names_its_logs() {
     let bytes = LogGroupList { groups: groups.clone() }.encode_to_vec();
     assert_eq!(LogGroupList::decode(&bytes[..]).unwrap().groups, groups);
     let logs = || groups.iter().flat_map(|group| &group.logs);
-    let ids: Vec<_> = logs()
-        .filter_map(|log| log.contents.iter().find(|pair| pair.key == b"id"))
-        .collect();
+    let ids: Vec<_> = logs().filter_map(|log| log.contents.iter().find(|pair| pair.key == b"id")).collect();
     let different: BTreeSet<_> = ids.iter().map(|pair| &pair.value).collect();
     assert_eq!((ids.len(), different.len()), (logs().count() - 1, ids.len()));
     assert!(logs().any(|log| log.contents.iter().any(|pair| pair.value.len() == 1 << 20)));

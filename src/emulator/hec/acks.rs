@@ -24,11 +24,7 @@ impl Acks {
     /// Gives a request its id; ids count from 0 in every channel. `ready` is when it will be safe, `None` is never.
     pub(super) fn accept(&mut self, channel: &str, ready: Option<Instant>, now: Instant) -> u64 {
         self.forget_idle(now);
-        let fresh = || Channel {
-            next: 0,
-            pending: BTreeMap::new(),
-            used: now,
-        };
+        let fresh = || Channel { next: 0, pending: BTreeMap::new(), used: now };
         let channel = self.channels.entry(channel.to_owned()).or_insert_with(fresh);
         channel.used = now;
         let id = channel.next;
@@ -56,7 +52,6 @@ impl Acks {
     }
 
     fn forget_idle(&mut self, now: Instant) {
-        self.channels
-            .retain(|_, channel| now.saturating_duration_since(channel.used) < MAX_IDLE);
+        self.channels.retain(|_, channel| now.saturating_duration_since(channel.used) < MAX_IDLE);
     }
 }

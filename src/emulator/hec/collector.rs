@@ -88,17 +88,8 @@ impl Endpoint {
 impl Collector {
     pub(super) fn new(settings: Settings, token: Secret, store: Store) -> Self {
         let acks = (0..settings.indexers.max(1)).map(|_| Acks::default()).collect();
-        let state = State {
-            token,
-            faults: Queue::default(),
-            store,
-            acks,
-            next_indexer: 0,
-        };
-        Self {
-            settings,
-            state: Mutex::new(state),
-        }
+        let state = State { token, faults: Queue::default(), store, acks, next_indexer: 0 };
+        Self { settings, state: Mutex::new(state) }
     }
 
     /// The state, for as long as it takes to look or to change a word; never across an await.
@@ -125,9 +116,7 @@ impl Collector {
             }
             // `forceHttp10 = auto` in inputs.conf: a client without a User-Agent gets no persistent connection.
             if !request.headers().contains_key(USER_AGENT) {
-                response
-                    .headers_mut()
-                    .insert(CONNECTION, HeaderValue::from_static("close"));
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
         }
         self.count(&answer);
@@ -158,9 +147,7 @@ impl Collector {
                 state.store.counts.requests += 1;
                 state.store.counts.body_bytes += request.body().as_ref().map_or(0, Bytes::len) as u64;
                 drop(state);
-                self.with_fault(On::Events, now, |fate| {
-                    self.ingest(endpoint, request, indexer, fate, now)
-                })
+                self.with_fault(On::Events, now, |fate| self.ingest(endpoint, request, indexer, fate, now))
             }
             _ => Answer::Whole(reply::not_found(StatusCode::METHOD_NOT_ALLOWED)),
         }
@@ -176,10 +163,7 @@ impl Collector {
         };
         match fault {
             None => Answer::Whole(truth(Fate::default())),
-            Some(Fault::Unacked) => Answer::Whole(truth(Fate {
-                unacked: true,
-                ..Fate::default()
-            })),
+            Some(Fault::Unacked) => Answer::Whole(truth(Fate { unacked: true, ..Fate::default() })),
             Some(Fault::Trickle { every_ms }) => {
                 Answer::Trickle(truth(Fate::default()), Duration::from_millis(every_ms))
             }
@@ -192,10 +176,7 @@ impl Collector {
             }
             Some(Fault::Reply(canned)) => {
                 if canned.indexed > 0 {
-                    truth(Fate {
-                        most: canned.indexed,
-                        ..Fate::default()
-                    });
+                    truth(Fate { most: canned.indexed, ..Fate::default() });
                 }
                 let broken = |error| {
                     let text = format!("the emulator cannot send this fault: {error}");
@@ -245,9 +226,7 @@ impl Collector {
             Endpoint::Raw => parse::lines(&body, &rules),
             _ => parse::events(&body, &rules),
         };
-        reading
-            .events
-            .truncate(usize::try_from(fate.most).unwrap_or(usize::MAX));
+        reading.events.truncate(usize::try_from(fate.most).unwrap_or(usize::MAX));
 
         let taken = reading.events.len();
         if let Some(tap) = &self.settings.tap {
@@ -299,10 +278,7 @@ impl Collector {
     /// Checks token and channel, in Splunk's order; returns the channel.
     fn admit(&self, request: &Request<Option<Bytes>>) -> Result<Option<String>, Code> {
         let token = query(request, "token");
-        let header = request
-            .headers()
-            .get(AUTHORIZATION)
-            .map(|value| value.to_str().unwrap_or_default());
+        let header = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
         match (header, token) {
             (Some(header), _) => {
                 let given = credential(header).ok_or(Code::INVALID_AUTHORIZATION)?;
@@ -314,10 +290,7 @@ impl Collector {
             }
             (None, None) => return Err(Code::TOKEN_REQUIRED),
         }
-        let header = request
-            .headers()
-            .get(CHANNEL)
-            .and_then(|value| value.to_str().ok().map(str::to_owned));
+        let header = request.headers().get(CHANNEL).and_then(|value| value.to_str().ok().map(str::to_owned));
         let channel = header.or_else(|| query(request, "channel"));
         match &channel {
             _ if !self.settings.use_ack => Ok(channel),
@@ -328,11 +301,7 @@ impl Collector {
     }
 
     fn known(&self, token: &str) -> Result<(), Code> {
-        if self.state().token.expose() == token {
-            Ok(())
-        } else {
-            Err(Code::INVALID_TOKEN)
-        }
+        if self.state().token.expose() == token { Ok(()) } else { Err(Code::INVALID_TOKEN) }
     }
 
     /// The body, unpacked, or Splunk's refusal of it.
@@ -345,18 +314,10 @@ impl Collector {
                 let most = self.settings.max_content_length;
                 let mut plain = Vec::new();
                 let limit = (most as u64).saturating_add(1);
-                if MultiGzDecoder::new(&body[..])
-                    .take(limit)
-                    .read_to_end(&mut plain)
-                    .is_err()
-                {
+                if MultiGzDecoder::new(&body[..]).take(limit).read_to_end(&mut plain).is_err() {
                     return Err(reply::verdict(Code::INVALID_DATA, Some(0), None).into());
                 }
-                if plain.len() > most {
-                    Err(too_large())
-                } else {
-                    Ok(Cow::Owned(plain))
-                }
+                if plain.len() > most { Err(too_large()) } else { Ok(Cow::Owned(plain)) }
             }
             Some(_) => Err(reply::html(StatusCode::UNSUPPORTED_MEDIA_TYPE).into()),
         }
@@ -365,17 +326,9 @@ impl Collector {
     /// Which indexer a request reaches: the one that its cookie names, else the next in turn.
     fn indexer(&self, request: &Request<Option<Bytes>>) -> usize {
         let count = self.settings.indexers.max(1);
-        let cookies = request
-            .headers()
-            .get_all(COOKIE)
-            .iter()
-            .filter_map(|value| value.to_str().ok());
-        let mut pairs = cookies
-            .flat_map(|cookies| cookies.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='));
-        let named = pairs
-            .find(|(name, _)| *name == "AWSALB")
-            .and_then(|(_, indexer)| indexer.parse::<usize>().ok());
+        let cookies = request.headers().get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let named = pairs.find(|(name, _)| *name == "AWSALB").and_then(|(_, indexer)| indexer.parse::<usize>().ok());
         if let Some(indexer) = named.filter(|indexer| *indexer < count) {
             return indexer;
         }
@@ -396,10 +349,7 @@ struct Fate {
 
 impl Default for Fate {
     fn default() -> Self {
-        Self {
-            most: u64::MAX,
-            unacked: false,
-        }
+        Self { most: u64::MAX, unacked: false }
     }
 }
 
@@ -430,15 +380,8 @@ fn is_guid(text: &str) -> bool {
 
 /// A parameter of the URL's query.
 fn query(request: &Request<Option<Bytes>>, name: &str) -> Option<String> {
-    let pairs = request
-        .uri()
-        .query()?
-        .split('&')
-        .filter_map(|pair| pair.split_once('='));
-    pairs
-        .filter(|(key, _)| *key == name)
-        .map(|(_, value)| percent_decoded(value))
-        .next()
+    let pairs = request.uri().query()?.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(key, _)| *key == name).map(|(_, value)| percent_decoded(value)).next()
 }
 
 fn percent_decoded(text: &str) -> String {

@@ -59,13 +59,7 @@ pub(super) fn answer(shared: &Shared, request: &Request<Option<Bytes>>, now: Ins
         (&Method::GET, "/_emulator/state") => {
             let state = shared.collector.state();
             let counts = state.store.counts.clone();
-            reply::json(
-                StatusCode::OK,
-                &State {
-                    counts,
-                    faults_pending: state.faults.pending(),
-                },
-            )
+            reply::json(StatusCode::OK, &State { counts, faults_pending: state.faults.pending() })
         }
         (&Method::GET, "/_emulator/events") => {
             let events = shared.collector.state().store.kept();

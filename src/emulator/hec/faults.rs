@@ -93,111 +93,56 @@ impl Fault {
     /// 503, code 9.
     #[must_use]
     pub fn busy() -> Self {
-        Self::canned(
-            503,
-            Canned {
-                code: Some(9),
-                ..Canned::default()
-            },
-        )
+        Self::canned(503, Canned { code: Some(9), ..Canned::default() })
     }
 
     /// 503, code 9 with the number of the event that found no room; the events before it are taken.
     #[must_use]
     pub fn busy_at(event: u64) -> Self {
-        Self::canned(
-            503,
-            Canned {
-                code: Some(9),
-                event_number: Some(event),
-                indexed: event,
-                ..Canned::default()
-            },
-        )
+        Self::canned(503, Canned { code: Some(9), event_number: Some(event), indexed: event, ..Canned::default() })
     }
 
     /// 429, code 26, with `Retry-After`.
     #[must_use]
     pub fn throttled(retry_after: Duration) -> Self {
         let retry_after = Some(retry_after.as_secs().to_string());
-        Self::canned(
-            429,
-            Canned {
-                code: Some(26),
-                retry_after,
-                ..Canned::default()
-            },
-        )
+        Self::canned(429, Canned { code: Some(26), retry_after, ..Canned::default() })
     }
 
     /// 403, code 1.
     #[must_use]
     pub fn token_disabled() -> Self {
-        Self::canned(
-            403,
-            Canned {
-                code: Some(1),
-                ..Canned::default()
-            },
-        )
+        Self::canned(403, Canned { code: Some(1), ..Canned::default() })
     }
 
     /// 404 in HEC's JSON, as in a rolling restart.
     #[must_use]
     pub fn rolling_restart() -> Self {
-        Self::canned(
-            404,
-            Canned {
-                code: Some(404),
-                ..Canned::default()
-            },
-        )
+        Self::canned(404, Canned { code: Some(404), ..Canned::default() })
     }
 
     /// 200, code 24: the events are taken, the queue is filling.
     #[must_use]
     pub fn nearly_full() -> Self {
-        Self::canned(
-            200,
-            Canned {
-                code: Some(24),
-                indexed: u64::MAX,
-                ..Canned::default()
-            },
-        )
+        Self::canned(200, Canned { code: Some(24), indexed: u64::MAX, ..Canned::default() })
     }
 
     /// A page from something in between; nothing is taken. Also what Splunk itself sends for 413 and 415.
     #[must_use]
     pub fn page(status: u16) -> Self {
-        Self::canned(
-            status,
-            Canned {
-                html: true,
-                ..Canned::default()
-            },
-        )
+        Self::canned(status, Canned { html: true, ..Canned::default() })
     }
 
     /// 307 to another address.
     #[must_use]
     pub fn redirect(to: &str) -> Self {
-        Self::canned(
-            307,
-            Canned {
-                location: Some(to.to_owned()),
-                ..Canned::default()
-            },
-        )
+        Self::canned(307, Canned { location: Some(to.to_owned()), ..Canned::default() })
     }
 
     /// The events are taken, and the connection is closed without a reply.
     #[must_use]
     pub fn reply_lost() -> Self {
-        Self::Cut {
-            how: Cut::Close,
-            indexed: true,
-        }
+        Self::Cut { how: Cut::Close, indexed: true }
     }
 
     /// Whether it can be sent.
@@ -285,10 +230,7 @@ impl Queue {
             return Some(fault);
         }
         self.lasting.retain(|(.., end)| now < *end);
-        self.lasting
-            .iter()
-            .find(|(on, ..)| on.covers(kind))
-            .map(|(_, fault, _)| fault.clone())
+        self.lasting.iter().find(|(on, ..)| on.covers(kind)).map(|(_, fault, _)| fault.clone())
     }
 
     /// The reply that everything meets now, the health check too.

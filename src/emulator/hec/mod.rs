@@ -140,9 +140,7 @@ impl HecEmulator {
     /// A hand on what goes wrong.
     #[must_use]
     pub fn faults(&self) -> Faults {
-        Faults {
-            shared: self.shared.clone(),
-        }
+        Faults { shared: self.shared.clone() }
     }
 
     /// Stops listening, cuts all connections and waits until they have ended.
@@ -176,11 +174,7 @@ impl Faults {
 
     /// Requests of a kind meet `fault` for so long, unless another is scripted for them.
     pub fn during(&self, on: On, fault: Fault, duration: Duration) {
-        self.shared
-            .collector
-            .state()
-            .faults
-            .until(on, fault, Instant::now() + duration);
+        self.shared.collector.state().faults.until(on, fault, Instant::now() + duration);
     }
 
     /// Every request, the health check too, is answered with 503 for so long.

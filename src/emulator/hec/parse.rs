@@ -52,21 +52,14 @@ pub(super) enum End {
 
 /// Reads JSON events: objects with or without whitespace between them, or arrays of objects.
 pub(super) fn events<'a>(body: &'a [u8], rules: &'a Rules) -> Reading<'a> {
-    let mut reading = Reading {
-        events: Vec::new(),
-        skipped: 0,
-        end: End::Complete,
-    };
+    let mut reading = Reading { events: Vec::new(), skipped: 0, end: End::Complete };
     for item in serde_json::Deserializer::from_slice(body).into_iter::<Item<'a>>() {
         let envelopes = match item {
             Ok(Item::One(envelope)) => vec![envelope],
             Ok(Item::Many(envelopes)) => envelopes,
             Err(_) => {
                 let number = reading.events.len() as u64 + reading.skipped;
-                reading.end = End::Refused {
-                    code: Code::INVALID_DATA,
-                    number,
-                };
+                reading.end = End::Refused { code: Code::INVALID_DATA, number };
                 break;
             }
         };
@@ -80,11 +73,7 @@ pub(super) fn events<'a>(body: &'a [u8], rules: &'a Rules) -> Reading<'a> {
                 Ok(Some(event)) => reading.events.push(event),
                 Ok(None) => reading.skipped += 1,
                 Err(code) => {
-                    let number = if code == Code::INCORRECT_INDEX {
-                        number + 1
-                    } else {
-                        number
-                    };
+                    let number = if code == Code::INCORRECT_INDEX { number + 1 } else { number };
                     reading.end = End::Refused { code, number };
                     return reading;
                 }
@@ -97,15 +86,8 @@ pub(super) fn events<'a>(body: &'a [u8], rules: &'a Rules) -> Reading<'a> {
 /// Reads the body of the raw endpoint: every line that is not blank is an event.
 pub(super) fn lines<'a>(body: &'a [u8], rules: &'a Rules) -> Reading<'a> {
     if !rules.allows(rules.index.as_deref()) {
-        let end = End::Refused {
-            code: Code::INCORRECT_INDEX,
-            number: 1,
-        };
-        return Reading {
-            events: Vec::new(),
-            skipped: 0,
-            end,
-        };
+        let end = End::Refused { code: Code::INCORRECT_INDEX, number: 1 };
+        return Reading { events: Vec::new(), skipped: 0, end };
     }
     let events = body
         .split(|byte| *byte == b'\n')
@@ -122,11 +104,7 @@ pub(super) fn lines<'a>(body: &'a [u8], rules: &'a Rules) -> Reading<'a> {
             channel: rules.channel.as_deref().map(Cow::Borrowed),
         })
         .collect();
-    Reading {
-        events,
-        skipped: 0,
-        end: End::Complete,
-    }
+    Reading { events, skipped: 0, end: End::Complete }
 }
 
 impl Rules {
@@ -155,19 +133,11 @@ impl<'a> Envelope<'a> {
     /// The event to index, nothing for an object that Splunk passes over, or why it is refused.
     fn check(&self, rules: &'a Rules) -> Result<Option<Received<'a>>, Code> {
         let Some(event) = self.event else {
-            return if self.fields.is_some() {
-                Ok(None)
-            } else {
-                Err(Code::EVENT_REQUIRED)
-            };
+            return if self.fields.is_some() { Ok(None) } else { Err(Code::EVENT_REQUIRED) };
         };
         let event_raw = event_raw(event.get(), rules.max_event)?;
         let time = self.time.map(|time| time_digits(time.get())).transpose()?;
-        let fields = self
-            .fields
-            .map(|fields| indexed_fields(fields.get()))
-            .transpose()?
-            .unwrap_or_default();
+        let fields = self.fields.map(|fields| indexed_fields(fields.get())).transpose()?.unwrap_or_default();
         let index = attribute(self.index, rules.index.as_deref())?;
         if !rules.allows(index.as_deref()) {
             return Err(Code::INCORRECT_INDEX);
@@ -205,19 +175,11 @@ fn event_raw(json: &str, most: usize) -> Result<Cow<'_, [u8]>, Code> {
 
 /// `time` as text. Splunk takes a number or a numeric string, and no exponent.
 fn time_digits(json: &str) -> Result<Cow<'_, str>, Code> {
-    let digits = if json.starts_with('"') {
-        text(json)?
-    } else {
-        Cow::Borrowed(json)
-    };
+    let digits = if json.starts_with('"') { text(json)? } else { Cow::Borrowed(json) };
     let (whole, fraction) = digits.split_once('.').unwrap_or((&digits, "0"));
     let whole = whole.strip_prefix('-').unwrap_or(whole);
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    if is_number(whole) && is_number(fraction) {
-        Ok(digits)
-    } else {
-        Err(Code::INDEXED_FIELDS)
-    }
+    if is_number(whole) && is_number(fraction) { Ok(digits) } else { Err(Code::INDEXED_FIELDS) }
 }
 
 /// `host`, `source`, `sourcetype` or `index`: a string, else what the URL says.
@@ -236,10 +198,7 @@ fn indexed_fields(json: &str) -> Result<BTreeMap<String, Vec<String>>, Code> {
     for (Text(key), value) in given {
         let values = if value.get().starts_with('[') {
             let elements: Vec<&RawValue> = serde_json::from_str(value.get()).map_err(|_| Code::INVALID_DATA)?;
-            elements
-                .into_iter()
-                .map(|element| field_value(element.get()))
-                .collect::<Result<Vec<_>, _>>()?
+            elements.into_iter().map(|element| field_value(element.get())).collect::<Result<Vec<_>, _>>()?
         } else {
             vec![field_value(value.get())?]
         };
@@ -264,9 +223,7 @@ fn field_value(json: &str) -> Result<Option<String>, Code> {
 
 /// The text of a JSON string.
 fn text(json: &str) -> Result<Cow<'_, str>, Code> {
-    serde_json::from_str::<Text<'_>>(json)
-        .map(|Text(text)| text)
-        .map_err(|_| Code::INVALID_DATA)
+    serde_json::from_str::<Text<'_>>(json).map(|Text(text)| text).map_err(|_| Code::INVALID_DATA)
 }
 
 /// A string that is borrowed when it holds no escape.

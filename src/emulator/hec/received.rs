@@ -134,11 +134,7 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn new(keep: Keep) -> Self {
-        Self {
-            keep,
-            counts: Counts::default(),
-            kept: VecDeque::new(),
-        }
+        Self { keep, counts: Counts::default(), kept: VecDeque::new() }
     }
 
     /// Indexes events, in order.

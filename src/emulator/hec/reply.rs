@@ -91,12 +91,7 @@ pub(super) struct Verdict {
 
 impl Verdict {
     pub(super) fn new(code: Code, number: Option<u64>, ack: Option<u64>) -> Self {
-        Self {
-            text: code.text(),
-            code: code.0,
-            number,
-            ack,
-        }
+        Self { text: code.text(), code: code.0, number, ack }
     }
 }
 
@@ -114,12 +109,7 @@ pub(super) fn verdict(code: Code, number: Option<u64>, ack: Option<u64>) -> Resp
 pub(super) fn not_found(status: StatusCode) -> Response<Bytes> {
     json(
         status,
-        &Verdict {
-            text: "The requested URL was not found on this server.",
-            code: 404,
-            number: None,
-            ack: None,
-        },
+        &Verdict { text: "The requested URL was not found on this server.", code: 404, number: None, ack: None },
     )
 }
 
@@ -143,8 +133,6 @@ pub(super) fn html(status: StatusCode) -> Response<Bytes> {
 pub(super) fn with(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
     response
 }

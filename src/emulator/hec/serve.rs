@@ -40,11 +40,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(collector: Collector) -> Self {
-        Self {
-            collector,
-            refuse_until: watch::Sender::new(None),
-            close_idle: watch::Sender::new(()),
-        }
+        Self { collector, refuse_until: watch::Sender::new(None), close_idle: watch::Sender::new(()) }
     }
 
     /// Stops listening and drops all connections until then.
@@ -141,11 +137,7 @@ async fn converse(stream: TcpStream, peer: SocketAddr, idle: Duration, shared: A
             None => Pin::new(&mut connection).graceful_shutdown(),
         }
     };
-    let cut = ended
-        .as_ref()
-        .err()
-        .and_then(|error| error.source())
-        .and_then(|cause| cause.downcast_ref::<Cut>());
+    let cut = ended.as_ref().err().and_then(|error| error.source()).and_then(|cause| cause.downcast_ref::<Cut>());
     if cut == Some(&Cut::Reset) {
         // With no time to linger, closing sends RST. A connection that the client has closed needs none.
         let _ = connection.into_parts().io.into_inner().set_zero_linger();

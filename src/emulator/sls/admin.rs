@@ -29,11 +29,9 @@ pub(super) fn answer(service: &Service, request: &Request, now: Duration) -> Res
             }
             Ok(Reply::empty())
         }
-        _ => Err(Refusal::new(
-            404,
-            "BadRequest",
-            "emulator: there are GET /_emulator/state and POST /_emulator/faults",
-        )),
+        _ => {
+            Err(Refusal::new(404, "BadRequest", "emulator: there are GET /_emulator/state and POST /_emulator/faults"))
+        }
     }
 }
 
@@ -122,10 +120,7 @@ fn look(service: &Service, now: Duration) -> View {
         consumer_groups: groups(logstore, now),
         shards: shards(logstore),
     };
-    View {
-        logstores: state.logstores().map(view).collect(),
-        faults_waiting: service.faults.all_waiting(),
-    }
+    View { logstores: state.logstores().map(view).collect(), faults_waiting: service.faults.all_waiting() }
 }
 
 fn shards(logstore: &Logstore) -> Vec<ShardView> {
@@ -142,11 +137,8 @@ fn shards(logstore: &Logstore) -> Vec<ShardView> {
 }
 
 fn groups(logstore: &mut Logstore, now: Duration) -> Vec<GroupView> {
-    let ends: std::collections::BTreeMap<u32, i64> = logstore
-        .shards()
-        .values()
-        .map(|shard| (shard.id, shard.end()))
-        .collect();
+    let ends: std::collections::BTreeMap<u32, i64> =
+        logstore.shards().values().map(|shard| (shard.id, shard.end())).collect();
     let mut views = Vec::new();
     for (name, group) in logstore.groups(now) {
         let slots = group.slots().iter().map(|(id, slot)| SlotView {

@@ -65,11 +65,7 @@ impl Target {
             },
             _ => return Err(unknown()),
         };
-        Ok(Self {
-            call,
-            logstore: (*logstore).to_owned(),
-            name: name.to_owned(),
-        })
+        Ok(Self { call, logstore: (*logstore).to_owned(), name: name.to_owned() })
     }
 
     fn shard(&self) -> Result<u32, Refusal> {
@@ -96,9 +92,7 @@ pub(super) fn answer(service: &Service, target: &Target, request: &Request, now:
         Call::Heartbeat => heartbeat(logstore, group, request, now),
         Call::Checkpoint => checkpoints(logstore, group, request, now),
         Call::Save => save(logstore, group, service, request, now),
-        Call::ListShards => Ok(Reply::json(
-            logstore.shards().values().map(describe).collect::<Vec<_>>(),
-        )),
+        Call::ListShards => Ok(Reply::json(logstore.shards().values().map(describe).collect::<Vec<_>>())),
         Call::Split => split(logstore, target.shard()?, request, now),
         Call::Merge => merge(logstore, target.shard()?, now),
         Call::Cursor => cursor(logstore.shard(target.shard()?)?, request),
@@ -152,10 +146,7 @@ fn heartbeat(logstore: &mut Logstore, group: &str, request: &Request, now: Durat
 
 fn checkpoints(logstore: &mut Logstore, group: &str, request: &Request, now: Duration) -> Result<Reply, Refusal> {
     let wanted = match request.parameter("shard") {
-        Some(id) => Some(
-            id.parse::<u32>()
-                .map_err(|_| Refusal::parameter(format!("invalid shard id {id}")))?,
-        ),
+        Some(id) => Some(id.parse::<u32>().map_err(|_| Refusal::parameter(format!("invalid shard id {id}")))?),
         None => None,
     };
     let groups = logstore.groups(now);
@@ -196,9 +187,7 @@ fn save(
         shard: new.shard,
         cursor: cursor.ok_or_else(invalid)?,
         consumer: request.parameter("consumer").unwrap_or_default().to_owned(),
-        forced: request
-            .parameter("forceSuccess")
-            .is_some_and(|force| force.eq_ignore_ascii_case("true")),
+        forced: request.parameter("forceSuccess").is_some_and(|force| force.eq_ignore_ascii_case("true")),
     };
     if save.consumer.is_empty() && !save.forced {
         return Err(Refusal::parameter("without a consumer, forceSuccess has to be true"));
@@ -218,11 +207,7 @@ fn describe(shard: &Shard) -> Value {
 }
 
 fn describe_all(logstore: &Logstore, ids: impl IntoIterator<Item = u32>) -> Reply {
-    Reply::json(
-        ids.into_iter()
-            .filter_map(|id| logstore.shards().get(&id).map(describe))
-            .collect::<Vec<_>>(),
-    )
+    Reply::json(ids.into_iter().filter_map(|id| logstore.shards().get(&id).map(describe)).collect::<Vec<_>>())
 }
 
 fn split(logstore: &mut Logstore, id: u32, request: &Request, now: Duration) -> Result<Reply, Refusal> {

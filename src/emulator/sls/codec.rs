@@ -76,9 +76,7 @@ impl Codec {
         let failed = |message: String| Refusal::new(400, "PostBodyUncompressError", message);
         match raw {
             Ok(raw) if raw.len() == size => Ok(raw),
-            Ok(_) => Err(failed(format!(
-                "the body is not of {size} bytes as x-log-bodyrawsize says"
-            ))),
+            Ok(_) => Err(failed(format!("the body is not of {size} bytes as x-log-bodyrawsize says"))),
             Err(error) => Err(failed(format!("{} body: {error}", self.name()))),
         }
     }
@@ -111,12 +109,9 @@ mod tests {
     fn a_wrong_size_or_damage_is_refused() {
         for codec in ALL {
             let packed = codec.compress(&[7; 1000]).unwrap();
-            for (body, size) in [
-                (&packed[..], 999),
-                (&packed, 1001),
-                (&packed[..packed.len() / 2], 1000),
-                (&[0xff; 9], 9),
-            ] {
+            for (body, size) in
+                [(&packed[..], 999), (&packed, 1001), (&packed[..packed.len() / 2], 1000), (&[0xff; 9], 9)]
+            {
                 let refusal = codec.decompress(body, size).expect_err("it is damaged");
                 assert_eq!(refusal.code, "PostBodyUncompressError", "{codec:?} {size}");
             }

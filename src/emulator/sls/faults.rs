@@ -95,11 +95,7 @@ impl Fault {
     /// A [`Fault::Status`].
     #[must_use]
     pub fn status(status: u16, code: &str, message: &str) -> Self {
-        Self::Status {
-            status,
-            code: code.to_owned(),
-            message: message.to_owned(),
-        }
+        Self::Status { status, code: code.to_owned(), message: message.to_owned() }
     }
 }
 
@@ -195,9 +191,7 @@ impl Faults {
     #[must_use]
     pub fn waiting(&self, call: Call) -> u32 {
         let all = self.all_waiting();
-        all.iter()
-            .find(|(kind, _)| *kind == call)
-            .map_or(0, |(_, times)| *times)
+        all.iter().find(|(kind, _)| *kind == call).map_or(0, |(_, times)| *times)
     }
 
     pub(super) fn all_waiting(&self) -> Vec<(Call, u32)> {
@@ -227,11 +221,7 @@ impl Faults {
     pub(super) fn server_time(&self, now: Duration) -> Duration {
         let skew = self.lock().skew;
         let by = Duration::from_secs(skew.unsigned_abs());
-        if skew < 0 {
-            now.saturating_sub(by)
-        } else {
-            now.saturating_add(by)
-        }
+        if skew < 0 { now.saturating_sub(by) } else { now.saturating_add(by) }
     }
 
     pub(super) fn current_fence(&self) -> Fence {
@@ -331,10 +321,7 @@ mod tests {
         assert_eq!((faults.waiting(Call::Pull), faults.waiting(Call::Save)), (3, 0));
         assert_eq!(faults.take(Call::Heartbeat), None);
         let taken = [(); 4].map(|()| faults.take(Call::Pull));
-        assert_eq!(
-            taken,
-            [Some(Fault::Reset), Some(Fault::Reset), Some(Fault::Truncate), None]
-        );
+        assert_eq!(taken, [Some(Fault::Reset), Some(Fault::Reset), Some(Fault::Truncate), None]);
     }
 
     #[test]
@@ -363,9 +350,7 @@ mod tests {
     #[test]
     fn orders_are_read_by_their_keys() {
         let fault = br#"{"call": "pull", "fault": "status", "status": 500, "code": "InternalServerError", "times": 3}"#;
-        let Ok(Order::Fault(fault)) = Order::parse(fault) else {
-            panic!("a fault")
-        };
+        let Ok(Order::Fault(fault)) = Order::parse(fault) else { panic!("a fault") };
         assert_eq!(
             (fault.call, fault.fault, fault.times),
             (Call::Pull, Fault::status(500, "InternalServerError", ""), 3)
@@ -373,24 +358,11 @@ mod tests {
         let Ok(Order::Fault(delay)) = Order::parse(br#"{"call": "save", "fault": "delay", "ms": 250}"#) else {
             panic!("a fault")
         };
-        assert_eq!(
-            (delay.fault, delay.times),
-            (
-                Fault::Delay {
-                    by: Duration::from_millis(250)
-                },
-                1
-            )
-        );
+        assert_eq!((delay.fault, delay.times), (Fault::Delay { by: Duration::from_millis(250) }, 1));
         let expire = br#"{"project": "p", "logstore": "l", "event": "expire", "shard": 0, "keep": 10}"#;
-        let Ok(Order::Event(expire)) = Order::parse(expire) else {
-            panic!("an event")
-        };
+        let Ok(Order::Event(expire)) = Order::parse(expire) else { panic!("an event") };
         assert_eq!(expire.event, Event::Expire { shard: 0, keep: 10 });
-        assert!(matches!(
-            Order::parse(br#"{"skew_seconds": -1200}"#),
-            Ok(Order::Switch(_))
-        ));
+        assert!(matches!(Order::parse(br#"{"skew_seconds": -1200}"#), Ok(Order::Switch(_))));
     }
 
     #[test]

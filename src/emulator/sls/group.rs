@@ -97,13 +97,8 @@ impl ConsumerGroup {
     /// A group without consumers.
     #[must_use]
     pub fn new(timeout: Duration, order: bool, shards: &Shards) -> Self {
-        let mut group = Self {
-            timeout,
-            order,
-            consumers: BTreeMap::new(),
-            slots: BTreeMap::new(),
-            saves: VecDeque::new(),
-        };
+        let mut group =
+            Self { timeout, order, consumers: BTreeMap::new(), slots: BTreeMap::new(), saves: VecDeque::new() };
         group.settle(shards);
         group
     }
@@ -207,11 +202,7 @@ impl ConsumerGroup {
                 });
             }
         }
-        slot.checkpoint = Some(Checkpoint {
-            cursor: save.cursor,
-            updated: now,
-            consumer: save.consumer.clone(),
-        });
+        slot.checkpoint = Some(Checkpoint { cursor: save.cursor, updated: now, consumer: save.consumer.clone() });
         if self.saves.len() == SAVES_KEPT {
             self.saves.pop_front();
         }
@@ -246,13 +237,8 @@ impl ConsumerGroup {
     pub fn hand_over(&mut self, shard: u32, to: &str, shards: &Shards, now: Duration) -> Result<(), Refusal> {
         self.settle(shards);
         let slot = self.slots.get_mut(&shard).ok_or(Refusal::shard(shard))?;
-        let from = slot
-            .holder()
-            .ok_or_else(|| Refusal::parameter(format!("emulator: nobody holds shard {shard}")))?;
-        slot.phase = Phase::Transfer {
-            from: from.to_owned(),
-            to: to.to_owned(),
-        };
+        let from = slot.holder().ok_or_else(|| Refusal::parameter(format!("emulator: nobody holds shard {shard}")))?;
+        slot.phase = Phase::Transfer { from: from.to_owned(), to: to.to_owned() };
         self.consumers.entry(to.to_owned()).or_insert(now);
         Ok(())
     }
@@ -265,11 +251,7 @@ impl ConsumerGroup {
 
     fn owned_by(&self, consumer: &str) -> Vec<u32> {
         let owned = |slot: &Slot| matches!(&slot.phase, Phase::AlreadyAlloc(owner) if owner == consumer);
-        self.slots
-            .iter()
-            .filter(|(_, slot)| owned(slot))
-            .map(|(id, _)| *id)
-            .collect()
+        self.slots.iter().filter(|(_, slot)| owned(slot)).map(|(id, _)| *id).collect()
     }
 
     fn evict_silent(&mut self, now: Duration) {
@@ -302,10 +284,10 @@ impl ConsumerGroup {
                 shard.readonly && slot.checkpoint.as_ref().is_some_and(at_end)
             };
             let waits = self.order && self.has_unfinished_ancestor(*id, shards);
-            let slot = self.slots.entry(*id).or_insert_with(|| Slot {
-                phase: if waits { Phase::Wait } else { Phase::NotAlloc },
-                checkpoint: None,
-            });
+            let slot = self
+                .slots
+                .entry(*id)
+                .or_insert_with(|| Slot { phase: if waits { Phase::Wait } else { Phase::NotAlloc }, checkpoint: None });
             slot.phase = match std::mem::replace(&mut slot.phase, Phase::NotAlloc) {
                 Phase::Over(last) if finished(slot) => Phase::Over(last),
                 Phase::Over(_) => Phase::NotAlloc,
@@ -323,9 +305,7 @@ impl ConsumerGroup {
     fn has_unfinished_ancestor(&self, shard: u32, shards: &Shards) -> bool {
         let parents = shards.get(&shard).map_or(&[][..], |shard| &shard.parents);
         let is_over = |id: &u32| matches!(self.slots.get(id), Some(slot) if matches!(slot.phase, Phase::Over(_)));
-        parents
-            .iter()
-            .any(|parent| !is_over(parent) || self.has_unfinished_ancestor(*parent, shards))
+        parents.iter().any(|parent| !is_over(parent) || self.has_unfinished_ancestor(*parent, shards))
     }
 
     /// Gives free shards to whoever has least, and moves shards until no two consumers differ by more than one. What is
@@ -357,14 +337,8 @@ impl ConsumerGroup {
             let slot = moved.and_then(|id| self.slots.get_mut(&id));
             let slot = slot.expect("whoever has more than one shard has one to give");
             let from = slot.holder().expect("a shard that counts is held").to_owned();
-            slot.phase = if from == least {
-                Phase::AlreadyAlloc(from)
-            } else {
-                Phase::Transfer {
-                    from,
-                    to: least.clone(),
-                }
-            };
+            slot.phase =
+                if from == least { Phase::AlreadyAlloc(from) } else { Phase::Transfer { from, to: least.clone() } };
             step(&mut counts, &most, -1);
             step(&mut counts, &least, 1);
         }
@@ -395,17 +369,11 @@ impl Slot {
 }
 
 fn least(counts: &BTreeMap<String, usize>) -> Option<String> {
-    counts
-        .iter()
-        .min_by_key(|(_, count)| **count)
-        .map(|(name, _)| name.clone())
+    counts.iter().min_by_key(|(_, count)| **count).map(|(name, _)| name.clone())
 }
 
 fn most(counts: &BTreeMap<String, usize>) -> Option<String> {
-    counts
-        .iter()
-        .max_by_key(|(_, count)| **count)
-        .map(|(name, _)| name.clone())
+    counts.iter().max_by_key(|(_, count)| **count).map(|(name, _)| name.clone())
 }
 
 fn step(counts: &mut BTreeMap<String, usize>, name: &str, by: isize) {

@@ -13,7 +13,7 @@ mod codec;
 mod faults;
 pub mod group;
 mod pull;
-mod refusal;
+pub mod refusal;
 mod reply;
 mod request;
 mod server;
@@ -113,11 +113,7 @@ impl SlsEmulator {
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(server::serve(listener, service.clone()));
-        Ok(Self {
-            address,
-            service,
-            tasks,
-        })
+        Ok(Self { address, service, tasks })
     }
 
     /// Where it listens.
@@ -157,9 +153,7 @@ impl SlsEmulator {
     #[must_use]
     pub fn saves(&self, project: &str, logstore: &str, group: &str) -> Vec<Save> {
         let state = lock(&self.service.state);
-        let group = state
-            .known(project, logstore)
-            .and_then(|logstore| logstore.group(group).ok());
+        let group = state.known(project, logstore).and_then(|logstore| logstore.group(group).ok());
         group.map_or_else(Vec::new, |group| group.saves().cloned().collect())
     }
 

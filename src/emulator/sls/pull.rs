@@ -46,10 +46,8 @@ pub(super) fn pull(
     let query = request.parameter("query").filter(|query| !query.trim().is_empty());
     let filter = query.map(Filter::parse).transpose()?;
 
-    let slice = super::lock(state)
-        .logstore(&request.project, logstore, now)?
-        .shard(shard)?
-        .read(cursor, count, until)?;
+    let slice =
+        super::lock(state).logstore(&request.project, logstore, now)?.shard(shard)?.read(cursor, count, until)?;
     let page = page(&slice, filter.as_ref())?;
 
     let mut reply = Reply::empty()
@@ -78,9 +76,8 @@ pub(super) fn pull(
     let Some(codec) = Codec::accepted(&request.header("accept-encoding").unwrap_or_default()) else {
         return Ok(reply.body(page.body));
     };
-    let packed = codec
-        .compress(&page.body)
-        .map_err(|error| Refusal::new(500, "InternalServerError", error.to_string()))?;
+    let packed =
+        codec.compress(&page.body).map_err(|error| Refusal::new(500, "InternalServerError", error.to_string()))?;
     Ok(reply.with("x-log-compresstype", codec.name()).body(packed))
 }
 
@@ -90,9 +87,7 @@ pub(super) fn cursor_parameter(request: &Request, name: &str) -> Result<Option<i
         return Ok(None);
     };
     let number = Cursor::new(text).number();
-    number
-        .map(Some)
-        .ok_or_else(|| Refusal::parameter(format!("Invalid cursor {text}")))
+    number.map(Some).ok_or_else(|| Refusal::parameter(format!("Invalid cursor {text}")))
 }
 
 /// A `LogGroupList` and what there is to say about it.
@@ -113,20 +108,12 @@ struct Scanned {
 fn page(slice: &Slice, filter: Option<&Filter>) -> Result<Page, Refusal> {
     let body = slice.fields.concat();
     let Some(filter) = filter else {
-        return Ok(Page {
-            body: body.into(),
-            groups: slice.fields.len(),
-            lines: 0,
-            scanned: None,
-        });
+        return Ok(Page { body: body.into(), groups: slice.fields.len(), lines: 0, scanned: None });
     };
     let mut list = LogGroupList::decode(body.as_slice())
         .map_err(|error| Refusal::new(500, "InternalServerError", format!("a stored log group: {error}")))?;
     let lines = |list: &LogGroupList| list.groups.iter().map(|group| group.logs.len()).sum();
-    let scanned = Scanned {
-        bytes: body.len(),
-        lines: lines(&list),
-    };
+    let scanned = Scanned { bytes: body.len(), lines: lines(&list) };
     for group in &mut list.groups {
         filter.apply(group);
     }
@@ -149,9 +136,7 @@ pub(super) fn put(
 ) -> Result<Reply, Refusal> {
     let raw = uncompressed(request)?;
     check_group(&raw, now)?;
-    super::lock(state)
-        .logstore(&request.project, logstore, now)?
-        .put(route, &raw, now)?;
+    super::lock(state).logstore(&request.project, logstore, now)?.put(route, &raw, now)?;
     Ok(Reply::empty())
 }
 
@@ -160,18 +145,12 @@ fn uncompressed(request: &Request) -> Result<Bytes, Refusal> {
     if name.is_empty() {
         return Ok(request.body.clone());
     }
-    let codec = Codec::named(&name).ok_or_else(|| {
-        Refusal::new(
-            400,
-            "InvalidCompressType",
-            format!("compress type {name} is unsupported"),
-        )
-    })?;
+    let codec = Codec::named(&name)
+        .ok_or_else(|| Refusal::new(400, "InvalidCompressType", format!("compress type {name} is unsupported")))?;
     let size = request.header("x-log-bodyrawsize");
     let size = size.ok_or_else(|| Refusal::new(400, "MissingBodyRawSize", "x-log-bodyrawsize is missing"))?;
-    let size: usize = size
-        .parse()
-        .map_err(|_| Refusal::new(400, "InvalidBodyRawSize", format!("x-log-bodyrawsize: {size}")))?;
+    let size: usize =
+        size.parse().map_err(|_| Refusal::new(400, "InvalidBodyRawSize", format!("x-log-bodyrawsize: {size}")))?;
     if size > MOST_PUT {
         return Err(too_large(size));
     }

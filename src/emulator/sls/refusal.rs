@@ -18,11 +18,7 @@ impl Refusal {
     /// A refusal under the given status.
     #[must_use]
     pub fn new(status: u16, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code: code.into(),
-            message: message.into(),
-        }
+        Self { status, code: code.into(), message: message.into() }
     }
 
     /// 400 `ParameterInvalid`.
@@ -52,10 +48,6 @@ impl Refusal {
     /// 404 `ConsumerGroupNotExist`.
     #[must_use]
     pub fn group(name: &str) -> Self {
-        Self::new(
-            404,
-            "ConsumerGroupNotExist",
-            format!("consumer group {name} does not exist"),
-        )
+        Self::new(404, "ConsumerGroupNotExist", format!("consumer group {name} does not exist"))
     }
 }

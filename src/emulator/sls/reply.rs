@@ -23,11 +23,7 @@ impl Reply {
     /// 200, and nothing to say.
     #[must_use]
     pub fn empty() -> Self {
-        Self {
-            status: 200,
-            headers: Vec::new(),
-            body: Bytes::new(),
-        }
+        Self { status: 200, headers: Vec::new(), body: Bytes::new() }
     }
 
     /// 200 with a JSON body.
@@ -55,9 +51,6 @@ impl Reply {
 impl From<Refusal> for Reply {
     fn from(refusal: Refusal) -> Self {
         let body = json!({ "errorCode": refusal.code, "errorMessage": refusal.message });
-        Self {
-            status: refusal.status,
-            ..Self::json(body)
-        }
+        Self { status: refusal.status, ..Self::json(body) }
     }
 }

@@ -106,18 +106,11 @@ mod tests {
     fn the_project_is_the_first_label_of_the_host_in_either_form_of_target() {
         let check = |target, host, project: &str| {
             let request = request(target, host);
-            assert_eq!(
-                (request.project.as_str(), request.path.as_str()),
-                (project, "/logstores/l")
-            );
+            assert_eq!((request.project.as_str(), request.path.as_str()), (project, "/logstores/l"));
         };
         check("/logstores/l", Some("p.emu.log.example"), "p");
         check("/logstores/l", Some("p.127.0.0.1:8200"), "p");
-        check(
-            "http://p.emu.log.example:80/logstores/l?a=b",
-            Some("p.emu.log.example"),
-            "p",
-        );
+        check("http://p.emu.log.example:80/logstores/l?a=b", Some("p.emu.log.example"), "p");
         check("http://p.emu.log.example:80/logstores/l", None, "p");
         check("/logstores/l", Some("localhost:1"), "localhost");
         check("/logstores/l", None, "");
@@ -125,26 +118,10 @@ mod tests {
 
     #[test]
     fn parameters_are_form_decoded() {
-        let request = request(
-            "/a%20b+c?query=%2A+%7C%20x%3D1&empty=&bare&odd=%zz%4&name=%E4%BD%A0",
-            None,
-        );
+        let request = request("/a%20b+c?query=%2A+%7C%20x%3D1&empty=&bare&odd=%zz%4&name=%E4%BD%A0", None);
         assert_eq!(request.path, "/a b+c");
-        let pairs: Vec<_> = request
-            .query
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()))
-            .collect();
-        assert_eq!(
-            pairs,
-            [
-                ("query", "* | x=1"),
-                ("empty", ""),
-                ("bare", ""),
-                ("odd", "%zz%4"),
-                ("name", "你")
-            ]
-        );
+        let pairs: Vec<_> = request.query.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(pairs, [("query", "* | x=1"), ("empty", ""), ("bare", ""), ("odd", "%zz%4"), ("name", "你")]);
         assert_eq!(request.parameter("bare"), Some(""));
         assert_eq!(request.parameter("none"), None);
     }

@@ -68,10 +68,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, service: Arc<Service>) 
     // Answers are written in one go; waiting for more would only delay the next.
     let _ = stream.set_nodelay(true);
     let reset = Arc::new(AtomicBool::new(false));
-    let wire = Wire {
-        stream,
-        reset: reset.clone(),
-    };
+    let wire = Wire { stream, reset: reset.clone() };
     let respond = service_fn(move |request| {
         let (service, reset) = (service.clone(), reset.clone());
         async move {
@@ -81,9 +78,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, service: Arc<Service>) 
         }
     });
     // How a connection ends is the client's business: it went away, or a fault cut it off.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(wire), respond)
-        .await;
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(wire), respond).await;
 }
 
 async fn respond(
@@ -112,11 +107,7 @@ async fn respond(
             let reply = if peer.ip().to_canonical().is_loopback() {
                 admin::answer(service, &request, now)
             } else {
-                Err(Refusal::new(
-                    403,
-                    "Unauthorized",
-                    "emulator: /_emulator is for this machine only",
-                ))
+                Err(Refusal::new(403, "Unauthorized", "emulator: /_emulator is for this machine only"))
             };
             (reply, None)
         }
@@ -155,33 +146,21 @@ async fn carry_out(
         }
         calls::answer(&service, &target, &request, now)
     };
-    let broken = |_| {
-        Err(Refusal::new(
-            500,
-            "InternalServerError",
-            "emulator: this call made it panic",
-        ))
-    };
+    let broken = |_| Err(Refusal::new(500, "InternalServerError", "emulator: this call made it panic"));
     tokio::task::spawn_blocking(answer).await.unwrap_or_else(broken)
 }
 
 /// Lets a fault loose on a reply.
 async fn misbehave(mut reply: Reply, fault: Option<Fault>) -> Result<hyper::Response<Body>, Cut> {
-    let whole = |reply: &Reply| {
-        Full::new(reply.body.clone())
-            .map_err(|never: Infallible| match never {})
-            .boxed_unsync()
-    };
+    let whole =
+        |reply: &Reply| Full::new(reply.body.clone()).map_err(|never: Infallible| match never {}).boxed_unsync();
     let body = match fault {
         Some(Fault::Reset | Fault::DropReply) => return Err(Cut),
         Some(Fault::Truncate) => pieces([Ok(reply.body.slice(..reply.body.len() / 2)), Err(Cut)], Duration::ZERO),
         Some(Fault::Drip { pause }) => {
             let size = reply.body.len().div_ceil(DRIPS).max(1);
             let piece = |start| reply.body.slice(start..reply.body.len().min(start + size));
-            let all: Vec<_> = (0..reply.body.len())
-                .step_by(size)
-                .map(|start| Ok(piece(start)))
-                .collect();
+            let all: Vec<_> = (0..reply.body.len()).step_by(size).map(|start| Ok(piece(start))).collect();
             pieces(all, pause)
         }
         Some(Fault::Delay { by }) => {
@@ -194,11 +173,7 @@ async fn misbehave(mut reply: Reply, fault: Option<Fault>) -> Result<hyper::Resp
             whole(&reply)
         }
         Some(Fault::RawSize { size }) => {
-            for (_, value) in reply
-                .headers
-                .iter_mut()
-                .filter(|(name, _)| *name == "x-log-bodyrawsize")
-            {
+            for (_, value) in reply.headers.iter_mut().filter(|(name, _)| *name == "x-log-bodyrawsize") {
                 *value = size.to_string();
             }
             whole(&reply)
@@ -231,9 +206,7 @@ fn http_date(time: Duration) -> String {
     let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     let time = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
     let printer = DateTimePrinter::new();
-    printer
-        .timestamp_to_rfc9110_string(&time)
-        .expect("times after 1970 have an HTTP date")
+    printer.timestamp_to_rfc9110_string(&time).expect("times after 1970 have an HTTP date")
 }
 
 /// A stream that can end with a reset instead of a goodbye.

@@ -104,10 +104,7 @@ impl Shard {
         prost::encoding::encode_varint(group.len() as u64, &mut field);
         field.put_slice(group);
         self.bytes += field.len();
-        self.groups.push_back(Stored {
-            field: field.freeze(),
-            received: now,
-        });
+        self.groups.push_back(Stored { field: field.freeze(), received: now });
     }
 
     /// Lets go of every group before `cursor`.
@@ -163,12 +160,7 @@ impl Shard {
             fields.push(group.field.clone());
         }
         let next = cursor + fields.len() as i64;
-        Ok(Slice {
-            next,
-            at_end: next == self.end(),
-            received: self.received(next - 1),
-            fields,
-        })
+        Ok(Slice { next, at_end: next == self.end(), received: self.received(next - 1), fields })
     }
 }
 
@@ -203,15 +195,7 @@ mod tests {
     #[test]
     fn the_end_reads_as_nothing_new() {
         let slice = shard(&[1]).read(B + 1, 1000, None).unwrap();
-        assert_eq!(
-            slice,
-            Slice {
-                fields: Vec::new(),
-                next: B + 1,
-                at_end: true,
-                received: Some(at(1))
-            }
-        );
+        assert_eq!(slice, Slice { fields: Vec::new(), next: B + 1, at_end: true, received: Some(at(1)) });
     }
 
     #[test]
@@ -242,9 +226,8 @@ mod tests {
         for _ in 0..3 {
             shard.append(&vec![0; PAGE_BYTES / 2 - 10], at(1));
         }
-        let lengths: Vec<_> = [B, B + 1, B + 3]
-            .map(|cursor| shard.read(cursor, 1000, None).unwrap().fields.len())
-            .into();
+        let lengths: Vec<_> =
+            [B, B + 1, B + 3].map(|cursor| shard.read(cursor, 1000, None).unwrap().fields.len()).into();
         assert_eq!(lengths, [1, 2, 1]);
     }
 

@@ -108,13 +108,7 @@ impl<'a> Tokens<'a> {
         self.0 = self.0.trim_start();
         let first = self.0.chars().next()?;
         if first == '\'' || first == '"' {
-            return self.quoted(first).map(|text| {
-                if first == '"' {
-                    Token::Name(text)
-                } else {
-                    Token::Text(text)
-                }
-            });
+            return self.quoted(first).map(|text| if first == '"' { Token::Name(text) } else { Token::Text(text) });
         }
         let is_word = |c: char| c.is_alphanumeric() || c == '_';
         let length = if is_word(first) {
@@ -126,11 +120,7 @@ impl<'a> Tokens<'a> {
         };
         let (token, rest) = self.0.split_at(length);
         self.0 = rest;
-        Some(if is_word(first) {
-            Token::Word(token.to_owned())
-        } else {
-            Token::Sign(token)
-        })
+        Some(if is_word(first) { Token::Word(token.to_owned()) } else { Token::Sign(token) })
     }
 
     /// Text between quotes; a doubled quote stands for one. `None` when it does not end.
@@ -176,15 +166,8 @@ mod tests {
     use crate::sls::proto::Pair;
 
     fn group() -> LogGroup {
-        let pair = |key: &str, value: &str| Pair {
-            key: key.into(),
-            value: value.into(),
-        };
-        let log = |time, contents| Log {
-            time,
-            contents,
-            time_ns: None,
-        };
+        let pair = |key: &str, value: &str| Pair { key: key.into(), value: value.into() };
+        let log = |time, contents| Log { time, contents, time_ns: None };
         LogGroup {
             logs: vec![
                 log(1, vec![pair("a", "x y"), pair("a", "last")]),
@@ -258,11 +241,7 @@ mod tests {
         ] {
             let refusal = Filter::parse(query).expect_err(query);
             assert_eq!((refusal.status, refusal.code.as_ref()), (400, "ParameterInvalid"));
-            assert!(
-                refusal.message.starts_with("emulator: unsupported SPL"),
-                "{}",
-                refusal.message
-            );
+            assert!(refusal.message.starts_with("emulator: unsupported SPL"), "{}", refusal.message);
         }
     }
 }

@@ -55,10 +55,7 @@ impl State {
     /// A service where nothing was written yet.
     #[must_use]
     pub fn new(shape: Shape) -> Self {
-        Self {
-            shape,
-            logstores: BTreeMap::new(),
-        }
+        Self { shape, logstores: BTreeMap::new() }
     }
 
     /// Finds a logstore, made on the spot unless the logstores were named.
@@ -93,9 +90,7 @@ impl State {
 
     /// The logstores that were used: project, name, content.
     pub fn logstores(&mut self) -> impl Iterator<Item = (&str, &str, &mut Logstore)> {
-        self.logstores
-            .iter_mut()
-            .map(|((project, name), logstore)| (project.as_str(), name.as_str(), logstore))
+        self.logstores.iter_mut().map(|((project, name), logstore)| (project.as_str(), name.as_str(), logstore))
     }
 }
 
@@ -106,13 +101,7 @@ impl Logstore {
             .zip(0..)
             .map(|((begin, end), id)| (id, Shard::new(id, begin, end, Vec::new(), now)))
             .collect();
-        Self {
-            shards,
-            groups: BTreeMap::new(),
-            retention: shape.retention,
-            shard_bytes: shape.shard_bytes,
-            spread: 0,
-        }
+        Self { shards, groups: BTreeMap::new(), retention: shape.retention, shard_bytes: shape.shard_bytes, spread: 0 }
     }
 
     /// Lets go of what was received longer ago than the retention.
@@ -162,11 +151,7 @@ impl Logstore {
             .and_then(|index| open.get_mut(index))
             .ok_or_else(|| Refusal::new(404, "ShardNotExist", "no shard takes this write"))?;
         if shard.bytes() + group.len() > limit {
-            let message = format!(
-                "emulator: shard {} holds {} bytes, and takes {limit}",
-                shard.id,
-                shard.bytes()
-            );
+            let message = format!("emulator: shard {} holds {} bytes, and takes {limit}", shard.id, shard.bytes());
             return Err(Refusal::new(403, "ShardWriteQuotaExceed", message));
         }
         shard.append(group, now);
@@ -191,9 +176,7 @@ impl Logstore {
         let (begin, end) = (parent.begin_key, parent.end_key);
         let ranges: Vec<_> = match key {
             Some(key) if key <= begin || key >= end => {
-                return Err(Refusal::parameter(format!(
-                    "The key {key:032x} is outside of shard {id}"
-                )));
+                return Err(Refusal::parameter(format!("The key {key:032x} is outside of shard {id}")));
             }
             Some(key) => vec![(begin, key), (key, end)],
             None if !(2..=64).contains(&count) => {
@@ -346,19 +329,12 @@ mod tests {
             shards: 2,
             retention: at(100),
             shard_bytes: 10,
-            logstores: logstores
-                .iter()
-                .map(|(project, name)| ((*project).to_owned(), (*name).to_owned()))
-                .collect(),
+            logstores: logstores.iter().map(|(project, name)| ((*project).to_owned(), (*name).to_owned())).collect(),
         })
     }
 
     fn written(logstore: &Logstore) -> Vec<i64> {
-        logstore
-            .shards()
-            .values()
-            .map(|shard| shard.end() - shard.begin())
-            .collect()
+        logstore.shards().values().map(|shard| shard.end() - shard.begin()).collect()
     }
 
     fn code<T>(result: Result<T, Refusal>) -> String {
@@ -395,21 +371,14 @@ mod tests {
     fn a_full_shard_refuses_writes_from_the_wire_only() {
         let mut state = state(&[]);
         let logstore = state.logstore("p", "l", at(0)).unwrap();
-        assert_eq!(
-            code(logstore.put(Route::Key(0), &[0; 11], at(0))),
-            "ShardWriteQuotaExceed"
-        );
+        assert_eq!(code(logstore.put(Route::Key(0), &[0; 11], at(0))), "ShardWriteQuotaExceed");
         assert_eq!(code(logstore.append(0, &[0; 11], at(0))), "ok");
     }
 
     #[test]
     fn what_is_older_than_the_retention_is_gone() {
         let mut state = state(&[]);
-        state
-            .logstore("p", "l", at(0))
-            .unwrap()
-            .append(0, b"x", at(10))
-            .unwrap();
+        state.logstore("p", "l", at(0)).unwrap().append(0, b"x", at(10)).unwrap();
         assert_eq!(written(state.logstore("p", "l", at(110)).unwrap()), [1, 0]);
         assert_eq!(written(state.logstore("p", "l", at(111)).unwrap()), [0, 0]);
     }
@@ -420,10 +389,8 @@ mod tests {
         let logstore = state.logstore("p", "l", at(0)).unwrap();
         let (begin, end) = (logstore.shards()[&0].begin_key, logstore.shards()[&0].end_key);
         let children = logstore.split(0, None, 3, at(1)).unwrap();
-        let ranges: Vec<_> = children
-            .iter()
-            .map(|id| (logstore.shards()[id].begin_key, logstore.shards()[id].end_key))
-            .collect();
+        let ranges: Vec<_> =
+            children.iter().map(|id| (logstore.shards()[id].begin_key, logstore.shards()[id].end_key)).collect();
         assert_eq!((ranges[0].0, ranges[2].1), (begin, end));
         assert_eq!((ranges[0].1, ranges[1].1), (ranges[1].0, ranges[2].0));
         let [merged, ..] = logstore.merge(children[0], at(2)).unwrap();
@@ -456,9 +423,6 @@ mod tests {
         assert_eq!(create("one-more"), "ConsumerGroupQuotaExceed");
         assert_eq!(code(logstore.delete_group("g0")), "ok");
         assert_eq!(code(logstore.delete_group("g0")), "ConsumerGroupNotExist");
-        assert_eq!(
-            code(logstore.heartbeat("g0", "c", &BTreeSet::new(), at(0))),
-            "ConsumerGroupNotExist"
-        );
+        assert_eq!(code(logstore.heartbeat("g0", "c", &BTreeSet::new(), at(0))), "ConsumerGroupNotExist");
     }
 }

@@ -58,10 +58,7 @@ impl Verifier {
         match request.header("x-log-signaturemethod").as_deref() {
             Some("hmac-sha1") => {}
             Some(method) => {
-                return Err(malformed(
-                    "InvalidSignatureMethod",
-                    format!("signature method {method}"),
-                ));
+                return Err(malformed("InvalidSignatureMethod", format!("signature method {method}")));
             }
             None => return Err(malformed("MissingSignatureMethod", "x-log-signaturemethod is missing")),
         }
@@ -71,19 +68,12 @@ impl Verifier {
         let date = date.ok_or_else(|| malformed("MissingDate", "Date is missing"))?;
         check_skew(parse_http_date(&date), &date, now)?;
 
-        let md5 = if request.body.is_empty() {
-            String::new()
-        } else {
-            upper_hex(&Md5::digest(&request.body))
-        };
+        let md5 = if request.body.is_empty() { String::new() } else { upper_hex(&Md5::digest(&request.body)) };
         if request.header("content-md5").unwrap_or_default() != md5 {
             return Err(malformed("PostBodyInvalid", "Content-MD5 is not that of the body"));
         }
-        let mut text = format!(
-            "{}\n{md5}\n{}\n{date}\n",
-            request.method,
-            request.header("content-type").unwrap_or_default()
-        );
+        let mut text =
+            format!("{}\n{md5}\n{}\n{date}\n", request.method, request.header("content-type").unwrap_or_default());
         for (name, value) in signed_headers(request, |name| {
             name != "x-log-date" && (name.starts_with("x-log-") || name.starts_with("x-acs-"))
         }) {
@@ -121,10 +111,7 @@ impl Verifier {
         }
         let payload = lower_hex(&Sha256::digest(&request.body));
         if request.header("x-log-content-sha256").as_deref() != Some(&payload) {
-            return Err(malformed(
-                "PostBodyInvalid",
-                "x-log-content-sha256 is not that of the body",
-            ));
+            return Err(malformed("PostBodyInvalid", "x-log-content-sha256 is not that of the body"));
         }
 
         let mut query = request.query.clone();
@@ -140,10 +127,7 @@ impl Verifier {
             matches!(name, "content-type" | "host") || name.starts_with("x-log-") || name.starts_with("x-acs-")
         });
         let names: Vec<_> = headers.iter().map(|(name, _)| name.as_str()).collect();
-        let block: String = headers
-            .iter()
-            .map(|(name, value)| format!("{name}:{}\n", value.trim()))
-            .collect();
+        let block: String = headers.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
         let canonical = format!(
             "{}\n{}\n{}\n{block}\n{}\n{payload}",
             request.method,
@@ -159,9 +143,7 @@ impl Verifier {
             key = hmac_sha256(&key, part).finalize().into_bytes().to_vec();
         }
         let signature = parse_hex(signature).unwrap_or_default();
-        hmac_sha256(&key, &text)
-            .verify_slice(&signature)
-            .map_err(|_| mismatch(&canonical))
+        hmac_sha256(&key, &text).verify_slice(&signature).map_err(|_| mismatch(&canonical))
     }
 
     fn check_key(&self, request: &Request, id: &str) -> Result<(), Refusal> {

@@ -16,10 +16,7 @@ pub(in crate::script) struct Member<'a> {
 impl<'a> Members<'a> {
     /// The text is one object or array, without white space around it.
     pub(in crate::script) fn of(text: &'a [u8]) -> Self {
-        Self {
-            rest: text.get(1..).unwrap_or_default(),
-            object: text.first() == Some(&b'{'),
-        }
+        Self { rest: text.get(1..).unwrap_or_default(), object: text.first() == Some(&b'{') }
     }
 
     fn take(&mut self, len: usize) -> &'a [u8] {
@@ -104,10 +101,7 @@ fn string_len(text: &[u8]) -> usize {
 pub(in crate::script) fn trim(text: &[u8]) -> &[u8] {
     let white = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
     let start = text.iter().position(|byte| !white(byte)).unwrap_or(text.len());
-    let end = text
-        .iter()
-        .rposition(|byte| !white(byte))
-        .map_or(start, |last| last + 1);
+    let end = text.iter().rposition(|byte| !white(byte)).map_or(start, |last| last + 1);
     &text[start..end]
 }
 
@@ -181,9 +175,7 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         match text[0] {
-            b'{' => Members::of(text)
-                .map(|member| (read(member.key), rebuild(member.value)))
-                .collect(),
+            b'{' => Members::of(text).map(|member| (read(member.key), rebuild(member.value))).collect(),
             b'[' => Members::of(text).map(|member| rebuild(member.value)).collect(),
             b'"' => read(&text[1..text.len() - 1]).into(),
             _ => serde_json::from_slice(text).unwrap(),

@@ -9,10 +9,7 @@ fn search(text: &[u8], pattern: &[u8], steps: u64) -> Result<Option<Match>, Patt
 #[test]
 fn a_pattern_that_backtracks_badly_runs_out_of_steps() {
     let text = [b'a'; 3000];
-    assert_eq!(
-        search(&text, b".-.-.-.-b$", 1000),
-        Err(PatternError::TooManySteps(1000))
-    );
+    assert_eq!(search(&text, b".-.-.-.-b$", 1000), Err(PatternError::TooManySteps(1000)));
     assert_eq!(
         search(&text[..30], &[b"a?".repeat(30), b"a".repeat(30)].concat(), 1_000_000),
         Err(PatternError::TooManySteps(1_000_000))
@@ -33,10 +30,7 @@ fn what_one_step_reads_is_counted() {
     let nested = [b"(".repeat(3000), b")".repeat(3000)].concat();
     let limit = 1_000_000;
     assert_eq!(search(&nested, b"%b()x", limit), Err(PatternError::TooManySteps(limit)));
-    assert_eq!(
-        search(&[b'a'; 20_000], b"^(.*)%1b", limit),
-        Err(PatternError::TooManySteps(limit))
-    );
+    assert_eq!(search(&[b'a'; 20_000], b"^(.*)%1b", limit), Err(PatternError::TooManySteps(limit)));
 }
 
 #[test]

@@ -53,10 +53,7 @@ fn library(
 /// Lower-case hexadecimal digits.
 pub(super) fn hex_encode(bytes: &[u8]) -> Vec<u8> {
     let digit = |half: u8| HEX_DIGITS[usize::from(half)];
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 fn base64_encode(bytes: &[u8]) -> Vec<u8> {

@@ -27,13 +27,10 @@ fn digest(lua: &Lua, digest: fn(&[u8]) -> Vec<u8>) -> mlua::Result<Function> {
 }
 
 fn keyed_digest(lua: &Lua, digest: fn(&[u8], &[u8]) -> Vec<u8>) -> mlua::Result<Function> {
-    function(
-        lua,
-        move |lua, (key, value): (Value, Value)| -> Result<LuaString, Raise> {
-            let (key, value) = (text(lua, 1, key)?, text(lua, 2, value)?);
-            Ok(lua.create_string(hex_encode(&digest(&key.as_bytes(), &value.as_bytes())))?)
-        },
-    )
+    function(lua, move |lua, (key, value): (Value, Value)| -> Result<LuaString, Raise> {
+        let (key, value) = (text(lua, 1, key)?, text(lua, 2, value)?);
+        Ok(lua.create_string(hex_encode(&digest(&key.as_bytes(), &value.as_bytes())))?)
+    })
 }
 
 fn hmac_sha1(key: &[u8], value: &[u8]) -> Vec<u8> {
@@ -64,9 +61,7 @@ mod tests {
     fn keyed_digests_are_those_of_their_standards() {
         // RFC 2202 section 3 case 2, RFC 4231 section 4.3.
         let text = "'Jefe', 'what do ya want for nothing?'";
-        check(&format!(
-            "assert(hash.hmac_sha1({text}) == 'effcdf6ae5eb2fa2d27416d5f184df9c259a7c79')"
-        ));
+        check(&format!("assert(hash.hmac_sha1({text}) == 'effcdf6ae5eb2fa2d27416d5f184df9c259a7c79')"));
         check(&format!(
             "assert(hash.hmac_sha256({text}) == '5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843')"
         ));

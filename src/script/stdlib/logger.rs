@@ -107,11 +107,7 @@ fn caller(lua: &Lua) -> String {
             Some(format!("{source}:{}", frame.current_line()?))
         })
     };
-    (1..)
-        .map_while(script)
-        .flatten()
-        .next()
-        .unwrap_or_else(|| "?".to_owned())
+    (1..).map_while(script).flatten().next().unwrap_or_else(|| "?".to_owned())
 }
 
 /// All the values in one line.
@@ -196,20 +192,14 @@ mod tests {
     fn logged(script: &str) -> Vec<String> {
         let written = Written::default();
         let writer = written.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(move || writer.clone())
-            .without_time()
-            .with_ansi(false)
-            .finish();
+        let subscriber =
+            tracing_subscriber::fmt().with_writer(move || writer.clone()).without_time().with_ansi(false).finish();
         tracing::subscriber::with_default(subscriber, || {
             let lua = Lua::new();
             let start = Instant::now();
             let waited = Arc::new(AtomicU64::new(0));
             let now = Arc::clone(&waited);
-            install(&lua, &lua.globals(), move || {
-                start + Duration::from_millis(now.load(Ordering::Relaxed))
-            })
-            .unwrap();
+            install(&lua, &lua.globals(), move || start + Duration::from_millis(now.load(Ordering::Relaxed))).unwrap();
             let wait = lua.create_function(move |_, millis: u64| {
                 waited.fetch_add(millis, Ordering::Relaxed);
                 Ok(())
@@ -218,11 +208,7 @@ mod tests {
             lua.load(script).set_name("@scripts/transform.lua").exec().unwrap();
         });
         let bytes = written.0.lock().unwrap().clone();
-        String::from_utf8(bytes)
-            .unwrap()
-            .lines()
-            .map(|line| line.trim().to_owned())
-            .collect()
+        String::from_utf8(bytes).unwrap().lines().map(|line| line.trim().to_owned()).collect()
     }
 
     fn check(script: &str, expected: &[&str]) {
@@ -237,20 +223,14 @@ mod tests {
         );
         check(
             "local function f(x)\n print(x)\nend\npcall(f, 'hi')\npcall(print, 'there')",
-            &[
-                r#"INFO script: hi at="scripts/transform.lua:2""#,
-                r#"INFO script: there at="scripts/transform.lua:5""#,
-            ],
+            &[r#"INFO script: hi at="scripts/transform.lua:2""#, r#"INFO script: there at="scripts/transform.lua:5""#],
         );
         check("logger.error()", &[r#"ERROR script:  at="scripts/transform.lua:1""#]);
     }
 
     #[test]
     fn a_level_that_is_off_costs_no_quota() {
-        check(
-            "for _ = 1, 50 do logger.debug('x') end print('y')",
-            &[r#"INFO script: y at="scripts/transform.lua:1""#],
-        );
+        check("for _ = 1, 50 do logger.debug('x') end print('y')", &[r#"INFO script: y at="scripts/transform.lua:1""#]);
     }
 
     #[test]
@@ -275,11 +255,7 @@ mod tests {
     fn a_long_line_is_cut() {
         let lines = logged("print(('é'):rep(100000), 'more')");
         assert_eq!(lines.len(), 1);
-        assert!(
-            lines[0].len() < 2200 && lines[0].contains('…') && !lines[0].contains("more"),
-            "{}",
-            lines[0]
-        );
+        assert!(lines[0].len() < 2200 && lines[0].contains('…') && !lines[0].contains("more"), "{}", lines[0]);
         assert!(logged("print(('\\xff'):rep(100000))")[0].len() < 2200);
     }
 

@@ -15,20 +15,14 @@ use mlua::{Lua, Table};
 
 /// Puts the library into `globals`, with `vars` as the global `settings`.
 ///
-/// The engine's own `string` and `table` libraries must be loaded: some of their functions are replaced in place.
+/// `string` and `table` must be there with the engine's functions: some of them are replaced in place.
 ///
 /// # Errors
 ///
 /// The engine has no memory, or lacks one of these libraries.
 pub(crate) fn install(lua: &Lua, globals: &Table, vars: &toml::Table) -> mlua::Result<()> {
-    let string: Table = lua.globals().get("string")?;
-    patterns::install(lua, &string)?;
-    globals.set("string", string)?;
-
-    let table: Table = lua.globals().get("table")?;
-    values::install(lua, globals, &table)?;
-    globals.set("table", table)?;
-
+    patterns::install(lua, &globals.get("string")?)?;
+    values::install(lua, globals, &globals.get("table")?)?;
     encode::install(lua, globals)?;
     hash::install(lua, globals)?;
     time::install(lua, globals, SystemTime::now)?;
@@ -63,11 +57,8 @@ mod tests {
     #[test]
     fn every_example_of_the_page_holds() {
         let page = include_str!("../../../docs/hook-library.md");
-        let examples: Vec<&str> = page
-            .split("```lua\n")
-            .skip(1)
-            .filter_map(|block| block.split("```").next())
-            .collect();
+        let examples: Vec<&str> =
+            page.split("```lua\n").skip(1).filter_map(|block| block.split("```").next()).collect();
         assert!(examples.len() > 20, "{} examples", examples.len());
         for example in examples {
             check(example);

@@ -19,12 +19,8 @@ const LONGEST_MESSAGE: usize = 72;
 
 /// Puts the four functions into the string library in the place of the engine's, which nothing can interrupt.
 pub(super) fn install(lua: &Lua, string: &Table) -> mlua::Result<()> {
-    let functions: [(&str, ffi::lua_CFunction); 4] = [
-        ("find", find),
-        ("match", first_match),
-        ("gmatch", gmatch),
-        ("gsub", gsub),
-    ];
+    let functions: [(&str, ffi::lua_CFunction); 4] =
+        [("find", find), ("match", first_match), ("gmatch", gmatch), ("gsub", gsub)];
     for (name, function) in functions {
         // SAFETY: each of them takes its arguments from its own stack and says how many results it leaves there.
         string.set(name, unsafe { lua.create_c_function(function)? })?;

@@ -50,9 +50,7 @@ fn iterate(lua: &Lua, vars: Arc<toml::Table>) -> mlua::Result<Function> {
 }
 
 fn refuse(_: &Lua, (_, key): (Value, Value)) -> Result<(), Raise> {
-    let key = key
-        .as_string()
-        .map_or_else(|| key.type_name().to_owned(), mlua::LuaString::to_string_lossy);
+    let key = key.as_string().map_or_else(|| key.type_name().to_owned(), mlua::LuaString::to_string_lossy);
     Err(Raise::Text(format!(
         "settings cannot be written to ('{key}'): set it under [script.vars] in the settings file, or keep it in a local"
     )))

@@ -87,18 +87,13 @@ fn format(
         (Some(layout), _) => layout,
     };
     let zoned = instant.to_zoned(zone.unwrap_or(TimeZone::UTC));
-    strtime::format(&layout, &zoned)
-        .map(Ok)
-        .map_err(|error| Raise::Argument(2, error.to_string()))
+    strtime::format(&layout, &zoned).map(Ok).map_err(|error| Raise::Argument(2, error.to_string()))
 }
 
 /// To the microsecond: a double has no more to tell about the seconds of our age.
 fn from_float(seconds: f64) -> Option<Timestamp> {
     let microseconds = (seconds * 1e6).round();
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the range is checked, and a double has its own"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "the range is checked, and a double has its own")]
     let whole = (microseconds.abs() < 9e18).then_some(microseconds as i64)?;
     Timestamp::from_microsecond(whole).ok()
 }
@@ -194,19 +189,8 @@ mod tests {
     fn what_is_no_time_is_nil_and_the_reason() {
         check("local s, why = time.parse('yesterday') assert(s == nil and type(why) == 'string')");
         check("local s, why = time.parse('\\xff', '%Y') assert(s == nil and type(why) == 'string')");
-        for value in [
-            "'12x'",
-            "''",
-            "'.5'",
-            "0/0",
-            "1/0",
-            "1e300",
-            "math.maxinteger",
-            "'99999999999999999999'",
-        ] {
-            check(&format!(
-                "local s, why = time.format({value}) assert(s == nil and why:find('not a time'))"
-            ));
+        for value in ["'12x'", "''", "'.5'", "0/0", "1/0", "1e300", "math.maxinteger", "'99999999999999999999'"] {
+            check(&format!("local s, why = time.format({value}) assert(s == nil and why:find('not a time'))"));
         }
     }
 

@@ -14,11 +14,7 @@ fn stopped(body: &str, expected: &str) {
     let got = outcome(&mut hook, &page);
     let took = start.elapsed();
     assert_eq!(got.len(), 2, "{got:?}");
-    assert!(
-        got[0].starts_with("! ") && got[0].contains(expected),
-        "{body}\n{}",
-        got[0]
-    );
+    assert!(got[0].starts_with("! ") && got[0].contains(expected), "{body}\n{}", got[0]);
     assert_eq!(got[1], r#""fine""#);
     // Twice the limit, and as much again for a machine that is busy with other tests.
     assert!(took < config().timeout * 4, "{body} took {took:?}");
@@ -41,44 +37,23 @@ fn loops_are_stopped() {
 fn pcall_cannot_swallow_the_time_limit() {
     stopped("while true do pcall(function() while true do end end) end", TIME);
     stopped("pcall(function() while true do end end) while true do end", TIME);
-    stopped(
-        "while true do xpcall(function() while true do end end, function() while true do end end) end",
-        TIME,
-    );
+    stopped("while true do xpcall(function() while true do end end, function() while true do end end) end", TIME);
     stopped("while true do pcall(error) end", TIME);
     stopped("local function f() pcall(f) f() end f()", TIME);
-    stopped(
-        "while true do pcall(pcall, pcall, function() while true do end end) end",
-        TIME,
-    );
+    stopped("while true do pcall(pcall, pcall, function() while true do end end) end", TIME);
 }
 
 #[test]
 fn metamethods_are_stopped() {
-    stopped(
-        "tostring(setmetatable({}, { __tostring = function() while true do end end }))",
-        TIME,
-    );
+    stopped("tostring(setmetatable({}, { __tostring = function() while true do end end }))", TIME);
     stopped(
         "local t = setmetatable({}, { __index = function(t, k) return t[k .. 'a'] end }) pcall(function() return t.a end) while true do local _ = t.a end",
         "s.lua:1:",
     );
-    stopped(
-        "local t = setmetatable({}, { __index = function() while true do end end }) return t.x",
-        TIME,
-    );
-    stopped(
-        "local t = setmetatable({}, { __len = function() while true do end end }) return #t",
-        TIME,
-    );
-    stopped(
-        "for k in setmetatable({}, { __call = function() return 1 end }) do end",
-        TIME,
-    );
-    stopped(
-        "local x <close> = setmetatable({}, { __index = {} })",
-        "got a non-closable value",
-    );
+    stopped("local t = setmetatable({}, { __index = function() while true do end end }) return t.x", TIME);
+    stopped("local t = setmetatable({}, { __len = function() while true do end end }) return #t", TIME);
+    stopped("for k in setmetatable({}, { __call = function() return 1 end }) do end", TIME);
+    stopped("local x <close> = setmetatable({}, { __index = {} })", "got a non-closable value");
     stopped(
         "local mt = {} local x <close> = (function() local o = setmetatable({}, mt) mt.__close = function() while true do end end return o end)()",
         TIME,
@@ -91,23 +66,14 @@ fn metamethods_are_stopped() {
 
 #[test]
 fn long_calls_of_the_library_are_stopped() {
-    stopped(
-        "local t = {} for i = 1, 100000 do t[i] = 'xxxxxxxxxx' end while true do table.concat(t) end",
-        TIME,
-    );
-    stopped(
-        "table.sort({ 3, 2, 1, 5, 4, 9, 8 }, function() while true do end end)",
-        TIME,
-    );
+    stopped("local t = {} for i = 1, 100000 do t[i] = 'xxxxxxxxxx' end while true do table.concat(t) end", TIME);
+    stopped("table.sort({ 3, 2, 1, 5, 4, 9, 8 }, function() while true do end end)", TIME);
     stopped(
         "local t = {} for i = 1, 1000 do t[i] = i end while true do table.sort(t, function(a, b) return b < a end) end",
         TIME,
     );
     stopped("while true do ('x'):rep(1000000) end", TIME);
-    stopped(
-        "while true do json.decode(log.bad) json.encode(log) kv(log, '||') end",
-        TIME,
-    );
+    stopped("while true do json.decode(log.bad) json.encode(log) kv(log, '||') end", TIME);
     stopped("for k in pairs(log) do while true do next(log) end end", TIME);
     stopped("local d = json.decode('[1]') while true do d[1] = #d end", TIME);
     stopped("(''):rep(math.maxinteger) while true do end", TIME);
@@ -117,14 +83,8 @@ fn long_calls_of_the_library_are_stopped() {
 
 #[test]
 fn the_library_refuses_what_would_run_for_ages_where_nothing_can_stop_it() {
-    stopped(
-        "table.move({}, 1, 1 << 53, 2)",
-        "table.move takes at most 4000000 items",
-    );
-    stopped(
-        "table.move({}, '1', '9007199254740992', 2)",
-        "table.move takes at most 4000000 items",
-    );
+    stopped("table.move({}, 1, 1 << 53, 2)", "table.move takes at most 4000000 items");
+    stopped("table.move({}, '1', '9007199254740992', 2)", "table.move takes at most 4000000 items");
     stopped(
         "table.insert(setmetatable({}, { __len = function() return 1 << 53 end }), 1, 'x')",
         "__len cannot be used here",
@@ -133,49 +93,28 @@ fn the_library_refuses_what_would_run_for_ages_where_nothing_can_stop_it() {
         "table.remove(setmetatable({}, { __len = function() return 1 << 53 end }), 1)",
         "__len cannot be used here",
     );
-    stopped(
-        "table.sort(setmetatable({}, { __len = function() return 1 << 30 end }))",
-        "__len cannot be used here",
-    );
-    stopped(
-        "local t = {} for i = 1, 250001 do t[i] = i end table.sort(t)",
-        "table.sort takes at most 250000 items",
-    );
+    stopped("table.sort(setmetatable({}, { __len = function() return 1 << 30 end }))", "__len cannot be used here");
+    stopped("local t = {} for i = 1, 250001 do t[i] = i end table.sort(t)", "table.sort takes at most 250000 items");
     stopped("table.unpack({}, 1, 1e8)", "too many results to unpack");
 }
 
 #[test]
 fn recursion_ends_in_an_error() {
     stopped("local function f() return 1 + f() end f()", "stack overflow");
-    stopped(
-        "local function f(n) return select(2, pcall(f, n)) .. 'x' end f(1)",
-        "s.lua:1:",
-    );
-    stopped(
-        "local t = {} for i = 1, 300 do t = { t } end json.encode(t)",
-        "nested deeper than 64 tables",
-    );
-    stopped(
-        "local f f = function() return tostring(setmetatable({}, { __tostring = f })) end f()",
-        "stack overflow",
-    );
+    stopped("local function f(n) return select(2, pcall(f, n)) .. 'x' end f(1)", "s.lua:1:");
+    stopped("local t = {} for i = 1, 300 do t = { t } end json.encode(t)", "nested deeper than 64 tables");
+    stopped("local f f = function() return tostring(setmetatable({}, { __tostring = f })) end f()", "stack overflow");
 }
 
 #[test]
 fn memory_is_bounded() {
     stopped("local s = 'x' while true do s = s .. s end", MEMORY);
     stopped("local t = {} while true do t[#t + 1] = {} end", MEMORY);
-    stopped(
-        "local t = {} while true do t[#t + 1] = ('x'):rep(100000) .. #t end",
-        MEMORY,
-    );
+    stopped("local t = {} while true do t[#t + 1] = ('x'):rep(100000) .. #t end", MEMORY);
     stopped("('x'):rep(1500000000)", MEMORY);
     stopped("('x'):rep(1e10)", MEMORY);
     stopped("('x'):rep(1 << 62, 'yyy')", "resulting string too large");
-    stopped(
-        "local t = {} for i = 1, 200 do t[i] = ('x'):rep(300000) end table.concat(t)",
-        MEMORY,
-    );
+    stopped("local t = {} for i = 1, 200 do t[i] = ('x'):rep(300000) end table.concat(t)", MEMORY);
     stopped(
         "string.format(('%s'):rep(200), table.unpack(setmetatable({}, { __index = function() return ('x'):rep(300000) end }), 1, 200))",
         MEMORY,
@@ -194,10 +133,7 @@ fn memory_is_not_left_to_the_next_log() {
 #[test]
 fn memory_beside_lua_is_bounded_too() {
     stopped("for i = 1, 1e9 do log['k' .. i] = 1 end", "s.lua:1: ");
-    stopped(
-        "for i = 1, 1e9 do log[('k'):rep(300000) .. i] = 1 end",
-        "cannot add more than 10000 fields",
-    );
+    stopped("for i = 1, 1e9 do log[('k'):rep(300000) .. i] = 1 end", "cannot add more than 10000 fields");
     stopped(
         "local t = {} for i = 1, 40 do t = { t, t, t, t } end return { event = t }",
         "more bytes than script.memory allows",
@@ -219,30 +155,17 @@ fn memory_beside_lua_is_bounded_too() {
 #[test]
 fn a_page_of_bad_logs_costs_its_logs_only() {
     let mut hook = hook("function process(log) if log.bad then while true do end end return 'fine' end");
-    let logs: Vec<Vec<(&[u8], &[u8])>> = (0..9)
-        .map(|n| {
-            if n % 3 == 0 {
-                vec![(&b"bad"[..], &b""[..])]
-            } else {
-                vec![]
-            }
-        })
-        .collect();
+    let logs: Vec<Vec<(&[u8], &[u8])>> =
+        (0..9).map(|n| if n % 3 == 0 { vec![(&b"bad"[..], &b""[..])] } else { vec![] }).collect();
     let made = hook.run(&page_of(&logs)).unwrap();
-    assert_eq!(
-        made.failed.iter().map(|failed| failed.log).collect::<Vec<_>>(),
-        [0, 3, 6]
-    );
+    assert_eq!(made.failed.iter().map(|failed| failed.log).collect::<Vec<_>>(), [0, 3, 6]);
     assert_eq!((made.events.len(), made.logs, made.dropped), (6, 9, 0));
 }
 
 #[test]
 fn a_top_level_is_guarded_like_a_log() {
     let fault = |text: &str| try_hook(text).map(|_| ()).unwrap_err().fault.to_string();
-    assert_eq!(
-        fault("\nwhile true do end"),
-        "s.lua:2: stopped after 2s of computing (script.timeout)"
-    );
+    assert_eq!(fault("\nwhile true do end"), "s.lua:2: stopped after 2s of computing (script.timeout)");
     assert_eq!(
         fault("pcall(function() while true do end end) function process() end"),
         "s.lua:1: stopped after 2s of computing (script.timeout)"
@@ -277,52 +200,20 @@ fn what_reaches_the_machine_or_escapes_the_limits_is_not_there() {
     }
     for name in ["__gc", "__close", "__mode"] {
         let body = format!("setmetatable({{}}, {{ {name} = function() while true do end end }})");
-        check(
-            &body,
-            &[],
-            "! s.lua:1: a script cannot use the metamethods __gc, __close and __mode",
-        );
+        check(&body, &[], "! s.lua:1: a script cannot use the metamethods __gc, __close and __mode");
     }
 }
 
 #[test]
 fn no_script_can_change_what_the_library_means() {
-    check(
-        "getmetatable('').__index = {}",
-        &[],
-        "! s.lua:1: attempt to index a boolean value",
-    );
-    check(
-        "setmetatable('', {})",
-        &[],
-        "! s.lua:1: bad argument #1 to 'setmetatable' (table expected, got string)",
-    );
-    check(
-        "string.rep = error",
-        &[],
-        "! s.lua:1: the library `string` cannot be changed",
-    );
-    check(
-        "json.decode = error",
-        &[],
-        "! s.lua:1: the library `json` cannot be changed",
-    );
+    check("getmetatable('').__index = {}", &[], "! s.lua:1: attempt to index a boolean value");
+    check("setmetatable('', {})", &[], "! s.lua:1: bad argument #1 to 'setmetatable' (table expected, got string)");
+    check("string.rep = error", &[], "! s.lua:1: the library `string` cannot be changed");
+    check("json.decode = error", &[], "! s.lua:1: the library `json` cannot be changed");
     check("return tostring(getmetatable(string))", &[], r#""false""#);
-    check(
-        "setmetatable(string, {})",
-        &[],
-        "! s.lua:1: cannot change a protected metatable",
-    );
-    check(
-        "setmetatable(log, {})",
-        &[],
-        "! s.lua:1: cannot change a protected metatable",
-    );
-    check(
-        "setmetatable(json.decode('{}'), {})",
-        &[],
-        "! s.lua:1: cannot change a protected metatable",
-    );
+    check("setmetatable(string, {})", &[], "! s.lua:1: cannot change a protected metatable");
+    check("setmetatable(log, {})", &[], "! s.lua:1: cannot change a protected metatable");
+    check("setmetatable(json.decode('{}'), {})", &[], "! s.lua:1: cannot change a protected metatable");
     check("return tostring(getmetatable(log))", &[], r#""false""#);
     check("string = nil return ('x'):upper()", &[], r#""X""#);
     check("_G.process = nil return log.k", &[("k", "v")], r#""v""#);
@@ -340,17 +231,8 @@ mod patterns {
         stopped("(('a'):rep(3000)):match('.-.-.-.-b$')", "s.lua:1:");
         stopped("(('a'):rep(3000)):gsub('.-.-.-.-b$', '')", "s.lua:1:");
         stopped("for _ in (('a'):rep(3000)):gmatch('.-.-.-.-b$') do end", "s.lua:1:");
-        stopped(
-            "(('a'):rep(30)):find(('a?'):rep(30) .. ('a'):rep(30) .. 'b')",
-            "s.lua:1:",
-        );
-        stopped(
-            "(('a'):rep(1000000)):find(('a'):rep(500000) .. 'b', 1, true)",
-            "s.lua:1:",
-        );
-        stopped(
-            "while true do pcall(string.find, ('a'):rep(3000), '.-.-.-.-b$') end",
-            "s.lua:1:",
-        );
+        stopped("(('a'):rep(30)):find(('a?'):rep(30) .. ('a'):rep(30) .. 'b')", "s.lua:1:");
+        stopped("(('a'):rep(1000000)):find(('a'):rep(500000) .. 'b', 1, true)", "s.lua:1:");
+        stopped("while true do pcall(string.find, ('a'):rep(3000), '.-.-.-.-b$') end", "s.lua:1:");
     }
 }

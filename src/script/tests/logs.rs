@@ -7,26 +7,14 @@ const HEAD: &str = r#"{"__time__":"1700000000","__topic__":"t","__source__":"s",
 /// The log as `process` leaves it.
 #[track_caller]
 fn left(body: &str, fields: &[(&str, &str)], expected: &str) {
-    check(
-        &format!("{body} return {{ event = log }}"),
-        fields,
-        &format!("{HEAD}{expected}}}"),
-    );
+    check(&format!("{body} return {{ event = log }}"), fields, &format!("{HEAD}{expected}}}"));
 }
 
 #[test]
 fn reading_leaves_the_log_as_it_is() {
     left("", &[("a", "1"), ("b", "2")], r#","a":"1","b":"2""#);
-    left(
-        "local x = log.a .. log.b .. tostring(log.none)",
-        &[("a", "1"), ("b", "2")],
-        r#","a":"1","b":"2""#,
-    );
-    check(
-        "return log.a .. log['__tag__:host'] .. log.__time__",
-        &[("a", "1")],
-        r#""1h1700000000""#,
-    );
+    left("local x = log.a .. log.b .. tostring(log.none)", &[("a", "1"), ("b", "2")], r#","a":"1","b":"2""#);
+    check("return log.a .. log['__tag__:host'] .. log.__time__", &[("a", "1")], r#""1h1700000000""#);
     check("return type(log) .. #log", &[], r#""table0""#);
 }
 
@@ -34,11 +22,7 @@ fn reading_leaves_the_log_as_it_is() {
 fn fields_are_assigned_deleted_and_assigned_again() {
     left("log.a = 'x'", &[("a", "1"), ("b", "2")], r#","a":"x","b":"2""#);
     left("log.a = nil", &[("a", "1"), ("b", "2")], r#","b":"2""#);
-    left(
-        "log.a = nil log.a = 'y'",
-        &[("a", "1"), ("b", "2")],
-        r#","a":"y","b":"2""#,
-    );
+    left("log.a = nil log.a = 'y'", &[("a", "1"), ("b", "2")], r#","a":"y","b":"2""#);
     left("log.z = 'z' log.y = 'y'", &[("a", "1")], r#","a":"1","z":"z","y":"y""#);
     left("log.z = 'z' log.z = nil log.y = nil", &[("a", "1")], r#","a":"1""#);
     left(
@@ -47,11 +31,7 @@ fn fields_are_assigned_deleted_and_assigned_again() {
         r#","a":5,"b":2.5,"c":true,"d":null,"e":{}"#,
     );
     check("log.a = nil return tostring(log.a)", &[("a", "1")], r#""nil""#);
-    check(
-        "log.a = { 1 } log.a[2] = 2 return { event = log.a }",
-        &[("a", "1")],
-        "[1,2]",
-    );
+    check("log.a = { 1 } log.a[2] = 2 return { event = log.a }", &[("a", "1")], "[1,2]");
 }
 
 #[test]
@@ -68,26 +48,14 @@ fn whole_numbers_as_keys_are_their_digits() {
 fn pairs_follows_the_dict_and_then_what_was_added() {
     let walk =
         "local out = {} for k, v in pairs(log) do out[#out + 1] = k .. '=' .. v end return table.concat(out, ' ')";
-    check(
-        walk,
-        &[("b", "1"), ("a", "2")],
-        r#""__time__=1700000000 __topic__=t __source__=s __tag__:host=h b=1 a=2""#,
-    );
+    check(walk, &[("b", "1"), ("a", "2")], r#""__time__=1700000000 __topic__=t __source__=s __tag__:host=h b=1 a=2""#);
     check(
         &format!("log.x = 9 log.b = nil log.a = 3 {walk}"),
         &[("b", "1"), ("a", "2")],
         r#""__time__=1700000000 __topic__=t __source__=s __tag__:host=h a=3 x=9""#,
     );
-    check(
-        "for k in pairs(log) do log[k] = nil end return { event = log }",
-        &[("b", "1")],
-        "{}",
-    );
-    check(
-        "for k, v in pairs(log) do log[k] = v .. '!' end return log.b",
-        &[("b", "1")],
-        r#""1!""#,
-    );
+    check("for k in pairs(log) do log[k] = nil end return { event = log }", &[("b", "1")], "{}");
+    check("for k, v in pairs(log) do log[k] = v .. '!' end return log.b", &[("b", "1")], r#""1!""#);
     check(
         "local n = 0 for k in pairs(log) do for l in pairs(log) do n = n + 1 end end return tostring(n)",
         &[("b", "1")],
@@ -120,10 +88,7 @@ fn a_key_that_is_written_twice_has_one_field_with_the_last_value() {
 fn bytes_stay_bytes_until_they_are_json() {
     let mut hook =
         hook("function process(log) assert(#log.a == 3) assert(log.a == '\\xff\\0b') return { event = log.a } end");
-    assert_eq!(
-        outcome(&mut hook, &page_of(&[vec![(b"a", b"\xff\0b")]])),
-        ["\"\u{fffd}\\u0000b\""]
-    );
+    assert_eq!(outcome(&mut hook, &page_of(&[vec![(b"a", b"\xff\0b")]])), ["\"\u{fffd}\\u0000b\""]);
 }
 
 #[test]
@@ -166,21 +131,9 @@ fn json_encode_and_kv_keep_the_order_of_the_dict() {
         &[("b", "1"), ("a", "2")],
         r#""||__topic__=t||__source__=s||__tag__:host=h||b=1||a={\"x\":1}""#,
     );
-    check(
-        "return kv({ b = 1, a = 'x', c = true }, ' ')",
-        &[],
-        r#"" a=x b=1 c=true""#,
-    );
-    check(
-        "return kv(json.decode(log.j), ' ')",
-        &[("j", r#"{"b":1.0,"a":"x\n","c":[1]}"#)],
-        r#"" b=1.0 a=x\n c=[1]""#,
-    );
-    check(
-        "kv(log)",
-        &[],
-        "! s.lua:1: kv takes a table and the separator to put before each pair: kv(log, \"||\")",
-    );
+    check("return kv({ b = 1, a = 'x', c = true }, ' ')", &[], r#"" a=x b=1 c=true""#);
+    check("return kv(json.decode(log.j), ' ')", &[("j", r#"{"b":1.0,"a":"x\n","c":[1]}"#)], r#"" b=1.0 a=x\n c=[1]""#);
+    check("kv(log)", &[], "! s.lua:1: kv takes a table and the separator to put before each pair: kv(log, \"||\")");
 }
 
 #[test]
@@ -191,19 +144,14 @@ fn text_is_the_pairs_of_a_log_the_bytes_of_a_string_and_json_otherwise() {
         let made = hook.run(&page_of(&[vec![(b"a", b"1\xff")]])).unwrap();
         made.events.get(0).to_vec()
     };
-    assert_eq!(
-        text("return log"),
-        b"||__time__=1700000000||__topic__=t||__source__=s||__tag__:host=h||a=1\xff"
-    );
+    assert_eq!(text("return log"), b"||__time__=1700000000||__topic__=t||__source__=s||__tag__:host=h||a=1\xff");
     assert_eq!(text("return log.a"), b"1\xff");
     assert_eq!(text("return { message = 'm', event = log }"), b"m");
     assert_eq!(text("return { event = { x = 1 } }"), br#"{"x":1}"#);
 }
 
-const J: (&str, &str) = (
-    "j",
-    r#"{ "z":1, "a":{"q":"\u4f60\/","n":12345678901234567890.0, "e":[]}, "l":[1,{"x":2}, 1e2] }"#,
-);
+const J: (&str, &str) =
+    ("j", r#"{ "z":1, "a":{"q":"\u4f60\/","n":12345678901234567890.0, "e":[]}, "l":[1,{"x":2}, 1e2] }"#);
 
 /// `log.j` after it was decoded into `d` and `body` was run.
 #[track_caller]
@@ -215,52 +163,26 @@ fn decoded(body: &str, expected: &str) {
 #[test]
 fn decoded_json_that_nobody_changed_is_written_as_it_came() {
     decoded("", J.1);
-    decoded(
-        "local x = d.a.q .. d.l[2].x .. d.z .. #d.l for k in pairs(d.a) do end",
-        J.1,
-    );
+    decoded("local x = d.a.q .. d.l[2].x .. d.z .. #d.l for k in pairs(d.a) do end", J.1);
     decoded("assert(d.a == d.a and d.l[2] == d.l[2] and d.none == nil)", J.1);
     decoded("d.none = nil", J.1);
-    check(
-        "log.j = json.decode(log.j) return { event = log.j }",
-        &[("j", "{\"a\":\r\n\t[1,\n2]}")],
-        r#"{"a":[1,2]}"#,
-    );
-    check(
-        "log.j = json.decode(log.j) return { event = log.j }",
-        &[("j", " \n{\"a\": 1} \n")],
-        r#"{"a": 1}"#,
-    );
+    check("log.j = json.decode(log.j) return { event = log.j }", &[("j", "{\"a\":\r\n\t[1,\n2]}")], r#"{"a":[1,2]}"#);
+    check("log.j = json.decode(log.j) return { event = log.j }", &[("j", " \n{\"a\": 1} \n")], r#"{"a": 1}"#);
 }
 
 #[test]
 fn a_change_inside_decoded_json_keeps_order_numbers_and_neighbours() {
-    decoded(
-        "d.a.q = 'w'",
-        r#"{"z":1,"a":{"q":"w","n":12345678901234567890.0,"e":[]},"l":[1,{"x":2}, 1e2]}"#,
-    );
-    decoded(
-        "d.l[2].x = 3",
-        r#"{"z":1,"a":{"q":"\u4f60\/","n":12345678901234567890.0, "e":[]},"l":[1,{"x":3},1e2]}"#,
-    );
+    decoded("d.a.q = 'w'", r#"{"z":1,"a":{"q":"w","n":12345678901234567890.0,"e":[]},"l":[1,{"x":2}, 1e2]}"#);
+    decoded("d.l[2].x = 3", r#"{"z":1,"a":{"q":"\u4f60\/","n":12345678901234567890.0, "e":[]},"l":[1,{"x":3},1e2]}"#);
     decoded(
         "d.z = nil d.new = true d.z = 5",
         r#"{"z":5,"a":{"q":"\u4f60\/","n":12345678901234567890.0, "e":[]},"l":[1,{"x":2}, 1e2],"new":true}"#,
     );
-    decoded(
-        "d.a.n = nil d.a.e[1] = 'x' d.l = nil",
-        r#"{"z":1,"a":{"q":"你/","e":["x"]}}"#,
-    );
-    decoded(
-        "table.insert(d.l, 2, 'in') d.a = nil",
-        r#"{"z":1,"l":[1,"in",{"x":2},100]}"#,
-    );
+    decoded("d.a.n = nil d.a.e[1] = 'x' d.l = nil", r#"{"z":1,"a":{"q":"你/","e":["x"]}}"#);
+    decoded("table.insert(d.l, 2, 'in') d.a = nil", r#"{"z":1,"l":[1,"in",{"x":2},100]}"#);
     decoded("table.remove(d.l, 1) d.a = nil", r#"{"z":1,"l":[{"x":2},100]}"#);
     decoded("d.a = d.a.e", r#"{"z":1,"a":[],"l":[1,{"x":2}, 1e2]}"#);
-    decoded(
-        "local l = d.l d.l = nil d.k = l l[1] = 7 d.a = nil",
-        r#"{"z":1,"k":[7,{"x":2},1e2]}"#,
-    );
+    decoded("local l = d.l d.l = nil d.k = l l[1] = 7 d.a = nil", r#"{"z":1,"k":[7,{"x":2},1e2]}"#);
 }
 
 #[test]
@@ -270,11 +192,7 @@ fn a_repeated_key_of_decoded_json_has_its_last_value() {
         &[("j", r#"{"a":1.0,"b":2,"a":3}"#)],
         r#"{"a":3,"b":2,"x":3}"#,
     );
-    check(
-        "return { event = json.decode(log.j) }",
-        &[("j", r#"{"a":1.0,"b":2,"a":3}"#)],
-        r#"{"a":1.0,"b":2,"a":3}"#,
-    );
+    check("return { event = json.decode(log.j) }", &[("j", r#"{"a":1.0,"b":2,"a":3}"#)], r#"{"a":1.0,"b":2,"a":3}"#);
 }
 
 #[test]
@@ -294,27 +212,11 @@ fn decoded_values_walk_like_tables() {
         &[],
         r#""17""#,
     );
-    check(
-        "return next(json.decode('{\"a\":1}')) .. tostring(next(json.decode('{}')))",
-        &[],
-        r#""anil""#,
-    );
+    check("return next(json.decode('{\"a\":1}')) .. tostring(next(json.decode('{}')))", &[], r#""anil""#);
     check("return tostring(json.decode('[1, 2]'))", &[], r#""[1, 2]""#);
-    check(
-        "local d = json.decode('{\"1\":\"x\"}') return d[1] .. tostring(d[true])",
-        &[],
-        r#""xnil""#,
-    );
-    check(
-        "json.decode('[1]').x = 1",
-        &[],
-        "! s.lua:1: a JSON array takes only whole numbers from 1 as keys",
-    );
-    check(
-        "json.decode('{}')[true] = 1",
-        &[],
-        "! s.lua:1: the keys of a JSON object are strings",
-    );
+    check("local d = json.decode('{\"1\":\"x\"}') return d[1] .. tostring(d[true])", &[], r#""xnil""#);
+    check("json.decode('[1]').x = 1", &[], "! s.lua:1: a JSON array takes only whole numbers from 1 as keys");
+    check("json.decode('{}')[true] = 1", &[], "! s.lua:1: the keys of a JSON object are strings");
 }
 
 #[test]
@@ -328,38 +230,16 @@ fn what_is_not_json_is_nil_and_why() {
         );
     }
     refused("'{\"a\":nul}'", "not JSON at line 1, column 9");
-    for bad in [
-        "",
-        "{",
-        "[1..2]",
-        "{\"a\" 1}",
-        "\"\\\\x\"",
-        "01",
-        "[1,]",
-        "nul",
-        "{} {}",
-        "\"\\n\"",
-    ] {
+    for bad in ["", "{", "[1..2]", "{\"a\" 1}", "\"\\\\x\"", "01", "[1,]", "nul", "{} {}", "\"\\n\""] {
         let got = process(&format!("local v, why = json.decode('{bad}') return tostring(v)"), &[]);
         assert_eq!(got, [r#""nil""#], "{bad}");
     }
     refused("nil", "a string is needed, not nil");
     refused("5", "a string is needed, not a number");
     refused("json.decode('{}')", "a string is needed, not a table");
-    refused(
-        "'123456789012345678901234567890'",
-        "an integer that does not fit 64 bits",
-    );
-    check(
-        "log.j = json.decode(log.j) or log.j return { event = log.j }",
-        &[("j", "{oops")],
-        r#""{oops""#,
-    );
-    check(
-        "log.none = json.decode(log.none) or log.none return log.__source__",
-        &[],
-        r#""s""#,
-    );
+    refused("'123456789012345678901234567890'", "an integer that does not fit 64 bits");
+    check("log.j = json.decode(log.j) or log.j return { event = log.j }", &[("j", "{oops")], r#""{oops""#);
+    check("log.none = json.decode(log.none) or log.none return log.__source__", &[], r#""s""#);
 }
 
 #[test]
@@ -380,26 +260,15 @@ fn json_scalars_are_lua_values() {
 #[test]
 fn json_with_bytes_that_are_no_utf8_is_repaired() {
     let mut hook = hook("function process(log) return { event = assert(json.decode(log.a)) } end");
-    assert_eq!(
-        outcome(&mut hook, &page_of(&[vec![(b"a", b"{\"a\":\"\xff\"}")]])),
-        ["{\"a\":\"\u{fffd}\"}"]
-    );
+    assert_eq!(outcome(&mut hook, &page_of(&[vec![(b"a", b"{\"a\":\"\xff\"}")]])), ["{\"a\":\"\u{fffd}\"}"]);
 }
 
 #[test]
 fn tables_of_the_script_are_written_in_one_order() {
     let many: String = (10..40).rev().map(|n| format!("k{n} = {n},")).collect();
     let sorted: Vec<String> = (10..40).map(|n| format!("\"k{n}\":{n}")).collect();
-    check(
-        &format!("return {{ event = {{ {many} }} }}"),
-        &[],
-        &format!("{{{}}}", sorted.join(",")),
-    );
-    check(
-        "return { event = { b = 1, a = { 1, 'x', { c = true } } } }",
-        &[],
-        r#"{"a":[1,"x",{"c":true}],"b":1}"#,
-    );
+    check(&format!("return {{ event = {{ {many} }} }}"), &[], &format!("{{{}}}", sorted.join(",")));
+    check("return { event = { b = 1, a = { 1, 'x', { c = true } } } }", &[], r#"{"a":[1,"x",{"c":true}],"b":1}"#);
     check(
         "return { event = { json.array(), {}, json.array({ 1 }), json.null, 10 / 2, 2^53, 1e300, -0.5 } }",
         &[],

@@ -4,11 +4,7 @@ use super::*;
 
 #[track_caller]
 fn refused(value: &str, expected: &str) {
-    check(
-        &format!("return {value}"),
-        &[],
-        &format!("! s.lua: process returned what cannot be sent: {expected}"),
-    );
+    check(&format!("return {value}"), &[], &format!("! s.lua: process returned what cannot be sent: {expected}"));
 }
 
 #[test]
@@ -28,16 +24,8 @@ fn the_log_itself_is_an_event_with_its_own_time() {
     let log = r#"{"__time__":"1700000000","__topic__":"t","__source__":"s","__tag__:host":"h"}"#;
     check("return log", &[], &format!("time=1700000000|{log}"));
     assert_eq!(process("return { log, log }", &[]).len(), 2);
-    check(
-        "log.__time__ = nil return log",
-        &[],
-        &log.replace(r#""__time__":"1700000000","#, ""),
-    );
-    check(
-        "return log",
-        &[("__time__", "soon")],
-        &log.replace("1700000000", "soon"),
-    );
+    check("log.__time__ = nil return log", &[], &log.replace(r#""__time__":"1700000000","#, ""));
+    check("return log", &[("__time__", "soon")], &log.replace("1700000000", "soon"));
 }
 
 #[test]
@@ -74,11 +62,7 @@ fn a_list_makes_several_events() {
 #[test]
 fn the_digits_of_a_time_are_copied() {
     let time = |value: &str, expected: &str| {
-        check(
-            &format!("return {{ event = 'e', time = {value} }}"),
-            &[],
-            &format!("time={expected}|\"e\""),
-        )
+        check(&format!("return {{ event = 'e', time = {value} }}"), &[], &format!("time={expected}|\"e\""))
     };
     time("'1700000000.1234567890123'", "1700000000.1234567890123");
     time("1700000000", "1700000000");
@@ -99,33 +83,18 @@ fn what_cannot_be_sent_is_named_with_its_place() {
         "true",
         "the value: a boolean is no event; return nil, a string, the log, an event table like { event = log }, or a list of them",
     );
-    refused(
-        "{ event = 5 }",
-        "event: a table, a string or the log is needed, not a number",
-    );
+    refused("{ event = 5 }", "event: a table, a string or the log is needed, not a number");
     refused("{ time = 5 }", "event: missing; what is to be sent goes here");
     refused(
         "{ event = 'e', hostname = 'x' }",
         "hostname: an event has no such key; it has time, time_ns, host, source, sourcetype, index, fields, facility, severity, program, procid, msgid, structured_data, event, message. Put your own data into `event` or `fields`",
     );
-    refused(
-        "{ event = { a = { b = { 1, 2, print or error } } } }",
-        "event.a.b[3]: a function cannot be sent",
-    );
-    refused(
-        "{ event = { a = 0/0 } }",
-        "event.a: NaN is no number in JSON; send it as a string",
-    );
-    refused(
-        "{ event = { ['a b'] = -1/0 } }",
-        "event[\"a b\"]: -inf is no number in JSON; send it as a string",
-    );
+    refused("{ event = { a = { b = { 1, 2, print or error } } } }", "event.a.b[3]: a function cannot be sent");
+    refused("{ event = { a = 0/0 } }", "event.a: NaN is no number in JSON; send it as a string");
+    refused("{ event = { ['a b'] = -1/0 } }", "event[\"a b\"]: -inf is no number in JSON; send it as a string");
     refused(
         "(function() local t = {} t.t = t return { event = t } end)()",
-        &format!(
-            "event{}: nested deeper than 64 tables, or inside itself",
-            ".t".repeat(64)
-        ),
+        &format!("event{}: nested deeper than 64 tables, or inside itself", ".t".repeat(64)),
     );
     refused(
         "{ event = { 1, nil, 3, [9] = 9 } }",
@@ -135,44 +104,17 @@ fn what_cannot_be_sent_is_named_with_its_place() {
         "{ event = { [5] = 1 } }",
         "event: a key is the number 5: a list has no holes and begins with 1, and other keys are strings (tostring(5))",
     );
-    refused(
-        "{ event = { 1, x = 2 } }",
-        "event.x: a table cannot be a list and have named keys too",
-    );
-    refused(
-        "{ event = { [true] = 1 } }",
-        "event: a key is a boolean; keys are strings",
-    );
-    refused(
-        "{ event = 'e', time = 'now' }",
-        "time: unix seconds are needed: digits, with a fraction if any",
-    );
+    refused("{ event = { 1, x = 2 } }", "event.x: a table cannot be a list and have named keys too");
+    refused("{ event = { [true] = 1 } }", "event: a key is a boolean; keys are strings");
+    refused("{ event = 'e', time = 'now' }", "time: unix seconds are needed: digits, with a fraction if any");
     refused("{ event = 'e', time = 0/0 }", "time: NaN is no moment in unix seconds");
-    refused(
-        "{ event = 'e', time = true }",
-        "time: unix seconds are needed, not a boolean",
-    );
-    refused(
-        "{ event = 'e', time_ns = 5 }",
-        "time_ns: goes with a time in seconds, which is missing",
-    );
-    refused(
-        "{ event = 'e', time = '1.5', time_ns = 5 }",
-        "time_ns: the time has a fraction already",
-    );
-    refused(
-        "{ event = 'e', time = 1, time_ns = 1000000000 }",
-        "time_ns: nanoseconds are needed: 0 to 999999999",
-    );
+    refused("{ event = 'e', time = true }", "time: unix seconds are needed, not a boolean");
+    refused("{ event = 'e', time_ns = 5 }", "time_ns: goes with a time in seconds, which is missing");
+    refused("{ event = 'e', time = '1.5', time_ns = 5 }", "time_ns: the time has a fraction already");
+    refused("{ event = 'e', time = 1, time_ns = 1000000000 }", "time_ns: nanoseconds are needed: 0 to 999999999");
     refused("{ event = 'e', host = {} }", "host: a string is needed, not a table");
-    refused(
-        "{ event = 'e', fields = 'x' }",
-        "fields: a table of the script's own is needed, with named keys",
-    );
-    refused(
-        "{ event = 'e', fields = { a = {} } }",
-        "fields.a: a value or a list of values is needed",
-    );
+    refused("{ event = 'e', fields = 'x' }", "fields: a table of the script's own is needed, with named keys");
+    refused("{ event = 'e', fields = { a = {} } }", "fields.a: a value or a list of values is needed");
     refused(
         "{ event = 'e', fields = { a = { 'x', {} } } }",
         "fields.a[2]: a string, number or boolean is needed, not a table",
@@ -193,23 +135,11 @@ fn what_cannot_be_sent_is_named_with_its_place() {
         "{ 'a', 5 }",
         "[2]: a number is no event; return nil, a string, the log, an event table like { event = log }, or a list of them",
     );
-    refused(
-        "{ 'a', { event = { x = error } } }",
-        "[2].event.x: a function cannot be sent",
-    );
+    refused("{ 'a', { event = { x = error } } }", "[2].event.x: a function cannot be sent");
     refused("{ { 'a' } }", "[1].[a number]: an event table has only named keys");
-    refused(
-        "{ 'a', event = 'b' }",
-        "event: a table is either one event or a list of events, not both",
-    );
-    refused(
-        "{ 'a', nil, 'c' }",
-        "the list: a list with holes: nothing may be nil between its events",
-    );
-    refused(
-        "json.decode('{}')",
-        "the value: decoded JSON is no event by itself; return { event = it }",
-    );
+    refused("{ 'a', event = 'b' }", "event: a table is either one event or a list of events, not both");
+    refused("{ 'a', nil, 'c' }", "the list: a list with holes: nothing may be nil between its events");
+    refused("json.decode('{}')", "the value: decoded JSON is no event by itself; return { event = it }");
     check(
         "local t = {} for i = 1, 10001 do t[i] = 'x' end return t",
         &[],

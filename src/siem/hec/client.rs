@@ -84,10 +84,7 @@ impl Hec {
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
         let hec = Self::with_timing(config, TIMING)?;
         if hec.endpoint.is_plain_and_remote() {
-            tracing::warn!(
-                url = hec.endpoint.url(),
-                "the HEC token travels unencrypted; use https if you can"
-            );
+            tracing::warn!(url = hec.endpoint.url(), "the HEC token travels unencrypted; use https if you can");
         }
         if !config.verify {
             tracing::warn!(
@@ -131,10 +128,7 @@ impl Hec {
         match checked {
             Ok(()) => {
                 self.standing.up(now);
-                Ok(Checked {
-                    url: self.endpoint.url().to_owned(),
-                    took: now - began,
-                })
+                Ok(Checked { url: self.endpoint.url().to_owned(), took: now - began })
             }
             Err(error) => {
                 match &error {
@@ -195,12 +189,7 @@ impl Hec {
             if !tenure.holds() {
                 return None;
             }
-            let sent = Sent {
-                events: &batch.events,
-                range: range.clone(),
-                gzip,
-                index: self.index.as_deref(),
-            };
+            let sent = Sent { events: &batch.events, range: range.clone(), gzip, index: self.index.as_deref() };
             let began = Instant::now();
             self.counters.request(body.len());
             let verdict = match self.endpoint.post(body, gzip).await {
@@ -224,11 +213,7 @@ impl Hec {
     ) -> Option<Verdict> {
         let now = Instant::now();
         match &verdict {
-            Verdict::Retry {
-                floor,
-                maybe_taken,
-                cause,
-            } => {
+            Verdict::Retry { floor, maybe_taken, cause } => {
                 if permit.settle(|flow, ticket| flow.failed(ticket, now, *floor)) {
                     self.standing.failed(began, now, cause);
                 }
@@ -256,10 +241,7 @@ impl Hec {
         match &verdict {
             Verdict::GzipOff => {
                 if self.gzip.swap(false, Ordering::Relaxed) {
-                    tracing::warn!(
-                        url = self.endpoint.url(),
-                        "the collector reads no gzip; sending without"
-                    );
+                    tracing::warn!(url = self.endpoint.url(), "the collector reads no gzip; sending without");
                 }
                 self.counters.retry();
                 return None;
@@ -267,12 +249,7 @@ impl Hec {
             Verdict::Split => {
                 let most = (bytes / 10 * 9).max(LEAST_BODY);
                 if self.max_body.fetch_min(most, Ordering::Relaxed) > most {
-                    tracing::warn!(
-                        url = self.endpoint.url(),
-                        bytes,
-                        most,
-                        "the collector found a request too large"
-                    );
+                    tracing::warn!(url = self.endpoint.url(), bytes, most, "the collector found a request too large");
                 }
             }
             Verdict::Bisect => self.counters.maybe_taken(count),
@@ -343,17 +320,12 @@ struct Permit<'a> {
 
 impl<'a> Permit<'a> {
     fn new(hec: &'a Hec, ticket: Ticket) -> Self {
-        Self {
-            hec,
-            ticket: Some(ticket),
-        }
+        Self { hec, ticket: Some(ticket) }
     }
 
     /// Tells the flow what became of the request; returns what the flow makes of it.
     fn settle(mut self, account: impl FnOnce(&mut Flow, &Ticket) -> bool) -> bool {
-        self.ticket
-            .take()
-            .is_some_and(|ticket| account(&mut self.hec.flow(), &ticket))
+        self.ticket.take().is_some_and(|ticket| account(&mut self.hec.flow(), &ticket))
     }
 }
 

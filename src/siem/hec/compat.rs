@@ -31,19 +31,14 @@ fn string<'a>(json: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
     out.push(b'"');
     let mut rest = json;
     loop {
-        let plain = rest
-            .iter()
-            .position(|byte| matches!(byte, b'"' | b'\\'))
-            .unwrap_or(rest.len());
+        let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(rest.len());
         for letter in String::from_utf8_lossy(&rest[..plain]).chars() {
             escape(letter, out);
         }
         rest = &rest[plain..];
         rest = match rest {
             [b'\\', b'u', hex @ ..] if hex.len() >= 4 => {
-                let unit = std::str::from_utf8(&hex[..4])
-                    .ok()
-                    .and_then(|hex| u16::from_str_radix(hex, 16).ok());
+                let unit = std::str::from_utf8(&hex[..4]).ok().and_then(|hex| u16::from_str_radix(hex, 16).ok());
                 code_unit(unit.unwrap_or(0xfffd), out);
                 &hex[4..]
             }
@@ -129,10 +124,7 @@ mod tests {
 
     #[test]
     fn escapes_are_rewritten_as_python_writes_them() {
-        check(
-            r#""\/ \u0041 \u00e9 \u000A \u0009 \u001F""#,
-            r#""/ A \u00e9 \n \t \u001f""#,
-        );
+        check(r#""\/ \u0041 \u00e9 \u000A \u0009 \u001F""#, r#""/ A \u00e9 \n \t \u001f""#);
         check(r#""\u0022 \u005c \b\f\n\r\t\"\\""#, r#""\" \\ \b\f\n\r\t\"\\""#);
         check(r#""\uD83D\uDE00""#, r#""\ud83d\ude00""#);
         check(r#""\ud800x""#, r#""\ud800x""#);
@@ -140,10 +132,7 @@ mod tests {
 
     #[test]
     fn numbers_and_words_stay() {
-        check(
-            "[9007199254740993,-0.50,1E5,true,null]",
-            "[9007199254740993, -0.50, 1E5, true, null]",
-        );
+        check("[9007199254740993,-0.50,1E5,true,null]", "[9007199254740993, -0.50, 1E5, true, null]");
     }
 
     #[test]

@@ -56,11 +56,7 @@ impl HecFormat {
         } else {
             member("host", attribute(head.host.as_deref(), self.host.as_deref()), out);
             member("source", attribute(head.source.as_deref(), self.source.as_deref()), out);
-            member(
-                "sourcetype",
-                attribute(head.sourcetype.as_deref(), self.sourcetype.as_deref()),
-                out,
-            );
+            member("sourcetype", attribute(head.sourcetype.as_deref(), self.sourcetype.as_deref()), out);
             member("index", attribute(head.index.as_deref(), self.index.as_deref()), out);
         }
         out.extend_from_slice(b",\"event\":");
@@ -111,10 +107,7 @@ impl HecFormat {
             ("host", attribute(head.host.as_deref(), self.host.as_deref())),
             ("index", attribute(head.index.as_deref(), self.index.as_deref())),
             ("source", attribute(head.source.as_deref(), self.source.as_deref())),
-            (
-                "sourcetype",
-                attribute(head.sourcetype.as_deref(), self.sourcetype.as_deref()),
-            ),
+            ("sourcetype", attribute(head.sourcetype.as_deref(), self.sourcetype.as_deref())),
         ];
         for (key, value) in attributes {
             if let Some(value) = value {
@@ -134,11 +127,7 @@ impl HecFormat {
 
 impl Format for HecFormat {
     fn write(&self, head: &Head<'_>, body: &mut dyn Body, out: &mut Vec<u8>) -> Result<(), BodyError> {
-        if self.compat {
-            self.write_compat(head, body, out)
-        } else {
-            self.write_plain(head, body, out)
-        }
+        if self.compat { self.write_compat(head, body, out) } else { self.write_plain(head, body, out) }
     }
 }
 
@@ -175,11 +164,7 @@ fn write_time(time: &Time<'_>, out: &mut Vec<u8>) -> Result<(), BodyError> {
     };
     let whole = digits.split('.').next().unwrap_or_default();
     // JSON knows no leading zeros.
-    let zeros = whole
-        .bytes()
-        .take_while(|byte| *byte == b'0')
-        .count()
-        .min(whole.len().saturating_sub(1));
+    let zeros = whole.bytes().take_while(|byte| *byte == b'0').count().min(whole.len().saturating_sub(1));
     out.extend_from_slice(sign.as_bytes());
     out.extend_from_slice(&digits.as_bytes()[zeros..]);
     match time.nanos {

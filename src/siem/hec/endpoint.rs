@@ -77,11 +77,7 @@ impl Fault {
             Self::Unreachable(cause) => (cause, 0),
             Self::Unanswered(cause) => (cause, count),
         };
-        Verdict::Retry {
-            floor: None,
-            maybe_taken,
-            cause,
-        }
+        Verdict::Retry { floor: None, maybe_taken, cause }
     }
 }
 
@@ -120,10 +116,7 @@ impl Endpoint {
         let local = match self.url.host_str() {
             Some(host) => {
                 let address = host.trim_start_matches('[').trim_end_matches(']');
-                host == "localhost"
-                    || address
-                        .parse()
-                        .is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+                host == "localhost" || address.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
             }
             None => false,
         };
@@ -206,15 +199,8 @@ impl Credential {
                 (token, Some(path.clone()))
             }
         };
-        let state = Loaded {
-            token,
-            read_at: Instant::now(),
-            problem: None,
-        };
-        Ok(Self {
-            file,
-            state: Mutex::new(state),
-        })
+        let state = Loaded { token, read_at: Instant::now(), problem: None };
+        Ok(Self { file, state: Mutex::new(state) })
     }
 
     /// Reads the file again if it was last read `age` ago or earlier; returns whether the token is another one now.
@@ -299,9 +285,7 @@ fn collector(text: &str) -> Result<Url, ConfigError> {
         return Err(wrong("a user or a password has no place in it"));
     }
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-        return Err(wrong(
-            "/services/collector is added to it, so it must end behind the port",
-        ));
+        return Err(wrong("/services/collector is added to it, so it must end behind the port"));
     }
     url.set_path("/services/collector");
     Ok(url)
@@ -354,11 +338,7 @@ fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, ConfigError> {
 }
 
 fn not_pem(setting: &'static str, path: &Path, error: &reqwest::Error) -> ConfigError {
-    ConfigError::File {
-        setting,
-        path: path.to_owned(),
-        problem: chain(error),
-    }
+    ConfigError::File { setting, path: path.to_owned(), problem: chain(error) }
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {

@@ -129,14 +129,9 @@ pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
         maybe_taken,
         cause: cause(reply, &said, None),
     };
-    let hold = |hint: &'static str| Verdict::Hold {
-        cause: cause(reply, &said, Some(hint)),
-    };
+    let hold = |hint: &'static str| Verdict::Hold { cause: cause(reply, &said, Some(hint)) };
     match (reply.status, said.code) {
-        (200..=299, Some(code @ (0 | 24 | 25))) => Verdict::Accepted {
-            slow_down: code != 0,
-            ack_id: said.ack_id,
-        },
+        (200..=299, Some(code @ (0 | 24 | 25))) => Verdict::Accepted { slow_down: code != 0, ack_id: said.ack_id },
         // A proxy's page, half a reply, something that is no collector: nothing says that the events are safe.
         (200..=299, _) => retry(None, count),
         (300..=399, _) => hold("a redirect is not followed with a token: set the URL that it points to (https?)"),
@@ -176,12 +171,7 @@ pub(super) fn classify_empty(reply: &Reply) -> Result<(), CheckError> {
     }
     let mut empty = Events::default();
     let Ok(()) = empty.push(0, |_| Ok::<_, Infallible>(()));
-    let sent = Sent {
-        events: &empty,
-        range: 0..1,
-        gzip: false,
-        index: None,
-    };
+    let sent = Sent { events: &empty, range: 0..1, gzip: false, index: None };
     Err(match classify(reply, &sent) {
         Verdict::Retry { cause, .. } => CheckError::Down(cause),
         Verdict::Hold { cause } => CheckError::Refused(cause),
@@ -274,9 +264,7 @@ fn bad_index(reply: &Reply, said: &Said, sent: &Sent<'_>) -> Verdict {
         let index = index(0);
         return if index.as_deref() == sent.index {
             // Every event that names none goes there: the settings are wrong, not the event.
-            Verdict::Hold {
-                cause: cause(reply, said, Some(hint(7))),
-            }
+            Verdict::Hold { cause: cause(reply, said, Some(hint(7))) }
         } else {
             Verdict::Index {
                 reason: format!("{}: {:?}", said.words(), index.as_deref().unwrap_or_default()),
@@ -292,22 +280,14 @@ fn bad_index(reply: &Reply, said: &Said, sent: &Sent<'_>) -> Verdict {
             if (0..suspect).any(|taken| index(taken) == suspected) {
                 return Verdict::Bisect;
             }
-            Verdict::Alone {
-                suspect,
-                ack_id: said.ack_id,
-            }
+            Verdict::Alone { suspect, ack_id: said.ack_id }
         }
         _ => Verdict::Bisect,
     }
 }
 
 fn event(bad: usize, code: u64, said: &Said) -> Verdict {
-    Verdict::Event {
-        bad,
-        ack_id: said.ack_id,
-        code: format!("hec {code}"),
-        reason: said.words(),
-    }
+    Verdict::Event { bad, ack_id: said.ack_id, code: format!("hec {code}"), reason: said.words() }
 }
 
 impl Said {

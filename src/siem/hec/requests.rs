@@ -26,12 +26,7 @@ impl<'a> Plan<'a> {
     /// All events are still to be sent.
     #[must_use]
     pub fn new(events: &'a Events) -> Self {
-        let mut plan = Self {
-            events,
-            todo: VecDeque::new(),
-            rejected: Vec::new(),
-            refused: BTreeMap::new(),
-        };
+        let mut plan = Self { events, todo: VecDeque::new(), rejected: Vec::new(), refused: BTreeMap::new() };
         plan.again(0..events.len());
         plan
     }
@@ -114,11 +109,7 @@ impl Plan<'_> {
     }
 
     fn reject(&mut self, event: usize, code: &str, reason: &str) {
-        self.rejected.push(Rejected {
-            event,
-            code: code.to_owned(),
-            reason: reason.to_owned(),
-        });
+        self.rejected.push(Rejected { event, code: code.to_owned(), reason: reason.to_owned() });
     }
 }
 
@@ -187,34 +178,14 @@ mod tests {
                 (Some((event, code, shift)), _) => {
                     let shift = if matches!(splunk, Splunk::Exact) { shift } else { 0 };
                     let number = event - range.start + shift;
-                    (
-                        400,
-                        format!(r#"{{"text":"bad","code":{code},"invalid-event-number":{number}}}"#),
-                    )
+                    (400, format!(r#"{{"text":"bad","code":{code},"invalid-event-number":{number}}}"#))
                 }
             };
-            let reply = Reply {
-                status,
-                retry_after: None,
-                body: body.into_bytes(),
-            };
-            let sent = Sent {
-                events,
-                range: range.clone(),
-                gzip: false,
-                index: Some("main"),
-            };
+            let reply = Reply { status, retry_after: None, body: body.into_bytes() };
+            let sent = Sent { events, range: range.clone(), gzip: false, index: Some("main") };
             plan.settle(range, classify(&reply, &sent));
         }
-        Run {
-            taken,
-            rejected: plan
-                .into_rejected()
-                .into_iter()
-                .map(|rejected| rejected.event)
-                .collect(),
-            requests,
-        }
+        Run { taken, rejected: plan.into_rejected().into_iter().map(|rejected| rejected.event).collect(), requests }
     }
 
     #[track_caller]
@@ -273,17 +244,12 @@ mod tests {
         let events = envelopes(&[Some("main"), Some("a"), Some("no"), Some("main"), Some("no")]);
         let run = run(&events, &[], Some(&["main", "a"]), Splunk::CountsFromZero);
         assert_eq!(run.rejected, [2, 4]);
-        assert_eq!(
-            run.taken.into_iter().collect::<BTreeSet<_>>(),
-            BTreeSet::from([0, 1, 3])
-        );
+        assert_eq!(run.taken.into_iter().collect::<BTreeSet<_>>(), BTreeSet::from([0, 1, 3]));
     }
 
     #[test]
     fn an_index_that_is_refused_once_is_not_asked_about_again() {
-        let indexes: Vec<_> = (0..1_000)
-            .map(|event| Some(if event % 2 == 0 { "main" } else { "no" }))
-            .collect();
+        let indexes: Vec<_> = (0..1_000).map(|event| Some(if event % 2 == 0 { "main" } else { "no" })).collect();
         let events = envelopes(&indexes);
         let run = run(&events, &[], Some(&["main"]), Splunk::Exact);
         assert_eq!(run.rejected.len(), 500);

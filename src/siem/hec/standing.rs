@@ -29,14 +29,8 @@ impl Standing {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(url: String) -> Self {
-        let state = State {
-            health: Health::Unknown,
-            failing_since: None,
-        };
-        Self {
-            url,
-            state: Mutex::new(state),
-        }
+        let state = State { health: Health::Unknown, failing_since: None };
+        Self { url, state: Mutex::new(state) }
     }
 
     /// How it does.
@@ -70,10 +64,7 @@ impl Standing {
             _ if first && quick => {}
             health => {
                 tracing::warn!(url = self.url, %cause, "Splunk HEC is down; nothing is lost, trying until it is back");
-                *health = Health::Down {
-                    since,
-                    cause: cause.to_string(),
-                };
+                *health = Health::Down { since, cause: cause.to_string() };
             }
         }
     }
@@ -139,10 +130,7 @@ mod tests {
     fn a_refusal_says_what_to_do_and_keeps_the_beginning_of_the_trouble() {
         let (standing, now) = standing();
         standing.failed(now, now, &Cause::new("503"));
-        let cause = Cause {
-            what: "HTTP 403".to_owned(),
-            hint: Some("enable the token"),
-        };
+        let cause = Cause { what: "HTTP 403".to_owned(), hint: Some("enable the token") };
         standing.held(now + SLOW, &cause);
         let cause = "HTTP 403 (enable the token)".to_owned();
         assert_eq!(standing.health(), Health::Held { since: now, cause });

@@ -16,11 +16,7 @@ fn config() -> Config {
         logstore: "my-logstore".into(),
         group: "cg1".into(),
         consumer: "cg1-123".into(),
-        credentials: Credentials::Fixed(AccessKey {
-            id: "AKID".into(),
-            secret: Secret::new("SECRET"),
-            token: None,
-        }),
+        credentials: Credentials::Fixed(AccessKey { id: "AKID".into(), secret: Secret::new("SECRET"), token: None }),
         signature: Signature::V1,
         compression: Compression::Lz4,
         page_groups: 1000,
@@ -39,11 +35,7 @@ fn cursor() -> Cursor {
 }
 
 fn json(body: &str) -> Reply {
-    Reply {
-        status: 200,
-        body: Bytes::copy_from_slice(body.as_bytes()),
-        ..Reply::default()
-    }
+    Reply { status: 200, body: Bytes::copy_from_slice(body.as_bytes()), ..Reply::default() }
 }
 
 #[track_caller]
@@ -64,21 +56,13 @@ fn groups_are_listed_created_and_updated() {
     let body = r#"{"consumerGroup":"cg1","timeout":40,"order":false}"#;
     check(&build_create_group(&config), Method::Post, groups, body);
     let body = r#"{"order":false,"timeout":40}"#;
-    check(
-        &build_update_group(&config),
-        Method::Put,
-        "/logstores/my-logstore/consumergroups/cg1",
-        body,
-    );
+    check(&build_update_group(&config), Method::Put, "/logstores/my-logstore/consumergroups/cg1", body);
 }
 
 #[test]
 fn a_group_timeout_is_whole_seconds_and_never_zero() {
     let seconds = |group_timeout| {
-        let group = wanted_group(&Config {
-            group_timeout,
-            ..config()
-        });
+        let group = wanted_group(&Config { group_timeout, ..config() });
         group.timeout.get()
     };
     assert_eq!(seconds(Duration::ZERO), 1);
@@ -91,12 +75,7 @@ fn a_heartbeat_lists_what_is_held_in_order() {
     let target = "/logstores/my-logstore/consumergroups/cg1?type=heartbeat&consumer=cg1-123";
     let held = BTreeSet::from([ShardId(7), ShardId(0)]);
     check(&build_heartbeat(&config(), &held), Method::Post, target, "[0,7]");
-    check(
-        &build_heartbeat(&config(), &BTreeSet::new()),
-        Method::Post,
-        target,
-        "[]",
-    );
+    check(&build_heartbeat(&config(), &BTreeSet::new()), Method::Post, target, "[]");
 }
 
 #[test]
@@ -111,33 +90,21 @@ fn a_shard_is_asked_for_checkpoint_cursor_and_time() {
     let config = config();
     let target = "/logstores/my-logstore/consumergroups/cg1?shard=3";
     check(&build_checkpoint(&config, SHARD), Method::Get, target, "");
-    for (start, from) in [
-        (Start::Begin, "begin"),
-        (Start::End, "end"),
-        (Start::Time(1_545_782_400), "1545782400"),
-    ] {
+    for (start, from) in [(Start::Begin, "begin"), (Start::End, "end"), (Start::Time(1_545_782_400), "1545782400")] {
         let target = format!("/logstores/my-logstore/shards/3?type=cursor&from={from}");
         check(&build_cursor(&config, SHARD, start), Method::Get, &target, "");
     }
     let target = "/logstores/my-logstore/shards/3?type=cursor_time&cursor=MTcwMDAwMDAwMDAwMDAwMDAwMA%3D%3D";
     check(&build_cursor_time(&config, SHARD, &cursor()), Method::Get, target, "");
-    check(
-        &build_list_shards(&config),
-        Method::Get,
-        "/logstores/my-logstore/shards",
-        "",
-    );
+    check(&build_list_shards(&config), Method::Get, "/logstores/my-logstore/shards", "");
 }
 
 #[test]
 fn a_pull_carries_query_and_processor_in_form_encoding() {
     let plain = "/logstores/my-logstore/shards/3?type=log&cursor=MTcwMDAwMDAwMDAwMDAwMDAwMA%3D%3D&count=500";
     check(&build_pull(&config(), SHARD, &cursor(), 500), Method::Get, plain, "");
-    let config = Config {
-        query: Some("* | where a = 'x y'".into()),
-        processor: Some("consume-processor-1".into()),
-        ..config()
-    };
+    let config =
+        Config { query: Some("* | where a = 'x y'".into()), processor: Some("consume-processor-1".into()), ..config() };
     let target =
         format!("{plain}&pullMode=scan_on_stream&query=%2A+%7C+where+a+%3D+%27x+y%27&processor=consume-processor-1");
     check(&build_pull(&config, SHARD, &cursor(), 500), Method::Get, &target, "");
@@ -145,15 +112,8 @@ fn a_pull_carries_query_and_processor_in_form_encoding() {
 
 #[test]
 fn a_pull_asks_for_the_compression_of_the_settings() {
-    for (compression, encoding) in [
-        (Compression::Lz4, "lz4"),
-        (Compression::Zstd, "zstd"),
-        (Compression::Plain, ""),
-    ] {
-        let config = Config {
-            compression,
-            ..config()
-        };
+    for (compression, encoding) in [(Compression::Lz4, "lz4"), (Compression::Zstd, "zstd"), (Compression::Plain, "")] {
+        let config = Config { compression, ..config() };
         let request = build_pull(&config, SHARD, &cursor(), 1);
         assert_eq!(request.header("accept-encoding"), Some(encoding));
         assert_eq!(request.header("accept"), Some("application/x-protobuf"));
@@ -162,35 +122,20 @@ fn a_pull_asks_for_the_compression_of_the_settings() {
 
 #[test]
 fn names_cannot_leave_their_place_in_the_path() {
-    let config = Config {
-        logstore: "a/../b?c#d".into(),
-        group: "ü %".into(),
-        ..config()
-    };
+    let config = Config { logstore: "a/../b?c#d".into(), group: "ü %".into(), ..config() };
     let target = "/logstores/a%2F..%2Fb%3Fc%23d/consumergroups/%C3%BC%20%25?shard=3";
     check(&build_checkpoint(&config, SHARD), Method::Get, target, "");
 }
 
 #[test]
 fn groups_are_read_bare_and_named() {
-    let expected = Ok(vec![Group {
-        name: "cg1".into(),
-        timeout: NonZeroU32::new(40).unwrap(),
-        order: true,
-    }]);
+    let expected = Ok(vec![Group { name: "cg1".into(), timeout: NonZeroU32::new(40).unwrap(), order: true }]);
     let bare = r#"[{"name":"cg1","timeout":40,"order":true,"more":{}}]"#;
     assert_eq!(read_groups(&json(bare)), expected);
     let named = format!(r#" {{"count":1,"consumerGroups":{bare}}}"#);
     assert_eq!(read_groups(&json(&named)), expected);
     assert_eq!(read_groups(&json("[]")), Ok(vec![]));
-    for wrong in [
-        "",
-        "{}",
-        "null",
-        r#"[{"name":"cg1"}]"#,
-        r#"[{"name":"cg1","timeout":0}]"#,
-        "<html>",
-    ] {
+    for wrong in ["", "{}", "null", r#"[{"name":"cg1"}]"#, r#"[{"name":"cg1","timeout":0}]"#, "<html>"] {
         assert!(read_groups(&json(wrong)).is_err(), "{wrong}");
     }
 }
@@ -227,15 +172,9 @@ fn cursors_times_and_shards_are_read() {
     assert_eq!(read_cursor(&json(&format!(r#"{{"cursor":"{CURSOR}"}}"#))), Ok(cursor()));
     assert!(read_cursor(&json(r#"{"cursor":""}"#)).is_err());
     assert!(read_cursor(&json("{}")).is_err());
-    assert_eq!(
-        read_cursor_time(&json(r#"{"cursor_time":1554260243}"#)),
-        Ok(1_554_260_243)
-    );
+    assert_eq!(read_cursor_time(&json(r#"{"cursor_time":1554260243}"#)), Ok(1_554_260_243));
     let body = r#"[{"shardID":0,"status":"readwrite","inclusiveBeginKey":"00","createTime":1453949705}]"#;
-    let expected = Shard {
-        id: 0,
-        status: "readwrite".into(),
-    };
+    let expected = Shard { id: 0, status: "readwrite".into() };
     assert_eq!(read_shards(&json(body)), Ok(vec![expected]));
 }
 
@@ -251,11 +190,7 @@ fn page(headers: &[(&str, &str)], body: &[u8]) -> Reply {
             value => all.insert((*name).to_owned(), value.to_owned()),
         };
     }
-    Reply {
-        status: 200,
-        headers: all,
-        body: Bytes::copy_from_slice(body),
-    }
+    Reply { status: 200, headers: all, body: Bytes::copy_from_slice(body) }
 }
 
 #[test]
@@ -270,16 +205,10 @@ fn a_page_holds_all_that_the_headers_say() {
         b"body",
     );
     let page = read_pull(&config(), SHARD, &cursor(), reply.clone()).unwrap();
-    assert_eq!(
-        (page.shard, &page.cursor, page.next.as_str()),
-        (SHARD, &cursor(), "bmV4dA==")
-    );
+    assert_eq!((page.shard, &page.cursor, page.next.as_str()), (SHARD, &cursor(), "bmV4dA=="));
     assert_eq!((&page.body[..], page.groups), (&b"body"[..], 2));
     assert_eq!(page.group_number(0), Some(1_700_000_000_000_000_008));
-    assert_eq!(
-        (page.at_end, page.received_at, page.scanned_bytes),
-        (Some(true), Some(1_554_260_243), 4096)
-    );
+    assert_eq!((page.at_end, page.received_at, page.scanned_bytes), (Some(true), Some(1_554_260_243), 4096));
 
     for filter in ["query", "processor"] {
         let mut config = config();
@@ -287,37 +216,21 @@ fn a_page_holds_all_that_the_headers_say() {
             "query" => config.query = Some("*".into()),
             _ => config.processor = Some("p".into()),
         }
-        assert_eq!(
-            read_pull(&config, SHARD, &cursor(), reply.clone()).unwrap().last_group,
-            None,
-            "{filter}"
-        );
+        assert_eq!(read_pull(&config, SHARD, &cursor(), reply.clone()).unwrap().last_group, None, "{filter}");
     }
 }
 
 #[test]
 fn what_a_page_can_do_without_may_be_missing_or_odd() {
     let plain = page(&[], b"body");
-    let odd = page(
-        &[
-            ("x-log-read-last-cursor", "MTcw"),
-            ("x-log-cursor-time", ""),
-            ("x-log-rawdatasize", "-1"),
-        ],
-        b"body",
-    );
+    let odd =
+        page(&[("x-log-read-last-cursor", "MTcw"), ("x-log-cursor-time", ""), ("x-log-rawdatasize", "-1")], b"body");
     for reply in [plain, odd] {
         let page = read_pull(&config(), SHARD, &cursor(), reply).unwrap();
-        assert_eq!(
-            (page.last_group, page.at_end, page.received_at, page.scanned_bytes),
-            (None, None, None, 4)
-        );
+        assert_eq!((page.last_group, page.at_end, page.received_at, page.scanned_bytes), (None, None, None, 4));
     }
     let reply = page(&[("x-log-end-of-cursor", "0")], b"body");
-    assert_eq!(
-        read_pull(&config(), SHARD, &cursor(), reply).unwrap().at_end,
-        Some(false)
-    );
+    assert_eq!(read_pull(&config(), SHARD, &cursor(), reply).unwrap().at_end, Some(false));
 }
 
 #[test]
@@ -337,11 +250,7 @@ fn a_page_without_what_it_must_have_is_an_error_that_names_it() {
     check("x-log-cursor", "", "there is no x-log-cursor");
     check("x-log-count", "absent", "there is no x-log-count");
     check("x-log-bodyrawsize", "absent", "there is no x-log-bodyrawsize");
-    check(
-        "x-log-bodyrawsize",
-        "-1",
-        "x-log-bodyrawsize is -1, not a number that it can be",
-    );
+    check("x-log-bodyrawsize", "-1", "x-log-bodyrawsize is -1, not a number that it can be");
     check("x-log-bodyrawsize", "5", "the page has 4 bytes where 5 were announced");
     check("x-log-bodyrawsize", "0", "x-log-count says 2, but there is no body");
     let too_large = "a page of 67108865 bytes is above the limit of 67108864 bytes";

@@ -67,11 +67,7 @@ impl Server {
                 connections.spawn(serve(stream, Arc::clone(&answers), Arc::clone(&log)));
             }
         });
-        Self {
-            port,
-            received,
-            _tasks: tasks,
-        }
+        Self { port, received, _tasks: tasks }
     }
 
     fn config(&self) -> Config {
@@ -154,14 +150,8 @@ async fn receive_request(stream: &mut BufReader<TcpStream>) -> Option<Received> 
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
         .collect();
-    let mut request = Received {
-        line: lines[0].trim_end_matches(" HTTP/1.1").to_owned(),
-        headers,
-        body: Vec::new(),
-    };
-    let length = request
-        .header("content-length")
-        .map_or(0, |length| length.parse().unwrap());
+    let mut request = Received { line: lines[0].trim_end_matches(" HTTP/1.1").to_owned(), headers, body: Vec::new() };
+    let length = request.header("content-length").map_or(0, |length| length.parse().unwrap());
     request.body = vec![0; length];
     stream.read_exact(&mut request.body).await.ok()?;
     Some(request)
@@ -217,25 +207,12 @@ fn check_signature(received: &Received, signature: &Signature, key: &AccessKey) 
     let (method, target) = received.line.split_once(' ').unwrap();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let decode = |text: &str| {
-        let text = text
-            .replace('+', " ")
-            .replace("%3D", "=")
-            .replace("%2A", "*")
-            .replace("%7C", "|");
+        let text = text.replace('+', " ").replace("%3D", "=").replace("%2A", "*").replace("%7C", "|");
         text.replace("%27", "'")
     };
     let leak = |text: &str| -> &'static str { text.to_owned().leak() };
-    let generated = [
-        "authorization",
-        "date",
-        "x-log-date",
-        "x-log-content-sha256",
-        "x-acs-security-token",
-    ];
-    let headers = received
-        .headers
-        .iter()
-        .map(|(name, value)| (name.to_ascii_lowercase(), value));
+    let generated = ["authorization", "date", "x-log-date", "x-log-content-sha256", "x-acs-security-token"];
+    let headers = received.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value));
     let request = Request {
         call: Call::Pull,
         method: if method == "GET" { Method::Get } else { Method::Post },
@@ -264,14 +241,8 @@ fn check_signature(received: &Received, signature: &Signature, key: &AccessKey) 
 
 #[tokio::test]
 async fn what_is_on_the_wire_is_what_was_signed() {
-    let v4 = Signature::V4 {
-        region: "cn-hangzhou".into(),
-    };
-    let key = AccessKey {
-        id: "AKID".into(),
-        secret: Secret::new("SECRET"),
-        token: Some(Secret::new("STS.token+/=")),
-    };
+    let v4 = Signature::V4 { region: "cn-hangzhou".into() };
+    let key = AccessKey { id: "AKID".into(), secret: Secret::new("SECRET"), token: Some(Secret::new("STS.token+/=")) };
     for signature in [Signature::V1, v4] {
         let empty = Answer::Whole(page("0", &[("x-log-count", "0")], b""));
         let server = Server::start([ok("[]"), empty]).await;
@@ -291,10 +262,7 @@ async fn what_is_on_the_wire_is_what_was_signed() {
             assert_eq!(request.header("host"), Some("my-project.127.0.0.1"));
             assert_eq!(request.header("x-acs-security-token"), Some("STS.token+/="));
             let agent = request.header("user-agent").unwrap();
-            assert!(
-                agent.starts_with("forwarder/") && agent.ends_with("-consumergroup-cg1-cg1-123"),
-                "{agent}"
-            );
+            assert!(agent.starts_with("forwarder/") && agent.ends_with("-consumergroup-cg1-cg1-123"), "{agent}");
         }
         assert_eq!(received[0].body, b"[0,1]");
     }
@@ -336,11 +304,7 @@ async fn a_page_above_the_limit_is_asked_for_in_halves() {
     let small = Answer::Whole(page("4", &[], &small));
     let server = Server::start([large.clone(), large, small]).await;
     assert_eq!(&pull(&server.sls()).await.unwrap().body[..], b"page");
-    let counts: Vec<String> = server
-        .lines()
-        .iter()
-        .map(|line| line.rsplit('=').next().unwrap().to_owned())
-        .collect();
+    let counts: Vec<String> = server.lines().iter().map(|line| line.rsplit('=').next().unwrap().to_owned()).collect();
     assert_eq!(counts, ["1000", "500", "250"]);
 }
 
@@ -367,10 +331,7 @@ async fn a_page_that_lies_about_its_size_or_is_torn_is_busy() {
     ])
     .await;
     let sls = server.sls();
-    check_busy(
-        pull(&sls).await,
-        "the page has 23 bytes where 24 were announced [request 5F00]",
-    );
+    check_busy(pull(&sls).await, "the page has 23 bytes where 24 were announced [request 5F00]");
     check_busy(pull(&sls).await, "damaged");
     check_busy(pull(&sls).await, "pull: ");
     check_busy(pull(&sls).await, "there is no x-log-cursor [request 5F00]");
@@ -388,31 +349,19 @@ async fn replies_are_read_up_to_a_limit() {
     ])
     .await;
     let sls = server.sls();
-    check_busy(
-        sls.heartbeat(&BTreeSet::new()).await,
-        "the reply is longer than 65536 bytes",
-    );
+    check_busy(sls.heartbeat(&BTreeSet::new()).await, "the reply is longer than 65536 bytes");
     let outcome = pull(&sls).await;
     let wait = Some(Duration::from_secs(3));
-    assert!(
-        matches!(outcome, Err(SourceError::Busy { retry_after, .. }) if retry_after == wait),
-        "{outcome:?}"
-    );
+    assert!(matches!(outcome, Err(SourceError::Busy { retry_after, .. }) if retry_after == wait), "{outcome:?}");
     let outcome = pull(&sls).await;
-    assert!(
-        matches!(&outcome, Err(SourceError::Refused(cause)) if cause.what.contains("404: <html>")),
-        "{outcome:?}"
-    );
+    assert!(matches!(&outcome, Err(SourceError::Refused(cause)) if cause.what.contains("404: <html>")), "{outcome:?}");
 }
 
 #[tokio::test]
 async fn a_body_that_never_ends_meets_the_deadline() {
     let head = page("1000", &[("content-length", "1000000")], b"");
     let server = Server::start([Answer::Drip(head), Answer::Silent]).await;
-    let sls = Sls::new(&Config {
-        timeout: Duration::from_millis(300),
-        ..server.config()
-    });
+    let sls = Sls::new(&Config { timeout: Duration::from_millis(300), ..server.config() });
     let sls = sls.unwrap();
     let started = Instant::now();
     check_busy(pull(&sls).await, "no complete reply within 300ms");
@@ -425,10 +374,7 @@ async fn heartbeats_give_up_within_a_quarter_of_the_group_timeout() {
     let server = Server::start([Answer::Silent]).await;
     let sls = server.sls().with_group_timeout(Duration::from_secs(1));
     let started = Instant::now();
-    check_busy(
-        sls.heartbeat(&BTreeSet::new()).await,
-        "heartbeat: no complete reply within 250ms",
-    );
+    check_busy(sls.heartbeat(&BTreeSet::new()).await, "heartbeat: no complete reply within 250ms");
     assert!(started.elapsed() < Duration::from_secs(5));
 }
 
@@ -460,10 +406,7 @@ async fn a_clock_that_is_off_costs_one_request_once() {
         .collect();
     let off = |date: i64| (date - server_time.as_second()).abs();
     assert_eq!(dates.len(), 3);
-    assert!(
-        off(dates[0]) > 1100 && off(dates[1]) < 60 && off(dates[2]) < 60,
-        "{dates:?}"
-    );
+    assert!(off(dates[0]) > 1100 && off(dates[1]) < 60 && off(dates[2]) < 60, "{dates:?}");
 }
 
 #[tokio::test]
@@ -488,15 +431,8 @@ async fn a_refused_key_is_tried_again_only_if_there_is_another() {
     std::fs::write(&secret, "SECRET").unwrap();
     let unauthorized = error(401, "InvalidAccessKeyId", &[]);
     let server = Server::start([unauthorized.clone(), unauthorized, ok("[]")]).await;
-    let credentials = Credentials::Files {
-        id: id.clone(),
-        secret,
-        token: None,
-    };
-    let sls = Sls::new(&Config {
-        credentials,
-        ..server.config()
-    });
+    let credentials = Credentials::Files { id: id.clone(), secret, token: None };
+    let sls = Sls::new(&Config { credentials, ..server.config() });
     let sls = sls.unwrap();
     let outcome = sls.heartbeat(&BTreeSet::new()).await;
     assert!(matches!(outcome, Err(SourceError::Refused(_))), "{outcome:?}");
@@ -537,10 +473,7 @@ async fn a_group_that_another_member_creates_meanwhile_is_taken_as_it_is() {
 async fn a_group_that_differs_is_changed_only_when_it_is_ours_to_manage() {
     let server = Server::start([ok(THEIRS), ok(THEIRS), ok("")]).await;
     assert_eq!(server.sls().ensure_group().await.unwrap(), Duration::from_secs(60));
-    let managing = Sls::new(&Config {
-        manage_group: true,
-        ..server.config()
-    });
+    let managing = Sls::new(&Config { manage_group: true, ..server.config() });
     assert_eq!(managing.unwrap().ensure_group().await.unwrap(), Duration::from_secs(40));
     check_methods(&server, &["GET", "GET", "PUT"]);
 }
@@ -565,27 +498,12 @@ async fn settings_that_cannot_work_are_errors_that_name_them() {
         assert!(error.contains(expected), "{error}");
     };
     check(&|config| config.endpoint.clear(), "the endpoint is empty");
-    check(
-        &|config| config.project = "my.project".into(),
-        "the project \"my.project\" is not a project name",
-    );
-    check(
-        &|config| config.logstore = "..".into(),
-        "the logstore \"..\" is not a name",
-    );
+    check(&|config| config.project = "my.project".into(), "the project \"my.project\" is not a project name");
+    check(&|config| config.logstore = "..".into(), "the logstore \"..\" is not a name");
     check(&|config| config.group.clear(), "the consumer group \"\" is empty");
-    check(
-        &|config| config.consumer = "a\nb".into(),
-        "the consumer \"a\\nb\" has a control character",
-    );
-    check(
-        &|config| config.signature = Signature::V4 { region: "".into() },
-        "the region \"\"",
-    );
-    check(
-        &|config| config.ca_file = Some(ca_file.clone()),
-        "there is no PEM certificate",
-    );
+    check(&|config| config.consumer = "a\nb".into(), "the consumer \"a\\nb\" has a control character");
+    check(&|config| config.signature = Signature::V4 { region: "".into() }, "the region \"\"");
+    check(&|config| config.ca_file = Some(ca_file.clone()), "there is no PEM certificate");
     check(&|config| config.ca_file = Some(dir.path().join("none")), "No such file");
 }
 
@@ -595,10 +513,7 @@ async fn an_endpoint_that_is_not_there_is_busy_and_says_what_to_check() {
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let server = Server::start([]).await;
-    let sls = Sls::new(&Config {
-        endpoint: format!("127.0.0.1:{port}"),
-        ..server.config()
-    });
+    let sls = Sls::new(&Config { endpoint: format!("127.0.0.1:{port}"), ..server.config() });
     let outcome = pull(&sls.unwrap()).await;
     assert!(matches!(&outcome, Err(SourceError::Busy { cause, .. }) if cause.hint.unwrap().contains("`endpoint`")));
 }
@@ -634,19 +549,10 @@ async fn tls_is_verified_against_the_ca_file() {
     let ca_file = dir.path().join("ca.pem");
     std::fs::write(&ca_file, include_bytes!("test-cert.pem")).unwrap();
     let server = Server::start([]).await;
-    let distrusting = Config {
-        endpoint: format!("https://127.0.0.1:{port}"),
-        ..server.config()
-    };
-    let trusting = Config {
-        ca_file: Some(ca_file),
-        ..distrusting.clone()
-    };
+    let distrusting = Config { endpoint: format!("https://127.0.0.1:{port}"), ..server.config() };
+    let trusting = Config { ca_file: Some(ca_file), ..distrusting.clone() };
     let outcome = Sls::new(&distrusting).unwrap().heartbeat(&BTreeSet::new()).await;
     assert!(matches!(&outcome, Err(SourceError::Busy { cause, .. }) if cause.hint.unwrap().contains("`ca_file`")));
-    assert_eq!(
-        Sls::new(&trusting).unwrap().heartbeat(&BTreeSet::new()).await.unwrap(),
-        BTreeSet::new()
-    );
+    assert_eq!(Sls::new(&trusting).unwrap().heartbeat(&BTreeSet::new()).await.unwrap(), BTreeSet::new());
     thread.join().unwrap();
 }

@@ -59,19 +59,13 @@ impl Wire {
         if !request.body.is_empty() {
             outgoing = outgoing.body(request.body.clone());
         }
-        let response = outgoing
-            .send()
-            .await
-            .map_err(|error| self.unreachable(request.call, error))?;
+        let response = outgoing.send().await.map_err(|error| self.unreachable(request.call, error))?;
         self.receive(request.call, response).await
     }
 
     async fn receive(&self, call: Call, mut response: Response) -> Result<Reply, SourceError> {
-        let mut reply = Reply {
-            status: response.status().as_u16(),
-            headers: text_headers(response.headers()),
-            body: Bytes::new(),
-        };
+        let mut reply =
+            Reply { status: response.status().as_u16(), headers: text_headers(response.headers()), body: Bytes::new() };
         let is_page = call == Call::Pull && reply.status == 200;
         if is_page && matches!(api::read_raw_size(&reply), Ok(0) | Err(_)) {
             // There is no body, or none that could be used: whoever reads the headers finds out which.
@@ -121,10 +115,7 @@ fn build_client(config: &Config, endpoint: &Endpoint) -> Result<Client, ConfigEr
         builder = builder.no_proxy();
     }
     if let Some(path) = &config.ca_file {
-        let problem = |problem: String| ConfigError::CaFile {
-            path: path.clone(),
-            problem,
-        };
+        let problem = |problem: String| ConfigError::CaFile { path: path.clone(), problem };
         let pem = std::fs::read(path).map_err(|error| problem(error.to_string()))?;
         let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| problem(chain(&error)))?;
         if certificates.is_empty() {

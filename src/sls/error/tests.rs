@@ -1,12 +1,7 @@
 use super::*;
 
 fn refusal(status: u16, code: &str, message: &str) -> Refusal {
-    Refusal {
-        status,
-        code: code.into(),
-        message: message.into(),
-        ..Refusal::default()
-    }
+    Refusal { status, code: code.into(), message: message.into(), ..Refusal::default() }
 }
 
 /// The verdict in short: what happens, and a word of the advice.
@@ -20,10 +15,7 @@ fn check(call: Call, status: u16, code: &str, message: &str, expected: &str, adv
     };
     assert_eq!(kind, expected, "{call} {status} {code}");
     let hint = error.and_then(|error| error.cause().hint).unwrap_or_default();
-    assert!(
-        hint.contains(advice) && hint.is_empty() == advice.is_empty(),
-        "{code}: {hint:?}"
-    );
+    assert!(hint.contains(advice) && hint.is_empty() == advice.is_empty(), "{code}: {hint:?}");
 }
 
 fn name(error: &SourceError) -> &'static str {
@@ -73,14 +65,7 @@ fn a_cursor_that_is_not_retained_is_stale() {
     check(Call::CursorTime, 400, "InvalidCursor", "", "stale", "");
     for code in ["ParameterInvalid", "InvalidParameter", "BadRequest"] {
         check(Call::Pull, 400, code, "Invalid Cursor MTcw", "stale", "");
-        check(
-            Call::Pull,
-            400,
-            code,
-            "Invalid loggroup count, (0,1000]",
-            "refused",
-            "query",
-        );
+        check(Call::Pull, 400, code, "Invalid loggroup count, (0,1000]", "refused", "query");
     }
 }
 
@@ -88,26 +73,12 @@ fn a_cursor_that_is_not_retained_is_stale() {
 fn only_calls_that_read_at_a_cursor_can_be_stale() {
     check(Call::Save, 400, "InvalidCursor", "", "refused", "report");
     check(Call::Save, 400, "ParameterInvalid", "bad cursor", "refused", "report");
-    check(
-        Call::Cursor,
-        400,
-        "ParameterInvalid",
-        "Parameter From is not valid",
-        "refused",
-        "report",
-    );
+    check(Call::Cursor, 400, "ParameterInvalid", "Parameter From is not valid", "refused", "report");
 }
 
 #[test]
 fn a_group_that_exists_is_as_good_as_created() {
-    check(
-        Call::CreateGroup,
-        400,
-        "ConsumerGroupAlreadyExist",
-        "consumer group already exist",
-        "done",
-        "",
-    );
+    check(Call::CreateGroup, 400, "ConsumerGroupAlreadyExist", "consumer group already exist", "done", "");
 }
 
 #[test]
@@ -129,14 +100,7 @@ fn a_group_that_goes_while_it_is_set_up_is_looked_for_again() {
 fn a_shard_of_another_or_of_nobody_is_lost() {
     check(Call::Save, 400, "ConsumerNotMatch", "", "lost", "another");
     for status in [400, 404] {
-        check(
-            Call::Pull,
-            status,
-            "ShardNotExist",
-            "Shard 3 does not exist",
-            "lost",
-            "expired",
-        );
+        check(Call::Pull, status, "ShardNotExist", "Shard 3 does not exist", "lost", "expired");
         check(Call::Cursor, status, "ShardNotExsit", "", "lost", "expired");
     }
 }
@@ -152,100 +116,32 @@ fn what_is_not_there_is_refused_with_the_setting_to_check() {
 #[test]
 fn too_many_groups_is_not_a_quota_that_waiting_helps() {
     let advice = "delete an unused consumer group (limit 30 per logstore)";
-    check(
-        Call::CreateGroup,
-        400,
-        "ConsumerGroupQuotaExceed",
-        "",
-        "refused",
-        advice,
-    );
-    check(
-        Call::CreateGroup,
-        403,
-        "ConsumerGroupQuotaExceed",
-        "",
-        "refused",
-        advice,
-    );
+    check(Call::CreateGroup, 400, "ConsumerGroupQuotaExceed", "", "refused", advice);
+    check(Call::CreateGroup, 403, "ConsumerGroupQuotaExceed", "", "refused", advice);
 }
 
 #[test]
 fn a_key_that_is_not_accepted_is_refused_with_what_to_do() {
     let denied = "denied by sts or ram, action: log:ConsumerGroupHeartBeat, resource: acs:log:cn:1:project/p";
-    check(
-        Call::Heartbeat,
-        401,
-        "Unauthorized",
-        denied,
-        "key",
-        "log:ConsumerGroupHeartBeat",
-    );
-    check(
-        Call::Heartbeat,
-        403,
-        "Unauthorized",
-        denied,
-        "key",
-        "log:ConsumerGroupHeartBeat",
-    );
-    check(
-        Call::Pull,
-        401,
-        "Unauthorized",
-        "AccessKeyId is disabled",
-        "key",
-        "enable",
-    );
-    check(
-        Call::Pull,
-        401,
-        "Unauthorized",
-        "The security token you provided has expired",
-        "key",
-        "renew",
-    );
+    check(Call::Heartbeat, 401, "Unauthorized", denied, "key", "log:ConsumerGroupHeartBeat");
+    check(Call::Heartbeat, 403, "Unauthorized", denied, "key", "log:ConsumerGroupHeartBeat");
+    check(Call::Pull, 401, "Unauthorized", "AccessKeyId is disabled", "key", "enable");
+    check(Call::Pull, 401, "Unauthorized", "The security token you provided has expired", "key", "renew");
     check(Call::Pull, 401, "SecurityTokenExpired", "", "key", "renew");
     check(Call::Pull, 401, "SecurityToken.Expired", "", "key", "renew");
     check(Call::Pull, 401, "SignatureNotMatch", "", "key", "secret");
-    check(
-        Call::Pull,
-        401,
-        "InvalidAccessKeyId",
-        "AccessKeyId not found",
-        "key",
-        "check the AccessKey",
-    );
-    check(
-        Call::Pull,
-        400,
-        "InvalidAccessKeyId.NotFound",
-        "",
-        "key",
-        "check the AccessKey",
-    );
+    check(Call::Pull, 401, "InvalidAccessKeyId", "AccessKeyId not found", "key", "check the AccessKey");
+    check(Call::Pull, 400, "InvalidAccessKeyId.NotFound", "", "key", "check the AccessKey");
     check(Call::Pull, 400, "MissAccessKeyId", "", "key", "check the AccessKey");
     check(Call::Pull, 403, "", "<html>blocked</html>", "key", "firewall");
 }
 
 #[test]
 fn a_quota_of_reads_is_waited_for_and_is_no_question_of_rights() {
-    for code in [
-        "ReadQuotaExceed",
-        "ShardReadQuotaExceed",
-        "WriteQuotaExceed",
-        "ShardWriteQuotaExceed",
-    ] {
+    for code in ["ReadQuotaExceed", "ShardReadQuotaExceed", "WriteQuotaExceed", "ShardWriteQuotaExceed"] {
         check(Call::Pull, 403, code, "", "busy", "split the shard");
     }
-    check(
-        Call::Pull,
-        403,
-        "Forbidden",
-        "Read QPS Exceed",
-        "busy",
-        "split the shard",
-    );
+    check(Call::Pull, 403, "Forbidden", "Read QPS Exceed", "busy", "split the shard");
     check(Call::Pull, 403, "", "Inflow Quota Exceed", "busy", "split the shard");
     check(Call::Pull, 403, "ProjectForbidden", "", "refused", "overdue");
 }
@@ -277,10 +173,7 @@ fn what_is_not_sls_is_refused() {
 fn reply(headers: &[(&str, &str)], body: &str) -> Reply {
     Reply {
         status: 503,
-        headers: headers
-            .iter()
-            .map(|(name, value)| ((*name).into(), (*value).into()))
-            .collect(),
+        headers: headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
         body: body.to_owned().into(),
     }
 }
@@ -301,10 +194,7 @@ fn a_body_that_is_not_json_is_the_message() {
     let refusal = Refusal::read(&reply(&[("retry-after", "soon")], "<html>\u{1b}[2J"));
     assert_eq!((refusal.code.as_str(), refusal.retry_after), ("", None));
     assert_eq!(refusal.describe(Call::Pull), r"pull: 503: <html>\u{1b}[2J");
-    assert_eq!(
-        Refusal::read(&reply(&[], "")).describe(Call::Save),
-        "save checkpoint: 503"
-    );
+    assert_eq!(Refusal::read(&reply(&[], "")).describe(Call::Save), "save checkpoint: 503");
 }
 
 #[test]

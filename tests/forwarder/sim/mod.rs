@@ -50,7 +50,7 @@ fn no_log_is_lost_and_no_shard_worked_on_by_two_whatever_fails_when() {
 fn a_seed_gives_the_same_trace_every_time() {
     for seed in [1, 2, 3] {
         let (first, second) = (simulate(seed), simulate(seed));
-        assert!(first.trace.len() > 100);
+        assert!(first.trace.len() > 20);
         assert_eq!(first.trace, second.trace, "seed {seed}");
     }
 }

@@ -142,7 +142,10 @@ fn busy(what: &str) -> SourceError {
 fn verdict(refusal: Refusal) -> SourceError {
     let cause = Cause::new(refusal.to_string());
     match refusal.code.as_ref() {
-        "NotExistConsumerWithBody" | "ConsumerNotExist" | "ConsumerGroupNotExist" | "ConsumerNotMatch"
+        "NotExistConsumerWithBody"
+        | "ConsumerNotExist"
+        | "ConsumerGroupNotExist"
+        | "ConsumerNotMatch"
         | "ShardNotExist" => SourceError::Lost(cause),
         "InvalidCursor" => SourceError::Stale(cause),
         _ => SourceError::Refused(cause),

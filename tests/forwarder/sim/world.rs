@@ -51,12 +51,8 @@ pub struct Inner {
 
 impl World {
     pub fn new(seed: u64, shards: u32) -> Self {
-        let shape = Shape {
-            shards,
-            retention: Duration::from_secs(86_400),
-            shard_bytes: usize::MAX,
-            logstores: Vec::new(),
-        };
+        let shape =
+            Shape { shards, retention: Duration::from_secs(86_400), shard_bytes: usize::MAX, logstores: Vec::new() };
         let now = Instant::now();
         Self(Arc::new(Mutex::new(Inner {
             state: State::new(shape),
@@ -132,9 +128,11 @@ impl Inner {
     /// A member begins to send or to save: the shard must not be another's.
     pub fn acts(&mut self, member: &str, shard: u32, doing: &str) {
         let now = self.now();
-        let holder = self.logstore().groups(now).get(GROUP).and_then(|group| {
-            group.slots().get(&shard).and_then(|slot| slot.phase.holder().map(str::to_owned))
-        });
+        let holder = self
+            .logstore()
+            .groups(now)
+            .get(GROUP)
+            .and_then(|group| group.slots().get(&shard).and_then(|slot| slot.holder().map(str::to_owned)));
         let cannot_know = self.thrown_out.get(member).is_some_and(|until| Instant::now() < *until);
         if let Some(holder) = holder
             && holder != member

@@ -61,22 +61,13 @@ fn answer(collector: &Collector, request: &Request<Option<Bytes>>) -> Response<B
 
 fn raws(collector: &Collector) -> Vec<String> {
     let kept = collector.state().store.kept();
-    kept.iter()
-        .map(|event| String::from_utf8(event.event_raw.to_vec()).unwrap())
-        .collect()
+    kept.iter().map(|event| String::from_utf8(event.event_raw.to_vec()).unwrap()).collect()
 }
 
 /// Posts a body to a fresh collector and compares status, code, N, and what was indexed.
 #[track_caller]
 fn check(body: &str, status: u16, code: u16, number: Option<u64>, indexed: &[&str]) {
-    check_on(
-        &collector(|_| {}),
-        &post("/services/collector", body),
-        status,
-        code,
-        number,
-        indexed,
-    );
+    check_on(&collector(|_| {}), &post("/services/collector", body), status, code, number, indexed);
 }
 
 #[track_caller]
@@ -101,13 +92,7 @@ fn check_on(
 #[test]
 fn objects_need_nothing_between_them() {
     for between in ["", " ", "\n", "\r\n\t"] {
-        check(
-            &format!(r#"{{"event":"a"}}{between}{{"event":"b"}}{between}"#),
-            200,
-            0,
-            None,
-            &["a", "b"],
-        );
+        check(&format!(r#"{{"event":"a"}}{between}{{"event":"b"}}{between}"#), 200, 0, None, &["a", "b"]);
     }
     check(r#"[{"event":"a"},{"event":"b"}]"#, 200, 0, None, &["a", "b"]);
 }
@@ -122,13 +107,7 @@ fn raw_is_the_text_of_a_string_and_any_other_json_as_it_was_written() {
         None,
         &[r#"{"b": 9007199254740993123, "a":[1.50]}"#],
     );
-    check(
-        r#"{"event":42}{"event":false}{"event":[0]}"#,
-        200,
-        0,
-        None,
-        &["42", "false", "[0]"],
-    );
+    check(r#"{"event":42}{"event":false}{"event":[0]}"#, 200, 0, None, &["42", "false", "[0]"]);
 }
 
 #[test]
@@ -170,22 +149,8 @@ fn a_wrong_index_is_numbered_from_one() {
     let (good, bad) = (r#"{"event":"ok","index":"main"}"#, r#"{"event":"x","index":"mian"}"#);
     let send = |body: String| post("/services/collector", body);
     check_on(&allowing(), &send(bad.to_owned()), 400, 7, Some(1), &[]);
-    check_on(
-        &allowing(),
-        &send(format!("{good}{bad}{good}")),
-        400,
-        7,
-        Some(2),
-        &["ok"],
-    );
-    check_on(
-        &allowing(),
-        &send(r#"{"event":"default"}"#.to_owned()),
-        200,
-        0,
-        None,
-        &["default"],
-    );
+    check_on(&allowing(), &send(format!("{good}{bad}{good}")), 400, 7, Some(2), &["ok"]);
+    check_on(&allowing(), &send(r#"{"event":"default"}"#.to_owned()), 200, 0, None, &["default"]);
     let by_url = post("/services/collector?index=mian", r#"{"event":"x"}"#);
     check_on(&allowing(), &by_url, 400, 7, Some(1), &[]);
     check(bad, 200, 0, None, &["x"]);
@@ -193,13 +158,7 @@ fn a_wrong_index_is_numbered_from_one() {
 
 #[test]
 fn an_unknown_key_ends_the_request_without_a_word() {
-    check(
-        r#"{"event":"a"}{"event":"b","severity":"low"}{"event":"c"}"#,
-        200,
-        0,
-        None,
-        &["a"],
-    );
+    check(r#"{"event":"a"}{"event":"b","severity":"low"}{"event":"c"}"#, 200, 0, None, &["a"]);
     check(r#"{"event":"b","severity":"low"}"#, 400, 5, None, &[]);
 }
 
@@ -215,14 +174,7 @@ fn an_object_with_fields_alone_is_passed_over() {
 fn an_event_over_the_limit_is_bad_data() {
     let collector = collector(|settings| settings.max_event = 10);
     let body = r#"{"event":"12345678"}{"event":"123456789"}"#;
-    check_on(
-        &collector,
-        &post("/services/collector", body),
-        400,
-        6,
-        Some(1),
-        &["12345678"],
-    );
+    check_on(&collector, &post("/services/collector", body), 400, 6, Some(1), &["12345678"]);
 }
 
 #[test]
@@ -238,38 +190,20 @@ fn integers_in_fields_vanish_and_other_scalars_become_text() {
     let request = post("/services/collector", format!(r#"{{"event":"e","fields":{fields}}}"#));
     check_on(&collector, &request, 200, 0, None, &["e"]);
     let fields = json!(collector.state().store.kept()[0].fields);
-    assert_eq!(
-        fields,
-        json!({"b": ["true"], "f": ["1.5"], "many": ["x", "y"], "s": ["t"]})
-    );
+    assert_eq!(fields, json!({"b": ["true"], "f": ["1.5"], "many": ["x", "y"], "s": ["t"]}));
 }
 
 #[test]
 fn the_url_gives_what_an_event_does_not() {
     let collector = collector(|_| {});
     let body = r#"{"event":"a"}{"event":"b","time":"1790000000.123456789","host":"h","source":null}"#;
-    let request = post(
-        "/services/collector/event/1.0?host=url&source=a%20b+c&sourcetype=st&index=i%",
-        body,
-    );
+    let request = post("/services/collector/event/1.0?host=url&source=a%20b+c&sourcetype=st&index=i%", body);
     check_on(&collector, &request, 200, 0, None, &["a", "b"]);
     let kept = collector.state().store.kept();
-    assert_eq!(
-        (kept[0].host.as_deref(), kept[0].source.as_deref()),
-        (Some("url"), Some("a b c"))
-    );
-    assert_eq!(
-        (kept[0].sourcetype.as_deref(), kept[0].index.as_deref()),
-        (Some("st"), Some("i%"))
-    );
-    assert_eq!(
-        (kept[0].time.as_deref(), kept[0].channel.as_deref()),
-        (None, Some(CHANNEL))
-    );
-    assert_eq!(
-        (kept[1].host.as_deref(), kept[1].source.as_deref()),
-        (Some("h"), Some("a b c"))
-    );
+    assert_eq!((kept[0].host.as_deref(), kept[0].source.as_deref()), (Some("url"), Some("a b c")));
+    assert_eq!((kept[0].sourcetype.as_deref(), kept[0].index.as_deref()), (Some("st"), Some("i%")));
+    assert_eq!((kept[0].time.as_deref(), kept[0].channel.as_deref()), (None, Some(CHANNEL)));
+    assert_eq!((kept[1].host.as_deref(), kept[1].source.as_deref()), (Some("h"), Some("a b c")));
     assert_eq!(kept[1].time.as_deref(), Some("1790000000.123456789"));
 }
 
@@ -307,47 +241,17 @@ fn the_token_is_checked_before_the_body() {
 #[test]
 fn a_token_with_acks_needs_a_channel() {
     let event = || post("/services/collector", r#"{"event":"e"}"#);
-    check_on(
-        &with_ack(),
-        &without(event(), "x-splunk-request-channel"),
-        400,
-        10,
-        None,
-        &[],
-    );
-    check_on(
-        &with_ack(),
-        &having(event(), "x-splunk-request-channel", "7"),
-        400,
-        11,
-        None,
-        &[],
-    );
+    check_on(&with_ack(), &without(event(), "x-splunk-request-channel"), 400, 10, None, &[]);
+    check_on(&with_ack(), &having(event(), "x-splunk-request-channel", "7"), 400, 11, None, &[]);
     let by_url = post(&format!("/services/collector?channel={CHANNEL}"), r#"{"event":"e"}"#);
-    check_on(
-        &with_ack(),
-        &without(by_url, "x-splunk-request-channel"),
-        200,
-        0,
-        None,
-        &["e"],
-    );
+    check_on(&with_ack(), &without(by_url, "x-splunk-request-channel"), 200, 0, None, &["e"]);
     let empty = without(post("/services/collector", ""), "x-splunk-request-channel");
     check_on(&with_ack(), &empty, 400, 10, None, &[]);
-    check_on(
-        &collector(|_| {}),
-        &post("/services/collector/ack", r#"{"acks":[0]}"#),
-        400,
-        14,
-        None,
-        &[],
-    );
+    check_on(&collector(|_| {}), &post("/services/collector/ack", r#"{"acks":[0]}"#), 400, 14, None, &[]);
 }
 
 fn reply_json(collector: &Collector, request: &Request<Option<Bytes>>, now: Instant) -> Value {
-    let Answer::Whole(response) = collector.answer(request, now) else {
-        panic!("no plain reply")
-    };
+    let Answer::Whole(response) = collector.answer(request, now) else { panic!("no plain reply") };
     serde_json::from_slice(response.body()).unwrap()
 }
 
@@ -357,42 +261,18 @@ fn an_ack_is_told_once_per_channel_and_then_forgotten() {
     let later = start + Duration::from_secs(1);
     let event = || post("/services/collector", r#"{"event":"e"}"#);
     let poll = |ids: &str| post("/services/collector/ack", format!(r#"{{"acks":[{ids}]}}"#));
-    let other = |request| {
-        having(
-            request,
-            "x-splunk-request-channel",
-            "ffffffff-0000-4000-8000-0123456789ab",
-        )
-    };
+    let other = |request| having(request, "x-splunk-request-channel", "ffffffff-0000-4000-8000-0123456789ab");
 
-    assert_eq!(
-        reply_json(&collector, &event(), start),
-        json!({"text": "Success", "code": 0, "ackId": 0})
-    );
+    assert_eq!(reply_json(&collector, &event(), start), json!({"text": "Success", "code": 0, "ackId": 0}));
     assert_eq!(reply_json(&collector, &event(), start)["ackId"], 1);
     assert_eq!(reply_json(&collector, &other(event()), start)["ackId"], 0);
 
-    assert_eq!(
-        reply_json(&collector, &poll("0,1,2"), start),
-        json!({"acks": {"0": false, "1": false, "2": false}})
-    );
-    assert_eq!(
-        reply_json(&collector, &poll("0,2"), later),
-        json!({"acks": {"0": true, "2": false}})
-    );
-    assert_eq!(
-        reply_json(&collector, &poll("0,1"), later),
-        json!({"acks": {"0": false, "1": true}})
-    );
-    assert_eq!(
-        reply_json(&collector, &other(poll("0")), later),
-        json!({"acks": {"0": true}})
-    );
+    assert_eq!(reply_json(&collector, &poll("0,1,2"), start), json!({"acks": {"0": false, "1": false, "2": false}}));
+    assert_eq!(reply_json(&collector, &poll("0,2"), later), json!({"acks": {"0": true, "2": false}}));
+    assert_eq!(reply_json(&collector, &poll("0,1"), later), json!({"acks": {"0": false, "1": true}}));
+    assert_eq!(reply_json(&collector, &other(poll("0")), later), json!({"acks": {"0": true}}));
     assert_eq!(reply_json(&collector, &poll("x"), later)["code"], 6);
-    assert_eq!(
-        reply_json(&collector, &post("/services/collector/ack", ""), later)["code"],
-        5
-    );
+    assert_eq!(reply_json(&collector, &post("/services/collector/ack", ""), later)["code"], 5);
 }
 
 #[test]
@@ -400,14 +280,8 @@ fn an_idle_channel_is_forgotten_and_counts_from_zero_again() {
     let (collector, start) = (with_ack(), Instant::now());
     let event = post("/services/collector", r#"{"event":"e"}"#);
     reply_json(&collector, &event, start);
-    assert_eq!(
-        reply_json(&collector, &event, start + Duration::from_secs(599))["ackId"],
-        1
-    );
-    assert_eq!(
-        reply_json(&collector, &event, start + Duration::from_secs(599 + 600))["ackId"],
-        0
-    );
+    assert_eq!(reply_json(&collector, &event, start + Duration::from_secs(599))["ackId"], 1);
+    assert_eq!(reply_json(&collector, &event, start + Duration::from_secs(599 + 600))["ackId"], 0);
 }
 
 #[test]
@@ -415,15 +289,9 @@ fn the_prefix_before_a_bad_event_has_its_own_ack_and_nothing_has_none() {
     let collector = with_ack();
     let now = Instant::now();
     let reply = reply_json(&collector, &post("/services/collector", r#"{"event":""}"#), now);
-    assert_eq!(
-        reply,
-        json!({"text": "Event field cannot be blank", "code": 13, "invalid-event-number": 0})
-    );
+    assert_eq!(reply, json!({"text": "Event field cannot be blank", "code": 13, "invalid-event-number": 0}));
     let reply = reply_json(&collector, &post("/services/collector", r#"{"event":"a"}{"#), now);
-    assert_eq!(
-        reply,
-        json!({"text": "Invalid data format", "code": 6, "invalid-event-number": 1, "ackId": 0})
-    );
+    assert_eq!(reply, json!({"text": "Invalid data format", "code": 6, "invalid-event-number": 1, "ackId": 0}));
 }
 
 #[test]
@@ -433,10 +301,7 @@ fn indexers_behind_a_balancer_hand_out_the_same_ids_and_a_cookie_sticks() {
     let first = answer(&collector, &event());
     let second = answer(&collector, &event());
     let cookie = |reply: &Response<Bytes>| reply.headers()["set-cookie"].to_str().unwrap().to_owned();
-    assert_eq!(
-        (cookie(&first), cookie(&second)),
-        ("AWSALB=1; Path=/".to_owned(), "AWSALB=0; Path=/".to_owned())
-    );
+    assert_eq!((cookie(&first), cookie(&second)), ("AWSALB=1; Path=/".to_owned(), "AWSALB=0; Path=/".to_owned()));
     assert_eq!(first.body(), second.body());
     let sticky = having(event(), "cookie", "a=b; AWSALB=1");
     assert!(String::from_utf8_lossy(answer(&collector, &sticky).body()).contains(r#""ackId":1"#));
@@ -453,14 +318,7 @@ fn gzip_is_unpacked_and_nothing_else_is() {
     let packed = |body: &[u8], encoding| having(post("/services/collector", body), "content-encoding", encoding);
     let body = br#"{"event":"a"}"#;
     check_on(&collector(|_| {}), &packed(&gzip(body), "gzip"), 200, 0, None, &["a"]);
-    check_on(
-        &collector(|_| {}),
-        &packed(&gzip(body)[..20], "gzip"),
-        400,
-        6,
-        Some(0),
-        &[],
-    );
+    check_on(&collector(|_| {}), &packed(&gzip(body)[..20], "gzip"), 400, 6, Some(0), &[]);
     let refused = answer(&collector(|_| {}), &packed(body, "deflate"));
     assert_eq!((refused.status().as_u16(), &refused.body()[..5]), (415, &b"<!doc"[..]));
 }
@@ -469,11 +327,7 @@ fn gzip_is_unpacked_and_nothing_else_is() {
 fn a_body_over_the_limit_gets_a_page_and_so_does_one_that_unpacks_to_more() {
     let collector = collector(|settings| settings.max_content_length = 100);
     let too_long = Request::from_parts(post("/services/collector", "").into_parts().0, None);
-    let bomb = having(
-        post("/services/collector", gzip(&[b' '; 101])),
-        "content-encoding",
-        "gzip",
-    );
+    let bomb = having(post("/services/collector", gzip(&[b' '; 101])), "content-encoding", "gzip");
     for request in [too_long, bomb] {
         let refused = answer(&collector, &request);
         assert_eq!((refused.status().as_u16(), &refused.body()[..5]), (413, &b"<!doc"[..]));
@@ -482,13 +336,7 @@ fn a_body_over_the_limit_gets_a_page_and_so_does_one_that_unpacks_to_more() {
 
 #[test]
 fn paths_and_methods_that_are_not_there_get_404_in_the_code() {
-    let ask = |method: Method, uri: &str| {
-        Request::builder()
-            .method(method)
-            .uri(uri)
-            .body(Some(Bytes::new()))
-            .unwrap()
-    };
+    let ask = |method: Method, uri: &str| Request::builder().method(method).uri(uri).body(Some(Bytes::new())).unwrap();
     for (request, status) in [
         (ask(Method::POST, "/services/collectors"), 404),
         (ask(Method::POST, "/"), 404),
@@ -497,32 +345,21 @@ fn paths_and_methods_that_are_not_there_get_404_in_the_code() {
     ] {
         check_on(&collector(|_| {}), &request, status, 404, None, &[]);
     }
-    for (uri, allow) in [
-        ("/services/collector/raw/1.0", "POST,OPTIONS"),
-        ("/services/collector/health", "GET,HEAD,OPTIONS"),
-    ] {
+    for (uri, allow) in
+        [("/services/collector/raw/1.0", "POST,OPTIONS"), ("/services/collector/health", "GET,HEAD,OPTIONS")]
+    {
         let reply = answer(&collector(|_| {}), &ask(Method::OPTIONS, uri));
         assert_eq!((reply.status().as_u16(), reply.body().len()), (200, 0));
         assert_eq!(reply.headers()["allow"], allow);
     }
-    check_on(
-        &collector(|_| {}),
-        &ask(Method::GET, "/services/collector/health"),
-        200,
-        17,
-        None,
-        &[],
-    );
+    check_on(&collector(|_| {}), &ask(Method::GET, "/services/collector/health"), 200, 17, None, &[]);
 }
 
 #[test]
 fn a_client_without_a_name_gets_no_persistent_connection() {
     let event = post("/services/collector", r#"{"event":"e"}"#);
     assert!(!answer(&collector(|_| {}), &event).headers().contains_key("connection"));
-    assert_eq!(
-        answer(&collector(|_| {}), &without(event, "user-agent")).headers()["connection"],
-        "close"
-    );
+    assert_eq!(answer(&collector(|_| {}), &without(event, "user-agent")).headers()["connection"], "close");
 }
 
 #[test]
@@ -530,13 +367,9 @@ fn scripted_replies_come_in_order_and_say_what_was_taken() {
     let collector = collector(|_| {});
     let body = r#"{"event":"a"}{"event":"b"}"#;
     let send = || post("/services/collector", body);
-    for fault in [
-        Fault::busy(),
-        Fault::busy_at(1),
-        Fault::nearly_full(),
-        Fault::token_disabled(),
-        Fault::rolling_restart(),
-    ] {
+    for fault in
+        [Fault::busy(), Fault::busy_at(1), Fault::nearly_full(), Fault::token_disabled(), Fault::rolling_restart()]
+    {
         collector.state().faults.next(On::Events, fault, 1);
     }
     check_on(&collector, &send(), 503, 9, None, &[]);
@@ -546,26 +379,14 @@ fn scripted_replies_come_in_order_and_say_what_was_taken() {
     check_on(&collector, &send(), 404, 404, None, &["a", "a", "b"]);
     check_on(&collector, &send(), 200, 0, None, &["a", "a", "b", "a", "b"]);
 
-    collector
-        .state()
-        .faults
-        .next(On::Events, Fault::throttled(Duration::from_secs(3)), 1);
-    collector
-        .state()
-        .faults
-        .next(On::Events, Fault::redirect("http://elsewhere.example/"), 1);
+    collector.state().faults.next(On::Events, Fault::throttled(Duration::from_secs(3)), 1);
+    collector.state().faults.next(On::Events, Fault::redirect("http://elsewhere.example/"), 1);
     collector.state().faults.next(On::Events, Fault::page(200), 1);
     assert_eq!(answer(&collector, &send()).headers()["retry-after"], "3");
-    assert_eq!(
-        answer(&collector, &send()).headers()["location"],
-        "http://elsewhere.example/"
-    );
+    assert_eq!(answer(&collector, &send()).headers()["location"], "http://elsewhere.example/");
     assert!(answer(&collector, &send()).body().starts_with(b"<!doctype"));
     let replies = collector.state().store.counts.replies.clone();
-    assert_eq!(
-        replies,
-        [(200, 3), (307, 1), (403, 1), (404, 1), (429, 1), (503, 2)].into()
-    );
+    assert_eq!(replies, [(200, 3), (307, 1), (403, 1), (404, 1), (429, 1), (503, 2)].into());
 }
 
 #[test]
@@ -575,9 +396,7 @@ fn an_outage_lasts_as_long_as_it_was_told_to_and_shows_in_the_health() {
     collector.state().faults.until(On::All, Fault::busy(), end);
     let event = post("/services/collector", r#"{"event":"e"}"#);
     let poll = post("/services/collector/ack", r#"{"acks":[0]}"#);
-    let health = Request::get("/services/collector/health")
-        .body(Some(Bytes::new()))
-        .unwrap();
+    let health = Request::get("/services/collector/health").body(Some(Bytes::new())).unwrap();
     let almost = end - Duration::from_millis(1);
     let codes = |now| [&event, &poll, &health].map(|request| reply_json(&collector, request, now)["code"].clone());
     assert_eq!(codes(almost), [json!(9), json!(9), json!(18)]);
@@ -591,16 +410,10 @@ fn an_ack_can_be_withheld_and_a_poll_can_fail_alone() {
     let event = post("/services/collector", r#"{"event":"e"}"#);
     collector.state().faults.next(On::Events, Fault::Unacked, 1);
     collector.state().faults.next(On::Acks, Fault::busy(), 1);
-    assert_eq!(
-        [0, 1].map(|_| reply_json(&collector, &event, now)["ackId"].clone()),
-        [json!(0), json!(1)]
-    );
+    assert_eq!([0, 1].map(|_| reply_json(&collector, &event, now)["ackId"].clone()), [json!(0), json!(1)]);
     let poll = post("/services/collector/ack", r#"{"acks":[0,1]}"#);
     assert_eq!(reply_json(&collector, &poll, much_later)["code"], 9);
-    assert_eq!(
-        reply_json(&collector, &poll, much_later),
-        json!({"acks": {"0": false, "1": true}})
-    );
+    assert_eq!(reply_json(&collector, &poll, much_later), json!({"acks": {"0": false, "1": true}}));
 }
 
 #[test]
@@ -623,17 +436,11 @@ fn what_is_kept_is_bounded_and_the_digest_ignores_the_order() {
         let counts = collector.state().store.counts.clone();
         (raws(&collector), counts.events, counts.digest)
     };
-    let (abc, cab) = (
-        r#"{"event":"a"}{"event":"b"}{"event":"c"}"#,
-        r#"{"event":"c"}{"event":"a"}{"event":"b"}"#,
-    );
+    let (abc, cab) = (r#"{"event":"a"}{"event":"b"}{"event":"c"}"#, r#"{"event":"c"}{"event":"a"}{"event":"b"}"#);
     assert_eq!(take(Keep::Last(2), abc), (vec!["b".to_owned(), "c".to_owned()], 3, 0));
     assert_eq!(take(Keep::Last(0), abc), (vec![], 3, 0));
     let (kept, count, digest) = take(Keep::Digest, abc);
     assert_eq!((kept.len(), count), (0, 3));
     assert_eq!(digest, take(Keep::Digest, cab).2);
-    assert_ne!(
-        digest,
-        take(Keep::Digest, r#"{"event":"a"}{"event":"b"}{"event":"d"}"#).2
-    );
+    assert_ne!(digest, take(Keep::Digest, r#"{"event":"a"}{"event":"b"}{"event":"d"}"#).2);
 }

@@ -38,10 +38,7 @@ async fn read_reply(stream: &mut TcpStream) -> io::Result<Option<(u16, String)>>
         head.push(byte[0]);
     }
     let head = String::from_utf8(head).unwrap().to_lowercase();
-    let length = head
-        .split("content-length: ")
-        .nth(1)
-        .and_then(|rest| rest.split("\r\n").next());
+    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
     let mut body = vec![0; length.unwrap_or("0").parse().unwrap()];
     stream.read_exact(&mut body).await?;
     Ok(Some((head[9..12].parse().unwrap(), String::from_utf8(body).unwrap())))
@@ -72,10 +69,7 @@ async fn one_connection_carries_many_requests_and_the_tap_sees_all_events() {
     assert_eq!(*seen.lock().unwrap(), [b"a", b"b", b"c"]);
     assert_eq!(emulator.received()[0].event_raw, &b"c"[..]);
     let counts = emulator.counts();
-    assert_eq!(
-        (counts.connections, counts.requests, counts.events, counts.event_bytes),
-        (1, 3, 3, 3)
-    );
+    assert_eq!((counts.connections, counts.requests, counts.events, counts.event_bytes), (1, 3, 3, 3));
     let address = emulator.address();
     emulator.stop().await;
     assert!(TcpStream::connect(address).await.is_err());
@@ -96,20 +90,8 @@ async fn a_reply_is_lost_by_closing_resetting_or_silence() {
     let emulator = started(|_| {}).await;
     let faults = emulator.faults();
     faults.next(Fault::reply_lost(), 1);
-    faults.next(
-        Fault::Cut {
-            how: Cut::Reset,
-            indexed: false,
-        },
-        1,
-    );
-    faults.next(
-        Fault::Cut {
-            how: Cut::Silence,
-            indexed: true,
-        },
-        1,
-    );
+    faults.next(Fault::Cut { how: Cut::Reset, indexed: false }, 1);
+    faults.next(Fault::Cut { how: Cut::Silence, indexed: true }, 1);
     let connect = || TcpStream::connect(emulator.address());
 
     let mut stream = connect().await.unwrap();
@@ -119,10 +101,7 @@ async fn a_reply_is_lost_by_closing_resetting_or_silence() {
 
     let mut stream = connect().await.unwrap();
     send(&mut stream, "/services/collector", EVENT).await;
-    assert_eq!(
-        read_reply(&mut stream).await.unwrap_err().kind(),
-        io::ErrorKind::ConnectionReset
-    );
+    assert_eq!(read_reply(&mut stream).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     assert_eq!(emulator.counts().events, 1);
 
     let mut stream = connect().await.unwrap();
@@ -212,10 +191,7 @@ async fn a_body_over_the_limit_is_read_to_its_end_so_that_the_reply_arrives() {
 
 async fn get(emulator: &HecEmulator, path: &str) -> String {
     let mut stream = TcpStream::connect(emulator.address()).await.unwrap();
-    stream
-        .write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes())
-        .await
-        .unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
     read_reply(&mut stream).await.unwrap().unwrap().1
 }
 
@@ -223,27 +199,15 @@ async fn get(emulator: &HecEmulator, path: &str) -> String {
 async fn a_program_can_be_told_what_to_break_and_shows_what_it_has() {
     let emulator = started(|_| {}).await;
     for (order, status) in [
-        (
-            json!({"do": "next", "fault": {"kind": "reply", "status": 503, "code": 9}, "times": 2}),
-            200,
-        ),
-        (
-            json!({"do": "during", "fault": {"kind": "cut", "how": "reset"}, "seconds": 0.5, "on": "acks"}),
-            200,
-        ),
+        (json!({"do": "next", "fault": {"kind": "reply", "status": 503, "code": 9}, "times": 2}), 200),
+        (json!({"do": "during", "fault": {"kind": "cut", "how": "reset"}, "seconds": 0.5, "on": "acks"}), 200),
         (json!({"do": "next", "fault": {"kind": "trickle", "every_ms": 1}}), 200),
         (json!({"do": "close_idle"}), 200),
         (json!({"do": "refuse", "seconds": 0}), 200),
         (json!({"do": "refuse", "seconds": -1}), 400),
-        (
-            json!({"do": "during", "fault": {"kind": "unacked"}, "seconds": 1e300}),
-            400,
-        ),
+        (json!({"do": "during", "fault": {"kind": "unacked"}, "seconds": 1e300}), 400),
         (json!({"do": "next", "fault": {"kind": "reply", "status": 5}}), 400),
-        (
-            json!({"do": "next", "fault": {"kind": "reply", "status": 307, "location": "a\nb"}}),
-            400,
-        ),
+        (json!({"do": "next", "fault": {"kind": "reply", "status": 307, "location": "a\nb"}}), 400),
         (json!({"do": "next", "fault": {"kind": "reply", "sttus": 503}}), 400),
         (json!({"do": "next", "fault": {"kind": "nothing"}}), 400),
         (json!({"do": "nothing"}), 400),

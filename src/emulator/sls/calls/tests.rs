@@ -46,12 +46,7 @@ fn call_at(
     let method: Method = method.parse().unwrap();
     let uri = format!("/logstores/l{path}").parse().unwrap();
     let request = Request::new(method, &uri, map, Bytes::copy_from_slice(body));
-    answer(
-        service,
-        &Target::of(&request)?,
-        &request,
-        Duration::from_secs(NOON + second),
-    )
+    answer(service, &Target::of(&request)?, &request, Duration::from_secs(NOON + second))
 }
 
 fn call(service: &Service, line: &str, body: &str) -> Result<Reply, Refusal> {
@@ -86,17 +81,10 @@ fn cursor_text(number: i64) -> String {
 fn group(names: &[&str]) -> LogGroup {
     let log = |name: &&str| Log {
         time: NOON as u32,
-        contents: vec![Pair {
-            key: b"n".to_vec(),
-            value: name.as_bytes().to_vec(),
-        }],
+        contents: vec![Pair { key: b"n".to_vec(), value: name.as_bytes().to_vec() }],
         time_ns: None,
     };
-    LogGroup {
-        logs: names.iter().map(log).collect(),
-        topic: Some(b"t".to_vec()),
-        ..LogGroup::default()
-    }
+    LogGroup { logs: names.iter().map(log).collect(), topic: Some(b"t".to_vec()), ..LogGroup::default() }
 }
 
 fn put(service: &Service, shard: u32, group: &LogGroup, second: u64) {
@@ -118,30 +106,14 @@ fn a_consumer_group_lives_and_dies() {
         &service,
         &[
             ("GET /consumergroups", "", "[]"),
-            (
-                "POST /consumergroups",
-                r#"{"consumerGroup":"g","timeout":40,"order":false}"#,
-                "",
-            ),
-            (
-                "POST /consumergroups",
-                r#"{"consumerGroup":"g","timeout":40}"#,
-                "400 ConsumerGroupAlreadyExist",
-            ),
+            ("POST /consumergroups", r#"{"consumerGroup":"g","timeout":40,"order":false}"#, ""),
+            ("POST /consumergroups", r#"{"consumerGroup":"g","timeout":40}"#, "400 ConsumerGroupAlreadyExist"),
             ("POST /consumergroups", "{}", "400 JsonInfoInvalid"),
-            (
-                "GET /consumergroups",
-                "",
-                r#"[{"name":"g","timeout":40,"order":false}]"#,
-            ),
+            ("GET /consumergroups", "", r#"[{"name":"g","timeout":40,"order":false}]"#),
             ("PUT /consumergroups/g", r#"{"timeout":60}"#, ""),
             ("PUT /consumergroups/g", r#"{"order":true}"#, ""),
             ("PUT /consumergroups/g", "{}", "400 JsonInfoInvalid"),
-            (
-                "PUT /consumergroups/x",
-                r#"{"timeout":60}"#,
-                "404 ConsumerGroupNotExist",
-            ),
+            ("PUT /consumergroups/x", r#"{"timeout":60}"#, "404 ConsumerGroupNotExist"),
             ("GET /consumergroups", "", r#"[{"name":"g","timeout":60,"order":true}]"#),
             ("DELETE /consumergroups/g", "", ""),
             ("DELETE /consumergroups/g", "", "404 ConsumerGroupNotExist"),
@@ -171,23 +143,14 @@ fn a_heartbeat_answers_an_array_of_shards() {
 #[test]
 fn every_shard_has_a_checkpoint_entry_even_before_the_first_save() {
     let service = service();
-    call(
-        &service,
-        "POST /consumergroups",
-        r#"{"consumerGroup":"g","timeout":40}"#,
-    )
-    .unwrap();
+    call(&service, "POST /consumergroups", r#"{"consumerGroup":"g","timeout":40}"#).unwrap();
     call(&service, "POST /consumergroups/g?type=heartbeat&consumer=a", "[]").unwrap();
     let save = |rest: &str| format!("POST /consumergroups/g?type=checkpoint{rest}");
     let body = r#"{"shard":0,"checkpoint":"MTcwMDAwMDAwMDAwMDAwMDAwMA=="}"#;
     check(
         &service,
         &[
-            (
-                "GET /consumergroups/g?shard=1",
-                "",
-                r#"[{"shard":1,"checkpoint":"","updateTime":0,"consumer":""}]"#,
-            ),
+            ("GET /consumergroups/g?shard=1", "", r#"[{"shard":1,"checkpoint":"","updateTime":0,"consumer":""}]"#),
             ("GET /consumergroups/g?shard=7", "", "[]"),
             (&save("&consumer=a&forceSuccess=false"), body, ""),
             (
@@ -200,16 +163,8 @@ fn every_shard_has_a_checkpoint_entry_even_before_the_first_save() {
             (&save("&consumer=b&forceSuccess=True"), body, ""),
             (&save("&forceSuccess=TRUE"), body, ""),
             (&save(""), body, "400 ParameterInvalid"),
-            (
-                &save("&consumer=a"),
-                r#"{"shard":0,"checkpoint":"%"}"#,
-                "400 InvalidShardCheckPoint",
-            ),
-            (
-                &save("&consumer=a"),
-                r#"{"shard":9,"checkpoint":"MQ=="}"#,
-                "404 ShardNotExist",
-            ),
+            (&save("&consumer=a"), r#"{"shard":0,"checkpoint":"%"}"#, "400 InvalidShardCheckPoint"),
+            (&save("&consumer=a"), r#"{"shard":9,"checkpoint":"MQ=="}"#, "404 ShardNotExist"),
         ],
     );
 }
@@ -222,12 +177,7 @@ fn shards_are_listed_split_and_merged() {
     check(&service, &[("GET /shards", "", &format!("[{low},{high}]"))]);
     let ids = |line: &str| -> Vec<(u64, String)> {
         let shards: Vec<Value> = serde_json::from_slice(&call(&service, line, "").unwrap().body).unwrap();
-        let id = |shard: &Value| {
-            (
-                shard["shardID"].as_u64().unwrap(),
-                shard["status"].as_str().unwrap().to_owned(),
-            )
-        };
+        let id = |shard: &Value| (shard["shardID"].as_u64().unwrap(), shard["status"].as_str().unwrap().to_owned());
         shards.iter().map(id).collect()
     };
     let pair = |id, status: &str| (id, status.to_owned());
@@ -260,11 +210,7 @@ fn cursors_are_found_by_position_and_by_receive_time() {
     assert_eq!(invalid, ["400 ParameterInvalid"; 3]);
     let time = |number| {
         let cursor = cursor_text(number).replace('=', "%3D");
-        text(call(
-            &service,
-            &format!("GET /shards/0?type=cursor_time&cursor={cursor}"),
-            "",
-        ))
+        text(call(&service, &format!("GET /shards/0?type=cursor_time&cursor={cursor}"), ""))
     };
     assert_eq!(time(FIRST + 1), format!(r#"{{"cursor_time":{}}}"#, NOON + 20));
     assert_eq!([time(FIRST + 2), time(FIRST - 1)], ["400 InvalidCursor"; 2]);
@@ -276,38 +222,20 @@ fn a_pull_says_where_it_ended_and_carries_the_groups_in_the_encoding_asked_for()
     let groups = [group(&["a", "b"]), group(&["c"])];
     put(&service, 0, &groups[0], 10);
     put(&service, 0, &groups[1], 20);
-    let raw = LogGroupList {
-        groups: groups.to_vec(),
-    }
-    .encode_to_vec();
-    for (encoding, codec) in [
-        ("lz4", Some(Codec::Lz4)),
-        ("zstd", Some(Codec::Zstd)),
-        ("deflate", Some(Codec::Deflate)),
-        ("", None),
-    ] {
-        let reply = call_at(
-            &service,
-            30,
-            &pull_line(FIRST, ""),
-            &[("accept-encoding", encoding)],
-            b"",
-        )
-        .unwrap();
+    let raw = LogGroupList { groups: groups.to_vec() }.encode_to_vec();
+    for (encoding, codec) in
+        [("lz4", Some(Codec::Lz4)), ("zstd", Some(Codec::Zstd)), ("deflate", Some(Codec::Deflate)), ("", None)]
+    {
+        let reply = call_at(&service, 30, &pull_line(FIRST, ""), &[("accept-encoding", encoding)], b"").unwrap();
         let said = |name| header(&reply, name);
         assert_eq!(said("x-log-cursor"), Some(cursor_text(FIRST + 2).as_str()));
-        assert_eq!(
-            (said("x-log-count"), said("x-log-end-of-cursor")),
-            (Some("2"), Some("1"))
-        );
+        assert_eq!((said("x-log-count"), said("x-log-end-of-cursor")), (Some("2"), Some("1")));
         assert_eq!(said("x-log-bodyrawsize"), Some(raw.len().to_string().as_str()));
         assert_eq!(said("x-log-read-last-cursor"), Some("1700000000000000001"));
         assert_eq!(said("x-log-cursor-time"), Some((NOON + 20).to_string().as_str()));
         assert_eq!(said("x-log-compresstype"), codec.map(Codec::name));
         assert_eq!(said("x-log-rawdatasize"), None, "only under a query");
-        let body = codec.map_or(reply.body.to_vec(), |codec| {
-            codec.decompress(&reply.body, raw.len()).unwrap()
-        });
+        let body = codec.map_or(reply.body.to_vec(), |codec| codec.decompress(&reply.body, raw.len()).unwrap());
         assert_eq!(body, raw);
     }
 }
@@ -316,21 +244,11 @@ fn a_pull_says_where_it_ended_and_carries_the_groups_in_the_encoding_asked_for()
 fn a_pull_at_the_end_is_empty_and_stays_where_it_is() {
     let service = service();
     put(&service, 0, &group(&["a"]), 10);
-    let reply = call_at(
-        &service,
-        30,
-        &pull_line(FIRST + 1, ""),
-        &[("accept-encoding", "lz4")],
-        b"",
-    )
-    .unwrap();
+    let reply = call_at(&service, 30, &pull_line(FIRST + 1, ""), &[("accept-encoding", "lz4")], b"").unwrap();
     let said = |name| header(&reply, name);
     assert_eq!(said("x-log-cursor"), Some(cursor_text(FIRST + 1).as_str()));
     assert_eq!((said("x-log-count"), said("x-log-bodyrawsize")), (Some("0"), Some("0")));
-    assert_eq!(
-        (said("x-log-compresstype"), said("x-log-read-last-cursor")),
-        (None, None)
-    );
+    assert_eq!((said("x-log-compresstype"), said("x-log-read-last-cursor")), (None, None));
     assert!(reply.body.is_empty());
 }
 
@@ -357,21 +275,12 @@ fn a_query_that_drops_everything_still_moves_the_cursor() {
     let said = |name| header(&none, name);
     assert_eq!(said("x-log-cursor"), Some(cursor_text(FIRST + 2).as_str()));
     assert_eq!((said("x-log-count"), said("x-log-bodyrawsize")), (Some("0"), Some("0")));
-    assert_eq!(
-        (said("x-log-rawdatacount"), said("x-log-rawdatalines")),
-        (Some("2"), Some("3"))
-    );
-    let raw = LogGroupList {
-        groups: vec![group(&["a", "b"]), group(&["c"])],
-    }
-    .encoded_len();
+    assert_eq!((said("x-log-rawdatacount"), said("x-log-rawdatalines")), (Some("2"), Some("3")));
+    let raw = LogGroupList { groups: vec![group(&["a", "b"]), group(&["c"])] }.encoded_len();
     assert_eq!(said("x-log-rawdatasize"), Some(raw.to_string().as_str()));
 
     let some = pull("b");
-    assert_eq!(
-        (header(&some, "x-log-count"), header(&some, "x-log-resultlines")),
-        (Some("1"), Some("1"))
-    );
+    assert_eq!((header(&some, "x-log-count"), header(&some, "x-log-resultlines")), (Some("1"), Some("1")));
     assert_eq!(LogGroupList::decode(some.body).unwrap().groups, [group(&["b"])]);
 }
 
@@ -387,20 +296,11 @@ fn a_pull_that_makes_no_sense_is_refused() {
     check(format!("0?type=log&cursor={cursor}"), "400 ParameterInvalid");
     check("0?type=log&count=1".to_owned(), "400 ParameterInvalid");
     check("0?type=log&cursor=nonsense&count=1".to_owned(), "400 ParameterInvalid");
-    check(
-        format!("0?type=log&cursor={}&count=1", cursor_text(FIRST + 1)),
-        "400 InvalidCursor",
-    );
+    check(format!("0?type=log&cursor={}&count=1", cursor_text(FIRST + 1)), "400 InvalidCursor");
     check(format!("9?type=log&cursor={cursor}&count=1"), "404 ShardNotExist");
     check(format!("x?type=log&cursor={cursor}&count=1"), "400 ParameterInvalid");
-    check(
-        format!("0?type=log&cursor={cursor}&count=1&processor=p"),
-        "400 ParameterInvalid",
-    );
-    check(
-        format!("0?type=log&cursor={cursor}&count=1&query=error"),
-        "400 ParameterInvalid",
-    );
+    check(format!("0?type=log&cursor={cursor}&count=1&processor=p"), "400 ParameterInvalid");
+    check(format!("0?type=log&cursor={cursor}&count=1&query=error"), "400 ParameterInvalid");
     check(format!("0?cursor={cursor}&count=1"), "400 BadRequest");
 }
 
@@ -420,11 +320,7 @@ fn logs_are_written_at_three_paths_and_in_every_encoding() {
     assert_eq!(put("POST /shards/route?key=ff", &[], &raw), "400 ParameterInvalid");
     let mut state = super::super::lock(&service.state);
     let logstore = state.logstore("p", "l", Duration::from_secs(NOON)).unwrap();
-    let written: Vec<_> = logstore
-        .shards()
-        .values()
-        .map(|shard| shard.end() - shard.begin())
-        .collect();
+    let written: Vec<_> = logstore.shards().values().map(|shard| shard.end() - shard.begin()).collect();
     assert_eq!(written, [2, 3]);
 }
 
@@ -440,10 +336,7 @@ fn a_write_that_the_service_would_not_take_is_refused() {
     let at = |second: u64| with(&|group| group.logs[0].time = second as u32);
     assert_eq!([at(NOON - 7 * 86_400), at(NOON + 900)], ["", ""]);
     assert_eq!([at(NOON - 7 * 86_400 - 1), at(NOON + 901)], ["400 InvalidTimestamp"; 2]);
-    assert_eq!(
-        with(&|group| group.logs[0].contents[0].value = vec![0xff]),
-        "400 InvalidEncoding"
-    );
+    assert_eq!(with(&|group| group.logs[0].contents[0].value = vec![0xff]), "400 InvalidEncoding");
     assert_eq!(with(&|group| group.topic = Some(vec![0xff])), "400 InvalidEncoding");
     assert_eq!(put(&[], b"\xff"), "400 PostBodyInvalid");
     let lz4 = |size| [("x-log-compresstype", "lz4"), ("x-log-bodyrawsize", size)];
@@ -451,22 +344,15 @@ fn a_write_that_the_service_would_not_take_is_refused() {
     assert_eq!(put(&lz4("99999999999"), b"x"), "400 PostBodyTooLarge");
     assert_eq!(put(&lz4("-1"), b"x"), "400 InvalidBodyRawSize");
     assert_eq!(put(&[("x-log-compresstype", "lz4")], b"x"), "400 MissingBodyRawSize");
-    assert_eq!(
-        put(&[("x-log-compresstype", "snappy")], b"x"),
-        "400 InvalidCompressType"
-    );
+    assert_eq!(put(&[("x-log-compresstype", "snappy")], b"x"), "400 InvalidCompressType");
 }
 
 #[test]
 fn what_nobody_knows_is_refused_by_its_path() {
     let service = service();
-    for line in [
-        "GET /",
-        "PATCH /shards",
-        "POST /consumergroups/g?type=other",
-        "POST /shards/0",
-        "HEAD /shards/0?type=cursor",
-    ] {
+    for line in
+        ["GET /", "PATCH /shards", "POST /consumergroups/g?type=other", "POST /shards/0", "HEAD /shards/0?type=cursor"]
+    {
         assert_eq!(text(call(&service, line, "")), "400 BadRequest", "{line}");
     }
 }

@@ -9,9 +9,7 @@ fn at(seconds: u64) -> Duration {
 }
 
 fn shards(count: u32) -> Shards {
-    (0..count)
-        .map(|id| (id, Shard::new(id, 0, u128::MAX, Vec::new(), at(0))))
-        .collect()
+    (0..count).map(|id| (id, Shard::new(id, 0, u128::MAX, Vec::new(), at(0)))).collect()
 }
 
 /// Makes `parent` read-only and adds a child of it.
@@ -37,12 +35,7 @@ fn beat(
 }
 
 fn save(shard: u32, cursor: i64, consumer: &str, forced: bool) -> Save {
-    Save {
-        shard,
-        cursor,
-        consumer: consumer.to_owned(),
-        forced,
-    }
+    Save { shard, cursor, consumer: consumer.to_owned(), forced }
 }
 
 fn try_save(group: &mut ConsumerGroup, shards: &Shards, save: Save, second: u64) -> Result<(), (u16, String)> {
@@ -76,10 +69,7 @@ fn a_newcomer_gets_shards_only_after_the_holder_stops_listing_them() {
 fn a_stranger_that_claims_to_hold_something_has_to_rejoin_with_nothing() {
     let shards = shards(1);
     let mut group = group(&shards);
-    assert_eq!(
-        beat(&mut group, &shards, "a", &[0], 0),
-        Err("NotExistConsumerWithBody".to_owned())
-    );
+    assert_eq!(beat(&mut group, &shards, "a", &[0], 0), Err("NotExistConsumerWithBody".to_owned()));
     assert_eq!(beat(&mut group, &shards, "a", &[], 0), Ok(vec![0]));
 }
 
@@ -90,10 +80,7 @@ fn silence_beyond_the_timeout_loses_everything() {
     beat(&mut group, &shards, "a", &[], 0).unwrap();
     assert_eq!(beat(&mut group, &shards, "b", &[], 10), Ok(vec![]), "a is just in time");
     assert_eq!(beat(&mut group, &shards, "b", &[], 11), Ok(vec![0, 1]));
-    assert_eq!(
-        beat(&mut group, &shards, "a", &[0, 1], 12),
-        Err("NotExistConsumerWithBody".to_owned())
-    );
+    assert_eq!(beat(&mut group, &shards, "a", &[0, 1], 12), Err("NotExistConsumerWithBody".to_owned()));
 }
 
 #[test]
@@ -131,11 +118,7 @@ fn only_the_holder_saves_without_force_and_keeps_that_right_until_it_lets_go() {
     beat(&mut group, &shards, "a", &[], 0).unwrap();
     beat(&mut group, &shards, "b", &[], 0).unwrap();
     let mismatch = Err((400, "ConsumerNotMatch".to_owned()));
-    assert_eq!(
-        try_save(&mut group, &shards, save(1, 7, "a", false), 1),
-        Ok(()),
-        "in transfer"
-    );
+    assert_eq!(try_save(&mut group, &shards, save(1, 7, "a", false), 1), Ok(()), "in transfer");
     assert_eq!(try_save(&mut group, &shards, save(1, 8, "b", false), 1), mismatch);
     assert_eq!(beat(&mut group, &shards, "a", &[0], 2), Ok(vec![0]));
     assert_eq!(try_save(&mut group, &shards, save(1, 9, "a", false), 3), mismatch);
@@ -144,18 +127,8 @@ fn only_the_holder_saves_without_force_and_keeps_that_right_until_it_lets_go() {
         try_save(&mut group, &shards, save(1, 9, "nobody", false), 3),
         Err((404, "ConsumerNotExist".to_owned()))
     );
-    assert_eq!(
-        try_save(&mut group, &shards, save(5, 9, "a", true), 3),
-        Err((404, "ShardNotExist".to_owned()))
-    );
-    assert_eq!(
-        group.slots()[&1].checkpoint,
-        Some(Checkpoint {
-            cursor: 9,
-            updated: at(3),
-            consumer: "b".to_owned()
-        })
-    );
+    assert_eq!(try_save(&mut group, &shards, save(5, 9, "a", true), 3), Err((404, "ShardNotExist".to_owned())));
+    assert_eq!(group.slots()[&1].checkpoint, Some(Checkpoint { cursor: 9, updated: at(3), consumer: "b".to_owned() }));
     assert_eq!(group.saves().map(|save| save.cursor).collect::<Vec<_>>(), [7, 9]);
 }
 
@@ -175,9 +148,7 @@ fn a_fence_can_speak_of_a_missing_consumer_instead() {
     let mut group = group(&shards);
     beat(&mut group, &shards, "a", &[], 0).unwrap();
     group.assign(0, "b", &shards, at(0)).unwrap();
-    let refused = group
-        .save(save(0, 1, "a", false), Fence::NotExist, &shards, at(1))
-        .unwrap_err();
+    let refused = group.save(save(0, 1, "a", false), Fence::NotExist, &shards, at(1)).unwrap_err();
     assert_eq!((refused.status, refused.code.as_ref()), (404, "ConsumerNotExist"));
 }
 
@@ -186,10 +157,7 @@ fn an_evicted_consumer_cannot_save() {
     let shards = shards(1);
     let mut group = group(&shards);
     beat(&mut group, &shards, "a", &[], 0).unwrap();
-    assert_eq!(
-        try_save(&mut group, &shards, save(0, 1, "a", false), 11),
-        Err((404, "ConsumerNotExist".to_owned()))
-    );
+    assert_eq!(try_save(&mut group, &shards, save(0, 1, "a", false), 11), Err((404, "ConsumerNotExist".to_owned())));
 }
 
 #[test]

@@ -20,25 +20,8 @@ async fn emulator() -> SlsEmulator {
 /// An emulator with one log group in shard 0, and a connection to it.
 async fn with_logs() -> (SlsEmulator, TcpStream) {
     let emulator = emulator().await;
-    let log = Log {
-        time: 1,
-        contents: vec![Pair {
-            key: b"k".to_vec(),
-            value: vec![b'v'; 500],
-        }],
-        time_ns: None,
-    };
-    emulator
-        .put(
-            "p",
-            "l",
-            0,
-            [LogGroup {
-                logs: vec![log],
-                ..LogGroup::default()
-            }],
-        )
-        .unwrap();
+    let log = Log { time: 1, contents: vec![Pair { key: b"k".to_vec(), value: vec![b'v'; 500] }], time_ns: None };
+    emulator.put("p", "l", 0, [LogGroup { logs: vec![log], ..LogGroup::default() }]).unwrap();
     let stream = connect(&emulator).await;
     (emulator, stream)
 }
@@ -55,9 +38,7 @@ struct Seen {
 
 impl Seen {
     fn header(&self, name: &str) -> Option<&str> {
-        self.head
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
     fn json(&self) -> Value {
@@ -70,10 +51,7 @@ impl Seen {
 }
 
 async fn send(stream: &mut TcpStream, line: &str, headers: &str, body: &str) {
-    let text = format!(
-        "{line} HTTP/1.1\r\nHost: p.emu\r\nContent-Length: {}\r\n{headers}\r\n{body}",
-        body.len()
-    );
+    let text = format!("{line} HTTP/1.1\r\nHost: p.emu\r\nContent-Length: {}\r\n{headers}\r\n{body}", body.len());
     stream.write_all(text.as_bytes()).await.unwrap();
 }
 
@@ -87,11 +65,7 @@ async fn receive(stream: &mut TcpStream) -> io::Result<Seen> {
         more(stream, &mut bytes).await?;
     };
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-    let mut seen = Seen {
-        status: head[9..12].parse().unwrap(),
-        head,
-        body: bytes[end..].to_vec(),
-    };
+    let mut seen = Seen { status: head[9..12].parse().unwrap(), head, body: bytes[end..].to_vec() };
     let length: usize = seen.header("content-length").unwrap().parse().unwrap();
     while seen.body.len() < length {
         more(stream, &mut seen.body).await?;
@@ -151,10 +125,7 @@ async fn header_names_are_lower_case_on_the_wire() {
 async fn a_body_over_the_limit_is_refused() {
     let emulator = emulator().await;
     let mut stream = connect(&emulator).await;
-    let head = format!(
-        "POST /logstores/l/shards/lb HTTP/1.1\r\nHost: p\r\nContent-Length: {}\r\n\r\n",
-        MOST_BODY + 1
-    );
+    let head = format!("POST /logstores/l/shards/lb HTTP/1.1\r\nHost: p\r\nContent-Length: {}\r\n\r\n", MOST_BODY + 1);
     stream.write_all(head.as_bytes()).await.unwrap();
     let seen = receive(&mut stream).await.unwrap();
     assert_eq!((seen.status, seen.code().as_str()), (400, "PostBodyTooLarge"));
@@ -163,12 +134,7 @@ async fn a_body_over_the_limit_is_refused() {
 #[tokio::test]
 async fn unsigned_requests_are_refused_when_there_is_a_key() {
     let keys = Some(("id".to_owned(), Secret::new("secret")));
-    let emulator = SlsEmulator::start(Config {
-        keys,
-        ..Config::default()
-    })
-    .await
-    .unwrap();
+    let emulator = SlsEmulator::start(Config { keys, ..Config::default() }).await.unwrap();
     let mut stream = connect(&emulator).await;
     send(&mut stream, PULL, "x-log-apiversion: 0.6.0\r\n", "").await;
     let seen = receive(&mut stream).await.unwrap();
@@ -178,9 +144,7 @@ async fn unsigned_requests_are_refused_when_there_is_a_key() {
 #[tokio::test]
 async fn a_scripted_status_comes_as_often_as_asked() {
     let (emulator, mut stream) = with_logs().await;
-    emulator
-        .faults()
-        .next(Call::Pull, Fault::status(500, "InternalServerError", "planned"), 2);
+    emulator.faults().next(Call::Pull, Fault::status(500, "InternalServerError", "planned"), 2);
     let mut seen = Vec::new();
     for _ in 0..3 {
         seen.push(ask(&mut stream, PULL, "").await.status);
@@ -194,30 +158,16 @@ async fn a_scripted_status_comes_as_often_as_asked() {
 async fn a_reset_is_a_reset_and_the_call_never_happened() {
     let (emulator, mut stream) = with_logs().await;
     emulator.faults().next(Call::CreateGroup, Fault::Reset, 1);
-    let create = (
-        "POST /logstores/l/consumergroups",
-        r#"{"consumerGroup":"g","timeout":9}"#,
-    );
-    assert_eq!(
-        failure(&mut stream, create.0, create.1).await,
-        io::ErrorKind::ConnectionReset
-    );
+    let create = ("POST /logstores/l/consumergroups", r#"{"consumerGroup":"g","timeout":9}"#);
+    assert_eq!(failure(&mut stream, create.0, create.1).await, io::ErrorKind::ConnectionReset);
     let mut stream = connect(&emulator).await;
-    assert_eq!(
-        ask(&mut stream, "GET /logstores/l/consumergroups", "").await.body,
-        b"[]"
-    );
+    assert_eq!(ask(&mut stream, "GET /logstores/l/consumergroups", "").await.body, b"[]");
 }
 
 #[tokio::test]
 async fn a_dropped_reply_leaves_the_save_behind() {
     let (emulator, mut stream) = with_logs().await;
-    ask(
-        &mut stream,
-        "POST /logstores/l/consumergroups",
-        r#"{"consumerGroup":"g","timeout":9}"#,
-    )
-    .await;
+    ask(&mut stream, "POST /logstores/l/consumergroups", r#"{"consumerGroup":"g","timeout":9}"#).await;
     emulator.faults().next(Call::Save, Fault::DropReply, 1);
     let save = "POST /logstores/l/consumergroups/g?type=checkpoint&forceSuccess=true";
     let kind = failure(&mut stream, save, r#"{"shard":0,"checkpoint":"Nw=="}"#).await;
@@ -242,30 +192,15 @@ async fn a_corrupt_body_and_a_lying_size_are_well_formed_http() {
     let corrupt = ask(&mut stream, PULL, "").await;
     assert_eq!(corrupt.body, vec![0xff; honest.body.len()]);
     let lying = ask(&mut stream, PULL, "").await;
-    assert_eq!(
-        (lying.header("x-log-bodyrawsize"), &lying.body),
-        (Some("7"), &honest.body)
-    );
+    assert_eq!((lying.header("x-log-bodyrawsize"), &lying.body), (Some("7"), &honest.body));
 }
 
 #[tokio::test]
 async fn a_body_can_drip_and_a_reply_can_be_late() {
     let (emulator, mut stream) = with_logs().await;
     let honest = ask(&mut stream, PULL, "").await;
-    emulator.faults().next(
-        Call::Pull,
-        Fault::Drip {
-            pause: Duration::from_millis(5),
-        },
-        1,
-    );
-    emulator.faults().next(
-        Call::Pull,
-        Fault::Delay {
-            by: Duration::from_millis(50),
-        },
-        1,
-    );
+    emulator.faults().next(Call::Pull, Fault::Drip { pause: Duration::from_millis(5) }, 1);
+    emulator.faults().next(Call::Pull, Fault::Delay { by: Duration::from_millis(50) }, 1);
     for _ in 0..2 {
         let start = Instant::now();
         assert_eq!(ask(&mut stream, PULL, "").await.body, honest.body);
@@ -279,9 +214,7 @@ async fn the_date_shows_the_skew() {
     emulator.faults().skew(86_400 * 365);
     let seen = ask(&mut stream, PULL, "").await;
     let date = seen.header("date").unwrap().to_owned();
-    let parsed = jiff::fmt::rfc2822::DateTimeParser::new()
-        .parse_timestamp(&date)
-        .unwrap();
+    let parsed = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(&date).unwrap();
     let ahead = parsed.as_second() - Timestamp::now().as_second();
     assert!((ahead - 86_400 * 365).abs() < 60, "{date}");
 }
@@ -294,18 +227,8 @@ async fn faults_and_events_can_be_ordered_over_http_and_the_state_be_seen() {
         (seen.status, String::from_utf8(seen.body).unwrap())
     };
     let done = (200, String::new());
-    ask(
-        &mut stream,
-        "POST /logstores/l/consumergroups",
-        r#"{"consumerGroup":"g","timeout":9}"#,
-    )
-    .await;
-    ask(
-        &mut stream,
-        "POST /logstores/l/consumergroups/g?type=heartbeat&consumer=a",
-        "[]",
-    )
-    .await;
+    ask(&mut stream, "POST /logstores/l/consumergroups", r#"{"consumerGroup":"g","timeout":9}"#).await;
+    ask(&mut stream, "POST /logstores/l/consumergroups/g?type=heartbeat&consumer=a", "[]").await;
     let assign = json!({"project": "p", "logstore": "l", "event": "assign", "group": "g", "shard": 1, "consumer": "b"});
     assert_eq!(order(&mut stream, assign).await, done);
     let expire = json!({"project": "p", "logstore": "l", "event": "expire", "shard": 0, "keep": 0});
@@ -314,12 +237,7 @@ async fn faults_and_events_can_be_ordered_over_http_and_the_state_be_seen() {
         json!({"call": "heartbeat", "fault": "status", "status": 500, "code": "InternalServerError", "times": 2});
     assert_eq!(order(&mut stream, fault).await, done);
     assert_eq!(ask(&mut stream, PULL, "").await.code(), "InvalidCursor");
-    let beat = ask(
-        &mut stream,
-        "POST /logstores/l/consumergroups/g?type=heartbeat&consumer=a",
-        "[]",
-    )
-    .await;
+    let beat = ask(&mut stream, "POST /logstores/l/consumergroups/g?type=heartbeat&consumer=a", "[]").await;
     assert_eq!(beat.status, 500);
 
     let state = ask(&mut stream, "GET /_emulator/state", "").await.json();
@@ -338,14 +256,8 @@ async fn events_reach_what_they_name() {
     let emulator = emulator().await;
     emulator.happen("p", "l", &Event::Split { shard: 0 }).unwrap();
     assert!(emulator.range("p", "l", 3).is_some());
-    let missing = Event::Evict {
-        group: "g".to_owned(),
-        consumer: "a".to_owned(),
-    };
-    assert_eq!(
-        emulator.happen("p", "l", &missing).unwrap_err().code,
-        "ConsumerGroupNotExist"
-    );
+    let missing = Event::Evict { group: "g".to_owned(), consumer: "a".to_owned() };
+    assert_eq!(emulator.happen("p", "l", &missing).unwrap_err().code, "ConsumerGroupNotExist");
 }
 
 #[tokio::test]

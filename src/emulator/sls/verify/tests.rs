@@ -17,17 +17,9 @@ fn request(method: Method, target: &str, headers: &[(&str, &str)], body: &'stati
     map.insert("host", HOST.parse().unwrap());
     map.insert("x-log-apiversion", "0.6.0".parse().unwrap());
     for (name, value) in headers {
-        map.insert(
-            hyper::header::HeaderName::from_bytes(name.as_bytes()).unwrap(),
-            value.parse().unwrap(),
-        );
+        map.insert(hyper::header::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
     }
-    Request::new(
-        method,
-        &target.parse::<Uri>().unwrap(),
-        map,
-        Bytes::from_static(body.as_bytes()),
-    )
+    Request::new(method, &target.parse::<Uri>().unwrap(), map, Bytes::from_static(body.as_bytes()))
 }
 
 fn v1(method: Method, target: &str, headers: &[(&str, &str)], body: &'static str, signature: &str) -> Request {
@@ -50,11 +42,8 @@ fn v4(method: Method, target: &str, headers: &[(&str, &str)], body: &'static str
     let sha256 = lower_hex(&Sha256::digest(body));
     let scope = "LTAItestAccessKeyId/20250301/cn-hangzhou/sls/aliyun_v4_request";
     let authorization = format!("SLS4-HMAC-SHA256 Credential={scope},Signature={signature}");
-    let mut all = vec![
-        ("x-log-date", "20250301T120000Z"),
-        ("x-log-content-sha256", &sha256),
-        ("authorization", &authorization),
-    ];
+    let mut all =
+        vec![("x-log-date", "20250301T120000Z"), ("x-log-content-sha256", &sha256), ("authorization", &authorization)];
     all.extend(headers);
     request(method, target, &all, body)
 }
@@ -75,10 +64,7 @@ fn verify(request: &Request) -> Result<(), Refusal> {
 /// The code of the refusal, or "ok".
 fn code(request: &Request, now: u64) -> String {
     let result = verifier(false).verify(request, Duration::from_secs(now));
-    result.map_or_else(
-        |refusal| format!("{} {}", refusal.status, refusal.code),
-        |()| "ok".to_owned(),
-    )
+    result.map_or_else(|refusal| format!("{} {}", refusal.status, refusal.code), |()| "ok".to_owned())
 }
 
 fn pull_v1() -> Request {
@@ -123,13 +109,7 @@ fn what_the_vendors_sdk_signs_with_version_1_is_right() {
         post(&heartbeat(), &[JSON], "[0, 1]", "eioLVdBNi5OY0G3C88YZe/ivH08="),
         post(&heartbeat(), &[JSON, TOKEN], "[0, 1]", "O11gRW+ScNEwpWLekTuhP4OgVwc="),
         post(&checkpoint(), &[JSON], CHECKPOINT, "PfWpEfWGyS4YnPrDH08VLJEojFA="),
-        v1(
-            Method::GET,
-            "/logstores/my-logstore/consumergroups",
-            &[RAW_0],
-            "",
-            "75B/zjVl2OfEBrbA3IGu9x7mPso=",
-        ),
+        v1(Method::GET, "/logstores/my-logstore/consumergroups", &[RAW_0], "", "75B/zjVl2OfEBrbA3IGu9x7mPso="),
     ] {
         assert_eq!(verify(&request), Ok(()));
     }
@@ -140,31 +120,15 @@ fn what_the_vendors_sdk_signs_with_version_4_is_right() {
     let post = |target: &str, headers: &[_], body, signature| v4(Method::POST, target, headers, body, signature);
     for request in [
         pull_v4(),
-        v4(
-            Method::GET,
-            &spl(),
-            &[RAW_0],
-            "",
-            "f33e5ffde9914daa49324dcde6a075beb5e57f3b5ad21b4f0c2accf9e855f7c9",
-        ),
-        post(
-            &heartbeat(),
-            &[JSON],
-            "[0, 1]",
-            "27581cfb84b554691759d4978a4d2686ee0615abc6707ad56e57a6d80c741273",
-        ),
+        v4(Method::GET, &spl(), &[RAW_0], "", "f33e5ffde9914daa49324dcde6a075beb5e57f3b5ad21b4f0c2accf9e855f7c9"),
+        post(&heartbeat(), &[JSON], "[0, 1]", "27581cfb84b554691759d4978a4d2686ee0615abc6707ad56e57a6d80c741273"),
         post(
             &heartbeat(),
             &[JSON, TOKEN],
             "[0, 1]",
             "860bbd0c68542631b5d368314901c9019282010e4e265dd5342ef0ee65d39a73",
         ),
-        post(
-            &checkpoint(),
-            &[JSON],
-            CHECKPOINT,
-            "750e3523539a5b571fab2739249cab351781b755d220a8a65c983cf11e024a35",
-        ),
+        post(&checkpoint(), &[JSON], CHECKPOINT, "750e3523539a5b571fab2739249cab351781b755d220a8a65c983cf11e024a35"),
         v4(
             Method::GET,
             "/logstores/my-logstore/consumergroups",
@@ -190,11 +154,8 @@ fn the_go_sdks_own_vector_is_right_with_its_one_digit_day_and_wrong_weekday() {
         ],
         "",
     );
-    let verifier = Verifier {
-        id: "mockAccessKeyID".to_owned(),
-        secret: Secret::new("mockAccessKeySecret"),
-        token: None,
-    };
+    let verifier =
+        Verifier { id: "mockAccessKeyID".to_owned(), secret: Secret::new("mockAccessKeySecret"), token: None };
     assert_eq!(verifier.verify(&request, Duration::from_secs(1_262_507_627)), Ok(()));
 }
 
@@ -207,20 +168,10 @@ fn any_change_to_what_is_signed_is_noticed() {
         query.query[2].1 = "999".to_owned();
         let mut method = pull();
         method.method = Method::HEAD;
-        for request in [
-            path,
-            query,
-            method,
-            with(pull(), "x-log-extra", "1"),
-            with(pull(), "x-log-bodyrawsize", "1"),
-        ] {
+        for request in [path, query, method, with(pull(), "x-log-extra", "1"), with(pull(), "x-log-bodyrawsize", "1")] {
             assert_eq!(code(&request, NOON), "401 SignatureNotMatch");
         }
-        assert_eq!(
-            code(&with(pull(), "x-log-meta-a", "1"), NOON),
-            "ok",
-            "meta headers are not signed"
-        );
+        assert_eq!(code(&with(pull(), "x-log-meta-a", "1"), NOON), "ok", "meta headers are not signed");
         let mut body = pull();
         body.body = Bytes::from_static(b"x");
         assert_eq!(code(&body, NOON), "400 PostBodyInvalid");
@@ -230,10 +181,7 @@ fn any_change_to_what_is_signed_is_noticed() {
 #[test]
 fn a_host_is_signed_by_version_4_only() {
     assert_eq!(code(&with(pull_v1(), "host", "my-project.elsewhere"), NOON), "ok");
-    assert_eq!(
-        code(&with(pull_v4(), "host", "my-project.elsewhere"), NOON),
-        "401 SignatureNotMatch"
-    );
+    assert_eq!(code(&with(pull_v4(), "host", "my-project.elsewhere"), NOON), "401 SignatureNotMatch");
 }
 
 #[test]
@@ -281,24 +229,12 @@ fn a_malformed_request_is_told_what_is_wrong() {
     check(without(pull_v1(), "authorization"), "401 Unauthorized");
     check(without(pull_v1(), "x-log-apiversion"), "400 MissingAPIVersion");
     check(with(pull_v1(), "x-log-apiversion", "0.7"), "400 InvalidAPIVersion");
-    check(
-        without(pull_v1(), "x-log-signaturemethod"),
-        "400 MissingSignatureMethod",
-    );
-    check(
-        with(pull_v1(), "x-log-signaturemethod", "md5"),
-        "400 InvalidSignatureMethod",
-    );
+    check(without(pull_v1(), "x-log-signaturemethod"), "400 MissingSignatureMethod");
+    check(with(pull_v1(), "x-log-signaturemethod", "md5"), "400 InvalidSignatureMethod");
     check(without(without(pull_v1(), "x-log-date"), "date"), "400 MissingDate");
     check(without(pull_v4(), "x-log-date"), "400 MissingDate");
     check(with(pull_v4(), "x-log-date", "yesterday"), "400 InvalidRequestTime");
     check(with(pull_v1(), "x-log-date", "yesterday"), "400 InvalidRequestTime");
-    check(
-        with(pull_v4(), "authorization", "SLS4-HMAC-SHA256 nonsense"),
-        "401 Unauthorized",
-    );
-    check(
-        with(pull_v1(), "authorization", "LOG LTAItestAccessKeyId"),
-        "401 SignatureNotMatch",
-    );
+    check(with(pull_v4(), "authorization", "SLS4-HMAC-SHA256 nonsense"), "401 Unauthorized");
+    check(with(pull_v1(), "authorization", "LOG LTAItestAccessKeyId"), "401 SignatureNotMatch");
 }

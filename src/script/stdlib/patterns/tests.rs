@@ -91,22 +91,10 @@ fn gsub_replaces_by_text_table_and_function() {
 
 #[test]
 fn errors_are_text_that_names_the_line_of_the_script() {
-    assert_eq!(
-        error_of("('a'):find('%')"),
-        "test.lua:1: malformed pattern (ends with '%')"
-    );
-    assert_eq!(
-        error_of("('a'):match('[a')"),
-        "test.lua:1: malformed pattern (missing ']')"
-    );
-    assert_eq!(
-        error_of("('a'):gsub('a', '%2')"),
-        "test.lua:1: invalid capture index %2"
-    );
-    assert_eq!(
-        error_of("('a'):gsub('a', '%x')"),
-        "test.lua:1: invalid use of '%' in replacement string"
-    );
+    assert_eq!(error_of("('a'):find('%')"), "test.lua:1: malformed pattern (ends with '%')");
+    assert_eq!(error_of("('a'):match('[a')"), "test.lua:1: malformed pattern (missing ']')");
+    assert_eq!(error_of("('a'):gsub('a', '%2')"), "test.lua:1: invalid capture index %2");
+    assert_eq!(error_of("('a'):gsub('a', '%x')"), "test.lua:1: invalid use of '%' in replacement string");
     assert_eq!(
         error_of("('a'):gsub('a', function() return {} end)"),
         "test.lua:1: invalid replacement value (a table)"
@@ -153,10 +141,8 @@ fn what_a_callback_raises_passes_through_as_it_is() {
 #[test]
 fn a_kill_inside_a_callback_ends_the_script() {
     let lua = vm();
-    lua.set_hook(mlua::HookTriggers::new().every_nth_instruction(10_000), |_, _| {
-        Err(mlua::Error::runtime("killed"))
-    })
-    .unwrap();
+    lua.set_hook(mlua::HookTriggers::new().every_nth_instruction(10_000), |_, _| Err(mlua::Error::runtime("killed")))
+        .unwrap();
     let endless = "('a'):gsub('a', function() while true do end end)";
     let error = lua.load(endless).exec().unwrap_err();
     assert!(error.to_string().contains("killed"), "{error}");
@@ -337,21 +323,9 @@ fn random_patterns_mean_what_they_mean_to_the_engine() {
     let cases = setting("FORWARDER_FUZZ_CASES").unwrap_or(120_000);
     let mut random = Random(setting("FORWARDER_FUZZ_SEED").unwrap_or(20_240_229));
     let lua = vm();
-    let compare: Function = lua
-        .load(include_str!("compare.lua"))
-        .set_name("=compare")
-        .eval()
-        .unwrap();
+    let compare: Function = lua.load(include_str!("compare.lua")).set_name("=compare").eval().unwrap();
 
-    let operations = [
-        "find",
-        "plain",
-        "match",
-        "gmatch",
-        "gsub",
-        "gsub_function",
-        "gsub_table",
-    ];
+    let operations = ["find", "plain", "match", "gmatch", "gsub", "gsub_function", "gsub_table"];
     let (mut errors, mut out_of_steps) = (0_u64, 0_u64);
     for case in 0..cases {
         let operation = operations[random.below(operations.len())];
@@ -361,9 +335,8 @@ fn random_patterns_mean_what_they_mean_to_the_engine() {
             _ => Value::Nil,
         };
         let text = |bytes: &[u8]| lua.create_string(bytes).unwrap();
-        let outcome: LuaString = compare
-            .call((operation, text(&subject), text(&pattern), text(&replacement), n))
-            .unwrap();
+        let outcome: LuaString =
+            compare.call((operation, text(&subject), text(&pattern), text(&replacement), n)).unwrap();
         match &*outcome.as_bytes() {
             b"same" => {}
             b"error" => errors += 1,

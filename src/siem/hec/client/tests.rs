@@ -66,9 +66,7 @@ fn batch_with(count: usize, bad: &[usize]) -> Arc<Batch> {
     for event in 0..count {
         let word = if bad.contains(&event) { "BAD" } else { "e" };
         let log = u32::try_from(event).unwrap();
-        events
-            .push(log, |out| writeln!(out, "{{\"event\":\"{word}{event}\"}}"))
-            .unwrap();
+        events.push(log, |out| writeln!(out, "{{\"event\":\"{word}{event}\"}}")).unwrap();
     }
     batch_of(events)
 }
@@ -90,12 +88,7 @@ fn batch_of(events: Events) -> Arc<Batch> {
         scanned_bytes: 0,
     };
     let logs = u32::try_from(events.len()).unwrap();
-    Arc::new(Batch {
-        page,
-        events,
-        logs,
-        dropped: 0,
-    })
+    Arc::new(Batch { page, events, logs, dropped: 0 })
 }
 
 /// A tenure that holds until the hand is raised.
@@ -108,9 +101,7 @@ fn tenure() -> (Stopper, Tenure) {
 
 async fn deliver(hec: &Hec, batch: Arc<Batch>) -> Outcome {
     let (_stopper, tenure) = tenure();
-    tokio::time::timeout(LONG, hec.deliver(batch, tenure))
-        .await
-        .expect("delivered in time")
+    tokio::time::timeout(LONG, hec.deliver(batch, tenure)).await.expect("delivered in time")
 }
 
 async fn deliver_all(hec: &Hec, batch: Arc<Batch>) {
@@ -136,10 +127,9 @@ fn splunk(seen: &Seen, taken: &mut Vec<String>, numbered: bool) -> Act {
     taken.extend(lines[..bad.unwrap_or(lines.len())].iter().cloned());
     match bad {
         None => ok(),
-        Some(bad) if numbered => Act::reply(
-            400,
-            &format!(r#"{{"text":"Invalid data format","code":6,"invalid-event-number":{bad}}}"#),
-        ),
+        Some(bad) if numbered => {
+            Act::reply(400, &format!(r#"{{"text":"Invalid data format","code":6,"invalid-event-number":{bad}}}"#))
+        }
         Some(_) => Act::reply(400, r#"{"text":"Invalid data format","code":6}"#),
     }
 }
@@ -160,10 +150,7 @@ async fn a_request_carries_what_splunk_needs_to_see() {
     let seen = collector.seen();
     assert_eq!(seen.len(), 2);
     assert_eq!(seen[0].line, "POST /services/collector HTTP/1.1");
-    assert_eq!(
-        seen[0].body,
-        b"{\"event\":\"e0\"}\n{\"event\":\"e1\"}\n{\"event\":\"e2\"}\n"
-    );
+    assert_eq!(seen[0].body, b"{\"event\":\"e0\"}\n{\"event\":\"e1\"}\n{\"event\":\"e2\"}\n");
     assert_eq!(seen[0].header("authorization"), Some("Splunk s3cr3t-t0ken"));
     assert_eq!(seen[0].header("content-type"), Some("application/json"));
     assert_eq!(seen[0].header("content-length"), Some("45"));
@@ -182,10 +169,7 @@ async fn a_request_carries_what_splunk_needs_to_see() {
 #[tokio::test]
 async fn a_packed_request_is_the_same_events_in_fewer_bytes() {
     let collector = first_then_fine(vec![]).await;
-    let hec = hec_with(&Config {
-        gzip: true,
-        ..config(&collector.url)
-    });
+    let hec = hec_with(&Config { gzip: true, ..config(&collector.url) });
     deliver_all(&hec, batch(1_000)).await;
     assert_eq!(collector.taken(), names(1_000));
     assert_eq!(collector.seen()[0].header("content-encoding"), Some("gzip"));
@@ -202,10 +186,7 @@ async fn a_batch_of_no_events_sends_nothing() {
 #[tokio::test]
 async fn requests_go_side_by_side_up_to_the_limit() {
     let collector = Collector::start(|_, _| ok().after(Duration::from_millis(20))).await;
-    let hec = hec_with(&Config {
-        max_body: 100,
-        ..config(&collector.url)
-    });
+    let hec = hec_with(&Config { max_body: 100, ..config(&collector.url) });
     deliver_all(&hec, batch(600)).await;
     assert!(collector.seen().len() > 80);
     let peak = collector.peak();
@@ -220,10 +201,7 @@ async fn busy_is_tried_again_with_and_without_a_number() {
     deliver_all(&hec, batch(3)).await;
     assert_eq!(collector.taken(), names(3));
     let counts = hec.snapshot();
-    assert_eq!(
-        (counts.requests, counts.retries, counts.possible_duplicates),
-        (4, 3, 2 + 3)
-    );
+    assert_eq!((counts.requests, counts.retries, counts.possible_duplicates), (4, 3, 2 + 3));
 }
 
 #[tokio::test]
@@ -256,38 +234,30 @@ async fn too_large_is_halved_and_remembered() {
 
 #[tokio::test]
 async fn one_event_that_is_too_large_is_rejected_and_the_others_arrive() {
-    let collector = Collector::start(|seen, taken| {
-        if seen.body.len() > 60_000 {
-            Act::reply(413, "<html>")
-        } else {
-            splunk(seen, taken, true)
-        }
-    })
-    .await;
+    let collector =
+        Collector::start(
+            |seen, taken| {
+                if seen.body.len() > 60_000 { Act::reply(413, "<html>") } else { splunk(seen, taken, true) }
+            },
+        )
+        .await;
     let mut events = Events::default();
     for (log, size) in [(0, 10), (1, 90_000), (2, 10)] {
-        events
-            .push(log, |out| writeln!(out, "{{\"event\":\"{}\"}}", "x".repeat(size)))
-            .unwrap();
+        events.push(log, |out| writeln!(out, "{{\"event\":\"{}\"}}", "x".repeat(size))).unwrap();
     }
     let rejected = Rejected {
         event: 1,
         code: "http 413".to_owned(),
         reason: "too large for the collector: 90013 bytes".to_owned(),
     };
-    assert_eq!(
-        deliver(&hec(&collector), batch_of(events)).await,
-        Outcome::Done(vec![rejected])
-    );
+    assert_eq!(deliver(&hec(&collector), batch_of(events)).await, Outcome::Done(vec![rejected]));
     assert_eq!(collector.taken().len(), 2);
 }
 
 fn wide_batch(count: u32, size: usize) -> Arc<Batch> {
     let mut events = Events::default();
     for log in 0..count {
-        events
-            .push(log, |out| writeln!(out, "{{\"event\":\"{}\"}}", "x".repeat(size - 13)))
-            .unwrap();
+        events.push(log, |out| writeln!(out, "{{\"event\":\"{}\"}}", "x".repeat(size - 13))).unwrap();
     }
     batch_of(events)
 }
@@ -299,10 +269,7 @@ async fn a_collector_that_reads_no_gzip_gets_none() {
         None => splunk(seen, taken, true),
     })
     .await;
-    let hec = hec_with(&Config {
-        gzip: true,
-        ..config(&collector.url)
-    });
+    let hec = hec_with(&Config { gzip: true, ..config(&collector.url) });
     deliver_all(&hec, batch(3)).await;
     deliver_all(&hec, batch(3)).await;
     assert_eq!(collector.seen().len(), 3);
@@ -369,28 +336,18 @@ async fn a_page_with_status_200_never_counts() {
 async fn a_reply_of_a_gigabyte_is_not_read() {
     let collector = first_then_fine(vec![Act::Flood(1 << 30)]).await;
     let began = Instant::now();
-    let hec = hec_with(&Config {
-        timeout: LONG,
-        ..config(&collector.url)
-    });
+    let hec = hec_with(&Config { timeout: LONG, ..config(&collector.url) });
     deliver_all(&hec, batch(1)).await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    assert!(
-        collector.flooded() < 64 << 20,
-        "{} bytes were read",
-        collector.flooded()
-    );
+    assert!(collector.flooded() < 64 << 20, "{} bytes were read", collector.flooded());
 }
 
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
     let elsewhere = first_then_fine(vec![]).await;
     let location = format!("Location: {}/services/collector", elsewhere.url);
-    let collector = first_then_fine(vec![
-        Act::reply(307, "").with(&location),
-        Act::reply(302, "").with(&location),
-    ])
-    .await;
+    let collector =
+        first_then_fine(vec![Act::reply(307, "").with(&location), Act::reply(302, "").with(&location)]).await;
     deliver_all(&hec(&collector), batch(1)).await;
     assert!(elsewhere.seen().is_empty());
     assert_eq!(collector.taken(), names(1));
@@ -415,19 +372,10 @@ async fn a_disabled_token_holds_everything_until_it_is_enabled() {
         deliveries.spawn(async move { hec.deliver(batch(2), tenure).await });
     }
     tokio::time::sleep(Duration::from_millis(150)).await;
-    let Health::Held { cause, .. } = hec.health() else {
-        panic!("{:?}", hec.health())
-    };
-    assert!(
-        cause.contains("Token disabled") && cause.contains("enable the token"),
-        "{cause}"
-    );
+    let Health::Held { cause, .. } = hec.health() else { panic!("{:?}", hec.health()) };
+    assert!(cause.contains("Token disabled") && cause.contains("enable the token"), "{cause}");
     assert!(collector.taken().is_empty());
-    assert!(
-        (4..12).contains(&collector.seen().len()),
-        "{} requests",
-        collector.seen().len()
-    );
+    assert!((4..12).contains(&collector.seen().len()), "{} requests", collector.seen().len());
 
     enable.raise();
     let outcomes = deliveries.join_all().await;
@@ -445,21 +393,9 @@ async fn a_token_file_that_changes_is_tried_at_once() {
         _ => Act::reply(403, r#"{"text":"Invalid token","code":4}"#),
     })
     .await;
-    let slow = Timing {
-        hold: Duration::from_secs(600),
-        ..QUICK
-    };
+    let slow = Timing { hold: Duration::from_secs(600), ..QUICK };
     let token = Token::File(file.path().to_owned());
-    let hec = Arc::new(
-        Hec::with_timing(
-            &Config {
-                token,
-                ..config(&collector.url)
-            },
-            slow,
-        )
-        .unwrap(),
-    );
+    let hec = Arc::new(Hec::with_timing(&Config { token, ..config(&collector.url) }, slow).unwrap());
     let (_stopper, tenure) = tenure();
     let mut delivery = tokio::task::JoinSet::new();
     let sink = Arc::clone(&hec);
@@ -473,11 +409,7 @@ async fn a_token_file_that_changes_is_tried_at_once() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(collector.seen().len(), 1);
     std::fs::write(file.path(), "new\n").unwrap();
-    let outcome = tokio::time::timeout(LONG, delivery.join_next())
-        .await
-        .expect("at once")
-        .unwrap()
-        .unwrap();
+    let outcome = tokio::time::timeout(LONG, delivery.join_next()).await.expect("at once").unwrap().unwrap();
     assert_eq!(outcome, Outcome::Done(Vec::new()));
     assert_eq!(collector.taken(), names(2));
 }
@@ -486,15 +418,8 @@ async fn a_token_file_that_changes_is_tried_at_once() {
 async fn one_bad_event_of_a_thousand_is_rejected_and_the_others_arrive_once() {
     let collector = first_then_fine(vec![]).await;
     let hec = hec(&collector);
-    let rejected = Rejected {
-        event: 617,
-        code: "hec 6".to_owned(),
-        reason: "Invalid data format".to_owned(),
-    };
-    assert_eq!(
-        deliver(&hec, batch_with(1_000, &[617])).await,
-        Outcome::Done(vec![rejected])
-    );
+    let rejected = Rejected { event: 617, code: "hec 6".to_owned(), reason: "Invalid data format".to_owned() };
+    assert_eq!(deliver(&hec, batch_with(1_000, &[617])).await, Outcome::Done(vec![rejected]));
     let mut expected = names(1_000);
     expected.remove(617);
     assert_eq!(collector.taken(), expected);
@@ -506,13 +431,8 @@ async fn one_bad_event_of_a_thousand_is_rejected_and_the_others_arrive_once() {
 #[tokio::test]
 async fn a_bad_event_that_is_not_named_is_found() {
     let collector = Collector::start(|seen, taken| splunk(seen, taken, false)).await;
-    let Outcome::Done(rejected) = deliver(&hec(&collector), batch_with(1_000, &[617])).await else {
-        panic!()
-    };
-    assert_eq!(
-        rejected.iter().map(|rejected| rejected.event).collect::<Vec<_>>(),
-        [617]
-    );
+    let Outcome::Done(rejected) = deliver(&hec(&collector), batch_with(1_000, &[617])).await else { panic!() };
+    assert_eq!(rejected.iter().map(|rejected| rejected.event).collect::<Vec<_>>(), [617]);
     let mut taken = collector.taken();
     taken.sort();
     taken.dedup();
@@ -528,29 +448,17 @@ async fn an_index_that_is_not_allowed_costs_its_own_events_only() {
         taken.extend(lines[..bad.unwrap_or(lines.len())].iter().cloned());
         bad.map_or_else(ok, |bad| {
             let number = bad + 1;
-            Act::reply(
-                400,
-                &format!(r#"{{"text":"Incorrect index","code":7,"invalid-event-number":{number}}}"#),
-            )
+            Act::reply(400, &format!(r#"{{"text":"Incorrect index","code":7,"invalid-event-number":{number}}}"#))
         })
     })
     .await;
     let mut events = Events::default();
     for (log, index) in ["main", "no", "main", "no", "main"].into_iter().enumerate() {
         let log = u32::try_from(log).unwrap();
-        events
-            .push(log, |out| {
-                writeln!(out, "{{\"index\":\"{index}\",\"event\":\"{log}\"}}")
-            })
-            .unwrap();
+        events.push(log, |out| writeln!(out, "{{\"index\":\"{index}\",\"event\":\"{log}\"}}")).unwrap();
     }
-    let Outcome::Done(rejected) = deliver(&hec(&collector), batch_of(events)).await else {
-        panic!()
-    };
-    assert_eq!(
-        rejected.iter().map(|rejected| rejected.event).collect::<Vec<_>>(),
-        [1, 3]
-    );
+    let Outcome::Done(rejected) = deliver(&hec(&collector), batch_of(events)).await else { panic!() };
+    assert_eq!(rejected.iter().map(|rejected| rejected.event).collect::<Vec<_>>(), [1, 3]);
     assert_eq!(rejected[0].reason, "Incorrect index: \"no\"");
     assert_eq!(collector.taken().len(), 3);
 }
@@ -579,20 +487,10 @@ async fn when_the_tenure_ends_in_an_outage_the_delivery_ends_and_nothing_more_is
 
 #[tokio::test]
 async fn when_the_tenure_ends_a_request_without_a_reply_and_a_long_wait_are_given_up() {
-    for act in [
-        Act::Silent,
-        Act::reply(503, "").with("Retry-After: 300"),
-        Act::reply(403, ""),
-    ] {
+    for act in [Act::Silent, Act::reply(503, "").with("Retry-After: 300"), Act::reply(403, "")] {
         let collector = first_then_fine(vec![act]).await;
-        let config = Config {
-            timeout: LONG,
-            ..config(&collector.url)
-        };
-        let slow = Timing {
-            hold: Duration::from_secs(300),
-            ..QUICK
-        };
+        let config = Config { timeout: LONG, ..config(&collector.url) };
+        let slow = Timing { hold: Duration::from_secs(300), ..QUICK };
         let hec = Arc::new(Hec::with_timing(&config, slow).unwrap());
         let (stopper, tenure) = tenure();
         let mut delivery = tokio::task::JoinSet::new();
@@ -608,14 +506,8 @@ async fn when_the_tenure_ends_a_request_without_a_reply_and_a_long_wait_are_give
 #[tokio::test]
 async fn when_the_tenure_ends_the_turn_to_probe_passes_to_others() {
     let (open, opened) = stop();
-    let collector = Collector::start(move |seen, taken| {
-        if opened.is_raised() {
-            splunk(seen, taken, true)
-        } else {
-            busy()
-        }
-    })
-    .await;
+    let collector =
+        Collector::start(move |seen, taken| if opened.is_raised() { splunk(seen, taken, true) } else { busy() }).await;
     let hec = Arc::new(hec(&collector));
     let (first_stopper, first_tenure) = tenure();
     let (_stopper, second_tenure) = tenure();
@@ -628,9 +520,7 @@ async fn when_the_tenure_ends_the_turn_to_probe_passes_to_others() {
     first_stopper.raise();
     assert_eq!(deliveries.join_next().await.unwrap().unwrap(), Outcome::Abandoned);
     open.raise();
-    let outcome = tokio::time::timeout(LONG, deliveries.join_next())
-        .await
-        .expect("somebody probes");
+    let outcome = tokio::time::timeout(LONG, deliveries.join_next()).await.expect("somebody probes");
     assert_eq!(outcome.unwrap().unwrap(), Outcome::Done(Vec::new()));
 }
 
@@ -659,11 +549,7 @@ async fn the_tenure_is_asked_before_every_send() {
 async fn while_it_is_down_one_request_probes_for_all() {
     let (open, opened) = stop();
     let collector = Collector::start(move |seen, taken| {
-        let act = if opened.is_raised() {
-            splunk(seen, taken, true)
-        } else {
-            busy()
-        };
+        let act = if opened.is_raised() { splunk(seen, taken, true) } else { busy() };
         act.after(Duration::from_millis(10))
     })
     .await;
@@ -694,24 +580,14 @@ async fn a_collector_that_is_not_there_is_waited_for() {
     let sink = Arc::clone(&hec);
     delivery.spawn(async move { sink.deliver(batch(2), tenure).await });
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let Health::Down { cause, .. } = hec.health() else {
-        panic!("{:?}", hec.health())
-    };
+    let Health::Down { cause, .. } = hec.health() else { panic!("{:?}", hec.health()) };
     assert!(cause.contains("refused"), "{cause}");
 
     let collector = Collector::start_at(address, |seen, taken| splunk(seen, taken, true)).await;
-    let outcome = tokio::time::timeout(LONG, delivery.join_next())
-        .await
-        .expect("in time")
-        .unwrap()
-        .unwrap();
+    let outcome = tokio::time::timeout(LONG, delivery.join_next()).await.expect("in time").unwrap().unwrap();
     assert_eq!(outcome, Outcome::Done(Vec::new()));
     assert_eq!(collector.taken(), names(2));
-    assert_eq!(
-        hec.snapshot().possible_duplicates,
-        0,
-        "a refused connection took nothing"
-    );
+    assert_eq!(hec.snapshot().possible_duplicates, 0, "a refused connection took nothing");
 }
 
 #[tokio::test]
@@ -722,10 +598,7 @@ async fn a_queue_that_fills_up_slows_us_down_and_takes_all() {
         Act::reply(200, filling).after(Duration::from_millis(5))
     })
     .await;
-    let hec = hec_with(&Config {
-        max_body: 100,
-        ..config(&collector.url)
-    });
+    let hec = hec_with(&Config { max_body: 100, ..config(&collector.url) });
     deliver_all(&hec, batch(120)).await;
     collector.forget_peak();
     deliver_all(&hec, batch(120)).await;
@@ -747,33 +620,21 @@ async fn the_check_asks_about_the_token_and_sends_no_event() {
     assert_eq!(collector.seen()[0].header("content-length"), Some("0"));
 
     let token = Token::Fixed(Secret::new("wrong"));
-    let bad = hec_with(&Config {
-        token,
-        ..config(&collector.url)
-    });
+    let bad = hec_with(&Config { token, ..config(&collector.url) });
     assert!(matches!(bad.check().await, Err(CheckError::Refused(_))));
     assert!(matches!(bad.health(), Health::Held { .. }));
 
     let url = collector.url.clone();
     drop(collector);
-    assert!(matches!(
-        hec_with(&config(&url)).check().await,
-        Err(CheckError::Down(_))
-    ));
+    assert!(matches!(hec_with(&config(&url)).check().await, Err(CheckError::Down(_))));
 }
 
 #[tokio::test]
 async fn a_proxy_that_is_set_is_asked() {
     let proxy = first_then_fine(vec![]).await;
-    let hec = hec_with(&Config {
-        proxy: Some(proxy.url.clone()),
-        ..config("http://splunk.invalid:8088")
-    });
+    let hec = hec_with(&Config { proxy: Some(proxy.url.clone()), ..config("http://splunk.invalid:8088") });
     deliver_all(&hec, batch(1)).await;
-    assert_eq!(
-        proxy.seen()[0].line,
-        "POST http://splunk.invalid:8088/services/collector HTTP/1.1"
-    );
+    assert_eq!(proxy.seen()[0].line, "POST http://splunk.invalid:8088/services/collector HTTP/1.1");
 }
 
 #[tokio::test]
@@ -786,10 +647,7 @@ async fn the_token_is_in_no_log_line_no_error_and_no_debug_text() {
     let health = hec.health();
     deliver_all(&hec, batch(2)).await;
     let lines = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
-    for text in [
-        format!("{error} {error:?} {health:?} {hec:?} {:?}", config(&collector.url)),
-        lines.clone(),
-    ] {
+    for text in [format!("{error} {error:?} {health:?} {hec:?} {:?}", config(&collector.url)), lines.clone()] {
         assert!(!text.contains(TOKEN), "{text}");
     }
     assert!(lines.contains("Invalid token ***"), "{lines}");
@@ -804,14 +662,8 @@ async fn an_outage_is_one_line_and_its_end_another() {
     let lines = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
     let ours: Vec<_> = lines.lines().filter(|line| line.contains("Splunk HEC")).collect();
     assert_eq!(ours.len(), 2, "{lines}");
-    assert!(
-        ours[0].contains("WARN") && ours[0].contains("HTTP 503, code 9: Server is busy"),
-        "{lines}"
-    );
-    assert!(
-        ours[1].contains("INFO") && ours[1].contains("up again after"),
-        "{lines}"
-    );
+    assert!(ours[0].contains("WARN") && ours[0].contains("HTTP 503, code 9: Server is busy"), "{lines}");
+    assert!(ours[1].contains("INFO") && ours[1].contains("up again after"), "{lines}");
 }
 
 #[tokio::test]
@@ -863,59 +715,23 @@ fn check_config(config: &Config, expected: &str) {
 async fn settings_that_cannot_work_are_named() {
     let fine = config("https://splunk.example:8088");
     let url = |url: &str| config(url);
-    let token = |token| Config {
-        token: Token::Fixed(Secret::new(token)),
-        ..fine.clone()
-    };
+    let token = |token| Config { token: Token::Fixed(Secret::new(token)), ..fine.clone() };
     check_config(&url("splunk"), "hec url: not a URL");
     check_config(&url("ftp://splunk"), "hec url: neither http nor https");
     check_config(&url("https://u:p@splunk"), "hec url: a user or a password");
-    check_config(
-        &url("https://splunk/services/collector"),
-        "hec url: /services/collector is added",
-    );
+    check_config(&url("https://splunk/services/collector"), "hec url: /services/collector is added");
     check_config(&url("https://splunk/?token=x"), "hec url: /services/collector is added");
     check_config(&token(""), "hec token: it is empty");
     check_config(&token("a b"), "hec token: it contains white space");
     check_config(&token("a\nb"), "hec token: it contains");
-    check_config(
-        &Config {
-            proxy: Some("http://u:p@[".to_owned()),
-            ..fine.clone()
-        },
-        "hec proxy: not a URL",
-    );
+    check_config(&Config { proxy: Some("http://u:p@[".to_owned()), ..fine.clone() }, "hec proxy: not a URL");
     let missing = std::path::PathBuf::from("/nonexistent/file");
-    check_config(
-        &Config {
-            token: Token::File(missing.clone()),
-            ..fine.clone()
-        },
-        "hec token file /nonexistent/file: ",
-    );
-    check_config(
-        &Config {
-            ca_file: Some(missing),
-            ..fine.clone()
-        },
-        "hec CA file /nonexistent/file: ",
-    );
+    check_config(&Config { token: Token::File(missing.clone()), ..fine.clone() }, "hec token file /nonexistent/file: ");
+    check_config(&Config { ca_file: Some(missing), ..fine.clone() }, "hec CA file /nonexistent/file: ");
     let empty = tempfile::NamedTempFile::new().unwrap();
-    check_config(
-        &Config {
-            ca_file: Some(empty.path().to_owned()),
-            ..fine.clone()
-        },
-        "hec CA file ",
-    );
+    check_config(&Config { ca_file: Some(empty.path().to_owned()), ..fine.clone() }, "hec CA file ");
     let pair = (empty.path().to_owned(), empty.path().to_owned());
-    check_config(
-        &Config {
-            client_cert: Some(pair),
-            ..fine.clone()
-        },
-        "hec client certificate and PKCS #8 key ",
-    );
+    check_config(&Config { client_cert: Some(pair), ..fine.clone() }, "hec client certificate and PKCS #8 key ");
     assert!(Hec::new(&fine).is_ok());
 }
 

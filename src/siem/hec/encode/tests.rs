@@ -52,12 +52,7 @@ fn defaults() -> Config {
 }
 
 fn seed() -> Config {
-    Config {
-        sourcetype: Some("st".to_owned()),
-        index: Some("main".to_owned()),
-        compat: true,
-        ..config()
-    }
+    Config { sourcetype: Some("st".to_owned()), index: Some("main".to_owned()), compat: true, ..config() }
 }
 
 fn written(config: &Config, head: &Head<'_>, body: &'static str) -> Result<String, BodyError> {
@@ -82,13 +77,7 @@ fn check_refused(config: &Config, head: &Head<'_>, body: &'static str, path: &st
 }
 
 fn at(digits: &'static str, nanos: Option<u32>) -> Head<'static> {
-    Head {
-        time: Some(Time {
-            digits: digits.into(),
-            nanos,
-        }),
-        ..Head::default()
-    }
+    Head { time: Some(Time { digits: digits.into(), nanos }), ..Head::default() }
 }
 
 fn bytes(text: &'static [u8]) -> Option<Cow<'static, [u8]>> {
@@ -112,60 +101,25 @@ fn what_the_event_does_not_name_comes_from_the_settings() {
 
 #[test]
 fn what_the_event_names_wins_and_the_rest_stays() {
-    let head = Head {
-        index: bytes(b"audit"),
-        ..Head::default()
-    };
-    check(
-        &defaults(),
-        &head,
-        "1",
-        r#"{"host":"h","source":"s","sourcetype":"st","index":"audit","event":1}"#,
-    );
+    let head = Head { index: bytes(b"audit"), ..Head::default() };
+    check(&defaults(), &head, "1", r#"{"host":"h","source":"s","sourcetype":"st","index":"audit","event":1}"#);
 }
 
 #[test]
 fn an_empty_attribute_is_none() {
-    let head = Head {
-        index: bytes(b""),
-        host: bytes(b""),
-        ..Head::default()
-    };
-    check(
-        &seed_without_compat(),
-        &head,
-        "1",
-        r#"{"sourcetype":"st","index":"main","event":1}"#,
-    );
+    let head = Head { index: bytes(b""), host: bytes(b""), ..Head::default() };
+    check(&seed_without_compat(), &head, "1", r#"{"sourcetype":"st","index":"main","event":1}"#);
 }
 
 fn seed_without_compat() -> Config {
-    Config {
-        compat: false,
-        ..seed()
-    }
+    Config { compat: false, ..seed() }
 }
 
 #[test]
 fn nanoseconds_are_nine_digits_behind_the_point() {
-    check(
-        &config(),
-        &at("1790000000", Some(123_456_789)),
-        "1",
-        r#"{"time":1790000000.123456789,"event":1}"#,
-    );
-    check(
-        &config(),
-        &at("1790000000", Some(5)),
-        "1",
-        r#"{"time":1790000000.000000005,"event":1}"#,
-    );
-    check(
-        &config(),
-        &at("1790000000", Some(0)),
-        "1",
-        r#"{"time":1790000000.000000000,"event":1}"#,
-    );
+    check(&config(), &at("1790000000", Some(123_456_789)), "1", r#"{"time":1790000000.123456789,"event":1}"#);
+    check(&config(), &at("1790000000", Some(5)), "1", r#"{"time":1790000000.000000005,"event":1}"#);
+    check(&config(), &at("1790000000", Some(0)), "1", r#"{"time":1790000000.000000000,"event":1}"#);
 }
 
 #[test]
@@ -195,40 +149,22 @@ fn nanoseconds_that_are_no_fraction_of_a_second_are_refused() {
 
 #[test]
 fn bytes_that_are_not_text_become_the_replacement_character() {
-    let head = Head {
-        host: bytes(b"a\xffb\xe4\xbd"),
-        ..Head::default()
-    };
+    let head = Head { host: bytes(b"a\xffb\xe4\xbd"), ..Head::default() };
     check(&config(), &head, "1", "{\"host\":\"a\u{fffd}b\u{fffd}\",\"event\":1}");
 }
 
 #[test]
 fn an_attribute_cannot_break_out_of_its_string() {
-    let head = Head {
-        source: bytes(b"\",\"index\":\"x\n\x00\\"),
-        ..Head::default()
-    };
-    check(
-        &config(),
-        &head,
-        "1",
-        r#"{"source":"\",\"index\":\"x\n\u0000\\","event":1}"#,
-    );
+    let head = Head { source: bytes(b"\",\"index\":\"x\n\x00\\"), ..Head::default() };
+    check(&config(), &head, "1", r#"{"source":"\",\"index\":\"x\n\u0000\\","event":1}"#);
 }
 
 #[test]
 fn fields_are_strings_and_a_repeated_key_is_an_array_at_its_first_place() {
     let field = |key: &'static str, value: &'static str| (key.as_bytes().into(), value.as_bytes().into());
-    let head = Head {
-        fields: vec![field("b", "1"), field("a", "x"), field("b", "2"), field("c\"", "")],
-        ..Head::default()
-    };
-    check(
-        &config(),
-        &head,
-        "1",
-        r#"{"event":1,"fields":{"b":["1","2"],"a":"x","c\"":""}}"#,
-    );
+    let head =
+        Head { fields: vec![field("b", "1"), field("a", "x"), field("b", "2"), field("c\"", "")], ..Head::default() };
+    check(&config(), &head, "1", r#"{"event":1,"fields":{"b":["1","2"],"a":"x","c\"":""}}"#);
     check(
         &seed(),
         &head,
@@ -249,16 +185,7 @@ fn a_blank_event_is_refused_since_splunk_would() {
 
 #[test]
 fn an_event_that_only_looks_blank_is_written() {
-    for body in [
-        "0",
-        "false",
-        "\"null\"",
-        "\" x\"",
-        "\"\\u0041\"",
-        "[null]",
-        "[{}]",
-        "\"{}\"",
-    ] {
+    for body in ["0", "false", "\"null\"", "\" x\"", "\"\\u0041\"", "[null]", "[{}]", "\"{}\""] {
         assert!(written(&config(), &Head::default(), body).is_ok(), "{body}");
     }
 }
@@ -286,11 +213,7 @@ fn compat_writes_what_the_python_wrote() {
 
 #[test]
 fn compat_sorts_the_keys_and_writes_attributes_in_ascii() {
-    let head = Head {
-        host: bytes("höst".as_bytes()),
-        source: bytes(b"src"),
-        ..at("0017", Some(5))
-    };
+    let head = Head { host: bytes("höst".as_bytes()), source: bytes(b"src"), ..at("0017", Some(5)) };
     check(
         &seed(),
         &head,

@@ -15,9 +15,7 @@ fn events(count: usize) -> Case {
 fn indexed(indexes: &[&str]) -> Case {
     let mut events = Events::default();
     for index in indexes {
-        events
-            .push(0, |out| writeln!(out, "{{\"index\":\"{index}\",\"event\":1}}"))
-            .unwrap();
+        events.push(0, |out| writeln!(out, "{{\"index\":\"{index}\",\"event\":1}}")).unwrap();
     }
     Case { events, gzip: false }
 }
@@ -39,52 +37,31 @@ impl Case {
     fn verdict(&self, reply: &Reply) -> Verdict {
         classify(
             reply,
-            &Sent {
-                events: &self.events,
-                range: 0..self.events.len(),
-                gzip: self.gzip,
-                index: Some("main"),
-            },
+            &Sent { events: &self.events, range: 0..self.events.len(), gzip: self.gzip, index: Some("main") },
         )
     }
 
     /// The verdict, with the words left out.
     #[track_caller]
     fn check(&self, status: u16, body: &str, expected: &str) {
-        let reply = Reply {
-            status,
-            retry_after: None,
-            body: body.as_bytes().to_vec(),
-        };
+        let reply = Reply { status, retry_after: None, body: body.as_bytes().to_vec() };
         let verdict = match self.verdict(&reply) {
             Verdict::Accepted { slow_down, ack_id } => format!(
                 "accepted{}{}",
                 if slow_down { " slow" } else { "" },
                 ack_id.map(|id| format!(" ack {id}")).unwrap_or_default()
             ),
-            Verdict::Retry {
-                floor: None,
-                maybe_taken,
-                ..
-            } => format!("retry, maybe {maybe_taken}"),
-            Verdict::Retry {
-                floor: Some(floor),
-                maybe_taken,
-                ..
-            } => format!("retry in {floor:?}, maybe {maybe_taken}"),
+            Verdict::Retry { floor: None, maybe_taken, .. } => format!("retry, maybe {maybe_taken}"),
+            Verdict::Retry { floor: Some(floor), maybe_taken, .. } => {
+                format!("retry in {floor:?}, maybe {maybe_taken}")
+            }
             Verdict::Hold { .. } => "hold".to_owned(),
             Verdict::Event { bad, ack_id, code, .. } => {
-                format!(
-                    "event {bad}, {code}{}",
-                    ack_id.map(|id| format!(" ack {id}")).unwrap_or_default()
-                )
+                format!("event {bad}, {code}{}", ack_id.map(|id| format!(" ack {id}")).unwrap_or_default())
             }
             Verdict::Index { index, .. } => format!("index {index:?}"),
             Verdict::Alone { suspect, ack_id } => {
-                format!(
-                    "alone {suspect}{}",
-                    ack_id.map(|id| format!(" ack {id}")).unwrap_or_default()
-                )
+                format!("alone {suspect}{}", ack_id.map(|id| format!(" ack {id}")).unwrap_or_default())
             }
             Verdict::Bisect => "bisect".to_owned(),
             Verdict::Split => "split".to_owned(),
@@ -193,16 +170,7 @@ fn no_data_for_one_event_is_about_the_event() {
 
 #[test]
 fn success_counts_only_with_code_zero() {
-    for body in [
-        "",
-        "OK",
-        "<html>welcome</html>",
-        "{}",
-        "[0]",
-        r#"{"code":"0"}"#,
-        r#"{"code":0"#,
-        r#"{"code":99}"#,
-    ] {
+    for body in ["", "OK", "<html>welcome</html>", "{}", "[0]", r#"{"code":"0"}"#, r#"{"code":0"#, r#"{"code":99}"#] {
         events(3).check(200, body, "retry, maybe 3");
     }
     events(3).check(204, "", "retry, maybe 3");
@@ -278,11 +246,7 @@ fn gzip_is_switched_off_only_where_it_was_used() {
 #[test]
 fn what_the_server_asks_for_is_the_floor() {
     let floor = |status, seconds| {
-        let reply = Reply {
-            status,
-            retry_after: Some(Duration::from_secs(seconds)),
-            body: Vec::new(),
-        };
+        let reply = Reply { status, retry_after: Some(Duration::from_secs(seconds)), body: Vec::new() };
         match events(1).verdict(&reply) {
             Verdict::Retry { floor, .. } => floor.unwrap().as_secs(),
             other => panic!("{other:?}"),
@@ -309,13 +273,8 @@ fn retry_after_is_seconds_or_a_date_and_never_for_ever() {
 
 #[test]
 fn an_empty_request_tells_a_good_token_from_a_bad_one() {
-    let check = |status, body: &str| {
-        classify_empty(&Reply {
-            status,
-            retry_after: None,
-            body: body.as_bytes().to_vec(),
-        })
-    };
+    let check =
+        |status, body: &str| classify_empty(&Reply { status, retry_after: None, body: body.as_bytes().to_vec() });
     assert_eq!(check(400, &code(5)), Ok(()));
     assert_eq!(check(200, &code(0)), Ok(()));
     assert!(matches!(check(403, &code(4)), Err(CheckError::Refused(_))));
@@ -330,14 +289,8 @@ fn an_empty_request_tells_a_good_token_from_a_bad_one() {
 
 #[test]
 fn a_refusal_says_what_was_said_and_what_to_do() {
-    let reply = Reply {
-        status: 403,
-        retry_after: None,
-        body: code(1).into_bytes(),
-    };
-    let Verdict::Hold { cause } = events(1).verdict(&reply) else {
-        panic!()
-    };
+    let reply = Reply { status: 403, retry_after: None, body: code(1).into_bytes() };
+    let Verdict::Hold { cause } = events(1).verdict(&reply) else { panic!() };
     assert_eq!(
         cause.to_string(),
         "HTTP 403, code 1: words (enable the token in Splunk: Settings, Data inputs, HTTP Event Collector)"

@@ -31,12 +31,7 @@ pub enum Act {
 
 impl Act {
     pub fn reply(status: u16, body: &str) -> Self {
-        Self::Reply {
-            status,
-            headers: String::new(),
-            body: body.to_owned(),
-            after: Duration::ZERO,
-        }
+        Self::Reply { status, headers: String::new(), body: body.to_owned(), after: Duration::ZERO }
     }
 
     pub fn with(mut self, header: &str) -> Self {
@@ -127,12 +122,7 @@ impl Collector {
                 });
             }
         });
-        Self {
-            url: format!("http://{address}"),
-            address,
-            state,
-            _tasks: tasks,
-        }
+        Self { url: format!("http://{address}"), address, state, _tasks: tasks }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -202,14 +192,8 @@ async fn request(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<Se
             None => break,
         }
     }
-    let mut seen = Seen {
-        line: line.trim_end().to_owned(),
-        headers,
-        body: Vec::new(),
-    };
-    let length = seen
-        .header("content-length")
-        .map_or(0, |length| length.parse().unwrap());
+    let mut seen = Seen { line: line.trim_end().to_owned(), headers, body: Vec::new() };
+    let length = seen.header("content-length").map_or(0, |length| length.parse().unwrap());
     seen.body.resize(length, 0);
     stream.read_exact(&mut seen.body).await?;
     if seen.header("content-encoding") == Some("gzip") {
@@ -222,12 +206,7 @@ async fn request(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<Se
 /// Returns whether the connection goes on.
 async fn answer(stream: &mut TcpStream, act: Act, state: &Mutex<State>) -> std::io::Result<bool> {
     match act {
-        Act::Reply {
-            status,
-            headers,
-            body,
-            after,
-        } => {
+        Act::Reply { status, headers, body, after } => {
             tokio::time::sleep(after).await;
             let length = body.len();
             let reply = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n{headers}\r\n{body}");
@@ -241,9 +220,7 @@ async fn answer(stream: &mut TcpStream, act: Act, state: &Mutex<State>) -> std::
         Act::Close => Ok(false),
         Act::Silent => std::future::pending().await,
         Act::Trickle => {
-            stream
-                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
-                .await?;
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n").await?;
             loop {
                 stream.write_all(b" ").await?;
                 tokio::time::sleep(Duration::from_millis(20)).await;

@@ -63,9 +63,7 @@ fn pem(bytes: &[u8]) -> tempfile::NamedTempFile {
 async fn an_issuer_that_nobody_trusts_gets_no_token() {
     let (asked, checked) = TlsCollector::start().check("localhost", |_| {}).await;
     assert!(!asked);
-    let Err(CheckError::Down(cause)) = checked else {
-        panic!("{checked:?}")
-    };
+    let Err(CheckError::Down(cause)) = checked else { panic!("{checked:?}") };
     assert!(cause.what.contains("certificate verify failed"), "{cause}");
     assert!(cause.hint.is_some_and(|hint| hint.contains("CA file")), "{cause}");
 }
@@ -89,9 +87,7 @@ async fn a_certificate_for_another_name_is_refused() {
 
 #[tokio::test]
 async fn verification_is_off_only_when_the_settings_say_so() {
-    let (asked, checked) = TlsCollector::start()
-        .check("localhost", |config| config.verify = false)
-        .await;
+    let (asked, checked) = TlsCollector::start().check("localhost", |config| config.verify = false).await;
     assert!(asked && checked.is_ok(), "{checked:?}");
 }
 
@@ -99,9 +95,6 @@ async fn verification_is_off_only_when_the_settings_say_so() {
 fn a_client_certificate_and_its_key_are_read() {
     let (certificate, key) = (pem(CERTIFICATE), pem(KEY));
     let client_cert = Some((certificate.path().to_owned(), key.path().to_owned()));
-    let config = Config {
-        client_cert,
-        ..config("https://splunk.example:8088")
-    };
+    let config = Config { client_cert, ..config("https://splunk.example:8088") };
     assert!(Hec::new(&config).is_ok());
 }
