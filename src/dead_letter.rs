@@ -5,8 +5,8 @@
 //! * One record a line: a JSON object with the keys `v` (the version), `id`, `at` (RFC 3339, UTC), `reason`, `code`,
 //!   `message`, `project`, `logstore`, `shard`, `cursor`, `log_index`, `event_index` (if there is an event), `script`,
 //!   `log`, `log_base64`, `event` or `event_base64`, `crc`, in this order.
-//! * `log` is the original log: an object of strings in the log's order, with the pairs that JSON can carry as they are.
-//!   A pair whose key or value is not UTF-8, or whose key was there before, is in `log_base64` instead, an array of
+//! * `log` is the original log: an object of strings in the log's order, with the pairs that JSON can carry as they
+//!   are. A pair whose key or value is not UTF-8, or whose key was there before, is in `log_base64` instead, an array of
 //!   `[position, key, value]` with both texts in base64. `position` counts from 0 in the whole log, so that inserting
 //!   the entries one after the other into the pairs of `log` gives the log back byte for byte.
 //! * `event` is what would have been sent, as text; `event_base64` when it is not UTF-8. Neither when there is none.
@@ -16,8 +16,8 @@
 //! Every later version keeps `v` first and `crc` last and computed like this, so that a program can tell a newer record
 //! from a damaged one. A new [`Reason`] is a new version. Lines of several versions may stand in one file.
 //!
-//! Nothing here ever leaves the file but by hand. A replay can be added without a change of format: beside the letters it
-//! appends `project`, `logstore` and `id` of each record that was delivered to a file of its own, `replayed.jsonl`, and
+//! Nothing here ever leaves the file but by hand. A replay can be added without a change of format: beside the letters
+//! it appends `project`, `logstore` and `id` of each record that was delivered to a file of its own, `replayed.jsonl`, and
 //! fsyncs that before it counts. A record is open while it is not named there, a replay that is cut short or done twice
 //! goes on with what is open, and only the holder of the lock may remove both files, once nothing in them is open.
 

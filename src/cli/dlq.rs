@@ -176,7 +176,7 @@ fn print_list(list: &List, dir: &Path, now: Timestamp, output: &mut Output<'_>) 
     let since = list.since.as_ref().map(|since| since.timestamp(now));
     let mut totals = BTreeMap::<Reason, u64>::new();
     let (mut shown, mut all) = (0_u64, 0_u64);
-    for_each(dir, output, |letter, output| {
+    let skipped = for_each(dir, output, |letter, output| {
         all += 1;
         if !list.wants(&letter.record, since) {
             return Ok(());
@@ -196,6 +196,7 @@ fn print_list(list: &List, dir: &Path, now: Timestamp, output: &mut Output<'_>) 
     }
     let plural = if all == 1 { "" } else { "s" };
     match (shown, all) {
+        (_, 0) if skipped => writeln!(output.out, "no dead letter in {} can be read", dir.display()),
         (_, 0) => writeln!(output.out, "no dead letters in {}", dir.display()),
         (0, _) => writeln!(
             output.out,
@@ -243,20 +244,22 @@ fn print_one(show: &Show, dir: &Path, output: &mut Output<'_>) -> Result<(), Dlq
     Ok(())
 }
 
-/// Hands every letter to `print`, and notes what is none.
+/// Hands every letter to `print`, and notes what is none; whether there was such.
 fn for_each(
     dir: &Path,
     output: &mut Output<'_>,
     mut print: impl FnMut(&Letter, &mut Output<'_>) -> io::Result<()>,
-) -> Result<(), DlqError> {
+) -> Result<bool, DlqError> {
+    let mut skipped = false;
     for found in Reader::open(dir)? {
+        skipped |= found.is_err();
         match found {
             Ok(letter) => print(&letter, output),
             Err(unreadable) => writeln!(output.notes, "skipped: {unreadable}"),
         }
         .map_err(DlqError::Output)?;
     }
-    Ok(())
+    Ok(skipped)
 }
 
 /// The columns of the list with their least widths. What is wider pushes its line to the right, and is never cut: ids,

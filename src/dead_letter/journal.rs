@@ -52,7 +52,8 @@ impl Journal {
             // The caller will bring the same lines again. What is left of these would be a second copy, and a torn last
             // line. After a failed sync the kernel may also take the pages for clean, and would never write them.
             if let Err(undo) = self.file.set_len(self.len) {
-                tracing::warn!(file = %self.path.display(), error = %undo, "cannot take back a failed write; the next one mends it");
+                let file = self.path.display();
+                tracing::warn!(%file, error = %undo, "cannot take back a failed write; the next one mends it");
             }
             return Err(Fault::of("write to", &self.path)(error));
         }
@@ -85,8 +86,12 @@ impl Journal {
         let torn = self.path.with_extension("torn");
         tail.push(b'\n');
         let mut keep = private().open(&torn)?;
-        keep.write_all(&tail)?;
-        keep.sync_data()?;
+        let before = keep.metadata()?.len();
+        if let Err(error) = keep.write_all(&tail).and_then(|()| keep.sync_data()) {
+            // This is tried again and again while the disk is full: a part each time would keep it so.
+            keep.set_len(before)?;
+            return Err(error);
+        }
         sync_parent(&torn)?;
         self.file.set_len(whole)?;
         self.file.sync_data()?;

@@ -17,8 +17,8 @@ pub struct Reader {
     path: PathBuf,
     /// Absent when there is no file yet, or when it cannot be read on.
     input: Option<BufReader<File>>,
-    /// The present line without its line feed, and how much of it was given out. A damaged line can hold the next record
-    /// too, when it was the line feed between them that was hit.
+    /// The present line without its line feed, and how much of it was given out. A damaged line can hold the next
+    /// record too, when it was the line feed between them that was hit.
     line: Vec<u8>,
     given: usize,
     /// Where `line` starts in the file.
@@ -54,7 +54,7 @@ pub struct Unreadable {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// There is no such directory.
-    #[error("there is no directory {}: no forwarder kept its dead letters there yet, or they are elsewhere", .0.display())]
+    #[error("there is no directory {}: no forwarder kept dead letters there yet, or they are elsewhere", .0.display())]
     Missing(PathBuf),
     /// This user may not read it.
     #[error("cannot read {}: {cause}: run this as the user that the forwarder runs as", path.display())]

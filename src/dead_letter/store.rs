@@ -55,8 +55,8 @@ impl DeadLetters {
 
     /// Writes all of the records, or none. When it returns `Ok` they are on the disk: a checkpoint may pass them.
     ///
-    /// Blocks for as long as the disk takes, and for the writes of other shards before it: in async code call it through
-    /// `tokio::task::spawn_blocking`.
+    /// Blocks for as long as the disk takes, and for the writes of other shards before it: in async code call it
+    /// through `tokio::task::spawn_blocking`.
     ///
     /// The file may be moved away or removed at any time: then a new one is begun.
     ///
@@ -105,7 +105,10 @@ pub enum OpenError {
         lock: PathBuf,
     },
     /// This user may not, or nobody may: a read-only file system.
-    #[error("cannot {doing} {}: {cause} (running as uid {uid}): give that user the directory, or choose another", path.display())]
+    #[error(
+        "cannot {doing} {}: {cause} (running as uid {uid}): give that user the directory, or choose another",
+        path.display()
+    )]
     Denied {
         /// What was tried.
         doing: &'static str,

@@ -144,6 +144,14 @@ fn version_1_is_read_and_written_as_in_the_golden_file() {
 }
 
 #[test]
+fn a_reason_has_one_name_everywhere() {
+    for reason in Reason::ALL {
+        assert_eq!(serde_json::to_string(&reason).unwrap(), format!("\"{reason}\""));
+        assert_eq!(reason.as_str().parse(), Ok(reason));
+    }
+}
+
+#[test]
 fn an_id_names_the_log_and_the_event_and_needs_no_quotes() {
     let ids = odd_records().iter().map(Record::id).collect::<Vec<_>>();
     assert_eq!(ids, ["3-1447299606896632356-1-0", "3-not a number-0", "3-1447299606896632356-7-0"]);
@@ -337,12 +345,28 @@ fn a_full_disk_leaves_whole_lines_and_goes_on_when_there_is_room() {
 
     // To start on a full disk, with a torn end that cannot be moved aside, is no error either.
     drop(letters);
-    let filler = fs::write(dir.path().join("filler"), vec![0; 128 * 1024]).unwrap_err();
-    assert_eq!(filler.kind(), io::ErrorKind::StorageFull);
     let path = dir.path().join(FILE);
-    OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"v\":").unwrap();
+    OpenOptions::new()
+        .append(true)
+        .open(&path)
+        .unwrap()
+        .write_all(&[b'x'; 10_000])
+        .unwrap();
+    let filler = dir.path().join("filler");
+    assert_eq!(
+        fs::write(&filler, vec![0; 128 * 1024]).unwrap_err().kind(),
+        io::ErrorKind::StorageFull
+    );
+    let room = fs::metadata(&filler).unwrap().len().checked_sub(8 * 1024).unwrap();
+    OpenOptions::new()
+        .write(true)
+        .open(&filler)
+        .unwrap()
+        .set_len(room)
+        .unwrap();
     let letters = open(dir.path()).unwrap();
     assert!(matches!(letters.append(&[record(3)]).unwrap_err(), Fault::Full { .. }));
+    assert_eq!(fs::metadata(dir.path().join("dead-letters.torn")).unwrap().len(), 0);
 
     fs::remove_file(&ballast).unwrap();
     letters.append(&[large.clone(), record(3)]).unwrap();

@@ -237,6 +237,10 @@ fn a_damaged_line_is_noted_and_skipped() {
         notes.starts_with(&start) && notes.ends_with("the line is damaged\n"),
         "{notes}"
     );
+
+    std::fs::write(&file, "noise\n").unwrap();
+    let (out, _) = dlq(dir.path(), &["list"], None).unwrap();
+    assert_eq!(out, format!("no dead letter in {} can be read\n", dir.path().display()));
 }
 
 #[test]
