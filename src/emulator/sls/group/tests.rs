@@ -179,6 +179,15 @@ fn a_read_only_shard_saved_at_its_end_is_over_and_its_last_save_may_be_repeated(
 }
 
 #[test]
+fn a_writable_shard_saved_at_its_end_is_still_to_be_read() {
+    let shards = shards(1);
+    let mut group = group(&shards);
+    beat(&mut group, &shards, "a", &[], 0).unwrap();
+    try_save(&mut group, &shards, save(0, shards[&0].end(), "a", false), 1).unwrap();
+    assert_eq!(beat(&mut group, &shards, "a", &[0], 2), Ok(vec![0]));
+}
+
+#[test]
 fn forcing_a_finished_shard_elsewhere_reopens_it() {
     let mut shards = shards(1);
     let mut group = group(&shards);
