@@ -346,24 +346,11 @@ fn a_full_disk_leaves_whole_lines_and_goes_on_when_there_is_room() {
     // To start on a full disk, with a torn end that cannot be moved aside, is no error either.
     drop(letters);
     let path = dir.path().join(FILE);
-    OpenOptions::new()
-        .append(true)
-        .open(&path)
-        .unwrap()
-        .write_all(&[b'x'; 10_000])
-        .unwrap();
+    OpenOptions::new().append(true).open(&path).unwrap().write_all(&[b'x'; 10_000]).unwrap();
     let filler = dir.path().join("filler");
-    assert_eq!(
-        fs::write(&filler, vec![0; 128 * 1024]).unwrap_err().kind(),
-        io::ErrorKind::StorageFull
-    );
+    assert_eq!(fs::write(&filler, vec![0; 128 * 1024]).unwrap_err().kind(), io::ErrorKind::StorageFull);
     let room = fs::metadata(&filler).unwrap().len().checked_sub(8 * 1024).unwrap();
-    OpenOptions::new()
-        .write(true)
-        .open(&filler)
-        .unwrap()
-        .set_len(room)
-        .unwrap();
+    OpenOptions::new().write(true).open(&filler).unwrap().set_len(room).unwrap();
     let letters = open(dir.path()).unwrap();
     assert!(matches!(letters.append(&[record(3)]).unwrap_err(), Fault::Full { .. }));
     assert_eq!(fs::metadata(dir.path().join("dead-letters.torn")).unwrap().len(), 0);

@@ -18,16 +18,7 @@ const fn call(
     access: &'static str,
     [resource, prefix, parameter]: [&'static str; 3],
 ) -> Call {
-    Call {
-        name,
-        service,
-        host,
-        version,
-        access,
-        resource,
-        prefix,
-        parameter,
-    }
+    Call { name, service, host, version, access, resource, prefix, parameter }
 }
 
 const ECS: [&str; 3] = ["Ecs", "ecs", "2014-05-26"];
@@ -62,24 +53,14 @@ pub(super) const CALLS: &[Call] = &[
 ];
 
 pub(super) const FAILURES: &[(&str, &str)] = &[
-    (
-        "Forbidden.RAM",
-        "User not authorized to operate on the specified resource, or this API doesn't support RAM:",
-    ),
+    ("Forbidden.RAM", "User not authorized to operate on the specified resource, or this API doesn't support RAM:"),
     ("InvalidInstanceId.NotFound", "The specified resource does not exist:"),
     ("Throttling.User", "Request was denied due to user flow control:"),
     ("InvalidParameter", "The specified parameter is not valid for"),
 ];
 
-pub(super) const REGIONS: &[&str] = &[
-    "cn-hangzhou",
-    "cn-hangzhou",
-    "cn-shanghai",
-    "cn-beijing",
-    "cn-shenzhen",
-    "ap-southeast-1",
-    "eu-central-1",
-];
+pub(super) const REGIONS: &[&str] =
+    &["cn-hangzhou", "cn-hangzhou", "cn-shanghai", "cn-beijing", "cn-shenzhen", "ap-southeast-1", "eu-central-1"];
 pub(super) const AGENTS: &[&str] = &[
     "AlibabaCloud (Linux; amd64) Java/1.8.0_152-b187 Core/4.5.2 HTTPClient/ApacheHttpClient",
     "aliyun-cli/3.0.198 (linux; amd64) Go/1.21.5",
@@ -96,22 +77,10 @@ pub(super) const BROWSERS: &[&str] = &[
     "curl/8.5.0",
     "Prometheus/2.51.0",
 ];
-pub(super) const PATHS: &[&str] = &[
-    "/product/",
-    "/product/",
-    "/product/",
-    "/api/v2/orders/",
-    "/api/v2/users/",
-    "/static/img/",
-    "/cart/",
-];
-pub(super) const ROLES: &[&str] = &[
-    "AliyunServiceRoleForAutoScaling",
-    "ops-admin",
-    "ci-deployer",
-    "security-audit",
-    "data-reader",
-];
+pub(super) const PATHS: &[&str] =
+    &["/product/", "/product/", "/product/", "/api/v2/orders/", "/api/v2/users/", "/static/img/", "/cart/"];
+pub(super) const ROLES: &[&str] =
+    &["AliyunServiceRoleForAutoScaling", "ops-admin", "ci-deployer", "security-audit", "data-reader"];
 pub(super) const TEAMS: &[&str] = &["payments", "search", "platform", "data", "security", "growth"];
 pub(super) const GIVEN: &[&str] = &[
     "anna", "wei", "jing", "omar", "lena", "raj", "sofia", "tom", "yuki", "ivan", "mei", "carlos", "fatima", "noah",

@@ -75,10 +75,7 @@ impl Flow {
 
     /// Asks to send.
     pub fn admit(&mut self) -> Admit {
-        let ticket = Ticket {
-            cuts: self.cuts,
-            probe: self.closed.is_some(),
-        };
+        let ticket = Ticket { cuts: self.cuts, probe: self.closed.is_some() };
         match &mut self.closed {
             Some(closed) if closed.probing => Admit::Wait,
             Some(closed) => {
@@ -210,13 +207,7 @@ mod tests {
         let tickets = admitted(flow);
         for _ in &tickets {
             // Each is replaced at once, so that the limit stays full.
-            flow.taken(
-                &Ticket {
-                    cuts: flow.cuts,
-                    probe: false,
-                },
-                false,
-            );
+            flow.taken(&Ticket { cuts: flow.cuts, probe: false }, false);
             let _ = admitted(flow);
         }
         let count = tickets.len();
@@ -346,10 +337,7 @@ mod tests {
         for _ in 0..50 {
             let (ticket, at) = probe(&mut flow);
             let wait = at - now;
-            assert!(
-                wait >= Duration::from_secs(10) && wait <= Duration::from_secs(30),
-                "{wait:?}"
-            );
+            assert!(wait >= Duration::from_secs(10) && wait <= Duration::from_secs(30), "{wait:?}");
             assert!(matches!(flow.admit(), Admit::Wait));
             flow.held(&ticket, now);
         }
