@@ -113,8 +113,11 @@ impl Script {
         let text = text.strip_prefix("runtime error: ").unwrap_or(text);
         let text = text.split("\nstack traceback:").next().unwrap_or(text);
         // Lua shortens long names from the left.
-        let end = &self.name[self.name.floor_char_boundary(self.name.len().saturating_sub(30))..];
-        let placed = text.split_once(": ").is_some_and(|(place, _)| place.contains(end));
+        let name = self.name.as_bytes();
+        let end = &name[name.len().saturating_sub(30)..];
+        let placed = text
+            .split_once(": ")
+            .is_some_and(|(place, _)| memchr::memmem::find(place.as_bytes(), end).is_some());
         if placed {
             text.to_owned()
         } else {
