@@ -223,6 +223,25 @@ fn memory_is_not_left_to_the_next_log() {
 }
 
 #[test]
+fn what_a_script_put_into_a_log_goes_with_the_log() {
+    let patient = Config {
+        timeout: Duration::from_secs(20),
+        ..config()
+    };
+    let script = Script::from_text(
+        "s.lua",
+        "function process(log) log[log.name] = ('x'):rep(40000000) return 'fine' end",
+    );
+    let mut hook = Hook::load(&script, &patient, Arc::new(Plain), meta()).unwrap();
+    let page = page_of(&[
+        vec![(b"name", b"a"), (b"a", b"")],
+        vec![(b"name", b"name")],
+        vec![(b"name", b"new")],
+    ]);
+    assert_eq!(outcome(&mut hook, &page), [r#""fine""#; 3]);
+}
+
+#[test]
 fn memory_beside_lua_is_bounded_too() {
     stopped("for i = 1, 1e9 do log['k' .. i] = 1 end", "s.lua:1: ");
     too_much(
