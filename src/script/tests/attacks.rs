@@ -230,7 +230,7 @@ fn what_a_script_put_into_a_log_goes_with_the_log() {
     };
     let script = Script::from_text(
         "s.lua",
-        "function process(log) log[log.name] = ('x'):rep(40000000) return 'fine' end",
+        "function process(log) log[log.name] = ('x'):rep(25000000) return 'fine' end",
     );
     let mut hook = Hook::load(&script, &patient, Arc::new(Plain), meta()).unwrap();
     let page = page_of(&[
