@@ -84,6 +84,7 @@ impl Current {
         self.added.clear();
         self.added_text.clear();
         self.found = 0;
+        self.error_line = None;
     }
 
     pub(super) fn log(&self) -> Log<'_> {

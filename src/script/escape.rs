@@ -131,7 +131,7 @@ mod tests {
         check(-0.0, "0");
         check(0.1, "0.1");
         check(1e15, "1000000000000000");
-        check(1e300, "1e300");
+        check(1e300, "1e+300");
         assert!(!float(f64::NAN, &mut Vec::new()));
         assert!(!float(f64::NEG_INFINITY, &mut Vec::new()));
     }

@@ -211,7 +211,10 @@ impl Run<'_> {
             let outcome = stack.call(2, explain);
             let stopped = watch.stopped();
             let before = self.made.events.len();
-            let fault = self.judge(stack, outcome, stopped, log).err();
+            let mut fault = self.judge(stack, outcome, stopped, log).err();
+            if watch.stopped() {
+                fault = Some(self.out_of_time());
+            }
             self.tidy(stack, base);
             if let Some(fault) = fault {
                 let broken = matches!(fault, Fault::Timeout { .. } | Fault::Memory { .. });
@@ -243,16 +246,27 @@ impl Run<'_> {
     fn judge(&mut self, stack: Stack, outcome: Outcome, stopped: bool, log: u32) -> Result<(), Fault> {
         let current = self.current.get();
         if stopped {
-            return Err(Fault::Timeout { at: self.script.place(current.error_line), limit: self.config.timeout });
+            return Err(self.out_of_time());
         }
         match outcome {
-            Outcome::OutOfMemory => Err(Fault::Memory { script: self.script.name.clone(), limit: self.config.memory }),
-            Outcome::Raised => Err(Fault::Runtime(self.script.message(stack, current.error_line))),
-            Outcome::Returned => {
-                returned::push_events(stack, current, self.format, log, &mut self.made.events).map_err(|error| {
-                    Fault::BadReturn { script: self.script.name.clone(), path: error.path, problem: error.problem }
-                })
-            }
+            Outcome::OutOfMemory => Err(Fault::Memory {
+                script: self.script.name.clone(),
+                limit: self.config.memory,
+            }),
+            Outcome::Raised => Err(Fault::Runtime(self.script.raised(stack, current.error_line))),
+            Outcome::Returned => returned::push_events(stack, current, self.format, log, &mut self.made.events)
+                .map_err(|error| Fault::BadReturn {
+                    script: self.script.name.clone(),
+                    path: error.path,
+                    problem: error.problem,
+                }),
+        }
+    }
+
+    fn out_of_time(&self) -> Fault {
+        Fault::Timeout {
+            at: self.script.place(self.current.get().error_line),
+            limit: self.config.timeout,
         }
     }
 
@@ -294,9 +308,9 @@ impl Vm {
             .set_mode(mlua::chunk::ChunkMode::Text)
             .set_environment(globals.clone());
         let top_level = chunk.into_function().map_err(|error| match error {
-            mlua::Error::SyntaxError { message, .. } => Fault::Syntax(message),
+            mlua::Error::SyntaxError { message, .. } => Fault::Syntax(script.words(&message, None)),
             mlua::Error::MemoryError(_) => memory(),
-            other => Fault::Syntax(format!("{}: {other}", script.name)),
+            other => Fault::Syntax(script.words(&other.to_string(), None)),
         })?;
         load(&lua, &top_level, script, config, current)?;
 
@@ -334,8 +348,11 @@ fn load(lua: &Lua, top_level: &Function, script: &Script, config: &Config, curre
         } else {
             match outcome {
                 Outcome::Returned => Ok(()),
-                Outcome::Raised => Err(Fault::TopLevel(script.message(stack, line))),
-                Outcome::OutOfMemory => Err(Fault::Memory { script: script.name.clone(), limit: config.memory }),
+                Outcome::Raised => Err(Fault::TopLevel(script.raised(stack, line))),
+                Outcome::OutOfMemory => Err(Fault::Memory {
+                    script: script.name.clone(),
+                    limit: config.memory,
+                }),
             }
         };
         stack.set_top(function - 1);

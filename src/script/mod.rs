@@ -96,15 +96,26 @@ impl Script {
         }
     }
 
-    /// The text of an error that is on top of the stack, with the line in front if it has none.
-    fn message(&self, stack: raw::Stack, line: Option<u32>) -> String {
+    /// The text of an error that is on top of the stack.
+    fn raised(&self, stack: raw::Stack, line: Option<u32>) -> String {
         let text = String::from_utf8_lossy(stack.bytes(-1).unwrap_or(b"an error in the handling of an error"));
-        let text = text.strip_prefix("runtime error: ").unwrap_or(&text);
+        self.words(&text, line)
+    }
+
+    /// An error's text without what Lua or the binding adds, and with the place in front if it has none.
+    fn words(&self, text: &str, line: Option<u32>) -> String {
+        let text = text.strip_prefix("runtime error: ").unwrap_or(text);
         let text = text.split("\nstack traceback:").next().unwrap_or(text);
-        let named = text.find(':').is_some_and(|_| {
-            let short = &self.name[self.name.len().saturating_sub(30)..];
-            text.split(": ").next().is_some_and(|place| place.contains(short))
-        });
-        if named { text.to_owned() } else { format!("{}: {text}", self.place(line)) }
+        // Lua shortens long names from the left.
+        let name = self.name.as_bytes();
+        let end = &name[name.len().saturating_sub(30)..];
+        let placed = text
+            .split_once(": ")
+            .is_some_and(|(place, _)| memchr::memmem::find(place.as_bytes(), end).is_some());
+        if placed {
+            text.to_owned()
+        } else {
+            format!("{}: {text}", self.place(line))
+        }
     }
 }

@@ -319,6 +319,15 @@ impl Frame {
         unsafe { ffi::lua_createtable(self.stack.0, items, pairs) }
     }
 
+    /// Replaces the value on top by a function that has it as second upvalue, and the current log as first.
+    pub(super) fn push_function(self, function: ffi::lua_CFunction) {
+        unsafe {
+            ffi::lua_pushlightuserdata(self.stack.0, self.current.cast());
+            ffi::lua_rotate(self.stack.0, -2, 1);
+            ffi::lua_pushcclosure(self.stack.0, function, 2);
+        }
+    }
+
     /// `table[index] = top`, past any metatable; takes the top.
     pub(super) fn set_item(self, table: c_int, index: i64) {
         unsafe { ffi::lua_rawseti(self.stack.0, table, index) }

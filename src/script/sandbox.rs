@@ -12,7 +12,7 @@ use mlua::{Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value};
 
 use super::current::{Current, Marks};
 use super::raw::{Frame, Hidden, Kind, REGISTRY};
-use super::{json, log};
+use super::{json, log, watch};
 
 const BASE: &[&str] = &[
     "_VERSION",
@@ -27,7 +27,6 @@ const BASE: &[&str] = &[
     "tonumber",
     "tostring",
     "type",
-    "xpcall",
 ];
 
 const STRING: &[&str] = &[
@@ -80,6 +79,8 @@ pub(super) unsafe fn build(current: *mut Current, memory: usize) -> mlua::Result
         string.raw_set("rep", native(&lua, current, repeat, rep)?)?;
         let set = engine.get::<Value>("setmetatable")?;
         globals.raw_set("setmetatable", native(&lua, current, set_metatable, set)?)?;
+        let xpcall = engine.get::<Value>("xpcall")?;
+        globals.raw_set("xpcall", native(&lua, current, guarded_xpcall, xpcall)?)?;
         add_log(&lua, current, &globals)?;
     }
     lua.type_metatable::<LuaString>().map_or_else(|| lua.create_table(), Ok).and_then(|strings| {
@@ -296,6 +297,28 @@ unsafe extern "C-unwind" fn set_metatable(state: *mut lua_State) -> c_int {
             }
             stack.pop(1);
         }
+    }
+    pass_on(frame)
+}
+
+/// The engine runs an error function with its hooks off when a hook raised the error. One that loops could then not be
+/// stopped, so the script's own is left out of the stop.
+unsafe extern "C-unwind" fn guarded_xpcall(state: *mut lua_State) -> c_int {
+    // SAFETY: made by `native`, called by Lua; nothing here needs dropping.
+    let frame = unsafe { Frame::enter(state) };
+    if frame.stack.kind(2) == Kind::Other("a function") {
+        frame.stack.push_copy(2);
+        frame.push_function(explain_unless_over);
+        frame.replace(2);
+    }
+    pass_on(frame)
+}
+
+unsafe extern "C-unwind" fn explain_unless_over(state: *mut lua_State) -> c_int {
+    // SAFETY: made by `push_function`, called by Lua; nothing here needs dropping.
+    let frame = unsafe { Frame::enter(state) };
+    if watch::is_over() {
+        return 1;
     }
     pass_on(frame)
 }

@@ -141,6 +141,11 @@ impl Drop for Watch {
     }
 }
 
+/// Whether the code that this thread runs has used up its time, and is only being left.
+pub(super) fn is_over() -> bool {
+    BEAT.with(|beat| beat.stopped.load(Ordering::Relaxed) == beat.now.load(Ordering::Relaxed))
+}
+
 /// A real-time signal, which nothing else in the process uses and which debuggers pass on.
 fn signal() -> c_int {
     libc::SIGRTMIN() + 5
@@ -170,10 +175,9 @@ extern "C" fn on_tick(_signal: c_int) {
 
 /// Runs before the next Lua instruction once time is up.
 unsafe extern "C-unwind" fn stop(state: *mut lua_State, _event: *mut lua_Debug) {
-    let late = BEAT.with(|beat| beat.stopped.load(Ordering::Relaxed) == beat.now.load(Ordering::Relaxed));
     // SAFETY: called by Lua with its live state; nothing here needs dropping when the error leaves by `longjmp`.
     unsafe {
-        if late {
+        if is_over() {
             ffi::luaL_error(state, c"stopped after its time limit".as_ptr());
         } else {
             // The limit was reached just when the log ended: the one at work now is another.

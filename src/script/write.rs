@@ -6,7 +6,7 @@ use std::ffi::c_int;
 
 use super::current::{Current, State};
 use super::raw::{Hidden, Kind, REGISTRY, Stack};
-use super::{escape, json::scan};
+use super::{escape, json::scan, watch};
 use crate::event::BodyError;
 
 /// Tables may nest this deep; a table inside itself gets there too.
@@ -150,6 +150,9 @@ impl Writer<'_> {
     fn table(&mut self, at: c_int, depth: usize) -> Written {
         if depth == MOST_DEEP {
             return Err(Fault::new(format!("nested deeper than {MOST_DEEP} tables, or inside itself")));
+        }
+        if watch::is_over() {
+            return Err(Fault::new("writing it takes too long"));
         }
         if !self.stack.reserve(16) {
             return Err(Fault::new("too much for the Lua stack"));
