@@ -43,10 +43,7 @@ const SCRIPTS: [(&str, &str); 6] = [
 ];
 
 fn main() {
-    println!(
-        "{:10} {:>6}   {:26} {:>8} {:>10}",
-        "corpus", "bytes", "what", "ns/log", "MB/s"
-    );
+    println!("{:10} {:>6}   {:26} {:>8} {:>10}", "corpus", "bytes", "what", "ns/log", "MB/s");
     for (corpus, make) in [("audit", audit as fn(usize) -> Log), ("nginx", nginx)] {
         let pages: Vec<Page> = (0..PAGES).map(|page| pull(corpus, make, page)).collect();
         let bytes: usize = pages.iter().map(|page| page.body.len()).sum();
@@ -57,10 +54,7 @@ fn main() {
             println!("{corpus:10} {:>6}   {what:26} {each:>8.0} {speed:>10.0}", bytes / logs);
         };
         let mut reader = Logs::default();
-        row(
-            "read the page",
-            median(|| pages.iter().for_each(|page| read(&mut reader, page))),
-        );
+        row("read the page", median(|| pages.iter().for_each(|page| read(&mut reader, page))));
         for (what, text) in SCRIPTS {
             let mut hook = load(text);
             let spent = median(|| {
@@ -101,16 +95,8 @@ impl Format for Lines {
 }
 
 fn load(text: &str) -> Hook {
-    let config = Config {
-        timeout: Duration::from_millis(100),
-        memory: 64 << 20,
-        vars: toml::Table::new(),
-    };
-    let meta = Meta {
-        project: "p".to_owned(),
-        logstore: "l".to_owned(),
-        shard: ShardId(0),
-    };
+    let config = Config { timeout: Duration::from_millis(100), memory: 64 << 20, vars: toml::Table::new() };
+    let meta = Meta { project: "p".to_owned(), logstore: "l".to_owned(), shard: ShardId(0) };
     Hook::load(&Script::from_text("bench.lua", text), &config, Arc::new(Lines), meta).expect("the script is good")
 }
 
@@ -138,25 +124,13 @@ fn computed() -> Duration {
 
 fn pull(corpus: &str, make: fn(usize) -> Log, page: usize) -> Page {
     let group = |group: usize| LogGroup {
-        logs: (0..LOGS)
-            .map(|log| make((page * GROUPS + group) * LOGS + log))
-            .collect(),
-        topic: Some(if corpus == "audit" {
-            b"actiontrail_audit_event".to_vec()
-        } else {
-            b"access".to_vec()
-        }),
+        logs: (0..LOGS).map(|log| make((page * GROUPS + group) * LOGS + log)).collect(),
+        topic: Some(if corpus == "audit" { b"actiontrail_audit_event".to_vec() } else { b"access".to_vec() }),
         source: Some(format!("10.0.0.{group}").into_bytes()),
         machine_uuid: None,
-        tags: vec![
-            pair("__hostname__", &format!("host-{group}")),
-            pair("__receive_time__", "1700000001"),
-        ],
+        tags: vec![pair("__hostname__", &format!("host-{group}")), pair("__receive_time__", "1700000001")],
     };
-    let body = LogGroupList {
-        groups: (0..GROUPS).map(group).collect(),
-    }
-    .encode_to_vec();
+    let body = LogGroupList { groups: (0..GROUPS).map(group).collect() }.encode_to_vec();
     Page {
         shard: ShardId(0),
         cursor: Cursor::from_number(1),
@@ -171,10 +145,7 @@ fn pull(corpus: &str, make: fn(usize) -> Log, page: usize) -> Page {
 }
 
 fn pair(key: &str, value: &str) -> Pair {
-    Pair {
-        key: key.as_bytes().to_vec(),
-        value: value.as_bytes().to_vec(),
-    }
+    Pair { key: key.as_bytes().to_vec(), value: value.as_bytes().to_vec() }
 }
 
 /// Numbers that look random, the same in every run.
@@ -187,13 +158,7 @@ fn mix(seed: usize) -> u64 {
 
 fn audit(seed: usize) -> Log {
     let r = mix(seed);
-    let name = [
-        "DescribeInstances",
-        "RunInstances",
-        "AssumeRole",
-        "PutObject",
-        "DeleteBucket",
-    ][r as usize % 5];
+    let name = ["DescribeInstances", "RunInstances", "AssumeRole", "PutObject", "DeleteBucket"][r as usize % 5];
     let mut event = String::new();
     write!(
         event,
@@ -209,11 +174,7 @@ fn audit(seed: usize) -> Log {
         pair("level", "info"),
         pair("trace", &format!("{r:032x}")),
     ];
-    Log {
-        time: 1_700_000_000 + (seed / 50) as u32,
-        contents,
-        time_ns: None,
-    }
+    Log { time: 1_700_000_000 + (seed / 50) as u32, contents, time_ns: None }
 }
 
 fn nginx(seed: usize) -> Log {
@@ -223,24 +184,14 @@ fn nginx(seed: usize) -> Log {
         pair("remote_user", "-"),
         pair("time_local", "15/Nov/2023:06:13:20 +0800"),
         pair("request_method", ["GET", "POST", "PUT"][r as usize % 3]),
-        pair(
-            "request_uri",
-            &format!("/api/v1/items/{}?page={}&sort=name&q=shoes+red", r % 100_000, r % 20),
-        ),
+        pair("request_uri", &format!("/api/v1/items/{}?page={}&sort=name&q=shoes+red", r % 100_000, r % 20)),
         pair("status", ["200", "404", "500"][(r >> 8) as usize % 3]),
         pair("body_bytes_sent", &(r % 100_000).to_string()),
         pair("http_referer", "https://shop.example.com/catalogue/index.html"),
-        pair(
-            "http_user_agent",
-            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/119.0",
-        ),
+        pair("http_user_agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/119.0"),
         pair("request_time", "0.042"),
         pair("upstream_addr", "10.1.2.3:8080"),
         pair("request_id", &format!("{r:032x}")),
     ];
-    Log {
-        time: 1_700_000_000 + (seed / 50) as u32,
-        contents,
-        time_ns: None,
-    }
+    Log { time: 1_700_000_000 + (seed / 50) as u32, contents, time_ns: None }
 }

@@ -249,25 +249,18 @@ impl Run<'_> {
             return Err(self.out_of_time());
         }
         match outcome {
-            Outcome::OutOfMemory => Err(Fault::Memory {
-                script: self.script.name.clone(),
-                limit: self.config.memory,
-            }),
+            Outcome::OutOfMemory => Err(Fault::Memory { script: self.script.name.clone(), limit: self.config.memory }),
             Outcome::Raised => Err(Fault::Runtime(self.script.raised(stack, current.error_line))),
-            Outcome::Returned => returned::push_events(stack, current, self.format, log, &mut self.made.events)
-                .map_err(|error| Fault::BadReturn {
-                    script: self.script.name.clone(),
-                    path: error.path,
-                    problem: error.problem,
-                }),
+            Outcome::Returned => {
+                returned::push_events(stack, current, self.format, log, &mut self.made.events).map_err(|error| {
+                    Fault::BadReturn { script: self.script.name.clone(), path: error.path, problem: error.problem }
+                })
+            }
         }
     }
 
     fn out_of_time(&self) -> Fault {
-        Fault::Timeout {
-            at: self.script.place(self.current.get().error_line),
-            limit: self.config.timeout,
-        }
+        Fault::Timeout { at: self.script.place(self.current.get().error_line), limit: self.config.timeout }
     }
 
     /// Forgets the log: its table is of no use from now on, and what was assigned to its fields is garbage.
@@ -349,10 +342,7 @@ fn load(lua: &Lua, top_level: &Function, script: &Script, config: &Config, curre
             match outcome {
                 Outcome::Returned => Ok(()),
                 Outcome::Raised => Err(Fault::TopLevel(script.raised(stack, line))),
-                Outcome::OutOfMemory => Err(Fault::Memory {
-                    script: script.name.clone(),
-                    limit: config.memory,
-                }),
+                Outcome::OutOfMemory => Err(Fault::Memory { script: script.name.clone(), limit: config.memory }),
             }
         };
         stack.set_top(function - 1);

@@ -109,13 +109,8 @@ impl Script {
         // Lua shortens long names from the left.
         let name = self.name.as_bytes();
         let end = &name[name.len().saturating_sub(30)..];
-        let placed = text
-            .split_once(": ")
-            .is_some_and(|(place, _)| memchr::memmem::find(place.as_bytes(), end).is_some());
-        if placed {
-            text.to_owned()
-        } else {
-            format!("{}: {text}", self.place(line))
-        }
+        let placed =
+            text.split_once(": ").is_some_and(|(place, _)| memchr::memmem::find(place.as_bytes(), end).is_some());
+        if placed { text.to_owned() } else { format!("{}: {text}", self.place(line)) }
     }
 }

@@ -6,10 +6,7 @@ use super::*;
 fn computed() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: a plain system call with a valid argument.
-    assert_eq!(
-        unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) },
-        0
-    );
+    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) }, 0);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
@@ -23,10 +20,7 @@ fn stopped(body: &str, expected: &str) {
 /// As [`stopped`], for what is slow where touching memory is: the time limit shall not be what stops it.
 #[track_caller]
 fn too_much(body: &str, expected: &str) {
-    let patient = Config {
-        timeout: Duration::from_secs(20),
-        ..config()
-    };
+    let patient = Config { timeout: Duration::from_secs(20), ..config() };
     refused(body, expected, &patient);
 }
 
@@ -130,31 +124,19 @@ fn recursion_ends_in_an_error() {
         "stack overflow",
     );
     stopped("local function f() pcall(f) end f() error('end')", "s.lua:1: end");
-    stopped(
-        "local t = {} for i = 1, 300 do t = { t } end json.encode(t)",
-        "nested deeper than 64 tables",
-    );
-    stopped(
-        "local f f = function() return tostring(setmetatable({}, { __tostring = f })) end f()",
-        "stack overflow",
-    );
+    stopped("local t = {} for i = 1, 300 do t = { t } end json.encode(t)", "nested deeper than 64 tables");
+    stopped("local f f = function() return tostring(setmetatable({}, { __tostring = f })) end f()", "stack overflow");
 }
 
 #[test]
 fn memory_is_bounded() {
     too_much("local s = 'x' while true do s = s .. s end", MEMORY);
     too_much("local t = {} while true do t[#t + 1] = {} end", MEMORY);
-    too_much(
-        "local t = {} while true do t[#t + 1] = ('x'):rep(100000) .. #t end",
-        MEMORY,
-    );
+    too_much("local t = {} while true do t[#t + 1] = ('x'):rep(100000) .. #t end", MEMORY);
     too_much("('x'):rep(1500000000)", MEMORY);
     too_much("('x'):rep(1e10)", "resulting string too large");
     too_much("('x'):rep(1 << 62, 'yyy')", "resulting string too large");
-    too_much(
-        "local t = {} for i = 1, 200 do t[i] = ('x'):rep(300000) end table.concat(t)",
-        MEMORY,
-    );
+    too_much("local t = {} for i = 1, 200 do t[i] = ('x'):rep(300000) end table.concat(t)", MEMORY);
     too_much(
         "string.format(('%s'):rep(200), table.unpack(setmetatable({}, { __index = function() return ('x'):rep(300000) end }), 1, 200))",
         MEMORY,
@@ -163,10 +145,7 @@ fn memory_is_bounded() {
 
 #[test]
 fn memory_is_not_left_to_the_next_log() {
-    let patient = Config {
-        timeout: Duration::from_secs(20),
-        ..config()
-    };
+    let patient = Config { timeout: Duration::from_secs(20), ..config() };
     let script = Script::from_text(
         "s.lua",
         "function process(log) if log.bad then keep = {} while true do keep[#keep + 1] = {} end end return tostring(keep) end",
@@ -178,30 +157,18 @@ fn memory_is_not_left_to_the_next_log() {
 
 #[test]
 fn what_a_script_put_into_a_log_goes_with_the_log() {
-    let patient = Config {
-        timeout: Duration::from_secs(20),
-        ..config()
-    };
-    let script = Script::from_text(
-        "s.lua",
-        "function process(log) log[log.name] = ('x'):rep(25000000) return 'fine' end",
-    );
+    let patient = Config { timeout: Duration::from_secs(20), ..config() };
+    let script =
+        Script::from_text("s.lua", "function process(log) log[log.name] = ('x'):rep(25000000) return 'fine' end");
     let mut hook = Hook::load(&script, &patient, Arc::new(Plain), meta()).unwrap();
-    let page = page_of(&[
-        vec![(b"name", b"a"), (b"a", b"")],
-        vec![(b"name", b"name")],
-        vec![(b"name", b"new")],
-    ]);
+    let page = page_of(&[vec![(b"name", b"a"), (b"a", b"")], vec![(b"name", b"name")], vec![(b"name", b"new")]]);
     assert_eq!(outcome(&mut hook, &page), [r#""fine""#; 3]);
 }
 
 #[test]
 fn memory_beside_lua_is_bounded_too() {
     stopped("for i = 1, 1e9 do log['k' .. i] = 1 end", "s.lua:1: ");
-    too_much(
-        "for i = 1, 1e9 do log[('k'):rep(300000) .. i] = 1 end",
-        "cannot add more than 10000 fields",
-    );
+    too_much("for i = 1, 1e9 do log[('k'):rep(300000) .. i] = 1 end", "cannot add more than 10000 fields");
     too_much(
         "local t = {} for i = 1, 40 do t = { t, t, t, t } end return { event = t }",
         "more bytes than script.memory allows",
@@ -218,14 +185,8 @@ fn memory_beside_lua_is_bounded_too() {
         "local s, t = ('x'):rep(1000000), {} for i = 1, 1000 do t[i] = s end json.encode(t)",
         "more bytes than script.memory allows",
     );
-    stopped(
-        "local t = {} for i = 1, 40 do t = { t, t, t, t } end return { event = t }",
-        "s.lua",
-    );
-    stopped(
-        "local t = {} for i = 1, 40 do t = { t, t, t, t } end json.encode(t)",
-        "s.lua",
-    );
+    stopped("local t = {} for i = 1, 40 do t = { t, t, t, t } end return { event = t }", "s.lua");
+    stopped("local t = {} for i = 1, 40 do t = { t, t, t, t } end json.encode(t)", "s.lua");
 }
 
 #[test]
@@ -267,7 +228,6 @@ fn what_reaches_the_machine_or_escapes_the_limits_is_not_there() {
         "rawset",
         "rawlen",
         "warn",
-        "print",
         "string.dump",
         "table.foreach",
     ];
@@ -295,20 +255,19 @@ fn no_script_can_change_what_the_library_means() {
     check("_G.process = nil return log.k", &[("k", "v")], r#""v""#);
 }
 
-/// The rows that only the step-budgeted matcher stops: to be enabled once `find`, `match`, `gmatch` and `gsub` are its.
-#[cfg(any())]
-mod patterns {
-    use super::*;
+#[test]
+fn patterns_on_hostile_text_are_stopped() {
+    stopped("(('a'):rep(3000)):find('.-.-.-.-b$')", "s.lua:1:");
+    stopped("(('a'):rep(60000)):find('.-.-.-.-b$')", "s.lua:1:");
+    stopped("(('a'):rep(3000)):match('.-.-.-.-b$')", "s.lua:1:");
+    stopped("(('a'):rep(3000)):gsub('.-.-.-.-b$', '')", "s.lua:1:");
+    stopped("for _ in (('a'):rep(3000)):gmatch('.-.-.-.-b$') do end", "s.lua:1:");
+    stopped("(('a'):rep(30)):find(('a?'):rep(30) .. ('a'):rep(30) .. 'b')", "s.lua:1:");
+    stopped("while true do pcall(string.find, ('a'):rep(3000), '.-.-.-.-b$') end", "s.lua:1:");
+}
 
-    #[test]
-    fn patterns_on_hostile_text_are_stopped() {
-        stopped("(('a'):rep(3000)):find('.-.-.-.-b$')", "s.lua:1:");
-        stopped("(('a'):rep(60000)):find('.-.-.-.-b$')", "s.lua:1:");
-        stopped("(('a'):rep(3000)):match('.-.-.-.-b$')", "s.lua:1:");
-        stopped("(('a'):rep(3000)):gsub('.-.-.-.-b$', '')", "s.lua:1:");
-        stopped("for _ in (('a'):rep(3000)):gmatch('.-.-.-.-b$') do end", "s.lua:1:");
-        stopped("(('a'):rep(30)):find(('a?'):rep(30) .. ('a'):rep(30) .. 'b')", "s.lua:1:");
-        stopped("(('a'):rep(1000000)):find(('a'):rep(500000) .. 'b', 1, true)", "s.lua:1:");
-        stopped("while true do pcall(string.find, ('a'):rep(3000), '.-.-.-.-b$') end", "s.lua:1:");
-    }
+/// The engine's own takes quadratic time for this, inside C code that nothing can stop.
+#[test]
+fn plain_search_in_hostile_text_takes_linear_time() {
+    check("return tostring((('a'):rep(1000000)):find(('a'):rep(500000) .. 'b', 1, true))", &[], r#""nil""#);
 }

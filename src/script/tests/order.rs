@@ -106,32 +106,20 @@ fn script(steps: &[Step]) -> String {
             Step::AssignNumber(k, v) => writeln!(text, "log[{}] = {v}", key(*k)),
             Step::Delete(k) => writeln!(text, "log[{}] = nil", key(*k)),
             Step::Walk => writeln!(text, "for k, v in pairs(log) do put(k) put(v) end"),
-            Step::WalkAndDelete(k) => writeln!(
-                text,
-                "for k, v in pairs(log) do if k ~= {} then log[k] = nil end end",
-                key(*k)
-            ),
+            Step::WalkAndDelete(k) => {
+                writeln!(text, "for k, v in pairs(log) do if k ~= {} then log[k] = nil end end", key(*k))
+            }
             Step::Encode => writeln!(text, "put(log)"),
             Step::Decode(k) => writeln!(text, "log[{0}] = json.decode(log[{0}]) or log[{0}]", key(*k)),
-            Step::ReadInside(k, i) => writeln!(
-                text,
-                "do local v = inside(log, {}) if v then put(v[{}]) end end",
-                key(*k),
-                key(*i)
-            ),
-            Step::AssignInside(k, i, v) => writeln!(
-                text,
-                "do local v = inside(log, {}) if v then v[{}] = {} end end",
-                key(*k),
-                key(*i),
-                quote(v)
-            ),
-            Step::DeleteInside(k, i) => writeln!(
-                text,
-                "do local v = inside(log, {}) if v then v[{}] = nil end end",
-                key(*k),
-                key(*i)
-            ),
+            Step::ReadInside(k, i) => {
+                writeln!(text, "do local v = inside(log, {}) if v then put(v[{}]) end end", key(*k), key(*i))
+            }
+            Step::AssignInside(k, i, v) => {
+                writeln!(text, "do local v = inside(log, {}) if v then v[{}] = {} end end", key(*k), key(*i), quote(v))
+            }
+            Step::DeleteInside(k, i) => {
+                writeln!(text, "do local v = inside(log, {}) if v then v[{}] = nil end end", key(*k), key(*i))
+            }
             Step::AssignDeep(k, i, d) => writeln!(
                 text,
                 "do local v = inside(log, {}) v = v and inside(v, {}) if v then v[{}] = true end end",
@@ -139,11 +127,9 @@ fn script(steps: &[Step]) -> String {
                 key(*i),
                 key(*d)
             ),
-            Step::Append(k, v) => writeln!(
-                text,
-                "do local v = list(log, {}) if v then v[#v + 1] = {v} end end",
-                key(*k)
-            ),
+            Step::Append(k, v) => {
+                writeln!(text, "do local v = list(log, {}) if v then v[#v + 1] = {v} end end", key(*k))
+            }
         }
         .unwrap();
     }
@@ -164,12 +150,9 @@ enum Node {
 impl Node {
     fn of(value: Value) -> Self {
         match value {
-            Value::Object(pairs) => Self::Object(Model(
-                pairs
-                    .into_iter()
-                    .map(|(key, value)| (key, Some(Self::of(value))))
-                    .collect(),
-            )),
+            Value::Object(pairs) => {
+                Self::Object(Model(pairs.into_iter().map(|(key, value)| (key, Some(Self::of(value)))).collect()))
+            }
             Value::Array(items) => Self::List(items.into_iter().map(Self::of).collect()),
             scalar => Self::Scalar(scalar),
         }
@@ -205,10 +188,7 @@ impl Model {
     }
 
     fn value(&self) -> Value {
-        let live = self
-            .0
-            .iter()
-            .filter_map(|(key, node)| Some((key.clone(), node.as_ref()?.value())));
+        let live = self.0.iter().filter_map(|(key, node)| Some((key.clone(), node.as_ref()?.value())));
         Value::Object(live.collect::<Map<_, _>>())
     }
 }
@@ -217,12 +197,7 @@ impl Model {
 fn model(steps: &[Step], fields: &[(String, String)]) -> Value {
     let mut log = Model::default();
     let text = |text: &str| Some(Node::Scalar(text.into()));
-    let head = [
-        ("__time__", "1700000000"),
-        ("__topic__", "t"),
-        ("__source__", "s"),
-        ("__tag__:host", "h"),
-    ];
+    let head = [("__time__", "1700000000"), ("__topic__", "t"), ("__source__", "s"), ("__tag__:host", "h")];
     for (key, value) in head {
         log.set(key, text(value));
     }
