@@ -1,5 +1,6 @@
 //! Picks the concrete parts, owns every task, and stops them in order.
 
+mod reload;
 pub mod summary;
 
 use std::sync::Arc;
@@ -128,12 +129,18 @@ impl App {
         side.spawn(say_how_the_destination_is(Arc::clone(&parts)));
 
         let Some(timeout) = leave.or(join_group(&parts.source)).await else { return Ok(()) };
-        let term = membership::term(timeout?);
+        let timeout = timeout?;
+        info!(
+            group = %settings.sls.group, consumer = %settings.sls.consumer, ?timeout,
+            "joined the consumer group; a shard without a checkpoint starts at {}", settings.run.start
+        );
+        let term = membership::term(timeout);
         let (beats, tasks) = group::line(Membership::new(term, Instant::now()));
         let pace =
             BeatPace { interval: settings.run.heartbeat_interval, patience: settings.run.heartbeat_interval / 2 };
         let beats = BeatThread::start(settings.sls.clone(), beats, pace)?;
         side.spawn(sum_up_now_and_then(Arc::clone(&parts)));
+        side.spawn(reload::watch(Arc::clone(&parts), settings.script.clone()));
 
         let drained = group::run(Arc::clone(&parts), tasks, leave, settings.run.drain_timeout).await;
         beats.join()?;
