@@ -18,7 +18,7 @@ use crate::ledger::{Account, Ledger};
 use crate::model::{Cursor, ShardId, Start};
 use crate::script::Hooks;
 use crate::sink::Sink;
-use crate::source::{Source, SourceError};
+use crate::source::{Checkpoint, Source, SourceError};
 use crate::stop::Stop;
 use crate::trouble::Trouble;
 
@@ -157,8 +157,8 @@ impl<S: Source, K: Sink> Shard<S, K> {
         let mut trouble = self.trouble("look up the checkpoint");
         loop {
             let fault = match self.parts.source.checkpoint(self.id).await {
-                Ok(Some(cursor)) => {
-                    info!(shard = %self.id, %cursor, "goes on from the checkpoint");
+                Ok(Some(Checkpoint { cursor, consumer })) => {
+                    info!(shard = %self.id, %cursor, saved_by = %consumer, "goes on from the checkpoint");
                     return Some(Place { saved: Some(cursor.clone()), cursor });
                 }
                 Ok(None) => match self.parts.source.cursor(self.id, self.parts.pace.start).await {

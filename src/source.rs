@@ -21,7 +21,16 @@ pub trait Source: Send + Sync + 'static {
     ) -> impl Future<Output = Result<BTreeSet<ShardId>, SourceError>> + Send;
 
     /// The saved checkpoint of a shard, if it has one.
-    fn checkpoint(&self, shard: ShardId) -> impl Future<Output = Result<Option<Cursor>, SourceError>> + Send;
+    fn checkpoint(&self, shard: ShardId) -> impl Future<Output = Result<Option<Checkpoint>, SourceError>> + Send;
+
+    /// When the log group at `cursor` was received, unix seconds.
+    ///
+    /// # Errors
+    /// [`SourceError::Stale`]: there is none (any more).
+    fn received_at(&self, shard: ShardId, cursor: &Cursor) -> impl Future<Output = Result<i64, SourceError>> + Send;
+
+    /// Our name in the group.
+    fn consumer(&self) -> &str;
 
     /// Saves `cursor` as the checkpoint, only if we still hold the shard.
     ///
@@ -42,6 +51,15 @@ pub trait Source: Send + Sync + 'static {
         cursor: &Cursor,
         groups: u32,
     ) -> impl Future<Output = Result<Page, SourceError>> + Send;
+}
+
+/// A checkpoint as it is saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Where to read on.
+    pub cursor: Cursor,
+    /// Which consumer saved it; empty when nobody was named.
+    pub consumer: String,
 }
 
 /// Why a call failed, by what there is to do about it.

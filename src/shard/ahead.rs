@@ -127,17 +127,29 @@ impl<S: Source, K: Sink> Shard<S, K> {
         loop {
             match self.parts.source.cursor(self.id, Start::Begin).await {
                 Ok(begin) => {
-                    error!(
-                        shard = %self.id, %from, to = %begin, %cause,
-                        "logs were missed: the position is no longer retained, going on with the oldest log there is"
-                    );
-                    self.account.missed();
+                    self.say_missed(from, &begin, cause).await;
                     return Some(begin);
                 }
                 Err(SourceError::Lost(_)) => return None,
                 Err(fault) => trouble.pause(&fault).await,
             }
         }
+    }
+
+    /// Counts and reports a gap, with the times between which SLS received what was missed, as far as they can be told:
+    /// the newest log that this process delivered, and the oldest that is still there.
+    async fn say_missed(&self, from: &Cursor, to: &Cursor, cause: &Cause) {
+        self.account.missed();
+        let after = self.account.read().durable_to;
+        let before = self.parts.source.received_at(self.id, to).await.ok();
+        let time = |seconds: Option<i64>| {
+            let time = seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+            time.map_or_else(|| "unknown".to_owned(), |time| time.to_string())
+        };
+        error!(
+            shard = %self.id, %from, %to, received_after = %time(after), received_before = %time(before), %cause,
+            "logs were missed: the position is no longer retained, going on with the oldest log there is"
+        );
     }
 
     /// Runs the hook over a page. `None`: a log failed, and the shard stands still.

@@ -8,7 +8,7 @@ use futures_util::future::OptionFuture;
 use futures_util::stream::FuturesOrdered;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::{Place, Right, Shard};
 use crate::budget::Credit;
@@ -16,7 +16,7 @@ use crate::event::Batch;
 use crate::ledger::Settled;
 use crate::model::Cursor;
 use crate::sink::{Outcome, Rejected, Sink};
-use crate::source::{Source, SourceError};
+use crate::source::{Checkpoint, Source, SourceError};
 
 /// Batches of one shard that may be in flight. The byte budget is the real bound; this one keeps many small pages from
 /// piling up behind one slow request.
@@ -144,12 +144,12 @@ impl<S: Source, K: Sink> Shard<S, K> {
             Err(SourceError::Lost(_)) => return (cursor, Err(SaveFault::Lost)),
             Err(fault) => return (cursor, Err(SaveFault::Unknown(fault))),
         };
-        if found.as_ref() == Some(&cursor) {
+        let found_cursor = found.as_ref().map(|checkpoint| checkpoint.cursor.clone());
+        if found_cursor.as_ref() == Some(&cursor) {
             return (cursor, Ok(()));
         }
-        if !expected.contains(&found) {
-            let found = found.as_ref().map_or("none", Cursor::as_str);
-            warn!(shard = %self.id, %found, ours = %cursor, "somebody else changed the checkpoint: going on from there");
+        if !expected.contains(&found_cursor) {
+            self.say_moved(found.as_ref(), &cursor);
             return (cursor, Err(SaveFault::Moved));
         }
         if !self.tenure.holds() {
@@ -165,6 +165,24 @@ impl<S: Source, K: Sink> Shard<S, K> {
             Err(fault) => Err(SaveFault::Unknown(fault)),
         };
         (cursor, saved)
+    }
+
+    /// Somebody else changed the checkpoint while the shard is ours: an operator, or a twin.
+    fn say_moved(&self, found: Option<&Checkpoint>, ours: &Cursor) {
+        let found_cursor = found.map_or("none", |checkpoint| checkpoint.cursor.as_str());
+        let by = found.map_or("", |checkpoint| checkpoint.consumer.as_str());
+        if by == self.parts.source.consumer() {
+            error!(
+                shard = %self.id, found = %found_cursor, %ours, consumer = by,
+                "another process uses our consumer name, and both deliver the same logs: give each a name of its own \
+                 (sls.consumer); going on from the checkpoint found"
+            );
+        } else {
+            warn!(
+                shard = %self.id, found = %found_cursor, %ours, by,
+                "somebody else changed the checkpoint: going on from there"
+            );
+        }
     }
 
     fn settle(&self, batch: &Batch) {

@@ -16,6 +16,7 @@ use super::sign::percent_encode;
 use super::unpack::{UnpackError, check_size, unpack};
 use super::{Compression, Config};
 use crate::model::{Cursor, Page, ShardId, Start};
+use crate::source::Checkpoint;
 
 /// A reply with status 200 that is not what the call promises.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -177,19 +178,19 @@ pub fn build_checkpoint(config: &Config, shard: ShardId) -> Request {
 ///
 /// # Errors
 /// The body is not the array that the reference shows.
-pub fn read_checkpoint(reply: &Reply, shard: ShardId) -> Result<Option<Cursor>, ReadError> {
+pub fn read_checkpoint(reply: &Reply, shard: ShardId) -> Result<Option<Checkpoint>, ReadError> {
     #[derive(Deserialize)]
     struct Entry {
         shard: u32,
         checkpoint: String,
+        #[serde(default)]
+        consumer: String,
     }
     let entries: Vec<Entry> = read_json(&reply.body)?;
     Ok(entries
         .into_iter()
-        .find(|entry| entry.shard == shard.0)
-        .map(|entry| entry.checkpoint)
-        .filter(|checkpoint| !checkpoint.is_empty())
-        .map(Cursor::new))
+        .find(|entry| entry.shard == shard.0 && !entry.checkpoint.is_empty())
+        .map(|entry| Checkpoint { cursor: Cursor::new(entry.checkpoint), consumer: entry.consumer }))
 }
 
 /// "ConsumerGroupUpdateCheckPoint", with our name and never forced: the server takes it only from the shard's holder.

@@ -21,7 +21,7 @@ use super::sign::sign;
 use super::unpack::UnpackError;
 use super::{AccessKey, Config, Signature};
 use crate::model::{Cursor, Page, ShardId, Start};
-use crate::source::{Cause, Source, SourceError};
+use crate::source::{Cause, Checkpoint, Source, SourceError};
 
 /// A heartbeat gives up after this part of the group's timeout, so that another one still fits into it.
 const HEARTBEATS_PER_TIMEOUT: u32 = 4;
@@ -116,15 +116,6 @@ impl Sls {
     pub async fn shards(&self) -> Result<Vec<Shard>, SourceError> {
         let request = api::build_list_shards(&self.config);
         self.ask(&request, api::read_shards).await
-    }
-
-    /// When the server received the log group at `cursor`, unix seconds.
-    ///
-    /// # Errors
-    /// [`SourceError::Stale`]: there is none (any more).
-    pub async fn cursor_time(&self, shard: ShardId, cursor: &Cursor) -> Result<i64, SourceError> {
-        let request = api::build_cursor_time(&self.config, shard, cursor);
-        self.ask(&request, api::read_cursor_time).await
     }
 
     /// Sends a request with a small reply, and reads that.
@@ -272,9 +263,18 @@ impl Source for Sls {
         self.ask(&api::build_heartbeat(&self.config, held), api::read_heartbeat).await
     }
 
-    async fn checkpoint(&self, shard: ShardId) -> Result<Option<Cursor>, SourceError> {
+    async fn checkpoint(&self, shard: ShardId) -> Result<Option<Checkpoint>, SourceError> {
         let request = api::build_checkpoint(&self.config, shard);
         self.ask(&request, |reply| api::read_checkpoint(reply, shard)).await
+    }
+
+    async fn received_at(&self, shard: ShardId, cursor: &Cursor) -> Result<i64, SourceError> {
+        let request = api::build_cursor_time(&self.config, shard, cursor);
+        self.ask(&request, api::read_cursor_time).await
+    }
+
+    fn consumer(&self) -> &str {
+        &self.config.consumer
     }
 
     async fn save(&self, shard: ShardId, cursor: &Cursor) -> Result<(), SourceError> {

@@ -158,7 +158,7 @@ fn a_checkpoint_is_that_of_the_shard_asked_for() {
     };
     let read = |body: &str| read_checkpoint(&json(body), SHARD);
     let both = format!("[{},{}]", entry(0, "b3RoZXI="), entry(3, CURSOR));
-    assert_eq!(read(&both), Ok(Some(cursor())));
+    assert_eq!(read(&both), Ok(Some(Checkpoint { cursor: cursor(), consumer: "c".into() })));
     assert_eq!(read(&format!("[{}]", entry(3, ""))), Ok(None));
     assert_eq!(read(&format!("[{}]", entry(0, CURSOR))), Ok(None));
     assert_eq!(read("[]"), Ok(None));

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use forwarder::emulator::sls::group::{Fence, Save};
 use forwarder::emulator::sls::refusal::Refusal;
 use forwarder::model::{Cursor, Page, ShardId, Start};
-use forwarder::source::{Cause, Source, SourceError};
+use forwarder::source::{Cause, Checkpoint, Source, SourceError};
 use tokio::time::sleep;
 
 use super::world::{GROUP, Inner, World};
@@ -80,13 +80,29 @@ impl Source for SimSource {
         .await
     }
 
-    async fn checkpoint(&self, shard: ShardId) -> Result<Option<Cursor>, SourceError> {
+    async fn checkpoint(&self, shard: ShardId) -> Result<Option<Checkpoint>, SourceError> {
         self.call(|world| {
             let group = world.logstore().group(GROUP)?;
             let checkpoint = group.slots().get(&shard.0).and_then(|slot| slot.checkpoint.clone());
-            Ok(checkpoint.map(|checkpoint| Cursor::from_number(checkpoint.cursor)))
+            Ok(checkpoint.map(|checkpoint| Checkpoint {
+                cursor: Cursor::from_number(checkpoint.cursor),
+                consumer: checkpoint.consumer,
+            }))
         })
         .await
+    }
+
+    async fn received_at(&self, shard: ShardId, cursor: &Cursor) -> Result<i64, SourceError> {
+        let number = cursor.number().expect("the model hands out numbers");
+        self.call(|world| {
+            let received = world.logstore().shard(shard.0)?.received(number);
+            received.map(|at| at.as_secs() as i64).ok_or_else(Refusal::cursor)
+        })
+        .await
+    }
+
+    fn consumer(&self) -> &str {
+        &self.member
     }
 
     async fn save(&self, shard: ShardId, cursor: &Cursor) -> Result<(), SourceError> {
