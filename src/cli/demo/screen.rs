@@ -62,13 +62,7 @@ impl Screen {
 }
 
 /// A few events as Splunk would index them, the books, and the rates.
-pub(super) fn report(
-    ledger: &Ledger,
-    received: &[Received<'_>],
-    oracle: &Oracle,
-    took: Duration,
-    outage: Option<Duration>,
-) {
+pub(super) fn report(ledger: &Ledger, received: &[Received<'_>], oracle: &Oracle, took: Duration, with_outage: bool) {
     println!("the last events, as Splunk would index them:");
     for event in received {
         let time = event.time.as_deref().unwrap_or("-");
@@ -91,7 +85,7 @@ pub(super) fn report(
     let seconds = took.as_secs_f64();
     let rate = total.pulled as f64 / seconds;
     let megabytes = total.bytes as f64 / 1e6 / seconds;
-    let with = if outage.is_some() { ", the outage of two seconds included" } else { "" };
+    let with = if with_outage { ", the outage of two seconds included" } else { "" };
     println!("{:.1} s: {rate:.0} logs/s, {megabytes:.1} MB/s of logs{with}", seconds);
 }
 
