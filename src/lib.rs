@@ -44,3 +44,6 @@ pub mod model;
 pub mod page;
 pub mod secret;
 pub mod stop;
+
+#[doc(hidden)]
+pub mod fuzzing;

@@ -97,9 +97,34 @@ impl Page {
         self.body.is_empty() && self.next == self.cursor
     }
 
-    /// The cursor number of the `group`th log group of this page (Go SDK rule: last − n + 1 + i), if it can be told.
+    /// The cursor number of the `group`th log group of this page (Go SDK rule: last − n + 1 + i), if it can be told:
+    /// not when the server's last number is one that no shard reaches.
     #[must_use]
     pub fn group_number(&self, group: u32) -> Option<i64> {
-        self.last_group.map(|last| last - i64::from(self.groups) + 1 + i64::from(group))
+        let behind_last = i64::from(group) + 1 - i64::from(self.groups);
+        self.last_group?.checked_add(behind_last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_last_number_that_no_shard_reaches_tells_no_number() {
+        let page = |last_group, groups| Page {
+            shard: ShardId(0),
+            cursor: Cursor::new("c"),
+            next: Cursor::new("d"),
+            body: Bytes::new(),
+            groups,
+            last_group: Some(last_group),
+            at_end: None,
+            received_at: None,
+            scanned_bytes: 0,
+        };
+        assert_eq!(page(41, 2).group_number(0), Some(40));
+        assert_eq!(page(i64::MIN, 2).group_number(0), None);
+        assert_eq!(page(i64::MAX, 0).group_number(0), None);
     }
 }

@@ -23,7 +23,7 @@ mod hook;
 mod hooks;
 mod json;
 mod log;
-mod pattern;
+pub(crate) mod pattern;
 mod raw;
 mod returned;
 mod sandbox;

@@ -1,6 +1,7 @@
 //! The program as its users meet it: one binary of tests, by what they exercise.
 
 mod cli;
+mod corpus;
 mod documents;
 mod mistakes;
 mod settings;

@@ -1,0 +1,16 @@
+//! The fuzz targets: each takes any bytes, and panics when the program breaks a promise on them.
+//!
+//! libFuzzer calls them through `targets/`, and `cargo test` through `tests/forwarder/corpus.rs`.
+
+mod hec_reply;
+mod input;
+mod lua_event;
+mod pattern;
+mod pull_body;
+mod sls_reply;
+
+pub use hec_reply::hec_reply;
+pub use lua_event::lua_event;
+pub use pattern::pattern;
+pub use pull_body::pull_body;
+pub use sls_reply::sls_reply;

@@ -1,0 +1,115 @@
+//! The fuzz targets without a fuzzer: every committed input again, and a fixed run of mutations of them.
+//!
+//! How to let a fuzzer search for more: `docs/fuzzing.md`.
+
+use std::path::{Path, PathBuf};
+
+#[path = "../../fuzz/src/lib.rs"]
+mod targets;
+
+/// Makes inputs out of inputs. SplitMix64: the same inputs on every machine.
+struct Mutator {
+    seed: u64,
+}
+
+impl Mutator {
+    fn number(&mut self, below: usize) -> usize {
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.seed;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % below as u64) as usize
+    }
+
+    fn next(&mut self, corpus: &[Vec<u8>]) -> Vec<u8> {
+        let mut input = corpus[self.number(corpus.len())].clone();
+        for _ in 0..=self.number(4) {
+            let at = self.number(input.len() + 1);
+            let end = (at + 1 + self.number(8)).min(input.len());
+            match self.number(6) {
+                0 => input.truncate(at),
+                1 => input.insert(at, self.number(256) as u8),
+                2 => drop(input.drain(at..end)),
+                3 => {
+                    let again = input[at..end].to_vec();
+                    input.splice(at..at, again);
+                }
+                4 => {
+                    let other = &corpus[self.number(corpus.len())];
+                    let from = self.number(other.len() + 1);
+                    input.truncate(at);
+                    input.extend_from_slice(&other[from..]);
+                }
+                _ => {
+                    if let Some(byte) = input.get_mut(at) {
+                        *byte ^= 1 << self.number(8);
+                    }
+                }
+            }
+        }
+        input.truncate(4096);
+        input
+    }
+}
+
+fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(target);
+    let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    files.sort();
+    files.into_iter().map(|file| (file.clone(), std::fs::read(file).unwrap())).collect()
+}
+
+#[track_caller]
+fn check(target: &str, run: fn(&[u8]), mutations: usize) {
+    let corpus = corpus(target);
+    assert!(!corpus.is_empty(), "no corpus of {target}");
+    for (file, input) in &corpus {
+        told(run, input, || file.display().to_string());
+    }
+    let inputs: Vec<Vec<u8>> = corpus.into_iter().map(|(_, input)| input).collect();
+    let mut mutator = Mutator { seed: 1 };
+    for _ in 0..mutations {
+        let input = mutator.next(&inputs);
+        told(run, &input, || input.escape_ascii().to_string());
+    }
+}
+
+/// Names the input on which a target panicked.
+fn told(run: fn(&[u8]), input: &[u8], name: impl Fn() -> String) {
+    struct Tell<F: Fn() -> String>(F);
+    impl<F: Fn() -> String> Drop for Tell<F> {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                eprintln!("the input: {}", (self.0)());
+            }
+        }
+    }
+    let _tell = Tell(name);
+    run(input);
+}
+
+#[test]
+fn pages_are_read_as_another_reader_reads_them() {
+    check("pull_body", targets::pull_body, 20_000);
+}
+
+#[test]
+fn replies_of_sls_are_read_as_another_parser_reads_them() {
+    check("sls_reply", targets::sls_reply, 20_000);
+}
+
+#[test]
+fn every_event_is_taken_or_rejected_whatever_a_collector_says() {
+    check("hec_reply", targets::hec_reply, 20_000);
+}
+
+#[test]
+fn whatever_a_hook_returns_is_one_line_that_hec_understands() {
+    check("lua_event", targets::lua_event, 20_000);
+}
+
+#[test]
+fn patterns_match_what_the_engine_matches() {
+    check("pattern", targets::pattern, 20_000);
+}
