@@ -7,9 +7,10 @@ too, so the order of keys and the spelling of escapes do not count; numbers are 
 exactly, not as floats. Events are
 matched by an id looked for under any of --id's names, at any depth; an event without one is matched by its content.
 
-The vendor's dump comes first. Two differences are known and only counted:
+The vendor's dump comes first. Three differences are known and only counted:
   time_ns_list      the vendor's SDK makes `__time_ns_part__` a list of one text, where the other has the text
   invalid_utf8      the vendor's SDK drops invalid bytes, where the other has U+FFFD
+  actiontrail_event the vendor's script leaves the JSON of this topic's `event` as text, where the other has it parsed
 
 Exits 0 when nothing else differs and each event is there as often on both sides, else 1; 2 for a file that is no dump.
 `--self-test` checks this program.
@@ -23,6 +24,7 @@ import sys
 from decimal import Decimal, InvalidOperation
 
 TIME_NS = "__time_ns_part__"
+TOPIC, PARSED_TOPIC = "__topic__", "actiontrail_event"
 REPLACEMENT = "\ufffd"
 ENVELOPE = ("time", "host", "source", "sourcetype", "index", "fields")
 
@@ -36,6 +38,14 @@ class Number(str):
             return self == other or Decimal(self) == Decimal(other)
         except InvalidOperation:
             return False
+
+
+class TextObject(dict):
+    """An object that stood there as text."""
+
+
+class TextArray(list):
+    """An array that stood there as text."""
 
 
 class NoDump(Exception):
@@ -52,13 +62,14 @@ def parsed(text):
 
 
 def inner(tree):
-    """The tree with every text that is a JSON object or array parsed."""
+    """The tree with every text that is a JSON object or array parsed, and marked as text."""
     if isinstance(tree, dict):
         return {key: inner(value) for key, value in tree.items()}
     if isinstance(tree, list):
         return [inner(value) for value in tree]
     if isinstance(tree, str) and not isinstance(tree, Number) and tree.lstrip()[:1] in ("{", "["):
-        return parsed(tree)
+        tree = parsed(tree)
+        return {dict: TextObject, list: TextArray}.get(type(tree), str)(tree)
     return tree
 
 
@@ -99,7 +110,11 @@ def canonical(value):
 
 def differences(theirs, ours, path, known):
     """Yields every difference that is not known; counts those that are."""
-    if isinstance(theirs, dict) and isinstance(ours, dict):
+    if path == "$.raw":
+        theirs = with_event_parsed(theirs, ours, known)
+    if isinstance(theirs, (dict, list)) and isinstance(ours, (dict, list)) and type(theirs) is not type(ours):
+        yield f"{path}: {type(theirs).__name__} | {type(ours).__name__}"
+    elif isinstance(theirs, dict) and isinstance(ours, dict):
         yield from in_objects(theirs, ours, path, known)
     elif isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
         for at, (their, our) in enumerate(zip(theirs, ours)):
@@ -112,6 +127,24 @@ def differences(theirs, ours, path, known):
         known["invalid_utf8"] += 1
     else:
         yield f"{path}: {shown(theirs)} | {shown(ours)}"
+
+
+def with_event_parsed(theirs, ours, known):
+    """The vendor's event, with `event` parsed if it belongs to the topic that only the other side parses."""
+    if not (isinstance(theirs, dict) and isinstance(ours, dict) and theirs.get(TOPIC) == PARSED_TOPIC):
+        return theirs
+    event = theirs.get("event")
+    if isinstance(event, TextObject):
+        event = dict(event)
+    elif isinstance(event, TextArray):
+        event = list(event)
+    elif isinstance(event, str):
+        try:
+            event = json.loads(event, parse_int=Number, parse_float=Number, parse_constant=Number)
+        except ValueError:
+            return theirs
+    known["actiontrail_event"] += 1
+    return theirs | {"event": event}
 
 
 def in_objects(theirs, ours, path, known):
@@ -196,7 +229,20 @@ def self_test():
     one = event({"id": "1", "a": "x"})
     check([one], [event('{"a":"\\u0078" , "id":"1"}')], True, "1 | 1 events, 0 differences")
     check([one, event({"id": "2"})], [event({"id": "2"}), one], True)
-    check([event({"id": "1", "e": '{"n":1,"m":2}'})], [event({"id": "1", "e": {"m": 2, "n": 1}})], True)
+    check([event({"id": "1", "e": '{"n":1,"m":2}'})], [event({"id": "1", "e": '{"m":2, "n":1}'})], True)
+    check([event({"id": "1", "e": '{"n":1}'})], [event({"id": "1", "e": {"n": 1}})], False, "TextObject | dict")
+    check([event({"id": "1", "e": "[1"})], [event({"id": "1", "e": "[1"})], True)
+    for text in ('{"n":"x"}', "[1]", "17", "null", '"x"', "true"):
+        texts, trees = ({TOPIC: PARSED_TOPIC, "id": "1", "event": value} for value in (text, json.loads(text)))
+        check([event(texts)], [event(trees)], True, "actiontrail_event: 1")
+        check([event(trees)], [event(texts)], False)
+        check([event(texts | {TOPIC: "t"})], [event(trees | {TOPIC: "t"})], False)
+    check(
+        [event({TOPIC: PARSED_TOPIC, "id": "1", "event": '{"n":1}'})],
+        [event({TOPIC: PARSED_TOPIC, "id": "1", "event": {"n": 2}})],
+        False,
+    )
+    check(*[[event({TOPIC: PARSED_TOPIC, "id": "1", "event": "no json"})]] * 2, True)
     check([event("no json")], [event("no json")], True)
     check([one], [event({"id": "1", "a": "y"})], False, '$.raw.a: "x" | "y"')
     check([one], [event({"id": "1"})], False, "nothing")

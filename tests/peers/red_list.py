@@ -1,0 +1,218 @@
+#!/usr/bin/env python3
+"""Faults under which the vendor's recipe loses logs, and what `forwarder` makes of them.
+
+    python red_list.py [--forwarder-only] CASE… | all
+
+Each case starts emulators of its own, writes logs with unique ids, brings the fault about and counts which ids never
+arrive. Exits 1 when `forwarder` loses one, or lets a checkpoint go back; the vendor's figures are only printed. Needs the
+vendor's SDK; without --forwarder-only also the vendor's page (SEED_PAGE). FORWARDER_BIN names the program.
+"""
+
+import argparse
+import signal
+import sys
+import time
+
+import bad_bytes
+from peers import BUSY, Failed, Lab, said, stop, wait_until
+
+GROUP = "siem"
+
+
+class Vendor:
+    """The vendor's script and SDK."""
+
+    name = "vendor"
+    # What the script calls an orderly stop: Ctrl-C.
+    stop_signal = signal.SIGINT
+    # It tries each batch once. A new one waits four seconds for the shards of the old one.
+    quiet = 10
+
+    def start(self, lab, sls, hec):
+        return lab.vendor(sls, hec, GROUP)
+
+
+class Forwarder:
+    """The program of this repository."""
+
+    name = "forwarder"
+    stop_signal = signal.SIGTERM
+    quiet = 20
+
+    def start(self, lab, sls, hec):
+        return lab.forwarder(sls, hec, GROUP, FORWARDER_RUN_DRAIN_TIMEOUT="2s")
+
+
+class Ids:
+    """Numbers the logs of a case."""
+
+    def __init__(self):
+        self.written = []
+
+    def logs(self, count):
+        """New logs: fields as a web server writes them, and the id."""
+        now, first = int(time.time()), len(self.written)
+        ids = [f"log-{number:06}" for number in range(first, first + count)]
+        self.written += ids
+        return [(now, None, [("id", name), ("status", "200"), ("uri", "/cart?page=1"), ("user", "王芳")]) for name in ids]
+
+
+def put(sls, ids, groups, logs=100):
+    for _ in range(groups):
+        sls.put("nginx_access", "10.0.0.1", [("host", "web-1")], ids.logs(logs))
+
+
+def loss(hec, ids, quiet):
+    """What the case says, and whether all is there."""
+    hec.settled(len(set(ids)), quiet)
+    arrived = hec.ids()
+    lost = [name for name in ids if name not in arrived]
+    return f"lost {len(lost)} of {len(ids)}", not lost
+
+
+def outage(lab, peer):
+    """Splunk answers 503 for three seconds, while logs keep coming."""
+    sls, hec, ids = lab.sls(1), lab.hec(), Ids()
+    put(sls, ids, 1)
+    peer.start(lab, sls, hec)
+    wait_until(lambda: hec.state()["events"] >= 100, 20, "nothing arrives before the outage")
+    hec.order(do="during", fault=BUSY, seconds=3)
+    for _ in range(20):
+        put(sls, ids, 1)
+        time.sleep(0.25)
+    return loss(hec, ids.written, peer.quiet)
+
+
+def stop_in_outage(lab, peer):
+    """It is stopped while Splunk answers 503, and started again when that is over."""
+    sls, hec, ids = lab.sls(1), lab.hec(), Ids()
+    put(sls, ids, 10)
+    hec.order(do="during", fault=BUSY, seconds=600)
+    child = peer.start(lab, sls, hec)
+    wait_until(lambda: hec.state()["requests"] >= 1, 20, "nobody tries to deliver")
+    time.sleep(0.5)
+    stop(child, peer.stop_signal)
+    saved = sls.checkpoint(GROUP)
+    hec.order(do="clear")
+    peer.start(lab, sls, hec)
+    told, whole = loss(hec, ids.written, peer.quiet)
+    return f"{told}; the stop saved {saved or 0} of 10 log groups, of which none was delivered", whole
+
+
+def hand_over_in_outage(lab, peer):
+    """Its shard goes to a second one while Splunk answers 503."""
+    sls, hec, ids = lab.sls(1), lab.hec(), Ids()
+    put(sls, ids, 10)
+    hec.order(do="during", fault=BUSY, seconds=600)
+    peer.start(lab, sls, hec)
+    wait_until(lambda: hec.state()["requests"] >= 1, 20, "nobody tries to deliver")
+    second = peer.start(lab, sls, hec)
+    wait_until(lambda: second.consumer in sls.consumers(GROUP), 20, "the second does not join")
+    sls.happen(event="hand_over", group=GROUP, shard=0, consumer=second.consumer)
+    # Some give a shard up at once, some when they have delivered: both are right when nothing is lost.
+    deadline = time.monotonic() + 8
+    while sls.owner(GROUP) != second.consumer and time.monotonic() < deadline:
+        time.sleep(0.1)
+    saved = sls.checkpoint(GROUP)
+    hec.order(do="clear")
+    told, whole = loss(hec, ids.written, peer.quiet)
+    return f"{told}; saved in the outage: {saved or 0} of 10 log groups, of which none was delivered", whole
+
+
+def expired(lab, peer):
+    """While it is down, SLS expires the log at its checkpoint. What SLS still has must arrive."""
+    sls, hec, ids = lab.sls(1), lab.hec(), Ids()
+    put(sls, ids, 1)
+    child = peer.start(lab, sls, hec)
+    wait_until(lambda: hec.state()["events"] >= 100 and sls.behind(GROUP) == 0, 20, "the first logs are not through")
+    stop(child, peer.stop_signal)
+    put(sls, ids, 10)
+    sls.happen(event="expire", shard=0, keep=5)
+    kept = ids.written[-500:]
+    peer.start(lab, sls, hec)
+    # Those that came first are in the HEC as well, and count for nothing here.
+    hec.settled(600, peer.quiet)
+    return loss(hec, kept, 0)
+
+
+def zombie(lab, peer):
+    """One hangs in the middle of a batch, another takes its shard over and gets further, then the first comes back."""
+    sls, hec, ids = lab.sls(1), lab.hec(), Ids()
+    put(sls, ids, 5)
+    hec.order(do="next", fault={"kind": "trickle", "every_ms": 100})
+    first = peer.start(lab, sls, hec)
+    wait_until(lambda: hec.state()["requests"] >= 1, 20, "nobody tries to deliver")
+    first.send_signal(signal.SIGSTOP)
+    sls.happen(event="evict", group=GROUP, consumer=first.consumer)
+    second = peer.start(lab, sls, hec)
+    wait_until(lambda: sls.checkpoint(GROUP) == 5, 30, "the second does not take over")
+    # The vendor's script saves at most every three seconds.
+    time.sleep(3.5)
+    put(sls, ids, 5)
+    wait_until(lambda: sls.checkpoint(GROUP) == 10, 30, "the second does not get further")
+    first.send_signal(signal.SIGCONT)
+    lowest = 10
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        lowest = min(lowest, sls.checkpoint(GROUP))
+        time.sleep(0.1)
+    for child in (first, second):
+        child.kill()
+        child.wait()
+    told, whole = loss(hec, ids.written, 1)
+    return f"{told}; the zombie's save moved the checkpoint from 10 to {lowest} log groups", whole and lowest == 10
+
+
+def bad_topic(lab, peer):
+    """One log group in ten has a topic with a byte that is not UTF-8."""
+    sls, hec, ids = lab.sls(1), lab.hec(), Ids()
+    put(sls, ids, 5)
+    sls.put(f"nginx {bad_bytes.MARKER}", "10.0.0.1", [], ids.logs(100))
+    put(sls, ids, 4)
+    peer.start(lab, sls.spoiling(), hec)
+    return loss(hec, ids.written, peer.quiet)
+
+
+CASES = {
+    "outage": outage,
+    "hand-over": hand_over_in_outage,
+    "stop": stop_in_outage,
+    "expired": expired,
+    "zombie": zombie,
+    "bad-topic": bad_topic,
+}
+
+
+def run(case, peer):
+    """Runs one case with one peer; returns whether nothing was lost."""
+    with Lab() as lab:
+        try:
+            told, whole = CASES[case](lab, peer())
+        except Failed as failure:
+            logs = "\n".join(f"--- {child.log}\n{said(child)}" for child in lab.running)
+            raise Failed(f"{case}, {peer.name}: {failure}\n{logs}") from failure
+        if not whole and peer is Forwarder:
+            print("\n".join(f"--- {child.log}\n{said(child)}" for child in lab.running), file=sys.stderr)
+    print(f"{case:10} {peer.name:10} {told}", flush=True)
+    return whole
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="+", metavar="CASE", choices=[*CASES, "all"], help=", ".join([*CASES, "all"]))
+    parser.add_argument("--forwarder-only", action="store_true", help="leave the vendor's half out")
+    args = parser.parse_args()
+    cases = CASES if "all" in args.cases else args.cases
+    whole = True
+    try:
+        for case in cases:
+            if not args.forwarder_only:
+                run(case, Vendor)
+            whole &= run(case, Forwarder)
+    except Failed as failure:
+        sys.exit(f"red_list: {failure}")
+    sys.exit(0 if whole else "red_list: forwarder lost logs or let a checkpoint go back")
+
+
+if __name__ == "__main__":
+    main()
