@@ -3,5 +3,7 @@
 mod cli;
 mod documents;
 mod mistakes;
+#[cfg(unix)]
+mod process;
 mod settings;
 mod sim;

@@ -25,6 +25,7 @@ fn service() -> Service {
         })),
         faults: Faults::default(),
         verifier: None,
+        tap: None,
         requests: AtomicU64::new(0),
     }
 }
