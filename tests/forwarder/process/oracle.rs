@@ -88,6 +88,11 @@ impl Oracle {
         self.lock().saves.clone()
     }
 
+    /// Groups that lie before the checkpoint of their shard.
+    pub fn saved_groups(&self) -> usize {
+        self.lock().shards.values().map(|shard| shard.saved).sum()
+    }
+
     /// Who saved last, by shard.
     pub fn holders(&self) -> BTreeMap<u32, String> {
         self.saves().into_iter().map(|save| (save.shard, save.consumer)).collect()

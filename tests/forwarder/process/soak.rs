@@ -43,12 +43,12 @@ async fn memory_threads_and_files_stay_flat_in_an_outage_f51() {
     let outage = Duration::from_secs(given("FORWARDER_SOAK_SECONDS", SECONDS));
     let shards = given("FORWARDER_SOAK_SHARDS", SHARDS);
     let bench = Bench::with(servers(shards)).await;
-    let program = bench.start_with("a", &[("FORWARDER_RUN_MEMORY", "32MiB")]);
+    let program = bench.start_with("a", &[("FORWARDER_RUN_MEMORY", "64MiB")]);
     (0..shards).for_each(|shard| bench.put(shard, 4, 20));
     bench.settled().await;
     bench.hec.faults().down_for(outage + Duration::from_secs(3600));
-    // More than the budget at once, then a little all the time.
-    (0..shards).for_each(|shard| bench.put(shard, 2 * 1024 / shards.min(1024) as u64, 50));
+    // Some 100 MB, more than the budget, and then a little all the time.
+    (0..shards).for_each(|shard| bench.put(shard, 2048 / u64::from(shards), 75));
 
     let started = Instant::now();
     let mut figures = Vec::new();
