@@ -113,7 +113,7 @@ async fn an_event_that_is_refused_for_good_costs_no_other_and_its_reason_is_show
     bench.put(0, 3, 20);
     bench.put(1, 3, 20);
     let mut large = Generator::new(8, 1_800_000_000).nginx(1);
-    large.logs[0].contents[0].value = vec![b'x'; 30_000].into();
+    large.logs[0].contents[0].value = vec![b'x'; 30_000];
     bench.sls.put(PROJECT, LOGSTORE, 0, [large]).unwrap();
     let mut program = bench.start("a");
     program.to_say("hec 6: Invalid data format").await;
