@@ -4,5 +4,7 @@ mod cli;
 mod corpus;
 mod documents;
 mod mistakes;
+#[cfg(unix)]
+mod process;
 mod settings;
 mod sim;

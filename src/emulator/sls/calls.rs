@@ -89,7 +89,7 @@ pub(super) fn answer(service: &Service, target: &Target, request: &Request, now:
         Call::CreateGroup => create_group(logstore, request),
         Call::UpdateGroup => update_group(logstore, group, request),
         Call::DeleteGroup => logstore.delete_group(group).map(|()| Reply::empty()),
-        Call::Heartbeat => heartbeat(logstore, group, request, now),
+        Call::Heartbeat => heartbeat(logstore, group, service, request, now),
         Call::Checkpoint => checkpoints(logstore, group, request, now),
         Call::Save => save(logstore, group, service, request, now),
         Call::ListShards => Ok(Reply::json(logstore.shards().values().map(describe).collect::<Vec<_>>())),
@@ -137,11 +137,21 @@ fn update_group(logstore: &mut Logstore, group: &str, request: &Request) -> Resu
     Ok(Reply::empty())
 }
 
-fn heartbeat(logstore: &mut Logstore, group: &str, request: &Request, now: Duration) -> Result<Reply, Refusal> {
+fn heartbeat(
+    logstore: &mut Logstore,
+    group: &str,
+    service: &Service,
+    request: &Request,
+    now: Duration,
+) -> Result<Reply, Refusal> {
     let consumer = request.parameter("consumer").filter(|consumer| !consumer.is_empty());
     let consumer = consumer.ok_or_else(|| Refusal::parameter("consumer is missing"))?;
     let held: BTreeSet<u32> = body(request)?;
-    logstore.heartbeat(group, consumer, &held, now).map(Reply::json)
+    let owned = logstore.heartbeat(group, consumer, &held, now)?;
+    if let Some(tap) = &service.tap {
+        tap.beat(consumer);
+    }
+    Ok(Reply::json(owned))
 }
 
 fn checkpoints(logstore: &mut Logstore, group: &str, request: &Request, now: Duration) -> Result<Reply, Refusal> {
@@ -192,7 +202,10 @@ fn save(
     if save.consumer.is_empty() && !save.forced {
         return Err(Refusal::parameter("without a consumer, forceSuccess has to be true"));
     }
-    logstore.save(group, save, service.faults.current_fence(), now)?;
+    logstore.save(group, save.clone(), service.faults.current_fence(), now)?;
+    if let Some(tap) = &service.tap {
+        tap.saved(&save);
+    }
     Ok(Reply::empty())
 }
 

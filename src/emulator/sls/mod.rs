@@ -22,11 +22,11 @@ mod spl;
 pub mod state;
 mod verify;
 
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{fmt, io};
 
 use prost::Message as _;
 use tokio::net::TcpListener;
@@ -57,6 +57,24 @@ pub struct Config {
     pub retention: Duration,
     /// Bytes that a shard takes over the wire before it refuses writes: everything is kept in memory.
     pub shard_bytes: usize,
+    /// Sees what consumers do.
+    pub tap: Option<Arc<dyn Tap>>,
+}
+
+/// Sees what the consumers of all groups do, when it is done and before they have their answer. It must be quick: nothing
+/// else happens meanwhile.
+pub trait Tap: Send + Sync {
+    /// A heartbeat was taken.
+    fn beat(&self, consumer: &str);
+
+    /// A save was accepted.
+    fn saved(&self, save: &Save);
+}
+
+impl fmt::Debug for dyn Tap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tap")
+    }
 }
 
 impl Default for Config {
@@ -69,6 +87,7 @@ impl Default for Config {
             logstores: Vec::new(),
             retention: Duration::from_secs(86_400),
             shard_bytes: 256 << 20,
+            tap: None,
         }
     }
 }
@@ -79,6 +98,7 @@ struct Service {
     state: Mutex<State>,
     faults: Faults,
     verifier: Option<Verifier>,
+    tap: Option<Arc<dyn Tap>>,
     /// Requests so far; their ids count up.
     requests: AtomicU64,
 }
@@ -109,6 +129,7 @@ impl SlsEmulator {
             })),
             faults: Faults::default(),
             verifier: keys.map(|(id, secret)| Verifier { id, secret, token: sts }),
+            tap: config.tap,
             requests: AtomicU64::new(0),
         });
         let mut tasks = JoinSet::new();

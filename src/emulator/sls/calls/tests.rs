@@ -1,10 +1,11 @@
-use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use hyper::{HeaderMap, Method};
 use prost::Message as _;
 
+use super::super::Tap;
 use super::super::codec::Codec;
 use super::super::faults::Faults;
 use super::super::state::{Shape, State};
@@ -25,6 +26,7 @@ fn service() -> Service {
         })),
         faults: Faults::default(),
         verifier: None,
+        tap: None,
         requests: AtomicU64::new(0),
     }
 }
@@ -138,6 +140,33 @@ fn a_heartbeat_answers_an_array_of_shards() {
             ("POST /consumergroups/g?type=heartbeat", "[]", "400 ParameterInvalid"),
         ],
     );
+}
+
+#[test]
+fn a_tap_sees_heartbeats_that_were_taken_and_saves_that_were_accepted() {
+    #[derive(Default)]
+    struct Seen(Mutex<Vec<String>>);
+
+    impl Tap for Seen {
+        fn beat(&self, consumer: &str) {
+            self.0.lock().unwrap().push(consumer.to_owned());
+        }
+
+        fn saved(&self, save: &Save) {
+            self.0.lock().unwrap().push(format!("{} saved {}", save.consumer, save.cursor));
+        }
+    }
+
+    let seen = Arc::<Seen>::default();
+    let service = Service { tap: Some(Arc::clone(&seen) as _), ..service() };
+    let body = json!({ "shard": 0, "checkpoint": cursor_text(FIRST) }).to_string();
+    call(&service, "POST /consumergroups", r#"{"consumerGroup": "g", "timeout": 60}"#).unwrap();
+    for consumer in ["a", "b"] {
+        let of = |kind: &str| format!("POST /consumergroups/g?type={kind}&consumer={consumer}");
+        call(&service, &of("heartbeat"), if consumer == "a" { "[]" } else { "[1]" }).ok();
+        call(&service, &of("checkpoint"), &body).ok();
+    }
+    assert_eq!(*seen.0.lock().unwrap(), ["a".to_owned(), format!("a saved {FIRST}")]);
 }
 
 #[test]

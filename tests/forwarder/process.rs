@@ -1,0 +1,15 @@
+//! The whole program as a process, against an SLS and a Splunk in this process, over real sockets: what goes wrong
+//! around it, and what becomes of the logs.
+//!
+//! Every test ends with the same question: has every log arrived, and was each accepted checkpoint covered by
+//! what had arrived before it?
+
+mod bench;
+mod destination;
+mod group;
+mod kills;
+mod oracle;
+mod program;
+mod soak;
+mod source;
+mod stop;

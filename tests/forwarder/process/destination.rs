@@ -1,0 +1,125 @@
+//! What Splunk does to us.
+
+use std::fs;
+use std::time::Duration;
+
+use forwarder::emulator::generate::Generator;
+use forwarder::emulator::hec::{Cut, Fault, On};
+
+use super::bench::{BEAT, Bench, LOGSTORE, PROJECT, TOKEN, servers, until};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The longest time between two heartbeats that is no missed beat.
+const NO_MISS: Duration = BEAT.saturating_mul(2);
+
+/// Waits for `count` more heartbeats.
+async fn beats(bench: &Bench, count: usize) {
+    let goal = bench.oracle.beats("a").len() + count;
+    until("heartbeats go on", 40, || bench.oracle.beats("a").len() >= goal).await;
+}
+
+fn no_beat_was_missed(bench: &Bench) {
+    let beats = bench.oracle.beats("a");
+    let gaps = beats.windows(2).map(|pair| pair[1] - pair[0]);
+    let longest = gaps.max().unwrap();
+    assert!(longest < NO_MISS, "{longest:?} between two of {} heartbeats", beats.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_is_down_at_start_is_waited_for_f51() {
+    let bench = Bench::new().await;
+    bench.hec.faults().refuse_for(HOUR);
+    (0..2).for_each(|shard| bench.put(shard, 10, 20));
+    let mut program = bench.start("a");
+    program.to_say("Splunk HEC is down").await;
+    beats(&bench, 3).await;
+    assert!(program.is_running());
+    assert_eq!(bench.oracle.saved_groups(), 0, "the position is held");
+    assert_eq!(program.says("Splunk HEC is down"), 1, "one line, not one for each try: {}", program.said());
+    bench.hec.faults().clear();
+    bench.settled().await;
+    program.to_say("Splunk HEC is up again").await;
+    assert_eq!(bench.oracle.repeats(), 0);
+    no_beat_was_missed(&bench);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heartbeats_go_on_while_a_destination_takes_requests_and_never_answers_f13() {
+    let bench = Bench::new().await;
+    bench.hec.faults().during(On::Events, Fault::Cut { how: Cut::Silence, indexed: false }, HOUR);
+    (0..2).for_each(|shard| bench.put(shard, 10, 20));
+    let program = bench.start_with("a", &[("FORWARDER_HEC_TIMEOUT", "5s")]);
+    // Longer than the group's timeout, and than a request's.
+    program.to_say("Splunk HEC is down").await;
+    beats(&bench, 3).await;
+    assert_eq!(bench.oracle.saved_groups(), 0);
+    bench.hec.faults().clear();
+    bench.settled().await;
+    no_beat_was_missed(&bench);
+    assert_eq!(program.says("shard put down"), 0, "{}", program.said());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heartbeats_go_on_while_the_script_burns_its_time_on_every_log_f13() {
+    let bench = Bench::new().await;
+    let script =
+        "function process(log)\n  local n = 0\n  for i = 1, 5000000 do n = n + i end\n  return { event = log }\nend\n";
+    fs::write(bench.directory.path().join("t.lua"), script).unwrap();
+    (0..2).for_each(|shard| bench.put(shard, 1, 60));
+    let program = bench.start_with("a", &[("FORWARDER_SCRIPT_TIMEOUT", "10s")]);
+    beats(&bench, 6).await;
+    bench.settled().await;
+    no_beat_was_missed(&bench);
+    assert_eq!(program.says("shard put down"), 0, "{}", program.said());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_token_is_read_again_from_its_file_and_never_shown_f57() {
+    let bench = Bench::new().await;
+    let file = bench.directory.path().join("hec.token");
+    let wrong = "a-wr0ng-token-of-the-tests";
+    fs::write(&file, wrong).unwrap();
+    (0..2).for_each(|shard| bench.put(shard, 10, 20));
+    let mut program = bench.start_with("a", &[("FORWARDER_HEC_TOKEN", ""), ("FORWARDER_HEC_TOKEN_FILE", "hec.token")]);
+    program.to_say("Splunk HEC refuses us").await;
+    beats(&bench, 2).await;
+    assert_eq!((bench.oracle.saved_groups(), program.is_running()), (0, true));
+    fs::write(&file, TOKEN).unwrap();
+    bench.settled().await;
+    assert_eq!(bench.oracle.repeats(), 0);
+    for secret in [TOKEN, wrong] {
+        assert_eq!(program.says(secret), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_whose_reply_was_lost_are_sent_again_f60() {
+    let bench = Bench::new().await;
+    bench.hec.faults().next(Fault::reply_lost(), 4);
+    (0..2).for_each(|shard| bench.put(shard, 10, 20));
+    let _program = bench.start("a");
+    bench.settled().await;
+    assert_eq!(bench.hec.faults().pending(), 0);
+    let repeats = bench.oracle.repeats();
+    assert!(repeats > 0 && repeats <= 4 * bench.oracle.expected(), "{repeats}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_refused_for_good_costs_no_other_and_its_reason_is_shown() {
+    let (sls, mut hec) = servers(2);
+    hec.max_event = 20_000;
+    let bench = Bench::with((sls, hec)).await;
+    bench.put(0, 3, 20);
+    bench.put(1, 3, 20);
+    let mut large = Generator::new(8, 1_800_000_000).nginx(1);
+    large.logs[0].contents[0].value = vec![b'x'; 30_000];
+    bench.sls.put(PROJECT, LOGSTORE, 0, [large]).unwrap();
+    let mut program = bench.start("a");
+    program.to_say("hec 6: Invalid data format").await;
+    bench.put(1, 3, 20);
+    until("the other shard goes on", 30, || bench.checkpoint(1) == Some(bench.end(1))).await;
+    bench.all_arrived().await;
+    bench.nothing_wrong();
+    assert!(program.is_running());
+}

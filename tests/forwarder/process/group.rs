@@ -1,0 +1,80 @@
+//! Several processes in one consumer group.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::bench::{Bench, until};
+
+fn holders(bench: &Bench) -> BTreeSet<String> {
+    bench.oracle.holders().into_values().collect()
+}
+
+/// Writes to both shards until both were saved by exactly these.
+async fn shared_by(bench: &Bench, names: [&str; 2]) {
+    let names = names.map(str::to_owned).into();
+    until(&format!("{names:?} share the shards"), 30, || {
+        (0..2).for_each(|shard| bench.put(shard, 1, 5));
+        holders(bench) == names
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_share_the_shards_and_a_third_takes_over_when_one_dies_f21() {
+    let bench = Bench::new().await;
+    let mut a = bench.start("a");
+    a.to_say("shard taken up").await;
+    let b = bench.start("b");
+    shared_by(&bench, ["a", "b"]).await;
+    bench.settled().await;
+    let repeats = bench.oracle.repeats();
+    assert_eq!(repeats, 0, "a shard changed hands in good order");
+
+    let c = bench.start("c");
+    until("c stands by", 30, || bench.oracle.beats("c").len() >= 2).await;
+    (0..2).for_each(|shard| bench.put(shard, 5, 20));
+    bench.settled().await;
+    assert_eq!(c.says("shard taken up"), 0, "{}", c.said());
+    let held_by_b = b.says("shard taken up");
+
+    a.kill();
+    shared_by(&bench, ["b", "c"]).await;
+    bench.settled().await;
+    assert_eq!(b.says("shard taken up"), held_by_b, "b keeps its shard: {}", b.said());
+    assert_eq!(c.says("shard taken up"), 1, "{}", c.said());
+    println!("repeats after a kill: {}", bench.oracle.repeats());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zombie_sends_and_saves_nothing_of_what_it_held_f10() {
+    let bench = Bench::new().await;
+    let a = bench.start("a");
+    a.to_say("shard taken up").await;
+    let b = bench.start("b");
+    shared_by(&bench, ["a", "b"]).await;
+
+    // Both hold events that they can't deliver, when one of them freezes.
+    bench.hec.faults().down_for(Duration::from_secs(3600));
+    (0..2).for_each(|shard| bench.put(shard, 5, 20));
+    a.to_say("Splunk HEC is down").await;
+    b.to_say("Splunk HEC is down").await;
+    a.signal(libc::SIGSTOP);
+    bench.hec.faults().clear();
+    let saves = bench.oracle.saves().len();
+    until("b has both shards", 30, || {
+        (0..2).for_each(|shard| bench.put(shard, 1, 5));
+        holders(&bench) == ["b".to_owned()].into()
+    })
+    .await;
+    bench.settled().await;
+    assert!(bench.oracle.saves()[saves..].iter().all(|save| save.consumer == "b"));
+    let taken_up = a.says("shard taken up");
+
+    a.signal(libc::SIGCONT);
+    a.to_say("no heartbeat got through in time").await;
+    until("a joins again", 30, || a.says("shard taken up") > taken_up).await;
+    shared_by(&bench, ["a", "b"]).await;
+    bench.settled().await;
+    assert_eq!(a.says("checkpoint refused"), 0, "it did not even try to save: {}", a.said());
+    assert_eq!(bench.oracle.repeats(), 0, "what it held, b has delivered");
+}

@@ -1,0 +1,162 @@
+//! Knows every log that was written, and sees every event and every save in the order in which they happen.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Instant;
+
+use forwarder::emulator::hec::{self, Received};
+use forwarder::emulator::sls::{self, Save};
+
+/// The keys that carry the id of a made-up log.
+const ID_KEYS: [&[u8]; 2] = [b"\"request_id\":\"", b"\"eventId\":\""];
+
+#[derive(Debug, Default)]
+pub struct Oracle(Mutex<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// Number of a log by its id. Read by key only.
+    numbers: HashMap<String, usize>,
+    /// How often each log has arrived, by number.
+    times: Vec<u32>,
+    arrived: usize,
+    repeats: usize,
+    shards: BTreeMap<u32, Shard>,
+    saves: Vec<Save>,
+    beats: Vec<(String, Instant)>,
+    /// What must never happen.
+    wrongs: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    /// Cursor and log numbers of each group, in order.
+    groups: Vec<(i64, Range<usize>)>,
+    /// Groups before the checkpoint.
+    saved: usize,
+}
+
+impl Oracle {
+    /// A log group with these ids will be written to `shard` at `cursor`.
+    pub fn expect(&self, shard: u32, cursor: i64, ids: Vec<String>) {
+        let mut seen = self.lock();
+        let first = seen.times.len();
+        let end = first + ids.len();
+        seen.numbers.extend(ids.into_iter().zip(first..));
+        seen.times.resize(end, 0);
+        seen.shards.entry(shard).or_default().groups.push((cursor, first..end));
+    }
+
+    /// Logs of `shard` before `cursor` that have not arrived are no longer there to be had: nobody expects them. How many.
+    pub fn excuse(&self, shard: u32, cursor: i64) -> usize {
+        let mut seen = self.lock();
+        let Seen { shards, times, arrived, .. } = &mut *seen;
+        let groups = shards.get(&shard).map_or(&[][..], |shard| &shard.groups);
+        let before: Vec<_> =
+            groups.iter().take_while(|(at, _)| *at < cursor).flat_map(|(_, ids)| ids.clone()).collect();
+        let lost: Vec<_> = before.into_iter().filter(|number| times[*number] == 0).collect();
+        for number in &lost {
+            times[*number] = 1;
+        }
+        *arrived += lost.len();
+        lost.len()
+    }
+
+    pub fn expected(&self) -> usize {
+        self.lock().times.len()
+    }
+
+    pub fn arrived(&self) -> usize {
+        self.lock().arrived
+    }
+
+    /// Events beyond the first of each log.
+    pub fn repeats(&self) -> usize {
+        self.lock().repeats
+    }
+
+    /// Logs that have arrived and lie behind the checkpoint: what would come again if their holder died now.
+    pub fn exposed(&self) -> usize {
+        let seen = self.lock();
+        let unsaved = seen.shards.values().flat_map(|shard| &shard.groups[shard.saved..]);
+        unsaved.flat_map(|(_, ids)| ids.clone()).filter(|number| seen.times[*number] > 0).count()
+    }
+
+    /// The accepted saves, oldest first.
+    pub fn saves(&self) -> Vec<Save> {
+        self.lock().saves.clone()
+    }
+
+    /// Groups that lie before the checkpoint of their shard.
+    pub fn saved_groups(&self) -> usize {
+        self.lock().shards.values().map(|shard| shard.saved).sum()
+    }
+
+    /// Who saved last, by shard.
+    pub fn holders(&self) -> BTreeMap<u32, String> {
+        self.saves().into_iter().map(|save| (save.shard, save.consumer)).collect()
+    }
+
+    /// When the heartbeats of a consumer were taken.
+    pub fn beats(&self, consumer: &str) -> Vec<Instant> {
+        self.lock().beats.iter().filter(|(name, _)| name == consumer).map(|(_, at)| *at).collect()
+    }
+
+    pub fn wrongs(&self) -> Vec<String> {
+        self.lock().wrongs.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl hec::Tap for Oracle {
+    fn indexed(&self, event: &Received<'_>) {
+        let mut seen = self.lock();
+        let number = id(&event.event_raw).and_then(|id| seen.numbers.get(id)).copied();
+        let Some(number) = number else {
+            let text = String::from_utf8_lossy(&event.event_raw).chars().take(200).collect::<String>();
+            seen.wrongs.push(format!("an event that nobody wrote: {text}"));
+            return;
+        };
+        seen.times[number] += 1;
+        if seen.times[number] == 1 {
+            seen.arrived += 1;
+        } else {
+            seen.repeats += 1;
+        }
+    }
+}
+
+impl sls::Tap for Oracle {
+    fn beat(&self, consumer: &str) {
+        self.lock().beats.push((consumer.to_owned(), Instant::now()));
+    }
+
+    fn saved(&self, save: &Save) {
+        let mut seen = self.lock();
+        seen.saves.push(save.clone());
+        let Seen { shards, times, wrongs, .. } = &mut *seen;
+        let shard = shards.entry(save.shard).or_default();
+        let saved = shard.groups.partition_point(|(cursor, _)| *cursor < save.cursor);
+        if saved < shard.saved {
+            wrongs.push(format!("a save went back from group {} to {saved}: {save:?}", shard.saved));
+        }
+        let mut covered = shard.groups[..saved].iter().skip(shard.saved).flat_map(|(_, ids)| ids.clone());
+        let missing = covered.by_ref().filter(|number| times[*number] == 0).count();
+        if missing > 0 {
+            wrongs.push(format!("{missing} logs before a save had not arrived: {save:?}"));
+        }
+        shard.saved = saved;
+    }
+}
+
+fn id(raw: &[u8]) -> Option<&str> {
+    ID_KEYS.iter().find_map(|key| {
+        let start = memchr::memmem::find(raw, key)? + key.len();
+        let len = memchr::memchr(b'"', &raw[start..])?;
+        str::from_utf8(&raw[start..start + len]).ok()
+    })
+}

@@ -1,0 +1,78 @@
+//! Memory, threads and files over time.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use super::bench::{Bench, servers};
+
+/// Seconds of outage, unless `FORWARDER_SOAK_SECONDS` says otherwise.
+const SECONDS: u64 = 12;
+
+/// Shards, unless `FORWARDER_SOAK_SHARDS` says otherwise.
+const SHARDS: u32 = 16;
+
+/// What one process has.
+#[derive(Debug, Clone, Copy)]
+struct Figures {
+    resident: u64,
+    threads: u64,
+    files: usize,
+}
+
+impl Figures {
+    fn of(pid: u32) -> Self {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let figure = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.split_whitespace().next().unwrap().parse::<u64>().unwrap()
+        };
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+        Self { resident: figure("VmRSS:") << 10, threads: figure("Threads:"), files }
+    }
+}
+
+fn given<T: std::str::FromStr>(variable: &str, default: T) -> T {
+    let text = std::env::var(variable).ok();
+    text.map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable}: not a number")))
+}
+
+/// Logs keep coming, far more than the budget holds, and Splunk takes none.
+#[tokio::test(flavor = "multi_thread")]
+#[cfg(target_os = "linux")]
+async fn memory_threads_and_files_stay_flat_in_an_outage_f51() {
+    let outage = Duration::from_secs(given("FORWARDER_SOAK_SECONDS", SECONDS));
+    let shards = given("FORWARDER_SOAK_SHARDS", SHARDS);
+    let bench = Bench::with(servers(shards)).await;
+    let program = bench.start_with("a", &[("FORWARDER_RUN_MEMORY", "64MiB")]);
+    (0..shards).for_each(|shard| bench.put(shard, 4, 20));
+    bench.settled().await;
+    bench.hec.faults().down_for(outage + Duration::from_secs(3600));
+    // Some 100 MB, more than the budget, and then a little all the time.
+    (0..shards).for_each(|shard| bench.put(shard, 2048 / u64::from(shards), 75));
+
+    let started = Instant::now();
+    let mut figures = Vec::new();
+    let mut shard = 0;
+    while started.elapsed() < outage {
+        bench.put(shard, 1, 2);
+        shard = (shard + 1) % shards;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        figures.push(Figures::of(program.pid()));
+    }
+    let settled = &figures[figures.len() / 2..];
+    let (first, last) = (settled[0], settled[settled.len() - 1]);
+    let peak = figures.iter().map(|figures| figures.resident).max().unwrap();
+    println!(
+        "{shards} shards, {outage:?} of outage: {first:?} half-way, {last:?} at the end, peak {} MB",
+        peak / 1_000_000
+    );
+    assert!(peak < 150_000_000, "{peak} bytes resident");
+    assert!(last.resident <= first.resident + 8_000_000, "{first:?} grew to {last:?}");
+    assert!(last.threads <= first.threads + 2, "{first:?} grew to {last:?}");
+    assert!(last.files <= first.files + 8, "{first:?} grew to {last:?}");
+    assert_eq!(program.says("shard put down"), 0, "{}", program.said());
+
+    bench.hec.faults().clear();
+    bench.settled().await;
+    assert_eq!(bench.oracle.repeats(), 0);
+}

@@ -1,0 +1,131 @@
+//! What SLS does to us.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use forwarder::emulator::sls::{Call, Event, Fault, SlsEmulator};
+
+use super::bench::{Bench, GROUP, LOGSTORE, PROJECT, command, servers, until};
+use super::program::Program;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_checkpoint_goes_on_with_the_oldest_log_and_says_what_was_missed_f19() {
+    let bench = Bench::new().await;
+    (0..2).for_each(|shard| bench.put(shard, 5, 20));
+    let mut first = bench.start("a");
+    bench.settled().await;
+    first.signal(libc::SIGTERM);
+    assert_eq!(first.exit(Duration::from_secs(10)).await, Some(0));
+
+    (0..2).for_each(|shard| bench.put(shard, 30, 20));
+    bench.sls.happen(PROJECT, LOGSTORE, &Event::Expire { shard: 0, keep: 10 }).unwrap();
+    assert_eq!(bench.oracle.excuse(0, bench.end(0) - 10), 20 * 20);
+    let next = bench.start("a");
+    bench.settled().await;
+    assert_eq!(next.says("logs were missed"), 1, "{}", next.said());
+    assert_eq!(bench.oracle.repeats(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_the_server_forgot_drops_everything_and_joins_again() {
+    let bench = Bench::new().await;
+    (0..2).for_each(|shard| bench.put(shard, 5, 20));
+    let program = bench.start("a");
+    bench.settled().await;
+    let evict = Event::Evict { group: GROUP.into(), consumer: "a".into() };
+    bench.sls.happen(PROJECT, LOGSTORE, &evict).unwrap();
+    program.to_say("no longer a member of the group").await;
+    program.to_say("joined the group again").await;
+    (0..2).for_each(|shard| bench.put(shard, 5, 20));
+    bench.settled().await;
+    assert_eq!(bench.oracle.repeats(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn throttled_pulls_back_off_while_heartbeats_go_on_f25() {
+    let bench = Bench::with(servers(1)).await;
+    let throttled = Fault::status(403, "ReadQuotaExceed", "shard read quota exceed");
+    bench.sls.faults().next(Call::Pull, throttled, 5);
+    bench.put(0, 10, 20);
+    let program = bench.start("a");
+    bench.settled().await;
+    assert_eq!(bench.sls.faults().waiting(Call::Pull), 0);
+    assert_eq!(program.says("cannot pull, trying again"), 1, "{}", program.said());
+    let beats = bench.oracle.beats("a");
+    let longest = beats.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+    assert!(beats.len() >= 2 && longest < Duration::from_secs(2), "{} heartbeats, {longest:?}", beats.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_save_whose_reply_is_lost_is_neither_lost_nor_taken_for_somebody_elses_f07() {
+    let bench = Bench::new().await;
+    bench.sls.faults().next(Call::Save, Fault::DropReply, 4);
+    let program = bench.start("a");
+    for _ in 0..5 {
+        (0..2).for_each(|shard| bench.put(shard, 2, 20));
+        bench.all_arrived().await;
+    }
+    bench.settled().await;
+    assert_eq!(bench.sls.faults().waiting(Call::Save), 0);
+    assert_eq!(program.says("somebody else changed the checkpoint"), 0, "{}", program.said());
+    assert_eq!(program.says("shard put down"), 0, "{}", program.said());
+    assert_eq!(bench.oracle.repeats(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_off_by_twenty_minutes_is_set_right_by_the_server_f24() {
+    for skew in [1200, -1200] {
+        let bench = Bench::new().await;
+        bench.sls.faults().skew(skew);
+        (0..2).for_each(|shard| bench.put(shard, 5, 20));
+        let _program = bench.start("a");
+        bench.settled().await;
+        // It changes under way as well.
+        bench.sls.faults().skew(0);
+        (0..2).for_each(|shard| bench.put(shard, 5, 20));
+        bench.settled().await;
+        assert_eq!(bench.oracle.repeats(), 0, "{skew}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_that_are_torn_or_lie_about_their_size_are_pulled_again_f28_f29() {
+    let faults = [
+        Fault::Truncate,
+        Fault::Corrupt,
+        Fault::RawSize { size: 0 },
+        Fault::RawSize { size: 1 },
+        Fault::RawSize { size: 1 << 31 },
+        Fault::Reset,
+        Fault::DropReply,
+    ];
+    let bench = Bench::with(servers(1)).await;
+    let program = bench.start("a");
+    program.to_say("shard taken up").await;
+    for fault in faults {
+        // The pull that meets the fault has to bring something.
+        bench.put(0, 2, 20);
+        bench.sls.faults().next(Call::Pull, fault, 1);
+        until("the fault has met its pull", 10, || bench.sls.faults().waiting(Call::Pull) == 0).await;
+        bench.put(0, 2, 20);
+        bench.settled().await;
+    }
+    assert_eq!(bench.oracle.repeats(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_nobody_listens_at_is_waited_for() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let directory = tempfile::TempDir::new().unwrap();
+    std::fs::write(directory.path().join("t.lua"), "function process(log) return { event = log } end\n").unwrap();
+    let mut command = command(directory.path(), &format!("http://{address}"));
+    command.env("FORWARDER_HEC_URL", "http://127.0.0.1:9").env("FORWARDER_SLS_CONSUMER", "a");
+    let program = Program::start("a", command);
+    program.to_say("cannot join the consumer group, trying again").await;
+    let (mut sls, _) = servers(1);
+    sls.address = address;
+    let _sls = SlsEmulator::start(sls).await.unwrap();
+    program.to_say("shard taken up").await;
+}
