@@ -8,7 +8,7 @@
 //! the decimal of the times, and the names of the tags, once per log group.
 
 use std::fmt;
-use std::io::Write as _;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -37,6 +37,8 @@ pub struct Logs {
     tags: Vec<Field>,
     logs: Vec<Span>,
     next_in_group: usize,
+    /// The log that was read last.
+    log: Span,
     index: u32,
     fields: Vec<Field>,
     /// The keys of an earlier log of this page that has no key twice: a log with the same keys hasn't either.
@@ -105,6 +107,7 @@ impl Logs {
         let log = self.logs[self.next_in_group];
         self.next_in_group += 1;
         self.index += 1;
+        self.log = log;
         self.read_log(log)?;
         self.settle_repeats();
         Ok(Some(self.log()))
@@ -204,8 +207,16 @@ impl Logs {
     }
 
     fn build_decimal(&mut self, number: u32) -> Span {
+        let mut digits = [0; 10];
+        let mut at = digits.len();
+        let mut rest = number;
+        while at == digits.len() || rest != 0 {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
         let start = self.built.len();
-        write!(self.built, "{number}").expect("a Vec takes all that is written");
+        self.built.extend_from_slice(&digits[at..]);
         built_span(start, self.built.len())
     }
 
@@ -267,7 +278,7 @@ impl Logs {
     }
 }
 
-fn read_pair(body: &[u8], place: std::ops::Range<usize>) -> Result<Field, PageError> {
+fn read_pair(body: &[u8], place: Range<usize>) -> Result<Field, PageError> {
     let mut pair = Field { key: Span::default(), value: Span::default() };
     let mut wire = Wire::new(body, place.start, place.end);
     while let Some((field, kind)) = wire.tag()? {
@@ -285,13 +296,13 @@ fn built_span(start: usize, end: usize) -> Span {
 }
 
 impl Span {
-    fn range(self) -> std::ops::Range<usize> {
+    fn range(self) -> Range<usize> {
         self.start as usize..self.start as usize + self.len as usize
     }
 }
 
-impl From<std::ops::Range<usize>> for Span {
-    fn from(range: std::ops::Range<usize>) -> Self {
+impl From<Range<usize>> for Span {
+    fn from(range: Range<usize>) -> Self {
         Self { start: range.start as u32, len: range.len() as u32 }
     }
 }
@@ -333,6 +344,19 @@ impl<'a> Log<'a> {
     #[inline]
     pub fn value(&self, position: usize) -> &'a [u8] {
         self.logs.text(self.logs.fields[position].value)
+    }
+
+    /// Where in the page the value of the field at this position is, when that is outside of the log itself: the group's
+    /// topic, source or tag, which many logs share. Two equal places in one page hold the same bytes.
+    ///
+    /// # Panics
+    /// There is no such position.
+    #[must_use]
+    #[inline]
+    pub fn shared(&self, position: usize) -> Option<Range<usize>> {
+        let value = self.logs.fields[position].value;
+        let own = self.logs.log.range();
+        (value.start & BUILT == 0 && !own.contains(&(value.start as usize))).then(|| value.range())
     }
 
     /// Keys and values in the dict's order; no key twice.

@@ -3,6 +3,8 @@
 //! A field that the script did not touch is never copied into Lua: it stays in the page. What the script assigned is in
 //! a Lua table, by the field's position; here is only which is which.
 
+use std::ops::Range;
+
 use crate::page::{Log, Logs};
 
 /// The current log, and buffers that live as long as the hook.
@@ -16,11 +18,12 @@ pub(super) struct Current {
     /// One per field of the log, then one per added field.
     states: Vec<State>,
     touched: bool,
-    added: Vec<std::ops::Range<usize>>,
+    added: Vec<Range<usize>>,
     added_text: Vec<u8>,
     /// Where a key was found last: scripts walk through a log more often than they jump.
     found: usize,
     keys: KeyTexts,
+    shared: SharedTexts,
     /// For text on its way into Lua, where nothing may be owned by a Rust frame.
     pub(super) scratch: Vec<u8>,
     /// The line of the script at which the last error was raised.
@@ -69,6 +72,16 @@ struct KeyTexts {
     schema: u64,
     text: Vec<u8>,
     ends: Vec<usize>,
+}
+
+/// `"value"` of every field that a log has from its group, escaped once for all logs of the group.
+#[derive(Debug, Default)]
+struct SharedTexts {
+    schema: u64,
+    group: u32,
+    text: Vec<u8>,
+    /// Per field: where its value is in the page, and where its text is here.
+    places: Vec<Option<(Range<usize>, Range<usize>)>>,
 }
 
 /// A script may add this many fields to a log, with this many bytes of keys: they are not in Lua's memory.
@@ -170,5 +183,45 @@ impl Current {
         }
         let start = if position == 0 { 0 } else { self.keys.ends[position - 1] };
         out.extend_from_slice(&self.keys.text[start..self.keys.ends[position]]);
+    }
+
+    /// Appends the value, as a JSON string, that a field of the page has there.
+    #[inline]
+    pub(super) fn write_value(&mut self, position: usize, out: &mut Vec<u8>) {
+        let log = self.logs.log();
+        if let Some(place) = log.shared(position) {
+            self.shared.refresh(&log);
+            if let Some(Some((known, text))) = self.shared.places.get(position)
+                && *known == place
+            {
+                out.extend_from_slice(&self.shared.text[text.clone()]);
+                return;
+            }
+        }
+        super::escape::string(log.value(position), out);
+    }
+}
+
+impl SharedTexts {
+    /// Makes the texts for the group of this log, unless they are.
+    #[inline]
+    fn refresh(&mut self, log: &Log<'_>) {
+        // The numbers of schemas are never used again, not even for another page.
+        if (self.schema, self.group) != (log.schema(), log.group()) {
+            self.fill(log);
+        }
+    }
+
+    fn fill(&mut self, log: &Log<'_>) {
+        (self.schema, self.group) = (log.schema(), log.group());
+        self.text.clear();
+        self.places.clear();
+        for position in 0..log.len() {
+            self.places.push(log.shared(position).map(|place| {
+                let start = self.text.len();
+                super::escape::string(log.value(position), &mut self.text);
+                (place, start..self.text.len())
+            }));
+        }
     }
 }

@@ -1,12 +1,14 @@
 //! `json.decode`, `json.encode`, `json.array`: JSON for scripts, read only where a script looks.
 //!
-//! `json.decode` checks the text and returns an empty table that holds it. Reading a member lists the members of that
-//! one level; nested objects and arrays are tables of the same kind. As long as nothing inside was changed, the value
+//! `json.decode` checks the text and returns an empty table that holds it. The first reads of an object look for the
+//! member in the text; whoever reads more of it, or changes it, or reads an array, has the members of that one level
+//! listed. Nested objects and arrays are tables of the same kind. As long as nothing inside was changed, the value
 //! is written as the text it came from, byte for byte. A change is recorded up to the outermost value, and only the
 //! levels on that way are written anew, in their old order.
 //!
 //! Such a table holds, under keys that scripts cannot name, its text ([`Hidden::TEXT`], while unchanged), the value that
-//! it is part of ([`Hidden::PARENT`]), and once it was looked at its members ([`Hidden::MEMBERS`]):
+//! it is part of ([`Hidden::PARENT`]), before its members are listed how often it was read ([`Hidden::READS`]) and the
+//! nested values handed out by key ([`Hidden::CHILDREN`]), and then its members ([`Hidden::MEMBERS`]):
 //!
 //! * object: `[0]` = n, and for the i-th member `[2i-1]` = key, `[2i]` = value or nil, `[key]` = i;
 //! * array: `[i]` = item;
@@ -20,6 +22,9 @@ use super::raw::{Frame, Hidden, Kind, REGISTRY, Stack};
 use super::{current::Current, log, write};
 
 pub(super) mod scan;
+
+/// Reads of an object that look into its text; more than that, and listing its members is cheaper.
+const FEW_READS: i64 = 4;
 
 /// `json.decode(text)`: the value, or nil and why not.
 pub(super) unsafe extern "C-unwind" fn decode(state: *mut lua_State) -> c_int {
@@ -137,19 +142,20 @@ fn push_string(frame: Frame, inside: &[u8]) {
     frame.push_bytes(&frame.current().scratch);
 }
 
-/// Pushes the members of the value at 1, listing them if that was not done yet.
-fn push_members(frame: Frame, object: bool) {
+/// Pushes the members of the value at `node`, listing them if that was not done yet.
+fn push_members(frame: Frame, node: c_int, object: bool) {
     let stack = frame.stack;
-    if stack.push_hidden(1, Hidden::MEMBERS) == Kind::Table {
+    if stack.push_hidden(node, Hidden::MEMBERS) == Kind::Table {
         return;
     }
     stack.pop(1);
     // An unchanged value always has its text, and a changed one its members.
-    stack.push_hidden(1, Hidden::TEXT);
-    let at = stack.top();
-    let text = stack.bytes(at).unwrap_or_default();
+    stack.push_hidden(node, Hidden::TEXT);
+    let text = stack.bytes(-1).unwrap_or_default();
+    let known = stack.push_hidden(node, Hidden::CHILDREN) == Kind::Table;
+    let children = stack.top();
     frame.push_table(8, if object { 8 } else { 0 });
-    let members = at + 1;
+    let members = children + 1;
     let mut count: i64 = 0;
     for member in scan::Members::of(text) {
         let mut place = count + 1;
@@ -164,8 +170,14 @@ fn push_members(frame: Frame, object: bool) {
         }
         let first = member.value.first().copied().unwrap_or_default();
         let exact = if matches!(first, b'{' | b'[') {
-            frame.push_bytes(member.value);
-            push_container(frame, first, Some(1));
+            if known {
+                stack.push_copy(-1);
+            }
+            if !known || stack.swap_for_item(children) != Kind::Table {
+                stack.set_top(members + c_int::from(object));
+                frame.push_bytes(member.value);
+                push_container(frame, first, Some(node));
+            }
             true
         } else {
             push_scalar(frame, member.value)
@@ -190,7 +202,60 @@ fn push_members(frame: Frame, object: bool) {
         frame.set_item(members, 0);
     }
     stack.push_copy(-1);
-    frame.set_hidden(1, Hidden::MEMBERS);
+    frame.set_hidden(node, Hidden::MEMBERS);
+}
+
+/// Pushes the member of the object at 1 with the key at `key`, found in the text; `false`, with nothing pushed, when the
+/// members have to be listed.
+fn push_found(frame: Frame, key: c_int) -> bool {
+    let stack = frame.stack;
+    let base = stack.top();
+    if stack.push_hidden(1, Hidden::TEXT) != Kind::String || stack.push_hidden(1, Hidden::MEMBERS) == Kind::Table {
+        stack.set_top(base);
+        return false;
+    }
+    let reads = match stack.push_hidden(1, Hidden::READS) {
+        Kind::Integer(reads) => reads + 1,
+        _ => 1,
+    };
+    if reads > FEW_READS {
+        stack.set_top(base);
+        return false;
+    }
+    stack.push_integer(reads);
+    frame.set_hidden(1, Hidden::READS);
+    let wanted = stack.bytes(key).unwrap_or_default();
+    let text = stack.bytes(base + 1).unwrap_or_default();
+    let Ok(found) = scan::last(text, wanted) else {
+        stack.set_top(base);
+        return false;
+    };
+    let Some(value) = found else {
+        stack.push_nil();
+        return true;
+    };
+    match value.first() {
+        Some(&first @ (b'{' | b'[')) => {
+            if stack.push_hidden(1, Hidden::CHILDREN) != Kind::Table {
+                frame.push_table(0, 1);
+                stack.push_copy(-1);
+                frame.set_hidden(1, Hidden::CHILDREN);
+            }
+            let children = stack.top();
+            stack.push_copy(key);
+            if stack.swap_for_item(children) != Kind::Table {
+                frame.push_bytes(value);
+                push_container(frame, first, Some(1));
+                stack.push_copy(key);
+                stack.push_copy(-2);
+                frame.set_pair(children);
+            }
+        }
+        _ => {
+            push_scalar(frame, value);
+        }
+    }
+    true
 }
 
 /// Records that the value at 1 was changed, and so every value that it is part of.
@@ -198,6 +263,15 @@ fn mark_changed(frame: Frame) {
     let stack = frame.stack;
     stack.push_copy(1);
     let node = stack.top();
+    // Whoever loses its text needs its members; all are listed before the first text goes.
+    while stack.push_hidden(node, Hidden::PARENT) == Kind::Table {
+        frame.replace(node);
+        let object = stack.metatable(node) == frame.current().marks.object;
+        push_members(frame, node, object);
+        stack.set_top(node);
+    }
+    stack.set_top(node - 1);
+    stack.push_copy(1);
     loop {
         stack.push_nil();
         frame.set_hidden(node, Hidden::TEXT);
@@ -231,7 +305,10 @@ pub(super) unsafe extern "C-unwind" fn index(state: *mut lua_State) -> c_int {
         return 1;
     }
     let key = stack.top();
-    push_members(frame, object);
+    if object && push_found(frame, key) {
+        return 1;
+    }
+    push_members(frame, 1, object);
     let members = stack.top();
     if object {
         stack.push_copy(key);
@@ -264,7 +341,7 @@ pub(super) unsafe extern "C-unwind" fn assign(state: *mut lua_State) -> c_int {
         let Some(place) = whole(stack.kind(2)).filter(|&place| place > 0) else {
             frame.fail(b"a JSON array takes only whole numbers from 1 as keys");
         };
-        push_members(frame, false);
+        push_members(frame, 1, false);
         let members = stack.top();
         mark_changed(frame);
         stack.push_copy(3);
@@ -277,7 +354,7 @@ pub(super) unsafe extern "C-unwind" fn assign(state: *mut lua_State) -> c_int {
         frame.fail(b"the keys of a JSON object are strings");
     }
     let key = stack.top();
-    push_members(frame, true);
+    push_members(frame, 1, true);
     let members = stack.top();
     stack.push_copy(key);
     let place = match stack.swap_for_item(members) {
@@ -319,7 +396,7 @@ pub(super) unsafe extern "C-unwind" fn length(state: *mut lua_State) -> c_int {
     if is_object(frame) {
         frame.stack.push_integer(0);
     } else {
-        push_members(frame, false);
+        push_members(frame, 1, false);
         let len = frame.stack.raw_len(-1);
         frame.stack.push_integer(len as i64);
     }
@@ -335,7 +412,7 @@ pub(super) unsafe extern "C-unwind" fn next(state: *mut lua_State) -> c_int {
     let object = is_object(frame);
     let begin = stack.kind(2) == Kind::Nil;
     if !object {
-        push_members(frame, false);
+        push_members(frame, 1, false);
         let place = if begin { 1 } else { whole(stack.kind(2)).unwrap_or(i64::MAX - 1) + 1 };
         return match stack.push_item(stack.top(), place) {
             Kind::Nil => 1,
@@ -350,7 +427,7 @@ pub(super) unsafe extern "C-unwind" fn next(state: *mut lua_State) -> c_int {
         frame.fail(b"next: no such key in this JSON object");
     }
     let key = stack.top();
-    push_members(frame, true);
+    push_members(frame, 1, true);
     let members = stack.top();
     let mut place = 0;
     if !begin {

@@ -49,7 +49,7 @@ impl Kind {
 pub(super) struct Hidden(usize);
 
 /// The addresses of these bytes are the hidden keys.
-static PLACES: [u8; 11] = [0; 11];
+static PLACES: [u8; 13] = [0; 13];
 
 impl Hidden {
     /// In the registry: the hook function.
@@ -74,6 +74,10 @@ impl Hidden {
     pub(super) const ARRAY: Self = Self(9);
     /// In the registry: the metatable that `json.array` gives.
     pub(super) const LIST: Self = Self(10);
+    /// In a decoded JSON object whose members are not listed: how often one was read.
+    pub(super) const READS: Self = Self(11);
+    /// In a decoded JSON object whose members are not listed: the nested values that were read, by key.
+    pub(super) const CHILDREN: Self = Self(12);
 
     pub(super) fn address(self) -> *const c_void {
         (&raw const PLACES[self.0]).cast()

@@ -196,7 +196,7 @@ impl Writer<'_> {
             self.separate(&mut first);
             self.current.write_key(position, self.out);
             if state == State::Untouched {
-                escape::string(self.current.log().value(position), self.out);
+                self.current.write_value(position, self.out);
             } else {
                 self.stack.push_item(values, position as i64 + 1);
                 let written = self.value(self.stack.top(), depth + 1);

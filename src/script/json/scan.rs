@@ -53,6 +53,26 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
+/// An escape in a key: what the key stands for is not what is written there.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::script) struct EscapedKey;
+
+/// The text of the value that an object has under this key: the last one, should the key repeat.
+///
+/// # Errors
+/// A key is written with escapes, so that bytes cannot be compared.
+pub(in crate::script) fn last<'a>(object: &'a [u8], key: &[u8]) -> Result<Option<&'a [u8]>, EscapedKey> {
+    let mut found = None;
+    for member in Members::of(object) {
+        if member.key == key {
+            found = Some(member.value);
+        } else if memchr::memchr(b'\\', member.key).is_some() {
+            return Err(EscapedKey);
+        }
+    }
+    Ok(found)
+}
+
 /// Length of the value that the text begins with.
 fn value_len(text: &[u8]) -> usize {
     match text.first() {

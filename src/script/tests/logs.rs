@@ -186,6 +186,61 @@ fn a_change_inside_decoded_json_keeps_order_numbers_and_neighbours() {
 }
 
 #[test]
+fn an_object_reads_the_same_before_and_after_its_members_are_listed() {
+    let one = "local d = json.decode(log.j) local early = d.a.e local n, z, none = d.a.n, d.z, d.none";
+    let list = "for k in pairs(d) do end for k in pairs(d.a) do end";
+    let same = "assert(d.a.e == early and d.a.n == n and d.z == z and d.none == none)";
+    check(&format!("{one} {list} {same} return {{ event = d }}"), &[J], J.1);
+    // Enough reads to have them listed.
+    check(&format!("{one} {same} {same} {same} return {{ event = d }}"), &[J], J.1);
+    check(
+        &format!("{one} early[1] = d.z {same} d.z = nil return {{ event = d }}"),
+        &[J],
+        r#"{"a":{"q":"\u4f60\/","n":12345678901234567890.0,"e":[1]},"l":[1,{"x":2}, 1e2]}"#,
+    );
+    let twice = ("j", r#"{"a":{"x":1},"\u0062":{"y":2},"a":{"x":3},"b":{"y":4}}"#);
+    check("local d = json.decode(log.j) return d.a.x .. d.b.y .. d.a.x", &[twice], r#""343""#);
+    check(
+        "local d = json.decode(log.j) d.a.x = 5 d.b.y = 6 return { event = d }",
+        &[twice],
+        r#"{"a":{"x":5},"b":{"y":6}}"#,
+    );
+}
+
+#[test]
+fn what_logs_have_from_their_group_is_written_for_each_group() {
+    let log = |contents: &[(&str, &str)]| proto::Log {
+        time: 1,
+        contents: contents.iter().map(|(key, value)| pair(key.as_bytes(), value.as_bytes())).collect(),
+        time_ns: None,
+    };
+    let group = |topic: &str, host: &str| proto::LogGroup {
+        logs: vec![log(&[("k", "1")]), log(&[("k", ""), ("__topic__", "own")]), log(&[("k", "2")]), log(&[])],
+        topic: Some(topic.into()),
+        source: None,
+        machine_uuid: None,
+        tags: vec![pair(b"host", host.as_bytes())],
+    };
+    let mut both = page(group("a\"", "h"));
+    both.body = [both.body, page(group("b", "i")).body].concat().into();
+    let line = |topic: &str, host: &str, k: &str| {
+        format!(r#"{{"__time__":"1","__topic__":"{topic}","__source__":"","__tag__:host":"{host}"{k}}}"#)
+    };
+    let lines = |topic: &str, host: &str| {
+        [
+            line(topic, host, r#","k":"1""#),
+            line("own", host, r#","k":"""#),
+            line(topic, host, r#","k":"2""#),
+            line(topic, host, ""),
+        ]
+    };
+    let mut hook = hook("function process(log) return { event = log } end");
+    let expected = [lines("a\\\"", "h"), lines("b", "i")].concat();
+    assert_eq!(outcome(&mut hook, &both), expected);
+    assert_eq!(outcome(&mut hook, &page(group("c", "h"))), lines("c", "h"));
+}
+
+#[test]
 fn a_repeated_key_of_decoded_json_has_its_last_value() {
     check(
         "local d = json.decode(log.j) d.x = d.a return { event = d }",
