@@ -10,7 +10,7 @@ use crate::model::{Page, ShardId};
 pub struct Hooks {
     script: Script,
     config: Config,
-    format: Arc<dyn Format>,
+    pub(super) format: Arc<dyn Format>,
     project: String,
     logstore: String,
     /// Without threads a hook runs where it is asked for: in a simulation, whose clock must not run on meanwhile.
