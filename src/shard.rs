@@ -7,6 +7,8 @@ mod ahead;
 mod behind;
 mod breaker;
 mod letters;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -2,6 +2,7 @@
 
 mod cli;
 mod documents;
+mod letters;
 mod mistakes;
 mod settings;
 mod sim;

@@ -212,7 +212,7 @@ fn a_reader_that_goes_away_is_no_error() {
     let dir = letters(&[record(1)]);
     let (mut closed, other) = std::os::unix::net::UnixStream::pair().unwrap();
     drop(other);
-    let args = Dlq { dir: None, action: Action::List(List::default()) };
+    let args = Dlq { dir: None, config: None, action: Action::List(List::default()) };
     let output = Output { out: &mut closed, notes: &mut io::sink(), width: None };
     run(&args, dir.path(), Timestamp::UNIX_EPOCH, output).unwrap();
 }
