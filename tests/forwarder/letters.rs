@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use forwarder::app::App;
-use forwarder::emulator::hec::{self, Canned, Fault, HecEmulator};
+use forwarder::emulator::hec::{self, HecEmulator};
 use forwarder::emulator::sls::{self, SlsEmulator};
 use forwarder::secret::Secret;
 use forwarder::sls::proto::{Log, LogGroup, Pair};
@@ -19,12 +19,13 @@ const SCRIPT: &str = "function process(log) return { time = log.__time__, event 
 async fn one_refused_event_of_a_thousand_is_a_dead_letter_and_the_others_arrive_once() {
     let config = sls::Config { shards: 1, ..sls::Config::default() };
     let sls = SlsEmulator::start(config).await.unwrap();
-    let hec = HecEmulator::start(hec::Config::new(Secret::new("token"))).await.unwrap();
-    let canned = Canned { status: 400, code: Some(6), event_number: Some(617), indexed: 617, ..Canned::default() };
-    hec.faults().next_on(hec::On::Events, Fault::Reply(canned), 1);
-    let log = |id: usize| Log {
+    let config = hec::Config { max_event: 1_000, ..hec::Config::new(Secret::new("token")) };
+    let hec = HecEmulator::start(config).await.unwrap();
+    // What is longer than its longest event the collector refuses with code 6 and the number of the event.
+    let id = |id: usize| if id == 617 { format!("log-617 {}", "x".repeat(2_000)) } else { format!("log-{id}") };
+    let log = |log: usize| Log {
         time: 1_700_000_000,
-        contents: vec![Pair { key: "id".into(), value: format!("log-{id}").into() }],
+        contents: vec![Pair { key: "id".into(), value: id(log).into() }],
         time_ns: None,
     };
     let group = LogGroup { logs: (0..1_000).map(log).collect(), ..LogGroup::default() };
@@ -63,8 +64,7 @@ async fn one_refused_event_of_a_thousand_is_a_dead_letter_and_the_others_arrive_
     assert_eq!((total.delivered, total.dead_lettered, total.in_flight, total.difference()), (999, 1, 0, 0));
     let mut arrived: Vec<Vec<u8>> = hec.received().iter().map(|event| event.event_raw.to_vec()).collect();
     arrived.sort();
-    let mut expected: Vec<Vec<u8>> =
-        (0..1_000).filter(|id| *id != 617).map(|id| format!("log-{id}").into_bytes()).collect();
+    let mut expected: Vec<Vec<u8>> = (0..1_000).filter(|log| *log != 617).map(|log| id(log).into_bytes()).collect();
     expected.sort();
     assert_eq!(arrived, expected);
 
