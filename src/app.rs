@@ -3,6 +3,7 @@
 mod reload;
 pub mod summary;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -12,12 +13,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{error, info, warn};
 
 use crate::budget::Budget;
+use crate::dead_letter::{self, DeadLetters, OpenError};
 use crate::group::{self, BeatEnd, BeatPace, Drained};
 use crate::ledger::Ledger;
 use crate::membership::{self, Membership};
 use crate::script::{HookError, HookThreads, Hooks, Script};
 use crate::settings::{Settings, SinkSettings};
-use crate::shard::{Pace, Parts};
+use crate::shard::{Letters, Pace, Parts};
 use crate::siem::hec::{Hec, HecFormat};
 use crate::sink::Sink;
 use crate::sls::{self, Sls};
@@ -37,6 +39,9 @@ pub enum Error {
     /// A part cannot be built from the settings.
     #[error("{0}")]
     Settings(String),
+    /// Dead letters cannot be kept.
+    #[error("{0} (dead_letters.dir)")]
+    DeadLetters(#[from] OpenError),
     /// SLS refuses us before anything began.
     #[error("SLS refuses to let us start: {0}")]
     Refused(Cause),
@@ -53,7 +58,8 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Script(_) | Self::Settings(_) => 2,
+            Self::DeadLetters(OpenError::Denied { .. }) => 77,
+            Self::Script(_) | Self::Settings(_) | Self::DeadLetters(_) => 2,
             Self::Internal(_) => 70,
             Self::Cut => 75,
             Self::Refused(_) => 77,
@@ -74,13 +80,15 @@ pub async fn run(settings: Settings, leave: Stop) -> Result<(), Error> {
 pub struct App {
     settings: Settings,
     parts: Arc<Parts<Sls, Hec>>,
+    /// Where this process keeps dead letters.
+    letters: PathBuf,
 }
 
 impl App {
     /// Builds the parts: everything that can be wrong without a network is found here.
     ///
     /// # Errors
-    /// The script does not load, or a file that the settings name cannot be used.
+    /// The script does not load, or a file or directory that the settings name cannot be used.
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let unusable = |error: &dyn std::error::Error| Error::Settings(error.to_string());
         let SinkSettings::Hec(hec) = &settings.sink;
@@ -97,12 +105,25 @@ impl App {
             (&settings.sls.project, &settings.sls.logstore),
             Some(threads),
         )?;
+        let wanted = &settings.dead_letters;
+        let store =
+            DeadLetters::open_free(&dead_letter::Config { dir: wanted.dir.clone(), max_bytes: wanted.max_bytes })?;
+        let letters = store.dir().to_owned();
+        info!(dir = %letters.display(), "logs that can't be delivered are kept as dead letters");
         let parts = Parts {
             source,
             sink,
             hooks,
             budget: Budget::new(settings.run.memory),
             ledger: Ledger::default(),
+            letters: Letters {
+                keep: Box::new(Arc::new(store)),
+                project: settings.sls.project.clone(),
+                logstore: settings.sls.logstore.clone(),
+                on_error: wanted.on_error,
+                on_reject: wanted.on_reject,
+                max_share: wanted.max_share,
+            },
             pace: Pace {
                 start: settings.run.start.start,
                 fetch_interval: settings.run.fetch_interval,
@@ -110,7 +131,7 @@ impl App {
                 page_groups: settings.sls.page_groups,
             },
         };
-        Ok(Self { settings, parts: Arc::new(parts) })
+        Ok(Self { settings, parts: Arc::new(parts), letters })
     }
 
     /// The parts, for whoever watches the program run.
@@ -119,12 +140,18 @@ impl App {
         Arc::clone(&self.parts)
     }
 
+    /// Where this process keeps dead letters.
+    #[must_use]
+    pub fn letters(&self) -> &Path {
+        &self.letters
+    }
+
     /// Runs until `leave` is raised.
     ///
     /// # Errors
     /// SLS refuses us before anything began; the drain deadline came first; or a bug.
     pub async fn run(self, leave: Stop) -> Result<(), Error> {
-        let Self { settings, parts } = self;
+        let Self { settings, parts, letters } = self;
         let mut side = JoinSet::new();
         side.spawn(say_how_the_destination_is(Arc::clone(&parts)));
 
@@ -146,6 +173,9 @@ impl App {
         beats.join()?;
         side.shutdown().await;
         info!("{}", summary::line(&parts.ledger, &parts.sink.health(), summary::unix_now()));
+        if let Some(hint) = summary::dead_letters(&parts.ledger, &letters) {
+            warn!("{hint}");
+        }
         match drained {
             Drained::Clean => Ok(()),
             Drained::Cut => Err(Error::Cut),

@@ -30,7 +30,9 @@ mod tests;
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -39,10 +41,19 @@ use crate::model::{Cursor, ShardId};
 pub use journal::{Fault, Limit};
 pub use line::{Defect, is_unprintable};
 pub use reader::{Letter, ReadError, Reader, Unreadable};
-pub use store::{Config, DeadLetters, OpenError};
+pub use store::{Config, DeadLetters, OpenError, directories};
 
 /// The letters' file in their directory.
 const FILE: &str = "dead-letters.jsonl";
+
+/// Where dead letters are kept. What is behind it may be a disk, or a model of one.
+pub trait Keep: fmt::Debug + Send + Sync {
+    /// Keeps all of the letters, or none. When it resolves to `Ok` a checkpoint may pass them.
+    ///
+    /// # Errors
+    /// [`Fault`]: nothing may pass them. Bring the same letters again later.
+    fn keep(&self, letters: Arc<[Record]>) -> BoxFuture<'static, Result<(), Fault>>;
+}
 
 /// One dead letter: what could not be delivered, why, and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -56,9 +56,28 @@ pub struct Entry {
     pub caught_up: bool,
     /// Why the shard stands still until somebody acts.
     pub halted: Option<String>,
+    /// What the shard waits for with its position held; it goes on by itself.
+    pub waits: BTreeMap<Wait, String>,
+}
+
+/// What holds a shard until it is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wait {
+    /// The script fails on too many logs.
+    Script,
+    /// The destination refuses too many events.
+    Destination,
+    /// Dead letters cannot be written.
+    Disk,
 }
 
 impl Entry {
+    /// Why the shard does not move at present, if it doesn't.
+    #[must_use]
+    pub fn standstill(&self) -> Option<&str> {
+        self.halted.as_deref().or_else(|| self.waits.values().next().map(String::as_str))
+    }
+
     /// Seconds between the newest durable log and `now` (unix seconds); 0 when caught up, `None` when nothing is known.
     #[must_use]
     pub fn lag(&self, now: i64) -> Option<u64> {
@@ -154,6 +173,7 @@ impl Account {
         let mut entry = lock(&self.entry);
         entry.held = true;
         entry.halted = None;
+        entry.waits.clear();
         entry.caught_up = false;
     }
 
@@ -162,6 +182,7 @@ impl Account {
         let mut entry = lock(&self.entry);
         entry.held = false;
         entry.halted = None;
+        entry.waits.clear();
         entry.caught_up = false;
         let counts = &mut entry.counts;
         counts.pulled -= counts.in_flight;
@@ -202,6 +223,16 @@ impl Account {
         let mut entry = lock(&self.entry);
         entry.counts.failed += u64::from(logs);
         entry.halted = Some(why);
+    }
+
+    /// The shard is held by `what` because of `why`, and will try again.
+    pub fn waits(&self, what: Wait, why: String) {
+        lock(&self.entry).waits.insert(what, why);
+    }
+
+    /// The shard is no longer held by `what`.
+    pub fn goes_on(&self, what: Wait) {
+        lock(&self.entry).waits.remove(&what);
     }
 
     /// A checkpoint was saved.

@@ -5,8 +5,12 @@
 
 mod ahead;
 mod behind;
+mod breaker;
+mod letters;
+#[cfg(test)]
+mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -22,6 +26,12 @@ use crate::source::{Checkpoint, Source, SourceError};
 use crate::stop::Stop;
 use crate::trouble::Trouble;
 
+use breaker::Breaker;
+pub use letters::{Letters, OnError, OnReject};
+
+/// Pause before a page is tried again that is held because too much of the shard would become dead letters.
+const HELD: Duration = Duration::from_secs(30);
+
 /// What all shards of a process share.
 #[derive(Debug)]
 pub struct Parts<S, K> {
@@ -35,6 +45,8 @@ pub struct Parts<S, K> {
     pub budget: Budget,
     /// The books.
     pub ledger: Ledger,
+    /// What becomes of logs that cannot be delivered.
+    pub letters: Letters,
     /// How to go about it.
     pub pace: Pace,
 }
@@ -69,7 +81,15 @@ pub enum Ended {
 pub async fn run<S: Source, K: Sink>(parts: Arc<Parts<S, K>>, id: ShardId, stop: Stop, tenure: Tenure) -> Ended {
     let account = parts.ledger.account(id);
     account.taken_up();
-    let shard = Shard { parts, id, stop, tenure: tenure.clone(), account: Arc::clone(&account) };
+    let shard = Shard {
+        rejects: Mutex::new(Breaker::new(parts.letters.max_share)),
+        writing: tokio::sync::Mutex::new(trouble(id, "write dead letters")),
+        parts,
+        id,
+        stop,
+        tenure: tenure.clone(),
+        account: Arc::clone(&account),
+    };
     // A lost shard drops everything where it stands: whoever holds it next starts at the checkpoint.
     let ended = tenure.or(shard.work()).await.unwrap_or(Ended::Over);
     account.put_down();
@@ -85,6 +105,10 @@ struct Shard<S, K> {
     stop: Stop,
     tenure: Tenure,
     account: Arc<Account>,
+    /// Looks at what the destination refuses. A lock of the standard library, never held across an await.
+    rejects: Mutex<Breaker>,
+    /// Held by the batch whose dead letters are being written.
+    writing: tokio::sync::Mutex<Trouble>,
 }
 
 /// Where to start, and what is saved.
@@ -99,7 +123,7 @@ struct Place {
 enum Left {
     Stopped,
     Lost,
-    /// A log failed in the script; the shard stands still.
+    /// A log failed in the script; the shard stands still, as the settings want it.
     Halted,
 }
 
@@ -110,7 +134,7 @@ enum Right {
     Drained,
     Lost,
     Moved,
-    /// The destination refuses an event for good; what came before it is saved.
+    /// Something holds the shard that time alone does not mend, and what came before it is saved.
     Halted,
 }
 
@@ -185,6 +209,10 @@ impl<S: Source, K: Sink> Shard<S, K> {
     }
 
     fn trouble(&self, doing: &'static str) -> Trouble {
-        Trouble::new(format!("shard {}: cannot {doing}", self.id), u64::from(self.id.0))
+        trouble(self.id, doing)
     }
+}
+
+fn trouble(shard: ShardId, doing: &'static str) -> Trouble {
+    Trouble::new(format!("shard {shard}: cannot {doing}"), u64::from(shard.0))
 }

@@ -1,6 +1,7 @@
 //! The books and the destination's health, in a line for people.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::ledger::Ledger;
@@ -51,14 +52,26 @@ pub fn line(ledger: &Ledger, health: &Health, now: i64) -> String {
         if let Some(why) = &entry.halted {
             let _ = write!(line, "; shard {shard} HALTED: {why}");
         }
+        for why in entry.waits.values() {
+            let _ = write!(line, "; shard {shard} HELD: {why}");
+        }
     }
     line
+}
+
+/// Where to look when this process put logs aside; nothing if it did not.
+#[must_use]
+pub fn dead_letters(ledger: &Ledger, dir: &Path) -> Option<String> {
+    let count = ledger.total().dead_lettered;
+    let plural = if count == 1 { "log is a dead letter" } else { "logs are dead letters" };
+    let dir = dir.display();
+    (count > 0).then(|| format!("{count} {plural} in {dir}; to see why: forwarder dlq list --dir {dir}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::Settled;
+    use crate::ledger::{Settled, Wait};
     use crate::model::ShardId;
 
     #[test]
@@ -70,6 +83,27 @@ mod tests {
         account.settled(Settled { delivered: 6, dropped: 1, dead_lettered: 0, events: 6 }, Some(100));
         let expected = "pulled 10 = delivered 6 + dropped 1 + dead-lettered 0 + in flight 3; 1 shards held, lag 5 s; destination up";
         assert_eq!(line(&ledger, &Health::Up, 105), expected);
+    }
+
+    #[test]
+    fn a_held_shard_is_in_every_line_until_it_goes_on() {
+        let ledger = Ledger::default();
+        let account = ledger.account(ShardId(2));
+        account.waits(Wait::Disk, "no room".into());
+        assert!(line(&ledger, &Health::Unknown, 0).ends_with("shard 2 HELD: no room"));
+        account.goes_on(Wait::Disk);
+        assert!(!line(&ledger, &Health::Unknown, 0).contains("HELD"));
+    }
+
+    #[test]
+    fn dead_letters_are_pointed_to_only_when_there_are_some() {
+        let ledger = Ledger::default();
+        assert_eq!(dead_letters(&ledger, Path::new("/d")), None);
+        let account = ledger.account(ShardId(2));
+        account.pulled(3, 1);
+        account.settled(Settled { dead_lettered: 2, ..Settled::default() }, None);
+        let expected = "2 logs are dead letters in /d; to see why: forwarder dlq list --dir /d";
+        assert_eq!(dead_letters(&ledger, Path::new("/d")).unwrap(), expected);
     }
 
     #[test]

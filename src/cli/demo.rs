@@ -112,8 +112,10 @@ async fn play(args: &Args) -> Result<bool, String> {
         made.elapsed().as_secs_f64()
     );
 
-    let settings = settings::load(None, &Vec::new(), &environment(&sls, &hec, &script.path), &machine())
-        .map_err(|error| error.to_string())?;
+    let letters = Letters::new();
+    let settings =
+        settings::load(None, &Vec::new(), &environment(&sls, &hec, &script.path, letters.path()), &machine())
+            .map_err(|error| error.to_string())?;
     let app = App::new(settings).map_err(|error| error.to_string())?;
     let parts = app.parts();
     let (stopper, stopped) = stop();
@@ -134,11 +136,14 @@ async fn play(args: &Args) -> Result<bool, String> {
     }
 
     let total = parts.ledger.total();
-    let missing = oracle.missing(total.dropped);
+    let missing = oracle.missing(total.dropped + total.dead_lettered);
     screen::report(&parts.ledger, &hec.received(), &oracle, took, fault.is_some_and(|at| took >= at + OUTAGE));
     // What was written while the demo stayed up may have come after the last pull.
     let unsaved = if args.keep { 0 } else { unsaved(&sls, args.shards) };
     let good = missing == 0 && unsaved == 0 && total.difference() == 0 && total.in_flight == 0;
+    if let Some(hint) = app::summary::dead_letters(&parts.ledger, letters.path()) {
+        println!("\n{hint}");
+    }
     if good {
         let checkpoints = if args.keep { "" } else { ", and every checkpoint is at the end of its shard" };
         println!("\nnothing is missing{checkpoints}");
@@ -180,6 +185,28 @@ impl Drop for Script {
     }
 }
 
+/// The directory of the dead letters; removed when the demo ends, unless there are some.
+struct Letters(PathBuf);
+
+impl Letters {
+    fn new() -> Self {
+        Self(std::env::temp_dir().join(format!("forwarder-demo-{}-dead-letters", std::process::id())))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Letters {
+    fn drop(&mut self) {
+        let is_empty = |path: &Path| std::fs::metadata(path).is_ok_and(|file| file.len() == 0);
+        if is_empty(&self.0.join("dead-letters.jsonl")) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
 fn start_time() -> u32 {
     u32::try_from(app::summary::unix_now()).unwrap_or(u32::MAX)
 }
@@ -205,7 +232,7 @@ fn fill(sls: &SlsEmulator, generator: &mut Generator, oracle: &Oracle, args: &Ar
 }
 
 /// What a user would type.
-fn environment(sls: &SlsEmulator, hec: &HecEmulator, script: &Path) -> Environment {
+fn environment(sls: &SlsEmulator, hec: &HecEmulator, script: &Path, letters: &Path) -> Environment {
     let pairs: [(&str, String); 9] = [
         ("SLS_ENDPOINT", format!("http://{}", sls.address())),
         ("SLS_PROJECT", PROJECT.into()),
@@ -219,6 +246,7 @@ fn environment(sls: &SlsEmulator, hec: &HecEmulator, script: &Path) -> Environme
     ];
     let mut environment: Environment = pairs.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
     environment.insert("FORWARDER_SCRIPT".into(), script.as_os_str().to_owned());
+    environment.insert("FORWARDER_DEAD_LETTERS_DIR".into(), letters.as_os_str().to_owned());
     environment
 }
 
@@ -252,7 +280,7 @@ async fn watch(
             hec.faults().down_for(OUTAGE);
             screen.say("half-way: the receiver answers 503 for two seconds, and loses a reply after taking the events");
         }
-        if let Some(why) = ledger.read().into_values().find_map(|entry| entry.halted) {
+        if let Some(why) = ledger.read().into_values().find_map(|entry| entry.standstill().map(str::to_owned)) {
             return Err(why);
         }
         if done >= logs {

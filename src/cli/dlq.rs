@@ -7,13 +7,16 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, civil};
 
-use crate::dead_letter::{Letter, ReadError, Reader, Reason, Record, is_unprintable};
+use super::run::{USAGE, end, sources};
+use crate::dead_letter::{Letter, ReadError, Reader, Reason, Record, directories, is_unprintable};
+use crate::settings;
 
 /// Look into the dead letters: what could not be delivered, and why
 #[derive(Debug, Args)]
@@ -21,6 +24,9 @@ pub struct Dlq {
     /// Directory of the dead letters [default: the one in the settings]
     #[arg(long, global = true, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// Settings file (TOML) that names the directory [env: FORWARDER_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
     pub action: Action,
@@ -29,7 +35,7 @@ pub struct Dlq {
 /// What to do with them.
 #[derive(Debug, Subcommand)]
 pub enum Action {
-    /// List them, oldest first, with totals by reason
+    /// List them, as they were written, with totals by reason
     List(List),
     /// Show one with everything that is known about it
     Show(Show),
@@ -90,6 +96,18 @@ pub enum DlqError {
     Output(io::Error),
 }
 
+impl DlqError {
+    /// The exit code of the process.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Read(ReadError::Denied { .. }) => 77,
+            Self::Read(_) | Self::Unknown { .. } => USAGE,
+            Self::Output(_) => 1,
+        }
+    }
+}
+
 /// Where the answer goes.
 pub struct Output<'a> {
     /// The answer itself.
@@ -98,6 +116,24 @@ pub struct Output<'a> {
     pub notes: &'a mut dyn Write,
     /// Columns of the terminal; without it lines are not cut.
     pub width: Option<usize>,
+}
+
+/// Answers on standard output; returns the exit code.
+pub(super) fn main(args: &Dlq) -> ExitCode {
+    let (config, environment) = sources(args.config.as_deref());
+    let dir = match &args.dir {
+        Some(dir) => dir.clone(),
+        None => match settings::dead_letters_dir(config.as_deref(), &environment) {
+            Ok(dir) => dir,
+            Err(error) => return end(&error.to_string(), USAGE),
+        },
+    };
+    let (out, notes) = (&mut io::BufWriter::new(io::stdout()), &mut io::stderr());
+    let output = Output { out, notes, width: terminal_width() };
+    match run(args, &dir, Timestamp::now(), output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => end(&error.to_string(), error.exit_code()),
+    }
 }
 
 /// Answers. `settings_dir` is the directory that the settings name, for when the user names none; `now` is for
@@ -120,12 +156,7 @@ pub fn run(args: &Dlq, settings_dir: &Path, now: Timestamp, mut output: Output<'
 /// Columns of the terminal that standard output is, if it is one.
 #[must_use]
 pub fn terminal_width() -> Option<usize> {
-    let mut size = libc::winsize {
-        ws_row: 0,
-        ws_col: 0,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: TIOCGWINSZ fills the one winsize that it is given, and `size` outlives the call.
     let answer = unsafe { libc::ioctl(io::stdout().as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
     (answer == 0 && size.ws_col > 0).then_some(usize::from(size.ws_col))
@@ -198,22 +229,11 @@ fn print_list(list: &List, dir: &Path, now: Timestamp, output: &mut Output<'_>) 
     match (shown, all) {
         (_, 0) if skipped => writeln!(output.out, "no dead letter in {} can be read", dir.display()),
         (_, 0) => writeln!(output.out, "no dead letters in {}", dir.display()),
-        (0, _) => writeln!(
-            output.out,
-            "none of the {all} dead letter{plural} in {} matches",
-            dir.display()
-        ),
+        (0, _) => writeln!(output.out, "none of the {all} dead letter{plural} in {} matches", dir.display()),
         _ => {
-            let totals = totals
-                .iter()
-                .map(|(reason, count)| format!("{reason} {count}"))
-                .collect::<Vec<_>>()
-                .join(", ");
-            let part = if shown == all {
-                String::new()
-            } else {
-                format!("{shown} of ")
-            };
+            let totals =
+                totals.iter().map(|(reason, count)| format!("{reason} {count}")).collect::<Vec<_>>().join(", ");
+            let part = if shown == all { String::new() } else { format!("{shown} of ") };
             writeln!(output.out, "\n{part}{all} dead letter{plural}: {totals}")
         }
     }
@@ -236,28 +256,27 @@ fn print_one(show: &Show, dir: &Path, output: &mut Output<'_>) -> Result<(), Dlq
         write!(output.out, "{}", page(&letter.record))
     })?;
     if shown == 0 {
-        return Err(DlqError::Unknown {
-            dir: dir.to_owned(),
-            id: printable(show.id.as_bytes()),
-        });
+        return Err(DlqError::Unknown { dir: dir.to_owned(), id: printable(show.id.as_bytes()) });
     }
     Ok(())
 }
 
-/// Hands every letter to `print`, and notes what is none; whether there was such.
+/// Hands every letter of every forwarder that keeps some here to `print`, and notes what is none; whether there was such.
 fn for_each(
     dir: &Path,
     output: &mut Output<'_>,
     mut print: impl FnMut(&Letter, &mut Output<'_>) -> io::Result<()>,
 ) -> Result<bool, DlqError> {
     let mut skipped = false;
-    for found in Reader::open(dir)? {
-        skipped |= found.is_err();
-        match found {
-            Ok(letter) => print(&letter, output),
-            Err(unreadable) => writeln!(output.notes, "skipped: {unreadable}"),
+    for dir in directories(dir) {
+        for found in Reader::open(&dir)? {
+            skipped |= found.is_err();
+            match found {
+                Ok(letter) => print(&letter, output),
+                Err(unreadable) => writeln!(output.notes, "skipped: {unreadable}"),
+            }
+            .map_err(DlqError::Output)?;
         }
-        .map_err(DlqError::Output)?;
     }
     Ok(skipped)
 }
@@ -285,23 +304,16 @@ fn columns(record: &Record) -> [String; 7] {
 
 fn row(columns: &[impl AsRef<str>; 7], width: Option<usize>) -> String {
     let line = |count: usize| -> String {
-        columns
-            .iter()
-            .zip(WIDTHS)
-            .take(count)
-            .map(|(text, least)| pad(text.as_ref(), least) + "  ")
-            .collect()
+        columns.iter().zip(WIDTHS).take(count).map(|(text, least)| pad(text.as_ref(), least) + "  ").collect()
     };
     let message = columns[6].as_ref();
     let full = WIDTHS.iter().map(|least| least + 2).sum::<usize>() + LEAST_MESSAGE;
     match width {
         None => line(6) + message,
         Some(width) if width >= full => fit(line(6) + message, width),
-        Some(width) => format!(
-            "{}\n{}",
-            fit(line(4).trim_end().to_owned(), width),
-            fit(format!("    {message}"), width)
-        ),
+        Some(width) => {
+            format!("{}\n{}", fit(line(4).trim_end().to_owned(), width), fit(format!("    {message}"), width))
+        }
     }
 }
 
@@ -354,9 +366,7 @@ fn page(record: &Record) -> String {
         head.push(("event", format!("{event} of the log, counted from 0")));
     }
     head.push(("script", record.script.clone()));
-    let head = head
-        .iter()
-        .map(|(name, text)| ((*name).to_owned(), printable(text.as_bytes())));
+    let head = head.iter().map(|(name, text)| ((*name).to_owned(), printable(text.as_bytes())));
     let log = record.log.iter().map(|(key, value)| (printable(key), printable(value)));
     let event = match &record.event {
         Some(event) => format!("  {}\n", printable(event)),
@@ -369,19 +379,11 @@ fn page(record: &Record) -> String {
 fn table(rows: impl Iterator<Item = (String, String)>, indent: &str) -> String {
     let rows: Vec<_> = rows.collect();
     // One endless name shall not push all texts out of sight.
-    let widest = rows
-        .iter()
-        .map(|(name, _)| cells(name))
-        .filter(|width| *width <= 32)
-        .max()
-        .unwrap_or(0);
+    let widest = rows.iter().map(|(name, _)| cells(name)).filter(|width| *width <= 32).max().unwrap_or(0);
     rows.iter()
         .map(|(name, text)| {
             let gap = if cells(name) > widest { "  " } else { "" };
-            format!(
-                "{}\n",
-                format!("{indent}{}{gap}{text}", pad(name, widest + 2)).trim_end()
-            )
+            format!("{}\n", format!("{indent}{}{gap}{text}", pad(name, widest + 2)).trim_end())
         })
         .collect()
 }

@@ -1,6 +1,7 @@
 //! What a user types.
 
 pub mod demo;
+pub mod dlq;
 pub mod emulate;
 mod flags;
 mod log;
@@ -60,6 +61,7 @@ struct Cli {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Dlq(dlq::Dlq),
     Emulate(emulate::Args),
 }
 
@@ -70,6 +72,7 @@ pub fn main() -> ExitCode {
     match &cli.command {
         None => run::run(&cli.run),
         Some(Command::Demo(args)) => demo::run(args),
+        Some(Command::Dlq(args)) => dlq::main(args),
         Some(Command::Emulate(args)) => emulate::run(args),
     }
 }

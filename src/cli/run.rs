@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 
@@ -17,7 +17,7 @@ use crate::settings::{self, Environment, Machine, Settings, keys};
 use crate::stop::{Stopper, stop};
 
 /// Exit code for what a user has to change.
-const USAGE: u8 = 2;
+pub(super) const USAGE: u8 = 2;
 /// Exit code for a bug of ours.
 const INTERNAL: u8 = 70;
 /// Exit code for a stop that was cut short.
@@ -65,11 +65,16 @@ pub(super) fn run(args: &Args) -> ExitCode {
 }
 
 fn load(args: &Args) -> Result<Settings, settings::SettingsError> {
+    let (config, environment) = sources(args.config.as_deref());
+    settings::load(config.as_deref(), &args.settings.0, &environment, &machine())
+}
+
+/// The settings file, given or from the environment, and the environment itself.
+pub(super) fn sources(config: Option<&Path>) -> (Option<PathBuf>, Environment) {
     let environment: Environment =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect();
     let from_environment = || environment.get(keys::CONFIG).filter(|path| !path.is_empty()).map(PathBuf::from);
-    let config = args.config.clone().or_else(from_environment);
-    settings::load(config.as_deref(), &args.settings.0, &environment, &machine())
+    (config.map(Path::to_owned).or_else(from_environment), environment)
 }
 
 /// Where and when we are.
@@ -162,7 +167,7 @@ impl Signals {
 }
 
 /// Says why it ends, in one block on standard error.
-fn end(error: &str, code: u8) -> ExitCode {
+pub(super) fn end(error: &str, code: u8) -> ExitCode {
     let mut block = String::from("forwarder: ");
     for (number, line) in error.trim_end().lines().enumerate() {
         if number > 0 {

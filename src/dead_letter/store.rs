@@ -5,10 +5,15 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
 
 use super::journal::{Fault, Journal, Limit, private, sync_parent};
-use super::{FILE, Record, line};
+use super::{FILE, Keep, Record, line};
+
+/// Most forwarders that may share a place for dead letters.
+const MOST_BESIDE: u32 = 64;
 
 /// Where dead letters go, and how many.
 #[derive(Debug, Clone)]
@@ -53,6 +58,30 @@ impl DeadLetters {
         Ok(Self { path, max_bytes: config.max_bytes, journal: Mutex::new(journal), _lock: lock })
     }
 
+    /// Takes the directory, or, while another process has it, the first free one of the directories `2`, `3`, … in it:
+    /// so forwarders that are started side by side with equal settings do not get into each other's way, and one that
+    /// comes back finds a directory that was used before.
+    ///
+    /// # Errors
+    /// As for [`DeadLetters::open`]; [`OpenError::Locked`] when all of them are taken.
+    pub fn open_free(config: &Config) -> Result<Self, OpenError> {
+        let open = |dir: PathBuf| Self::open(Config { dir, ..*config });
+        let mut opened = open(config.dir.clone());
+        for number in 2..=MOST_BESIDE {
+            if !matches!(opened, Err(OpenError::Locked { .. })) {
+                break;
+            }
+            opened = open(config.dir.join(number.to_string()));
+        }
+        opened
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.path.parent().expect("the letters' file is in a directory")
+    }
+
     /// Writes all of the records, or none. When it returns `Ok` they are on the disk: a checkpoint may pass them.
     ///
     /// Blocks for as long as the disk takes, and for the writes of other shards before it: in async code call it
@@ -87,6 +116,23 @@ impl DeadLetters {
         *slot = Some(journal.append(&lines)?);
         Ok(())
     }
+}
+
+impl Keep for Arc<DeadLetters> {
+    fn keep(&self, letters: Arc<[Record]>) -> BoxFuture<'static, Result<(), Fault>> {
+        let store = Self::clone(self);
+        let written = tokio::task::spawn_blocking(move || store.append(&letters));
+        // A panic of the thread is the caller's; nothing was reported as written.
+        Box::pin(async move { written.await.unwrap_or_else(|panic| panic!("{panic}")) })
+    }
+}
+
+/// The directories of dead letters that [`DeadLetters::open_free`] may have made of `dir`: itself, and its numbered
+/// directories that are there, in their order.
+#[must_use]
+pub fn directories(dir: &Path) -> Vec<PathBuf> {
+    let beside = (2..=MOST_BESIDE).map(|number| dir.join(number.to_string())).filter(|dir| dir.is_dir());
+    std::iter::once(dir.to_owned()).chain(beside).collect()
 }
 
 /// Why a directory cannot take dead letters.

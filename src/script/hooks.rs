@@ -13,7 +13,7 @@ pub struct Hooks {
     /// The version in force. Locked to take the pointer, once a page.
     script: RwLock<Arc<Script>>,
     config: Config,
-    format: Arc<dyn Format>,
+    pub(super) format: Arc<dyn Format>,
     project: String,
     logstore: String,
     /// Without threads a hook runs where it is asked for: in a simulation, whose clock must not run on meanwhile.

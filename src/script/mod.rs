@@ -23,6 +23,7 @@ mod hook;
 mod hooks;
 mod json;
 mod log;
+mod pass;
 pub(crate) mod pattern;
 mod raw;
 mod returned;

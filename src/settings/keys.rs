@@ -137,6 +137,14 @@ pub static KEYS: &[Key] = &[
         ..PLAIN
     },
     Key {
+        name: "script.on_error",
+        kind: Kind::OneOf(&["dead_letter", "halt", "pass", "drop"]),
+        default: Default::Is("dead_letter"),
+        meaning: "what to do with a log that the script fails on: keep it as a dead letter and go on, halt its shard, pass \
+                  it on as it is, or drop it",
+        ..PLAIN
+    },
+    Key {
         name: "script.vars",
         kind: Kind::Table,
         meaning: "the script's own settings: the global `settings` in Lua",
@@ -432,6 +440,38 @@ pub static KEYS: &[Key] = &[
         kind: Kind::Switch,
         default: Default::Is("false"),
         meaning: "send event as the vendor's Python script does: JSON text inside a JSON string",
+        ..PLAIN
+    },
+    Key {
+        name: "hec.on_reject",
+        kind: Kind::OneOf(&["dead_letter", "halt"]),
+        default: Default::Is("dead_letter"),
+        meaning: "what to do with an event that Splunk refuses for what it is: keep it as a dead letter and go on, or halt \
+                  its shard",
+        ..PLAIN
+    },
+    Key {
+        name: "dead_letters.dir",
+        kind: Kind::Path,
+        default: Default::Is("dead-letters"),
+        known_as: &["dlq"],
+        meaning: "directory of the dead letters, created when absent; the default is in the directory that the program is \
+                  started in",
+        ..PLAIN
+    },
+    Key {
+        name: "dead_letters.max_size",
+        kind: Kind::Size(MIB, 1024 * GIB),
+        default: Default::Is("1GB"),
+        meaning: "most bytes of dead letters; when there is no room left, shards wait and nothing is lost",
+        ..PLAIN
+    },
+    Key {
+        name: "dead_letters.max_share",
+        kind: Kind::Count(1, 100),
+        default: Default::Is("20"),
+        meaning: "a shard is held when more than so many percent of at least 200 logs within a minute would become dead \
+                  letters",
         ..PLAIN
     },
     Key {

@@ -27,6 +27,7 @@ pub use problem::{Problem, SettingsError};
 pub use typed::{Environment, Flags};
 
 use crate::script;
+use crate::shard::{OnError, OnReject};
 
 /// What the program uses: checked, and without maybes.
 #[derive(Debug, Clone)]
@@ -39,6 +40,8 @@ pub struct Settings {
     pub hook: script::Config,
     /// The destination.
     pub sink: SinkSettings,
+    /// What becomes of logs that cannot be delivered.
+    pub dead_letters: DeadLetters,
     /// Pace, limits and the way out.
     pub run: Run,
     /// The program's own log.
@@ -52,6 +55,21 @@ pub struct Settings {
 pub enum SinkSettings {
     /// Splunk over HEC.
     Hec(crate::siem::hec::Config),
+}
+
+/// What becomes of logs that cannot be delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetters {
+    /// The directory, created when it is not there.
+    pub dir: PathBuf,
+    /// Most bytes in its file.
+    pub max_bytes: u64,
+    /// A shard of which a larger share of logs, in percent, would become dead letters is held instead.
+    pub max_share: u32,
+    /// What to do with a log that the script fails on.
+    pub on_error: OnError,
+    /// What to do with an event that the destination refuses for good.
+    pub on_reject: OnReject,
 }
 
 /// Pace, limits and the way out.
@@ -120,6 +138,24 @@ pub fn load(
     environment: &Environment,
     machine: &Machine,
 ) -> Result<Settings, SettingsError> {
+    let (typed, problems) = read(config, flags, environment)?;
+    resolve::resolve(&typed, problems, machine)
+}
+
+/// The directory of dead letters alone, for who only looks into them: nothing else needs to be given or right.
+///
+/// # Errors
+/// The settings file can't be read, or what it says of the directory is wrong.
+pub fn dead_letters_dir(config: Option<&Path>, environment: &Environment) -> Result<PathBuf, SettingsError> {
+    let (typed, _) = read(config, &Vec::new(), environment)?;
+    resolve::dead_letters_dir(&typed)
+}
+
+fn read(
+    config: Option<&Path>,
+    flags: &Flags,
+    environment: &Environment,
+) -> Result<(typed::Typed, Vec<Problem>), SettingsError> {
     let mut typed = typed::Typed::new(config);
     typed.put_flags(flags);
     let mut problems = typed.put_environment(environment);
@@ -127,5 +163,5 @@ pub fn load(
         let in_file = file::read(path, &mut typed).map_err(|problems| SettingsError { problems })?;
         problems.extend(in_file);
     }
-    resolve::resolve(&typed, problems, machine)
+    Ok((typed, problems))
 }

@@ -8,8 +8,9 @@ use super::problem::Problem;
 use super::read::{self, Reader};
 use super::sls::read_sls;
 use super::typed::Typed;
-use super::{Log, LogFormat, Machine, Run, Settings, SettingsError, SinkSettings, start};
+use super::{DeadLetters, Log, LogFormat, Machine, Run, Settings, SettingsError, SinkSettings, start};
 use crate::script;
+use crate::shard::{OnError, OnReject};
 
 /// Reads every setting, and hands out settings only if nothing is wrong: neither before nor here.
 pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) -> Result<Settings, SettingsError> {
@@ -20,13 +21,16 @@ pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) 
         read_script(&mut reader, typed),
         read_sls(&mut reader, heartbeat, machine, &mut warnings),
         read_hec(&mut reader, &mut warnings),
+        read_dead_letters(&mut reader),
         read_run(&mut reader, heartbeat, machine),
         read_log(&mut reader),
     );
     let problems = reader.into_problems();
     match parts {
-        (Some((script, hook)), Some(sls), Some(hec), Some(run), Some(log)) if problems.is_empty() => {
-            Ok(Settings { sls, script, hook, sink: SinkSettings::Hec(hec), run, log, warnings })
+        (Some((script, hook)), Some(sls), Some(hec), Some(dead_letters), Some(run), Some(log))
+            if problems.is_empty() =>
+        {
+            Ok(Settings { sls, script, hook, sink: SinkSettings::Hec(hec), dead_letters, run, log, warnings })
         }
         _ => Err(SettingsError { problems }),
     }
@@ -39,6 +43,36 @@ fn read_script(reader: &mut Reader<'_>, typed: &Typed) -> Option<(PathBuf, scrip
     let memory = reader.size("script.memory");
     let hook = script::Config { timeout: timeout?, memory: memory?, vars: typed.vars.clone() };
     Some((file?, hook))
+}
+
+/// Reads the directory of dead letters and nothing else.
+pub(super) fn dead_letters_dir(typed: &Typed) -> Result<PathBuf, SettingsError> {
+    let mut reader = Reader::new(typed, Vec::new());
+    let dir = reader.path("dead_letters.dir");
+    dir.ok_or_else(|| SettingsError { problems: reader.into_problems() })
+}
+
+fn read_dead_letters(reader: &mut Reader<'_>) -> Option<DeadLetters> {
+    let on_error = reader.word("script.on_error");
+    let on_reject = reader.word("hec.on_reject");
+    let dir = reader.path("dead_letters.dir");
+    let max_bytes = reader.size("dead_letters.max_size");
+    let max_share = reader.count("dead_letters.max_share");
+    Some(DeadLetters {
+        dir: dir?,
+        max_bytes: max_bytes? as u64,
+        max_share: u32::try_from(max_share?).expect("bounded by the table of settings"),
+        on_error: match on_error? {
+            "halt" => OnError::Halt,
+            "pass" => OnError::Pass,
+            "drop" => OnError::Drop,
+            _ => OnError::DeadLetter,
+        },
+        on_reject: match on_reject? {
+            "halt" => OnReject::Halt,
+            _ => OnReject::DeadLetter,
+        },
+    })
 }
 
 fn read_run(reader: &mut Reader<'_>, heartbeat: Option<Duration>, machine: &Machine) -> Option<Run> {

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
-use super::behind::Flow;
-use super::{Left, Shard};
+use super::behind::{Flow, Parcel};
+use super::breaker::Breaker;
+use super::{HELD, Left, OnError, Shard};
 use crate::event::{Batch, Events};
+use crate::ledger::Wait;
 use crate::model::{Cursor, Page, Start};
-use crate::script::{Hook, Ran};
+use crate::script::{Failed, Hook, Made};
 use crate::sink::Sink;
 use crate::source::{Cause, Source, SourceError};
 
@@ -33,6 +35,7 @@ impl<S: Source, K: Sink> Shard<S, K> {
         let mut weight = FIRST_CREDIT;
         let mut idle = false;
         let mut trouble = self.trouble("pull");
+        let mut breaker = Breaker::new(self.parts.letters.max_share);
         loop {
             let Some(Ok(room)) = self.stop.or(slot.reserve()).await else { return Left::Stopped };
             let Some(mut credit) = self.stop.or(self.parts.budget.take(weight)).await else { return Left::Stopped };
@@ -73,17 +76,17 @@ impl<S: Source, K: Sink> Shard<S, K> {
             } else {
                 idle = false;
                 groups = next_groups(&page, groups, most);
-                let (returned, made) = match self.stop.or(self.make(hook, page)).await {
+                let (returned, made) = match self.stop.or(self.make(hook, page, &mut breaker)).await {
                     Some(Some(made)) => made,
                     Some(None) => return Left::Halted,
                     None => return Left::Stopped,
                 };
                 hook = returned;
                 match made {
-                    Ok(batch) => {
+                    Ok((batch, failed)) => {
                         weight = batch.weight().max(PAGE_TARGET / 16);
                         credit.resize(batch.weight());
-                        room.send(Flow::Batch(Arc::new(batch), credit));
+                        room.send(Flow::Batch(Parcel { batch: Arc::new(batch), failed, credit }));
                     }
                     Err(torn) => {
                         // The page cannot be read: the next pull may bring it whole.
@@ -153,31 +156,93 @@ impl<S: Source, K: Sink> Shard<S, K> {
     }
 
     /// Runs the hook over a page. `None`: a log failed, and the shard stands still.
-    async fn make(&self, hook: Hook, page: Page) -> Option<(Hook, Result<Batch, Torn>)> {
+    async fn make(&self, mut hook: Hook, mut page: Page, breaker: &mut Breaker) -> Option<(Hook, Result<Goods, Torn>)> {
         if page.body.is_empty() {
             let batch = Batch { page, events: Events::default(), logs: 0, dropped: 0 };
             self.account.pulled(0, 0);
-            return Some((hook, Ok(batch)));
+            return Some((hook, Ok((batch, Vec::new()))));
         }
-        // The panic of a hook thread is this task's: the group starts the shard again from its checkpoint.
-        let ran = self.parts.hooks.run(hook, page).await.unwrap_or_else(|panic| panic!("{panic}"));
-        let Ran { hook, page, made } = ran;
-        let made = match made {
-            Ok(made) => made,
-            Err(fault) => {
-                let cause = Cause::new(format!("the page at {} cannot be read: {fault}", page.cursor));
-                return Some((hook, Err(Torn { cursor: page.cursor, cause })));
+        let mut trouble = self.trouble("go past a page on which the script fails");
+        let mut counted = false;
+        loop {
+            // The panic of a hook thread is this task's: the group starts the shard again from its checkpoint.
+            let ran = self.parts.hooks.run(hook, page).await.unwrap_or_else(|panic| panic!("{panic}"));
+            let made = match ran.made {
+                Ok(made) => made,
+                Err(fault) => {
+                    let cause = Cause::new(format!("the page at {} cannot be read: {fault}", ran.page.cursor));
+                    return Some((ran.hook, Err(Torn { cursor: ran.page.cursor, cause })));
+                }
+            };
+            (hook, page) = (ran.hook, ran.page);
+            if !counted {
+                self.account.pulled(made.logs, page.body.len());
+                counted = true;
             }
-        };
-        self.account.pulled(made.logs, page.body.len());
-        if let Some(first) = made.failed.first() {
-            let why = format!("log {} of the page at {}: {}", first.log, page.cursor, first.error);
-            self.halt(u32::try_from(made.failed.len()).unwrap_or(u32::MAX), why);
-            return None;
+            match self.judge(&page, made, breaker) {
+                Judged::Goes(made, failed) => {
+                    trouble.over();
+                    self.account.goes_on(Wait::Script);
+                    let batch = Batch { page, events: made.events, logs: made.logs, dropped: made.dropped };
+                    return Some((hook, Ok((batch, failed))));
+                }
+                Judged::Halts => return None,
+                Judged::Waits(why) => {
+                    self.account.waits(Wait::Script, why.clone());
+                    let _ = trouble.next(&SourceError::Refused(Cause::new(why)), Instant::now());
+                    sleep(HELD).await;
+                    // It may be the state of the script that is broken.
+                    if let Ok(fresh) = self.parts.hooks.load(self.id) {
+                        hook = fresh;
+                    }
+                }
+            }
         }
-        let batch = Batch { page, events: made.events, logs: made.logs, dropped: made.dropped };
-        Some((hook, Ok(batch)))
     }
+
+    /// Does with the logs that the script failed on what the settings say.
+    fn judge(&self, page: &Page, mut made: Made, breaker: &mut Breaker) -> Judged {
+        let failed = std::mem::take(&mut made.failed);
+        let Some(first) = failed.first() else {
+            let _clean = breaker.admit(Instant::now(), made.logs, 0);
+            return Judged::Goes(made, failed);
+        };
+        let count = u32::try_from(failed.len()).unwrap_or(u32::MAX);
+        let first = format!("log {} of the page at {}: {}", first.log, page.cursor, first.error);
+        match self.parts.letters.on_error {
+            OnError::DeadLetter => match breaker.admit(Instant::now(), made.logs, count) {
+                Ok(()) => Judged::Goes(made, failed),
+                Err(share) => Judged::Waits(format!(
+                    "the script fails on {share}, too many for dead letters; the position is held and the page tried \
+                     again every {HELD:?}; {first}"
+                )),
+            },
+            OnError::Halt => {
+                self.halt(count, first);
+                Judged::Halts
+            }
+            OnError::Pass => {
+                warn!(shard = %self.id, logs = count, "the script failed on logs, which are sent as they are: {first}");
+                made.events = self.parts.hooks.pass(page, &made.events, &failed);
+                Judged::Goes(made, Vec::new())
+            }
+            OnError::Drop => {
+                warn!(shard = %self.id, logs = count, "the script failed on logs, which are dropped: {first}");
+                made.dropped += count;
+                Judged::Goes(made, Vec::new())
+            }
+        }
+    }
+}
+
+/// What a page came to: a batch, and the logs of it that are to become dead letters.
+type Goods = (Batch, Vec<Failed>);
+
+/// What is to become of a page.
+enum Judged {
+    Goes(Made, Vec<Failed>),
+    Waits(String),
+    Halts,
 }
 
 /// A page that is not what it should be.

@@ -1,22 +1,25 @@
 //! The second half of a shard: deliver → save.
 
+use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use futures_util::StreamExt as _;
 use futures_util::future::OptionFuture;
 use futures_util::stream::FuturesOrdered;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, warn};
 
-use super::{Place, Right, Shard};
+use super::letters::logs_of;
+use super::{HELD, OnReject, Place, Right, Shard};
 use crate::budget::Credit;
-use crate::event::Batch;
-use crate::ledger::Settled;
+use crate::event::{Batch, Events};
+use crate::ledger::{Settled, Wait};
 use crate::model::Cursor;
+use crate::script::Failed;
 use crate::sink::{Outcome, Rejected, Sink};
-use crate::source::{Checkpoint, Source, SourceError};
+use crate::source::{Cause, Checkpoint, Source, SourceError};
 
 /// Batches of one shard that may be in flight. The byte budget is the real bound; this one keeps many small pages from
 /// piling up behind one slow request.
@@ -24,15 +27,37 @@ const MOST_IN_FLIGHT: usize = 32;
 
 /// What the first half sends.
 pub(super) enum Flow {
-    /// A batch, with the bytes of the budget that it holds.
-    Batch(Arc<Batch>, Credit),
+    /// The next of the shard.
+    Batch(Parcel),
     /// There is nothing new in the shard.
     Idle,
 }
 
+/// A page on its way to its end.
+pub(super) struct Parcel {
+    /// What to deliver.
+    pub(super) batch: Arc<Batch>,
+    /// Logs that the script failed on, which are to become dead letters.
+    pub(super) failed: Vec<Failed>,
+    /// The bytes of the budget that it holds.
+    pub(super) credit: Credit,
+}
+
+/// How the way of a batch ended.
+enum Finished {
+    /// Every log is delivered, dropped, or on disk.
+    Durable(Settled),
+    /// The destination refuses events for good, and the settings want the shard to stand still then.
+    Rejected(Vec<Rejected>),
+    /// It was held and the shard was asked to stop.
+    GivenUp,
+    /// The tenure ended first.
+    Abandoned,
+}
+
 /// What can happen to the second half.
 enum Event {
-    Finished(Arc<Batch>, Outcome),
+    Finished(Arc<Batch>, Finished),
     Saved(Cursor, Result<(), SaveFault>),
     Flow(Option<Flow>),
     SaveDue,
@@ -68,30 +93,32 @@ impl<S: Source, K: Sink> Shard<S, K> {
             let due = marks.save_due(quiet && (marks.idle || !open), self.parts.pace.save_interval);
             let event = tokio::select! {
                 biased;
-                Some((batch, outcome)) = in_flight.next(), if !quiet => Event::Finished(batch, outcome),
+                Some((batch, finished)) = in_flight.next(), if !quiet => Event::Finished(batch, finished),
                 Some((cursor, saved)) = &mut saving, if is_saving => Event::Saved(cursor, saved),
                 flow = batches.recv(), if open && in_flight.len() < MOST_IN_FLIGHT => Event::Flow(flow),
                 () = sleep_until(due), if !is_saving && !marks.is_saved() => Event::SaveDue,
             };
             match event {
-                Event::Finished(batch, Outcome::Done(rejected)) if rejected.is_empty() => {
-                    self.settle(&batch);
+                Event::Finished(batch, Finished::Durable(settled)) => {
+                    self.account.settled(settled, batch.page.received_at);
                     marks.durable = batch.earns().clone();
                 }
-                Event::Finished(batch, Outcome::Done(rejected)) => {
-                    self.halt_rejected(&batch, &rejected);
+                Event::Finished(batch, held @ (Finished::Rejected(_) | Finished::GivenUp)) => {
+                    if let Finished::Rejected(rejected) = held {
+                        self.halt_rejected(&batch, &rejected);
+                    }
                     halted = true;
                     open = false;
                     batches.close();
                     in_flight = FuturesOrdered::new();
                 }
-                Event::Finished(_, Outcome::Abandoned) => {
+                Event::Finished(_, Finished::Abandoned) => {
                     self.tenure.ended().await;
                     return Right::Lost;
                 }
-                Event::Flow(Some(Flow::Batch(batch, credit))) => {
+                Event::Flow(Some(Flow::Batch(parcel))) => {
                     marks.idle = false;
-                    in_flight.push_back(self.deliver(batch, credit));
+                    in_flight.push_back(self.deliver(parcel));
                 }
                 Event::Flow(Some(Flow::Idle)) => marks.idle = true,
                 Event::Flow(None) => open = false,
@@ -123,14 +150,79 @@ impl<S: Source, K: Sink> Shard<S, K> {
         }
     }
 
-    async fn deliver(&self, batch: Arc<Batch>, credit: Credit) -> (Arc<Batch>, Outcome) {
-        let outcome = if batch.events.is_empty() {
-            Outcome::Done(Vec::new())
-        } else {
-            self.parts.sink.deliver(Arc::clone(&batch), self.tenure.clone()).await
-        };
+    async fn deliver(&self, parcel: Parcel) -> (Arc<Batch>, Finished) {
+        let Parcel { batch, failed, credit } = parcel;
+        let finished = self.finish(&batch, &failed).await;
         drop(credit);
-        (batch, outcome)
+        (batch, finished)
+    }
+
+    /// Brings every log of the batch to its end: its events are durable, or its dead letter is.
+    async fn finish(&self, batch: &Arc<Batch>, failed: &[Failed]) -> Finished {
+        let rejected = match self.send(batch).await {
+            Outcome::Abandoned => return Finished::Abandoned,
+            Outcome::Done(rejected) => rejected,
+        };
+        if !rejected.is_empty() && self.parts.letters.on_reject == OnReject::Halt {
+            return Finished::Rejected(rejected);
+        }
+        let rejected = match self.admit(batch, rejected).await {
+            Ok(rejected) => rejected,
+            Err(finished) => return finished,
+        };
+        let records = self.records(batch, failed, &rejected);
+        if self.keep(records).await.is_none() {
+            return Finished::GivenUp;
+        }
+        let dead_lettered = u32::try_from(failed.len()).unwrap_or(u32::MAX) + logs_of(batch, &rejected);
+        Finished::Durable(Settled {
+            delivered: batch.logs - batch.dropped - dead_lettered,
+            dropped: batch.dropped,
+            dead_lettered,
+            events: u32::try_from(batch.events.len() - rejected.len()).unwrap_or(u32::MAX),
+        })
+    }
+
+    async fn send(&self, batch: &Arc<Batch>) -> Outcome {
+        if batch.events.is_empty() {
+            return Outcome::Done(Vec::new());
+        }
+        self.parts.sink.deliver(Arc::clone(batch), self.tenure.clone()).await
+    }
+
+    /// Waits until no more of the shard would become dead letters than may. Meanwhile the events that were refused are
+    /// sent again now and then; returns those that still are.
+    async fn admit(&self, batch: &Batch, mut rejected: Vec<Rejected>) -> Result<Vec<Rejected>, Finished> {
+        let mut trouble = self.trouble("go past events that the destination refuses");
+        loop {
+            let now = Instant::now();
+            let verdict = {
+                let mut breaker = self.rejects.lock().unwrap_or_else(PoisonError::into_inner);
+                breaker.admit(now, batch.logs, logs_of(batch, &rejected))
+            };
+            let Err(share) = verdict else {
+                trouble.over();
+                self.account.goes_on(Wait::Destination);
+                return Ok(rejected);
+            };
+            let first = &rejected[0];
+            let why = format!(
+                "the destination refuses events of {share}, too many for dead letters; the position is held and they \
+                 are sent again every {HELD:?}; the first: {}: {}",
+                first.code, first.reason
+            );
+            self.account.waits(Wait::Destination, why.clone());
+            let _ = trouble.next(&SourceError::Refused(Cause::new(why)), now);
+            if self.stop.or(sleep(HELD)).await.is_none() {
+                return Err(Finished::GivenUp);
+            }
+            rejected = match self.send(&Arc::new(only(batch, &rejected))).await {
+                Outcome::Abandoned => return Err(Finished::Abandoned),
+                Outcome::Done(still) => {
+                    still.into_iter().map(|again| Rejected { event: rejected[again.event].event, ..again }).collect()
+                }
+            };
+        }
     }
 
     /// Saves `cursor`, unless the checkpoint is something that we did not write: neither of `expected`.
@@ -185,26 +277,30 @@ impl<S: Source, K: Sink> Shard<S, K> {
         }
     }
 
-    fn settle(&self, batch: &Batch) {
-        let settled = Settled {
-            delivered: batch.logs - batch.dropped,
-            dropped: batch.dropped,
-            dead_lettered: 0,
-            events: u32::try_from(batch.events.len()).unwrap_or(u32::MAX),
-        };
-        self.account.settled(settled, batch.page.received_at);
-    }
-
     fn halt_rejected(&self, batch: &Batch, rejected: &[Rejected]) {
-        let mut logs: Vec<u32> = rejected.iter().map(|event| batch.events.log_of(event.event)).collect();
-        logs.dedup();
         let first = &rejected[0];
         let why = format!(
             "the destination refuses log {} of the page at {} for good ({}: {})",
-            logs[0], batch.page.cursor, first.code, first.reason
+            batch.events.log_of(first.event),
+            batch.page.cursor,
+            first.code,
+            first.reason
         );
-        self.halt(u32::try_from(logs.len()).unwrap_or(u32::MAX), why);
+        self.halt(logs_of(batch, rejected), why);
     }
+}
+
+/// A batch of these events alone.
+fn only(batch: &Batch, rejected: &[Rejected]) -> Batch {
+    let mut events = Events::default();
+    for event in rejected {
+        let bytes = batch.events.get(event.event);
+        let Ok(()) = events.push(batch.events.log_of(event.event), |out| {
+            out.extend_from_slice(bytes);
+            Ok::<(), Infallible>(())
+        });
+    }
+    Batch { page: batch.page.clone(), events, logs: batch.logs, dropped: batch.dropped }
 }
 
 /// How far the shard has come.

@@ -3,6 +3,7 @@
 mod cli;
 mod corpus;
 mod documents;
+mod letters;
 mod mistakes;
 #[cfg(unix)]
 mod process;

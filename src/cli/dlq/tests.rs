@@ -32,11 +32,7 @@ fn script_error() -> Record {
         reason: Reason::ScriptError,
         code: "runtime".to_owned(),
         message: "transform.lua:3: 字段 'event' is nil\r\x1b]0;x\x07 and more of the kind".to_owned(),
-        origin: Origin {
-            shard: ShardId(12),
-            event: None,
-            ..record(7).origin
-        },
+        origin: Origin { shard: ShardId(12), event: None, ..record(7).origin },
         event: None,
         ..record(7)
     }
@@ -44,11 +40,7 @@ fn script_error() -> Record {
 
 fn letters(records: &[Record]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let letters = DeadLetters::open(Config {
-        dir: dir.path().to_owned(),
-        max_bytes: 1 << 20,
-    })
-    .unwrap();
+    let letters = DeadLetters::open(Config { dir: dir.path().to_owned(), max_bytes: 1 << 20 }).unwrap();
     letters.append(records).unwrap();
     dir
 }
@@ -64,27 +56,13 @@ fn dlq(dir: &Path, args: &[&str], width: Option<usize>) -> Result<(String, Strin
         <Cli as clap::Parser>::try_parse_from([&["dlq"], args].concat()).unwrap_or_else(|error| panic!("{error}"));
     let (mut out, mut notes) = (Vec::new(), Vec::new());
     let now = "2026-02-04T01:00:00Z".parse().unwrap();
-    run(
-        &cli.dlq,
-        dir,
-        now,
-        Output {
-            out: &mut out,
-            notes: &mut notes,
-            width,
-        },
-    )?;
+    run(&cli.dlq, dir, now, Output { out: &mut out, notes: &mut notes, width })?;
     Ok((String::from_utf8(out).unwrap(), String::from_utf8(notes).unwrap()))
 }
 
 fn ids(dir: &Path, args: &[&str]) -> Vec<String> {
     let (out, _) = dlq(dir, &[&["list", "--json"], args].concat(), None).unwrap();
-    let id = |line: &str| {
-        serde_json::from_str::<serde_json::Value>(line).unwrap()["id"]
-            .as_str()
-            .unwrap()
-            .to_owned()
-    };
+    let id = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_str().unwrap().to_owned();
     out.lines().map(id).collect()
 }
 
@@ -109,21 +87,10 @@ fn a_line_never_passes_the_edge_of_the_terminal() {
     let dir = letters(&[script_error()]);
     for width in 1..220 {
         let (out, _) = dlq(dir.path(), &["list"], Some(width)).unwrap();
-        let letter = out
-            .lines()
-            .skip(if width < 139 { 2 } else { 1 })
-            .take_while(|line| !line.is_empty());
+        let letter = out.lines().skip(if width < 139 { 2 } else { 1 }).take_while(|line| !line.is_empty());
         assert!(letter.clone().all(|line| cells(line) <= width), "{width}: {out}");
-        assert_eq!(
-            letter.clone().count(),
-            if width < 139 { 2 } else { 1 },
-            "{width}: {out}"
-        );
-        assert_eq!(
-            letter.clone().any(|line| line.contains("MTQ0")),
-            width >= 139,
-            "{width}: {out}"
-        );
+        assert_eq!(letter.clone().count(), if width < 139 { 2 } else { 1 }, "{width}: {out}");
+        assert_eq!(letter.clone().any(|line| line.contains("MTQ0")), width >= 139, "{width}: {out}");
     }
 }
 
@@ -148,16 +115,10 @@ fn filters_take_reason_shard_and_time() {
     let (rejected, failed) = ("3-1447299606896632356-1-0", "12-1447299606896632356-7");
     assert_eq!(ids(dir.path(), &[]), [rejected, failed]);
     assert_eq!(ids(dir.path(), &["--reason", "rejected"]), [rejected]);
-    assert_eq!(
-        ids(dir.path(), &["--reason", "rejected,script_error"]),
-        [rejected, failed]
-    );
+    assert_eq!(ids(dir.path(), &["--reason", "rejected,script_error"]), [rejected, failed]);
     assert_eq!(ids(dir.path(), &["--shard", "12", "--shard", "4"]), [failed]);
     assert_eq!(ids(dir.path(), &["--since", "2026-02-03T04:05:06.790Z"]), [failed]);
-    assert_eq!(
-        ids(dir.path(), &["--since", "2026-02-03T12:05:06.789+08:00"]),
-        [rejected, failed]
-    );
+    assert_eq!(ids(dir.path(), &["--since", "2026-02-03T12:05:06.789+08:00"]), [rejected, failed]);
     assert_eq!(ids(dir.path(), &["--since", "61m"]), [failed]);
     assert_eq!(ids(dir.path(), &["--since", "59m"]), [""; 0]);
     assert_eq!(ids(dir.path(), &["--since", "3d"]), [rejected, failed]);
@@ -166,10 +127,7 @@ fn filters_take_reason_shard_and_time() {
     let (out, _) = dlq(dir.path(), &["list", "--shard", "3"], None).unwrap();
     assert!(out.ends_with("\n\n1 of 2 dead letters: rejected 1\n"), "{out}");
     let (out, _) = dlq(dir.path(), &["list", "--shard", "4"], None).unwrap();
-    assert_eq!(
-        out,
-        format!("none of the 2 dead letters in {} matches\n", dir.path().display())
-    );
+    assert_eq!(out, format!("none of the 2 dead letters in {} matches\n", dir.path().display()));
 }
 
 #[test]
@@ -217,10 +175,7 @@ fn json_gives_the_lines_of_the_file() {
     let file = std::fs::read_to_string(dir.path().join("dead-letters.jsonl")).unwrap();
     assert_eq!(dlq(dir.path(), &["list", "--json"], Some(20)).unwrap().0, file);
     let twice = dlq(dir.path(), &["show", "--json", &record(1).id()], None).unwrap().0;
-    assert_eq!(
-        twice.lines().collect::<Vec<_>>(),
-        file.lines().step_by(2).collect::<Vec<_>>()
-    );
+    assert_eq!(twice.lines().collect::<Vec<_>>(), file.lines().step_by(2).collect::<Vec<_>>());
 }
 
 #[test]
@@ -233,10 +188,7 @@ fn a_damaged_line_is_noted_and_skipped() {
     let (out, notes) = dlq(dir.path(), &["list"], None).unwrap();
     assert!(out.ends_with("\n1 dead letter: rejected 1\n"), "{out}");
     let start = format!("skipped: {} at byte 0 (", file.display());
-    assert!(
-        notes.starts_with(&start) && notes.ends_with("the line is damaged\n"),
-        "{notes}"
-    );
+    assert!(notes.starts_with(&start) && notes.ends_with("the line is damaged\n"), "{notes}");
 
     std::fs::write(&file, "noise\n").unwrap();
     let (out, _) = dlq(dir.path(), &["list"], None).unwrap();
@@ -249,18 +201,10 @@ fn nothing_there_is_said_in_as_many_words() {
     let (out, _) = dlq(dir.path(), &["list"], None).unwrap();
     assert_eq!(out, format!("no dead letters in {}\n", dir.path().display()));
     let unknown = dlq(dir.path(), &["show", "1-2-3\x1b"], None).unwrap_err().to_string();
-    assert!(
-        unknown.contains("has the id 1-2-3\\u{1b}: `forwarder dlq list`"),
-        "{unknown}"
-    );
+    assert!(unknown.contains("has the id 1-2-3\\u{1b}: `forwarder dlq list`"), "{unknown}");
     let elsewhere = dir.path().join("elsewhere");
     let missing = dlq(dir.path(), &["list", "--dir", elsewhere.to_str().unwrap()], None).unwrap_err();
-    assert!(
-        missing
-            .to_string()
-            .starts_with(&format!("there is no directory {}", elsewhere.display())),
-        "{missing}"
-    );
+    assert!(missing.to_string().starts_with(&format!("there is no directory {}", elsewhere.display())), "{missing}");
 }
 
 #[test]
@@ -268,14 +212,7 @@ fn a_reader_that_goes_away_is_no_error() {
     let dir = letters(&[record(1)]);
     let (mut closed, other) = std::os::unix::net::UnixStream::pair().unwrap();
     drop(other);
-    let args = Dlq {
-        dir: None,
-        action: Action::List(List::default()),
-    };
-    let output = Output {
-        out: &mut closed,
-        notes: &mut io::sink(),
-        width: None,
-    };
+    let args = Dlq { dir: None, config: None, action: Action::List(List::default()) };
+    let output = Output { out: &mut closed, notes: &mut io::sink(), width: None };
     run(&args, dir.path(), Timestamp::UNIX_EPOCH, output).unwrap();
 }

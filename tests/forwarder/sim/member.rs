@@ -9,12 +9,13 @@ use forwarder::ledger::Ledger;
 use forwarder::membership::{self, Membership};
 use forwarder::model::Start;
 use forwarder::script::{Config, Hooks, Script};
-use forwarder::shard::{Pace, Parts};
+use forwarder::shard::{Letters, OnError, OnReject, Pace, Parts};
 use forwarder::source::Source as _;
 use forwarder::stop::{Stopper, stop};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::letters::SimLetters;
 use super::sink::{IdFormat, SimSink};
 use super::source::{GROUP_TIMEOUT, SimSource};
 use super::world::World;
@@ -22,6 +23,9 @@ use super::world::World;
 const SCRIPT: &str = r#"
 function process(log)
   if log.kind == "drop" then return nil end
+  if log.kind == "bad" then error("bad") end
+  if log.kind == "poison" then return log.id .. "!" end
+  if log.kind == "half" then return { log.id .. "a", log.id .. "b!" } end
   if log.kind == "two" then return { log.id .. "a", log.id .. "b" } end
   return log.id
 end
@@ -47,6 +51,14 @@ impl Member {
             hooks: Hooks::new(script, config, Arc::new(IdFormat), ("project", "logstore"), None).expect("it loads"),
             budget: Budget::new(1 << 20),
             ledger: Ledger::default(),
+            letters: Letters {
+                keep: Box::new(SimLetters::new(world.clone(), name)),
+                project: "project".to_owned(),
+                logstore: "logstore".to_owned(),
+                on_error: OnError::DeadLetter,
+                on_reject: OnReject::DeadLetter,
+                max_share: 100,
+            },
             pace: Pace {
                 start: Start::Begin,
                 fetch_interval: Duration::from_secs(1),

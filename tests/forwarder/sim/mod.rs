@@ -4,6 +4,7 @@
 //! An oracle watches every send, every save and every answer of the ledgers. `FORWARDER_SIM_SEEDS=10000` runs more seeds,
 //! `FORWARDER_SIM_SEED=17` runs one and prints its trace.
 
+mod letters;
 mod member;
 mod rng;
 mod scenario;
@@ -43,6 +44,7 @@ fn no_log_is_lost_and_no_shard_worked_on_by_two_whatever_fails_when() {
     println!("{seeds} seeds: {total:?}");
     // A simulation in which nothing happens proves nothing.
     assert!(total.logs > seeds * 100, "{total:?}");
+    assert!(total.dead_letters > seeds * 5 && total.full_disks > 0, "{total:?}");
     assert!(total.repeats > 0 && total.kills > 0 && total.lost_replies > 0 && total.outages > 0, "{total:?}");
 }
 

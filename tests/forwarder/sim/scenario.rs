@@ -19,18 +19,22 @@ pub struct Outcome {
     pub kills: u64,
     pub lost_replies: u64,
     pub outages: u64,
+    pub dead_letters: u64,
+    pub full_disks: u64,
 }
 
 impl std::fmt::Debug for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} logs, {} repeats, {} kills, {} replies lost, {} outages, {} violations",
+            "{} logs, {} repeats, {} kills, {} replies lost, {} outages, {} dead letters, {} times no room, {} violations",
             self.logs,
             self.repeats,
             self.kills,
             self.lost_replies,
             self.outages,
+            self.dead_letters,
+            self.full_disks,
             self.violations.len()
         )
     }
@@ -43,6 +47,8 @@ impl Outcome {
         self.kills += other.kills;
         self.lost_replies += other.lost_replies;
         self.outages += other.outages;
+        self.dead_letters += other.dead_letters;
+        self.full_disks += other.full_disks;
     }
 }
 
@@ -82,6 +88,12 @@ async fn play(seed: u64) -> Outcome {
             }
             7 => cast.evict(&mut rng),
             8 => split(&world, &mut rng),
+            9 => {
+                let spell = rng.millis(500, 20_000);
+                let mut world = world.lock();
+                world.note(format!("the disk is full for {spell:?}"));
+                world.disk_full_until = Instant::now() + spell;
+            }
             _ => {}
         }
         cast.look_after();
@@ -92,6 +104,7 @@ async fn play(seed: u64) -> Outcome {
         let mut world = world.lock();
         world.trouble = false;
         world.siem_down_until = Instant::now();
+        world.disk_full_until = Instant::now();
         world.note("the trouble is over");
     }
     if cast.members.is_empty() {
@@ -112,12 +125,14 @@ async fn play(seed: u64) -> Outcome {
     let mut inner = world.lock();
     let missing = inner.missing();
     if missing > 0 {
-        inner.violation(format!("{missing} events never arrived"));
+        inner.violation(format!("{missing} events never arrived, on disk or in the SIEM"));
     } else if !inner.all_saved() {
         inner.violation("everything arrived, but not every checkpoint came to its end");
     }
     outcome.logs = inner.logs;
     outcome.lost_replies = inner.lost_replies;
+    outcome.dead_letters = inner.on_disk.len() as u64;
+    outcome.full_disks = inner.full_disks;
     outcome.repeats = inner.arrived.values().map(|times| u64::from(times - 1)).sum();
     outcome.violations = std::mem::take(&mut inner.violations);
     outcome.trace = std::mem::take(&mut inner.trace);

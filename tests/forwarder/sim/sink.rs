@@ -1,10 +1,11 @@
-//! The model of a SIEM: goes away, takes part of a request, loses its reply.
+//! The model of a SIEM: goes away, takes part of a request, loses its reply, and refuses events that end with `!`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use forwarder::event::{Batch, Body, BodyError, Format, Head};
 use forwarder::lease::Tenure;
-use forwarder::sink::{Health, Outcome, Sink};
+use forwarder::sink::{Health, Outcome, Rejected, Sink};
 use tokio::time::{Instant, sleep};
 
 use super::world::World;
@@ -28,6 +29,7 @@ enum Sent {
 impl Sink for SimSink {
     async fn deliver(&self, batch: Arc<Batch>, tenure: Tenure) -> Outcome {
         let mut from = 0;
+        let mut refused = BTreeSet::new();
         loop {
             if !tenure.holds() {
                 return Outcome::Abandoned;
@@ -41,9 +43,15 @@ impl Sink for SimSink {
                 return Outcome::Abandoned;
             }
             let events = from..batch.events.len();
-            match self.request(&batch, events) {
-                Sent::All => return Outcome::Done(Vec::new()),
-                Sent::Part(taken) => from += taken,
+            match self.request(&batch, events.clone()) {
+                Sent::All => {
+                    refused.extend(events.filter(|&event| is_poison(batch.events.get(event))));
+                    return Outcome::Done(refused.into_iter().map(rejected).collect());
+                }
+                Sent::Part(taken) => {
+                    refused.extend(events.take(taken).filter(|&event| is_poison(batch.events.get(event))));
+                    from += taken;
+                }
                 Sent::ReplyLost | Sent::Nothing => {}
             }
             if tenure.or(sleep(pause)).await.is_none() {
@@ -83,10 +91,20 @@ impl SimSink {
         world.note(format!("{member} sent {taken}/{} of {} at {}", events.len(), batch.shard(), batch.page.cursor));
         for event in events.take(taken) {
             let id = std::str::from_utf8(batch.events.get(event)).expect("ids are text");
-            world.arrives(id);
+            if !is_poison(id.as_bytes()) {
+                world.arrives(id);
+            }
         }
         sent
     }
+}
+
+fn is_poison(event: &[u8]) -> bool {
+    event.ends_with(b"!")
+}
+
+fn rejected(event: usize) -> Rejected {
+    Rejected { event, code: "sim 6".to_owned(), reason: "poison".to_owned() }
 }
 
 /// Events are their ids.

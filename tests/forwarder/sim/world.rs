@@ -1,12 +1,15 @@
 //! What the members act on, and the oracle that watches them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use forwarder::dead_letter::{Reader, directories};
 use forwarder::emulator::sls::state::{Logstore, Shape, State};
 use forwarder::sls::proto::{Log, LogGroup, Pair};
 use prost::Message as _;
+use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::rng::Rng;
@@ -20,6 +23,12 @@ pub enum Kind {
     Drop,
     /// Becomes two events.
     Two,
+    /// The script fails on it.
+    Bad,
+    /// Its event is refused for good.
+    Poison,
+    /// Becomes two events, of which the second is refused for good.
+    Half,
 }
 
 /// Shared by all members of one simulation.
@@ -34,6 +43,12 @@ pub struct Inner {
     written: BTreeMap<(u32, i64), Vec<(String, Kind)>>,
     /// How often each event arrived.
     pub arrived: BTreeMap<String, u32>,
+    /// The directory of the dead letters of all members.
+    pub letters: TempDir,
+    /// What the files of dead letters hold, as far as it was read: log, and event of it.
+    pub on_disk: BTreeSet<(String, Option<u32>)>,
+    pub disk_full_until: Instant,
+    pub full_disks: u64,
     /// The saves that the oracle has seen, by shard.
     saved: BTreeMap<u32, i64>,
     /// Members cut off from everything, until when.
@@ -60,6 +75,10 @@ impl World {
             rng: Rng::new(seed),
             written: BTreeMap::new(),
             arrived: BTreeMap::new(),
+            letters: directory(),
+            on_disk: BTreeSet::new(),
+            disk_full_until: now,
+            full_disks: 0,
             saved: BTreeMap::new(),
             cut_off: BTreeMap::new(),
             thrown_out: BTreeMap::new(),
@@ -106,9 +125,12 @@ impl Inner {
         let number = self.logstore().shards()[&shard].end();
         let logs: Vec<(String, Kind)> = (0..count)
             .map(|index| {
-                let kind = match self.rng.below(10) {
-                    0 => Kind::Drop,
-                    1 => Kind::Two,
+                let kind = match self.rng.below(30) {
+                    0..3 => Kind::Drop,
+                    3..6 => Kind::Two,
+                    6 => Kind::Bad,
+                    7 => Kind::Poison,
+                    8 => Kind::Half,
                     _ => Kind::Keep,
                 };
                 (format!("{shard}-{number}-{index}"), kind)
@@ -152,9 +174,9 @@ impl Inner {
         let groups: Vec<Vec<(String, Kind)>> =
             self.written.range((shard, before)..(shard, cursor)).map(|(_, logs)| logs.clone()).collect();
         for (id, kind) in groups.into_iter().flatten() {
-            for event in events(&id, kind) {
-                if !self.arrived.contains_key(&event) {
-                    self.violation(format!("{member} saved shard {shard} at {cursor}, but {event} never arrived"));
+            for end in ends(&id, kind) {
+                if !self.is_reached(&end) {
+                    self.violation(format!("{member} saved shard {shard} at {cursor}, but {end:?} is not so"));
                 }
             }
         }
@@ -164,10 +186,36 @@ impl Inner {
         *self.arrived.entry(event.to_owned()).or_default() += 1;
     }
 
-    /// How many events have not arrived.
-    pub fn missing(&self) -> usize {
-        let written = self.written.values().flatten();
-        written.flat_map(|(id, kind)| events(id, *kind)).filter(|event| !self.arrived.contains_key(event)).count()
+    /// Whether an event arrived, or a letter is in the files at this moment.
+    fn is_reached(&mut self, end: &End) -> bool {
+        if !self.is_known(end) && matches!(end, End::OnDisk(..)) {
+            self.read_letters();
+        }
+        self.is_known(end)
+    }
+
+    fn is_known(&self, end: &End) -> bool {
+        match end {
+            End::Arrived(event) => self.arrived.contains_key(event),
+            End::OnDisk(log, event) => self.on_disk.contains(&(log.clone(), *event)),
+        }
+    }
+
+    fn read_letters(&mut self) {
+        for dir in directories(self.letters.path()) {
+            for letter in Reader::open(&dir).expect("it is there") {
+                let Ok(letter) = letter else { continue };
+                let id = letter.record.log.iter().find(|(key, _)| key == b"id").expect("every log has one").1.clone();
+                self.on_disk.insert((String::from_utf8(id).expect("ids are text"), letter.record.origin.event));
+            }
+        }
+    }
+
+    /// How many events have not arrived, and how many letters are not on disk.
+    pub fn missing(&mut self) -> usize {
+        self.read_letters();
+        let ends = self.written.values().flatten().flat_map(|(id, kind)| ends(id, *kind));
+        ends.filter(|end| !self.is_known(end)).count()
     }
 
     /// Whether every shard's checkpoint is at its end.
@@ -181,12 +229,31 @@ impl Inner {
     }
 }
 
-fn events(id: &str, kind: Kind) -> Vec<String> {
+/// How a log, or an event made of it, may end.
+#[derive(Debug)]
+enum End {
+    Arrived(String),
+    OnDisk(String, Option<u32>),
+}
+
+/// Every end that has to be reached before a checkpoint may pass a log.
+fn ends(id: &str, kind: Kind) -> Vec<End> {
+    let arrived = |suffix: &str| End::Arrived(format!("{id}{suffix}"));
+    let on_disk = |event| End::OnDisk(id.to_owned(), event);
     match kind {
-        Kind::Keep => vec![id.to_owned()],
+        Kind::Keep => vec![arrived("")],
         Kind::Drop => Vec::new(),
-        Kind::Two => vec![format!("{id}a"), format!("{id}b")],
+        Kind::Two => vec![arrived("a"), arrived("b")],
+        Kind::Bad => vec![on_disk(None)],
+        Kind::Poison => vec![on_disk(Some(0))],
+        Kind::Half => vec![arrived("a"), on_disk(Some(1))],
     }
+}
+
+/// In memory where there is such a thing: what a simulation writes need not outlive it.
+fn directory() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.expect("there is room for a directory")
 }
 
 fn log(id: &str, kind: Kind, now: Duration) -> Log {
@@ -194,6 +261,9 @@ fn log(id: &str, kind: Kind, now: Duration) -> Log {
         Kind::Keep => "keep",
         Kind::Drop => "drop",
         Kind::Two => "two",
+        Kind::Bad => "bad",
+        Kind::Poison => "poison",
+        Kind::Half => "half",
     };
     let pair = |key: &str, value: &str| Pair { key: key.into(), value: value.into() };
     Log { time: now.as_secs() as u32, contents: vec![pair("id", id), pair("kind", kind)], time_ns: None }

@@ -1,0 +1,341 @@
+//! What holds a shard, what halts it, and what lets it go on: with fakes, on a paused clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use prost::Message as _;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use super::*;
+use crate::dead_letter::{Fault, Keep, Limit, Reason, Record};
+use crate::event::{Batch, Body, BodyError, Format, Head};
+use crate::lease::Lease;
+use crate::ledger::Counts;
+use crate::model::Page;
+use crate::script::{Config, Script};
+use crate::sink::{Health, Outcome, Rejected};
+use crate::sls::proto::{Log, LogGroup, LogGroupList, Pair};
+use crate::stop::{Stopper, stop};
+
+const SCRIPT: &str = r#"
+function process(log)
+  if log.kind == "bad" then error("bad") end
+  if log.kind == "drop" then return nil end
+  if log.kind == "two" then return { log.id, log.id .. "!" } end
+  return log.id
+end
+"#;
+
+/// A shard of pages, one group each; the checkpoint is how many of them are done.
+#[derive(Debug)]
+struct Pages {
+    bodies: Vec<Bytes>,
+    saved: Mutex<Option<Cursor>>,
+}
+
+impl Source for Pages {
+    async fn ensure_group(&self) -> Result<Duration, SourceError> {
+        Ok(Duration::from_secs(60))
+    }
+
+    async fn heartbeat(&self, held: &BTreeSet<ShardId>) -> Result<BTreeSet<ShardId>, SourceError> {
+        Ok(held.clone())
+    }
+
+    async fn checkpoint(&self, _: ShardId) -> Result<Option<Cursor>, SourceError> {
+        Ok(self.saved.lock().unwrap().clone())
+    }
+
+    async fn save(&self, _: ShardId, cursor: &Cursor) -> Result<(), SourceError> {
+        *self.saved.lock().unwrap() = Some(cursor.clone());
+        Ok(())
+    }
+
+    async fn cursor(&self, _: ShardId, _: Start) -> Result<Cursor, SourceError> {
+        Ok(Cursor::from_number(0))
+    }
+
+    async fn pull(&self, shard: ShardId, cursor: &Cursor, _: u32) -> Result<Page, SourceError> {
+        let number = cursor.number().unwrap();
+        let body = self.bodies.get(number as usize).cloned();
+        let next = number + i64::from(body.is_some());
+        Ok(Page {
+            shard,
+            cursor: cursor.clone(),
+            next: Cursor::from_number(next),
+            groups: u32::from(body.is_some()),
+            last_group: body.is_some().then_some(number),
+            at_end: Some(next as usize == self.bodies.len()),
+            body: body.unwrap_or_default(),
+            received_at: None,
+            scanned_bytes: 0,
+        })
+    }
+}
+
+/// Takes events, but for those that end with `!` while it is strict.
+#[derive(Debug)]
+struct Siem {
+    strict: Mutex<bool>,
+    taken: Mutex<Vec<String>>,
+}
+
+impl Sink for Siem {
+    async fn deliver(&self, batch: Arc<Batch>, _: Tenure) -> Outcome {
+        sleep(Duration::from_millis(10)).await;
+        let strict = *self.strict.lock().unwrap();
+        let mut rejected = Vec::new();
+        for event in 0..batch.events.len() {
+            let text = String::from_utf8(batch.events.get(event).to_vec()).unwrap();
+            if strict && text.ends_with('!') {
+                rejected.push(Rejected { event, code: "fake 6".into(), reason: "no".into() });
+            } else {
+                self.taken.lock().unwrap().push(text);
+            }
+        }
+        Outcome::Done(rejected)
+    }
+
+    fn health(&self) -> Health {
+        Health::Up
+    }
+}
+
+/// Letters in memory, unless it is full.
+#[derive(Debug, Clone, Default)]
+struct Memory {
+    kept: Arc<Mutex<Vec<Record>>>,
+    full: Arc<Mutex<bool>>,
+}
+
+impl Keep for Memory {
+    fn keep(&self, letters: Arc<[Record]>) -> BoxFuture<'static, Result<(), Fault>> {
+        let memory = self.clone();
+        Box::pin(async move {
+            if *memory.full.lock().unwrap() {
+                let limit = Limit::Disk(io::Error::from(io::ErrorKind::StorageFull));
+                return Err(Fault::Full { path: "/letters".into(), limit });
+            }
+            memory.kept.lock().unwrap().extend(letters.iter().cloned());
+            Ok(())
+        })
+    }
+}
+
+struct Texts;
+
+impl Format for Texts {
+    fn write(&self, head: &Head<'_>, body: &mut dyn Body, out: &mut Vec<u8>) -> Result<(), BodyError> {
+        if let Some(time) = &head.time {
+            out.extend_from_slice(time.digits.as_bytes());
+        }
+        body.text(b"|", out)
+    }
+}
+
+/// A shard at work.
+struct Bench {
+    parts: Arc<Parts<Pages, Siem>>,
+    memory: Memory,
+    stop: Stopper,
+    _over: Stopper,
+    task: JoinSet<Ended>,
+}
+
+/// Logs as `id:kind`, a page for each list.
+fn start(pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench {
+    let pair = |key: &str, value: &str| Pair { key: key.into(), value: value.into() };
+    let log = |text: &String| {
+        let (id, kind) = text.split_once(':').unwrap();
+        Log { time: 1_700_000_000, contents: vec![pair("id", id), pair("kind", kind)], time_ns: None }
+    };
+    let body = |logs: &Vec<String>| {
+        let group = LogGroup { logs: logs.iter().map(log).collect(), ..LogGroup::default() };
+        Bytes::from(LogGroupList { groups: vec![group] }.encode_to_vec())
+    };
+    let memory = Memory::default();
+    let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
+    let script = Script::from_text("t.lua", SCRIPT);
+    let parts = Arc::new(Parts {
+        source: Pages { bodies: pages.iter().map(body).collect(), saved: Mutex::new(None) },
+        sink: Siem { strict: Mutex::new(true), taken: Mutex::new(Vec::new()) },
+        hooks: Hooks::new(script, config, Arc::new(Texts), ("project", "logstore"), None).unwrap(),
+        budget: Budget::new(1 << 24),
+        ledger: Ledger::default(),
+        letters: Letters {
+            keep: Box::new(memory.clone()),
+            project: "project".into(),
+            logstore: "logstore".into(),
+            on_error,
+            on_reject,
+            max_share: 20,
+        },
+        pace: Pace {
+            start: Start::Begin,
+            fetch_interval: Duration::from_secs(1),
+            save_interval: Duration::from_secs(1),
+            page_groups: 10,
+        },
+    });
+    let lease = Lease::lapsed(Instant::now());
+    lease.extend(Instant::now() + Duration::from_secs(1_000_000));
+    let ((stopper, stopped), (over, is_over)) = (stop(), stop());
+    let mut task = JoinSet::new();
+    task.spawn(run(Arc::clone(&parts), ShardId(3), stopped, Tenure::new(lease, is_over)));
+    Bench { parts, memory, stop: stopper, _over: over, task }
+}
+
+impl Bench {
+    fn counts(&self) -> Counts {
+        self.parts.ledger.total()
+    }
+
+    fn saved(&self) -> Option<i64> {
+        self.parts.source.saved.lock().unwrap().as_ref().and_then(Cursor::number)
+    }
+
+    fn standstill(&self) -> Option<String> {
+        let entries: BTreeMap<_, _> = self.parts.ledger.read();
+        entries[&ShardId(3)].standstill().map(str::to_owned)
+    }
+
+    fn letters(&self) -> Vec<Record> {
+        self.memory.kept.lock().unwrap().clone()
+    }
+
+    async fn end(mut self) -> Ended {
+        self.stop.raise();
+        self.task.join_next().await.unwrap().unwrap()
+    }
+}
+
+fn seconds(seconds: u64) -> impl Future<Output = ()> {
+    sleep(Duration::from_secs(seconds))
+}
+
+fn page(logs: &[&str]) -> Vec<String> {
+    logs.iter().map(ToString::to_string).collect()
+}
+
+/// `bad` logs of `kind`, and so many good ones that there are `all`.
+fn many(all: usize, bad: usize, kind: &str) -> Vec<String> {
+    (0..all).map(|log| if log < bad { format!("{log}:{kind}") } else { format!("{log}:keep") }).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_fails_is_a_dead_letter_and_its_neighbours_go_on() {
+    let bench = start(&[page(&["a:keep", "b:bad", "c:drop", "d:keep"])], OnError::DeadLetter, OnReject::DeadLetter);
+    seconds(5).await;
+    let counts = bench.counts();
+    assert_eq!((counts.delivered, counts.dropped, counts.dead_lettered, counts.difference()), (2, 1, 1, 0));
+    assert_eq!((bench.saved(), counts.in_flight), (Some(1), 0));
+    let letters = bench.letters();
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!((letter.reason, letter.id()), (Reason::ScriptError, "3-0-1".to_owned()));
+    assert!(letter.message.starts_with("t.lua:3: bad"), "{}", letter.message);
+    assert_eq!(letter.script, bench.parts.hooks.script().version);
+    let keys: Vec<_> = letter.log.iter().map(|(key, _)| String::from_utf8_lossy(key).into_owned()).collect();
+    assert_eq!(keys, ["__time__", "__topic__", "__source__", "id", "kind"]);
+    assert_eq!(bench.end().await, Ended::Released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_event_is_a_dead_letter_that_mentions_its_siblings() {
+    let pages = [page(&["a:keep"]), page(&["b:keep", "c:two"])];
+    let bench = start(&pages, OnError::DeadLetter, OnReject::DeadLetter);
+    seconds(5).await;
+    let counts = bench.counts();
+    assert_eq!((counts.delivered, counts.dead_lettered, counts.events, counts.difference()), (2, 1, 3, 0));
+    assert_eq!(bench.saved(), Some(2));
+    let letters = bench.letters();
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!((letter.reason, letter.code.as_str(), letter.id().as_str()), (Reason::Rejected, "fake 6", "3-1-1-1"));
+    assert_eq!(letter.message, "no (event 2 of the 2 of this log, of which 1 were delivered)");
+    assert_eq!(letter.event.as_deref(), Some(b"c!".as_slice()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_holds_the_shard_until_there_is_room() {
+    let pages = [page(&["a:keep"]), page(&["b:bad"]), page(&["c:keep"])];
+    let bench = start(&pages, OnError::DeadLetter, OnReject::DeadLetter);
+    *bench.memory.full.lock().unwrap() = true;
+    seconds(600).await;
+    assert_eq!(bench.saved(), Some(1), "nothing passes the letter that is not on disk");
+    assert!(bench.standstill().unwrap().contains("no room"), "{:?}", bench.standstill());
+    assert_eq!((bench.counts().in_flight, bench.counts().difference()), (2, 0));
+    *bench.memory.full.lock().unwrap() = false;
+    seconds(60).await;
+    assert_eq!((bench.saved(), bench.standstill(), bench.letters().len()), (Some(3), None, 1));
+    assert_eq!(bench.counts().delivered, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_waits_for_the_disk_can_be_stopped_and_gives_its_logs_back() {
+    let bench = start(&[page(&["a:bad"])], OnError::DeadLetter, OnReject::DeadLetter);
+    *bench.memory.full.lock().unwrap() = true;
+    seconds(60).await;
+    let parts = Arc::clone(&bench.parts);
+    assert_eq!(bench.end().await, Ended::Released);
+    let counts = parts.ledger.total();
+    assert_eq!((counts.pulled, counts.returned, counts.difference()), (0, 1, 0));
+    assert_eq!(*parts.source.saved.lock().unwrap(), Some(Cursor::from_number(0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_script_that_fails_on_most_logs_holds_the_shard_in_front_of_them() {
+    let pages = [many(300, 0, "keep"), many(300, 200, "bad"), many(10, 0, "keep")];
+    let bench = start(&pages, OnError::DeadLetter, OnReject::DeadLetter);
+    seconds(300).await;
+    assert_eq!((bench.saved(), bench.letters().len()), (Some(1), 0));
+    let why = bench.standstill().unwrap();
+    assert!(why.contains("200 of 300 logs within a minute (66 %)") && why.contains("t.lua:3: bad"), "{why}");
+    assert_eq!((bench.counts().in_flight, bench.counts().difference()), (300, 0));
+    assert_eq!(bench.end().await, Ended::Released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destination_that_refuses_most_events_holds_the_shard_until_it_takes_them() {
+    let bench = start(&[many(300, 200, "two"), page(&["z:keep"])], OnError::DeadLetter, OnReject::DeadLetter);
+    seconds(300).await;
+    assert_eq!((bench.saved(), bench.letters().len()), (Some(0), 0));
+    assert!(bench.standstill().unwrap().contains("fake 6: no"), "{:?}", bench.standstill());
+    *bench.parts.sink.strict.lock().unwrap() = false;
+    seconds(40).await;
+    assert_eq!((bench.saved(), bench.standstill(), bench.letters().len()), (Some(2), None, 0));
+    let mut taken = bench.parts.sink.taken.lock().unwrap().clone();
+    taken.sort();
+    assert_eq!(taken.len(), 501);
+    taken.dedup();
+    assert_eq!(taken.len(), 501, "what was taken is not sent again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn halt_stands_still_at_a_failed_log_and_at_a_refused_event() {
+    for kind in ["bad", "two"] {
+        let pages = [page(&["a:keep"]), vec![format!("b:{kind}")]];
+        let bench = start(&pages, OnError::Halt, OnReject::Halt);
+        seconds(300).await;
+        assert_eq!((bench.saved(), bench.letters().len(), bench.counts().failed), (Some(1), 0, 1), "{kind}");
+        assert!(bench.standstill().is_some());
+        assert_eq!(bench.end().await, Ended::Released);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pass_sends_the_log_as_it_is_in_its_place_and_drop_counts_it() {
+    let pages = [page(&["a:keep", "b:bad", "c:keep"])];
+    let bench = start(&pages, OnError::Pass, OnReject::DeadLetter);
+    seconds(5).await;
+    let passed = "1700000000|__time__=1700000000|__topic__=|__source__=|id=b|kind=bad";
+    assert_eq!(*bench.parts.sink.taken.lock().unwrap(), ["a", passed, "c"]);
+    assert_eq!((bench.counts().delivered, bench.saved()), (3, Some(1)));
+
+    let bench = start(&pages, OnError::Drop, OnReject::DeadLetter);
+    seconds(5).await;
+    assert_eq!(*bench.parts.sink.taken.lock().unwrap(), ["a", "c"]);
+    let counts = bench.counts();
+    assert_eq!((counts.delivered, counts.dropped, counts.difference(), bench.saved()), (2, 1, 0, Some(1)));
+}

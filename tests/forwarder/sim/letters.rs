@@ -1,0 +1,51 @@
+//! The disk of the dead letters: the program's own files, in front of which time passes and room runs out.
+
+use std::io;
+use std::sync::Arc;
+
+use forwarder::dead_letter::{Config, DeadLetters, Fault, Keep, Limit, Record};
+use futures_util::future::BoxFuture;
+use tokio::time::{Instant, sleep};
+
+use super::world::World;
+
+/// The dead letters of one member. They are written where they come up, not on another thread: the paused clock must not
+/// run on meanwhile.
+pub struct SimLetters {
+    world: World,
+    member: String,
+    store: Arc<DeadLetters>,
+}
+
+impl SimLetters {
+    pub fn new(world: World, member: &str) -> Self {
+        let dir = world.lock().letters.path().to_owned();
+        let store = DeadLetters::open_free(&Config { dir, max_bytes: 1 << 30 }).expect("the directory is ours");
+        Self { world, member: member.to_owned(), store: Arc::new(store) }
+    }
+}
+
+impl std::fmt::Debug for SimLetters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.store.fmt(f)
+    }
+}
+
+impl Keep for SimLetters {
+    fn keep(&self, letters: Arc<[Record]>) -> BoxFuture<'static, Result<(), Fault>> {
+        let (world, member, store) = (self.world.clone(), self.member.clone(), Arc::clone(&self.store));
+        Box::pin(async move {
+            let delay = world.lock().rng.millis(1, 400);
+            sleep(delay).await;
+            let mut world = world.lock();
+            let full = Instant::now() < world.disk_full_until || (world.trouble && world.rng.one_in(10));
+            world.note(format!("{member} has {} dead letters, the disk is full: {full}", letters.len()));
+            if full {
+                world.full_disks += 1;
+                let limit = Limit::Disk(io::Error::from(io::ErrorKind::StorageFull));
+                return Err(Fault::Full { path: store.dir().to_owned(), limit });
+            }
+            store.append(&letters)
+        })
+    }
+}
