@@ -1,9 +1,12 @@
 //! What the way from a page to events costs per log, on one core: reading the page, and a script on top of it.
 //!
-//! `cargo run --release --example hook_bench`
+//! `cargo run --release --example hook_bench -- [WHAT] [PASSES]`
+//!
+//! With WHAT, only the rows whose `corpus what` contains it, such as `nginx transform.lua`; PASSES (15) are the passes
+//! that the median is taken of.
 //!
 //! Two generated corpora: audit logs of about 1.1 KB with nested JSON in one field, and access logs of about 450 bytes.
-//! Each figure is the median of several passes over four pages of 1000 logs, in nanoseconds of computing time per log.
+//! Each figure is the median of the passes over four pages of 1000 logs, in nanoseconds of computing time per log.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -16,7 +19,6 @@ use forwarder::script::{Config, Hook, Meta, Script};
 use forwarder::sls::proto::{Log, LogGroup, LogGroupList, Pair};
 use prost::Message as _;
 
-const PASSES: usize = 15;
 const PAGES: usize = 4;
 const GROUPS: usize = 10;
 const LOGS: usize = 100;
@@ -43,28 +45,34 @@ const SCRIPTS: [(&str, &str); 6] = [
 ];
 
 fn main() {
+    let mut args = std::env::args().skip(1);
+    let only = args.next().unwrap_or_default();
+    let passes = args.next().map_or(15, |passes| passes.parse().expect("PASSES is a number"));
     println!("{:10} {:>6}   {:26} {:>8} {:>10}", "corpus", "bytes", "what", "ns/log", "MB/s");
     for (corpus, make) in [("audit", audit as fn(usize) -> Log), ("nginx", nginx)] {
         let pages: Vec<Page> = (0..PAGES).map(|page| pull(corpus, make, page)).collect();
         let bytes: usize = pages.iter().map(|page| page.body.len()).sum();
         let logs = PAGES * GROUPS * LOGS;
-        let row = |what: &str, spent: Duration| {
+        let row = |what: &str, work: &mut dyn FnMut()| {
+            if !format!("{corpus} {what}").contains(&only) {
+                return;
+            }
+            let spent = median(passes, work);
             let each = spent.as_nanos() as f64 / logs as f64;
             let speed = bytes as f64 / spent.as_secs_f64() / 1e6;
             println!("{corpus:10} {:>6}   {what:26} {each:>8.0} {speed:>10.0}", bytes / logs);
         };
         let mut reader = Logs::default();
-        row("read the page", median(|| pages.iter().for_each(|page| read(&mut reader, page))));
+        row("read the page", &mut || pages.iter().for_each(|page| read(&mut reader, page)));
         for (what, text) in SCRIPTS {
             let mut hook = load(text);
-            let spent = median(|| {
+            row(what, &mut || {
                 for page in &pages {
                     let made = hook.run(page).expect("a generated page can be read");
                     assert!(made.failed.is_empty(), "{:?}", made.failed.first());
                     std::hint::black_box(made);
                 }
             });
-            row(what, spent);
         }
     }
 }
@@ -100,9 +108,9 @@ fn load(text: &str) -> Hook {
     Hook::load(&Script::from_text("bench.lua", text), &config, Arc::new(Lines), meta).expect("the script is good")
 }
 
-fn median(mut work: impl FnMut()) -> Duration {
+fn median(passes: usize, work: &mut dyn FnMut()) -> Duration {
     work();
-    let mut spent: Vec<Duration> = (0..PASSES)
+    let mut spent: Vec<Duration> = (0..passes.max(1))
         .map(|_| {
             let before = computed();
             work();
@@ -110,7 +118,7 @@ fn median(mut work: impl FnMut()) -> Duration {
         })
         .collect();
     spent.sort();
-    spent[PASSES / 2]
+    spent[spent.len() / 2]
 }
 
 /// Computing time of this thread, which other programs on the machine do not add to.

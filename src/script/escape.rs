@@ -20,14 +20,24 @@ pub(super) fn string(bytes: &[u8], out: &mut Vec<u8>) {
 
 /// Appends valid UTF-8 with quotes, backslashes and control characters escaped.
 fn contents(text: &[u8], out: &mut Vec<u8>) {
-    let mut rest = text;
-    while let Some(plain) = first_special(rest) {
+    match first_special(text) {
+        None => out.extend_from_slice(text),
+        Some(plain) => from_special(text, plain, out),
+    }
+}
+
+/// As [`contents`], with the place of the first special byte.
+fn from_special(text: &[u8], first: usize, out: &mut Vec<u8>) {
+    let mut escaped = [0; BLOCK * 6 + 8];
+    let (mut rest, mut special) = (text, Some(first));
+    while let Some(plain) = special {
         let (before, from) = rest.split_at(plain);
         out.extend_from_slice(before);
         // Where one special byte is, more are near, as in JSON within JSON: no use in looking for each by itself.
         let (dense, after) = from.split_at(from.len().min(BLOCK));
-        block(dense, out);
-        rest = after;
+        let len = block(dense, &mut escaped);
+        out.extend_from_slice(&escaped[..len]);
+        (rest, special) = (after, first_special(after));
     }
     out.extend_from_slice(rest);
 }
@@ -42,50 +52,23 @@ fn first_special(text: &[u8]) -> Option<usize> {
             return Some(nth * 8 + marks.trailing_zeros() as usize / 8);
         }
     }
-    let at = tail.iter().position(|&byte| ESCAPES[usize::from(byte)][LEN] != 0)?;
+    let at = tail.iter().position(|&byte| ESCAPES[usize::from(byte)][LEN] != 1)?;
     Some(text.len() - tail.len() + at)
 }
 
 /// Bytes that are escaped at a time.
 const BLOCK: usize = 64;
 
-/// Appends up to [`BLOCK`] bytes, escaped. Every step writes eight bytes and moves on by those that count, so that the
-/// common lengths take no branch.
-fn block(text: &[u8], out: &mut Vec<u8>) {
-    let mut escaped = [0; BLOCK * 6 + 8];
+/// Escapes up to [`BLOCK`] bytes; returns how many they became. Every byte writes a whole entry and moves on by what counts
+/// of it, so that there is no branch to guess.
+fn block(text: &[u8], escaped: &mut [u8; BLOCK * 6 + 8]) -> usize {
     let mut len = 0;
-    let (words, tail) = text.as_chunks::<8>();
-    for &bytes in words {
-        let mut word = u64::from_le_bytes(bytes);
-        let mut marks = specials(word);
-        let mut left = 8;
-        while marks != 0 {
-            put(&mut escaped, len, word.to_le_bytes());
-            let plain = marks.trailing_zeros() / 8;
-            let escape = ESCAPES[(word >> (8 * plain)) as usize & 0xff];
-            len += plain as usize;
-            put(&mut escaped, len, escape);
-            len += usize::from(escape[LEN]);
-            // In two steps: all eight bytes at once would be too far a shift.
-            word = word >> (8 * plain) >> 8;
-            marks = marks >> (8 * plain) >> 8;
-            left -= plain as usize + 1;
-        }
-        put(&mut escaped, len, word.to_le_bytes());
-        len += left;
+    for &byte in text {
+        let entry = ESCAPES[usize::from(byte)];
+        escaped[len..len + 8].copy_from_slice(&entry);
+        len += usize::from(entry[LEN]);
     }
-    for &byte in tail {
-        let escape = ESCAPES[usize::from(byte)];
-        let plain = escape[LEN] == 0;
-        put(&mut escaped, len, if plain { [byte, 0, 0, 0, 0, 0, 0, 0] } else { escape });
-        len += if plain { 1 } else { usize::from(escape[LEN]) };
-    }
-    out.extend_from_slice(&escaped[..len]);
-}
-
-#[inline]
-fn put(escaped: &mut [u8], at: usize, bytes: [u8; 8]) {
-    escaped[at..at + 8].copy_from_slice(&bytes);
+    len
 }
 
 /// The top bit of every byte that must be escaped.
@@ -104,13 +87,17 @@ fn specials(word: u64) -> u64 {
 /// Place of the length in an entry of [`ESCAPES`].
 const LEN: usize = 7;
 
-/// What to write for a byte, and at [`LEN`] how much of it; nothing for a byte that stands for itself.
+/// What to write for a byte, and at [`LEN`] how much of it.
 static ESCAPES: [[u8; 8]; 256] = {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut table = [[0; 8]; 256];
     let mut byte = 0;
-    while byte < 0x20 {
-        table[byte] = [b'\\', b'u', b'0', b'0', HEX[byte >> 4], HEX[byte & 15], 0, 6];
+    while byte < table.len() {
+        table[byte] = if byte < 0x20 {
+            [b'\\', b'u', b'0', b'0', HEX[byte >> 4], HEX[byte & 15], 0, 6]
+        } else {
+            [byte as u8, 0, 0, 0, 0, 0, 0, 1]
+        };
         byte += 1;
     }
     let short = [(b'"', b'"'), (b'\\', b'\\'), (b'\n', b'n'), (b'\r', b'r'), (b'\t', b't'), (0x08, b'b'), (0x0c, b'f')];

@@ -196,7 +196,7 @@ fn an_object_reads_the_same_before_and_after_its_members_are_listed() {
     check(
         &format!("{one} early[1] = d.z {same} d.z = nil return {{ event = d }}"),
         &[J],
-        r#"{"a":{"q":"\u4f60\/","n":12345678901234567890.0,"e":[1]},"l":[1,{"x":2}, 1e2]}"#,
+        r#"{"a":{"q":"你/","n":12345678901234567890.0,"e":[1]},"l":[1,{"x":2}, 1e2]}"#,
     );
     let twice = ("j", r#"{"a":{"x":1},"\u0062":{"y":2},"a":{"x":3},"b":{"y":4}}"#);
     check("local d = json.decode(log.j) return d.a.x .. d.b.y .. d.a.x", &[twice], r#""343""#);
@@ -238,6 +238,18 @@ fn what_logs_have_from_their_group_is_written_for_each_group() {
     let expected = [lines("a\\\"", "h"), lines("b", "i")].concat();
     assert_eq!(outcome(&mut hook, &both), expected);
     assert_eq!(outcome(&mut hook, &page(group("c", "h"))), lines("c", "h"));
+}
+
+#[test]
+fn a_field_without_a_value_is_not_taken_for_one_of_the_group() {
+    let plain = b"\x0a\x02\x08\x01".as_slice();
+    let empty = b"\x0a\x0f\x08\x01\x12\x0b\x0a\x09__topic__".as_slice();
+    let group = [plain, empty, plain, b"\x1a\x01a"].concat();
+    let mut page = page(proto::LogGroup::default());
+    page.body = [b"\x0a".as_slice(), [group.len() as u8].as_slice(), group.as_slice()].concat().into();
+    let mut hook = hook("function process(log) return { event = log } end");
+    let line = |topic: &str| format!(r#"{{"__time__":"1","__topic__":"{topic}","__source__":""}}"#);
+    assert_eq!(outcome(&mut hook, &page), [line("a"), line(""), line("a")]);
 }
 
 #[test]
