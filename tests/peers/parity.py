@@ -3,8 +3,8 @@
 
     python parity.py
 
-Audit and web logs are written with the vendor's SDK; then compare.py must find the same events on both sides, but for its
-known differences. Needs the vendor's SDK and page (SEED_PAGE); FORWARDER_BIN names the program.
+Audit and web logs are written with the vendor's SDK; then compare.py must find the same events on both sides, but for
+its known differences. Needs the vendor's SDK and page (SEED_PAGE); FORWARDER_BIN names the program.
 """
 
 import collections
@@ -16,7 +16,8 @@ import sys
 import time
 
 from bad_bytes import MARKER
-from peers import KEY_ID, KEY_SECRET, LOGSTORE, PROJECT, ROOT, SEED_PAGE, TOKEN, Failed, Lab, said, seed_page, wait_until
+from peers import KEY_ID, KEY_SECRET, LOGSTORE, PROJECT, ROOT, SEED_PAGE, TOKEN
+from peers import Failed, Lab, said, seed_page, wait_until
 
 SHARDS = 4
 GROUPS, LOGS_PER_GROUP = 60, 50
@@ -128,7 +129,8 @@ def run(lab):
     forwarder = lab.forwarder(spoiling, ours, "ours")
     started = time.monotonic()
     wait_until(lambda: ours.state()["events"] >= total or forwarder.poll() is not None, 60, "forwarder is not through")
-    print(f"parity: forwarder delivered {ours.state()['events']} events in {time.monotonic() - started:.1f} s", flush=True)
+    took = time.monotonic() - started
+    print(f"parity: forwarder delivered {ours.state()['events']} events in {took:.1f} s", flush=True)
     command = [
         sys.executable, os.path.join(ROOT, "tests/peers/seed_hec.py"), "--seed-page", SEED_PAGE,
         "--sls-port", str(spoiling.port), "--hec-port", str(theirs.port), "--token", TOKEN,

@@ -70,6 +70,8 @@ class Lab:
         self.directory = tempfile.TemporaryDirectory(prefix="peers-")
         self.running = []
         self.started = 0
+        # What stands before the vendor's script and `forwarder`, to run them elsewhere; they then name themselves.
+        self.prefix = []
         return self
 
     def __exit__(self, *_):
@@ -116,13 +118,13 @@ class Lab:
         name = f"{group}-{self.started}"
         env = without_proxies(
             SLS_ENDPOINT=sls.url, SLS_PROJECT=PROJECT, SLS_LOGSTORE=LOGSTORE, SLS_CG=group,
-            SLS_AK_ID=KEY_ID, SLS_AK_KEY=KEY_SECRET, FORWARDER_SLS_CONSUMER=name,
+            SLS_AK_ID=KEY_ID, SLS_AK_KEY=KEY_SECRET, FORWARDER_SLS_CONSUMER="" if self.prefix else name,
             FORWARDER_SLS_HEARTBEAT_INTERVAL="1s", FORWARDER_SLS_FETCH_INTERVAL="100ms",
             FORWARDER_HEC_URL=hec.url, FORWARDER_HEC_TOKEN=TOKEN, FORWARDER_SCRIPT=SCRIPT,
         )
         home = os.path.join(self.directory.name, name)
         os.mkdir(home)
-        child = self.start("forwarder", [FORWARDER], env | settings, home)
+        child = self.start("forwarder", [*self.prefix, FORWARDER], env | settings, home)
         child.consumer = name
         return child
 
@@ -137,7 +139,7 @@ class Lab:
             SLS_ENDPOINT=ENDPOINT, SLS_PROJECT=PROJECT, SLS_LOGSTORE=LOGSTORE, SLS_CG=group,
             SLS_AK_ID=KEY_ID, SLS_AK_KEY=KEY_SECRET, **proxies,
         )
-        child = self.start("vendor", [sys.executable, path], env, home)
+        child = self.start("vendor", [*self.prefix, sys.executable, path], env, home)
         child.consumer = f"{group}-{child.pid}"
         return child
 
