@@ -10,6 +10,7 @@ mod group;
 mod kills;
 mod oracle;
 mod program;
+#[cfg(target_os = "linux")]
 mod soak;
 mod source;
 mod stop;

@@ -38,7 +38,6 @@ fn given<T: std::str::FromStr>(variable: &str, default: T) -> T {
 
 /// Logs keep coming, far more than the budget holds, and Splunk takes none.
 #[tokio::test(flavor = "multi_thread")]
-#[cfg(target_os = "linux")]
 async fn memory_threads_and_files_stay_flat_in_an_outage_f51() {
     let outage = Duration::from_secs(given("FORWARDER_SOAK_SECONDS", SECONDS));
     let shards = given("FORWARDER_SOAK_SHARDS", SHARDS);
