@@ -101,12 +101,12 @@ fn read(call: Call, reply: &Reply) -> Result<(), ReadError> {
         }
         Call::Checkpoint => {
             let shard = ShardId(3);
-            let cursor = api::read_checkpoint(reply, shard)?;
+            let checkpoint = api::read_checkpoint(reply, shard)?;
             let Some(other) = other else { return Ok(()) };
             let list = other.as_array().expect("a list was read");
             let entry = list.iter().find(|entry| member(entry, "shard", 0).as_u64() == Some(3));
             let text = entry.and_then(|entry| member(entry, "checkpoint", 1).as_str()).filter(|text| !text.is_empty());
-            assert_eq!(cursor.as_ref().map(Cursor::as_str), text);
+            assert_eq!(checkpoint.as_ref().map(|checkpoint| checkpoint.cursor.as_str()), text);
         }
         Call::Cursor => {
             let cursor = api::read_cursor(reply)?;

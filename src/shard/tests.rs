@@ -45,8 +45,17 @@ impl Source for Pages {
         Ok(held.clone())
     }
 
-    async fn checkpoint(&self, _: ShardId) -> Result<Option<Cursor>, SourceError> {
-        Ok(self.saved.lock().unwrap().clone())
+    async fn checkpoint(&self, _: ShardId) -> Result<Option<Checkpoint>, SourceError> {
+        let saved = self.saved.lock().unwrap().clone();
+        Ok(saved.map(|cursor| Checkpoint { cursor, consumer: self.consumer().to_owned() }))
+    }
+
+    async fn received_at(&self, _: ShardId, _: &Cursor) -> Result<i64, SourceError> {
+        Ok(0)
+    }
+
+    fn consumer(&self) -> &str {
+        "c"
     }
 
     async fn save(&self, _: ShardId, cursor: &Cursor) -> Result<(), SourceError> {

@@ -189,7 +189,8 @@ pub fn read_checkpoint(reply: &Reply, shard: ShardId) -> Result<Option<Checkpoin
     let entries: Vec<Entry> = read_json(&reply.body)?;
     Ok(entries
         .into_iter()
-        .find(|entry| entry.shard == shard.0 && !entry.checkpoint.is_empty())
+        .find(|entry| entry.shard == shard.0)
+        .filter(|entry| !entry.checkpoint.is_empty())
         .map(|entry| Checkpoint { cursor: Cursor::new(entry.checkpoint), consumer: entry.consumer }))
 }
 

@@ -106,7 +106,7 @@ async fn events_whose_reply_was_lost_are_sent_again_f60() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_is_refused_for_good_costs_no_other_and_its_reason_is_shown() {
+async fn an_event_that_is_refused_for_good_halts_its_shard_on_request_and_its_reason_is_shown() {
     let (sls, mut hec) = servers(2);
     hec.max_event = 20_000;
     let bench = Bench::with((sls, hec)).await;
@@ -115,7 +115,7 @@ async fn an_event_that_is_refused_for_good_costs_no_other_and_its_reason_is_show
     let mut large = Generator::new(8, 1_800_000_000).nginx(1);
     large.logs[0].contents[0].value = vec![b'x'; 30_000];
     bench.sls.put(PROJECT, LOGSTORE, 0, [large]).unwrap();
-    let mut program = bench.start("a");
+    let mut program = bench.start_with("a", &[("FORWARDER_HEC_ON_REJECT", "halt")]);
     program.to_say("hec 6: Invalid data format").await;
     bench.put(1, 3, 20);
     until("the other shard goes on", 30, || bench.checkpoint(1) == Some(bench.end(1))).await;
