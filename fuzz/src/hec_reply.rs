@@ -70,7 +70,10 @@ pub fn hec_reply(input: &[u8]) {
                 *bad
             }
             Verdict::Alone { suspect, .. } => {
-                assert!(*suspect < range.len() && range.len() > 1, "asked about alone, it would be asked about for ever");
+                assert!(
+                    *suspect < range.len() && range.len() > 1,
+                    "asked about alone, it would be asked about for ever"
+                );
                 *suspect
             }
             Verdict::Index { code, reason, .. } => {
