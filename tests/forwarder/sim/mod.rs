@@ -4,12 +4,12 @@
 //! An oracle watches every send, every save and every answer of the ledgers. `FORWARDER_SIM_SEEDS=10000` runs more seeds,
 //! `FORWARDER_SIM_SEED=17` runs one and prints its trace.
 //!
-//! What it sees, each planted once and red in the first seed: a checkpoint saved before its batch is delivered; a dead
-//! letter that is not waited for.
+//! What it sees, each planted once: a checkpoint saved before its batch is delivered (red at seed 0); a dead letter that
+//! is not waited for (seed 0); a lease that outlasts the group's timeout, so that nobody is fenced (seed 4).
 //!
-//! What it does not see in 100 seeds, each taken away alone, because another guard stands behind it: `Tenure::holds`
-//! always true (`Tenure::or` drops the shard's work when the lease ends), an abandoned delivery taken for a finished one
-//! (the same), and saves with force (the tenure ends before the server gives the shard away).
+//! What it does not see in 100 seeds, each taken away alone: `Tenure::holds` always true, an abandoned delivery taken for
+//! a finished one, and saves with force. The tests of `membership` and `tests/forwarder/process` see the first; nothing
+//! sees the last but the test of the request in `sls::api`.
 
 mod letters;
 mod member;
