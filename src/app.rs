@@ -172,6 +172,9 @@ impl App {
         let drained = group::run(Arc::clone(&parts), tasks, leave, settings.run.drain_timeout).await;
         beats.join()?;
         side.shutdown().await;
+        for line in summary::shards(&parts.ledger, summary::unix_now()) {
+            info!("{line}");
+        }
         info!("{}", summary::line(&parts.ledger, &parts.sink.health(), summary::unix_now()));
         if let Some(hint) = summary::dead_letters(&parts.ledger, &letters) {
             warn!("{hint}");

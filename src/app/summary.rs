@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::ledger::Ledger;
+use crate::ledger::{Entry, Ledger};
+use crate::model::ShardId;
 use crate::sink::Health;
 
 /// Now, for lag: SLS stamps what it receives with wall-clock seconds.
@@ -68,11 +69,27 @@ pub fn dead_letters(ledger: &Ledger, dir: &Path) -> Option<String> {
     (count > 0).then(|| format!("{count} {plural} in {dir}; to see why: forwarder dlq list --dir {dir}"))
 }
 
+/// A line for each shard: `shard 3: pulled 10 = delivered 6 + …, lag 5 s`.
+#[must_use]
+pub fn shards(ledger: &Ledger, now: i64) -> Vec<String> {
+    let line = |(shard, entry): (ShardId, Entry)| {
+        let counts = entry.counts;
+        let mut line = format!(
+            "shard {shard}: pulled {} = delivered {} + dropped {} + dead-lettered {} + in flight {}, {} failed",
+            counts.pulled, counts.delivered, counts.dropped, counts.dead_lettered, counts.in_flight, counts.failed
+        );
+        if let Some(lag) = entry.lag(now) {
+            let _ = write!(line, ", lag {lag} s");
+        }
+        line
+    };
+    ledger.read().into_iter().map(line).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ledger::{Settled, Wait};
-    use crate::model::ShardId;
 
     #[test]
     fn the_line_says_what_became_of_every_log_and_who_is_late() {
@@ -104,6 +121,18 @@ mod tests {
         account.settled(Settled { dead_lettered: 2, ..Settled::default() }, None);
         let expected = "2 logs are dead letters in /d; to see why: forwarder dlq list --dir /d";
         assert_eq!(dead_letters(&ledger, Path::new("/d")).unwrap(), expected);
+    }
+
+    #[test]
+    fn every_shard_has_a_line_of_its_own() {
+        let ledger = Ledger::default();
+        ledger.account(ShardId(2)).pulled(3, 100);
+        ledger.account(ShardId(1)).taken_up();
+        let expected = [
+            "shard 1: pulled 0 = delivered 0 + dropped 0 + dead-lettered 0 + in flight 0, 0 failed",
+            "shard 2: pulled 3 = delivered 0 + dropped 0 + dead-lettered 0 + in flight 3, 0 failed",
+        ];
+        assert_eq!(shards(&ledger, 105), expected);
     }
 
     #[test]
