@@ -8,8 +8,7 @@
 //! is not waited for (seed 0); a lease that outlasts the group's timeout, so that nobody is fenced (seed 4).
 //!
 //! What it does not see in 100 seeds, each taken away alone: `Tenure::holds` always true, an abandoned delivery taken for
-//! a finished one, and saves with force. The tests of `membership` and `tests/forwarder/process` see the first; nothing
-//! sees the last but the test of the request in `sls::api`.
+//! a finished one, and saves with force. That no save is forced is tested on the request itself, in `sls::api`.
 
 mod letters;
 mod member;
