@@ -1,3 +1,4 @@
 //! Destinations.
 
 pub mod hec;
+pub mod syslog;
