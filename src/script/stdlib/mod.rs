@@ -3,6 +3,7 @@
 mod encode;
 mod hash;
 mod logger;
+pub(super) mod modules;
 mod native;
 mod patterns;
 mod settings;
