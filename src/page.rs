@@ -14,8 +14,10 @@ use bytes::Bytes;
 
 use crate::model::{Page, ShardId};
 
+mod sample;
 mod wire;
 
+pub use sample::sample;
 use wire::Wire;
 pub use wire::{PageError, PageFault};
 

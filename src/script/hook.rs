@@ -4,16 +4,19 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mlua::{Function, Lua, Value};
+use mlua::{Function, Lua, Table, Value};
 
 use super::current::{Current, Place};
 use super::error::{Fault, HookError};
 use super::raw::{Frame, Hidden, Outcome, REGISTRY, Stack};
+use super::state::State;
 use super::watch::Watch;
-use super::{Config, Script, returned, sandbox, stdlib};
+use super::{Config, Script, returned, sandbox, state, stdlib};
 use crate::event::{Events, Format};
 use crate::model::{Page, ShardId};
 use crate::page::PageError;
+
+mod turnover;
 
 /// Loading a script may take this many times what one log may: it may build tables that serve all logs.
 const LOADING: u32 = 10;
@@ -57,6 +60,8 @@ pub struct Hook {
     config: Config,
     format: Arc<dyn Format>,
     meta: Meta,
+    /// A version that did not load here.
+    refused: Option<String>,
     /// None after a log broke a limit: what it left behind is thrown away with the state.
     vm: Option<Vm>,
     /// Outlives every `vm`, whose functions know its address. Declared behind it, so dropped after it.
@@ -74,15 +79,25 @@ impl std::fmt::Debug for Hook {
 }
 
 impl Hook {
-    /// Compiles the script and runs its top level, which must define a function `process`.
+    /// Compiles the script, runs its top level, which must define a function `process`, and then its `init`.
     ///
     /// # Errors
-    /// The script is no Lua, its top level fails or breaks a limit, or there is no `process`.
+    /// The script is no Lua, its top level or `init` fails or breaks a limit, or there is no `process`.
     pub fn load(script: &Script, config: &Config, format: Arc<dyn Format>, meta: Meta) -> Result<Self, HookError> {
-        let mut hook =
-            Self { script: script.clone(), config: config.clone(), format, meta, vm: None, current: Shared::new() };
-        hook.current.get().most_bytes = config.memory;
-        hook.vm = Some(hook.build()?);
+        Self::load_with(script, config, format, meta, None)
+    }
+
+    fn load_with(
+        script: &Script,
+        config: &Config,
+        format: Arc<dyn Format>,
+        meta: Meta,
+        state: Option<&State>,
+    ) -> Result<Self, HookError> {
+        let (script, config, current) = (script.clone(), config.clone(), Shared::new());
+        let mut hook = Self { script, config, format, meta, refused: None, vm: None, current };
+        hook.current.get().most_bytes = hook.config.memory;
+        hook.vm = Some(hook.build(state)?);
         Ok(hook)
     }
 
@@ -103,7 +118,8 @@ impl Hook {
         let end = loop {
             let vm = match self.vm.take() {
                 Some(vm) => Ok(vm),
-                None => self.build(),
+                // Without the script's state: the log may have left it half changed, or filled it.
+                None => self.build(None),
             };
             match vm {
                 Ok(vm) => match self.run_logs(&vm, page, &mut made) {
@@ -125,8 +141,9 @@ impl Hook {
         end.map(|()| made)
     }
 
-    fn build(&mut self) -> Result<Vm, HookError> {
-        let vm = Vm::new(&self.script, &self.config, &self.current);
+    fn build(&mut self, state: Option<&State>) -> Result<Vm, HookError> {
+        let parts = (&self.script, &self.config, &self.current);
+        let vm = Vm::new(parts, state).and_then(|vm| vm.begin(&self.meta, parts).map(|()| vm));
         let vm = vm.map_err(|fault| self.script.error(fault))?;
         let current = self.current.get();
         current.meta = vm.wants_meta.then(|| Place {
@@ -281,12 +298,14 @@ impl Run<'_> {
 
 /// A Lua state with the script loaded.
 struct Vm {
+    globals: Table,
     lua: Lua,
     wants_meta: bool,
 }
 
 impl Vm {
-    fn new(script: &Script, config: &Config, current: &Shared) -> Result<Self, Fault> {
+    fn new(parts: (&Script, &Config, &Shared), state: Option<&State>) -> Result<Self, Fault> {
+        let (script, config, current) = parts;
         let memory = || Fault::Memory { script: script.name.clone(), limit: config.memory };
         // A state that cannot even hold its libraries has too little memory; nothing else can go wrong here.
         // SAFETY: `current` outlives the state: see `Hook::current`.
@@ -294,6 +313,7 @@ impl Vm {
         stdlib::install(&lua, &globals, &config.vars)
             .and_then(|()| stdlib::modules::install(&lua, &globals, script))
             .and_then(|()| sandbox::seal(&lua, &globals))
+            .and_then(|()| state::install(&lua, &globals, state))
             .map_err(|_| memory())?;
 
         let chunk = lua
@@ -306,7 +326,7 @@ impl Vm {
             mlua::Error::MemoryError(_) => memory(),
             other => Fault::Syntax(script.words(&other.to_string(), None)),
         })?;
-        load(&lua, &top_level, script, config, current)?;
+        call(&lua, &top_level, Value::Nil, parts, config.timeout * LOADING)?;
 
         let Ok(Value::Function(process)) = globals.raw_get("process") else {
             return Err(Fault::NoProcess { script: script.name.clone() });
@@ -319,22 +339,29 @@ impl Vm {
             })
         };
         entered.map_err(|_| memory())?;
-        Ok(Self { lua, wants_meta: parameters > 1 })
+        Ok(Self { globals, lua, wants_meta: parameters > 1 })
     }
 }
 
-/// Runs the script's top level under the limits.
-fn load(lua: &Lua, top_level: &Function, script: &Script, config: &Config, current: &Shared) -> Result<(), Fault> {
-    let limit: Duration = config.timeout * LOADING;
+/// Runs the script's top level, or a function of it that no log is for, under the limits.
+fn call(
+    lua: &Lua,
+    function: &Function,
+    argument: Value,
+    (script, config, current): (&Script, &Config, &Shared),
+    limit: Duration,
+) -> Result<(), Fault> {
     let mut loaded = Ok(());
     let run = |state| {
         // SAFETY: as in `Hook::run_logs`.
         let (stack, watch) = unsafe { (Stack::new(state), Watch::start(state, limit)) };
-        let function = stack.top();
+        let argument = stack.top();
+        let function = argument - 1;
         stack.push_hidden(REGISTRY, Hidden::EXPLAIN);
         stack.push_copy(function);
+        stack.push_copy(argument);
         watch.next();
-        let outcome = stack.call(0, function + 1);
+        let outcome = stack.call(1, argument + 1);
         let line = current.get().error_line;
         loaded = if watch.stopped() {
             let at = script.place(line);
@@ -349,7 +376,7 @@ fn load(lua: &Lua, top_level: &Function, script: &Script, config: &Config, curre
         stack.set_top(function - 1);
     };
     // SAFETY: the closure raises nothing outside of `Stack::call`.
-    let entered = unsafe { lua.exec_raw::<()>(top_level, run) };
+    let entered = unsafe { lua.exec_raw::<()>((function, argument), run) };
     entered.map_err(|_| Fault::Memory { script: script.name.clone(), limit: config.memory })?;
     loaded
 }

@@ -29,6 +29,7 @@ pub(crate) mod pattern;
 mod raw;
 mod returned;
 mod sandbox;
+mod state;
 mod stdlib;
 mod threads;
 mod time;
@@ -42,8 +43,11 @@ mod tests;
 pub use error::{Fault, HookError};
 pub use files::Files;
 pub use hook::{Failed, Hook, Made, Meta};
-pub use hooks::Hooks;
+pub use hooks::{Dried, Figures, Hooks, Passed, Refused, Reloads, Rules, Tests, Trial};
 pub use threads::{HookPanic, HookThreads, Ran};
+
+/// The comment that asks for a version to be put in force whatever it does.
+const FORCE: &[u8] = b"forwarder: force-reload";
 
 /// What a script may use, and what it may see of the settings.
 #[derive(Debug, Clone)]
@@ -96,6 +100,14 @@ impl Script {
         files.digest(&mut hash);
         let version = hash.finalize()[..6].iter().map(|byte| format!("{byte:02x}")).collect();
         Self { name: name.to_owned(), text, files, version }
+    }
+
+    /// Whether a comment at the top asks for this version to be put in force without being compared with the one before:
+    /// `-- forwarder: force-reload`.
+    fn forces_reload(&self) -> bool {
+        let lines = self.text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+        let mut comments = lines.take_while(|line| line.is_empty() || line.starts_with(b"--"));
+        comments.any(|line| line.strip_prefix(b"--").is_some_and(|text| text.trim_ascii() == FORCE))
     }
 
     /// What a file that the script names is called in messages.

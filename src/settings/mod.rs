@@ -38,6 +38,8 @@ pub struct Settings {
     pub script: PathBuf,
     /// What the script may use and see.
     pub hook: script::Config,
+    /// When a new version of the script is put in force, and when it is taken back.
+    pub reload: Reload,
     /// The destination.
     pub sink: SinkSettings,
     /// What becomes of logs that cannot be delivered.
@@ -55,6 +57,15 @@ pub struct Settings {
 pub enum SinkSettings {
     /// Splunk over HEC.
     Hec(crate::siem::hec::Config),
+}
+
+/// When a new version of the script is put in force, and when it is taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reload {
+    /// Whatever it makes of the last logs.
+    pub force: bool,
+    /// When it fails on too many.
+    pub rules: script::Rules,
 }
 
 /// What becomes of logs that cannot be delivered.

@@ -8,7 +8,7 @@ use super::problem::Problem;
 use super::read::{self, Reader};
 use super::sls::read_sls;
 use super::typed::Typed;
-use super::{DeadLetters, Log, LogFormat, Machine, Run, Settings, SettingsError, SinkSettings, start};
+use super::{DeadLetters, Log, LogFormat, Machine, Reload, Run, Settings, SettingsError, SinkSettings, start};
 use crate::script;
 use crate::shard::{OnError, OnReject};
 
@@ -19,6 +19,7 @@ pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) 
     let heartbeat = reader.duration("sls.heartbeat_interval");
     let parts = (
         read_script(&mut reader, typed),
+        read_reload(&mut reader),
         read_sls(&mut reader, heartbeat, machine, &mut warnings),
         read_hec(&mut reader, &mut warnings),
         read_dead_letters(&mut reader),
@@ -27,10 +28,10 @@ pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) 
     );
     let problems = reader.into_problems();
     match parts {
-        (Some((script, hook)), Some(sls), Some(hec), Some(dead_letters), Some(run), Some(log))
+        (Some((script, hook)), Some(reload), Some(sls), Some(hec), Some(dead_letters), Some(run), Some(log))
             if problems.is_empty() =>
         {
-            Ok(Settings { sls, script, hook, sink: SinkSettings::Hec(hec), dead_letters, run, log, warnings })
+            Ok(Settings { sls, script, hook, reload, sink: SinkSettings::Hec(hec), dead_letters, run, log, warnings })
         }
         _ => Err(SettingsError { problems }),
     }
@@ -43,6 +44,14 @@ fn read_script(reader: &mut Reader<'_>, typed: &Typed) -> Option<(PathBuf, scrip
     let memory = reader.size("script.memory");
     let hook = script::Config { timeout: timeout?, memory: memory?, vars: typed.vars.clone() };
     Some((file?, hook))
+}
+
+fn read_reload(reader: &mut Reader<'_>) -> Option<Reload> {
+    let force = reader.switch("script.force_reload");
+    let share = reader.count("script.rollback_share");
+    let within = reader.duration("script.rollback_within");
+    let share = u32::try_from(share?).expect("bounded by the table of settings");
+    Some(Reload { force: force?, rules: script::Rules { share, within: within? } })
 }
 
 /// Reads the directory of dead letters and nothing else.
