@@ -8,6 +8,8 @@
 //! * `sandbox` lists what a script may use, `watch` stops what takes too long.
 //! * `log` and `json` are the two kinds of tables that cost nothing until a script looks at them.
 //! * `returned` checks what came back, `write` writes it.
+//! * [`HookError`] says what is wrong and where; `excerpt`, `hint` and `render` make it something to act on.
+//! * [`Sample`] is a log that somebody typed, [`cases`] are the tests beside a script, [`coverage`] what they ran.
 //!
 //! Only `raw` touches the Lua stack. What is unsafe is there, in `watch`, and where the two are set up.
 
@@ -16,9 +18,14 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
+pub mod cases;
+pub mod coverage;
 mod current;
 mod error;
 mod escape;
+mod excerpt;
+mod explain;
+mod hint;
 mod hook;
 mod hooks;
 mod json;
@@ -26,20 +33,25 @@ mod log;
 mod pass;
 pub(crate) mod pattern;
 mod raw;
+mod render;
 mod returned;
+mod sample;
 mod sandbox;
 mod stdlib;
 mod threads;
 mod time;
+mod trace;
 mod watch;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
-pub use error::{Fault, HookError};
-pub use hook::{Failed, Hook, Made, Meta};
+pub use error::{Called, Fault, HookError, Place};
+pub use hook::{Cost, Failed, Hook, Made, Meta};
 pub use hooks::Hooks;
+pub use render::{Beside, Paint, printable};
+pub use sample::{Sample, SampleError};
 pub use threads::{HookPanic, HookThreads, Ran};
 
 /// What a script may use, and what it may see of the settings.
@@ -70,9 +82,8 @@ impl Script {
     /// # Errors
     /// [`Fault::Unreadable`].
     pub fn read(path: &Path) -> Result<Self, HookError> {
-        let text = std::fs::read(path).map_err(|error| HookError {
-            version: String::new(),
-            fault: Fault::Unreadable { path: path.to_owned(), cause: error.to_string() },
+        let text = std::fs::read(path).map_err(|error| {
+            HookError::new("", Fault::Unreadable { path: path.to_owned(), cause: error.to_string() })
         })?;
         Ok(Self::from_text(&path.display().to_string(), text))
     }
@@ -83,10 +94,6 @@ impl Script {
         let text = text.into();
         let digest = Sha256::digest(&text);
         Self { name: name.to_owned(), version: digest[..6].iter().map(|byte| format!("{byte:02x}")).collect(), text }
-    }
-
-    fn error(&self, fault: Fault) -> HookError {
-        HookError { version: self.version.clone(), fault }
     }
 
     /// `script:line`
