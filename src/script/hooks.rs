@@ -133,6 +133,7 @@ mod tests {
             body: Bytes::from(LogGroupList { groups: vec![group] }.encode_to_vec()),
             groups: 1,
             last_group: Some(1),
+            first_log: 0,
             at_end: None,
             received_at: None,
             scanned_bytes: 0,

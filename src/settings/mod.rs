@@ -50,6 +50,19 @@ pub struct Settings {
     pub warnings: Vec<String>,
 }
 
+/// What it takes to deliver logs that are at hand.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// The script's file.
+    pub script: PathBuf,
+    /// What the script may use and see.
+    pub hook: script::Config,
+    /// The destination.
+    pub sink: SinkSettings,
+    /// What is allowed and should be said, one sentence each, without secrets.
+    pub warnings: Vec<String>,
+}
+
 /// The destination.
 #[derive(Debug, Clone)]
 pub enum SinkSettings {
@@ -140,6 +153,15 @@ pub fn load(
 ) -> Result<Settings, SettingsError> {
     let (typed, problems) = read(config, flags, environment)?;
     resolve::resolve(&typed, problems, machine)
+}
+
+/// The script and the destination alone, for logs that are at hand: nothing about SLS needs to be given or right.
+///
+/// # Errors
+/// Everything that is wrong with them, at once.
+pub fn delivery(config: Option<&Path>, flags: &Flags, environment: &Environment) -> Result<Delivery, SettingsError> {
+    let (typed, problems) = read(config, flags, environment)?;
+    resolve::delivery(&typed, problems)
 }
 
 /// The directory of dead letters alone, for who only looks into them: nothing else needs to be given or right.

@@ -8,7 +8,7 @@ use super::problem::Problem;
 use super::read::{self, Reader};
 use super::sls::read_sls;
 use super::typed::Typed;
-use super::{DeadLetters, Log, LogFormat, Machine, Run, Settings, SettingsError, SinkSettings, start};
+use super::{DeadLetters, Delivery, Log, LogFormat, Machine, Run, Settings, SettingsError, SinkSettings, start};
 use crate::script;
 use crate::shard::{OnError, OnReject};
 
@@ -43,6 +43,20 @@ fn read_script(reader: &mut Reader<'_>, typed: &Typed) -> Option<(PathBuf, scrip
     let memory = reader.size("script.memory");
     let hook = script::Config { timeout: timeout?, memory: memory?, vars: typed.vars.clone() };
     Some((file?, hook))
+}
+
+/// Reads what is needed to deliver logs that are at hand, and nothing about where logs come from.
+pub(super) fn delivery(typed: &Typed, problems: Vec<Problem>) -> Result<Delivery, SettingsError> {
+    let mut reader = Reader::new(typed, problems);
+    let mut warnings = Vec::new();
+    let parts = (read_script(&mut reader, typed), read_hec(&mut reader, &mut warnings));
+    let problems = reader.into_problems();
+    match parts {
+        (Some((script, hook)), Some(hec)) if problems.is_empty() => {
+            Ok(Delivery { script, hook, sink: SinkSettings::Hec(hec), warnings })
+        }
+        _ => Err(SettingsError { problems }),
+    }
 }
 
 /// Reads the directory of dead letters and nothing else.
