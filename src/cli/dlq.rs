@@ -357,7 +357,7 @@ fn row(columns: &[impl AsRef<str>; 7], width: Option<usize>) -> String {
 }
 
 /// A text with blanks behind it, up to so many columns.
-fn pad(text: &str, width: usize) -> String {
+pub(super) fn pad(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(cells(text))))
 }
 
@@ -374,12 +374,12 @@ fn fit(line: String, width: usize) -> String {
     format!("{}…", line[..end.unwrap_or(line.len())].trim_end())
 }
 
-fn cells(text: &str) -> usize {
+pub(super) fn cells(text: &str) -> usize {
     text.chars().map(cell).sum()
 }
 
 /// Columns that a character takes: two for the scripts and pictures of East Asia (the wide blocks of Unicode's UAX 11).
-fn cell(c: char) -> usize {
+pub(super) fn cell(c: char) -> usize {
     let wide = matches!(u32::from(c),
         0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff | 0xfe30..=0xfe6f | 0xff00..=0xff60
         | 0xffe0..=0xffe6 | 0x1f300..=0x1faff | 0x20000..=0x3fffd);

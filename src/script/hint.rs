@@ -1,6 +1,6 @@
 //! What most likely is behind an error, and what to do: the slips that everybody makes.
 
-use super::Fault;
+use super::{Fault, Script};
 use super::excerpt::{self, Subject};
 
 /// What the hints know of the log at which an error happened.
@@ -92,6 +92,14 @@ pub(super) fn hint(fault: &Fault, scene: &Scene<'_>) -> Option<String> {
         Fault::Runtime(_) | Fault::TopLevel(_) => runtime(scene),
         _ => None,
     }
+}
+
+/// A hint for a script that dropped every log: whether it returns anything at all.
+#[must_use]
+pub fn returns_nothing(script: &Script) -> Option<&'static str> {
+    let text = String::from_utf8_lossy(&script.text);
+    (!excerpt::has_word(&text, "return"))
+        .then_some("the script has no `return`, and what process does not return is dropped: end it with `return { event = log }`")
 }
 
 fn syntax(scene: &Scene<'_>) -> Option<String> {

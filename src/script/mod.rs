@@ -48,6 +48,7 @@ mod write;
 mod tests;
 
 pub use error::{Called, Fault, HookError, Place};
+pub use hint::returns_nothing;
 pub use hook::{Cost, Failed, Hook, Made, Meta};
 pub use hooks::Hooks;
 pub use render::{Beside, Paint, printable};

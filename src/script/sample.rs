@@ -2,22 +2,23 @@
 //! as what is shipped.
 
 use prost::Message as _;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::model::{Cursor, Page, ShardId};
 use crate::page::Log as PageLog;
-use crate::sls::proto::{Log, LogGroup, LogGroupList, Pair};
+use crate::sls::flat;
+use crate::sls::proto::{LogGroup, LogGroupList};
 
 /// The time of a sample that names none.
-const TIME: u32 = 1_700_000_000;
+const TIME: &[u8] = b"1700000000";
 
 /// A flattened log: keys and values in the order of the dict that `process(log)` gets.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
-    group: LogGroup,
+    fields: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Why a text is no log.
+/// Why a JSON value is no log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SampleError(String);
@@ -28,51 +29,37 @@ impl Sample {
     /// it is left out: `__time__` (then 1700000000), an empty `__topic__` and an empty `__source__`.
     ///
     /// # Errors
-    /// A value is no string, or a field that SLS keeps as a number is none.
+    /// It is no object, or a value is no string.
     pub fn from_json(log: &Value) -> Result<Self, SampleError> {
         let Value::Object(fields) = log else {
             return Err(SampleError(format!("a log is an object of strings, not {}", kind(log))));
         };
-        check_strings(fields)?;
-        Self::from_fields(fields.iter().map(|(key, value)| {
-            let value = value.as_str().expect("checked above");
-            (key.as_bytes(), value.as_bytes())
-        }))
-    }
-
-    /// The log with these fields, any bytes.
-    ///
-    /// # Errors
-    /// A field that SLS keeps as a number is none.
-    pub fn from_fields<'a>(fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Result<Self, SampleError> {
-        let mut group = LogGroup::default();
-        let mut log = Log { time: TIME, ..Log::default() };
-        for (key, value) in fields {
-            match key {
-                b"__time__" => log.time = number(key, value, u32::MAX)?,
-                b"__time_ns_part__" => log.time_ns = Some(number(key, value, 999_999_999)?),
-                b"__topic__" => group.topic = Some(value.to_vec()),
-                b"__source__" => group.source = Some(value.to_vec()),
-                _ => match key.strip_prefix(b"__tag__:") {
-                    Some(tag) => group.tags.push(Pair { key: tag.to_vec(), value: value.to_vec() }),
-                    None => log.contents.push(Pair { key: key.to_vec(), value: value.to_vec() }),
-                },
+        let field = |(key, value): (&String, &Value)| match value {
+            Value::String(text) => Ok((key.clone().into_bytes(), text.clone().into_bytes())),
+            other => {
+                let text = Value::from(other.to_string());
+                let why = format!("`{key}` is {}, and the fields of a log are strings: write {text}", kind(other));
+                Err(SampleError(why))
             }
-        }
-        group.logs = vec![log];
-        Ok(Self { group })
+        };
+        Ok(Self { fields: fields.iter().map(field).collect::<Result<_, _>>()? })
     }
 
     /// The log that was read from a page.
     #[must_use]
     pub fn from_page(log: PageLog<'_>) -> Self {
-        Self::from_fields(log.fields()).expect("the numbers of a page are numbers")
+        Self { fields: log.fields().map(|(key, value)| (key.to_vec(), value.to_vec())).collect() }
+    }
+
+    /// Keys and values as they were given.
+    pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.fields.iter().map(|(key, value)| (key.as_slice(), value.as_slice()))
     }
 
     /// A page of these logs, each in a log group of its own, as if it had been pulled from shard 0.
     #[must_use]
     pub fn page(samples: &[Self]) -> Page {
-        let groups: Vec<LogGroup> = samples.iter().map(|sample| sample.group.clone()).collect();
+        let groups: Vec<LogGroup> = samples.iter().map(Self::group).collect();
         let count = u32::try_from(groups.len()).expect("samples are typed by people");
         let body = LogGroupList { groups }.encode_to_vec();
         Page {
@@ -83,28 +70,19 @@ impl Sample {
             body: body.into(),
             groups: count,
             last_group: Some(i64::from(count) - 1),
+            first_log: 0,
             at_end: Some(true),
             received_at: None,
         }
     }
-}
 
-fn check_strings(fields: &Map<String, Value>) -> Result<(), SampleError> {
-    match fields.iter().find(|(_, value)| !value.is_string()) {
-        None => Ok(()),
-        Some((key, value)) => {
-            let text = serde_json::to_string(&value.to_string()).expect("a string is JSON");
-            Err(SampleError(format!("`{key}` is {}, and the fields of a log are strings: write {text}", kind(value))))
+    fn group(&self) -> LogGroup {
+        if self.fields.iter().any(|(key, _)| key == b"__time__") {
+            return flat::group_of(&self.fields);
         }
+        let time = (b"__time__".to_vec(), TIME.to_vec());
+        flat::group_of(&[&[time], self.fields.as_slice()].concat())
     }
-}
-
-fn number(key: &[u8], value: &[u8], most: u32) -> Result<u32, SampleError> {
-    let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    digits.and_then(|text| text.parse().ok()).filter(|&number| number <= most).ok_or_else(|| {
-        let (key, value) = (String::from_utf8_lossy(key), String::from_utf8_lossy(value));
-        SampleError(format!("`{key}` is a whole number from 0 to {most} in SLS, not {value:?}"))
-    })
 }
 
 /// What JSON calls a value.
@@ -141,6 +119,7 @@ mod tests {
                            "__time_ns_part__": "7" })),
             "__time__=5 __topic__=t __source__= __time_ns_part__=7 __tag__:host=h b=1 a=2"
         );
+        assert_eq!(fields(json!({ "__time__": "now" })), "__time__=now __topic__= __source__=");
         assert_eq!(fields(json!({})), "__time__=1700000000 __topic__= __source__=");
     }
 
@@ -153,6 +132,5 @@ mod tests {
             json!({ "event": { "k": "v" } }),
             r#"`event` is an object, and the fields of a log are strings: write "{\"k\":\"v\"}""#,
         );
-        check(json!({ "__time__": "now" }), "`__time__` is a whole number from 0 to 4294967295 in SLS, not \"now\"");
     }
 }

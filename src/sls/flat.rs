@@ -25,8 +25,10 @@ pub fn page_of(shard: ShardId, cursor: Cursor, index: u32, log: &[(Vec<u8>, Vec<
     }
 }
 
-/// A value that its place in the group cannot hold goes among the contents, where it takes the place of the first.
-fn group_of(pairs: &[(Vec<u8>, Vec<u8>)]) -> LogGroup {
+/// A log group that holds this log alone. A value that its place in the group cannot hold goes among the contents, where
+/// it takes the place of the first.
+#[must_use]
+pub fn group_of(pairs: &[(Vec<u8>, Vec<u8>)]) -> LogGroup {
     let mut group = LogGroup::default();
     let mut log = Log::default();
     for (key, value) in pairs {
