@@ -1,6 +1,7 @@
 //! Picks the concrete parts, owns every task, and stops them in order.
 
 mod reload;
+pub mod replay;
 pub mod summary;
 
 use std::path::{Path, PathBuf};

@@ -11,7 +11,7 @@ use super::error::{Fault, HookError};
 use super::raw::{Frame, Hidden, Outcome, REGISTRY, Stack};
 use super::state::State;
 use super::watch::Watch;
-use super::{Config, Script, returned, sandbox, state, stdlib};
+use super::{Config, Script, coverage, returned, sandbox, state, stdlib};
 use crate::event::{Events, Format};
 use crate::model::{Page, ShardId};
 use crate::page::PageError;
@@ -52,6 +52,15 @@ pub struct Failed {
     pub log: u32,
     /// Why.
     pub error: HookError,
+}
+
+/// What a log took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    /// Computing, from reading the log to its laid out events.
+    pub time: Duration,
+    /// Bytes that the script asked for; not known of a log that broke a limit.
+    pub memory: Option<usize>,
 }
 
 /// A script, loaded, with the state that it keeps between logs. One per shard; it may move between threads.
@@ -141,10 +150,45 @@ impl Hook {
         end.map(|()| made)
     }
 
+    /// As [`Hook::run`], and what it took. The garbage of before is collected first, and that of the page is kept until
+    /// its end, so that all it asked for is counted.
+    ///
+    /// # Errors
+    /// As for [`Hook::run`].
+    pub fn measure(&mut self, page: &Page) -> Result<(Made, Cost), PageError> {
+        let tidy = |hook: &Self| hook.vm.as_ref().map(|vm| vm.lua.gc_collect());
+        let used = |hook: &Self| hook.vm.as_ref().map(|vm| vm.lua.used_memory());
+        // What every page costs is taken off: only the logs are of interest.
+        let empty = Page { body: bytes::Bytes::new(), ..page.clone() };
+        let before = computing();
+        self.run(&empty)?;
+        let every = computing() - before;
+
+        let _ = tidy(self);
+        if let Some(vm) = &self.vm {
+            vm.lua.gc_stop();
+        }
+        let (began, held) = (computing(), used(self));
+        let made = self.run(page);
+        let (ended, holds) = (computing(), used(self));
+        if let Some(vm) = &self.vm {
+            vm.lua.gc_restart();
+        }
+        let memory = held.zip(holds).map(|(held, holds)| holds.saturating_sub(held));
+        let broken = |made: &Made| {
+            let breaks = |failed: &Failed| matches!(failed.error.fault, Fault::Timeout { .. } | Fault::Memory { .. });
+            made.failed.iter().any(breaks)
+        };
+        made.map(|made| {
+            let memory = memory.filter(|_| !broken(&made));
+            (made, Cost { time: (ended - began).saturating_sub(every), memory })
+        })
+    }
+
     fn build(&mut self, state: Option<&State>) -> Result<Vm, HookError> {
         let parts = (&self.script, &self.config, &self.current);
         let vm = Vm::new(parts, state).and_then(|vm| vm.begin(&self.meta, parts).map(|()| vm));
-        let vm = vm.map_err(|fault| self.script.error(fault))?;
+        let vm = vm.map_err(|fault| self.script.error(fault, Some(self.current.get())))?;
         let current = self.current.get();
         current.meta = vm.wants_meta.then(|| Place {
             shard: self.meta.shard.0,
@@ -207,6 +251,8 @@ impl Run<'_> {
         }
         // SAFETY: the state belongs to this thread during the run.
         let watch = unsafe { Watch::start(stack.state(), self.config.timeout) };
+        // SAFETY: likewise.
+        unsafe { coverage::arm(stack.state()) };
         let explain = stack.top() + 1;
         for key in [Hidden::EXPLAIN, Hidden::CALL, Hidden::PROCESS, Hidden::LOG] {
             stack.push_hidden(REGISTRY, key);
@@ -232,11 +278,11 @@ impl Run<'_> {
             if watch.stopped() {
                 fault = Some(self.out_of_time());
             }
+            let error = fault.map(|fault| self.script.error(fault, Some(self.current.get())));
             self.tidy(stack, base);
-            if let Some(fault) = fault {
-                let broken = matches!(fault, Fault::Timeout { .. } | Fault::Memory { .. });
+            if let Some(error) = error {
+                let broken = matches!(error.fault, Fault::Timeout { .. } | Fault::Memory { .. });
                 self.made.events.truncate(before);
-                let error = self.script.error(fault);
                 self.made.failed.push(Failed { log, error });
                 if broken {
                     return Ok(Ended::Broken);
@@ -357,6 +403,9 @@ fn call(
         let (stack, watch) = unsafe { (Stack::new(state), Watch::start(state, limit)) };
         let argument = stack.top();
         let function = argument - 1;
+        // SAFETY: likewise.
+        unsafe { coverage::arm(state) };
+        current.get().calls.clear();
         stack.push_hidden(REGISTRY, Hidden::EXPLAIN);
         stack.push_copy(function);
         stack.push_copy(argument);
@@ -379,6 +428,15 @@ fn call(
     let entered = unsafe { lua.exec_raw::<()>((function, argument), run) };
     entered.map_err(|_| Fault::Memory { script: script.name.clone(), limit: config.memory })?;
     loaded
+}
+
+/// Computing time of this thread so far.
+fn computing() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: fills the one timespec that it is given.
+    let known = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    assert_eq!(known, 0, "every thread has a clock of its computing time");
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// The [`Current`] that a hook shares with the functions of its Lua state, which know it by its address.

@@ -110,6 +110,7 @@ fn page(group: proto::LogGroup) -> Page {
         body: body.into(),
         groups: 1,
         last_group: Some(42),
+        first_log: 0,
         at_end: None,
         received_at: None,
     }

@@ -8,9 +8,12 @@ use super::problem::Problem;
 use super::read::{self, Reader};
 use super::sls::read_sls;
 use super::typed::Typed;
-use super::{DeadLetters, Log, LogFormat, Machine, Reload, Run, Settings, SettingsError, SinkSettings, start};
+use super::{
+    DeadLetters, Delivery, Log, LogFormat, Machine, Reload, Run, Settings, SettingsError, SinkSettings, Trial, start,
+};
 use crate::script;
 use crate::shard::{OnError, OnReject};
+use crate::siem::hec::Layout;
 
 /// Reads every setting, and hands out settings only if nothing is wrong: neither before nor here.
 pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) -> Result<Settings, SettingsError> {
@@ -54,6 +57,62 @@ fn read_reload(reader: &mut Reader<'_>) -> Option<Reload> {
     Some(Reload { force: force?, rules: script::Rules { share, within: within? } })
 }
 
+/// Reads what is needed to deliver logs that are at hand, and nothing about where logs come from.
+pub(super) fn delivery(typed: &Typed, problems: Vec<Problem>) -> Result<Delivery, SettingsError> {
+    let mut reader = Reader::new(typed, problems);
+    let mut warnings = Vec::new();
+    let parts = (read_script(&mut reader, typed), read_hec(&mut reader, &mut warnings));
+    let problems = reader.into_problems();
+    match parts {
+        (Some((script, hook)), Some(hec)) if problems.is_empty() => {
+            Ok(Delivery { script, hook, sink: SinkSettings::Hec(hec), warnings })
+        }
+        _ => Err(SettingsError { problems }),
+    }
+}
+
+/// Reads what is needed to try a script.
+pub(super) fn trial(typed: &Typed, problems: Vec<Problem>) -> Result<Trial, SettingsError> {
+    let mut reader = Reader::new(typed, problems);
+    let script = reader.path("script.file");
+    let (timeout, memory) = (reader.duration("script.timeout"), reader.size("script.memory"));
+    let layout = Layout {
+        host: reader.text("hec.event_host"),
+        source: reader.text("hec.source"),
+        sourcetype: reader.text("hec.sourcetype"),
+        index: reader.text("hec.index"),
+        compat: reader.switch("hec.compat").unwrap_or_default(),
+    };
+    let problems = reader.into_problems();
+    match (timeout, memory) {
+        (Some(timeout), Some(memory)) if problems.is_empty() => {
+            Ok(Trial { script, hook: script::Config { timeout, memory, vars: typed.vars.clone() }, layout })
+        }
+        _ => Err(SettingsError { problems }),
+    }
+}
+
+/// Reads where logs come from.
+pub(super) fn source(
+    typed: &Typed,
+    problems: Vec<Problem>,
+    machine: &Machine,
+) -> Result<(crate::sls::Config, start::StartPosition), SettingsError> {
+    let mut reader = Reader::new(typed, problems);
+    let heartbeat = reader.duration("sls.heartbeat_interval");
+    let sls = read_sls(&mut reader, heartbeat, machine, &mut Vec::new());
+    let start = read_start(&mut reader, machine);
+    let problems = reader.into_problems();
+    match (sls, start) {
+        (Some(sls), Some(start)) if problems.is_empty() => Ok((sls, start)),
+        _ => Err(SettingsError { problems }),
+    }
+}
+
+fn read_start(reader: &mut Reader<'_>, machine: &Machine) -> Option<start::StartPosition> {
+    reader.value("sls.start", |key, raw| start::parse(&read::text(key, raw)?, machine.now, &machine.zone))
+}
+
 /// Reads the directory of dead letters and nothing else.
 pub(super) fn dead_letters_dir(typed: &Typed) -> Result<PathBuf, SettingsError> {
     let mut reader = Reader::new(typed, Vec::new());
@@ -85,7 +144,7 @@ fn read_dead_letters(reader: &mut Reader<'_>) -> Option<DeadLetters> {
 }
 
 fn read_run(reader: &mut Reader<'_>, heartbeat: Option<Duration>, machine: &Machine) -> Option<Run> {
-    let start = reader.value("sls.start", |key, raw| start::parse(&read::text(key, raw)?, machine.now, &machine.zone));
+    let start = read_start(reader, machine);
     let fetch_interval = reader.duration("sls.fetch_interval");
     let save_interval = reader.duration("sls.save_interval");
     let drain_timeout = reader.duration("run.drain_timeout");

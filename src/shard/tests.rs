@@ -77,6 +77,7 @@ impl Source for Pages {
             next: Cursor::from_number(next),
             groups: u32::from(body.is_some()),
             last_group: body.is_some().then_some(number),
+            first_log: 0,
             at_end: Some(next as usize == self.bodies.len()),
             body: body.unwrap_or_default(),
             received_at: None,

@@ -41,6 +41,7 @@ pub(super) fn page_of(texts: &[&str]) -> Page {
         body: Bytes::from(LogGroupList { groups: vec![group] }.encode_to_vec()),
         groups: 1,
         last_group: Some(1),
+        first_log: 0,
         at_end: None,
         received_at: None,
         scanned_bytes: 0,
