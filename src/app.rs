@@ -171,8 +171,7 @@ impl App {
             BeatPace { interval: settings.run.heartbeat_interval, patience: settings.run.heartbeat_interval / 2 };
         let beats = BeatThread::start(settings.sls.clone(), beats, pace)?;
         side.spawn(sum_up_now_and_then(Arc::clone(&parts)));
-        let watch =
-            Watch { path: settings.script.clone(), interval: reload::POLL, force: settings.reload.force, tests: None };
+        let watch = Watch { path: settings.script.clone(), interval: reload::POLL, force: settings.reload.force };
         let watched = Arc::clone(&parts);
         side.spawn(async move { watch.run(&watched.hooks, wake).await });
 

@@ -3,14 +3,15 @@
 //! The truth is the content, read every two seconds: editors, git and Kubernetes replace files in many ways, and all of
 //! them end in other content under the same name. A signal only makes the watch look sooner.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
+use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
-use crate::script::{HookError, Hooks, Passed, Refused, Script, Tests, Trial};
+use crate::script::{HookError, Hooks, Passed, Refused, Script, Trial, cases};
 
 /// Time between two looks at the file.
 pub(super) const POLL: Duration = Duration::from_secs(2);
@@ -23,14 +24,12 @@ pub(super) struct Watch {
     pub(super) interval: Duration,
     /// Puts a version in force whatever it makes of the last logs.
     pub(super) force: bool,
-    /// The test cases beside the script.
-    pub(super) tests: Option<Arc<Tests>>,
 }
 
 impl Watch {
     /// Never returns.
     pub(super) async fn run(self, hooks: &Hooks, mut wake: Wake) {
-        let mut reading = Reading::of(&hooks.script().version);
+        let mut reading = Reading::default();
         loop {
             tokio::select! {
                 () = sleep(self.interval) => {}
@@ -42,44 +41,72 @@ impl Watch {
 
     async fn look(&self, hooks: &Hooks, reading: &mut Reading) {
         let path = self.path.clone();
-        // A file may lie on a network that hangs.
-        let read: Result<Script, HookError> = off_the_path(move || Script::read(&path)).await;
-        let script = match read {
-            Ok(script) => script,
-            Err(fault) => {
+        let saved = match off_the_path(move || Saved::read(&path)).await {
+            Ok(saved) => saved,
+            Err(why) => {
                 if !std::mem::replace(&mut reading.is_unreadable, true) {
-                    let why = format!("the script can't be read, the version in force stays: {fault}");
+                    let why = format!("the script can't be read, the version in force stays: {why}");
                     warn!("{why}");
                     hooks.say(Some(why));
                 }
                 return;
             }
         };
-        let is_back = std::mem::take(&mut reading.is_unreadable);
+        let was_unreadable = std::mem::take(&mut reading.is_unreadable);
         let in_force = hooks.script();
-        if script.version == in_force.version && (reading.is_new(&script.version) || is_back) {
+        let is_new = reading.is_new(&saved.identity());
+        if saved.script.version != in_force.version {
+            if is_new {
+                self.try_out(hooks, saved, &in_force.version).await;
+            }
+        } else if (is_new || was_unreadable) && hooks.reloads().trouble.is_some() {
             info!(version = %in_force.version, "the script's file is back at the version in force");
             hooks.say(None);
-        } else if script.version != in_force.version && reading.is_new(&script.version) {
-            self.try_out(hooks, hooks.trial(script), &in_force.version).await;
         }
     }
 
-    async fn try_out(&self, hooks: &Hooks, trial: Trial, was: &str) {
-        let version = trial.version().to_owned();
-        let (tests, force) = (self.tests.clone(), self.force);
-        let tried: Result<Passed, Refused> = off_the_path(move || trial.run(tests.as_deref(), force)).await;
+    async fn try_out(&self, hooks: &Hooks, saved: Saved, was: &str) {
+        let version = saved.script.version.clone();
+        let (trial, cases, force): (Trial, _, _) = (hooks.trial(saved.script), saved.cases, self.force);
+        let tried: Result<Passed, Refused> = off_the_path(move || trial.run(&cases, force)).await;
         match tried {
             Ok(passed) => {
-                let (dried, tests) = (passed.dried, passed.tests.clone().unwrap_or_else(|| "none".to_owned()));
+                let Passed { dried, cases, .. } = passed;
                 hooks.put_in_force(passed, Instant::now());
-                info!(%version, was, tests, "script reloaded, every shard takes it up with its next page; {dried}");
+                info!(%version, was, cases, "script reloaded, every shard takes it up with its next page; {dried}");
             }
             Err(refused) => {
                 error!(version, in_force = was, "script refused, the version in force stays: {refused}");
                 hooks.refuse(&refused);
             }
         }
+    }
+}
+
+/// What is on disk.
+struct Saved {
+    script: Script,
+    /// The test cases beside it; empty when there are none.
+    cases: String,
+}
+
+impl Saved {
+    /// Reads the script, what it names, and its test cases. A file may lie on a network that hangs.
+    fn read(path: &Path) -> Result<Self, String> {
+        let script = Script::read(path).map_err(|fault: HookError| fault.to_string())?;
+        let beside = cases::path_beside(path);
+        let cases = match fs::read(&beside) {
+            Ok(cases) => String::from_utf8_lossy(&cases).into_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(format!("its test cases: {}: {error}", beside.display())),
+        };
+        Ok(Self { script, cases })
+    }
+
+    /// What changes when there is something new to try: cases that were set right are worth a try, too.
+    fn identity(&self) -> String {
+        let cases = Sha256::digest(&self.cases);
+        format!("{} {cases:x?}", self.script.version)
     }
 }
 
@@ -90,20 +117,17 @@ async fn off_the_path<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
 }
 
 /// What the looks at the file have seen.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Reading {
     /// Content of the last look.
     last: Option<String>,
-    /// Content that needs no more looking into until the file changes: it was put in force, refused or taken back.
+    /// Content that was looked into: it was in force before, was put in force, or refused, or taken back since. It is not
+    /// looked into again until the file changes.
     settled: Option<String>,
     is_unreadable: bool,
 }
 
 impl Reading {
-    fn of(in_force: &str) -> Self {
-        Self { last: None, settled: Some(in_force.to_owned()), is_unreadable: false }
-    }
-
     /// Whether this content is new, and has stood still for two looks: then it is not being written just now.
     fn is_new(&mut self, version: &str) -> bool {
         let stands_still = self.last.replace(version.to_owned()).as_deref() == Some(version);

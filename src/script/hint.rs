@@ -1,7 +1,7 @@
 //! What most likely is behind an error, and what to do: the slips that everybody makes.
 
-use super::{Fault, Script};
 use super::excerpt::{self, Subject};
+use super::{Fault, Script};
 
 /// What the hints know of the log at which an error happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,8 +98,9 @@ pub(super) fn hint(fault: &Fault, scene: &Scene<'_>) -> Option<String> {
 #[must_use]
 pub fn returns_nothing(script: &Script) -> Option<&'static str> {
     let text = String::from_utf8_lossy(&script.text);
-    (!excerpt::has_word(&text, "return"))
-        .then_some("the script has no `return`, and what process does not return is dropped: end it with `return { event = log }`")
+    (!excerpt::has_word(&text, "return")).then_some(
+        "the script has no `return`, and what process does not return is dropped: end it with `return { event = log }`",
+    )
 }
 
 fn syntax(scene: &Scene<'_>) -> Option<String> {

@@ -323,7 +323,7 @@ impl Run<'_> {
     }
 
     fn out_of_time(&self) -> Fault {
-        Fault::Timeout { at: self.script.place(self.current.get().error_line), limit: self.config.timeout }
+        Fault::Timeout { at: self.script.place_at(self.current.get()), limit: self.config.timeout }
     }
 
     /// Forgets the log: its table is of no use from now on, and what was assigned to its fields is garbage.
@@ -413,7 +413,7 @@ fn call(
         let outcome = stack.call(1, argument + 1);
         let line = current.get().error_line;
         loaded = if watch.stopped() {
-            let at = script.place(line);
+            let at = script.place_at(current.get());
             Err(Fault::Timeout { at, limit })
         } else {
             match outcome {

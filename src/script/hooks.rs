@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::error;
 
 pub use probation::Rules;
-pub use trial::{Dried, Figures, Passed, Refused, Tests, Trial};
+pub use trial::{Dried, Figures, Passed, Refused, Trial};
 
 use super::{Config, Hook, HookError, HookPanic, HookThreads, Meta, Ran, Script};
 use crate::event::Format;

@@ -54,7 +54,7 @@ pub use error::{Called, Fault, HookError, Place};
 pub use files::Files;
 pub use hint::returns_nothing;
 pub use hook::{Cost, Failed, Hook, Made, Meta};
-pub use hooks::{Dried, Figures, Hooks, Passed, Refused, Reloads, Rules, Tests, Trial};
+pub use hooks::{Dried, Figures, Hooks, Passed, Refused, Reloads, Rules, Trial};
 pub use render::{Beside, Paint, printable};
 pub use sample::{Sample, SampleError};
 pub use threads::{HookPanic, HookThreads, Ran};
@@ -132,6 +132,14 @@ impl Script {
         match line {
             Some(line) => format!("{}:{line}", self.name),
             None => self.name.clone(),
+        }
+    }
+
+    /// Where the last error was, in the script or a module.
+    fn place_at(&self, current: &current::Current) -> String {
+        match current.calls.first() {
+            Some(call) if call.file != self.name => format!("{}:{}", call.file, call.line),
+            _ => self.place(current.error_line),
         }
     }
 

@@ -268,6 +268,22 @@ async fn a_refused_event_is_a_dead_letter_that_mentions_its_siblings() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_letter_names_the_version_that_made_the_batch_and_not_the_one_in_force_by_then() {
+    let bench = start(&[page(&["a:two"])], OnError::DeadLetter, OnReject::DeadLetter);
+    sleep(Duration::from_millis(5)).await;
+    let hooks = &bench.parts.hooks;
+    let made_by = hooks.script().version.clone();
+    let passed = hooks.trial(Script::from_text("t.lua", format!("{SCRIPT} "))).run("", true).unwrap();
+    hooks.put_in_force(passed, Instant::now());
+    assert_eq!((bench.letters().len(), bench.counts().in_flight), (0, 1), "the batch is on its way");
+    seconds(5).await;
+    let letters = bench.letters();
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!(letter.script, made_by);
+    assert_ne!(hooks.script().version, made_by);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_disk_holds_the_shard_until_there_is_room() {
     let pages = [page(&["a:keep"]), page(&["b:bad"]), page(&["c:keep"])];
     let bench = start(&pages, OnError::DeadLetter, OnReject::DeadLetter);

@@ -1,20 +1,18 @@
+use std::sync::Arc;
+
 use super::*;
 
-/// Which of the contents seen, look by look, are looked into, while version `a` is in force at first.
+/// Which of the contents seen, look by look, are looked into.
 fn check(polls: &[&str], expected: &[usize]) {
-    let mut reading = Reading::of("a");
+    let mut reading = Reading::default();
     let tried: Vec<usize> =
         polls.iter().enumerate().filter(|(_, version)| reading.is_new(version)).map(|(at, _)| at).collect();
     assert_eq!(tried, expected, "{polls:?}");
 }
 
 #[test]
-fn a_file_that_was_only_touched_is_left_alone() {
-    check(&["a", "a", "a"], &[]);
-}
-
-#[test]
-fn new_content_is_looked_into_once_it_stands_still() {
+fn content_is_looked_into_once_it_stands_still() {
+    check(&["a", "a", "a"], &[1]);
     check(&["a", "b", "b", "b", "b"], &[2]);
     check(&["a", "half", "whole", "whole"], &[3]);
 }
@@ -76,7 +74,7 @@ mod writers {
             let mut watch = tokio::task::JoinSet::new();
             let watched = Arc::clone(&hooks);
             watch.spawn(async move {
-                let watch = Watch { path, interval: INTERVAL, force: false, tests: None };
+                let watch = Watch { path, interval: INTERVAL, force: false };
                 watch.run(&watched, Wake(None)).await;
             });
             Self { directory, hooks, watch }
@@ -234,6 +232,19 @@ mod writers {
         looks(10).await;
         assert_ne!(bench.hooks.script().version, before);
         assert_eq!(bench.hooks.reloads().taken, 1);
+    }
+
+    #[tokio::test]
+    async fn a_version_whose_tests_fail_is_tried_again_when_its_tests_change() {
+        let bench = plain();
+        let case = |event: &str| format!(r#"{{"name": "a", "log": {{}}, "events": ["{event}"]}}"#);
+        fs::write(bench.at("s.test.jsonl"), case("old")).unwrap();
+        looks(4).await;
+        fs::write(bench.at("s.lua"), NEW).unwrap();
+        looks(6).await;
+        assert!(bench.hooks.reloads().trouble.unwrap().contains("1 of 1 case failed"));
+        fs::write(bench.at("s.test.jsonl"), case("new")).unwrap();
+        bench.takes_up(NEW, 1).await;
     }
 
     #[tokio::test]

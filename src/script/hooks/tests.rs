@@ -63,11 +63,11 @@ async fn sent(hooks: &Hooks, hook: Hook) -> (Hook, String) {
 }
 
 fn replace(hooks: &Hooks, text: &str) -> Result<Dried, Refused> {
-    replace_with(hooks, text, None, false)
+    replace_with(hooks, text, "", false)
 }
 
-fn replace_with(hooks: &Hooks, text: &str, tests: Option<&Tests>, force: bool) -> Result<Dried, Refused> {
-    let passed = hooks.trial(Script::from_text("s.lua", text)).run(tests, force)?;
+fn replace_with(hooks: &Hooks, text: &str, cases: &str, force: bool) -> Result<Dried, Refused> {
+    let passed = hooks.trial(Script::from_text("s.lua", text)).run(cases, force)?;
     let dried = passed.dried;
     hooks.put_in_force(passed, Instant::now());
     Ok(dried)
@@ -107,13 +107,10 @@ async fn a_version_that_does_not_load_changes_nothing() {
 #[tokio::test]
 async fn a_version_whose_tests_fail_is_refused() {
     let hooks = hooks("function process() return 'old' end");
-    let tests = |script: &Script| match script.text.ends_with(b"--good") {
-        true => Ok("3 cases passed".to_owned()),
-        false => Err("case 2: expected a, got b".to_owned()),
-    };
-    let refused = replace_with(&hooks, "function process() end --bad", Some(&tests), true).unwrap_err();
-    assert_eq!(refused.to_string(), "its tests fail: case 2: expected a, got b");
-    replace_with(&hooks, "function process() end --good", Some(&tests), false).unwrap();
+    let cases = r#"{"name": "says new", "log": {}, "events": ["new"]}"#;
+    let refused = replace_with(&hooks, "function process() return 'mew' end", cases, true).unwrap_err().to_string();
+    assert!(refused.starts_with("its tests fail: 1 of 1 case failed: line 1, \"says new\""), "{refused}");
+    replace_with(&hooks, "function process() return 'new' end", cases, false).unwrap();
 }
 
 #[tokio::test]
@@ -129,7 +126,7 @@ async fn a_version_that_drops_or_fails_everything_is_refused_unless_forced() {
     );
     let refused = replace(&hooks, "function process(log) return log.txt .. 'x' end").unwrap_err().to_string();
     assert!(refused.starts_with("it fails on every log") && refused.contains("failed 0 → 20"), "{refused}");
-    let dried = replace_with(&hooks, drops, None, true).unwrap();
+    let dried = replace_with(&hooks, drops, "", true).unwrap();
     assert_eq!((dried.logs, dried.will_be.dropped), (20, 20));
     replace(&hooks, "function process(log) return log.text end").unwrap();
     replace(&hooks, "\n-- My script\n\n-- forwarder: force-reload\nfunction process(log) return nil end").unwrap();

@@ -8,6 +8,7 @@ use tracing::subscriber::{NoSubscriber, with_default};
 
 use crate::event::Format;
 use crate::model::Page;
+use crate::script::cases::{self, Report};
 use crate::script::{Config, Hook, HookError, Meta, Script};
 
 /// No more samples are run after this time.
@@ -30,18 +31,15 @@ pub struct Trial {
     pub(super) samples: Vec<Page>,
 }
 
-/// Runs the test cases that lie beside a script: what passed in a few words, or what did not.
-pub type Tests = dyn Fn(&Script) -> Result<String, String> + Send + Sync;
-
 /// Why a version is not put in force.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refused {
     /// It does not load.
     #[error("{0}")]
     Load(#[from] HookError),
     /// Its test cases fail.
     #[error("its tests fail: {0}")]
-    Tests(String),
+    Tests(Report),
     /// It does worse on the last logs than the version in force.
     #[error("{why} ({dried}); to have it all the same, put `-- forwarder: force-reload` at the top of the script")]
     Worse {
@@ -58,8 +56,8 @@ pub struct Passed {
     pub(super) script: Script,
     /// How the version did on the last logs.
     pub dried: Dried,
-    /// What its test cases say, if it has any.
-    pub tests: Option<String>,
+    /// How many test cases it has passed.
+    pub cases: usize,
 }
 
 /// A run of the last logs through the version in force and the next, for comparison. Nothing of it is sent.
@@ -87,19 +85,23 @@ pub struct Figures {
 }
 
 impl Trial {
-    /// Tries the version.
+    /// Tries the version. `cases` is the content of the file of test cases beside the script, empty when there is none;
+    /// `force` lets it pass whatever it makes of the last logs, as a comment at the top of the script does.
     ///
     /// # Errors
-    /// It is not fit to be put in force. `force` leaves out the comparison with the version in force, as a comment at
-    /// the top of the script does.
-    pub fn run(self, tests: Option<&Tests>, force: bool) -> Result<Passed, Refused> {
+    /// It is not fit to be put in force.
+    pub fn run(self, cases: &str, force: bool) -> Result<Passed, Refused> {
         let mut hook = self.load(&self.script)?;
-        let tests = tests.map(|tests| tests(&self.script)).transpose().map_err(Refused::Tests)?;
-        // What the script says to the log is about logs that were said before.
-        let dried = with_default(NoSubscriber::default(), || self.dry_run(&mut hook));
+        // What a script prints here is about made up logs, and about some that it has seen.
+        let mute = NoSubscriber::default;
+        let report = with_default(mute(), || cases::run(&self.script, &self.config, cases))?;
+        if !report.is_good() {
+            return Err(Refused::Tests(report));
+        }
+        let dried = with_default(mute(), || self.dry_run(&mut hook));
         match worse(&dried) {
             Some(why) if !force && !self.script.forces_reload() => Err(Refused::Worse { why, dried }),
-            _ => Ok(Passed { script: self.script, dried, tests }),
+            _ => Ok(Passed { script: self.script, dried, cases: report.passed }),
         }
     }
 
