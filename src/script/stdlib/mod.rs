@@ -1,12 +1,19 @@
 //! What a script finds beside the language: the functions that `docs/hook-library.md` describes.
 
+pub(crate) mod cef;
 mod encode;
+pub(crate) mod fields;
 mod hash;
+mod ip;
+pub(crate) mod leef;
+pub(crate) mod logfmt;
 mod logger;
 mod native;
 mod patterns;
+mod re;
 mod settings;
 mod time;
+mod url;
 mod values;
 
 use std::time::{Instant, SystemTime};
@@ -23,7 +30,13 @@ use mlua::{Lua, Table};
 pub(crate) fn install(lua: &Lua, globals: &Table, vars: &toml::Table) -> mlua::Result<()> {
     patterns::install(lua, &globals.get("string")?)?;
     values::install(lua, globals, &globals.get("table")?)?;
+    re::install(lua, globals)?;
     encode::install(lua, globals)?;
+    url::install(lua, globals)?;
+    ip::install(lua, globals)?;
+    cef::install(lua, globals)?;
+    leef::install(lua, globals)?;
+    logfmt::install(lua, globals)?;
     hash::install(lua, globals)?;
     time::install(lua, globals, SystemTime::now)?;
     logger::install(lua, globals, Instant::now)?;
