@@ -292,6 +292,7 @@ impl Vm {
         // SAFETY: `current` outlives the state: see `Hook::current`.
         let (lua, globals) = unsafe { sandbox::build(current.pointer(), config.memory) }.map_err(|_| memory())?;
         stdlib::install(&lua, &globals, &config.vars)
+            .and_then(|()| stdlib::modules::install(&lua, &globals, script))
             .and_then(|()| sandbox::seal(&lua, &globals))
             .map_err(|_| memory())?;
 

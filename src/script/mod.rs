@@ -4,7 +4,7 @@
 //! Page ──▶ Logs ──▶ log, a table that stays in the page ──process(log)──▶ what it returned ──▶ Format ──▶ Events
 //! ```
 //!
-//! * [`Script`] is the text, [`Hook`] a text that was loaded, with a Lua state of its own.
+//! * [`Script`] is the text with the files that it names, [`Hook`] a text that was loaded, with a Lua state of its own.
 //! * `sandbox` lists what a script may use, `watch` stops what takes too long.
 //! * `log` and `json` are the two kinds of tables that cost nothing until a script looks at them.
 //! * `returned` checks what came back, `write` writes it.
@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 mod current;
 mod error;
 mod escape;
+mod files;
 mod hook;
 mod hooks;
 mod json;
@@ -31,6 +32,7 @@ mod sandbox;
 mod stdlib;
 mod threads;
 mod time;
+mod tokens;
 mod watch;
 mod write;
 
@@ -38,6 +40,7 @@ mod write;
 mod tests;
 
 pub use error::{Fault, HookError};
+pub use files::Files;
 pub use hook::{Failed, Hook, Made, Meta};
 pub use hooks::Hooks;
 pub use threads::{HookPanic, HookThreads, Ran};
@@ -53,36 +56,51 @@ pub struct Config {
     pub vars: toml::Table,
 }
 
-/// The text of a script.
+/// The text of a script, with the files that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
     /// What it is called in messages: the path it was read from.
     pub name: String,
     /// The text.
     pub text: Vec<u8>,
-    /// The first 12 hex digits of the text's SHA-256.
+    /// What it names: `require "mask"`, `lookup.csv("hosts.csv", …)`.
+    pub files: Files,
+    /// The first 12 hex digits of the SHA-256 of the text, and of the files when it names any.
     pub version: String,
 }
 
 impl Script {
-    /// Reads a script.
+    /// Reads a script and the files that it names. These are looked for beside the file that the path leads to, through
+    /// all links, so that a directory that is replaced by a link to another is seen as one or the other.
     ///
     /// # Errors
-    /// [`Fault::Unreadable`].
+    /// [`Fault::Unreadable`]. A file that it names and that cannot be read is an error of the line that asks for it.
     pub fn read(path: &Path) -> Result<Self, HookError> {
-        let text = std::fs::read(path).map_err(|error| HookError {
+        let read = path.canonicalize().and_then(|resolved| Ok((std::fs::read(&resolved)?, resolved)));
+        let (text, resolved) = read.map_err(|error| HookError {
             version: String::new(),
             fault: Fault::Unreadable { path: path.to_owned(), cause: error.to_string() },
         })?;
-        Ok(Self::from_text(&path.display().to_string(), text))
+        let files = Files::read(resolved.parent().unwrap_or(Path::new("/")), &text);
+        Ok(Self::new(&path.display().to_string(), text, files))
     }
 
-    /// A script that is not in a file.
+    /// A script that is not in a file, and has no files to name.
     #[must_use]
     pub fn from_text(name: &str, text: impl Into<Vec<u8>>) -> Self {
-        let text = text.into();
-        let digest = Sha256::digest(&text);
-        Self { name: name.to_owned(), version: digest[..6].iter().map(|byte| format!("{byte:02x}")).collect(), text }
+        Self::new(name, text.into(), Files::default())
+    }
+
+    fn new(name: &str, text: Vec<u8>, files: Files) -> Self {
+        let mut hash = Sha256::new_with_prefix(&text);
+        files.digest(&mut hash);
+        let version = hash.finalize()[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { name: name.to_owned(), text, files, version }
+    }
+
+    /// What a file that the script names is called in messages.
+    fn name_of(&self, file: &str) -> String {
+        Path::new(&self.name).with_file_name(file).display().to_string()
     }
 
     fn error(&self, fault: Fault) -> HookError {
@@ -108,10 +126,11 @@ impl Script {
         let text = text.strip_prefix("runtime error: ").unwrap_or(text);
         let text = text.split("\nstack traceback:").next().unwrap_or(text);
         // Lua shortens long names from the left.
-        let name = self.name.as_bytes();
-        let end = &name[name.len().saturating_sub(30)..];
-        let placed =
-            text.split_once(": ").is_some_and(|(place, _)| memchr::memmem::find(place.as_bytes(), end).is_some());
+        let is_named = |name: &str| {
+            let end = &name.as_bytes()[name.len().saturating_sub(30)..];
+            text.split_once(": ").is_some_and(|(place, _)| memchr::memmem::find(place.as_bytes(), end).is_some())
+        };
+        let placed = is_named(&self.name) || self.files.names().any(|file| is_named(&self.name_of(file)));
         if placed { text.to_owned() } else { format!("{}: {text}", self.place(line)) }
     }
 }

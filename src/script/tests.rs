@@ -11,6 +11,7 @@ use crate::sls::proto;
 
 mod attacks;
 mod logs;
+mod modules;
 mod order;
 mod returns;
 
