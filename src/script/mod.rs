@@ -29,7 +29,7 @@ pub(crate) mod pattern;
 mod raw;
 mod returned;
 mod sandbox;
-mod stdlib;
+pub(crate) mod stdlib;
 mod threads;
 mod time;
 mod tokens;

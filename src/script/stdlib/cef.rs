@@ -15,7 +15,7 @@ const PARTS: [&str; 7] = ["vendor", "product", "version", "id", "name", "severit
 const SEVERITIES: [&str; 5] = ["Unknown", "Low", "Medium", "High", "Very-High"];
 
 /// The parts of a CEF header in their order, behind `CEF:0`: vendor, product, version, id, name, severity.
-pub(crate) type Header = [Vec<u8>; 6];
+pub type Header = [Vec<u8>; 6];
 
 /// Puts `cef` into `globals`.
 pub(super) fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
@@ -74,7 +74,7 @@ fn severity(value: &Value) -> Result<Vec<u8>, Raise> {
 }
 
 /// One line. What ends a line is a space in the header, and an escape in a value; names are made such as CEF allows.
-pub(crate) fn encode(head: &Header, fields: &Fields) -> Vec<u8> {
+pub fn encode(head: &Header, fields: &Fields) -> Vec<u8> {
     let mut line = b"CEF:0|".to_vec();
     for part in head {
         for &byte in part {

@@ -7,7 +7,7 @@ use mlua::{Function, Lua, LuaString, Table, Value};
 use super::native::{MOST_BYTES, Raise, chunk};
 
 /// Names and values as a script gave them, in the order of their writing.
-pub(crate) type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+pub type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// A Lua function that makes of a log, a table or a list of pairs a list of names and values in turn; or nil and what is
 /// wrong.

@@ -15,7 +15,7 @@ const PARTS: [&str; 7] = ["leef", "vendor", "product", "version", "id", "delimit
 
 /// Which LEEF, with what stands between two attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Version {
+pub enum Version {
     /// 1.0, whose attributes are separated by tabs.
     One,
     /// 2.0, with this byte.
@@ -23,7 +23,7 @@ pub(crate) enum Version {
 }
 
 /// The parts of a LEEF header in their order: vendor, product, version, id.
-pub(crate) type Header = [Vec<u8>; 4];
+pub type Header = [Vec<u8>; 4];
 
 /// Puts `leef` into `globals`.
 pub(super) fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
@@ -73,7 +73,7 @@ fn is_delimiter(byte: u8) -> bool {
 }
 
 /// One line. A `|` or an end of line in the header, and a delimiter or an end of line in a value, become a space.
-pub(crate) fn encode(version: Version, head: &Header, fields: &Fields) -> Vec<u8> {
+pub fn encode(version: Version, head: &Header, fields: &Fields) -> Vec<u8> {
     let (mut line, delimiter) = match version {
         Version::One => (b"LEEF:1.0|".to_vec(), b'\t'),
         Version::Two(delimiter) => (b"LEEF:2.0|".to_vec(), delimiter),

@@ -35,7 +35,7 @@ fn native(lua: &Lua, list: Table) -> Result<LuaString, Raise> {
 
 /// A value of plain signs as it is, any other in quotes with `\"`, `\\`, `\n`, `\r`, `\t` and `\u00XX` for other control
 /// characters.
-pub(crate) fn encode(fields: &Fields) -> Vec<u8> {
+pub fn encode(fields: &Fields) -> Vec<u8> {
     let names = clean_names(fields, |byte| byte > b' ' && !matches!(byte, b'=' | b'"' | b'\\' | 0x7f));
     let mut line = Vec::new();
     for (nth, (name, (_, value))) in names.iter().zip(fields).enumerate() {

@@ -8,6 +8,7 @@ mod ip;
 pub(crate) mod leef;
 pub(crate) mod logfmt;
 mod logger;
+pub(super) mod lookup;
 pub(super) mod modules;
 mod native;
 mod patterns;
