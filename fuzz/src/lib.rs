@@ -7,10 +7,12 @@ mod input;
 mod lua_event;
 mod pattern;
 mod pull_body;
+mod siem_line;
 mod sls_reply;
 
 pub use hec_reply::hec_reply;
 pub use lua_event::lua_event;
 pub use pattern::pattern;
 pub use pull_body::pull_body;
+pub use siem_line::{check_lines, siem_line};
 pub use sls_reply::sls_reply;

@@ -358,6 +358,7 @@ impl Vm {
         let (lua, globals) = unsafe { sandbox::build(current.pointer(), config.memory) }.map_err(|_| memory())?;
         stdlib::install(&lua, &globals, &config.vars)
             .and_then(|()| stdlib::modules::install(&lua, &globals, script))
+            .and_then(|()| stdlib::lookup::install(&lua, &globals, script))
             .and_then(|()| sandbox::seal(&lua, &globals))
             .and_then(|()| state::install(&lua, &globals, state))
             .map_err(|_| memory())?;

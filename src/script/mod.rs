@@ -39,7 +39,7 @@ mod returned;
 mod sample;
 mod sandbox;
 mod state;
-mod stdlib;
+pub(crate) mod stdlib;
 mod threads;
 mod time;
 mod tokens;

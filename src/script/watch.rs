@@ -143,7 +143,10 @@ impl Drop for Watch {
 
 /// Whether the code that this thread runs has used up its time, and is only being left.
 pub(super) fn is_over() -> bool {
-    BEAT.with(|beat| beat.stopped.load(Ordering::Relaxed) == beat.now.load(Ordering::Relaxed))
+    BEAT.with(|beat| {
+        let stopped = beat.stopped.load(Ordering::Relaxed);
+        stopped != 0 && stopped == beat.now.load(Ordering::Relaxed)
+    })
 }
 
 /// A real-time signal, which nothing else in the process uses and which debuggers pass on.

@@ -113,3 +113,22 @@ fn whatever_a_hook_returns_is_one_line_that_hec_understands() {
 fn patterns_match_what_the_engine_matches() {
     check("pattern", targets::pattern, 20_000);
 }
+
+#[test]
+fn a_reader_of_a_siem_line_finds_what_was_put_in() {
+    check("siem_line", targets::siem_line, 20_000);
+}
+
+proptest::proptest! {
+    /// Texts of the characters that mean something in one of the formats.
+    #[test]
+    fn values_of_special_characters_stay_what_they_are(
+        head in proptest::array::uniform6("[a|\\\\\n\r= ]{0,6}"),
+        fields in proptest::collection::vec(("[ab_. =\"-]{0,4}", "[ab=|\\\\\n\r\t^\" \u{7f}\u{0}]{0,8}"), 0..6),
+    ) {
+        let fields = fields.into_iter().map(|(name, value)| (name.into_bytes(), value.into_bytes())).collect();
+        for delimiter in [b'\t', b'^'] {
+            targets::check_lines(&head.clone().map(String::into_bytes), &fields, delimiter);
+        }
+    }
+}

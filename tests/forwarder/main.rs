@@ -5,6 +5,7 @@ mod corpus;
 mod documents;
 mod letters;
 mod mistakes;
+mod packs;
 #[cfg(unix)]
 mod process;
 mod settings;

@@ -101,7 +101,7 @@ fn url_encode(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Takes percent-encoding back; a `+` stays a `+`.
-fn url_decode(text: &[u8]) -> Result<Vec<u8>, String> {
+pub(super) fn url_decode(text: &[u8]) -> Result<Vec<u8>, String> {
     let mut plain = Vec::with_capacity(text.len());
     let mut at = 0;
     while let Some(&byte) = text.get(at) {

@@ -1,13 +1,21 @@
 //! What a script finds beside the language: the functions that `docs/hook-library.md` describes.
 
+pub(crate) mod cef;
 mod encode;
+pub(crate) mod fields;
 mod hash;
+mod ip;
+pub(crate) mod leef;
+pub(crate) mod logfmt;
 mod logger;
+pub(super) mod lookup;
 pub(super) mod modules;
 mod native;
 mod patterns;
+mod re;
 mod settings;
 mod time;
+mod url;
 mod values;
 
 use std::time::{Instant, SystemTime};
@@ -24,7 +32,13 @@ use mlua::{Lua, Table};
 pub(crate) fn install(lua: &Lua, globals: &Table, vars: &toml::Table) -> mlua::Result<()> {
     patterns::install(lua, &globals.get("string")?)?;
     values::install(lua, globals, &globals.get("table")?)?;
+    re::install(lua, globals)?;
     encode::install(lua, globals)?;
+    url::install(lua, globals)?;
+    ip::install(lua, globals)?;
+    cef::install(lua, globals)?;
+    leef::install(lua, globals)?;
+    logfmt::install(lua, globals)?;
     hash::install(lua, globals)?;
     time::install(lua, globals, SystemTime::now)?;
     logger::install(lua, globals, Instant::now)?;

@@ -21,7 +21,11 @@ impl From<mlua::Error> for Raise {
     }
 }
 
-/// A native as a function of the script. Its first result must not be a boolean.
+/// Longest text that a function of the library takes or makes, in bytes. They run where nothing can stop them, and what
+/// they make is not yet Lua's memory.
+pub(super) const MOST_BYTES: usize = 16 << 20;
+
+/// A native as a function of the script. A boolean must be its only result.
 pub(super) fn function<A, R>(
     lua: &Lua,
     native: impl Fn(&Lua, A) -> Result<R, Raise> + Send + 'static,
@@ -30,13 +34,26 @@ where
     A: FromLuaMulti,
     R: IntoLuaMulti,
 {
-    let native = lua.create_function(move |lua, arguments: A| match native(lua, arguments) {
+    let native = answering(lua, native)?;
+    raising(lua, native)
+}
+
+/// A native for a piece of this library in Lua, which hands on what it answers: its results, or `false, message` or
+/// `false, message, argument`.
+pub(super) fn answering<A, R>(
+    lua: &Lua,
+    native: impl Fn(&Lua, A) -> Result<R, Raise> + Send + 'static,
+) -> mlua::Result<Function>
+where
+    A: FromLuaMulti,
+    R: IntoLuaMulti,
+{
+    lua.create_function(move |lua, arguments: A| match native(lua, arguments) {
         Ok(results) => results.into_lua_multi(lua),
         Err(Raise::Text(message)) => (false, message).into_lua_multi(lua),
         Err(Raise::Argument(n, message)) => (false, message, n).into_lua_multi(lua),
         Err(Raise::Engine(error)) => Err(error),
-    })?;
-    raising(lua, native)
+    })
 }
 
 /// Puts a C function around one that answers `false, message` or `false, message, argument`, to raise the message as the
@@ -57,7 +74,8 @@ unsafe extern "C-unwind" fn call_and_raise(state: *mut ffi::lua_State) -> c_int 
         ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
         ffi::lua_insert(state, 1);
         ffi::lua_call(state, ffi::lua_gettop(state) - 1, ffi::LUA_MULTRET);
-        if ffi::lua_type(state, 1) != ffi::LUA_TBOOLEAN {
+        let failed = ffi::lua_type(state, 1) == ffi::LUA_TBOOLEAN && ffi::lua_type(state, 2) == ffi::LUA_TSTRING;
+        if !failed {
             return ffi::lua_gettop(state);
         }
         if ffi::lua_type(state, 3) == ffi::LUA_TNUMBER {
@@ -79,6 +97,9 @@ pub(super) fn chunk<'a>(lua: &Lua, text: &'a str) -> Chunk<'a> {
 /// Argument number `n` as text. A number will do, as everywhere in Lua.
 pub(super) fn text(lua: &Lua, n: usize, value: Value) -> Result<LuaString, Raise> {
     match value {
+        Value::String(text) if text.as_bytes().len() > MOST_BYTES => {
+            Err(Raise::Argument(n, format!("text of more than {} MiB", MOST_BYTES >> 20)))
+        }
         Value::String(text) => Ok(text),
         Value::Integer(_) | Value::Number(_) => {
             let text = lua.coerce_string(value)?;

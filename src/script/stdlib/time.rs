@@ -13,6 +13,9 @@ use super::native::{Raise, function, integer_or_none, text, text_or_none, unexpe
 /// RFC 3339 with as many digits after the point as there are.
 const RFC_3339: &str = "%Y-%m-%dT%H:%M:%S%.f%:z";
 
+/// Longest format, in bytes.
+const LONGEST_FORMAT: usize = 1024;
+
 /// Puts `time` into `globals`. What `clock` says is what `time.now()` says.
 pub(super) fn install(lua: &Lua, globals: &Table, clock: fn() -> SystemTime) -> mlua::Result<()> {
     let library = lua.create_table()?;
@@ -32,7 +35,7 @@ fn unix_seconds(now: SystemTime) -> f64 {
 /// `time.parse(text [, format [, zone]])` → seconds, nanoseconds; or nil and why not.
 fn parse(lua: &Lua, (value, layout, zone): (Value, Value, Value)) -> Result<MultiValue, Raise> {
     let value = text(lua, 1, value)?.to_string_lossy();
-    let layout = text_or_none(lua, 2, layout)?.map(|layout| layout.to_string_lossy());
+    let layout = self::layout(lua, layout)?;
     let zone = time_zone(lua, 3, zone)?;
     let results = match timestamp(&value, layout.as_deref(), zone) {
         Ok(timestamp) => {
@@ -44,6 +47,16 @@ fn parse(lua: &Lua, (value, layout, zone): (Value, Value, Value)) -> Result<Mult
         Err(error) => (Value::Nil, error.to_string()).into_lua_multi(lua),
     };
     Ok(results?)
+}
+
+/// The second argument of both functions.
+fn layout(lua: &Lua, value: Value) -> Result<Option<String>, Raise> {
+    let Some(layout) = text_or_none(lua, 2, value)? else { return Ok(None) };
+    let bytes = layout.as_bytes().len();
+    if bytes > LONGEST_FORMAT {
+        return Err(Raise::Argument(2, format!("a format of {bytes} bytes: at most {LONGEST_FORMAT}")));
+    }
+    Ok(Some(layout.to_string_lossy()))
 }
 
 /// An offset or a zone in the text goes before `zone`.
@@ -67,7 +80,7 @@ fn format(
     lua: &Lua,
     (seconds, layout, zone, nanoseconds): (Value, Value, Value, Value),
 ) -> Result<Result<String, String>, Raise> {
-    let layout = text_or_none(lua, 2, layout)?.map(|layout| layout.to_string_lossy());
+    let layout = self::layout(lua, layout)?;
     let zone = time_zone(lua, 3, zone)?;
     let nanoseconds = integer_or_none(lua, 4, nanoseconds)?.unwrap_or(0);
     let instant = match seconds {
@@ -201,6 +214,7 @@ mod tests {
                assert(why == \"test.lua:1: bad argument #3 to 'parse' (unknown time zone 'Mars/Phobos')\", why)",
         );
         check("local ok, why = pcall(time.format, 0, '%!') assert(not ok and why:find('#2', 1, true), why)");
+        check("local ok, why = pcall(time.format, 0, ('%c'):rep(600)) assert(why:find('a format of 1200 bytes', 1, true), why)");
         check("local ok, why = pcall(time.format, {}) assert(why:find('number expected, got table', 1, true), why)");
     }
 

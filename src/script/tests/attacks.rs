@@ -271,3 +271,79 @@ fn patterns_on_hostile_text_are_stopped() {
 fn plain_search_in_hostile_text_takes_linear_time() {
     check("return tostring((('a'):rep(1000000)):find(('a'):rep(500000) .. 'b', 1, true))", &[], r#""nil""#);
 }
+
+#[test]
+fn regular_expressions_are_stopped() {
+    stopped("re.find('a', '(a{1000}){1000}')", "pattern too large when compiled");
+    stopped("re.find('a', '((((a{9}){9}){9}){9}){9}')", "pattern too large when compiled");
+    stopped("re.find('a', ('('):rep(2000) .. (')'):rep(2000))", "malformed pattern");
+    stopped("re.find('a', '(?u)' .. ('\\\\w'):rep(1000))", "pattern too large when compiled");
+    stopped("re.find(('a'):rep(1000000), '(a?){150}a{150}b')", "is too long for a pattern of");
+    stopped("while true do re.find(('a'):rep(3000), '(a*)*b') end", TIME);
+    stopped("while true do pcall(re.gsub, ('a'):rep(100000), 'a', 'b') end", TIME);
+    stopped("re.gsub('x', 'x', function() while true do end end)", TIME);
+    stopped("re.gsub('x', 'x', setmetatable({}, { __index = function() while true do end end }))", TIME);
+    stopped("for _ in re.gmatch(('a'):rep(100000), '') do while true do end end", TIME);
+    stopped("local n = 0 while true do n = n + 1 re.find('a', 'a' .. n) end", TIME);
+    // Each of many matches looks through all of the text that is left.
+    stopped("re.gsub(('a'):rep(100000), 'a*b|a', 'c')", TIME);
+    stopped("re.gsub(('a'):rep(100000), 'a*b|a', function() end)", TIME);
+    stopped("for _ in re.gmatch(('a'):rep(100000), 'a*b|a') do end", TIME);
+}
+
+/// A pattern and a text made for each other: as many states at once as there can be.
+#[test]
+fn the_longest_search_comes_to_an_end() {
+    let mut seed = 1_u32;
+    let mut bit = || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        if seed >> 31 == 1 { '1' } else { '0' }
+    };
+    let text: String = (0..190_000).map(|_| bit()).collect();
+    let start = computed();
+    let got = process("return tostring(re.find(log.text, '[01]*1[01]{1000}2'))", &[("text", &text)]);
+    let took = computed() - start;
+    assert!(got[0] == r#""nil""# || got[0] == format!("! {TIME}"), "{got:?}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+#[test]
+fn long_texts_are_refused_where_nothing_could_stop_them() {
+    too_much("re.gsub(('a'):rep(1000000), 'a', ('b'):rep(1000))", "the result is longer than 16 MiB");
+    let functions = [
+        "re.find(s, 'y')", "url.encode(s)", "url.decode(s)", "url.parse(s)", "url.query(s)", "hex.encode(s)", "hex.decode(s)",
+        "base64.encode(s)", "base64.decode(s)", "hash.sha256(s)", "hash.hmac_sha256('k', s)", "ip.parse(s)",
+        "time.parse(s)",
+    ];
+    for function in functions {
+        too_much(&format!("local s = ('x'):rep(17000000) return tostring({function})"), "text of more than 16 MiB");
+    }
+    too_much("for i = 1, 100 do log[i] = url.encode(('\\0'):rep(16000000)) end", "memory");
+}
+
+#[test]
+fn encoders_take_no_more_than_they_can_bear() {
+    let header = "vendor = 'v', product = 'p', version = '1', id = 'i', name = 'n'";
+    let fields = "local s, t = ('x'):rep(1000000), {} for i = 1, 100 do t[i] = { 'k', s } end";
+    too_much(&format!("{fields} cef.encode{{ {header}, extension = t }}"), "fields of more than 16 MiB together");
+    too_much(&format!("{fields} logfmt.encode(t)"), "fields of more than 16 MiB together");
+    too_much(
+        "local s, t = ('='):rep(1000000), {} for i = 1, 15 do t[i] = { 'k', s } end
+         cef.encode{ vendor = 'v', product = 'p', version = '1', id = 'i', name = 'n', extension = t }",
+        "cef.encode: more than 16 MiB",
+    );
+    stopped("local t = {} for i = 1, 10001 do t[i] = { 'k', 'v' } end logfmt.encode(t)", "more than 10000 fields");
+    stopped("local t = {} for i = 1, 10001 do t['k' .. i] = 1 end logfmt.encode(t)", "more than 10000 fields");
+    stopped(
+        "logfmt.encode(setmetatable({}, { __pairs = function() return function() return 'k', 'v' end end }))",
+        "more than 10000 fields",
+    );
+    stopped(
+        "logfmt.encode(setmetatable({}, { __index = function() return { 'k', 'v' } end, __len = function() return 1 << 53 end }))",
+        "more than 10000 fields",
+    );
+    stopped("cef.encode(setmetatable({}, { __index = function() while true do end end }))", TIME);
+    stopped("local t = {} t.t = t logfmt.encode({ a = t })", "logfmt.encode: `a`: ");
+    stopped("local t = {} for i = 1, 10001 do t[i] = '10.0.0.0/8' end ip.in_cidr('::1', t)", "a list of 10001 networks");
+    stopped("while true do logfmt.encode(log) ip.in_cidr('10.0.0.1', '10.0.0.0/8') end", TIME);
+}

@@ -1,0 +1,167 @@
+//! `cef.encode`: the Common Event Format of ArcSight, which Sentinel and most SIEMs read.
+//!
+//! `CEF:0|vendor|product|version|id|name|severity|key=value key=value`. A value has no quotes and ends where the next
+//! ` key=` begins, so that its own `=` must be escaped; `|` counts in the header only (Implementing ArcSight CEF,
+//! "Character Encoding").
+
+use mlua::{Function, Lua, LuaString, Table, Value};
+
+use super::fields::{Fields, check_known, clean_names, fields, flattener, header};
+use super::native::{MOST_BYTES, Raise, answering, chunk, raising};
+
+const PARTS: [&str; 7] = ["vendor", "product", "version", "id", "name", "severity", "extension"];
+
+/// The words that may stand for a number from 0 to 10.
+const SEVERITIES: [&str; 5] = ["Unknown", "Low", "Medium", "High", "Very-High"];
+
+/// The parts of a CEF header in their order, behind `CEF:0`: vendor, product, version, id, name, severity.
+pub type Header = [Vec<u8>; 6];
+
+/// Puts `cef` into `globals`.
+pub(super) fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
+    let library = lua.create_table()?;
+    library.set("encode", encoder(lua, globals, "cef.encode", "extension", answering(lua, native)?)?)?;
+    globals.set("cef", library)
+}
+
+/// The function that takes a table of parts, one of which, called `list`, has the fields.
+pub(super) fn encoder(lua: &Lua, globals: &Table, name: &str, list: &str, native: Function) -> mlua::Result<Function> {
+    let encoder: Function = chunk(
+        lua,
+        r#"
+        local flatten, native, name, list, type = ...
+        return function(parts)
+          if type(parts) ~= "table" then return false, "table expected, got " .. type(parts), 1 end
+          local flat, why = flatten(parts[list])
+          if not flat then return false, name .. ": " .. list .. ": " .. why end
+          return native(parts, flat)
+        end
+        "#,
+    )
+    .call((flattener(lua, globals)?, native, name, list, lua.globals().get::<Function>("type")?))?;
+    raising(lua, encoder)
+}
+
+fn native(lua: &Lua, (parts, list): (Table, Table)) -> Result<LuaString, Raise> {
+    const NAME: &str = "cef.encode";
+    check_known(NAME, &parts, &PARTS)?;
+    let mut head = Header::default();
+    for (part, name) in head.iter_mut().zip(&PARTS[..5]) {
+        *part = header(lua, NAME, &parts, name)?;
+    }
+    head[5] = severity(&parts.raw_get::<Value>("severity")?)?;
+    let line = encode(&head, &fields(&list)?);
+    if line.len() > MOST_BYTES {
+        return Err(Raise::Text(format!("{NAME}: more than {} MiB", MOST_BYTES >> 20)));
+    }
+    Ok(lua.create_string(line)?)
+}
+
+fn severity(value: &Value) -> Result<Vec<u8>, Raise> {
+    let text = match value {
+        Value::Integer(number) => number.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.to_string_lossy(),
+        Value::Nil => "Unknown".to_owned(),
+        other => other.type_name().to_owned(),
+    };
+    let number = text.parse().is_ok_and(|number: u8| number <= 10 && number.to_string() == text);
+    if number || SEVERITIES.contains(&text.as_str()) {
+        return Ok(text.into_bytes());
+    }
+    let text: String = text.chars().take(60).collect();
+    Err(Raise::Text(format!("cef.encode: `severity` must be 0 to 10, or one of {}, not {text}", SEVERITIES.join(", "))))
+}
+
+/// One line. What ends a line is a space in the header, and an escape in a value; names are made such as CEF allows.
+pub fn encode(head: &Header, fields: &Fields) -> Vec<u8> {
+    let mut line = b"CEF:0|".to_vec();
+    for part in head {
+        for &byte in part {
+            match byte {
+                b'\\' | b'|' => line.extend_from_slice(&[b'\\', byte]),
+                b'\n' | b'\r' => line.push(b' '),
+                other => line.push(other),
+            }
+        }
+        line.push(b'|');
+    }
+    let names = clean_names(fields, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'));
+    for (nth, (name, (_, value))) in names.iter().zip(fields).enumerate() {
+        if nth > 0 {
+            line.push(b' ');
+        }
+        line.extend_from_slice(name);
+        line.push(b'=');
+        for &byte in value {
+            match byte {
+                b'\\' | b'=' => line.extend_from_slice(&[b'\\', byte]),
+                b'\n' => line.extend_from_slice(b"\\n"),
+                b'\r' => line.extend_from_slice(b"\\r"),
+                other => line.push(other),
+            }
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::check;
+
+    /// `cef.encode` with this header and extension.
+    fn writes(extension: &str, expected: &str) {
+        check(&format!(
+            "local got = cef.encode{{ vendor = 'Alibaba', product = 'Trail', version = 1, id = 'x', name = 'n', severity = 5,
+               extension = {extension} }}
+             assert(got == [[CEF:0|Alibaba|Trail|1|x|n|5|{expected}]], got)"
+        ));
+    }
+
+    #[test]
+    fn the_extension_is_in_a_fixed_order() {
+        writes("{ src = '10.0.0.1', act = 'login', cnt = 3 }", "act=login cnt=3 src=10.0.0.1");
+        writes("{ { 'src', '10.0.0.1' }, { 'act', 'login' }, { 'gone', nil } }", "src=10.0.0.1 act=login");
+        writes("nil", "");
+    }
+
+    #[test]
+    fn values_cannot_end_early() {
+        writes("{ msg = 'a=b c=d | e' }", "msg=a\\=b c\\=d | e");
+        writes("{ msg = 'a\\nb\\r\\\\n' }", "msg=a\\nb\\r\\\\n");
+        writes("{ ['a b=c'] = 'x', ['a_b_c'] = 'y' }", "a_b_c=x a_b_c_2=y");
+    }
+
+    #[test]
+    fn header_parts_cannot_end_early() {
+        check(
+            "local got = cef.encode{ vendor = 'a|b', product = 'c\\\\', version = 'd\\ne', id = 1, name = 'x=y', severity = 'High' }
+             assert(got == 'CEF:0|a\\\\|b|c\\\\\\\\|d e|1|x=y|High|', got)",
+        );
+    }
+
+    #[test]
+    fn what_is_missing_or_misspelt_is_an_error_that_names_it() {
+        #[track_caller]
+        fn fails(parts: &str, expected: &str) {
+            check(&format!(
+                "local ok, why = pcall(function() local x = cef.encode({parts}) end)
+                 assert(not ok and why == [[test.lua:1: {expected}]], why)"
+            ));
+        }
+        let full = "vendor = 'v', product = 'p', version = 'v', id = 'i', name = 'n'";
+        fails("nil", "bad argument #1 to 'encode' (table expected, got nil)");
+        fails("{ vendor = 'v' }", "cef.encode: `product` must be a string, not nil");
+        fails(
+            &format!("{{ {full}, ext = {{}} }}"),
+            "cef.encode: there is no `ext`; there are vendor, product, version, id, name, severity, extension",
+        );
+        fails(
+            &format!("{{ {full}, severity = 11 }}"),
+            "cef.encode: `severity` must be 0 to 10, or one of Unknown, Low, Medium, High, Very-High, not 11",
+        );
+        fails(&format!("{{ {full}, extension = 'x' }}"), "cef.encode: extension: a table or a list of pairs is needed, not a string");
+        fails(&format!("{{ {full}, extension = {{ a = print }} }}"), "cef.encode: extension: `a`: a function is no value");
+        fails(&format!("{{ {full}, extension = {{ 'a' }} }}"), "cef.encode: extension: item 1 is no pair { name, value }");
+    }
+}

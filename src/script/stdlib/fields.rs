@@ -1,0 +1,108 @@
+//! Names and values for a text of one line: what `cef`, `leef` and `logfmt` have in common.
+
+use std::collections::BTreeSet;
+
+use mlua::{Function, Lua, LuaString, Table, Value};
+
+use super::native::{MOST_BYTES, Raise, chunk};
+
+/// Names and values as a script gave them, in the order of their writing.
+pub type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// A Lua function that makes of a log, a table or a list of pairs a list of names and values in turn; or nil and what is
+/// wrong.
+///
+/// A log and decoded JSON keep their order, a list of pairs its own, and other tables are sorted by name. nil and
+/// `json.null` are left out. A table as value becomes JSON.
+pub(super) fn flattener(lua: &Lua, globals: &Table) -> mlua::Result<Function> {
+    let engine = lua.globals();
+    let json: Option<Table> = globals.get("json")?;
+    let encode: Option<Function> = json.map(|json| json.get("encode")).transpose()?;
+    chunk(lua, include_str!("fields.lua")).call((
+        encode,
+        engine.get::<Function>("pairs")?,
+        engine.get::<Function>("type")?,
+        engine.get::<Function>("tostring")?,
+        engine.get::<Function>("getmetatable")?,
+        engine.get::<Function>("pcall")?,
+        engine.get::<Table>("table")?.get::<Function>("sort")?,
+    ))
+}
+
+/// What [`flattener`] made.
+pub(super) fn fields(list: &Table) -> Result<Fields, Raise> {
+    let mut fields = Fields::new();
+    let mut bytes = 0;
+    let mut items = list.sequence_values::<LuaString>();
+    while let (Some(name), Some(value)) = (items.next(), items.next()) {
+        let (name, value) = (name?.as_bytes().to_vec(), value?.as_bytes().to_vec());
+        bytes += name.len() + value.len();
+        if bytes > MOST_BYTES {
+            return Err(Raise::Text(format!("fields of more than {} MiB together", MOST_BYTES >> 20)));
+        }
+        fields.push((name, value));
+    }
+    Ok(fields)
+}
+
+/// Makes every name one that `allowed` lets through, with `_` for other bytes, and different from the others: what
+/// would be there twice gets a number behind it.
+pub(super) fn clean_names(fields: &Fields, allowed: fn(u8) -> bool) -> Vec<Vec<u8>> {
+    let mut taken = BTreeSet::new();
+    let mut last_number = std::collections::BTreeMap::new();
+    let mut names = Vec::with_capacity(fields.len());
+    for (name, _) in fields {
+        let mut clean: Vec<u8> = name.iter().map(|&byte| if allowed(byte) { byte } else { b'_' }).collect();
+        if clean.is_empty() {
+            clean.push(b'_');
+        }
+        let mut unique = clean.clone();
+        while !taken.insert(unique.clone()) {
+            let number = last_number.entry(clean.clone()).or_insert(1_usize);
+            *number += 1;
+            unique.clone_from(&clean);
+            unique.extend_from_slice(format!("_{number}").as_bytes());
+        }
+        names.push(unique);
+    }
+    names
+}
+
+/// A part of a header: text or a number.
+pub(super) fn header(lua: &Lua, function: &str, parts: &Table, name: &str) -> Result<Vec<u8>, Raise> {
+    match parts.raw_get::<Value>(name)? {
+        Value::String(text) if text.as_bytes().len() <= MOST_BYTES / 16 => Ok(text.as_bytes().to_vec()),
+        Value::String(_) => Err(Raise::Text(format!("{function}: `{name}` is longer than {} MiB", MOST_BYTES >> 24))),
+        value @ (Value::Integer(_) | Value::Number(_)) => {
+            let text = lua.coerce_string(value)?.expect("every number has a text");
+            Ok(text.as_bytes().to_vec())
+        }
+        other => Err(Raise::Text(format!("{function}: `{name}` must be a string, not {}", other.type_name()))),
+    }
+}
+
+/// Refuses what a misspelt name would leave out in silence.
+pub(super) fn check_known(function: &str, parts: &Table, known: &[&str]) -> Result<(), Raise> {
+    for pair in parts.pairs::<Value, Value>() {
+        let (key, _) = pair?;
+        let name = key.as_string().map_or_else(|| key.type_name().to_owned(), LuaString::to_string_lossy);
+        if !known.contains(&name.as_str()) {
+            let name: String = name.chars().take(60).collect();
+            return Err(Raise::Text(format!("{function}: there is no `{name}`; there are {}", known.join(", "))));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_clean_and_different() {
+        let fields: Fields = ["a b", "a_b", "a-b", "", "a_b_2", "x"].map(|name| (name.into(), Vec::new())).into();
+        let names = clean_names(&fields, |byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let names: Vec<_> = names.iter().map(|name| String::from_utf8_lossy(name)).collect();
+        assert_eq!(names, ["a_b", "a_b_2", "a_b_3", "_", "a_b_2_2", "x"]);
+    }
+}

@@ -1,0 +1,132 @@
+//! The library where it needs what only a hook has: the log, JSON, and the files of the script.
+
+use std::fs;
+
+use super::*;
+
+#[test]
+fn encoders_take_the_log_in_its_order() {
+    check("return logfmt.encode(log)", &[("b", "x y"), ("a", "1")], r#""__time__=1700000000 __topic__=t __source__=s __tag__:host=h b=\"x y\" a=1""#);
+    check(
+        "for k in pairs(log) do if k:sub(1, 2) == '__' then log[k] = nil end end
+         return cef.encode{ vendor = 'v', product = 'p', version = '1', id = 'i', name = 'n', severity = 3, extension = log }",
+        &[("b=", "x=y"), ("a", "1")],
+        r#""CEF:0|v|p|1|i|n|3|b_=x\\=y a=1""#,
+    );
+    check(
+        "log.user = { name = 'ada', ids = { 1, 2 } } log.gone = json.null
+         for k in pairs(log) do if k:sub(1, 2) == '__' then log[k] = nil end end return logfmt.encode(log)",
+        &[("user", "")],
+        r#""user=\"{\\\"ids\\\":[1,2],\\\"name\\\":\\\"ada\\\"}\"""#,
+    );
+    check(
+        "return logfmt.encode(json.decode(log.text))",
+        &[("text", r#"{"z":12345678901234567890,"a":null,"m":true,"list":[1]}"#)],
+        r#""z=1.2345678901235e+19 m=true list=[1]""#,
+    );
+    check("return logfmt.encode{ { '1', log['1'] } }", &[("1", "one")], r#""1=one""#);
+    // A field of the log that is called 1 does not make the log a list.
+    check("return (logfmt.encode(log):match(' 1=.*'))", &[("1", "one")], r#"" 1=one""#);
+}
+
+#[test]
+fn errors_name_the_line_of_the_script() {
+    check("\nre.match(log.gone, 'a')", &[], "! s.lua:2: bad argument #1 to 'match' (string expected, got nil)");
+    check("\n\ncef.encode{ vendor = 1 }", &[], "! s.lua:3: cef.encode: `product` must be a string, not nil");
+    check("re.x = 1", &[], "! s.lua:1: the library `re` cannot be changed");
+}
+
+/// What a script beside these files makes of one log, or why it does not load.
+fn beside(files: &[(&str, &str)], script: &str) -> Result<Vec<String>, String> {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        fs::write(folder.path().join(name), content).unwrap();
+    }
+    let path = folder.path().join("s.lua");
+    fs::write(&path, script).unwrap();
+    run(&path)
+}
+
+fn run(path: &std::path::Path) -> Result<Vec<String>, String> {
+    let script = Script { name: "s.lua".to_owned(), ..Script::read(path).unwrap() };
+    let hook = Hook::load(&script, &config(), Arc::new(Plain), meta());
+    let mut hook = hook.map_err(|error| error.fault.to_string())?;
+    Ok(outcome(&mut hook, &page_of(&[vec![(b"ip", b"10.0.0.1")]])))
+}
+
+const HOSTS: (&str, &str) = ("hosts.csv", "ip,host,owner\n10.0.0.1,db-1,ada\n10.0.0.2,\"web, 2\",eve\n");
+
+#[test]
+fn a_csv_file_is_looked_up_by_its_key() {
+    let script = "local hosts = lookup.csv('hosts.csv', 'ip') function process(log) return { event = hosts[log.ip] } end";
+    assert_eq!(beside(&[HOSTS], script).unwrap(), [r#"{"host":"db-1","ip":"10.0.0.1","owner":"ada"}"#]);
+    let script = "local host = lookup.csv('hosts.csv', 'ip', 'host')
+        function process(log) return host[log.ip] .. ' ' .. host['10.0.0.2'] .. ' ' .. tostring(host.none) end";
+    assert_eq!(beside(&[HOSTS], script).unwrap(), [r#""db-1 web, 2 nil""#]);
+    let script = "local host = lookup.csv('hosts.csv', 'ip', 'host')
+        function process(log) local all = {} for ip, name in pairs(host) do all[#all + 1] = ip .. '=' .. name end
+        return table.concat(all, ';') end";
+    assert_eq!(beside(&[HOSTS], script).unwrap(), [r#""10.0.0.1=db-1;10.0.0.2=web, 2""#]);
+}
+
+#[test]
+fn a_json_file_is_looked_up_by_its_keys_and_loses_no_digit() {
+    let owners = ("owners.json", r#"{"10.0.0.1": {"id": 12345678901234567890, "tags": ["b", "a"]}, "n": 5, "t": "x"}"#);
+    let script = "local owners = lookup.json('owners.json')
+        function process(log) return { event = { owners[log.ip], owners.n, owners.t, owners.none == nil } } end";
+    assert_eq!(beside(&[owners], script).unwrap(), [r#"[{"id": 12345678901234567890, "tags": ["b", "a"]},5,"x",true]"#]);
+}
+
+#[test]
+fn what_is_looked_up_is_a_copy_and_the_table_is_read_only() {
+    let script = "local hosts = lookup.csv('hosts.csv', 'ip') function process(log)
+        hosts[log.ip].host = 'mine'
+        local ok, why = pcall(function() hosts.x = 1 end)
+        return hosts[log.ip].host .. ' ' .. why .. ' ' .. tostring(getmetatable(hosts)) end";
+    let said = "db-1 s.lua:3: the table of hosts.csv cannot be written to: change the file, or keep it in a local false";
+    assert_eq!(beside(&[HOSTS], script).unwrap(), [format!("\"{said}\"")]);
+}
+
+#[test]
+fn a_table_that_cannot_be_read_refuses_the_script() {
+    #[track_caller]
+    fn refuses(files: &[(&str, &str)], call: &str, expected: &str) {
+        let said = beside(files, &format!("local t = {call} function process(log) return 'fine' end")).unwrap_err();
+        assert_eq!(said, format!("while the script was loaded: s.lua:1: {expected}"));
+    }
+    refuses(&[], "lookup.csv('none.csv', 'ip')", "lookup.csv: none.csv: there is no such file beside the script");
+    refuses(&[HOSTS], "lookup.csv('hosts.csv', 'id')", "lookup.csv: hosts.csv: there is no column 'id'; there are ip, host, owner");
+    refuses(&[HOSTS], "lookup.csv('hosts.csv')", "bad argument #2 to 'csv' (string expected, got nil)");
+    refuses(&[("t.csv", "k,v\n1\n")], "lookup.csv('t.csv', 'k')", "lookup.csv: t.csv: line 2 has 1 columns, and the header 2");
+    refuses(&[("t.json", "[1]")], "lookup.json('t.json')", "lookup.json: t.json: it is no JSON object: invalid type: sequence, expected a map at line 1 column 0");
+    refuses(&[HOSTS], "lookup.csv('hosts' .. '.csv', 'ip')", "lookup.csv: hosts.csv: it was not read with the script: name it there, as a text in quotes");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_lookup_cannot_leave_the_directory_of_the_script() {
+    let folder = tempfile::tempdir().unwrap();
+    let inside = folder.path().join("scripts");
+    fs::create_dir(&inside).unwrap();
+    fs::write(folder.path().join("secret.csv"), "k,v\n1,2\n").unwrap();
+    std::os::unix::fs::symlink(folder.path().join("secret.csv"), inside.join("link.csv")).unwrap();
+    std::os::unix::fs::symlink(folder.path(), inside.join("up")).unwrap();
+    let absolute = folder.path().join("secret.csv").display().to_string();
+    for file in ["../secret.csv", &absolute, "./../secret.csv", "up/secret.csv", "link.csv", "/etc/passwd", "/dev/zero"] {
+        for call in [format!("lookup.csv('{file}', 'k')"), format!("lookup.json('{file}')")] {
+            let path = inside.join("s.lua");
+            fs::write(&path, format!("local t = {call} function process(log) return 'fine' end")).unwrap();
+            let said = run(&path).unwrap_err();
+            let refused = ["a file beside the script or below is needed", "it is a link that leads out of"];
+            assert!(refused.iter().any(|why| said.contains(why)), "{call}: {said}");
+        }
+    }
+}
+
+#[test]
+fn tables_that_are_too_large_refuse_the_script() {
+    let rows: String = (0..900_000).map(|n| format!("{n},{n:012}\n")).collect();
+    let script = "local t = lookup.csv('t.csv', 'k') function process(log) return 'fine' end";
+    let said = beside(&[("t.csv", &format!("k,v\n{rows}"))], script).unwrap_err();
+    assert!(said.ends_with("lookup.csv: t.csv: a script may look things up in 16 MiB"), "{said}");
+}
