@@ -266,6 +266,13 @@ impl Inner {
         self.saved.insert(shard, cursor);
     }
 
+    /// The group is deleted with its checkpoints: what was saved before says nothing any more.
+    pub fn delete_group(&mut self) {
+        self.note("the group is deleted");
+        self.logstore().delete_group(GROUP).expect("there is one");
+        self.saved.clear();
+    }
+
     /// The oldest logs of a shard leave the retention; nobody can expect those that have not arrived.
     pub fn expire(&mut self, shard: u32, groups: u64) {
         let (begin, end) = {
