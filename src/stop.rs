@@ -23,6 +23,12 @@ impl Stopper {
         self.0.send_replace(true);
     }
 
+    /// Whether the flag is up.
+    #[must_use]
+    pub fn is_raised(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// Another view of the flag.
     #[must_use]
     pub fn listen(&self) -> Stop {

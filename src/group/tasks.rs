@@ -29,65 +29,67 @@ pub enum Drained {
     Cut,
 }
 
-/// Works on the shards that the group gives us until `leave` is raised; then drains them for at most `drain`.
+/// Works on the shards that the group gives us until `leave` is raised; then gives all of them up.
+///
+/// A shard that is to be given up, at a stop or because the group asks for it back, has `drain` to deliver and save what
+/// is in flight. What is left then is dropped: whoever holds the shard next pulls it again.
 pub async fn run<S: Source, K: Sink>(
     parts: Arc<Parts<S, K>>,
     mut end: TaskEnd,
     leave: Stop,
     drain: Duration,
 ) -> Drained {
-    let mut tasks = Tasks { parts, running: BTreeMap::new(), by_id: BTreeMap::new(), set: JoinSet::new() };
-    let mut deadline = None;
-    let mut cut = false;
+    let mut tasks = Tasks { parts, drain, running: BTreeMap::new(), by_id: BTreeMap::new(), set: JoinSet::new() };
+    let mut leaving = false;
+    let mut beats_gone = false;
+    let mut drained = Drained::Clean;
     loop {
-        if deadline.is_some() && tasks.set.is_empty() {
-            return if cut { Drained::Cut } else { Drained::Clean };
+        if leaving && tasks.set.is_empty() {
+            return drained;
         }
-        let at = deadline.unwrap_or_else(Instant::now);
+        let deadline = tasks.next_deadline();
         let event = tokio::select! {
             biased;
             Some(joined) = tasks.set.join_next_with_id() => Event::Joined(joined),
-            () = leave.raised(), if deadline.is_none() => Event::Leave,
-            () = sleep_until(at), if deadline.is_some() && !cut => Event::Deadline,
-            changed = end.view.changed(), if !cut => changed.map_or(Event::BeatsGone, |()| Event::View),
+            () = leave.raised(), if !leaving => Event::Leave,
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Event::Deadline,
+            changed = end.view.changed(), if !beats_gone => changed.map_or(Event::BeatsGone, |()| Event::View),
         };
         match event {
             Event::Joined(joined) => {
                 // Nobody listens when the heartbeats are gone, which the view tells as well.
                 let _ = end.reports.send(tasks.on_joined(joined)).await;
                 // What was waiting for that task to end can start now.
-                if deadline.is_none() {
+                if !leaving {
                     let view = end.view.borrow().clone();
                     tasks.follow(&view);
                 }
             }
             Event::View => {
                 let view = end.view.borrow_and_update().clone();
-                if deadline.is_none() {
-                    tasks.follow(&view);
-                } else {
+                if leaving {
                     tasks.drop_lost(&view);
+                } else {
+                    tasks.follow(&view);
                 }
             }
             Event::Leave => {
                 info!(shards = tasks.running.len(), "stopping: what is in flight is delivered and saved first");
                 let _ = end.reports.send(Report::Leave).await;
                 tasks.stop_all();
-                deadline = Some(Instant::now() + drain);
+                leaving = true;
             }
             Event::BeatsGone => {
                 error!("bug: the heartbeats stopped by themselves: all shards dropped");
                 tasks.drop_all();
-                deadline = Some(Instant::now());
-                cut = true;
+                (leaving, beats_gone) = (true, true);
+                drained = Drained::Cut;
             }
             Event::Deadline => {
-                warn!(
-                    shards = tasks.running.len(),
-                    "not everything could be delivered in time: it will be pulled again from the checkpoint"
-                );
-                tasks.drop_all();
-                cut = true;
+                tasks.drop_overdue(Instant::now());
+                if leaving {
+                    drained = Drained::Cut;
+                }
             }
         }
     }
@@ -103,6 +105,8 @@ enum Event {
 
 struct Tasks<S, K> {
     parts: Arc<Parts<S, K>>,
+    /// How long a shard that is to be given up may take to deliver and save what is in flight.
+    drain: Duration,
     /// At most one task for a shard: a new tenure waits for the task of the old one to end.
     running: BTreeMap<ShardId, Running>,
     by_id: BTreeMap<Id, ShardId>,
@@ -113,16 +117,19 @@ struct Running {
     tenure: u64,
     stop: Stopper,
     over: Stopper,
+    /// From when it is asked to stop until it is dropped: when that will be.
+    deadline: Option<Instant>,
 }
 
 impl<S: Source, K: Sink> Tasks<S, K> {
     /// Makes what runs into what should run.
     fn follow(&mut self, view: &View) {
         self.drop_lost(view);
+        let deadline = Instant::now() + self.drain;
         for (shard, wish) in &view.shards {
-            match self.running.get(shard) {
+            match self.running.get_mut(shard) {
                 None if wish.hold => self.start(*shard, *wish, &view.lease),
-                Some(running) if !wish.hold && running.tenure == wish.tenure => running.stop.raise(),
+                Some(running) if !wish.hold && running.tenure == wish.tenure => running.stop_by(deadline),
                 _ => {}
             }
         }
@@ -144,7 +151,7 @@ impl<S: Source, K: Sink> Tasks<S, K> {
         let tenure = Tenure::new(lease.clone(), is_over);
         let task = self.set.spawn(shard::run(Arc::clone(&self.parts), shard, stopped, tenure));
         self.by_id.insert(task.id(), shard);
-        self.running.insert(shard, Running { tenure: wish.tenure, stop: stopper, over });
+        self.running.insert(shard, Running { tenure: wish.tenure, stop: stopper, over, deadline: None });
     }
 
     fn on_joined(&mut self, joined: Result<(Id, Ended), JoinError>) -> Report {
@@ -163,11 +170,43 @@ impl<S: Source, K: Sink> Tasks<S, K> {
         Report::Ended { shard, tenure: running.tenure, again }
     }
 
-    fn stop_all(&self) {
-        self.running.values().for_each(|running| running.stop.raise());
+    fn stop_all(&mut self) {
+        let deadline = Instant::now() + self.drain;
+        self.running.values_mut().for_each(|running| running.stop_by(deadline));
+    }
+
+    /// When the next shard that is to be given up has to be dropped.
+    fn next_deadline(&self) -> Option<Instant> {
+        self.running.values().filter_map(|running| running.deadline).min()
+    }
+
+    /// Drops what was to be given up by now.
+    fn drop_overdue(&mut self, now: Instant) {
+        let mut dropped = Vec::new();
+        for (shard, running) in &mut self.running {
+            if running.deadline.is_some_and(|deadline| now >= deadline) {
+                running.deadline = None;
+                running.over.raise();
+                dropped.push(shard.to_string());
+            }
+        }
+        warn!(
+            shards = dropped.join(" "), within = ?self.drain,
+            "not everything could be delivered in time: it will be pulled again from the checkpoint"
+        );
     }
 
     fn drop_all(&self) {
         self.running.values().for_each(|running| running.over.raise());
+    }
+}
+
+impl Running {
+    /// Asks it to stop in good order by `deadline`. Asked again, it keeps the deadline that it has.
+    fn stop_by(&mut self, deadline: Instant) {
+        if !self.stop.is_raised() {
+            self.stop.raise();
+            self.deadline = Some(deadline);
+        }
     }
 }

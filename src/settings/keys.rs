@@ -502,7 +502,7 @@ pub static KEYS: &[Key] = &[
         name: "run.drain_timeout",
         kind: Kind::Duration(Duration::ZERO),
         default: Default::Is("25s"),
-        meaning: "how long a stop may take to deliver and save what is under way",
+        meaning: "how long a stop, or giving a shard to another consumer, may take to deliver and save what is under way",
         ..PLAIN
     },
     Key {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
@@ -46,15 +47,11 @@ impl<S: Source, K: Sink> Shard<S, K> {
                     warn!(shard = %self.id, %cause, "shard lost");
                     return Left::Lost;
                 }
-                Err(SourceError::Stale(cause)) => {
-                    drop((room, credit));
-                    match self.stop.or(self.begin_again(&cursor, &cause)).await {
-                        Some(Some(begin)) => cursor = begin,
-                        Some(None) => return Left::Lost,
-                        None => return Left::Stopped,
-                    }
-                    continue;
-                }
+                Err(SourceError::Stale(cause)) => match self.stop.or(self.begin_again(&cursor, &cause)).await {
+                    Some(Some(begin)) => self.gap(cursor, begin),
+                    Some(None) => return Left::Lost,
+                    None => return Left::Stopped,
+                },
                 Err(fault) => {
                     drop((room, credit));
                     if self.stop.or(trouble.pause(&fault)).await.is_none() {
@@ -137,6 +134,22 @@ impl<S: Source, K: Sink> Shard<S, K> {
                 Err(SourceError::Lost(_)) => return None,
                 Err(fault) => trouble.pause(&fault).await,
             }
+        }
+    }
+
+    /// A gap as an empty page, so that the checkpoint passes it even if nothing ever comes after it. As if it were the
+    /// last page: a server to which every cursor is stale is not asked again at once.
+    fn gap(&self, from: Cursor, to: Cursor) -> Page {
+        Page {
+            shard: self.id,
+            cursor: from,
+            next: to,
+            body: Bytes::new(),
+            groups: 0,
+            last_group: None,
+            at_end: Some(true),
+            received_at: None,
+            scanned_bytes: 0,
         }
     }
 

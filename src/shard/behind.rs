@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::future::OptionFuture;
@@ -24,6 +25,10 @@ use crate::source::{Cause, Checkpoint, Source, SourceError};
 /// Batches of one shard that may be in flight. The byte budget is the real bound; this one keeps many small pages from
 /// piling up behind one slow request.
 const MOST_IN_FLIGHT: usize = 32;
+
+/// How often the checkpoint is looked at while there is nothing to save: an operator may have set it elsewhere, or a twin
+/// may be at work.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// What the first half sends.
 pub(super) enum Flow {
@@ -98,7 +103,7 @@ impl<S: Source, K: Sink> Shard<S, K> {
                 Some((batch, finished)) = in_flight.next(), if !quiet => Event::Finished(batch, finished),
                 Some((cursor, saved)) = &mut saving, if is_saving => Event::Saved(cursor, saved),
                 flow = batches.recv(), if open && in_flight.len() < MOST_IN_FLIGHT => Event::Flow(flow),
-                () = sleep_until(due), if !is_saving && !marks.is_saved() => Event::SaveDue,
+                () = sleep_until(due), if !is_saving => Event::SaveDue,
             };
             match event {
                 Event::Finished(batch, Finished::Durable(settled)) => {
@@ -137,8 +142,10 @@ impl<S: Source, K: Sink> Shard<S, K> {
                     match saved {
                         Ok(()) => {
                             trouble.over();
-                            self.account.saved();
-                            debug!(shard = %self.id, %cursor, "checkpoint saved");
+                            if marks.saved.as_ref() != Some(&cursor) {
+                                self.account.saved();
+                                debug!(shard = %self.id, %cursor, "checkpoint saved");
+                            }
                             marks.saved = Some(cursor);
                             marks.attempted = None;
                             marks.saved_at = Some(now);
@@ -313,6 +320,8 @@ struct Marks {
     saved: Option<Cursor>,
     /// What a save of unknown outcome tried to write.
     attempted: Option<Cursor>,
+    began: Instant,
+    /// When the checkpoint was last saved, or found to be what we saved.
     saved_at: Option<Instant>,
     /// No save before then: the last one failed.
     not_before: Instant,
@@ -322,12 +331,14 @@ struct Marks {
 
 impl Marks {
     fn new(place: Place) -> Self {
+        let now = Instant::now();
         Self {
             durable: place.cursor,
             saved: place.saved,
             attempted: None,
+            began: now,
             saved_at: None,
-            not_before: Instant::now(),
+            not_before: now,
             idle: false,
         }
     }
@@ -336,7 +347,10 @@ impl Marks {
         self.saved.as_ref() == Some(&self.durable)
     }
 
-    fn save_due(&self, hurry: bool, interval: std::time::Duration) -> Instant {
+    fn save_due(&self, hurry: bool, interval: Duration) -> Instant {
+        if self.is_saved() {
+            return self.not_before.max(self.saved_at.unwrap_or(self.began) + LOOK);
+        }
         match self.saved_at {
             Some(at) if !hurry => self.not_before.max(at + interval),
             _ => self.not_before,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use forwarder::dead_letter::{Config, DeadLetters, Fault, Keep, Limit, Record};
 use futures_util::future::BoxFuture;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::world::World;
 
@@ -36,7 +36,7 @@ impl Keep for SimLetters {
         let (world, member, store) = (self.world.clone(), self.member.clone(), Arc::clone(&self.store));
         Box::pin(async move {
             let delay = world.lock().rng.millis(1, 400);
-            sleep(delay).await;
+            world.passes(delay).await;
             let mut world = world.lock();
             let full = Instant::now() < world.disk_full_until || (world.trouble && world.rng.one_in(10));
             world.note(format!("{member} has {} dead letters, the disk is full: {full}", letters.len()));

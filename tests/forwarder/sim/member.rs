@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use forwarder::budget::Budget;
 use forwarder::group::{self, BeatPace};
-use forwarder::ledger::Ledger;
+use forwarder::ledger::{Counts, Ledger};
 use forwarder::membership::{self, Membership};
-use forwarder::model::Start;
 use forwarder::script::{Config, Hooks, Script};
-use forwarder::shard::{Letters, OnError, OnReject, Pace, Parts};
+use forwarder::shard::{Letters, OnReject, Pace, Parts};
 use forwarder::source::Source as _;
 use forwarder::stop::{Stopper, stop};
 use tokio::task::JoinSet;
@@ -19,6 +18,9 @@ use super::letters::SimLetters;
 use super::sink::{IdFormat, SimSink};
 use super::source::{GROUP_TIMEOUT, SimSource};
 use super::world::World;
+
+/// How long a member has to deliver what it is to give up.
+pub const DRAIN: Duration = Duration::from_secs(20);
 
 const SCRIPT: &str = r#"
 function process(log)
@@ -41,7 +43,11 @@ pub struct Member {
 
 impl Member {
     pub fn start(world: &World, name: &str) -> Self {
-        world.lock().note(format!("{name} starts"));
+        let (on_error, start) = {
+            let mut world = world.lock();
+            world.note(format!("{name} starts"));
+            (world.on_error, world.start)
+        };
         let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
         let script = Script::from_text("sim.lua", SCRIPT);
         let source = || SimSource { world: world.clone(), member: name.to_owned() };
@@ -55,12 +61,12 @@ impl Member {
                 keep: Box::new(SimLetters::new(world.clone(), name)),
                 project: "project".to_owned(),
                 logstore: "logstore".to_owned(),
-                on_error: OnError::DeadLetter,
+                on_error,
                 on_reject: OnReject::DeadLetter,
-                max_share: 100,
+                max_share: 20,
             },
             pace: Pace {
-                start: Start::Begin,
+                start,
                 fetch_interval: Duration::from_secs(1),
                 save_interval: Duration::from_secs(1),
                 page_groups: 4,
@@ -77,7 +83,7 @@ impl Member {
             let term = membership::term(GROUP_TIMEOUT);
             let (beats, line) = group::line(Membership::new(term, Instant::now()));
             let pace = BeatPace { interval: GROUP_TIMEOUT / 3, patience: GROUP_TIMEOUT / 6 };
-            let tasks = group::run(running, line, left, Duration::from_secs(20));
+            let tasks = group::run(running, line, left, DRAIN);
             tokio::join!(group::beat(&beat_source, beats, pace), tasks);
         });
         Self { name: name.to_owned(), parts, tasks, leave }
@@ -93,8 +99,8 @@ impl Member {
         self.tasks.is_empty()
     }
 
-    /// Logs that its ledger has in no place, or in two.
-    pub fn difference(&self) -> i128 {
-        self.parts.ledger.total().difference()
+    /// What its books say.
+    pub fn counts(&self) -> Counts {
+        self.parts.ledger.total()
     }
 }

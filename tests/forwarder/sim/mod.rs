@@ -14,6 +14,7 @@ mod letters;
 mod member;
 mod rng;
 mod scenario;
+mod scenes;
 mod sink;
 mod source;
 mod world;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use forwarder::shard::OnError;
 use tokio::time::{Instant, sleep};
 
 use super::member::Member;
@@ -21,13 +22,14 @@ pub struct Outcome {
     pub outages: u64,
     pub dead_letters: u64,
     pub full_disks: u64,
+    pub sleeps: u64,
 }
 
 impl std::fmt::Debug for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} logs, {} repeats, {} kills, {} replies lost, {} outages, {} dead letters, {} times no room, {} violations",
+            "{} logs, {} repeats, {} kills, {} replies lost, {} outages, {} dead letters, {} times no room, {} sleeps, {} violations",
             self.logs,
             self.repeats,
             self.kills,
@@ -35,6 +37,7 @@ impl std::fmt::Debug for Outcome {
             self.outages,
             self.dead_letters,
             self.full_disks,
+            self.sleeps,
             self.violations.len()
         )
     }
@@ -49,6 +52,7 @@ impl Outcome {
         self.outages += other.outages;
         self.dead_letters += other.dead_letters;
         self.full_disks += other.full_disks;
+        self.sleeps += other.sleeps;
     }
 }
 
@@ -61,6 +65,11 @@ pub fn simulate(seed: u64) -> Outcome {
 async fn play(seed: u64) -> Outcome {
     let mut rng = Rng::new(!seed);
     let world = World::new(seed, 1 + rng.below(4) as u32);
+    {
+        let mut world = world.lock();
+        world.ordered = rng.one_in(2);
+        world.on_error = [OnError::DeadLetter, OnError::DeadLetter, OnError::Pass, OnError::Drop][rng.below(4) as usize];
+    }
     let mut cast = Cast { world: world.clone(), members: Vec::new(), born: 0 };
     let mut outcome = Outcome::default();
     for _ in 0..=rng.below(3) {
@@ -87,12 +96,23 @@ async fn play(seed: u64) -> Outcome {
                 outcome.outages += 1;
             }
             7 => cast.evict(&mut rng),
-            8 => split(&world, &mut rng),
-            9 => {
+            8 | 9 => world.lock().reshard(rng.one_in(2)),
+            10 => {
                 let spell = rng.millis(500, 20_000);
                 let mut world = world.lock();
                 world.note(format!("the disk is full for {spell:?}"));
                 world.disk_full_until = Instant::now() + spell;
+            }
+            11 => {
+                let sleep = rng.millis(1_000, 60_000);
+                world.sleeps(sleep).await;
+                outcome.sleeps += 1;
+            }
+            12 => world.lock().set_back(),
+            13 => {
+                let mut world = world.lock();
+                let shards = world.logstore().shards().len() as u64;
+                world.expire(rng.below(shards) as u32, rng.below(4));
             }
             _ => {}
         }
@@ -201,24 +221,19 @@ impl Cast {
     fn look_after(&mut self) {
         let mut world = self.world.lock();
         for member in &self.members {
-            if member.difference() != 0 {
-                world.violation(format!("the books of {} do not balance: {}", member.name, member.difference()));
+            let counts = member.counts();
+            if counts.difference() != 0 {
+                world.violation(format!("the books of {} do not balance: {}", member.name, counts.difference()));
+            }
+            let taken = world.taken_from.get(&member.name).copied().unwrap_or_default();
+            if counts.events > taken {
+                let (name, events) = (&member.name, counts.events);
+                world.violation(format!("{name} counts {events} events as delivered, and {taken} arrived"));
             }
         }
         let now = Instant::now();
         world.cut_off.retain(|_, until| now < *until);
         drop(world);
         self.members.retain_mut(|member| !member.has_ended());
-    }
-}
-
-fn split(world: &World, rng: &mut Rng) {
-    let mut world = world.lock();
-    let now = world.now();
-    let open: Vec<u32> = world.logstore().shards().values().filter(|shard| !shard.readonly).map(|s| s.id).collect();
-    if open.len() < 8 {
-        let shard = open[rng.below(open.len() as u64) as usize];
-        world.note(format!("shard {shard} is split"));
-        world.logstore().split(shard, None, 2, now).expect("the shard takes writes");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use forwarder::event::{Batch, Body, BodyError, Format, Head};
 use forwarder::lease::Tenure;
 use forwarder::sink::{Health, Outcome, Rejected, Sink};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::world::World;
 
@@ -39,7 +39,7 @@ impl Sink for SimSink {
                 world.acts(&self.member, batch.shard().0, "sends");
                 (world.rng.millis(1, 80), world.rng.millis(50, 3_000))
             };
-            if tenure.or(sleep(delay)).await.is_none() {
+            if tenure.or(self.world.passes(delay)).await.is_none() {
                 return Outcome::Abandoned;
             }
             let events = from..batch.events.len();
@@ -54,7 +54,7 @@ impl Sink for SimSink {
                 }
                 Sent::ReplyLost | Sent::Nothing => {}
             }
-            if tenure.or(sleep(pause)).await.is_none() {
+            if tenure.or(self.world.passes(pause)).await.is_none() {
                 return Outcome::Abandoned;
             }
         }
@@ -92,7 +92,7 @@ impl SimSink {
         for event in events.take(taken) {
             let id = std::str::from_utf8(batch.events.get(event)).expect("ids are text");
             if !is_poison(id.as_bytes()) {
-                world.arrives(id);
+                world.arrives(member, id_of(id));
             }
         }
         sent
@@ -101,6 +101,11 @@ impl SimSink {
 
 fn is_poison(event: &[u8]) -> bool {
     event.ends_with(b"!")
+}
+
+/// The id of a log that the script failed on and that was sent as it is: the log's fields, one after another.
+fn id_of(event: &str) -> &str {
+    event.split('|').find_map(|field| field.strip_prefix("id=")).unwrap_or(event)
 }
 
 fn rejected(event: usize) -> Rejected {
@@ -112,6 +117,6 @@ pub struct IdFormat;
 
 impl Format for IdFormat {
     fn write(&self, _: &Head<'_>, body: &mut dyn Body, out: &mut Vec<u8>) -> Result<(), BodyError> {
-        body.text(b"", out)
+        body.text(b"|", out)
     }
 }

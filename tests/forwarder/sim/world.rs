@@ -6,11 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use forwarder::dead_letter::{Reader, directories};
+use forwarder::emulator::sls::group::{Fence, Phase, Save};
 use forwarder::emulator::sls::state::{Logstore, Shape, State};
+use forwarder::model::Start;
+use forwarder::shard::OnError;
 use forwarder::sls::proto::{Log, LogGroup, Pair};
 use prost::Message as _;
 use tempfile::TempDir;
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, advance, sleep};
 
 use super::rng::Rng;
 
@@ -31,14 +36,37 @@ pub enum Kind {
     Half,
 }
 
+/// A kind of call to SLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Call {
+    Group,
+    Heartbeat,
+    Checkpoint,
+    Save,
+    Cursor,
+    Pull,
+}
+
 /// Shared by all members of one simulation.
 #[derive(Clone)]
-pub struct World(Arc<Mutex<Inner>>);
+pub struct World {
+    inner: Arc<Mutex<Inner>>,
+    /// Ends every wait that is under way, as when all replies came while the machine slept.
+    thaw: Arc<Notify>,
+    /// Requests that nobody waits for any more.
+    on_the_way: Arc<Mutex<JoinSet<()>>>,
+}
 
 pub struct Inner {
     state: State,
     epoch: Instant,
     pub rng: Rng,
+    /// Children of split and merged shards wait for their parents.
+    pub ordered: bool,
+    /// What the members do with a log that the script fails on.
+    pub on_error: OnError,
+    /// Where the members start in a shard without a checkpoint.
+    pub start: Start,
     /// The logs of each group, by shard and cursor number.
     written: BTreeMap<(u32, i64), Vec<(String, Kind)>>,
     /// How often each event arrived.
@@ -51,6 +79,16 @@ pub struct Inner {
     pub full_disks: u64,
     /// The saves that the oracle has seen, by shard.
     saved: BTreeMap<u32, i64>,
+    /// When each member asked for a heartbeat.
+    pub beats: BTreeMap<String, Vec<Instant>>,
+    /// Events that arrived from each member, repeats included.
+    pub taken_from: BTreeMap<String, u64>,
+    /// Calls of a member that are answered 500, until when.
+    pub failing: BTreeMap<(String, Call), Instant>,
+    /// Shards that SLS no longer knows, though the group still gives them to members.
+    pub gone: BTreeSet<u32>,
+    /// Pages come with the cursor that was asked for as the next.
+    pub cursor_stands: bool,
     /// Members cut off from everything, until when.
     pub cut_off: BTreeMap<String, Instant>,
     /// Members that the server threw out of itself: they cannot know before their next heartbeat, until when.
@@ -69,10 +107,13 @@ impl World {
         let shape =
             Shape { shards, retention: Duration::from_secs(86_400), shard_bytes: usize::MAX, logstores: Vec::new() };
         let now = Instant::now();
-        Self(Arc::new(Mutex::new(Inner {
+        let inner = Inner {
             state: State::new(shape),
             epoch: now,
             rng: Rng::new(seed),
+            ordered: false,
+            on_error: OnError::DeadLetter,
+            start: Start::Begin,
             written: BTreeMap::new(),
             arrived: BTreeMap::new(),
             letters: directory(),
@@ -80,6 +121,11 @@ impl World {
             disk_full_until: now,
             full_disks: 0,
             saved: BTreeMap::new(),
+            beats: BTreeMap::new(),
+            taken_from: BTreeMap::new(),
+            failing: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            cursor_stands: false,
             cut_off: BTreeMap::new(),
             thrown_out: BTreeMap::new(),
             siem_down_until: now,
@@ -88,11 +134,43 @@ impl World {
             logs: 0,
             violations: Vec::new(),
             trace: Vec::new(),
-        })))
+        };
+        Self { inner: Arc::new(Mutex::new(inner)), thaw: Arc::default(), on_the_way: Arc::default() }
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().expect("no member panics while it holds the world")
+        self.inner.lock().expect("no member panics while it holds the world")
+    }
+
+    /// Time passes, or the machine wakes.
+    pub async fn passes(&self, time: Duration) {
+        tokio::select! {
+            biased;
+            () = sleep(time) => {}
+            () = self.thaw.notified() => {}
+        }
+    }
+
+    /// Something that goes on whatever becomes of the member that began it.
+    pub fn spawn(&self, what: impl Future<Output = ()> + Send + 'static) {
+        let mut on_the_way = self.on_the_way.lock().expect("nobody panics in here");
+        while on_the_way.try_join_next().is_some() {}
+        on_the_way.spawn(what);
+    }
+
+    /// The machine of all members sleeps. Meanwhile the replies come that they wait for, and SLS gives every shard to
+    /// somebody else. When it wakes, its clock has moved on, and no timer has rung yet.
+    pub async fn sleeps(&self, time: Duration) {
+        {
+            let mut world = self.lock();
+            world.note(format!("the machine of all members sleeps for {time:?}"));
+            let then = world.now() + time;
+            let ghost = format!("ghost-{}", then.as_millis());
+            // Whether there is a group at all is all one.
+            let _ = world.logstore().heartbeat(GROUP, &ghost, &BTreeSet::new(), then);
+        }
+        self.thaw.notify_waiters();
+        advance(time).await;
     }
 }
 
@@ -147,34 +225,120 @@ impl Inner {
         self.written.insert((shard, number), logs);
     }
 
-    /// A member begins to send or to save: the shard must not be another's.
-    pub fn acts(&mut self, member: &str, shard: u32, doing: &str) {
+    /// Splits a shard that still takes writes, or merges it with the next, if there is one.
+    pub fn reshard(&mut self, merge: bool) {
+        let open: Vec<u32> = self.logstore().shards().values().filter(|shard| !shard.readonly).map(|s| s.id).collect();
+        let shard = open[self.rng.below(open.len() as u64) as usize];
         let now = self.now();
-        let holder = self
-            .logstore()
-            .groups(now)
-            .get(GROUP)
-            .and_then(|group| group.slots().get(&shard).and_then(|slot| slot.holder().map(str::to_owned)));
+        if merge {
+            let merged = self.logstore().merge(shard, now);
+            self.note(format!("shard {shard} is merged with the next: {merged:?}"));
+        } else if open.len() < 8 {
+            self.note(format!("shard {shard} is split"));
+            self.logstore().split(shard, None, 2, now).expect("the shard takes writes");
+        }
+    }
+
+    /// Somebody sets a checkpoint back, past the check of ownership.
+    pub fn set_back(&mut self) {
+        let slots = self.logstore().group(GROUP).map(|group| group.slots().clone()).unwrap_or_default();
+        let saved = slots.into_iter().filter_map(|(shard, slot)| Some((shard, slot.checkpoint?.cursor)));
+        let saved: Vec<(u32, i64)> = saved.collect();
+        if saved.is_empty() {
+            return;
+        }
+        let (shard, from) = saved[self.rng.below(saved.len() as u64) as usize];
+        let begin = self.logstore().shards()[&shard].begin();
+        // A finished parent that is opened again is a matter between the operator and the children.
+        if self.ordered && self.logstore().shards()[&shard].readonly || from <= begin {
+            return;
+        }
+        let to = begin + self.rng.below(from.abs_diff(begin)) as i64;
+        self.reset(shard, to);
+    }
+
+    /// Somebody sets the checkpoint of a shard, past the check of ownership.
+    pub fn reset(&mut self, shard: u32, cursor: i64) {
+        self.note(format!("an operator sets the checkpoint of shard {shard} to {cursor}"));
+        let now = self.now();
+        let save = Save { shard, cursor, consumer: String::new(), forced: true };
+        self.logstore().save(GROUP, save, Fence::NotMatch, now).expect("force is let through");
+        self.saved.insert(shard, cursor);
+    }
+
+    /// The group is deleted with its checkpoints: what was saved before says nothing any more.
+    pub fn delete_group(&mut self) {
+        self.note("the group is deleted");
+        self.logstore().delete_group(GROUP).expect("there is one");
+        self.saved.clear();
+    }
+
+    /// The oldest logs of a shard leave the retention; nobody can expect those that have not arrived.
+    pub fn expire(&mut self, shard: u32, groups: u64) {
+        let (begin, end) = {
+            let shard = &self.logstore().shards()[&shard];
+            (shard.begin(), shard.end())
+        };
+        let to = end.min(begin + groups as i64);
+        self.note(format!("shard {shard} loses everything before {to}"));
+        self.logstore().expire(shard, to).expect("the shard is there");
+        self.written = std::mem::take(&mut self.written)
+            .into_iter()
+            .filter(|((of, cursor), _)| *of != shard || *cursor >= to)
+            .collect();
+    }
+
+    /// Who holds a shard.
+    pub fn holder(&mut self, shard: u32) -> Option<String> {
+        let now = self.now();
+        let group = self.logstore().groups(now).get(GROUP)?;
+        group.slots().get(&shard)?.holder().map(str::to_owned)
+    }
+
+    /// The checkpoint of a shard.
+    pub fn checkpoint(&mut self, shard: u32) -> Option<i64> {
+        let group = self.logstore().group(GROUP).ok()?;
+        Some(group.slots().get(&shard)?.checkpoint.as_ref()?.cursor)
+    }
+
+    /// A member begins to send or to save: the shard must not be another's, nor before its turn.
+    pub fn acts(&mut self, member: &str, shard: u32, doing: &str) {
         let cannot_know = self.thrown_out.get(member).is_some_and(|until| Instant::now() < *until);
-        if let Some(holder) = holder
+        if let Some(holder) = self.holder(shard)
             && holder != member
             && !cannot_know
         {
             self.violation(format!("{member} {doing} shard {shard}, which is {holder}'s"));
         }
+        let parents = self.logstore().shards()[&shard].parents.clone();
+        if let Some(parent) = parents.into_iter().find(|parent| self.ordered && !self.is_over(*parent)) {
+            self.violation(format!("{member} {doing} shard {shard} before its parent {parent} is finished"));
+        }
     }
 
-    /// A save was accepted: everything before it must have arrived.
-    pub fn accepted(&mut self, member: &str, shard: u32, cursor: i64) {
-        self.note(format!("{member} saved {shard} at {cursor}"));
+    /// Whether a shard was read to its end and takes no more.
+    pub fn is_over(&mut self, shard: u32) -> bool {
+        let group = self.logstore().group(GROUP);
+        group.is_ok_and(|group| group.slots().get(&shard).is_some_and(|slot| matches!(slot.phase, Phase::Over(_))))
+    }
+
+    /// A save was accepted: everything before it must have arrived. One that arrives `late`, when its sender has lost
+    /// the shard or died, may set the checkpoint back, which costs repeats and no log.
+    pub fn accepted(&mut self, member: &str, shard: u32, cursor: i64, late: bool) {
+        self.note(format!("{member} saved {shard} at {cursor}{}", if late { ", late" } else { "" }));
+        if let Some(holder) = self.holder(shard)
+            && holder != member
+        {
+            self.violation(format!("the save of {member} was accepted for shard {shard}, which is {holder}'s"));
+        }
         let before = self.saved.insert(shard, cursor).unwrap_or(i64::MIN);
-        if cursor < before {
+        if cursor < before && !late {
             self.violation(format!("{member} moved the checkpoint of shard {shard} back from {before} to {cursor}"));
         }
         let groups: Vec<Vec<(String, Kind)>> =
-            self.written.range((shard, before)..(shard, cursor)).map(|(_, logs)| logs.clone()).collect();
+            self.written.range((shard, before.min(cursor))..(shard, cursor)).map(|(_, logs)| logs.clone()).collect();
         for (id, kind) in groups.into_iter().flatten() {
-            for end in ends(&id, kind) {
+            for end in ends(&id, kind, self.on_error) {
                 if !self.is_reached(&end) {
                     self.violation(format!("{member} saved shard {shard} at {cursor}, but {end:?} is not so"));
                 }
@@ -182,7 +346,8 @@ impl Inner {
         }
     }
 
-    pub fn arrives(&mut self, event: &str) {
+    pub fn arrives(&mut self, member: &str, event: &str) {
+        *self.taken_from.entry(member.to_owned()).or_default() += 1;
         *self.arrived.entry(event.to_owned()).or_default() += 1;
     }
 
@@ -214,18 +379,17 @@ impl Inner {
     /// How many events have not arrived, and how many letters are not on disk.
     pub fn missing(&mut self) -> usize {
         self.read_letters();
-        let ends = self.written.values().flatten().flat_map(|(id, kind)| ends(id, *kind));
+        let ends = self.written.values().flatten().flat_map(|(id, kind)| ends(id, *kind, self.on_error));
         ends.filter(|end| !self.is_known(end)).count()
     }
 
-    /// Whether every shard's checkpoint is at its end.
+    /// Whether every shard's checkpoint is at its end, and read-only shards are finished with.
     pub fn all_saved(&mut self) -> bool {
-        let ends: Vec<(u32, i64)> = self.logstore().shards().values().map(|shard| (shard.id, shard.end())).collect();
-        ends.into_iter().all(|(shard, end)| {
-            let group = self.logstore().group(GROUP);
-            let slot = group.ok().and_then(|group| group.slots().get(&shard).cloned());
-            slot.and_then(|slot| slot.checkpoint).is_some_and(|checkpoint| checkpoint.cursor == end)
-        })
+        let shards = self.logstore().shards().values();
+        let shards: Vec<(u32, i64, bool)> = shards.map(|shard| (shard.id, shard.end(), shard.readonly)).collect();
+        shards
+            .into_iter()
+            .all(|(shard, end, readonly)| self.checkpoint(shard) == Some(end) && self.is_over(shard) == readonly)
     }
 }
 
@@ -237,14 +401,19 @@ enum End {
 }
 
 /// Every end that has to be reached before a checkpoint may pass a log.
-fn ends(id: &str, kind: Kind) -> Vec<End> {
+fn ends(id: &str, kind: Kind, on_error: OnError) -> Vec<End> {
     let arrived = |suffix: &str| End::Arrived(format!("{id}{suffix}"));
     let on_disk = |event| End::OnDisk(id.to_owned(), event);
     match kind {
         Kind::Keep => vec![arrived("")],
         Kind::Drop => Vec::new(),
         Kind::Two => vec![arrived("a"), arrived("b")],
-        Kind::Bad => vec![on_disk(None)],
+        Kind::Bad => match on_error {
+            OnError::DeadLetter => vec![on_disk(None)],
+            OnError::Pass => vec![arrived("")],
+            OnError::Drop => Vec::new(),
+            OnError::Halt => unreachable!("a halted shard never comes to its end"),
+        },
         Kind::Poison => vec![on_disk(Some(0))],
         Kind::Half => vec![arrived("a"), on_disk(Some(1))],
     }

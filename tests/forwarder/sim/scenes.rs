@@ -1,0 +1,322 @@
+//! One thing at a time: each test brings about what can go wrong with a consumer group once, and looks at what becomes
+//! of it. The numbers are those of docs/reliability.md.
+
+use std::time::Duration;
+
+use forwarder::model::Start;
+use tokio::time::{Instant, sleep};
+
+use super::member::{DRAIN, Member};
+use super::source::GROUP_TIMEOUT;
+use super::world::{Call, GROUP, Inner, World};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// Time between two heartbeats.
+const BEAT: Duration = GROUP_TIMEOUT.checked_div(3).unwrap();
+
+/// A logstore in which nothing goes wrong by chance.
+fn calm(shards: u32) -> World {
+    let world = World::new(1, shards);
+    world.lock().trouble = false;
+    world
+}
+
+/// Writes groups of three logs, to any shard that takes them.
+fn write(world: &World, groups: u32) {
+    (0..groups).for_each(|_| world.lock().write(3));
+}
+
+async fn seconds(seconds: u64) {
+    sleep(Duration::from_secs(seconds)).await;
+}
+
+/// Waits for something to become true; returns how long that took.
+async fn until(world: &World, what: &str, within: Duration, mut is_true: impl FnMut(&mut Inner) -> bool) -> Duration {
+    let begun = Instant::now();
+    while !is_true(&mut world.lock()) {
+        if begun.elapsed() > within {
+            panic!("not within {within:?}: {what}\n{}", world.lock().trace.join("\n"));
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    begun.elapsed()
+}
+
+/// Waits until every log has found its end and every checkpoint is at the end of its shard; nothing may have gone wrong.
+async fn settled(world: &World) {
+    until(world, "everything arrives and is saved", 10 * GROUP_TIMEOUT, |world| {
+        world.missing() == 0 && world.all_saved()
+    })
+    .await;
+    let world = world.lock();
+    assert_eq!(world.violations, Vec::<String>::new(), "{}", world.trace.join("\n"));
+}
+
+fn repeats(world: &World) -> u64 {
+    world.lock().arrived.values().map(|times| u64::from(times - 1)).sum()
+}
+
+/// How many lines of the trace hold these words.
+fn noted(world: &World, words: &str) -> usize {
+    world.lock().trace.iter().filter(|line| line.contains(words)).count()
+}
+
+fn no_beat_was_missed(world: &World, member: &str) {
+    let world = world.lock();
+    let beats = &world.beats[member];
+    let longest = beats.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+    assert!(longest < BEAT + Duration::from_millis(200), "{longest:?} between two of {} heartbeats", beats.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn f09_a_shard_stolen_in_the_middle_of_a_batch_is_dropped_and_nothing_of_it_is_saved() {
+    let world = calm(1);
+    let _a = Member::start(&world, "a");
+    let _b = Member::start(&world, "b");
+    seconds(60).await;
+    let holder = world.lock().holder(0).unwrap();
+    let thief = if holder == "a" { "b" } else { "a" };
+    world.lock().siem_down_until = Instant::now() + HOUR;
+    write(&world, 10);
+    seconds(5).await;
+    let saves = noted(&world, &format!("{holder} saved"));
+    {
+        let mut world = world.lock();
+        let now = world.now();
+        // The holder cannot know before its next heartbeat, and takes it for a hand-over then.
+        world.thrown_out.insert(holder.clone(), Instant::now() + BEAT + DRAIN + Duration::from_secs(1));
+        let (group, shards) = world.logstore().group_mut(GROUP).unwrap();
+        group.assign(0, thief, shards, now).unwrap();
+    }
+    seconds(15).await;
+    world.lock().siem_down_until = Instant::now();
+    settled(&world).await;
+    assert_eq!(noted(&world, &format!("{holder} saved")), saves, "it saves nothing any more");
+    assert!(noted(&world, &format!("{thief} saved")) > 0);
+}
+
+/// The guard in front of every send and save looks at the clock: it holds even in the moment in which a machine wakes and
+/// no timer has rung yet.
+#[tokio::test(start_paused = true)]
+async fn f10_a_machine_that_slept_sends_and_saves_nothing_when_it_wakes() {
+    for moment in 0..40 {
+        let world = calm(1);
+        let _a = Member::start(&world, "a");
+        seconds(5).await;
+        // Some batches are refused, so that their next try is due when the machine wakes.
+        world.lock().siem_down_until = Instant::now() + Duration::from_millis(20 * moment);
+        write(&world, 10);
+        sleep(Duration::from_millis(50 * moment)).await;
+        world.sleeps(2 * GROUP_TIMEOUT).await;
+        settled(&world).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f11_a_member_whose_heartbeats_fail_goes_quiet_before_its_shards_are_given_away() {
+    let world = calm(2);
+    let _a = Member::start(&world, "a");
+    seconds(60).await;
+    let _b = Member::start(&world, "b");
+    seconds(60).await;
+    world.lock().failing.insert(("a".into(), Call::Heartbeat), Instant::now() + 5 * GROUP_TIMEOUT);
+    let took = until(&world, "b has both shards", 2 * GROUP_TIMEOUT, |world| {
+        world.write(3);
+        (0..2).all(|shard| world.holder(shard).as_deref() == Some("b"))
+    })
+    .await;
+    assert!(took > GROUP_TIMEOUT / 2, "{took:?}");
+    seconds(60).await;
+    settled(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn f12_pulls_that_fail_cost_neither_a_heartbeat_nor_the_shard() {
+    let world = calm(1);
+    let _a = Member::start(&world, "a");
+    seconds(30).await;
+    world.lock().failing.insert(("a".into(), Call::Pull), Instant::now() + 10 * GROUP_TIMEOUT);
+    write(&world, 5);
+    seconds(300).await;
+    assert!(world.lock().missing() > 0);
+    assert_eq!(world.lock().holder(0).as_deref(), Some("a"));
+    settled(&world).await;
+    no_beat_was_missed(&world, "a");
+    assert_eq!(repeats(&world), 0);
+    assert_eq!(noted(&world, "a beats {}"), 1, "it never had to join again");
+}
+
+/// Writes to all shards while `change` happens under way, in an ordered group with two members and a slow start of the
+/// SIEM. The world watches that no child is worked on before its parents are finished.
+async fn in_order(change: impl Fn(&mut Inner)) {
+    let world = calm(2);
+    world.lock().ordered = true;
+    write(&world, 20);
+    let _a = Member::start(&world, "a");
+    let _b = Member::start(&world, "b");
+    world.lock().siem_down_until = Instant::now() + GROUP_TIMEOUT;
+    for round in 0..40 {
+        write(&world, 2);
+        if round == 10 {
+            change(&mut world.lock());
+        }
+        seconds(1).await;
+    }
+    settled(&world).await;
+    let mut world = world.lock();
+    let shards: Vec<(u32, Vec<u32>)> =
+        world.logstore().shards().values().map(|shard| (shard.id, shard.parents.clone())).collect();
+    let children: Vec<_> = shards.into_iter().filter(|(_, parents)| !parents.is_empty()).collect();
+    assert!(!children.is_empty());
+    for (child, parents) in children {
+        assert!(parents.iter().all(|parent| world.is_over(*parent)));
+        assert!(world.checkpoint(child).is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f15_the_children_of_a_split_wait_until_their_parent_is_saved_to_its_end() {
+    in_order(|world| world.reshard(false)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn f16_a_merged_shard_waits_for_both_of_its_parents() {
+    in_order(|world| {
+        let now = world.now();
+        let [merged, ..] = world.logstore().merge(0, now).unwrap();
+        assert_eq!(world.logstore().shards()[&merged].parents.len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn f17_a_shard_that_is_gone_is_put_down_and_asked_for_once_a_heartbeat_at_most() {
+    let world = calm(2);
+    let _a = Member::start(&world, "a");
+    seconds(30).await;
+    world.lock().gone.insert(1);
+    let calls = noted(&world, "ShardNotExist");
+    seconds(300).await;
+    let calls = noted(&world, "ShardNotExist") - calls;
+    assert!((1..=32).contains(&calls), "{calls} calls within 30 heartbeats");
+    assert_eq!(world.lock().holder(0).as_deref(), Some("a"), "the other shard is not touched");
+    no_beat_was_missed(&world, "a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn f18_a_read_only_shard_is_saved_at_its_end_even_if_it_never_had_a_log() {
+    let world = calm(1);
+    world.lock().ordered = true;
+    let _a = Member::start(&world, "a");
+    seconds(30).await;
+    world.lock().reshard(false);
+    until(&world, "the parent is finished", GROUP_TIMEOUT, |world| world.is_over(0)).await;
+    write(&world, 6);
+    settled(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn f18_a_read_only_shard_whose_rest_has_expired_is_finished() {
+    let world = calm(1);
+    world.lock().ordered = true;
+    write(&world, 5);
+    {
+        let _a = Member::start(&world, "a");
+        settled(&world).await;
+    }
+    write(&world, 5);
+    world.lock().reshard(false);
+    world.lock().expire(0, 10);
+    let _b = Member::start(&world, "b");
+    until(&world, "the parent is finished", 3 * GROUP_TIMEOUT, |world| world.is_over(0)).await;
+    settled(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn f20_a_checkpoint_that_an_operator_sets_back_is_where_it_goes_on() {
+    for idle in [true, false] {
+        let world = calm(1);
+        let _a = Member::start(&world, "a");
+        write(&world, 10);
+        settled(&world).await;
+        seconds(10).await;
+        let events = world.lock().arrived.len() as u64;
+        let begin = world.lock().logstore().shards()[&0].begin();
+        world.lock().reset(0, begin);
+        if !idle {
+            write(&world, 1);
+        }
+        // An idle shard looks at its checkpoint once a minute.
+        seconds(if idle { 70 } else { 10 }).await;
+        settled(&world).await;
+        // What came in between is delivered before the change is noticed, and once more.
+        let between = world.lock().arrived.len() as u64 - events;
+        assert_eq!(repeats(&world), events + between, "everything since then comes again, once; idle: {idle}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f22_a_group_that_is_deleted_is_made_again_and_nothing_is_missed() {
+    let world = calm(2);
+    let _a = Member::start(&world, "a");
+    write(&world, 10);
+    settled(&world).await;
+    world.lock().delete_group();
+    write(&world, 10);
+    settled(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn f23_without_a_checkpoint_it_starts_where_the_settings_say() {
+    for (start, old_logs) in [(Start::Begin, true), (Start::End, false)] {
+        let world = calm(1);
+        world.lock().start = start;
+        write(&world, 10);
+        let old = world.lock().missing();
+        let _a = Member::start(&world, "a");
+        seconds(30).await;
+        assert_eq!(world.lock().missing(), if old_logs { 0 } else { old });
+        write(&world, 10);
+        seconds(30).await;
+        assert_eq!(world.lock().missing(), if old_logs { 0 } else { old });
+        assert!(world.lock().all_saved());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f30_logs_without_progress_of_the_cursor_are_not_delivered_until_it_moves() {
+    let world = calm(1);
+    let _a = Member::start(&world, "a");
+    seconds(30).await;
+    world.lock().cursor_stands = true;
+    write(&world, 5);
+    seconds(300).await;
+    assert_eq!(world.lock().arrived.len(), 0);
+    no_beat_was_missed(&world, "a");
+    world.lock().cursor_stands = false;
+    settled(&world).await;
+    assert_eq!(repeats(&world), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f51_a_shard_asked_back_while_the_siem_is_away_is_given_up_in_time_and_pulled_again() {
+    let world = calm(2);
+    let _a = Member::start(&world, "a");
+    seconds(30).await;
+    world.lock().siem_down_until = Instant::now() + HOUR;
+    write(&world, 10);
+    seconds(10).await;
+    let saved: Vec<_> = (0..2).map(|shard| world.lock().checkpoint(shard)).collect();
+    let _b = Member::start(&world, "b");
+    let took = until(&world, "b has a shard", 2 * GROUP_TIMEOUT, |world| {
+        (0..2).any(|shard| world.holder(shard).as_deref() == Some("b"))
+    })
+    .await;
+    assert!(took >= DRAIN && took <= DRAIN + 3 * BEAT, "{took:?}");
+    let now: Vec<_> = (0..2).map(|shard| world.lock().checkpoint(shard)).collect();
+    assert_eq!(now, saved, "nothing was delivered, and nothing saved");
+    world.lock().siem_down_until = Instant::now();
+    settled(&world).await;
+    assert_eq!(repeats(&world), 0);
+}
