@@ -138,6 +138,11 @@ impl Events {
         self.logs[event]
     }
 
+    /// Takes memory for `bytes` more, so that it need not be moved from small to large while the events are written.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
+    }
+
     /// Appends an event made of log number `log` by letting `write` fill the buffer. When it fails, nothing is added.
     ///
     /// # Errors
@@ -192,6 +197,6 @@ impl Batch {
     /// Bytes of memory it holds.
     #[must_use]
     pub fn weight(&self) -> usize {
-        self.page.body.len() + self.events.bytes.len()
+        self.page.body.len() + self.events.bytes.capacity()
     }
 }

@@ -224,7 +224,8 @@ impl Logs {
 
     /// Folds the fields that have the same key into the first of them, with the value of the last.
     fn settle_repeats(&mut self) {
-        let same = |(field, known): (&Field, &Span)| field.key == *known || self.text(field.key) == self.text(*known);
+        let same =
+            |(field, known): (&Field, &Span)| field.key == *known || is_same(self.text(field.key), self.text(*known));
         if self.fields.len() == self.unique.len() && self.fields.iter().zip(&self.unique).all(same) {
             return;
         }
@@ -280,7 +281,32 @@ impl Logs {
     }
 }
 
+#[inline]
 fn read_pair(body: &[u8], place: Range<usize>) -> Result<Field, PageError> {
+    match usual_pair(&body[place.clone()], place.start) {
+        Some(pair) => Ok(pair),
+        None => read_any_pair(body, place),
+    }
+}
+
+/// A pair as all writers lay it out: the key, the value, and nothing else. It begins at `start` of the body.
+#[inline]
+fn usual_pair(bytes: &[u8], start: usize) -> Option<Field> {
+    const KEY: u8 = 1 << 3 | 2;
+    const VALUE: u8 = 2 << 3 | 2;
+    let [KEY, key_len @ ..0x80, rest @ ..] = bytes else { return None };
+    let key_len = usize::from(*key_len);
+    let (value_len, value) = match rest.get(key_len..)? {
+        [VALUE, len @ ..0x80, value @ ..] => (usize::from(*len), value),
+        [VALUE, low, high @ ..0x80, value @ ..] => (usize::from(low & 0x7f) | usize::from(*high) << 7, value),
+        _ => return None,
+    };
+    let span = |start: usize, len: usize| Span { start: start as u32, len: len as u32 };
+    (value.len() == value_len)
+        .then(|| Field { key: span(start + 2, key_len), value: span(start + bytes.len() - value_len, value_len) })
+}
+
+fn read_any_pair(body: &[u8], place: Range<usize>) -> Result<Field, PageError> {
     let mut pair = Field { key: Span::default(), value: Span::default() };
     let mut wire = Wire::new(body, place.start, place.end);
     while let Some((field, kind)) = wire.tag()? {
@@ -291,6 +317,19 @@ fn read_pair(body: &[u8], place: Range<usize>) -> Result<Field, PageError> {
         }
     }
     Ok(pair)
+}
+
+/// Whether two keys are equal. They are short, so that calling a function for it would be most of the work.
+#[inline]
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let words = |text: &[u8]| Some((u64::from_le_bytes(*text.first_chunk()?), u64::from_le_bytes(*text.last_chunk()?)));
+    match (words(one), words(other)) {
+        (Some(ends), Some(others)) => ends == others && (one.len() <= 16 || one == other),
+        _ => one.iter().eq(other),
+    }
 }
 
 fn built_span(start: usize, end: usize) -> Span {
@@ -346,6 +385,17 @@ impl<'a> Log<'a> {
     #[inline]
     pub fn value(&self, position: usize) -> &'a [u8] {
         self.logs.text(self.logs.fields[position].value)
+    }
+
+    /// Where the field with this key is, looked for from `from` on and then before it.
+    #[must_use]
+    #[inline]
+    pub fn position(&self, key: &[u8], from: usize) -> Option<usize> {
+        let fields = self.logs.fields.as_slice();
+        let (before, behind) = fields.split_at(from.min(fields.len()));
+        let wanted = |field: &Field| field.key.len as usize == key.len() && is_same(self.logs.text(field.key), key);
+        let found = behind.iter().position(wanted).map(|at| before.len() + at);
+        found.or_else(|| before.iter().position(wanted))
     }
 
     /// Where in the page the value of the field at this position is, when that is outside of the log itself: the group's

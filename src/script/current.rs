@@ -69,7 +69,7 @@ pub(super) enum State {
     Deleted,
 }
 
-/// `"key":` of every field, escaped once for all logs with the same keys.
+/// `,"key":` of every field, escaped once for all logs with the same keys.
 #[derive(Debug, Default)]
 struct KeyTexts {
     schema: u64,
@@ -77,14 +77,16 @@ struct KeyTexts {
     ends: Vec<usize>,
 }
 
-/// `"value"` of every field that a log has from its group, escaped once for all logs of the group.
+/// `,"key":"value"` of the neighbouring fields that a log has from its group, escaped once for all logs of the group.
 #[derive(Debug, Default)]
 struct SharedTexts {
     schema: u64,
     group: u32,
+    /// Position of the first of them.
+    first: usize,
+    /// Where in the page each value is.
+    places: Vec<Range<usize>>,
     text: Vec<u8>,
-    /// Per field: where its value is in the page, and where its text is here.
-    places: Vec<Option<(Range<usize>, Range<usize>)>>,
 }
 
 /// A script may add this many fields to a log, with this many bytes of keys: they are not in Lua's memory.
@@ -138,8 +140,11 @@ impl Current {
     /// Where the field with this key is or was.
     #[inline]
     pub(super) fn find(&mut self, key: &[u8]) -> Option<usize> {
-        let from = self.found.min(self.len());
-        let position = (from..self.len()).chain(0..from).find(|&position| self.key(position) == key)?;
+        let log = self.logs.log();
+        let added = |text: &Range<usize>| &self.added_text[text.clone()] == key;
+        let position = log
+            .position(key, self.found)
+            .or_else(|| self.added.iter().position(added).map(|added| log.len() + added))?;
         self.found = position;
         Some(position)
     }
@@ -166,66 +171,94 @@ impl Current {
         (position..self.len()).find(|&position| self.states[position] != State::Deleted)
     }
 
-    /// Appends `"key":`.
+    /// Appends `,"key":`.
     #[inline]
     pub(super) fn write_key(&mut self, position: usize, out: &mut Vec<u8>) {
         let log = self.logs.log();
         if position >= log.len() {
+            out.push(b',');
             super::escape::string(self.key(position), out);
             out.push(b':');
             return;
         }
-        if self.keys.schema != log.schema() {
-            self.keys.schema = log.schema();
-            self.keys.text.clear();
-            self.keys.ends.clear();
-            for (key, _) in log.fields() {
-                super::escape::string(key, &mut self.keys.text);
-                self.keys.text.push(b':');
-                self.keys.ends.push(self.keys.text.len());
-            }
-        }
-        let start = if position == 0 { 0 } else { self.keys.ends[position - 1] };
-        out.extend_from_slice(&self.keys.text[start..self.keys.ends[position]]);
+        self.keys.refresh(&log);
+        out.extend_from_slice(self.keys.of(position));
     }
 
     /// Appends the value, as a JSON string, that a field of the page has there.
     #[inline]
-    pub(super) fn write_value(&mut self, position: usize, out: &mut Vec<u8>) {
+    pub(super) fn write_value(&self, position: usize, out: &mut Vec<u8>) {
+        super::escape::string(self.log().value(position), out);
+    }
+
+    /// Appends `,"key":"value"` of all fields from `position` on that the log shares with its group, when nobody touched
+    /// them; returns how many these are, 0 when they have to be written one by one.
+    #[inline]
+    pub(super) fn write_shared(&mut self, position: usize, out: &mut Vec<u8>) -> usize {
         let log = self.logs.log();
-        if let Some(place) = log.shared(position) {
-            self.shared.refresh(&log);
-            if let Some(Some((known, text))) = self.shared.places.get(position)
-                && *known == place
-            {
-                out.extend_from_slice(&self.shared.text[text.clone()]);
-                return;
-            }
+        self.shared.refresh(&log, &mut self.keys);
+        let count = self.shared.places.len();
+        if position != self.shared.first
+            || self.states[position..position + count].iter().any(|&state| state != State::Untouched)
+            // A log may have a field of its own with the key of a tag.
+            || (position..).zip(&self.shared.places).any(|(at, place)| log.shared(at).as_ref() != Some(place))
+        {
+            return 0;
         }
-        super::escape::string(log.value(position), out);
+        out.extend_from_slice(&self.shared.text);
+        count
+    }
+}
+
+impl KeyTexts {
+    /// Makes the texts for the keys of this log, unless they are.
+    #[inline]
+    fn refresh(&mut self, log: &Log<'_>) {
+        if self.schema != log.schema() {
+            self.fill(log);
+        }
+    }
+
+    fn fill(&mut self, log: &Log<'_>) {
+        self.schema = log.schema();
+        self.text.clear();
+        self.ends.clear();
+        for (key, _) in log.fields() {
+            self.text.push(b',');
+            super::escape::string(key, &mut self.text);
+            self.text.push(b':');
+            self.ends.push(self.text.len());
+        }
+    }
+
+    #[inline]
+    fn of(&self, position: usize) -> &[u8] {
+        let start = if position == 0 { 0 } else { self.ends[position - 1] };
+        &self.text[start..self.ends[position]]
     }
 }
 
 impl SharedTexts {
     /// Makes the texts for the group of this log, unless they are.
     #[inline]
-    fn refresh(&mut self, log: &Log<'_>) {
+    fn refresh(&mut self, log: &Log<'_>, keys: &mut KeyTexts) {
         // The numbers of schemas are never used again, not even for another page.
         if (self.schema, self.group) != (log.schema(), log.group()) {
-            self.fill(log);
+            self.fill(log, keys);
         }
     }
 
-    fn fill(&mut self, log: &Log<'_>) {
+    fn fill(&mut self, log: &Log<'_>, keys: &mut KeyTexts) {
         (self.schema, self.group) = (log.schema(), log.group());
         self.text.clear();
         self.places.clear();
-        for position in 0..log.len() {
-            self.places.push(log.shared(position).map(|place| {
-                let start = self.text.len();
-                super::escape::string(log.value(position), &mut self.text);
-                (place, start..self.text.len())
-            }));
+        keys.refresh(log);
+        self.first = (0..log.len()).find(|&position| log.shared(position).is_some()).unwrap_or(log.len());
+        for position in self.first..log.len() {
+            let Some(place) = log.shared(position) else { break };
+            self.places.push(place);
+            self.text.extend_from_slice(keys.of(position));
+            super::escape::string(log.value(position), &mut self.text);
         }
     }
 }

@@ -1,9 +1,21 @@
 //! JSON text from bytes.
 
+use super::marks;
+
 /// Appends `bytes` as a JSON string. What is not UTF-8 becomes U+FFFD.
 pub(super) fn string(bytes: &[u8], out: &mut Vec<u8>) {
     out.reserve(bytes.len() + 2);
     out.push(b'"');
+    if marks::is_plain(bytes) {
+        out.extend_from_slice(bytes);
+    } else {
+        difficult(bytes, out);
+    }
+    out.push(b'"');
+}
+
+/// Appends what is to be escaped or not ASCII.
+fn difficult(bytes: &[u8], out: &mut Vec<u8>) {
     match std::str::from_utf8(bytes) {
         Ok(_) => contents(bytes, out),
         Err(_) => {
@@ -15,12 +27,11 @@ pub(super) fn string(bytes: &[u8], out: &mut Vec<u8>) {
             }
         }
     }
-    out.push(b'"');
 }
 
 /// Appends valid UTF-8 with quotes, backslashes and control characters escaped.
 fn contents(text: &[u8], out: &mut Vec<u8>) {
-    match first_special(text) {
+    match marks::first(text) {
         None => out.extend_from_slice(text),
         Some(plain) => from_special(text, plain, out),
     }
@@ -37,23 +48,9 @@ fn from_special(text: &[u8], first: usize, out: &mut Vec<u8>) {
         let (dense, after) = from.split_at(from.len().min(BLOCK));
         let len = block(dense, &mut escaped);
         out.extend_from_slice(&escaped[..len]);
-        (rest, special) = (after, first_special(after));
+        (rest, special) = (after, marks::first(after));
     }
     out.extend_from_slice(rest);
-}
-
-/// Where the first byte is that must be escaped, eight bytes at a time.
-#[inline]
-fn first_special(text: &[u8]) -> Option<usize> {
-    let (words, tail) = text.as_chunks::<8>();
-    for (nth, word) in words.iter().enumerate() {
-        let marks = specials(u64::from_le_bytes(*word));
-        if marks != 0 {
-            return Some(nth * 8 + marks.trailing_zeros() as usize / 8);
-        }
-    }
-    let at = tail.iter().position(|&byte| ESCAPES[usize::from(byte)][LEN] != 1)?;
-    Some(text.len() - tail.len() + at)
 }
 
 /// Bytes that are escaped at a time.
@@ -69,19 +66,6 @@ fn block(text: &[u8], escaped: &mut [u8; BLOCK * 6 + 8]) -> usize {
         len += usize::from(entry[LEN]);
     }
     len
-}
-
-/// The top bit of every byte that must be escaped.
-#[inline]
-fn specials(word: u64) -> u64 {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const TOPS: u64 = ONES << 7;
-    // No sum carries over into the next byte, so that every mark is true and not the lowest alone.
-    let below = |word: u64, limit: u64| !(((word & !TOPS) + ONES * (0x80 - limit)) | word) & TOPS;
-    let quote = below(word ^ (ONES * b'"' as u64), 1);
-    let backslash = below(word ^ (ONES * b'\\' as u64), 1);
-    let control = below(word, 0x20);
-    quote | backslash | control
 }
 
 /// Place of the length in an entry of [`ESCAPES`].

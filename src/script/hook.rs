@@ -4,6 +4,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mlua::state::{GcIncParams, GcMode};
 use mlua::{Function, Lua, Table, Value};
 
 use super::current::{Current, Place};
@@ -20,6 +21,10 @@ mod turnover;
 
 /// Loading a script may take this many times what one log may: it may build tables that serve all logs.
 const LOADING: u32 = 10;
+
+/// The engine collects its garbage when it has this many percent of the memory that was left in use the time before. Its
+/// own 200 are thrifty: a script's state is small, and the garbage of each log is soon as much as that.
+const GARBAGE: i32 = 400;
 
 /// Where the logs of a hook come from, as `process(log, meta)` sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,6 +128,7 @@ impl Hook {
     /// The page itself cannot be read.
     pub fn run(&mut self, page: &Page) -> Result<Made, PageError> {
         let mut made = Made::default();
+        made.events.reserve(page.body.len() / 4 * 5);
         self.current.get().logs.open(page.body.clone())?;
         let end = loop {
             let vm = match self.vm.take() {
@@ -356,6 +362,7 @@ impl Vm {
         // A state that cannot even hold its libraries has too little memory; nothing else can go wrong here.
         // SAFETY: `current` outlives the state: see `Hook::current`.
         let (lua, globals) = unsafe { sandbox::build(current.pointer(), config.memory) }.map_err(|_| memory())?;
+        lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(GARBAGE)));
         stdlib::install(&lua, &globals, &config.vars)
             .and_then(|()| stdlib::modules::install(&lua, &globals, script))
             .and_then(|()| stdlib::lookup::install(&lua, &globals, script))

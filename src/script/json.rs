@@ -21,6 +21,7 @@ use mlua::ffi::lua_State;
 use super::raw::{Frame, Hidden, Kind, REGISTRY, Stack};
 use super::{current::Current, log, write};
 
+mod check;
 pub(super) mod scan;
 
 /// Reads of an object that look into its text; more than that, and listing its members is cheaper.
@@ -38,7 +39,8 @@ pub(super) unsafe extern "C-unwind" fn decode(state: *mut lua_State) -> c_int {
         frame.push_bytes(stack.kind(1).name().as_bytes());
         return concatenated(frame);
     };
-    if std::str::from_utf8(text).is_err() {
+    let checked = check::is_json(text);
+    if !checked && std::str::from_utf8(text).is_err() {
         let scratch = &mut frame.current().scratch;
         scratch.clear();
         for chunk in text.utf8_chunks() {
@@ -52,7 +54,7 @@ pub(super) unsafe extern "C-unwind" fn decode(state: *mut lua_State) -> c_int {
         stack.pop(1);
     }
     let text = stack.bytes(1).unwrap_or_default();
-    if let Some((line, column)) = fault_in(text) {
+    if !checked && let Some((line, column)) = fault_in(text) {
         stack.push_nil();
         frame.push_bytes(b"json.decode: not JSON at line ");
         stack.push_integer(line);
@@ -89,7 +91,7 @@ fn concatenated(frame: Frame) -> c_int {
     2
 }
 
-/// Where the text stops being JSON.
+/// Where the text stops being JSON, if it does: the last word on what [`check`] found none to be, such as deep nesting.
 fn fault_in(text: &[u8]) -> Option<(i64, i64)> {
     match serde_json::from_slice::<serde::de::IgnoredAny>(text) {
         Ok(_) => None,

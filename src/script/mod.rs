@@ -31,6 +31,7 @@ mod hook;
 mod hooks;
 mod json;
 mod log;
+mod marks;
 mod pass;
 pub(crate) mod pattern;
 mod raw;

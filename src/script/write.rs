@@ -186,23 +186,31 @@ impl Writer<'_> {
     fn log(&mut self, depth: usize) -> Written {
         self.stack.push_hidden(REGISTRY, Hidden::VALUES);
         let values = self.stack.top();
-        self.out.push(b'{');
-        let mut first = true;
-        for position in 0..self.current.len() {
+        let start = self.out.len();
+        let mut position = 0;
+        while position < self.current.len() {
             let state = self.current.state(position);
-            if state == State::Deleted {
-                continue;
-            }
-            self.separate(&mut first);
-            self.current.write_key(position, self.out);
             if state == State::Untouched {
+                let shared = self.current.write_shared(position, self.out);
+                if shared > 0 {
+                    position += shared;
+                    continue;
+                }
+                self.current.write_key(position, self.out);
                 self.current.write_value(position, self.out);
-            } else {
+            } else if state == State::Assigned {
+                self.current.write_key(position, self.out);
                 self.stack.push_item(values, position as i64 + 1);
                 let written = self.value(self.stack.top(), depth + 1);
                 self.stack.set_top(values);
                 written.map_err(|fault| fault.in_key(self.current.key(position)))?;
             }
+            position += 1;
+        }
+        // Every field was written with a comma before it; the first of them opens the object.
+        match self.out.get_mut(start) {
+            Some(comma) => *comma = b'{',
+            None => self.out.push(b'{'),
         }
         self.out.push(b'}');
         self.stack.pop(1);
