@@ -30,7 +30,8 @@ pub fn facility(text: &[u8]) -> Option<u8> {
 /// The code of a severity: its name in any case, or 0 to 7.
 #[must_use]
 pub fn severity(text: &[u8]) -> Option<u8> {
-    let synonym = || SYNONYMS.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(text)).map(|(_, code)| *code);
+    let synonym =
+        || SYNONYMS.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(text)).map(|(_, code)| *code);
     code(text, &SEVERITIES).or_else(synonym)
 }
 

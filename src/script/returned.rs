@@ -154,8 +154,12 @@ impl One<'_> {
                 b"program" => head.syslog.program = Some(self.string(at).map_err(fault)?),
                 b"procid" => head.syslog.procid = Some(self.text(at).map_err(fault)?),
                 b"msgid" => head.syslog.msgid = Some(self.string(at).map_err(fault)?),
-                b"facility" => head.syslog.facility = Some(self.code(at, priority::facility, &FACILITIES).map_err(fault)?),
-                b"severity" => head.syslog.severity = Some(self.code(at, priority::severity, &SEVERITIES).map_err(fault)?),
+                b"facility" => {
+                    head.syslog.facility = Some(self.code(at, priority::facility, &FACILITIES).map_err(fault)?)
+                }
+                b"severity" => {
+                    head.syslog.severity = Some(self.code(at, priority::severity, &SEVERITIES).map_err(fault)?)
+                }
                 b"structured_data" => {
                     for (id, element) in self.sorted(at, &format!("{place}structured_data"))? {
                         let path = format!("{place}structured_data{}", write::step(&id));

@@ -41,6 +41,11 @@ fn an_event_table_sets_attributes() {
         r#"program=p|procid=12|msgid=id|facility=16|severity=3|[x@1 a=1 b=c]|"m""#,
     );
     check(
+        "return { message = 'm', timestamp = 5, hostname = 'h', facility = '16', severity = 'WARN' }",
+        &[],
+        r#"time=5|host=h|facility=16|severity=4|"m""#,
+    );
+    check(
         "log.__topic__ = nil return { event = 'e', fields = log }",
         &[],
         r#"__time__:1700000000|__source__:s|__tag__:host:h|"e""#,
@@ -113,9 +118,9 @@ fn what_cannot_be_sent_is_named_with_its_place() {
     refused("{ event = 'e', time = '1.5', time_ns = 5 }", "time_ns: the time has a fraction already");
     refused("{ event = 'e', time = 1, time_ns = 1000000000 }", "time_ns: nanoseconds are needed: 0 to 999999999");
     // Which of the two comes first is Lua's choice.
-    let said = lines("return { event = 'e', host = 'x', hostname = 'y' }");
+    let said = process("return { event = 'e', host = 'x', hostname = 'y' }", &[]);
     assert!(said[0].ends_with("host and hostname are the same; keep one"), "{said:?}");
-    let said = lines("return { event = 'e', time = 1, timestamp = 1 }");
+    let said = process("return { event = 'e', time = 1, timestamp = 1 }", &[]);
     assert!(said[0].ends_with("time and timestamp are the same; keep one"), "{said:?}");
     refused("{ event = 'e', host = {} }", "host: a string is needed, not a table");
     refused("{ event = 'e', fields = 'x' }", "fields: a table of the script's own is needed, with named keys");

@@ -21,7 +21,10 @@ impl Moment {
     pub(super) fn of(time: &Time<'_>) -> Result<Self, BodyError> {
         read(time).map(Self).ok_or_else(|| BodyError {
             path: "time".to_owned(),
-            problem: format!("{} is not in the years 1 to 9999: unix seconds are needed, not milliseconds", time.digits),
+            problem: format!(
+                "{} is not in the years 1 to 9999: unix seconds are needed, not milliseconds",
+                time.digits
+            ),
         })
     }
 

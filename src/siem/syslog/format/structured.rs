@@ -127,7 +127,10 @@ mod tests {
     fn elements_are_written_as_the_rfc_does() {
         let iut = (&b"iut"[..], &b"3"[..]);
         let source = (&b"eventSource"[..], &b"Application"[..]);
-        check(&[(b"exampleSDID@32473", vec![iut, source])], "[exampleSDID@32473 iut=\"3\" eventSource=\"Application\"]");
+        check(
+            &[(b"exampleSDID@32473", vec![iut, source])],
+            "[exampleSDID@32473 iut=\"3\" eventSource=\"Application\"]",
+        );
         check(&[(b"a", vec![]), (b"b", vec![iut])], "[a][b iut=\"3\"]");
         check(&[], "-");
     }
@@ -180,6 +183,9 @@ mod tests {
         check("[a][a]", "\"a\" is there twice");
         check("[a] [b]", "a [ is needed at \" [b]\"");
         check("[a  k=\"v\"]", "a name is needed at \" k=\\\"v\\\"]\"");
-        check(&format!("[{}]", "i".repeat(33)), &format!("a name has at most 32 characters at \"{}]\"", "i".repeat(33)));
+        check(
+            &format!("[{}]", "i".repeat(33)),
+            &format!("a name has at most 32 characters at \"{}]\"", "i".repeat(33)),
+        );
     }
 }

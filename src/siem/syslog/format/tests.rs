@@ -79,7 +79,12 @@ fn pairs(pairs: &[(&'static str, &'static str)]) -> Vec<Pair<'static>> {
 #[test]
 fn a_log_is_a_message_of_rfc_5424() {
     let text = "||__topic__=t||k=用户é😀";
-    check(&config(), &at("1700000000"), text.as_bytes(), "<14>1 2023-11-14T22:13:20Z host1 - - - - ||__topic__=t||k=用户é😀\n");
+    check(
+        &config(),
+        &at("1700000000"),
+        text.as_bytes(),
+        "<14>1 2023-11-14T22:13:20Z host1 - - - - ||__topic__=t||k=用户é😀\n",
+    );
     let mut octet = config();
     octet.framing = Framing::Octet;
     check(&octet, &at("1700000000"), b"||k=v", "46 <14>1 2023-11-14T22:13:20Z host1 - - - - ||k=v");
@@ -109,10 +114,8 @@ fn the_examples_of_the_rfc_come_out() {
         "<34>1 2003-10-11T22:14:15.003000Z mymachine.example.com su - ID47 - \u{feff}'su root' failed for lonvick on \
          /dev/pts/8\n",
     );
-    let example = (
-        b"exampleSDID@32473".into(),
-        pairs(&[("iut", "3"), ("eventSource", "Application"), ("eventID", "1011")]),
-    );
+    let example =
+        (b"exampleSDID@32473".into(), pairs(&[("iut", "3"), ("eventSource", "Application"), ("eventID", "1011")]));
     let mut head = Head {
         syslog: SyslogHead {
             facility: Some(20),
@@ -171,7 +174,12 @@ fn a_message_of_rfc_3164_has_a_tag_unless_it_is_cef_or_leef() {
 
 #[test]
 fn the_old_standard_can_have_a_whole_time() {
-    check(&rfc3164("Asia/Shanghai", true), &at("1700000000.5"), b"m", "<14>2023-11-15T06:13:20.500000+08:00 host1 forwarder: m\n");
+    check(
+        &rfc3164("Asia/Shanghai", true),
+        &at("1700000000.5"),
+        b"m",
+        "<14>2023-11-15T06:13:20.500000+08:00 host1 forwarder: m\n",
+    );
     check(&rfc3164("UTC", true), &at("1700000000"), b"m", "<14>2023-11-14T22:13:20Z host1 forwarder: m\n");
 }
 
@@ -289,10 +297,7 @@ fn a_long_message_is_split_into_parts_that_name_each_other() {
 fn a_header_that_leaves_no_room_is_told() {
     let long: &'static str = "v".repeat(400).leak();
     let head = Head {
-        syslog: SyslogHead {
-            structured_data: vec![(b"a".into(), pairs(&[("k", long)]))],
-            ..SyslogHead::default()
-        },
+        syslog: SyslogHead { structured_data: vec![(b"a".into(), pairs(&[("k", long)]))], ..SyslogHead::default() },
         ..at("1700000000")
     };
     for oversize in [Oversize::Split, Oversize::Truncate] {
