@@ -8,7 +8,9 @@ mod lua_event;
 mod pattern;
 mod pull_body;
 mod siem_line;
+pub mod rfc5424;
 mod sls_reply;
+pub mod syslog_message;
 
 pub use hec_reply::hec_reply;
 pub use lua_event::lua_event;
@@ -16,3 +18,4 @@ pub use pattern::pattern;
 pub use pull_body::pull_body;
 pub use siem_line::{check_lines, siem_line};
 pub use sls_reply::sls_reply;
+pub use syslog_message::syslog_message;

@@ -13,6 +13,7 @@ mod problem;
 mod read;
 mod resolve;
 mod sls;
+mod syslog;
 mod typed;
 mod units;
 mod url;
@@ -81,6 +82,8 @@ pub struct Trial {
 pub enum SinkSettings {
     /// Splunk over HEC.
     Hec(crate::siem::hec::Config),
+    /// Any SIEM over syslog.
+    Syslog(Box<crate::siem::syslog::Config>),
 }
 
 /// When a new version of the script is put in force, and when it is taken back.
@@ -149,7 +152,7 @@ pub enum LogFormat {
 /// What the settings need to know about where and when they are read.
 #[derive(Debug, Clone)]
 pub struct Machine {
-    /// Its name, for the default of `sls.consumer`.
+    /// Its name, for the defaults of `sls.consumer` and `syslog.hostname`.
     pub hostname: String,
     /// Our process, likewise.
     pub pid: u32,
@@ -157,7 +160,7 @@ pub struct Machine {
     pub cores: usize,
     /// Now: start positions in the future are mistakes.
     pub now: Timestamp,
-    /// The local time zone: start positions without an offset are in it.
+    /// The local time zone: start positions without an offset are in it, and syslog's old time is written in it.
     pub zone: TimeZone,
 }
 
@@ -181,9 +184,14 @@ pub fn load(
 ///
 /// # Errors
 /// Everything that is wrong with them, at once.
-pub fn delivery(config: Option<&Path>, flags: &Flags, environment: &Environment) -> Result<Delivery, SettingsError> {
+pub fn delivery(
+    config: Option<&Path>,
+    flags: &Flags,
+    environment: &Environment,
+    machine: &Machine,
+) -> Result<Delivery, SettingsError> {
     let (typed, problems) = read(config, flags, environment)?;
-    resolve::delivery(&typed, problems)
+    resolve::delivery(&typed, problems, machine)
 }
 
 /// The script and what events look like, to try it: nothing needs to be given, and no file that is named is opened.

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 #[path = "../../fuzz/src/lib.rs"]
-mod targets;
+pub mod targets;
 
 /// Makes inputs out of inputs. SplitMix64: the same inputs on every machine.
 struct Mutator {
@@ -131,4 +131,9 @@ proptest::proptest! {
             targets::check_lines(&head.clone().map(String::into_bytes), &fields, delimiter);
         }
     }
+}
+
+#[test]
+fn whatever_an_event_holds_is_one_syslog_message() {
+    check("syslog_message", targets::syslog_message, 20_000);
 }

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use crate::event::{Body, BodyError, Format, Head, Pair, Time};
-use crate::script::returned::{FACILITIES, SEVERITIES};
+use crate::event::priority::{FACILITIES, SEVERITIES};
 use crate::script::sample::kind;
 
 /// Writes each event as one JSON object: the attributes that the script gave, and `event`; `message` only where it is
@@ -41,7 +41,7 @@ impl Format for EventJson {
             }
         }
         for (name, code, names) in
-            [("facility", head.syslog.facility, FACILITIES), ("severity", head.syslog.severity, SEVERITIES)]
+            [("facility", head.syslog.facility, &FACILITIES[..]), ("severity", head.syslog.severity, &SEVERITIES[..])]
         {
             if let Some(code) = code {
                 member(name, quoted(names[usize::from(code)].as_bytes()).as_bytes(), out);
@@ -146,8 +146,8 @@ pub(super) fn normal(event: &Value) -> Result<Value, String> {
                 other => return Err(format!(".time: unix seconds are a number or digits, not {}", kind(other))),
             },
             "host" | "source" | "sourcetype" | "index" | "program" | "procid" | "msgid" => text(value),
-            "facility" => code(value, FACILITIES),
-            "severity" => code(value, SEVERITIES),
+            "facility" => code(value, &FACILITIES),
+            "severity" => code(value, &SEVERITIES),
             "fields" => texts(value),
             "structured_data" => match value {
                 Value::Object(elements) => elements.iter().map(|(id, pairs)| (id.clone(), texts(pairs))).collect(),
