@@ -1,5 +1,11 @@
 //! Syslog for QRadar, ArcSight, Sentinel and every other SIEM: RFC 5424 and RFC 3164 over UDP, TCP, TLS and RELP.
 
+mod connection;
+mod dial;
+mod socket;
+mod tls;
+mod window;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -135,4 +141,14 @@ pub enum Oversize {
     Split,
     /// It is kept as a dead letter.
     DeadLetter,
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
 }
