@@ -56,6 +56,8 @@ pub(super) enum Closed {
     Proven,
     /// Every byte was acknowledged and nothing went wrong, but the peer did not say that it has read them.
     Unproven(&'static str),
+    /// The peer does not take what was sent.
+    Stalled,
     /// Bytes may be lost.
     Broken(String),
 }
@@ -152,7 +154,7 @@ impl Connection {
             Err(_) if self.is_acked() => {
                 return self.unproven("it does not answer the end of a connection").await;
             }
-            Err(_) => return Closed::Broken("the receiver does not read what was sent".to_owned()),
+            Err(_) => return Closed::Stalled,
         }
         match self.all_acked().await {
             Ok(()) if socket::TELLS_ACKED => Closed::Proven,

@@ -14,6 +14,7 @@ use tokio_native_tls::TlsConnector;
 use super::connection::{Connection, Watched};
 use super::tls::{self, ConfigError};
 use super::{Config, Target, Transport, socket};
+use crate::siem::standing::Standing;
 use crate::source::Cause;
 
 /// How long one address is waited for before the next is tried beside it (RFC 8305 section 8).
@@ -32,6 +33,24 @@ impl Fault {
     pub(super) fn cause(&self) -> &Cause {
         match self {
             Self::Down(cause) | Self::Refused(cause) => cause,
+        }
+    }
+
+    /// What an error on a connection means: what the network says passes, what TLS says does not.
+    pub(super) fn of(target: &Target, error: &io::Error) -> Self {
+        let what = format!("{target}: {error}");
+        if error.raw_os_error().is_none() && error.kind() == io::ErrorKind::Other {
+            Self::Refused(Cause { hint: Some(advice(&what)), what })
+        } else {
+            Self::Down(Cause::new(what))
+        }
+    }
+
+    /// Makes it known. The try began at `began`.
+    pub(super) fn tell(&self, standing: &Standing, began: Instant, now: Instant) {
+        match self {
+            Self::Down(cause) => standing.failed(began, now, cause),
+            Self::Refused(cause) => standing.held(now, cause),
         }
     }
 }

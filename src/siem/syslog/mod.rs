@@ -2,12 +2,23 @@
 
 mod connection;
 mod dial;
+mod framed;
+mod jobs;
+mod line;
+mod relp;
+mod sender;
+mod sink;
 mod socket;
+mod targets;
 mod tls;
+mod udp;
 mod window;
 
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use sink::{CheckError, Checked, Promise, Syslog};
+pub use tls::ConfigError;
 
 /// What the messages look like and how they travel, checked: every field means something.
 #[derive(Debug, Clone)]

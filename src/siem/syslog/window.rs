@@ -206,6 +206,23 @@ impl Window {
         settled
     }
 
+    /// Whether a culprit is searched for: then events are proven in groups.
+    pub(super) fn is_searching(&self) -> bool {
+        self.search.is_some()
+    }
+
+    /// The receiver answered for all events of a batch before this one.
+    pub(super) fn advance(&mut self, id: Id, done: usize) -> Settled {
+        let mut settled = Settled::default();
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id && entry.done < done) {
+            entry.done = done.min(entry.sent);
+            settled.proven = true;
+            self.deaths = None;
+        }
+        self.collect(&mut settled);
+        settled
+    }
+
     /// The connection ended before what it carried was proven: all of that is to be written again.
     pub(super) fn broke(&mut self, how: Break) -> Settled {
         let mut settled = Settled::default();
