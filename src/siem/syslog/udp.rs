@@ -103,11 +103,15 @@ async fn send(
         }
         pace.spend();
         if place.bytes.is_empty() {
+            if place.event + 1 == batch.events.len()
+                && let Err(fault) = heard_nothing(line, socket).await
+            {
+                place.bytes = batch.events.range(place.event);
+                return Err(fault);
+            }
             place.event += 1;
             if place.event < batch.events.len() {
                 place.bytes = batch.events.range(place.event);
-            } else {
-                return heard_nothing(line, socket).await;
             }
         }
     }
