@@ -7,8 +7,8 @@ mod input;
 mod lua_event;
 mod pattern;
 mod pull_body;
-mod siem_line;
 pub mod rfc5424;
+mod siem_line;
 mod sls_reply;
 pub mod syslog_message;
 

@@ -86,7 +86,8 @@ pub(super) fn hint(fault: &Fault, scene: &Scene<'_>) -> Option<String> {
         Fault::BadReturn { path, problem, .. } if problem.starts_with("an event has no such key") => {
             let key = path.rsplit_once("].").map_or(path.as_str(), |(_, key)| key);
             let known = KNOWN_AS.iter().find(|(name, _)| *name == key).map(|(_, ours)| *ours);
-            let ours = known.or_else(|| nearest(key, super::returned::KEYS.split(", ").filter_map(|key| key.split(' ').next())))?;
+            let ours = known
+                .or_else(|| nearest(key, super::returned::KEYS.split(", ").filter_map(|key| key.split(' ').next())))?;
             Some(format!("did you mean `{ours}`?"))
         }
         Fault::Runtime(_) | Fault::TopLevel(_) => runtime(scene),

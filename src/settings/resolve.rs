@@ -75,11 +75,7 @@ fn read_reload(reader: &mut Reader<'_>) -> Option<Reload> {
 }
 
 /// Reads what is needed to deliver logs that are at hand, and nothing about where logs come from.
-pub(super) fn delivery(
-    typed: &Typed,
-    problems: Vec<Problem>,
-    machine: &Machine,
-) -> Result<Delivery, SettingsError> {
+pub(super) fn delivery(typed: &Typed, problems: Vec<Problem>, machine: &Machine) -> Result<Delivery, SettingsError> {
     let mut reader = Reader::new(typed, problems);
     let mut warnings = Vec::new();
     let parts = (read_script(&mut reader, typed), read_sink(&mut reader, machine, &mut warnings));

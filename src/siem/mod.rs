@@ -1,4 +1,5 @@
 //! Destinations.
 
 pub mod hec;
+mod standing;
 pub mod syslog;

@@ -11,3 +11,4 @@ mod packs;
 mod process;
 mod settings;
 mod sim;
+mod syslog;

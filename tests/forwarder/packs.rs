@@ -25,12 +25,8 @@ impl Format for AsReturned {
             };
             event.insert("time".to_owned(), time);
         }
-        let texts = [
-            ("host", &head.host),
-            ("source", &head.source),
-            ("sourcetype", &head.sourcetype),
-            ("index", &head.index),
-        ];
+        let texts =
+            [("host", &head.host), ("source", &head.source), ("sourcetype", &head.sourcetype), ("index", &head.index)];
         for (name, text) in texts {
             if let Some(text) = text {
                 event.insert(name.to_owned(), json!(String::from_utf8_lossy(text)));

@@ -11,7 +11,7 @@ use tokio::time::{Duration, Instant};
 
 use super::{DlqError, Filter, Output, for_each, printable};
 use crate::app::replay::{Fate, Remade, Remaker, ReplayError, Way, replay};
-use crate::cli::run::{INTERNAL, Signals, USAGE, end};
+use crate::cli::run::{INTERNAL, Signals, USAGE, end, machine};
 use crate::dead_letter::{Letter, Record, Taken, directories};
 use crate::event::Format;
 use crate::lease::{Lease, Tenure};
@@ -67,11 +67,13 @@ pub(super) fn main(
     dir: &Path,
 ) -> std::process::ExitCode {
     let flags = args.script.iter().map(|file| ("script.file", file.display().to_string())).collect();
-    let delivery = match settings::delivery(config, &flags, environment) {
+    let delivery = match settings::delivery(config, &flags, environment, &machine()) {
         Ok(delivery) => delivery,
         Err(error) => return end(&error.to_string(), USAGE),
     };
-    let SinkSettings::Hec(hec) = &delivery.sink;
+    let SinkSettings::Hec(hec) = &delivery.sink else {
+        return end("dead letters are replayed to HEC only", USAGE);
+    };
     let sink = match Hec::new(hec) {
         Ok(sink) => sink,
         Err(error) => return end(&error.to_string(), USAGE),

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use crate::event::{Body, BodyError, Format, Head, Pair, Time};
 use crate::event::priority::{FACILITIES, SEVERITIES};
+use crate::event::{Body, BodyError, Format, Head, Pair, Time};
 use crate::script::sample::kind;
 
 /// Writes each event as one JSON object: the attributes that the script gave, and `event`; `message` only where it is
