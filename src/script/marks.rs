@@ -93,7 +93,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_bit_stands_for_its_byte(text in proptest::collection::vec(prop_oneof![Just(b'"'), Just(b'a'), any::<u8>()], 64)) {
+        fn each_bit_stands_for_its_byte(text in proptest::collection::vec(prop_oneof![Just(b'"'), Just(b'a'), proptest::arbitrary::any::<u8>()], 64)) {
             let bits = of_64(text.first_chunk().unwrap());
             for (at, &byte) in text.iter().enumerate() {
                 prop_assert_eq!(bits >> at & 1 == 1, is_special(byte));

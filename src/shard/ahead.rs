@@ -147,6 +147,7 @@ impl<S: Source, K: Sink> Shard<S, K> {
             body: Bytes::new(),
             groups: 0,
             last_group: None,
+            first_log: 0,
             at_end: Some(true),
             received_at: None,
             scanned_bytes: 0,

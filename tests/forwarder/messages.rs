@@ -50,6 +50,7 @@ fn messages_at(nanos: Option<u32>, script: &str, lines: &str, fields: &[(&[u8], 
         body: body.into(),
         groups: 1,
         last_group: None,
+        first_log: 0,
         at_end: None,
         received_at: None,
     };

@@ -67,6 +67,7 @@ fn page(log: &Map<String, Value>) -> Page {
         body: body.into(),
         groups: 1,
         last_group: Some(1),
+        first_log: 0,
         at_end: None,
         received_at: None,
     }

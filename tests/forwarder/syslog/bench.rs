@@ -107,6 +107,7 @@ pub fn batch_of(shard: u32, messages: &[String]) -> Arc<Batch> {
         body: Bytes::new(),
         groups: 1,
         last_group: None,
+        first_log: 0,
         at_end: None,
         received_at: None,
         scanned_bytes: 0,
