@@ -2,6 +2,7 @@
 
 mod connection;
 mod dial;
+pub mod format;
 mod framed;
 mod jobs;
 mod line;
@@ -17,6 +18,7 @@ mod window;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use format::{SyslogFormat, frames};
 pub use sink::{CheckError, Checked, Promise, Syslog};
 pub use tls::ConfigError;
 
@@ -121,8 +123,8 @@ pub struct Layout {
     pub structured_data: Vec<(String, Vec<(String, String)>)>,
     /// Mark the message as UTF-8 by a byte order mark (RFC 5424 section 6.4).
     pub bom: bool,
-    /// Lay messages out as the vendor's script did, as far as its bytes are valid.
-    pub compat: bool,
+    /// Lay messages out as the vendor's script did, as far as its bytes are valid, with the time in this zone (RFC 5424).
+    pub compat: Option<jiff::tz::TimeZone>,
     /// Most bytes of a message, header included, framing not.
     pub max_message: usize,
     /// What becomes of a longer one.

@@ -77,7 +77,7 @@ pub fn config(protocol: Protocol, targets: &[&SyslogEmulator]) -> Config {
             separator: "||".into(),
             structured_data: Vec::new(),
             bom: false,
-            compat: false,
+            compat: None,
             max_message: 8_192,
             oversize: Oversize::Truncate,
         },
