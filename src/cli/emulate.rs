@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::emulator::hec::{self, HecEmulator};
 use crate::cli::log::Escape;
+use crate::emulator::hec::{self, HecEmulator};
 use crate::emulator::sls::{self, SlsEmulator};
 use crate::emulator::syslog::{self, Fault, Protocol, SyslogEmulator, Tap};
 use crate::secret::Secret;

@@ -9,12 +9,8 @@ use crate::emulator::{hec, syslog};
 
 /// What goes before the id of a made-up log, of audit logs and of web logs, and what comes after it: in JSON, and in a
 /// syslog message of `||key=value`.
-const ID_KEYS: [(&[u8], u8); 4] = [
-    (b"\"eventId\":\"", b'"'),
-    (b"\"request_id\":\"", b'"'),
-    (b"||eventId=", b'|'),
-    (b"||request_id=", b'|'),
-];
+const ID_KEYS: [(&[u8], u8); 4] =
+    [(b"\"eventId\":\"", b'"'), (b"\"request_id\":\"", b'"'), (b"||eventId=", b'|'), (b"||request_id=", b'|')];
 
 /// Which logs were expected, and how often each arrived.
 #[derive(Debug, Default)]

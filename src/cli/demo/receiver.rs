@@ -42,8 +42,7 @@ impl Receiver {
             }
             To::Syslog => {
                 let tap = Some(Arc::clone(oracle) as _);
-                let config =
-                    syslog::Config { keep: SHOWN, memory: MEMORY, tap, ..syslog::Config::new(Protocol::Tcp) };
+                let config = syslog::Config { keep: SHOWN, memory: MEMORY, tap, ..syslog::Config::new(Protocol::Tcp) };
                 SyslogEmulator::start(config).await.map(Self::Syslog)
             }
         }
