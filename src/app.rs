@@ -15,13 +15,16 @@ use tracing::{error, info, warn};
 
 use crate::budget::Budget;
 use crate::dead_letter::{self, DeadLetters, OpenError};
+use crate::event::Format;
 use crate::group::{self, BeatEnd, BeatPace, Drained};
 use crate::ledger::Ledger;
 use crate::membership::{self, Membership};
 use crate::script::{HookError, HookThreads, Hooks, Script};
 use crate::settings::{Settings, SinkSettings};
 use crate::shard::{Letters, Pace, Parts};
+use crate::siem::Destination;
 use crate::siem::hec::{Hec, HecFormat};
+use crate::siem::syslog::{Syslog, SyslogFormat};
 use crate::sink::Sink;
 use crate::sls::{self, Sls};
 use crate::source::{Cause, Source, SourceError};
@@ -69,6 +72,24 @@ impl Error {
     }
 }
 
+/// The destination that the settings name, and how events are laid out for it.
+///
+/// # Errors
+/// A file that the settings name cannot be used.
+pub fn destination(settings: &SinkSettings) -> Result<(Destination, Arc<dyn Format>), Error> {
+    let unusable = |error: &dyn std::error::Error| Error::Settings(error.to_string());
+    Ok(match settings {
+        SinkSettings::Hec(hec) => {
+            let sink = Hec::new(hec).map_err(|error| unusable(&error))?;
+            (Destination::Hec(sink), Arc::new(HecFormat::new(hec)))
+        }
+        SinkSettings::Syslog(syslog) => {
+            let sink = Syslog::new(syslog).map_err(|error| unusable(&error))?;
+            (Destination::Syslog(sink), Arc::new(SyslogFormat::new(syslog)))
+        }
+    })
+}
+
 /// Builds the program and runs it until `leave` is raised.
 ///
 /// # Errors
@@ -81,7 +102,7 @@ pub async fn run(settings: Settings, leave: Stop) -> Result<(), Error> {
 #[derive(Debug)]
 pub struct App {
     settings: Settings,
-    parts: Arc<Parts<Sls, Hec>>,
+    parts: Arc<Parts<Sls, Destination>>,
     /// Where this process keeps dead letters.
     letters: PathBuf,
 }
@@ -92,12 +113,8 @@ impl App {
     /// # Errors
     /// The script does not load, or a file or directory that the settings name cannot be used.
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let unusable = |error: &dyn std::error::Error| Error::Settings(error.to_string());
-        let SinkSettings::Hec(hec) = &settings.sink else {
-            return Err(Error::Settings("events cannot be delivered to [syslog] yet".to_owned()));
-        };
-        let sink = Hec::new(hec).map_err(|error| unusable(&error))?;
-        let source = Sls::new(&settings.sls).map_err(|error| unusable(&error))?;
+        let (sink, format) = destination(&settings.sink)?;
+        let source = Sls::new(&settings.sls).map_err(|error| Error::Settings(error.to_string()))?;
         let script = Script::read(&settings.script)?;
         info!(script = %script.name, version = %script.version, "script loaded");
         let threads = HookThreads::start(settings.run.hook_threads)
@@ -105,7 +122,7 @@ impl App {
         let hooks = Hooks::new(
             script,
             settings.hook.clone(),
-            Arc::new(HecFormat::new(hec)),
+            format,
             (&settings.sls.project, &settings.sls.logstore),
             Some(threads),
         )?
@@ -141,7 +158,7 @@ impl App {
 
     /// The parts, for whoever watches the program run.
     #[must_use]
-    pub fn parts(&self) -> Arc<Parts<Sls, Hec>> {
+    pub fn parts(&self) -> Arc<Parts<Sls, Destination>> {
         Arc::clone(&self.parts)
     }
 
@@ -208,14 +225,15 @@ async fn join_group<S: Source>(source: &S) -> Result<Duration, Error> {
 }
 
 /// Asks the destination once whether it would take our events. It need not: shards hold their position meanwhile.
-async fn say_how_the_destination_is(parts: Arc<Parts<Sls, Hec>>) {
+async fn say_how_the_destination_is(parts: Arc<Parts<Sls, Destination>>) {
+    info!("{}", parts.sink.promises());
     match parts.sink.check().await {
-        Ok(checked) => info!(url = checked.url, took = ?checked.took, "the destination takes our token"),
+        Ok(checked) => info!(url = checked.url, took = ?checked.took, "the destination {}", checked.agrees),
         Err(cause) => warn!("the destination does not take events yet, logs wait in SLS until it does: {cause}"),
     }
 }
 
-async fn sum_up_now_and_then(parts: Arc<Parts<Sls, Hec>>) {
+async fn sum_up_now_and_then(parts: Arc<Parts<Sls, Destination>>) {
     let mut ticks = interval_at(Instant::now() + SUMMARY_INTERVAL, SUMMARY_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -228,8 +246,8 @@ async fn sum_up_now_and_then(parts: Arc<Parts<Sls, Hec>>) {
     }
 }
 
-fn summary_of(parts: &Parts<Sls, Hec>) -> String {
-    let books = summary::line(&parts.ledger, &parts.sink.health(), summary::unix_now());
+fn summary_of(parts: &Parts<Sls, Destination>) -> String {
+    let books = summary::line(&parts.ledger, &parts.sink.promise(), &parts.sink.health(), summary::unix_now());
     books + &summary::script(&parts.hooks.script().version, &parts.hooks.reloads())
 }
 

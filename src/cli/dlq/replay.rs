@@ -10,14 +10,14 @@ use jiff::Timestamp;
 use tokio::time::{Duration, Instant};
 
 use super::{DlqError, Filter, Output, for_each, printable};
+use crate::app::destination;
 use crate::app::replay::{Fate, Remade, Remaker, ReplayError, Way, replay};
 use crate::cli::run::{INTERNAL, Signals, USAGE, end, machine};
 use crate::dead_letter::{Letter, Record, Taken, directories};
 use crate::event::Format;
 use crate::lease::{Lease, Tenure};
 use crate::script::Script;
-use crate::settings::{self, Delivery, Environment, SinkSettings};
-use crate::siem::hec::{Hec, HecFormat};
+use crate::settings::{self, Delivery, Environment};
 use crate::sink::Sink;
 use crate::stop::{Stop, stop};
 
@@ -71,14 +71,10 @@ pub(super) fn main(
         Ok(delivery) => delivery,
         Err(error) => return end(&error.to_string(), USAGE),
     };
-    let SinkSettings::Hec(hec) = &delivery.sink else {
-        return end("dead letters are replayed to HEC only", USAGE);
+    let (sink, format) = match destination(&delivery.sink) {
+        Ok(parts) => parts,
+        Err(error) => return end(&error.to_string(), error.exit_code()),
     };
-    let sink = match Hec::new(hec) {
-        Ok(sink) => sink,
-        Err(error) => return end(&error.to_string(), USAGE),
-    };
-    let format = Arc::new(HecFormat::new(hec));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return end(&format!("the threads can't be started: {error}"), INTERNAL),

@@ -47,6 +47,19 @@ pub enum Promise {
     Sent,
 }
 
+impl Promise {
+    /// The same in a sentence.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Acknowledged => "delivered means acknowledged: the receiver has answered for every message",
+            Self::Confirmed => "delivered means confirmed: the receiver has read every byte, and lived on",
+            Self::Written => "delivered means written: the receiver's system has taken every byte, no more is known",
+            Self::Sent => "delivered means sent: nothing is known of what becomes of it",
+        }
+    }
+}
+
 impl std::fmt::Display for Promise {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
