@@ -105,7 +105,10 @@ fn files(path: &Path) -> Result<Vec<(PathBuf, PathBuf)>, String> {
         search(path, &mut found)?;
         found.sort();
         if found.is_empty() {
-            return Err(format!("no file in {} ends in {SUFFIX}: cases of NAME.lua are in NAME{SUFFIX}", path.display()));
+            return Err(format!(
+                "no file in {} ends in {SUFFIX}: cases of NAME.lua are in NAME{SUFFIX}",
+                path.display()
+            ));
         }
     } else {
         found.push(path.to_owned());

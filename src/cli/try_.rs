@@ -211,7 +211,8 @@ fn try_once(script: &Script, trial: &Trial, logs: &[Origin], look: Look) -> Resu
 
 /// Events of one log, and why there are none.
 fn run(hook: &mut Hook, sample: &Sample) -> (Events, Option<HookError>) {
-    let mut made = hook.run(&Sample::page(std::slice::from_ref(sample))).expect("a sample makes a page that can be read");
+    let mut made =
+        hook.run(&Sample::page(std::slice::from_ref(sample))).expect("a sample makes a page that can be read");
     (made.events, made.failed.pop().map(|failed| failed.error))
 }
 

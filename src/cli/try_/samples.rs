@@ -39,7 +39,9 @@ pub(super) fn read(file: &Path) -> Result<Vec<Origin>, String> {
     read.map_err(|error| format!("{name} can't be read: {error}"))?;
     let logs = logs(&name, &bytes)?;
     if logs.is_empty() {
-        return Err(format!("{name} has no log: write one JSON object a line, {{\"__topic__\": \"t\", \"field\": \"text\"}}"));
+        return Err(format!(
+            "{name} has no log: write one JSON object a line, {{\"__topic__\": \"t\", \"field\": \"text\"}}"
+        ));
     }
     Ok(logs)
 }
@@ -71,7 +73,9 @@ fn take(place: &str, value: &Value, logs: &mut Vec<Origin>) -> Result<(), String
         }
         (_, Some(log @ Value::Object(_)), _) => {
             if value.get("log_base64").is_some() {
-                return Err(format!("{place}: this dead letter has bytes that are no UTF-8, which JSON samples cannot hold"));
+                return Err(format!(
+                    "{place}: this dead letter has bytes that are no UTF-8, which JSON samples cannot hold"
+                ));
             }
             logs.push(Origin { place: place.to_owned(), sample: sample(log)? });
             Ok(())
