@@ -250,7 +250,8 @@ async fn try_peeks_at_the_logstore_and_leaves_the_group_alone() {
 fn the_page_shows_what_is_said() {
     let page = include_str!("../../docs/try-and-test.md");
     let block = |kind: &str, number: usize| {
-        let blocks = page.split(&format!("```{kind}\n")).skip(1);
+        let fence = format!("```{kind}\n");
+        let blocks = page.split(&fence).skip(1);
         blocks.map(|block| block.split("```").next().unwrap()).nth(number).unwrap()
     };
     let directory = TempDir::new().unwrap();
