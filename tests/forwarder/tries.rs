@@ -93,7 +93,7 @@ error: attempt to concatenate a nil value (field 'user')
 fn try_takes_destination_and_variables_from_the_settings_and_samples_from_standard_input() {
     let directory = directory();
     let settings =
-        "script = \"s.lua\"\n[hec]\nindex = \"main\"\ntoken_file = \"not here\"\n[script.vars]\nhost = \"h\"\n";
+        "[script]\nfile = \"s.lua\"\n[hec]\nindex = \"main\"\ntoken_file = \"not here\"\n[script.vars]\nhost = \"h\"\n";
     fs::write(directory.path().join("f.toml"), settings).unwrap();
     let mut child = command(directory.path(), &["try", "--config", "f.toml", "--json", "-"])
         .stdin(Stdio::piped())
@@ -132,7 +132,7 @@ fn try_ends_with_2_when_nothing_can_be_tried() {
         assert!(said.contains(expected), "{said}");
     };
     said(&["try"], "<SAMPLES");
-    said(&["try", "none.jsonl"], "none.jsonl can't be read: No such file");
+    said(&["try", "--script", "s.lua", "none.jsonl"], "none.jsonl can't be read: No such file");
     said(&["try", "samples.jsonl"], "the script scripts/transform.lua cannot be read: No such file");
     fs::write(directory.path().join("broken.lua"), "function process(log)\n  return {\nend").unwrap();
     said(
