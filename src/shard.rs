@@ -9,6 +9,7 @@ mod breaker;
 mod letters;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::flags::SettingFlags;
 use super::log;
+use super::try_::{Said, end_with};
 use crate::app;
 use crate::settings::{self, Environment, Machine, Settings, keys};
 use crate::stop::{Stopper, stop};
@@ -47,6 +48,11 @@ pub(super) fn run(args: &Args) -> ExitCode {
     let outcome = catch_unwind(AssertUnwindSafe(|| work(settings, log.clone())));
     let failure = match outcome {
         Ok(Ok(())) => None,
+        Ok(Err(app::Error::Script(error))) => {
+            tracing::error!(exit_code = USAGE, "stopped: {}", error.line());
+            log.close();
+            return end_with(&Said::script(&error));
+        }
         Ok(Err(error)) => Some((error.to_string(), error.exit_code())),
         Err(_) => Some(("a bug of forwarder stopped it; the log tells where".to_owned(), INTERNAL)),
     };

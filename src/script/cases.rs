@@ -10,7 +10,7 @@
 //! `"dropped": true`, or `error` with a part of the message. `settings` takes the place of `[script.vars]`, key by key.
 //!
 //! Each case runs in a Lua state of its own, through the same [`Hook`] as in production. What is compared is what the
-//! script returned, not what a destination makes of it: see [`event`].
+//! script returned, not what a destination makes of it: see [`EventJson`].
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -56,6 +56,11 @@ impl HookError {
     #[must_use]
     pub fn message(&self) -> String {
         let text = self.fault.to_string();
+        if let Fault::BadReturn { script, .. } | Fault::NoProcess { script } | Fault::Memory { script, .. } =
+            &self.fault
+        {
+            return text.strip_prefix(&format!("{script}: ")).unwrap_or(&text).to_owned();
+        }
         let Some(place) = &self.place else { return text };
         let (lead, text) = match &self.fault {
             Fault::TopLevel(text) => ("while the script was loaded: ", text.as_str()),

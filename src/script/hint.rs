@@ -38,30 +38,32 @@ const SHUT: [(&str, &str); 9] = [
     ("loadfile", ""),
 ];
 
-/// What other languages call the functions of the library, and those that are mistyped most.
-const FUNCTIONS: [&str; 22] = [
-    "json.decode",
-    "json.encode",
-    "json.array",
-    "string.find",
-    "string.match",
-    "string.gmatch",
-    "string.gsub",
-    "string.format",
-    "string.lower",
-    "string.upper",
-    "table.insert",
-    "table.concat",
-    "table.copy",
-    "time.now",
-    "time.parse",
-    "time.format",
-    "base64.encode",
-    "base64.decode",
-    "url.decode",
-    "hash.sha256",
-    "logger.info",
-    "logger.warn",
+/// Functions of the library that are mistyped, or looked for under the names that other languages have for them.
+const FUNCTIONS: [(&str, &[&str]); 9] = [
+    ("json", &["decode", "encode", "array"]),
+    (
+        "string",
+        &["find", "match", "gmatch", "gsub", "format", "lower", "upper", "sub", "rep", "reverse", "byte", "char"],
+    ),
+    ("table", &["insert", "remove", "concat", "sort", "unpack", "copy"]),
+    ("time", &["now", "parse", "format"]),
+    ("base64", &["encode", "decode"]),
+    ("hex", &["encode", "decode"]),
+    ("url", &["encode", "decode"]),
+    ("hash", &["md5", "sha1", "sha256", "hmac_sha1", "hmac_sha256"]),
+    ("logger", &["debug", "info", "warn", "error"]),
+];
+
+/// See [`FUNCTIONS`].
+const ALIASES: [(&str, &str); 8] = [
+    ("json.parse", "json.decode"),
+    ("json.loads", "json.decode"),
+    ("json.stringify", "json.encode"),
+    ("json.dumps", "json.encode"),
+    ("string.split", "string.gmatch"),
+    ("string.trim", "string.match(text, \"^%s*(.-)%s*$\")"),
+    ("string.replace", "string.gsub"),
+    ("table.join", "table.concat"),
 ];
 
 /// Names for event keys that people know from elsewhere.
@@ -117,7 +119,7 @@ fn syntax(scene: &Scene<'_>) -> Option<String> {
         } else {
             ""
         };
-        return Some(format!("the `{what}` of line {line} has no `end`{elseif}"));
+        return Some(format!("the `{what}` of line {line}, or something inside of it, has no `end`{elseif}"));
     }
     if message.ends_with("'end' expected near <eof>") {
         return Some("a function, `if`, `for` or `while` has no `end`".to_owned());
@@ -175,7 +177,8 @@ fn runtime(scene: &Scene<'_>) -> Option<String> {
         ("perform arithmetic on", "nil", None) => {
             Some("tonumber() gives nil for what is no number: write (tonumber(x) or 0)".to_owned())
         }
-        ("perform arithmetic on", "string", _) => Some(
+        ("add" | "sub" | "mul" | "div" | "mod" | "idiv" | "pow" | "unm", ..)
+        | ("perform arithmetic on", "string", _) => Some(
             "the fields of a log are strings, and this one is no number: tonumber(x) makes a number, or nil".to_owned(),
         ),
         ("compare", ..) if message.contains("string") && message.contains("number") => {
@@ -222,7 +225,7 @@ fn unknown_global(scene: &Scene<'_>, name: &str) -> String {
     if scene.fields.iter().any(|field| field.name == name) {
         return format!("`{name}` is a field of the log: write log.{name}");
     }
-    format!("there is no `{name}`: a function has to be defined above, a field of the log is log.{name}")
+    format!("there is no `{name}`: what a script uses has to be defined in it, above the line that uses it")
 }
 
 fn unknown_function(scene: &Scene<'_>, name: &str) -> Option<String> {
@@ -231,11 +234,16 @@ fn unknown_function(scene: &Scene<'_>, name: &str) -> Option<String> {
     if let Some((shut, _)) = SHUT.iter().find(|(shut, _)| Some(*shut) == owner) {
         return Some(format!("scripts have no `{shut}`: they cannot reach files, processes or the network"));
     }
-    let full = format!("{}.{name}", owner.unwrap_or("string"));
-    nearest(&full, FUNCTIONS).map(|near| {
-        let near = if owner.is_none() { near.trim_start_matches("string.") } else { near };
-        format!("there is no `{}`; did you mean `{near}`?", owner.map_or(name, |_| full.as_str()))
-    })
+    let (library, functions) = match owner {
+        // A method, which is one of strings.
+        None => ("string", FUNCTIONS[1].1),
+        Some(owner) => *FUNCTIONS.iter().find(|(library, _)| *library == owner)?,
+    };
+    let full = format!("{library}.{name}");
+    let alias = ALIASES.iter().find(|(other, _)| *other == full).map(|(_, ours)| (*ours).to_owned());
+    let near = || nearest(name, functions.iter().copied()).map(|near| format!("{library}.{near}"));
+    let near = alias.or_else(near)?;
+    Some(format!("there is no `{full}`; did you mean `{near}`?"))
 }
 
 /// A table was needed, and there is text.

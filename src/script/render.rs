@@ -21,21 +21,21 @@ impl HookError {
     ///
     /// ```text
     /// error: attempt to index a nil value (field 'user')
-    ///   --> scripts/transform.lua:7:20
-    ///    |
-    ///  7 |   return log.event.user.name
-    ///    |                    ^^^^
-    ///    = called: tidy, from process at line 12
-    ///    = log: line 3 of samples.jsonl
-    ///    = then: the log is kept as a dead letter
-    ///    = hint: …
+    ///  --> scripts/transform.lua:7:20
+    ///     |
+    ///   7 |   return log.event.user.name
+    ///     |                    ^^^^
+    ///     = called: tidy, from process at line 12
+    ///     = log: log 5 of the page at MTIz of shard 3
+    ///     = then: kept as a dead letter
+    ///     = hint: `event` is JSON as text here: decode it first, `local event = json.decode(log.event)`
     /// ```
     #[must_use]
     pub fn render(&self, beside: Beside<'_>) -> String {
         let paint = Paint(beside.colour);
         let message = printable(&self.message());
         let mut out = format!("{}{}", paint.red("error"), paint.bold(&format!(": {message}")));
-        let mut gutter = 3;
+        let mut gutter = 4;
         if let Some(place) = &self.place {
             gutter = gutter.max(place.line.to_string().len() + 2);
             draw(&mut out, place, gutter, paint);
@@ -100,13 +100,13 @@ fn draw(out: &mut String, place: &Place, gutter: usize, paint: Paint) {
     };
     let bar = paint.blue("|");
     let number = paint.blue(&format!("{:>width$}", place.line, width = gutter - 1));
-    write!(out, "\n{:gutter$}{bar}\n{number} {bar} {cut}{more}\n{:gutter$}{bar}", "", "").expect(TAKES);
+    write!(out, "\n{:gutter$}{bar}\n{number} {bar} {cut}{more}", "").expect(TAKES);
     if let Some(column) = place.column {
         let before: String = place.text.chars().take(column as usize - 1).collect();
         let before = cells(&printable(&before.replace('\t', "    ")));
         if before < WIDEST {
             let mark = paint.red(&"^".repeat(place.width.max(1) as usize));
-            write!(out, " {:before$}{mark}", "").expect(TAKES);
+            write!(out, "\n{:gutter$}{bar} {:before$}{mark}", "", "").expect(TAKES);
         }
     }
 }

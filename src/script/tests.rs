@@ -10,6 +10,7 @@ use crate::model::{Cursor, Page, ShardId};
 use crate::sls::proto;
 
 mod attacks;
+mod errors;
 mod library;
 mod logs;
 mod modules;

@@ -10,6 +10,7 @@ use tracing::{error, warn};
 
 use super::behind::{Flow, Parcel};
 use super::breaker::Breaker;
+use super::told::Told;
 use super::{HELD, Left, OnError, Shard};
 use crate::event::{Batch, Events};
 use crate::ledger::Wait;
@@ -37,6 +38,7 @@ impl<S: Source, K: Sink> Shard<S, K> {
         let mut idle = false;
         let mut trouble = self.trouble("pull");
         let mut breaker = Breaker::new(self.parts.letters.max_share);
+        let mut told = Told::default();
         loop {
             let Some(Ok(room)) = self.stop.or(slot.reserve()).await else { return Left::Stopped };
             let Some(mut credit) = self.stop.or(self.parts.budget.take(weight)).await else { return Left::Stopped };
@@ -73,7 +75,7 @@ impl<S: Source, K: Sink> Shard<S, K> {
             } else {
                 idle = false;
                 groups = next_groups(&page, groups, most);
-                let (returned, made) = match self.stop.or(self.make(hook, page, &mut breaker)).await {
+                let (returned, made) = match self.stop.or(self.make(hook, page, &mut breaker, &mut told)).await {
                     Some(Some(made)) => made,
                     Some(None) => return Left::Halted,
                     None => return Left::Stopped,
@@ -171,7 +173,13 @@ impl<S: Source, K: Sink> Shard<S, K> {
     }
 
     /// Runs the hook over a page. `None`: a log failed, and the shard stands still.
-    async fn make(&self, mut hook: Hook, mut page: Page, breaker: &mut Breaker) -> Option<(Hook, Result<Goods, Torn>)> {
+    async fn make(
+        &self,
+        mut hook: Hook,
+        mut page: Page,
+        breaker: &mut Breaker,
+        told: &mut Told,
+    ) -> Option<(Hook, Result<Goods, Torn>)> {
         if page.body.is_empty() {
             let batch = Batch { page, events: Events::default(), logs: 0, dropped: 0 };
             self.account.pulled(0, 0);
@@ -194,7 +202,7 @@ impl<S: Source, K: Sink> Shard<S, K> {
                 self.account.pulled(made.logs, page.body.len());
                 counted = true;
             }
-            match self.judge(&page, made, breaker) {
+            match self.judge(&page, made, breaker, told) {
                 Judged::Goes(made, failed) => {
                     trouble.over();
                     self.account.goes_on(Wait::Script);
@@ -216,7 +224,7 @@ impl<S: Source, K: Sink> Shard<S, K> {
     }
 
     /// Does with the logs that the script failed on what the settings say.
-    fn judge(&self, page: &Page, mut made: Made, breaker: &mut Breaker) -> Judged {
+    fn judge(&self, page: &Page, mut made: Made, breaker: &mut Breaker, told: &mut Told) -> Judged {
         let failed = std::mem::take(&mut made.failed);
         let Some(first) = failed.first() else {
             let _clean = breaker.admit(Instant::now(), made.logs, 0);
@@ -244,7 +252,17 @@ impl<S: Source, K: Sink> Shard<S, K> {
         };
         let count = u32::try_from(letters.len()).unwrap_or(u32::MAX);
         match breaker.admit(Instant::now(), made.logs, count) {
-            Ok(()) => Judged::Goes(made, letters),
+            Ok(()) => {
+                for failed in &letters {
+                    if let Some(words) = told.words(&failed.error, Instant::now()) {
+                        warn!(
+                            shard = %self.id, cursor = %page.cursor, log = failed.log, logs = count,
+                            "the script failed on a log of the page, which is kept as a dead letter: {words}"
+                        );
+                    }
+                }
+                Judged::Goes(made, letters)
+            }
             Err(share) => Judged::Waits(format!(
                 "the script fails on {share}, too many for dead letters; the position is held and the page tried \
                  again every {HELD:?}; {first}"

@@ -12,3 +12,4 @@ mod process;
 mod settings;
 mod sim;
 mod syslog;
+mod tries;

@@ -203,3 +203,50 @@ impl Sum {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    fn shown(log: Value, event: Option<&str>, width: usize) -> String {
+        let origin = Origin { place: "s:1".to_owned(), sample: Sample::from_json(&log).unwrap() };
+        let mut events = Events::default();
+        if let Some(event) = event {
+            let Ok(()) = events.push(0, |out| {
+                out.extend_from_slice(event.as_bytes());
+                Ok::<(), Infallible>(())
+            });
+        }
+        let cost = Cost { time: Duration::from_micros(12), memory: Some(1_234) };
+        super::log(&origin, &Tried { events, error: None, cost }, width, Paint(false))
+    }
+
+    #[test]
+    fn on_a_wide_terminal_a_log_and_its_events_stand_side_by_side() {
+        let shown = shown(json!({ "名前": "日本", "k": "v" }), Some("{\"event\":{\"k\":\"v\"}}\n"), 110);
+        let gap = " ".repeat(42 - 10);
+        let expected = [
+            format!("── s:1  12 µs, 1.2 KB {}", "─".repeat(110 - 22)),
+            format!("名前  日本{gap} │ {{"),
+            format!("k     v   {gap}  │   \"event\": {{\"k\":\"v\"}}").replace("  │", " │"),
+            format!("{} │ }}\n", " ".repeat(42)),
+        ];
+        assert_eq!(shown, expected.join("\n"));
+    }
+
+    #[test]
+    fn what_is_no_json_is_shown_as_text_that_drives_no_terminal() {
+        let shown = shown(json!({}), Some("<13>1 \u{1b}[2J x"), 40);
+        assert!(shown.ends_with("in   (no field)\nout  <13>1 \\u{1b}[2J x\n"), "{shown}");
+    }
+
+    #[test]
+    fn long_texts_go_on_in_their_column() {
+        let shown = shown(json!({ "k": "a".repeat(50) }), Some(&"b".repeat(50)), 40);
+        let (a, b) = ("a".repeat(32), "b".repeat(35));
+        let rest = format!("in   k  {a}\n        {}\nout  {b}\n     {}\n", "a".repeat(18), "b".repeat(15));
+        assert!(shown.ends_with(&rest), "{shown}");
+    }
+}

@@ -1,0 +1,214 @@
+//! Errors as people see them: the place, and the hint for the slips that everybody makes.
+
+use super::*;
+
+const FIELDS: &[(&str, &str)] =
+    &[("event", r#"{"a":null,"u":"x"}"#), ("status", "200"), ("user", "ann"), ("size", "-")];
+
+/// The error of a script on one log.
+fn error_of(script: &str) -> HookError {
+    let pairs = FIELDS.iter().map(|(key, value)| (key.as_bytes(), value.as_bytes()));
+    match try_hook(script) {
+        Err(error) => error,
+        Ok(mut hook) => {
+            let mut made = hook.run(&page_of(&[pairs.collect()])).unwrap();
+            made.failed.pop().unwrap_or_else(|| panic!("no error: {script}")).error
+        }
+    }
+}
+
+fn drawn(script: &str, expected: &str) {
+    let error = error_of(script);
+    assert_eq!(error.render(Beside::default()), expected.trim_start_matches('\n'), "{script}");
+}
+
+/// The column, if it can be told, and the hint for a body of `process`.
+fn hinted(body: &str, column: Option<u32>, hint: &str) {
+    let error = error_of(&format!("function process(log)\n{body}\nend"));
+    assert_eq!(error.place.as_ref().and_then(|place| place.column), column, "{body}: {error}");
+    assert_eq!(error.hint.as_deref().unwrap_or_default(), hint, "{body}: {error}");
+}
+
+#[test]
+fn an_error_is_drawn_with_its_line_a_mark_the_calls_and_a_hint() {
+    drawn(
+        "local function name(log)
+  return log.event.user.name
+end
+
+function process(log)
+\treturn { event = { who = name(log) } }
+end",
+        r"
+error: attempt to index a nil value (field 'user')
+ --> s.lua:2:20
+    |
+  2 |   return log.event.user.name
+    |                    ^^^^
+    = called: name, from process at line 6
+    = hint: `event` is JSON as text here: decode it first, `local event = json.decode(log.event)`",
+    );
+}
+
+#[test]
+fn what_became_of_the_log_stands_with_the_error_and_nothing_drives_the_terminal() {
+    let error = error_of("function process(log)\n  error('no\\27[2J\\n\u{202e}')\nend");
+    let beside = Beside { log: Some("log 5 of shard 3\u{1b}"), fate: Some("kept as a dead letter"), colour: false };
+    assert_eq!(
+        error.render(beside),
+        r"error: no\u{1b}[2J\n\u{202e}
+ --> s.lua:2
+    |
+  2 |   error('no\27[2J\n\u{202e}')
+    = log: log 5 of shard 3\u{1b}
+    = then: kept as a dead letter"
+    );
+    let coloured = error.render(Beside { colour: true, ..beside });
+    assert!(coloured.starts_with("\u{1b}[1;31merror\u{1b}[0m"), "{coloured:?}");
+}
+
+#[test]
+fn an_error_is_one_line_for_the_log_of_the_program() {
+    let error = error_of("local function f(log) return log.usr .. 'x' end\nfunction process(log) f(log) end");
+    assert_eq!(
+        error.line(),
+        format!(
+            "s.lua:1: attempt to concatenate a nil value (field 'usr') (script version {}); code: local function f(log) \
+             return log.usr .. 'x' end; called: f, from process at line 2; hint: this log has no `usr`; did you mean log.user?",
+            error.version
+        )
+    );
+}
+
+#[test]
+fn a_script_that_is_no_lua_shows_where() {
+    drawn(
+        "function process(log)\n  if log.status = '200' then return nil end\n  return log\nend",
+        r"
+error: 'then' expected near '='
+ --> s.lua:2:17
+    |
+  2 |   if log.status = '200' then return nil end
+    |                 ^
+    = hint: a comparison is written with two signs: `==`",
+    );
+    drawn(
+        "function process(log)\n  if log.user then return log\nend",
+        r"
+error: 'end' expected (to close 'function' at line 1) near <eof>
+ --> s.lua:3
+    |
+  3 | end
+    = hint: the `function` of line 1, or something inside of it, has no `end`",
+    );
+    drawn(
+        "local x = {} .. 'a'\nfunction process(log) end",
+        r"
+error: while the script was loaded: attempt to concatenate a table value
+ --> s.lua:1
+    |
+  1 | local x = {} .. 'a'
+    = called: the top level
+    = hint: make text of a table with json.encode()"
+            .replace("    = called: the top level\n", "")
+            .as_str(),
+    );
+}
+
+#[test]
+fn a_script_without_process_says_which_function_was_meant() {
+    let hint = |script: &str, expected: &str| assert_eq!(error_of(script).hint.as_deref(), Some(expected), "{script}");
+    hint("local function process(log) return log end", "`process` is local here: leave out `local`");
+    hint("function proces(log) return log end", "did you mean to call `proces` process?");
+    assert_eq!(error_of("x = 1").hint, None);
+}
+
+#[test]
+fn an_unknown_event_key_shows_where_it_is_set() {
+    let error = error_of("function process(log)\n  return { event = log, hostname = 'x' }\nend");
+    let place = error.place.clone().unwrap();
+    assert_eq!((place.line, place.column, place.width), (2, Some(25), 8));
+    assert_eq!(error.hint.as_deref(), Some("did you mean `host`?"));
+    assert!(error.message().starts_with("process returned what cannot be sent: hostname: "), "{}", error.message());
+    hinted("return { { event = 'x', sourcetyp = 'y' } }", Some(25), "did you mean `sourcetype`?");
+}
+
+#[test]
+fn a_field_that_is_not_there_is_named() {
+    hinted("return { event = log.usr.name }", Some(22), "this log has no `usr`; did you mean log.user?");
+    hinted("return 'x' .. log.usr", Some(19), "this log has no `usr`; did you mean log.user?");
+    hinted("return string.lower(log.usr)", Some(15), "this log has no `usr`; did you mean log.user?");
+    hinted(
+        "return 'x' .. log.elsewhere",
+        Some(19),
+        "this log has no field `elsewhere`: write (log.elsewhere or \"\"), or test it first",
+    );
+    hinted(
+        "log.__time__ = nil\nreturn 't' .. log.__time__",
+        Some(19),
+        "the script has removed `__time__` before: keep its value, `local x = log.__time__`",
+    );
+}
+
+#[test]
+fn text_that_is_no_table_or_number_is_named() {
+    let undecoded = "`event` is JSON as text here: decode it first, `local event = json.decode(log.event)`";
+    hinted("log.event.x = 1", Some(5), undecoded);
+    hinted("for k in pairs(log.event) do end", None, undecoded);
+    let number = "the fields of a log are strings, and this one is no number: tonumber(x) makes a number, or nil";
+    hinted("return { event = { log.size + 1 } }", None, number);
+    let compare = "the fields of a log are strings: compare numbers, `tonumber(log.status) >= 400`";
+    hinted("if log.status >= 400 then return nil end", None, compare);
+    hinted(
+        "return tonumber(log.size) < 5",
+        None,
+        "one side has no value: a field that the log does not have, or tonumber() of what is no number",
+    );
+}
+
+#[test]
+fn null_of_json_and_text_that_is_no_json_are_named() {
+    hinted(
+        "local e = json.decode(log.event)\nreturn { event = e.a.b }",
+        Some(20),
+        "`a` is null in the JSON: test it first, `if a ~= json.null then … end`",
+    );
+    hinted(
+        "local d = json.decode(log.size)\nreturn d.x",
+        Some(8),
+        "json.decode() gives nil for what is not JSON: `if d then … end`",
+    );
+}
+
+#[test]
+fn what_is_not_there_is_told_from_what_is_mistyped() {
+    hinted(
+        "return os.time()",
+        Some(8),
+        "scripts have no `os`: they cannot reach files, processes or the network; for the time there is time.now() and \
+         time.format()",
+    );
+    hinted("return jsn.encode(log)", Some(8), "there is no `jsn`; did you mean `json`?");
+    hinted("return json.parse(log.event)", Some(13), "there is no `json.parse`; did you mean `json.decode`?");
+    hinted("return string.lowr(log.user)", Some(15), "there is no `string.lowr`; did you mean `string.lower`?");
+    hinted("return log.user:gsb('a', 'b')", Some(17), "there is no `string.gsb`; did you mean `string.gsub`?");
+    hinted("return user.name", Some(8), "`user` is a field of the log: write log.user");
+}
+
+#[test]
+fn signs_of_other_languages_are_translated() {
+    let syntax = |line: &str, hint: &str| hinted(&format!("  {line}"), error_column(line), hint);
+    fn error_column(line: &str) -> Option<u32> {
+        let at = line.find(['!', '&', '|', '+'])?;
+        u32::try_from(at + 3).ok()
+    }
+    syntax("if log.a != 'b' then end", "unequal is written `~=`");
+    syntax("log.n += 1", "there is no `+=`: write x = x + 1");
+}
+
+#[test]
+fn a_limit_that_was_broken_shows_where_it_was() {
+    let error = error_of("function process(log)\n  while true do end\nend");
+    assert_eq!(error.place.as_ref().map(|place| (place.line, place.column)), Some((2, None)));
+    assert_eq!(error.message(), "stopped after 200ms of computing (script.timeout)");
+}
