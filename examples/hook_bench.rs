@@ -147,6 +147,7 @@ fn pull(corpus: &str, make: fn(usize) -> Log, page: usize) -> Page {
         body: body.into(),
         groups: GROUPS as u32,
         last_group: None,
+        first_log: 0,
         at_end: None,
         received_at: None,
     }

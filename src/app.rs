@@ -1,6 +1,7 @@
 //! Picks the concrete parts, owns every task, and stops them in order.
 
 mod reload;
+pub mod replay;
 pub mod summary;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use crate::sls::{self, Sls};
 use crate::source::{Cause, Source, SourceError};
 use crate::stop::Stop;
 use crate::trouble::Trouble;
+use reload::{Wake, Watch};
 
 /// How often the books are summed up in the log.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
@@ -104,7 +106,8 @@ impl App {
             Arc::new(HecFormat::new(hec)),
             (&settings.sls.project, &settings.sls.logstore),
             Some(threads),
-        )?;
+        )?
+        .with_rules(settings.reload.rules);
         let wanted = &settings.dead_letters;
         let store =
             DeadLetters::open_free(&dead_letter::Config { dir: wanted.dir.clone(), max_bytes: wanted.max_bytes })?;
@@ -152,6 +155,7 @@ impl App {
     /// SLS refuses us before anything began; the drain deadline came first; or a bug.
     pub async fn run(self, leave: Stop) -> Result<(), Error> {
         let Self { settings, parts, letters } = self;
+        let wake = Wake::listen();
         let mut side = JoinSet::new();
         side.spawn(say_how_the_destination_is(Arc::clone(&parts)));
 
@@ -167,7 +171,9 @@ impl App {
             BeatPace { interval: settings.run.heartbeat_interval, patience: settings.run.heartbeat_interval / 2 };
         let beats = BeatThread::start(settings.sls.clone(), beats, pace)?;
         side.spawn(sum_up_now_and_then(Arc::clone(&parts)));
-        side.spawn(reload::watch(Arc::clone(&parts), settings.script.clone()));
+        let watch = Watch { path: settings.script.clone(), interval: reload::POLL, force: settings.reload.force };
+        let watched = Arc::clone(&parts);
+        side.spawn(async move { watch.run(&watched.hooks, wake).await });
 
         let drained = group::run(Arc::clone(&parts), tasks, leave, settings.run.drain_timeout).await;
         beats.join()?;
@@ -175,7 +181,7 @@ impl App {
         for line in summary::shards(&parts.ledger, summary::unix_now()) {
             info!("{line}");
         }
-        info!("{}", summary::line(&parts.ledger, &parts.sink.health(), summary::unix_now()));
+        info!("{}", summary_of(&parts));
         if let Some(hint) = summary::dead_letters(&parts.ledger, &letters) {
             warn!("{hint}");
         }
@@ -216,8 +222,13 @@ async fn sum_up_now_and_then(parts: Arc<Parts<Sls, Hec>>) {
         if total.difference() != 0 {
             error!(difference = %total.difference(), "BUG: the books do not balance");
         }
-        info!("{}", summary::line(&parts.ledger, &parts.sink.health(), summary::unix_now()));
+        info!("{}", summary_of(&parts));
     }
+}
+
+fn summary_of(parts: &Parts<Sls, Hec>) -> String {
+    let books = summary::line(&parts.ledger, &parts.sink.health(), summary::unix_now());
+    books + &summary::script(&parts.hooks.script().version, &parts.hooks.reloads())
 }
 
 /// The thread of the heartbeats, with a runtime and connections of its own: whatever happens elsewhere in the program,

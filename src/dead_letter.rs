@@ -16,11 +16,9 @@
 //! Every later version keeps `v` first and `crc` last and computed like this, so that a program can tell a newer record
 //! from a damaged one. A new [`Reason`] is a new version. Lines of several versions may stand in one file.
 //!
-//! Nothing here ever leaves the file but by hand. A replay can be added without a change of format: beside the letters
-//! it appends `project`, `logstore` and `id` of each record that was delivered to a file of its own, `replayed.jsonl`, and
-//! fsyncs that before it counts. A record is open while it is not named there, a replay that is cut short or done twice
-//! goes on with what is open, and only the holder of the lock may remove both files, once nothing in them is open.
+//! Letters leave only once a replay has delivered them: see `aside`.
 
+mod aside;
 mod journal;
 mod line;
 mod reader;
@@ -38,6 +36,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Cursor, ShardId};
 
+pub use aside::{TakeError, Taken};
 pub use journal::{Fault, Limit};
 pub use line::{Defect, is_unprintable};
 pub use reader::{Letter, ReadError, Reader, Unreadable};

@@ -82,6 +82,8 @@ pub struct Page {
     pub groups: u32,
     /// Number of the last group's cursor (`x-log-read-last-cursor`), absent under a query.
     pub last_group: Option<i64>,
+    /// Number of the first log in its group, or behind the cursor: 0 but for a page that holds one log given up before.
+    pub first_log: u32,
     /// The page reached the present end of the shard (`x-log-end-of-cursor`), when SLS says so.
     pub at_end: Option<bool>,
     /// When SLS received the end of this page, unix seconds (`x-log-cursor-time`).
@@ -119,6 +121,7 @@ mod tests {
             body: Bytes::new(),
             groups,
             last_group: Some(last_group),
+            first_log: 0,
             at_end: None,
             received_at: None,
             scanned_bytes: 0,

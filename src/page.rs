@@ -14,8 +14,10 @@ use bytes::Bytes;
 
 use crate::model::{Page, ShardId};
 
+mod sample;
 mod wire;
 
+pub use sample::sample;
 use wire::Wire;
 pub use wire::{PageError, PageFault};
 
@@ -392,8 +394,8 @@ impl<'a> Log<'a> {
     #[must_use]
     pub fn place(&self, page: &Page) -> Place {
         let (cursor, index) = match page.group_number(self.group()) {
-            Some(number) => (number.to_string(), self.index_in_group()),
-            None => (page.cursor.to_string(), self.index()),
+            Some(number) => (number.to_string(), page.first_log.saturating_add(self.index_in_group())),
+            None => (page.cursor.to_string(), page.first_log.saturating_add(self.index())),
         };
         Place { shard: page.shard, cursor, index }
     }

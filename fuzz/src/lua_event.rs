@@ -156,6 +156,7 @@ fn page(fields: &[(Vec<u8>, Vec<u8>)], mode: u8) -> Page {
         body: body.into(),
         groups: 1,
         last_group: None,
+        first_log: 0,
         at_end: None,
         received_at: None,
     }

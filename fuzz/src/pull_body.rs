@@ -34,6 +34,7 @@ fn page() -> Page {
         body: Bytes::new(),
         groups: 1,
         last_group: None,
+        first_log: 0,
         at_end: None,
         received_at: None,
         scanned_bytes: 0,

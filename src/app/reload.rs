@@ -1,110 +1,176 @@
-//! Watches the script's file, and puts what was saved in force.
+//! Watches the script's file, and puts what was saved in force if it passes the gates.
 //!
 //! The truth is the content, read every two seconds: editors, git and Kubernetes replace files in many ways, and all of
-//! them end in other content under the same name.
+//! them end in other content under the same name. A signal only makes the watch look sooner.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, io};
 
-use tokio::time::sleep;
+use sha2::{Digest as _, Sha256};
+use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
-use crate::script::{HookError, Script};
-use crate::shard::Parts;
+use crate::script::{HookError, Hooks, Passed, Refused, Script, Trial, cases};
 
-const POLL: Duration = Duration::from_secs(2);
+/// Time between two looks at the file.
+pub(super) const POLL: Duration = Duration::from_secs(2);
 
-/// Never returns.
-pub(super) async fn watch<S, K>(parts: Arc<Parts<S, K>>, path: PathBuf) {
-    let mut reading = Reading::default();
-    loop {
-        sleep(POLL).await;
-        let script = match read(path.clone()).await {
-            Ok(script) => script,
-            Err(fault) => {
-                if !std::mem::replace(&mut reading.unreadable, true) {
-                    warn!("the script can't be read, the version in force stays: {fault}");
+/// What is watched, and how.
+pub(super) struct Watch {
+    /// The script's file.
+    pub(super) path: PathBuf,
+    /// Time between two looks at it.
+    pub(super) interval: Duration,
+    /// Puts a version in force whatever it makes of the last logs.
+    pub(super) force: bool,
+}
+
+impl Watch {
+    /// Never returns.
+    pub(super) async fn run(self, hooks: &Hooks, mut wake: Wake) {
+        let mut reading = Reading::default();
+        loop {
+            tokio::select! {
+                () = sleep(self.interval) => {}
+                () = wake.comes() => info!("SIGHUP: looking at the script"),
+            }
+            self.look(hooks, &mut reading).await;
+        }
+    }
+
+    async fn look(&self, hooks: &Hooks, reading: &mut Reading) {
+        let path = self.path.clone();
+        let saved = match off_the_path(move || Saved::read(&path)).await {
+            Ok(saved) => saved,
+            Err(why) => {
+                if !std::mem::replace(&mut reading.is_unreadable, true) {
+                    let why = format!("the script can't be read, the version in force stays: {why}");
+                    warn!("{why}");
+                    hooks.say(Some(why));
                 }
-                continue;
+                return;
             }
         };
-        reading.unreadable = false;
-        let in_force = parts.hooks.script().version.clone();
-        if !reading.is_worth_a_try(&script.version, &in_force) {
-            continue;
+        let was_unreadable = std::mem::take(&mut reading.is_unreadable);
+        let in_force = hooks.script();
+        let is_new = reading.is_new(&saved.identity());
+        if saved.script.version != in_force.version {
+            if is_new {
+                self.try_out(hooks, saved, &in_force.version).await;
+            }
+        } else if (is_new || was_unreadable) && hooks.reloads().trouble.is_some() {
+            info!(version = %in_force.version, "the script's file is back at the version in force");
+            hooks.say(None);
         }
-        let version = script.version.clone();
-        match parts.hooks.replace(script) {
-            Ok(()) => info!(%version, was = %in_force, "script reloaded: every shard takes it up with its next page"),
-            Err(fault) => error!(%version, %in_force, "script refused, the version in force stays: {fault}"),
+    }
+
+    async fn try_out(&self, hooks: &Hooks, saved: Saved, was: &str) {
+        let version = saved.script.version.clone();
+        let (trial, cases, force): (Trial, _, _) = (hooks.trial(saved.script), saved.cases, self.force);
+        let tried: Result<Passed, Refused> = off_the_path(move || trial.run(&cases, force)).await;
+        match tried {
+            Ok(passed) => {
+                let Passed { dried, cases, .. } = passed;
+                hooks.put_in_force(passed, Instant::now());
+                info!(%version, was, cases, "script reloaded, every shard takes it up with its next page; {dried}");
+            }
+            Err(refused) => {
+                error!(version, in_force = was, "script refused, the version in force stays: {refused}");
+                hooks.refuse(&refused);
+            }
         }
     }
 }
 
-/// A file may lie on a network that hangs.
-async fn read(path: PathBuf) -> Result<Script, HookError> {
-    let name = path.display().to_string();
-    let joined = tokio::task::spawn_blocking(move || Script::read(Path::new(&path))).await;
-    joined.unwrap_or_else(|panic| panic!("reading {name} failed: {panic}"))
+/// What is on disk.
+struct Saved {
+    script: Script,
+    /// The test cases beside it; empty when there are none.
+    cases: String,
 }
 
-/// What the polls have seen.
+impl Saved {
+    /// Reads the script, what it names, and its test cases. A file may lie on a network that hangs.
+    fn read(path: &Path) -> Result<Self, String> {
+        let script = Script::read(path).map_err(|fault: HookError| fault.to_string())?;
+        let beside = cases::path_beside(path);
+        let cases = match fs::read(&beside) {
+            Ok(cases) => String::from_utf8_lossy(&cases).into_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(format!("its test cases: {}: {error}", beside.display())),
+        };
+        Ok(Self { script, cases })
+    }
+
+    /// What changes when there is something new to try: cases that were set right are worth a try, too.
+    fn identity(&self) -> String {
+        let cases = Sha256::digest(&self.cases);
+        format!("{} {cases:x?}", self.script.version)
+    }
+}
+
+/// Runs what may block or compute for long on a thread of its own.
+async fn off_the_path<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let joined = tokio::task::spawn_blocking(work).await;
+    joined.unwrap_or_else(|panic| panic!("looking at the script failed: {panic}"))
+}
+
+/// What the looks at the file have seen.
 #[derive(Debug, Default)]
 struct Reading {
-    /// Content of the last poll.
+    /// Content of the last look.
     last: Option<String>,
-    /// Content that was tried last: a refused version is not tried again until the file changes.
-    tried: Option<String>,
-    unreadable: bool,
+    /// Content that was looked into: it was in force before, was put in force, or refused, or taken back since. It is not
+    /// looked into again until the file changes.
+    settled: Option<String>,
+    is_unreadable: bool,
 }
 
 impl Reading {
-    /// Whether this content is new, and has stood still for two polls: then it is not being written just now.
-    fn is_worth_a_try(&mut self, version: &str, in_force: &str) -> bool {
+    /// Whether this content is new, and has stood still for two looks: then it is not being written just now.
+    fn is_new(&mut self, version: &str) -> bool {
         let stands_still = self.last.replace(version.to_owned()).as_deref() == Some(version);
-        if version == in_force {
-            self.tried = None;
-            return false;
+        if self.settled.as_deref() != Some(version) {
+            self.settled = None;
         }
-        let is_new = self.tried.as_deref() != Some(version);
-        if stands_still && is_new {
-            self.tried = Some(version.to_owned());
+        let is_new = stands_still && self.settled.is_none();
+        if is_new {
+            self.settled = self.last.clone();
         }
-        stands_still && is_new
+        is_new
+    }
+}
+
+/// What makes the watch look before its time: SIGHUP, which would end the program if nobody listened.
+#[derive(Debug)]
+pub(super) struct Wake(#[cfg(unix)] Option<tokio::signal::unix::Signal>);
+
+impl Wake {
+    /// Begins to listen.
+    #[cfg(unix)]
+    pub(super) fn listen() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        Self(signal(SignalKind::hangup()).inspect_err(|error| warn!("SIGHUP can't be listened to: {error}")).ok())
+    }
+
+    /// There is no such signal.
+    #[cfg(not(unix))]
+    pub(super) fn listen() -> Self {
+        Self()
+    }
+
+    async fn comes(&mut self) {
+        #[cfg(unix)]
+        if let Some(signal) = &mut self.0
+            && signal.recv().await.is_some()
+        {
+            return;
+        }
+        std::future::pending().await
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Which of the contents seen, poll by poll, are tried, while version `a` is in force.
-    fn check(polls: &[&str], expected: &[usize]) {
-        let mut reading = Reading::default();
-        let tried: Vec<usize> = polls
-            .iter()
-            .enumerate()
-            .filter(|(_, version)| reading.is_worth_a_try(version, "a"))
-            .map(|(at, _)| at)
-            .collect();
-        assert_eq!(tried, expected, "{polls:?}");
-    }
-
-    #[test]
-    fn a_file_that_was_only_touched_is_left_alone() {
-        check(&["a", "a", "a"], &[]);
-    }
-
-    #[test]
-    fn new_content_is_tried_once_it_stands_still() {
-        check(&["a", "b", "b", "b", "b"], &[2]);
-        check(&["a", "half", "whole", "whole"], &[3]);
-    }
-
-    #[test]
-    fn refused_content_is_tried_again_only_after_the_file_has_changed() {
-        check(&["b", "b", "b", "c", "c", "b", "b"], &[1, 4, 6]);
-        check(&["b", "b", "a", "b", "b"], &[1, 4]);
-    }
-}
+mod tests;

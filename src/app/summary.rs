@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::ledger::{Entry, Ledger};
 use crate::model::ShardId;
+use crate::script::Reloads;
 use crate::sink::Health;
 
 /// Now, for lag: SLS stamps what it receives with wall-clock seconds.
@@ -60,6 +61,20 @@ pub fn line(ledger: &Ledger, health: &Health, now: i64) -> String {
     line
 }
 
+/// What to add to the line about the script: nothing as long as it has not changed.
+#[must_use]
+pub fn script(version: &str, reloads: &Reloads) -> String {
+    if *reloads == Reloads::default() {
+        return String::new();
+    }
+    let Reloads { taken, refused, taken_back, trouble } = reloads;
+    let mut text = format!("; script {version}, {taken} reloads, {refused} refused, {taken_back} taken back");
+    if let Some(trouble) = trouble {
+        let _ = write!(text, "; SCRIPT: {trouble}");
+    }
+    text
+}
+
 /// Where to look when this process put logs aside; nothing if it did not.
 #[must_use]
 pub fn dead_letters(ledger: &Ledger, dir: &Path) -> Option<String> {
@@ -100,6 +115,16 @@ mod tests {
         account.settled(Settled { delivered: 6, dropped: 1, dead_lettered: 0, events: 6 }, Some(100));
         let expected = "pulled 10 = delivered 6 + dropped 1 + dead-lettered 0 + in flight 3; 1 shards held, lag 5 s; destination up";
         assert_eq!(line(&ledger, &Health::Up, 105), expected);
+    }
+
+    #[test]
+    fn a_script_that_changed_is_in_every_line_with_what_is_wrong_with_it() {
+        assert_eq!(script("0123456789ab", &Reloads::default()), "");
+        let mut reloads = Reloads { taken: 3, refused: 2, taken_back: 1, trouble: None };
+        let expected = "; script 0123456789ab, 3 reloads, 2 refused, 1 taken back";
+        assert_eq!(script("0123456789ab", &reloads), expected);
+        reloads.trouble = Some("s.lua:3: no".into());
+        assert_eq!(script("0123456789ab", &reloads), format!("{expected}; SCRIPT: s.lua:3: no"));
     }
 
     #[test]

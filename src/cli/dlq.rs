@@ -1,5 +1,6 @@
-//! `forwarder dlq`: looks into the dead letters. Changes nothing, and works beside a running forwarder.
+//! `forwarder dlq`: looks into the dead letters, and delivers them after all. Works beside a running forwarder.
 
+pub mod replay;
 #[cfg(test)]
 mod tests;
 
@@ -14,11 +15,12 @@ use clap::{Args, Subcommand};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, civil};
 
-use super::run::{USAGE, end, sources};
-use crate::dead_letter::{Letter, ReadError, Reader, Reason, Record, directories, is_unprintable};
+use super::run::{CUT_SHORT, USAGE, end, sources};
+use crate::app::replay::ReplayError;
+use crate::dead_letter::{Letter, ReadError, Reader, Reason, Record, TakeError, directories, is_unprintable};
 use crate::settings;
 
-/// Look into the dead letters: what could not be delivered, and why
+/// Dead letters: what could not be delivered, why, and once more
 #[derive(Debug, Args)]
 pub struct Dlq {
     /// Directory of the dead letters [default: the one in the settings]
@@ -35,6 +37,19 @@ pub struct Dlq {
 /// What to do with them.
 #[derive(Debug, Subcommand)]
 pub enum Action {
+    /// Look into them.
+    #[command(flatten)]
+    Look(Look),
+    /// Deliver them after all, through the script as it is now
+    ///
+    /// Those that are delivered, or that the script now drops, leave the dead letters once that is certain; the others
+    /// stay. A replay that is cut short has noted what it delivered: the same command goes on with the rest.
+    Replay(replay::Replay),
+}
+
+/// How to look into them. It changes nothing.
+#[derive(Debug, Subcommand)]
+pub enum Look {
     /// List them, as they were written, with totals by reason
     List(List),
     /// Show one with everything that is known about it
@@ -47,6 +62,14 @@ pub struct List {
     /// Print the records as they are in the file, one JSON object a line
     #[arg(long)]
     pub json: bool,
+    /// Which ones.
+    #[command(flatten)]
+    pub filter: Filter,
+}
+
+/// Which letters.
+#[derive(Debug, Default, Args)]
+pub struct Filter {
     /// Only for these reasons
     #[arg(long, value_name = "REASON", value_delimiter = ',')]
     pub reason: Vec<Reason>,
@@ -91,6 +114,15 @@ pub enum DlqError {
         /// The id, printable.
         id: String,
     },
+    /// A replay of nobody said which.
+    #[error("say which dead letters to deliver: their ids, --reason, --shard or --since, or --all of them")]
+    NothingChosen,
+    /// They cannot be taken for a replay.
+    #[error(transparent)]
+    Take(#[from] TakeError),
+    /// A replay ended early.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     /// The answer cannot be written.
     #[error("cannot write the answer: {0}")]
     Output(io::Error),
@@ -102,8 +134,9 @@ impl DlqError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Read(ReadError::Denied { .. }) => 77,
-            Self::Read(_) | Self::Unknown { .. } => USAGE,
-            Self::Output(_) => 1,
+            Self::Replay(ReplayError::Stopped) => CUT_SHORT,
+            Self::Read(_) | Self::Unknown { .. } | Self::NothingChosen | Self::Replay(ReplayError::Script(_)) => USAGE,
+            Self::Take(_) | Self::Replay(_) | Self::Output(_) => 1,
         }
     }
 }
@@ -128,24 +161,26 @@ pub(super) fn main(args: &Dlq) -> ExitCode {
             Err(error) => return end(&error.to_string(), USAGE),
         },
     };
+    let look = match &args.action {
+        Action::Look(look) => look,
+        Action::Replay(replay) => return replay::main(replay, (config.as_deref(), &environment), &dir),
+    };
     let (out, notes) = (&mut io::BufWriter::new(io::stdout()), &mut io::stderr());
     let output = Output { out, notes, width: terminal_width() };
-    match run(args, &dir, Timestamp::now(), output) {
+    match run(look, &dir, Timestamp::now(), output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => end(&error.to_string(), error.exit_code()),
     }
 }
 
-/// Answers. `settings_dir` is the directory that the settings name, for when the user names none; `now` is for
-/// `--since`. Whoever stops reading the answer early, like `head`, gets no error.
+/// Answers about the letters in `dir`; `now` is for `--since`. Whoever stops reading the answer early, like `head`, gets no error.
 ///
 /// # Errors
 /// [`DlqError`]: nothing can be read, or nothing has the id.
-pub fn run(args: &Dlq, settings_dir: &Path, now: Timestamp, mut output: Output<'_>) -> Result<(), DlqError> {
-    let dir = args.dir.as_deref().unwrap_or(settings_dir);
-    let outcome = match &args.action {
-        Action::List(list) => print_list(list, dir, now, &mut output),
-        Action::Show(show) => print_one(show, dir, &mut output),
+pub fn run(look: &Look, dir: &Path, now: Timestamp, mut output: Output<'_>) -> Result<(), DlqError> {
+    let outcome = match look {
+        Look::List(list) => print_list(list, dir, now, &mut output),
+        Look::Show(show) => print_one(show, dir, &mut output),
     };
     match outcome.and_then(|()| output.out.flush().map_err(DlqError::Output)) {
         Err(DlqError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -195,7 +230,11 @@ impl Since {
     }
 }
 
-impl List {
+impl Filter {
+    fn is_given(&self) -> bool {
+        !self.reason.is_empty() || !self.shard.is_empty() || self.since.is_some()
+    }
+
     fn wants(&self, record: &Record, since: Option<Timestamp>) -> bool {
         (self.reason.is_empty() || self.reason.contains(&record.reason))
             && (self.shard.is_empty() || self.shard.contains(&record.origin.shard.0))
@@ -204,12 +243,12 @@ impl List {
 }
 
 fn print_list(list: &List, dir: &Path, now: Timestamp, output: &mut Output<'_>) -> Result<(), DlqError> {
-    let since = list.since.as_ref().map(|since| since.timestamp(now));
+    let since = list.filter.since.as_ref().map(|since| since.timestamp(now));
     let mut totals = BTreeMap::<Reason, u64>::new();
     let (mut shown, mut all) = (0_u64, 0_u64);
     let skipped = for_each(dir, output, |letter, output| {
         all += 1;
-        if !list.wants(&letter.record, since) {
+        if !list.filter.wants(&letter.record, since) {
             return Ok(());
         }
         if list.json {
@@ -318,7 +357,7 @@ fn row(columns: &[impl AsRef<str>; 7], width: Option<usize>) -> String {
 }
 
 /// A text with blanks behind it, up to so many columns.
-fn pad(text: &str, width: usize) -> String {
+pub(super) fn pad(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(cells(text))))
 }
 
@@ -335,12 +374,12 @@ fn fit(line: String, width: usize) -> String {
     format!("{}…", line[..end.unwrap_or(line.len())].trim_end())
 }
 
-fn cells(text: &str) -> usize {
+pub(super) fn cells(text: &str) -> usize {
     text.chars().map(cell).sum()
 }
 
 /// Columns that a character takes: two for the scripts and pictures of East Asia (the wide blocks of Unicode's UAX 11).
-fn cell(c: char) -> usize {
+pub(super) fn cell(c: char) -> usize {
     let wide = matches!(u32::from(c),
         0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff | 0xfe30..=0xfe6f | 0xff00..=0xff60
         | 0xffe0..=0xffe6 | 0x1f300..=0x1faff | 0x20000..=0x3fffd);

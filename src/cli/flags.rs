@@ -56,12 +56,14 @@ fn argument(key: &Key, flag: &'static str) -> Arg {
         Kind::Path => "FILE",
         Kind::Start => "WHEN",
         Kind::OneOf(_) => "WORD",
+        Kind::Switch => "true|false",
         _ => "TEXT",
     };
-    Arg::new(key.name)
-        .long(flag)
-        .help(help)
-        .help_heading(heading)
-        .value_name(value)
-        .value_parser(NonEmptyStringValueParser::new())
+    let arg = Arg::new(key.name);
+    // `--flag` alone says yes.
+    let arg = match key.kind {
+        Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+        _ => arg,
+    };
+    arg.long(flag).help(help).help_heading(heading).value_name(value).value_parser(NonEmptyStringValueParser::new())
 }

@@ -6,6 +6,8 @@ pub mod emulate;
 mod flags;
 mod log;
 mod run;
+mod test;
+mod try_;
 
 use std::process::ExitCode;
 
@@ -63,6 +65,8 @@ enum Command {
     Demo(demo::Args),
     Dlq(dlq::Dlq),
     Emulate(emulate::Args),
+    Test(test::Args),
+    Try(try_::Args),
 }
 
 /// The program: reads the command line, does what it says, and returns the exit code.
@@ -74,6 +78,8 @@ pub fn main() -> ExitCode {
         Some(Command::Demo(args)) => demo::run(args),
         Some(Command::Dlq(args)) => dlq::main(args),
         Some(Command::Emulate(args)) => emulate::run(args),
+        Some(Command::Test(args)) => test::main(args),
+        Some(Command::Try(args)) => try_::main(args),
     }
 }
 

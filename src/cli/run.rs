@@ -19,9 +19,9 @@ use crate::stop::{Stopper, stop};
 /// Exit code for what a user has to change.
 pub(super) const USAGE: u8 = 2;
 /// Exit code for a bug of ours.
-const INTERNAL: u8 = 70;
+pub(super) const INTERNAL: u8 = 70;
 /// Exit code for a stop that was cut short.
-const CUT_SHORT: u8 = 75;
+pub(super) const CUT_SHORT: u8 = 75;
 
 /// The flags of the main job.
 #[derive(Debug, clap::Args)]
@@ -127,21 +127,21 @@ async fn obey(mut signals: Signals, stopper: Stopper, log: log::Handle) {
 
 /// The signals that ask a program to stop.
 #[cfg(unix)]
-struct Signals {
+pub(super) struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
 impl Signals {
-    fn listen() -> std::io::Result<Self> {
+    pub(super) fn listen() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
 
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
     /// The name of the next one.
-    async fn next(&mut self) -> &'static str {
+    pub(super) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
@@ -151,16 +151,16 @@ impl Signals {
 
 /// The signals that ask a program to stop.
 #[cfg(windows)]
-struct Signals(tokio::signal::windows::CtrlC);
+pub(super) struct Signals(tokio::signal::windows::CtrlC);
 
 #[cfg(windows)]
 impl Signals {
-    fn listen() -> std::io::Result<Self> {
+    pub(super) fn listen() -> std::io::Result<Self> {
         tokio::signal::windows::ctrl_c().map(Self)
     }
 
     /// The name of the next one.
-    async fn next(&mut self) -> &'static str {
+    pub(super) async fn next(&mut self) -> &'static str {
         self.0.recv().await;
         "Ctrl-C"
     }

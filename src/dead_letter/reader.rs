@@ -1,21 +1,34 @@
 //! The reader's side: works beside a writer, on a copy, on a damaged file.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
 use memchr::memmem;
 
+use super::aside::{self, Delivered};
 use super::line::{self, Defect};
 use super::{FILE, Record};
 
-/// Reads the letters of a directory in the order in which they were written, and stops at the present end of the file.
+/// Reads the letters of a directory in the order in which they were written, those first that a replay has set aside,
+/// and stops at the present end. Letters that a replay has delivered are passed over.
 ///
 /// Changes nothing and takes no lock. What is no record is reported with its place, and the reading goes on behind it.
 #[derive(Debug)]
 pub struct Reader {
+    /// The file that is being read.
+    file: FileReader,
+    /// Files still to be read, the last of them the one that is written to.
+    rest: VecDeque<PathBuf>,
+    delivered: Delivered,
+}
+
+/// Reads the letters of one file.
+#[derive(Debug)]
+pub(super) struct FileReader {
     path: PathBuf,
-    /// Absent when there is no file yet, or when it cannot be read on.
+    /// Absent when there is no file, or when it cannot be read on.
     input: Option<BufReader<File>>,
     /// The present line without its line feed, and how much of it was given out. A damaged line can hold the next
     /// record too, when it was the line feed between them that was hit.
@@ -80,19 +93,65 @@ impl Reader {
     /// # Errors
     /// [`ReadError`]: there is no such directory, or it cannot be read.
     pub fn open(dir: &Path) -> Result<Self, ReadError> {
-        let path = dir.join(FILE);
-        let input = match File::open(&path) {
+        let mut rest: VecDeque<PathBuf> = aside::files(dir).map_err(ReadError::of(dir))?.into();
+        rest.push_back(dir.join(FILE));
+        let delivered = Delivered::read(dir).map_err(ReadError::of(dir))?;
+        let first = rest.pop_front().expect("one was pushed");
+        Ok(Self { file: FileReader::open(&first)?, rest, delivered })
+    }
+
+    /// Whether a replay delivered this letter. It tells so of letters set aside only: a log can be given up anew.
+    fn is_settled(&self, letter: &Letter) -> bool {
+        !self.rest.is_empty() && self.delivered.has(&letter.record)
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Result<Letter, Unreadable>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.file.next() {
+                Some(Ok(letter)) if self.is_settled(&letter) => {}
+                Some(found) => return Some(found),
+                None => {
+                    let path = self.rest.pop_front()?;
+                    match FileReader::open(&path) {
+                        Ok(file) => self.file = file,
+                        Err(ReadError::Denied { cause, .. } | ReadError::Io { cause, .. }) => {
+                            return Some(Err(Unreadable { path, offset: 0, bytes: 0, defect: Defect::Io(cause) }));
+                        }
+                        // The directory went meanwhile.
+                        Err(ReadError::Missing(_)) => return None,
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl ReadError {
+    fn of(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |cause| match cause.kind() {
+            io::ErrorKind::NotFound => Self::Missing(path),
+            io::ErrorKind::PermissionDenied => Self::Denied { path, cause },
+            _ => Self::Io { path, cause },
+        }
+    }
+}
+
+impl FileReader {
+    /// Opens the letters of a file. No file in a directory that is there is no letters.
+    pub(super) fn open(path: &Path) -> Result<Self, ReadError> {
+        let dir = path.parent().unwrap_or(path);
+        let input = match File::open(path) {
             Ok(file) => Some(BufReader::new(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound && dir.exists() => None,
-            Err(cause) => {
-                return Err(match cause.kind() {
-                    io::ErrorKind::NotFound => ReadError::Missing(dir.to_owned()),
-                    io::ErrorKind::PermissionDenied => ReadError::Denied { path, cause },
-                    _ => ReadError::Io { path, cause },
-                });
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ReadError::of(dir)(error)),
+            Err(error) => return Err(ReadError::of(path)(error)),
         };
-        Ok(Self { path, input, line: Vec::new(), given: 0, offset: 0, taken: 0 })
+        Ok(Self { path: path.to_owned(), input, line: Vec::new(), given: 0, offset: 0, taken: 0 })
     }
 
     fn unreadable(&self, bytes: usize, defect: Defect) -> Unreadable {
@@ -120,7 +179,7 @@ impl Reader {
     }
 }
 
-impl Iterator for Reader {
+impl Iterator for FileReader {
     type Item = Result<Letter, Unreadable>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -201,15 +201,22 @@ fn create_dir(dir: &Path) -> io::Result<()> {
 /// Locks the directory until the file is closed. The lock is on a file of its own: the letters may be moved away.
 fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join("dead-letters.lock");
-    let file = private().open(&path).map_err(OpenError::of("open", &path))?;
+    match try_lock(&path) {
+        Ok(Some(file)) => Ok(file),
+        Ok(None) => Err(OpenError::Locked { dir: dir.to_owned(), lock: path }),
+        Err(error) => Err(OpenError::of("lock", &path)(error)),
+    }
+}
+
+/// Makes the file and locks it until it is closed, unless somebody else has it.
+pub(super) fn try_lock(path: &Path) -> io::Result<Option<File>> {
+    let file = private().open(path)?;
     // SAFETY: the descriptor is open for the whole call, and flock(2) touches no memory of ours.
     if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
-        return Ok(file);
+        return Ok(Some(file));
     }
     match io::Error::last_os_error() {
-        error if error.kind() == io::ErrorKind::WouldBlock => {
-            Err(OpenError::Locked { dir: dir.to_owned(), lock: path })
-        }
-        error => Err(OpenError::of("lock", &path)(error)),
+        error if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        error => Err(error),
     }
 }

@@ -485,3 +485,87 @@ fn no_directory_is_an_error_and_no_letter_is_none() {
     assert!(matches!(Reader::open(&file), Err(ReadError::Io { .. })));
     assert!(matches!(open(&file), Err(OpenError::Io { .. })));
 }
+
+/// The log numbers of the letters that a reader finds.
+fn logs(dir: &Path) -> Vec<u32> {
+    readable(dir).iter().map(|record| record.origin.log).collect()
+}
+
+fn take(dir: &Path) -> Taken {
+    Taken::take(dir).unwrap()
+}
+
+#[test]
+fn letters_taken_for_a_replay_leave_once_they_are_noted_as_delivered() {
+    let dir = dir_with(&lines(&[record(1), record(2), record(3)]));
+    let mut taken = take(dir.path());
+    assert_eq!(taken.letters().unwrap().count(), 3);
+    taken.note_delivered([record(1), record(3)].iter()).unwrap();
+    // A reader beside it knows at once.
+    assert_eq!(logs(dir.path()), [2]);
+    taken.close().unwrap();
+    assert_eq!(logs(dir.path()), [2]);
+    assert_eq!(files_in(dir.path()), ["dead-letters.1.jsonl", "replay.lock"]);
+    let mut taken = take(dir.path());
+    taken.note_delivered([record(2)].iter()).unwrap();
+    taken.close().unwrap();
+    assert_eq!(files_in(dir.path()), ["replay.lock"]);
+}
+
+#[test]
+fn a_forwarder_writes_on_while_its_letters_are_replayed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    store.append(&[record(1)]).unwrap();
+    let mut taken = take(dir.path());
+    store.append(&[record(2)]).unwrap();
+    assert_eq!(logs(dir.path()), [1, 2]);
+    taken.note_delivered([record(1)].iter()).unwrap();
+    taken.close().unwrap();
+    store.append(&[record(3)]).unwrap();
+    assert_eq!(logs(dir.path()), [2, 3]);
+}
+
+#[test]
+fn a_replay_that_was_cut_off_is_finished_by_the_next() {
+    let dir = dir_with(&lines(&[record(1), record(2)]));
+    let mut taken = take(dir.path());
+    taken.note_delivered([record(1)].iter()).unwrap();
+    drop(taken);
+    // The same log may be given up again before that: then the letter is a new one.
+    fs::write(dir.path().join(FILE), lines(&[record(1)])).unwrap();
+    assert_eq!(logs(dir.path()), [2, 1]);
+    assert_eq!(
+        take(dir.path()).letters().unwrap().map(|found| found.unwrap().record.origin.log).collect::<Vec<_>>(),
+        [2, 1]
+    );
+}
+
+#[test]
+fn what_cannot_be_read_stays_where_it_is() {
+    let noise = b"noise";
+    let bytes = [lines(&[record(1)]), noise.to_vec(), b"\n".to_vec(), lines(&[record(2)])].concat();
+    let dir = dir_with(&bytes);
+    let mut taken = take(dir.path());
+    taken.note_delivered([record(1)].iter()).unwrap();
+    taken.close().unwrap();
+    let left = fs::read(dir.path().join("dead-letters.1.jsonl")).unwrap();
+    assert_eq!(left, [b"noise\n".to_vec(), lines(&[record(2)])].concat());
+}
+
+#[test]
+fn two_replays_do_not_take_the_same_letters() {
+    let dir = dir_with(&lines(&[record(1)]));
+    let taken = take(dir.path());
+    let refused = Taken::take(dir.path()).unwrap_err().to_string();
+    assert!(refused.starts_with("another replay has the dead letters in "), "{refused}");
+    drop(taken);
+    take(dir.path());
+}
+
+fn files_in(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}

@@ -184,6 +184,7 @@ fn a_place_counts_within_the_group_when_the_page_tells_its_number() {
         body: list.encode_to_vec().into(),
         groups: 3,
         last_group: Some(42),
+        first_log: 0,
         at_end: None,
         received_at: None,
         scanned_bytes: 0,

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::trace::Call;
 use crate::page::{Log, Logs};
 
 /// The current log, and buffers that live as long as the hook.
@@ -28,6 +29,8 @@ pub(super) struct Current {
     pub(super) scratch: Vec<u8>,
     /// The line of the script at which the last error was raised.
     pub(super) error_line: Option<u32>,
+    /// The calls that were under way then, the innermost first.
+    pub(super) calls: Vec<Call>,
     /// What `process(log, meta)` may see of where the log is from; none when it takes no second parameter.
     pub(super) meta: Option<Place>,
     /// Most bytes that one log may become.
@@ -98,6 +101,7 @@ impl Current {
         self.added_text.clear();
         self.found = 0;
         self.error_line = None;
+        self.calls.clear();
     }
 
     pub(super) fn log(&self) -> Log<'_> {

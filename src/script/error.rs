@@ -11,6 +11,76 @@ pub struct HookError {
     pub version: String,
     /// What is wrong.
     pub fault: Fault,
+    /// Where in the script, as far as it can be told.
+    pub place: Option<Box<Place>>,
+    /// What most likely is behind it, and what to do.
+    pub hint: Option<String>,
+}
+
+/// Where in a script something is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file: the script's name, or a module's.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// The column in characters, from 1: known when the message names something that is on the line once.
+    pub column: Option<u32>,
+    /// How many characters the thing at the column has.
+    pub width: u32,
+    /// The text of the line; empty when it is not at hand.
+    pub text: String,
+    /// The functions that were under way, the innermost first.
+    pub calls: Vec<Called>,
+}
+
+/// A function that was under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Called {
+    /// Its name: "process", "the top level", or "the function of line 7".
+    pub function: String,
+    /// The file that it is in.
+    pub file: String,
+    /// The line that was being run.
+    pub line: u32,
+}
+
+impl HookError {
+    /// An error of which nothing more is known.
+    #[must_use]
+    pub fn new(version: impl Into<String>, fault: Fault) -> Self {
+        Self { version: version.into(), fault, place: None, hint: None }
+    }
+
+    /// What is wrong, without the file and the line in front.
+    #[must_use]
+    pub fn message(&self) -> String {
+        let text = self.fault.to_string();
+        let Some(place) = &self.place else { return text };
+        let (lead, text) = match &self.fault {
+            Fault::TopLevel(text) => ("while the script was loaded: ", text.as_str()),
+            _ => ("", text.as_str()),
+        };
+        let message = split(text, &place.file).map_or(text, |(_, message)| message);
+        format!("{lead}{message}")
+    }
+}
+
+/// Splits `file:line: message`, where the file may be shortened from the left, as Lua does it.
+pub(super) fn split<'a>(text: &'a str, file: &str) -> Option<(u32, &'a str)> {
+    let end = &file.as_bytes()[file.len().saturating_sub(30)..];
+    let mut from = 0;
+    while let Some(colon) = text[from..].find(':').map(|at| from + at) {
+        from = colon + 1;
+        let digits = text[from..].bytes().take_while(u8::is_ascii_digit).count();
+        let (line, rest) = text[from..].split_at(digits);
+        if text.as_bytes()[..colon].ends_with(end)
+            && let (Ok(line), Some(message)) = (line.parse(), rest.strip_prefix(':'))
+        {
+            return Some((line, message.trim_start()));
+        }
+    }
+    None
 }
 
 impl fmt::Display for HookError {

@@ -4,16 +4,19 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mlua::{Function, Lua, Value};
+use mlua::{Function, Lua, Table, Value};
 
 use super::current::{Current, Place};
 use super::error::{Fault, HookError};
 use super::raw::{Frame, Hidden, Outcome, REGISTRY, Stack};
+use super::state::State;
 use super::watch::Watch;
-use super::{Config, Script, returned, sandbox, stdlib};
+use super::{Config, Script, coverage, returned, sandbox, state, stdlib};
 use crate::event::{Events, Format};
 use crate::model::{Page, ShardId};
 use crate::page::PageError;
+
+mod turnover;
 
 /// Loading a script may take this many times what one log may: it may build tables that serve all logs.
 const LOADING: u32 = 10;
@@ -51,12 +54,23 @@ pub struct Failed {
     pub error: HookError,
 }
 
+/// What a log took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    /// Computing, from reading the log to its laid out events.
+    pub time: Duration,
+    /// Bytes that the script asked for; not known of a log that broke a limit.
+    pub memory: Option<usize>,
+}
+
 /// A script, loaded, with the state that it keeps between logs. One per shard; it may move between threads.
 pub struct Hook {
     script: Script,
     config: Config,
     format: Arc<dyn Format>,
     meta: Meta,
+    /// A version that did not load here.
+    refused: Option<String>,
     /// None after a log broke a limit: what it left behind is thrown away with the state.
     vm: Option<Vm>,
     /// Outlives every `vm`, whose functions know its address. Declared behind it, so dropped after it.
@@ -74,15 +88,25 @@ impl std::fmt::Debug for Hook {
 }
 
 impl Hook {
-    /// Compiles the script and runs its top level, which must define a function `process`.
+    /// Compiles the script, runs its top level, which must define a function `process`, and then its `init`.
     ///
     /// # Errors
-    /// The script is no Lua, its top level fails or breaks a limit, or there is no `process`.
+    /// The script is no Lua, its top level or `init` fails or breaks a limit, or there is no `process`.
     pub fn load(script: &Script, config: &Config, format: Arc<dyn Format>, meta: Meta) -> Result<Self, HookError> {
-        let mut hook =
-            Self { script: script.clone(), config: config.clone(), format, meta, vm: None, current: Shared::new() };
-        hook.current.get().most_bytes = config.memory;
-        hook.vm = Some(hook.build()?);
+        Self::load_with(script, config, format, meta, None)
+    }
+
+    fn load_with(
+        script: &Script,
+        config: &Config,
+        format: Arc<dyn Format>,
+        meta: Meta,
+        state: Option<&State>,
+    ) -> Result<Self, HookError> {
+        let (script, config, current) = (script.clone(), config.clone(), Shared::new());
+        let mut hook = Self { script, config, format, meta, refused: None, vm: None, current };
+        hook.current.get().most_bytes = hook.config.memory;
+        hook.vm = Some(hook.build(state)?);
         Ok(hook)
     }
 
@@ -103,7 +127,8 @@ impl Hook {
         let end = loop {
             let vm = match self.vm.take() {
                 Some(vm) => Ok(vm),
-                None => self.build(),
+                // Without the script's state: the log may have left it half changed, or filled it.
+                None => self.build(None),
             };
             match vm {
                 Ok(vm) => match self.run_logs(&vm, page, &mut made) {
@@ -125,9 +150,45 @@ impl Hook {
         end.map(|()| made)
     }
 
-    fn build(&mut self) -> Result<Vm, HookError> {
-        let vm = Vm::new(&self.script, &self.config, &self.current);
-        let vm = vm.map_err(|fault| self.script.error(fault))?;
+    /// As [`Hook::run`], and what it took. The garbage of before is collected first, and that of the page is kept until
+    /// its end, so that all it asked for is counted.
+    ///
+    /// # Errors
+    /// As for [`Hook::run`].
+    pub fn measure(&mut self, page: &Page) -> Result<(Made, Cost), PageError> {
+        let tidy = |hook: &Self| hook.vm.as_ref().map(|vm| vm.lua.gc_collect());
+        let used = |hook: &Self| hook.vm.as_ref().map(|vm| vm.lua.used_memory());
+        // What every page costs is taken off: only the logs are of interest.
+        let empty = Page { body: bytes::Bytes::new(), ..page.clone() };
+        let before = computing();
+        self.run(&empty)?;
+        let every = computing() - before;
+
+        let _ = tidy(self);
+        if let Some(vm) = &self.vm {
+            vm.lua.gc_stop();
+        }
+        let (began, held) = (computing(), used(self));
+        let made = self.run(page);
+        let (ended, holds) = (computing(), used(self));
+        if let Some(vm) = &self.vm {
+            vm.lua.gc_restart();
+        }
+        let memory = held.zip(holds).map(|(held, holds)| holds.saturating_sub(held));
+        let broken = |made: &Made| {
+            let breaks = |failed: &Failed| matches!(failed.error.fault, Fault::Timeout { .. } | Fault::Memory { .. });
+            made.failed.iter().any(breaks)
+        };
+        made.map(|made| {
+            let memory = memory.filter(|_| !broken(&made));
+            (made, Cost { time: (ended - began).saturating_sub(every), memory })
+        })
+    }
+
+    fn build(&mut self, state: Option<&State>) -> Result<Vm, HookError> {
+        let parts = (&self.script, &self.config, &self.current);
+        let vm = Vm::new(parts, state).and_then(|vm| vm.begin(&self.meta, parts).map(|()| vm));
+        let vm = vm.map_err(|fault| self.script.error(fault, Some(self.current.get())))?;
         let current = self.current.get();
         current.meta = vm.wants_meta.then(|| Place {
             shard: self.meta.shard.0,
@@ -190,6 +251,8 @@ impl Run<'_> {
         }
         // SAFETY: the state belongs to this thread during the run.
         let watch = unsafe { Watch::start(stack.state(), self.config.timeout) };
+        // SAFETY: likewise.
+        unsafe { coverage::arm(stack.state()) };
         let explain = stack.top() + 1;
         for key in [Hidden::EXPLAIN, Hidden::CALL, Hidden::PROCESS, Hidden::LOG] {
             stack.push_hidden(REGISTRY, key);
@@ -215,11 +278,11 @@ impl Run<'_> {
             if watch.stopped() {
                 fault = Some(self.out_of_time());
             }
+            let error = fault.map(|fault| self.script.error(fault, Some(self.current.get())));
             self.tidy(stack, base);
-            if let Some(fault) = fault {
-                let broken = matches!(fault, Fault::Timeout { .. } | Fault::Memory { .. });
+            if let Some(error) = error {
+                let broken = matches!(error.fault, Fault::Timeout { .. } | Fault::Memory { .. });
                 self.made.events.truncate(before);
-                let error = self.script.error(fault);
                 self.made.failed.push(Failed { log, error });
                 if broken {
                     return Ok(Ended::Broken);
@@ -260,7 +323,7 @@ impl Run<'_> {
     }
 
     fn out_of_time(&self) -> Fault {
-        Fault::Timeout { at: self.script.place(self.current.get().error_line), limit: self.config.timeout }
+        Fault::Timeout { at: self.script.place_at(self.current.get()), limit: self.config.timeout }
     }
 
     /// Forgets the log: its table is of no use from now on, and what was assigned to its fields is garbage.
@@ -281,12 +344,14 @@ impl Run<'_> {
 
 /// A Lua state with the script loaded.
 struct Vm {
+    globals: Table,
     lua: Lua,
     wants_meta: bool,
 }
 
 impl Vm {
-    fn new(script: &Script, config: &Config, current: &Shared) -> Result<Self, Fault> {
+    fn new(parts: (&Script, &Config, &Shared), state: Option<&State>) -> Result<Self, Fault> {
+        let (script, config, current) = parts;
         let memory = || Fault::Memory { script: script.name.clone(), limit: config.memory };
         // A state that cannot even hold its libraries has too little memory; nothing else can go wrong here.
         // SAFETY: `current` outlives the state: see `Hook::current`.
@@ -295,6 +360,7 @@ impl Vm {
             .and_then(|()| stdlib::modules::install(&lua, &globals, script))
             .and_then(|()| stdlib::lookup::install(&lua, &globals, script))
             .and_then(|()| sandbox::seal(&lua, &globals))
+            .and_then(|()| state::install(&lua, &globals, state))
             .map_err(|_| memory())?;
 
         let chunk = lua
@@ -307,7 +373,7 @@ impl Vm {
             mlua::Error::MemoryError(_) => memory(),
             other => Fault::Syntax(script.words(&other.to_string(), None)),
         })?;
-        load(&lua, &top_level, script, config, current)?;
+        call(&lua, &top_level, Value::Nil, parts, config.timeout * LOADING)?;
 
         let Ok(Value::Function(process)) = globals.raw_get("process") else {
             return Err(Fault::NoProcess { script: script.name.clone() });
@@ -320,25 +386,35 @@ impl Vm {
             })
         };
         entered.map_err(|_| memory())?;
-        Ok(Self { lua, wants_meta: parameters > 1 })
+        Ok(Self { globals, lua, wants_meta: parameters > 1 })
     }
 }
 
-/// Runs the script's top level under the limits.
-fn load(lua: &Lua, top_level: &Function, script: &Script, config: &Config, current: &Shared) -> Result<(), Fault> {
-    let limit: Duration = config.timeout * LOADING;
+/// Runs the script's top level, or a function of it that no log is for, under the limits.
+fn call(
+    lua: &Lua,
+    function: &Function,
+    argument: Value,
+    (script, config, current): (&Script, &Config, &Shared),
+    limit: Duration,
+) -> Result<(), Fault> {
     let mut loaded = Ok(());
     let run = |state| {
         // SAFETY: as in `Hook::run_logs`.
         let (stack, watch) = unsafe { (Stack::new(state), Watch::start(state, limit)) };
-        let function = stack.top();
+        let argument = stack.top();
+        let function = argument - 1;
+        // SAFETY: likewise.
+        unsafe { coverage::arm(state) };
+        current.get().calls.clear();
         stack.push_hidden(REGISTRY, Hidden::EXPLAIN);
         stack.push_copy(function);
+        stack.push_copy(argument);
         watch.next();
-        let outcome = stack.call(0, function + 1);
+        let outcome = stack.call(1, argument + 1);
         let line = current.get().error_line;
         loaded = if watch.stopped() {
-            let at = script.place(line);
+            let at = script.place_at(current.get());
             Err(Fault::Timeout { at, limit })
         } else {
             match outcome {
@@ -350,9 +426,18 @@ fn load(lua: &Lua, top_level: &Function, script: &Script, config: &Config, curre
         stack.set_top(function - 1);
     };
     // SAFETY: the closure raises nothing outside of `Stack::call`.
-    let entered = unsafe { lua.exec_raw::<()>(top_level, run) };
+    let entered = unsafe { lua.exec_raw::<()>((function, argument), run) };
     entered.map_err(|_| Fault::Memory { script: script.name.clone(), limit: config.memory })?;
     loaded
+}
+
+/// Computing time of this thread so far.
+fn computing() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: fills the one timespec that it is given.
+    let known = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    assert_eq!(known, 0, "every thread has a clock of its computing time");
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// The [`Current`] that a hook shares with the functions of its Lua state, which know it by its address.

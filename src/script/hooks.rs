@@ -1,12 +1,22 @@
 //! What loads and runs the hooks of all shards, and gives them a new script while they run.
 
-use std::sync::{Arc, PoisonError, RwLock};
+mod probation;
+mod samples;
+mod trial;
 
-use tracing::warn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use tokio::time::Instant;
+use tracing::error;
+
+pub use probation::Rules;
+pub use trial::{Dried, Figures, Passed, Refused, Trial};
 
 use super::{Config, Hook, HookError, HookPanic, HookThreads, Meta, Ran, Script};
 use crate::event::Format;
 use crate::model::{Page, ShardId};
+use probation::Probation;
+use samples::Samples;
 
 /// One script for all shards; each has a hook of its own.
 pub struct Hooks {
@@ -18,6 +28,33 @@ pub struct Hooks {
     logstore: String,
     /// Without threads a hook runs where it is asked for: in a simulation, whose clock must not run on meanwhile.
     threads: Option<HookThreads>,
+    samples: Samples,
+    /// Locked for a moment once a page; `script` may be locked meanwhile, never the other way round.
+    history: Mutex<History>,
+}
+
+/// How the version in force came to be, and how it does.
+#[derive(Debug)]
+struct History {
+    reloads: Reloads,
+    probation: Probation,
+    /// The last good version before the one in force.
+    previous: Option<Arc<Script>>,
+    /// The version that was taken back last.
+    taken_back: Option<String>,
+}
+
+/// What became of the versions of the script since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reloads {
+    /// Versions that were put in force, without the first.
+    pub taken: u64,
+    /// Versions that were refused.
+    pub refused: u64,
+    /// Versions that were put in force and taken back, since they failed.
+    pub taken_back: u64,
+    /// What is wrong with the script's file now, and why another version is in force than its content.
+    pub trouble: Option<String>,
 }
 
 impl Hooks {
@@ -34,9 +71,23 @@ impl Hooks {
     ) -> Result<Self, HookError> {
         let (project, logstore) = (project.to_owned(), logstore.to_owned());
         let script = RwLock::new(Arc::new(script));
-        let hooks = Self { script, config, format, project, logstore, threads };
+        let history = History {
+            reloads: Reloads::default(),
+            probation: Probation::new(Rules::default()),
+            previous: None,
+            taken_back: None,
+        };
+        let (samples, history) = (Samples::default(), Mutex::new(history));
+        let hooks = Self { script, config, format, project, logstore, threads, samples, history };
         hooks.load(ShardId(0))?;
         Ok(hooks)
+    }
+
+    /// The same, with other rules for when a version is taken back. Before the first page is run.
+    #[must_use]
+    pub fn with_rules(self, rules: Rules) -> Self {
+        self.history().probation = Probation::new(rules);
+        self
     }
 
     /// The version in force.
@@ -45,15 +96,42 @@ impl Hooks {
         Arc::clone(&self.script.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts another version in force, if it loads: every shard takes it up with its next page.
-    ///
-    /// # Errors
-    /// It does not load; the version in force stays.
-    pub fn replace(&self, script: Script) -> Result<(), HookError> {
-        let script = Arc::new(script);
-        self.load_version(&script, ShardId(0))?;
-        *self.script.write().unwrap_or_else(PoisonError::into_inner) = script;
-        Ok(())
+    /// What became of the versions so far.
+    #[must_use]
+    pub fn reloads(&self) -> Reloads {
+        self.history().reloads.clone()
+    }
+
+    /// Another version, to be tried before it is [`put_in_force`](Self::put_in_force).
+    #[must_use]
+    pub fn trial(&self, script: Script) -> Trial {
+        let samples = self.samples.read();
+        let shard = samples.last().map_or(ShardId(0), |page| page.shard);
+        let (config, format) = (self.config.clone(), Arc::clone(&self.format));
+        Trial { script, in_force: self.script(), config, format, meta: self.meta(shard), samples }
+    }
+
+    /// Puts another version in force: every shard takes it up with its next page.
+    pub fn put_in_force(&self, passed: Passed, now: Instant) {
+        let mut history = self.history();
+        let before = self.exchange(Arc::new(passed.script));
+        if history.probation.begin(now) || history.previous.is_none() {
+            history.previous = Some(before);
+        }
+        history.reloads.taken += 1;
+        history.reloads.trouble = None;
+    }
+
+    /// Notes that a version is not put in force.
+    pub fn refuse(&self, refused: &Refused) {
+        let mut history = self.history();
+        history.reloads.refused += 1;
+        history.reloads.trouble = Some(refused.to_string());
+    }
+
+    /// Notes what is wrong with the script's file, or that nothing is any more.
+    pub fn say(&self, trouble: Option<String>) {
+        self.history().reloads.trouble = trouble;
     }
 
     /// A hook for a shard, with a fresh Lua state.
@@ -61,34 +139,75 @@ impl Hooks {
     /// # Errors
     /// The script does not load: its top level may depend on the moment.
     pub fn load(&self, shard: ShardId) -> Result<Hook, HookError> {
-        self.load_version(&self.script(), shard)
-    }
-
-    fn load_version(&self, script: &Script, shard: ShardId) -> Result<Hook, HookError> {
-        let meta = Meta { project: self.project.clone(), logstore: self.logstore.clone(), shard };
-        Hook::load(script, &self.config, Arc::clone(&self.format), meta)
+        Hook::load(&self.script(), &self.config, Arc::clone(&self.format), self.meta(shard))
     }
 
     /// Runs a hook over a page: the version in force, so that one page is one version's work. A version that loaded when
     /// it was put in force and does not load now leaves the hook with the one it has.
     ///
+    /// A page that shows that a fresh version has to be taken back is run again, by the version before.
+    ///
     /// # Errors
     /// The program itself failed; the hook is gone.
-    pub async fn run(&self, mut hook: Hook, page: Page) -> Result<Ran, HookPanic> {
-        let script = self.script();
-        if hook.script().version != script.version {
-            match self.load_version(&script, page.shard) {
-                Ok(newer) => hook = newer,
-                Err(fault) => warn!(shard = %page.shard, "keeps the script it has: {fault}"),
-            }
+    pub async fn run(&self, hook: Hook, page: Page) -> Result<Ran, HookPanic> {
+        let ran = self.run_once(hook, page).await?;
+        let Ok(made) = &ran.made else { return Ok(ran) };
+        self.samples.keep(&ran.page);
+        if self.has_to_go(&ran.hook.script().version, made.logs, made.failed.len()) {
+            return self.run_once(ran.hook, ran.page).await;
         }
+        Ok(ran)
+    }
+
+    async fn run_once(&self, mut hook: Hook, page: Page) -> Result<Ran, HookPanic> {
+        let script = self.script();
+        let newer = hook.is_older_than(&script).then_some(script);
         match &self.threads {
-            Some(threads) => threads.run(hook, page).await,
+            Some(threads) => threads.run(hook, newer, page).await,
             None => {
+                if let Some(script) = newer {
+                    hook.take_up(&script);
+                }
                 let made = hook.run(&page);
                 Ok(Ran { hook, page, made })
             }
         }
+    }
+
+    /// Looks at what this version made of a page. Returns whether it is one that was taken back, by this page or another.
+    fn has_to_go(&self, version: &str, logs: u32, failed: usize) -> bool {
+        let mut history = self.history();
+        if history.taken_back.as_deref() == Some(version) {
+            return failed > 0;
+        }
+        if self.script().version != version {
+            return false;
+        }
+        let Some(share) = history.probation.saw(Instant::now(), logs, failed) else { return false };
+        let Some(previous) = history.previous.take() else { return false };
+        let why = format!(
+            "version {version} of the script fails on {share}, the one before did not: version {} is back, until the file \
+             changes",
+            previous.version
+        );
+        error!(bad = version, in_force = %previous.version, "SCRIPT TAKEN BACK: {why}");
+        self.exchange(previous);
+        history.taken_back = Some(version.to_owned());
+        history.reloads.taken_back += 1;
+        history.reloads.trouble = Some(why);
+        true
+    }
+
+    fn exchange(&self, script: Arc<Script>) -> Arc<Script> {
+        std::mem::replace(&mut self.script.write().unwrap_or_else(PoisonError::into_inner), script)
+    }
+
+    fn meta(&self, shard: ShardId) -> Meta {
+        Meta { project: self.project.clone(), logstore: self.logstore.clone(), shard }
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -100,68 +219,4 @@ impl std::fmt::Debug for Hooks {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use bytes::Bytes;
-    use prost::Message as _;
-
-    use super::*;
-    use crate::event::{Body, BodyError, Head};
-    use crate::model::Cursor;
-    use crate::sls::proto::{Log, LogGroup, LogGroupList};
-
-    struct Text;
-
-    impl Format for Text {
-        fn write(&self, _: &Head<'_>, body: &mut dyn Body, out: &mut Vec<u8>) -> Result<(), BodyError> {
-            body.text(b"", out)
-        }
-    }
-
-    fn hooks(text: &str) -> Hooks {
-        let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
-        Hooks::new(Script::from_text("s.lua", text), config, Arc::new(Text), ("p", "l"), None).unwrap()
-    }
-
-    fn page() -> Page {
-        let group = LogGroup { logs: vec![Log::default()], ..LogGroup::default() };
-        Page {
-            shard: ShardId(1),
-            cursor: Cursor::from_number(1),
-            next: Cursor::from_number(2),
-            body: Bytes::from(LogGroupList { groups: vec![group] }.encode_to_vec()),
-            groups: 1,
-            last_group: Some(1),
-            at_end: None,
-            received_at: None,
-            scanned_bytes: 0,
-        }
-    }
-
-    async fn sent(hooks: &Hooks, hook: Hook) -> (Hook, String) {
-        let ran = hooks.run(hook, page()).await.unwrap();
-        let events = ran.made.unwrap().events;
-        (ran.hook, String::from_utf8_lossy(events.bytes()).into_owned())
-    }
-
-    #[tokio::test]
-    async fn a_new_version_is_taken_up_with_the_next_page() {
-        let hooks = hooks("function process() return 'old' end");
-        let (hook, text) = sent(&hooks, hooks.load(ShardId(1)).unwrap()).await;
-        assert_eq!(text, "old");
-        hooks.replace(Script::from_text("s.lua", "function process() return 'new' end")).unwrap();
-        assert_eq!(sent(&hooks, hook).await.1, "new");
-    }
-
-    #[tokio::test]
-    async fn a_version_that_does_not_load_changes_nothing() {
-        let hooks = hooks("function process() return 'old' end");
-        let before = hooks.script();
-        for broken in ["function process(", "error('no')", "x = 1"] {
-            hooks.replace(Script::from_text("s.lua", broken)).unwrap_err();
-        }
-        assert_eq!(hooks.script(), before);
-        assert_eq!(sent(&hooks, hooks.load(ShardId(1)).unwrap()).await.1, "old");
-    }
-}
+mod tests;

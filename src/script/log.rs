@@ -10,6 +10,7 @@ use mlua::ffi::lua_State;
 use super::current::State;
 use super::json;
 use super::raw::{Frame, Kind};
+use super::trace;
 
 const USED_LATE: &[u8] =
     b"this log was used after process() returned: copy what is needed later, a log is gone by then";
@@ -204,6 +205,8 @@ pub(super) unsafe extern "C-unwind" fn explain(state: *mut lua_State) -> c_int {
     let stack = frame.stack;
     stack.set_top(1);
     frame.current().error_line = frame.line();
+    // SAFETY: Lua called this function with this state.
+    unsafe { trace::note(stack.state(), &mut frame.current().calls) };
     match stack.kind(1) {
         Kind::String => {}
         Kind::Table => {

@@ -8,6 +8,8 @@
 //! * `sandbox` lists what a script may use, `watch` stops what takes too long.
 //! * `log` and `json` are the two kinds of tables that cost nothing until a script looks at them.
 //! * `returned` checks what came back, `write` writes it.
+//! * [`HookError`] says what is wrong and where; `excerpt`, `hint` and `render` make it something to act on.
+//! * [`Sample`] is a log that somebody typed, [`cases`] are the tests beside a script, [`coverage`] what they ran.
 //!
 //! Only `raw` touches the Lua stack. What is unsafe is there, in `watch`, and where the two are set up.
 
@@ -16,10 +18,15 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
+pub mod cases;
+pub mod coverage;
 mod current;
 mod error;
 mod escape;
+mod excerpt;
+mod explain;
 mod files;
+mod hint;
 mod hook;
 mod hooks;
 mod json;
@@ -27,23 +34,33 @@ mod log;
 mod pass;
 pub(crate) mod pattern;
 mod raw;
+mod render;
 mod returned;
+mod sample;
 mod sandbox;
+mod state;
 pub(crate) mod stdlib;
 mod threads;
 mod time;
 mod tokens;
+mod trace;
 mod watch;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
-pub use error::{Fault, HookError};
+pub use error::{Called, Fault, HookError, Place};
 pub use files::Files;
-pub use hook::{Failed, Hook, Made, Meta};
-pub use hooks::Hooks;
+pub use hint::returns_nothing;
+pub use hook::{Cost, Failed, Hook, Made, Meta};
+pub use hooks::{Dried, Figures, Hooks, Passed, Refused, Reloads, Rules, Trial};
+pub use render::{Beside, Paint, printable};
+pub use sample::{Sample, SampleError};
 pub use threads::{HookPanic, HookThreads, Ran};
+
+/// The comment that asks for a version to be put in force whatever it does.
+const FORCE: &[u8] = b"forwarder: force-reload";
 
 /// What a script may use, and what it may see of the settings.
 #[derive(Debug, Clone)]
@@ -77,9 +94,8 @@ impl Script {
     /// [`Fault::Unreadable`]. A file that it names and that cannot be read is an error of the line that asks for it.
     pub fn read(path: &Path) -> Result<Self, HookError> {
         let read = path.canonicalize().and_then(|resolved| Ok((std::fs::read(&resolved)?, resolved)));
-        let (text, resolved) = read.map_err(|error| HookError {
-            version: String::new(),
-            fault: Fault::Unreadable { path: path.to_owned(), cause: error.to_string() },
+        let (text, resolved) = read.map_err(|error| {
+            HookError::new("", Fault::Unreadable { path: path.to_owned(), cause: error.to_string() })
         })?;
         let files = Files::read(resolved.parent().unwrap_or(Path::new("/")), &text);
         Ok(Self::new(&path.display().to_string(), text, files))
@@ -98,13 +114,17 @@ impl Script {
         Self { name: name.to_owned(), text, files, version }
     }
 
+    /// Whether a comment at the top asks for this version to be put in force without being compared with the one before:
+    /// `-- forwarder: force-reload`.
+    fn forces_reload(&self) -> bool {
+        let lines = self.text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+        let mut comments = lines.take_while(|line| line.is_empty() || line.starts_with(b"--"));
+        comments.any(|line| line.strip_prefix(b"--").is_some_and(|text| text.trim_ascii() == FORCE))
+    }
+
     /// What a file that the script names is called in messages.
     fn name_of(&self, file: &str) -> String {
         Path::new(&self.name).with_file_name(file).display().to_string()
-    }
-
-    fn error(&self, fault: Fault) -> HookError {
-        HookError { version: self.version.clone(), fault }
     }
 
     /// `script:line`
@@ -112,6 +132,14 @@ impl Script {
         match line {
             Some(line) => format!("{}:{line}", self.name),
             None => self.name.clone(),
+        }
+    }
+
+    /// Where the last error was, in the script or a module.
+    fn place_at(&self, current: &current::Current) -> String {
+        match current.calls.first() {
+            Some(call) if call.file != self.name => format!("{}:{}", call.file, call.line),
+            _ => self.place(current.error_line),
         }
     }
 

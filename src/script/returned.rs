@@ -365,17 +365,17 @@ impl One<'_> {
     }
 }
 
-const KEYS: &str = "time, time_ns, host, source, sourcetype, index, fields, facility, severity, program, procid, msgid, \
+pub(super) const KEYS: &str = "time, time_ns, host, source, sourcetype, index, fields, facility, severity, program, procid, msgid, \
                     structured_data, event, message";
 
 /// RFC 5424 table 1, with the names of `syslog.conf`.
-const FACILITIES: &[&str] = &[
+pub(super) const FACILITIES: &[&str] = &[
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
     "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 ];
 
 /// RFC 5424 table 2.
-const SEVERITIES: &[&str] = &["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
+pub(super) const SEVERITIES: &[&str] = &["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
 
 /// The event as the hook left it, still in Lua and in the page.
 struct Returned<'a> {

@@ -111,6 +111,7 @@ fn page(group: proto::LogGroup) -> Page {
         body: body.into(),
         groups: 1,
         last_group: Some(42),
+        first_log: 0,
         at_end: None,
         received_at: None,
     }
@@ -303,8 +304,8 @@ fn hook_threads_give_back_what_they_were_lent() {
     let threads = HookThreads::start(2).unwrap();
     let page = page_of(&[vec![(b"n", b"1")]]);
     let ran = runtime.block_on(async {
-        let one = threads.run(hook("function process(log) return log.n end"), page.clone());
-        let two = threads.run(hook("function process(log) while true do end end"), page.clone());
+        let one = threads.run(hook("function process(log) return log.n end"), None, page.clone());
+        let two = threads.run(hook("function process(log) while true do end end"), None, page.clone());
         futures_util::future::join(one, two).await
     });
     let (one, two) = (ran.0.unwrap(), ran.1.unwrap());
@@ -326,8 +327,8 @@ fn a_panic_in_a_hook_thread_is_an_error_of_that_call() {
     let script = Script::from_text("s.lua", "function process(log) return 'x' end");
     let bad = Hook::load(&script, &config(), Arc::new(Panics), meta()).unwrap();
     let page = page_of(&[vec![]]);
-    let error = runtime.block_on(threads.run(bad, page.clone())).unwrap_err();
+    let error = runtime.block_on(threads.run(bad, None, page.clone())).unwrap_err();
     assert_eq!(error, HookPanic("planted".to_owned()));
-    let good = runtime.block_on(threads.run(hook("function process(log) return 'x' end"), page)).unwrap();
+    let good = runtime.block_on(threads.run(hook("function process(log) return 'x' end"), None, page)).unwrap();
     assert_eq!(good.made.unwrap().events.len(), 1);
 }

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Hook, Made};
+use super::{Hook, Made, Script};
 use crate::model::Page;
 use crate::page::PageError;
 
@@ -20,6 +20,7 @@ pub struct HookThreads {
 
 struct Job {
     hook: Hook,
+    newer: Option<Arc<Script>>,
     page: Page,
     reply: oneshot::Sender<Result<Ran, HookPanic>>,
 }
@@ -58,15 +59,16 @@ impl HookThreads {
         Ok(Self { jobs: Some(jobs), threads })
     }
 
-    /// Runs the hook over the page on one of the threads; waits for one to be free.
+    /// Runs the hook over the page on one of the threads, as `newer` if there is a newer version; waits for a thread to be
+    /// free.
     ///
     /// # Errors
     /// Running it panicked.
-    pub async fn run(&self, hook: Hook, page: Page) -> Result<Ran, HookPanic> {
+    pub async fn run(&self, hook: Hook, newer: Option<Arc<Script>>, page: Page) -> Result<Ran, HookPanic> {
         let gone = || HookPanic("the hook threads have ended".to_owned());
         let (reply, answer) = oneshot::channel();
         let jobs = self.jobs.as_ref().ok_or_else(gone)?;
-        jobs.send(Job { hook, page, reply }).await.map_err(|_| gone())?;
+        jobs.send(Job { hook, newer, page, reply }).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 }
@@ -85,10 +87,13 @@ fn run_jobs(queue: &Mutex<mpsc::Receiver<Job>>) {
     loop {
         // The lock is held while waiting, so that one thread waits for a job and the others for the lock.
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
-        let Some(Job { mut hook, page, reply }) = job else {
+        let Some(Job { mut hook, newer, page, reply }) = job else {
             return;
         };
         let ran = catch_unwind(AssertUnwindSafe(move || {
+            if let Some(script) = newer {
+                hook.take_up(&script);
+            }
             let made = hook.run(&page);
             Ran { hook, page, made }
         }));

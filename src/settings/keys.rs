@@ -145,6 +145,30 @@ pub static KEYS: &[Key] = &[
         ..PLAIN
     },
     Key {
+        name: "script.force_reload",
+        kind: Kind::Switch,
+        default: Default::Is("false"),
+        flag: Some("force-reload"),
+        meaning: "put a changed script in force even if it drops or fails many more of the last logs than the version \
+                  before",
+        ..PLAIN
+    },
+    Key {
+        name: "script.rollback_share",
+        kind: Kind::Count(0, 100),
+        default: Default::Is("20"),
+        meaning: "percent of the logs: a changed script that fails on more than these, where the version before did not, \
+                  is taken back; 100 is never",
+        ..PLAIN
+    },
+    Key {
+        name: "script.rollback_within",
+        kind: Kind::Duration(SECOND),
+        default: Default::Is("5m"),
+        meaning: "how long after a change of the script it is looked at that way",
+        ..PLAIN
+    },
+    Key {
         name: "script.vars",
         kind: Kind::Table,
         meaning: "the script's own settings: the global `settings` in Lua",

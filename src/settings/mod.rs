@@ -38,6 +38,8 @@ pub struct Settings {
     pub script: PathBuf,
     /// What the script may use and see.
     pub hook: script::Config,
+    /// When a new version of the script is put in force, and when it is taken back.
+    pub reload: Reload,
     /// The destination.
     pub sink: SinkSettings,
     /// What becomes of logs that cannot be delivered.
@@ -50,11 +52,44 @@ pub struct Settings {
     pub warnings: Vec<String>,
 }
 
+/// What it takes to deliver logs that are at hand.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// The script's file.
+    pub script: PathBuf,
+    /// What the script may use and see.
+    pub hook: script::Config,
+    /// The destination.
+    pub sink: SinkSettings,
+    /// What is allowed and should be said, one sentence each, without secrets.
+    pub warnings: Vec<String>,
+}
+
+/// What it takes to try a script: nothing has to be given.
+#[derive(Debug, Clone)]
+pub struct Trial {
+    /// The script's file, if one is named.
+    pub script: Option<PathBuf>,
+    /// What the script may use and see.
+    pub hook: script::Config,
+    /// What events look like at the destination.
+    pub layout: crate::siem::hec::Layout,
+}
+
 /// The destination.
 #[derive(Debug, Clone)]
 pub enum SinkSettings {
     /// Splunk over HEC.
     Hec(crate::siem::hec::Config),
+}
+
+/// When a new version of the script is put in force, and when it is taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reload {
+    /// Whatever it makes of the last logs.
+    pub force: bool,
+    /// When it fails on too many.
+    pub rules: script::Rules,
 }
 
 /// What becomes of logs that cannot be delivered.
@@ -140,6 +175,38 @@ pub fn load(
 ) -> Result<Settings, SettingsError> {
     let (typed, problems) = read(config, flags, environment)?;
     resolve::resolve(&typed, problems, machine)
+}
+
+/// The script and the destination alone, for logs that are at hand: nothing about SLS needs to be given or right.
+///
+/// # Errors
+/// Everything that is wrong with them, at once.
+pub fn delivery(config: Option<&Path>, flags: &Flags, environment: &Environment) -> Result<Delivery, SettingsError> {
+    let (typed, problems) = read(config, flags, environment)?;
+    resolve::delivery(&typed, problems)
+}
+
+/// The script and what events look like, to try it: nothing needs to be given, and no file that is named is opened.
+///
+/// # Errors
+/// Everything that is wrong with them, at once.
+pub fn trial(config: Option<&Path>, flags: &Flags, environment: &Environment) -> Result<Trial, SettingsError> {
+    let (typed, problems) = read(config, flags, environment)?;
+    resolve::trial(&typed, problems)
+}
+
+/// The logstore and a place in it alone, to look at logs.
+///
+/// # Errors
+/// Everything that is wrong with them, at once.
+pub fn source(
+    config: Option<&Path>,
+    flags: &Flags,
+    environment: &Environment,
+    machine: &Machine,
+) -> Result<(crate::sls::Config, start::StartPosition), SettingsError> {
+    let (typed, problems) = read(config, flags, environment)?;
+    resolve::source(&typed, problems, machine)
 }
 
 /// The directory of dead letters alone, for who only looks into them: nothing else needs to be given or right.

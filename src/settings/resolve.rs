@@ -8,9 +8,12 @@ use super::problem::Problem;
 use super::read::{self, Reader};
 use super::sls::read_sls;
 use super::typed::Typed;
-use super::{DeadLetters, Log, LogFormat, Machine, Run, Settings, SettingsError, SinkSettings, start};
+use super::{
+    DeadLetters, Delivery, Log, LogFormat, Machine, Reload, Run, Settings, SettingsError, SinkSettings, Trial, start,
+};
 use crate::script;
 use crate::shard::{OnError, OnReject};
+use crate::siem::hec::Layout;
 
 /// Reads every setting, and hands out settings only if nothing is wrong: neither before nor here.
 pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) -> Result<Settings, SettingsError> {
@@ -19,6 +22,7 @@ pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) 
     let heartbeat = reader.duration("sls.heartbeat_interval");
     let parts = (
         read_script(&mut reader, typed),
+        read_reload(&mut reader),
         read_sls(&mut reader, heartbeat, machine, &mut warnings),
         read_hec(&mut reader, &mut warnings),
         read_dead_letters(&mut reader),
@@ -27,10 +31,10 @@ pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) 
     );
     let problems = reader.into_problems();
     match parts {
-        (Some((script, hook)), Some(sls), Some(hec), Some(dead_letters), Some(run), Some(log))
+        (Some((script, hook)), Some(reload), Some(sls), Some(hec), Some(dead_letters), Some(run), Some(log))
             if problems.is_empty() =>
         {
-            Ok(Settings { sls, script, hook, sink: SinkSettings::Hec(hec), dead_letters, run, log, warnings })
+            Ok(Settings { sls, script, hook, reload, sink: SinkSettings::Hec(hec), dead_letters, run, log, warnings })
         }
         _ => Err(SettingsError { problems }),
     }
@@ -43,6 +47,70 @@ fn read_script(reader: &mut Reader<'_>, typed: &Typed) -> Option<(PathBuf, scrip
     let memory = reader.size("script.memory");
     let hook = script::Config { timeout: timeout?, memory: memory?, vars: typed.vars.clone() };
     Some((file?, hook))
+}
+
+fn read_reload(reader: &mut Reader<'_>) -> Option<Reload> {
+    let force = reader.switch("script.force_reload");
+    let share = reader.count("script.rollback_share");
+    let within = reader.duration("script.rollback_within");
+    let share = u32::try_from(share?).expect("bounded by the table of settings");
+    Some(Reload { force: force?, rules: script::Rules { share, within: within? } })
+}
+
+/// Reads what is needed to deliver logs that are at hand, and nothing about where logs come from.
+pub(super) fn delivery(typed: &Typed, problems: Vec<Problem>) -> Result<Delivery, SettingsError> {
+    let mut reader = Reader::new(typed, problems);
+    let mut warnings = Vec::new();
+    let parts = (read_script(&mut reader, typed), read_hec(&mut reader, &mut warnings));
+    let problems = reader.into_problems();
+    match parts {
+        (Some((script, hook)), Some(hec)) if problems.is_empty() => {
+            Ok(Delivery { script, hook, sink: SinkSettings::Hec(hec), warnings })
+        }
+        _ => Err(SettingsError { problems }),
+    }
+}
+
+/// Reads what is needed to try a script.
+pub(super) fn trial(typed: &Typed, problems: Vec<Problem>) -> Result<Trial, SettingsError> {
+    let mut reader = Reader::new(typed, problems);
+    let script = reader.path("script.file");
+    let (timeout, memory) = (reader.duration("script.timeout"), reader.size("script.memory"));
+    let layout = Layout {
+        host: reader.text("hec.event_host"),
+        source: reader.text("hec.source"),
+        sourcetype: reader.text("hec.sourcetype"),
+        index: reader.text("hec.index"),
+        compat: reader.switch("hec.compat").unwrap_or_default(),
+    };
+    let problems = reader.into_problems();
+    match (timeout, memory) {
+        (Some(timeout), Some(memory)) if problems.is_empty() => {
+            Ok(Trial { script, hook: script::Config { timeout, memory, vars: typed.vars.clone() }, layout })
+        }
+        _ => Err(SettingsError { problems }),
+    }
+}
+
+/// Reads where logs come from.
+pub(super) fn source(
+    typed: &Typed,
+    problems: Vec<Problem>,
+    machine: &Machine,
+) -> Result<(crate::sls::Config, start::StartPosition), SettingsError> {
+    let mut reader = Reader::new(typed, problems);
+    let heartbeat = reader.duration("sls.heartbeat_interval");
+    let sls = read_sls(&mut reader, heartbeat, machine, &mut Vec::new());
+    let start = read_start(&mut reader, machine);
+    let problems = reader.into_problems();
+    match (sls, start) {
+        (Some(sls), Some(start)) if problems.is_empty() => Ok((sls, start)),
+        _ => Err(SettingsError { problems }),
+    }
+}
+
+fn read_start(reader: &mut Reader<'_>, machine: &Machine) -> Option<start::StartPosition> {
+    reader.value("sls.start", |key, raw| start::parse(&read::text(key, raw)?, machine.now, &machine.zone))
 }
 
 /// Reads the directory of dead letters and nothing else.
@@ -76,7 +144,7 @@ fn read_dead_letters(reader: &mut Reader<'_>) -> Option<DeadLetters> {
 }
 
 fn read_run(reader: &mut Reader<'_>, heartbeat: Option<Duration>, machine: &Machine) -> Option<Run> {
-    let start = reader.value("sls.start", |key, raw| start::parse(&read::text(key, raw)?, machine.now, &machine.zone));
+    let start = read_start(reader, machine);
     let fetch_interval = reader.duration("sls.fetch_interval");
     let save_interval = reader.duration("sls.save_interval");
     let drain_timeout = reader.duration("run.drain_timeout");

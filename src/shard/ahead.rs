@@ -86,7 +86,8 @@ impl<S: Source, K: Sink> Shard<S, K> {
                     Ok((batch, failed)) => {
                         weight = batch.weight().max(PAGE_TARGET / 16);
                         credit.resize(batch.weight());
-                        room.send(Flow::Batch(Parcel { batch: Arc::new(batch), failed, credit }));
+                        let script = hook.script().version.clone();
+                        room.send(Flow::Batch(Parcel { batch: Arc::new(batch), script, failed, credit }));
                     }
                     Err(torn) => {
                         // The page cannot be read: the next pull may bring it whole.

@@ -37,6 +37,8 @@ pub(super) enum Flow {
 pub(super) struct Parcel {
     /// What to deliver.
     pub(super) batch: Arc<Batch>,
+    /// Version of the script that made it; another may be in force by now.
+    pub(super) script: String,
     /// Logs that the script failed on, which are to become dead letters.
     pub(super) failed: Vec<Failed>,
     /// The bytes of the budget that it holds.
@@ -151,14 +153,14 @@ impl<S: Source, K: Sink> Shard<S, K> {
     }
 
     async fn deliver(&self, parcel: Parcel) -> (Arc<Batch>, Finished) {
-        let Parcel { batch, failed, credit } = parcel;
-        let finished = self.finish(&batch, &failed).await;
+        let Parcel { batch, script, failed, credit } = parcel;
+        let finished = self.finish(&batch, &script, &failed).await;
         drop(credit);
         (batch, finished)
     }
 
     /// Brings every log of the batch to its end: its events are durable, or its dead letter is.
-    async fn finish(&self, batch: &Arc<Batch>, failed: &[Failed]) -> Finished {
+    async fn finish(&self, batch: &Arc<Batch>, script: &str, failed: &[Failed]) -> Finished {
         let rejected = match self.send(batch).await {
             Outcome::Abandoned => return Finished::Abandoned,
             Outcome::Done(rejected) => rejected,
@@ -170,7 +172,7 @@ impl<S: Source, K: Sink> Shard<S, K> {
             Ok(rejected) => rejected,
             Err(finished) => return finished,
         };
-        let records = self.records(batch, failed, &rejected);
+        let records = self.records(batch, script, failed, &rejected);
         if self.keep(records).await.is_none() {
             return Finished::GivenUp;
         }

@@ -80,8 +80,8 @@ impl<S: Source, K: Sink> Shard<S, K> {
     }
 
     /// A record for each log that the script failed on, and for each event that the destination refuses, in the order of
-    /// the page.
-    pub(super) fn records(&self, batch: &Batch, failed: &[Failed], rejected: &[Rejected]) -> Vec<Record> {
+    /// the page. `script` is the version that made the batch.
+    pub(super) fn records(&self, batch: &Batch, script: &str, failed: &[Failed], rejected: &[Rejected]) -> Vec<Record> {
         let mut wanted = BTreeMap::<u32, Why<'_>>::new();
         for failed in failed {
             wanted.insert(failed.log, Why::Failed(failed));
@@ -120,7 +120,7 @@ impl<S: Source, K: Sink> Shard<S, K> {
                         log: number,
                         event: None,
                     },
-                    script: self.parts.hooks.script().version.clone(),
+                    script: script.to_owned(),
                     log: log.fields().map(|(key, value)| (key.to_vec(), value.to_vec())).collect(),
                     event: None,
                 };

@@ -77,6 +77,7 @@ impl Source for Pages {
             next: Cursor::from_number(next),
             groups: u32::from(body.is_some()),
             last_group: body.is_some().then_some(number),
+            first_log: 0,
             at_end: Some(next as usize == self.bodies.len()),
             body: body.unwrap_or_default(),
             received_at: None,
@@ -264,6 +265,22 @@ async fn a_refused_event_is_a_dead_letter_that_mentions_its_siblings() {
     assert_eq!((letter.reason, letter.code.as_str(), letter.id().as_str()), (Reason::Rejected, "fake 6", "3-1-1-1"));
     assert_eq!(letter.message, "no (event 2 of the 2 of this log, of which 1 were delivered)");
     assert_eq!(letter.event.as_deref(), Some(b"c!".as_slice()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_names_the_version_that_made_the_batch_and_not_the_one_in_force_by_then() {
+    let bench = start(&[page(&["a:two"])], OnError::DeadLetter, OnReject::DeadLetter);
+    sleep(Duration::from_millis(5)).await;
+    let hooks = &bench.parts.hooks;
+    let made_by = hooks.script().version.clone();
+    let passed = hooks.trial(Script::from_text("t.lua", format!("{SCRIPT} "))).run("", true).unwrap();
+    hooks.put_in_force(passed, Instant::now());
+    assert_eq!((bench.letters().len(), bench.counts().in_flight), (0, 1), "the batch is on its way");
+    seconds(5).await;
+    let letters = bench.letters();
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!(letter.script, made_by);
+    assert_ne!(hooks.script().version, made_by);
 }
 
 #[tokio::test(start_paused = true)]

@@ -306,7 +306,18 @@ pub fn read_pull(config: &Config, shard: ShardId, cursor: &Cursor, reply: Reply)
     let received_at = number(&reply, "x-log-cursor-time");
     let scanned_bytes = number(&reply, "x-log-rawdatasize").unwrap_or(raw_size);
     let body = unpack(reply.header("x-log-compresstype"), raw_size, reply.body.clone())?;
-    Ok(Page { shard, cursor: cursor.clone(), next, body, groups, last_group, at_end, received_at, scanned_bytes })
+    Ok(Page {
+        shard,
+        cursor: cursor.clone(),
+        next,
+        body,
+        groups,
+        last_group,
+        first_log: 0,
+        at_end,
+        received_at,
+        scanned_bytes,
+    })
 }
 
 fn required<T: FromStr>(reply: &Reply, name: &str) -> Result<T, ReadError> {

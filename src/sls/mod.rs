@@ -9,6 +9,7 @@ mod client;
 pub mod credentials;
 pub mod endpoint;
 pub mod error;
+pub mod flat;
 pub mod message;
 pub mod proto;
 pub mod sign;

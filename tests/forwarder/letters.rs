@@ -68,9 +68,11 @@ async fn one_refused_event_of_a_thousand_is_a_dead_letter_and_the_others_arrive_
     expected.sort();
     assert_eq!(arrived, expected);
 
+    let hec_url = hec.url();
     let dlq = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_forwarder"));
-        command.env_clear().env("FORWARDER_DEAD_LETTERS_DIR", &letters).arg("dlq").args(arguments);
+        command.env_clear().env("FORWARDER_DEAD_LETTERS_DIR", &letters).env("FORWARDER_HEC_URL", &hec_url);
+        command.env("FORWARDER_HEC_TOKEN", "token").arg("dlq").args(arguments);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
@@ -80,6 +82,17 @@ async fn one_refused_event_of_a_thousand_is_a_dead_letter_and_the_others_arrive_
     let id = list.lines().nth(1).unwrap().split_whitespace().next().unwrap();
     assert!(id.ends_with("-617-0"), "{list}");
     assert!(dlq(&["show", id]).contains("log-617"));
+
+    // Once the script is corrected, the letter is delivered and leaves.
+    std::fs::write(&script, SCRIPT.replace("log.id", "log.id:sub(1, 900)")).unwrap();
+    let script = script.to_str().unwrap();
+    let shown = dlq(&["replay", id, "--script", script, "--dry-run"]);
+    assert!(shown.contains("\n  - {") && shown.contains("\n  + {"), "{shown}");
+    assert_eq!(hec.counts().events, 999);
+    let replayed = dlq(&["replay", id, "--script", script]);
+    assert!(replayed.ends_with("\n1 delivered, 0 dropped by the script, 0 stay\n"), "{replayed}");
+    assert!(hec.received().last().unwrap().event_raw.starts_with(b"log-617 xxx"));
+    assert!(dlq(&["list"]).starts_with("no dead letters in "));
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod group;
 mod kills;
 mod oracle;
 mod program;
+mod reload;
 #[cfg(target_os = "linux")]
 mod soak;
 mod source;

@@ -56,7 +56,9 @@ fn dlq(dir: &Path, args: &[&str], width: Option<usize>) -> Result<(String, Strin
         <Cli as clap::Parser>::try_parse_from([&["dlq"], args].concat()).unwrap_or_else(|error| panic!("{error}"));
     let (mut out, mut notes) = (Vec::new(), Vec::new());
     let now = "2026-02-04T01:00:00Z".parse().unwrap();
-    run(&cli.dlq, dir, now, Output { out: &mut out, notes: &mut notes, width })?;
+    let Action::Look(look) = &cli.dlq.action else { panic!("no replay here") };
+    let dir = cli.dlq.dir.as_deref().unwrap_or(dir);
+    run(look, dir, now, Output { out: &mut out, notes: &mut notes, width })?;
     Ok((String::from_utf8(out).unwrap(), String::from_utf8(notes).unwrap()))
 }
 
@@ -212,7 +214,7 @@ fn a_reader_that_goes_away_is_no_error() {
     let dir = letters(&[record(1)]);
     let (mut closed, other) = std::os::unix::net::UnixStream::pair().unwrap();
     drop(other);
-    let args = Dlq { dir: None, config: None, action: Action::List(List::default()) };
+    let list = Look::List(List::default());
     let output = Output { out: &mut closed, notes: &mut io::sink(), width: None };
-    run(&args, dir.path(), Timestamp::UNIX_EPOCH, output).unwrap();
+    run(&list, dir.path(), Timestamp::UNIX_EPOCH, output).unwrap();
 }

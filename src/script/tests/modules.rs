@@ -153,3 +153,16 @@ fn a_version_is_one_set_of_texts() {
     let alone = Script::from_text("s.lua", "function process() end");
     assert_eq!(Script::read(&path).unwrap().version, alone.version);
 }
+
+#[test]
+fn every_script_of_the_page_about_reloads_runs() {
+    let page = include_str!("../../../docs/reload.md");
+    let scripts: Vec<&str> = page.split("```lua\n").skip(1).filter_map(|block| block.split("```").next()).collect();
+    assert!(scripts.len() >= 4, "{} scripts", scripts.len());
+    for script in scripts {
+        let directory = directory(&[("s.lua", script), ("lib/mask.lua", "return function(text) return text end")]);
+        let mut hook = load(directory.path()).unwrap_or_else(|error| panic!("{error}\n{script}"));
+        let made = hook.run(&page_of(&[vec![(b"level", b"info"), (b"user", b"u")]])).unwrap();
+        assert_eq!((made.events.len(), made.failed), (1, vec![]), "{script}");
+    }
+}

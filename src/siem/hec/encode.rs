@@ -21,28 +21,44 @@ pub struct HecFormat {
     usual: Vec<u8>,
 }
 
+/// The part of the settings that decides what an event looks like, not where it goes.
+#[derive(Debug, Clone, Default)]
+pub struct Layout {
+    /// `host` of events that name none.
+    pub host: Option<String>,
+    /// `source` of events that name none.
+    pub source: Option<String>,
+    /// `sourcetype` of events that name none.
+    pub sourcetype: Option<String>,
+    /// `index` of events that name none.
+    pub index: Option<String>,
+    /// As the seed's Python does it: see [`Config::compat`].
+    pub compat: bool,
+}
+
 impl HecFormat {
     /// The format with the settings' defaults.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let mut usual = Vec::new();
-        let defaults = [
-            ("host", &config.host),
-            ("source", &config.source),
-            ("sourcetype", &config.sourcetype),
-            ("index", &config.index),
-        ];
-        for (key, value) in defaults {
-            member(key, given(value.as_deref().map(Cow::Borrowed)), &mut usual);
-        }
-        Self {
+        Self::with(Layout {
             host: config.host.clone(),
             source: config.source.clone(),
             sourcetype: config.sourcetype.clone(),
             index: config.index.clone(),
             compat: config.compat,
-            usual,
+        })
+    }
+
+    /// The format with these defaults.
+    #[must_use]
+    pub fn with(layout: Layout) -> Self {
+        let Layout { host, source, sourcetype, index, compat } = layout;
+        let mut usual = Vec::new();
+        let defaults = [("host", &host), ("source", &source), ("sourcetype", &sourcetype), ("index", &index)];
+        for (key, value) in defaults {
+            member(key, given(value.as_deref().map(Cow::Borrowed)), &mut usual);
         }
+        Self { host, source, sourcetype, index, compat, usual }
     }
 
     fn write_plain(&self, head: &Head<'_>, body: &mut dyn Body, out: &mut Vec<u8>) -> Result<(), BodyError> {

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 pub use client::{Checked, Hec};
 pub use counters::Snapshot;
-pub use encode::HecFormat;
+pub use encode::{HecFormat, Layout};
 pub use endpoint::ConfigError;
 pub use reply::CheckError;
 

@@ -143,6 +143,7 @@ impl Source for SimSource {
             body: Bytes::from(slice.fields.concat()),
             groups: slice.fields.len() as u32,
             last_group: (!slice.fields.is_empty()).then_some(slice.next - 1),
+            first_log: 0,
             at_end: Some(slice.at_end),
             received_at: slice.received.map(|at| at.as_secs() as i64),
             scanned_bytes: 0,

@@ -83,6 +83,7 @@ fn batch_of(events: Events) -> Arc<Batch> {
         body: Bytes::new(),
         groups: 1,
         last_group: None,
+        first_log: 0,
         at_end: None,
         received_at: None,
         scanned_bytes: 0,

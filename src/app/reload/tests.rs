@@ -1,0 +1,273 @@
+use std::sync::Arc;
+
+use super::*;
+
+/// Which of the contents seen, look by look, are looked into.
+fn check(polls: &[&str], expected: &[usize]) {
+    let mut reading = Reading::default();
+    let tried: Vec<usize> =
+        polls.iter().enumerate().filter(|(_, version)| reading.is_new(version)).map(|(at, _)| at).collect();
+    assert_eq!(tried, expected, "{polls:?}");
+}
+
+#[test]
+fn content_is_looked_into_once_it_stands_still() {
+    check(&["a", "a", "a"], &[1]);
+    check(&["a", "b", "b", "b", "b"], &[2]);
+    check(&["a", "half", "whole", "whole"], &[3]);
+}
+
+#[test]
+fn content_is_looked_into_again_only_after_the_file_has_changed() {
+    check(&["b", "b", "b", "c", "c", "b", "b"], &[1, 4, 6]);
+    check(&["b", "b", "a", "b", "b"], &[1, 4]);
+    check(&["b", "b", "a", "a", "a"], &[1, 3]);
+}
+
+/// The ways in which files are replaced, on a real file system, watched by the real watch.
+#[cfg(unix)]
+mod writers {
+    use std::fs::{self, File};
+    use std::io::Write as _;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::event::{Body, BodyError, Format, Head};
+    use crate::script::{Config, Reloads};
+
+    struct Text;
+
+    impl Format for Text {
+        fn write(&self, _: &Head<'_>, body: &mut dyn Body, out: &mut Vec<u8>) -> Result<(), BodyError> {
+            body.text(b"", out)
+        }
+    }
+
+    const INTERVAL: Duration = Duration::from_millis(50);
+
+    const OLD: &str = "function process(log) return 'old' end\n";
+    const NEW: &str = "local word = 'new'\nfunction process(log) return word end\n";
+
+    /// Long enough for every look that could still take something up.
+    async fn looks(count: u32) {
+        sleep(INTERVAL * count).await;
+    }
+
+    struct Bench {
+        directory: TempDir,
+        hooks: Arc<Hooks>,
+        watch: tokio::task::JoinSet<()>,
+    }
+
+    impl Bench {
+        /// A script in a directory of its own, laid out by `lay_out`, and watched at `script`.
+        fn new(script: &str, lay_out: impl FnOnce(&Path)) -> Self {
+            let directory = TempDir::new().unwrap();
+            lay_out(directory.path());
+            let path = directory.path().join(script);
+            let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
+            let hooks = Hooks::new(Script::read(&path).unwrap(), config, Arc::new(Text), ("p", "l"), None).unwrap();
+            let hooks = Arc::new(hooks);
+            let mut watch = tokio::task::JoinSet::new();
+            let watched = Arc::clone(&hooks);
+            watch.spawn(async move {
+                let watch = Watch { path, interval: INTERVAL, force: false };
+                watch.run(&watched, Wake(None)).await;
+            });
+            Self { directory, hooks, watch }
+        }
+
+        fn at(&self, name: &str) -> std::path::PathBuf {
+            self.directory.path().join(name)
+        }
+
+        /// Waits until `text` is in force, and makes sure that it was taken up once and nothing else was tried.
+        async fn takes_up(mut self, text: &str, refused: u64) {
+            let version = Script::from_text("", text).version;
+            let started = Instant::now();
+            while self.hooks.script().version != version {
+                assert!(started.elapsed() < Duration::from_secs(5), "{:?}", self.hooks.reloads());
+                assert!(self.watch.try_join_next().is_none(), "the watch has ended");
+                looks(1).await;
+            }
+            looks(6).await;
+            let expected = Reloads { taken: 1, refused, ..Reloads::default() };
+            assert_eq!(self.hooks.reloads(), expected);
+        }
+    }
+
+    fn plain() -> Bench {
+        Bench::new("s.lua", |at| fs::write(at.join("s.lua"), OLD).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_file_written_in_place_is_picked_up_once() {
+        let bench = plain();
+        looks(3).await;
+        fs::write(bench.at("s.lua"), NEW).unwrap();
+        bench.takes_up(NEW, 0).await;
+    }
+
+    #[tokio::test]
+    async fn a_file_renamed_over_is_picked_up_once() {
+        let bench = plain();
+        looks(3).await;
+        fs::write(bench.at(".s.lua.swp"), NEW).unwrap();
+        fs::rename(bench.at(".s.lua.swp"), bench.at("s.lua")).unwrap();
+        bench.takes_up(NEW, 0).await;
+    }
+
+    #[tokio::test]
+    async fn a_file_half_written_and_then_finished_is_picked_up_once() {
+        let bench = plain();
+        looks(3).await;
+        let mut file = File::create(bench.at("s.lua")).unwrap();
+        for line in NEW.as_bytes().chunks(7) {
+            file.write_all(line).unwrap();
+            looks(1).await;
+        }
+        // A look may fall between any two pieces, but no two looks see the same piece unless the writer was held up.
+        let refused = bench.hooks.reloads().refused;
+        bench.takes_up(NEW, refused).await;
+    }
+
+    #[tokio::test]
+    async fn a_half_that_stands_still_is_refused_once_and_the_whole_is_picked_up_once() {
+        let bench = plain();
+        let (half, rest) = NEW.split_at(30);
+        let mut file = File::create(bench.at("s.lua")).unwrap();
+        file.write_all(half.as_bytes()).unwrap();
+        looks(10).await;
+        assert_eq!(bench.hooks.reloads().refused, 1);
+        assert!(bench.hooks.reloads().trouble.is_some());
+        file.write_all(rest.as_bytes()).unwrap();
+        bench.takes_up(NEW, 1).await;
+    }
+
+    #[tokio::test]
+    async fn a_file_truncated_and_then_written_is_picked_up_once() {
+        let bench = plain();
+        looks(3).await;
+        let mut file = File::create(bench.at("s.lua")).unwrap();
+        looks(1).await;
+        file.write_all(NEW.as_bytes()).unwrap();
+        let refused = bench.hooks.reloads().refused;
+        bench.takes_up(NEW, refused).await;
+    }
+
+    #[tokio::test]
+    async fn a_link_that_is_swapped_is_picked_up_once() {
+        let bench = Bench::new("s.lua", |at| {
+            fs::write(at.join("v1.lua"), OLD).unwrap();
+            fs::write(at.join("v2.lua"), NEW).unwrap();
+            symlink("v1.lua", at.join("s.lua")).unwrap();
+        });
+        looks(3).await;
+        symlink("v2.lua", bench.at("next")).unwrap();
+        fs::rename(bench.at("next"), bench.at("s.lua")).unwrap();
+        bench.takes_up(NEW, 0).await;
+    }
+
+    /// As the kubelet writes a ConfigMap: `s.lua` → `..data/s.lua`, `..data` → a directory with a time in its name.
+    #[tokio::test]
+    async fn a_config_map_whose_data_is_swapped_is_picked_up_once() {
+        let bench = Bench::new("s.lua", |at| {
+            for (directory, text) in [("..2026_01", OLD), ("..2026_02", NEW)] {
+                fs::create_dir(at.join(directory)).unwrap();
+                fs::write(at.join(directory).join("s.lua"), text).unwrap();
+            }
+            symlink("..2026_01", at.join("..data")).unwrap();
+            symlink("..data/s.lua", at.join("s.lua")).unwrap();
+        });
+        looks(3).await;
+        symlink("..2026_02", bench.at("..data_tmp")).unwrap();
+        fs::rename(bench.at("..data_tmp"), bench.at("..data")).unwrap();
+        fs::remove_dir_all(bench.at("..2026_01")).unwrap();
+        bench.takes_up(NEW, 0).await;
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_touched_or_written_again_as_it_was_is_not_picked_up() {
+        let bench = plain();
+        for _ in 0..3 {
+            looks(3).await;
+            fs::write(bench.at("s.lua"), OLD).unwrap();
+            File::open(bench.at("s.lua")).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
+        }
+        looks(5).await;
+        assert_eq!(bench.hooks.reloads(), Reloads::default());
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_is_replaced_is_picked_up_once() {
+        let bench = Bench::new("scripts/s.lua", |at| {
+            for (directory, text) in [("scripts", OLD), ("next", NEW)] {
+                fs::create_dir(at.join(directory)).unwrap();
+                fs::write(at.join(directory).join("s.lua"), text).unwrap();
+            }
+        });
+        looks(3).await;
+        fs::rename(bench.at("scripts"), bench.at("gone")).unwrap();
+        // In between there is no script at all.
+        looks(3).await;
+        assert!(bench.hooks.reloads().trouble.unwrap().contains("can't be read"));
+        fs::rename(bench.at("next"), bench.at("scripts")).unwrap();
+        bench.takes_up(NEW, 0).await;
+    }
+
+    #[tokio::test]
+    async fn a_module_that_changes_is_picked_up_once() {
+        let script = "local m = require 'lib.m' function process(log) return m end";
+        let bench = Bench::new("s.lua", |at| {
+            fs::create_dir(at.join("lib")).unwrap();
+            fs::write(at.join("s.lua"), script).unwrap();
+            fs::write(at.join("lib/m.lua"), "return 'old'").unwrap();
+        });
+        let before = bench.hooks.script().version.clone();
+        looks(3).await;
+        fs::write(bench.at("lib/m.lua"), "return 'new'").unwrap();
+        looks(10).await;
+        assert_ne!(bench.hooks.script().version, before);
+        assert_eq!(bench.hooks.reloads().taken, 1);
+    }
+
+    #[tokio::test]
+    async fn a_version_whose_tests_fail_is_tried_again_when_its_tests_change() {
+        let bench = plain();
+        let case = |event: &str| format!(r#"{{"name": "a", "log": {{}}, "events": ["{event}"]}}"#);
+        fs::write(bench.at("s.test.jsonl"), case("old")).unwrap();
+        looks(4).await;
+        fs::write(bench.at("s.lua"), NEW).unwrap();
+        looks(6).await;
+        assert!(bench.hooks.reloads().trouble.unwrap().contains("1 of 1 case failed"));
+        fs::write(bench.at("s.test.jsonl"), case("new")).unwrap();
+        bench.takes_up(NEW, 1).await;
+    }
+
+    #[tokio::test]
+    async fn a_refused_file_that_goes_back_to_the_version_in_force_is_no_trouble_any_more() {
+        let bench = plain();
+        fs::write(bench.at("s.lua"), "function process(").unwrap();
+        looks(6).await;
+        assert!(bench.hooks.reloads().trouble.is_some());
+        fs::write(bench.at("s.lua"), OLD).unwrap();
+        looks(6).await;
+        assert_eq!(bench.hooks.reloads(), Reloads { refused: 1, ..Reloads::default() });
+    }
+
+    #[tokio::test]
+    async fn a_version_that_loops_holds_nobody_up() {
+        let bench = plain();
+        fs::write(bench.at("s.lua"), "while true do end").unwrap();
+        let mut longest = Duration::ZERO;
+        for _ in 0..30 {
+            let began = Instant::now();
+            looks(1).await;
+            longest = longest.max(began.elapsed());
+        }
+        assert!(longest < Duration::from_secs(1), "the loop was held up for {longest:?}");
+    }
+}

@@ -1,0 +1,222 @@
+//! Sends dead letters through the script in force, and on to the destination.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::dead_letter::{Fault, Letter, ReadError, Record, Taken, Unreadable};
+use crate::event::{Batch, Events, Format};
+use crate::lease::Tenure;
+use crate::model::{Page, ShardId};
+use crate::script::{self, Hook, HookError, Meta, Script};
+use crate::sink::{Outcome, Sink};
+use crate::sls::flat::page_of;
+
+/// Letters that go to the destination together, and are noted as delivered together. What a crash can repeat.
+const TOGETHER: usize = 100;
+
+/// What became of a letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// The destination has it.
+    Delivered,
+    /// The script drops it now.
+    Dropped,
+    /// The script fails on it.
+    Failed(HookError),
+    /// The log no longer makes the event that the letter is about, but others.
+    Gone,
+    /// The destination refuses it.
+    Rejected {
+        /// The destination's code.
+        code: String,
+        /// Its words.
+        reason: String,
+    },
+}
+
+impl Fate {
+    /// Whether the letter has found its end.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        matches!(self, Self::Delivered | Self::Dropped)
+    }
+}
+
+/// Why a replay ended early. What was delivered until then is noted.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The letters cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// It cannot be noted what was delivered.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// The script does not load for a shard.
+    #[error(transparent)]
+    Script(#[from] HookError),
+    /// It was asked to stop.
+    #[error("stopped; the same command goes on with the rest")]
+    Stopped,
+}
+
+/// Where a replay sends to, how fast, and until when.
+pub struct Way<'a, K> {
+    /// The destination.
+    pub sink: &'a K,
+    /// Most letters a second, at least one.
+    pub rate: u32,
+    /// As long as it holds.
+    pub tenure: &'a Tenure,
+}
+
+/// Delivers the letters that are wanted, and tells what became of each. Those that are settled are noted in `taken`.
+///
+/// # Errors
+/// [`ReplayError`]
+pub async fn replay<K: Sink>(
+    taken: &mut Taken,
+    wants: impl Fn(&Record) -> bool,
+    remaker: &mut Remaker,
+    way: Way<'_, K>,
+    mut tell: impl FnMut(Result<(&Record, &Fate), &Unreadable>),
+) -> Result<(), ReplayError> {
+    let together = TOGETHER.min(way.rate as usize).max(1);
+    let mut turns = interval(Duration::from_secs(1).mul_f64(together as f64 / f64::from(way.rate.max(1))));
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut letters = taken.letters()?;
+    loop {
+        let mut chosen: Vec<Record> = Vec::new();
+        while chosen.len() < together {
+            match letters.next() {
+                None => break,
+                Some(Err(unreadable)) => tell(Err(&unreadable)),
+                Some(Ok(Letter { record, .. })) => {
+                    let is_twice = || chosen.iter().any(|one| one.origin == record.origin);
+                    if wants(&record) && !taken.is_delivered(&record) && !is_twice() {
+                        chosen.push(record);
+                    }
+                }
+            }
+        }
+        if chosen.is_empty() {
+            return Ok(());
+        }
+        way.tenure.or(turns.tick()).await.ok_or(ReplayError::Stopped)?;
+        let fates = deliver(&chosen, remaker, &way).await?;
+        let settled = chosen.iter().zip(&fates).filter(|(_, fate)| fate.is_settled());
+        taken.note_delivered(settled.map(|(record, _)| record))?;
+        for (record, fate) in chosen.iter().zip(&fates) {
+            tell(Ok((record, fate)));
+        }
+    }
+}
+
+async fn deliver<K: Sink>(
+    chosen: &[Record],
+    remaker: &mut Remaker,
+    way: &Way<'_, K>,
+) -> Result<Vec<Fate>, ReplayError> {
+    let mut events = Events::default();
+    let mut fates = Vec::with_capacity(chosen.len());
+    for (record, letter) in chosen.iter().zip(0..) {
+        fates.push(match remaker.make(record)? {
+            Remade::Events(made) => {
+                for event in made {
+                    let Ok(()) = events.push::<std::convert::Infallible>(letter, |out| {
+                        out.extend_from_slice(&event);
+                        Ok(())
+                    });
+                }
+                Fate::Delivered
+            }
+            Remade::Dropped => Fate::Dropped,
+            Remade::Gone => Fate::Gone,
+            Remade::Failed(error) => Fate::Failed(error),
+        });
+    }
+    if events.is_empty() {
+        return Ok(fates);
+    }
+    let batch = Batch { page: page(&chosen[0]), events, logs: chosen.len() as u32, dropped: 0 };
+    let batch = Arc::new(batch);
+    match way.sink.deliver(Arc::clone(&batch), way.tenure.clone()).await {
+        Outcome::Abandoned => Err(ReplayError::Stopped),
+        Outcome::Done(rejected) => {
+            for refused in rejected {
+                let letter = batch.events.log_of(refused.event) as usize;
+                fates[letter] = Fate::Rejected { code: refused.code, reason: refused.reason };
+            }
+            Ok(fates)
+        }
+    }
+}
+
+/// What the script makes of a letter's log now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remade {
+    /// These events, laid out for the destination: all of the log, or the one that the letter is about.
+    Events(Vec<Vec<u8>>),
+    /// Nothing, on purpose.
+    Dropped,
+    /// Events, but not the one that the letter is about.
+    Gone,
+    /// It fails.
+    Failed(HookError),
+}
+
+/// Runs one script over the logs of letters. Each shard has a state of its own, as when its logs were pulled.
+pub struct Remaker {
+    script: Script,
+    config: script::Config,
+    format: Arc<dyn Format>,
+    hooks: BTreeMap<(String, String, ShardId), Hook>,
+}
+
+impl Remaker {
+    /// With this script, for a destination of this format.
+    #[must_use]
+    pub fn new(script: Script, config: script::Config, format: Arc<dyn Format>) -> Self {
+        Self { script, config, format, hooks: BTreeMap::new() }
+    }
+
+    /// What the script makes of the letter's log.
+    ///
+    /// # Errors
+    /// The script does not load.
+    pub fn make(&mut self, record: &Record) -> Result<Remade, HookError> {
+        let origin = &record.origin;
+        let key = (origin.project.clone(), origin.logstore.clone(), origin.shard);
+        let hook = match self.hooks.entry(key) {
+            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                let (project, logstore, shard) = entry.key().clone();
+                let meta = Meta { project, logstore, shard };
+                entry.insert(Hook::load(&self.script, &self.config, Arc::clone(&self.format), meta)?)
+            }
+        };
+        let made = hook.run(&page(record)).expect("the page was written here");
+        if let Some(failed) = made.failed.into_iter().next() {
+            return Ok(Remade::Failed(failed.error));
+        }
+        let events: Vec<_> = (0..made.events.len()).map(|event| made.events.get(event).to_vec()).collect();
+        Ok(match (events.is_empty(), origin.event) {
+            (true, _) => Remade::Dropped,
+            (false, None) => Remade::Events(events),
+            // The other events of the log were delivered when this one was refused.
+            (false, Some(event)) => match events.into_iter().nth(event as usize) {
+                Some(event) => Remade::Events(vec![event]),
+                None => Remade::Gone,
+            },
+        })
+    }
+}
+
+fn page(record: &Record) -> Page {
+    page_of(record.origin.shard, record.origin.cursor.clone(), record.origin.log, &record.log)
+}
+
+#[cfg(test)]
+mod tests;

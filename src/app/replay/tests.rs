@@ -1,0 +1,190 @@
+use std::path::Path;
+use std::sync::Mutex;
+
+use super::*;
+use crate::dead_letter::{Config, DeadLetters, Origin, Reader, Reason};
+use crate::event::{Body, BodyError, Head};
+use crate::lease::Lease;
+use crate::model::Cursor;
+use crate::sink::{Health, Rejected};
+use crate::stop::{Stopper, stop};
+
+struct Text;
+
+impl Format for Text {
+    fn write(&self, _: &Head<'_>, body: &mut dyn Body, out: &mut Vec<u8>) -> Result<(), BodyError> {
+        body.text(b"", out)
+    }
+}
+
+/// A destination that takes every event but those called `no`.
+#[derive(Default)]
+struct Siem {
+    events: Mutex<Vec<String>>,
+}
+
+impl Sink for Siem {
+    async fn deliver(&self, batch: Arc<Batch>, tenure: Tenure) -> Outcome {
+        let mut rejected = Vec::new();
+        for event in 0..batch.events.len() {
+            if !tenure.holds() {
+                return Outcome::Abandoned;
+            }
+            match String::from_utf8(batch.events.get(event).to_vec()).unwrap() {
+                no if no == "no" => rejected.push(Rejected { event, code: "x 1".into(), reason: "no".into() }),
+                text => self.events.lock().unwrap().push(text),
+            }
+        }
+        Outcome::Done(rejected)
+    }
+
+    fn health(&self) -> Health {
+        Health::Unknown
+    }
+}
+
+fn record(log: u32, event: Option<u32>, name: &str) -> Record {
+    let text = |text: &str| text.as_bytes().to_vec();
+    Record {
+        at: "2026-02-03T04:05:06Z".parse().unwrap(),
+        reason: Reason::ScriptError,
+        code: "runtime".to_owned(),
+        message: String::new(),
+        origin: Origin {
+            project: "p".to_owned(),
+            logstore: "l".to_owned(),
+            shard: ShardId(3),
+            cursor: Cursor::from_number(70),
+            log,
+            event,
+        },
+        script: "0123456789ab".to_owned(),
+        log: vec![
+            (text("__time__"), text("1700000000")),
+            (text("__topic__"), text("")),
+            (text("__source__"), text("")),
+            (text("name"), text(name)),
+        ],
+        event: None,
+    }
+}
+
+fn directory(records: &[Record]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config { dir: dir.path().to_owned(), max_bytes: 1 << 20 };
+    DeadLetters::open(config).unwrap().append(records).unwrap();
+    dir
+}
+
+fn remaker(script: &str) -> Remaker {
+    let config = script::Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
+    Remaker::new(Script::from_text("s.lua", script), config, Arc::new(Text))
+}
+
+fn tenure() -> (Stopper, Tenure) {
+    let (stopper, over) = stop();
+    let now = tokio::time::Instant::now();
+    let lease = Lease::lapsed(now);
+    lease.extend(now + Duration::from_secs(3600));
+    (stopper, Tenure::new(lease, over))
+}
+
+/// What a replay of the wanted letters says of each, and what arrives.
+async fn replayed(dir: &Path, script: &str, wants: impl Fn(&Record) -> bool) -> (Vec<(u32, Fate)>, Vec<String>) {
+    let (siem, (_stopper, tenure)) = (Siem::default(), tenure());
+    let mut taken = Taken::take(dir).unwrap();
+    let mut fates = Vec::new();
+    let mut remaker = remaker(script);
+    let way = Way { sink: &siem, rate: 1000, tenure: &tenure };
+    let outcome = replay(&mut taken, wants, &mut remaker, way, |found| {
+        let (record, fate) = found.unwrap();
+        fates.push((record.origin.log, fate.clone()));
+    });
+    outcome.await.unwrap();
+    taken.close().unwrap();
+    (fates, siem.events.into_inner().unwrap())
+}
+
+fn left(dir: &Path) -> Vec<u32> {
+    Reader::open(dir).unwrap().map(|found| found.unwrap().record.origin.log).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_those_that_found_their_end_leave() {
+    let script = "function process(log) \
+                  if log.name == 'drop' then return nil end \
+                  if log.name == 'fail' then error('again') end \
+                  return log.name end";
+    let records: Vec<_> =
+        ["a", "drop", "fail", "no", "b"].iter().zip(0..).map(|(name, log)| record(log, None, name)).collect();
+    let dir = directory(&records);
+    let (fates, events) = replayed(dir.path(), script, |_| true).await;
+    assert_eq!(events, ["a", "b"]);
+    let words: Vec<_> = fates
+        .iter()
+        .map(|(log, fate)| match fate {
+            Fate::Failed(_) => (*log, "failed"),
+            Fate::Rejected { .. } => (*log, "rejected"),
+            Fate::Delivered => (*log, "delivered"),
+            Fate::Dropped => (*log, "dropped"),
+            Fate::Gone => (*log, "gone"),
+        })
+        .collect();
+    assert_eq!(words, [(0, "delivered"), (1, "dropped"), (2, "failed"), (3, "rejected"), (4, "delivered")]);
+    assert_eq!(left(dir.path()), [2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn exactly_the_chosen_ones_are_delivered_and_each_once() {
+    let dir = directory(&[record(0, None, "a"), record(1, None, "b"), record(1, None, "b"), record(2, None, "c")]);
+    let (_, events) =
+        replayed(dir.path(), "function process(log) return log.name end", |one| one.origin.log == 1).await;
+    assert_eq!(events, ["b"]);
+    assert_eq!(left(dir.path()), [0, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_about_one_event_of_a_log_brings_that_event_alone() {
+    let dir = directory(&[record(0, Some(1), "a"), record(1, Some(2), "b")]);
+    let script = "function process(log) return { log.name .. '0', log.name .. '1' } end";
+    let (fates, events) = replayed(dir.path(), script, |_| true).await;
+    assert_eq!(events, ["a1"]);
+    assert_eq!(fates, [(0, Fate::Delivered), (1, Fate::Gone)]);
+    assert_eq!(left(dir.path()), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_keeps_its_id() {
+    let dir = directory(&[record(5, None, "a")]);
+    let (_, events) = replayed(dir.path(), "function process(log, meta) return meta.id end", |_| true).await;
+    assert_eq!(events, ["3|70|5"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_keeps_to_its_rate_and_goes_on_after_a_stop() {
+    let records: Vec<_> = (0..10).map(|log| record(log, None, "a")).collect();
+    let dir = directory(&records);
+    let (siem, (stopper, tenure)) = (Siem::default(), tenure());
+    let mut taken = Taken::take(dir.path()).unwrap();
+    let way = Way { sink: &siem, rate: 2, tenure: &tenure };
+    let started = tokio::time::Instant::now();
+    let mut told = 0;
+    let mut remaker = remaker("function process(log) return log.name end");
+    let ended = replay(
+        &mut taken,
+        |_| true,
+        &mut remaker,
+        way,
+        |_| {
+            told += 1;
+            if told == 6 {
+                stopper.raise();
+            }
+        },
+    );
+    assert!(matches!(ended.await, Err(ReplayError::Stopped)));
+    // Two at once, then two each second.
+    assert_eq!(started.elapsed(), Duration::from_secs(2));
+    taken.close().unwrap();
+    assert_eq!(left(dir.path()), [6, 7, 8, 9]);
+}

@@ -1,0 +1,115 @@
+//! JSON over several lines for people, every token as it is: no digit of a number is lost.
+
+use serde::de::IgnoredAny;
+
+/// The lines of a JSON value, or nothing when the text is none. What fits into `width` stays on a line.
+pub(super) fn lines(text: &str, width: usize) -> Option<Vec<String>> {
+    serde_json::from_str::<IgnoredAny>(text).ok()?;
+    let mut lines = Vec::new();
+    let mut rest = text.trim();
+    value(&mut rest, "", "", width, &mut lines);
+    Some(lines)
+}
+
+/// Writes the value that `rest` begins with, behind `lead` (its key) and before what follows it on its line.
+fn value(rest: &mut &str, indent: &str, lead: &str, width: usize, lines: &mut Vec<String>) {
+    let whole = take(rest);
+    let (open, close) = match whole.as_bytes().first() {
+        Some(b'{') => ('{', '}'),
+        Some(b'[') => ('[', ']'),
+        _ => return lines.push(format!("{indent}{lead}{whole}")),
+    };
+    let is_empty = whole[1..whole.len() - 1].trim().is_empty();
+    if is_empty || lead.len() + whole.len() + indent.len() <= width && !indent.is_empty() {
+        return lines.push(format!("{indent}{lead}{whole}"));
+    }
+    lines.push(format!("{indent}{lead}{open}"));
+    let deeper = format!("{indent}  ");
+    let mut inside = whole[1..whole.len() - 1].trim();
+    while !inside.is_empty() {
+        let key = if open == '{' {
+            let key = take(&mut inside);
+            inside = inside.trim_start().trim_start_matches(':').trim_start();
+            format!("{key}: ")
+        } else {
+            String::new()
+        };
+        value(&mut inside, &deeper, &key, width, lines);
+        inside = inside.trim_start();
+        if let Some(more) = inside.strip_prefix(',') {
+            lines.last_mut().expect("the item is there").push(',');
+            inside = more.trim_start();
+        }
+    }
+    lines.push(format!("{indent}{close}"));
+}
+
+/// Takes one token or whole value from the front of valid JSON.
+fn take<'a>(rest: &mut &'a str) -> &'a str {
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    let mut end = rest.len();
+    for (at, byte) in rest.bytes().enumerate() {
+        if in_text {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => {
+                    in_text = false;
+                    if depth == 0 {
+                        end = at + 1;
+                        break;
+                    }
+                }
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_text = true,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' | b',' | b':' if depth == 0 => {
+                end = at;
+                break;
+            }
+            b'}' | b']' => {
+                depth -= 1;
+                if depth == 0 {
+                    end = at + 1;
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    let (token, after) = rest.split_at(end);
+    *rest = after;
+    token.trim_end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, width: usize, expected: &str) {
+        assert_eq!(lines(text, width).unwrap().join("\n"), expected, "{text}");
+    }
+
+    #[test]
+    fn objects_are_laid_out_and_short_ones_stay_on_their_line() {
+        check(
+            r#"{"time":12345678901234567890.10,"event":{"a":"{,\"","b":[1, 2],"c":{}},"x":[]}"#,
+            20,
+            "{\n  \"time\": 12345678901234567890.10,\n  \"event\": {\n    \"a\": \"{,\\\"\",\n    \"b\": [1, 2],\n    \"c\": {}\n  },\n  \"x\": []\n}",
+        );
+        check(r#"{"a":{"b":1}}"#, 40, "{\n  \"a\": {\"b\":1}\n}");
+        check("\"text\"", 5, "\"text\"");
+        check("{}", 5, "{}");
+        check("-1e5", 1, "-1e5");
+    }
+
+    #[test]
+    fn what_is_no_json_is_left_to_others() {
+        assert_eq!(lines("<13>1 - - - - - -", 80), None);
+        assert_eq!(lines("{", 80), None);
+    }
+}

@@ -1,0 +1,125 @@
+//! The samples to try, and where each is from.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::event::Events;
+use crate::script::{Cost, HookError, Sample};
+
+/// A sample and where it is from.
+#[derive(Debug, Clone)]
+pub(super) struct Origin {
+    /// "samples.jsonl:3", or "shard 2, cursor MTIz, log 5".
+    pub(super) place: String,
+    pub(super) sample: Sample,
+}
+
+/// What became of one.
+pub(super) struct Tried {
+    /// As the destination would see them.
+    pub(super) events: Events,
+    pub(super) error: Option<HookError>,
+    pub(super) cost: Cost,
+}
+
+/// Reads the logs of a file; `-` is standard input.
+///
+/// # Errors
+/// What is wrong, where, and what to write.
+pub(super) fn read(file: &Path) -> Result<Vec<Origin>, String> {
+    let (name, mut bytes) = (file.display().to_string(), Vec::new());
+    let (name, read) = if name == "-" {
+        ("standard input".to_owned(), std::io::stdin().read_to_end(&mut bytes))
+    } else {
+        let read = std::fs::File::open(file).and_then(|mut file| file.read_to_end(&mut bytes));
+        (name, read)
+    };
+    read.map_err(|error| format!("{name} can't be read: {error}"))?;
+    let logs = logs(&name, &bytes)?;
+    if logs.is_empty() {
+        return Err(format!(
+            "{name} has no log: write one JSON object a line, {{\"__topic__\": \"t\", \"field\": \"text\"}}"
+        ));
+    }
+    Ok(logs)
+}
+
+/// The logs in a text of JSON objects, whatever white space is between and in them.
+fn logs(name: &str, bytes: &[u8]) -> Result<Vec<Origin>, String> {
+    let mut logs = Vec::new();
+    let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<Value>();
+    loop {
+        let begins = values.byte_offset();
+        let skipped = bytes[begins..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let line = 1 + memchr::memchr_iter(b'\n', &bytes[..begins + skipped]).count();
+        match values.next() {
+            None => return Ok(logs),
+            Some(Ok(value)) => take(&format!("{name}:{line}"), &value, &mut logs)?,
+            Some(Err(error)) => {
+                return Err(format!("{name}:{}: this is not JSON: {error}", line + error.line().saturating_sub(line)));
+            }
+        }
+    }
+}
+
+/// Takes a log, the log of a dead letter or a test case, the logs of a case, or a list of logs.
+fn take(place: &str, value: &Value, logs: &mut Vec<Origin>) -> Result<(), String> {
+    let sample = |value| Sample::from_json(value).map_err(|error| format!("{place}: {error}"));
+    match (value, value.get("log"), value.get("logs")) {
+        (Value::Array(values), ..) | (_, None, Some(Value::Array(values))) => {
+            values.iter().try_for_each(|value| take(place, value, logs))
+        }
+        (_, Some(log @ Value::Object(_)), _) => {
+            if value.get("log_base64").is_some() {
+                return Err(format!(
+                    "{place}: this dead letter has bytes that are no UTF-8, which JSON samples cannot hold"
+                ));
+            }
+            logs.push(Origin { place: place.to_owned(), sample: sample(log)? });
+            Ok(())
+        }
+        _ => {
+            logs.push(Origin { place: place.to_owned(), sample: sample(value)? });
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: &[&str]) {
+        let said = match logs("s", text.as_bytes()) {
+            Ok(logs) => logs
+                .iter()
+                .map(|origin| {
+                    let fields: Vec<_> =
+                        origin.sample.fields().map(|(key, value)| [key, b"=", value].concat()).collect();
+                    format!("{} {}", origin.place, String::from_utf8_lossy(&fields.join(&b' ')))
+                })
+                .collect(),
+            Err(error) => vec![error],
+        };
+        assert_eq!(said, expected, "{text}");
+    }
+
+    #[test]
+    fn logs_are_found_with_their_lines() {
+        check("{\"a\":\"1\"}\n\n{\"b\":\"2\",\n \"c\":\"3\"}\n", &["s:1 a=1", "s:3 b=2 c=3"]);
+        check("[{\"a\":\"1\"}, {\"b\":\"2\"}]", &["s:1 a=1", "s:1 b=2"]);
+        check("\n{\"v\":1,\"reason\":\"rejected\",\"log\":{\"a\":\"1\"}}", &["s:2 a=1"]);
+        check("{\"name\":\"n\",\"logs\":[{\"a\":\"1\"},{}],\"dropped\":true}", &["s:1 a=1", "s:1 "]);
+        check("{\"log\":\"text\"}", &["s:1 log=text"]);
+        check("", &[]);
+    }
+
+    #[test]
+    fn what_is_no_log_is_named_with_its_line() {
+        check("{}\n{\"a\":5}", &["s:2: `a` is a number, and the fields of a log are strings: write \"5\""]);
+        check("{}\n7", &["s:2: a log is an object of strings, not a number"]);
+        check("{}\n{\"a\"", &["s:2: this is not JSON: EOF while parsing an object at line 2 column 4"]);
+    }
+}

@@ -1,0 +1,224 @@
+//! Letters set aside for a replay, and which of them it has delivered.
+//!
+//! A replay may run beside the forwarder whose letters it takes. It renames the letters' file, to `dead-letters.1.jsonl`
+//! and so on; the forwarder notices before it counts a letter as written, and begins a new file. What was delivered is named in
+//! `replayed.jsonl` before it counts as such. When the replay ends, or the next one begins, those letters leave the files.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader, BufWriter, ErrorKind, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::journal::{Fault, private, sync_parent};
+use super::reader::{FileReader, Letter, ReadError, Unreadable};
+use super::store::try_lock;
+use super::{Defect, FILE, Record};
+
+/// Names the letters that were delivered.
+const DELIVERED: &str = "replayed.jsonl";
+
+/// The letters of one directory, taken for a replay. Nobody else can take them meanwhile.
+#[derive(Debug)]
+pub struct Taken {
+    dir: PathBuf,
+    delivered: Delivered,
+    /// Its lock goes when it is closed.
+    _lock: File,
+}
+
+/// Why letters cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeError {
+    /// There are none, or they cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Two replays would deliver the same letters.
+    #[error("another replay has the dead letters in {}: wait for it, or stop it", .0.display())]
+    Busy(PathBuf),
+    /// The disk refuses.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl Taken {
+    /// Takes all letters that are in the directory now. Finishes what an interrupted replay has left to do.
+    ///
+    /// # Errors
+    /// [`TakeError`]; the letters are where they were.
+    pub fn take(dir: &Path) -> Result<Self, TakeError> {
+        if !dir.exists() {
+            return Err(ReadError::Missing(dir.to_owned()).into());
+        }
+        let path = dir.join("replay.lock");
+        let lock = try_lock(&path).map_err(Fault::of("lock", &path))?;
+        let lock = lock.ok_or_else(|| TakeError::Busy(dir.to_owned()))?;
+        settle(dir)?;
+        set_aside(dir)?;
+        Ok(Self { dir: dir.to_owned(), delivered: Delivered::default(), _lock: lock })
+    }
+
+    /// The letters, in the order in which they were written.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn letters(&self) -> Result<impl Iterator<Item = Result<Letter, Unreadable>> + use<>, ReadError> {
+        let files = files(&self.dir).map_err(|cause| ReadError::Io { path: self.dir.clone(), cause })?;
+        let readers = files.iter().map(|path| FileReader::open(path)).collect::<Result<Vec<_>, _>>()?;
+        Ok(readers.into_iter().flatten())
+    }
+
+    /// Whether a letter of the same id was delivered: a crash can have left it twice.
+    #[must_use]
+    pub fn is_delivered(&self, record: &Record) -> bool {
+        self.delivered.has(record)
+    }
+
+    /// Notes letters as delivered. When it returns `Ok` that is on the disk.
+    ///
+    /// # Errors
+    /// [`Fault`]: they may be delivered again by the next replay.
+    pub fn note_delivered<'a>(&mut self, records: impl Iterator<Item = &'a Record>) -> Result<(), Fault> {
+        let mut lines = Vec::new();
+        for record in records {
+            let name = Name::of(record);
+            serde_json::to_writer(&mut lines, &name).expect("a Vec takes every byte");
+            lines.push(b'\n');
+            self.delivered.0.insert(name);
+        }
+        let path = self.dir.join(DELIVERED);
+        let write = || -> io::Result<()> {
+            let mut file = private().open(&path)?;
+            file.write_all(&lines)?;
+            file.sync_data()?;
+            sync_parent(&path)
+        };
+        write().map_err(Fault::of("write to", &path))
+    }
+
+    /// Takes the delivered letters out of the files, and gives the rest free.
+    ///
+    /// # Errors
+    /// [`Fault`]: the next replay does it.
+    pub fn close(self) -> Result<(), Fault> {
+        settle(&self.dir)
+    }
+}
+
+/// Which letters of a directory were delivered by a replay.
+#[derive(Debug, Default)]
+pub(super) struct Delivered(BTreeSet<Name>);
+
+/// What tells a letter from every other one.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Name {
+    project: String,
+    logstore: String,
+    id: String,
+}
+
+impl Name {
+    fn of(record: &Record) -> Self {
+        Self { project: record.origin.project.clone(), logstore: record.origin.logstore.clone(), id: record.id() }
+    }
+}
+
+impl Delivered {
+    /// Reads what a replay has noted. A line that a crash has torn names a letter that will be delivered again.
+    pub(super) fn read(dir: &Path) -> io::Result<Self> {
+        let file = match File::open(dir.join(DELIVERED)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(error),
+        };
+        let mut names = BTreeSet::new();
+        for line in BufReader::new(file).split(b'\n') {
+            names.extend(serde_json::from_slice::<Name>(&line?));
+        }
+        Ok(Self(names))
+    }
+
+    pub(super) fn has(&self, record: &Record) -> bool {
+        !self.0.is_empty() && self.0.contains(&Name::of(record))
+    }
+}
+
+/// The files of a directory that were set aside, the oldest first.
+pub(super) fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        files.extend(number(&path).map(|number| (number, path)));
+    }
+    files.sort();
+    Ok(files.into_iter().map(|(_, path)| path).collect())
+}
+
+/// The number in `dead-letters.3.jsonl`.
+fn number(path: &Path) -> Option<u32> {
+    path.file_name()?.to_str()?.strip_prefix("dead-letters.")?.strip_suffix(".jsonl")?.parse().ok()
+}
+
+/// Moves the file that is written to aside.
+fn set_aside(dir: &Path) -> Result<(), Fault> {
+    let last = files(dir).map_err(Fault::of("list", dir))?.last().and_then(|path| number(path)).unwrap_or(0);
+    let (from, to) = (dir.join(FILE), dir.join(format!("dead-letters.{}.jsonl", last + 1)));
+    if fs::metadata(&from).is_ok_and(|found| found.len() == 0) {
+        return Ok(());
+    }
+    match fs::rename(&from, &to) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        done => done.and_then(|()| sync_parent(&to)).map_err(Fault::of("set aside", &from)),
+    }
+}
+
+/// Takes the letters that were delivered out of the files that were set aside, and then their names too.
+fn settle(dir: &Path) -> Result<(), Fault> {
+    let names = dir.join(DELIVERED);
+    let delivered = Delivered::read(dir).map_err(Fault::of("read", &names))?;
+    for path in files(dir).map_err(Fault::of("list", dir))? {
+        rewrite(&path, &delivered).map_err(Fault::of("rewrite", &path))?;
+    }
+    match fs::remove_file(&names) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        done => done.and_then(|()| sync_parent(&names)).map_err(Fault::of("remove", &names)),
+    }
+}
+
+/// Writes the file anew without the delivered letters, or removes it when nothing is left. What cannot be read stays as
+/// it is. Nobody else writes to it: a forwarder that still had it open has noticed that it was moved.
+fn rewrite(path: &Path, delivered: &Delivered) -> io::Result<()> {
+    if delivered.0.is_empty() {
+        return Ok(());
+    }
+    let anew = path.with_extension("new");
+    match fs::remove_file(&anew) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut kept = BufWriter::new(private().open(&anew)?);
+    for found in FileReader::open(path).map_err(io::Error::other)? {
+        match found {
+            Ok(letter) if delivered.has(&letter.record) => continue,
+            Ok(letter) => kept.write_all(letter.line.as_bytes())?,
+            Err(Unreadable { defect: Defect::Io(error), .. }) => return Err(error),
+            Err(piece) => {
+                let mut bytes = vec![0; piece.bytes];
+                File::open(path)?.read_exact_at(&mut bytes, piece.offset)?;
+                kept.write_all(&bytes)?;
+            }
+        }
+        kept.write_all(b"\n")?;
+    }
+    let kept = kept.into_inner().map_err(io::IntoInnerError::into_error)?;
+    if kept.metadata()?.len() == 0 {
+        fs::remove_file(&anew)?;
+        fs::remove_file(path)?;
+    } else {
+        kept.sync_data()?;
+        fs::rename(&anew, path)?;
+    }
+    sync_parent(path)
+}

@@ -1,0 +1,135 @@
+use std::time::Duration;
+
+use super::*;
+
+const SCRIPT: &str = "function process(log)
+  if log.level == 'debug' then return nil end
+  if log.level == 'bad' then return { event = log.none.deep } end
+  log.__time__ = nil
+  return {
+    time = 1700000000, host = log.host, facility = 'local0', fields = { n = 5 },
+    event = { user = log.user, of = settings.tenant, ids = { 1, 2 } },
+  }
+end";
+
+fn config() -> Config {
+    Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() }
+}
+
+/// The report on these lines, a line each.
+fn report(lines: &[&str]) -> Vec<String> {
+    let report = run(&Script::from_text("s.lua", SCRIPT), &config(), &lines.join("\n")).unwrap();
+    assert_eq!(report.cases(), lines.iter().filter(|line| !line.is_empty()).count());
+    report.failures.iter().map(ToString::to_string).collect()
+}
+
+fn check(line: &str, expected: &str) {
+    assert_eq!(report(&[line]), [expected], "{line}");
+}
+
+const GOOD: &str = r#"{"name": "user", "log": {"user": "ann", "host": "h"}, "settings": {"tenant": "x"}, "events": [{"time": "1700000000", "host": "h", "facility": 16, "fields": {"n": 5}, "event": {"ids": [1, 2.0], "of": "x", "user": "ann"}}]}"#;
+
+#[test]
+fn what_comes_as_expected_passes() {
+    let dropped = r#"{"log": {"level": "debug"}, "dropped": true}"#;
+    let fails = r#"{"log": {"level": "bad"}, "error": "field 'none'"}"#;
+    assert_eq!(report(&[GOOD, "", dropped, fails]), Vec::<String>::new());
+}
+
+#[test]
+fn what_differs_is_named_with_its_path() {
+    check(
+        &GOOD.replace(r#""user": "ann"}}]"#, r#""user": "bob"}}]"#),
+        r#"line 1, "user": events[1].event.user: expected "bob", got "ann""#,
+    );
+    check(&GOOD.replace("2.0", "2, 3"), r#"line 1, "user": events[1].event.ids[3]: expected 3, got nothing"#);
+    check(
+        &GOOD.replace(r#""time": "1700000000", "#, ""),
+        r#"line 1, "user": events[1].time: expected nothing, got 1700000000"#,
+    );
+    check(
+        r#"{"log": {"level": "debug"}, "events": ["x"]}"#,
+        r#"line 1, "case": events[1]: expected {"event":"x"}, got nothing"#,
+    );
+    check(
+        r#"{"log": {"level": "bad"}, "dropped": true}"#,
+        "line 1, \"case\": s.lua:3: attempt to index a nil value (field 'none') (script version 83bb6f7f1606)",
+    );
+    check(
+        r#"{"log": {"level": "debug"}, "error": "nil value"}"#,
+        r#"line 1, "case": expected an error with "nil value", and there was none"#,
+    );
+}
+
+#[test]
+fn a_line_that_is_no_case_says_what_to_write() {
+    check("[]", "line 1: a case is an object, not an array");
+    check(
+        r#"{"log": {}}"#,
+        "line 1: nothing is expected: write events, dropped or error (or let `forwarder test --update` write it after adding \"dropped\": true)",
+    );
+    check(
+        r#"{"log": {}, "event": []}"#,
+        "line 1: a case has no `event`; it has name, log or logs, settings, and events, dropped or error",
+    );
+    check(
+        r#"{"log": {"n": 1}, "dropped": true}"#,
+        "line 1: log: `n` is a number, and the fields of a log are strings: write \"1\"",
+    );
+    check(
+        r#"{"log": {}, "events": [{"hots": "x", "event": 1}]}"#,
+        "line 1: events[1]: an event has no `hots`; did you mean `host`?",
+    );
+    check(r#"{"log": {}, "dropped": true, "error": "x"}"#, "line 1: a case has one of dropped and error");
+}
+
+#[test]
+fn logs_of_one_case_meet_one_state_and_cases_do_not() {
+    let script = Script::from_text("s.lua", "local n = 0 function process() n = n + 1 return tostring(n) end");
+    let lines = r#"{"logs": [{}, {}], "events": ["1", "2"]}
+{"log": {}, "events": ["1"]}"#;
+    assert!(run(&script, &config(), lines).unwrap().is_good());
+}
+
+#[test]
+fn a_message_of_its_own_is_compared_too() {
+    let script = Script::from_text(
+        "s.lua",
+        "function process(log) log.__time__ = nil log.__topic__ = nil log.__source__ = nil
+           if log.m then return { event = { a = 1 }, message = log.m } end
+           return { { event = log }, { message = 'only' }, 'text' } end",
+    );
+    let lines = r#"{"log": {"m": "text"}, "events": [{"event": {"a": 1}, "message": "text"}]}
+{"log": {"k": "v"}, "events": [{"event": {"k": "v"}}, {"message": "only"}, "text"]}"#;
+    let report = run(&script, &config(), lines).unwrap();
+    assert!(report.is_good(), "{report}");
+}
+
+#[test]
+fn an_update_writes_what_comes_now_and_keeps_what_passes() {
+    let script = Script::from_text("s.lua", SCRIPT);
+    let old = [
+        r#"{"name": "a", "log": {"user": "ann"}, "dropped": true}"#,
+        r#"{"name": "b", "log": {"level": "debug"}, "events": ["x"], "settings": {"tenant": "y"}}"#,
+        r#"{"name": "c", "log": {"level": "bad"}, "dropped": true}"#,
+        r#"{"log": {"level": "bad"},  "error": "nil value"}"#,
+        "no case",
+    ];
+    let new = [
+        r#"{"name": "a", "log": {"user":"ann"}, "events": [{"time": 1700000000, "facility": "local0", "fields": {"n":"5"}, "event": {"ids":[1,2],"user":"ann"}}]}"#,
+        r#"{"name": "b", "log": {"level":"debug"}, "settings": {"tenant":"y"}, "dropped": true}"#,
+        r#"{"name": "c", "log": {"level":"bad"}, "error": "attempt to index a nil value (field 'none')"}"#,
+        old[3],
+        old[4],
+        "",
+    ];
+    let updated = update(&script, &config(), &old.join("\n")).unwrap();
+    assert_eq!(updated, new.join("\n"));
+    assert_eq!(run(&script, &config(), &updated).unwrap().passed, 4);
+    assert_eq!(update(&script, &config(), &updated).unwrap(), updated);
+}
+
+#[test]
+fn the_cases_of_a_script_are_beside_it() {
+    assert_eq!(path_beside(Path::new("scripts/a.b.lua")), Path::new("scripts/a.b.test.jsonl"));
+}

@@ -1,0 +1,110 @@
+//! From a bare fault to an error that says where, on which way, and what to do.
+
+use super::current::{Current, State};
+use super::error::split;
+use super::hint::{self, Field, Scene};
+use super::trace::Call;
+use super::{Called, Fault, HookError, Place, Script, excerpt};
+
+/// Hints look at this many fields of a log.
+const MOST_FIELDS: usize = 200;
+
+impl Script {
+    /// The error that a fault makes. `current` tells of the calls and the log at which it happened.
+    pub(super) fn error(&self, fault: Fault, current: Option<&Current>) -> HookError {
+        let text = String::from_utf8_lossy(&self.text);
+        let calls = current.map(|current| current.calls.as_slice()).unwrap_or_default();
+        let place = self.place_of(&fault, &text, calls);
+        let mut error = HookError { place: place.map(Box::new), ..HookError::new(self.version.clone(), fault) };
+        let message = error.message();
+        let fields = current.filter(|current| current.table != 0).map(fields).unwrap_or_default();
+        let line = error.place.as_ref().map(|place| place.text.as_str()).unwrap_or_default();
+        let scene = Scene { message: &message, line, text: &text, fields: &fields };
+        error.hint = hint::hint(&error.fault, &scene);
+        error
+    }
+
+    /// The text of a file that the script consists of.
+    fn line_of<'a>(&self, text: &'a str, file: &str, line: u32) -> &'a str {
+        let number = line.checked_sub(1).filter(|_| file == self.name);
+        number.and_then(|number| text.lines().nth(number as usize)).unwrap_or_default()
+    }
+
+    fn place_of(&self, fault: &Fault, text: &str, calls: &[Call]) -> Option<Place> {
+        let (file, line, message) = match fault {
+            Fault::Syntax(words) | Fault::TopLevel(words) | Fault::Runtime(words) => {
+                let files = calls.iter().map(|call| call.file.as_str()).chain([self.name.as_str()]);
+                let mut placed = files.filter_map(|file| Some((file, split(words, file)?)));
+                let (file, (line, message)) = placed.next()?;
+                (file, line, message)
+            }
+            Fault::Timeout { at, .. } => {
+                let line = at.strip_prefix(&self.name)?.strip_prefix(':')?.parse().ok()?;
+                (self.name.as_str(), line, "")
+            }
+            Fault::BadReturn { path, problem, .. } if problem.starts_with("an event has no such key") => {
+                return self.place_of_key(text, path.rsplit_once("].").map_or(path.as_str(), |(_, key)| key));
+            }
+            _ => return None,
+        };
+        let code = self.line_of(text, file, line);
+        let mark = excerpt::subject(message).and_then(|subject| excerpt::find(code, subject));
+        let (column, width) = match mark {
+            Some(mark) => (Some(characters(&code[..mark.start]) + 1), characters(&code[mark])),
+            None => (None, 0),
+        };
+        let calls = calls.iter().map(|call| self.called(text, call)).collect();
+        Some(Place { file: file.to_owned(), line, column, width, text: code.to_owned(), calls })
+    }
+
+    /// Where the script sets a key of an event table, if that is in one place only.
+    fn place_of_key(&self, text: &str, key: &str) -> Option<Place> {
+        let set = |line: &str| {
+            let at = line.find(key)?;
+            let (before, after) = (&line[..at], &line[at + key.len()..]);
+            let begins = !before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+            let is_set = after.trim_start().strip_prefix('=').is_some_and(|rest| !rest.starts_with('='));
+            (begins && is_set && !before.contains("--")).then_some(at)
+        };
+        let mut found = text.lines().enumerate().filter_map(|(number, line)| Some((number, line, set(line)?)));
+        let (number, line, at) = found.next()?;
+        if found.next().is_some() {
+            return None;
+        }
+        Some(Place {
+            file: self.name.clone(),
+            line: u32::try_from(number + 1).ok()?,
+            column: Some(characters(&line[..at]) + 1),
+            width: characters(key),
+            text: line.to_owned(),
+            calls: Vec::new(),
+        })
+    }
+
+    fn called(&self, text: &str, call: &Call) -> Called {
+        let begins = self.line_of(text, &call.file, call.defined);
+        let function = match (call.defined, excerpt::function_name(begins)) {
+            (0, _) => "the top level".to_owned(),
+            (_, Some(name)) => name.to_owned(),
+            (line, None) => format!("the function of line {line}"),
+        };
+        Called { function, file: call.file.clone(), line: call.line }
+    }
+}
+
+fn characters(text: &str) -> u32 {
+    u32::try_from(text.chars().count()).unwrap_or(u32::MAX)
+}
+
+fn fields(current: &Current) -> Vec<Field> {
+    let field = |position| {
+        let state = current.state(position);
+        let untouched = state == State::Untouched;
+        Field {
+            name: String::from_utf8_lossy(current.key(position)).into_owned(),
+            removed: state == State::Deleted,
+            json: untouched && matches!(current.log().value(position).trim_ascii_start().first(), Some(b'{' | b'[')),
+        }
+    };
+    (0..current.len().min(MOST_FIELDS)).map(field).collect()
+}

@@ -1,0 +1,308 @@
+//! What most likely is behind an error, and what to do: the slips that everybody makes.
+
+use super::excerpt::{self, Subject};
+use super::{Fault, Script};
+
+/// What the hints know of the log at which an error happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Field {
+    pub(super) name: String,
+    /// The script has removed it.
+    pub(super) removed: bool,
+    /// Its text begins as a JSON object or array does.
+    pub(super) json: bool,
+}
+
+/// Where an error happened.
+pub(super) struct Scene<'a> {
+    /// The message without file and line.
+    pub(super) message: &'a str,
+    /// The line of the script; empty when it is not known.
+    pub(super) line: &'a str,
+    /// The whole script.
+    pub(super) text: &'a str,
+    /// The fields of the log, none when there was none.
+    pub(super) fields: &'a [Field],
+}
+
+/// What of Lua a script does not have, and what it has instead.
+const SHUT: [(&str, &str); 9] = [
+    ("os", "for the time there is time.now() and time.format()"),
+    ("io", "write to the program's log with logger.info()"),
+    ("package", ""),
+    ("debug", ""),
+    ("coroutine", ""),
+    ("load", ""),
+    ("loadstring", ""),
+    ("dofile", ""),
+    ("loadfile", ""),
+];
+
+/// What other languages call the functions of the library, and those that are mistyped most.
+const FUNCTIONS: [&str; 22] = [
+    "json.decode",
+    "json.encode",
+    "json.array",
+    "string.find",
+    "string.match",
+    "string.gmatch",
+    "string.gsub",
+    "string.format",
+    "string.lower",
+    "string.upper",
+    "table.insert",
+    "table.concat",
+    "table.copy",
+    "time.now",
+    "time.parse",
+    "time.format",
+    "base64.encode",
+    "base64.decode",
+    "url.decode",
+    "hash.sha256",
+    "logger.info",
+    "logger.warn",
+];
+
+/// Names for event keys that people know from elsewhere.
+const KNOWN_AS: [(&str, &str); 10] = [
+    ("timestamp", "time"),
+    ("hostname", "host"),
+    ("tag", "program"),
+    ("app", "program"),
+    ("appname", "program"),
+    ("level", "severity"),
+    ("priority", "severity"),
+    ("body", "event"),
+    ("msg", "message"),
+    ("data", "event"),
+];
+
+/// The hint for an error, if it is one of the slips.
+pub(super) fn hint(fault: &Fault, scene: &Scene<'_>) -> Option<String> {
+    match fault {
+        Fault::Syntax(_) => syntax(scene),
+        Fault::NoProcess { .. } => no_process(scene.text),
+        Fault::BadReturn { path, problem, .. } if problem.starts_with("an event has no such key") => {
+            let key = path.rsplit_once("].").map_or(path.as_str(), |(_, key)| key);
+            let known = KNOWN_AS.iter().find(|(name, _)| *name == key).map(|(_, ours)| *ours);
+            let ours = known.or_else(|| nearest(key, super::returned::KEYS.split(", ")))?;
+            Some(format!("did you mean `{ours}`?"))
+        }
+        Fault::Runtime(_) | Fault::TopLevel(_) => runtime(scene),
+        _ => None,
+    }
+}
+
+/// A hint for a script that dropped every log: whether it returns anything at all.
+#[must_use]
+pub fn returns_nothing(script: &Script) -> Option<&'static str> {
+    let text = String::from_utf8_lossy(&script.text);
+    (!excerpt::has_word(&text, "return")).then_some(
+        "the script has no `return`, and what process does not return is dropped: end it with `return { event = log }`",
+    )
+}
+
+fn syntax(scene: &Scene<'_>) -> Option<String> {
+    let message = scene.message;
+    if message.ends_with("expected near '='") && !message.starts_with("'='") {
+        return Some("a comparison is written with two signs: `==`".to_owned());
+    }
+    if let Some(opened) = message.strip_prefix("'end' expected (to close '") {
+        let (what, rest) = opened.split_once("' at line ")?;
+        let line: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        let elseif = if scene.text.lines().any(|line| line.trim_start().starts_with("else if ")) {
+            " (`else if` begins a second `if` with an `end` of its own; `elseif` does not)"
+        } else {
+            ""
+        };
+        return Some(format!("the `{what}` of line {line} has no `end`{elseif}"));
+    }
+    if message.ends_with("'end' expected near <eof>") {
+        return Some("a function, `if`, `for` or `while` has no `end`".to_owned());
+    }
+    let others = [
+        ("!=", "unequal is written `~=`"),
+        ("&&", "`and` takes the place of `&&`"),
+        ("||", "`or` takes the place of `||`"),
+        ("+=", "there is no `+=`: write x = x + 1"),
+        ("!", "`not` takes the place of `!`"),
+    ];
+    let near = excerpt::subject(message)?.name;
+    let fits = |sign: &str| scene.line.contains(sign) && (sign.starts_with(near) || sign.ends_with(near));
+    others.iter().find(|(sign, _)| fits(sign)).map(|(_, hint)| (*hint).to_owned())
+}
+
+fn no_process(text: &str) -> Option<String> {
+    let names = text.lines().filter_map(|line| Some((line, excerpt::function_name(line)?)));
+    for (line, name) in names {
+        if name == "process" && line.trim_start().starts_with("local ") {
+            return Some("`process` is local here: leave out `local`".to_owned());
+        }
+        if name != "process" && nearest(name, ["process"]).is_some() {
+            return Some(format!("did you mean to call `{name}` process?"));
+        }
+    }
+    None
+}
+
+fn runtime(scene: &Scene<'_>) -> Option<String> {
+    let message = scene.message;
+    let subject = excerpt::subject(message);
+    let (attempt, kind) = attempt(message);
+    match (attempt, kind, subject) {
+        ("call" | "index", "nil", Some(Subject { kind: "global", name })) => Some(unknown_global(scene, name)),
+        ("call", "nil", Some(Subject { kind: "field" | "method", name })) => unknown_function(scene, name),
+        ("call", "nil", Some(Subject { kind: "local" | "upvalue", name })) => {
+            Some(format!("`{name}` has no value here; a local function has to stand above the line that calls it"))
+        }
+        ("index", "string", _) => Some(undecoded(scene, subject)),
+        ("index", "nil", Some(subject)) => missing(scene, subject).or_else(|| {
+            let name = subject.name;
+            Some(format!("there is no `{name}` in this one: look before going deeper, `if x.{name} then … end`"))
+        }),
+        (_, "userdata", Some(Subject { name, .. })) => {
+            Some(format!("`{name}` is null in the JSON: test it first, `if {name} ~= json.null then … end`"))
+        }
+        (_, "userdata", None) => Some("a null of JSON is json.null, which is not nil: test for it first".to_owned()),
+        ("concatenate", "nil", Some(subject)) => missing(scene, subject)
+            .or_else(|| Some(format!("`{0}` has no value in this one: write ({0} or \"\")", written(scene, subject)))),
+        ("concatenate", "table", _) => Some("make text of a table with json.encode()".to_owned()),
+        ("concatenate", "boolean", _) => Some("make text of it with tostring()".to_owned()),
+        ("perform arithmetic on", "nil", Some(subject)) => missing(scene, subject)
+            .or_else(|| Some("tonumber() gives nil for what is no number: write (tonumber(x) or 0)".to_owned())),
+        ("perform arithmetic on", "nil", None) => {
+            Some("tonumber() gives nil for what is no number: write (tonumber(x) or 0)".to_owned())
+        }
+        ("perform arithmetic on", "string", _) => Some(
+            "the fields of a log are strings, and this one is no number: tonumber(x) makes a number, or nil".to_owned(),
+        ),
+        ("compare", ..) if message.contains("string") && message.contains("number") => {
+            Some("the fields of a log are strings: compare numbers, `tonumber(log.status) >= 400`".to_owned())
+        }
+        ("compare", ..) if message.contains("nil") => Some(
+            "one side has no value: a field that the log does not have, or tonumber() of what is no number".to_owned(),
+        ),
+        _ if message.contains("table expected, got string") => Some(undecoded(scene, None)),
+        _ if message.contains("expected, got nil") || message.contains("expected, got no value") => {
+            called_with_nothing(scene)
+        }
+        _ => None,
+    }
+}
+
+/// "attempt to index a nil value (…)" as `index` and `nil`.
+fn attempt(message: &str) -> (&str, &str) {
+    let Some((_, attempt)) = message.split_once("attempt to ") else { return ("", "") };
+    for article in [" a ", " an "] {
+        if let Some((verb, rest)) = attempt.split_once(article)
+            && let Some((kind, _)) = rest.split_once(" value")
+        {
+            return (verb, kind);
+        }
+    }
+    (attempt.split(' ').next().unwrap_or_default(), "")
+}
+
+fn unknown_global(scene: &Scene<'_>, name: &str) -> String {
+    if let Some((_, instead)) = SHUT.iter().find(|(shut, _)| *shut == name) {
+        let instead = if instead.is_empty() { String::new() } else { format!("; {instead}") };
+        return format!("scripts have no `{name}`: they cannot reach files, processes or the network{instead}");
+    }
+    let libraries =
+        ["json", "string", "table", "math", "time", "base64", "hex", "url", "hash", "logger", "settings", "kv"];
+    let functions = scene.text.lines().filter_map(excerpt::function_name);
+    let base =
+        ["pairs", "ipairs", "tonumber", "tostring", "type", "select", "error", "assert", "pcall", "next", "print"];
+    let names: Vec<&str> = libraries.into_iter().chain(base).chain(functions).filter(|near| *near != name).collect();
+    if let Some(near) = nearest(name, names) {
+        return format!("there is no `{name}`; did you mean `{near}`?");
+    }
+    if scene.fields.iter().any(|field| field.name == name) {
+        return format!("`{name}` is a field of the log: write log.{name}");
+    }
+    format!("there is no `{name}`: a function has to be defined above, a field of the log is log.{name}")
+}
+
+fn unknown_function(scene: &Scene<'_>, name: &str) -> Option<String> {
+    let at = excerpt::find(scene.line, excerpt::subject(scene.message)?)?;
+    let owner = excerpt::owners(scene.line, &at).pop();
+    if let Some((shut, _)) = SHUT.iter().find(|(shut, _)| Some(*shut) == owner) {
+        return Some(format!("scripts have no `{shut}`: they cannot reach files, processes or the network"));
+    }
+    let full = format!("{}.{name}", owner.unwrap_or("string"));
+    nearest(&full, FUNCTIONS).map(|near| {
+        let near = if owner.is_none() { near.trim_start_matches("string.") } else { near };
+        format!("there is no `{}`; did you mean `{near}`?", owner.map_or(name, |_| full.as_str()))
+    })
+}
+
+/// A table was needed, and there is text.
+fn undecoded(scene: &Scene<'_>, subject: Option<Subject<'_>>) -> String {
+    let named = subject.map(|subject| subject.name);
+    let is_json = |field: &&Field| field.json && (named == Some(&field.name) || scene.line.contains(&field.name));
+    match scene.fields.iter().find(is_json) {
+        Some(Field { name, .. }) => {
+            format!("`{name}` is JSON as text here: decode it first, `local {name} = json.decode(log.{name})`")
+        }
+        None => "this is text, not a table: forgot json.decode()?".to_owned(),
+    }
+}
+
+/// Why a field of a log has no value.
+fn missing(scene: &Scene<'_>, subject: Subject<'_>) -> Option<String> {
+    let name = subject.name;
+    if subject.kind != "field" {
+        let decoded = format!("{name} = json.decode(");
+        return scene
+            .text
+            .lines()
+            .any(|line| line.contains(&decoded))
+            .then(|| format!("json.decode() gives nil for what is not JSON: `if {name} then … end`"));
+    }
+    let at = excerpt::find(scene.line, subject);
+    let owners = at.map(|at| excerpt::owners(scene.line, &at)).unwrap_or_default();
+    let owner = owners.last().copied();
+    if let Some(field) = scene.fields.iter().find(|field| Some(field.name.as_str()) == owner && field.json) {
+        let owner = &field.name;
+        return Some(format!(
+            "`{owner}` is JSON as text here: decode it first, `local {owner} = json.decode(log.{owner})`"
+        ));
+    }
+    if owner.is_some_and(|owner| owner != "log") {
+        return None;
+    }
+    if scene.fields.iter().any(|field| field.name == name && field.removed) {
+        return Some(format!("the script has removed `{name}` before: keep its value, `local x = log.{name}`"));
+    }
+    let live = scene.fields.iter().filter(|field| !field.removed).map(|field| field.name.as_str());
+    if let Some(near) = nearest(name, live) {
+        let near = if near.contains(':') { format!("[\"{near}\"]") } else { format!(".{near}") };
+        return Some(format!("this log has no `{name}`; did you mean log{near}?"));
+    }
+    (owner == Some("log"))
+        .then(|| format!("this log has no field `{name}`: write (log.{name} or \"\"), or test it first"))
+}
+
+fn called_with_nothing(scene: &Scene<'_>) -> Option<String> {
+    let field = scene.line.split("log.").nth(1)?;
+    let end = field.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(field.len());
+    let subject = Subject { kind: "field", name: &field[..end] };
+    let is_there = scene.fields.iter().any(|field| field.name == subject.name && !field.removed);
+    if is_there || scene.fields.is_empty() { None } else { missing(scene, subject) }
+}
+
+/// The subject as it is written on the line: `log.user` for the field `user`.
+fn written(scene: &Scene<'_>, subject: Subject<'_>) -> String {
+    let at = excerpt::find(scene.line, subject);
+    let owners = at.map(|at| excerpt::owners(scene.line, &at)).unwrap_or_default();
+    owners.into_iter().chain([subject.name]).collect::<Vec<_>>().join(".")
+}
+
+/// The candidate that was most likely meant, if any is near enough.
+pub(super) fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let near =
+        |candidate: &str| strsim::normalized_damerau_levenshtein(&typed.to_lowercase(), &candidate.to_lowercase());
+    let scored = candidates.into_iter().map(|candidate| (near(candidate), candidate));
+    scored.filter(|(score, _)| *score >= 0.6).max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, candidate)| candidate)
+}

@@ -1,0 +1,87 @@
+//! How a hook begins and ends: `init`, `shutdown`, and one version taking over from another.
+
+use mlua::Value;
+use tracing::warn;
+
+use super::{Hook, LOADING, Shared, Vm, call};
+use crate::script::error::{Fault, HookError};
+use crate::script::state::{self, State};
+use crate::script::{Config, Meta, Script};
+
+impl Hook {
+    /// Whether this version is to take over: it is another one, and not one that did not load here.
+    pub(in crate::script) fn is_older_than(&self, script: &Script) -> bool {
+        self.script.version != script.version && self.refused.as_ref() != Some(&script.version)
+    }
+
+    /// Makes this the hook of another version, with the state that both ask for. One that does not load changes nothing:
+    /// it loaded when it was put in force, but what its top level does may depend on the moment.
+    pub(in crate::script) fn take_up(&mut self, script: &Script) {
+        match self.successor(script) {
+            // The one before is dropped here, and shuts down.
+            Ok(next) => *self = next,
+            Err(fault) => {
+                warn!(shard = %self.meta.shard, in_force = %self.script.version, "keeps the script it has: {fault}");
+                self.refused = Some(script.version.clone());
+            }
+        }
+    }
+
+    fn successor(&self, script: &Script) -> Result<Self, HookError> {
+        let load = |state: Option<&State>| {
+            Self::load_with(script, &self.config, self.format.clone(), self.meta.clone(), state)
+        };
+        let shard = self.meta.shard;
+        match self.vm.as_ref().map(|vm| state::read(&vm.globals)) {
+            Some(Ok(Some(state))) => match load(Some(&state)) {
+                Ok(next) if next.vm.as_ref().is_some_and(|vm| state.is_wanted(&vm.globals)) => return Ok(next),
+                Ok(_) => {}
+                Err(fault) => warn!(%shard, "the script does not load with the state that was kept: {fault}"),
+            },
+            Some(Err(why)) => warn!(%shard, "the script's state is not kept: {why}"),
+            Some(Ok(None)) | None => {}
+        }
+        load(None)
+    }
+}
+
+/// Ends the script as well, which may have something to say. A Lua state that a log broke just goes.
+impl Drop for Hook {
+    fn drop(&mut self) {
+        let Some(vm) = self.vm.take() else { return };
+        if std::thread::panicking() {
+            return;
+        }
+        if let Ok(Value::Function(shutdown)) = vm.globals.raw_get("shutdown") {
+            let limit = self.config.timeout;
+            let ended = call(&vm.lua, &shutdown, Value::Nil, (&self.script, &self.config, &self.current), limit);
+            if let Err(fault) = ended {
+                let why = match fault {
+                    Fault::TopLevel(raised) => raised,
+                    limit => limit.to_string(),
+                };
+                warn!(shard = %self.meta.shard, version = %self.script.version, "the script's shutdown failed: {why}");
+            }
+        }
+    }
+}
+
+impl Vm {
+    /// Calls the script's `init(meta)`, if it has one.
+    pub(super) fn begin(&self, meta: &Meta, parts: (&Script, &Config, &Shared)) -> Result<(), Fault> {
+        let (script, config, _) = parts;
+        let memory = |_| Fault::Memory { script: script.name.clone(), limit: config.memory };
+        let Ok(Value::Function(init)) = self.globals.raw_get::<Value>("init") else { return Ok(()) };
+        let argument = self.meta_table(meta, script).map_err(memory)?;
+        call(&self.lua, &init, argument, parts, config.timeout * LOADING)
+    }
+
+    fn meta_table(&self, meta: &Meta, script: &Script) -> mlua::Result<Value> {
+        let table = self.lua.create_table()?;
+        table.raw_set("project", meta.project.as_str())?;
+        table.raw_set("logstore", meta.logstore.as_str())?;
+        table.raw_set("shard", meta.shard.0)?;
+        table.raw_set("version", script.version.as_str())?;
+        Ok(Value::Table(table))
+    }
+}

@@ -1,0 +1,201 @@
+//! The script is saved while logs flow.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use forwarder::emulator::hec::{Received, Tap};
+use tokio::time::{interval, sleep};
+
+use super::bench::{Bench, servers, until};
+use super::oracle::Oracle;
+
+/// Seconds of flow, unless `FORWARDER_RELOAD_SECONDS` says otherwise: 60 make 200,000 logs.
+const SECONDS: u32 = 8;
+
+const SHARDS: u32 = 2;
+
+/// Every 24 ms a group of 40 logs comes into each shard: 3,333 logs a second.
+const PACE: Duration = Duration::from_millis(24);
+const GROUP_LOGS: u64 = 40;
+
+/// Version `number` of the script: every event names it, with the shard and the group that it is from.
+fn script(number: u32) -> String {
+    format!(
+        "function process(log, meta)
+           return {{ event = log, source = '{number}', host = tostring(meta.shard), sourcetype = meta.cursor }}
+         end\n"
+    )
+}
+
+/// A save that must not be taken up.
+fn broken(number: u32) -> String {
+    match number / 3 % 4 {
+        0 => format!("function process(log) return {number} +\n"),
+        1 => format!("local n = {number}\nfunction process(log) return nil end\n"),
+        2 => format!("local n = {number}\nfunction process(log) return log.nothing.at_all end\n"),
+        _ => format!("local n = {number}\nwhile true do end\n"),
+    }
+}
+
+/// What arrives, by shard.
+#[derive(Debug, Default)]
+struct Watched {
+    oracle: OnceLock<Arc<Oracle>>,
+    shards: Mutex<BTreeMap<String, Arrived>>,
+}
+
+#[derive(Debug, Default)]
+struct Arrived {
+    /// The version that each group was made by.
+    versions: BTreeMap<String, String>,
+    last: Option<Instant>,
+    /// Time between the first events of two groups.
+    gaps: Vec<Duration>,
+    mixed: Vec<String>,
+}
+
+impl Tap for Watched {
+    fn indexed(&self, event: &Received<'_>) {
+        if let Some(oracle) = self.oracle.get() {
+            oracle.indexed(event);
+        }
+        let text = |text: &Option<std::borrow::Cow<'_, str>>| text.as_deref().unwrap_or_default().to_owned();
+        let mut shards = self.shards.lock().unwrap();
+        let shard = shards.entry(text(&event.host)).or_default();
+        let (group, version) = (text(&event.sourcetype), text(&event.source));
+        match shard.versions.get(&group) {
+            None => {
+                let now = Instant::now();
+                shard.gaps.extend(shard.last.replace(now).map(|last| now - last));
+                shard.versions.insert(group, version);
+            }
+            Some(made_by) if *made_by == version => {}
+            Some(made_by) => shard.mixed.push(format!("group {group} is by {made_by} and {version}")),
+        }
+    }
+}
+
+/// What a flow came to.
+#[derive(Debug)]
+struct Flow {
+    logs: usize,
+    /// Versions that made events.
+    versions: usize,
+    reloaded: usize,
+    refused: usize,
+    /// Of the time between two groups of a shard.
+    p50: Duration,
+    p99: Duration,
+    longest: Duration,
+}
+
+/// Logs flow for so many seconds, with a save each second if wanted.
+async fn flow(seconds: u32, saves: bool) -> Flow {
+    let watched = Arc::<Watched>::default();
+    let (sls, mut hec) = servers(SHARDS);
+    hec.tap = Some(Arc::clone(&watched) as _);
+    let bench = Bench::with((sls, hec)).await;
+    watched.oracle.set(Arc::clone(&bench.oracle)).unwrap();
+    let path = bench.directory.path().join("t.lua");
+    fs::write(&path, script(0)).unwrap();
+    let program = bench.start("a");
+    // Logs to try the first save on.
+    (0..SHARDS).for_each(|shard| bench.put(shard, 1, GROUP_LOGS));
+    bench.settled().await;
+    watched.shards.lock().unwrap().values_mut().for_each(|shard| shard.last = None);
+
+    let feed = async {
+        let mut ticks = interval(PACE);
+        let groups = u128::from(seconds) * 1000 / PACE.as_millis();
+        for _ in 0..groups {
+            ticks.tick().await;
+            (0..SHARDS).for_each(|shard| bench.put(shard, 1, GROUP_LOGS));
+        }
+    };
+    let save = async {
+        let mut ticks = interval(Duration::from_secs(1));
+        for number in 1..=if saves { seconds } else { 0 } {
+            ticks.tick().await;
+            fs::write(&path, if number % 3 == 0 { broken(number) } else { script(number) }).unwrap();
+            // Two looks that see the same; the watch alone looks every two seconds, at which nothing would stand still.
+            for _ in 0..2 {
+                program.signal(libc::SIGHUP);
+                sleep(Duration::from_millis(150)).await;
+            }
+        }
+    };
+    tokio::join!(feed, save);
+    bench.settled().await;
+    assert_eq!(bench.oracle.repeats(), 0);
+    assert_eq!(program.says("shard put down"), 0, "{}", program.said());
+
+    let mut shards = watched.shards.lock().unwrap();
+    let mixed: Vec<_> = shards.values().flat_map(|shard| &shard.mixed).collect();
+    assert!(mixed.is_empty(), "one group is one version's work: {mixed:?}");
+    for (shard, arrived) in &*shards {
+        let mut groups: Vec<(i64, u32)> = arrived
+            .versions
+            .iter()
+            .map(|(group, version)| {
+                (group.parse().unwrap_or_else(|_| panic!("a cursor: {group}")), version.parse().unwrap())
+            })
+            .collect();
+        groups.sort_unstable();
+        assert!(groups.is_sorted_by_key(|(_, version)| *version), "shard {shard} goes back and forth: {groups:?}");
+    }
+    let versions =
+        shards.values().flat_map(|shard| shard.versions.values()).collect::<std::collections::BTreeSet<_>>().len();
+    let mut gaps: Vec<_> = shards.values_mut().flat_map(|shard| std::mem::take(&mut shard.gaps)).collect();
+    gaps.sort_unstable();
+    let share = |percent: usize| gaps[(gaps.len() - 1) * percent / 100];
+    let (reloaded, refused) = (program.says("script reloaded"), program.says("script refused"));
+    let (p50, p99, longest) = (share(50), share(99), share(100));
+    Flow { logs: bench.oracle.arrived(), versions, reloaded, refused, p50, p99, longest }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_save_every_second_a_third_of_them_broken_loses_repeats_and_delays_nothing_f44_f47() {
+    let seconds = std::env::var("FORWARDER_RELOAD_SECONDS").map_or(SECONDS, |text| text.parse().expect("a number"));
+    let quiet = flow(seconds, false).await;
+    let saved = flow(seconds, true).await;
+    println!("without saves: {quiet:?}\nwith saves: {saved:?}");
+    let (good, bad) = ((seconds - seconds / 3) as usize, (seconds / 3) as usize);
+    // On a busy machine the two looks can be later than the next save.
+    assert!(saved.reloaded * 2 >= good && saved.refused * 2 >= bad && saved.versions * 2 >= good, "{saved:?}");
+    assert!(saved.reloaded <= good && saved.refused <= bad, "each save is taken up once: {saved:?}");
+    assert!(saved.p99 <= quiet.p99 * 2 + Duration::from_millis(200), "delivery waits for reloads: {quiet:?} {saved:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_fails_on_what_comes_later_is_taken_back_by_itself_f38() {
+    let bench = Bench::with(servers(1)).await;
+    let program = bench.start_with("a", &[("FORWARDER_DEAD_LETTERS_MAX_SHARE", "100")]);
+    bench.put(0, 2, 20);
+    bench.settled().await;
+    let fails_from_the_tenth_page = "local pages, last = 0, nil
+        function process(log, meta)
+          if meta.cursor ~= last then pages, last = pages + 1, meta.cursor end
+          if pages > 10 then error('no') end
+          return { event = log }
+        end\n";
+    fs::write(bench.directory.path().join("t.lua"), fails_from_the_tenth_page).unwrap();
+    program.to_say("script reloaded").await;
+    let mut rounds = 0;
+    until("the version is taken back", 60, || {
+        bench.put(0, 1, 20);
+        rounds += 1;
+        program.says("SCRIPT TAKEN BACK") > 0
+    })
+    .await;
+    bench.put(0, 5, 20);
+    let at_end = || bench.checkpoint(0) == Some(bench.end(0));
+    until("the shard goes on", 30, at_end).await;
+    // The file still has the bad content, which is not tried again.
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!((program.says("script reloaded"), program.says("SCRIPT TAKEN BACK")), (1, 1), "{}", program.said());
+    let letters = bench.oracle.expected() - bench.oracle.arrived();
+    println!("{rounds} groups, {letters} dead letters before it was taken back");
+    assert!(letters < 200, "{letters}");
+}
