@@ -65,7 +65,12 @@ fn same(format: &str, line: &[u8], fields: &Fields, read: &Fields, expected: imp
     let given: Vec<&Vec<u8>> = fields.iter().map(|(name, _)| name).filter(|name| plain(name)).collect();
     for ((name, _), (found, _)) in fields.iter().zip(read) {
         let again = given.iter().filter(|other| **other == name).count() > 1;
-        assert!(!plain(name) || again || name == found, "{format}: {} became {}", name.escape_ascii(), found.escape_ascii());
+        assert!(
+            !plain(name) || again || name == found,
+            "{format}: {} became {}",
+            name.escape_ascii(),
+            found.escape_ascii()
+        );
     }
 }
 
@@ -108,7 +113,11 @@ fn read_extension(text: &[u8]) -> Fields {
     let mut fields = Fields::new();
     for (nth, &sign) in signs.iter().enumerate() {
         let name = &text[begins(sign)..sign];
-        assert!(name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(byte)), "a name: {}", name.escape_ascii());
+        assert!(
+            name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(byte)),
+            "a name: {}",
+            name.escape_ascii()
+        );
         let end = signs.get(nth + 1).map_or(text.len(), |&next| begins(next) - 1);
         fields.push((name.to_vec(), plain_extension(&text[sign + 1..end])));
     }

@@ -160,8 +160,17 @@ mod tests {
             &format!("{{ {full}, severity = 11 }}"),
             "cef.encode: `severity` must be 0 to 10, or one of Unknown, Low, Medium, High, Very-High, not 11",
         );
-        fails(&format!("{{ {full}, extension = 'x' }}"), "cef.encode: extension: a table or a list of pairs is needed, not a string");
-        fails(&format!("{{ {full}, extension = {{ a = print }} }}"), "cef.encode: extension: `a`: a function is no value");
-        fails(&format!("{{ {full}, extension = {{ 'a' }} }}"), "cef.encode: extension: item 1 is no pair { name, value }");
+        fails(
+            &format!("{{ {full}, extension = 'x' }}"),
+            "cef.encode: extension: a table or a list of pairs is needed, not a string",
+        );
+        fails(
+            &format!("{{ {full}, extension = {{ a = print }} }}"),
+            "cef.encode: extension: `a`: a function is no value",
+        );
+        fails(
+            &format!("{{ {full}, extension = {{ 'a' }} }}"),
+            "cef.encode: extension: item 1 is no pair { name, value }",
+        );
     }
 }

@@ -33,7 +33,10 @@ fn in_cidr(lua: &Lua, (value, networks): (Value, Value)) -> Result<Result<bool, 
     let inside: &dyn Fn(IpAddr) -> Result<bool, Raise> = match &networks {
         Value::Table(list) => {
             if list.raw_len() > MOST_NETWORKS {
-                return Err(Raise::Argument(2, format!("a list of {} networks: at most {MOST_NETWORKS}", list.raw_len())));
+                return Err(Raise::Argument(
+                    2,
+                    format!("a list of {} networks: at most {MOST_NETWORKS}", list.raw_len()),
+                ));
             }
             &|address| {
                 for item in list.sequence_values::<Value>() {
@@ -46,7 +49,9 @@ fn in_cidr(lua: &Lua, (value, networks): (Value, Value)) -> Result<Result<bool, 
             }
         }
         Value::String(network) => &|address| {
-            Network::parse(&network.as_bytes()).map(|network| network.holds(address)).map_err(|why| Raise::Argument(2, why))
+            Network::parse(&network.as_bytes())
+                .map(|network| network.holds(address))
+                .map_err(|why| Raise::Argument(2, why))
         },
         other => return Err(unexpected(2, "string or list", other)),
     };
@@ -158,17 +163,34 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_nil_and_what_is_no_network_an_error() {
-        check("local y, why = ip.in_cidr('ecs.aliyuncs.com', '10.0.0.0/8') assert(y == nil and why == \"not an IP address: 'ecs.aliyuncs.com'\")");
+        check(
+            "local y, why = ip.in_cidr('ecs.aliyuncs.com', '10.0.0.0/8') assert(y == nil and why == \"not an IP address: 'ecs.aliyuncs.com'\")",
+        );
         check("local a, why = ip.parse('1.2.3') assert(a == nil and why:find('not an IP address', 1, true))");
         for network in ["10.0.0.0/33", "10.0.0.0/", "10.0.0.0/+8", "10.0.0.0/08", "ten", "::/129"] {
-            check(&format!("local ok, why = pcall(ip.in_cidr, '10.0.0.1', '{network}') assert(not ok and why:find('is no network', 1, true), why)"));
+            check(&format!(
+                "local ok, why = pcall(ip.in_cidr, '10.0.0.1', '{network}') assert(not ok and why:find('is no network', 1, true), why)"
+            ));
         }
-        check("local ok, why = pcall(function() local x = ip.in_cidr(nil, '::/0') end) assert(why == \"test.lua:1: bad argument #1 to 'in_cidr' (string expected, got nil)\", why)");
+        check(
+            "local ok, why = pcall(function() local x = ip.in_cidr(nil, '::/0') end) assert(why == \"test.lua:1: bad argument #1 to 'in_cidr' (string expected, got nil)\", why)",
+        );
     }
 
     #[test]
     fn private_addresses_are_those_of_no_one_else() {
-        for address in ["10.0.0.1", "172.31.0.1", "192.168.0.1", "127.0.0.1", "169.254.1.1", "100.64.0.1", "fd00::1", "::1", "fe80::1", "::ffff:10.0.0.1"] {
+        for address in [
+            "10.0.0.1",
+            "172.31.0.1",
+            "192.168.0.1",
+            "127.0.0.1",
+            "169.254.1.1",
+            "100.64.0.1",
+            "fd00::1",
+            "::1",
+            "fe80::1",
+            "::ffff:10.0.0.1",
+        ] {
             check(&format!("assert(ip.is_private('{address}') == true)"));
         }
         for address in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2001:db8::1"] {

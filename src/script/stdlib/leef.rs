@@ -113,14 +113,26 @@ mod tests {
 
     #[test]
     fn version_1_separates_by_tabs() {
-        writes("attributes = { src = '10.0.0.1', cat = 'login' }", "LEEF:1.0|Alibaba|Trail|1|ConsoleSignin|cat=login\\tsrc=10.0.0.1");
-        writes("attributes = { { 'src', '10.0.0.1' }, { 'cat', 'a=b' } }", "LEEF:1.0|Alibaba|Trail|1|ConsoleSignin|src=10.0.0.1\\tcat=a=b");
+        writes(
+            "attributes = { src = '10.0.0.1', cat = 'login' }",
+            "LEEF:1.0|Alibaba|Trail|1|ConsoleSignin|cat=login\\tsrc=10.0.0.1",
+        );
+        writes(
+            "attributes = { { 'src', '10.0.0.1' }, { 'cat', 'a=b' } }",
+            "LEEF:1.0|Alibaba|Trail|1|ConsoleSignin|src=10.0.0.1\\tcat=a=b",
+        );
     }
 
     #[test]
     fn version_2_names_its_delimiter() {
-        writes("leef = '2.0', delimiter = '^', attributes = { a = '1', b = '2^3' }", "LEEF:2.0|Alibaba|Trail|1|ConsoleSignin|^|a=1^b=2 3");
-        writes("leef = '2.0', attributes = { a = '1', b = '2\\t3' }", "LEEF:2.0|Alibaba|Trail|1|ConsoleSignin|x09|a=1\\tb=2 3");
+        writes(
+            "leef = '2.0', delimiter = '^', attributes = { a = '1', b = '2^3' }",
+            "LEEF:2.0|Alibaba|Trail|1|ConsoleSignin|^|a=1^b=2 3",
+        );
+        writes(
+            "leef = '2.0', attributes = { a = '1', b = '2\\t3' }",
+            "LEEF:2.0|Alibaba|Trail|1|ConsoleSignin|x09|a=1\\tb=2 3",
+        );
         writes("delimiter = ';', attributes = {}", "LEEF:2.0|Alibaba|Trail|1|ConsoleSignin|;|");
     }
 

@@ -20,7 +20,11 @@ const MOST_BYTES: usize = 16 << 20;
 /// Puts `lookup` into `globals`, where `json` must be already.
 pub(crate) fn install(lua: &Lua, globals: &Table, script: &Script) -> mlua::Result<()> {
     let decode: Function = globals.get::<Table>("json")?.get("decode")?;
-    let opened = Opened { files: script.files.clone(), room: Arc::new(AtomicUsize::new(MOST_BYTES)), tables: lua.create_table()? };
+    let opened = Opened {
+        files: script.files.clone(),
+        room: Arc::new(AtomicUsize::new(MOST_BYTES)),
+        tables: lua.create_table()?,
+    };
     let library = lua.create_table()?;
     let tables = opened.clone();
     library.set("csv", function(lua, move |lua, arguments| csv(lua, &tables, arguments))?)?;
@@ -268,7 +272,8 @@ impl Records<'_> {
             }
         } else {
             let end = memchr::memchr2(b',', b'\n', self.rest).unwrap_or(self.rest.len());
-            let end = if self.rest[..end].ends_with(b"\r") && self.rest.get(end) == Some(&b'\n') { end - 1 } else { end };
+            let end =
+                if self.rest[..end].ends_with(b"\r") && self.rest.get(end) == Some(&b'\n') { end - 1 } else { end };
             field.extend_from_slice(&self.rest[..end]);
             self.rest = &self.rest[end..];
         }

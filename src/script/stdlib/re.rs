@@ -247,7 +247,8 @@ struct Pattern {
 impl Pattern {
     /// Bytes, not characters, unless the pattern says `(?u)`: a log may be anything, and ASCII classes are small.
     fn new(source: &[u8]) -> Result<Self, String> {
-        let source = std::str::from_utf8(source).map_err(|_| "a pattern is UTF-8: write other bytes as \\xFF".to_owned())?;
+        let source =
+            std::str::from_utf8(source).map_err(|_| "a pattern is UTF-8: write other bytes as \\xFF".to_owned())?;
         if source.len() > LONGEST {
             return Err(format!("a pattern of {} bytes: at most {LONGEST}", source.len()));
         }
@@ -255,10 +256,7 @@ impl Pattern {
         let program = thompson::Compiler::new()
             .syntax(syntax)
             .configure(
-                thompson::Config::new()
-                    .utf8(false)
-                    .nfa_size_limit(Some(PROGRAM))
-                    .which_captures(WhichCaptures::All),
+                thompson::Config::new().utf8(false).nfa_size_limit(Some(PROGRAM)).which_captures(WhichCaptures::All),
             )
             .build(source)
             .map_err(|error| words(&error))?;
@@ -428,7 +426,9 @@ mod tests {
 
     #[test]
     fn an_escaped_text_matches_itself_only() {
-        check("assert(re.match('a.b*[c', '^' .. re.escape('a.b*[c') .. '$') and not re.match('aXb', re.escape('a.b')))");
+        check(
+            "assert(re.match('a.b*[c', '^' .. re.escape('a.b*[c') .. '$') and not re.match('aXb', re.escape('a.b')))",
+        );
         check("assert(re.find('x\\xff\\0 y', re.escape('\\xff\\0 ')) == 2)");
     }
 

@@ -214,7 +214,9 @@ mod tests {
                assert(why == \"test.lua:1: bad argument #3 to 'parse' (unknown time zone 'Mars/Phobos')\", why)",
         );
         check("local ok, why = pcall(time.format, 0, '%!') assert(not ok and why:find('#2', 1, true), why)");
-        check("local ok, why = pcall(time.format, 0, ('%c'):rep(600)) assert(why:find('a format of 1200 bytes', 1, true), why)");
+        check(
+            "local ok, why = pcall(time.format, 0, ('%c'):rep(600)) assert(why:find('a format of 1200 bytes', 1, true), why)",
+        );
         check("local ok, why = pcall(time.format, {}) assert(why:find('number expected, got table', 1, true), why)");
     }
 

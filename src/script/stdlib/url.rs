@@ -130,7 +130,9 @@ mod tests {
              assert(u.scheme == 'https' and u.user == 'ada' and u.host == 'ecs.aliyuncs.com' and u.port == '8443')
              assert(u.path == '/a%20b' and u.query == 'x=1&y=2' and u.fragment == 'top')",
         );
-        check("local u = url.parse('/index.html?q') assert(u.path == '/index.html' and u.query == 'q' and u.host == nil)");
+        check(
+            "local u = url.parse('/index.html?q') assert(u.path == '/index.html' and u.query == 'q' and u.host == nil)",
+        );
         check("local u = url.parse('http://[2001:db8::1]:80/') assert(u.host == '2001:db8::1' and u.port == '80')");
         check("local u = url.parse('http://[::1]') assert(u.host == '::1' and u.port == nil and u.path == '')");
         check("local u = url.parse('') assert(u.path == '' and u.scheme == nil)");
@@ -138,7 +140,9 @@ mod tests {
 
     #[test]
     fn a_query_has_names_and_values() {
-        check("local q = url.query('/login?user=a+b&x=%2F&flag&x=2#f') assert(q.user == 'a b' and q.x == '2' and q.flag == '')");
+        check(
+            "local q = url.query('/login?user=a+b&x=%2F&flag&x=2#f') assert(q.user == 'a b' and q.x == '2' and q.flag == '')",
+        );
         check("local q = url.query('a=1&&b=%zz') assert(q.a == '1' and q.b == '%zz')");
         check("local q = url.query(('k=v&'):rep(10) .. 'a=b') assert(q.k == 'v' and q.a == 'b')");
     }

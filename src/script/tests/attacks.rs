@@ -310,8 +310,18 @@ fn the_longest_search_comes_to_an_end() {
 fn long_texts_are_refused_where_nothing_could_stop_them() {
     too_much("re.gsub(('a'):rep(1000000), 'a', ('b'):rep(1000))", "the result is longer than 16 MiB");
     let functions = [
-        "re.find(s, 'y')", "url.encode(s)", "url.decode(s)", "url.parse(s)", "url.query(s)", "hex.encode(s)", "hex.decode(s)",
-        "base64.encode(s)", "base64.decode(s)", "hash.sha256(s)", "hash.hmac_sha256('k', s)", "ip.parse(s)",
+        "re.find(s, 'y')",
+        "url.encode(s)",
+        "url.decode(s)",
+        "url.parse(s)",
+        "url.query(s)",
+        "hex.encode(s)",
+        "hex.decode(s)",
+        "base64.encode(s)",
+        "base64.decode(s)",
+        "hash.sha256(s)",
+        "hash.hmac_sha256('k', s)",
+        "ip.parse(s)",
         "time.parse(s)",
     ];
     for function in functions {
@@ -343,6 +353,9 @@ fn encoders_take_no_more_than_they_can_bear() {
     );
     stopped("cef.encode(setmetatable({}, { __index = function() while true do end end }))", TIME);
     stopped("local t = {} t.t = t logfmt.encode({ a = t })", "logfmt.encode: `a`: ");
-    stopped("local t = {} for i = 1, 10001 do t[i] = '10.0.0.0/8' end ip.in_cidr('::1', t)", "a list of 10001 networks");
+    stopped(
+        "local t = {} for i = 1, 10001 do t[i] = '10.0.0.0/8' end ip.in_cidr('::1', t)",
+        "a list of 10001 networks",
+    );
     stopped("while true do logfmt.encode(log) ip.in_cidr('10.0.0.1', '10.0.0.0/8') end", TIME);
 }

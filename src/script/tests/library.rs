@@ -6,7 +6,11 @@ use super::*;
 
 #[test]
 fn encoders_take_the_log_in_its_order() {
-    check("return logfmt.encode(log)", &[("b", "x y"), ("a", "1")], r#""__time__=1700000000 __topic__=t __source__=s __tag__:host=h b=\"x y\" a=1""#);
+    check(
+        "return logfmt.encode(log)",
+        &[("b", "x y"), ("a", "1")],
+        r#""__time__=1700000000 __topic__=t __source__=s __tag__:host=h b=\"x y\" a=1""#,
+    );
     check(
         "for k in pairs(log) do if k:sub(1, 2) == '__' then log[k] = nil end end
          return cef.encode{ vendor = 'v', product = 'p', version = '1', id = 'i', name = 'n', severity = 3, extension = log }",
@@ -46,7 +50,8 @@ fn every_example_of_the_page_holds() {
     for example in examples {
         fs::write(&path, format!("{example}\nprocess = process or function() end")).unwrap();
         let script = Script { name: "test.lua".to_owned(), ..Script::read(&path).unwrap() };
-        let mut hook = Hook::load(&script, &config, Arc::new(Plain), meta()).unwrap_or_else(|error| panic!("{error}\n{example}"));
+        let mut hook =
+            Hook::load(&script, &config, Arc::new(Plain), meta()).unwrap_or_else(|error| panic!("{error}\n{example}"));
         let made = hook.run(&page_of(&[vec![(b"user", b"ada"), (b"uri", b"/x?a=1 user=root")]])).unwrap();
         assert!(made.failed.is_empty(), "{:?}\n{example}", made.failed);
     }
@@ -81,7 +86,8 @@ const HOSTS: (&str, &str) = ("hosts.csv", "ip,host,owner\n10.0.0.1,db-1,ada\n10.
 
 #[test]
 fn a_csv_file_is_looked_up_by_its_key() {
-    let script = "local hosts = lookup.csv('hosts.csv', 'ip') function process(log) return { event = hosts[log.ip] } end";
+    let script =
+        "local hosts = lookup.csv('hosts.csv', 'ip') function process(log) return { event = hosts[log.ip] } end";
     assert_eq!(beside(&[HOSTS], script).unwrap(), [r#"{"host":"db-1","ip":"10.0.0.1","owner":"ada"}"#]);
     let script = "local host = lookup.csv('hosts.csv', 'ip', 'host')
         function process(log) return host[log.ip] .. ' ' .. host['10.0.0.2'] .. ' ' .. tostring(host.none) end";
@@ -97,7 +103,10 @@ fn a_json_file_is_looked_up_by_its_keys_and_loses_no_digit() {
     let owners = ("owners.json", r#"{"10.0.0.1": {"id": 12345678901234567890, "tags": ["b", "a"]}, "n": 5, "t": "x"}"#);
     let script = "local owners = lookup.json('owners.json')
         function process(log) return { event = { owners[log.ip], owners.n, owners.t, owners.none == nil } } end";
-    assert_eq!(beside(&[owners], script).unwrap(), [r#"[{"id": 12345678901234567890, "tags": ["b", "a"]},5,"x",true]"#]);
+    assert_eq!(
+        beside(&[owners], script).unwrap(),
+        [r#"[{"id": 12345678901234567890, "tags": ["b", "a"]},5,"x",true]"#]
+    );
 }
 
 #[test]
@@ -106,7 +115,8 @@ fn what_is_looked_up_is_a_copy_and_the_table_is_read_only() {
         hosts[log.ip].host = 'mine'
         local ok, why = pcall(function() hosts.x = 1 end)
         return hosts[log.ip].host .. ' ' .. why .. ' ' .. tostring(getmetatable(hosts)) end";
-    let said = "db-1 s.lua:3: the table of hosts.csv cannot be written to: change the file, or keep it in a local false";
+    let said =
+        "db-1 s.lua:3: the table of hosts.csv cannot be written to: change the file, or keep it in a local false";
     assert_eq!(beside(&[HOSTS], script).unwrap(), [format!("\"{said}\"")]);
 }
 
@@ -118,11 +128,27 @@ fn a_table_that_cannot_be_read_refuses_the_script() {
         assert_eq!(said, format!("while the script was loaded: s.lua:1: {expected}"));
     }
     refuses(&[], "lookup.csv('none.csv', 'ip')", "lookup.csv: none.csv: there is no such file beside the script");
-    refuses(&[HOSTS], "lookup.csv('hosts.csv', 'id')", "lookup.csv: hosts.csv: there is no column 'id'; there are ip, host, owner");
+    refuses(
+        &[HOSTS],
+        "lookup.csv('hosts.csv', 'id')",
+        "lookup.csv: hosts.csv: there is no column 'id'; there are ip, host, owner",
+    );
     refuses(&[HOSTS], "lookup.csv('hosts.csv')", "bad argument #2 to 'csv' (string expected, got nil)");
-    refuses(&[("t.csv", "k,v\n1\n")], "lookup.csv('t.csv', 'k')", "lookup.csv: t.csv: line 2 has 1 columns, and the header 2");
-    refuses(&[("t.json", "[1]")], "lookup.json('t.json')", "lookup.json: t.json: it is no JSON object: invalid type: sequence, expected a map at line 1 column 0");
-    refuses(&[HOSTS], "lookup.csv('hosts' .. '.csv', 'ip')", "lookup.csv: hosts.csv: it was not read with the script: name it there, as a text in quotes");
+    refuses(
+        &[("t.csv", "k,v\n1\n")],
+        "lookup.csv('t.csv', 'k')",
+        "lookup.csv: t.csv: line 2 has 1 columns, and the header 2",
+    );
+    refuses(
+        &[("t.json", "[1]")],
+        "lookup.json('t.json')",
+        "lookup.json: t.json: it is no JSON object: invalid type: sequence, expected a map at line 1 column 0",
+    );
+    refuses(
+        &[HOSTS],
+        "lookup.csv('hosts' .. '.csv', 'ip')",
+        "lookup.csv: hosts.csv: it was not read with the script: name it there, as a text in quotes",
+    );
 }
 
 #[cfg(unix)]
@@ -135,7 +161,8 @@ fn a_lookup_cannot_leave_the_directory_of_the_script() {
     std::os::unix::fs::symlink(folder.path().join("secret.csv"), inside.join("link.csv")).unwrap();
     std::os::unix::fs::symlink(folder.path(), inside.join("up")).unwrap();
     let absolute = folder.path().join("secret.csv").display().to_string();
-    for file in ["../secret.csv", &absolute, "./../secret.csv", "up/secret.csv", "link.csv", "/etc/passwd", "/dev/zero"] {
+    for file in ["../secret.csv", &absolute, "./../secret.csv", "up/secret.csv", "link.csv", "/etc/passwd", "/dev/zero"]
+    {
         for call in [format!("lookup.csv('{file}', 'k')"), format!("lookup.json('{file}')")] {
             let path = inside.join("s.lua");
             fs::write(&path, format!("local t = {call} function process(log) return 'fine' end")).unwrap();
