@@ -47,7 +47,7 @@ fn csv(lua: &Lua, opened: &Opened, (file, key, value): (Value, Value, Value)) ->
         let key = column(&key)?;
         let value = value.as_deref().map(column).transpose()?;
         let by_key = rows.by_key(key)?;
-        let (by_key, rows) = (Arc::new(by_key), Arc::new(rows));
+        let rows = Arc::new(rows);
         let order = Arc::clone(&rows);
         let row = move |lua: &Lua, row: usize| match value {
             Some(column) => Ok(Value::String(lua.create_string(&rows.rows[row][column])?)),
