@@ -4,13 +4,13 @@
 -- With `pseudonym_key` under [script.vars] the fields in PSEUDONYMS become the same short code for the same person, so that
 -- they can still be counted and joined. Without a key they are masked.
 
--- Fields that nobody needs to see, at any depth.
-local SECRETS = { password = true, passwd = true, token = true, secret = true, accessKeySecret = true, cookie = true }
+-- Fields that nobody needs to see, at any depth. Names are in lower case here: Password is password.
+local SECRETS = { password = true, passwd = true, token = true, secret = true, accesskeysecret = true, cookie = true }
 
 -- Fields that name a person.
-local PSEUDONYMS = { userName = true, user = true, email = true, phone = true }
+local PSEUDONYMS = { username = true, user = true, email = true, phone = true }
 
--- What looks like personal data in any text.
+-- The check digit of a card number.
 local function luhn(digits)
   local sum, double = 0, false
   for position = #digits, 1, -1 do
@@ -30,12 +30,14 @@ local function card(text)
   if luhn(digits) then return "[card " .. digits:sub(-4) .. "]" end
 end
 
+-- What looks like personal data in any text, in this order.
 local MASKS = {
+  { [[(?i)\b(password|passwd|token|secret)("?\s*[=:]\s*"?)[^\s"&,;]+]], "%1%2[masked]" },
   { [[[\w.+-]+@[\w-]+(?:\.[\w-]+)+]], "[email]" },
   { [[\bLTAI[0-9A-Za-z]{12,26}\b]], "[access key]" },
   { [[\b[1-9]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx]\b]], "[id card]" },
-  { [[\b\d(?:[ -]?\d){12,18}\b]], card },
   { [[(?:\+86[ -]?|\b)1[3-9]\d{9}\b]], "[phone]" },
+  { [[\b[2-6]\d{3}(?:[ -]?\d){9,15}\b]], card },
 }
 
 local function masked_text(text)
@@ -55,6 +57,8 @@ end
 -- What takes the place of a value: the value itself when there is nothing to hide.
 local function masked(name, value)
   local kind = type(value)
+  local plain_name = tostring(name):lower()
+  if SECRETS[plain_name] then return "[masked]" end
   if kind == "table" then
     for key, inside in pairs(value) do
       local new = masked(key, inside)
@@ -63,8 +67,7 @@ local function masked(name, value)
     return value
   end
   if kind ~= "string" and kind ~= "number" then return value end
-  if SECRETS[name] then return "[masked]" end
-  if PSEUDONYMS[name] then return pseudonym(tostring(value)) end
+  if PSEUDONYMS[plain_name] then return pseudonym(tostring(value)) end
   local text = masked_text(tostring(value))
   if text ~= tostring(value) then return text end
   return value

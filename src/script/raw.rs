@@ -419,8 +419,10 @@ impl Frame {
             let mut place: ffi::lua_Debug = std::mem::zeroed();
             let mut level = 0;
             while ffi::lua_getstack(self.stack.0, level, &raw mut place) != 0 {
-                ffi::lua_getinfo(self.stack.0, c"l".as_ptr(), &raw mut place);
-                if let Some(line) = u32::try_from(place.currentline).ok().filter(|&line| line > 0) {
+                ffi::lua_getinfo(self.stack.0, c"Sl".as_ptr(), &raw mut place);
+                // The library's own lines are no lines of the script.
+                let is_script = place.source.read() == b'@' as c_char;
+                if let Some(line) = u32::try_from(place.currentline).ok().filter(|&line| is_script && line > 0) {
                     return Some(line);
                 }
                 level += 1;

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use forwarder::script::{Script, cases};
 use forwarder::settings::keys::{Default, KEYS, Key, Kind};
 
+use crate::packs::limits;
 use crate::settings::{Typed, hec};
 
 const EXAMPLE: &str = include_str!("../../examples/forwarder.toml");
@@ -120,4 +122,37 @@ fn ways(key: &Key) -> String {
     let variables = key.variable().into_iter().chain(key.also.iter().map(ToString::to_string));
     let flag = key.flag.map(|flag| format!("--{flag}"));
     variables.chain(flag).map(|way| format!("`{way}`")).collect::<Vec<_>>().join("<br>")
+}
+
+/// A block of Lua with a file name is written beside the hook, one without is the hook, and what stands in the block of
+/// JSON below are its cases.
+#[test]
+fn every_script_of_the_hook_page_makes_what_stands_below_it() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/write-your-hook.md")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hook.lua");
+    let mut passed = 0;
+    let mut waiting = false;
+    for block in page.split("\n```").skip(1).step_by(2) {
+        let (info, text) = block.split_once('\n').unwrap();
+        match info.split_once(' ').unwrap_or((info, "")) {
+            ("lua" | "csv", name) if !name.is_empty() => fs::write(folder.path().join(name), text).unwrap(),
+            ("lua", _) => {
+                assert!(!waiting, "no cases before {text}");
+                fs::write(&path, text).unwrap();
+                waiting = true;
+            }
+            ("json", _) => {
+                let script = Script::read(&path).unwrap();
+                let report = cases::run(&script, &limits(), text).unwrap_or_else(|error| panic!("{error}"));
+                let failures: Vec<String> = report.failures.iter().map(ToString::to_string).collect();
+                assert!(failures.is_empty(), "{}\n{}", String::from_utf8_lossy(&script.text), failures.join("\n"));
+                passed += report.passed;
+                waiting = false;
+            }
+            ("console" | "toml" | "text", _) => {}
+            (other, _) => panic!("a block of {other:?}"),
+        }
+    }
+    assert!(!waiting && passed >= 12, "{passed} cases");
 }

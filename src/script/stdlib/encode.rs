@@ -92,8 +92,8 @@ fn url_encode(bytes: &[u8]) -> Vec<u8> {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(byte),
             _ => {
-                encoded.push(b'%');
-                encoded.extend(hex_encode(&[byte]).iter().map(u8::to_ascii_uppercase));
+                let digit = |half: u8| HEX_DIGITS[usize::from(half)].to_ascii_uppercase();
+                encoded.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 15)]);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Names and values for a text of one line: what `cef`, `leef` and `logfmt` have in common.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mlua::{Function, Lua, LuaString, Table, Value};
 
@@ -49,7 +49,7 @@ pub(super) fn fields(list: &Table) -> Result<Fields, Raise> {
 /// would be there twice gets a number behind it.
 pub(super) fn clean_names(fields: &Fields, allowed: fn(u8) -> bool) -> Vec<Vec<u8>> {
     let mut taken = BTreeSet::new();
-    let mut last_number = std::collections::BTreeMap::new();
+    let mut last_number = BTreeMap::new();
     let mut names = Vec::with_capacity(fields.len());
     for (name, _) in fields {
         let mut clean: Vec<u8> = name.iter().map(|&byte| if allowed(byte) { byte } else { b'_' }).collect();

@@ -47,7 +47,7 @@ fn csv(lua: &Lua, opened: &Opened, (file, key, value): (Value, Value, Value)) ->
         let key = column(&key)?;
         let value = value.as_deref().map(column).transpose()?;
         let by_key = rows.by_key(key)?;
-        let (by_key, rows) = (Arc::new(by_key), Arc::new(rows));
+        let rows = Arc::new(rows);
         let order = Arc::clone(&rows);
         let row = move |lua: &Lua, row: usize| match value {
             Some(column) => Ok(Value::String(lua.create_string(&rows.rows[row][column])?)),
@@ -85,11 +85,17 @@ fn json(lua: &Lua, opened: &Opened, decode: &Function, file: Value) -> Result<Ta
     })
 }
 
+/// Where the entry with this key is.
+type Find = Box<dyn Fn(&[u8]) -> Option<usize> + Send>;
+/// A fresh copy of the entry at a place.
+type Read = Box<dyn Fn(&Lua, usize) -> mlua::Result<Value> + Send>;
+
 /// What a file holds, in its order.
 struct Entries {
-    find: Box<dyn Fn(&[u8]) -> Option<usize> + Send>,
+    find: Find,
+    /// The key of the entry at a place.
     key: Box<dyn Fn(usize) -> Option<Vec<u8>> + Send>,
-    value: Box<dyn Fn(&Lua, usize) -> mlua::Result<Value> + Send>,
+    value: Read,
 }
 
 /// The files of one Lua state.

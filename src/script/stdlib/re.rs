@@ -309,7 +309,7 @@ impl Pattern {
     }
 }
 
-const TOO_LARGE: &str = "pattern too large when compiled: repeat less, as in (a{1000}){1000}";
+const TOO_LARGE: &str = "pattern too large when compiled: repetitions multiply, as in (a{1000}){1000}";
 
 /// What is wrong with a pattern, in one line.
 fn words(error: &thompson::BuildError) -> String {

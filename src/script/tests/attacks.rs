@@ -216,7 +216,6 @@ fn what_reaches_the_machine_or_escapes_the_limits_is_not_there() {
         "io",
         "os",
         "package",
-        "require",
         "debug",
         "coroutine",
         "load",
@@ -328,7 +327,7 @@ fn long_texts_are_refused_where_nothing_could_stop_them() {
     for function in functions {
         too_much(&format!("local s = ('x'):rep(17000000) return tostring({function})"), "text of more than 16 MiB");
     }
-    too_much("for i = 1, 100 do log[i] = url.encode(('\\0'):rep(16000000)) end", "memory");
+    too_much("for i = 1, 100 do log[i] = url.encode(('\\0'):rep(1000000)) end", "memory");
 }
 
 #[test]

@@ -33,6 +33,30 @@ fn encoders_take_the_log_in_its_order() {
     check("return (logfmt.encode(log):match(' 1=.*'))", &[("1", "one")], r#"" 1=one""#);
 }
 
+/// Each example of the page is the top level of a script of its own, beside the two files that the page shows.
+#[test]
+fn every_example_of_the_page_holds() {
+    let page = fs::read_to_string("docs/hook-library.md").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for (fence, file) in [("```csv\n", "hosts.csv"), ("```json\n", "owners.json")] {
+        let content = page.split_once(fence).and_then(|(_, rest)| rest.split_once("```")).unwrap().0;
+        fs::write(folder.path().join(file), content).unwrap();
+    }
+    let vars = "index = 'main' \n hosts = { db = 'db-1' }".parse().unwrap();
+    let config = Config { vars, ..config() };
+    let examples: Vec<&str> = page.split("```lua\n").skip(1).filter_map(|block| block.split("```").next()).collect();
+    assert!(examples.len() > 45, "{} examples", examples.len());
+    let path = folder.path().join("test.lua");
+    for example in examples {
+        fs::write(&path, format!("{example}\nprocess = process or function() end")).unwrap();
+        let script = Script { name: "test.lua".to_owned(), ..Script::read(&path).unwrap() };
+        let mut hook =
+            Hook::load(&script, &config, Arc::new(Plain), meta()).unwrap_or_else(|error| panic!("{error}\n{example}"));
+        let made = hook.run(&page_of(&[vec![(b"user", b"ada"), (b"uri", b"/x?a=1 user=root")]])).unwrap();
+        assert!(made.failed.is_empty(), "{:?}\n{example}", made.failed);
+    }
+}
+
 #[test]
 fn errors_name_the_line_of_the_script() {
     check("\nre.match(log.gone, 'a')", &[], "! s.lua:2: bad argument #1 to 'match' (string expected, got nil)");
