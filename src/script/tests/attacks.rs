@@ -216,7 +216,6 @@ fn what_reaches_the_machine_or_escapes_the_limits_is_not_there() {
         "io",
         "os",
         "package",
-        "require",
         "debug",
         "coroutine",
         "load",
