@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
-use crate::script::{HookError, Hooks, Passed, Refused, Script, Trial, cases};
+use crate::script::{HookError, Hooks, Passed, Refused, Script, cases};
 
 /// Time between two looks at the file.
 pub(super) const POLL: Duration = Duration::from_secs(2);
@@ -47,7 +47,10 @@ impl Watch {
                 if !std::mem::replace(&mut reading.is_unreadable, true) {
                     let why = format!("the script can't be read, the version in force stays: {why}");
                     warn!("{why}");
-                    hooks.say(Some(why));
+                    // What was refused or taken back still is when the file is there again.
+                    if hooks.reloads().trouble.is_none() {
+                        hooks.say(Some(why));
+                    }
                 }
                 return;
             }
@@ -67,7 +70,7 @@ impl Watch {
 
     async fn try_out(&self, hooks: &Hooks, saved: Saved, was: &str) {
         let version = saved.script.version.clone();
-        let (trial, cases, force): (Trial, _, _) = (hooks.trial(saved.script), saved.cases, self.force);
+        let (trial, cases, force) = (hooks.trial(saved.script), saved.cases, self.force);
         let tried: Result<Passed, Refused> = off_the_path(move || trial.run(&cases, force)).await;
         match tried {
             Ok(passed) => {

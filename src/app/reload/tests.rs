@@ -68,7 +68,7 @@ mod writers {
             let directory = TempDir::new().unwrap();
             lay_out(directory.path());
             let path = directory.path().join(script);
-            let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
+            let config = Config { timeout: Duration::from_millis(100), memory: 16 << 20, vars: toml::Table::new() };
             let hooks = Hooks::new(Script::read(&path).unwrap(), config, Arc::new(Text), ("p", "l"), None).unwrap();
             let hooks = Arc::new(hooks);
             let mut watch = tokio::task::JoinSet::new();

@@ -105,12 +105,6 @@ impl Trial {
         }
     }
 
-    /// The version that is tried.
-    #[must_use]
-    pub fn version(&self) -> &str {
-        &self.script.version
-    }
-
     fn load(&self, script: &Script) -> Result<Hook, HookError> {
         Hook::load(script, &self.config, Arc::clone(&self.format), self.meta.clone())
     }
