@@ -225,8 +225,8 @@ impl<S: Source, K: Sink> Shard<S, K> {
         match self.parts.letters.on_error {
             OnError::DeadLetter => match breaker.admit(Instant::now(), made.logs, count) {
                 Ok(()) => Judged::Goes(made, failed),
-                Err(share) => Judged::Waits(format!(
-                    "the script fails on {share}, too many for dead letters; the position is held and the page tried \
+                Err(excess) => Judged::Waits(format!(
+                    "the script fails on {excess}, too many for dead letters; the position is held and the page tried \
                      again every {HELD:?}; {first}"
                 )),
             },
