@@ -92,8 +92,10 @@ async fn f14_two_processes_of_one_name_are_found_out_and_lose_nothing() {
     .await;
     twin.kill();
     bench.all_arrived().await;
-    until("every checkpoint is at its end", 30, || (0..2).all(|shard| bench.checkpoint(shard) == Some(bench.end(shard))))
-        .await;
+    until("every checkpoint is at its end", 30, || {
+        (0..2).all(|shard| bench.checkpoint(shard) == Some(bench.end(shard)))
+    })
+    .await;
     // Between two of one name a save may go back, which costs repeats; it may never be ahead of what has arrived.
     let wrongs = bench.oracle.wrongs();
     assert!(wrongs.iter().all(|wrong| wrong.starts_with("a save went back")), "{wrongs:?}");

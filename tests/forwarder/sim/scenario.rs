@@ -68,7 +68,8 @@ async fn play(seed: u64) -> Outcome {
     {
         let mut world = world.lock();
         world.ordered = rng.one_in(2);
-        world.on_error = [OnError::DeadLetter, OnError::DeadLetter, OnError::Pass, OnError::Drop][rng.below(4) as usize];
+        world.on_error =
+            [OnError::DeadLetter, OnError::DeadLetter, OnError::Pass, OnError::Drop][rng.below(4) as usize];
     }
     let mut cast = Cast { world: world.clone(), members: Vec::new(), born: 0 };
     let mut outcome = Outcome::default();

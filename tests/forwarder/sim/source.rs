@@ -23,11 +23,7 @@ pub struct SimSource {
 
 impl SimSource {
     /// One call: there, done (or not), and back (or not).
-    async fn call<T>(
-        &self,
-        call: Call,
-        act: impl FnOnce(&mut Inner) -> Result<T, Refusal>,
-    ) -> Result<T, SourceError> {
+    async fn call<T>(&self, call: Call, act: impl FnOnce(&mut Inner) -> Result<T, Refusal>) -> Result<T, SourceError> {
         travel(&self.world, &self.member, call, "request").await?;
         let done = {
             let mut world = self.world.lock();
