@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn text_can_not_forge_a_line_or_drive_a_terminal() {
+    fn f33_text_can_not_forge_a_line_or_drive_a_terminal() {
         let evil = "x\n2026-01-01T00:00:00Z ERROR all is lost\r\u{1b}[31mred\u{7}\u{9b}2J\u{202e}";
         for format in [LogFormat::Text, LogFormat::Json] {
             let [stderr, file] = written(format, false, || {

@@ -176,7 +176,7 @@ fn what_was_appended_is_there_after_a_reopen_in_order() {
 }
 
 #[test]
-fn a_file_torn_at_any_byte_of_its_last_record_keeps_every_whole_record() {
+fn f81_a_file_torn_at_any_byte_of_its_last_record_keeps_every_whole_record() {
     let whole = lines(&[record(1), record(2)]);
     let torn = lines(&[record(3)]);
     for cut in 0..torn.len() {

@@ -111,7 +111,7 @@ fn zero_nanoseconds_are_no_field() {
 }
 
 #[test]
-fn contents_override_everything_and_keep_the_first_position() {
+fn f34_contents_override_everything_and_keep_the_first_position() {
     check(
         "0a8e010a72080112060a016b12013112150a095f5f746f7069635f5f12086f7665727269646512060a016b120132120f0a085f5f74696d65\
          5f5f120339393912100a0b5f5f7461675f5f3a647570120163120f0a0a5f5f736f757263655f5f12016f120c0a001208656d7074796b6579\

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_utf8_becomes_the_replacement_character() {
+    fn f32_invalid_utf8_becomes_the_replacement_character() {
         assert_eq!(written(b"a\xff\xfe\"b\xe4\xbd"), "\"a\u{fffd}\u{fffd}\\\"b\u{fffd}\"".as_bytes());
     }
 

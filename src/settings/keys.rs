@@ -700,7 +700,7 @@ pub static KEYS: &[Key] = &[
         kind: Kind::Count(1, 100),
         default: Default::Is("20"),
         meaning: "a shard is held when more than so many percent of at least 200 logs within a minute would become dead \
-                  letters",
+                  letters, or more than 100 logs in a row; 100 never holds",
         ..PLAIN
     },
     Key {

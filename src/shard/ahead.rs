@@ -263,8 +263,8 @@ impl<S: Source, K: Sink> Shard<S, K> {
                 }
                 Judged::Goes(made, letters)
             }
-            Err(share) => Judged::Waits(format!(
-                "the script fails on {share}, too many for dead letters; the position is held and the page tried \
+            Err(excess) => Judged::Waits(format!(
+                "the script fails on {excess}, too many for dead letters; the position is held and the page tried \
                  again every {HELD:?}; {first}"
             )),
         }

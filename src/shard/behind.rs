@@ -209,14 +209,14 @@ impl<S: Source, K: Sink> Shard<S, K> {
                 let mut breaker = self.rejects.lock().unwrap_or_else(PoisonError::into_inner);
                 breaker.admit(now, batch.logs, logs_of(batch, &rejected))
             };
-            let Err(share) = verdict else {
+            let Err(excess) = verdict else {
                 trouble.over();
                 self.account.goes_on(Wait::Destination);
                 return Ok(rejected);
             };
             let first = &rejected[0];
             let why = format!(
-                "the destination refuses events of {share}, too many for dead letters; the position is held and they \
+                "the destination refuses events of {excess}, too many for dead letters; the position is held and they \
                  are sent again every {HELD:?}; the first: {}: {}",
                 first.code, first.reason
             );

@@ -13,8 +13,11 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Logs are counted together for this long, so that many small pages cost no memory.
 const GRAIN: Duration = Duration::from_secs(1);
 
-/// Fewer logs than this within the window say nothing about the stream.
+/// Fewer logs than this within the window say nothing about the share of bad ones.
 const LEAST_LOGS: u64 = 200;
+
+/// So many bad logs without a good one between them are no accident, however slowly they come.
+const MOST_IN_A_ROW: u64 = 100;
 
 /// Looks at the share of one shard's logs that are to become dead letters.
 #[derive(Debug)]
@@ -23,6 +26,17 @@ pub(super) struct Breaker {
     max_share: u32,
     /// What was let through within the window, oldest first.
     window: VecDeque<(Instant, Share)>,
+    /// Bad logs let through since the last page that had a good one.
+    row: u64,
+}
+
+/// Why a page is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Excess {
+    /// Too large a share within the window.
+    Share(Share),
+    /// So many logs, and not one of them good.
+    Row(u64),
 }
 
 /// So many logs out of so many.
@@ -35,23 +49,32 @@ pub(super) struct Share {
 impl Breaker {
     /// Lets through what keeps the share of bad logs at or below `max_share` percent.
     pub(super) fn new(max_share: u32) -> Self {
-        Self { max_share, window: VecDeque::new() }
+        Self { max_share, window: VecDeque::new(), row: 0 }
     }
 
     /// Whether a page of `logs` logs, of which `bad` are to become dead letters, may go on. What may not does not count:
     /// it will be asked for again.
     ///
+    /// Two rules. The share over the last minute and this page may not be above `max_share`, once there are enough logs
+    /// to speak of a share. And however few there are, they may not be bad without exception for long, unless every log
+    /// may be (`max_share` 100).
+    ///
     /// # Errors
-    /// The share that it would come to, over the last minute and this page.
-    pub(super) fn admit(&mut self, now: Instant, logs: u32, bad: u32) -> Result<(), Share> {
+    /// What it would come to.
+    pub(super) fn admit(&mut self, now: Instant, logs: u32, bad: u32) -> Result<(), Excess> {
         while self.window.front().is_some_and(|(at, _)| now >= *at + WINDOW) {
             self.window.pop_front();
         }
         let page = Share { bad: bad.into(), logs: logs.into() };
         let share = self.window.iter().fold(page, |sum, (_, share)| sum.plus(*share));
         if bad > 0 && share.logs >= LEAST_LOGS && share.bad * 100 > u64::from(self.max_share) * share.logs {
-            return Err(share);
+            return Err(Excess::Share(share));
         }
+        let row = if page.bad == page.logs { self.row + page.bad } else { 0 };
+        if bad > 0 && row > MOST_IN_A_ROW && self.max_share < 100 {
+            return Err(Excess::Row(row));
+        }
+        self.row = row;
         match self.window.back_mut() {
             Some((at, last)) if now < *at + GRAIN => *last = last.plus(page),
             _ => self.window.push_back((now, page)),
@@ -66,9 +89,14 @@ impl Share {
     }
 }
 
-impl fmt::Display for Share {
+impl fmt::Display for Excess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} logs within a minute ({} %)", self.bad, self.logs, self.bad * 100 / self.logs.max(1))
+        match self {
+            Self::Share(Share { bad, logs }) => {
+                write!(f, "{bad} of {logs} logs within a minute ({} %)", bad * 100 / logs.max(&1))
+            }
+            Self::Row(logs) => write!(f, "{logs} logs in a row"),
+        }
     }
 }
 
@@ -83,15 +111,42 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_share_at_the_limit_goes_on_and_one_above_is_held() {
         assert_eq!(Breaker::new(20).admit(at(0), 1_000, 200), Ok(()));
-        assert_eq!(Breaker::new(20).admit(at(0), 1_000, 201), Err(Share { bad: 201, logs: 1_000 }));
+        assert_eq!(Breaker::new(20).admit(at(0), 1_000, 201), Err(Excess::Share(Share { bad: 201, logs: 1_000 })));
         assert_eq!(Breaker::new(100).admit(at(0), 1_000, 1_000), Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn few_logs_say_nothing() {
+    async fn few_logs_say_nothing_about_the_share() {
         let mut breaker = Breaker::new(20);
-        assert_eq!(breaker.admit(at(0), 199, 199), Ok(()));
-        assert_eq!(breaker.admit(at(1), 1, 1), Err(Share { bad: 200, logs: 200 }));
+        assert_eq!(breaker.admit(at(0), 199, 198), Ok(()));
+        assert_eq!(breaker.admit(at(1), 1, 1), Err(Excess::Share(Share { bad: 199, logs: 200 })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn f38_f56_a_slow_shard_of_which_nothing_is_good_is_held_too() {
+        let mut breaker = Breaker::new(20);
+        for log in 0..100 {
+            assert_eq!(breaker.admit(at(60 * log), 1, 1), Ok(()), "{log}");
+        }
+        for again in 0..3 {
+            assert_eq!(breaker.admit(at(60_000 + again), 1, 1), Err(Excess::Row(101)));
+        }
+        assert_eq!(breaker.admit(at(61_000), 1, 0), Ok(()), "the script was mended");
+        assert_eq!(breaker.admit(at(61_000), 1, 1), Ok(()), "and a single bad log is one again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_good_log_a_page_and_pages_without_logs_are_no_row() {
+        let mut breaker = Breaker::new(20);
+        for page in 0..1_000 {
+            assert_eq!(breaker.admit(at(60 * page), 5, 4), Ok(()));
+        }
+        let mut breaker = Breaker::new(20);
+        for page in 0..1_000 {
+            assert_eq!(breaker.admit(at(60 * page), 0, 0), Ok(()));
+        }
+        let mut breaker = Breaker::new(100);
+        assert_eq!(breaker.admit(at(0), 1_000, 1_000), Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -99,7 +154,7 @@ mod tests {
         let mut breaker = Breaker::new(20);
         assert_eq!(breaker.admit(at(0), 1_000, 0), Ok(()));
         for _ in 0..5 {
-            assert_eq!(breaker.admit(at(1), 500, 400), Err(Share { bad: 400, logs: 1_500 }));
+            assert_eq!(breaker.admit(at(1), 500, 400), Err(Excess::Share(Share { bad: 400, logs: 1_500 })));
         }
         assert_eq!(breaker.admit(at(31), 500, 10), Ok(()));
     }
@@ -107,15 +162,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_a_minute_old_does_not_count() {
         let mut breaker = Breaker::new(20);
-        assert_eq!(breaker.admit(at(0), 150, 150), Ok(()));
-        assert!(breaker.admit(at(59), 150, 150).is_err());
-        assert_eq!(breaker.admit(at(60), 150, 150), Ok(()));
+        assert_eq!(breaker.admit(at(0), 150, 149), Ok(()));
+        assert!(breaker.admit(at(59), 150, 149).is_err());
+        assert_eq!(breaker.admit(at(60), 150, 149), Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_clean_page_always_goes_on_and_the_window_stays_small() {
         let mut breaker = Breaker::new(1);
-        assert_eq!(breaker.admit(at(0), 199, 199), Ok(()));
+        assert_eq!(breaker.admit(at(0), 199, 198), Ok(()));
         for milli in 0..120_000 {
             assert_eq!(breaker.admit(at(0) + Duration::from_millis(milli), 1, 0), Ok(()));
         }

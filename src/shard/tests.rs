@@ -284,7 +284,7 @@ async fn a_letter_names_the_version_that_made_the_batch_and_not_the_one_in_force
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_disk_holds_the_shard_until_there_is_room() {
+async fn f75_a_full_disk_holds_the_shard_until_there_is_room() {
     let pages = [page(&["a:keep"]), page(&["b:bad"]), page(&["c:keep"])];
     let bench = start(&pages, OnError::DeadLetter, OnReject::DeadLetter);
     *bench.memory.full.lock().unwrap() = true;
@@ -311,7 +311,7 @@ async fn a_shard_that_waits_for_the_disk_can_be_stopped_and_gives_its_logs_back(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_script_that_fails_on_most_logs_holds_the_shard_in_front_of_them() {
+async fn f38_a_script_that_fails_on_most_logs_holds_the_shard_in_front_of_them() {
     let pages = [many(300, 0, "keep"), many(300, 200, "bad"), many(10, 0, "keep")];
     let bench = start(&pages, OnError::DeadLetter, OnReject::DeadLetter);
     seconds(300).await;
@@ -323,7 +323,7 @@ async fn a_script_that_fails_on_most_logs_holds_the_shard_in_front_of_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_destination_that_refuses_most_events_holds_the_shard_until_it_takes_them() {
+async fn f56_a_destination_that_refuses_most_events_holds_the_shard_until_it_takes_them() {
     let bench = start(&[many(300, 200, "two"), page(&["z:keep"])], OnError::DeadLetter, OnReject::DeadLetter);
     seconds(300).await;
     assert_eq!((bench.saved(), bench.letters().len()), (Some(0), 0));

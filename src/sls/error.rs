@@ -180,7 +180,7 @@ const PERMISSIONS: &str = "grant in RAM: log:GetCursorOrData on the logstore; lo
 #[must_use]
 pub fn unreadable(call: Call, error: &ReadError, request_id: Option<&str>) -> SourceError {
     let id = request_id.map(|id| format!(" [request {}]", shown(id))).unwrap_or_default();
-    busy(call, format!("{error}{id}"), None)
+    busy(call, format!("{}{id}", shown(&error.to_string())), None)
 }
 
 /// The error of a call that got no answer to judge.

@@ -16,7 +16,7 @@ use crate::settings::Typed;
 const SCRIPT: &str = "function process(log) return { time = log.__time__, event = log.id } end\n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_refused_event_of_a_thousand_is_a_dead_letter_and_the_others_arrive_once() {
+async fn f55_one_refused_event_of_a_thousand_is_a_dead_letter_and_the_others_arrive_once() {
     let config = sls::Config { shards: 1, ..sls::Config::default() };
     let sls = SlsEmulator::start(config).await.unwrap();
     let config = hec::Config { max_event: 1_000, ..hec::Config::new(Secret::new("token")) };

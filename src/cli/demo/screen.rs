@@ -69,7 +69,7 @@ pub(super) fn report(ledger: &Ledger, receiver: &Receiver, oracle: &Oracle, took
         println!("  {}", excerpt(&event));
     }
 
-    println!("\nshard      pulled   delivered     dropped   in flight   saves");
+    println!("\nshard      pulled   delivered     dropped  dead letters   in flight   saves");
     for (shard, entry) in ledger.read() {
         row(&shard.to_string(), &entry.counts);
     }
@@ -91,8 +91,8 @@ pub(super) fn report(ledger: &Ledger, receiver: &Receiver, oracle: &Oracle, took
 
 fn row(name: &str, counts: &Counts) {
     println!(
-        "{name:<6} {:>10}  {:>10}  {:>10}  {:>10}  {:>6}",
-        counts.pulled, counts.delivered, counts.dropped, counts.in_flight, counts.saves
+        "{name:<6} {:>10}  {:>10}  {:>10}  {:>12}  {:>10}  {:>6}",
+        counts.pulled, counts.delivered, counts.dropped, counts.dead_lettered, counts.in_flight, counts.saves
     );
 }
 

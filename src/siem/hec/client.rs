@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::Write as _;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::Config;
 use super::counters::{Counters, Snapshot};
 use super::endpoint::{ConfigError, Endpoint, Fault};
 use super::flow::{Admit, Flow, Ticket};
-use super::reply::{CheckError, Sent, Verdict, classify, classify_empty};
+use super::reply::{CheckError, Record, Sent, Verdict, classify, classify_empty, is_no_collectors, suspect};
 use super::requests::Plan;
 use crate::event::Batch;
 use crate::lease::Tenure;
@@ -42,6 +42,8 @@ pub struct Hec {
     gzip: AtomicBool,
     max_body: AtomicUsize,
     said_no_acks: AtomicBool,
+    /// Requests that were taken so far.
+    taken: AtomicU64,
 }
 
 /// What is learnt about a collector before there is anything to deliver.
@@ -109,6 +111,7 @@ impl Hec {
             gzip: AtomicBool::new(config.gzip),
             max_body: AtomicUsize::new(config.max_body),
             said_no_acks: AtomicBool::new(false),
+            taken: AtomicU64::new(0),
             endpoint,
         })
     }
@@ -178,6 +181,8 @@ impl Hec {
     ) -> Option<(Range<usize>, Verdict)> {
         let plain = body(batch, &range);
         let mut packed = None;
+        let taken_before = self.taken.load(Ordering::Relaxed);
+        let mut times = 0;
         loop {
             let permit = self.permit().await;
             let gzip = self.gzip.load(Ordering::Relaxed);
@@ -193,12 +198,18 @@ impl Hec {
             let began = Instant::now();
             self.counters.request(body.len());
             let verdict = match self.endpoint.post(body, gzip).await {
-                Ok(reply) => classify(&reply, &sent),
+                Ok(reply) => {
+                    times += u32::from(is_no_collectors(&reply));
+                    let others_pass = self.taken.load(Ordering::Relaxed) > taken_before;
+                    suspect(&reply, &sent, Record { times, others_pass }).unwrap_or_else(|| classify(&reply, &sent))
+                }
                 Err(fault) => fault.verdict(range.len()),
             };
             if let Some(verdict) = self.note(verdict, permit, began, plain.len(), range.len()) {
                 return Some((range, verdict));
             }
+            // Whoever else waits for the next try comes first: that they pass, or don't, tells what is wrong.
+            tokio::task::yield_now().await;
         }
     }
 
@@ -235,6 +246,9 @@ impl Hec {
                 });
                 if open {
                     self.standing.up(now);
+                }
+                if matches!(verdict, Verdict::Accepted { .. }) {
+                    self.taken.fetch_add(1, Ordering::Relaxed);
                 }
             }
         }

@@ -160,6 +160,42 @@ pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
     }
 }
 
+/// What is known of a request besides its reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record {
+    /// How often it was answered like this, this time included.
+    pub times: u32,
+    /// Another request was taken while this one was under way.
+    pub others_pass: bool,
+}
+
+/// Times that one event alone has to be refused before it is the event's fault.
+const TIMES_ALONE: u32 = 3;
+
+/// What a 400 means that no collector says: a firewall dislikes this very payload, if others pass; else nobody gets
+/// through, and it is no matter of events. The bad event is looked for by halving.
+#[must_use]
+pub fn suspect(reply: &Reply, sent: &Sent<'_>, record: Record) -> Option<Verdict> {
+    if !is_no_collectors(reply) || !record.others_pass {
+        return None;
+    }
+    if sent.range.len() > 1 {
+        return Some(Verdict::Bisect);
+    }
+    (record.times >= TIMES_ALONE).then(|| Verdict::Event {
+        bad: 0,
+        ack_id: None,
+        code: "http 400".to_owned(),
+        reason: format!("something between us and Splunk refuses it: {}", words(&String::from_utf8_lossy(&reply.body))),
+    })
+}
+
+/// A 400 without a code of HEC.
+#[must_use]
+pub fn is_no_collectors(reply: &Reply) -> bool {
+    reply.status == 400 && Said::parse(&reply.body).code.is_none()
+}
+
 /// What the answer to an empty request says about the token. Splunk looks at the token first, then finds no data.
 ///
 /// # Errors
@@ -267,7 +303,7 @@ fn bad_index(reply: &Reply, said: &Said, sent: &Sent<'_>) -> Verdict {
             Verdict::Hold { cause: cause(reply, said, Some(hint(7))) }
         } else {
             Verdict::Index {
-                reason: format!("{}: {:?}", said.words(), index.as_deref().unwrap_or_default()),
+                reason: words(&format!("{}: {:?}", said.words(), index.as_deref().unwrap_or_default())),
                 index,
                 code: "hec 7".to_owned(),
             }

@@ -9,6 +9,7 @@ use forwarder::emulator::generate::Generator;
 use forwarder::emulator::hec::{self, HecEmulator, Keep};
 use forwarder::emulator::sls::{self, Event, SlsEmulator};
 use forwarder::secret::Secret;
+use forwarder::sls::proto::LogGroup;
 use tempfile::TempDir;
 
 use super::oracle::Oracle;
@@ -75,6 +76,18 @@ impl Bench {
             let group = generator.nginx(usize::try_from(logs).unwrap());
             self.sls.put(PROJECT, LOGSTORE, shard, [group]).unwrap();
         }
+    }
+
+    /// Writes a group of `logs` logs to a shard, changed in everything but their ids.
+    pub fn put_changed(&self, shard: u32, logs: u64, change: impl FnOnce(&mut LogGroup)) {
+        let mut generator = self.generator.lock().unwrap();
+        let (generator, next) = &mut *generator;
+        let ids = (*next..*next + logs).map(|number| generator.nginx_id(number)).collect();
+        *next += logs;
+        self.oracle.expect(shard, self.end(shard), ids);
+        let mut group = generator.nginx(usize::try_from(logs).unwrap());
+        change(&mut group);
+        self.sls.put(PROJECT, LOGSTORE, shard, [group]).unwrap();
     }
 
     /// The cursor that the next group of a shard gets.

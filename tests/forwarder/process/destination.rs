@@ -27,7 +27,7 @@ fn no_beat_was_missed(bench: &Bench) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_destination_that_is_down_at_start_is_waited_for_f51() {
+async fn f51_a_destination_that_is_down_at_start_is_waited_for() {
     let bench = Bench::new().await;
     bench.hec.faults().refuse_for(HOUR);
     (0..2).for_each(|shard| bench.put(shard, 10, 20));
@@ -45,7 +45,7 @@ async fn a_destination_that_is_down_at_start_is_waited_for_f51() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn heartbeats_go_on_while_a_destination_takes_requests_and_never_answers_f13() {
+async fn f13_heartbeats_go_on_while_a_destination_takes_requests_and_never_answers() {
     let bench = Bench::new().await;
     bench.hec.faults().during(On::Events, Fault::Cut { how: Cut::Silence, indexed: false }, HOUR);
     (0..2).for_each(|shard| bench.put(shard, 10, 20));
@@ -61,7 +61,7 @@ async fn heartbeats_go_on_while_a_destination_takes_requests_and_never_answers_f
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn heartbeats_go_on_while_the_script_burns_its_time_on_every_log_f13() {
+async fn f13_heartbeats_go_on_while_the_script_burns_its_time_on_every_log() {
     let bench = Bench::new().await;
     let script =
         "function process(log)\n  local n = 0\n  for i = 1, 5000000 do n = n + i end\n  return { event = log }\nend\n";
@@ -75,7 +75,7 @@ async fn heartbeats_go_on_while_the_script_burns_its_time_on_every_log_f13() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_token_is_read_again_from_its_file_and_never_shown_f57() {
+async fn f57_a_refused_token_is_read_again_from_its_file_and_never_shown() {
     let bench = Bench::new().await;
     let file = bench.directory.path().join("hec.token");
     let wrong = "a-wr0ng-token-of-the-tests";
@@ -94,7 +94,7 @@ async fn a_refused_token_is_read_again_from_its_file_and_never_shown_f57() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_whose_reply_was_lost_are_sent_again_f60() {
+async fn f60_events_whose_reply_was_lost_are_sent_again() {
     let bench = Bench::new().await;
     bench.hec.faults().next(Fault::reply_lost(), 4);
     (0..2).for_each(|shard| bench.put(shard, 10, 20));

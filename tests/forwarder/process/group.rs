@@ -20,7 +20,7 @@ async fn shared_by(bench: &Bench, names: [&str; 2]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_share_the_shards_and_a_third_takes_over_when_one_dies_f21() {
+async fn f21_two_share_the_shards_and_a_third_takes_over_when_one_dies() {
     let bench = Bench::new().await;
     let mut a = bench.start("a");
     a.to_say("shard taken up").await;
@@ -44,7 +44,7 @@ async fn two_share_the_shards_and_a_third_takes_over_when_one_dies_f21() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_zombie_sends_and_saves_nothing_of_what_it_held_f10() {
+async fn f10_a_zombie_sends_and_saves_nothing_of_what_it_held() {
     let bench = Bench::new().await;
     let a = bench.start("a");
     a.to_say("shard taken up").await;
@@ -75,4 +75,28 @@ async fn a_zombie_sends_and_saves_nothing_of_what_it_held_f10() {
     bench.settled().await;
     assert_eq!(a.says("checkpoint refused"), 0, "it did not even try to save: {}", a.said());
     assert_eq!(bench.oracle.repeats(), 0, "what it held, b has delivered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f14_two_processes_of_one_name_are_found_out_and_lose_nothing() {
+    let bench = Bench::new().await;
+    let a = bench.start("a");
+    a.to_say("shard taken up").await;
+    let mut twin = bench.start("a");
+    twin.to_say("shard taken up").await;
+    let twins = "another process uses our consumer name";
+    until("one of them finds out", 60, || {
+        (0..2).for_each(|shard| bench.put(shard, 1, 5));
+        a.says(twins) + twin.says(twins) > 0
+    })
+    .await;
+    twin.kill();
+    bench.all_arrived().await;
+    until("every checkpoint is at its end", 30, || {
+        (0..2).all(|shard| bench.checkpoint(shard) == Some(bench.end(shard)))
+    })
+    .await;
+    // Between two of one name a save may go back, which costs repeats; it may never be ahead of what has arrived.
+    let wrongs = bench.oracle.wrongs();
+    assert!(wrongs.iter().all(|wrong| wrong.starts_with("a save went back")), "{wrongs:?}");
 }

@@ -29,7 +29,7 @@ impl Dice {
 /// Two consumers of one group that are killed at any moment and restarted at once: mostly under their old name, so that
 /// they have their shards back at once, now and then under a new one, so that SLS has to miss the old one first.
 #[tokio::test(flavor = "multi_thread")]
-async fn sigkill_at_any_moment_loses_nothing_and_repeats_only_what_was_not_saved_f74() {
+async fn f74_sigkill_at_any_moment_loses_nothing_and_repeats_only_what_was_not_saved() {
     let kills = std::env::var("FORWARDER_KILLS").map_or(KILLS, |kills| kills.parse().expect("a number"));
     let bench = Bench::with(servers(SHARDS)).await;
     let mut dice = Dice(20_260_131);

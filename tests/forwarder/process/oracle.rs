@@ -140,6 +140,9 @@ impl sls::Tap for Oracle {
         seen.saves.push(save.clone());
         let Seen { shards, times, wrongs, .. } = &mut *seen;
         let shard = shards.entry(save.shard).or_default();
+        if save.forced {
+            wrongs.push(format!("a save went past the check of ownership: {save:?}"));
+        }
         let saved = shard.groups.partition_point(|(cursor, _)| *cursor < save.cursor);
         if saved < shard.saved {
             wrongs.push(format!("a save went back from group {} to {saved}: {save:?}", shard.saved));

@@ -38,7 +38,7 @@ fn given<T: std::str::FromStr>(variable: &str, default: T) -> T {
 
 /// Logs keep coming, far more than the budget holds, and Splunk takes none.
 #[tokio::test(flavor = "multi_thread")]
-async fn memory_threads_and_files_stay_flat_in_an_outage_f51() {
+async fn f51_memory_threads_and_files_stay_flat_in_an_outage() {
     let outage = Duration::from_secs(given("FORWARDER_SOAK_SECONDS", SECONDS));
     let shards = given("FORWARDER_SOAK_SHARDS", SHARDS);
     let bench = Bench::with(servers(shards)).await;

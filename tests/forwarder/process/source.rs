@@ -3,13 +3,15 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use forwarder::emulator::hec::Keep;
 use forwarder::emulator::sls::{Call, Event, Fault, SlsEmulator};
+use forwarder::sls::proto::Pair;
 
 use super::bench::{Bench, GROUP, LOGSTORE, PROJECT, command, servers, until};
 use super::program::Program;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expired_checkpoint_goes_on_with_the_oldest_log_and_says_what_was_missed_f19() {
+async fn f19_an_expired_checkpoint_goes_on_with_the_oldest_log_and_says_what_was_missed() {
     let bench = Bench::new().await;
     (0..2).for_each(|shard| bench.put(shard, 5, 20));
     let mut first = bench.start("a");
@@ -42,7 +44,7 @@ async fn a_consumer_that_the_server_forgot_drops_everything_and_joins_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn throttled_pulls_back_off_while_heartbeats_go_on_f25() {
+async fn f25_throttled_pulls_back_off_while_heartbeats_go_on() {
     let bench = Bench::with(servers(1)).await;
     let throttled = Fault::status(403, "ReadQuotaExceed", "shard read quota exceed");
     bench.sls.faults().next(Call::Pull, throttled, 5);
@@ -57,7 +59,7 @@ async fn throttled_pulls_back_off_while_heartbeats_go_on_f25() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_save_whose_reply_is_lost_is_neither_lost_nor_taken_for_somebody_elses_f07() {
+async fn f07_a_save_whose_reply_is_lost_is_neither_lost_nor_taken_for_somebody_elses() {
     let bench = Bench::new().await;
     bench.sls.faults().next(Call::Save, Fault::DropReply, 4);
     let program = bench.start("a");
@@ -73,7 +75,7 @@ async fn a_save_whose_reply_is_lost_is_neither_lost_nor_taken_for_somebody_elses
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_off_by_twenty_minutes_is_set_right_by_the_server_f24() {
+async fn f24_a_clock_that_is_off_by_twenty_minutes_is_set_right_by_the_server() {
     for skew in [1200, -1200] {
         let bench = Bench::new().await;
         bench.sls.faults().skew(skew);
@@ -89,7 +91,7 @@ async fn a_clock_that_is_off_by_twenty_minutes_is_set_right_by_the_server_f24() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_that_are_torn_or_lie_about_their_size_are_pulled_again_f28_f29() {
+async fn f28_f29_pages_that_are_torn_or_lie_about_their_size_are_pulled_again() {
     let faults = [
         Fault::Truncate,
         Fault::Corrupt,
@@ -128,4 +130,52 @@ async fn an_endpoint_that_nobody_listens_at_is_waited_for() {
     sls.address = address;
     let _sls = SlsEmulator::start(sls).await.unwrap();
     program.to_say("shard taken up").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f22_what_keeps_us_from_joining_is_said_with_its_remedy() {
+    let faults = [
+        (Call::CreateGroup, 400, "ConsumerGroupQuotaExceed", "delete an unused consumer group"),
+        (Call::ListGroups, 404, "LogStoreNotExist", "check `logstore`"),
+        (Call::ListGroups, 404, "ProjectNotExist", "check `project`"),
+    ];
+    for (call, status, code, remedy) in faults {
+        let bench = Bench::with(servers(1)).await;
+        bench.sls.faults().next(call, Fault::status(status, code, "no"), u32::MAX);
+        let mut program = bench.start("a");
+        assert_eq!(program.exit(Duration::from_secs(20)).await, Some(77), "{}", program.said());
+        assert!(program.says(remedy) > 0 && program.says(code) > 0, "{}", program.said());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f27_pages_that_a_query_empties_move_the_checkpoint() {
+    let bench = Bench::with(servers(1)).await;
+    bench.put(0, 20, 5);
+    let _program = bench.start_with("a", &[("FORWARDER_SLS_QUERY", "* | where no_such_field = 'x'")]);
+    until("the checkpoint is at the end", 30, || bench.checkpoint(0) == Some(bench.end(0))).await;
+    assert_eq!(bench.oracle.arrived(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f31_large_fields_large_groups_and_thousands_of_keys_arrive_as_they_are() {
+    let (sls, mut hec) = servers(1);
+    hec.keep = Keep::Last(100);
+    let bench = Bench::with((sls, hec)).await;
+    let large: String = (0..1 << 20).map(|at| char::from(b'a' + (at % 23) as u8)).collect();
+    let pair = |key: String, value: &str| Pair { key: key.into(), value: value.into() };
+    bench.put_changed(0, 10, |group| {
+        group.logs.iter_mut().for_each(|log| log.contents.push(pair("large".to_owned(), &large)));
+    });
+    bench.put_changed(0, 1, |group| {
+        group.logs[0].contents.extend((0..5_000).map(|key| pair(format!("key-{key}"), &format!("value-{key}"))));
+    });
+    let _program = bench.start_with("a", &[("FORWARDER_SCRIPT_TIMEOUT", "10s")]);
+    bench.settled().await;
+    assert_eq!(bench.oracle.repeats(), 0);
+    let events: Vec<serde_json::Value> =
+        bench.hec.received().iter().map(|event| serde_json::from_slice(&event.event_raw).unwrap()).collect();
+    assert_eq!(events.iter().filter(|event| event["large"] == large.as_str()).count(), 10);
+    let wide = events.iter().find(|event| event.get("key-0").is_some()).unwrap();
+    assert!((0..5_000).all(|key| wide[&format!("key-{key}")] == format!("value-{key}").as_str()));
 }

@@ -49,7 +49,7 @@ async fn the_settings_file_of_the_manual_delivers_everything_and_ends_with_the_b
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_while_logs_flow_saves_all_it_delivered_so_nothing_comes_twice_f72() {
+async fn f72_a_stop_while_logs_flow_saves_all_it_delivered_so_nothing_comes_twice() {
     let bench = Bench::new().await;
     for round in 0..8_u64 {
         let mut program = bench.start("a");
@@ -87,7 +87,7 @@ async fn delivered_by_the_next(bench: &Bench) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_in_an_outage_ends_at_the_drain_deadline_with_75_and_saves_nothing_f72() {
+async fn f72_a_stop_in_an_outage_ends_at_the_drain_deadline_with_75_and_saves_nothing() {
     let bench = Bench::new().await;
     let mut program = in_an_outage(&bench, "2s").await;
     let asked = Instant::now();
@@ -99,7 +99,7 @@ async fn a_stop_in_an_outage_ends_at_the_drain_deadline_with_75_and_saves_nothin
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_sigterm_ends_it_at_once_with_75_f73() {
+async fn f73_a_second_sigterm_ends_it_at_once_with_75() {
     let bench = Bench::new().await;
     let mut program = in_an_outage(&bench, "60s").await;
     program.signal(libc::SIGTERM);
@@ -112,7 +112,7 @@ async fn a_second_sigterm_ends_it_at_once_with_75_f73() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_in_an_outage_that_ends_in_time_delivers_and_saves_everything_f72() {
+async fn f72_a_stop_in_an_outage_that_ends_in_time_delivers_and_saves_everything() {
     let bench = Bench::new().await;
     let mut program = in_an_outage(&bench, "60s").await;
     program.signal(libc::SIGTERM);

@@ -255,6 +255,49 @@ async fn one_event_that_is_too_large_is_rejected_and_the_others_arrive() {
     assert_eq!(collector.taken().len(), 2);
 }
 
+/// A firewall that dislikes a word: it answers instead of Splunk, and takes nothing.
+fn firewall(seen: &Seen, taken: &mut Vec<String>) -> Act {
+    if seen.lines().iter().any(|line| line.contains("BAD")) {
+        Act::reply(400, "<html>Request \u{1b}blocked</html>")
+    } else {
+        splunk(seen, taken, true)
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_a_firewall_refuses_is_rejected_when_others_pass() {
+    let collector = Collector::start(firewall).await;
+    let hec = hec(&collector);
+    let poison = deliver(&hec, batch_with(100, &[37]));
+    let others = async {
+        for _ in 0..20 {
+            deliver_all(&hec, batch(2)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let (outcome, ()) = tokio::join!(poison, others);
+    let reason = "something between us and Splunk refuses it: <html>Request blocked</html>".to_owned();
+    assert_eq!(outcome, Outcome::Done(vec![Rejected { event: 37, code: "http 400".to_owned(), reason }]));
+    assert_eq!(collector.taken().len(), 99 + 40, "the others of the batch arrive once");
+}
+
+#[tokio::test]
+async fn a_400_for_everything_is_nobodys_event_and_is_waited_out() {
+    let mut left = 12;
+    let collector = Collector::start(move |seen, taken| {
+        if left > 0 {
+            left -= 1;
+            Act::reply(400, "<html>no such site</html>")
+        } else {
+            splunk(seen, taken, true)
+        }
+    })
+    .await;
+    let hec = hec(&collector);
+    tokio::join!(deliver_all(&hec, batch(3)), deliver_all(&hec, batch(1)), deliver_all(&hec, batch(2)));
+    assert_eq!(collector.taken().len(), 6);
+}
+
 fn wide_batch(count: u32, size: usize) -> Arc<Batch> {
     let mut events = Events::default();
     for log in 0..count {

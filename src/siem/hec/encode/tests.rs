@@ -116,7 +116,7 @@ fn seed_without_compat() -> Config {
 }
 
 #[test]
-fn nanoseconds_are_nine_digits_behind_the_point() {
+fn f35_nanoseconds_are_nine_digits_behind_the_point() {
     check(&config(), &at("1790000000", Some(123_456_789)), "1", r#"{"time":1790000000.123456789,"event":1}"#);
     check(&config(), &at("1790000000", Some(5)), "1", r#"{"time":1790000000.000000005,"event":1}"#);
     check(&config(), &at("1790000000", Some(0)), "1", r#"{"time":1790000000.000000000,"event":1}"#);

@@ -157,6 +157,17 @@ fn code_seven_about_an_index_that_was_just_taken_is_not_believed() {
 }
 
 #[test]
+fn an_index_of_any_length_is_shown_bounded_and_tame() {
+    let index = "i\u{1b}".repeat(1_000);
+    let mut events = Events::default();
+    events.push(0, |out| serde_json::to_writer(out, &serde_json::json!({ "index": index, "event": 1 }))).unwrap();
+    let reply = Reply { status: 400, retry_after: None, body: code(7).into_bytes() };
+    let sent = Sent { events: &events, range: 0..1, gzip: false, index: Some("main") };
+    let Verdict::Index { reason, .. } = classify(&reply, &sent) else { panic!("not about the index") };
+    assert!(reason.chars().count() <= 201 && !reason.contains(char::is_control), "{reason}");
+}
+
+#[test]
 fn code_seven_about_one_event_condemns_its_index_but_not_the_settings() {
     indexed(&["no"]).check(400, &numbered(7, 1), "index Some(\"no\")");
     indexed(&["no"]).check(400, &code(7), "index Some(\"no\")");
@@ -336,4 +347,22 @@ proptest::proptest! {
             _ => {}
         }
     }
+}
+
+#[test]
+fn a_400_of_no_collector_is_the_requests_fault_only_when_others_pass() {
+    let case = |count: usize, body: &str, times, others_pass| {
+        let mut events = Events::default();
+        (0..count).for_each(|_| events.push(0, |out| writeln!(out, "{{\"event\":1}}")).unwrap());
+        let reply = Reply { status: 400, retry_after: None, body: body.into() };
+        let sent = Sent { events: &events, range: 0..count, gzip: false, index: None };
+        suspect(&reply, &sent, Record { times, others_pass })
+    };
+    let page = "<html>blocked</html>";
+    assert_eq!(case(5, page, 100, false), None);
+    assert_eq!(case(1, page, 100, false), None);
+    assert_eq!(case(5, page, 1, true), Some(Verdict::Bisect));
+    assert_eq!(case(1, page, 2, true), None);
+    assert!(matches!(case(1, page, 3, true), Some(Verdict::Event { bad: 0, code, .. }) if code == "http 400"));
+    assert_eq!(case(5, &code(6), 9, true), None, "what a collector says means what it says");
 }
