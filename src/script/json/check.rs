@@ -86,13 +86,13 @@ impl Walk<'_> {
     }
 
     /// The byte here; 0, which can stand nowhere, behind the end.
-    #[inline]
+    #[inline(always)]
     fn byte(&self) -> u8 {
         self.text.get(self.at).copied().unwrap_or(0)
     }
 
     /// Steps over white space; the byte behind it.
-    #[inline]
+    #[inline(always)]
     fn token(&mut self) -> u8 {
         loop {
             match self.byte() {
@@ -103,7 +103,7 @@ impl Walk<'_> {
     }
 
     /// A key and its colon.
-    #[inline]
+    #[inline(always)]
     fn key(&mut self) -> Walked {
         if self.token() != b'"' {
             return None;
@@ -117,14 +117,14 @@ impl Walk<'_> {
     }
 
     /// A string, from its first quote on.
-    #[inline]
+    #[inline(always)]
     fn string(&mut self) -> Walked {
         self.at += 1;
         loop {
             self.find_special();
             match self.byte() {
                 b'"' => break,
-                b'\\' => self.escape()?,
+                b'\\' => self.at += escape_len(&self.text[self.at..])?,
                 _ => return None,
             }
         }
@@ -132,29 +132,16 @@ impl Walk<'_> {
         Some(())
     }
 
-    fn escape(&mut self) -> Walked {
-        self.at += 1;
-        match self.byte() {
-            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 1,
-            b'u' => {
-                let digits = self.text.get(self.at + 1..self.at + 5)?;
-                if !digits.iter().all(u8::is_ascii_hexdigit) {
-                    return None;
-                }
-                self.at += 5;
-            }
-            _ => return None,
-        }
-        Some(())
-    }
-
     /// Moves on to the next quote, backslash or control character, or to the end.
-    #[inline]
+    #[inline(always)]
     fn find_special(&mut self) {
         while self.at < self.text.len() {
             let block = self.at & !63;
             if block != self.block {
-                self.mark(block);
+                self.block = block;
+                let (specials, is_ascii) = look(&self.text[block..]);
+                self.specials = specials;
+                self.is_ascii &= is_ascii;
             }
             let ahead = self.specials >> (self.at & 63);
             if ahead != 0 {
@@ -165,20 +152,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Finds what is special in the 64 bytes from `block` on; behind the end of the text are zeroes.
-    #[inline]
-    fn mark(&mut self, block: usize) {
-        let rest = &self.text[block..];
-        let mut padded = [0; 64];
-        let bytes = rest.first_chunk().unwrap_or_else(|| {
-            padded[..rest.len()].copy_from_slice(rest);
-            &padded
-        });
-        self.block = block;
-        self.specials = marks::of_64(bytes);
-        self.is_ascii &= bytes.is_ascii();
-    }
-
+    #[inline(always)]
     fn number(&mut self) -> Walked {
         if self.byte() == b'-' {
             self.at += 1;
@@ -203,6 +177,7 @@ impl Walk<'_> {
     }
 
     /// One digit or more.
+    #[inline(always)]
     fn digits(&mut self) -> Walked {
         let start = self.at;
         while self.byte().is_ascii_digit() {
@@ -211,12 +186,37 @@ impl Walk<'_> {
         (self.at > start).then_some(())
     }
 
+    #[inline(always)]
     fn word(&mut self, word: &[u8]) -> Walked {
         if !self.text[self.at..].starts_with(word) {
             return None;
         }
         self.at += word.len();
         Some(())
+    }
+}
+
+/// What is special in the first 64 bytes, as [`marks::of_64`] tells it, and whether they are ASCII. Behind the end of the
+/// text are zeroes.
+#[inline(never)]
+fn look(text: &[u8]) -> (u64, bool) {
+    match text.first_chunk() {
+        Some(bytes) => (marks::of_64(bytes), bytes.is_ascii()),
+        None => {
+            let mut padded = [0; 64];
+            padded[..text.len()].copy_from_slice(text);
+            (marks::of_64(&padded), text.is_ascii())
+        }
+    }
+}
+
+/// Length of the escape that the text begins with.
+#[inline(never)]
+fn escape_len(text: &[u8]) -> Option<usize> {
+    match text.get(1)? {
+        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
+        b'u' if text.get(2..6)?.iter().all(u8::is_ascii_hexdigit) => Some(6),
+        _ => None,
     }
 }
 
