@@ -139,6 +139,8 @@ class Receiver:
         self.ports = {name: lab.ports.free() for name in inputs}
         self.generation = 0
         self.child = None
+        # How far each file has been counted, and how many lines that were.
+        self.counted = {}
 
     def start(self):
         """Starts it, again after it was killed, and waits until it listens on all its ports."""
@@ -193,11 +195,22 @@ class Receiver:
         """Every message of an input, field by field."""
         return [parsed(line) for line in self.lines(name)]
 
+    def count(self, name):
+        """How many messages an input has written. Each byte is read once, so that this may be asked often."""
+        for path in glob.glob(os.path.join(self.home, f"{name}-[0-9]*.json")):
+            seen, lines = self.counted.get(path, (0, 0))
+            with open(path, "rb") as file:
+                file.seek(seen)
+                while piece := file.read(1 << 20):
+                    seen, lines = seen + len(piece), lines + piece.count(b"\n")
+            self.counted[path] = seen, lines
+        return sum(lines for path, (_, lines) in self.counted.items() if os.path.basename(path).startswith(f"{name}-"))
+
     def settled(self, name, enough, quiet):
         """Waits until an input has so many messages, or has had none for so many seconds; returns how many there are."""
         count, since = 0, time.monotonic()
         while True:
-            now = sum(1 for _ in self.lines(name))
+            now = self.count(name)
             if now != count:
                 count, since = now, time.monotonic()
             if count >= enough or time.monotonic() - since > quiet:
@@ -211,6 +224,13 @@ def parsed(line):
         return json.loads(line.decode("utf-8", "surrogateescape"), strict=False)
     except ValueError as error:
         raise Failed(f"the receiver wrote no JSON: {error}: {line[:300]!r}") from None
+
+
+def shipping(receiver, name, **more):
+    """What `forwarder` has to be told to ship to an input, as environment variables."""
+    protocol, secrets = receiver.SPOKEN.get(name, (name, False))
+    settings = {"HOST": "localhost", "PORT": str(receiver.ports[name]), "PROTOCOL": protocol}
+    return {f"FORWARDER_SYSLOG_{key}": value for key, value in (settings | more).items()}
 
 
 FIELDS = ("pri", "ts", "host", "app", "procid", "msgid", "sd", "msg", "raw")
