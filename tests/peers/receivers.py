@@ -289,7 +289,8 @@ class Rsyslog(Receiver):
             'module(load="imudp")' if "imudp" in used else "",
             'module(load="imptcp")' if "imptcp" in used else "",
             'module(load="imrelp" tls.tlslib="openssl")' if "imrelp" in used else "",
-            'module(load="imtcp" maxSessions="1000")' if "imtcp" in used else "",
+            # Of a longer frame that has a count rsyslog makes a message of each line: by default from 200,000 bytes on.
+            f'module(load="imtcp" maxSessions="1000" maxFrameSize="{LARGEST}")' if "imtcp" in used else "",
             'template(name="fields" type="list" option.jsonf="on") {',
             *(f'  property(outname="{name}" {self.PROPERTIES[name]} format="jsonf")' for name in FIELDS),
             "}",
@@ -353,7 +354,7 @@ class SyslogNg(Receiver):
             f"@version: {self.version()}",
             "options {",
             "  keep-hostname(yes); chain-hostnames(no); use-dns(no); use-fqdn(no); dns-cache(no); create-dirs(yes);",
-            f"  keep-timestamp(yes); frac-digits(6); ts-format(iso); send-time-zone(UTC); time-zone(UTC);",
+            "  keep-timestamp(yes); frac-digits(6); ts-format(iso); send-time-zone(UTC); time-zone(UTC);",
             f"  log-msg-size({LARGEST}); log-fifo-size(200000); stats-freq(0); flush-lines(1);",
             "};",
             f'template t_fields {{ template("$(format-json {fields})\\n"); template-escape(no); }};',
