@@ -229,11 +229,17 @@ class Sls(Emulator):
         return LogClient(ENDPOINT, KEY_ID, KEY_SECRET)
 
     def put(self, topic, source, tags, logs):
-        """Writes one log group with the SDK. A log is (seconds, nanoseconds or None, [(name, text or bytes)])."""
+        """Writes one log group with the SDK. A log is (seconds, nanoseconds, [(name, text or bytes)]).
+
+        Where the nanoseconds are None the SDK puts its own, and its own address for an empty source.
+        """
         from aliyun.log import LogItem, PutLogsRequest
 
         client = self.client()
         items = [LogItem(timestamp=time, time_nano_part=nanos, contents=fields) for time, nanos, fields in logs]
+        for item, (_, nanos, _) in zip(items, logs):
+            # The constructor takes 0 for none.
+            item.time_nano_part = item.time_nano_part if nanos is None else nanos
         client.put_logs(PutLogsRequest(PROJECT, LOGSTORE, topic, source, items, logtags=tags))
 
     def group(self, name):

@@ -112,14 +112,14 @@ class Corpus:
         for value in HOSTILE_VALUES[:5]:
             self.group(value, value, [("tag", value)], [[("x", "1")]])
         for value in LONG_VALUES:
-            self.group("long", "", [], [[("before", "1"), ("value", value), ("after", "2")]])
+            self.group("long", "10.0.0.2", [], [[("before", "1"), ("value", value), ("after", "2")]])
 
     def group(self, topic, source, tags, logs):
         made = []
         for fields in logs:
             self.numbers += 1
             # Without a fraction, with a whole number of microseconds, and with more than they can tell.
-            nanos = (None, 123_456_000, 1, 999_999_999, 500_000_000)[self.numbers % 5]
+            nanos = (0, 123_456_000, 1, 999_999_999, 500_000_000)[self.numbers % 5]
             name = f"log-{self.numbers:06}"
             made.append(Log(name, self.now - self.numbers, nanos, topic, source, tags, [("id", name), *fields]))
         self.groups.append(made)
@@ -136,9 +136,7 @@ class Corpus:
 
 def flattened(log):
     """The log as the hook gets it, without its time: names and values as bytes in the order of the vendor's dict."""
-    pairs = [("__topic__", log.topic), ("__source__", log.source)]
-    if log.nanos is not None:
-        pairs.append(("__time_ns_part__", str(log.nanos)))
+    pairs = [("__topic__", log.topic), ("__source__", log.source), ("__time_ns_part__", str(log.nanos))]
     pairs += [(f"__tag__:{name}", value) for name, value in log.tags] + log.fields
     return [tuple(text.encode().replace(MARKER.encode(), SPOILT) for text in pair) for pair in pairs]
 
@@ -196,7 +194,7 @@ def message(log, case):
     given = lambda name: header.get(f"header_{name}".encode(), b"")
     note = next((value for name, value in log_fields if name == b"note"), None)
     moment = datetime.datetime.fromtimestamp(log.time, datetime.timezone.utc)
-    moment = moment.replace(microsecond=(log.nanos or 0) // 1000)
+    moment = moment.replace(microsecond=log.nanos // 1000)
     stamp = moment.replace(tzinfo=None).isoformat() + "Z"
     pairs = [(b"id", log.id.encode()), *([(b"note", note)] if note is not None else [])]
     values = [(name, re.sub(rb'(["\\\]])', rb"\\\1", escaped(repaired(value), case.octet))) for name, value in pairs]
