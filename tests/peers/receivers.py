@@ -228,8 +228,14 @@ def parsed(line):
 
 def shipping(receiver, name, **more):
     """What `forwarder` has to be told to ship to an input, as environment variables."""
-    protocol, secrets = receiver.SPOKEN.get(name, (name, False))
+    protocol, secured, mutual = receiver.SPOKEN[name]
+    # A name, so that the receiver's certificate is held against it; it stands for more than one address.
     settings = {"HOST": "localhost", "PORT": str(receiver.ports[name]), "PROTOCOL": protocol}
+    if secured:
+        settings["CA_FILE"] = receiver.authority.ca
+    if mutual:
+        settings["CLIENT_CERT"] = receiver.authority.path("client.pem")
+        settings["CLIENT_KEY"] = receiver.authority.path("client.key")
     return {f"FORWARDER_SYSLOG_{key}": value for key, value in (settings | more).items()}
 
 
@@ -259,6 +265,17 @@ class Rsyslog(Receiver):
             f'maxDataSize="{LARGEST}" tls="on" tls.caCert="{{ca}}/ca.pem" tls.myCert="{{ca}}/server.pem" '
             f'tls.myPrivKey="{{ca}}/server.key" tls.authMode="name" tls.permittedPeer=["{CLIENT}"]',
         ),
+    }
+    # Protocol, whether it is TLS, and whether the client has to show a certificate.
+    SPOKEN = {
+        "udp": ("udp", False, False),
+        "tcp": ("tcp", False, False),
+        "ptcp": ("tcp", False, False),
+        "tls": ("tls", True, False),
+        "mtls": ("tls", True, True),
+        "gtls": ("tls", True, False),
+        "relp": ("relp", False, False),
+        "relptls": ("relp+tls", True, True),
     }
     PROPERTIES = {
         "pri": 'name="pri"',
@@ -319,12 +336,19 @@ class SyslogNg(Receiver):
     # The driver, and what goes into it. `syslog` is octet-counted RFC 5424, `network` has lines.
     INPUTS = {
         "tcp": ("network", 'transport("tcp") flags(syslog-protocol, store-raw-message)'),
-        "tcp3164": ("network", 'transport("tcp") flags(store-raw-message)'),
         "octet": ("syslog", 'transport("tcp") flags(store-raw-message)'),
         "udp": ("network", 'transport("udp") so-rcvbuf(4194304) flags(syslog-protocol, store-raw-message)'),
         "tls": ("syslog", f'transport("tls") flags(store-raw-message) {ANYBODY}'),
         "mtls": ("syslog", f'transport("tls") flags(store-raw-message) {ONE}'),
         "tlslf": ("network", f'transport("tls") flags(syslog-protocol, store-raw-message) {ANYBODY}'),
+    }
+    SPOKEN = {
+        "tcp": ("tcp", False, False),
+        "octet": ("tcp", False, False),
+        "udp": ("udp", False, False),
+        "tls": ("tls", True, False),
+        "mtls": ("tls", True, True),
+        "tlslf": ("tls", True, False),
     }
     MACROS = {
         "pri": "$PRI", "ts": "$ISODATE", "host": "$HOST", "app": "$PROGRAM", "procid": "$PID", "msgid": "$MSGID",

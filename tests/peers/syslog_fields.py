@@ -44,15 +44,16 @@ class Case(collections.namedtuple("Case", "receiver input octet limit more")):
 
 
 def case(receiver, name, octet, limit=ROOMY, **more):
-    return Case(receiver, name, octet, limit, {"MAX_MESSAGE": str(limit)} | more)
+    return Case(receiver, name, octet, limit, {"MAX_MESSAGE": f"{limit}B"} | more)
 
 
 # UDP and RELP have frames of their own: as with a count, only NUL has to be escaped.
 CASES = {
     "rsyslog-tcp": case(Rsyslog, "tcp", False),
     "rsyslog-octet": case(Rsyslog, "tcp", True, FRAMING="octet"),
-    "rsyslog-short": case(Rsyslog, "ptcp", False, 1024),
-    "rsyslog-udp": case(Rsyslog, "udp", True, DATAGRAM),
+    "rsyslog-cut": case(Rsyslog, "ptcp", False, 1024, OVERSIZE="truncate"),
+    "rsyslog-udp": case(Rsyslog, "udp", True, DATAGRAM, OVERSIZE="truncate"),
+    "rsyslog-udp-split": case(Rsyslog, "udp", True, DATAGRAM, OVERSIZE="split", RATE="10000"),
     "rsyslog-tls": case(Rsyslog, "tls", True),
     "rsyslog-mtls": case(Rsyslog, "mtls", True),
     "rsyslog-gtls": case(Rsyslog, "gtls", True),
@@ -60,10 +61,16 @@ CASES = {
     "rsyslog-relp-tls": case(Rsyslog, "relptls", True),
     "syslog-ng-tcp": case(SyslogNg, "tcp", False),
     "syslog-ng-octet": case(SyslogNg, "octet", True, FRAMING="octet"),
+    "syslog-ng-split": case(SyslogNg, "octet", True, 1024, FRAMING="octet", OVERSIZE="split"),
     "syslog-ng-tls": case(SyslogNg, "tls", True),
     "syslog-ng-mtls": case(SyslogNg, "mtls", True),
     "syslog-ng-tls-lf": case(SyslogNg, "tlslf", False, FRAMING="lf"),
 }
+
+# The id of a log in the structured data, and the number of a part.
+NAME = re.compile(
+    rb'\[peer@32473 id="(log-\d{6})"(?:[^\]\\]|\\.)*\](?:\[part@32473 id="[0-9a-f]{16}" part="(\d+)")?', re.DOTALL
+)
 
 FORGED = "<8>1 2026-01-01T00:00:00Z forged evil - - - root logged in"
 HOSTILE_VALUES = [
@@ -130,8 +137,9 @@ class Corpus:
             sls.put(group[0].topic, group[0].source, group[0].tags, logs)
 
     def expected(self, case):
-        """What each message has to be, by id."""
-        return {log.id: message(log, case) for group in self.groups for log in group}
+        """What each message has to be, by the log's id and the number of the part."""
+        logs = [log for group in self.groups for log in group]
+        return {(log.id, part): fields for log in logs for part, fields in enumerate(messages(log, case), 1)}
 
 
 def flattened(log):
@@ -187,17 +195,13 @@ def code(text, names):
     return names.index(text) if text in names else int(text)
 
 
-def message(log, case):
-    """The fields and the bytes of the message that a log has to become (tests/peers/syslog_header.lua makes the event)."""
-    log_fields = flattened(log)
-    header = {name: value for name, value in log_fields if name.startswith(b"header_")}
+def messages(log, case):
+    """The messages that a log has to become, each as fields and bytes (tests/peers/syslog_header.lua makes the event)."""
+    flat = flattened(log)
+    header = {name: value for name, value in flat if name.startswith(b"header_")}
     given = lambda name: header.get(f"header_{name}".encode(), b"")
-    note = next((value for name, value in log_fields if name == b"note"), None)
     moment = datetime.datetime.fromtimestamp(log.time, datetime.timezone.utc)
-    moment = moment.replace(microsecond=log.nanos // 1000)
-    stamp = moment.replace(tzinfo=None).isoformat() + "Z"
-    pairs = [(b"id", log.id.encode()), *([(b"note", note)] if note is not None else [])]
-    values = [(name, re.sub(rb'(["\\\]])', rb"\\\1", escaped(repaired(value), case.octet))) for name, value in pairs]
+    stamp = moment.replace(microsecond=log.nanos // 1000, tzinfo=None).isoformat() + "Z"
     fields = {
         "pri": b"%d" % (code(given("facility") or b"user", FACILITIES) * 8 + code(given("severity") or b"info", SEVERITIES)),
         "ts": stamp.encode(),
@@ -205,15 +209,41 @@ def message(log, case):
         "app": cleaned(given("program"), 48),
         "procid": cleaned(given("procid"), 128),
         "msgid": cleaned(given("msgid"), 32),
-        "sd": b"[%s %s]" % (SD_ID.encode(), b" ".join(b'%s="%s"' % pair for pair in values)),
+        "sd": element(SD_ID, [("id", log.id.encode()), *[("note", value) for name, value in flat if name == b"note"]], case.octet),
     }
-    opening = b"<%(pri)b>1 %(ts)b %(host)b %(app)b %(procid)b %(msgid)b %(sd)b " % {k.encode(): v for k, v in fields.items()}
-    text = b"".join(b"||%s=%s" % pair for pair in log_fields if not pair[0].startswith(b"header_"))
+    text = b"".join(b"||%s=%s" % pair for pair in flat if not pair[0].startswith(b"header_"))
     text = escaped(repaired(text), case.octet)
-    if len(opening) + len(text) > case.limit:
-        told = f" [truncated: {len(text)} bytes, sha256 {hashlib.sha256(text).hexdigest()}]".encode()
-        text = cut(text, case.limit - len(opening) - len(told), case.octet) + told
-    return fields | {"msg": text, "raw": opening + text}
+    if len(opening(fields)) + len(text) <= case.limit:
+        return [whole(fields, text)]
+    digest = hashlib.sha256(text).hexdigest()
+    if case.more["OVERSIZE"] == "truncate":
+        told = f" [truncated: {len(text)} bytes, sha256 {digest}]".encode()
+        return [whole(fields, cut(text, case.limit - len(opening(fields)) - len(told), case.octet) + told)]
+
+    def part(number, of):
+        names = [("id", digest[:16]), ("part", str(number)), ("of", str(of))]
+        return fields | {"sd": fields["sd"] + element("part@32473", [(name, value.encode()) for name, value in names], True)}
+
+    room, pieces = case.limit - len(opening(part(len(text), len(text)))), []
+    while text:
+        pieces.append(cut(text, room, case.octet))
+        text = text[len(pieces[-1]):]
+    return [whole(part(number, len(pieces)), piece) for number, piece in enumerate(pieces, 1)]
+
+
+def element(name, pairs, octet):
+    """An SD-ELEMENT."""
+    values = [(name, re.sub(rb'(["\\\]])', rb"\\\1", escaped(repaired(value), octet))) for name, value in pairs]
+    return f"[{name} ".encode() + b" ".join(b'%s="%s"' % (name.encode(), value) for name, value in values) + b"]"
+
+
+def opening(fields):
+    """What goes before the text."""
+    return b"<%(pri)b>1 %(ts)b %(host)b %(app)b %(procid)b %(msgid)b %(sd)b " % {k.encode(): v for k, v in fields.items()}
+
+
+def whole(fields, text):
+    return fields | {"msg": text, "raw": opening(fields) + text}
 
 
 def told(received):
@@ -239,18 +269,18 @@ def compare(expected, messages, receiver):
     seen = collections.Counter()
     for received in messages:
         fields = told(received)
-        found = re.match(rb'\[%s id="(log-\d{6})"' % SD_ID.encode(), fields["sd"])
-        if not found or found[1].decode() not in expected:
+        found = NAME.match(fields["sd"])
+        name = found and (found[1].decode(), int(found[2] or 1))
+        if name not in expected:
             yield f"a message that nobody sent: {str(received)[:500]}"
             continue
-        name = found[1].decode()
         seen[name] += 1
         for field, value in as_told(expected[name], receiver).items():
             if fields[field] != value:
                 yield f"{name} {field}: {len(value)} bytes {shown(value)} became {len(fields[field])} {shown(fields[field])}"
     missing = [name for name in expected if not seen[name]]
     if missing:
-        yield f"{len(missing)} logs are missing: {', '.join(missing[:10])}"
+        yield f"{len(missing)} messages are missing: {missing[:10]}"
     yield from (f"{name} came {count} times" for name, count in seen.items() if count > 1)
 
 
@@ -274,7 +304,7 @@ def run(lab, sls, corpus, name):
     faults = list(compare(expected, receiver.messages(one.input), one.receiver))
     for fault in faults[:20]:
         print(f"{name}: {fault}")
-    print(f"{name:16} {len(expected)} logs, {len(faults)} differences, {time.monotonic() - began:.0f} s", flush=True)
+    print(f"{name:17} {len(expected)} messages, {len(faults)} differences, {time.monotonic() - began:.0f} s", flush=True)
     if faults:
         print(said(child), file=sys.stderr)
     return not faults
@@ -289,13 +319,13 @@ def self_test():
     assert repaired(SPOILT + b"\xe4") == "\ufffd\ufffd\ufffdx\ufffd".encode()
     assert cleaned(b"a b\n\xff~", 5) == b"a_b__" and cleaned(b"", 5) == b"-"
     log = Log("log-000001", 1_700_000_000, 5000, "t\n", "s", [("h", "w")], [("id", "log-000001"), ("note", 'x"]\n')])
-    fields = message(log, case(Rsyslog, "tcp", False))
+    [fields] = messages(log, case(Rsyslog, "tcp", False))
     assert fields["raw"] == (
         b'<14>1 2023-11-14T22:13:20.000005Z peers-host - - - [peer@32473 id="log-000001" note="x\\"\\]#012"] '
         b'||__topic__=t#012||__source__=s||__time_ns_part__=5000||__tag__:h=w||id=log-000001||note=x"]#012'
     ), fields
     received = {name: value.decode() for name, value in fields.items()}
-    check = lambda messages: len(list(compare({log.id: fields}, messages, Rsyslog)))
+    check = lambda messages: len(list(compare({(log.id, 1): fields}, messages, Rsyslog)))
     assert check([received]) == 0
     assert check([]) == check([received | {"host": "other"}]) == check([received, received]) == 1
     assert check([received, {"sd": "-", "msg": FORGED}]) == 1
