@@ -91,7 +91,9 @@ impl App {
     /// The script does not load, or a file or directory that the settings name cannot be used.
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let unusable = |error: &dyn std::error::Error| Error::Settings(error.to_string());
-        let SinkSettings::Hec(hec) = &settings.sink;
+        let SinkSettings::Hec(hec) = &settings.sink else {
+            return Err(Error::Settings("events cannot be delivered to [syslog] yet".to_owned()));
+        };
         let sink = Hec::new(hec).map_err(|error| unusable(&error))?;
         let source = Sls::new(&settings.sls).map_err(|error| unusable(&error))?;
         let script = Script::read(&settings.script)?;

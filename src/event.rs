@@ -3,6 +3,8 @@
 //! A hook's event is written straight into the batch: the script side lends the parts ([`Head`], [`Body`]), the
 //! destination's [`Format`] lays them out.
 
+pub mod priority;
+
 use std::borrow::Cow;
 
 use crate::model::{Cursor, Page, ShardId};
@@ -71,6 +73,11 @@ pub trait Body {
     /// # Errors
     /// As for [`Body::json`].
     fn text(&mut self, separator: &[u8], out: &mut Vec<u8>) -> Result<(), BodyError>;
+
+    /// The time of the log that the event was made of, for a destination that needs one when the script gave none.
+    fn log_time(&mut self) -> Option<Time<'static>> {
+        None
+    }
 }
 
 /// Why an event could not be written.

@@ -10,10 +10,12 @@ use crate::page::{Log, Logs};
 
 impl Hooks {
     /// The events of `page`, with those of the failed logs put where they belong: each log as it was pulled, at its own
-    /// time. `failed` is in the order of the page.
+    /// time. `failed` is in the order of the page. Beside them the failed logs that the destination has no room for: they
+    /// are as failed as they were.
     #[must_use]
-    pub fn pass(&self, page: &Page, events: &Events, failed: &[Failed]) -> Events {
+    pub fn pass(&self, page: &Page, events: &Events, failed: Vec<Failed>) -> (Events, Vec<Failed>) {
         let mut whole = Events::default();
+        let mut left = Vec::new();
         let mut logs = Logs::default();
         let mut made = 0;
         let readable = "the hook has read this page to its end";
@@ -26,11 +28,12 @@ impl Hooks {
             while logs.read().expect(readable).is_some_and(|log| log.index() < failed.log) {}
             let mut log = Plain(logs.log());
             let head = log.head();
-            let written = whole.push(failed.log, |out| self.format.write(&head, &mut log, out));
-            written.expect("texts can be written in every format");
+            if whole.push(failed.log, |out| self.format.write(&head, &mut log, out)).is_err() {
+                left.push(failed);
+            }
         }
         (made..events.len()).for_each(|event| copy(events, event, &mut whole));
-        whole
+        (whole, left)
     }
 }
 

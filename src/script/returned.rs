@@ -7,6 +7,7 @@ use super::current::{Current, State};
 use super::raw::{Kind, Stack};
 use super::write::{self, Shape, shape};
 use super::{escape, time};
+use crate::event::priority::{self, FACILITIES, SEVERITIES};
 use crate::event::{Body, BodyError, Events, Format, Head, Time};
 
 /// A log may become this many events.
@@ -143,9 +144,9 @@ impl One<'_> {
                     }
                     continue;
                 }
-                b"time" => head.time = Some(self.time(at).map_err(fault)?),
+                b"time" | b"timestamp" if head.time.is_none() => head.time = Some(self.time(at).map_err(fault)?),
                 b"time_ns" => nanos = Some(self.nanos(at).map_err(fault)?),
-                b"host" => head.host = Some(self.string(at).map_err(fault)?),
+                b"host" | b"hostname" if head.host.is_none() => head.host = Some(self.string(at).map_err(fault)?),
                 b"source" => head.source = Some(self.string(at).map_err(fault)?),
                 b"sourcetype" => head.sourcetype = Some(self.string(at).map_err(fault)?),
                 b"index" => head.index = Some(self.string(at).map_err(fault)?),
@@ -153,8 +154,12 @@ impl One<'_> {
                 b"program" => head.syslog.program = Some(self.string(at).map_err(fault)?),
                 b"procid" => head.syslog.procid = Some(self.text(at).map_err(fault)?),
                 b"msgid" => head.syslog.msgid = Some(self.string(at).map_err(fault)?),
-                b"facility" => head.syslog.facility = Some(self.code(at, FACILITIES).map_err(fault)?),
-                b"severity" => head.syslog.severity = Some(self.code(at, SEVERITIES).map_err(fault)?),
+                b"facility" => {
+                    head.syslog.facility = Some(self.code(at, priority::facility, &FACILITIES).map_err(fault)?)
+                }
+                b"severity" => {
+                    head.syslog.severity = Some(self.code(at, priority::severity, &SEVERITIES).map_err(fault)?)
+                }
                 b"structured_data" => {
                     for (id, element) in self.sorted(at, &format!("{place}structured_data"))? {
                         let path = format!("{place}structured_data{}", write::step(&id));
@@ -162,6 +167,8 @@ impl One<'_> {
                         head.syslog.structured_data.push((id, pairs));
                     }
                 }
+                b"time" | b"timestamp" => return Err(fault("time and timestamp are the same; keep one".to_owned())),
+                b"host" | b"hostname" => return Err(fault("host and hostname are the same; keep one".to_owned())),
                 _ => {
                     return Err(fault(format!(
                         "an event has no such key; it has {KEYS}. Put your own data into `event` or `fields`"
@@ -213,9 +220,7 @@ impl One<'_> {
 
     /// The log's own time, unless a field of that name holds something else.
     fn log_time(&mut self) -> Option<Time<'static>> {
-        let digits = self.log_digits(b"__time__").filter(|digits| time::is_digits(digits))?;
-        let nanos = self.log_digits(b"__time_ns_part__").and_then(|nanos| time::nanos(&nanos));
-        Some(Time { nanos: nanos.filter(|_| !digits.contains('.')), digits: Cow::Owned(digits) })
+        time::of_log(self.log_digits(b"__time__")?, self.log_digits(b"__time_ns_part__"))
     }
 
     fn log_digits(&mut self, key: &[u8]) -> Option<String> {
@@ -276,15 +281,13 @@ impl One<'_> {
         Ok(Cow::Owned(out))
     }
 
-    fn code(&self, at: c_int, names: &[&str]) -> Result<u8, String> {
+    fn code(&self, at: c_int, find: fn(&[u8]) -> Option<u8>, names: &[&str]) -> Result<u8, String> {
         let found = match self.stack.kind(at) {
-            Kind::Integer(code) => usize::try_from(code).ok().filter(|&code| code < names.len()),
-            Kind::String => names.iter().position(|name| Some(name.as_bytes()) == self.stack.bytes(at)),
+            Kind::Integer(code) => u8::try_from(code).ok().filter(|&code| usize::from(code) < names.len()),
+            Kind::String => find(self.stack.bytes(at).unwrap_or_default()),
             _ => None,
         };
-        found
-            .map(|code| code as u8)
-            .ok_or_else(|| format!("0 to {} or a name is needed: {}", names.len() - 1, names.join(", ")))
+        found.ok_or_else(|| format!("0 to {} or a name is needed: {}", names.len() - 1, names.join(", ")))
     }
 
     /// Keys and stack indexes of the values of a script's table, sorted; they stay on the stack.
@@ -365,17 +368,8 @@ impl One<'_> {
     }
 }
 
-const KEYS: &str = "time, time_ns, host, source, sourcetype, index, fields, facility, severity, program, procid, msgid, \
-                    structured_data, event, message";
-
-/// RFC 5424 table 1, with the names of `syslog.conf`.
-const FACILITIES: &[&str] = &[
-    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
-    "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
-];
-
-/// RFC 5424 table 2.
-const SEVERITIES: &[&str] = &["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
+const KEYS: &str = "time (or timestamp), time_ns, host (or hostname), source, sourcetype, index, fields, facility, \
+                    severity, program, procid, msgid, structured_data, event, message";
 
 /// The event as the hook left it, still in Lua and in the page.
 struct Returned<'a> {
@@ -408,5 +402,13 @@ impl Body for Returned<'_> {
         } else {
             write::json(self.stack, self.current, at, root, out)
         }
+    }
+    fn log_time(&mut self) -> Option<Time<'static>> {
+        let log = self.current.log();
+        let text = |wanted: &[u8]| {
+            let (_, value) = log.fields().find(|(key, _)| *key == wanted)?;
+            String::from_utf8(value.to_vec()).ok()
+        };
+        time::of_log(text(b"__time__")?, text(b"__time_ns_part__"))
     }
 }

@@ -1,5 +1,15 @@
 //! Moments as digits.
 
+use std::borrow::Cow;
+
+use crate::event::Time;
+
+/// The time of a log by its fields `__time__` and `__time_ns_part__`, when they hold what SLS puts there.
+pub(super) fn of_log(digits: String, part: Option<String>) -> Option<Time<'static>> {
+    let nanos = part.and_then(|part| nanos(&part)).filter(|_| !digits.contains('.'));
+    is_digits(&digits).then_some(Time { digits: Cow::Owned(digits), nanos })
+}
+
 /// Whether the text is `-?[0-9]+` or `-?[0-9]+\.[0-9]+`.
 pub(super) fn is_digits(text: &str) -> bool {
     let number = text.strip_prefix('-').unwrap_or(text);

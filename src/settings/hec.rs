@@ -1,6 +1,6 @@
 //! The settings of Splunk: `[hec]`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::problem::Complaint;
 use super::read::Reader;
@@ -12,7 +12,7 @@ pub(super) fn read_hec(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> O
     let token = read_token(reader, warnings);
     let verify = reader.switch("hec.verify");
     let ca_file = reader.readable("hec.ca_file");
-    let client_cert = read_client_cert(reader);
+    let client_cert = reader.client_cert(["hec.client_cert", "hec.client_key"]);
     let proxy = read_proxy(reader);
     let timeout = reader.duration("hec.timeout");
     let connect_timeout = reader.duration("hec.connect_timeout");
@@ -106,17 +106,6 @@ fn others_may_read(file: &Path) -> bool {
 #[cfg(not(unix))]
 fn others_may_read(_: &Path) -> bool {
     false
-}
-
-fn read_client_cert(reader: &mut Reader<'_>) -> Option<(PathBuf, PathBuf)> {
-    let (cert, key) = (reader.readable("hec.client_cert"), reader.readable("hec.client_key"));
-    for (one, other) in [("hec.client_cert", "hec.client_key"), ("hec.client_key", "hec.client_cert")] {
-        if reader.layer(one).is_some() && reader.layer(other).is_none() {
-            let complaint = Complaint::new(format!("there is {one} but no {other}"), format!("give {other} too"));
-            reader.complain(one, complaint);
-        }
-    }
-    Some((cert?, key?))
 }
 
 fn read_proxy(reader: &mut Reader<'_>) -> Option<String> {

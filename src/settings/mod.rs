@@ -13,6 +13,7 @@ mod problem;
 mod read;
 mod resolve;
 mod sls;
+mod syslog;
 mod typed;
 mod units;
 mod url;
@@ -55,6 +56,8 @@ pub struct Settings {
 pub enum SinkSettings {
     /// Splunk over HEC.
     Hec(crate::siem::hec::Config),
+    /// Any SIEM over syslog.
+    Syslog(Box<crate::siem::syslog::Config>),
 }
 
 /// What becomes of logs that cannot be delivered.
@@ -114,7 +117,7 @@ pub enum LogFormat {
 /// What the settings need to know about where and when they are read.
 #[derive(Debug, Clone)]
 pub struct Machine {
-    /// Its name, for the default of `sls.consumer`.
+    /// Its name, for the defaults of `sls.consumer` and `syslog.hostname`.
     pub hostname: String,
     /// Our process, likewise.
     pub pid: u32,
@@ -122,7 +125,7 @@ pub struct Machine {
     pub cores: usize,
     /// Now: start positions in the future are mistakes.
     pub now: Timestamp,
-    /// The local time zone: start positions without an offset are in it.
+    /// The local time zone: start positions without an offset are in it, and syslog's old time is written in it.
     pub zone: TimeZone,
 }
 

@@ -31,6 +31,16 @@ impl<'a> Reader<'a> {
         self.typed.get(name).map(|given| given.layer)
     }
 
+    /// Whether somebody gave a setting.
+    pub(super) fn is_given(&self, name: &'static str) -> bool {
+        self.layer(name).is_some_and(|layer| layer != Layer::Default)
+    }
+
+    /// The first setting of a table that somebody gave.
+    pub(super) fn first_given(&self, table: &str) -> Option<&'static str> {
+        keys::KEYS.iter().filter(|key| key.parts().0 == table).map(|key| key.name).find(|name| self.is_given(name))
+    }
+
     /// The settings file, if it is what gives a setting.
     pub(super) fn file(&self, name: &'static str) -> Option<&'a Path> {
         match &self.typed.get(name)?.origin {
@@ -240,6 +250,29 @@ impl<'a> Reader<'a> {
         let complaint = Complaint::new(format!("{one} and {other} are both given"), "keep one of the two");
         let place = names.map(|name| self.origin(name)).join(", ");
         self.problems.push(complaint.at(place));
+    }
+
+    /// Keeps the problem that there are two destinations, each named by a setting of it.
+    pub(super) fn two_destinations(&mut self, names: [&'static str; 2]) {
+        let complaint = Complaint::new(
+            "there are settings of [hec] and of [syslog], and one destination is all that a process has",
+            "keep one of the two; for both run two processes, each with a consumer group of its own",
+        );
+        let place = names.map(|name| self.origin(name)).join(", ");
+        self.problems.push(complaint.at(place));
+    }
+
+    /// The file of our certificate and that of its key: none, or both.
+    pub(super) fn client_cert(&mut self, names: [&'static str; 2]) -> Option<(PathBuf, PathBuf)> {
+        let [cert, key] = names;
+        let files = (self.readable(cert), self.readable(key));
+        for (one, other) in [(cert, key), (key, cert)] {
+            if self.layer(one).is_some() && self.layer(other).is_none() {
+                let complaint = Complaint::new(format!("there is {one} but no {other}"), format!("give {other} too"));
+                self.complain(one, complaint);
+            }
+        }
+        files.0.zip(files.1)
     }
 
     /// Keeps the problem that none of these settings was given, if so.

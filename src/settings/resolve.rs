@@ -7,6 +7,7 @@ use super::hec::read_hec;
 use super::problem::Problem;
 use super::read::{self, Reader};
 use super::sls::read_sls;
+use super::syslog::read_syslog;
 use super::typed::Typed;
 use super::{DeadLetters, Log, LogFormat, Machine, Run, Settings, SettingsError, SinkSettings, start};
 use crate::script;
@@ -20,19 +21,35 @@ pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) 
     let parts = (
         read_script(&mut reader, typed),
         read_sls(&mut reader, heartbeat, machine, &mut warnings),
-        read_hec(&mut reader, &mut warnings),
+        read_sink(&mut reader, machine, &mut warnings),
         read_dead_letters(&mut reader),
         read_run(&mut reader, heartbeat, machine),
         read_log(&mut reader),
     );
     let problems = reader.into_problems();
     match parts {
-        (Some((script, hook)), Some(sls), Some(hec), Some(dead_letters), Some(run), Some(log))
+        (Some((script, hook)), Some(sls), Some(sink), Some(dead_letters), Some(run), Some(log))
             if problems.is_empty() =>
         {
-            Ok(Settings { sls, script, hook, sink: SinkSettings::Hec(hec), dead_letters, run, log, warnings })
+            Ok(Settings { sls, script, hook, sink, dead_letters, run, log, warnings })
         }
         _ => Err(SettingsError { problems }),
+    }
+}
+
+/// Reads the one destination there is: the table that somebody wrote something into.
+fn read_sink(reader: &mut Reader<'_>, machine: &Machine, warnings: &mut Vec<String>) -> Option<SinkSettings> {
+    match [reader.first_given("hec"), reader.first_given("syslog")] {
+        [Some(_), None] => read_hec(reader, warnings).map(SinkSettings::Hec),
+        [None, Some(_)] => read_syslog(reader, machine, warnings).map(Box::new).map(SinkSettings::Syslog),
+        [Some(hec), Some(syslog)] => {
+            reader.two_destinations([hec, syslog]);
+            None
+        }
+        [None, None] => {
+            reader.missing(&["hec.url", "syslog.host"]);
+            None
+        }
     }
 }
 
@@ -54,7 +71,8 @@ pub(super) fn dead_letters_dir(typed: &Typed) -> Result<PathBuf, SettingsError> 
 
 fn read_dead_letters(reader: &mut Reader<'_>) -> Option<DeadLetters> {
     let on_error = reader.word("script.on_error");
-    let on_reject = reader.word("hec.on_reject");
+    let destination = if reader.first_given("syslog").is_some() { "syslog.on_reject" } else { "hec.on_reject" };
+    let on_reject = reader.word(destination);
     let dir = reader.path("dead_letters.dir");
     let max_bytes = reader.size("dead_letters.max_size");
     let max_share = reader.count("dead_letters.max_share");

@@ -209,28 +209,31 @@ impl<S: Source, K: Sink> Shard<S, K> {
         };
         let count = u32::try_from(failed.len()).unwrap_or(u32::MAX);
         let first = format!("log {} of the page at {}: {}", first.log, page.cursor, first.error);
-        match self.parts.letters.on_error {
-            OnError::DeadLetter => match breaker.admit(Instant::now(), made.logs, count) {
-                Ok(()) => Judged::Goes(made, failed),
-                Err(share) => Judged::Waits(format!(
-                    "the script fails on {share}, too many for dead letters; the position is held and the page tried \
-                     again every {HELD:?}; {first}"
-                )),
-            },
+        let letters = match self.parts.letters.on_error {
+            OnError::DeadLetter => failed,
             OnError::Halt => {
                 self.halt(count, first);
-                Judged::Halts
+                return Judged::Halts;
             }
             OnError::Pass => {
                 warn!(shard = %self.id, logs = count, "the script failed on logs, which are sent as they are: {first}");
-                made.events = self.parts.hooks.pass(page, &made.events, &failed);
-                Judged::Goes(made, Vec::new())
+                let (events, left) = self.parts.hooks.pass(page, &made.events, failed);
+                made.events = events;
+                left
             }
             OnError::Drop => {
                 warn!(shard = %self.id, logs = count, "the script failed on logs, which are dropped: {first}");
                 made.dropped += count;
-                Judged::Goes(made, Vec::new())
+                Vec::new()
             }
+        };
+        let count = u32::try_from(letters.len()).unwrap_or(u32::MAX);
+        match breaker.admit(Instant::now(), made.logs, count) {
+            Ok(()) => Judged::Goes(made, letters),
+            Err(share) => Judged::Waits(format!(
+                "the script fails on {share}, too many for dead letters; the position is held and the page tried \
+                 again every {HELD:?}; {first}"
+            )),
         }
     }
 }

@@ -252,3 +252,105 @@ fn a_group_timeout_must_outlast_a_late_heartbeat() {
     let settings = Typed::new().set("FORWARDER_SLS_HEARTBEAT_INTERVAL", "5s").good(MINIMAL);
     assert_eq!(settings.sls.group_timeout, Duration::from_secs(15));
 }
+
+/// What is said about a `[syslog]` with these lines: the line of each problem that says what.
+fn syslog_said(lines: &str) -> Vec<String> {
+    let text = format!("script = \"scripts/transform.lua\"\n[syslog]\n{lines}\n");
+    let problems = Typed::new().load(&text).expect_err("it should be refused").problems;
+    problems.into_iter().map(|problem| problem.what).collect()
+}
+
+#[test]
+fn there_is_one_destination() {
+    check(
+        &Typed::new(),
+        &format!("{MINIMAL}[syslog]\nhost = \"siem\"\n"),
+        r#"
+the settings have a problem
+
+  there are settings of [hec] and of [syslog], and one destination is all that a process has
+    where: hec.url in forwarder.toml line 10, syslog.host in forwarder.toml line 13
+    fix:   keep one of the two; for both run two processes, each with a consumer group of its own
+"#
+        .trim_start(),
+    );
+    let said = Typed::new().said("script = \"scripts/transform.lua\"\n[syslog]\n");
+    assert!(said.contains("hec.url or syslog.host is missing"), "{said}");
+    assert_eq!(
+        syslog_said("port = 514"),
+        [
+            "syslog.host is missing: syslog receiver; several, of which the first that works is used, are separated by commas, each with a port if it has another: siem-1, siem-2:1514, [2001:db8::1]:514"
+        ]
+    );
+}
+
+#[test]
+fn a_setting_that_says_nothing_for_the_protocol_or_the_format_is_a_mistake() {
+    let check = |lines: &str, expected: &[&str]| {
+        assert_eq!(syslog_said(&format!("host = \"siem\"\n{lines}")), expected, "{lines}");
+    };
+    check(
+        "verify = true\nserver_name = \"x\"",
+        &[
+            "syslog.verify has no meaning here: syslog.protocol is tcp, which has no TLS; tls has",
+            "syslog.server_name has no meaning here: syslog.protocol is tcp, which has no TLS; tls has",
+        ],
+    );
+    check(
+        "protocol = \"relp\"\nframing = \"lf\"\nca_file = \"hec.token\"",
+        &[
+            "syslog.ca_file has no meaning here: syslog.protocol is relp, which has no TLS; relp+tls has",
+            "syslog.framing has no meaning here: syslog.protocol is relp, which tells messages apart by itself",
+        ],
+    );
+    check(
+        "protocol = \"udp\"\ndelivery = \"confirmed\"\nconfirm_lag = \"1s\"\nmax_message = \"70KB\"",
+        &[
+            "a datagram of 70000 bytes is more than UDP can carry",
+            "nothing that is sent over udp can be confirmed",
+            "syslog.confirm_lag has no meaning here: syslog.protocol is udp: nothing is confirmed",
+        ],
+    );
+    check("rate = 5", &["syslog.rate has no meaning here: syslog.protocol is tcp: only udp has a rate"]);
+    check(
+        "delivery = \"sent\"\nconfirm_interval = \"2s\"",
+        &["syslog.confirm_interval has no meaning here: syslog.delivery is sent: nothing is confirmed"],
+    );
+    check(
+        "format = \"rfc3164\"\nbom = true\nstructured_data = \"[a]\"",
+        &[
+            "syslog.structured_data has no meaning here: syslog.format is rfc3164, which has no such thing",
+            "syslog.bom has no meaning here: syslog.format is rfc3164, which has no such thing",
+        ],
+    );
+    check(
+        "full_time = true\nzone = \"utc\"",
+        &[
+            "syslog.full_time has no meaning here: syslog.format is rfc5424, whose time is always whole",
+            "syslog.zone has no meaning here: syslog.format is rfc5424, whose time is in UTC",
+        ],
+    );
+}
+
+#[test]
+fn a_value_of_syslog_that_cannot_be_is_named() {
+    let check = |lines: &str, expected: &str| assert_eq!(syslog_said(lines), [expected], "{lines}");
+    for host in ["tcp://siem", "siem:", "siem:0", "siem:99999", "a,,b", "a b", "[::1", "[siem]:5", "u@siem"] {
+        check(&format!("host = \"{host}\""), &format!("{host:?} is not a host, nor several separated by commas"));
+    }
+    check("host = \"h\"\nfacility = \"local8\"", "\"local8\" is not a facility");
+    check("host = \"h\"\nseverity = 8", "\"8\" is not a severity");
+    check("host = \"h\"\ncompat = true\nzone = \"Mars\"", "\"Mars\" is not a time zone");
+    check("host = \"h\"\nstructured_data = \"[a\"", "this is not structured data: a ] is needed at the end");
+    check("host = \"h\"\nmax_message = \"100B\"", "\"100B\" is out of bounds");
+    check(
+        "host = \"h\"\nprotocol = \"tls\"\nclient_key = \"hec.token\"",
+        "there is syslog.client_key but no syslog.client_cert",
+    );
+    let said = Typed::new().said(
+        "script = \"scripts/transform.lua\"\n[syslog]\nhost = \"h\"\ntag = \"x\"\nsep = \"|\"\ncert_path = \"x\"\n",
+    );
+    for meant in ["syslog.program", "syslog.separator", "syslog.ca_file"] {
+        assert!(said.contains(&format!("did you mean {meant}?")), "{said}");
+    }
+}

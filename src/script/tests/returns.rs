@@ -41,6 +41,11 @@ fn an_event_table_sets_attributes() {
         r#"program=p|procid=12|msgid=id|facility=16|severity=3|[x@1 a=1 b=c]|"m""#,
     );
     check(
+        "return { message = 'm', timestamp = 5, hostname = 'h', facility = '16', severity = 'WARN' }",
+        &[],
+        r#"time=5|host=h|facility=16|severity=4|"m""#,
+    );
+    check(
         "log.__topic__ = nil return { event = 'e', fields = log }",
         &[],
         r#"__time__:1700000000|__source__:s|__tag__:host:h|"e""#,
@@ -86,8 +91,8 @@ fn what_cannot_be_sent_is_named_with_its_place() {
     refused("{ event = 5 }", "event: a table, a string or the log is needed, not a number");
     refused("{ time = 5 }", "event: missing; what is to be sent goes here");
     refused(
-        "{ event = 'e', hostname = 'x' }",
-        "hostname: an event has no such key; it has time, time_ns, host, source, sourcetype, index, fields, facility, severity, program, procid, msgid, structured_data, event, message. Put your own data into `event` or `fields`",
+        "{ event = 'e', hostnam = 'x' }",
+        "hostnam: an event has no such key; it has time (or timestamp), time_ns, host (or hostname), source, sourcetype, index, fields, facility, severity, program, procid, msgid, structured_data, event, message. Put your own data into `event` or `fields`",
     );
     refused("{ event = { a = { b = { 1, 2, print or error } } } }", "event.a.b[3]: a function cannot be sent");
     refused("{ event = { a = 0/0 } }", "event.a: NaN is no number in JSON; send it as a string");
@@ -112,6 +117,11 @@ fn what_cannot_be_sent_is_named_with_its_place() {
     refused("{ event = 'e', time_ns = 5 }", "time_ns: goes with a time in seconds, which is missing");
     refused("{ event = 'e', time = '1.5', time_ns = 5 }", "time_ns: the time has a fraction already");
     refused("{ event = 'e', time = 1, time_ns = 1000000000 }", "time_ns: nanoseconds are needed: 0 to 999999999");
+    // Which of the two comes first is Lua's choice.
+    let said = process("return { event = 'e', host = 'x', hostname = 'y' }", &[]);
+    assert!(said[0].ends_with("host and hostname are the same; keep one"), "{said:?}");
+    let said = process("return { event = 'e', time = 1, timestamp = 1 }", &[]);
+    assert!(said[0].ends_with("time and timestamp are the same; keep one"), "{said:?}");
     refused("{ event = 'e', host = {} }", "host: a string is needed, not a table");
     refused("{ event = 'e', fields = 'x' }", "fields: a table of the script's own is needed, with named keys");
     refused("{ event = 'e', fields = { a = {} } }", "fields.a: a value or a list of values is needed");

@@ -1,7 +1,11 @@
 //! Syslog for QRadar, ArcSight, Sentinel and every other SIEM: RFC 5424 and RFC 3164 over UDP, TCP, TLS and RELP.
 
+pub mod format;
+
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use format::{SyslogFormat, frames};
 
 /// What the messages look like and how they travel, checked: every field means something.
 #[derive(Debug, Clone)]
@@ -104,8 +108,8 @@ pub struct Layout {
     pub structured_data: Vec<(String, Vec<(String, String)>)>,
     /// Mark the message as UTF-8 by a byte order mark (RFC 5424 section 6.4).
     pub bom: bool,
-    /// Lay messages out as the vendor's script did, as far as its bytes are valid.
-    pub compat: bool,
+    /// Lay messages out as the vendor's script did, as far as its bytes are valid, with the time in this zone (RFC 5424).
+    pub compat: Option<jiff::tz::TimeZone>,
     /// Most bytes of a message, header included, framing not.
     pub max_message: usize,
     /// What becomes of a longer one.

@@ -1,0 +1,277 @@
+//! The settings of syslog: `[syslog]`.
+
+use jiff::tz::TimeZone;
+
+use super::Machine;
+use super::problem::Complaint;
+use super::read::{self, Reader};
+use crate::event::priority::{self, FACILITIES, SEVERITIES};
+use crate::siem::syslog::format::structured;
+use crate::siem::syslog::{Config, Delivery, Framing, Layout, Oversize, Standard, Target, Tls, Transport};
+
+/// Most bytes of a datagram that no network on the way takes apart: the least MTU of IPv6, less its header and UDP's.
+const DATAGRAM: usize = 1_232;
+
+/// Most bytes of a UDP payload over IPv4.
+const MOST_DATAGRAM: usize = 65_507;
+
+/// Below the 8096 bytes at which rsyslog as it is installed splits a message: the rest would be a message of its own,
+/// with the header that the log wrote there.
+const MESSAGE: usize = 8_000;
+
+const TLS_ONLY: [&str; 5] =
+    ["syslog.verify", "syslog.ca_file", "syslog.client_cert", "syslog.client_key", "syslog.server_name"];
+
+pub(super) fn read_syslog(reader: &mut Reader<'_>, machine: &Machine, warnings: &mut Vec<String>) -> Option<Config> {
+    let protocol = reader.word("syslog.protocol")?;
+    let targets = read_targets(reader, protocol);
+    let tls = read_tls(reader, protocol, warnings);
+    let layout = read_layout(reader, protocol, machine);
+    let framing = read_framing(reader, protocol);
+    let rate = reader.count("syslog.rate");
+    refuse(reader, &["syslog.rate"], protocol != "udp", &format!("syslog.protocol is {protocol}: only udp has a rate"));
+    let delivery = read_delivery(reader, protocol, warnings);
+    let connect_timeout = reader.duration("syslog.connect_timeout");
+    let timeout = reader.duration("syslog.timeout");
+    let (targets, layout) = (targets?, layout?);
+    if matches!(protocol, "tcp" | "relp") && !targets.iter().all(is_local) {
+        warnings.push(format!("logs travel in plain text: {} is {protocol}", reader.origin("syslog.protocol")));
+    }
+    let transport = match protocol {
+        "udp" => Transport::Udp {
+            rate: u32::try_from(rate?).expect("bounded by the table of settings"),
+            max_datagram: layout.max_message,
+        },
+        "tls" => Transport::Tls(tls?),
+        "relp" => Transport::Relp(None),
+        "relp+tls" => Transport::Relp(Some(tls?)),
+        _ => Transport::Tcp,
+    };
+    Some(Config {
+        targets,
+        transport,
+        framing: framing?,
+        layout,
+        connect_timeout: connect_timeout?,
+        timeout: timeout?,
+        delivery: delivery?,
+    })
+}
+
+/// `syslog.host`, each with its own port or `syslog.port`.
+fn read_targets(reader: &mut Reader<'_>, protocol: &str) -> Option<Vec<Target>> {
+    let usual = match protocol {
+        "tls" => 6514,
+        "relp" => 2514,
+        "relp+tls" => 20514,
+        _ => 514,
+    };
+    let port = match reader.layer("syslog.port") {
+        Some(_) => u16::try_from(reader.count("syslog.port")?).expect("bounded by the table of settings"),
+        None => usual,
+    };
+    reader.demand(&["syslog.host"]);
+    reader.value("syslog.host", |key, raw| {
+        let text = read::text(key, raw)?;
+        let targets = text.split(',').map(|target| parse_target(target.trim(), port));
+        targets.collect::<Option<Vec<_>>>().ok_or_else(|| {
+            let fix = "write a name or an address, with a port if it needs one: siem-1, siem-2:1514, [2001:db8::1]:514";
+            Complaint::new(format!("{text:?} is not a host, nor several separated by commas"), fix)
+        })
+    })
+}
+
+fn parse_target(text: &str, usual: u16) -> Option<Target> {
+    let (host, port) = if text.parse::<std::net::Ipv6Addr>().is_ok() {
+        (text, None)
+    } else if let Some((host, port)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        host.parse::<std::net::Ipv6Addr>().ok()?;
+        (host, if port.is_empty() { None } else { Some(port.strip_prefix(':')?) })
+    } else {
+        text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)))
+    };
+    let port = match port {
+        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => port.parse().ok().filter(|&port| port > 0)?,
+        Some(_) => return None,
+        None => usual,
+    };
+    let wrong = |c: char| c.is_whitespace() || "/@[]?#\\".contains(c);
+    (!host.is_empty() && !host.contains(wrong)).then(|| Target { host: host.to_owned(), port })
+}
+
+fn read_tls(reader: &mut Reader<'_>, protocol: &str, warnings: &mut Vec<String>) -> Option<Tls> {
+    if !protocol.ends_with("tls") {
+        let more = if protocol == "relp" { "relp+tls" } else { "tls" };
+        refuse(reader, &TLS_ONLY, true, &format!("syslog.protocol is {protocol}, which has no TLS; {more} has"));
+        return None;
+    }
+    let verify = reader.switch("syslog.verify");
+    let ca_file = reader.readable("syslog.ca_file");
+    let client_cert = reader.client_cert(["syslog.client_cert", "syslog.client_key"]);
+    let server_name = reader.text("syslog.server_name");
+    let verify = verify?;
+    if !verify {
+        warnings
+            .push(format!("anybody on the way can pose as the receiver: {} is false", reader.origin("syslog.verify")));
+    }
+    Some(Tls { verify, ca_file, client_cert, server_name })
+}
+
+fn read_framing(reader: &mut Reader<'_>, protocol: &str) -> Option<Framing> {
+    let streams = matches!(protocol, "tcp" | "tls");
+    let why = format!("syslog.protocol is {protocol}, which tells messages apart by itself");
+    refuse(reader, &["syslog.framing"], !streams, &why);
+    match reader.layer("syslog.framing") {
+        Some(_) if streams => reader.word("syslog.framing").map(|word| match word {
+            "octet" => Framing::Octet,
+            _ => Framing::Lf,
+        }),
+        _ if protocol == "tcp" => Some(Framing::Lf),
+        _ => Some(Framing::Octet),
+    }
+}
+
+fn read_delivery(reader: &mut Reader<'_>, protocol: &str, warnings: &mut Vec<String>) -> Option<Delivery> {
+    let interval = reader.duration("syslog.confirm_interval");
+    let lag = reader.duration("syslog.confirm_lag");
+    let word = match reader.layer("syslog.delivery") {
+        Some(_) => reader.word("syslog.delivery")?,
+        None if protocol == "udp" => "sent",
+        None => "confirmed",
+    };
+    let udp = protocol == "udp";
+    if word == "confirmed" && udp {
+        let fix = "take another protocol, or leave syslog.delivery out";
+        let complaint = Complaint::new("nothing that is sent over udp can be confirmed", fix);
+        reader.complain("syslog.delivery", complaint);
+    }
+    let why = if udp { "syslog.protocol is udp" } else { "syslog.delivery is sent" };
+    refuse(
+        reader,
+        &["syslog.confirm_interval", "syslog.confirm_lag"],
+        udp || word == "sent",
+        &format!("{why}: nothing is confirmed"),
+    );
+    if udp {
+        warnings.push(format!(
+            "logs can get lost on the way without anybody knowing, and travel in plain text: {} is udp",
+            reader.origin("syslog.protocol")
+        ));
+    } else if word == "sent" {
+        let origin = reader.origin("syslog.delivery");
+        warnings.push(format!("logs that the receiver has not read count as delivered: {origin} is sent"));
+    }
+    Some(match word {
+        "confirmed" => Delivery::Confirmed { interval: interval?, lag: lag? },
+        _ => Delivery::Sent,
+    })
+}
+
+fn read_layout(reader: &mut Reader<'_>, protocol: &str, machine: &Machine) -> Option<Layout> {
+    let format = reader.word("syslog.format");
+    let facility = read_code(reader, "syslog.facility", priority::facility, &FACILITIES);
+    let severity = read_code(reader, "syslog.severity", priority::severity, &SEVERITIES);
+    let hostname = reader.text("syslog.hostname").unwrap_or_else(|| machine.hostname.clone());
+    let program = reader.text("syslog.program").filter(|program| program != "-").unwrap_or_default();
+    let separator = reader.text("syslog.separator");
+    let structured_data = read_structured_data(reader);
+    let bom = reader.switch("syslog.bom");
+    let full_time = reader.switch("syslog.full_time");
+    let zone = read_zone(reader, machine);
+    let max_message = read_max_message(reader, protocol);
+    let oversize = reader.word("syslog.oversize");
+    let compat = reader.switch("syslog.compat");
+    let (format, zone, compat) = (format?, zone?, compat?);
+    let standard = if format == "rfc3164" {
+        let modern = ["syslog.structured_data", "syslog.bom", "syslog.compat"];
+        refuse(reader, &modern, true, "syslog.format is rfc3164, which has no such thing");
+        Standard::Rfc3164 { full_time: full_time?, zone: zone.clone() }
+    } else {
+        refuse(reader, &["syslog.full_time"], true, "syslog.format is rfc5424, whose time is always whole");
+        refuse(reader, &["syslog.zone"], !compat, "syslog.format is rfc5424, whose time is in UTC");
+        Standard::Rfc5424
+    };
+    Some(Layout {
+        standard,
+        facility: facility?,
+        severity: severity?,
+        hostname,
+        program,
+        separator: separator?,
+        structured_data: structured_data?,
+        bom: bom?,
+        compat: compat.then_some(zone),
+        max_message: max_message?,
+        oversize: match oversize? {
+            "truncate" => Oversize::Truncate,
+            "dead_letter" => Oversize::DeadLetter,
+            _ => Oversize::Split,
+        },
+    })
+}
+
+fn read_code(reader: &mut Reader<'_>, name: &'static str, find: fn(&[u8]) -> Option<u8>, names: &[&str]) -> Option<u8> {
+    reader.value(name, |key, raw| {
+        let text = read::text(key, raw)?;
+        find(text.as_bytes()).ok_or_else(|| {
+            let fix = format!("write a number from 0 to {}, or one of {}", names.len() - 1, names.join(", "));
+            Complaint::new(format!("{text:?} is not a {}", key.parts().1), fix)
+        })
+    })
+}
+
+fn read_structured_data(reader: &mut Reader<'_>) -> Option<Vec<(String, Vec<(String, String)>)>> {
+    if reader.layer("syslog.structured_data").is_none() {
+        return Some(Vec::new());
+    }
+    reader.value("syslog.structured_data", |key, raw| {
+        structured::read(&read::text(key, raw)?).map_err(|why| {
+            let fix = "write it as RFC 5424 does: [id@32473 name=\"value\" other=\"value\"]";
+            Complaint::new(format!("this is not structured data: {why}"), fix)
+        })
+    })
+}
+
+fn read_zone(reader: &mut Reader<'_>, machine: &Machine) -> Option<TimeZone> {
+    reader.value("syslog.zone", |key, raw| {
+        let text = read::text(key, raw)?;
+        match text.to_ascii_lowercase().as_str() {
+            "local" => Ok(machine.zone.clone()),
+            "utc" => Ok(TimeZone::UTC),
+            _ => TimeZone::get(&text).map_err(|_| {
+                let fix = "write local, utc, or a name such as Asia/Shanghai";
+                Complaint::new(format!("{text:?} is not a time zone"), fix)
+            }),
+        }
+    })
+}
+
+fn read_max_message(reader: &mut Reader<'_>, protocol: &str) -> Option<usize> {
+    if reader.layer("syslog.max_message").is_none() {
+        return Some(if protocol == "udp" { DATAGRAM } else { MESSAGE });
+    }
+    let size = reader.size("syslog.max_message")?;
+    if protocol == "udp" && size > MOST_DATAGRAM {
+        let complaint = Complaint::new(
+            format!("a datagram of {size} bytes is more than UDP can carry"),
+            format!(
+                "write \"{MOST_DATAGRAM}B\" or less; above \"{DATAGRAM}B\" a network may take it apart, and lose it"
+            ),
+        );
+        reader.complain("syslog.max_message", complaint);
+        return None;
+    }
+    Some(size)
+}
+
+/// Keeps a problem with each of these settings that somebody gave, when they say nothing here.
+fn refuse(reader: &mut Reader<'_>, names: &[&'static str], when: bool, why: &str) {
+    for name in names.iter().filter(|name| when && reader.is_given(name)).copied().collect::<Vec<_>>() {
+        reader.complain(name, Complaint::new(format!("{name} has no meaning here: {why}"), "leave one of the two out"));
+    }
+}
+
+/// On this machine, so that nobody listens on the way.
+fn is_local(target: &Target) -> bool {
+    target.host == "localhost" || target.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
