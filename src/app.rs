@@ -14,13 +14,16 @@ use tracing::{error, info, warn};
 
 use crate::budget::Budget;
 use crate::dead_letter::{self, DeadLetters, OpenError};
+use crate::event::Format;
 use crate::group::{self, BeatEnd, BeatPace, Drained};
 use crate::ledger::Ledger;
 use crate::membership::{self, Membership};
 use crate::script::{HookError, HookThreads, Hooks, Script};
 use crate::settings::{Settings, SinkSettings};
 use crate::shard::{Letters, Pace, Parts};
+use crate::siem::Destination;
 use crate::siem::hec::{Hec, HecFormat};
+use crate::siem::syslog::{Syslog, SyslogFormat};
 use crate::sink::Sink;
 use crate::sls::{self, Sls};
 use crate::source::{Cause, Source, SourceError};
@@ -79,7 +82,7 @@ pub async fn run(settings: Settings, leave: Stop) -> Result<(), Error> {
 #[derive(Debug)]
 pub struct App {
     settings: Settings,
-    parts: Arc<Parts<Sls, Hec>>,
+    parts: Arc<Parts<Sls, Destination>>,
     /// Where this process keeps dead letters.
     letters: PathBuf,
 }
@@ -91,10 +94,16 @@ impl App {
     /// The script does not load, or a file or directory that the settings name cannot be used.
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let unusable = |error: &dyn std::error::Error| Error::Settings(error.to_string());
-        let SinkSettings::Hec(hec) = &settings.sink else {
-            return Err(Error::Settings("events cannot be delivered to [syslog] yet".to_owned()));
+        let (sink, format): (_, Arc<dyn Format>) = match &settings.sink {
+            SinkSettings::Hec(hec) => {
+                let sink = Hec::new(hec).map_err(|error| unusable(&error))?;
+                (Destination::Hec(sink), Arc::new(HecFormat::new(hec)))
+            }
+            SinkSettings::Syslog(syslog) => {
+                let sink = Syslog::new(syslog).map_err(|error| unusable(&error))?;
+                (Destination::Syslog(sink), Arc::new(SyslogFormat::new(syslog)))
+            }
         };
-        let sink = Hec::new(hec).map_err(|error| unusable(&error))?;
         let source = Sls::new(&settings.sls).map_err(|error| unusable(&error))?;
         let script = Script::read(&settings.script)?;
         info!(script = %script.name, version = %script.version, "script loaded");
@@ -103,7 +112,7 @@ impl App {
         let hooks = Hooks::new(
             script,
             settings.hook.clone(),
-            Arc::new(HecFormat::new(hec)),
+            format,
             (&settings.sls.project, &settings.sls.logstore),
             Some(threads),
         )?;
@@ -138,7 +147,7 @@ impl App {
 
     /// The parts, for whoever watches the program run.
     #[must_use]
-    pub fn parts(&self) -> Arc<Parts<Sls, Hec>> {
+    pub fn parts(&self) -> Arc<Parts<Sls, Destination>> {
         Arc::clone(&self.parts)
     }
 
@@ -177,7 +186,7 @@ impl App {
         for line in summary::shards(&parts.ledger, summary::unix_now()) {
             info!("{line}");
         }
-        info!("{}", summary::line(&parts.ledger, &parts.sink.health(), summary::unix_now()));
+        info!("{}", summary::line(&parts.ledger, &parts.sink.promise(), &parts.sink.health(), summary::unix_now()));
         if let Some(hint) = summary::dead_letters(&parts.ledger, &letters) {
             warn!("{hint}");
         }
@@ -202,14 +211,15 @@ async fn join_group<S: Source>(source: &S) -> Result<Duration, Error> {
 }
 
 /// Asks the destination once whether it would take our events. It need not: shards hold their position meanwhile.
-async fn say_how_the_destination_is(parts: Arc<Parts<Sls, Hec>>) {
+async fn say_how_the_destination_is(parts: Arc<Parts<Sls, Destination>>) {
+    info!("{}", parts.sink.promises());
     match parts.sink.check().await {
-        Ok(checked) => info!(url = checked.url, took = ?checked.took, "the destination takes our token"),
+        Ok(checked) => info!(url = checked.url, took = ?checked.took, "the destination {}", checked.agrees),
         Err(cause) => warn!("the destination does not take events yet, logs wait in SLS until it does: {cause}"),
     }
 }
 
-async fn sum_up_now_and_then(parts: Arc<Parts<Sls, Hec>>) {
+async fn sum_up_now_and_then(parts: Arc<Parts<Sls, Destination>>) {
     let mut ticks = interval_at(Instant::now() + SUMMARY_INTERVAL, SUMMARY_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -218,7 +228,7 @@ async fn sum_up_now_and_then(parts: Arc<Parts<Sls, Hec>>) {
         if total.difference() != 0 {
             error!(difference = %total.difference(), "BUG: the books do not balance");
         }
-        info!("{}", summary::line(&parts.ledger, &parts.sink.health(), summary::unix_now()));
+        info!("{}", summary::line(&parts.ledger, &parts.sink.promise(), &parts.sink.health(), summary::unix_now()));
     }
 }
 

@@ -15,9 +15,9 @@ pub fn unix_now() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// One line: `pulled 1000 = delivered 990 + dropped 10 + dead-lettered 0 + in flight 0; 4 shards, lag 3 s; destination up`.
+/// One line, with what *delivered* means there: `pulled 1000 = delivered 990 + dropped 10 + dead-lettered 0 + in flight 0; 4 shards held, lag 3 s; delivered means accepted; destination up`.
 #[must_use]
-pub fn line(ledger: &Ledger, health: &Health, now: i64) -> String {
+pub fn line(ledger: &Ledger, promise: &str, health: &Health, now: i64) -> String {
     let accounts = ledger.read();
     let total = ledger.total();
     let mut line = format!(
@@ -39,6 +39,7 @@ pub fn line(ledger: &Ledger, health: &Health, now: i64) -> String {
     if total.gaps > 0 {
         let _ = write!(line, ", {} gaps", total.gaps);
     }
+    let _ = write!(line, "; delivered means {promise}");
     match health {
         Health::Unknown => {}
         Health::Up => line.push_str("; destination up"),
@@ -98,8 +99,8 @@ mod tests {
         account.taken_up();
         account.pulled(10, 100);
         account.settled(Settled { delivered: 6, dropped: 1, dead_lettered: 0, events: 6 }, Some(100));
-        let expected = "pulled 10 = delivered 6 + dropped 1 + dead-lettered 0 + in flight 3; 1 shards held, lag 5 s; destination up";
-        assert_eq!(line(&ledger, &Health::Up, 105), expected);
+        let expected = "pulled 10 = delivered 6 + dropped 1 + dead-lettered 0 + in flight 3; 1 shards held, lag 5 s; delivered means accepted; destination up";
+        assert_eq!(line(&ledger, "accepted", &Health::Up, 105), expected);
     }
 
     #[test]
@@ -107,9 +108,9 @@ mod tests {
         let ledger = Ledger::default();
         let account = ledger.account(ShardId(2));
         account.waits(Wait::Disk, "no room".into());
-        assert!(line(&ledger, &Health::Unknown, 0).ends_with("shard 2 HELD: no room"));
+        assert!(line(&ledger, "accepted", &Health::Unknown, 0).ends_with("shard 2 HELD: no room"));
         account.goes_on(Wait::Disk);
-        assert!(!line(&ledger, &Health::Unknown, 0).contains("HELD"));
+        assert!(!line(&ledger, "accepted", &Health::Unknown, 0).contains("HELD"));
     }
 
     #[test]
@@ -139,6 +140,6 @@ mod tests {
     fn a_halted_shard_is_in_every_line() {
         let ledger = Ledger::default();
         ledger.account(ShardId(2)).halted(1, "log 7 failed".into());
-        assert!(line(&ledger, &Health::Unknown, 0).ends_with("shard 2 HALTED: log 7 failed"));
+        assert!(line(&ledger, "accepted", &Health::Unknown, 0).ends_with("shard 2 HALTED: log 7 failed"));
     }
 }

@@ -3,3 +3,4 @@
 pub mod generate;
 pub mod hec;
 pub mod sls;
+pub mod syslog;

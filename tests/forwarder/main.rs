@@ -9,3 +9,4 @@ mod mistakes;
 mod process;
 mod settings;
 mod sim;
+mod syslog;

@@ -19,10 +19,10 @@ use super::endpoint::{ConfigError, Endpoint, Fault};
 use super::flow::{Admit, Flow, Ticket};
 use super::reply::{CheckError, Sent, Verdict, classify, classify_empty};
 use super::requests::Plan;
-use super::standing::Standing;
 use crate::event::Batch;
 use crate::lease::Tenure;
 use crate::retry::Backoff;
+use crate::siem::standing::Standing;
 use crate::sink::{Health, Outcome, Sink};
 
 /// Requests do not shrink below this for good, however small one was that the collector found too large.
@@ -104,7 +104,7 @@ impl Hec {
             timing,
             flow: Mutex::new(Flow::new(config.max_requests, busy, hold, timing.hold)),
             flow_changed: Notify::new(),
-            standing: Standing::new(endpoint.url().to_owned()),
+            standing: Standing::new("Splunk HEC", endpoint.url().to_owned()),
             counters: Counters::default(),
             gzip: AtomicBool::new(config.gzip),
             max_body: AtomicUsize::new(config.max_body),

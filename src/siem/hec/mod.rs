@@ -11,7 +11,6 @@ mod endpoint;
 pub mod flow;
 pub mod reply;
 pub mod requests;
-mod standing;
 
 use std::path::PathBuf;
 use std::time::Duration;

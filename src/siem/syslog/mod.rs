@@ -1,11 +1,26 @@
 //! Syslog for QRadar, ArcSight, Sentinel and every other SIEM: RFC 5424 and RFC 3164 over UDP, TCP, TLS and RELP.
 
+mod connection;
+mod dial;
 pub mod format;
+mod framed;
+mod jobs;
+mod line;
+mod relp;
+mod sender;
+mod sink;
+mod socket;
+mod targets;
+mod tls;
+mod udp;
+mod window;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use format::{SyslogFormat, frames};
+pub use sink::{CheckError, Checked, Promise, Syslog};
+pub use tls::ConfigError;
 
 /// What the messages look like and how they travel, checked: every field means something.
 #[derive(Debug, Clone)]
@@ -139,4 +154,14 @@ pub enum Oversize {
     Split,
     /// It is kept as a dead letter.
     DeadLetter,
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! How the destination does, and the log lines when that changes.
+//! How a destination does, and the log lines when that changes.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -14,6 +14,9 @@ const SLOW: Duration = Duration::from_secs(5);
 /// How the destination does. A change is logged once, not once per try.
 #[derive(Debug)]
 pub struct Standing {
+    /// What it is: "Splunk HEC".
+    name: &'static str,
+    /// Where it is.
     url: String,
     state: Mutex<State>,
 }
@@ -28,9 +31,9 @@ struct State {
 impl Standing {
     /// Nothing is known yet.
     #[must_use]
-    pub fn new(url: String) -> Self {
+    pub fn new(name: &'static str, url: String) -> Self {
         let state = State { health: Health::Unknown, failing_since: None };
-        Self { url, state: Mutex::new(state) }
+        Self { name, url, state: Mutex::new(state) }
     }
 
     /// How it does.
@@ -41,14 +44,15 @@ impl Standing {
 
     /// It answered as it should.
     pub fn up(&self, now: Instant) {
+        let name = self.name;
         let mut state = self.lock();
         state.failing_since = None;
         match std::mem::replace(&mut state.health, Health::Up) {
             Health::Up => {}
-            Health::Unknown => tracing::info!(url = self.url, "Splunk HEC is up"),
+            Health::Unknown => tracing::info!(url = self.url, "{name} is up"),
             Health::Down { since, .. } | Health::Held { since, .. } => {
                 let seconds = (now - since).as_secs_f64();
-                tracing::info!(url = self.url, "Splunk HEC is up again after {seconds:.1} s");
+                tracing::info!(url = self.url, "{name} is up again after {seconds:.1} s");
             }
         }
     }
@@ -63,7 +67,8 @@ impl Standing {
             Health::Down { cause: last, .. } => *last = cause.to_string(),
             _ if first && quick => {}
             health => {
-                tracing::warn!(url = self.url, %cause, "Splunk HEC is down; nothing is lost, trying until it is back");
+                let name = self.name;
+                tracing::warn!(url = self.url, %cause, "{name} is down; nothing is lost, trying until it is back");
                 *health = Health::Down { since, cause: cause.to_string() };
             }
         }
@@ -75,11 +80,8 @@ impl Standing {
         let since = *state.failing_since.get_or_insert(now);
         let cause = cause.to_string();
         if !matches!(&state.health, Health::Held { cause: last, .. } if *last == cause) {
-            tracing::warn!(
-                url = self.url,
-                cause,
-                "Splunk HEC refuses us; nothing is lost, asking again until it agrees"
-            );
+            let name = self.name;
+            tracing::warn!(url = self.url, cause, "{name} refuses us; nothing is lost, asking again until it agrees");
         }
         state.health = Health::Held { since, cause };
     }
@@ -94,7 +96,7 @@ mod tests {
     use super::*;
 
     fn standing() -> (Standing, Instant) {
-        (Standing::new("https://splunk.example:8088".to_owned()), Instant::now())
+        (Standing::new("Splunk HEC", "https://splunk.example:8088".to_owned()), Instant::now())
     }
 
     #[test]

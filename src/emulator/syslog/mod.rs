@@ -1,0 +1,188 @@
+//! A syslog receiver over TCP, TLS, UDP and RELP, with faults on demand.
+//!
+//! It does with connections what a process does: what it has read but not written down when it dies is lost, and the
+//! system ends its connections, in order where everything was read and with a reset where not.
+
+mod faults;
+mod frames;
+mod serve;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+pub use self::faults::{Fault, FaultError};
+
+use self::serve::Shared;
+
+/// How messages come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Protocol {
+    /// A stream; each message is octet-counted or ends with a line feed, told apart by its first byte.
+    Tcp,
+    /// The same inside TLS.
+    Tls,
+    /// One message a datagram.
+    Udp,
+    /// rsyslog's acknowledged protocol.
+    Relp,
+    /// The same inside TLS.
+    RelpTls,
+}
+
+/// How the receiver behaves while nothing goes wrong.
+#[derive(Clone)]
+pub struct Config {
+    /// Where to listen; port 0 picks a free one.
+    pub address: SocketAddr,
+    /// How messages come.
+    pub protocol: Protocol,
+    /// Certificate and PKCS #8 key, PEM, for the protocols inside TLS.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+    /// How long a message that was read stays in memory before it is written down.
+    pub memory: Duration,
+    /// How many of the last messages are kept to be looked at.
+    pub keep: usize,
+    /// Sees every message as it is written down.
+    pub tap: Option<Arc<dyn Tap>>,
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config").field("address", &self.address).field("protocol", &self.protocol).finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// On a free port of the loopback address; everything is kept.
+    #[must_use]
+    pub fn new(protocol: Protocol) -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            protocol,
+            identity: None,
+            memory: Duration::ZERO,
+            keep: usize::MAX,
+            tap: None,
+        }
+    }
+}
+
+/// Sees messages.
+pub trait Tap: Send + Sync {
+    /// A message was written down.
+    fn received(&self, message: &[u8]);
+}
+
+/// What happened since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Messages written down.
+    pub messages: u64,
+    /// Messages that were read and lost when the receiver died.
+    pub forgotten: u64,
+    /// Connections accepted.
+    pub connections: u64,
+    /// Deaths.
+    pub deaths: u64,
+}
+
+/// A running receiver. Dropping it ends it, connections and all.
+#[derive(Debug)]
+pub struct SyslogEmulator {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    tasks: JoinSet<()>,
+}
+
+impl SyslogEmulator {
+    /// Starts listening.
+    ///
+    /// # Errors
+    /// The address cannot be bound, or the certificate cannot be used.
+    pub async fn start(config: Config) -> io::Result<Self> {
+        let (deaths, died) = watch::channel(None);
+        let protocol = config.protocol;
+        let at = config.address;
+        let shared = Arc::new(Shared::new(config, deaths)?);
+        let mut tasks = JoinSet::new();
+        let address = if protocol == Protocol::Udp {
+            let socket = UdpSocket::bind(at).await?;
+            let address = socket.local_addr()?;
+            tasks.spawn(serve::receive(socket, address, Arc::clone(&shared), died));
+            address
+        } else {
+            let listener = TcpListener::bind(at).await?;
+            let address = listener.local_addr()?;
+            tasks.spawn(serve::listen(listener, address, Arc::clone(&shared), died));
+            address
+        };
+        tasks.spawn(serve::write_down(Arc::clone(&shared)));
+        Ok(Self { address, shared, tasks })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The last messages that were written down, oldest first.
+    #[must_use]
+    pub fn received(&self) -> Vec<Vec<u8>> {
+        self.shared.state().kept.iter().cloned().collect()
+    }
+
+    /// What has happened since the start.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.shared.state().counts
+    }
+
+    /// A hand on what goes wrong.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        Faults { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Stops listening and cuts all connections.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+    }
+}
+
+/// What goes wrong at a [`SyslogEmulator`]. Clones steer the same one.
+#[derive(Debug, Clone)]
+pub struct Faults {
+    shared: Arc<Shared>,
+}
+
+impl Faults {
+    /// From now on this goes wrong, beside what does already.
+    pub fn add(&self, fault: Fault) {
+        self.shared.state().faults.push(fault);
+    }
+
+    /// Nothing goes wrong any more.
+    pub fn clear(&self) {
+        self.shared.state().faults.clear();
+    }
+
+    /// The receiver dies, as if by SIGKILL, and comes back after so long.
+    pub fn die_for(&self, duration: Duration) {
+        self.shared.die(duration);
+    }
+
+    /// All connections are reset; the receiver lives on.
+    pub fn reset_all(&self) {
+        self.shared.reset_all();
+    }
+}

@@ -1,0 +1,280 @@
+//! One connection: bytes out, its end watched, and a close that proves that every byte was read.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::future::poll_fn;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_native_tls::TlsStream;
+
+use super::socket;
+
+/// How long acknowledgements may trail behind the peer's end.
+const TRAILING: Duration = Duration::from_secs(1);
+
+/// How long what the peer sent is waited for to be read before we end our side.
+const SETTLING: Duration = Duration::from_millis(100);
+
+/// What a connection suffers from that its peer ended.
+pub(super) const ENDED: &str = "the receiver closed the connection";
+
+/// A connection, plain or inside TLS.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: Stream,
+    peer: SocketAddr,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Plain(Watched),
+    Tls(Box<TlsStream<Watched>>),
+}
+
+/// What a turn brought.
+#[derive(Debug)]
+pub(super) enum Turn {
+    /// So many bytes were written.
+    Wrote(usize),
+    /// The peer sent these bytes.
+    Read(usize),
+    /// The peer ended its side, in order.
+    Ended,
+    /// The connection is broken.
+    Failed(io::Error),
+}
+
+/// What a close showed.
+#[derive(Debug)]
+pub(super) enum Closed {
+    /// The peer read every byte: it answered our end with its own, and acknowledged all.
+    Proven,
+    /// Every byte was acknowledged and nothing went wrong, but the peer did not say that it has read them.
+    Unproven(&'static str),
+    /// The peer does not take what was sent.
+    Stalled,
+    /// Bytes may be lost.
+    Broken(String),
+}
+
+impl Connection {
+    pub(super) fn plain(stream: TcpStream, peer: SocketAddr) -> Self {
+        Self { stream: Stream::Plain(Watched::new(stream)), peer }
+    }
+
+    pub(super) fn tls(stream: TlsStream<Watched>, peer: SocketAddr) -> Self {
+        Self { stream: Stream::Tls(Box::new(stream)), peer }
+    }
+
+    /// The address at the other end.
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    fn watched(&self) -> &Watched {
+        match &self.stream {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => stream.get_ref().get_ref().get_ref(),
+        }
+    }
+
+    /// The socket below.
+    pub(super) fn socket(&self) -> &TcpStream {
+        &self.watched().inner
+    }
+
+    /// Whether every byte written so far was acknowledged; true where that cannot be told.
+    pub(super) fn is_acked(&self) -> bool {
+        socket::acked(self.socket()).is_none_or(|acked| acked >= self.watched().written)
+    }
+
+    /// Whether nothing has come from the peer, not even an end.
+    pub(super) fn is_quiet(&self) -> bool {
+        socket::is_quiet(self.socket())
+    }
+
+    /// Ends it at once; what the kernel has not sent yet is not sent.
+    pub(super) fn abort(self) {
+        socket::reset_on_drop(self.socket());
+    }
+
+    /// Whether a write that was begun must be gone on with: TLS has a record half-way out.
+    pub(super) fn is_bound(&self) -> bool {
+        matches!(self.stream, Stream::Tls(_))
+    }
+
+    /// Waits for whatever comes first: a read into `buffer`, or a write of some of `out`. The peer's end is seen before
+    /// anything is written. May be thrown away while it waits, if the next turn goes on with the same bytes.
+    pub(super) async fn turn(&mut self, buffer: &mut [u8], out: &[u8]) -> Turn {
+        poll_fn(|cx| {
+            let mut read = ReadBuf::new(buffer);
+            match self.stream.poll_read(cx, &mut read) {
+                Poll::Ready(Ok(())) if read.filled().is_empty() => return Poll::Ready(Turn::Ended),
+                Poll::Ready(Ok(())) => return Poll::Ready(Turn::Read(read.filled().len())),
+                Poll::Ready(Err(error)) => return Poll::Ready(Turn::Failed(error)),
+                Poll::Pending => {}
+            }
+            if out.is_empty() {
+                return Poll::Pending;
+            }
+            match ready!(self.stream.poll_write(cx, out)) {
+                Ok(0) => Poll::Ready(Turn::Failed(io::ErrorKind::WriteZero.into())),
+                Ok(count) => Poll::Ready(Turn::Wrote(count)),
+                Err(error) => Poll::Ready(Turn::Failed(error)),
+            }
+        })
+        .await
+    }
+
+    /// Ends our side and waits until the peer has ended its own.
+    ///
+    /// The peer's end proves that it read every byte, if it did not come before ours, if everything was acknowledged
+    /// after it, and, inside TLS, if it is the authenticated `close_notify` (RFC 8446 section 6.1).
+    pub(super) async fn close(mut self, patience: Duration) -> Closed {
+        let until = Instant::now() + SETTLING;
+        while !self.is_quiet() {
+            // An end before ours is no answer to it. Session tickets and the like are read over.
+            match timeout_at(until, self.turn(&mut [0; 512], &[])).await {
+                Ok(Turn::Ended) => return Closed::Broken(ENDED.to_owned()),
+                Ok(Turn::Failed(error)) => return Closed::Broken(error.to_string()),
+                Ok(Turn::Read(_) | Turn::Wrote(_)) => {}
+                Err(_) if self.is_quiet() => {}
+                Err(_) => return Closed::Broken("the receiver does not stop talking".to_owned()),
+            }
+        }
+        match timeout_at(Instant::now() + patience, self.shut()).await {
+            Ok(Ok(None)) => {}
+            Ok(Ok(Some(unproven))) => return self.unproven(unproven).await,
+            Ok(Err(error)) => return Closed::Broken(error.to_string()),
+            Err(_) if self.is_acked() => {
+                return self.unproven("it does not answer the end of a connection").await;
+            }
+            Err(_) => return Closed::Stalled,
+        }
+        match self.all_acked().await {
+            Ok(()) if socket::TELLS_ACKED => Closed::Proven,
+            Ok(()) => Closed::Unproven("this system does not tell what was acknowledged"),
+            Err(cause) => Closed::Broken(cause),
+        }
+    }
+
+    async fn unproven(&self, why: &'static str) -> Closed {
+        match self.all_acked().await {
+            Ok(()) => Closed::Unproven(why),
+            Err(cause) => Closed::Broken(cause),
+        }
+    }
+
+    /// Ends our side, reads the peer's end. `Some` says why that end is no proof.
+    async fn shut(&mut self) -> io::Result<Option<&'static str>> {
+        let mut unproven = None;
+        if let Stream::Tls(stream) = &mut self.stream {
+            poll_fn(|cx| Pin::new(&mut *stream).poll_shutdown(cx)).await?;
+            match drain(stream).await {
+                // The library may call a bare end of the stream an end in order; what it read tells them apart.
+                Ok(()) if !stream.get_ref().get_ref().get_ref().ended => {}
+                Ok(()) | Err(_) if stream.get_ref().get_ref().get_ref().ended => {
+                    unproven = Some("it ends TLS connections without close_notify");
+                }
+                Ok(()) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let raw = match &mut self.stream {
+            Stream::Plain(raw) => raw,
+            Stream::Tls(stream) => stream.get_mut().get_mut().get_mut(),
+        };
+        poll_fn(|cx| Pin::new(&mut raw.inner).poll_shutdown(cx)).await?;
+        if !raw.ended {
+            drain(raw).await?;
+        }
+        Ok(unproven)
+    }
+
+    async fn all_acked(&self) -> Result<(), String> {
+        let until = Instant::now() + TRAILING;
+        while !self.is_acked() {
+            if Instant::now() >= until {
+                return Err("the receiver ended the connection without taking all that was sent".to_owned());
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        match socket::pending_error(self.socket()) {
+            Some(error) => Err(error.to_string()),
+            None => Ok(()),
+        }
+    }
+}
+
+async fn drain(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
+    let mut bytes = [0; 512];
+    loop {
+        let mut buffer = ReadBuf::new(&mut bytes);
+        poll_fn(|cx| Pin::new(&mut *stream).poll_read(cx, &mut buffer)).await?;
+        if buffer.filled().is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+impl Stream {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+}
+
+/// A socket that remembers how much went out and whether the peer ended its side.
+#[derive(Debug)]
+pub(super) struct Watched {
+    inner: TcpStream,
+    written: u64,
+    ended: bool,
+}
+
+impl Watched {
+    pub(super) fn new(inner: TcpStream) -> Self {
+        Self { inner, written: 0, ended: false }
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
+        if buffer.filled().len() == before && buffer.remaining() > 0 {
+            self.ended = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let count = ready!(Pin::new(&mut self.inner).poll_write(cx, bytes))?;
+        self.written += count as u64;
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,178 @@
+//! From a target to a connection.
+
+use std::error::Error as _;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_native_tls::TlsConnector;
+
+use super::connection::{Connection, Watched};
+use super::tls::{self, ConfigError};
+use super::{Config, Target, Transport, socket};
+use crate::siem::standing::Standing;
+use crate::source::Cause;
+
+/// How long one address is waited for before the next is tried beside it (RFC 8305 section 8).
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// Why there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It may work later.
+    Down(Cause),
+    /// It works when somebody has changed something: a certificate, a name.
+    Refused(Cause),
+}
+
+impl Fault {
+    pub(super) fn cause(&self) -> &Cause {
+        match self {
+            Self::Down(cause) | Self::Refused(cause) => cause,
+        }
+    }
+
+    /// What an error on a connection means: what the network says passes, what TLS says does not.
+    pub(super) fn of(target: &Target, error: &io::Error) -> Self {
+        let what = format!("{target}: {error}");
+        if error.raw_os_error().is_none() && error.kind() == io::ErrorKind::Other {
+            Self::Refused(Cause { hint: Some(advice(&what)), what })
+        } else {
+            Self::Down(Cause::new(what))
+        }
+    }
+
+    /// Makes it known. The try began at `began`.
+    pub(super) fn tell(&self, standing: &Standing, began: Instant, now: Instant) {
+        match self {
+            Self::Down(cause) => standing.failed(began, now, cause),
+            Self::Refused(cause) => standing.held(now, cause),
+        }
+    }
+}
+
+/// How to connect.
+#[derive(Clone)]
+pub(super) struct Dial {
+    connector: Option<TlsConnector>,
+    server_name: Option<String>,
+    patience: Duration,
+}
+
+impl Dial {
+    pub(super) fn new(config: &Config) -> Result<Self, ConfigError> {
+        let tls = match &config.transport {
+            Transport::Udp { .. } | Transport::Tcp | Transport::Relp(None) => None,
+            Transport::Tls(tls) | Transport::Relp(Some(tls)) => Some(tls),
+        };
+        Ok(Self {
+            connector: tls.map(tls::connector).transpose()?,
+            server_name: tls.and_then(|tls| tls.server_name.clone()),
+            patience: config.connect_timeout,
+        })
+    }
+
+    /// Connects to the first address of the target that answers; names are looked up anew every time.
+    pub(super) async fn connect(&self, target: &Target) -> Result<Connection, Fault> {
+        let until = Instant::now() + self.patience;
+        let addresses = match timeout_at(until, lookup(target)).await {
+            Ok(addresses) => addresses?,
+            Err(_) => return Err(down(format!("{target}: looking up its name took too long"))),
+        };
+        self.connect_any(target, &addresses, until).await
+    }
+
+    /// Connects to one address of the target: where another connection goes already.
+    pub(super) async fn connect_beside(&self, target: &Target, peer: SocketAddr) -> Result<Connection, Fault> {
+        self.connect_any(target, &[peer], Instant::now() + self.patience).await
+    }
+
+    async fn connect_any(
+        &self,
+        target: &Target,
+        addresses: &[SocketAddr],
+        until: Instant,
+    ) -> Result<Connection, Fault> {
+        let stream = match timeout_at(until, race(addresses)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(down(format!("{target}: cannot connect: {error}"))),
+            Err(_) => return Err(down(format!("{target}: connecting took too long"))),
+        };
+        let peer = stream.peer_addr().and_then(|peer| socket::tune(&stream).map(|()| peer));
+        let peer = peer.map_err(|error| down(format!("{target}: {error}")))?;
+        let Some(connector) = &self.connector else { return Ok(Connection::plain(stream, peer)) };
+        let name = self.server_name.as_deref().unwrap_or(&target.host);
+        match timeout_at(until, connector.connect(name, Watched::new(stream))).await {
+            Ok(Ok(stream)) => Ok(Connection::tls(stream, peer)),
+            Ok(Err(error)) => Err(handshake(target, &error)),
+            Err(_) => Err(Fault::Down(Cause {
+                what: format!("{target}: the TLS handshake took too long"),
+                hint: Some("is TLS spoken on this port?"),
+            })),
+        }
+    }
+}
+
+/// The addresses of a target, all of them.
+pub(super) async fn lookup(target: &Target) -> Result<Vec<SocketAddr>, Fault> {
+    match lookup_host((target.host.as_str(), target.port)).await {
+        Ok(found) => {
+            let found: Vec<_> = found.collect();
+            if found.is_empty() { Err(down(format!("{target}: its name has no address"))) } else { Ok(found) }
+        }
+        Err(error) => Err(down(format!("{target}: its name cannot be looked up: {error}"))),
+    }
+}
+
+/// Connects to all addresses, each with a head start over the next; the first connection wins.
+async fn race(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut tries: FuturesUnordered<_> = addresses
+        .iter()
+        .zip(0..)
+        .map(|(address, turn)| async move {
+            sleep(HEAD_START * turn).await;
+            TcpStream::connect(address).await
+        })
+        .collect();
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    while let Some(tried) = tries.next().await {
+        match tried {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn down(what: String) -> Fault {
+    Fault::Down(Cause::new(what))
+}
+
+/// A handshake that the network cut short may work later; one that was refused works after a change.
+fn handshake(target: &Target, error: &native_tls::Error) -> Fault {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<io::Error>() {
+            return down(format!("{target}: no TLS: {io}"));
+        }
+        source = cause.source();
+    }
+    Fault::Refused(Cause { what: format!("{target}: no TLS: {error}"), hint: Some(advice(&error.to_string())) })
+}
+
+/// What probably has to be done about a TLS error.
+pub(super) fn advice(error: &str) -> &'static str {
+    if error.contains("certificate verify failed") {
+        "name the issuer of its certificate as the CA file, and use a host name that the certificate has"
+    } else if error.contains("certificate required") || error.contains("handshake failure") {
+        "it may ask for a client certificate"
+    } else if error.contains("alert") {
+        "it refuses our certificate or our version of TLS; its own log says why"
+    } else {
+        "is TLS spoken on this port?"
+    }
+}

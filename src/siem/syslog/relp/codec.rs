@@ -1,0 +1,204 @@
+//! `TXNR SP COMMAND SP DATALEN [SP DATA] LF`, and back.
+
+use std::io::Write as _;
+
+/// Highest transaction number; after it comes 1.
+const LAST: u32 = 999_999_999;
+
+/// Longest answer that is read.
+const MOST: usize = 128 * 1024;
+
+/// Digits of a number, at most.
+const DIGITS: usize = 9;
+
+/// Letters of a command, at most.
+const LETTERS: usize = 32;
+
+/// One frame of the receiver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Frame {
+    pub(super) txnr: u32,
+    pub(super) command: String,
+    pub(super) data: Vec<u8>,
+}
+
+/// What the receiver sends is not RELP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it sends what is not RELP: {0}")]
+pub(super) struct NotRelp(&'static str);
+
+/// The transaction number that follows.
+pub(super) fn after(txnr: u32) -> u32 {
+    if txnr >= LAST { 1 } else { txnr + 1 }
+}
+
+/// Appends a frame. Without data its length is 0 and nothing follows.
+pub(super) fn frame(out: &mut Vec<u8>, txnr: u32, command: &str, data: &[u8]) {
+    write!(out, "{txnr} {command} {}", data.len()).expect("a vector takes every byte");
+    if !data.is_empty() {
+        out.push(b' ');
+        out.extend_from_slice(data);
+    }
+    out.push(b'\n');
+}
+
+/// Appends the offers that begin a session.
+pub(super) fn open(out: &mut Vec<u8>) {
+    let offers =
+        concat!("relp_version=0\nrelp_software=forwarder,", env!("CARGO_PKG_VERSION"), "\ncommands=syslog");
+    frame(out, 1, "open", offers.as_bytes());
+}
+
+/// The code of an answer, and its first line for people. `200` is yes.
+pub(super) fn status(data: &[u8]) -> (Option<u16>, String) {
+    let first = data.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let text: String = String::from_utf8_lossy(&first[..first.len().min(200)])
+        .chars()
+        .map(|char| if char.is_control() { ' ' } else { char })
+        .collect();
+    let code = text.split(' ').next().and_then(|code| code.parse().ok());
+    (code, text)
+}
+
+/// Bytes of the receiver on their way to frames.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Answers {
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..self.start);
+        self.start = 0;
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The next whole frame, if there is one.
+    pub(super) fn next(&mut self) -> Result<Option<Frame>, NotRelp> {
+        let mut rest = Rest(&self.bytes[self.start..]);
+        let Some(frame) = rest.frame()? else { return Ok(None) };
+        self.start = self.bytes.len() - rest.0.len();
+        Ok(Some(frame))
+    }
+}
+
+struct Rest<'a>(&'a [u8]);
+
+impl Rest<'_> {
+    fn frame(&mut self) -> Result<Option<Frame>, NotRelp> {
+        let Some((txnr, end)) = self.word(DIGITS)? else { return Ok(None) };
+        let txnr = number(&txnr)?;
+        if end != b' ' {
+            return Err(NotRelp("a frame without a command"));
+        }
+        let Some((command, end)) = self.word(LETTERS)? else { return Ok(None) };
+        if end != b' ' || !command.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+            return Err(NotRelp("a command that is none"));
+        }
+        let Some((length, end)) = self.word(DIGITS)? else { return Ok(None) };
+        let length = number(&length)? as usize;
+        if length > MOST {
+            return Err(NotRelp("an answer that is too long"));
+        }
+        if length == 0 && end == b'\n' {
+            return Ok(Some(Frame { txnr, command, data: Vec::new() }));
+        }
+        if end != b' ' {
+            return Err(NotRelp("a frame without its data"));
+        }
+        if self.0.len() <= length {
+            return Ok(None);
+        }
+        let (data, rest) = self.0.split_at(length);
+        if rest[0] != b'\n' {
+            return Err(NotRelp("a frame without an end"));
+        }
+        self.0 = &rest[1..];
+        Ok(Some(Frame { txnr, command, data: data.to_vec() }))
+    }
+
+    /// The word up to the next space or line feed, and which of them it was.
+    fn word(&mut self, most: usize) -> Result<Option<(String, u8)>, NotRelp> {
+        let seen = &self.0[..self.0.len().min(most + 1)];
+        let Some(end) = seen.iter().position(|byte| matches!(byte, b' ' | b'\n')) else {
+            return if seen.len() > most { Err(NotRelp("a word that is too long")) } else { Ok(None) };
+        };
+        let word = std::str::from_utf8(&seen[..end]).map_err(|_| NotRelp("a word that is no text"))?.to_owned();
+        let by = seen[end];
+        self.0 = &self.0[end + 1..];
+        Ok(Some((word, by)))
+    }
+}
+
+fn number(word: &str) -> Result<u32, NotRelp> {
+    let digits = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { word.parse().map_err(|_| NotRelp("a number that is too large")) } else { Err(NotRelp("a number that is none")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(bytes: &[u8], expected: &[(u32, &str, &[u8])]) {
+        // Whatever pieces the bytes come in.
+        for size in [1, 2, 7, bytes.len().max(1)] {
+            let mut answers = Answers::default();
+            let mut frames = Vec::new();
+            for piece in bytes.chunks(size) {
+                answers.feed(piece);
+                while let Some(frame) = answers.next().unwrap() {
+                    frames.push(frame);
+                }
+            }
+            let expected: Vec<Frame> = expected
+                .iter()
+                .map(|(txnr, command, data)| Frame { txnr: *txnr, command: (*command).into(), data: data.to_vec() })
+                .collect();
+            assert_eq!(frames, expected, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn what_rsyslog_answers_is_read() {
+        let hello = b"1 rsp 93 200 OK\nrelp_version=0\nrelp_software=librelp,1.11.0,http://librelp.adiscon.com\ncommands=syslog\n";
+        check(hello, &[(1, "rsp", &hello[9..hello.len() - 1])]);
+        check(b"2 rsp 6 200 OK\n3 rsp 6 200 OK\n", &[(2, "rsp", b"200 OK"), (3, "rsp", b"200 OK")]);
+        check(b"5 rsp 0\n0 serverclose 0\n", &[(5, "rsp", b""), (0, "serverclose", b"")]);
+    }
+
+    #[test]
+    fn a_message_is_framed_as_rsyslog_takes_it() {
+        let message = b"<14>1 2023-11-15T06:13:20.000000+08:00 host1 app - - - relp one";
+        let mut out = Vec::new();
+        frame(&mut out, 2, "syslog", message);
+        assert_eq!(out, [b"2 syslog 63 ", &message[..], b"\n"].concat());
+        out.clear();
+        frame(&mut out, 5, "close", b"");
+        assert_eq!(out, b"5 close 0\n");
+    }
+
+    #[test]
+    fn what_is_not_relp_is_an_error() {
+        for bad in ["HTTP/1.1 400 Bad Request\r\n", "x rsp 0\n", "1 rsp -1\n", "1 r5p 0\n", "1 rsp 3 abcd\n", "1\n"] {
+            let mut answers = Answers::default();
+            answers.feed(bad.as_bytes());
+            assert!(answers.next().is_err(), "{bad:?}");
+        }
+        let mut answers = Answers::default();
+        answers.feed(b"1 rsp 999999999 ");
+        assert!(answers.next().is_err());
+    }
+
+    #[test]
+    fn transaction_numbers_start_again_after_the_last() {
+        assert_eq!((after(1), after(LAST)), (2, 1));
+    }
+
+    #[test]
+    fn the_code_is_told_from_the_text() {
+        assert_eq!(status(b"200 OK\nrelp_version=0"), (Some(200), "200 OK".to_owned()));
+        assert_eq!(status(b"500 disk full"), (Some(500), "500 disk full".to_owned()));
+        assert_eq!(status(b""), (None, String::new()));
+    }
+}

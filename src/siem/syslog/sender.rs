@@ -1,0 +1,305 @@
+//! Sends over TCP and TLS: one connection for all shards, and the next one beside it while the last is proven.
+
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::connection::{Closed, Connection, ENDED, Turn};
+use super::dial::Fault;
+use super::jobs::Jobs;
+use super::sink::Shared;
+use super::line::{Ended, Line, fenced};
+use super::window::{Break, Id, Span};
+use super::Delivery;
+use crate::event::Batch;
+use crate::lease::Tenure;
+
+/// Most bytes of a write, unless one event has more.
+const CHUNK: usize = 64 * 1024;
+
+/// How long an unanswered close is waited for at most.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether everything was acknowledged.
+const ACK_POLL: Duration = Duration::from_millis(20);
+
+type Promised<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Runs until the sink is gone.
+pub(super) async fn run(shared: &Shared, jobs: Jobs) {
+    let mut line = Line::new(shared, jobs);
+    while let Some(connection) = line.connect().await {
+        match line.drive(connection).await {
+            Ended::Gone => return,
+            Ended::Idle => {}
+            Ended::Broken(how, fault) => {
+                if !line.recover(how, &fault).await {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// What counts as proof at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    /// A strict close.
+    Close,
+    /// Acknowledged by the receiver's system.
+    Acked,
+    /// Taken by ours.
+    Write,
+}
+
+/// What can happen while a connection is up.
+enum Event {
+    Turn(Turn),
+    Closed(Closed),
+    Opened(Result<Connection, Fault>),
+    Home(Result<Connection, Fault>),
+    Fenced,
+    Came(Option<(Id, Arc<Batch>)>),
+    Left,
+    Tick,
+}
+
+/// Whole events of one batch that are written in one piece.
+struct Chunk {
+    batch: Arc<Batch>,
+    tenure: Tenure,
+    /// What is left of its span behind it.
+    rest: Span,
+    /// What is left of it.
+    bytes: Range<usize>,
+    /// Some of it, or of a TLS record of it, may be out.
+    begun: bool,
+}
+
+impl Chunk {
+    fn of(batch: &Arc<Batch>, tenure: &Tenure, span: Span) -> Self {
+        let events = &batch.events;
+        let start = events.range(span.events.start).start;
+        let mut last = span.events.start;
+        while last + 1 < span.events.end && events.range(last + 1).end - start <= CHUNK {
+            last += 1;
+        }
+        Self {
+            bytes: start..events.range(last).end,
+            rest: Span { id: span.id, events: last + 1..span.events.end },
+            batch: Arc::clone(batch),
+            tenure: tenure.clone(),
+            begun: false,
+        }
+    }
+
+    fn left(&self) -> &[u8] {
+        &self.batch.events.bytes()[self.bytes.clone()]
+    }
+}
+
+impl Line<'_> {
+    fn proof(&self) -> Proof {
+        match self.shared.config.delivery {
+            Delivery::Sent => Proof::Write,
+            Delivery::Confirmed { .. } if self.targets.is_written_only() => Proof::Acked,
+            Delivery::Confirmed { .. } => Proof::Close,
+        }
+    }
+
+    /// Sends over `current` and its successors until one of them breaks.
+    async fn drive(&mut self, mut current: Connection) -> Ended {
+        let mut buffer = [0; 512];
+        let mut chunk: Option<Chunk> = None;
+        let mut opening: Option<Promised<Result<Connection, Fault>>> = None;
+        let mut successor: Option<Connection> = None;
+        let mut closing: Option<Promised<Closed>> = None;
+        let mut going_home: Option<Promised<Result<Connection, Fault>>> = None;
+        let mut home: Option<Connection> = None;
+        let mut progressed = Instant::now();
+        loop {
+            let now = Instant::now();
+            // The witness of a connection that is being closed is known only when it is closed.
+            if closing.is_none() && self.window.due().is_some_and(|due| due <= now) {
+                if current.is_quiet() {
+                    self.settle(now);
+                    continue;
+                }
+                // Lets the runtime see what came; it is read below.
+                tokio::task::yield_now().await;
+            }
+            let rotate = self.window.rotate_at().filter(|_| closing.is_none() && successor.is_none());
+            if chunk.is_none() && closing.is_none() {
+                if let Some(next) = successor.take() {
+                    let patience = self.shared.config.timeout.min(CLOSE_PATIENCE);
+                    closing = Some(Box::pin(std::mem::replace(&mut current, next).close(patience)));
+                    continue;
+                }
+                let is_taken = self.proof() == Proof::Write || self.proof() == Proof::Acked && current.is_acked();
+                if is_taken && rotate.is_some_and(|at| at <= now) {
+                    self.window.rotated(now);
+                    continue;
+                }
+                if home.is_some() && !self.window.is_unproven() {
+                    current = home.take().expect("looked a line above");
+                    self.targets.home();
+                    self.say_promise();
+                    tracing::info!(target = %self.target(), "syslog: back at the first target");
+                    continue;
+                }
+                if home.is_none() {
+                    chunk = self.next_chunk(now);
+                    progressed = now;
+                }
+            }
+            if self.proof() == Proof::Close && opening.is_none() && rotate.is_some_and(|at| at <= now) {
+                let (dial, target, peer) = (self.shared.dial.clone(), self.target().clone(), current.peer());
+                opening = Some(Box::pin(async move { dial.connect_beside(&target, peer).await }));
+            }
+            if going_home.is_none() && home.is_none() && self.targets.home_at().is_some_and(|at| at <= now) {
+                let (dial, target) = (self.shared.dial.clone(), self.shared.config.targets[0].clone());
+                going_home = Some(Box::pin(async move { dial.connect(&target).await }));
+            }
+            let tick = [
+                self.window.due(),
+                rotate.filter(|_| opening.is_none()).map(|at| at.max(now + ACK_POLL.min(at.saturating_duration_since(now)))),
+                rotate.filter(|at| *at <= now && self.proof() == Proof::Acked).map(|_| now + ACK_POLL),
+                chunk.as_ref().map(|_| progressed + self.shared.config.timeout),
+                self.targets.home_at().filter(|_| going_home.is_none() && home.is_none()),
+            ];
+            // What is due already is waited for by its own branch.
+            let tick = tick.into_iter().flatten().filter(|at| *at > now).min();
+            let out = chunk.as_ref().map_or(&[][..], Chunk::left);
+            let event = tokio::select! {
+                biased;
+                turn = current.turn(&mut buffer, out) => Event::Turn(turn),
+                closed = promised(&mut closing) => Event::Closed(closed),
+                opened = promised(&mut opening) => Event::Opened(opened),
+                opened = promised(&mut going_home) => Event::Home(opened),
+                () = fenced(chunk.as_ref().map(|chunk| &chunk.tenure)) => Event::Fenced,
+                came = self.jobs.recv() => Event::Came(came),
+                () = self.shared.left.notified() => Event::Left,
+                () = sleep_until(tick.unwrap_or(now)), if tick.is_some() => Event::Tick,
+            };
+            if let Some(chunk) = &mut chunk {
+                chunk.begun |= current.is_bound();
+            }
+            match event {
+                Event::Turn(Turn::Wrote(count)) => {
+                    progressed = Instant::now();
+                    chunk = chunk.take().and_then(|chunk| self.wrote(chunk, count));
+                }
+                Event::Turn(Turn::Read(_)) => self.say_talks(),
+                Event::Turn(Turn::Ended | Turn::Failed(_)) if !self.window.is_unproven() => return Ended::Idle,
+                Event::Turn(Turn::Ended) => return self.by_peer(ENDED),
+                Event::Turn(Turn::Failed(error)) => {
+                    let is_network = error.kind() == std::io::ErrorKind::TimedOut;
+                    let how = if is_network { Break::Other } else { Break::ByPeer };
+                    return Ended::Broken(how, Fault::of(self.target(), &error));
+                }
+                Event::Closed(Closed::Proven) => {
+                    closing = None;
+                    self.targets.proven();
+                    self.window.rotated(Instant::now());
+                }
+                Event::Closed(Closed::Unproven(why)) => return self.unproven(why),
+                Event::Closed(Closed::Stalled) => return self.other("it does not read what was sent"),
+                Event::Closed(Closed::Broken(cause)) => return self.by_peer(&cause),
+                Event::Opened(Ok(connection)) => {
+                    opening = None;
+                    successor = Some(connection);
+                }
+                Event::Opened(Err(_)) => return self.unproven("it takes no second connection"),
+                Event::Home(opened) => {
+                    going_home = None;
+                    match opened {
+                        Ok(connection) => home = Some(connection),
+                        Err(_) => self.targets.still_away(Instant::now()),
+                    }
+                }
+                Event::Fenced => {
+                    let Some(fenced) = chunk.take() else { continue };
+                    self.abandon(fenced.rest.id);
+                    if fenced.begun {
+                        // Half an event is out, and the other half must not follow.
+                        current.abort();
+                        return self.other("a shard was lost half-way through an event");
+                    }
+                }
+                Event::Came(came) => {
+                    if !self.came(came) {
+                        return Ended::Gone;
+                    }
+                }
+                Event::Left => self.reap(),
+                Event::Tick => {
+                    if chunk.is_some() && progressed.elapsed() >= self.shared.config.timeout {
+                        current.abort();
+                        return self.other("it takes nothing");
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next piece to write, of a batch whose shard is still ours.
+    fn next_chunk(&mut self, now: Instant) -> Option<Chunk> {
+        while let Some(span) = self.window.begin(now) {
+            if let Some(chunk) = self.chunk_of(span) {
+                return Some(chunk);
+            }
+        }
+        None
+    }
+
+    fn chunk_of(&mut self, span: Span) -> Option<Chunk> {
+        let id = span.id;
+        match self.jobs.get(id).filter(|job| job.tenure.holds()) {
+            Some(job) => Some(Chunk::of(&job.batch, &job.tenure, span)),
+            None => {
+                self.abandon(id);
+                None
+            }
+        }
+    }
+
+    /// So much of it is out: what is left of it, or the next piece of its span.
+    fn wrote(&mut self, mut chunk: Chunk, count: usize) -> Option<Chunk> {
+        chunk.bytes.start += count;
+        chunk.begun = true;
+        if !chunk.bytes.is_empty() {
+            return Some(chunk);
+        }
+        if chunk.rest.events.is_empty() { None } else { self.chunk_of(chunk.rest) }
+    }
+
+    /// Nothing went wrong, but nothing is proven either.
+    fn unproven(&mut self, why: &str) -> Ended {
+        if self.targets.unproven() {
+            self.say_promise();
+            tracing::warn!(
+                target = %self.target(),
+                "the syslog receiver proves nothing: {why}; from now on delivered means written, and what it held in \
+                 memory when it dies is lost"
+            );
+        }
+        self.other(why)
+    }
+
+    fn say_talks(&mut self) {
+        if !std::mem::replace(&mut self.said_talks, true) {
+            tracing::warn!(target = %self.target(), "the receiver sends something, which syslog receivers do not; ignored");
+        }
+    }
+}
+
+/// What was promised, once; never if nothing was.
+async fn promised<T>(promise: &mut Option<Promised<T>>) -> T {
+    match promise {
+        Some(promise) => promise.await,
+        None => std::future::pending().await,
+    }
+}

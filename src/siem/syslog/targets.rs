@@ -1,0 +1,129 @@
+//! Which target it is at the moment, and what is known about each: pure.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long to stay with another target before the first is tried again.
+const HOMESICK: Duration = Duration::from_secs(60);
+
+/// How often in a row a target must leave a proof out before it is taken for one that has none to give.
+const TRIES: u32 = 3;
+
+/// The targets in the order of the settings. The first is preferred.
+#[derive(Debug)]
+pub(super) struct Targets {
+    trust: Vec<Trust>,
+    current: usize,
+    /// When the first may be tried again.
+    home_at: Option<Instant>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Trust {
+    has_proven: bool,
+    unproven: u32,
+    is_written_only: bool,
+}
+
+impl Targets {
+    /// So many of them; there is at least one.
+    pub(super) fn new(count: usize) -> Self {
+        Self { trust: vec![Trust::default(); count.max(1)], current: 0, home_at: None }
+    }
+
+    /// The number of the present one.
+    pub(super) fn current(&self) -> usize {
+        self.current
+    }
+
+    /// It cannot be connected to: on to the next. Returns whether all have had their turn.
+    pub(super) fn unreachable(&mut self, now: Instant) -> bool {
+        self.current = (self.current + 1) % self.trust.len();
+        self.home_at = (self.current != 0).then(|| now + HOMESICK);
+        self.current == 0
+    }
+
+    /// When to try the first one again, if it is another at the moment.
+    pub(super) fn home_at(&self) -> Option<Instant> {
+        self.home_at
+    }
+
+    /// The first one was tried, and does not work yet.
+    pub(super) fn still_away(&mut self, now: Instant) {
+        self.home_at = Some(now + HOMESICK);
+    }
+
+    /// The first one works again.
+    pub(super) fn home(&mut self) {
+        self.current = 0;
+        self.home_at = None;
+    }
+
+    /// Its close proved everything.
+    pub(super) fn proven(&mut self) {
+        let trust = &mut self.trust[self.current];
+        trust.has_proven = true;
+        trust.unproven = 0;
+    }
+
+    /// A close went well but proved nothing. Returns whether that just made it a target which never proves anything. One
+    /// that ever did is only late.
+    pub(super) fn unproven(&mut self) -> bool {
+        let trust = &mut self.trust[self.current];
+        trust.unproven += 1;
+        let gives_up = !trust.has_proven && !trust.is_written_only && trust.unproven >= TRIES;
+        trust.is_written_only |= gives_up;
+        gives_up
+    }
+
+    /// Whether it never proves anything: then written is all there is.
+    pub(super) fn is_written_only(&self) -> bool {
+        self.trust[self.current].is_written_only
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_target_is_used_until_it_is_time_to_go_home() {
+        let mut targets = Targets::new(2);
+        let now = Instant::now();
+        assert!(!targets.unreachable(now));
+        assert_eq!((targets.current(), targets.home_at()), (1, Some(now + HOMESICK)));
+        targets.still_away(now + HOMESICK);
+        assert_eq!(targets.home_at(), Some(now + 2 * HOMESICK));
+        targets.home();
+        assert_eq!((targets.current(), targets.home_at()), (0, None));
+    }
+
+    #[test]
+    fn after_the_last_target_comes_the_first_and_a_pause() {
+        let mut targets = Targets::new(2);
+        let now = Instant::now();
+        assert!(!targets.unreachable(now));
+        assert!(targets.unreachable(now));
+        assert_eq!((targets.current(), targets.home_at()), (0, None));
+        assert!(Targets::new(1).unreachable(now));
+    }
+
+    #[test]
+    fn a_target_that_never_proves_anything_is_found_out_once() {
+        let mut targets = Targets::new(1);
+        assert_eq!([targets.unproven(), targets.unproven(), targets.unproven()], [false, false, true]);
+        assert!(targets.is_written_only());
+        assert!(!targets.unproven());
+    }
+
+    #[test]
+    fn a_target_that_ever_proved_something_keeps_its_word() {
+        let mut targets = Targets::new(1);
+        targets.proven();
+        for _ in 0..10 {
+            assert!(!targets.unproven());
+        }
+        assert!(!targets.is_written_only());
+    }
+}

@@ -1,0 +1,221 @@
+use super::*;
+
+const INTERVAL: Duration = Duration::from_secs(1);
+const LAG: Duration = Duration::from_millis(200);
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn window(batches: &[usize]) -> (Window, Instant) {
+    let mut window = Window::new(INTERVAL, LAG);
+    for (id, events) in (1..).zip(batches) {
+        window.push(id, *events);
+    }
+    (window, Instant::now())
+}
+
+fn span(id: Id, events: Range<usize>) -> Option<Span> {
+    Some(Span { id, events })
+}
+
+/// Writes whatever may be written.
+fn write(window: &mut Window, now: Instant) -> Vec<(Id, Range<usize>)> {
+    std::iter::from_fn(|| window.begin(now)).map(|span| (span.id, span.events)).collect()
+}
+
+#[test]
+fn batches_are_written_once_and_in_order() {
+    let (mut window, now) = window(&[3, 2]);
+    assert_eq!(window.begin(now), span(1, 0..3));
+    assert_eq!(window.begin(now), span(2, 0..2));
+    assert_eq!(window.begin(now), None);
+}
+
+#[test]
+fn writing_proves_nothing() {
+    let (mut window, now) = window(&[3]);
+    write(&mut window, now);
+    assert_eq!(window.due(), None);
+    assert_eq!(window.prove(now + ms(60_000)), Settled::default());
+    assert!(!window.is_empty() && window.is_unproven());
+}
+
+#[test]
+fn a_close_proves_only_after_the_lag() {
+    let (mut window, now) = window(&[3]);
+    write(&mut window, now);
+    window.rotated(now);
+    assert_eq!(window.due(), Some(now + LAG));
+    assert_eq!(window.prove(now + LAG - ms(1)), Settled::default());
+    let settled = window.prove(now + LAG);
+    assert_eq!(settled, Settled { finished: vec![1], proven: true, ..Settled::default() });
+    assert!(window.is_empty() && !window.is_unproven());
+}
+
+#[test]
+fn a_break_within_the_lag_unproves_the_closed_and_the_open_connection() {
+    let (mut window, now) = window(&[3]);
+    write(&mut window, now);
+    window.rotated(now);
+    window.push(2, 1);
+    write(&mut window, now);
+    window.broke(Break::ByPeer);
+    assert_eq!(window.due(), None);
+    assert_eq!(write(&mut window, now), [(1, 0..3), (2, 0..1)]);
+}
+
+#[test]
+fn every_link_of_a_chain_has_its_own_lag() {
+    let mut window = Window::new(INTERVAL, ms(5_000));
+    let now = Instant::now();
+    window.push(1, 1);
+    write(&mut window, now);
+    window.rotated(now);
+    window.push(2, 1);
+    write(&mut window, now);
+    window.rotated(now + ms(1_000));
+    assert_eq!(window.prove(now + ms(5_000)).finished, [1]);
+    assert_eq!(window.prove(now + ms(6_000)).finished, [2]);
+}
+
+#[test]
+fn what_is_written_after_a_close_is_not_proven_by_it() {
+    let (mut window, now) = window(&[1]);
+    write(&mut window, now);
+    window.rotated(now);
+    window.push(2, 1);
+    write(&mut window, now);
+    assert_eq!(window.prove(now + ms(10_000)).finished, [1]);
+    assert!(window.is_unproven());
+}
+
+#[test]
+fn an_idle_window_is_proven_at_once_and_a_busy_one_after_an_interval() {
+    let (mut window, now) = window(&[1, 1]);
+    assert_eq!(window.rotate_at(), None);
+    window.begin(now);
+    assert_eq!(window.rotate_at(), Some(now + INTERVAL));
+    window.begin(now);
+    assert_eq!(window.rotate_at(), Some(now));
+}
+
+#[test]
+fn proofs_are_an_interval_apart() {
+    let (mut window, now) = window(&[1]);
+    write(&mut window, now);
+    window.rotated(now);
+    window.push(2, 1);
+    write(&mut window, now + ms(10));
+    assert_eq!(window.rotate_at(), Some(now + INTERVAL));
+}
+
+#[test]
+fn a_forgotten_batch_is_not_written_again() {
+    let (mut window, now) = window(&[1, 1]);
+    write(&mut window, now);
+    window.forget(1);
+    window.broke(Break::Other);
+    assert_eq!(write(&mut window, now), [(2, 0..1)]);
+}
+
+/// A receiver that dies of every group that `kills` says it does. Returns what was rejected, in how many connections,
+/// and how many were still unproven after at most `most`.
+fn against(batches: &[usize], most: usize, kills: impl Fn(Id, usize) -> bool) -> (Vec<(Id, usize)>, usize, usize) {
+    let (mut window, mut now) = window(batches);
+    let mut rejected = Vec::new();
+    for connection in 0..most {
+        if window.is_empty() {
+            return (rejected, connection, 0);
+        }
+        let written = write(&mut window, now);
+        let dies = written.iter().any(|(id, events)| events.clone().any(|event| kills(*id, event)));
+        now += ms(2_000);
+        assert!(!written.is_empty(), "nothing to write, and nothing proven");
+        let settled = if dies {
+            window.broke(Break::ByPeer)
+        } else {
+            window.rotated(now);
+            window.prove(now + LAG)
+        };
+        rejected.extend(settled.rejected);
+    }
+    (rejected, most, window.entries.iter().map(|entry| entry.events - entry.done).sum())
+}
+
+#[test]
+fn the_event_that_kills_the_receiver_is_found_and_only_that() {
+    for culprit in [(1, 0), (1, 99), (2, 50), (3, 99)] {
+        let (rejected, connections, left) = against(&[100, 100, 100], 200, |id, event| (id, event) == culprit);
+        assert_eq!((rejected, left), (vec![culprit], 0));
+        assert!(connections < 40, "{connections} connections for {culprit:?}");
+    }
+}
+
+#[test]
+fn several_culprits_are_found_one_after_the_other() {
+    let culprits = [(1, 3), (1, 4), (2, 0)];
+    let (rejected, _, left) = against(&[10, 10], 200, |id, event| culprits.contains(&(id, event)));
+    assert_eq!((rejected, left), (culprits.to_vec(), 0));
+}
+
+#[test]
+fn a_receiver_that_dies_of_everything_rejects_nothing() {
+    let (rejected, _, left) = against(&[20, 20], 500, |_, _| true);
+    assert_eq!((rejected, left), (vec![], 40));
+}
+
+#[test]
+fn a_lone_event_is_not_rejected_without_evidence() {
+    let (rejected, _, left) = against(&[1], 100, |_, _| true);
+    assert_eq!((rejected, left), (vec![], 1));
+}
+
+#[test]
+fn the_first_event_is_rejected_on_the_evidence_of_the_next() {
+    let (rejected, _, left) = against(&[1, 1], 100, |id, _| id == 1);
+    assert_eq!((rejected, left), (vec![(1, 0)], 0));
+}
+
+#[test]
+fn breaks_that_are_not_the_peers_doing_start_no_search() {
+    let (mut window, now) = window(&[10]);
+    for _ in 0..20 {
+        assert_eq!(write(&mut window, now), [(1, 0..10)]);
+        window.broke(Break::Other);
+    }
+}
+
+#[test]
+fn a_connection_that_carried_nothing_may_end_as_it_likes() {
+    let (mut window, now) = window(&[10]);
+    for _ in 0..20 {
+        window.broke(Break::ByPeer);
+    }
+    assert_eq!(write(&mut window, now), [(1, 0..10)]);
+}
+
+#[test]
+fn progress_between_the_deaths_keeps_the_search_away() {
+    let (mut window, now) = window(&[]);
+    for id in 1..20 {
+        window.push(id, 2);
+        assert_eq!(write(&mut window, now), [(id, 0..2)]);
+        window.broke(Break::ByPeer);
+        write(&mut window, now);
+        window.rotated(now);
+        assert_eq!(window.prove(now + LAG).finished, [id]);
+    }
+}
+
+#[test]
+fn an_event_set_aside_is_tried_again_when_there_is_nothing_left_to_compare_it_to() {
+    let (mut window, now) = window(&[1, 1]);
+    for _ in 0..2 * STRIKES {
+        write(&mut window, now);
+        window.broke(Break::ByPeer);
+    }
+    assert_eq!(window.search.as_ref().unwrap().aside, Some((1, 0)));
+    window.forget(2);
+    assert_eq!(write(&mut window, now), [(1, 0..1)]);
+}

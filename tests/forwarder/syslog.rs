@@ -1,0 +1,6 @@
+//! Syslog receivers that work, break and lie, and what arrives nevertheless.
+
+mod bench;
+mod deaths;
+mod delivery;
+mod poison;

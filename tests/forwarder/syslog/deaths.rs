@@ -1,0 +1,72 @@
+//! Receivers that die, reset and stall with a backlog.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use forwarder::emulator::syslog::{Fault, Faults, Protocol};
+use forwarder::siem::syslog::{Delivery, Syslog};
+use tokio::time::sleep;
+
+use super::bench::{Account, config, deliver_all, receiver};
+
+const DEATHS: u64 = 18;
+
+/// A crowd of deaths, resets and stalls, at moments that follow no rhythm of the sender.
+async fn torment(faults: Faults, between: u64) {
+    for turn in 0..DEATHS {
+        sleep(Duration::from_millis(between + turn * 37 % 113)).await;
+        match turn % 6 {
+            4 => {
+                faults.add(Fault::Stall);
+                sleep(Duration::from_millis(150)).await;
+                faults.clear();
+                faults.reset_all();
+            }
+            _ => faults.die_for(Duration::from_millis(50 + turn * 31 % 100)),
+        }
+    }
+}
+
+async fn under_torment(protocol: Protocol, memory: Duration, delivery: Option<Delivery>) -> (Account, u64) {
+    let (receiver, seen) = receiver(protocol, memory).await;
+    let mut config = config(protocol, &[&receiver]);
+    if let Some(delivery) = delivery {
+        config.delivery = delivery;
+    }
+    let sink = Arc::new(Syslog::new(&config).unwrap());
+    let batches = 500;
+    let delivering = deliver_all(&sink, &seen, 4, batches, 50);
+    let (account, ()) = tokio::join!(delivering, torment(receiver.faults(), 300));
+    let counts = receiver.counts();
+    println!("{protocol:?}: {account:?}, {counts:?}");
+    assert!(counts.deaths >= 15);
+    assert_eq!(account.delivered, 4 * batches * 50);
+    (account, counts.forgotten)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn confirmed_tcp_loses_nothing_when_the_receiver_dies() {
+    let (account, forgotten) = under_torment(Protocol::Tcp, Duration::from_millis(30), None).await;
+    assert_eq!((account.lost, account.rejected.len()), (0, 0));
+    assert!(forgotten > 0, "no death met a message in memory: the test shows nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn confirmed_tls_loses_nothing_when_the_receiver_dies() {
+    let (account, forgotten) = under_torment(Protocol::Tls, Duration::from_millis(30), None).await;
+    assert_eq!((account.lost, account.rejected.len()), (0, 0));
+    assert!(forgotten > 0, "no death met a message in memory: the test shows nothing");
+}
+
+/// A RELP receiver answers when it has written a message down.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn relp_loses_nothing_when_the_receiver_dies() {
+    let (account, _) = under_torment(Protocol::Relp, Duration::ZERO, None).await;
+    assert_eq!((account.lost, account.rejected.len()), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_only_sent_is_lost_when_the_receiver_dies() {
+    let (account, _) = under_torment(Protocol::Tcp, Duration::from_millis(30), Some(Delivery::Sent)).await;
+    assert!(account.lost > 0, "sent is no promise, and nothing was lost: the receiver is too kind");
+}

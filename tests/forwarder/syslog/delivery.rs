@@ -1,0 +1,170 @@
+//! Receivers that do what they should, and those that never prove anything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use forwarder::emulator::syslog::{Fault, Protocol};
+use forwarder::siem::syslog::{Delivery, Promise, Syslog};
+use forwarder::sink::{Health, Outcome, Sink as _};
+
+use super::bench::{Account, batch, batch_of, config, deliver_all, message, receiver, tenure};
+
+const MEMORY: Duration = Duration::from_millis(20);
+
+/// Everything arrives, and is there when it is said to be delivered.
+async fn check(protocol: Protocol, promise: Promise) {
+    let memory = if protocol == Protocol::Tcp || protocol == Protocol::Tls { MEMORY } else { Duration::ZERO };
+    let (receiver, seen) = receiver(protocol, memory).await;
+    let sink = Arc::new(Syslog::new(&config(protocol, &[&receiver])).unwrap());
+    sink.check().await.unwrap();
+    let Account { delivered, lost, rejected } = deliver_all(&sink, &seen, 3, 20, 50).await;
+    assert_eq!((delivered, rejected), (3_000, vec![]));
+    if protocol != Protocol::Udp {
+        assert_eq!(lost, 0);
+        assert_eq!(receiver.counts().messages, 3_000, "something was sent twice without need");
+    }
+    assert_eq!((sink.promise(), sink.health()), (promise, Health::Up));
+}
+
+#[tokio::test]
+async fn tcp_delivers_everything_and_confirms_it() {
+    check(Protocol::Tcp, Promise::Confirmed).await;
+}
+
+#[tokio::test]
+async fn tls_delivers_everything_and_confirms_it() {
+    check(Protocol::Tls, Promise::Confirmed).await;
+}
+
+#[tokio::test]
+async fn relp_delivers_everything_and_gets_an_answer_for_it() {
+    check(Protocol::Relp, Promise::Acknowledged).await;
+}
+
+#[tokio::test]
+async fn relp_inside_tls_does_so_too() {
+    check(Protocol::RelpTls, Promise::Acknowledged).await;
+}
+
+#[tokio::test]
+async fn udp_sends_everything() {
+    check(Protocol::Udp, Promise::Sent).await;
+}
+
+#[tokio::test]
+async fn a_datagram_that_is_too_long_is_refused_and_its_neighbours_are_sent() {
+    let (receiver, seen) = receiver(Protocol::Udp, Duration::ZERO).await;
+    let sink = Syslog::new(&config(Protocol::Udp, &[&receiver])).unwrap();
+    let messages = [message(0, 0), "y".repeat(2_000), message(0, 1)];
+    let Outcome::Done(rejected) = sink.deliver(batch_of(0, &messages), tenure().1).await else { panic!() };
+    assert_eq!(rejected.iter().map(|rejected| (rejected.event, &*rejected.code)).collect::<Vec<_>>(), [(1, "syslog")]);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(seen.len(), 2);
+}
+
+#[tokio::test]
+async fn a_port_that_nobody_listens_on_is_noticed_even_over_udp() {
+    let (receiver, seen) = receiver(Protocol::Udp, Duration::ZERO).await;
+    let sink = Arc::new(Syslog::new(&config(Protocol::Udp, &[&receiver])).unwrap());
+    receiver.faults().die_for(Duration::from_secs(2));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let delivery = tokio::spawn({
+        let sink = Arc::clone(&sink);
+        async move { sink.deliver(batch(0, 0..1), tenure().1).await }
+    });
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert!(matches!(sink.health(), Health::Down { .. }), "{:?}", sink.health());
+    assert_eq!(delivery.await.unwrap(), Outcome::Done(vec![]));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(seen.len(), 1);
+}
+
+#[tokio::test]
+async fn a_receiver_that_never_reads_confirms_nothing() {
+    let (receiver, _) = receiver(Protocol::Tcp, Duration::ZERO).await;
+    receiver.faults().add(Fault::Stall);
+    let mut config = config(Protocol::Tcp, &[&receiver]);
+    config.timeout = Duration::from_secs(1);
+    let sink = Syslog::new(&config).unwrap();
+    let (_stopper, tenure) = tenure();
+    let delivery = sink.deliver(batch(0, 0..60_000), tenure);
+    assert!(tokio::time::timeout(Duration::from_secs(5), delivery).await.is_err());
+    assert_eq!(sink.promise(), Promise::Confirmed);
+    assert!(matches!(sink.health(), Health::Down { .. }), "{:?}", sink.health());
+}
+
+#[tokio::test]
+async fn a_receiver_that_never_answers_a_close_is_found_out_and_its_data_counts_as_written() {
+    let (receiver, seen) = receiver(Protocol::Tcp, Duration::ZERO).await;
+    receiver.faults().add(Fault::IgnoreClose);
+    let mut config = config(Protocol::Tcp, &[&receiver]);
+    config.timeout = Duration::from_millis(500);
+    let sink = Arc::new(Syslog::new(&config).unwrap());
+    let account = deliver_all(&sink, &seen, 2, 4, 10).await;
+    assert_eq!((account.delivered, account.lost), (80, 0));
+    assert_eq!(sink.promise(), Promise::Written);
+}
+
+#[tokio::test]
+async fn a_tls_receiver_without_close_notify_proves_nothing() {
+    let (receiver, seen) = receiver(Protocol::Tls, Duration::ZERO).await;
+    receiver.faults().add(Fault::BareClose);
+    let sink = Arc::new(Syslog::new(&config(Protocol::Tls, &[&receiver])).unwrap());
+    let account = deliver_all(&sink, &seen, 2, 4, 10).await;
+    assert_eq!((account.delivered, account.lost), (80, 0));
+    assert_eq!(sink.promise(), Promise::Written);
+}
+
+#[tokio::test]
+async fn a_shard_that_was_lost_sends_nothing_more() {
+    let (receiver, seen) = receiver(Protocol::Tcp, Duration::ZERO).await;
+    receiver.faults().die_for(Duration::from_secs(1));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let sink = Arc::new(Syslog::new(&config(Protocol::Tcp, &[&receiver])).unwrap());
+    let (stopper, lost) = tenure();
+    let delivery = tokio::spawn({
+        let sink = Arc::clone(&sink);
+        async move { sink.deliver(batch(1, 0..10), lost).await }
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    stopper.raise();
+    assert_eq!(delivery.await.unwrap(), Outcome::Abandoned);
+    assert_eq!(sink.deliver(batch(2, 0..10), tenure().1).await, Outcome::Done(vec![]));
+    assert_eq!(seen.len(), 10);
+    assert!(!seen.has(&message(1, 0)));
+}
+
+#[tokio::test]
+async fn the_second_target_takes_over() {
+    let (first, _) = receiver(Protocol::Tcp, Duration::ZERO).await;
+    let (second, seen) = receiver(Protocol::Tcp, Duration::ZERO).await;
+    first.faults().die_for(Duration::from_secs(60));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let sink = Arc::new(Syslog::new(&config(Protocol::Tcp, &[&first, &second])).unwrap());
+    let account = deliver_all(&sink, &seen, 2, 4, 10).await;
+    assert_eq!((account.delivered, account.lost), (80, 0));
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_trusts_is_said_with_what_to_do() {
+    let (receiver, seen) = receiver(Protocol::Tls, Duration::ZERO).await;
+    let mut config = config(Protocol::Tls, &[&receiver]);
+    let forwarder::siem::syslog::Transport::Tls(tls) = &mut config.transport else { panic!() };
+    tls.verify = true;
+    let sink = Syslog::new(&config).unwrap();
+    let error = sink.check().await.unwrap_err().to_string();
+    assert!(error.contains("certificate verify failed") && error.contains("CA file"), "{error}");
+    assert!(matches!(sink.health(), Health::Held { .. }));
+    assert_eq!(seen.len(), 0);
+}
+
+#[tokio::test]
+async fn sent_is_all_that_is_promised_when_that_is_asked_for() {
+    let (receiver, seen) = receiver(Protocol::Tcp, Duration::ZERO).await;
+    let mut config = config(Protocol::Tcp, &[&receiver]);
+    config.delivery = Delivery::Sent;
+    let sink = Arc::new(Syslog::new(&config).unwrap());
+    let account = deliver_all(&sink, &seen, 2, 20, 10).await;
+    assert_eq!((account.delivered, sink.promise()), (400, Promise::Sent));
+    assert_eq!(receiver.counts().connections, 1);
+}
