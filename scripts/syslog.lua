@@ -5,6 +5,7 @@
 -- An event for syslog is { message = … } with any of
 --
 --   time               unix seconds (timestamp says the same); the log's own time when absent
+--   time_ns            nanoseconds beside them, as log.__time_ns_part__ has if SLS knows them
 --   host               HOSTNAME (hostname says the same)
 --   facility           "user", "auth", "local0", … or 0 to 23
 --   severity           "info", "warning", "err", … or 0 to 7

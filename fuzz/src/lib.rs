@@ -7,10 +7,13 @@ mod input;
 mod lua_event;
 mod pattern;
 mod pull_body;
+pub mod rfc5424;
 mod sls_reply;
+pub mod syslog_message;
 
 pub use hec_reply::hec_reply;
 pub use lua_event::lua_event;
 pub use pattern::pattern;
 pub use pull_body::pull_body;
 pub use sls_reply::sls_reply;
+pub use syslog_message::syslog_message;

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 #[path = "../../fuzz/src/lib.rs"]
-mod targets;
+pub mod targets;
 
 /// Makes inputs out of inputs. SplitMix64: the same inputs on every machine.
 struct Mutator {
@@ -112,4 +112,9 @@ fn whatever_a_hook_returns_is_one_line_that_hec_understands() {
 #[test]
 fn patterns_match_what_the_engine_matches() {
     check("pattern", targets::pattern, 20_000);
+}
+
+#[test]
+fn whatever_an_event_holds_is_one_syslog_message() {
+    check("syslog_message", targets::syslog_message, 20_000);
 }

@@ -4,6 +4,7 @@ mod cli;
 mod corpus;
 mod documents;
 mod letters;
+mod messages;
 mod mistakes;
 #[cfg(unix)]
 mod process;

@@ -24,6 +24,9 @@ const PART: &[u8] = b"part@32473";
 /// UTF-8's byte order mark.
 const BOM: &[u8] = "\u{feff}".as_bytes();
 
+/// What goes between opening and text in RFC 5424.
+const SPACE_BOM: &[u8] = " \u{feff}".as_bytes();
+
 /// Syslog messages, framed for the transport: for UDP and RELP with a count in front, by which the transport takes them
 /// apart ([`frames`]).
 ///
@@ -52,7 +55,7 @@ impl SyslogFormat {
         Self { escape: Escape::new(framing, layout.compat.is_some()), layout, framing, limit }
     }
 
-    /// Appends what goes before `text` in a message.
+    /// Appends what goes before the message's `text`; [`SyslogFormat::lead`] comes between.
     fn open(&self, event: &Event<'_>, text: &[u8], out: &mut Vec<u8>) -> Result<(), BodyError> {
         let layout = &self.layout;
         let syslog = &event.head.syslog;
@@ -75,12 +78,6 @@ impl SyslogFormat {
                     elements: &event.elements,
                 };
                 opening.write(self.escape, out);
-                if !text.is_empty() {
-                    out.push(b' ');
-                    if layout.bom && !text.starts_with(BOM) {
-                        out.extend_from_slice(BOM);
-                    }
-                }
             }
             Standard::Rfc3164 { full_time, zone } => {
                 let moment = event.moment.ok_or_else(|| BodyError {
@@ -93,6 +90,17 @@ impl SyslogFormat {
             }
         }
         Ok(())
+    }
+
+    /// What goes between the opening and `text`. One that begins with a byte order mark gets a mark of ours before it:
+    /// receivers take the first away (RFC 5424 section 6.4).
+    fn lead(&self, text: &[u8]) -> &'static [u8] {
+        match self.layout.standard {
+            Standard::Rfc5424 if text.is_empty() => b"",
+            Standard::Rfc5424 if self.layout.bom || text.starts_with(BOM) => SPACE_BOM,
+            Standard::Rfc5424 => b" ",
+            Standard::Rfc3164 { .. } => b"",
+        }
     }
 
     /// The SD-ELEMENTs of the event, or of the settings if it has none.
@@ -110,7 +118,7 @@ impl SyslogFormat {
     /// Appends what becomes of an event whose message is too long; `opening` is what goes before its `text`.
     fn write_oversize(
         &self,
-        event: &mut Event<'_>,
+        event: &Event<'_>,
         opening: &[u8],
         text: &[u8],
         out: &mut Vec<u8>,
@@ -120,26 +128,26 @@ impl SyslogFormat {
                 path: "event".to_owned(),
                 problem: format!(
                     "a message of {} bytes is longer than the {} that syslog.max_message allows",
-                    opening.len() + text.len(),
+                    opening.len() + self.lead(text).len() + text.len(),
                     self.limit
                 ),
             }),
             Oversize::Truncate => {
                 let note = format!(" [truncated: {} bytes, sha256 {}]", text.len(), hex(&Sha256::digest(text)));
-                let room = self.room(opening.len() + note.len())?;
+                let room = self.room(opening.len() + SPACE_BOM.len() + note.len())?;
                 let kept = &text[..self.escape.cut(text, room)];
-                self.frame(&[opening, kept, note.as_bytes()], out);
+                self.frame(&[opening, self.lead(kept), kept, note.as_bytes()], out);
                 Ok(())
             }
             Oversize::Split => self.write_parts(event, text, out),
         }
     }
 
-    fn write_parts(&self, event: &mut Event<'_>, text: &[u8], out: &mut Vec<u8>) -> Result<(), BodyError> {
+    fn write_parts(&self, event: &Event<'_>, text: &[u8], out: &mut Vec<u8>) -> Result<(), BodyError> {
         let id = hex(&Sha256::digest(text)[..8]);
         // No number of a part has more digits than the length of the text.
         let widest = self.open_part(event, &id, text.len(), text.len(), text)?;
-        let room = self.room(widest.len())?;
+        let room = self.room(widest.len() + SPACE_BOM.len())?;
         let mut parts = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {
@@ -149,7 +157,7 @@ impl SyslogFormat {
         }
         for (place, part) in parts.iter().enumerate() {
             let opening = self.open_part(event, &id, place + 1, parts.len(), text)?;
-            self.frame(&[&opening, part], out);
+            self.frame(&[&opening, self.lead(part), part], out);
         }
         Ok(())
     }
@@ -157,7 +165,7 @@ impl SyslogFormat {
     /// What goes before a part: in RFC 5424 structured data tells which it is, in RFC 3164 text.
     fn open_part(
         &self,
-        event: &mut Event<'_>,
+        event: &Event<'_>,
         id: &str,
         part: usize,
         of: usize,
@@ -178,7 +186,7 @@ impl SyslogFormat {
         Ok(opening)
     }
 
-    /// What the limit leaves for text beside so many bytes: a quarter of it at least, or many a part would be header.
+    /// What the limit leaves for text beside so many bytes: a quarter of it at least, or parts would be mostly header.
     fn room(&self, taken: usize) -> Result<usize, BodyError> {
         let room = self.limit.saturating_sub(taken);
         if room < self.limit.div_ceil(4) {
@@ -216,18 +224,19 @@ impl Format for SyslogFormat {
         let start = out.len();
         body.text(self.layout.separator.as_bytes(), out)?;
         self.escape.clean(start, out);
-        let mut event = Event { head, moment: time, elements: self.elements(head) };
+        let event = Event { head, moment: time, elements: self.elements(head) };
         let mut opening = Vec::with_capacity(256);
         self.open(&event, &out[start..], &mut opening)?;
-        let len = opening.len() + out.len() - start;
+        let lead = self.lead(&out[start..]);
+        let len = opening.len() + lead.len() + out.len() - start;
         if len > self.limit {
             let text = out.split_off(start);
-            return self.write_oversize(&mut event, &opening, &text, out);
+            return self.write_oversize(&event, &opening, &text, out);
         }
         match self.framing {
-            Framing::Octet => insert(out, start, &[format!("{len} ").as_bytes(), &opening]),
+            Framing::Octet => insert(out, start, &[format!("{len} ").as_bytes(), &opening, lead]),
             Framing::Lf => {
-                insert(out, start, &[&opening]);
+                insert(out, start, &[&opening, lead]);
                 out.push(b'\n');
             }
         }

@@ -1,0 +1,191 @@
+//! From a log to syslog messages: the scripts that are shipped, the hook, the format, and a parser that knows the grammar only.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use forwarder::model::{Cursor, Page, ShardId};
+use forwarder::script::{Config, Hook, Meta, Script};
+use forwarder::settings::SinkSettings;
+use forwarder::siem::syslog::{Framing, SyslogFormat, frames};
+use forwarder::sls::proto;
+use jiff::tz::TimeZone;
+use proptest::prelude::*;
+use prost::Message as _;
+
+use crate::corpus::targets::rfc5424;
+use crate::corpus::targets::syslog_message::{Case, check};
+use crate::settings::Typed;
+
+/// What `script` makes of a log with these fields, by these lines of `[syslog]`; and what it could not make.
+fn messages(script: &str, lines: &str, fields: &[(&[u8], &[u8])]) -> (Vec<u8>, Vec<String>) {
+    messages_at(None, script, lines, fields)
+}
+
+/// The same, with this many nanoseconds beside the log's seconds.
+fn messages_at(
+    nanos: Option<u32>,
+    script: &str,
+    lines: &str,
+    fields: &[(&[u8], &[u8])],
+) -> (Vec<u8>, Vec<String>) {
+    let text = format!("script = \"scripts/transform.lua\"\n[syslog]\nhost = \"siem\"\n{lines}\n");
+    let mut typed = Typed::new();
+    typed.machine.zone = TimeZone::get("Asia/Shanghai").unwrap();
+    let SinkSettings::Syslog(config) = typed.good(&text).sink else { panic!("another destination") };
+    let limits = Config { timeout: Duration::from_secs(20), memory: 256 << 20, vars: toml::Table::new() };
+    let meta = Meta { project: "p".to_owned(), logstore: "l".to_owned(), shard: ShardId(0) };
+    let script = Script::from_text("s.lua", script);
+    let mut hook = Hook::load(&script, &limits, Arc::new(SyslogFormat::new(&config)), meta).unwrap();
+    let pair = |(key, value): &(&[u8], &[u8])| proto::Pair { key: key.to_vec(), value: value.to_vec() };
+    let log = proto::Log { time: 1_700_000_000, contents: fields.iter().map(pair).collect(), time_ns: nanos };
+    let group = proto::LogGroup {
+        logs: vec![log],
+        topic: Some(b"audit".to_vec()),
+        source: Some(b"10.0.0.1".to_vec()),
+        ..Default::default()
+    };
+    let body = proto::LogGroupList { groups: vec![group] }.encode_to_vec();
+    let page = Page {
+        shard: ShardId(0),
+        cursor: Cursor::new("c"),
+        next: Cursor::new("d"),
+        scanned_bytes: body.len() as u64,
+        body: body.into(),
+        groups: 1,
+        last_group: None,
+        at_end: None,
+        received_at: None,
+    };
+    let made = hook.run(&page).unwrap();
+    let failed = made.failed.iter().map(|failed| failed.error.fault.to_string()).collect();
+    (made.events.bytes().to_vec(), failed)
+}
+
+fn shipped(script: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(script)).unwrap()
+}
+
+#[track_caller]
+fn golden(script: &str, lines: &str, fields: &[(&str, &str)], expected: &str) {
+    let fields: Vec<_> = fields.iter().map(|(key, value)| (key.as_bytes(), value.as_bytes())).collect();
+    let (bytes, failed) = messages(script, lines, &fields);
+    assert_eq!(failed, Vec::<String>::new());
+    assert_eq!(String::from_utf8(bytes).unwrap(), expected, "{lines}");
+}
+
+#[test]
+fn the_shipped_scripts_send_the_message_of_the_vendors_script() {
+    let fields = [("status", "200"), ("user", "用户"), ("path", "C:\\new||x=1")];
+    let text = "||__topic__=audit||__source__=10.0.0.1||status=200||user=用户||path=C:\\new||x=1";
+    for script in ["syslog.lua", "transform.lua"] {
+        let script = shipped(script);
+        let check = |lines: &str, opening: &str| golden(&script, lines, &fields, &format!("{opening}{text}\n"));
+        check("", "<14>1 2023-11-14T22:13:20Z host-1 - - - - ");
+        check("compat = true", "<14>1 2023-11-15T06:13:20.000000+08:00 host-1 - - - - ");
+        check("program = \"sls\"\nfacility = \"local0\"\nseverity = 4", "<132>1 2023-11-14T22:13:20Z host-1 sls - - - ");
+        check("format = \"rfc3164\"", "<14>Nov 15 06:13:20 host-1 forwarder: ");
+        check("format = \"rfc3164\"\nzone = \"utc\"\nfull_time = true", "<14>2023-11-14T22:13:20Z host-1 forwarder: ");
+    }
+}
+
+#[test]
+fn json_that_the_default_script_decodes_stays_the_text_that_it_was() {
+    let fields = [("__topic__", "actiontrail_event"), ("event", "{\"b\":1.50,\"a\":[\"x\\ny\"]}")];
+    golden(
+        &shipped("transform.lua"),
+        "",
+        &fields,
+        "<14>1 2023-11-14T22:13:20Z host-1 - - - - ||__topic__=actiontrail_event||__source__=10.0.0.1||event={\"b\":1.50,\
+         \"a\":[\"x\\ny\"]}\n",
+    );
+}
+
+#[test]
+fn a_string_a_table_and_the_log_are_messages_with_the_time_of_the_log() {
+    let script = "function process(log)
+        return {
+            'as it is',
+            { event = { b = 2, a = 'x' }, host = 'h', severity = 'Error', procid = 7, msgid = 'ID',
+              structured_data = { ['x@1'] = { k = log.k } } },
+            { message = log, time = '1700000000', time_ns = log.__time_ns_part__ },
+        }
+    end";
+    let (bytes, failed) = messages_at(Some(250_000_999), script, "", &[(b"k", b"\"v\"]\n")]);
+    assert_eq!(failed, Vec::<String>::new());
+    let read: Vec<_> = rfc5424::lines(&bytes).into_iter().map(rfc5424::message).collect();
+    assert_eq!(read.len(), 3);
+    let time = |message: &rfc5424::Message| message.timestamp.clone().unwrap();
+    assert_eq!((read[0].text.as_str(), time(&read[0]).as_str()), ("as it is", "2023-11-14T22:13:20.250000Z"));
+    assert_eq!((read[1].text.as_str(), read[1].severity), ("{\"a\":\"x\",\"b\":2}", 3));
+    assert_eq!((read[1].procid.as_deref(), read[1].msgid.as_deref()), (Some("7"), Some("ID")));
+    assert_eq!(read[1].elements, [("x@1".to_owned(), vec![("k".to_owned(), "\"v\"]#012".to_owned())])]);
+    assert_eq!(time(&read[2]), "2023-11-14T22:13:20.250000Z");
+    assert!(read[2].text.ends_with("||k=\"v\"]#012"), "{}", read[2].text);
+}
+
+#[test]
+fn nothing_in_a_log_makes_a_second_message() {
+    let long = [b'x'; 1 << 20];
+    let nasty: [(&[u8], &[u8]); 8] = [
+        (b"lf", b"1\n<8>1 2026-01-01T00:00:00Z evil evil - - - owned"),
+        (b"crlf", b"1\r\n<8>Jan  1 00:00:00 evil evil: owned\r\n"),
+        (b"nul", b"1\0<8>1 - - - - - -"),
+        (b"count", b"12 <8>1 - - - - - - owned\n66 <8>1 - - - - - -"),
+        (b"not UTF-8", b"\xff\xfe\xc3\x28\xf0\x9f\x98"),
+        (b"k\n<8>1 - - - - - -", b"a key"),
+        (b"separators", b"||forged=1||__topic__=x=y"),
+        (b"long", &long),
+    ];
+    for framing in ["lf", "octet"] {
+        let lines = format!("framing = \"{framing}\"\nmax_message = \"4MB\"");
+        let (bytes, failed) = messages(&shipped("syslog.lua"), &lines, &nasty);
+        assert_eq!(failed, Vec::<String>::new());
+        let octet = framing == "octet";
+        let read = if octet { rfc5424::counted(&bytes) } else { rfc5424::lines(&bytes) };
+        assert_eq!(read.len(), 1);
+        assert_eq!(frames(&bytes, if octet { Framing::Octet } else { Framing::Lf }).collect::<Vec<_>>(), read);
+        let mut expected = "||__topic__=audit||__source__=10.0.0.1".to_owned();
+        for (key, value) in nasty {
+            expected += &format!("||{}={}", String::from_utf8_lossy(key), String::from_utf8_lossy(value));
+        }
+        let message = rfc5424::message(read[0]);
+        assert_eq!(rfc5424::unescape(&message.text, !octet), expected);
+        assert_eq!(message.hostname.as_deref(), Some("host-1"));
+    }
+}
+
+#[test]
+fn a_message_that_is_too_long_can_be_a_dead_letter() {
+    let lines = "oversize = \"dead_letter\"\nmax_message = \"1KB\"";
+    let (bytes, failed) = messages(&shipped("syslog.lua"), lines, &[(b"long", &[b'x'; 1000])]);
+    assert!(bytes.is_empty());
+    assert_eq!(failed.len(), 1);
+    assert!(failed[0].contains("is longer than the 1000 that syslog.max_message allows"), "{failed:?}");
+}
+
+fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop_oneof![any::<u8>(), proptest::sample::select(b"\n\r\0#0127\"\\]= <1>-|\xef\xbb\xbf".to_vec())];
+    proptest::collection::vec(byte, 0..most)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn whatever_an_event_holds_the_grammar_reads_it_back(
+        look in (any::<bool>(), any::<bool>(), any::<bool>(), 0..2000_usize),
+        head in (0..24_u8, 0..8_u8, any::<i32>(), 0..1_000_000_000_u32),
+        fields in (bytes(300), bytes(60), bytes(150), bytes(40)),
+        elements in proptest::collection::vec((bytes(40), proptest::collection::vec((bytes(40), bytes(80)), 0..3)), 0..3),
+        text in bytes(3000),
+    ) {
+        let (octet, bom, truncate, max_message) = look;
+        let (facility, severity, seconds, nanos) = head;
+        let (host, program, procid, msgid) = fields;
+        check(&Case {
+            octet, bom, truncate, max_message, facility, severity, seconds, nanos, host, program, procid, msgid, elements, text,
+        });
+    }
+}
