@@ -144,7 +144,9 @@ class Corpus:
 
 def flattened(log):
     """The log as the hook gets it, without its time: names and values as bytes in the order of the vendor's dict."""
-    pairs = [("__topic__", log.topic), ("__source__", log.source), ("__time_ns_part__", str(log.nanos))]
+    pairs = [("__topic__", log.topic), ("__source__", log.source)]
+    if log.nanos:
+        pairs.append(("__time_ns_part__", str(log.nanos)))
     pairs += [(f"__tag__:{name}", value) for name, value in log.tags] + log.fields
     return [tuple(text.encode().replace(MARKER.encode(), SPOILT) for text in pair) for pair in pairs]
 
