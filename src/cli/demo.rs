@@ -1,6 +1,7 @@
 //! `forwarder demo`: the main job on an SLS and a SIEM in the box.
 
 mod oracle;
+mod receiver;
 mod screen;
 
 use std::path::{Path, PathBuf};
@@ -11,11 +12,11 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use self::oracle::Oracle;
+use self::receiver::{Receiver, To};
 use self::screen::Screen;
 use super::run::machine;
 use crate::app::{self, App};
 use crate::emulator::generate::Generator;
-use crate::emulator::hec::{self, Fault, HecEmulator, Keep};
 use crate::emulator::sls::{self, SlsEmulator};
 use crate::secret::Secret;
 use crate::settings::{self, Environment};
@@ -59,6 +60,10 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub shards: u32,
 
+    /// What to deliver them to.
+    #[arg(long, value_name = "SIEM", value_enum, default_value_t = To::Hec)]
+    pub to: To,
+
     /// Stay up when all logs are delivered and go on writing some, so that one can edit the script and watch.
     #[arg(long)]
     pub keep: bool,
@@ -94,13 +99,10 @@ async fn play(args: &Args) -> Result<bool, String> {
     })
     .await
     .map_err(text("the embedded SLS can't listen"))?;
-    let mut receiver = hec::Config::new(Secret::new(TOKEN));
-    receiver.keep = Keep::Last(3);
-    receiver.tap = Some(Arc::clone(&oracle) as _);
-    let hec = HecEmulator::start(receiver).await.map_err(text("the embedded HEC receiver can't listen"))?;
+    let receiver = Receiver::start(args.to, &oracle).await.map_err(text("the embedded receiver can't listen"))?;
 
     println!("SLS in the box       http://{}  project {PROJECT}, logstore {LOGSTORE}", sls.address());
-    println!("receiver in the box  {}", hec.url());
+    println!("receiver in the box  {}", receiver.url());
     println!("script               {}", script.path.display());
     let made = Instant::now();
     let mut generator = Generator::new(1, start_time());
@@ -114,7 +116,7 @@ async fn play(args: &Args) -> Result<bool, String> {
 
     let letters = Letters::new();
     let settings =
-        settings::load(None, &Vec::new(), &environment(&sls, &hec, &script.path, letters.path()), &machine())
+        settings::load(None, &Vec::new(), &environment(&sls, &receiver, &script.path, letters.path()), &machine())
             .map_err(|error| error.to_string())?;
     let app = App::new(settings).map_err(|error| error.to_string())?;
     let parts = app.parts();
@@ -124,11 +126,11 @@ async fn play(args: &Args) -> Result<bool, String> {
     running.spawn(app.run(stopped));
 
     let mut screen = Screen::new(args.logs);
-    let fault = watch(args.logs, &parts.ledger, &hec, &oracle, &mut screen, &mut running).await?;
+    let fault = watch(args.logs, &parts.ledger, &receiver, &oracle, &mut screen, &mut running).await?;
     let took = started.elapsed();
     screen.finish();
     if args.keep {
-        stay(&sls, &hec, &mut generator, &script.path, args.shards, &mut running).await?;
+        stay(&sls, &receiver, &mut generator, &script.path, args.shards, &mut running).await?;
     }
     stopper.raise();
     while let Some(ended) = running.join_next().await {
@@ -137,7 +139,7 @@ async fn play(args: &Args) -> Result<bool, String> {
 
     let total = parts.ledger.total();
     let missing = oracle.missing(total.dropped + total.dead_lettered);
-    screen::report(&parts.ledger, &hec.received(), &oracle, took, fault.is_some_and(|at| took >= at + OUTAGE));
+    screen::report(&parts.ledger, &receiver, &oracle, took, fault.is_some_and(|at| took >= at + OUTAGE));
     // What was written while the demo stayed up may have come after the last pull.
     let unsaved = if args.keep { 0 } else { unsaved(&sls, args.shards) };
     let good = missing == 0 && unsaved == 0 && total.difference() == 0 && total.in_flight == 0;
@@ -154,7 +156,7 @@ async fn play(args: &Args) -> Result<bool, String> {
         );
     }
     sls.stop().await;
-    hec.stop().await;
+    receiver.stop().await;
     Ok(good)
 }
 
@@ -232,19 +234,18 @@ fn fill(sls: &SlsEmulator, generator: &mut Generator, oracle: &Oracle, args: &Ar
 }
 
 /// What a user would type.
-fn environment(sls: &SlsEmulator, hec: &HecEmulator, script: &Path, letters: &Path) -> Environment {
-    let pairs: [(&str, String); 9] = [
+fn environment(sls: &SlsEmulator, receiver: &Receiver, script: &Path, letters: &Path) -> Environment {
+    let pairs: [(&str, String); 7] = [
         ("SLS_ENDPOINT", format!("http://{}", sls.address())),
         ("SLS_PROJECT", PROJECT.into()),
         ("SLS_LOGSTORE", LOGSTORE.into()),
         ("SLS_CG", GROUP.into()),
         ("SLS_AK_ID", KEY_ID.into()),
         ("SLS_AK_KEY", KEY_SECRET.into()),
-        ("FORWARDER_HEC_URL", hec.url()),
-        ("FORWARDER_HEC_TOKEN", TOKEN.into()),
         ("FORWARDER_SLS_HEARTBEAT_INTERVAL", "5s".into()),
     ];
-    let mut environment: Environment = pairs.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let pairs = pairs.into_iter().chain(receiver.environment());
+    let mut environment: Environment = pairs.map(|(name, value)| (name.to_owned(), value.into())).collect();
     environment.insert("FORWARDER_SCRIPT".into(), script.as_os_str().to_owned());
     environment.insert("FORWARDER_DEAD_LETTERS_DIR".into(), letters.as_os_str().to_owned());
     environment
@@ -254,7 +255,7 @@ fn environment(sls: &SlsEmulator, hec: &HecEmulator, script: &Path, letters: &Pa
 async fn watch(
     logs: u64,
     ledger: &crate::ledger::Ledger,
-    hec: &HecEmulator,
+    receiver: &Receiver,
     oracle: &Oracle,
     screen: &mut Screen,
     running: &mut JoinSet<Result<(), app::Error>>,
@@ -276,9 +277,7 @@ async fn watch(
         screen.show(done, &total);
         if fault.is_none() && oracle.arrived() >= logs / 2 {
             fault = Some(started.elapsed());
-            hec.faults().next(Fault::reply_lost(), 1);
-            hec.faults().down_for(OUTAGE);
-            screen.say("half-way: the receiver answers 503 for two seconds, and loses a reply after taking the events");
+            screen.say(receiver.go_away());
         }
         if let Some(why) = ledger.read().into_values().find_map(|entry| entry.standstill().map(str::to_owned)) {
             return Err(why);
@@ -303,7 +302,7 @@ fn ended_early(ended: Option<Result<Result<(), app::Error>, tokio::task::JoinErr
 /// Keeps the parts up and writes a log now and then, until a signal comes.
 async fn stay(
     sls: &SlsEmulator,
-    hec: &HecEmulator,
+    receiver: &Receiver,
     generator: &mut Generator,
     script: &Path,
     shards: u32,
@@ -311,15 +310,19 @@ async fn stay(
 ) -> Result<(), String> {
     let port = sls.address().port();
     println!("\nStaying up, and writing a few logs a second. Ctrl-C ends it. Meanwhile:");
-    println!("\n  what the receiver got    curl {}/_emulator/events | tail -n 3", hec.url());
+    println!();
+    if let Some(how) = receiver.how_to_look() {
+        println!("  what the receiver got    {how}");
+    }
     println!("  what SLS has             curl http://{}/_emulator/state", sls.address());
     println!("\n  a second process, which takes over half of the shards:");
     println!(
         "    SLS_ENDPOINT=http://{} SLS_PROJECT={PROJECT} SLS_LOGSTORE={LOGSTORE} SLS_CG={GROUP} \\",
         sls.address()
     );
-    println!("    SLS_AK_ID={KEY_ID} SLS_AK_KEY={KEY_SECRET} FORWARDER_HEC_TOKEN={TOKEN} \\");
-    println!("    forwarder --script {} --hec-url {}", script.display(), hec.url());
+    let there: Vec<String> = receiver.environment().iter().map(|(name, value)| format!("{name}={value}")).collect();
+    println!("    SLS_AK_ID={KEY_ID} SLS_AK_KEY={KEY_SECRET} {} \\", there.join(" "));
+    println!("    forwarder --script {}", script.display());
     println!("\n  the vendor's Python SDK: http_proxy=http://127.0.0.1:{port} and any http endpoint, such as");
     println!("    LogClient('http://demo.log.example', '{KEY_ID}', '{KEY_SECRET}')\n");
     let signal = tokio::signal::ctrl_c();
@@ -361,7 +364,7 @@ mod tests {
     #[test]
     fn a_demo_needs_no_arguments() {
         let args = parse(&["demo"]).unwrap();
-        assert_eq!((args.logs, args.shards, args.keep), (100_000, 4, false));
+        assert_eq!((args.logs, args.shards, args.to, args.keep), (100_000, 4, To::Hec, false));
     }
 
     #[test]

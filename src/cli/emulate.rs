@@ -2,10 +2,14 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use crate::cli::log::Escape;
 use crate::emulator::hec::{self, HecEmulator};
 use crate::emulator::sls::{self, SlsEmulator};
+use crate::emulator::syslog::{self, Fault, Protocol, SyslogEmulator, Tap};
 use crate::secret::Secret;
 
 /// The token of a collector that was given none.
@@ -26,6 +30,36 @@ pub enum What {
     Sls(Sls),
     /// Splunk's HTTP Event Collector: takes events and counts them.
     Hec(Hec),
+    /// A syslog receiver over TCP, TLS, UDP or RELP: takes messages and counts them.
+    Syslog(Syslog),
+}
+
+/// The syslog receiver to be.
+#[derive(Debug, clap::Args)]
+pub struct Syslog {
+    #[command(flatten)]
+    listen: Listen,
+
+    /// How messages come.
+    #[arg(long, value_name = "PROTOCOL", value_enum, default_value_t = Protocol::Tcp)]
+    protocol: Protocol,
+
+    /// Certificate (PEM), for tls and relp-tls.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+
+    /// Its PKCS #8 key (PEM).
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+
+    /// What goes wrong: close-after=N, reset-after=N, stall, close-on=TEXT, ignore-close, bare-close, refuse=TEXT. May be
+    /// given several times.
+    #[arg(long, value_name = "FAULT")]
+    fault: Vec<Fault>,
+
+    /// Print every message.
+    #[arg(long)]
+    print: bool,
 }
 
 /// The SLS to be.
@@ -121,8 +155,52 @@ async fn listen(what: &What) -> io::Result<()> {
             tokio::signal::ctrl_c().await?;
             emulator.stop().await;
         }
+        What::Syslog(args) => be_syslog(args).await?,
     }
     Ok(())
+}
+
+async fn be_syslog(args: &Syslog) -> io::Result<()> {
+    let identity = match (&args.cert, &args.key) {
+        (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
+        _ => None,
+    };
+    let emulator = SyslogEmulator::start(syslog::Config {
+        address: args.listen.address(),
+        identity,
+        keep: 0,
+        tap: args.print.then(|| Arc::new(Print) as Arc<dyn Tap>),
+        ..syslog::Config::new(args.protocol)
+    })
+    .await?;
+    let protocol = clap::ValueEnum::to_possible_value(&args.protocol).expect("every protocol has a name");
+    println!("syslog over {} on {}", protocol.get_name(), emulator.address());
+    for fault in &args.fault {
+        println!("fault: {fault:?}");
+        emulator.faults().add(fault.clone());
+    }
+    tokio::signal::ctrl_c().await?;
+    let counts = emulator.counts();
+    println!("{} messages over {} connections", counts.messages, counts.connections);
+    emulator.stop().await;
+    Ok(())
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
+
+/// Shows messages as they come.
+#[derive(Debug)]
+struct Print;
+
+impl Tap for Print {
+    fn received(&self, message: &[u8]) {
+        let mut shown = String::new();
+        std::fmt::Write::write_str(&mut Escape(&mut shown), &String::from_utf8_lossy(message))
+            .expect("a String takes everything");
+        println!("{shown}");
+    }
 }
 
 impl Listen {

@@ -5,10 +5,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use memchr::memmem;
 
-use crate::emulator::hec::{Received, Tap};
+use crate::emulator::{hec, syslog};
 
-/// The keys that carry the id of a made-up log: of audit logs, and of web logs.
-const ID_KEYS: [&[u8]; 2] = [b"\"eventId\":\"", b"\"request_id\":\""];
+/// What goes before the id of a made-up log, of audit logs and of web logs, and what comes after it: in JSON, and in a
+/// syslog message of `||key=value`.
+const ID_KEYS: [(&[u8], u8); 4] =
+    [(b"\"eventId\":\"", b'"'), (b"\"request_id\":\"", b'"'), (b"||eventId=", b'|'), (b"||request_id=", b'|')];
 
 /// Which logs were expected, and how often each arrived.
 #[derive(Debug, Default)]
@@ -51,15 +53,9 @@ impl Oracle {
         (seen.times.len() as u64).saturating_sub(seen.arrived + dropped)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Tap for Oracle {
-    fn indexed(&self, event: &Received<'_>) {
+    fn arrives(&self, raw: &[u8]) {
         let mut seen = self.lock();
-        match id(&event.event_raw).and_then(|id| seen.times.get_mut(id)) {
+        match id(raw).and_then(|id| seen.times.get_mut(id)) {
             Some(times) => {
                 *times += 1;
                 let first = *times == 1;
@@ -69,12 +65,28 @@ impl Tap for Oracle {
             None => seen.strangers += 1,
         }
     }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl hec::Tap for Oracle {
+    fn indexed(&self, event: &hec::Received<'_>) {
+        self.arrives(&event.event_raw);
+    }
+}
+
+impl syslog::Tap for Oracle {
+    fn received(&self, message: &[u8]) {
+        self.arrives(message);
+    }
 }
 
 fn id(raw: &[u8]) -> Option<&[u8]> {
-    ID_KEYS.iter().find_map(|key| {
+    ID_KEYS.iter().find_map(|(key, end)| {
         let start = memmem::find(raw, key)? + key.len();
-        let len = memchr::memchr(b'"', &raw[start..])?;
+        let len = memchr::memchr(*end, &raw[start..]).unwrap_or(raw.len() - start);
         Some(&raw[start..start + len])
     })
 }
@@ -85,6 +97,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::emulator::hec::{Received, Tap as _};
 
     fn event(raw: &str) -> Received<'_> {
         Received {

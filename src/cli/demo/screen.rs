@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::oracle::Oracle;
+use super::receiver::Receiver;
 use crate::cli::log::Escape;
-use crate::emulator::hec::Received;
 use crate::ledger::{Counts, Ledger};
 
 /// How often a plain line is written.
@@ -61,12 +61,12 @@ impl Screen {
     }
 }
 
-/// A few events as Splunk would index them, the books, and the rates.
-pub(super) fn report(ledger: &Ledger, received: &[Received<'_>], oracle: &Oracle, took: Duration, with_outage: bool) {
-    println!("the last events, as Splunk would index them:");
-    for event in received {
-        let time = event.time.as_deref().unwrap_or("-");
-        println!("  _time={time}  _raw={}", excerpt(&event.event_raw));
+/// A few events as the receiver has them, the books, and the rates.
+pub(super) fn report(ledger: &Ledger, receiver: &Receiver, oracle: &Oracle, took: Duration, with_outage: bool) {
+    let (heading, events) = receiver.last();
+    println!("the last events, {heading}:");
+    for event in events {
+        println!("  {}", excerpt(&event));
     }
 
     println!("\nshard      pulled   delivered     dropped   in flight   saves");

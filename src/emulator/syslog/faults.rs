@@ -24,9 +24,7 @@ pub enum Fault {
 
 /// Not a fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is none of close-after=N, reset-after=N, stall, close-on=TEXT, ignore-close, bare-close, refuse=TEXT"
-)]
+#[error("{0:?} is none of close-after=N, reset-after=N, stall, close-on=TEXT, ignore-close, bare-close, refuse=TEXT")]
 pub struct FaultError(String);
 
 impl FromStr for Fault {

@@ -57,7 +57,10 @@ pub struct Config {
 
 impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Config").field("address", &self.address).field("protocol", &self.protocol).finish_non_exhaustive()
+        f.debug_struct("Config")
+            .field("address", &self.address)
+            .field("protocol", &self.protocol)
+            .finish_non_exhaustive()
     }
 }
 

@@ -85,13 +85,17 @@ impl Shared {
     }
 
     pub(super) fn die(&self, duration: Duration) {
-        {
-            let mut state = self.state();
-            let forgotten = std::mem::take(&mut state.memory).len() as u64;
-            state.counts.forgotten += forgotten;
-            state.counts.deaths += 1;
-        }
         self.deaths.send_replace(Some(Instant::now() + duration));
+    }
+
+    /// Its connections are cut: what was not old enough to be written down is lost. Never the other way round, or
+    /// somebody could find a connection alive whose receiver has lost its memory.
+    fn died(&self) {
+        let mut state = self.state();
+        self.write_down(&mut state);
+        let forgotten = std::mem::take(&mut state.memory).len() as u64;
+        state.counts.forgotten += forgotten;
+        state.counts.deaths += 1;
     }
 
     pub(super) fn reset_all(&self) {
@@ -173,9 +177,7 @@ pub(super) async fn listen(
             None => {
                 drop(listener);
                 connections.shutdown().await;
-                // What was read between the death and its being noticed dies too.
-                let forgotten = std::mem::take(&mut shared.state().memory).len() as u64;
-                shared.state().counts.forgotten += forgotten;
+                shared.died();
                 let until = *died.borrow_and_update();
                 sleep_until(until.unwrap_or_else(Instant::now)).await;
                 listener = loop {
@@ -215,7 +217,10 @@ pub(super) async fn receive(
             Some(length) => {
                 shared.take(&buffer[..length], 0);
             }
-            None => socket = None,
+            None => {
+                socket = None;
+                shared.died();
+            }
         }
     }
 }

@@ -37,5 +37,8 @@ async fn what_is_in_memory_dies_with_the_receiver() {
     let emulator = SyslogEmulator::start(config).await.unwrap();
     sent(&emulator, b"<1>a\n").await;
     emulator.faults().die_for(Duration::ZERO);
+    while emulator.counts().deaths == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     assert_eq!((emulator.counts().messages, emulator.counts().forgotten), (0, 1));
 }

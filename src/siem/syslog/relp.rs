@@ -96,7 +96,9 @@ impl Session {
                     }
                     return Ok(Self { connection, answers, buffer, txnr: 1 });
                 }
-                Ok(Some(frame)) => return Err(Refusal::Refused(format!("it answers {:?}, which is no RELP", frame.command))),
+                Ok(Some(frame)) => {
+                    return Err(Refusal::Refused(format!("it answers {:?}, which is no RELP", frame.command)));
+                }
                 Err(fault) => return Err(Refusal::Refused(fault.to_string())),
             }
         }
@@ -237,12 +239,7 @@ fn next(line: &mut Line<'_>, now: Instant) -> Option<Under> {
     while let Some(span) = line.window.begin(now) {
         match line.jobs.get(span.id) {
             Some(job) => {
-                return Some(Under {
-                    batch: Arc::clone(&job.batch),
-                    tenure: job.tenure.clone(),
-                    event: 0..0,
-                    span,
-                });
+                return Some(Under { batch: Arc::clone(&job.batch), tenure: job.tenure.clone(), event: 0..0, span });
             }
             None => line.window.forget(span.id),
         }

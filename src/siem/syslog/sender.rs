@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use super::Delivery;
 use super::connection::{Closed, Connection, ENDED, Turn};
 use super::dial::Fault;
 use super::jobs::Jobs;
-use super::sink::Shared;
 use super::line::{Ended, Line, fenced};
+use super::sink::Shared;
 use super::window::{Break, Id, Span};
-use super::Delivery;
 use crate::event::Batch;
 use crate::lease::Tenure;
 
@@ -165,7 +165,9 @@ impl Line<'_> {
             }
             let tick = [
                 self.window.due(),
-                rotate.filter(|_| opening.is_none()).map(|at| at.max(now + ACK_POLL.min(at.saturating_duration_since(now)))),
+                rotate
+                    .filter(|_| opening.is_none())
+                    .map(|at| at.max(now + ACK_POLL.min(at.saturating_duration_since(now)))),
                 rotate.filter(|at| *at <= now && self.proof() == Proof::Acked).map(|_| now + ACK_POLL),
                 chunk.as_ref().map(|_| progressed + self.shared.config.timeout),
                 self.targets.home_at().filter(|_| going_home.is_none() && home.is_none()),

@@ -184,9 +184,7 @@ async fn try_out(dial: &Dial, target: &super::Target) -> Result<(), Fault> {
     let mut connection = dial.connect(target).await?;
     match timeout(SECOND_THOUGHTS, connection.turn(&mut [0; 512], &[])).await {
         Ok(Turn::Failed(error)) => Err(Fault::of(target, &error)),
-        Ok(Turn::Ended) => {
-            Err(Fault::Down(Cause::new(format!("{target}: {}", super::connection::ENDED))))
-        }
+        Ok(Turn::Ended) => Err(Fault::Down(Cause::new(format!("{target}: {}", super::connection::ENDED)))),
         Ok(Turn::Read(_) | Turn::Wrote(_)) | Err(_) => Ok(()),
     }
 }

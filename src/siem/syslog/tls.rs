@@ -45,9 +45,8 @@ pub(super) fn connector(config: &Tls) -> Result<tokio_native_tls::TlsConnector, 
         }
     }
     if let Some((certificate, key)) = &config.client_cert {
-        let identity =
-            Identity::from_pkcs8(&read("client certificate", certificate)?, &read("client key", key)?)
-                .map_err(not_pem("client certificate and PKCS #8 key", certificate))?;
+        let identity = Identity::from_pkcs8(&read("client certificate", certificate)?, &read("client key", key)?)
+            .map_err(not_pem("client certificate and PKCS #8 key", certificate))?;
         builder.identity(identity);
     }
     let connector = builder.build().map_err(|error| ConfigError::Tls(error.to_string()))?;

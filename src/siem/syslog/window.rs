@@ -185,7 +185,8 @@ impl Window {
             let aside = self.search.as_ref().and_then(|search| search.aside);
             let carried = |entry: &&mut Entry| entry.link <= link && entry.sent > entry.done;
             // The one that was set aside was not sent.
-            let is_proof = |entry: &mut Entry| entry.sent > entry.done + usize::from(aside == Some((entry.id, entry.done)));
+            let is_proof =
+                |entry: &mut Entry| entry.sent > entry.done + usize::from(aside == Some((entry.id, entry.done)));
             if self.entries.iter_mut().filter(carried).any(is_proof) {
                 settled.proven = true;
                 self.entries.iter_mut().filter(carried).for_each(|entry| entry.done = entry.sent);
@@ -286,7 +287,10 @@ impl Window {
         search.strikes = 0;
         let aside = search.aside;
         // Where the lone event is: behind the one that was set aside, if there is one.
-        let lone = self.entries.iter_mut().find(|entry| entry.sent > entry.done + usize::from(aside == Some((entry.id, entry.done))));
+        let lone = self
+            .entries
+            .iter_mut()
+            .find(|entry| entry.sent > entry.done + usize::from(aside == Some((entry.id, entry.done))));
         let Some(entry) = lone else { return };
         if search.evidence {
             settled.rejected.push((entry.id, entry.done));

@@ -10,9 +10,7 @@ use forwarder::emulator::syslog::{Config as Receiver, Protocol, SyslogEmulator, 
 use forwarder::event::{Batch, Events};
 use forwarder::lease::{Lease, Tenure};
 use forwarder::model::{Cursor, Page, ShardId};
-use forwarder::siem::syslog::{
-    Config, Delivery, Framing, Layout, Oversize, Standard, Syslog, Target, Tls, Transport,
-};
+use forwarder::siem::syslog::{Config, Delivery, Framing, Layout, Oversize, Standard, Syslog, Target, Tls, Transport};
 use forwarder::sink::{Outcome, Rejected, Sink as _};
 use forwarder::stop::{Stopper, stop};
 use tokio::task::JoinSet;

@@ -44,8 +44,7 @@ pub(super) fn frame(out: &mut Vec<u8>, txnr: u32, command: &str, data: &[u8]) {
 
 /// Appends the offers that begin a session.
 pub(super) fn open(out: &mut Vec<u8>) {
-    let offers =
-        concat!("relp_version=0\nrelp_software=forwarder,", env!("CARGO_PKG_VERSION"), "\ncommands=syslog");
+    let offers = concat!("relp_version=0\nrelp_software=forwarder,", env!("CARGO_PKG_VERSION"), "\ncommands=syslog");
     frame(out, 1, "open", offers.as_bytes());
 }
 
@@ -133,7 +132,11 @@ impl Rest<'_> {
 
 fn number(word: &str) -> Result<u32, NotRelp> {
     let digits = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
-    if digits { word.parse().map_err(|_| NotRelp("a number that is too large")) } else { Err(NotRelp("a number that is none")) }
+    if digits {
+        word.parse().map_err(|_| NotRelp("a number that is too large"))
+    } else {
+        Err(NotRelp("a number that is none"))
+    }
 }
 
 #[cfg(test)]
