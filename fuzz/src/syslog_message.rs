@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use forwarder::event::{Body, BodyError, Format, Head, SyslogHead, Time};
+use forwarder::event::{Body, BodyError, Format, Head, Pair, SyslogHead, Time};
 use forwarder::siem::syslog::{
     Config, Delivery, Framing, Layout, Oversize, Standard, SyslogFormat, Target, Transport, frames,
 };
@@ -167,7 +167,7 @@ fn same_header(case: &Case, message: &Message) {
     assert_eq!(read, expected);
 }
 
-fn lent(pairs: &Pairs) -> Vec<(Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+fn lent(pairs: &Pairs) -> Vec<Pair<'_>> {
     pairs.iter().map(|(key, value)| (key.into(), value.into())).collect()
 }
 

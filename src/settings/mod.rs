@@ -55,7 +55,7 @@ pub struct Settings {
 #[derive(Debug, Clone)]
 pub enum SinkSettings {
     /// Splunk over HEC.
-    Hec(crate::siem::hec::Config),
+    Hec(Box<crate::siem::hec::Config>),
     /// Any SIEM over syslog.
     Syslog(Box<crate::siem::syslog::Config>),
 }

@@ -40,7 +40,7 @@ pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) 
 /// Reads the one destination there is: the table that somebody wrote something into.
 fn read_sink(reader: &mut Reader<'_>, machine: &Machine, warnings: &mut Vec<String>) -> Option<SinkSettings> {
     match [reader.first_given("hec"), reader.first_given("syslog")] {
-        [Some(_), None] => read_hec(reader, warnings).map(SinkSettings::Hec),
+        [Some(_), None] => read_hec(reader, warnings).map(Box::new).map(SinkSettings::Hec),
         [None, Some(_)] => read_syslog(reader, machine, warnings).map(Box::new).map(SinkSettings::Syslog),
         [Some(hec), Some(syslog)] => {
             reader.two_destinations([hec, syslog]);

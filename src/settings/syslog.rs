@@ -7,7 +7,7 @@ use super::problem::Complaint;
 use super::read::{self, Reader};
 use crate::event::priority::{self, FACILITIES, SEVERITIES};
 use crate::siem::syslog::format::structured;
-use crate::siem::syslog::{Config, Delivery, Framing, Layout, Oversize, Standard, Target, Tls, Transport};
+use crate::siem::syslog::{Config, Delivery, Element, Framing, Layout, Oversize, Standard, Target, Tls, Transport};
 
 /// Most bytes of a datagram that no network on the way takes apart: the least MTU of IPv6, less its header and UDP's.
 const DATAGRAM: usize = 1_232;
@@ -220,7 +220,7 @@ fn read_code(reader: &mut Reader<'_>, name: &'static str, find: fn(&[u8]) -> Opt
     })
 }
 
-fn read_structured_data(reader: &mut Reader<'_>) -> Option<Vec<(String, Vec<(String, String)>)>> {
+fn read_structured_data(reader: &mut Reader<'_>) -> Option<Vec<Element>> {
     if reader.layer("syslog.structured_data").is_none() {
         return Some(Vec::new());
     }

@@ -24,12 +24,7 @@ fn messages(script: &str, lines: &str, fields: &[(&[u8], &[u8])]) -> (Vec<u8>, V
 }
 
 /// The same, with this many nanoseconds beside the log's seconds.
-fn messages_at(
-    nanos: Option<u32>,
-    script: &str,
-    lines: &str,
-    fields: &[(&[u8], &[u8])],
-) -> (Vec<u8>, Vec<String>) {
+fn messages_at(nanos: Option<u32>, script: &str, lines: &str, fields: &[(&[u8], &[u8])]) -> (Vec<u8>, Vec<String>) {
     let text = format!("script = \"scripts/transform.lua\"\n[syslog]\nhost = \"siem\"\n{lines}\n");
     let mut typed = Typed::new();
     typed.machine.zone = TimeZone::get("Asia/Shanghai").unwrap();
@@ -84,7 +79,10 @@ fn the_shipped_scripts_send_the_message_of_the_vendors_script() {
         let check = |lines: &str, opening: &str| golden(&script, lines, &fields, &format!("{opening}{text}\n"));
         check("", "<14>1 2023-11-14T22:13:20Z host-1 - - - - ");
         check("compat = true", "<14>1 2023-11-15T06:13:20.000000+08:00 host-1 - - - - ");
-        check("program = \"sls\"\nfacility = \"local0\"\nseverity = 4", "<132>1 2023-11-14T22:13:20Z host-1 sls - - - ");
+        check(
+            "program = \"sls\"\nfacility = \"local0\"\nseverity = 4",
+            "<132>1 2023-11-14T22:13:20Z host-1 sls - - - ",
+        );
         check("format = \"rfc3164\"", "<14>Nov 15 06:13:20 host-1 forwarder: ");
         check("format = \"rfc3164\"\nzone = \"utc\"\nfull_time = true", "<14>2023-11-14T22:13:20Z host-1 forwarder: ");
     }

@@ -15,7 +15,7 @@ use super::{Config, Framing, Layout, Oversize, Standard, Transport};
 use crate::event::{Body, BodyError, Format, Head};
 use escape::Escape;
 use moment::Moment;
-use structured::Element;
+use structured::Lent;
 
 /// SD-ID of the part of a split message. A private id needs a number behind the `@`; this one is for documentation
 /// (RFC 5612), and nobody else's.
@@ -104,7 +104,7 @@ impl SyslogFormat {
     }
 
     /// The SD-ELEMENTs of the event, or of the settings if it has none.
-    fn elements<'a>(&'a self, head: &'a Head<'_>) -> Vec<Element<'a>> {
+    fn elements<'a>(&'a self, head: &'a Head<'_>) -> Vec<Lent<'a>> {
         if head.syslog.structured_data.is_empty() {
             let own = self.layout.structured_data.iter();
             own.map(|(id, pairs)| (id.as_bytes(), pairs.iter().map(|(k, v)| (k.as_bytes(), v.as_bytes())).collect()))
@@ -248,7 +248,7 @@ impl Format for SyslogFormat {
 struct Event<'a> {
     head: &'a Head<'a>,
     moment: Option<Moment>,
-    elements: Vec<Element<'a>>,
+    elements: Vec<Lent<'a>>,
 }
 
 /// The messages in bytes that [`SyslogFormat`] wrote with this framing (with [`Framing::Octet`] for UDP and RELP), without

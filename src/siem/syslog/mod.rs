@@ -120,7 +120,7 @@ pub struct Layout {
     /// What goes before every `key=value` when the event is the log itself.
     pub separator: String,
     /// SD-ELEMENTs of events that name none: id, then name and value pairs (RFC 5424).
-    pub structured_data: Vec<(String, Vec<(String, String)>)>,
+    pub structured_data: Vec<Element>,
     /// Mark the message as UTF-8 by a byte order mark (RFC 5424 section 6.4).
     pub bom: bool,
     /// Lay messages out as the vendor's script did, as far as its bytes are valid, with the time in this zone (RFC 5424).
@@ -130,6 +130,9 @@ pub struct Layout {
     /// What becomes of a longer one.
     pub oversize: Oversize,
 }
+
+/// An SD-ELEMENT: its id, then names and values.
+pub type Element = (String, Vec<(String, String)>);
 
 /// The standard that a message follows.
 #[derive(Debug, Clone, PartialEq)]

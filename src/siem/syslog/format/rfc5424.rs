@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 
 use super::escape::{Escape, field, host};
 use super::moment::Moment;
-use super::structured::{self, Element};
+use super::structured::{self, Lent};
 
 /// The parts of HEADER and STRUCTURED-DATA (section 6), as they were given.
 pub(super) struct Opening<'a> {
@@ -17,7 +17,7 @@ pub(super) struct Opening<'a> {
     pub(super) program: &'a [u8],
     pub(super) procid: &'a [u8],
     pub(super) msgid: &'a [u8],
-    pub(super) elements: &'a [Element<'a>],
+    pub(super) elements: &'a [Lent<'a>],
 }
 
 impl Opening<'_> {

@@ -1,15 +1,16 @@
 //! STRUCTURED-DATA (RFC 5424 section 6.3).
 
+use super::super::Element;
 use super::escape::{self, Escape};
 
 /// Longest SD-NAME.
 const NAME: usize = 32;
 
-/// An SD-ELEMENT: id, then name and value pairs.
-pub(super) type Element<'a> = (&'a [u8], Vec<(&'a [u8], &'a [u8])>);
+/// An SD-ELEMENT, lent by whoever has it.
+pub(super) type Lent<'a> = (&'a [u8], Vec<(&'a [u8], &'a [u8])>);
 
 /// Appends the elements. One whose id was there already gives its pairs to the first: an id may stand once.
-pub(super) fn write(elements: &[Element<'_>], escape: Escape, out: &mut Vec<u8>) {
+pub(super) fn write(elements: &[Lent<'_>], escape: Escape, out: &mut Vec<u8>) {
     let ids: Vec<Vec<u8>> = elements.iter().map(|(id, _)| cleaned(id)).collect();
     for (place, id) in ids.iter().enumerate() {
         if ids[..place].contains(id) {
@@ -36,8 +37,8 @@ pub(super) fn write(elements: &[Element<'_>], escape: Escape, out: &mut Vec<u8>)
 ///
 /// # Errors
 /// What is wrong, with the rest of the text from there on.
-pub(crate) fn read(text: &str) -> Result<Vec<(String, Vec<(String, String)>)>, String> {
-    let mut elements: Vec<(String, Vec<(String, String)>)> = Vec::new();
+pub(crate) fn read(text: &str) -> Result<Vec<Element>, String> {
+    let mut elements: Vec<Element> = Vec::new();
     let mut rest = text.trim();
     while !rest.is_empty() {
         let (id, mut inside) = rest.strip_prefix('[').ok_or_else(|| told("a [ is needed", rest)).and_then(read_name)?;
@@ -117,7 +118,7 @@ mod tests {
     use crate::siem::syslog::Framing;
 
     #[track_caller]
-    fn check(elements: &[Element<'_>], expected: &str) {
+    fn check(elements: &[Lent<'_>], expected: &str) {
         let mut out = Vec::new();
         write(elements, Escape::new(Framing::Lf, false), &mut out);
         assert_eq!(String::from_utf8(out).unwrap(), expected);
@@ -155,7 +156,7 @@ mod tests {
     fn what_is_written_reads_back() {
         let check = |text: &str| {
             let read = read(text).unwrap();
-            let bytes: Vec<Element<'_>> = read
+            let bytes: Vec<Lent<'_>> = read
                 .iter()
                 .map(|(id, pairs)| {
                     let pairs = pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
