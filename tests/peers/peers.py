@@ -16,6 +16,7 @@ import urllib.request
 
 import bad_bytes
 import seed_hec
+import seed_syslog
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FORWARDER = os.path.abspath(os.environ.get("FORWARDER_BIN") or os.path.join(ROOT, "target/release/forwarder"))
@@ -114,13 +115,17 @@ class Lab:
         return Hec(self.emulator("hec", FORWARDER_HEC_TOKEN=TOKEN))
 
     def forwarder(self, sls, hec, group, **settings):
-        """Starts `forwarder` with the script of this repository."""
+        """Starts `forwarder` with the script of this repository, to a HEC."""
+        hec = {"FORWARDER_HEC_URL": hec.url, "FORWARDER_HEC_TOKEN": TOKEN, "FORWARDER_SCRIPT": SCRIPT}
+        return self.forward(sls, group, **hec | settings)
+
+    def forward(self, sls, group, **settings):
+        """Starts `forwarder` to where the settings say."""
         name = f"{group}-{self.started}"
         env = without_proxies(
             SLS_ENDPOINT=sls.url, SLS_PROJECT=PROJECT, SLS_LOGSTORE=LOGSTORE, SLS_CG=group,
             SLS_AK_ID=KEY_ID, SLS_AK_KEY=KEY_SECRET, FORWARDER_SLS_CONSUMER="" if self.prefix else name,
             FORWARDER_SLS_HEARTBEAT_INTERVAL="1s", FORWARDER_SLS_FETCH_INTERVAL="100ms",
-            FORWARDER_HEC_URL=hec.url, FORWARDER_HEC_TOKEN=TOKEN, FORWARDER_SCRIPT=SCRIPT,
         )
         home = os.path.join(self.directory.name, name)
         os.mkdir(home)
@@ -129,15 +134,23 @@ class Lab:
         return child
 
     def vendor(self, sls, hec, group):
-        """Starts the vendor's script, cut out of its page."""
+        """Starts the vendor's Splunk script, cut out of its page."""
+        return self.vendors_own(sls, group, seed_hec.runnable(seed_page(), hec.port, TOKEN, "2018-12-26 0:0:0"))
+
+    def vendor_syslog(self, sls, port, group, hostname, tag, **more):
+        """Starts the vendor's syslog script, cut out of its page, to a port of loopback."""
+        script = seed_syslog.runnable(seed_page(), port, hostname, tag, "2018-12-26 0:0:0")
+        return self.vendors_own(sls, group, script, **more)
+
+    def vendors_own(self, sls, group, script, **more):
         home = tempfile.mkdtemp(dir=self.directory.name)
         path = os.path.join(home, "sync_data.py")
         with open(path, "w", encoding="utf-8") as file:
-            file.write(seed_hec.runnable(seed_page(), hec.port, TOKEN, "2018-12-26 0:0:0"))
+            file.write(script)
         proxies = {"http_proxy": sls.url, "HTTP_PROXY": sls.url, "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
         env = without_proxies(
             SLS_ENDPOINT=ENDPOINT, SLS_PROJECT=PROJECT, SLS_LOGSTORE=LOGSTORE, SLS_CG=group,
-            SLS_AK_ID=KEY_ID, SLS_AK_KEY=KEY_SECRET, **proxies,
+            SLS_AK_ID=KEY_ID, SLS_AK_KEY=KEY_SECRET, **proxies, **more,
         )
         child = self.start("vendor", [*self.prefix, sys.executable, path], env, home)
         child.consumer = f"{group}-{child.pid}"
@@ -216,11 +229,17 @@ class Sls(Emulator):
         return LogClient(ENDPOINT, KEY_ID, KEY_SECRET)
 
     def put(self, topic, source, tags, logs):
-        """Writes one log group with the SDK. A log is (seconds, nanoseconds or None, [(name, text or bytes)])."""
+        """Writes one log group with the SDK. A log is (seconds, nanoseconds, [(name, text or bytes)]).
+
+        Where the nanoseconds are None the SDK puts its own, and its own address for an empty source.
+        """
         from aliyun.log import LogItem, PutLogsRequest
 
         client = self.client()
         items = [LogItem(timestamp=time, time_nano_part=nanos, contents=fields) for time, nanos, fields in logs]
+        for item, (_, nanos, _) in zip(items, logs):
+            # The constructor takes 0 for none.
+            item.time_nano_part = item.time_nano_part if nanos is None else nanos
         client.put_logs(PutLogsRequest(PROJECT, LOGSTORE, topic, source, items, logtags=tags))
 
     def group(self, name):

@@ -31,11 +31,15 @@ class UnknownPage(Exception):
     """The page does not hold what is looked for."""
 
 
-def cut_out(page):
-    """The first script of the page, without its `__main__` block."""
-    start = page.find(CODING)
+def cut_out(page, number=1):
+    """A script of the page, counted from 1, without its `__main__` block."""
+    start = -1
+    for _ in range(number):
+        start = page.find(CODING, start + 1)
+        if start < 0:
+            raise UnknownPage(f"no {CODING!r} for script number {number}")
     end = page.find(MAIN, start)
-    if start < 0 or end < 0:
+    if end < 0:
         raise UnknownPage(f"no script between {CODING!r} and {MAIN!r}")
     return page[start:end]
 

@@ -1,5 +1,7 @@
 //! Text that cannot leave its place: header fields, and what stands in a message.
 
+use std::net::Ipv6Addr;
+
 use super::super::Framing;
 
 /// How control characters within a message or a PARAM-VALUE are written.
@@ -104,6 +106,18 @@ pub(super) fn field(text: &[u8], most: usize, out: &mut Vec<u8>) {
     name(text, most, |byte| byte.is_ascii_graphic(), out);
 }
 
+/// Appends a HOSTNAME: a header field in which brackets and colons stand in an IPv6 address only. At any other one syslog-ng
+/// refuses the whole message.
+pub(super) fn host(text: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    field(text, 255, out);
+    let host = &mut out[start..];
+    let is_address = || std::str::from_utf8(text).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok());
+    if host.iter().any(|byte| b"[:".contains(byte)) && !is_address() {
+        host.iter_mut().filter(|byte| b"[:".contains(byte)).for_each(|byte| *byte = b'_');
+    }
+}
+
 /// Appends a name of these bytes, others as `_`, cut to `most`.
 pub(super) fn name(text: &[u8], most: usize, allowed: impl Fn(u8) -> bool, out: &mut Vec<u8>) {
     let text = &text[..text.len().min(most)];
@@ -173,5 +187,20 @@ mod tests {
         check(b"a b\nc\x7f", "a_b_c_");
         check("é".as_bytes(), "__");
         check(b"123456789", "12345678");
+    }
+
+    #[test]
+    fn a_host_has_colons_and_brackets_only_as_an_address() {
+        let check = |text: &str, expected: &str| {
+            let mut out = b"a:[".to_vec();
+            host(text.as_bytes(), &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("a:[{expected}"));
+        };
+        check("host-1.example", "host-1.example");
+        check("2001:db8::1", "2001:db8::1");
+        check("192.0.2.1:514", "192.0.2.1_514");
+        check("[::1]", "___1]");
+        check("a[0]: b", "a_0]__b");
+        check("", "-");
     }
 }

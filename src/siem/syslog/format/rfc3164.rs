@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 
-use super::escape::{field, name};
+use super::escape::{host, name};
 use super::moment::Moment;
 
 /// TAG of an event that names no program, nor do the settings: without one, receivers take the message's first word.
@@ -31,7 +31,7 @@ impl Opening<'_> {
             self.moment.write_rfc3164(self.zone, out);
         }
         out.push(b' ');
-        field(self.hostname, 255, out);
+        host(self.hostname, out);
         out.push(b' ');
         // The receivers of these two look for them where the tag would be.
         if self.program.is_empty() && (text.starts_with(b"CEF:") || text.starts_with(b"LEEF:")) {

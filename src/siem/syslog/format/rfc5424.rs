@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 
-use super::escape::{Escape, field};
+use super::escape::{Escape, field, host};
 use super::moment::Moment;
 use super::structured::{self, Lent};
 
@@ -28,7 +28,9 @@ impl Opening<'_> {
             Some(moment) => moment.write_rfc3339(self.compat, self.compat.is_some(), out),
             None => out.push(b'-'),
         }
-        for (text, most) in [(self.hostname, 255), (self.program, 48), (self.procid, 128), (self.msgid, 32)] {
+        out.push(b' ');
+        host(self.hostname, out);
+        for (text, most) in [(self.program, 48), (self.procid, 128), (self.msgid, 32)] {
             out.push(b' ');
             field(text, most, out);
         }

@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""Receivers that are killed, asked to stop or frozen while a backlog flows into them: which logs never get there.
+
+    python syslog_kills.py [--kills N] [--vendor] [CASE…]
+
+Each case has one receiver on one transport. While logs flow, the receiver is killed, stopped in order or frozen for a
+while, at random moments, and started again; with --kills 4 (the default) it goes down four times. When every checkpoint of
+the group is at the end of its shard, every log has to be in the receiver's files: `forwarder` says that it was delivered.
+A case whose name ends in `-sent` only counts what is missing, and fails when the label in the log does not say so.
+
+--vendor adds the vendor's script under the same faults, and only counts. It needs the vendor's SDK and page.
+"""
+
+import argparse
+import os
+import random
+import re
+import shutil
+import signal
+import sys
+import time
+
+from peers import ROOT, Failed, Lab, said, stop, wait_until
+from receivers import Rsyslog, SyslogNg, shipping
+
+LOGS, PER_GROUP, SHARDS = 200_000, 1000, 4
+
+# Receiver, its input, and the settings that no transport implies.
+CASES = {
+    "rsyslog-tcp": (Rsyslog, "tcp", {}),
+    "rsyslog-octet": (Rsyslog, "tcp", {"FRAMING": "octet"}),
+    "rsyslog-tls": (Rsyslog, "tls", {}),
+    "rsyslog-relp": (Rsyslog, "relp", {}),
+    "rsyslog-relp-tls": (Rsyslog, "relptls", {}),
+    "syslog-ng-tcp": (SyslogNg, "tcp", {}),
+    "syslog-ng-tls": (SyslogNg, "tls", {}),
+    "rsyslog-tcp-sent": (Rsyslog, "tcp", {"DELIVERY": "sent"}),
+}
+# One of each kind.
+DEFAULT = ["rsyslog-tcp", "rsyslog-tls", "rsyslog-relp", "syslog-ng-tcp", "syslog-ng-tls", "rsyslog-tcp-sent"]
+
+ID = re.compile(rb"\|\|id=log-(\d+)")
+
+
+def write(sls):
+    """A backlog of logs with ids of their own."""
+    now = int(time.time())
+    for first in range(0, LOGS, PER_GROUP):
+        logs = [
+            (now, None, [("id", f"log-{number:07}"), ("status", "200"), ("uri", "/cart?page=1"), ("user", "王芳")])
+            for number in range(first, first + PER_GROUP)
+        ]
+        sls.put("nginx_access", "10.0.0.1", [("host", "web-1")], logs)
+
+
+class Round:
+    """One group reads the backlog from its beginning, into a receiver with empty files."""
+
+    def __init__(self, lab, sls, case, number, peer, dice):
+        self.sls, self.dice = sls, dice
+        kind, self.input, more = CASES[case]
+        self.receiver = kind(lab, [self.input]).start()
+        self.group = f"{case}-{peer}-{number}"
+        # Messages a second, each time before the receiver goes down.
+        self.rates = []
+        if peer == "vendor":
+            self.child = lab.vendor_syslog(sls, self.receiver.ports[self.input], self.group, "host", "tag")
+        else:
+            script = os.path.join(ROOT, "tests/peers/syslog_header.lua")
+            settings = shipping(self.receiver, self.input, **more)
+            self.child = lab.forward(sls, self.group, FORWARDER_SCRIPT=script, **settings)
+
+    def through(self):
+        """Whether every checkpoint is at the end of its shard."""
+        if self.child.poll() is not None:
+            raise Failed(f"it ended with {self.child.returncode}:\n{said(self.child)}")
+        return self.sls.behind(self.group) == 0
+
+    def flows(self):
+        """Waits until logs flow; returns False when all are through instead."""
+        before, since = self.receiver.count(self.input), time.monotonic()
+        while (count := self.receiver.count(self.input)) < before + PER_GROUP:
+            if self.through():
+                return False
+            if time.monotonic() - since > 60:
+                raise Failed(f"nothing arrives for a minute:\n{said(self.child)}")
+            time.sleep(0.02)
+        self.rates.append((count - before) / (time.monotonic() - since))
+        time.sleep(self.dice.uniform(0, 0.3))
+        return True
+
+    def faults(self, most):
+        """Takes the receiver down while logs flow, up to so many times; returns how often."""
+        downs = 0
+        while downs < most and self.flows():
+            fault = self.dice.choice(["kill", "kill", "stop", "freeze"])
+            if fault == "freeze":
+                self.receiver.stall(self.dice.uniform(0.2, 1.5))
+                continue
+            self.receiver.kill(signal.SIGKILL if fault == "kill" else signal.SIGTERM)
+            time.sleep(self.dice.uniform(0.05, 0.5))
+            self.receiver.start()
+            downs += 1
+        return downs
+
+    def arrived(self):
+        """How many different logs arrived, and how many messages that took."""
+        numbers = [int(found[1]) for found in map(ID.search, self.receiver.lines(self.input)) if found]
+        return len(set(numbers)), len(numbers)
+
+    def end(self):
+        if self.child.poll() is None:
+            stop(self.child, signal.SIGTERM)
+        self.receiver.kill()
+        shutil.rmtree(self.receiver.home)
+
+
+def run(lab, sls, case, peer, kills, dice):
+    """Runs rounds until the receiver went down so many times; returns whether that was told rightly."""
+    downs = lost = sent = repeats = number = 0
+    rates, began, honest = [], time.monotonic(), True
+    while downs < kills:
+        number += 1
+        one = Round(lab, sls, case, number, peer, dice)
+        downs += one.faults(kills - downs)
+        wait_until(one.through, 120, f"the checkpoints do not get to the ends:\n{said(one.child)}")
+        one.receiver.settled(one.input, float("inf"), 1.5)
+        different, messages = one.arrived()
+        lost, repeats, sent = lost + LOGS - different, repeats + messages - different, sent + LOGS
+        rates += one.rates
+        one.end()
+    print(
+        f"{case:17} {peer:9} down {downs:2} times: lost {lost} of {sent}, {repeats} repeats; {number} rounds, "
+        f"{sorted(rates)[len(rates) // 2]:,.0f} a second before it went down; {time.monotonic() - began:.0f} s",
+        flush=True,
+    )
+    return honest and (lost == 0 or case.endswith("-sent"))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; default: {', '.join(DEFAULT)}")
+    parser.add_argument("--kills", type=int, default=4, help="how often the receiver of a case goes down")
+    parser.add_argument("--seed", type=int, default=None, help="the dice, to throw them again")
+    parser.add_argument("--vendor", action="store_true", help="run the vendor's script in place of forwarder (TCP only)")
+    args = parser.parse_args()
+    seed = args.seed if args.seed is not None else random.randrange(10**6)
+    print(f"syslog_kills: --seed {seed}", flush=True)
+    told = True
+    with Lab() as lab:
+        try:
+            sls = lab.sls(SHARDS)
+            write(sls)
+            for case in args.cases or DEFAULT:
+                told &= run(lab, sls, case, "vendor" if args.vendor else "forwarder", args.kills, random.Random(seed))
+        except Failed as failure:
+            logs = "\n".join(f"--- {child.log}\n{said(child)}" for child in lab.running)
+            sys.exit(f"syslog_kills: {failure}\n{logs}")
+    sys.exit(0 if told else "syslog_kills: forwarder said that logs were delivered which are not there")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+"""The vendor's syslog script and `forwarder` read the same logs, each with its own group, into an rsyslog each.
+
+    python syslog_parity.py
+
+From the messages of both the same facts have to follow: for each log its time and its text. These differences are known,
+counted by name, and have to be there as often as the logs say:
+
+  no_structured_data   the vendor's header has no STRUCTURED-DATA, not even its NILVALUE
+  zone_without_colon   +0800, which is no RFC 3339
+  header_shift         a tag of two words takes the place of two fields
+  time_not_read        for these rsyslog takes the time of receipt, its own host and no name for what it got
+  time_ns_tuple        the SDK makes `__time_ns_part__` a tuple: ('5',)
+  invalid_utf8         the SDK drops bytes that are no UTF-8, where `forwarder` puts U+FFFD
+  torn                 a line feed in a value ends the message; what is behind it becomes one of its own
+  forged               such a rest that looks like a message, and is taken for one
+
+Then the same once more to a syslog-ng, which refuses what the vendor's script sends. Needs the vendor's SDK and page
+(SEED_PAGE); FORWARDER_BIN names the program. Exits 1 when anything else differs.
+"""
+
+import collections
+import datetime
+import os
+import re
+import signal
+import sys
+
+import parity
+from peers import ROOT, Failed, Lab, said, seed_page, stop, wait_until
+from receivers import Rsyslog, SyslogNg, shipping
+
+HOSTNAME, TAG = "siem-host", "audit trail"
+ZONE, OFFSET = "Asia/Shanghai", datetime.timezone(datetime.timedelta(hours=8))
+FORGED = "<8>1 2026-01-01T00:00:00Z forged evil - - - root logged in"
+HOSTILE = [f"x\n{FORGED}", f"x\r\n{FORGED}\r\ny", "two\nlines", "\n\n"]
+
+ID = re.compile(r"[0-9A-F]{8}-PEER")
+# `forwarder` sends RFC 5424. The vendor's header has a field less, and with this tag one more again.
+OURS = re.compile(r"<14>1 (\S+Z) siem-host audit_trail - - - (.*)", re.DOTALL)
+THEIRS = re.compile(r"<14>1 (\S+)\+0800 siem-host audit trail - - (.*)", re.DOTALL)
+TIME_NS = re.compile(r"\|\|__time_ns_part__=(\d+)")
+
+
+def write(sls):
+    """The logs of the HEC parity, and a few hostile ones; returns how many."""
+    writer = parity.Writer()
+    counts = writer.write(sls)
+    logs = [(writer.now, None, [("id", writer.id()), ("value", value)]) for value in HOSTILE]
+    sls.put("hostile", "10.0.0.1", [], logs)
+    return sum(counts.values()) + len(HOSTILE)
+
+
+def by_id(texts):
+    """Texts by the id within; one without an id, or two of an id, are no use to compare."""
+    found = {}
+    for text in texts:
+        name = ID.search(text)
+        if not name or name[0] in found:
+            raise Failed(f"no id, or one that was there already: {text[:300]!r}")
+        found[name[0]] = text
+    return found
+
+
+def unescaped(text):
+    """What `forwarder` had escaped."""
+    return re.sub(r"#([01][0-7]{2})", lambda code: chr(int(code[1], 8)), text)
+
+
+def compare(theirs, ours, known):
+    """Yields what differs and is not known. Both are messages of rsyslog."""
+    heads = by_id(each["raw"] for each in theirs if THEIRS.match(each["raw"]))
+    rests = collections.Counter(each["raw"] for each in theirs if not THEIRS.match(each["raw"]))
+    for name, raw in by_id(each["raw"] for each in ours).items():
+        found = OURS.fullmatch(raw)
+        if not found:
+            yield f"ours {name}: no RFC 5424 message: {raw[:300]!r}"
+            continue
+        stamp, text = found[1], unescaped(found[2])
+        # It leaves NUL to rsyslog, which writes it like this.
+        first, *more = TIME_NS.sub(r"||__time_ns_part__=('\1',)", text).replace("\0", "#000").split("\n")
+        known["time_ns_tuple"] += bool(TIME_NS.search(text))
+        known["torn"] += bool(more)
+        rests.subtract(more)
+        head = heads.pop(name, None)
+        if head is None:
+            yield f"{name}: the vendor's is missing"
+            continue
+        their_stamp, their_text = THEIRS.fullmatch(head).groups()
+        their_time = datetime.datetime.strptime(their_stamp, "%Y-%m-%dT%H:%M:%S.%f").replace(tzinfo=OFFSET)
+        if their_time != datetime.datetime.fromisoformat(stamp[:19] + "+00:00"):
+            yield f"{name}: time {their_stamp}+0800 | {stamp}"
+        if their_text != first and their_text == first.replace("\ufffd", ""):
+            known["invalid_utf8"] += 1
+        elif their_text != first:
+            yield f"{name}: text {their_text[:300]!r} | {first[:300]!r}"
+    for rest, count in rests.items():
+        if count:
+            yield f"{count:+} times a piece of the vendor's: {rest[:300]!r}"
+    yield from (f"{name}: ours is missing" for name in heads)
+
+
+def count_defects(theirs, known):
+    """Counts what is wrong with the vendor's messages at the receiver."""
+    for each in theirs:
+        if not THEIRS.match(each["raw"]):
+            known["forged"] += each["pri"] == "8" and each["host"] == "forged"
+            continue
+        known["zone_without_colon"] += 1
+        known["no_structured_data"] += each["sd"] == "-"
+        known["header_shift"] += 1
+        known["time_not_read"] += each["host"] != HOSTNAME and each["app"] != TAG and "+0800 siem-host" in each["msg"]
+
+
+def ship(lab, sls, receiver, total, peer, group):
+    """Has one of them ship everything; returns the messages that arrived."""
+    if peer == "vendor":
+        child = lab.vendor_syslog(sls, receiver.ports["tcp"], group, HOSTNAME, TAG, TZ=ZONE)
+        receiver.settled("tcp", float("inf"), 6)
+        stop(child, signal.SIGINT)
+    else:
+        script = os.path.join(ROOT, "scripts/syslog.lua")
+        settings = shipping(receiver, "tcp", HOSTNAME=HOSTNAME, PROGRAM=TAG, MAX_MESSAGE="65536")
+        child = lab.forward(sls, group, FORWARDER_SCRIPT=script, TZ=ZONE, **settings)
+        through = lambda: child.poll() is not None or sls.behind(group) == 0
+        wait_until(through, 60, f"forwarder is not through:\n{said(child)}")
+        receiver.settled("tcp", total, 3)
+        stop(child, signal.SIGTERM)
+    return receiver.messages("tcp")
+
+
+def run(lab):
+    """Returns whether both sides tell the same facts."""
+    seed_page()
+    sls = lab.sls(4)
+    total = write(sls)
+    spoiling = sls.spoiling()
+    theirs, ours = (
+        ship(lab, spoiling, Rsyslog(lab, ["tcp"]).start(), total, peer, f"{peer}-rsyslog") for peer in ("vendor", "forwarder")
+    )
+    known = collections.Counter()
+    faults = list(compare(theirs, ours, known))
+    count_defects(theirs, known)
+    print(f"syslog parity: {total} logs; {len(theirs)} | {len(ours)} messages, {len(faults)} differences; known: ", end="")
+    print(", ".join(f"{name} {count}" for name, count in sorted(known.items())), flush=True)
+    for fault in faults[:20]:
+        print(f"difference: {fault}")
+
+    refused = []
+    for peer in ("vendor", "forwarder"):
+        messages = ship(lab, spoiling, SyslogNg(lab, ["tcp"]).start(), total, peer, f"{peer}-syslog-ng")
+        refused.append(sum("Error processing log message" in each["msg"] for each in messages))
+        taken = sum(each["host"] == HOSTNAME for each in messages)
+        print(f"syslog-ng: took {taken} messages of {peer}, refused {refused[-1]}", flush=True)
+    return not faults and refused[1] == 0 and taken == total == len(ours) and known["header_shift"] == total
+
+
+def main():
+    with Lab() as lab:
+        try:
+            same = run(lab)
+        except Failed as failure:
+            logs = "\n".join(f"--- {child.log}\n{said(child)}" for child in lab.running)
+            sys.exit(f"syslog_parity: {failure}\n{logs}")
+    sys.exit(0 if same else "syslog_parity: the facts differ")
+
+
+if __name__ == "__main__":
+    main()
