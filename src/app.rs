@@ -81,7 +81,7 @@ pub fn destination(settings: &SinkSettings) -> Result<(Destination, Arc<dyn Form
     Ok(match settings {
         SinkSettings::Hec(hec) => {
             let sink = Hec::new(hec).map_err(|error| unusable(&error))?;
-            (Destination::Hec(sink), Arc::new(HecFormat::new(hec)))
+            (Destination::Hec(Box::new(sink)), Arc::new(HecFormat::new(hec)))
         }
         SinkSettings::Syslog(syslog) => {
             let sink = Syslog::new(syslog).map_err(|error| unusable(&error))?;
