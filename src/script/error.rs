@@ -14,7 +14,7 @@ pub struct HookError {
     /// Where in the script, as far as it can be told.
     pub place: Option<Box<Place>>,
     /// What most likely is behind it, and what to do.
-    pub hint: Option<String>,
+    pub hint: Option<Box<str>>,
 }
 
 /// Where in a script something is wrong.

@@ -20,7 +20,7 @@ impl Script {
         let fields = current.filter(|current| current.table != 0).map(fields).unwrap_or_default();
         let line = error.place.as_ref().map(|place| place.text.as_str()).unwrap_or_default();
         let scene = Scene { message: &message, line, text: &text, fields: &fields };
-        error.hint = hint::hint(&error.fault, &scene);
+        error.hint = hint::hint(&error.fault, &scene).map(String::into_boxed_str);
         error
     }
 

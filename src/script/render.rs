@@ -44,7 +44,7 @@ impl HookError {
             ("called", self.place.as_ref().and_then(|place| place.chain())),
             ("log", beside.log.map(ToOwned::to_owned)),
             ("then", beside.fate.map(ToOwned::to_owned)),
-            ("hint", self.hint.clone()),
+            ("hint", self.hint.as_deref().map(ToOwned::to_owned)),
         ];
         for (name, text) in notes {
             if let Some(text) = text {

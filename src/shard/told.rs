@@ -53,7 +53,7 @@ mod tests {
             calls: Vec::new(),
         };
         let fault = Fault::Runtime(format!("s.lua:{line}: no"));
-        HookError { place: Some(Box::new(place)), hint: Some("h".to_owned()), ..HookError::new(version, fault) }
+        HookError { place: Some(Box::new(place)), hint: Some("h".into()), ..HookError::new(version, fault) }
     }
 
     #[tokio::test(start_paused = true)]
