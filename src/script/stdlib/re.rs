@@ -29,7 +29,7 @@ const MEMORY: usize = 256 << 10;
 const KEPT: usize = 64;
 
 /// Most states times bytes of one search: half a second at the very worst, for a pattern and a text made for it.
-const MOST_WORK: usize = 200_000_000;
+const MOST_WORK: usize = 40_000_000;
 
 /// Puts `re` into `globals`.
 pub(super) fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
