@@ -92,7 +92,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// "events[1].event.user: expected "alice", got "bob"", cut to what fits into a line.
+/// `events[1].event.user: expected "alice", got "bob"`, cut to what fits into a line.
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (expected, got) = (shown(self.expected.as_ref(), 200), shown(self.got.as_ref(), 200));
