@@ -5,7 +5,7 @@
 //! `FORWARDER_SIM_SEED=17` runs one and prints its trace.
 //!
 //! What it sees, each planted once: a checkpoint saved before its batch is delivered (red at seed 0); a dead letter that
-//! is not waited for (seed 0); a lease that outlasts the group's timeout, so that nobody is fenced (seed 4);
+//! is not waited for (seed 0); a lease that outlasts the group's timeout, so that nobody is fenced (seed 9);
 //! `Tenure::holds` always true (seed 2, and `f10` of the scenes); an abandoned delivery taken for a finished one (seed 2);
 //! saves with force (seed 0); shards left out of the heartbeat before their tasks have ended (seed 6).
 //!
