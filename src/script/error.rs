@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::event::BodyError;
+
 /// Something is wrong with a script, or with what it made of one log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HookError {
@@ -143,13 +145,11 @@ pub enum Fault {
         limit: usize,
     },
     /// `process` returned what cannot be sent.
-    #[error("{script}: process returned what cannot be sent: {path}: {problem}")]
+    #[error("{script}: process returned what cannot be sent: {error}")]
     BadReturn {
         /// The script's name.
         script: String,
-        /// Where in the returned value: `event.a.b[3]`.
-        path: String,
-        /// What is wrong there, and what to do.
-        problem: String,
+        /// What is wrong where in it, and what to do.
+        error: Box<BodyError>,
     },
 }

@@ -42,8 +42,9 @@ impl Script {
                 let line = at.strip_prefix(&self.name)?.strip_prefix(':')?.parse().ok()?;
                 (self.name.as_str(), line, "")
             }
-            Fault::BadReturn { path, problem, .. } if problem.starts_with("an event has no such key") => {
-                return self.place_of_key(text, path.rsplit_once("].").map_or(path.as_str(), |(_, key)| key));
+            Fault::BadReturn { error, .. } if error.problem.starts_with("an event has no such key") => {
+                let path = error.path.as_str();
+                return self.place_of_key(text, path.rsplit_once("].").map_or(path, |(_, key)| key));
             }
             _ => return None,
         };

@@ -85,8 +85,9 @@ pub(super) fn hint(fault: &Fault, scene: &Scene<'_>) -> Option<String> {
     match fault {
         Fault::Syntax(_) => syntax(scene),
         Fault::NoProcess { .. } => no_process(scene.text),
-        Fault::BadReturn { path, problem, .. } if problem.starts_with("an event has no such key") => {
-            let key = path.rsplit_once("].").map_or(path.as_str(), |(_, key)| key);
+        Fault::BadReturn { error, .. } if error.problem.starts_with("an event has no such key") => {
+            let path = error.path.as_str();
+            let key = path.rsplit_once("].").map_or(path, |(_, key)| key);
             let known = KNOWN_AS.iter().find(|(name, _)| *name == key).map(|(_, ours)| *ours);
             let ours = known
                 .or_else(|| nearest(key, super::returned::KEYS.split(", ").filter_map(|key| key.split(' ').next())))?;

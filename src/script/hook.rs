@@ -320,11 +320,8 @@ impl Run<'_> {
         match outcome {
             Outcome::OutOfMemory => Err(Fault::Memory { script: self.script.name.clone(), limit: self.config.memory }),
             Outcome::Raised => Err(Fault::Runtime(self.script.raised(stack, current.error_line))),
-            Outcome::Returned => {
-                returned::push_events(stack, current, self.format, log, &mut self.made.events).map_err(|error| {
-                    Fault::BadReturn { script: self.script.name.clone(), path: error.path, problem: error.problem }
-                })
-            }
+            Outcome::Returned => returned::push_events(stack, current, self.format, log, &mut self.made.events)
+                .map_err(|error| Fault::BadReturn { script: self.script.name.clone(), error: Box::new(error) }),
         }
     }
 
