@@ -97,7 +97,7 @@ impl App {
         let (sink, format): (_, Arc<dyn Format>) = match &settings.sink {
             SinkSettings::Hec(hec) => {
                 let sink = Hec::new(hec).map_err(|error| unusable(&error))?;
-                (Destination::Hec(sink), Arc::new(HecFormat::new(hec)))
+                (Destination::Hec(Box::new(sink)), Arc::new(HecFormat::new(hec)))
             }
             SinkSettings::Syslog(syslog) => {
                 let sink = Syslog::new(syslog).map_err(|error| unusable(&error))?;

@@ -17,7 +17,7 @@ use crate::sink::{Health, Outcome, Sink};
 #[derive(Debug)]
 pub enum Destination {
     /// Splunk.
-    Hec(Hec),
+    Hec(Box<Hec>),
     /// Any other SIEM.
     Syslog(Syslog),
 }
