@@ -83,12 +83,12 @@ class Lab:
                 child.wait()
         self.directory.cleanup()
 
-    def start(self, name, command, env, cwd=None):
-        """Starts a program; what it says goes to a file."""
+    def start(self, name, command, env, cwd=None, out=None):
+        """Starts a program; what it says goes to a file, its standard output to another one if it is named."""
         self.started += 1
         path = os.path.join(self.directory.name, f"{self.started:02}-{name}.log")
-        with open(path, "wb") as log:
-            child = subprocess.Popen(command, env=env, cwd=cwd or self.directory.name, stdout=log, stderr=log)
+        with open(path, "ab") as log, open(out or path, "ab") as output:
+            child = subprocess.Popen(command, env=env, cwd=cwd or self.directory.name, stdout=output, stderr=log)
         child.log = path
         self.running.append(child)
         return child
@@ -160,6 +160,13 @@ class Lab:
 def said(child):
     with open(child.log, encoding="utf-8", errors="replace") as file:
         return file.read()[-6000:]
+
+
+def through(sls, group, child):
+    """Whether every checkpoint of the group that a program works for is at the end of its shard."""
+    if child.poll() is not None:
+        raise Failed(f"it ended with {child.returncode}:\n{said(child)}")
+    return sls.behind(group) == 0
 
 
 def stop(child, number, seconds=30):

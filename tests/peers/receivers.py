@@ -15,7 +15,7 @@ import socket
 import subprocess
 import time
 
-from peers import ROOT, Failed, said, wait_until, without_proxies
+from peers import FORWARDER, ROOT, Failed, said, wait_until, without_proxies
 
 UNPACKED = os.path.join(ROOT, "target/peers/receivers")
 
@@ -148,7 +148,7 @@ class Receiver:
         config = os.path.join(self.home, "config")
         with open(config, "w", encoding="utf-8") as file:
             file.write(self.config())
-        self.child = self.lab.start(self.NAME, self.command(config), environment(), self.home)
+        self.child = self.run(config)
 
         def ready():
             if self.child.poll() is not None:
@@ -157,6 +157,9 @@ class Receiver:
 
         wait_until(ready, 20, f"{self.NAME} does not listen")
         return self
+
+    def run(self, config):
+        return self.lab.start(self.NAME, self.command(config), environment(), self.home)
 
     def kill(self, number=signal.SIGKILL):
         """Ends it, by default as a power cut would, and waits for that."""
@@ -396,3 +399,21 @@ class SyslogNg(Receiver):
         internal = os.path.join(self.home, "internal.log")
         lines.append(f'source s_internal {{ internal(); }}; log {{ source(s_internal); destination {{ file("{internal}"); }}; }};')
         return "\n".join([*lines, ""])
+
+
+class Emulated(Receiver):
+    """`forwarder emulate syslog`, which prints what it received: its lines are no JSON but the messages themselves."""
+
+    NAME = "emulator"
+    INPUTS = {"tcp": "tcp", "tls": "tls", "relp": "relp"}
+    SPOKEN = {"tcp": ("tcp", False, False), "tls": ("tls", True, False), "relp": ("relp", False, False)}
+
+    def config(self):
+        return ""
+
+    def run(self, config):
+        [(name, port)] = self.ports.items()
+        command = [FORWARDER, "emulate", "syslog", "--port", str(port), "--protocol", self.INPUTS[name], "--print"]
+        if self.SPOKEN[name][1]:
+            command += ["--cert", self.authority.path("server.pem"), "--key", self.authority.path("server.key")]
+        return self.lab.start(self.NAME, command, without_proxies(), self.home, out=self.out(name))

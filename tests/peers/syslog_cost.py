@@ -21,7 +21,7 @@ import threading
 import time
 
 import parity
-from peers import ROOT, Failed, Lab, said, stop, wait_until
+from peers import ROOT, Failed, Lab, said, stop, through, wait_until
 from receivers import environment, modules, program
 
 PER_GROUP = 500
@@ -74,8 +74,7 @@ def forwarder(lab, sls, count, name, script, **settings):
     """Computing time of `forwarder` for one log, in microseconds."""
     before = spent()
     child = lab.forward(sls, name, FORWARDER_SCRIPT=script, **settings)
-    through = lambda: child.poll() is not None or sls.behind(name) == 0
-    wait_until(through, 300, f"{name} is not through:\n{said(child)}")
+    wait_until(lambda: through(sls, name, child), 300, f"{name} is not through:\n{said(child)}")
     if stop(child, signal.SIGTERM) != 0:
         raise Failed(f"{name} failed:\n{said(child)}")
     return (spent() - before) / count * 1e6

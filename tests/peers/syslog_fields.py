@@ -22,7 +22,7 @@ import time
 
 from bad_bytes import MARKER, SPOILT
 from parity import Writer
-from peers import ROOT, Failed, Lab, said, stop, wait_until
+from peers import ROOT, Failed, Lab, said, stop, through, wait_until
 from receivers import FIELDS, Rsyslog, SyslogNg, shipping
 
 SHARDS = 4
@@ -301,8 +301,7 @@ def run(lab, sls, corpus, name):
     script = os.path.join(ROOT, "tests/peers/syslog_header.lua")
     settings = shipping(receiver, one.input, HOSTNAME=HOSTNAME, **one.more)
     child = lab.forward(sls, name, FORWARDER_SCRIPT=script, **settings)
-    through = lambda: child.poll() is not None or sls.behind(name) == 0
-    wait_until(through, 90, f"{name}: the checkpoints do not get to the ends:\n{said(child)}")
+    wait_until(lambda: through(sls, name, child), 90, f"{name}: the checkpoints do not get to the ends:\n{said(child)}")
     expected = corpus.expected(one)
     receiver.settled(one.input, len(expected), 5)
     stop(child, 15)

@@ -27,7 +27,7 @@ import signal
 import sys
 
 import parity
-from peers import ROOT, Failed, Lab, said, seed_page, stop, wait_until
+from peers import ROOT, Failed, Lab, said, seed_page, stop, through, wait_until
 from receivers import Rsyslog, SyslogNg, shipping
 
 HOSTNAME, TAG = "siem-host", "audit trail"
@@ -67,6 +67,11 @@ def unescaped(text):
     return re.sub(r"#([01][0-7]{2})", lambda code: chr(int(code[1], 8)), text)
 
 
+def taken(line):
+    """What rsyslog makes of a line: where there is a NUL it writes that as #000, and drops what else is below a space."""
+    return re.sub(r"[\x01-\x1f]", "", line).replace("\0", "#000") if "\0" in line else line
+
+
 def compare(theirs, ours, known):
     """Yields what differs and is not known. Both are messages of rsyslog."""
     heads = by_id(each["raw"] for each in theirs if THEIRS.match(each["raw"]))
@@ -77,8 +82,7 @@ def compare(theirs, ours, known):
             yield f"ours {name}: no RFC 5424 message: {raw[:300]!r}"
             continue
         stamp, text = found[1], unescaped(found[2])
-        # It leaves NUL to rsyslog, which writes it like this.
-        first, *more = TIME_NS.sub(r"||__time_ns_part__=('\1',)", text).replace("\0", "#000").split("\n")
+        first, *more = map(taken, TIME_NS.sub(r"||__time_ns_part__=('\1',)", text).split("\n"))
         known["time_ns_tuple"] += bool(TIME_NS.search(text))
         known["torn"] += bool(more)
         rests.subtract(more)
@@ -120,10 +124,9 @@ def ship(lab, sls, receiver, total, peer, group):
         stop(child, signal.SIGINT)
     else:
         script = os.path.join(ROOT, "scripts/syslog.lua")
-        settings = shipping(receiver, "tcp", HOSTNAME=HOSTNAME, PROGRAM=TAG, MAX_MESSAGE="65536")
+        settings = shipping(receiver, "tcp", HOSTNAME=HOSTNAME, PROGRAM=TAG, MAX_MESSAGE="64KiB")
         child = lab.forward(sls, group, FORWARDER_SCRIPT=script, TZ=ZONE, **settings)
-        through = lambda: child.poll() is not None or sls.behind(group) == 0
-        wait_until(through, 60, f"forwarder is not through:\n{said(child)}")
+        wait_until(lambda: through(sls, group, child), 60, f"forwarder is not through:\n{said(child)}")
         receiver.settled("tcp", total, 3)
         stop(child, signal.SIGTERM)
     return receiver.messages("tcp")
