@@ -1,6 +1,7 @@
 //! What most likely is behind an error, and what to do: the slips that everybody makes.
 
 use super::excerpt::{self, Subject};
+use super::returned::KEYS;
 use super::{Fault, Script};
 
 /// What the hints know of the log at which an error happened.
@@ -67,9 +68,7 @@ const ALIASES: [(&str, &str); 8] = [
 ];
 
 /// Names for event keys that people know from elsewhere.
-const KNOWN_AS: [(&str, &str); 10] = [
-    ("timestamp", "time"),
-    ("hostname", "host"),
+const KNOWN_AS: [(&str, &str); 8] = [
     ("tag", "program"),
     ("app", "program"),
     ("appname", "program"),
@@ -89,8 +88,7 @@ pub(super) fn hint(fault: &Fault, scene: &Scene<'_>) -> Option<String> {
             let path = error.path.as_str();
             let key = path.rsplit_once("].").map_or(path, |(_, key)| key);
             let known = KNOWN_AS.iter().find(|(name, _)| *name == key).map(|(_, ours)| *ours);
-            let ours = known
-                .or_else(|| nearest(key, super::returned::KEYS.split(", ").filter_map(|key| key.split(' ').next())))?;
+            let ours = known.or_else(|| nearest(key, KEYS))?;
             Some(format!("did you mean `{ours}`?"))
         }
         Fault::Runtime(_) | Fault::TopLevel(_) => runtime(scene),

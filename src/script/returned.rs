@@ -171,7 +171,8 @@ impl One<'_> {
                 b"host" | b"hostname" => return Err(fault("host and hostname are the same; keep one".to_owned())),
                 _ => {
                     return Err(fault(format!(
-                        "an event has no such key; it has {KEYS}. Put your own data into `event` or `fields`"
+                        "an event has no such key; it has {}. Put your own data into `event` or `fields`",
+                        KEYS.join(", ")
                     )));
                 }
             }
@@ -368,8 +369,26 @@ impl One<'_> {
     }
 }
 
-pub(super) const KEYS: &str = "time (or timestamp), time_ns, host (or hostname), source, sourcetype, index, fields, facility, \
-                    severity, program, procid, msgid, structured_data, event, message";
+/// What an event table may have, in the order in which errors list it.
+pub(super) const KEYS: [&str; 17] = [
+    "time",
+    "timestamp",
+    "time_ns",
+    "host",
+    "hostname",
+    "source",
+    "sourcetype",
+    "index",
+    "fields",
+    "facility",
+    "severity",
+    "program",
+    "procid",
+    "msgid",
+    "structured_data",
+    "event",
+    "message",
+];
 
 /// The event as the hook left it, still in Lua and in the page.
 struct Returned<'a> {

@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 
 use crate::event::priority::{FACILITIES, SEVERITIES};
 use crate::event::{Body, BodyError, Format, Head, Pair, Time};
+use crate::script::hint::nearest;
+use crate::script::returned::KEYS;
 use crate::script::sample::kind;
 
 /// Writes each event as one JSON object: the attributes that the script gave, and `event`; `message` only where it is
@@ -154,7 +156,7 @@ pub(super) fn normal(event: &Value) -> Result<Value, String> {
                 other => other.clone(),
             },
             _ => {
-                let near = crate::script::hint::nearest(key, crate::script::returned::KEYS.split(", "));
+                let near = nearest(key, KEYS);
                 let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
                 return Err(format!(": an event has no `{key}`{near}"));
             }

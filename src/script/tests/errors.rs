@@ -125,11 +125,11 @@ fn a_script_without_process_says_which_function_was_meant() {
 
 #[test]
 fn an_unknown_event_key_shows_where_it_is_set() {
-    let error = error_of("function process(log)\n  return { event = log, hostname = 'x' }\nend");
+    let error = error_of("function process(log)\n  return { event = log, appname = 'x' }\nend");
     let place = error.place.clone().unwrap();
-    assert_eq!((place.line, place.column, place.width), (2, Some(25), 8));
-    assert_eq!(error.hint.as_deref(), Some("did you mean `host`?"));
-    assert!(error.message().starts_with("process returned what cannot be sent: hostname: "), "{}", error.message());
+    assert_eq!((place.line, place.column, place.width), (2, Some(25), 7));
+    assert_eq!(error.hint.as_deref(), Some("did you mean `program`?"));
+    assert!(error.message().starts_with("process returned what cannot be sent: appname: "), "{}", error.message());
     hinted("return { { event = 'x', sourcetyp = 'y' } }", Some(25), "did you mean `sourcetype`?");
 }
 

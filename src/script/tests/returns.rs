@@ -92,7 +92,7 @@ fn what_cannot_be_sent_is_named_with_its_place() {
     refused("{ time = 5 }", "event: missing; what is to be sent goes here");
     refused(
         "{ event = 'e', hostnam = 'x' }",
-        "hostnam: an event has no such key; it has time (or timestamp), time_ns, host (or hostname), source, sourcetype, index, fields, facility, severity, program, procid, msgid, structured_data, event, message. Put your own data into `event` or `fields`",
+        "hostnam: an event has no such key; it has time, timestamp, time_ns, host, hostname, source, sourcetype, index, fields, facility, severity, program, procid, msgid, structured_data, event, message. Put your own data into `event` or `fields`",
     );
     refused("{ event = { a = { b = { 1, 2, print or error } } } }", "event.a.b[3]: a function cannot be sent");
     refused("{ event = { a = 0/0 } }", "event.a: NaN is no number in JSON; send it as a string");
