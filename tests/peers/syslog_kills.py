@@ -20,7 +20,7 @@ import signal
 import sys
 import time
 
-from peers import ROOT, Failed, Lab, said, stop, through, wait_until
+from peers import LOGSTORE, PROJECT, ROOT, Failed, Lab, said, stop, through, wait_until
 from receivers import Emulated, Rsyslog, SyslogNg, shipping
 
 LOGS, PER_GROUP, SHARDS = 200_000, 1000, 4
@@ -119,6 +119,8 @@ class Round:
         if self.child.poll() is None:
             stop(self.child, signal.SIGTERM)
         self.receiver.kill()
+        # A logstore has room for 30 groups.
+        self.sls.client().delete_consumer_group(PROJECT, LOGSTORE, self.group)
         shutil.rmtree(self.receiver.home)
 
 
