@@ -36,9 +36,13 @@ class Relay(http.server.BaseHTTPRequestHandler):
             if name.lower() not in ("content-length", "connection", "transfer-encoding"):
                 self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
         upstream.close()
+        try:
+            self.end_headers()
+            self.wfile.write(body)
+        except ConnectionError:
+            # Whoever asked was stopped meanwhile.
+            self.close_connection = True
 
     do_GET = do_POST = do_PUT = do_DELETE = relay
 

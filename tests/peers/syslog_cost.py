@@ -25,6 +25,8 @@ from peers import ROOT, Failed, Lab, said, stop, through, wait_until
 from receivers import environment, modules, program
 
 PER_GROUP = 500
+# What brings an audit log to the length that ActionTrail's have.
+PADDING = ', "additionalEventData": {"userAgent": "' + "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 " * 8 + '"}}'
 
 DROP = "function process(log) return nil end\n"
 PASS = "function process(log) return log end\n"
@@ -64,7 +66,7 @@ def write(sls, count):
     writer = parity.Writer()
     now, length = int(time.time()), 0
     for _ in range(0, count, PER_GROUP):
-        logs = [(now, None, [("event", writer.audit_event())]) for _ in range(PER_GROUP)]
+        logs = [(now, None, [("event", writer.audit_event()[:-1] + PADDING)]) for _ in range(PER_GROUP)]
         length += sum(len(log[2][0][1].encode()) for log in logs)
         sls.put("actiontrail_audit_event", "actiontrail_internal", [("team", "财务")], logs)
     return length // count + 150

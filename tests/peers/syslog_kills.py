@@ -20,7 +20,7 @@ import signal
 import sys
 import time
 
-from peers import ROOT, Failed, Lab, said, stop, through, wait_until
+from peers import LOGSTORE, PROJECT, ROOT, Failed, Lab, said, stop, through, wait_until
 from receivers import Emulated, Rsyslog, SyslogNg, shipping
 
 LOGS, PER_GROUP, SHARDS = 200_000, 1000, 4
@@ -93,7 +93,7 @@ class Round:
                 raise Failed(f"nothing arrives for a minute:\n{said(self.child)}")
             time.sleep(0.02)
         self.rates.append((count - before) / (time.monotonic() - since))
-        time.sleep(self.dice.uniform(0, 0.3))
+        time.sleep(self.dice.uniform(0, 2.5))
         return True
 
     def faults(self, most):
@@ -119,6 +119,8 @@ class Round:
         if self.child.poll() is None:
             stop(self.child, signal.SIGTERM)
         self.receiver.kill()
+        # A logstore has room for 30 groups.
+        self.sls.client().delete_consumer_group(PROJECT, LOGSTORE, self.group)
         shutil.rmtree(self.receiver.home)
 
 
@@ -136,7 +138,7 @@ def run(lab, sls, case, peer, kills, dice):
         lost, repeats, sent = lost + LOGS - different, repeats + messages - different, sent + LOGS
         rates += one.rates
         one.end()
-        means = re.findall(r"delivered means (\w+); destination", said(one.child))
+        means = re.findall(r"delivered means (\w+); destination", said(one.child))[-1:]
         if peer == "forwarder" and means != [LABELS[case]]:
             raise Failed(f"at the end delivered means {means}, expected {LABELS[case]}:\n{said(one.child)}")
     print(

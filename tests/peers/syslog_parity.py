@@ -67,6 +67,10 @@ def unescaped(text):
     return re.sub(r"#([01][0-7]{2})", lambda code: chr(int(code[1], 8)), text)
 
 
+def without_bad(text):
+    return text.replace("\ufffd", "")
+
+
 def taken(line):
     """What rsyslog makes of a line: where there is a NUL it writes that as #000, and drops what else is below a space."""
     return re.sub(r"[\x01-\x1f]", "", line).replace("\0", "#000") if "\0" in line else line
@@ -75,7 +79,8 @@ def taken(line):
 def compare(theirs, ours, known):
     """Yields what differs and is not known. Both are messages of rsyslog."""
     heads = by_id(each["raw"] for each in theirs if THEIRS.match(each["raw"]))
-    rests = collections.Counter(each["raw"] for each in theirs if not THEIRS.match(each["raw"]))
+    # Without U+FFFD, which the vendor's lack where bytes were dropped; and rsyslog makes nothing of an empty line.
+    rests = collections.Counter(without_bad(each["raw"]) for each in theirs if not THEIRS.match(each["raw"]))
     for name, raw in by_id(each["raw"] for each in ours).items():
         found = OURS.fullmatch(raw)
         if not found:
@@ -85,7 +90,7 @@ def compare(theirs, ours, known):
         first, *more = map(taken, TIME_NS.sub(r"||__time_ns_part__=('\1',)", text).split("\n"))
         known["time_ns_tuple"] += bool(TIME_NS.search(text))
         known["torn"] += bool(more)
-        rests.subtract(more)
+        rests.subtract(without_bad(line) for line in more if line)
         head = heads.pop(name, None)
         if head is None:
             yield f"{name}: the vendor's is missing"
@@ -94,7 +99,7 @@ def compare(theirs, ours, known):
         their_time = datetime.datetime.strptime(their_stamp, "%Y-%m-%dT%H:%M:%S.%f").replace(tzinfo=OFFSET)
         if their_time != datetime.datetime.fromisoformat(stamp[:19] + "+00:00"):
             yield f"{name}: time {their_stamp}+0800 | {stamp}"
-        if their_text != first and their_text == first.replace("\ufffd", ""):
+        if their_text != first and without_bad(their_text) == without_bad(first):
             known["invalid_utf8"] += 1
         elif their_text != first:
             yield f"{name}: text {their_text[:300]!r} | {first[:300]!r}"
