@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_native_tls::TlsStream;
 
 use super::socket;
+use crate::lease::Tenure;
 
 /// How long acknowledgements may trail behind the peer's end.
 const TRAILING: Duration = Duration::from_secs(1);
@@ -93,6 +94,24 @@ impl Connection {
         socket::acked(self.socket()).is_none_or(|acked| acked >= self.watched().written)
     }
 
+    /// Whether even our end was acknowledged: the peer's system is there and knows of it.
+    fn is_end_acked(&self) -> bool {
+        socket::acked(self.socket()).is_none_or(|acked| acked > self.watched().written)
+    }
+
+    /// Whether the peer leaves the connection open for so long from now on. What it sends is read over.
+    pub(super) async fn lives_on(&mut self, lag: Duration) -> bool {
+        let until = Instant::now() + lag;
+        loop {
+            match timeout_at(until, self.turn(&mut [0; 512], &[])).await {
+                Ok(Turn::Read(_) | Turn::Wrote(_)) => {}
+                Ok(Turn::Ended | Turn::Failed(_)) => return false,
+                // What came while we were kept from looking is known to the system only.
+                Err(_) => return self.is_quiet(),
+            }
+        }
+    }
+
     /// Whether nothing has come from the peer, not even an end.
     pub(super) fn is_quiet(&self) -> bool {
         socket::is_quiet(self.socket())
@@ -111,6 +130,11 @@ impl Connection {
     /// Waits for whatever comes first: a read into `buffer`, or a write of some of `out`. The peer's end is seen before
     /// anything is written. May be thrown away while it waits, if the next turn goes on with the same bytes.
     pub(super) async fn turn(&mut self, buffer: &mut [u8], out: &[u8]) -> Turn {
+        self.turn_under(None, buffer, out).await
+    }
+
+    /// The same; the tenure is asked right before every write, and nothing is written when it has ended.
+    pub(super) async fn turn_under(&mut self, tenure: Option<&Tenure>, buffer: &mut [u8], out: &[u8]) -> Turn {
         poll_fn(|cx| {
             let mut read = ReadBuf::new(buffer);
             match self.stream.poll_read(cx, &mut read) {
@@ -119,7 +143,7 @@ impl Connection {
                 Poll::Ready(Err(error)) => return Poll::Ready(Turn::Failed(error)),
                 Poll::Pending => {}
             }
-            if out.is_empty() {
+            if out.is_empty() || tenure.is_some_and(|tenure| !tenure.holds()) {
                 return Poll::Pending;
             }
             match ready!(self.stream.poll_write(cx, out)) {
@@ -151,7 +175,7 @@ impl Connection {
             Ok(Ok(None)) => {}
             Ok(Ok(Some(unproven))) => return self.unproven(unproven).await,
             Ok(Err(error)) => return Closed::Broken(error.to_string()),
-            Err(_) if self.is_acked() => {
+            Err(_) if self.is_end_acked() => {
                 return self.unproven("it does not answer the end of a connection").await;
             }
             Err(_) => return Closed::Stalled,

@@ -262,18 +262,23 @@ pub fn frames(bytes: &[u8], framing: Framing) -> impl Iterator<Item = &[u8]> {
         if rest.is_empty() {
             return None;
         }
-        let (start, len, trailer) = match framing {
-            Framing::Octet => {
-                let space = memchr::memchr(b' ', rest).expect("a count is followed by a space");
-                let count = std::str::from_utf8(&rest[..space]).ok().and_then(|count| count.parse().ok());
-                (space + 1, count.expect("a frame begins with its count"), 0)
-            }
-            Framing::Lf => (0, memchr::memchr(b'\n', rest).expect("a frame ends with a line feed"), 1),
-        };
-        let message = &rest[start..start + len];
-        rest = &rest[start + len + trailer..];
+        let (message, taken) = first_frame(rest, framing);
+        rest = &rest[taken..];
         Some(message)
     })
+}
+
+/// The first of these [`frames`], and how many bytes it takes with its frame.
+pub(super) fn first_frame(bytes: &[u8], framing: Framing) -> (&[u8], usize) {
+    let (start, len, trailer) = match framing {
+        Framing::Octet => {
+            let space = memchr::memchr(b' ', bytes).expect("a count is followed by a space");
+            let count = std::str::from_utf8(&bytes[..space]).ok().and_then(|count| count.parse().ok());
+            (space + 1, count.expect("a frame begins with its count"), 0)
+        }
+        Framing::Lf => (0, memchr::memchr(b'\n', bytes).expect("a frame ends with a line feed"), 1),
+    };
+    (&bytes[start..start + len], start + len + trailer)
 }
 
 /// The event's own, else the settings'. Empty text is none.

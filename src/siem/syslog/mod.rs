@@ -3,7 +3,6 @@
 mod connection;
 mod dial;
 pub mod format;
-mod framed;
 mod jobs;
 mod line;
 mod relp;

@@ -11,13 +11,15 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use self::codec::{Answers, Frame};
 use super::connection::{Connection, ENDED, Turn};
 use super::dial::Fault;
+use super::format::first_frame;
 use super::jobs::Jobs;
 use super::line::{Ended, Line};
 use super::sink::Shared;
 use super::socket;
 use super::window::{Break, Id, Span};
-use super::{framed, line};
+use super::{Framing, line};
 use crate::event::Batch;
+use crate::lease::Tenure;
 use crate::source::Cause;
 
 /// Messages that may be unanswered at once: librelp's own default, and the fastest of those that were measured.
@@ -139,7 +141,7 @@ struct Unanswered {
 /// A batch whose messages are being sent.
 struct Under {
     batch: Arc<Batch>,
-    tenure: crate::lease::Tenure,
+    tenure: Tenure,
     span: Span,
     /// What is left of the present event.
     event: std::ops::Range<usize>,
@@ -156,6 +158,8 @@ enum Event {
 async fn drive(line: &mut Line<'_>, mut session: Session) -> Ended {
     let mut unanswered: VecDeque<Unanswered> = VecDeque::new();
     let mut under: Option<Under> = None;
+    // Whose bytes are in `out`: of one batch at a time.
+    let mut writing: Option<Tenure> = None;
     let mut out: Vec<u8> = Vec::new();
     let mut written = 0;
     let mut heard = Instant::now();
@@ -165,6 +169,7 @@ async fn drive(line: &mut Line<'_>, mut session: Session) -> Ended {
         if written == out.len() {
             out.clear();
             written = 0;
+            writing = None;
             if under.is_none() && unanswered.len() < WINDOW {
                 under = next(line, now);
             }
@@ -174,6 +179,7 @@ async fn drive(line: &mut Line<'_>, mut session: Session) -> Ended {
                 }
                 if sending.tenure.holds() {
                     fill(&mut out, sending, &mut session, &mut unanswered);
+                    writing = Some(sending.tenure.clone());
                     if sending.event.is_empty() && sending.span.events.is_empty() {
                         under = None;
                     }
@@ -187,11 +193,10 @@ async fn drive(line: &mut Line<'_>, mut session: Session) -> Ended {
         }
         let late = heard + line.shared.config.timeout;
         let waits = !unanswered.is_empty() || written < out.len();
-        let tenure = under.as_ref().filter(|_| written < out.len()).map(|under| under.tenure.clone());
         let event = tokio::select! {
             biased;
-            turn = session.connection.turn(&mut session.buffer, &out[written..]) => Event::Turn(turn),
-            () = line::fenced(tenure.as_ref()) => Event::Fenced,
+            turn = session.connection.turn_under(writing.as_ref(), &mut session.buffer, &out[written..]) => Event::Turn(turn),
+            () = line::fenced(writing.as_ref().filter(|_| written < out.len())) => Event::Fenced,
             came = line.jobs.recv() => Event::Came(came),
             () = line.shared.left.notified() => Event::Left,
             () = sleep_until(late), if waits => Event::Late,
@@ -255,7 +260,7 @@ fn fill(out: &mut Vec<u8>, sending: &mut Under, session: &mut Session, unanswere
             sending.event = sending.batch.events.range(event);
         }
         let bytes = &sending.batch.events.bytes()[sending.event.clone()];
-        let (message, length) = framed::first(bytes);
+        let (message, length) = first_frame(bytes, Framing::Octet);
         sending.event.start += length;
         let txnr = session.next_txnr();
         codec::frame(out, txnr, "syslog", message);

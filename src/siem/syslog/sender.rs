@@ -177,7 +177,7 @@ impl Line<'_> {
             let out = chunk.as_ref().map_or(&[][..], Chunk::left);
             let event = tokio::select! {
                 biased;
-                turn = current.turn(&mut buffer, out) => Event::Turn(turn),
+                turn = current.turn_under(chunk.as_ref().map(|chunk| &chunk.tenure), &mut buffer, out) => Event::Turn(turn),
                 closed = promised(&mut closing) => Event::Closed(closed),
                 opened = promised(&mut opening) => Event::Opened(opened),
                 opened = promised(&mut going_home) => Event::Home(opened),
@@ -207,14 +207,16 @@ impl Line<'_> {
                     self.targets.proven();
                     self.window.rotated(Instant::now());
                 }
-                Event::Closed(Closed::Unproven(why)) => return self.unproven(why),
+                Event::Closed(Closed::Unproven(why)) => return self.unproven(&mut current, why).await,
                 Event::Closed(Closed::Stalled) => return self.other("it does not read what was sent"),
                 Event::Closed(Closed::Broken(cause)) => return self.by_peer(&cause),
                 Event::Opened(Ok(connection)) => {
                     opening = None;
                     successor = Some(connection);
                 }
-                Event::Opened(Err(_)) => return self.unproven("it takes no second connection"),
+                Event::Opened(Err(_)) => {
+                    return self.unproven(&mut current, "it takes no second connection").await;
+                }
                 Event::Home(opened) => {
                     going_home = None;
                     match opened {
@@ -278,8 +280,12 @@ impl Line<'_> {
         if chunk.rest.events.is_empty() { None } else { self.chunk_of(chunk.rest) }
     }
 
-    /// Nothing went wrong, but nothing is proven either.
-    fn unproven(&mut self, why: &str) -> Ended {
+    /// Nothing went wrong, but nothing is proven either. That says something about the receiver only if it lives on, as
+    /// the witness shows: one that just dies answers nothing, whatever it does otherwise.
+    async fn unproven(&mut self, witness: &mut Connection, why: &str) -> Ended {
+        if !witness.lives_on(self.lag()).await {
+            return self.by_peer(ENDED);
+        }
         if self.targets.unproven() {
             self.say_promise();
             tracing::warn!(
@@ -289,6 +295,13 @@ impl Line<'_> {
             );
         }
         self.other(why)
+    }
+
+    fn lag(&self) -> Duration {
+        match self.shared.config.delivery {
+            Delivery::Sent => Duration::ZERO,
+            Delivery::Confirmed { lag, .. } => lag,
+        }
     }
 
     fn say_talks(&mut self) {

@@ -27,7 +27,8 @@ pub(super) fn tune(stream: &TcpStream) -> io::Result<()> {
 /// Whether the socket can tell how many bytes the peer acknowledged. Where it cannot, a close proves nothing.
 pub(super) const TELLS_ACKED: bool = cfg!(target_os = "linux");
 
-/// How many of our bytes the peer's kernel has acknowledged, the SYN not counted; `None` where that cannot be told.
+/// How many of our bytes the peer's kernel has acknowledged, the SYN not counted but the FIN, which comes after all of
+/// them; `None` where that cannot be told.
 ///
 /// After a reset the send queue reads empty although bytes were lost; this count does not lie.
 #[cfg(target_os = "linux")]

@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::Framing;
 use super::dial::{self, Fault};
-use super::framed;
+use super::format::first_frame;
 use super::jobs::Jobs;
 use super::line::Line;
 use super::sink::Shared;
@@ -90,7 +91,7 @@ async fn send(
             line.abandon(id);
             return Ok(());
         }
-        let (message, length) = framed::first(&batch.events.bytes()[place.bytes.clone()]);
+        let (message, length) = first_frame(&batch.events.bytes()[place.bytes.clone()], Framing::Octet);
         let sent = if message.len() > max_datagram { Err(too_long()) } else { socket.send(message).await.map(|_| ()) };
         match sent {
             Ok(()) => place.bytes.start += length,
