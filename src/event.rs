@@ -88,6 +88,16 @@ pub struct BodyError {
     pub path: String,
     /// What is wrong there: "a function cannot be sent", "nested deeper than 64".
     pub problem: String,
+    /// The key, when what is wrong is that an event has no such key.
+    pub unknown_key: Option<String>,
+}
+
+impl BodyError {
+    /// `problem` at `path`.
+    #[must_use]
+    pub fn new(path: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { path: path.into(), problem: problem.into(), unknown_key: None }
+    }
 }
 
 /// How a destination lays an event out in a batch.

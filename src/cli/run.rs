@@ -14,6 +14,7 @@ use super::flags::SettingFlags;
 use super::log;
 use super::try_::{Said, end_with};
 use crate::app;
+use crate::script::Beside;
 use crate::settings::{self, Environment, Machine, Settings, keys};
 use crate::stop::{Stopper, stop};
 
@@ -49,7 +50,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
     let failure = match outcome {
         Ok(Ok(())) => None,
         Ok(Err(app::Error::Script(error))) => {
-            tracing::error!(exit_code = USAGE, "stopped: {}", error.line());
+            tracing::error!(exit_code = USAGE, "stopped: {}", error.line(Beside::default()));
             log.close();
             return end_with(&Said::script(&error));
         }

@@ -7,12 +7,12 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::run::sources;
+use super::run::{machine, sources};
 use super::try_::{Said, colour, end_with};
 use crate::script::cases::{self, Difference, Failure, Report, SUFFIX, Why};
 use crate::script::coverage::{Coverage, cover};
 use crate::script::{Beside, Config, Paint, Script, printable};
-use crate::settings;
+use crate::settings::{self, To};
 
 /// Exit code when a case failed.
 const FAILED: u8 = 1;
@@ -61,7 +61,8 @@ pub(super) fn main(args: &Args) -> ExitCode {
 
 fn test(args: &Args) -> Result<bool, Said> {
     let (config, environment) = sources(args.config.as_deref());
-    let trial = settings::trial(config.as_deref(), &Vec::new(), &environment);
+    // Cases hold whatever the destination is.
+    let trial = settings::trial(config.as_deref(), Some(To::Hec), &environment, &machine());
     let hook = trial.map_err(|error| Said::Plain(error.to_string()))?.hook;
     let paint = Paint(colour(&io::stdout()));
     let files = files(&args.path).map_err(Said::Plain)?;

@@ -18,8 +18,9 @@ use super::run::{USAGE, end, machine, sources};
 use crate::event::{Events, Format};
 use crate::model::ShardId;
 use crate::script::{Beside, Cost, Hook, HookError, Meta, Paint, Sample, Script, cases};
-use crate::settings::{self, Trial};
+use crate::settings::{self, To, Trial, Wire};
 use crate::siem::hec::HecFormat;
+use crate::siem::syslog::{SyslogFormat, frames};
 
 /// How often `--watch` looks at the files.
 const POLL: Duration = Duration::from_millis(300);
@@ -55,9 +56,12 @@ pub(super) struct Args {
     /// The script [default: the one in the settings, else scripts/transform.lua]
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
-    /// Settings file (TOML), for [script.vars], limits and the destination's defaults [env: FORWARDER_CONFIG]
+    /// Settings file (TOML), for [script.vars], limits and the destination's form [env: FORWARDER_CONFIG]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The destination to lay events out for [default: the one in the settings, else hec]
+    #[arg(long, value_enum, value_name = "KIND")]
+    to: Option<To>,
     /// Take so many logs from the logstore of the settings instead
     #[arg(long, value_name = "N")]
     from_sls: Option<NonZeroUsize>,
@@ -115,7 +119,7 @@ pub(super) fn colour(to: &impl io::IsTerminal) -> bool {
 fn tried(args: &Args) -> Result<u64, Said> {
     let plain = |error: &dyn std::error::Error| Said::Plain(error.to_string());
     let (config, environment) = sources(args.config.as_deref());
-    let trial = settings::trial(config.as_deref(), &Vec::new(), &environment).map_err(|error| plain(&error))?;
+    let trial = settings::trial(config.as_deref(), args.to, &environment, &machine()).map_err(|error| plain(&error))?;
     let path = args.script.clone().or_else(|| trial.script.clone()).unwrap_or_else(|| "scripts/transform.lua".into());
     let look = Look { json: args.json, width: terminal_width().unwrap_or(80), paint: Paint(colour(&io::stdout())) };
 
@@ -177,7 +181,10 @@ struct Look {
 
 /// Runs the script over the logs and shows what comes; how many failed.
 fn try_once(script: &Script, trial: &Trial, logs: &[Origin], look: Look) -> Result<u64, Said> {
-    let format: Arc<dyn Format> = Arc::new(HecFormat::with(trial.layout.clone()));
+    let format: Arc<dyn Format> = match &trial.wire {
+        Wire::Hec(layout) => Arc::new(HecFormat::with(layout.clone())),
+        Wire::Syslog(layout, framing) => Arc::new(SyslogFormat::with((**layout).clone(), *framing)),
+    };
     let meta = Meta { project: "project".to_owned(), logstore: "logstore".to_owned(), shard: ShardId(0) };
     let load = |error: HookError| Said::script(&error);
     let mut hook = Hook::load(script, &trial.hook, format, meta).map_err(load)?;
@@ -187,7 +194,7 @@ fn try_once(script: &Script, trial: &Trial, logs: &[Origin], look: Look) -> Resu
     let out = &mut io::BufWriter::new(io::stdout().lock());
     let mut sum = show::Sum::default();
     for origin in logs {
-        let tried = try_log(&mut hook, origin);
+        let tried = try_log(&mut hook, origin, &trial.wire);
         sum.add(&tried);
         let shown = match &mut plain {
             Some(plain) => show::json(origin, &tried, &run(plain, &origin.sample).0),
@@ -216,8 +223,19 @@ fn run(hook: &mut Hook, sample: &Sample) -> (Events, Option<HookError>) {
     (made.events, made.failed.pop().map(|failed| failed.error))
 }
 
-fn try_log(hook: &mut Hook, origin: &Origin) -> Tried {
+fn try_log(hook: &mut Hook, origin: &Origin, wire: &Wire) -> Tried {
     let page = Sample::page(std::slice::from_ref(&origin.sample));
     let (mut made, cost): (_, Cost) = hook.measure(&page).expect("a sample makes a page that can be read");
-    Tried { events: made.events, error: made.failed.pop().map(|failed| failed.error), cost }
+    let events = (0..made.events.len()).map(|event| received(made.events.get(event), wire)).collect();
+    Tried { events, error: made.failed.pop().map(|failed| failed.error), cost }
+}
+
+/// An event as the destination sees it: what only tells one from the next is left out. An event can be several syslog
+/// messages.
+fn received(event: &[u8], wire: &Wire) -> Vec<String> {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    match wire {
+        Wire::Hec(_) => vec![text(event)],
+        Wire::Syslog(_, framing) => frames(event, *framing).map(text).collect(),
+    }
 }

@@ -24,10 +24,16 @@ impl Script {
         error
     }
 
-    /// The text of a file that the script consists of.
-    fn line_of<'a>(&self, text: &'a str, file: &str, line: u32) -> &'a str {
-        let number = line.checked_sub(1).filter(|_| file == self.name);
-        number.and_then(|number| text.lines().nth(number as usize)).unwrap_or_default()
+    /// A line of a file that the script consists of: its own, whose `text` is given, or a module's.
+    fn line_of(&self, text: &str, file: &str, line: u32) -> String {
+        let nth =
+            |text: &str| line.checked_sub(1).and_then(|number| text.lines().nth(number as usize)).map(str::to_owned);
+        if file == self.name {
+            return nth(text).unwrap_or_default();
+        }
+        let name = self.files.names().find(|name| self.name_of(name) == file);
+        let module = name.and_then(|name| self.files.get(name).ok());
+        module.and_then(|module| nth(&String::from_utf8_lossy(module))).unwrap_or_default()
     }
 
     fn place_of(&self, fault: &Fault, text: &str, calls: &[Call]) -> Option<Place> {
@@ -39,23 +45,20 @@ impl Script {
                 (file, line, message)
             }
             Fault::Timeout { at, .. } => {
-                let line = at.strip_prefix(&self.name)?.strip_prefix(':')?.parse().ok()?;
-                (self.name.as_str(), line, "")
+                let (file, line) = at.rsplit_once(':')?;
+                (file, line.parse().ok()?, "")
             }
-            Fault::BadReturn { error, .. } if error.problem.starts_with("an event has no such key") => {
-                let path = error.path.as_str();
-                return self.place_of_key(text, path.rsplit_once("].").map_or(path, |(_, key)| key));
-            }
+            Fault::BadReturn { error, .. } => return self.place_of_key(text, error.unknown_key.as_deref()?),
             _ => return None,
         };
         let code = self.line_of(text, file, line);
-        let mark = excerpt::subject(message).and_then(|subject| excerpt::find(code, subject));
+        let mark = excerpt::subject(message).and_then(|subject| excerpt::find(&code, subject));
         let (column, width) = match mark {
             Some(mark) => (Some(characters(&code[..mark.start]) + 1), characters(&code[mark])),
             None => (None, 0),
         };
         let calls = calls.iter().map(|call| self.called(text, call)).collect();
-        Some(Place { file: file.to_owned(), line, column, width, text: code.to_owned(), calls })
+        Some(Place { file: file.to_owned(), line, column, width, text: code, calls })
     }
 
     /// Where the script sets a key of an event table, if that is in one place only.
@@ -84,7 +87,7 @@ impl Script {
 
     fn called(&self, text: &str, call: &Call) -> Called {
         let begins = self.line_of(text, &call.file, call.defined);
-        let function = match (call.defined, excerpt::function_name(begins)) {
+        let function = match (call.defined, excerpt::function_name(&begins)) {
             (0, _) => "the top level".to_owned(),
             (_, Some(name)) => name.to_owned(),
             (line, None) => format!("the function of line {line}"),

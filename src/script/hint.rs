@@ -27,7 +27,7 @@ pub(super) struct Scene<'a> {
 }
 
 /// What of Lua a script does not have, and what it has instead.
-const SHUT: [(&str, &str); 9] = [
+const SHUT: [(&str, &str); 14] = [
     ("os", "for the time there is time.now() and time.format()"),
     ("io", "write to the program's log with logger.info()"),
     ("package", ""),
@@ -37,22 +37,98 @@ const SHUT: [(&str, &str); 9] = [
     ("loadstring", ""),
     ("dofile", ""),
     ("loadfile", ""),
+    ("collectgarbage", ""),
+    ("rawget", ""),
+    ("rawset", ""),
+    ("rawlen", ""),
+    ("warn", "write to the program's log with logger.warn()"),
 ];
 
-/// Functions of the library that are mistyped, or looked for under the names that other languages have for them.
-const FUNCTIONS: [(&str, &[&str]); 9] = [
-    ("json", &["decode", "encode", "array"]),
+/// What a script has without a library.
+const BASE: [&str; 21] = [
+    "_G",
+    "_VERSION",
+    "assert",
+    "error",
+    "getmetatable",
+    "ipairs",
+    "kv",
+    "next",
+    "pairs",
+    "pcall",
+    "print",
+    "rawequal",
+    "require",
+    "select",
+    "setmetatable",
+    "settings",
+    "state",
+    "tonumber",
+    "tostring",
+    "type",
+    "xpcall",
+];
+
+/// The libraries and their functions.
+const FUNCTIONS: [(&str, &[&str]); 17] = [
+    ("base64", &["decode", "encode"]),
+    ("cef", &["encode"]),
+    ("hash", &["hmac_sha1", "hmac_sha256", "md5", "sha1", "sha256"]),
+    ("hex", &["decode", "encode"]),
+    ("ip", &["in_cidr", "is_private", "parse"]),
+    ("json", &["array", "decode", "encode"]),
+    ("leef", &["encode"]),
+    ("logfmt", &["encode"]),
+    ("logger", &["debug", "error", "info", "warn"]),
+    ("lookup", &["csv", "json"]),
     (
-        "string",
-        &["find", "match", "gmatch", "gsub", "format", "lower", "upper", "sub", "rep", "reverse", "byte", "char"],
+        "math",
+        &[
+            "abs",
+            "acos",
+            "asin",
+            "atan",
+            "atan2",
+            "ceil",
+            "cos",
+            "cosh",
+            "deg",
+            "exp",
+            "floor",
+            "fmod",
+            "frexp",
+            "ldexp",
+            "log",
+            "log10",
+            "max",
+            "min",
+            "modf",
+            "pow",
+            "rad",
+            "random",
+            "randomseed",
+            "sin",
+            "sinh",
+            "sqrt",
+            "tan",
+            "tanh",
+            "tointeger",
+            "type",
+            "ult",
+        ],
     ),
-    ("table", &["insert", "remove", "concat", "sort", "unpack", "copy"]),
-    ("time", &["now", "parse", "format"]),
-    ("base64", &["encode", "decode"]),
-    ("hex", &["encode", "decode"]),
-    ("url", &["encode", "decode"]),
-    ("hash", &["md5", "sha1", "sha256", "hmac_sha1", "hmac_sha256"]),
-    ("logger", &["debug", "info", "warn", "error"]),
+    ("re", &["captures", "escape", "find", "gmatch", "gsub", "match"]),
+    ("string", STRING),
+    ("table", &["concat", "copy", "insert", "move", "pack", "remove", "sort", "unpack"]),
+    ("time", &["format", "now", "parse"]),
+    ("url", &["decode", "encode", "parse", "query"]),
+    ("utf8", &["char", "codepoint", "codes", "len", "offset"]),
+];
+
+/// Methods of texts, too.
+const STRING: &[&str] = &[
+    "byte", "char", "find", "format", "gmatch", "gsub", "len", "lower", "match", "pack", "packsize", "rep", "reverse",
+    "sub", "unpack", "upper",
 ];
 
 /// See [`FUNCTIONS`].
@@ -84,9 +160,8 @@ pub(super) fn hint(fault: &Fault, scene: &Scene<'_>) -> Option<String> {
     match fault {
         Fault::Syntax(_) => syntax(scene),
         Fault::NoProcess { .. } => no_process(scene.text),
-        Fault::BadReturn { error, .. } if error.problem.starts_with("an event has no such key") => {
-            let path = error.path.as_str();
-            let key = path.rsplit_once("].").map_or(path, |(_, key)| key);
+        Fault::BadReturn { error, .. } => {
+            let key = error.unknown_key.as_deref()?;
             let known = KNOWN_AS.iter().find(|(name, _)| *name == key).map(|(_, ours)| *ours);
             let ours = known.or_else(|| nearest(key, KEYS))?;
             Some(format!("did you mean `{ours}`?"))
@@ -212,12 +287,9 @@ fn unknown_global(scene: &Scene<'_>, name: &str) -> String {
         let instead = if instead.is_empty() { String::new() } else { format!("; {instead}") };
         return format!("scripts have no `{name}`: they cannot reach files, processes or the network{instead}");
     }
-    let libraries =
-        ["json", "string", "table", "math", "time", "base64", "hex", "url", "hash", "logger", "settings", "kv"];
+    let libraries = FUNCTIONS.iter().map(|(library, _)| *library);
     let functions = scene.text.lines().filter_map(excerpt::function_name);
-    let base =
-        ["pairs", "ipairs", "tonumber", "tostring", "type", "select", "error", "assert", "pcall", "next", "print"];
-    let names: Vec<&str> = libraries.into_iter().chain(base).chain(functions).filter(|near| *near != name).collect();
+    let names: Vec<&str> = libraries.chain(BASE).chain(functions).filter(|near| *near != name).collect();
     if let Some(near) = nearest(name, names) {
         return format!("there is no `{name}`; did you mean `{near}`?");
     }
@@ -235,7 +307,7 @@ fn unknown_function(scene: &Scene<'_>, name: &str) -> Option<String> {
     }
     let (library, functions) = match owner {
         // A method, which is one of strings.
-        None => ("string", FUNCTIONS[1].1),
+        None => ("string", STRING),
         Some(owner) => *FUNCTIONS.iter().find(|(library, _)| *library == owner)?,
     };
     let full = format!("{library}.{name}");
@@ -313,4 +385,38 @@ pub(super) fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a 
         |candidate: &str| strsim::normalized_damerau_levenshtein(&typed.to_lowercase(), &candidate.to_lowercase());
     let scored = candidates.into_iter().map(|candidate| (near(candidate), candidate));
     scored.filter(|(score, _)| *score >= 0.6).max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn the_hints_know_all_that_a_script_has_and_nothing_more() {
+        let there = crate::script::tests::hook("function process() end").globals();
+        let libraries = FUNCTIONS.iter().map(|(library, functions)| (*library, functions.to_vec()));
+        let known: BTreeMap<&str, Vec<&str>> = BASE.iter().map(|name| (*name, Vec::new())).chain(libraries).collect();
+        let there: BTreeMap<&str, Vec<&str>> = there
+            .iter()
+            .map(|(name, functions)| (name.as_str(), functions.iter().map(String::as_str).collect()))
+            .collect();
+        assert_eq!(known, there);
+        for (shut, _) in SHUT {
+            assert!(!there.contains_key(shut), "{shut} is there");
+        }
+    }
+
+    #[test]
+    fn what_other_languages_call_a_function_is_none_of_ours() {
+        for (other, ours) in ALIASES {
+            let has = |full: &str| {
+                let (library, name) = full.split_once('.').unwrap();
+                let name = name.split('(').next().unwrap();
+                FUNCTIONS.iter().any(|(known, functions)| *known == library && functions.contains(&name))
+            };
+            assert_eq!((has(other), has(ours)), (false, true), "{other} {ours}");
+        }
+    }
 }

@@ -191,6 +191,25 @@ impl Hook {
         })
     }
 
+    /// The globals, with the functions of those that are libraries.
+    #[cfg(test)]
+    pub(super) fn globals(&self) -> std::collections::BTreeMap<String, Vec<String>> {
+        let functions = |library: &Table| {
+            let functions = library.pairs::<String, Value>().filter_map(Result::ok);
+            let mut names: Vec<_> = functions.filter(|(_, value)| value.is_function()).map(|(name, _)| name).collect();
+            names.sort();
+            names
+        };
+        let globals = &self.vm.as_ref().expect("it is loaded").globals;
+        let all = globals.pairs::<String, Value>().map(Result::unwrap).filter(|(name, _)| name != "process");
+        all.map(|(name, value)| {
+            let sealed = value.as_table().and_then(Table::metatable);
+            let library = sealed.and_then(|meta| meta.raw_get::<Table>("__index").ok());
+            (name, library.as_ref().map(functions).unwrap_or_default())
+        })
+        .collect()
+    }
+
     fn build(&mut self, state: Option<&State>) -> Result<Vm, HookError> {
         let parts = (&self.script, &self.config, &self.current);
         let vm = Vm::new(parts, state).and_then(|vm| vm.begin(&self.meta, parts).map(|()| vm));

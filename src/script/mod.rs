@@ -56,6 +56,7 @@ pub use files::Files;
 pub use hint::returns_nothing;
 pub use hook::{Cost, Failed, Hook, Made, Meta};
 pub use hooks::{Dried, Figures, Hooks, Passed, Refused, Reloads, Rules, Trial};
+pub use pass::PassedOn;
 pub use render::{Beside, Paint, printable};
 pub use sample::{Sample, SampleError};
 pub use threads::{HookPanic, HookThreads, Ran};

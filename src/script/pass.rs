@@ -8,14 +8,23 @@ use crate::event::{Body, BodyError, Events, Head, Time};
 use crate::model::Page;
 use crate::page::{Log, Logs};
 
+/// A page of which the logs that the script failed on go on as they are.
+#[derive(Debug)]
+pub struct PassedOn {
+    /// The events of the whole page.
+    pub events: Events,
+    /// The failed logs that are among them.
+    pub passed: Vec<Failed>,
+    /// Those that the destination has no room for: they are as failed as they were.
+    pub left: Vec<Failed>,
+}
+
 impl Hooks {
     /// The events of `page`, with those of the failed logs put where they belong: each log as it was pulled, at its own
-    /// time. `failed` is in the order of the page. Beside them the failed logs that the destination has no room for: they
-    /// are as failed as they were.
+    /// time. `failed` is in the order of the page.
     #[must_use]
-    pub fn pass(&self, page: &Page, events: &Events, failed: Vec<Failed>) -> (Events, Vec<Failed>) {
-        let mut whole = Events::default();
-        let mut left = Vec::new();
+    pub fn pass(&self, page: &Page, events: &Events, failed: Vec<Failed>) -> PassedOn {
+        let (mut whole, mut passed, mut left) = (Events::default(), Vec::new(), Vec::new());
         let mut logs = Logs::default();
         let mut made = 0;
         let readable = "the hook has read this page to its end";
@@ -28,12 +37,11 @@ impl Hooks {
             while logs.read().expect(readable).is_some_and(|log| log.index() < failed.log) {}
             let mut log = Plain(logs.log());
             let head = log.head();
-            if whole.push(failed.log, |out| self.format.write(&head, &mut log, out)).is_err() {
-                left.push(failed);
-            }
+            let written = whole.push(failed.log, |out| self.format.write(&head, &mut log, out));
+            if written.is_ok() { &mut passed } else { &mut left }.push(failed);
         }
         (made..events.len()).for_each(|event| copy(events, event, &mut whole));
-        (whole, left)
+        PassedOn { events: whole, passed, left }
     }
 }
 

@@ -40,13 +40,7 @@ impl HookError {
             gutter = gutter.max(place.line.to_string().len() + 2);
             draw(&mut out, place, gutter, paint);
         }
-        let notes = [
-            ("called", self.place.as_ref().and_then(|place| place.chain())),
-            ("log", beside.log.map(ToOwned::to_owned)),
-            ("then", beside.fate.map(ToOwned::to_owned)),
-            ("hint", self.hint.as_deref().map(ToOwned::to_owned)),
-        ];
-        for (name, text) in notes {
+        for (name, text) in self.notes(beside) {
             if let Some(text) = text {
                 let name = if name == "hint" { paint.green(name) } else { paint.bold(name) };
                 write!(out, "\n{:gutter$}{} {name}: {}", "", paint.blue("="), printable(&text)).expect(TAKES);
@@ -57,26 +51,25 @@ impl HookError {
 
     /// The error on one line, with what [`HookError::render`] has on several: for the program's own log.
     #[must_use]
-    pub fn line(&self) -> String {
+    pub fn line(&self, beside: Beside<'_>) -> String {
+        let code = self.place.as_ref().map(|place| place.text.trim()).filter(|code| !code.is_empty());
         let mut line = self.to_string();
-        let Some(place) = &self.place else {
-            return self.with_hint(line);
-        };
-        let code = place.text.trim();
-        if !code.is_empty() {
-            write!(line, "; code: {code}").expect(TAKES);
+        for (name, text) in [("code", code.map(ToOwned::to_owned))].into_iter().chain(self.notes(beside)) {
+            if let Some(text) = text {
+                write!(line, "; {name}: {text}").expect(TAKES);
+            }
         }
-        if let Some(chain) = place.chain() {
-            write!(line, "; called: {chain}").expect(TAKES);
-        }
-        self.with_hint(line)
+        line
     }
 
-    fn with_hint(&self, line: String) -> String {
-        match &self.hint {
-            Some(hint) => format!("{line}; hint: {hint}"),
-            None => line,
-        }
+    /// What is known beside the place and the message.
+    fn notes(&self, beside: Beside<'_>) -> [(&'static str, Option<String>); 4] {
+        [
+            ("called", self.place.as_ref().and_then(|place| place.chain())),
+            ("log", beside.log.map(ToOwned::to_owned)),
+            ("then", beside.fate.map(ToOwned::to_owned)),
+            ("hint", self.hint.as_deref().map(ToOwned::to_owned)),
+        ]
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) fn push_events(
 }
 
 fn problem(path: impl Into<String>, problem: impl Into<String>) -> BodyError {
-    BodyError { path: path.into(), problem: problem.into() }
+    BodyError::new(path, problem)
 }
 
 struct One<'a> {
@@ -170,10 +170,12 @@ impl One<'_> {
                 b"time" | b"timestamp" => return Err(fault("time and timestamp are the same; keep one".to_owned())),
                 b"host" | b"hostname" => return Err(fault("host and hostname are the same; keep one".to_owned())),
                 _ => {
-                    return Err(fault(format!(
+                    let unknown_key = Some(String::from_utf8_lossy(key).into_owned());
+                    let why = format!(
                         "an event has no such key; it has {}. Put your own data into `event` or `fields`",
                         KEYS.join(", ")
-                    )));
+                    );
+                    return Err(BodyError { unknown_key, ..fault(why) });
                 }
             }
             self.stack.set_top(at - 1);

@@ -118,7 +118,7 @@ fn page(group: proto::LogGroup) -> Page {
     }
 }
 
-fn hook(text: &str) -> Hook {
+pub(super) fn hook(text: &str) -> Hook {
     try_hook(text).unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -70,7 +70,7 @@ impl Fault {
     }
 
     fn under(self, root: &str) -> BodyError {
-        BodyError { path: format!("{root}{}", self.path), problem: self.problem }
+        BodyError::new(format!("{root}{}", self.path), self.problem)
     }
 }
 

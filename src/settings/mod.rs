@@ -74,7 +74,25 @@ pub struct Trial {
     /// What the script may use and see.
     pub hook: script::Config,
     /// What events look like at the destination.
-    pub layout: crate::siem::hec::Layout,
+    pub wire: Wire,
+}
+
+/// What events look like at a destination.
+#[derive(Debug, Clone)]
+pub enum Wire {
+    /// As Splunk takes them over HEC.
+    Hec(crate::siem::hec::Layout),
+    /// As a receiver of syslog takes them.
+    Syslog(Box<crate::siem::syslog::Layout>, crate::siem::syslog::Framing),
+}
+
+/// A kind of destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum To {
+    /// Splunk over HEC.
+    Hec,
+    /// Any SIEM over syslog.
+    Syslog,
 }
 
 /// The destination.
@@ -195,12 +213,18 @@ pub fn delivery(
 }
 
 /// The script and what events look like, to try it: nothing needs to be given, and no file that is named is opened.
+/// `to` takes the place of the destination in the settings, which is HEC when there is none.
 ///
 /// # Errors
 /// Everything that is wrong with them, at once.
-pub fn trial(config: Option<&Path>, flags: &Flags, environment: &Environment) -> Result<Trial, SettingsError> {
-    let (typed, problems) = read(config, flags, environment)?;
-    resolve::trial(&typed, problems)
+pub fn trial(
+    config: Option<&Path>,
+    to: Option<To>,
+    environment: &Environment,
+    machine: &Machine,
+) -> Result<Trial, SettingsError> {
+    let (typed, problems) = read(config, &Vec::new(), environment)?;
+    resolve::trial(&typed, problems, to, machine)
 }
 
 /// The logstore and a place in it alone, to look at logs.

@@ -7,10 +7,11 @@ use super::hec::read_hec;
 use super::problem::Problem;
 use super::read::{self, Reader};
 use super::sls::read_sls;
-use super::syslog::read_syslog;
+use super::syslog::{read_syslog, read_wire};
 use super::typed::Typed;
 use super::{
-    DeadLetters, Delivery, Log, LogFormat, Machine, Reload, Run, Settings, SettingsError, SinkSettings, Trial, start,
+    DeadLetters, Delivery, Log, LogFormat, Machine, Reload, Run, Settings, SettingsError, SinkSettings, To, Trial,
+    Wire, start,
 };
 use crate::script;
 use crate::shard::{OnError, OnReject};
@@ -87,21 +88,38 @@ pub(super) fn delivery(typed: &Typed, problems: Vec<Problem>, machine: &Machine)
 }
 
 /// Reads what is needed to try a script.
-pub(super) fn trial(typed: &Typed, problems: Vec<Problem>) -> Result<Trial, SettingsError> {
+pub(super) fn trial(
+    typed: &Typed,
+    problems: Vec<Problem>,
+    to: Option<To>,
+    machine: &Machine,
+) -> Result<Trial, SettingsError> {
     let mut reader = Reader::new(typed, problems);
     let script = reader.path("script.file");
     let (timeout, memory) = (reader.duration("script.timeout"), reader.size("script.memory"));
-    let layout = Layout {
-        host: reader.text("hec.event_host"),
-        source: reader.text("hec.source"),
-        sourcetype: reader.text("hec.sourcetype"),
-        index: reader.text("hec.index"),
-        compat: reader.switch("hec.compat").unwrap_or_default(),
+    let to = to.or_else(|| match [reader.first_given("hec"), reader.first_given("syslog")] {
+        [Some(hec), Some(syslog)] => {
+            reader.two_destinations([hec, syslog]);
+            None
+        }
+        [None, Some(_)] => Some(To::Syslog),
+        _ => Some(To::Hec),
+    });
+    let wire = match to {
+        Some(To::Hec) => Some(Wire::Hec(Layout {
+            host: reader.text("hec.event_host"),
+            source: reader.text("hec.source"),
+            sourcetype: reader.text("hec.sourcetype"),
+            index: reader.text("hec.index"),
+            compat: reader.switch("hec.compat").unwrap_or_default(),
+        })),
+        Some(To::Syslog) => read_wire(&mut reader, machine),
+        None => None,
     };
     let problems = reader.into_problems();
-    match (timeout, memory) {
-        (Some(timeout), Some(memory)) if problems.is_empty() => {
-            Ok(Trial { script, hook: script::Config { timeout, memory, vars: typed.vars.clone() }, layout })
+    match (timeout, memory, wire) {
+        (Some(timeout), Some(memory), Some(wire)) if problems.is_empty() => {
+            Ok(Trial { script, hook: script::Config { timeout, memory, vars: typed.vars.clone() }, wire })
         }
         _ => Err(SettingsError { problems }),
     }

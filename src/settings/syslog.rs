@@ -2,9 +2,9 @@
 
 use jiff::tz::TimeZone;
 
-use super::Machine;
 use super::problem::Complaint;
 use super::read::{self, Reader};
+use super::{Machine, Wire};
 use crate::event::priority::{self, FACILITIES, SEVERITIES};
 use crate::siem::syslog::format::structured;
 use crate::siem::syslog::{Config, Delivery, Element, Framing, Layout, Oversize, Standard, Target, Tls, Transport};
@@ -56,6 +56,13 @@ pub(super) fn read_syslog(reader: &mut Reader<'_>, machine: &Machine, warnings: 
         timeout: timeout?,
         delivery: delivery?,
     })
+}
+
+/// What messages look like, whoever they go to.
+pub(super) fn read_wire(reader: &mut Reader<'_>, machine: &Machine) -> Option<Wire> {
+    let protocol = reader.word("syslog.protocol")?;
+    let (layout, framing) = (read_layout(reader, protocol, machine), read_framing(reader, protocol));
+    Some(Wire::Syslog(Box::new(layout?), framing?))
 }
 
 /// `syslog.host`, each with its own port or `syslog.port`.

@@ -15,7 +15,7 @@ use super::{HELD, Left, OnError, Shard};
 use crate::event::{Batch, Events};
 use crate::ledger::Wait;
 use crate::model::{Cursor, Page, Start};
-use crate::script::{Failed, Hook, Made};
+use crate::script::{Failed, Hook, Made, PassedOn};
 use crate::sink::Sink;
 use crate::source::{Cause, Source, SourceError};
 
@@ -235,17 +235,18 @@ impl<S: Source, K: Sink> Shard<S, K> {
         let letters = match self.parts.letters.on_error {
             OnError::DeadLetter => failed,
             OnError::Halt => {
+                self.tell(page, &failed, "held: the shard stands still", told);
                 self.halt(count, first);
                 return Judged::Halts;
             }
             OnError::Pass => {
-                warn!(shard = %self.id, logs = count, "the script failed on logs, which are sent as they are: {first}");
-                let (events, left) = self.parts.hooks.pass(page, &made.events, failed);
+                let PassedOn { events, passed, left } = self.parts.hooks.pass(page, &made.events, failed);
+                self.tell(page, &passed, "sent as it is", told);
                 made.events = events;
                 left
             }
             OnError::Drop => {
-                warn!(shard = %self.id, logs = count, "the script failed on logs, which are dropped: {first}");
+                self.tell(page, &failed, "dropped", told);
                 made.dropped += count;
                 Vec::new()
             }
@@ -253,20 +254,27 @@ impl<S: Source, K: Sink> Shard<S, K> {
         let count = u32::try_from(letters.len()).unwrap_or(u32::MAX);
         match breaker.admit(Instant::now(), made.logs, count) {
             Ok(()) => {
-                for failed in &letters {
-                    if let Some(words) = told.words(&failed.error, Instant::now()) {
-                        warn!(
-                            shard = %self.id, cursor = %page.cursor, log = failed.log, logs = count,
-                            "the script failed on a log of the page, which is kept as a dead letter: {words}"
-                        );
-                    }
-                }
+                self.tell(page, &letters, "kept as a dead letter", told);
                 Judged::Goes(made, letters)
             }
-            Err(excess) => Judged::Waits(format!(
-                "the script fails on {excess}, too many for dead letters; the position is held and the page tried \
-                 again every {HELD:?}; {first}"
-            )),
+            Err(excess) => {
+                self.tell(page, &letters, "held: the page is tried again", told);
+                Judged::Waits(format!(
+                    "the script fails on {excess}, too many for dead letters; the position is held and the page tried \
+                     again every {HELD:?}; {first}"
+                ))
+            }
+        }
+    }
+
+    /// Says which logs the script failed on, and what becomes of them.
+    fn tell(&self, page: &Page, failed: &[Failed], fate: &str, told: &mut Told) {
+        for Failed { log, error } in failed {
+            let which = format_args!("log {log} of the page at {} of shard {}", page.cursor, self.id);
+            if let Some(words) = told.words(error, which, fate, Instant::now()) {
+                let logs = failed.len();
+                warn!(shard = %self.id, cursor = %page.cursor, log, logs, "the script failed on a log: {words}");
+            }
         }
     }
 }

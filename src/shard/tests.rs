@@ -365,3 +365,39 @@ async fn pass_sends_the_log_as_it_is_in_its_place_and_drop_counts_it() {
     let counts = bench.counts();
     assert_eq!((counts.delivered, counts.dropped, counts.difference(), bench.saved()), (2, 1, 0, Some(1)));
 }
+
+/// What a shard logs in five seconds of pages with a log that the script fails on.
+async fn told(on_error: OnError, page: &[String]) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let log = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_ansi(false)
+        .with_writer(Mutex::new(file.reopen().unwrap()))
+        .finish();
+    // With one subscriber alone, a call site that another thread reaches first stays silent for good.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let _set = tracing::subscriber::set_default(log);
+    let bench = start(&[page.to_vec()], on_error, OnReject::DeadLetter);
+    seconds(5).await;
+    drop(bench);
+    std::fs::read_to_string(file.path()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_tells_once_which_log_the_script_failed_on_and_what_became_of_it() {
+    let few: Vec<String> = page(&["a:keep", "b:bad", "c:bad", "d:keep"]);
+    let many = (0..200).map(|log| format!("{log}:bad")).collect::<Vec<_>>();
+    for (on_error, page, fate) in [
+        (OnError::DeadLetter, &few, "kept as a dead letter"),
+        (OnError::Pass, &few, "sent as it is"),
+        (OnError::Drop, &few, "dropped"),
+        (OnError::Halt, &few, "held: the shard stands still"),
+        (OnError::DeadLetter, &many, "held: the page is tried again"),
+    ] {
+        let said = told(on_error, page).await;
+        let at = if page.len() > 4 { 0 } else { 1 };
+        let expected = format!("; log: log {at} of the page at MA== of shard 3; then: {fate}");
+        assert_eq!(said.matches("code: if log.kind == \"bad\"").count(), 1, "{on_error:?}: {said}");
+        assert!(said.contains(&expected), "{on_error:?}: {said}");
+    }
+}

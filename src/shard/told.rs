@@ -1,11 +1,12 @@
 //! What was said of the script's errors: each in full when it is new, and then now and then.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::script::HookError;
+use crate::script::{Beside, HookError};
 
 /// How often one error is spoken of while it goes on.
 const REMINDER: Duration = Duration::from_secs(60);
@@ -20,16 +21,26 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// What to say of an error at `now`: all that is known when it is new, its message after a while, else nothing.
-    pub(super) fn words(&mut self, error: &HookError, now: Instant) -> Option<String> {
+    /// What to say at `now` of an error at a log, and what became of that: all that is known when the error is new, its
+    /// message and the fate after a while, else nothing.
+    pub(super) fn words(
+        &mut self,
+        error: &HookError,
+        log: fmt::Arguments<'_>,
+        fate: &str,
+        now: Instant,
+    ) -> Option<String> {
         let line = error.place.as_ref().map_or(0, |place| place.line);
         let mut key = (error.version.clone(), line);
         if self.said.len() >= MOST && !self.said.contains_key(&key) {
             key = Default::default();
         }
         match self.said.insert(key.clone(), now) {
-            None => Some(error.line()),
-            Some(said) if now >= said + REMINDER => Some(error.to_string()),
+            None => {
+                let beside = Beside { log: Some(&log.to_string()), fate: Some(fate), ..Beside::default() };
+                Some(error.line(beside))
+            }
+            Some(said) if now >= said + REMINDER => Some(format!("{error}; then: {fate}")),
             Some(said) => {
                 self.said.insert(key, said);
                 None
@@ -60,19 +71,23 @@ mod tests {
     async fn an_error_is_told_in_full_once_and_then_now_and_then() {
         let mut told = Told::default();
         let now = Instant::now();
-        let full = |line| Some(format!("s.lua:{line}: no (script version v); code: x(); hint: h"));
-        assert_eq!(told.words(&error("v", 1), now), full(1));
-        assert_eq!(told.words(&error("v", 1), now + REMINDER / 2), None);
-        assert_eq!(told.words(&error("v", 2), now), full(2));
-        assert_eq!(told.words(&error("v", 1), now + REMINDER), Some("s.lua:1: no (script version v)".to_owned()));
-        assert_eq!(told.words(&error("v", 1), now + REMINDER), None);
+        let mut words = |line, now| told.words(&error("v", line), format_args!("log 3"), "dropped", now);
+        let full =
+            |line| Some(format!("s.lua:{line}: no (script version v); code: x(); log: log 3; then: dropped; hint: h"));
+        let short = Some("s.lua:1: no (script version v); then: dropped".to_owned());
+        assert_eq!(words(1, now), full(1));
+        assert_eq!(words(1, now + REMINDER / 2), None);
+        assert_eq!(words(2, now), full(2));
+        assert_eq!(words(1, now + REMINDER), short);
+        assert_eq!(words(1, now + REMINDER), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn errors_without_end_take_no_memory_and_no_room_in_the_log() {
         let mut told = Told::default();
         let now = Instant::now();
-        let said = (0..1_000).filter(|line| told.words(&error("v", *line), now).is_some()).count();
+        let said =
+            (0..1_000).filter(|line| told.words(&error("v", *line), format_args!(""), "", now).is_some()).count();
         assert_eq!((said, told.said.len()), (MOST + 1, MOST + 1));
     }
 }

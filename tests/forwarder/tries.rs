@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use forwarder::emulator::sls::{Config, SlsEmulator};
 use forwarder::sls::proto::{Log, LogGroup, Pair};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const SCRIPT: &str = "function process(log)
@@ -267,4 +267,40 @@ fn the_page_shows_what_is_said() {
         let (_, shown, _) = run(directory.path(), arguments);
         assert_eq!(without_figures(&shown).trim(), without_figures(said).trim());
     }
+}
+
+#[test]
+fn try_shows_what_a_receiver_of_syslog_sees() {
+    let directory = directory();
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
+    fs::write(
+        directory.path().join("samples.jsonl"),
+        "{\"__time__\": \"1700000001\", \"a\": \"1\", \"b\": \"x\\ny\"}\n",
+    )
+    .unwrap();
+    let tried = |script: &str, settings: &str, more: &[&str]| -> Value {
+        fs::write(directory.path().join("f.toml"), settings).unwrap();
+        let script = scripts.join(script);
+        let always = ["try", "--json", "--config", "f.toml", "--script", script.to_str().unwrap(), "samples.jsonl"];
+        let (code, shown, said) = run(directory.path(), &[&always, more].concat());
+        assert_eq!((code, said.as_str()), (0, ""), "{shown}");
+        let line: Value = serde_json::from_str(&shown).unwrap();
+        line["sent"].clone()
+    };
+    let message = |line_feed: &str| {
+        format!("<14>1 2023-11-14T22:13:21Z h p - - - ||__topic__=||__source__=||a=1||b=x{line_feed}y")
+    };
+    let names = "[syslog]\nhostname = \"h\"\nprogram = \"p\"\n";
+    // Neither the address of the receiver nor its certificates are needed.
+    assert_eq!(
+        tried("syslog.lua", &format!("{names}ca_file = \"not here\"\nprotocol = \"tls\"\n"), &[]),
+        json!([message("\n")])
+    );
+    assert_eq!(tried("syslog.lua", names, &[]), json!([message("\\n")]));
+    let both = format!("{names}[hec]\nsource = \"s\"\n");
+    assert_eq!(tried("transform.lua", &both, &["--to", "syslog"])[0].as_str().unwrap()[..4], *"<14>");
+    let hec = tried("transform.lua", &both, &["--to", "hec"]);
+    assert!(hec[0].as_str().unwrap().contains("\"source\":\"s\""), "{hec}");
+    let (code, _, said) = run(directory.path(), &["try", "--config", "f.toml", "samples.jsonl"]);
+    assert!(code == 2 && said.contains("hec") && said.contains("syslog"), "{said}");
 }

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::event::Events;
 use crate::script::{Cost, HookError, Sample};
 
 /// A sample and where it is from.
@@ -18,8 +17,8 @@ pub(super) struct Origin {
 
 /// What became of one.
 pub(super) struct Tried {
-    /// As the destination would see them.
-    pub(super) events: Events,
+    /// As the destination would see them: the texts that each event is sent as.
+    pub(super) events: Vec<Vec<String>>,
     pub(super) error: Option<HookError>,
     pub(super) cost: Cost,
 }

@@ -76,13 +76,13 @@ fn fields(sample: &Sample, width: usize) -> Vec<String> {
 }
 
 /// The events as the destination would see them; JSON is laid out.
-fn events(events: &Events, width: usize, paint: Paint) -> Vec<String> {
+fn events(events: &[Vec<String>], width: usize, paint: Paint) -> Vec<String> {
     if events.is_empty() {
         return vec![paint.yellow("dropped")];
     }
     let mut lines = Vec::new();
-    for event in 0..events.len() {
-        let text = printable(String::from_utf8_lossy(events.get(event)).trim_end());
+    for text in events.iter().flatten() {
+        let text = printable(text.trim_end_matches('\n'));
         let event = pretty::lines(&text, width).unwrap_or_else(|| vec![text]);
         for line in event {
             // What goes on is indented, so that it is seen to belong to its line.
@@ -135,12 +135,12 @@ pub(super) fn json(origin: &Origin, tried: &Tried, returned: &Events) -> String 
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     let log: Map<String, Value> =
         origin.sample.fields().map(|(key, value)| (text(key), Value::from(text(value)))).collect();
-    let sent: Vec<String> = (0..tried.events.len()).map(|event| text(tried.events.get(event))).collect();
+    let sent: Vec<&String> = tried.events.iter().flatten().collect();
     let events: Vec<String> = (0..returned.len()).map(|event| text(returned.get(event))).collect();
     let outcome = match &tried.error {
         Some(error) => format!("\"error\": {}, \"at\": {}", Value::from(error.message()), at(error)),
         None if tried.events.is_empty() => "\"dropped\": true".to_owned(),
-        None => format!("\"events\": [{}], \"sent\": {}", events.join(", "), Value::from(sent)),
+        None => format!("\"events\": [{}], \"sent\": {}", events.join(", "), json!(sent)),
     };
     let cost = json!({ "time_us": tried.cost.time.as_micros() as u64, "memory_bytes": tried.cost.memory });
     let name = Value::from(origin.place.as_str());
@@ -206,19 +206,11 @@ impl Sum {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use super::*;
 
     fn shown(log: Value, event: Option<&str>, width: usize) -> String {
         let origin = Origin { place: "s:1".to_owned(), sample: Sample::from_json(&log).unwrap() };
-        let mut events = Events::default();
-        if let Some(event) = event {
-            let Ok(()) = events.push(0, |out| {
-                out.extend_from_slice(event.as_bytes());
-                Ok::<(), Infallible>(())
-            });
-        }
+        let events = event.into_iter().map(|event| vec![event.to_owned()]).collect();
         let cost = Cost { time: Duration::from_micros(12), memory: Some(1_234) };
         super::log(&origin, &Tried { events, error: None, cost }, width, Paint(false))
     }

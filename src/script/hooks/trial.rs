@@ -9,7 +9,7 @@ use tracing::subscriber::{NoSubscriber, with_default};
 use crate::event::Format;
 use crate::model::Page;
 use crate::script::cases::{self, Report};
-use crate::script::{Config, Hook, HookError, Meta, Script};
+use crate::script::{Beside, Config, Hook, HookError, Meta, Script};
 
 /// No more samples are run after this time.
 const LONGEST: Duration = Duration::from_secs(5);
@@ -35,7 +35,7 @@ pub struct Trial {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refused {
     /// It does not load.
-    #[error("{0}")]
+    #[error("{}", .0.line(Beside::default()))]
     Load(#[from] HookError),
     /// Its test cases fail.
     #[error("its tests fail: {0}")]

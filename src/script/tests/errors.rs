@@ -71,7 +71,7 @@ fn what_became_of_the_log_stands_with_the_error_and_nothing_drives_the_terminal(
 fn an_error_is_one_line_for_the_log_of_the_program() {
     let error = error_of("local function f(log) return log.usr .. 'x' end\nfunction process(log) f(log) end");
     assert_eq!(
-        error.line(),
+        error.line(Beside::default()),
         format!(
             "s.lua:1: attempt to concatenate a nil value (field 'usr') (script version {}); code: local function f(log) \
              return log.usr .. 'x' end; called: f, from process at line 2; hint: this log has no `usr`; did you mean log.user?",

@@ -166,3 +166,23 @@ fn every_script_of_the_page_about_reloads_runs() {
         assert_eq!((made.events.len(), made.failed), (1, vec![]), "{script}");
     }
 }
+
+#[test]
+fn an_error_in_a_module_is_drawn_with_the_modules_line() {
+    let directory = directory(&[
+        ("s.lua", "local mask = require 'mask'\nfunction process(log) return { event = mask(log) } end"),
+        ("mask.lua", "return function(log)\n  return log.user .. '*'\nend"),
+    ]);
+    let mut made = load(directory.path()).unwrap().run(&page_of(&[vec![]])).unwrap();
+    let drawn = made.failed.pop().unwrap().error.render(Beside::default());
+    assert_eq!(
+        drawn.replace(directory.path().to_str().unwrap(), "D"),
+        "error: attempt to concatenate a nil value (field 'user')
+ --> D/mask.lua:2:14
+    |
+  2 |   return log.user .. '*'
+    |              ^^^^
+    = called: the function of line 1, from process at D/s.lua line 2
+    = hint: this log has no field `user`: write (log.user or \"\"), or test it first"
+    );
+}

@@ -185,14 +185,12 @@ fn write_time(time: &Time<'_>, out: &mut Vec<u8>) -> Result<(), BodyError> {
     out.extend_from_slice(&digits.as_bytes()[zeros..]);
     match time.nanos {
         None => Ok(()),
-        Some(nanos) if nanos >= 1_000_000_000 => Err(BodyError {
-            path: "time_ns".to_owned(),
-            problem: format!("{nanos} is more than 999999999, the nanoseconds of a second"),
-        }),
-        Some(_) if sign == "-" => Err(BodyError {
-            path: "time_ns".to_owned(),
-            problem: "cannot go with a negative time: write the fraction into time".to_owned(),
-        }),
+        Some(nanos) if nanos >= 1_000_000_000 => {
+            Err(BodyError::new("time_ns", format!("{nanos} is more than 999999999, the nanoseconds of a second")))
+        }
+        Some(_) if sign == "-" => {
+            Err(BodyError::new("time_ns", "cannot go with a negative time: write the fraction into time"))
+        }
         Some(nanos) => {
             out.extend_from_slice(format!(".{nanos:09}").as_bytes());
             Ok(())
@@ -250,11 +248,10 @@ fn is_blank(event: &[u8]) -> bool {
 }
 
 fn blank() -> BodyError {
-    BodyError {
-        path: "event".to_owned(),
-        problem: "Splunk takes no blank event (null, \"\", white space, {} or []); to drop the log, return nil"
-            .to_owned(),
-    }
+    BodyError::new(
+        "event",
+        "Splunk takes no blank event (null, \"\", white space, {} or []); to drop the log, return nil",
+    )
 }
 
 #[cfg(test)]

@@ -51,7 +51,13 @@ impl SyslogFormat {
             Transport::Relp(_) => (Framing::Octet, most),
             Transport::Tcp | Transport::Tls(_) => (config.framing, most),
         };
-        let layout = config.layout.clone();
+        Self { limit, ..Self::with(config.layout.clone(), framing) }
+    }
+
+    /// Messages of this layout, as long as it lets them be, in these frames.
+    #[must_use]
+    pub fn with(layout: Layout, framing: Framing) -> Self {
+        let limit = layout.max_message;
         Self { escape: Escape::new(framing, layout.compat.is_some()), layout, framing, limit }
     }
 
@@ -80,9 +86,8 @@ impl SyslogFormat {
                 opening.write(self.escape, out);
             }
             Standard::Rfc3164 { full_time, zone } => {
-                let moment = event.moment.ok_or_else(|| BodyError {
-                    path: "time".to_owned(),
-                    problem: "missing, and the log has none either: RFC 3164 cannot do without".to_owned(),
+                let moment = event.moment.ok_or_else(|| {
+                    BodyError::new("time", "missing, and the log has none either: RFC 3164 cannot do without")
                 })?;
                 let opening =
                     rfc3164::Opening { priority, moment, zone, full_time: *full_time, hostname, program, procid };
@@ -124,14 +129,14 @@ impl SyslogFormat {
         out: &mut Vec<u8>,
     ) -> Result<(), BodyError> {
         match self.layout.oversize {
-            Oversize::DeadLetter => Err(BodyError {
-                path: "event".to_owned(),
-                problem: format!(
+            Oversize::DeadLetter => Err(BodyError::new(
+                "event",
+                format!(
                     "a message of {} bytes is longer than the {} that syslog.max_message allows",
                     opening.len() + self.lead(text).len() + text.len(),
                     self.limit
                 ),
-            }),
+            )),
             Oversize::Truncate => {
                 let note = format!(" [truncated: {} bytes, sha256 {}]", text.len(), hex(&Sha256::digest(text)));
                 let room = self.room(opening.len() + SPACE_BOM.len() + note.len())?;
@@ -190,14 +195,14 @@ impl SyslogFormat {
     fn room(&self, taken: usize) -> Result<usize, BodyError> {
         let room = self.limit.saturating_sub(taken);
         if room < self.limit.div_ceil(4) {
-            return Err(BodyError {
-                path: "event".to_owned(),
-                problem: format!(
+            return Err(BodyError::new(
+                "event",
+                format!(
                     "it is too long for one message, and header and structured data take {taken} of the {} bytes that \
                      syslog.max_message allows",
                     self.limit
                 ),
-            });
+            ));
         }
         Ok(room)
     }

@@ -19,12 +19,11 @@ pub(super) struct Moment(Timestamp);
 impl Moment {
     /// Reads the digits; none passes through a float.
     pub(super) fn of(time: &Time<'_>) -> Result<Self, BodyError> {
-        read(time).map(Self).ok_or_else(|| BodyError {
-            path: "time".to_owned(),
-            problem: format!(
-                "{} is not in the years 1 to 9999: unix seconds are needed, not milliseconds",
-                time.digits
-            ),
+        read(time).map(Self).ok_or_else(|| {
+            BodyError::new(
+                "time",
+                format!("{} is not in the years 1 to 9999: unix seconds are needed, not milliseconds", time.digits),
+            )
         })
     }
 
