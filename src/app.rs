@@ -6,13 +6,16 @@ pub mod summary;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{error, info, warn};
 
+use crate::admin::{self, Snapshot};
 use crate::budget::Budget;
 use crate::dead_letter::{self, DeadLetters, OpenError};
 use crate::event::Format;
@@ -176,10 +179,20 @@ impl App {
         let Self { settings, parts, letters } = self;
         let wake = Wake::listen();
         let mut side = JoinSet::new();
+        let joined = Arc::new(AtomicBool::new(false));
+        if let Some(address) = settings.admin {
+            let refused = |error| Error::Settings(format!("can't listen on {address}: {error} (admin.listen)"));
+            let listener = TcpListener::bind(address).await.map_err(refused)?;
+            let address = listener.local_addr().map_err(refused)?;
+            info!("how the program does: http://{address}/status and /metrics");
+            let (parts, joined) = (Arc::clone(&parts), Arc::clone(&joined));
+            side.spawn(admin::serve(listener, move || snapshot_of(&parts, joined.load(Ordering::Relaxed))));
+        }
         side.spawn(say_how_the_destination_is(Arc::clone(&parts)));
 
         let Some(timeout) = leave.or(join_group(&parts.source)).await else { return Ok(()) };
         let timeout = timeout?;
+        joined.store(true, Ordering::Relaxed);
         info!(
             group = %settings.sls.group, consumer = %settings.sls.consumer, ?timeout,
             "joined the consumer group; a shard without a checkpoint starts at {}", settings.run.start
@@ -249,6 +262,18 @@ async fn sum_up_now_and_then(parts: Arc<Parts<Sls, Destination>>) {
 fn summary_of(parts: &Parts<Sls, Destination>) -> String {
     let books = summary::line(&parts.ledger, &parts.sink.promise(), &parts.sink.health(), summary::unix_now());
     books + &summary::script(&parts.hooks.script().version, &parts.hooks.reloads())
+}
+
+fn snapshot_of(parts: &Parts<Sls, Destination>, joined: bool) -> Snapshot {
+    Snapshot {
+        joined,
+        promise: parts.sink.promise(),
+        health: parts.sink.health(),
+        shards: parts.ledger.read(),
+        script: parts.hooks.script().version.clone(),
+        reloads: parts.hooks.reloads(),
+        now: summary::unix_now(),
+    }
 }
 
 /// The thread of the heartbeats, with a runtime and connections of its own: whatever happens elsewhere in the program,

@@ -9,13 +9,14 @@
 //!
 //! Imports only go down this list:
 //!
-//! * wiring: [`cli`], [`settings`], [`app`]
+//! * wiring: [`cli`], [`settings`], [`app`], [`admin`]
 //! * loops: [`group`] (heartbeats, starts and stops shards), [`shard`] (pull → hook | deliver → save)
 //! * adapters: [`sls`], [`script`], [`siem`], [`dead_letter`], and beside them [`emulator`]
 //! * machines: [`membership`], [`retry`], [`trouble`]: `now` in, decisions out
 //! * ports: [`source`], [`sink`]: what a source and a sink promise
 //! * ground: [`model`], [`page`], [`event`], [`stop`], [`lease`], [`budget`], [`secret`], [`ledger`]
 
+pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod settings;

@@ -50,6 +50,7 @@ fn argument(key: &Key, flag: &'static str) -> Arg {
         "sls" => Some("Simple Log Service"),
         "hec" => Some("Splunk"),
         "log" => Some("The program's own log"),
+        "admin" => Some("Status"),
         _ => None,
     };
     let value = match key.kind {

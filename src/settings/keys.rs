@@ -747,6 +747,13 @@ pub static KEYS: &[Key] = &[
         meaning: "write the log to this file too; at 100 MB it becomes FILE.1, and five old ones are kept",
         ..PLAIN
     },
+    Key {
+        name: "admin.listen",
+        kind: Kind::Text,
+        flag: Some("admin-listen"),
+        meaning: "address and port for /live, /ready, /status and /metrics, such as 127.0.0.1:9464; without it there are none",
+        ..PLAIN
+    },
 ];
 
 #[cfg(test)]

@@ -49,6 +49,8 @@ pub struct Settings {
     pub run: Run,
     /// The program's own log.
     pub log: Log,
+    /// Where to answer questions about how the program does.
+    pub admin: Option<std::net::SocketAddr>,
     /// What is allowed and should be said at start, one sentence each, without secrets.
     pub warnings: Vec<String>,
 }

@@ -1,10 +1,11 @@
 //! From typed settings to [`Settings`]: what belongs together is checked together.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::hec::read_hec;
-use super::problem::Problem;
+use super::problem::{Complaint, Problem};
 use super::read::{self, Reader};
 use super::sls::read_sls;
 use super::syslog::{read_syslog, read_wire};
@@ -31,12 +32,13 @@ pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) 
         read_run(&mut reader, heartbeat, machine),
         read_log(&mut reader),
     );
+    let admin = read_admin(&mut reader, &mut warnings);
     let problems = reader.into_problems();
     match parts {
         (Some((script, hook)), Some(reload), Some(sls), Some(sink), Some(dead_letters), Some(run), Some(log))
             if problems.is_empty() =>
         {
-            Ok(Settings { sls, script, hook, reload, sink, dead_letters, run, log, warnings })
+            Ok(Settings { sls, script, hook, reload, sink, dead_letters, run, log, admin, warnings })
         }
         _ => Err(SettingsError { problems }),
     }
@@ -196,6 +198,18 @@ fn read_run(reader: &mut Reader<'_>, heartbeat: Option<Duration>, machine: &Mach
         memory: memory?,
         hook_threads: hook_threads?,
     })
+}
+
+fn read_admin(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<SocketAddr> {
+    let address: SocketAddr = reader.value("admin.listen", |key, raw| {
+        let text = read::text(key, raw)?;
+        let fix = "write an address and a port, such as 127.0.0.1:9464";
+        text.parse().map_err(|_| Complaint::new(format!("{text:?} is no address to listen on"), fix))
+    })?;
+    if !address.ip().is_loopback() {
+        warnings.push(format!("anybody who reaches {address} can read how the program does (admin.listen)"));
+    }
+    Some(address)
 }
 
 fn read_log(reader: &mut Reader<'_>) -> Option<Log> {

@@ -1,0 +1,92 @@
+//! A snapshot in the text format of Prometheus (version 0.0.4).
+
+use std::fmt::Write as _;
+
+use super::{Snapshot, status};
+use crate::ledger::{Counts, Entry};
+
+type Figure = fn(&Counts) -> u64;
+
+/// Figures of a shard that only grow: name, help, where it stands in the books.
+const COUNTERS: [(&str, &str, Figure); 9] = [
+    ("delivered", "Logs of which all events are durable in the destination's sense", |counts| counts.delivered),
+    ("dropped", "Logs that the script dropped on purpose", |counts| counts.dropped),
+    ("dead_lettered", "Logs put on disk as undeliverable", |counts| counts.dead_lettered),
+    ("returned", "Logs given back undelivered, for the next holder of the shard", |counts| counts.returned),
+    ("events", "Events that are durable", |counts| counts.events),
+    ("pulled_bytes", "Bytes of pages, unpacked", |counts| counts.bytes),
+    ("pages", "Pages pulled, empty ones included", |counts| counts.pages),
+    ("saves", "Checkpoints saved", |counts| counts.saves),
+    ("gaps", "Times that logs had left the retention before they were pulled", |counts| counts.gaps),
+];
+
+/// Everything, with a line of help for each name.
+pub(super) fn text(snapshot: &Snapshot) -> String {
+    let mut out = String::new();
+    for (name, help, figure) in COUNTERS {
+        let name = format!("forwarder_{name}_total");
+        head(&mut out, &name, "counter", help);
+        for (shard, entry) in &snapshot.shards {
+            let _ = writeln!(out, "{name}{{shard=\"{shard}\"}} {}", figure(&entry.counts));
+        }
+    }
+    let gauges: [(&str, &str, fn(&Entry, i64) -> Option<i128>); 5] = [
+        ("pulled", "Logs pulled, less those given back", |entry, _| Some(entry.counts.pulled.into())),
+        ("in_flight", "Logs pulled and not at their end yet", |entry, _| Some(entry.counts.in_flight.into())),
+        ("missing", "Logs that the books cannot account for: always 0, or there is a bug", |entry, _| {
+            Some(entry.counts.difference())
+        }),
+        ("lag_seconds", "Age of the newest durable log, 0 when caught up", |entry, now| entry.lag(now).map(Into::into)),
+        ("standstill", "1 while the shard waits for somebody to act", |entry, _| {
+            Some(entry.standstill().is_some().into())
+        }),
+    ];
+    for (name, help, figure) in gauges {
+        let name = format!("forwarder_{name}");
+        head(&mut out, &name, "gauge", help);
+        for (shard, entry) in &snapshot.shards {
+            if let Some(value) = figure(entry, snapshot.now) {
+                let _ = writeln!(out, "{name}{{shard=\"{shard}\"}} {value}");
+            }
+        }
+    }
+    let held = snapshot.shards.values().filter(|entry| entry.held).count();
+    one(&mut out, "forwarder_shards_held", "gauge", "Shards that this process works on", held as u64);
+    one(&mut out, "forwarder_joined", "gauge", "1 once the consumer group is joined", snapshot.joined.into());
+
+    head(&mut out, "forwarder_destination", "gauge", "1 for the state that the destination is in");
+    let (now, promise) = (status::state(&snapshot.health), &snapshot.promise);
+    for state in ["unknown", "up", "down", "refuses"] {
+        let value = u8::from(state == now);
+        let _ = writeln!(out, "forwarder_destination{{delivered_means=\"{promise}\",state=\"{state}\"}} {value}");
+    }
+
+    let reloads = &snapshot.reloads;
+    for (name, help, value) in [
+        ("reloads", "Versions of the script put in force, without the first", reloads.taken),
+        ("refused", "Versions of the script that were refused", reloads.refused),
+        ("taken_back", "Versions of the script that failed and were taken back", reloads.taken_back),
+    ] {
+        one(&mut out, &format!("forwarder_script_{name}_total"), "counter", help, value);
+    }
+    let trouble = u64::from(reloads.trouble.is_some());
+    one(
+        &mut out,
+        "forwarder_script_trouble",
+        "gauge",
+        "1 while another version is in force than the file holds",
+        trouble,
+    );
+    head(&mut out, "forwarder_script_info", "gauge", "The version of the script in force");
+    let _ = writeln!(out, "forwarder_script_info{{version=\"{}\"}} 1", snapshot.script);
+    out
+}
+
+fn head(out: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+fn one(out: &mut String, name: &str, kind: &str, help: &str, value: u64) {
+    head(out, name, kind, help);
+    let _ = writeln!(out, "{name} {value}");
+}

@@ -1,0 +1,75 @@
+//! A snapshot as JSON.
+
+use serde_json::{Value, json};
+
+use super::Snapshot;
+use crate::ledger::Entry;
+use crate::sink::Health;
+
+/// One object, on several lines, in an order of its own.
+pub(super) fn json(snapshot: &Snapshot) -> String {
+    let Snapshot { joined, promise, health, shards, script, reloads, now } = snapshot;
+    let shards: Vec<Value> = shards
+        .iter()
+        .map(|(shard, entry)| {
+            let Entry { counts, held, .. } = entry;
+            json!({
+                "shard": shard.0,
+                "held": held,
+                "lag_seconds": entry.lag(*now),
+                "standstill": entry.standstill(),
+                "pulled": counts.pulled,
+                "delivered": counts.delivered,
+                "dropped": counts.dropped,
+                "dead_lettered": counts.dead_lettered,
+                "in_flight": counts.in_flight,
+                "returned": counts.returned,
+                "gaps": counts.gaps,
+                "missing": i64::try_from(counts.difference()).unwrap_or(i64::MAX),
+            })
+        })
+        .collect();
+    let value = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "joined": joined,
+        "destination": {
+            "delivered_means": promise,
+            "state": state(health),
+            "cause": cause(health),
+            "seconds": since(health),
+        },
+        "script": {
+            "version": script,
+            "reloads": reloads.taken,
+            "refused": reloads.refused,
+            "taken_back": reloads.taken_back,
+            "trouble": reloads.trouble,
+        },
+        "shards": shards,
+    });
+    format!("{value:#}\n")
+}
+
+/// The state in a word.
+pub(super) fn state(health: &Health) -> &'static str {
+    match health {
+        Health::Unknown => "unknown",
+        Health::Up => "up",
+        Health::Down { .. } => "down",
+        Health::Held { .. } => "refuses",
+    }
+}
+
+fn cause(health: &Health) -> Option<&str> {
+    match health {
+        Health::Unknown | Health::Up => None,
+        Health::Down { cause, .. } | Health::Held { cause, .. } => Some(cause),
+    }
+}
+
+fn since(health: &Health) -> Option<u64> {
+    match health {
+        Health::Unknown | Health::Up => None,
+        Health::Down { since, .. } | Health::Held { since, .. } => Some(since.elapsed().as_secs()),
+    }
+}
