@@ -296,7 +296,7 @@ fn try_shows_what_a_receiver_of_syslog_sees() {
         tried("syslog.lua", &format!("{names}ca_file = \"not here\"\nprotocol = \"tls\"\n"), &[]),
         json!([message("\n")])
     );
-    assert_eq!(tried("syslog.lua", names, &[]), json!([message("\\n")]));
+    assert_eq!(tried("syslog.lua", names, &[]), json!([message("#012")]));
     let both = format!("{names}[hec]\nsource = \"s\"\n");
     assert_eq!(tried("transform.lua", &both, &["--to", "syslog"])[0].as_str().unwrap()[..4], *"<14>");
     let hec = tried("transform.lua", &both, &["--to", "hec"]);
