@@ -18,6 +18,7 @@ use super::run::machine;
 use crate::app::{self, App};
 use crate::emulator::generate::Generator;
 use crate::emulator::sls::{self, SlsEmulator};
+use crate::script::Hooks;
 use crate::secret::Secret;
 use crate::settings::{self, Environment};
 use crate::stop::stop;
@@ -130,7 +131,7 @@ async fn play(args: &Args) -> Result<bool, String> {
     let took = started.elapsed();
     screen.finish();
     if args.keep {
-        stay(&sls, &receiver, &mut generator, &script.path, args.shards, &mut running).await?;
+        stay(&sls, &receiver, &mut generator, &script.path, &parts.hooks, args.shards, &mut running).await?;
     }
     stopper.raise();
     while let Some(ended) = running.join_next().await {
@@ -305,6 +306,7 @@ async fn stay(
     receiver: &Receiver,
     generator: &mut Generator,
     script: &Path,
+    hooks: &Hooks,
     shards: u32,
     running: &mut JoinSet<Result<(), app::Error>>,
 ) -> Result<(), String> {
@@ -315,6 +317,7 @@ async fn stay(
         println!("  what the receiver got    {how}");
     }
     println!("  what SLS has             curl http://{}/_emulator/state", sls.address());
+    println!("  the script               edit {}: a save takes effect within seconds", script.display());
     println!("\n  a second process, which takes over half of the shards:");
     println!(
         "    SLS_ENDPOINT=http://{} SLS_PROJECT={PROJECT} SLS_LOGSTORE={LOGSTORE} SLS_CG={GROUP} \\",
@@ -328,7 +331,14 @@ async fn stay(
     let signal = tokio::signal::ctrl_c();
     tokio::pin!(signal);
     let mut turn = 0;
+    let state = || (hooks.script().version.clone(), hooks.reloads());
+    let mut seen = state();
     loop {
+        let (version, reloads) = state();
+        if (&version, &reloads) != (&seen.0, &seen.1) {
+            println!("{}", app::summary::script(&version, &reloads).trim_start_matches("; "));
+            seen = (version, reloads);
+        }
         tokio::select! {
             biased;
             _ = &mut signal => return Ok(()),
