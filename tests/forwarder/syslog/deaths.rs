@@ -12,7 +12,7 @@ use super::bench::{Account, config, deliver_all, receiver};
 const DEATHS: u64 = 18;
 
 /// How long messages are waited for at most before the next trouble.
-const SILENCE: Duration = Duration::from_secs(5);
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// A crowd of deaths, resets and stalls, each while messages come.
 async fn torment(receiver: &SyslogEmulator, between: u64) {
