@@ -3,4 +3,6 @@
 mod bench;
 mod deaths;
 mod delivery;
+mod liars;
 mod poison;
+mod program;

@@ -302,3 +302,78 @@ impl AsyncWrite for Watched {
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::lease::Lease;
+    use crate::stop::stop;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    async fn pair() -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(peer).await.unwrap();
+        (Connection::plain(stream, peer), listener.accept().await.unwrap().0)
+    }
+
+    /// What a close shows, after five bytes, to a peer that reads to the end and then ends its side.
+    async fn closed(forge: impl FnOnce(&mut Watched)) -> Closed {
+        let (mut connection, mut peer) = pair().await;
+        assert!(matches!(connection.turn(&mut [0; 8], b"bytes").await, Turn::Wrote(5)));
+        let Stream::Plain(watched) = &mut connection.stream else { unreachable!("it is plain") };
+        forge(watched);
+        let reading = async {
+            peer.read_to_end(&mut Vec::new()).await.unwrap();
+            drop(peer);
+        };
+        tokio::join!(connection.close(PATIENCE), reading).0
+    }
+
+    #[tokio::test]
+    async fn an_end_that_answers_ours_is_a_proof() {
+        assert!(matches!(closed(|_| ()).await, Closed::Proven));
+    }
+
+    // Goes red when `all_acked` does not look at what was acknowledged.
+    #[tokio::test]
+    async fn an_end_without_every_byte_acknowledged_is_none() {
+        // As much as one byte more than the peer's system can have acknowledged; its acknowledgement of our end is one.
+        assert!(matches!(closed(|watched| watched.written += 2).await, Closed::Broken(_)));
+    }
+
+    #[tokio::test]
+    async fn an_end_before_ours_is_none() {
+        let (mut connection, peer) = pair().await;
+        drop(peer);
+        assert!(!connection.lives_on(PATIENCE).await);
+        assert!(matches!(connection.close(PATIENCE).await, Closed::Broken(_)));
+    }
+
+    #[tokio::test]
+    async fn an_unanswered_end_is_no_proof() {
+        let (connection, _peer) = pair().await;
+        assert!(matches!(connection.close(Duration::from_millis(50)).await, Closed::Unproven(_)));
+    }
+
+    // Goes red when the tenure is not asked.
+    #[tokio::test]
+    async fn nothing_is_written_once_the_tenure_has_ended() {
+        let (mut connection, peer) = pair().await;
+        let lease = Lease::lapsed(Instant::now());
+        lease.extend(Instant::now() + PATIENCE);
+        let (stopper, over) = stop();
+        let tenure = Tenure::new(lease, over);
+        assert!(matches!(connection.turn_under(Some(&tenure), &mut [0; 8], b"a").await, Turn::Wrote(1)));
+        stopper.raise();
+        let until = Instant::now() + Duration::from_millis(50);
+        assert!(timeout_at(until, connection.turn_under(Some(&tenure), &mut [0; 8], b"b")).await.is_err());
+        let mut got = [0; 8];
+        peer.readable().await.unwrap();
+        assert_eq!(peer.try_read(&mut got).unwrap(), 1);
+    }
+}

@@ -3,7 +3,10 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use super::bench::{Bench, servers};
+use forwarder::emulator::syslog::{Config, Fault, Protocol, SyslogEmulator};
+
+use super::bench::{Bench, command, servers};
+use super::program::Program;
 
 /// Seconds of outage, unless `FORWARDER_SOAK_SECONDS` says otherwise.
 const SECONDS: u64 = 12;
@@ -74,4 +77,31 @@ async fn f51_memory_threads_and_files_stay_flat_in_an_outage() {
     bench.hec.faults().clear();
     bench.settled().await;
     assert_eq!(bench.oracle.repeats(), 0);
+}
+
+/// Far more than the budget holds, for a receiver whose system takes what its buffers hold and no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_stays_flat_when_a_syslog_receiver_never_reads() {
+    let bench = Bench::with(servers(4)).await;
+    let receiver = SyslogEmulator::start(Config::new(Protocol::Tcp)).await.unwrap();
+    receiver.faults().add(Fault::Stall);
+    (0..4).for_each(|shard| bench.put(shard, 512, 75));
+    let mut command = command(bench.directory.path(), &bench.sls_endpoint());
+    command.env_remove("FORWARDER_HEC_TOKEN").env("FORWARDER_RUN_MEMORY", "64MiB").envs([
+        ("FORWARDER_SYSLOG_HOST", "127.0.0.1".to_owned()),
+        ("FORWARDER_SYSLOG_PORT", receiver.address().port().to_string()),
+        ("FORWARDER_SYSLOG_PROTOCOL", "tcp".to_owned()),
+    ]);
+    let program = Program::start("a", command);
+    let mut peak = 0;
+    for _ in 0..SECONDS * 10 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        peak = peak.max(Figures::of(program.pid()).resident);
+    }
+    println!("peak {} MB", peak / 1_000_000);
+    assert!(peak > 40_000_000, "{peak} bytes resident: nothing was pulled; {}", program.said());
+    assert!(peak < 150_000_000, "{peak} bytes resident");
+    assert!(receiver.counts().connections > 0, "{}", program.said());
+    assert_eq!(receiver.counts().messages, 0);
+    assert!((0..4).all(|shard| bench.checkpoint(shard).is_none_or(|saved| saved < bench.end(shard))));
 }

@@ -3,18 +3,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use forwarder::emulator::syslog::{Fault, Faults, Protocol};
+use forwarder::emulator::syslog::{Fault, Protocol, SyslogEmulator};
 use forwarder::siem::syslog::{Delivery, Syslog};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::bench::{Account, config, deliver_all, receiver};
 
 const DEATHS: u64 = 18;
 
-/// A crowd of deaths, resets and stalls, at moments that follow no rhythm of the sender.
-async fn torment(faults: Faults, between: u64) {
+/// How long messages are waited for at most before the next trouble.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// A crowd of deaths, resets and stalls, each while messages come.
+async fn torment(receiver: &SyslogEmulator, between: u64) {
+    let faults = receiver.faults();
     for turn in 0..DEATHS {
         sleep(Duration::from_millis(between + turn * 37 % 113)).await;
+        let before = receiver.counts();
+        let traffic = async {
+            while receiver.counts().messages == before.messages {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        // With nothing left to send there is none.
+        let _ = timeout(SILENCE, traffic).await;
         match turn % 6 {
             4 => {
                 faults.add(Fault::Stall);
@@ -22,7 +34,12 @@ async fn torment(faults: Faults, between: u64) {
                 faults.clear();
                 faults.reset_all();
             }
-            _ => faults.die_for(Duration::from_millis(50 + turn * 31 % 100)),
+            _ => {
+                faults.die_for(Duration::from_millis(50 + turn * 31 % 100));
+                while receiver.counts().deaths == before.deaths {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            }
         }
     }
 }
@@ -36,7 +53,7 @@ async fn under_torment(protocol: Protocol, memory: Duration, delivery: Option<De
     let sink = Arc::new(Syslog::new(&config).unwrap());
     let batches = 500;
     let delivering = deliver_all(&sink, &seen, 4, batches, 50);
-    let (account, ()) = tokio::join!(delivering, torment(receiver.faults(), 300));
+    let (account, ()) = tokio::join!(delivering, torment(&receiver, 300));
     let counts = receiver.counts();
     println!("{protocol:?}: {account:?}, {counts:?}");
     assert!(counts.deaths >= 15);

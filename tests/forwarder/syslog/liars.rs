@@ -1,0 +1,109 @@
+//! Receivers that behave as no process of the emulator would, and must not be believed.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use forwarder::emulator::syslog::Protocol;
+use forwarder::siem::syslog::{Config, Delivery, Promise, Syslog, Target};
+use forwarder::sink::{Outcome, Sink as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+
+use super::bench::{batch, config, tenure};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+fn towards(protocol: Protocol, address: SocketAddr) -> Config {
+    let target = Target { host: "127.0.0.1".into(), port: address.port() };
+    Config { targets: vec![target], ..config(protocol, &[]) }
+}
+
+/// All bytes up to the sender's end, which is answered.
+async fn read(mut stream: TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await.unwrap();
+    bytes
+}
+
+/// Goes red when the receiver's end is taken for an answer though ours has not come yet.
+#[tokio::test]
+async fn an_end_of_the_receivers_before_ours_confirms_nothing() {
+    let (listener, address) = listener().await;
+    let mut config = towards(Protocol::Tcp, address);
+    // The second proof is due long after the receiver's end.
+    config.delivery = Delivery::Confirmed { interval: Duration::from_secs(2), lag: Duration::from_millis(100) };
+    let sink = Arc::new(Syslog::new(&config).unwrap());
+    let (_stopper, tenure) = tenure();
+    let lying = tokio::spawn(async move {
+        let first = listener.accept().await.unwrap().0;
+        let (mut second, _) = listener.accept().await.unwrap();
+        assert!(!read(first).await.is_empty());
+        // One process for each connection: this one takes everything, stores nothing and ends; the others live on.
+        let mut lost = vec![0; 64 * 1024];
+        assert!(second.read(&mut lost).await.unwrap() > 0);
+        drop(second);
+        let third = listener.accept().await.unwrap().0;
+        let fourth = listener.accept().await.unwrap().0;
+        (read(third).await, fourth)
+    });
+    let deliver = |from: usize| sink.deliver(batch(0, from..from + 1), tenure.clone());
+    assert_eq!(timeout(PATIENCE, deliver(0)).await.unwrap(), Outcome::Done(vec![]));
+    assert_eq!(timeout(PATIENCE, deliver(1)).await.unwrap(), Outcome::Done(vec![]));
+    let (stored, _) = timeout(PATIENCE, lying).await.expect("the second message comes again").unwrap();
+    assert_eq!(stored, batch(0, 1..2).events.bytes());
+}
+
+/// Goes red when a second connection that is refused counts without a look at whether the receiver lives on.
+#[tokio::test]
+async fn a_receiver_that_is_restarted_before_its_first_proof_is_not_taken_for_one_that_proves_nothing() {
+    let (mut listening, address) = listener().await;
+    let mut config = towards(Protocol::Tcp, address);
+    config.delivery = Delivery::Confirmed { interval: Duration::from_millis(200), lag: Duration::from_secs(1) };
+    let sink = Arc::new(Syslog::new(&config).unwrap());
+    let (_stopper, tenure) = tenure();
+    let delivery = tokio::spawn({
+        let sink = Arc::clone(&sink);
+        // More than the kernel holds, so that the witness is asked for only after an interval, of 200 ms.
+        async move { sink.deliver(batch(0, 0..60_000), tenure).await }
+    });
+    for _ in 0..4 {
+        // A stop in order: nothing more is accepted, a little later the connections end.
+        let (connection, _) = timeout(PATIENCE, listening.accept()).await.unwrap().unwrap();
+        drop(listening);
+        sleep(Duration::from_millis(250)).await;
+        drop(connection);
+        listening = TcpListener::bind(address).await.unwrap();
+    }
+    assert_eq!(sink.promise(), Promise::Confirmed);
+    delivery.abort();
+}
+
+/// Goes red when an answer counts whatever its transaction number.
+#[tokio::test]
+async fn a_relp_answer_to_another_message_acknowledges_nothing() {
+    let (listener, address) = listener().await;
+    let sink = Arc::new(Syslog::new(&towards(Protocol::Relp, address)).unwrap());
+    let lying = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut bytes = [0; 4096];
+            assert!(stream.read(&mut bytes).await.unwrap() > 0);
+            stream.write_all(b"1 rsp 37 200 OK\nrelp_version=0\ncommands=syslog\n").await.unwrap();
+            if stream.read(&mut bytes).await.unwrap() > 0 {
+                stream.write_all(b"3 rsp 6 200 OK\n").await.unwrap();
+                let _ = stream.read(&mut bytes).await;
+            }
+        }
+    });
+    let delivery = sink.deliver(batch(0, 0..1), tenure().1);
+    assert!(timeout(Duration::from_secs(1), delivery).await.is_err());
+    lying.abort();
+}
