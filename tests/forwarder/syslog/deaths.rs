@@ -11,6 +11,13 @@ use super::bench::{Account, config, deliver_all, receiver};
 
 const DEATHS: u64 = 18;
 
+/// How long a receiver has to live on. With no more than its [`MEMORY`] the two tests of what is confirmed go red.
+const LAG: Duration = Duration::from_millis(300);
+
+/// How long the receiver has a message in memory before it writes it down: less than the lag, or nobody could promise
+/// anything, and long enough for a death to meet some.
+const MEMORY: Duration = Duration::from_millis(100);
+
 /// How long messages are waited for at most before the next trouble.
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -47,9 +54,7 @@ async fn torment(receiver: &SyslogEmulator, between: u64) {
 async fn under_torment(protocol: Protocol, memory: Duration, delivery: Option<Delivery>) -> (Account, u64) {
     let (receiver, seen) = receiver(protocol, memory).await;
     let mut config = config(protocol, &[&receiver]);
-    if let Some(delivery) = delivery {
-        config.delivery = delivery;
-    }
+    config.delivery = delivery.unwrap_or(Delivery::Confirmed { interval: Duration::from_millis(200), lag: LAG });
     let sink = Arc::new(Syslog::new(&config).unwrap());
     let batches = 500;
     let delivering = deliver_all(&sink, &seen, 4, batches, 50);
@@ -63,14 +68,14 @@ async fn under_torment(protocol: Protocol, memory: Duration, delivery: Option<De
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn confirmed_tcp_loses_nothing_when_the_receiver_dies() {
-    let (account, forgotten) = under_torment(Protocol::Tcp, Duration::from_millis(30), None).await;
+    let (account, forgotten) = under_torment(Protocol::Tcp, MEMORY, None).await;
     assert_eq!((account.lost, account.rejected.len()), (0, 0));
     assert!(forgotten > 0, "no death met a message in memory: the test shows nothing");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn confirmed_tls_loses_nothing_when_the_receiver_dies() {
-    let (account, forgotten) = under_torment(Protocol::Tls, Duration::from_millis(30), None).await;
+    let (account, forgotten) = under_torment(Protocol::Tls, MEMORY, None).await;
     assert_eq!((account.lost, account.rejected.len()), (0, 0));
     assert!(forgotten > 0, "no death met a message in memory: the test shows nothing");
 }
@@ -84,6 +89,6 @@ async fn relp_loses_nothing_when_the_receiver_dies() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_only_sent_is_lost_when_the_receiver_dies() {
-    let (account, _) = under_torment(Protocol::Tcp, Duration::from_millis(30), Some(Delivery::Sent)).await;
+    let (account, _) = under_torment(Protocol::Tcp, MEMORY, Some(Delivery::Sent)).await;
     assert!(account.lost > 0, "sent is no promise, and nothing was lost: the receiver is too kind");
 }
