@@ -7,6 +7,9 @@ use crate::ledger::{Counts, Entry};
 
 type Figure = fn(&Counts) -> u64;
 
+/// A figure of a shard now (unix seconds), when there is one.
+type Gauge = fn(&Entry, i64) -> Option<i128>;
+
 /// Figures of a shard that only grow: name, help, where it stands in the books.
 const COUNTERS: [(&str, &str, Figure); 9] = [
     ("delivered", "Logs of which all events are durable in the destination's sense", |counts| counts.delivered),
@@ -30,7 +33,7 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
             let _ = writeln!(out, "{name}{{shard=\"{shard}\"}} {}", figure(&entry.counts));
         }
     }
-    let gauges: [(&str, &str, fn(&Entry, i64) -> Option<i128>); 5] = [
+    let gauges: [(&str, &str, Gauge); 5] = [
         ("pulled", "Logs pulled, less those given back", |entry, _| Some(entry.counts.pulled.into())),
         ("in_flight", "Logs pulled and not at their end yet", |entry, _| Some(entry.counts.in_flight.into())),
         ("missing", "Logs that the books cannot account for: always 0, or there is a bug", |entry, _| {
