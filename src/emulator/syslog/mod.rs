@@ -88,6 +88,8 @@ pub trait Tap: Send + Sync {
 /// What happened since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// Messages taken in, and then written down or lost.
+    pub read: u64,
     /// Messages written down.
     pub messages: u64,
     /// Messages that were read and lost when the receiver died.

@@ -120,6 +120,7 @@ impl Shared {
                 _ => continue,
             };
         }
+        state.counts.read += 1;
         state.memory.push_back((Instant::now(), message.to_vec()));
         if self.config.memory.is_zero() {
             self.write_down(&mut state);

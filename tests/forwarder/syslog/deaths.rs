@@ -28,7 +28,7 @@ async fn torment(receiver: &SyslogEmulator, between: u64) {
         sleep(Duration::from_millis(between + turn * 37 % 113)).await;
         let before = receiver.counts();
         let traffic = async {
-            while receiver.counts().messages == before.messages {
+            while receiver.counts().read == before.read {
                 sleep(Duration::from_millis(1)).await;
             }
         };
