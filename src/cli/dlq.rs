@@ -20,7 +20,7 @@ use crate::app::replay::ReplayError;
 use crate::dead_letter::{Letter, ReadError, Reader, Reason, Record, TakeError, directories, is_unprintable};
 use crate::settings;
 
-/// Dead letters: what could not be delivered, why, and once more
+/// Look into the dead letters, what could not be delivered and why, and deliver them after all
 #[derive(Debug, Args)]
 pub struct Dlq {
     /// Directory of the dead letters [default: the one in the settings]

@@ -88,6 +88,9 @@ impl Taken {
             lines.push(b'\n');
             self.delivered.0.insert(name);
         }
+        if lines.is_empty() {
+            return Ok(());
+        }
         let path = self.dir.join(DELIVERED);
         let write = || -> io::Result<()> {
             let mut file = private().open(&path)?;

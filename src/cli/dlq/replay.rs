@@ -71,6 +71,9 @@ pub(super) fn main(
         Ok(delivery) => delivery,
         Err(error) => return end(&error.to_string(), USAGE),
     };
+    for warning in &delivery.warnings {
+        eprintln!("warning: {warning}");
+    }
     let (sink, format) = match destination(&delivery.sink) {
         Ok(parts) => parts,
         Err(error) => return end(&error.to_string(), error.exit_code()),
@@ -88,8 +91,6 @@ pub(super) fn main(
         tasks.spawn(async move {
             signals.next().await;
             stopper.raise();
-            // What stopped is up: nothing else to do but to keep the flag.
-            std::future::pending::<()>().await;
         });
         run(args, dir, Timestamp::now(), Parts { delivery: &delivery, sink: &sink, format, asked }, &mut output).await
     });
