@@ -291,7 +291,11 @@ impl BeatThread {
         let source = Sls::new(&config).map_err(|error| Error::Settings(error.to_string()))?;
         let thread = thread::Builder::new()
             .name("heartbeat".into())
-            .spawn(move || runtime.block_on(group::beat(&source, end, pace)))
+            .spawn(move || {
+                runtime.block_on(group::beat(&source, end, pace));
+                // A resolver or a disk that hangs must not keep the program from its end.
+                runtime.shutdown_background();
+            })
             .map_err(|error| Error::Internal(format!("no thread for heartbeats: {error}")))?;
         Ok(Self { thread })
     }

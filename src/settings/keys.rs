@@ -713,7 +713,7 @@ pub static KEYS: &[Key] = &[
     Key {
         name: "run.memory",
         kind: Kind::Size(64 * MIB, 1024 * GIB),
-        default: Default::Is("256MiB"),
+        default: Default::Is("64MiB"),
         meaning: "most bytes of logs and events under way, over all shards; Lua VMs are extra",
         ..PLAIN
     },

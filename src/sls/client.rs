@@ -1,5 +1,6 @@
 //! The client: the one place that sends requests to SLS.
 
+mod dns;
 mod wire;
 
 use std::collections::BTreeSet;

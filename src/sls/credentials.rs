@@ -16,7 +16,7 @@ use crate::secret::Secret;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a call waits for the disk before it goes on with the key it has.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Most bytes that a credential may have.
 const MAX_BYTES: u64 = 16 << 10;
@@ -63,7 +63,7 @@ struct State {
     key: AccessKey,
     /// When the files are looked at again.
     due: Instant,
-    /// A look that the disk did not answer in time. It is waited for again before another is started.
+    /// A look that the disk did not answer in time. There is no other before it has ended.
     look: Option<JoinHandle<Result<AccessKey, KeyError>>>,
     /// The last look failed, and that was said.
     failing: bool,
@@ -98,6 +98,10 @@ impl Keys {
                     return state.key.clone();
                 }
                 state.due = now + LOOK_EVERY;
+                if state.look.as_ref().is_some_and(|look| !look.is_finished()) {
+                    // It was waited for once, and every heartbeat would wait for it again.
+                    return state.key.clone();
+                }
                 state.look.take()
             };
             self.finish(look.unwrap_or_else(|| files.look())).await;

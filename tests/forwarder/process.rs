@@ -7,6 +7,7 @@
 mod bench;
 mod destination;
 mod group;
+mod hangs;
 mod kills;
 mod oracle;
 mod program;

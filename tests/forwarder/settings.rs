@@ -117,7 +117,7 @@ fn the_defaults_are_those_of_the_vendors_scripts_and_ours() {
     let seconds = Duration::from_secs;
     let run = &settings.run;
     assert_eq!((run.heartbeat_interval, run.fetch_interval, run.save_interval), (seconds(20), seconds(1), seconds(1)));
-    assert_eq!((run.drain_timeout, run.memory, run.hook_threads), (seconds(25), 256 << 20, 2));
+    assert_eq!((run.drain_timeout, run.memory, run.hook_threads), (seconds(25), 64 << 20, 2));
     let sls = &settings.sls;
     assert_eq!((sls.group_timeout, sls.timeout, sls.page_groups), (seconds(60), seconds(60), 1000));
     assert_eq!((&sls.signature, sls.compression, sls.in_order), (&Signature::V1, Compression::Lz4, false));

@@ -13,6 +13,7 @@ use super::super::endpoint::Endpoint;
 use super::super::error::{busy, shown};
 use super::super::message::{Call, Method, Reply, Request};
 use super::super::unpack::MAX_RAW_SIZE;
+use super::dns::Remembering;
 use super::{Config, ConfigError};
 use crate::source::SourceError;
 
@@ -110,6 +111,7 @@ fn build_client(config: &Config, endpoint: &Endpoint) -> Result<Client, ConfigEr
         .referer(false)
         .connect_timeout(CONNECT_TIMEOUT.min(config.timeout))
         .pool_idle_timeout(KEEP_IDLE)
+        .dns_resolver(Remembering::system())
         .tcp_nodelay(true);
     if endpoint.is_loopback() {
         builder = builder.no_proxy();

@@ -14,12 +14,12 @@ const HOUR: Duration = Duration::from_secs(3600);
 const NO_MISS: Duration = BEAT.saturating_mul(2);
 
 /// Waits for `count` more heartbeats.
-async fn beats(bench: &Bench, count: usize) {
+pub(super) async fn beats(bench: &Bench, count: usize) {
     let goal = bench.oracle.beats("a").len() + count;
     until("heartbeats go on", 40, || bench.oracle.beats("a").len() >= goal).await;
 }
 
-fn no_beat_was_missed(bench: &Bench) {
+pub(super) fn no_beat_was_missed(bench: &Bench) {
     let beats = bench.oracle.beats("a");
     let gaps = beats.windows(2).map(|pair| pair[1] - pair[0]);
     let longest = gaps.max().unwrap();

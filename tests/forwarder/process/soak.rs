@@ -45,7 +45,7 @@ async fn f51_memory_threads_and_files_stay_flat_in_an_outage() {
     let outage = Duration::from_secs(given("FORWARDER_SOAK_SECONDS", SECONDS));
     let shards = given("FORWARDER_SOAK_SHARDS", SHARDS);
     let bench = Bench::with(servers(shards)).await;
-    let program = bench.start_with("a", &[("FORWARDER_RUN_MEMORY", "64MiB")]);
+    let program = bench.start("a");
     (0..shards).for_each(|shard| bench.put(shard, 4, 20));
     bench.settled().await;
     bench.hec.faults().down_for(outage + Duration::from_secs(3600));
@@ -87,7 +87,7 @@ async fn memory_stays_flat_when_a_syslog_receiver_never_reads() {
     receiver.faults().add(Fault::Stall);
     (0..4).for_each(|shard| bench.put(shard, 512, 75));
     let mut command = command(bench.directory.path(), &bench.sls_endpoint());
-    command.env_remove("FORWARDER_HEC_TOKEN").env("FORWARDER_RUN_MEMORY", "64MiB").envs([
+    command.env_remove("FORWARDER_HEC_TOKEN").envs([
         ("FORWARDER_SYSLOG_HOST", "127.0.0.1".to_owned()),
         ("FORWARDER_SYSLOG_PORT", receiver.address().port().to_string()),
         ("FORWARDER_SYSLOG_PROTOCOL", "tcp".to_owned()),
