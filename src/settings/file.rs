@@ -5,7 +5,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{self, KEYS, Key, Kind};
+use super::keys::{self, Key, Kind};
 use super::problem::{Complaint, Problem, nearest};
 use super::typed::{Layer, Origin, Raw, Typed};
 
@@ -94,7 +94,7 @@ impl File<'_> {
         let typed = name.get_ref().as_ref();
         let fix = suggest(Some(table), typed).map_or_else(
             || {
-                let known: Vec<_> = KEYS.iter().map(Key::parts).filter(|(t, _)| *t == table).map(|(_, n)| n).collect();
+                let known: Vec<_> = keys::all().map(Key::parts).filter(|(t, _)| *t == table).map(|(_, n)| n).collect();
                 format!("[{table}] takes {}", known.join(", "))
             },
             |meant| format!("did you mean {meant}?"),
@@ -159,7 +159,7 @@ fn misplaced_secret(key: &Key) -> Complaint {
 
 /// The tables of the settings file, in order.
 fn tables() -> Vec<&'static str> {
-    let mut tables: Vec<_> = KEYS.iter().map(|key| key.parts().0).collect();
+    let mut tables: Vec<_> = keys::all().map(|key| key.parts().0).collect();
     tables.dedup();
     tables
 }
@@ -171,19 +171,19 @@ fn is_table(name: &str) -> bool {
 /// The setting that was likely meant: a name from the vendor's scripts, the same name in another table, one near by in the
 /// same table, or one near by anywhere.
 fn suggest(table: Option<&str>, typed: &str) -> Option<&'static str> {
-    let here = || KEYS.iter().filter(|key| table.is_none_or(|table| key.parts().0 == table));
+    let here = || keys::all().filter(|key| table.is_none_or(|table| key.parts().0 == table));
     let by_name = |keys: &mut dyn Iterator<Item = &'static Key>| {
         let names: Vec<_> = keys.map(|key| (key.parts().1, key.name)).collect();
         let meant = nearest(typed, names.iter().map(|(name, _)| *name))?;
         names.iter().find(|(name, _)| *name == meant).map(|(_, full)| *full)
     };
-    let known_as = KEYS.iter().find(|key| key.known_as.iter().any(|name| name.eq_ignore_ascii_case(typed)));
+    let known_as = keys::all().find(|key| key.known_as.iter().any(|name| name.eq_ignore_ascii_case(typed)));
     known_as
-        .or_else(|| KEYS.iter().find(|key| key.parts().1 == typed))
+        .or_else(|| keys::all().find(|key| key.parts().1 == typed))
         .map(|key| key.name)
         .or_else(|| by_name(&mut here()))
-        .or_else(|| by_name(&mut KEYS.iter()))
-        .or_else(|| nearest(typed, KEYS.iter().map(|key| key.name)))
+        .or_else(|| by_name(&mut keys::all()))
+        .or_else(|| nearest(typed, keys::all().map(|key| key.name)))
 }
 
 #[cfg(test)]

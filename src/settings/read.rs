@@ -38,7 +38,7 @@ impl<'a> Reader<'a> {
 
     /// The first setting of a table that somebody gave.
     pub(super) fn first_given(&self, table: &str) -> Option<&'static str> {
-        keys::KEYS.iter().filter(|key| key.parts().0 == table).map(|key| key.name).find(|name| self.is_given(name))
+        keys::all().filter(|key| key.parts().0 == table).map(|key| key.name).find(|name| self.is_given(name))
     }
 
     /// The settings file, if it is what gives a setting.

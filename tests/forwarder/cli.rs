@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
-use forwarder::settings::keys::KEYS;
+use forwarder::settings::keys;
 use tempfile::TempDir;
 
 /// The program with nothing of our environment.
@@ -31,7 +31,7 @@ fn the_help_teaches_the_first_run_and_lists_every_flag() {
     for words in ["First run:", "export SLS_ENDPOINT=", "function process(log)", "--config", "Exit codes:"] {
         assert!(help.contains(words), "{words}");
     }
-    let flags: Vec<_> = KEYS.iter().filter_map(|key| key.flag).collect();
+    let flags: Vec<_> = keys::all().filter_map(|key| key.flag).collect();
     assert!(flags.len() > 10);
     for flag in flags {
         // A switch needs no value.
