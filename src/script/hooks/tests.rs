@@ -97,7 +97,7 @@ async fn a_version_that_does_not_load_changes_nothing() {
     ] {
         let refused = replace(&hooks, broken).unwrap_err();
         assert!(refused.to_string().contains(why), "{refused}");
-        hooks.refuse(&refused);
+        hooks.refuse(&refused, Instant::now());
         assert_eq!(hooks.reloads().trouble, Some(refused.to_string()));
     }
     assert_eq!((hooks.script(), hooks.reloads().refused), (before, 4));
