@@ -49,6 +49,7 @@ fn argument(key: &Key, flag: &'static str) -> Arg {
     let heading = match key.parts().0 {
         "sls" => Some("Simple Log Service"),
         "hec" => Some("Splunk"),
+        "syslog" => Some("Syslog"),
         "log" => Some("The program's own log"),
         "admin" => Some("Status"),
         _ => None,

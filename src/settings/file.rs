@@ -1,6 +1,7 @@
 //! The settings file: TOML into typed settings, with the line of each.
 
 use std::path::Path;
+use std::string::FromUtf8Error;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -16,18 +17,14 @@ use super::typed::{Layer, Origin, Raw, Typed};
 /// # Errors
 /// The file can't be read, or is not TOML: nothing else is worth saying then.
 pub(super) fn read(path: &Path, typed: &mut Typed) -> Result<Vec<Problem>, Vec<Problem>> {
-    let text = std::fs::read_to_string(path).map_err(|error| vec![unreadable(path, &error)])?;
-    let (root, errors) = DeTable::parse_recoverable(&text);
+    let text = std::fs::read(path).map_err(|error| vec![unreadable(path, &error)])?;
+    let text = String::from_utf8(text).map_err(|error| vec![not_text(path, &error)])?;
+    let (root, mut errors) = DeTable::parse_recoverable(&text);
     if !errors.is_empty() {
-        let problem = |error: &toml::de::Error| {
-            let line = line_of(&text, error.span().map_or(0, |span| span.start));
-            Complaint::new(
-                format!("this is not TOML: {}", error.message()),
-                "write settings as name = \"text\", name = 1 or name = true, under headings such as [hec]",
-            )
-            .at(format!("{} line {line}", path.display()))
-        };
-        return Err(errors.iter().map(problem).collect());
+        errors.sort_by_key(|error| error.span().map_or(0, |span| span.start));
+        let mut problems: Vec<_> = errors.iter().map(|error| not_toml(path, &text, error)).collect();
+        problems.dedup();
+        return Err(problems);
     }
     let mut file = File { path, text: &text, typed, problems: Vec::new() };
     for (name, value) in root.get_ref() {
@@ -146,6 +143,31 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
         "check the path given with --config or FORWARDER_CONFIG, and its permissions",
     )
     .at(path.display().to_string())
+}
+
+fn not_text(path: &Path, error: &FromUtf8Error) -> Problem {
+    let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+    Complaint::new("the settings file is not UTF-8 text", "save it as UTF-8")
+        .at(format!("{} line {line}", path.display()))
+}
+
+fn not_toml(path: &Path, text: &str, error: &toml::de::Error) -> Problem {
+    let at = error.span().map_or(0, |span| span.start);
+    let (before, from) = text.split_at(text[..at].rfind('\n').map_or(0, |end| end + 1));
+    let is_script = |line: &str| line.strip_prefix("script").is_some_and(|rest| rest.trim_start().starts_with('='));
+    let is_table = from.starts_with("[script]") || from.starts_with("[script.");
+    let complaint = if is_table && before.lines().any(is_script) {
+        Complaint::new(
+            "there is script = \"…\" at the top and a table [script] as well, and TOML can't have both",
+            "write file = \"…\" under [script], and leave the line at the top out",
+        )
+    } else {
+        Complaint::new(
+            format!("this is not TOML: {}", error.message()),
+            "write settings as name = \"text\", name = 1 or name = true, under headings such as [hec]",
+        )
+    };
+    complaint.at(format!("{} line {}", path.display(), line_of(text, at)))
 }
 
 fn misplaced_secret(key: &Key) -> Complaint {

@@ -48,6 +48,30 @@ fn a_flag_that_is_none_ends_with_2_and_what_was_meant() {
 }
 
 #[test]
+fn a_secret_as_a_flag_ends_with_2_and_where_it_belongs() {
+    for (flag, variable) in [
+        ("--hec-token", "FORWARDER_HEC_TOKEN"),
+        ("--token=c4n4ry", "FORWARDER_HEC_TOKEN"),
+        ("--access-key-secret", "FORWARDER_SLS_ACCESS_KEY_SECRET"),
+        ("--sls-security-token", "FORWARDER_SLS_SECURITY_TOKEN"),
+    ] {
+        let output = output(&[flag, "c4n4ry"]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("secrets are never flags") && said.contains(&format!("set {variable}")), "{said}");
+        assert!(!said.contains("c4n4ry"), "{said}");
+    }
+}
+
+#[test]
+fn whoever_gives_nothing_is_told_where_to_begin() {
+    let output = output(&[]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(said.ends_with("forwarder --help shows a first run; forwarder demo needs no settings at all\n"), "{said}");
+}
+
+#[test]
 fn settings_that_are_wrong_end_with_2_and_one_block_on_standard_error() {
     let output = output(&["--start", "yesterday\u{1b}[2J"]);
     assert_eq!(output.status.code(), Some(2));

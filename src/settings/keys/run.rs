@@ -53,7 +53,8 @@ pub(super) const KEYS: &[Key] = &[
         name: "admin.listen",
         kind: Kind::Text,
         flag: Some("admin-listen"),
-        meaning: "address and port for /live, /ready, /status and /metrics, such as 127.0.0.1:9464; without it there are none",
+        meaning: "address and port for the status page, /status, /metrics, /live and /ready, such as 127.0.0.1:9464; without it there \
+                  are none",
         ..PLAIN
     },
 ];
