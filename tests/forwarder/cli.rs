@@ -1,8 +1,8 @@
 //! The program as a process: command line, exit codes, signals, and its own log.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use forwarder::settings::keys;
@@ -141,6 +141,24 @@ fn sigterm_and_sigint_end_it_with_0() {
         let (code, said, _directory) = running.end();
         assert_eq!(code, Some(0), "{said}");
     }
+}
+
+#[test]
+#[cfg(unix)]
+fn the_status_is_there_before_the_group_is_joined_and_has_no_secret() {
+    let mut running = Running::start(&["--admin-listen", "127.0.0.1:0"]);
+    let said = running.wait_for("/ shows how the program does");
+    let address = said.rsplit("http://").next().unwrap().split('/').next().unwrap();
+    for path in ["/", "/status", "/metrics"] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        assert!(reply.starts_with("HTTP/1.1 200 OK") && reply.contains("join"), "{reply}");
+        assert!(!reply.contains("c4n4ry"), "{reply}");
+    }
+    running.signal(libc::SIGTERM);
+    assert_eq!(running.end().0, Some(0));
 }
 
 #[test]
