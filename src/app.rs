@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{error, info, warn};
 
-use crate::admin::{self, Snapshot};
+use crate::admin::{self, Snapshot, Who};
 use crate::budget::Budget;
 use crate::dead_letter::{self, DeadLetters, OpenError};
 use crate::event::Format;
@@ -48,7 +48,7 @@ pub enum Error {
     #[error("{0}")]
     Settings(String),
     /// Dead letters cannot be kept.
-    #[error("{0} (dead_letters.dir)")]
+    #[error("{0}; name a directory with dead_letters.dir that the program may write to")]
     DeadLetters(#[from] OpenError),
     /// SLS refuses us before anything began.
     #[error("SLS refuses to let us start: {0}")]
@@ -181,12 +181,18 @@ impl App {
         let mut side = JoinSet::new();
         let joined = Arc::new(AtomicBool::new(false));
         if let Some(address) = settings.admin {
-            let refused = |error| Error::Settings(format!("can't listen on {address}: {error} (admin.listen)"));
+            let refused = |error| {
+                Error::Settings(format!(
+                    "can't listen on {address}: {error}; give admin.listen an address of this machine and a free port"
+                ))
+            };
             let listener = TcpListener::bind(address).await.map_err(refused)?;
             let address = listener.local_addr().map_err(refused)?;
-            info!("how the program does: http://{address}/status and /metrics");
+            info!("http://{address}/ shows how the program does, /metrics tells Prometheus");
             let (parts, joined) = (Arc::clone(&parts), Arc::clone(&joined));
-            side.spawn(admin::serve(listener, move || snapshot_of(&parts, joined.load(Ordering::Relaxed))));
+            let sls::Config { project, logstore, group, consumer, .. } = settings.sls.clone();
+            let who = Who { project, logstore, group, consumer };
+            side.spawn(admin::serve(listener, move || snapshot_of(&parts, &who, joined.load(Ordering::Relaxed))));
         }
         side.spawn(say_how_the_destination_is(Arc::clone(&parts)));
 
@@ -264,14 +270,18 @@ fn summary_of(parts: &Parts<Sls, Destination>) -> String {
     books + &summary::script(&parts.hooks.script().version, &parts.hooks.reloads())
 }
 
-fn snapshot_of(parts: &Parts<Sls, Destination>, joined: bool) -> Snapshot {
+fn snapshot_of(parts: &Parts<Sls, Destination>, who: &Who, joined: bool) -> Snapshot {
     Snapshot {
+        who: who.clone(),
         joined,
         promise: parts.sink.promise(),
+        promises: parts.sink.promises(),
         health: parts.sink.health(),
         shards: parts.ledger.read(),
         script: parts.hooks.script().version.clone(),
+        script_since: parts.hooks.since(),
         reloads: parts.hooks.reloads(),
+        last_refused: parts.hooks.last_refused(),
         now: summary::unix_now(),
     }
 }

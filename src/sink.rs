@@ -45,7 +45,10 @@ pub enum Health {
     /// Nothing is known yet: nothing was sent.
     Unknown,
     /// The last request was taken.
-    Up,
+    Up {
+        /// Since when, without an outage.
+        since: Instant,
+    },
     /// It is being tried again and again: unreachable, overloaded.
     Down {
         /// Since when.

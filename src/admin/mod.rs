@@ -2,24 +2,31 @@
 //!
 //! | path | answers |
 //! |---|---|
+//! | `/` | [`Snapshot`] as a page for people |
+//! | `/status` | the same as JSON; as a page for a browser |
+//! | `/metrics` | the same in figures, in the text format of Prometheus |
 //! | `/live` | 200 as long as the program runs |
 //! | `/ready` | 200 once it has joined its consumer group, before that 503 |
-//! | `/status` | [`Snapshot`] as JSON |
-//! | `/metrics` | the same in figures, in the text format of Prometheus |
 //!
 //! It only reads. It knows no secret, and what it tells of logs are counts.
 
 mod metrics;
+mod page;
 mod status;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
+    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::http::uri::Authority;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -27,7 +34,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use crate::ledger::Entry;
@@ -47,20 +54,41 @@ const BREATH: Duration = Duration::from_millis(100);
 /// How the program does at one moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
+    /// Whose logs these are, and who we are.
+    pub who: Who,
     /// Whether the consumer group was joined.
     pub joined: bool,
     /// What *delivered* means: `accepted`, `confirmed`, …
     pub promise: String,
+    /// The same in a sentence: `delivered means accepted: …`.
+    pub promises: &'static str,
     /// How the destination does.
     pub health: Health,
     /// The books of every shard that this process has worked on.
     pub shards: BTreeMap<ShardId, Entry>,
     /// Version of the script in force.
     pub script: String,
+    /// Since when it is.
+    pub script_since: Instant,
     /// What became of other versions.
     pub reloads: Reloads,
+    /// When a version was refused last, and why.
+    pub last_refused: Option<(Instant, String)>,
     /// Now, unix seconds.
     pub now: i64,
+}
+
+/// Whose logs a process forwards, and as whom.
+#[derive(Debug, Clone)]
+pub struct Who {
+    /// The project in SLS.
+    pub project: String,
+    /// The logstore in it.
+    pub logstore: String,
+    /// The consumer group.
+    pub group: String,
+    /// Our name in it.
+    pub consumer: String,
 }
 
 /// Answers until it is dropped; connections end with it.
@@ -81,8 +109,12 @@ pub async fn serve(listener: TcpListener, read: impl Fn() -> Snapshot + Send + S
         };
         let read = Arc::clone(&read);
         connections.spawn(async move {
+            let local = stream.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
             let answer = service_fn(|request: Request<Incoming>| {
-                let reply = reply(request.method(), request.uri().path(), &*read);
+                let reply = match local && is_misled(request.headers()) {
+                    true => text(StatusCode::FORBIDDEN, MISLED),
+                    false => reply(request.method(), request.uri().path(), request.headers(), &*read),
+                };
                 async { Ok::<_, Infallible>(reply) }
             });
             let mut server = http1::Builder::new();
@@ -94,26 +126,69 @@ pub async fn serve(listener: TcpListener, read: impl Fn() -> Snapshot + Send + S
     }
 }
 
-fn reply(method: &Method, path: &str, read: &dyn Fn() -> Snapshot) -> Response<Full<Bytes>> {
-    const TEXT: &str = "text/plain; charset=utf-8";
-    let (status, kind, body) = match (method, path) {
-        (&Method::GET | &Method::HEAD, "/live") => (StatusCode::OK, TEXT, "live\n".to_owned()),
-        (&Method::GET | &Method::HEAD, "/ready") if read().joined => (StatusCode::OK, TEXT, "ready\n".to_owned()),
-        (&Method::GET | &Method::HEAD, "/ready") => {
-            (StatusCode::SERVICE_UNAVAILABLE, TEXT, "the consumer group is not joined yet\n".to_owned())
-        }
-        (&Method::GET | &Method::HEAD, "/status") => (StatusCode::OK, "application/json", status::json(&read())),
-        (&Method::GET | &Method::HEAD, "/metrics") => {
-            (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::text(&read()))
-        }
-        (&Method::GET | &Method::HEAD, _) => {
-            (StatusCode::NOT_FOUND, TEXT, "there are /live, /ready, /status and /metrics\n".to_owned())
-        }
-        _ => (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned()),
+const MISLED: &str = "on this machine this answers to localhost and to addresses, not to the name in Host\n";
+
+/// Whether a browser on this machine may have been led here by somebody else's page: a name in `Host` that is none of
+/// this machine may belong to that page, and be made to mean our address ("DNS rebinding"). The page could then read what
+/// we answer. Requests that come from other machines may use whatever name theirs know us by.
+fn is_misled(headers: &HeaderMap) -> bool {
+    let is_ours = |host: &HeaderValue| {
+        let authority = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
+        authority.is_some_and(|authority| {
+            let host = authority.host();
+            host.eq_ignore_ascii_case("localhost") || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
+        })
     };
+    !headers.get_all(HOST).iter().all(is_ours)
+}
+
+fn reply(method: &Method, path: &str, headers: &HeaderMap, read: &dyn Fn() -> Snapshot) -> Response<Full<Bytes>> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+    }
+    match path {
+        "/live" => text(StatusCode::OK, "live\n"),
+        "/ready" if read().joined => text(StatusCode::OK, "ready\n"),
+        "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "the consumer group is not joined yet\n"),
+        "/" => page(&read()),
+        "/status" if wants_a_page(headers) => page(&read()),
+        "/status" => answer(StatusCode::OK, "application/json", status::json(&read())),
+        "/metrics" => answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::text(&read())),
+        _ => text(StatusCode::NOT_FOUND, "there are /, /status, /metrics, /live and /ready\n"),
+    }
+}
+
+/// A browser asks for HTML by name; other clients ask for nothing or for anything.
+fn wants_a_page(headers: &HeaderMap) -> bool {
+    let mut accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.any(|value| value.to_ascii_lowercase().contains("text/html"))
+}
+
+fn page(snapshot: &Snapshot) -> Response<Full<Bytes>> {
+    let mut response = answer(StatusCode::OK, "text/html; charset=utf-8", page::html(snapshot));
+    let policy = HeaderValue::try_from(page::policy()).expect("a policy is ASCII");
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    response
+}
+
+fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+    answer(status, "text/plain; charset=utf-8", text.to_owned())
+}
+
+fn answer(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    /// What is true now is not worth keeping, and is what it says it is.
+    const ALWAYS: [(HeaderName, &str); 4] = [
+        (CACHE_CONTROL, "no-store"),
+        (VARY, "accept"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+    ];
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    for (name, value) in ALWAYS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
     response
 }
 

@@ -8,7 +8,8 @@ use crate::sink::Health;
 
 /// One object, on several lines, in an order of its own.
 pub(super) fn json(snapshot: &Snapshot) -> String {
-    let Snapshot { joined, promise, health, shards, script, reloads, now } = snapshot;
+    let Snapshot { who, joined, promise, health, shards, script, script_since, reloads, last_refused, now, .. } =
+        snapshot;
     let shards: Vec<Value> = shards
         .iter()
         .map(|(shard, entry)| {
@@ -17,6 +18,7 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
                 "shard": shard.0,
                 "held": held,
                 "lag_seconds": entry.lag(*now),
+                "durable_to": entry.durable_to,
                 "standstill": entry.standstill(),
                 "pulled": counts.pulled,
                 "delivered": counts.delivered,
@@ -31,6 +33,10 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
         .collect();
     let value = json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "project": who.project,
+        "logstore": who.logstore,
+        "group": who.group,
+        "consumer": who.consumer,
         "joined": joined,
         "destination": {
             "delivered_means": promise,
@@ -40,10 +46,12 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
         },
         "script": {
             "version": script,
+            "seconds": script_since.elapsed().as_secs(),
             "reloads": reloads.taken,
             "refused": reloads.refused,
             "taken_back": reloads.taken_back,
             "trouble": reloads.trouble,
+            "last_refused": last_refused.as_ref().map(|(at, why)| json!({"seconds": at.elapsed().as_secs(), "why": why})),
         },
         "shards": shards,
     });
@@ -54,7 +62,7 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
 pub(super) fn state(health: &Health) -> &'static str {
     match health {
         Health::Unknown => "unknown",
-        Health::Up => "up",
+        Health::Up { .. } => "up",
         Health::Down { .. } => "down",
         Health::Held { .. } => "refuses",
     }
@@ -62,14 +70,16 @@ pub(super) fn state(health: &Health) -> &'static str {
 
 fn cause(health: &Health) -> Option<&str> {
     match health {
-        Health::Unknown | Health::Up => None,
+        Health::Unknown | Health::Up { .. } => None,
         Health::Down { cause, .. } | Health::Held { cause, .. } => Some(cause),
     }
 }
 
 fn since(health: &Health) -> Option<u64> {
     match health {
-        Health::Unknown | Health::Up => None,
-        Health::Down { since, .. } | Health::Held { since, .. } => Some(since.elapsed().as_secs()),
+        Health::Unknown => None,
+        Health::Up { since } | Health::Down { since, .. } | Health::Held { since, .. } => {
+            Some(since.elapsed().as_secs())
+        }
     }
 }

@@ -13,12 +13,16 @@ fn snapshot() -> Snapshot {
     account.settled(Settled { delivered: 6, dropped: 1, dead_lettered: 2, events: 6 }, Some(100));
     account.waits(Wait::Disk, "no room \"here\"".into());
     Snapshot {
+        who: Who { project: "p".into(), logstore: "l".into(), group: "g".into(), consumer: "g-host-7".into() },
         joined: true,
         promise: "confirmed".into(),
+        promises: "delivered means confirmed: the receiver read every byte",
         health: Health::Down { since: Instant::now(), cause: "siem: refused".into() },
         shards: ledger.read(),
         script: "0123456789ab".into(),
+        script_since: Instant::now(),
         reloads: Reloads { taken: 3, refused: 1, taken_back: 0, trouble: Some("s.lua:3: no".into()) },
+        last_refused: Some((Instant::now(), "s.lua:2: nor that".into())),
         now: 105,
     }
 }
@@ -37,6 +41,71 @@ fn the_status_tells_where_every_log_is_and_what_is_wrong() {
     assert_eq!(status["destination"]["state"], "down");
     assert_eq!(status["destination"]["cause"], "siem: refused");
     assert_eq!(status["script"]["trouble"], "s.lua:3: no");
+    assert_eq!(status["script"]["last_refused"]["why"], "s.lua:2: nor that");
+    assert_eq!((&status["consumer"], &shard["durable_to"]), (&"g-host-7".into(), &100.into()));
+}
+
+#[test]
+fn the_page_tells_the_same_and_what_is_wrong_first() {
+    let page = page::html(&snapshot());
+    let mut rest = page.as_str();
+    for next in [
+        "<title>forwarder: 3 troubles</title>",
+        "p / l, group g, consumer g-host-7",
+        "<li>shard 2 is HELD: no room &quot;here&quot;</li>",
+        "<li>the destination is down, logs wait in SLS: siem: refused</li>",
+        "<li>script: s.lua:3: no</li>",
+        "<b class=\"bad\">down</b> since 1970-01-01 00:01:45 UTC (0 s)",
+        "<dd>confirmed: the receiver read every byte</dd>",
+        "pulled <b>10</b> = delivered <b>6</b> + dropped <b>1</b> + dead-lettered <b>2</b> + in flight <b>1</b>",
+        "the books balance",
+        "<td data-is=\"state\"><span class=\"bad\">HELD</span></td><td data-is=\"lag\">5 s</td>",
+        "1970-01-01 00:01:40 UTC</td>",
+        "<dd>0123456789ab since 1970-01-01 00:01:45 UTC (0 s)</dd>",
+        "<dd>3 taken, 1 refused, 0 taken back</dd>",
+        "<dd>1970-01-01 00:01:45 UTC (0 s): s.lua:2: nor that</dd>",
+    ] {
+        let Some(at) = rest.find(next) else { panic!("{next} is not in, or not there:\n{page}") };
+        rest = &rest[at + next.len()..];
+    }
+    let well = Snapshot {
+        health: Health::Up { since: Instant::now() },
+        shards: Ledger::default().read(),
+        reloads: Reloads::default(),
+        ..snapshot()
+    };
+    let page = page::html(&well);
+    assert!(
+        page.contains("All is well.") && page.contains("this one stands by") && !page.contains("\"bad\""),
+        "{page}"
+    );
+}
+
+/// Whoever writes a log, answers as a SIEM, edits a script or names a project.
+#[test]
+fn no_text_from_elsewhere_becomes_markup() {
+    const EVIL: &str = "</li></dd></title><script>alert(1)</script><img src=x onerror='a()'>\"\u{202e}\u{1b}[2J";
+    let evil = || EVIL.to_owned();
+    let ledger = Ledger::default();
+    ledger.account(ShardId(1)).halted(1, evil());
+    ledger.account(ShardId(2)).waits(Wait::Script, evil());
+    let base = Snapshot {
+        who: Who { project: evil(), logstore: evil(), group: evil(), consumer: evil() },
+        shards: ledger.read(),
+        script: evil(),
+        reloads: Reloads { trouble: Some(evil()), ..Reloads::default() },
+        last_refused: Some((Instant::now(), evil())),
+        ..snapshot()
+    };
+    let since = Instant::now();
+    for health in [Health::Down { since, cause: evil() }, Health::Held { since, cause: evil() }] {
+        let page = page::html(&Snapshot { health, ..base.clone() });
+        // Four names; two shards, the destination and the script's trouble in the list; and under their headings the
+        // cause, the version in force and the last refusal.
+        assert_eq!(page.matches("&lt;script&gt;alert(1)&lt;/script&gt;").count(), 11, "{page}");
+        let markup = ["<script", "<img", "='a()'", "\u{202e}", "\u{1b}"];
+        assert_eq!(markup.map(|markup| page.contains(markup)), [false; 5], "{page}");
+    }
 }
 
 #[test]
@@ -64,9 +133,21 @@ fn every_metric_has_help_and_one_line_a_shard() {
     }
 }
 
-async fn ask(address: std::net::SocketAddr, request: &str) -> String {
+#[test]
+fn the_readme_names_metrics_that_are_there() {
+    let text = metrics::text(&snapshot());
+    let words = include_str!("../../README.md").split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let names: Vec<_> = words.filter(|word| word.starts_with("forwarder_")).collect();
+    assert!(names.len() >= 5, "{names:?}");
+    for name in names {
+        assert!(text.contains(&format!("# HELP {name} ")), "{name}");
+    }
+}
+
+async fn ask(address: std::net::SocketAddr, request: &str, headers: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
+    let request = format!("{request} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
     let mut reply = String::new();
     stream.read_to_string(&mut reply).await.unwrap();
     reply
@@ -81,9 +162,13 @@ async fn it_answers_what_is_there_and_says_what_there_is() {
     let read = move || Snapshot { joined: seen.load(std::sync::atomic::Ordering::Relaxed), ..snapshot() };
     let mut serving = JoinSet::new();
     serving.spawn(serve(listener, read));
+    let check_with = async |request: &str, headers: &str, status: &str, part: &str| {
+        let reply = ask(address, request, headers).await;
+        let is_good = reply.starts_with(&format!("HTTP/1.1 {status}")) && reply.contains(part);
+        assert!(is_good, "{request} {headers}: {reply}");
+    };
     let check = async |request: &str, status: &str, part: &str| {
-        let reply = ask(address, request).await;
-        assert!(reply.starts_with(&format!("HTTP/1.1 {status}")) && reply.contains(part), "{request}: {reply}");
+        check_with(request, "Host: localhost:9464\r\n", status, part).await;
     };
     check("GET /live", "200", "live").await;
     check("GET /ready", "503", "not joined").await;
@@ -91,8 +176,25 @@ async fn it_answers_what_is_there_and_says_what_there_is() {
     check("GET /ready", "200", "ready").await;
     check("GET /status", "200", "\"shards\"").await;
     check("GET /metrics", "200", "forwarder_pulled{").await;
-    check("GET /", "404", "/metrics").await;
+    check("GET /nothing", "404", "/metrics").await;
     check("POST /status", "405", "GET").await;
+
+    check("GET /", "200", "<h1>forwarder").await;
+    check("GET /", "200", "content-security-policy: default-src 'none'; style-src 'sha256-").await;
+    check("GET /", "200", "x-content-type-options: nosniff").await;
+    let browser = "Host: [::1]:9464\r\nAccept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\n";
+    check_with("GET /status", browser, "200", "<h1>forwarder").await;
+    check_with("GET /status", "Host: 127.0.0.1\r\nAccept: */*\r\n", "200", "\"shards\"").await;
+
+    // A page of somebody else's whose name was made to mean this address.
+    for host in ["evil.example", "evil.example:9464", "127.0.0.1.evil.example", "localhost.evil.example", "", "a b"] {
+        for path in ["/", "/status", "/metrics", "/live"] {
+            check_with(&format!("GET {path}"), &format!("Host: {host}\r\n"), "403", "the name in Host").await;
+        }
+    }
+    let two = "Host: localhost\r\nHost: evil.example\r\n";
+    check_with("GET /status", two, "403", "the name in Host").await;
+
     // Clients that say nothing do not keep the others out for ever.
     let mut silent = Vec::new();
     for _ in 0..MOST_CONNECTIONS - 1 {

@@ -80,7 +80,7 @@ impl Watch {
             }
             Err(refused) => {
                 error!(version, in_force = was, "script refused, the version in force stays: {refused}");
-                hooks.refuse(&refused);
+                hooks.refuse(&refused, Instant::now());
             }
         }
     }

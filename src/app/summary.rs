@@ -30,7 +30,8 @@ pub fn line(ledger: &Ledger, promise: &str, health: &Health, now: i64) -> String
     }
     let held = accounts.values().filter(|entry| entry.held);
     let lag = held.clone().filter_map(|entry| entry.lag(now)).max();
-    let _ = write!(line, "; {} shards held", held.count());
+    let count = held.count();
+    let _ = write!(line, "; {count} {} held", if count == 1 { "shard" } else { "shards" });
     if let Some(lag) = lag {
         let _ = write!(line, ", lag {lag} s");
     }
@@ -43,7 +44,7 @@ pub fn line(ledger: &Ledger, promise: &str, health: &Health, now: i64) -> String
     let _ = write!(line, "; delivered means {promise}");
     match health {
         Health::Unknown => {}
-        Health::Up => line.push_str("; destination up"),
+        Health::Up { .. } => line.push_str("; destination up"),
         Health::Down { since, cause } => {
             let _ = write!(line, "; destination down for {} s: {cause}", since.elapsed().as_secs());
         }
@@ -107,6 +108,10 @@ mod tests {
     use super::*;
     use crate::ledger::{Settled, Wait};
 
+    fn up() -> Health {
+        Health::Up { since: tokio::time::Instant::now() }
+    }
+
     #[test]
     fn the_line_says_what_became_of_every_log_and_who_is_late() {
         let ledger = Ledger::default();
@@ -114,8 +119,8 @@ mod tests {
         account.taken_up();
         account.pulled(10, 100);
         account.settled(Settled { delivered: 6, dropped: 1, dead_lettered: 0, events: 6 }, Some(100));
-        let expected = "pulled 10 = delivered 6 + dropped 1 + dead-lettered 0 + in flight 3; 1 shards held, lag 5 s; delivered means accepted; destination up";
-        assert_eq!(line(&ledger, "accepted", &Health::Up, 105), expected);
+        let expected = "pulled 10 = delivered 6 + dropped 1 + dead-lettered 0 + in flight 3; 1 shard held, lag 5 s; delivered means accepted; destination up";
+        assert_eq!(line(&ledger, "accepted", &up(), 105), expected);
     }
 
     #[test]

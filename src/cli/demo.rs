@@ -23,8 +23,8 @@ use crate::secret::Secret;
 use crate::settings::{self, Environment};
 use crate::stop::stop;
 
-const PROJECT: &str = "demo-project";
-const LOGSTORE: &str = "audit";
+pub(super) const PROJECT: &str = "demo-project";
+pub(super) const LOGSTORE: &str = "audit";
 const GROUP: &str = "siem";
 const KEY_ID: &str = "demo-key-id";
 /// Guards nothing: the emulator is on the loopback address and holds made-up logs.
@@ -46,7 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The script in the box, for a demo that is run where there is no `scripts/transform.lua`.
 const SCRIPT: &str = include_str!("../../scripts/transform.lua");
 
-/// Runs the whole line on this machine, with made-up logs: no account, no Splunk.
+/// Run the whole line on this machine, with made-up logs: no account, no Splunk.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The Lua script to run the logs through [default: scripts/transform.lua, or the one in the box].

@@ -5,17 +5,21 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::app::summary::unix_now;
+use crate::cli::demo::{LOGSTORE, PROJECT};
 use crate::cli::log::Escape;
+use crate::emulator::generate::Generator;
 use crate::emulator::hec::{self, HecEmulator};
-use crate::emulator::sls::{self, SlsEmulator};
+use crate::emulator::sls::{self, Refusal, SlsEmulator};
 use crate::emulator::syslog::{self, Fault, Protocol, SyslogEmulator, Tap};
 use crate::secret::Secret;
 
 /// The token of a collector that was given none.
 const DEFAULT_TOKEN: &str = "00000000-0000-4000-8000-000000000000";
 
-/// Starts an SLS or a SIEM in the box, for a laptop or a test: nothing it holds outlives it.
+/// Start an SLS or a SIEM in the box, for a laptop or a test: nothing it holds outlives it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to be.
@@ -72,6 +76,10 @@ pub struct Sls {
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     shards: u32,
 
+    /// Made-up logs to write each second, in turns into the shards of project demo-project, logstore audit.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=10_000))]
+    rate: u16,
+
     /// AccessKey ID that requests have to be signed with; its secret is taken from SLS_AK_KEY.
     #[arg(long, value_name = "ID")]
     key_id: Option<String>,
@@ -111,7 +119,7 @@ fn fail(error: &io::Error) -> ExitCode {
 
 async fn listen(what: &What) -> io::Result<()> {
     match what {
-        What::Sls(Sls { listen, shards, key_id }) => {
+        What::Sls(Sls { listen, shards, rate, key_id }) => {
             let secret = std::env::var("SLS_AK_KEY").ok().filter(|secret| !secret.is_empty());
             let keys = key_id.clone().zip(secret.map(Secret::new));
             let emulator = SlsEmulator::start(sls::Config {
@@ -120,7 +128,8 @@ async fn listen(what: &What) -> io::Result<()> {
                 keys: keys.clone(),
                 ..Default::default()
             })
-            .await?;
+            .await
+            .map_err(|error| listen.refused(&error))?;
             let address = emulator.address();
             println!("SLS on http://{address}: any project and logstore, {shards} shards each");
             match &keys {
@@ -134,7 +143,13 @@ async fn listen(what: &What) -> io::Result<()> {
             println!(
                 "faults:       POST http://{address}/_emulator/faults   state: GET http://{address}/_emulator/state"
             );
-            tokio::signal::ctrl_c().await?;
+            if *rate > 0 {
+                println!("logs:         {rate} a second into SLS_PROJECT={PROJECT} SLS_LOGSTORE={LOGSTORE}");
+            }
+            tokio::select! {
+                signal = tokio::signal::ctrl_c() => signal?,
+                refused = write(&emulator, *shards, usize::from(*rate)) => return Err(io::Error::other(refused.to_string())),
+            }
             emulator.stop().await;
         }
         What::Hec(Hec { listen }) => {
@@ -143,7 +158,8 @@ async fn listen(what: &What) -> io::Result<()> {
             let is_default = token == DEFAULT_TOKEN;
             let emulator =
                 HecEmulator::start(hec::Config { address: listen.address(), ..hec::Config::new(Secret::new(token)) })
-                    .await?;
+                    .await
+                    .map_err(|error| listen.refused(&error))?;
             let url = emulator.url();
             println!("HEC on {url}");
             match is_default {
@@ -160,6 +176,26 @@ async fn listen(what: &What) -> io::Result<()> {
     Ok(())
 }
 
+/// Writes made-up logs, half of them audit logs and half web logs, until a shard takes no more: somebody split it.
+async fn write(emulator: &SlsEmulator, shards: u32, rate: usize) -> Refusal {
+    if rate == 0 {
+        return std::future::pending().await;
+    }
+    let mut generator = Generator::new(1, u32::try_from(unix_now()).unwrap_or(u32::MAX));
+    let mut turns = (0..shards).cycle();
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        seconds.tick().await;
+        let groups = [generator.audit(rate.div_ceil(2)), generator.nginx(rate / 2)];
+        for group in groups.into_iter().filter(|group| !group.logs.is_empty()) {
+            let shard = turns.next().expect("a logstore has a shard");
+            if let Err(refusal) = emulator.put(PROJECT, LOGSTORE, shard, [group]) {
+                return refusal;
+            }
+        }
+    }
+}
+
 async fn be_syslog(args: &Syslog) -> io::Result<()> {
     let identity = match (&args.cert, &args.key) {
         (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
@@ -172,7 +208,11 @@ async fn be_syslog(args: &Syslog) -> io::Result<()> {
         tap: args.print.then(|| Arc::new(Print) as Arc<dyn Tap>),
         ..syslog::Config::new(args.protocol)
     })
-    .await?;
+    .await
+    .map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => args.listen.refused(&error),
+        _ => error,
+    })?;
     let protocol = clap::ValueEnum::to_possible_value(&args.protocol).expect("every protocol has a name");
     println!("syslog over {} on {}", protocol.get_name(), emulator.address());
     for fault in &args.fault {
@@ -207,6 +247,11 @@ impl Listen {
     fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
+
+    fn refused(&self, error: &io::Error) -> io::Error {
+        let address = self.address();
+        io::Error::new(error.kind(), format!("can't listen on {address}: {error}; take another --port, or none"))
+    }
 }
 
 #[cfg(test)]
@@ -218,6 +263,22 @@ mod tests {
     fn parse(line: &[&str]) -> Result<Args, clap::Error> {
         let command = Args::augment_args(clap::Command::new("emulate"));
         Args::from_arg_matches(&command.try_get_matches_from(line)?)
+    }
+
+    #[tokio::test]
+    async fn made_up_logs_go_into_the_shards_in_turns() {
+        let sls = SlsEmulator::start(sls::Config { shards: 2, ..sls::Config::default() }).await.unwrap();
+        let has_logs = |shard| sls.range(PROJECT, LOGSTORE, shard).is_some_and(|range| !range.is_empty());
+        let written = async {
+            while !(has_logs(0) && has_logs(1)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            refusal = write(&sls, 2, 3) => panic!("{refusal}"),
+            () = written => {}
+        }
+        sls.stop().await;
     }
 
     #[test]

@@ -4,7 +4,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgMatches, Command};
 
 use crate::settings::Flags;
-use crate::settings::keys::{Default, KEYS, Key, Kind};
+use crate::settings::keys::{self, Default, Key, Kind};
 
 /// The settings given as flags.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ pub(super) struct SettingFlags(pub(super) Flags);
 
 impl clap::Args for SettingFlags {
     fn augment_args(command: Command) -> Command {
-        let flags = KEYS.iter().filter_map(|key| Some((key, key.flag?)));
+        let flags = keys::all().filter_map(|key| Some((key, key.flag?)));
         flags.fold(command, |command, (key, flag)| command.arg(argument(key, flag)))
     }
 
@@ -23,7 +23,7 @@ impl clap::Args for SettingFlags {
 
 impl clap::FromArgMatches for SettingFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let flags = KEYS.iter().filter(|key| key.flag.is_some());
+        let flags = keys::all().filter(|key| key.flag.is_some());
         let given = flags.filter_map(|key| Some((key.name, matches.get_one::<String>(key.name)?.clone())));
         Ok(Self(given.collect()))
     }
@@ -49,6 +49,7 @@ fn argument(key: &Key, flag: &'static str) -> Arg {
     let heading = match key.parts().0 {
         "sls" => Some("Simple Log Service"),
         "hec" => Some("Splunk"),
+        "syslog" => Some("Syslog"),
         "log" => Some("The program's own log"),
         "admin" => Some("Status"),
         _ => None,

@@ -12,14 +12,20 @@ mod try_;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::settings::keys::{self, Key};
 
 const FIRST_RUN: &str = "\
 First run:
   export SLS_ENDPOINT=https://cn-hangzhou.log.aliyuncs.com
   export SLS_PROJECT=my-project SLS_LOGSTORE=my-logstore SLS_CG=siem
-  export SLS_AK_ID=… SLS_AK_KEY=…        # of a RAM user; secrets are never flags
+  export SLS_AK_ID=… SLS_AK_KEY=…     # of a RAM user; secrets are never flags
   export FORWARDER_HEC_TOKEN=…
   forwarder --script scripts/transform.lua --hec-url https://splunk.example:8088
+
+For another SIEM take syslog: --syslog-host siem.example, no token. TLS, RELP
+and the like are settings: docs/syslog.md.
 
 The script is Lua: process(log) gets each log and returns what to send.
   function process(log)
@@ -72,7 +78,7 @@ enum Command {
 /// The program: reads the command line, does what it says, and returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| with_tip(error).exit());
     match &cli.command {
         None => run::run(&cli.run),
         Some(Command::Demo(args)) => demo::run(args),
@@ -81,6 +87,29 @@ pub fn main() -> ExitCode {
         Some(Command::Test(args)) => test::main(args),
         Some(Command::Try(args)) => try_::main(args),
     }
+}
+
+/// Whoever gives a secret as a flag is told where it belongs.
+fn with_tip(mut error: clap::Error) -> clap::Error {
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg)
+        && let Some(secret) = keys::all().find(|key| is_meant(key, flag))
+    {
+        let tip = format!(
+            "secrets are never flags, since anybody on the machine can read a command line: set {}, or name a file that \
+             holds it with {}_file",
+            secret.variable().expect("only tables have no variable"),
+            secret.name
+        );
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
+}
+
+/// Whether a flag sounds like this secret: `--hec-token`, `--token`.
+fn is_meant(secret: &Key, flag: &str) -> bool {
+    let flag = flag.trim_start_matches('-').replace('-', "_");
+    secret.is_secret() && (secret.name.replace('.', "_") == flag || secret.parts().1 == flag)
 }
 
 #[cfg(test)]

@@ -25,6 +25,9 @@ pub(super) const INTERNAL: u8 = 70;
 /// Exit code for a stop that was cut short.
 pub(super) const CUT_SHORT: u8 = 75;
 
+/// For whoever types the name of the program to see what happens.
+const NEWCOMER: &str = "forwarder --help shows a first run; forwarder demo needs no settings at all";
+
 /// The flags of the main job.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -40,11 +43,16 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> ExitCode {
     let settings = match load(args) {
         Ok(settings) => settings,
+        Err(error) if args.config.is_none() && args.settings.0.is_empty() => {
+            return end(&format!("{error}\n{NEWCOMER}"), USAGE);
+        }
         Err(error) => return end(&error.to_string(), USAGE),
     };
     let log = match log::start(&settings.log) {
         Ok(log) => log,
-        Err(error) => return end(&format!("the log can't be written: {error}"), USAGE),
+        Err(error) => {
+            return end(&format!("the log can't be written: {error}; name another file with log.file"), USAGE);
+        }
     };
     let outcome = catch_unwind(AssertUnwindSafe(|| work(settings, log.clone())));
     let failure = match outcome {

@@ -36,7 +36,11 @@ pub struct Hooks {
 /// How the version in force came to be, and how it does.
 #[derive(Debug)]
 struct History {
+    /// Since when the version in force is.
+    since: Instant,
     reloads: Reloads,
+    /// The last refusal.
+    refused: Option<(Instant, String)>,
     probation: Probation,
     /// The last good version before the one in force.
     previous: Option<Arc<Script>>,
@@ -72,7 +76,9 @@ impl Hooks {
         let (project, logstore) = (project.to_owned(), logstore.to_owned());
         let script = RwLock::new(Arc::new(script));
         let history = History {
+            since: Instant::now(),
             reloads: Reloads::default(),
+            refused: None,
             probation: Probation::new(Rules::default()),
             previous: None,
             taken_back: None,
@@ -94,6 +100,18 @@ impl Hooks {
     #[must_use]
     pub fn script(&self) -> Arc<Script> {
         Arc::clone(&self.script.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Since when it is in force.
+    #[must_use]
+    pub fn since(&self) -> Instant {
+        self.history().since
+    }
+
+    /// When a version was refused last, and why; also when all is well again.
+    #[must_use]
+    pub fn last_refused(&self) -> Option<(Instant, String)> {
+        self.history().refused.clone()
     }
 
     /// What became of the versions so far.
@@ -118,13 +136,15 @@ impl Hooks {
         if history.probation.begin(now) || history.previous.is_none() {
             history.previous = Some(before);
         }
+        history.since = now;
         history.reloads.taken += 1;
         history.reloads.trouble = None;
     }
 
     /// Notes that a version is not put in force.
-    pub fn refuse(&self, refused: &Refused) {
+    pub fn refuse(&self, refused: &Refused, now: Instant) {
         let mut history = self.history();
+        history.refused = Some((now, refused.to_string()));
         history.reloads.refused += 1;
         history.reloads.trouble = Some(refused.to_string());
     }
@@ -183,7 +203,8 @@ impl Hooks {
         if self.script().version != version {
             return false;
         }
-        let Some(share) = history.probation.saw(Instant::now(), logs, failed) else { return false };
+        let now = Instant::now();
+        let Some(share) = history.probation.saw(now, logs, failed) else { return false };
         let Some(previous) = history.previous.take() else { return false };
         let why = format!(
             "version {version} of the script fails on {share}, the one before did not: version {} is back, until the file \
@@ -192,6 +213,7 @@ impl Hooks {
         );
         error!(bad = version, in_force = %previous.version, "SCRIPT TAKEN BACK: {why}");
         self.exchange(previous);
+        history.since = now;
         history.taken_back = Some(version.to_owned());
         history.reloads.taken_back += 1;
         history.reloads.trouble = Some(why);

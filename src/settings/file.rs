@@ -1,11 +1,12 @@
 //! The settings file: TOML into typed settings, with the line of each.
 
 use std::path::Path;
+use std::string::FromUtf8Error;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{self, KEYS, Key, Kind};
+use super::keys::{self, Key, Kind};
 use super::problem::{Complaint, Problem, nearest};
 use super::typed::{Layer, Origin, Raw, Typed};
 
@@ -16,18 +17,14 @@ use super::typed::{Layer, Origin, Raw, Typed};
 /// # Errors
 /// The file can't be read, or is not TOML: nothing else is worth saying then.
 pub(super) fn read(path: &Path, typed: &mut Typed) -> Result<Vec<Problem>, Vec<Problem>> {
-    let text = std::fs::read_to_string(path).map_err(|error| vec![unreadable(path, &error)])?;
-    let (root, errors) = DeTable::parse_recoverable(&text);
+    let text = std::fs::read(path).map_err(|error| vec![unreadable(path, &error)])?;
+    let text = String::from_utf8(text).map_err(|error| vec![not_text(path, &error)])?;
+    let (root, mut errors) = DeTable::parse_recoverable(&text);
     if !errors.is_empty() {
-        let problem = |error: &toml::de::Error| {
-            let line = line_of(&text, error.span().map_or(0, |span| span.start));
-            Complaint::new(
-                format!("this is not TOML: {}", error.message()),
-                "write settings as name = \"text\", name = 1 or name = true, under headings such as [hec]",
-            )
-            .at(format!("{} line {line}", path.display()))
-        };
-        return Err(errors.iter().map(problem).collect());
+        errors.sort_by_key(|error| error.span().map_or(0, |span| span.start));
+        let mut problems: Vec<_> = errors.iter().map(|error| not_toml(path, &text, error)).collect();
+        problems.dedup();
+        return Err(problems);
     }
     let mut file = File { path, text: &text, typed, problems: Vec::new() };
     for (name, value) in root.get_ref() {
@@ -94,7 +91,7 @@ impl File<'_> {
         let typed = name.get_ref().as_ref();
         let fix = suggest(Some(table), typed).map_or_else(
             || {
-                let known: Vec<_> = KEYS.iter().map(Key::parts).filter(|(t, _)| *t == table).map(|(_, n)| n).collect();
+                let known: Vec<_> = keys::all().map(Key::parts).filter(|(t, _)| *t == table).map(|(_, n)| n).collect();
                 format!("[{table}] takes {}", known.join(", "))
             },
             |meant| format!("did you mean {meant}?"),
@@ -148,6 +145,31 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
     .at(path.display().to_string())
 }
 
+fn not_text(path: &Path, error: &FromUtf8Error) -> Problem {
+    let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+    Complaint::new("the settings file is not UTF-8 text", "save it as UTF-8")
+        .at(format!("{} line {line}", path.display()))
+}
+
+fn not_toml(path: &Path, text: &str, error: &toml::de::Error) -> Problem {
+    let at = error.span().map_or(0, |span| span.start);
+    let (before, from) = text.split_at(text[..at].rfind('\n').map_or(0, |end| end + 1));
+    let is_script = |line: &str| line.strip_prefix("script").is_some_and(|rest| rest.trim_start().starts_with('='));
+    let is_table = from.starts_with("[script]") || from.starts_with("[script.");
+    let complaint = if is_table && before.lines().any(is_script) {
+        Complaint::new(
+            "there is script = \"…\" at the top and a table [script] as well, and TOML can't have both",
+            "write file = \"…\" under [script], and leave the line at the top out",
+        )
+    } else {
+        Complaint::new(
+            format!("this is not TOML: {}", error.message()),
+            "write settings as name = \"text\", name = 1 or name = true, under headings such as [hec]",
+        )
+    };
+    complaint.at(format!("{} line {}", path.display(), line_of(text, at)))
+}
+
 fn misplaced_secret(key: &Key) -> Complaint {
     let variable = key.variable().expect("only tables have no variable");
     let file = format!("{}_file", key.name);
@@ -159,7 +181,7 @@ fn misplaced_secret(key: &Key) -> Complaint {
 
 /// The tables of the settings file, in order.
 fn tables() -> Vec<&'static str> {
-    let mut tables: Vec<_> = KEYS.iter().map(|key| key.parts().0).collect();
+    let mut tables: Vec<_> = keys::all().map(|key| key.parts().0).collect();
     tables.dedup();
     tables
 }
@@ -171,19 +193,19 @@ fn is_table(name: &str) -> bool {
 /// The setting that was likely meant: a name from the vendor's scripts, the same name in another table, one near by in the
 /// same table, or one near by anywhere.
 fn suggest(table: Option<&str>, typed: &str) -> Option<&'static str> {
-    let here = || KEYS.iter().filter(|key| table.is_none_or(|table| key.parts().0 == table));
+    let here = || keys::all().filter(|key| table.is_none_or(|table| key.parts().0 == table));
     let by_name = |keys: &mut dyn Iterator<Item = &'static Key>| {
         let names: Vec<_> = keys.map(|key| (key.parts().1, key.name)).collect();
         let meant = nearest(typed, names.iter().map(|(name, _)| *name))?;
         names.iter().find(|(name, _)| *name == meant).map(|(_, full)| *full)
     };
-    let known_as = KEYS.iter().find(|key| key.known_as.iter().any(|name| name.eq_ignore_ascii_case(typed)));
+    let known_as = keys::all().find(|key| key.known_as.iter().any(|name| name.eq_ignore_ascii_case(typed)));
     known_as
-        .or_else(|| KEYS.iter().find(|key| key.parts().1 == typed))
+        .or_else(|| keys::all().find(|key| key.parts().1 == typed))
         .map(|key| key.name)
         .or_else(|| by_name(&mut here()))
-        .or_else(|| by_name(&mut KEYS.iter()))
-        .or_else(|| nearest(typed, KEYS.iter().map(|key| key.name)))
+        .or_else(|| by_name(&mut keys::all()))
+        .or_else(|| nearest(typed, keys::all().map(|key| key.name)))
 }
 
 #[cfg(test)]

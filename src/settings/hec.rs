@@ -11,7 +11,7 @@ pub(super) fn read_hec(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> O
     let base = read_collector(reader);
     let token = read_token(reader, warnings);
     let verify = reader.switch("hec.verify");
-    let ca_file = reader.readable("hec.ca_file");
+    let ca_file = reader.certificates("hec.ca_file");
     let client_cert = reader.client_cert(["hec.client_cert", "hec.client_key"]);
     let proxy = read_proxy(reader);
     let timeout = reader.duration("hec.timeout");
@@ -82,7 +82,7 @@ fn read_collector(reader: &mut Reader<'_>) -> Option<BaseUrl> {
 
 fn read_token(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<Token> {
     if reader.either("hec.token", "hec.token_file")? == "hec.token_file" {
-        return reader.readable("hec.token_file").map(Token::File);
+        return reader.credential_file("hec.token_file").map(Token::File);
     }
     if let Some(file) = reader.file("hec.token")
         && others_may_read(file)

@@ -7,6 +7,7 @@
 pub mod keys;
 pub mod start;
 
+mod content;
 mod file;
 mod hec;
 mod problem;

@@ -6,8 +6,11 @@ use std::time::Duration;
 use super::keys::{self, Key, Kind};
 use super::problem::{Complaint, Problem};
 use super::typed::{Layer, Origin, Raw, Typed};
-use super::units;
+use super::{content, units};
 use crate::secret::Secret;
+
+/// More than this is a slip of the hand in whatever the program waits for.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// Reads settings by name. A wrong value becomes a problem, and a placeholder that nobody gets to see: settings are only
 /// handed out when there are no problems.
@@ -38,7 +41,7 @@ impl<'a> Reader<'a> {
 
     /// The first setting of a table that somebody gave.
     pub(super) fn first_given(&self, table: &str) -> Option<&'static str> {
-        keys::KEYS.iter().filter(|key| key.parts().0 == table).map(|key| key.name).find(|name| self.is_given(name))
+        keys::all().filter(|key| key.parts().0 == table).map(|key| key.name).find(|name| self.is_given(name))
     }
 
     /// The settings file, if it is what gives a setting.
@@ -59,22 +62,9 @@ impl<'a> Reader<'a> {
         self.value(name, text)
     }
 
-    /// A credential that may be absent. White space around it is nobody's intention.
+    /// A credential that may be absent.
     pub(super) fn secret(&mut self, name: &'static str) -> Option<Secret> {
-        let read = |key: &'static Key, raw: &Raw| {
-            let text = text(key, raw)?;
-            match text.trim() {
-                "" => Err(Complaint::new(
-                    "there is nothing but white space in it",
-                    "give the credential, or leave it out",
-                )),
-                text if text.contains(char::is_whitespace) => {
-                    Err(Complaint::new("there is white space in the middle of it", "give the credential alone"))
-                }
-                text => Ok(Secret::new(text)),
-            }
-        };
-        self.value(name, read)
+        self.value(name, |key, raw| content::credential(text(key, raw)?.as_bytes()).map(Secret::new))
     }
 
     /// A path that may be absent: in the settings file relative to its directory, else as it is.
@@ -88,12 +78,30 @@ impl<'a> Reader<'a> {
 
     /// A path to a file that can be read and is not empty.
     pub(super) fn readable(&mut self, name: &'static str) -> Option<PathBuf> {
+        self.file_with(name, |_| Ok(()))
+    }
+
+    /// A path to a file with a credential.
+    pub(super) fn credential_file(&mut self, name: &'static str) -> Option<PathBuf> {
+        self.file_with(name, |content| content::credential(content).map(drop))
+    }
+
+    /// A path to a file with certificates.
+    pub(super) fn certificates(&mut self, name: &'static str) -> Option<PathBuf> {
+        self.file_with(name, content::certificates)
+    }
+
+    /// A path to a file that can be read, is not empty, and has the content that it should have.
+    fn file_with(&mut self, name: &'static str, check: impl FnOnce(&[u8]) -> Result<(), Complaint>) -> Option<PathBuf> {
         let path = self.path(name)?;
         let complaint = match std::fs::read(&path) {
             Ok(content) if content.iter().all(u8::is_ascii_whitespace) => {
                 Complaint::new(format!("{} is empty", path.display()), "put the content there that it should have")
             }
-            Ok(_) => return Some(path),
+            Ok(content) => match check(&content) {
+                Ok(()) => return Some(path),
+                Err(Complaint { what, fix }) => Complaint::new(format!("{}: {what}", path.display()), fix),
+            },
             Err(error) => Complaint::new(
                 format!("{} can't be read: {error}", path.display()),
                 "check the path and its permissions; a path in a settings file starts at that file's directory",
@@ -132,7 +140,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A duration that is not below the bound of the table of settings.
+    /// A duration that is not below the bound of the table of settings, and not above [`LONGEST`].
     pub(super) fn duration(&mut self, name: &'static str) -> Option<Duration> {
         self.value(name, |key, raw| {
             let (least, bare_seconds) = match key.kind {
@@ -160,6 +168,10 @@ impl<'a> Reader<'a> {
                     format!("{} is too short", show(raw)),
                     format!("write \"{least}\" or more"),
                 ));
+            }
+            if duration > LONGEST {
+                let fix = format!("write \"{}\" or less", units::show_duration(LONGEST));
+                return Err(Complaint::new(format!("{} is too long", show(raw)), fix));
             }
             Ok(duration)
         })
@@ -265,7 +277,7 @@ impl<'a> Reader<'a> {
     /// The file of our certificate and that of its key: none, or both.
     pub(super) fn client_cert(&mut self, names: [&'static str; 2]) -> Option<(PathBuf, PathBuf)> {
         let [cert, key] = names;
-        let files = (self.readable(cert), self.readable(key));
+        let files = (self.certificates(cert), self.file_with(key, content::private_key));
         for (one, other) in [(cert, key), (key, cert)] {
             if self.layer(one).is_some() && self.layer(other).is_none() {
                 let complaint = Complaint::new(format!("there is {one} but no {other}"), format!("give {other} too"));

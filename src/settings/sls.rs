@@ -37,7 +37,7 @@ pub(super) fn read_sls(
     let group_timeout = heartbeat.and_then(|heartbeat| read_group_timeout(reader, heartbeat));
     let in_order = reader.switch("sls.in_order");
     let manage_group = reader.switch("sls.manage_group");
-    let ca_file = reader.readable("sls.ca_file");
+    let ca_file = reader.certificates("sls.ca_file");
     let timeout = reader.duration("sls.timeout");
     let group = group?;
     Some(Config {
@@ -124,7 +124,7 @@ fn read_credentials(reader: &mut Reader<'_>) -> Option<Credentials> {
 
 fn read_access_key_files(reader: &mut Reader<'_>) -> Option<Credentials> {
     demand_both(reader, ACCESS_KEY_FILES, Layer::File)?;
-    let [id, secret, token] = ACCESS_KEY_FILES.map(|name| reader.readable(name));
+    let [id, secret, token] = ACCESS_KEY_FILES.map(|name| reader.credential_file(name));
     Some(Credentials::Files { id: id?, secret: secret?, token })
 }
 

@@ -113,7 +113,7 @@ fn read_tls(reader: &mut Reader<'_>, protocol: &str, warnings: &mut Vec<String>)
         return None;
     }
     let verify = reader.switch("syslog.verify");
-    let ca_file = reader.readable("syslog.ca_file");
+    let ca_file = reader.certificates("syslog.ca_file");
     let client_cert = reader.client_cert(["syslog.client_cert", "syslog.client_key"]);
     let server_name = reader.text("syslog.server_name");
     let verify = verify?;

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::keys::{self, Default, KEYS, Key, PREFIX};
+use super::keys::{self, Default, Key, PREFIX};
 use super::problem::{Complaint, Problem, nearest};
 
 /// The environment of the process: names and values.
@@ -82,7 +82,7 @@ impl Typed {
     /// Starts with the defaults.
     pub(super) fn new(file: Option<&Path>) -> Self {
         let mut typed = Self { given: BTreeMap::new(), vars: toml::Table::new(), file: file.map(Path::to_owned) };
-        for key in KEYS {
+        for key in keys::all() {
             if let Default::Is(text) = key.default {
                 typed.put(key, Layer::Default, Origin::Default(key.name), Raw::Text(text.to_owned()));
             }
@@ -113,7 +113,7 @@ impl Typed {
     /// Takes the environment; returns what is wrong with it.
     pub(super) fn put_environment(&mut self, environment: &Environment) -> Vec<Problem> {
         let mut problems = Vec::new();
-        let names: BTreeMap<String, &Key> = KEYS.iter().flat_map(variables).collect();
+        let names: BTreeMap<String, &Key> = keys::all().flat_map(variables).collect();
         for (name, value) in environment {
             let Some(key) = names.get(name) else {
                 if name.starts_with(PREFIX) && name != keys::CONFIG && !is_service_link(name) {

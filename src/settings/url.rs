@@ -41,6 +41,9 @@ impl BaseUrl {
                 "write it as https://host:port",
             );
         }
+        if parsed.port_u16() == Some(0) {
+            return wrong("has port 0, where nobody can listen", "write the port of the other side");
+        }
         if parsed.path_and_query().is_some_and(|path| path != "/") || url.contains('#') {
             return wrong("has a path", "end it after the host and the port: the path is put there for each call");
         }

@@ -47,14 +47,15 @@ impl Standing {
         let name = self.name;
         let mut state = self.lock();
         state.failing_since = None;
-        match std::mem::replace(&mut state.health, Health::Up) {
-            Health::Up => {}
+        match state.health {
+            Health::Up { .. } => return,
             Health::Unknown => tracing::info!(url = self.url, "{name} is up"),
             Health::Down { since, .. } | Health::Held { since, .. } => {
                 let seconds = (now - since).as_secs_f64();
                 tracing::info!(url = self.url, "{name} is up again after {seconds:.1} s");
             }
         }
+        state.health = Health::Up { since: now };
     }
 
     /// It failed in a request that began at `began`, and is tried again. One quick failure is no outage yet.
@@ -104,7 +105,7 @@ mod tests {
         let (standing, now) = standing();
         standing.up(now);
         standing.failed(now, now, &Cause::new("503"));
-        assert_eq!(standing.health(), Health::Up);
+        assert_eq!(standing.health(), Health::Up { since: now });
         let later = now + Duration::from_secs(1);
         standing.failed(later, later, &Cause::new("504"));
         let cause = "504".to_owned();
@@ -119,13 +120,15 @@ mod tests {
     }
 
     #[test]
-    fn a_success_in_between_starts_the_count_anew() {
-        let (standing, now) = standing();
-        for _ in 0..5 {
+    fn a_success_in_between_starts_the_count_anew_and_is_no_new_beginning() {
+        let (standing, began) = standing();
+        standing.up(began);
+        for seconds in 1..5 {
+            let now = began + Duration::from_secs(seconds);
             standing.failed(now, now, &Cause::new("reset"));
             standing.up(now);
         }
-        assert_eq!(standing.health(), Health::Up);
+        assert_eq!(standing.health(), Health::Up { since: began });
     }
 
     #[test]

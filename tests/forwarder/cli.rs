@@ -1,11 +1,11 @@
 //! The program as a process: command line, exit codes, signals, and its own log.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
-use forwarder::settings::keys::KEYS;
+use forwarder::settings::keys;
 use tempfile::TempDir;
 
 /// The program with nothing of our environment.
@@ -31,7 +31,7 @@ fn the_help_teaches_the_first_run_and_lists_every_flag() {
     for words in ["First run:", "export SLS_ENDPOINT=", "function process(log)", "--config", "Exit codes:"] {
         assert!(help.contains(words), "{words}");
     }
-    let flags: Vec<_> = KEYS.iter().filter_map(|key| key.flag).collect();
+    let flags: Vec<_> = keys::all().filter_map(|key| key.flag).collect();
     assert!(flags.len() > 10);
     for flag in flags {
         // A switch needs no value.
@@ -45,6 +45,30 @@ fn a_flag_that_is_none_ends_with_2_and_what_was_meant() {
     let output = output(&["--strat", "end"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("'--start'"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_secret_as_a_flag_ends_with_2_and_where_it_belongs() {
+    for (flag, variable) in [
+        ("--hec-token", "FORWARDER_HEC_TOKEN"),
+        ("--token=c4n4ry", "FORWARDER_HEC_TOKEN"),
+        ("--access-key-secret", "FORWARDER_SLS_ACCESS_KEY_SECRET"),
+        ("--sls-security-token", "FORWARDER_SLS_SECURITY_TOKEN"),
+    ] {
+        let output = output(&[flag, "c4n4ry"]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("secrets are never flags") && said.contains(&format!("set {variable}")), "{said}");
+        assert!(!said.contains("c4n4ry"), "{said}");
+    }
+}
+
+#[test]
+fn whoever_gives_nothing_is_told_where_to_begin() {
+    let output = output(&[]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(said.ends_with("forwarder --help shows a first run; forwarder demo needs no settings at all\n"), "{said}");
 }
 
 #[test]
@@ -117,6 +141,24 @@ fn sigterm_and_sigint_end_it_with_0() {
         let (code, said, _directory) = running.end();
         assert_eq!(code, Some(0), "{said}");
     }
+}
+
+#[test]
+#[cfg(unix)]
+fn the_status_is_there_before_the_group_is_joined_and_has_no_secret() {
+    let mut running = Running::start(&["--admin-listen", "127.0.0.1:0"]);
+    let said = running.wait_for("/ shows how the program does");
+    let address = said.rsplit("http://").next().unwrap().split('/').next().unwrap();
+    for path in ["/", "/status", "/metrics"] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        assert!(reply.starts_with("HTTP/1.1 200 OK") && reply.contains("join"), "{reply}");
+        assert!(!reply.contains("c4n4ry"), "{reply}");
+    }
+    running.signal(libc::SIGTERM);
+    assert_eq!(running.end().0, Some(0));
 }
 
 #[test]

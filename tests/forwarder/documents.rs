@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use forwarder::script::{Script, cases};
-use forwarder::settings::keys::{Default, KEYS, Key, Kind};
+use forwarder::settings::keys::{self, Default, Key, Kind};
 
 use crate::packs::limits;
 use crate::settings::{Typed, hec};
@@ -39,7 +39,7 @@ fn the_long_example_shows_every_setting_and_no_other() {
         }
     }
     shown.remove("script.tenant");
-    let known: BTreeSet<_> = KEYS.iter().map(|key| key.name.to_owned()).collect();
+    let known: BTreeSet<_> = keys::all().map(|key| key.name.to_owned()).collect();
     assert_eq!(shown, known);
 }
 
@@ -65,7 +65,7 @@ fn the_systemd_unit_sets_variables_that_exist() {
         UNIT.lines().filter_map(|line| line.strip_prefix("Environment=")?.split_once('=')).collect();
     assert_eq!(variables.len(), 3);
     for (name, value) in variables {
-        assert!(KEYS.iter().any(|key| key.variable().as_deref() == Some(name)), "{name}");
+        assert!(keys::all().any(|key| key.variable().as_deref() == Some(name)), "{name}");
         let credential = value.strip_prefix("%d/").unwrap();
         assert!(UNIT.contains(&format!("LoadCredential={credential}:")), "{credential}");
     }
@@ -75,7 +75,7 @@ fn the_systemd_unit_sets_variables_that_exist() {
 #[test]
 fn the_documentation_has_the_table_of_settings() {
     let table = table();
-    assert!(table.lines().count() > KEYS.len());
+    assert!(table.lines().count() > keys::all().count());
     if !DOCUMENT.contains(&table) {
         let path = std::env::temp_dir().join("forwarder-settings-table.md");
         fs::write(&path, &table).unwrap();
@@ -85,7 +85,7 @@ fn the_documentation_has_the_table_of_settings() {
 
 fn table() -> String {
     let mut table = "| setting | takes | default | environment, flag | meaning |\n|---|---|---|---|---|\n".to_owned();
-    for key in KEYS {
+    for key in keys::all() {
         let cells = [format!("`{}`", key.name), takes(key), default(key), ways(key), key.meaning.replace('|', "\\|")];
         table += &format!("| {} |\n", cells.join(" | "));
     }

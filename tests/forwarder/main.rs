@@ -7,6 +7,7 @@ mod letters;
 mod messages;
 mod mistakes;
 mod packs;
+mod pages;
 #[cfg(unix)]
 mod process;
 mod settings;

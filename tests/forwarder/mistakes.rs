@@ -230,6 +230,9 @@ the settings have a problem
 
 #[test]
 fn what_is_not_toml_is_named_with_its_line_and_not_quoted() {
+    let said = Typed::new().said("script = a\n[hec\nurl = \n");
+    let lines: Vec<_> = said.lines().filter(|line| line.contains("where:")).map(str::trim).collect();
+    assert_eq!(lines, ["where: forwarder.toml line 1", "where: forwarder.toml line 2"], "{said}");
     let said = Typed::new().said(&MINIMAL.replace("token_file = \"hec.token\"", &format!("token = \"{CANARY}")));
     assert!(said.contains("this is not TOML: "), "{said}");
     assert!(said.contains("where: forwarder.toml line 11"), "{said}");
@@ -343,14 +346,99 @@ fn a_value_of_syslog_that_cannot_be_is_named() {
     check("host = \"h\"\ncompat = true\nzone = \"Mars\"", "\"Mars\" is not a time zone");
     check("host = \"h\"\nstructured_data = \"[a\"", "this is not structured data: a ] is needed at the end");
     check("host = \"h\"\nmax_message = \"100B\"", "\"100B\" is out of bounds");
-    check(
-        "host = \"h\"\nprotocol = \"tls\"\nclient_key = \"hec.token\"",
-        "there is syslog.client_key but no syslog.client_cert",
-    );
     let said = Typed::new().said(
         "script = \"scripts/transform.lua\"\n[syslog]\nhost = \"h\"\ntag = \"x\"\nsep = \"|\"\ncert_path = \"x\"\n",
     );
     for meant in ["syslog.program", "syslog.separator", "syslog.ca_file"] {
         assert!(said.contains(&format!("did you mean {meant}?")), "{said}");
     }
+}
+
+/// What an operator may type on a bad day, in a line added to the end of the shortest settings file: what is said about
+/// it. Each is named with its line.
+#[test]
+fn a_value_that_cannot_work_is_met_with_what_is_wrong() {
+    let typed = Typed::new();
+    let pem = |label: &str| format!("-----BEGIN {label}-----\nMII=\n-----END {label}-----\n");
+    for (name, content) in [
+        ("ca.pem", pem("CERTIFICATE")),
+        ("key.pem", pem("PRIVATE KEY")),
+        ("rsa.pem", pem("RSA PRIVATE KEY")),
+        ("bom.token", format!("\u{feff}{CANARY}\n")),
+        ("two.token", format!("{CANARY}\n{CANARY}\n")),
+    ] {
+        fs::write(typed.path(name), content).unwrap();
+    }
+    let check = |line: &str, expected: &[&str]| {
+        let problems = typed.load(&format!("{MINIMAL}{line}\n")).expect_err(line).problems;
+        let directory = format!("{}/", typed.path("").display()).replace("//", "/");
+        let what: Vec<_> = problems.iter().map(|problem| problem.what.replace(&directory, "")).collect();
+        assert_eq!(what, expected, "{line}");
+        let is_placed = |place: &str| place.contains("forwarder.toml line 1") || place.contains("line 11");
+        assert!(problems.iter().all(|problem| is_placed(&problem.place) && !problem.fix.is_empty()), "{problems:#?}");
+        assert!(!format!("{problems:?}").contains(CANARY), "{problems:#?}");
+    };
+    check("timeout = \"-5s\"", &["\"-5s\" is not a duration"]);
+    check("timeout = -5", &["-5 is not a duration"]);
+    check("timeout = 1.5", &["a number with a fraction is not a duration"]);
+    check("timeout = \"99999999999d\"", &["\"99999999999d\" is too long"]);
+    check("timeout = 9223372036854775807", &["9223372036854775807 is too long"]);
+    check("timeout = \"0s\"", &["\"0s\" is too short"]);
+    check("gzip = \"yes\"", &["\"yes\" is neither true nor false"]);
+    check("gzip = 1", &["1 is neither true nor false"]);
+    check("max_body = \"5GB\"", &["\"5GB\" is out of bounds"]);
+    check("max_body = \"99999999999GiB\"", &["\"99999999999GiB\" is not a size"]);
+    check("max_requests = 0", &["0 is not a number that fits"]);
+    check("index = [\"a\"]", &["an array is not text"]);
+    check("index = \"a\\u0000\"", &["there are control characters in it"]);
+    check("proxy = \"proxy:3128\"", &["\"proxy:3128\" does not begin with https:// or http://"]);
+    check(&format!("proxy = \"http://u:{CANARY}@proxy:3128\""), &["there is a user name or a password in the URL"]);
+    check("proxy = \"http://proxy:0\"", &["\"http://proxy:0\" has port 0, where nobody can listen"]);
+    check("ca_file = \"key.pem\"", &["key.pem: there is a private key in it and no certificate"]);
+    check("ca_file = \"hec.token\"", &["hec.token: there is no PEM certificate in it"]);
+    check("ca_file = \"scripts\"", &["scripts can't be read: Is a directory (os error 21)"]);
+    check(
+        "client_cert = \"key.pem\"\nclient_key = \"ca.pem\"",
+        &[
+            "key.pem: there is a private key in it and no certificate",
+            "ca.pem: there is a certificate in it and no private key",
+        ],
+    );
+    check(
+        "client_cert = \"ca.pem\"\nclient_key = \"rsa.pem\"",
+        &["rsa.pem: the key in it is not in the form of PKCS #8"],
+    );
+    check("client_key = \"key.pem\"", &["there is hec.client_key but no hec.client_cert"]);
+    check("[run]\nhook_threads = 257", &["257 is not a number that fits"]);
+    check("[log]\nlevel = \"verbose\"", &["\"verbose\" is not a choice"]);
+    for address in ["9464", ":9464", "localhost:9464", "127.0.0.1", "127.0.0.1:99999", "http://127.0.0.1:9464"] {
+        check(&format!("[admin]\nlisten = \"{address}\""), &[&format!("{address:?} is no address to listen on")]);
+    }
+    let twice = "there is script = \"…\" at the top and a table [script] as well, and TOML can't have both";
+    check("[script]\ntimeout = \"1s\"", &[twice]);
+    check("[script.vars]\na = 1\nb = 2", &[twice]);
+
+    let token = |name: &str| typed.said(&MINIMAL.replace("hec.token", name));
+    for (name, what) in [
+        ("bom.token", "bom.token: it begins with a byte order mark"),
+        ("two.token", "two.token: there is white space in the middle of it"),
+    ] {
+        let said = token(name);
+        assert!(said.contains(what) && said.contains("hec.token_file in forwarder.toml line 11"), "{said}");
+    }
+}
+
+#[test]
+fn a_settings_file_that_is_no_text_is_named_with_its_line() {
+    let typed = Typed::new();
+    let load = |path: &Path| settings::load(Some(path), &Vec::new(), &typed.environment, &typed.machine);
+    let path = typed.path("latin.toml");
+    fs::write(&path, b"script = \"x\"\n# \xfcber\n").unwrap();
+    let said = load(&path).unwrap_err().to_string();
+    assert!(said.contains("the settings file is not UTF-8 text") && said.contains("latin.toml line 2"), "{said}");
+    let said = load(&typed.path("scripts")).unwrap_err().to_string();
+    assert!(said.contains("the settings file can't be read: Is a directory"), "{said}");
+    // What Windows editors put in front is no mistake.
+    fs::write(&path, format!("\u{feff}{MINIMAL}")).unwrap();
+    load(&path).unwrap();
 }

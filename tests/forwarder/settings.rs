@@ -158,8 +158,8 @@ fn the_script_is_a_line_or_a_table_with_variables() {
 
 #[test]
 fn a_path_in_the_environment_starts_where_the_program_does() {
-    let settings = Typed::new().set("FORWARDER_HEC_TOKEN_FILE", "Cargo.toml").good(MINIMAL);
-    assert!(matches!(&hec(&settings).token, Token::File(path) if path == "Cargo.toml"));
+    let settings = Typed::new().set("FORWARDER_SCRIPT_FILE", "Cargo.toml").good(MINIMAL);
+    assert_eq!(settings.script, PathBuf::from("Cargo.toml"));
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub(super) struct Screen {
 impl Screen {
     pub(super) fn new(logs: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{bar:40} {pos}/{len} logs  {per_sec}  {msg}");
+            let style = ProgressStyle::with_template("{bar:24} {pos}/{len} logs, {msg}");
             ProgressBar::new(logs).with_style(style.expect("the template is well-formed"))
         });
         Self { bar, logs, said: Instant::now() }
@@ -37,7 +37,7 @@ impl Screen {
         match &self.bar {
             Some(bar) => {
                 bar.set_position(done);
-                bar.set_message(format!("{} in flight", total.in_flight));
+                bar.set_message(format!("{:.0}/s, {} in flight", bar.per_sec(), total.in_flight));
             }
             None if self.said.elapsed() >= LINE_INTERVAL => {
                 self.said = Instant::now();
@@ -75,12 +75,9 @@ pub(super) fn report(ledger: &Ledger, receiver: &Receiver, oracle: &Oracle, took
     }
     let total = ledger.total();
     row("all", &total);
-    println!(
-        "events arrived once or more: {}, repeated: {}, unknown: {}",
-        oracle.arrived(),
-        oracle.repeats(),
-        oracle.strangers()
-    );
+    let (arrived, repeats, strangers) = (oracle.arrived(), oracle.repeats(), oracle.strangers());
+    let why = if repeats > 0 { " (unconfirmed in the outage)" } else { "" };
+    println!("{arrived} events arrived, {repeats} of them again{why}; {strangers} unknown");
 
     let seconds = took.as_secs_f64();
     let rate = total.pulled as f64 / seconds;

@@ -79,7 +79,9 @@ async fn a_new_version_is_taken_up_with_the_next_page() {
         let hooks = hooks_on("function process() return 'old' end", threads);
         let (hook, text) = sent(&hooks, hooks.load(ShardId(1)).unwrap()).await;
         assert_eq!(text, "old");
+        let began = hooks.since();
         replace(&hooks, "function process() return 'new' end").unwrap();
+        assert!(hooks.since() > began);
         assert_eq!(sent(&hooks, hook).await.1, "new");
         assert_eq!(hooks.reloads(), Reloads { taken: 1, ..Reloads::default() });
     }
@@ -97,8 +99,10 @@ async fn a_version_that_does_not_load_changes_nothing() {
     ] {
         let refused = replace(&hooks, broken).unwrap_err();
         assert!(refused.to_string().contains(why), "{refused}");
-        hooks.refuse(&refused);
+        let now = Instant::now();
+        hooks.refuse(&refused, now);
         assert_eq!(hooks.reloads().trouble, Some(refused.to_string()));
+        assert_eq!(hooks.last_refused(), Some((now, refused.to_string())));
     }
     assert_eq!((hooks.script(), hooks.reloads().refused), (before, 4));
     assert_eq!(sent(&hooks, hooks.load(ShardId(1)).unwrap()).await.1, "old");

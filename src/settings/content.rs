@@ -1,0 +1,109 @@
+//! What has to be in the files that settings name: looked at now, so that it is not found out in an hour.
+
+use super::problem::Complaint;
+
+/// A credential is one word of printable ASCII. White space around it is nobody's intention.
+pub(super) fn credential(text: &[u8]) -> Result<&str, Complaint> {
+    let text = text.trim_ascii();
+    if text.is_empty() {
+        return Err(Complaint::new("there is nothing but white space in it", "give the credential, or leave it out"));
+    }
+    if [&b"\xef\xbb\xbf"[..], b"\xff\xfe", b"\xfe\xff"].iter().any(|mark| text.starts_with(mark)) {
+        return Err(Complaint::new(
+            "it begins with a byte order mark",
+            "save it as plain text: UTF-8 without BOM, or ASCII",
+        ));
+    }
+    if text.iter().any(u8::is_ascii_whitespace) {
+        return Err(Complaint::new("there is white space in the middle of it", "give the credential alone"));
+    }
+    let is_plain = |text: &&str| text.bytes().all(|byte| byte.is_ascii_graphic());
+    std::str::from_utf8(text)
+        .ok()
+        .filter(is_plain)
+        .ok_or_else(|| Complaint::new("there are characters in it that no credential has", "give the credential alone"))
+}
+
+/// Certificates in PEM.
+pub(super) fn certificates(content: &[u8]) -> Result<(), Complaint> {
+    let labels = labels(content);
+    if labels.iter().any(|label| label.ends_with(b"CERTIFICATE")) {
+        return Ok(());
+    }
+    Err(if labels.iter().any(|label| label.ends_with(b"PRIVATE KEY")) {
+        Complaint::new("there is a private key in it and no certificate", "name the file that has the certificate")
+    } else if content.first() == Some(&DER) {
+        Complaint::new(
+            "this is no PEM; it may be a certificate in DER",
+            "convert it: openssl x509 -inform der -in OLD -out NEW",
+        )
+    } else {
+        Complaint::new("there is no PEM certificate in it", "it needs a block that begins -----BEGIN CERTIFICATE-----")
+    })
+}
+
+/// A private key in PEM, as PKCS #8.
+pub(super) fn private_key(content: &[u8]) -> Result<(), Complaint> {
+    const CONVERT: &str = "convert it: openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW";
+    let labels = labels(content);
+    let has = |end: &[u8]| labels.iter().any(|label| label.ends_with(end));
+    if labels.contains(&&b"PRIVATE KEY"[..]) {
+        return Ok(());
+    }
+    Err(if has(b"ENCRYPTED PRIVATE KEY") {
+        Complaint::new("the key in it needs a passphrase", CONVERT)
+    } else if has(b"PRIVATE KEY") {
+        Complaint::new("the key in it is not in the form of PKCS #8", CONVERT)
+    } else if has(b"CERTIFICATE") {
+        Complaint::new("there is a certificate in it and no private key", "name the file that has the key")
+    } else {
+        Complaint::new("there is no PEM key in it", "it needs a block that begins -----BEGIN PRIVATE KEY-----")
+    })
+}
+
+/// The first byte of whatever is a sequence in ASN.1's DER.
+const DER: u8 = 0x30;
+
+/// What the blocks of a PEM file say they are: `CERTIFICATE` (RFC 7468).
+fn labels(content: &[u8]) -> Vec<&[u8]> {
+    let label = |line| <[u8]>::strip_prefix(line, b"-----BEGIN ")?.trim_ascii_end().strip_suffix(b"-----");
+    content.split(|byte| *byte == b'\n').filter_map(label).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn what<T>(checked: Result<T, Complaint>) -> Option<String> {
+        checked.err().map(|complaint| complaint.what)
+    }
+
+    #[test]
+    fn a_credential_is_one_word() {
+        let check = |text: &[u8], expected: Option<&str>| assert_eq!(what(credential(text)).as_deref(), expected);
+        assert_eq!(credential(b" word\r\n").unwrap(), "word");
+        check(b" \r\n", Some("there is nothing but white space in it"));
+        check(b"two\nwords\n", Some("there is white space in the middle of it"));
+        check(b"\xef\xbb\xbfword\n", Some("it begins with a byte order mark"));
+        check(b"\xff\xfew\0o\0", Some("it begins with a byte order mark"));
+        check(b"w\0o\0", Some("there are characters in it that no credential has"));
+        check("wörd".as_bytes(), Some("there are characters in it that no credential has"));
+    }
+
+    #[test]
+    fn certificates_and_keys_are_told_apart() {
+        let pem = |label: &str| format!("x\n-----BEGIN {label}-----\r\nMII=\n-----END {label}-----\n").into_bytes();
+        let check = |content: &[u8], as_certificate: Option<&str>, as_key: Option<&str>| {
+            let seen = (what(certificates(content)), what(private_key(content)));
+            assert_eq!((seen.0.as_deref(), seen.1.as_deref()), (as_certificate, as_key));
+        };
+        let no_certificate = Some("there is a private key in it and no certificate");
+        check(&pem("CERTIFICATE"), None, Some("there is a certificate in it and no private key"));
+        check(&pem("PRIVATE KEY"), no_certificate, None);
+        check(&pem("RSA PRIVATE KEY"), no_certificate, Some("the key in it is not in the form of PKCS #8"));
+        check(&pem("ENCRYPTED PRIVATE KEY"), no_certificate, Some("the key in it needs a passphrase"));
+        check(&[pem("CERTIFICATE"), pem("PRIVATE KEY")].concat(), None, None);
+        check(b"\x30\x82", Some("this is no PEM; it may be a certificate in DER"), Some("there is no PEM key in it"));
+        check(b"word", Some("there is no PEM certificate in it"), Some("there is no PEM key in it"));
+    }
+}

@@ -1,0 +1,147 @@
+//! What the pages for people name is there: files, settings, messages, orders.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use forwarder::emulator::hec::{self, HecEmulator};
+use forwarder::emulator::sls::{self, SlsEmulator};
+use forwarder::secret::Secret;
+use forwarder::settings::keys;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// Every page for people, with its name.
+fn pages() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<_> = docs.chain(["README.md", "scripts/packs/README.md"].map(|name| root.join(name))).collect();
+    paths.sort();
+    assert!(paths.len() > 10);
+    paths.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// What stands in backquotes, and the words of blocks of code.
+fn code(page: &str) -> impl Iterator<Item = &str> {
+    page.split('`').skip(1).step_by(2).chain(page.split("\n```").skip(1).step_by(2).flat_map(str::split_whitespace))
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut seen = 0;
+    for (path, page) in pages() {
+        let links = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.starts_with("http")) {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            assert!(target.exists(), "{} leads to {link}", path.display());
+            if !heading.is_empty() {
+                let text = fs::read_to_string(&target).unwrap();
+                let mut headings = text.lines().filter_map(|line| line.strip_prefix('#')).map(slug);
+                assert!(headings.any(|slug| slug == heading), "{} leads to {link}", path.display());
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 30, "{seen} links");
+}
+
+/// What a heading is called in a link, as GitHub does it.
+fn slug(heading: &str) -> String {
+    let heading = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn every_setting_and_variable_that_is_named_exists() {
+    let variables: BTreeSet<_> = keys::all()
+        .flat_map(|key| key.variable().into_iter().chain(key.also.iter().map(ToString::to_string)))
+        .chain([keys::CONFIG.to_owned()])
+        .collect();
+    let mut seen = BTreeSet::new();
+    for (path, page) in pages() {
+        // These pages name variables that the tests read.
+        let is_for_tests = path.ends_with("docs/performance.md") || path.ends_with("docs/reliability.md");
+        for word in code(&page).flat_map(|text| text.split(|c: char| !c.is_ascii_alphanumeric() && !"_.".contains(c))) {
+            let is_variable = ["FORWARDER_", "SLS_", "ALIBABA_CLOUD_"].iter().any(|prefix| word.starts_with(prefix));
+            if is_variable && !is_for_tests && !["FORWARDER_", "ALIBABA_CLOUD_"].contains(&word) {
+                assert!(variables.contains(word), "{word} in {}", path.display());
+                seen.insert(word.to_owned());
+            }
+            // `log` and `script` are names in Lua, too.
+            let is_setting = ["sls.", "hec.", "syslog.", "dead_letters.", "run.", "admin."];
+            let is_file =
+                [".lua", ".token", ".toml", ".md", ".py", ".rs", ".jsonl"].iter().any(|end| word.ends_with(end));
+            if is_setting.iter().any(|table| word.starts_with(table)) && !is_file && !word.ends_with('.') {
+                assert!(keys::find(word).is_some(), "{word} in {}", path.display());
+                seen.insert(word.to_owned());
+            }
+        }
+    }
+    assert!(seen.len() > 100, "{seen:?}");
+}
+
+/// The first column of the table of troubles in the README, piece by piece: what stands for `…` and `N` differs each time.
+#[test]
+fn every_message_that_the_readme_explains_is_one_that_the_program_has() {
+    let readme = include_str!("../../README.md");
+    let (_, troubles) = readme.split_once("\n## Troubleshooting\n").unwrap();
+    let (troubles, _) = troubles.split_once("\n## ").unwrap();
+    let mut program = String::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut program);
+    let cells = troubles.lines().filter_map(|line| line.strip_prefix("| `")?.split('|').next());
+    let messages: Vec<_> = cells.filter_map(|cell| cell.split('`').next()).collect();
+    assert!(messages.len() >= 7, "{messages:?}");
+    for piece in messages.iter().flat_map(|message| message.split('…')).flat_map(|message| message.split(" N ")) {
+        assert!(program.contains(piece.trim()), "{piece:?}");
+    }
+}
+
+fn sources(folder: &Path, text: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => sources(&path, text),
+            false => *text += &fs::read_to_string(&path).unwrap(),
+        }
+    }
+}
+
+/// Each order in the tables of the page is taken by the emulator that it is for.
+#[tokio::test]
+async fn every_fault_of_the_rehearsal_can_be_ordered() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/rehearsal.md")).unwrap();
+    let (hec_half, sls_half) = page.split_once("## Faults of SLS").unwrap();
+    let hec = HecEmulator::start(hec::Config::new(Secret::new("t"))).await.unwrap();
+    let sls = SlsEmulator::start(sls::Config::default()).await.unwrap();
+    sls.put("demo-project", "audit", 0, []).unwrap();
+    let hec_address = hec.url().trim_start_matches("http://").to_owned();
+    let mut ordered = 0;
+    for (half, address) in [(hec_half, hec_address), (sls_half, sls.address().to_string())] {
+        for row in half.lines().filter(|line| line.starts_with("| ") && line.contains("`{")) {
+            let order = row.split('`').nth(1).unwrap();
+            // The first order for the collector would keep the others out.
+            if order.contains("\"refuse\"") {
+                continue;
+            }
+            let reply = post(&address, "/_emulator/faults", order).await;
+            assert!(reply.starts_with("HTTP/1.1 200"), "{order}: {reply}");
+            ordered += 1;
+        }
+    }
+    assert_eq!(ordered, 12);
+    sls.stop().await;
+    hec.stop().await;
+}
+
+async fn post(address: &str, path: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let length = body.len();
+    let head =
+        format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).await.unwrap();
+    reply
+}
