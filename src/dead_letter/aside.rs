@@ -56,7 +56,7 @@ impl Taken {
         settle(dir)?;
         set_aside(dir)?;
         for path in files(dir).map_err(Fault::of("list", dir))? {
-            // A torn end is nobody's letter, and the one who would have mended it writes elsewhere now.
+            // This makes its name last. A torn end is nobody's letter, and who would have mended it writes elsewhere now.
             Journal::open(&path)?;
         }
         Ok(Self { dir: dir.to_owned(), delivered: Delivered::default(), _lock: lock })
@@ -173,9 +173,9 @@ fn set_aside(dir: &Path) -> Result<(), Fault> {
     if fs::metadata(&from).is_ok_and(|found| found.len() == 0) {
         return Ok(());
     }
-    match fs::rename(&from, &to) {
+    match fs::rename(&from, to) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        done => done.and_then(|()| sync_parent(&to)).map_err(Fault::of("set aside", &from)),
+        done => done.map_err(Fault::of("set aside", &from)),
     }
 }
 
