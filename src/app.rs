@@ -28,7 +28,7 @@ use crate::shard::{Letters, Pace, Parts};
 use crate::siem::Destination;
 use crate::siem::hec::{Hec, HecFormat};
 use crate::siem::syslog::{Syslog, SyslogFormat};
-use crate::sink::Sink;
+use crate::sink::{Health, Sink};
 use crate::sls::{self, Sls};
 use crate::source::{Cause, Source, SourceError};
 use crate::stop::Stop;
@@ -248,6 +248,8 @@ async fn say_how_the_destination_is(parts: Arc<Parts<Sls, Destination>>) {
     info!("{}", parts.sink.promises());
     match parts.sink.check().await {
         Ok(checked) => info!(url = checked.url, took = ?checked.took, "the destination {}", checked.agrees),
+        // A refusal is in the log already.
+        Err(_) if matches!(parts.sink.health(), Health::Held { .. }) => {}
         Err(cause) => warn!("the destination does not take events yet, logs wait in SLS until it does: {cause}"),
     }
 }

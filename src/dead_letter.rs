@@ -40,7 +40,7 @@ pub use aside::{TakeError, Taken};
 pub use journal::{Fault, Limit};
 pub use line::{Defect, is_unprintable};
 pub use reader::{Letter, ReadError, Reader, Unreadable};
-pub use store::{Config, DeadLetters, OpenError, directories};
+pub use store::{Config, DeadLetters, OpenError, directories, was_used};
 
 /// The letters' file in their directory.
 const FILE: &str = "dead-letters.jsonl";

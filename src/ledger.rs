@@ -52,6 +52,9 @@ pub struct Entry {
     pub held: bool,
     /// When SLS received the newest log that is durable, unix seconds.
     pub durable_to: Option<i64>,
+    /// When SLS received the end of the first page that was pulled after the shard had been taken up, or caught up with:
+    /// what waits is about as old, or younger.
+    pub waiting_from: Option<i64>,
     /// Everything that the shard had at the last pull is durable.
     pub caught_up: bool,
     /// Why the shard stands still until somebody acts.
@@ -78,13 +81,14 @@ impl Entry {
         self.halted.as_deref().or_else(|| self.waits.values().next().map(String::as_str))
     }
 
-    /// Seconds between the newest durable log and `now` (unix seconds); 0 when caught up, `None` when nothing is known.
+    /// How old the oldest log is that is not durable yet, in seconds before `now` (unix seconds): about, since it is taken
+    /// from the ends of pages. 0 when caught up, `None` when nothing is known.
     #[must_use]
     pub fn lag(&self, now: i64) -> Option<u64> {
         if self.caught_up {
             return Some(0);
         }
-        self.durable_to.map(|to| u64::try_from(now - to).unwrap_or(0))
+        self.durable_to.max(self.waiting_from).map(|from| u64::try_from(now - from).unwrap_or(0))
     }
 }
 
@@ -184,6 +188,7 @@ impl Account {
         entry.halted = None;
         entry.waits.clear();
         entry.caught_up = false;
+        entry.waiting_from = None;
         let counts = &mut entry.counts;
         counts.pulled -= counts.in_flight;
         counts.returned += counts.in_flight;
@@ -191,9 +196,12 @@ impl Account {
         counts.failed = 0;
     }
 
-    /// A page of `logs` logs in `bytes` bytes was read.
-    pub fn pulled(&self, logs: u32, bytes: usize) {
+    /// A page of `logs` logs in `bytes` bytes was read, whose end SLS received at `received_at`, unix seconds.
+    pub fn pulled(&self, logs: u32, bytes: usize, received_at: Option<i64>) {
         let mut entry = lock(&self.entry);
+        if logs > 0 && (entry.caught_up || entry.waiting_from.is_none()) {
+            entry.waiting_from = received_at;
+        }
         entry.caught_up &= logs == 0;
         entry.counts.pulled += u64::from(logs);
         entry.counts.in_flight += u64::from(logs);
@@ -260,7 +268,7 @@ mod tests {
         let ledger = Ledger::default();
         let account = ledger.account(ShardId(3));
         account.taken_up();
-        account.pulled(10, 1000);
+        account.pulled(10, 1000, None);
         assert_eq!(ledger.total().difference(), 0);
         assert_eq!(ledger.total().in_flight, 10);
         account.settled(Settled { delivered: 7, dropped: 2, dead_lettered: 1, events: 9 }, Some(1_700_000_000));
@@ -272,7 +280,7 @@ mod tests {
     fn what_is_given_back_is_no_longer_counted_as_pulled() {
         let account = Account::default();
         account.taken_up();
-        account.pulled(10, 1000);
+        account.pulled(10, 1000, None);
         account.settled(Settled { delivered: 4, ..Settled::default() }, None);
         account.put_down();
         let counts = account.read().counts;
@@ -282,11 +290,33 @@ mod tests {
     #[test]
     fn a_log_counted_twice_shows_as_a_difference() {
         let account = Account::default();
-        account.pulled(2, 10);
+        account.pulled(2, 10, None);
         account.settled(Settled { delivered: 2, ..Settled::default() }, None);
         let mut counts = account.read().counts;
         counts.delivered += 1;
         assert_eq!(counts.difference(), -1);
+    }
+
+    #[test]
+    fn lag_is_known_before_anything_is_durable_and_does_not_count_a_quiet_night() {
+        let account = Account::default();
+        let lag = |now| account.read().lag(now);
+        account.taken_up();
+        // The destination is down from the start.
+        account.pulled(10, 1000, Some(1_000));
+        account.pulled(10, 1000, Some(1_010));
+        assert_eq!(lag(1_060), Some(60));
+        account.settled(Settled { delivered: 10, ..Settled::default() }, Some(1_000));
+        account.settled(Settled { delivered: 10, ..Settled::default() }, Some(1_010));
+        assert_eq!(lag(1_060), Some(50));
+        account.caught_up();
+        account.pulled(1, 100, Some(30_000));
+        assert_eq!(lag(30_005), Some(5), "nobody wrote for eight hours");
+        // Somebody else had the shard meanwhile.
+        account.put_down();
+        account.taken_up();
+        account.pulled(1, 100, Some(60_000));
+        assert_eq!(lag(60_005), Some(5));
     }
 
     #[test]

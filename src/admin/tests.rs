@@ -9,7 +9,7 @@ fn snapshot() -> Snapshot {
     let ledger = Ledger::default();
     let account = ledger.account(ShardId(2));
     account.taken_up();
-    account.pulled(10, 100);
+    account.pulled(10, 100, None);
     account.settled(Settled { delivered: 6, dropped: 1, dead_lettered: 2, events: 6 }, Some(100));
     account.waits(Wait::Disk, "no room \"here\"".into());
     Snapshot {

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::ledger::{Entry, Ledger};
 use crate::model::ShardId;
 use crate::script::Reloads;
-use crate::sink::Health;
+use crate::sink::{Health, in_words};
 
 /// Now, for lag: SLS stamps what it receives with wall-clock seconds.
 #[must_use]
@@ -46,10 +46,10 @@ pub fn line(ledger: &Ledger, promise: &str, health: &Health, now: i64) -> String
         Health::Unknown => {}
         Health::Up { .. } => line.push_str("; destination up"),
         Health::Down { since, cause } => {
-            let _ = write!(line, "; destination down for {} s: {cause}", since.elapsed().as_secs());
+            let _ = write!(line, "; destination down for {}: {cause}", in_words(since.elapsed()));
         }
         Health::Held { since, cause } => {
-            let _ = write!(line, "; destination refuses us for {} s: {cause}", since.elapsed().as_secs());
+            let _ = write!(line, "; destination refuses us for {}: {cause}", in_words(since.elapsed()));
         }
     }
     for (shard, entry) in &accounts {
@@ -117,7 +117,7 @@ mod tests {
         let ledger = Ledger::default();
         let account = ledger.account(ShardId(2));
         account.taken_up();
-        account.pulled(10, 100);
+        account.pulled(10, 100, None);
         account.settled(Settled { delivered: 6, dropped: 1, dead_lettered: 0, events: 6 }, Some(100));
         let expected = "pulled 10 = delivered 6 + dropped 1 + dead-lettered 0 + in flight 3; 1 shard held, lag 5 s; delivered means accepted; destination up";
         assert_eq!(line(&ledger, "accepted", &up(), 105), expected);
@@ -148,7 +148,7 @@ mod tests {
         let ledger = Ledger::default();
         assert_eq!(dead_letters(&ledger, Path::new("/d")), None);
         let account = ledger.account(ShardId(2));
-        account.pulled(3, 1);
+        account.pulled(3, 1, None);
         account.settled(Settled { dead_lettered: 2, ..Settled::default() }, None);
         let expected = "2 logs are dead letters in /d; to see why: forwarder dlq list --dir /d";
         assert_eq!(dead_letters(&ledger, Path::new("/d")).unwrap(), expected);
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn every_shard_has_a_line_of_its_own() {
         let ledger = Ledger::default();
-        ledger.account(ShardId(2)).pulled(3, 100);
+        ledger.account(ShardId(2)).pulled(3, 100, None);
         ledger.account(ShardId(1)).taken_up();
         let expected = [
             "shard 1: pulled 0 = delivered 0 + dropped 0 + dead-lettered 0 + in flight 0, 0 failed",

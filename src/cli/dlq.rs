@@ -17,7 +17,7 @@ use jiff::{Span, Timestamp, civil};
 
 use super::run::{CUT_SHORT, USAGE, end, sources};
 use crate::app::replay::ReplayError;
-use crate::dead_letter::{Letter, ReadError, Reader, Reason, Record, TakeError, directories, is_unprintable};
+use crate::dead_letter::{Letter, ReadError, Reader, Reason, Record, TakeError, directories, is_unprintable, was_used};
 use crate::settings;
 
 /// Look into the dead letters, what could not be delivered and why, and deliver them after all
@@ -161,6 +161,8 @@ pub(super) fn main(args: &Dlq) -> ExitCode {
             Err(error) => return end(&error.to_string(), USAGE),
         },
     };
+    // In a message, `dead-letters` alone would not say where.
+    let dir = std::path::absolute(&dir).unwrap_or(dir);
     let look = match &args.action {
         Action::Look(look) => look,
         Action::Replay(replay) => return replay::main(replay, (config.as_deref(), &environment), &dir),
@@ -266,14 +268,16 @@ fn print_list(list: &List, dir: &Path, now: Timestamp, output: &mut Output<'_>) 
     }
     let plural = if all == 1 { "" } else { "s" };
     match (shown, all) {
-        (_, 0) if skipped => writeln!(output.out, "no dead letter in {} can be read", dir.display()),
-        (_, 0) => writeln!(output.out, "no dead letters in {}", dir.display()),
+        (_, 0) if skipped > 0 => writeln!(output.out, "no dead letter in {} can be read", dir.display()),
+        (_, 0) if was_used(dir) => writeln!(output.out, "no dead letters in {}", dir.display()),
+        (_, 0) => writeln!(output.out, "no dead letters in {}, and no forwarder has kept any there", dir.display()),
         (0, _) => writeln!(output.out, "none of the {all} dead letter{plural} in {} matches", dir.display()),
         _ => {
             let totals =
                 totals.iter().map(|(reason, count)| format!("{reason} {count}")).collect::<Vec<_>>().join(", ");
             let part = if shown == all { String::new() } else { format!("{shown} of ") };
-            writeln!(output.out, "\n{part}{all} dead letter{plural}: {totals}")
+            let unreadable = if skipped == 0 { String::new() } else { format!("; {skipped} could not be read") };
+            writeln!(output.out, "\n{part}{all} dead letter{plural}: {totals}{unreadable}")
         }
     }
     .map_err(DlqError::Output)
@@ -300,16 +304,16 @@ fn print_one(show: &Show, dir: &Path, output: &mut Output<'_>) -> Result<(), Dlq
     Ok(())
 }
 
-/// Hands every letter of every forwarder that keeps some here to `print`, and notes what is none; whether there was such.
+/// Hands every letter of every forwarder that keeps some here to `print`, and notes what is none; how much of that there is.
 fn for_each(
     dir: &Path,
     output: &mut Output<'_>,
     mut print: impl FnMut(&Letter, &mut Output<'_>) -> io::Result<()>,
-) -> Result<bool, DlqError> {
-    let mut skipped = false;
+) -> Result<u64, DlqError> {
+    let mut skipped = 0;
     for dir in directories(dir) {
         for found in Reader::open(&dir)? {
-            skipped |= found.is_err();
+            skipped += u64::from(found.is_err());
             match found {
                 Ok(letter) => print(&letter, output),
                 Err(unreadable) => writeln!(output.notes, "skipped: {unreadable}"),

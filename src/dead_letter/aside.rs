@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::journal::{Fault, private, sync_parent};
+use super::journal::{Fault, Journal, private, sync_parent};
 use super::reader::{FileReader, Letter, ReadError, Unreadable};
 use super::store::try_lock;
 use super::{Defect, FILE, Record};
@@ -49,14 +49,16 @@ impl Taken {
     /// # Errors
     /// [`TakeError`]; the letters are where they were.
     pub fn take(dir: &Path) -> Result<Self, TakeError> {
-        if !dir.exists() {
-            return Err(ReadError::Missing(dir.to_owned()).into());
-        }
+        fs::read_dir(dir).map_err(ReadError::of(dir))?;
         let path = dir.join("replay.lock");
         let lock = try_lock(&path).map_err(Fault::of("lock", &path))?;
         let lock = lock.ok_or_else(|| TakeError::Busy(dir.to_owned()))?;
         settle(dir)?;
         set_aside(dir)?;
+        for path in files(dir).map_err(Fault::of("list", dir))? {
+            // This makes its name last. A torn end is nobody's letter, and who would have mended it writes elsewhere now.
+            Journal::open(&path)?;
+        }
         Ok(Self { dir: dir.to_owned(), delivered: Delivered::default(), _lock: lock })
     }
 
@@ -171,9 +173,9 @@ fn set_aside(dir: &Path) -> Result<(), Fault> {
     if fs::metadata(&from).is_ok_and(|found| found.len() == 0) {
         return Ok(());
     }
-    match fs::rename(&from, &to) {
+    match fs::rename(&from, to) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        done => done.and_then(|()| sync_parent(&to)).map_err(Fault::of("set aside", &from)),
+        done => done.map_err(Fault::of("set aside", &from)),
     }
 }
 

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use super::line;
 
+/// What crashes have left of lines.
+const TORN: &str = "dead-letters.torn";
+
 /// The open file. It belongs to the one who holds the directory's lock.
 ///
 /// A write that fails uses it up: whoever writes next opens the file anew and so starts from what the disk holds, not
@@ -83,7 +86,7 @@ impl Journal {
             self.len += 1;
             return Ok(());
         }
-        let torn = self.path.with_extension("torn");
+        let torn = self.path.with_file_name(TORN);
         tail.push(b'\n');
         let mut keep = private().open(&torn)?;
         let before = keep.metadata()?.len();

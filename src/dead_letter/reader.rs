@@ -67,8 +67,15 @@ pub struct Unreadable {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// There is no such directory.
-    #[error("there is no directory {}: no forwarder kept dead letters there yet, or they are elsewhere", .0.display())]
+    #[error(
+        "there is no directory {}: no forwarder kept dead letters there yet, or they are elsewhere (--dir, or \
+         dead_letters.dir of the settings)",
+        .0.display()
+    )]
     Missing(PathBuf),
+    /// It is a file.
+    #[error("{} is no directory: name the one in which dead-letters.jsonl is", .0.display())]
+    NoDirectory(PathBuf),
     /// This user may not read it.
     #[error("cannot read {}: {cause}: run this as the user that the forwarder runs as", path.display())]
     Denied {
@@ -122,7 +129,7 @@ impl Iterator for Reader {
                             return Some(Err(Unreadable { path, offset: 0, bytes: 0, defect: Defect::Io(cause) }));
                         }
                         // The directory went meanwhile.
-                        Err(ReadError::Missing(_)) => return None,
+                        Err(ReadError::Missing(_) | ReadError::NoDirectory(_)) => return None,
                     }
                 }
             }
@@ -131,10 +138,11 @@ impl Iterator for Reader {
 }
 
 impl ReadError {
-    fn of(path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn of(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |cause| match cause.kind() {
             io::ErrorKind::NotFound => Self::Missing(path),
+            io::ErrorKind::NotADirectory => Self::NoDirectory(path),
             io::ErrorKind::PermissionDenied => Self::Denied { path, cause },
             _ => Self::Io { path, cause },
         }

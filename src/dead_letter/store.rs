@@ -12,6 +12,9 @@ use futures_util::future::BoxFuture;
 use super::journal::{Fault, Journal, Limit, private, sync_parent};
 use super::{FILE, Keep, Record, line};
 
+/// Locked by the forwarder that writes in a directory; it stays behind.
+const LOCK: &str = "dead-letters.lock";
+
 /// Most forwarders that may share a place for dead letters.
 const MOST_BESIDE: u32 = 64;
 
@@ -135,6 +138,12 @@ pub fn directories(dir: &Path) -> Vec<PathBuf> {
     std::iter::once(dir.to_owned()).chain(beside).collect()
 }
 
+/// Whether a forwarder ever kept dead letters in `dir`, even if there is none left.
+#[must_use]
+pub fn was_used(dir: &Path) -> bool {
+    dir.join(LOCK).exists()
+}
+
 /// Why a directory cannot take dead letters.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -200,7 +209,7 @@ fn create_dir(dir: &Path) -> io::Result<()> {
 
 /// Locks the directory until the file is closed. The lock is on a file of its own: the letters may be moved away.
 fn lock(dir: &Path) -> Result<File, OpenError> {
-    let path = dir.join("dead-letters.lock");
+    let path = dir.join(LOCK);
     match try_lock(&path) {
         Ok(Some(file)) => Ok(file),
         Ok(None) => Err(OpenError::Locked { dir: dir.to_owned(), lock: path }),

@@ -360,6 +360,74 @@ fn a_full_disk_leaves_whole_lines_and_goes_on_when_there_is_room() {
     assert_eq!(readable(dir.path()), [record(1), large, record(3)]);
 }
 
+/// Does `work` in a thread in which this system call fails with EIO, if the system lets us arrange that.
+fn where_fails<T: Send>(call: libc::c_long, work: impl FnOnce() -> T + Send) -> Option<T> {
+    let step = |code: u32, skip: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: skip, k };
+    let mut filter = [
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, call as u32),
+        step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | libc::EIO as u32),
+        step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+            // SAFETY: the kernel reads the program, which outlives the calls; it is for this thread alone.
+            let done = unsafe {
+                libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+                    && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) == 0
+            };
+            if !done {
+                eprintln!("not tested: the system takes no filter of calls");
+            }
+            done.then(work)
+        });
+        thread.join().unwrap()
+    })
+}
+
+#[test]
+fn f75_letters_that_the_disk_does_not_confirm_do_not_count_and_leave_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let letters = open(dir.path()).unwrap();
+    letters.append(&[record(1)]).unwrap();
+    let Some(refused) = where_fails(libc::SYS_fdatasync, || letters.append(&[record(2)])) else { return };
+    assert!(matches!(refused, Err(Fault::Io { doing: "write to", .. })), "{refused:?}");
+    assert_eq!(fs::read(dir.path().join(FILE)).unwrap(), lines(&[record(1)]));
+    letters.append(&[record(3)]).unwrap();
+    assert_eq!(readable(dir.path()), [record(1), record(3)]);
+}
+
+#[test]
+fn a_file_whose_name_the_disk_does_not_confirm_takes_no_letter() {
+    let dir = tempfile::tempdir().unwrap();
+    let letters = open(dir.path()).unwrap();
+    fs::remove_file(dir.path().join(FILE)).unwrap();
+    let Some(refused) = where_fails(libc::SYS_fsync, || letters.append(&[record(1)])) else { return };
+    assert!(matches!(refused, Err(Fault::Io { doing: "sync the directory of", .. })), "{refused:?}");
+    assert_eq!(readable(dir.path()), []);
+    let new = dir.path().join("a/b");
+    let refused = where_fails(libc::SYS_fsync, || open(&new)).unwrap();
+    assert!(matches!(refused, Err(OpenError::Io { doing: "create", .. })), "{refused:?}");
+}
+
+#[test]
+fn f82_what_a_replay_delivered_counts_and_leaves_only_when_the_disk_confirms_it() {
+    let dir = dir_with(&lines(&[record(1), record(2)]));
+    let mut taken = take(dir.path());
+    let Some(noted) = where_fails(libc::SYS_fdatasync, || taken.note_delivered([record(1)].iter())) else { return };
+    assert!(noted.is_err());
+    let noted = where_fails(libc::SYS_fsync, || taken.note_delivered([record(1)].iter())).unwrap();
+    assert!(noted.is_err());
+    let set_aside = dir.path().join("dead-letters.1.jsonl");
+    let before = fs::read(&set_aside).unwrap();
+    let closed = where_fails(libc::SYS_fdatasync, || taken.close()).unwrap();
+    assert!(closed.is_err());
+    assert_eq!(fs::read(&set_aside).unwrap(), before, "the new file took its place unconfirmed");
+    take(dir.path()).close().unwrap();
+    assert_eq!(logs(dir.path()), [2]);
+}
+
 #[test]
 fn a_read_only_file_system_is_denied_at_the_start_with_path_and_uid() {
     let dir = tempfile::tempdir().unwrap();
@@ -399,12 +467,19 @@ fn the_directory_and_its_files_are_for_their_owner_only() {
     letters.append(&[record(1)]).unwrap();
     OpenOptions::new().append(true).open(dir.join(FILE)).unwrap().write_all(b"torn").unwrap();
     letters.append(&[record(2)]).unwrap();
+    let mut taken = take(&dir);
+    taken.note_delivered([record(1)].iter()).unwrap();
+    taken.close().unwrap();
+    let mut taken = take(&dir);
+    taken.note_delivered([record(7)].iter()).unwrap();
+    letters.append(&[record(3)]).unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     assert_eq!([mode(&root.path().join("a")), mode(&dir)], [0o700, 0o700]);
     let mut files = fs::read_dir(&dir).unwrap().map(|file| file.unwrap().path()).collect::<Vec<_>>();
     files.sort();
     let names = files.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect::<Vec<_>>();
-    assert_eq!(names, ["dead-letters.jsonl", "dead-letters.lock", "dead-letters.torn"]);
+    let expected = ["dead-letters.1.jsonl", "dead-letters.jsonl", "dead-letters.lock", "dead-letters.torn"];
+    assert_eq!(names, [&expected[..], &["replay.lock", "replayed.jsonl"]].concat());
     assert!(files.iter().all(|path| mode(path) == 0o600));
 }
 
@@ -482,7 +557,8 @@ fn no_directory_is_an_error_and_no_letter_is_none() {
     assert!(matches!(missing, Err(ReadError::Missing(_))), "{missing:?}");
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
-    assert!(matches!(Reader::open(&file), Err(ReadError::Io { .. })));
+    assert!(matches!(Reader::open(&file), Err(ReadError::NoDirectory(_))));
+    assert!(matches!(Taken::take(&file), Err(TakeError::Read(ReadError::NoDirectory(_)))));
     assert!(matches!(open(&file), Err(OpenError::Io { .. })));
 }
 
@@ -551,6 +627,16 @@ fn what_cannot_be_read_stays_where_it_is() {
     taken.close().unwrap();
     let left = fs::read(dir.path().join("dead-letters.1.jsonl")).unwrap();
     assert_eq!(left, [b"noise\n".to_vec(), lines(&[record(2)])].concat());
+}
+
+#[test]
+fn f81_a_torn_end_that_a_replay_takes_is_moved_aside_as_the_writer_would() {
+    let torn = b"{\"v\":1,\"id\":\"3-".to_vec();
+    let dir = dir_with(&[lines(&[record(1)]), torn.clone()].concat());
+    let taken = take(dir.path());
+    assert_eq!(readable(dir.path()), [record(1)]);
+    assert_eq!(taken.letters().unwrap().filter(Result::is_ok).count(), 1);
+    assert_eq!(fs::read(dir.path().join("dead-letters.torn")).unwrap(), [torn, b"\n".to_vec()].concat());
 }
 
 #[test]

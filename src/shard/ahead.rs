@@ -182,7 +182,7 @@ impl<S: Source, K: Sink> Shard<S, K> {
     ) -> Option<(Hook, Result<Goods, Torn>)> {
         if page.body.is_empty() {
             let batch = Batch { page, events: Events::default(), logs: 0, dropped: 0 };
-            self.account.pulled(0, 0);
+            self.account.pulled(0, 0, None);
             return Some((hook, Ok((batch, Vec::new()))));
         }
         let mut trouble = self.trouble("go past a page on which the script fails");
@@ -199,7 +199,7 @@ impl<S: Source, K: Sink> Shard<S, K> {
             };
             (hook, page) = (ran.hook, ran.page);
             if !counted {
-                self.account.pulled(made.logs, page.body.len());
+                self.account.pulled(made.logs, page.body.len(), page.received_at);
                 counted = true;
             }
             match self.judge(&page, made, breaker, told) {

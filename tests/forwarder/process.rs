@@ -12,6 +12,7 @@ mod kills;
 mod oracle;
 mod program;
 mod reload;
+mod replays;
 #[cfg(target_os = "linux")]
 mod soak;
 mod source;

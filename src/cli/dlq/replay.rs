@@ -1,5 +1,6 @@
 //! `forwarder dlq replay`: dead letters through the script as it is now, and on to the destination.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -12,12 +13,13 @@ use tokio::time::{Duration, Instant};
 use super::{DlqError, Filter, Output, for_each, printable};
 use crate::app::destination;
 use crate::app::replay::{Fate, Remade, Remaker, ReplayError, Way, replay};
+use crate::cli::log;
 use crate::cli::run::{INTERNAL, Signals, USAGE, end, machine};
-use crate::dead_letter::{Letter, Record, Taken, directories};
+use crate::dead_letter::{Letter, Record, Taken, Unreadable, directories};
 use crate::event::Format;
 use crate::lease::{Lease, Tenure};
 use crate::script::Script;
-use crate::settings::{self, Delivery, Environment};
+use crate::settings::{self, Delivery, Environment, Log, LogFormat};
 use crate::sink::Sink;
 use crate::stop::{Stop, stop};
 
@@ -58,6 +60,8 @@ struct Totals {
     delivered: u64,
     dropped: u64,
     stay: u64,
+    /// Pieces of the files that are no letters; they stay, too.
+    unreadable: u64,
 }
 
 /// Delivers on the destination of the settings; returns the exit code.
@@ -71,8 +75,13 @@ pub(super) fn main(
         Ok(delivery) => delivery,
         Err(error) => return end(&error.to_string(), USAGE),
     };
+    // A destination that is down or refuses us is waited for, so that has to be seen.
+    let log = match log::start(&Log { level: tracing::Level::INFO, format: LogFormat::Text, file: None }) {
+        Ok(log) => log,
+        Err(error) => return end(&format!("the log can't be written: {error}"), USAGE),
+    };
     for warning in &delivery.warnings {
-        eprintln!("warning: {warning}");
+        tracing::warn!("{warning}");
     }
     let (sink, format) = match destination(&delivery.sink) {
         Ok(parts) => parts,
@@ -95,6 +104,7 @@ pub(super) fn main(
         run(args, dir, Timestamp::now(), Parts { delivery: &delivery, sink: &sink, format, asked }, &mut output).await
     });
     runtime.shutdown_background();
+    log.close();
     match outcome {
         Ok(left) => std::process::ExitCode::from(u8::from(left > 0)),
         Err(error) => end(&error.to_string(), error.exit_code()),
@@ -134,22 +144,22 @@ pub async fn run<K: Sink>(
     let wants =
         |record: &Record| args.filter.wants(record, since) && (args.id.is_empty() || args.id.contains(&record.id()));
 
-    let mut found = std::collections::BTreeSet::new();
-    for_each(dir, output, |letter, _| {
-        if wants(&letter.record) {
-            found.insert(letter.record.id());
-        }
-        Ok(())
-    })?;
-    if let Some(unknown) = args.id.iter().find(|id| !found.contains(*id)) {
+    // What cannot be read is noted once: where it is when the letters have been taken.
+    let mut notes = Vec::new();
+    let chosen = choose(dir, &wants, &mut Output { out: output.out, notes: &mut notes, width: None })?;
+    let unknown = args.id.iter().find(|id| !chosen.contains(*id));
+    if unknown.is_some() || chosen.is_empty() {
+        output.notes.write_all(&notes).map_err(DlqError::Output)?;
+    }
+    if let Some(unknown) = unknown {
         return Err(DlqError::Unknown { dir: dir.to_owned(), id: printable(unknown.as_bytes()) });
     }
-    if found.is_empty() {
+    if chosen.is_empty() {
         say(output.out, &format!("none of the dead letters in {} is chosen", dir.display()))?;
         return Ok(0);
     }
-    let plural = if found.len() == 1 { "" } else { "s" };
-    let (count, rate) = (found.len(), args.rate);
+    let plural = if chosen.len() == 1 { "" } else { "s" };
+    let (count, rate) = (chosen.len(), args.rate);
     if args.dry_run {
         say(output.out, &format!("{count} dead letter{plural} through {named}; nothing is delivered\n"))?;
         return preview(dir, wants, &mut remaker, output);
@@ -162,33 +172,65 @@ pub async fn run<K: Sink>(
     let mut totals = Totals::default();
     let mut outcome = Ok(());
     for dir in directories(dir) {
-        let mut taken = Taken::take(&dir)?;
         let way = Way { sink: parts.sink, rate: args.rate.get(), tenure: &tenure };
-        let mut told = Ok(());
-        outcome = replay(&mut taken, wants, &mut remaker, way, |found| {
-            let line = match found {
-                Ok((record, fate)) => totals.count(record, fate),
-                Err(unreadable) => Some(format!("skipped: {unreadable}")),
-            };
-            if let (Some(line), Ok(())) = (line, &told) {
-                told = say(output.notes, &line);
-            }
+        outcome = replay_one(&dir, &wants, &mut remaker, way, |found| match totals.count(found) {
+            Some(line) => say(output.notes, &line),
+            None => Ok(()),
         })
         .await;
-        taken.close().map_err(ReplayError::Fault)?;
-        told?;
         if outcome.is_err() {
             break;
         }
     }
-    say(output.out, &totals.line())?;
+    say(output.out, &totals.line(count as u64))?;
     outcome?;
-    Ok(totals.stay)
+    // Which letters the unreadable pieces were nobody knows; those that were named are others.
+    Ok(totals.stay + if args.id.is_empty() { totals.unreadable } else { 0 })
+}
+
+/// The ids of the letters that are wanted.
+fn choose(dir: &Path, wants: &impl Fn(&Record) -> bool, output: &mut Output<'_>) -> Result<BTreeSet<String>, DlqError> {
+    let mut chosen = BTreeSet::new();
+    for_each(dir, output, |letter, _| {
+        if wants(&letter.record) {
+            chosen.insert(letter.record.id());
+        }
+        Ok(())
+    })?;
+    Ok(chosen)
+}
+
+/// Replays the letters of one directory, whoever's they are.
+async fn replay_one<K: Sink>(
+    dir: &Path,
+    wants: &impl Fn(&Record) -> bool,
+    remaker: &mut Remaker,
+    way: Way<'_, K>,
+    mut tell: impl FnMut(Result<(&Record, &Fate), &Unreadable>) -> Result<(), DlqError>,
+) -> Result<(), DlqError> {
+    let mut taken = Taken::take(dir)?;
+    let mut told = Ok(());
+    let replayed = replay(&mut taken, wants, remaker, way, |found| {
+        if told.is_ok() {
+            told = tell(found);
+        }
+    })
+    .await;
+    taken.close().map_err(ReplayError::Fault)?;
+    replayed?;
+    told
 }
 
 impl Totals {
     /// Counts a letter; what there is to say about one that stays.
-    fn count(&mut self, record: &Record, fate: &Fate) -> Option<String> {
+    fn count(&mut self, found: Result<(&Record, &Fate), &Unreadable>) -> Option<String> {
+        let (record, fate) = match found {
+            Ok(found) => found,
+            Err(unreadable) => {
+                self.unreadable += 1;
+                return Some(format!("skipped: {unreadable}"));
+            }
+        };
         let why = match fate {
             Fate::Delivered => {
                 self.delivered += 1;
@@ -204,9 +246,18 @@ impl Totals {
         Some(format!("{} stays: {}", printable(record.id().as_bytes()), printable(why.as_bytes())))
     }
 
-    fn line(&self) -> String {
-        let Self { delivered, dropped, stay } = self;
-        format!("{delivered} delivered, {dropped} dropped by the script, {stay} stay")
+    /// What became of `chosen` letters.
+    fn line(&self, chosen: u64) -> String {
+        let Self { delivered, dropped, stay, unreadable } = self;
+        let mut line = format!("{delivered} delivered, {dropped} dropped by the script, {stay} stay");
+        let untried = chosen.saturating_sub(delivered + dropped + stay);
+        if untried > 0 {
+            line += &format!(", {untried} not tried");
+        }
+        if *unreadable > 0 {
+            line += &format!("; {unreadable} could not be read and stay");
+        }
+        line
     }
 }
 

@@ -188,7 +188,7 @@ fn a_damaged_line_is_noted_and_skipped() {
     bytes[100] ^= 1;
     std::fs::write(&file, bytes).unwrap();
     let (out, notes) = dlq(dir.path(), &["list"], None).unwrap();
-    assert!(out.ends_with("\n1 dead letter: rejected 1\n"), "{out}");
+    assert!(out.ends_with("\n1 dead letter: rejected 1; 1 could not be read\n"), "{out}");
     let start = format!("skipped: {} at byte 0 (", file.display());
     assert!(notes.starts_with(&start) && notes.ends_with("the line is damaged\n"), "{notes}");
 
@@ -202,6 +202,13 @@ fn nothing_there_is_said_in_as_many_words() {
     let dir = letters(&[]);
     let (out, _) = dlq(dir.path(), &["list"], None).unwrap();
     assert_eq!(out, format!("no dead letters in {}\n", dir.path().display()));
+    let never = tempfile::tempdir().unwrap();
+    let (out, _) = dlq(never.path(), &["list"], None).unwrap();
+    let path = never.path().display();
+    assert_eq!(out, format!("no dead letters in {path}, and no forwarder has kept any there\n"));
+    let file = dir.path().join("dead-letters.lock");
+    let error = dlq(&file, &["list"], None).unwrap_err().to_string();
+    assert_eq!(error, format!("{} is no directory: name the one in which dead-letters.jsonl is", file.display()));
     let unknown = dlq(dir.path(), &["show", "1-2-3\x1b"], None).unwrap_err().to_string();
     assert!(unknown.contains("has the id 1-2-3\\u{1b}: `forwarder dlq list`"), "{unknown}");
     let elsewhere = dir.path().join("elsewhere");

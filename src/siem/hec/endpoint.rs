@@ -157,6 +157,12 @@ impl Endpoint {
         Ok(reply)
     }
 
+    /// As if the token had been read so much earlier.
+    #[cfg(test)]
+    pub(super) fn age_token(&self, by: Duration) {
+        self.credential.lock().read_at -= by;
+    }
+
     /// Resolves when the token changes, if it can: looks at its file every `poll`.
     pub async fn token_changed(&self, poll: Duration) {
         if self.credential.file.is_none() {
@@ -356,20 +362,21 @@ fn fault(error: reqwest::Error) -> Fault {
     if connecting {
         let hint = what
             .contains("certificate")
-            .then_some("name its issuer as the CA file if it is your own, and use a host name that is in it");
+            .then_some("set hec.ca_file to its issuer if that is your own, and use a host name that is in it");
         Fault::Unreachable(Cause { what, hint })
     } else {
         Fault::Unanswered(Cause::new(what))
     }
 }
 
-/// The causes behind an error, without its URL and without saying anything twice.
+/// The causes behind an error, without its URL, without hyper's word for the step that failed ("client error
+/// (Connect)"), and without saying anything twice.
 fn chain(error: &reqwest::Error) -> String {
     let mut causes: Vec<String> = Vec::new();
     let mut next = error.source();
     while let Some(cause) = next {
         let text = reply::words(&cause.to_string());
-        if causes.last().is_none_or(|last| !last.contains(&text)) {
+        if !text.starts_with("client error (") && causes.last().is_none_or(|last| !last.contains(&text)) {
             causes.push(text);
         }
         next = cause.source();

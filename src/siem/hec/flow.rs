@@ -344,6 +344,58 @@ mod tests {
     }
 
     #[test]
+    fn what_is_refused_together_is_refused_once_and_starts_slowly_again() {
+        let (mut flow, now) = (flow(8), Instant::now());
+        let tickets = admitted(&mut flow);
+        let news: Vec<_> = tickets.iter().map(|ticket| flow.held(ticket, now)).collect();
+        assert_eq!(news, [true, false, false, false]);
+        let (ticket, _) = probe(&mut flow);
+        flow.taken(&ticket, false);
+        assert_eq!(admitted(&mut flow).len(), 2);
+    }
+
+    #[test]
+    fn a_request_that_is_given_up_leaves_its_place_to_another() {
+        let mut flow = flow(8);
+        for ticket in admitted(&mut flow) {
+            flow.dropped(&ticket);
+        }
+        assert_eq!(admitted(&mut flow).len(), 4);
+    }
+
+    /// When each of fifty instances, all of which failed at once, first tries again after an outage of so long.
+    fn first_tries(outage: Duration) -> Vec<Duration> {
+        let began = Instant::now();
+        let first_try = |seed| {
+            let hold = Backoff::new(Duration::ZERO, Duration::ZERO, 0);
+            let mut flow = Flow::new(8, Backoff::usual(seed), hold, Duration::ZERO);
+            for ticket in admitted(&mut flow) {
+                flow.failed(&ticket, began, None);
+            }
+            loop {
+                let (ticket, at) = probe(&mut flow);
+                if at >= began + outage {
+                    assert!(matches!(flow.admit(), Admit::Wait), "one request, not four");
+                    return at - began - outage;
+                }
+                flow.failed(&ticket, at, None);
+            }
+        };
+        (0..50).map(first_try).collect()
+    }
+
+    #[test]
+    fn f85_fifty_instances_do_not_come_back_together() {
+        for outage in [60, 600, 3_600] {
+            let tries = first_tries(Duration::from_secs(outage));
+            let in_second = |second: u64| tries.iter().filter(|at| at.as_secs() == second).count();
+            let busiest = (0..=30).map(in_second).max().unwrap();
+            assert!(busiest <= 8, "{busiest} of 50 in one second after {outage} s");
+            assert!(tries.iter().all(|at| *at <= Duration::from_secs(30)), "{tries:?}");
+        }
+    }
+
+    #[test]
     fn a_probe_that_is_given_up_passes_the_turn_on() {
         let (mut flow, now) = (flow(8), Instant::now());
         let Admit::Go(ticket) = flow.admit() else { panic!() };

@@ -124,16 +124,21 @@ pub enum CheckError {
 pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
     let said = Said::parse(&reply.body);
     let count = sent.range.len();
-    let retry = |floor: Option<Duration>, maybe_taken: usize| Verdict::Retry {
+    let retry_with = |floor: Option<Duration>, maybe_taken: usize, hint: Option<&'static str>| Verdict::Retry {
         floor: floor.max(reply.retry_after),
         maybe_taken,
-        cause: cause(reply, &said, None),
+        cause: cause(reply, &said, hint),
     };
+    let retry = |maybe_taken: usize| retry_with(None, maybe_taken, None);
     let hold = |hint: &'static str| Verdict::Hold { cause: cause(reply, &said, Some(hint)) };
     match (reply.status, said.code) {
         (200..=299, Some(code @ (0 | 24 | 25))) => Verdict::Accepted { slow_down: code != 0, ack_id: said.ack_id },
         // A proxy's page, half a reply, something that is no collector: nothing says that the events are safe.
-        (200..=299, _) => retry(None, count),
+        (200..=299, _) => retry_with(
+            None,
+            count,
+            Some("no answer of a collector: is the URL right, does a proxy answer in its place?"),
+        ),
         (300..=399, _) => hold("a redirect is not followed with a token: set the URL that it points to (https?)"),
         (400, Some(code @ (6 | 12 | 13 | 15))) => bad_event(code, &said, sent),
         (400, Some(7)) => bad_index(reply, &said, sent),
@@ -142,7 +147,11 @@ pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
         (400, None) => hold("this is no answer of a collector: check the URL, and what stands between us and Splunk"),
         (401 | 403, None) => hold("a proxy or a firewall refuses us, not Splunk: it has to let us through"),
         (407, _) => hold("the proxy wants a user and a password: put them into its URL"),
-        (404 | 405, _) => retry(Some(NOT_FOUND_FLOOR), 0),
+        (404 | 405, _) => retry_with(
+            Some(NOT_FOUND_FLOOR),
+            0,
+            Some("if it stays like this there is no collector: check host and port"),
+        ),
         (413, _) if count == 1 => Verdict::Event {
             bad: 0,
             ack_id: None,
@@ -151,11 +160,11 @@ pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
         },
         (413, _) => Verdict::Split,
         (415, _) if sent.gzip => Verdict::GzipOff,
-        (429, _) => retry(None, 0),
+        (429, _) => retry(0),
         // Busy. Those before the number may have been taken; nothing documents it, so all are sent again.
-        (503, _) => retry(None, said.number.map_or(0, |number| number.min(count))),
+        (503, _) => retry(said.number.map_or(0, |number| number.min(count))),
         (501 | 505 | 511, _) => hold("this is no collector, or a proxy that wants a login: check the URL"),
-        (408 | 425 | 500..=599, _) => retry(None, count),
+        (408 | 425 | 500..=599, _) => retry(count),
         _ => hold("no collector answers like this: check the URL, and what stands between us and Splunk"),
     }
 }

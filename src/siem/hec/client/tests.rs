@@ -15,6 +15,7 @@ use crate::lease::Lease;
 use crate::model::{Cursor, Page, ShardId};
 use crate::secret::Secret;
 use crate::siem::hec::Token;
+use crate::siem::standing::tests::log;
 use crate::sink::Rejected;
 use crate::stop::{Stopper, stop};
 
@@ -234,6 +235,16 @@ async fn too_large_is_halved_and_remembered() {
 }
 
 #[tokio::test]
+async fn a_small_request_that_was_too_large_does_not_make_all_others_tiny() {
+    let collector = first_then_fine(vec![Act::reply(413, "<html>")]).await;
+    let hec = hec(&collector);
+    deliver_all(&hec, batch(2)).await;
+    assert_eq!(collector.seen().len(), 3);
+    deliver_all(&hec, batch(1_000)).await;
+    assert_eq!(collector.seen().len(), 4, "17 kB in one request");
+}
+
+#[tokio::test]
 async fn one_event_that_is_too_large_is_rejected_and_the_others_arrive() {
     let collector =
         Collector::start(
@@ -387,6 +398,54 @@ async fn a_reply_of_a_gigabyte_is_not_read() {
 }
 
 #[tokio::test]
+async fn no_more_of_a_reply_is_read_than_any_honest_one_has() {
+    let success = |length: usize| {
+        let body = r#"{"text":"Success","code":0}"#;
+        Act::reply(200, &format!("{body}{}", " ".repeat(length - body.len())))
+    };
+    let collector = first_then_fine(vec![success(64 * 1024 + 1), success(64 * 1024)]).await;
+    let seen = hec(&collector).endpoint.post(Bytes::new(), false).await.unwrap().body.len();
+    assert_eq!(seen, 64 * 1024);
+    // One that is not larger counts.
+    let hec = hec(&collector);
+    deliver_all(&hec, batch(1)).await;
+    assert_eq!(hec.snapshot().requests, 1);
+}
+
+#[tokio::test]
+async fn f64_a_connection_that_was_closed_while_idle_costs_no_request() {
+    let collector = Collector::start(|seen, taken| splunk(seen, taken, true).then_close()).await;
+    let hec = hec(&collector);
+    for _ in 0..5 {
+        deliver_all(&hec, batch(1)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(collector.connections(), 5);
+    assert_eq!((hec.snapshot().requests, hec.snapshot().possible_duplicates), (5, 0));
+}
+
+#[tokio::test]
+async fn f64_connections_that_are_closed_behind_their_replies_lose_nothing_and_are_no_outage() {
+    let (_log, lines) = log();
+    let mut count = 0;
+    let collector = Collector::start(move |seen, taken| {
+        count += 1;
+        let act = splunk(seen, taken, true);
+        if count % 10 == 0 { act.then_close() } else { act }
+    })
+    .await;
+    let hec = hec_with(&Config { max_body: 100, ..config(&collector.url) });
+    deliver_all(&hec, batch(2_000)).await;
+    let mut taken = collector.taken();
+    taken.sort();
+    taken.dedup();
+    assert_eq!(taken.len(), 2_000);
+    let counts = hec.snapshot();
+    println!("{} requests, {} again, {} connections", counts.requests, counts.retries, collector.connections());
+    assert!(!lines.text().contains("is down"), "{}", lines.text());
+}
+
+#[tokio::test]
 async fn a_redirect_is_not_followed() {
     let elsewhere = first_then_fine(vec![]).await;
     let location = format!("Location: {}/services/collector", elsewhere.url);
@@ -475,13 +534,15 @@ async fn one_bad_event_of_a_thousand_is_rejected_and_the_others_arrive_once() {
 #[tokio::test]
 async fn a_bad_event_that_is_not_named_is_found() {
     let collector = Collector::start(|seen, taken| splunk(seen, taken, false)).await;
-    let Outcome::Done(rejected) = deliver(&hec(&collector), batch_with(1_000, &[617])).await else { panic!() };
+    let hec = hec(&collector);
+    let Outcome::Done(rejected) = deliver(&hec, batch_with(1_000, &[617])).await else { panic!() };
     assert_eq!(rejected.iter().map(|rejected| rejected.event).collect::<Vec<_>>(), [617]);
     let mut taken = collector.taken();
     taken.sort();
     taken.dedup();
     assert_eq!(taken.len(), 999);
     assert!(collector.seen().len() <= 21, "{} requests", collector.seen().len());
+    assert!(hec.snapshot().possible_duplicates >= 999, "nobody says which were taken");
 }
 
 #[tokio::test]
@@ -690,7 +751,7 @@ async fn the_token_is_in_no_log_line_no_error_and_no_debug_text() {
     let error = hec.check().await.unwrap_err();
     let health = hec.health();
     deliver_all(&hec, batch(2)).await;
-    let lines = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
+    let lines = lines.text();
     for text in [format!("{error} {error:?} {health:?} {hec:?} {:?}", config(&collector.url)), lines.clone()] {
         assert!(!text.contains(TOKEN), "{text}");
     }
@@ -703,7 +764,7 @@ async fn an_outage_is_one_line_and_its_end_another() {
     let (_log, lines) = log();
     let collector = first_then_fine((0..10).map(|_| busy()).collect()).await;
     deliver_all(&hec(&collector), batch(2)).await;
-    let lines = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
+    let lines = lines.text();
     let ours: Vec<_> = lines.lines().filter(|line| line.contains("Splunk HEC")).collect();
     assert_eq!(ours.len(), 2, "{lines}");
     assert!(ours[0].contains("WARN") && ours[0].contains("HTTP 503, code 9: Server is busy"), "{lines}");
@@ -717,36 +778,8 @@ async fn a_token_with_acknowledgement_is_mentioned_once() {
     let hec = hec(&collector);
     deliver_all(&hec, batch(2)).await;
     deliver_all(&hec, batch(2)).await;
-    let lines = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
+    let lines = lines.text();
     assert_eq!(lines.matches("accepted, not indexed").count(), 1, "{lines}");
-}
-
-type Lines = Arc<Mutex<Vec<u8>>>;
-
-/// Keeps what this thread logs, as long as the first part of the answer lives.
-fn log() -> (impl Sized, Lines) {
-    struct Writer(Lines);
-    impl std::io::Write for Writer {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let lines = Lines::default();
-    let writer = Arc::clone(&lines);
-    let log = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(move || Writer(Arc::clone(&writer)))
-        .finish();
-    // While there is only one subscriber, a call site that another thread happens to reach first asks that thread's,
-    // which is none, and stays silent for good. With a second one it asks all.
-    let second = tracing::Dispatch::new(tracing_subscriber::registry());
-    ((second, tracing::subscriber::set_default(log)), lines)
 }
 
 #[track_caller]
@@ -777,6 +810,50 @@ async fn settings_that_cannot_work_are_named() {
     let pair = (empty.path().to_owned(), empty.path().to_owned());
     check_config(&Config { client_cert: Some(pair), ..fine.clone() }, "hec client certificate and PKCS #8 key ");
     assert!(Hec::new(&fine).is_ok());
+}
+
+#[tokio::test]
+async fn a_token_that_travels_unencrypted_is_warned_of_unless_it_stays_on_this_machine() {
+    let warned = |url: &str| {
+        let (_log, lines) = log();
+        Hec::new(&config(url)).unwrap();
+        lines.text().contains("the HEC token travels unencrypted")
+    };
+    for url in ["http://splunk.example:8088", "http://10.0.0.1:8088", "http://[2001:db8::1]:8088"] {
+        assert!(warned(url), "{url}");
+    }
+    for url in ["https://splunk.example:8088", "http://localhost:8088", "http://127.1.2.3:8088", "http://[::1]:8088"] {
+        assert!(!warned(url), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn f85_two_clients_that_failed_together_do_not_wait_equally_long() {
+    let now = Instant::now();
+    let next_try = || {
+        let hec = Hec::with_timing(&config("http://127.0.0.1:1"), TIMING).unwrap();
+        let mut flow = hec.flow();
+        let Admit::Go(ticket) = flow.admit() else { panic!("nothing was sent yet") };
+        flow.failed(&ticket, now, None);
+        let Admit::Probe(_, at) = flow.admit() else { panic!("it failed") };
+        at
+    };
+    assert_ne!(next_try(), next_try());
+}
+
+#[tokio::test]
+async fn a_token_is_read_again_when_what_was_read_is_old_enough() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "old").unwrap();
+    let collector = first_then_fine(vec![]).await;
+    let token = Token::File(file.path().to_owned());
+    let hec = hec_with(&Config { token, ..config(&collector.url) });
+    std::fs::write(file.path(), "new").unwrap();
+    deliver_all(&hec, batch(1)).await;
+    hec.endpoint.age_token(Duration::from_secs(11));
+    deliver_all(&hec, batch(1)).await;
+    let sent: Vec<_> = collector.seen().iter().map(|seen| seen.header("authorization").unwrap().to_owned()).collect();
+    assert_eq!(sent, ["Splunk old", "Splunk new"]);
 }
 
 #[test]

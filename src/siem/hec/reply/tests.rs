@@ -175,6 +175,51 @@ fn code_seven_about_one_event_condemns_its_index_but_not_the_settings() {
 }
 
 #[test]
+fn code_seven_about_an_event_without_an_index_is_about_the_tokens_default_index() {
+    let mut events = Events::default();
+    events.push(0, |out| writeln!(out, "{{\"event\":1}}")).unwrap();
+    let sent = Sent { events: &events, range: 0..1, gzip: false, index: None };
+    let reply = Reply { status: 400, retry_after: None, body: code(7).into_bytes() };
+    let Verdict::Hold { cause } = classify(&reply, &sent) else { panic!("every event goes there") };
+    assert!(cause.to_string().contains("allow the index"), "{cause}");
+}
+
+#[test]
+fn every_refusal_has_advice_of_its_own() {
+    let advice = |status, body: &str| match events(2).verdict(&Reply {
+        status,
+        retry_after: None,
+        body: body.as_bytes().to_vec(),
+    }) {
+        Verdict::Hold { cause } | Verdict::Retry { cause, .. } => cause.hint.expect("there is something to do"),
+        other => panic!("{other:?}"),
+    };
+    let table = [
+        (403, code(1), "enable the token"),
+        (401, code(2), "did not arrive"),
+        (401, code(3), "did not arrive"),
+        (403, code(4), "token is wrong"),
+        (400, code(5), "cut the body"),
+        (400, code(10), "X-Splunk-Request-Channel"),
+        (400, code(11), "X-Splunk-Request-Channel"),
+        (400, code(21), "token is wrong"),
+        (400, code(22), "enable the token"),
+        (400, code(28), "turn off its indexer acknowledgement"),
+        (302, String::new(), "redirect"),
+        (407, String::new(), "user and a password"),
+        (403, "<html>".to_owned(), "firewall"),
+        (400, "<html>".to_owned(), "stands between us and Splunk"),
+        (200, "<html>".to_owned(), "does a proxy answer in its place"),
+        (404, String::new(), "check host and port"),
+        (511, String::new(), "wants a login"),
+    ];
+    for (status, body, expected) in table {
+        let advice = advice(status, &body);
+        assert!(advice.contains(expected), "HTTP {status} {body}: {advice}");
+    }
+}
+
+#[test]
 fn no_data_for_one_event_is_about_the_event() {
     events(1).check(400, &code(5), "event 0, hec 5");
 }

@@ -16,6 +16,8 @@ pub enum Act {
         headers: String,
         body: String,
         after: Duration,
+        /// FIN behind it.
+        last: bool,
     },
     /// RST instead of a reply.
     Reset,
@@ -31,13 +33,20 @@ pub enum Act {
 
 impl Act {
     pub fn reply(status: u16, body: &str) -> Self {
-        Self::Reply { status, headers: String::new(), body: body.to_owned(), after: Duration::ZERO }
+        Self::Reply { status, headers: String::new(), body: body.to_owned(), after: Duration::ZERO, last: false }
     }
 
     pub fn with(mut self, header: &str) -> Self {
         if let Self::Reply { headers, .. } = &mut self {
             headers.push_str(header);
             headers.push_str("\r\n");
+        }
+        self
+    }
+
+    pub fn then_close(mut self) -> Self {
+        if let Self::Reply { last, .. } = &mut self {
+            *last = true;
         }
         self
     }
@@ -206,12 +215,12 @@ async fn request(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<Se
 /// Returns whether the connection goes on.
 async fn answer(stream: &mut TcpStream, act: Act, state: &Mutex<State>) -> std::io::Result<bool> {
     match act {
-        Act::Reply { status, headers, body, after } => {
+        Act::Reply { status, headers, body, after, last } => {
             tokio::time::sleep(after).await;
             let length = body.len();
             let reply = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n{headers}\r\n{body}");
             stream.write_all(reply.as_bytes()).await?;
-            Ok(true)
+            Ok(!last)
         }
         Act::Reset => {
             stream.set_zero_linger()?;

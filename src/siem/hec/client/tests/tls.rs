@@ -65,7 +65,7 @@ async fn an_issuer_that_nobody_trusts_gets_no_token() {
     assert!(!asked);
     let Err(CheckError::Down(cause)) = checked else { panic!("{checked:?}") };
     assert!(cause.what.contains("certificate verify failed"), "{cause}");
-    assert!(cause.hint.is_some_and(|hint| hint.contains("CA file")), "{cause}");
+    assert!(cause.hint.is_some_and(|hint| hint.contains("hec.ca_file")), "{cause}");
 }
 
 #[tokio::test]
