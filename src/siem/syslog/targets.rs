@@ -138,7 +138,7 @@ mod tests {
     fn a_target_whose_connections_break_and_break_is_left_for_the_next() {
         let mut targets = Targets::new(2);
         let now = Instant::now();
-        let mut broke = |targets: &mut Targets| {
+        let broke = |targets: &mut Targets| {
             targets.broke(now);
             targets.current()
         };
