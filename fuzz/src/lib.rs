@@ -7,6 +7,7 @@ mod input;
 mod lua_event;
 mod pattern;
 mod pull_body;
+pub mod rfc3164;
 pub mod rfc5424;
 mod siem_line;
 mod sls_reply;

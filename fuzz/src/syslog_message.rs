@@ -2,19 +2,45 @@
 //! parts that make it up.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use forwarder::event::{Body, BodyError, Format, Head, Pair, SyslogHead, Time};
 use forwarder::siem::syslog::{
     Config, Delivery, Framing, Layout, Oversize, Standard, SyslogFormat, Target, Transport, frames,
 };
+use jiff::tz::{Offset, TimeZone};
 
 use super::input::Input;
+use super::rfc3164;
 use super::rfc5424::{self, Element, Message};
+
+/// The standard, and the time in it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Look {
+    #[default]
+    New,
+    /// As the vendor's script did.
+    Compat,
+    Old,
+    /// The old one with a whole time.
+    OldWhole,
+}
+
+impl Look {
+    pub const ALL: [Self; 4] = [Self::New, Self::Compat, Self::Old, Self::OldWhole];
+
+    fn is_old(self) -> bool {
+        matches!(self, Self::Old | Self::OldWhole)
+    }
+}
 
 /// An event and the settings for it.
 #[derive(Debug, Clone, Default)]
 pub struct Case {
+    pub look: Look,
+    /// The zone's, in minutes.
+    pub offset: i16,
     pub octet: bool,
     pub bom: bool,
     pub truncate: bool,
@@ -22,7 +48,7 @@ pub struct Case {
     pub max_message: usize,
     pub facility: u8,
     pub severity: u8,
-    pub seconds: i32,
+    pub seconds: i64,
     pub nanos: u32,
     pub host: Vec<u8>,
     pub program: Vec<u8>,
@@ -52,13 +78,14 @@ pub fn syslog_message(input: &[u8]) {
     let mut input = Input::new(input);
     let look = input.byte();
     let mut case = Case {
+        look: Look::ALL[usize::from(look >> 5 & 3)],
         octet: look & 1 == 1,
         bom: look & 2 == 2,
         truncate: look & 4 == 4,
         max_message: usize::from(input.byte()) * 4,
         facility: input.byte() % 24,
         severity: input.byte() % 8,
-        seconds: input.number() as i32,
+        seconds: (input.number() as i32).into(),
         nanos: input.number() % 1_000_000_000,
         host: input.piece().to_vec(),
         program: input.piece().to_vec(),
@@ -66,6 +93,9 @@ pub fn syslog_message(input: &[u8]) {
         msgid: input.piece().to_vec(),
         ..Case::default()
     };
+    if case.look != Look::New {
+        case.offset = i16::from(input.byte() as i8) * 6;
+    }
     for _ in 0..look >> 3 & 3 {
         let id = input.piece().to_vec();
         let pairs = (0..input.byte() & 3).map(|_| (input.piece().to_vec(), input.piece().to_vec()));
@@ -102,48 +132,123 @@ pub fn check(case: &Case) {
     let read = if case.octet { rfc5424::counted(stream) } else { rfc5424::lines(stream) };
     let framing = if case.octet { Framing::Octet } else { Framing::Lf };
     assert_eq!(frames(stream, framing).collect::<Vec<_>>(), read);
-    assert!(!read.is_empty());
-    assert!(read.iter().all(|message| message.len() <= config.layout.max_message));
+    let longest = read.iter().map(|message| message.len()).max().expect("a message");
+    assert!(longest <= config.layout.max_message);
     let whole = String::from_utf8_lossy(&case.text);
+    if case.look.is_old() {
+        let messages: Vec<_> = read.into_iter().map(|message| rfc3164::message(message, &timestamp(case))).collect();
+        messages.iter().for_each(|message| same_old_header(case, message));
+        return same_text(case, longest, &whole, &messages.iter().map(|message| &*message.text).collect::<Vec<_>>());
+    }
     let messages: Vec<Message> = read.into_iter().map(rfc5424::message).collect();
     for message in &messages {
         same_header(case, message);
     }
-    let sent: String = messages.iter().map(|message| message.text.as_str()).collect();
-    if messages.len() == 1 && case.truncate && sent.contains(" [truncated: ") {
-        return;
-    }
-    assert_eq!(rfc5424::unescape(&sent, !case.octet), whole);
+    same_text(case, longest, &whole, &messages.iter().map(|message| &*message.text).collect::<Vec<_>>());
     if messages.len() == 1 {
         assert_eq!(messages[0].bom, (case.bom && !whole.is_empty()) || whole.starts_with('\u{feff}'));
         return;
     }
+    let mut ids = BTreeSet::new();
     for (place, message) in messages.iter().enumerate() {
         let (_, pairs) = message.elements.iter().find(|(id, _)| id == "part@32473").expect("a part says so");
         let value = |name: &str| pairs.iter().rev().find(|(known, _)| known == name).map(|(_, value)| &**value);
         assert_eq!(value("part"), Some(&*(place + 1).to_string()));
         assert_eq!(value("of"), Some(&*messages.len().to_string()));
+        ids.insert(value("id"));
     }
+    assert_eq!(ids.len(), 1, "parts of one message have one id");
+}
+
+/// The texts are the whole, or the beginning of it and how much there was.
+fn same_text(case: &Case, longest: usize, whole: &str, texts: &[&str]) {
+    let max_message = config(case).layout.max_message;
+    if let [text] = texts
+        && case.truncate
+        && let Some((kept, note)) = text.rsplit_once(" [truncated: ")
+    {
+        assert!(sent(case, whole).starts_with(&unescaped(case, kept)), "{kept}");
+        let (length, _) = note.split_once(" bytes, sha256 ").expect("how long it was");
+        assert!(length.parse::<usize>().unwrap() >= whole.len(), "{note}");
+        assert!(length.parse::<usize>().unwrap() > kept.len() && note.ends_with(']'), "{note}");
+        // No more is cut off than an escape, and room for a mark.
+        assert!(max_message < longest + 8, "{longest} bytes");
+        return;
+    }
+    let mut joined = String::new();
+    for (place, text) in texts.iter().enumerate() {
+        let told = format!("[part {}/{} id=", place + 1, texts.len());
+        let part = match texts.len() {
+            1 => text,
+            _ if case.look.is_old() => text.strip_prefix(&told).and_then(|rest| rest.split_once("] ")).expect("a part").1,
+            _ => text,
+        };
+        joined.push_str(part);
+    }
+    assert_eq!(unescaped(case, &joined), sent(case, whole));
+}
+
+/// What was written, as it can be had back.
+fn unescaped(case: &Case, text: &str) -> String {
+    rfc5424::unescape(text, !case.octet)
+}
+
+/// What can be had back of a text: the vendor's look has no way to tell what reads as an escape from one.
+fn sent(case: &Case, text: &str) -> String {
+    if case.look == Look::Compat { unescaped(case, text) } else { text.to_owned() }
+}
+
+/// The time as it has to be written, made of the parts that a calendar gives.
+fn timestamp(case: &Case) -> String {
+    let zone = if case.look == Look::New { TimeZone::UTC } else { zone(case) };
+    let moment = jiff::Timestamp::new(case.seconds, case.nanos as i32).unwrap().to_zoned(zone);
+    if case.look == Look::Old {
+        return moment.strftime("%b %e %H:%M:%S").to_string();
+    }
+    let micros = moment.subsec_nanosecond() / 1000;
+    let shown = micros != 0 || case.look == Look::Compat;
+    let fraction = if shown { format!(".{micros:06}") } else { String::new() };
+    let offset = if moment.offset().is_zero() { "Z".to_owned() } else { moment.strftime("%:z").to_string() };
+    format!("{}{fraction}{offset}", moment.strftime("%Y-%m-%dT%H:%M:%S"))
+}
+
+fn zone(case: &Case) -> TimeZone {
+    let offset = Offset::from_seconds(i32::from(case.offset) * 60).expect("less than a day");
+    TimeZone::fixed(offset)
+}
+
+fn same_old_header(case: &Case, message: &rfc3164::Message) {
+    assert_eq!(message.priority, case.facility * 8 + case.severity);
+    assert_eq!(message.hostname, host(case).unwrap_or_else(|| "-".to_owned()));
+    let clean = |bytes: &[u8], most: usize, allowed: fn(u8) -> bool| -> String {
+        bytes.iter().take(most).map(|&byte| if allowed(byte) { byte.into() } else { '_' }).collect()
+    };
+    let tag = if case.program.is_empty() { b"program" } else { &*case.program };
+    assert_eq!(message.tag, clean(tag, 32, |byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte)));
+    let procid = clean(&case.procid, 128, |byte| byte.is_ascii_graphic() && !b"[]:".contains(&byte));
+    assert_eq!(message.procid.as_deref().unwrap_or(""), procid);
+}
+
+fn host(case: &Case) -> Option<String> {
+    if case.host.is_empty() {
+        return Some("host-of-settings".to_owned());
+    }
+    let is_address = std::str::from_utf8(&case.host).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok());
+    cleaned(&case.host, 255).map(|text| if is_address { text } else { text.replace(['[', ':'], "_") })
+}
+
+fn cleaned(bytes: &[u8], most: usize) -> Option<String> {
+    let cut = &bytes[..bytes.len().min(most)];
+    let text: String = cut.iter().map(|&byte| if byte.is_ascii_graphic() { byte.into() } else { '_' }).collect();
+    (!text.is_empty() && text != "-").then_some(text)
 }
 
 fn same_header(case: &Case, message: &Message) {
     assert_eq!((message.facility, message.severity), (case.facility, case.severity));
-    let timestamp = message.timestamp.as_deref().expect("a time");
-    let moment = jiff::Timestamp::new(case.seconds.into(), case.nanos as i32).unwrap();
-    let micros = jiff::Timestamp::from_nanosecond(moment.as_nanosecond().div_euclid(1000) * 1000).unwrap();
-    assert_eq!(timestamp.parse::<jiff::Timestamp>().unwrap(), micros, "{timestamp}");
-    let cleaned = |bytes: &[u8], most: usize| -> Option<String> {
-        let cut = &bytes[..bytes.len().min(most)];
-        let text: String = cut.iter().map(|&byte| if byte.is_ascii_graphic() { byte.into() } else { '_' }).collect();
-        (!text.is_empty() && text != "-").then_some(text)
-    };
-    let default = |text: Option<String>, bytes: &[u8], default: &str| {
-        if bytes.is_empty() { Some(default.to_owned()) } else { text }
-    };
-    let is_address = || std::str::from_utf8(&case.host).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok());
-    let host = cleaned(&case.host, 255).map(|text| if is_address() { text } else { text.replace(['[', ':'], "_") });
-    assert_eq!(message.hostname, default(host, &case.host, "host-of-settings"));
-    assert_eq!(message.program, default(cleaned(&case.program, 48), &case.program, "program"));
+    assert_eq!(message.timestamp.as_deref(), Some(&*timestamp(case)));
+    let program = if case.program.is_empty() { b"program" } else { &*case.program };
+    assert_eq!(message.hostname, host(case));
+    assert_eq!(message.program, cleaned(program, 48));
     assert_eq!(message.procid, cleaned(&case.procid, 128));
     assert_eq!(message.msgid, cleaned(&case.msgid, 32));
     let mut expected: Vec<Element> = Vec::new();
@@ -153,7 +258,7 @@ fn same_header(case: &Case, message: &Message) {
         if name.is_empty() { "_".to_owned() } else { name }
     };
     for (id, pairs) in &case.elements {
-        let value = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let value = |bytes: &[u8]| sent(case, &String::from_utf8_lossy(bytes));
         let pairs = pairs.iter().map(|(key, text)| (name(key), value(text)));
         match expected.iter_mut().find(|(known, _)| *known == name(id)) {
             Some((_, known)) => known.extend(pairs),
@@ -161,7 +266,7 @@ fn same_header(case: &Case, message: &Message) {
         }
     }
     let read = message.elements.iter().map(|(id, pairs)| {
-        let pairs = pairs.iter().map(|(key, text)| (key.clone(), rfc5424::unescape(text, !case.octet)));
+        let pairs = pairs.iter().map(|(key, text)| (key.clone(), unescaped(case, text)));
         (id.clone(), pairs.collect::<Vec<_>>())
     });
     let read: Vec<Element> = read.filter(|(id, _)| id != "part@32473").collect();
@@ -179,7 +284,10 @@ fn config(case: &Case) -> Config {
         transport: Transport::Tcp,
         framing: if case.octet { Framing::Octet } else { Framing::Lf },
         layout: Layout {
-            standard: Standard::Rfc5424,
+            standard: match case.look {
+                Look::New | Look::Compat => Standard::Rfc5424,
+                old => Standard::Rfc3164 { full_time: old == Look::OldWhole, zone: zone(case) },
+            },
             facility: 1,
             severity: 6,
             hostname: "host-of-settings".to_owned(),
@@ -187,7 +295,7 @@ fn config(case: &Case) -> Config {
             separator: "||".to_owned(),
             structured_data: Vec::new(),
             bom: case.bom,
-            compat: None,
+            compat: (case.look == Look::Compat).then(|| zone(case)),
             max_message: 480 + case.max_message,
             oversize: if case.truncate { Oversize::Truncate } else { Oversize::Split },
         },

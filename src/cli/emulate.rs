@@ -56,8 +56,12 @@ pub struct Syslog {
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
 
-    /// What goes wrong: close-after=N, reset-after=N, stall, close-on=TEXT, ignore-close, bare-close, refuse=TEXT. May be
-    /// given several times.
+    /// Certificate (PEM) of the issuer whose certificate a client has to show, for tls and relp-tls.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    client_ca: Option<PathBuf>,
+
+    /// What goes wrong: close-after=N, reset-after=N, stall, close-on=TEXT, ignore-close, bare-close, refuse=TEXT,
+    /// at-most=N connections. May be given several times.
     #[arg(long, value_name = "FAULT")]
     fault: Vec<Fault>,
 
@@ -204,6 +208,7 @@ async fn be_syslog(args: &Syslog) -> io::Result<()> {
     let emulator = SyslogEmulator::start(syslog::Config {
         address: args.listen.address(),
         identity,
+        client_ca: args.client_ca.as_deref().map(read).transpose()?,
         keep: 0,
         tap: args.print.then(|| Arc::new(Print) as Arc<dyn Tap>),
         ..syslog::Config::new(args.protocol)

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use crate::corpus::targets::rfc5424;
-use crate::corpus::targets::syslog_message::{Case, check};
+use crate::corpus::targets::syslog_message::{Case, Look, check};
 use crate::settings::Typed;
 
 /// What `script` makes of a log with these fields, by these lines of `[syslog]`; and what it could not make.
@@ -169,22 +169,28 @@ fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(byte, 0..most)
 }
 
+/// The first and the last second of the years that there are.
+const FIRST: i64 = -62_135_596_800;
+const LAST: i64 = 253_402_207_200;
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn whatever_an_event_holds_the_grammar_reads_it_back(
-        look in (any::<bool>(), any::<bool>(), any::<bool>(), 0..2000_usize),
-        head in (0..24_u8, 0..8_u8, any::<i32>(), 0..1_000_000_000_u32),
+        shape in (any::<bool>(), any::<bool>(), any::<bool>(), 0..2000_usize),
+        time in (proptest::sample::select(Look::ALL.to_vec()), -900..900_i16, FIRST..LAST, 0..1_000_000_000_u32),
+        head in (0..24_u8, 0..8_u8),
         fields in (bytes(300), bytes(60), bytes(150), bytes(40)),
         elements in proptest::collection::vec((bytes(40), proptest::collection::vec((bytes(40), bytes(80)), 0..3)), 0..3),
         text in bytes(3000),
     ) {
-        let (octet, bom, truncate, max_message) = look;
-        let (facility, severity, seconds, nanos) = head;
+        let (octet, bom, truncate, max_message) = shape;
+        let (look, offset, seconds, nanos) = time;
+        let (facility, severity) = head;
         let (host, program, procid, msgid) = fields;
         check(&Case {
-            octet, bom, truncate, max_message, facility, severity, seconds, nanos, host, program, procid, msgid, elements, text,
+            look, offset, octet, bom, truncate, max_message, facility, severity, seconds, nanos, host, program, procid, msgid, elements, text,
         });
     }
 }

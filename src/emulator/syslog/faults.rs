@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 /// One thing that goes wrong. As text: `close-after=10`, `reset-after=10`, `stall`, `close-on=TEXT`, `ignore-close`,
-/// `bare-close`, `refuse=TEXT`.
+/// `bare-close`, `refuse=TEXT`, `at-most=N`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// Every connection is closed after so many messages.
@@ -20,11 +20,13 @@ pub enum Fault {
     BareClose,
     /// Messages with this text are answered with 500 (RELP).
     Refuse(String),
+    /// Connections beyond so many at once are accepted and ended.
+    AtMost(u64),
 }
 
 /// Not a fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is none of close-after=N, reset-after=N, stall, close-on=TEXT, ignore-close, bare-close, refuse=TEXT")]
+#[error("{0:?} is none of close-after=N, reset-after=N, stall, close-on=TEXT, ignore-close, bare-close, refuse=TEXT, at-most=N")]
 pub struct FaultError(String);
 
 impl FromStr for Fault {
@@ -36,6 +38,7 @@ impl FromStr for Fault {
         match text.split_once('=') {
             Some(("close-after", count)) => Ok(Self::CloseAfter(number(count)?)),
             Some(("reset-after", count)) => Ok(Self::ResetAfter(number(count)?)),
+            Some(("at-most", count)) => Ok(Self::AtMost(number(count)?)),
             Some(("close-on", text)) if !text.is_empty() => Ok(Self::CloseOn(text.to_owned())),
             Some(("refuse", text)) if !text.is_empty() => Ok(Self::Refuse(text.to_owned())),
             None if text == "stall" => Ok(Self::Stall),
@@ -54,6 +57,7 @@ mod tests {
     fn a_fault_is_read_from_text() {
         assert_eq!("close-after=3".parse(), Ok(Fault::CloseAfter(3)));
         assert_eq!("refuse=a=b".parse(), Ok(Fault::Refuse("a=b".to_owned())));
+        assert_eq!("at-most=1".parse(), Ok(Fault::AtMost(1)));
         assert_eq!("stall".parse(), Ok(Fault::Stall));
         for bad in ["", "stall=1", "close-after", "close-after=x", "refuse=", "explode"] {
             assert!(bad.parse::<Fault>().is_err(), "{bad:?}");

@@ -6,6 +6,7 @@
 mod faults;
 mod frames;
 mod serve;
+mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,8 @@ pub struct Config {
     pub protocol: Protocol,
     /// Certificate and PKCS #8 key, PEM, for the protocols inside TLS.
     pub identity: Option<(Vec<u8>, Vec<u8>)>,
+    /// Certificate of the issuer, PEM, whose certificate a client has to show inside TLS; without it none is asked for.
+    pub client_ca: Option<Vec<u8>>,
     /// How long a message that was read stays in memory before it is written down.
     pub memory: Duration,
     /// How many of the last messages are kept to be looked at.
@@ -72,6 +75,7 @@ impl Config {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             protocol,
             identity: None,
+            client_ca: None,
             memory: Duration::ZERO,
             keep: usize::MAX,
             tap: None,
@@ -112,7 +116,7 @@ impl SyslogEmulator {
     /// Starts listening.
     ///
     /// # Errors
-    /// The address cannot be bound, or the certificate cannot be used.
+    /// The address cannot be bound, or a certificate cannot be used.
     pub async fn start(config: Config) -> io::Result<Self> {
         let (deaths, died) = watch::channel(None);
         let protocol = config.protocol;

@@ -6,16 +6,17 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use openssl::ssl::SslAcceptor;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
-use tokio_native_tls::{TlsAcceptor, TlsStream};
+use tokio_openssl::SslStream;
 
 use super::frames::{self, Garbage};
-use super::{Config, Counts, Fault, Protocol};
+use super::{Config, Counts, Fault, Protocol, tls};
 
 /// How often a stalled receiver looks whether it may go on.
 const STALLED: Duration = Duration::from_millis(10);
@@ -31,7 +32,7 @@ pub(super) type Death = Option<Instant>;
 
 pub(super) struct Shared {
     config: Config,
-    acceptor: Option<TlsAcceptor>,
+    acceptor: Option<SslAcceptor>,
     state: Mutex<State>,
     deaths: watch::Sender<Death>,
     resets: Notify,
@@ -69,8 +70,7 @@ impl Shared {
     pub(super) fn new(config: Config, deaths: watch::Sender<Death>) -> io::Result<Self> {
         let acceptor = match (&config.protocol, &config.identity) {
             (Protocol::Tls | Protocol::RelpTls, Some((certificate, key))) => {
-                let identity = native_tls::Identity::from_pkcs8(certificate, key).map_err(io::Error::other)?;
-                Some(native_tls::TlsAcceptor::new(identity).map_err(io::Error::other)?.into())
+                Some(tls::acceptor(certificate, key, config.client_ca.as_deref())?)
             }
             (Protocol::Tls | Protocol::RelpTls, None) => {
                 return Err(io::Error::other("TLS needs a certificate and its key"));
@@ -104,6 +104,12 @@ impl Shared {
 
     fn is(&self, fault: &Fault) -> bool {
         self.state().faults.contains(fault)
+    }
+
+    /// Whether one more connection may come to these.
+    fn has_room(&self, connections: usize) -> bool {
+        let is_full = |fault: &Fault| matches!(fault, Fault::AtMost(most) if connections as u64 >= *most);
+        !self.state().faults.iter().any(is_full)
     }
 
     /// Takes in a message, the `count`th of its connection.
@@ -170,6 +176,7 @@ pub(super) async fn listen(
             accepted = listener.accept() => Some(accepted),
         };
         match accepted {
+            Some(Ok(_)) if !shared.has_room(connections.len()) => {}
             Some(Ok((stream, _))) => {
                 shared.state().counts.connections += 1;
                 connections.spawn(serve(stream, Arc::clone(&shared)));
@@ -227,11 +234,11 @@ pub(super) async fn receive(
 }
 
 async fn serve(stream: TcpStream, shared: Arc<Shared>) {
-    let Some(acceptor) = shared.acceptor.clone() else {
+    let Some(acceptor) = &shared.acceptor else {
         return converse(stream, &shared, |stream| stream).await;
     };
-    if let Ok(stream) = acceptor.accept(stream).await {
-        converse(stream, &shared, |stream: &TlsStream<TcpStream>| stream.get_ref().get_ref().get_ref()).await;
+    if let Ok(stream) = tls::accept(acceptor, stream).await {
+        converse(stream, &shared, |stream: &SslStream<TcpStream>| stream.get_ref()).await;
     }
 }
 

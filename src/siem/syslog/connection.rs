@@ -60,7 +60,7 @@ pub(super) enum Closed {
     /// The peer does not take what was sent.
     Stalled,
     /// Bytes may be lost.
-    Broken(String),
+    Broken(io::Error),
 }
 
 impl Connection {
@@ -94,9 +94,11 @@ impl Connection {
         socket::acked(self.socket()).is_none_or(|acked| acked >= self.watched().written)
     }
 
-    /// Whether even our end was acknowledged: the peer's system is there and knows of it.
+    /// Whether even our end was acknowledged: the peer's system is there and knows of it. Inside TLS our end is a record, and
+    /// that of the stream comes only after the answer.
     fn is_end_acked(&self) -> bool {
-        socket::acked(self.socket()).is_none_or(|acked| acked > self.watched().written)
+        let end = u64::from(matches!(self.stream, Stream::Plain(_)));
+        socket::acked(self.socket()).is_none_or(|acked| acked >= self.watched().written + end)
     }
 
     /// Whether the peer leaves the connection open for so long from now on. What it sends is read over.
@@ -164,17 +166,17 @@ impl Connection {
         while !self.is_quiet() {
             // An end before ours is no answer to it. Session tickets and the like are read over.
             match timeout_at(until, self.turn(&mut [0; 512], &[])).await {
-                Ok(Turn::Ended) => return Closed::Broken(ENDED.to_owned()),
-                Ok(Turn::Failed(error)) => return Closed::Broken(error.to_string()),
+                Ok(Turn::Ended) => return Closed::Broken(aborted(ENDED)),
+                Ok(Turn::Failed(error)) => return Closed::Broken(error),
                 Ok(Turn::Read(_) | Turn::Wrote(_)) => {}
                 Err(_) if self.is_quiet() => {}
-                Err(_) => return Closed::Broken("the receiver does not stop talking".to_owned()),
+                Err(_) => return Closed::Broken(aborted("the receiver does not stop talking")),
             }
         }
         match timeout_at(Instant::now() + patience, self.shut()).await {
             Ok(Ok(None)) => {}
             Ok(Ok(Some(unproven))) => return self.unproven(unproven).await,
-            Ok(Err(error)) => return Closed::Broken(error.to_string()),
+            Ok(Err(error)) => return Closed::Broken(error),
             Err(_) if self.is_end_acked() => {
                 return self.unproven("it does not answer the end of a connection").await;
             }
@@ -183,14 +185,14 @@ impl Connection {
         match self.all_acked().await {
             Ok(()) if socket::TELLS_ACKED => Closed::Proven,
             Ok(()) => Closed::Unproven("this system does not tell what was acknowledged"),
-            Err(cause) => Closed::Broken(cause),
+            Err(error) => Closed::Broken(error),
         }
     }
 
     async fn unproven(&self, why: &'static str) -> Closed {
         match self.all_acked().await {
             Ok(()) => Closed::Unproven(why),
-            Err(cause) => Closed::Broken(cause),
+            Err(error) => Closed::Broken(error),
         }
     }
 
@@ -199,14 +201,12 @@ impl Connection {
         let mut unproven = None;
         if let Stream::Tls(stream) = &mut self.stream {
             poll_fn(|cx| Pin::new(&mut *stream).poll_shutdown(cx)).await?;
-            match drain(stream).await {
-                // The library may call a bare end of the stream an end in order; what it read tells them apart.
-                Ok(()) if !stream.get_ref().get_ref().get_ref().ended => {}
-                Ok(()) | Err(_) if stream.get_ref().get_ref().get_ref().ended => {
-                    unproven = Some("it ends TLS connections without close_notify");
-                }
-                Ok(()) => {}
-                Err(error) => return Err(error),
+            let drained = drain(stream).await;
+            // The library may call a bare end of the stream an end in order; what was read tells them apart.
+            if stream.get_ref().get_ref().get_ref().ended {
+                unproven = Some("it ends TLS connections without close_notify");
+            } else {
+                drained?;
             }
         }
         let raw = match &mut self.stream {
@@ -220,19 +220,20 @@ impl Connection {
         Ok(unproven)
     }
 
-    async fn all_acked(&self) -> Result<(), String> {
+    async fn all_acked(&self) -> io::Result<()> {
         let until = Instant::now() + TRAILING;
         while !self.is_acked() {
             if Instant::now() >= until {
-                return Err("the receiver ended the connection without taking all that was sent".to_owned());
+                return Err(aborted("the receiver ended the connection without taking all that was sent"));
             }
             sleep(Duration::from_millis(5)).await;
         }
-        match socket::pending_error(self.socket()) {
-            Some(error) => Err(error.to_string()),
-            None => Ok(()),
-        }
+        socket::pending_error(self.socket()).map_or(Ok(()), Err)
     }
+}
+
+fn aborted(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, why)
 }
 
 async fn drain(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_native_tls::TlsConnector;
 
 use super::connection::{Connection, Watched};
@@ -79,11 +79,20 @@ impl Dial {
     /// Connects to the first address of the target that answers; names are looked up anew every time.
     pub(super) async fn connect(&self, target: &Target) -> Result<Connection, Fault> {
         let until = Instant::now() + self.patience;
-        let addresses = match timeout_at(until, lookup(target)).await {
-            Ok(addresses) => addresses?,
-            Err(_) => return Err(down(format!("{target}: looking up its name took too long"))),
-        };
+        let addresses = self.lookup(target).await?;
         self.connect_any(target, &addresses, until).await
+    }
+
+    /// The addresses of a target, all of them; there is at least one.
+    pub(super) async fn lookup(&self, target: &Target) -> Result<Vec<SocketAddr>, Fault> {
+        match timeout(self.patience, lookup_host((target.host.as_str(), target.port))).await {
+            Ok(Ok(found)) => {
+                let found: Vec<_> = found.collect();
+                if found.is_empty() { Err(down(format!("{target}: its name has no address"))) } else { Ok(found) }
+            }
+            Ok(Err(error)) => Err(down(format!("{target}: its name cannot be looked up: {error}"))),
+            Err(_) => Err(down(format!("{target}: looking up its name took too long"))),
+        }
     }
 
     /// Connects to one address of the target: where another connection goes already.
@@ -114,17 +123,6 @@ impl Dial {
                 hint: Some("is TLS spoken on this port?"),
             })),
         }
-    }
-}
-
-/// The addresses of a target, all of them.
-pub(super) async fn lookup(target: &Target) -> Result<Vec<SocketAddr>, Fault> {
-    match lookup_host((target.host.as_str(), target.port)).await {
-        Ok(found) => {
-            let found: Vec<_> = found.collect();
-            if found.is_empty() { Err(down(format!("{target}: its name has no address"))) } else { Ok(found) }
-        }
-        Err(error) => Err(down(format!("{target}: its name cannot be looked up: {error}"))),
     }
 }
 
@@ -164,15 +162,21 @@ fn handshake(target: &Target, error: &native_tls::Error) -> Fault {
     Fault::Refused(Cause { what: format!("{target}: no TLS: {error}"), hint: Some(advice(&error.to_string())) })
 }
 
-/// What probably has to be done about a TLS error.
-pub(super) fn advice(error: &str) -> &'static str {
-    if error.contains("certificate verify failed") {
-        "name the issuer of its certificate as the CA file, and use a host name that the certificate has"
-    } else if error.contains("certificate required") || error.contains("handshake failure") {
-        "it may ask for a client certificate"
-    } else if error.contains("alert") {
-        "it refuses our certificate or our version of TLS; its own log says why"
-    } else {
-        "is TLS spoken on this port?"
-    }
+/// What probably has to be done about a TLS error, by what OpenSSL calls it. An *alert* is what the receiver says of us.
+fn advice(error: &str) -> &'static str {
+    const ADVICE: [(&str, &str); 11] = [
+        ("alert certificate required", "it demands a client certificate: set syslog.client_cert and syslog.client_key"),
+        ("alert handshake failure", "it may demand a client certificate: set syslog.client_cert and syslog.client_key"),
+        ("alert certificate expired", "our certificate has expired: renew syslog.client_cert"),
+        ("alert unknown ca", "it does not know the issuer of our certificate: look at syslog.client_cert"),
+        ("alert", "it refuses our certificate or our version of TLS; its own log says why"),
+        ("certificate has expired", "the receiver has to renew its certificate, if the clock of this machine is right"),
+        ("not yet valid", "the clock of this machine or of the receiver is wrong"),
+        ("mismatch", "its certificate is for another name: set syslog.server_name to one that it has"),
+        ("certificate verify failed", "set syslog.ca_file to the certificate of its issuer"),
+        ("wrong version number", "is TLS spoken on this port?"),
+        ("", "does it speak TLS 1.2 or newer on this port?"),
+    ];
+    let known = ADVICE.iter().find(|(says, _)| error.contains(says));
+    known.map_or("", |(_, advice)| advice)
 }

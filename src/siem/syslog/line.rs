@@ -1,5 +1,6 @@
 //! What all connections have in common: batches come, a target is found, failures are told and waited out.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -158,6 +159,13 @@ impl<'a> Line<'a> {
         Ended::Broken(Break::ByPeer, Fault::Down(Cause::new(format!("{}: {cause}", self.target()))))
     }
 
+    /// A connection that failed of itself.
+    pub(super) fn failed(&self, error: &io::Error) -> Ended {
+        use io::ErrorKind::{HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut};
+        let is_network = matches!(error.kind(), HostUnreachable | NetworkDown | NetworkUnreachable | TimedOut);
+        Ended::Broken(if is_network { Break::Other } else { Break::ByPeer }, Fault::of(self.target(), error))
+    }
+
     pub(super) fn other(&self, cause: &str) -> Ended {
         Ended::Broken(Break::Other, Fault::Down(Cause::new(format!("{}: {cause}", self.target()))))
     }
@@ -170,6 +178,7 @@ impl<'a> Line<'a> {
     /// Draws the conclusions from a proof.
     pub(super) fn accepted(&mut self, settled: Settled, now: Instant) {
         if settled.proven {
+            self.targets.worked();
             self.backoff.reset();
             self.shared.standing.up(now);
         }
@@ -209,12 +218,19 @@ impl<'a> Line<'a> {
         self.window.forget(id);
     }
 
-    /// What a broken connection entails: everything unproven is to be sent again, after a pause. Whether the sink is still
-    /// there then.
-    pub(super) async fn recover(&mut self, how: Break, fault: &Fault) -> bool {
+    /// What the end of a connection entails: everything unproven is to be sent again, after a pause if something went wrong.
+    /// Whether the sink is still there then.
+    pub(super) async fn recover(&mut self, ended: Ended) -> bool {
+        let (how, fault) = match ended {
+            Ended::Gone => return false,
+            Ended::Idle => (Break::Other, None),
+            Ended::Broken(how, fault) => (how, Some(fault)),
+        };
         let settled = self.window.broke(how);
         self.apply(settled);
+        let Some(fault) = fault else { return true };
         let now = Instant::now();
+        self.targets.broke(now);
         fault.tell(&self.shared.standing, self.began, now);
         let until = now + self.backoff.next(None);
         self.wait_until(until).await

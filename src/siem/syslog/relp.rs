@@ -3,6 +3,7 @@
 mod codec;
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,29 +39,26 @@ pub(super) async fn run(shared: &Shared, jobs: Jobs) {
         let patience = shared.config.timeout;
         let ended = match Session::open(connection, patience).await {
             Ok(session) => drive(&mut line, session).await,
-            Err(Refusal::Broken(cause)) => line.other(&cause),
+            Err(Refusal::Failed(error)) => line.failed(&error),
+            Err(Refusal::Broken(cause)) => line.other(cause),
             Err(Refusal::Refused(cause)) => {
                 let what = format!("{}: {cause}", line.target());
                 let hint = Some("does a RELP receiver listen on this port, and does it take syslog?");
                 Ended::Broken(Break::Other, Fault::Refused(Cause { what, hint }))
             }
         };
-        match ended {
-            Ended::Gone => return,
-            Ended::Idle => {}
-            Ended::Broken(how, fault) => {
-                if !line.recover(how, &fault).await {
-                    return;
-                }
-            }
+        if !line.recover(ended).await {
+            return;
         }
     }
 }
 
 /// Why a session does not begin.
 enum Refusal {
+    /// The connection failed.
+    Failed(io::Error),
     /// It may work later.
-    Broken(String),
+    Broken(&'static str),
     /// The receiver does not want to.
     Refused(String),
 }
@@ -85,9 +83,9 @@ impl Session {
             match timeout_at(until, connection.turn(&mut buffer, out)).await {
                 Ok(Turn::Wrote(count)) => out = &out[count..],
                 Ok(Turn::Read(count)) => answers.feed(&buffer[..count]),
-                Ok(Turn::Ended) => return Err(Refusal::Broken(ENDED.to_owned())),
-                Ok(Turn::Failed(error)) => return Err(Refusal::Broken(error.to_string())),
-                Err(_) => return Err(Refusal::Broken("no answer to the beginning of a RELP session".to_owned())),
+                Ok(Turn::Ended) => return Err(Refusal::Broken(ENDED)),
+                Ok(Turn::Failed(error)) => return Err(Refusal::Failed(error)),
+                Err(_) => return Err(Refusal::Broken("no answer to the beginning of a RELP session")),
             }
             match answers.next() {
                 Ok(None) => {}
@@ -170,6 +168,11 @@ async fn drive(line: &mut Line<'_>, mut session: Session) -> Ended {
             out.clear();
             written = 0;
             writing = None;
+            if unanswered.is_empty() && under.is_none() && line.window.is_unproven() {
+                // All is answered. In a search that is what proves a group.
+                line.window.rotated(now);
+                line.settle(now);
+            }
             if under.is_none() && unanswered.len() < WINDOW {
                 under = next(line, now);
             }
@@ -210,18 +213,10 @@ async fn drive(line: &mut Line<'_>, mut session: Session) -> Ended {
                 if let Err(ended) = answered(line, &mut session, &mut unanswered) {
                     return ended;
                 }
-                // A group that is searched for a culprit is proven as a whole.
-                if unanswered.is_empty() && under.is_none() && line.window.is_searching() {
-                    let now = Instant::now();
-                    line.window.rotated(now);
-                    line.settle(now);
-                }
             }
             Event::Turn(Turn::Ended) if unanswered.is_empty() && under.is_none() => return Ended::Idle,
             Event::Turn(Turn::Ended) => return line.by_peer(ENDED),
-            Event::Turn(Turn::Failed(error)) => {
-                return Ended::Broken(Break::ByPeer, Fault::of(line.target(), &error));
-            }
+            Event::Turn(Turn::Failed(error)) => return line.failed(&error),
             Event::Fenced => {
                 session.connection.abort();
                 return line.other("a shard was lost half-way through a message");

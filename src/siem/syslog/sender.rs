@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Delivery;
 use super::connection::{Closed, Connection, ENDED, Turn};
@@ -13,9 +13,10 @@ use super::dial::Fault;
 use super::jobs::Jobs;
 use super::line::{Ended, Line, fenced};
 use super::sink::Shared;
-use super::window::{Break, Id, Span};
+use super::window::{Id, Span};
 use crate::event::Batch;
 use crate::lease::Tenure;
+use crate::source::Cause;
 
 /// Most bytes of a write, unless one event has more.
 const CHUNK: usize = 64 * 1024;
@@ -23,8 +24,14 @@ const CHUNK: usize = 64 * 1024;
 /// How long an unanswered close is waited for at most.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often it is looked whether everything was acknowledged.
-const ACK_POLL: Duration = Duration::from_millis(20);
+/// How often it is looked whether what is waited for has come, where nothing tells.
+const POLL: Duration = Duration::from_millis(20);
+
+/// How long a new witness must live to be one: a receiver that has too many connections takes it, and ends it at once.
+const WELCOME: Duration = Duration::from_millis(50);
+
+/// How long to wait before a witness is asked for again.
+const REOPEN: Duration = Duration::from_secs(1);
 
 type Promised<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -32,14 +39,9 @@ type Promised<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(super) async fn run(shared: &Shared, jobs: Jobs) {
     let mut line = Line::new(shared, jobs);
     while let Some(connection) = line.connect().await {
-        match line.drive(connection).await {
-            Ended::Gone => return,
-            Ended::Idle => {}
-            Ended::Broken(how, fault) => {
-                if !line.recover(how, &fault).await {
-                    return;
-                }
-            }
+        let ended = line.drive(connection).await;
+        if !line.recover(ended).await {
+            return;
         }
     }
 }
@@ -119,6 +121,7 @@ impl Line<'_> {
         let mut closing: Option<Promised<Closed>> = None;
         let mut going_home: Option<Promised<Result<Connection, Fault>>> = None;
         let mut home: Option<Connection> = None;
+        let mut before_opening = Duration::ZERO;
         let mut progressed = Instant::now();
         loop {
             let now = Instant::now();
@@ -157,23 +160,26 @@ impl Line<'_> {
             }
             if self.proof() == Proof::Close && opening.is_none() && rotate.is_some_and(|at| at <= now) {
                 let (dial, target, peer) = (self.shared.dial.clone(), self.target().clone(), current.peer());
-                opening = Some(Box::pin(async move { dial.connect_beside(&target, peer).await }));
+                let pause = std::mem::take(&mut before_opening);
+                opening = Some(Box::pin(async move {
+                    sleep(pause).await;
+                    let mut witness = dial.connect_beside(&target, peer).await?;
+                    let is_welcome = witness.lives_on(WELCOME).await;
+                    is_welcome.then_some(witness).ok_or_else(|| Fault::Down(Cause::new(format!("{target}: {ENDED}"))))
+                }));
             }
             if going_home.is_none() && home.is_none() && self.targets.home_at().is_some_and(|at| at <= now) {
                 let (dial, target) = (self.shared.dial.clone(), self.shared.config.targets[0].clone());
                 going_home = Some(Box::pin(async move { dial.connect(&target).await }));
             }
             let tick = [
-                self.window.due(),
-                rotate
-                    .filter(|_| opening.is_none())
-                    .map(|at| at.max(now + ACK_POLL.min(at.saturating_duration_since(now)))),
-                rotate.filter(|at| *at <= now && self.proof() == Proof::Acked).map(|_| now + ACK_POLL),
+                self.window.due().filter(|_| closing.is_none()),
+                rotate.filter(|_| opening.is_none()),
                 chunk.as_ref().map(|_| progressed + self.shared.config.timeout),
                 self.targets.home_at().filter(|_| going_home.is_none() && home.is_none()),
             ];
-            // What is due already is waited for by its own branch.
-            let tick = tick.into_iter().flatten().filter(|at| *at > now).min();
+            // What is due and was not done waits for something that tells nobody when it comes.
+            let tick = tick.into_iter().flatten().map(|at| if at > now { at } else { now + POLL }).min();
             let out = chunk.as_ref().map_or(&[][..], Chunk::left);
             let event = tokio::select! {
                 biased;
@@ -197,11 +203,7 @@ impl Line<'_> {
                 Event::Turn(Turn::Read(_)) => self.say_talks(),
                 Event::Turn(Turn::Ended | Turn::Failed(_)) if !self.window.is_unproven() => return Ended::Idle,
                 Event::Turn(Turn::Ended) => return self.by_peer(ENDED),
-                Event::Turn(Turn::Failed(error)) => {
-                    let is_network = error.kind() == std::io::ErrorKind::TimedOut;
-                    let how = if is_network { Break::Other } else { Break::ByPeer };
-                    return Ended::Broken(how, Fault::of(self.target(), &error));
-                }
+                Event::Turn(Turn::Failed(error)) => return self.failed(&error),
                 Event::Closed(Closed::Proven) => {
                     closing = None;
                     self.targets.proven();
@@ -209,13 +211,23 @@ impl Line<'_> {
                 }
                 Event::Closed(Closed::Unproven(why)) => return self.unproven(&mut current, why).await,
                 Event::Closed(Closed::Stalled) => return self.other("it does not read what was sent"),
-                Event::Closed(Closed::Broken(cause)) => return self.by_peer(&cause),
+                Event::Closed(Closed::Broken(error)) => return self.failed(&error),
                 Event::Opened(Ok(connection)) => {
                     opening = None;
                     successor = Some(connection);
                 }
-                Event::Opened(Err(_)) => {
-                    return self.unproven(&mut current, "it takes no second connection").await;
+                Event::Opened(Err(fault)) if !self.targets.has_proven() => {
+                    let why = format!("it takes no second connection ({})", fault.cause());
+                    return self.unproven(&mut current, &why).await;
+                }
+                // It did once, so it will again; what is written stays as it is meanwhile.
+                Event::Opened(Err(fault)) => {
+                    opening = None;
+                    before_opening = REOPEN;
+                    if !current.lives_on(self.lag()).await {
+                        return self.by_peer(ENDED);
+                    }
+                    fault.tell(&self.shared.standing, now, Instant::now());
                 }
                 Event::Home(opened) => {
                     going_home = None;

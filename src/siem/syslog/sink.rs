@@ -9,7 +9,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::connection::Turn;
-use super::dial::{self, Dial, Fault};
+use super::dial::{Dial, Fault};
 use super::jobs::{Job, Jobs};
 use super::{Config, ConfigError, Delivery, Transport, relp, sender, udp};
 use crate::event::Batch;
@@ -151,7 +151,7 @@ impl Syslog {
         let mut fault = Fault::Down(Cause::new("no target"));
         for target in &config.targets {
             let tried = match &config.transport {
-                Transport::Udp { .. } => dial::lookup(target).await.map(|_| ()),
+                Transport::Udp { .. } => dial.lookup(target).await.map(|_| ()),
                 _ => try_out(dial, target).await,
             };
             match tried {

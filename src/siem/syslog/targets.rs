@@ -7,7 +7,8 @@ use tokio::time::Instant;
 /// How long to stay with another target before the first is tried again.
 const HOMESICK: Duration = Duration::from_secs(60);
 
-/// How often in a row a target must leave a proof out before it is taken for one that has none to give.
+/// How often in a row a target must leave a proof out before it is taken for one that has none to give; how often in a row
+/// its connection must break before the next has its turn.
 const TRIES: u32 = 3;
 
 /// The targets in the order of the settings. The first is preferred.
@@ -15,6 +16,8 @@ const TRIES: u32 = 3;
 pub(super) struct Targets {
     trust: Vec<Trust>,
     current: usize,
+    /// How often in a row its connection broke before anything was proven.
+    breaks: u32,
     /// When the first may be tried again.
     home_at: Option<Instant>,
 }
@@ -29,7 +32,7 @@ struct Trust {
 impl Targets {
     /// So many of them; there is at least one.
     pub(super) fn new(count: usize) -> Self {
-        Self { trust: vec![Trust::default(); count.max(1)], current: 0, home_at: None }
+        Self { trust: vec![Trust::default(); count.max(1)], current: 0, breaks: 0, home_at: None }
     }
 
     /// The number of the present one.
@@ -37,8 +40,23 @@ impl Targets {
         self.current
     }
 
+    /// Something was proven.
+    pub(super) fn worked(&mut self) {
+        self.breaks = 0;
+    }
+
+    /// Its connection broke. After some that proved nothing it is as good as unreachable: so a proxy looks whose receiver
+    /// is gone.
+    pub(super) fn broke(&mut self, now: Instant) {
+        self.breaks += 1;
+        if self.breaks >= TRIES && self.trust.len() > 1 {
+            self.unreachable(now);
+        }
+    }
+
     /// It cannot be connected to: on to the next. Returns whether all have had their turn.
     pub(super) fn unreachable(&mut self, now: Instant) -> bool {
+        self.breaks = 0;
         self.current = (self.current + 1) % self.trust.len();
         self.home_at = (self.current != 0).then(|| now + HOMESICK);
         self.current == 0
@@ -57,6 +75,7 @@ impl Targets {
     /// The first one works again.
     pub(super) fn home(&mut self) {
         self.current = 0;
+        self.breaks = 0;
         self.home_at = None;
     }
 
@@ -67,9 +86,15 @@ impl Targets {
         trust.unproven = 0;
     }
 
+    /// Whether a close of it ever proved everything.
+    pub(super) fn has_proven(&self) -> bool {
+        self.trust[self.current].has_proven
+    }
+
     /// A close went well but proved nothing. Returns whether that just made it a target which never proves anything. One
     /// that ever did is only late.
     pub(super) fn unproven(&mut self) -> bool {
+        self.breaks = 0;
         let trust = &mut self.trust[self.current];
         trust.unproven += 1;
         let gives_up = !trust.has_proven && !trust.is_written_only && trust.unproven >= TRIES;
@@ -107,6 +132,25 @@ mod tests {
         assert!(targets.unreachable(now));
         assert_eq!((targets.current(), targets.home_at()), (0, None));
         assert!(Targets::new(1).unreachable(now));
+    }
+
+    #[test]
+    fn a_target_whose_connections_break_and_break_is_left_for_the_next() {
+        let mut targets = Targets::new(2);
+        let now = Instant::now();
+        let broke = |targets: &mut Targets| {
+            targets.broke(now);
+            targets.current()
+        };
+        assert_eq!([broke(&mut targets), broke(&mut targets)], [0, 0]);
+        targets.worked();
+        assert_eq!([broke(&mut targets), broke(&mut targets), broke(&mut targets)], [0, 0, 1]);
+        assert_eq!(targets.home_at(), Some(now + HOMESICK));
+        // One that lives but proves nothing is not left.
+        for _ in 0..5 {
+            targets.unproven();
+            assert_eq!(broke(&mut targets), 1);
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Framing;
-use super::dial::{self, Fault};
+use super::dial::Fault;
 use super::format::first_frame;
 use super::jobs::Jobs;
 use super::line::Line;
@@ -29,13 +29,14 @@ pub(super) async fn run(shared: &Shared, jobs: Jobs, rate: u32, max_datagram: us
     let mut line = Line::new(shared, jobs);
     let mut pace = Pace::new(rate, Instant::now());
     let mut socket: Option<UdpSocket> = None;
+    let mut tries = 0;
     while let Some((id, batch)) = line.next_batch().await {
         let mut place = Place { event: 0, bytes: batch.events.range(0) };
         while place.event < batch.events.len() {
             line.began = Instant::now();
             let sent = match &socket {
                 Some(socket) => send(&mut line, socket, id, &batch, &mut place, &mut pace, max_datagram).await,
-                None => connect(&line).await.map(|connected| socket = Some(connected)),
+                None => connect(&line, tries).await.map(|connected| socket = Some(connected)),
             };
             let Err(fault) = sent else {
                 if line.jobs.get(id).is_none() {
@@ -44,6 +45,7 @@ pub(super) async fn run(shared: &Shared, jobs: Jobs, rate: u32, max_datagram: us
                 continue;
             };
             socket = None;
+            tries += 1;
             let now = Instant::now();
             fault.tell(&shared.standing, line.began, now);
             let until = now + line.backoff.next(None);
@@ -147,9 +149,11 @@ fn is_too_long(error: &io::Error) -> bool {
     too_long || error.kind() == io::ErrorKind::FileTooLarge
 }
 
-/// A socket that knows its receiver, so that it is told when nobody listens there.
-async fn connect(line: &Line<'_>) -> Result<UdpSocket, Fault> {
-    let address = dial::lookup(line.target()).await?[0];
+/// A socket that knows its receiver, so that it is told when nobody listens there. Every try takes the next address of the
+/// name: that it is the wrong one is found out only by sending.
+async fn connect(line: &Line<'_>, tries: usize) -> Result<UdpSocket, Fault> {
+    let addresses = line.shared.dial.lookup(line.target()).await?;
+    let address = addresses[tries % addresses.len()];
     let any: SocketAddr = match address {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),

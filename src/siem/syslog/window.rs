@@ -6,7 +6,8 @@
 //!
 //! When the connection dies again and again before the same first event is proven, and connecting works, an event may
 //! be what kills it. Then groups of events are sent alone, each proven alone; a group that dies is halved, until one
-//! event is left. It is refused only if another was proven meanwhile: a receiver that dies of everything is just broken.
+//! event is left. It is refused only if another was proven since the last was refused: a receiver that dies of everything
+//! is just broken. Without such evidence the event is set aside until one behind it is taken, and then has its turn again.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -48,37 +49,40 @@ pub(super) struct Settled {
     pub(super) proven: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Entry {
     id: Id,
     events: usize,
     /// Events before this one are proven or rejected.
     done: usize,
+    /// So many from there on are set aside: each killed the connection alone, and nothing was proven since.
+    aside: usize,
     /// Events before this one were written since.
     sent: usize,
     /// The connection that the last of them went over.
     link: u64,
 }
 
+impl Entry {
+    /// How many are written and not proven.
+    fn under_way(&self) -> usize {
+        self.sent - self.done - self.aside
+    }
+}
+
 /// The search for an event that kills the connection.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Search {
     /// Events in a group.
     size: usize,
-    /// Events of the present group that were handed out.
-    group: usize,
-    /// How often a group of one has died.
-    strikes: u32,
-    /// Something was proven since the search began.
+    /// Something was proven since the last event was refused.
     evidence: bool,
-    /// A culprit without evidence, stepped over to see whether the next event fares better.
-    aside: Option<(Id, usize)>,
     /// The last batch that may hold the culprit.
     last: Id,
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Window {
     interval: Duration,
     lag: Duration,
@@ -112,7 +116,7 @@ impl Window {
 
     /// A batch of so many events came; `id` is larger than all before.
     pub(super) fn push(&mut self, id: Id, events: usize) {
-        self.entries.push_back(Entry { id, events, done: 0, sent: 0, link: 0 });
+        self.entries.push_back(Entry { id, events, done: 0, aside: 0, sent: 0, link: 0 });
     }
 
     /// Whether there is no batch.
@@ -130,27 +134,48 @@ impl Window {
         if self.is_group_full() {
             return None;
         }
-        let room = self.search.as_ref().map_or(usize::MAX, |search| search.size - search.group);
+        if self.is_stepping_over() && self.is_all_sent() {
+            // None is left to compare to.
+            self.put_back();
+        }
+        let room = self.search.as_ref().map_or(usize::MAX, |search| search.size - self.under_way());
         let entry = self.entries.iter_mut().find(|entry| entry.sent < entry.events)?;
         let end = entry.events.min(entry.sent.saturating_add(room));
         let span = Span { id: entry.id, events: entry.sent..end };
         entry.sent = end;
         entry.link = self.link;
         self.carries_since.get_or_insert(now);
-        if let Some(search) = &mut self.search {
-            search.group += span.events.len();
-        }
         Some(span)
+    }
+
+    fn under_way(&self) -> usize {
+        self.entries.iter().map(Entry::under_way).sum()
     }
 
     /// Whether there is nothing to write at the moment.
     fn is_idle(&self) -> bool {
-        self.is_group_full() || self.entries.iter().all(|entry| entry.sent == entry.events)
+        self.is_group_full() || self.is_all_sent()
     }
 
-    /// A group is written, or half a proof is there for it: the next waits for the whole.
+    fn is_all_sent(&self) -> bool {
+        self.entries.iter().all(|entry| entry.sent == entry.events)
+    }
+
+    /// A group is written: the next waits for its proof.
     fn is_group_full(&self) -> bool {
-        self.search.as_ref().is_some_and(|search| search.group >= search.size || !self.closed.is_empty())
+        self.search.as_ref().is_some_and(|search| self.under_way() >= search.size)
+    }
+
+    fn is_stepping_over(&self) -> bool {
+        self.entries.iter().any(|entry| entry.aside > 0)
+    }
+
+    /// What was set aside has its turn again. Nothing may be under way.
+    fn put_back(&mut self) {
+        for entry in &mut self.entries {
+            entry.aside = 0;
+            entry.sent = entry.done;
+        }
     }
 
     /// When the present connection is to be proven: at once when there is nothing more to write, else after an interval
@@ -180,28 +205,28 @@ impl Window {
     /// The present connection is alive at `now`.
     pub(super) fn prove(&mut self, now: Instant) -> Settled {
         let mut settled = Settled::default();
+        let is_stepping_over = self.is_stepping_over();
         while let Some((link, _)) = self.closed.front().copied().filter(|(_, at)| *at + self.lag <= now) {
             self.closed.pop_front();
-            let aside = self.search.as_ref().and_then(|search| search.aside);
-            let carried = |entry: &&mut Entry| entry.link <= link && entry.sent > entry.done;
-            // The one that was set aside was not sent.
-            let is_proof =
-                |entry: &mut Entry| entry.sent > entry.done + usize::from(aside == Some((entry.id, entry.done)));
-            if self.entries.iter_mut().filter(carried).any(is_proof) {
+            for entry in self.entries.iter_mut().filter(|entry| entry.link <= link && entry.under_way() > 0) {
                 settled.proven = true;
-                self.entries.iter_mut().filter(carried).for_each(|entry| entry.done = entry.sent);
+                if !is_stepping_over {
+                    entry.done = entry.sent;
+                }
             }
         }
         if !settled.proven {
             return settled;
         }
         self.deaths = None;
+        if is_stepping_over {
+            self.put_back();
+        }
         if let Some(search) = &mut self.search {
-            settled.rejected.extend(search.aside.take());
             search.evidence = true;
-            search.strikes = 0;
-            search.group = 0;
-            search.size = search.size.saturating_mul(2);
+            if !is_stepping_over {
+                search.size = search.size.saturating_mul(2);
+            }
         }
         self.collect(&mut settled);
         settled
@@ -227,100 +252,55 @@ impl Window {
     /// The connection ended before what it carried was proven: all of that is to be written again.
     pub(super) fn broke(&mut self, how: Break) -> Settled {
         let mut settled = Settled::default();
-        let first = self.entries.iter().find(|entry| entry.done < entry.sent).map(|entry| (entry.id, entry.done));
-        if let (Break::ByPeer, Some(first), true) = (how, first, self.is_unproven()) {
+        let first = self.entries.iter().find(|entry| entry.under_way() > 0);
+        let first = first.map(|entry| (entry.id, entry.done + entry.aside));
+        if let (Break::ByPeer, Some(first)) = (how, first) {
             if self.search.is_some() {
-                self.group_died(&mut settled);
-            } else {
-                self.strike(first);
+                self.halve(first, &mut settled);
+            } else if self.is_suspect(first) {
+                self.start_search();
             }
         }
         self.closed.clear();
         self.link += 1;
         self.carries_since = None;
         for entry in &mut self.entries {
-            entry.sent = entry.done;
-        }
-        if let Some(search) = &mut self.search {
-            search.group = 0;
-            let aside = search.aside;
-            if let Some(entry) = self.entries.iter_mut().find(|entry| Some((entry.id, entry.done)) == aside) {
-                entry.sent += 1;
-            }
+            entry.sent = entry.done + entry.aside;
         }
         self.collect(&mut settled);
         settled
     }
 
-    /// Counts a death; after some, the search begins.
-    fn strike(&mut self, first: (Id, usize)) {
-        let deaths = match self.deaths {
-            Some((at, deaths)) if at == first => deaths + 1,
-            _ => 1,
-        };
-        self.deaths = Some((first, deaths));
-        if deaths >= STRIKES {
-            let sent = self.entries.iter().filter(|entry| entry.sent > entry.done);
-            let (mut size, mut last) = (0, first.0);
-            for entry in sent {
-                size += entry.sent - entry.done;
-                last = entry.id;
-            }
-            let size = (size / 2).max(1);
-            self.search = Some(Search { size, group: 0, strikes: 0, evidence: false, aside: None, last });
-        }
+    /// Counts a death while this event was the first without proof; whether it is suspect now.
+    fn is_suspect(&mut self, first: (Id, usize)) -> bool {
+        let deaths = self.deaths.filter(|(at, _)| *at == first).map_or(1, |(_, deaths)| deaths + 1);
+        self.deaths = (deaths < STRIKES).then_some((first, deaths));
+        deaths == STRIKES
+    }
+
+    fn start_search(&mut self) {
+        let last = self.entries.iter().rfind(|entry| entry.under_way() > 0).map_or(0, |entry| entry.id);
+        self.search = Some(Search { size: (self.under_way() / 2).max(1), evidence: false, last });
     }
 
     /// The connection died of the present group, or while it carried it.
-    fn group_died(&mut self, settled: &mut Settled) {
+    fn halve(&mut self, first: (Id, usize), settled: &mut Settled) {
+        let group = self.under_way();
+        let is_culprit = group == 1 && self.is_suspect(first);
         let Some(search) = &mut self.search else { return };
-        if search.group > 1 {
-            search.size = search.group / 2;
-            search.strikes = 0;
-            return;
-        }
-        search.size = 1;
-        search.strikes += 1;
-        if search.strikes < STRIKES {
-            return;
-        }
-        search.strikes = 0;
-        let aside = search.aside;
-        // Where the lone event is: behind the one that was set aside, if there is one.
-        let lone = self
-            .entries
-            .iter_mut()
-            .find(|entry| entry.sent > entry.done + usize::from(aside == Some((entry.id, entry.done))));
-        let Some(entry) = lone else { return };
-        if search.evidence {
-            settled.rejected.push((entry.id, entry.done));
+        search.size = (group / 2).max(1);
+        let Some(entry) = self.entries.iter_mut().find(|entry| is_culprit && entry.id == first.0) else { return };
+        if std::mem::take(&mut search.evidence) {
+            settled.rejected.push(first);
             entry.done += 1;
-            entry.sent = entry.done;
-        } else if aside.is_some() {
-            // Two events in a row and none that is taken: it is the receiver.
-            self.search = None;
-            self.deaths = None;
         } else {
-            let aside = (entry.id, entry.done);
-            let is_last = entry.done + 1 == entry.events && self.entries.back().is_none_or(|last| last.id == aside.0);
-            // With nothing to compare it to, it is tried on and on.
-            search.aside = (!is_last).then_some(aside);
+            entry.aside += 1;
         }
     }
 
     /// A batch is of no interest any more.
     pub(super) fn forget(&mut self, id: Id) {
         self.entries.retain(|entry| entry.id != id);
-        if let Some(search) = &mut self.search
-            && let Some((aside, event)) = search.aside
-            && (aside == id || search.group == 0)
-        {
-            // The comparison may have gone with it: the one that was set aside is tried again.
-            search.aside = None;
-            if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == aside) {
-                entry.sent = event;
-            }
-        }
         self.end_search();
     }
 
@@ -335,14 +315,17 @@ impl Window {
         self.end_search();
     }
 
-    /// The search is over when no batch is left that may hold the culprit.
+    /// The search is over when no batch is left that may hold the culprit, and no group is under way.
     fn end_search(&mut self) {
         let over = |search: &Search| self.entries.front().is_none_or(|entry| entry.id > search.last);
-        if self.search.as_ref().is_some_and(over) {
+        if self.search.as_ref().is_some_and(over) && self.under_way() == 0 {
             self.search = None;
+            self.put_back();
         }
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -16,8 +16,8 @@ use forwarder::stop::{Stopper, stop};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-const CERTIFICATE: &[u8] = include_bytes!("../../../src/siem/hec/client/tests/tls/server.pem");
-const KEY: &[u8] = include_bytes!("../../../src/siem/hec/client/tests/tls/server.key");
+pub const CERTIFICATE: &[u8] = include_bytes!("../../../src/siem/hec/client/tests/tls/server.pem");
+pub const KEY: &[u8] = include_bytes!("../../../src/siem/hec/client/tests/tls/server.key");
 
 /// How often each message arrived.
 #[derive(Debug, Default)]

@@ -107,3 +107,36 @@ async fn a_relp_answer_to_another_message_acknowledges_nothing() {
     assert!(timeout(Duration::from_secs(1), delivery).await.is_err());
     lying.abort();
 }
+
+/// Answers the beginning of a session, then this many messages, all at once, and says goodbye.
+async fn answer(stream: &mut TcpStream, most: usize) {
+    let mut bytes = vec![0; 64 * 1024];
+    assert!(stream.read(&mut bytes).await.unwrap() > 0);
+    stream.write_all(b"1 rsp 37 200 OK\nrelp_version=0\ncommands=syslog\n").await.unwrap();
+    let mut heard = Vec::new();
+    let mut messages = 0;
+    while messages < most {
+        let length = stream.read(&mut bytes).await.unwrap();
+        assert!(length > 0);
+        heard.extend_from_slice(&bytes[..length]);
+        messages = memchr::memmem::find_iter(&heard, b" syslog ").count();
+    }
+    let answers: String = (2..2 + most).map(|txnr| format!("{txnr} rsp 6 200 OK\n")).collect();
+    stream.write_all((answers + "0 serverclose 0\n").as_bytes()).await.unwrap();
+}
+
+/// Goes red when a session that ends with every message answered counts as idle though a batch is half sent.
+#[tokio::test]
+async fn a_relp_receiver_that_says_goodbye_within_a_batch_gets_the_rest_later() {
+    let (listener, address) = listener().await;
+    let sink = Arc::new(Syslog::new(&towards(Protocol::Relp, address)).unwrap());
+    let answering = tokio::spawn(async move {
+        // As many as may be unanswered at once.
+        for most in [128, 72] {
+            answer(&mut listener.accept().await.unwrap().0, most).await;
+        }
+    });
+    let outcome = timeout(PATIENCE, sink.deliver(batch(0, 0..200), tenure().1)).await.expect("all are answered");
+    assert_eq!(outcome, Outcome::Done(vec![]));
+    answering.await.unwrap();
+}

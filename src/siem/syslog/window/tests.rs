@@ -209,13 +209,95 @@ fn progress_between_the_deaths_keeps_the_search_away() {
 }
 
 #[test]
-fn an_event_set_aside_is_tried_again_when_there_is_nothing_left_to_compare_it_to() {
-    let (mut window, now) = window(&[1, 1]);
-    for _ in 0..2 * STRIKES {
+fn the_first_events_are_found_though_nothing_before_them_was_taken() {
+    let culprits = [(1, 0), (1, 1), (2, 0)];
+    let (rejected, _, left) = against(&[2, 10], 200, |id, event| culprits.contains(&(id, event)));
+    assert_eq!((rejected, left), (culprits.to_vec(), 0));
+}
+
+#[test]
+fn a_receiver_that_comes_back_after_many_deaths_has_rejected_nothing() {
+    for deaths in 0..100 {
+        let died = std::cell::Cell::new(0);
+        let (rejected, _, left) = against(&[4, 4], 200, |_, _| {
+            died.set(died.get() + 1);
+            died.get() <= deaths
+        });
+        assert_eq!((rejected, left), (vec![], 0), "{deaths} deaths");
+    }
+}
+
+fn searching(batches: &[usize]) -> (Window, Instant) {
+    let (mut window, now) = window(batches);
+    for _ in 0..STRIKES {
         write(&mut window, now);
         window.broke(Break::ByPeer);
     }
-    assert_eq!(window.search.as_ref().unwrap().aside, Some((1, 0)));
+    assert!(window.is_searching());
+    (window, now)
+}
+
+#[test]
+fn one_event_taken_is_no_evidence_against_all_that_follow() {
+    let (mut window, now) = searching(&[10]);
+    assert_eq!(write(&mut window, now), [(1, 0..5)]);
+    window.rotated(now);
+    assert!(window.prove(now + LAG).proven);
+    let mut rejected = Vec::new();
+    for _ in 0..100 {
+        write(&mut window, now);
+        rejected.extend(window.broke(Break::ByPeer).rejected);
+    }
+    assert_eq!(rejected, [(1, 5)]);
+}
+
+#[test]
+fn a_batch_that_is_forgotten_while_its_group_is_under_way_does_not_hold_up_the_others() {
+    let (mut window, now) = searching(&[2, 2]);
+    assert_eq!(write(&mut window, now), [(1, 0..2)]);
+    window.forget(1);
+    window.rotated(now);
+    assert!(!window.prove(now + LAG).proven);
+    assert_eq!(write(&mut window, now), [(2, 0..2)]);
+}
+
+#[test]
+fn an_event_set_aside_is_tried_again_when_there_is_nothing_left_to_compare_it_to() {
+    let (mut window, now) = searching(&[1, 1]);
+    for _ in 0..STRIKES {
+        assert_eq!(write(&mut window, now), [(1, 0..1)]);
+        window.broke(Break::ByPeer);
+    }
+    assert_eq!(write(&mut window, now), [(2, 0..1)]);
     window.forget(2);
     assert_eq!(write(&mut window, now), [(1, 0..1)]);
+}
+
+#[test]
+fn a_search_is_over_when_its_last_group_is_proven_and_no_sooner() {
+    let (mut window, now) = searching(&[2, 2]);
+    window.push(3, 2);
+    assert_eq!(write(&mut window, now), [(1, 0..2)]);
+    window.rotated(now);
+    window.prove(now + LAG);
+    assert_eq!(write(&mut window, now), [(2, 0..2), (3, 0..2)]);
+    window.forget(2);
+    assert!(window.is_searching());
+    window.rotated(now);
+    assert_eq!(window.prove(now + LAG).finished, [3]);
+    assert!(!window.is_searching());
+}
+
+#[test]
+fn what_was_set_aside_in_a_search_that_is_over_is_sent() {
+    let (mut window, now) = searching(&[1]);
+    window.push(2, 1);
+    for id in [1, 1, 1, 2, 2, 2] {
+        assert_eq!(write(&mut window, now), [(id, 0..1)]);
+        window.broke(Break::ByPeer);
+    }
+    window.push(3, 1);
+    window.forget(1);
+    assert!(!window.is_searching());
+    assert_eq!(write(&mut window, now), [(2, 0..1), (3, 0..1)]);
 }

@@ -1,0 +1,104 @@
+//! Who has to show a certificate, and whose.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use forwarder::emulator::syslog::{Config as Receiver, Protocol, SyslogEmulator};
+use forwarder::siem::syslog::{Config, Promise, Syslog, Tls, Transport};
+use forwarder::sink::{Health, Outcome, Sink as _};
+use tokio::time::timeout;
+
+use super::bench::{CERTIFICATE, KEY, batch, config, tenure};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/forwarder/syslog/tls").join(name)
+}
+
+/// A receiver that wants a certificate of the issuer, and the settings of somebody who shows this one.
+async fn demanding(protocol: Protocol, shown: Option<&str>) -> (SyslogEmulator, Config) {
+    let receiver = SyslogEmulator::start(Receiver {
+        identity: Some((CERTIFICATE.to_vec(), KEY.to_vec())),
+        client_ca: Some(std::fs::read(file("issuer.pem")).unwrap()),
+        ..Receiver::new(protocol)
+    });
+    let receiver = receiver.await.unwrap();
+    let mut config = config(protocol, &[&receiver]);
+    let (Transport::Tls(tls) | Transport::Relp(Some(tls))) = &mut config.transport else { panic!("no TLS") };
+    tls.client_cert = shown.map(|name| (file(name), file("client.key")));
+    (receiver, config)
+}
+
+#[tokio::test]
+async fn the_right_certificate_opens_the_door() {
+    for protocol in [Protocol::Tls, Protocol::RelpTls] {
+        let (receiver, config) = demanding(protocol, Some("client.pem")).await;
+        let sink = Syslog::new(&config).unwrap();
+        sink.check().await.unwrap();
+        assert_eq!(sink.deliver(batch(0, 0..100), tenure().1).await, Outcome::Done(vec![]));
+        assert_eq!(receiver.counts().messages, 100);
+        assert_ne!(sink.promise(), Promise::Written);
+    }
+}
+
+/// None is delivered; the check and the health say what to do.
+async fn refused(protocol: Protocol, shown: Option<&str>, advice: &str) {
+    let (receiver, config) = demanding(protocol, shown).await;
+    let sink = Syslog::new(&config).unwrap();
+    let error = sink.check().await.unwrap_err().to_string();
+    assert!(error.contains(advice), "{protocol:?}, {shown:?}: {error}");
+
+    // A sink that has not checked before finds out when it delivers.
+    let sink = Syslog::new(&config).unwrap();
+    let (_stopper, tenure) = tenure();
+    let delivery = sink.deliver(batch(0, 0..100), tenure);
+    let known = async {
+        loop {
+            match sink.health() {
+                Health::Held { cause, .. } if cause.contains(advice) => return,
+                _ => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    tokio::select! {
+        outcome = delivery => panic!("{outcome:?}"),
+        known = timeout(PATIENCE, known) => known.unwrap_or_else(|_| panic!("{:?}", sink.health())),
+    }
+    assert_eq!(receiver.counts().read, 0);
+}
+
+#[tokio::test]
+async fn a_receiver_that_demands_a_certificate_says_so_to_whoever_has_none() {
+    for protocol in [Protocol::Tls, Protocol::RelpTls] {
+        refused(protocol, None, "set syslog.client_cert and syslog.client_key").await;
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_somebody_else_is_told_from_one_that_has_expired() {
+    for protocol in [Protocol::Tls, Protocol::RelpTls] {
+        refused(protocol, Some("stranger.pem"), "it does not know the issuer of our certificate").await;
+        refused(protocol, Some("expired.pem"), "our certificate has expired").await;
+    }
+}
+
+/// What is said of the receiver's certificate: it is good for `localhost` only, and nobody knows its issuer.
+async fn distrusted(tls: Tls, host: &str, advice: &str) {
+    let (_receiver, mut config) = demanding(Protocol::Tls, None).await;
+    config.transport = Transport::Tls(Tls { verify: true, ..tls });
+    host.clone_into(&mut config.targets[0].host);
+    let sink = Syslog::new(&config).unwrap();
+    let error = sink.check().await.unwrap_err().to_string();
+    assert!(error.contains(advice), "{error}");
+    assert!(matches!(sink.health(), Health::Held { .. }));
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_trusted_is_said_with_what_to_do() {
+    let none = Tls { verify: true, ca_file: None, client_cert: None, server_name: None };
+    let issuer = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/siem/hec/client/tests/tls/issuer.pem");
+    let known = Tls { ca_file: Some(issuer), ..none.clone() };
+    distrusted(none, "localhost", "set syslog.ca_file to the certificate of its issuer").await;
+    distrusted(known, "127.0.0.1", "set syslog.server_name to one that it has").await;
+}
