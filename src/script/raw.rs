@@ -379,6 +379,11 @@ impl Frame {
         }
     }
 
+    /// `a < b`, with whatever their metatables say of it.
+    pub(super) fn is_less(self, a: c_int, b: c_int) -> bool {
+        unsafe { ffi::lua_compare(self.stack.0, a, b, ffi::LUA_OPLT) != 0 }
+    }
+
     /// Joins the `count` strings and numbers on top.
     pub(super) fn concat(self, count: c_int) {
         unsafe { ffi::lua_concat(self.stack.0, count) }
