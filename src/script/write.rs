@@ -10,7 +10,7 @@ use super::{escape, json::scan, watch};
 use crate::event::BodyError;
 
 /// Bytes of a path that an error shows.
-const MOST_OF_PATH: usize = 200;
+const MOST_OF_PATH: usize = 80;
 
 /// Tables may nest this deep; a table inside itself gets there too.
 const MOST_DEEP: usize = 64;

@@ -99,7 +99,7 @@ fn what_cannot_be_sent_is_named_with_its_place() {
     refused("{ event = { ['a b'] = -1/0 } }", "event[\"a b\"]: -inf is no number in JSON; send it as a string");
     refused(
         "(function() local t = {} t.t = t return { event = t } end)()",
-        &format!("event{}: nested deeper than 64 tables, or inside itself", ".t".repeat(64)),
+        &format!("event{}…: nested deeper than 64 tables, or inside itself", ".t".repeat(40)),
     );
     refused(
         "{ event = { 1, nil, 3, [9] = 9 } }",
