@@ -404,7 +404,7 @@ impl Vm {
         // SAFETY: `current` outlives the state: see `Hook::current`.
         let (lua, globals) = unsafe { sandbox::build(current.pointer(), config.memory) }.map_err(|_| memory())?;
         lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(GARBAGE)));
-        stdlib::install(&lua, &globals, &config.vars)
+        stdlib::install(&lua, &globals, config)
             .and_then(|()| stdlib::modules::install(&lua, &globals, script))
             .and_then(|()| stdlib::lookup::install(&lua, &globals, script))
             .and_then(|()| sandbox::seal(&lua, &globals))

@@ -316,12 +316,12 @@ fn the_longest_search_comes_to_an_end() {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         if seed >> 31 == 1 { '1' } else { '0' }
     };
-    let text: String = (0..39_000).map(|_| bit()).collect();
+    let text: String = (0..17_000).map(|_| bit()).collect();
     let start = computed();
     let got = process("return tostring(re.find(log.text, '[01]*1[01]{1000}2'))", &[("text", &text)]);
     let took = computed() - start;
     assert!(got[0] == r#""nil""# || got[0] == format!("! {TIME}"), "{got:?}");
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took > Duration::from_millis(20) && took < config().timeout * 3, "{took:?}");
 }
 
 #[test]
