@@ -119,7 +119,7 @@ impl App {
         let (sink, format) = destination(&settings.sink)?;
         let source = Sls::new(&settings.sls).map_err(|error| Error::Settings(error.to_string()))?;
         let script = Script::read(&settings.script)?;
-        info!(script = %script.name, version = %script.version, "script loaded");
+        info!(script = %script.name, version = %script.version, "script read");
         let threads = HookThreads::start(settings.run.hook_threads)
             .map_err(|error| Error::Internal(format!("no threads for the script: {error}")))?;
         let hooks = Hooks::new(

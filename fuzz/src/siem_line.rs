@@ -33,13 +33,15 @@ pub fn check_lines(head: &CefHeader, fields: &Fields, delimiter: u8) {
     same("CEF", &line, fields, &read, <[u8]>::to_vec);
 
     let leef: LeefHeader = std::array::from_fn(|nth| head[nth].clone());
-    for version in [LeefVersion::One, LeefVersion::Two(delimiter)] {
+    let is_free = |sign: &u8| fields.iter().all(|(_, value)| !value.contains(sign));
+    let free = b"\t^;,~#!*".iter().copied().find(is_free);
+    let choice = (LeefVersion::Two(None), free.unwrap_or(b'\t'));
+    for (version, mark) in [(LeefVersion::One, b'\t'), (LeefVersion::Two(Some(delimiter)), delimiter), choice] {
         let line = encode_leef(version, &leef, fields);
         one_line(&line);
         let (parts, read) = read_leef(&line);
         let expected: Vec<Vec<u8>> = leef.iter().map(|part| spaced(part, b"|\r\n")).collect();
         assert_eq!(parts, expected, "the header of {}", line.escape_ascii());
-        let mark = if version == LeefVersion::One { b'\t' } else { delimiter };
         same("LEEF", &line, fields, &read, |value| spaced(value, &[mark, b'\r', b'\n']));
     }
 

@@ -146,8 +146,9 @@ fn pair(path: &Path) -> Result<(PathBuf, PathBuf), String> {
     Ok((script, cases))
 }
 
-fn shown(script: &Script, cases: &Path, report: &Report, coverage: &Coverage, list: bool, paint: Paint) -> String {
-    let ran = format!("{} of {} lines ran", coverage.ran.len(), coverage.lines.len());
+fn shown(script: &Script, cases: &Path, report: &Report, coverage: &[Coverage], list: bool, paint: Paint) -> String {
+    let count = |lines: fn(&Coverage) -> usize| coverage.iter().map(lines).sum::<usize>();
+    let ran = format!("{} of {} lines ran", count(|file| file.ran.len()), count(|file| file.lines.len()));
     let plural = if report.cases() == 1 { "" } else { "s" };
     let mut out = if report.is_good() {
         format!("{}    {}: {} case{plural}, {ran}\n", paint.green("ok"), script.name, report.passed)
@@ -158,11 +159,11 @@ fn shown(script: &Script, cases: &Path, report: &Report, coverage: &Coverage, li
     for failure in &report.failures {
         push_failure(&mut out, cases, failure, paint);
     }
-    if list && coverage.missed().next().is_some() {
-        out += "      never ran:\n";
-        let text = String::from_utf8_lossy(&script.text);
-        let lines: Vec<&str> = text.lines().collect();
-        for line in coverage.missed() {
+    for file in coverage.iter().filter(|file| list && file.missed().next().is_some()) {
+        let whose = if file.file == script.name { String::new() } else { format!(" in {}", printable(&file.file)) };
+        writeln!(out, "      never ran{whose}:").expect(TAKES);
+        let lines: Vec<&str> = file.text.lines().collect();
+        for line in file.missed() {
             let code = lines.get(line as usize - 1).copied().unwrap_or_default();
             writeln!(out, "{:>8} {} {}", line, paint.blue("|"), printable(code)).expect(TAKES);
         }

@@ -11,9 +11,13 @@ use mlua::ffi::{self, lua_Debug, lua_State};
 
 use super::{Script, excerpt, trace};
 
-/// Which lines of a script ran, of those that can.
+/// Which lines of a script or a module ran, of those that can.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Coverage {
+    /// The file.
+    pub file: String,
+    /// Its text.
+    pub text: String,
     /// The lines that have code, from 1.
     pub lines: BTreeSet<u32>,
     /// Those of them that ran.
@@ -35,14 +39,20 @@ thread_local! {
     static NOTED: RefCell<Option<Ran>> = const { RefCell::new(None) };
 }
 
-/// Does `work`, and notes which lines of the script run meanwhile on this thread. Scripts are slower by much.
-pub fn cover<T>(script: &Script, work: impl FnOnce() -> T) -> (T, Coverage) {
+/// Does `work`, and notes which lines of the script and then of its modules run meanwhile on this thread. Scripts are
+/// slower by much.
+pub fn cover<T>(script: &Script, work: impl FnOnce() -> T) -> (T, Vec<Coverage>) {
     NOTED.with(|noted| *noted.borrow_mut() = Some(Ran::new()));
     let done = work();
-    let ran = NOTED.with(|noted| noted.borrow_mut().take()).unwrap_or_default();
-    let lines = lines(script);
-    let ran = ran.get(&script.name).map(|ran| ran & &lines).unwrap_or_default();
-    (done, Coverage { lines, ran })
+    let mut ran = NOTED.with(|noted| noted.borrow_mut().take()).unwrap_or_default();
+    let modules = script.files.modules().map(|(name, text)| (script.name_of(name), text));
+    let files = std::iter::once((script.name.clone(), script.text.as_slice())).chain(modules);
+    let covered = files.map(|(file, text)| {
+        let lines = lines(text);
+        let ran = &ran.remove(&file).unwrap_or_default() & &lines;
+        Coverage { file, text: String::from_utf8_lossy(text).into_owned(), lines, ran }
+    });
+    (done, covered.collect())
 }
 
 /// Sets the hook, if lines are being noted.
@@ -71,10 +81,10 @@ unsafe extern "C-unwind" fn on_line(state: *mut lua_State, place: *mut lua_Debug
     });
 }
 
-/// The lines that have code; none when the script does not compile.
-fn lines(script: &Script) -> BTreeSet<u32> {
+/// The lines that have code; none when the text does not compile.
+fn lines(text: &[u8]) -> BTreeSet<u32> {
     let lua = Lua::new();
-    let Ok(function) = lua.load(script.text.as_slice()).set_mode(mlua::chunk::ChunkMode::Text).into_function() else {
+    let Ok(function) = lua.load(text).set_mode(mlua::chunk::ChunkMode::Text).into_function() else {
         return BTreeSet::new();
     };
     let dump = function.dump(false);
@@ -82,7 +92,7 @@ fn lines(script: &Script) -> BTreeSet<u32> {
     let mut binary = Binary { rest: dump.get(HEADER..).unwrap_or_default() };
     let read = binary.function(&mut lines);
     debug_assert!(read.is_some(), "the engine's own dump can be read");
-    let text = String::from_utf8_lossy(&script.text);
+    let text = String::from_utf8_lossy(text);
     let code: Vec<bool> = text.lines().map(excerpt::is_code).collect();
     lines.retain(|&line| code.get(line as usize - 1).copied().unwrap_or(false));
     lines
@@ -219,6 +229,7 @@ end
             let sample = Sample::from_json(&serde_json::json!({})).unwrap();
             hook.run(&Sample::page(&[sample])).unwrap()
         });
+        let [coverage] = coverage.as_slice() else { panic!("{coverage:?}") };
         assert_eq!(Vec::from_iter(coverage.lines.clone()), [2, 3, 6, 9, 10, 11, 13, 15, 16, 18]);
         assert_eq!(coverage.missed().collect::<Vec<_>>(), [6, 11]);
     }
@@ -226,8 +237,7 @@ end
     #[test]
     fn a_long_script_is_read_to_its_end() {
         let body: String = (0..3_000).map(|n| format!("\n\n\n  log.x{n} = 'x' .. {n}")).collect();
-        let script = Script::from_text("s.lua", format!("function process(log){body}\nend"));
-        let lines = lines(&script);
+        let lines = lines(format!("function process(log){body}\nend").as_bytes());
         assert_eq!((lines.len(), lines.last()), (3_001, Some(&9_001)));
     }
 }

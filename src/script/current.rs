@@ -93,6 +93,9 @@ struct SharedTexts {
 const MOST_ADDED: usize = 10_000;
 const MOST_ADDED_TEXT: usize = 1 << 20;
 
+/// A scratch buffer that one log made larger than this is not kept for the next.
+const MOST_SCRATCH: usize = 1 << 20;
+
 impl Current {
     /// Begins with the log that was read last.
     pub(super) fn begin(&mut self) {
@@ -104,6 +107,9 @@ impl Current {
         self.found = 0;
         self.error_line = None;
         self.calls.clear();
+        if self.scratch.capacity() > MOST_SCRATCH {
+            self.scratch = Vec::new();
+        }
     }
 
     pub(super) fn log(&self) -> Log<'_> {

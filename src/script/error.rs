@@ -54,13 +54,21 @@ impl HookError {
         Self { version: version.into(), fault, place: None, hint: None }
     }
 
+    /// The script, when it is wrong as a whole.
+    pub(super) fn script(&self) -> Option<&str> {
+        match &self.fault {
+            Fault::BadReturn { script, .. } | Fault::NoProcess { script } | Fault::Memory { script, .. } => {
+                Some(script)
+            }
+            _ => None,
+        }
+    }
+
     /// What is wrong, without the file and the line in front.
     #[must_use]
     pub fn message(&self) -> String {
         let text = self.fault.to_string();
-        if let Fault::BadReturn { script, .. } | Fault::NoProcess { script } | Fault::Memory { script, .. } =
-            &self.fault
-        {
+        if let Some(script) = self.script() {
             return text.strip_prefix(&format!("{script}: ")).unwrap_or(&text).to_owned();
         }
         let Some(place) = &self.place else { return text };
@@ -76,12 +84,14 @@ impl HookError {
 /// Splits `file:line: message`, where the file may be shortened from the left, as Lua does it.
 pub(super) fn split<'a>(text: &'a str, file: &str) -> Option<(u32, &'a str)> {
     let end = &file.as_bytes()[file.len().saturating_sub(30)..];
+    // Of two names in one directory one may end as the other is.
+    let begins = |before: &[u8]| end.len() < file.len() || before.is_empty() || before.ends_with(b" ");
     let mut from = 0;
     while let Some(colon) = text[from..].find(':').map(|at| from + at) {
         from = colon + 1;
         let digits = text[from..].bytes().take_while(u8::is_ascii_digit).count();
         let (line, rest) = text[from..].split_at(digits);
-        if text.as_bytes()[..colon].ends_with(end)
+        if text.as_bytes()[..colon].strip_suffix(end).is_some_and(begins)
             && let (Ok(line), Some(message)) = (line.parse(), rest.strip_prefix(':'))
         {
             return Some((line, message.trim_start()));

@@ -37,18 +37,26 @@ impl Script {
     }
 
     fn place_of(&self, fault: &Fault, text: &str, calls: &[Call]) -> Option<Place> {
+        let modules;
         let (file, line, message) = match fault {
             Fault::Syntax(words) | Fault::TopLevel(words) | Fault::Runtime(words) => {
-                let files = calls.iter().map(|call| call.file.as_str()).chain([self.name.as_str()]);
-                let mut placed = files.filter_map(|file| Some((file, split(words, file)?)));
-                let (file, (line, message)) = placed.next()?;
-                (file, line, message)
+                modules = self.files.names().map(|name| self.name_of(name)).collect::<Vec<_>>();
+                let modules = modules.iter().map(String::as_str);
+                let called = calls.iter().map(|call| call.file.as_str()).chain([self.name.as_str()]);
+                // What `require` says of a module is about a line of the module, and the script's comes before it.
+                let mut of_module = modules.clone().filter(|_| words.contains(": require: "));
+                let mut files = of_module.by_ref().chain(called).chain(modules);
+                files.find_map(|file| split(words, file).map(|(line, message)| (file, line, message)))?
             }
             Fault::Timeout { at, .. } => {
                 let (file, line) = at.rsplit_once(':')?;
                 (file, line.parse().ok()?, "")
             }
-            Fault::BadReturn { error, .. } => return self.place_of_key(text, error.unknown_key.as_deref()?),
+            Fault::BadReturn { error, .. } => {
+                let key = error.unknown_key.as_deref().unwrap_or_else(|| event_key(&error.path));
+                return self.place_of_key(text, key).or_else(|| self.place_of_function(text, "process"));
+            }
+            Fault::NoProcess { .. } => return self.place_of_function(text, hint::meant_as_process(text)?),
             _ => return None,
         };
         let code = self.line_of(text, file, line);
@@ -64,7 +72,7 @@ impl Script {
     /// Where the script sets a key of an event table, if that is in one place only.
     fn place_of_key(&self, text: &str, key: &str) -> Option<Place> {
         let set = |line: &str| {
-            let at = line.find(key)?;
+            let at = line.find(key).filter(|_| !key.is_empty())?;
             let (before, after) = (&line[..at], &line[at + key.len()..]);
             let begins = !before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
             let is_set = after.trim_start().strip_prefix('=').is_some_and(|rest| !rest.starts_with('='));
@@ -85,6 +93,14 @@ impl Script {
         })
     }
 
+    /// The line that begins a function.
+    fn place_of_function(&self, text: &str, name: &str) -> Option<Place> {
+        let mut lines = text.lines().enumerate();
+        let (number, line) = lines.find(|(_, line)| excerpt::function_name(line) == Some(name))?;
+        let (file, text) = (self.name.clone(), line.to_owned());
+        Some(Place { file, line: u32::try_from(number + 1).ok()?, column: None, width: 0, text, calls: Vec::new() })
+    }
+
     fn called(&self, text: &str, call: &Call) -> Called {
         let begins = self.line_of(text, &call.file, call.defined);
         let function = match (call.defined, excerpt::function_name(&begins)) {
@@ -94,6 +110,12 @@ impl Script {
         };
         Called { function, file: call.file.clone(), line: call.line }
     }
+}
+
+/// The key of the event table that a path begins with: `fields` of `[2].fields.a`.
+fn event_key(path: &str) -> &str {
+    let in_event = path.strip_prefix('[').and_then(|item| item.split_once("].")).map_or(path, |(_, rest)| rest);
+    in_event.split(['.', '[', ' ']).next().unwrap_or_default()
 }
 
 fn characters(text: &str) -> u32 {

@@ -65,6 +65,12 @@ impl Files {
         self.0.keys().map(String::as_str)
     }
 
+    /// The modules among them with their texts, in the order of their names.
+    pub(super) fn modules(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let read = self.0.iter().filter_map(|(name, content)| Some((name.as_str(), content.as_deref().ok()?)));
+        read.filter(|(name, _)| name.ends_with(".lua"))
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -149,7 +155,15 @@ fn read(directory: &Path, name: &str, most: usize) -> Result<Arc<[u8]>, String> 
     if content.len() > most {
         return Err(format!("the files of a script may have {} MiB together", MOST_BYTES >> 20));
     }
+    drop_mark(&mut content);
     Ok(content.into())
+}
+
+/// Drops the mark that some editors put before a text in UTF-8: neither Lua nor CSV nor JSON has it.
+pub(super) fn drop_mark(text: &mut Vec<u8>) {
+    if text.starts_with(b"\xef\xbb\xbf") {
+        text.drain(..3);
+    }
 }
 
 #[cfg(test)]
@@ -202,6 +216,16 @@ mod tests {
         assert_eq!(&files.get("t.csv").unwrap()[..], b"require 'c'");
         assert_eq!(files.get("gone.lua").unwrap_err(), "there is no such file beside the script");
         assert!(files.get("c.lua").unwrap_err().contains("not read with the script"));
+    }
+
+    #[test]
+    fn a_mark_before_the_text_is_left_out() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let at = directory.path().canonicalize().unwrap();
+        fs::write(at.join("a.lua"), "\u{feff}return '\u{feff}'").unwrap();
+        let files = Files::read(&at, b"require 'a'");
+        assert_eq!(&files.get("a.lua").unwrap()[..], "return '\u{feff}'".as_bytes());
+        assert_eq!(files.modules().map(|(name, _)| name).collect::<Vec<_>>(), ["a.lua"]);
     }
 
     #[cfg(unix)]

@@ -206,21 +206,30 @@ fn syntax(scene: &Scene<'_>) -> Option<String> {
         ("!", "`not` takes the place of `!`"),
     ];
     let near = excerpt::subject(message)?.name;
+    if near.starts_with("<\\") {
+        return Some(
+            "such a character is no part of Lua: write plain quotes and spaces, and save the file as UTF-8".to_owned(),
+        );
+    }
     let fits = |sign: &str| scene.line.contains(sign) && (sign.starts_with(near) || sign.ends_with(near));
     others.iter().find(|(sign, _)| fits(sign)).map(|(_, hint)| (*hint).to_owned())
 }
 
 fn no_process(text: &str) -> Option<String> {
-    let names = text.lines().filter_map(|line| Some((line, excerpt::function_name(line)?)));
-    for (line, name) in names {
-        if name == "process" && line.trim_start().starts_with("local ") {
-            return Some("`process` is local here: leave out `local`".to_owned());
-        }
-        if name != "process" && nearest(name, ["process"]).is_some() {
-            return Some(format!("did you mean to call `{name}` process?"));
-        }
-    }
-    None
+    Some(match meant_as_process(text)? {
+        "process" => "`process` is local here: leave out `local`".to_owned(),
+        name => format!("did you mean to call `{name}` process?"),
+    })
+}
+
+/// The name of the function that most likely is the missing `process`: `process` itself, if it is local.
+pub(super) fn meant_as_process(text: &str) -> Option<&str> {
+    let mut names = text.lines().filter_map(|line| Some((line, excerpt::function_name(line)?)));
+    let is_meant = |(line, name): &(&str, &str)| match *name {
+        "process" => line.trim_start().starts_with("local "),
+        name => nearest(name, ["process"]).is_some(),
+    };
+    names.find(is_meant).map(|(_, name)| name)
 }
 
 fn runtime(scene: &Scene<'_>) -> Option<String> {
@@ -233,14 +242,21 @@ fn runtime(scene: &Scene<'_>) -> Option<String> {
         ("call", "nil", Some(Subject { kind: "local" | "upvalue", name })) => {
             Some(format!("`{name}` has no value here; a local function has to stand above the line that calls it"))
         }
+        ("call", "table", Some(Subject { kind: "for iterator", .. })) => {
+            Some("a table is gone through with pairs(): `for key, value in pairs(x) do`".to_owned())
+        }
+        ("index", "nil", None) => called_with_nothing(scene),
+        ("get length of", "nil", Some(subject)) => missing(scene, subject),
         ("index", "string", _) => Some(undecoded(scene, subject)),
         ("index", "nil", Some(subject)) => missing(scene, subject).or_else(|| {
             let name = subject.name;
             Some(format!("there is no `{name}` in this one: look before going deeper, `if x.{name} then … end`"))
         }),
-        (_, "userdata", Some(Subject { name, .. })) => {
-            Some(format!("`{name}` is null in the JSON: test it first, `if {name} ~= json.null then … end`"))
-        }
+        (_, "userdata", Some(subject)) => Some(format!(
+            "`{}` is null in the JSON: test it first, `if {} ~= json.null then … end`",
+            subject.name,
+            written(scene, subject)
+        )),
         (_, "userdata", None) => Some("a null of JSON is json.null, which is not nil: test for it first".to_owned()),
         ("concatenate", "nil", Some(subject)) => missing(scene, subject)
             .or_else(|| Some(format!("`{0}` has no value in this one: write ({0} or \"\")", written(scene, subject)))),
@@ -263,7 +279,7 @@ fn runtime(scene: &Scene<'_>) -> Option<String> {
         ),
         _ if message.contains("table expected, got string") => Some(undecoded(scene, None)),
         _ if message.contains("expected, got nil") || message.contains("expected, got no value") => {
-            called_with_nothing(scene)
+            subject.and_then(|subject| dotted(scene, subject)).or_else(|| called_with_nothing(scene))
         }
         _ => None,
     }
@@ -311,6 +327,11 @@ fn unknown_function(scene: &Scene<'_>, name: &str) -> Option<String> {
         Some(owner) => *FUNCTIONS.iter().find(|(library, _)| *library == owner)?,
     };
     let full = format!("{library}.{name}");
+    if functions.contains(&name) {
+        return Some(format!(
+            "`{library}` is something else here, under the name of the library: call it by another name"
+        ));
+    }
     let alias = ALIASES.iter().find(|(other, _)| *other == full).map(|(_, ours)| (*ours).to_owned());
     let near = || nearest(name, functions.iter().copied()).map(|near| format!("{library}.{near}"));
     let near = alias.or_else(near)?;
@@ -362,6 +383,14 @@ fn missing(scene: &Scene<'_>, subject: Subject<'_>) -> Option<String> {
     }
     (owner == Some("log"))
         .then(|| format!("this log has no field `{name}`: write (log.{name} or \"\"), or test it first"))
+}
+
+/// A function of texts that was called with a dot and nothing: `log.url.upper()`.
+fn dotted(scene: &Scene<'_>, subject: Subject<'_>) -> Option<String> {
+    let at = excerpt::find(scene.line, subject)?;
+    let (name, owners) = (subject.name, excerpt::owners(scene.line, &at));
+    let is_call = STRING.contains(&name) && owners.last().is_some_and(|owner| *owner != "string");
+    is_call.then(|| format!("a colon hands the text over: {}:{name}()", owners.join(".")))
 }
 
 fn called_with_nothing(scene: &Scene<'_>) -> Option<String> {

@@ -210,6 +210,20 @@ impl Hook {
         .collect()
     }
 
+    /// Leaves the script only so many more bytes than it has in use.
+    #[cfg(test)]
+    pub(super) fn limit_memory(&mut self, more: usize) {
+        let lua = &self.vm.as_ref().expect("it is loaded").lua;
+        lua.gc_collect().expect("the collector cannot fail");
+        lua.set_memory_limit(lua.used_memory() + more).expect("this engine has limits");
+    }
+
+    #[cfg(test)]
+    pub(super) fn unlimit_memory(&mut self) {
+        let lua = &self.vm.as_ref().expect("it is loaded").lua;
+        lua.set_memory_limit(self.config.memory).expect("this engine has limits");
+    }
+
     fn build(&mut self, state: Option<&State>) -> Result<Vm, HookError> {
         let parts = (&self.script, &self.config, &self.current);
         let vm = Vm::new(parts, state).and_then(|vm| vm.begin(&self.meta, parts).map(|()| vm));
@@ -272,7 +286,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn all(&mut self, stack: Stack) -> Result<Ended, PageError> {
         if !stack.reserve(64) {
-            return Ok(Ended::Broken);
+            return self.fail_one();
         }
         // SAFETY: the state belongs to this thread during the run.
         let watch = unsafe { Watch::start(stack.state(), self.config.timeout) };
@@ -316,6 +330,17 @@ impl Run<'_> {
                 self.made.dropped += 1;
             }
         }
+    }
+
+    /// There is not even the memory to begin with a log.
+    fn fail_one(&mut self) -> Result<Ended, PageError> {
+        if self.current.get().logs.read()?.is_none() {
+            return Ok(Ended::Done);
+        }
+        let fault = Fault::Memory { script: self.script.name.clone(), limit: self.config.memory };
+        self.made.failed.push(Failed { log: self.made.logs, error: self.script.error(fault, None) });
+        self.made.logs += 1;
+        Ok(Ended::Broken)
     }
 
     fn tell_place(&self, current: &mut Current) {
@@ -379,7 +404,7 @@ impl Vm {
         // SAFETY: `current` outlives the state: see `Hook::current`.
         let (lua, globals) = unsafe { sandbox::build(current.pointer(), config.memory) }.map_err(|_| memory())?;
         lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(GARBAGE)));
-        stdlib::install(&lua, &globals, &config.vars)
+        stdlib::install(&lua, &globals, config)
             .and_then(|()| stdlib::modules::install(&lua, &globals, script))
             .and_then(|()| stdlib::lookup::install(&lua, &globals, script))
             .and_then(|()| sandbox::seal(&lua, &globals))

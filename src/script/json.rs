@@ -19,7 +19,7 @@ use std::ffi::c_int;
 use mlua::ffi::lua_State;
 
 use super::raw::{Frame, Hidden, Kind, REGISTRY, Stack};
-use super::{current::Current, log, write};
+use super::{current::Current, log, watch, write};
 
 mod check;
 pub(super) mod scan;
@@ -160,6 +160,9 @@ fn push_members(frame: Frame, node: c_int, object: bool) {
     let members = children + 1;
     let mut count: i64 = 0;
     for member in scan::Members::of(text) {
+        if watch::is_over() {
+            frame.fail(b"listing the members takes too long");
+        }
         let mut place = count + 1;
         if object {
             push_string(frame, member.key);
@@ -415,7 +418,10 @@ pub(super) unsafe extern "C-unwind" fn next(state: *mut lua_State) -> c_int {
     let begin = stack.kind(2) == Kind::Nil;
     if !object {
         push_members(frame, 1, false);
-        let place = if begin { 1 } else { whole(stack.kind(2)).unwrap_or(i64::MAX - 1) + 1 };
+        let before = if begin { Some(0) } else { whole(stack.kind(2)).filter(|&place| place > 0) };
+        let Some(place) = before.and_then(|place| place.checked_add(1)) else {
+            frame.fail(b"next: no such key in this JSON array");
+        };
         return match stack.push_item(stack.top(), place) {
             Kind::Nil => 1,
             _ => {

@@ -109,7 +109,8 @@ impl Script {
         Self::new(name, text.into(), Files::default())
     }
 
-    fn new(name: &str, text: Vec<u8>, files: Files) -> Self {
+    fn new(name: &str, mut text: Vec<u8>, files: Files) -> Self {
+        files::drop_mark(&mut text);
         let mut hash = Sha256::new_with_prefix(&text);
         files.digest(&mut hash);
         let version = hash.finalize()[..6].iter().map(|byte| format!("{byte:02x}")).collect();

@@ -8,6 +8,8 @@ mod class;
 use class::{in_class, in_set};
 use memchr::{memchr, memmem};
 
+use super::watch;
+
 /// Most captures in one pattern (the engine's `LUA_MAXCAPTURES`).
 const MAX_CAPTURES: usize = 32;
 
@@ -50,6 +52,9 @@ pub enum PatternError {
     /// This text makes the pattern backtrack too much.
     #[error("pattern too complex for this text ({0} steps)")]
     TooManySteps(u64),
+    /// The log has used up its time.
+    #[error("stopped after its time limit")]
+    OutOfTime,
 }
 
 /// Steps that one call may take on a text of so many bytes: a million, and enough more that a single pass over a long
@@ -90,13 +95,18 @@ pub fn is_plain(pattern: &[u8]) -> bool {
     !pattern.iter().any(|byte| b"^$*+?.([%-".contains(byte))
 }
 
+/// After so many steps a look at whether the log has used up its time.
+const SLICE: u64 = 1 << 16;
+
 /// One pattern at work on one text. Its steps are spent over all its searches.
 pub struct Matcher<'a> {
     text: &'a [u8],
     pattern: &'a [u8],
     anchored: bool,
     step_limit: u64,
+    /// Steps of this slice, and those behind it.
     steps_left: u64,
+    steps_beyond: u64,
     captures: [Caught; MAX_CAPTURES],
     captured: usize,
 }
@@ -135,7 +145,8 @@ impl<'a> Matcher<'a> {
             pattern,
             anchored: false,
             step_limit: steps,
-            steps_left: steps,
+            steps_left: steps.min(SLICE),
+            steps_beyond: steps.saturating_sub(SLICE),
             captures: [Caught { start: 0, end: End::Open }; MAX_CAPTURES],
             captured: 0,
         }
@@ -431,8 +442,22 @@ impl<'a> Matcher<'a> {
 
     #[inline]
     fn spend(&mut self, steps: usize) -> Result<(), PatternError> {
-        let out_of_steps = PatternError::TooManySteps(self.step_limit);
-        self.steps_left = self.steps_left.checked_sub(steps as u64).ok_or(out_of_steps)?;
+        match self.steps_left.checked_sub(steps as u64) {
+            Some(left) => self.steps_left = left,
+            None => self.begin_slice(steps as u64)?,
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn begin_slice(&mut self, steps: u64) -> Result<(), PatternError> {
+        let all = (self.steps_left + self.steps_beyond).checked_sub(steps);
+        let left = all.ok_or(PatternError::TooManySteps(self.step_limit))?;
+        if watch::is_over() {
+            return Err(PatternError::OutOfTime);
+        }
+        self.steps_left = left.min(SLICE);
+        self.steps_beyond = left - self.steps_left;
         Ok(())
     }
 }

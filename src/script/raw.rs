@@ -3,7 +3,8 @@
 //! Lua reports an error by `longjmp`, which skips the destructors of the Rust frames in between. Two types keep that
 //! apart:
 //!
-//! * [`Stack`] has only operations that neither allocate in Lua nor raise an error. It may be used anywhere, so all
+//! * [`Stack`] has only operations that raise no error. Nor do they allocate in Lua, so that no garbage is collected, but
+//!   for [`Stack::reserve`], which frees nothing that can be reached, and [`Stack::call`]. It may be used anywhere, so all
 //!   that writes events works on it.
 //! * [`Frame`] adds those that can raise. It exists only inside a function that Lua calls, and those functions keep
 //!   nothing on their Rust frames that would have to be dropped.
@@ -238,7 +239,7 @@ impl Stack {
         unsafe { ffi::lua_next(self.0, table) != 0 }
     }
 
-    /// Takes an item out of a list that it is in.
+    /// Takes an item out of a list. One that is not there stays out: Lua makes no room for nil.
     pub(super) fn clear_item(self, table: c_int, index: i64) {
         unsafe {
             ffi::lua_pushnil(self.0);
@@ -377,6 +378,11 @@ impl Frame {
             ffi::lua_copy(self.stack.0, -1, at);
             ffi::lua_settop(self.stack.0, -2);
         }
+    }
+
+    /// `a < b`, with whatever their metatables say of it.
+    pub(super) fn is_less(self, a: c_int, b: c_int) -> bool {
+        unsafe { ffi::lua_compare(self.stack.0, a, b, ffi::LUA_OPLT) != 0 }
     }
 
     /// Joins the `count` strings and numbers on top.

@@ -39,6 +39,8 @@ impl HookError {
         if let Some(place) = &self.place {
             gutter = gutter.max(place.line.to_string().len() + 2);
             draw(&mut out, place, gutter, paint);
+        } else if let Some(script) = self.script() {
+            point(&mut out, script, gutter, paint);
         }
         for (name, text) in self.notes(beside) {
             if let Some(text) = text {
@@ -78,10 +80,14 @@ const TAKES: &str = "a String takes everything";
 /// Longest part of a line of the script that is shown, in characters.
 const WIDEST: usize = 160;
 
+fn point(out: &mut String, at: &str, gutter: usize, paint: Paint) {
+    let arrow = paint.blue("-->");
+    write!(out, "\n{arrow:>gutter$} {}", printable(at), gutter = gutter + paint.invisible()).expect(TAKES);
+}
+
 fn draw(out: &mut String, place: &Place, gutter: usize, paint: Paint) {
     let column = place.column.map(|column| format!(":{column}")).unwrap_or_default();
-    let at = printable(&format!("{}:{}{column}", place.file, place.line));
-    write!(out, "\n{:>gutter$} {at}", paint.blue("-->"), gutter = gutter + paint.invisible()).expect(TAKES);
+    point(out, &format!("{}:{}{column}", place.file, place.line), gutter, paint);
     if place.text.trim().is_empty() {
         return;
     }

@@ -38,6 +38,14 @@ pub(super) fn push_events(
     }
 }
 
+/// What is there in the place of a string, and how to make one of it.
+fn unlike_text(kind: Kind) -> String {
+    match kind {
+        Kind::Integer(_) | Kind::Number(_) | Kind::Boolean(_) => format!("{}; tostring() makes one", kind.name()),
+        other => other.name().to_owned(),
+    }
+}
+
 fn problem(path: impl Into<String>, problem: impl Into<String>) -> BodyError {
     BodyError::new(path, problem)
 }
@@ -128,8 +136,8 @@ impl One<'_> {
             match key {
                 b"event" | b"message" => {
                     if !matches!(self.stack.kind(at), Kind::String | Kind::Table) {
-                        let kind = self.stack.kind(at).name();
-                        return Err(fault(format!("a table, a string or the log is needed, not {kind}")));
+                        let got = unlike_text(self.stack.kind(at));
+                        return Err(fault(format!("a table, a string or the log is needed, not {got}")));
                     }
                     // The value stays, below the key that the walk goes on from.
                     self.stack.swap();
@@ -185,7 +193,7 @@ impl One<'_> {
             return Ok(());
         }
         if event.is_none() && message.is_none() {
-            return Err(problem(format!("{place}event"), "missing; what is to be sent goes here"));
+            return Err(problem(format!("{place}event"), "missing; what is to be sent goes here: { event = log }"));
         }
         if let Some(nanos) = nanos {
             match &mut head.time {
@@ -242,10 +250,13 @@ impl One<'_> {
                 let text = std::str::from_utf8(self.stack.bytes(at).unwrap_or_default());
                 match text.ok().filter(|text| time::is_digits(text)) {
                     Some(text) => Cow::Borrowed(text),
-                    None => return Err("unix seconds are needed: digits, with a fraction if any".to_owned()),
+                    None => {
+                        let why = "unix seconds are needed: digits, as log.__time__ has them; time.parse() makes them of a text";
+                        return Err(why.to_owned());
+                    }
                 }
             }
-            kind => return Err(format!("unix seconds are needed, not {}", kind.name())),
+            kind => return Err(format!("unix seconds are needed, such as log.__time__, not {}", kind.name())),
         };
         Ok(Time { digits, nanos: None })
     }
@@ -263,7 +274,7 @@ impl One<'_> {
     fn string(&self, at: c_int) -> Result<Text, String> {
         match self.stack.bytes(at) {
             Some(bytes) => Ok(Cow::Borrowed(bytes)),
-            None => Err(format!("a string is needed, not {}", self.stack.kind(at).name())),
+            None => Err(format!("a string is needed, not {}", unlike_text(self.stack.kind(at)))),
         }
     }
 
@@ -295,8 +306,13 @@ impl One<'_> {
 
     /// Keys and stack indexes of the values of a script's table, sorted; they stay on the stack.
     fn sorted(&self, table: c_int, path: &str) -> Result<Vec<(Text, c_int)>, BodyError> {
-        if self.stack.kind(table) != Kind::Table || !matches!(shape(self.stack, self.current, table), Shape::Plain) {
-            return Err(problem(path, "a table of the script's own is needed, with named keys"));
+        let kind = self.stack.kind(table);
+        if kind != Kind::Table {
+            return Err(problem(path, format!("a table with named keys is needed, not {}", kind.name())));
+        }
+        if !matches!(shape(self.stack, self.current, table), Shape::Plain) {
+            let why = "a table of the script's own is needed, with named keys; table.copy() makes one of decoded JSON";
+            return Err(problem(path, why));
         }
         let mut pairs = Vec::new();
         self.stack.push_nil();

@@ -16,6 +16,7 @@ mod logs;
 mod modules;
 mod order;
 mod returns;
+mod siege;
 
 /// Lays an event out as `time|host|…|json`, with what is absent left out.
 struct Plain;

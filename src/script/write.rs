@@ -9,6 +9,9 @@ use super::raw::{Hidden, Kind, REGISTRY, Stack};
 use super::{escape, json::scan, watch};
 use crate::event::BodyError;
 
+/// Bytes of a path that an error shows.
+const MOST_OF_PATH: usize = 80;
+
 /// Tables may nest this deep; a table inside itself gets there too.
 const MOST_DEEP: usize = 64;
 
@@ -70,7 +73,9 @@ impl Fault {
     }
 
     fn under(self, root: &str) -> BodyError {
-        BodyError::new(format!("{root}{}", self.path), self.problem)
+        let (shown, rest) = self.path.split_at(self.path.floor_char_boundary(MOST_OF_PATH));
+        let more = if rest.is_empty() { "" } else { "…" };
+        BodyError::new(format!("{root}{shown}{more}"), self.problem)
     }
 }
 

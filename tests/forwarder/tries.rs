@@ -191,6 +191,18 @@ fn coverage_lists_the_lines_that_no_case_ran() {
 }
 
 #[test]
+fn coverage_counts_the_lines_of_modules() {
+    let directory = directory();
+    let file = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+    file("s.lua", "local m = require 'm'\nfunction process(log)\n  return m(log)\nend\n");
+    file("m.lua", "return function(log)\n  if log.x then\n    return log\n  end\nend\n");
+    file("s.test.jsonl", "{\"log\": {}, \"dropped\": true}\n");
+    let (code, shown, _) = run(directory.path(), &["test", "--coverage", "s.lua"]);
+    assert_eq!(code, 0);
+    assert!(shown.contains("4 of 5 lines ran\n      never ran in m.lua:\n       3 |     return log\n"), "{shown}");
+}
+
+#[test]
 fn the_scripts_that_are_shipped_pass_their_cases() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (code, shown, said) = run(repository, &["test"]);

@@ -31,12 +31,14 @@ mod writers {
     use std::io::Write as _;
     use std::os::unix::fs::symlink;
     use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread::{self, ThreadId};
 
     use tempfile::TempDir;
 
     use super::*;
     use crate::event::{Body, BodyError, Format, Head};
-    use crate::script::{Config, Reloads};
+    use crate::script::{Config, Reloads, Sample};
 
     struct Text;
 
@@ -65,11 +67,16 @@ mod writers {
     impl Bench {
         /// A script in a directory of its own, laid out by `lay_out`, and watched at `script`.
         fn new(script: &str, lay_out: impl FnOnce(&Path)) -> Self {
+            Self::laid_out(script, Arc::new(Text), lay_out)
+        }
+
+        /// The same, with another layout of the events.
+        fn laid_out(script: &str, format: Arc<dyn Format>, lay_out: impl FnOnce(&Path)) -> Self {
             let directory = TempDir::new().unwrap();
             lay_out(directory.path());
             let path = directory.path().join(script);
             let config = Config { timeout: Duration::from_millis(100), memory: 16 << 20, vars: toml::Table::new() };
-            let hooks = Hooks::new(Script::read(&path).unwrap(), config, Arc::new(Text), ("p", "l"), None).unwrap();
+            let hooks = Hooks::new(Script::read(&path).unwrap(), config, format, ("p", "l"), None).unwrap();
             let hooks = Arc::new(hooks);
             let mut watch = tokio::task::JoinSet::new();
             let watched = Arc::clone(&hooks);
@@ -269,5 +276,40 @@ mod writers {
             longest = longest.max(began.elapsed());
         }
         assert!(longest < Duration::from_secs(1), "the loop was held up for {longest:?}");
+    }
+
+    /// On the thread of the pages it counts events; on that of a trial it waits for three more of them.
+    struct Waiting {
+        home: ThreadId,
+        made: AtomicUsize,
+    }
+
+    impl Format for Waiting {
+        fn write(&self, _: &Head<'_>, body: &mut dyn Body, out: &mut Vec<u8>) -> Result<(), BodyError> {
+            if thread::current().id() == self.home {
+                self.made.fetch_add(1, Ordering::Relaxed);
+                return body.text(b"", out);
+            }
+            let (from, since) = (self.made.load(Ordering::Relaxed), Instant::now());
+            while self.made.load(Ordering::Relaxed) < from + 3 {
+                assert!(since.elapsed() < Duration::from_secs(10), "no page is made while a version is on trial");
+                thread::sleep(Duration::from_millis(1));
+            }
+            body.text(b"", out)
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_go_on_while_a_version_is_on_trial() {
+        let format = Arc::new(Waiting { home: thread::current().id(), made: AtomicUsize::default() });
+        let mut bench = Bench::laid_out("s.lua", format, |at| fs::write(at.join("s.lua"), OLD).unwrap());
+        let page = Sample::page(&[Sample::from_json(&serde_json::json!({})).unwrap()]);
+        let mut hook = bench.hooks.load(page.shard).unwrap();
+        fs::write(bench.at("s.lua"), NEW).unwrap();
+        while bench.hooks.reloads().taken == 0 {
+            assert!(bench.watch.try_join_next().is_none(), "the watch has ended");
+            hook = bench.hooks.run(hook, page.clone()).await.unwrap().hook;
+            sleep(Duration::from_millis(1)).await;
+        }
     }
 }

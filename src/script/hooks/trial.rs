@@ -91,14 +91,17 @@ impl Trial {
     /// # Errors
     /// It is not fit to be put in force.
     pub fn run(self, cases: &str, force: bool) -> Result<Passed, Refused> {
+        // What a script prints here is about no shard, about made up logs, and about some that it has seen.
+        with_default(NoSubscriber::default(), || self.judge(cases, force))
+    }
+
+    fn judge(self, cases: &str, force: bool) -> Result<Passed, Refused> {
         let mut hook = self.load(&self.script)?;
-        // What a script prints here is about made up logs, and about some that it has seen.
-        let mute = NoSubscriber::default;
-        let report = with_default(mute(), || cases::run(&self.script, &self.config, cases))?;
+        let report = cases::run(&self.script, &self.config, cases)?;
         if !report.is_good() {
             return Err(Refused::Tests(report));
         }
-        let dried = with_default(mute(), || self.dry_run(&mut hook));
+        let dried = self.dry_run(&mut hook);
         match worse(&dried) {
             Some(why) if !force && !self.script.forces_reload() => Err(Refused::Worse { why, dried }),
             _ => Ok(Passed { script: self.script, dried, cases: report.passed }),

@@ -18,9 +18,12 @@ const PARTS: [&str; 7] = ["leef", "vendor", "product", "version", "id", "delimit
 pub enum Version {
     /// 1.0, whose attributes are separated by tabs.
     One,
-    /// 2.0, with this byte.
-    Two(u8),
+    /// 2.0, with this byte; or with the first of [`DELIMITERS`] that no value has.
+    Two(Option<u8>),
 }
+
+/// What may be chosen as delimiter, the most usual first. The first takes the place of all of them.
+const DELIMITERS: [u8; 8] = *b"\t^;,~#!*";
 
 /// The parts of a LEEF header in their order: vendor, product, version, id.
 pub type Header = [Vec<u8>; 4];
@@ -61,7 +64,7 @@ fn version(version: &Value, delimiter: &Value) -> Result<Version, Raise> {
     };
     match (version.is_nil(), text(version).as_deref(), delimiter) {
         (true, _, None) | (_, Some("1.0"), None | Some(b'\t')) => Ok(Version::One),
-        (true, ..) | (_, Some("2.0"), _) => Ok(Version::Two(delimiter.unwrap_or(b'\t'))),
+        (true, ..) | (_, Some("2.0"), _) => Ok(Version::Two(delimiter)),
         (_, Some("1.0"), _) => Err(Raise::Text(format!("{NAME}: LEEF 1.0 has no `delimiter` but the tab: use 2.0"))),
         _ => Err(Raise::Text(format!("{NAME}: `leef` must be \"1.0\" or \"2.0\""))),
     }
@@ -76,16 +79,16 @@ fn is_delimiter(byte: u8) -> bool {
 pub fn encode(version: Version, head: &Header, fields: &Fields) -> Vec<u8> {
     let (mut line, delimiter) = match version {
         Version::One => (b"LEEF:1.0|".to_vec(), b'\t'),
-        Version::Two(delimiter) => (b"LEEF:2.0|".to_vec(), delimiter),
+        Version::Two(delimiter) => (b"LEEF:2.0|".to_vec(), delimiter.unwrap_or_else(|| unused(fields))),
     };
     for part in head {
         line.extend(part.iter().map(|&byte| if matches!(byte, b'|' | b'\n' | b'\r') { b' ' } else { byte }));
         line.push(b'|');
     }
-    match version {
-        Version::One => {}
-        Version::Two(b'\t') => line.extend_from_slice(b"x09|"),
-        Version::Two(delimiter) => line.extend_from_slice(&[delimiter, b'|']),
+    match (version, delimiter) {
+        (Version::One, _) => {}
+        (Version::Two(_), b'\t') => line.extend_from_slice(b"x09|"),
+        (Version::Two(_), delimiter) => line.extend_from_slice(&[delimiter, b'|']),
     }
     let names = clean_names(fields, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'));
     for (nth, (name, (_, value))) in names.iter().zip(fields).enumerate() {
@@ -98,6 +101,12 @@ pub fn encode(version: Version, head: &Header, fields: &Fields) -> Vec<u8> {
         line.extend(value.iter().map(|&byte| if breaks(byte) { b' ' } else { byte }));
     }
     line
+}
+
+/// A delimiter that no value has.
+fn unused(fields: &Fields) -> u8 {
+    let is_unused = |delimiter: &&u8| fields.iter().all(|(_, value)| !value.contains(delimiter));
+    *DELIMITERS.iter().find(is_unused).unwrap_or(&DELIMITERS[0])
 }
 
 #[cfg(test)]
@@ -130,10 +139,22 @@ mod tests {
             "LEEF:2.0|Alibaba|Trail|1|ConsoleSignin|^|a=1^b=2 3",
         );
         writes(
-            "leef = '2.0', attributes = { a = '1', b = '2\\t3' }",
+            "leef = '2.0', delimiter = '\\t', attributes = { a = '1', b = '2\\t3' }",
             "LEEF:2.0|Alibaba|Trail|1|ConsoleSignin|x09|a=1\\tb=2 3",
         );
         writes("delimiter = ';', attributes = {}", "LEEF:2.0|Alibaba|Trail|1|ConsoleSignin|;|");
+    }
+
+    #[test]
+    fn version_2_chooses_a_delimiter_that_no_value_has() {
+        let chosen = |value: &str, expected: &str| {
+            let parts = format!("leef = '2.0', attributes = {{ a = '1', b = '{value}' }}");
+            writes(&parts, &format!("LEEF:2.0|Alibaba|Trail|1|ConsoleSignin|{expected}"));
+        };
+        chosen("2", "x09|a=1\\tb=2");
+        chosen("2\\t3", "^|a=1^b=2\\t3");
+        chosen("2\\t3^4", ";|a=1;b=2\\t3^4");
+        chosen("\\t^;,~#!*", "x09|a=1\\tb= ^;,~#!*");
     }
 
     #[test]

@@ -22,17 +22,19 @@ use std::time::{Instant, SystemTime};
 
 use mlua::{Lua, Table};
 
-/// Puts the library into `globals`, with `vars` as the global `settings`.
+use super::Config;
+
+/// Puts the library into `globals`, with the variables as the global `settings`.
 ///
 /// `string` and `table` must be there with the engine's functions: some of them are replaced in place.
 ///
 /// # Errors
 ///
 /// The engine has no memory, or lacks one of these libraries.
-pub(crate) fn install(lua: &Lua, globals: &Table, vars: &toml::Table) -> mlua::Result<()> {
+pub(crate) fn install(lua: &Lua, globals: &Table, config: &Config) -> mlua::Result<()> {
     patterns::install(lua, &globals.get("string")?)?;
     values::install(lua, globals, &globals.get("table")?)?;
-    re::install(lua, globals)?;
+    re::install(lua, globals, config.timeout)?;
     encode::install(lua, globals)?;
     url::install(lua, globals)?;
     ip::install(lua, globals)?;
@@ -42,14 +44,20 @@ pub(crate) fn install(lua: &Lua, globals: &Table, vars: &toml::Table) -> mlua::R
     hash::install(lua, globals)?;
     time::install(lua, globals, SystemTime::now)?;
     logger::install(lua, globals, Instant::now)?;
-    settings::install(lua, globals, vars)
+    settings::install(lua, globals, &config.vars)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
+
+    fn config(vars: &str) -> Config {
+        Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: vars.parse().unwrap() }
+    }
 
     /// Runs lines that assert by themselves, in a VM with the library and some settings.
     pub(super) fn check(script: &str) {
@@ -63,7 +71,7 @@ mod tests {
             hosts = { db = 'db-1' }
         ";
         let lua = Lua::new();
-        install(&lua, &lua.globals(), &vars.parse().unwrap()).unwrap();
+        install(&lua, &lua.globals(), &config(vars)).unwrap();
         if let Err(error) = lua.load(script).set_name("@test.lua").exec() {
             panic!("{error}\n{script}");
         }
@@ -150,7 +158,7 @@ mod tests {
         #[test]
         fn no_bytes_make_a_function_panic(a: Vec<u8>, b in "[%0-9.a-zA-Z: -]{0,8}", c: f64) {
             let lua = Lua::new();
-            install(&lua, &lua.globals(), &toml::Table::new()).unwrap();
+            install(&lua, &lua.globals(), &config("")).unwrap();
             let calls: usize = lua
                 .load(CALL_ALL)
                 .call((lua.create_string(a).unwrap(), b, c))

@@ -1,10 +1,12 @@
 //! `re`: regular expressions that no text can stall, over the engine of the `regex` crate.
 //!
 //! A search looks at each byte of the text once for each state of the pattern at most. It runs where nothing can stop it,
-//! so that product is bounded; several searches in one text are stopped between two of them.
+//! so that product is bounded by the time that a log may take; several searches in one text are stopped between two of
+//! them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use mlua::{Function, IntoLua as _, Lua, LuaString, MultiValue, Table, Value};
 use regex_automata::meta::{Config, Regex};
@@ -28,12 +30,12 @@ const MEMORY: usize = 256 << 10;
 /// Compiled patterns that a VM keeps.
 const KEPT: usize = 64;
 
-/// Most states times bytes of one search: half a second at the very worst, for a pattern and a text made for it.
-const MOST_WORK: usize = 40_000_000;
+/// States times bytes that a search gets through in a millisecond at the very worst, for a pattern and a text made for it.
+const WORK_PER_MILLISECOND: u128 = 90_000;
 
-/// Puts `re` into `globals`.
-pub(super) fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
-    let patterns = Patterns::default();
+/// Puts `re` into `globals`. At the very worst a search takes as long as `limit`.
+pub(super) fn install(lua: &Lua, globals: &Table, limit: Duration) -> mlua::Result<()> {
+    let patterns = Patterns::new(limit);
     let library = lua.create_table()?;
     library.set("find", with(lua, &patterns, find)?)?;
     library.set("match", with(lua, &patterns, first_match)?)?;
@@ -218,18 +220,27 @@ fn start(lua: &Lua, init: Value, len: usize) -> Result<Option<usize>, Raise> {
 }
 
 /// The patterns of one VM, by their text.
-#[derive(Clone, Default)]
-struct Patterns(Arc<Mutex<HashMap<Vec<u8>, Arc<Pattern>>>>);
+#[derive(Clone)]
+struct Patterns {
+    kept: Arc<Mutex<HashMap<Vec<u8>, Arc<Pattern>>>>,
+    /// Most states times bytes of one search.
+    most_work: usize,
+}
 
 impl Patterns {
+    fn new(limit: Duration) -> Self {
+        let most_work = usize::try_from(limit.as_millis() * WORK_PER_MILLISECOND).unwrap_or(usize::MAX);
+        Self { kept: Arc::default(), most_work }
+    }
+
     /// Argument number `n` as a pattern.
     fn get(&self, lua: &Lua, n: usize, value: Value) -> Result<Arc<Pattern>, Raise> {
         let source = text(lua, n, value)?;
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pattern) = kept.get(&*source.as_bytes()) {
             return Ok(Arc::clone(pattern));
         }
-        let pattern = Arc::new(Pattern::new(&source.as_bytes()).map_err(|why| Raise::Argument(n, why))?);
+        let pattern = Arc::new(Pattern::new(&source.as_bytes(), self.most_work).map_err(|why| Raise::Argument(n, why))?);
         // A script has a few; one that makes them of logs must not fill the memory with them.
         if kept.len() >= KEPT {
             kept.clear();
@@ -242,11 +253,13 @@ impl Patterns {
 struct Pattern {
     engine: Regex,
     states: usize,
+    /// Longest text, in bytes.
+    longest: usize,
 }
 
 impl Pattern {
     /// Bytes, not characters, unless the pattern says `(?u)`: a log may be anything, and ASCII classes are small.
-    fn new(source: &[u8]) -> Result<Self, String> {
+    fn new(source: &[u8], most_work: usize) -> Result<Self, String> {
         let source =
             std::str::from_utf8(source).map_err(|_| "a pattern is UTF-8: write other bytes as \\xFF".to_owned())?;
         if source.len() > LONGEST {
@@ -268,7 +281,8 @@ impl Pattern {
         let engine = Regex::builder().syntax(syntax).configure(limits).build(source).map_err(|error| {
             error.size_limit().map_or_else(|| format!("malformed pattern: {error}"), |_| TOO_LARGE.to_owned())
         })?;
-        Ok(Self { engine, states: program.states().len() })
+        let states = program.states().len();
+        Ok(Self { engine, states, longest: most_work / states })
     }
 
     /// Groups, the whole match being the first.
@@ -277,13 +291,12 @@ impl Pattern {
     }
 
     fn check_work(&self, bytes: usize) -> Result<(), Raise> {
-        if bytes.saturating_mul(self.states) <= MOST_WORK {
+        if bytes <= self.longest {
             return Ok(());
         }
         Err(Raise::Text(format!(
-            "re: a text of {bytes} bytes is too long for a pattern of {} states (at most {} bytes)",
-            self.states,
-            MOST_WORK / self.states
+            "re: a text of {bytes} bytes is too long for a pattern of {} states (at most {} bytes, by script.timeout)",
+            self.states, self.longest
         )))
     }
 
@@ -434,19 +447,19 @@ mod tests {
 
     #[test]
     fn a_vm_keeps_a_bounded_number_of_patterns() {
-        let (lua, patterns) = (Lua::new(), Patterns::default());
+        let (lua, patterns) = (Lua::new(), Patterns::new(Duration::from_secs(1)));
         for n in 0..3 * KEPT {
             let source = lua.create_string(format!("a{n}")).unwrap();
             patterns.get(&lua, 1, Value::String(source)).ok().unwrap();
         }
-        assert_eq!(patterns.0.lock().unwrap().len(), KEPT);
+        assert_eq!(patterns.kept.lock().unwrap().len(), KEPT);
     }
 
     proptest! {
         #[test]
         fn gsub_by_text_and_by_function_agree(subject in "[ab \u{e4}]{0,20}", pattern in "[ab*?|()]{0,6}") {
             let lua = Lua::new();
-            install(&lua, &lua.globals()).unwrap();
+            install(&lua, &lua.globals(), Duration::from_secs(1)).unwrap();
             let (text, function): (Value, Value) = lua
                 .load(
                     "local s, p = ...

@@ -124,6 +124,56 @@ fn a_script_without_process_says_which_function_was_meant() {
 }
 
 #[test]
+fn what_is_wrong_as_a_whole_names_the_file() {
+    drawn("x = 1", "error: there is no function `process`: write `function process(log) … end`\n --> s.lua");
+    drawn(
+        "x = 1\nlocal function process(log) return log end",
+        r"
+error: there is no function `process`: write `function process(log) … end`
+ --> s.lua:2
+    |
+  2 | local function process(log) return log end
+    = hint: `process` is local here: leave out `local`",
+    );
+}
+
+#[test]
+fn what_cannot_be_sent_shows_where_it_is_set_or_where_process_begins() {
+    let place = |body: &str, expected: (u32, Option<u32>)| {
+        let error = error_of(&format!("local event = 1\nfunction process(log)\n{body}\nend"));
+        let place = error.place.clone().unwrap_or_else(|| panic!("{error}"));
+        assert_eq!((place.line, place.column), expected, "{error}");
+    };
+    place("return 5", (2, None));
+    place("return json.decode('{}')", (2, None));
+    place("return { event = log, time = { 1 } }", (3, Some(23)));
+    place("return {\n{ message = 'a' }, { message = 'b', fields = { a = { {} } } } }", (4, Some(37)));
+    place("local e = { event = { x = 0/0 } } return e", (2, None));
+}
+
+#[test]
+fn a_mark_before_the_text_is_no_part_of_it() {
+    assert_eq!(error_of("\u{feff}x = 1").to_string(), error_of("x = 1").to_string());
+    let error = error_of("function process(log)\n  return { event = “x” }\nend");
+    let hint = "such a character is no part of Lua: write plain quotes and spaces, and save the file as UTF-8";
+    assert_eq!(error.hint.as_deref(), Some(hint));
+}
+
+#[test]
+fn a_slip_in_a_call_says_what_to_write() {
+    hinted(
+        "local json = json.decode(log.event)\nreturn json.decode(log.status)",
+        Some(13),
+        "`json` is something else here, under the name of the library: call it by another name",
+    );
+    hinted("return log.status.upper()", Some(19), "a colon hands the text over: log.status:upper()");
+    hinted("for k, v in log do end", None, "a table is gone through with pairs(): `for key, value in pairs(x) do`");
+    let absent = "this log has no field `tags`: write (log.tags or \"\"), or test it first";
+    hinted("if #log.tags > 0 then return log end", Some(9), absent);
+    hinted("for _, tag in ipairs(log.tags) do end", None, absent);
+}
+
+#[test]
 fn an_unknown_event_key_shows_where_it_is_set() {
     let error = error_of("function process(log)\n  return { event = log, appname = 'x' }\nend");
     let place = error.place.clone().unwrap();
@@ -171,7 +221,7 @@ fn null_of_json_and_text_that_is_no_json_are_named() {
     hinted(
         "local e = json.decode(log.event)\nreturn { event = e.a.b }",
         Some(20),
-        "`a` is null in the JSON: test it first, `if a ~= json.null then … end`",
+        "`a` is null in the JSON: test it first, `if e.a ~= json.null then … end`",
     );
     hinted(
         "local d = json.decode(log.size)\nreturn d.x",

@@ -35,6 +35,15 @@ fn fields_are_assigned_deleted_and_assigned_again() {
 }
 
 #[test]
+fn a_place_that_an_array_cannot_have_is_no_place_to_go_on_from() {
+    check("return tostring(next(json.decode('[1.50]'), 1))", &[], r#""nil""#);
+    for place in ["0", "-2", "math.maxinteger", "'a'", "1.5"] {
+        let body = format!("return tostring(next(json.decode('[1.50]'), {place}))");
+        check(&body, &[], "! s.lua:1: next: no such key in this JSON array");
+    }
+}
+
+#[test]
 fn whole_numbers_as_keys_are_their_digits() {
     left("log[1] = 'one' log[2.0] = 'two'", &[], r#","1":"one","2":"two""#);
     left("log['1'] = log[1] .. '!'", &[("1", "x")], r#","1":"x!""#);
@@ -113,8 +122,8 @@ fn a_log_inside_a_log_ends_in_an_error() {
         "log.me = log return { event = log }",
         &[],
         &format!(
-            "! s.lua: process returned what cannot be sent: event{}: nested deeper than 64 tables, or inside itself",
-            ".me".repeat(64)
+            "! s.lua: process returned what cannot be sent: event{}.m…: nested deeper than 64 tables, or inside itself",
+            ".me".repeat(26)
         ),
     );
 }

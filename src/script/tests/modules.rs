@@ -168,6 +168,33 @@ fn every_script_of_the_page_about_reloads_runs() {
 }
 
 #[test]
+fn an_error_in_loading_a_module_is_drawn_with_the_modules_line() {
+    let drawn = |text: &str, expected: &str| {
+        let files = [("a.lua", "local m = require 'data'\nfunction process() end"), ("data.lua", text)];
+        let directory = directory(&files);
+        let script = Script::read(&directory.path().join("a.lua")).unwrap();
+        let script = Script { name: "a.lua".to_owned(), ..script };
+        let error = Hook::load(&script, &config(), Arc::new(Text), meta()).unwrap_err();
+        assert_eq!(error.render(Beside::default()), expected);
+    };
+    drawn(
+        "local m = {}\nfunction m.f(\nreturn m",
+        "error: while the script was loaded: <name> or '...' expected near 'return'
+ --> data.lua:3:1
+    |
+  3 | return m
+    | ^^^^^^",
+    );
+    drawn(
+        "\nlocal x = nil .. 'a'",
+        "error: while the script was loaded: attempt to concatenate a nil value
+ --> data.lua:2
+    |
+  2 | local x = nil .. 'a'",
+    );
+}
+
+#[test]
 fn an_error_in_a_module_is_drawn_with_the_modules_line() {
     let directory = directory(&[
         ("s.lua", "local mask = require 'mask'\nfunction process(log) return { event = mask(log) } end"),

@@ -88,8 +88,8 @@ fn what_cannot_be_sent_is_named_with_its_place() {
         "true",
         "the value: a boolean is no event; return nil, a string, the log, an event table like { event = log }, or a list of them",
     );
-    refused("{ event = 5 }", "event: a table, a string or the log is needed, not a number");
-    refused("{ time = 5 }", "event: missing; what is to be sent goes here");
+    refused("{ event = 5 }", "event: a table, a string or the log is needed, not a number; tostring() makes one");
+    refused("{ time = 5 }", "event: missing; what is to be sent goes here: { event = log }");
     refused(
         "{ event = 'e', hostnam = 'x' }",
         "hostnam: an event has no such key; it has time, timestamp, time_ns, host, hostname, source, sourcetype, index, fields, facility, severity, program, procid, msgid, structured_data, event, message. Put your own data into `event` or `fields`",
@@ -99,7 +99,7 @@ fn what_cannot_be_sent_is_named_with_its_place() {
     refused("{ event = { ['a b'] = -1/0 } }", "event[\"a b\"]: -inf is no number in JSON; send it as a string");
     refused(
         "(function() local t = {} t.t = t return { event = t } end)()",
-        &format!("event{}: nested deeper than 64 tables, or inside itself", ".t".repeat(64)),
+        &format!("event{}…: nested deeper than 64 tables, or inside itself", ".t".repeat(40)),
     );
     refused(
         "{ event = { 1, nil, 3, [9] = 9 } }",
@@ -111,9 +111,12 @@ fn what_cannot_be_sent_is_named_with_its_place() {
     );
     refused("{ event = { 1, x = 2 } }", "event.x: a table cannot be a list and have named keys too");
     refused("{ event = { [true] = 1 } }", "event: a key is a boolean; keys are strings");
-    refused("{ event = 'e', time = 'now' }", "time: unix seconds are needed: digits, with a fraction if any");
+    refused(
+        "{ event = 'e', time = 'now' }",
+        "time: unix seconds are needed: digits, as log.__time__ has them; time.parse() makes them of a text",
+    );
     refused("{ event = 'e', time = 0/0 }", "time: NaN is no moment in unix seconds");
-    refused("{ event = 'e', time = true }", "time: unix seconds are needed, not a boolean");
+    refused("{ event = 'e', time = true }", "time: unix seconds are needed, such as log.__time__, not a boolean");
     refused("{ event = 'e', time_ns = 5 }", "time_ns: goes with a time in seconds, which is missing");
     refused("{ event = 'e', time = '1.5', time_ns = 5 }", "time_ns: the time has a fraction already");
     refused("{ event = 'e', time = 1, time_ns = 1000000000 }", "time_ns: nanoseconds are needed: 0 to 999999999");
@@ -123,7 +126,11 @@ fn what_cannot_be_sent_is_named_with_its_place() {
     let said = process("return { event = 'e', time = 1, timestamp = 1 }", &[]);
     assert!(said[0].ends_with("time and timestamp are the same; keep one"), "{said:?}");
     refused("{ event = 'e', host = {} }", "host: a string is needed, not a table");
-    refused("{ event = 'e', fields = 'x' }", "fields: a table of the script's own is needed, with named keys");
+    refused("{ event = 'e', fields = 'x' }", "fields: a table with named keys is needed, not a string");
+    refused(
+        "{ event = 'e', fields = json.decode('{}') }",
+        "fields: a table of the script's own is needed, with named keys; table.copy() makes one of decoded JSON",
+    );
     refused("{ event = 'e', fields = { a = {} } }", "fields.a: a value or a list of values is needed");
     refused(
         "{ event = 'e', fields = { a = { 'x', {} } } }",
@@ -139,7 +146,7 @@ fn what_cannot_be_sent_is_named_with_its_place() {
     );
     refused(
         "{ event = 'e', structured_data = { x = 1 } }",
-        "structured_data.x: a table of the script's own is needed, with named keys",
+        "structured_data.x: a table with named keys is needed, not a number",
     );
     refused(
         "{ 'a', 5 }",

@@ -168,7 +168,7 @@ async fn a_save_every_second_a_third_of_them_broken_loses_repeats_and_delays_not
     // On a busy machine the two looks can be later than the next save.
     assert!(saved.reloaded * 2 >= good && saved.refused * 2 >= bad && saved.versions >= 2, "{saved:?}");
     assert!(saved.reloaded <= good && saved.refused <= bad, "each save is taken up once: {saved:?}");
-    // Coarse: other tests run meanwhile. A reload that held delivery up until its trial ends would show all the same.
+    // Coarse, since other tests run meanwhile: that no page waits for a trial is a test of the watch itself.
     assert!(saved.p99 <= quiet.p99 * 2 + Duration::from_secs(1), "delivery waits for reloads: {quiet:?} {saved:?}");
 }
 
