@@ -221,9 +221,10 @@ impl Account {
         counts.in_flight -= u64::from(settled.delivered + settled.dropped + settled.dead_lettered);
     }
 
-    /// Nothing new in the shard, and nothing in flight.
+    /// Nothing new in the shard. It is behind all the same while something is in flight: a log that halts it stays there.
     pub fn caught_up(&self) {
-        lock(&self.entry).caught_up = true;
+        let mut entry = lock(&self.entry);
+        entry.caught_up = entry.counts.in_flight == 0;
     }
 
     /// `logs` of those in flight cannot be delivered; the shard stands still because of `why`.
@@ -317,6 +318,20 @@ mod tests {
         account.taken_up();
         account.pulled(1, 100, Some(60_000));
         assert_eq!(lag(60_005), Some(5));
+    }
+
+    #[test]
+    fn a_shard_that_holds_a_log_back_is_late_whatever_the_last_pull_found() {
+        let account = Account::default();
+        account.taken_up();
+        account.pulled(2, 10, Some(1_000));
+        account.settled(Settled { delivered: 2, ..Settled::default() }, Some(1_000));
+        account.caught_up();
+        assert_eq!(account.read().lag(1_030), Some(0));
+        account.pulled(1, 10, Some(1_010));
+        account.halted(1, "log 7 failed".into());
+        account.caught_up();
+        assert_eq!(account.read().lag(1_030), Some(20));
     }
 
     #[test]

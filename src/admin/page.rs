@@ -211,7 +211,7 @@ fn state(entry: &Entry) -> (&'static str, &'static str) {
     match entry {
         Entry { halted: Some(_), .. } => ("bad", "HALTED"),
         Entry { waits, .. } if !waits.is_empty() => ("bad", "HELD"),
-        Entry { held: false, .. } => ("", "given up"),
+        Entry { held: false, .. } => ("", "put down"),
         Entry { caught_up: true, .. } => ("good", "caught up"),
         _ => ("", "working"),
     }

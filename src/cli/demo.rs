@@ -105,6 +105,13 @@ async fn play(args: &Args) -> Result<bool, String> {
     println!("SLS in the box       http://{}  project {PROJECT}, logstore {LOGSTORE}", sls.address());
     println!("receiver in the box  {}", receiver.url());
     println!("script               {}", script.path.display());
+    let letters = Letters::new();
+    let settings =
+        settings::load(None, &Vec::new(), &environment(&sls, &receiver, &script.path, letters.path()), &machine())
+            .map_err(|error| error.to_string())?;
+    let app = App::new(settings).map_err(|error| error.to_string())?;
+    let parts = app.parts();
+
     let made = Instant::now();
     let mut generator = Generator::new(1, start_time());
     fill(&sls, &mut generator, &oracle, args)?;
@@ -115,12 +122,6 @@ async fn play(args: &Args) -> Result<bool, String> {
         made.elapsed().as_secs_f64()
     );
 
-    let letters = Letters::new();
-    let settings =
-        settings::load(None, &Vec::new(), &environment(&sls, &receiver, &script.path, letters.path()), &machine())
-            .map_err(|error| error.to_string())?;
-    let app = App::new(settings).map_err(|error| error.to_string())?;
-    let parts = app.parts();
     let (stopper, stopped) = stop();
     let started = Instant::now();
     let mut running = JoinSet::new();
@@ -172,6 +173,7 @@ impl Script {
     fn find(given: Option<&Path>) -> Result<Self, String> {
         let usual = Path::new("scripts/transform.lua");
         if let Some(path) = given.or(usual.exists().then_some(usual)) {
+            std::fs::File::open(path).map_err(|error| format!("--script {} can't be read: {error}", path.display()))?;
             return Ok(Self { path: path.to_owned(), unpacked: false });
         }
         let path = std::env::temp_dir().join(format!("forwarder-demo-{}.lua", std::process::id()));

@@ -144,9 +144,8 @@ async fn listen(what: &What) -> io::Result<()> {
             }
             println!("forwarder:    SLS_ENDPOINT=http://{address}");
             println!("Python SDK:   http_proxy=http://{address} and an http endpoint of any name");
-            println!(
-                "faults:       POST http://{address}/_emulator/faults   state: GET http://{address}/_emulator/state"
-            );
+            println!("faults:       POST http://{address}/_emulator/faults");
+            println!("state:        GET http://{address}/_emulator/state");
             if *rate > 0 {
                 println!("logs:         {rate} a second into SLS_PROJECT={PROJECT} SLS_LOGSTORE={LOGSTORE}");
             }
@@ -171,7 +170,8 @@ async fn listen(what: &What) -> io::Result<()> {
                 false => println!("token: the one in FORWARDER_HEC_TOKEN"),
             }
             println!("events:  GET {url}/_emulator/events");
-            println!("faults:  POST {url}/_emulator/faults   state: GET {url}/_emulator/state");
+            println!("faults:  POST {url}/_emulator/faults");
+            println!("state:   GET {url}/_emulator/state");
             tokio::signal::ctrl_c().await?;
             emulator.stop().await;
         }

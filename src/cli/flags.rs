@@ -54,12 +54,16 @@ fn argument(key: &Key, flag: &'static str) -> Arg {
         "admin" => Some("Status"),
         _ => None,
     };
-    let value = match key.kind {
-        Kind::Path => "FILE",
-        Kind::Start => "WHEN",
-        Kind::OneOf(_) => "WORD",
-        Kind::Switch => "true|false",
-        _ => "TEXT",
+    let value = match (&key.kind, key.parts().1) {
+        (Kind::Path, _) => "FILE",
+        (Kind::Start, _) => "WHEN",
+        (Kind::OneOf(_), _) => "WORD",
+        (Kind::Switch, _) => "true|false",
+        (_, "url" | "endpoint") => "URL",
+        (_, "host") => "HOST",
+        (_, "listen") => "ADDRESS",
+        (_, "query") => "SPL",
+        _ => "NAME",
     };
     let arg = Arg::new(key.name);
     // `--flag` alone says yes.

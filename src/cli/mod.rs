@@ -89,21 +89,34 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Whoever gives a secret as a flag is told where it belongs.
+/// Whoever gives a secret as a flag is told where it belongs, and whoever types `forwarder run` that `run` is too much.
 fn with_tip(mut error: clap::Error) -> clap::Error {
-    if error.kind() == ErrorKind::UnknownArgument
-        && let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg)
-        && let Some(secret) = keys::all().find(|key| is_meant(key, flag))
-    {
-        let tip = format!(
-            "secrets are never flags, since anybody on the machine can read a command line: set {}, or name a file that \
-             holds it with {}_file",
-            secret.variable().expect("only tables have no variable"),
-            secret.name
-        );
+    if let Some(tip) = tip(&error) {
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }
     error
+}
+
+fn tip(error: &clap::Error) -> Option<String> {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.as_str(),
+        _ => "",
+    };
+    match error.kind() {
+        ErrorKind::UnknownArgument => {
+            let secret = keys::all().find(|key| is_meant(key, text(ContextKind::InvalidArg)))?;
+            let variable = secret.variable().expect("only tables have no variable");
+            Some(format!(
+                "secrets are never flags, since anybody on the machine can read a command line: set {variable}, or name a \
+                 file that holds it with {}_file",
+                secret.name
+            ))
+        }
+        ErrorKind::InvalidSubcommand if matches!(text(ContextKind::InvalidSubcommand), "run" | "start") => {
+            Some("without a command it runs: leave the word out".to_owned())
+        }
+        _ => None,
+    }
 }
 
 /// Whether a flag sounds like this secret: `--hec-token`, `--token`.

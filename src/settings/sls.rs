@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::problem::Complaint;
-use super::read::Reader;
+use super::read::{self, Reader};
 use super::typed::{Layer, SHARED_PREFIX};
 use super::url::BaseUrl;
 use super::{Machine, units};
-use crate::sls::{AccessKey, Compression, Config, Credentials, Signature};
+use crate::sls::{AccessKey, Compression, Config, Credentials, Signature, is_label};
 
 /// Where the logs are. `heartbeat` is the time between two heartbeats, if that is known.
 pub(super) fn read_sls(
@@ -19,7 +19,7 @@ pub(super) fn read_sls(
     for name in ["sls.endpoint", "sls.project", "sls.logstore", "sls.group"] {
         reader.demand(&[name]);
     }
-    let project = reader.text("sls.project");
+    let project = read_label(reader, "sls.project", "write the project's name alone: letters, digits and -");
     let endpoint = read_endpoint(reader, project.as_deref(), warnings);
     let logstore = reader.text("sls.logstore");
     let group = reader.text("sls.group");
@@ -57,6 +57,17 @@ pub(super) fn read_sls(
         manage_group: manage_group?,
         ca_file,
         timeout: timeout?,
+    })
+}
+
+/// A name that becomes a part of a host name.
+fn read_label(reader: &mut Reader<'_>, name: &'static str, fix: &str) -> Option<String> {
+    reader.value(name, |key, raw| {
+        let text = read::text(key, raw)?;
+        match is_label(&text) {
+            true => Ok(text),
+            false => Err(Complaint::new(format!("{text:?} is not a {}", key.parts().1), fix)),
+        }
     })
 }
 
@@ -156,7 +167,7 @@ fn demand_both(reader: &mut Reader<'_>, names: [&'static str; 3], last: Layer) -
 }
 
 fn read_signature(reader: &mut Reader<'_>) -> Option<Signature> {
-    let region = reader.text("sls.region");
+    let region = read_label(reader, "sls.region", "write the region's id, as cn-hangzhou");
     match (reader.word("sls.signature")?, region) {
         ("v4", Some(region)) => Some(Signature::V4 { region }),
         ("v4", None) => {

@@ -307,11 +307,15 @@ impl Source for Sls {
     }
 }
 
+/// Whether a name can be a part of a host name, as projects and regions are.
+#[must_use]
+pub fn is_label(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=63).contains(&name.len()) && name.bytes().all(is_plain)
+}
+
 /// Names go into a host name, a path and headers.
 fn check_names(config: &Config) -> Result<(), ConfigError> {
-    let is_label = |name: &str| {
-        name.len() <= 63 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    };
     let names = [
         ("project", &config.project),
         ("logstore", &config.logstore),
@@ -333,7 +337,7 @@ fn check_names(config: &Config) -> Result<(), ConfigError> {
         return Err(ConfigError::Name { what, name: name.clone(), problem });
     }
     if let Signature::V4 { region } = &config.signature
-        && (region.is_empty() || !is_label(region))
+        && !is_label(region)
     {
         return Err(ConfigError::Name {
             what: "region",

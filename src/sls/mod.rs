@@ -15,7 +15,7 @@ pub mod proto;
 pub mod sign;
 pub mod unpack;
 
-pub use client::{ConfigError, Sls};
+pub use client::{ConfigError, Sls, is_label};
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -64,6 +64,13 @@ fn a_secret_as_a_flag_ends_with_2_and_where_it_belongs() {
 }
 
 #[test]
+fn the_main_job_needs_no_command() {
+    let output = output(&["run", "--config", "x"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("without a command it runs"), "{}", text(&output.stderr));
+}
+
+#[test]
 fn whoever_gives_nothing_is_told_where_to_begin() {
     let output = output(&[]);
     assert_eq!(output.status.code(), Some(2));

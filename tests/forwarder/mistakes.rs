@@ -126,6 +126,16 @@ fn an_endpoint_that_holds_the_project_is_named() {
 }
 
 #[test]
+fn a_project_and_a_region_are_names() {
+    for project in ["my_project!", "my project", "my-project.cn-hangzhou.log.aliyuncs.com", "用户"] {
+        let said = Typed::new().set("SLS_PROJECT", project).said(MINIMAL);
+        assert!(said.contains(&format!("{project:?} is not a project\n    where: SLS_PROJECT in")), "{said}");
+    }
+    let said = Typed::new().set("FORWARDER_SLS_REGION", "cn-hangzhou.log").said(MINIMAL);
+    assert!(said.contains("\"cn-hangzhou.log\" is not a region"), "{said}");
+}
+
+#[test]
 fn two_ways_to_say_the_same_are_one_too_many() {
     check(
         &Typed::new(),
