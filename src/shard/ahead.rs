@@ -110,11 +110,15 @@ impl<S: Source, K: Sink> Shard<S, K> {
 
     async fn pull(&self, cursor: &Cursor, groups: u32) -> Result<Page, SourceError> {
         let page = self.parts.source.pull(self.id, cursor, groups).await?;
-        if page.next == page.cursor && !page.body.is_empty() {
-            let cause = Cause::new(format!("SLS sent logs but no progress: the next cursor of {cursor} is itself"));
-            return Err(SourceError::Busy { retry_after: None, cause });
-        }
-        Ok(page)
+        let what = if page.next == page.cursor && !page.body.is_empty() {
+            "sent logs but no progress: the next cursor of"
+        } else if page.goes_back() {
+            "went back: the next cursor of"
+        } else {
+            return Ok(page);
+        };
+        let cause = Cause::new(format!("SLS {what} {cursor} is {}", page.next));
+        Err(SourceError::Busy { retry_after: None, cause })
     }
 
     /// How long to wait before the next pull: not at all while there is more.

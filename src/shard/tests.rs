@@ -346,6 +346,7 @@ async fn halt_stands_still_at_a_failed_log_and_at_a_refused_event() {
         seconds(300).await;
         assert_eq!((bench.saved(), bench.letters().len(), bench.counts().failed), (Some(1), 0, 1), "{kind}");
         assert!(bench.standstill().is_some());
+        assert_eq!(bench.parts.budget.used(), 0, "a shard that stands still takes nothing from the others");
         assert_eq!(bench.end().await, Ended::Released);
     }
 }
