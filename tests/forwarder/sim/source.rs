@@ -184,21 +184,26 @@ impl Source for SimSource {
 
     async fn pull(&self, shard: ShardId, cursor: &Cursor, groups: u32) -> Result<Page, SourceError> {
         let number = cursor.number().expect("the model hands out numbers");
-        let (slice, off, at_end) = self
+        let (slice, torn, off, at_end) = self
             .call(Call::Pull, |world| {
                 let slice = Self::shard(world, shard)?.read(number, groups as usize, None)?;
                 let back = world.trouble && world.rng.one_in(200);
                 let off = if back { Some(1 + world.rng.below(5) as i64) } else { world.cursor_off };
                 let lie = if world.trouble { world.rng.below(12) } else { 12 };
                 let at_end = [Some(true), Some(false), None].get(lie as usize).copied().unwrap_or(Some(slice.at_end));
-                Ok((slice, off, at_end))
+                let torn = world.trouble && world.rng.one_in(150);
+                Ok((slice, torn, off, at_end))
             })
             .await?;
+        let mut body = slice.fields.concat();
+        if torn {
+            body.pop();
+        }
         Ok(Page {
             shard,
             cursor: cursor.clone(),
             next: Cursor::from_number(off.map_or(slice.next, |off| number - off)),
-            body: Bytes::from(slice.fields.concat()),
+            body: Bytes::from(body),
             groups: slice.fields.len() as u32,
             last_group: (!slice.fields.is_empty()).then_some(slice.next - 1),
             first_log: 0,
