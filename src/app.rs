@@ -343,3 +343,21 @@ impl BeatThread {
         self.thread.join().map_err(|_| Error::Internal("the heartbeat thread broke down".into()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn f83_a_side_task_may_end_but_not_break_down() {
+        let mut side = JoinSet::new();
+        side.spawn(async {});
+        let later = Duration::from_secs(60);
+        assert!(tokio::time::timeout(later, breakdown(&mut side)).await.is_err(), "it had one thing to do");
+        side.spawn(std::future::pending());
+        side.spawn(async { std::panic::resume_unwind(Box::new("a bug")) });
+        let why = breakdown(&mut side).await;
+        assert!(why.contains("a bug"), "{why}");
+        assert_eq!(Error::Internal(why).exit_code(), 70);
+    }
+}

@@ -42,7 +42,11 @@ pub async fn beat<S: Source>(source: &S, end: BeatEnd, interval: Duration) {
         match event {
             Event::Over => return,
             Event::Report(Report::Leave) => membership.on_leave(),
-            Event::Report(Report::Ended { shard, tenure, again }) => membership.on_ended(shard, tenure, again),
+            Event::Report(Report::Ended { shard, tenure, again }) => {
+                // If the lease has run out, that is why.
+                tick_over(&mut membership);
+                membership.on_ended(shard, tenure, again);
+            }
             Event::Tick => tick_over(&mut membership),
             Event::Beat => {
                 tick_over(&mut membership);

@@ -49,6 +49,7 @@ pub async fn run<S: Source, K: Sink>(
         parts,
         drain,
         running: BTreeMap::new(),
+        started: BTreeMap::new(),
         by_id: BTreeMap::new(),
         set: JoinSet::new(),
         broken: Breakdowns::default(),
@@ -125,6 +126,9 @@ struct Tasks<S, K> {
     drain: Duration,
     /// At most one task for a shard: a new tenure waits for the task of the old one to end.
     running: BTreeMap<ShardId, Running>,
+    /// The tenure that each shard was started for last. A tenure has one task: until the heartbeats know that it ended,
+    /// the view still has it.
+    started: BTreeMap<ShardId, u64>,
     by_id: BTreeMap<Id, ShardId>,
     set: JoinSet<Ended>,
     broken: Breakdowns,
@@ -153,7 +157,9 @@ impl<S: Source, K: Sink> Tasks<S, K> {
         let deadline = Instant::now() + self.drain;
         for (shard, wish) in &view.shards {
             match self.running.get_mut(shard) {
-                None if wish.hold => self.start(*shard, *wish, &view.lease),
+                None if wish.hold && self.started.get(shard) != Some(&wish.tenure) => {
+                    self.start(*shard, *wish, &view.lease)
+                }
                 Some(running) if !wish.hold && running.tenure == wish.tenure => running.stop_by(deadline),
                 _ => {}
             }
@@ -176,6 +182,7 @@ impl<S: Source, K: Sink> Tasks<S, K> {
         let tenure = Tenure::new(lease.clone(), is_over);
         let task = self.set.spawn(shard::run(Arc::clone(&self.parts), shard, stopped, tenure));
         self.by_id.insert(task.id(), shard);
+        self.started.insert(shard, wish.tenure);
         self.running.insert(shard, Running { tenure: wish.tenure, stop: stopper, over, deadline: None });
     }
 

@@ -30,6 +30,7 @@ impl SimSource {
     /// One call: there, done (or not), and back (or not).
     async fn call<T>(&self, call: Call, act: impl FnOnce(&mut Inner) -> Result<T, Refusal>) -> Result<T, SourceError> {
         self.world.bug(&self.member, call);
+        *self.world.lock().calls.entry(call).or_default() += 1;
         travel(&self.world, &self.member, call, "request").await?;
         let done = {
             let mut world = self.world.lock();

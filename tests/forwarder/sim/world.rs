@@ -108,6 +108,8 @@ pub struct Inner {
     pub siem_down_until: Instant,
     /// Calls fail and replies get lost.
     pub trouble: bool,
+    /// Calls that members made.
+    pub calls: BTreeMap<Call, u64>,
     pub lost_replies: u64,
     pub late_saves: u64,
     pub breakdowns: u64,
@@ -147,6 +149,7 @@ impl World {
             thrown_out: BTreeMap::new(),
             siem_down_until: now,
             trouble: true,
+            calls: BTreeMap::new(),
             lost_replies: 0,
             late_saves: 0,
             breakdowns: 0,
