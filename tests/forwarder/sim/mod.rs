@@ -9,6 +9,12 @@
 //! `Tenure::holds` always true (seed 2, and `f10` of the scenes); an abandoned delivery taken for a finished one (seed 2);
 //! saves with force (seed 0); shards left out of the heartbeat before their tasks have ended (seed 6).
 //!
+//! What the scenes see, each planted once: the timeout of a group made anew ignored, or its pace not kept (`f11_f22`); a
+//! tenure that holds on when its task has ended (`what_a_destination_kept`); a stop that waits for a heartbeat (`f72`); a
+//! save of unknown outcome forgotten (`f07`); a cursor that may go back (`f30`); a checkpoint not looked at before it is
+//! saved (`f20`); breakdowns not counted (`f83`); a shard asked back without a deadline (`f51`); a task started again for a
+//! tenure that has ended (`f17`).
+//!
 //! What it found: a gap at the end of a shard was never saved, so that a read-only shard was never finished; a checkpoint
 //! that an operator set back went unnoticed while its shard was idle.
 

@@ -146,7 +146,7 @@ impl Source for SimSource {
         let (sender, reply) = oneshot::channel();
         self.world.spawn(async move {
             let there = travel(&world, &member, Call::Save, "request").await;
-            let saved = there.and_then(|()| {
+            let saved = there.map(|()| {
                 let mut world = world.lock();
                 let now = world.now();
                 world.logstore().groups(now);
@@ -160,7 +160,7 @@ impl Source for SimSource {
                 if saved.is_ok() {
                     world.accepted(&member, shard.0, number, sender.is_closed());
                 }
-                Ok(saved)
+                saved
             });
             let _ = sender.send(saved);
         });
