@@ -19,9 +19,10 @@ use crate::admin::{self, Snapshot, Who};
 use crate::budget::Budget;
 use crate::dead_letter::{self, DeadLetters, OpenError};
 use crate::event::Format;
-use crate::group::{self, BeatEnd, BeatPace, Drained};
+use crate::group::{self, BeatEnd, Drained};
 use crate::ledger::Ledger;
-use crate::membership::{self, Membership};
+use crate::membership::Membership;
+use crate::model::Start;
 use crate::script::{HookError, HookThreads, Hooks, Script};
 use crate::settings::{Settings, SinkSettings};
 use crate::shard::{Letters, Pace, Parts};
@@ -196,24 +197,25 @@ impl App {
         }
         side.spawn(say_how_the_destination_is(Arc::clone(&parts)));
 
-        let Some(timeout) = leave.or(join_group(&parts.source)).await else { return Ok(()) };
+        let start = settings.run.start.start;
+        let Some(timeout) = leave.or(join_group(&parts.source, start)).await else { return Ok(()) };
         let timeout = timeout?;
         joined.store(true, Ordering::Relaxed);
         info!(
             group = %settings.sls.group, consumer = %settings.sls.consumer, ?timeout,
             "joined the consumer group; a shard without a checkpoint starts at {}", settings.run.start
         );
-        let term = membership::term(timeout);
-        let (beats, tasks) = group::line(Membership::new(term, Instant::now()));
-        let pace =
-            BeatPace { interval: settings.run.heartbeat_interval, patience: settings.run.heartbeat_interval / 2 };
-        let beats = BeatThread::start(settings.sls.clone(), beats, pace)?;
+        let (beats, tasks) = group::line(Membership::new(timeout, Instant::now()));
+        let beats = BeatThread::start(settings.sls.clone(), beats, settings.run.heartbeat_interval)?;
         side.spawn(sum_up_now_and_then(Arc::clone(&parts)));
         let watch = Watch { path: settings.script.clone(), interval: reload::POLL, force: settings.reload.force };
         let watched = Arc::clone(&parts);
         side.spawn(async move { watch.run(&watched.hooks, wake).await });
 
-        let drained = group::run(Arc::clone(&parts), tasks, leave, settings.run.drain_timeout).await;
+        let drained = tokio::select! {
+            drained = group::run(Arc::clone(&parts), tasks, leave, settings.run.drain_timeout) => drained,
+            broken = breakdown(&mut side) => return Err(Error::Internal(broken)),
+        };
         beats.join()?;
         side.shutdown().await;
         for line in summary::shards(&parts.ledger, summary::unix_now()) {
@@ -226,19 +228,56 @@ impl App {
         match drained {
             Drained::Clean => Ok(()),
             Drained::Cut => Err(Error::Cut),
+            Drained::Broken => {
+                Err(Error::Internal("every shard that is taken up breaks down; the log tells why".into()))
+            }
         }
     }
 }
 
 /// Finds or creates the group; returns its timeout. What may pass is tried again; a refusal at this point is final, so
 /// that a wrong name or permission is seen at once.
-async fn join_group<S: Source>(source: &S) -> Result<Duration, Error> {
+async fn join_group(source: &Sls, start: Start) -> Result<Duration, Error> {
     let mut trouble = Trouble::new("cannot join the consumer group", 0);
     loop {
-        match source.ensure_group().await {
+        let joined = async {
+            let timeout = source.ensure_group().await?;
+            if start == Start::End {
+                learn_shards(source).await?;
+            }
+            Ok(timeout)
+        };
+        match joined.await {
             Ok(timeout) => return Ok(timeout),
             Err(SourceError::Refused(cause) | SourceError::Lost(cause)) => return Err(Error::Refused(cause)),
             Err(fault) => trouble.pause(&fault).await,
+        }
+    }
+}
+
+/// Looks which shards there are now, so that those of a later split or merge start with their first log. Who may not
+/// look can work all the same.
+async fn learn_shards(source: &Sls) -> Result<(), SourceError> {
+    match source.learn_shards().await {
+        Err(SourceError::Refused(cause)) => {
+            warn!(
+                "the shards cannot be listed, so one that comes later, of a split or a merge, will also start at its \
+                 end, and what it got before it is taken up will be missed: grant log:ListShards on the logstore; {cause}"
+            );
+            Ok(())
+        }
+        learnt => learnt,
+    }
+}
+
+/// Resolves when a task that should go on as long as the program broke down instead.
+async fn breakdown(side: &mut JoinSet<()>) -> String {
+    loop {
+        match side.join_next().await {
+            // It had one thing to do, and has done it.
+            Some(Ok(())) => {}
+            Some(Err(panic)) => return panic.to_string(),
+            None => std::future::pending().await,
         }
     }
 }
@@ -295,7 +334,7 @@ struct BeatThread {
 }
 
 impl BeatThread {
-    fn start(config: sls::Config, end: BeatEnd, pace: BeatPace) -> Result<Self, Error> {
+    fn start(config: sls::Config, end: BeatEnd, interval: Duration) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -304,7 +343,7 @@ impl BeatThread {
         let thread = thread::Builder::new()
             .name("heartbeat".into())
             .spawn(move || {
-                runtime.block_on(group::beat(&source, end, pace));
+                runtime.block_on(group::beat(&source, end, interval));
                 // A resolver or a disk that hangs must not keep the program from its end.
                 runtime.shutdown_background();
             })
@@ -314,5 +353,23 @@ impl BeatThread {
 
     fn join(self) -> Result<(), Error> {
         self.thread.join().map_err(|_| Error::Internal("the heartbeat thread broke down".into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn f83_a_side_task_may_end_but_not_break_down() {
+        let mut side = JoinSet::new();
+        side.spawn(async {});
+        let later = Duration::from_secs(60);
+        assert!(tokio::time::timeout(later, breakdown(&mut side)).await.is_err(), "it had one thing to do");
+        side.spawn(std::future::pending());
+        side.spawn(async { std::panic::resume_unwind(Box::new("a bug")) });
+        let why = breakdown(&mut side).await;
+        assert!(why.contains("a bug"), "{why}");
+        assert_eq!(Error::Internal(why).exit_code(), 70);
     }
 }

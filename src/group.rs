@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::membership::{Membership, View};
 use crate::model::ShardId;
 
-pub use beat::{BeatPace, beat};
+pub use beat::beat;
 pub use tasks::{Drained, run};
 
 /// Reports from the tasks to the heartbeats. Bounded: at most one is on its way for each task that ends.

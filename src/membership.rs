@@ -15,8 +15,8 @@ use crate::model::ShardId;
 /// The machine.
 #[derive(Debug)]
 pub struct Membership {
-    /// How long after the start of a good heartbeat the shards are ours.
-    term: Duration,
+    /// The silence after which the server gives our shards away.
+    group_timeout: Duration,
     lease: Lease,
     /// What the server said last, less what turned out to be somebody else's.
     assigned: BTreeSet<ShardId>,
@@ -47,19 +47,12 @@ pub struct View {
     pub shards: BTreeMap<ShardId, Wish>,
 }
 
-/// How long the shards are ours after a heartbeat, when the server gives them away after `group_timeout` of silence: a
-/// quarter less, for a request that is under way, for clocks that run apart, and for a server that rounds down.
-#[must_use]
-pub fn term(group_timeout: Duration) -> Duration {
-    group_timeout - group_timeout / 4
-}
-
 impl Membership {
-    /// A membership that has not begun; each good heartbeat makes it last for `term`.
+    /// A membership that has not begun, in a group that gives shards away after `group_timeout` of silence.
     #[must_use]
-    pub fn new(term: Duration, now: Instant) -> Self {
+    pub fn new(group_timeout: Duration, now: Instant) -> Self {
         Self {
-            term,
+            group_timeout,
             lease: Lease::lapsed(now),
             assigned: BTreeSet::new(),
             shards: BTreeMap::new(),
@@ -73,6 +66,12 @@ impl Membership {
     #[must_use]
     pub fn reported(&self) -> BTreeSet<ShardId> {
         self.shards.keys().copied().collect()
+    }
+
+    /// The silence after which the server gives our shards away.
+    #[must_use]
+    pub fn group_timeout(&self) -> Duration {
+        self.group_timeout
     }
 
     /// What should be done with all shards.
@@ -98,10 +97,11 @@ impl Membership {
     /// A heartbeat that began at `asked` was answered with `assigned`. A reply that took longer than the term is none.
     pub fn on_reply(&mut self, asked: Instant, assigned: &BTreeSet<ShardId>, now: Instant) {
         self.on_tick(now);
-        if now >= asked + self.term {
+        let until = asked + self.term();
+        if now >= until {
             return;
         }
-        self.lease.extend(asked + self.term);
+        self.lease.extend(until);
         self.assigned.clone_from(assigned);
         for (shard, wish) in &mut self.shards {
             wish.hold &= assigned.contains(shard);
@@ -117,6 +117,17 @@ impl Membership {
         self.assigned.clear();
         self.shards.clear();
         self.resting.clear();
+    }
+
+    /// The group was looked for, or made anew: from the next heartbeat on its timeout is this one.
+    pub fn on_group(&mut self, group_timeout: Duration) {
+        self.group_timeout = group_timeout;
+    }
+
+    /// How long after the start of a good heartbeat the shards are ours: a quarter less than the server waits, for a
+    /// request that is under way, for clocks that run apart, and for a server that rounds down.
+    fn term(&self) -> Duration {
+        self.group_timeout - self.group_timeout / 4
     }
 
     /// The task of a shard ended. With `again` it may be started anew from then on; without, the shard is not ours
@@ -171,6 +182,7 @@ impl Membership {
 mod tests {
     use super::*;
 
+    const GROUP_TIMEOUT: Duration = Duration::from_secs(60);
     const TERM: Duration = Duration::from_secs(45);
 
     fn set(shards: &[u32]) -> BTreeSet<ShardId> {
@@ -184,7 +196,7 @@ mod tests {
 
     fn joined(assigned: &[u32]) -> (Membership, Instant) {
         let now = Instant::now();
-        let mut membership = Membership::new(TERM, now);
+        let mut membership = Membership::new(GROUP_TIMEOUT, now);
         membership.on_reply(now, &set(assigned), now);
         (membership, now)
     }
@@ -192,7 +204,7 @@ mod tests {
     #[test]
     fn a_new_member_reports_nothing_and_holds_what_it_is_given() {
         let now = Instant::now();
-        let mut membership = Membership::new(TERM, now);
+        let mut membership = Membership::new(GROUP_TIMEOUT, now);
         assert_eq!(membership.reported(), set(&[]));
         assert!(now >= membership.view().lease.until(), "nothing is ours before the first reply");
         membership.on_reply(now, &set(&[0, 2]), now);
@@ -241,7 +253,15 @@ mod tests {
         assert_eq!(wishes(&membership), [(0, 1, true)]);
         membership.on_tick(now + TERM);
         assert_eq!(wishes(&membership), []);
-        assert_eq!(term(Duration::from_secs(60)), TERM);
+    }
+
+    #[test]
+    fn a_group_that_was_made_anew_is_left_in_time_by_its_new_timeout() {
+        let (mut membership, now) = joined(&[0]);
+        membership.on_lost(now);
+        membership.on_group(GROUP_TIMEOUT / 2);
+        membership.on_reply(now, &set(&[0]), now);
+        assert_eq!(membership.view().lease.until(), now + TERM / 2);
     }
 
     #[test]

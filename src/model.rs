@@ -42,7 +42,7 @@ impl Cursor {
     }
 
     /// The number inside, when the cursor has the form that the vendor's SDKs rely on. Documented nowhere, so
-    /// nothing may depend on it but ids and displays.
+    /// nothing may depend on it but ids, displays, and checks that can be done without.
     #[must_use]
     pub fn number(&self) -> Option<i64> {
         let bytes = BASE64.decode(&self.0).ok()?;
@@ -97,6 +97,13 @@ impl Page {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.body.is_empty() && self.next == self.cursor
+    }
+
+    /// The next cursor is one before that which was asked for: going on from there would deliver for ever what was
+    /// delivered before. Cursors that have no numbers are taken to go on.
+    #[must_use]
+    pub fn goes_back(&self) -> bool {
+        matches!((self.cursor.number(), self.next.number()), (Some(from), Some(to)) if to < from)
     }
 
     /// The cursor number of the `group`th log group of this page (Go SDK rule: last − n + 1 + i), if it can be told:

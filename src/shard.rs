@@ -21,7 +21,7 @@ use crate::budget::Budget;
 use crate::lease::Tenure;
 use crate::ledger::{Account, Ledger};
 use crate::model::{Cursor, ShardId, Start};
-use crate::script::Hooks;
+use crate::script::{Hook, Hooks};
 use crate::sink::Sink;
 use crate::source::{Checkpoint, Source, SourceError};
 use crate::stop::Stop;
@@ -155,18 +155,7 @@ impl<S: Source, K: Sink> Shard<S, K> {
             }
         };
 
-        // One slot: while a batch waits to be delivered, the next is not asked for.
-        let (slot, batches) = mpsc::channel(1);
-        let ahead = self.run_ahead(place.cursor.clone(), hook, slot);
-        let behind = self.run_behind(place, batches);
-        tokio::pin!(ahead, behind);
-        let (left, right) = tokio::select! {
-            biased;
-            right = &mut behind => (Left::Stopped, right),
-            left = &mut ahead => (left, behind.await),
-        };
-
-        match (left, right) {
+        match self.run_both(place, hook).await {
             (_, Right::Moved) => Ended::Moved,
             (Left::Lost, _) | (_, Right::Lost) => Ended::Lost,
             (Left::Halted, _) | (_, Right::Halted) => {
@@ -174,6 +163,20 @@ impl<S: Source, K: Sink> Shard<S, K> {
                 Ended::Released
             }
             (Left::Stopped, Right::Drained) => Ended::Released,
+        }
+    }
+
+    /// Both halves, until the second has ended. Nothing of them is left then: a shard that stands still holds no credit.
+    async fn run_both(&self, place: Place, hook: Hook) -> (Left, Right) {
+        // One slot: while a batch waits to be delivered, the next is not asked for.
+        let (slot, batches) = mpsc::channel(1);
+        let ahead = self.run_ahead(place.cursor.clone(), hook, slot);
+        let behind = self.run_behind(place, batches);
+        tokio::pin!(ahead, behind);
+        tokio::select! {
+            biased;
+            right = &mut behind => (Left::Stopped, right),
+            left = &mut ahead => (left, behind.await),
         }
     }
 

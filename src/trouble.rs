@@ -26,7 +26,6 @@ pub struct Trouble {
     /// What cannot be done, as a sentence begins: "shard 3: cannot pull".
     what: String,
     backoff: Backoff,
-    longest: Duration,
     since: Option<Instant>,
     said: Option<Instant>,
 }
@@ -36,14 +35,7 @@ impl Trouble {
     #[must_use]
     pub fn new(what: impl Into<String>, seed: u64) -> Self {
         let backoff = Backoff::new(FIRST, LONGEST, seed);
-        Self { what: what.into(), backoff, longest: Duration::MAX, since: None, said: None }
-    }
-
-    /// Never waits longer than `longest`, whatever the server asks for.
-    #[must_use]
-    pub fn no_longer_than(mut self, longest: Duration) -> Self {
-        self.longest = longest;
-        self
+        Self { what: what.into(), backoff, since: None, said: None }
     }
 
     /// The call failed at `now`: how long to wait before the next.
@@ -62,7 +54,7 @@ impl Trouble {
                 _ => warn!(for_seconds = seconds, "{what}, trying again: {cause}"),
             }
         }
-        self.backoff.next(floor).min(self.longest)
+        self.backoff.next(floor)
     }
 
     /// The call failed: waits. May be thrown away while it waits.

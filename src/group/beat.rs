@@ -2,21 +2,17 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
 use super::{BeatEnd, Report};
+use crate::membership::{Membership, View};
 use crate::source::{Cause, Source, SourceError};
 use crate::trouble::Trouble;
 
-/// How often to beat.
-#[derive(Debug, Clone, Copy)]
-pub struct BeatPace {
-    /// Time between the starts of two heartbeats.
-    pub interval: Duration,
-    /// Longest time for one heartbeat; less than the interval, so that a second try fits in.
-    pub patience: Duration,
-}
+/// Heartbeats that fit into the silence which the group allows, so that one that gets lost costs nothing.
+const BEATS_PER_TIMEOUT: u32 = 3;
 
 /// What can happen to the heartbeats.
 enum Event {
@@ -27,89 +23,95 @@ enum Event {
     Beat,
 }
 
-/// Beats until the tasks hang up.
+/// Beats until the tasks hang up: once in `interval`, or more often if the timeout of the group demands it.
 ///
-/// Nothing in here waits for a script, a destination or a disk.
-pub async fn beat<S: Source>(source: &S, mut end: BeatEnd, pace: BeatPace) {
-    let mut trouble = Trouble::new("heartbeat failed", 0).no_longer_than(pace.interval / 4);
+/// Nothing in here waits for a script, a destination or a disk, and nobody waits for a call in here to end.
+pub async fn beat<S: Source>(source: &S, end: BeatEnd, interval: Duration) {
+    let BeatEnd { mut membership, view, mut reports } = end;
+    let mut trouble = Trouble::new("heartbeat failed", 0);
     let mut next = Instant::now();
+    let mut lost = false;
     loop {
-        let tick = end.membership.next_tick();
+        let tick = membership.next_tick();
         let event = tokio::select! {
             biased;
-            report = end.reports.recv() => report.map_or(Event::Over, Event::Report),
+            report = reports.recv() => report.map_or(Event::Over, Event::Report),
             () = sleep_until(tick.unwrap_or(next)), if tick.is_some() => Event::Tick,
             () = sleep_until(next) => Event::Beat,
         };
         match event {
             Event::Over => return,
-            Event::Report(Report::Leave) => end.membership.on_leave(),
-            Event::Report(Report::Ended { shard, tenure, again }) => end.membership.on_ended(shard, tenure, again),
-            Event::Tick => tick_over(&mut end),
+            Event::Report(Report::Leave) => membership.on_leave(),
+            Event::Report(Report::Ended { shard, tenure, again }) => {
+                // If the lease has run out, that is why.
+                tick_over(&mut membership);
+                membership.on_ended(shard, tenure, again);
+            }
+            Event::Tick => tick_over(&mut membership),
             Event::Beat => {
-                tick_over(&mut end);
+                tick_over(&mut membership);
+                let interval = interval.min(membership.group_timeout() / BEATS_PER_TIMEOUT);
                 let asked = Instant::now();
-                next = match once(source, &mut end, pace.patience).await {
+                let beaten = tokio::select! {
+                    biased;
+                    () = view.closed() => return,
+                    beaten = once(source, &mut membership, &view, interval / 2) => beaten,
+                };
+                next = match beaten {
                     Ok(()) => {
+                        if std::mem::take(&mut lost) {
+                            info!("joined the group again");
+                        }
                         trouble.over();
-                        asked + pace.interval
+                        asked + interval
                     }
                     Err(fault) => {
+                        lost |= matches!(fault, SourceError::Lost(_));
                         let now = Instant::now();
-                        now + trouble.next(&fault, now)
+                        now + trouble.next(&fault, now).min(interval / 4)
                     }
                 };
             }
         }
-        end.publish();
+        view.send_replace(membership.view());
     }
 }
 
-async fn once<S: Source>(source: &S, end: &mut BeatEnd, patience: Duration) -> Result<(), SourceError> {
+/// One heartbeat, which may take as long as `patience`, so that a second try fits into the interval. A member that the
+/// server no longer knows drops everything and sees to the group first; it joins with its next heartbeat.
+async fn once<S: Source>(
+    source: &S,
+    membership: &mut Membership,
+    view: &watch::Sender<View>,
+    patience: Duration,
+) -> Result<(), SourceError> {
     let asked = Instant::now();
-    let reply = timeout(patience, source.heartbeat(&end.membership.reported())).await;
+    let Ok(reply) = timeout(patience, source.heartbeat(&membership.reported())).await else {
+        let cause = Cause::new(format!("no answer within {patience:?}"));
+        return Err(SourceError::Busy { retry_after: None, cause });
+    };
     let now = Instant::now();
     match reply {
-        Ok(Ok(assigned)) => {
-            end.membership.on_reply(asked, &assigned, now);
+        Ok(assigned) => {
+            membership.on_reply(asked, &assigned, now);
             Ok(())
         }
-        Ok(Err(SourceError::Lost(cause))) => {
+        Err(SourceError::Lost(cause)) => {
             warn!(%cause, "no longer a member of the group: all shards dropped, joining again");
-            end.membership.on_lost(now);
+            membership.on_lost(now);
             // Whoever holds a lost shard must hear of it before anything else is waited for.
-            end.publish();
-            source.ensure_group().await.map(|_| ())?;
-            let reply = timeout(patience, source.heartbeat(&end.membership.reported())).await;
-            match reply {
-                Ok(reply) => {
-                    end.membership.on_reply(now, &reply?, Instant::now());
-                    info!("joined the group again");
-                    Ok(())
-                }
-                Err(_) => Err(late(patience)),
-            }
+            view.send_replace(membership.view());
+            membership.on_group(source.ensure_group().await?);
+            Err(SourceError::Lost(cause))
         }
-        Ok(Err(fault)) => Err(fault),
-        Err(_) => Err(late(patience)),
+        Err(fault) => Err(fault),
     }
 }
 
-fn late(patience: Duration) -> SourceError {
-    let cause = Cause::new(format!("no answer within {patience:?}"));
-    SourceError::Busy { retry_after: None, cause }
-}
-
-fn tick_over(end: &mut BeatEnd) {
-    let before = end.membership.is_empty();
-    end.membership.on_tick(Instant::now());
-    if !before && end.membership.is_empty() {
+fn tick_over(membership: &mut Membership) {
+    let before = membership.is_empty();
+    membership.on_tick(Instant::now());
+    if !before && membership.is_empty() {
         warn!("no heartbeat got through in time: all shards dropped before SLS gives them to another consumer");
-    }
-}
-
-impl BeatEnd {
-    fn publish(&self) {
-        self.view.send_replace(self.membership.view());
     }
 }

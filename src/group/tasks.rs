@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 
 use super::{Report, TaskEnd};
 use crate::lease::{Lease, Tenure};
+use crate::ledger::Counts;
 use crate::membership::{View, Wish};
 use crate::model::ShardId;
 use crate::shard::{self, Ended, Parts};
@@ -17,8 +18,11 @@ use crate::sink::Sink;
 use crate::source::Source;
 use crate::stop::{Stop, Stopper, stop};
 
-/// Pause before a shard is taken up again whose task ended by itself.
+/// Pause before a shard is taken up again whose task broke down.
 const REST: Duration = Duration::from_secs(5);
+
+/// So many tasks in a row that broke down before a single log had found its end: it is not one page that breaks them.
+const MOST_BREAKDOWNS: u32 = 3;
 
 /// How the work ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub enum Drained {
     Clean,
     /// The deadline came first. What was in flight will be pulled again.
     Cut,
+    /// A bug: nothing gets done any more. What was in flight will be pulled again.
+    Broken,
 }
 
 /// Works on the shards that the group gives us until `leave` is raised; then gives all of them up.
@@ -39,7 +45,15 @@ pub async fn run<S: Source, K: Sink>(
     leave: Stop,
     drain: Duration,
 ) -> Drained {
-    let mut tasks = Tasks { parts, drain, running: BTreeMap::new(), by_id: BTreeMap::new(), set: JoinSet::new() };
+    let mut tasks = Tasks {
+        parts,
+        drain,
+        running: BTreeMap::new(),
+        started: BTreeMap::new(),
+        by_id: BTreeMap::new(),
+        set: JoinSet::new(),
+        broken: Breakdowns::default(),
+    };
     let mut leaving = false;
     let mut beats_gone = false;
     let mut drained = Drained::Clean;
@@ -59,6 +73,9 @@ pub async fn run<S: Source, K: Sink>(
             Event::Joined(joined) => {
                 // Nobody listens when the heartbeats are gone, which the view tells as well.
                 let _ = end.reports.send(tasks.on_joined(joined)).await;
+                if tasks.broken.in_a_row >= MOST_BREAKDOWNS {
+                    return Drained::Broken;
+                }
                 // What was waiting for that task to end can start now.
                 if !leaving {
                     let view = end.view.borrow().clone();
@@ -109,8 +126,20 @@ struct Tasks<S, K> {
     drain: Duration,
     /// At most one task for a shard: a new tenure waits for the task of the old one to end.
     running: BTreeMap<ShardId, Running>,
+    /// The tenure that each shard was started for last. A tenure has one task: until the heartbeats know that it ended,
+    /// the view still has it.
+    started: BTreeMap<ShardId, u64>,
     by_id: BTreeMap<Id, ShardId>,
     set: JoinSet<Ended>,
+    broken: Breakdowns,
+}
+
+/// The tasks that broke down lately.
+#[derive(Default)]
+struct Breakdowns {
+    in_a_row: u32,
+    /// Logs of all shards that had found their end when the last one broke down.
+    settled: u64,
 }
 
 struct Running {
@@ -128,7 +157,9 @@ impl<S: Source, K: Sink> Tasks<S, K> {
         let deadline = Instant::now() + self.drain;
         for (shard, wish) in &view.shards {
             match self.running.get_mut(shard) {
-                None if wish.hold => self.start(*shard, *wish, &view.lease),
+                None if wish.hold && self.started.get(shard) != Some(&wish.tenure) => {
+                    self.start(*shard, *wish, &view.lease)
+                }
                 Some(running) if !wish.hold && running.tenure == wish.tenure => running.stop_by(deadline),
                 _ => {}
             }
@@ -151,6 +182,7 @@ impl<S: Source, K: Sink> Tasks<S, K> {
         let tenure = Tenure::new(lease.clone(), is_over);
         let task = self.set.spawn(shard::run(Arc::clone(&self.parts), shard, stopped, tenure));
         self.by_id.insert(task.id(), shard);
+        self.started.insert(shard, wish.tenure);
         self.running.insert(shard, Running { tenure: wish.tenure, stop: stopper, over, deadline: None });
     }
 
@@ -158,12 +190,15 @@ impl<S: Source, K: Sink> Tasks<S, K> {
         let id = joined.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         let shard = self.by_id.remove(&id).expect("every task was entered when it was spawned");
         let running = self.running.remove(&shard).expect("a shard has one task at a time");
+        // A destination may have kept what nobody waits for any more: the right to send it ends with the task.
+        running.over.raise();
         let again = match joined {
             Ok((_, Ended::Moved)) => Some(Instant::now()),
             Ok((_, Ended::Released | Ended::Over | Ended::Lost)) => None,
             Err(panic) => {
                 error!(%shard, %panic, "bug: the task of the shard broke down; it starts again from its checkpoint");
                 self.parts.ledger.account(shard).put_down();
+                self.broken.count(&self.parts.ledger.total());
                 Some(Instant::now() + REST)
             }
         };
@@ -198,6 +233,14 @@ impl<S: Source, K: Sink> Tasks<S, K> {
 
     fn drop_all(&self) {
         self.running.values().for_each(|running| running.over.raise());
+    }
+}
+
+impl Breakdowns {
+    fn count(&mut self, books: &Counts) {
+        let settled = books.delivered + books.dropped + books.dead_lettered;
+        self.in_a_row = if settled == self.settled { self.in_a_row + 1 } else { 1 };
+        self.settled = settled;
     }
 }
 

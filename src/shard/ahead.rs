@@ -26,6 +26,9 @@ const PAGE_TARGET: usize = 2 << 20;
 /// Credit taken for the first page of a shard, before anything is known about its logs.
 const FIRST_CREDIT: usize = 2 * PAGE_TARGET;
 
+/// Credit taken at least, however small the last page was.
+const LEAST_CREDIT: usize = PAGE_TARGET / 16;
+
 /// Log groups asked for at first.
 const FIRST_GROUPS: u32 = 64;
 
@@ -68,6 +71,8 @@ impl<S: Source, K: Sink> Shard<S, K> {
 
             if page.is_idle() {
                 drop(credit);
+                // What comes next is what was written since: not much, and hundreds of idle shards share the budget.
+                weight = LEAST_CREDIT;
                 if !idle {
                     room.send(Flow::Idle);
                     idle = true;
@@ -83,7 +88,7 @@ impl<S: Source, K: Sink> Shard<S, K> {
                 hook = returned;
                 match made {
                     Ok((batch, failed)) => {
-                        weight = batch.weight().max(PAGE_TARGET / 16);
+                        weight = batch.weight().max(LEAST_CREDIT);
                         credit.resize(batch.weight());
                         let script = hook.script().version.clone();
                         room.send(Flow::Batch(Parcel { batch: Arc::new(batch), script, failed, credit }));
@@ -110,11 +115,15 @@ impl<S: Source, K: Sink> Shard<S, K> {
 
     async fn pull(&self, cursor: &Cursor, groups: u32) -> Result<Page, SourceError> {
         let page = self.parts.source.pull(self.id, cursor, groups).await?;
-        if page.next == page.cursor && !page.body.is_empty() {
-            let cause = Cause::new(format!("SLS sent logs but no progress: the next cursor of {cursor} is itself"));
-            return Err(SourceError::Busy { retry_after: None, cause });
-        }
-        Ok(page)
+        let what = if page.next == page.cursor && !page.body.is_empty() {
+            "sent logs but no progress: the next cursor of"
+        } else if page.goes_back() {
+            "went back: the next cursor of"
+        } else {
+            return Ok(page);
+        };
+        let cause = Cause::new(format!("SLS {what} {cursor} is {}", page.next));
+        Err(SourceError::Busy { retry_after: None, cause })
     }
 
     /// How long to wait before the next pull: not at all while there is more.

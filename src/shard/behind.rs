@@ -30,6 +30,9 @@ const MOST_IN_FLIGHT: usize = 32;
 /// may be at work.
 const LOOK: Duration = Duration::from_secs(60);
 
+/// Saves of unknown outcome that are remembered.
+const MOST_ATTEMPTED: usize = 32;
+
 /// What the first half sends.
 pub(super) enum Flow {
     /// The next of the shard.
@@ -119,10 +122,7 @@ impl<S: Source, K: Sink> Shard<S, K> {
                     batches.close();
                     in_flight = FuturesOrdered::new();
                 }
-                Event::Finished(_, Finished::Abandoned) => {
-                    self.tenure.ended().await;
-                    return Right::Lost;
-                }
+                Event::Finished(_, Finished::Abandoned) => return Right::Lost,
                 Event::Flow(Some(Flow::Batch(parcel))) => {
                     marks.idle = false;
                     in_flight.push_back(self.deliver(parcel));
@@ -130,9 +130,7 @@ impl<S: Source, K: Sink> Shard<S, K> {
                 Event::Flow(Some(Flow::Idle)) => marks.idle = true,
                 Event::Flow(None) => open = false,
                 Event::SaveDue => {
-                    let cursor = marks.durable.clone();
-                    let expected = [marks.saved.clone(), marks.attempted.replace(cursor.clone())];
-                    saving.set(Some(self.save(cursor, expected)).into());
+                    saving.set(Some(self.save(marks.durable.clone(), marks.expected())).into());
                     is_saving = true;
                 }
                 Event::Saved(cursor, saved) => {
@@ -147,12 +145,14 @@ impl<S: Source, K: Sink> Shard<S, K> {
                                 debug!(shard = %self.id, %cursor, "checkpoint saved");
                             }
                             marks.saved = Some(cursor);
-                            marks.attempted = None;
                             marks.saved_at = Some(now);
                         }
                         Err(SaveFault::Lost) => return Right::Lost,
                         Err(SaveFault::Moved) => return Right::Moved,
-                        Err(SaveFault::Unknown(fault)) => marks.not_before = now + trouble.next(&fault, now),
+                        Err(SaveFault::Unknown(fault)) => {
+                            marks.attempted(cursor);
+                            marks.not_before = now + trouble.next(&fault, now);
+                        }
                     }
                 }
             }
@@ -234,10 +234,9 @@ impl<S: Source, K: Sink> Shard<S, K> {
         }
     }
 
-    /// Saves `cursor`, unless the checkpoint is something that we did not write: neither of `expected`.
-    async fn save(&self, cursor: Cursor, expected: [Option<Cursor>; 2]) -> (Cursor, Result<(), SaveFault>) {
+    /// Saves `cursor`, unless the checkpoint is something that we did not write: none of `expected`.
+    async fn save(&self, cursor: Cursor, expected: Vec<Option<Cursor>>) -> (Cursor, Result<(), SaveFault>) {
         if !self.tenure.holds() {
-            self.tenure.ended().await;
             return (cursor, Err(SaveFault::Lost));
         }
         let found = match self.parts.source.checkpoint(self.id).await {
@@ -254,7 +253,6 @@ impl<S: Source, K: Sink> Shard<S, K> {
             return (cursor, Err(SaveFault::Moved));
         }
         if !self.tenure.holds() {
-            self.tenure.ended().await;
             return (cursor, Err(SaveFault::Lost));
         }
         let saved = match self.parts.source.save(self.id, &cursor).await {
@@ -318,8 +316,9 @@ struct Marks {
     durable: Cursor,
     /// The checkpoint, as far as we know.
     saved: Option<Cursor>,
-    /// What a save of unknown outcome tried to write.
-    attempted: Option<Cursor>,
+    /// What saves of unknown outcome tried to write, oldest first. A request may arrive long after nobody waits for it:
+    /// all of these are ours, and behind what is durable.
+    attempted: Vec<Cursor>,
     began: Instant,
     /// When the checkpoint was last saved, or found to be what we saved.
     saved_at: Option<Instant>,
@@ -335,12 +334,28 @@ impl Marks {
         Self {
             durable: place.cursor,
             saved: place.saved,
-            attempted: None,
+            attempted: Vec::new(),
             began: now,
             saved_at: None,
             not_before: now,
             idle: false,
         }
+    }
+
+    /// What the checkpoint can be if nobody else touched it.
+    fn expected(&self) -> Vec<Option<Cursor>> {
+        std::iter::once(self.saved.clone()).chain(self.attempted.iter().cloned().map(Some)).collect()
+    }
+
+    /// A save came to no known end.
+    fn attempted(&mut self, cursor: Cursor) {
+        if self.attempted.contains(&cursor) {
+            return;
+        }
+        if self.attempted.len() == MOST_ATTEMPTED {
+            self.attempted.remove(0);
+        }
+        self.attempted.push(cursor);
     }
 
     fn is_saved(&self) -> bool {

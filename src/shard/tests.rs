@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -34,6 +35,9 @@ end
 struct Pages {
     bodies: Vec<Bytes>,
     saved: Mutex<Option<Cursor>>,
+    /// How long a pull takes.
+    trip: Mutex<Duration>,
+    pulls: AtomicU64,
 }
 
 impl Source for Pages {
@@ -68,6 +72,11 @@ impl Source for Pages {
     }
 
     async fn pull(&self, shard: ShardId, cursor: &Cursor, _: u32) -> Result<Page, SourceError> {
+        self.pulls.fetch_add(1, Ordering::Relaxed);
+        let trip = *self.trip.lock().unwrap();
+        if !trip.is_zero() {
+            sleep(trip).await;
+        }
         let number = cursor.number().unwrap();
         let body = self.bodies.get(number as usize).cloned();
         let next = number + i64::from(body.is_some());
@@ -170,7 +179,12 @@ fn start(pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench
     let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
     let script = Script::from_text("t.lua", SCRIPT);
     let parts = Arc::new(Parts {
-        source: Pages { bodies: pages.iter().map(body).collect(), saved: Mutex::new(None) },
+        source: Pages {
+            bodies: pages.iter().map(body).collect(),
+            saved: Mutex::new(None),
+            trip: Mutex::default(),
+            pulls: AtomicU64::new(0),
+        },
         sink: Siem { strict: Mutex::new(true), taken: Mutex::new(Vec::new()) },
         hooks: Hooks::new(script, config, Arc::new(Texts), ("project", "logstore"), None).unwrap(),
         budget: Budget::new(1 << 24),
@@ -346,6 +360,7 @@ async fn halt_stands_still_at_a_failed_log_and_at_a_refused_event() {
         seconds(300).await;
         assert_eq!((bench.saved(), bench.letters().len(), bench.counts().failed), (Some(1), 0, 1), "{kind}");
         assert!(bench.standstill().is_some());
+        assert_eq!(bench.parts.budget.used(), 0, "a shard that stands still takes nothing from the others");
         assert_eq!(bench.end().await, Ended::Released);
     }
 }
@@ -400,4 +415,25 @@ async fn the_log_tells_once_which_log_the_script_failed_on_and_what_became_of_it
         assert_eq!(said.matches("code: if log.kind == \"bad\"").count(), 1, "{on_error:?}: {said}");
         assert!(said.contains(&expected), "{on_error:?}: {said}");
     }
+}
+
+/// Each waits for a second between two pulls of a tenth of a second, so there are 54 in a minute.
+#[tokio::test(start_paused = true)]
+async fn idle_shards_by_the_hundred_do_not_wait_for_each_others_credit() {
+    let bench = start(&[], OnError::DeadLetter, OnReject::DeadLetter);
+    let source = &bench.parts.source;
+    *source.trip.lock().unwrap() = Duration::from_millis(100);
+    let lease = Lease::lapsed(Instant::now());
+    lease.extend(Instant::now() + Duration::from_secs(1_000_000));
+    let ((_stopper, stopped), (_over, over)) = (stop(), stop());
+    let mut tasks = JoinSet::new();
+    for shard in 0..100 {
+        let tenure = Tenure::new(lease.clone(), over.clone());
+        tasks.spawn(run(Arc::clone(&bench.parts), ShardId(shard), stopped.clone(), tenure));
+    }
+    seconds(10).await;
+    let before = source.pulls.load(Ordering::Relaxed);
+    seconds(60).await;
+    let pulls = source.pulls.load(Ordering::Relaxed) - before;
+    assert!(pulls >= 100 * 50, "{pulls} pulls of 101 idle shards within a minute");
 }

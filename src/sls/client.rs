@@ -5,7 +5,8 @@ mod wire;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use jiff::civil::DateTime;
@@ -24,9 +25,6 @@ use super::{AccessKey, Config, Signature};
 use crate::model::{Cursor, Page, ShardId, Start};
 use crate::source::{Cause, Checkpoint, Source, SourceError};
 
-/// A heartbeat gives up after this part of the group's timeout, so that another one still fits into it.
-const HEARTBEATS_PER_TIMEOUT: u32 = 4;
-
 /// A consumer's connection to its logstore.
 ///
 /// It belongs to the runtime that it is first used in, which drives its connections. A second runtime takes a second
@@ -39,9 +37,9 @@ pub struct Sls {
     /// Seconds that the server's clock is ahead of ours, as far as it mattered.
     clock_offset: AtomicI64,
     clock_told: AtomicBool,
-    /// Milliseconds: what the server has, once we know; until then what the settings want.
-    group_timeout: AtomicU64,
     group_told: AtomicBool,
+    /// The shards that were there when it was looked, if it was.
+    old: OnceLock<BTreeSet<ShardId>>,
 }
 
 /// Why settings do not make a client.
@@ -91,23 +89,21 @@ impl Sls {
             keys,
             clock_offset: AtomicI64::new(0),
             clock_told: AtomicBool::new(false),
-            group_timeout: AtomicU64::new(millis(config.group_timeout)),
             group_told: AtomicBool::new(false),
+            old: OnceLock::new(),
         })
     }
 
-    /// With the group timeout that another client of the group learnt.
-    #[must_use]
-    pub fn with_group_timeout(self, timeout: Duration) -> Self {
-        self.group_timeout.store(millis(timeout), Ordering::Relaxed);
-        self
-    }
-
-    /// The silence after which the server gives our shards away: as the server has it after
-    /// [`Source::ensure_group`], as the settings want it before.
-    #[must_use]
-    pub fn group_timeout(&self) -> Duration {
-        Duration::from_millis(self.group_timeout.load(Ordering::Relaxed))
+    /// Looks which shards there are. From then on [`Start::End`] is the end of those alone: one that comes later, of a
+    /// split or a merge, starts with its oldest log, for all it has was written since.
+    ///
+    /// # Errors
+    /// As for every call.
+    pub async fn learn_shards(&self) -> Result<(), SourceError> {
+        let shards = self.shards().await?;
+        // Who looked first has seen what was there first.
+        let _ = self.old.set(shards.into_iter().map(|shard| ShardId(shard.id)).collect());
+        Ok(())
     }
 
     /// The shards of the logstore.
@@ -121,16 +117,13 @@ impl Sls {
 
     /// Sends a request with a small reply, and reads that.
     async fn ask<T>(&self, request: &Request, read: impl Fn(&Reply) -> Result<T, ReadError>) -> Result<T, SourceError> {
-        let timeout = match request.call {
-            Call::Heartbeat => self.config.timeout.min(self.group_timeout() / HEARTBEATS_PER_TIMEOUT),
-            _ => self.config.timeout,
-        };
-        let reply = self.send(request, timeout).await?;
+        let reply = self.send(request).await?;
         read(&reply).map_err(|error| unreadable(request.call, &error, reply.header("x-log-requestid")))
     }
 
     /// Sends a request, signs once more when the clock or the key was the trouble, and judges the reply.
-    async fn send(&self, request: &Request, timeout: Duration) -> Result<Reply, SourceError> {
+    async fn send(&self, request: &Request) -> Result<Reply, SourceError> {
+        let timeout = self.config.timeout;
         tokio::time::timeout(timeout, self.attempt_twice(request))
             .await
             .unwrap_or_else(|_| Err(busy(request.call, format!("no complete reply within {timeout:?}"), None)))
@@ -197,7 +190,7 @@ impl Sls {
     /// Pulls at most `groups` log groups.
     async fn pull_groups(&self, shard: ShardId, cursor: &Cursor, groups: u32) -> Result<Pulled, SourceError> {
         let request = api::build_pull(&self.config, shard, cursor, groups);
-        let reply = self.send(&request, self.config.timeout).await?;
+        let reply = self.send(&request).await?;
         let id = reply.header("x-log-requestid").map(str::to_owned);
         match api::read_pull(&self.config, shard, cursor, reply) {
             Ok(page) => Ok(Pulled::Page(page)),
@@ -244,8 +237,8 @@ enum Pulled {
 
 impl Source for Sls {
     async fn ensure_group(&self) -> Result<Duration, SourceError> {
-        let timeout = match self.find_group().await? {
-            Some(group) => self.settle_group(group).await?,
+        match self.find_group().await? {
+            Some(group) => self.settle_group(group).await,
             None => {
                 self.ask(&api::build_create_group(&self.config), |_| Ok(())).await?;
                 // Another member may have been quicker, with settings of its own.
@@ -253,11 +246,9 @@ impl Source for Sls {
                     retry_after: None,
                     cause: Cause::new(format!("the consumer group {} is created but not listed", self.config.group)),
                 })?;
-                self.settle_group(group).await?
+                self.settle_group(group).await
             }
-        };
-        self.group_timeout.store(millis(timeout), Ordering::Relaxed);
-        Ok(timeout)
+        }
     }
 
     async fn heartbeat(&self, held: &BTreeSet<ShardId>) -> Result<BTreeSet<ShardId>, SourceError> {
@@ -283,6 +274,8 @@ impl Source for Sls {
     }
 
     async fn cursor(&self, shard: ShardId, start: Start) -> Result<Cursor, SourceError> {
+        let is_new = self.old.get().is_some_and(|old| !old.contains(&shard));
+        let start = if is_new && start == Start::End { Start::Begin } else { start };
         self.ask(&api::build_cursor(&self.config, shard, start), api::read_cursor).await
     }
 
@@ -351,10 +344,6 @@ fn check_names(config: &Config) -> Result<(), ConfigError> {
 fn parse_http_date(text: &str) -> Option<Timestamp> {
     let civil = DateTime::strptime("%a, %d %b %Y %H:%M:%S GMT", text.trim()).ok()?;
     Some(civil.to_zoned(TimeZone::UTC).ok()?.timestamp())
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

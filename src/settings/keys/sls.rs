@@ -94,7 +94,8 @@ pub(super) const KEYS: &[Key] = &[
         flag: Some("start"),
         known_as: &["cursor_start_time", "cursor_position"],
         meaning: "where shards without a checkpoint start: begin, end, unix seconds, or a time such as \
-                  2026-01-31 8:00:00+08:00 (without an offset: in the local time zone)",
+                  2026-01-31 8:00:00+08:00 (without an offset: in the local time zone); a shard that comes of a split or \
+                  merge while we run starts with its oldest log, also with end",
         ..PLAIN
     },
     Key {
@@ -120,7 +121,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "sls.heartbeat_interval",
         kind: Kind::Seconds(SECOND),
         default: Default::Is("20s"),
-        meaning: "time between two heartbeats to the group",
+        meaning: "time between two heartbeats to the group; at most a third of its timeout",
         ..PLAIN
     },
     Key {

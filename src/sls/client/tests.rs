@@ -1,6 +1,7 @@
 //! Over real sockets, against a server that answers from a list.
 
 use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 
 use super::super::message::Method;
 use super::super::{Compression, Credentials};
-use super::wire::MAX_REPLY;
+use super::wire::{KEEP_IDLE, MAX_REPLY};
 use super::*;
 use crate::secret::Secret;
 
@@ -54,7 +55,11 @@ struct Server {
 impl Server {
     /// Answers one request after the other from the list, and says nothing when that is used up.
     async fn start(answers: impl IntoIterator<Item = Answer>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at((Ipv4Addr::LOCALHOST, 0), answers).await
+    }
+
+    async fn start_at(address: (Ipv4Addr, u16), answers: impl IntoIterator<Item = Answer>) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let received = Arc::new(Mutex::new(Vec::new()));
         let answers = Arc::new(Mutex::new(answers.into_iter().collect::<VecDeque<_>>()));
@@ -370,15 +375,6 @@ async fn a_body_that_never_ends_meets_the_deadline() {
 }
 
 #[tokio::test]
-async fn heartbeats_give_up_within_a_quarter_of_the_group_timeout() {
-    let server = Server::start([Answer::Silent]).await;
-    let sls = server.sls().with_group_timeout(Duration::from_secs(1));
-    let started = Instant::now();
-    check_busy(sls.heartbeat(&BTreeSet::new()).await, "heartbeat: no complete reply within 250ms");
-    assert!(started.elapsed() < Duration::from_secs(5));
-}
-
-#[tokio::test]
 async fn redirects_are_not_followed() {
     let server = Server::start([Answer::Whole(raw(302, &[("location", "/elsewhere")], b"")), ok("[]")]).await;
     let outcome = server.sls().heartbeat(&BTreeSet::new()).await;
@@ -463,9 +459,7 @@ async fn a_group_is_created_when_it_is_absent() {
 #[tokio::test]
 async fn a_group_that_another_member_creates_meanwhile_is_taken_as_it_is() {
     let server = Server::start([ok("[]"), error(400, "ConsumerGroupAlreadyExist", &[]), ok(THEIRS)]).await;
-    let sls = server.sls();
-    assert_eq!(sls.ensure_group().await.unwrap(), Duration::from_secs(60));
-    assert_eq!(sls.group_timeout(), Duration::from_secs(60));
+    assert_eq!(server.sls().ensure_group().await.unwrap(), Duration::from_secs(60));
     check_methods(&server, &["GET", "POST", "GET"]);
 }
 
@@ -555,4 +549,98 @@ async fn tls_is_verified_against_the_ca_file() {
     assert!(matches!(&outcome, Err(SourceError::Busy { cause, .. }) if cause.hint.unwrap().contains("`ca_file`")));
     assert_eq!(Sls::new(&trusting).unwrap().heartbeat(&BTreeSet::new()).await.unwrap(), BTreeSet::new());
     thread.join().unwrap();
+}
+
+#[tokio::test]
+async fn f23_the_end_is_where_old_shards_start_and_new_ones_start_with_their_oldest_log() {
+    let shards = r#"[{"shardID":0,"status":"readwrite"}]"#;
+    let cursors = vec![ok(r#"{"cursor":"YQ=="}"#); 5];
+    let server = Server::start([cursors[0].clone(), ok(shards)].into_iter().chain(cursors)).await;
+    let sls = server.sls();
+    let (old, new) = (SHARD, ShardId(7));
+    sls.cursor(new, Start::End).await.unwrap();
+    sls.learn_shards().await.unwrap();
+    for (shard, start) in [(old, Start::End), (new, Start::End), (new, Start::Begin), (new, Start::Time(5))] {
+        sls.cursor(shard, start).await.unwrap();
+    }
+    let lines = server.lines();
+    let from: Vec<&str> = lines.iter().filter_map(|line| line.split("from=").nth(1)).collect();
+    assert_eq!(from, ["end", "end", "begin", "begin", "5"]);
+}
+
+/// Stands in for the DNS: every name is where it says at the moment.
+struct Dns(Mutex<Ipv4Addr>);
+
+impl reqwest::dns::Resolve for Dns {
+    fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        // The port is that of the URL.
+        let found: reqwest::dns::Addrs = Box::new(std::iter::once(SocketAddr::from((*self.0.lock().unwrap(), 0))));
+        Box::pin(std::future::ready(Ok(found)))
+    }
+}
+
+const OLD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
+const NEW: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// A client of an endpoint with a name, which moves from one server to another, and both.
+async fn moving(old: impl IntoIterator<Item = Answer>, keep_idle: Duration) -> (Sls, Arc<Dns>, Server, Server) {
+    let old = Server::start_at((OLD, 0), old).await;
+    let new = Server::start_at((NEW, old.port), vec![ok("[]"); 9]).await;
+    let dns = Arc::new(Dns(Mutex::new(OLD)));
+    let endpoint = format!("http://sls.test:{}", old.port);
+    let config = Config { endpoint, timeout: Duration::from_millis(500), ..old.config() };
+    let mut sls = Sls::new(&config).unwrap();
+    let resolver = Arc::clone(&dns);
+    sls.wire =
+        Wire::with(&config, |client| client.no_proxy().dns_resolver(resolver).pool_idle_timeout(keep_idle)).unwrap();
+    (sls, dns, old, new)
+}
+
+#[tokio::test]
+async fn f26_an_endpoint_that_moves_is_followed_when_its_old_place_dies() {
+    let (sls, dns, old, new) = moving([ok("[]"), ok("[]")], KEEP_IDLE).await;
+    sls.heartbeat(&BTreeSet::new()).await.unwrap();
+    *dns.0.lock().unwrap() = NEW;
+    drop(old);
+    // The first may run into the connection that died.
+    let _ = sls.heartbeat(&BTreeSet::new()).await;
+    sls.heartbeat(&BTreeSet::new()).await.unwrap();
+    assert!(!new.lines().is_empty());
+}
+
+#[tokio::test]
+async fn f26_an_endpoint_that_moves_is_followed_when_its_old_place_falls_silent() {
+    let (sls, dns, old, new) = moving([ok("[]"), Answer::Silent], KEEP_IDLE).await;
+    sls.heartbeat(&BTreeSet::new()).await.unwrap();
+    *dns.0.lock().unwrap() = NEW;
+    check_busy(sls.heartbeat(&BTreeSet::new()).await, "no complete reply");
+    sls.heartbeat(&BTreeSet::new()).await.unwrap();
+    assert_eq!((old.lines().len(), new.lines().len()), (2, 1), "a connection that hung is not used again");
+}
+
+#[tokio::test]
+async fn f26_an_endpoint_that_moves_is_followed_when_its_old_place_only_refuses() {
+    let gone = error(503, "ServerBusy", &[]);
+    let (sls, dns, old, new) = moving([ok("[]"), gone.clone(), gone], KEEP_IDLE).await;
+    sls.heartbeat(&BTreeSet::new()).await.unwrap();
+    *dns.0.lock().unwrap() = NEW;
+    for _ in 0..2 {
+        check_busy(sls.heartbeat(&BTreeSet::new()).await, "503");
+    }
+    sls.heartbeat(&BTreeSet::new()).await.unwrap();
+    assert_eq!((old.lines().len(), new.lines().len()), (3, 1), "an endpoint that fails is looked up again");
+}
+
+#[tokio::test]
+async fn f26_an_endpoint_that_moves_is_followed_once_a_connection_was_idle() {
+    const { assert!(KEEP_IDLE.as_secs() <= 60) };
+    let idle = Duration::from_millis(200);
+    let (sls, dns, old, new) = moving(vec![ok("[]"); 9], idle).await;
+    sls.heartbeat(&BTreeSet::new()).await.unwrap();
+    *dns.0.lock().unwrap() = NEW;
+    sls.heartbeat(&BTreeSet::new()).await.unwrap();
+    assert_eq!((old.lines().len(), new.lines().len()), (2, 0), "a connection in use stays");
+    tokio::time::sleep(2 * idle).await;
+    sls.heartbeat(&BTreeSet::new()).await.unwrap();
+    assert_eq!((old.lines().len(), new.lines().len()), (2, 1));
 }

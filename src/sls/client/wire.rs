@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Client, ClientBuilder, Response};
 
 use super::super::api;
@@ -24,7 +25,7 @@ pub(super) const MAX_REPLY: usize = 64 << 10;
 const MAX_PACKED: usize = MAX_RAW_SIZE as usize / 64 * 65;
 
 /// How long an idle connection is kept. A new one asks DNS again, so a moved endpoint is followed within this time.
-const KEEP_IDLE: Duration = Duration::from_secs(30);
+pub(super) const KEEP_IDLE: Duration = Duration::from_secs(30);
 
 /// Longest time for connecting, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,13 +35,24 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Wire {
     endpoint: Endpoint,
     client: Client,
+    /// The last reply told of a failure of the server's own. Until one does not, no connection is used twice: its name may
+    /// stand for another server by now.
+    failing: AtomicBool,
 }
 
 impl Wire {
     pub(super) fn new(config: &Config) -> Result<Self, ConfigError> {
+        Self::with(config, |client| client)
+    }
+
+    /// With a last word on how the client is built.
+    pub(super) fn with(
+        config: &Config,
+        change: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    ) -> Result<Self, ConfigError> {
         let endpoint = Endpoint::parse(&config.endpoint, &config.project)?;
-        let client = build_client(config, &endpoint)?;
-        Ok(Self { endpoint, client })
+        let client = change(client_builder(config, &endpoint)?).build().map_err(ConfigError::Client)?;
+        Ok(Self { endpoint, client, failing: AtomicBool::new(false) })
     }
 
     /// The `Host` header that a request has to carry and to sign.
@@ -60,7 +72,11 @@ impl Wire {
         if !request.body.is_empty() {
             outgoing = outgoing.body(request.body.clone());
         }
+        if self.failing.load(Ordering::Relaxed) {
+            outgoing = outgoing.header(CONNECTION, "close");
+        }
         let response = outgoing.send().await.map_err(|error| self.unreachable(request.call, error))?;
+        self.failing.store(response.status().is_server_error(), Ordering::Relaxed);
         self.receive(request.call, response).await
     }
 
@@ -104,7 +120,7 @@ impl Wire {
     }
 }
 
-fn build_client(config: &Config, endpoint: &Endpoint) -> Result<Client, ConfigError> {
+fn client_builder(config: &Config, endpoint: &Endpoint) -> Result<ClientBuilder, ConfigError> {
     let mut builder = ClientBuilder::new()
         .user_agent(user_agent(config))
         .redirect(reqwest::redirect::Policy::none())
@@ -125,7 +141,7 @@ fn build_client(config: &Config, endpoint: &Endpoint) -> Result<Client, ConfigEr
         }
         builder = builder.tls_certs_merge(certificates);
     }
-    builder.build().map_err(ConfigError::Client)
+    Ok(builder)
 }
 
 /// Names the group and the consumer, as the consumer libraries of the vendor do.

@@ -75,7 +75,23 @@ async fn f07_a_save_whose_reply_is_lost_is_neither_lost_nor_taken_for_somebody_e
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f24_a_clock_that_is_off_by_twenty_minutes_is_set_right_by_the_server() {
+async fn f23_a_start_at_the_end_reads_no_old_log_and_misses_none_of_a_shard_that_comes_later() {
+    let bench = Bench::with(servers(1)).await;
+    bench.put(0, 5, 20);
+    assert_eq!(bench.oracle.excuse(0, bench.end(0)), 5 * 20);
+    let _program = bench.start_with("a", &[("FORWARDER_SLS_START", "end")]);
+    until("it starts at the end", 30, || bench.checkpoint(0) == Some(bench.end(0))).await;
+    bench.sls.happen(PROJECT, LOGSTORE, &Event::Split { shard: 0 }).unwrap();
+    for child in [1, 2] {
+        bench.put(child, 5, 20);
+    }
+    bench.all_arrived().await;
+    bench.nothing_wrong();
+    assert_eq!(bench.oracle.repeats(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f24_f80_a_clock_that_is_off_by_twenty_minutes_is_set_right_by_the_server() {
     for skew in [1200, -1200] {
         let bench = Bench::new().await;
         bench.sls.faults().skew(skew);

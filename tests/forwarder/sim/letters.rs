@@ -7,7 +7,7 @@ use forwarder::dead_letter::{Config, DeadLetters, Fault, Keep, Limit, Record};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::world::World;
+use super::world::{Call, World};
 
 /// The dead letters of one member. They are written where they come up, not on another thread: the paused clock must not
 /// run on meanwhile.
@@ -37,6 +37,7 @@ impl Keep for SimLetters {
         Box::pin(async move {
             let delay = world.lock().rng.millis(1, 400);
             world.passes(delay).await;
+            world.bug(&member, Call::Keep);
             let mut world = world.lock();
             let full = Instant::now() < world.disk_full_until || (world.trouble && world.rng.one_in(10));
             world.note(format!("{member} has {} dead letters, the disk is full: {full}", letters.len()));

@@ -1,12 +1,12 @@
 //! A member of the group: the program's own loops over the models.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forwarder::budget::Budget;
-use forwarder::group::{self, BeatPace};
+use forwarder::group::{self, Drained};
 use forwarder::ledger::{Counts, Ledger};
-use forwarder::membership::{self, Membership};
+use forwarder::membership::Membership;
 use forwarder::script::{Config, Hooks, Script};
 use forwarder::shard::{Letters, OnReject, Pace, Parts};
 use forwarder::source::Source as _;
@@ -39,6 +39,7 @@ pub struct Member {
     parts: Arc<Parts<SimSource, SimSink>>,
     tasks: JoinSet<()>,
     leave: Stopper,
+    drained: Arc<Mutex<Option<Drained>>>,
 }
 
 impl Member {
@@ -73,25 +74,36 @@ impl Member {
             },
         });
         let (leave, left) = stop();
+        let drained = Arc::default();
+        let ended: Arc<Mutex<Option<Drained>>> = Arc::clone(&drained);
         let mut tasks = JoinSet::new();
         let beat_source = source();
         let running = Arc::clone(&parts);
         tasks.spawn(async move {
-            while beat_source.ensure_group().await.is_err() {
-                tokio::time::sleep(Duration::from_millis(500)).await;
-            }
-            let term = membership::term(GROUP_TIMEOUT);
-            let (beats, line) = group::line(Membership::new(term, Instant::now()));
-            let pace = BeatPace { interval: GROUP_TIMEOUT / 3, patience: GROUP_TIMEOUT / 6 };
-            let tasks = group::run(running, line, left, DRAIN);
-            tokio::join!(group::beat(&beat_source, beats, pace), tasks);
+            let timeout = loop {
+                match beat_source.ensure_group().await {
+                    Ok(timeout) => break timeout,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
+                }
+            };
+            let (beats, line) = group::line(Membership::new(timeout, Instant::now()));
+            // As their own thread in the program: they break down alone.
+            let mut heart = JoinSet::new();
+            heart.spawn(async move { group::beat(&beat_source, beats, GROUP_TIMEOUT / 3).await });
+            *ended.lock().unwrap() = Some(group::run(running, line, left, DRAIN).await);
+            heart.join_next().await;
         });
-        Self { name: name.to_owned(), parts, tasks, leave }
+        Self { name: name.to_owned(), parts, tasks, leave, drained }
     }
 
     /// Asks it to stop; it has ended when [`Member::has_ended`].
     pub fn leave(&self) {
         self.leave.raise();
+    }
+
+    /// How its work ended, if it did.
+    pub fn drained(&self) -> Option<Drained> {
+        *self.drained.lock().unwrap()
     }
 
     pub fn has_ended(&mut self) -> bool {

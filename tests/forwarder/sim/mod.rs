@@ -9,6 +9,12 @@
 //! `Tenure::holds` always true (seed 2, and `f10` of the scenes); an abandoned delivery taken for a finished one (seed 2);
 //! saves with force (seed 0); shards left out of the heartbeat before their tasks have ended (seed 6).
 //!
+//! What the scenes see, each planted once: the timeout of a group made anew ignored, or its pace not kept (`f11_f22`); a
+//! tenure that holds on when its task has ended (`what_a_destination_kept`); a stop that waits for a heartbeat (`f72`); a
+//! save of unknown outcome forgotten (`f07`); a cursor that may go back (`f30`); a checkpoint not looked at before it is
+//! saved (`f20`); breakdowns not counted (`f83`); a shard asked back without a deadline (`f51`); a task started again for a
+//! tenure that has ended (`f17`).
+//!
 //! What it found: a gap at the end of a shard was never saved, so that a read-only shard was never finished; a checkpoint
 //! that an operator set back went unnoticed while its shard was idle.
 
@@ -55,6 +61,7 @@ fn no_log_is_lost_and_no_shard_worked_on_by_two_whatever_fails_when() {
     assert!(total.logs > seeds * 100, "{total:?}");
     assert!(total.dead_letters > seeds * 5 && total.full_disks > 0, "{total:?}");
     assert!(total.repeats > 0 && total.kills > 0 && total.lost_replies > 0 && total.outages > 0, "{total:?}");
+    assert!(total.late_saves > 0 && total.breakdowns > 0, "{total:?}");
 }
 
 #[test]

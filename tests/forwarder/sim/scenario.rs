@@ -23,13 +23,15 @@ pub struct Outcome {
     pub dead_letters: u64,
     pub full_disks: u64,
     pub sleeps: u64,
+    pub late_saves: u64,
+    pub breakdowns: u64,
 }
 
 impl std::fmt::Debug for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} logs, {} repeats, {} kills, {} replies lost, {} outages, {} dead letters, {} times no room, {} sleeps, {} violations",
+            "{} logs, {} repeats, {} kills, {} replies lost, {} outages, {} dead letters, {} times no room, {} sleeps, {} late saves, {} breakdowns, {} violations",
             self.logs,
             self.repeats,
             self.kills,
@@ -38,6 +40,8 @@ impl std::fmt::Debug for Outcome {
             self.dead_letters,
             self.full_disks,
             self.sleeps,
+            self.late_saves,
+            self.breakdowns,
             self.violations.len()
         )
     }
@@ -53,6 +57,8 @@ impl Outcome {
         self.dead_letters += other.dead_letters;
         self.full_disks += other.full_disks;
         self.sleeps += other.sleeps;
+        self.late_saves += other.late_saves;
+        self.breakdowns += other.breakdowns;
     }
 }
 
@@ -152,6 +158,8 @@ async fn play(seed: u64) -> Outcome {
     }
     outcome.logs = inner.logs;
     outcome.lost_replies = inner.lost_replies;
+    outcome.late_saves = inner.late_saves;
+    outcome.breakdowns = inner.breakdowns;
     outcome.dead_letters = inner.on_disk.len() as u64;
     outcome.full_disks = inner.full_disks;
     outcome.repeats = inner.arrived.values().map(|times| u64::from(times - 1)).sum();

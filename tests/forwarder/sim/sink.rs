@@ -8,7 +8,7 @@ use forwarder::lease::Tenure;
 use forwarder::sink::{Health, Outcome, Rejected, Sink};
 use tokio::time::Instant;
 
-use super::world::World;
+use super::world::{Call, World};
 
 /// The SIEM as one member sees it.
 pub struct SimSink {
@@ -28,6 +28,7 @@ enum Sent {
 
 impl Sink for SimSink {
     async fn deliver(&self, batch: Arc<Batch>, tenure: Tenure) -> Outcome {
+        self.world.lock().last_tenure = Some(tenure.clone());
         let mut from = 0;
         let mut refused = BTreeSet::new();
         loop {
@@ -42,6 +43,7 @@ impl Sink for SimSink {
             if tenure.or(self.world.passes(delay)).await.is_none() {
                 return Outcome::Abandoned;
             }
+            self.world.bug(&self.member, Call::Send);
             let events = from..batch.events.len();
             match self.request(&batch, events.clone()) {
                 Sent::All => {

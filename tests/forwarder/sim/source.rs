@@ -7,13 +7,18 @@ use bytes::Bytes;
 use forwarder::emulator::sls::group::{Fence, Save};
 use forwarder::emulator::sls::refusal::Refusal;
 use forwarder::model::{Cursor, Page, ShardId, Start};
+use forwarder::sls::error::{self, Verdict};
+use forwarder::sls::message as sls;
 use forwarder::source::{Cause, Checkpoint, Source, SourceError};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::world::{Call, GROUP, Inner, World};
 
 pub const GROUP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a member waits for the answer to a save.
+pub const SAVE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// SLS as one member sees it.
 pub struct SimSource {
@@ -24,16 +29,15 @@ pub struct SimSource {
 impl SimSource {
     /// One call: there, done (or not), and back (or not).
     async fn call<T>(&self, call: Call, act: impl FnOnce(&mut Inner) -> Result<T, Refusal>) -> Result<T, SourceError> {
+        self.world.bug(&self.member, call);
+        *self.world.lock().calls.entry(call).or_default() += 1;
         travel(&self.world, &self.member, call, "request").await?;
         let done = {
             let mut world = self.world.lock();
             act(&mut world)
         };
         travel(&self.world, &self.member, call, "reply").await?;
-        if let Err(refusal) = &done {
-            self.world.lock().note(format!("{} {call:?}: {refusal}", self.member));
-        }
-        done.map_err(verdict)
+        done.map_err(|refusal| refused(&self.world, &self.member, call, refusal))
     }
 
     fn shard(world: &mut Inner, shard: ShardId) -> Result<&forwarder::emulator::sls::shard::Shard, Refusal> {
@@ -47,8 +51,16 @@ impl SimSource {
 async fn travel(world: &World, member: &str, call: Call, what: &str) -> Result<(), SourceError> {
     let (delay, lost, cut_off) = {
         let mut world = world.lock();
+        let held_up = call == Call::Save && what == "request" && world.slow_saves > 0;
+        world.slow_saves -= u32::from(held_up);
         let slow = world.trouble && world.rng.one_in(40);
-        let delay = if slow { world.rng.millis(1_000, 12_000) } else { world.rng.millis(1, 40) };
+        let delay = if held_up {
+            SAVE_PATIENCE * 8 / 5
+        } else if slow {
+            world.rng.millis(1_000, 12_000)
+        } else {
+            world.rng.millis(1, 40)
+        };
         let lost = world.trouble && world.rng.one_in(25);
         (delay, lost, world.cut_off.get(member).copied())
     };
@@ -75,7 +87,7 @@ impl Source for SimSource {
             let ordered = world.ordered;
             match world.logstore().create_group(GROUP, GROUP_TIMEOUT, ordered) {
                 Err(refusal) if refusal.code != "ConsumerGroupAlreadyExist" => Err(refusal),
-                _ => Ok(GROUP_TIMEOUT),
+                _ => Ok(world.logstore().group(GROUP)?.timeout()),
             }
         })
         .await
@@ -90,6 +102,10 @@ impl Source for SimSource {
             world.logstore().groups(now);
             let assigned = world.logstore().heartbeat(GROUP, &member, &held, now);
             world.note(format!("{member} beats {held:?}: {assigned:?}"));
+            if world.trouble && world.rng.one_in(50) {
+                world.note("and is told that it has nothing");
+                return Ok(BTreeSet::new());
+            }
             Ok(assigned?.into_iter().map(ShardId).collect())
         })
         .await
@@ -124,26 +140,34 @@ impl Source for SimSource {
     /// A save that is under way arrives even when whoever sent it has lost the shard, or is dead.
     async fn save(&self, shard: ShardId, cursor: &Cursor) -> Result<(), SourceError> {
         let number = cursor.number().expect("the model hands out numbers");
+        self.world.bug(&self.member, Call::Save);
         self.world.lock().acts(&self.member, shard.0, "saves");
         let (world, member) = (self.world.clone(), self.member.clone());
         let (sender, reply) = oneshot::channel();
         self.world.spawn(async move {
             let there = travel(&world, &member, Call::Save, "request").await;
-            let saved = there.and_then(|()| {
+            let saved = there.map(|()| {
                 let mut world = world.lock();
                 let now = world.now();
                 world.logstore().groups(now);
-                Self::shard(&mut world, shard).map_err(verdict)?;
+                let fence = if world.rng.one_in(2) { Fence::NotMatch } else { Fence::NotExist };
                 let save = Save { shard: shard.0, cursor: number, consumer: member.clone(), forced: false };
-                world.logstore().save(GROUP, save, Fence::NotMatch, now).map_err(verdict)?;
-                world.accepted(&member, shard.0, number, sender.is_closed());
-                Ok(())
+                let saved = match Self::shard(&mut world, shard).map(|_| ()) {
+                    Ok(()) if world.trouble && world.rng.one_in(150) => Err(Refusal::cursor()),
+                    Ok(()) => world.logstore().save(GROUP, save, fence, now),
+                    gone => gone,
+                };
+                if saved.is_ok() {
+                    world.accepted(&member, shard.0, number, sender.is_closed());
+                }
+                saved
             });
             let _ = sender.send(saved);
         });
-        let saved = reply.await.expect("the model always answers");
+        let reply = timeout(SAVE_PATIENCE, reply).await.map_err(|_| busy("no answer in time"))?;
+        let saved = reply.map_err(|_| busy("the connection broke"))?;
         travel(&self.world, &self.member, Call::Save, "reply").await?;
-        saved
+        saved?.map_err(|refusal| refused(&self.world, &self.member, Call::Save, refusal))
     }
 
     async fn cursor(&self, shard: ShardId, start: Start) -> Result<Cursor, SourceError> {
@@ -161,21 +185,30 @@ impl Source for SimSource {
 
     async fn pull(&self, shard: ShardId, cursor: &Cursor, groups: u32) -> Result<Page, SourceError> {
         let number = cursor.number().expect("the model hands out numbers");
-        let (slice, stands) = self
+        let (slice, torn, off, at_end) = self
             .call(Call::Pull, |world| {
                 let slice = Self::shard(world, shard)?.read(number, groups as usize, None)?;
-                Ok((slice, world.cursor_stands))
+                let back = world.trouble && world.rng.one_in(200);
+                let off = if back { Some(1 + world.rng.below(5) as i64) } else { world.cursor_off };
+                let lie = if world.trouble { world.rng.below(12) } else { 12 };
+                let at_end = [Some(true), Some(false), None].get(lie as usize).copied().unwrap_or(Some(slice.at_end));
+                let torn = world.trouble && world.rng.one_in(150);
+                Ok((slice, torn, off, at_end))
             })
             .await?;
+        let mut body = slice.fields.concat();
+        if torn {
+            body.pop();
+        }
         Ok(Page {
             shard,
             cursor: cursor.clone(),
-            next: if stands { cursor.clone() } else { Cursor::from_number(slice.next) },
-            body: Bytes::from(slice.fields.concat()),
+            next: Cursor::from_number(off.map_or(slice.next, |off| number - off)),
+            body: Bytes::from(body),
             groups: slice.fields.len() as u32,
             last_group: (!slice.fields.is_empty()).then_some(slice.next - 1),
             first_log: 0,
-            at_end: Some(slice.at_end),
+            at_end,
             received_at: slice.received.map(|at| at.as_secs() as i64),
             scanned_bytes: 0,
         })
@@ -186,16 +219,28 @@ fn busy(what: &str) -> SourceError {
     SourceError::Busy { retry_after: None, cause: Cause::new(what) }
 }
 
-/// What the client's table says of the codes that the model uses.
-fn verdict(refusal: Refusal) -> SourceError {
-    let cause = Cause::new(refusal.to_string());
-    match refusal.code.as_ref() {
-        "NotExistConsumerWithBody"
-        | "ConsumerNotExist"
-        | "ConsumerGroupNotExist"
-        | "ConsumerNotMatch"
-        | "ShardNotExist" => SourceError::Lost(cause),
-        "InvalidCursor" => SourceError::Stale(cause),
-        _ => SourceError::Refused(cause),
+/// What the client's own table makes of a refusal, in whichever way the service spells it today.
+fn refused(world: &World, member: &str, call: Call, refusal: Refusal) -> SourceError {
+    let other = world.lock().rng.one_in(2);
+    let (code, message) = match refusal.code.as_ref() {
+        "ConsumerNotExist" if other => ("ConsumerNotExsit", refusal.message),
+        "ShardNotExist" if other => ("ShardNotExsit", refusal.message),
+        "InvalidCursor" if other => ("ParameterInvalid", "Invalid cursor".to_owned()),
+        code => (code, refusal.message),
+    };
+    world.lock().note(format!("{member} {call:?}: {code}"));
+    let call = match call {
+        Call::Group => sls::Call::CreateGroup,
+        Call::Heartbeat => sls::Call::Heartbeat,
+        Call::Checkpoint => sls::Call::Checkpoint,
+        Call::Save => sls::Call::Save,
+        Call::Cursor => sls::Call::Cursor,
+        Call::Pull => sls::Call::Pull,
+        Call::Send | Call::Keep => unreachable!("SLS is not asked for it"),
+    };
+    let refusal = error::Refusal { status: refusal.status, code: code.to_owned(), message, ..Default::default() };
+    match error::verdict(call, &refusal) {
+        Verdict::Failed(fault) | Verdict::Clock(fault) | Verdict::Key(fault) => fault,
+        Verdict::AlreadyDone => busy("done already"),
     }
 }

@@ -1,6 +1,7 @@
 //! What the members act on, and the oracle that watches them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use forwarder::dead_letter::{Reader, directories};
 use forwarder::emulator::sls::group::{Fence, Phase, Save};
 use forwarder::emulator::sls::state::{Logstore, Shape, State};
+use forwarder::lease::Tenure;
 use forwarder::model::Start;
 use forwarder::shard::OnError;
 use forwarder::sls::proto::{Log, LogGroup, Pair};
@@ -45,6 +47,10 @@ pub enum Call {
     Save,
     Cursor,
     Pull,
+    /// Not to SLS: a request to the SIEM.
+    Send,
+    /// Not to SLS: dead letters for the disk.
+    Keep,
 }
 
 /// Shared by all members of one simulation.
@@ -87,8 +93,14 @@ pub struct Inner {
     pub failing: BTreeMap<(String, Call), Instant>,
     /// Shards that SLS no longer knows, though the group still gives them to members.
     pub gone: BTreeSet<u32>,
-    /// Pages come with the cursor that was asked for as the next.
-    pub cursor_stands: bool,
+    /// Calls in which members break down, and how often they still will: bugs of ours.
+    pub breaking: BTreeMap<(String, Call), u32>,
+    /// Saves, from the next on, that are on their way for longer than anybody waits for them.
+    pub slow_saves: u32,
+    /// The next cursor of every page is so far behind that which was asked for.
+    pub cursor_off: Option<i64>,
+    /// The right to send that came with the last batch.
+    pub last_tenure: Option<Tenure>,
     /// Members cut off from everything, until when.
     pub cut_off: BTreeMap<String, Instant>,
     /// Members that the server threw out of itself: they cannot know before their next heartbeat, until when.
@@ -96,7 +108,11 @@ pub struct Inner {
     pub siem_down_until: Instant,
     /// Calls fail and replies get lost.
     pub trouble: bool,
+    /// Calls that members made.
+    pub calls: BTreeMap<Call, u64>,
     pub lost_replies: u64,
+    pub late_saves: u64,
+    pub breakdowns: u64,
     pub logs: u64,
     pub violations: Vec<String>,
     pub trace: Vec<String>,
@@ -125,12 +141,18 @@ impl World {
             taken_from: BTreeMap::new(),
             failing: BTreeMap::new(),
             gone: BTreeSet::new(),
-            cursor_stands: false,
+            breaking: BTreeMap::new(),
+            slow_saves: 0,
+            cursor_off: None,
+            last_tenure: None,
             cut_off: BTreeMap::new(),
             thrown_out: BTreeMap::new(),
             siem_down_until: now,
             trouble: true,
+            calls: BTreeMap::new(),
             lost_replies: 0,
+            late_saves: 0,
+            breakdowns: 0,
             logs: 0,
             violations: Vec::new(),
             trace: Vec::new(),
@@ -148,6 +170,24 @@ impl World {
             biased;
             () = sleep(time) => {}
             () = self.thaw.notified() => {}
+        }
+    }
+
+    /// Where a bug may be: whoever is to break down here does.
+    pub fn bug(&self, member: &str, call: Call) {
+        let breaks = {
+            let mut world = self.lock();
+            let left = world.breaking.get_mut(&(member.to_owned(), call)).filter(|left| **left > 0);
+            let breaks = left.map(|left| *left -= 1).is_some() || world.trouble && world.rng.one_in(3_000);
+            if breaks {
+                world.breakdowns += 1;
+                world.note(format!("{member} breaks down in {call:?}"));
+            }
+            breaks
+        };
+        if breaks {
+            // A panic without a report: there are thousands of them.
+            resume_unwind(Box::new("a bug of the simulation"));
         }
     }
 
@@ -322,8 +362,8 @@ impl Inner {
         group.is_ok_and(|group| group.slots().get(&shard).is_some_and(|slot| matches!(slot.phase, Phase::Over(_))))
     }
 
-    /// A save was accepted: everything before it must have arrived. One that arrives `late`, when its sender has lost
-    /// the shard or died, may set the checkpoint back, which costs repeats and no log.
+    /// A save was accepted: everything before it must have arrived. One that arrives `late`, when its sender has given up
+    /// on it, lost the shard or died, may set the checkpoint back, which costs repeats and no log.
     pub fn accepted(&mut self, member: &str, shard: u32, cursor: i64, late: bool) {
         self.note(format!("{member} saved {shard} at {cursor}{}", if late { ", late" } else { "" }));
         if let Some(holder) = self.holder(shard)
@@ -331,6 +371,7 @@ impl Inner {
         {
             self.violation(format!("the save of {member} was accepted for shard {shard}, which is {holder}'s"));
         }
+        self.late_saves += u64::from(late);
         let before = self.saved.insert(shard, cursor).unwrap_or(i64::MIN);
         if cursor < before && !late {
             self.violation(format!("{member} moved the checkpoint of shard {shard} back from {before} to {cursor}"));
