@@ -11,7 +11,7 @@ use forwarder::model::{Cursor, ShardId};
 use forwarder::secret::Secret;
 use tempfile::TempDir;
 
-use super::bench::{TOKEN, until};
+use super::bench::TOKEN;
 use super::kills::Dice;
 use super::program::Program;
 
@@ -152,12 +152,12 @@ async fn f82_a_replay_that_is_killed_at_any_moment_repeats_at_most_a_hundred_let
 
     let mut replay = bench.replay();
     assert_eq!(replay.exit(Duration::from_secs(60)).await, Some(0), "{}", replay.said());
-    until("the letters arrive", 5, || bench.missing_and_repeats().0 == 0).await;
+    let (missing, repeats) = bench.missing_and_repeats();
+    assert_eq!(missing, 0, "of {} letters", bench.written);
     let mut left: Vec<_> =
         std::fs::read_dir(bench.letters.dir()).unwrap().map(|file| file.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["dead-letters.lock", "replay.lock"], "what is delivered has left");
-    let (_, repeats) = bench.missing_and_repeats();
     println!("{} letters, {KILLS} kills, {repeats} repeats", bench.written);
 }
 

@@ -33,24 +33,7 @@ const QUICK: Timing = Timing {
 const LONG: Duration = Duration::from_secs(20);
 
 fn config(url: &str) -> Config {
-    Config {
-        url: url.to_owned(),
-        token: Token::Fixed(Secret::new(TOKEN)),
-        verify: true,
-        ca_file: None,
-        client_cert: None,
-        proxy: None,
-        timeout: Duration::from_millis(400),
-        connect_timeout: Duration::from_millis(400),
-        source: None,
-        sourcetype: None,
-        index: None,
-        host: None,
-        gzip: false,
-        max_body: 1_000_000,
-        max_requests: 8,
-        compat: false,
-    }
+    Config::plain(url, TOKEN)
 }
 
 fn hec(collector: &Collector) -> Hec {
@@ -77,28 +60,15 @@ fn batch(count: usize) -> Arc<Batch> {
 }
 
 fn batch_of(events: Events) -> Arc<Batch> {
-    let page = Page {
-        shard: ShardId(0),
-        cursor: Cursor::from_number(0),
-        next: Cursor::from_number(1),
-        body: Bytes::new(),
-        groups: 1,
-        last_group: None,
-        first_log: 0,
-        at_end: None,
-        received_at: None,
-        scanned_bytes: 0,
-    };
+    let page = Page::empty(ShardId(0), Cursor::from_number(0), Cursor::from_number(1));
     let logs = u32::try_from(events.len()).unwrap();
     Arc::new(Batch { page, events, logs, dropped: 0 })
 }
 
 /// A tenure that holds until the hand is raised.
 fn tenure() -> (Stopper, Tenure) {
-    let lease = Lease::lapsed(Instant::now());
-    lease.extend(Instant::now() + Duration::from_secs(3_600));
     let (stopper, over) = stop();
-    (stopper, Tenure::new(lease, over))
+    (stopper, Tenure::new(Lease::endless(Instant::now()), over))
 }
 
 async fn deliver(hec: &Hec, batch: Arc<Batch>) -> Outcome {
@@ -769,6 +739,23 @@ async fn an_outage_is_one_line_and_its_end_another() {
     assert_eq!(ours.len(), 2, "{lines}");
     assert!(ours[0].contains("WARN") && ours[0].contains("HTTP 503, code 9: Server is busy"), "{lines}");
     assert!(ours[1].contains("INFO") && ours[1].contains("up again after"), "{lines}");
+}
+
+#[tokio::test]
+async fn a_late_success_from_before_an_outage_is_not_its_end() {
+    let collector = Collector::start(|seen, taken| {
+        if seen.lines().len() == 2 { splunk(seen, taken, true).after(Duration::from_millis(150)) } else { busy() }
+    })
+    .await;
+    let hec = hec(&collector);
+    let (stopper, tenure) = tenure();
+    let late = async {
+        deliver_all(&hec, batch(2)).await;
+        assert!(matches!(hec.health(), Health::Down { .. }), "{:?}", hec.health());
+        stopper.raise();
+    };
+    tokio::join!(late, hec.deliver(batch(1), tenure));
+    assert_eq!(collector.taken(), names(2));
 }
 
 #[tokio::test]
