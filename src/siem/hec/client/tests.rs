@@ -570,7 +570,10 @@ async fn when_the_tenure_ends_a_request_without_a_reply_and_a_long_wait_are_give
         let (stopper, tenure) = tenure();
         let mut delivery = tokio::task::JoinSet::new();
         delivery.spawn(async move { hec.deliver(batch(2), tenure).await });
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        while collector.seen().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
         stopper.raise();
         let outcome = tokio::time::timeout(Duration::from_secs(2), delivery.join_next()).await;
         assert_eq!(outcome.expect("at once").unwrap().unwrap(), Outcome::Abandoned);
@@ -817,15 +820,18 @@ async fn a_token_that_travels_unencrypted_is_warned_of_unless_it_stays_on_this_m
 #[tokio::test]
 async fn f85_two_clients_that_failed_together_do_not_wait_equally_long() {
     let now = Instant::now();
-    let next_try = || {
+    let next_tries = || {
         let hec = Hec::with_timing(&config("http://127.0.0.1:1"), TIMING).unwrap();
         let mut flow = hec.flow();
         let Admit::Go(ticket) = flow.admit() else { panic!("nothing was sent yet") };
         flow.failed(&ticket, now, None);
-        let Admit::Probe(_, at) = flow.admit() else { panic!("it failed") };
-        at
+        let Admit::Probe(ticket, failed) = flow.admit() else { panic!("it failed") };
+        flow.held(&ticket, now);
+        let Admit::Probe(_, refused) = flow.admit() else { panic!("it was refused") };
+        (failed, refused)
     };
-    assert_ne!(next_try(), next_try());
+    let (one, other) = (next_tries(), next_tries());
+    assert!(one.0 != other.0 && one.1 != other.1, "{one:?} {other:?}");
 }
 
 #[tokio::test]
@@ -841,6 +847,23 @@ async fn a_token_is_read_again_when_what_was_read_is_old_enough() {
     deliver_all(&hec, batch(1)).await;
     let sent: Vec<_> = collector.seen().iter().map(|seen| seen.header("authorization").unwrap().to_owned()).collect();
     assert_eq!(sent, ["Splunk old", "Splunk new"]);
+}
+
+#[tokio::test]
+async fn a_token_file_that_cannot_be_used_is_said_once_each_time_it_happens() {
+    let (_log, lines) = log();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "good").unwrap();
+    let collector = first_then_fine(vec![]).await;
+    let token = Token::File(file.path().to_owned());
+    let hec = hec_with(&Config { token, ..config(&collector.url) });
+    for (content, said) in [("", 1), ("", 1), ("good", 1), ("", 2), ("two words", 3), ("good", 3), ("two words", 4)] {
+        std::fs::write(file.path(), content).unwrap();
+        hec.endpoint.age_token(Duration::from_secs(11));
+        deliver_all(&hec, batch(1)).await;
+        let lines = lines.text();
+        assert_eq!(lines.matches("cannot use the HEC token file").count(), said, "{content:?}: {lines}");
+    }
 }
 
 #[test]
