@@ -26,6 +26,12 @@ impl Lease {
         Self { epoch: now, until: Arc::new(AtomicU64::new(0)) }
     }
 
+    /// A lease that never lapses, for work that no server gives away. `now` is its origin.
+    #[must_use]
+    pub fn endless(now: Instant) -> Self {
+        Self { epoch: now, until: Arc::new(AtomicU64::new(u64::MAX)) }
+    }
+
     /// Makes it good until `until`.
     pub fn extend(&self, until: Instant) {
         let nanos = until.saturating_duration_since(self.epoch).as_nanos();

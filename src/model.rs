@@ -93,6 +93,23 @@ pub struct Page {
 }
 
 impl Page {
+    /// A page without logs from `cursor` to `next`, of which nothing else is known.
+    #[must_use]
+    pub fn empty(shard: ShardId, cursor: Cursor, next: Cursor) -> Self {
+        Self {
+            shard,
+            cursor,
+            next,
+            body: Bytes::new(),
+            groups: 0,
+            last_group: None,
+            first_log: 0,
+            at_end: None,
+            received_at: None,
+            scanned_bytes: 0,
+        }
+    }
+
     /// Neither goods nor progress: there is nothing new in the shard.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -122,16 +139,9 @@ mod tests {
     #[test]
     fn a_last_number_that_no_shard_reaches_tells_no_number() {
         let page = |last_group, groups| Page {
-            shard: ShardId(0),
-            cursor: Cursor::new("c"),
-            next: Cursor::new("d"),
-            body: Bytes::new(),
             groups,
             last_group: Some(last_group),
-            first_log: 0,
-            at_end: None,
-            received_at: None,
-            scanned_bytes: 0,
+            ..Page::empty(ShardId(0), Cursor::new("c"), Cursor::new("d"))
         };
         assert_eq!(page(41, 2).group_number(0), Some(40));
         assert_eq!(page(i64::MIN, 2).group_number(0), None);

@@ -9,8 +9,8 @@ use forwarder::model::{Cursor, Page, ShardId};
 use forwarder::script::{Config, Hook, Meta, Script};
 use forwarder::secret::Secret;
 use forwarder::siem::hec::{self, HecFormat, Token};
+use forwarder::sls::flat::page_with;
 use forwarder::sls::proto;
-use prost::Message as _;
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -147,19 +147,7 @@ fn page(fields: &[(Vec<u8>, Vec<u8>)], mode: u8) -> Page {
     contents.push(pair(b"mode", mode.to_string().as_bytes()));
     let log = proto::Log { time: 1_700_000_000, contents, time_ns: None };
     let group = proto::LogGroup { logs: vec![log], ..Default::default() };
-    let body = proto::LogGroupList { groups: vec![group] }.encode_to_vec();
-    Page {
-        shard: ShardId(0),
-        cursor: Cursor::new("c"),
-        next: Cursor::new("d"),
-        scanned_bytes: body.len() as u64,
-        body: body.into(),
-        groups: 1,
-        last_group: None,
-        first_log: 0,
-        at_end: None,
-        received_at: None,
-    }
+    page_with(ShardId(0), Cursor::new("c"), 0, group)
 }
 
 /// The log as a script that changes nothing sends it.

@@ -426,6 +426,13 @@ fn f82_what_a_replay_delivered_counts_and_leaves_only_when_the_disk_confirms_it(
     assert_eq!(fs::read(&set_aside).unwrap(), before, "the new file took its place unconfirmed");
     take(dir.path()).close().unwrap();
     assert_eq!(logs(dir.path()), [2]);
+
+    // Names that came back after a power cut would be taken for those of letters that are given up anew.
+    let mut taken = take(dir.path());
+    taken.note_delivered([record(2)].iter()).unwrap();
+    fs::remove_file(&set_aside).unwrap();
+    let closed = where_fails(libc::SYS_fsync, || taken.close()).unwrap();
+    assert!(matches!(closed, Err(Fault::Io { doing: "remove", .. })), "{closed:?}");
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
@@ -151,18 +150,7 @@ impl<S: Source, K: Sink> Shard<S, K> {
     /// A gap as an empty page, so that the checkpoint passes it even if nothing ever comes after it. As if it were the
     /// last page: a server to which every cursor is stale is not asked again at once.
     fn gap(&self, from: Cursor, to: Cursor) -> Page {
-        Page {
-            shard: self.id,
-            cursor: from,
-            next: to,
-            body: Bytes::new(),
-            groups: 0,
-            last_group: None,
-            first_log: 0,
-            at_end: Some(true),
-            received_at: None,
-            scanned_bytes: 0,
-        }
+        Page { at_end: Some(true), ..Page::empty(self.id, from, to) }
     }
 
     /// Counts and reports a gap, with the times between which SLS received what was missed, as far as they can be told:

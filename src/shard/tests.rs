@@ -110,7 +110,8 @@ impl Sink for Siem {
         for event in 0..batch.events.len() {
             let text = String::from_utf8(batch.events.get(event).to_vec()).unwrap();
             if strict && text.ends_with('!') {
-                rejected.push(Rejected { event, code: "fake 6".into(), reason: "no".into() });
+                let code = if text.starts_with("large") { "http 413" } else { "fake 6" };
+                rejected.push(Rejected { event, code: code.into(), reason: "no".into() });
             } else {
                 self.taken.lock().unwrap().push(text);
             }
@@ -128,6 +129,8 @@ impl Sink for Siem {
 struct Memory {
     kept: Arc<Mutex<Vec<Record>>>,
     full: Arc<Mutex<bool>>,
+    /// What was brought while it was full.
+    refused: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Keep for Memory {
@@ -135,6 +138,7 @@ impl Keep for Memory {
         let memory = self.clone();
         Box::pin(async move {
             if *memory.full.lock().unwrap() {
+                memory.refused.lock().unwrap().extend(letters.iter().map(Record::id));
                 let limit = Limit::Disk(io::Error::from(io::ErrorKind::StorageFull));
                 return Err(Fault::Full { path: "/letters".into(), limit });
             }
@@ -310,6 +314,27 @@ async fn f75_a_full_disk_holds_the_shard_until_there_is_room() {
     seconds(60).await;
     assert_eq!((bench.saved(), bench.standstill(), bench.letters().len()), (Some(3), None, 1));
     assert_eq!(bench.counts().delivered, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_disk_is_full_one_batch_of_a_shard_asks_for_all() {
+    let bench = start(&[page(&["a:bad"]), page(&["b:bad"])], OnError::DeadLetter, OnReject::DeadLetter);
+    *bench.memory.full.lock().unwrap() = true;
+    seconds(600).await;
+    assert_eq!(bench.counts().in_flight, 2);
+    assert_eq!(bench.memory.refused.lock().unwrap().len(), 1, "{:?}", bench.memory.refused);
+    *bench.memory.full.lock().unwrap() = false;
+    seconds(60).await;
+    assert_eq!((bench.saved(), bench.letters().len()), (Some(2), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_too_large_is_a_dead_letter_that_says_so() {
+    let bench = start(&[page(&["large:two"])], OnError::DeadLetter, OnReject::DeadLetter);
+    seconds(5).await;
+    let letters = bench.letters();
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!((letter.reason, letter.code.as_str()), (Reason::TooLarge, "http 413"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,5 @@
 //! From a flattened log back to what SLS would have sent, so that a log which is at hand can go through the script again.
 
-use bytes::Bytes;
 use prost::Message as _;
 
 use super::proto::{Log, LogGroup, LogGroupList, Pair};
@@ -10,18 +9,20 @@ use crate::model::{Cursor, Page, ShardId};
 /// that a flattened log has: times, topic, source, tags, contents.
 #[must_use]
 pub fn page_of(shard: ShardId, cursor: Cursor, index: u32, log: &[(Vec<u8>, Vec<u8>)]) -> Page {
-    let body = LogGroupList { groups: vec![group_of(log)] }.encode_to_vec();
+    page_with(shard, cursor, index, group_of(log))
+}
+
+/// A page that holds one log group, whose first log is number `index` (from 0) behind `cursor`.
+#[must_use]
+pub fn page_with(shard: ShardId, cursor: Cursor, index: u32, group: LogGroup) -> Page {
+    let body = LogGroupList { groups: vec![group] }.encode_to_vec();
     Page {
-        shard,
-        next: cursor.clone(),
         last_group: cursor.number(),
-        cursor,
         scanned_bytes: body.len() as u64,
-        body: Bytes::from(body),
+        body: body.into(),
         groups: 1,
         first_log: index,
-        at_end: None,
-        received_at: None,
+        ..Page::empty(shard, cursor.clone(), cursor)
     }
 }
 

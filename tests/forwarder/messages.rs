@@ -5,14 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forwarder::model::{Cursor, Page, ShardId};
+use forwarder::model::{Cursor, ShardId};
 use forwarder::script::{Config, Hook, Meta, Script};
 use forwarder::settings::SinkSettings;
 use forwarder::siem::syslog::{Framing, SyslogFormat, frames};
-use forwarder::sls::proto;
+use forwarder::sls::flat::page_of;
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
-use prost::Message as _;
 
 use crate::corpus::targets::rfc5424;
 use crate::corpus::targets::syslog_message::{Case, Look, check};
@@ -33,27 +32,13 @@ fn messages_at(nanos: Option<u32>, script: &str, lines: &str, fields: &[(&[u8], 
     let meta = Meta { project: "p".to_owned(), logstore: "l".to_owned(), shard: ShardId(0) };
     let script = Script::from_text("s.lua", script);
     let mut hook = Hook::load(&script, &limits, Arc::new(SyslogFormat::new(&config)), meta).unwrap();
-    let pair = |(key, value): &(&[u8], &[u8])| proto::Pair { key: key.to_vec(), value: value.to_vec() };
-    let log = proto::Log { time: 1_700_000_000, contents: fields.iter().map(pair).collect(), time_ns: nanos };
-    let group = proto::LogGroup {
-        logs: vec![log],
-        topic: Some(b"audit".to_vec()),
-        source: Some(b"10.0.0.1".to_vec()),
-        ..Default::default()
-    };
-    let body = proto::LogGroupList { groups: vec![group] }.encode_to_vec();
-    let page = Page {
-        shard: ShardId(0),
-        cursor: Cursor::new("c"),
-        next: Cursor::new("d"),
-        scanned_bytes: body.len() as u64,
-        body: body.into(),
-        groups: 1,
-        last_group: None,
-        first_log: 0,
-        at_end: None,
-        received_at: None,
-    };
+    let nanos = nanos.map(|nanos| nanos.to_string());
+    let mut log: Vec<(&[u8], &[u8])> =
+        vec![(b"__time__", b"1700000000"), (b"__topic__", b"audit"), (b"__source__", b"10.0.0.1")];
+    log.extend(nanos.iter().map(|nanos| (&b"__time_ns_part__"[..], nanos.as_bytes())));
+    log.extend(fields);
+    let log: Vec<_> = log.into_iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
+    let page = page_of(ShardId(0), Cursor::new("c"), 0, &log);
     let made = hook.run(&page).unwrap();
     let failed = made.failed.iter().map(|failed| failed.error.fault.to_string()).collect();
     (made.events.bytes().to_vec(), failed)

@@ -83,10 +83,7 @@ fn remaker(script: &str) -> Remaker {
 
 fn tenure() -> (Stopper, Tenure) {
     let (stopper, over) = stop();
-    let now = tokio::time::Instant::now();
-    let lease = Lease::lapsed(now);
-    lease.extend(now + Duration::from_secs(3600));
-    (stopper, Tenure::new(lease, over))
+    (stopper, Tenure::new(Lease::endless(tokio::time::Instant::now()), over))
 }
 
 /// What a replay of the wanted letters says of each, and what arrives.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use jiff::Timestamp;
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
 use super::{DlqError, Filter, Output, for_each, printable};
 use crate::app::destination;
@@ -22,9 +22,6 @@ use crate::script::Script;
 use crate::settings::{self, Delivery, Environment, Log, LogFormat};
 use crate::sink::Sink;
 use crate::stop::{Stop, stop};
-
-/// Longer than any replay takes.
-const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Which ones to deliver, and how.
 #[derive(Debug, Args)]
@@ -166,9 +163,7 @@ pub async fn run<K: Sink>(
     }
     say(output.out, &format!("{count} dead letter{plural} through {named}, at most {rate} a second"))?;
 
-    let lease = Lease::lapsed(Instant::now());
-    lease.extend(Instant::now() + FOREVER);
-    let tenure = Tenure::new(lease, parts.asked);
+    let tenure = Tenure::new(Lease::endless(Instant::now()), parts.asked);
     let mut totals = Totals::default();
     let mut outcome = Ok(());
     for dir in directories(dir) {

@@ -60,6 +60,31 @@ pub struct Config {
     pub compat: bool,
 }
 
+#[cfg(test)]
+impl Config {
+    /// With nothing but a URL and a token, and patience for neither.
+    fn plain(url: &str, token: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            token: Token::Fixed(Secret::new(token)),
+            verify: true,
+            ca_file: None,
+            client_cert: None,
+            proxy: None,
+            timeout: Duration::from_millis(400),
+            connect_timeout: Duration::from_millis(400),
+            source: None,
+            sourcetype: None,
+            index: None,
+            host: None,
+            gzip: false,
+            max_body: 1_000_000,
+            max_requests: 8,
+            compat: false,
+        }
+    }
+}
+
 /// Where the token comes from.
 #[derive(Debug, Clone)]
 pub enum Token {

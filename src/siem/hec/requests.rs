@@ -59,9 +59,6 @@ impl<'a> Plan<'a> {
             Verdict::Index { index, code, reason } => {
                 self.reject(range.start, &code, &reason);
                 self.refused.insert(index, (code, reason));
-                for range in std::mem::take(&mut self.todo).into_iter().rev() {
-                    self.again(range);
-                }
             }
             Verdict::Alone { suspect, .. } => {
                 let suspect = range.start + suspect;

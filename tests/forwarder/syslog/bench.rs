@@ -5,7 +5,6 @@ use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use forwarder::emulator::syslog::{Config as Receiver, Protocol, SyslogEmulator, Tap};
 use forwarder::event::{Batch, Events};
 use forwarder::lease::{Lease, Tenure};
@@ -100,28 +99,15 @@ pub fn batch_of(shard: u32, messages: &[String]) -> Arc<Batch> {
     for (log, message) in (0..).zip(messages) {
         events.push(log, |out| write!(out, "{} {message}", message.len())).unwrap();
     }
-    let page = Page {
-        shard: ShardId(shard),
-        cursor: Cursor::from_number(0),
-        next: Cursor::from_number(1),
-        body: Bytes::new(),
-        groups: 1,
-        last_group: None,
-        first_log: 0,
-        at_end: None,
-        received_at: None,
-        scanned_bytes: 0,
-    };
+    let page = Page::empty(ShardId(shard), Cursor::from_number(0), Cursor::from_number(1));
     let logs = u32::try_from(messages.len()).unwrap();
     Arc::new(Batch { page, events, logs, dropped: 0 })
 }
 
 /// A tenure that holds until the hand is raised.
 pub fn tenure() -> (Stopper, Tenure) {
-    let lease = Lease::lapsed(Instant::now());
-    lease.extend(Instant::now() + Duration::from_secs(3_600));
     let (stopper, over) = stop();
-    (stopper, Tenure::new(lease, over))
+    (stopper, Tenure::new(Lease::endless(Instant::now()), over))
 }
 
 /// What a delivery was said to come to, and what the receiver had by then.

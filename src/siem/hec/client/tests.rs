@@ -33,24 +33,7 @@ const QUICK: Timing = Timing {
 const LONG: Duration = Duration::from_secs(20);
 
 fn config(url: &str) -> Config {
-    Config {
-        url: url.to_owned(),
-        token: Token::Fixed(Secret::new(TOKEN)),
-        verify: true,
-        ca_file: None,
-        client_cert: None,
-        proxy: None,
-        timeout: Duration::from_millis(400),
-        connect_timeout: Duration::from_millis(400),
-        source: None,
-        sourcetype: None,
-        index: None,
-        host: None,
-        gzip: false,
-        max_body: 1_000_000,
-        max_requests: 8,
-        compat: false,
-    }
+    Config::plain(url, TOKEN)
 }
 
 fn hec(collector: &Collector) -> Hec {
@@ -77,28 +60,15 @@ fn batch(count: usize) -> Arc<Batch> {
 }
 
 fn batch_of(events: Events) -> Arc<Batch> {
-    let page = Page {
-        shard: ShardId(0),
-        cursor: Cursor::from_number(0),
-        next: Cursor::from_number(1),
-        body: Bytes::new(),
-        groups: 1,
-        last_group: None,
-        first_log: 0,
-        at_end: None,
-        received_at: None,
-        scanned_bytes: 0,
-    };
+    let page = Page::empty(ShardId(0), Cursor::from_number(0), Cursor::from_number(1));
     let logs = u32::try_from(events.len()).unwrap();
     Arc::new(Batch { page, events, logs, dropped: 0 })
 }
 
 /// A tenure that holds until the hand is raised.
 fn tenure() -> (Stopper, Tenure) {
-    let lease = Lease::lapsed(Instant::now());
-    lease.extend(Instant::now() + Duration::from_secs(3_600));
     let (stopper, over) = stop();
-    (stopper, Tenure::new(lease, over))
+    (stopper, Tenure::new(Lease::endless(Instant::now()), over))
 }
 
 async fn deliver(hec: &Hec, batch: Arc<Batch>) -> Outcome {
@@ -600,7 +570,10 @@ async fn when_the_tenure_ends_a_request_without_a_reply_and_a_long_wait_are_give
         let (stopper, tenure) = tenure();
         let mut delivery = tokio::task::JoinSet::new();
         delivery.spawn(async move { hec.deliver(batch(2), tenure).await });
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        while collector.seen().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
         stopper.raise();
         let outcome = tokio::time::timeout(Duration::from_secs(2), delivery.join_next()).await;
         assert_eq!(outcome.expect("at once").unwrap().unwrap(), Outcome::Abandoned);
@@ -772,6 +745,23 @@ async fn an_outage_is_one_line_and_its_end_another() {
 }
 
 #[tokio::test]
+async fn a_late_success_from_before_an_outage_is_not_its_end() {
+    let collector = Collector::start(|seen, taken| {
+        if seen.lines().len() == 2 { splunk(seen, taken, true).after(Duration::from_millis(150)) } else { busy() }
+    })
+    .await;
+    let hec = hec(&collector);
+    let (stopper, tenure) = tenure();
+    let late = async {
+        deliver_all(&hec, batch(2)).await;
+        assert!(matches!(hec.health(), Health::Down { .. }), "{:?}", hec.health());
+        stopper.raise();
+    };
+    tokio::join!(late, hec.deliver(batch(1), tenure));
+    assert_eq!(collector.taken(), names(2));
+}
+
+#[tokio::test]
 async fn a_token_with_acknowledgement_is_mentioned_once() {
     let (_log, lines) = log();
     let collector = Collector::start(|_, _| Act::reply(200, r#"{"text":"Success","code":0,"ackId":1}"#)).await;
@@ -830,15 +820,18 @@ async fn a_token_that_travels_unencrypted_is_warned_of_unless_it_stays_on_this_m
 #[tokio::test]
 async fn f85_two_clients_that_failed_together_do_not_wait_equally_long() {
     let now = Instant::now();
-    let next_try = || {
+    let next_tries = || {
         let hec = Hec::with_timing(&config("http://127.0.0.1:1"), TIMING).unwrap();
         let mut flow = hec.flow();
         let Admit::Go(ticket) = flow.admit() else { panic!("nothing was sent yet") };
         flow.failed(&ticket, now, None);
-        let Admit::Probe(_, at) = flow.admit() else { panic!("it failed") };
-        at
+        let Admit::Probe(ticket, failed) = flow.admit() else { panic!("it failed") };
+        flow.held(&ticket, now);
+        let Admit::Probe(_, refused) = flow.admit() else { panic!("it was refused") };
+        (failed, refused)
     };
-    assert_ne!(next_try(), next_try());
+    let (one, other) = (next_tries(), next_tries());
+    assert!(one.0 != other.0 && one.1 != other.1, "{one:?} {other:?}");
 }
 
 #[tokio::test]
@@ -854,6 +847,23 @@ async fn a_token_is_read_again_when_what_was_read_is_old_enough() {
     deliver_all(&hec, batch(1)).await;
     let sent: Vec<_> = collector.seen().iter().map(|seen| seen.header("authorization").unwrap().to_owned()).collect();
     assert_eq!(sent, ["Splunk old", "Splunk new"]);
+}
+
+#[tokio::test]
+async fn a_token_file_that_cannot_be_used_is_said_once_each_time_it_happens() {
+    let (_log, lines) = log();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "good").unwrap();
+    let collector = first_then_fine(vec![]).await;
+    let token = Token::File(file.path().to_owned());
+    let hec = hec_with(&Config { token, ..config(&collector.url) });
+    for (content, said) in [("", 1), ("", 1), ("good", 1), ("", 2), ("two words", 3), ("good", 3), ("two words", 4)] {
+        std::fs::write(file.path(), content).unwrap();
+        hec.endpoint.age_token(Duration::from_secs(11));
+        deliver_all(&hec, batch(1)).await;
+        let lines = lines.text();
+        assert_eq!(lines.matches("cannot use the HEC token file").count(), said, "{content:?}: {lines}");
+    }
 }
 
 #[test]

@@ -1,10 +1,6 @@
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::*;
-use crate::secret::Secret;
-use crate::siem::hec::Token;
 
 /// A body that is the JSON it is given.
 struct Json(&'static str);
@@ -21,24 +17,7 @@ impl Body for Json {
 }
 
 fn config() -> Config {
-    Config {
-        url: "https://splunk.example:8088".to_owned(),
-        token: Token::Fixed(Secret::new("t")),
-        verify: true,
-        ca_file: None,
-        client_cert: None,
-        proxy: None,
-        timeout: Duration::from_secs(1),
-        connect_timeout: Duration::from_secs(1),
-        source: None,
-        sourcetype: None,
-        index: None,
-        host: None,
-        gzip: false,
-        max_body: 1_000_000,
-        max_requests: 4,
-        compat: false,
-    }
+    Config::plain("https://splunk.example:8088", "t")
 }
 
 fn defaults() -> Config {
