@@ -180,7 +180,9 @@ fn same_text(case: &Case, longest: usize, whole: &str, texts: &[&str]) {
         let told = format!("[part {}/{} id=", place + 1, texts.len());
         let part = match texts.len() {
             1 => text,
-            _ if case.look.is_old() => text.strip_prefix(&told).and_then(|rest| rest.split_once("] ")).expect("a part").1,
+            _ if case.look.is_old() => {
+                text.strip_prefix(&told).and_then(|rest| rest.split_once("] ")).expect("a part").1
+            }
             _ => text,
         };
         joined.push_str(part);

@@ -19,6 +19,12 @@ const MOST_DATAGRAM: usize = 65_507;
 /// with the header that the log wrote there.
 const MESSAGE: usize = 8_000;
 
+/// More than syslog-ng takes as a counted message (`log-msg-size()`), where nobody has raised it.
+const COUNTED: usize = 65_537;
+
+/// More than rsyslog takes over RELP (`maxDataSize` of imrelp), where nobody has raised it.
+const ANSWERED: usize = 131_073;
+
 const TLS_ONLY: [&str; 5] =
     ["syslog.verify", "syslog.ca_file", "syslog.client_cert", "syslog.client_key", "syslog.server_name"];
 
@@ -33,7 +39,25 @@ pub(super) fn read_syslog(reader: &mut Reader<'_>, machine: &Machine, warnings: 
     let delivery = read_delivery(reader, protocol, warnings);
     let connect_timeout = reader.duration("syslog.connect_timeout");
     let timeout = reader.duration("syslog.timeout");
-    let (targets, layout) = (targets?, layout?);
+    let (targets, layout, framing) = (targets?, layout?, framing?);
+    let counted = matches!(protocol, "tcp" | "tls") && framing == Framing::Octet;
+    let receivers = match layout.max_message {
+        COUNTED.. if counted => {
+            "as they are installed, syslog-ng ends the connection at more than 65536 bytes, and rsyslog at more than 200000 takes \
+             every line of the message for a message of its own"
+        }
+        ANSWERED.. if protocol.starts_with("relp") => {
+            "as it is installed, rsyslog cuts what it gets over RELP at 131072 bytes"
+        }
+        _ => "",
+    };
+    if !receivers.is_empty() {
+        let origin = reader.origin("syslog.max_message");
+        let size = layout.max_message;
+        warnings.push(format!(
+            "messages may have up to {size} bytes, raise the receiver's limit too: {receivers}: {origin}"
+        ));
+    }
     if matches!(protocol, "tcp" | "relp") && !targets.iter().all(is_local) {
         warnings.push(format!("logs travel in plain text: {} is {protocol}", reader.origin("syslog.protocol")));
     }
@@ -50,7 +74,7 @@ pub(super) fn read_syslog(reader: &mut Reader<'_>, machine: &Machine, warnings: 
     Some(Config {
         targets,
         transport,
-        framing: framing?,
+        framing,
         layout,
         connect_timeout: connect_timeout?,
         timeout: timeout?,

@@ -363,6 +363,22 @@ fn what_weakens_syslog_is_allowed_and_said() {
 }
 
 #[test]
+fn messages_that_receivers_as_they_are_installed_do_not_take_are_warned_of() {
+    let check = |lines: &str, warned: bool| {
+        let (_, warnings) = syslog(&format!("host = \"127.0.0.1\"\n{lines}"));
+        assert_eq!(warnings.iter().any(|warning| warning.contains("raise the receiver's limit")), warned, "{lines}");
+    };
+    check("framing = \"octet\"", false);
+    check("framing = \"octet\"\nmax_message = \"65536B\"", false);
+    check("framing = \"octet\"\nmax_message = \"65537B\"", true);
+    check("protocol = \"tls\"\nmax_message = \"1MiB\"", true);
+    check("protocol = \"tls\"\nframing = \"lf\"\nmax_message = \"1MiB\"", false);
+    check("max_message = \"1MiB\"", false);
+    check("protocol = \"relp\"\nmax_message = \"131072B\"", false);
+    check("protocol = \"relp+tls\"\nmax_message = \"131073B\"", true);
+}
+
+#[test]
 fn the_layout_of_a_message_can_be_chosen() {
     let (config, _) = syslog("host = \"h\"\nformat = \"rfc3164\"\nfull_time = true\noversize = \"truncate\"");
     let shanghai = TimeZone::get("Asia/Shanghai").unwrap();

@@ -26,7 +26,9 @@ pub enum Fault {
 
 /// Not a fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is none of close-after=N, reset-after=N, stall, close-on=TEXT, ignore-close, bare-close, refuse=TEXT, at-most=N")]
+#[error(
+    "{0:?} is none of close-after=N, reset-after=N, stall, close-on=TEXT, ignore-close, bare-close, refuse=TEXT, at-most=N"
+)]
 pub struct FaultError(String);
 
 impl FromStr for Fault {

@@ -12,7 +12,7 @@ use tokio_openssl::SslStream;
 
 /// Shows this certificate with its key, and asks for one that `client_ca` has issued. All are PEM.
 pub(super) fn acceptor(certificate: &[u8], key: &[u8], client_ca: Option<&[u8]>) -> Result<SslAcceptor, ErrorStack> {
-    let mut builder = SslAcceptor::mozilla_intermediate(SslMethod::tls())?;
+    let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls())?;
     builder.set_certificate(&*X509::from_pem(certificate)?)?;
     builder.set_private_key(&*PKey::private_key_from_pem(key)?)?;
     if let Some(issuer) = client_ca {

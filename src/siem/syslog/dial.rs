@@ -38,11 +38,10 @@ impl Fault {
 
     /// What an error on a connection means: what the network says passes, what TLS says does not.
     pub(super) fn of(target: &Target, error: &io::Error) -> Self {
-        let what = format!("{target}: {error}");
         if error.raw_os_error().is_none() && error.kind() == io::ErrorKind::Other {
-            Self::Refused(Cause { hint: Some(advice(&what)), what })
+            no_tls(target, &error.to_string())
         } else {
-            Self::Down(Cause::new(what))
+            Self::Down(Cause::new(format!("{target}: {error}")))
         }
     }
 
@@ -159,7 +158,19 @@ fn handshake(target: &Target, error: &native_tls::Error) -> Fault {
         }
         source = cause.source();
     }
-    Fault::Refused(Cause { what: format!("{target}: no TLS: {error}"), hint: Some(advice(&error.to_string())) })
+    no_tls(target, &error.to_string())
+}
+
+fn no_tls(target: &Target, error: &str) -> Fault {
+    Fault::Refused(Cause { what: format!("{target}: no TLS: {}", reason(error)), hint: Some(advice(error)) })
+}
+
+/// What is of use to people in `error:0A000086:SSL routines:function:reason:file:line:more (verification)`.
+fn reason(error: &str) -> String {
+    let reason =
+        error.strip_prefix("error:").and_then(|rest| rest.split(':').nth(3)).filter(|reason| !reason.is_empty());
+    let verification = error.rfind(" (").map_or("", |at| &error[at..]);
+    reason.map_or_else(|| error.to_owned(), |reason| format!("{reason}{verification}"))
 }
 
 /// What probably has to be done about a TLS error, by what OpenSSL calls it. An *alert* is what the receiver says of us.
@@ -179,4 +190,26 @@ fn advice(error: &str) -> &'static str {
     ];
     let known = ADVICE.iter().find(|(says, _)| error.contains(says));
     known.map_or("", |(_, advice)| advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_error_of_the_tls_library_the_reason_is_told() {
+        let check = |error: &str, expected: &str| assert_eq!(reason(error), expected);
+        check(
+            "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate verify failed:\
+             ssl/statem/statem_clnt.c:2125: (IP address mismatch)",
+            "certificate verify failed (IP address mismatch)",
+        );
+        check(
+            "error:0A00045C:SSL routines:ssl3_read_bytes:tlsv13 alert certificate required:ssl/record/rec_layer_s3.c:916:SSL \
+             alert number 116",
+            "tlsv13 alert certificate required",
+        );
+        check("error:0A00045C::::", "error:0A00045C::::");
+        check("unexpected EOF", "unexpected EOF");
+    }
 }

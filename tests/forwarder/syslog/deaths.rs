@@ -11,7 +11,8 @@ use super::bench::{Account, config, deliver_all, receiver};
 
 const DEATHS: u64 = 18;
 
-/// How long a receiver has to live on. With no more than its [`MEMORY`] the two tests of what is confirmed go red.
+/// How long a receiver has to live on. The two tests of what is confirmed go red with no more than the receiver's [`MEMORY`],
+/// when a batch counts as soon as it is written, and when a close counts without a look at the witness.
 const LAG: Duration = Duration::from_millis(300);
 
 /// How long the receiver has a message in memory before it writes it down: less than the lag, or nobody could promise

@@ -110,6 +110,7 @@ async fn found_out(protocol: Protocol, fault: Fault) {
     assert_eq!(sink.promise(), Promise::Written);
 }
 
+/// Goes red when inside TLS the end of the stream has to be acknowledged, which is sent only after an answer.
 #[tokio::test]
 async fn a_receiver_that_never_answers_a_close_is_found_out() {
     found_out(Protocol::Tcp, Fault::IgnoreClose).await;
@@ -121,12 +122,14 @@ async fn a_tls_receiver_without_close_notify_is_found_out() {
     found_out(Protocol::Tls, Fault::BareClose).await;
 }
 
+/// Goes red when a witness counts that is ended as soon as it is accepted.
 #[tokio::test]
 async fn a_receiver_with_room_for_one_connection_is_found_out() {
     found_out(Protocol::Tcp, Fault::AtMost(1)).await;
     found_out(Protocol::Tls, Fault::AtMost(1)).await;
 }
 
+/// Goes red when a witness that is refused is a reason to send everything again.
 #[tokio::test]
 async fn a_receiver_without_room_for_the_witness_for_a_while_gets_nothing_twice() {
     let (receiver, seen) = receiver(Protocol::Tcp, Duration::ZERO).await;
@@ -144,6 +147,7 @@ async fn a_receiver_without_room_for_the_witness_for_a_while_gets_nothing_twice(
     assert!(matches!(sink.health(), Health::Up { .. }), "{:?}", sink.health());
 }
 
+/// Goes red when only a target that cannot be connected to makes way.
 #[tokio::test]
 async fn a_target_that_ends_every_connection_makes_way_for_the_next() {
     for protocol in [Protocol::Tcp, Protocol::Relp] {

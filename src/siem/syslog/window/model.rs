@@ -145,7 +145,13 @@ impl World {
         let mut key = vec![small(self.pushed), window.carries_since.is_some().into()];
         for entry in &window.entries {
             let over = if entry.under_way() > 0 { window.link - entry.link } else { 0 };
-            key.extend([entry.id as u8, small(entry.done), small(entry.aside), small(entry.sent), small(over as usize)]);
+            key.extend([
+                entry.id as u8,
+                small(entry.done),
+                small(entry.aside),
+                small(entry.sent),
+                small(over as usize),
+            ]);
         }
         key.push(small(window.closed.len()));
         window.closed.iter().for_each(|(over, at)| key.extend([(window.link - over) as u8, age(*at)]));
@@ -270,7 +276,9 @@ impl World {
             }
             Move::Restart if !self.lives => self.lives = true,
             Move::Kick if self.troubles > 0 => {
-                let Some(current) = self.current.as_mut().filter(|current| current.ended.is_none()) else { return Ok(false) };
+                let Some(current) = self.current.as_mut().filter(|current| current.ended.is_none()) else {
+                    return Ok(false);
+                };
                 self.troubles -= 1;
                 current.end();
             }
@@ -297,7 +305,8 @@ impl World {
         ];
         let mut world = self.clone();
         for _ in 0..1_000 {
-            let left = world.window.entries.iter().fold(0, |left, entry| left | bits(entry.id, entry.done..entry.events));
+            let left =
+                world.window.entries.iter().fold(0, |left, entry| left | bits(entry.id, entry.done..entry.events));
             if world.pushed == BATCHES.len() && left & !world.poison == 0 {
                 return Ok(());
             }
