@@ -296,6 +296,8 @@ unsafe extern "C-unwind" fn repeat(state: *mut lua_State) -> c_int {
     pass_on(frame)
 }
 
+/// Whoever puts them into a metatable later has no finaliser, since the engine looks for one only here, a `__close` that is
+/// stopped like all else, and weak tables, over which the collector may be slow.
 unsafe extern "C-unwind" fn set_metatable(state: *mut lua_State) -> c_int {
     // SAFETY: made by `native`, called by Lua; nothing here needs dropping.
     let frame = unsafe { Frame::enter(state) };

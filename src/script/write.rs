@@ -9,7 +9,7 @@ use super::raw::{Hidden, Kind, REGISTRY, Stack};
 use super::{escape, json::scan, watch};
 use crate::event::BodyError;
 
-/// Bytes of a path that an error shows.
+/// Characters of a path that an error shows.
 const MOST_OF_PATH: usize = 80;
 
 /// Tables may nest this deep; a table inside itself gets there too.
@@ -73,8 +73,10 @@ impl Fault {
     }
 
     fn under(self, root: &str) -> BodyError {
-        let (shown, rest) = self.path.split_at(self.path.floor_char_boundary(MOST_OF_PATH));
-        let more = if rest.is_empty() { "" } else { "…" };
+        let (shown, more) = match self.path.char_indices().nth(MOST_OF_PATH) {
+            Some((end, _)) => (&self.path[..end], "…"),
+            None => (self.path.as_str(), ""),
+        };
         BodyError::new(format!("{root}{shown}{more}"), self.problem)
     }
 }

@@ -241,3 +241,33 @@ fn init_learns_where_the_logs_are_from_and_shutdown_comes_last() {
     drop(load("function process() end function shutdown() while true do end end").unwrap());
     drop(load("function process() end function shutdown() error('no') end").unwrap());
 }
+
+/// What is written to the program's log.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_script_prints_on_trial_is_not_shown() {
+    let written = Written::default();
+    let writer = written.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, || {
+        let script = "print('top') function init() print('init') end function shutdown() print('end') end
+                      function process(log) print('log') return 'x' end";
+        let hooks = hooks("function process(log) return 'x' end");
+        hooks.samples.keep(&page_of(&["a"]));
+        let passed = hooks.trial(Script::from_text("s.lua", script)).run("{\"log\": {}, \"events\": [\"x\"]}", false);
+        assert_eq!(passed.unwrap().cases, 1);
+    });
+    assert_eq!(String::from_utf8(written.0.lock().unwrap().clone()).unwrap(), "");
+}

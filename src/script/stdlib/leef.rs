@@ -18,7 +18,7 @@ const PARTS: [&str; 7] = ["leef", "vendor", "product", "version", "id", "delimit
 pub enum Version {
     /// 1.0, whose attributes are separated by tabs.
     One,
-    /// 2.0, with this byte; or with the first of [`DELIMITERS`] that no value has.
+    /// 2.0, with this byte; or with a tab, or another sign when a value has a tab.
     Two(Option<u8>),
 }
 

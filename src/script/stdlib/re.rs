@@ -240,7 +240,8 @@ impl Patterns {
         if let Some(pattern) = kept.get(&*source.as_bytes()) {
             return Ok(Arc::clone(pattern));
         }
-        let pattern = Arc::new(Pattern::new(&source.as_bytes(), self.most_work).map_err(|why| Raise::Argument(n, why))?);
+        let pattern =
+            Arc::new(Pattern::new(&source.as_bytes(), self.most_work).map_err(|why| Raise::Argument(n, why))?);
         // A script has a few; one that makes them of logs must not fill the memory with them.
         if kept.len() >= KEPT {
             kept.clear();
