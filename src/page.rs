@@ -31,6 +31,10 @@ pub struct Logs {
     built_before: Vec<u8>,
     /// How much of `built` the whole group shares.
     group_built: usize,
+    /// The time whose decimal is behind the group's part: logs of one second often follow each other.
+    time: Option<u32>,
+    /// How much of `built` that decimal and what is before it take.
+    time_built: usize,
     /// Where the next group is read.
     at: usize,
     groups: u32,
@@ -148,6 +152,7 @@ impl Logs {
         self.topic = Span::default();
         self.source = Span::default();
         self.tags.clear();
+        self.time = None;
         self.built.truncate(self.group_built);
         std::mem::swap(&mut self.built, &mut self.built_before);
         self.built.clear();
@@ -181,7 +186,6 @@ impl Logs {
     }
 
     fn read_log(&mut self, log: Span) -> Result<(), PageError> {
-        self.built.truncate(self.group_built);
         self.fields.clear();
         let field = |key, value| Field { key, value };
         self.fields.push(field(TIME_KEY, Span::default()));
@@ -206,7 +210,14 @@ impl Logs {
                 _ => wire.skip(field, kind)?,
             }
         }
-        self.fields[0].value = self.build_decimal(time);
+        if self.time != Some(time) {
+            self.built.truncate(self.group_built);
+            self.build_decimal(time);
+            self.time = Some(time);
+            self.time_built = self.built.len();
+        }
+        self.built.truncate(self.time_built);
+        self.fields[0].value = built_span(self.group_built, self.time_built);
         if nanos != 0 {
             let value = self.build_decimal(nanos);
             self.fields.insert(3, field(TIME_NS_KEY, value));
@@ -435,15 +446,14 @@ impl<'a> Log<'a> {
         (bytes.get(start..).unwrap_or_default(), len as usize)
     }
 
-    /// Where the field with this key is, looked for from `from` on and then before it.
+    /// Where the field with this key is, looked for at `from` and behind it first.
     #[must_use]
     #[inline]
     pub fn position(&self, key: &[u8], from: usize) -> Option<usize> {
         let fields = self.logs.fields.as_slice();
-        let (before, behind) = fields.split_at(from.min(fields.len()));
         let wanted = |field: &Field| field.key.len as usize == key.len() && is_same(self.logs.text(field.key), key);
-        let found = behind.iter().position(wanted).map(|at| before.len() + at);
-        found.or_else(|| before.iter().position(wanted))
+        let near = (from..fields.len()).take(2).find(|&at| wanted(&fields[at]));
+        near.or_else(|| fields.iter().position(wanted))
     }
 
     /// Where in the page the value of the field at this position is, when that is outside of the log itself: the group's
