@@ -6,35 +6,40 @@
 #[inline]
 pub(super) fn of_64(bytes: &[u8; 64]) -> u64 {
     let (pieces, _) = bytes.as_chunks();
-    pieces.iter().rev().fold(0, |bits, piece| bits << 16 | u64::from(special_of_16(piece)))
+    pieces.iter().rev().fold(0, |bits, piece| bits << 16 | u64::from(sixteen::special(piece)))
 }
 
 /// What [`is_plain`] would not let pass among 16 bytes: one bit for each, the lowest for the first byte.
 #[inline]
 pub(super) fn difficult_of_16(bytes: &[u8; 16]) -> u16 {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: SSE2 is a part of x86-64.
-    return unsafe { sse2::difficult(bytes) };
-    #[cfg(not(target_arch = "x86_64"))]
-    return portable::difficult(bytes);
+    sixteen::difficult(bytes)
 }
 
-#[inline]
-fn special_of_16(bytes: &[u8; 16]) -> u16 {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: SSE2 is a part of x86-64.
-    return unsafe { sse2::special(bytes) };
-    #[cfg(not(target_arch = "x86_64"))]
-    return portable::special(bytes);
-}
+#[cfg(target_arch = "x86_64")]
+use sse2 as sixteen;
+
+#[cfg(not(target_arch = "x86_64"))]
+use portable as sixteen;
 
 #[cfg(target_arch = "x86_64")]
 mod sse2 {
     use std::arch::x86_64::*;
 
     #[inline]
-    #[target_feature(enable = "sse2")]
     pub(super) fn special(bytes: &[u8; 16]) -> u16 {
+        // SAFETY: SSE2 is a part of x86-64.
+        unsafe { special_bits(bytes) }
+    }
+
+    #[inline]
+    pub(super) fn difficult(bytes: &[u8; 16]) -> u16 {
+        // SAFETY: SSE2 is a part of x86-64.
+        unsafe { difficult_bits(bytes) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn special_bits(bytes: &[u8; 16]) -> u16 {
         let text = load(bytes);
         let control = _mm_cmpeq_epi8(_mm_min_epu8(text, _mm_set1_epi8(0x1f)), text);
         bits(_mm_or_si128(control, quotes(text)))
@@ -42,7 +47,7 @@ mod sse2 {
 
     #[inline]
     #[target_feature(enable = "sse2")]
-    pub(super) fn difficult(bytes: &[u8; 16]) -> u16 {
+    fn difficult_bits(bytes: &[u8; 16]) -> u16 {
         let text = load(bytes);
         // Signed: what is not ASCII is negative.
         let control = _mm_cmplt_epi8(text, _mm_set1_epi8(0x20));
@@ -71,7 +76,7 @@ mod sse2 {
 }
 
 /// For machines on which no instruction collects a bit of each byte.
-#[cfg_attr(target_arch = "x86_64", cfg(test))]
+#[cfg(any(test, not(target_arch = "x86_64")))]
 mod portable {
     use super::{is_difficult, is_special};
 
@@ -165,7 +170,7 @@ mod tests {
                 bytes[at] = byte;
                 bytes[(at + 5) % 16] = b'"';
                 let bits = |is: fn(u8) -> bool| (0..16).map(|nth| u16::from(is(bytes[nth])) << nth).sum::<u16>();
-                assert_eq!((special_of_16(&bytes), portable::special(&bytes)), (bits(is_special), bits(is_special)));
+                assert_eq!((sixteen::special(&bytes), portable::special(&bytes)), (bits(is_special), bits(is_special)));
                 let difficult = bits(is_difficult);
                 assert_eq!((difficult_of_16(&bytes), portable::difficult(&bytes)), (difficult, difficult));
             }
