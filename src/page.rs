@@ -31,6 +31,10 @@ pub struct Logs {
     built_before: Vec<u8>,
     /// How much of `built` the whole group shares.
     group_built: usize,
+    /// The time whose decimal is behind the group's part: logs of one second often follow each other.
+    time: Option<u32>,
+    /// How much of `built` that decimal and what is before it take.
+    time_built: usize,
     /// Where the next group is read.
     at: usize,
     groups: u32,
@@ -148,6 +152,7 @@ impl Logs {
         self.topic = Span::default();
         self.source = Span::default();
         self.tags.clear();
+        self.time = None;
         self.built.truncate(self.group_built);
         std::mem::swap(&mut self.built, &mut self.built_before);
         self.built.clear();
@@ -181,7 +186,6 @@ impl Logs {
     }
 
     fn read_log(&mut self, log: Span) -> Result<(), PageError> {
-        self.built.truncate(self.group_built);
         self.fields.clear();
         let field = |key, value| Field { key, value };
         self.fields.push(field(TIME_KEY, Span::default()));
@@ -191,16 +195,29 @@ impl Logs {
 
         let (mut time, mut nanos) = (0, 0);
         let log = log.range();
-        let mut wire = Wire::new(&self.body, log.start, log.end);
-        while let Some((field, kind)) = wire.tag()? {
+        let body = &self.body[..log.end];
+        let mut wire = Wire::new(body, log.start, log.end);
+        loop {
+            while let Some((pair, end)) = usual_content(body, wire.at()) {
+                self.fields.push(pair);
+                wire.go_to(end);
+            }
+            let Some((field, kind)) = wire.tag()? else { break };
             match field {
                 1 => time = wire.varint_of(kind)? as u32,
-                2 => self.fields.push(read_pair(&self.body, wire.bytes(kind)?)?),
+                2 => self.fields.push(read_pair(body, wire.bytes(kind)?)?),
                 4 => nanos = wire.fixed32(kind)?,
                 _ => wire.skip(field, kind)?,
             }
         }
-        self.fields[0].value = self.build_decimal(time);
+        if self.time != Some(time) {
+            self.built.truncate(self.group_built);
+            self.build_decimal(time);
+            self.time = Some(time);
+            self.time_built = self.built.len();
+        }
+        self.built.truncate(self.time_built);
+        self.fields[0].value = built_span(self.group_built, self.time_built);
         if nanos != 0 {
             let value = self.build_decimal(nanos);
             self.fields.insert(3, field(TIME_NS_KEY, value));
@@ -224,8 +241,12 @@ impl Logs {
 
     /// Folds the fields that have the same key into the first of them, with the value of the last.
     fn settle_repeats(&mut self) {
-        let same =
-            |(field, known): (&Field, &Span)| field.key == *known || is_same(self.text(field.key), self.text(*known));
+        // A key that was built is found at the same place again, as long as the group's part is the same.
+        let in_body = |span: Span| self.body.get(span.range());
+        let same = |(field, known): (&Field, &Span)| {
+            let keys = || Some(is_same(in_body(field.key)?, in_body(*known)?));
+            field.key == *known || keys().unwrap_or(false)
+        };
         if self.fields.len() == self.unique.len() && self.fields.iter().zip(&self.unique).all(same) {
             return;
         }
@@ -275,9 +296,14 @@ impl Logs {
 
     #[inline]
     fn text(&self, span: Span) -> &[u8] {
-        let (bytes, start): (&[u8], u32) =
-            if span.start & BUILT == 0 { (&self.body, span.start) } else { (&self.built, span.start & !BUILT) };
-        &bytes[start as usize..start as usize + span.len as usize]
+        let (bytes, start) = self.bytes(span.start);
+        &bytes[start..start + span.len as usize]
+    }
+
+    /// What a span with this start is a piece of, and where in it.
+    #[inline]
+    fn bytes(&self, start: u32) -> (&[u8], usize) {
+        if start & BUILT == 0 { (&self.body, start as usize) } else { (&self.built, (start & !BUILT) as usize) }
     }
 }
 
@@ -287,6 +313,19 @@ fn read_pair(body: &[u8], place: Range<usize>) -> Result<Field, PageError> {
         Some(pair) => Ok(pair),
         None => read_any_pair(body, place),
     }
+}
+
+/// The pair of a log that is at `start`, if it is laid out as usual, and where it ends.
+#[inline]
+fn usual_content(body: &[u8], start: usize) -> Option<(Field, usize)> {
+    const CONTENT: u8 = 2 << 3 | 2;
+    let (len, start) = match body.get(start..)? {
+        [CONTENT, len @ ..0x80, ..] => (usize::from(*len), start + 2),
+        [CONTENT, low, high @ ..0x80, ..] => (usize::from(low & 0x7f) | usize::from(*high) << 7, start + 3),
+        _ => return None,
+    };
+    let end = start + len;
+    Some((usual_pair(body.get(start..end)?, start)?, end))
 }
 
 /// A pair as all writers lay it out: the key, the value, and nothing else. It begins at `start` of the body.
@@ -325,11 +364,18 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
         return false;
     }
-    let words = |text: &[u8]| Some((u64::from_le_bytes(*text.first_chunk()?), u64::from_le_bytes(*text.last_chunk()?)));
-    match (words(one), words(other)) {
-        (Some(ends), Some(others)) => ends == others && (one.len() <= 16 || one == other),
-        _ => one.iter().eq(other),
+    match one.len() {
+        ..4 => one.iter().eq(other),
+        4..8 => ends::<4>(one) == ends::<4>(other),
+        8..=16 => ends::<8>(one) == ends::<8>(other),
+        _ => one == other,
     }
+}
+
+/// The first and the last bytes, which are all of a text that is at most twice as long.
+#[inline]
+fn ends<const N: usize>(text: &[u8]) -> Option<([u8; N], [u8; N])> {
+    Some((*text.first_chunk()?, *text.last_chunk()?))
 }
 
 fn built_span(start: usize, end: usize) -> Span {
@@ -337,6 +383,7 @@ fn built_span(start: usize, end: usize) -> Span {
 }
 
 impl Span {
+    #[inline]
     fn range(self) -> Range<usize> {
         self.start as usize..self.start as usize + self.len as usize
     }
@@ -387,15 +434,26 @@ impl<'a> Log<'a> {
         self.logs.text(self.logs.fields[position].value)
     }
 
-    /// Where the field with this key is, looked for from `from` on and then before it.
+    /// The value of the field at this position together with all that happens to lie behind it, and the value's length.
+    ///
+    /// # Panics
+    /// There is no such position.
+    #[must_use]
+    #[inline]
+    pub fn value_on(&self, position: usize) -> (&'a [u8], usize) {
+        let Span { start, len } = self.logs.fields[position].value;
+        let (bytes, start) = self.logs.bytes(start);
+        (bytes.get(start..).unwrap_or_default(), len as usize)
+    }
+
+    /// Where the field with this key is, looked for at `from` and behind it first.
     #[must_use]
     #[inline]
     pub fn position(&self, key: &[u8], from: usize) -> Option<usize> {
         let fields = self.logs.fields.as_slice();
-        let (before, behind) = fields.split_at(from.min(fields.len()));
         let wanted = |field: &Field| field.key.len as usize == key.len() && is_same(self.logs.text(field.key), key);
-        let found = behind.iter().position(wanted).map(|at| before.len() + at);
-        found.or_else(|| before.iter().position(wanted))
+        let near = (from..fields.len()).take(2).find(|&at| wanted(&fields[at]));
+        near.or_else(|| fields.iter().position(wanted))
     }
 
     /// Where in the page the value of the field at this position is, when that is outside of the log itself: the group's

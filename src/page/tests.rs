@@ -204,6 +204,21 @@ fn a_place_counts_within_the_group_when_the_page_tells_its_number() {
 }
 
 #[test]
+fn logs_of_one_second_share_nothing_but_the_second() {
+    let log = |time, time_ns| proto::Log { time, contents: vec![], time_ns };
+    let group = |topic: &str, logs| proto::LogGroup {
+        logs,
+        topic: Some(topic.into()),
+        tags: vec![proto::Pair { key: topic.into(), value: b"tag".to_vec() }],
+        ..proto::LogGroup::default()
+    };
+    let logs = vec![log(5, Some(7)), log(5, None), log(5, Some(123)), log(60, None), log(5, None)];
+    let list =
+        proto::LogGroupList { groups: vec![group("a", logs), group("longer", vec![log(5, None), log(5, Some(1))])] };
+    assert_eq!(read(&list.encode_to_vec()).unwrap(), flatten(&list));
+}
+
+#[test]
 fn many_repeated_keys_are_settled_like_few() {
     let contents = (0..500u32)
         .map(|n| proto::Pair { key: (n % 120).to_string().into_bytes(), value: n.to_string().into_bytes() })
@@ -223,13 +238,16 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         1 => Just(b"__time__".to_vec()),
         1 => Just(b"__tag__:a".to_vec()),
         1 => proptest::collection::vec(any::<u8>(), 0..6),
+        1 => (3..20_usize).prop_map(|len| vec![b'k'; len]),
+        1 => (120..300_usize).prop_map(|len| vec![b'v'; len]),
     ]
 }
 
 fn list() -> impl Strategy<Value = proto::LogGroupList> {
     let pair = || (bytes(), bytes()).prop_map(|(key, value)| proto::Pair { key, value });
     let pairs = move || proptest::collection::vec(pair(), 0..5);
-    let log = (any::<u32>(), pairs(), proptest::option::of(prop_oneof![Just(0), any::<u32>()]))
+    let time = prop_oneof![Just(5), any::<u32>()];
+    let log = (time, pairs(), proptest::option::of(prop_oneof![Just(0), any::<u32>()]))
         .prop_map(|(time, contents, time_ns)| proto::Log { time, contents, time_ns });
     let group =
         (proptest::collection::vec(log, 0..4), proptest::option::of(bytes()), proptest::option::of(bytes()), pairs())

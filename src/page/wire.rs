@@ -64,6 +64,11 @@ impl<'a> Wire<'a> {
         self.at
     }
 
+    /// Goes on at `at`, which is not behind the end: a field that somebody else has read ends there.
+    pub(super) fn go_to(&mut self, at: usize) {
+        self.at = at;
+    }
+
     /// The next field's number and wire type; `None` at the end of the message.
     #[inline]
     pub(super) fn tag(&mut self) -> Result<Option<(u32, Kind)>, PageError> {

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::escape::{PIECE, Strings};
 use super::trace::Call;
 use crate::page::{Log, Logs};
 
@@ -69,12 +70,13 @@ pub(super) enum State {
     Deleted,
 }
 
-/// `,"key":` of every field, escaped once for all logs with the same keys.
+/// `,"key":` of every field, escaped once for all logs with the same keys; behind them is room for one more piece.
 #[derive(Debug, Default)]
 struct KeyTexts {
     schema: u64,
     text: Vec<u8>,
-    ends: Vec<usize>,
+    /// Where each begins, and where the last ends.
+    starts: Vec<usize>,
 }
 
 /// `,"key":"value"` of the neighbouring fields that a log has from its group, escaped once for all logs of the group.
@@ -191,10 +193,26 @@ impl Current {
         out.extend_from_slice(self.keys.of(position));
     }
 
-    /// Appends the value, as a JSON string, that a field of the page has there.
-    #[inline]
-    pub(super) fn write_value(&self, position: usize, out: &mut Vec<u8>) {
-        super::escape::string(self.log().value(position), out);
+    /// Appends `,"key":"value"` of the field at `position`, which nobody touched, and of those behind it up to the next
+    /// that was touched or that the log shares with its group; returns the position behind them.
+    pub(super) fn write_untouched(&mut self, position: usize, out: &mut Vec<u8>) -> usize {
+        let log = self.logs.log();
+        self.keys.refresh(&log);
+        let mut end = position + 1;
+        let mut len = log.value_on(position).1 + 2;
+        while end < log.len() && self.states[end] == State::Untouched && end != self.shared.first {
+            len += log.value_on(end).1 + 2;
+            end += 1;
+        }
+        let keys = &self.keys.starts[position..=end];
+        let mut strings = Strings::begin(out, keys[end - position] - keys[0] + len);
+        for (key, position) in keys.windows(2).zip(position..) {
+            strings.copy(&self.keys.text[key[0]..], key[1] - key[0]);
+            let (value, len) = log.value_on(position);
+            strings.string(value, len);
+        }
+        strings.end();
+        end
     }
 
     /// Appends `,"key":"value"` of all fields from `position` on that the log shares with its group, when nobody touched
@@ -228,19 +246,20 @@ impl KeyTexts {
     fn fill(&mut self, log: &Log<'_>) {
         self.schema = log.schema();
         self.text.clear();
-        self.ends.clear();
+        self.starts.clear();
         for (key, _) in log.fields() {
+            self.starts.push(self.text.len());
             self.text.push(b',');
             super::escape::string(key, &mut self.text);
             self.text.push(b':');
-            self.ends.push(self.text.len());
         }
+        self.starts.push(self.text.len());
+        self.text.extend_from_slice(&[0; PIECE]);
     }
 
     #[inline]
     fn of(&self, position: usize) -> &[u8] {
-        let start = if position == 0 { 0 } else { self.ends[position - 1] };
-        &self.text[start..self.ends[position]]
+        &self.text[self.starts[position]..self.starts[position + 1]]
     }
 }
 

@@ -14,6 +14,80 @@ pub(super) fn string(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
+/// Bytes that [`Strings`] copies at a time.
+pub(super) const PIECE: usize = 16;
+
+/// Writes many short texts, most of which can stand as they are: each is looked at and copied in one go, in pieces of a
+/// fixed length. What a last piece brings too much is written over by what comes next.
+pub(super) struct Strings<'a> {
+    out: &'a mut Vec<u8>,
+    /// Where to go on; behind it are bytes to write over.
+    at: usize,
+}
+
+impl<'a> Strings<'a> {
+    /// Begins at the end of `out`; what will be copied, quotes included, is about `len` bytes.
+    #[inline]
+    pub(super) fn begin(out: &'a mut Vec<u8>, len: usize) -> Self {
+        let at = out.len();
+        out.resize(at + len + PIECE, 0);
+        Self { out, at }
+    }
+
+    /// Cuts off what was not used.
+    #[inline]
+    pub(super) fn end(self) {
+        self.out.truncate(self.at);
+    }
+
+    /// Appends the first `len` bytes of `text`.
+    #[inline]
+    pub(super) fn copy(&mut self, text: &[u8], len: usize) {
+        if !self.pieces(text, self.at, len, |_| 0) {
+            self.slow(|out| out.extend_from_slice(&text[..len]));
+        } else {
+            self.at += len;
+        }
+    }
+
+    /// Appends the first `len` bytes of `text` as [`string`] does.
+    #[inline]
+    pub(super) fn string(&mut self, text: &[u8], len: usize) {
+        let end = self.at + len + 1;
+        if !self.pieces(text, self.at + 1, len, marks::difficult_of_16) || end >= self.out.len() {
+            self.slow(|out| string(&text[..len], out));
+        } else {
+            self.out[self.at] = b'"';
+            self.out[end] = b'"';
+            self.at = end + 1;
+        }
+    }
+
+    /// Copies whole pieces to `at`; `false` when there are no whole ones here or there, or when `marks` finds something
+    /// among the first `len` bytes.
+    #[inline]
+    fn pieces(&mut self, text: &[u8], at: usize, len: usize, marks: impl Fn(&[u8; PIECE]) -> u16) -> bool {
+        let rounded = len.next_multiple_of(PIECE);
+        let (Some(from), Some(to)) = (text.get(..rounded), self.out.get_mut(at..at + rounded)) else { return false };
+        let mut found = 0;
+        for (from, to) in from.as_chunks().0.iter().zip(to.as_chunks_mut().0) {
+            *to = *from;
+            // What the pieces before have found is whole pieces away from the end.
+            found = if found == 0 { marks(from) } else { return false };
+        }
+        // The last piece reaches past the end by as much as the length was rounded up.
+        found << (rounded - len) == 0
+    }
+
+    fn slow(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let room = self.out.len() - self.at;
+        self.out.truncate(self.at);
+        write(self.out);
+        self.at = self.out.len();
+        self.out.resize(self.at + room, 0);
+    }
+}
+
 /// Appends what is to be escaped or not ASCII.
 fn difficult(bytes: &[u8], out: &mut Vec<u8>) {
     match std::str::from_utf8(bytes) {
@@ -175,6 +249,25 @@ mod tests {
             for text in [text, dense, json] {
                 prop_assert_eq!(written(text.as_bytes()), serde_json::to_vec(&text).unwrap());
             }
+        }
+
+        /// Each text with what lies behind it, of which nothing may be seen.
+        #[test]
+        fn many_strings_are_written_as_one_by_one(
+            texts in proptest::collection::vec(("[a-z0-9 ]{0,40}|[a\"\u{e9}\n]{0,20}", "[a\"]{0,40}"), 0..8),
+            room in 0..300_usize,
+        ) {
+            let (mut out, mut expected) = (b"before".to_vec(), b"before".to_vec());
+            let mut strings = Strings::begin(&mut out, room);
+            for (text, behind) in &texts {
+                let all = [text.as_bytes(), behind.as_bytes()].concat();
+                strings.copy(&all, text.len());
+                strings.string(&all, text.len());
+                expected.extend_from_slice(text.as_bytes());
+                string(text.as_bytes(), &mut expected);
+            }
+            strings.end();
+            prop_assert_eq!(out, expected);
         }
 
         #[test]

@@ -305,11 +305,10 @@ pub(super) unsafe extern "C-unwind" fn index(state: *mut lua_State) -> c_int {
     let stack = frame.stack;
     stack.set_top(2);
     let object = is_object(frame);
-    if object && !log::push_key(frame, 2) {
+    let Some(key) = (if object { log::key_at(frame, 2) } else { Some(2) }) else {
         stack.push_nil();
         return 1;
-    }
-    let key = stack.top();
+    };
     if object && push_found(frame, key) {
         return 1;
     }
@@ -355,10 +354,7 @@ pub(super) unsafe extern "C-unwind" fn assign(state: *mut lua_State) -> c_int {
         frame.set_item(members, -place);
         return 0;
     }
-    if !log::push_key(frame, 2) {
-        frame.fail(b"the keys of a JSON object are strings");
-    }
-    let key = stack.top();
+    let Some(key) = log::key_at(frame, 2) else { frame.fail(b"the keys of a JSON object are strings") };
     push_members(frame, 1, true);
     let members = stack.top();
     stack.push_copy(key);
@@ -431,10 +427,9 @@ pub(super) unsafe extern "C-unwind" fn next(state: *mut lua_State) -> c_int {
             }
         };
     }
-    if !begin && !log::push_key(frame, 2) {
+    let Some(key) = (if begin { Some(2) } else { log::key_at(frame, 2) }) else {
         frame.fail(b"next: no such key in this JSON object");
-    }
-    let key = stack.top();
+    };
     push_members(frame, 1, true);
     let members = stack.top();
     let mut place = 0;

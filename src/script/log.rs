@@ -22,22 +22,19 @@ fn check(frame: Frame) {
     }
 }
 
-/// Pushes the key at `at` as a string, a whole number as its digits; `false` for anything else, with nothing pushed.
-pub(super) fn push_key(frame: Frame, at: c_int) -> bool {
+/// Where the key at `at` is as a string: there, or on top as the digits of a whole number. None of anything else.
+pub(super) fn key_at(frame: Frame, at: c_int) -> Option<c_int> {
     let number = match frame.stack.kind(at) {
-        Kind::String => {
-            frame.stack.push_copy(at);
-            return true;
-        }
+        Kind::String => return Some(at),
         Kind::Integer(number) => number,
         Kind::Number(number) if number.fract() == 0.0 && number.abs() < 1e15 => number as i64,
-        _ => return false,
+        _ => return None,
     };
     let scratch = &mut frame.current().scratch;
     scratch.clear();
     super::escape::integer(number, scratch);
     frame.push_bytes(&frame.current().scratch);
-    true
+    Some(frame.stack.top())
 }
 
 /// `log[key]`
@@ -45,11 +42,11 @@ pub(super) unsafe extern "C-unwind" fn index(state: *mut lua_State) -> c_int {
     // SAFETY: made by `sandbox::build`, called by Lua; nothing here needs dropping.
     let frame = unsafe { Frame::enter(state) };
     check(frame);
-    if !push_key(frame, 2) {
+    let Some(key) = key_at(frame, 2) else {
         frame.stack.push_nil();
         return 1;
-    }
-    let key = frame.stack.bytes(-1).unwrap_or_default();
+    };
+    let key = frame.stack.bytes(key).unwrap_or_default();
     match frame.current().find(key) {
         Some(position) => push_value(frame, position),
         None => frame.stack.push_nil(),
@@ -74,10 +71,8 @@ pub(super) unsafe extern "C-unwind" fn assign(state: *mut lua_State) -> c_int {
     let frame = unsafe { Frame::enter(state) };
     frame.stack.set_top(3);
     check(frame);
-    if !push_key(frame, 2) {
-        frame.fail(b"the keys of a log are strings");
-    }
-    let key = frame.stack.bytes(-1).unwrap_or_default();
+    let Some(key) = key_at(frame, 2) else { frame.fail(b"the keys of a log are strings") };
+    let key = frame.stack.bytes(key).unwrap_or_default();
     let current = frame.current();
     let known = current.find(key);
     if frame.stack.kind(3) == Kind::Nil {
@@ -120,9 +115,8 @@ pub(super) unsafe extern "C-unwind" fn next(state: *mut lua_State) -> c_int {
     check(frame);
     let mut from = 0;
     if stack.kind(2) != Kind::Nil {
-        let known = push_key(frame, 2);
-        let key = stack.bytes(-1).unwrap_or_default();
-        match frame.current().find(key).filter(|_| known) {
+        let key = key_at(frame, 2).and_then(|key| stack.bytes(key));
+        match key.and_then(|key| frame.current().find(key)) {
             Some(position) => from = position + 1,
             None => frame.fail(b"next: the log has no such field"),
         }

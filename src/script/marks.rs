@@ -5,14 +5,101 @@
 /// The special bytes among 64: one bit for each, the lowest for the first byte.
 #[inline]
 pub(super) fn of_64(bytes: &[u8; 64]) -> u64 {
-    let flags = bytes.map(|byte| if is_special(byte) { 0xff } else { 0 });
-    let mut bits = 0;
-    for (nth, eight) in flags.as_chunks().0.iter().enumerate() {
-        // Of the first byte the lowest bit, of the next the second; the product adds the eight in its highest byte.
-        let picked = u64::from_le_bytes(*eight) & 0x8040_2010_0804_0201;
-        bits |= (picked.wrapping_mul(0x0101_0101_0101_0101) >> 56) << (8 * nth);
+    let (pieces, _) = bytes.as_chunks();
+    pieces.iter().rev().fold(0, |bits, piece| bits << 16 | u64::from(sixteen::special(piece)))
+}
+
+/// What [`is_plain`] would not let pass among 16 bytes: one bit for each, the lowest for the first byte.
+#[inline]
+pub(super) fn difficult_of_16(bytes: &[u8; 16]) -> u16 {
+    sixteen::difficult(bytes)
+}
+
+#[cfg(target_arch = "x86_64")]
+use sse2 as sixteen;
+
+#[cfg(not(target_arch = "x86_64"))]
+use portable as sixteen;
+
+#[cfg(target_arch = "x86_64")]
+mod sse2 {
+    use std::arch::x86_64::*;
+
+    #[inline]
+    pub(super) fn special(bytes: &[u8; 16]) -> u16 {
+        // SAFETY: SSE2 is a part of x86-64.
+        unsafe { special_bits(bytes) }
     }
-    bits
+
+    #[inline]
+    pub(super) fn difficult(bytes: &[u8; 16]) -> u16 {
+        // SAFETY: SSE2 is a part of x86-64.
+        unsafe { difficult_bits(bytes) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn special_bits(bytes: &[u8; 16]) -> u16 {
+        let text = load(bytes);
+        let control = _mm_cmpeq_epi8(_mm_min_epu8(text, _mm_set1_epi8(0x1f)), text);
+        bits(_mm_or_si128(control, quotes(text)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn difficult_bits(bytes: &[u8; 16]) -> u16 {
+        let text = load(bytes);
+        // Signed: what is not ASCII is negative.
+        let control = _mm_cmplt_epi8(text, _mm_set1_epi8(0x20));
+        bits(_mm_or_si128(control, quotes(text)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn quotes(text: __m128i) -> __m128i {
+        let is = |byte: u8| _mm_cmpeq_epi8(text, _mm_set1_epi8(byte.cast_signed()));
+        _mm_or_si128(is(b'"'), is(b'\\'))
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn load(bytes: &[u8; 16]) -> __m128i {
+        let both = i128::from_le_bytes(*bytes);
+        _mm_set_epi64x((both >> 64) as i64, both as i64)
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn bits(flags: __m128i) -> u16 {
+        _mm_movemask_epi8(flags) as u16
+    }
+}
+
+/// For machines on which no instruction collects a bit of each byte.
+#[cfg(any(test, not(target_arch = "x86_64")))]
+mod portable {
+    use super::{is_difficult, is_special};
+
+    #[inline]
+    pub(super) fn special(bytes: &[u8; 16]) -> u16 {
+        bits(bytes.map(is_special))
+    }
+
+    #[inline]
+    pub(super) fn difficult(bytes: &[u8; 16]) -> u16 {
+        bits(bytes.map(is_difficult))
+    }
+
+    #[inline]
+    fn bits(flags: [bool; 16]) -> u16 {
+        let mut bits = 0;
+        for (nth, eight) in flags.map(u8::from).as_chunks().0.iter().enumerate() {
+            // The product moves the lowest bit of each byte into the highest byte, each to a place of its own.
+            let picked = u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+            bits |= (picked as u16) << (8 * nth);
+        }
+        bits
+    }
 }
 
 /// Where the first special byte is.
@@ -72,6 +159,21 @@ mod tests {
         for byte in 0..=255 {
             assert_eq!(is_special(byte), must_be_escaped(byte), "{byte}");
             assert_eq!(is_difficult(byte), must_be_escaped(byte) || !byte.is_ascii(), "{byte}");
+        }
+    }
+
+    #[test]
+    fn sixteen_bytes_are_taken_alike_with_and_without_special_instructions() {
+        for byte in 0..=255 {
+            for at in 0..16 {
+                let mut bytes = [b'a'; 16];
+                bytes[at] = byte;
+                bytes[(at + 5) % 16] = b'"';
+                let bits = |is: fn(u8) -> bool| (0..16).map(|nth| u16::from(is(bytes[nth])) << nth).sum::<u16>();
+                assert_eq!((sixteen::special(&bytes), portable::special(&bytes)), (bits(is_special), bits(is_special)));
+                let difficult = bits(is_difficult);
+                assert_eq!((difficult_of_16(&bytes), portable::difficult(&bytes)), (difficult, difficult));
+            }
         }
     }
 

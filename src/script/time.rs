@@ -13,9 +13,8 @@ pub(super) fn of_log(digits: String, part: Option<String>) -> Option<Time<'stati
 /// Whether the text is `-?[0-9]+` or `-?[0-9]+\.[0-9]+`.
 pub(super) fn is_digits(text: &str) -> bool {
     let number = text.strip_prefix('-').unwrap_or(text);
-    let (seconds, fraction) = number.split_once('.').unwrap_or((number, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits(seconds) && digits(fraction)
+    digits(number) || number.split_once('.').is_some_and(|(seconds, fraction)| digits(seconds) && digits(fraction))
 }
 
 /// A float's digits, rounded to microseconds, which is what a float can tell of a moment of our days.

@@ -198,14 +198,13 @@ impl Writer<'_> {
         while position < self.current.len() {
             let state = self.current.state(position);
             if state == State::Untouched {
-                let shared = self.current.write_shared(position, self.out);
-                if shared > 0 {
-                    position += shared;
-                    continue;
-                }
-                self.current.write_key(position, self.out);
-                self.current.write_value(position, self.out);
-            } else if state == State::Assigned {
+                position = match self.current.write_shared(position, self.out) {
+                    0 => self.current.write_untouched(position, self.out),
+                    shared => position + shared,
+                };
+                continue;
+            }
+            if state == State::Assigned {
                 self.current.write_key(position, self.out);
                 self.stack.push_item(values, position as i64 + 1);
                 let written = self.value(self.stack.top(), depth + 1);

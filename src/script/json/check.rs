@@ -36,7 +36,10 @@ impl Walk<'_> {
         let (mut open, mut depth) = (0_u64, 0);
         'value: loop {
             match self.token() {
-                b'"' => self.string()?,
+                b'"' => {
+                    self.at += 1;
+                    self.string()?;
+                }
                 first @ (b'{' | b'[') => {
                     self.at += 1;
                     let object = first == b'{';
@@ -62,22 +65,29 @@ impl Walk<'_> {
                 _ => return None,
             }
             loop {
+                // Members that are strings, one behind the other without white space, are most of a log.
+                while open & 1 == 1 && self.take(*b",\"") {
+                    self.string()?;
+                    if !self.take(*b":\"") {
+                        self.colon()?;
+                        continue 'value;
+                    }
+                    self.string()?;
+                }
                 let next = self.token();
                 if depth == 0 {
                     return Some(());
                 }
                 let object = open & 1 == 1;
                 self.at += 1;
-                match next {
-                    b',' => {
-                        if object {
-                            self.key()?;
-                        }
-                        continue 'value;
+                if next == b',' {
+                    if object {
+                        self.key()?;
                     }
-                    b'}' if object => {}
-                    b']' if !object => {}
-                    _ => return None,
+                    continue 'value;
+                }
+                if next != if object { b'}' } else { b']' } {
+                    return None;
                 }
                 open >>= 1;
                 depth -= 1;
@@ -95,10 +105,11 @@ impl Walk<'_> {
     #[inline(always)]
     fn token(&mut self) -> u8 {
         loop {
-            match self.byte() {
-                b' ' | b'\t' | b'\n' | b'\r' => self.at += 1,
-                byte => return byte,
+            let byte = self.byte();
+            if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+                return byte;
             }
+            self.at += 1;
         }
     }
 
@@ -108,7 +119,13 @@ impl Walk<'_> {
         if self.token() != b'"' {
             return None;
         }
+        self.at += 1;
         self.string()?;
+        self.colon()
+    }
+
+    #[inline(always)]
+    fn colon(&mut self) -> Walked {
         if self.token() != b':' {
             return None;
         }
@@ -116,10 +133,17 @@ impl Walk<'_> {
         Some(())
     }
 
-    /// A string, from its first quote on.
+    /// Steps over these two bytes, if they come next.
+    #[inline(always)]
+    fn take(&mut self, bytes: [u8; 2]) -> bool {
+        let found = self.text.get(self.at..).and_then(<[u8]>::first_chunk) == Some(&bytes);
+        self.at += if found { 2 } else { 0 };
+        found
+    }
+
+    /// A string, from behind its first quote on.
     #[inline(always)]
     fn string(&mut self) -> Walked {
-        self.at += 1;
         loop {
             self.find_special();
             match self.byte() {

@@ -178,9 +178,11 @@ fn write_time(time: &Time<'_>, out: &mut Vec<u8>) -> Result<(), BodyError> {
         Some(digits) => ("-", digits),
         None => ("", &*time.digits),
     };
-    let whole = digits.split('.').next().unwrap_or_default();
-    // JSON knows no leading zeros.
-    let zeros = whole.bytes().take_while(|byte| *byte == b'0').count().min(whole.len().saturating_sub(1));
+    // JSON knows no leading zeros, but for the one that stands alone before the fraction.
+    let zeros = match digits.bytes().take_while(|byte| *byte == b'0').count() {
+        zeros if digits.as_bytes().get(zeros).is_none_or(|next| *next == b'.') => zeros.saturating_sub(1),
+        zeros => zeros,
+    };
     out.extend_from_slice(sign.as_bytes());
     out.extend_from_slice(&digits.as_bytes()[zeros..]);
     match time.nanos {
