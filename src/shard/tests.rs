@@ -380,8 +380,10 @@ async fn f56_a_destination_that_refuses_most_events_holds_the_shard_until_it_tak
 #[tokio::test(start_paused = true)]
 async fn halt_stands_still_at_a_failed_log_and_at_a_refused_event() {
     for kind in ["bad", "two"] {
-        let pages = [page(&["a:keep"]), vec![format!("b:{kind}")]];
+        let pages = [page(&["a:keep"]), vec![format!("b:{kind}")], page(&["c:keep"])];
         let bench = start(&pages, OnError::Halt, OnReject::Halt);
+        // The third page is on its way when the second is refused.
+        *bench.parts.source.trip.lock().unwrap() = Duration::from_millis(100);
         seconds(300).await;
         assert_eq!((bench.saved(), bench.letters().len(), bench.counts().failed), (Some(1), 0, 1), "{kind}");
         assert!(bench.standstill().is_some());

@@ -13,7 +13,7 @@
 //! tenure that holds on when its task has ended (`what_a_destination_kept`); a stop that waits for a heartbeat (`f72`); a
 //! save of unknown outcome forgotten (`f07`); a cursor that may go back (`f30`); a checkpoint not looked at before it is
 //! saved (`f20`); breakdowns not counted (`f83`); a shard asked back without a deadline (`f51`); a task started again for a
-//! tenure that has ended (`f17`).
+//! tenure that has ended (`f17`); the books of a task that broke down left open (`f83`).
 //!
 //! What it found: a gap at the end of a shard was never saved, so that a read-only shard was never finished; a checkpoint
 //! that an operator set back went unnoticed while its shard was idle.
