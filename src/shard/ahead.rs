@@ -70,9 +70,11 @@ impl<S: Source, K: Sink> Shard<S, K> {
 
             if page.is_idle() {
                 drop(credit);
-                // What comes next is what was written since: not much, and hundreds of idle shards share the budget.
-                weight = LEAST_CREDIT;
                 if !idle {
+                    // What comes next is what was written since: not much, and hundreds of idle shards share the
+                    // budget. Should it be much, it is asked for in small steps first, as the credit is small.
+                    weight = LEAST_CREDIT;
+                    groups = (groups / (PAGE_TARGET / LEAST_CREDIT) as u32).max(1);
                     room.send(Flow::Idle);
                     idle = true;
                 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -38,6 +38,8 @@ struct Pages {
     /// How long a pull takes.
     trip: Mutex<Duration>,
     pulls: AtomicU64,
+    /// Log groups that the last pull asked for.
+    asked: AtomicU32,
 }
 
 impl Source for Pages {
@@ -71,8 +73,9 @@ impl Source for Pages {
         Ok(Cursor::from_number(0))
     }
 
-    async fn pull(&self, shard: ShardId, cursor: &Cursor, _: u32) -> Result<Page, SourceError> {
+    async fn pull(&self, shard: ShardId, cursor: &Cursor, groups: u32) -> Result<Page, SourceError> {
         self.pulls.fetch_add(1, Ordering::Relaxed);
+        self.asked.store(groups, Ordering::Relaxed);
         let trip = *self.trip.lock().unwrap();
         if !trip.is_zero() {
             sleep(trip).await;
@@ -188,6 +191,7 @@ fn start(pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench
             saved: Mutex::new(None),
             trip: Mutex::default(),
             pulls: AtomicU64::new(0),
+            asked: AtomicU32::new(0),
         },
         sink: Siem { strict: Mutex::new(true), taken: Mutex::new(Vec::new()) },
         hooks: Hooks::new(script, config, Arc::new(Texts), ("project", "logstore"), None).unwrap(),
@@ -463,4 +467,12 @@ async fn idle_shards_by_the_hundred_do_not_wait_for_each_others_credit() {
     seconds(60).await;
     let pulls = source.pulls.load(Ordering::Relaxed) - before;
     assert!(pulls >= 100 * 50, "{pulls} pulls of 101 idle shards within a minute");
+}
+
+/// Or many shards that wake up at once would bring far more than the small credit that each took.
+#[tokio::test(start_paused = true)]
+async fn an_idle_shard_asks_for_few_log_groups() {
+    let bench = start(&[], OnError::DeadLetter, OnReject::DeadLetter);
+    seconds(10).await;
+    assert_eq!(bench.parts.source.asked.load(Ordering::Relaxed), 1, "of the ten at first");
 }

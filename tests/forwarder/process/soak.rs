@@ -12,7 +12,7 @@ use super::program::Program;
 const SECONDS: u64 = 12;
 
 /// Shards, unless `FORWARDER_SOAK_SHARDS` says otherwise.
-const SHARDS: u32 = 16;
+const SHARDS: u32 = 64;
 
 /// What one process has.
 #[derive(Debug, Clone, Copy)]
@@ -49,8 +49,8 @@ async fn f51_memory_threads_and_files_stay_flat_in_an_outage() {
     (0..shards).for_each(|shard| bench.put(shard, 4, 20));
     bench.settled().await;
     bench.hec.faults().down_for(outage + Duration::from_secs(3600));
-    // Some 100 MB, more than the budget, and then a little all the time.
-    (0..shards).for_each(|shard| bench.put(shard, 2048 / u64::from(shards), 75));
+    // At once a large page for every idle shard, 140 MB in all, and then a little all the time.
+    (0..shards).for_each(|shard| bench.put(shard, 4096 / u64::from(shards), 75));
 
     let started = Instant::now();
     let mut figures = Vec::new();
