@@ -173,12 +173,13 @@ struct Running(Child);
 struct Used {
     user: Duration,
     system: Duration,
-    memory_kib: i64,
+    memory_kib: u64,
 }
 
 impl Running {
     /// Asks it to stop, waits, and asks the kernel for what it used.
     fn stop(&mut self) -> Result<Used, String> {
+        let memory_kib = self.peak_kib()?;
         let pid = i32::try_from(self.0.id()).map_err(text)?;
         // SAFETY: plain system calls with valid arguments; the child was not waited for, so the number is its own, and
         // a zeroed `rusage` is valid.
@@ -193,7 +194,14 @@ impl Running {
             usage
         };
         let time = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
-        Ok(Used { user: time(usage.ru_utime), system: time(usage.ru_stime), memory_kib: usage.ru_maxrss })
+        Ok(Used { user: time(usage.ru_utime), system: time(usage.ru_stime), memory_kib })
+    }
+
+    /// Its largest resident memory so far. The `ru_maxrss` of a child begins with that of its parent.
+    fn peak_kib(&self) -> Result<u64, String> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).map_err(text)?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        peak.ok_or("the kernel does not tell the memory of the program")?.parse().map_err(text)
     }
 }
 

@@ -85,6 +85,8 @@ pub struct Inner {
     pub full_disks: u64,
     /// The saves that the oracle has seen, by shard.
     saved: BTreeMap<u32, i64>,
+    /// The same without saves that came late.
+    saved_in_time: BTreeMap<u32, i64>,
     /// When each member asked for a heartbeat.
     pub beats: BTreeMap<String, Vec<Instant>>,
     /// Events that arrived from each member, repeats included.
@@ -137,6 +139,7 @@ impl World {
             disk_full_until: now,
             full_disks: 0,
             saved: BTreeMap::new(),
+            saved_in_time: BTreeMap::new(),
             beats: BTreeMap::new(),
             taken_from: BTreeMap::new(),
             failing: BTreeMap::new(),
@@ -304,6 +307,7 @@ impl Inner {
         let save = Save { shard, cursor, consumer: String::new(), forced: true };
         self.logstore().save(GROUP, save, Fence::NotMatch, now).expect("force is let through");
         self.saved.insert(shard, cursor);
+        self.saved_in_time.insert(shard, cursor);
     }
 
     /// The group is deleted with its checkpoints: what was saved before says nothing any more.
@@ -311,6 +315,7 @@ impl Inner {
         self.note("the group is deleted");
         self.logstore().delete_group(GROUP).expect("there is one");
         self.saved.clear();
+        self.saved_in_time.clear();
     }
 
     /// The oldest logs of a shard leave the retention; nobody can expect those that have not arrived.
@@ -363,7 +368,8 @@ impl Inner {
     }
 
     /// A save was accepted: everything before it must have arrived. One that arrives `late`, when its sender has given up
-    /// on it, lost the shard or died, may set the checkpoint back, which costs repeats and no log.
+    /// on it, lost the shard or died, may set the checkpoint back, which costs repeats and no log. The same if it set it
+    /// ahead, of an operator's wish for example, while the next save was on its way.
     pub fn accepted(&mut self, member: &str, shard: u32, cursor: i64, late: bool) {
         self.note(format!("{member} saved {shard} at {cursor}{}", if late { ", late" } else { "" }));
         if let Some(holder) = self.holder(shard)
@@ -373,7 +379,8 @@ impl Inner {
         }
         self.late_saves += u64::from(late);
         let before = self.saved.insert(shard, cursor).unwrap_or(i64::MIN);
-        if cursor < before && !late {
+        let in_time = if late { None } else { self.saved_in_time.insert(shard, cursor) };
+        if in_time.is_some_and(|in_time| cursor < before.min(in_time)) {
             self.violation(format!("{member} moved the checkpoint of shard {shard} back from {before} to {cursor}"));
         }
         let groups: Vec<Vec<(String, Kind)>> =
