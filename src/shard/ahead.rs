@@ -35,7 +35,8 @@ impl<S: Source, K: Sink> Shard<S, K> {
     /// Pulls pages from `cursor` on and sends what the hook made of them into the slot.
     pub(super) async fn run_ahead(&self, mut cursor: Cursor, mut hook: Hook, slot: mpsc::Sender<Flow>) -> Left {
         let most = self.parts.pace.page_groups;
-        let mut groups = FIRST_GROUPS.min(most);
+        let mut fit = FIRST_GROUPS.min(most);
+        let mut groups = fit;
         let mut weight = FIRST_CREDIT;
         let mut idle = false;
         let mut trouble = self.trouble("pull");
@@ -74,13 +75,15 @@ impl<S: Source, K: Sink> Shard<S, K> {
                     // What comes next is what was written since: not much, and hundreds of idle shards share the
                     // budget. Should it be much, it is asked for in small steps first, as the credit is small.
                     weight = LEAST_CREDIT;
-                    groups = (groups / (PAGE_TARGET / LEAST_CREDIT) as u32).max(1);
+                    groups = (fit / (PAGE_TARGET / LEAST_CREDIT) as u32).clamp(1, groups);
                     room.send(Flow::Idle);
                     idle = true;
                 }
             } else {
                 idle = false;
-                groups = next_groups(&page, groups, most);
+                fit = fitting_groups(&page).unwrap_or(fit).min(most);
+                // A page that was not full says little about those to come: grow, but step by step.
+                groups = fit.min(groups.saturating_mul(4));
                 let (returned, made) = match self.stop.or(self.make(hook, page, &mut breaker, &mut told)).await {
                     Some(Some(made)) => made,
                     Some(None) => return Left::Halted,
@@ -294,13 +297,8 @@ struct Torn {
     cause: Cause,
 }
 
-/// How many log groups to ask for next, so that a page weighs about [`PAGE_TARGET`].
-fn next_groups(page: &Page, asked: u32, most: u32) -> u32 {
-    if page.groups == 0 || page.body.is_empty() {
-        return asked;
-    }
-    let fits = PAGE_TARGET as u64 * u64::from(page.groups) / page.body.len() as u64;
-    // A page that was not full says nothing about how many groups there are: grow, but step by step.
-    let fits = fits.min(u64::from(asked) * 4);
-    u32::try_from(fits).unwrap_or(u32::MAX).clamp(1, most)
+/// How many log groups like those of `page` make one of about [`PAGE_TARGET`].
+fn fitting_groups(page: &Page) -> Option<u32> {
+    let fit = (PAGE_TARGET as u64 * u64::from(page.groups)).checked_div(page.body.len() as u64)?;
+    (page.groups > 0).then(|| u32::try_from(fit).unwrap_or(u32::MAX).max(1))
 }
