@@ -16,10 +16,12 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use forwarder::core::secret::Secret;
 use forwarder::emulator::generate::Generator;
-use forwarder::emulator::hec::{self, HecEmulator, Keep};
-use forwarder::emulator::sls::{self, SlsEmulator};
-use forwarder::secret::Secret;
+use forwarder::emulator::hec;
+use forwarder::emulator::hec::{HecEmulator, Keep};
+use forwarder::emulator::sls;
+use forwarder::emulator::sls::SlsEmulator;
 
 const PROJECT: &str = "bench";
 const LOGSTORE: &str = "bench";

@@ -12,11 +12,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forwarder::event::{Body, BodyError, Format, Head};
-use forwarder::model::{Cursor, Page, ShardId};
-use forwarder::page::Logs;
+use forwarder::core::cursor::{Cursor, ShardId};
+use forwarder::core::event::{Body, BodyError, Format, Head};
+use forwarder::core::page::Page;
+use forwarder::loggroup::Logs;
+use forwarder::loggroup::proto::{Log, LogGroup, LogGroupList, Pair};
 use forwarder::script::{Config, Hook, Meta, Script};
-use forwarder::sls::proto::{Log, LogGroup, LogGroupList, Pair};
 use prost::Message as _;
 
 const PAGES: usize = 4;

@@ -8,12 +8,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forwarder::app::App;
+use forwarder::core::secret::Secret;
+use forwarder::core::stop::stop;
 use forwarder::emulator::generate::Generator;
-use forwarder::emulator::hec::{self, HecEmulator, Received};
-use forwarder::emulator::sls::{self, SlsEmulator};
-use forwarder::secret::Secret;
-use forwarder::settings::{self, Environment, Machine};
-use forwarder::stop::stop;
+use forwarder::emulator::hec;
+use forwarder::emulator::hec::{HecEmulator, Received};
+use forwarder::emulator::sls;
+use forwarder::emulator::sls::SlsEmulator;
+use forwarder::settings;
+use forwarder::settings::{Environment, Machine};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 

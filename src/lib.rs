@@ -22,29 +22,16 @@ pub mod cli;
 pub mod settings;
 
 pub mod group;
-pub mod shard;
+pub mod pipeline;
 
 pub mod dead_letter;
+pub mod destination;
 pub mod emulator;
+pub mod loggroup;
 pub mod script;
-pub mod siem;
 pub mod sls;
 
-pub mod membership;
-pub mod retry;
-pub mod trouble;
-
-pub mod sink;
-pub mod source;
-
-pub mod budget;
-pub mod event;
-pub mod lease;
-pub mod ledger;
-pub mod model;
-pub mod page;
-pub mod secret;
-pub mod stop;
+pub mod core;
 
 #[doc(hidden)]
 pub mod fuzzing;

@@ -3,9 +3,9 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use forwarder::event::Events;
-use forwarder::siem::hec::reply::{Reply, Sent, Verdict, classify};
-use forwarder::siem::hec::requests::{MAX_EVENTS, Plan};
+use forwarder::core::batch::Events;
+use forwarder::destination::hec::plan::{MAX_EVENTS, Plan};
+use forwarder::destination::hec::reply::{Reply, Sent, Verdict, classify};
 
 use super::input::Input;
 

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use forwarder::model::{Cursor, Page, ShardId};
-use forwarder::page::{Logs, PageError};
-use forwarder::secret::Secret;
+use forwarder::core::cursor::{Cursor, ShardId};
+use forwarder::core::page::Page;
+use forwarder::core::secret::Secret;
+use forwarder::loggroup::proto;
+use forwarder::loggroup::{Logs, PageError};
 use forwarder::sls::message::Reply;
-use forwarder::sls::{AccessKey, Compression, Config, Credentials, Signature, api, proto};
+use forwarder::sls::{AccessKey, Compression, Config, Credentials, Signature, api};
 use prost::Message as _;
 
 use super::input::Input;

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use forwarder::model::{Cursor, ShardId};
-use forwarder::sls::api::{self, ReadError};
+use forwarder::core::cursor::{Cursor, ShardId};
+use forwarder::core::source::SourceError;
+use forwarder::sls::api;
+use forwarder::sls::api::ReadError;
 use forwarder::sls::error::{Refusal, Verdict, unreadable, verdict};
 use forwarder::sls::message::{Call, Reply};
-use forwarder::source::SourceError;
 use serde_json::Value;
 
 use super::input::Input;

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use forwarder::event::{Body, BodyError, Format, Head, Pair, SyslogHead, Time};
-use forwarder::siem::syslog::{
+use forwarder::core::event::{Body, BodyError, Format, Head, Pair, SyslogHead, Time};
+use forwarder::destination::syslog::{
     Config, Delivery, Framing, Layout, Oversize, Standard, SyslogFormat, Target, Transport, frames,
 };
 use jiff::tz::{Offset, TimeZone};

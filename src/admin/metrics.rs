@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Snapshot, status};
-use crate::ledger::{Counts, Entry};
+use crate::core::ledger::{Counts, Entry};
 
 type Figure = fn(&Counts) -> u64;
 

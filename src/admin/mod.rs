@@ -37,10 +37,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
-use crate::ledger::Entry;
-use crate::model::ShardId;
+use crate::core::cursor::ShardId;
+use crate::core::ledger::Entry;
+use crate::destination::Health;
 use crate::script::Reloads;
-use crate::sink::Health;
 
 /// Connections at once; more wait to be accepted.
 const MOST_CONNECTIONS: usize = 16;

@@ -12,8 +12,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::Snapshot;
-use crate::ledger::{Counts, Entry};
-use crate::sink::Health;
+use crate::core::ledger::{Counts, Entry};
+use crate::destination::Health;
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --line: rgb(128 128 128 / .35); --good: #1a7f37; --bad: #c0392b }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::Snapshot;
-use crate::ledger::Entry;
-use crate::sink::Health;
+use crate::core::ledger::Entry;
+use crate::destination::Health;
 
 /// One object, on several lines, in an order of its own.
 pub(super) fn json(snapshot: &Snapshot) -> String {

@@ -3,7 +3,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::*;
-use crate::ledger::{Ledger, Settled, Wait};
+use crate::core::ledger::{Ledger, Settled, Wait};
 
 fn snapshot() -> Snapshot {
     let ledger = Ledger::default();

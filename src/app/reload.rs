@@ -11,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
-use crate::script::{HookError, Hooks, Passed, Refused, Script, cases};
+use crate::script::testing::cases;
+use crate::script::{HookError, Hooks, Passed, Refused, Script};
 
 /// Time between two looks at the file.
 pub(super) const POLL: Duration = Duration::from_secs(2);

@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::core::batch::{Batch, Events};
+use crate::core::cursor::ShardId;
+use crate::core::event::Format;
+use crate::core::lease::Tenure;
+use crate::core::page::Page;
 use crate::dead_letter::{Fault, Letter, ReadError, Record, Taken, Unreadable};
-use crate::event::{Batch, Events, Format};
-use crate::lease::Tenure;
-use crate::model::{Page, ShardId};
-use crate::script::{self, Hook, HookError, Meta, Script};
-use crate::sink::{Outcome, Sink};
-use crate::sls::flat::page_of;
+use crate::destination::{Destination, Outcome};
+use crate::loggroup::flat::page_of;
+use crate::script;
+use crate::script::{Hook, HookError, Meta, Script};
 
 /// Letters that go to the destination together, and are noted as delivered together. What a crash can repeat.
 const TOGETHER: usize = 100;
@@ -76,7 +79,7 @@ pub struct Way<'a, K> {
 ///
 /// # Errors
 /// [`ReplayError`]
-pub async fn replay<K: Sink>(
+pub async fn replay<K: Destination>(
     taken: &mut Taken,
     wants: impl Fn(&Record) -> bool,
     remaker: &mut Remaker,
@@ -114,7 +117,7 @@ pub async fn replay<K: Sink>(
     }
 }
 
-async fn deliver<K: Sink>(
+async fn deliver<K: Destination>(
     chosen: &[Record],
     remaker: &mut Remaker,
     way: &Way<'_, K>,

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::ledger::{Entry, Ledger};
-use crate::model::ShardId;
+use crate::core::cursor::ShardId;
+use crate::core::duration::in_words;
+use crate::core::ledger::{Entry, Ledger};
+use crate::destination::Health;
 use crate::script::Reloads;
-use crate::sink::{Health, in_words};
 
 /// Now, for lag: SLS stamps what it receives with wall-clock seconds.
 #[must_use]
@@ -106,7 +107,7 @@ pub fn shards(ledger: &Ledger, now: i64) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::{Settled, Wait};
+    use crate::core::ledger::{Settled, Wait};
 
     fn up() -> Health {
         Health::Up { since: tokio::time::Instant::now() }

@@ -4,7 +4,8 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgMatches, Command};
 
 use crate::settings::Flags;
-use crate::settings::keys::{self, Default, Key, Kind};
+use crate::settings::keys;
+use crate::settings::keys::{Default, Key, Kind};
 
 /// The settings given as flags.
 #[derive(Debug)]

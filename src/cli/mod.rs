@@ -1,20 +1,16 @@
 //! What a user types.
 
-pub mod demo;
-pub mod dlq;
-pub mod emulate;
+pub mod commands;
 mod flags;
 mod log;
-mod run;
-mod test;
-mod try_;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::settings::keys::{self, Key};
+use crate::settings::keys;
+use crate::settings::keys::Key;
 
 const FIRST_RUN: &str = "\
 First run:
@@ -60,7 +56,7 @@ Exit codes: 0 asked to stop, 2 usage, settings or script, 70 internal error,
 #[command(args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(flatten)]
-    run: run::Args,
+    run: commands::run::Args,
 
     #[command(subcommand)]
     command: Option<Command>,
@@ -68,11 +64,11 @@ struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    Demo(demo::Args),
-    Dlq(dlq::Dlq),
-    Emulate(emulate::Args),
-    Test(test::Args),
-    Try(try_::Args),
+    Demo(commands::demo::Args),
+    Dlq(commands::dlq::Dlq),
+    Emulate(commands::emulate::Args),
+    Test(commands::test::Args),
+    Try(commands::try_::Args),
 }
 
 /// The program: reads the command line, does what it says, and returns the exit code.
@@ -80,12 +76,12 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| with_tip(error).exit());
     match &cli.command {
-        None => run::run(&cli.run),
-        Some(Command::Demo(args)) => demo::run(args),
-        Some(Command::Dlq(args)) => dlq::main(args),
-        Some(Command::Emulate(args)) => emulate::run(args),
-        Some(Command::Test(args)) => test::main(args),
-        Some(Command::Try(args)) => try_::main(args),
+        None => commands::run::run(&cli.run),
+        Some(Command::Demo(args)) => commands::demo::run(args),
+        Some(Command::Dlq(args)) => commands::dlq::main(args),
+        Some(Command::Emulate(args)) => commands::emulate::run(args),
+        Some(Command::Test(args)) => commands::test::main(args),
+        Some(Command::Try(args)) => commands::try_::main(args),
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::line;
+use super::codec;
 
 /// What crashes have left of lines.
 const TORN: &str = "dead-letters.torn";
@@ -80,7 +80,7 @@ impl Journal {
         }
         let mut tail = vec![0; usize::try_from(self.len - whole).map_err(io::Error::other)?];
         self.file.read_exact_at(&mut tail, whole)?;
-        if line::is_sound(&tail) {
+        if codec::is_sound(&tail) {
             self.file.write_all(b"\n")?;
             self.file.sync_data()?;
             self.len += 1;

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use memchr::memmem;
 
-use super::aside::{self, Delivered};
-use super::line::{self, Defect};
+use super::codec;
+use super::codec::Defect;
+use super::replay_claim;
+use super::replay_claim::Delivered;
 use super::{FILE, Record};
 
 /// Reads the letters of a directory in the order in which they were written, those first that a replay has set aside,
@@ -100,7 +102,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`]: there is no such directory, or it cannot be read.
     pub fn open(dir: &Path) -> Result<Self, ReadError> {
-        let mut rest: VecDeque<PathBuf> = aside::files(dir).map_err(ReadError::of(dir))?.into();
+        let mut rest: VecDeque<PathBuf> = replay_claim::files(dir).map_err(ReadError::of(dir))?.into();
         rest.push_back(dir.join(FILE));
         let delivered = Delivered::read(dir).map_err(ReadError::of(dir))?;
         let first = rest.pop_front().expect("one was pushed");
@@ -199,10 +201,10 @@ impl Iterator for FileReader {
             }
         }
         let rest = &self.line[self.given..];
-        let (piece, found) = match line::decode(rest) {
+        let (piece, found) = match codec::decode(rest) {
             Err(Defect::Damaged) => {
                 let piece = &rest[..next_start(rest)];
-                (piece, line::decode(piece))
+                (piece, codec::decode(piece))
             }
             found => (rest, found),
         };
@@ -218,7 +220,7 @@ impl Iterator for FileReader {
 /// Where the next record starts in the rest of a damaged line, or the end. Only a record starts like this: in its texts
 /// the quotes are escaped, and the values of a log are texts.
 fn next_start(rest: &[u8]) -> usize {
-    memmem::find_iter(rest, line::START)
-        .find(|&at| at > 0 && rest.get(at + line::START.len()).is_some_and(u8::is_ascii_digit))
+    memmem::find_iter(rest, codec::START)
+        .find(|&at| at > 0 && rest.get(at + codec::START.len()).is_some_and(u8::is_ascii_digit))
         .unwrap_or(rest.len())
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::BoxFuture;
 
 use super::journal::{Fault, Journal, Limit, private, sync_parent};
-use super::{FILE, Keep, Record, line};
+use super::{FILE, Keep, Record, codec};
 
 /// Locked by the forwarder that writes in a directory; it stays behind.
 const LOCK: &str = "dead-letters.lock";
@@ -102,7 +102,7 @@ impl DeadLetters {
         }
         let mut lines = Vec::new();
         for record in records {
-            line::encode(record, &mut lines);
+            codec::encode(record, &mut lines);
         }
         // Whoever panicked in here has taken the journal out and left `None`, which is a good state.
         let mut slot = self.journal.lock().unwrap_or_else(PoisonError::into_inner);

@@ -70,7 +70,7 @@ fn readable(dir: &Path) -> Vec<Record> {
 
 fn lines(records: &[Record]) -> Vec<u8> {
     let mut out = Vec::new();
-    records.iter().for_each(|record| line::encode(record, &mut out));
+    records.iter().for_each(|record| codec::encode(record, &mut out));
     out
 }
 
@@ -115,7 +115,7 @@ proptest! {
         prop_assert_eq!(*last, b'\n');
         let text = std::str::from_utf8(line).unwrap();
         prop_assert!(!text.contains(is_unprintable), "{}", text);
-        prop_assert_eq!(&line::decode(line).unwrap(), &record);
+        prop_assert_eq!(&codec::decode(line).unwrap(), &record);
         // What another program reads, one that keeps the last of two equal keys: every pair of the log is somewhere.
         let value: serde_json::Value = serde_json::from_str(text).unwrap();
         prop_assert_eq!(value["v"].as_u64(), Some(1));
@@ -161,7 +161,7 @@ fn an_id_names_the_log_and_the_event_and_needs_no_quotes() {
 fn a_long_code_and_a_long_message_are_cut_between_characters() {
     let long = Record { code: "c".repeat(65), message: "张".repeat(1000), ..record(0) };
     let line = lines(&[long]);
-    let read = line::decode(&line[..line.len() - 1]).unwrap();
+    let read = codec::decode(&line[..line.len() - 1]).unwrap();
     assert_eq!(read.code, format!("{}…", "c".repeat(61)));
     assert_eq!(read.message, format!("{}…", "张".repeat(340)));
 }

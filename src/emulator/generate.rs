@@ -6,14 +6,14 @@
 
 use std::fmt::Write;
 
-use crate::sls::proto::{Log, LogGroup, Pair};
+use crate::loggroup::proto::{Log, LogGroup, Pair};
 
 mod nasty;
 mod words;
 
-pub use self::nasty::nasty;
+pub use nasty::nasty;
 
-use self::words::{AGENTS, BROWSERS, CALLS, FAILURES, FAMILY, GIVEN, PATHS, REGIONS, ROLES, TEAMS};
+use words::{AGENTS, BROWSERS, CALLS, FAILURES, FAMILY, GIVEN, PATHS, REGIONS, ROLES, TEAMS};
 
 /// Logs per second of log time.
 const LOGS_PER_SECOND: u64 = 50;

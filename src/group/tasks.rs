@@ -8,15 +8,16 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
+use super::membership::{View, Wish};
 use super::{Report, TaskEnd};
-use crate::lease::{Lease, Tenure};
-use crate::ledger::Counts;
-use crate::membership::{View, Wish};
-use crate::model::ShardId;
-use crate::shard::{self, Ended, Parts};
-use crate::sink::Sink;
-use crate::source::Source;
-use crate::stop::{Stop, Stopper, stop};
+use crate::core::cursor::ShardId;
+use crate::core::lease::{Lease, Tenure};
+use crate::core::ledger::Counts;
+use crate::core::source::Source;
+use crate::core::stop::{Stop, Stopper, stop};
+use crate::destination::Destination;
+use crate::pipeline;
+use crate::pipeline::{Ended, Parts};
 
 /// Pause before a shard is taken up again whose task broke down.
 const REST: Duration = Duration::from_secs(5);
@@ -39,7 +40,7 @@ pub enum Drained {
 ///
 /// A shard that is to be given up, at a stop or because the group asks for it back, has `drain` to deliver and save what
 /// is in flight. What is left then is dropped: whoever holds the shard next pulls it again.
-pub async fn run<S: Source, K: Sink>(
+pub async fn run<S: Source, K: Destination>(
     parts: Arc<Parts<S, K>>,
     mut end: TaskEnd,
     leave: Stop,
@@ -150,7 +151,7 @@ struct Running {
     deadline: Option<Instant>,
 }
 
-impl<S: Source, K: Sink> Tasks<S, K> {
+impl<S: Source, K: Destination> Tasks<S, K> {
     /// Makes what runs into what should run.
     fn follow(&mut self, view: &View) {
         self.drop_lost(view);
@@ -180,7 +181,7 @@ impl<S: Source, K: Sink> Tasks<S, K> {
         let (stopper, stopped) = stop();
         let (over, is_over) = stop();
         let tenure = Tenure::new(lease.clone(), is_over);
-        let task = self.set.spawn(shard::run(Arc::clone(&self.parts), shard, stopped, tenure));
+        let task = self.set.spawn(pipeline::run(Arc::clone(&self.parts), shard, stopped, tenure));
         self.by_id.insert(task.id(), shard);
         self.started.insert(shard, wish.tenure);
         self.running.insert(shard, Running { tenure: wish.tenure, stop: stopper, over, deadline: None });

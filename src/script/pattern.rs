@@ -8,7 +8,7 @@ mod class;
 use class::{in_class, in_set};
 use memchr::{memchr, memmem};
 
-use super::watch;
+use super::engine::time_limit;
 
 /// Most captures in one pattern (the engine's `LUA_MAXCAPTURES`).
 const MAX_CAPTURES: usize = 32;
@@ -453,7 +453,7 @@ impl<'a> Matcher<'a> {
     fn begin_slice(&mut self, steps: u64) -> Result<(), PatternError> {
         let all = (self.steps_left + self.steps_beyond).checked_sub(steps);
         let left = all.ok_or(PatternError::TooManySteps(self.step_limit))?;
-        if watch::is_over() {
+        if time_limit::is_over() {
             return Err(PatternError::OutOfTime);
         }
         self.steps_left = left.min(SLICE);

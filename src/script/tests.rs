@@ -5,9 +5,10 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::*;
-use crate::event::{Body, BodyError, Format, Head};
-use crate::model::{Cursor, Page, ShardId};
-use crate::sls::proto;
+use crate::core::cursor::{Cursor, ShardId};
+use crate::core::event::{Body, BodyError, Format, Head};
+use crate::core::page::Page;
+use crate::loggroup::proto;
 
 mod attacks;
 mod errors;

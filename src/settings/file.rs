@@ -6,7 +6,8 @@ use std::string::FromUtf8Error;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{self, Key, Kind};
+use super::keys;
+use super::keys::{Key, Kind};
 use super::problem::{Complaint, Problem, nearest};
 use super::typed::{Layer, Origin, Raw, Typed};
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::problem::Complaint;
 use super::read::Reader;
 use super::url::BaseUrl;
-use crate::siem::hec::{Config, Token};
+use crate::destination::hec::{Config, Token};
 
 pub(super) fn read_hec(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<Config> {
     let base = read_collector(reader);

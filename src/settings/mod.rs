@@ -28,8 +28,8 @@ use jiff::tz::TimeZone;
 pub use problem::{Problem, SettingsError};
 pub use typed::{Environment, Flags};
 
-use crate::script;
-use crate::shard::{OnError, OnReject};
+use super::script;
+use crate::pipeline::{OnError, OnReject};
 
 /// What the program uses: checked, and without maybes.
 #[derive(Debug, Clone)]
@@ -84,9 +84,9 @@ pub struct Trial {
 #[derive(Debug, Clone)]
 pub enum Wire {
     /// As Splunk takes them over HEC.
-    Hec(crate::siem::hec::Layout),
+    Hec(crate::destination::hec::Layout),
     /// As a receiver of syslog takes them.
-    Syslog(Box<crate::siem::syslog::Layout>, crate::siem::syslog::Framing),
+    Syslog(Box<crate::destination::syslog::Layout>, crate::destination::syslog::Framing),
 }
 
 /// A kind of destination.
@@ -102,9 +102,9 @@ pub enum To {
 #[derive(Debug, Clone)]
 pub enum SinkSettings {
     /// Splunk over HEC.
-    Hec(Box<crate::siem::hec::Config>),
+    Hec(Box<crate::destination::hec::Config>),
     /// Any SIEM over syslog.
-    Syslog(Box<crate::siem::syslog::Config>),
+    Syslog(Box<crate::destination::syslog::Config>),
 }
 
 /// When a new version of the script is put in force, and when it is taken back.

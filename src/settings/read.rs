@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::keys::{self, Key, Kind};
+use super::keys;
+use super::keys::{Key, Kind};
 use super::problem::{Complaint, Problem};
 use super::typed::{Layer, Origin, Raw, Typed};
 use super::{content, units};
-use crate::secret::Secret;
+use crate::core::secret::Secret;
 
 /// More than this is a slip of the hand in whatever the program waits for.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3_600);

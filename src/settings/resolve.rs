@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::hec::read_hec;
 use super::problem::{Complaint, Problem};
-use super::read::{self, Reader};
+use super::read;
+use super::read::Reader;
 use super::sls::read_sls;
 use super::syslog::{read_syslog, read_wire};
 use super::typed::Typed;
@@ -14,9 +15,9 @@ use super::{
     DeadLetters, Delivery, Log, LogFormat, Machine, Reload, Run, Settings, SettingsError, SinkSettings, To, Trial,
     Wire, start,
 };
+use crate::destination::hec::Layout;
+use crate::pipeline::{OnError, OnReject};
 use crate::script;
-use crate::shard::{OnError, OnReject};
-use crate::siem::hec::Layout;
 
 /// Reads every setting, and hands out settings only if nothing is wrong: neither before nor here.
 pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) -> Result<Settings, SettingsError> {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::problem::Complaint;
-use super::read::{self, Reader};
+use super::read;
+use super::read::Reader;
 use super::typed::{Layer, SHARED_PREFIX};
 use super::url::BaseUrl;
 use super::{Machine, units};

@@ -7,7 +7,7 @@ use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 
 use super::problem::Complaint;
-use crate::model::Start;
+use crate::core::cursor::Start;
 
 /// A start position, and how it came about.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,11 +3,15 @@
 use jiff::tz::TimeZone;
 
 use super::problem::Complaint;
-use super::read::{self, Reader};
+use super::read;
+use super::read::Reader;
 use super::{Machine, Wire};
-use crate::event::priority::{self, FACILITIES, SEVERITIES};
-use crate::siem::syslog::format::structured;
-use crate::siem::syslog::{Config, Delivery, Element, Framing, Layout, Oversize, Standard, Target, Tls, Transport};
+use crate::core::priority;
+use crate::core::priority::{FACILITIES, SEVERITIES};
+use crate::destination::syslog::format::structured;
+use crate::destination::syslog::{
+    Config, Delivery, Element, Framing, Layout, Oversize, Standard, Target, Tls, Transport,
+};
 
 /// Most bytes of a datagram that no network on the way takes apart: the least MTU of IPv6, less its header and UDP's.
 const DATAGRAM: usize = 1_232;

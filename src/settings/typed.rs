@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::keys::{self, Default, Key, PREFIX};
+use super::keys;
+use super::keys::{Default, Key, PREFIX};
 use super::problem::{Complaint, Problem, nearest};
 
 /// The environment of the process: names and values.

@@ -15,8 +15,9 @@ use super::message::{Call, Method, Reply, Request};
 use super::sign::percent_encode;
 use super::unpack::{UnpackError, check_size, unpack};
 use super::{Compression, Config};
-use crate::model::{Cursor, Page, ShardId, Start};
-use crate::source::Checkpoint;
+use crate::core::cursor::{Cursor, ShardId, Start};
+use crate::core::page::Page;
+use crate::core::source::Checkpoint;
 
 /// A reply with status 200 that is not what the call promises.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

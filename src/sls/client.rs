@@ -13,8 +13,8 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use self::wire::Wire;
-use super::api::{self, Group, ReadError, Shard};
+use super::api;
+use super::api::{Group, ReadError, Shard};
 use super::credentials::{KeyError, Keys};
 use super::endpoint::EndpointError;
 use super::error::{Refusal, Verdict, busy, shown, unreadable, verdict};
@@ -22,8 +22,11 @@ use super::message::{Call, Reply, Request};
 use super::sign::sign;
 use super::unpack::UnpackError;
 use super::{AccessKey, Config, Signature};
-use crate::model::{Cursor, Page, ShardId, Start};
-use crate::source::{Cause, Checkpoint, Source, SourceError};
+use crate::core::cause::Cause;
+use crate::core::cursor::{Cursor, ShardId, Start};
+use crate::core::page::Page;
+use crate::core::source::{Checkpoint, Source, SourceError};
+use wire::Wire;
 
 /// A consumer's connection to its logstore.
 ///

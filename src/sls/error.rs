@@ -10,7 +10,8 @@ use serde::Deserialize;
 
 use super::api::ReadError;
 use super::message::{Call, Reply};
-use crate::source::{Cause, SourceError};
+use crate::core::cause::Cause;
+use crate::core::source::SourceError;
 
 /// Most characters of the server's text that are shown.
 const SHOWN_CHARS: usize = 300;

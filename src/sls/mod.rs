@@ -1,4 +1,4 @@
-//! Alibaba Cloud Simple Log Service, as a [`crate::source::Source`].
+//! Alibaba Cloud Simple Log Service, as a [`crate::core::source::Source`].
 //!
 //! [`Sls`] sends what [`api`] builds, signed by [`sign`] with the keys of [`credentials`], to an [`endpoint`]. What comes
 //! back is read by [`api`] and [`unpack`]; [`error`] says what a refusal means. Only the client and the credentials touch
@@ -9,9 +9,7 @@ mod client;
 pub mod credentials;
 pub mod endpoint;
 pub mod error;
-pub mod flat;
 pub mod message;
-pub mod proto;
 pub mod sign;
 pub mod unpack;
 
@@ -20,7 +18,7 @@ pub use client::{ConfigError, Sls, is_label};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::secret::Secret;
+use crate::core::secret::Secret;
 
 /// How to reach the logstore, checked: every field means something.
 #[derive(Debug, Clone)]

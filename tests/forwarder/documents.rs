@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use forwarder::script::{Script, cases};
-use forwarder::settings::keys::{self, Default, Key, Kind};
+use forwarder::script::Script;
+use forwarder::script::testing::cases;
+use forwarder::settings::keys;
+use forwarder::settings::keys::{Default, Key, Kind};
 
 use crate::packs::limits;
 use crate::settings::{Typed, hec};

@@ -4,11 +4,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use forwarder::app::App;
-use forwarder::emulator::hec::{self, HecEmulator};
-use forwarder::emulator::sls::{self, SlsEmulator};
-use forwarder::secret::Secret;
-use forwarder::sls::proto::{Log, LogGroup, Pair};
-use forwarder::stop::stop;
+use forwarder::core::secret::Secret;
+use forwarder::core::stop::stop;
+use forwarder::emulator::hec;
+use forwarder::emulator::hec::HecEmulator;
+use forwarder::emulator::sls;
+use forwarder::emulator::sls::SlsEmulator;
+use forwarder::loggroup::proto::{Log, LogGroup, Pair};
 use tokio::task::JoinSet;
 
 use crate::settings::Typed;

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forwarder::model::{Cursor, ShardId};
+use forwarder::core::cursor::{Cursor, ShardId};
+use forwarder::destination::syslog::{Framing, SyslogFormat, frames};
+use forwarder::loggroup::flat::page_of;
 use forwarder::script::{Config, Hook, Meta, Script};
 use forwarder::settings::SinkSettings;
-use forwarder::siem::syslog::{Framing, SyslogFormat, frames};
-use forwarder::sls::flat::page_of;
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
 

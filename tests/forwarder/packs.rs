@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use forwarder::script::cases;
+use forwarder::script::testing::cases;
 use forwarder::script::{Config, Script};
 
 fn folder() -> PathBuf {

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use forwarder::emulator::hec::{self, HecEmulator};
-use forwarder::emulator::sls::{self, SlsEmulator};
-use forwarder::secret::Secret;
+use forwarder::core::secret::Secret;
+use forwarder::emulator::hec;
+use forwarder::emulator::hec::HecEmulator;
+use forwarder::emulator::sls;
+use forwarder::emulator::sls::SlsEmulator;
 use forwarder::settings::keys;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use forwarder::model::Start;
-use forwarder::settings::{self, Environment, Flags, Machine, Settings, SinkSettings};
-use forwarder::siem::hec::{Config as Hec, Token};
-use forwarder::siem::syslog::{Config as Syslog, Delivery, Framing, Oversize, Standard, Target, Tls, Transport};
+use forwarder::core::cursor::Start;
+use forwarder::destination::hec::{Config as Hec, Token};
+use forwarder::destination::syslog::{Config as Syslog, Delivery, Framing, Oversize, Standard, Target, Tls, Transport};
+use forwarder::settings;
+use forwarder::settings::{Environment, Flags, Machine, Settings, SinkSettings};
 use forwarder::sls::{Compression, Credentials, Signature};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;

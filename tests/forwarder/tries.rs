@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use forwarder::emulator::sls::{Config, SlsEmulator};
-use forwarder::sls::proto::{Log, LogGroup, Pair};
+use forwarder::loggroup::proto::{Log, LogGroup, Pair};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -37,7 +37,7 @@ mod writers {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::event::{Body, BodyError, Format, Head};
+    use crate::core::event::{Body, BodyError, Format, Head};
     use crate::script::{Config, Reloads, Sample};
 
     struct Text;

@@ -2,12 +2,12 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use super::*;
+use crate::core::cursor::Cursor;
+use crate::core::event::{Body, BodyError, Head};
+use crate::core::lease::Lease;
+use crate::core::stop::{Stopper, stop};
 use crate::dead_letter::{Config, DeadLetters, Origin, Reader, Reason};
-use crate::event::{Body, BodyError, Head};
-use crate::lease::Lease;
-use crate::model::Cursor;
-use crate::sink::{Health, Rejected};
-use crate::stop::{Stopper, stop};
+use crate::destination::{Health, Rejected};
 
 struct Text;
 
@@ -23,7 +23,7 @@ struct Siem {
     events: Mutex<Vec<String>>,
 }
 
-impl Sink for Siem {
+impl Destination for Siem {
     async fn deliver(&self, batch: Arc<Batch>, tenure: Tenure) -> Outcome {
         let mut rejected = Vec::new();
         for event in 0..batch.events.len() {

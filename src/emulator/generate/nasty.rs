@@ -1,6 +1,6 @@
 //! Logs that a writer can send and that a forwarder must survive.
 
-use crate::sls::proto::{Log, LogGroup, Pair};
+use crate::loggroup::proto::{Log, LogGroup, Pair};
 
 /// A corpus of hostile logs, one kind of malice per group; every log has an `id` field, except where the malice is that
 /// it has none.

@@ -9,7 +9,7 @@ use prost::Message;
 use serde_json::Value;
 
 use super::*;
-use crate::sls::proto::LogGroupList;
+use crate::loggroup::proto::LogGroupList;
 
 const START: u32 = 1_790_000_000;
 

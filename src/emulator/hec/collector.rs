@@ -15,10 +15,12 @@ use serde::Deserialize;
 
 use super::acks::Acks;
 use super::faults::{Cut, Fault, On, Queue};
-use super::parse::{self, End, Rules};
+use super::parse;
+use super::parse::{End, Rules};
 use super::received::{Store, Tap};
-use super::reply::{self, Code};
-use crate::secret::Secret;
+use super::reply;
+use super::reply::Code;
+use crate::core::secret::Secret;
 
 const CHANNEL: &str = "x-splunk-request-channel";
 

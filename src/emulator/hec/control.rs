@@ -10,7 +10,7 @@ use super::faults::{Fault, On};
 use super::received::Counts;
 use super::reply;
 use super::serve::Shared;
-use crate::secret::Secret;
+use crate::core::secret::Secret;
 
 /// The body of `POST /_emulator/faults`.
 #[derive(Debug, Deserialize)]

@@ -9,7 +9,8 @@ use hyper::http::status::InvalidStatusCode;
 use hyper::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::reply::{self, Code, Verdict};
+use super::reply;
+use super::reply::{Code, Verdict};
 
 /// The fate of one request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

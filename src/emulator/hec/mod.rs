@@ -24,13 +24,13 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-pub use self::faults::{Canned, CannedError, Cut, Fault, On};
-pub use self::received::{Counts, Keep, Received, Tap};
+pub use faults::{Canned, CannedError, Cut, Fault, On};
+pub use received::{Counts, Keep, Received, Tap};
 
-use self::collector::{Collector, Settings};
-use self::received::Store;
-use self::serve::Shared;
-use crate::secret::Secret;
+use crate::core::secret::Secret;
+use collector::{Collector, Settings};
+use received::Store;
+use serve::Shared;
 
 /// How the collector behaves while nothing goes wrong.
 #[derive(Debug, Clone)]

@@ -15,7 +15,7 @@ use super::reply::Reply;
 use super::request::Request;
 use super::shard::Shard;
 use super::state::{Logstore, Route};
-use crate::model::Cursor;
+use crate::core::cursor::Cursor;
 
 /// A call and what its path names.
 #[derive(Debug, Clone, PartialEq, Eq)]

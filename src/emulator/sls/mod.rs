@@ -32,13 +32,13 @@ use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-pub use self::faults::{Call, Event, Fault, Faults};
-pub use self::group::{Checkpoint, Fence, Save};
-pub use self::refusal::Refusal;
-use self::state::{Logstore, Shape, State};
-use self::verify::Verifier;
-use crate::secret::Secret;
-use crate::sls::proto::LogGroup;
+use crate::core::secret::Secret;
+use crate::loggroup::proto::LogGroup;
+pub use faults::{Call, Event, Fault, Faults};
+pub use group::{Checkpoint, Fence, Save};
+pub use refusal::Refusal;
+use state::{Logstore, Shape, State};
+use verify::Verifier;
 
 /// What to emulate, and where.
 #[derive(Debug, Clone)]

@@ -14,8 +14,8 @@ use super::request::Request;
 use super::shard::Slice;
 use super::spl::Filter;
 use super::state::{Route, State};
-use crate::model::Cursor;
-use crate::sls::proto::{LogGroup, LogGroupList, Pair};
+use crate::core::cursor::Cursor;
+use crate::loggroup::proto::{LogGroup, LogGroupList, Pair};
 
 /// Log groups that a pull may ask for.
 const MOST_GROUPS: usize = 1000;

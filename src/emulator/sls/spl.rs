@@ -1,7 +1,7 @@
 //! As much of SPL as an emulator can honestly run: everything, or one comparison of one field.
 
 use super::refusal::Refusal;
-use crate::sls::proto::{Log, LogGroup};
+use crate::loggroup::proto::{Log, LogGroup};
 
 /// A filter: `*`, or `* | where field = 'value'`, with `!=` or `in ('a', 'b')` as well.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl Filter {
 
 /// The field of a flattened log: contents come before what surrounds them.
 fn field(group: &LogGroup, log: &Log, name: &str) -> Option<Vec<u8>> {
-    let last = |pairs: &[crate::sls::proto::Pair], key: &str| {
+    let last = |pairs: &[crate::loggroup::proto::Pair], key: &str| {
         let found = pairs.iter().rfind(|pair| pair.key == key.as_bytes());
         found.map(|pair| pair.value.clone())
     };
@@ -163,7 +163,7 @@ impl<'a> Tokens<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sls::proto::Pair;
+    use crate::loggroup::proto::Pair;
 
     fn group() -> LogGroup {
         let pair = |key: &str, value: &str| Pair { key: key.into(), value: value.into() };

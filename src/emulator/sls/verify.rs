@@ -16,7 +16,7 @@ use sha2::Sha256;
 
 use super::refusal::Refusal;
 use super::request::Request;
-use crate::secret::Secret;
+use crate::core::secret::Secret;
 
 /// How far a request's clock may be off.
 const SKEW: Duration = Duration::from_secs(15 * 60);

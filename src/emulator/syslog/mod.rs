@@ -20,9 +20,9 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub use self::faults::{Fault, FaultError};
+pub use faults::{Fault, FaultError};
 
-use self::serve::Shared;
+use serve::Shared;
 
 /// How messages come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

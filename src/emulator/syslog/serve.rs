@@ -15,7 +15,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_openssl::SslStream;
 
-use super::frames::{self, Garbage};
+use super::frames;
+use super::frames::Garbage;
 use super::{Config, Counts, Fault, Protocol, tls};
 
 /// How often a stalled receiver looks whether it may go on.

@@ -4,8 +4,9 @@ use mlua::Value;
 use tracing::warn;
 
 use super::{Hook, LOADING, Shared, Vm, call};
-use crate::script::error::{Fault, HookError};
-use crate::script::state::{self, State};
+use crate::script::diagnostics::error::{Fault, HookError};
+use crate::script::values::state;
+use crate::script::values::state::State;
 use crate::script::{Config, Meta, Script};
 
 impl Hook {

@@ -107,7 +107,7 @@ pub fn encode(head: &Header, fields: &Fields) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::check;
+    use crate::script::stdlib::tests::check;
 
     /// `cef.encode` with this header and extension.
     fn writes(extension: &str, expected: &str) {

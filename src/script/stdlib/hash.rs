@@ -47,7 +47,7 @@ fn hmac_sha256(key: &[u8], value: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::check;
+    use crate::script::stdlib::tests::check;
 
     #[test]
     fn digests_are_those_of_their_standards() {

@@ -133,8 +133,8 @@ impl Network {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::tests::check;
     use super::*;
+    use crate::script::stdlib::tests::check;
 
     #[test]
     fn an_address_is_in_its_network() {

@@ -111,7 +111,7 @@ fn unused(fields: &Fields) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::check;
+    use crate::script::stdlib::tests::check;
 
     fn writes(parts: &str, expected: &str) {
         check(&format!(

@@ -71,7 +71,7 @@ fn quote(value: &[u8], line: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::check;
+    use crate::script::stdlib::tests::check;
 
     #[test]
     fn only_what_needs_quotes_has_them() {

@@ -7,7 +7,7 @@ use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, MultiValue, Table, Value, ffi};
 
 use crate::script::Script;
-use crate::script::files::module_file;
+use crate::script::source::files::module_file;
 
 /// Modules that are being loaded, each required by the one before it.
 type Chain = Arc<Mutex<Vec<String>>>;

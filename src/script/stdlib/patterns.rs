@@ -12,7 +12,8 @@ use std::slice;
 use mlua::ffi::{self, lua_State, luaL_Buffer};
 use mlua::{Lua, Table};
 
-use crate::script::pattern::{self, Capture, Match, Matcher, PatternError};
+use crate::script::pattern;
+use crate::script::pattern::{Capture, Match, Matcher, PatternError};
 
 /// Longest text of a [`PatternError`], in bytes.
 const LONGEST_MESSAGE: usize = 72;

@@ -16,7 +16,7 @@ use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input, PatternID};
 
 use super::native::{MOST_BYTES, Raise, answering, chunk, function, integer_or_none, raising, text};
-use crate::script::watch;
+use crate::script::engine::time_limit;
 
 /// Longest pattern, in bytes.
 const LONGEST: usize = 4096;
@@ -162,7 +162,7 @@ fn replace(lua: &Lua, patterns: &Patterns, [subject, pattern, new, most]: [Value
         if made.len() > MOST_BYTES {
             return Err(Raise::Text(format!("re.gsub: the result is longer than {} MiB", MOST_BYTES >> 20)));
         }
-        if watch::is_over() {
+        if time_limit::is_over() {
             return Err(Raise::Text("re.gsub: out of time".to_owned()));
         }
     }
@@ -358,8 +358,8 @@ impl Found {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::tests::check;
     use super::*;
+    use crate::script::stdlib::tests::check;
 
     #[test]
     fn find_gives_the_place_and_the_groups() {

@@ -79,7 +79,7 @@ fn to_lua(lua: &Lua, value: &toml::Value) -> mlua::Result<Value> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::check;
+    use crate::script::stdlib::tests::check;
 
     #[test]
     fn settings_are_what_the_file_says() {

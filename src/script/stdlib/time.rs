@@ -143,8 +143,8 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::tests::check;
     use super::*;
+    use crate::script::stdlib::tests::check;
 
     #[test]
     fn now_is_what_the_clock_says() {

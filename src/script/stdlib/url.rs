@@ -120,8 +120,8 @@ fn split(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::tests::check;
     use super::*;
+    use crate::script::stdlib::tests::check;
 
     #[test]
     fn a_url_has_its_parts() {

@@ -61,7 +61,7 @@ fn name_without_address(value: &Value) -> mlua::Result<Option<String>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::check;
+    use crate::script::stdlib::tests::check;
 
     #[test]
     fn tostring_shows_no_address() {

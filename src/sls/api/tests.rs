@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::super::{AccessKey, Credentials, Signature};
 use super::*;
-use crate::secret::Secret;
+use crate::core::secret::Secret;
+use crate::sls::{AccessKey, Credentials, Signature};
 
 const CURSOR: &str = "MTcwMDAwMDAwMDAwMDAwMDAwMA==";
 const SHARD: ShardId = ShardId(3);

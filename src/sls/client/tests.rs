@@ -9,11 +9,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::super::message::Method;
-use super::super::{Compression, Credentials};
 use super::wire::{KEEP_IDLE, MAX_REPLY};
 use super::*;
-use crate::secret::Secret;
+use crate::core::secret::Secret;
+use crate::sls::message::Method;
+use crate::sls::{Compression, Credentials};
 
 const CURSOR: &str = "MTcwMDAwMDAwMDAwMDAwMDAwMA==";
 const SHARD: ShardId = ShardId(0);

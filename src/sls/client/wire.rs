@@ -9,14 +9,14 @@ use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Client, ClientBuilder, Response};
 
-use super::super::api;
-use super::super::endpoint::Endpoint;
-use super::super::error::{busy, shown};
-use super::super::message::{Call, Method, Reply, Request};
-use super::super::unpack::MAX_RAW_SIZE;
 use super::dns::Remembering;
 use super::{Config, ConfigError};
-use crate::source::SourceError;
+use crate::core::source::SourceError;
+use crate::sls::api;
+use crate::sls::endpoint::Endpoint;
+use crate::sls::error::{busy, shown};
+use crate::sls::message::{Call, Method, Reply, Request};
+use crate::sls::unpack::MAX_RAW_SIZE;
 
 /// Most bytes of a reply that is not a page.
 pub(super) const MAX_REPLY: usize = 64 << 10;

@@ -1,8 +1,8 @@
 //! The vectors come from the vendor's Python and Go SDKs.
 
-use super::super::message::{Call, Method};
 use super::*;
-use crate::secret::Secret;
+use crate::core::secret::Secret;
+use crate::sls::message::{Call, Method};
 
 const CURSOR: &str = "MTcwMDAwMDAwMDAwMDAwMDAwMA==";
 

@@ -5,11 +5,13 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use forwarder::core::secret::Secret;
 use forwarder::emulator::generate::Generator;
-use forwarder::emulator::hec::{self, HecEmulator, Keep};
-use forwarder::emulator::sls::{self, Event, SlsEmulator};
-use forwarder::secret::Secret;
-use forwarder::sls::proto::LogGroup;
+use forwarder::emulator::hec;
+use forwarder::emulator::hec::{HecEmulator, Keep};
+use forwarder::emulator::sls;
+use forwarder::emulator::sls::{Event, SlsEmulator};
+use forwarder::loggroup::proto::LogGroup;
 use tempfile::TempDir;
 
 use super::oracle::Oracle;

@@ -5,8 +5,10 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
-use forwarder::emulator::hec::{self, Received};
-use forwarder::emulator::sls::{self, Save};
+use forwarder::emulator::hec;
+use forwarder::emulator::hec::Received;
+use forwarder::emulator::sls;
+use forwarder::emulator::sls::Save;
 
 /// The keys that carry the id of a made-up log.
 const ID_KEYS: [&[u8]; 2] = [b"\"request_id\":\"", b"\"eventId\":\""];

@@ -5,10 +5,11 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use forwarder::core::cursor::{Cursor, ShardId};
+use forwarder::core::secret::Secret;
 use forwarder::dead_letter::{Config, DeadLetters, Origin, Reason, Record};
-use forwarder::emulator::hec::{self, Fault, HecEmulator, Keep, Received, Tap};
-use forwarder::model::{Cursor, ShardId};
-use forwarder::secret::Secret;
+use forwarder::emulator::hec;
+use forwarder::emulator::hec::{Fault, HecEmulator, Keep, Received, Tap};
 use tempfile::TempDir;
 
 use super::bench::TOKEN;

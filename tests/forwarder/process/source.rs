@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use forwarder::emulator::hec::Keep;
 use forwarder::emulator::sls::{Call, Event, Fault, SlsEmulator};
-use forwarder::sls::proto::Pair;
+use forwarder::loggroup::proto::Pair;
 
 use super::bench::{Bench, GROUP, LOGSTORE, PROJECT, command, servers, until};
 use super::program::Program;

@@ -3,14 +3,15 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use forwarder::budget::Budget;
-use forwarder::group::{self, Drained};
-use forwarder::ledger::{Counts, Ledger};
-use forwarder::membership::Membership;
+use forwarder::core::budget::Budget;
+use forwarder::core::ledger::{Counts, Ledger};
+use forwarder::core::source::Source as _;
+use forwarder::core::stop::{Stopper, stop};
+use forwarder::group;
+use forwarder::group::Drained;
+use forwarder::group::membership::Membership;
+use forwarder::pipeline::{Letters, OnReject, Pace, Parts};
 use forwarder::script::{Config, Hooks, Script};
-use forwarder::shard::{Letters, OnReject, Pace, Parts};
-use forwarder::source::Source as _;
-use forwarder::stop::{Stopper, stop};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use forwarder::shard::OnError;
+use forwarder::pipeline::OnError;
 use tokio::time::{Instant, sleep};
 
 use super::member::Member;

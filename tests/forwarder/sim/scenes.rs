@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use forwarder::core::cursor::Start;
 use forwarder::group::Drained;
-use forwarder::model::Start;
 use tokio::time::{Instant, sleep};
 
 use super::member::{DRAIN, Member};

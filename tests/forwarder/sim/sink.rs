@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use forwarder::event::{Batch, Body, BodyError, Format, Head};
-use forwarder::lease::Tenure;
-use forwarder::sink::{Health, Outcome, Rejected, Sink};
+use forwarder::core::batch::Batch;
+use forwarder::core::event::{Body, BodyError, Format, Head};
+use forwarder::core::lease::Tenure;
+use forwarder::destination::{Destination, Health, Outcome, Rejected};
 use tokio::time::Instant;
 
 use super::world::{Call, World};
@@ -26,7 +27,7 @@ enum Sent {
     Nothing,
 }
 
-impl Sink for SimSink {
+impl Destination for SimSink {
     async fn deliver(&self, batch: Arc<Batch>, tenure: Tenure) -> Outcome {
         self.world.lock().last_tenure = Some(tenure.clone());
         let mut from = 0;

@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
+use forwarder::core::cause::Cause;
+use forwarder::core::cursor::{Cursor, ShardId, Start};
+use forwarder::core::page::Page;
+use forwarder::core::source::{Checkpoint, Source, SourceError};
 use forwarder::emulator::sls::group::{Fence, Save};
 use forwarder::emulator::sls::refusal::Refusal;
-use forwarder::model::{Cursor, Page, ShardId, Start};
-use forwarder::sls::error::{self, Verdict};
+use forwarder::sls::error;
+use forwarder::sls::error::Verdict;
 use forwarder::sls::message as sls;
-use forwarder::source::{Cause, Checkpoint, Source, SourceError};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 

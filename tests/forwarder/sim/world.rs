@@ -6,13 +6,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use forwarder::core::cursor::Start;
+use forwarder::core::lease::Tenure;
 use forwarder::dead_letter::{Reader, directories};
 use forwarder::emulator::sls::group::{Fence, Phase, Save};
 use forwarder::emulator::sls::state::{Logstore, Shape, State};
-use forwarder::lease::Tenure;
-use forwarder::model::Start;
-use forwarder::shard::OnError;
-use forwarder::sls::proto::{Log, LogGroup, Pair};
+use forwarder::loggroup::proto::{Log, LogGroup, Pair};
+use forwarder::pipeline::OnError;
 use prost::Message as _;
 use tempfile::TempDir;
 use tokio::sync::Notify;

@@ -5,18 +5,21 @@ use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use forwarder::core::batch::{Batch, Events};
+use forwarder::core::cursor::{Cursor, ShardId};
+use forwarder::core::lease::{Lease, Tenure};
+use forwarder::core::page::Page;
+use forwarder::core::stop::{Stopper, stop};
+use forwarder::destination::syslog::{
+    Config, Delivery, Framing, Layout, Oversize, Standard, Syslog, Target, Tls, Transport,
+};
+use forwarder::destination::{Destination as _, Outcome, Rejected};
 use forwarder::emulator::syslog::{Config as Receiver, Protocol, SyslogEmulator, Tap};
-use forwarder::event::{Batch, Events};
-use forwarder::lease::{Lease, Tenure};
-use forwarder::model::{Cursor, Page, ShardId};
-use forwarder::siem::syslog::{Config, Delivery, Framing, Layout, Oversize, Standard, Syslog, Target, Tls, Transport};
-use forwarder::sink::{Outcome, Rejected, Sink as _};
-use forwarder::stop::{Stopper, stop};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-pub const CERTIFICATE: &[u8] = include_bytes!("../../../src/siem/hec/client/tests/tls/server.pem");
-pub const KEY: &[u8] = include_bytes!("../../../src/siem/hec/client/tests/tls/server.key");
+pub const CERTIFICATE: &[u8] = include_bytes!("../../../src/destination/hec/client/tests/tls/server.pem");
+pub const KEY: &[u8] = include_bytes!("../../../src/destination/hec/client/tests/tls/server.key");
 
 /// How often each message arrived.
 #[derive(Debug, Default)]

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use forwarder::destination::syslog::{Config, Promise, Syslog, Tls, Transport};
+use forwarder::destination::{Destination as _, Health, Outcome};
 use forwarder::emulator::syslog::{Config as Receiver, Protocol, SyslogEmulator};
-use forwarder::siem::syslog::{Config, Promise, Syslog, Tls, Transport};
-use forwarder::sink::{Health, Outcome, Sink as _};
 use tokio::time::timeout;
 
 use super::bench::{CERTIFICATE, KEY, batch, config, tenure};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use forwarder::destination::syslog::{Delivery, Syslog};
 use forwarder::emulator::syslog::{Fault, Protocol, SyslogEmulator};
-use forwarder::siem::syslog::{Delivery, Syslog};
 use tokio::time::{sleep, timeout};
 
 use super::bench::{Account, config, deliver_all, receiver};

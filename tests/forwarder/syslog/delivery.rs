@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use forwarder::destination::syslog::{Delivery, Promise, Syslog};
+use forwarder::destination::{Destination as _, Health, Outcome};
 use forwarder::emulator::syslog::{Fault, Protocol};
-use forwarder::siem::syslog::{Delivery, Promise, Syslog};
-use forwarder::sink::{Health, Outcome, Sink as _};
 
 use tokio::time::timeout;
 

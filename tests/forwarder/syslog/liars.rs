@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use forwarder::destination::syslog::{Config, Delivery, Promise, Syslog, Target};
+use forwarder::destination::{Destination as _, Outcome};
 use forwarder::emulator::syslog::Protocol;
-use forwarder::siem::syslog::{Config, Delivery, Promise, Syslog, Target};
-use forwarder::sink::{Outcome, Sink as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};

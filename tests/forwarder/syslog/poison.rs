@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use forwarder::destination::syslog::Syslog;
+use forwarder::destination::{Destination as _, Outcome};
 use forwarder::emulator::syslog::{Fault, Protocol};
-use forwarder::siem::syslog::Syslog;
-use forwarder::sink::{Outcome, Sink as _};
 use tokio::time::timeout;
 
 use super::bench::{batch_of, config, message, receiver, tenure};

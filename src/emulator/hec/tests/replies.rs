@@ -8,9 +8,9 @@ use flate2::write::GzEncoder;
 use hyper::{Method, Request, Response};
 use serde_json::{Value, json};
 
-use super::super::collector::Answer;
-use super::super::*;
 use super::TOKEN;
+use crate::emulator::hec::collector::Answer;
+use crate::emulator::hec::*;
 
 const CHANNEL: &str = "0a1b2c3d-0000-4000-8000-0123456789ab";
 

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::super::*;
 use super::TOKEN;
+use crate::emulator::hec::*;
 
 async fn started(change: impl FnOnce(&mut Config)) -> HecEmulator {
     let mut config = Config::new(Secret::new(TOKEN));

@@ -5,12 +5,12 @@ use bytes::Bytes;
 use hyper::{HeaderMap, Method};
 use prost::Message as _;
 
-use super::super::Tap;
-use super::super::codec::Codec;
-use super::super::faults::Faults;
-use super::super::state::{Shape, State};
 use super::*;
-use crate::sls::proto::{Log, LogGroup, LogGroupList, Pair};
+use crate::emulator::sls::Tap;
+use crate::emulator::sls::codec::Codec;
+use crate::emulator::sls::faults::Faults;
+use crate::emulator::sls::state::{Shape, State};
+use crate::loggroup::proto::{Log, LogGroup, LogGroupList, Pair};
 
 /// 2025-03-01 12:00:00 UTC.
 const NOON: u64 = 1_740_830_400;

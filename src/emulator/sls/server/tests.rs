@@ -5,11 +5,11 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::super::faults::{Call, Event};
-use super::super::{Config, SlsEmulator};
 use super::*;
-use crate::secret::Secret;
-use crate::sls::proto::{Log, LogGroup, Pair};
+use crate::core::secret::Secret;
+use crate::emulator::sls::faults::{Call, Event};
+use crate::emulator::sls::{Config, SlsEmulator};
+use crate::loggroup::proto::{Log, LogGroup, Pair};
 
 const PULL: &str = "GET /logstores/l/shards/0?type=log&cursor=MTcwMDAwMDAwMDAwMDAwMDAwMA%3D%3D&count=10";
 

@@ -1,0 +1,391 @@
+//! `forwarder demo`: the main job on an SLS and a SIEM in the box.
+
+mod oracle;
+mod receiver;
+mod screen;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use super::run::machine;
+use crate::app;
+use crate::app::App;
+use crate::core::secret::Secret;
+use crate::core::stop::stop;
+use crate::emulator::generate::Generator;
+use crate::emulator::sls;
+use crate::emulator::sls::SlsEmulator;
+use crate::script::Hooks;
+use crate::settings;
+use crate::settings::Environment;
+use oracle::Oracle;
+use receiver::{Receiver, To};
+use screen::Screen;
+
+pub(crate) const PROJECT: &str = "demo-project";
+pub(crate) const LOGSTORE: &str = "audit";
+const GROUP: &str = "siem";
+const KEY_ID: &str = "demo-key-id";
+/// Guards nothing: the emulator is on the loopback address and holds made-up logs.
+const KEY_SECRET: &str = "demo-key-secret";
+const TOKEN: &str = "00000000-0000-4000-8000-000000000000";
+
+/// Logs in a group, as a busy Logtail would send them.
+const GROUP_LOGS: u64 = 50;
+
+/// How long the receiver is away.
+const OUTAGE: Duration = Duration::from_secs(2);
+
+/// How often the demo looks at how far things are.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// Longest time without any progress before the demo gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The script in the box, for a demo that is run where there is no `scripts/transform.lua`.
+const SCRIPT: &str = include_str!("../../../../scripts/transform.lua");
+
+/// Run the whole line on this machine, with made-up logs: no account, no Splunk.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The Lua script to run the logs through [default: scripts/transform.lua, or the one in the box].
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
+
+    /// Logs to make.
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=5_000_000))]
+    pub logs: u64,
+
+    /// Shards to spread them over.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub shards: u32,
+
+    /// What to deliver them to.
+    #[arg(long, value_name = "SIEM", value_enum, default_value_t = To::Hec)]
+    pub to: To,
+
+    /// Stay up when all logs are delivered and go on writing some, so that one can edit the script and watch.
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// Runs it. Exit code 0 only if every log arrived or was dropped by the script, and the books agree.
+pub(crate) fn run(args: &Args) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("the threads can't be started: {error}")),
+    };
+    match runtime.block_on(play(args)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &str) -> ExitCode {
+    eprintln!("forwarder demo: {error}");
+    ExitCode::FAILURE
+}
+
+/// Whether nothing is missing.
+async fn play(args: &Args) -> Result<bool, String> {
+    let script = Script::find(args.script.as_deref())?;
+    let text = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
+    let oracle = Arc::new(Oracle::default());
+    let sls = SlsEmulator::start(sls::Config {
+        keys: Some((KEY_ID.into(), Secret::new(KEY_SECRET))),
+        shards: args.shards,
+        ..sls::Config::default()
+    })
+    .await
+    .map_err(text("the embedded SLS can't listen"))?;
+    let receiver = Receiver::start(args.to, &oracle).await.map_err(text("the embedded receiver can't listen"))?;
+
+    println!("SLS in the box       http://{}  project {PROJECT}, logstore {LOGSTORE}", sls.address());
+    println!("receiver in the box  {}", receiver.url());
+    println!("script               {}", script.path.display());
+    let letters = Letters::new();
+    let settings =
+        settings::load(None, &Vec::new(), &environment(&sls, &receiver, &script.path, letters.path()), &machine())
+            .map_err(|error| error.to_string())?;
+    let app = App::new(settings).map_err(|error| error.to_string())?;
+    let parts = app.parts();
+
+    let made = Instant::now();
+    let mut generator = Generator::new(1, start_time());
+    fill(&sls, &mut generator, &oracle, args)?;
+    println!(
+        "wrote {} audit and web logs into {} shards in {:.1} s\n",
+        args.logs,
+        args.shards,
+        made.elapsed().as_secs_f64()
+    );
+
+    let (stopper, stopped) = stop();
+    let started = Instant::now();
+    let mut running = JoinSet::new();
+    running.spawn(app.run(stopped));
+
+    let mut screen = Screen::new(args.logs);
+    let fault = watch(args.logs, &parts.ledger, &receiver, &oracle, &mut screen, &mut running).await?;
+    let took = started.elapsed();
+    screen.finish();
+    if args.keep {
+        stay(&sls, &receiver, &mut generator, &script.path, &parts.hooks, args.shards, &mut running).await?;
+    }
+    stopper.raise();
+    while let Some(ended) = running.join_next().await {
+        ended.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+    }
+
+    let total = parts.ledger.total();
+    let missing = oracle.missing(total.dropped + total.dead_lettered);
+    screen::report(&parts.ledger, &receiver, &oracle, took, fault.is_some_and(|at| took >= at + OUTAGE));
+    // What was written while the demo stayed up may have come after the last pull.
+    let unsaved = if args.keep { 0 } else { unsaved(&sls, args.shards) };
+    let good = missing == 0 && unsaved == 0 && total.difference() == 0 && total.in_flight == 0;
+    if let Some(hint) = app::summary::dead_letters(&parts.ledger, letters.path()) {
+        println!("\n{hint}");
+    }
+    if good {
+        let checkpoints = if args.keep { "" } else { ", and every checkpoint is at the end of its shard" };
+        println!("\nnothing is missing{checkpoints}");
+    } else {
+        println!(
+            "\nFAILED: {missing} logs missing, {unsaved} checkpoints not at the end, books off by {}",
+            total.difference()
+        );
+    }
+    sls.stop().await;
+    receiver.stop().await;
+    Ok(good)
+}
+
+/// The script's file.
+struct Script {
+    path: PathBuf,
+    /// Where the script in the box was unpacked; removed when the demo ends.
+    unpacked: bool,
+}
+
+impl Script {
+    fn find(given: Option<&Path>) -> Result<Self, String> {
+        let usual = Path::new("scripts/transform.lua");
+        if let Some(path) = given.or(usual.exists().then_some(usual)) {
+            std::fs::File::open(path).map_err(|error| format!("--script {} can't be read: {error}", path.display()))?;
+            return Ok(Self { path: path.to_owned(), unpacked: false });
+        }
+        let path = std::env::temp_dir().join(format!("forwarder-demo-{}.lua", std::process::id()));
+        std::fs::write(&path, SCRIPT).map_err(|error| format!("{} can't be written: {error}", path.display()))?;
+        Ok(Self { path, unpacked: true })
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        if self.unpacked {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The directory of the dead letters; removed when the demo ends, unless there are some.
+struct Letters(PathBuf);
+
+impl Letters {
+    fn new() -> Self {
+        Self(std::env::temp_dir().join(format!("forwarder-demo-{}-dead-letters", std::process::id())))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Letters {
+    fn drop(&mut self) {
+        let is_empty = |path: &Path| std::fs::metadata(path).is_ok_and(|file| file.len() == 0);
+        if is_empty(&self.0.join("dead-letters.jsonl")) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+fn start_time() -> u32 {
+    u32::try_from(app::summary::unix_now()).unwrap_or(u32::MAX)
+}
+
+/// Half audit logs, half web logs, in turns over the shards.
+fn fill(sls: &SlsEmulator, generator: &mut Generator, oracle: &Oracle, args: &Args) -> Result<(), String> {
+    let audit = args.logs / 2;
+    oracle.expect((0..audit).map(|i| generator.audit_id(i)));
+    oracle.expect((0..args.logs - audit).map(|i| generator.nginx_id(i)));
+    let mut left = [audit, args.logs - audit];
+    let mut turn = 0;
+    while left != [0, 0] {
+        for (kind, left) in left.iter_mut().enumerate().filter(|(_, left)| **left > 0) {
+            let count = (*left).min(GROUP_LOGS);
+            *left -= count;
+            let count = usize::try_from(count).expect("a group is small");
+            let group = if kind == 0 { generator.audit(count) } else { generator.nginx(count) };
+            sls.put(PROJECT, LOGSTORE, turn % args.shards, [group]).map_err(|refusal| refusal.to_string())?;
+            turn += 1;
+        }
+    }
+    Ok(())
+}
+
+/// What a user would type.
+fn environment(sls: &SlsEmulator, receiver: &Receiver, script: &Path, letters: &Path) -> Environment {
+    let pairs: [(&str, String); 7] = [
+        ("SLS_ENDPOINT", format!("http://{}", sls.address())),
+        ("SLS_PROJECT", PROJECT.into()),
+        ("SLS_LOGSTORE", LOGSTORE.into()),
+        ("SLS_CG", GROUP.into()),
+        ("SLS_AK_ID", KEY_ID.into()),
+        ("SLS_AK_KEY", KEY_SECRET.into()),
+        ("FORWARDER_SLS_HEARTBEAT_INTERVAL", "5s".into()),
+    ];
+    let pairs = pairs.into_iter().chain(receiver.environment());
+    let mut environment: Environment = pairs.map(|(name, value)| (name.to_owned(), value.into())).collect();
+    environment.insert("FORWARDER_SCRIPT".into(), script.as_os_str().to_owned());
+    environment.insert("FORWARDER_DEAD_LETTERS_DIR".into(), letters.as_os_str().to_owned());
+    environment
+}
+
+/// Follows the logs until all have found their end; half-way it takes the receiver away. Returns when that was.
+async fn watch(
+    logs: u64,
+    ledger: &crate::core::ledger::Ledger,
+    receiver: &Receiver,
+    oracle: &Oracle,
+    screen: &mut Screen,
+    running: &mut JoinSet<Result<(), app::Error>>,
+) -> Result<Option<Duration>, String> {
+    let started = Instant::now();
+    let mut progressed = (started, 0);
+    let mut fault = None;
+    loop {
+        tokio::select! {
+            biased;
+            ended = running.join_next() => return Err(ended_early(ended)),
+            () = tokio::time::sleep(GLANCE) => {}
+        }
+        let total = ledger.total();
+        let done = total.delivered + total.dropped + total.dead_lettered;
+        if done != progressed.1 {
+            progressed = (Instant::now(), done);
+        }
+        screen.show(done, &total);
+        if fault.is_none() && oracle.arrived() >= logs / 2 {
+            fault = Some(started.elapsed());
+            screen.say(receiver.go_away());
+        }
+        if let Some(why) = ledger.read().into_values().find_map(|entry| entry.standstill().map(str::to_owned)) {
+            return Err(why);
+        }
+        if done >= logs {
+            return Ok(fault);
+        }
+        if progressed.0.elapsed() > PATIENCE {
+            return Err(format!("no progress for {PATIENCE:?} at {done} of {logs} logs"));
+        }
+    }
+}
+
+fn ended_early(ended: Option<Result<Result<(), app::Error>, tokio::task::JoinError>>) -> String {
+    match ended {
+        Some(Ok(Err(error))) => error.to_string(),
+        Some(Err(error)) => error.to_string(),
+        Some(Ok(Ok(()))) | None => "the program ended by itself".into(),
+    }
+}
+
+/// Keeps the parts up and writes a log now and then, until a signal comes.
+async fn stay(
+    sls: &SlsEmulator,
+    receiver: &Receiver,
+    generator: &mut Generator,
+    script: &Path,
+    hooks: &Hooks,
+    shards: u32,
+    running: &mut JoinSet<Result<(), app::Error>>,
+) -> Result<(), String> {
+    let port = sls.address().port();
+    println!("\nStaying up, and writing a few logs a second. Ctrl-C ends it. Meanwhile:");
+    println!();
+    if let Some(how) = receiver.how_to_look() {
+        println!("  what the receiver got    {how}");
+    }
+    println!("  what SLS has             curl http://{}/_emulator/state", sls.address());
+    println!("  the script               edit {}: a save takes effect within seconds", script.display());
+    println!("\n  a second process, which takes over half of the shards:");
+    println!(
+        "    SLS_ENDPOINT=http://{} SLS_PROJECT={PROJECT} SLS_LOGSTORE={LOGSTORE} SLS_CG={GROUP} \\",
+        sls.address()
+    );
+    let there: Vec<String> = receiver.environment().iter().map(|(name, value)| format!("{name}={value}")).collect();
+    println!("    SLS_AK_ID={KEY_ID} SLS_AK_KEY={KEY_SECRET} {} \\", there.join(" "));
+    println!("    forwarder --script {}", script.display());
+    println!("\n  the vendor's Python SDK: http_proxy=http://127.0.0.1:{port} and any http endpoint, such as");
+    println!("    LogClient('http://demo.log.example', '{KEY_ID}', '{KEY_SECRET}')\n");
+    let signal = tokio::signal::ctrl_c();
+    tokio::pin!(signal);
+    let mut turn = 0;
+    let state = || (hooks.script().version.clone(), hooks.reloads());
+    let mut seen = state();
+    loop {
+        let (version, reloads) = state();
+        if (&version, &reloads) != (&seen.0, &seen.1) {
+            println!("{}", app::summary::script(&version, &reloads).trim_start_matches("; "));
+            seen = (version, reloads);
+        }
+        tokio::select! {
+            biased;
+            _ = &mut signal => return Ok(()),
+            ended = running.join_next() => return Err(ended_early(ended)),
+            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+        }
+        let group = if turn % 2 == 0 { generator.audit(1) } else { generator.nginx(1) };
+        sls.put(PROJECT, LOGSTORE, turn % shards, [group]).map_err(|refusal| refusal.to_string())?;
+        turn += 1;
+    }
+}
+
+/// Shards whose checkpoint is not at their end.
+fn unsaved(sls: &SlsEmulator, shards: u32) -> usize {
+    let is_saved = |shard: &u32| {
+        let saved = sls.checkpoint(PROJECT, LOGSTORE, GROUP, *shard).map(|checkpoint| checkpoint.cursor);
+        saved == sls.range(PROJECT, LOGSTORE, *shard).map(|range| range.end)
+    };
+    (0..shards).filter(|shard| !is_saved(shard)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, FromArgMatches as _};
+
+    use super::*;
+
+    fn parse(line: &[&str]) -> Result<Args, clap::Error> {
+        let command = Args::augment_args(clap::Command::new("demo"));
+        Args::from_arg_matches(&command.try_get_matches_from(line)?)
+    }
+
+    #[test]
+    fn a_demo_needs_no_arguments() {
+        let args = parse(&["demo"]).unwrap();
+        assert_eq!((args.logs, args.shards, args.to, args.keep), (100_000, 4, To::Hec, false));
+    }
+
+    #[test]
+    fn a_demo_has_at_least_one_shard_and_one_log() {
+        assert!(parse(&["demo", "--shards", "0"]).is_err());
+        assert!(parse(&["demo", "--logs", "0"]).is_err());
+        assert_eq!(parse(&["demo", "--shards", "2", "--logs", "5", "--keep"]).unwrap().shards, 2);
+    }
+}

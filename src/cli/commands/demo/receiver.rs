@@ -1,0 +1,115 @@
+//! The SIEM of the demo: Splunk's collector or a syslog receiver.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::oracle::Oracle;
+use super::{OUTAGE, TOKEN};
+use crate::core::secret::Secret;
+use crate::emulator::hec;
+use crate::emulator::hec::{Fault, HecEmulator, Keep};
+use crate::emulator::syslog;
+use crate::emulator::syslog::{Protocol, SyslogEmulator};
+
+/// Events that are shown at the end.
+const SHOWN: usize = 3;
+
+/// How long a message is in the syslog receiver's memory before it is written down: what a death of it would cost.
+const MEMORY: Duration = Duration::from_millis(50);
+
+/// Which SIEM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum To {
+    /// Splunk's HTTP Event Collector.
+    Hec,
+    /// A syslog receiver over TCP; delivered means confirmed.
+    Syslog,
+}
+
+/// The one that runs.
+pub(super) enum Receiver {
+    Hec(HecEmulator),
+    Syslog(SyslogEmulator),
+}
+
+impl Receiver {
+    pub(super) async fn start(to: To, oracle: &Arc<Oracle>) -> io::Result<Self> {
+        match to {
+            To::Hec => {
+                let mut config = hec::Config::new(Secret::new(TOKEN));
+                config.keep = Keep::Last(SHOWN);
+                config.tap = Some(Arc::clone(oracle) as _);
+                HecEmulator::start(config).await.map(Self::Hec)
+            }
+            To::Syslog => {
+                let tap = Some(Arc::clone(oracle) as _);
+                let config = syslog::Config { keep: SHOWN, memory: MEMORY, tap, ..syslog::Config::new(Protocol::Tcp) };
+                SyslogEmulator::start(config).await.map(Self::Syslog)
+            }
+        }
+    }
+
+    pub(super) fn url(&self) -> String {
+        match self {
+            Self::Hec(hec) => hec.url(),
+            Self::Syslog(syslog) => format!("syslog://{}", syslog.address()),
+        }
+    }
+
+    /// What a user would set to get there.
+    pub(super) fn environment(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Hec(hec) => vec![("FORWARDER_HEC_URL", hec.url()), ("FORWARDER_HEC_TOKEN", TOKEN.into())],
+            Self::Syslog(syslog) => vec![
+                ("FORWARDER_SYSLOG_HOST", syslog.address().ip().to_string()),
+                ("FORWARDER_SYSLOG_PORT", syslog.address().port().to_string()),
+                ("FORWARDER_SYSLOG_PROTOCOL", "tcp".into()),
+            ],
+        }
+    }
+
+    /// Takes it away for a while; returns what to say about it.
+    pub(super) fn go_away(&self) -> &'static str {
+        match self {
+            Self::Hec(hec) => {
+                hec.faults().next(Fault::reply_lost(), 1);
+                hec.faults().down_for(OUTAGE);
+                "half-way: the receiver answers 503 for two seconds, and loses a reply after taking the events"
+            }
+            Self::Syslog(syslog) => {
+                syslog.faults().die_for(OUTAGE);
+                "half-way: the receiver dies, forgets what it has not written down, and is away for two seconds"
+            }
+        }
+    }
+
+    /// The last events, as the receiver shows them, under a heading.
+    pub(super) fn last(&self) -> (&'static str, Vec<Vec<u8>>) {
+        match self {
+            Self::Hec(hec) => {
+                let line = |event: &hec::Received<'_>| {
+                    let time = event.time.as_deref().unwrap_or("-");
+                    [format!("_time={time}  _raw=").as_bytes(), &event.event_raw].concat()
+                };
+                ("as Splunk would index them", hec.received().iter().map(line).collect())
+            }
+            Self::Syslog(syslog) => ("as they were received", syslog.received()),
+        }
+    }
+
+    /// How to look at what it got, if there is a way.
+    pub(super) fn how_to_look(&self) -> Option<String> {
+        match self {
+            Self::Hec(hec) => Some(format!("curl {}/_emulator/events | tail -n 3", hec.url())),
+            Self::Syslog(_) => None,
+        }
+    }
+
+    pub(super) async fn stop(self) {
+        match self {
+            Self::Hec(hec) => hec.stop().await,
+            Self::Syslog(syslog) => syslog.stop().await,
+        }
+    }
+}

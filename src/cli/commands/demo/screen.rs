@@ -1,0 +1,105 @@
+//! What the demo shows: a bar on a terminal, plain lines elsewhere, and the account at the end.
+
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::oracle::Oracle;
+use super::receiver::Receiver;
+use crate::cli::log::Escape;
+use crate::core::ledger::{Counts, Ledger};
+
+/// How often a plain line is written.
+const LINE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Longest piece of an event that is shown.
+const EXCERPT: usize = 320;
+
+/// The progress of the demo.
+pub(super) struct Screen {
+    /// Only on a terminal.
+    bar: Option<ProgressBar>,
+    logs: u64,
+    said: Instant,
+}
+
+impl Screen {
+    pub(super) fn new(logs: u64) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{bar:24} {pos}/{len} logs, {msg}");
+            ProgressBar::new(logs).with_style(style.expect("the template is well-formed"))
+        });
+        Self { bar, logs, said: Instant::now() }
+    }
+
+    pub(super) fn show(&mut self, done: u64, total: &Counts) {
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(done);
+                bar.set_message(format!("{:.0}/s, {} in flight", bar.per_sec(), total.in_flight));
+            }
+            None if self.said.elapsed() >= LINE_INTERVAL => {
+                self.said = Instant::now();
+                println!("{done} of {} logs done, {} in flight", self.logs, total.in_flight);
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn say(&self, what: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(what),
+            None => println!("{what}"),
+        }
+    }
+
+    pub(super) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A few events as the receiver has them, the books, and the rates.
+pub(super) fn report(ledger: &Ledger, receiver: &Receiver, oracle: &Oracle, took: Duration, with_outage: bool) {
+    let (heading, events) = receiver.last();
+    println!("the last events, {heading}:");
+    for event in events {
+        println!("  {}", excerpt(&event));
+    }
+
+    println!("\nshard      pulled   delivered     dropped  dead letters   in flight   saves");
+    for (shard, entry) in ledger.read() {
+        row(&shard.to_string(), &entry.counts);
+    }
+    let total = ledger.total();
+    row("all", &total);
+    let (arrived, repeats, strangers) = (oracle.arrived(), oracle.repeats(), oracle.strangers());
+    let why = if repeats > 0 { " (unconfirmed in the outage)" } else { "" };
+    println!("{arrived} events arrived, {repeats} of them again{why}; {strangers} unknown");
+
+    let seconds = took.as_secs_f64();
+    let rate = total.pulled as f64 / seconds;
+    let megabytes = total.bytes as f64 / 1e6 / seconds;
+    let with = if with_outage { ", the outage of two seconds included" } else { "" };
+    println!("{:.1} s: {rate:.0} logs/s, {megabytes:.1} MB/s of logs{with}", seconds);
+}
+
+fn row(name: &str, counts: &Counts) {
+    println!(
+        "{name:<6} {:>10}  {:>10}  {:>10}  {:>12}  {:>10}  {:>6}",
+        counts.pulled, counts.delivered, counts.dropped, counts.dead_lettered, counts.in_flight, counts.saves
+    );
+}
+
+fn excerpt(raw: &[u8]) -> String {
+    let text = String::from_utf8_lossy(raw);
+    let mut shown = String::new();
+    let cut: String = text.chars().take(EXCERPT).collect();
+    std::fmt::Write::write_str(&mut Escape(&mut shown), &cut).expect("a String takes everything");
+    if cut.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}

@@ -1,0 +1,322 @@
+//! `forwarder dlq replay`: dead letters through the script as it is now, and on to the destination.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{DlqError, Filter, Output, for_each, printable};
+use crate::app::destination;
+use crate::app::replay::{Fate, Remade, Remaker, ReplayError, Way, replay};
+use crate::cli::commands::run::{INTERNAL, Signals, USAGE, end, machine};
+use crate::cli::log;
+use crate::core::event::Format;
+use crate::core::lease::{Lease, Tenure};
+use crate::core::stop::{Stop, stop};
+use crate::dead_letter::{Letter, Record, Taken, Unreadable, directories};
+use crate::destination::Destination;
+use crate::script::Script;
+use crate::settings;
+use crate::settings::{Delivery, Environment, Log, LogFormat};
+
+/// Which ones to deliver, and how.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// Their ids, as in the list
+    pub id: Vec<String>,
+    /// All of them
+    #[arg(long, conflicts_with = "id")]
+    pub all: bool,
+    #[command(flatten)]
+    pub filter: Filter,
+    /// The script [default: the one in the settings]
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
+    /// Deliver nothing: show what the script makes of them now, beside the event that was refused
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Most letters a second
+    #[arg(long, value_name = "NUMBER", default_value = "200")]
+    pub rate: NonZeroU32,
+}
+
+impl Replay {
+    /// Whether somebody said which ones: everything is too much to be done by mistake.
+    fn chooses(&self) -> bool {
+        self.all || !self.id.is_empty() || self.filter.is_given()
+    }
+}
+
+/// What became of the chosen ones.
+#[derive(Debug, Default)]
+struct Totals {
+    delivered: u64,
+    dropped: u64,
+    stay: u64,
+    /// Pieces of the files that are no letters; they stay, too.
+    unreadable: u64,
+}
+
+/// Delivers on the destination of the settings; returns the exit code.
+pub(super) fn main(
+    args: &Replay,
+    (config, environment): (Option<&Path>, &Environment),
+    dir: &Path,
+) -> std::process::ExitCode {
+    let flags = args.script.iter().map(|file| ("script.file", file.display().to_string())).collect();
+    let delivery = match settings::delivery(config, &flags, environment, &machine()) {
+        Ok(delivery) => delivery,
+        Err(error) => return end(&error.to_string(), USAGE),
+    };
+    // A destination that is down or refuses us is waited for, so that has to be seen.
+    let log = match log::start(&Log { level: tracing::Level::INFO, format: LogFormat::Text, file: None }) {
+        Ok(log) => log,
+        Err(error) => return end(&format!("the log can't be written: {error}"), USAGE),
+    };
+    for warning in &delivery.warnings {
+        tracing::warn!("{warning}");
+    }
+    let (sink, format) = match destination(&delivery.sink) {
+        Ok(parts) => parts,
+        Err(error) => return end(&error.to_string(), error.exit_code()),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return end(&format!("the threads can't be started: {error}"), INTERNAL),
+    };
+    let (out, notes) = (&mut io::BufWriter::new(io::stdout()), &mut io::stderr());
+    let mut output = Output { out, notes, width: None };
+    let outcome = runtime.block_on(async {
+        let mut signals = Signals::listen().map_err(DlqError::Output)?;
+        let (stopper, asked) = stop();
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(async move {
+            signals.next().await;
+            stopper.raise();
+        });
+        run(args, dir, Timestamp::now(), Parts { delivery: &delivery, sink: &sink, format, asked }, &mut output).await
+    });
+    runtime.shutdown_background();
+    log.close();
+    match outcome {
+        Ok(left) => std::process::ExitCode::from(u8::from(left > 0)),
+        Err(error) => end(&error.to_string(), error.exit_code()),
+    }
+}
+
+/// What a replay is made with.
+pub struct Parts<'a, K> {
+    /// Script and limits.
+    pub delivery: &'a Delivery,
+    /// The destination.
+    pub sink: &'a K,
+    /// Its format.
+    pub format: Arc<dyn Format>,
+    /// Raised when it is to end.
+    pub asked: Stop,
+}
+
+/// Replays what is chosen; returns how many of those stay.
+///
+/// # Errors
+/// [`DlqError`]: nothing is chosen, nothing can be read or noted, the script does not load, or it was asked to stop.
+pub async fn run<K: Destination>(
+    args: &Replay,
+    dir: &Path,
+    now: Timestamp,
+    parts: Parts<'_, K>,
+    output: &mut Output<'_>,
+) -> Result<u64, DlqError> {
+    if !args.chooses() {
+        return Err(DlqError::NothingChosen);
+    }
+    let script = Script::read(&parts.delivery.script).map_err(ReplayError::Script)?;
+    let named = format!("{} ({})", script.name, script.version);
+    let mut remaker = Remaker::new(script, parts.delivery.hook.clone(), Arc::clone(&parts.format));
+    let since = args.filter.since.as_ref().map(|since| since.timestamp(now));
+    let wants =
+        |record: &Record| args.filter.wants(record, since) && (args.id.is_empty() || args.id.contains(&record.id()));
+
+    // What cannot be read is noted once: where it is when the letters have been taken.
+    let mut notes = Vec::new();
+    let chosen = choose(dir, &wants, &mut Output { out: output.out, notes: &mut notes, width: None })?;
+    let unknown = args.id.iter().find(|id| !chosen.contains(*id));
+    if unknown.is_some() || chosen.is_empty() {
+        output.notes.write_all(&notes).map_err(DlqError::Output)?;
+    }
+    if let Some(unknown) = unknown {
+        return Err(DlqError::Unknown { dir: dir.to_owned(), id: printable(unknown.as_bytes()) });
+    }
+    if chosen.is_empty() {
+        say(output.out, &format!("none of the dead letters in {} is chosen", dir.display()))?;
+        return Ok(0);
+    }
+    let plural = if chosen.len() == 1 { "" } else { "s" };
+    let (count, rate) = (chosen.len(), args.rate);
+    if args.dry_run {
+        say(output.out, &format!("{count} dead letter{plural} through {named}; nothing is delivered\n"))?;
+        return preview(dir, wants, &mut remaker, output);
+    }
+    say(output.out, &format!("{count} dead letter{plural} through {named}, at most {rate} a second"))?;
+
+    let tenure = Tenure::new(Lease::endless(Instant::now()), parts.asked);
+    let mut totals = Totals::default();
+    let mut outcome = Ok(());
+    for dir in directories(dir) {
+        let way = Way { sink: parts.sink, rate: args.rate.get(), tenure: &tenure };
+        outcome = replay_one(&dir, &wants, &mut remaker, way, |found| match totals.count(found) {
+            Some(line) => say(output.notes, &line),
+            None => Ok(()),
+        })
+        .await;
+        if outcome.is_err() {
+            break;
+        }
+    }
+    say(output.out, &totals.line(count as u64))?;
+    outcome?;
+    // Which letters the unreadable pieces were nobody knows; those that were named are others.
+    Ok(totals.stay + if args.id.is_empty() { totals.unreadable } else { 0 })
+}
+
+/// The ids of the letters that are wanted.
+fn choose(dir: &Path, wants: &impl Fn(&Record) -> bool, output: &mut Output<'_>) -> Result<BTreeSet<String>, DlqError> {
+    let mut chosen = BTreeSet::new();
+    for_each(dir, output, |letter, _| {
+        if wants(&letter.record) {
+            chosen.insert(letter.record.id());
+        }
+        Ok(())
+    })?;
+    Ok(chosen)
+}
+
+/// Replays the letters of one directory, whoever's they are.
+async fn replay_one<K: Destination>(
+    dir: &Path,
+    wants: &impl Fn(&Record) -> bool,
+    remaker: &mut Remaker,
+    way: Way<'_, K>,
+    mut tell: impl FnMut(Result<(&Record, &Fate), &Unreadable>) -> Result<(), DlqError>,
+) -> Result<(), DlqError> {
+    let mut taken = Taken::take(dir)?;
+    let mut told = Ok(());
+    let replayed = replay(&mut taken, wants, remaker, way, |found| {
+        if told.is_ok() {
+            told = tell(found);
+        }
+    })
+    .await;
+    taken.close().map_err(ReplayError::Fault)?;
+    replayed?;
+    told
+}
+
+impl Totals {
+    /// Counts a letter; what there is to say about one that stays.
+    fn count(&mut self, found: Result<(&Record, &Fate), &Unreadable>) -> Option<String> {
+        let (record, fate) = match found {
+            Ok(found) => found,
+            Err(unreadable) => {
+                self.unreadable += 1;
+                return Some(format!("skipped: {unreadable}"));
+            }
+        };
+        let why = match fate {
+            Fate::Delivered => {
+                self.delivered += 1;
+                return None;
+            }
+            Fate::Dropped => {
+                self.dropped += 1;
+                return None;
+            }
+            fate => words(fate),
+        };
+        self.stay += 1;
+        Some(format!("{} stays: {}", printable(record.id().as_bytes()), printable(why.as_bytes())))
+    }
+
+    /// What became of `chosen` letters.
+    fn line(&self, chosen: u64) -> String {
+        let Self { delivered, dropped, stay, unreadable } = self;
+        let mut line = format!("{delivered} delivered, {dropped} dropped by the script, {stay} stay");
+        let untried = chosen.saturating_sub(delivered + dropped + stay);
+        if untried > 0 {
+            line += &format!(", {untried} not tried");
+        }
+        if *unreadable > 0 {
+            line += &format!("; {unreadable} could not be read and stay");
+        }
+        line
+    }
+}
+
+/// Why a letter stays.
+fn words(fate: &Fate) -> String {
+    match fate {
+        Fate::Delivered | Fate::Dropped => String::new(),
+        Fate::Failed(error) => error.fault.to_string(),
+        Fate::Gone => "the script makes other events of this log now, and not the one that was refused".to_owned(),
+        Fate::Rejected { code, reason } => format!("{code}: {reason}"),
+    }
+}
+
+/// Shows what the script makes of the letters; returns how many it still fails on.
+fn preview(
+    dir: &Path,
+    wants: impl Fn(&Record) -> bool,
+    remaker: &mut Remaker,
+    output: &mut Output<'_>,
+) -> Result<u64, DlqError> {
+    let mut fault = None;
+    let mut stay = 0;
+    for_each(dir, output, |Letter { record, .. }, output| {
+        if !wants(record) || fault.is_some() {
+            return Ok(());
+        }
+        let made = match remaker.make(record) {
+            Ok(made) => made,
+            Err(error) => {
+                fault = Some(error);
+                return Ok(());
+            }
+        };
+        stay += u64::from(matches!(made, Remade::Failed(_) | Remade::Gone));
+        writeln!(output.out, "{}", difference(record, &made))
+    })?;
+    match fault {
+        Some(error) => Err(ReplayError::Script(error).into()),
+        None => Ok(stay),
+    }
+}
+
+/// A letter, why it is one, and what its log becomes now.
+fn difference(record: &Record, made: &Remade) -> String {
+    let line = |sign: char, event: &[u8]| format!("  {sign} {}\n", printable(event.trim_ascii_end()));
+    let before = record.event.as_deref();
+    let mut out =
+        format!("{}  {} ({})\n", printable(record.id().as_bytes()), record.reason, printable(record.code.as_bytes()));
+    match made {
+        Remade::Events(events) if events.len() == 1 && before == Some(events[0].as_slice()) => {
+            out += "  = the same event as before\n";
+        }
+        Remade::Events(events) => {
+            out.extend(before.map(|event| line('-', event)));
+            out.extend(events.iter().map(|event| line('+', event)));
+        }
+        Remade::Dropped => out += "  dropped by the script\n",
+        Remade::Gone => out += &format!("  stays: {}\n", words(&Fate::Gone)),
+        Remade::Failed(error) => out += &format!("  stays: {}\n", printable(error.fault.to_string().as_bytes())),
+    }
+    out
+}
+
+fn say(out: &mut dyn Write, line: &str) -> Result<(), DlqError> {
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(DlqError::Output)
+}

@@ -1,0 +1,302 @@
+//! `forwarder emulate`: one piece of the demo on its own port.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::demo::{LOGSTORE, PROJECT};
+use crate::app::summary::unix_now;
+use crate::cli::log::Escape;
+use crate::core::secret::Secret;
+use crate::emulator::generate::Generator;
+use crate::emulator::hec;
+use crate::emulator::hec::HecEmulator;
+use crate::emulator::sls;
+use crate::emulator::sls::{Refusal, SlsEmulator};
+use crate::emulator::syslog;
+use crate::emulator::syslog::{Fault, Protocol, SyslogEmulator, Tap};
+
+/// The token of a collector that was given none.
+const DEFAULT_TOKEN: &str = "00000000-0000-4000-8000-000000000000";
+
+/// Start an SLS or a SIEM in the box, for a laptop or a test: nothing it holds outlives it.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to be.
+    #[command(subcommand)]
+    pub what: What,
+}
+
+/// What to be.
+#[derive(Debug, clap::Subcommand)]
+pub enum What {
+    /// Simple Log Service: projects, logstores and consumer groups in memory. The vendor's SDKs can talk to it.
+    Sls(Sls),
+    /// Splunk's HTTP Event Collector: takes events and counts them.
+    Hec(Hec),
+    /// A syslog receiver over TCP, TLS, UDP or RELP: takes messages and counts them.
+    Syslog(Syslog),
+}
+
+/// The syslog receiver to be.
+#[derive(Debug, clap::Args)]
+pub struct Syslog {
+    #[command(flatten)]
+    listen: Listen,
+
+    /// How messages come.
+    #[arg(long, value_name = "PROTOCOL", value_enum, default_value_t = Protocol::Tcp)]
+    protocol: Protocol,
+
+    /// Certificate (PEM), for tls and relp-tls.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+
+    /// Its PKCS #8 key (PEM).
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+
+    /// Certificate (PEM) of the issuer whose certificate a client has to show, for tls and relp-tls.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    client_ca: Option<PathBuf>,
+
+    /// What goes wrong: close-after=N, reset-after=N, stall, close-on=TEXT, ignore-close, bare-close, refuse=TEXT,
+    /// at-most=N connections. May be given several times.
+    #[arg(long, value_name = "FAULT")]
+    fault: Vec<Fault>,
+
+    /// Print every message.
+    #[arg(long)]
+    print: bool,
+}
+
+/// The SLS to be.
+#[derive(Debug, clap::Args)]
+pub struct Sls {
+    #[command(flatten)]
+    listen: Listen,
+
+    /// Shards of each logstore.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    shards: u32,
+
+    /// Made-up logs to write each second, in turns into the shards of project demo-project, logstore audit.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=10_000))]
+    rate: u16,
+
+    /// AccessKey ID that requests have to be signed with; its secret is taken from SLS_AK_KEY.
+    #[arg(long, value_name = "ID")]
+    key_id: Option<String>,
+}
+
+/// The collector to be.
+#[derive(Debug, clap::Args)]
+pub struct Hec {
+    #[command(flatten)]
+    listen: Listen,
+}
+
+/// Where to listen.
+#[derive(Debug, clap::Args)]
+pub struct Listen {
+    /// Port on 127.0.0.1; 0 takes a free one. What it is, is printed.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub port: u16,
+}
+
+/// Runs until a signal comes.
+pub(crate) fn run(args: &Args) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    match runtime.block_on(listen(&args.what)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &io::Error) -> ExitCode {
+    eprintln!("forwarder emulate: {error}");
+    ExitCode::FAILURE
+}
+
+async fn listen(what: &What) -> io::Result<()> {
+    match what {
+        What::Sls(Sls { listen, shards, rate, key_id }) => {
+            let secret = std::env::var("SLS_AK_KEY").ok().filter(|secret| !secret.is_empty());
+            let keys = key_id.clone().zip(secret.map(Secret::new));
+            let emulator = SlsEmulator::start(sls::Config {
+                address: listen.address(),
+                shards: *shards,
+                keys: keys.clone(),
+                ..Default::default()
+            })
+            .await
+            .map_err(|error| listen.refused(&error))?;
+            let address = emulator.address();
+            println!("SLS on http://{address}: any project and logstore, {shards} shards each");
+            match &keys {
+                Some((id, _)) => {
+                    println!("requests must be signed with the AccessKey {id} and the secret in SLS_AK_KEY")
+                }
+                None => println!("signatures are not checked (--key-id and SLS_AK_KEY turn that on)"),
+            }
+            println!("forwarder:    SLS_ENDPOINT=http://{address}");
+            println!("Python SDK:   http_proxy=http://{address} and an http endpoint of any name");
+            println!("faults:       POST http://{address}/_emulator/faults");
+            println!("state:        GET http://{address}/_emulator/state");
+            if *rate > 0 {
+                println!("logs:         {rate} a second into SLS_PROJECT={PROJECT} SLS_LOGSTORE={LOGSTORE}");
+            }
+            tokio::select! {
+                signal = tokio::signal::ctrl_c() => signal?,
+                refused = write(&emulator, *shards, usize::from(*rate)) => return Err(io::Error::other(refused.to_string())),
+            }
+            emulator.stop().await;
+        }
+        What::Hec(Hec { listen }) => {
+            let token = std::env::var("FORWARDER_HEC_TOKEN").ok().filter(|token| !token.is_empty());
+            let token = token.unwrap_or_else(|| DEFAULT_TOKEN.to_owned());
+            let is_default = token == DEFAULT_TOKEN;
+            let emulator =
+                HecEmulator::start(hec::Config { address: listen.address(), ..hec::Config::new(Secret::new(token)) })
+                    .await
+                    .map_err(|error| listen.refused(&error))?;
+            let url = emulator.url();
+            println!("HEC on {url}");
+            match is_default {
+                true => println!("token: {DEFAULT_TOKEN} (set FORWARDER_HEC_TOKEN to take another)"),
+                false => println!("token: the one in FORWARDER_HEC_TOKEN"),
+            }
+            println!("events:  GET {url}/_emulator/events");
+            println!("faults:  POST {url}/_emulator/faults");
+            println!("state:   GET {url}/_emulator/state");
+            tokio::signal::ctrl_c().await?;
+            emulator.stop().await;
+        }
+        What::Syslog(args) => be_syslog(args).await?,
+    }
+    Ok(())
+}
+
+/// Writes made-up logs, half of them audit logs and half web logs, until a shard takes no more: somebody split it.
+async fn write(emulator: &SlsEmulator, shards: u32, rate: usize) -> Refusal {
+    if rate == 0 {
+        return std::future::pending().await;
+    }
+    let mut generator = Generator::new(1, u32::try_from(unix_now()).unwrap_or(u32::MAX));
+    let mut turns = (0..shards).cycle();
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        seconds.tick().await;
+        let groups = [generator.audit(rate.div_ceil(2)), generator.nginx(rate / 2)];
+        for group in groups.into_iter().filter(|group| !group.logs.is_empty()) {
+            let shard = turns.next().expect("a logstore has a shard");
+            if let Err(refusal) = emulator.put(PROJECT, LOGSTORE, shard, [group]) {
+                return refusal;
+            }
+        }
+    }
+}
+
+async fn be_syslog(args: &Syslog) -> io::Result<()> {
+    let identity = match (&args.cert, &args.key) {
+        (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
+        _ => None,
+    };
+    let emulator = SyslogEmulator::start(syslog::Config {
+        address: args.listen.address(),
+        identity,
+        client_ca: args.client_ca.as_deref().map(read).transpose()?,
+        keep: 0,
+        tap: args.print.then(|| Arc::new(Print) as Arc<dyn Tap>),
+        ..syslog::Config::new(args.protocol)
+    })
+    .await
+    .map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => args.listen.refused(&error),
+        _ => error,
+    })?;
+    let protocol = clap::ValueEnum::to_possible_value(&args.protocol).expect("every protocol has a name");
+    println!("syslog over {} on {}", protocol.get_name(), emulator.address());
+    for fault in &args.fault {
+        println!("fault: {fault:?}");
+        emulator.faults().add(fault.clone());
+    }
+    tokio::signal::ctrl_c().await?;
+    let counts = emulator.counts();
+    println!("{} messages over {} connections", counts.messages, counts.connections);
+    emulator.stop().await;
+    Ok(())
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
+
+/// Shows messages as they come.
+#[derive(Debug)]
+struct Print;
+
+impl Tap for Print {
+    fn received(&self, message: &[u8]) {
+        let mut shown = String::new();
+        std::fmt::Write::write_str(&mut Escape(&mut shown), &String::from_utf8_lossy(message))
+            .expect("a String takes everything");
+        println!("{shown}");
+    }
+}
+
+impl Listen {
+    fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    fn refused(&self, error: &io::Error) -> io::Error {
+        let address = self.address();
+        io::Error::new(error.kind(), format!("can't listen on {address}: {error}; take another --port, or none"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, FromArgMatches as _};
+
+    use super::*;
+
+    fn parse(line: &[&str]) -> Result<Args, clap::Error> {
+        let command = Args::augment_args(clap::Command::new("emulate"));
+        Args::from_arg_matches(&command.try_get_matches_from(line)?)
+    }
+
+    #[tokio::test]
+    async fn made_up_logs_go_into_the_shards_in_turns() {
+        let sls = SlsEmulator::start(sls::Config { shards: 2, ..sls::Config::default() }).await.unwrap();
+        let has_logs = |shard| sls.range(PROJECT, LOGSTORE, shard).is_some_and(|range| !range.is_empty());
+        let written = async {
+            while !(has_logs(0) && has_logs(1)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            refusal = write(&sls, 2, 3) => panic!("{refusal}"),
+            () = written => {}
+        }
+        sls.stop().await;
+    }
+
+    #[test]
+    fn an_emulator_is_named_and_has_a_port() {
+        assert!(matches!(
+            parse(&["emulate", "sls", "--port", "8200"]).unwrap().what,
+            What::Sls(Sls { listen: Listen { port: 8200 }, .. })
+        ));
+        assert!(matches!(parse(&["emulate", "hec"]).unwrap().what, What::Hec(Hec { listen: Listen { port: 0 } })));
+        assert!(parse(&["emulate"]).is_err());
+        assert!(parse(&["emulate", "kafka"]).is_err());
+    }
+}

@@ -1,0 +1,217 @@
+//! `forwarder test`: runs the test cases beside scripts.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use super::run::{machine, sources};
+use super::try_::{Said, colour, end_with};
+use crate::script::testing::cases;
+use crate::script::testing::cases::{Difference, Failure, Report, SUFFIX, Why};
+use crate::script::testing::coverage::{Coverage, cover};
+use crate::script::{Beside, Config, Paint, Script, printable};
+use crate::settings;
+use crate::settings::To;
+
+/// Exit code when a case failed.
+const FAILED: u8 = 1;
+
+/// This many differences of a case are shown.
+const MOST_DIFFERENCES: usize = 20;
+
+const HELP: &str = "\
+Cases are in NAME.test.jsonl beside NAME.lua, one JSON object a line:
+  {\"name\": \"debug is dropped\", \"log\": {\"level\": \"debug\"}, \"dropped\": true}
+  {\"name\": \"the host is kept\", \"log\": {\"h\": \"a\"}, \"events\": [{\"host\": \"a\", \"event\": {…}}]}
+  {\"name\": \"bad JSON fails\", \"log\": {\"event\": \"{\"}, \"error\": \"attempt to index\"}
+
+`events` is what the script returns, whatever the destination; `settings` stands for [script.vars].
+To write a case, begin with \"dropped\": true and let --update put in what comes, or append the lines of
+`forwarder try --json`; then read what was written.
+
+Exit codes: 0 all passed, 1 a case failed, 2 nothing could be tested.";
+
+/// Run the test cases beside scripts: logs in, events out
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Args {
+    /// A script, a file of cases, or a directory with such
+    #[arg(value_name = "PATH", default_value = "scripts")]
+    path: PathBuf,
+    /// Settings file (TOML), for [script.vars] and limits [env: FORWARDER_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Write what comes now into the files of cases
+    #[arg(long)]
+    update: bool,
+    /// List the lines that no case ran
+    #[arg(long)]
+    coverage: bool,
+}
+
+/// Runs the cases; returns the exit code.
+pub(crate) fn main(args: &Args) -> ExitCode {
+    match test(args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FAILED),
+        Err(said) => end_with(&said),
+    }
+}
+
+fn test(args: &Args) -> Result<bool, Said> {
+    let (config, environment) = sources(args.config.as_deref());
+    // Cases hold whatever the destination is.
+    let trial = settings::trial(config.as_deref(), Some(To::Hec), &environment, &machine());
+    let hook = trial.map_err(|error| Said::Plain(error.to_string()))?.hook;
+    let paint = Paint(colour(&io::stdout()));
+    let files = files(&args.path).map_err(Said::Plain)?;
+    let (mut passed, mut all) = (0, 0);
+    for (script, cases) in &files {
+        let text = read_text(cases).map_err(Said::Plain)?;
+        let script = Script::read(script).map_err(|error| Said::Plain(error.to_string()))?;
+        let text = if args.update { update(&script, &hook, cases, text)? } else { text };
+        let (report, coverage) = cover(&script, || cases::run(&script, &hook, &text));
+        let report = report.map_err(|error| Said::script(&error))?;
+        passed += report.passed;
+        all += report.cases();
+        print!("{}", shown(&script, cases, &report, &coverage, args.coverage, paint));
+    }
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    let failed = all - passed;
+    let failed = if failed > 0 { paint.red(&format!(", {failed} failed")) } else { String::new() };
+    println!("{all} case{} in {} file{}: {passed} passed{failed}", plural(all), files.len(), plural(files.len()));
+    Ok(passed == all)
+}
+
+/// Writes what comes now; returns the new text.
+fn update(script: &Script, hook: &Config, path: &Path, text: String) -> Result<String, Said> {
+    let updated = cases::update(script, hook, &text).map_err(|error| Said::script(&error))?;
+    if updated != text {
+        let written = std::fs::write(path, &updated);
+        written.map_err(|error| Said::Plain(format!("{} can't be written: {error}", path.display())))?;
+        println!("updated {}", path.display());
+    }
+    Ok(updated)
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("{} can't be read: {error}", path.display()))
+}
+
+/// The scripts that have cases, with these, in the order of their names.
+fn files(path: &Path) -> Result<Vec<(PathBuf, PathBuf)>, String> {
+    let mut found = Vec::new();
+    if path.is_dir() {
+        search(path, &mut found)?;
+        found.sort();
+        if found.is_empty() {
+            return Err(format!(
+                "no file in {} ends in {SUFFIX}: cases of NAME.lua are in NAME{SUFFIX}",
+                path.display()
+            ));
+        }
+    } else {
+        found.push(path.to_owned());
+    }
+    found.into_iter().map(|path| pair(&path)).collect()
+}
+
+fn search(dir: &Path, found: &mut Vec<PathBuf>) -> Result<(), String> {
+    let unreadable = |error: io::Error| format!("{} can't be read: {error}", dir.display());
+    for entry in std::fs::read_dir(dir).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        // A link to a directory could lead back here.
+        if path.is_dir() && !path.is_symlink() {
+            search(&path, found)?;
+        } else if path.to_string_lossy().ends_with(SUFFIX) {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The script and its cases, given one of the two.
+fn pair(path: &Path) -> Result<(PathBuf, PathBuf), String> {
+    let text = path.to_string_lossy();
+    let (script, cases) = match text.strip_suffix(SUFFIX) {
+        Some(stem) => (PathBuf::from(format!("{stem}.lua")), path.to_owned()),
+        None => (path.to_owned(), cases::path_beside(path)),
+    };
+    for (file, other) in [(&script, &cases), (&cases, &script)] {
+        if !file.exists() {
+            return Err(format!("there is no {} for {}", file.display(), other.display()));
+        }
+    }
+    Ok((script, cases))
+}
+
+fn shown(script: &Script, cases: &Path, report: &Report, coverage: &[Coverage], list: bool, paint: Paint) -> String {
+    let count = |lines: fn(&Coverage) -> usize| coverage.iter().map(lines).sum::<usize>();
+    let ran = format!("{} of {} lines ran", count(|file| file.ran.len()), count(|file| file.lines.len()));
+    let plural = if report.cases() == 1 { "" } else { "s" };
+    let mut out = if report.is_good() {
+        format!("{}    {}: {} case{plural}, {ran}\n", paint.green("ok"), script.name, report.passed)
+    } else {
+        let failed = report.failures.len();
+        format!("{}  {}: {failed} of {} case{plural} failed, {ran}\n", paint.red("FAIL"), script.name, report.cases())
+    };
+    for failure in &report.failures {
+        push_failure(&mut out, cases, failure, paint);
+    }
+    for file in coverage.iter().filter(|file| list && file.missed().next().is_some()) {
+        let whose = if file.file == script.name { String::new() } else { format!(" in {}", printable(&file.file)) };
+        writeln!(out, "      never ran{whose}:").expect(TAKES);
+        let lines: Vec<&str> = file.text.lines().collect();
+        for line in file.missed() {
+            let code = lines.get(line as usize - 1).copied().unwrap_or_default();
+            writeln!(out, "{:>8} {} {}", line, paint.blue("|"), printable(code)).expect(TAKES);
+        }
+    }
+    out
+}
+
+const TAKES: &str = "a String takes everything";
+
+fn push_failure(out: &mut String, cases: &Path, failure: &Failure, paint: Paint) {
+    let place = format!("{}:{}", cases.display(), failure.line);
+    writeln!(out, "\n  {}  {place}", paint.bold(&printable(&failure.name))).expect(TAKES);
+    let drawn = |error: &crate::script::HookError| error.render(Beside { colour: paint.0, ..Beside::default() });
+    let text = match &failure.why {
+        Why::NotACase(why) => printable(why),
+        Why::Differs(differences) => differing(differences, paint),
+        Why::Failed(error) => drawn(error),
+        Why::Unloaded(error) => format!("with the settings of the case the script does not load\n{}", drawn(error)),
+        Why::OtherError(part, error) => format!("another error than {part:?} came\n{}", drawn(error)),
+        Why::NoError(part, events) if events.is_empty() => {
+            format!("an error with {part:?} was expected, and the log was dropped")
+        }
+        Why::NoError(part, events) => {
+            let events: Vec<String> = events.iter().map(|event| printable(event)).collect();
+            format!("an error with {part:?} was expected, and this came\n  {}", events.join("\n  "))
+        }
+    };
+    for line in text.lines() {
+        out.push_str(format!("    {line}").trim_end());
+        out.push('\n');
+    }
+    out.push('\n');
+}
+
+fn differing(differences: &[Difference], paint: Paint) -> String {
+    let mut text = String::new();
+    for Difference { path, expected, got } in differences.iter().take(MOST_DIFFERENCES) {
+        let value = |value: &Option<Value>| {
+            value.as_ref().map_or_else(|| "nothing".to_owned(), |value| printable(&value.to_string()))
+        };
+        let (expected, got) = (value(expected), value(got));
+        let (minus, plus) = (paint.green("expected"), paint.red("got"));
+        writeln!(text, "{}\n  {minus}  {expected}\n  {plus}       {got}", printable(path)).expect(TAKES);
+    }
+    if differences.len() > MOST_DIFFERENCES {
+        writeln!(text, "and {} more", differences.len() - MOST_DIFFERENCES).expect(TAKES);
+    }
+    text
+}

@@ -1,0 +1,244 @@
+//! `forwarder try`: what a script makes of samples, without an account, a destination or a checkpoint.
+
+mod peek;
+mod pretty;
+mod samples;
+mod show;
+
+use std::io::{self, IsTerminal as _, Write};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::dlq::terminal_width;
+use super::run::{USAGE, end, machine, sources};
+use crate::core::batch::Events;
+use crate::core::cursor::ShardId;
+use crate::core::event::Format;
+use crate::destination::hec::HecFormat;
+use crate::destination::syslog::{SyslogFormat, frames};
+use crate::script::testing::cases;
+use crate::script::{Beside, Cost, Hook, HookError, Meta, Paint, Sample, Script};
+use crate::settings;
+use crate::settings::{To, Trial, Wire};
+use samples::{Origin, Tried};
+
+/// How often `--watch` looks at the files.
+const POLL: Duration = Duration::from_millis(300);
+
+/// Exit code when a log failed.
+const FAILED: u8 = 1;
+
+/// The settings and files that `try` may be given.
+const HELP: &str = "\
+Samples are logs as the script sees them, one JSON object of strings a line:
+  {\"__time__\": \"1700000000\", \"__topic__\": \"web\", \"__tag__:host\": \"a\", \"status\": \"200\"}
+A line that has such a log under `log`, as dead letters and test cases do, will do too.
+
+Examples:
+  forwarder try samples.jsonl                          scripts/transform.lua on some logs
+  forwarder try --watch samples.jsonl                  again at each save of the script
+  forwarder try --from-sls 10 --config forwarder.toml  on logs of the logstore
+  forwarder try --json samples.jsonl >> scripts/transform.test.jsonl
+                                                       what comes now, as test cases
+
+The samples go the way of pulled logs, with the limits of the settings. Neither an SLS account nor a
+destination is needed. --from-sls reads without joining the consumer group and leaves its checkpoints alone.
+
+Exit codes: 0 every log was sent or dropped, 1 the script failed on a log, 2 usage, settings or script.";
+
+/// Try a script on samples: what each log becomes, as the destination would see it
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Args {
+    /// File with logs, a JSON object each; - for standard input
+    #[arg(value_name = "SAMPLES", required_unless_present = "from_sls", conflicts_with = "from_sls")]
+    samples: Option<PathBuf>,
+    /// The script [default: the one in the settings, else scripts/transform.lua]
+    #[arg(long, value_name = "FILE")]
+    script: Option<PathBuf>,
+    /// Settings file (TOML), for [script.vars], limits and the destination's form [env: FORWARDER_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The destination to lay events out for [default: the one in the settings, else hec]
+    #[arg(long, value_enum, value_name = "KIND")]
+    to: Option<To>,
+    /// Take so many logs from the logstore of the settings instead
+    #[arg(long, value_name = "N")]
+    from_sls: Option<NonZeroUsize>,
+    /// Where to take them: begin, end, or a time [default: sls.start]
+    #[arg(long, value_name = "WHEN", requires = "from_sls")]
+    start: Option<String>,
+    /// One JSON object a log, which is a test case too
+    #[arg(long)]
+    json: bool,
+    /// Again whenever the script or the samples are saved
+    #[arg(long, conflicts_with_all = ["json", "from_sls"])]
+    watch: bool,
+}
+
+/// Tries, once or at each save; returns the exit code.
+pub(crate) fn main(args: &Args) -> ExitCode {
+    match tried(args) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(FAILED),
+        Err(said) => end_with(&said),
+    }
+}
+
+/// Says why nothing can be tried: a drawn error stays as it is drawn.
+pub(crate) fn end_with(said: &Said) -> ExitCode {
+    match said {
+        Said::Plain(text) => end(text, USAGE),
+        Said::Drawn(text) => {
+            eprintln!("{text}");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// Why nothing can be tried.
+pub(crate) enum Said {
+    /// In words.
+    Plain(String),
+    /// As [`HookError::render`] draws it, safe for a terminal.
+    Drawn(String),
+}
+
+impl Said {
+    /// The script cannot be used.
+    pub(crate) fn script(error: &HookError) -> Self {
+        Self::Drawn(error.render(Beside { colour: colour(&io::stderr()), ..Beside::default() }))
+    }
+}
+
+/// Whether to colour what is written there: a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
+pub(crate) fn colour(to: &impl io::IsTerminal) -> bool {
+    to.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+fn tried(args: &Args) -> Result<u64, Said> {
+    let plain = |error: &dyn std::error::Error| Said::Plain(error.to_string());
+    let (config, environment) = sources(args.config.as_deref());
+    let trial = settings::trial(config.as_deref(), args.to, &environment, &machine()).map_err(|error| plain(&error))?;
+    let path = args.script.clone().or_else(|| trial.script.clone()).unwrap_or_else(|| "scripts/transform.lua".into());
+    let look = Look { json: args.json, width: terminal_width().unwrap_or(80), paint: Paint(colour(&io::stdout())) };
+
+    if let Some(count) = args.from_sls {
+        let flags = args.start.iter().map(|start| ("sls.start", start.clone())).collect();
+        let source = settings::source(config.as_deref(), &flags, &environment, &machine());
+        let (sls, start) = source.map_err(|error| plain(&error))?;
+        let logs = peek::logs(&sls, start.start, count.get()).map_err(Said::Plain)?;
+        if logs.is_empty() {
+            return Err(Said::Plain(format!("there is no log in the logstore {} at {start}", sls.logstore)));
+        }
+        return try_once(&read_script(&path)?, &trial, &logs, look);
+    }
+    let file = args.samples.as_deref().expect("the command line demands one of the two");
+    if !args.watch {
+        let script = read_script(&path)?;
+        let logs = samples::read(file).map_err(Said::Plain)?;
+        return try_once(&script, &trial, &logs, look);
+    }
+    watch(&path, file, &trial, look)
+}
+
+fn read_script(path: &std::path::Path) -> Result<Script, Said> {
+    Script::read(path).map_err(|error| Said::Plain(error.to_string()))
+}
+
+/// Tries again whenever what is in the files changes; ends with a signal.
+fn watch(path: &std::path::Path, file: &std::path::Path, trial: &Trial, look: Look) -> Result<u64, Said> {
+    let is_stdin = file.as_os_str() == "-";
+    let typed = if is_stdin { Some(samples::read(file).map_err(Said::Plain)?) } else { None };
+    let content = || (std::fs::read(path).ok(), if is_stdin { None } else { std::fs::read(file).ok() });
+    let mut before = None;
+    loop {
+        let now = content();
+        if before.as_ref() != Some(&now) {
+            if look.paint.0 || io::stdout().is_terminal() {
+                print!("\x1b[2J\x1b[H");
+            }
+            let logs = typed.clone().map_or_else(|| samples::read(file).map_err(Said::Plain), Ok);
+            let outcome = logs.and_then(|logs| try_once(&read_script(path)?, trial, &logs, look));
+            if let Err(Said::Plain(text) | Said::Drawn(text)) = outcome {
+                println!("{text}");
+            }
+            println!("{}", look.paint.dim(&format!("\nwatching {} and {}", path.display(), file.display())));
+            let _ = io::stdout().flush();
+            before = Some(now);
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// How to show it.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    json: bool,
+    width: usize,
+    paint: Paint,
+}
+
+/// Runs the script over the logs and shows what comes; how many failed.
+fn try_once(script: &Script, trial: &Trial, logs: &[Origin], look: Look) -> Result<u64, Said> {
+    let format: Arc<dyn Format> = match &trial.wire {
+        Wire::Hec(layout) => Arc::new(HecFormat::with(layout.clone())),
+        Wire::Syslog(layout, framing) => Arc::new(SyslogFormat::with((**layout).clone(), *framing)),
+    };
+    let meta = Meta { project: "project".to_owned(), logstore: "logstore".to_owned(), shard: ShardId(0) };
+    let load = |error: HookError| Said::script(&error);
+    let mut hook = Hook::load(script, &trial.hook, format, meta).map_err(load)?;
+    // A second state sees the same logs, and tells what the script returned whatever the destination makes of it.
+    let mut plain = if look.json { Some(cases::hook(script, &trial.hook).map_err(load)?) } else { None };
+
+    let out = &mut io::BufWriter::new(io::stdout().lock());
+    let mut sum = show::Sum::default();
+    for origin in logs {
+        let tried = try_log(&mut hook, origin, &trial.wire);
+        sum.add(&tried);
+        let shown = match &mut plain {
+            Some(plain) => show::json(origin, &tried, &run(plain, &origin.sample).0),
+            None => show::log(origin, &tried, look.width, look.paint),
+        };
+        match writeln!(out, "{shown}") {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(sum.failed),
+            written => written.map_err(|error| Said::Plain(format!("cannot write: {error}")))?,
+        }
+    }
+    if !look.json {
+        let _ = writeln!(out, "{}", sum.line(look.paint));
+        let hint = crate::script::returns_nothing(script).filter(|_| sum.dropped == sum.logs);
+        if let Some(hint) = hint {
+            let _ = writeln!(out, "{}: {hint}", look.paint.green("hint"));
+        }
+    }
+    let _ = out.flush();
+    Ok(sum.failed)
+}
+
+/// Events of one log, and why there are none.
+fn run(hook: &mut Hook, sample: &Sample) -> (Events, Option<HookError>) {
+    let mut made =
+        hook.run(&Sample::page(std::slice::from_ref(sample))).expect("a sample makes a page that can be read");
+    (made.events, made.failed.pop().map(|failed| failed.error))
+}
+
+fn try_log(hook: &mut Hook, origin: &Origin, wire: &Wire) -> Tried {
+    let page = Sample::page(std::slice::from_ref(&origin.sample));
+    let (mut made, cost): (_, Cost) = hook.measure(&page).expect("a sample makes a page that can be read");
+    let events = (0..made.events.len()).map(|event| received(made.events.get(event), wire)).collect();
+    Tried { events, error: made.failed.pop().map(|failed| failed.error), cost }
+}
+
+/// An event as the destination sees it: what only tells one from the next is left out. An event can be several syslog
+/// messages.
+fn received(event: &[u8], wire: &Wire) -> Vec<String> {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    match wire {
+        Wire::Hec(_) => vec![text(event)],
+        Wire::Syslog(_, framing) => frames(event, *framing).map(text).collect(),
+    }
+}

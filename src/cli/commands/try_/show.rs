@@ -1,0 +1,244 @@
+//! How a log and what became of it are shown.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::pretty;
+use super::samples::{Origin, Tried};
+use crate::cli::commands::dlq::{cell, cells, pad};
+use crate::core::batch::Events;
+use crate::script::{Beside, Cost, HookError, Paint, Sample, printable};
+
+/// From this many columns on, a log and its events stand side by side.
+const WIDE: usize = 110;
+
+/// Names of fields are given this much room at most.
+const WIDEST_NAME: usize = 24;
+
+/// A log and what became of it.
+pub(super) fn log(origin: &Origin, tried: &Tried, width: usize, paint: Paint) -> String {
+    let cost = cost(&tried.cost);
+    let title = format!("{} {cost}", origin.place);
+    let rule = "─".repeat(width.saturating_sub(cells(&title) + 5));
+    let mut out = format!("{} {}  {} {}\n", paint.dim("──"), paint.bold(&origin.place), cost, paint.dim(&rule));
+    if width >= WIDE && tried.error.is_none() {
+        let left = (width - 3) * 2 / 5;
+        let right = width - 3 - left;
+        let (input, output) = (fields(&origin.sample, left), events(&tried.events, right, paint));
+        let bar = paint.dim("│");
+        for at in 0..input.len().max(output.len()) {
+            let input = input.get(at).map(String::as_str).unwrap_or_default();
+            let output = output.get(at).map(String::as_str).unwrap_or_default();
+            out += format!("{} {bar} {output}", pad(input, left)).trim_end();
+            out.push('\n');
+        }
+    } else {
+        let width = width.saturating_sub(5).max(20);
+        out += &labelled("in", &fields(&origin.sample, width), paint);
+        match &tried.error {
+            None => out += &labelled("out", &events(&tried.events, width, paint), paint),
+            Some(error) => {
+                out += &error.render(Beside { colour: paint.0, ..Beside::default() });
+                out.push('\n');
+            }
+        }
+    }
+    out
+}
+
+/// Lines with a word before the first of them.
+fn labelled(word: &str, lines: &[String], paint: Paint) -> String {
+    let mut out = String::new();
+    for (at, line) in lines.iter().enumerate() {
+        let label = if at == 0 { paint.blue(&pad(word, 4)) } else { "    ".to_owned() };
+        out += format!("{label} {line}").trim_end();
+        out.push('\n');
+    }
+    out
+}
+
+/// The fields, their texts below each other.
+fn fields(sample: &Sample, width: usize) -> Vec<String> {
+    let text = |bytes| printable(&String::from_utf8_lossy(bytes));
+    let fields: Vec<(String, String)> = sample.fields().map(|(key, value)| (text(key), text(value))).collect();
+    let names = fields.iter().map(|(name, _)| cells(name)).filter(|cells| *cells <= WIDEST_NAME).max().unwrap_or(0);
+    let mut lines = Vec::new();
+    for (name, value) in fields {
+        let name = pad(&name, names) + "  ";
+        let room = width.saturating_sub(cells(&name)).max(8);
+        for (at, piece) in wrap(&value, room).into_iter().enumerate() {
+            let before = if at == 0 { name.clone() } else { " ".repeat(names + 2) };
+            lines.push(before + &piece);
+        }
+    }
+    if lines.is_empty() { vec!["(no field)".to_owned()] } else { lines }
+}
+
+/// The events as the destination would see them; JSON is laid out.
+fn events(events: &[Vec<String>], width: usize, paint: Paint) -> Vec<String> {
+    if events.is_empty() {
+        return vec![paint.yellow("dropped")];
+    }
+    let mut lines = Vec::new();
+    for text in events.iter().flatten() {
+        let text = printable(text.trim_end_matches('\n'));
+        let event = pretty::lines(&text, width).unwrap_or_else(|| vec![text]);
+        for line in event {
+            // What goes on is indented, so that it is seen to belong to its line.
+            let indent = line.len() - line.trim_start().len();
+            for (at, piece) in wrap(&line, width).into_iter().enumerate() {
+                lines.push(if at == 0 { piece } else { " ".repeat(indent.min(width / 2)) + &piece });
+            }
+        }
+    }
+    lines
+}
+
+/// Pieces of a text of at most so many columns.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut pieces = vec![String::new()];
+    let mut used = 0;
+    for c in text.chars() {
+        if used + cell(c) > width {
+            pieces.push(String::new());
+            used = 0;
+        }
+        used += cell(c);
+        pieces.last_mut().expect("there is always one").push(c);
+    }
+    pieces
+}
+
+fn cost(cost: &Cost) -> String {
+    let memory = cost.memory.map(|bytes| format!(", {}", size(bytes))).unwrap_or_default();
+    format!("{}{memory}", time(cost.time))
+}
+
+fn time(time: Duration) -> String {
+    match time.as_micros() {
+        micros @ 0..10_000 => format!("{micros} µs"),
+        micros => format!("{} ms", micros / 1000),
+    }
+}
+
+fn size(bytes: usize) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.1} KB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+/// A log and what became of it as one line of JSON, which a file of test cases can take as it is.
+pub(super) fn json(origin: &Origin, tried: &Tried, returned: &Events) -> String {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let log: Map<String, Value> =
+        origin.sample.fields().map(|(key, value)| (text(key), Value::from(text(value)))).collect();
+    let sent: Vec<&String> = tried.events.iter().flatten().collect();
+    let events: Vec<String> = (0..returned.len()).map(|event| text(returned.get(event))).collect();
+    let outcome = match &tried.error {
+        Some(error) => format!("\"error\": {}, \"at\": {}", Value::from(error.message()), at(error)),
+        None if tried.events.is_empty() => "\"dropped\": true".to_owned(),
+        None => format!("\"events\": [{}], \"sent\": {}", events.join(", "), json!(sent)),
+    };
+    let cost = json!({ "time_us": tried.cost.time.as_micros() as u64, "memory_bytes": tried.cost.memory });
+    let name = Value::from(origin.place.as_str());
+    format!("{{\"name\": {name}, \"log\": {}, {outcome}, \"cost\": {cost}}}", Value::Object(log))
+}
+
+fn at(error: &HookError) -> Value {
+    let place = error.place.as_deref();
+    json!({
+        "file": place.map(|place| &place.file),
+        "line": place.map(|place| place.line),
+        "column": place.and_then(|place| place.column),
+        "called": place.and_then(|place| place.chain()),
+        "hint": error.hint,
+        "script": error.version,
+    })
+}
+
+/// What became of all.
+#[derive(Debug, Default)]
+pub(super) struct Sum {
+    pub(super) logs: u64,
+    pub(super) dropped: u64,
+    pub(super) failed: u64,
+    sent: u64,
+    events: u64,
+    time: Duration,
+    longest: Duration,
+}
+
+impl Sum {
+    pub(super) fn add(&mut self, tried: &Tried) {
+        self.logs += 1;
+        self.events += tried.events.len() as u64;
+        match (&tried.error, tried.events.is_empty()) {
+            (Some(_), _) => self.failed += 1,
+            (None, true) => self.dropped += 1,
+            (None, false) => self.sent += 1,
+        }
+        self.time += tried.cost.time;
+        self.longest = self.longest.max(tried.cost.time);
+    }
+
+    /// "4 logs: 2 sent as 3 events, 1 dropped, 1 failed; 12 µs a log, 30 µs at most".
+    pub(super) fn line(&self, paint: Paint) -> String {
+        let plural = |count: u64| if count == 1 { "" } else { "s" };
+        let (dropped, failed) = (format!("{} dropped", self.dropped), format!("{} failed", self.failed));
+        let dropped = if self.dropped > 0 { paint.yellow(&dropped) } else { dropped };
+        let failed = if self.failed > 0 { paint.red(&failed) } else { failed };
+        let each = self.time / u32::try_from(self.logs.max(1)).unwrap_or(u32::MAX);
+        format!(
+            "{} log{}: {} sent as {} event{}, {dropped}, {failed}; {} a log, {} at most",
+            self.logs,
+            plural(self.logs),
+            self.sent,
+            self.events,
+            plural(self.events),
+            time(each),
+            time(self.longest),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(log: Value, event: Option<&str>, width: usize) -> String {
+        let origin = Origin { place: "s:1".to_owned(), sample: Sample::from_json(&log).unwrap() };
+        let events = event.into_iter().map(|event| vec![event.to_owned()]).collect();
+        let cost = Cost { time: Duration::from_micros(12), memory: Some(1_234) };
+        super::log(&origin, &Tried { events, error: None, cost }, width, Paint(false))
+    }
+
+    #[test]
+    fn on_a_wide_terminal_a_log_and_its_events_stand_side_by_side() {
+        let shown = shown(json!({ "名前": "日本", "k": "v" }), Some("{\"event\":{\"k\":\"v\"}}\n"), 110);
+        let gap = " ".repeat(42 - 10);
+        let expected = [
+            format!("── s:1  12 µs, 1.2 KB {}", "─".repeat(110 - 22)),
+            format!("名前  日本{gap} │ {{"),
+            format!("k     v   {gap}  │   \"event\": {{\"k\":\"v\"}}").replace("  │", " │"),
+            format!("{} │ }}\n", " ".repeat(42)),
+        ];
+        assert_eq!(shown, expected.join("\n"));
+    }
+
+    #[test]
+    fn what_is_no_json_is_shown_as_text_that_drives_no_terminal() {
+        let shown = shown(json!({}), Some("<13>1 \u{1b}[2J x"), 40);
+        assert!(shown.ends_with("in   (no field)\nout  <13>1 \\u{1b}[2J x\n"), "{shown}");
+    }
+
+    #[test]
+    fn long_texts_go_on_in_their_column() {
+        let shown = shown(json!({ "k": "a".repeat(50) }), Some(&"b".repeat(50)), 40);
+        let (a, b) = ("a".repeat(32), "b".repeat(35));
+        let rest = format!("in   k  {a}\n        {}\nout  {b}\n     {}\n", "a".repeat(18), "b".repeat(15));
+        assert!(shown.ends_with(&rest), "{shown}");
+    }
+}

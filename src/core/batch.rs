@@ -1,0 +1,113 @@
+//! Events ready to deliver, and the batch that carries them together with the cursor that acknowledges them.
+
+use super::cursor::{Cursor, ShardId};
+use super::page::Page;
+
+/// Events ready to send, back to back in one buffer, each with the log it was made of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Events {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    logs: Vec<u32>,
+}
+
+impl Events {
+    /// How many events.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// All of them, back to back.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Where the `event`th starts and ends in [`Events::bytes`].
+    #[must_use]
+    pub fn range(&self, event: usize) -> std::ops::Range<usize> {
+        let start = if event == 0 { 0 } else { self.ends[event - 1] };
+        start..self.ends[event]
+    }
+
+    /// The bytes of the `event`th.
+    #[must_use]
+    pub fn get(&self, event: usize) -> &[u8] {
+        &self.bytes[self.range(event)]
+    }
+
+    /// Which log of the page (counted from 0) the `event`th was made of.
+    #[must_use]
+    pub fn log_of(&self, event: usize) -> u32 {
+        self.logs[event]
+    }
+
+    /// Takes memory for `bytes` more, so that it need not be moved from small to large while the events are written.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
+    }
+
+    /// Appends an event made of log number `log` by letting `write` fill the buffer. When it fails, nothing is added.
+    ///
+    /// # Errors
+    /// Whatever `write` returns.
+    pub fn push<E>(&mut self, log: u32, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+        let start = self.bytes.len();
+        if let Err(error) = write(&mut self.bytes) {
+            self.bytes.truncate(start);
+            return Err(error);
+        }
+        self.ends.push(self.bytes.len());
+        self.logs.push(log);
+        Ok(())
+    }
+
+    /// Cuts the events back to the first `len`, as when a later event of the same log turned out to be unusable.
+    pub fn truncate(&mut self, len: usize) {
+        if len < self.ends.len() {
+            self.bytes.truncate(if len == 0 { 0 } else { self.ends[len - 1] });
+            self.ends.truncate(len);
+            self.logs.truncate(len);
+        }
+    }
+}
+
+/// The events made of one page, with the page they came from and the cursor that they earn.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The page: its bytes for whoever has to show an original log, its `next` cursor as the receipt.
+    pub page: Page,
+    /// What to deliver.
+    pub events: Events,
+    /// Logs in the page.
+    pub logs: u32,
+    /// Logs that the script dropped on purpose.
+    pub dropped: u32,
+}
+
+impl Batch {
+    /// The shard it belongs to.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        self.page.shard
+    }
+
+    /// What may be saved once this batch is durable.
+    #[must_use]
+    pub fn earns(&self) -> &Cursor {
+        &self.page.next
+    }
+
+    /// Bytes of memory it holds.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.page.body.len() + self.events.bytes.capacity()
+    }
+}

@@ -1,0 +1,87 @@
+//! How long a shard may still be worked on.
+//!
+//! SLS gives a shard away when it has not heard from its holder for the group's timeout. Whoever sends or saves asks
+//! its [`Tenure`] first, so a process that slept, froze or lost its network goes quiet before the server moves on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::stop::Stop;
+
+/// Until when the membership is good, on the monotonic clock. Heartbeats extend it; everybody may read it.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    epoch: Instant,
+    /// Nanoseconds after `epoch`. An atomic, so that the heartbeat thread never waits for a reader.
+    until: Arc<AtomicU64>,
+}
+
+impl Lease {
+    /// A lease that has lapsed; `now` is its origin.
+    #[must_use]
+    pub fn lapsed(now: Instant) -> Self {
+        Self { epoch: now, until: Arc::new(AtomicU64::new(0)) }
+    }
+
+    /// A lease that never lapses, for work that no server gives away. `now` is its origin.
+    #[must_use]
+    pub fn endless(now: Instant) -> Self {
+        Self { epoch: now, until: Arc::new(AtomicU64::new(u64::MAX)) }
+    }
+
+    /// Makes it good until `until`.
+    pub fn extend(&self, until: Instant) {
+        let nanos = until.saturating_duration_since(self.epoch).as_nanos();
+        self.until.store(u64::try_from(nanos).unwrap_or(u64::MAX), Ordering::Release);
+    }
+
+    /// Until when it is good.
+    #[must_use]
+    pub fn until(&self) -> Instant {
+        self.epoch + Duration::from_nanos(self.until.load(Ordering::Acquire))
+    }
+}
+
+/// The right to work on one shard: good while nobody took it away and the lease runs.
+#[derive(Debug, Clone)]
+pub struct Tenure {
+    lease: Lease,
+    /// Raised when the shard is lost, or when what is still in flight has to be given up.
+    over: Stop,
+}
+
+impl Tenure {
+    /// Work under `lease` until `over` is raised.
+    #[must_use]
+    pub fn new(lease: Lease, over: Stop) -> Self {
+        Self { lease, over }
+    }
+
+    /// Whether a send or a save may start now.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        !self.over.is_raised() && Instant::now() < self.lease.until()
+    }
+
+    /// Resolves when it no longer holds.
+    pub async fn ended(&self) {
+        loop {
+            let until = self.lease.until();
+            if Instant::now() >= until || self.over.or(tokio::time::sleep_until(until)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Runs `work` unless the tenure ends first: then `work` is thrown away where it stands and there is `None`.
+    pub async fn or<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.ended() => None,
+            value = work => Some(value),
+        }
+    }
+}

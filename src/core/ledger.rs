@@ -1,0 +1,346 @@
+//! The books: what became of every log, per shard.
+//!
+//! At every instant `pulled = delivered + dropped + dead_lettered + in_flight`. Each figure is counted where it happens,
+//! none is computed from the others, so a difference is a bug, and it shows.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::cursor::ShardId;
+
+/// The accounts of all shards that this process has worked on.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// Locked to open an account and to read them all: never for a log.
+    accounts: Mutex<BTreeMap<ShardId, Arc<Account>>>,
+}
+
+impl Ledger {
+    /// The account of `shard`, opened if there is none.
+    #[must_use]
+    pub fn account(&self, shard: ShardId) -> Arc<Account> {
+        Arc::clone(lock(&self.accounts).entry(shard).or_default())
+    }
+
+    /// What every account says now.
+    #[must_use]
+    pub fn read(&self) -> BTreeMap<ShardId, Entry> {
+        let accounts = lock(&self.accounts);
+        accounts.iter().map(|(shard, account)| (*shard, account.read())).collect()
+    }
+
+    /// The sum over all accounts.
+    #[must_use]
+    pub fn total(&self) -> Counts {
+        self.read().values().fold(Counts::default(), |sum, entry| sum.plus(&entry.counts))
+    }
+}
+
+/// The account of one shard. Written once per batch.
+#[derive(Debug, Default)]
+pub struct Account {
+    /// One lock over all figures, so that no reader sees a log in two places or in none.
+    entry: Mutex<Entry>,
+}
+
+/// What an account says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// The figures.
+    pub counts: Counts,
+    /// Whether the shard is worked on by this process now.
+    pub held: bool,
+    /// When SLS received the newest log that is durable, unix seconds.
+    pub durable_to: Option<i64>,
+    /// When SLS received the end of the first page that was pulled after the shard had been taken up, or caught up with:
+    /// what waits is about as old, or younger.
+    pub waiting_from: Option<i64>,
+    /// Everything that the shard had at the last pull is durable.
+    pub caught_up: bool,
+    /// Why the shard stands still until somebody acts.
+    pub halted: Option<String>,
+    /// What the shard waits for with its position held; it goes on by itself.
+    pub waits: BTreeMap<Wait, String>,
+}
+
+/// What holds a shard until it is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wait {
+    /// The script fails on too many logs.
+    Script,
+    /// The destination refuses too many events.
+    Destination,
+    /// Dead letters cannot be written.
+    Disk,
+}
+
+impl Entry {
+    /// Why the shard does not move at present, if it doesn't.
+    #[must_use]
+    pub fn standstill(&self) -> Option<&str> {
+        self.halted.as_deref().or_else(|| self.waits.values().next().map(String::as_str))
+    }
+
+    /// How old the oldest log is that is not durable yet, in seconds before `now` (unix seconds): about, since it is taken
+    /// from the ends of pages. 0 when caught up, `None` when nothing is known.
+    #[must_use]
+    pub fn lag(&self, now: i64) -> Option<u64> {
+        if self.caught_up {
+            return Some(0);
+        }
+        self.durable_to.max(self.waiting_from).map(|from| u64::try_from(now - from).unwrap_or(0))
+    }
+}
+
+/// The figures, in logs unless they say otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Pulled and read, less those that were given back undelivered because the shard went elsewhere.
+    pub pulled: u64,
+    /// All events made of it are durable in the destination's sense.
+    pub delivered: u64,
+    /// Dropped by the script on purpose.
+    pub dropped: u64,
+    /// Put on disk as undeliverable.
+    pub dead_lettered: u64,
+    /// Pulled and none of the above yet.
+    pub in_flight: u64,
+    /// Among those in flight: failed in the script or refused for good by the destination; they halt the shard.
+    pub failed: u64,
+    /// Given back undelivered; whoever holds the shard next pulls them again.
+    pub returned: u64,
+    /// Events that are durable (a log may make several).
+    pub events: u64,
+    /// Bytes of pages read, unpacked.
+    pub bytes: u64,
+    /// Pages pulled, empty ones included.
+    pub pages: u64,
+    /// Checkpoints saved.
+    pub saves: u64,
+    /// Times that the checkpoint had left the retention and logs were missed.
+    pub gaps: u64,
+}
+
+impl Counts {
+    /// Logs that are in no place, or in two: 0, or there is a bug.
+    #[must_use]
+    pub fn difference(&self) -> i128 {
+        i128::from(self.pulled)
+            - i128::from(self.delivered)
+            - i128::from(self.dropped)
+            - i128::from(self.dead_lettered)
+            - i128::from(self.in_flight)
+    }
+
+    /// The sums.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            pulled: self.pulled + other.pulled,
+            delivered: self.delivered + other.delivered,
+            dropped: self.dropped + other.dropped,
+            dead_lettered: self.dead_lettered + other.dead_lettered,
+            in_flight: self.in_flight + other.in_flight,
+            failed: self.failed + other.failed,
+            returned: self.returned + other.returned,
+            events: self.events + other.events,
+            bytes: self.bytes + other.bytes,
+            pages: self.pages + other.pages,
+            saves: self.saves + other.saves,
+            gaps: self.gaps + other.gaps,
+        }
+    }
+}
+
+/// What became of the logs of one batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Logs delivered.
+    pub delivered: u32,
+    /// Logs dropped on purpose.
+    pub dropped: u32,
+    /// Logs dead-lettered.
+    pub dead_lettered: u32,
+    /// Events delivered.
+    pub events: u32,
+}
+
+impl Account {
+    /// What it says now.
+    #[must_use]
+    pub fn read(&self) -> Entry {
+        lock(&self.entry).clone()
+    }
+
+    /// The shard was taken up.
+    pub fn taken_up(&self) {
+        let mut entry = lock(&self.entry);
+        entry.held = true;
+        entry.halted = None;
+        entry.waits.clear();
+        entry.caught_up = false;
+    }
+
+    /// The shard was put down; what was in flight is given back.
+    pub fn put_down(&self) {
+        let mut entry = lock(&self.entry);
+        entry.held = false;
+        entry.halted = None;
+        entry.waits.clear();
+        entry.caught_up = false;
+        entry.waiting_from = None;
+        let counts = &mut entry.counts;
+        counts.pulled -= counts.in_flight;
+        counts.returned += counts.in_flight;
+        counts.in_flight = 0;
+        counts.failed = 0;
+    }
+
+    /// A page of `logs` logs in `bytes` bytes was read, whose end SLS received at `received_at`, unix seconds.
+    pub fn pulled(&self, logs: u32, bytes: usize, received_at: Option<i64>) {
+        let mut entry = lock(&self.entry);
+        if logs > 0 && (entry.caught_up || entry.waiting_from.is_none()) {
+            entry.waiting_from = received_at;
+        }
+        entry.caught_up &= logs == 0;
+        entry.counts.pulled += u64::from(logs);
+        entry.counts.in_flight += u64::from(logs);
+        entry.counts.bytes += bytes as u64;
+        entry.counts.pages += 1;
+    }
+
+    /// A batch is durable up to what SLS received at `durable_to`.
+    pub fn settled(&self, settled: Settled, durable_to: Option<i64>) {
+        let mut entry = lock(&self.entry);
+        entry.durable_to = durable_to.or(entry.durable_to);
+        let counts = &mut entry.counts;
+        counts.delivered += u64::from(settled.delivered);
+        counts.dropped += u64::from(settled.dropped);
+        counts.dead_lettered += u64::from(settled.dead_lettered);
+        counts.events += u64::from(settled.events);
+        counts.in_flight -= u64::from(settled.delivered + settled.dropped + settled.dead_lettered);
+    }
+
+    /// Nothing new in the shard. It is behind all the same while something is in flight: a log that halts it stays there.
+    pub fn caught_up(&self) {
+        let mut entry = lock(&self.entry);
+        entry.caught_up = entry.counts.in_flight == 0;
+    }
+
+    /// `logs` of those in flight cannot be delivered; the shard stands still because of `why`.
+    pub fn halted(&self, logs: u32, why: String) {
+        let mut entry = lock(&self.entry);
+        entry.counts.failed += u64::from(logs);
+        entry.halted = Some(why);
+    }
+
+    /// The shard is held by `what` because of `why`, and will try again.
+    pub fn waits(&self, what: Wait, why: String) {
+        lock(&self.entry).waits.insert(what, why);
+    }
+
+    /// The shard is no longer held by `what`.
+    pub fn goes_on(&self, what: Wait) {
+        lock(&self.entry).waits.remove(&what);
+    }
+
+    /// A checkpoint was saved.
+    pub fn saved(&self) {
+        lock(&self.entry).counts.saves += 1;
+    }
+
+    /// Logs were missed because the checkpoint had left the retention.
+    pub fn missed(&self) {
+        lock(&self.entry).counts.gaps += 1;
+    }
+}
+
+/// The figures stay readable even after a panic elsewhere: every writer leaves them whole before it can panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_books_balance_from_pull_to_delivery() {
+        let ledger = Ledger::default();
+        let account = ledger.account(ShardId(3));
+        account.taken_up();
+        account.pulled(10, 1000, None);
+        assert_eq!(ledger.total().difference(), 0);
+        assert_eq!(ledger.total().in_flight, 10);
+        account.settled(Settled { delivered: 7, dropped: 2, dead_lettered: 1, events: 9 }, Some(1_700_000_000));
+        let total = ledger.total();
+        assert_eq!((total.difference(), total.in_flight, total.delivered, total.events), (0, 0, 7, 9));
+    }
+
+    #[test]
+    fn what_is_given_back_is_no_longer_counted_as_pulled() {
+        let account = Account::default();
+        account.taken_up();
+        account.pulled(10, 1000, None);
+        account.settled(Settled { delivered: 4, ..Settled::default() }, None);
+        account.put_down();
+        let counts = account.read().counts;
+        assert_eq!((counts.pulled, counts.returned, counts.in_flight, counts.difference()), (4, 6, 0, 0));
+    }
+
+    #[test]
+    fn a_log_counted_twice_shows_as_a_difference() {
+        let account = Account::default();
+        account.pulled(2, 10, None);
+        account.settled(Settled { delivered: 2, ..Settled::default() }, None);
+        let mut counts = account.read().counts;
+        counts.delivered += 1;
+        assert_eq!(counts.difference(), -1);
+    }
+
+    #[test]
+    fn lag_is_known_before_anything_is_durable_and_does_not_count_a_quiet_night() {
+        let account = Account::default();
+        let lag = |now| account.read().lag(now);
+        account.taken_up();
+        // The destination is down from the start.
+        account.pulled(10, 1000, Some(1_000));
+        account.pulled(10, 1000, Some(1_010));
+        assert_eq!(lag(1_060), Some(60));
+        account.settled(Settled { delivered: 10, ..Settled::default() }, Some(1_000));
+        account.settled(Settled { delivered: 10, ..Settled::default() }, Some(1_010));
+        assert_eq!(lag(1_060), Some(50));
+        account.caught_up();
+        account.pulled(1, 100, Some(30_000));
+        assert_eq!(lag(30_005), Some(5), "nobody wrote for eight hours");
+        // Somebody else had the shard meanwhile.
+        account.put_down();
+        account.taken_up();
+        account.pulled(1, 100, Some(60_000));
+        assert_eq!(lag(60_005), Some(5));
+    }
+
+    #[test]
+    fn a_shard_that_holds_a_log_back_is_late_whatever_the_last_pull_found() {
+        let account = Account::default();
+        account.taken_up();
+        account.pulled(2, 10, Some(1_000));
+        account.settled(Settled { delivered: 2, ..Settled::default() }, Some(1_000));
+        account.caught_up();
+        assert_eq!(account.read().lag(1_030), Some(0));
+        account.pulled(1, 10, Some(1_010));
+        account.halted(1, "log 7 failed".into());
+        account.caught_up();
+        assert_eq!(account.read().lag(1_030), Some(20));
+    }
+
+    #[test]
+    fn lag_is_the_age_of_the_newest_durable_log_and_nothing_when_caught_up() {
+        let mut entry = Entry { durable_to: Some(1_000), ..Entry::default() };
+        assert_eq!(entry.lag(1_030), Some(30));
+        assert_eq!(entry.lag(990), Some(0));
+        entry.caught_up = true;
+        assert_eq!(entry.lag(1_030), Some(0));
+        assert_eq!(Entry::default().lag(1_030), None);
+    }
+}

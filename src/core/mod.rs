@@ -1,0 +1,17 @@
+//! The words of the program, and what every part may rely on: no part of it knows a source, a script or a destination.
+
+pub mod backoff;
+pub mod batch;
+pub mod budget;
+pub mod cause;
+pub mod cursor;
+pub mod duration;
+pub mod event;
+pub mod lease;
+pub mod ledger;
+pub mod page;
+pub mod priority;
+pub mod retry_log;
+pub mod secret;
+pub mod source;
+pub mod stop;

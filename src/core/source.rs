@@ -1,0 +1,97 @@
+//! What a source of logs promises.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::cause::Cause;
+use super::cursor::{Cursor, ShardId, Start};
+use super::page::Page;
+
+/// A consumer group of a logstore, seen by one of its consumers.
+pub trait Source: Send + Sync + 'static {
+    /// Makes sure that the group exists: looks for it, and creates it when it is absent. Returns the silence after which
+    /// the server gives our shards away, as the server has it: an existing group may have another than we asked for.
+    fn ensure_group(&self) -> impl Future<Output = Result<Duration, SourceError>> + Send;
+
+    /// Reports the shards that we hold; returns those that we should hold.
+    ///
+    /// # Errors
+    /// [`SourceError::Lost`]: the server no longer knows us, or the group; drop everything and join again with nothing.
+    fn heartbeat(
+        &self,
+        held: &BTreeSet<ShardId>,
+    ) -> impl Future<Output = Result<BTreeSet<ShardId>, SourceError>> + Send;
+
+    /// The saved checkpoint of a shard, if it has one.
+    fn checkpoint(&self, shard: ShardId) -> impl Future<Output = Result<Option<Checkpoint>, SourceError>> + Send;
+
+    /// When the log group at `cursor` was received, unix seconds.
+    ///
+    /// # Errors
+    /// [`SourceError::Stale`]: there is none (any more).
+    fn received_at(&self, shard: ShardId, cursor: &Cursor) -> impl Future<Output = Result<i64, SourceError>> + Send;
+
+    /// Our name in the group.
+    fn consumer(&self) -> &str;
+
+    /// Saves `cursor` as the checkpoint, only if we still hold the shard.
+    ///
+    /// # Errors
+    /// [`SourceError::Lost`]: the shard is somebody else's. [`SourceError::Busy`]: it may or may not have been saved.
+    fn save(&self, shard: ShardId, cursor: &Cursor) -> impl Future<Output = Result<(), SourceError>> + Send;
+
+    /// The cursor at a start position.
+    fn cursor(&self, shard: ShardId, start: Start) -> impl Future<Output = Result<Cursor, SourceError>> + Send;
+
+    /// Reads on from `cursor`, at most `groups` log groups (1..=1000).
+    ///
+    /// # Errors
+    /// [`SourceError::Stale`]: the cursor is no longer retained, or never was one.
+    fn pull(
+        &self,
+        shard: ShardId,
+        cursor: &Cursor,
+        groups: u32,
+    ) -> impl Future<Output = Result<Page, SourceError>> + Send;
+}
+
+/// A checkpoint as it is saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Where to read on.
+    pub cursor: Cursor,
+    /// Which consumer saved it; empty when nobody was named.
+    pub consumer: String,
+}
+
+/// Why a call failed, by what there is to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Wait, then ask again: throttled, unreachable, overloaded, garbled. The outcome of a write is unknown.
+    #[error("{cause}")]
+    Busy {
+        /// How long the server asked us to wait.
+        retry_after: Option<Duration>,
+        /// What happened.
+        cause: Cause,
+    },
+    /// What we worked on is no longer ours: drop it.
+    #[error("{0}")]
+    Lost(Cause),
+    /// The cursor is not in the shard (any more): start at the oldest log, and say what was missed.
+    #[error("{0}")]
+    Stale(Cause),
+    /// Somebody has to change a setting, a permission or a quota. Ask again slowly; say what to do.
+    #[error("{0}")]
+    Refused(Cause),
+}
+
+impl SourceError {
+    /// What happened, for people.
+    #[must_use]
+    pub fn cause(&self) -> &Cause {
+        match self {
+            Self::Busy { cause, .. } | Self::Lost(cause) | Self::Stale(cause) | Self::Refused(cause) => cause,
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! A record as one line of JSON, and back.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{Origin, Reason, Record};
+use crate::core::cursor::{Cursor, ShardId};
+
+/// The version that is written.
+const VERSION: u32 = 1;
+
+/// What every line of every version starts with; the digits of the version follow.
+pub(super) const START: &[u8] = b"{\"v\":";
+
+/// What stands between the checked bytes of a line and the check itself.
+const CRC_KEY: &[u8] = b",\"crc\":\"";
+
+/// Most bytes of a code, and of a message.
+const MOST_CODE: usize = 64;
+const MOST_MESSAGE: usize = 1024;
+
+/// Appends `record` as one line, with the line feed.
+pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
+    let start = out.len();
+    Line::of(record)
+        .serialize(&mut serde_json::Serializer::with_formatter(&mut *out, Printable))
+        .expect("a Vec takes every byte, and every key is a string");
+    out.pop();
+    let crc = crc(&out[start..]);
+    out.extend_from_slice(CRC_KEY);
+    out.extend_from_slice(format!("{crc:08x}\"}}\n").as_bytes());
+}
+
+/// Reads a line without its line feed.
+pub(super) fn decode(line: &[u8]) -> Result<Record, Defect> {
+    if !is_sound(line) {
+        return Err(Defect::Damaged);
+    }
+    match version(line) {
+        Some(VERSION) => {}
+        Some(newer) if newer > VERSION => return Err(Defect::Newer(newer)),
+        _ => return Err(Defect::Foreign("it has no version that this program knows".to_owned())),
+    }
+    let line: Line<'_> = serde_json::from_slice(line).map_err(|error| Defect::Foreign(error.to_string()))?;
+    line.record().map_err(|problem| Defect::Foreign(problem.to_owned()))
+}
+
+/// Whether the check at the end of a line fits the bytes before it, whatever the version of the line.
+pub(super) fn is_sound(line: &[u8]) -> bool {
+    let Some(checked) = line.len().checked_sub(CRC_KEY.len() + 10) else {
+        return false;
+    };
+    let (checked, seal) = line.split_at(checked);
+    seal == [CRC_KEY, format!("{:08x}\"}}", crc(checked)).as_bytes()].concat()
+}
+
+/// Whether a character has no place on a terminal or in a file that people `cat`: it moves the cursor, starts an escape
+/// sequence, breaks a line, or changes the direction in which the text around it reads.
+#[must_use]
+pub fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Why a line is no record.
+#[derive(Debug, thiserror::Error)]
+pub enum Defect {
+    /// Its bytes are not those that were written.
+    #[error("the checksum does not fit: the line is damaged")]
+    Damaged,
+    /// It ends without a line feed: it is being written, or was when the program or the machine went down. Nothing is
+    /// lost with it: no checkpoint passes a record before it is whole.
+    #[error("the last line is not finished: it is being written, or its writer went down (then the log is sent again)")]
+    Unfinished,
+    /// It was written by a newer program.
+    #[error("written by a newer forwarder (format version {0}, this one reads {VERSION}): read it with that one")]
+    Newer(u32),
+    /// It is whole, and no record.
+    #[error("not a dead letter: {0}")]
+    Foreign(String),
+    /// The file cannot be read on from here.
+    #[error("cannot read on: {0}")]
+    Io(#[from] io::Error),
+}
+
+fn version(line: &[u8]) -> Option<u32> {
+    let rest = line.strip_prefix(START)?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()
+}
+
+fn crc(bytes: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    crc.sum()
+}
+
+/// The keys of a line, in their order, but for `crc`.
+#[derive(Serialize, Deserialize)]
+struct Line<'a> {
+    v: u32,
+    id: Cow<'a, str>,
+    at: Cow<'a, str>,
+    reason: Reason,
+    code: Cow<'a, str>,
+    message: Cow<'a, str>,
+    project: Cow<'a, str>,
+    logstore: Cow<'a, str>,
+    shard: u32,
+    cursor: Cow<'a, str>,
+    log_index: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    event_index: Option<u32>,
+    script: Cow<'a, str>,
+    log: Pairs<'a>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    log_base64: Vec<(usize, String, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    event: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    event_base64: Option<String>,
+}
+
+impl<'a> Line<'a> {
+    fn of(record: &'a Record) -> Self {
+        let (log, log_base64) = split(&record.log);
+        let (event, event_base64) = match record.event.as_deref().map(|event| (event, std::str::from_utf8(event))) {
+            None => (None, None),
+            Some((_, Ok(text))) => (Some(text.into()), None),
+            Some((bytes, Err(_))) => (None, Some(BASE64.encode(bytes))),
+        };
+        let Origin { project, logstore, shard, cursor, log: log_index, event: event_index } = &record.origin;
+        Self {
+            v: VERSION,
+            id: record.id().into(),
+            at: record.at.to_string().into(),
+            reason: record.reason,
+            code: cut(&record.code, MOST_CODE),
+            message: cut(&record.message, MOST_MESSAGE),
+            project: project.into(),
+            logstore: logstore.into(),
+            shard: shard.0,
+            cursor: cursor.as_str().into(),
+            log_index: *log_index,
+            event_index: *event_index,
+            script: (&record.script).into(),
+            log,
+            log_base64,
+            event,
+            event_base64,
+        }
+    }
+
+    fn record(self) -> Result<Record, &'static str> {
+        let text_bytes = |text: Cow<'_, str>| text.into_owned().into_bytes();
+        let base64_bytes = |text: String| BASE64.decode(text).map_err(|_| "a text is not base64");
+        let mut log: Vec<_> = self.log.0.into_iter().map(|(key, value)| (text_bytes(key), text_bytes(value))).collect();
+        for (position, key, value) in self.log_base64 {
+            if position > log.len() {
+                return Err("a position in log_base64 is outside of the log");
+            }
+            log.insert(position, (base64_bytes(key)?, base64_bytes(value)?));
+        }
+        Ok(Record {
+            at: self.at.parse().map_err(|_| "`at` is not a time")?,
+            reason: self.reason,
+            code: self.code.into_owned(),
+            message: self.message.into_owned(),
+            origin: Origin {
+                project: self.project.into_owned(),
+                logstore: self.logstore.into_owned(),
+                shard: ShardId(self.shard),
+                cursor: Cursor::new(self.cursor),
+                log: self.log_index,
+                event: self.event_index,
+            },
+            script: self.script.into_owned(),
+            log,
+            event: match (self.event, self.event_base64) {
+                (Some(text), _) => Some(text_bytes(text)),
+                (None, Some(text)) => Some(base64_bytes(text)?),
+                (None, None) => None,
+            },
+        })
+    }
+}
+
+/// The pairs that a JSON object can carry as they are, and the others with their positions.
+fn split(log: &[(Vec<u8>, Vec<u8>)]) -> (Pairs<'_>, Vec<(usize, String, String)>) {
+    let mut seen = BTreeSet::new();
+    let mut plain = Vec::with_capacity(log.len());
+    let mut other = Vec::new();
+    for (position, (key, value)) in log.iter().enumerate() {
+        match (std::str::from_utf8(key), std::str::from_utf8(value)) {
+            (Ok(key), Ok(value)) if seen.insert(key) => plain.push((key.into(), value.into())),
+            _ => other.push((position, BASE64.encode(key), BASE64.encode(value))),
+        }
+    }
+    (Pairs(plain), other)
+}
+
+/// At most `most` bytes of a text, in whole characters.
+fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    if text.len() <= most {
+        return text.into();
+    }
+    let mut end = most - '…'.len_utf8();
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &text[..end]).into()
+}
+
+/// A JSON object of strings whose order counts.
+struct Pairs<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl Serialize for Pairs<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Pairs<'_> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Pairs<'static>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of strings")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some((key, value)) = map.next_entry::<String, String>()? {
+                    pairs.push((key.into(), value.into()));
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// JSON on one line in which whatever [`is_unprintable`] is escaped. (JSON itself asks for that only below U+0020.)
+struct Printable;
+
+impl serde_json::ser::Formatter for Printable {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
+        for piece in fragment.split_inclusive(is_unprintable) {
+            let (fine, odd) = piece.split_at(piece.find(is_unprintable).unwrap_or(piece.len()));
+            out.write_all(fine.as_bytes())?;
+            for c in odd.chars() {
+                // All of them are below U+10000: one unit of UTF-16 each.
+                write!(out, "\\u{:04x}", u32::from(c))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,235 @@
+//! How a destination does, and the log lines when that changes.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Health;
+use crate::core::cause::Cause;
+use crate::core::duration::in_words;
+
+/// A failure that took this long is worth a line at once; a quicker one only if the next try fails too.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// A refusal that reads differently from try to try, as a page with a number in it does, is spoken of so often.
+const REMINDER: Duration = Duration::from_secs(60);
+
+/// How the destination does. A change is logged once, not once per try.
+#[derive(Debug)]
+pub struct Standing {
+    /// What it is: "Splunk HEC".
+    name: &'static str,
+    /// Where it is.
+    url: String,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    health: Health,
+    trouble: Trouble,
+}
+
+/// The present row of failures, and what was said of it.
+#[derive(Debug, Default)]
+struct Trouble {
+    since: Option<Instant>,
+    said_down: bool,
+    /// The last refusal that was spoken of, and when.
+    said_held: Option<(String, Instant)>,
+}
+
+impl Standing {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new(name: &'static str, url: String) -> Self {
+        let state = State { health: Health::Unknown, trouble: Trouble::default() };
+        Self { name, url, state: Mutex::new(state) }
+    }
+
+    /// How it does.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.lock().health.clone()
+    }
+
+    /// It answered as it should.
+    pub fn up(&self, now: Instant) {
+        let name = self.name;
+        let mut state = self.lock();
+        state.trouble = Trouble::default();
+        match state.health {
+            Health::Up { .. } => return,
+            Health::Unknown => tracing::info!(url = self.url, "{name} is up"),
+            Health::Down { since, .. } | Health::Held { since, .. } => {
+                let after = in_words(now - since);
+                tracing::info!(url = self.url, "{name} is up again after {after}");
+            }
+        }
+        state.health = Health::Up { since: now };
+    }
+
+    /// It failed in a request that began at `began`, and is tried again. One quick failure is no outage yet.
+    pub fn failed(&self, began: Instant, now: Instant, cause: &Cause) {
+        let State { health, trouble } = &mut *self.lock();
+        let first = trouble.since.is_none();
+        let since = *trouble.since.get_or_insert(began);
+        if first && now - began < SLOW {
+            return;
+        }
+        *health = Health::Down { since, cause: cause.to_string() };
+        if !std::mem::replace(&mut trouble.said_down, true) {
+            let name = self.name;
+            tracing::warn!(url = self.url, %cause, "{name} is down; nothing is lost, trying until it is back");
+        }
+    }
+
+    /// It refuses us until somebody changes something.
+    pub fn held(&self, now: Instant, cause: &Cause) {
+        let State { health, trouble } = &mut *self.lock();
+        let since = *trouble.since.get_or_insert(now);
+        let cause = cause.to_string();
+        *health = Health::Held { since, cause: cause.clone() };
+        let is_news = match &trouble.said_held {
+            Some((said, at)) => *said != cause && now >= *at + REMINDER,
+            None => true,
+        };
+        if is_news {
+            let name = self.name;
+            tracing::warn!(url = self.url, cause, "{name} refuses us; nothing is lost, asking again until it agrees");
+            trouble.said_held = Some((cause, now));
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds the health")
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn standing() -> (Standing, Instant) {
+        (Standing::new("Splunk HEC", "https://splunk.example:8088".to_owned()), Instant::now())
+    }
+
+    #[test]
+    fn one_quick_failure_is_no_outage_and_two_are() {
+        let (standing, now) = standing();
+        standing.up(now);
+        standing.failed(now, now, &Cause::new("503"));
+        assert_eq!(standing.health(), Health::Up { since: now });
+        let later = now + Duration::from_secs(1);
+        standing.failed(later, later, &Cause::new("504"));
+        let cause = "504".to_owned();
+        assert_eq!(standing.health(), Health::Down { since: now, cause });
+    }
+
+    #[test]
+    fn a_failure_that_took_long_is_an_outage_at_once() {
+        let (standing, now) = standing();
+        standing.failed(now, now + SLOW, &Cause::new("no reply in time"));
+        assert!(matches!(standing.health(), Health::Down { since, .. } if since == now));
+    }
+
+    #[test]
+    fn an_outage_and_a_refusal_are_said_once_each_however_they_take_turns() {
+        let lines = logged(|standing, now| {
+            for turn in 0..20 {
+                let now = now + turn * Duration::from_secs(20);
+                standing.failed(now, now + SLOW, &Cause::new(format!("HTTP 503, request {turn}")));
+                standing.held(now + SLOW, &Cause::new("HTTP 403"));
+            }
+            standing.up(now + Duration::from_secs(3_725));
+        });
+        let words: Vec<_> = lines.lines().map(|line| line.split("Splunk HEC ").nth(1).unwrap()).collect();
+        assert_eq!(words.len(), 3, "{lines}");
+        assert!(words[0].starts_with("is down; nothing is lost"), "{lines}");
+        assert!(words[1].starts_with("refuses us; nothing is lost"), "{lines}");
+        assert!(words[2].starts_with("is up again after 1h 2m 5s"), "{lines}");
+    }
+
+    #[test]
+    fn a_refusal_that_changes_is_said_again_but_not_more_than_once_a_minute() {
+        let lines = logged(|standing, now| {
+            for turn in 0..=10 {
+                let page = Cause::new(format!("HTTP 403, not from a collector: blocked, request {turn}"));
+                standing.held(now + turn * Duration::from_secs(15), &page);
+            }
+        });
+        assert_eq!(lines.matches("refuses us").count(), 3, "at 0, 60 and 120 s: {lines}");
+        for turn in [0, 4, 8] {
+            assert!(lines.contains(&format!("request {turn}")), "{lines}");
+        }
+    }
+
+    /// What is said while `work` runs.
+    fn logged(work: impl FnOnce(&Standing, Instant)) -> String {
+        let (_log, lines) = log();
+        let (standing, now) = standing();
+        work(&standing, now);
+        lines.text()
+    }
+
+    /// Lines of a log.
+    #[derive(Clone, Default)]
+    pub struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Lines {
+        pub fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Keeps what this thread logs, as long as the first part of the answer lives.
+    pub fn log() -> (impl Sized, Lines) {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        // While there is only one subscriber, a call site that another thread happens to reach first asks that
+        // thread's, which is none, and stays silent for good. With a second one it asks all.
+        let second = tracing::Dispatch::new(tracing_subscriber::registry());
+        ((second, tracing::subscriber::set_default(log)), lines)
+    }
+
+    #[test]
+    fn a_success_in_between_starts_the_count_anew_and_is_no_new_beginning() {
+        let (standing, began) = standing();
+        standing.up(began);
+        for seconds in 1..5 {
+            let now = began + Duration::from_secs(seconds);
+            standing.failed(now, now, &Cause::new("reset"));
+            standing.up(now);
+        }
+        assert_eq!(standing.health(), Health::Up { since: began });
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do_and_keeps_the_beginning_of_the_trouble() {
+        let (standing, now) = standing();
+        standing.failed(now, now, &Cause::new("503"));
+        let cause = Cause { what: "HTTP 403".to_owned(), hint: Some("enable the token") };
+        standing.held(now + SLOW, &cause);
+        let cause = "HTTP 403 (enable the token)".to_owned();
+        assert_eq!(standing.health(), Health::Held { since: now, cause });
+    }
+}

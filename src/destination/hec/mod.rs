@@ -1,0 +1,95 @@
+//! Splunk over the HTTP Event Collector (HEC).
+//!
+//! [`HecFormat`] lays events out, [`Hec`] sends them. What a reply means is decided in [`reply`], what is still to be
+//! sent in [`requests`], how much at once in [`flow`]: all pure.
+
+mod client;
+mod compat;
+pub mod concurrency;
+mod counters;
+mod encode;
+mod member;
+pub mod plan;
+pub mod reply;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use client::{Checked, Hec};
+pub use counters::Snapshot;
+pub use encode::{HecFormat, Layout};
+pub use member::ConfigError;
+pub use reply::CheckError;
+
+use crate::core::secret::Secret;
+
+/// How to reach the collector, checked: every field means something.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `https://splunk.example:8088`, without a path: `/services/collector` is added.
+    pub url: String,
+    /// Where the token comes from.
+    pub token: Token,
+    /// Verify the server's certificate and name. Off only when the settings say so.
+    pub verify: bool,
+    /// Certificates to trust besides the system's, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Our certificate and its PKCS #8 key, PEM.
+    pub client_cert: Option<(PathBuf, PathBuf)>,
+    /// Proxy for the collector; without it the usual variables (`https_proxy`, `no_proxy`, …) decide.
+    pub proxy: Option<String>,
+    /// How long a request may take, from connecting to the end of the reply.
+    pub timeout: Duration,
+    /// How long connecting may take, TLS included.
+    pub connect_timeout: Duration,
+    /// `source` of events that name none.
+    pub source: Option<String>,
+    /// `sourcetype` of events that name none.
+    pub sourcetype: Option<String>,
+    /// `index` of events that name none.
+    pub index: Option<String>,
+    /// `host` of events that name none.
+    pub host: Option<String>,
+    /// Compress request bodies (gzip level 1).
+    pub gzip: bool,
+    /// Most bytes in a request, before compression.
+    pub max_body: usize,
+    /// Most requests in flight at once.
+    pub max_requests: usize,
+    /// Send `event` as the seed's Python does: JSON text inside a JSON string, Python's separators and escapes.
+    pub compat: bool,
+}
+
+#[cfg(test)]
+impl Config {
+    /// With nothing but a URL and a token, and patience for neither.
+    fn plain(url: &str, token: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            token: Token::Fixed(Secret::new(token)),
+            verify: true,
+            ca_file: None,
+            client_cert: None,
+            proxy: None,
+            timeout: Duration::from_millis(400),
+            connect_timeout: Duration::from_millis(400),
+            source: None,
+            sourcetype: None,
+            index: None,
+            host: None,
+            gzip: false,
+            max_body: 1_000_000,
+            max_requests: 8,
+            compat: false,
+        }
+    }
+}
+
+/// Where the token comes from.
+#[derive(Debug, Clone)]
+pub enum Token {
+    /// Given in the environment or the settings.
+    Fixed(Secret),
+    /// Read from a file, again whenever its content changes.
+    File(PathBuf),
+}

@@ -1,0 +1,374 @@
+//! What a collector's reply means for the events of a request: one decision per reply.
+//!
+//! The codes are those of Splunk's "Troubleshoot HTTP Event Collector". Splunk parses a request from the front and
+//! takes each object as it goes: `invalid-event-number` counts from 0, the objects before it are indexed, it and
+//! those behind it are not.
+
+use std::convert::Infallible;
+use std::ops::Range;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::core::batch::Events;
+use crate::core::cause::Cause;
+
+/// The largest event that Splunk takes by default (`inputs.conf`, `maxEventSize`, 5 MB). It answers a larger one with
+/// code 6 and number 0, as if it were malformed.
+const MAX_EVENT_SIZE: usize = 5_000_000;
+
+/// Wait at least so long after a 404: it comes from a rolling restart or a proxy without a backend, or the URL is
+/// wrong; none of these is over in a moment.
+const NOT_FOUND_FLOOR: Duration = Duration::from_secs(5);
+
+/// Wait no longer than this because a server asked for it.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+
+/// What came back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// How long the server asks us to stay away (`Retry-After`).
+    pub retry_after: Option<Duration>,
+    /// The body, cut off where it is longer than any honest one.
+    pub body: Vec<u8>,
+}
+
+/// What was sent.
+#[derive(Debug, Clone)]
+pub struct Sent<'a> {
+    /// The events of the batch.
+    pub events: &'a Events,
+    /// Those in this request; never empty.
+    pub range: Range<usize>,
+    /// The body was compressed.
+    pub gzip: bool,
+    /// The index that the settings name.
+    pub index: Option<&'a str>,
+}
+
+/// What to do with the events of the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// All are taken.
+    Accepted {
+        /// The queue behind the collector fills up: send less at once.
+        slow_down: bool,
+        /// Under this number the indexers will acknowledge the request, if the token has `useACK`.
+        ack_id: Option<u64>,
+    },
+    /// Wait, then send the same again.
+    Retry {
+        /// Wait at least so long.
+        floor: Option<Duration>,
+        /// So many of the events may have been taken all the same.
+        maybe_taken: usize,
+        /// What happened.
+        cause: Cause,
+    },
+    /// Somebody has to change something. Keep the events, say so, and ask again slowly.
+    Hold {
+        /// What the server said, and what to do.
+        cause: Cause,
+    },
+    /// This event will never be taken. Those before it are taken, those behind it are not.
+    Event {
+        /// Its number in the request.
+        bad: usize,
+        /// Under this number the indexers will acknowledge the events before it.
+        ack_id: Option<u64>,
+        /// "hec 6".
+        code: String,
+        /// The server's words.
+        reason: String,
+    },
+    /// The index of the request's one event will never be taken, in this event or any other.
+    Index {
+        /// Its name; none when the event named none.
+        index: Option<String>,
+        /// "hec 7".
+        code: String,
+        /// The server's words.
+        reason: String,
+    },
+    /// This event is probably a bad one: send it alone. Those before it are taken, those behind it are not.
+    Alone {
+        /// Its number in the request.
+        suspect: usize,
+        /// Under this number the indexers will acknowledge the events before it.
+        ack_id: Option<u64>,
+    },
+    /// One of the events is bad, nobody says which: send them in two halves. Some may have been taken.
+    Bisect,
+    /// Too much at once, and nothing was taken: send the events in two halves, and no more at once from now on.
+    Split,
+    /// The server cannot read compressed bodies: send the same again as it is.
+    GzipOff,
+}
+
+/// Why a collector cannot be used now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CheckError {
+    /// It is not there, or busy: it may come back by itself.
+    #[error("{0}")]
+    Down(Cause),
+    /// Somebody has to change something.
+    #[error("{0}")]
+    Refused(Cause),
+}
+
+/// Decides. Pure: the same reply to the same request always means the same.
+#[must_use]
+pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
+    let said = Said::parse(&reply.body);
+    let count = sent.range.len();
+    let retry_with = |floor: Option<Duration>, maybe_taken: usize, hint: Option<&'static str>| Verdict::Retry {
+        floor: floor.max(reply.retry_after),
+        maybe_taken,
+        cause: cause(reply, &said, hint),
+    };
+    let retry = |maybe_taken: usize| retry_with(None, maybe_taken, None);
+    let hold = |hint: &'static str| Verdict::Hold { cause: cause(reply, &said, Some(hint)) };
+    match (reply.status, said.code) {
+        (200..=299, Some(code @ (0 | 24 | 25))) => Verdict::Accepted { slow_down: code != 0, ack_id: said.ack_id },
+        // A proxy's page, half a reply, something that is no collector: nothing says that the events are safe.
+        (200..=299, _) => retry_with(
+            None,
+            count,
+            Some("no answer of a collector: is the URL right, does a proxy answer in its place?"),
+        ),
+        (300..=399, _) => hold("a redirect is not followed with a token: set the URL that it points to (https?)"),
+        (400, Some(code @ (6 | 12 | 13 | 15))) => bad_event(code, &said, sent),
+        (400, Some(7)) => bad_index(reply, &said, sent),
+        (400, Some(5)) if count == 1 => event(0, 5, &said),
+        (400 | 401 | 403, Some(code)) => hold(hint(code)),
+        (400, None) => hold("this is no answer of a collector: check the URL, and what stands between us and Splunk"),
+        (401 | 403, None) => hold("a proxy or a firewall refuses us, not Splunk: it has to let us through"),
+        (407, _) => hold("the proxy wants a user and a password: put them into its URL"),
+        (404 | 405, _) => retry_with(
+            Some(NOT_FOUND_FLOOR),
+            0,
+            Some("if it stays like this there is no collector: check host and port"),
+        ),
+        (413, _) if count == 1 => Verdict::Event {
+            bad: 0,
+            ack_id: None,
+            code: "http 413".to_owned(),
+            reason: format!("too large for the collector: {} bytes", bytes(sent)),
+        },
+        (413, _) => Verdict::Split,
+        (415, _) if sent.gzip => Verdict::GzipOff,
+        (429, _) => retry(0),
+        // Busy. Those before the number may have been taken; nothing documents it, so all are sent again.
+        (503, _) => retry(said.number.map_or(0, |number| number.min(count))),
+        (501 | 505 | 511, _) => hold("this is no collector, or a proxy that wants a login: check the URL"),
+        (408 | 425 | 500..=599, _) => retry(count),
+        _ => hold("no collector answers like this: check the URL, and what stands between us and Splunk"),
+    }
+}
+
+/// What is known of a request besides its reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record {
+    /// How often it was answered like this, this time included.
+    pub times: u32,
+    /// Another request was taken while this one was under way.
+    pub others_pass: bool,
+}
+
+/// Times that one event alone has to be refused before it is the event's fault.
+const TIMES_ALONE: u32 = 3;
+
+/// What a 400 means that no collector says: a firewall dislikes this very payload, if others pass; else nobody gets
+/// through, and it is no matter of events. The bad event is looked for by halving.
+#[must_use]
+pub fn suspect(reply: &Reply, sent: &Sent<'_>, record: Record) -> Option<Verdict> {
+    if !is_no_collectors(reply) || !record.others_pass {
+        return None;
+    }
+    if sent.range.len() > 1 {
+        return Some(Verdict::Bisect);
+    }
+    (record.times >= TIMES_ALONE).then(|| Verdict::Event {
+        bad: 0,
+        ack_id: None,
+        code: "http 400".to_owned(),
+        reason: format!("something between us and Splunk refuses it: {}", words(&String::from_utf8_lossy(&reply.body))),
+    })
+}
+
+/// A 400 without a code of HEC.
+#[must_use]
+pub fn is_no_collectors(reply: &Reply) -> bool {
+    reply.status == 400 && Said::parse(&reply.body).code.is_none()
+}
+
+/// What the answer to an empty request says about the token. Splunk looks at the token first, then finds no data.
+///
+/// # Errors
+/// Nothing is known yet, or something has to be changed.
+pub(super) fn classify_empty(reply: &Reply) -> Result<(), CheckError> {
+    let said = Said::parse(&reply.body);
+    if matches!((reply.status, said.code), (400, Some(5)) | (200..=299, Some(0))) {
+        return Ok(());
+    }
+    let mut empty = Events::default();
+    let Ok(()) = empty.push(0, |_| Ok::<_, Infallible>(()));
+    let sent = Sent { events: &empty, range: 0..1, gzip: false, index: None };
+    Err(match classify(reply, &sent) {
+        Verdict::Retry { cause, .. } => CheckError::Down(cause),
+        Verdict::Hold { cause } => CheckError::Refused(cause),
+        _ => CheckError::Refused(cause(
+            reply,
+            &said,
+            Some("no collector answers an empty request like this: check the URL"),
+        )),
+    })
+}
+
+/// `Retry-After`, in seconds or as a date; a date counts from the reply's own `Date`, so our clock does not matter
+/// (RFC 9110 section 10.2.3).
+pub(super) fn retry_after(value: Option<&str>, date: Option<&str>) -> Option<Duration> {
+    let value = value?.trim();
+    let wait = match value.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let until = jiff::fmt::rfc2822::parse(value).ok()?;
+            let now = jiff::fmt::rfc2822::parse(date?.trim()).ok()?;
+            let seconds = until.timestamp().as_second() - now.timestamp().as_second();
+            Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+        }
+    };
+    Some(wait.min(MAX_RETRY_AFTER))
+}
+
+/// The index that an encoded event names.
+pub(super) fn index_of(event: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Envelope {
+        index: Option<String>,
+    }
+    serde_json::from_slice::<Envelope>(event).ok()?.index
+}
+
+/// Text of a stranger for our log: one line, not long.
+pub(super) fn words(text: &str) -> String {
+    let mut words: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    words.retain(|letter| !letter.is_control());
+    match words.char_indices().nth(200) {
+        None => words,
+        Some((at, _)) => format!("{}…", &words[..at]),
+    }
+}
+
+/// The reply's JSON, as far as there is any. A code or a key that we do not know is no reason to know the rest less.
+#[derive(Debug, Default)]
+struct Said {
+    text: Option<String>,
+    code: Option<u64>,
+    number: Option<usize>,
+    ack_id: Option<u64>,
+}
+
+impl Said {
+    fn parse(body: &[u8]) -> Self {
+        let Ok(Value::Object(reply)) = serde_json::from_slice(body) else {
+            return Self::default();
+        };
+        Self {
+            text: reply.get("text").and_then(Value::as_str).map(words),
+            code: reply.get("code").and_then(Value::as_u64),
+            number: reply
+                .get("invalid-event-number")
+                .and_then(Value::as_u64)
+                .and_then(|number| usize::try_from(number).ok()),
+            ack_id: reply.get("ackId").and_then(Value::as_u64),
+        }
+    }
+}
+
+fn bad_event(code: u64, said: &Said, sent: &Sent<'_>) -> Verdict {
+    let count = sent.range.len();
+    match said.number {
+        _ if count == 1 => event(0, code, said),
+        Some(0) if code == 6 && bytes(sent) > MAX_EVENT_SIZE => Verdict::Split,
+        Some(number) if number < count => event(number, code, said),
+        _ => Verdict::Bisect,
+    }
+}
+
+/// Code 7 reports one more than the others do: a lone bad event is number 1. Nothing documents it, so the suspect is
+/// asked about alone; and where its index is one that this very request had taken before it, the number is not what
+/// we think it is.
+fn bad_index(reply: &Reply, said: &Said, sent: &Sent<'_>) -> Verdict {
+    let index = |number: usize| index_of(sent.events.get(sent.range.start + number));
+    let count = sent.range.len();
+    if count == 1 {
+        let index = index(0);
+        return if index.as_deref() == sent.index {
+            // Every event that names none goes there: the settings are wrong, not the event.
+            Verdict::Hold { cause: cause(reply, said, Some(hint(7))) }
+        } else {
+            Verdict::Index {
+                reason: words(&format!("{}: {:?}", said.words(), index.as_deref().unwrap_or_default())),
+                index,
+                code: "hec 7".to_owned(),
+            }
+        };
+    }
+    match said.number {
+        Some(number) if (1..=count).contains(&number) => {
+            let suspect = number - 1;
+            let suspected = index(suspect);
+            if (0..suspect).any(|taken| index(taken) == suspected) {
+                return Verdict::Bisect;
+            }
+            Verdict::Alone { suspect, ack_id: said.ack_id }
+        }
+        _ => Verdict::Bisect,
+    }
+}
+
+fn event(bad: usize, code: u64, said: &Said) -> Verdict {
+    Verdict::Event { bad, ack_id: said.ack_id, code: format!("hec {code}"), reason: said.words() }
+}
+
+impl Said {
+    fn words(&self) -> String {
+        self.text.clone().unwrap_or_else(|| "no reason given".to_owned())
+    }
+}
+
+fn bytes(sent: &Sent<'_>) -> usize {
+    sent.events.range(sent.range.end - 1).end - sent.events.range(sent.range.start).start
+}
+
+fn hint(code: u64) -> &'static str {
+    match code {
+        1 | 22 => "enable the token in Splunk: Settings, Data inputs, HTTP Event Collector",
+        2 | 3 => "the token did not arrive: does a proxy remove the Authorization header?",
+        4 | 21 => "the token is wrong: compare it with Splunk's Settings, Data inputs, HTTP Event Collector",
+        5 => "Splunk found no event in a request that has some: does a proxy cut the body?",
+        7 => "allow the index for the token in Splunk, or set another index",
+        10 | 11 => "the request channel did not arrive: does a proxy remove X-Splunk-Request-Channel?",
+        28 => "the token wants acknowledgements behind a load balancer: turn off its indexer acknowledgement",
+        _ => "change the token's settings in Splunk",
+    }
+}
+
+fn cause(reply: &Reply, said: &Said, hint: Option<&'static str>) -> Cause {
+    let status = reply.status;
+    let what = match (said.code, &said.text) {
+        (Some(code), text) => format!("HTTP {status}, code {code}: {}", text.as_deref().unwrap_or("no text")),
+        (None, _) => match words(&String::from_utf8_lossy(&reply.body)) {
+            body if body.is_empty() => format!("HTTP {status}, no body"),
+            body => format!("HTTP {status}, not from a collector: {body}"),
+        },
+    };
+    Cause { what, hint }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,216 @@
+//! From a target to a connection.
+
+use std::error::Error as _;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_native_tls::TlsConnector;
+
+use super::connection::{Connection, Watched};
+use super::tls;
+use super::tls::ConfigError;
+use super::{Config, Target, Transport, socket};
+use crate::core::cause::Cause;
+use crate::destination::health::Standing;
+
+/// How long one address is waited for before the next is tried beside it (RFC 8305 section 8).
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// Why there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It may work later.
+    Down(Cause),
+    /// It works when somebody has changed something: a certificate, a name.
+    Refused(Cause),
+}
+
+impl Fault {
+    pub(super) fn cause(&self) -> &Cause {
+        match self {
+            Self::Down(cause) | Self::Refused(cause) => cause,
+        }
+    }
+
+    /// What an error on a connection means: what the network says passes, what TLS says does not.
+    pub(super) fn of(target: &Target, error: &io::Error) -> Self {
+        if error.raw_os_error().is_none() && error.kind() == io::ErrorKind::Other {
+            no_tls(target, &error.to_string())
+        } else {
+            Self::Down(Cause::new(format!("{target}: {error}")))
+        }
+    }
+
+    /// Makes it known. The try began at `began`.
+    pub(super) fn tell(&self, standing: &Standing, began: Instant, now: Instant) {
+        match self {
+            Self::Down(cause) => standing.failed(began, now, cause),
+            Self::Refused(cause) => standing.held(now, cause),
+        }
+    }
+}
+
+/// How to connect.
+#[derive(Clone)]
+pub(super) struct Dial {
+    connector: Option<TlsConnector>,
+    server_name: Option<String>,
+    patience: Duration,
+}
+
+impl Dial {
+    pub(super) fn new(config: &Config) -> Result<Self, ConfigError> {
+        let tls = match &config.transport {
+            Transport::Udp { .. } | Transport::Tcp | Transport::Relp(None) => None,
+            Transport::Tls(tls) | Transport::Relp(Some(tls)) => Some(tls),
+        };
+        Ok(Self {
+            connector: tls.map(tls::connector).transpose()?,
+            server_name: tls.and_then(|tls| tls.server_name.clone()),
+            patience: config.connect_timeout,
+        })
+    }
+
+    /// Connects to the first address of the target that answers; names are looked up anew every time.
+    pub(super) async fn connect(&self, target: &Target) -> Result<Connection, Fault> {
+        let until = Instant::now() + self.patience;
+        let addresses = self.lookup(target).await?;
+        self.connect_any(target, &addresses, until).await
+    }
+
+    /// The addresses of a target, all of them; there is at least one.
+    pub(super) async fn lookup(&self, target: &Target) -> Result<Vec<SocketAddr>, Fault> {
+        match timeout(self.patience, lookup_host((target.host.as_str(), target.port))).await {
+            Ok(Ok(found)) => {
+                let found: Vec<_> = found.collect();
+                if found.is_empty() { Err(down(format!("{target}: its name has no address"))) } else { Ok(found) }
+            }
+            Ok(Err(error)) => Err(down(format!("{target}: its name cannot be looked up: {error}"))),
+            Err(_) => Err(down(format!("{target}: looking up its name took too long"))),
+        }
+    }
+
+    /// Connects to one address of the target: where another connection goes already.
+    pub(super) async fn connect_beside(&self, target: &Target, peer: SocketAddr) -> Result<Connection, Fault> {
+        self.connect_any(target, &[peer], Instant::now() + self.patience).await
+    }
+
+    async fn connect_any(
+        &self,
+        target: &Target,
+        addresses: &[SocketAddr],
+        until: Instant,
+    ) -> Result<Connection, Fault> {
+        let stream = match timeout_at(until, race(addresses)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(down(format!("{target}: cannot connect: {error}"))),
+            Err(_) => return Err(down(format!("{target}: connecting took too long"))),
+        };
+        let peer = stream.peer_addr().and_then(|peer| socket::tune(&stream).map(|()| peer));
+        let peer = peer.map_err(|error| down(format!("{target}: {error}")))?;
+        let Some(connector) = &self.connector else { return Ok(Connection::plain(stream, peer)) };
+        let name = self.server_name.as_deref().unwrap_or(&target.host);
+        match timeout_at(until, connector.connect(name, Watched::new(stream))).await {
+            Ok(Ok(stream)) => Ok(Connection::tls(stream, peer)),
+            Ok(Err(error)) => Err(handshake(target, &error)),
+            Err(_) => Err(Fault::Down(Cause {
+                what: format!("{target}: the TLS handshake took too long"),
+                hint: Some("is TLS spoken on this port?"),
+            })),
+        }
+    }
+}
+
+/// Connects to all addresses, each with a head start over the next; the first connection wins.
+async fn race(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut tries: FuturesUnordered<_> = addresses
+        .iter()
+        .zip(0..)
+        .map(|(address, turn)| async move {
+            sleep(HEAD_START * turn).await;
+            TcpStream::connect(address).await
+        })
+        .collect();
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    while let Some(tried) = tries.next().await {
+        match tried {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn down(what: String) -> Fault {
+    Fault::Down(Cause::new(what))
+}
+
+/// A handshake that the network cut short may work later; one that was refused works after a change.
+fn handshake(target: &Target, error: &native_tls::Error) -> Fault {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<io::Error>() {
+            return down(format!("{target}: no TLS: {io}"));
+        }
+        source = cause.source();
+    }
+    no_tls(target, &error.to_string())
+}
+
+fn no_tls(target: &Target, error: &str) -> Fault {
+    Fault::Refused(Cause { what: format!("{target}: no TLS: {}", reason(error)), hint: Some(advice(error)) })
+}
+
+/// What is of use to people in `error:0A000086:SSL routines:function:reason:file:line:more (verification)`.
+fn reason(error: &str) -> String {
+    let reason =
+        error.strip_prefix("error:").and_then(|rest| rest.split(':').nth(3)).filter(|reason| !reason.is_empty());
+    let verification = error.rfind(" (").map_or("", |at| &error[at..]);
+    reason.map_or_else(|| error.to_owned(), |reason| format!("{reason}{verification}"))
+}
+
+/// What probably has to be done about a TLS error, by what OpenSSL calls it. An *alert* is what the receiver says of us.
+fn advice(error: &str) -> &'static str {
+    const ADVICE: [(&str, &str); 11] = [
+        ("alert certificate required", "it demands a client certificate: set syslog.client_cert and syslog.client_key"),
+        ("alert handshake failure", "it may demand a client certificate: set syslog.client_cert and syslog.client_key"),
+        ("alert certificate expired", "our certificate has expired: renew syslog.client_cert"),
+        ("alert unknown ca", "it does not know the issuer of our certificate: look at syslog.client_cert"),
+        ("alert", "it refuses our certificate or our version of TLS; its own log says why"),
+        ("certificate has expired", "the receiver has to renew its certificate, if the clock of this machine is right"),
+        ("not yet valid", "the clock of this machine or of the receiver is wrong"),
+        ("mismatch", "its certificate is for another name: set syslog.server_name to one that it has"),
+        ("certificate verify failed", "set syslog.ca_file to the certificate of its issuer"),
+        ("wrong version number", "is TLS spoken on this port?"),
+        ("", "does it speak TLS 1.2 or newer on this port?"),
+    ];
+    let known = ADVICE.iter().find(|(says, _)| error.contains(says));
+    known.map_or("", |(_, advice)| advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_error_of_the_tls_library_the_reason_is_told() {
+        let check = |error: &str, expected: &str| assert_eq!(reason(error), expected);
+        check(
+            "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate verify failed:\
+             ssl/statem/statem_clnt.c:2125: (IP address mismatch)",
+            "certificate verify failed (IP address mismatch)",
+        );
+        check(
+            "error:0A00045C:SSL routines:ssl3_read_bytes:tlsv13 alert certificate required:ssl/record/rec_layer_s3.c:916:SSL \
+             alert number 116",
+            "tlsv13 alert certificate required",
+        );
+        check("error:0A00045C::::", "error:0A00045C::::");
+        check("unexpected EOF", "unexpected EOF");
+    }
+}

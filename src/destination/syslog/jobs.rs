@@ -1,0 +1,93 @@
+//! The batches that shards have handed over, until each has its outcome.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::window::Id;
+use crate::core::batch::Batch;
+use crate::core::lease::Tenure;
+use crate::destination::{Outcome, Rejected};
+
+/// A batch that somebody waits for.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) batch: Arc<Batch>,
+    pub(super) tenure: Tenure,
+    pub(super) done: oneshot::Sender<Outcome>,
+}
+
+/// All of them. What they weigh is bounded by the budget of the shards, which wait.
+#[derive(Debug)]
+pub(super) struct Jobs {
+    incoming: mpsc::Receiver<Job>,
+    open: BTreeMap<Id, Open>,
+    next: Id,
+}
+
+#[derive(Debug)]
+struct Open {
+    job: Job,
+    rejected: Vec<Rejected>,
+}
+
+impl Jobs {
+    pub(super) fn new(incoming: mpsc::Receiver<Job>) -> Self {
+        Self { incoming, open: BTreeMap::new(), next: 0 }
+    }
+
+    /// The next that comes; nothing when the sink is gone. May be thrown away while it waits.
+    pub(super) async fn recv(&mut self) -> Option<(Id, Arc<Batch>)> {
+        let job = self.incoming.recv().await?;
+        self.next += 1;
+        let batch = Arc::clone(&job.batch);
+        self.open.insert(self.next, Open { job, rejected: Vec::new() });
+        Some((self.next, batch))
+    }
+
+    /// Whether another has come.
+    pub(super) fn has_more(&self) -> bool {
+        !self.incoming.is_empty()
+    }
+
+    /// The batch and the right to send it.
+    pub(super) fn get(&self, id: Id) -> Option<&Job> {
+        self.open.get(&id).map(|open| &open.job)
+    }
+
+    /// Drops those that nobody waits for any more.
+    pub(super) fn reap(&mut self) -> Vec<Id> {
+        let gone = |open: &Open| open.job.done.is_closed() || !open.job.tenure.holds();
+        let ids: Vec<Id> = self.open.iter().filter(|(_, open)| gone(open)).map(|(id, _)| *id).collect();
+        for id in &ids {
+            self.abandon(*id);
+        }
+        ids
+    }
+
+    /// Its tenure ended.
+    pub(super) fn abandon(&mut self, id: Id) {
+        if let Some(open) = self.open.remove(&id) {
+            // Nobody may be waiting any more.
+            let _ = open.job.done.send(Outcome::Abandoned);
+        }
+    }
+
+    /// One of its events will never be taken.
+    pub(super) fn reject(&mut self, id: Id, event: usize, reason: String) {
+        if let Some(open) = self.open.get_mut(&id) {
+            tracing::warn!(event, shard = %open.job.batch.shard(), "syslog: an event is refused for good: {reason}");
+            open.rejected.push(Rejected { event, code: "syslog".to_owned(), reason });
+        }
+    }
+
+    /// All its events have found their end.
+    pub(super) fn finish(&mut self, id: Id) {
+        if let Some(mut open) = self.open.remove(&id) {
+            open.rejected.sort_by_key(|rejected| rejected.event);
+            // Nobody may be waiting any more.
+            let _ = open.job.done.send(Outcome::Done(open.rejected));
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! RELP: syslog whose every message is answered (librelp's doc/relp.md, version 0).
+
+mod codec;
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::client::Shared;
+use super::connection::{Connection, ENDED, Turn};
+use super::dial::Fault;
+use super::format::first_frame;
+use super::jobs::Jobs;
+use super::session::{Ended, Line};
+use super::socket;
+use super::window::{Break, Id, Span};
+use super::{Framing, session};
+use crate::core::batch::Batch;
+use crate::core::cause::Cause;
+use crate::core::lease::Tenure;
+use codec::{Answers, Frame};
+
+/// Messages that may be unanswered at once: librelp's own default, and the fastest of those that were measured.
+const WINDOW: usize = 128;
+
+/// Most bytes of a write, unless one event has more.
+const CHUNK: usize = 64 * 1024;
+
+/// How long the answer to our goodbye is waited for.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Runs until the sink is gone.
+pub(super) async fn run(shared: &Shared, jobs: Jobs) {
+    let mut line = Line::new(shared, jobs);
+    while let Some(connection) = line.connect().await {
+        let patience = shared.config.timeout;
+        let ended = match Session::open(connection, patience).await {
+            Ok(session) => drive(&mut line, session).await,
+            Err(Refusal::Failed(error)) => line.failed(&error),
+            Err(Refusal::Broken(cause)) => line.other(cause),
+            Err(Refusal::Refused(cause)) => {
+                let what = format!("{}: {cause}", line.target());
+                let hint = Some("does a RELP receiver listen on this port, and does it take syslog?");
+                Ended::Broken(Break::Other, Fault::Refused(Cause { what, hint }))
+            }
+        };
+        if !line.recover(ended).await {
+            return;
+        }
+    }
+}
+
+/// Why a session does not begin.
+enum Refusal {
+    /// The connection failed.
+    Failed(io::Error),
+    /// It may work later.
+    Broken(&'static str),
+    /// The receiver does not want to.
+    Refused(String),
+}
+
+/// A session that the receiver agreed to.
+struct Session {
+    connection: Connection,
+    answers: Answers,
+    buffer: Box<[u8]>,
+    txnr: u32,
+}
+
+impl Session {
+    async fn open(mut connection: Connection, patience: Duration) -> Result<Self, Refusal> {
+        let until = Instant::now() + patience;
+        let mut hello = Vec::new();
+        codec::open(&mut hello);
+        let mut buffer = vec![0; 16 * 1024].into_boxed_slice();
+        let mut answers = Answers::default();
+        let mut out = &hello[..];
+        loop {
+            match timeout_at(until, connection.turn(&mut buffer, out)).await {
+                Ok(Turn::Wrote(count)) => out = &out[count..],
+                Ok(Turn::Read(count)) => answers.feed(&buffer[..count]),
+                Ok(Turn::Ended) => return Err(Refusal::Broken(ENDED)),
+                Ok(Turn::Failed(error)) => return Err(Refusal::Failed(error)),
+                Err(_) => return Err(Refusal::Broken("no answer to the beginning of a RELP session")),
+            }
+            match answers.next() {
+                Ok(None) => {}
+                Ok(Some(Frame { txnr: 1, ref command, ref data })) if command == "rsp" => {
+                    let (code, text) = codec::status(data);
+                    if code != Some(200) {
+                        return Err(Refusal::Refused(format!("it refuses the RELP session: {text}")));
+                    }
+                    return Ok(Self { connection, answers, buffer, txnr: 1 });
+                }
+                Ok(Some(frame)) => {
+                    return Err(Refusal::Refused(format!("it answers {:?}, which is no RELP", frame.command)));
+                }
+                Err(fault) => return Err(Refusal::Refused(fault.to_string())),
+            }
+        }
+    }
+
+    fn next_txnr(&mut self) -> u32 {
+        self.txnr = codec::after(self.txnr);
+        self.txnr
+    }
+
+    /// Says goodbye, so that the receiver logs no broken session.
+    async fn close(mut self) {
+        let mut out = Vec::new();
+        let txnr = self.next_txnr();
+        codec::frame(&mut out, txnr, "close", b"");
+        let mut out = &out[..];
+        let until = Instant::now() + GOODBYE;
+        while let Ok(Turn::Wrote(_) | Turn::Read(_)) = timeout_at(until, async {
+            let turn = self.connection.turn(&mut self.buffer, out).await;
+            if let Turn::Wrote(count) = turn {
+                out = &out[count..];
+            }
+            turn
+        })
+        .await
+        {}
+    }
+}
+
+/// A message that is not answered yet.
+struct Unanswered {
+    txnr: u32,
+    id: Id,
+    /// When it is the last of its event: the number of the event after it.
+    ends: Option<usize>,
+}
+
+/// A batch whose messages are being sent.
+struct Under {
+    batch: Arc<Batch>,
+    tenure: Tenure,
+    span: Span,
+    /// What is left of the present event.
+    event: std::ops::Range<usize>,
+}
+
+enum Event {
+    Turn(Turn),
+    Fenced,
+    Came(Option<(Id, Arc<Batch>)>),
+    Left,
+    Late,
+}
+
+async fn drive(line: &mut Line<'_>, mut session: Session) -> Ended {
+    let mut unanswered: VecDeque<Unanswered> = VecDeque::new();
+    let mut under: Option<Under> = None;
+    // Whose bytes are in `out`: of one batch at a time.
+    let mut writing: Option<Tenure> = None;
+    let mut out: Vec<u8> = Vec::new();
+    let mut written = 0;
+    let mut heard = Instant::now();
+    line.up();
+    loop {
+        let now = Instant::now();
+        if written == out.len() {
+            out.clear();
+            written = 0;
+            writing = None;
+            if unanswered.is_empty() && under.is_none() && line.window.is_unproven() {
+                // All is answered. In a search that is what proves a group.
+                line.window.rotated(now);
+                line.settle(now);
+            }
+            if under.is_none() && unanswered.len() < WINDOW {
+                under = next(line, now);
+            }
+            if let Some(sending) = &mut under {
+                if unanswered.is_empty() {
+                    heard = now;
+                }
+                if sending.tenure.holds() {
+                    fill(&mut out, sending, &mut session, &mut unanswered);
+                    writing = Some(sending.tenure.clone());
+                    if sending.event.is_empty() && sending.span.events.is_empty() {
+                        under = None;
+                    }
+                } else {
+                    let id = sending.span.id;
+                    line.abandon(id);
+                    under = None;
+                    continue;
+                }
+            }
+        }
+        let late = heard + line.shared.config.timeout;
+        let waits = !unanswered.is_empty() || written < out.len();
+        let event = tokio::select! {
+            biased;
+            turn = session.connection.turn_under(writing.as_ref(), &mut session.buffer, &out[written..]) => Event::Turn(turn),
+            () = session::fenced(writing.as_ref().filter(|_| written < out.len())) => Event::Fenced,
+            came = line.jobs.recv() => Event::Came(came),
+            () = line.shared.left.notified() => Event::Left,
+            () = sleep_until(late), if waits => Event::Late,
+        };
+        match event {
+            Event::Turn(Turn::Wrote(count)) => written += count,
+            Event::Turn(Turn::Read(count)) => {
+                socket::acknowledge_at_once(session.connection.socket());
+                session.answers.feed(&session.buffer[..count]);
+                heard = Instant::now();
+                if let Err(ended) = answered(line, &mut session, &mut unanswered) {
+                    return ended;
+                }
+            }
+            Event::Turn(Turn::Ended) if unanswered.is_empty() && under.is_none() => return Ended::Idle,
+            Event::Turn(Turn::Ended) => return line.by_peer(ENDED),
+            Event::Turn(Turn::Failed(error)) => return line.failed(&error),
+            Event::Fenced => {
+                session.connection.abort();
+                return line.other("a shard was lost half-way through a message");
+            }
+            Event::Came(came) => {
+                if !line.came(came) {
+                    if out.len() == written {
+                        session.close().await;
+                    }
+                    return Ended::Gone;
+                }
+            }
+            Event::Left => line.reap(),
+            Event::Late => return line.other("it does not answer"),
+        }
+    }
+}
+
+fn next(line: &mut Line<'_>, now: Instant) -> Option<Under> {
+    while let Some(span) = line.window.begin(now) {
+        match line.jobs.get(span.id) {
+            Some(job) => {
+                return Some(Under { batch: Arc::clone(&job.batch), tenure: job.tenure.clone(), event: 0..0, span });
+            }
+            None => line.window.forget(span.id),
+        }
+    }
+    None
+}
+
+/// Puts messages into the buffer while there is room in it and in the window.
+fn fill(out: &mut Vec<u8>, sending: &mut Under, session: &mut Session, unanswered: &mut VecDeque<Unanswered>) {
+    while unanswered.len() < WINDOW && out.len() < CHUNK {
+        if sending.event.is_empty() {
+            let Some(event) = sending.span.events.next() else { return };
+            sending.event = sending.batch.events.range(event);
+        }
+        let bytes = &sending.batch.events.bytes()[sending.event.clone()];
+        let (message, length) = first_frame(bytes, Framing::Octet);
+        sending.event.start += length;
+        let txnr = session.next_txnr();
+        codec::frame(out, txnr, "syslog", message);
+        let ends = sending.event.is_empty().then_some(sending.span.events.start);
+        unanswered.push_back(Unanswered { txnr, id: sending.span.id, ends });
+    }
+}
+
+/// Takes in the answers that have come.
+fn answered(line: &mut Line<'_>, session: &mut Session, unanswered: &mut VecDeque<Unanswered>) -> Result<(), Ended> {
+    let searching = line.window.is_searching();
+    loop {
+        let frame = match session.answers.next() {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Ok(()),
+            Err(fault) => return Err(line.by_peer(&fault.to_string())),
+        };
+        match frame.command.as_str() {
+            "rsp" => {
+                let Some(message) = unanswered.pop_front() else {
+                    return Err(line.by_peer("it answers what was not asked"));
+                };
+                if message.txnr != frame.txnr {
+                    return Err(line.by_peer("it answers out of order"));
+                }
+                let (code, text) = codec::status(&frame.data);
+                if code != Some(200) {
+                    return Err(line.by_peer(&format!("it answers {text}")));
+                }
+                if let Some(ends) = message.ends.filter(|_| !searching) {
+                    let settled = line.window.advance(message.id, ends);
+                    line.accepted(settled, Instant::now());
+                }
+            }
+            "serverclose" if unanswered.is_empty() => return Err(Ended::Idle),
+            "serverclose" => return Err(line.by_peer(ENDED)),
+            other => return Err(line.by_peer(&format!("it sends {other:?}, which RELP does not know"))),
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! What all connections have in common: batches come, a target is found, failures are told and waited out.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::client::Shared;
+use super::connection::Connection;
+use super::dial::Fault;
+use super::jobs::Jobs;
+use super::targets::Targets;
+use super::window::{Break, Id, Settled, Window};
+use super::{Delivery, Target, Transport};
+use crate::core::backoff::Backoff;
+use crate::core::batch::Batch;
+use crate::core::cause::Cause;
+use crate::core::lease::Tenure;
+
+/// Longest wait after a failure.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// How a connection ended.
+pub(super) enum Ended {
+    /// The sink is gone.
+    Gone,
+    /// The peer closed it while nothing was under way.
+    Idle,
+    /// What was not proven has to be sent again.
+    Broken(Break, Fault),
+}
+
+/// The batches, what is known of them, and the way to the receiver.
+pub(super) struct Line<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) jobs: Jobs,
+    pub(super) window: Window,
+    pub(super) targets: Targets,
+    pub(super) backoff: Backoff,
+    /// When the present connection, or try, began.
+    pub(super) began: Instant,
+    pub(super) said_talks: bool,
+}
+
+impl<'a> Line<'a> {
+    pub(super) fn new(shared: &'a Shared, jobs: Jobs) -> Self {
+        let is_relp = matches!(shared.config.transport, Transport::Relp(_));
+        let (interval, lag) = match shared.config.delivery {
+            Delivery::Confirmed { interval, lag } if !is_relp => (interval, lag),
+            // What RELP answers needs no lag, and what is only sent has no use for one.
+            _ => (Duration::ZERO, Duration::ZERO),
+        };
+        Self {
+            shared,
+            jobs,
+            window: Window::new(interval, lag),
+            targets: Targets::new(shared.config.targets.len()),
+            backoff: Backoff::new(Duration::from_millis(250), LONGEST, u64::from(std::process::id())),
+            began: Instant::now(),
+            said_talks: false,
+        }
+    }
+
+    pub(super) fn target(&self) -> &'a Target {
+        &self.shared.config.targets[self.targets.current()]
+    }
+
+    /// Takes in what comes; whether the sink is still there.
+    pub(super) fn came(&mut self, came: Option<(Id, Arc<Batch>)>) -> bool {
+        let Some((id, batch)) = came else { return false };
+        self.window.push(id, batch.events.len());
+        true
+    }
+
+    pub(super) fn reap(&mut self) {
+        for id in self.jobs.reap() {
+            self.window.forget(id);
+        }
+    }
+
+    pub(super) fn apply(&mut self, settled: Settled) {
+        for (id, event) in settled.rejected {
+            let reason = "the receiver ends the connection whenever it gets this event, and takes others".to_owned();
+            self.jobs.reject(id, event, reason);
+        }
+        for id in settled.finished {
+            self.jobs.finish(id);
+        }
+    }
+
+    /// Whether the sink is still there at the end of it.
+    pub(super) async fn wait_until(&mut self, until: Instant) -> bool {
+        loop {
+            let came = tokio::select! {
+                biased;
+                came = self.jobs.recv() => came,
+                () = self.shared.left.notified() => {
+                    self.reap();
+                    continue;
+                }
+                () = sleep_until(until) => return true,
+            };
+            if !self.came(came) {
+                return false;
+            }
+        }
+    }
+
+    /// Connects as soon as there is something to send, to whichever target takes us; nothing when the sink is gone.
+    pub(super) async fn connect(&mut self) -> Option<Connection> {
+        loop {
+            while self.window.is_empty() {
+                let came = self.jobs.recv().await;
+                if !self.came(came) {
+                    return None;
+                }
+            }
+            self.began = Instant::now();
+            let (dial, target) = (self.shared.dial.clone(), self.target());
+            let mut connecting = std::pin::pin!(dial.connect(target));
+            let connected = loop {
+                let came = tokio::select! {
+                    biased;
+                    connected = &mut connecting => break connected,
+                    came = self.jobs.recv() => came,
+                    () = self.shared.left.notified() => {
+                        self.reap();
+                        continue;
+                    }
+                };
+                if !self.came(came) {
+                    return None;
+                }
+            };
+            match connected {
+                Ok(connection) => {
+                    self.say_promise();
+                    return Some(connection);
+                }
+                Err(fault) => {
+                    let now = Instant::now();
+                    fault.tell(&self.shared.standing, self.began, now);
+                    let until = now + self.backoff.next(None);
+                    if self.targets.unreachable(now) && !self.wait_until(until).await {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn say_promise(&self) {
+        self.shared.written_only.store(self.targets.is_written_only(), Ordering::Relaxed);
+    }
+
+    pub(super) fn by_peer(&self, cause: &str) -> Ended {
+        Ended::Broken(Break::ByPeer, Fault::Down(Cause::new(format!("{}: {cause}", self.target()))))
+    }
+
+    /// A connection that failed of itself.
+    pub(super) fn failed(&self, error: &io::Error) -> Ended {
+        use io::ErrorKind::{HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut};
+        let is_network = matches!(error.kind(), HostUnreachable | NetworkDown | NetworkUnreachable | TimedOut);
+        Ended::Broken(if is_network { Break::Other } else { Break::ByPeer }, Fault::of(self.target(), error))
+    }
+
+    pub(super) fn other(&self, cause: &str) -> Ended {
+        Ended::Broken(Break::Other, Fault::Down(Cause::new(format!("{}: {cause}", self.target()))))
+    }
+
+    pub(super) fn settle(&mut self, now: Instant) {
+        let settled = self.window.prove(now);
+        self.accepted(settled, now);
+    }
+
+    /// Draws the conclusions from a proof.
+    pub(super) fn accepted(&mut self, settled: Settled, now: Instant) {
+        if settled.proven {
+            self.targets.worked();
+            self.backoff.reset();
+            self.shared.standing.up(now);
+        }
+        self.apply(settled);
+    }
+
+    /// Something was accepted, or the receiver agreed to a session.
+    pub(super) fn up(&self) {
+        self.shared.standing.up(Instant::now());
+    }
+
+    /// The next batch in the order of arrival, for a transport that sends one after the other.
+    pub(super) async fn next_batch(&mut self) -> Option<(Id, Arc<Batch>)> {
+        loop {
+            if let Some(span) = self.window.begin(Instant::now()) {
+                match self.jobs.get(span.id) {
+                    Some(job) => return Some((span.id, Arc::clone(&job.batch))),
+                    None => self.window.forget(span.id),
+                }
+            } else {
+                let came = self.jobs.recv().await;
+                if !self.came(came) {
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Whether another batch is waiting.
+    pub(super) fn has_more(&self) -> bool {
+        self.jobs.has_more()
+    }
+
+    /// Its tenure ended.
+    pub(super) fn abandon(&mut self, id: Id) {
+        self.jobs.abandon(id);
+        self.window.forget(id);
+    }
+
+    /// What the end of a connection entails: everything unproven is to be sent again, after a pause if something went wrong.
+    /// Whether the sink is still there then.
+    pub(super) async fn recover(&mut self, ended: Ended) -> bool {
+        let (how, fault) = match ended {
+            Ended::Gone => return false,
+            Ended::Idle => (Break::Other, None),
+            Ended::Broken(how, fault) => (how, Some(fault)),
+        };
+        let settled = self.window.broke(how);
+        self.apply(settled);
+        let Some(fault) = fault else { return true };
+        let now = Instant::now();
+        self.targets.broke(now);
+        fault.tell(&self.shared.standing, self.began, now);
+        let until = now + self.backoff.next(None);
+        self.wait_until(until).await
+    }
+}
+
+/// Resolves when the tenure ends, never without one.
+pub(super) async fn fenced(tenure: Option<&Tenure>) {
+    match tenure {
+        Some(tenure) => tenure.ended().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,332 @@
+//! Sends over TCP and TLS: one connection for all shards, and the next one beside it while the last is proven.
+
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::Delivery;
+use super::client::Shared;
+use super::connection::{Closed, Connection, ENDED, Turn};
+use super::dial::Fault;
+use super::jobs::Jobs;
+use super::session::{Ended, Line, fenced};
+use super::window::{Id, Span};
+use crate::core::batch::Batch;
+use crate::core::cause::Cause;
+use crate::core::lease::Tenure;
+
+/// Most bytes of a write, unless one event has more.
+const CHUNK: usize = 64 * 1024;
+
+/// How long an unanswered close is waited for at most.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether what is waited for has come, where nothing tells.
+const POLL: Duration = Duration::from_millis(20);
+
+/// How long a new witness must live to be one: a receiver that has too many connections takes it, and ends it at once.
+const WELCOME: Duration = Duration::from_millis(50);
+
+/// How long to wait before a witness is asked for again.
+const REOPEN: Duration = Duration::from_secs(1);
+
+type Promised<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Runs until the sink is gone.
+pub(super) async fn run(shared: &Shared, jobs: Jobs) {
+    let mut line = Line::new(shared, jobs);
+    while let Some(connection) = line.connect().await {
+        let ended = line.drive(connection).await;
+        if !line.recover(ended).await {
+            return;
+        }
+    }
+}
+
+/// What counts as proof at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    /// A strict close.
+    Close,
+    /// Acknowledged by the receiver's system.
+    Acked,
+    /// Taken by ours.
+    Write,
+}
+
+/// What can happen while a connection is up.
+enum Event {
+    Turn(Turn),
+    Closed(Closed),
+    Opened(Result<Connection, Fault>),
+    Home(Result<Connection, Fault>),
+    Fenced,
+    Came(Option<(Id, Arc<Batch>)>),
+    Left,
+    Tick,
+}
+
+/// Whole events of one batch that are written in one piece.
+struct Chunk {
+    batch: Arc<Batch>,
+    tenure: Tenure,
+    /// What is left of its span behind it.
+    rest: Span,
+    /// What is left of it.
+    bytes: Range<usize>,
+    /// Some of it, or of a TLS record of it, may be out.
+    begun: bool,
+}
+
+impl Chunk {
+    fn of(batch: &Arc<Batch>, tenure: &Tenure, span: Span) -> Self {
+        let events = &batch.events;
+        let start = events.range(span.events.start).start;
+        let mut last = span.events.start;
+        while last + 1 < span.events.end && events.range(last + 1).end - start <= CHUNK {
+            last += 1;
+        }
+        Self {
+            bytes: start..events.range(last).end,
+            rest: Span { id: span.id, events: last + 1..span.events.end },
+            batch: Arc::clone(batch),
+            tenure: tenure.clone(),
+            begun: false,
+        }
+    }
+
+    fn left(&self) -> &[u8] {
+        &self.batch.events.bytes()[self.bytes.clone()]
+    }
+}
+
+impl Line<'_> {
+    fn proof(&self) -> Proof {
+        match self.shared.config.delivery {
+            Delivery::Sent => Proof::Write,
+            Delivery::Confirmed { .. } if self.targets.is_written_only() => Proof::Acked,
+            Delivery::Confirmed { .. } => Proof::Close,
+        }
+    }
+
+    /// Sends over `current` and its successors until one of them breaks.
+    async fn drive(&mut self, mut current: Connection) -> Ended {
+        let mut buffer = [0; 512];
+        let mut chunk: Option<Chunk> = None;
+        let mut opening: Option<Promised<Result<Connection, Fault>>> = None;
+        let mut successor: Option<Connection> = None;
+        let mut closing: Option<Promised<Closed>> = None;
+        let mut going_home: Option<Promised<Result<Connection, Fault>>> = None;
+        let mut home: Option<Connection> = None;
+        let mut before_opening = Duration::ZERO;
+        let mut progressed = Instant::now();
+        loop {
+            let now = Instant::now();
+            // The witness of a connection that is being closed is known only when it is closed.
+            if closing.is_none() && self.window.due().is_some_and(|due| due <= now) {
+                if current.is_quiet() {
+                    self.settle(now);
+                    continue;
+                }
+                // Lets the runtime see what came; it is read below.
+                tokio::task::yield_now().await;
+            }
+            let rotate = self.window.rotate_at().filter(|_| closing.is_none() && successor.is_none());
+            if chunk.is_none() && closing.is_none() {
+                if let Some(next) = successor.take() {
+                    let patience = self.shared.config.timeout.min(CLOSE_PATIENCE);
+                    closing = Some(Box::pin(std::mem::replace(&mut current, next).close(patience)));
+                    continue;
+                }
+                let is_taken = self.proof() == Proof::Write || self.proof() == Proof::Acked && current.is_acked();
+                if is_taken && rotate.is_some_and(|at| at <= now) {
+                    self.window.rotated(now);
+                    continue;
+                }
+                if home.is_some() && !self.window.is_unproven() {
+                    current = home.take().expect("looked a line above");
+                    self.targets.home();
+                    self.say_promise();
+                    tracing::info!(target = %self.target(), "syslog: back at the first target");
+                    continue;
+                }
+                if home.is_none() {
+                    chunk = self.next_chunk(now);
+                    progressed = now;
+                }
+            }
+            if self.proof() == Proof::Close && opening.is_none() && rotate.is_some_and(|at| at <= now) {
+                let (dial, target, peer) = (self.shared.dial.clone(), self.target().clone(), current.peer());
+                let pause = std::mem::take(&mut before_opening);
+                opening = Some(Box::pin(async move {
+                    sleep(pause).await;
+                    let mut witness = dial.connect_beside(&target, peer).await?;
+                    let is_welcome = witness.lives_on(WELCOME).await;
+                    is_welcome.then_some(witness).ok_or_else(|| Fault::Down(Cause::new(format!("{target}: {ENDED}"))))
+                }));
+            }
+            if going_home.is_none() && home.is_none() && self.targets.home_at().is_some_and(|at| at <= now) {
+                let (dial, target) = (self.shared.dial.clone(), self.shared.config.targets[0].clone());
+                going_home = Some(Box::pin(async move { dial.connect(&target).await }));
+            }
+            let tick = [
+                self.window.due().filter(|_| closing.is_none()),
+                rotate.filter(|_| opening.is_none()),
+                chunk.as_ref().map(|_| progressed + self.shared.config.timeout),
+                self.targets.home_at().filter(|_| going_home.is_none() && home.is_none()),
+            ];
+            // What is due and was not done waits for something that tells nobody when it comes.
+            let tick = tick.into_iter().flatten().map(|at| if at > now { at } else { now + POLL }).min();
+            let out = chunk.as_ref().map_or(&[][..], Chunk::left);
+            let event = tokio::select! {
+                biased;
+                turn = current.turn_under(chunk.as_ref().map(|chunk| &chunk.tenure), &mut buffer, out) => Event::Turn(turn),
+                closed = promised(&mut closing) => Event::Closed(closed),
+                opened = promised(&mut opening) => Event::Opened(opened),
+                opened = promised(&mut going_home) => Event::Home(opened),
+                () = fenced(chunk.as_ref().map(|chunk| &chunk.tenure)) => Event::Fenced,
+                came = self.jobs.recv() => Event::Came(came),
+                () = self.shared.left.notified() => Event::Left,
+                () = sleep_until(tick.unwrap_or(now)), if tick.is_some() => Event::Tick,
+            };
+            if let Some(chunk) = &mut chunk {
+                chunk.begun |= current.is_bound();
+            }
+            match event {
+                Event::Turn(Turn::Wrote(count)) => {
+                    progressed = Instant::now();
+                    chunk = chunk.take().and_then(|chunk| self.wrote(chunk, count));
+                }
+                Event::Turn(Turn::Read(_)) => self.say_talks(),
+                Event::Turn(Turn::Ended | Turn::Failed(_)) if !self.window.is_unproven() => return Ended::Idle,
+                Event::Turn(Turn::Ended) => return self.by_peer(ENDED),
+                Event::Turn(Turn::Failed(error)) => return self.failed(&error),
+                Event::Closed(Closed::Proven) => {
+                    closing = None;
+                    self.targets.proven();
+                    self.window.rotated(Instant::now());
+                }
+                Event::Closed(Closed::Unproven(why)) => return self.unproven(&mut current, why).await,
+                Event::Closed(Closed::Stalled) => return self.other("it does not read what was sent"),
+                Event::Closed(Closed::Broken(error)) => return self.failed(&error),
+                Event::Opened(Ok(connection)) => {
+                    opening = None;
+                    successor = Some(connection);
+                }
+                Event::Opened(Err(fault)) if !self.targets.has_proven() => {
+                    let why = format!("it takes no second connection ({})", fault.cause());
+                    return self.unproven(&mut current, &why).await;
+                }
+                // It did once, so it will again; what is written stays as it is meanwhile.
+                Event::Opened(Err(fault)) => {
+                    opening = None;
+                    before_opening = REOPEN;
+                    if !current.lives_on(self.lag()).await {
+                        return self.by_peer(ENDED);
+                    }
+                    fault.tell(&self.shared.standing, now, Instant::now());
+                }
+                Event::Home(opened) => {
+                    going_home = None;
+                    match opened {
+                        Ok(connection) => home = Some(connection),
+                        Err(_) => self.targets.still_away(Instant::now()),
+                    }
+                }
+                Event::Fenced => {
+                    let Some(fenced) = chunk.take() else { continue };
+                    self.abandon(fenced.rest.id);
+                    if fenced.begun {
+                        // Half an event is out, and the other half must not follow.
+                        current.abort();
+                        return self.other("a shard was lost half-way through an event");
+                    }
+                }
+                Event::Came(came) => {
+                    if !self.came(came) {
+                        return Ended::Gone;
+                    }
+                }
+                Event::Left => self.reap(),
+                Event::Tick => {
+                    if chunk.is_some() && progressed.elapsed() >= self.shared.config.timeout {
+                        current.abort();
+                        return self.other("it takes nothing");
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next piece to write, of a batch whose shard is still ours.
+    fn next_chunk(&mut self, now: Instant) -> Option<Chunk> {
+        while let Some(span) = self.window.begin(now) {
+            if let Some(chunk) = self.chunk_of(span) {
+                return Some(chunk);
+            }
+        }
+        None
+    }
+
+    fn chunk_of(&mut self, span: Span) -> Option<Chunk> {
+        let id = span.id;
+        match self.jobs.get(id).filter(|job| job.tenure.holds()) {
+            Some(job) => Some(Chunk::of(&job.batch, &job.tenure, span)),
+            None => {
+                self.abandon(id);
+                None
+            }
+        }
+    }
+
+    /// So much of it is out: what is left of it, or the next piece of its span.
+    fn wrote(&mut self, mut chunk: Chunk, count: usize) -> Option<Chunk> {
+        chunk.bytes.start += count;
+        chunk.begun = true;
+        if !chunk.bytes.is_empty() {
+            return Some(chunk);
+        }
+        if chunk.rest.events.is_empty() { None } else { self.chunk_of(chunk.rest) }
+    }
+
+    /// Nothing went wrong, but nothing is proven either. That says something about the receiver only if it lives on, as
+    /// the witness shows: one that just dies answers nothing, whatever it does otherwise.
+    async fn unproven(&mut self, witness: &mut Connection, why: &str) -> Ended {
+        if !witness.lives_on(self.lag()).await {
+            return self.by_peer(ENDED);
+        }
+        if self.targets.unproven() {
+            self.say_promise();
+            tracing::warn!(
+                target = %self.target(),
+                "the syslog receiver proves nothing: {why}; from now on delivered means written, and what it held in \
+                 memory when it dies is lost"
+            );
+        }
+        self.other(why)
+    }
+
+    fn lag(&self) -> Duration {
+        match self.shared.config.delivery {
+            Delivery::Sent => Duration::ZERO,
+            Delivery::Confirmed { lag, .. } => lag,
+        }
+    }
+
+    fn say_talks(&mut self) {
+        if !std::mem::replace(&mut self.said_talks, true) {
+            tracing::warn!(target = %self.target(), "the receiver sends something, which syslog receivers do not; ignored");
+        }
+    }
+}
+
+/// What was promised, once; never if nothing was.
+async fn promised<T>(promise: &mut Option<Promised<T>>) -> T {
+    match promise {
+        Some(promise) => promise.await,
+        None => std::future::pending().await,
+    }
+}

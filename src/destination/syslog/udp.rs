@@ -1,0 +1,218 @@
+//! One message a datagram (RFC 5426). Nothing is ever proven: delivered means sent.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::Framing;
+use super::client::Shared;
+use super::dial::Fault;
+use super::format::first_frame;
+use super::jobs::Jobs;
+use super::session::Line;
+use super::window::Id;
+use crate::core::batch::Batch;
+use crate::core::cause::Cause;
+
+/// What may be sent at once after a pause, as a part of a second.
+const BURST: u32 = 100;
+
+/// How long after the last datagram the receiver's system is heard to say that nobody listens.
+const ECHO: Duration = Duration::from_millis(10);
+
+/// Runs until the sink is gone.
+pub(super) async fn run(shared: &Shared, jobs: Jobs, rate: u32, max_datagram: usize) {
+    let mut line = Line::new(shared, jobs);
+    let mut pace = Pace::new(rate, Instant::now());
+    let mut socket: Option<UdpSocket> = None;
+    let mut tries = 0;
+    while let Some((id, batch)) = line.next_batch().await {
+        let mut place = Place { event: 0, bytes: batch.events.range(0) };
+        while place.event < batch.events.len() {
+            line.began = Instant::now();
+            let sent = match &socket {
+                Some(socket) => send(&mut line, socket, id, &batch, &mut place, &mut pace, max_datagram).await,
+                None => connect(&line, tries).await.map(|connected| socket = Some(connected)),
+            };
+            let Err(fault) = sent else {
+                if line.jobs.get(id).is_none() {
+                    break;
+                }
+                continue;
+            };
+            socket = None;
+            tries += 1;
+            let now = Instant::now();
+            fault.tell(&shared.standing, line.began, now);
+            let until = now + line.backoff.next(None);
+            // With another target to try there is no need to wait.
+            if line.targets.unreachable(now) && !line.wait_until(until).await {
+                return;
+            }
+            line.reap();
+            if line.jobs.get(id).is_none() {
+                break;
+            }
+        }
+        if line.jobs.get(id).is_some() && place.event == batch.events.len() {
+            line.up();
+            line.backoff.reset();
+            line.jobs.finish(id);
+        }
+        line.window.forget(id);
+    }
+}
+
+/// What of a batch comes next.
+struct Place {
+    event: usize,
+    /// What is left of that event.
+    bytes: std::ops::Range<usize>,
+}
+
+/// Sends the batch from `place` on, until it is through or its tenure has ended.
+async fn send(
+    line: &mut Line<'_>,
+    socket: &UdpSocket,
+    id: Id,
+    batch: &Arc<Batch>,
+    place: &mut Place,
+    pace: &mut Pace,
+    max_datagram: usize,
+) -> Result<(), Fault> {
+    while place.event < batch.events.len() {
+        if let Some(until) = pace.wait(Instant::now()) {
+            sleep_until(until).await;
+            continue;
+        }
+        if !line.jobs.get(id).is_some_and(|job| job.tenure.holds()) {
+            line.abandon(id);
+            return Ok(());
+        }
+        let (message, length) = first_frame(&batch.events.bytes()[place.bytes.clone()], Framing::Octet);
+        let sent = if message.len() > max_datagram { Err(too_long()) } else { socket.send(message).await.map(|_| ()) };
+        match sent {
+            Ok(()) => place.bytes.start += length,
+            Err(error) if is_too_long(&error) => {
+                let reason = format!("its message of {} bytes does not fit into a datagram", message.len());
+                line.jobs.reject(id, place.event, reason);
+                place.bytes.start = place.bytes.end;
+            }
+            Err(error) => return Err(Fault::Down(refused(line, &error))),
+        }
+        pace.spend();
+        if place.bytes.is_empty() {
+            if place.event + 1 == batch.events.len()
+                && let Err(fault) = heard_nothing(line, socket).await
+            {
+                place.bytes = batch.events.range(place.event);
+                return Err(fault);
+            }
+            place.event += 1;
+            if place.event < batch.events.len() {
+                place.bytes = batch.events.range(place.event);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A closed port is told only after the datagram that met it: it is listened for, so that a lone batch meets it too.
+async fn heard_nothing(line: &Line<'_>, socket: &UdpSocket) -> Result<(), Fault> {
+    if line.has_more() {
+        return Ok(());
+    }
+    match timeout(ECHO, socket.recv(&mut [0; 1])).await {
+        Ok(Err(error)) => Err(Fault::Down(refused(line, &error))),
+        Ok(Ok(_)) | Err(_) => Ok(()),
+    }
+}
+
+fn refused(line: &Line<'_>, error: &io::Error) -> Cause {
+    let hint = (error.kind() == io::ErrorKind::ConnectionRefused).then_some("nobody listens on this UDP port");
+    Cause { what: format!("{}: {error}", line.target()), hint }
+}
+
+fn too_long() -> io::Error {
+    io::ErrorKind::FileTooLarge.into()
+}
+
+fn is_too_long(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    let too_long = error.raw_os_error() == Some(libc::EMSGSIZE);
+    #[cfg(not(unix))]
+    let too_long = false;
+    too_long || error.kind() == io::ErrorKind::FileTooLarge
+}
+
+/// A socket that knows its receiver, so that it is told when nobody listens there. Every try takes the next address of the
+/// name: that it is the wrong one is found out only by sending.
+async fn connect(line: &Line<'_>, tries: usize) -> Result<UdpSocket, Fault> {
+    let addresses = line.shared.dial.lookup(line.target()).await?;
+    let address = addresses[tries % addresses.len()];
+    let any: SocketAddr = match address {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let connected = async {
+        let socket = UdpSocket::bind(any).await?;
+        socket.connect(address).await?;
+        Ok(socket)
+    };
+    connected.await.map_err(|error: io::Error| Fault::Down(Cause::new(format!("{}: {error}", line.target()))))
+}
+
+/// So many messages a second, in bursts of a hundredth of that: a token bucket.
+#[derive(Debug)]
+struct Pace {
+    each: Duration,
+    burst: Duration,
+    /// When everything sent so far would have been sent at the even rate.
+    paid_until: Instant,
+}
+
+impl Pace {
+    fn new(rate: u32, now: Instant) -> Self {
+        let each = Duration::from_secs(1) / rate.max(1);
+        Self { each, burst: (each * (rate / BURST)).max(each), paid_until: now }
+    }
+
+    /// Until when to wait before the next, if at all.
+    fn wait(&mut self, now: Instant) -> Option<Instant> {
+        self.paid_until = self.paid_until.max(now);
+        let ahead = self.paid_until - now;
+        (ahead >= self.burst).then(|| now + ahead - self.burst / 2)
+    }
+
+    fn spend(&mut self) {
+        self.paid_until += self.each;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_takes_no_more_than_the_rate_and_a_burst() {
+        for rate in [1, 50, 1_000, 100_000] {
+            let start = Instant::now();
+            let mut pace = Pace::new(rate, start);
+            let (mut now, mut sent) = (start, 0);
+            while now < start + Duration::from_secs(1) {
+                match pace.wait(now) {
+                    Some(until) => now = until,
+                    None => {
+                        pace.spend();
+                        sent += 1;
+                    }
+                }
+            }
+            assert!((rate..=rate + rate / BURST + 1).contains(&sent), "{sent} at {rate} a second");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Heartbeats.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{info, warn};
+
+use super::membership::{Membership, View};
+use super::{BeatEnd, Report};
+use crate::core::cause::Cause;
+use crate::core::retry_log::Trouble;
+use crate::core::source::{Source, SourceError};
+
+/// Heartbeats that fit into the silence which the group allows, so that one that gets lost costs nothing.
+const BEATS_PER_TIMEOUT: u32 = 3;
+
+/// What can happen to the heartbeats.
+enum Event {
+    Report(Report),
+    /// Every task has ended and the line is down.
+    Over,
+    Tick,
+    Beat,
+}
+
+/// Beats until the tasks hang up: once in `interval`, or more often if the timeout of the group demands it.
+///
+/// Nothing in here waits for a script, a destination or a disk, and nobody waits for a call in here to end.
+pub async fn beat<S: Source>(source: &S, end: BeatEnd, interval: Duration) {
+    let BeatEnd { mut membership, view, mut reports } = end;
+    let mut trouble = Trouble::new("heartbeat failed", 0);
+    let mut next = Instant::now();
+    let mut lost = false;
+    loop {
+        let tick = membership.next_tick();
+        let event = tokio::select! {
+            biased;
+            report = reports.recv() => report.map_or(Event::Over, Event::Report),
+            () = sleep_until(tick.unwrap_or(next)), if tick.is_some() => Event::Tick,
+            () = sleep_until(next) => Event::Beat,
+        };
+        match event {
+            Event::Over => return,
+            Event::Report(Report::Leave) => membership.on_leave(),
+            Event::Report(Report::Ended { shard, tenure, again }) => {
+                // If the lease has run out, that is why.
+                tick_over(&mut membership);
+                membership.on_ended(shard, tenure, again);
+            }
+            Event::Tick => tick_over(&mut membership),
+            Event::Beat => {
+                tick_over(&mut membership);
+                let interval = interval.min(membership.group_timeout() / BEATS_PER_TIMEOUT);
+                let asked = Instant::now();
+                let beaten = tokio::select! {
+                    biased;
+                    () = view.closed() => return,
+                    beaten = once(source, &mut membership, &view, interval / 2) => beaten,
+                };
+                next = match beaten {
+                    Ok(()) => {
+                        if std::mem::take(&mut lost) {
+                            info!("joined the group again");
+                        }
+                        trouble.over();
+                        asked + interval
+                    }
+                    Err(fault) => {
+                        lost |= matches!(fault, SourceError::Lost(_));
+                        let now = Instant::now();
+                        now + trouble.next(&fault, now).min(interval / 4)
+                    }
+                };
+            }
+        }
+        view.send_replace(membership.view());
+    }
+}
+
+/// One heartbeat, which may take as long as `patience`, so that a second try fits into the interval. A member that the
+/// server no longer knows drops everything and sees to the group first; it joins with its next heartbeat.
+async fn once<S: Source>(
+    source: &S,
+    membership: &mut Membership,
+    view: &watch::Sender<View>,
+    patience: Duration,
+) -> Result<(), SourceError> {
+    let asked = Instant::now();
+    let Ok(reply) = timeout(patience, source.heartbeat(&membership.reported())).await else {
+        let cause = Cause::new(format!("no answer within {patience:?}"));
+        return Err(SourceError::Busy { retry_after: None, cause });
+    };
+    let now = Instant::now();
+    match reply {
+        Ok(assigned) => {
+            membership.on_reply(asked, &assigned, now);
+            Ok(())
+        }
+        Err(SourceError::Lost(cause)) => {
+            warn!(%cause, "no longer a member of the group: all shards dropped, joining again");
+            membership.on_lost(now);
+            // Whoever holds a lost shard must hear of it before anything else is waited for.
+            view.send_replace(membership.view());
+            membership.on_group(source.ensure_group().await?);
+            Err(SourceError::Lost(cause))
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+fn tick_over(membership: &mut Membership) {
+    let before = membership.is_empty();
+    membership.on_tick(Instant::now());
+    if !before && membership.is_empty() {
+        warn!("no heartbeat got through in time: all shards dropped before SLS gives them to another consumer");
+    }
+}

@@ -1,0 +1,324 @@
+//! Which shards are ours: a machine fed with heartbeat replies and the clock.
+//!
+//! A shard that the server takes back is stopped first and reported until its task has ended: only then may the server
+//! give it to somebody else. A membership that the server forgot, or that we could not renew in time, ends at once:
+//! everything is dropped and we join again with nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::core::cursor::ShardId;
+use crate::core::lease::Lease;
+
+/// The machine.
+#[derive(Debug)]
+pub struct Membership {
+    /// The silence after which the server gives our shards away.
+    group_timeout: Duration,
+    lease: Lease,
+    /// What the server said last, less what turned out to be somebody else's.
+    assigned: BTreeSet<ShardId>,
+    /// What we report.
+    shards: BTreeMap<ShardId, Wish>,
+    /// Shards whose task ended by itself: not to be started again before then.
+    resting: BTreeMap<ShardId, Instant>,
+    /// Number of the youngest tenure.
+    tenures: u64,
+    leaving: bool,
+}
+
+/// What should be done with a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish {
+    /// Number of this tenure: a shard that was dropped and given again has another.
+    pub tenure: u64,
+    /// Work on it, or stop in good order.
+    pub hold: bool,
+}
+
+/// What should be done with all shards. A task whose shard and tenure are not in here has lost its shard.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// How long it may be worked on.
+    pub lease: Lease,
+    /// The shards that we report.
+    pub shards: BTreeMap<ShardId, Wish>,
+}
+
+impl Membership {
+    /// A membership that has not begun, in a group that gives shards away after `group_timeout` of silence.
+    #[must_use]
+    pub fn new(group_timeout: Duration, now: Instant) -> Self {
+        Self {
+            group_timeout,
+            lease: Lease::lapsed(now),
+            assigned: BTreeSet::new(),
+            shards: BTreeMap::new(),
+            resting: BTreeMap::new(),
+            tenures: 0,
+            leaving: false,
+        }
+    }
+
+    /// The shards to report with the next heartbeat.
+    #[must_use]
+    pub fn reported(&self) -> BTreeSet<ShardId> {
+        self.shards.keys().copied().collect()
+    }
+
+    /// The silence after which the server gives our shards away.
+    #[must_use]
+    pub fn group_timeout(&self) -> Duration {
+        self.group_timeout
+    }
+
+    /// What should be done with all shards.
+    #[must_use]
+    pub fn view(&self) -> View {
+        View { lease: self.lease.clone(), shards: self.shards.clone() }
+    }
+
+    /// Whether every task has ended.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.shards.is_empty()
+    }
+
+    /// When [`Membership::on_tick`] has to be called at the latest, if ever.
+    #[must_use]
+    pub fn next_tick(&self) -> Option<Instant> {
+        let lapse = (!self.shards.is_empty()).then(|| self.lease.until());
+        let rested = self.resting.values().min().copied();
+        lapse.into_iter().chain(rested).min()
+    }
+
+    /// A heartbeat that began at `asked` was answered with `assigned`. A reply that took longer than the term is none.
+    pub fn on_reply(&mut self, asked: Instant, assigned: &BTreeSet<ShardId>, now: Instant) {
+        self.on_tick(now);
+        let until = asked + self.term();
+        if now >= until {
+            return;
+        }
+        self.lease.extend(until);
+        self.assigned.clone_from(assigned);
+        for (shard, wish) in &mut self.shards {
+            wish.hold &= assigned.contains(shard);
+        }
+        self.resting.retain(|shard, _| assigned.contains(shard));
+        self.start_rested(now);
+    }
+
+    /// The server no longer knows us, or the group: nothing is ours.
+    pub fn on_lost(&mut self, now: Instant) {
+        self.lease.extend(now);
+        self.lease = Lease::lapsed(now);
+        self.assigned.clear();
+        self.shards.clear();
+        self.resting.clear();
+    }
+
+    /// The group was looked for, or made anew: from the next heartbeat on its timeout is this one.
+    pub fn on_group(&mut self, group_timeout: Duration) {
+        self.group_timeout = group_timeout;
+    }
+
+    /// How long after the start of a good heartbeat the shards are ours: a quarter less than the server waits, for a
+    /// request that is under way, for clocks that run apart, and for a server that rounds down.
+    fn term(&self) -> Duration {
+        self.group_timeout - self.group_timeout / 4
+    }
+
+    /// The task of a shard ended. With `again` it may be started anew from then on; without, the shard is not ours
+    /// until the server says so again.
+    pub fn on_ended(&mut self, shard: ShardId, tenure: u64, again: Option<Instant>) {
+        if self.shards.get(&shard).is_none_or(|wish| wish.tenure != tenure) {
+            return;
+        }
+        self.shards.remove(&shard);
+        match again {
+            Some(at) => {
+                self.resting.insert(shard, at);
+            }
+            None => {
+                self.assigned.remove(&shard);
+            }
+        }
+    }
+
+    /// We want to go: stop every shard in good order, and take no more.
+    pub fn on_leave(&mut self) {
+        self.leaving = true;
+        self.resting.clear();
+        for wish in self.shards.values_mut() {
+            wish.hold = false;
+        }
+    }
+
+    /// Time has passed: drops everything when the lease has run out, starts again what has rested.
+    pub fn on_tick(&mut self, now: Instant) {
+        if !self.shards.is_empty() && now >= self.lease.until() {
+            self.on_lost(now);
+        }
+        self.start_rested(now);
+    }
+
+    fn start_rested(&mut self, now: Instant) {
+        self.resting.retain(|_, at| *at > now);
+        if self.leaving || now >= self.lease.until() {
+            return;
+        }
+        for shard in &self.assigned {
+            if !self.shards.contains_key(shard) && !self.resting.contains_key(shard) {
+                self.tenures += 1;
+                self.shards.insert(*shard, Wish { tenure: self.tenures, hold: true });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GROUP_TIMEOUT: Duration = Duration::from_secs(60);
+    const TERM: Duration = Duration::from_secs(45);
+
+    fn set(shards: &[u32]) -> BTreeSet<ShardId> {
+        shards.iter().map(|shard| ShardId(*shard)).collect()
+    }
+
+    /// Shard, tenure, hold.
+    fn wishes(membership: &Membership) -> Vec<(u32, u64, bool)> {
+        membership.view().shards.iter().map(|(shard, wish)| (shard.0, wish.tenure, wish.hold)).collect()
+    }
+
+    fn joined(assigned: &[u32]) -> (Membership, Instant) {
+        let now = Instant::now();
+        let mut membership = Membership::new(GROUP_TIMEOUT, now);
+        membership.on_reply(now, &set(assigned), now);
+        (membership, now)
+    }
+
+    #[test]
+    fn a_new_member_reports_nothing_and_holds_what_it_is_given() {
+        let now = Instant::now();
+        let mut membership = Membership::new(GROUP_TIMEOUT, now);
+        assert_eq!(membership.reported(), set(&[]));
+        assert!(now >= membership.view().lease.until(), "nothing is ours before the first reply");
+        membership.on_reply(now, &set(&[0, 2]), now);
+        assert_eq!(wishes(&membership), [(0, 1, true), (2, 2, true)]);
+        assert_eq!(membership.view().lease.until(), now + TERM);
+    }
+
+    #[test]
+    fn a_shard_taken_back_is_stopped_and_reported_until_its_task_has_ended() {
+        let (mut membership, now) = joined(&[0, 1]);
+        membership.on_reply(now, &set(&[1]), now);
+        assert_eq!(wishes(&membership), [(0, 1, false), (1, 2, true)]);
+        assert_eq!(membership.reported(), set(&[0, 1]));
+        membership.on_ended(ShardId(0), 1, None);
+        assert_eq!(membership.reported(), set(&[1]));
+    }
+
+    #[test]
+    fn a_shard_given_again_while_it_stops_is_started_only_after_it_has_stopped() {
+        let (mut membership, now) = joined(&[0]);
+        membership.on_reply(now, &set(&[]), now);
+        membership.on_reply(now, &set(&[0]), now);
+        assert_eq!(wishes(&membership), [(0, 1, false)]);
+        membership.on_ended(ShardId(0), 1, None);
+        membership.on_reply(now, &set(&[0]), now);
+        assert_eq!(wishes(&membership), [(0, 2, true)]);
+    }
+
+    #[test]
+    fn an_evicted_member_drops_everything_and_joins_again_with_nothing() {
+        let (mut membership, now) = joined(&[0, 1]);
+        let old = membership.view().lease;
+        membership.on_lost(now);
+        assert_eq!(membership.reported(), set(&[]));
+        assert!(now >= old.until(), "whoever still works under the old lease is fenced at once");
+        membership.on_reply(now, &set(&[0]), now);
+        assert_eq!(wishes(&membership), [(0, 3, true)]);
+        assert!(now >= old.until(), "the new lease does not revive the old one");
+    }
+
+    #[test]
+    fn a_lease_that_was_not_renewed_ends_before_the_server_gives_the_shards_away() {
+        let (mut membership, now) = joined(&[0]);
+        assert_eq!(membership.next_tick(), Some(now + TERM));
+        membership.on_tick(now + TERM - Duration::from_millis(1));
+        assert_eq!(wishes(&membership), [(0, 1, true)]);
+        membership.on_tick(now + TERM);
+        assert_eq!(wishes(&membership), []);
+    }
+
+    #[test]
+    fn a_group_that_was_made_anew_is_left_in_time_by_its_new_timeout() {
+        let (mut membership, now) = joined(&[0]);
+        membership.on_lost(now);
+        membership.on_group(GROUP_TIMEOUT / 2);
+        membership.on_reply(now, &set(&[0]), now);
+        assert_eq!(membership.view().lease.until(), now + TERM / 2);
+    }
+
+    #[test]
+    fn the_lease_counts_from_the_question_not_from_the_answer() {
+        let (mut membership, now) = joined(&[0]);
+        membership.on_reply(now + Duration::from_secs(10), &set(&[0]), now + Duration::from_secs(15));
+        assert_eq!(membership.view().lease.until(), now + Duration::from_secs(10) + TERM);
+    }
+
+    #[test]
+    fn a_reply_older_than_the_term_is_no_reply() {
+        let (mut membership, now) = joined(&[0]);
+        membership.on_reply(now, &set(&[0]), now + TERM);
+        assert_eq!(wishes(&membership), [], "a process that slept through its lease starts anew");
+    }
+
+    #[test]
+    fn a_task_that_ended_by_itself_rests_and_is_not_reported_meanwhile() {
+        let (mut membership, now) = joined(&[0]);
+        let later = now + Duration::from_secs(5);
+        membership.on_ended(ShardId(0), 1, Some(later));
+        membership.on_reply(now, &set(&[0]), now);
+        assert_eq!(membership.reported(), set(&[]));
+        assert_eq!(membership.next_tick(), Some(later));
+        membership.on_tick(later);
+        assert_eq!(wishes(&membership), [(0, 2, true)]);
+    }
+
+    #[test]
+    fn a_shard_that_turned_out_to_be_somebody_elses_waits_for_the_next_reply() {
+        let (mut membership, now) = joined(&[0]);
+        membership.on_ended(ShardId(0), 1, None);
+        membership.on_tick(now);
+        assert_eq!(wishes(&membership), []);
+        membership.on_reply(now, &set(&[0]), now);
+        assert_eq!(wishes(&membership), [(0, 2, true)]);
+    }
+
+    #[test]
+    fn the_end_of_an_old_tenure_does_not_touch_the_new_one() {
+        let (mut membership, now) = joined(&[0]);
+        membership.on_lost(now);
+        membership.on_reply(now, &set(&[0]), now);
+        membership.on_ended(ShardId(0), 1, None);
+        assert_eq!(wishes(&membership), [(0, 2, true)]);
+    }
+
+    #[test]
+    fn a_leaving_member_stops_all_and_takes_no_more_but_keeps_its_lease() {
+        let (mut membership, now) = joined(&[0, 1]);
+        membership.on_leave();
+        let later = now + Duration::from_secs(20);
+        membership.on_reply(later, &set(&[0, 1, 2]), later);
+        assert_eq!(wishes(&membership), [(0, 1, false), (1, 2, false)]);
+        assert_eq!(membership.view().lease.until(), later + TERM);
+        membership.on_ended(ShardId(0), 1, None);
+        membership.on_ended(ShardId(1), 2, None);
+        assert!(membership.is_empty());
+    }
+}

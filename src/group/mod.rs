@@ -1,0 +1,52 @@
+//! The group: heartbeats that renew the membership, and the tasks of the shards that it gives us.
+//!
+//! The two run apart. [`beat`] has a thread of its own, waits for nothing but SLS, and publishes what should be
+//! done as a whole, so there is no queue that could fill up. [`run`] does it.
+
+mod heartbeat;
+pub mod membership;
+mod tasks;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::core::cursor::ShardId;
+use membership::{Membership, View};
+
+pub use heartbeat::beat;
+pub use tasks::{Drained, run};
+
+/// Reports from the tasks to the heartbeats. Bounded: at most one is on its way for each task that ends.
+const REPORTS: usize = 1024;
+
+/// The heartbeats' end of the line between the two.
+#[derive(Debug)]
+pub struct BeatEnd {
+    membership: Membership,
+    view: watch::Sender<View>,
+    reports: mpsc::Receiver<Report>,
+}
+
+/// The tasks' end of the line between the two.
+#[derive(Debug)]
+pub struct TaskEnd {
+    view: watch::Receiver<View>,
+    reports: mpsc::Sender<Report>,
+}
+
+/// What the tasks tell the heartbeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Report {
+    /// The task of a shard ended; it may be started again from `again` on, or only when the server says so.
+    Ended { shard: ShardId, tenure: u64, again: Option<Instant> },
+    /// We want to go: take no more shards.
+    Leave,
+}
+
+/// A line between heartbeats and tasks.
+#[must_use]
+pub fn line(membership: Membership) -> (BeatEnd, TaskEnd) {
+    let (view_sender, view) = watch::channel(membership.view());
+    let (report_sender, reports) = mpsc::channel(REPORTS);
+    (BeatEnd { membership, view: view_sender, reports }, TaskEnd { view, reports: report_sender })
+}

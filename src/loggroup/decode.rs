@@ -1,0 +1,529 @@
+//! Reads the logs out of a page, one flattened log at a time, without copying what the page holds.
+//!
+//! The shape of a flattened log is the one that the vendor's Python SDK gives (`loggroups_to_flattern_list`): `__time__`,
+//! `__topic__`, `__source__`, `__time_ns_part__` if there is one, `__tag__:…`, contents; a later write to a key keeps
+//! the key's first position and takes the last value.
+//!
+//! Keys and values are spans over the page's own bytes. Only what the page does not hold as text is built beside it:
+//! the decimal of the times, and the names of the tags, once per log group.
+
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::core::cursor::ShardId;
+use crate::core::page::Page;
+
+use super::wire::{PageError, PageFault, Wire};
+
+/// Reads one page after the other and keeps its buffers between them.
+#[derive(Debug, Default)]
+pub struct Logs {
+    body: Bytes,
+    /// Text that the page does not hold: the fixed keys, the group's tag names, this log's times.
+    built: Vec<u8>,
+    /// The group's part of `built`, as it was for the group before.
+    built_before: Vec<u8>,
+    /// How much of `built` the whole group shares.
+    group_built: usize,
+    /// The time whose decimal is behind the group's part: logs of one second often follow each other.
+    time: Option<u32>,
+    /// How much of `built` that decimal and what is before it take.
+    time_built: usize,
+    /// Where the next group is read.
+    at: usize,
+    groups: u32,
+    topic: Span,
+    source: Span,
+    tags: Vec<Field>,
+    logs: Vec<Span>,
+    next_in_group: usize,
+    /// The log that was read last.
+    log: Span,
+    index: u32,
+    fields: Vec<Field>,
+    /// The keys of an earlier log of this page that has no key twice: a log with the same keys hasn't either.
+    unique: Vec<Span>,
+    schema: u64,
+}
+
+/// A piece of the page's body, or of the built text when the top bit of `start` is set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Span {
+    start: u32,
+    len: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Field {
+    key: Span,
+    value: Span,
+}
+
+const BUILT: u32 = 1 << 31;
+/// Far above what SLS sends (10 MB), and low enough that all spans fit beside the [`BUILT`] bit: a tag takes two bytes
+/// of a body at least, and adds eight to its name.
+const MAX_BODY: usize = 256 << 20;
+
+const FIXED: &[u8] = b"__time____topic____source____time_ns_part__";
+const TIME_KEY: Span = Span { start: BUILT, len: 8 };
+const TOPIC_KEY: Span = Span { start: BUILT | 8, len: 9 };
+const SOURCE_KEY: Span = Span { start: BUILT | 17, len: 10 };
+const TIME_NS_KEY: Span = Span { start: BUILT | 27, len: 16 };
+const TAG_PREFIX: &[u8] = b"__tag__:";
+
+/// Logs with more fields than this are searched for repeated keys by sorting, since anyone can write such a log.
+const FEW_FIELDS: usize = 48;
+
+impl Logs {
+    /// Starts on a page's body, the serialised `LogGroupList`.
+    ///
+    /// # Errors
+    /// The body is larger than 256 MiB.
+    pub fn open(&mut self, body: Bytes) -> Result<(), PageError> {
+        if body.len() > MAX_BODY {
+            return Err(PageError { offset: MAX_BODY, fault: PageFault::TooLarge });
+        }
+        self.body = body;
+        self.at = 0;
+        self.groups = 0;
+        self.index = 0;
+        self.next_in_group = 0;
+        self.logs.clear();
+        self.fields.clear();
+        self.unique.clear();
+        Ok(())
+    }
+
+    /// Moves on to the next log; `None` after the last one.
+    ///
+    /// # Errors
+    /// The body is not a `LogGroupList`. Nothing can be read after an error.
+    pub fn read(&mut self) -> Result<Option<Log<'_>>, PageError> {
+        while self.next_in_group == self.logs.len() {
+            if !self.read_group()? {
+                return Ok(None);
+            }
+        }
+        let log = self.logs[self.next_in_group];
+        self.next_in_group += 1;
+        self.index += 1;
+        self.log = log;
+        self.read_log(log)?;
+        self.settle_repeats();
+        Ok(Some(self.log()))
+    }
+
+    /// The log that was read last; one without fields before the first.
+    #[must_use]
+    pub fn log(&self) -> Log<'_> {
+        Log { logs: self }
+    }
+
+    /// Lets go of the page, and keeps the buffers.
+    pub fn close(&mut self) {
+        self.body = Bytes::new();
+        self.logs.clear();
+        self.next_in_group = 0;
+        self.at = 0;
+        self.fields.clear();
+    }
+
+    fn read_group(&mut self) -> Result<bool, PageError> {
+        let mut list = Wire::new(&self.body, self.at, self.body.len());
+        let group = loop {
+            let Some((field, kind)) = list.tag()? else {
+                return Ok(false);
+            };
+            if field == 1 {
+                break list.bytes(kind)?;
+            }
+            list.skip(field, kind)?;
+        };
+        self.at = list.at();
+        self.groups += 1;
+        self.logs.clear();
+        self.next_in_group = 0;
+        self.topic = Span::default();
+        self.source = Span::default();
+        self.tags.clear();
+        self.time = None;
+        self.built.truncate(self.group_built);
+        std::mem::swap(&mut self.built, &mut self.built_before);
+        self.built.clear();
+        self.built.extend_from_slice(FIXED);
+
+        let mut wire = Wire::new(&self.body, group.start, group.end);
+        while let Some((field, kind)) = wire.tag()? {
+            match field {
+                1 => self.logs.push(wire.bytes(kind)?.into()),
+                3 => self.topic = wire.bytes(kind)?.into(),
+                4 => self.source = wire.bytes(kind)?.into(),
+                // The writer's machine: checked, and never part of a log.
+                5 => {
+                    wire.bytes(kind)?;
+                }
+                6 => {
+                    let tag = read_pair(&self.body, wire.bytes(kind)?)?;
+                    let start = self.built.len();
+                    self.built.extend_from_slice(TAG_PREFIX);
+                    self.built.extend_from_slice(&self.body[tag.key.range()]);
+                    self.tags.push(Field { key: built_span(start, self.built.len()), value: tag.value });
+                }
+                _ => wire.skip(field, kind)?,
+            }
+        }
+        self.group_built = self.built.len();
+        if self.built != self.built_before {
+            self.unique.clear();
+        }
+        Ok(true)
+    }
+
+    fn read_log(&mut self, log: Span) -> Result<(), PageError> {
+        self.fields.clear();
+        let field = |key, value| Field { key, value };
+        self.fields.push(field(TIME_KEY, Span::default()));
+        self.fields.push(field(TOPIC_KEY, self.topic));
+        self.fields.push(field(SOURCE_KEY, self.source));
+        self.fields.extend_from_slice(&self.tags);
+
+        let (mut time, mut nanos) = (0, 0);
+        let log = log.range();
+        let body = &self.body[..log.end];
+        let mut wire = Wire::new(body, log.start, log.end);
+        loop {
+            while let Some((pair, end)) = usual_content(body, wire.at()) {
+                self.fields.push(pair);
+                wire.go_to(end);
+            }
+            let Some((field, kind)) = wire.tag()? else { break };
+            match field {
+                1 => time = wire.varint_of(kind)? as u32,
+                2 => self.fields.push(read_pair(body, wire.bytes(kind)?)?),
+                4 => nanos = wire.fixed32(kind)?,
+                _ => wire.skip(field, kind)?,
+            }
+        }
+        if self.time != Some(time) {
+            self.built.truncate(self.group_built);
+            self.build_decimal(time);
+            self.time = Some(time);
+            self.time_built = self.built.len();
+        }
+        self.built.truncate(self.time_built);
+        self.fields[0].value = built_span(self.group_built, self.time_built);
+        if nanos != 0 {
+            let value = self.build_decimal(nanos);
+            self.fields.insert(3, field(TIME_NS_KEY, value));
+        }
+        Ok(())
+    }
+
+    fn build_decimal(&mut self, number: u32) -> Span {
+        let mut digits = [0; 10];
+        let mut at = digits.len();
+        let mut rest = number;
+        while at == digits.len() || rest != 0 {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        let start = self.built.len();
+        self.built.extend_from_slice(&digits[at..]);
+        built_span(start, self.built.len())
+    }
+
+    /// Folds the fields that have the same key into the first of them, with the value of the last.
+    fn settle_repeats(&mut self) {
+        // A key that was built is found at the same place again, as long as the group's part is the same.
+        let in_body = |span: Span| self.body.get(span.range());
+        let same = |(field, known): (&Field, &Span)| {
+            let keys = || Some(is_same(in_body(field.key)?, in_body(*known)?));
+            field.key == *known || keys().unwrap_or(false)
+        };
+        if self.fields.len() == self.unique.len() && self.fields.iter().zip(&self.unique).all(same) {
+            return;
+        }
+        self.schema += 1;
+        self.unique.clear();
+        let repeats = if self.fields.len() <= FEW_FIELDS { self.repeats_of_few() } else { self.repeats_of_many() };
+        if repeats.is_empty() {
+            self.unique.extend(self.fields.iter().map(|field| field.key));
+            return;
+        }
+        for &(first, repeat) in &repeats {
+            self.fields[first].value = self.fields[repeat].value;
+        }
+        let mut position = 0;
+        let mut gone = repeats.iter().map(|&(_, repeat)| repeat).peekable();
+        self.fields.retain(|_| {
+            let drop = gone.next_if_eq(&position).is_some();
+            position += 1;
+            !drop
+        });
+    }
+
+    /// Pairs of (first position of a key, later position of the same key), in the order of the later.
+    fn repeats_of_few(&self) -> Vec<(usize, usize)> {
+        let mut repeats = Vec::new();
+        for (later, field) in self.fields.iter().enumerate() {
+            let key = self.text(field.key);
+            let twin = |earlier: &Field| earlier.key.len == field.key.len && self.text(earlier.key) == key;
+            if let Some(first) = self.fields[..later].iter().position(twin) {
+                repeats.push((first, later));
+            }
+        }
+        repeats
+    }
+
+    fn repeats_of_many(&self) -> Vec<(usize, usize)> {
+        let key = |position: usize| self.text(self.fields[position].key);
+        let mut order: Vec<usize> = (0..self.fields.len()).collect();
+        order.sort_by(|&a, &b| key(a).cmp(key(b)));
+        let mut repeats = Vec::new();
+        for twins in order.chunk_by(|&a, &b| key(a) == key(b)) {
+            repeats.extend(twins[1..].iter().map(|&later| (twins[0], later)));
+        }
+        repeats.sort_unstable_by_key(|&(_, later)| later);
+        repeats
+    }
+
+    #[inline]
+    fn text(&self, span: Span) -> &[u8] {
+        let (bytes, start) = self.bytes(span.start);
+        &bytes[start..start + span.len as usize]
+    }
+
+    /// What a span with this start is a piece of, and where in it.
+    #[inline]
+    fn bytes(&self, start: u32) -> (&[u8], usize) {
+        if start & BUILT == 0 { (&self.body, start as usize) } else { (&self.built, (start & !BUILT) as usize) }
+    }
+}
+
+#[inline]
+fn read_pair(body: &[u8], place: Range<usize>) -> Result<Field, PageError> {
+    match usual_pair(&body[place.clone()], place.start) {
+        Some(pair) => Ok(pair),
+        None => read_any_pair(body, place),
+    }
+}
+
+/// The pair of a log that is at `start`, if it is laid out as usual, and where it ends.
+#[inline]
+fn usual_content(body: &[u8], start: usize) -> Option<(Field, usize)> {
+    const CONTENT: u8 = 2 << 3 | 2;
+    let (len, start) = match body.get(start..)? {
+        [CONTENT, len @ ..0x80, ..] => (usize::from(*len), start + 2),
+        [CONTENT, low, high @ ..0x80, ..] => (usize::from(low & 0x7f) | usize::from(*high) << 7, start + 3),
+        _ => return None,
+    };
+    let end = start + len;
+    Some((usual_pair(body.get(start..end)?, start)?, end))
+}
+
+/// A pair as all writers lay it out: the key, the value, and nothing else. It begins at `start` of the body.
+#[inline]
+fn usual_pair(bytes: &[u8], start: usize) -> Option<Field> {
+    const KEY: u8 = 1 << 3 | 2;
+    const VALUE: u8 = 2 << 3 | 2;
+    let [KEY, key_len @ ..0x80, rest @ ..] = bytes else { return None };
+    let key_len = usize::from(*key_len);
+    let (value_len, value) = match rest.get(key_len..)? {
+        [VALUE, len @ ..0x80, value @ ..] => (usize::from(*len), value),
+        [VALUE, low, high @ ..0x80, value @ ..] => (usize::from(low & 0x7f) | usize::from(*high) << 7, value),
+        _ => return None,
+    };
+    let span = |start: usize, len: usize| Span { start: start as u32, len: len as u32 };
+    (value.len() == value_len)
+        .then(|| Field { key: span(start + 2, key_len), value: span(start + bytes.len() - value_len, value_len) })
+}
+
+fn read_any_pair(body: &[u8], place: Range<usize>) -> Result<Field, PageError> {
+    let mut pair = Field { key: Span::default(), value: Span::default() };
+    let mut wire = Wire::new(body, place.start, place.end);
+    while let Some((field, kind)) = wire.tag()? {
+        match field {
+            1 => pair.key = wire.bytes(kind)?.into(),
+            2 => pair.value = wire.bytes(kind)?.into(),
+            _ => wire.skip(field, kind)?,
+        }
+    }
+    Ok(pair)
+}
+
+/// Whether two keys are equal. They are short, so that calling a function for it would be most of the work.
+#[inline]
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    match one.len() {
+        ..4 => one.iter().eq(other),
+        4..8 => ends::<4>(one) == ends::<4>(other),
+        8..=16 => ends::<8>(one) == ends::<8>(other),
+        _ => one == other,
+    }
+}
+
+/// The first and the last bytes, which are all of a text that is at most twice as long.
+#[inline]
+fn ends<const N: usize>(text: &[u8]) -> Option<([u8; N], [u8; N])> {
+    Some((*text.first_chunk()?, *text.last_chunk()?))
+}
+
+fn built_span(start: usize, end: usize) -> Span {
+    Span { start: start as u32 | BUILT, len: (end - start) as u32 }
+}
+
+impl Span {
+    #[inline]
+    fn range(self) -> Range<usize> {
+        self.start as usize..self.start as usize + self.len as usize
+    }
+}
+
+impl From<Range<usize>> for Span {
+    fn from(range: Range<usize>) -> Self {
+        Self { start: range.start as u32, len: range.len() as u32 }
+    }
+}
+
+/// One flattened log, borrowed from [`Logs`].
+#[derive(Clone, Copy)]
+pub struct Log<'a> {
+    logs: &'a Logs,
+}
+
+impl<'a> Log<'a> {
+    /// How many fields.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.logs.fields.len()
+    }
+
+    /// Whether there is no field; never so for a log of a page, which has at least its time, topic and source.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.logs.fields.is_empty()
+    }
+
+    /// The key of the field at this position.
+    ///
+    /// # Panics
+    /// There is no such position.
+    #[must_use]
+    #[inline]
+    pub fn key(&self, position: usize) -> &'a [u8] {
+        self.logs.text(self.logs.fields[position].key)
+    }
+
+    /// The value of the field at this position.
+    ///
+    /// # Panics
+    /// There is no such position.
+    #[must_use]
+    #[inline]
+    pub fn value(&self, position: usize) -> &'a [u8] {
+        self.logs.text(self.logs.fields[position].value)
+    }
+
+    /// The value of the field at this position together with all that happens to lie behind it, and the value's length.
+    ///
+    /// # Panics
+    /// There is no such position.
+    #[must_use]
+    #[inline]
+    pub fn value_on(&self, position: usize) -> (&'a [u8], usize) {
+        let Span { start, len } = self.logs.fields[position].value;
+        let (bytes, start) = self.logs.bytes(start);
+        (bytes.get(start..).unwrap_or_default(), len as usize)
+    }
+
+    /// Where the field with this key is, looked for at `from` and behind it first.
+    #[must_use]
+    #[inline]
+    pub fn position(&self, key: &[u8], from: usize) -> Option<usize> {
+        let fields = self.logs.fields.as_slice();
+        let wanted = |field: &Field| field.key.len as usize == key.len() && is_same(self.logs.text(field.key), key);
+        let near = (from..fields.len()).take(2).find(|&at| wanted(&fields[at]));
+        near.or_else(|| fields.iter().position(wanted))
+    }
+
+    /// Where in the page the value of the field at this position is, when that is outside of the log itself: the group's
+    /// topic, source or tag, which many logs share. Two equal places in one page hold the same bytes.
+    ///
+    /// # Panics
+    /// There is no such position.
+    #[must_use]
+    #[inline]
+    pub fn shared(&self, position: usize) -> Option<Range<usize>> {
+        let value = self.logs.fields[position].value;
+        let own = self.logs.log.range();
+        (value.start & BUILT == 0 && !own.contains(&(value.start as usize))).then(|| value.range())
+    }
+
+    /// Keys and values in the dict's order; no key twice.
+    pub fn fields(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        (0..self.len()).map(move |position| (self.key(position), self.value(position)))
+    }
+
+    /// Which log of the page, from 0.
+    #[must_use]
+    pub fn index(&self) -> u32 {
+        self.logs.index.saturating_sub(1)
+    }
+
+    /// Which group of the page, from 0.
+    #[must_use]
+    pub fn group(&self) -> u32 {
+        self.logs.groups.saturating_sub(1)
+    }
+
+    /// Which log of its group, from 0.
+    #[must_use]
+    pub fn index_in_group(&self) -> u32 {
+        self.logs.next_in_group.saturating_sub(1) as u32
+    }
+
+    /// A number that is the same for two logs of one reader only if they have the same keys in the same order.
+    #[must_use]
+    pub fn schema(&self) -> u64 {
+        self.logs.schema
+    }
+
+    /// Where this log of `page` is, in a form that names the same log after any number of repeated pulls.
+    #[must_use]
+    pub fn place(&self, page: &Page) -> Place {
+        let (cursor, index) = match page.group_number(self.group()) {
+            Some(number) => (number.to_string(), page.first_log.saturating_add(self.index_in_group())),
+            None => (page.cursor.to_string(), page.first_log.saturating_add(self.index())),
+        };
+        Place { shard: page.shard, cursor, index }
+    }
+}
+
+/// A log's place in a shard. Its text, `shard|cursor|index`, is the id by which a destination can tell repeats.
+///
+/// The cursor is the number of the log's own group with the index inside the group, which does not depend on where a
+/// pull began. When the page does not tell numbers (under a query), it is the page's cursor with the index in the page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The shard.
+    pub shard: ShardId,
+    /// Number of the group, or the page's cursor as SLS wrote it.
+    pub cursor: String,
+    /// Index from 0 within what the cursor names.
+    pub index: u32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}|{}|{}", self.shard, self.cursor, self.index)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! What becomes of logs that cannot be delivered: they are on disk before anything may pass them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::Shard;
+use crate::core::batch::Batch;
+use crate::core::cause::Cause;
+use crate::core::cursor::Cursor;
+use crate::core::ledger::Wait;
+use crate::core::source::{Source, SourceError};
+use crate::dead_letter::{Keep, Origin, Reason, Record};
+use crate::destination::{Destination, Rejected};
+use crate::loggroup::Logs;
+use crate::script::{Failed, Fault};
+
+/// What becomes of logs that cannot be delivered.
+#[derive(Debug)]
+pub struct Letters {
+    /// Where they are kept.
+    pub keep: Box<dyn Keep>,
+    /// The project of the logstore, for the records.
+    pub project: String,
+    /// The logstore, for the records.
+    pub logstore: String,
+    /// What to do with a log that the script fails on.
+    pub on_error: OnError,
+    /// What to do with an event that the destination refuses for good.
+    pub on_reject: OnReject,
+    /// A shard of which more than this share of logs, in percent, would become dead letters is held instead.
+    pub max_share: u32,
+}
+
+/// What to do with a log that the script fails on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    /// Put it on disk, and go on.
+    DeadLetter,
+    /// Stand still until somebody acts.
+    Halt,
+    /// Send it as it is.
+    Pass,
+    /// Count it as dropped, and go on.
+    Drop,
+}
+
+/// What to do with an event that the destination refuses for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnReject {
+    /// Put it on disk, with its log, and go on.
+    DeadLetter,
+    /// Stand still until somebody acts.
+    Halt,
+}
+
+impl<S: Source, K: Destination> Shard<S, K> {
+    /// Puts the records on disk, however long it takes. `None`: it did not work and the shard is to stop.
+    pub(super) async fn keep(&self, records: Vec<Record>) -> Option<()> {
+        if records.is_empty() {
+            return Some(());
+        }
+        let records: Arc<[Record]> = records.into();
+        // One batch of the shard at a time: what holds one holds all, and is to be said once.
+        let mut trouble = self.writing.lock().await;
+        loop {
+            match self.parts.letters.keep.keep(Arc::clone(&records)).await {
+                Ok(()) => {
+                    trouble.over();
+                    self.account.goes_on(Wait::Disk);
+                    return Some(());
+                }
+                Err(fault) => {
+                    self.account.waits(Wait::Disk, fault.to_string());
+                    let fault = SourceError::Busy { retry_after: None, cause: Cause::new(fault.to_string()) };
+                    self.stop.or(trouble.pause(&fault)).await?;
+                }
+            }
+        }
+    }
+
+    /// A record for each log that the script failed on, and for each event that the destination refuses, in the order of
+    /// the page. `script` is the version that made the batch.
+    pub(super) fn records(&self, batch: &Batch, script: &str, failed: &[Failed], rejected: &[Rejected]) -> Vec<Record> {
+        let mut wanted = BTreeMap::<u32, Why<'_>>::new();
+        for failed in failed {
+            wanted.insert(failed.log, Why::Failed(failed));
+        }
+        for event in rejected {
+            match wanted.entry(batch.events.log_of(event.event)).or_insert_with(|| Why::Rejected(Vec::new())) {
+                Why::Rejected(events) => events.push(event),
+                Why::Failed(_) => unreachable!("a log that the script failed on has no event"),
+            }
+        }
+        let Some(last) = wanted.keys().next_back() else { return Vec::new() };
+
+        let at = Timestamp::now();
+        let mut records = Vec::new();
+        let mut logs = Logs::default();
+        let readable = "the hook has read this page to its end";
+        logs.open(batch.page.body.clone()).expect(readable);
+        while let Some(log) = logs.read().expect(readable) {
+            let index = log.index();
+            if let Some(why) = wanted.get(&index) {
+                let (cursor, number) = match batch.page.group_number(log.group()) {
+                    Some(number) => (Cursor::from_number(number), log.index_in_group()),
+                    None => (batch.page.cursor.clone(), index),
+                };
+                let letters = &self.parts.letters;
+                let record = Record {
+                    at,
+                    reason: Reason::Rejected,
+                    code: String::new(),
+                    message: String::new(),
+                    origin: Origin {
+                        project: letters.project.clone(),
+                        logstore: letters.logstore.clone(),
+                        shard: self.id,
+                        cursor,
+                        log: number,
+                        event: None,
+                    },
+                    script: script.to_owned(),
+                    log: log.fields().map(|(key, value)| (key.to_vec(), value.to_vec())).collect(),
+                    event: None,
+                };
+                match why {
+                    Why::Failed(failed) => records.push(of_failed(record, failed)),
+                    Why::Rejected(events) => of_rejected(record, batch, index, events, &mut records),
+                }
+            }
+            if index == *last {
+                break;
+            }
+        }
+        records
+    }
+}
+
+/// Why a log becomes a dead letter.
+enum Why<'a> {
+    Failed(&'a Failed),
+    Rejected(Vec<&'a Rejected>),
+}
+
+fn of_failed(record: Record, failed: &Failed) -> Record {
+    let (reason, code) = match &failed.error.fault {
+        Fault::Runtime(_) => (Reason::ScriptError, "runtime"),
+        Fault::Timeout { .. } => (Reason::ScriptTimeout, "timeout"),
+        Fault::Memory { .. } => (Reason::ScriptMemory, "memory"),
+        Fault::BadReturn { .. } => (Reason::BadReturn, "return"),
+        Fault::Syntax(_) | Fault::TopLevel(_) | Fault::NoProcess { .. } | Fault::Unreadable { .. } => {
+            (Reason::ScriptError, "load")
+        }
+    };
+    let message = failed.error.fault.to_string();
+    Record { reason, code: code.to_owned(), message, script: failed.error.version.clone(), ..record }
+}
+
+/// A letter for each event: the others of the same log, which were delivered, are only mentioned.
+fn of_rejected(record: Record, batch: &Batch, log: u32, rejected: &[&Rejected], records: &mut Vec<Record>) {
+    let events: Vec<usize> = (0..batch.events.len()).filter(|&event| batch.events.log_of(event) == log).collect();
+    let delivered = events.len() - rejected.len();
+    for refused in rejected {
+        let number = events.partition_point(|&event| event < refused.event);
+        let mut message = refused.reason.clone();
+        if delivered > 0 {
+            let of = events.len();
+            message += &format!(" (event {} of the {of} of this log, of which {delivered} were delivered)", number + 1);
+        }
+        // RFC 9110: Content Too Large, which says what is wrong with the event more plainly than a refusal.
+        let reason = if refused.code == "http 413" { Reason::TooLarge } else { Reason::Rejected };
+        let mut record = Record {
+            reason,
+            code: refused.code.clone(),
+            message,
+            event: Some(batch.events.get(refused.event).to_vec()),
+            ..record.clone()
+        };
+        record.origin.event = Some(u32::try_from(number).unwrap_or(u32::MAX));
+        records.push(record);
+    }
+}
+
+/// How many logs the events were made of.
+pub(super) fn logs_of(batch: &Batch, rejected: &[Rejected]) -> u32 {
+    let logs: BTreeSet<u32> = rejected.iter().map(|event| batch.events.log_of(event.event)).collect();
+    u32::try_from(logs.len()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,222 @@
+//! One shard: pull → hook runs ahead, deliver → save follows, one slot between them.
+//!
+//! While a page is delivered the next is made. Batches are delivered side by side and awaited in the shard's order, so
+//! what is saved is always the end of a contiguous durable prefix.
+
+mod breaker;
+mod dead_letters;
+mod deliverer;
+mod error_throttle;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use crate::core::budget::Budget;
+use crate::core::cursor::{Cursor, ShardId, Start};
+use crate::core::lease::Tenure;
+use crate::core::ledger::{Account, Ledger};
+use crate::core::retry_log::Trouble;
+use crate::core::source::{Checkpoint, Source, SourceError};
+use crate::core::stop::Stop;
+use crate::destination::Destination;
+use crate::script::{Hook, Hooks};
+
+use breaker::Breaker;
+pub use dead_letters::{Letters, OnError, OnReject};
+
+/// Pause before a page is tried again that is held because too much of the shard would become dead letters.
+const HELD: Duration = Duration::from_secs(30);
+
+/// What all shards of a process share.
+#[derive(Debug)]
+pub struct Parts<S, K> {
+    /// Where logs come from.
+    pub source: S,
+    /// Where events go.
+    pub sink: K,
+    /// What makes events of logs.
+    pub hooks: Hooks,
+    /// How many bytes may be under way.
+    pub budget: Budget,
+    /// The books.
+    pub ledger: Ledger,
+    /// What becomes of logs that cannot be delivered.
+    pub letters: Letters,
+    /// How to go about it.
+    pub pace: Pace,
+}
+
+/// How a shard is worked on.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Where a shard without a checkpoint starts.
+    pub start: Start,
+    /// Pause after a pull that reached the end of the shard.
+    pub fetch_interval: Duration,
+    /// Least time between two saves while logs flow.
+    pub save_interval: Duration,
+    /// Most log groups in a page.
+    pub page_groups: u32,
+}
+
+/// How the work on a shard ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Stopped in good order: all that was pulled is durable, and saved.
+    Released,
+    /// The tenure ended; what was in flight is given back.
+    Over,
+    /// The shard is somebody else's, or gone.
+    Lost,
+    /// Somebody else changed the checkpoint: to be started again from there.
+    Moved,
+}
+
+/// Works on a shard until `stop` is raised and everything in flight is durable and saved, or until the tenure ends.
+pub async fn run<S: Source, K: Destination>(parts: Arc<Parts<S, K>>, id: ShardId, stop: Stop, tenure: Tenure) -> Ended {
+    let account = parts.ledger.account(id);
+    account.taken_up();
+    let shard = Shard {
+        rejects: Mutex::new(Breaker::new(parts.letters.max_share)),
+        writing: tokio::sync::Mutex::new(trouble(id, "write dead letters")),
+        parts,
+        id,
+        stop,
+        tenure: tenure.clone(),
+        account: Arc::clone(&account),
+    };
+    // A lost shard drops everything where it stands: whoever holds it next starts at the checkpoint.
+    let ended = tenure.or(shard.work()).await.unwrap_or(Ended::Over);
+    account.put_down();
+    info!(shard = %id, ?ended, "shard put down");
+    ended
+}
+
+/// One shard's own view of the parts.
+#[derive(Debug)]
+struct Shard<S, K> {
+    parts: Arc<Parts<S, K>>,
+    id: ShardId,
+    stop: Stop,
+    tenure: Tenure,
+    account: Arc<Account>,
+    /// Looks at what the destination refuses. A lock of the standard library, never held across an await.
+    rejects: Mutex<Breaker>,
+    /// Held by the batch whose dead letters are being written.
+    writing: tokio::sync::Mutex<Trouble>,
+}
+
+/// Where to start, and what is saved.
+#[derive(Debug)]
+struct Place {
+    cursor: Cursor,
+    saved: Option<Cursor>,
+}
+
+/// Why the first half ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Left {
+    Stopped,
+    Lost,
+    /// A log failed in the script; the shard stands still, as the settings want it.
+    Halted,
+}
+
+/// Why the second half ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Right {
+    /// Everything that came is durable and saved.
+    Drained,
+    Lost,
+    Moved,
+    /// Something holds the shard that time alone does not mend, and what came before it is saved.
+    Halted,
+}
+
+impl<S: Source, K: Destination> Shard<S, K> {
+    async fn work(&self) -> Ended {
+        let place = match self.stop.or(self.locate()).await {
+            None => return Ended::Released,
+            Some(None) => return Ended::Lost,
+            Some(Some(place)) => place,
+        };
+        let hook = match self.parts.hooks.load(self.id) {
+            Ok(hook) => hook,
+            Err(fault) => {
+                self.halt(0, format!("the script does not load: {fault}"));
+                self.stop.raised().await;
+                return Ended::Released;
+            }
+        };
+
+        match self.run_both(place, hook).await {
+            (_, Right::Moved) => Ended::Moved,
+            (Left::Lost, _) | (_, Right::Lost) => Ended::Lost,
+            (Left::Halted, _) | (_, Right::Halted) => {
+                self.stop.raised().await;
+                Ended::Released
+            }
+            (Left::Stopped, Right::Drained) => Ended::Released,
+        }
+    }
+
+    /// Both halves, until the second has ended. Nothing of them is left then: a shard that stands still holds no credit.
+    async fn run_both(&self, place: Place, hook: Hook) -> (Left, Right) {
+        // One slot: while a batch waits to be delivered, the next is not asked for.
+        let (slot, batches) = mpsc::channel(1);
+        let ahead = self.run_ahead(place.cursor.clone(), hook, slot);
+        let behind = self.run_behind(place, batches);
+        tokio::pin!(ahead, behind);
+        tokio::select! {
+            biased;
+            right = &mut behind => (Left::Stopped, right),
+            left = &mut ahead => (left, behind.await),
+        }
+    }
+
+    /// The checkpoint, or the start position. `None`: the shard is not ours.
+    async fn locate(&self) -> Option<Place> {
+        let mut trouble = self.trouble("look up the checkpoint");
+        loop {
+            let fault = match self.parts.source.checkpoint(self.id).await {
+                Ok(Some(Checkpoint { cursor, consumer })) => {
+                    info!(shard = %self.id, %cursor, saved_by = %consumer, "goes on from the checkpoint");
+                    return Some(Place { saved: Some(cursor.clone()), cursor });
+                }
+                Ok(None) => match self.parts.source.cursor(self.id, self.parts.pace.start).await {
+                    Ok(cursor) => {
+                        info!(shard = %self.id, %cursor, start = ?self.parts.pace.start, "no checkpoint yet: starts");
+                        return Some(Place { cursor, saved: None });
+                    }
+                    Err(fault) => fault,
+                },
+                Err(fault) => fault,
+            };
+            if let SourceError::Lost(cause) = &fault {
+                warn!(shard = %self.id, %cause, "shard lost");
+                return None;
+            }
+            trouble.pause(&fault).await;
+        }
+    }
+
+    /// Stands still: says why, once and loudly, and leaves it to be seen in the books.
+    fn halt(&self, logs: u32, why: String) {
+        error!(shard = %self.id, logs, "shard halted, its position is held and nothing is lost: {why}");
+        self.account.halted(logs, why);
+    }
+
+    fn trouble(&self, doing: &'static str) -> Trouble {
+        trouble(self.id, doing)
+    }
+}
+
+fn trouble(shard: ShardId, doing: &'static str) -> Trouble {
+    Trouble::new(format!("shard {shard}: cannot {doing}"), u64::from(shard.0))
+}

@@ -1,0 +1,479 @@
+//! What holds a shard, what halts it, and what lets it go on: with fakes, on a paused clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use prost::Message as _;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use super::*;
+use crate::core::batch::Batch;
+use crate::core::event::{Body, BodyError, Format, Head};
+use crate::core::lease::Lease;
+use crate::core::ledger::Counts;
+use crate::core::page::Page;
+use crate::core::stop::{Stopper, stop};
+use crate::dead_letter::{Fault, Keep, Limit, Reason, Record};
+use crate::destination::{Health, Outcome, Rejected};
+use crate::loggroup::proto::{Log, LogGroup, LogGroupList, Pair};
+use crate::script::{Config, Script};
+
+const SCRIPT: &str = r#"
+function process(log)
+  if log.kind == "bad" then error("bad") end
+  if log.kind == "drop" then return nil end
+  if log.kind == "two" then return { log.id, log.id .. "!" } end
+  return log.id
+end
+"#;
+
+/// A shard of pages, one group each; the checkpoint is how many of them are done.
+#[derive(Debug)]
+struct Pages {
+    bodies: Vec<Bytes>,
+    saved: Mutex<Option<Cursor>>,
+    /// How long a pull takes.
+    trip: Mutex<Duration>,
+    pulls: AtomicU64,
+    /// Log groups that the last pull asked for.
+    asked: AtomicU32,
+}
+
+impl Source for Pages {
+    async fn ensure_group(&self) -> Result<Duration, SourceError> {
+        Ok(Duration::from_secs(60))
+    }
+
+    async fn heartbeat(&self, held: &BTreeSet<ShardId>) -> Result<BTreeSet<ShardId>, SourceError> {
+        Ok(held.clone())
+    }
+
+    async fn checkpoint(&self, _: ShardId) -> Result<Option<Checkpoint>, SourceError> {
+        let saved = self.saved.lock().unwrap().clone();
+        Ok(saved.map(|cursor| Checkpoint { cursor, consumer: self.consumer().to_owned() }))
+    }
+
+    async fn received_at(&self, _: ShardId, _: &Cursor) -> Result<i64, SourceError> {
+        Ok(0)
+    }
+
+    fn consumer(&self) -> &str {
+        "c"
+    }
+
+    async fn save(&self, _: ShardId, cursor: &Cursor) -> Result<(), SourceError> {
+        *self.saved.lock().unwrap() = Some(cursor.clone());
+        Ok(())
+    }
+
+    async fn cursor(&self, _: ShardId, _: Start) -> Result<Cursor, SourceError> {
+        Ok(Cursor::from_number(0))
+    }
+
+    async fn pull(&self, shard: ShardId, cursor: &Cursor, groups: u32) -> Result<Page, SourceError> {
+        self.pulls.fetch_add(1, Ordering::Relaxed);
+        self.asked.store(groups, Ordering::Relaxed);
+        let trip = *self.trip.lock().unwrap();
+        if !trip.is_zero() {
+            sleep(trip).await;
+        }
+        let number = cursor.number().unwrap();
+        let body = self.bodies.get(number as usize).cloned();
+        let next = number + i64::from(body.is_some());
+        Ok(Page {
+            shard,
+            cursor: cursor.clone(),
+            next: Cursor::from_number(next),
+            groups: u32::from(body.is_some()),
+            last_group: body.is_some().then_some(number),
+            first_log: 0,
+            at_end: Some(next as usize == self.bodies.len()),
+            body: body.unwrap_or_default(),
+            received_at: None,
+            scanned_bytes: 0,
+        })
+    }
+}
+
+/// Takes events, but for those that end with `!` while it is strict.
+#[derive(Debug)]
+struct Siem {
+    strict: Mutex<bool>,
+    taken: Mutex<Vec<String>>,
+}
+
+impl Destination for Siem {
+    async fn deliver(&self, batch: Arc<Batch>, _: Tenure) -> Outcome {
+        sleep(Duration::from_millis(10)).await;
+        let strict = *self.strict.lock().unwrap();
+        let mut rejected = Vec::new();
+        for event in 0..batch.events.len() {
+            let text = String::from_utf8(batch.events.get(event).to_vec()).unwrap();
+            if strict && text.ends_with('!') {
+                let code = if text.starts_with("large") { "http 413" } else { "fake 6" };
+                rejected.push(Rejected { event, code: code.into(), reason: "no".into() });
+            } else {
+                self.taken.lock().unwrap().push(text);
+            }
+        }
+        Outcome::Done(rejected)
+    }
+
+    fn health(&self) -> Health {
+        Health::Unknown
+    }
+}
+
+/// Letters in memory, unless it is full.
+#[derive(Debug, Clone, Default)]
+struct Memory {
+    kept: Arc<Mutex<Vec<Record>>>,
+    full: Arc<Mutex<bool>>,
+    /// What was brought while it was full.
+    refused: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Keep for Memory {
+    fn keep(&self, letters: Arc<[Record]>) -> BoxFuture<'static, Result<(), Fault>> {
+        let memory = self.clone();
+        Box::pin(async move {
+            if *memory.full.lock().unwrap() {
+                memory.refused.lock().unwrap().extend(letters.iter().map(Record::id));
+                let limit = Limit::Disk(io::Error::from(io::ErrorKind::StorageFull));
+                return Err(Fault::Full { path: "/letters".into(), limit });
+            }
+            memory.kept.lock().unwrap().extend(letters.iter().cloned());
+            Ok(())
+        })
+    }
+}
+
+struct Texts;
+
+impl Format for Texts {
+    fn write(&self, head: &Head<'_>, body: &mut dyn Body, out: &mut Vec<u8>) -> Result<(), BodyError> {
+        if let Some(time) = &head.time {
+            out.extend_from_slice(time.digits.as_bytes());
+        }
+        body.text(b"|", out)
+    }
+}
+
+/// A shard at work.
+struct Bench {
+    parts: Arc<Parts<Pages, Siem>>,
+    memory: Memory,
+    stop: Stopper,
+    _over: Stopper,
+    task: JoinSet<Ended>,
+}
+
+/// Logs as `id:kind`, a page for each list.
+fn start(pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench {
+    let pair = |key: &str, value: &str| Pair { key: key.into(), value: value.into() };
+    let log = |text: &String| {
+        let (id, kind) = text.split_once(':').unwrap();
+        Log { time: 1_700_000_000, contents: vec![pair("id", id), pair("kind", kind)], time_ns: None }
+    };
+    let body = |logs: &Vec<String>| {
+        let group = LogGroup { logs: logs.iter().map(log).collect(), ..LogGroup::default() };
+        Bytes::from(LogGroupList { groups: vec![group] }.encode_to_vec())
+    };
+    let memory = Memory::default();
+    let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
+    let script = Script::from_text("t.lua", SCRIPT);
+    let parts = Arc::new(Parts {
+        source: Pages {
+            bodies: pages.iter().map(body).collect(),
+            saved: Mutex::new(None),
+            trip: Mutex::default(),
+            pulls: AtomicU64::new(0),
+            asked: AtomicU32::new(0),
+        },
+        sink: Siem { strict: Mutex::new(true), taken: Mutex::new(Vec::new()) },
+        hooks: Hooks::new(script, config, Arc::new(Texts), ("project", "logstore"), None).unwrap(),
+        budget: Budget::new(1 << 24),
+        ledger: Ledger::default(),
+        letters: Letters {
+            keep: Box::new(memory.clone()),
+            project: "project".into(),
+            logstore: "logstore".into(),
+            on_error,
+            on_reject,
+            max_share: 20,
+        },
+        pace: Pace {
+            start: Start::Begin,
+            fetch_interval: Duration::from_secs(1),
+            save_interval: Duration::from_secs(1),
+            page_groups: 10,
+        },
+    });
+    let lease = Lease::lapsed(Instant::now());
+    lease.extend(Instant::now() + Duration::from_secs(1_000_000));
+    let ((stopper, stopped), (over, is_over)) = (stop(), stop());
+    let mut task = JoinSet::new();
+    task.spawn(run(Arc::clone(&parts), ShardId(3), stopped, Tenure::new(lease, is_over)));
+    Bench { parts, memory, stop: stopper, _over: over, task }
+}
+
+impl Bench {
+    fn counts(&self) -> Counts {
+        self.parts.ledger.total()
+    }
+
+    fn saved(&self) -> Option<i64> {
+        self.parts.source.saved.lock().unwrap().as_ref().and_then(Cursor::number)
+    }
+
+    fn standstill(&self) -> Option<String> {
+        let entries: BTreeMap<_, _> = self.parts.ledger.read();
+        entries[&ShardId(3)].standstill().map(str::to_owned)
+    }
+
+    fn letters(&self) -> Vec<Record> {
+        self.memory.kept.lock().unwrap().clone()
+    }
+
+    async fn end(mut self) -> Ended {
+        self.stop.raise();
+        self.task.join_next().await.unwrap().unwrap()
+    }
+}
+
+fn seconds(seconds: u64) -> impl Future<Output = ()> {
+    sleep(Duration::from_secs(seconds))
+}
+
+fn page(logs: &[&str]) -> Vec<String> {
+    logs.iter().map(ToString::to_string).collect()
+}
+
+/// `bad` logs of `kind`, and so many good ones that there are `all`.
+fn many(all: usize, bad: usize, kind: &str) -> Vec<String> {
+    (0..all).map(|log| if log < bad { format!("{log}:{kind}") } else { format!("{log}:keep") }).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_fails_is_a_dead_letter_and_its_neighbours_go_on() {
+    let bench = start(&[page(&["a:keep", "b:bad", "c:drop", "d:keep"])], OnError::DeadLetter, OnReject::DeadLetter);
+    seconds(5).await;
+    let counts = bench.counts();
+    assert_eq!((counts.delivered, counts.dropped, counts.dead_lettered, counts.difference()), (2, 1, 1, 0));
+    assert_eq!((bench.saved(), counts.in_flight), (Some(1), 0));
+    let letters = bench.letters();
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!((letter.reason, letter.id()), (Reason::ScriptError, "3-0-1".to_owned()));
+    assert!(letter.message.starts_with("t.lua:3: bad"), "{}", letter.message);
+    assert_eq!(letter.script, bench.parts.hooks.script().version);
+    let keys: Vec<_> = letter.log.iter().map(|(key, _)| String::from_utf8_lossy(key).into_owned()).collect();
+    assert_eq!(keys, ["__time__", "__topic__", "__source__", "id", "kind"]);
+    assert_eq!(bench.end().await, Ended::Released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_event_is_a_dead_letter_that_mentions_its_siblings() {
+    let pages = [page(&["a:keep"]), page(&["b:keep", "c:two"])];
+    let bench = start(&pages, OnError::DeadLetter, OnReject::DeadLetter);
+    seconds(5).await;
+    let counts = bench.counts();
+    assert_eq!((counts.delivered, counts.dead_lettered, counts.events, counts.difference()), (2, 1, 3, 0));
+    assert_eq!(bench.saved(), Some(2));
+    let letters = bench.letters();
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!((letter.reason, letter.code.as_str(), letter.id().as_str()), (Reason::Rejected, "fake 6", "3-1-1-1"));
+    assert_eq!(letter.message, "no (event 2 of the 2 of this log, of which 1 were delivered)");
+    assert_eq!(letter.event.as_deref(), Some(b"c!".as_slice()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_names_the_version_that_made_the_batch_and_not_the_one_in_force_by_then() {
+    let bench = start(&[page(&["a:two"])], OnError::DeadLetter, OnReject::DeadLetter);
+    sleep(Duration::from_millis(5)).await;
+    let hooks = &bench.parts.hooks;
+    let made_by = hooks.script().version.clone();
+    let passed = hooks.trial(Script::from_text("t.lua", format!("{SCRIPT} "))).run("", true).unwrap();
+    hooks.put_in_force(passed, Instant::now());
+    assert_eq!((bench.letters().len(), bench.counts().in_flight), (0, 1), "the batch is on its way");
+    seconds(5).await;
+    let letters = bench.letters();
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!(letter.script, made_by);
+    assert_ne!(hooks.script().version, made_by);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f75_a_full_disk_holds_the_shard_until_there_is_room() {
+    let pages = [page(&["a:keep"]), page(&["b:bad"]), page(&["c:keep"])];
+    let bench = start(&pages, OnError::DeadLetter, OnReject::DeadLetter);
+    *bench.memory.full.lock().unwrap() = true;
+    seconds(600).await;
+    assert_eq!(bench.saved(), Some(1), "nothing passes the letter that is not on disk");
+    assert!(bench.standstill().unwrap().contains("no room"), "{:?}", bench.standstill());
+    assert_eq!((bench.counts().in_flight, bench.counts().difference()), (2, 0));
+    *bench.memory.full.lock().unwrap() = false;
+    seconds(60).await;
+    assert_eq!((bench.saved(), bench.standstill(), bench.letters().len()), (Some(3), None, 1));
+    assert_eq!(bench.counts().delivered, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_disk_is_full_one_batch_of_a_shard_asks_for_all() {
+    let bench = start(&[page(&["a:bad"]), page(&["b:bad"])], OnError::DeadLetter, OnReject::DeadLetter);
+    *bench.memory.full.lock().unwrap() = true;
+    seconds(600).await;
+    assert_eq!(bench.counts().in_flight, 2);
+    assert_eq!(bench.memory.refused.lock().unwrap().len(), 1, "{:?}", bench.memory.refused);
+    *bench.memory.full.lock().unwrap() = false;
+    seconds(60).await;
+    assert_eq!((bench.saved(), bench.letters().len()), (Some(2), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_too_large_is_a_dead_letter_that_says_so() {
+    let bench = start(&[page(&["large:two"])], OnError::DeadLetter, OnReject::DeadLetter);
+    seconds(5).await;
+    let letters = bench.letters();
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!((letter.reason, letter.code.as_str()), (Reason::TooLarge, "http 413"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_waits_for_the_disk_can_be_stopped_and_gives_its_logs_back() {
+    let bench = start(&[page(&["a:bad"])], OnError::DeadLetter, OnReject::DeadLetter);
+    *bench.memory.full.lock().unwrap() = true;
+    seconds(60).await;
+    let parts = Arc::clone(&bench.parts);
+    assert_eq!(bench.end().await, Ended::Released);
+    let counts = parts.ledger.total();
+    assert_eq!((counts.pulled, counts.returned, counts.difference()), (0, 1, 0));
+    assert_eq!(*parts.source.saved.lock().unwrap(), Some(Cursor::from_number(0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn f38_a_script_that_fails_on_most_logs_holds_the_shard_in_front_of_them() {
+    let pages = [many(300, 0, "keep"), many(300, 200, "bad"), many(10, 0, "keep")];
+    let bench = start(&pages, OnError::DeadLetter, OnReject::DeadLetter);
+    seconds(300).await;
+    assert_eq!((bench.saved(), bench.letters().len()), (Some(1), 0));
+    let why = bench.standstill().unwrap();
+    assert!(why.contains("200 of 300 logs within a minute (66 %)") && why.contains("t.lua:3: bad"), "{why}");
+    assert_eq!((bench.counts().in_flight, bench.counts().difference()), (300, 0));
+    assert_eq!(bench.end().await, Ended::Released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f56_a_destination_that_refuses_most_events_holds_the_shard_until_it_takes_them() {
+    let bench = start(&[many(300, 200, "two"), page(&["z:keep"])], OnError::DeadLetter, OnReject::DeadLetter);
+    seconds(300).await;
+    assert_eq!((bench.saved(), bench.letters().len()), (Some(0), 0));
+    assert!(bench.standstill().unwrap().contains("fake 6: no"), "{:?}", bench.standstill());
+    *bench.parts.sink.strict.lock().unwrap() = false;
+    seconds(40).await;
+    assert_eq!((bench.saved(), bench.standstill(), bench.letters().len()), (Some(2), None, 0));
+    let mut taken = bench.parts.sink.taken.lock().unwrap().clone();
+    taken.sort();
+    assert_eq!(taken.len(), 501);
+    taken.dedup();
+    assert_eq!(taken.len(), 501, "what was taken is not sent again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn halt_stands_still_at_a_failed_log_and_at_a_refused_event() {
+    for kind in ["bad", "two"] {
+        let pages = [page(&["a:keep"]), vec![format!("b:{kind}")], page(&["c:keep"])];
+        let bench = start(&pages, OnError::Halt, OnReject::Halt);
+        // The third page is on its way when the second is refused.
+        *bench.parts.source.trip.lock().unwrap() = Duration::from_millis(100);
+        seconds(300).await;
+        assert_eq!((bench.saved(), bench.letters().len(), bench.counts().failed), (Some(1), 0, 1), "{kind}");
+        assert!(bench.standstill().is_some());
+        assert_eq!(bench.parts.budget.used(), 0, "a shard that stands still takes nothing from the others");
+        assert_eq!(bench.end().await, Ended::Released);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pass_sends_the_log_as_it_is_in_its_place_and_drop_counts_it() {
+    let pages = [page(&["a:keep", "b:bad", "c:keep"])];
+    let bench = start(&pages, OnError::Pass, OnReject::DeadLetter);
+    seconds(5).await;
+    let passed = "1700000000|__time__=1700000000|__topic__=|__source__=|id=b|kind=bad";
+    assert_eq!(*bench.parts.sink.taken.lock().unwrap(), ["a", passed, "c"]);
+    assert_eq!((bench.counts().delivered, bench.saved()), (3, Some(1)));
+
+    let bench = start(&pages, OnError::Drop, OnReject::DeadLetter);
+    seconds(5).await;
+    assert_eq!(*bench.parts.sink.taken.lock().unwrap(), ["a", "c"]);
+    let counts = bench.counts();
+    assert_eq!((counts.delivered, counts.dropped, counts.difference(), bench.saved()), (2, 1, 0, Some(1)));
+}
+
+/// What a shard logs in five seconds of pages with a log that the script fails on.
+async fn told(on_error: OnError, page: &[String]) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let log = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_ansi(false)
+        .with_writer(Mutex::new(file.reopen().unwrap()))
+        .finish();
+    // With one subscriber alone, a call site that another thread reaches first stays silent for good.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let _set = tracing::subscriber::set_default(log);
+    let bench = start(&[page.to_vec()], on_error, OnReject::DeadLetter);
+    seconds(5).await;
+    drop(bench);
+    std::fs::read_to_string(file.path()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_tells_once_which_log_the_script_failed_on_and_what_became_of_it() {
+    let few: Vec<String> = page(&["a:keep", "b:bad", "c:bad", "d:keep"]);
+    let many = (0..200).map(|log| format!("{log}:bad")).collect::<Vec<_>>();
+    for (on_error, page, fate) in [
+        (OnError::DeadLetter, &few, "kept as a dead letter"),
+        (OnError::Pass, &few, "sent as it is"),
+        (OnError::Drop, &few, "dropped"),
+        (OnError::Halt, &few, "held: the shard stands still"),
+        (OnError::DeadLetter, &many, "held: the page is tried again"),
+    ] {
+        let said = told(on_error, page).await;
+        let at = if page.len() > 4 { 0 } else { 1 };
+        let expected = format!("; log: log {at} of the page at MA== of shard 3; then: {fate}");
+        assert_eq!(said.matches("code: if log.kind == \"bad\"").count(), 1, "{on_error:?}: {said}");
+        assert!(said.contains(&expected), "{on_error:?}: {said}");
+    }
+}
+
+/// Each waits for a second between two pulls of a tenth of a second, so there are 54 in a minute.
+#[tokio::test(start_paused = true)]
+async fn idle_shards_by_the_hundred_do_not_wait_for_each_others_credit() {
+    let bench = start(&[], OnError::DeadLetter, OnReject::DeadLetter);
+    let source = &bench.parts.source;
+    *source.trip.lock().unwrap() = Duration::from_millis(100);
+    let lease = Lease::lapsed(Instant::now());
+    lease.extend(Instant::now() + Duration::from_secs(1_000_000));
+    let ((_stopper, stopped), (_over, over)) = (stop(), stop());
+    let mut tasks = JoinSet::new();
+    for shard in 0..100 {
+        let tenure = Tenure::new(lease.clone(), over.clone());
+        tasks.spawn(run(Arc::clone(&bench.parts), ShardId(shard), stopped.clone(), tenure));
+    }
+    seconds(10).await;
+    let before = source.pulls.load(Ordering::Relaxed);
+    seconds(60).await;
+    let pulls = source.pulls.load(Ordering::Relaxed) - before;
+    assert!(pulls >= 100 * 50, "{pulls} pulls of 101 idle shards within a minute");
+}
+
+/// Or many shards that wake up at once would bring far more than the small credit that each took.
+#[tokio::test(start_paused = true)]
+async fn an_idle_shard_asks_for_few_log_groups() {
+    let bench = start(&[], OnError::DeadLetter, OnReject::DeadLetter);
+    seconds(10).await;
+    assert_eq!(bench.parts.source.asked.load(Ordering::Relaxed), 1, "of the ten at first");
+}

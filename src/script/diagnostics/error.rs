@@ -1,0 +1,165 @@
+//! What can go wrong with a script.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::core::event::BodyError;
+
+/// Something is wrong with a script, or with what it made of one log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookError {
+    /// Which text of the script: the first 12 hex digits of its SHA-256; empty when it could not be read.
+    pub version: String,
+    /// What is wrong.
+    pub fault: Fault,
+    /// Where in the script, as far as it can be told.
+    pub place: Option<Box<Place>>,
+    /// What most likely is behind it, and what to do.
+    pub hint: Option<Box<str>>,
+}
+
+/// Where in a script something is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file: the script's name, or a module's.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// The column in characters, from 1: known when the message names something that is on the line once.
+    pub column: Option<u32>,
+    /// How many characters the thing at the column has.
+    pub width: u32,
+    /// The text of the line; empty when it is not at hand.
+    pub text: String,
+    /// The functions that were under way, the innermost first.
+    pub calls: Vec<Called>,
+}
+
+/// A function that was under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Called {
+    /// Its name: "process", "the top level", or "the function of line 7".
+    pub function: String,
+    /// The file that it is in.
+    pub file: String,
+    /// The line that was being run.
+    pub line: u32,
+}
+
+impl HookError {
+    /// An error of which nothing more is known.
+    #[must_use]
+    pub fn new(version: impl Into<String>, fault: Fault) -> Self {
+        Self { version: version.into(), fault, place: None, hint: None }
+    }
+
+    /// The script, when it is wrong as a whole.
+    pub(crate) fn script(&self) -> Option<&str> {
+        match &self.fault {
+            Fault::BadReturn { script, .. } | Fault::NoProcess { script } | Fault::Memory { script, .. } => {
+                Some(script)
+            }
+            _ => None,
+        }
+    }
+
+    /// What is wrong, without the file and the line in front.
+    #[must_use]
+    pub fn message(&self) -> String {
+        let text = self.fault.to_string();
+        if let Some(script) = self.script() {
+            return text.strip_prefix(&format!("{script}: ")).unwrap_or(&text).to_owned();
+        }
+        let Some(place) = &self.place else { return text };
+        let (lead, text) = match &self.fault {
+            Fault::TopLevel(text) => ("while the script was loaded: ", text.as_str()),
+            _ => ("", text.as_str()),
+        };
+        let message = split(text, &place.file).map_or(text, |(_, message)| message);
+        format!("{lead}{message}")
+    }
+}
+
+/// Splits `file:line: message`, where the file may be shortened from the left, as Lua does it.
+pub(crate) fn split<'a>(text: &'a str, file: &str) -> Option<(u32, &'a str)> {
+    let end = &file.as_bytes()[file.len().saturating_sub(30)..];
+    // Of two names in one directory one may end as the other is.
+    let begins = |before: &[u8]| end.len() < file.len() || before.is_empty() || before.ends_with(b" ");
+    let mut from = 0;
+    while let Some(colon) = text[from..].find(':').map(|at| from + at) {
+        from = colon + 1;
+        let digits = text[from..].bytes().take_while(u8::is_ascii_digit).count();
+        let (line, rest) = text[from..].split_at(digits);
+        if text.as_bytes()[..colon].strip_suffix(end).is_some_and(begins)
+            && let (Ok(line), Some(message)) = (line.parse(), rest.strip_prefix(':'))
+        {
+            return Some((line, message.trim_start()));
+        }
+    }
+    None
+}
+
+impl fmt::Display for HookError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fault.fmt(f)?;
+        if self.version.is_empty() {
+            return Ok(());
+        }
+        write!(f, " (script version {})", self.version)
+    }
+}
+
+impl std::error::Error for HookError {}
+
+/// What is wrong with a script. Messages begin with `script:line:` where a line is to blame.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The file cannot be read.
+    #[error("the script {} cannot be read: {cause}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's words.
+        cause: String,
+    },
+    /// The text is no Lua.
+    #[error("{0}")]
+    Syntax(String),
+    /// An error outside of `process`, when the script was loaded.
+    #[error("while the script was loaded: {0}")]
+    TopLevel(String),
+    /// There is no function `process`.
+    #[error("{script}: there is no function `process`: write `function process(log) … end`")]
+    NoProcess {
+        /// The script's name.
+        script: String,
+    },
+    /// `process` raised an error.
+    #[error("{0}")]
+    Runtime(String),
+    /// One log took too long, or loading did.
+    #[error("{at}: stopped after {limit:?} of computing (script.timeout)")]
+    Timeout {
+        /// `script:line`, or the script when the line cannot be told.
+        at: String,
+        /// The limit.
+        limit: Duration,
+    },
+    /// The script needed more memory than it may have.
+    #[error("{script}: out of memory: it may use {limit} bytes (script.memory)")]
+    Memory {
+        /// The script's name.
+        script: String,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// `process` returned what cannot be sent.
+    #[error("{script}: process returned what cannot be sent: {error}")]
+    BadReturn {
+        /// The script's name.
+        script: String,
+        /// What is wrong where in it, and what to do.
+        error: Box<BodyError>,
+    },
+}

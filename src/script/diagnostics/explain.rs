@@ -1,0 +1,153 @@
+//! From a bare fault to an error that says where, on which way, and what to do.
+
+use super::error::split;
+use super::excerpt;
+use super::hint;
+use super::hint::{Field, Scene};
+use crate::script::engine::lua_stack::Stack;
+use crate::script::engine::trace::Call;
+use crate::script::hook::current_log::{Current, State};
+use crate::script::{Called, Fault, HookError, Place, Script};
+
+/// Hints look at this many fields of a log.
+const MOST_FIELDS: usize = 200;
+
+impl Script {
+    /// The error that a fault makes. `current` tells of the calls and the log at which it happened.
+    pub(crate) fn error(&self, fault: Fault, current: Option<&Current>) -> HookError {
+        let text = String::from_utf8_lossy(&self.text);
+        let calls = current.map(|current| current.calls.as_slice()).unwrap_or_default();
+        let place = self.place_of(&fault, &text, calls);
+        let mut error = HookError { place: place.map(Box::new), ..HookError::new(self.version.clone(), fault) };
+        let message = error.message();
+        let fields = current.filter(|current| current.table != 0).map(fields).unwrap_or_default();
+        let line = error.place.as_ref().map(|place| place.text.as_str()).unwrap_or_default();
+        let scene = Scene { message: &message, line, text: &text, fields: &fields };
+        error.hint = hint::hint(&error.fault, &scene).map(String::into_boxed_str);
+        error
+    }
+
+    /// Where the last error was, in the script or a module.
+    pub(crate) fn place_at(&self, current: &Current) -> String {
+        match current.calls.first() {
+            Some(call) if call.file != self.name => format!("{}:{}", call.file, call.line),
+            _ => self.place(current.error_line),
+        }
+    }
+
+    /// The text of an error that is on top of the stack.
+    pub(crate) fn raised(&self, stack: Stack, line: Option<u32>) -> String {
+        let text = String::from_utf8_lossy(stack.bytes(-1).unwrap_or(b"an error in the handling of an error"));
+        self.words(&text, line)
+    }
+
+    /// A line of a file that the script consists of: its own, whose `text` is given, or a module's.
+    fn line_of(&self, text: &str, file: &str, line: u32) -> String {
+        let nth =
+            |text: &str| line.checked_sub(1).and_then(|number| text.lines().nth(number as usize)).map(str::to_owned);
+        if file == self.name {
+            return nth(text).unwrap_or_default();
+        }
+        let name = self.files.names().find(|name| self.name_of(name) == file);
+        let module = name.and_then(|name| self.files.get(name).ok());
+        module.and_then(|module| nth(&String::from_utf8_lossy(module))).unwrap_or_default()
+    }
+
+    fn place_of(&self, fault: &Fault, text: &str, calls: &[Call]) -> Option<Place> {
+        let modules;
+        let (file, line, message) = match fault {
+            Fault::Syntax(words) | Fault::TopLevel(words) | Fault::Runtime(words) => {
+                modules = self.files.names().map(|name| self.name_of(name)).collect::<Vec<_>>();
+                let modules = modules.iter().map(String::as_str);
+                let called = calls.iter().map(|call| call.file.as_str()).chain([self.name.as_str()]);
+                // What `require` says of a module is about a line of the module, and the script's comes before it.
+                let mut of_module = modules.clone().filter(|_| words.contains(": require: "));
+                let mut files = of_module.by_ref().chain(called).chain(modules);
+                files.find_map(|file| split(words, file).map(|(line, message)| (file, line, message)))?
+            }
+            Fault::Timeout { at, .. } => {
+                let (file, line) = at.rsplit_once(':')?;
+                (file, line.parse().ok()?, "")
+            }
+            Fault::BadReturn { error, .. } => {
+                let key = error.unknown_key.as_deref().unwrap_or_else(|| event_key(&error.path));
+                return self.place_of_key(text, key).or_else(|| self.place_of_function(text, "process"));
+            }
+            Fault::NoProcess { .. } => return self.place_of_function(text, hint::meant_as_process(text)?),
+            _ => return None,
+        };
+        let code = self.line_of(text, file, line);
+        let mark = excerpt::subject(message).and_then(|subject| excerpt::find(&code, subject));
+        let (column, width) = match mark {
+            Some(mark) => (Some(characters(&code[..mark.start]) + 1), characters(&code[mark])),
+            None => (None, 0),
+        };
+        let calls = calls.iter().map(|call| self.called(text, call)).collect();
+        Some(Place { file: file.to_owned(), line, column, width, text: code, calls })
+    }
+
+    /// Where the script sets a key of an event table, if that is in one place only.
+    fn place_of_key(&self, text: &str, key: &str) -> Option<Place> {
+        let set = |line: &str| {
+            let at = line.find(key).filter(|_| !key.is_empty())?;
+            let (before, after) = (&line[..at], &line[at + key.len()..]);
+            let begins = !before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+            let is_set = after.trim_start().strip_prefix('=').is_some_and(|rest| !rest.starts_with('='));
+            (begins && is_set && !before.contains("--")).then_some(at)
+        };
+        let mut found = text.lines().enumerate().filter_map(|(number, line)| Some((number, line, set(line)?)));
+        let (number, line, at) = found.next()?;
+        if found.next().is_some() {
+            return None;
+        }
+        Some(Place {
+            file: self.name.clone(),
+            line: u32::try_from(number + 1).ok()?,
+            column: Some(characters(&line[..at]) + 1),
+            width: characters(key),
+            text: line.to_owned(),
+            calls: Vec::new(),
+        })
+    }
+
+    /// The line that begins a function.
+    fn place_of_function(&self, text: &str, name: &str) -> Option<Place> {
+        let mut lines = text.lines().enumerate();
+        let (number, line) = lines.find(|(_, line)| excerpt::function_name(line) == Some(name))?;
+        let (file, text) = (self.name.clone(), line.to_owned());
+        Some(Place { file, line: u32::try_from(number + 1).ok()?, column: None, width: 0, text, calls: Vec::new() })
+    }
+
+    fn called(&self, text: &str, call: &Call) -> Called {
+        let begins = self.line_of(text, &call.file, call.defined);
+        let function = match (call.defined, excerpt::function_name(&begins)) {
+            (0, _) => "the top level".to_owned(),
+            (_, Some(name)) => name.to_owned(),
+            (line, None) => format!("the function of line {line}"),
+        };
+        Called { function, file: call.file.clone(), line: call.line }
+    }
+}
+
+/// The key of the event table that a path begins with: `fields` of `[2].fields.a`.
+fn event_key(path: &str) -> &str {
+    let in_event = path.strip_prefix('[').and_then(|item| item.split_once("].")).map_or(path, |(_, rest)| rest);
+    in_event.split(['.', '[', ' ']).next().unwrap_or_default()
+}
+
+fn characters(text: &str) -> u32 {
+    u32::try_from(text.chars().count()).unwrap_or(u32::MAX)
+}
+
+fn fields(current: &Current) -> Vec<Field> {
+    let field = |position| {
+        let state = current.state(position);
+        let untouched = state == State::Untouched;
+        Field {
+            name: String::from_utf8_lossy(current.key(position)).into_owned(),
+            removed: state == State::Deleted,
+            json: untouched && matches!(current.log().value(position).trim_ascii_start().first(), Some(b'{' | b'[')),
+        }
+    };
+    (0..current.len().min(MOST_FIELDS)).map(field).collect()
+}

@@ -1,0 +1,452 @@
+//! What most likely is behind an error, and what to do: the slips that everybody makes.
+
+use super::excerpt;
+use super::excerpt::Subject;
+use crate::script::output::returned::KEYS;
+use crate::script::{Fault, Script};
+
+/// What the hints know of the log at which an error happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Field {
+    pub(crate) name: String,
+    /// The script has removed it.
+    pub(crate) removed: bool,
+    /// Its text begins as a JSON object or array does.
+    pub(crate) json: bool,
+}
+
+/// Where an error happened.
+pub(crate) struct Scene<'a> {
+    /// The message without file and line.
+    pub(crate) message: &'a str,
+    /// The line of the script; empty when it is not known.
+    pub(crate) line: &'a str,
+    /// The whole script.
+    pub(crate) text: &'a str,
+    /// The fields of the log, none when there was none.
+    pub(crate) fields: &'a [Field],
+}
+
+/// What of Lua a script does not have, and what it has instead.
+const SHUT: [(&str, &str); 14] = [
+    ("os", "for the time there is time.now() and time.format()"),
+    ("io", "write to the program's log with logger.info()"),
+    ("package", ""),
+    ("debug", ""),
+    ("coroutine", ""),
+    ("load", ""),
+    ("loadstring", ""),
+    ("dofile", ""),
+    ("loadfile", ""),
+    ("collectgarbage", ""),
+    ("rawget", ""),
+    ("rawset", ""),
+    ("rawlen", ""),
+    ("warn", "write to the program's log with logger.warn()"),
+];
+
+/// What a script has without a library.
+const BASE: [&str; 21] = [
+    "_G",
+    "_VERSION",
+    "assert",
+    "error",
+    "getmetatable",
+    "ipairs",
+    "kv",
+    "next",
+    "pairs",
+    "pcall",
+    "print",
+    "rawequal",
+    "require",
+    "select",
+    "setmetatable",
+    "settings",
+    "state",
+    "tonumber",
+    "tostring",
+    "type",
+    "xpcall",
+];
+
+/// The libraries and their functions.
+const FUNCTIONS: [(&str, &[&str]); 17] = [
+    ("base64", &["decode", "encode"]),
+    ("cef", &["encode"]),
+    ("hash", &["hmac_sha1", "hmac_sha256", "md5", "sha1", "sha256"]),
+    ("hex", &["decode", "encode"]),
+    ("ip", &["in_cidr", "is_private", "parse"]),
+    ("json", &["array", "decode", "encode"]),
+    ("leef", &["encode"]),
+    ("logfmt", &["encode"]),
+    ("logger", &["debug", "error", "info", "warn"]),
+    ("lookup", &["csv", "json"]),
+    (
+        "math",
+        &[
+            "abs",
+            "acos",
+            "asin",
+            "atan",
+            "atan2",
+            "ceil",
+            "cos",
+            "cosh",
+            "deg",
+            "exp",
+            "floor",
+            "fmod",
+            "frexp",
+            "ldexp",
+            "log",
+            "log10",
+            "max",
+            "min",
+            "modf",
+            "pow",
+            "rad",
+            "random",
+            "randomseed",
+            "sin",
+            "sinh",
+            "sqrt",
+            "tan",
+            "tanh",
+            "tointeger",
+            "type",
+            "ult",
+        ],
+    ),
+    ("re", &["captures", "escape", "find", "gmatch", "gsub", "match"]),
+    ("string", STRING),
+    ("table", &["concat", "copy", "insert", "move", "pack", "remove", "sort", "unpack"]),
+    ("time", &["format", "now", "parse"]),
+    ("url", &["decode", "encode", "parse", "query"]),
+    ("utf8", &["char", "codepoint", "codes", "len", "offset"]),
+];
+
+/// Methods of texts, too.
+const STRING: &[&str] = &[
+    "byte", "char", "find", "format", "gmatch", "gsub", "len", "lower", "match", "pack", "packsize", "rep", "reverse",
+    "sub", "unpack", "upper",
+];
+
+/// See [`FUNCTIONS`].
+const ALIASES: [(&str, &str); 8] = [
+    ("json.parse", "json.decode"),
+    ("json.loads", "json.decode"),
+    ("json.stringify", "json.encode"),
+    ("json.dumps", "json.encode"),
+    ("string.split", "string.gmatch"),
+    ("string.trim", "string.match(text, \"^%s*(.-)%s*$\")"),
+    ("string.replace", "string.gsub"),
+    ("table.join", "table.concat"),
+];
+
+/// Names for event keys that people know from elsewhere.
+const KNOWN_AS: [(&str, &str); 8] = [
+    ("tag", "program"),
+    ("app", "program"),
+    ("appname", "program"),
+    ("level", "severity"),
+    ("priority", "severity"),
+    ("body", "event"),
+    ("msg", "message"),
+    ("data", "event"),
+];
+
+/// The hint for an error, if it is one of the slips.
+pub(crate) fn hint(fault: &Fault, scene: &Scene<'_>) -> Option<String> {
+    match fault {
+        Fault::Syntax(_) => syntax(scene),
+        Fault::NoProcess { .. } => no_process(scene.text),
+        Fault::BadReturn { error, .. } => {
+            let key = error.unknown_key.as_deref()?;
+            let known = KNOWN_AS.iter().find(|(name, _)| *name == key).map(|(_, ours)| *ours);
+            let ours = known.or_else(|| nearest(key, KEYS))?;
+            Some(format!("did you mean `{ours}`?"))
+        }
+        Fault::Runtime(_) | Fault::TopLevel(_) => runtime(scene),
+        _ => None,
+    }
+}
+
+/// A hint for a script that dropped every log: whether it returns anything at all.
+#[must_use]
+pub fn returns_nothing(script: &Script) -> Option<&'static str> {
+    let text = String::from_utf8_lossy(&script.text);
+    (!excerpt::has_word(&text, "return")).then_some(
+        "the script has no `return`, and what process does not return is dropped: end it with `return { event = log }`",
+    )
+}
+
+fn syntax(scene: &Scene<'_>) -> Option<String> {
+    let message = scene.message;
+    if message.ends_with("expected near '='") && !message.starts_with("'='") {
+        return Some("a comparison is written with two signs: `==`".to_owned());
+    }
+    if let Some(opened) = message.strip_prefix("'end' expected (to close '") {
+        let (what, rest) = opened.split_once("' at line ")?;
+        let line: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        let elseif = if scene.text.lines().any(|line| line.trim_start().starts_with("else if ")) {
+            " (`else if` begins a second `if` with an `end` of its own; `elseif` does not)"
+        } else {
+            ""
+        };
+        return Some(format!("the `{what}` of line {line}, or something inside of it, has no `end`{elseif}"));
+    }
+    if message.ends_with("'end' expected near <eof>") {
+        return Some("a function, `if`, `for` or `while` has no `end`".to_owned());
+    }
+    let others = [
+        ("!=", "unequal is written `~=`"),
+        ("&&", "`and` takes the place of `&&`"),
+        ("||", "`or` takes the place of `||`"),
+        ("+=", "there is no `+=`: write x = x + 1"),
+        ("!", "`not` takes the place of `!`"),
+    ];
+    let near = excerpt::subject(message)?.name;
+    if near.starts_with("<\\") {
+        return Some(
+            "such a character is no part of Lua: write plain quotes and spaces, and save the file as UTF-8".to_owned(),
+        );
+    }
+    let fits = |sign: &str| scene.line.contains(sign) && (sign.starts_with(near) || sign.ends_with(near));
+    others.iter().find(|(sign, _)| fits(sign)).map(|(_, hint)| (*hint).to_owned())
+}
+
+fn no_process(text: &str) -> Option<String> {
+    Some(match meant_as_process(text)? {
+        "process" => "`process` is local here: leave out `local`".to_owned(),
+        name => format!("did you mean to call `{name}` process?"),
+    })
+}
+
+/// The name of the function that most likely is the missing `process`: `process` itself, if it is local.
+pub(crate) fn meant_as_process(text: &str) -> Option<&str> {
+    let mut names = text.lines().filter_map(|line| Some((line, excerpt::function_name(line)?)));
+    let is_meant = |(line, name): &(&str, &str)| match *name {
+        "process" => line.trim_start().starts_with("local "),
+        name => nearest(name, ["process"]).is_some(),
+    };
+    names.find(is_meant).map(|(_, name)| name)
+}
+
+fn runtime(scene: &Scene<'_>) -> Option<String> {
+    let message = scene.message;
+    let subject = excerpt::subject(message);
+    let (attempt, kind) = attempt(message);
+    match (attempt, kind, subject) {
+        ("call" | "index", "nil", Some(Subject { kind: "global", name })) => Some(unknown_global(scene, name)),
+        ("call", "nil", Some(Subject { kind: "field" | "method", name })) => unknown_function(scene, name),
+        ("call", "nil", Some(Subject { kind: "local" | "upvalue", name })) => {
+            Some(format!("`{name}` has no value here; a local function has to stand above the line that calls it"))
+        }
+        ("call", "table", Some(Subject { kind: "for iterator", .. })) => {
+            Some("a table is gone through with pairs(): `for key, value in pairs(x) do`".to_owned())
+        }
+        ("index", "nil", None) => called_with_nothing(scene),
+        ("get length of", "nil", Some(subject)) => missing(scene, subject),
+        ("index", "string", _) => Some(undecoded(scene, subject)),
+        ("index", "nil", Some(subject)) => missing(scene, subject).or_else(|| {
+            let name = subject.name;
+            Some(format!("there is no `{name}` in this one: look before going deeper, `if x.{name} then … end`"))
+        }),
+        (_, "userdata", Some(subject)) => Some(format!(
+            "`{}` is null in the JSON: test it first, `if {} ~= json.null then … end`",
+            subject.name,
+            written(scene, subject)
+        )),
+        (_, "userdata", None) => Some("a null of JSON is json.null, which is not nil: test for it first".to_owned()),
+        ("concatenate", "nil", Some(subject)) => missing(scene, subject)
+            .or_else(|| Some(format!("`{0}` has no value in this one: write ({0} or \"\")", written(scene, subject)))),
+        ("concatenate", "table", _) => Some("make text of a table with json.encode()".to_owned()),
+        ("concatenate", "boolean", _) => Some("make text of it with tostring()".to_owned()),
+        ("perform arithmetic on", "nil", Some(subject)) => missing(scene, subject)
+            .or_else(|| Some("tonumber() gives nil for what is no number: write (tonumber(x) or 0)".to_owned())),
+        ("perform arithmetic on", "nil", None) => {
+            Some("tonumber() gives nil for what is no number: write (tonumber(x) or 0)".to_owned())
+        }
+        ("add" | "sub" | "mul" | "div" | "mod" | "idiv" | "pow" | "unm", ..)
+        | ("perform arithmetic on", "string", _) => Some(
+            "the fields of a log are strings, and this one is no number: tonumber(x) makes a number, or nil".to_owned(),
+        ),
+        ("compare", ..) if message.contains("string") && message.contains("number") => {
+            Some("the fields of a log are strings: compare numbers, `tonumber(log.status) >= 400`".to_owned())
+        }
+        ("compare", ..) if message.contains("nil") => Some(
+            "one side has no value: a field that the log does not have, or tonumber() of what is no number".to_owned(),
+        ),
+        _ if message.contains("table expected, got string") => Some(undecoded(scene, None)),
+        _ if message.contains("expected, got nil") || message.contains("expected, got no value") => {
+            subject.and_then(|subject| dotted(scene, subject)).or_else(|| called_with_nothing(scene))
+        }
+        _ => None,
+    }
+}
+
+/// "attempt to index a nil value (…)" as `index` and `nil`.
+fn attempt(message: &str) -> (&str, &str) {
+    let Some((_, attempt)) = message.split_once("attempt to ") else { return ("", "") };
+    for article in [" a ", " an "] {
+        if let Some((verb, rest)) = attempt.split_once(article)
+            && let Some((kind, _)) = rest.split_once(" value")
+        {
+            return (verb, kind);
+        }
+    }
+    (attempt.split(' ').next().unwrap_or_default(), "")
+}
+
+fn unknown_global(scene: &Scene<'_>, name: &str) -> String {
+    if let Some((_, instead)) = SHUT.iter().find(|(shut, _)| *shut == name) {
+        let instead = if instead.is_empty() { String::new() } else { format!("; {instead}") };
+        return format!("scripts have no `{name}`: they cannot reach files, processes or the network{instead}");
+    }
+    let libraries = FUNCTIONS.iter().map(|(library, _)| *library);
+    let functions = scene.text.lines().filter_map(excerpt::function_name);
+    let names: Vec<&str> = libraries.chain(BASE).chain(functions).filter(|near| *near != name).collect();
+    if let Some(near) = nearest(name, names) {
+        return format!("there is no `{name}`; did you mean `{near}`?");
+    }
+    if scene.fields.iter().any(|field| field.name == name) {
+        return format!("`{name}` is a field of the log: write log.{name}");
+    }
+    format!("there is no `{name}`: what a script uses has to be defined in it, above the line that uses it")
+}
+
+fn unknown_function(scene: &Scene<'_>, name: &str) -> Option<String> {
+    let at = excerpt::find(scene.line, excerpt::subject(scene.message)?)?;
+    let owner = excerpt::owners(scene.line, &at).pop();
+    if let Some((shut, _)) = SHUT.iter().find(|(shut, _)| Some(*shut) == owner) {
+        return Some(format!("scripts have no `{shut}`: they cannot reach files, processes or the network"));
+    }
+    let (library, functions) = match owner {
+        // A method, which is one of strings.
+        None => ("string", STRING),
+        Some(owner) => *FUNCTIONS.iter().find(|(library, _)| *library == owner)?,
+    };
+    let full = format!("{library}.{name}");
+    if functions.contains(&name) {
+        return Some(format!(
+            "`{library}` is something else here, under the name of the library: call it by another name"
+        ));
+    }
+    let alias = ALIASES.iter().find(|(other, _)| *other == full).map(|(_, ours)| (*ours).to_owned());
+    let near = || nearest(name, functions.iter().copied()).map(|near| format!("{library}.{near}"));
+    let near = alias.or_else(near)?;
+    Some(format!("there is no `{full}`; did you mean `{near}`?"))
+}
+
+/// A table was needed, and there is text.
+fn undecoded(scene: &Scene<'_>, subject: Option<Subject<'_>>) -> String {
+    let named = subject.map(|subject| subject.name);
+    let is_json = |field: &&Field| field.json && (named == Some(&field.name) || scene.line.contains(&field.name));
+    match scene.fields.iter().find(is_json) {
+        Some(Field { name, .. }) => {
+            format!("`{name}` is JSON as text here: decode it first, `local {name} = json.decode(log.{name})`")
+        }
+        None => "this is text, not a table: forgot json.decode()?".to_owned(),
+    }
+}
+
+/// Why a field of a log has no value.
+fn missing(scene: &Scene<'_>, subject: Subject<'_>) -> Option<String> {
+    let name = subject.name;
+    if subject.kind != "field" {
+        let decoded = format!("{name} = json.decode(");
+        return scene
+            .text
+            .lines()
+            .any(|line| line.contains(&decoded))
+            .then(|| format!("json.decode() gives nil for what is not JSON: `if {name} then … end`"));
+    }
+    let at = excerpt::find(scene.line, subject);
+    let owners = at.map(|at| excerpt::owners(scene.line, &at)).unwrap_or_default();
+    let owner = owners.last().copied();
+    if let Some(field) = scene.fields.iter().find(|field| Some(field.name.as_str()) == owner && field.json) {
+        let owner = &field.name;
+        return Some(format!(
+            "`{owner}` is JSON as text here: decode it first, `local {owner} = json.decode(log.{owner})`"
+        ));
+    }
+    if owner.is_some_and(|owner| owner != "log") {
+        return None;
+    }
+    if scene.fields.iter().any(|field| field.name == name && field.removed) {
+        return Some(format!("the script has removed `{name}` before: keep its value, `local x = log.{name}`"));
+    }
+    let live = scene.fields.iter().filter(|field| !field.removed).map(|field| field.name.as_str());
+    if let Some(near) = nearest(name, live) {
+        let near = if near.contains(':') { format!("[\"{near}\"]") } else { format!(".{near}") };
+        return Some(format!("this log has no `{name}`; did you mean log{near}?"));
+    }
+    (owner == Some("log"))
+        .then(|| format!("this log has no field `{name}`: write (log.{name} or \"\"), or test it first"))
+}
+
+/// A function of texts that was called with a dot and nothing: `log.url.upper()`.
+fn dotted(scene: &Scene<'_>, subject: Subject<'_>) -> Option<String> {
+    let at = excerpt::find(scene.line, subject)?;
+    let (name, owners) = (subject.name, excerpt::owners(scene.line, &at));
+    let is_call = STRING.contains(&name) && owners.last().is_some_and(|owner| *owner != "string");
+    is_call.then(|| format!("a colon hands the text over: {}:{name}()", owners.join(".")))
+}
+
+fn called_with_nothing(scene: &Scene<'_>) -> Option<String> {
+    let field = scene.line.split("log.").nth(1)?;
+    let end = field.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(field.len());
+    let subject = Subject { kind: "field", name: &field[..end] };
+    let is_there = scene.fields.iter().any(|field| field.name == subject.name && !field.removed);
+    if is_there || scene.fields.is_empty() { None } else { missing(scene, subject) }
+}
+
+/// The subject as it is written on the line: `log.user` for the field `user`.
+fn written(scene: &Scene<'_>, subject: Subject<'_>) -> String {
+    let at = excerpt::find(scene.line, subject);
+    let owners = at.map(|at| excerpt::owners(scene.line, &at)).unwrap_or_default();
+    owners.into_iter().chain([subject.name]).collect::<Vec<_>>().join(".")
+}
+
+/// The candidate that was most likely meant, if any is near enough.
+pub(crate) fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let near =
+        |candidate: &str| strsim::normalized_damerau_levenshtein(&typed.to_lowercase(), &candidate.to_lowercase());
+    let scored = candidates.into_iter().map(|candidate| (near(candidate), candidate));
+    scored.filter(|(score, _)| *score >= 0.6).max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn the_hints_know_all_that_a_script_has_and_nothing_more() {
+        let there = crate::script::tests::hook("function process() end").globals();
+        let libraries = FUNCTIONS.iter().map(|(library, functions)| (*library, functions.to_vec()));
+        let known: BTreeMap<&str, Vec<&str>> = BASE.iter().map(|name| (*name, Vec::new())).chain(libraries).collect();
+        let there: BTreeMap<&str, Vec<&str>> = there
+            .iter()
+            .map(|(name, functions)| (name.as_str(), functions.iter().map(String::as_str).collect()))
+            .collect();
+        assert_eq!(known, there);
+        for (shut, _) in SHUT {
+            assert!(!there.contains_key(shut), "{shut} is there");
+        }
+    }
+
+    #[test]
+    fn what_other_languages_call_a_function_is_none_of_ours() {
+        for (other, ours) in ALIASES {
+            let has = |full: &str| {
+                let (library, name) = full.split_once('.').unwrap();
+                let name = name.split('(').next().unwrap();
+                FUNCTIONS.iter().any(|(known, functions)| *known == library && functions.contains(&name))
+            };
+            assert_eq!((has(other), has(ours)), (false, true), "{other} {ours}");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Stops Lua code that takes too long, whatever it does.
+//!
+//! A timer of the kernel counts the computing time of the hook's thread, and sends the thread itself a signal several
+//! times per time limit. The signal handler compares the number of the log at work with the one it saw before, so a log
+//! that ends in time costs one store and no look at a clock. When the number has stayed the same for the whole limit,
+//! the handler installs a Lua hook that raises an error before the next instruction. The hook stays until the script
+//! has been left, so a `pcall` in the script cannot swallow it: what runs after the `pcall` is hit again. (A count hook
+//! that is there from the beginning would more than double the price of every loop.)
+//!
+//! Computing time, not time on the wall: a busy machine, a paused container or a suspended laptop are no script's fault,
+//! and a script has nothing to wait for.
+//!
+//! `lua_sethook` is one of the few functions that Lua allows in a signal handler (`ldebug.c`, "reasonable
+//! assumptions"); the handler runs on the thread whose state it changes, and touches only that thread's [`Beat`].
+
+use std::ffi::c_int;
+use std::ptr;
+use std::sync::Once;
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use mlua::ffi::{self, lua_Debug, lua_State};
+
+/// What the signal handler of a thread knows.
+struct Beat {
+    /// The Lua state that may be stopped; null when none is being watched.
+    state: AtomicPtr<lua_State>,
+    /// Counts up with every log.
+    now: AtomicU64,
+    /// What `now` was at the last tick.
+    seen: AtomicU64,
+    /// Ticks since `seen` changed.
+    ticks: AtomicU32,
+    /// What `now` was when the limit was reached; 0 as long as it was not.
+    stopped: AtomicU64,
+}
+
+thread_local! {
+    static BEAT: Beat = const {
+        Beat {
+            state: AtomicPtr::new(ptr::null_mut()),
+            now: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
+            ticks: AtomicU32::new(0),
+            stopped: AtomicU64::new(0),
+        }
+    };
+}
+
+static HANDLER: Once = Once::new();
+
+/// Ticks per time limit: a log is stopped after its limit, and at most one tick later.
+const TICKS: u32 = 4;
+
+/// Watches the Lua code that this thread runs, from [`Watch::start`] until it is dropped.
+pub(crate) struct Watch {
+    timer: libc::timer_t,
+    state: *mut lua_State,
+}
+
+impl Watch {
+    /// Begins to watch.
+    ///
+    /// # Panics
+    /// The kernel has no timer to give, which it has for every thread unless a limit on pending signals forbids it.
+    /// Without a timer no script may run.
+    ///
+    /// # Safety
+    /// The state is used by this thread alone, and lives longer than the watch, which stays on this thread.
+    pub(crate) unsafe fn start(state: *mut lua_State, limit: Duration) -> Self {
+        let signal = signal();
+        // SAFETY: plain system calls with valid arguments; the handler is async-signal-safe, see the module's text.
+        // Zeroed structs are valid for all four types.
+        unsafe {
+            HANDLER.call_once(|| {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                action.sa_sigaction = on_tick as *const () as usize;
+                action.sa_flags = libc::SA_RESTART;
+                assert_eq!(libc::sigaction(signal, &raw const action, ptr::null_mut()), 0, "sigaction");
+            });
+            let mut only: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut only);
+            libc::sigaddset(&raw mut only, signal);
+            libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const only, ptr::null_mut());
+
+            let mut event: libc::sigevent = std::mem::zeroed();
+            event.sigev_notify = libc::SIGEV_THREAD_ID;
+            event.sigev_signo = signal;
+            event.sigev_notify_thread_id = libc::syscall(libc::SYS_gettid) as c_int;
+            let mut timer: libc::timer_t = ptr::null_mut();
+            let created = libc::timer_create(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut event, &raw mut timer);
+            assert_eq!(created, 0, "no timer to stop scripts with: {}", std::io::Error::last_os_error());
+
+            let watch = Self { timer, state };
+            BEAT.with(|beat| {
+                beat.stopped.store(0, Ordering::Relaxed);
+                beat.ticks.store(0, Ordering::Relaxed);
+                beat.state.store(state, Ordering::Release);
+            });
+            let tick = (limit / TICKS).max(Duration::from_millis(1));
+            let every = libc::timespec { tv_sec: tick.as_secs() as libc::time_t, tv_nsec: tick.subsec_nanos().into() };
+            let interval = libc::itimerspec { it_interval: every, it_value: every };
+            let set = libc::timer_settime(timer, 0, &raw const interval, ptr::null_mut());
+            assert_eq!(set, 0, "the timer to stop scripts with: {}", std::io::Error::last_os_error());
+            watch
+        }
+    }
+
+    /// The next log begins.
+    #[inline]
+    pub(crate) fn next(&self) {
+        BEAT.with(|beat| beat.now.store(beat.now.load(Ordering::Relaxed) + 1, Ordering::Relaxed));
+    }
+
+    /// Whether the code that just ended was stopped for its time. What comes next can run freely.
+    #[inline]
+    pub(crate) fn stopped(&self) -> bool {
+        BEAT.with(|beat| {
+            if beat.stopped.load(Ordering::Relaxed) == 0 {
+                return false;
+            }
+            // A tick after this cannot stop the same log again: the number moves on first.
+            let now = beat.now.load(Ordering::Relaxed);
+            beat.now.store(now + 1, Ordering::Relaxed);
+            let stopped = beat.stopped.swap(0, Ordering::Relaxed) == now;
+            // SAFETY: the state is alive and on this thread, see `Watch::start`.
+            unsafe { ffi::lua_sethook(self.state, None, 0, 0) };
+            stopped
+        })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        BEAT.with(|beat| beat.state.store(ptr::null_mut(), Ordering::Release));
+        // SAFETY: the timer is ours; the state is alive, see `Watch::start`.
+        unsafe {
+            libc::timer_delete(self.timer);
+            ffi::lua_sethook(self.state, None, 0, 0);
+        }
+    }
+}
+
+/// Whether the code that this thread runs has used up its time, and is only being left.
+pub(crate) fn is_over() -> bool {
+    BEAT.with(|beat| {
+        let stopped = beat.stopped.load(Ordering::Relaxed);
+        stopped != 0 && stopped == beat.now.load(Ordering::Relaxed)
+    })
+}
+
+/// A real-time signal, which nothing else in the process uses and which debuggers pass on.
+fn signal() -> c_int {
+    libc::SIGRTMIN() + 5
+}
+
+extern "C" fn on_tick(_signal: c_int) {
+    BEAT.with(|beat| {
+        let state = beat.state.load(Ordering::Acquire);
+        if state.is_null() {
+            return;
+        }
+        let now = beat.now.load(Ordering::Relaxed);
+        if beat.seen.swap(now, Ordering::Relaxed) != now {
+            beat.ticks.store(0, Ordering::Relaxed);
+            return;
+        }
+        let ticks = beat.ticks.load(Ordering::Relaxed) + 1;
+        beat.ticks.store(ticks, Ordering::Relaxed);
+        if ticks >= TICKS && beat.stopped.load(Ordering::Relaxed) == 0 {
+            beat.stopped.store(now, Ordering::Relaxed);
+            let everything = ffi::LUA_MASKCALL | ffi::LUA_MASKRET | ffi::LUA_MASKLINE | ffi::LUA_MASKCOUNT;
+            // SAFETY: the state is alive and belongs to this thread; see the module's text.
+            unsafe { ffi::lua_sethook(state, Some(stop), everything, 1) };
+        }
+    });
+}
+
+/// Runs before the next Lua instruction once time is up.
+unsafe extern "C-unwind" fn stop(state: *mut lua_State, _event: *mut lua_Debug) {
+    // SAFETY: called by Lua with its live state; nothing here needs dropping when the error leaves by `longjmp`.
+    unsafe {
+        if is_over() {
+            ffi::luaL_error(state, c"stopped after its time limit".as_ptr());
+        } else {
+            // The limit was reached just when the log ended: the one at work now is another.
+            ffi::lua_sethook(state, None, 0, 0);
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! What the functions that Lua calls know of the current log.
+//!
+//! A field that the script did not touch is never copied into Lua: it stays in the page. What the script assigned is in
+//! a Lua table, by the field's position; here is only which is which.
+
+use std::ops::Range;
+
+use crate::loggroup::{Log, Logs};
+use crate::script::engine::trace::Call;
+use crate::script::output::escape::{PIECE, Strings};
+
+/// The current log, and buffers that live as long as the hook.
+#[derive(Debug, Default)]
+pub(crate) struct Current {
+    pub(crate) logs: Logs,
+    /// Identity of the table that stands for the current log; 0 between logs.
+    pub(crate) table: usize,
+    /// Identity of the metatables of: logs, decoded objects, decoded arrays, `json.array`.
+    pub(crate) marks: Marks,
+    /// One per field of the log, then one per added field.
+    states: Vec<State>,
+    touched: bool,
+    added: Vec<Range<usize>>,
+    added_text: Vec<u8>,
+    /// Where a key was found last: scripts walk through a log more often than they jump.
+    found: usize,
+    keys: KeyTexts,
+    shared: SharedTexts,
+    /// For text on its way into Lua, where nothing may be owned by a Rust frame.
+    pub(crate) scratch: Vec<u8>,
+    /// The line of the script at which the last error was raised.
+    pub(crate) error_line: Option<u32>,
+    /// The calls that were under way then, the innermost first.
+    pub(crate) calls: Vec<Call>,
+    /// What `process(log, meta)` may see of where the log is from; none when it takes no second parameter.
+    pub(crate) meta: Option<Place>,
+    /// Most bytes that one log may become.
+    pub(crate) most_bytes: usize,
+}
+
+/// See [`Current::marks`].
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Marks {
+    pub(crate) log: usize,
+    pub(crate) object: usize,
+    pub(crate) array: usize,
+    pub(crate) list: usize,
+}
+
+/// What `meta` is made of.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Place {
+    pub(crate) shard: u32,
+    pub(crate) project: String,
+    pub(crate) logstore: String,
+    pub(crate) version: String,
+    pub(crate) cursor: String,
+    pub(crate) index: u32,
+    pub(crate) id: String,
+}
+
+/// Who knows a field's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// The page.
+    Untouched,
+    /// The Lua table of assigned values.
+    Assigned,
+    /// Nobody: it was deleted.
+    Deleted,
+}
+
+/// `,"key":` of every field, escaped once for all logs with the same keys; behind them is room for one more piece.
+#[derive(Debug, Default)]
+struct KeyTexts {
+    schema: u64,
+    text: Vec<u8>,
+    /// Where each begins, and where the last ends.
+    starts: Vec<usize>,
+}
+
+/// `,"key":"value"` of the neighbouring fields that a log has from its group, escaped once for all logs of the group.
+#[derive(Debug, Default)]
+struct SharedTexts {
+    schema: u64,
+    group: u32,
+    /// Position of the first of them.
+    first: usize,
+    /// Where in the page each value is.
+    places: Vec<Range<usize>>,
+    text: Vec<u8>,
+}
+
+/// A script may add this many fields to a log, with this many bytes of keys: they are not in Lua's memory.
+const MOST_ADDED: usize = 10_000;
+const MOST_ADDED_TEXT: usize = 1 << 20;
+
+/// A scratch buffer that one log made larger than this is not kept for the next.
+const MOST_SCRATCH: usize = 1 << 20;
+
+impl Current {
+    /// Begins with the log that was read last.
+    pub(crate) fn begin(&mut self) {
+        self.states.clear();
+        self.states.resize(self.logs.log().len(), State::Untouched);
+        self.touched = false;
+        self.added.clear();
+        self.added_text.clear();
+        self.found = 0;
+        self.error_line = None;
+        self.calls.clear();
+        if self.scratch.capacity() > MOST_SCRATCH {
+            self.scratch = Vec::new();
+        }
+    }
+
+    pub(crate) fn log(&self) -> Log<'_> {
+        self.logs.log()
+    }
+
+    /// How many fields there are or were.
+    pub(crate) fn len(&self) -> usize {
+        self.states.len()
+    }
+
+    pub(crate) fn touched(&self) -> bool {
+        self.touched
+    }
+
+    pub(crate) fn state(&self, position: usize) -> State {
+        self.states[position]
+    }
+
+    pub(crate) fn set_state(&mut self, position: usize, state: State) {
+        self.touched = true;
+        self.states[position] = state;
+    }
+
+    #[inline]
+    pub(crate) fn key(&self, position: usize) -> &[u8] {
+        let log = self.log();
+        match position.checked_sub(log.len()) {
+            None => log.key(position),
+            Some(added) => &self.added_text[self.added[added].clone()],
+        }
+    }
+
+    /// Where the field with this key is or was.
+    #[inline]
+    pub(crate) fn find(&mut self, key: &[u8]) -> Option<usize> {
+        let log = self.logs.log();
+        let added = |text: &Range<usize>| &self.added_text[text.clone()] == key;
+        let position = log
+            .position(key, self.found)
+            .or_else(|| self.added.iter().position(added).map(|added| log.len() + added))?;
+        self.found = position;
+        Some(position)
+    }
+
+    /// Adds a field behind the others, with its value still to come; `None` when a log cannot take more.
+    pub(crate) fn add(&mut self, key: &[u8]) -> Option<usize> {
+        if self.added.len() == MOST_ADDED || self.added_text.len() + key.len() > MOST_ADDED_TEXT {
+            return None;
+        }
+        let start = self.added_text.len();
+        self.added_text.extend_from_slice(key);
+        self.added.push(start..self.added_text.len());
+        self.states.push(State::Deleted);
+        Some(self.states.len() - 1)
+    }
+
+    /// The positions of the fields that the script assigned or deleted.
+    pub(crate) fn changed(&self) -> impl Iterator<Item = usize> {
+        (0..self.len()).filter(|&position| self.states[position] != State::Untouched)
+    }
+
+    /// The first field from `position` on that was not deleted.
+    pub(crate) fn live_from(&self, position: usize) -> Option<usize> {
+        (position..self.len()).find(|&position| self.states[position] != State::Deleted)
+    }
+
+    /// Appends `,"key":`.
+    #[inline]
+    pub(crate) fn write_key(&mut self, position: usize, out: &mut Vec<u8>) {
+        let log = self.logs.log();
+        if position >= log.len() {
+            out.push(b',');
+            crate::script::output::escape::string(self.key(position), out);
+            out.push(b':');
+            return;
+        }
+        self.keys.refresh(&log);
+        out.extend_from_slice(self.keys.of(position));
+    }
+
+    /// Appends `,"key":"value"` of the field at `position`, which nobody touched, and of those behind it up to the next
+    /// that was touched or that the log shares with its group; returns the position behind them.
+    pub(crate) fn write_untouched(&mut self, position: usize, out: &mut Vec<u8>) -> usize {
+        let log = self.logs.log();
+        self.keys.refresh(&log);
+        let mut end = position + 1;
+        let mut len = log.value_on(position).1 + 2;
+        while end < log.len() && self.states[end] == State::Untouched && end != self.shared.first {
+            len += log.value_on(end).1 + 2;
+            end += 1;
+        }
+        let keys = &self.keys.starts[position..=end];
+        let mut strings = Strings::begin(out, keys[end - position] - keys[0] + len);
+        for (key, position) in keys.windows(2).zip(position..) {
+            strings.copy(&self.keys.text[key[0]..], key[1] - key[0]);
+            let (value, len) = log.value_on(position);
+            strings.string(value, len);
+        }
+        strings.end();
+        end
+    }
+
+    /// Appends `,"key":"value"` of all fields from `position` on that the log shares with its group, when nobody touched
+    /// them; returns how many these are, 0 when they have to be written one by one.
+    #[inline]
+    pub(crate) fn write_shared(&mut self, position: usize, out: &mut Vec<u8>) -> usize {
+        let log = self.logs.log();
+        self.shared.refresh(&log, &mut self.keys);
+        let count = self.shared.places.len();
+        if position != self.shared.first
+            || self.states[position..position + count].iter().any(|&state| state != State::Untouched)
+            // A log may have a field of its own with the key of a tag.
+            || (position..).zip(&self.shared.places).any(|(at, place)| log.shared(at).as_ref() != Some(place))
+        {
+            return 0;
+        }
+        out.extend_from_slice(&self.shared.text);
+        count
+    }
+}
+
+impl KeyTexts {
+    /// Makes the texts for the keys of this log, unless they are.
+    #[inline]
+    fn refresh(&mut self, log: &Log<'_>) {
+        if self.schema != log.schema() {
+            self.fill(log);
+        }
+    }
+
+    fn fill(&mut self, log: &Log<'_>) {
+        self.schema = log.schema();
+        self.text.clear();
+        self.starts.clear();
+        for (key, _) in log.fields() {
+            self.starts.push(self.text.len());
+            self.text.push(b',');
+            crate::script::output::escape::string(key, &mut self.text);
+            self.text.push(b':');
+        }
+        self.starts.push(self.text.len());
+        self.text.extend_from_slice(&[0; PIECE]);
+    }
+
+    #[inline]
+    fn of(&self, position: usize) -> &[u8] {
+        &self.text[self.starts[position]..self.starts[position + 1]]
+    }
+}
+
+impl SharedTexts {
+    /// Makes the texts for the group of this log, unless they are.
+    #[inline]
+    fn refresh(&mut self, log: &Log<'_>, keys: &mut KeyTexts) {
+        // The numbers of schemas are never used again, not even for another page.
+        if (self.schema, self.group) != (log.schema(), log.group()) {
+            self.fill(log, keys);
+        }
+    }
+
+    fn fill(&mut self, log: &Log<'_>, keys: &mut KeyTexts) {
+        (self.schema, self.group) = (log.schema(), log.group());
+        self.text.clear();
+        self.places.clear();
+        keys.refresh(log);
+        self.first = (0..log.len()).find(|&position| log.shared(position).is_some()).unwrap_or(log.len());
+        for position in self.first..log.len() {
+            let Some(place) = log.shared(position) else { break };
+            self.places.push(place);
+            self.text.extend_from_slice(keys.of(position));
+            crate::script::output::escape::string(log.value(position), &mut self.text);
+        }
+    }
+}

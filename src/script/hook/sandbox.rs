@@ -1,0 +1,338 @@
+//! The Lua world of a script: what is in it is listed here, and nothing else is.
+//!
+//! A script comes from a file that its operators trust, but the logs it reads are written by anyone. So what is left out
+//! is what could reach the machine (`io`, `os`, `package`, `debug`), load code that was not checked (`load`, bytecode),
+//! run where the time limit does not reach (coroutines, finalisers, endless loops inside C functions), or change what
+//! other functions mean (metatables of strings, tables of libraries).
+
+use std::ffi::{c_int, c_void};
+
+use mlua::ffi::lua_State;
+use mlua::{Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value};
+
+use super::current_log::{Current, Marks};
+use crate::script::engine::lua_stack::{Frame, Hidden, Kind, REGISTRY};
+use crate::script::engine::time_limit;
+use crate::script::values::{json, log};
+
+const BASE: &[&str] = &[
+    "_VERSION",
+    "assert",
+    "error",
+    "getmetatable",
+    "ipairs",
+    "pairs",
+    "pcall",
+    "rawequal",
+    "select",
+    "tonumber",
+    "tostring",
+    "type",
+];
+
+const STRING: &[&str] = &[
+    "byte", "char", "find", "format", "gmatch", "gsub", "len", "lower", "match", "pack", "packsize", "reverse", "sub",
+    "unpack", "upper",
+];
+
+const TABLE: &[&str] = &["concat", "pack", "unpack"];
+
+/// So many items `table.move` may move at once: nothing can interrupt that, and items that are not there take no memory.
+const MOST_MOVED: i64 = 4_000_000;
+
+/// Makes a state with all that scripts may use, and the table of their globals.
+///
+/// # Safety
+/// `current` outlives the state, and is used by nothing else while Lua code runs.
+pub(crate) unsafe fn build(current: *mut Current, memory: usize) -> mlua::Result<(Lua, Table)> {
+    let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::UTF8;
+    let lua = Lua::new_with(libraries, LuaOptions::default())?;
+    lua.set_memory_limit(memory)?;
+    let engine = lua.globals();
+    let globals = lua.create_table()?;
+    copy(&engine, &globals, BASE)?;
+    for library in ["math", "utf8"] {
+        let all: Table = engine.get(library)?;
+        let mine = lua.create_table()?;
+        for pair in all.pairs::<Value, Value>() {
+            let (name, value) = pair?;
+            mine.raw_set(name, value)?;
+        }
+        globals.raw_set(library, mine)?;
+    }
+    let string = lua.create_table()?;
+    copy(&engine.get("string")?, &string, STRING)?;
+    let table = lua.create_table()?;
+    copy(&engine.get("table")?, &table, TABLE)?;
+    let wrapped = engine.get::<Table>("table")?;
+    // SAFETY: as the caller promises; `exec_raw` protects against errors, and nothing here needs dropping.
+    unsafe {
+        for (name, guard) in [
+            ("insert", insert_or_remove as NativeFunction),
+            ("remove", insert_or_remove),
+            ("sort", sort),
+            ("move", r#move),
+        ] {
+            table.raw_set(name, native(&lua, current, guard, wrapped.get::<Value>(name)?)?)?;
+        }
+        let rep = engine.get::<Table>("string")?.get::<Value>("rep")?;
+        string.raw_set("rep", native(&lua, current, repeat, rep)?)?;
+        let set = engine.get::<Value>("setmetatable")?;
+        globals.raw_set("setmetatable", native(&lua, current, set_metatable, set)?)?;
+        let xpcall = engine.get::<Value>("xpcall")?;
+        globals.raw_set("xpcall", native(&lua, current, guarded_xpcall, xpcall)?)?;
+        add_log(&lua, current, &globals)?;
+    }
+    lua.type_metatable::<LuaString>().map_or_else(|| lua.create_table(), Ok).and_then(|strings| {
+        strings.raw_set("__index", &string)?;
+        strings.raw_set("__metatable", false)?;
+        lua.set_type_metatable::<LuaString>(Some(strings));
+        Ok(())
+    })?;
+    globals.raw_set("string", string)?;
+    globals.raw_set("table", table)?;
+    globals.raw_set("_G", &globals)?;
+    Ok((lua, globals))
+}
+
+/// Makes every table of functions read-only, so that no script can change what the others mean.
+pub(crate) fn seal(lua: &Lua, globals: &Table) -> mlua::Result<()> {
+    let mut sealed = Vec::new();
+    for pair in globals.pairs::<LuaString, Value>() {
+        if let (name, Value::Table(library)) = pair?
+            && library != *globals
+            && library.pairs::<Value, Value>().any(|pair| matches!(pair, Ok((_, Value::Function(_)))))
+        {
+            sealed.push((name, library));
+        }
+    }
+    for (name, library) in sealed {
+        let text = name.to_string_lossy();
+        let refuse = lua.create_function(move |_, _: MultiValue| -> mlua::Result<()> {
+            Err(mlua::Error::runtime(format!("the library `{text}` cannot be changed")))
+        })?;
+        let meta = lua.create_table()?;
+        meta.raw_set("__index", library)?;
+        meta.raw_set("__newindex", refuse)?;
+        meta.raw_set("__metatable", false)?;
+        let face = lua.create_table()?;
+        face.set_metatable(Some(meta))?;
+        globals.raw_set(name, face)?;
+    }
+    Ok(())
+}
+
+fn copy(from: &Table, to: &Table, names: &[&str]) -> mlua::Result<()> {
+    names.iter().try_for_each(|&name| to.raw_set(name, from.get::<Value>(name)?))
+}
+
+type NativeFunction = unsafe extern "C-unwind" fn(*mut lua_State) -> c_int;
+
+/// A function of ours with a second upvalue.
+///
+/// # Safety
+/// As for [`build`].
+unsafe fn native(lua: &Lua, current: *mut Current, function: NativeFunction, upvalue: Value) -> mlua::Result<Value> {
+    // SAFETY: the argument is on the stack as the value that `push_native` takes.
+    unsafe { lua.exec_raw(upvalue, |state| push_native(state, current, function)) }
+}
+
+/// Makes a function of the value on top.
+///
+/// # Safety
+/// As for [`build`], inside of a protected call.
+unsafe fn push_native(state: *mut lua_State, current: *mut Current, function: NativeFunction) {
+    // SAFETY: a light userdata and a value are what the functions of this module expect as upvalues.
+    unsafe {
+        mlua::ffi::lua_pushlightuserdata(state, current.cast::<c_void>());
+        mlua::ffi::lua_rotate(state, -2, 1);
+        mlua::ffi::lua_pushcclosure(state, function, 2);
+    }
+}
+
+/// The log, decoded JSON, and the functions for them.
+///
+/// # Safety
+/// As for [`build`].
+unsafe fn add_log(lua: &Lua, current: *mut Current, globals: &Table) -> mlua::Result<()> {
+    let values = lua.create_table()?;
+    let make = move |function: NativeFunction, upvalue: &Value| {
+        // SAFETY: as the caller promises.
+        unsafe { native(lua, current, function, upvalue.clone()) }
+    };
+    let stored = Value::Table(values.clone());
+    let next = make(log::next, &stored)?;
+    let encode = make(json::encode, &Value::Nil)?;
+    let metatable = |functions: &[(&str, NativeFunction)]| -> mlua::Result<Table> {
+        let meta = lua.create_table()?;
+        for &(name, function) in functions {
+            meta.raw_set(name, make(function, &stored)?)?;
+        }
+        if !functions.is_empty() {
+            meta.raw_set("__pairs", make(log::pairs, &next)?)?;
+            meta.raw_set("__tostring", &encode)?;
+        }
+        meta.raw_set("__metatable", false)?;
+        Ok(meta)
+    };
+    let logs = metatable(&[("__index", log::index), ("__newindex", log::assign), ("__len", log::length)])?;
+    let decoded: &[(&str, NativeFunction)] =
+        &[("__index", json::index), ("__newindex", json::assign), ("__len", json::length)];
+    let (objects, arrays, lists) = (metatable(decoded)?, metatable(decoded)?, metatable(&[])?);
+    let marks = Marks {
+        log: logs.to_pointer().addr(),
+        object: objects.to_pointer().addr(),
+        array: arrays.to_pointer().addr(),
+        list: lists.to_pointer().addr(),
+    };
+    let hidden = [
+        (Hidden::LOG, Value::Table(logs)),
+        (Hidden::VALUES, stored.clone()),
+        (Hidden::OBJECT, Value::Table(objects)),
+        (Hidden::ARRAY, Value::Table(arrays)),
+        (Hidden::LIST, Value::Table(lists)),
+        (Hidden::EXPLAIN, make(log::explain, &encode)?),
+        (Hidden::CALL, make(log::call, &Value::Nil)?),
+    ];
+    for (key, value) in hidden {
+        // SAFETY: as the caller promises.
+        unsafe { keep(lua, key, value)? };
+    }
+    // SAFETY: no Lua code runs now.
+    unsafe { (*current).marks = marks };
+
+    let library = lua.create_table()?;
+    library.raw_set("encode", &encode)?;
+    library.raw_set("decode", make(json::decode, &Value::Nil)?)?;
+    library.raw_set("array", make(json::array, &Value::Nil)?)?;
+    library.raw_set("null", Value::NULL)?;
+    globals.raw_set("json", library)?;
+    globals.raw_set("kv", make(json::kv, &Value::Nil)?)?;
+    globals.raw_set("next", next)?;
+    Ok(())
+}
+
+/// Stores a value in the registry under a hidden key.
+///
+/// # Safety
+/// As for [`build`].
+pub(crate) unsafe fn keep(lua: &Lua, key: Hidden, value: Value) -> mlua::Result<()> {
+    // SAFETY: the value is on top; `exec_raw` protects the one operation that can raise.
+    unsafe {
+        lua.exec_raw(value, |state| {
+            mlua::ffi::lua_rawsetp(state, REGISTRY, key.address());
+        })
+    }
+}
+
+/// Calls the engine's own function, the second upvalue, with all arguments.
+fn pass_on(frame: Frame) -> c_int {
+    let arguments = frame.stack.top();
+    frame.stack.push_copy(frame.upvalue());
+    frame.insert(1);
+    frame.call(arguments, mlua::ffi::LUA_MULTRET);
+    frame.stack.top()
+}
+
+/// A script's own `__len` could claim any length, and the engine would walk all of it.
+fn check_length(frame: Frame) {
+    if frame.stack.kind(1) == Kind::Table {
+        let mark = frame.stack.metatable(1);
+        let marks = frame.current().marks;
+        if mark != 0 && mark != marks.array && mark != marks.log && frame.has_metafield(1, c"__len") {
+            frame.fail(b"a table whose metatable has __len cannot be used here");
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn insert_or_remove(state: *mut lua_State) -> c_int {
+    // SAFETY: made by `native`, called by Lua; nothing here needs dropping.
+    let frame = unsafe { Frame::enter(state) };
+    check_length(frame);
+    pass_on(frame)
+}
+
+unsafe extern "C-unwind" fn sort(state: *mut lua_State) -> c_int {
+    // SAFETY: made by `native`, called by Lua; nothing here needs dropping.
+    let frame = unsafe { Frame::enter(state) };
+    check_length(frame);
+    if frame.stack.kind(2) == Kind::Nil {
+        // The engine's own order would not come back before the end, and long texts make each comparison long.
+        frame.stack.set_top(1);
+        frame.stack.push_nil();
+        frame.push_function(is_less);
+    }
+    pass_on(frame)
+}
+
+/// `a < b`, as a function that is called, which is where a script can be stopped.
+unsafe extern "C-unwind" fn is_less(state: *mut lua_State) -> c_int {
+    // SAFETY: made by `push_function`, called by Lua; nothing here needs dropping.
+    let frame = unsafe { Frame::enter(state) };
+    let is_less = frame.is_less(1, 2);
+    frame.stack.push_boolean(is_less);
+    1
+}
+
+unsafe extern "C-unwind" fn r#move(state: *mut lua_State) -> c_int {
+    // SAFETY: made by `native`, called by Lua; nothing here needs dropping.
+    let frame = unsafe { Frame::enter(state) };
+    if let (Some(first), Some(last)) = (frame.stack.integer(2), frame.stack.integer(3))
+        && last.saturating_sub(first) > MOST_MOVED
+    {
+        frame.fail(b"table.move takes at most 4000000 items");
+    }
+    pass_on(frame)
+}
+
+unsafe extern "C-unwind" fn repeat(state: *mut lua_State) -> c_int {
+    // SAFETY: made by `native`, called by Lua; nothing here needs dropping.
+    let frame = unsafe { Frame::enter(state) };
+    let empty = |at| frame.stack.bytes(at).is_none_or(<[u8]>::is_empty);
+    if frame.stack.kind(1) == Kind::String && empty(1) && empty(3) {
+        // The engine would repeat nothing as often as asked.
+        frame.push_bytes(b"");
+        return 1;
+    }
+    pass_on(frame)
+}
+
+/// Whoever puts them into a metatable later has no finaliser, since the engine looks for one only here, a `__close` that is
+/// stopped like all else, and weak tables, over which the collector may be slow.
+unsafe extern "C-unwind" fn set_metatable(state: *mut lua_State) -> c_int {
+    // SAFETY: made by `native`, called by Lua; nothing here needs dropping.
+    let frame = unsafe { Frame::enter(state) };
+    let stack = frame.stack;
+    if stack.kind(2) == Kind::Table {
+        for name in [b"__gc".as_slice(), b"__close", b"__mode"] {
+            frame.push_bytes(name);
+            if stack.swap_for_item(2) != Kind::Nil {
+                frame.fail(b"a script cannot use the metamethods __gc, __close and __mode");
+            }
+            stack.pop(1);
+        }
+    }
+    pass_on(frame)
+}
+
+/// The engine runs an error function with its hooks off when a hook raised the error. One that loops could then not be
+/// stopped, so the script's own is left out of the stop.
+unsafe extern "C-unwind" fn guarded_xpcall(state: *mut lua_State) -> c_int {
+    // SAFETY: made by `native`, called by Lua; nothing here needs dropping.
+    let frame = unsafe { Frame::enter(state) };
+    if frame.stack.kind(2) == Kind::Other("a function") {
+        frame.stack.push_copy(2);
+        frame.push_function(explain_unless_over);
+        frame.replace(2);
+    }
+    pass_on(frame)
+}
+
+unsafe extern "C-unwind" fn explain_unless_over(state: *mut lua_State) -> c_int {
+    // SAFETY: made by `push_function`, called by Lua; nothing here needs dropping.
+    let frame = unsafe { Frame::enter(state) };
+    if time_limit::is_over() {
+        return 1;
+    }
+    pass_on(frame)
+}

@@ -1,0 +1,97 @@
+//! The built-in event of a log that the script failed on, when the settings want it sent: the log as it is.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+
+use super::escape;
+use crate::core::batch::Events;
+use crate::core::event::{Body, BodyError, Head, Time};
+use crate::core::page::Page;
+use crate::loggroup::{Log, Logs};
+use crate::script::{Failed, Hooks};
+
+/// A page of which the logs that the script failed on go on as they are.
+#[derive(Debug)]
+pub struct PassedOn {
+    /// The events of the whole page.
+    pub events: Events,
+    /// The failed logs that are among them.
+    pub passed: Vec<Failed>,
+    /// Those that the destination has no room for: they are as failed as they were.
+    pub left: Vec<Failed>,
+}
+
+impl Hooks {
+    /// The events of `page`, with those of the failed logs put where they belong: each log as it was pulled, at its own
+    /// time. `failed` is in the order of the page.
+    #[must_use]
+    pub fn pass(&self, page: &Page, events: &Events, failed: Vec<Failed>) -> PassedOn {
+        let (mut whole, mut passed, mut left) = (Events::default(), Vec::new(), Vec::new());
+        let mut logs = Logs::default();
+        let mut made = 0;
+        let readable = "the hook has read this page to its end";
+        logs.open(page.body.clone()).expect(readable);
+        for failed in failed {
+            while made < events.len() && events.log_of(made) < failed.log {
+                copy(events, made, &mut whole);
+                made += 1;
+            }
+            while logs.read().expect(readable).is_some_and(|log| log.index() < failed.log) {}
+            let mut log = Plain(logs.log());
+            let head = log.head();
+            let written = whole.push(failed.log, |out| self.format.write(&head, &mut log, out));
+            if written.is_ok() { &mut passed } else { &mut left }.push(failed);
+        }
+        (made..events.len()).for_each(|event| copy(events, event, &mut whole));
+        PassedOn { events: whole, passed, left }
+    }
+}
+
+fn copy(from: &Events, event: usize, to: &mut Events) {
+    let Ok(()) = to.push(from.log_of(event), |out| {
+        out.extend_from_slice(from.get(event));
+        Ok::<(), Infallible>(())
+    });
+}
+
+/// A log without a script.
+struct Plain<'a>(Log<'a>);
+
+impl<'a> Plain<'a> {
+    fn head(&self) -> Head<'a> {
+        let text = |wanted: &[u8]| {
+            let (_, value) = self.0.fields().find(|(key, _)| *key == wanted)?;
+            std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
+        };
+        let nanos =
+            text(b"__time_ns_part__").and_then(|nanos| nanos.parse().ok()).filter(|nanos| *nanos < 1_000_000_000);
+        let digits = text(b"__time__").filter(|digits| !digits.is_empty());
+        Head { time: digits.map(|digits| Time { digits: Cow::Borrowed(digits), nanos }), ..Head::default() }
+    }
+}
+
+impl Body for Plain<'_> {
+    fn json(&mut self, out: &mut Vec<u8>) -> Result<(), BodyError> {
+        out.push(b'{');
+        for (position, (key, value)) in self.0.fields().enumerate() {
+            if position > 0 {
+                out.push(b',');
+            }
+            escape::string(key, out);
+            out.push(b':');
+            escape::string(value, out);
+        }
+        out.push(b'}');
+        Ok(())
+    }
+
+    fn text(&mut self, separator: &[u8], out: &mut Vec<u8>) -> Result<(), BodyError> {
+        for (key, value) in self.0.fields() {
+            out.extend_from_slice(separator);
+            out.extend_from_slice(key);
+            out.push(b'=');
+            out.extend_from_slice(value);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,455 @@
+//! What a hook may return, and how it becomes events.
+
+use std::borrow::Cow;
+use std::ffi::c_int;
+
+use super::write;
+use super::write::{Shape, shape};
+use super::{escape, time};
+use crate::core::batch::Events;
+use crate::core::event::{Body, BodyError, Format, Head, Time};
+use crate::core::priority;
+use crate::core::priority::{FACILITIES, SEVERITIES};
+use crate::script::engine::lua_stack::{Kind, Stack};
+use crate::script::hook::current_log::{Current, State};
+
+/// A log may become this many events.
+const MOST_EVENTS: usize = 10_000;
+
+type Text = Cow<'static, [u8]>;
+
+/// Appends the events that the value on top stands for; an error may leave some of them behind.
+pub(crate) fn push_events(
+    stack: Stack,
+    current: &mut Current,
+    format: &dyn Format,
+    log: u32,
+    events: &mut Events,
+) -> Result<(), BodyError> {
+    let at = stack.top();
+    if !stack.reserve(32) {
+        return Err(problem("the value", "too much for the Lua stack"));
+    }
+    let most = events.bytes().len().saturating_add(current.most_bytes);
+    let mut one = One { stack, current, format, log, events, most };
+    match stack.kind(at) {
+        Kind::Nil | Kind::Boolean(false) => Ok(()),
+        Kind::Table if matches!(shape(stack, one.current, at), Shape::Plain | Shape::List) && stack.raw_len(at) > 0 => {
+            one.push_list(at)
+        }
+        _ => one.push(at, ""),
+    }
+}
+
+/// What is there in the place of a string, and how to make one of it.
+fn unlike_text(kind: Kind) -> String {
+    match kind {
+        Kind::Integer(_) | Kind::Number(_) | Kind::Boolean(_) => format!("{}; tostring() makes one", kind.name()),
+        other => other.name().to_owned(),
+    }
+}
+
+fn problem(path: impl Into<String>, problem: impl Into<String>) -> BodyError {
+    BodyError::new(path, problem)
+}
+
+struct One<'a> {
+    stack: Stack,
+    current: &'a mut Current,
+    format: &'a dyn Format,
+    log: u32,
+    events: &'a mut Events,
+    /// The batch may not become longer than this by this log.
+    most: usize,
+}
+
+impl One<'_> {
+    fn push_list(&mut self, list: c_int) -> Result<(), BodyError> {
+        let len = self.stack.raw_len(list);
+        if len > MOST_EVENTS {
+            let why = format!("{len} events of one log; {MOST_EVENTS} are the most");
+            return Err(problem("the list", why));
+        }
+        self.stack.push_nil();
+        let mut items = 0;
+        while self.stack.next(list) {
+            self.stack.pop(1);
+            match self.stack.kind(-1) {
+                Kind::Integer(_) => items += 1,
+                _ => {
+                    let key = String::from_utf8_lossy(self.stack.bytes(-1).unwrap_or(b"?"));
+                    let why = "a table is either one event or a list of events, not both";
+                    return Err(problem(key, why));
+                }
+            }
+        }
+        if items != len {
+            return Err(problem("the list", "a list with holes: nothing may be nil between its events"));
+        }
+        for index in 1..=len {
+            self.stack.push_item(list, index as i64);
+            self.push(self.stack.top(), &format!("[{index}]."))?;
+            self.stack.set_top(list);
+        }
+        Ok(())
+    }
+
+    /// One event: a string, the log, or an event table. `place` goes before the paths of errors.
+    fn push(&mut self, at: c_int, place: &str) -> Result<(), BodyError> {
+        let whole = |why: &str| {
+            let place = place.trim_end_matches('.');
+            problem(if place.is_empty() { "the value" } else { place }, why)
+        };
+        match self.stack.kind(at) {
+            Kind::String => self.write(&Head::default(), Some(at), None, place),
+            Kind::Table => match shape(self.stack, self.current, at) {
+                Shape::Log => {
+                    let head = Head { time: self.log_time(), ..Head::default() };
+                    self.write(&head, Some(at), None, place)
+                }
+                Shape::Plain => self.push_table(at, place),
+                Shape::List if self.stack.raw_len(at) == 0 => Ok(()),
+                Shape::StaleLog => Err(whole("this is the log of an earlier call")),
+                Shape::Object | Shape::Array => Err(whole("decoded JSON is no event by itself; return { event = it }")),
+                Shape::List => Err(whole("an event is a table with an `event`, a string, or the log")),
+            },
+            kind => {
+                let why = format!(
+                    "{} is no event; return nil, a string, the log, an event table like {{ event = log }}, or a list of them",
+                    kind.name()
+                );
+                Err(whole(&why))
+            }
+        }
+    }
+
+    fn push_table(&mut self, table: c_int, place: &str) -> Result<(), BodyError> {
+        let base = self.stack.top();
+        let mut head = Head::default();
+        let (mut event, mut message, mut nanos, mut keys) = (None, None, None, 0);
+        self.stack.push_nil();
+        while self.stack.next(table) {
+            keys += 1;
+            let at = self.stack.top();
+            let Some(key) = self.stack.bytes(at - 1) else {
+                let why = "an event table has only named keys";
+                return Err(problem(format!("{place}[{}]", self.stack.kind(at - 1).name()), why));
+            };
+            let fault = |why: String| problem(format!("{place}{}", String::from_utf8_lossy(key)), why);
+            match key {
+                b"event" | b"message" => {
+                    if !matches!(self.stack.kind(at), Kind::String | Kind::Table) {
+                        let got = unlike_text(self.stack.kind(at));
+                        return Err(fault(format!("a table, a string or the log is needed, not {got}")));
+                    }
+                    // The value stays, below the key that the walk goes on from.
+                    self.stack.swap();
+                    if !self.stack.reserve(32) {
+                        return Err(fault("too much for the Lua stack".to_owned()));
+                    }
+                    let kept = Some(at - 1);
+                    if key == b"event" {
+                        event = kept
+                    } else {
+                        message = kept
+                    }
+                    continue;
+                }
+                b"time" | b"timestamp" if head.time.is_none() => head.time = Some(self.time(at).map_err(fault)?),
+                b"time_ns" => nanos = Some(self.nanos(at).map_err(fault)?),
+                b"host" | b"hostname" if head.host.is_none() => head.host = Some(self.string(at).map_err(fault)?),
+                b"source" => head.source = Some(self.string(at).map_err(fault)?),
+                b"sourcetype" => head.sourcetype = Some(self.string(at).map_err(fault)?),
+                b"index" => head.index = Some(self.string(at).map_err(fault)?),
+                b"fields" => head.fields = self.fields(at, &format!("{place}fields"))?,
+                b"program" => head.syslog.program = Some(self.string(at).map_err(fault)?),
+                b"procid" => head.syslog.procid = Some(self.text(at).map_err(fault)?),
+                b"msgid" => head.syslog.msgid = Some(self.string(at).map_err(fault)?),
+                b"facility" => {
+                    head.syslog.facility = Some(self.code(at, priority::facility, &FACILITIES).map_err(fault)?)
+                }
+                b"severity" => {
+                    head.syslog.severity = Some(self.code(at, priority::severity, &SEVERITIES).map_err(fault)?)
+                }
+                b"structured_data" => {
+                    for (id, element) in self.sorted(at, &format!("{place}structured_data"))? {
+                        let path = format!("{place}structured_data{}", write::step(&id));
+                        let pairs = self.fields(element, &path)?;
+                        head.syslog.structured_data.push((id, pairs));
+                    }
+                }
+                b"time" | b"timestamp" => return Err(fault("time and timestamp are the same; keep one".to_owned())),
+                b"host" | b"hostname" => return Err(fault("host and hostname are the same; keep one".to_owned())),
+                _ => {
+                    let unknown_key = Some(String::from_utf8_lossy(key).into_owned());
+                    let why = format!(
+                        "an event has no such key; it has {}. Put your own data into `event` or `fields`",
+                        KEYS.join(", ")
+                    );
+                    return Err(BodyError { unknown_key, ..fault(why) });
+                }
+            }
+            self.stack.set_top(at - 1);
+        }
+        if keys == 0 {
+            // A list that nothing was put into.
+            return Ok(());
+        }
+        if event.is_none() && message.is_none() {
+            return Err(problem(format!("{place}event"), "missing; what is to be sent goes here: { event = log }"));
+        }
+        if let Some(nanos) = nanos {
+            match &mut head.time {
+                Some(time) if !time.digits.contains('.') => time.nanos = Some(nanos),
+                Some(_) => return Err(problem(format!("{place}time_ns"), "the time has a fraction already")),
+                None => {
+                    return Err(problem(format!("{place}time_ns"), "goes with a time in seconds, which is missing"));
+                }
+            }
+        }
+        self.write(&head, event, message, place)?;
+        self.stack.set_top(base);
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        head: &Head<'_>,
+        event: Option<c_int>,
+        message: Option<c_int>,
+        place: &str,
+    ) -> Result<(), BodyError> {
+        let mut body = Returned { stack: self.stack, current: self.current, event, message };
+        let written = self.events.push(self.log, |out| self.format.write(head, &mut body, out));
+        written.map_err(|mut error| {
+            error.path.insert_str(0, place);
+            error
+        })?;
+        if self.events.bytes().len() > self.most {
+            let why = "one log cannot become more bytes than script.memory allows";
+            return Err(problem(format!("{place}event"), why));
+        }
+        Ok(())
+    }
+
+    /// The log's own time, unless a field of that name holds something else.
+    fn log_time(&mut self) -> Option<Time<'static>> {
+        time::of_log(self.log_digits(b"__time__")?, self.log_digits(b"__time_ns_part__"))
+    }
+
+    fn log_digits(&mut self, key: &[u8]) -> Option<String> {
+        let position = self.current.find(key)?;
+        if self.current.state(position) != State::Untouched {
+            return None;
+        }
+        String::from_utf8(self.current.log().value(position).to_vec()).ok()
+    }
+
+    fn time(&self, at: c_int) -> Result<Time<'static>, String> {
+        let digits = match self.stack.kind(at) {
+            Kind::Integer(seconds) => Cow::Owned(seconds.to_string()),
+            Kind::Number(seconds) => Cow::Owned(time::of_float(seconds)?),
+            Kind::String => {
+                let text = std::str::from_utf8(self.stack.bytes(at).unwrap_or_default());
+                match text.ok().filter(|text| time::is_digits(text)) {
+                    Some(text) => Cow::Borrowed(text),
+                    None => {
+                        let why = "unix seconds are needed: digits, as log.__time__ has them; time.parse() makes them of a text";
+                        return Err(why.to_owned());
+                    }
+                }
+            }
+            kind => return Err(format!("unix seconds are needed, such as log.__time__, not {}", kind.name())),
+        };
+        Ok(Time { digits, nanos: None })
+    }
+
+    fn nanos(&self, at: c_int) -> Result<u32, String> {
+        let nanos = match self.stack.kind(at) {
+            Kind::Integer(nanos) => u32::try_from(nanos).ok().filter(|&nanos| nanos < 1_000_000_000),
+            Kind::String => std::str::from_utf8(self.stack.bytes(at).unwrap_or_default()).ok().and_then(time::nanos),
+            _ => None,
+        };
+        nanos.ok_or_else(|| "nanoseconds are needed: 0 to 999999999".to_owned())
+    }
+
+    /// A string. Lua keeps it as long as the event table, which stays on the stack until the event is written.
+    fn string(&self, at: c_int) -> Result<Text, String> {
+        match self.stack.bytes(at) {
+            Some(bytes) => Ok(Cow::Borrowed(bytes)),
+            None => Err(format!("a string is needed, not {}", unlike_text(self.stack.kind(at)))),
+        }
+    }
+
+    /// A string, number or boolean as text.
+    fn text(&self, at: c_int) -> Result<Text, String> {
+        let mut out = Vec::new();
+        match self.stack.kind(at) {
+            Kind::Integer(number) => escape::integer(number, &mut out),
+            Kind::Number(number) => {
+                if !escape::float(number, &mut out) {
+                    return Err(format!("{number} is no number to send"));
+                }
+            }
+            Kind::Boolean(truth) => out.extend_from_slice(if truth { b"true" } else { b"false" }),
+            Kind::String => return self.string(at),
+            kind => return Err(format!("a string, number or boolean is needed, not {}", kind.name())),
+        }
+        Ok(Cow::Owned(out))
+    }
+
+    fn code(&self, at: c_int, find: fn(&[u8]) -> Option<u8>, names: &[&str]) -> Result<u8, String> {
+        let found = match self.stack.kind(at) {
+            Kind::Integer(code) => u8::try_from(code).ok().filter(|&code| usize::from(code) < names.len()),
+            Kind::String => find(self.stack.bytes(at).unwrap_or_default()),
+            _ => None,
+        };
+        found.ok_or_else(|| format!("0 to {} or a name is needed: {}", names.len() - 1, names.join(", ")))
+    }
+
+    /// Keys and stack indexes of the values of a script's table, sorted; they stay on the stack.
+    fn sorted(&self, table: c_int, path: &str) -> Result<Vec<(Text, c_int)>, BodyError> {
+        let kind = self.stack.kind(table);
+        if kind != Kind::Table {
+            return Err(problem(path, format!("a table with named keys is needed, not {}", kind.name())));
+        }
+        if !matches!(shape(self.stack, self.current, table), Shape::Plain) {
+            let why = "a table of the script's own is needed, with named keys; table.copy() makes one of decoded JSON";
+            return Err(problem(path, why));
+        }
+        let mut pairs = Vec::new();
+        self.stack.push_nil();
+        while self.stack.next(table) {
+            let value = self.stack.top();
+            if !self.stack.reserve(32) {
+                return Err(problem(path, "too many keys"));
+            }
+            match self.stack.bytes(value - 1) {
+                Some(key) => pairs.push((Cow::Borrowed(key), value)),
+                None => return Err(problem(path, "has a key that is not a string")),
+            }
+            self.stack.push_copy(value - 1);
+        }
+        pairs.sort();
+        Ok(pairs)
+    }
+
+    /// Pairs of a table with every value as text; a list gives its key once for every item.
+    fn fields(&mut self, table: c_int, path: &str) -> Result<Vec<(Text, Text)>, BodyError> {
+        if self.stack.kind(table) == Kind::Table && matches!(shape(self.stack, self.current, table), Shape::Log) {
+            return self.log_fields(path);
+        }
+        let mut fields = Vec::new();
+        for (key, at) in self.sorted(table, path)? {
+            let fault = |index: Option<usize>, why: String| {
+                let index = index.map(|index| format!("[{index}]")).unwrap_or_default();
+                problem(format!("{path}{}{index}", write::step(&key)), why)
+            };
+            match self.stack.kind(at) {
+                Kind::Null => {}
+                Kind::Table if matches!(shape(self.stack, self.current, at), Shape::Plain | Shape::List) => {
+                    let len = self.stack.raw_len(at);
+                    if len == 0 {
+                        return Err(fault(None, "a value or a list of values is needed".to_owned()));
+                    }
+                    for index in 1..=len {
+                        self.stack.push_item(at, index as i64);
+                        let text = self.text(self.stack.top()).map_err(|why| fault(Some(index), why))?;
+                        self.stack.pop(1);
+                        fields.push((key.clone(), text));
+                    }
+                }
+                _ => {
+                    let text = self.text(at).map_err(|why| fault(None, why))?;
+                    fields.push((key, text));
+                }
+            }
+        }
+        Ok(fields)
+    }
+
+    fn log_fields(&mut self, path: &str) -> Result<Vec<(Text, Text)>, BodyError> {
+        self.stack
+            .push_hidden(crate::script::engine::lua_stack::REGISTRY, crate::script::engine::lua_stack::Hidden::VALUES);
+        let values = self.stack.top();
+        let mut fields = Vec::new();
+        for position in 0..self.current.len() {
+            let key = self.current.key(position);
+            let value = match self.current.state(position) {
+                State::Deleted => continue,
+                State::Untouched => Cow::Owned(self.current.log().value(position).to_vec()),
+                State::Assigned => {
+                    self.stack.push_item(values, position as i64 + 1);
+                    let text = self.text(self.stack.top());
+                    self.stack.pop(1);
+                    text.map_err(|why| problem(format!("{path}{}", write::step(key)), why))?
+                }
+            };
+            fields.push((Cow::Owned(key.to_vec()), value));
+        }
+        Ok(fields)
+    }
+}
+
+/// What an event table may have, in the order in which errors list it.
+pub(crate) const KEYS: [&str; 17] = [
+    "time",
+    "timestamp",
+    "time_ns",
+    "host",
+    "hostname",
+    "source",
+    "sourcetype",
+    "index",
+    "fields",
+    "facility",
+    "severity",
+    "program",
+    "procid",
+    "msgid",
+    "structured_data",
+    "event",
+    "message",
+];
+
+/// The event as the hook left it, still in Lua and in the page.
+struct Returned<'a> {
+    stack: Stack,
+    current: &'a mut Current,
+    event: Option<c_int>,
+    message: Option<c_int>,
+}
+
+impl Body for Returned<'_> {
+    fn json(&mut self, out: &mut Vec<u8>) -> Result<(), BodyError> {
+        match (self.event, self.message) {
+            (Some(at), _) => write::json(self.stack, self.current, at, "event", out),
+            (None, Some(at)) => write::json(self.stack, self.current, at, "message", out),
+            (None, None) => Ok(()),
+        }
+    }
+
+    fn text(&mut self, separator: &[u8], out: &mut Vec<u8>) -> Result<(), BodyError> {
+        let (at, root) = match (self.message, self.event) {
+            (Some(at), _) => (at, "message"),
+            (None, Some(at)) => (at, "event"),
+            (None, None) => return Ok(()),
+        };
+        if let Some(bytes) = self.stack.bytes(at) {
+            out.extend_from_slice(bytes);
+            Ok(())
+        } else if matches!(shape(self.stack, self.current, at), Shape::Log) {
+            write::pairs(self.stack, self.current, at, separator, root, out)
+        } else {
+            write::json(self.stack, self.current, at, root, out)
+        }
+    }
+    fn log_time(&mut self) -> Option<Time<'static>> {
+        let log = self.current.log();
+        let text = |wanted: &[u8]| {
+            let (_, value) = log.fields().find(|(key, _)| *key == wanted)?;
+            String::from_utf8(value.to_vec()).ok()
+        };
+        time::of_log(text(b"__time__")?, text(b"__time_ns_part__"))
+    }
+}

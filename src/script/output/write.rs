@@ -1,0 +1,468 @@
+//! Writes Lua values as JSON, and tables as `key=value` text, straight from where they are.
+//!
+//! Works on [`Stack`] alone: nothing here can raise a Lua error, so ordinary Rust may call it and be called by it.
+
+use std::ffi::c_int;
+
+use super::escape;
+use crate::core::event::BodyError;
+use crate::script::engine::lua_stack::{Hidden, Kind, REGISTRY, Stack};
+use crate::script::engine::time_limit;
+use crate::script::hook::current_log::{Current, State};
+use crate::script::values::json::scan;
+
+/// Characters of a path that an error shows.
+const MOST_OF_PATH: usize = 80;
+
+/// Tables may nest this deep; a table inside itself gets there too.
+const MOST_DEEP: usize = 64;
+
+/// Appends the value at `at` as one JSON value on one line. `root` is its name in errors.
+pub(crate) fn json(
+    stack: Stack,
+    current: &mut Current,
+    at: c_int,
+    root: &str,
+    out: &mut Vec<u8>,
+) -> Result<(), BodyError> {
+    let top = stack.top();
+    let limit = out.len().saturating_add(current.most_bytes);
+    let at = stack.absolute(at);
+    let result = Writer { stack, current, out, limit }.value(at, 0);
+    stack.set_top(top);
+    result.map_err(|fault| fault.under(root))
+}
+
+/// Appends the pairs of the table at `at` as `key=value`, each after `separator`: strings as their bytes, tables as
+/// JSON. A log and a decoded object keep their order, other tables are sorted by key.
+pub(crate) fn pairs(
+    stack: Stack,
+    current: &mut Current,
+    at: c_int,
+    separator: &[u8],
+    root: &str,
+    out: &mut Vec<u8>,
+) -> Result<(), BodyError> {
+    let top = stack.top();
+    let limit = out.len().saturating_add(current.most_bytes);
+    let at = stack.absolute(at);
+    let result = Writer { stack, current, out, limit }.pairs(at, separator);
+    stack.set_top(top);
+    result.map_err(|fault| fault.under(root))
+}
+
+/// What cannot be written, with the way to it; every level adds its own step in front.
+struct Fault {
+    path: String,
+    problem: String,
+}
+
+type Written = Result<(), Fault>;
+
+impl Fault {
+    fn new(problem: impl Into<String>) -> Self {
+        Self { path: String::new(), problem: problem.into() }
+    }
+
+    fn in_key(mut self, key: &[u8]) -> Self {
+        self.path.insert_str(0, &step(key));
+        self
+    }
+
+    fn in_item(mut self, index: usize) -> Self {
+        self.path.insert_str(0, &format!("[{index}]"));
+        self
+    }
+
+    fn under(self, root: &str) -> BodyError {
+        let (shown, more) = match self.path.char_indices().nth(MOST_OF_PATH) {
+            Some((end, _)) => (&self.path[..end], "…"),
+            None => (self.path.as_str(), ""),
+        };
+        BodyError::new(format!("{root}{shown}{more}"), self.problem)
+    }
+}
+
+/// A key as a step of a path: `.name`, or `["any text"]`.
+pub(crate) fn step(key: &[u8]) -> String {
+    let plain = |&byte: &u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let text = String::from_utf8_lossy(&key[..key.len().min(100)]);
+    if key.iter().all(plain) && !key.is_empty() { format!(".{text}") } else { format!("[{text:?}]") }
+}
+
+/// What a table stands for.
+pub(crate) enum Shape {
+    /// The current log.
+    Log,
+    /// A log of an earlier call.
+    StaleLog,
+    /// What `json.decode` returned, or a part of it.
+    Object,
+    Array,
+    /// What `json.array` marked.
+    List,
+    /// A script's own table.
+    Plain,
+}
+
+/// What the table at `at` stands for.
+pub(crate) fn shape(stack: Stack, current: &Current, at: c_int) -> Shape {
+    let mark = stack.metatable(at);
+    let marks = current.marks;
+    if mark == 0 {
+        Shape::Plain
+    } else if mark == marks.log {
+        if stack.pointer(at) == current.table { Shape::Log } else { Shape::StaleLog }
+    } else if mark == marks.object {
+        Shape::Object
+    } else if mark == marks.array {
+        Shape::Array
+    } else if mark == marks.list {
+        Shape::List
+    } else {
+        Shape::Plain
+    }
+}
+
+const STALE: &str = "this is the log of an earlier call, whose fields are gone; copy what is needed later";
+
+struct Writer<'a> {
+    stack: Stack,
+    current: &'a mut Current,
+    out: &'a mut Vec<u8>,
+    /// The output may not become longer than this.
+    limit: usize,
+}
+
+impl Writer<'_> {
+    fn value(&mut self, at: c_int, depth: usize) -> Written {
+        if self.out.len() > self.limit {
+            return Err(Fault::new("one log cannot become more bytes than script.memory allows"));
+        }
+        match self.stack.kind(at) {
+            Kind::String => escape::string(self.stack.bytes(at).unwrap_or_default(), self.out),
+            Kind::Table => return self.table(at, depth),
+            Kind::Integer(number) => escape::integer(number, self.out),
+            Kind::Number(number) => {
+                if !escape::float(number, self.out) {
+                    return Err(Fault::new(format!("{number} is no number in JSON; send it as a string")));
+                }
+            }
+            Kind::Boolean(true) => self.out.extend_from_slice(b"true"),
+            Kind::Boolean(false) => self.out.extend_from_slice(b"false"),
+            Kind::Nil | Kind::Null => self.out.extend_from_slice(b"null"),
+            Kind::Other(name) => return Err(Fault::new(format!("{name} cannot be sent"))),
+        }
+        Ok(())
+    }
+
+    fn table(&mut self, at: c_int, depth: usize) -> Written {
+        if depth == MOST_DEEP {
+            return Err(Fault::new(format!("nested deeper than {MOST_DEEP} tables, or inside itself")));
+        }
+        if time_limit::is_over() {
+            return Err(Fault::new("writing it takes too long"));
+        }
+        if !self.stack.reserve(16) {
+            return Err(Fault::new("too much for the Lua stack"));
+        }
+        match shape(self.stack, self.current, at) {
+            Shape::Log => self.log(depth),
+            Shape::StaleLog => Err(Fault::new(STALE)),
+            Shape::Object | Shape::Array if self.stack.push_hidden(at, Hidden::TEXT) == Kind::String => {
+                escape::splice(self.stack.bytes(-1).unwrap_or_default(), self.out);
+                self.stack.pop(1);
+                Ok(())
+            }
+            Shape::Object => {
+                self.stack.pop(1);
+                self.object(at, depth)
+            }
+            Shape::Array => {
+                self.stack.pop(1);
+                self.stack.push_hidden(at, Hidden::MEMBERS);
+                let members = self.stack.top();
+                self.list(members, depth, true)?;
+                self.stack.pop(1);
+                Ok(())
+            }
+            Shape::List => self.list(at, depth, false),
+            Shape::Plain if self.stack.raw_len(at) > 0 => self.list(at, depth, false),
+            Shape::Plain => self.plain(at, depth),
+        }
+    }
+
+    fn log(&mut self, depth: usize) -> Written {
+        self.stack.push_hidden(REGISTRY, Hidden::VALUES);
+        let values = self.stack.top();
+        let start = self.out.len();
+        let mut position = 0;
+        while position < self.current.len() {
+            let state = self.current.state(position);
+            if state == State::Untouched {
+                position = match self.current.write_shared(position, self.out) {
+                    0 => self.current.write_untouched(position, self.out),
+                    shared => position + shared,
+                };
+                continue;
+            }
+            if state == State::Assigned {
+                self.current.write_key(position, self.out);
+                self.stack.push_item(values, position as i64 + 1);
+                let written = self.value(self.stack.top(), depth + 1);
+                self.stack.set_top(values);
+                written.map_err(|fault| fault.in_key(self.current.key(position)))?;
+            }
+            position += 1;
+        }
+        // Every field was written with a comma before it; the first of them opens the object.
+        match self.out.get_mut(start) {
+            Some(comma) => *comma = b'{',
+            None => self.out.push(b'{'),
+        }
+        self.out.push(b'}');
+        self.stack.pop(1);
+        Ok(())
+    }
+
+    /// A decoded object that was changed.
+    fn object(&mut self, at: c_int, depth: usize) -> Written {
+        self.stack.push_hidden(at, Hidden::MEMBERS);
+        let members = self.stack.top();
+        self.out.push(b'{');
+        let mut first = true;
+        for place in 1..=count(self.stack, members) {
+            self.stack.push_item(members, 2 * place - 1);
+            let key = self.stack.bytes(-1).unwrap_or_default();
+            if self.stack.push_item(members, 2 * place) != Kind::Nil {
+                self.separate(&mut first);
+                escape::string(key, self.out);
+                self.out.push(b':');
+                self.member(members, place, depth).map_err(|fault| fault.in_key(key))?;
+            }
+            self.stack.set_top(members);
+        }
+        self.out.push(b'}');
+        self.stack.pop(1);
+        Ok(())
+    }
+
+    /// The value on top, or the text that it had if it is a number that nobody replaced.
+    fn member(&mut self, members: c_int, place: i64, depth: usize) -> Written {
+        if self.stack.push_item(members, -place) == Kind::String {
+            escape::splice(self.stack.bytes(-1).unwrap_or_default(), self.out);
+            return Ok(());
+        }
+        self.stack.pop(1);
+        self.value(self.stack.top(), depth + 1)
+    }
+
+    /// A table with the keys 1 to n; as the members of a decoded array it may hold texts of numbers besides.
+    fn list(&mut self, at: c_int, depth: usize, decoded: bool) -> Written {
+        let len = self.stack.raw_len(at);
+        let base = self.stack.top();
+        self.stack.push_nil();
+        let mut items = 0;
+        while self.stack.next(at) {
+            self.stack.pop(1);
+            match self.stack.kind(-1) {
+                Kind::Integer(index) if index >= 1 && index as u64 <= len as u64 => items += 1,
+                Kind::Integer(index) if decoded && index < 0 => {}
+                Kind::Integer(index) => {
+                    return Err(Fault::new(format!(
+                        "a list with holes (it has {index} but ends at {len}); fill them with json.null"
+                    )));
+                }
+                _ => {
+                    let fault = Fault::new("a table cannot be a list and have named keys too");
+                    return Err(fault.in_key(self.stack.bytes(-1).unwrap_or(b"?")));
+                }
+            }
+        }
+        if items != len {
+            return Err(Fault::new("a list with holes; fill them with json.null"));
+        }
+        self.out.push(b'[');
+        for index in 1..=len {
+            if index > 1 {
+                self.out.push(b',');
+            }
+            self.stack.push_item(at, index as i64);
+            let written =
+                if decoded { self.member(at, index as i64, depth) } else { self.value(self.stack.top(), depth + 1) };
+            written.map_err(|fault| fault.in_item(index))?;
+            self.stack.set_top(base);
+        }
+        self.out.push(b']');
+        Ok(())
+    }
+
+    /// A script's own table, by sorted keys, since Lua's own order changes from run to run.
+    fn plain(&mut self, at: c_int, depth: usize) -> Written {
+        let base = self.stack.top();
+        let order = self.sorted(at)?;
+        self.out.push(b'{');
+        let mut first = true;
+        for &(key, at) in order.as_slice() {
+            self.separate(&mut first);
+            escape::string(key, self.out);
+            self.out.push(b':');
+            self.value(at, depth + 1).map_err(|fault| fault.in_key(key))?;
+        }
+        self.out.push(b'}');
+        self.stack.set_top(base);
+        Ok(())
+    }
+
+    /// Leaves all keys and values on the stack; each key with the index of its value, sorted.
+    fn sorted<'k>(&mut self, at: c_int) -> Result<Order<'k>, Fault> {
+        let mut order = Order::default();
+        self.stack.push_nil();
+        while self.stack.next(at) {
+            let value = self.stack.top();
+            match self.stack.kind(value - 1) {
+                Kind::String => order.push((self.stack.bytes(value - 1).unwrap_or_default(), value)),
+                Kind::Integer(index) => {
+                    return Err(Fault::new(format!(
+                        "a key is the number {index}: a list has no holes and begins with 1, and other keys are \
+                         strings (tostring({index}))"
+                    )));
+                }
+                kind => return Err(Fault::new(format!("a key is {}; keys are strings", kind.name()))),
+            }
+            if !self.stack.reserve(16) {
+                return Err(Fault::new("a table with too many keys"));
+            }
+            self.stack.push_copy(value - 1);
+        }
+        order.sort();
+        Ok(order)
+    }
+
+    fn separate(&mut self, first: &mut bool) {
+        if !*first {
+            self.out.push(b',');
+        }
+        *first = false;
+    }
+
+    fn pairs(&mut self, at: c_int, separator: &[u8]) -> Written {
+        if !self.stack.reserve(16) {
+            return Err(Fault::new("too much for the Lua stack"));
+        }
+        match shape(self.stack, self.current, at) {
+            Shape::Log => {
+                self.stack.push_hidden(REGISTRY, Hidden::VALUES);
+                let values = self.stack.top();
+                for position in 0..self.current.len() {
+                    let state = self.current.state(position);
+                    if state == State::Deleted {
+                        continue;
+                    }
+                    self.out.extend_from_slice(separator);
+                    self.out.extend_from_slice(self.current.key(position));
+                    self.out.push(b'=');
+                    if state == State::Untouched {
+                        self.out.extend_from_slice(self.current.log().value(position));
+                    } else {
+                        self.stack.push_item(values, position as i64 + 1);
+                        let written = self.text(self.stack.top());
+                        self.stack.set_top(values);
+                        written.map_err(|fault| fault.in_key(self.current.key(position)))?;
+                    }
+                }
+            }
+            Shape::StaleLog => return Err(Fault::new(STALE)),
+            Shape::Object if self.stack.push_hidden(at, Hidden::TEXT) == Kind::String => {
+                for member in scan::Members::of(self.stack.bytes(-1).unwrap_or_default()) {
+                    self.out.extend_from_slice(separator);
+                    scan::unescape(member.key, self.out);
+                    self.out.push(b'=');
+                    match member.value {
+                        [b'"', inside @ .., b'"'] => scan::unescape(inside, self.out),
+                        value => escape::splice(value, self.out),
+                    }
+                }
+            }
+            Shape::Object => {
+                self.stack.push_hidden(at, Hidden::MEMBERS);
+                let members = self.stack.top();
+                for place in 1..=count(self.stack, members) {
+                    self.stack.push_item(members, 2 * place - 1);
+                    let key = self.stack.bytes(-1).unwrap_or_default();
+                    if self.stack.push_item(members, 2 * place) != Kind::Nil {
+                        self.pair(separator, key, members + 2)?;
+                    }
+                    self.stack.set_top(members);
+                }
+            }
+            Shape::Plain => {
+                let order = self.sorted(at)?;
+                for &(key, at) in order.as_slice() {
+                    self.pair(separator, key, at)?;
+                }
+            }
+            Shape::Array | Shape::List => return Err(Fault::new("a list has no key=value pairs")),
+        }
+        Ok(())
+    }
+
+    fn pair(&mut self, separator: &[u8], key: &[u8], at: c_int) -> Written {
+        self.out.extend_from_slice(separator);
+        self.out.extend_from_slice(key);
+        self.out.push(b'=');
+        self.text(at).map_err(|fault| fault.in_key(key))
+    }
+
+    fn text(&mut self, at: c_int) -> Written {
+        match self.stack.bytes(at) {
+            Some(bytes) => self.out.extend_from_slice(bytes),
+            None => self.value(at, 1)?,
+        }
+        Ok(())
+    }
+}
+
+/// Members that a decoded object has or had.
+pub(crate) fn count(stack: Stack, members: c_int) -> i64 {
+    let count = match stack.push_item(members, 0) {
+        Kind::Integer(count) => count,
+        _ => 0,
+    };
+    stack.pop(1);
+    count
+}
+
+/// Keys with the stack indexes of their values: a few without a heap allocation, as most tables have.
+#[derive(Default)]
+struct Order<'k> {
+    few: [(&'k [u8], c_int); 12],
+    len: usize,
+    many: Vec<(&'k [u8], c_int)>,
+}
+
+impl<'k> Order<'k> {
+    fn push(&mut self, pair: (&'k [u8], c_int)) {
+        if self.len < self.few.len() {
+            self.few[self.len] = pair;
+        } else {
+            if self.many.is_empty() {
+                self.many.extend_from_slice(&self.few);
+            }
+            self.many.push(pair);
+        }
+        self.len += 1;
+    }
+
+    fn sort(&mut self) {
+        if self.many.is_empty() {
+            self.few[..self.len].sort_unstable();
+        } else {
+            self.many.sort_unstable();
+        }
+    }
+
+    fn as_slice(&self) -> &[(&'k [u8], c_int)] {
+        if self.many.is_empty() { &self.few[..self.len] } else { &self.many }
+    }
+}

@@ -1,0 +1,263 @@
+//! The files that a script names: modules, and the tables that it looks things up in.
+//!
+//! They are found in the text and read together with it, before anything runs. So a version is one set of texts, known
+//! without running it and the same for every shard, and a script reads nothing later on.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+use super::tokens::{Token, Tokens};
+
+/// A script may name this many files.
+const MOST_FILES: usize = 100;
+
+/// Most bytes of all of them together.
+const MOST_BYTES: usize = 64 << 20;
+
+/// The content of each file that a script names, or why there is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Files(BTreeMap<String, Result<Arc<[u8]>, String>>);
+
+impl Files {
+    /// Reads what `text` names, and what the modules among that name, from `directory`, which has no links in its path.
+    pub(crate) fn read(directory: &Path, text: &[u8]) -> Self {
+        let mut files = BTreeMap::new();
+        let mut room = MOST_BYTES;
+        let mut wanted = named_in(text);
+        while let Some(Named { name, is_module }) = wanted.pop() {
+            if files.contains_key(&name) {
+                continue;
+            }
+            if files.len() == MOST_FILES {
+                files.insert(name, Err(format!("a script may use {MOST_FILES} files at most")));
+                break;
+            }
+            let content = read(directory, &name, room);
+            if let Ok(content) = &content {
+                room -= content.len();
+                if is_module {
+                    wanted.extend(named_in(content));
+                }
+            }
+            files.insert(name, content);
+        }
+        Self(files)
+    }
+
+    /// The content of the file with this name: the path from the script's directory, `lib/mask.lua`.
+    ///
+    /// # Errors
+    /// Why there is none, in words for the script's author.
+    pub fn get(&self, name: &str) -> Result<&Arc<[u8]>, String> {
+        match self.0.get(name) {
+            Some(content) => content.as_ref().map_err(Clone::clone),
+            None => Err("it was not read with the script: name it there, as a text in quotes".to_owned()),
+        }
+    }
+
+    /// The names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// The modules among them with their texts, in the order of their names.
+    pub(crate) fn modules(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let read = self.0.iter().filter_map(|(name, content)| Some((name.as_str(), content.as_deref().ok()?)));
+        read.filter(|(name, _)| name.ends_with(".lua"))
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds what makes one set of files differ from another.
+    pub(crate) fn digest(&self, hash: &mut Sha256) {
+        for (name, content) in &self.0 {
+            let (kind, bytes) = match content {
+                Ok(content) => (b'+', &content[..]),
+                Err(why) => (b'-', why.as_bytes()),
+            };
+            hash.update([0, kind]);
+            for part in [name.as_bytes(), bytes] {
+                hash.update((part.len() as u64).to_le_bytes());
+                hash.update(part);
+            }
+        }
+    }
+}
+
+/// The file of a module: `lib.mask` is in `lib/mask.lua`. `None` if this can be no module's name.
+pub(crate) fn module_file(module: &str) -> Option<String> {
+    let is_part = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+    };
+    module.split('.').all(is_part).then(|| format!("{}.lua", module.replace('.', "/")))
+}
+
+/// A file that a text names.
+struct Named {
+    name: String,
+    is_module: bool,
+}
+
+/// `require "name"`, `lookup.csv("name"` and `lookup.json("name"`, outside of comments and texts.
+fn named_in(text: &[u8]) -> Vec<Named> {
+    let mut named = Vec::new();
+    // The last four tokens, the newest last: enough for `lookup . csv (`.
+    let mut before = [Token::Other(b' '); 5];
+    for token in Tokens::new(text) {
+        let called = if before[4] == Token::Other(b'(') { &before[..4] } else { &before[1..] };
+        if let (Token::Text(_), Ok(name)) = (token, std::str::from_utf8(token.bytes())) {
+            match called {
+                [.., Token::Other(b'.' | b':'), Token::Name(b"require")] => {}
+                [.., Token::Name(b"require")] => {
+                    named.extend(module_file(name).map(|name| Named { name, is_module: true }));
+                }
+                [.., Token::Name(b"lookup"), Token::Other(b'.'), Token::Name(b"csv" | b"json")] if is_below(name) => {
+                    named.push(Named { name: name.to_owned(), is_module: false });
+                }
+                _ => {}
+            }
+        }
+        before.rotate_left(1);
+        before[4] = token;
+    }
+    named
+}
+
+/// Whether a path names something in the directory that it starts at, or below.
+fn is_below(path: &str) -> bool {
+    path.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && !part.contains(['\\', '\0', ':']))
+}
+
+/// Reads a regular file of at most `most` bytes, which must not lie outside of `directory`, not even by a link.
+fn read(directory: &Path, name: &str, most: usize) -> Result<Arc<[u8]>, String> {
+    let in_words = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file beside the script".to_owned(),
+        _ => error.to_string(),
+    };
+    let path = directory.join(name).canonicalize().map_err(in_words)?;
+    if !path.starts_with(directory) {
+        return Err("it is a link that leads out of the script's directory".to_owned());
+    }
+    if !path.metadata().map_err(in_words)?.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    let mut content = Vec::new();
+    File::open(&path).and_then(|file| file.take(most as u64 + 1).read_to_end(&mut content)).map_err(in_words)?;
+    if content.len() > most {
+        return Err(format!("the files of a script may have {} MiB together", MOST_BYTES >> 20));
+    }
+    drop_mark(&mut content);
+    Ok(content.into())
+}
+
+/// Drops the mark that some editors put before a text in UTF-8: neither Lua nor CSV nor JSON has it.
+pub(crate) fn drop_mark(text: &mut Vec<u8>) {
+    if text.starts_with(b"\xef\xbb\xbf") {
+        text.drain(..3);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn check(text: &str, expected: &[&str]) {
+        let names: Vec<String> = named_in(text.as_bytes()).into_iter().map(|named| named.name).collect();
+        assert_eq!(names, expected, "{text}");
+    }
+
+    #[test]
+    fn files_are_found_where_the_text_names_them() {
+        check("local m = require 'mask'", &["mask.lua"]);
+        check("local m = require(\"lib.mask\").mask", &["lib/mask.lua"]);
+        check("local m = require [[mask]] local n = require--[[why not]]( [==[b]==] )", &["mask.lua", "b.lua"]);
+        check("pcall(require, 'mask') x.require 'a' x:require('b') required('c')", &[]);
+        check("local t = lookup.csv('hosts.csv', 'ip') lookup.json \"a/b.json\"", &["hosts.csv", "a/b.json"]);
+        check("require(name) require('a' .. b)", &["a.lua"]);
+    }
+
+    #[test]
+    fn comments_and_texts_name_nothing() {
+        check("-- require 'a'\n--[[ require 'b' ]] --[==[ require 'c' ]] ]==] x = \"require 'd'\"", &[]);
+        check("x = [[ require 'e' ]] y = 'it\\'s require' z = \"\\\\\" require 'f'", &["f.lua"]);
+        check("x = 'open\nrequire 'g'", &["g.lua"]);
+    }
+
+    #[test]
+    fn names_that_could_leave_the_directory_name_nothing() {
+        check(
+            "require '../a' require '..a' require '/etc/a' require 'a/b' require '' require 'a..b' require 'a.'",
+            &[],
+        );
+        check("lookup.csv '../a' lookup.csv '/etc/passwd' lookup.csv 'a/../b' lookup.csv '.hidden' lookup.csv ''", &[]);
+    }
+
+    #[test]
+    fn files_are_read_with_what_their_modules_name() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let at = directory.path().canonicalize().unwrap();
+        fs::create_dir(at.join("lib")).unwrap();
+        fs::write(at.join("lib/a.lua"), "require 'b' return lookup.csv('t.csv', 'k')").unwrap();
+        fs::write(at.join("b.lua"), "require 'lib.a'").unwrap();
+        fs::write(at.join("t.csv"), "require 'c'").unwrap();
+        let files = Files::read(&at, b"require 'lib.a' require 'gone'");
+        assert_eq!(files.names().collect::<Vec<_>>(), ["b.lua", "gone.lua", "lib/a.lua", "t.csv"]);
+        assert_eq!(&files.get("t.csv").unwrap()[..], b"require 'c'");
+        assert_eq!(files.get("gone.lua").unwrap_err(), "there is no such file beside the script");
+        assert!(files.get("c.lua").unwrap_err().contains("not read with the script"));
+    }
+
+    #[test]
+    fn a_mark_before_the_text_is_left_out() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let at = directory.path().canonicalize().unwrap();
+        fs::write(at.join("a.lua"), "\u{feff}return '\u{feff}'").unwrap();
+        let files = Files::read(&at, b"require 'a'");
+        assert_eq!(&files.get("a.lua").unwrap()[..], "return '\u{feff}'".as_bytes());
+        assert_eq!(files.modules().map(|(name, _)| name).collect::<Vec<_>>(), ["a.lua"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_out_of_the_directory_and_what_is_no_file_are_refused() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let at = directory.path().canonicalize().unwrap();
+        let inside = at.join("inside");
+        fs::create_dir(&inside).unwrap();
+        fs::write(at.join("secret.lua"), "return 1").unwrap();
+        fs::create_dir(inside.join("folder.lua")).unwrap();
+        fs::write(inside.join("here.lua"), "return 2").unwrap();
+        std::os::unix::fs::symlink("../secret.lua", inside.join("out.lua")).unwrap();
+        std::os::unix::fs::symlink("..", inside.join("up")).unwrap();
+        std::os::unix::fs::symlink("here.lua", inside.join("within.lua")).unwrap();
+        let names = b"require 'out' require 'up.secret' require 'folder' require 'within'";
+        let files = Files::read(&inside, names);
+        for name in ["out.lua", "up/secret.lua"] {
+            assert_eq!(files.get(name).unwrap_err(), "it is a link that leads out of the script's directory", "{name}");
+        }
+        assert_eq!(files.get("folder.lua").unwrap_err(), "it is not a regular file");
+        assert_eq!(&files.get("within.lua").unwrap()[..], b"return 2");
+    }
+
+    #[test]
+    fn too_many_and_too_large_files_are_refused() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let at = directory.path().canonicalize().unwrap();
+        let text: String = (0..200).map(|n| format!("require 'm{n}' ")).collect();
+        assert_eq!(Files::read(&at, text.as_bytes()).names().count(), MOST_FILES + 1);
+        File::create(at.join("big.csv")).unwrap().set_len(MOST_BYTES as u64 + 1).unwrap();
+        let files = Files::read(&at, b"lookup.csv('big.csv')");
+        assert_eq!(files.get("big.csv").unwrap_err(), "the files of a script may have 64 MiB together");
+    }
+}

@@ -1,0 +1,150 @@
+//! The test cases beside a script: logs in, events out.
+//!
+//! `NAME.test.jsonl` stands beside `NAME.lua`, one case a line:
+//!
+//! ```json
+//! {"name": "debug is dropped", "log": {"level": "debug"}, "dropped": true}
+//! ```
+//!
+//! Beside `log` (or `logs`, several that one Lua state sees in turn) a case has what is to come of it: `events`,
+//! `"dropped": true`, or `error` with a part of the message. `settings` takes the place of `[script.vars]`, key by key.
+//!
+//! Each case runs in a Lua state of its own, through the same [`Hook`] as in production. What is compared is what the
+//! script returned, not what a destination makes of it: see [`EventJson`].
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::core::cursor::ShardId;
+use crate::script::{Config, Hook, HookError, Made, Meta, Sample, Script};
+
+mod case;
+mod diff;
+mod event;
+mod report;
+
+pub use case::Case;
+pub use diff::Difference;
+pub use event::EventJson;
+pub use report::{Failure, Report, Why};
+
+use case::Expected;
+
+/// The end of the names of files with cases.
+pub const SUFFIX: &str = ".test.jsonl";
+
+/// Where the cases of a script are: `scripts/transform.test.jsonl` for `scripts/transform.lua`.
+#[must_use]
+pub fn path_beside(script: &Path) -> PathBuf {
+    let stem = script.file_stem().unwrap_or_default();
+    let mut name = stem.to_owned();
+    name.push(SUFFIX);
+    script.with_file_name(name)
+}
+
+/// Runs the cases in `text`, the content of a file of cases. What is wrong with a case is in the report.
+///
+/// # Errors
+/// The script does not load.
+pub fn run(script: &Script, config: &Config, text: &str) -> Result<Report, HookError> {
+    let _loads = hook(script, config)?;
+    let mut report = Report::default();
+    for (line, case) in read(text) {
+        let (name, outcome) = match case {
+            Ok(case) => (case.name.clone(), check(script, config, &case)),
+            Err(why) => (String::new(), Err(Why::NotACase(why))),
+        };
+        match outcome {
+            Ok(()) => report.passed += 1,
+            Err(why) => report.failures.push(Failure { line, name, why }),
+        }
+    }
+    Ok(report)
+}
+
+/// The text of a file of cases with what the script makes now in the place of what was expected. A line that is no case
+/// stays as it is.
+///
+/// # Errors
+/// The script does not load.
+pub fn update(script: &Script, config: &Config, text: &str) -> Result<String, HookError> {
+    let _loads = hook(script, config)?;
+    let mut updated = String::new();
+    for line in text.lines() {
+        match Case::read(line) {
+            Ok(case) if !line.trim().is_empty() => match outcome(script, config, &case) {
+                // What passes keeps the words it has: `"error": "nil value"` is not made longer.
+                Ok(outcome) if compare(&case, &outcome).is_err() => updated += &case.with(&outcome),
+                _ => updated += line,
+            },
+            _ => updated += line,
+        }
+        updated.push('\n');
+    }
+    Ok(updated)
+}
+
+/// The cases with the numbers of their lines, from 1.
+fn read(text: &str) -> impl Iterator<Item = (usize, Result<Case, String>)> {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    lines.map(|(number, line)| (number + 1, Case::read(line)))
+}
+
+/// What became of the logs of a case.
+enum Outcome {
+    Events(Vec<String>),
+    Failed(Box<HookError>),
+}
+
+fn check(script: &Script, config: &Config, case: &Case) -> Result<(), Why> {
+    let outcome = outcome(script, config, case).map_err(|error| Why::Unloaded(Box::new(error)))?;
+    compare(case, &outcome)
+}
+
+fn outcome(script: &Script, config: &Config, case: &Case) -> Result<Outcome, HookError> {
+    let mut config = config.clone();
+    config.vars.extend(case.settings.clone());
+    let mut made = made_of(&mut hook(script, &config)?, &case.logs);
+    if !made.failed.is_empty() {
+        return Ok(Outcome::Failed(Box::new(made.failed.swap_remove(0).error)));
+    }
+    Ok(Outcome::Events(texts(&made)))
+}
+
+/// A hook whose events are those of [`EventJson`].
+///
+/// # Errors
+/// The script does not load.
+pub fn hook(script: &Script, config: &Config) -> Result<Hook, HookError> {
+    let meta = Meta { project: "project".to_owned(), logstore: "logstore".to_owned(), shard: ShardId(0) };
+    Hook::load(script, config, Arc::new(EventJson), meta)
+}
+
+fn made_of(hook: &mut Hook, logs: &[Sample]) -> Made {
+    hook.run(&Sample::page(logs)).expect("samples make pages that can be read")
+}
+
+/// The events as text.
+fn texts(made: &Made) -> Vec<String> {
+    let events = 0..made.events.len();
+    events.map(|event| String::from_utf8_lossy(made.events.get(event)).into_owned()).collect()
+}
+
+fn compare(case: &Case, outcome: &Outcome) -> Result<(), Why> {
+    match (&case.expected, outcome) {
+        (Expected::Events(expected), Outcome::Events(got)) => {
+            let got = got.iter().map(|event| serde_json::from_str(event).expect("written as JSON")).collect();
+            let differences = diff::between(&Value::Array(expected.clone()), &Value::Array(got));
+            if differences.is_empty() { Ok(()) } else { Err(Why::Differs(differences)) }
+        }
+        (Expected::Error(part), Outcome::Failed(error)) if error.fault.to_string().contains(part) => Ok(()),
+        (Expected::Error(part), Outcome::Failed(error)) => Err(Why::OtherError(part.clone(), error.clone())),
+        (Expected::Error(part), Outcome::Events(got)) => Err(Why::NoError(part.clone(), got.clone())),
+        (Expected::Events(_), Outcome::Failed(error)) => Err(Why::Failed(error.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

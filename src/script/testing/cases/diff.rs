@@ -1,0 +1,49 @@
+//! Where two JSON values differ.
+
+use serde_json::{Map, Number, Value};
+
+/// A place where what was expected and what came differ.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    /// Where: `events[1].event.user`.
+    pub path: String,
+    /// What was expected there; none when there should be nothing.
+    pub expected: Option<Value>,
+    /// What is there; none when it is missing.
+    pub got: Option<Value>,
+}
+
+/// All places where two lists of events differ, in the order of what was expected. The order of an object's keys is no
+/// difference.
+pub(super) fn between(expected: &Value, got: &Value) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    compare("events".to_owned(), Some(expected), Some(got), &mut differences);
+    differences
+}
+
+fn compare(path: String, expected: Option<&Value>, got: Option<&Value>, out: &mut Vec<Difference>) {
+    match (expected, got) {
+        (Some(Value::Object(expected)), Some(Value::Object(got))) => objects(&path, expected, got, out),
+        (Some(Value::Array(expected)), Some(Value::Array(got))) => {
+            for at in 0..expected.len().max(got.len()) {
+                compare(format!("{path}[{}]", at + 1), expected.get(at), got.get(at), out);
+            }
+        }
+        (Some(Value::Number(expected)), Some(Value::Number(got))) if is_same(expected, got) => {}
+        (expected, got) if expected == got => {}
+        (expected, got) => out.push(Difference { path, expected: expected.cloned(), got: got.cloned() }),
+    }
+}
+
+fn objects(path: &str, expected: &Map<String, Value>, got: &Map<String, Value>, out: &mut Vec<Difference>) {
+    let unexpected = got.keys().filter(|key| !expected.contains_key(*key));
+    for key in expected.keys().chain(unexpected) {
+        let path = format!("{path}{}", crate::script::output::write::step(key.as_bytes()));
+        compare(path, expected.get(key), got.get(key), out);
+    }
+}
+
+/// 1 and 1.0 are the same number.
+fn is_same(one: &Number, other: &Number) -> bool {
+    one == other || (one.is_f64() || other.is_f64()) && one.as_f64() == other.as_f64()
+}

@@ -1,0 +1,119 @@
+//! What came of the cases.
+
+use std::fmt::{self, Write as _};
+
+use serde_json::Value;
+
+use super::Difference;
+use crate::script::HookError;
+
+/// What came of the cases of a file.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Report {
+    /// How many came out as expected.
+    pub passed: usize,
+    /// The others, in the order of the file.
+    pub failures: Vec<Failure>,
+}
+
+/// A case that did not come out as expected. Displays as one line, for a log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    /// Its line in the file, from 1.
+    pub line: usize,
+    /// Its name; empty when the line is no case.
+    pub name: String,
+    /// What is wrong.
+    pub why: Why,
+}
+
+/// Why a case failed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Why {
+    /// The line is no case: what is wrong with it.
+    NotACase(String),
+    /// Other events came than expected.
+    Differs(Vec<Difference>),
+    /// The script failed, and should not have.
+    Failed(Box<HookError>),
+    /// The script failed, but not with what was expected, which comes first.
+    OtherError(String, Box<HookError>),
+    /// The script should have failed with the first, and made these events.
+    NoError(String, Vec<String>),
+    /// With the settings of the case the script does not even load.
+    Unloaded(Box<HookError>),
+}
+
+impl Report {
+    /// Whether every case passed.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.failures.is_empty()
+    }
+
+    /// How many cases there are.
+    #[must_use]
+    pub fn cases(&self) -> usize {
+        self.passed + self.failures.len()
+    }
+}
+
+/// One line: "2 of 5 cases failed: …" with the first of them.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cases = self.cases();
+        let plural = if cases == 1 { "" } else { "s" };
+        match self.failures.first() {
+            None => write!(f, "{cases} case{plural} passed"),
+            Some(first) => write!(f, "{} of {cases} case{plural} failed: {first}", self.failures.len()),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.why {
+            Why::NotACase(why) => write!(f, "line {}: {why}", self.line),
+            Why::Differs(differences) => {
+                write!(f, "line {}, {:?}: ", self.line, self.name)?;
+                match differences.first() {
+                    Some(first) => write!(f, "{first}"),
+                    None => Ok(()),
+                }
+            }
+            Why::Failed(error) | Why::Unloaded(error) => write!(f, "line {}, {:?}: {error}", self.line, self.name),
+            Why::OtherError(part, error) => {
+                write!(f, "line {}, {:?}: expected an error with {part:?}, got {error}", self.line, self.name)
+            }
+            Why::NoError(part, _) => {
+                write!(f, "line {}, {:?}: expected an error with {part:?}, and there was none", self.line, self.name)
+            }
+        }
+    }
+}
+
+/// `events[1].event.user: expected "alice", got "bob"`, cut to what fits into a line.
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (expected, got) = (shown(self.expected.as_ref(), 200), shown(self.got.as_ref(), 200));
+        write!(f, "{}: expected {expected}, got {got}", self.path)
+    }
+}
+
+/// A value on one line, of at most so many characters.
+fn shown(value: Option<&Value>, most: usize) -> String {
+    let Some(value) = value else { return "nothing".to_owned() };
+    let text = value.to_string();
+    let mut shown = String::new();
+    for c in text.chars().take(most) {
+        if crate::script::diagnostics::render::is_unprintable(c) {
+            write!(shown, "{}", c.escape_default()).expect("a String takes everything");
+        } else {
+            shown.push(c);
+        }
+    }
+    if text.chars().count() > most {
+        shown.push('…');
+    }
+    shown
+}

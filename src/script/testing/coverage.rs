@@ -1,0 +1,246 @@
+//! Which lines of a script ran, for its tests.
+//!
+//! What could run is read from the compiled script, so that a table over ten lines and a comment are told apart as Lua
+//! does it; what ran is told by a hook of the engine, which is set only while somebody notes lines.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use mlua::Lua;
+use mlua::ffi::{self, lua_Debug, lua_State};
+
+use crate::script::Script;
+use crate::script::diagnostics::excerpt;
+use crate::script::engine::trace;
+
+/// Which lines of a script or a module ran, of those that can.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// The file.
+    pub file: String,
+    /// Its text.
+    pub text: String,
+    /// The lines that have code, from 1.
+    pub lines: BTreeSet<u32>,
+    /// Those of them that ran.
+    pub ran: BTreeSet<u32>,
+}
+
+impl Coverage {
+    /// The lines that never ran.
+    pub fn missed(&self) -> impl Iterator<Item = u32> {
+        self.lines.difference(&self.ran).copied()
+    }
+}
+
+/// The lines that ran, by file.
+type Ran = BTreeMap<String, BTreeSet<u32>>;
+
+thread_local! {
+    /// The engine's hook is handed nothing but the state, so what it notes is the thread's.
+    static NOTED: RefCell<Option<Ran>> = const { RefCell::new(None) };
+}
+
+/// Does `work`, and notes which lines of the script and then of its modules run meanwhile on this thread. Scripts are
+/// slower by much.
+pub fn cover<T>(script: &Script, work: impl FnOnce() -> T) -> (T, Vec<Coverage>) {
+    NOTED.with(|noted| *noted.borrow_mut() = Some(Ran::new()));
+    let done = work();
+    let mut ran = NOTED.with(|noted| noted.borrow_mut().take()).unwrap_or_default();
+    let modules = script.files.modules().map(|(name, text)| (script.name_of(name), text));
+    let files = std::iter::once((script.name.clone(), script.text.as_slice())).chain(modules);
+    let covered = files.map(|(file, text)| {
+        let lines = lines(text);
+        let ran = &ran.remove(&file).unwrap_or_default() & &lines;
+        Coverage { file, text: String::from_utf8_lossy(text).into_owned(), lines, ran }
+    });
+    (done, covered.collect())
+}
+
+/// Sets the hook, if lines are being noted.
+///
+/// # Safety
+/// The state belongs to this thread, and is about to run a script.
+pub(crate) unsafe fn arm(state: *mut lua_State) {
+    if NOTED.with(|noted| noted.borrow().is_some()) {
+        // SAFETY: as the caller promises.
+        unsafe { ffi::lua_sethook(state, Some(on_line), ffi::LUA_MASKLINE, 0) };
+    }
+}
+
+unsafe extern "C-unwind" fn on_line(state: *mut lua_State, place: *mut lua_Debug) {
+    // SAFETY: called by Lua with its state and the place of the line; asking for the source neither raises nor
+    // allocates, and what is dropped here is dropped before anything of Lua is called again.
+    let (file, line) = unsafe {
+        ffi::lua_getinfo(state, c"S".as_ptr(), place);
+        (trace::file(&*place), (*place).currentline)
+    };
+    let (Some(file), Ok(line)) = (file, u32::try_from(line)) else { return };
+    NOTED.with(|noted| {
+        if let Some(ran) = noted.borrow_mut().as_mut() {
+            ran.entry(file).or_default().insert(line);
+        }
+    });
+}
+
+/// The lines that have code; none when the text does not compile.
+fn lines(text: &[u8]) -> BTreeSet<u32> {
+    let lua = Lua::new();
+    let Ok(function) = lua.load(text).set_mode(mlua::chunk::ChunkMode::Text).into_function() else {
+        return BTreeSet::new();
+    };
+    let dump = function.dump(false);
+    let mut lines = BTreeSet::new();
+    let mut binary = Binary { rest: dump.get(HEADER..).unwrap_or_default() };
+    let read = binary.function(&mut lines);
+    debug_assert!(read.is_some(), "the engine's own dump can be read");
+    let text = String::from_utf8_lossy(text);
+    let code: Vec<bool> = text.lines().map(excerpt::is_code).collect();
+    lines.retain(|&line| code.get(line as usize - 1).copied().unwrap_or(false));
+    lines
+}
+
+/// Signature, version, format, data check, three sizes, an integer and a float to compare, number of upvalues
+/// (`ldump.c` of Lua 5.4).
+const HEADER: usize = 4 + 1 + 1 + 6 + 3 + 8 + 8 + 1;
+
+/// A line that is not told as a distance from the one before (`ldebug.h`).
+const ABSOLUTE: u8 = 0x80;
+
+/// Reads a compiled function as `ldump.c` of Lua 5.4 writes it.
+struct Binary<'a> {
+    rest: &'a [u8],
+}
+
+impl Binary<'_> {
+    /// Reads a function with those inside of it, and notes the lines of all.
+    fn function(&mut self, lines: &mut BTreeSet<u32>) -> Option<()> {
+        self.string()?;
+        let defined = self.number()?;
+        self.number()?;
+        let [_parameters, takes_any, _stack] = self.bytes(3)? else { return None };
+        let takes_any = *takes_any != 0;
+        let instructions = self.number()?;
+        self.bytes(instructions * 4)?;
+        for _ in 0..self.number()? {
+            match self.bytes(1)? {
+                [0x03 | 0x13] => {
+                    self.bytes(8)?;
+                }
+                [0x04 | 0x14] => self.string()?,
+                _ => {}
+            }
+        }
+        let upvalues = self.number()?;
+        self.bytes(upvalues * 3)?;
+        for _ in 0..self.number()? {
+            self.function(lines)?;
+        }
+        let count = self.number()?;
+        let steps: Vec<u8> = self.bytes(count)?.to_vec();
+        let mut absolute = Vec::new();
+        for _ in 0..self.number()? {
+            self.number()?;
+            absolute.push(self.number()?);
+        }
+        for _ in 0..self.number()? {
+            self.string()?;
+            self.number()?;
+            self.number()?;
+        }
+        for _ in 0..self.number()? {
+            self.string()?;
+        }
+
+        let mut absolute = absolute.into_iter();
+        let mut line = i64::try_from(defined).ok()?;
+        for (at, &step) in steps.iter().enumerate() {
+            line = match step {
+                ABSOLUTE => i64::try_from(absolute.next()?).ok()?,
+                step => line + i64::from(step.cast_signed()),
+            };
+            // What the engine does for any number of arguments, and the return at every end, are nobody's lines.
+            let is_own = (at == 0 && takes_any) || at + 1 == steps.len();
+            if !is_own {
+                lines.insert(u32::try_from(line).ok()?);
+            }
+        }
+        Some(())
+    }
+
+    /// Seven bits a byte, the highest first; the last has the eighth bit.
+    fn number(&mut self) -> Option<usize> {
+        let mut number = 0_usize;
+        loop {
+            let [byte] = self.bytes(1)? else { return None };
+            let byte = *byte;
+            number = number.checked_mul(128)? | usize::from(byte & 0x7f);
+            if byte & 0x80 != 0 {
+                return Some(number);
+            }
+        }
+    }
+
+    fn string(&mut self) -> Option<()> {
+        let size = self.number()?;
+        self.bytes(size.saturating_sub(1)).map(|_| ())
+    }
+
+    fn bytes(&mut self, count: usize) -> Option<&[u8]> {
+        let (bytes, rest) = self.rest.split_at_checked(count)?;
+        self.rest = rest;
+        Some(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::script::testing::cases;
+    use crate::script::{Config, Sample};
+
+    #[test]
+    fn lines_that_never_ran_are_told() {
+        let script = Script::from_text(
+            "s.lua",
+            "-- A comment.
+local topics = {
+  a = 1,
+}
+local function unused()
+  return 2
+end
+
+function process(log)
+  if log.x then
+    return nil
+  else
+    log.y = 'z'
+  end
+  for _ = 1, 2 do
+    log.n = 1
+  end
+  return log
+end
+",
+        );
+        let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
+        let (_, coverage) = cover(&script, || {
+            let mut hook = cases::hook(&script, &config).unwrap();
+            let sample = Sample::from_json(&serde_json::json!({})).unwrap();
+            hook.run(&Sample::page(&[sample])).unwrap()
+        });
+        let [coverage] = coverage.as_slice() else { panic!("{coverage:?}") };
+        assert_eq!(Vec::from_iter(coverage.lines.clone()), [2, 3, 6, 9, 10, 11, 13, 15, 16, 18]);
+        assert_eq!(coverage.missed().collect::<Vec<_>>(), [6, 11]);
+    }
+
+    #[test]
+    fn a_long_script_is_read_to_its_end() {
+        let body: String = (0..3_000).map(|n| format!("\n\n\n  log.x{n} = 'x' .. {n}")).collect();
+        let lines = lines(format!("function process(log){body}\nend").as_bytes());
+        assert_eq!((lines.len(), lines.last()), (3_001, Some(&9_001)));
+    }
+}

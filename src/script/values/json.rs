@@ -1,0 +1,538 @@
+//! `json.decode`, `json.encode`, `json.array`: JSON for scripts, read only where a script looks.
+//!
+//! `json.decode` checks the text and returns an empty table that holds it. The first reads of an object look for the
+//! member in the text; whoever reads more of it, or changes it, or reads an array, has the members of that one level
+//! listed. Nested objects and arrays are tables of the same kind. As long as nothing inside was changed, the value
+//! is written as the text it came from, byte for byte. A change is recorded up to the outermost value, and only the
+//! levels on that way are written anew, in their old order.
+//!
+//! Such a table holds, under keys that scripts cannot name, its text ([`Hidden::TEXT`], while unchanged), the value that
+//! it is part of ([`Hidden::PARENT`]), before its members are listed how often it was read ([`Hidden::READS`]) and the
+//! nested values handed out by key ([`Hidden::CHILDREN`]), and then its members ([`Hidden::MEMBERS`]):
+//!
+//! * object: `[0]` = n, and for the i-th member `[2i-1]` = key, `[2i]` = value or nil, `[key]` = i;
+//! * array: `[i]` = item;
+//! * both: `[-i]` = the text of a number that Lua would write in another way, until it is replaced.
+
+use std::ffi::c_int;
+
+use mlua::ffi::lua_State;
+
+use super::log;
+use crate::script::engine::lua_stack::{Frame, Hidden, Kind, REGISTRY, Stack};
+use crate::script::engine::time_limit;
+use crate::script::hook::current_log::Current;
+use crate::script::output::write;
+
+mod check;
+pub(crate) mod scan;
+
+/// Reads of an object that look into its text; more than that, and listing its members is cheaper.
+const FEW_READS: i64 = 4;
+
+/// `json.decode(text)`: the value, or nil and why not.
+pub(crate) unsafe extern "C-unwind" fn decode(state: *mut lua_State) -> c_int {
+    // SAFETY: made by `sandbox::build`, called by Lua; nothing here needs dropping.
+    let frame = unsafe { Frame::enter(state) };
+    let stack = frame.stack;
+    stack.set_top(1);
+    let Some(text) = stack.bytes(1) else {
+        stack.push_nil();
+        frame.push_bytes(b"json.decode: a string is needed, not ");
+        frame.push_bytes(stack.kind(1).name().as_bytes());
+        return concatenated(frame);
+    };
+    let checked = check::is_json(text);
+    if !checked && std::str::from_utf8(text).is_err() {
+        let scratch = &mut frame.current().scratch;
+        scratch.clear();
+        for chunk in text.utf8_chunks() {
+            scratch.extend_from_slice(chunk.valid().as_bytes());
+            if !chunk.invalid().is_empty() {
+                scratch.extend_from_slice("\u{fffd}".as_bytes());
+            }
+        }
+        frame.push_bytes(&frame.current().scratch);
+        stack.swap();
+        stack.pop(1);
+    }
+    let text = stack.bytes(1).unwrap_or_default();
+    if !checked && let Some((line, column)) = fault_in(text) {
+        stack.push_nil();
+        frame.push_bytes(b"json.decode: not JSON at line ");
+        stack.push_integer(line);
+        frame.push_bytes(b", column ");
+        stack.push_integer(column);
+        return concatenated(frame);
+    }
+    let value = scan::trim(text);
+    match value.first() {
+        Some(b'{' | b'[') => {
+            if value.len() == text.len() {
+                stack.push_copy(1);
+            } else {
+                frame.push_bytes(value);
+            }
+            push_container(frame, value[0], None);
+        }
+        _ => {
+            if !push_scalar(frame, value) && !value.contains(&b'.') && !value.contains(&b'e') && !value.contains(&b'E')
+            {
+                stack.push_nil();
+                frame.push_bytes(b"json.decode: an integer that does not fit 64 bits");
+                return 2;
+            }
+        }
+    }
+    1
+}
+
+/// Joins what was pushed after the nil into one message: `nil, message`.
+fn concatenated(frame: Frame) -> c_int {
+    let pieces = frame.stack.top() - 2;
+    frame.concat(pieces);
+    2
+}
+
+/// Where the text stops being JSON, if it does: the last word on what [`check`] found none to be, such as deep nesting.
+fn fault_in(text: &[u8]) -> Option<(i64, i64)> {
+    match serde_json::from_slice::<serde::de::IgnoredAny>(text) {
+        Ok(_) => None,
+        Err(error) => Some((error.line() as i64, error.column() as i64)),
+    }
+}
+
+/// Makes a table of the object or array whose text is on top, and leaves it there in the text's place.
+fn push_container(frame: Frame, first: u8, parent: Option<c_int>) {
+    let stack = frame.stack;
+    frame.push_table(0, 1 + c_int::from(parent.is_some()));
+    stack.swap();
+    frame.set_hidden(-2, Hidden::TEXT);
+    if let Some(parent) = parent {
+        stack.push_copy(parent);
+        frame.set_hidden(-2, Hidden::PARENT);
+    }
+    stack.push_hidden(REGISTRY, if first == b'{' { Hidden::OBJECT } else { Hidden::ARRAY });
+    frame.set_metatable(-2);
+}
+
+/// Pushes a string, number, boolean or null; `false` when the number's text must be kept to write it the same again.
+fn push_scalar(frame: Frame, text: &[u8]) -> bool {
+    match text.first() {
+        Some(b'"') => push_string(frame, &text[1..text.len() - 1]),
+        Some(b't') => frame.stack.push_boolean(true),
+        Some(b'f') => frame.stack.push_boolean(false),
+        Some(b'n') => frame.stack.push_null(),
+        _ => {
+            let text = std::str::from_utf8(text).unwrap_or_default();
+            if let Some(number) = text.parse().ok().filter(|_| text != "-0") {
+                frame.stack.push_integer(number);
+            } else {
+                frame.stack.push_number(text.parse().unwrap_or_default());
+                return false;
+            }
+        }
+    }
+    true
+}
+
+fn push_string(frame: Frame, inside: &[u8]) {
+    if memchr::memchr(b'\\', inside).is_none() {
+        frame.push_bytes(inside);
+        return;
+    }
+    let scratch = &mut frame.current().scratch;
+    scratch.clear();
+    scan::unescape(inside, scratch);
+    frame.push_bytes(&frame.current().scratch);
+}
+
+/// Pushes the members of the value at `node`, listing them if that was not done yet.
+fn push_members(frame: Frame, node: c_int, object: bool) {
+    let stack = frame.stack;
+    if stack.push_hidden(node, Hidden::MEMBERS) == Kind::Table {
+        return;
+    }
+    stack.pop(1);
+    // An unchanged value always has its text, and a changed one its members.
+    stack.push_hidden(node, Hidden::TEXT);
+    let text = stack.bytes(-1).unwrap_or_default();
+    let known = stack.push_hidden(node, Hidden::CHILDREN) == Kind::Table;
+    let children = stack.top();
+    frame.push_table(8, if object { 8 } else { 0 });
+    let members = children + 1;
+    let mut count: i64 = 0;
+    for member in scan::Members::of(text) {
+        if time_limit::is_over() {
+            frame.fail(b"listing the members takes too long");
+        }
+        let mut place = count + 1;
+        if object {
+            push_string(frame, member.key);
+            stack.push_copy(-1);
+            if let Kind::Integer(known) = stack.swap_for_item(members) {
+                // A repeated key: its last value counts, in its first place.
+                place = known;
+            }
+            stack.pop(1);
+        }
+        let first = member.value.first().copied().unwrap_or_default();
+        let exact = if matches!(first, b'{' | b'[') {
+            if known {
+                stack.push_copy(-1);
+            }
+            if !known || stack.swap_for_item(children) != Kind::Table {
+                stack.set_top(members + c_int::from(object));
+                frame.push_bytes(member.value);
+                push_container(frame, first, Some(node));
+            }
+            true
+        } else {
+            push_scalar(frame, member.value)
+        };
+        frame.set_item(members, if object { 2 * place } else { place });
+        if exact {
+            stack.clear_item(members, -place);
+        } else {
+            frame.push_bytes(member.value);
+            frame.set_item(members, -place);
+        }
+        if object {
+            stack.push_copy(-1);
+            frame.set_item(members, 2 * place - 1);
+            stack.push_integer(place);
+            frame.set_pair(members);
+        }
+        count = count.max(place);
+    }
+    if object {
+        stack.push_integer(count);
+        frame.set_item(members, 0);
+    }
+    stack.push_copy(-1);
+    frame.set_hidden(node, Hidden::MEMBERS);
+}
+
+/// Pushes the member of the object at 1 with the key at `key`, found in the text; `false`, with nothing pushed, when the
+/// members have to be listed.
+fn push_found(frame: Frame, key: c_int) -> bool {
+    let stack = frame.stack;
+    let base = stack.top();
+    if stack.push_hidden(1, Hidden::TEXT) != Kind::String || stack.push_hidden(1, Hidden::MEMBERS) == Kind::Table {
+        stack.set_top(base);
+        return false;
+    }
+    let reads = match stack.push_hidden(1, Hidden::READS) {
+        Kind::Integer(reads) => reads + 1,
+        _ => 1,
+    };
+    if reads > FEW_READS {
+        stack.set_top(base);
+        return false;
+    }
+    stack.push_integer(reads);
+    frame.set_hidden(1, Hidden::READS);
+    let wanted = stack.bytes(key).unwrap_or_default();
+    let text = stack.bytes(base + 1).unwrap_or_default();
+    let Ok(found) = scan::last(text, wanted) else {
+        stack.set_top(base);
+        return false;
+    };
+    let Some(value) = found else {
+        stack.push_nil();
+        return true;
+    };
+    match value.first() {
+        Some(&first @ (b'{' | b'[')) => {
+            if stack.push_hidden(1, Hidden::CHILDREN) != Kind::Table {
+                frame.push_table(0, 1);
+                stack.push_copy(-1);
+                frame.set_hidden(1, Hidden::CHILDREN);
+            }
+            let children = stack.top();
+            stack.push_copy(key);
+            if stack.swap_for_item(children) != Kind::Table {
+                frame.push_bytes(value);
+                push_container(frame, first, Some(1));
+                stack.push_copy(key);
+                stack.push_copy(-2);
+                frame.set_pair(children);
+            }
+        }
+        _ => {
+            push_scalar(frame, value);
+        }
+    }
+    true
+}
+
+/// Records that the value at 1 was changed, and so every value that it is part of.
+fn mark_changed(frame: Frame) {
+    let stack = frame.stack;
+    stack.push_copy(1);
+    let node = stack.top();
+    // Whoever loses its text needs its members; all are listed before the first text goes.
+    while stack.push_hidden(node, Hidden::PARENT) == Kind::Table {
+        frame.replace(node);
+        let object = stack.metatable(node) == frame.current().marks.object;
+        push_members(frame, node, object);
+        stack.set_top(node);
+    }
+    stack.set_top(node - 1);
+    stack.push_copy(1);
+    loop {
+        stack.push_nil();
+        frame.set_hidden(node, Hidden::TEXT);
+        if stack.push_hidden(node, Hidden::PARENT) != Kind::Table {
+            break;
+        }
+        // The parent's text is gone only if the parents above were marked too.
+        frame.replace(node);
+    }
+    stack.set_top(node - 1);
+}
+
+fn is_object(frame: Frame) -> bool {
+    let mark = frame.stack.metatable(1);
+    let marks = frame.current().marks;
+    if mark != marks.object && mark != marks.array {
+        frame.fail(b"a decoded JSON value is needed");
+    }
+    mark == marks.object
+}
+
+/// `value[key]`
+pub(crate) unsafe extern "C-unwind" fn index(state: *mut lua_State) -> c_int {
+    // SAFETY: made by `sandbox::build`, called by Lua; nothing here needs dropping.
+    let frame = unsafe { Frame::enter(state) };
+    let stack = frame.stack;
+    stack.set_top(2);
+    let object = is_object(frame);
+    let Some(key) = (if object { log::key_at(frame, 2) } else { Some(2) }) else {
+        stack.push_nil();
+        return 1;
+    };
+    if object && push_found(frame, key) {
+        return 1;
+    }
+    push_members(frame, 1, object);
+    let members = stack.top();
+    if object {
+        stack.push_copy(key);
+        if let Kind::Integer(place) = stack.swap_for_item(members) {
+            stack.push_item(members, 2 * place);
+        }
+    } else if let Some(place) = whole(stack.kind(2)).filter(|&place| place > 0) {
+        stack.push_item(members, place);
+    } else {
+        stack.push_nil();
+    }
+    1
+}
+
+fn whole(kind: Kind) -> Option<i64> {
+    match kind {
+        Kind::Integer(number) => Some(number),
+        Kind::Number(number) if number.fract() == 0.0 && number.abs() < 1e15 => Some(number as i64),
+        _ => None,
+    }
+}
+
+/// `value[key] = new`
+pub(crate) unsafe extern "C-unwind" fn assign(state: *mut lua_State) -> c_int {
+    // SAFETY: made by `sandbox::build`, called by Lua; nothing here needs dropping.
+    let frame = unsafe { Frame::enter(state) };
+    let stack = frame.stack;
+    stack.set_top(3);
+    if !is_object(frame) {
+        let Some(place) = whole(stack.kind(2)).filter(|&place| place > 0) else {
+            frame.fail(b"a JSON array takes only whole numbers from 1 as keys");
+        };
+        push_members(frame, 1, false);
+        let members = stack.top();
+        mark_changed(frame);
+        stack.push_copy(3);
+        frame.set_item(members, place);
+        stack.push_nil();
+        frame.set_item(members, -place);
+        return 0;
+    }
+    let Some(key) = log::key_at(frame, 2) else { frame.fail(b"the keys of a JSON object are strings") };
+    push_members(frame, 1, true);
+    let members = stack.top();
+    stack.push_copy(key);
+    let place = match stack.swap_for_item(members) {
+        Kind::Integer(place) => place,
+        _ if stack.kind(3) == Kind::Nil => return 0,
+        _ => add_member(frame, members, key),
+    };
+    mark_changed(frame);
+    stack.push_copy(3);
+    frame.set_item(members, 2 * place);
+    stack.push_nil();
+    frame.set_item(members, -place);
+    0
+}
+
+/// Lists the key behind the others; its place.
+fn add_member(frame: Frame, members: c_int, key: c_int) -> i64 {
+    let stack = frame.stack;
+    let count = match stack.push_item(members, 0) {
+        Kind::Integer(count) => count,
+        _ => 0,
+    };
+    let place = count + 1;
+    stack.push_copy(key);
+    frame.set_item(members, 2 * place - 1);
+    stack.push_copy(key);
+    stack.push_integer(place);
+    frame.set_pair(members);
+    stack.push_integer(place);
+    frame.set_item(members, 0);
+    place
+}
+
+/// `#value`: of an array its items, of an object 0, as for a plain table with string keys.
+pub(crate) unsafe extern "C-unwind" fn length(state: *mut lua_State) -> c_int {
+    // SAFETY: made by `sandbox::build`, called by Lua; nothing here needs dropping.
+    let frame = unsafe { Frame::enter(state) };
+    frame.stack.set_top(1);
+    if is_object(frame) {
+        frame.stack.push_integer(0);
+    } else {
+        push_members(frame, 1, false);
+        let len = frame.stack.raw_len(-1);
+        frame.stack.push_integer(len as i64);
+    }
+    1
+}
+
+/// `next(value, key)`
+pub(crate) unsafe extern "C-unwind" fn next(state: *mut lua_State) -> c_int {
+    // SAFETY: made by `sandbox::build`, called by Lua; nothing here needs dropping.
+    let frame = unsafe { Frame::enter(state) };
+    let stack = frame.stack;
+    stack.set_top(2);
+    let object = is_object(frame);
+    let begin = stack.kind(2) == Kind::Nil;
+    if !object {
+        push_members(frame, 1, false);
+        let before = if begin { Some(0) } else { whole(stack.kind(2)).filter(|&place| place > 0) };
+        let Some(place) = before.and_then(|place| place.checked_add(1)) else {
+            frame.fail(b"next: no such key in this JSON array");
+        };
+        return match stack.push_item(stack.top(), place) {
+            Kind::Nil => 1,
+            _ => {
+                stack.push_integer(place);
+                stack.swap();
+                2
+            }
+        };
+    }
+    let Some(key) = (if begin { Some(2) } else { log::key_at(frame, 2) }) else {
+        frame.fail(b"next: no such key in this JSON object");
+    };
+    push_members(frame, 1, true);
+    let members = stack.top();
+    let mut place = 0;
+    if !begin {
+        stack.push_copy(key);
+        match stack.swap_for_item(members) {
+            Kind::Integer(known) => place = known,
+            _ => frame.fail(b"next: no such key in this JSON object"),
+        }
+    }
+    let Kind::Integer(count) = stack.push_item(members, 0) else {
+        return 1;
+    };
+    while place < count {
+        place += 1;
+        if stack.push_item(members, 2 * place) != Kind::Nil {
+            stack.push_item(members, 2 * place - 1);
+            stack.swap();
+            return 2;
+        }
+        stack.pop(1);
+    }
+    stack.push_nil();
+    1
+}
+
+/// `json.encode(value)`, and `tostring` of what this module and the log hand out.
+pub(crate) unsafe extern "C-unwind" fn encode(state: *mut lua_State) -> c_int {
+    // SAFETY: made by `sandbox::build`, called by Lua; nothing here needs dropping.
+    let frame = unsafe { Frame::enter(state) };
+    frame.stack.set_top(1);
+    if !encoded(frame.stack, frame.current()) {
+        frame.fail(&frame.current().scratch);
+    }
+    frame.push_bytes(&frame.current().scratch);
+    1
+}
+
+/// Writes the value at 1 into the scratch buffer, or says there why that cannot be.
+fn encoded(stack: Stack, current: &mut Current) -> bool {
+    let mut out = std::mem::take(&mut current.scratch);
+    out.clear();
+    let result = write::json(stack, current, 1, "value", &mut out);
+    if let Err(error) = &result {
+        out.clear();
+        out.extend_from_slice(format!("json.encode: {error}").as_bytes());
+    }
+    current.scratch = out;
+    result.is_ok()
+}
+
+/// `kv(table, separator)`: `key=value` pairs, each after the separator.
+pub(crate) unsafe extern "C-unwind" fn kv(state: *mut lua_State) -> c_int {
+    // SAFETY: made by `sandbox::build`, called by Lua; nothing here needs dropping.
+    let frame = unsafe { Frame::enter(state) };
+    frame.stack.set_top(2);
+    if frame.stack.kind(1) != Kind::Table || frame.stack.bytes(2).is_none() {
+        frame.fail(b"kv takes a table and the separator to put before each pair: kv(log, \"||\")");
+    }
+    if !paired(frame.stack, frame.current()) {
+        frame.fail(&frame.current().scratch);
+    }
+    frame.push_bytes(&frame.current().scratch);
+    1
+}
+
+fn paired(stack: Stack, current: &mut Current) -> bool {
+    let mut out = std::mem::take(&mut current.scratch);
+    out.clear();
+    let result = write::pairs(stack, current, 1, stack.bytes(2).unwrap_or_default(), "table", &mut out);
+    if let Err(error) = &result {
+        out.clear();
+        out.extend_from_slice(format!("kv: {error}").as_bytes());
+    }
+    current.scratch = out;
+    result.is_ok()
+}
+
+/// `json.array(list)`: marks a list, so that it is written as an array even when empty. Without a list, a new one.
+pub(crate) unsafe extern "C-unwind" fn array(state: *mut lua_State) -> c_int {
+    // SAFETY: made by `sandbox::build`, called by Lua; nothing here needs dropping.
+    let frame = unsafe { Frame::enter(state) };
+    let stack = frame.stack;
+    stack.set_top(1);
+    match stack.kind(1) {
+        Kind::Nil => {
+            frame.push_table(0, 0);
+            frame.replace(1);
+        }
+        Kind::Table => {}
+        _ => frame.fail(b"json.array takes a list"),
+    }
+    let marks = frame.current().marks;
+    let mark = stack.metatable(1);
+    if mark == 0 {
+        stack.push_hidden(REGISTRY, Hidden::LIST);
+        frame.set_metatable(1);
+    } else if mark != marks.list && mark != marks.array {
+        frame.fail(b"json.array takes a list without a metatable");
+    }
+    stack.set_top(1);
+    1
+}

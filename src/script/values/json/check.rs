@@ -1,0 +1,339 @@
+//! Whether a text is JSON (RFC 8259).
+//!
+//! The text is walked once, without building anything. Strings, most of what a log is, are not looked at byte by byte:
+//! the quotes and backslashes of 64 bytes are found at once, and the walk goes from one to the next.
+
+use crate::script::output::special_bytes;
+
+/// Objects and arrays may nest this deep here.
+const MOST_DEEP: u32 = 64;
+
+/// Whether the text is one JSON value with white space around it at most, in UTF-8, nested at most 64 deep. `false` for a
+/// text that is nested deeper does not say that it is no JSON.
+pub(in crate::script) fn is_json(text: &[u8]) -> bool {
+    let mut walk = Walk { text, at: 0, block: usize::MAX, specials: 0, is_ascii: true };
+    walk.document().is_some() && walk.at == text.len() && (walk.is_ascii || std::str::from_utf8(text).is_ok())
+}
+
+struct Walk<'a> {
+    text: &'a [u8],
+    at: usize,
+    /// Where the 64 bytes begin whose special bytes are known.
+    block: usize,
+    /// Quotes, backslashes and control characters in the block.
+    specials: u64,
+    /// Whether all strings so far are.
+    is_ascii: bool,
+}
+
+/// `None` when the text is not JSON.
+type Walked = Option<()>;
+
+impl Walk<'_> {
+    /// One value with white space around it.
+    fn document(&mut self) -> Walked {
+        // What is open, the innermost at the lowest bit: 1 for an object.
+        let (mut open, mut depth) = (0_u64, 0);
+        'value: loop {
+            match self.token() {
+                b'"' => {
+                    self.at += 1;
+                    self.string()?;
+                }
+                first @ (b'{' | b'[') => {
+                    self.at += 1;
+                    let object = first == b'{';
+                    let next = self.token();
+                    if next == if object { b'}' } else { b']' } {
+                        self.at += 1;
+                    } else {
+                        if depth == MOST_DEEP {
+                            return None;
+                        }
+                        depth += 1;
+                        open = open << 1 | u64::from(object);
+                        if object {
+                            self.key()?;
+                        }
+                        continue 'value;
+                    }
+                }
+                b'-' | b'0'..=b'9' => self.number()?,
+                b't' => self.word(b"true")?,
+                b'f' => self.word(b"false")?,
+                b'n' => self.word(b"null")?,
+                _ => return None,
+            }
+            loop {
+                // Members that are strings, one behind the other without white space, are most of a log.
+                while open & 1 == 1 && self.take(*b",\"") {
+                    self.string()?;
+                    if !self.take(*b":\"") {
+                        self.colon()?;
+                        continue 'value;
+                    }
+                    self.string()?;
+                }
+                let next = self.token();
+                if depth == 0 {
+                    return Some(());
+                }
+                let object = open & 1 == 1;
+                self.at += 1;
+                if next == b',' {
+                    if object {
+                        self.key()?;
+                    }
+                    continue 'value;
+                }
+                if next != if object { b'}' } else { b']' } {
+                    return None;
+                }
+                open >>= 1;
+                depth -= 1;
+            }
+        }
+    }
+
+    /// The byte here; 0, which can stand nowhere, behind the end.
+    #[inline(always)]
+    fn byte(&self) -> u8 {
+        self.text.get(self.at).copied().unwrap_or(0)
+    }
+
+    /// Steps over white space; the byte behind it.
+    #[inline(always)]
+    fn token(&mut self) -> u8 {
+        loop {
+            let byte = self.byte();
+            if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+                return byte;
+            }
+            self.at += 1;
+        }
+    }
+
+    /// A key and its colon.
+    #[inline(always)]
+    fn key(&mut self) -> Walked {
+        if self.token() != b'"' {
+            return None;
+        }
+        self.at += 1;
+        self.string()?;
+        self.colon()
+    }
+
+    #[inline(always)]
+    fn colon(&mut self) -> Walked {
+        if self.token() != b':' {
+            return None;
+        }
+        self.at += 1;
+        Some(())
+    }
+
+    /// Steps over these two bytes, if they come next.
+    #[inline(always)]
+    fn take(&mut self, bytes: [u8; 2]) -> bool {
+        let found = self.text.get(self.at..).and_then(<[u8]>::first_chunk) == Some(&bytes);
+        self.at += if found { 2 } else { 0 };
+        found
+    }
+
+    /// A string, from behind its first quote on.
+    #[inline(always)]
+    fn string(&mut self) -> Walked {
+        loop {
+            self.find_special();
+            match self.byte() {
+                b'"' => break,
+                b'\\' => self.at += escape_len(&self.text[self.at..])?,
+                _ => return None,
+            }
+        }
+        self.at += 1;
+        Some(())
+    }
+
+    /// Moves on to the next quote, backslash or control character, or to the end.
+    #[inline(always)]
+    fn find_special(&mut self) {
+        while self.at < self.text.len() {
+            let block = self.at & !63;
+            if block != self.block {
+                self.block = block;
+                let (specials, is_ascii) = look(&self.text[block..]);
+                self.specials = specials;
+                self.is_ascii &= is_ascii;
+            }
+            let ahead = self.specials >> (self.at & 63);
+            if ahead != 0 {
+                self.at += ahead.trailing_zeros() as usize;
+                return;
+            }
+            self.at = block + 64;
+        }
+    }
+
+    #[inline(always)]
+    fn number(&mut self) -> Walked {
+        if self.byte() == b'-' {
+            self.at += 1;
+        }
+        if self.byte() == b'0' {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.byte() == b'.' {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.byte(), b'e' | b'E') {
+            self.at += 1;
+            if matches!(self.byte(), b'+' | b'-') {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Some(())
+    }
+
+    /// One digit or more.
+    #[inline(always)]
+    fn digits(&mut self) -> Walked {
+        let start = self.at;
+        while self.byte().is_ascii_digit() {
+            self.at += 1;
+        }
+        (self.at > start).then_some(())
+    }
+
+    #[inline(always)]
+    fn word(&mut self, word: &[u8]) -> Walked {
+        if !self.text[self.at..].starts_with(word) {
+            return None;
+        }
+        self.at += word.len();
+        Some(())
+    }
+}
+
+/// What is special in the first 64 bytes, as [`special_bytes::of_64`] tells it, and whether they are ASCII. Behind the end of the
+/// text are zeroes.
+#[inline(never)]
+fn look(text: &[u8]) -> (u64, bool) {
+    match text.first_chunk() {
+        Some(bytes) => (special_bytes::of_64(bytes), bytes.is_ascii()),
+        None => {
+            let mut padded = [0; 64];
+            padded[..text.len()].copy_from_slice(text);
+            (special_bytes::of_64(&padded), text.is_ascii())
+        }
+    }
+}
+
+/// Length of the escape that the text begins with.
+#[inline(never)]
+fn escape_len(text: &[u8]) -> Option<usize> {
+    match text.get(1)? {
+        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
+        b'u' if text.get(2..6)?.iter().all(u8::is_ascii_hexdigit) => Some(6),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::de::IgnoredAny;
+
+    use super::*;
+
+    /// Says the same as serde_json, which is known to be strict.
+    #[track_caller]
+    fn check(text: &[u8]) {
+        let strict = std::str::from_utf8(text).is_ok() && serde_json::from_slice::<IgnoredAny>(text).is_ok();
+        assert_eq!(is_json(text), strict, "{:?}", String::from_utf8_lossy(text));
+    }
+
+    const TEXTS: [&str; 12] = [
+        r#"{"a":[1,-2.5e+10,0,{"b":null}],"c":{},"d":[],"e":"x\"\\\/\b\f\n\r\t\u00e9\uD800","f":true,"g":false}"#,
+        r#" { "eventId" : "0123456789abcdef-0123456789abcdef-0123456789abcdef-0123456789abcdef" , "n" : [ ] } "#,
+        "{\"\u{4f60}\u{597d}\":\"\u{1f600} and a long text behind it, longer than one block of sixty-four bytes\"}",
+        "\t\r\n[1 , 2\n]\r\n",
+        "[-0.0e-0,1E5,123456789012345678901234567890]",
+        "\"a string alone\"",
+        "0",
+        "-1",
+        "null",
+        "[[[[[[[[[[{\"a\":[[[[]]]]}]]]]]]]]]]",
+        "{\"a\":1,\"a\":2}",
+        "",
+    ];
+
+    #[test]
+    fn it_agrees_with_serde_on_every_cut_of_every_text() {
+        for text in TEXTS {
+            for cut in 0..=text.len() {
+                check(&text.as_bytes()[..cut]);
+                check(&text.as_bytes()[cut..]);
+            }
+        }
+    }
+
+    #[test]
+    fn it_agrees_with_serde_on_every_byte_at_every_place() {
+        for text in TEXTS {
+            for at in 0..text.len() {
+                for byte in 0..=255 {
+                    let mut text = text.as_bytes().to_vec();
+                    text[at] = byte;
+                    check(&text);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_stands_at_the_edge_of_a_block_is_seen() {
+        for len in 50..80 {
+            for end in ["\"", "\\\"\"", "\\u00e9\"", "\\\\\"", "\\\\\\\"", "\n\"", "\u{e9}\"", "", "\\", "\\u00"] {
+                check(format!("\"{}{end}", "a".repeat(len)).as_bytes());
+                check(format!("[\"{}{end},1]", "a".repeat(len)).as_bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn nesting_ends_at_sixty_four() {
+        let nested = |depth: usize| [b"[".repeat(depth), b"]".repeat(depth)].concat();
+        assert!(is_json(&nested(64)) && is_json(&nested(65)));
+        assert!(!is_json(&nested(66)));
+        let object = |depth: usize| ["{\"a\":".repeat(depth), "1".to_owned(), "}".repeat(depth)].concat();
+        assert!(is_json(object(64).as_bytes()));
+        assert!(!is_json(object(65).as_bytes()));
+        assert!(!is_json(&b"[".repeat(100_000)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn it_agrees_with_serde_on_what_looks_like_json(
+            text in proptest::collection::vec(proptest::sample::select(vec![
+                "{", "}", "[", "]", ",", ":", "\"", "\"a\"", "\"a\":", "\\", "\\u12aF", "\\n", "0", "1", "-", ".", "e",
+                "+", "true", "false", "null", "nul", " ", "\n", "\u{0}", "\u{e9}", "{}", "[]", "{\"k\":", "[1,",
+            ]), 0..24),
+        ) {
+            check(text.concat().as_bytes());
+        }
+
+        #[test]
+        fn it_agrees_with_serde_on_any_bytes(text in proptest::collection::vec(any::<u8>(), 0..200)) {
+            check(&text);
+            check(&[b"\"", text.as_slice(), b"\""].concat());
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! `state`: what a script keeps from one log to the next, and from one version to the next if it asks for that.
+
+use mlua::{Lua, Table, Value};
+
+/// Most bytes of text, and most values, that are handed from one version to the next.
+const MOST_BYTES: usize = 4 << 20;
+const MOST_VALUES: usize = 100_000;
+
+/// Tables may be nested this deep.
+const MOST_DEPTH: usize = 32;
+
+/// The global that is handed over, and the one that asks for it.
+const STATE: &str = "state";
+const KEEP: &str = "keep_state";
+
+/// What one version leaves to the next: a copy, since no two Lua states share anything.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct State {
+    keep: Plain,
+    table: Plain,
+}
+
+/// A value that means the same in another Lua state.
+#[derive(Debug, Clone, PartialEq)]
+enum Plain {
+    Boolean(bool),
+    Integer(i64),
+    Number(f64),
+    Text(Vec<u8>),
+    Table(Vec<(Plain, Plain)>),
+}
+
+/// Makes the global `state`: what was handed over, or an empty table.
+pub(crate) fn install(lua: &Lua, globals: &Table, handed: Option<&State>) -> mlua::Result<()> {
+    let state = match handed {
+        Some(State { table, .. }) => table.to_lua(lua)?,
+        None => Value::Table(lua.create_table()?),
+    };
+    globals.raw_set(STATE, state)
+}
+
+/// What the script of these globals leaves to the next version; `None` if it does not ask for that.
+///
+/// # Errors
+/// It asks, and this is what cannot be handed over.
+pub(crate) fn read(globals: &Table) -> Result<Option<State>, String> {
+    let mut walk = Walk { bytes: 0, values: 0 };
+    let Some(keep) = kept_as(globals, &mut walk) else { return Ok(None) };
+    let state = globals.raw_get(STATE).unwrap_or(Value::Nil);
+    if !state.is_table() {
+        return Err(format!("{STATE} is not a table, but {}", state.type_name()));
+    }
+    let table = walk.copy(&state, STATE, 0)?;
+    Ok(Some(State { keep, table }))
+}
+
+impl State {
+    /// Whether the script of these globals goes on with this state: it asks for it by the same `keep_state`.
+    pub(crate) fn is_wanted(&self, globals: &Table) -> bool {
+        kept_as(globals, &mut Walk { bytes: 0, values: 0 }).as_ref() == Some(&self.keep)
+    }
+}
+
+fn kept_as(globals: &Table, walk: &mut Walk) -> Option<Plain> {
+    match globals.raw_get(KEEP).ok()? {
+        Value::Nil | Value::Boolean(false) | Value::Table(_) => None,
+        keep => walk.copy(&keep, KEEP, 0).ok(),
+    }
+}
+
+struct Walk {
+    bytes: usize,
+    values: usize,
+}
+
+impl Walk {
+    fn copy(&mut self, value: &Value, path: &str, depth: usize) -> Result<Plain, String> {
+        self.values += 1;
+        if self.values > MOST_VALUES {
+            return Err(format!("{STATE} has more than {MOST_VALUES} values"));
+        }
+        Ok(match value {
+            Value::Boolean(boolean) => Plain::Boolean(*boolean),
+            Value::Integer(integer) => Plain::Integer(*integer),
+            Value::Number(number) => Plain::Number(*number),
+            Value::String(text) => {
+                let text = text.as_bytes().to_vec();
+                self.bytes += text.len();
+                if self.bytes > MOST_BYTES {
+                    return Err(format!("{STATE} has more than {} MiB of text", MOST_BYTES >> 20));
+                }
+                Plain::Text(text)
+            }
+            Value::Table(_) if depth == MOST_DEPTH => {
+                return Err(format!("{path}: nested deeper than {MOST_DEPTH}, or within itself"));
+            }
+            Value::Table(table) if table.metatable().is_some() => {
+                return Err(format!(
+                    "{path}: a log, decoded JSON or a table with a metatable: keep a table.copy of it"
+                ));
+            }
+            Value::Table(table) => {
+                let mut pairs = Vec::new();
+                for pair in table.pairs::<Value, Value>() {
+                    let (key, value) = pair.map_err(|error| format!("{path}: {error}"))?;
+                    let below = match &key {
+                        Value::String(key) => format!("{path}.{}", key.to_string_lossy()),
+                        Value::Integer(key) => format!("{path}[{key}]"),
+                        other => format!("{path}[{}]", other.type_name()),
+                    };
+                    let key = self.copy(&key, &below, depth + 1)?;
+                    pairs.push((key, self.copy(&value, &below, depth + 1)?));
+                }
+                Plain::Table(pairs)
+            }
+            other => return Err(format!("{path}: a {} cannot be kept", other.type_name())),
+        })
+    }
+}
+
+impl Plain {
+    fn to_lua(&self, lua: &Lua) -> mlua::Result<Value> {
+        Ok(match self {
+            Self::Boolean(boolean) => Value::Boolean(*boolean),
+            Self::Integer(integer) => Value::Integer(*integer),
+            Self::Number(number) => Value::Number(*number),
+            Self::Text(text) => Value::String(lua.create_string(text)?),
+            Self::Table(pairs) => {
+                let table = lua.create_table_with_capacity(0, pairs.len())?;
+                for (key, value) in pairs {
+                    table.raw_set(key.to_lua(lua)?, value.to_lua(lua)?)?;
+                }
+                Value::Table(table)
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a next version finds in `state` after this one, as JSON-like text, or why it finds nothing.
+    fn check(script: &str, next: &str, expected: &str) {
+        let run = |script: &str, handed: Option<&State>| {
+            let lua = Lua::new();
+            install(&lua, &lua.globals(), handed).unwrap();
+            lua.load(script).exec().unwrap();
+            lua
+        };
+        let first = run(script, None);
+        let found = match read(&first.globals()) {
+            Err(why) => why,
+            Ok(None) => "not asked for".to_owned(),
+            Ok(Some(state)) => {
+                let second = run(next, Some(&state));
+                match state.is_wanted(&second.globals()) {
+                    true => second.globals().get::<String>("found").unwrap(),
+                    false => "not wanted".to_owned(),
+                }
+            }
+        };
+        assert_eq!(found, expected, "{script}");
+    }
+
+    #[test]
+    fn plain_values_are_handed_over_when_both_versions_ask_for_the_same() {
+        let next = "keep_state = 'v1' local s = state
+                    found = table.concat({ s.n, s.f, tostring(s.b), s.t[1].x, s[7], math.type(s.n) }, ' ')";
+        let first = "keep_state = 'v1' state.n = 9007199254740993 state.f = 0.5 state.b = true state.t = {{ x = 'a\\0b' }} state[7] = 'i'";
+        check(first, next, "9007199254740993 0.5 true a\0b i integer");
+        check(&first.replace("'v1'", "'v0'"), next, "not wanted");
+        check(&first.replace("keep_state = 'v1'", ""), next, "not asked for");
+        check(&first.replace("'v1'", "false"), next, "not asked for");
+        check("keep_state = true state.n = 1", "keep_state = true found = state.n", "1");
+        check("keep_state = true state.n = 1", "found = state.n", "not wanted");
+    }
+
+    #[test]
+    fn what_cannot_be_handed_over_is_named() {
+        check("keep_state = true state.a = { print }", "", "state.a[1]: a function cannot be kept");
+        check(
+            "keep_state = true state.a = state",
+            "",
+            &format!("state{}: nested deeper than 32, or within itself", ".a".repeat(32)),
+        );
+        let decoded = "state.log: a log, decoded JSON or a table with a metatable: keep a table.copy of it";
+        check("keep_state = true state.log = setmetatable({}, {})", "", decoded);
+        check("keep_state = true state = 7", "", "state is not a table, but integer");
+        check("keep_state = true for i = 1, 200000 do state[i] = i end", "", "state has more than 100000 values");
+        check("keep_state = true state.x = ('x'):rep(5 << 20)", "", "state has more than 4 MiB of text");
+    }
+}

@@ -1,0 +1,241 @@
+//! What loads and runs the hooks of all shards, and gives them a new script while they run.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use tokio::time::Instant;
+use tracing::error;
+
+pub use super::probation::Rules;
+pub use super::trial::{Dried, Figures, Passed, Refused, Trial};
+
+use super::probation::Probation;
+use super::samples::Samples;
+use crate::core::cursor::ShardId;
+use crate::core::event::Format;
+use crate::core::page::Page;
+use crate::script::{Config, Hook, HookError, HookPanic, HookThreads, Meta, Ran, Script};
+
+/// One script for all shards; each has a hook of its own.
+pub struct Hooks {
+    /// The version in force. Locked to take the pointer, once a page.
+    script: RwLock<Arc<Script>>,
+    config: Config,
+    pub(crate) format: Arc<dyn Format>,
+    project: String,
+    logstore: String,
+    /// Without threads a hook runs where it is asked for: in a simulation, whose clock must not run on meanwhile.
+    threads: Option<HookThreads>,
+    samples: Samples,
+    /// Locked for a moment once a page; `script` may be locked meanwhile, never the other way round.
+    history: Mutex<History>,
+}
+
+/// How the version in force came to be, and how it does.
+#[derive(Debug)]
+struct History {
+    /// Since when the version in force is.
+    since: Instant,
+    reloads: Reloads,
+    /// The last refusal.
+    refused: Option<(Instant, String)>,
+    probation: Probation,
+    /// The last good version before the one in force.
+    previous: Option<Arc<Script>>,
+    /// The version that was taken back last.
+    taken_back: Option<String>,
+}
+
+/// What became of the versions of the script since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reloads {
+    /// Versions that were put in force, without the first.
+    pub taken: u64,
+    /// Versions that were refused.
+    pub refused: u64,
+    /// Versions that were put in force and taken back, since they failed.
+    pub taken_back: u64,
+    /// What is wrong with the script's file now, and why another version is in force than its content.
+    pub trouble: Option<String>,
+}
+
+impl Hooks {
+    /// Hooks of `script` whose events are laid out by `format`. Loads one to see whether it can be loaded.
+    ///
+    /// # Errors
+    /// The script does not load.
+    pub fn new(
+        script: Script,
+        config: Config,
+        format: Arc<dyn Format>,
+        (project, logstore): (&str, &str),
+        threads: Option<HookThreads>,
+    ) -> Result<Self, HookError> {
+        let (project, logstore) = (project.to_owned(), logstore.to_owned());
+        let script = RwLock::new(Arc::new(script));
+        let history = History {
+            since: Instant::now(),
+            reloads: Reloads::default(),
+            refused: None,
+            probation: Probation::new(Rules::default()),
+            previous: None,
+            taken_back: None,
+        };
+        let (samples, history) = (Samples::default(), Mutex::new(history));
+        let hooks = Self { script, config, format, project, logstore, threads, samples, history };
+        hooks.load(ShardId(0))?;
+        Ok(hooks)
+    }
+
+    /// The same, with other rules for when a version is taken back. Before the first page is run.
+    #[must_use]
+    pub fn with_rules(self, rules: Rules) -> Self {
+        self.history().probation = Probation::new(rules);
+        self
+    }
+
+    /// The version in force.
+    #[must_use]
+    pub fn script(&self) -> Arc<Script> {
+        Arc::clone(&self.script.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Since when it is in force.
+    #[must_use]
+    pub fn since(&self) -> Instant {
+        self.history().since
+    }
+
+    /// When a version was refused last, and why; also when all is well again.
+    #[must_use]
+    pub fn last_refused(&self) -> Option<(Instant, String)> {
+        self.history().refused.clone()
+    }
+
+    /// What became of the versions so far.
+    #[must_use]
+    pub fn reloads(&self) -> Reloads {
+        self.history().reloads.clone()
+    }
+
+    /// Another version, to be tried before it is [`put_in_force`](Self::put_in_force).
+    #[must_use]
+    pub fn trial(&self, script: Script) -> Trial {
+        let samples = self.samples.read();
+        let shard = samples.last().map_or(ShardId(0), |page| page.shard);
+        let (config, format) = (self.config.clone(), Arc::clone(&self.format));
+        Trial { script, in_force: self.script(), config, format, meta: self.meta(shard), samples }
+    }
+
+    /// Puts another version in force: every shard takes it up with its next page.
+    pub fn put_in_force(&self, passed: Passed, now: Instant) {
+        let mut history = self.history();
+        let before = self.exchange(Arc::new(passed.script));
+        if history.probation.begin(now) || history.previous.is_none() {
+            history.previous = Some(before);
+        }
+        history.since = now;
+        history.reloads.taken += 1;
+        history.reloads.trouble = None;
+    }
+
+    /// Notes that a version is not put in force.
+    pub fn refuse(&self, refused: &Refused, now: Instant) {
+        let mut history = self.history();
+        history.refused = Some((now, refused.to_string()));
+        history.reloads.refused += 1;
+        history.reloads.trouble = Some(refused.to_string());
+    }
+
+    /// Notes what is wrong with the script's file, or that nothing is any more.
+    pub fn say(&self, trouble: Option<String>) {
+        self.history().reloads.trouble = trouble;
+    }
+
+    /// A hook for a shard, with a fresh Lua state.
+    ///
+    /// # Errors
+    /// The script does not load: its top level may depend on the moment.
+    pub fn load(&self, shard: ShardId) -> Result<Hook, HookError> {
+        Hook::load(&self.script(), &self.config, Arc::clone(&self.format), self.meta(shard))
+    }
+
+    /// Runs a hook over a page: the version in force, so that one page is one version's work. A version that loaded when
+    /// it was put in force and does not load now leaves the hook with the one it has.
+    ///
+    /// A page that shows that a fresh version has to be taken back is run again, by the version before.
+    ///
+    /// # Errors
+    /// The program itself failed; the hook is gone.
+    pub async fn run(&self, hook: Hook, page: Page) -> Result<Ran, HookPanic> {
+        let ran = self.run_once(hook, page).await?;
+        let Ok(made) = &ran.made else { return Ok(ran) };
+        self.samples.keep(&ran.page);
+        if self.has_to_go(&ran.hook.script().version, made.logs, made.failed.len()) {
+            return self.run_once(ran.hook, ran.page).await;
+        }
+        Ok(ran)
+    }
+
+    async fn run_once(&self, mut hook: Hook, page: Page) -> Result<Ran, HookPanic> {
+        let script = self.script();
+        let newer = hook.is_older_than(&script).then_some(script);
+        match &self.threads {
+            Some(threads) => threads.run(hook, newer, page).await,
+            None => {
+                if let Some(script) = newer {
+                    hook.take_up(&script);
+                }
+                let made = hook.run(&page);
+                Ok(Ran { hook, page, made })
+            }
+        }
+    }
+
+    /// Looks at what this version made of a page. Returns whether it is one that was taken back, by this page or another.
+    fn has_to_go(&self, version: &str, logs: u32, failed: usize) -> bool {
+        let mut history = self.history();
+        if history.taken_back.as_deref() == Some(version) {
+            return failed > 0;
+        }
+        if self.script().version != version {
+            return false;
+        }
+        let now = Instant::now();
+        let Some(share) = history.probation.saw(now, logs, failed) else { return false };
+        let Some(previous) = history.previous.take() else { return false };
+        let why = format!(
+            "version {version} of the script fails on {share}, the one before did not: version {} is back, until the file \
+             changes",
+            previous.version
+        );
+        error!(bad = version, in_force = %previous.version, "SCRIPT TAKEN BACK: {why}");
+        self.exchange(previous);
+        history.since = now;
+        history.taken_back = Some(version.to_owned());
+        history.reloads.taken_back += 1;
+        history.reloads.trouble = Some(why);
+        true
+    }
+
+    fn exchange(&self, script: Arc<Script>) -> Arc<Script> {
+        std::mem::replace(&mut self.script.write().unwrap_or_else(PoisonError::into_inner), script)
+    }
+
+    fn meta(&self, shard: ShardId) -> Meta {
+        Meta { project: self.project.clone(), logstore: self.logstore.clone(), shard }
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let script = self.script();
+        f.debug_struct("Hooks").field("script", &script.name).field("version", &script.version).finish()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,234 @@
+//! What a version has to pass before it is put in force.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::subscriber::{NoSubscriber, with_default};
+
+use crate::core::event::Format;
+use crate::core::page::Page;
+use crate::script::testing::cases;
+use crate::script::testing::cases::Report;
+use crate::script::{Beside, Config, Hook, HookError, Meta, Script};
+
+/// No more samples are run after this time.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// A version that drops or fails this many more logs of a hundred than the one in force is not put in force.
+const FAILS_MORE: usize = 20;
+const DROPS_MORE: usize = 50;
+
+/// A version may drop what it wants of fewer logs than this.
+const LEAST_LOGS: usize = 10;
+
+/// A version on its way to be put in force. It is run on a thread of its own, so that no shard waits for it.
+pub struct Trial {
+    pub(crate) script: Script,
+    pub(crate) in_force: Arc<Script>,
+    pub(crate) config: Config,
+    pub(crate) format: Arc<dyn Format>,
+    pub(crate) meta: Meta,
+    pub(crate) samples: Vec<Page>,
+}
+
+/// Why a version is not put in force.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Refused {
+    /// It does not load.
+    #[error("{}", .0.line(Beside::default()))]
+    Load(#[from] HookError),
+    /// Its test cases fail.
+    #[error("its tests fail: {0}")]
+    Tests(Report),
+    /// It does worse on the last logs than the version in force.
+    #[error("{why} ({dried}); to have it all the same, put `-- forwarder: force-reload` at the top of the script")]
+    Worse {
+        /// What is worse.
+        why: &'static str,
+        /// The dry run.
+        dried: Dried,
+    },
+}
+
+/// What passed.
+#[derive(Debug)]
+pub struct Passed {
+    pub(crate) script: Script,
+    /// How the version did on the last logs.
+    pub dried: Dried,
+    /// How many test cases it has passed.
+    pub cases: usize,
+}
+
+/// A run of the last logs through the version in force and the next, for comparison. Nothing of it is sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Dried {
+    /// Logs that both were run on.
+    pub logs: usize,
+    /// The version in force.
+    pub was: Figures,
+    /// The next.
+    pub will_be: Figures,
+}
+
+/// What a version made of the last logs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Logs that were dropped.
+    pub dropped: usize,
+    /// Logs that it failed on.
+    pub failed: usize,
+    /// Events.
+    pub events: usize,
+    /// Time on the wall for all of them.
+    pub time: Duration,
+}
+
+impl Trial {
+    /// Tries the version. `cases` is the content of the file of test cases beside the script, empty when there is none;
+    /// `force` lets it pass whatever it makes of the last logs, as a comment at the top of the script does.
+    ///
+    /// # Errors
+    /// It is not fit to be put in force.
+    pub fn run(self, cases: &str, force: bool) -> Result<Passed, Refused> {
+        // What a script prints here is about no shard, about made up logs, and about some that it has seen.
+        with_default(NoSubscriber::default(), || self.judge(cases, force))
+    }
+
+    fn judge(self, cases: &str, force: bool) -> Result<Passed, Refused> {
+        let mut hook = self.load(&self.script)?;
+        let report = cases::run(&self.script, &self.config, cases)?;
+        if !report.is_good() {
+            return Err(Refused::Tests(report));
+        }
+        let dried = self.dry_run(&mut hook);
+        match worse(&dried) {
+            Some(why) if !force && !self.script.forces_reload() => Err(Refused::Worse { why, dried }),
+            _ => Ok(Passed { script: self.script, dried, cases: report.passed }),
+        }
+    }
+
+    fn load(&self, script: &Script) -> Result<Hook, HookError> {
+        Hook::load(script, &self.config, Arc::clone(&self.format), self.meta.clone())
+    }
+
+    fn dry_run(&self, next: &mut Hook) -> Dried {
+        let mut dried = Dried::default();
+        // What does not load just now cannot be compared with.
+        let Ok(mut in_force) = self.load(&self.in_force) else { return dried };
+        let started = Instant::now();
+        for page in &self.samples {
+            let logs = dried.was.add(&mut in_force, page);
+            dried.will_be.add(next, page);
+            dried.logs += logs;
+            if started.elapsed() > LONGEST {
+                break;
+            }
+        }
+        dried
+    }
+}
+
+impl Figures {
+    /// Adds what the hook makes of a page; returns its number of logs.
+    fn add(&mut self, hook: &mut Hook, page: &Page) -> usize {
+        let started = Instant::now();
+        let made = hook.run(page).expect("this page has been read before");
+        self.time += started.elapsed();
+        self.dropped += made.dropped as usize;
+        self.failed += made.failed.len();
+        self.events += made.events.len();
+        made.logs as usize
+    }
+}
+
+/// What is so much worse with the next version that it must be a mistake.
+fn worse(Dried { logs, was, will_be }: &Dried) -> Option<&'static str> {
+    let more = |will_be: usize, was: usize, percent: usize| will_be * 100 > was * 100 + percent * logs;
+    if will_be.failed == *logs && was.failed < *logs {
+        Some("it fails on every log, the version in force does not")
+    } else if more(will_be.failed, was.failed, FAILS_MORE) {
+        Some("it fails on many more logs than the version in force")
+    } else if *logs >= LEAST_LOGS && will_be.dropped == *logs && was.dropped < *logs {
+        Some("it drops every log, the version in force does not")
+    } else if *logs >= LEAST_LOGS && more(will_be.dropped, was.dropped, DROPS_MORE) {
+        Some("it drops many more logs than the version in force")
+    } else {
+        None
+    }
+}
+
+impl fmt::Display for Dried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { logs, was, will_be } = self;
+        if *logs == 0 {
+            return write!(f, "no dry run, no log has come yet");
+        }
+        let micros = |time: Duration| time.as_micros() / *logs as u128;
+        write!(
+            f,
+            "dry run on {logs} logs: dropped {} → {}, failed {} → {}, events {} → {}, {} → {} µs a log",
+            was.dropped,
+            will_be.dropped,
+            was.failed,
+            will_be.failed,
+            was.events,
+            will_be.events,
+            micros(was.time),
+            micros(will_be.time)
+        )
+    }
+}
+
+impl fmt::Debug for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trial").field("version", &self.script.version).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Dropped and failed out of so many logs, before and after; and a piece of the refusal.
+    fn check(logs: usize, was: (usize, usize), will_be: (usize, usize), expected: Option<&str>) {
+        let figures = |(dropped, failed): (usize, usize)| Figures { dropped, failed, ..Figures::default() };
+        let dried = Dried { logs, was: figures(was), will_be: figures(will_be) };
+        assert_eq!(
+            worse(&dried).map(|why| why.split(" logs").next().unwrap().split(',').next().unwrap()),
+            expected,
+            "{dried}"
+        );
+    }
+
+    #[test]
+    fn a_version_is_refused_when_it_fails_where_the_one_before_did_not() {
+        check(200, (0, 0), (0, 200), Some("it fails on every log"));
+        check(200, (0, 0), (0, 41), Some("it fails on many more"));
+        check(200, (0, 0), (0, 40), None);
+        check(200, (0, 100), (0, 140), None);
+        check(200, (0, 200), (0, 200), None);
+        check(1, (0, 0), (0, 1), Some("it fails on every log"));
+        check(0, (0, 0), (0, 0), None);
+    }
+
+    #[test]
+    fn a_version_is_refused_when_it_drops_what_the_one_before_did_not() {
+        check(200, (0, 0), (200, 0), Some("it drops every log"));
+        check(200, (199, 0), (200, 0), Some("it drops every log"));
+        check(200, (200, 0), (200, 0), None);
+        check(200, (0, 0), (101, 0), Some("it drops many more"));
+        check(200, (0, 0), (100, 0), None);
+        check(9, (0, 0), (9, 0), None);
+    }
+
+    #[test]
+    fn the_comparison_is_said_in_a_line() {
+        let was = Figures { dropped: 0, failed: 0, events: 200, time: Duration::from_micros(2_000) };
+        let will_be = Figures { dropped: 200, failed: 0, events: 0, time: Duration::from_micros(200) };
+        let expected = "dry run on 200 logs: dropped 0 → 200, failed 0 → 0, events 200 → 0, 10 → 1 µs a log";
+        assert_eq!(Dried { logs: 200, was, will_be }.to_string(), expected);
+        assert_eq!(Dried::default().to_string(), "no dry run, no log has come yet");
+    }
+}
