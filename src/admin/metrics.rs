@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Snapshot, status};
+use super::snapshot::Snapshot;
+use super::status;
 use crate::core::ledger::{Counts, Entry};
 
 type Figure = fn(&Counts) -> u64;

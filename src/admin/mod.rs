@@ -12,9 +12,9 @@
 
 mod metrics;
 mod page;
+mod snapshot;
 mod status;
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -34,13 +34,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tracing::warn;
 
-use crate::core::cursor::ShardId;
-use crate::core::ledger::Entry;
-use crate::destination::Health;
-use crate::script::Reloads;
+pub use snapshot::{Snapshot, Who};
 
 /// Connections at once; more wait to be accepted.
 const MOST_CONNECTIONS: usize = 16;
@@ -50,46 +47,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A pause when the system gives us no connection.
 const BREATH: Duration = Duration::from_millis(100);
-
-/// How the program does at one moment.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    /// Whose logs these are, and who we are.
-    pub who: Who,
-    /// Whether the consumer group was joined.
-    pub joined: bool,
-    /// What *delivered* means: `accepted`, `confirmed`, …
-    pub promise: String,
-    /// The same in a sentence: `delivered means accepted: …`.
-    pub promises: &'static str,
-    /// How the destination does.
-    pub health: Health,
-    /// The books of every shard that this process has worked on.
-    pub shards: BTreeMap<ShardId, Entry>,
-    /// Version of the script in force.
-    pub script: String,
-    /// Since when it is.
-    pub script_since: Instant,
-    /// What became of other versions.
-    pub reloads: Reloads,
-    /// When a version was refused last, and why.
-    pub last_refused: Option<(Instant, String)>,
-    /// Now, unix seconds.
-    pub now: i64,
-}
-
-/// Whose logs a process forwards, and as whom.
-#[derive(Debug, Clone)]
-pub struct Who {
-    /// The project in SLS.
-    pub project: String,
-    /// The logstore in it.
-    pub logstore: String,
-    /// The consumer group.
-    pub group: String,
-    /// Our name in it.
-    pub consumer: String,
-}
 
 /// Answers until it is dropped; connections end with it.
 pub async fn serve(listener: TcpListener, read: impl Fn() -> Snapshot + Send + Sync + 'static) {

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use super::Snapshot;
+use super::snapshot::Snapshot;
 use crate::core::ledger::{Counts, Entry};
 use crate::destination::Health;
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Snapshot;
+use super::snapshot::Snapshot;
 use crate::core::ledger::Entry;
 use crate::destination::Health;
 

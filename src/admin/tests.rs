@@ -3,7 +3,10 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::*;
+use crate::core::cursor::ShardId;
 use crate::core::ledger::{Ledger, Settled, Wait};
+use crate::destination::Health;
+use crate::script::Reloads;
 
 fn snapshot() -> Snapshot {
     let ledger = Ledger::default();

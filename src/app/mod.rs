@@ -37,7 +37,7 @@ use crate::group::membership::Membership;
 use crate::group::{BeatEnd, Drained};
 use crate::pipeline::{Letters, Pace, Parts};
 use crate::script::{HookError, HookThreads, Hooks, Script};
-use crate::settings::{Settings, SinkSettings};
+use crate::settings::{DestinationSettings, Settings};
 use crate::sls::Sls;
 use reload::{Wake, Watch};
 
@@ -85,14 +85,14 @@ impl Error {
 ///
 /// # Errors
 /// A file that the settings name cannot be used.
-pub fn destination(settings: &SinkSettings) -> Result<(AnyDestination, Arc<dyn Format>), Error> {
+pub fn destination(settings: &DestinationSettings) -> Result<(AnyDestination, Arc<dyn Format>), Error> {
     let unusable = |error: &dyn std::error::Error| Error::Settings(error.to_string());
     Ok(match settings {
-        SinkSettings::Hec(hec) => {
+        DestinationSettings::Hec(hec) => {
             let sink = Hec::new(hec).map_err(|error| unusable(&error))?;
             (AnyDestination::Hec(Box::new(sink)), Arc::new(HecFormat::new(hec)))
         }
-        SinkSettings::Syslog(syslog) => {
+        DestinationSettings::Syslog(syslog) => {
             let sink = Syslog::new(syslog).map_err(|error| unusable(&error))?;
             (AnyDestination::Syslog(sink), Arc::new(SyslogFormat::new(syslog)))
         }

@@ -1,6 +1,6 @@
 //! The program's own log: standard error, and a file that rolls.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +15,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry};
 
+use crate::core::printable::Escape;
 use crate::settings::{Log, LogFormat};
 
 /// A log file that has reached this many bytes is set aside.
@@ -116,27 +117,6 @@ where
     }
 }
 
-/// Writes control characters as escapes, so that text from a log or a server can neither begin a line of its own nor
-/// drive a terminal. The marks that reorder text are escaped too.
-pub(super) struct Escape<W>(pub(super) W);
-
-impl<W: fmt::Write> fmt::Write for Escape<W> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut rest = text;
-        while let Some(at) = rest.find(is_unsafe) {
-            let (before, from) = rest.split_at(at);
-            let unsafe_char = from.chars().next().expect("find found it");
-            write!(self.0, "{before}{}", unsafe_char.escape_default())?;
-            rest = &from[unsafe_char.len_utf8()..];
-        }
-        self.0.write_str(rest)
-    }
-}
-
-fn is_unsafe(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
@@ -190,7 +170,7 @@ mod tests {
             }
         }
         let [stderr, _] = written(LogFormat::Text, false, || tracing::info!("said {evil}"));
-        assert!(!stderr.trim_end().contains(is_unsafe), "{stderr:?}");
+        assert!(!stderr.trim_end().contains(crate::core::printable::is_unprintable), "{stderr:?}");
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! What a user types.
 
 pub mod commands;
+mod context;
+mod exit;
 mod flags;
 mod log;
+mod signals;
+mod terminal;
 
 use std::process::ExitCode;
 

@@ -10,6 +10,7 @@ pub mod event;
 pub mod lease;
 pub mod ledger;
 pub mod page;
+pub mod printable;
 pub mod priority;
 pub mod retry_log;
 pub mod secret;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Origin, Reason, Record};
 use crate::core::cursor::{Cursor, ShardId};
+use crate::core::printable::is_unprintable;
 
 /// The version that is written.
 const VERSION: u32 = 1;
@@ -59,14 +60,6 @@ pub(super) fn is_sound(line: &[u8]) -> bool {
     };
     let (checked, seal) = line.split_at(checked);
     seal == [CRC_KEY, format!("{:08x}\"}}", crc(checked)).as_bytes()].concat()
-}
-
-/// Whether a character has no place on a terminal or in a file that people `cat`: it moves the cursor, starts an escape
-/// sequence, breaks a line, or changes the direction in which the text around it reads.
-#[must_use]
-pub fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Why a line is no record.

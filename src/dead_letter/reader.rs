@@ -9,8 +9,7 @@ use memchr::memmem;
 
 use super::codec;
 use super::codec::Defect;
-use super::replay_claim;
-use super::replay_claim::Delivered;
+use super::delivered::{self, Delivered};
 use super::{FILE, Record};
 
 /// Reads the letters of a directory in the order in which they were written, those first that a replay has set aside,
@@ -102,7 +101,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`]: there is no such directory, or it cannot be read.
     pub fn open(dir: &Path) -> Result<Self, ReadError> {
-        let mut rest: VecDeque<PathBuf> = replay_claim::files(dir).map_err(ReadError::of(dir))?.into();
+        let mut rest: VecDeque<PathBuf> = delivered::files(dir).map_err(ReadError::of(dir))?.into();
         rest.push_back(dir.join(FILE));
         let delivered = Delivered::read(dir).map_err(ReadError::of(dir))?;
         let first = rest.pop_front().expect("one was pushed");

@@ -4,21 +4,16 @@
 //! and so on; the forwarder notices before it counts a letter as written, and begins a new file. What was delivered is named in
 //! `replayed.jsonl` before it counts as such. When the replay ends, or the next one begins, those letters leave the files.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader, BufWriter, ErrorKind, Write as _};
+use std::io::{self, BufWriter, ErrorKind, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
+use super::delivered::{DELIVERED, Delivered, Name, files, number};
 use super::journal::{Fault, Journal, private, sync_parent};
 use super::reader::{FileReader, Letter, ReadError, Unreadable};
 use super::store::try_lock;
 use super::{Defect, FILE, Record};
-
-/// Names the letters that were delivered.
-const DELIVERED: &str = "replayed.jsonl";
 
 /// The letters of one directory, taken for a replay. Nobody else can take them meanwhile.
 #[derive(Debug)]
@@ -110,60 +105,6 @@ impl Taken {
     pub fn close(self) -> Result<(), Fault> {
         settle(&self.dir)
     }
-}
-
-/// Which letters of a directory were delivered by a replay.
-#[derive(Debug, Default)]
-pub(super) struct Delivered(BTreeSet<Name>);
-
-/// What tells a letter from every other one.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Name {
-    project: String,
-    logstore: String,
-    id: String,
-}
-
-impl Name {
-    fn of(record: &Record) -> Self {
-        Self { project: record.origin.project.clone(), logstore: record.origin.logstore.clone(), id: record.id() }
-    }
-}
-
-impl Delivered {
-    /// Reads what a replay has noted. A line that a crash has torn names a letter that will be delivered again.
-    pub(super) fn read(dir: &Path) -> io::Result<Self> {
-        let file = match File::open(dir.join(DELIVERED)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(error),
-        };
-        let mut names = BTreeSet::new();
-        for line in BufReader::new(file).split(b'\n') {
-            names.extend(serde_json::from_slice::<Name>(&line?));
-        }
-        Ok(Self(names))
-    }
-
-    pub(super) fn has(&self, record: &Record) -> bool {
-        !self.0.is_empty() && self.0.contains(&Name::of(record))
-    }
-}
-
-/// The files of a directory that were set aside, the oldest first.
-pub(super) fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        files.extend(number(&path).map(|number| (number, path)));
-    }
-    files.sort();
-    Ok(files.into_iter().map(|(_, path)| path).collect())
-}
-
-/// The number in `dead-letters.3.jsonl`.
-fn number(path: &Path) -> Option<u32> {
-    path.file_name()?.to_str()?.strip_prefix("dead-letters.")?.strip_suffix(".jsonl")?.parse().ok()
 }
 
 /// Moves the file that is written to aside.

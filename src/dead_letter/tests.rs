@@ -5,10 +5,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use jiff::Timestamp;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::core::cursor::{Cursor, ShardId};
+use crate::core::printable::is_unprintable;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/dead-letters-v1.jsonl");
 

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 pub use diagnostics::error::{Called, Fault, HookError, Place};
 pub use diagnostics::hint::returns_nothing;
-pub use diagnostics::render::{Beside, Paint, printable};
+pub use diagnostics::render::{Beside, Paint};
 pub use hook::threads::{HookPanic, HookThreads, Ran};
 pub use hook::{Cost, Failed, Hook, Made, Meta};
 pub use output::passthrough::PassedOn;

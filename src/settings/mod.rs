@@ -7,6 +7,7 @@
 pub mod keys;
 pub mod start;
 
+mod checked;
 mod content;
 mod file;
 mod hec;
@@ -20,170 +21,13 @@ mod units;
 mod url;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 pub use problem::{Problem, SettingsError};
 pub use typed::{Environment, Flags};
 
-use super::script;
-use crate::pipeline::{OnError, OnReject};
-
-/// What the program uses: checked, and without maybes.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// How to reach the logstore.
-    pub sls: crate::sls::Config,
-    /// The script's file.
-    pub script: PathBuf,
-    /// What the script may use and see.
-    pub hook: script::Config,
-    /// When a new version of the script is put in force, and when it is taken back.
-    pub reload: Reload,
-    /// The destination.
-    pub sink: SinkSettings,
-    /// What becomes of logs that cannot be delivered.
-    pub dead_letters: DeadLetters,
-    /// Pace, limits and the way out.
-    pub run: Run,
-    /// The program's own log.
-    pub log: Log,
-    /// Where to answer questions about how the program does.
-    pub admin: Option<std::net::SocketAddr>,
-    /// What is allowed and should be said at start, one sentence each, without secrets.
-    pub warnings: Vec<String>,
-}
-
-/// What it takes to deliver logs that are at hand.
-#[derive(Debug, Clone)]
-pub struct Delivery {
-    /// The script's file.
-    pub script: PathBuf,
-    /// What the script may use and see.
-    pub hook: script::Config,
-    /// The destination.
-    pub sink: SinkSettings,
-    /// What is allowed and should be said, one sentence each, without secrets.
-    pub warnings: Vec<String>,
-}
-
-/// What it takes to try a script: nothing has to be given.
-#[derive(Debug, Clone)]
-pub struct Trial {
-    /// The script's file, if one is named.
-    pub script: Option<PathBuf>,
-    /// What the script may use and see.
-    pub hook: script::Config,
-    /// What events look like at the destination.
-    pub wire: Wire,
-}
-
-/// What events look like at a destination.
-#[derive(Debug, Clone)]
-pub enum Wire {
-    /// As Splunk takes them over HEC.
-    Hec(crate::destination::hec::Layout),
-    /// As a receiver of syslog takes them.
-    Syslog(Box<crate::destination::syslog::Layout>, crate::destination::syslog::Framing),
-}
-
-/// A kind of destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum To {
-    /// Splunk over HEC.
-    Hec,
-    /// Any SIEM over syslog.
-    Syslog,
-}
-
-/// The destination.
-#[derive(Debug, Clone)]
-pub enum SinkSettings {
-    /// Splunk over HEC.
-    Hec(Box<crate::destination::hec::Config>),
-    /// Any SIEM over syslog.
-    Syslog(Box<crate::destination::syslog::Config>),
-}
-
-/// When a new version of the script is put in force, and when it is taken back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reload {
-    /// Whatever it makes of the last logs.
-    pub force: bool,
-    /// When it fails on too many.
-    pub rules: script::Rules,
-}
-
-/// What becomes of logs that cannot be delivered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetters {
-    /// The directory, created when it is not there.
-    pub dir: PathBuf,
-    /// Most bytes in its file.
-    pub max_bytes: u64,
-    /// A shard of which a larger share of logs, in percent, would become dead letters is held instead.
-    pub max_share: u32,
-    /// What to do with a log that the script fails on.
-    pub on_error: OnError,
-    /// What to do with an event that the destination refuses for good.
-    pub on_reject: OnReject,
-}
-
-/// Pace, limits and the way out.
-#[derive(Debug, Clone)]
-pub struct Run {
-    /// Where shards without a checkpoint start.
-    pub start: start::StartPosition,
-    /// Pause between two looks at a shard that has nothing new.
-    pub fetch_interval: Duration,
-    /// Time between two heartbeats.
-    pub heartbeat_interval: Duration,
-    /// Least time between two saves of a shard's checkpoint.
-    pub save_interval: Duration,
-    /// How long a stop may take.
-    pub drain_timeout: Duration,
-    /// Most bytes under way from pull to durable, over all shards.
-    pub memory: usize,
-    /// Threads that run the script, at least one.
-    pub hook_threads: usize,
-}
-
-/// The program's own log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
-    /// Events below it are not written.
-    pub level: tracing::Level,
-    /// Form of a line.
-    pub format: LogFormat,
-    /// File to write to besides standard error.
-    pub file: Option<PathBuf>,
-}
-
-/// Form of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// What the settings need to know about where and when they are read.
-#[derive(Debug, Clone)]
-pub struct Machine {
-    /// Its name, for the defaults of `sls.consumer` and `syslog.hostname`.
-    pub hostname: String,
-    /// Our process, likewise.
-    pub pid: u32,
-    /// Cores we may use, for the default of `run.hook_threads`.
-    pub cores: usize,
-    /// Now: start positions in the future are mistakes.
-    pub now: Timestamp,
-    /// The local time zone: start positions without an offset are in it, and syslog's old time is written in it.
-    pub zone: TimeZone,
-}
+pub use checked::{
+    DeadLetters, Delivery, DestinationSettings, Log, LogFormat, Machine, Reload, Run, Settings, To, Trial, Wire,
+};
 
 /// Reads the settings file, if there is one, and puts flags over environment over file over defaults.
 ///

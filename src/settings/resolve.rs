@@ -4,17 +4,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::checked::{
+    DeadLetters, Delivery, DestinationSettings, Log, LogFormat, Machine, Reload, Run, Settings, To, Trial, Wire,
+};
 use super::hec::read_hec;
-use super::problem::{Complaint, Problem};
+use super::problem::{Complaint, Problem, SettingsError};
 use super::read;
 use super::read::Reader;
 use super::sls::read_sls;
+use super::start;
 use super::syslog::{read_syslog, read_wire};
 use super::typed::Typed;
-use super::{
-    DeadLetters, Delivery, Log, LogFormat, Machine, Reload, Run, Settings, SettingsError, SinkSettings, To, Trial,
-    Wire, start,
-};
 use crate::destination::hec::Layout;
 use crate::pipeline::{OnError, OnReject};
 use crate::script;
@@ -46,10 +46,10 @@ pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) 
 }
 
 /// Reads the one destination there is: the table that somebody wrote something into.
-fn read_sink(reader: &mut Reader<'_>, machine: &Machine, warnings: &mut Vec<String>) -> Option<SinkSettings> {
+fn read_sink(reader: &mut Reader<'_>, machine: &Machine, warnings: &mut Vec<String>) -> Option<DestinationSettings> {
     match [reader.first_given("hec"), reader.first_given("syslog")] {
-        [Some(_), None] => read_hec(reader, warnings).map(Box::new).map(SinkSettings::Hec),
-        [None, Some(_)] => read_syslog(reader, machine, warnings).map(Box::new).map(SinkSettings::Syslog),
+        [Some(_), None] => read_hec(reader, warnings).map(Box::new).map(DestinationSettings::Hec),
+        [None, Some(_)] => read_syslog(reader, machine, warnings).map(Box::new).map(DestinationSettings::Syslog),
         [Some(hec), Some(syslog)] => {
             reader.two_destinations([hec, syslog]);
             None

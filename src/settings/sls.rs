@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use super::checked::Machine;
 use super::problem::Complaint;
 use super::read;
 use super::read::Reader;
 use super::typed::{Layer, SHARED_PREFIX};
+use super::units;
 use super::url::BaseUrl;
-use super::{Machine, units};
 use crate::sls::{AccessKey, Compression, Config, Credentials, Signature, is_label};
 
 /// Where the logs are. `heartbeat` is the time between two heartbeats, if that is known.

@@ -2,10 +2,10 @@
 
 use jiff::tz::TimeZone;
 
+use super::checked::{Machine, Wire};
 use super::problem::Complaint;
 use super::read;
 use super::read::Reader;
-use super::{Machine, Wire};
 use crate::core::priority;
 use crate::core::priority::{FACILITIES, SEVERITIES};
 use crate::destination::syslog::format::structured;

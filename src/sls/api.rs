@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::shown;
 use super::message::{Call, Method, Reply, Request};
-use super::sign::percent_encode;
+use super::percent::percent_encode;
 use super::unpack::{UnpackError, check_size, unpack};
 use super::{Compression, Config};
 use crate::core::cursor::{Cursor, ShardId, Start};
 use crate::core::page::Page;
+use crate::core::printable::excerpt;
 use crate::core::source::Checkpoint;
 
 /// A reply with status 200 that is not what the call promises.
@@ -323,7 +323,7 @@ pub fn read_pull(config: &Config, shard: ShardId, cursor: &Cursor, reply: Reply)
 
 fn required<T: FromStr>(reply: &Reply, name: &str) -> Result<T, ReadError> {
     number(reply, name).ok_or_else(|| match reply.header(name) {
-        Some(text) => garbled(format!("{name} is {}, not a number that it can be", shown(text))),
+        Some(text) => garbled(format!("{name} is {}, not a number that it can be", excerpt(text))),
         None => garbled(format!("there is no {name}")),
     })
 }

@@ -1,10 +1,10 @@
 //! The client: the one place that sends requests to SLS.
 
+mod config_error;
 mod dns;
 mod wire;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
@@ -15,9 +15,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::api;
 use super::api::{Group, ReadError, Shard};
-use super::credentials::{KeyError, Keys};
-use super::endpoint::EndpointError;
-use super::error::{Refusal, Verdict, busy, shown, unreadable, verdict};
+use super::credentials::Keys;
+use super::error::{Refusal, Verdict, busy, unreadable, verdict};
 use super::message::{Call, Reply, Request};
 use super::sign::sign;
 use super::unpack::UnpackError;
@@ -25,7 +24,9 @@ use super::{AccessKey, Config, Signature};
 use crate::core::cause::Cause;
 use crate::core::cursor::{Cursor, ShardId, Start};
 use crate::core::page::Page;
+use crate::core::printable::excerpt;
 use crate::core::source::{Checkpoint, Source, SourceError};
+pub use config_error::ConfigError;
 use wire::Wire;
 
 /// A consumer's connection to its logstore.
@@ -43,38 +44,6 @@ pub struct Sls {
     group_told: AtomicBool,
     /// The shards that were there when it was looked, if it was.
     old: OnceLock<BTreeSet<ShardId>>,
-}
-
-/// Why settings do not make a client.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The endpoint.
-    #[error("the endpoint {0}")]
-    Endpoint(#[from] EndpointError),
-    /// A name that SLS cannot have, or that could not be sent.
-    #[error("the {what} {name:?} {problem}")]
-    Name {
-        /// Which name.
-        what: &'static str,
-        /// The name.
-        name: String,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-    /// The credentials.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The certificates to trust.
-    #[error("the CA file {path}: {problem}", path = path.display())]
-    CaFile {
-        /// Where.
-        path: PathBuf,
-        /// What is wrong.
-        problem: String,
-    },
-    /// The TLS library does not start.
-    #[error("the HTTP client cannot be set up: {0}")]
-    Client(reqwest::Error),
 }
 
 impl Sls {
@@ -222,7 +191,7 @@ impl Sls {
         if !self.group_told.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "the consumer group {} has a timeout of {} s and order {}, the settings say {} s and {}: the group's count",
-                shown(&found.name),
+                excerpt(&found.name),
                 found.timeout,
                 found.order,
                 wanted.timeout,
@@ -293,7 +262,7 @@ impl Source for Sls {
                     return Err(SourceError::Refused(Cause {
                         what: format!(
                             "pull of one log group from shard {shard} at {}: {error}",
-                            shown(cursor.as_str())
+                            excerpt(cursor.as_str())
                         ),
                         hint: Some("a single write is larger than any SLS accepts: look for a proxy in between"),
                     }));

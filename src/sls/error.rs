@@ -11,10 +11,8 @@ use serde::Deserialize;
 use super::api::ReadError;
 use super::message::{Call, Reply};
 use crate::core::cause::Cause;
+use crate::core::printable::excerpt;
 use crate::core::source::SourceError;
-
-/// Most characters of the server's text that are shown.
-const SHOWN_CHARS: usize = 300;
 
 /// Longest wait that a server may ask for.
 const MAX_RETRY_AFTER: u64 = 3600;
@@ -63,11 +61,11 @@ impl Refusal {
         for (before, part) in [(" ", &self.code), (": ", &self.message)] {
             if !part.trim().is_empty() {
                 text.push_str(before);
-                text.push_str(&shown(part));
+                text.push_str(&excerpt(part));
             }
         }
         if let Some(id) = &self.request_id {
-            write!(text, " [request {}]", shown(id)).expect("a String takes any text");
+            write!(text, " [request {}]", excerpt(id)).expect("a String takes any text");
         }
         text
     }
@@ -180,34 +178,14 @@ const PERMISSIONS: &str = "grant in RAM: log:GetCursorOrData on the logstore; lo
 /// The error of a reply that says 200 and cannot be read: asking again may bring a sound one.
 #[must_use]
 pub fn unreadable(call: Call, error: &ReadError, request_id: Option<&str>) -> SourceError {
-    let id = request_id.map(|id| format!(" [request {}]", shown(id))).unwrap_or_default();
-    busy(call, format!("{}{id}", shown(&error.to_string())), None)
+    let id = request_id.map(|id| format!(" [request {}]", excerpt(id))).unwrap_or_default();
+    busy(call, format!("{}{id}", excerpt(&error.to_string())), None)
 }
 
 /// The error of a call that got no answer to judge.
 #[must_use]
 pub fn busy(call: Call, what: String, hint: Option<&'static str>) -> SourceError {
     SourceError::Busy { retry_after: None, cause: Cause { what: format!("{call}: {what}"), hint } }
-}
-
-/// Foreign text made fit to show: bounded, on one line, and without characters that could act on a terminal.
-#[must_use]
-pub fn shown(text: &str) -> String {
-    let mut out = String::new();
-    let mut chars = text.trim().chars();
-    for c in chars.by_ref().take(SHOWN_CHARS) {
-        let acts =
-            c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if acts {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    if chars.next().is_some() {
-        out.push('…');
-    }
-    out
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::sign::percent_encode;
+use super::percent::percent_encode;
 
 /// Version of the API that every request names in `x-log-apiversion`.
 const API_VERSION: &str = "0.6.0";

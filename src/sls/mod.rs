@@ -10,6 +10,7 @@ pub mod credentials;
 pub mod endpoint;
 pub mod error;
 pub mod message;
+mod percent;
 pub mod sign;
 pub mod unpack;
 

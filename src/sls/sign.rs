@@ -6,7 +6,6 @@
 //! Whoever sends a request signs it again for every attempt: the date is part of the signature.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -17,6 +16,7 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
 use super::message::Request;
+use super::percent::percent_encode;
 use super::{AccessKey, Signature};
 
 /// Header names and values, the names in lower case.
@@ -150,19 +150,6 @@ fn is_vendor_header(name: &str) -> bool {
 
 fn sorted_query(request: &Request) -> BTreeMap<&str, &str> {
     request.query.iter().map(|(name, value)| (*name, value.as_str())).collect()
-}
-
-/// Percent-encodes everything but the unreserved characters of RFC 3986, in upper case: a space is `%20`.
-#[must_use]
-pub fn percent_encode(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
-            byte => write!(out, "%{byte:02X}").expect("a String takes any text"),
-        }
-    }
-    out
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -3,6 +3,7 @@
 mod cli;
 mod corpus;
 mod documents;
+mod house;
 mod letters;
 mod messages;
 mod mistakes;

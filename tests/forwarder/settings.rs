@@ -8,7 +8,7 @@ use forwarder::core::cursor::Start;
 use forwarder::destination::hec::{Config as Hec, Token};
 use forwarder::destination::syslog::{Config as Syslog, Delivery, Framing, Oversize, Standard, Target, Tls, Transport};
 use forwarder::settings;
-use forwarder::settings::{Environment, Flags, Machine, Settings, SinkSettings};
+use forwarder::settings::{DestinationSettings, Environment, Flags, Machine, Settings};
 use forwarder::sls::{Compression, Credentials, Signature};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -93,7 +93,7 @@ impl Typed {
 }
 
 pub fn hec(settings: &Settings) -> &Hec {
-    let SinkSettings::Hec(hec) = &settings.sink else { panic!("another destination") };
+    let DestinationSettings::Hec(hec) = &settings.sink else { panic!("another destination") };
     hec
 }
 
@@ -298,7 +298,7 @@ fn syslog_file(text: &str) -> String {
 
 fn syslog(text: &str) -> (Syslog, Vec<String>) {
     let settings = Typed::new().good(&syslog_file(text));
-    let SinkSettings::Syslog(syslog) = settings.sink else { panic!("another destination") };
+    let DestinationSettings::Syslog(syslog) = settings.sink else { panic!("another destination") };
     (*syslog, settings.warnings)
 }
 
@@ -349,7 +349,7 @@ fn several_receivers_are_separated_by_commas() {
     let settings = Typed::new()
         .set("FORWARDER_SYSLOG_HOST", "siem-1, siem-2:1514 ,::1,[2001:db8::1],[2001:db8::2]:601")
         .good("script = \"scripts/transform.lua\"\n");
-    let SinkSettings::Syslog(config) = settings.sink else { panic!("another destination") };
+    let DestinationSettings::Syslog(config) = settings.sink else { panic!("another destination") };
     let targets: Vec<_> = config.targets.iter().map(|target| (target.host.as_str(), target.port)).collect();
     assert_eq!(targets, [("siem-1", 514), ("siem-2", 1514), ("::1", 514), ("2001:db8::1", 514), ("2001:db8::2", 601)]);
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::demo::{LOGSTORE, PROJECT};
 use crate::app::summary::unix_now;
-use crate::cli::log::Escape;
+use crate::core::printable::Escape;
 use crate::core::secret::Secret;
 use crate::emulator::generate::Generator;
 use crate::emulator::hec;

@@ -7,12 +7,14 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::run::{machine, sources};
-use super::try_::{Said, colour, end_with};
+use crate::cli::context::{machine, sources};
+use crate::cli::exit::{Said, end_with};
+use crate::cli::terminal::colour;
+use crate::core::printable::printable;
 use crate::script::testing::cases;
 use crate::script::testing::cases::{Difference, Failure, Report, SUFFIX, Why};
 use crate::script::testing::coverage::{Coverage, cover};
-use crate::script::{Beside, Config, Paint, Script, printable};
+use crate::script::{Beside, Config, Paint, Script};
 use crate::settings;
 use crate::settings::To;
 
@@ -189,7 +191,7 @@ fn push_failure(out: &mut String, cases: &Path, failure: &Failure, paint: Paint)
             format!("an error with {part:?} was expected, and the log was dropped")
         }
         Why::NoError(part, events) => {
-            let events: Vec<String> = events.iter().map(|event| printable(event)).collect();
+            let events: Vec<String> = events.iter().map(printable).collect();
             format!("an error with {part:?} was expected, and this came\n  {}", events.join("\n  "))
         }
     };
@@ -204,7 +206,7 @@ fn differing(differences: &[Difference], paint: Paint) -> String {
     let mut text = String::new();
     for Difference { path, expected, got } in differences.iter().take(MOST_DIFFERENCES) {
         let value = |value: &Option<Value>| {
-            value.as_ref().map_or_else(|| "nothing".to_owned(), |value| printable(&value.to_string()))
+            value.as_ref().map_or_else(|| "nothing".to_owned(), |value| printable(value.to_string()))
         };
         let (expected, got) = (value(expected), value(got));
         let (minus, plus) = (paint.green("expected"), paint.red("got"));

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::connection::Turn;
 use super::dial::{Dial, Fault};
 use super::jobs::{Job, Jobs};
+use super::shared::Shared;
 use super::{Config, ConfigError, Delivery, Transport, relp, stream, udp};
 use crate::core::batch::Batch;
 use crate::core::cause::Cause;
@@ -84,22 +85,6 @@ pub struct Checked {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct CheckError(Cause);
-
-/// What the sink and its thread both see.
-pub(super) struct Shared {
-    pub(super) config: Config,
-    pub(super) dial: Dial,
-    pub(super) standing: Standing,
-    /// Told when somebody stopped waiting for a batch.
-    pub(super) left: Notify,
-    pub(super) written_only: AtomicBool,
-}
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("config", &self.config).finish_non_exhaustive()
-    }
-}
 
 impl Syslog {
     /// Checks the settings, reads the files that they name, and starts the thread that sends. Nothing is sent.

@@ -7,6 +7,7 @@ pub mod format;
 mod jobs;
 mod relp;
 mod session;
+mod shared;
 mod socket;
 mod stream;
 mod targets;

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::client::Shared;
 use super::connection::{Connection, ENDED, Turn};
 use super::dial::Fault;
 use super::format::first_frame;
 use super::jobs::Jobs;
 use super::session::{Ended, Line};
+use super::shared::Shared;
 use super::socket;
 use super::window::{Break, Id, Span};
 use super::{Framing, session};

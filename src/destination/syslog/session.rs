@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::client::Shared;
 use super::connection::Connection;
 use super::dial::Fault;
 use super::jobs::Jobs;
+use super::shared::Shared;
 use super::targets::Targets;
 use super::window::{Break, Id, Settled, Window};
 use super::{Delivery, Target, Transport};

@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Delivery;
-use super::client::Shared;
 use super::connection::{Closed, Connection, ENDED, Turn};
 use super::dial::Fault;
 use super::jobs::Jobs;
 use super::session::{Ended, Line, fenced};
+use super::shared::Shared;
 use super::window::{Id, Span};
 use crate::core::batch::Batch;
 use crate::core::cause::Cause;

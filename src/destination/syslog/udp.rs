@@ -9,11 +9,11 @@ use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Framing;
-use super::client::Shared;
 use super::dial::Fault;
 use super::format::first_frame;
 use super::jobs::Jobs;
 use super::session::Line;
+use super::shared::Shared;
 use super::window::Id;
 use crate::core::batch::Batch;
 use crate::core::cause::Cause;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::faults::{Fault, On};
 use super::received::Counts;
 use super::reply;
-use super::serve::Shared;
+use super::shared::Shared;
 use crate::core::secret::Secret;
 
 /// The body of `POST /_emulator/faults`.

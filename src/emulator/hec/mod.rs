@@ -12,6 +12,7 @@ mod parse;
 mod received;
 mod reply;
 mod serve;
+mod shared;
 
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,7 @@ pub use received::{Counts, Keep, Received, Tap};
 use crate::core::secret::Secret;
 use collector::{Collector, Settings};
 use received::Store;
-use serve::Shared;
+use shared::Shared;
 
 /// How the collector behaves while nothing goes wrong.
 #[derive(Debug, Clone)]

@@ -17,48 +17,18 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::collector::{Answer, Collector};
+use super::collector::Answer;
 use super::control;
 use super::faults::Cut;
+use super::shared::Shared;
 
 /// A pause after the system would not give us a connection or an address, so that we do not spin.
 const BREATH: Duration = Duration::from_millis(20);
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
-
-/// A collector and what its sockets are told to do.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) collector: Collector,
-    refuse_until: watch::Sender<Option<Instant>>,
-    close_idle: watch::Sender<()>,
-}
-
-impl Shared {
-    pub(super) fn new(collector: Collector) -> Self {
-        Self { collector, refuse_until: watch::Sender::new(None), close_idle: watch::Sender::new(()) }
-    }
-
-    /// Stops listening and drops all connections until then.
-    pub(super) fn refuse_until(&self, end: Option<Instant>) {
-        self.refuse_until.send_replace(end);
-    }
-
-    /// Closes the connections that wait for a request, and the others after their reply.
-    pub(super) fn close_idle(&self) {
-        self.close_idle.send_replace(());
-    }
-
-    /// Forgets every fault, and listens.
-    pub(super) fn clear_faults(&self) {
-        self.collector.state().faults.clear();
-        self.refuse_until(None);
-    }
-}
 
 /// Accepts connections until it is dropped; they end with it.
 ///

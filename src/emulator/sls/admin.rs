@@ -5,12 +5,12 @@ use std::time::Duration;
 use hyper::Method;
 use serde::Serialize;
 
-use super::Service;
 use super::faults::{Call, Event, Order};
 use super::group::Phase;
 use super::refusal::Refusal;
 use super::reply::Reply;
 use super::request::Request;
+use super::service::Service;
 use super::state::Logstore;
 
 /// Answers a request under `/_emulator/`.
@@ -22,7 +22,7 @@ pub(super) fn answer(service: &Service, request: &Request, now: Duration) -> Res
                 Order::Fault(fault) => service.faults.order(fault),
                 Order::Switch(switch) => service.faults.switch(&switch),
                 Order::Event(happening) => {
-                    let mut state = super::lock(&service.state);
+                    let mut state = super::state::lock(&service.state);
                     let logstore = state.logstore(&happening.project, &happening.logstore, now)?;
                     happen(logstore, &happening.event, now)?;
                 }
@@ -113,7 +113,7 @@ struct SlotView {
 }
 
 fn look(service: &Service, now: Duration) -> View {
-    let mut state = super::lock(&service.state);
+    let mut state = super::state::lock(&service.state);
     let view = |(project, name, logstore): (&str, &str, &mut Logstore)| LogstoreView {
         project: project.to_owned(),
         logstore: name.to_owned(),

@@ -6,13 +6,13 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Service;
 use super::faults::Call;
 use super::group::{ConsumerGroup, Save};
 use super::pull::{cursor_parameter, pull, put};
 use super::refusal::Refusal;
 use super::reply::Reply;
 use super::request::Request;
+use super::service::Service;
 use super::shard::Shard;
 use super::state::{Logstore, Route};
 use crate::core::cursor::Cursor;
@@ -81,7 +81,7 @@ pub(super) fn answer(service: &Service, target: &Target, request: &Request, now:
         Call::Put => return put(&service.state, &target.logstore, route(target, request)?, request, now),
         _ => {}
     }
-    let mut state = super::lock(&service.state);
+    let mut state = super::state::lock(&service.state);
     let logstore = state.logstore(&request.project, &target.logstore, now)?;
     let group = &target.name;
     match target.call {

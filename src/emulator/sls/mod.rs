@@ -17,16 +17,17 @@ pub mod refusal;
 mod reply;
 mod request;
 mod server;
+mod service;
 pub mod shard;
 mod spl;
 pub mod state;
 mod verify;
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use std::{fmt, io};
 
 use prost::Message as _;
 use tokio::net::TcpListener;
@@ -37,6 +38,9 @@ use crate::loggroup::proto::LogGroup;
 pub use faults::{Call, Event, Fault, Faults};
 pub use group::{Checkpoint, Fence, Save};
 pub use refusal::Refusal;
+use service::Service;
+pub use service::Tap;
+use state::lock;
 use state::{Logstore, Shape, State};
 use verify::Verifier;
 
@@ -61,22 +65,6 @@ pub struct Config {
     pub tap: Option<Arc<dyn Tap>>,
 }
 
-/// Sees what the consumers of all groups do, when it is done and before they have their answer. It must be quick: nothing
-/// else happens meanwhile.
-pub trait Tap: Send + Sync {
-    /// A heartbeat was taken.
-    fn beat(&self, consumer: &str);
-
-    /// A save was accepted.
-    fn saved(&self, save: &Save);
-}
-
-impl fmt::Debug for dyn Tap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tap")
-    }
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -90,17 +78,6 @@ impl Default for Config {
             tap: None,
         }
     }
-}
-
-/// What the connections share.
-#[derive(Debug)]
-struct Service {
-    state: Mutex<State>,
-    faults: Faults,
-    verifier: Option<Verifier>,
-    tap: Option<Arc<dyn Tap>>,
-    /// Requests so far; their ids count up.
-    requests: AtomicU64,
 }
 
 /// A running emulator. It ends when it is dropped.
@@ -215,8 +192,4 @@ impl SlsEmulator {
         let mut state = lock(&self.service.state);
         work(state.logstore(project, name, now)?, now)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("nothing panics while it holds the lock")
 }

@@ -46,8 +46,10 @@ pub(super) fn pull(
     let query = request.parameter("query").filter(|query| !query.trim().is_empty());
     let filter = query.map(Filter::parse).transpose()?;
 
-    let slice =
-        super::lock(state).logstore(&request.project, logstore, now)?.shard(shard)?.read(cursor, count, until)?;
+    let slice = super::state::lock(state)
+        .logstore(&request.project, logstore, now)?
+        .shard(shard)?
+        .read(cursor, count, until)?;
     let page = page(&slice, filter.as_ref())?;
 
     let mut reply = Reply::empty()
@@ -136,7 +138,7 @@ pub(super) fn put(
 ) -> Result<Reply, Refusal> {
     let raw = uncompressed(request)?;
     check_group(&raw, now)?;
-    super::lock(state).logstore(&request.project, logstore, now)?.put(route, &raw, now)?;
+    super::state::lock(state).logstore(&request.project, logstore, now)?.put(route, &raw, now)?;
     Ok(Reply::empty())
 }
 

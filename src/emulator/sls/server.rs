@@ -28,7 +28,8 @@ use super::pull::{MOST_BODY, too_large};
 use super::refusal::Refusal;
 use super::reply::Reply;
 use super::request::Request;
-use super::{Service, admin, calls};
+use super::service::Service;
+use super::{admin, calls};
 
 /// Pieces of a body that drips.
 const DRIPS: usize = 10;

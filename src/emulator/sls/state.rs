@@ -2,6 +2,7 @@
 //! argument.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::group::{ConsumerGroup, Fence, Save, Shards};
@@ -314,6 +315,11 @@ fn cut(begin: u128, end: u128, count: u32) -> impl Iterator<Item = (u128, u128)>
         let to = if index + 1 == count { end } else { from + width };
         (from, to)
     })
+}
+
+/// Locks what every connection changes.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it holds the lock")
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! It does with connections what a process does: what it has read but not written down when it dies is lost, and the
 //! system ends its connections, in order where everything was read and with a reset where not.
 
+mod config;
 mod faults;
 mod frames;
 mod serve;
@@ -22,87 +23,8 @@ use tokio::task::JoinSet;
 
 pub use faults::{Fault, FaultError};
 
+pub use config::{Config, Counts, Protocol, Tap};
 use serve::Shared;
-
-/// How messages come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Protocol {
-    /// A stream; each message is octet-counted or ends with a line feed, told apart by its first byte.
-    Tcp,
-    /// The same inside TLS.
-    Tls,
-    /// One message a datagram.
-    Udp,
-    /// rsyslog's acknowledged protocol.
-    Relp,
-    /// The same inside TLS.
-    RelpTls,
-}
-
-/// How the receiver behaves while nothing goes wrong.
-#[derive(Clone)]
-pub struct Config {
-    /// Where to listen; port 0 picks a free one.
-    pub address: SocketAddr,
-    /// How messages come.
-    pub protocol: Protocol,
-    /// Certificate and PKCS #8 key, PEM, for the protocols inside TLS.
-    pub identity: Option<(Vec<u8>, Vec<u8>)>,
-    /// Certificate of the issuer, PEM, whose certificate a client has to show inside TLS; without it none is asked for.
-    pub client_ca: Option<Vec<u8>>,
-    /// How long a message that was read stays in memory before it is written down.
-    pub memory: Duration,
-    /// How many of the last messages are kept to be looked at.
-    pub keep: usize,
-    /// Sees every message as it is written down.
-    pub tap: Option<Arc<dyn Tap>>,
-}
-
-impl std::fmt::Debug for Config {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Config")
-            .field("address", &self.address)
-            .field("protocol", &self.protocol)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Config {
-    /// On a free port of the loopback address; everything is kept.
-    #[must_use]
-    pub fn new(protocol: Protocol) -> Self {
-        Self {
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            protocol,
-            identity: None,
-            client_ca: None,
-            memory: Duration::ZERO,
-            keep: usize::MAX,
-            tap: None,
-        }
-    }
-}
-
-/// Sees messages.
-pub trait Tap: Send + Sync {
-    /// A message was written down.
-    fn received(&self, message: &[u8]);
-}
-
-/// What happened since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Messages taken in, and then written down or lost.
-    pub read: u64,
-    /// Messages written down.
-    pub messages: u64,
-    /// Messages that were read and lost when the receiver died.
-    pub forgotten: u64,
-    /// Connections accepted.
-    pub connections: u64,
-    /// Deaths.
-    pub deaths: u64,
-}
 
 /// A running receiver. Dropping it ends it, connections and all.
 #[derive(Debug)]

@@ -15,9 +15,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_openssl::SslStream;
 
+use super::config::{Config, Counts, Protocol};
+use super::faults::Fault;
 use super::frames;
 use super::frames::Garbage;
-use super::{Config, Counts, Fault, Protocol, tls};
+use super::tls;
 
 /// How often a stalled receiver looks whether it may go on.
 const STALLED: Duration = Duration::from_millis(10);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-pub(crate) use crate::dead_letter::is_unprintable;
+use crate::core::printable::printable;
 use crate::script::{HookError, Place};
 
 /// What is said with an error beside the error itself.
@@ -33,7 +33,7 @@ impl HookError {
     #[must_use]
     pub fn render(&self, beside: Beside<'_>) -> String {
         let paint = Paint(beside.colour);
-        let message = printable(&self.message());
+        let message = printable(self.message());
         let mut out = format!("{}{}", paint.red("error"), paint.bold(&format!(": {message}")));
         let mut gutter = 4;
         if let Some(place) = &self.place {
@@ -92,7 +92,7 @@ fn draw(out: &mut String, place: &Place, gutter: usize, paint: Paint) {
         return;
     }
     // Tabs would put the mark elsewhere.
-    let text = printable(&place.text.replace('\t', "    "));
+    let text = printable(place.text.replace('\t', "    "));
     let (cut, more) = match text.char_indices().nth(WIDEST) {
         Some((end, _)) => (&text[..end], "…"),
         None => (text.as_str(), ""),
@@ -102,7 +102,7 @@ fn draw(out: &mut String, place: &Place, gutter: usize, paint: Paint) {
     write!(out, "\n{:gutter$}{bar}\n{number} {bar} {cut}{more}", "").expect(TAKES);
     if let Some(column) = place.column {
         let before: String = place.text.chars().take(column as usize - 1).collect();
-        let before = cells(&printable(&before.replace('\t', "    ")));
+        let before = cells(&printable(before.replace('\t', "    ")));
         if before < WIDEST {
             let mark = paint.red(&"^".repeat(place.width.max(1) as usize));
             write!(out, "\n{:gutter$}{bar} {:before$}{mark}", "", "").expect(TAKES);
@@ -132,20 +132,6 @@ impl Place {
         }
         Some(chain)
     }
-}
-
-/// Text that does nothing to a terminal.
-#[must_use]
-pub fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_unprintable(c) {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
 }
 
 /// Colours, or none.

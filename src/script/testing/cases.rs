@@ -30,7 +30,7 @@ pub use diff::Difference;
 pub use event::EventJson;
 pub use report::{Failure, Report, Why};
 
-use case::Expected;
+use case::{Expected, Outcome};
 
 /// The end of the names of files with cases.
 pub const SUFFIX: &str = ".test.jsonl";
@@ -90,12 +90,6 @@ pub fn update(script: &Script, config: &Config, text: &str) -> Result<String, Ho
 fn read(text: &str) -> impl Iterator<Item = (usize, Result<Case, String>)> {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     lines.map(|(number, line)| (number + 1, Case::read(line)))
-}
-
-/// What became of the logs of a case.
-enum Outcome {
-    Events(Vec<String>),
-    Failed(Box<HookError>),
 }
 
 fn check(script: &Script, config: &Config, case: &Case) -> Result<(), Why> {

@@ -18,7 +18,7 @@ use std::ffi::c_int;
 
 use mlua::ffi::lua_State;
 
-use super::log;
+use super::table;
 use crate::script::engine::lua_stack::{Frame, Hidden, Kind, REGISTRY, Stack};
 use crate::script::engine::time_limit;
 use crate::script::hook::current_log::Current;
@@ -308,7 +308,7 @@ pub(crate) unsafe extern "C-unwind" fn index(state: *mut lua_State) -> c_int {
     let stack = frame.stack;
     stack.set_top(2);
     let object = is_object(frame);
-    let Some(key) = (if object { log::key_at(frame, 2) } else { Some(2) }) else {
+    let Some(key) = (if object { table::key_at(frame, 2) } else { Some(2) }) else {
         stack.push_nil();
         return 1;
     };
@@ -357,7 +357,7 @@ pub(crate) unsafe extern "C-unwind" fn assign(state: *mut lua_State) -> c_int {
         frame.set_item(members, -place);
         return 0;
     }
-    let Some(key) = log::key_at(frame, 2) else { frame.fail(b"the keys of a JSON object are strings") };
+    let Some(key) = table::key_at(frame, 2) else { frame.fail(b"the keys of a JSON object are strings") };
     push_members(frame, 1, true);
     let members = stack.top();
     stack.push_copy(key);
@@ -430,7 +430,7 @@ pub(crate) unsafe extern "C-unwind" fn next(state: *mut lua_State) -> c_int {
             }
         };
     }
-    let Some(key) = (if begin { Some(2) } else { log::key_at(frame, 2) }) else {
+    let Some(key) = (if begin { Some(2) } else { table::key_at(frame, 2) }) else {
         frame.fail(b"next: no such key in this JSON object");
     };
     push_members(frame, 1, true);

@@ -3,3 +3,4 @@
 pub(crate) mod json;
 pub(crate) mod log;
 pub(crate) mod state;
+pub(crate) mod table;

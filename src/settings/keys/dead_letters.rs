@@ -1,6 +1,6 @@
 //! The settings of what cannot be delivered: `[dead_letters]`.
 
-use super::{Default, GIB, Key, Kind, MIB, PLAIN};
+use super::key::{Default, GIB, Key, Kind, MIB, PLAIN};
 
 pub(super) const KEYS: &[Key] = &[
     Key {

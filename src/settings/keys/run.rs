@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Default, GIB, Key, Kind, MIB, PLAIN};
+use super::key::{Default, GIB, Key, Kind, MIB, PLAIN};
 
 pub(super) const KEYS: &[Key] = &[
     Key {

@@ -1,6 +1,6 @@
 //! The settings of the script: `[script]`.
 
-use super::{Default, GIB, Key, Kind, MIB, MILLISECOND, PLAIN, SECOND};
+use super::key::{Default, GIB, Key, Kind, MIB, MILLISECOND, PLAIN, SECOND};
 
 pub(super) const KEYS: &[Key] = &[
     Key {

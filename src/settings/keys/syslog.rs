@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Default, Key, Kind, MIB, PLAIN, SECOND};
+use super::key::{Default, Key, Kind, MIB, PLAIN, SECOND};
 
 pub(super) const KEYS: &[Key] = &[
     Key {

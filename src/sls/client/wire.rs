@@ -9,12 +9,14 @@ use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Client, ClientBuilder, Response};
 
+use super::config_error::ConfigError;
 use super::dns::Remembering;
-use super::{Config, ConfigError};
+use crate::core::printable::excerpt;
 use crate::core::source::SourceError;
+use crate::sls::Config;
 use crate::sls::api;
 use crate::sls::endpoint::Endpoint;
-use crate::sls::error::{busy, shown};
+use crate::sls::error::busy;
 use crate::sls::message::{Call, Method, Reply, Request};
 use crate::sls::unpack::MAX_RAW_SIZE;
 
@@ -179,5 +181,5 @@ fn chain(error: &reqwest::Error) -> String {
         text.push_str(&error.to_string());
         below = error.source();
     }
-    shown(&text)
+    excerpt(&text)
 }

@@ -206,18 +206,10 @@ fn a_wait_that_the_server_asks_for_has_a_limit() {
 }
 
 #[test]
-fn foreign_text_is_shown_bounded_and_tame() {
-    assert_eq!(shown(" a\r\nb\u{202e}c\u{7f} 你好 "), r"a\r\nb\u{202e}c\u{7f} 你好");
-    let long = shown(&"é".repeat(1000));
-    assert_eq!(long.chars().count(), SHOWN_CHARS + 1);
-    assert!(long.ends_with('…'));
-}
-
-#[test]
 fn what_cannot_be_read_is_shown_bounded_and_tame() {
     let name = "n\u{1b}".repeat(5_000);
     let error = ReadError::Garbled(format!("unknown variant `{name}`"));
     let text = unreadable(Call::ListGroups, &error, Some(&name)).cause().to_string();
-    assert!(text.chars().count() < 12 * SHOWN_CHARS && !text.contains(char::is_control), "{text}");
+    assert!(text.chars().count() < 3_600 && !text.contains(char::is_control), "{text}");
     assert!(text.len() < 5_000, "{} bytes", text.len());
 }

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::run::machine;
 use crate::app;
 use crate::app::App;
+use crate::cli::context::machine;
 use crate::core::secret::Secret;
 use crate::core::stop::stop;
 use crate::emulator::generate::Generator;
@@ -23,7 +23,7 @@ use crate::script::Hooks;
 use crate::settings;
 use crate::settings::Environment;
 use oracle::Oracle;
-use receiver::{Receiver, To};
+use receiver::{OUTAGE, Receiver, To};
 use screen::Screen;
 
 pub(crate) const PROJECT: &str = "demo-project";
@@ -32,13 +32,8 @@ const GROUP: &str = "siem";
 const KEY_ID: &str = "demo-key-id";
 /// Guards nothing: the emulator is on the loopback address and holds made-up logs.
 const KEY_SECRET: &str = "demo-key-secret";
-const TOKEN: &str = "00000000-0000-4000-8000-000000000000";
-
 /// Logs in a group, as a busy Logtail would send them.
 const GROUP_LOGS: u64 = 50;
-
-/// How long the receiver is away.
-const OUTAGE: Duration = Duration::from_secs(2);
 
 /// How often the demo looks at how far things are.
 const GLANCE: Duration = Duration::from_millis(50);

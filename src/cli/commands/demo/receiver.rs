@@ -5,12 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::oracle::Oracle;
-use super::{OUTAGE, TOKEN};
 use crate::core::secret::Secret;
 use crate::emulator::hec;
 use crate::emulator::hec::{Fault, HecEmulator, Keep};
 use crate::emulator::syslog;
 use crate::emulator::syslog::{Protocol, SyslogEmulator};
+
+pub(super) const TOKEN: &str = "00000000-0000-4000-8000-000000000000";
+
+/// How long the receiver is away.
+pub(super) const OUTAGE: Duration = Duration::from_secs(2);
 
 /// Events that are shown at the end.
 const SHOWN: usize = 3;

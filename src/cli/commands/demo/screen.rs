@@ -7,8 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::oracle::Oracle;
 use super::receiver::Receiver;
-use crate::cli::log::Escape;
 use crate::core::ledger::{Counts, Ledger};
+use crate::core::printable::Escape;
 
 /// How often a plain line is written.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,6 +1,13 @@
+use std::io;
+use std::path::Path;
+
+use super::filter::Since;
+use super::look::{List, run};
+use super::output::DlqError;
 use super::*;
+use crate::cli::terminal::cells;
 use crate::core::cursor::{Cursor, ShardId};
-use crate::dead_letter::{Config, DeadLetters, Origin};
+use crate::dead_letter::{Config, DeadLetters, Origin, Reason, Record};
 
 fn record(log: u32) -> Record {
     Record {

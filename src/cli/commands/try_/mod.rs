@@ -12,15 +12,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::dlq::terminal_width;
-use super::run::{USAGE, end, machine, sources};
+use crate::cli::context::{machine, sources};
+use crate::cli::exit::{Said, end_with};
+use crate::cli::terminal::{colour, terminal_width};
 use crate::core::batch::Events;
 use crate::core::cursor::ShardId;
 use crate::core::event::Format;
 use crate::destination::hec::HecFormat;
 use crate::destination::syslog::{SyslogFormat, frames};
 use crate::script::testing::cases;
-use crate::script::{Beside, Cost, Hook, HookError, Meta, Paint, Sample, Script};
+use crate::script::{Cost, Hook, HookError, Meta, Paint, Sample, Script};
 use crate::settings;
 use crate::settings::{To, Trial, Wire};
 use samples::{Origin, Tried};
@@ -86,37 +87,6 @@ pub(crate) fn main(args: &Args) -> ExitCode {
         Ok(_) => ExitCode::from(FAILED),
         Err(said) => end_with(&said),
     }
-}
-
-/// Says why nothing can be tried: a drawn error stays as it is drawn.
-pub(crate) fn end_with(said: &Said) -> ExitCode {
-    match said {
-        Said::Plain(text) => end(text, USAGE),
-        Said::Drawn(text) => {
-            eprintln!("{text}");
-            ExitCode::from(USAGE)
-        }
-    }
-}
-
-/// Why nothing can be tried.
-pub(crate) enum Said {
-    /// In words.
-    Plain(String),
-    /// As [`HookError::render`] draws it, safe for a terminal.
-    Drawn(String),
-}
-
-impl Said {
-    /// The script cannot be used.
-    pub(crate) fn script(error: &HookError) -> Self {
-        Self::Drawn(error.render(Beside { colour: colour(&io::stderr()), ..Beside::default() }))
-    }
-}
-
-/// Whether to colour what is written there: a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
-pub(crate) fn colour(to: &impl io::IsTerminal) -> bool {
-    to.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn tried(args: &Args) -> Result<u64, Said> {

@@ -6,9 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::pretty;
 use super::samples::{Origin, Tried};
-use crate::cli::commands::dlq::{cell, cells, pad};
+use crate::cli::terminal::{cell, cells, pad};
 use crate::core::batch::Events;
-use crate::script::{Beside, Cost, HookError, Paint, Sample, printable};
+use crate::core::printable::printable;
+use crate::script::{Beside, Cost, HookError, Paint, Sample};
 
 /// From this many columns on, a log and its events stand side by side.
 const WIDE: usize = 110;
@@ -60,7 +61,7 @@ fn labelled(word: &str, lines: &[String], paint: Paint) -> String {
 
 /// The fields, their texts below each other.
 fn fields(sample: &Sample, width: usize) -> Vec<String> {
-    let text = |bytes| printable(&String::from_utf8_lossy(bytes));
+    let text = |bytes: &[u8]| printable(String::from_utf8_lossy(bytes).as_ref());
     let fields: Vec<(String, String)> = sample.fields().map(|(key, value)| (text(key), text(value))).collect();
     let names = fields.iter().map(|(name, _)| cells(name)).filter(|cells| *cells <= WIDEST_NAME).max().unwrap_or(0);
     let mut lines = Vec::new();

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::{Outcome, event};
-use crate::script::Sample;
+use super::event;
 use crate::script::testing::sample::kind;
+use crate::script::{HookError, Sample};
 
 /// A case, read and checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,4 +119,10 @@ fn expected(line: &Map<String, Value>) -> Result<Expected, String> {
             .to_owned()),
         several => Err(format!("a case has one of {}", several.join(" and "))),
     }
+}
+
+/// What became of the logs of a case.
+pub(super) enum Outcome {
+    Events(Vec<String>),
+    Failed(Box<HookError>),
 }

@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 use serde_json::Value;
 
 use super::Difference;
+use crate::core::printable::is_unprintable;
 use crate::script::HookError;
 
 /// What came of the cases of a file.
@@ -106,7 +107,7 @@ fn shown(value: Option<&Value>, most: usize) -> String {
     let text = value.to_string();
     let mut shown = String::new();
     for c in text.chars().take(most) {
-        if crate::script::diagnostics::render::is_unprintable(c) {
+        if is_unprintable(c) {
             write!(shown, "{}", c.escape_default()).expect("a String takes everything");
         } else {
             shown.push(c);

@@ -1,0 +1,50 @@
+//! What the status page, the JSON and the metrics are made of.
+
+use std::collections::BTreeMap;
+
+use tokio::time::Instant;
+
+use crate::core::cursor::ShardId;
+use crate::core::ledger::Entry;
+use crate::destination::Health;
+use crate::script::Reloads;
+
+/// How the program does at one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Whose logs these are, and who we are.
+    pub who: Who,
+    /// Whether the consumer group was joined.
+    pub joined: bool,
+    /// What *delivered* means: `accepted`, `confirmed`, …
+    pub promise: String,
+    /// The same in a sentence: `delivered means accepted: …`.
+    pub promises: &'static str,
+    /// How the destination does.
+    pub health: Health,
+    /// The books of every shard that this process has worked on.
+    pub shards: BTreeMap<ShardId, Entry>,
+    /// Version of the script in force.
+    pub script: String,
+    /// Since when it is.
+    pub script_since: Instant,
+    /// What became of other versions.
+    pub reloads: Reloads,
+    /// When a version was refused last, and why.
+    pub last_refused: Option<(Instant, String)>,
+    /// Now, unix seconds.
+    pub now: i64,
+}
+
+/// Whose logs a process forwards, and as whom.
+#[derive(Debug, Clone)]
+pub struct Who {
+    /// The project in SLS.
+    pub project: String,
+    /// The logstore in it.
+    pub logstore: String,
+    /// The consumer group.
+    pub group: String,
+    /// Our name in it.
+    pub consumer: String,
+}

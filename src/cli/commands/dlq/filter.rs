@@ -1,0 +1,77 @@
+//! Which dead letters are meant.
+
+use std::str::FromStr;
+
+use clap::Args;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp, civil};
+
+use crate::dead_letter::{Reason, Record};
+
+/// Which letters.
+#[derive(Debug, Default, Args)]
+pub struct Filter {
+    /// Only for these reasons
+    #[arg(long, value_name = "REASON", value_delimiter = ',')]
+    pub reason: Vec<Reason>,
+    /// Only of these shards
+    #[arg(long, value_name = "SHARD", value_delimiter = ',')]
+    pub shard: Vec<u32>,
+    /// Only since then: 2026-02-03T04:05:06Z, 2026-02-03 (local time), or 90m, 2h, 3d (ago)
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<Since>,
+}
+
+/// A moment, or a distance back from now.
+#[derive(Debug, Clone)]
+pub enum Since {
+    /// At this time.
+    At(Timestamp),
+    /// So long ago.
+    Ago(Span),
+}
+
+impl FromStr for Since {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(at) = text.parse() {
+            return Ok(Self::At(at));
+        }
+        if let Ok(naive) = text.parse::<civil::DateTime>() {
+            return naive
+                .to_zoned(TimeZone::system())
+                .map(|at| Self::At(at.timestamp()))
+                .map_err(|error| error.to_string());
+        }
+        let span = text.parse::<Span>().map_err(|_| {
+            "neither a time like 2026-02-03T04:05:06Z or 2026-02-03, nor a distance back like 90m, 2h or 3d".to_owned()
+        })?;
+        Ok(Self::Ago(span.abs()))
+    }
+}
+
+impl Since {
+    pub(super) fn timestamp(&self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(at) => *at,
+            Self::Ago(span) => {
+                // Further back than time goes is as good as no limit.
+                let then = now.to_zoned(TimeZone::system()).checked_sub(*span);
+                then.map_or(Timestamp::MIN, |then| then.timestamp())
+            }
+        }
+    }
+}
+
+impl Filter {
+    pub(super) fn is_given(&self) -> bool {
+        !self.reason.is_empty() || !self.shard.is_empty() || self.since.is_some()
+    }
+
+    pub(super) fn wants(&self, record: &Record, since: Option<Timestamp>) -> bool {
+        (self.reason.is_empty() || self.reason.contains(&record.reason))
+            && (self.shard.is_empty() || self.shard.contains(&record.origin.shard.0))
+            && since.is_none_or(|since| record.at >= since)
+    }
+}

@@ -1,0 +1,196 @@
+//! `forwarder dlq list` and `show`: the letters as a table, and one of them in full.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+
+use super::filter::Filter;
+use super::output::{DlqError, Output, for_each};
+use crate::cli::terminal::{cells, fit, pad};
+use crate::core::printable::printable;
+use crate::dead_letter::{Reason, Record, was_used};
+
+/// How to look into them. It changes nothing.
+#[derive(Debug, Subcommand)]
+pub enum Look {
+    /// List them, as they were written, with totals by reason
+    List(List),
+    /// Show one with everything that is known about it
+    Show(Show),
+}
+
+/// Which ones to list, and how.
+#[derive(Debug, Default, Args)]
+pub struct List {
+    /// Print the records as they are in the file, one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Which ones.
+    #[command(flatten)]
+    pub filter: Filter,
+}
+
+/// Which one to show, and how.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// Its id, as in the list
+    pub id: String,
+    /// Print the record as it is in the file
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Answers about the letters in `dir`; `now` is for `--since`. Whoever stops reading the answer early, like `head`, gets no error.
+///
+/// # Errors
+/// [`DlqError`]: nothing can be read, or nothing has the id.
+pub fn run(look: &Look, dir: &Path, now: Timestamp, mut output: Output<'_>) -> Result<(), DlqError> {
+    let outcome = match look {
+        Look::List(list) => print_list(list, dir, now, &mut output),
+        Look::Show(show) => print_one(show, dir, &mut output),
+    };
+    match outcome.and_then(|()| output.out.flush().map_err(DlqError::Output)) {
+        Err(DlqError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn print_list(list: &List, dir: &Path, now: Timestamp, output: &mut Output<'_>) -> Result<(), DlqError> {
+    let since = list.filter.since.as_ref().map(|since| since.timestamp(now));
+    let mut totals = BTreeMap::<Reason, u64>::new();
+    let (mut shown, mut all) = (0_u64, 0_u64);
+    let skipped = for_each(dir, output, |letter, output| {
+        all += 1;
+        if !list.filter.wants(&letter.record, since) {
+            return Ok(());
+        }
+        if list.json {
+            return writeln!(output.out, "{}", letter.line);
+        }
+        if shown == 0 {
+            writeln!(output.out, "{}", row(&HEADER, output.width))?;
+        }
+        shown += 1;
+        *totals.entry(letter.record.reason).or_default() += 1;
+        writeln!(output.out, "{}", row(&columns(&letter.record), output.width))
+    })?;
+    if list.json {
+        return Ok(());
+    }
+    let plural = if all == 1 { "" } else { "s" };
+    match (shown, all) {
+        (_, 0) if skipped > 0 => writeln!(output.out, "no dead letter in {} can be read", dir.display()),
+        (_, 0) if was_used(dir) => writeln!(output.out, "no dead letters in {}", dir.display()),
+        (_, 0) => writeln!(output.out, "no dead letters in {}, and no forwarder has kept any there", dir.display()),
+        (0, _) => writeln!(output.out, "none of the {all} dead letter{plural} in {} matches", dir.display()),
+        _ => {
+            let totals =
+                totals.iter().map(|(reason, count)| format!("{reason} {count}")).collect::<Vec<_>>().join(", ");
+            let part = if shown == all { String::new() } else { format!("{shown} of ") };
+            let unreadable = if skipped == 0 { String::new() } else { format!("; {skipped} could not be read") };
+            writeln!(output.out, "\n{part}{all} dead letter{plural}: {totals}{unreadable}")
+        }
+    }
+    .map_err(DlqError::Output)
+}
+
+fn print_one(show: &Show, dir: &Path, output: &mut Output<'_>) -> Result<(), DlqError> {
+    let mut shown = 0_u64;
+    for_each(dir, output, |letter, output| {
+        if letter.record.id() != show.id {
+            return Ok(());
+        }
+        shown += 1;
+        if show.json {
+            return writeln!(output.out, "{}", letter.line);
+        }
+        if shown > 1 {
+            writeln!(output.out)?;
+        }
+        write!(output.out, "{}", page(&letter.record))
+    })?;
+    if shown == 0 {
+        return Err(DlqError::Unknown { dir: dir.to_owned(), id: printable(show.id.as_bytes()) });
+    }
+    Ok(())
+}
+
+/// The columns of the list with their least widths. What is wider pushes its line to the right, and is never cut: ids,
+/// codes and cursors are there to be copied.
+const WIDTHS: [usize; 6] = [26, 20, 14, 10, 5, 28];
+const HEADER: [&str; 7] = ["ID", "AT", "REASON", "CODE", "SHARD", "CURSOR", "MESSAGE"];
+
+/// Least room for the message in its line. Where there is less it gets a line of its own, and shard and cursor go: the
+/// id holds both.
+const LEAST_MESSAGE: usize = 24;
+
+fn columns(record: &Record) -> [String; 7] {
+    [
+        printable(record.id().as_bytes()),
+        format!("{:.0}", record.at),
+        record.reason.to_string(),
+        printable(record.code.as_bytes()),
+        record.origin.shard.to_string(),
+        printable(record.origin.cursor.as_str().as_bytes()),
+        printable(record.message.as_bytes()),
+    ]
+}
+
+fn row(columns: &[impl AsRef<str>; 7], width: Option<usize>) -> String {
+    let line = |count: usize| -> String {
+        columns.iter().zip(WIDTHS).take(count).map(|(text, least)| pad(text.as_ref(), least) + "  ").collect()
+    };
+    let message = columns[6].as_ref();
+    let full = WIDTHS.iter().map(|least| least + 2).sum::<usize>() + LEAST_MESSAGE;
+    match width {
+        None => line(6) + message,
+        Some(width) if width >= full => fit(line(6) + message, width),
+        Some(width) => {
+            format!("{}\n{}", fit(line(4).trim_end().to_owned(), width), fit(format!("    {message}"), width))
+        }
+    }
+}
+
+/// Everything about one letter.
+fn page(record: &Record) -> String {
+    let origin = &record.origin;
+    let mut head = vec![
+        ("id", record.id()),
+        ("at", record.at.to_string()),
+        ("reason", record.reason.to_string()),
+        ("code", record.code.clone()),
+        ("message", record.message.clone()),
+        ("project", origin.project.clone()),
+        ("logstore", origin.logstore.clone()),
+        ("shard", origin.shard.to_string()),
+        ("cursor", origin.cursor.to_string()),
+        ("log", format!("{} after the cursor, counted from 0", origin.log)),
+    ];
+    if let Some(event) = origin.event {
+        head.push(("event", format!("{event} of the log, counted from 0")));
+    }
+    head.push(("script", record.script.clone()));
+    let head = head.iter().map(|(name, text)| ((*name).to_owned(), printable(text.as_bytes())));
+    let log = record.log.iter().map(|(key, value)| (printable(key), printable(value)));
+    let event = match &record.event {
+        Some(event) => format!("  {}\n", printable(event)),
+        None => "  none was made\n".to_owned(),
+    };
+    format!("{}\nlog\n{}\nevent\n{event}", table(head, ""), table(log, "  "))
+}
+
+/// Names and texts, a line each, with the texts below each other.
+fn table(rows: impl Iterator<Item = (String, String)>, indent: &str) -> String {
+    let rows: Vec<_> = rows.collect();
+    // One endless name shall not push all texts out of sight.
+    let widest = rows.iter().map(|(name, _)| cells(name)).filter(|width| *width <= 32).max().unwrap_or(0);
+    rows.iter()
+        .map(|(name, text)| {
+            let gap = if cells(name) > widest { "  " } else { "" };
+            format!("{}\n", format!("{indent}{}{gap}{text}", pad(name, widest + 2)).trim_end())
+        })
+        .collect()
+}

@@ -1,0 +1,79 @@
+//! Where the answers of `forwarder dlq` go, and why there is none.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::app::replay::ReplayError;
+use crate::cli::exit::{CUT_SHORT, USAGE};
+use crate::dead_letter::{Letter, ReadError, Reader, TakeError, directories};
+
+/// Where the answer goes.
+pub struct Output<'a> {
+    /// The answer itself.
+    pub out: &'a mut dyn Write,
+    /// What is wrong with the file, a line each.
+    pub notes: &'a mut dyn Write,
+    /// Columns of the terminal; without it lines are not cut.
+    pub width: Option<usize>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum DlqError {
+    /// There is nothing to read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// No letter has this id.
+    #[error("no dead letter in {} has the id {id}: `forwarder dlq list` shows the ids", dir.display())]
+    Unknown {
+        /// The directory.
+        dir: PathBuf,
+        /// The id, printable.
+        id: String,
+    },
+    /// A replay of nobody said which.
+    #[error("say which dead letters to deliver: their ids, --reason, --shard or --since, or --all of them")]
+    NothingChosen,
+    /// They cannot be taken for a replay.
+    #[error(transparent)]
+    Take(#[from] TakeError),
+    /// A replay ended early.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// The answer cannot be written.
+    #[error("cannot write the answer: {0}")]
+    Output(io::Error),
+}
+
+impl DlqError {
+    /// The exit code of the process.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Read(ReadError::Denied { .. }) => 77,
+            Self::Replay(ReplayError::Stopped) => CUT_SHORT,
+            Self::Read(_) | Self::Unknown { .. } | Self::NothingChosen | Self::Replay(ReplayError::Script(_)) => USAGE,
+            Self::Take(_) | Self::Replay(_) | Self::Output(_) => 1,
+        }
+    }
+}
+
+/// Hands every letter of every forwarder that keeps some here to `print`, and notes what is none; how much of that there is.
+pub(super) fn for_each(
+    dir: &Path,
+    output: &mut Output<'_>,
+    mut print: impl FnMut(&Letter, &mut Output<'_>) -> io::Result<()>,
+) -> Result<u64, DlqError> {
+    let mut skipped = 0;
+    for dir in directories(dir) {
+        for found in Reader::open(&dir)? {
+            skipped += u64::from(found.is_err());
+            match found {
+                Ok(letter) => print(&letter, output),
+                Err(unreadable) => writeln!(output.notes, "skipped: {unreadable}"),
+            }
+            .map_err(DlqError::Output)?;
+        }
+    }
+    Ok(skipped)
+}

@@ -1,0 +1,55 @@
+//! How the program ends: its exit codes, and the last words on standard error.
+
+use std::fmt::Write as _;
+use std::io;
+use std::process::ExitCode;
+
+use super::terminal::colour;
+use crate::core::printable::Escape;
+use crate::script::{Beside, HookError};
+
+/// Exit code for what a user has to change.
+pub(crate) const USAGE: u8 = 2;
+/// Exit code for a bug of ours.
+pub(crate) const INTERNAL: u8 = 70;
+/// Exit code for a stop that was cut short.
+pub(crate) const CUT_SHORT: u8 = 75;
+
+/// Says why it ends, in one block on standard error.
+pub(crate) fn end(error: &str, code: u8) -> ExitCode {
+    let mut block = String::from("forwarder: ");
+    for (number, line) in error.trim_end().lines().enumerate() {
+        if number > 0 {
+            block.push('\n');
+        }
+        write!(Escape(&mut block), "{line}").expect("a String takes everything");
+    }
+    eprintln!("{block}");
+    ExitCode::from(code)
+}
+
+/// Says why nothing can be tried: a drawn error stays as it is drawn.
+pub(crate) fn end_with(said: &Said) -> ExitCode {
+    match said {
+        Said::Plain(text) => end(text, USAGE),
+        Said::Drawn(text) => {
+            eprintln!("{text}");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// Why nothing can be tried.
+pub(crate) enum Said {
+    /// In words.
+    Plain(String),
+    /// As [`HookError::render`] draws it, safe for a terminal.
+    Drawn(String),
+}
+
+impl Said {
+    /// The script cannot be used.
+    pub(crate) fn script(error: &HookError) -> Self {
+        Self::Drawn(error.render(Beside { colour: colour(&io::stderr()), ..Beside::default() }))
+    }
+}

@@ -1,0 +1,84 @@
+//! Text from logs, servers and scripts, made fit for a terminal and for one line of a log.
+
+use std::fmt;
+
+/// Most characters of foreign text that [`excerpt`] shows.
+const EXCERPT_CHARS: usize = 300;
+
+/// Whether a character has no place on a terminal or in a file that people `cat`: it moves the cursor, starts an escape
+/// sequence, breaks a line, or changes the direction in which the text around it reads.
+#[must_use]
+pub fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Text for people that does nothing to a terminal. What is not UTF-8 is shown as `\xff`.
+#[must_use]
+pub fn printable(text: impl AsRef<[u8]>) -> String {
+    let bytes = text.as_ref();
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if is_unprintable(c) {
+                out.extend(c.escape_default());
+            } else {
+                out.push(c);
+            }
+        }
+        out.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    out
+}
+
+/// Foreign text made fit to show: bounded, on one line, and without characters that could act on a terminal.
+#[must_use]
+pub fn excerpt(text: &str) -> String {
+    let mut out = String::new();
+    let mut chars = text.trim().chars();
+    for c in chars.by_ref().take(EXCERPT_CHARS) {
+        if is_unprintable(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    if chars.next().is_some() {
+        out.push('…');
+    }
+    out
+}
+
+/// Writes control characters as escapes, so that text from a log or a server can neither begin a line of its own nor
+/// drive a terminal. The marks that reorder text are escaped too.
+#[derive(Debug)]
+pub struct Escape<W>(
+    /// Where the text goes.
+    pub W,
+);
+
+impl<W: fmt::Write> fmt::Write for Escape<W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some(at) = rest.find(is_unprintable) {
+            let (before, from) = rest.split_at(at);
+            let unsafe_char = from.chars().next().expect("find found it");
+            write!(self.0, "{before}{}", unsafe_char.escape_default())?;
+            rest = &from[unsafe_char.len_utf8()..];
+        }
+        self.0.write_str(rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_is_one_bounded_line_that_does_nothing() {
+        assert_eq!(excerpt(" a\r\nb\u{202e}c\u{7f} 你好 "), r"a\r\nb\u{202e}c\u{7f} 你好");
+        let long = excerpt(&"é".repeat(1000));
+        assert_eq!(long.chars().count(), EXCERPT_CHARS + 1);
+        assert!(long.ends_with('…'));
+    }
+}

@@ -1,0 +1,67 @@
+//! Which letters a replay has delivered, and the files that it has set aside.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Record;
+
+/// Names the letters that were delivered.
+pub(super) const DELIVERED: &str = "replayed.jsonl";
+
+/// Which letters of a directory were delivered by a replay.
+#[derive(Debug, Default)]
+pub(super) struct Delivered(pub(super) BTreeSet<Name>);
+
+/// What tells a letter from every other one.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Name {
+    project: String,
+    logstore: String,
+    id: String,
+}
+
+impl Name {
+    pub(super) fn of(record: &Record) -> Self {
+        Self { project: record.origin.project.clone(), logstore: record.origin.logstore.clone(), id: record.id() }
+    }
+}
+
+impl Delivered {
+    /// Reads what a replay has noted. A line that a crash has torn names a letter that will be delivered again.
+    pub(super) fn read(dir: &Path) -> io::Result<Self> {
+        let file = match File::open(dir.join(DELIVERED)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(error),
+        };
+        let mut names = BTreeSet::new();
+        for line in BufReader::new(file).split(b'\n') {
+            names.extend(serde_json::from_slice::<Name>(&line?));
+        }
+        Ok(Self(names))
+    }
+
+    pub(super) fn has(&self, record: &Record) -> bool {
+        !self.0.is_empty() && self.0.contains(&Name::of(record))
+    }
+}
+
+/// The files of a directory that were set aside, the oldest first.
+pub(super) fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        files.extend(number(&path).map(|number| (number, path)));
+    }
+    files.sort();
+    Ok(files.into_iter().map(|(_, path)| path).collect())
+}
+
+/// The number in `dead-letters.3.jsonl`.
+pub(super) fn number(path: &Path) -> Option<u32> {
+    path.file_name()?.to_str()?.strip_prefix("dead-letters.")?.strip_suffix(".jsonl")?.parse().ok()
+}

@@ -1,0 +1,25 @@
+//! What the client and the thread that sends both see.
+
+use std::sync::atomic::AtomicBool;
+
+use tokio::sync::Notify;
+
+use super::Config;
+use super::dial::Dial;
+use crate::destination::health::Standing;
+
+/// What the client and its thread both see.
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) dial: Dial,
+    pub(super) standing: Standing,
+    /// Told when somebody stopped waiting for a batch.
+    pub(super) left: Notify,
+    pub(super) written_only: AtomicBool,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("config", &self.config).finish_non_exhaustive()
+    }
+}

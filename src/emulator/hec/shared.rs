@@ -1,0 +1,37 @@
+//! A collector and the switches of its sockets.
+
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use super::collector::Collector;
+
+/// A collector and what its sockets are told to do.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) collector: Collector,
+    pub(super) refuse_until: watch::Sender<Option<Instant>>,
+    pub(super) close_idle: watch::Sender<()>,
+}
+
+impl Shared {
+    pub(super) fn new(collector: Collector) -> Self {
+        Self { collector, refuse_until: watch::Sender::new(None), close_idle: watch::Sender::new(()) }
+    }
+
+    /// Stops listening and drops all connections until then.
+    pub(super) fn refuse_until(&self, end: Option<Instant>) {
+        self.refuse_until.send_replace(end);
+    }
+
+    /// Closes the connections that wait for a request, and the others after their reply.
+    pub(super) fn close_idle(&self) {
+        self.close_idle.send_replace(());
+    }
+
+    /// Forgets every fault, and listens.
+    pub(super) fn clear_faults(&self) {
+        self.collector.state().faults.clear();
+        self.refuse_until(None);
+    }
+}

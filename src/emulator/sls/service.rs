@@ -1,0 +1,37 @@
+//! What the connections of the emulator share.
+
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+use super::faults::Faults;
+use super::group::Save;
+use super::state::State;
+use super::verify::Verifier;
+
+/// What the connections share.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) state: Mutex<State>,
+    pub(super) faults: Faults,
+    pub(super) verifier: Option<Verifier>,
+    pub(super) tap: Option<Arc<dyn Tap>>,
+    /// Requests so far; their ids count up.
+    pub(super) requests: AtomicU64,
+}
+
+/// Sees what the consumers of all groups do, when it is done and before they have their answer. It must be quick: nothing
+/// else happens meanwhile.
+pub trait Tap: Send + Sync {
+    /// A heartbeat was taken.
+    fn beat(&self, consumer: &str);
+
+    /// A save was accepted.
+    fn saved(&self, save: &Save);
+}
+
+impl fmt::Debug for dyn Tap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tap")
+    }
+}

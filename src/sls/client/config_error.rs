@@ -1,0 +1,38 @@
+//! Why settings do not make a client.
+
+use std::path::PathBuf;
+
+use crate::sls::credentials::KeyError;
+use crate::sls::endpoint::EndpointError;
+
+/// Why settings do not make a client.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The endpoint.
+    #[error("the endpoint {0}")]
+    Endpoint(#[from] EndpointError),
+    /// A name that SLS cannot have, or that could not be sent.
+    #[error("the {what} {name:?} {problem}")]
+    Name {
+        /// Which name.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The credentials.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The certificates to trust.
+    #[error("the CA file {path}: {problem}", path = path.display())]
+    CaFile {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The TLS library does not start.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Client(reqwest::Error),
+}
