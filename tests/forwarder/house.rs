@@ -68,7 +68,7 @@ impl House {
             for import in imports(text).0 {
                 for (path, name) in import.names.iter().filter(|_| import.is_public) {
                     if let Some(target) = house.absolute(module, path) {
-                        handed_on.insert([module.as_slice(), &[name.clone()]].concat(), target);
+                        handed_on.insert([module.as_slice(), std::slice::from_ref(name)].concat(), target);
                     }
                 }
             }
