@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 
 use super::snapshot::Snapshot;
 use super::status;
-use crate::core::ledger::{Counts, Entry};
+use crate::core::ledger::{Counts, ShardLedger};
 
 type Figure = fn(&Counts) -> u64;
 
 /// A figure of a shard now (unix seconds), when there is one.
-type Gauge = fn(&Entry, i64) -> Option<i128>;
+type Gauge = fn(&ShardLedger, i64) -> Option<i128>;
 
 /// Figures of a shard that only grow: name, help, where it stands in the books.
 const COUNTERS: [(&str, &str, Figure); 9] = [

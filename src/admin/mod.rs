@@ -37,16 +37,16 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::warn;
 
-pub use snapshot::{Snapshot, Who};
+pub use snapshot::{Identity, Snapshot};
 
 /// Connections at once; more wait to be accepted.
 const MOST_CONNECTIONS: usize = 16;
 
 /// How long a client may take to send a request.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A pause when the system gives us no connection.
-const BREATH: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers until it is dropped; connections end with it.
 pub async fn serve(listener: TcpListener, read: impl Fn() -> Snapshot + Send + Sync + 'static) {
@@ -60,7 +60,7 @@ pub async fn serve(listener: TcpListener, read: impl Fn() -> Snapshot + Send + S
             Ok((stream, _)) => stream,
             Err(error) => {
                 warn!("the status page accepts no connection: {error}");
-                sleep(BREATH).await;
+                sleep(ACCEPT_RETRY_PAUSE).await;
                 continue;
             }
         };
@@ -69,13 +69,13 @@ pub async fn serve(listener: TcpListener, read: impl Fn() -> Snapshot + Send + S
             let local = stream.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
             let answer = service_fn(|request: Request<Incoming>| {
                 let reply = match local && is_misled(request.headers()) {
-                    true => text(StatusCode::FORBIDDEN, MISLED),
+                    true => text(StatusCode::FORBIDDEN, WRONG_HOST_REPLY),
                     false => reply(request.method(), request.uri().path(), request.headers(), &*read),
                 };
                 async { Ok::<_, Infallible>(reply) }
             });
             let mut server = http1::Builder::new();
-            server.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+            server.timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT);
             // A client that goes away in the middle is its own business.
             let _gone = server.serve_connection(TokioIo::new(stream), answer).await;
             drop(permit);
@@ -83,7 +83,7 @@ pub async fn serve(listener: TcpListener, read: impl Fn() -> Snapshot + Send + S
     }
 }
 
-const MISLED: &str = "on this machine this answers to localhost and to addresses, not to the name in Host\n";
+const WRONG_HOST_REPLY: &str = "on this machine this answers to localhost and to addresses, not to the name in Host\n";
 
 /// Whether a browser on this machine may have been led here by somebody else's page: a name in `Host` that is none of
 /// this machine may belong to that page, and be made to mean our address ("DNS rebinding"). The page could then read what

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::snapshot::Snapshot;
-use crate::core::ledger::{Counts, Entry};
+use crate::core::ledger::{Counts, ShardLedger};
 use crate::destination::Health;
 
 const STYLE: &str = "
@@ -207,12 +207,12 @@ fn write_shards(page: &mut String, snapshot: &Snapshot) {
 }
 
 /// How a shard does, in a word.
-fn state(entry: &Entry) -> (&'static str, &'static str) {
+fn state(entry: &ShardLedger) -> (&'static str, &'static str) {
     match entry {
-        Entry { halted: Some(_), .. } => ("bad", "HALTED"),
-        Entry { waits, .. } if !waits.is_empty() => ("bad", "HELD"),
-        Entry { held: false, .. } => ("", "put down"),
-        Entry { caught_up: true, .. } => ("good", "caught up"),
+        ShardLedger { halted: Some(_), .. } => ("bad", "HALTED"),
+        ShardLedger { waits, .. } if !waits.is_empty() => ("bad", "HELD"),
+        ShardLedger { held: false, .. } => ("", "put down"),
+        ShardLedger { caught_up: true, .. } => ("good", "caught up"),
         _ => ("", "working"),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 use crate::core::cursor::ShardId;
-use crate::core::ledger::Entry;
+use crate::core::ledger::ShardLedger;
 use crate::destination::Health;
 use crate::script::Reloads;
 
@@ -13,7 +13,7 @@ use crate::script::Reloads;
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// Whose logs these are, and who we are.
-    pub who: Who,
+    pub who: Identity,
     /// Whether the consumer group was joined.
     pub joined: bool,
     /// What *delivered* means: `accepted`, `confirmed`, …
@@ -23,7 +23,7 @@ pub struct Snapshot {
     /// How the destination does.
     pub health: Health,
     /// The books of every shard that this process has worked on.
-    pub shards: BTreeMap<ShardId, Entry>,
+    pub shards: BTreeMap<ShardId, ShardLedger>,
     /// Version of the script in force.
     pub script: String,
     /// Since when it is.
@@ -38,7 +38,7 @@ pub struct Snapshot {
 
 /// Whose logs a process forwards, and as whom.
 #[derive(Debug, Clone)]
-pub struct Who {
+pub struct Identity {
     /// The project in SLS.
     pub project: String,
     /// The logstore in it.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::snapshot::Snapshot;
-use crate::core::ledger::Entry;
+use crate::core::ledger::ShardLedger;
 use crate::destination::Health;
 
 /// One object, on several lines, in an order of its own.
@@ -13,7 +13,7 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
     let shards: Vec<Value> = shards
         .iter()
         .map(|(shard, entry)| {
-            let Entry { counts, held, .. } = entry;
+            let ShardLedger { counts, held, .. } = entry;
             json!({
                 "shard": shard.0,
                 "held": held,

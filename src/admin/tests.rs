@@ -16,7 +16,7 @@ fn snapshot() -> Snapshot {
     account.settled(Settled { delivered: 6, dropped: 1, dead_lettered: 2, events: 6 }, Some(100));
     account.waits(Wait::Disk, "no room \"here\"".into());
     Snapshot {
-        who: Who { project: "p".into(), logstore: "l".into(), group: "g".into(), consumer: "g-host-7".into() },
+        who: Identity { project: "p".into(), logstore: "l".into(), group: "g".into(), consumer: "g-host-7".into() },
         joined: true,
         promise: "confirmed".into(),
         promises: "delivered means confirmed: the receiver read every byte",
@@ -93,7 +93,7 @@ fn no_text_from_elsewhere_becomes_markup() {
     ledger.account(ShardId(1)).halted(1, evil());
     ledger.account(ShardId(2)).waits(Wait::Script, evil());
     let base = Snapshot {
-        who: Who { project: evil(), logstore: evil(), group: evil(), consumer: evil() },
+        who: Identity { project: evil(), logstore: evil(), group: evil(), consumer: evil() },
         shards: ledger.read(),
         script: evil(),
         reloads: Reloads { trouble: Some(evil()), ..Reloads::default() },

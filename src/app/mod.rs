@@ -19,27 +19,27 @@ use super::admin;
 use super::dead_letter;
 use super::group;
 use super::sls;
-use crate::admin::{Snapshot, Who};
+use crate::admin::{Identity, Snapshot};
 use crate::core::budget::Budget;
 use crate::core::cause::Cause;
 use crate::core::cursor::Start;
 use crate::core::event::Format;
 use crate::core::ledger::Ledger;
-use crate::core::retry_log::Trouble;
+use crate::core::retry_log::RetryLog;
 use crate::core::source::{Source, SourceError};
 use crate::core::stop::Stop;
-use crate::dead_letter::{DeadLetters, OpenError};
+use crate::dead_letter::{DirectoryStore, OpenError};
 use crate::destination::hec::{Hec, HecFormat};
 use crate::destination::registry::AnyDestination;
 use crate::destination::syslog::{Syslog, SyslogFormat};
 use crate::destination::{Destination, Health};
 use crate::group::membership::Membership;
-use crate::group::{BeatEnd, Drained};
-use crate::pipeline::{Letters, Pace, Parts};
+use crate::group::{Drained, HeartbeatEnd};
+use crate::pipeline::{DeadLetterPolicy, Pace, Pipeline};
 use crate::script::{HookError, HookThreads, Hooks, Script};
 use crate::settings::{DestinationSettings, Settings};
 use crate::sls::Sls;
-use reload::{Wake, Watch};
+use reload::{ScriptWatch, Wake};
 
 /// How often the books are summed up in the log.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
@@ -111,7 +111,7 @@ pub async fn run(settings: Settings, leave: Stop) -> Result<(), Error> {
 #[derive(Debug)]
 pub struct App {
     settings: Settings,
-    parts: Arc<Parts<Sls, AnyDestination>>,
+    parts: Arc<Pipeline<Sls, AnyDestination>>,
     /// Where this process keeps dead letters.
     letters: PathBuf,
 }
@@ -138,16 +138,16 @@ impl App {
         .with_rules(settings.reload.rules);
         let wanted = &settings.dead_letters;
         let store =
-            DeadLetters::open_free(&dead_letter::Config { dir: wanted.dir.clone(), max_bytes: wanted.max_bytes })?;
+            DirectoryStore::open_free(&dead_letter::Config { dir: wanted.dir.clone(), max_bytes: wanted.max_bytes })?;
         let letters = store.dir().to_owned();
         info!(dir = %letters.display(), "logs that can't be delivered are kept as dead letters");
-        let parts = Parts {
+        let parts = Pipeline {
             source,
             sink,
             hooks,
             budget: Budget::new(settings.run.memory),
             ledger: Ledger::default(),
-            letters: Letters {
+            letters: DeadLetterPolicy {
                 keep: Box::new(Arc::new(store)),
                 project: settings.sls.project.clone(),
                 logstore: settings.sls.logstore.clone(),
@@ -167,7 +167,7 @@ impl App {
 
     /// The parts, for whoever watches the program run.
     #[must_use]
-    pub fn parts(&self) -> Arc<Parts<Sls, AnyDestination>> {
+    pub fn parts(&self) -> Arc<Pipeline<Sls, AnyDestination>> {
         Arc::clone(&self.parts)
     }
 
@@ -197,7 +197,7 @@ impl App {
             info!("http://{address}/ shows how the program does, /metrics tells Prometheus");
             let (parts, joined) = (Arc::clone(&parts), Arc::clone(&joined));
             let sls::Config { project, logstore, group, consumer, .. } = settings.sls.clone();
-            let who = Who { project, logstore, group, consumer };
+            let who = Identity { project, logstore, group, consumer };
             side.spawn(admin::serve(listener, move || snapshot_of(&parts, &who, joined.load(Ordering::Relaxed))));
         }
         side.spawn(say_how_the_destination_is(Arc::clone(&parts)));
@@ -211,9 +211,13 @@ impl App {
             "joined the consumer group; a shard without a checkpoint starts at {}", settings.run.start
         );
         let (beats, tasks) = group::line(Membership::new(timeout, Instant::now()));
-        let beats = BeatThread::start(settings.sls.clone(), beats, settings.run.heartbeat_interval)?;
+        let beats = HeartbeatThread::start(settings.sls.clone(), beats, settings.run.heartbeat_interval)?;
         side.spawn(sum_up_now_and_then(Arc::clone(&parts)));
-        let watch = Watch { path: settings.script.clone(), interval: reload::POLL, force: settings.reload.force };
+        let watch = ScriptWatch {
+            path: settings.script.clone(),
+            interval: reload::POLL_INTERVAL,
+            force: settings.reload.force,
+        };
         let watched = Arc::clone(&parts);
         side.spawn(async move { watch.run(&watched.hooks, wake).await });
 
@@ -243,7 +247,7 @@ impl App {
 /// Finds or creates the group; returns its timeout. What may pass is tried again; a refusal at this point is final, so
 /// that a wrong name or permission is seen at once.
 async fn join_group(source: &Sls, start: Start) -> Result<Duration, Error> {
-    let mut trouble = Trouble::new("cannot join the consumer group", 0);
+    let mut trouble = RetryLog::new("cannot join the consumer group", 0);
     loop {
         let joined = async {
             let timeout = source.ensure_group().await?;
@@ -288,7 +292,7 @@ async fn breakdown(side: &mut JoinSet<()>) -> String {
 }
 
 /// Asks the destination once whether it would take our events. It need not: shards hold their position meanwhile.
-async fn say_how_the_destination_is(parts: Arc<Parts<Sls, AnyDestination>>) {
+async fn say_how_the_destination_is(parts: Arc<Pipeline<Sls, AnyDestination>>) {
     info!("{}", parts.sink.promises());
     match parts.sink.check().await {
         Ok(checked) => info!(url = checked.url, took = ?checked.took, "the destination {}", checked.agrees),
@@ -298,7 +302,7 @@ async fn say_how_the_destination_is(parts: Arc<Parts<Sls, AnyDestination>>) {
     }
 }
 
-async fn sum_up_now_and_then(parts: Arc<Parts<Sls, AnyDestination>>) {
+async fn sum_up_now_and_then(parts: Arc<Pipeline<Sls, AnyDestination>>) {
     let mut ticks = interval_at(Instant::now() + SUMMARY_INTERVAL, SUMMARY_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -311,12 +315,12 @@ async fn sum_up_now_and_then(parts: Arc<Parts<Sls, AnyDestination>>) {
     }
 }
 
-fn summary_of(parts: &Parts<Sls, AnyDestination>) -> String {
+fn summary_of(parts: &Pipeline<Sls, AnyDestination>) -> String {
     let books = summary::line(&parts.ledger, &parts.sink.promise(), &parts.sink.health(), summary::unix_now());
     books + &summary::script(&parts.hooks.script().version, &parts.hooks.reloads())
 }
 
-fn snapshot_of(parts: &Parts<Sls, AnyDestination>, who: &Who, joined: bool) -> Snapshot {
+fn snapshot_of(parts: &Pipeline<Sls, AnyDestination>, who: &Identity, joined: bool) -> Snapshot {
     Snapshot {
         who: who.clone(),
         joined,
@@ -334,12 +338,12 @@ fn snapshot_of(parts: &Parts<Sls, AnyDestination>, who: &Who, joined: bool) -> S
 
 /// The thread of the heartbeats, with a runtime and connections of its own: whatever happens elsewhere in the program,
 /// a heartbeat is on time.
-struct BeatThread {
+struct HeartbeatThread {
     thread: thread::JoinHandle<()>,
 }
 
-impl BeatThread {
-    fn start(config: sls::Config, end: BeatEnd, interval: Duration) -> Result<Self, Error> {
+impl HeartbeatThread {
+    fn start(config: sls::Config, end: HeartbeatEnd, interval: Duration) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -15,10 +15,10 @@ use crate::script::testing::cases;
 use crate::script::{HookError, Hooks, Passed, Refused, Script};
 
 /// Time between two looks at the file.
-pub(super) const POLL: Duration = Duration::from_secs(2);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What is watched, and how.
-pub(super) struct Watch {
+pub(super) struct ScriptWatch {
     /// The script's file.
     pub(super) path: PathBuf,
     /// Time between two looks at it.
@@ -27,10 +27,10 @@ pub(super) struct Watch {
     pub(super) force: bool,
 }
 
-impl Watch {
+impl ScriptWatch {
     /// Never returns.
     pub(super) async fn run(self, hooks: &Hooks, mut wake: Wake) {
-        let mut reading = Reading::default();
+        let mut reading = ScriptRead::default();
         loop {
             tokio::select! {
                 () = sleep(self.interval) => {}
@@ -40,7 +40,7 @@ impl Watch {
         }
     }
 
-    async fn look(&self, hooks: &Hooks, reading: &mut Reading) {
+    async fn look(&self, hooks: &Hooks, reading: &mut ScriptRead) {
         let path = self.path.clone();
         let saved = match off_the_path(move || Saved::read(&path)).await {
             Ok(saved) => saved,
@@ -122,7 +122,7 @@ async fn off_the_path<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
 
 /// What the looks at the file have seen.
 #[derive(Debug, Default)]
-struct Reading {
+struct ScriptRead {
     /// Content of the last look.
     last: Option<String>,
     /// Content that was looked into: it was in force before, was put in force, or refused, or taken back since. It is not
@@ -131,7 +131,7 @@ struct Reading {
     is_unreadable: bool,
 }
 
-impl Reading {
+impl ScriptRead {
     /// Whether this content is new, and has stood still for two looks: then it is not being written just now.
     fn is_new(&mut self, version: &str) -> bool {
         let stands_still = self.last.replace(version.to_owned()).as_deref() == Some(version);

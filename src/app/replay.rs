@@ -11,14 +11,14 @@ use crate::core::cursor::ShardId;
 use crate::core::event::Format;
 use crate::core::lease::Tenure;
 use crate::core::page::Page;
-use crate::dead_letter::{Fault, Letter, ReadError, Record, Taken, Unreadable};
+use crate::dead_letter::{Letter, ReadError, Record, ReplayClaim, StoreError, Unreadable};
 use crate::destination::{Destination, Outcome};
 use crate::loggroup::flat::page_of;
 use crate::script;
 use crate::script::{Hook, HookError, Meta, Script};
 
 /// Letters that go to the destination together, and are noted as delivered together. What a crash can repeat.
-const TOGETHER: usize = 100;
+const BATCH_LETTERS: usize = 100;
 
 /// What became of a letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub enum ReplayError {
     Read(#[from] ReadError),
     /// It cannot be noted what was delivered.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Fault(#[from] StoreError),
     /// The script does not load for a shard.
     #[error(transparent)]
     Script(#[from] HookError),
@@ -80,13 +80,13 @@ pub struct Way<'a, K> {
 /// # Errors
 /// [`ReplayError`]
 pub async fn replay<K: Destination>(
-    taken: &mut Taken,
+    taken: &mut ReplayClaim,
     wants: impl Fn(&Record) -> bool,
     remaker: &mut Remaker,
     way: Way<'_, K>,
     mut tell: impl FnMut(Result<(&Record, &Fate), &Unreadable>),
 ) -> Result<(), ReplayError> {
-    let together = TOGETHER.min(way.rate as usize).max(1);
+    let together = BATCH_LETTERS.min(way.rate as usize).max(1);
     let mut turns = interval(Duration::from_secs(1).mul_f64(together as f64 / f64::from(way.rate.max(1))));
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut letters = taken.letters()?;

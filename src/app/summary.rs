@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::core::cursor::ShardId;
 use crate::core::duration::in_words;
-use crate::core::ledger::{Entry, Ledger};
+use crate::core::ledger::{Ledger, ShardLedger};
 use crate::destination::Health;
 use crate::script::Reloads;
 
@@ -90,7 +90,7 @@ pub fn dead_letters(ledger: &Ledger, dir: &Path) -> Option<String> {
 /// A line for each shard: `shard 3: pulled 10 = delivered 6 + …, lag 5 s`.
 #[must_use]
 pub fn shards(ledger: &Ledger, now: i64) -> Vec<String> {
-    let line = |(shard, entry): (ShardId, Entry)| {
+    let line = |(shard, entry): (ShardId, ShardLedger)| {
         let counts = entry.counts;
         let mut line = format!(
             "shard {shard}: pulled {} = delivered {} + dropped {} + dead-lettered {} + in flight {}, {} failed",

@@ -29,10 +29,10 @@ pub(crate) fn end(error: &str, code: u8) -> ExitCode {
 }
 
 /// Says why nothing can be tried: a drawn error stays as it is drawn.
-pub(crate) fn end_with(said: &Said) -> ExitCode {
+pub(crate) fn end_with(said: &ExitMessage) -> ExitCode {
     match said {
-        Said::Plain(text) => end(text, USAGE),
-        Said::Drawn(text) => {
+        ExitMessage::Plain(text) => end(text, USAGE),
+        ExitMessage::Drawn(text) => {
             eprintln!("{text}");
             ExitCode::from(USAGE)
         }
@@ -40,14 +40,14 @@ pub(crate) fn end_with(said: &Said) -> ExitCode {
 }
 
 /// Why nothing can be tried.
-pub(crate) enum Said {
+pub(crate) enum ExitMessage {
     /// In words.
     Plain(String),
     /// As [`HookError::render`] draws it, safe for a terminal.
     Drawn(String),
 }
 
-impl Said {
+impl ExitMessage {
     /// The script cannot be used.
     pub(crate) fn script(error: &HookError) -> Self {
         Self::Drawn(error.render(Beside { colour: colour(&io::stderr()), ..Beside::default() }))

@@ -16,12 +16,12 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry};
 
 use crate::core::printable::Escape;
-use crate::settings::{Log, LogFormat};
+use crate::settings::{LogFormat, LogSettings};
 
 /// A log file that has reached this many bytes is set aside.
 const MOST_BYTES: u64 = 100 * 1024 * 1024;
 /// Log files set aside that are kept.
-const KEPT: usize = 5;
+const KEPT_FILES: usize = 5;
 /// Lines that may wait for a slow terminal or disk; more are lost and counted, so that the log never holds up the work.
 const WAITING_LINES: usize = 8192;
 
@@ -29,7 +29,7 @@ const WAITING_LINES: usize = 8192;
 ///
 /// # Errors
 /// The log file can't be opened, or there is a log already.
-pub(super) fn start(settings: &Log) -> io::Result<Handle> {
+pub(super) fn start(settings: &LogSettings) -> io::Result<Handle> {
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let file = settings.file.as_deref().map(|path| open(path, MOST_BYTES)).transpose()?;
     let (subscriber, handle) = subscriber(settings, io::stderr(), colour, file);
@@ -63,7 +63,7 @@ impl Handle {
 
 /// Everything but the process-wide part.
 fn subscriber(
-    settings: &Log,
+    settings: &LogSettings,
     stderr: impl Write + Send + 'static,
     colour: bool,
     file: Option<impl Write + Send + 'static>,
@@ -95,7 +95,7 @@ fn behind_a_thread(writer: impl Write + Send + 'static) -> (NonBlocking, WorkerG
 
 /// Makes the directory of the file, too, if it is absent.
 fn open(path: &Path, most_bytes: u64) -> io::Result<RollingFileAppender<RollingConditionBase>> {
-    RollingFileAppender::new(path, RollingConditionBase::new().max_size(most_bytes), KEPT)
+    RollingFileAppender::new(path, RollingConditionBase::new().max_size(most_bytes), KEPT_FILES)
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
@@ -139,7 +139,7 @@ mod tests {
 
     /// What is written to standard error and to the file while `work` runs.
     fn written(format: LogFormat, colour: bool, work: impl FnOnce()) -> [String; 2] {
-        let settings = Log { level: Level::INFO, format, file: None };
+        let settings = LogSettings { level: Level::INFO, format, file: None };
         let ((stderr, stderr_lines), (file, file_lines)) = (mpsc::channel(), mpsc::channel());
         let (subscriber, handle) = subscriber(&settings, Tap(stderr), colour, Some(Tap(file)));
         tracing::subscriber::with_default(subscriber, work);
@@ -202,7 +202,7 @@ mod tests {
                 Ok(())
             }
         }
-        let settings = Log { level: Level::INFO, format: LogFormat::Text, file: None };
+        let settings = LogSettings { level: Level::INFO, format: LogFormat::Text, file: None };
         let (release, stuck) = mpsc::channel();
         let (subscriber, handle) = subscriber(&settings, Stuck(stuck), false, None::<Stuck>);
         tracing::subscriber::with_default(subscriber, || {

@@ -24,7 +24,7 @@ impl Ledger {
 
     /// What every account says now.
     #[must_use]
-    pub fn read(&self) -> BTreeMap<ShardId, Entry> {
+    pub fn read(&self) -> BTreeMap<ShardId, ShardLedger> {
         let accounts = lock(&self.accounts);
         accounts.iter().map(|(shard, account)| (*shard, account.read())).collect()
     }
@@ -40,12 +40,12 @@ impl Ledger {
 #[derive(Debug, Default)]
 pub struct Account {
     /// One lock over all figures, so that no reader sees a log in two places or in none.
-    entry: Mutex<Entry>,
+    entry: Mutex<ShardLedger>,
 }
 
 /// What an account says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Entry {
+pub struct ShardLedger {
     /// The figures.
     pub counts: Counts,
     /// Whether the shard is worked on by this process now.
@@ -74,7 +74,7 @@ pub enum Wait {
     Disk,
 }
 
-impl Entry {
+impl ShardLedger {
     /// Why the shard does not move at present, if it doesn't.
     #[must_use]
     pub fn standstill(&self) -> Option<&str> {
@@ -168,7 +168,7 @@ pub struct Settled {
 impl Account {
     /// What it says now.
     #[must_use]
-    pub fn read(&self) -> Entry {
+    pub fn read(&self) -> ShardLedger {
         lock(&self.entry).clone()
     }
 
@@ -336,11 +336,11 @@ mod tests {
 
     #[test]
     fn lag_is_the_age_of_the_newest_durable_log_and_nothing_when_caught_up() {
-        let mut entry = Entry { durable_to: Some(1_000), ..Entry::default() };
+        let mut entry = ShardLedger { durable_to: Some(1_000), ..ShardLedger::default() };
         assert_eq!(entry.lag(1_030), Some(30));
         assert_eq!(entry.lag(990), Some(0));
         entry.caught_up = true;
         assert_eq!(entry.lag(1_030), Some(0));
-        assert_eq!(Entry::default().lag(1_030), None);
+        assert_eq!(ShardLedger::default().lag(1_030), None);
     }
 }

@@ -9,20 +9,20 @@ use super::backoff::Backoff;
 use super::source::SourceError;
 
 /// First pause of a call that may soon work.
-const FIRST: Duration = Duration::from_millis(250);
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 /// Longest pause of a call that may soon work.
-const LONGEST: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Shortest pause of a call that works only after somebody changed something.
-const REFUSED: Duration = Duration::from_secs(10);
+const REFUSED_PAUSE: Duration = Duration::from_secs(10);
 
 /// How often one trouble is spoken of while it lasts.
-const REMINDER: Duration = Duration::from_secs(60);
+const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
 /// One call in trouble, or not.
 #[derive(Debug)]
-pub struct Trouble {
+pub struct RetryLog {
     /// What cannot be done, as a sentence begins: "shard 3: cannot pull".
     what: String,
     backoff: Backoff,
@@ -30,11 +30,11 @@ pub struct Trouble {
     said: Option<Instant>,
 }
 
-impl Trouble {
+impl RetryLog {
     /// No trouble so far with `what`. Different seeds keep many callers from asking in step.
     #[must_use]
     pub fn new(what: impl Into<String>, seed: u64) -> Self {
-        let backoff = Backoff::new(FIRST, LONGEST, seed);
+        let backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, seed);
         Self { what: what.into(), backoff, since: None, said: None }
     }
 
@@ -42,11 +42,11 @@ impl Trouble {
     pub fn next(&mut self, fault: &SourceError, now: Instant) -> Duration {
         let floor = match fault {
             SourceError::Busy { retry_after, .. } => *retry_after,
-            SourceError::Refused(_) => Some(REFUSED),
+            SourceError::Refused(_) => Some(REFUSED_PAUSE),
             SourceError::Lost(_) | SourceError::Stale(_) => None,
         };
         let since = *self.since.get_or_insert(now);
-        if self.said.is_none_or(|said| now >= said + REMINDER) {
+        if self.said.is_none_or(|said| now >= said + REMINDER_INTERVAL) {
             self.said = Some(now);
             let (what, cause, seconds) = (&self.what, fault.cause(), (now - since).as_secs());
             match fault {

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Origin, Reason, Record};
+use super::{LogOrigin, Reason, Record};
 use crate::core::cursor::{Cursor, ShardId};
 use crate::core::printable::is_unprintable;
 
@@ -30,7 +30,7 @@ const MOST_MESSAGE: usize = 1024;
 /// Appends `record` as one line, with the line feed.
 pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
     let start = out.len();
-    Line::of(record)
+    RecordLine::of(record)
         .serialize(&mut serde_json::Serializer::with_formatter(&mut *out, Printable))
         .expect("a Vec takes every byte, and every key is a string");
     out.pop();
@@ -49,7 +49,7 @@ pub(super) fn decode(line: &[u8]) -> Result<Record, Defect> {
         Some(newer) if newer > VERSION => return Err(Defect::Newer(newer)),
         _ => return Err(Defect::Foreign("it has no version that this program knows".to_owned())),
     }
-    let line: Line<'_> = serde_json::from_slice(line).map_err(|error| Defect::Foreign(error.to_string()))?;
+    let line: RecordLine<'_> = serde_json::from_slice(line).map_err(|error| Defect::Foreign(error.to_string()))?;
     line.record().map_err(|problem| Defect::Foreign(problem.to_owned()))
 }
 
@@ -97,7 +97,7 @@ fn crc(bytes: &[u8]) -> u32 {
 
 /// The keys of a line, in their order, but for `crc`.
 #[derive(Serialize, Deserialize)]
-struct Line<'a> {
+struct RecordLine<'a> {
     v: u32,
     id: Cow<'a, str>,
     at: Cow<'a, str>,
@@ -121,7 +121,7 @@ struct Line<'a> {
     event_base64: Option<String>,
 }
 
-impl<'a> Line<'a> {
+impl<'a> RecordLine<'a> {
     fn of(record: &'a Record) -> Self {
         let (log, log_base64) = split(&record.log);
         let (event, event_base64) = match record.event.as_deref().map(|event| (event, std::str::from_utf8(event))) {
@@ -129,7 +129,7 @@ impl<'a> Line<'a> {
             Some((_, Ok(text))) => (Some(text.into()), None),
             Some((bytes, Err(_))) => (None, Some(BASE64.encode(bytes))),
         };
-        let Origin { project, logstore, shard, cursor, log: log_index, event: event_index } = &record.origin;
+        let LogOrigin { project, logstore, shard, cursor, log: log_index, event: event_index } = &record.origin;
         Self {
             v: VERSION,
             id: record.id().into(),
@@ -166,7 +166,7 @@ impl<'a> Line<'a> {
             reason: self.reason,
             code: self.code.into_owned(),
             message: self.message.into_owned(),
-            origin: Origin {
+            origin: LogOrigin {
                 project: self.project.into_owned(),
                 logstore: self.logstore.into_owned(),
                 shard: ShardId(self.shard),

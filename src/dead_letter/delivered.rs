@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Record;
 
 /// Names the letters that were delivered.
-pub(super) const DELIVERED: &str = "replayed.jsonl";
+pub(super) const DELIVERED_FILE: &str = "replayed.jsonl";
 
 /// Which letters of a directory were delivered by a replay.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ impl Name {
 impl Delivered {
     /// Reads what a replay has noted. A line that a crash has torn names a letter that will be delivered again.
     pub(super) fn read(dir: &Path) -> io::Result<Self> {
-        let file = match File::open(dir.join(DELIVERED)) {
+        let file = match File::open(dir.join(DELIVERED_FILE)) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(error),

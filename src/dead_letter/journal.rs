@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::codec;
 
 /// What crashes have left of lines.
-const TORN: &str = "dead-letters.torn";
+const TORN_FILE: &str = "dead-letters.torn";
 
 /// The open file. It belongs to the one who holds the directory's lock.
 ///
@@ -23,13 +23,13 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Opens the file, or makes it (mode 0600), and mends its end: see [`Journal::mend`].
-    pub(super) fn open(path: &Path) -> Result<Self, Fault> {
-        let file = private().read(true).open(path).map_err(Fault::of("open", path))?;
-        let len = file.metadata().map_err(Fault::of("read the size of", path))?.len();
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        let file = private().read(true).open(path).map_err(StoreError::of("open", path))?;
+        let len = file.metadata().map_err(StoreError::of("read the size of", path))?.len();
         let mut journal = Self { path: path.to_owned(), file, len };
-        journal.mend().map_err(Fault::of("mend the end of", path))?;
+        journal.mend().map_err(StoreError::of("mend the end of", path))?;
         // The name has to last as the content does, else a power cut leaves fsynced bytes that nobody finds.
-        sync_parent(path).map_err(Fault::of("sync the directory of", path))?;
+        sync_parent(path).map_err(StoreError::of("sync the directory of", path))?;
         Ok(journal)
     }
 
@@ -49,7 +49,7 @@ impl Journal {
     }
 
     /// Appends whole lines. When it returns `Ok` they are on the disk, in the file that the path leads to.
-    pub(super) fn append(mut self, lines: &[u8]) -> Result<Self, Fault> {
+    pub(super) fn append(mut self, lines: &[u8]) -> Result<Self, StoreError> {
         let outcome = self.file.write_all(lines).and_then(|()| self.file.sync_data());
         if let Err(error) = outcome {
             // The caller will bring the same lines again. What is left of these would be a second copy, and a torn last
@@ -58,13 +58,13 @@ impl Journal {
                 let file = self.path.display();
                 tracing::warn!(%file, error = %undo, "cannot take back a failed write; the next one mends it");
             }
-            return Err(Fault::of("write to", &self.path)(error));
+            return Err(StoreError::of("write to", &self.path)(error));
         }
         self.len += lines.len() as u64;
-        if self.is_current().map_err(Fault::of("look at", &self.path))? {
+        if self.is_current().map_err(StoreError::of("look at", &self.path))? {
             Ok(self)
         } else {
-            Err(Fault::of("write to", &self.path)(io::Error::other("the file was replaced meanwhile")))
+            Err(StoreError::of("write to", &self.path)(io::Error::other("the file was replaced meanwhile")))
         }
     }
 
@@ -86,7 +86,7 @@ impl Journal {
             self.len += 1;
             return Ok(());
         }
-        let torn = self.path.with_file_name(TORN);
+        let torn = self.path.with_file_name(TORN_FILE);
         tail.push(b'\n');
         let mut keep = private().open(&torn)?;
         let before = keep.metadata()?.len();
@@ -113,7 +113,7 @@ impl Journal {
 /// Why nothing was written. The shard is held in any case: nothing passes what is not on the disk. The same call may
 /// succeed later, when there is room again or the disk has recovered.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum StoreError {
     /// There is no room.
     #[error("no room for dead letters in {}: {limit}", path.display())]
     Full {
@@ -155,7 +155,7 @@ pub enum Limit {
     Disk(io::Error),
 }
 
-impl Fault {
+impl StoreError {
     /// Sorts an error of the system by what it means for whoever wants to write.
     pub(super) fn of(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};

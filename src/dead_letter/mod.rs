@@ -34,20 +34,20 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 pub use codec::Defect;
-pub use journal::{Fault, Limit};
+pub use journal::{Limit, StoreError};
 pub use reader::{Letter, ReadError, Reader, Unreadable};
-pub use record::{Origin, Reason, Record, UnknownReason};
-pub use replay_claim::{TakeError, Taken};
-pub use store::{Config, DeadLetters, OpenError, directories, was_used};
+pub use record::{LogOrigin, Reason, Record, UnknownReason};
+pub use replay_claim::{ClaimError, ReplayClaim};
+pub use store::{Config, DirectoryStore, OpenError, directories, was_used};
 
 /// The letters' file in their directory.
 const FILE: &str = "dead-letters.jsonl";
 
 /// Where dead letters are kept. What is behind it may be a disk, or a model of one.
-pub trait Keep: fmt::Debug + Send + Sync {
+pub trait DeadLetterStore: fmt::Debug + Send + Sync {
     /// Keeps all of the letters, or none. When it resolves to `Ok` a checkpoint may pass them.
     ///
     /// # Errors
-    /// [`Fault`]: nothing may pass them. Bring the same letters again later.
-    fn keep(&self, letters: Arc<[Record]>) -> BoxFuture<'static, Result<(), Fault>>;
+    /// [`StoreError`]: nothing may pass them. Bring the same letters again later.
+    fn keep(&self, letters: Arc<[Record]>) -> BoxFuture<'static, Result<(), StoreError>>;
 }

@@ -20,7 +20,7 @@ pub struct Record {
     /// What was said about it, without secrets. Cut to 1024 bytes when written.
     pub message: String,
     /// Which log it is about.
-    pub origin: Origin,
+    pub origin: LogOrigin,
     /// Version of the script that was in charge.
     pub script: String,
     /// The log as it was pulled: keys and values in the log's order, any bytes.
@@ -37,7 +37,7 @@ impl Record {
     /// leaves a second record with the same id, never a second id for one loss. Unique within a logstore.
     #[must_use]
     pub fn id(&self) -> String {
-        let Origin { shard, cursor, log, event, .. } = &self.origin;
+        let LogOrigin { shard, cursor, log, event, .. } = &self.origin;
         let cursor = cursor.number().map_or_else(|| cursor.to_string(), |number| number.to_string());
         match event {
             Some(event) => format!("{shard}-{cursor}-{log}-{event}"),
@@ -48,7 +48,7 @@ impl Record {
 
 /// Which log, and which of the events made of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
+pub struct LogOrigin {
     /// The project of the logstore.
     pub project: String,
     /// The logstore.

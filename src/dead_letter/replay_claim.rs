@@ -9,15 +9,15 @@ use std::io::{self, BufWriter, ErrorKind, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use super::delivered::{DELIVERED, Delivered, Name, files, number};
-use super::journal::{Fault, Journal, private, sync_parent};
+use super::delivered::{DELIVERED_FILE, Delivered, Name, files, number};
+use super::journal::{Journal, StoreError, private, sync_parent};
 use super::reader::{FileReader, Letter, ReadError, Unreadable};
 use super::store::try_lock;
 use super::{Defect, FILE, Record};
 
 /// The letters of one directory, taken for a replay. Nobody else can take them meanwhile.
 #[derive(Debug)]
-pub struct Taken {
+pub struct ReplayClaim {
     dir: PathBuf,
     delivered: Delivered,
     /// Its lock goes when it is closed.
@@ -26,7 +26,7 @@ pub struct Taken {
 
 /// Why letters cannot be taken.
 #[derive(Debug, thiserror::Error)]
-pub enum TakeError {
+pub enum ClaimError {
     /// There are none, or they cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -35,22 +35,22 @@ pub enum TakeError {
     Busy(PathBuf),
     /// The disk refuses.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    StoreError(#[from] StoreError),
 }
 
-impl Taken {
+impl ReplayClaim {
     /// Takes all letters that are in the directory now. Finishes what an interrupted replay has left to do.
     ///
     /// # Errors
-    /// [`TakeError`]; the letters are where they were.
-    pub fn take(dir: &Path) -> Result<Self, TakeError> {
+    /// [`ClaimError`]; the letters are where they were.
+    pub fn take(dir: &Path) -> Result<Self, ClaimError> {
         fs::read_dir(dir).map_err(ReadError::of(dir))?;
         let path = dir.join("replay.lock");
-        let lock = try_lock(&path).map_err(Fault::of("lock", &path))?;
-        let lock = lock.ok_or_else(|| TakeError::Busy(dir.to_owned()))?;
+        let lock = try_lock(&path).map_err(StoreError::of("lock", &path))?;
+        let lock = lock.ok_or_else(|| ClaimError::Busy(dir.to_owned()))?;
         settle(dir)?;
         set_aside(dir)?;
-        for path in files(dir).map_err(Fault::of("list", dir))? {
+        for path in files(dir).map_err(StoreError::of("list", dir))? {
             // This makes its name last. A torn end is nobody's letter, and who would have mended it writes elsewhere now.
             Journal::open(&path)?;
         }
@@ -76,8 +76,8 @@ impl Taken {
     /// Notes letters as delivered. When it returns `Ok` that is on the disk.
     ///
     /// # Errors
-    /// [`Fault`]: they may be delivered again by the next replay.
-    pub fn note_delivered<'a>(&mut self, records: impl Iterator<Item = &'a Record>) -> Result<(), Fault> {
+    /// [`StoreError`]: they may be delivered again by the next replay.
+    pub fn note_delivered<'a>(&mut self, records: impl Iterator<Item = &'a Record>) -> Result<(), StoreError> {
         let mut lines = Vec::new();
         for record in records {
             let name = Name::of(record);
@@ -88,48 +88,48 @@ impl Taken {
         if lines.is_empty() {
             return Ok(());
         }
-        let path = self.dir.join(DELIVERED);
+        let path = self.dir.join(DELIVERED_FILE);
         let write = || -> io::Result<()> {
             let mut file = private().open(&path)?;
             file.write_all(&lines)?;
             file.sync_data()?;
             sync_parent(&path)
         };
-        write().map_err(Fault::of("write to", &path))
+        write().map_err(StoreError::of("write to", &path))
     }
 
     /// Takes the delivered letters out of the files, and gives the rest free.
     ///
     /// # Errors
-    /// [`Fault`]: the next replay does it.
-    pub fn close(self) -> Result<(), Fault> {
+    /// [`StoreError`]: the next replay does it.
+    pub fn close(self) -> Result<(), StoreError> {
         settle(&self.dir)
     }
 }
 
 /// Moves the file that is written to aside.
-fn set_aside(dir: &Path) -> Result<(), Fault> {
-    let last = files(dir).map_err(Fault::of("list", dir))?.last().and_then(|path| number(path)).unwrap_or(0);
+fn set_aside(dir: &Path) -> Result<(), StoreError> {
+    let last = files(dir).map_err(StoreError::of("list", dir))?.last().and_then(|path| number(path)).unwrap_or(0);
     let (from, to) = (dir.join(FILE), dir.join(format!("dead-letters.{}.jsonl", last + 1)));
     if fs::metadata(&from).is_ok_and(|found| found.len() == 0) {
         return Ok(());
     }
     match fs::rename(&from, to) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        done => done.map_err(Fault::of("set aside", &from)),
+        done => done.map_err(StoreError::of("set aside", &from)),
     }
 }
 
 /// Takes the letters that were delivered out of the files that were set aside, and then their names too.
-fn settle(dir: &Path) -> Result<(), Fault> {
-    let names = dir.join(DELIVERED);
-    let delivered = Delivered::read(dir).map_err(Fault::of("read", &names))?;
-    for path in files(dir).map_err(Fault::of("list", dir))? {
-        rewrite(&path, &delivered).map_err(Fault::of("rewrite", &path))?;
+fn settle(dir: &Path) -> Result<(), StoreError> {
+    let names = dir.join(DELIVERED_FILE);
+    let delivered = Delivered::read(dir).map_err(StoreError::of("read", &names))?;
+    for path in files(dir).map_err(StoreError::of("list", dir))? {
+        rewrite(&path, &delivered).map_err(StoreError::of("rewrite", &path))?;
     }
     match fs::remove_file(&names) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        done => done.and_then(|()| sync_parent(&names)).map_err(Fault::of("remove", &names)),
+        done => done.and_then(|()| sync_parent(&names)).map_err(StoreError::of("remove", &names)),
     }
 }
 

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 
-use super::journal::{Fault, Journal, Limit, private, sync_parent};
-use super::{FILE, Keep, Record, codec};
+use super::journal::{Journal, Limit, StoreError, private, sync_parent};
+use super::{DeadLetterStore, FILE, Record, codec};
 
 /// Locked by the forwarder that writes in a directory; it stays behind.
-const LOCK: &str = "dead-letters.lock";
+const LOCK_FILE: &str = "dead-letters.lock";
 
 /// Most forwarders that may share a place for dead letters.
 const MOST_BESIDE: u32 = 64;
@@ -29,7 +29,7 @@ pub struct Config {
 
 /// The dead letters of this process. All shards write through one of it; the directory is locked while it lives.
 #[derive(Debug)]
-pub struct DeadLetters {
+pub struct DirectoryStore {
     path: PathBuf,
     max_bytes: u64,
     /// Absent after a fault, and at start if the disk was full. A lock of the standard library: it is held while the
@@ -39,7 +39,7 @@ pub struct DeadLetters {
     _lock: File,
 }
 
-impl DeadLetters {
+impl DirectoryStore {
     /// Takes the directory, and mends the end of its file after a crash. A full disk is no error
     /// where the directory is there: it matters only once there is something to write.
     ///
@@ -52,11 +52,11 @@ impl DeadLetters {
         let path = dir.join(FILE);
         let journal = match Journal::open(&path) {
             Ok(journal) => Some(journal),
-            Err(fault @ Fault::Full { .. }) => {
+            Err(fault @ StoreError::Full { .. }) => {
                 tracing::warn!(%fault, "a shard with something to dead-letter will be held until there is room");
                 None
             }
-            Err(Fault::Io { doing, path, cause }) => return Err(OpenError::of(doing, &path)(cause)),
+            Err(StoreError::Io { doing, path, cause }) => return Err(OpenError::of(doing, &path)(cause)),
         };
         Ok(Self { path, max_bytes: config.max_bytes, journal: Mutex::new(journal), _lock: lock })
     }
@@ -66,7 +66,7 @@ impl DeadLetters {
     /// comes back finds a directory that was used before.
     ///
     /// # Errors
-    /// As for [`DeadLetters::open`]; [`OpenError::Locked`] when all of them are taken.
+    /// As for [`DirectoryStore::open`]; [`OpenError::Locked`] when all of them are taken.
     pub fn open_free(config: &Config) -> Result<Self, OpenError> {
         let open = |dir: PathBuf| Self::open(Config { dir, ..*config });
         let mut opened = open(config.dir.clone());
@@ -93,10 +93,10 @@ impl DeadLetters {
     /// The file may be moved away or removed at any time: then a new one is begun.
     ///
     /// # Errors
-    /// [`Fault`]: nothing may pass these records. What the failed write left is taken back; bring the same records
+    /// [`StoreError`]: nothing may pass these records. What the failed write left is taken back; bring the same records
     /// again later. (Should that be impossible, or a crash come between, some of them are in the file twice, with the
     /// same id.)
-    pub fn append(&self, records: &[Record]) -> Result<(), Fault> {
+    pub fn append(&self, records: &[Record]) -> Result<(), StoreError> {
         if records.is_empty() {
             return Ok(());
         }
@@ -107,22 +107,22 @@ impl DeadLetters {
         // Whoever panicked in here has taken the journal out and left `None`, which is a good state.
         let mut slot = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         let journal = match slot.take() {
-            Some(journal) if journal.is_current().map_err(Fault::of("look at", &self.path))? => journal,
+            Some(journal) if journal.is_current().map_err(StoreError::of("look at", &self.path))? => journal,
             _ => Journal::open(&self.path)?,
         };
         let (used, more) = (journal.len(), lines.len() as u64);
         if used.saturating_add(more) > self.max_bytes {
             *slot = Some(journal);
             let limit = Limit::Cap { used, more, cap: self.max_bytes };
-            return Err(Fault::Full { path: self.path.clone(), limit });
+            return Err(StoreError::Full { path: self.path.clone(), limit });
         }
         *slot = Some(journal.append(&lines)?);
         Ok(())
     }
 }
 
-impl Keep for Arc<DeadLetters> {
-    fn keep(&self, letters: Arc<[Record]>) -> BoxFuture<'static, Result<(), Fault>> {
+impl DeadLetterStore for Arc<DirectoryStore> {
+    fn keep(&self, letters: Arc<[Record]>) -> BoxFuture<'static, Result<(), StoreError>> {
         let store = Self::clone(self);
         let written = tokio::task::spawn_blocking(move || store.append(&letters));
         // A panic of the thread is the caller's; nothing was reported as written.
@@ -130,7 +130,7 @@ impl Keep for Arc<DeadLetters> {
     }
 }
 
-/// The directories of dead letters that [`DeadLetters::open_free`] may have made of `dir`: itself, and its numbered
+/// The directories of dead letters that [`DirectoryStore::open_free`] may have made of `dir`: itself, and its numbered
 /// directories that are there, in their order.
 #[must_use]
 pub fn directories(dir: &Path) -> Vec<PathBuf> {
@@ -141,7 +141,7 @@ pub fn directories(dir: &Path) -> Vec<PathBuf> {
 /// Whether a forwarder ever kept dead letters in `dir`, even if there is none left.
 #[must_use]
 pub fn was_used(dir: &Path) -> bool {
-    dir.join(LOCK).exists()
+    dir.join(LOCK_FILE).exists()
 }
 
 /// Why a directory cannot take dead letters.
@@ -209,7 +209,7 @@ fn create_dir(dir: &Path) -> io::Result<()> {
 
 /// Locks the directory until the file is closed. The lock is on a file of its own: the letters may be moved away.
 fn lock(dir: &Path) -> Result<File, OpenError> {
-    let path = dir.join(LOCK);
+    let path = dir.join(LOCK_FILE);
     match try_lock(&path) {
         Ok(Some(file)) => Ok(file),
         Ok(None) => Err(OpenError::Locked { dir: dir.to_owned(), lock: path }),

@@ -22,7 +22,7 @@ fn record(log: u32) -> Record {
         reason: Reason::Rejected,
         code: "hec 6".to_owned(),
         message: "Invalid data format".to_owned(),
-        origin: Origin {
+        origin: LogOrigin {
             project: "prod-security".to_owned(),
             logstore: "audit".to_owned(),
             shard: ShardId(3),
@@ -46,7 +46,7 @@ fn odd_records() -> Vec<Record> {
         reason: Reason::ScriptError,
         code: "runtime".to_owned(),
         message: "transform.lua:3: attempt to index a nil value (field 'event')\n\x1b[31m".to_owned(),
-        origin: Origin { event: None, cursor: Cursor::new("not a number"), ..record(0).origin },
+        origin: LogOrigin { event: None, cursor: Cursor::new("not a number"), ..record(0).origin },
         log: pairs(&[(b"b", b"\xff\x00"), (b"a", b"1"), (b"\xfe", b"2"), (b"a", b"3"), (b"{\"v\":1", b"{\"v\":1,")]),
         event: None,
         ..record(0)
@@ -59,8 +59,8 @@ fn odd_records() -> Vec<Record> {
     vec![record(1), whole_log, bytes]
 }
 
-fn open(dir: &Path) -> Result<DeadLetters, OpenError> {
-    DeadLetters::open(Config { dir: dir.to_owned(), max_bytes: 1 << 30 })
+fn open(dir: &Path) -> Result<DirectoryStore, OpenError> {
+    DirectoryStore::open(Config { dir: dir.to_owned(), max_bytes: 1 << 30 })
 }
 
 fn read(dir: &Path) -> Vec<Result<Record, Unreadable>> {
@@ -96,7 +96,7 @@ fn arbitrary_record() -> impl Strategy<Value = Record> {
             reason,
             code,
             message,
-            origin: Origin {
+            origin: LogOrigin {
                 shard: ShardId(shard),
                 cursor: Cursor::new(cursor),
                 log: log_index,
@@ -258,10 +258,10 @@ fn a_record_of_a_newer_version_is_named_as_such_and_those_around_it_are_read() {
 fn at_the_cap_nothing_is_written_and_the_fault_names_the_cap() {
     let dir = tempfile::tempdir().unwrap();
     let cap = lines(&[record(1), record(2)]).len() as u64;
-    let letters = DeadLetters::open(Config { dir: dir.path().to_owned(), max_bytes: cap }).unwrap();
+    let letters = DirectoryStore::open(Config { dir: dir.path().to_owned(), max_bytes: cap }).unwrap();
     letters.append(&[record(1)]).unwrap();
     let fault = letters.append(&[record(2), record(3)]).unwrap_err();
-    assert!(matches!(fault, Fault::Full { limit: Limit::Cap { cap: named, .. }, .. } if named == cap), "{fault}");
+    assert!(matches!(fault, StoreError::Full { limit: Limit::Cap { cap: named, .. }, .. } if named == cap), "{fault}");
     assert!(fault.to_string().contains(&format!("its cap of {cap};")), "{fault}");
     letters.append(&[record(2)]).unwrap();
     assert_eq!(readable(dir.path()), [record(1), record(2)]);
@@ -309,7 +309,7 @@ fn a_device_that_is_full_is_a_fault_that_says_so() {
     let letters = open(dir.path()).unwrap();
     for _ in 0..2 {
         let fault = letters.append(&[record(1)]).unwrap_err();
-        assert!(matches!(fault, Fault::Full { limit: Limit::Disk(_), .. }), "{fault}");
+        assert!(matches!(fault, StoreError::Full { limit: Limit::Disk(_), .. }), "{fault}");
     }
 }
 
@@ -342,7 +342,7 @@ fn a_full_disk_leaves_whole_lines_and_goes_on_when_there_is_room() {
     let large = Record { event: Some(vec![b'x'; 60 * 1024]), ..record(2) };
     for _ in 0..3 {
         let fault = letters.append(std::slice::from_ref(&large)).unwrap_err();
-        assert!(matches!(fault, Fault::Full { limit: Limit::Disk(_), .. }), "{fault}");
+        assert!(matches!(fault, StoreError::Full { limit: Limit::Disk(_), .. }), "{fault}");
         assert_eq!(readable(dir.path()), [record(1)]);
     }
 
@@ -355,7 +355,7 @@ fn a_full_disk_leaves_whole_lines_and_goes_on_when_there_is_room() {
     let room = fs::metadata(&filler).unwrap().len().checked_sub(8 * 1024).unwrap();
     OpenOptions::new().write(true).open(&filler).unwrap().set_len(room).unwrap();
     let letters = open(dir.path()).unwrap();
-    assert!(matches!(letters.append(&[record(3)]).unwrap_err(), Fault::Full { .. }));
+    assert!(matches!(letters.append(&[record(3)]).unwrap_err(), StoreError::Full { .. }));
     assert_eq!(fs::metadata(dir.path().join("dead-letters.torn")).unwrap().len(), 0);
 
     fs::remove_file(&ballast).unwrap();
@@ -395,7 +395,7 @@ fn f75_letters_that_the_disk_does_not_confirm_do_not_count_and_leave_nothing_beh
     let letters = open(dir.path()).unwrap();
     letters.append(&[record(1)]).unwrap();
     let Some(refused) = where_fails(libc::SYS_fdatasync, || letters.append(&[record(2)])) else { return };
-    assert!(matches!(refused, Err(Fault::Io { doing: "write to", .. })), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Io { doing: "write to", .. })), "{refused:?}");
     assert_eq!(fs::read(dir.path().join(FILE)).unwrap(), lines(&[record(1)]));
     letters.append(&[record(3)]).unwrap();
     assert_eq!(readable(dir.path()), [record(1), record(3)]);
@@ -407,7 +407,7 @@ fn a_file_whose_name_the_disk_does_not_confirm_takes_no_letter() {
     let letters = open(dir.path()).unwrap();
     fs::remove_file(dir.path().join(FILE)).unwrap();
     let Some(refused) = where_fails(libc::SYS_fsync, || letters.append(&[record(1)])) else { return };
-    assert!(matches!(refused, Err(Fault::Io { doing: "sync the directory of", .. })), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Io { doing: "sync the directory of", .. })), "{refused:?}");
     assert_eq!(readable(dir.path()), []);
     let new = dir.path().join("a/b");
     let refused = where_fails(libc::SYS_fsync, || open(&new)).unwrap();
@@ -435,7 +435,7 @@ fn f82_what_a_replay_delivered_counts_and_leaves_only_when_the_disk_confirms_it(
     taken.note_delivered([record(2)].iter()).unwrap();
     fs::remove_file(&set_aside).unwrap();
     let closed = where_fails(libc::SYS_fsync, || taken.close()).unwrap();
-    assert!(matches!(closed, Err(Fault::Io { doing: "remove", .. })), "{closed:?}");
+    assert!(matches!(closed, Err(StoreError::Io { doing: "remove", .. })), "{closed:?}");
 }
 
 #[test]
@@ -568,7 +568,7 @@ fn no_directory_is_an_error_and_no_letter_is_none() {
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
     assert!(matches!(Reader::open(&file), Err(ReadError::NoDirectory(_))));
-    assert!(matches!(Taken::take(&file), Err(TakeError::Read(ReadError::NoDirectory(_)))));
+    assert!(matches!(ReplayClaim::take(&file), Err(ClaimError::Read(ReadError::NoDirectory(_)))));
     assert!(matches!(open(&file), Err(OpenError::Io { .. })));
 }
 
@@ -577,8 +577,8 @@ fn logs(dir: &Path) -> Vec<u32> {
     readable(dir).iter().map(|record| record.origin.log).collect()
 }
 
-fn take(dir: &Path) -> Taken {
-    Taken::take(dir).unwrap()
+fn take(dir: &Path) -> ReplayClaim {
+    ReplayClaim::take(dir).unwrap()
 }
 
 #[test]
@@ -653,7 +653,7 @@ fn f81_a_torn_end_that_a_replay_takes_is_moved_aside_as_the_writer_would() {
 fn two_replays_do_not_take_the_same_letters() {
     let dir = dir_with(&lines(&[record(1)]));
     let taken = take(dir.path());
-    let refused = Taken::take(dir.path()).unwrap_err().to_string();
+    let refused = ReplayClaim::take(dir.path()).unwrap_err().to_string();
     assert!(refused.starts_with("another replay has the dead letters in "), "{refused}");
     drop(taken);
     take(dir.path());

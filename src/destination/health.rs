@@ -10,41 +10,41 @@ use crate::core::cause::Cause;
 use crate::core::duration::in_words;
 
 /// A failure that took this long is worth a line at once; a quicker one only if the next try fails too.
-const SLOW: Duration = Duration::from_secs(5);
+const SLOW_FAILURE: Duration = Duration::from_secs(5);
 
 /// A refusal that reads differently from try to try, as a page with a number in it does, is spoken of so often.
-const REMINDER: Duration = Duration::from_secs(60);
+const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How the destination does. A change is logged once, not once per try.
 #[derive(Debug)]
-pub struct Standing {
+pub struct HealthTracker {
     /// What it is: "Splunk HEC".
     name: &'static str,
     /// Where it is.
     url: String,
-    state: Mutex<State>,
+    state: Mutex<TrackedHealth>,
 }
 
 #[derive(Debug)]
-struct State {
+struct TrackedHealth {
     health: Health,
-    trouble: Trouble,
+    trouble: Outage,
 }
 
 /// The present row of failures, and what was said of it.
 #[derive(Debug, Default)]
-struct Trouble {
+struct Outage {
     since: Option<Instant>,
     said_down: bool,
     /// The last refusal that was spoken of, and when.
     said_held: Option<(String, Instant)>,
 }
 
-impl Standing {
+impl HealthTracker {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(name: &'static str, url: String) -> Self {
-        let state = State { health: Health::Unknown, trouble: Trouble::default() };
+        let state = TrackedHealth { health: Health::Unknown, trouble: Outage::default() };
         Self { name, url, state: Mutex::new(state) }
     }
 
@@ -58,7 +58,7 @@ impl Standing {
     pub fn up(&self, now: Instant) {
         let name = self.name;
         let mut state = self.lock();
-        state.trouble = Trouble::default();
+        state.trouble = Outage::default();
         match state.health {
             Health::Up { .. } => return,
             Health::Unknown => tracing::info!(url = self.url, "{name} is up"),
@@ -72,10 +72,10 @@ impl Standing {
 
     /// It failed in a request that began at `began`, and is tried again. One quick failure is no outage yet.
     pub fn failed(&self, began: Instant, now: Instant, cause: &Cause) {
-        let State { health, trouble } = &mut *self.lock();
+        let TrackedHealth { health, trouble } = &mut *self.lock();
         let first = trouble.since.is_none();
         let since = *trouble.since.get_or_insert(began);
-        if first && now - began < SLOW {
+        if first && now - began < SLOW_FAILURE {
             return;
         }
         *health = Health::Down { since, cause: cause.to_string() };
@@ -87,12 +87,12 @@ impl Standing {
 
     /// It refuses us until somebody changes something.
     pub fn held(&self, now: Instant, cause: &Cause) {
-        let State { health, trouble } = &mut *self.lock();
+        let TrackedHealth { health, trouble } = &mut *self.lock();
         let since = *trouble.since.get_or_insert(now);
         let cause = cause.to_string();
         *health = Health::Held { since, cause: cause.clone() };
         let is_news = match &trouble.said_held {
-            Some((said, at)) => *said != cause && now >= *at + REMINDER,
+            Some((said, at)) => *said != cause && now >= *at + REMINDER_INTERVAL,
             None => true,
         };
         if is_news {
@@ -102,7 +102,7 @@ impl Standing {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, TrackedHealth> {
         self.state.lock().expect("nothing panics while it holds the health")
     }
 }
@@ -113,8 +113,8 @@ pub(super) mod tests {
 
     use super::*;
 
-    fn standing() -> (Standing, Instant) {
-        (Standing::new("Splunk HEC", "https://splunk.example:8088".to_owned()), Instant::now())
+    fn standing() -> (HealthTracker, Instant) {
+        (HealthTracker::new("Splunk HEC", "https://splunk.example:8088".to_owned()), Instant::now())
     }
 
     #[test]
@@ -132,7 +132,7 @@ pub(super) mod tests {
     #[test]
     fn a_failure_that_took_long_is_an_outage_at_once() {
         let (standing, now) = standing();
-        standing.failed(now, now + SLOW, &Cause::new("no reply in time"));
+        standing.failed(now, now + SLOW_FAILURE, &Cause::new("no reply in time"));
         assert!(matches!(standing.health(), Health::Down { since, .. } if since == now));
     }
 
@@ -141,8 +141,8 @@ pub(super) mod tests {
         let lines = logged(|standing, now| {
             for turn in 0..20 {
                 let now = now + turn * Duration::from_secs(20);
-                standing.failed(now, now + SLOW, &Cause::new(format!("HTTP 503, request {turn}")));
-                standing.held(now + SLOW, &Cause::new("HTTP 403"));
+                standing.failed(now, now + SLOW_FAILURE, &Cause::new(format!("HTTP 503, request {turn}")));
+                standing.held(now + SLOW_FAILURE, &Cause::new("HTTP 403"));
             }
             standing.up(now + Duration::from_secs(3_725));
         });
@@ -168,7 +168,7 @@ pub(super) mod tests {
     }
 
     /// What is said while `work` runs.
-    fn logged(work: impl FnOnce(&Standing, Instant)) -> String {
+    fn logged(work: impl FnOnce(&HealthTracker, Instant)) -> String {
         let (_log, lines) = log();
         let (standing, now) = standing();
         work(&standing, now);
@@ -228,7 +228,7 @@ pub(super) mod tests {
         let (standing, now) = standing();
         standing.failed(now, now, &Cause::new("503"));
         let cause = Cause { what: "HTTP 403".to_owned(), hint: Some("enable the token") };
-        standing.held(now + SLOW, &cause);
+        standing.held(now + SLOW_FAILURE, &cause);
         let cause = "HTTP 403 (enable the token)".to_owned();
         assert_eq!(standing.health(), Health::Held { since: now, cause });
     }

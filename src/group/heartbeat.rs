@@ -7,16 +7,16 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
 use super::membership::{Membership, View};
-use super::{BeatEnd, Report};
+use super::{HeartbeatEnd, Report};
 use crate::core::cause::Cause;
-use crate::core::retry_log::Trouble;
+use crate::core::retry_log::RetryLog;
 use crate::core::source::{Source, SourceError};
 
 /// Heartbeats that fit into the silence which the group allows, so that one that gets lost costs nothing.
 const BEATS_PER_TIMEOUT: u32 = 3;
 
 /// What can happen to the heartbeats.
-enum Event {
+enum HeartbeatEvent {
     Report(Report),
     /// Every task has ended and the line is down.
     Over,
@@ -27,29 +27,29 @@ enum Event {
 /// Beats until the tasks hang up: once in `interval`, or more often if the timeout of the group demands it.
 ///
 /// Nothing in here waits for a script, a destination or a disk, and nobody waits for a call in here to end.
-pub async fn beat<S: Source>(source: &S, end: BeatEnd, interval: Duration) {
-    let BeatEnd { mut membership, view, mut reports } = end;
-    let mut trouble = Trouble::new("heartbeat failed", 0);
+pub async fn beat<S: Source>(source: &S, end: HeartbeatEnd, interval: Duration) {
+    let HeartbeatEnd { mut membership, view, mut reports } = end;
+    let mut trouble = RetryLog::new("heartbeat failed", 0);
     let mut next = Instant::now();
     let mut lost = false;
     loop {
         let tick = membership.next_tick();
         let event = tokio::select! {
             biased;
-            report = reports.recv() => report.map_or(Event::Over, Event::Report),
-            () = sleep_until(tick.unwrap_or(next)), if tick.is_some() => Event::Tick,
-            () = sleep_until(next) => Event::Beat,
+            report = reports.recv() => report.map_or(HeartbeatEvent::Over, HeartbeatEvent::Report),
+            () = sleep_until(tick.unwrap_or(next)), if tick.is_some() => HeartbeatEvent::Tick,
+            () = sleep_until(next) => HeartbeatEvent::Beat,
         };
         match event {
-            Event::Over => return,
-            Event::Report(Report::Leave) => membership.on_leave(),
-            Event::Report(Report::Ended { shard, tenure, again }) => {
+            HeartbeatEvent::Over => return,
+            HeartbeatEvent::Report(Report::Leave) => membership.on_leave(),
+            HeartbeatEvent::Report(Report::Ended { shard, tenure, again }) => {
                 // If the lease has run out, that is why.
                 tick_over(&mut membership);
                 membership.on_ended(shard, tenure, again);
             }
-            Event::Tick => tick_over(&mut membership),
-            Event::Beat => {
+            HeartbeatEvent::Tick => tick_over(&mut membership),
+            HeartbeatEvent::Beat => {
                 tick_over(&mut membership);
                 let interval = interval.min(membership.group_timeout() / BEATS_PER_TIMEOUT);
                 let asked = Instant::now();

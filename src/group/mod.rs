@@ -17,11 +17,11 @@ pub use heartbeat::beat;
 pub use tasks::{Drained, run};
 
 /// Reports from the tasks to the heartbeats. Bounded: at most one is on its way for each task that ends.
-const REPORTS: usize = 1024;
+const REPORT_CAPACITY: usize = 1024;
 
 /// The heartbeats' end of the line between the two.
 #[derive(Debug)]
-pub struct BeatEnd {
+pub struct HeartbeatEnd {
     membership: Membership,
     view: watch::Sender<View>,
     reports: mpsc::Receiver<Report>,
@@ -45,8 +45,8 @@ enum Report {
 
 /// A line between heartbeats and tasks.
 #[must_use]
-pub fn line(membership: Membership) -> (BeatEnd, TaskEnd) {
+pub fn line(membership: Membership) -> (HeartbeatEnd, TaskEnd) {
     let (view_sender, view) = watch::channel(membership.view());
-    let (report_sender, reports) = mpsc::channel(REPORTS);
-    (BeatEnd { membership, view: view_sender, reports }, TaskEnd { view, reports: report_sender })
+    let (report_sender, reports) = mpsc::channel(REPORT_CAPACITY);
+    (HeartbeatEnd { membership, view: view_sender, reports }, TaskEnd { view, reports: report_sender })
 }

@@ -17,10 +17,10 @@ use crate::core::source::Source;
 use crate::core::stop::{Stop, Stopper, stop};
 use crate::destination::Destination;
 use crate::pipeline;
-use crate::pipeline::{Ended, Parts};
+use crate::pipeline::{Pipeline, ShardEnd};
 
 /// Pause before a shard is taken up again whose task broke down.
-const REST: Duration = Duration::from_secs(5);
+const RESTART_PAUSE: Duration = Duration::from_secs(5);
 
 /// So many tasks in a row that broke down before a single log had found its end: it is not one page that breaks them.
 const MOST_BREAKDOWNS: u32 = 3;
@@ -41,7 +41,7 @@ pub enum Drained {
 /// A shard that is to be given up, at a stop or because the group asks for it back, has `drain` to deliver and save what
 /// is in flight. What is left then is dropped: whoever holds the shard next pulls it again.
 pub async fn run<S: Source, K: Destination>(
-    parts: Arc<Parts<S, K>>,
+    parts: Arc<Pipeline<S, K>>,
     mut end: TaskEnd,
     leave: Stop,
     drain: Duration,
@@ -65,13 +65,13 @@ pub async fn run<S: Source, K: Destination>(
         let deadline = tasks.next_deadline();
         let event = tokio::select! {
             biased;
-            Some(joined) = tasks.set.join_next_with_id() => Event::Joined(joined),
-            () = leave.raised(), if !leaving => Event::Leave,
-            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Event::Deadline,
-            changed = end.view.changed(), if !beats_gone => changed.map_or(Event::BeatsGone, |()| Event::View),
+            Some(joined) = tasks.set.join_next_with_id() => TaskEvent::Joined(joined),
+            () = leave.raised(), if !leaving => TaskEvent::Leave,
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => TaskEvent::Deadline,
+            changed = end.view.changed(), if !beats_gone => changed.map_or(TaskEvent::BeatsGone, |()| TaskEvent::View),
         };
         match event {
-            Event::Joined(joined) => {
+            TaskEvent::Joined(joined) => {
                 // Nobody listens when the heartbeats are gone, which the view tells as well.
                 let _ = end.reports.send(tasks.on_joined(joined)).await;
                 if tasks.broken.in_a_row >= MOST_BREAKDOWNS {
@@ -83,7 +83,7 @@ pub async fn run<S: Source, K: Destination>(
                     tasks.follow(&view);
                 }
             }
-            Event::View => {
+            TaskEvent::View => {
                 let view = end.view.borrow_and_update().clone();
                 if leaving {
                     tasks.drop_lost(&view);
@@ -91,19 +91,19 @@ pub async fn run<S: Source, K: Destination>(
                     tasks.follow(&view);
                 }
             }
-            Event::Leave => {
+            TaskEvent::Leave => {
                 info!(shards = tasks.running.len(), "stopping: what is in flight is delivered and saved first");
                 let _ = end.reports.send(Report::Leave).await;
                 tasks.stop_all();
                 leaving = true;
             }
-            Event::BeatsGone => {
+            TaskEvent::BeatsGone => {
                 error!("bug: the heartbeats stopped by themselves: all shards dropped");
                 tasks.drop_all();
                 (leaving, beats_gone) = (true, true);
                 drained = Drained::Cut;
             }
-            Event::Deadline => {
+            TaskEvent::Deadline => {
                 tasks.drop_overdue(Instant::now());
                 if leaving {
                     drained = Drained::Cut;
@@ -113,8 +113,8 @@ pub async fn run<S: Source, K: Destination>(
     }
 }
 
-enum Event {
-    Joined(Result<(Id, Ended), JoinError>),
+enum TaskEvent {
+    Joined(Result<(Id, ShardEnd), JoinError>),
     Leave,
     Deadline,
     View,
@@ -122,7 +122,7 @@ enum Event {
 }
 
 struct Tasks<S, K> {
-    parts: Arc<Parts<S, K>>,
+    parts: Arc<Pipeline<S, K>>,
     /// How long a shard that is to be given up may take to deliver and save what is in flight.
     drain: Duration,
     /// At most one task for a shard: a new tenure waits for the task of the old one to end.
@@ -131,7 +131,7 @@ struct Tasks<S, K> {
     /// the view still has it.
     started: BTreeMap<ShardId, u64>,
     by_id: BTreeMap<Id, ShardId>,
-    set: JoinSet<Ended>,
+    set: JoinSet<ShardEnd>,
     broken: Breakdowns,
 }
 
@@ -187,20 +187,20 @@ impl<S: Source, K: Destination> Tasks<S, K> {
         self.running.insert(shard, Running { tenure: wish.tenure, stop: stopper, over, deadline: None });
     }
 
-    fn on_joined(&mut self, joined: Result<(Id, Ended), JoinError>) -> Report {
+    fn on_joined(&mut self, joined: Result<(Id, ShardEnd), JoinError>) -> Report {
         let id = joined.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         let shard = self.by_id.remove(&id).expect("every task was entered when it was spawned");
         let running = self.running.remove(&shard).expect("a shard has one task at a time");
         // A destination may have kept what nobody waits for any more: the right to send it ends with the task.
         running.over.raise();
         let again = match joined {
-            Ok((_, Ended::Moved)) => Some(Instant::now()),
-            Ok((_, Ended::Released | Ended::Over | Ended::Lost)) => None,
+            Ok((_, ShardEnd::Moved)) => Some(Instant::now()),
+            Ok((_, ShardEnd::Released | ShardEnd::Over | ShardEnd::Lost)) => None,
             Err(panic) => {
                 error!(%shard, %panic, "bug: the task of the shard broke down; it starts again from its checkpoint");
                 self.parts.ledger.account(shard).put_down();
                 self.broken.count(&self.parts.ledger.total());
-                Some(Instant::now() + REST)
+                Some(Instant::now() + RESTART_PAUSE)
             }
         };
         Report::Ended { shard, tenure: running.tenure, again }

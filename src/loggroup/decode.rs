@@ -496,12 +496,12 @@ impl<'a> Log<'a> {
 
     /// Where this log of `page` is, in a form that names the same log after any number of repeated pulls.
     #[must_use]
-    pub fn place(&self, page: &Page) -> Place {
+    pub fn place(&self, page: &Page) -> LogPosition {
         let (cursor, index) = match page.group_number(self.group()) {
             Some(number) => (number.to_string(), page.first_log.saturating_add(self.index_in_group())),
             None => (page.cursor.to_string(), page.first_log.saturating_add(self.index())),
         };
-        Place { shard: page.shard, cursor, index }
+        LogPosition { shard: page.shard, cursor, index }
     }
 }
 
@@ -510,7 +510,7 @@ impl<'a> Log<'a> {
 /// The cursor is the number of the log's own group with the index inside the group, which does not depend on where a
 /// pull began. When the page does not tell numbers (under a query), it is the page's cursor with the index in the page.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct LogPosition {
     /// The shard.
     pub shard: ShardId,
     /// Number of the group, or the page's cursor as SLS wrote it.
@@ -519,7 +519,7 @@ pub struct Place {
     pub index: u32,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for LogPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}|{}|{}", self.shard, self.cursor, self.index)
     }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// Logs are counted together for this long, so that many small pages cost no memory.
-const GRAIN: Duration = Duration::from_secs(1);
+const COUNTING_STEP: Duration = Duration::from_secs(1);
 
 /// Fewer logs than this within the window say nothing about the share of bad ones.
 const LEAST_LOGS: u64 = 200;
@@ -76,7 +76,7 @@ impl Breaker {
         }
         self.row = row;
         match self.window.back_mut() {
-            Some((at, last)) if now < *at + GRAIN => *last = last.plus(page),
+            Some((at, last)) if now < *at + COUNTING_STEP => *last = last.plus(page),
             _ => self.window.push_back((now, page)),
         }
         Ok(())

@@ -11,16 +11,16 @@ use crate::core::cause::Cause;
 use crate::core::cursor::Cursor;
 use crate::core::ledger::Wait;
 use crate::core::source::{Source, SourceError};
-use crate::dead_letter::{Keep, Origin, Reason, Record};
+use crate::dead_letter::{DeadLetterStore, LogOrigin, Reason, Record};
 use crate::destination::{Destination, Rejected};
 use crate::loggroup::Logs;
-use crate::script::{Failed, Fault};
+use crate::script::{Failed, ScriptFault};
 
 /// What becomes of logs that cannot be delivered.
 #[derive(Debug)]
-pub struct Letters {
+pub struct DeadLetterPolicy {
     /// Where they are kept.
-    pub keep: Box<dyn Keep>,
+    pub keep: Box<dyn DeadLetterStore>,
     /// The project of the logstore, for the records.
     pub project: String,
     /// The logstore, for the records.
@@ -83,14 +83,17 @@ impl<S: Source, K: Destination> Shard<S, K> {
     /// A record for each log that the script failed on, and for each event that the destination refuses, in the order of
     /// the page. `script` is the version that made the batch.
     pub(super) fn records(&self, batch: &Batch, script: &str, failed: &[Failed], rejected: &[Rejected]) -> Vec<Record> {
-        let mut wanted = BTreeMap::<u32, Why<'_>>::new();
+        let mut wanted = BTreeMap::<u32, DeadLetterCause<'_>>::new();
         for failed in failed {
-            wanted.insert(failed.log, Why::Failed(failed));
+            wanted.insert(failed.log, DeadLetterCause::Failed(failed));
         }
         for event in rejected {
-            match wanted.entry(batch.events.log_of(event.event)).or_insert_with(|| Why::Rejected(Vec::new())) {
-                Why::Rejected(events) => events.push(event),
-                Why::Failed(_) => unreachable!("a log that the script failed on has no event"),
+            match wanted
+                .entry(batch.events.log_of(event.event))
+                .or_insert_with(|| DeadLetterCause::Rejected(Vec::new()))
+            {
+                DeadLetterCause::Rejected(events) => events.push(event),
+                DeadLetterCause::Failed(_) => unreachable!("a log that the script failed on has no event"),
             }
         }
         let Some(last) = wanted.keys().next_back() else { return Vec::new() };
@@ -113,7 +116,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
                     reason: Reason::Rejected,
                     code: String::new(),
                     message: String::new(),
-                    origin: Origin {
+                    origin: LogOrigin {
                         project: letters.project.clone(),
                         logstore: letters.logstore.clone(),
                         shard: self.id,
@@ -126,8 +129,8 @@ impl<S: Source, K: Destination> Shard<S, K> {
                     event: None,
                 };
                 match why {
-                    Why::Failed(failed) => records.push(of_failed(record, failed)),
-                    Why::Rejected(events) => of_rejected(record, batch, index, events, &mut records),
+                    DeadLetterCause::Failed(failed) => records.push(of_failed(record, failed)),
+                    DeadLetterCause::Rejected(events) => of_rejected(record, batch, index, events, &mut records),
                 }
             }
             if index == *last {
@@ -139,20 +142,21 @@ impl<S: Source, K: Destination> Shard<S, K> {
 }
 
 /// Why a log becomes a dead letter.
-enum Why<'a> {
+enum DeadLetterCause<'a> {
     Failed(&'a Failed),
     Rejected(Vec<&'a Rejected>),
 }
 
 fn of_failed(record: Record, failed: &Failed) -> Record {
     let (reason, code) = match &failed.error.fault {
-        Fault::Runtime(_) => (Reason::ScriptError, "runtime"),
-        Fault::Timeout { .. } => (Reason::ScriptTimeout, "timeout"),
-        Fault::Memory { .. } => (Reason::ScriptMemory, "memory"),
-        Fault::BadReturn { .. } => (Reason::BadReturn, "return"),
-        Fault::Syntax(_) | Fault::TopLevel(_) | Fault::NoProcess { .. } | Fault::Unreadable { .. } => {
-            (Reason::ScriptError, "load")
-        }
+        ScriptFault::Runtime(_) => (Reason::ScriptError, "runtime"),
+        ScriptFault::Timeout { .. } => (Reason::ScriptTimeout, "timeout"),
+        ScriptFault::Memory { .. } => (Reason::ScriptMemory, "memory"),
+        ScriptFault::BadReturn { .. } => (Reason::BadReturn, "return"),
+        ScriptFault::Syntax(_)
+        | ScriptFault::TopLevel(_)
+        | ScriptFault::NoProcess { .. }
+        | ScriptFault::Unreadable { .. } => (Reason::ScriptError, "load"),
     };
     let message = failed.error.fault.to_string();
     Record { reason, code: code.to_owned(), message, script: failed.error.version.clone(), ..record }

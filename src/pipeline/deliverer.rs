@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, warn};
 
 use super::dead_letters::logs_of;
-use super::{HELD, OnReject, Place, Right, Shard};
+use super::{DelivererEnd, OnReject, PAUSED_RETRY_INTERVAL, Shard, StartPoint};
 use crate::core::batch::{Batch, Events};
 use crate::core::budget::Credit;
 use crate::core::cause::Cause;
@@ -29,13 +29,13 @@ const MOST_IN_FLIGHT: usize = 32;
 
 /// How often the checkpoint is looked at while there is nothing to save: an operator may have set it elsewhere, or a twin
 /// may be at work.
-const LOOK: Duration = Duration::from_secs(60);
+const CHECKPOINT_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Saves of unknown outcome that are remembered.
 const MOST_ATTEMPTED: usize = 32;
 
 /// What the first half sends.
-pub(super) enum Flow {
+pub(super) enum FromReader {
     /// The next of the shard.
     Batch(Parcel),
     /// There is nothing new in the shard.
@@ -67,10 +67,10 @@ enum Finished {
 }
 
 /// What can happen to the second half.
-enum Event {
+enum DelivererEvent {
     Finished(Arc<Batch>, Finished),
     Saved(Cursor, Result<(), SaveFault>),
-    Flow(Option<Flow>),
+    FromReader(Option<FromReader>),
     SaveDue,
 }
 
@@ -84,11 +84,11 @@ enum SaveFault {
 
 impl<S: Source, K: Destination> Shard<S, K> {
     /// Delivers what comes out of the slot, and saves the end of what is durable.
-    pub(super) async fn run_behind(&self, place: Place, mut batches: mpsc::Receiver<Flow>) -> Right {
+    pub(super) async fn run_behind(&self, place: StartPoint, mut batches: mpsc::Receiver<FromReader>) -> DelivererEnd {
         let mut in_flight = FuturesOrdered::new();
         let mut saving = pin!(OptionFuture::default());
         let mut is_saving = false;
-        let mut marks = Marks::new(place);
+        let mut marks = CheckpointState::new(place);
         let mut trouble = self.trouble("save the checkpoint");
         let mut open = true;
         let mut halted = false;
@@ -98,23 +98,23 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 self.account.caught_up();
             }
             if !open && quiet && !is_saving && marks.is_saved() {
-                return if halted { Right::Halted } else { Right::Drained };
+                return if halted { DelivererEnd::Halted } else { DelivererEnd::Drained };
             }
             // In a hurry when nothing else is to come: at the end of the shard, at a hand-over, at a stop.
             let due = marks.save_due(quiet && (marks.idle || !open), self.parts.pace.save_interval);
             let event = tokio::select! {
                 biased;
-                Some((batch, finished)) = in_flight.next(), if !quiet => Event::Finished(batch, finished),
-                Some((cursor, saved)) = &mut saving, if is_saving => Event::Saved(cursor, saved),
-                flow = batches.recv(), if open && in_flight.len() < MOST_IN_FLIGHT => Event::Flow(flow),
-                () = sleep_until(due), if !is_saving => Event::SaveDue,
+                Some((batch, finished)) = in_flight.next(), if !quiet => DelivererEvent::Finished(batch, finished),
+                Some((cursor, saved)) = &mut saving, if is_saving => DelivererEvent::Saved(cursor, saved),
+                flow = batches.recv(), if open && in_flight.len() < MOST_IN_FLIGHT => DelivererEvent::FromReader(flow),
+                () = sleep_until(due), if !is_saving => DelivererEvent::SaveDue,
             };
             match event {
-                Event::Finished(batch, Finished::Durable(settled)) => {
+                DelivererEvent::Finished(batch, Finished::Durable(settled)) => {
                     self.account.settled(settled, batch.page.received_at);
                     marks.durable = batch.earns().clone();
                 }
-                Event::Finished(batch, held @ (Finished::Rejected(_) | Finished::GivenUp)) => {
+                DelivererEvent::Finished(batch, held @ (Finished::Rejected(_) | Finished::GivenUp)) => {
                     if let Finished::Rejected(rejected) = held {
                         self.halt_rejected(&batch, &rejected);
                     }
@@ -123,18 +123,18 @@ impl<S: Source, K: Destination> Shard<S, K> {
                     batches.close();
                     in_flight = FuturesOrdered::new();
                 }
-                Event::Finished(_, Finished::Abandoned) => return Right::Lost,
-                Event::Flow(Some(Flow::Batch(parcel))) => {
+                DelivererEvent::Finished(_, Finished::Abandoned) => return DelivererEnd::Lost,
+                DelivererEvent::FromReader(Some(FromReader::Batch(parcel))) => {
                     marks.idle = false;
                     in_flight.push_back(self.deliver(parcel));
                 }
-                Event::Flow(Some(Flow::Idle)) => marks.idle = true,
-                Event::Flow(None) => open = false,
-                Event::SaveDue => {
+                DelivererEvent::FromReader(Some(FromReader::Idle)) => marks.idle = true,
+                DelivererEvent::FromReader(None) => open = false,
+                DelivererEvent::SaveDue => {
                     saving.set(Some(self.save(marks.durable.clone(), marks.expected())).into());
                     is_saving = true;
                 }
-                Event::Saved(cursor, saved) => {
+                DelivererEvent::Saved(cursor, saved) => {
                     is_saving = false;
                     saving.set(OptionFuture::default());
                     let now = Instant::now();
@@ -148,8 +148,8 @@ impl<S: Source, K: Destination> Shard<S, K> {
                             marks.saved = Some(cursor);
                             marks.saved_at = Some(now);
                         }
-                        Err(SaveFault::Lost) => return Right::Lost,
-                        Err(SaveFault::Moved) => return Right::Moved,
+                        Err(SaveFault::Lost) => return DelivererEnd::Lost,
+                        Err(SaveFault::Moved) => return DelivererEnd::Moved,
                         Err(SaveFault::Unknown(fault)) => {
                             marks.attempted(cursor);
                             marks.not_before = now + trouble.next(&fault, now);
@@ -218,12 +218,12 @@ impl<S: Source, K: Destination> Shard<S, K> {
             let first = &rejected[0];
             let why = format!(
                 "the destination refuses events of {excess}, too many for dead letters; the position is held and they \
-                 are sent again every {HELD:?}; the first: {}: {}",
+                 are sent again every {PAUSED_RETRY_INTERVAL:?}; the first: {}: {}",
                 first.code, first.reason
             );
             self.account.waits(Wait::Destination, why.clone());
             let _ = trouble.next(&SourceError::Refused(Cause::new(why)), now);
-            if self.stop.or(sleep(HELD)).await.is_none() {
+            if self.stop.or(sleep(PAUSED_RETRY_INTERVAL)).await.is_none() {
                 return Err(Finished::GivenUp);
             }
             rejected = match self.send(&Arc::new(only(batch, &rejected))).await {
@@ -312,7 +312,7 @@ fn only(batch: &Batch, rejected: &[Rejected]) -> Batch {
 }
 
 /// How far the shard has come.
-struct Marks {
+struct CheckpointState {
     /// Everything before it is durable.
     durable: Cursor,
     /// The checkpoint, as far as we know.
@@ -329,8 +329,8 @@ struct Marks {
     idle: bool,
 }
 
-impl Marks {
-    fn new(place: Place) -> Self {
+impl CheckpointState {
+    fn new(place: StartPoint) -> Self {
         let now = Instant::now();
         Self {
             durable: place.cursor,
@@ -365,7 +365,7 @@ impl Marks {
 
     fn save_due(&self, hurry: bool, interval: Duration) -> Instant {
         if self.is_saved() {
-            return self.not_before.max(self.saved_at.unwrap_or(self.began) + LOOK);
+            return self.not_before.max(self.saved_at.unwrap_or(self.began) + CHECKPOINT_CHECK_INTERVAL);
         }
         match self.saved_at {
             Some(at) if !hurry => self.not_before.max(at + interval),

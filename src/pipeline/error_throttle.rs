@@ -9,18 +9,18 @@ use tokio::time::Instant;
 use crate::script::{Beside, HookError};
 
 /// How often one error is spoken of while it goes on.
-const REMINDER: Duration = Duration::from_secs(60);
+const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Errors that are told apart; more are spoken of as one.
-const MOST: usize = 64;
+const MOST_ERRORS: usize = 64;
 
 /// The errors of one shard's script: by its version and the line.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct ErrorThrottle {
     said: BTreeMap<(String, u32), Instant>,
 }
 
-impl Told {
+impl ErrorThrottle {
     /// What to say at `now` of an error at a log, and what became of that: all that is known when the error is new, its
     /// message and the fate after a while, else nothing.
     pub(super) fn words(
@@ -32,7 +32,7 @@ impl Told {
     ) -> Option<String> {
         let line = error.place.as_ref().map_or(0, |place| place.line);
         let mut key = (error.version.clone(), line);
-        if self.said.len() >= MOST && !self.said.contains_key(&key) {
+        if self.said.len() >= MOST_ERRORS && !self.said.contains_key(&key) {
             key = Default::default();
         }
         match self.said.insert(key.clone(), now) {
@@ -40,7 +40,7 @@ impl Told {
                 let beside = Beside { log: Some(&log.to_string()), fate: Some(fate), ..Beside::default() };
                 Some(error.line(beside))
             }
-            Some(said) if now >= said + REMINDER => Some(format!("{error}; then: {fate}")),
+            Some(said) if now >= said + REMINDER_INTERVAL => Some(format!("{error}; then: {fate}")),
             Some(said) => {
                 self.said.insert(key, said);
                 None
@@ -52,10 +52,10 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::script::{Fault, Place};
+    use crate::script::{ScriptFault, ScriptLocation};
 
     fn error(version: &str, line: u32) -> HookError {
-        let place = Place {
+        let place = ScriptLocation {
             file: "s.lua".to_owned(),
             line,
             column: None,
@@ -63,31 +63,31 @@ mod tests {
             text: "  x()".to_owned(),
             calls: Vec::new(),
         };
-        let fault = Fault::Runtime(format!("s.lua:{line}: no"));
+        let fault = ScriptFault::Runtime(format!("s.lua:{line}: no"));
         HookError { place: Some(Box::new(place)), hint: Some("h".into()), ..HookError::new(version, fault) }
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_error_is_told_in_full_once_and_then_now_and_then() {
-        let mut told = Told::default();
+        let mut told = ErrorThrottle::default();
         let now = Instant::now();
         let mut words = |line, now| told.words(&error("v", line), format_args!("log 3"), "dropped", now);
         let full =
             |line| Some(format!("s.lua:{line}: no (script version v); code: x(); log: log 3; then: dropped; hint: h"));
         let short = Some("s.lua:1: no (script version v); then: dropped".to_owned());
         assert_eq!(words(1, now), full(1));
-        assert_eq!(words(1, now + REMINDER / 2), None);
+        assert_eq!(words(1, now + REMINDER_INTERVAL / 2), None);
         assert_eq!(words(2, now), full(2));
-        assert_eq!(words(1, now + REMINDER), short);
-        assert_eq!(words(1, now + REMINDER), None);
+        assert_eq!(words(1, now + REMINDER_INTERVAL), short);
+        assert_eq!(words(1, now + REMINDER_INTERVAL), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn errors_without_end_take_no_memory_and_no_room_in_the_log() {
-        let mut told = Told::default();
+        let mut told = ErrorThrottle::default();
         let now = Instant::now();
         let said =
             (0..1_000).filter(|line| told.words(&error("v", *line), format_args!(""), "", now).is_some()).count();
-        assert_eq!((said, told.said.len()), (MOST + 1, MOST + 1));
+        assert_eq!((said, told.said.len()), (MOST_ERRORS + 1, MOST_ERRORS + 1));
     }
 }

@@ -21,21 +21,21 @@ use crate::core::budget::Budget;
 use crate::core::cursor::{Cursor, ShardId, Start};
 use crate::core::lease::Tenure;
 use crate::core::ledger::{Account, Ledger};
-use crate::core::retry_log::Trouble;
+use crate::core::retry_log::RetryLog;
 use crate::core::source::{Checkpoint, Source, SourceError};
 use crate::core::stop::Stop;
 use crate::destination::Destination;
 use crate::script::{Hook, Hooks};
 
 use breaker::Breaker;
-pub use dead_letters::{Letters, OnError, OnReject};
+pub use dead_letters::{DeadLetterPolicy, OnError, OnReject};
 
 /// Pause before a page is tried again that is held because too much of the shard would become dead letters.
-const HELD: Duration = Duration::from_secs(30);
+const PAUSED_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// What all shards of a process share.
 #[derive(Debug)]
-pub struct Parts<S, K> {
+pub struct Pipeline<S, K> {
     /// Where logs come from.
     pub source: S,
     /// Where events go.
@@ -47,7 +47,7 @@ pub struct Parts<S, K> {
     /// The books.
     pub ledger: Ledger,
     /// What becomes of logs that cannot be delivered.
-    pub letters: Letters,
+    pub letters: DeadLetterPolicy,
     /// How to go about it.
     pub pace: Pace,
 }
@@ -67,7 +67,7 @@ pub struct Pace {
 
 /// How the work on a shard ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum ShardEnd {
     /// Stopped in good order: all that was pulled is durable, and saved.
     Released,
     /// The tenure ended; what was in flight is given back.
@@ -79,7 +79,12 @@ pub enum Ended {
 }
 
 /// Works on a shard until `stop` is raised and everything in flight is durable and saved, or until the tenure ends.
-pub async fn run<S: Source, K: Destination>(parts: Arc<Parts<S, K>>, id: ShardId, stop: Stop, tenure: Tenure) -> Ended {
+pub async fn run<S: Source, K: Destination>(
+    parts: Arc<Pipeline<S, K>>,
+    id: ShardId,
+    stop: Stop,
+    tenure: Tenure,
+) -> ShardEnd {
     let account = parts.ledger.account(id);
     account.taken_up();
     let shard = Shard {
@@ -92,7 +97,7 @@ pub async fn run<S: Source, K: Destination>(parts: Arc<Parts<S, K>>, id: ShardId
         account: Arc::clone(&account),
     };
     // A lost shard drops everything where it stands: whoever holds it next starts at the checkpoint.
-    let ended = tenure.or(shard.work()).await.unwrap_or(Ended::Over);
+    let ended = tenure.or(shard.work()).await.unwrap_or(ShardEnd::Over);
     account.put_down();
     info!(shard = %id, ?ended, "shard put down");
     ended
@@ -101,7 +106,7 @@ pub async fn run<S: Source, K: Destination>(parts: Arc<Parts<S, K>>, id: ShardId
 /// One shard's own view of the parts.
 #[derive(Debug)]
 struct Shard<S, K> {
-    parts: Arc<Parts<S, K>>,
+    parts: Arc<Pipeline<S, K>>,
     id: ShardId,
     stop: Stop,
     tenure: Tenure,
@@ -109,19 +114,19 @@ struct Shard<S, K> {
     /// Looks at what the destination refuses. A lock of the standard library, never held across an await.
     rejects: Mutex<Breaker>,
     /// Held by the batch whose dead letters are being written.
-    writing: tokio::sync::Mutex<Trouble>,
+    writing: tokio::sync::Mutex<RetryLog>,
 }
 
 /// Where to start, and what is saved.
 #[derive(Debug)]
-struct Place {
+struct StartPoint {
     cursor: Cursor,
     saved: Option<Cursor>,
 }
 
 /// Why the first half ended.
 #[derive(Debug, PartialEq, Eq)]
-enum Left {
+enum ReaderEnd {
     Stopped,
     Lost,
     /// A log failed in the script; the shard stands still, as the settings want it.
@@ -130,7 +135,7 @@ enum Left {
 
 /// Why the second half ended.
 #[derive(Debug, PartialEq, Eq)]
-enum Right {
+enum DelivererEnd {
     /// Everything that came is durable and saved.
     Drained,
     Lost,
@@ -140,10 +145,10 @@ enum Right {
 }
 
 impl<S: Source, K: Destination> Shard<S, K> {
-    async fn work(&self) -> Ended {
+    async fn work(&self) -> ShardEnd {
         let place = match self.stop.or(self.locate()).await {
-            None => return Ended::Released,
-            Some(None) => return Ended::Lost,
+            None => return ShardEnd::Released,
+            Some(None) => return ShardEnd::Lost,
             Some(Some(place)) => place,
         };
         let hook = match self.parts.hooks.load(self.id) {
@@ -151,23 +156,23 @@ impl<S: Source, K: Destination> Shard<S, K> {
             Err(fault) => {
                 self.halt(0, format!("the script does not load: {fault}"));
                 self.stop.raised().await;
-                return Ended::Released;
+                return ShardEnd::Released;
             }
         };
 
         match self.run_both(place, hook).await {
-            (_, Right::Moved) => Ended::Moved,
-            (Left::Lost, _) | (_, Right::Lost) => Ended::Lost,
-            (Left::Halted, _) | (_, Right::Halted) => {
+            (_, DelivererEnd::Moved) => ShardEnd::Moved,
+            (ReaderEnd::Lost, _) | (_, DelivererEnd::Lost) => ShardEnd::Lost,
+            (ReaderEnd::Halted, _) | (_, DelivererEnd::Halted) => {
                 self.stop.raised().await;
-                Ended::Released
+                ShardEnd::Released
             }
-            (Left::Stopped, Right::Drained) => Ended::Released,
+            (ReaderEnd::Stopped, DelivererEnd::Drained) => ShardEnd::Released,
         }
     }
 
     /// Both halves, until the second has ended. Nothing of them is left then: a shard that stands still holds no credit.
-    async fn run_both(&self, place: Place, hook: Hook) -> (Left, Right) {
+    async fn run_both(&self, place: StartPoint, hook: Hook) -> (ReaderEnd, DelivererEnd) {
         // One slot: while a batch waits to be delivered, the next is not asked for.
         let (slot, batches) = mpsc::channel(1);
         let ahead = self.run_ahead(place.cursor.clone(), hook, slot);
@@ -175,24 +180,24 @@ impl<S: Source, K: Destination> Shard<S, K> {
         tokio::pin!(ahead, behind);
         tokio::select! {
             biased;
-            right = &mut behind => (Left::Stopped, right),
+            right = &mut behind => (ReaderEnd::Stopped, right),
             left = &mut ahead => (left, behind.await),
         }
     }
 
     /// The checkpoint, or the start position. `None`: the shard is not ours.
-    async fn locate(&self) -> Option<Place> {
+    async fn locate(&self) -> Option<StartPoint> {
         let mut trouble = self.trouble("look up the checkpoint");
         loop {
             let fault = match self.parts.source.checkpoint(self.id).await {
                 Ok(Some(Checkpoint { cursor, consumer })) => {
                     info!(shard = %self.id, %cursor, saved_by = %consumer, "goes on from the checkpoint");
-                    return Some(Place { saved: Some(cursor.clone()), cursor });
+                    return Some(StartPoint { saved: Some(cursor.clone()), cursor });
                 }
                 Ok(None) => match self.parts.source.cursor(self.id, self.parts.pace.start).await {
                     Ok(cursor) => {
                         info!(shard = %self.id, %cursor, start = ?self.parts.pace.start, "no checkpoint yet: starts");
-                        return Some(Place { cursor, saved: None });
+                        return Some(StartPoint { cursor, saved: None });
                     }
                     Err(fault) => fault,
                 },
@@ -212,11 +217,11 @@ impl<S: Source, K: Destination> Shard<S, K> {
         self.account.halted(logs, why);
     }
 
-    fn trouble(&self, doing: &'static str) -> Trouble {
+    fn trouble(&self, doing: &'static str) -> RetryLog {
         trouble(self.id, doing)
     }
 }
 
-fn trouble(shard: ShardId, doing: &'static str) -> Trouble {
-    Trouble::new(format!("shard {shard}: cannot {doing}"), u64::from(shard.0))
+fn trouble(shard: ShardId, doing: &'static str) -> RetryLog {
+    RetryLog::new(format!("shard {shard}: cannot {doing}"), u64::from(shard.0))
 }

@@ -8,9 +8,9 @@ use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
 use super::breaker::Breaker;
-use super::deliverer::{Flow, Parcel};
-use super::error_throttle::Told;
-use super::{HELD, Left, OnError, Shard};
+use super::deliverer::{FromReader, Parcel};
+use super::error_throttle::ErrorThrottle;
+use super::{OnError, PAUSED_RETRY_INTERVAL, ReaderEnd, Shard};
 use crate::core::batch::{Batch, Events};
 use crate::core::cause::Cause;
 use crate::core::cursor::{Cursor, Start};
@@ -35,7 +35,12 @@ const FIRST_GROUPS: u32 = 64;
 
 impl<S: Source, K: Destination> Shard<S, K> {
     /// Pulls pages from `cursor` on and sends what the hook made of them into the slot.
-    pub(super) async fn run_ahead(&self, mut cursor: Cursor, mut hook: Hook, slot: mpsc::Sender<Flow>) -> Left {
+    pub(super) async fn run_ahead(
+        &self,
+        mut cursor: Cursor,
+        mut hook: Hook,
+        slot: mpsc::Sender<FromReader>,
+    ) -> ReaderEnd {
         let most = self.parts.pace.page_groups;
         let mut fit = FIRST_GROUPS.min(most);
         let mut groups = fit;
@@ -43,26 +48,28 @@ impl<S: Source, K: Destination> Shard<S, K> {
         let mut idle = false;
         let mut trouble = self.trouble("pull");
         let mut breaker = Breaker::new(self.parts.letters.max_share);
-        let mut told = Told::default();
+        let mut told = ErrorThrottle::default();
         loop {
-            let Some(Ok(room)) = self.stop.or(slot.reserve()).await else { return Left::Stopped };
-            let Some(mut credit) = self.stop.or(self.parts.budget.take(weight)).await else { return Left::Stopped };
-            let Some(pulled) = self.stop.or(self.pull(&cursor, groups)).await else { return Left::Stopped };
+            let Some(Ok(room)) = self.stop.or(slot.reserve()).await else { return ReaderEnd::Stopped };
+            let Some(mut credit) = self.stop.or(self.parts.budget.take(weight)).await else {
+                return ReaderEnd::Stopped;
+            };
+            let Some(pulled) = self.stop.or(self.pull(&cursor, groups)).await else { return ReaderEnd::Stopped };
             let page = match pulled {
                 Ok(page) => page,
                 Err(SourceError::Lost(cause)) => {
                     warn!(shard = %self.id, %cause, "shard lost");
-                    return Left::Lost;
+                    return ReaderEnd::Lost;
                 }
                 Err(SourceError::Stale(cause)) => match self.stop.or(self.begin_again(&cursor, &cause)).await {
                     Some(Some(begin)) => self.gap(cursor, begin),
-                    Some(None) => return Left::Lost,
-                    None => return Left::Stopped,
+                    Some(None) => return ReaderEnd::Lost,
+                    None => return ReaderEnd::Stopped,
                 },
                 Err(fault) => {
                     drop((room, credit));
                     if self.stop.or(trouble.pause(&fault)).await.is_none() {
-                        return Left::Stopped;
+                        return ReaderEnd::Stopped;
                     }
                     continue;
                 }
@@ -78,7 +85,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
                     // budget. Should it be much, it is asked for in small steps first, as the credit is small.
                     weight = LEAST_CREDIT;
                     groups = (fit / (PAGE_TARGET / LEAST_CREDIT) as u32).clamp(1, groups);
-                    room.send(Flow::Idle);
+                    room.send(FromReader::Idle);
                     idle = true;
                 }
             } else {
@@ -88,8 +95,8 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 groups = fit.min(groups.saturating_mul(4));
                 let (returned, made) = match self.stop.or(self.make(hook, page, &mut breaker, &mut told)).await {
                     Some(Some(made)) => made,
-                    Some(None) => return Left::Halted,
-                    None => return Left::Stopped,
+                    Some(None) => return ReaderEnd::Halted,
+                    None => return ReaderEnd::Stopped,
                 };
                 hook = returned;
                 match made {
@@ -97,7 +104,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
                         weight = batch.weight().max(LEAST_CREDIT);
                         credit.resize(batch.weight());
                         let script = hook.script().version.clone();
-                        room.send(Flow::Batch(Parcel { batch: Arc::new(batch), script, failed, credit }));
+                        room.send(FromReader::Batch(Parcel { batch: Arc::new(batch), script, failed, credit }));
                     }
                     Err(torn) => {
                         // The page cannot be read: the next pull may bring it whole.
@@ -105,7 +112,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
                         drop((room, credit));
                         let fault = SourceError::Busy { retry_after: None, cause: torn.cause };
                         if self.stop.or(trouble.pause(&fault)).await.is_none() {
-                            return Left::Stopped;
+                            return ReaderEnd::Stopped;
                         }
                         continue;
                     }
@@ -114,7 +121,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
             if let Some(pause) = pause
                 && self.stop.or(sleep(pause)).await.is_none()
             {
-                return Left::Stopped;
+                return ReaderEnd::Stopped;
             }
         }
     }
@@ -182,7 +189,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         mut hook: Hook,
         mut page: Page,
         breaker: &mut Breaker,
-        told: &mut Told,
+        told: &mut ErrorThrottle,
     ) -> Option<(Hook, Result<Goods, Torn>)> {
         if page.body.is_empty() {
             let batch = Batch { page, events: Events::default(), logs: 0, dropped: 0 };
@@ -217,7 +224,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 Judged::Waits(why) => {
                     self.account.waits(Wait::Script, why.clone());
                     let _ = trouble.next(&SourceError::Refused(Cause::new(why)), Instant::now());
-                    sleep(HELD).await;
+                    sleep(PAUSED_RETRY_INTERVAL).await;
                     // It may be the state of the script that is broken.
                     if let Ok(fresh) = self.parts.hooks.load(self.id) {
                         hook = fresh;
@@ -228,7 +235,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
     }
 
     /// Does with the logs that the script failed on what the settings say.
-    fn judge(&self, page: &Page, mut made: Made, breaker: &mut Breaker, told: &mut Told) -> Judged {
+    fn judge(&self, page: &Page, mut made: Made, breaker: &mut Breaker, told: &mut ErrorThrottle) -> Judged {
         let failed = std::mem::take(&mut made.failed);
         let Some(first) = failed.first() else {
             let _clean = breaker.admit(Instant::now(), made.logs, 0);
@@ -265,14 +272,14 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 self.tell(page, &letters, "held: the page is tried again", told);
                 Judged::Waits(format!(
                     "the script fails on {excess}, too many for dead letters; the position is held and the page tried \
-                     again every {HELD:?}; {first}"
+                     again every {PAUSED_RETRY_INTERVAL:?}; {first}"
                 ))
             }
         }
     }
 
     /// Says which logs the script failed on, and what becomes of them.
-    fn tell(&self, page: &Page, failed: &[Failed], fate: &str, told: &mut Told) {
+    fn tell(&self, page: &Page, failed: &[Failed], fate: &str, told: &mut ErrorThrottle) {
         for Failed { log, error } in failed {
             let which = format_args!("log {log} of the page at {} of shard {}", page.cursor, self.id);
             if let Some(words) = told.words(error, which, fate, Instant::now()) {

@@ -17,7 +17,7 @@ use crate::core::lease::Lease;
 use crate::core::ledger::Counts;
 use crate::core::page::Page;
 use crate::core::stop::{Stopper, stop};
-use crate::dead_letter::{Fault, Keep, Limit, Reason, Record};
+use crate::dead_letter::{DeadLetterStore, Limit, Reason, Record, StoreError};
 use crate::destination::{Health, Outcome, Rejected};
 use crate::loggroup::proto::{Log, LogGroup, LogGroupList, Pair};
 use crate::script::{Config, Script};
@@ -137,14 +137,14 @@ struct Memory {
     refused: Arc<Mutex<BTreeSet<String>>>,
 }
 
-impl Keep for Memory {
-    fn keep(&self, letters: Arc<[Record]>) -> BoxFuture<'static, Result<(), Fault>> {
+impl DeadLetterStore for Memory {
+    fn keep(&self, letters: Arc<[Record]>) -> BoxFuture<'static, Result<(), StoreError>> {
         let memory = self.clone();
         Box::pin(async move {
             if *memory.full.lock().unwrap() {
                 memory.refused.lock().unwrap().extend(letters.iter().map(Record::id));
                 let limit = Limit::Disk(io::Error::from(io::ErrorKind::StorageFull));
-                return Err(Fault::Full { path: "/letters".into(), limit });
+                return Err(StoreError::Full { path: "/letters".into(), limit });
             }
             memory.kept.lock().unwrap().extend(letters.iter().cloned());
             Ok(())
@@ -165,11 +165,11 @@ impl Format for Texts {
 
 /// A shard at work.
 struct Bench {
-    parts: Arc<Parts<Pages, Siem>>,
+    parts: Arc<Pipeline<Pages, Siem>>,
     memory: Memory,
     stop: Stopper,
     _over: Stopper,
-    task: JoinSet<Ended>,
+    task: JoinSet<ShardEnd>,
 }
 
 /// Logs as `id:kind`, a page for each list.
@@ -186,7 +186,7 @@ fn start(pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench
     let memory = Memory::default();
     let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
     let script = Script::from_text("t.lua", SCRIPT);
-    let parts = Arc::new(Parts {
+    let parts = Arc::new(Pipeline {
         source: Pages {
             bodies: pages.iter().map(body).collect(),
             saved: Mutex::new(None),
@@ -198,7 +198,7 @@ fn start(pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench
         hooks: Hooks::new(script, config, Arc::new(Texts), ("project", "logstore"), None).unwrap(),
         budget: Budget::new(1 << 24),
         ledger: Ledger::default(),
-        letters: Letters {
+        letters: DeadLetterPolicy {
             keep: Box::new(memory.clone()),
             project: "project".into(),
             logstore: "logstore".into(),
@@ -239,7 +239,7 @@ impl Bench {
         self.memory.kept.lock().unwrap().clone()
     }
 
-    async fn end(mut self) -> Ended {
+    async fn end(mut self) -> ShardEnd {
         self.stop.raise();
         self.task.join_next().await.unwrap().unwrap()
     }
@@ -272,7 +272,7 @@ async fn a_log_that_fails_is_a_dead_letter_and_its_neighbours_go_on() {
     assert_eq!(letter.script, bench.parts.hooks.script().version);
     let keys: Vec<_> = letter.log.iter().map(|(key, _)| String::from_utf8_lossy(key).into_owned()).collect();
     assert_eq!(keys, ["__time__", "__topic__", "__source__", "id", "kind"]);
-    assert_eq!(bench.end().await, Ended::Released);
+    assert_eq!(bench.end().await, ShardEnd::Released);
 }
 
 #[tokio::test(start_paused = true)]
@@ -348,7 +348,7 @@ async fn a_shard_that_waits_for_the_disk_can_be_stopped_and_gives_its_logs_back(
     *bench.memory.full.lock().unwrap() = true;
     seconds(60).await;
     let parts = Arc::clone(&bench.parts);
-    assert_eq!(bench.end().await, Ended::Released);
+    assert_eq!(bench.end().await, ShardEnd::Released);
     let counts = parts.ledger.total();
     assert_eq!((counts.pulled, counts.returned, counts.difference()), (0, 1, 0));
     assert_eq!(*parts.source.saved.lock().unwrap(), Some(Cursor::from_number(0)));
@@ -363,7 +363,7 @@ async fn f38_a_script_that_fails_on_most_logs_holds_the_shard_in_front_of_them()
     let why = bench.standstill().unwrap();
     assert!(why.contains("200 of 300 logs within a minute (66 %)") && why.contains("t.lua:3: bad"), "{why}");
     assert_eq!((bench.counts().in_flight, bench.counts().difference()), (300, 0));
-    assert_eq!(bench.end().await, Ended::Released);
+    assert_eq!(bench.end().await, ShardEnd::Released);
 }
 
 #[tokio::test(start_paused = true)]
@@ -393,7 +393,7 @@ async fn halt_stands_still_at_a_failed_log_and_at_a_refused_event() {
         assert_eq!((bench.saved(), bench.letters().len(), bench.counts().failed), (Some(1), 0, 1), "{kind}");
         assert!(bench.standstill().is_some());
         assert_eq!(bench.parts.budget.used(), 0, "a shard that stands still takes nothing from the others");
-        assert_eq!(bench.end().await, Ended::Released);
+        assert_eq!(bench.end().await, ShardEnd::Released);
     }
 }
 

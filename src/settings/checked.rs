@@ -20,15 +20,15 @@ pub struct Settings {
     /// What the script may use and see.
     pub hook: script::Config,
     /// When a new version of the script is put in force, and when it is taken back.
-    pub reload: Reload,
+    pub reload: ReloadSettings,
     /// The destination.
     pub sink: DestinationSettings,
     /// What becomes of logs that cannot be delivered.
-    pub dead_letters: DeadLetters,
+    pub dead_letters: DeadLetterSettings,
     /// Pace, limits and the way out.
-    pub run: Run,
+    pub run: RunSettings,
     /// The program's own log.
-    pub log: Log,
+    pub log: LogSettings,
     /// Where to answer questions about how the program does.
     pub admin: Option<std::net::SocketAddr>,
     /// What is allowed and should be said at start, one sentence each, without secrets.
@@ -37,7 +37,7 @@ pub struct Settings {
 
 /// What it takes to deliver logs that are at hand.
 #[derive(Debug, Clone)]
-pub struct Delivery {
+pub struct DeliverySettings {
     /// The script's file.
     pub script: PathBuf,
     /// What the script may use and see.
@@ -50,18 +50,18 @@ pub struct Delivery {
 
 /// What it takes to try a script: nothing has to be given.
 #[derive(Debug, Clone)]
-pub struct Trial {
+pub struct TrialSettings {
     /// The script's file, if one is named.
     pub script: Option<PathBuf>,
     /// What the script may use and see.
     pub hook: script::Config,
     /// What events look like at the destination.
-    pub wire: Wire,
+    pub wire: WireFormat,
 }
 
 /// What events look like at a destination.
 #[derive(Debug, Clone)]
-pub enum Wire {
+pub enum WireFormat {
     /// As Splunk takes them over HEC.
     Hec(crate::destination::hec::Layout),
     /// As a receiver of syslog takes them.
@@ -70,7 +70,7 @@ pub enum Wire {
 
 /// A kind of destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum To {
+pub enum DestinationKind {
     /// Splunk over HEC.
     Hec,
     /// Any SIEM over syslog.
@@ -88,7 +88,7 @@ pub enum DestinationSettings {
 
 /// When a new version of the script is put in force, and when it is taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reload {
+pub struct ReloadSettings {
     /// Whatever it makes of the last logs.
     pub force: bool,
     /// When it fails on too many.
@@ -97,7 +97,7 @@ pub struct Reload {
 
 /// What becomes of logs that cannot be delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetters {
+pub struct DeadLetterSettings {
     /// The directory, created when it is not there.
     pub dir: PathBuf,
     /// Most bytes in its file.
@@ -112,7 +112,7 @@ pub struct DeadLetters {
 
 /// Pace, limits and the way out.
 #[derive(Debug, Clone)]
-pub struct Run {
+pub struct RunSettings {
     /// Where shards without a checkpoint start.
     pub start: start::StartPosition,
     /// Pause between two looks at a shard that has nothing new.
@@ -131,7 +131,7 @@ pub struct Run {
 
 /// The program's own log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
+pub struct LogSettings {
     /// Events below it are not written.
     pub level: tracing::Level,
     /// Form of a line.

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 use super::keys;
 use super::keys::{Key, Kind};
 use super::problem::{Complaint, Problem, nearest};
-use super::typed::{Layer, Origin, Raw, Typed};
+use super::typed::{Layer, Raw, Typed, ValueOrigin};
 
 /// Takes the settings of a file; returns what is wrong with it. A file that can't be read as TOML gives no settings at all.
 ///
@@ -83,7 +83,7 @@ impl File<'_> {
             DeValue::Array(_) => Raw::Other("an array"),
             DeValue::Table(_) => Raw::Other("a table"),
         };
-        let origin = Origin::File { name: key.name, file: self.path.to_owned(), line: self.line(value) };
+        let origin = ValueOrigin::File { name: key.name, file: self.path.to_owned(), line: self.line(value) };
         self.typed.put(key, Layer::File, origin, raw);
     }
 

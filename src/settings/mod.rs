@@ -26,7 +26,8 @@ pub use problem::{Problem, SettingsError};
 pub use typed::{Environment, Flags};
 
 pub use checked::{
-    DeadLetters, Delivery, DestinationSettings, Log, LogFormat, Machine, Reload, Run, Settings, To, Trial, Wire,
+    DeadLetterSettings, DeliverySettings, DestinationKind, DestinationSettings, LogFormat, LogSettings, Machine,
+    ReloadSettings, RunSettings, Settings, TrialSettings, WireFormat,
 };
 
 /// Reads the settings file, if there is one, and puts flags over environment over file over defaults.
@@ -54,7 +55,7 @@ pub fn delivery(
     flags: &Flags,
     environment: &Environment,
     machine: &Machine,
-) -> Result<Delivery, SettingsError> {
+) -> Result<DeliverySettings, SettingsError> {
     let (typed, problems) = read(config, flags, environment)?;
     resolve::delivery(&typed, problems, machine)
 }
@@ -66,10 +67,10 @@ pub fn delivery(
 /// Everything that is wrong with them, at once.
 pub fn trial(
     config: Option<&Path>,
-    to: Option<To>,
+    to: Option<DestinationKind>,
     environment: &Environment,
     machine: &Machine,
-) -> Result<Trial, SettingsError> {
+) -> Result<TrialSettings, SettingsError> {
     let (typed, problems) = read(config, &Vec::new(), environment)?;
     resolve::trial(&typed, problems, to, machine)
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::keys;
 use super::keys::{Key, Kind};
 use super::problem::{Complaint, Problem};
-use super::typed::{Layer, Origin, Raw, Typed};
+use super::typed::{Layer, Raw, Typed, ValueOrigin};
 use super::{content, units};
 use crate::core::secret::Secret;
 
 /// More than this is a slip of the hand in whatever the program waits for.
-const LONGEST: Duration = Duration::from_secs(30 * 24 * 3_600);
+const LONGEST_DURATION: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// Reads settings by name. A wrong value becomes a problem, and a placeholder that nobody gets to see: settings are only
 /// handed out when there are no problems.
@@ -48,7 +48,7 @@ impl<'a> Reader<'a> {
     /// The settings file, if it is what gives a setting.
     pub(super) fn file(&self, name: &'static str) -> Option<&'a Path> {
         match &self.typed.get(name)?.origin {
-            Origin::File { file, .. } => Some(file),
+            ValueOrigin::File { file, .. } => Some(file),
             _ => None,
         }
     }
@@ -141,7 +141,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A duration that is not below the bound of the table of settings, and not above [`LONGEST`].
+    /// A duration that is not below the bound of the table of settings, and not above [`LONGEST_DURATION`].
     pub(super) fn duration(&mut self, name: &'static str) -> Option<Duration> {
         self.value(name, |key, raw| {
             let (least, bare_seconds) = match key.kind {
@@ -170,8 +170,8 @@ impl<'a> Reader<'a> {
                     format!("write \"{least}\" or more"),
                 ));
             }
-            if duration > LONGEST {
-                let fix = format!("write \"{}\" or less", units::show_duration(LONGEST));
+            if duration > LONGEST_DURATION {
+                let fix = format!("write \"{}\" or less", units::show_duration(LONGEST_DURATION));
                 return Err(Complaint::new(format!("{} is too long", show(raw)), fix));
             }
             Ok(duration)

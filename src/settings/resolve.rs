@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::checked::{
-    DeadLetters, Delivery, DestinationSettings, Log, LogFormat, Machine, Reload, Run, Settings, To, Trial, Wire,
+    DeadLetterSettings, DeliverySettings, DestinationKind, DestinationSettings, LogFormat, LogSettings, Machine,
+    ReloadSettings, RunSettings, Settings, TrialSettings, WireFormat,
 };
 use super::hec::read_hec;
 use super::problem::{Complaint, Problem, SettingsError};
@@ -70,22 +71,28 @@ fn read_script(reader: &mut Reader<'_>, typed: &Typed) -> Option<(PathBuf, scrip
     Some((file?, hook))
 }
 
-fn read_reload(reader: &mut Reader<'_>) -> Option<Reload> {
+fn read_reload(reader: &mut Reader<'_>) -> Option<ReloadSettings> {
     let force = reader.switch("script.force_reload");
     let share = reader.count("script.rollback_share");
     let within = reader.duration("script.rollback_within");
     let share = u32::try_from(share?).expect("bounded by the table of settings");
-    Some(Reload { force: force?, rules: script::Rules { share, within: within? } })
+    Some(ReloadSettings { force: force?, rules: script::Rules { share, within: within? } })
 }
 
 /// Reads what is needed to deliver logs that are at hand, and nothing about where logs come from.
-pub(super) fn delivery(typed: &Typed, problems: Vec<Problem>, machine: &Machine) -> Result<Delivery, SettingsError> {
+pub(super) fn delivery(
+    typed: &Typed,
+    problems: Vec<Problem>,
+    machine: &Machine,
+) -> Result<DeliverySettings, SettingsError> {
     let mut reader = Reader::new(typed, problems);
     let mut warnings = Vec::new();
     let parts = (read_script(&mut reader, typed), read_sink(&mut reader, machine, &mut warnings));
     let problems = reader.into_problems();
     match parts {
-        (Some((script, hook)), Some(sink)) if problems.is_empty() => Ok(Delivery { script, hook, sink, warnings }),
+        (Some((script, hook)), Some(sink)) if problems.is_empty() => {
+            Ok(DeliverySettings { script, hook, sink, warnings })
+        }
         _ => Err(SettingsError { problems }),
     }
 }
@@ -94,9 +101,9 @@ pub(super) fn delivery(typed: &Typed, problems: Vec<Problem>, machine: &Machine)
 pub(super) fn trial(
     typed: &Typed,
     problems: Vec<Problem>,
-    to: Option<To>,
+    to: Option<DestinationKind>,
     machine: &Machine,
-) -> Result<Trial, SettingsError> {
+) -> Result<TrialSettings, SettingsError> {
     let mut reader = Reader::new(typed, problems);
     let script = reader.path("script.file");
     let (timeout, memory) = (reader.duration("script.timeout"), reader.size("script.memory"));
@@ -105,24 +112,24 @@ pub(super) fn trial(
             reader.two_destinations([hec, syslog]);
             None
         }
-        [None, Some(_)] => Some(To::Syslog),
-        _ => Some(To::Hec),
+        [None, Some(_)] => Some(DestinationKind::Syslog),
+        _ => Some(DestinationKind::Hec),
     });
     let wire = match to {
-        Some(To::Hec) => Some(Wire::Hec(Layout {
+        Some(DestinationKind::Hec) => Some(WireFormat::Hec(Layout {
             host: reader.text("hec.event_host"),
             source: reader.text("hec.source"),
             sourcetype: reader.text("hec.sourcetype"),
             index: reader.text("hec.index"),
             compat: reader.switch("hec.compat").unwrap_or_default(),
         })),
-        Some(To::Syslog) => read_wire(&mut reader, machine),
+        Some(DestinationKind::Syslog) => read_wire(&mut reader, machine),
         None => None,
     };
     let problems = reader.into_problems();
     match (timeout, memory, wire) {
         (Some(timeout), Some(memory), Some(wire)) if problems.is_empty() => {
-            Ok(Trial { script, hook: script::Config { timeout, memory, vars: typed.vars.clone() }, wire })
+            Ok(TrialSettings { script, hook: script::Config { timeout, memory, vars: typed.vars.clone() }, wire })
         }
         _ => Err(SettingsError { problems }),
     }
@@ -156,14 +163,14 @@ pub(super) fn dead_letters_dir(typed: &Typed) -> Result<PathBuf, SettingsError> 
     dir.ok_or_else(|| SettingsError { problems: reader.into_problems() })
 }
 
-fn read_dead_letters(reader: &mut Reader<'_>) -> Option<DeadLetters> {
+fn read_dead_letters(reader: &mut Reader<'_>) -> Option<DeadLetterSettings> {
     let on_error = reader.word("script.on_error");
     let destination = if reader.first_given("syslog").is_some() { "syslog.on_reject" } else { "hec.on_reject" };
     let on_reject = reader.word(destination);
     let dir = reader.path("dead_letters.dir");
     let max_bytes = reader.size("dead_letters.max_size");
     let max_share = reader.count("dead_letters.max_share");
-    Some(DeadLetters {
+    Some(DeadLetterSettings {
         dir: dir?,
         max_bytes: max_bytes? as u64,
         max_share: u32::try_from(max_share?).expect("bounded by the table of settings"),
@@ -180,7 +187,7 @@ fn read_dead_letters(reader: &mut Reader<'_>) -> Option<DeadLetters> {
     })
 }
 
-fn read_run(reader: &mut Reader<'_>, heartbeat: Option<Duration>, machine: &Machine) -> Option<Run> {
+fn read_run(reader: &mut Reader<'_>, heartbeat: Option<Duration>, machine: &Machine) -> Option<RunSettings> {
     let start = read_start(reader, machine);
     let fetch_interval = reader.duration("sls.fetch_interval");
     let save_interval = reader.duration("sls.save_interval");
@@ -190,7 +197,7 @@ fn read_run(reader: &mut Reader<'_>, heartbeat: Option<Duration>, machine: &Mach
         Some(_) => reader.count("run.hook_threads").map(|count| usize::try_from(count).expect("bounded")),
         None => Some(machine.cores.clamp(1, 256)),
     };
-    Some(Run {
+    Some(RunSettings {
         start: start?,
         fetch_interval: fetch_interval?,
         heartbeat_interval: heartbeat?,
@@ -213,11 +220,11 @@ fn read_admin(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<Soc
     Some(address)
 }
 
-fn read_log(reader: &mut Reader<'_>) -> Option<Log> {
+fn read_log(reader: &mut Reader<'_>) -> Option<LogSettings> {
     let level = reader.word("log.level");
     let format = reader.word("log.format");
     let file = reader.path("log.file");
-    Some(Log {
+    Some(LogSettings {
         level: level?.parse().expect("the table of settings names levels of tracing"),
         format: if format? == "json" { LogFormat::Json } else { LogFormat::Text },
         file,

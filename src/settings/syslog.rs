@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 
-use super::checked::{Machine, Wire};
+use super::checked::{Machine, WireFormat};
 use super::problem::Complaint;
 use super::read;
 use super::read::Reader;
@@ -87,10 +87,10 @@ pub(super) fn read_syslog(reader: &mut Reader<'_>, machine: &Machine, warnings: 
 }
 
 /// What messages look like, whoever they go to.
-pub(super) fn read_wire(reader: &mut Reader<'_>, machine: &Machine) -> Option<Wire> {
+pub(super) fn read_wire(reader: &mut Reader<'_>, machine: &Machine) -> Option<WireFormat> {
     let protocol = reader.word("syslog.protocol")?;
     let (layout, framing) = (read_layout(reader, protocol, machine), read_framing(reader, protocol));
-    Some(Wire::Syslog(Box::new(layout?), framing?))
+    Some(WireFormat::Syslog(Box::new(layout?), framing?))
 }
 
 /// `syslog.host`, each with its own port or `syslog.port`.

@@ -34,14 +34,14 @@ pub(super) enum Layer {
 
 /// Where a value was given, for people.
 #[derive(Debug, Clone)]
-pub(super) enum Origin {
+pub(super) enum ValueOrigin {
     Flag(&'static str),
     Variable(String),
     File { name: &'static str, file: PathBuf, line: usize },
     Default(&'static str),
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for ValueOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(flag) => write!(f, "--{flag}"),
@@ -66,7 +66,7 @@ pub(super) enum Raw {
 #[derive(Clone)]
 pub(super) struct Given {
     pub(super) layer: Layer,
-    pub(super) origin: Origin,
+    pub(super) origin: ValueOrigin,
     pub(super) raw: Raw,
 }
 
@@ -85,7 +85,7 @@ impl Typed {
         let mut typed = Self { given: BTreeMap::new(), vars: toml::Table::new(), file: file.map(Path::to_owned) };
         for key in keys::all() {
             if let Default::Is(text) = key.default {
-                typed.put(key, Layer::Default, Origin::Default(key.name), Raw::Text(text.to_owned()));
+                typed.put(key, Layer::Default, ValueOrigin::Default(key.name), Raw::Text(text.to_owned()));
             }
         }
         typed
@@ -93,7 +93,7 @@ impl Typed {
 
     /// Takes a value. Empty text is no value, in every layer: the vendor's scripts and many container files leave unused
     /// settings empty.
-    pub(super) fn put(&mut self, key: &Key, layer: Layer, origin: Origin, raw: Raw) {
+    pub(super) fn put(&mut self, key: &Key, layer: Layer, origin: ValueOrigin, raw: Raw) {
         if matches!(&raw, Raw::Text(text) if text.is_empty()) {
             return;
         }
@@ -107,7 +107,7 @@ impl Typed {
         for (name, text) in flags {
             let key = keys::find(name).expect("flags are made from the table of settings");
             let flag = key.flag.expect("flags are made from the table of settings");
-            self.put(key, Layer::Flag, Origin::Flag(flag), Raw::Text(text.clone()));
+            self.put(key, Layer::Flag, ValueOrigin::Flag(flag), Raw::Text(text.clone()));
         }
     }
 
@@ -133,7 +133,7 @@ impl Typed {
             match value.to_str() {
                 Some(text) => {
                     let raw = Raw::Text(text.to_owned());
-                    self.put(key, layer_of(name), Origin::Variable(name.clone()), raw);
+                    self.put(key, layer_of(name), ValueOrigin::Variable(name.clone()), raw);
                 }
                 None => {
                     let complaint = Complaint::new(format!("{name} is not valid UTF-8"), "set it again as UTF-8 text");
@@ -193,7 +193,7 @@ mod tests {
         let environment = environment.map(|(name, value)| (name.to_owned(), value.into())).into();
         assert!(typed.put_environment(&environment).is_empty());
         let key = keys::find("sls.access_key_id").unwrap();
-        typed.put(key, Layer::File, Origin::Default(""), Raw::Text("file".to_owned()));
+        typed.put(key, Layer::File, ValueOrigin::Default(""), Raw::Text("file".to_owned()));
         let texts = typed.all("sls.access_key_id").iter().map(|given| match &given.raw {
             Raw::Text(text) => text.as_str(),
             _ => unreachable!(),

@@ -13,10 +13,10 @@ use super::{AccessKey, Credentials};
 use crate::core::secret::Secret;
 
 /// How often files are looked at, at most.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a call waits for the disk before it goes on with the key it has.
-const PATIENCE: Duration = Duration::from_millis(200);
+const DISK_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Most bytes that a credential may have.
 const MAX_BYTES: u64 = 16 << 10;
@@ -48,7 +48,7 @@ pub enum KeyError {
 #[derive(Debug)]
 pub struct Keys {
     files: Option<Files>,
-    state: Mutex<State>,
+    state: Mutex<KeyState>,
 }
 
 #[derive(Debug, Clone)]
@@ -59,7 +59,7 @@ struct Files {
 }
 
 #[derive(Debug)]
-struct State {
+struct KeyState {
     key: AccessKey,
     /// When the files are looked at again.
     due: Instant,
@@ -83,7 +83,7 @@ impl Keys {
                 (Some(files), key)
             }
         };
-        let state = State { key, due: Instant::now() + LOOK_EVERY, look: None, failing: false };
+        let state = KeyState { key, due: Instant::now() + FILE_CHECK_INTERVAL, look: None, failing: false };
         Ok(Self { files, state: Mutex::new(state) })
     }
 
@@ -97,7 +97,7 @@ impl Keys {
                 if now < state.due {
                     return state.key.clone();
                 }
-                state.due = now + LOOK_EVERY;
+                state.due = now + FILE_CHECK_INTERVAL;
                 if state.look.as_ref().is_some_and(|look| !look.is_finished()) {
                     // It was waited for once, and every heartbeat would wait for it again.
                     return state.key.clone();
@@ -119,7 +119,7 @@ impl Keys {
     }
 
     async fn finish(&self, mut look: JoinHandle<Result<AccessKey, KeyError>>) {
-        let outcome = tokio::time::timeout(PATIENCE, &mut look).await;
+        let outcome = tokio::time::timeout(DISK_TIMEOUT, &mut look).await;
         let mut state = self.state();
         match outcome {
             Err(_) => {
@@ -138,13 +138,13 @@ impl Keys {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, KeyState> {
         // Nothing that could leave it half changed panics while it is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl KeyState {
     fn failed(&mut self, problem: &str) {
         if !self.failing {
             tracing::warn!("credential files: {problem}; signing with the last good key");

@@ -4,7 +4,7 @@ use super::*;
 
 /// Which of the contents seen, look by look, are looked into.
 fn check(polls: &[&str], expected: &[usize]) {
-    let mut reading = Reading::default();
+    let mut reading = ScriptRead::default();
     let tried: Vec<usize> =
         polls.iter().enumerate().filter(|(_, version)| reading.is_new(version)).map(|(at, _)| at).collect();
     assert_eq!(tried, expected, "{polls:?}");
@@ -81,7 +81,7 @@ mod writers {
             let mut watch = tokio::task::JoinSet::new();
             let watched = Arc::clone(&hooks);
             watch.spawn(async move {
-                let watch = Watch { path, interval: INTERVAL, force: false };
+                let watch = ScriptWatch { path, interval: INTERVAL, force: false };
                 watch.run(&watched, Wake(None)).await;
             });
             Self { directory, hooks, watch }

@@ -6,7 +6,7 @@ use crate::core::cursor::Cursor;
 use crate::core::event::{Body, BodyError, Head};
 use crate::core::lease::Lease;
 use crate::core::stop::{Stopper, stop};
-use crate::dead_letter::{Config, DeadLetters, Origin, Reader, Reason};
+use crate::dead_letter::{Config, DirectoryStore, LogOrigin, Reader, Reason};
 use crate::destination::{Health, Rejected};
 
 struct Text;
@@ -50,7 +50,7 @@ fn record(log: u32, event: Option<u32>, name: &str) -> Record {
         reason: Reason::ScriptError,
         code: "runtime".to_owned(),
         message: String::new(),
-        origin: Origin {
+        origin: LogOrigin {
             project: "p".to_owned(),
             logstore: "l".to_owned(),
             shard: ShardId(3),
@@ -72,7 +72,7 @@ fn record(log: u32, event: Option<u32>, name: &str) -> Record {
 fn directory(records: &[Record]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let config = Config { dir: dir.path().to_owned(), max_bytes: 1 << 20 };
-    DeadLetters::open(config).unwrap().append(records).unwrap();
+    DirectoryStore::open(config).unwrap().append(records).unwrap();
     dir
 }
 
@@ -99,7 +99,7 @@ async fn replayed_at(
     wants: impl Fn(&Record) -> bool,
 ) -> (Vec<(u32, Fate)>, Vec<String>) {
     let (siem, (_stopper, tenure)) = (Siem::default(), tenure());
-    let mut taken = Taken::take(dir).unwrap();
+    let mut taken = ReplayClaim::take(dir).unwrap();
     let mut fates = Vec::new();
     let mut remaker = remaker(script);
     let way = Way { sink: &siem, rate, tenure: &tenure };
@@ -175,7 +175,7 @@ async fn a_replay_keeps_to_its_rate_and_goes_on_after_a_stop() {
     let records: Vec<_> = (0..10).map(|log| record(log, None, "a")).collect();
     let dir = directory(&records);
     let (siem, (stopper, tenure)) = (Siem::default(), tenure());
-    let mut taken = Taken::take(dir.path()).unwrap();
+    let mut taken = ReplayClaim::take(dir.path()).unwrap();
     let way = Way { sink: &siem, rate: 2, tenure: &tenure };
     let started = tokio::time::Instant::now();
     let mut told = 0;

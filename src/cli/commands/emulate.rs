@@ -17,7 +17,7 @@ use crate::emulator::hec::HecEmulator;
 use crate::emulator::sls;
 use crate::emulator::sls::{Refusal, SlsEmulator};
 use crate::emulator::syslog;
-use crate::emulator::syslog::{Fault, Protocol, SyslogEmulator, Tap};
+use crate::emulator::syslog::{Protocol, ReceiverFault, SyslogEmulator, Tap};
 
 /// The token of a collector that was given none.
 const DEFAULT_TOKEN: &str = "00000000-0000-4000-8000-000000000000";
@@ -66,7 +66,7 @@ pub struct Syslog {
     /// What goes wrong: close-after=N, reset-after=N, stall, close-on=TEXT, ignore-close, bare-close, refuse=TEXT,
     /// at-most=N connections. May be given several times.
     #[arg(long, value_name = "FAULT")]
-    fault: Vec<Fault>,
+    fault: Vec<ReceiverFault>,
 
     /// Print every message.
     #[arg(long)]

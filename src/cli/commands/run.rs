@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::app;
 use crate::cli::context::{machine, sources};
-use crate::cli::exit::{CUT_SHORT, INTERNAL, Said, USAGE, end, end_with};
+use crate::cli::exit::{CUT_SHORT, ExitMessage, INTERNAL, USAGE, end, end_with};
 use crate::cli::flags::SettingFlags;
 use crate::cli::log;
 use crate::cli::signals::Signals;
@@ -18,7 +18,7 @@ use crate::settings;
 use crate::settings::Settings;
 
 /// For whoever types the name of the program to see what happens.
-const NEWCOMER: &str = "forwarder --help shows a first run; forwarder demo needs no settings at all";
+const FIRST_RUN_HINT: &str = "forwarder --help shows a first run; forwarder demo needs no settings at all";
 
 /// The flags of the main job.
 #[derive(Debug, clap::Args)]
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let settings = match load(args) {
         Ok(settings) => settings,
         Err(error) if args.config.is_none() && args.settings.0.is_empty() => {
-            return end(&format!("{error}\n{NEWCOMER}"), USAGE);
+            return end(&format!("{error}\n{FIRST_RUN_HINT}"), USAGE);
         }
         Err(error) => return end(&error.to_string(), USAGE),
     };
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Ok(Err(app::Error::Script(error))) => {
             tracing::error!(exit_code = USAGE, "stopped: {}", error.line(Beside::default()));
             log.close();
-            return end_with(&Said::script(&error));
+            return end_with(&ExitMessage::script(&error));
         }
         Ok(Err(error)) => Some((error.to_string(), error.exit_code())),
         Err(_) => Some(("a bug of forwarder stopped it; the log tells where".to_owned(), INTERNAL)),

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use crate::cli::context::{machine, sources};
-use crate::cli::exit::{Said, end_with};
+use crate::cli::exit::{ExitMessage, end_with};
 use crate::cli::terminal::colour;
 use crate::core::printable::printable;
 use crate::script::testing::cases;
@@ -16,10 +16,10 @@ use crate::script::testing::cases::{Difference, Failure, Report, SUFFIX, Why};
 use crate::script::testing::coverage::{Coverage, cover};
 use crate::script::{Beside, Config, Paint, Script};
 use crate::settings;
-use crate::settings::To;
+use crate::settings::DestinationKind;
 
 /// Exit code when a case failed.
-const FAILED: u8 = 1;
+const EXIT_FAILED: u8 = 1;
 
 /// This many differences of a case are shown.
 const MOST_DIFFERENCES: usize = 20;
@@ -31,7 +31,7 @@ Cases are in NAME.test.jsonl beside NAME.lua, one JSON object a line:
   {\"name\": \"bad JSON fails\", \"log\": {\"event\": \"{\"}, \"error\": \"attempt to index\"}
 
 `events` is what the script returns, whatever the destination; `settings` stands for [script.vars].
-To write a case, begin with \"dropped\": true and let --update put in what comes, or append the lines of
+DestinationKind write a case, begin with \"dropped\": true and let --update put in what comes, or append the lines of
 `forwarder try --json`; then read what was written.
 
 Exit codes: 0 all passed, 1 a case failed, 2 nothing could be tested.";
@@ -58,25 +58,25 @@ pub(crate) struct Args {
 pub(crate) fn main(args: &Args) -> ExitCode {
     match test(args) {
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(FAILED),
+        Ok(false) => ExitCode::from(EXIT_FAILED),
         Err(said) => end_with(&said),
     }
 }
 
-fn test(args: &Args) -> Result<bool, Said> {
+fn test(args: &Args) -> Result<bool, ExitMessage> {
     let (config, environment) = sources(args.config.as_deref());
     // Cases hold whatever the destination is.
-    let trial = settings::trial(config.as_deref(), Some(To::Hec), &environment, &machine());
-    let hook = trial.map_err(|error| Said::Plain(error.to_string()))?.hook;
+    let trial = settings::trial(config.as_deref(), Some(DestinationKind::Hec), &environment, &machine());
+    let hook = trial.map_err(|error| ExitMessage::Plain(error.to_string()))?.hook;
     let paint = Paint(colour(&io::stdout()));
-    let files = files(&args.path).map_err(Said::Plain)?;
+    let files = files(&args.path).map_err(ExitMessage::Plain)?;
     let (mut passed, mut all) = (0, 0);
     for (script, cases) in &files {
-        let text = read_text(cases).map_err(Said::Plain)?;
-        let script = Script::read(script).map_err(|error| Said::Plain(error.to_string()))?;
+        let text = read_text(cases).map_err(ExitMessage::Plain)?;
+        let script = Script::read(script).map_err(|error| ExitMessage::Plain(error.to_string()))?;
         let text = if args.update { update(&script, &hook, cases, text)? } else { text };
         let (report, coverage) = cover(&script, || cases::run(&script, &hook, &text));
-        let report = report.map_err(|error| Said::script(&error))?;
+        let report = report.map_err(|error| ExitMessage::script(&error))?;
         passed += report.passed;
         all += report.cases();
         print!("{}", shown(&script, cases, &report, &coverage, args.coverage, paint));
@@ -89,11 +89,11 @@ fn test(args: &Args) -> Result<bool, Said> {
 }
 
 /// Writes what comes now; returns the new text.
-fn update(script: &Script, hook: &Config, path: &Path, text: String) -> Result<String, Said> {
-    let updated = cases::update(script, hook, &text).map_err(|error| Said::script(&error))?;
+fn update(script: &Script, hook: &Config, path: &Path, text: String) -> Result<String, ExitMessage> {
+    let updated = cases::update(script, hook, &text).map_err(|error| ExitMessage::script(&error))?;
     if updated != text {
         let written = std::fs::write(path, &updated);
-        written.map_err(|error| Said::Plain(format!("{} can't be written: {error}", path.display())))?;
+        written.map_err(|error| ExitMessage::Plain(format!("{} can't be written: {error}", path.display())))?;
         println!("updated {}", path.display());
     }
     Ok(updated)

@@ -14,15 +14,15 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Config;
-use super::concurrency::{Admit, Flow, Ticket};
-use super::counters::{Counters, Snapshot};
-use super::member::{ConfigError, Endpoint, Fault};
+use super::concurrency::{Admit, ConcurrencyLimit, Ticket};
+use super::counters::{Counters, HecCounts};
+use super::member::{ConfigError, Member, RequestFault};
 use super::plan::Plan;
-use super::reply::{CheckError, Record, Sent, Verdict, classify, classify_empty, is_no_collectors, suspect};
+use super::reply::{CheckError, RequestHistory, Sent, Verdict, classify, classify_empty, is_no_collectors, suspect};
 use crate::core::backoff::Backoff;
 use crate::core::batch::Batch;
 use crate::core::lease::Tenure;
-use crate::destination::health::Standing;
+use crate::destination::health::HealthTracker;
 use crate::destination::{Destination, Health, Outcome};
 
 /// Requests do not shrink below this for good, however small one was that the collector found too large.
@@ -31,13 +31,13 @@ const LEAST_BODY: usize = 64 * 1024;
 /// Splunk's HTTP Event Collector as a destination. *Delivered* means *accepted*: parsed and queued by the collector.
 #[derive(Debug)]
 pub struct Hec {
-    endpoint: Endpoint,
+    endpoint: Member,
     index: Option<String>,
     timing: Timing,
-    flow: Mutex<Flow>,
+    flow: Mutex<ConcurrencyLimit>,
     /// Told whenever somebody who waits for the flow should ask it again.
     flow_changed: Notify,
-    standing: Standing,
+    standing: HealthTracker,
     counters: Counters,
     gzip: AtomicBool,
     max_body: AtomicUsize,
@@ -70,7 +70,7 @@ struct Timing {
     token_poll: Duration,
 }
 
-const TIMING: Timing = Timing {
+const RETRY_TIMING: Timing = Timing {
     first: Duration::from_millis(250),
     most: Duration::from_secs(30),
     hold: Duration::from_secs(10),
@@ -84,7 +84,7 @@ impl Hec {
     /// # Errors
     /// A setting that cannot work.
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
-        let hec = Self::with_timing(config, TIMING)?;
+        let hec = Self::with_timing(config, RETRY_TIMING)?;
         if hec.endpoint.is_plain_and_remote() {
             tracing::warn!(url = hec.endpoint.url(), "the HEC token travels unencrypted; use https if you can");
         }
@@ -98,15 +98,15 @@ impl Hec {
     }
 
     fn with_timing(config: &Config, timing: Timing) -> Result<Self, ConfigError> {
-        let endpoint = Endpoint::new(config, &guid(random(), random()))?;
+        let endpoint = Member::new(config, &guid(random(), random()))?;
         let busy = Backoff::new(timing.first, timing.most, random());
         let hold = Backoff::new(timing.hold_jitter, timing.hold_jitter, random());
         Ok(Self {
             index: config.index.clone().filter(|index| !index.is_empty()),
             timing,
-            flow: Mutex::new(Flow::new(config.max_requests, busy, hold, timing.hold)),
+            flow: Mutex::new(ConcurrencyLimit::new(config.max_requests, busy, hold, timing.hold)),
             flow_changed: Notify::new(),
-            standing: Standing::new("Splunk HEC", endpoint.url().to_owned()),
+            standing: HealthTracker::new("Splunk HEC", endpoint.url().to_owned()),
             counters: Counters::default(),
             gzip: AtomicBool::new(config.gzip),
             max_body: AtomicUsize::new(config.max_body),
@@ -125,7 +125,7 @@ impl Hec {
         let began = Instant::now();
         let checked = match self.endpoint.post(Bytes::new(), false).await {
             Ok(reply) => classify_empty(&reply),
-            Err(Fault::Unreachable(cause) | Fault::Unanswered(cause)) => Err(CheckError::Down(cause)),
+            Err(RequestFault::Unreachable(cause) | RequestFault::Unanswered(cause)) => Err(CheckError::Down(cause)),
         };
         let now = Instant::now();
         match checked {
@@ -145,7 +145,7 @@ impl Hec {
 
     /// What was sent so far, in numbers.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> HecCounts {
         self.counters.snapshot()
     }
 
@@ -201,7 +201,8 @@ impl Hec {
                 Ok(reply) => {
                     times += u32::from(is_no_collectors(&reply));
                     let others_pass = self.taken.load(Ordering::Relaxed) > taken_before;
-                    suspect(&reply, &sent, Record { times, others_pass }).unwrap_or_else(|| classify(&reply, &sent))
+                    suspect(&reply, &sent, RequestHistory { times, others_pass })
+                        .unwrap_or_else(|| classify(&reply, &sent))
                 }
                 Err(fault) => fault.verdict(range.len()),
             };
@@ -307,7 +308,7 @@ impl Hec {
         }
     }
 
-    fn flow(&self) -> MutexGuard<'_, Flow> {
+    fn flow(&self) -> MutexGuard<'_, ConcurrencyLimit> {
         self.flow.lock().expect("the flow does not panic")
     }
 }
@@ -338,7 +339,7 @@ impl<'a> Permit<'a> {
     }
 
     /// Tells the flow what became of the request; returns what the flow makes of it.
-    fn settle(mut self, account: impl FnOnce(&mut Flow, &Ticket) -> bool) -> bool {
+    fn settle(mut self, account: impl FnOnce(&mut ConcurrencyLimit, &Ticket) -> bool) -> bool {
         self.ticket.take().is_some_and(|ticket| account(&mut self.hec.flow(), &ticket))
     }
 }

@@ -9,11 +9,11 @@ use tokio::time::{Duration, Instant};
 use crate::core::backoff::Backoff;
 
 /// Requests under way at the start.
-const START: usize = 4;
+const INITIAL_REQUESTS: usize = 4;
 
 /// The flow of all shards to one destination. Pure: `now` comes in, decisions go out.
 #[derive(Debug)]
-pub struct Flow {
+pub struct ConcurrencyLimit {
     most: usize,
     limit: usize,
     /// Below it the limit grows with every success.
@@ -53,7 +53,7 @@ pub struct Ticket {
     probe: bool,
 }
 
-impl Flow {
+impl ConcurrencyLimit {
     /// An open flow of at most `most` requests. It waits `busy` after a failure, `hold_floor` and `hold` after a
     /// refusal.
     #[must_use]
@@ -61,8 +61,8 @@ impl Flow {
         let most = most.max(1);
         Self {
             most,
-            limit: START.min(most),
-            threshold: START.min(most),
+            limit: INITIAL_REQUESTS.min(most),
+            threshold: INITIAL_REQUESTS.min(most),
             round: 0,
             under_way: 0,
             cuts: 0,
@@ -188,14 +188,14 @@ mod tests {
 
     const STEP: Duration = Duration::from_millis(250);
 
-    fn flow(most: usize) -> Flow {
+    fn flow(most: usize) -> ConcurrencyLimit {
         let busy = Backoff::new(STEP, 100 * STEP, 1);
         let hold = Backoff::new(Duration::from_secs(20), Duration::from_secs(20), 2);
-        Flow::new(most, busy, hold, Duration::from_secs(10))
+        ConcurrencyLimit::new(most, busy, hold, Duration::from_secs(10))
     }
 
     /// All that may be sent now.
-    fn admitted(flow: &mut Flow) -> Vec<Ticket> {
+    fn admitted(flow: &mut ConcurrencyLimit) -> Vec<Ticket> {
         std::iter::from_fn(|| match flow.admit() {
             Admit::Go(ticket) => Some(ticket),
             Admit::Probe(..) | Admit::Wait => None,
@@ -203,7 +203,7 @@ mod tests {
         .collect()
     }
 
-    fn round_of_successes(flow: &mut Flow) -> usize {
+    fn round_of_successes(flow: &mut ConcurrencyLimit) -> usize {
         let tickets = admitted(flow);
         for _ in &tickets {
             // Each is replaced at once, so that the limit stays full.
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn probe(flow: &mut Flow) -> (Ticket, Instant) {
+    fn probe(flow: &mut ConcurrencyLimit) -> (Ticket, Instant) {
         match flow.admit() {
             Admit::Probe(ticket, at) => (ticket, at),
             other => panic!("{other:?}"),
@@ -368,7 +368,7 @@ mod tests {
         let began = Instant::now();
         let first_try = |seed| {
             let hold = Backoff::new(Duration::ZERO, Duration::ZERO, 0);
-            let mut flow = Flow::new(8, Backoff::usual(seed), hold, Duration::ZERO);
+            let mut flow = ConcurrencyLimit::new(8, Backoff::usual(seed), hold, Duration::ZERO);
             for ticket in admitted(&mut flow) {
                 flow.failed(&ticket, began, None);
             }

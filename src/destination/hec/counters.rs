@@ -16,7 +16,7 @@ pub struct Counters {
 
 /// The counts at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Snapshot {
+pub struct HecCounts {
     /// Requests that were sent, the failed ones too.
     pub requests: u64,
     /// Requests that have to be sent again as they were.
@@ -32,8 +32,8 @@ pub struct Snapshot {
 impl Counters {
     /// The counts now.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
+    pub fn snapshot(&self) -> HecCounts {
+        HecCounts {
             requests: self.requests.load(Ordering::Relaxed),
             retries: self.retries.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),

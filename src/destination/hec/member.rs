@@ -63,14 +63,14 @@ pub enum ConfigError {
 
 /// No reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
+pub enum RequestFault {
     /// The request never left: nothing can have been taken.
     Unreachable(Cause),
     /// The request was under way: it may have been taken.
     Unanswered(Cause),
 }
 
-impl Fault {
+impl RequestFault {
     /// What it means for a request of `count` events.
     #[must_use]
     pub fn verdict(self, count: usize) -> Verdict {
@@ -84,14 +84,14 @@ impl Fault {
 
 /// One collector.
 #[derive(Debug)]
-pub struct Endpoint {
+pub struct Member {
     url: Url,
     client: Client,
     channel: HeaderValue,
     credential: Credential,
 }
 
-impl Endpoint {
+impl Member {
     /// Checks the settings and reads the files that they name. Nothing is sent.
     ///
     /// # Errors
@@ -128,7 +128,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// There is no reply, or none that could be read to its end.
-    pub async fn post(&self, body: Bytes, gzip: bool) -> Result<Reply, Fault> {
+    pub async fn post(&self, body: Bytes, gzip: bool) -> Result<Reply, RequestFault> {
         self.credential.refresh(TOKEN_AGE).await;
         let mut request = self
             .client
@@ -352,7 +352,7 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn fault(error: reqwest::Error) -> Fault {
+fn fault(error: reqwest::Error) -> RequestFault {
     let connecting = error.is_connect();
     let what = match (connecting, error.is_timeout()) {
         (true, true) => "connecting took too long".to_owned(),
@@ -364,9 +364,9 @@ fn fault(error: reqwest::Error) -> Fault {
         let hint = what
             .contains("certificate")
             .then_some("set hec.ca_file to its issuer if that is your own, and use a host name that is in it");
-        Fault::Unreachable(Cause { what, hint })
+        RequestFault::Unreachable(Cause { what, hint })
     } else {
-        Fault::Unanswered(Cause::new(what))
+        RequestFault::Unanswered(Cause::new(what))
     }
 }
 

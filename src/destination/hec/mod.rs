@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use client::{Checked, Hec};
-pub use counters::Snapshot;
+pub use counters::HecCounts;
 pub use encode::{HecFormat, Layout};
 pub use member::ConfigError;
 pub use reply::CheckError;

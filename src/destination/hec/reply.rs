@@ -122,7 +122,7 @@ pub enum CheckError {
 /// Decides. Pure: the same reply to the same request always means the same.
 #[must_use]
 pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
-    let said = Said::parse(&reply.body);
+    let said = ReplyBody::parse(&reply.body);
     let count = sent.range.len();
     let retry_with = |floor: Option<Duration>, maybe_taken: usize, hint: Option<&'static str>| Verdict::Retry {
         floor: floor.max(reply.retry_after),
@@ -171,7 +171,7 @@ pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
 
 /// What is known of a request besides its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Record {
+pub struct RequestHistory {
     /// How often it was answered like this, this time included.
     pub times: u32,
     /// Another request was taken while this one was under way.
@@ -184,7 +184,7 @@ const TIMES_ALONE: u32 = 3;
 /// What a 400 means that no collector says: a firewall dislikes this very payload, if others pass; else nobody gets
 /// through, and it is no matter of events. The bad event is looked for by halving.
 #[must_use]
-pub fn suspect(reply: &Reply, sent: &Sent<'_>, record: Record) -> Option<Verdict> {
+pub fn suspect(reply: &Reply, sent: &Sent<'_>, record: RequestHistory) -> Option<Verdict> {
     if !is_no_collectors(reply) || !record.others_pass {
         return None;
     }
@@ -202,7 +202,7 @@ pub fn suspect(reply: &Reply, sent: &Sent<'_>, record: Record) -> Option<Verdict
 /// A 400 without a code of HEC.
 #[must_use]
 pub fn is_no_collectors(reply: &Reply) -> bool {
-    reply.status == 400 && Said::parse(&reply.body).code.is_none()
+    reply.status == 400 && ReplyBody::parse(&reply.body).code.is_none()
 }
 
 /// What the answer to an empty request says about the token. Splunk looks at the token first, then finds no data.
@@ -210,7 +210,7 @@ pub fn is_no_collectors(reply: &Reply) -> bool {
 /// # Errors
 /// Nothing is known yet, or something has to be changed.
 pub(super) fn classify_empty(reply: &Reply) -> Result<(), CheckError> {
-    let said = Said::parse(&reply.body);
+    let said = ReplyBody::parse(&reply.body);
     if matches!((reply.status, said.code), (400, Some(5)) | (200..=299, Some(0))) {
         return Ok(());
     }
@@ -265,14 +265,14 @@ pub(super) fn words(text: &str) -> String {
 
 /// The reply's JSON, as far as there is any. A code or a key that we do not know is no reason to know the rest less.
 #[derive(Debug, Default)]
-struct Said {
+struct ReplyBody {
     text: Option<String>,
     code: Option<u64>,
     number: Option<usize>,
     ack_id: Option<u64>,
 }
 
-impl Said {
+impl ReplyBody {
     fn parse(body: &[u8]) -> Self {
         let Ok(Value::Object(reply)) = serde_json::from_slice(body) else {
             return Self::default();
@@ -289,7 +289,7 @@ impl Said {
     }
 }
 
-fn bad_event(code: u64, said: &Said, sent: &Sent<'_>) -> Verdict {
+fn bad_event(code: u64, said: &ReplyBody, sent: &Sent<'_>) -> Verdict {
     let count = sent.range.len();
     match said.number {
         _ if count == 1 => event(0, code, said),
@@ -302,7 +302,7 @@ fn bad_event(code: u64, said: &Said, sent: &Sent<'_>) -> Verdict {
 /// Code 7 reports one more than the others do: a lone bad event is number 1. Nothing documents it, so the suspect is
 /// asked about alone; and where its index is one that this very request had taken before it, the number is not what
 /// we think it is.
-fn bad_index(reply: &Reply, said: &Said, sent: &Sent<'_>) -> Verdict {
+fn bad_index(reply: &Reply, said: &ReplyBody, sent: &Sent<'_>) -> Verdict {
     let index = |number: usize| index_of(sent.events.get(sent.range.start + number));
     let count = sent.range.len();
     if count == 1 {
@@ -331,11 +331,11 @@ fn bad_index(reply: &Reply, said: &Said, sent: &Sent<'_>) -> Verdict {
     }
 }
 
-fn event(bad: usize, code: u64, said: &Said) -> Verdict {
+fn event(bad: usize, code: u64, said: &ReplyBody) -> Verdict {
     Verdict::Event { bad, ack_id: said.ack_id, code: format!("hec {code}"), reason: said.words() }
 }
 
-impl Said {
+impl ReplyBody {
     fn words(&self) -> String {
         self.text.clone().unwrap_or_else(|| "no reason given".to_owned())
     }
@@ -358,7 +358,7 @@ fn hint(code: u64) -> &'static str {
     }
 }
 
-fn cause(reply: &Reply, said: &Said, hint: Option<&'static str>) -> Cause {
+fn cause(reply: &Reply, said: &ReplyBody, hint: Option<&'static str>) -> Cause {
     let status = reply.status;
     let what = match (said.code, &said.text) {
         (Some(code), text) => format!("HTTP {status}, code {code}: {}", text.as_deref().unwrap_or("no text")),

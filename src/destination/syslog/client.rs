@@ -9,27 +9,27 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::connection::Turn;
-use super::dial::{Dial, Fault};
+use super::dial::{ConnectFault, Dial};
 use super::jobs::{Job, Jobs};
-use super::shared::Shared;
+use super::shared::SyslogShared;
 use super::{Config, ConfigError, Delivery, Transport, relp, stream, udp};
 use crate::core::batch::Batch;
 use crate::core::cause::Cause;
 use crate::core::lease::Tenure;
-use crate::destination::health::Standing;
+use crate::destination::health::HealthTracker;
 use crate::destination::{Destination, Health, Outcome};
 
 /// Batches on their way to the sender; the sender holds the others.
-const HANDING_OVER: usize = 64;
+const JOB_CAPACITY: usize = 64;
 
 /// How long a receiver may take to say that it does not want our certificate: inside TLS 1.3 the client is through with
 /// the handshake before the server has looked at it.
-const SECOND_THOUGHTS: Duration = Duration::from_millis(200);
+const LATE_REFUSAL_WAIT: Duration = Duration::from_millis(200);
 
 /// A syslog receiver as a destination: one connection, whatever the number of shards.
 #[derive(Debug)]
 pub struct Syslog {
-    shared: Arc<Shared>,
+    shared: Arc<SyslogShared>,
     /// Gone only while it is dropped.
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -98,16 +98,16 @@ impl Syslog {
         {
             tracing::warn!(url, "the receiver's certificate is not verified, as the settings say");
         }
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SyslogShared {
             dial: Dial::new(config)?,
-            standing: Standing::new("syslog", url),
+            standing: HealthTracker::new("syslog", url),
             left: Notify::new(),
             written_only: AtomicBool::new(false),
             config: config.clone(),
         });
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ConfigError::Thread)?;
-        let (jobs, incoming) = mpsc::channel(HANDING_OVER);
+        let (jobs, incoming) = mpsc::channel(JOB_CAPACITY);
         let thread = std::thread::Builder::new().name("syslog".into()).spawn({
             let shared = Arc::clone(&shared);
             move || {
@@ -132,8 +132,8 @@ impl Syslog {
     /// None can.
     pub async fn check(&self) -> Result<Checked, CheckError> {
         let began = Instant::now();
-        let Shared { config, dial, standing, .. } = &*self.shared;
-        let mut fault = Fault::Down(Cause::new("no target"));
+        let SyslogShared { config, dial, standing, .. } = &*self.shared;
+        let mut fault = ConnectFault::Down(Cause::new("no target"));
         for target in &config.targets {
             let tried = match &config.transport {
                 Transport::Udp { .. } => dial.lookup(target).await.map(|_| ()),
@@ -165,11 +165,13 @@ impl Syslog {
     }
 }
 
-async fn try_out(dial: &Dial, target: &super::Target) -> Result<(), Fault> {
+async fn try_out(dial: &Dial, target: &super::Target) -> Result<(), ConnectFault> {
     let mut connection = dial.connect(target).await?;
-    match timeout(SECOND_THOUGHTS, connection.turn(&mut [0; 512], &[])).await {
-        Ok(Turn::Failed(error)) => Err(Fault::of(target, &error)),
-        Ok(Turn::Ended) => Err(Fault::Down(Cause::new(format!("{target}: {}", super::connection::ENDED)))),
+    match timeout(LATE_REFUSAL_WAIT, connection.turn(&mut [0; 512], &[])).await {
+        Ok(Turn::Failed(error)) => Err(ConnectFault::of(target, &error)),
+        Ok(Turn::Ended) => {
+            Err(ConnectFault::Down(Cause::new(format!("{target}: {}", super::connection::CLOSED_BY_RECEIVER))))
+        }
         Ok(Turn::Read(_) | Turn::Wrote(_)) | Err(_) => Ok(()),
     }
 }

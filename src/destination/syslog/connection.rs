@@ -16,13 +16,13 @@ use super::socket;
 use crate::core::lease::Tenure;
 
 /// How long acknowledgements may trail behind the peer's end.
-const TRAILING: Duration = Duration::from_secs(1);
+const LATE_ACK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long what the peer sent is waited for to be read before we end our side.
-const SETTLING: Duration = Duration::from_millis(100);
+const READ_BACK_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a connection suffers from that its peer ended.
-pub(super) const ENDED: &str = "the receiver closed the connection";
+pub(super) const CLOSED_BY_RECEIVER: &str = "the receiver closed the connection";
 
 /// A connection, plain or inside TLS.
 #[derive(Debug)]
@@ -162,11 +162,11 @@ impl Connection {
     /// The peer's end proves that it read every byte, if it did not come before ours, if everything was acknowledged
     /// after it, and, inside TLS, if it is the authenticated `close_notify` (RFC 8446 section 6.1).
     pub(super) async fn close(mut self, patience: Duration) -> Closed {
-        let until = Instant::now() + SETTLING;
+        let until = Instant::now() + READ_BACK_PAUSE;
         while !self.is_quiet() {
             // An end before ours is no answer to it. Session tickets and the like are read over.
             match timeout_at(until, self.turn(&mut [0; 512], &[])).await {
-                Ok(Turn::Ended) => return Closed::Broken(aborted(ENDED)),
+                Ok(Turn::Ended) => return Closed::Broken(aborted(CLOSED_BY_RECEIVER)),
                 Ok(Turn::Failed(error)) => return Closed::Broken(error),
                 Ok(Turn::Read(_) | Turn::Wrote(_)) => {}
                 Err(_) if self.is_quiet() => {}
@@ -221,7 +221,7 @@ impl Connection {
     }
 
     async fn all_acked(&self) -> io::Result<()> {
-        let until = Instant::now() + TRAILING;
+        let until = Instant::now() + LATE_ACK_TIMEOUT;
         while !self.is_acked() {
             if Instant::now() >= until {
                 return Err(aborted("the receiver ended the connection without taking all that was sent"));

@@ -16,21 +16,21 @@ use super::tls;
 use super::tls::ConfigError;
 use super::{Config, Target, Transport, socket};
 use crate::core::cause::Cause;
-use crate::destination::health::Standing;
+use crate::destination::health::HealthTracker;
 
 /// How long one address is waited for before the next is tried beside it (RFC 8305 section 8).
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Why there is no connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum ConnectFault {
     /// It may work later.
     Down(Cause),
     /// It works when somebody has changed something: a certificate, a name.
     Refused(Cause),
 }
 
-impl Fault {
+impl ConnectFault {
     pub(super) fn cause(&self) -> &Cause {
         match self {
             Self::Down(cause) | Self::Refused(cause) => cause,
@@ -47,7 +47,7 @@ impl Fault {
     }
 
     /// Makes it known. The try began at `began`.
-    pub(super) fn tell(&self, standing: &Standing, began: Instant, now: Instant) {
+    pub(super) fn tell(&self, standing: &HealthTracker, began: Instant, now: Instant) {
         match self {
             Self::Down(cause) => standing.failed(began, now, cause),
             Self::Refused(cause) => standing.held(now, cause),
@@ -77,14 +77,14 @@ impl Dial {
     }
 
     /// Connects to the first address of the target that answers; names are looked up anew every time.
-    pub(super) async fn connect(&self, target: &Target) -> Result<Connection, Fault> {
+    pub(super) async fn connect(&self, target: &Target) -> Result<Connection, ConnectFault> {
         let until = Instant::now() + self.patience;
         let addresses = self.lookup(target).await?;
         self.connect_any(target, &addresses, until).await
     }
 
     /// The addresses of a target, all of them; there is at least one.
-    pub(super) async fn lookup(&self, target: &Target) -> Result<Vec<SocketAddr>, Fault> {
+    pub(super) async fn lookup(&self, target: &Target) -> Result<Vec<SocketAddr>, ConnectFault> {
         match timeout(self.patience, lookup_host((target.host.as_str(), target.port))).await {
             Ok(Ok(found)) => {
                 let found: Vec<_> = found.collect();
@@ -96,7 +96,7 @@ impl Dial {
     }
 
     /// Connects to one address of the target: where another connection goes already.
-    pub(super) async fn connect_beside(&self, target: &Target, peer: SocketAddr) -> Result<Connection, Fault> {
+    pub(super) async fn connect_beside(&self, target: &Target, peer: SocketAddr) -> Result<Connection, ConnectFault> {
         self.connect_any(target, &[peer], Instant::now() + self.patience).await
     }
 
@@ -105,7 +105,7 @@ impl Dial {
         target: &Target,
         addresses: &[SocketAddr],
         until: Instant,
-    ) -> Result<Connection, Fault> {
+    ) -> Result<Connection, ConnectFault> {
         let stream = match timeout_at(until, race(addresses)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(down(format!("{target}: cannot connect: {error}"))),
@@ -118,7 +118,7 @@ impl Dial {
         match timeout_at(until, connector.connect(name, Watched::new(stream))).await {
             Ok(Ok(stream)) => Ok(Connection::tls(stream, peer)),
             Ok(Err(error)) => Err(handshake(target, &error)),
-            Err(_) => Err(Fault::Down(Cause {
+            Err(_) => Err(ConnectFault::Down(Cause {
                 what: format!("{target}: the TLS handshake took too long"),
                 hint: Some("is TLS spoken on this port?"),
             })),
@@ -146,12 +146,12 @@ async fn race(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     Err(last)
 }
 
-fn down(what: String) -> Fault {
-    Fault::Down(Cause::new(what))
+fn down(what: String) -> ConnectFault {
+    ConnectFault::Down(Cause::new(what))
 }
 
 /// A handshake that the network cut short may work later; one that was refused works after a change.
-fn handshake(target: &Target, error: &native_tls::Error) -> Fault {
+fn handshake(target: &Target, error: &native_tls::Error) -> ConnectFault {
     let mut source = error.source();
     while let Some(cause) = source {
         if let Some(io) = cause.downcast_ref::<io::Error>() {
@@ -162,8 +162,8 @@ fn handshake(target: &Target, error: &native_tls::Error) -> Fault {
     no_tls(target, &error.to_string())
 }
 
-fn no_tls(target: &Target, error: &str) -> Fault {
-    Fault::Refused(Cause { what: format!("{target}: no TLS: {}", reason(error)), hint: Some(advice(error)) })
+fn no_tls(target: &Target, error: &str) -> ConnectFault {
+    ConnectFault::Refused(Cause { what: format!("{target}: no TLS: {}", reason(error)), hint: Some(advice(error)) })
 }
 
 /// What is of use to people in `error:0A000086:SSL routines:function:reason:file:line:more (verification)`.

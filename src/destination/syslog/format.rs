@@ -62,7 +62,7 @@ impl SyslogFormat {
     }
 
     /// Appends what goes before the message's `text`; [`SyslogFormat::lead`] comes between.
-    fn open(&self, event: &Event<'_>, text: &[u8], out: &mut Vec<u8>) -> Result<(), BodyError> {
+    fn open(&self, event: &MessageParts<'_>, text: &[u8], out: &mut Vec<u8>) -> Result<(), BodyError> {
         let layout = &self.layout;
         let syslog = &event.head.syslog;
         let facility = syslog.facility.unwrap_or(layout.facility);
@@ -123,7 +123,7 @@ impl SyslogFormat {
     /// Appends what becomes of an event whose message is too long; `opening` is what goes before its `text`.
     fn write_oversize(
         &self,
-        event: &Event<'_>,
+        event: &MessageParts<'_>,
         opening: &[u8],
         text: &[u8],
         out: &mut Vec<u8>,
@@ -148,7 +148,7 @@ impl SyslogFormat {
         }
     }
 
-    fn write_parts(&self, event: &Event<'_>, text: &[u8], out: &mut Vec<u8>) -> Result<(), BodyError> {
+    fn write_parts(&self, event: &MessageParts<'_>, text: &[u8], out: &mut Vec<u8>) -> Result<(), BodyError> {
         let id = hex(&Sha256::digest(text)[..8]);
         // No number of a part has more digits than the length of the text.
         let widest = self.open_part(event, &id, text.len(), text.len(), text)?;
@@ -170,7 +170,7 @@ impl SyslogFormat {
     /// What goes before a part: in RFC 5424 structured data tells which it is, in RFC 3164 text.
     fn open_part(
         &self,
-        event: &Event<'_>,
+        event: &MessageParts<'_>,
         id: &str,
         part: usize,
         of: usize,
@@ -182,7 +182,7 @@ impl SyslogFormat {
             let pairs = [("id", id), ("part", &part), ("of", &of)].map(|(k, v)| (k.as_bytes(), v.as_bytes()));
             let mut elements = event.elements.clone();
             elements.push((PART, pairs.to_vec()));
-            let whole = Event { head: event.head, moment: event.moment, elements };
+            let whole = MessageParts { head: event.head, moment: event.moment, elements };
             self.open(&whole, text, &mut opening)?;
         } else {
             self.open(event, text, &mut opening)?;
@@ -229,7 +229,7 @@ impl Format for SyslogFormat {
         let start = out.len();
         body.text(self.layout.separator.as_bytes(), out)?;
         self.escape.clean(start, out);
-        let event = Event { head, moment: time, elements: self.elements(head) };
+        let event = MessageParts { head, moment: time, elements: self.elements(head) };
         let mut opening = Vec::with_capacity(256);
         self.open(&event, &out[start..], &mut opening)?;
         let lead = self.lead(&out[start..]);
@@ -250,7 +250,7 @@ impl Format for SyslogFormat {
 }
 
 /// An event on its way into a message.
-struct Event<'a> {
+struct MessageParts<'a> {
     head: &'a Head<'a>,
     moment: Option<Moment>,
     elements: Vec<Lent<'a>>,

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::connection::{Connection, ENDED, Turn};
-use super::dial::Fault;
+use super::connection::{CLOSED_BY_RECEIVER, Connection, Turn};
+use super::dial::ConnectFault;
 use super::format::first_frame;
 use super::jobs::Jobs;
-use super::session::{Ended, Line};
-use super::shared::Shared;
+use super::session::{Session, SessionEnd};
+use super::shared::SyslogShared;
 use super::socket;
 use super::window::{Break, Id, Span};
 use super::{Framing, session};
@@ -24,27 +24,27 @@ use crate::core::lease::Tenure;
 use codec::{Answers, Frame};
 
 /// Messages that may be unanswered at once: librelp's own default, and the fastest of those that were measured.
-const WINDOW: usize = 128;
+const MOST_UNANSWERED: usize = 128;
 
 /// Most bytes of a write, unless one event has more.
-const CHUNK: usize = 64 * 1024;
+const WRITE_BYTES: usize = 64 * 1024;
 
 /// How long the answer to our goodbye is waited for.
-const GOODBYE: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs until the sink is gone.
-pub(super) async fn run(shared: &Shared, jobs: Jobs) {
-    let mut line = Line::new(shared, jobs);
+pub(super) async fn run(shared: &SyslogShared, jobs: Jobs) {
+    let mut line = Session::new(shared, jobs);
     while let Some(connection) = line.connect().await {
         let patience = shared.config.timeout;
-        let ended = match Session::open(connection, patience).await {
+        let ended = match RelpDialog::open(connection, patience).await {
             Ok(session) => drive(&mut line, session).await,
             Err(Refusal::Failed(error)) => line.failed(&error),
             Err(Refusal::Broken(cause)) => line.other(cause),
             Err(Refusal::Refused(cause)) => {
                 let what = format!("{}: {cause}", line.target());
                 let hint = Some("does a RELP receiver listen on this port, and does it take syslog?");
-                Ended::Broken(Break::Other, Fault::Refused(Cause { what, hint }))
+                SessionEnd::Broken(Break::Other, ConnectFault::Refused(Cause { what, hint }))
             }
         };
         if !line.recover(ended).await {
@@ -64,14 +64,14 @@ enum Refusal {
 }
 
 /// A session that the receiver agreed to.
-struct Session {
+struct RelpDialog {
     connection: Connection,
     answers: Answers,
     buffer: Box<[u8]>,
     txnr: u32,
 }
 
-impl Session {
+impl RelpDialog {
     async fn open(mut connection: Connection, patience: Duration) -> Result<Self, Refusal> {
         let until = Instant::now() + patience;
         let mut hello = Vec::new();
@@ -83,7 +83,7 @@ impl Session {
             match timeout_at(until, connection.turn(&mut buffer, out)).await {
                 Ok(Turn::Wrote(count)) => out = &out[count..],
                 Ok(Turn::Read(count)) => answers.feed(&buffer[..count]),
-                Ok(Turn::Ended) => return Err(Refusal::Broken(ENDED)),
+                Ok(Turn::Ended) => return Err(Refusal::Broken(CLOSED_BY_RECEIVER)),
                 Ok(Turn::Failed(error)) => return Err(Refusal::Failed(error)),
                 Err(_) => return Err(Refusal::Broken("no answer to the beginning of a RELP session")),
             }
@@ -115,7 +115,7 @@ impl Session {
         let txnr = self.next_txnr();
         codec::frame(&mut out, txnr, "close", b"");
         let mut out = &out[..];
-        let until = Instant::now() + GOODBYE;
+        let until = Instant::now() + CLOSE_TIMEOUT;
         while let Ok(Turn::Wrote(_) | Turn::Read(_)) = timeout_at(until, async {
             let turn = self.connection.turn(&mut self.buffer, out).await;
             if let Turn::Wrote(count) = turn {
@@ -145,7 +145,7 @@ struct Under {
     event: std::ops::Range<usize>,
 }
 
-enum Event {
+enum RelpEvent {
     Turn(Turn),
     Fenced,
     Came(Option<(Id, Arc<Batch>)>),
@@ -153,7 +153,7 @@ enum Event {
     Late,
 }
 
-async fn drive(line: &mut Line<'_>, mut session: Session) -> Ended {
+async fn drive(line: &mut Session<'_>, mut session: RelpDialog) -> SessionEnd {
     let mut unanswered: VecDeque<Unanswered> = VecDeque::new();
     let mut under: Option<Under> = None;
     // Whose bytes are in `out`: of one batch at a time.
@@ -173,7 +173,7 @@ async fn drive(line: &mut Line<'_>, mut session: Session) -> Ended {
                 line.window.rotated(now);
                 line.settle(now);
             }
-            if under.is_none() && unanswered.len() < WINDOW {
+            if under.is_none() && unanswered.len() < MOST_UNANSWERED {
                 under = next(line, now);
             }
             if let Some(sending) = &mut under {
@@ -198,15 +198,15 @@ async fn drive(line: &mut Line<'_>, mut session: Session) -> Ended {
         let waits = !unanswered.is_empty() || written < out.len();
         let event = tokio::select! {
             biased;
-            turn = session.connection.turn_under(writing.as_ref(), &mut session.buffer, &out[written..]) => Event::Turn(turn),
-            () = session::fenced(writing.as_ref().filter(|_| written < out.len())) => Event::Fenced,
-            came = line.jobs.recv() => Event::Came(came),
-            () = line.shared.left.notified() => Event::Left,
-            () = sleep_until(late), if waits => Event::Late,
+            turn = session.connection.turn_under(writing.as_ref(), &mut session.buffer, &out[written..]) => RelpEvent::Turn(turn),
+            () = session::fenced(writing.as_ref().filter(|_| written < out.len())) => RelpEvent::Fenced,
+            came = line.jobs.recv() => RelpEvent::Came(came),
+            () = line.shared.left.notified() => RelpEvent::Left,
+            () = sleep_until(late), if waits => RelpEvent::Late,
         };
         match event {
-            Event::Turn(Turn::Wrote(count)) => written += count,
-            Event::Turn(Turn::Read(count)) => {
+            RelpEvent::Turn(Turn::Wrote(count)) => written += count,
+            RelpEvent::Turn(Turn::Read(count)) => {
                 socket::acknowledge_at_once(session.connection.socket());
                 session.answers.feed(&session.buffer[..count]);
                 heard = Instant::now();
@@ -214,28 +214,28 @@ async fn drive(line: &mut Line<'_>, mut session: Session) -> Ended {
                     return ended;
                 }
             }
-            Event::Turn(Turn::Ended) if unanswered.is_empty() && under.is_none() => return Ended::Idle,
-            Event::Turn(Turn::Ended) => return line.by_peer(ENDED),
-            Event::Turn(Turn::Failed(error)) => return line.failed(&error),
-            Event::Fenced => {
+            RelpEvent::Turn(Turn::Ended) if unanswered.is_empty() && under.is_none() => return SessionEnd::Idle,
+            RelpEvent::Turn(Turn::Ended) => return line.by_peer(CLOSED_BY_RECEIVER),
+            RelpEvent::Turn(Turn::Failed(error)) => return line.failed(&error),
+            RelpEvent::Fenced => {
                 session.connection.abort();
                 return line.other("a shard was lost half-way through a message");
             }
-            Event::Came(came) => {
+            RelpEvent::Came(came) => {
                 if !line.came(came) {
                     if out.len() == written {
                         session.close().await;
                     }
-                    return Ended::Gone;
+                    return SessionEnd::Gone;
                 }
             }
-            Event::Left => line.reap(),
-            Event::Late => return line.other("it does not answer"),
+            RelpEvent::Left => line.reap(),
+            RelpEvent::Late => return line.other("it does not answer"),
         }
     }
 }
 
-fn next(line: &mut Line<'_>, now: Instant) -> Option<Under> {
+fn next(line: &mut Session<'_>, now: Instant) -> Option<Under> {
     while let Some(span) = line.window.begin(now) {
         match line.jobs.get(span.id) {
             Some(job) => {
@@ -248,8 +248,8 @@ fn next(line: &mut Line<'_>, now: Instant) -> Option<Under> {
 }
 
 /// Puts messages into the buffer while there is room in it and in the window.
-fn fill(out: &mut Vec<u8>, sending: &mut Under, session: &mut Session, unanswered: &mut VecDeque<Unanswered>) {
-    while unanswered.len() < WINDOW && out.len() < CHUNK {
+fn fill(out: &mut Vec<u8>, sending: &mut Under, session: &mut RelpDialog, unanswered: &mut VecDeque<Unanswered>) {
+    while unanswered.len() < MOST_UNANSWERED && out.len() < WRITE_BYTES {
         if sending.event.is_empty() {
             let Some(event) = sending.span.events.next() else { return };
             sending.event = sending.batch.events.range(event);
@@ -265,7 +265,11 @@ fn fill(out: &mut Vec<u8>, sending: &mut Under, session: &mut Session, unanswere
 }
 
 /// Takes in the answers that have come.
-fn answered(line: &mut Line<'_>, session: &mut Session, unanswered: &mut VecDeque<Unanswered>) -> Result<(), Ended> {
+fn answered(
+    line: &mut Session<'_>,
+    session: &mut RelpDialog,
+    unanswered: &mut VecDeque<Unanswered>,
+) -> Result<(), SessionEnd> {
     let searching = line.window.is_searching();
     loop {
         let frame = match session.answers.next() {
@@ -290,8 +294,8 @@ fn answered(line: &mut Line<'_>, session: &mut Session, unanswered: &mut VecDequ
                     line.accepted(settled, Instant::now());
                 }
             }
-            "serverclose" if unanswered.is_empty() => return Err(Ended::Idle),
-            "serverclose" => return Err(line.by_peer(ENDED)),
+            "serverclose" if unanswered.is_empty() => return Err(SessionEnd::Idle),
+            "serverclose" => return Err(line.by_peer(CLOSED_BY_RECEIVER)),
             other => return Err(line.by_peer(&format!("it sends {other:?}, which RELP does not know"))),
         }
     }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::connection::Connection;
-use super::dial::Fault;
+use super::dial::ConnectFault;
 use super::jobs::Jobs;
-use super::shared::Shared;
+use super::shared::SyslogShared;
 use super::targets::Targets;
-use super::window::{Break, Id, Settled, Window};
+use super::window::{Break, Id, Window, WindowProgress};
 use super::{Delivery, Target, Transport};
 use crate::core::backoff::Backoff;
 use crate::core::batch::Batch;
@@ -20,21 +20,21 @@ use crate::core::cause::Cause;
 use crate::core::lease::Tenure;
 
 /// Longest wait after a failure.
-const LONGEST: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// How a connection ended.
-pub(super) enum Ended {
+pub(super) enum SessionEnd {
     /// The sink is gone.
     Gone,
     /// The peer closed it while nothing was under way.
     Idle,
     /// What was not proven has to be sent again.
-    Broken(Break, Fault),
+    Broken(Break, ConnectFault),
 }
 
 /// The batches, what is known of them, and the way to the receiver.
-pub(super) struct Line<'a> {
-    pub(super) shared: &'a Shared,
+pub(super) struct Session<'a> {
+    pub(super) shared: &'a SyslogShared,
     pub(super) jobs: Jobs,
     pub(super) window: Window,
     pub(super) targets: Targets,
@@ -44,8 +44,8 @@ pub(super) struct Line<'a> {
     pub(super) said_talks: bool,
 }
 
-impl<'a> Line<'a> {
-    pub(super) fn new(shared: &'a Shared, jobs: Jobs) -> Self {
+impl<'a> Session<'a> {
+    pub(super) fn new(shared: &'a SyslogShared, jobs: Jobs) -> Self {
         let is_relp = matches!(shared.config.transport, Transport::Relp(_));
         let (interval, lag) = match shared.config.delivery {
             Delivery::Confirmed { interval, lag } if !is_relp => (interval, lag),
@@ -57,7 +57,7 @@ impl<'a> Line<'a> {
             jobs,
             window: Window::new(interval, lag),
             targets: Targets::new(shared.config.targets.len()),
-            backoff: Backoff::new(Duration::from_millis(250), LONGEST, u64::from(std::process::id())),
+            backoff: Backoff::new(Duration::from_millis(250), LONGEST_PAUSE, u64::from(std::process::id())),
             began: Instant::now(),
             said_talks: false,
         }
@@ -80,7 +80,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    pub(super) fn apply(&mut self, settled: Settled) {
+    pub(super) fn apply(&mut self, settled: WindowProgress) {
         for (id, event) in settled.rejected {
             let reason = "the receiver ends the connection whenever it gets this event, and takes others".to_owned();
             self.jobs.reject(id, event, reason);
@@ -155,19 +155,22 @@ impl<'a> Line<'a> {
         self.shared.written_only.store(self.targets.is_written_only(), Ordering::Relaxed);
     }
 
-    pub(super) fn by_peer(&self, cause: &str) -> Ended {
-        Ended::Broken(Break::ByPeer, Fault::Down(Cause::new(format!("{}: {cause}", self.target()))))
+    pub(super) fn by_peer(&self, cause: &str) -> SessionEnd {
+        SessionEnd::Broken(Break::ByPeer, ConnectFault::Down(Cause::new(format!("{}: {cause}", self.target()))))
     }
 
     /// A connection that failed of itself.
-    pub(super) fn failed(&self, error: &io::Error) -> Ended {
+    pub(super) fn failed(&self, error: &io::Error) -> SessionEnd {
         use io::ErrorKind::{HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut};
         let is_network = matches!(error.kind(), HostUnreachable | NetworkDown | NetworkUnreachable | TimedOut);
-        Ended::Broken(if is_network { Break::Other } else { Break::ByPeer }, Fault::of(self.target(), error))
+        SessionEnd::Broken(
+            if is_network { Break::Other } else { Break::ByPeer },
+            ConnectFault::of(self.target(), error),
+        )
     }
 
-    pub(super) fn other(&self, cause: &str) -> Ended {
-        Ended::Broken(Break::Other, Fault::Down(Cause::new(format!("{}: {cause}", self.target()))))
+    pub(super) fn other(&self, cause: &str) -> SessionEnd {
+        SessionEnd::Broken(Break::Other, ConnectFault::Down(Cause::new(format!("{}: {cause}", self.target()))))
     }
 
     pub(super) fn settle(&mut self, now: Instant) {
@@ -176,7 +179,7 @@ impl<'a> Line<'a> {
     }
 
     /// Draws the conclusions from a proof.
-    pub(super) fn accepted(&mut self, settled: Settled, now: Instant) {
+    pub(super) fn accepted(&mut self, settled: WindowProgress, now: Instant) {
         if settled.proven {
             self.targets.worked();
             self.backoff.reset();
@@ -220,11 +223,11 @@ impl<'a> Line<'a> {
 
     /// What the end of a connection entails: everything unproven is to be sent again, after a pause if something went wrong.
     /// Whether the sink is still there then.
-    pub(super) async fn recover(&mut self, ended: Ended) -> bool {
+    pub(super) async fn recover(&mut self, ended: SessionEnd) -> bool {
         let (how, fault) = match ended {
-            Ended::Gone => return false,
-            Ended::Idle => (Break::Other, None),
-            Ended::Broken(how, fault) => (how, Some(fault)),
+            SessionEnd::Gone => return false,
+            SessionEnd::Idle => (Break::Other, None),
+            SessionEnd::Broken(how, fault) => (how, Some(fault)),
         };
         let settled = self.window.broke(how);
         self.apply(settled);

@@ -6,20 +6,20 @@ use tokio::sync::Notify;
 
 use super::Config;
 use super::dial::Dial;
-use crate::destination::health::Standing;
+use crate::destination::health::HealthTracker;
 
 /// What the client and its thread both see.
-pub(super) struct Shared {
+pub(super) struct SyslogShared {
     pub(super) config: Config,
     pub(super) dial: Dial,
-    pub(super) standing: Standing,
+    pub(super) standing: HealthTracker,
     /// Told when somebody stopped waiting for a batch.
     pub(super) left: Notify,
     pub(super) written_only: AtomicBool,
 }
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for SyslogShared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("SyslogShared").field("config", &self.config).finish_non_exhaustive()
     }
 }

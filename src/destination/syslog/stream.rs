@@ -8,36 +8,36 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Delivery;
-use super::connection::{Closed, Connection, ENDED, Turn};
-use super::dial::Fault;
+use super::connection::{CLOSED_BY_RECEIVER, Closed, Connection, Turn};
+use super::dial::ConnectFault;
 use super::jobs::Jobs;
-use super::session::{Ended, Line, fenced};
-use super::shared::Shared;
+use super::session::{Session, SessionEnd, fenced};
+use super::shared::SyslogShared;
 use super::window::{Id, Span};
 use crate::core::batch::Batch;
 use crate::core::cause::Cause;
 use crate::core::lease::Tenure;
 
 /// Most bytes of a write, unless one event has more.
-const CHUNK: usize = 64 * 1024;
+const WRITE_BYTES: usize = 64 * 1024;
 
 /// How long an unanswered close is waited for at most.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often it is looked whether what is waited for has come, where nothing tells.
-const POLL: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How long a new witness must live to be one: a receiver that has too many connections takes it, and ends it at once.
-const WELCOME: Duration = Duration::from_millis(50);
+const WITNESS_MIN_LIFETIME: Duration = Duration::from_millis(50);
 
 /// How long to wait before a witness is asked for again.
-const REOPEN: Duration = Duration::from_secs(1);
+const WITNESS_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 type Promised<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Runs until the sink is gone.
-pub(super) async fn run(shared: &Shared, jobs: Jobs) {
-    let mut line = Line::new(shared, jobs);
+pub(super) async fn run(shared: &SyslogShared, jobs: Jobs) {
+    let mut line = Session::new(shared, jobs);
     while let Some(connection) = line.connect().await {
         let ended = line.drive(connection).await;
         if !line.recover(ended).await {
@@ -58,11 +58,11 @@ enum Proof {
 }
 
 /// What can happen while a connection is up.
-enum Event {
+enum StreamEvent {
     Turn(Turn),
     Closed(Closed),
-    Opened(Result<Connection, Fault>),
-    Home(Result<Connection, Fault>),
+    Opened(Result<Connection, ConnectFault>),
+    Home(Result<Connection, ConnectFault>),
     Fenced,
     Came(Option<(Id, Arc<Batch>)>),
     Left,
@@ -86,7 +86,7 @@ impl Chunk {
         let events = &batch.events;
         let start = events.range(span.events.start).start;
         let mut last = span.events.start;
-        while last + 1 < span.events.end && events.range(last + 1).end - start <= CHUNK {
+        while last + 1 < span.events.end && events.range(last + 1).end - start <= WRITE_BYTES {
             last += 1;
         }
         Self {
@@ -103,7 +103,7 @@ impl Chunk {
     }
 }
 
-impl Line<'_> {
+impl Session<'_> {
     fn proof(&self) -> Proof {
         match self.shared.config.delivery {
             Delivery::Sent => Proof::Write,
@@ -113,13 +113,13 @@ impl Line<'_> {
     }
 
     /// Sends over `current` and its successors until one of them breaks.
-    async fn drive(&mut self, mut current: Connection) -> Ended {
+    async fn drive(&mut self, mut current: Connection) -> SessionEnd {
         let mut buffer = [0; 512];
         let mut chunk: Option<Chunk> = None;
-        let mut opening: Option<Promised<Result<Connection, Fault>>> = None;
+        let mut opening: Option<Promised<Result<Connection, ConnectFault>>> = None;
         let mut successor: Option<Connection> = None;
         let mut closing: Option<Promised<Closed>> = None;
-        let mut going_home: Option<Promised<Result<Connection, Fault>>> = None;
+        let mut going_home: Option<Promised<Result<Connection, ConnectFault>>> = None;
         let mut home: Option<Connection> = None;
         let mut before_opening = Duration::ZERO;
         let mut progressed = Instant::now();
@@ -164,8 +164,10 @@ impl Line<'_> {
                 opening = Some(Box::pin(async move {
                     sleep(pause).await;
                     let mut witness = dial.connect_beside(&target, peer).await?;
-                    let is_welcome = witness.lives_on(WELCOME).await;
-                    is_welcome.then_some(witness).ok_or_else(|| Fault::Down(Cause::new(format!("{target}: {ENDED}"))))
+                    let is_welcome = witness.lives_on(WITNESS_MIN_LIFETIME).await;
+                    is_welcome
+                        .then_some(witness)
+                        .ok_or_else(|| ConnectFault::Down(Cause::new(format!("{target}: {CLOSED_BY_RECEIVER}"))))
                 }));
             }
             if going_home.is_none() && home.is_none() && self.targets.home_at().is_some_and(|at| at <= now) {
@@ -179,64 +181,66 @@ impl Line<'_> {
                 self.targets.home_at().filter(|_| going_home.is_none() && home.is_none()),
             ];
             // What is due and was not done waits for something that tells nobody when it comes.
-            let tick = tick.into_iter().flatten().map(|at| if at > now { at } else { now + POLL }).min();
+            let tick = tick.into_iter().flatten().map(|at| if at > now { at } else { now + POLL_INTERVAL }).min();
             let out = chunk.as_ref().map_or(&[][..], Chunk::left);
             let event = tokio::select! {
                 biased;
-                turn = current.turn_under(chunk.as_ref().map(|chunk| &chunk.tenure), &mut buffer, out) => Event::Turn(turn),
-                closed = promised(&mut closing) => Event::Closed(closed),
-                opened = promised(&mut opening) => Event::Opened(opened),
-                opened = promised(&mut going_home) => Event::Home(opened),
-                () = fenced(chunk.as_ref().map(|chunk| &chunk.tenure)) => Event::Fenced,
-                came = self.jobs.recv() => Event::Came(came),
-                () = self.shared.left.notified() => Event::Left,
-                () = sleep_until(tick.unwrap_or(now)), if tick.is_some() => Event::Tick,
+                turn = current.turn_under(chunk.as_ref().map(|chunk| &chunk.tenure), &mut buffer, out) => StreamEvent::Turn(turn),
+                closed = promised(&mut closing) => StreamEvent::Closed(closed),
+                opened = promised(&mut opening) => StreamEvent::Opened(opened),
+                opened = promised(&mut going_home) => StreamEvent::Home(opened),
+                () = fenced(chunk.as_ref().map(|chunk| &chunk.tenure)) => StreamEvent::Fenced,
+                came = self.jobs.recv() => StreamEvent::Came(came),
+                () = self.shared.left.notified() => StreamEvent::Left,
+                () = sleep_until(tick.unwrap_or(now)), if tick.is_some() => StreamEvent::Tick,
             };
             if let Some(chunk) = &mut chunk {
                 chunk.begun |= current.is_bound();
             }
             match event {
-                Event::Turn(Turn::Wrote(count)) => {
+                StreamEvent::Turn(Turn::Wrote(count)) => {
                     progressed = Instant::now();
                     chunk = chunk.take().and_then(|chunk| self.wrote(chunk, count));
                 }
-                Event::Turn(Turn::Read(_)) => self.say_talks(),
-                Event::Turn(Turn::Ended | Turn::Failed(_)) if !self.window.is_unproven() => return Ended::Idle,
-                Event::Turn(Turn::Ended) => return self.by_peer(ENDED),
-                Event::Turn(Turn::Failed(error)) => return self.failed(&error),
-                Event::Closed(Closed::Proven) => {
+                StreamEvent::Turn(Turn::Read(_)) => self.say_talks(),
+                StreamEvent::Turn(Turn::Ended | Turn::Failed(_)) if !self.window.is_unproven() => {
+                    return SessionEnd::Idle;
+                }
+                StreamEvent::Turn(Turn::Ended) => return self.by_peer(CLOSED_BY_RECEIVER),
+                StreamEvent::Turn(Turn::Failed(error)) => return self.failed(&error),
+                StreamEvent::Closed(Closed::Proven) => {
                     closing = None;
                     self.targets.proven();
                     self.window.rotated(Instant::now());
                 }
-                Event::Closed(Closed::Unproven(why)) => return self.unproven(&mut current, why).await,
-                Event::Closed(Closed::Stalled) => return self.other("it does not read what was sent"),
-                Event::Closed(Closed::Broken(error)) => return self.failed(&error),
-                Event::Opened(Ok(connection)) => {
+                StreamEvent::Closed(Closed::Unproven(why)) => return self.unproven(&mut current, why).await,
+                StreamEvent::Closed(Closed::Stalled) => return self.other("it does not read what was sent"),
+                StreamEvent::Closed(Closed::Broken(error)) => return self.failed(&error),
+                StreamEvent::Opened(Ok(connection)) => {
                     opening = None;
                     successor = Some(connection);
                 }
-                Event::Opened(Err(fault)) if !self.targets.has_proven() => {
+                StreamEvent::Opened(Err(fault)) if !self.targets.has_proven() => {
                     let why = format!("it takes no second connection ({})", fault.cause());
                     return self.unproven(&mut current, &why).await;
                 }
                 // It did once, so it will again; what is written stays as it is meanwhile.
-                Event::Opened(Err(fault)) => {
+                StreamEvent::Opened(Err(fault)) => {
                     opening = None;
-                    before_opening = REOPEN;
+                    before_opening = WITNESS_RETRY_PAUSE;
                     if !current.lives_on(self.lag()).await {
-                        return self.by_peer(ENDED);
+                        return self.by_peer(CLOSED_BY_RECEIVER);
                     }
                     fault.tell(&self.shared.standing, now, Instant::now());
                 }
-                Event::Home(opened) => {
+                StreamEvent::Home(opened) => {
                     going_home = None;
                     match opened {
                         Ok(connection) => home = Some(connection),
                         Err(_) => self.targets.still_away(Instant::now()),
                     }
                 }
-                Event::Fenced => {
+                StreamEvent::Fenced => {
                     let Some(fenced) = chunk.take() else { continue };
                     self.abandon(fenced.rest.id);
                     if fenced.begun {
@@ -245,13 +249,13 @@ impl Line<'_> {
                         return self.other("a shard was lost half-way through an event");
                     }
                 }
-                Event::Came(came) => {
+                StreamEvent::Came(came) => {
                     if !self.came(came) {
-                        return Ended::Gone;
+                        return SessionEnd::Gone;
                     }
                 }
-                Event::Left => self.reap(),
-                Event::Tick => {
+                StreamEvent::Left => self.reap(),
+                StreamEvent::Tick => {
                     if chunk.is_some() && progressed.elapsed() >= self.shared.config.timeout {
                         current.abort();
                         return self.other("it takes nothing");
@@ -294,9 +298,9 @@ impl Line<'_> {
 
     /// Nothing went wrong, but nothing is proven either. That says something about the receiver only if it lives on, as
     /// the witness shows: one that just dies answers nothing, whatever it does otherwise.
-    async fn unproven(&mut self, witness: &mut Connection, why: &str) -> Ended {
+    async fn unproven(&mut self, witness: &mut Connection, why: &str) -> SessionEnd {
         if !witness.lives_on(self.lag()).await {
-            return self.by_peer(ENDED);
+            return self.by_peer(CLOSED_BY_RECEIVER);
         }
         if self.targets.unproven() {
             self.say_promise();

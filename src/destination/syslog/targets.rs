@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long to stay with another target before the first is tried again.
-const HOMESICK: Duration = Duration::from_secs(60);
+const FIRST_TARGET_RETRY: Duration = Duration::from_secs(60);
 
 /// How often in a row a target must leave a proof out before it is taken for one that has none to give; how often in a row
 /// its connection must break before the next has its turn.
-const TRIES: u32 = 3;
+const MISSING_PROOFS: u32 = 3;
 
 /// The targets in the order of the settings. The first is preferred.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Targets {
     /// is gone.
     pub(super) fn broke(&mut self, now: Instant) {
         self.breaks += 1;
-        if self.breaks >= TRIES && self.trust.len() > 1 {
+        if self.breaks >= MISSING_PROOFS && self.trust.len() > 1 {
             self.unreachable(now);
         }
     }
@@ -58,7 +58,7 @@ impl Targets {
     pub(super) fn unreachable(&mut self, now: Instant) -> bool {
         self.breaks = 0;
         self.current = (self.current + 1) % self.trust.len();
-        self.home_at = (self.current != 0).then(|| now + HOMESICK);
+        self.home_at = (self.current != 0).then(|| now + FIRST_TARGET_RETRY);
         self.current == 0
     }
 
@@ -69,7 +69,7 @@ impl Targets {
 
     /// The first one was tried, and does not work yet.
     pub(super) fn still_away(&mut self, now: Instant) {
-        self.home_at = Some(now + HOMESICK);
+        self.home_at = Some(now + FIRST_TARGET_RETRY);
     }
 
     /// The first one works again.
@@ -97,7 +97,7 @@ impl Targets {
         self.breaks = 0;
         let trust = &mut self.trust[self.current];
         trust.unproven += 1;
-        let gives_up = !trust.has_proven && !trust.is_written_only && trust.unproven >= TRIES;
+        let gives_up = !trust.has_proven && !trust.is_written_only && trust.unproven >= MISSING_PROOFS;
         trust.is_written_only |= gives_up;
         gives_up
     }
@@ -117,9 +117,9 @@ mod tests {
         let mut targets = Targets::new(2);
         let now = Instant::now();
         assert!(!targets.unreachable(now));
-        assert_eq!((targets.current(), targets.home_at()), (1, Some(now + HOMESICK)));
-        targets.still_away(now + HOMESICK);
-        assert_eq!(targets.home_at(), Some(now + 2 * HOMESICK));
+        assert_eq!((targets.current(), targets.home_at()), (1, Some(now + FIRST_TARGET_RETRY)));
+        targets.still_away(now + FIRST_TARGET_RETRY);
+        assert_eq!(targets.home_at(), Some(now + 2 * FIRST_TARGET_RETRY));
         targets.home();
         assert_eq!((targets.current(), targets.home_at()), (0, None));
     }
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!([broke(&mut targets), broke(&mut targets)], [0, 0]);
         targets.worked();
         assert_eq!([broke(&mut targets), broke(&mut targets), broke(&mut targets)], [0, 0, 1]);
-        assert_eq!(targets.home_at(), Some(now + HOMESICK));
+        assert_eq!(targets.home_at(), Some(now + FIRST_TARGET_RETRY));
         // One that lives but proves nothing is not left.
         for _ in 0..5 {
             targets.unproven();

@@ -9,29 +9,29 @@ use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Framing;
-use super::dial::Fault;
+use super::dial::ConnectFault;
 use super::format::first_frame;
 use super::jobs::Jobs;
-use super::session::Line;
-use super::shared::Shared;
+use super::session::Session;
+use super::shared::SyslogShared;
 use super::window::Id;
 use crate::core::batch::Batch;
 use crate::core::cause::Cause;
 
 /// What may be sent at once after a pause, as a part of a second.
-const BURST: u32 = 100;
+const BURST_DIVISOR: u32 = 100;
 
 /// How long after the last datagram the receiver's system is heard to say that nobody listens.
-const ECHO: Duration = Duration::from_millis(10);
+const ICMP_WAIT: Duration = Duration::from_millis(10);
 
 /// Runs until the sink is gone.
-pub(super) async fn run(shared: &Shared, jobs: Jobs, rate: u32, max_datagram: usize) {
-    let mut line = Line::new(shared, jobs);
+pub(super) async fn run(shared: &SyslogShared, jobs: Jobs, rate: u32, max_datagram: usize) {
+    let mut line = Session::new(shared, jobs);
     let mut pace = Pace::new(rate, Instant::now());
     let mut socket: Option<UdpSocket> = None;
     let mut tries = 0;
     while let Some((id, batch)) = line.next_batch().await {
-        let mut place = Place { event: 0, bytes: batch.events.range(0) };
+        let mut place = Unsent { event: 0, bytes: batch.events.range(0) };
         while place.event < batch.events.len() {
             line.began = Instant::now();
             let sent = match &socket {
@@ -68,7 +68,7 @@ pub(super) async fn run(shared: &Shared, jobs: Jobs, rate: u32, max_datagram: us
 }
 
 /// What of a batch comes next.
-struct Place {
+struct Unsent {
     event: usize,
     /// What is left of that event.
     bytes: std::ops::Range<usize>,
@@ -76,14 +76,14 @@ struct Place {
 
 /// Sends the batch from `place` on, until it is through or its tenure has ended.
 async fn send(
-    line: &mut Line<'_>,
+    line: &mut Session<'_>,
     socket: &UdpSocket,
     id: Id,
     batch: &Arc<Batch>,
-    place: &mut Place,
+    place: &mut Unsent,
     pace: &mut Pace,
     max_datagram: usize,
-) -> Result<(), Fault> {
+) -> Result<(), ConnectFault> {
     while place.event < batch.events.len() {
         if let Some(until) = pace.wait(Instant::now()) {
             sleep_until(until).await;
@@ -102,7 +102,7 @@ async fn send(
                 line.jobs.reject(id, place.event, reason);
                 place.bytes.start = place.bytes.end;
             }
-            Err(error) => return Err(Fault::Down(refused(line, &error))),
+            Err(error) => return Err(ConnectFault::Down(refused(line, &error))),
         }
         pace.spend();
         if place.bytes.is_empty() {
@@ -122,17 +122,17 @@ async fn send(
 }
 
 /// A closed port is told only after the datagram that met it: it is listened for, so that a lone batch meets it too.
-async fn heard_nothing(line: &Line<'_>, socket: &UdpSocket) -> Result<(), Fault> {
+async fn heard_nothing(line: &Session<'_>, socket: &UdpSocket) -> Result<(), ConnectFault> {
     if line.has_more() {
         return Ok(());
     }
-    match timeout(ECHO, socket.recv(&mut [0; 1])).await {
-        Ok(Err(error)) => Err(Fault::Down(refused(line, &error))),
+    match timeout(ICMP_WAIT, socket.recv(&mut [0; 1])).await {
+        Ok(Err(error)) => Err(ConnectFault::Down(refused(line, &error))),
         Ok(Ok(_)) | Err(_) => Ok(()),
     }
 }
 
-fn refused(line: &Line<'_>, error: &io::Error) -> Cause {
+fn refused(line: &Session<'_>, error: &io::Error) -> Cause {
     let hint = (error.kind() == io::ErrorKind::ConnectionRefused).then_some("nobody listens on this UDP port");
     Cause { what: format!("{}: {error}", line.target()), hint }
 }
@@ -151,7 +151,7 @@ fn is_too_long(error: &io::Error) -> bool {
 
 /// A socket that knows its receiver, so that it is told when nobody listens there. Every try takes the next address of the
 /// name: that it is the wrong one is found out only by sending.
-async fn connect(line: &Line<'_>, tries: usize) -> Result<UdpSocket, Fault> {
+async fn connect(line: &Session<'_>, tries: usize) -> Result<UdpSocket, ConnectFault> {
     let addresses = line.shared.dial.lookup(line.target()).await?;
     let address = addresses[tries % addresses.len()];
     let any: SocketAddr = match address {
@@ -163,7 +163,7 @@ async fn connect(line: &Line<'_>, tries: usize) -> Result<UdpSocket, Fault> {
         socket.connect(address).await?;
         Ok(socket)
     };
-    connected.await.map_err(|error: io::Error| Fault::Down(Cause::new(format!("{}: {error}", line.target()))))
+    connected.await.map_err(|error: io::Error| ConnectFault::Down(Cause::new(format!("{}: {error}", line.target()))))
 }
 
 /// So many messages a second, in bursts of a hundredth of that: a token bucket.
@@ -178,7 +178,7 @@ struct Pace {
 impl Pace {
     fn new(rate: u32, now: Instant) -> Self {
         let each = Duration::from_secs(1) / rate.max(1);
-        Self { each, burst: (each * (rate / BURST)).max(each), paid_until: now }
+        Self { each, burst: (each * (rate / BURST_DIVISOR)).max(each), paid_until: now }
     }
 
     /// Until when to wait before the next, if at all.
@@ -212,7 +212,7 @@ mod tests {
                     }
                 }
             }
-            assert!((rate..=rate + rate / BURST + 1).contains(&sent), "{sent} at {rate} a second");
+            assert!((rate..=rate + rate / BURST_DIVISOR + 1).contains(&sent), "{sent} at {rate} a second");
         }
     }
 }

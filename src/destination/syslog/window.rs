@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 /// How often the connection dies at the same place before an event is suspected, and how often a lone event must kill
 /// it before it is the culprit.
-const STRIKES: u32 = 3;
+const DEATHS_TO_SUSPECT: u32 = 3;
 
 /// A batch in the window. Later ones are larger.
 pub(super) type Id = u64;
@@ -40,7 +40,7 @@ pub(super) enum Break {
 
 /// What became of batches.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Settled {
+pub(super) struct WindowProgress {
     /// Events that the receiver dies of.
     pub(super) rejected: Vec<(Id, usize)>,
     /// Batches of which every event is proven or rejected.
@@ -50,7 +50,7 @@ pub(super) struct Settled {
 }
 
 #[derive(Debug, Clone)]
-struct Entry {
+struct WindowEntry {
     id: Id,
     events: usize,
     /// Events before this one are proven or rejected.
@@ -63,7 +63,7 @@ struct Entry {
     link: u64,
 }
 
-impl Entry {
+impl WindowEntry {
     /// How many are written and not proven.
     fn under_way(&self) -> usize {
         self.sent - self.done - self.aside
@@ -86,7 +86,7 @@ struct Search {
 pub(super) struct Window {
     interval: Duration,
     lag: Duration,
-    entries: VecDeque<Entry>,
+    entries: VecDeque<WindowEntry>,
     link: u64,
     /// When the present connection first carried an event.
     carries_since: Option<Instant>,
@@ -116,7 +116,7 @@ impl Window {
 
     /// A batch of so many events came; `id` is larger than all before.
     pub(super) fn push(&mut self, id: Id, events: usize) {
-        self.entries.push_back(Entry { id, events, done: 0, aside: 0, sent: 0, link: 0 });
+        self.entries.push_back(WindowEntry { id, events, done: 0, aside: 0, sent: 0, link: 0 });
     }
 
     /// Whether there is no batch.
@@ -149,7 +149,7 @@ impl Window {
     }
 
     fn under_way(&self) -> usize {
-        self.entries.iter().map(Entry::under_way).sum()
+        self.entries.iter().map(WindowEntry::under_way).sum()
     }
 
     /// Whether there is nothing to write at the moment.
@@ -203,8 +203,8 @@ impl Window {
     }
 
     /// The present connection is alive at `now`.
-    pub(super) fn prove(&mut self, now: Instant) -> Settled {
-        let mut settled = Settled::default();
+    pub(super) fn prove(&mut self, now: Instant) -> WindowProgress {
+        let mut settled = WindowProgress::default();
         let is_stepping_over = self.is_stepping_over();
         while let Some((link, _)) = self.closed.front().copied().filter(|(_, at)| *at + self.lag <= now) {
             self.closed.pop_front();
@@ -238,8 +238,8 @@ impl Window {
     }
 
     /// The receiver answered for all events of a batch before this one.
-    pub(super) fn advance(&mut self, id: Id, done: usize) -> Settled {
-        let mut settled = Settled::default();
+    pub(super) fn advance(&mut self, id: Id, done: usize) -> WindowProgress {
+        let mut settled = WindowProgress::default();
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id && entry.done < done) {
             entry.done = done.min(entry.sent);
             settled.proven = true;
@@ -250,8 +250,8 @@ impl Window {
     }
 
     /// The connection ended before what it carried was proven: all of that is to be written again.
-    pub(super) fn broke(&mut self, how: Break) -> Settled {
-        let mut settled = Settled::default();
+    pub(super) fn broke(&mut self, how: Break) -> WindowProgress {
+        let mut settled = WindowProgress::default();
         let first = self.entries.iter().find(|entry| entry.under_way() > 0);
         let first = first.map(|entry| (entry.id, entry.done + entry.aside));
         if let (Break::ByPeer, Some(first)) = (how, first) {
@@ -274,8 +274,8 @@ impl Window {
     /// Counts a death while this event was the first without proof; whether it is suspect now.
     fn is_suspect(&mut self, first: (Id, usize)) -> bool {
         let deaths = self.deaths.filter(|(at, _)| *at == first).map_or(1, |(_, deaths)| deaths + 1);
-        self.deaths = (deaths < STRIKES).then_some((first, deaths));
-        deaths == STRIKES
+        self.deaths = (deaths < DEATHS_TO_SUSPECT).then_some((first, deaths));
+        deaths == DEATHS_TO_SUSPECT
     }
 
     fn start_search(&mut self) {
@@ -284,7 +284,7 @@ impl Window {
     }
 
     /// The connection died of the present group, or while it carried it.
-    fn halve(&mut self, first: (Id, usize), settled: &mut Settled) {
+    fn halve(&mut self, first: (Id, usize), settled: &mut WindowProgress) {
         let group = self.under_way();
         let is_culprit = group == 1 && self.is_suspect(first);
         let Some(search) = &mut self.search else { return };
@@ -304,7 +304,7 @@ impl Window {
         self.end_search();
     }
 
-    fn collect(&mut self, settled: &mut Settled) {
+    fn collect(&mut self, settled: &mut WindowProgress) {
         self.entries.retain(|entry| {
             let finished = entry.done == entry.events;
             if finished {

@@ -14,7 +14,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde::Deserialize;
 
 use super::acks::Acks;
-use super::faults::{Cut, Fault, On, Queue};
+use super::faults::{Cut, HecFault, On, Queue};
 use super::parse;
 use super::parse::{End, Rules};
 use super::received::{Store, Tap};
@@ -53,12 +53,12 @@ pub(super) struct Settings {
 #[derive(Debug)]
 pub(super) struct Collector {
     settings: Settings,
-    state: Mutex<State>,
+    state: Mutex<CollectorState>,
 }
 
 /// What requests change.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct CollectorState {
     pub(super) token: Secret,
     pub(super) faults: Queue,
     pub(super) store: Store,
@@ -90,12 +90,12 @@ impl Endpoint {
 impl Collector {
     pub(super) fn new(settings: Settings, token: Secret, store: Store) -> Self {
         let acks = (0..settings.indexers.max(1)).map(|_| Acks::default()).collect();
-        let state = State { token, faults: Queue::default(), store, acks, next_indexer: 0 };
+        let state = CollectorState { token, faults: Queue::default(), store, acks, next_indexer: 0 };
         Self { settings, state: Mutex::new(state) }
     }
 
     /// The state, for as long as it takes to look or to change a word; never across an await.
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, CollectorState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -165,18 +165,18 @@ impl Collector {
         };
         match fault {
             None => Answer::Whole(truth(Fate::default())),
-            Some(Fault::Unacked) => Answer::Whole(truth(Fate { unacked: true, ..Fate::default() })),
-            Some(Fault::Trickle { every_ms }) => {
+            Some(HecFault::Unacked) => Answer::Whole(truth(Fate { unacked: true, ..Fate::default() })),
+            Some(HecFault::Trickle { every_ms }) => {
                 Answer::Trickle(truth(Fate::default()), Duration::from_millis(every_ms))
             }
-            Some(Fault::Flood { bytes }) => Answer::Flood(truth(Fate::default()), bytes),
-            Some(Fault::Cut { how, indexed }) => {
+            Some(HecFault::Flood { bytes }) => Answer::Flood(truth(Fate::default()), bytes),
+            Some(HecFault::Cut { how, indexed }) => {
                 if indexed {
                     truth(Fate::default());
                 }
                 Answer::Cut(how)
             }
-            Some(Fault::Reply(canned)) => {
+            Some(HecFault::Reply(canned)) => {
                 if canned.indexed > 0 {
                     truth(Fate { most: canned.indexed, ..Fate::default() });
                 }

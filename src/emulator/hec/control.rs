@@ -6,10 +6,10 @@ use bytes::Bytes;
 use hyper::{Method, Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::faults::{Fault, On};
+use super::faults::{HecFault, On};
 use super::received::Counts;
 use super::reply;
-use super::shared::Shared;
+use super::shared::CollectorShared;
 use crate::core::secret::Secret;
 
 /// The body of `POST /_emulator/faults`.
@@ -18,7 +18,7 @@ use crate::core::secret::Secret;
 enum Order {
     /// The next requests meet a fault.
     Next {
-        fault: Fault,
+        fault: HecFault,
         #[serde(default = "once")]
         times: u64,
         #[serde(default)]
@@ -26,7 +26,7 @@ enum Order {
     },
     /// All requests meet a fault for a while.
     During {
-        fault: Fault,
+        fault: HecFault,
         seconds: f64,
         #[serde(default)]
         on: On,
@@ -47,19 +47,19 @@ fn once() -> u64 {
 
 /// The body of `GET /_emulator/state`.
 #[derive(Serialize)]
-struct State {
+struct StateReply {
     #[serde(flatten)]
     counts: Counts,
     faults_pending: u64,
 }
 
 /// Answers a request under `/_emulator/`.
-pub(super) fn answer(shared: &Shared, request: &Request<Option<Bytes>>, now: Instant) -> Response<Bytes> {
+pub(super) fn answer(shared: &CollectorShared, request: &Request<Option<Bytes>>, now: Instant) -> Response<Bytes> {
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/_emulator/state") => {
             let state = shared.collector.state();
             let counts = state.store.counts.clone();
-            reply::json(StatusCode::OK, &State { counts, faults_pending: state.faults.pending() })
+            reply::json(StatusCode::OK, &StateReply { counts, faults_pending: state.faults.pending() })
         }
         (&Method::GET, "/_emulator/events") => {
             let events = shared.collector.state().store.kept();
@@ -79,7 +79,7 @@ pub(super) fn answer(shared: &Shared, request: &Request<Option<Bytes>>, now: Ins
 }
 
 /// Carries out an order, or says what is wrong with it.
-fn order(shared: &Shared, body: Option<&[u8]>, now: Instant) -> Result<(), String> {
+fn order(shared: &CollectorShared, body: Option<&[u8]>, now: Instant) -> Result<(), String> {
     let body = body.ok_or("the body is too long")?;
     let order = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     match order {

@@ -15,7 +15,7 @@ use super::reply::{Code, Verdict};
 /// The fate of one request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Fault {
+pub enum HecFault {
     /// This reply, whatever the request was.
     Reply(Canned),
     /// No reply at all. With `indexed`, the events are taken first.
@@ -86,7 +86,7 @@ pub enum CannedError {
     Header(#[from] InvalidHeaderValue),
 }
 
-impl Fault {
+impl HecFault {
     fn canned(status: u16, canned: Canned) -> Self {
         Self::Reply(Canned { status, ..canned })
     }
@@ -202,25 +202,25 @@ impl On {
 /// Faults that wait for their request.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    scripted: VecDeque<(On, Fault, u64)>,
-    lasting: Vec<(On, Fault, Instant)>,
+    scripted: VecDeque<(On, HecFault, u64)>,
+    lasting: Vec<(On, HecFault, Instant)>,
 }
 
 impl Queue {
     /// The next `times` requests meet `fault`, after those that were scripted before.
-    pub(super) fn next(&mut self, on: On, fault: Fault, times: u64) {
+    pub(super) fn next(&mut self, on: On, fault: HecFault, times: u64) {
         if times > 0 {
             self.scripted.push_back((on, fault, times));
         }
     }
 
     /// Every request until `end` meets `fault`, unless another is scripted for it.
-    pub(super) fn until(&mut self, on: On, fault: Fault, end: Instant) {
+    pub(super) fn until(&mut self, on: On, fault: HecFault, end: Instant) {
         self.lasting.push((on, fault, end));
     }
 
     /// Takes the fate of a request of this kind.
-    pub(super) fn take(&mut self, kind: On, now: Instant) -> Option<Fault> {
+    pub(super) fn take(&mut self, kind: On, now: Instant) -> Option<HecFault> {
         if let Some(at) = self.scripted.iter().position(|(on, ..)| on.covers(kind)) {
             let (_, fault, times) = &mut self.scripted[at];
             let fault = fault.clone();
@@ -237,7 +237,7 @@ impl Queue {
     /// The reply that everything meets now, the health check too.
     pub(super) fn outage(&self, now: Instant) -> Option<&Canned> {
         self.lasting.iter().find_map(|(on, fault, end)| match fault {
-            Fault::Reply(canned) if *on == On::All && now < *end => Some(canned),
+            HecFault::Reply(canned) if *on == On::All && now < *end => Some(canned),
             _ => None,
         })
     }

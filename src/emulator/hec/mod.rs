@@ -25,13 +25,13 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-pub use faults::{Canned, CannedError, Cut, Fault, On};
+pub use faults::{Canned, CannedError, Cut, HecFault, On};
 pub use received::{Counts, Keep, Received, Tap};
 
 use crate::core::secret::Secret;
 use collector::{Collector, Settings};
 use received::Store;
-use shared::Shared;
+use shared::CollectorShared;
 
 /// How the collector behaves while nothing goes wrong.
 #[derive(Debug, Clone)]
@@ -86,7 +86,7 @@ impl Config {
 #[derive(Debug)]
 pub struct HecEmulator {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<CollectorShared>,
     tasks: JoinSet<()>,
 }
 
@@ -108,7 +108,7 @@ impl HecEmulator {
             tap: config.tap,
         };
         let collector = Collector::new(settings, config.token, Store::new(config.keep));
-        let shared = Arc::new(Shared::new(collector));
+        let shared = Arc::new(CollectorShared::new(collector));
         let mut tasks = JoinSet::new();
         tasks.spawn(serve::listen(listener, address, config.idle, shared.clone()));
         Ok(Self { address, shared, tasks })
@@ -159,28 +159,28 @@ impl HecEmulator {
 /// What goes wrong at a [`HecEmulator`]. Clones steer the same one.
 #[derive(Debug, Clone)]
 pub struct Faults {
-    shared: Arc<Shared>,
+    shared: Arc<CollectorShared>,
 }
 
 impl Faults {
     /// The next `times` requests that bring events meet `fault`, after those scripted before.
-    pub fn next(&self, fault: Fault, times: u64) {
+    pub fn next(&self, fault: HecFault, times: u64) {
         self.next_on(On::Events, fault, times);
     }
 
     /// The same for requests of a kind.
-    pub fn next_on(&self, on: On, fault: Fault, times: u64) {
+    pub fn next_on(&self, on: On, fault: HecFault, times: u64) {
         self.shared.collector.state().faults.next(on, fault, times);
     }
 
     /// Requests of a kind meet `fault` for so long, unless another is scripted for them.
-    pub fn during(&self, on: On, fault: Fault, duration: Duration) {
+    pub fn during(&self, on: On, fault: HecFault, duration: Duration) {
         self.shared.collector.state().faults.until(on, fault, Instant::now() + duration);
     }
 
     /// Every request, the health check too, is answered with 503 for so long.
     pub fn down_for(&self, duration: Duration) {
-        self.during(On::All, Fault::busy(), duration);
+        self.during(On::All, HecFault::busy(), duration);
     }
 
     /// Connections are dropped and refused for so long.

@@ -23,10 +23,10 @@ use tokio::time::sleep;
 use super::collector::Answer;
 use super::control;
 use super::faults::Cut;
-use super::shared::Shared;
+use super::shared::CollectorShared;
 
 /// A pause after the system would not give us a connection or an address, so that we do not spin.
-const BREATH: Duration = Duration::from_millis(20);
+const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -34,7 +34,7 @@ type Body = UnsyncBoxBody<Bytes, Infallible>;
 ///
 /// # Panics
 /// When a connection's task has panicked.
-pub(super) async fn listen(listener: TcpListener, address: SocketAddr, idle: Duration, shared: Arc<Shared>) {
+pub(super) async fn listen(listener: TcpListener, address: SocketAddr, idle: Duration, shared: Arc<CollectorShared>) {
     let mut refuse = shared.refuse_until.subscribe();
     let mut listener = Some(listener);
     let mut connections = JoinSet::new();
@@ -53,7 +53,7 @@ pub(super) async fn listen(listener: TcpListener, address: SocketAddr, idle: Dur
         let Some(listening) = &listener else {
             match TcpListener::bind(address).await {
                 Ok(bound) => listener = Some(bound),
-                Err(_) => sleep(BREATH).await,
+                Err(_) => sleep(ACCEPT_RETRY_PAUSE).await,
             }
             continue;
         };
@@ -71,7 +71,7 @@ pub(super) async fn listen(listener: TcpListener, address: SocketAddr, idle: Dur
                 shared.collector.state().store.counts.connections += 1;
                 connections.spawn(converse(stream, peer, idle, shared.clone()));
             }
-            Err(_) => sleep(BREATH).await,
+            Err(_) => sleep(ACCEPT_RETRY_PAUSE).await,
         }
     }
 }
@@ -86,7 +86,7 @@ pub(super) fn propagate_panic(ended: Result<(), tokio::task::JoinError>) {
 }
 
 /// Serves one connection to its end.
-async fn converse(stream: TcpStream, peer: SocketAddr, idle: Duration, shared: Arc<Shared>) {
+async fn converse(stream: TcpStream, peer: SocketAddr, idle: Duration, shared: Arc<CollectorShared>) {
     let mut close_idle = shared.close_idle.subscribe();
     // Without it a reply may wait 40 ms for the client's delayed ACK; a connection that cannot have it is gone already.
     let _ = stream.set_nodelay(true);
@@ -118,7 +118,7 @@ async fn converse(stream: TcpStream, peer: SocketAddr, idle: Duration, shared: A
 async fn reply(
     request: Request<Incoming>,
     is_local: bool,
-    shared: &Shared,
+    shared: &CollectorShared,
 ) -> Result<Response<Body>, Box<dyn Error + Send + Sync>> {
     let (head, body) = request.into_parts();
     let body = read(body, shared.collector.max_content_length()).await?;

@@ -8,13 +8,13 @@ use super::collector::Collector;
 
 /// A collector and what its sockets are told to do.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct CollectorShared {
     pub(super) collector: Collector,
     pub(super) refuse_until: watch::Sender<Option<Instant>>,
     pub(super) close_idle: watch::Sender<()>,
 }
 
-impl Shared {
+impl CollectorShared {
     pub(super) fn new(collector: Collector) -> Self {
         Self { collector, refuse_until: watch::Sender::new(None), close_idle: watch::Sender::new(()) }
     }

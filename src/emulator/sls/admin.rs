@@ -5,7 +5,7 @@ use std::time::Duration;
 use hyper::Method;
 use serde::Serialize;
 
-use super::faults::{Call, Event, Order};
+use super::faults::{Call, Order, SlsEvent};
 use super::group::Phase;
 use super::refusal::Refusal;
 use super::reply::Reply;
@@ -36,24 +36,24 @@ pub(super) fn answer(service: &Service, request: &Request, now: Duration) -> Res
 }
 
 /// Lets something happen to a logstore.
-pub(super) fn happen(logstore: &mut Logstore, event: &Event, now: Duration) -> Result<(), Refusal> {
+pub(super) fn happen(logstore: &mut Logstore, event: &SlsEvent, now: Duration) -> Result<(), Refusal> {
     match event {
-        Event::Expire { shard, keep } => {
+        SlsEvent::Expire { shard, keep } => {
             let end = logstore.shard(*shard)?.end();
             logstore.expire(*shard, end - i64::from(*keep))
         }
-        Event::Split { shard } => logstore.split(*shard, None, 2, now).map(|_| ()),
-        Event::Merge { shard } => logstore.merge(*shard, now).map(|_| ()),
-        Event::Evict { group, consumer } => {
+        SlsEvent::Split { shard } => logstore.split(*shard, None, 2, now).map(|_| ()),
+        SlsEvent::Merge { shard } => logstore.merge(*shard, now).map(|_| ()),
+        SlsEvent::Evict { group, consumer } => {
             let (group, shards) = logstore.group_mut(group)?;
             group.evict(consumer, shards);
             Ok(())
         }
-        Event::Assign { group, shard, consumer } => {
+        SlsEvent::Assign { group, shard, consumer } => {
             let (group, shards) = logstore.group_mut(group)?;
             group.assign(*shard, consumer, shards, now)
         }
-        Event::HandOver { group, shard, consumer } => {
+        SlsEvent::HandOver { group, shard, consumer } => {
             let (group, shards) = logstore.group_mut(group)?;
             group.hand_over(*shard, consumer, shards, now)
         }

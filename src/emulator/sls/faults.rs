@@ -1,7 +1,7 @@
 //! Misbehaviour on request.
 //!
 //! Scripted faults wait in a queue per kind of call, each for a number of calls. Everything that happens to the service
-//! itself (a shard changes hands, logs expire) is an [`Event`].
+//! itself (a shard changes hands, logs expire) is an [`SlsEvent`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
@@ -49,7 +49,7 @@ pub enum Call {
 /// What goes wrong with a call.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "fault", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Fault {
+pub enum SlsFault {
     /// The call is refused, and not carried out.
     Status {
         /// HTTP status.
@@ -91,8 +91,8 @@ fn milliseconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Dur
     u64::deserialize(deserializer).map(Duration::from_millis)
 }
 
-impl Fault {
-    /// A [`Fault::Status`].
+impl SlsFault {
+    /// A [`SlsFault::Status`].
     #[must_use]
     pub fn status(status: u16, code: &str, message: &str) -> Self {
         Self::Status { status, code: code.to_owned(), message: message.to_owned() }
@@ -102,7 +102,7 @@ impl Fault {
 /// Something that happens to a logstore or to one of its consumer groups.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Event {
+pub enum SlsEvent {
     /// All but the newest `keep` log groups of a shard go away.
     Expire {
         /// The shard.
@@ -153,7 +153,7 @@ pub struct Faults(Mutex<Waiting>);
 
 #[derive(Debug, Default)]
 struct Waiting {
-    queues: BTreeMap<Call, VecDeque<(Fault, u32)>>,
+    queues: BTreeMap<Call, VecDeque<(SlsFault, u32)>>,
     /// Seconds that the server's clock is ahead of the machine's.
     skew: i64,
     fence: Fence,
@@ -161,7 +161,7 @@ struct Waiting {
 
 impl Faults {
     /// Makes the next `times` calls of a kind go wrong, after those that already wait; `u32::MAX` is for ever.
-    pub fn next(&self, call: Call, fault: Fault, times: u32) {
+    pub fn next(&self, call: Call, fault: SlsFault, times: u32) {
         if times > 0 {
             self.lock().queues.entry(call).or_default().push_back((fault, times));
         }
@@ -197,13 +197,13 @@ impl Faults {
     pub(super) fn all_waiting(&self) -> Vec<(Call, u32)> {
         let waiting = self.lock();
         let sum =
-            |queue: &VecDeque<(Fault, u32)>| queue.iter().fold(0, |sum: u32, (_, times)| sum.saturating_add(*times));
+            |queue: &VecDeque<(SlsFault, u32)>| queue.iter().fold(0, |sum: u32, (_, times)| sum.saturating_add(*times));
         let sums = waiting.queues.iter().map(|(call, queue)| (*call, sum(queue)));
         sums.filter(|(_, times)| *times > 0).collect()
     }
 
     /// The fault for a call that has just come in.
-    pub(super) fn take(&self, call: Call) -> Option<Fault> {
+    pub(super) fn take(&self, call: Call) -> Option<SlsFault> {
         let mut waiting = self.lock();
         let queue = waiting.queues.get_mut(&call)?;
         let (fault, times) = queue.front_mut()?;
@@ -246,7 +246,7 @@ pub(super) enum Order {
 pub(super) struct ScriptedFault {
     call: Call,
     #[serde(flatten)]
-    fault: Fault,
+    fault: SlsFault,
     #[serde(default = "once")]
     times: u32,
 }
@@ -261,7 +261,7 @@ pub(super) struct Happening {
     pub project: String,
     pub logstore: String,
     #[serde(flatten)]
-    pub event: Event,
+    pub event: SlsEvent,
 }
 
 /// `{"skew_seconds": 1200}`, `{"fence": "not_exist"}`, `{"clear": true}`.
@@ -315,21 +315,21 @@ mod tests {
     #[test]
     fn faults_come_in_order_each_as_often_as_asked_and_for_their_call_only() {
         let faults = Faults::default();
-        faults.next(Call::Pull, Fault::Reset, 2);
-        faults.next(Call::Pull, Fault::Truncate, 1);
-        faults.next(Call::Save, Fault::DropReply, 0);
+        faults.next(Call::Pull, SlsFault::Reset, 2);
+        faults.next(Call::Pull, SlsFault::Truncate, 1);
+        faults.next(Call::Save, SlsFault::DropReply, 0);
         assert_eq!((faults.waiting(Call::Pull), faults.waiting(Call::Save)), (3, 0));
         assert_eq!(faults.take(Call::Heartbeat), None);
         let taken = [(); 4].map(|()| faults.take(Call::Pull));
-        assert_eq!(taken, [Some(Fault::Reset), Some(Fault::Reset), Some(Fault::Truncate), None]);
+        assert_eq!(taken, [Some(SlsFault::Reset), Some(SlsFault::Reset), Some(SlsFault::Truncate), None]);
     }
 
     #[test]
     fn a_fault_for_ever_ends_when_it_is_cleared() {
         let faults = Faults::default();
-        faults.next(Call::Pull, Fault::Reset, u32::MAX);
+        faults.next(Call::Pull, SlsFault::Reset, u32::MAX);
         for _ in 0..3 {
-            assert_eq!(faults.take(Call::Pull), Some(Fault::Reset));
+            assert_eq!(faults.take(Call::Pull), Some(SlsFault::Reset));
         }
         faults.clear(Call::Pull);
         assert_eq!(faults.take(Call::Pull), None);
@@ -353,15 +353,15 @@ mod tests {
         let Ok(Order::Fault(fault)) = Order::parse(fault) else { panic!("a fault") };
         assert_eq!(
             (fault.call, fault.fault, fault.times),
-            (Call::Pull, Fault::status(500, "InternalServerError", ""), 3)
+            (Call::Pull, SlsFault::status(500, "InternalServerError", ""), 3)
         );
         let Ok(Order::Fault(delay)) = Order::parse(br#"{"call": "save", "fault": "delay", "ms": 250}"#) else {
             panic!("a fault")
         };
-        assert_eq!((delay.fault, delay.times), (Fault::Delay { by: Duration::from_millis(250) }, 1));
+        assert_eq!((delay.fault, delay.times), (SlsFault::Delay { by: Duration::from_millis(250) }, 1));
         let expire = br#"{"project": "p", "logstore": "l", "event": "expire", "shard": 0, "keep": 10}"#;
         let Ok(Order::Event(expire)) = Order::parse(expire) else { panic!("an event") };
-        assert_eq!(expire.event, Event::Expire { shard: 0, keep: 10 });
+        assert_eq!(expire.event, SlsEvent::Expire { shard: 0, keep: 10 });
         assert!(matches!(Order::parse(br#"{"skew_seconds": -1200}"#), Ok(Order::Switch(_))));
     }
 

@@ -35,13 +35,13 @@ use tokio::task::JoinSet;
 
 use crate::core::secret::Secret;
 use crate::loggroup::proto::LogGroup;
-pub use faults::{Call, Event, Fault, Faults};
+pub use faults::{Call, Faults, SlsEvent, SlsFault};
 pub use group::{Checkpoint, Fence, Save};
 pub use refusal::Refusal;
 use service::Service;
 pub use service::Tap;
 use state::lock;
-use state::{Logstore, Shape, State};
+use state::{Logstore, Shape, SlsState};
 use verify::Verifier;
 
 /// What to emulate, and where.
@@ -98,7 +98,7 @@ impl SlsEmulator {
         let address = listener.local_addr()?;
         let Config { sts, keys, .. } = config;
         let service = Arc::new(Service {
-            state: Mutex::new(State::new(Shape {
+            state: Mutex::new(SlsState::new(Shape {
                 shards: config.shards,
                 retention: config.retention,
                 shard_bytes: config.shard_bytes,
@@ -173,7 +173,7 @@ impl SlsEmulator {
     ///
     /// # Errors
     /// What it should happen to does not exist.
-    pub fn happen(&self, project: &str, logstore: &str, event: &Event) -> Result<(), Refusal> {
+    pub fn happen(&self, project: &str, logstore: &str, event: &SlsEvent) -> Result<(), Refusal> {
         self.with(project, logstore, |logstore, now| admin::happen(logstore, event, now))
     }
 

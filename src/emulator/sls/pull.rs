@@ -13,7 +13,7 @@ use super::reply::Reply;
 use super::request::Request;
 use super::shard::Slice;
 use super::spl::Filter;
-use super::state::{Route, State};
+use super::state::{Route, SlsState};
 use crate::core::cursor::Cursor;
 use crate::loggroup::proto::{LogGroup, LogGroupList, Pair};
 
@@ -29,7 +29,7 @@ const NEWEST: Duration = Duration::from_secs(15 * 60);
 
 /// Answers a pull. The state is locked only to collect the groups: they are stored as a page holds them.
 pub(super) fn pull(
-    state: &Mutex<State>,
+    state: &Mutex<SlsState>,
     logstore: &str,
     shard: u32,
     request: &Request,
@@ -130,7 +130,7 @@ fn page(slice: &Slice, filter: Option<&Filter>) -> Result<Page, Refusal> {
 
 /// Takes a written log group.
 pub(super) fn put(
-    state: &Mutex<State>,
+    state: &Mutex<SlsState>,
     logstore: &str,
     route: Route,
     request: &Request,

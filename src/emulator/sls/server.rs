@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::calls::Target;
-use super::faults::Fault;
+use super::faults::SlsFault;
 use super::pull::{MOST_BODY, too_large};
 use super::refusal::Refusal;
 use super::reply::Reply;
@@ -32,7 +32,7 @@ use super::service::Service;
 use super::{admin, calls};
 
 /// Pieces of a body that drips.
-const DRIPS: usize = 10;
+const DRIP_PIECES: usize = 10;
 
 type Body = UnsyncBoxBody<Bytes, Cut>;
 
@@ -116,8 +116,8 @@ async fn respond(
             Ok(target) => {
                 let fault = service.faults.take(target.call);
                 match &fault {
-                    Some(Fault::Reset) => return Err(Cut),
-                    Some(Fault::Status { status, code, message }) => {
+                    Some(SlsFault::Reset) => return Err(Cut),
+                    Some(SlsFault::Status { status, code, message }) => {
                         (Err(Refusal::new(*status, code.clone(), message.clone())), fault)
                     }
                     _ => (carry_out(service, target, request, now, server_time).await, fault),
@@ -152,34 +152,34 @@ async fn carry_out(
 }
 
 /// Lets a fault loose on a reply.
-async fn misbehave(mut reply: Reply, fault: Option<Fault>) -> Result<hyper::Response<Body>, Cut> {
+async fn misbehave(mut reply: Reply, fault: Option<SlsFault>) -> Result<hyper::Response<Body>, Cut> {
     let whole =
         |reply: &Reply| Full::new(reply.body.clone()).map_err(|never: Infallible| match never {}).boxed_unsync();
     let body = match fault {
-        Some(Fault::Reset | Fault::DropReply) => return Err(Cut),
-        Some(Fault::Truncate) => pieces([Ok(reply.body.slice(..reply.body.len() / 2)), Err(Cut)], Duration::ZERO),
-        Some(Fault::Drip { pause }) => {
-            let size = reply.body.len().div_ceil(DRIPS).max(1);
+        Some(SlsFault::Reset | SlsFault::DropReply) => return Err(Cut),
+        Some(SlsFault::Truncate) => pieces([Ok(reply.body.slice(..reply.body.len() / 2)), Err(Cut)], Duration::ZERO),
+        Some(SlsFault::Drip { pause }) => {
+            let size = reply.body.len().div_ceil(DRIP_PIECES).max(1);
             let piece = |start| reply.body.slice(start..reply.body.len().min(start + size));
             let all: Vec<_> = (0..reply.body.len()).step_by(size).map(|start| Ok(piece(start))).collect();
             pieces(all, pause)
         }
-        Some(Fault::Delay { by }) => {
+        Some(SlsFault::Delay { by }) => {
             tokio::time::sleep(by).await;
             whole(&reply)
         }
-        Some(Fault::Corrupt) => {
+        Some(SlsFault::Corrupt) => {
             // In every encoding this is a literal run, a magic or a field tag that cannot be.
             reply.body = vec![0xff; reply.body.len()].into();
             whole(&reply)
         }
-        Some(Fault::RawSize { size }) => {
+        Some(SlsFault::RawSize { size }) => {
             for (_, value) in reply.headers.iter_mut().filter(|(name, _)| *name == "x-log-bodyrawsize") {
                 *value = size.to_string();
             }
             whole(&reply)
         }
-        Some(Fault::Status { .. }) | None => whole(&reply),
+        Some(SlsFault::Status { .. }) | None => whole(&reply),
     };
     let mut response = hyper::Response::builder()
         .status(reply.status)

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use super::faults::Faults;
 use super::group::Save;
-use super::state::State;
+use super::state::SlsState;
 use super::verify::Verifier;
 
 /// What the connections share.
 #[derive(Debug)]
 pub(super) struct Service {
-    pub(super) state: Mutex<State>,
+    pub(super) state: Mutex<SlsState>,
     pub(super) faults: Faults,
     pub(super) verifier: Option<Verifier>,
     pub(super) tap: Option<Arc<dyn Tap>>,

@@ -27,7 +27,7 @@ pub struct Shape {
 
 /// The service.
 #[derive(Debug)]
-pub struct State {
+pub struct SlsState {
     shape: Shape,
     logstores: BTreeMap<(String, String), Logstore>,
 }
@@ -52,7 +52,7 @@ pub enum Route {
     Key(u128),
 }
 
-impl State {
+impl SlsState {
     /// A service where nothing was written yet.
     #[must_use]
     pub fn new(shape: Shape) -> Self {
@@ -330,8 +330,8 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn state(logstores: &[(&str, &str)]) -> State {
-        State::new(Shape {
+    fn state(logstores: &[(&str, &str)]) -> SlsState {
+        SlsState::new(Shape {
             shards: 2,
             retention: at(100),
             shard_bytes: 10,

@@ -5,7 +5,7 @@ use std::str::FromStr;
 /// One thing that goes wrong. As text: `close-after=10`, `reset-after=10`, `stall`, `close-on=TEXT`, `ignore-close`,
 /// `bare-close`, `refuse=TEXT`, `at-most=N`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
+pub enum ReceiverFault {
     /// Every connection is closed after so many messages.
     CloseAfter(u64),
     /// Every connection is reset after so many messages.
@@ -31,7 +31,7 @@ pub enum Fault {
 )]
 pub struct FaultError(String);
 
-impl FromStr for Fault {
+impl FromStr for ReceiverFault {
     type Err = FaultError;
 
     fn from_str(text: &str) -> Result<Self, FaultError> {
@@ -57,12 +57,12 @@ mod tests {
 
     #[test]
     fn a_fault_is_read_from_text() {
-        assert_eq!("close-after=3".parse(), Ok(Fault::CloseAfter(3)));
-        assert_eq!("refuse=a=b".parse(), Ok(Fault::Refuse("a=b".to_owned())));
-        assert_eq!("at-most=1".parse(), Ok(Fault::AtMost(1)));
-        assert_eq!("stall".parse(), Ok(Fault::Stall));
+        assert_eq!("close-after=3".parse(), Ok(ReceiverFault::CloseAfter(3)));
+        assert_eq!("refuse=a=b".parse(), Ok(ReceiverFault::Refuse("a=b".to_owned())));
+        assert_eq!("at-most=1".parse(), Ok(ReceiverFault::AtMost(1)));
+        assert_eq!("stall".parse(), Ok(ReceiverFault::Stall));
         for bad in ["", "stall=1", "close-after", "close-after=x", "refuse=", "explode"] {
-            assert!(bad.parse::<Fault>().is_err(), "{bad:?}");
+            assert!(bad.parse::<ReceiverFault>().is_err(), "{bad:?}");
         }
     }
 }

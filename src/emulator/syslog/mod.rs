@@ -21,16 +21,16 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub use faults::{Fault, FaultError};
+pub use faults::{FaultError, ReceiverFault};
 
 pub use config::{Config, Counts, Protocol, Tap};
-use serve::Shared;
+use serve::ReceiverShared;
 
 /// A running receiver. Dropping it ends it, connections and all.
 #[derive(Debug)]
 pub struct SyslogEmulator {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ReceiverShared>,
     tasks: JoinSet<()>,
 }
 
@@ -43,7 +43,7 @@ impl SyslogEmulator {
         let (deaths, died) = watch::channel(None);
         let protocol = config.protocol;
         let at = config.address;
-        let shared = Arc::new(Shared::new(config, deaths)?);
+        let shared = Arc::new(ReceiverShared::new(config, deaths)?);
         let mut tasks = JoinSet::new();
         let address = if protocol == Protocol::Udp {
             let socket = UdpSocket::bind(at).await?;
@@ -93,12 +93,12 @@ impl SyslogEmulator {
 /// What goes wrong at a [`SyslogEmulator`]. Clones steer the same one.
 #[derive(Debug, Clone)]
 pub struct Faults {
-    shared: Arc<Shared>,
+    shared: Arc<ReceiverShared>,
 }
 
 impl Faults {
     /// From now on this goes wrong, beside what does already.
-    pub fn add(&self, fault: Fault) {
+    pub fn add(&self, fault: ReceiverFault) {
         self.shared.state().faults.push(fault);
     }
 

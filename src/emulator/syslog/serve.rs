@@ -16,42 +16,42 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_openssl::SslStream;
 
 use super::config::{Config, Counts, Protocol};
-use super::faults::Fault;
+use super::faults::ReceiverFault;
 use super::frames;
 use super::frames::Garbage;
 use super::tls;
 
 /// How often a stalled receiver looks whether it may go on.
-const STALLED: Duration = Duration::from_millis(10);
+const STALL_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How often what is old enough is written down.
-const WRITING: Duration = Duration::from_millis(5);
+const WRITE_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Bytes of a read.
-const READ: usize = 64 * 1024;
+const READ_BYTES: usize = 64 * 1024;
 
 /// Until when the receiver is dead; nothing before its first death.
 pub(super) type Death = Option<Instant>;
 
-pub(super) struct Shared {
+pub(super) struct ReceiverShared {
     config: Config,
     acceptor: Option<SslAcceptor>,
-    state: Mutex<State>,
+    state: Mutex<ReceiverState>,
     deaths: watch::Sender<Death>,
     resets: Notify,
 }
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for ReceiverShared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("ReceiverShared").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct ReceiverState {
     pub(super) kept: VecDeque<Vec<u8>>,
     pub(super) counts: Counts,
-    pub(super) faults: Vec<Fault>,
+    pub(super) faults: Vec<ReceiverFault>,
     /// Read, not written down.
     memory: VecDeque<(Instant, Vec<u8>)>,
 }
@@ -69,7 +69,7 @@ enum Next {
     Refuse,
 }
 
-impl Shared {
+impl ReceiverShared {
     pub(super) fn new(config: Config, deaths: watch::Sender<Death>) -> io::Result<Self> {
         let acceptor = match (&config.protocol, &config.identity) {
             (Protocol::Tls | Protocol::RelpTls, Some((certificate, key))) => {
@@ -83,7 +83,7 @@ impl Shared {
         Ok(Self { config, acceptor, state: Mutex::default(), deaths, resets: Notify::new() })
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, ReceiverState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -105,13 +105,14 @@ impl Shared {
         self.resets.notify_waiters();
     }
 
-    fn is(&self, fault: &Fault) -> bool {
+    fn is(&self, fault: &ReceiverFault) -> bool {
         self.state().faults.contains(fault)
     }
 
     /// Whether one more connection may come to these.
     fn has_room(&self, connections: usize) -> bool {
-        let is_full = |fault: &Fault| matches!(fault, Fault::AtMost(most) if connections as u64 >= *most);
+        let is_full =
+            |fault: &ReceiverFault| matches!(fault, ReceiverFault::AtMost(most) if connections as u64 >= *most);
         !self.state().faults.iter().any(is_full)
     }
 
@@ -122,10 +123,10 @@ impl Shared {
         let mut next = Next::Go;
         for fault in &state.faults {
             next = match fault {
-                Fault::CloseOn(text) if holds(text) => return Next::Lose,
-                Fault::Refuse(text) if holds(text) => return Next::Refuse,
-                Fault::CloseAfter(most) if count >= *most => Next::Close,
-                Fault::ResetAfter(most) if count >= *most => Next::Reset,
+                ReceiverFault::CloseOn(text) if holds(text) => return Next::Lose,
+                ReceiverFault::Refuse(text) if holds(text) => return Next::Refuse,
+                ReceiverFault::CloseAfter(most) if count >= *most => Next::Close,
+                ReceiverFault::ResetAfter(most) if count >= *most => Next::Reset,
                 _ => continue,
             };
         }
@@ -137,7 +138,7 @@ impl Shared {
         next
     }
 
-    fn write_down(&self, state: &mut State) {
+    fn write_down(&self, state: &mut ReceiverState) {
         let now = Instant::now();
         while state.memory.front().is_some_and(|(read, _)| *read + self.config.memory <= now) {
             let Some((_, message)) = state.memory.pop_front() else { return };
@@ -156,9 +157,9 @@ impl Shared {
 }
 
 /// Writes down what has been in memory for long enough.
-pub(super) async fn write_down(shared: Arc<Shared>) {
+pub(super) async fn write_down(shared: Arc<ReceiverShared>) {
     loop {
-        sleep(WRITING).await;
+        sleep(WRITE_INTERVAL).await;
         shared.write_down(&mut shared.state());
     }
 }
@@ -167,7 +168,7 @@ pub(super) async fn write_down(shared: Arc<Shared>) {
 pub(super) async fn listen(
     mut listener: TcpListener,
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ReceiverShared>,
     mut died: watch::Receiver<Death>,
 ) {
     let mut connections = JoinSet::new();
@@ -184,7 +185,7 @@ pub(super) async fn listen(
                 shared.state().counts.connections += 1;
                 connections.spawn(serve(stream, Arc::clone(&shared)));
             }
-            Some(Err(_)) => sleep(STALLED).await,
+            Some(Err(_)) => sleep(STALL_POLL_INTERVAL).await,
             None => {
                 drop(listener);
                 connections.shutdown().await;
@@ -194,7 +195,7 @@ pub(super) async fn listen(
                 listener = loop {
                     match TcpListener::bind(address).await {
                         Ok(listener) => break listener,
-                        Err(_) => sleep(STALLED).await,
+                        Err(_) => sleep(STALL_POLL_INTERVAL).await,
                     }
                 };
             }
@@ -206,10 +207,10 @@ pub(super) async fn listen(
 pub(super) async fn receive(
     socket: UdpSocket,
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ReceiverShared>,
     mut died: watch::Receiver<Death>,
 ) {
-    let mut buffer = vec![0; READ];
+    let mut buffer = vec![0; READ_BYTES];
     let mut socket = Some(socket);
     loop {
         let Some(open) = &socket else {
@@ -221,8 +222,8 @@ pub(super) async fn receive(
         let received = tokio::select! {
             biased;
             _ = died.changed() => None,
-            received = open.recv(&mut buffer), if !shared.is(&Fault::Stall) => received.ok(),
-            () = sleep(STALLED) => continue,
+            received = open.recv(&mut buffer), if !shared.is(&ReceiverFault::Stall) => received.ok(),
+            () = sleep(STALL_POLL_INTERVAL) => continue,
         };
         match received {
             Some(length) => {
@@ -236,7 +237,7 @@ pub(super) async fn receive(
     }
 }
 
-async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+async fn serve(stream: TcpStream, shared: Arc<ReceiverShared>) {
     let Some(acceptor) = &shared.acceptor else {
         return converse(stream, &shared, |stream| stream).await;
     };
@@ -245,7 +246,11 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     }
 }
 
-async fn converse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, shared: &Shared, raw: impl Fn(&S) -> &TcpStream) {
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    shared: &ReceiverShared,
+    raw: impl Fn(&S) -> &TcpStream,
+) {
     let reset = shared.resets.notified();
     let is_relp = matches!(shared.config.protocol, Protocol::Relp | Protocol::RelpTls);
     let ended = tokio::select! {
@@ -258,8 +263,8 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, shared: &Sha
             // A socket that refuses is closed in order.
             let _ = SockRef::from(raw(&stream)).set_linger(Some(Duration::ZERO));
         }
-        Ok(Next::Go) if shared.is(&Fault::IgnoreClose) => std::future::pending().await,
-        Ok(Next::Go) if !shared.is(&Fault::BareClose) => {
+        Ok(Next::Go) if shared.is(&ReceiverFault::IgnoreClose) => std::future::pending().await,
+        Ok(Next::Go) if !shared.is(&ReceiverFault::BareClose) => {
             // The peer may be gone already.
             let _ = stream.shutdown().await;
         }
@@ -268,18 +273,22 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, shared: &Sha
 }
 
 /// Reads until the peer or a fault ends it.
-async fn read<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, shared: &Shared, is_relp: bool) -> io::Result<Next> {
-    let mut buffer = Vec::with_capacity(READ);
+async fn read<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    shared: &ReceiverShared,
+    is_relp: bool,
+) -> io::Result<Next> {
+    let mut buffer = Vec::with_capacity(READ_BYTES);
     let mut start = 0;
     let mut count = 0;
     let mut answers = Vec::new();
     loop {
-        while shared.is(&Fault::Stall) {
-            sleep(STALLED).await;
+        while shared.is(&ReceiverFault::Stall) {
+            sleep(STALL_POLL_INTERVAL).await;
         }
         buffer.drain(..start);
         start = 0;
-        buffer.reserve(READ);
+        buffer.reserve(READ_BYTES);
         if stream.read_buf(&mut buffer).await? == 0 {
             return Ok(Next::Go);
         }

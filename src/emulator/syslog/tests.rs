@@ -24,7 +24,7 @@ async fn messages_of_both_framings_are_kept() {
 #[tokio::test]
 async fn relp_is_answered() {
     let emulator = SyslogEmulator::start(Config::new(Protocol::Relp)).await.unwrap();
-    emulator.faults().add(Fault::Refuse("bad".to_owned()));
+    emulator.faults().add(ReceiverFault::Refuse("bad".to_owned()));
     let answer = sent(&emulator, b"1 open 0\n2 syslog 4 <1>a\n3 syslog 3 bad\n4 close 0\n").await;
     let answer = String::from_utf8(answer).unwrap();
     assert!(answer.ends_with("2 rsp 6 200 OK\n3 rsp 11 500 refused\n4 rsp 0\n0 serverclose 0\n"), "{answer}");

@@ -12,16 +12,16 @@ pub struct HookError {
     /// Which text of the script: the first 12 hex digits of its SHA-256; empty when it could not be read.
     pub version: String,
     /// What is wrong.
-    pub fault: Fault,
+    pub fault: ScriptFault,
     /// Where in the script, as far as it can be told.
-    pub place: Option<Box<Place>>,
+    pub place: Option<Box<ScriptLocation>>,
     /// What most likely is behind it, and what to do.
     pub hint: Option<Box<str>>,
 }
 
 /// Where in a script something is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct ScriptLocation {
     /// The file: the script's name, or a module's.
     pub file: String,
     /// The line, from 1.
@@ -50,16 +50,16 @@ pub struct Called {
 impl HookError {
     /// An error of which nothing more is known.
     #[must_use]
-    pub fn new(version: impl Into<String>, fault: Fault) -> Self {
+    pub fn new(version: impl Into<String>, fault: ScriptFault) -> Self {
         Self { version: version.into(), fault, place: None, hint: None }
     }
 
     /// The script, when it is wrong as a whole.
     pub(crate) fn script(&self) -> Option<&str> {
         match &self.fault {
-            Fault::BadReturn { script, .. } | Fault::NoProcess { script } | Fault::Memory { script, .. } => {
-                Some(script)
-            }
+            ScriptFault::BadReturn { script, .. }
+            | ScriptFault::NoProcess { script }
+            | ScriptFault::Memory { script, .. } => Some(script),
             _ => None,
         }
     }
@@ -73,7 +73,7 @@ impl HookError {
         }
         let Some(place) = &self.place else { return text };
         let (lead, text) = match &self.fault {
-            Fault::TopLevel(text) => ("while the script was loaded: ", text.as_str()),
+            ScriptFault::TopLevel(text) => ("while the script was loaded: ", text.as_str()),
             _ => ("", text.as_str()),
         };
         let message = split(text, &place.file).map_or(text, |(_, message)| message);
@@ -114,7 +114,7 @@ impl std::error::Error for HookError {}
 
 /// What is wrong with a script. Messages begin with `script:line:` where a line is to blame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum ScriptFault {
     /// The file cannot be read.
     #[error("the script {} cannot be read: {cause}", path.display())]
     Unreadable {

@@ -6,15 +6,15 @@ use super::hint;
 use super::hint::{Field, Scene};
 use crate::script::engine::lua_stack::Stack;
 use crate::script::engine::trace::Call;
-use crate::script::hook::current_log::{Current, State};
-use crate::script::{Called, Fault, HookError, Place, Script};
+use crate::script::hook::current_log::{Current, FieldState};
+use crate::script::{Called, HookError, Script, ScriptFault, ScriptLocation};
 
 /// Hints look at this many fields of a log.
 const MOST_FIELDS: usize = 200;
 
 impl Script {
     /// The error that a fault makes. `current` tells of the calls and the log at which it happened.
-    pub(crate) fn error(&self, fault: Fault, current: Option<&Current>) -> HookError {
+    pub(crate) fn error(&self, fault: ScriptFault, current: Option<&Current>) -> HookError {
         let text = String::from_utf8_lossy(&self.text);
         let calls = current.map(|current| current.calls.as_slice()).unwrap_or_default();
         let place = self.place_of(&fault, &text, calls);
@@ -53,10 +53,10 @@ impl Script {
         module.and_then(|module| nth(&String::from_utf8_lossy(module))).unwrap_or_default()
     }
 
-    fn place_of(&self, fault: &Fault, text: &str, calls: &[Call]) -> Option<Place> {
+    fn place_of(&self, fault: &ScriptFault, text: &str, calls: &[Call]) -> Option<ScriptLocation> {
         let modules;
         let (file, line, message) = match fault {
-            Fault::Syntax(words) | Fault::TopLevel(words) | Fault::Runtime(words) => {
+            ScriptFault::Syntax(words) | ScriptFault::TopLevel(words) | ScriptFault::Runtime(words) => {
                 modules = self.files.names().map(|name| self.name_of(name)).collect::<Vec<_>>();
                 let modules = modules.iter().map(String::as_str);
                 let called = calls.iter().map(|call| call.file.as_str()).chain([self.name.as_str()]);
@@ -65,15 +65,15 @@ impl Script {
                 let mut files = of_module.by_ref().chain(called).chain(modules);
                 files.find_map(|file| split(words, file).map(|(line, message)| (file, line, message)))?
             }
-            Fault::Timeout { at, .. } => {
+            ScriptFault::Timeout { at, .. } => {
                 let (file, line) = at.rsplit_once(':')?;
                 (file, line.parse().ok()?, "")
             }
-            Fault::BadReturn { error, .. } => {
+            ScriptFault::BadReturn { error, .. } => {
                 let key = error.unknown_key.as_deref().unwrap_or_else(|| event_key(&error.path));
                 return self.place_of_key(text, key).or_else(|| self.place_of_function(text, "process"));
             }
-            Fault::NoProcess { .. } => return self.place_of_function(text, hint::meant_as_process(text)?),
+            ScriptFault::NoProcess { .. } => return self.place_of_function(text, hint::meant_as_process(text)?),
             _ => return None,
         };
         let code = self.line_of(text, file, line);
@@ -83,11 +83,11 @@ impl Script {
             None => (None, 0),
         };
         let calls = calls.iter().map(|call| self.called(text, call)).collect();
-        Some(Place { file: file.to_owned(), line, column, width, text: code, calls })
+        Some(ScriptLocation { file: file.to_owned(), line, column, width, text: code, calls })
     }
 
     /// Where the script sets a key of an event table, if that is in one place only.
-    fn place_of_key(&self, text: &str, key: &str) -> Option<Place> {
+    fn place_of_key(&self, text: &str, key: &str) -> Option<ScriptLocation> {
         let set = |line: &str| {
             let at = line.find(key).filter(|_| !key.is_empty())?;
             let (before, after) = (&line[..at], &line[at + key.len()..]);
@@ -100,7 +100,7 @@ impl Script {
         if found.next().is_some() {
             return None;
         }
-        Some(Place {
+        Some(ScriptLocation {
             file: self.name.clone(),
             line: u32::try_from(number + 1).ok()?,
             column: Some(characters(&line[..at]) + 1),
@@ -111,11 +111,18 @@ impl Script {
     }
 
     /// The line that begins a function.
-    fn place_of_function(&self, text: &str, name: &str) -> Option<Place> {
+    fn place_of_function(&self, text: &str, name: &str) -> Option<ScriptLocation> {
         let mut lines = text.lines().enumerate();
         let (number, line) = lines.find(|(_, line)| excerpt::function_name(line) == Some(name))?;
         let (file, text) = (self.name.clone(), line.to_owned());
-        Some(Place { file, line: u32::try_from(number + 1).ok()?, column: None, width: 0, text, calls: Vec::new() })
+        Some(ScriptLocation {
+            file,
+            line: u32::try_from(number + 1).ok()?,
+            column: None,
+            width: 0,
+            text,
+            calls: Vec::new(),
+        })
     }
 
     fn called(&self, text: &str, call: &Call) -> Called {
@@ -142,10 +149,10 @@ fn characters(text: &str) -> u32 {
 fn fields(current: &Current) -> Vec<Field> {
     let field = |position| {
         let state = current.state(position);
-        let untouched = state == State::Untouched;
+        let untouched = state == FieldState::Untouched;
         Field {
             name: String::from_utf8_lossy(current.key(position)).into_owned(),
-            removed: state == State::Deleted,
+            removed: state == FieldState::Deleted,
             json: untouched && matches!(current.log().value(position).trim_ascii_start().first(), Some(b'{' | b'[')),
         }
     };

@@ -3,7 +3,7 @@
 use super::excerpt;
 use super::excerpt::Subject;
 use crate::script::output::returned::KEYS;
-use crate::script::{Fault, Script};
+use crate::script::{Script, ScriptFault};
 
 /// What the hints know of the log at which an error happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,17 +157,17 @@ const KNOWN_AS: [(&str, &str); 8] = [
 ];
 
 /// The hint for an error, if it is one of the slips.
-pub(crate) fn hint(fault: &Fault, scene: &Scene<'_>) -> Option<String> {
+pub(crate) fn hint(fault: &ScriptFault, scene: &Scene<'_>) -> Option<String> {
     match fault {
-        Fault::Syntax(_) => syntax(scene),
-        Fault::NoProcess { .. } => no_process(scene.text),
-        Fault::BadReturn { error, .. } => {
+        ScriptFault::Syntax(_) => syntax(scene),
+        ScriptFault::NoProcess { .. } => no_process(scene.text),
+        ScriptFault::BadReturn { error, .. } => {
             let key = error.unknown_key.as_deref()?;
             let known = KNOWN_AS.iter().find(|(name, _)| *name == key).map(|(_, ours)| *ours);
             let ours = known.or_else(|| nearest(key, KEYS))?;
             Some(format!("did you mean `{ours}`?"))
         }
-        Fault::Runtime(_) | Fault::TopLevel(_) => runtime(scene),
+        ScriptFault::Runtime(_) | ScriptFault::TopLevel(_) => runtime(scene),
         _ => None,
     }
 }

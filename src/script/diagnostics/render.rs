@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::core::printable::printable;
-use crate::script::{HookError, Place};
+use crate::script::{HookError, ScriptLocation};
 
 /// What is said with an error beside the error itself.
 #[derive(Debug, Clone, Copy, Default)]
@@ -85,7 +85,7 @@ fn point(out: &mut String, at: &str, gutter: usize, paint: Paint) {
     write!(out, "\n{arrow:>gutter$} {}", printable(at), gutter = gutter + paint.invisible()).expect(TAKES);
 }
 
-fn draw(out: &mut String, place: &Place, gutter: usize, paint: Paint) {
+fn draw(out: &mut String, place: &ScriptLocation, gutter: usize, paint: Paint) {
     let column = place.column.map(|column| format!(":{column}")).unwrap_or_default();
     point(out, &format!("{}:{}{column}", place.file, place.line), gutter, paint);
     if place.text.trim().is_empty() {
@@ -114,7 +114,7 @@ fn cells(text: &str) -> usize {
     text.chars().count()
 }
 
-impl Place {
+impl ScriptLocation {
     /// The way from the outermost function to the error, when there is more than one: "tidy, from process at line 12".
     #[must_use]
     pub fn chain(&self) -> Option<String> {

@@ -50,15 +50,15 @@ thread_local! {
 static HANDLER: Once = Once::new();
 
 /// Ticks per time limit: a log is stopped after its limit, and at most one tick later.
-const TICKS: u32 = 4;
+const TICKS_PER_LIMIT: u32 = 4;
 
-/// Watches the Lua code that this thread runs, from [`Watch::start`] until it is dropped.
-pub(crate) struct Watch {
+/// Watches the Lua code that this thread runs, from [`TimeLimit::start`] until it is dropped.
+pub(crate) struct TimeLimit {
     timer: libc::timer_t,
     state: *mut lua_State,
 }
 
-impl Watch {
+impl TimeLimit {
     /// Begins to watch.
     ///
     /// # Panics
@@ -97,7 +97,7 @@ impl Watch {
                 beat.ticks.store(0, Ordering::Relaxed);
                 beat.state.store(state, Ordering::Release);
             });
-            let tick = (limit / TICKS).max(Duration::from_millis(1));
+            let tick = (limit / TICKS_PER_LIMIT).max(Duration::from_millis(1));
             let every = libc::timespec { tv_sec: tick.as_secs() as libc::time_t, tv_nsec: tick.subsec_nanos().into() };
             let interval = libc::itimerspec { it_interval: every, it_value: every };
             let set = libc::timer_settime(timer, 0, &raw const interval, ptr::null_mut());
@@ -123,17 +123,17 @@ impl Watch {
             let now = beat.now.load(Ordering::Relaxed);
             beat.now.store(now + 1, Ordering::Relaxed);
             let stopped = beat.stopped.swap(0, Ordering::Relaxed) == now;
-            // SAFETY: the state is alive and on this thread, see `Watch::start`.
+            // SAFETY: the state is alive and on this thread, see `TimeLimit::start`.
             unsafe { ffi::lua_sethook(self.state, None, 0, 0) };
             stopped
         })
     }
 }
 
-impl Drop for Watch {
+impl Drop for TimeLimit {
     fn drop(&mut self) {
         BEAT.with(|beat| beat.state.store(ptr::null_mut(), Ordering::Release));
-        // SAFETY: the timer is ours; the state is alive, see `Watch::start`.
+        // SAFETY: the timer is ours; the state is alive, see `TimeLimit::start`.
         unsafe {
             libc::timer_delete(self.timer);
             ffi::lua_sethook(self.state, None, 0, 0);
@@ -167,7 +167,7 @@ extern "C" fn on_tick(_signal: c_int) {
         }
         let ticks = beat.ticks.load(Ordering::Relaxed) + 1;
         beat.ticks.store(ticks, Ordering::Relaxed);
-        if ticks >= TICKS && beat.stopped.load(Ordering::Relaxed) == 0 {
+        if ticks >= TICKS_PER_LIMIT && beat.stopped.load(Ordering::Relaxed) == 0 {
             beat.stopped.store(now, Ordering::Relaxed);
             let everything = ffi::LUA_MASKCALL | ffi::LUA_MASKRET | ffi::LUA_MASKLINE | ffi::LUA_MASKCOUNT;
             // SAFETY: the state is alive and belongs to this thread; see the module's text.

@@ -16,9 +16,9 @@ pub(crate) struct Current {
     /// Identity of the table that stands for the current log; 0 between logs.
     pub(crate) table: usize,
     /// Identity of the metatables of: logs, decoded objects, decoded arrays, `json.array`.
-    pub(crate) marks: Marks,
+    pub(crate) marks: MetatableMarks,
     /// One per field of the log, then one per added field.
-    states: Vec<State>,
+    states: Vec<FieldState>,
     touched: bool,
     added: Vec<Range<usize>>,
     added_text: Vec<u8>,
@@ -33,14 +33,14 @@ pub(crate) struct Current {
     /// The calls that were under way then, the innermost first.
     pub(crate) calls: Vec<Call>,
     /// What `process(log, meta)` may see of where the log is from; none when it takes no second parameter.
-    pub(crate) meta: Option<Place>,
+    pub(crate) meta: Option<LogIdentity>,
     /// Most bytes that one log may become.
     pub(crate) most_bytes: usize,
 }
 
 /// See [`Current::marks`].
 #[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Marks {
+pub(crate) struct MetatableMarks {
     pub(crate) log: usize,
     pub(crate) object: usize,
     pub(crate) array: usize,
@@ -49,7 +49,7 @@ pub(crate) struct Marks {
 
 /// What `meta` is made of.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Place {
+pub(crate) struct LogIdentity {
     pub(crate) shard: u32,
     pub(crate) project: String,
     pub(crate) logstore: String,
@@ -61,7 +61,7 @@ pub(crate) struct Place {
 
 /// Who knows a field's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum FieldState {
     /// The page.
     Untouched,
     /// The Lua table of assigned values.
@@ -102,7 +102,7 @@ impl Current {
     /// Begins with the log that was read last.
     pub(crate) fn begin(&mut self) {
         self.states.clear();
-        self.states.resize(self.logs.log().len(), State::Untouched);
+        self.states.resize(self.logs.log().len(), FieldState::Untouched);
         self.touched = false;
         self.added.clear();
         self.added_text.clear();
@@ -127,11 +127,11 @@ impl Current {
         self.touched
     }
 
-    pub(crate) fn state(&self, position: usize) -> State {
+    pub(crate) fn state(&self, position: usize) -> FieldState {
         self.states[position]
     }
 
-    pub(crate) fn set_state(&mut self, position: usize, state: State) {
+    pub(crate) fn set_state(&mut self, position: usize, state: FieldState) {
         self.touched = true;
         self.states[position] = state;
     }
@@ -165,18 +165,18 @@ impl Current {
         let start = self.added_text.len();
         self.added_text.extend_from_slice(key);
         self.added.push(start..self.added_text.len());
-        self.states.push(State::Deleted);
+        self.states.push(FieldState::Deleted);
         Some(self.states.len() - 1)
     }
 
     /// The positions of the fields that the script assigned or deleted.
     pub(crate) fn changed(&self) -> impl Iterator<Item = usize> {
-        (0..self.len()).filter(|&position| self.states[position] != State::Untouched)
+        (0..self.len()).filter(|&position| self.states[position] != FieldState::Untouched)
     }
 
     /// The first field from `position` on that was not deleted.
     pub(crate) fn live_from(&self, position: usize) -> Option<usize> {
-        (position..self.len()).find(|&position| self.states[position] != State::Deleted)
+        (position..self.len()).find(|&position| self.states[position] != FieldState::Deleted)
     }
 
     /// Appends `,"key":`.
@@ -200,7 +200,7 @@ impl Current {
         self.keys.refresh(&log);
         let mut end = position + 1;
         let mut len = log.value_on(position).1 + 2;
-        while end < log.len() && self.states[end] == State::Untouched && end != self.shared.first {
+        while end < log.len() && self.states[end] == FieldState::Untouched && end != self.shared.first {
             len += log.value_on(end).1 + 2;
             end += 1;
         }
@@ -223,7 +223,7 @@ impl Current {
         self.shared.refresh(&log, &mut self.keys);
         let count = self.shared.places.len();
         if position != self.shared.first
-            || self.states[position..position + count].iter().any(|&state| state != State::Untouched)
+            || self.states[position..position + count].iter().any(|&state| state != FieldState::Untouched)
             // A log may have a field of its own with the key of a tag.
             || (position..).zip(&self.shared.places).any(|(at, place)| log.shared(at).as_ref() != Some(place))
         {

@@ -11,29 +11,29 @@ use std::time::Duration;
 use mlua::state::{GcIncParams, GcMode};
 use mlua::{Function, Lua, Table, Value};
 
-use super::diagnostics::error::{Fault, HookError};
+use super::diagnostics::error::{HookError, ScriptFault};
 use super::engine::lua_stack::{Frame, Hidden, Outcome, REGISTRY, Stack};
-use super::engine::time_limit::Watch;
+use super::engine::time_limit::TimeLimit;
 use super::output::returned;
 use super::testing::coverage;
 use super::values::state;
-use super::values::state::State;
+use super::values::state::KeptState;
 use super::{Config, Script, stdlib};
 use crate::core::batch::Events;
 use crate::core::cursor::ShardId;
 use crate::core::event::Format;
 use crate::core::page::Page;
 use crate::loggroup::PageError;
-use current_log::{Current, Place};
+use current_log::{Current, LogIdentity};
 
 mod turnover;
 
 /// Loading a script may take this many times what one log may: it may build tables that serve all logs.
-const LOADING: u32 = 10;
+const LOAD_TIMEOUT_FACTOR: u32 = 10;
 
 /// The engine collects its garbage when it has this many percent of the memory that was left in use the time before. Its
 /// own 200 are thrifty: a script's state is small, and the garbage of each log is soon as much as that.
-const GARBAGE: i32 = 400;
+const GC_PAUSE_PERCENT: i32 = 400;
 
 /// Where the logs of a hook come from, as `process(log, meta)` sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +115,7 @@ impl Hook {
         config: &Config,
         format: Arc<dyn Format>,
         meta: Meta,
-        state: Option<&State>,
+        state: Option<&KeptState>,
     ) -> Result<Self, HookError> {
         let (script, config, current) = (script.clone(), config.clone(), Shared::new());
         let mut hook = Self { script, config, format, meta, refused: None, vm: None, current };
@@ -191,7 +191,9 @@ impl Hook {
         }
         let memory = held.zip(holds).map(|(held, holds)| holds.saturating_sub(held));
         let broken = |made: &Made| {
-            let breaks = |failed: &Failed| matches!(failed.error.fault, Fault::Timeout { .. } | Fault::Memory { .. });
+            let breaks = |failed: &Failed| {
+                matches!(failed.error.fault, ScriptFault::Timeout { .. } | ScriptFault::Memory { .. })
+            };
             made.failed.iter().any(breaks)
         };
         made.map(|made| {
@@ -233,17 +235,17 @@ impl Hook {
         lua.set_memory_limit(self.config.memory).expect("this engine has limits");
     }
 
-    fn build(&mut self, state: Option<&State>) -> Result<Vm, HookError> {
+    fn build(&mut self, state: Option<&KeptState>) -> Result<Vm, HookError> {
         let parts = (&self.script, &self.config, &self.current);
         let vm = Vm::new(parts, state).and_then(|vm| vm.begin(&self.meta, parts).map(|()| vm));
         let vm = vm.map_err(|fault| self.script.error(fault, Some(self.current.get())))?;
         let current = self.current.get();
-        current.meta = vm.wants_meta.then(|| Place {
+        current.meta = vm.wants_meta.then(|| LogIdentity {
             shard: self.meta.shard.0,
             project: self.meta.project.clone(),
             logstore: self.meta.logstore.clone(),
             version: self.script.version.clone(),
-            ..Place::default()
+            ..LogIdentity::default()
         });
         Ok(vm)
     }
@@ -298,7 +300,7 @@ impl Run<'_> {
             return self.fail_one();
         }
         // SAFETY: the state belongs to this thread during the run.
-        let watch = unsafe { Watch::start(stack.state(), self.config.timeout) };
+        let watch = unsafe { TimeLimit::start(stack.state(), self.config.timeout) };
         // SAFETY: likewise.
         unsafe { coverage::arm(stack.state()) };
         let explain = stack.top() + 1;
@@ -329,7 +331,7 @@ impl Run<'_> {
             let error = fault.map(|fault| self.script.error(fault, Some(self.current.get())));
             self.tidy(stack, base);
             if let Some(error) = error {
-                let broken = matches!(error.fault, Fault::Timeout { .. } | Fault::Memory { .. });
+                let broken = matches!(error.fault, ScriptFault::Timeout { .. } | ScriptFault::Memory { .. });
                 self.made.events.truncate(before);
                 self.made.failed.push(Failed { log, error });
                 if broken {
@@ -346,7 +348,7 @@ impl Run<'_> {
         if self.current.get().logs.read()?.is_none() {
             return Ok(Ended::Done);
         }
-        let fault = Fault::Memory { script: self.script.name.clone(), limit: self.config.memory };
+        let fault = ScriptFault::Memory { script: self.script.name.clone(), limit: self.config.memory };
         self.made.failed.push(Failed { log: self.made.logs, error: self.script.error(fault, None) });
         self.made.logs += 1;
         Ok(Ended::Broken)
@@ -365,21 +367,23 @@ impl Run<'_> {
     }
 
     /// Makes events of what the call left on top of the stack, or says what is wrong with it.
-    fn judge(&mut self, stack: Stack, outcome: Outcome, stopped: bool, log: u32) -> Result<(), Fault> {
+    fn judge(&mut self, stack: Stack, outcome: Outcome, stopped: bool, log: u32) -> Result<(), ScriptFault> {
         let current = self.current.get();
         if stopped {
             return Err(self.out_of_time());
         }
         match outcome {
-            Outcome::OutOfMemory => Err(Fault::Memory { script: self.script.name.clone(), limit: self.config.memory }),
-            Outcome::Raised => Err(Fault::Runtime(self.script.raised(stack, current.error_line))),
+            Outcome::OutOfMemory => {
+                Err(ScriptFault::Memory { script: self.script.name.clone(), limit: self.config.memory })
+            }
+            Outcome::Raised => Err(ScriptFault::Runtime(self.script.raised(stack, current.error_line))),
             Outcome::Returned => returned::push_events(stack, current, self.format, log, &mut self.made.events)
-                .map_err(|error| Fault::BadReturn { script: self.script.name.clone(), error: Box::new(error) }),
+                .map_err(|error| ScriptFault::BadReturn { script: self.script.name.clone(), error: Box::new(error) }),
         }
     }
 
-    fn out_of_time(&self) -> Fault {
-        Fault::Timeout { at: self.script.place_at(self.current.get()), limit: self.config.timeout }
+    fn out_of_time(&self) -> ScriptFault {
+        ScriptFault::Timeout { at: self.script.place_at(self.current.get()), limit: self.config.timeout }
     }
 
     /// Forgets the log: its table is of no use from now on, and what was assigned to its fields is garbage.
@@ -406,13 +410,13 @@ struct Vm {
 }
 
 impl Vm {
-    fn new(parts: (&Script, &Config, &Shared), state: Option<&State>) -> Result<Self, Fault> {
+    fn new(parts: (&Script, &Config, &Shared), state: Option<&KeptState>) -> Result<Self, ScriptFault> {
         let (script, config, current) = parts;
-        let memory = || Fault::Memory { script: script.name.clone(), limit: config.memory };
+        let memory = || ScriptFault::Memory { script: script.name.clone(), limit: config.memory };
         // A state that cannot even hold its libraries has too little memory; nothing else can go wrong here.
         // SAFETY: `current` outlives the state: see `Hook::current`.
         let (lua, globals) = unsafe { sandbox::build(current.pointer(), config.memory) }.map_err(|_| memory())?;
-        lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(GARBAGE)));
+        lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(GC_PAUSE_PERCENT)));
         stdlib::install(&lua, &globals, config)
             .and_then(|()| stdlib::modules::install(&lua, &globals, script))
             .and_then(|()| stdlib::lookup::install(&lua, &globals, script))
@@ -426,14 +430,14 @@ impl Vm {
             .set_mode(mlua::chunk::ChunkMode::Text)
             .set_environment(globals.clone());
         let top_level = chunk.into_function().map_err(|error| match error {
-            mlua::Error::SyntaxError { message, .. } => Fault::Syntax(script.words(&message, None)),
+            mlua::Error::SyntaxError { message, .. } => ScriptFault::Syntax(script.words(&message, None)),
             mlua::Error::MemoryError(_) => memory(),
-            other => Fault::Syntax(script.words(&other.to_string(), None)),
+            other => ScriptFault::Syntax(script.words(&other.to_string(), None)),
         })?;
-        call(&lua, &top_level, Value::Nil, parts, config.timeout * LOADING)?;
+        call(&lua, &top_level, Value::Nil, parts, config.timeout * LOAD_TIMEOUT_FACTOR)?;
 
         let Ok(Value::Function(process)) = globals.raw_get("process") else {
-            return Err(Fault::NoProcess { script: script.name.clone() });
+            return Err(ScriptFault::NoProcess { script: script.name.clone() });
         };
         let mut parameters = 0;
         // SAFETY: the function is on top; the frame is only used to look at it and owns nothing.
@@ -454,11 +458,11 @@ fn call(
     argument: Value,
     (script, config, current): (&Script, &Config, &Shared),
     limit: Duration,
-) -> Result<(), Fault> {
+) -> Result<(), ScriptFault> {
     let mut loaded = Ok(());
     let run = |state| {
         // SAFETY: as in `Hook::run_logs`.
-        let (stack, watch) = unsafe { (Stack::new(state), Watch::start(state, limit)) };
+        let (stack, watch) = unsafe { (Stack::new(state), TimeLimit::start(state, limit)) };
         let argument = stack.top();
         let function = argument - 1;
         // SAFETY: likewise.
@@ -472,19 +476,19 @@ fn call(
         let line = current.get().error_line;
         loaded = if watch.stopped() {
             let at = script.place_at(current.get());
-            Err(Fault::Timeout { at, limit })
+            Err(ScriptFault::Timeout { at, limit })
         } else {
             match outcome {
                 Outcome::Returned => Ok(()),
-                Outcome::Raised => Err(Fault::TopLevel(script.raised(stack, line))),
-                Outcome::OutOfMemory => Err(Fault::Memory { script: script.name.clone(), limit: config.memory }),
+                Outcome::Raised => Err(ScriptFault::TopLevel(script.raised(stack, line))),
+                Outcome::OutOfMemory => Err(ScriptFault::Memory { script: script.name.clone(), limit: config.memory }),
             }
         };
         stack.set_top(function - 1);
     };
     // SAFETY: the closure raises nothing outside of `Stack::call`.
     let entered = unsafe { lua.exec_raw::<()>((function, argument), run) };
-    entered.map_err(|_| Fault::Memory { script: script.name.clone(), limit: config.memory })?;
+    entered.map_err(|_| ScriptFault::Memory { script: script.name.clone(), limit: config.memory })?;
     loaded
 }
 

@@ -10,7 +10,7 @@ use std::ffi::{c_int, c_void};
 use mlua::ffi::lua_State;
 use mlua::{Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value};
 
-use super::current_log::{Current, Marks};
+use super::current_log::{Current, MetatableMarks};
 use crate::script::engine::lua_stack::{Frame, Hidden, Kind, REGISTRY};
 use crate::script::engine::time_limit;
 use crate::script::values::{json, log};
@@ -179,7 +179,7 @@ unsafe fn add_log(lua: &Lua, current: *mut Current, globals: &Table) -> mlua::Re
     let decoded: &[(&str, NativeFunction)] =
         &[("__index", json::index), ("__newindex", json::assign), ("__len", json::length)];
     let (objects, arrays, lists) = (metatable(decoded)?, metatable(decoded)?, metatable(&[])?);
-    let marks = Marks {
+    let marks = MetatableMarks {
         log: logs.to_pointer().addr(),
         object: objects.to_pointer().addr(),
         array: arrays.to_pointer().addr(),

@@ -22,12 +22,12 @@ struct Job {
     hook: Hook,
     newer: Option<Arc<Script>>,
     page: Page,
-    reply: oneshot::Sender<Result<Ran, HookPanic>>,
+    reply: oneshot::Sender<Result<HookRun, HookPanic>>,
 }
 
 /// What was lent to a hook thread, and what it made.
 #[derive(Debug)]
-pub struct Ran {
+pub struct HookRun {
     /// The hook, ready for the next page.
     pub hook: Hook,
     /// The page.
@@ -64,7 +64,7 @@ impl HookThreads {
     ///
     /// # Errors
     /// Running it panicked.
-    pub async fn run(&self, hook: Hook, newer: Option<Arc<Script>>, page: Page) -> Result<Ran, HookPanic> {
+    pub async fn run(&self, hook: Hook, newer: Option<Arc<Script>>, page: Page) -> Result<HookRun, HookPanic> {
         let gone = || HookPanic("the hook threads have ended".to_owned());
         let (reply, answer) = oneshot::channel();
         let jobs = self.jobs.as_ref().ok_or_else(gone)?;
@@ -95,7 +95,7 @@ fn run_jobs(queue: &Mutex<mpsc::Receiver<Job>>) {
                 hook.take_up(&script);
             }
             let made = hook.run(&page);
-            Ran { hook, page, made }
+            HookRun { hook, page, made }
         }));
         // Whoever asked may have been stopped meanwhile.
         let _ = reply.send(ran.map_err(|panic| HookPanic(words(&*panic))));

@@ -3,10 +3,10 @@
 use mlua::Value;
 use tracing::warn;
 
-use super::{Hook, LOADING, Shared, Vm, call};
-use crate::script::diagnostics::error::{Fault, HookError};
+use super::{Hook, LOAD_TIMEOUT_FACTOR, Shared, Vm, call};
+use crate::script::diagnostics::error::{HookError, ScriptFault};
 use crate::script::values::state;
-use crate::script::values::state::State;
+use crate::script::values::state::KeptState;
 use crate::script::{Config, Meta, Script};
 
 impl Hook {
@@ -29,7 +29,7 @@ impl Hook {
     }
 
     fn successor(&self, script: &Script) -> Result<Self, HookError> {
-        let load = |state: Option<&State>| {
+        let load = |state: Option<&KeptState>| {
             Self::load_with(script, &self.config, self.format.clone(), self.meta.clone(), state)
         };
         let shard = self.meta.shard;
@@ -58,7 +58,7 @@ impl Drop for Hook {
             let ended = call(&vm.lua, &shutdown, Value::Nil, (&self.script, &self.config, &self.current), limit);
             if let Err(fault) = ended {
                 let why = match fault {
-                    Fault::TopLevel(raised) => raised,
+                    ScriptFault::TopLevel(raised) => raised,
                     limit => limit.to_string(),
                 };
                 warn!(shard = %self.meta.shard, version = %self.script.version, "the script's shutdown failed: {why}");
@@ -69,12 +69,12 @@ impl Drop for Hook {
 
 impl Vm {
     /// Calls the script's `init(meta)`, if it has one.
-    pub(super) fn begin(&self, meta: &Meta, parts: (&Script, &Config, &Shared)) -> Result<(), Fault> {
+    pub(super) fn begin(&self, meta: &Meta, parts: (&Script, &Config, &Shared)) -> Result<(), ScriptFault> {
         let (script, config, _) = parts;
-        let memory = |_| Fault::Memory { script: script.name.clone(), limit: config.memory };
+        let memory = |_| ScriptFault::Memory { script: script.name.clone(), limit: config.memory };
         let Ok(Value::Function(init)) = self.globals.raw_get::<Value>("init") else { return Ok(()) };
         let argument = self.meta_table(meta, script).map_err(memory)?;
-        call(&self.lua, &init, argument, parts, config.timeout * LOADING)
+        call(&self.lua, &init, argument, parts, config.timeout * LOAD_TIMEOUT_FACTOR)
     }
 
     fn meta_table(&self, meta: &Meta, script: &Script) -> mlua::Result<Value> {

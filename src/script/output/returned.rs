@@ -11,7 +11,7 @@ use crate::core::event::{Body, BodyError, Format, Head, Time};
 use crate::core::priority;
 use crate::core::priority::{FACILITIES, SEVERITIES};
 use crate::script::engine::lua_stack::{Kind, Stack};
-use crate::script::hook::current_log::{Current, State};
+use crate::script::hook::current_log::{Current, FieldState};
 
 /// A log may become this many events.
 const MOST_EVENTS: usize = 10_000;
@@ -239,7 +239,7 @@ impl One<'_> {
 
     fn log_digits(&mut self, key: &[u8]) -> Option<String> {
         let position = self.current.find(key)?;
-        if self.current.state(position) != State::Untouched {
+        if self.current.state(position) != FieldState::Untouched {
             return None;
         }
         String::from_utf8(self.current.log().value(position).to_vec()).ok()
@@ -376,9 +376,9 @@ impl One<'_> {
         for position in 0..self.current.len() {
             let key = self.current.key(position);
             let value = match self.current.state(position) {
-                State::Deleted => continue,
-                State::Untouched => Cow::Owned(self.current.log().value(position).to_vec()),
-                State::Assigned => {
+                FieldState::Deleted => continue,
+                FieldState::Untouched => Cow::Owned(self.current.log().value(position).to_vec()),
+                FieldState::Assigned => {
                     self.stack.push_item(values, position as i64 + 1);
                     let text = self.text(self.stack.top());
                     self.stack.pop(1);

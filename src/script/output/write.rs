@@ -8,7 +8,7 @@ use super::escape;
 use crate::core::event::BodyError;
 use crate::script::engine::lua_stack::{Hidden, Kind, REGISTRY, Stack};
 use crate::script::engine::time_limit;
-use crate::script::hook::current_log::{Current, State};
+use crate::script::hook::current_log::{Current, FieldState};
 use crate::script::values::json::scan;
 
 /// Characters of a path that an error shows.
@@ -52,14 +52,14 @@ pub(crate) fn pairs(
 }
 
 /// What cannot be written, with the way to it; every level adds its own step in front.
-struct Fault {
+struct WriteFault {
     path: String,
     problem: String,
 }
 
-type Written = Result<(), Fault>;
+type Written = Result<(), WriteFault>;
 
-impl Fault {
+impl WriteFault {
     fn new(problem: impl Into<String>) -> Self {
         Self { path: String::new(), problem: problem.into() }
     }
@@ -124,7 +124,7 @@ pub(crate) fn shape(stack: Stack, current: &Current, at: c_int) -> Shape {
     }
 }
 
-const STALE: &str = "this is the log of an earlier call, whose fields are gone; copy what is needed later";
+const STALE_LOG: &str = "this is the log of an earlier call, whose fields are gone; copy what is needed later";
 
 struct Writer<'a> {
     stack: Stack,
@@ -137,7 +137,7 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn value(&mut self, at: c_int, depth: usize) -> Written {
         if self.out.len() > self.limit {
-            return Err(Fault::new("one log cannot become more bytes than script.memory allows"));
+            return Err(WriteFault::new("one log cannot become more bytes than script.memory allows"));
         }
         match self.stack.kind(at) {
             Kind::String => escape::string(self.stack.bytes(at).unwrap_or_default(), self.out),
@@ -145,30 +145,30 @@ impl Writer<'_> {
             Kind::Integer(number) => escape::integer(number, self.out),
             Kind::Number(number) => {
                 if !escape::float(number, self.out) {
-                    return Err(Fault::new(format!("{number} is no number in JSON; send it as a string")));
+                    return Err(WriteFault::new(format!("{number} is no number in JSON; send it as a string")));
                 }
             }
             Kind::Boolean(true) => self.out.extend_from_slice(b"true"),
             Kind::Boolean(false) => self.out.extend_from_slice(b"false"),
             Kind::Nil | Kind::Null => self.out.extend_from_slice(b"null"),
-            Kind::Other(name) => return Err(Fault::new(format!("{name} cannot be sent"))),
+            Kind::Other(name) => return Err(WriteFault::new(format!("{name} cannot be sent"))),
         }
         Ok(())
     }
 
     fn table(&mut self, at: c_int, depth: usize) -> Written {
         if depth == MOST_DEEP {
-            return Err(Fault::new(format!("nested deeper than {MOST_DEEP} tables, or inside itself")));
+            return Err(WriteFault::new(format!("nested deeper than {MOST_DEEP} tables, or inside itself")));
         }
         if time_limit::is_over() {
-            return Err(Fault::new("writing it takes too long"));
+            return Err(WriteFault::new("writing it takes too long"));
         }
         if !self.stack.reserve(16) {
-            return Err(Fault::new("too much for the Lua stack"));
+            return Err(WriteFault::new("too much for the Lua stack"));
         }
         match shape(self.stack, self.current, at) {
             Shape::Log => self.log(depth),
-            Shape::StaleLog => Err(Fault::new(STALE)),
+            Shape::StaleLog => Err(WriteFault::new(STALE_LOG)),
             Shape::Object | Shape::Array if self.stack.push_hidden(at, Hidden::TEXT) == Kind::String => {
                 escape::splice(self.stack.bytes(-1).unwrap_or_default(), self.out);
                 self.stack.pop(1);
@@ -199,14 +199,14 @@ impl Writer<'_> {
         let mut position = 0;
         while position < self.current.len() {
             let state = self.current.state(position);
-            if state == State::Untouched {
+            if state == FieldState::Untouched {
                 position = match self.current.write_shared(position, self.out) {
                     0 => self.current.write_untouched(position, self.out),
                     shared => position + shared,
                 };
                 continue;
             }
-            if state == State::Assigned {
+            if state == FieldState::Assigned {
                 self.current.write_key(position, self.out);
                 self.stack.push_item(values, position as i64 + 1);
                 let written = self.value(self.stack.top(), depth + 1);
@@ -269,18 +269,18 @@ impl Writer<'_> {
                 Kind::Integer(index) if index >= 1 && index as u64 <= len as u64 => items += 1,
                 Kind::Integer(index) if decoded && index < 0 => {}
                 Kind::Integer(index) => {
-                    return Err(Fault::new(format!(
+                    return Err(WriteFault::new(format!(
                         "a list with holes (it has {index} but ends at {len}); fill them with json.null"
                     )));
                 }
                 _ => {
-                    let fault = Fault::new("a table cannot be a list and have named keys too");
+                    let fault = WriteFault::new("a table cannot be a list and have named keys too");
                     return Err(fault.in_key(self.stack.bytes(-1).unwrap_or(b"?")));
                 }
             }
         }
         if items != len {
-            return Err(Fault::new("a list with holes; fill them with json.null"));
+            return Err(WriteFault::new("a list with holes; fill them with json.null"));
         }
         self.out.push(b'[');
         for index in 1..=len {
@@ -315,7 +315,7 @@ impl Writer<'_> {
     }
 
     /// Leaves all keys and values on the stack; each key with the index of its value, sorted.
-    fn sorted<'k>(&mut self, at: c_int) -> Result<Order<'k>, Fault> {
+    fn sorted<'k>(&mut self, at: c_int) -> Result<Order<'k>, WriteFault> {
         let mut order = Order::default();
         self.stack.push_nil();
         while self.stack.next(at) {
@@ -323,15 +323,15 @@ impl Writer<'_> {
             match self.stack.kind(value - 1) {
                 Kind::String => order.push((self.stack.bytes(value - 1).unwrap_or_default(), value)),
                 Kind::Integer(index) => {
-                    return Err(Fault::new(format!(
+                    return Err(WriteFault::new(format!(
                         "a key is the number {index}: a list has no holes and begins with 1, and other keys are \
                          strings (tostring({index}))"
                     )));
                 }
-                kind => return Err(Fault::new(format!("a key is {}; keys are strings", kind.name()))),
+                kind => return Err(WriteFault::new(format!("a key is {}; keys are strings", kind.name()))),
             }
             if !self.stack.reserve(16) {
-                return Err(Fault::new("a table with too many keys"));
+                return Err(WriteFault::new("a table with too many keys"));
             }
             self.stack.push_copy(value - 1);
         }
@@ -348,7 +348,7 @@ impl Writer<'_> {
 
     fn pairs(&mut self, at: c_int, separator: &[u8]) -> Written {
         if !self.stack.reserve(16) {
-            return Err(Fault::new("too much for the Lua stack"));
+            return Err(WriteFault::new("too much for the Lua stack"));
         }
         match shape(self.stack, self.current, at) {
             Shape::Log => {
@@ -356,13 +356,13 @@ impl Writer<'_> {
                 let values = self.stack.top();
                 for position in 0..self.current.len() {
                     let state = self.current.state(position);
-                    if state == State::Deleted {
+                    if state == FieldState::Deleted {
                         continue;
                     }
                     self.out.extend_from_slice(separator);
                     self.out.extend_from_slice(self.current.key(position));
                     self.out.push(b'=');
-                    if state == State::Untouched {
+                    if state == FieldState::Untouched {
                         self.out.extend_from_slice(self.current.log().value(position));
                     } else {
                         self.stack.push_item(values, position as i64 + 1);
@@ -372,7 +372,7 @@ impl Writer<'_> {
                     }
                 }
             }
-            Shape::StaleLog => return Err(Fault::new(STALE)),
+            Shape::StaleLog => return Err(WriteFault::new(STALE_LOG)),
             Shape::Object if self.stack.push_hidden(at, Hidden::TEXT) == Kind::String => {
                 for member in scan::Members::of(self.stack.bytes(-1).unwrap_or_default()) {
                     self.out.extend_from_slice(separator);
@@ -402,7 +402,7 @@ impl Writer<'_> {
                     self.pair(separator, key, at)?;
                 }
             }
-            Shape::Array | Shape::List => return Err(Fault::new("a list has no key=value pairs")),
+            Shape::Array | Shape::List => return Err(WriteFault::new("a list has no key=value pairs")),
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use super::diagnostics::error::{Fault, HookError};
+use super::diagnostics::error::{HookError, ScriptFault};
 pub use files::Files;
 
 /// The comment that asks for a version to be put in force whatever it does.
@@ -31,11 +31,11 @@ impl Script {
     /// all links, so that a directory that is replaced by a link to another is seen as one or the other.
     ///
     /// # Errors
-    /// [`Fault::Unreadable`]. A file that it names and that cannot be read is an error of the line that asks for it.
+    /// [`ScriptFault::Unreadable`]. A file that it names and that cannot be read is an error of the line that asks for it.
     pub fn read(path: &Path) -> Result<Self, HookError> {
         let read = path.canonicalize().and_then(|resolved| Ok((std::fs::read(&resolved)?, resolved)));
         let (text, resolved) = read.map_err(|error| {
-            HookError::new("", Fault::Unreadable { path: path.to_owned(), cause: error.to_string() })
+            HookError::new("", ScriptFault::Unreadable { path: path.to_owned(), cause: error.to_string() })
         })?;
         let files = Files::read(resolved.parent().unwrap_or(Path::new("/")), &text);
         Ok(Self::new(&path.display().to_string(), text, files))

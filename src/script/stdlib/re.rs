@@ -19,16 +19,16 @@ use super::native::{MOST_BYTES, Raise, answering, chunk, function, integer_or_no
 use crate::script::engine::time_limit;
 
 /// Longest pattern, in bytes.
-const LONGEST: usize = 4096;
+const MOST_PATTERN_BYTES: usize = 4096;
 
 /// Largest compiled pattern, in bytes: some ten thousand states.
-const PROGRAM: usize = 256 << 10;
+const MOST_PROGRAM_BYTES: usize = 256 << 10;
 
 /// What the engine may remember of a pattern, in bytes.
-const MEMORY: usize = 256 << 10;
+const MOST_CACHE_BYTES: usize = 256 << 10;
 
 /// Compiled patterns that a VM keeps.
-const KEPT: usize = 64;
+const CACHED_PATTERNS: usize = 64;
 
 /// States times bytes that a search gets through in a millisecond at the very worst, for a pattern and a text made for it.
 const WORK_PER_MILLISECOND: u128 = 90_000;
@@ -243,7 +243,7 @@ impl Patterns {
         let pattern =
             Arc::new(Pattern::new(&source.as_bytes(), self.most_work).map_err(|why| Raise::Argument(n, why))?);
         // A script has a few; one that makes them of logs must not fill the memory with them.
-        if kept.len() >= KEPT {
+        if kept.len() >= CACHED_PATTERNS {
             kept.clear();
         }
         kept.insert(source.as_bytes().to_vec(), Arc::clone(&pattern));
@@ -263,22 +263,25 @@ impl Pattern {
     fn new(source: &[u8], most_work: usize) -> Result<Self, String> {
         let source =
             std::str::from_utf8(source).map_err(|_| "a pattern is UTF-8: write other bytes as \\xFF".to_owned())?;
-        if source.len() > LONGEST {
-            return Err(format!("a pattern of {} bytes: at most {LONGEST}", source.len()));
+        if source.len() > MOST_PATTERN_BYTES {
+            return Err(format!("a pattern of {} bytes: at most {MOST_PATTERN_BYTES}", source.len()));
         }
         let syntax = syntax::Config::new().unicode(false).utf8(false).nest_limit(100);
         let program = thompson::Compiler::new()
             .syntax(syntax)
             .configure(
-                thompson::Config::new().utf8(false).nfa_size_limit(Some(PROGRAM)).which_captures(WhichCaptures::All),
+                thompson::Config::new()
+                    .utf8(false)
+                    .nfa_size_limit(Some(MOST_PROGRAM_BYTES))
+                    .which_captures(WhichCaptures::All),
             )
             .build(source)
             .map_err(|error| words(&error))?;
         let limits = Config::new()
             .utf8_empty(false)
-            .nfa_size_limit(Some(PROGRAM))
-            .onepass_size_limit(Some(PROGRAM))
-            .hybrid_cache_capacity(MEMORY);
+            .nfa_size_limit(Some(MOST_PROGRAM_BYTES))
+            .onepass_size_limit(Some(MOST_PROGRAM_BYTES))
+            .hybrid_cache_capacity(MOST_CACHE_BYTES);
         let engine = Regex::builder().syntax(syntax).configure(limits).build(source).map_err(|error| {
             error.size_limit().map_or_else(|| format!("malformed pattern: {error}"), |_| TOO_LARGE.to_owned())
         })?;
@@ -449,11 +452,11 @@ mod tests {
     #[test]
     fn a_vm_keeps_a_bounded_number_of_patterns() {
         let (lua, patterns) = (Lua::new(), Patterns::new(Duration::from_secs(1)));
-        for n in 0..3 * KEPT {
+        for n in 0..3 * CACHED_PATTERNS {
             let source = lua.create_string(format!("a{n}")).unwrap();
             patterns.get(&lua, 1, Value::String(source)).ok().unwrap();
         }
-        assert_eq!(patterns.kept.lock().unwrap().len(), KEPT);
+        assert_eq!(patterns.kept.lock().unwrap().len(), CACHED_PATTERNS);
     }
 
     proptest! {

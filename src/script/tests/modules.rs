@@ -131,7 +131,7 @@ fn a_module_that_failed_can_be_asked_for_again() {
 fn a_module_is_under_the_limits_of_the_script() {
     let directory = directory(&[("s.lua", "\npcall(require, 'a') require 'a'"), ("a.lua", "while true do end")]);
     let error = load(directory.path()).unwrap_err();
-    assert!(matches!(error.fault, Fault::Timeout { .. }), "{error}");
+    assert!(matches!(error.fault, ScriptFault::Timeout { .. }), "{error}");
 }
 
 #[test]

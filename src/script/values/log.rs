@@ -11,7 +11,7 @@ use super::json;
 use super::table::{check, key_at};
 use crate::script::engine::lua_stack::{Frame, Kind};
 use crate::script::engine::trace;
-use crate::script::hook::current_log::State;
+use crate::script::hook::current_log::FieldState;
 
 /// `log[key]`
 pub(crate) unsafe extern "C-unwind" fn index(state: *mut lua_State) -> c_int {
@@ -33,11 +33,11 @@ pub(crate) unsafe extern "C-unwind" fn index(state: *mut lua_State) -> c_int {
 fn push_value(frame: Frame, position: usize) {
     let current = frame.current();
     match current.state(position) {
-        State::Untouched => frame.push_bytes(current.log().value(position)),
-        State::Assigned => {
+        FieldState::Untouched => frame.push_bytes(current.log().value(position)),
+        FieldState::Assigned => {
             frame.stack.push_item(frame.upvalue(), position as i64 + 1);
         }
-        State::Deleted => frame.stack.push_nil(),
+        FieldState::Deleted => frame.stack.push_nil(),
     }
 }
 
@@ -53,7 +53,7 @@ pub(crate) unsafe extern "C-unwind" fn assign(state: *mut lua_State) -> c_int {
     let known = current.find(key);
     if frame.stack.kind(3) == Kind::Nil {
         if let Some(position) = known {
-            current.set_state(position, State::Deleted);
+            current.set_state(position, FieldState::Deleted);
         }
         return 0;
     }
@@ -62,7 +62,7 @@ pub(crate) unsafe extern "C-unwind" fn assign(state: *mut lua_State) -> c_int {
     };
     frame.stack.push_copy(3);
     frame.set_item(frame.upvalue(), position as i64 + 1);
-    frame.current().set_state(position, State::Assigned);
+    frame.current().set_state(position, FieldState::Assigned);
     0
 }
 

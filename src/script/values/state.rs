@@ -15,7 +15,7 @@ const KEEP: &str = "keep_state";
 
 /// What one version leaves to the next: a copy, since no two Lua states share anything.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct State {
+pub(crate) struct KeptState {
     keep: Plain,
     table: Plain,
 }
@@ -31,9 +31,9 @@ enum Plain {
 }
 
 /// Makes the global `state`: what was handed over, or an empty table.
-pub(crate) fn install(lua: &Lua, globals: &Table, handed: Option<&State>) -> mlua::Result<()> {
+pub(crate) fn install(lua: &Lua, globals: &Table, handed: Option<&KeptState>) -> mlua::Result<()> {
     let state = match handed {
-        Some(State { table, .. }) => table.to_lua(lua)?,
+        Some(KeptState { table, .. }) => table.to_lua(lua)?,
         None => Value::Table(lua.create_table()?),
     };
     globals.raw_set(STATE, state)
@@ -43,7 +43,7 @@ pub(crate) fn install(lua: &Lua, globals: &Table, handed: Option<&State>) -> mlu
 ///
 /// # Errors
 /// It asks, and this is what cannot be handed over.
-pub(crate) fn read(globals: &Table) -> Result<Option<State>, String> {
+pub(crate) fn read(globals: &Table) -> Result<Option<KeptState>, String> {
     let mut walk = Walk { bytes: 0, values: 0 };
     let Some(keep) = kept_as(globals, &mut walk) else { return Ok(None) };
     let state = globals.raw_get(STATE).unwrap_or(Value::Nil);
@@ -51,10 +51,10 @@ pub(crate) fn read(globals: &Table) -> Result<Option<State>, String> {
         return Err(format!("{STATE} is not a table, but {}", state.type_name()));
     }
     let table = walk.copy(&state, STATE, 0)?;
-    Ok(Some(State { keep, table }))
+    Ok(Some(KeptState { keep, table }))
 }
 
-impl State {
+impl KeptState {
     /// Whether the script of these globals goes on with this state: it asks for it by the same `keep_state`.
     pub(crate) fn is_wanted(&self, globals: &Table) -> bool {
         kept_as(globals, &mut Walk { bytes: 0, values: 0 }).as_ref() == Some(&self.keep)
@@ -142,7 +142,7 @@ mod tests {
 
     /// What a next version finds in `state` after this one, as JSON-like text, or why it finds nothing.
     fn check(script: &str, next: &str, expected: &str) {
-        let run = |script: &str, handed: Option<&State>| {
+        let run = |script: &str, handed: Option<&KeptState>| {
             let lua = Lua::new();
             install(&lua, &lua.globals(), handed).unwrap();
             lua.load(script).exec().unwrap();

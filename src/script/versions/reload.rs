@@ -13,7 +13,7 @@ use super::samples::Samples;
 use crate::core::cursor::ShardId;
 use crate::core::event::Format;
 use crate::core::page::Page;
-use crate::script::{Config, Hook, HookError, HookPanic, HookThreads, Meta, Ran, Script};
+use crate::script::{Config, Hook, HookError, HookPanic, HookRun, HookThreads, Meta, Script};
 
 /// One script for all shards; each has a hook of its own.
 pub struct Hooks {
@@ -166,7 +166,7 @@ impl Hooks {
     ///
     /// # Errors
     /// The program itself failed; the hook is gone.
-    pub async fn run(&self, hook: Hook, page: Page) -> Result<Ran, HookPanic> {
+    pub async fn run(&self, hook: Hook, page: Page) -> Result<HookRun, HookPanic> {
         let ran = self.run_once(hook, page).await?;
         let Ok(made) = &ran.made else { return Ok(ran) };
         self.samples.keep(&ran.page);
@@ -176,7 +176,7 @@ impl Hooks {
         Ok(ran)
     }
 
-    async fn run_once(&self, mut hook: Hook, page: Page) -> Result<Ran, HookPanic> {
+    async fn run_once(&self, mut hook: Hook, page: Page) -> Result<HookRun, HookPanic> {
         let script = self.script();
         let newer = hook.is_older_than(&script).then_some(script);
         match &self.threads {
@@ -186,7 +186,7 @@ impl Hooks {
                     hook.take_up(&script);
                 }
                 let made = hook.run(&page);
-                Ok(Ran { hook, page, made })
+                Ok(HookRun { hook, page, made })
             }
         }
     }

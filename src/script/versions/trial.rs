@@ -13,7 +13,7 @@ use crate::script::testing::cases::Report;
 use crate::script::{Beside, Config, Hook, HookError, Meta, Script};
 
 /// No more samples are run after this time.
-const LONGEST: Duration = Duration::from_secs(5);
+const DRY_RUN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A version that drops or fails this many more logs of a hundred than the one in force is not put in force.
 const FAILS_MORE: usize = 20;
@@ -122,7 +122,7 @@ impl Trial {
             let logs = dried.was.add(&mut in_force, page);
             dried.will_be.add(next, page);
             dried.logs += logs;
-            if started.elapsed() > LONGEST {
+            if started.elapsed() > DRY_RUN_TIMEOUT {
                 break;
             }
         }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 /// How long a connection waits for the resolver before it goes where the name led last. Far below the time that a
 /// heartbeat has.
-const PATIENCE: Duration = Duration::from_secs(2);
+const RESOLVER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Asks the resolver.
 type LookUp = dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync;
@@ -42,7 +42,7 @@ impl Remembering {
     }
 
     async fn addresses(&self, name: String) -> io::Result<Vec<SocketAddr>> {
-        let answer = timeout(PATIENCE, (self.look_up)(name.clone())).await;
+        let answer = timeout(RESOLVER_TIMEOUT, (self.look_up)(name.clone())).await;
         let fault = match answer {
             Ok(Ok(found)) if !found.is_empty() => {
                 self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name, found.clone());
@@ -50,9 +50,10 @@ impl Remembering {
             }
             Ok(Ok(_)) => io::Error::new(io::ErrorKind::NotFound, format!("DNS has no address for {name}")),
             Ok(Err(fault)) => fault,
-            Err(_) => {
-                io::Error::new(io::ErrorKind::TimedOut, format!("no answer of DNS for {name} within {PATIENCE:?}"))
-            }
+            Err(_) => io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("no answer of DNS for {name} within {RESOLVER_TIMEOUT:?}"),
+            ),
         };
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
         known.inspect(|_| tracing::debug!("{fault}: connecting to where {name} led last")).ok_or(fault)
@@ -130,7 +131,7 @@ mod tests {
         assert_eq!(ask(&resolver).await.unwrap(), OLD);
         let asked = Instant::now();
         assert_eq!(ask(&resolver).await.unwrap(), OLD);
-        assert_eq!(asked.elapsed(), PATIENCE);
+        assert_eq!(asked.elapsed(), RESOLVER_TIMEOUT);
         assert_eq!(ask(&resolver).await.unwrap(), OLD);
         assert_eq!(ask(&resolver).await.unwrap(), OLD);
         assert_eq!(ask(&resolver).await.unwrap(), NEW, "a name that moved is followed");

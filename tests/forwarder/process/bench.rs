@@ -10,7 +10,7 @@ use forwarder::emulator::generate::Generator;
 use forwarder::emulator::hec;
 use forwarder::emulator::hec::{HecEmulator, Keep};
 use forwarder::emulator::sls;
-use forwarder::emulator::sls::{Event, SlsEmulator};
+use forwarder::emulator::sls::{SlsEmulator, SlsEvent};
 use forwarder::loggroup::proto::LogGroup;
 use tempfile::TempDir;
 
@@ -60,7 +60,7 @@ impl Bench {
         let sls = SlsEmulator::start(sls).await.unwrap();
         let hec = HecEmulator::start(hec).await.unwrap();
         // The first mention of a logstore makes it.
-        sls.happen(PROJECT, LOGSTORE, &Event::Expire { shard: 0, keep: 0 }).unwrap();
+        sls.happen(PROJECT, LOGSTORE, &SlsEvent::Expire { shard: 0, keep: 0 }).unwrap();
         let directory = TempDir::new().unwrap();
         std::fs::write(directory.path().join("t.lua"), SCRIPT).unwrap();
         let generator = Mutex::new((Generator::new(7, 1_800_000_000), 0));

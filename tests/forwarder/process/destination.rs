@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use forwarder::emulator::generate::Generator;
-use forwarder::emulator::hec::{Cut, Fault, On};
+use forwarder::emulator::hec::{Cut, HecFault, On};
 
 use super::bench::{BEAT, Bench, LOGSTORE, PROJECT, TOKEN, servers, until};
 
@@ -47,7 +47,7 @@ async fn f51_a_destination_that_is_down_at_start_is_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn f13_heartbeats_go_on_while_a_destination_takes_requests_and_never_answers() {
     let bench = Bench::new().await;
-    bench.hec.faults().during(On::Events, Fault::Cut { how: Cut::Silence, indexed: false }, HOUR);
+    bench.hec.faults().during(On::Events, HecFault::Cut { how: Cut::Silence, indexed: false }, HOUR);
     (0..2).for_each(|shard| bench.put(shard, 10, 20));
     let program = bench.start_with("a", &[("FORWARDER_HEC_TIMEOUT", "5s")]);
     // Longer than the group's timeout, and than a request's.
@@ -96,7 +96,7 @@ async fn f57_a_refused_token_is_read_again_from_its_file_and_never_shown() {
 #[tokio::test(flavor = "multi_thread")]
 async fn f60_events_whose_reply_was_lost_are_sent_again() {
     let bench = Bench::new().await;
-    bench.hec.faults().next(Fault::reply_lost(), 4);
+    bench.hec.faults().next(HecFault::reply_lost(), 4);
     (0..2).for_each(|shard| bench.put(shard, 10, 20));
     let _program = bench.start("a");
     bench.settled().await;

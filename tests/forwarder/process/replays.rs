@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use forwarder::core::cursor::{Cursor, ShardId};
 use forwarder::core::secret::Secret;
-use forwarder::dead_letter::{Config, DeadLetters, Origin, Reason, Record};
+use forwarder::dead_letter::{Config, DirectoryStore, LogOrigin, Reason, Record};
 use forwarder::emulator::hec;
-use forwarder::emulator::hec::{Fault, HecEmulator, Keep, Received, Tap};
+use forwarder::emulator::hec::{HecEmulator, HecFault, Keep, Received, Tap};
 use tempfile::TempDir;
 
 use super::bench::TOKEN;
@@ -41,7 +41,7 @@ fn letter(number: u32) -> Record {
         reason: Reason::ScriptError,
         code: "runtime".to_owned(),
         message: "t.lua:1: no".to_owned(),
-        origin: Origin {
+        origin: LogOrigin {
             project: "p".to_owned(),
             logstore: "l".to_owned(),
             shard: ShardId(0),
@@ -69,7 +69,7 @@ struct Bench {
     arrived: Arc<Arrived>,
     directory: TempDir,
     /// As a forwarder that runs beside the replay has them.
-    letters: DeadLetters,
+    letters: DirectoryStore,
     written: u32,
 }
 
@@ -85,7 +85,7 @@ impl Bench {
         let directory = TempDir::new().unwrap();
         std::fs::write(directory.path().join("t.lua"), SCRIPT).unwrap();
         let config = Config { dir: directory.path().join("dead-letters"), max_bytes: 1 << 30 };
-        Self { hec, arrived, directory, letters: DeadLetters::open(config).unwrap(), written: 0 }
+        Self { hec, arrived, directory, letters: DirectoryStore::open(config).unwrap(), written: 0 }
     }
 
     fn write(&mut self, count: u32) {
@@ -127,8 +127,8 @@ async fn f82_a_replay_that_is_killed_at_any_moment_repeats_at_most_a_hundred_let
     let mut dice = Dice(20_260_203);
     for kill in 0..KILLS {
         bench.hec.faults().clear();
-        let slow = Fault::Trickle { every_ms: 2 };
-        bench.hec.faults().next(if dice.below(2) == 0 { Fault::busy() } else { slow }, 1 + dice.below(2));
+        let slow = HecFault::Trickle { every_ms: 2 };
+        bench.hec.faults().next(if dice.below(2) == 0 { HecFault::busy() } else { slow }, 1 + dice.below(2));
         let mut replay = bench.replay();
         if kill % 4 > 0 {
             replay.to_say("at most 2000 a second").await;

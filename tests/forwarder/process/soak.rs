@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use forwarder::emulator::syslog::{Config, Fault, Protocol, SyslogEmulator};
+use forwarder::emulator::syslog::{Config, Protocol, ReceiverFault, SyslogEmulator};
 
 use super::bench::{Bench, command, servers};
 use super::program::Program;
@@ -84,7 +84,7 @@ async fn f51_memory_threads_and_files_stay_flat_in_an_outage() {
 async fn memory_stays_flat_when_a_syslog_receiver_never_reads() {
     let bench = Bench::with(servers(4)).await;
     let receiver = SyslogEmulator::start(Config::new(Protocol::Tcp)).await.unwrap();
-    receiver.faults().add(Fault::Stall);
+    receiver.faults().add(ReceiverFault::Stall);
     (0..4).for_each(|shard| bench.put(shard, 512, 75));
     let mut command = command(bench.directory.path(), &bench.sls_endpoint());
     command.env_remove("FORWARDER_HEC_TOKEN").envs([

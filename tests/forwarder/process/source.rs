@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use forwarder::emulator::hec::Keep;
-use forwarder::emulator::sls::{Call, Event, Fault, SlsEmulator};
+use forwarder::emulator::sls::{Call, SlsEmulator, SlsEvent, SlsFault};
 use forwarder::loggroup::proto::Pair;
 
 use super::bench::{Bench, GROUP, LOGSTORE, PROJECT, command, servers, until};
@@ -20,7 +20,7 @@ async fn f19_an_expired_checkpoint_goes_on_with_the_oldest_log_and_says_what_was
     assert_eq!(first.exit(Duration::from_secs(10)).await, Some(0));
 
     (0..2).for_each(|shard| bench.put(shard, 30, 20));
-    bench.sls.happen(PROJECT, LOGSTORE, &Event::Expire { shard: 0, keep: 10 }).unwrap();
+    bench.sls.happen(PROJECT, LOGSTORE, &SlsEvent::Expire { shard: 0, keep: 10 }).unwrap();
     assert_eq!(bench.oracle.excuse(0, bench.end(0) - 10), 20 * 20);
     let next = bench.start("a");
     bench.settled().await;
@@ -34,7 +34,7 @@ async fn a_consumer_that_the_server_forgot_drops_everything_and_joins_again() {
     (0..2).for_each(|shard| bench.put(shard, 5, 20));
     let program = bench.start("a");
     bench.settled().await;
-    let evict = Event::Evict { group: GROUP.into(), consumer: "a".into() };
+    let evict = SlsEvent::Evict { group: GROUP.into(), consumer: "a".into() };
     bench.sls.happen(PROJECT, LOGSTORE, &evict).unwrap();
     program.to_say("no longer a member of the group").await;
     program.to_say("joined the group again").await;
@@ -46,7 +46,7 @@ async fn a_consumer_that_the_server_forgot_drops_everything_and_joins_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn f25_throttled_pulls_back_off_while_heartbeats_go_on() {
     let bench = Bench::with(servers(1)).await;
-    let throttled = Fault::status(403, "ReadQuotaExceed", "shard read quota exceed");
+    let throttled = SlsFault::status(403, "ReadQuotaExceed", "shard read quota exceed");
     bench.sls.faults().next(Call::Pull, throttled, 5);
     bench.put(0, 10, 20);
     let program = bench.start("a");
@@ -61,7 +61,7 @@ async fn f25_throttled_pulls_back_off_while_heartbeats_go_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn f07_a_save_whose_reply_is_lost_is_neither_lost_nor_taken_for_somebody_elses() {
     let bench = Bench::new().await;
-    bench.sls.faults().next(Call::Save, Fault::DropReply, 4);
+    bench.sls.faults().next(Call::Save, SlsFault::DropReply, 4);
     let program = bench.start("a");
     for _ in 0..5 {
         (0..2).for_each(|shard| bench.put(shard, 2, 20));
@@ -81,7 +81,7 @@ async fn f23_a_start_at_the_end_reads_no_old_log_and_misses_none_of_a_shard_that
     assert_eq!(bench.oracle.excuse(0, bench.end(0)), 5 * 20);
     let _program = bench.start_with("a", &[("FORWARDER_SLS_START", "end")]);
     until("it starts at the end", 30, || bench.checkpoint(0) == Some(bench.end(0))).await;
-    bench.sls.happen(PROJECT, LOGSTORE, &Event::Split { shard: 0 }).unwrap();
+    bench.sls.happen(PROJECT, LOGSTORE, &SlsEvent::Split { shard: 0 }).unwrap();
     for child in [1, 2] {
         bench.put(child, 5, 20);
     }
@@ -109,13 +109,13 @@ async fn f24_f80_a_clock_that_is_off_by_twenty_minutes_is_set_right_by_the_serve
 #[tokio::test(flavor = "multi_thread")]
 async fn f28_f29_pages_that_are_torn_or_lie_about_their_size_are_pulled_again() {
     let faults = [
-        Fault::Truncate,
-        Fault::Corrupt,
-        Fault::RawSize { size: 0 },
-        Fault::RawSize { size: 1 },
-        Fault::RawSize { size: 1 << 31 },
-        Fault::Reset,
-        Fault::DropReply,
+        SlsFault::Truncate,
+        SlsFault::Corrupt,
+        SlsFault::RawSize { size: 0 },
+        SlsFault::RawSize { size: 1 },
+        SlsFault::RawSize { size: 1 << 31 },
+        SlsFault::Reset,
+        SlsFault::DropReply,
     ];
     let bench = Bench::with(servers(1)).await;
     let program = bench.start("a");
@@ -157,7 +157,7 @@ async fn f22_what_keeps_us_from_joining_is_said_with_its_remedy() {
     ];
     for (call, status, code, remedy) in faults {
         let bench = Bench::with(servers(1)).await;
-        bench.sls.faults().next(call, Fault::status(status, code, "no"), u32::MAX);
+        bench.sls.faults().next(call, SlsFault::status(status, code, "no"), u32::MAX);
         let mut program = bench.start("a");
         assert_eq!(program.exit(Duration::from_secs(20)).await, Some(77), "{}", program.said());
         assert!(program.says(remedy) > 0 && program.says(code) > 0, "{}", program.said());

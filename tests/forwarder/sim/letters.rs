@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use forwarder::dead_letter::{Config, DeadLetters, Fault, Keep, Limit, Record};
+use forwarder::dead_letter::{Config, DeadLetterStore, DirectoryStore, Limit, Record, StoreError};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
@@ -14,13 +14,13 @@ use super::world::{Call, World};
 pub struct SimLetters {
     world: World,
     member: String,
-    store: Arc<DeadLetters>,
+    store: Arc<DirectoryStore>,
 }
 
 impl SimLetters {
     pub fn new(world: World, member: &str) -> Self {
         let dir = world.lock().letters.path().to_owned();
-        let store = DeadLetters::open_free(&Config { dir, max_bytes: 1 << 30 }).expect("the directory is ours");
+        let store = DirectoryStore::open_free(&Config { dir, max_bytes: 1 << 30 }).expect("the directory is ours");
         Self { world, member: member.to_owned(), store: Arc::new(store) }
     }
 }
@@ -31,8 +31,8 @@ impl std::fmt::Debug for SimLetters {
     }
 }
 
-impl Keep for SimLetters {
-    fn keep(&self, letters: Arc<[Record]>) -> BoxFuture<'static, Result<(), Fault>> {
+impl DeadLetterStore for SimLetters {
+    fn keep(&self, letters: Arc<[Record]>) -> BoxFuture<'static, Result<(), StoreError>> {
         let (world, member, store) = (self.world.clone(), self.member.clone(), Arc::clone(&self.store));
         Box::pin(async move {
             let delay = world.lock().rng.millis(1, 400);
@@ -44,7 +44,7 @@ impl Keep for SimLetters {
             if full {
                 world.full_disks += 1;
                 let limit = Limit::Disk(io::Error::from(io::ErrorKind::StorageFull));
-                return Err(Fault::Full { path: store.dir().to_owned(), limit });
+                return Err(StoreError::Full { path: store.dir().to_owned(), limit });
             }
             store.append(&letters)
         })

@@ -10,7 +10,7 @@ use forwarder::core::stop::{Stopper, stop};
 use forwarder::group;
 use forwarder::group::Drained;
 use forwarder::group::membership::Membership;
-use forwarder::pipeline::{Letters, OnReject, Pace, Parts};
+use forwarder::pipeline::{DeadLetterPolicy, OnReject, Pace, Pipeline};
 use forwarder::script::{Config, Hooks, Script};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -37,7 +37,7 @@ end
 /// Dropping it kills the member where it stands.
 pub struct Member {
     pub name: String,
-    parts: Arc<Parts<SimSource, SimSink>>,
+    parts: Arc<Pipeline<SimSource, SimSink>>,
     tasks: JoinSet<()>,
     leave: Stopper,
     drained: Arc<Mutex<Option<Drained>>>,
@@ -53,13 +53,13 @@ impl Member {
         let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
         let script = Script::from_text("sim.lua", SCRIPT);
         let source = || SimSource { world: world.clone(), member: name.to_owned() };
-        let parts = Arc::new(Parts {
+        let parts = Arc::new(Pipeline {
             source: source(),
             sink: SimSink { world: world.clone(), member: name.to_owned() },
             hooks: Hooks::new(script, config, Arc::new(IdFormat), ("project", "logstore"), None).expect("it loads"),
             budget: Budget::new(1 << 20),
             ledger: Ledger::default(),
-            letters: Letters {
+            letters: DeadLetterPolicy {
                 keep: Box::new(SimLetters::new(world.clone(), name)),
                 project: "project".to_owned(),
                 logstore: "logstore".to_owned(),

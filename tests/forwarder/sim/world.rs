@@ -10,7 +10,7 @@ use forwarder::core::cursor::Start;
 use forwarder::core::lease::Tenure;
 use forwarder::dead_letter::{Reader, directories};
 use forwarder::emulator::sls::group::{Fence, Phase, Save};
-use forwarder::emulator::sls::state::{Logstore, Shape, State};
+use forwarder::emulator::sls::state::{Logstore, Shape, SlsState};
 use forwarder::loggroup::proto::{Log, LogGroup, Pair};
 use forwarder::pipeline::OnError;
 use prost::Message as _;
@@ -64,7 +64,7 @@ pub struct World {
 }
 
 pub struct Inner {
-    state: State,
+    state: SlsState,
     epoch: Instant,
     pub rng: Rng,
     /// Children of split and merged shards wait for their parents.
@@ -126,7 +126,7 @@ impl World {
             Shape { shards, retention: Duration::from_secs(86_400), shard_bytes: usize::MAX, logstores: Vec::new() };
         let now = Instant::now();
         let inner = Inner {
-            state: State::new(shape),
+            state: SlsState::new(shape),
             epoch: now,
             rng: Rng::new(seed),
             ordered: false,

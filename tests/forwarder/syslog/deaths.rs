@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forwarder::destination::syslog::{Delivery, Syslog};
-use forwarder::emulator::syslog::{Fault, Protocol, SyslogEmulator};
+use forwarder::emulator::syslog::{Protocol, ReceiverFault, SyslogEmulator};
 use tokio::time::{sleep, timeout};
 
 use super::bench::{Account, config, deliver_all, receiver};
@@ -37,7 +37,7 @@ async fn torment(receiver: &SyslogEmulator, between: u64) {
         let _ = timeout(SILENCE, traffic).await;
         match turn % 6 {
             4 => {
-                faults.add(Fault::Stall);
+                faults.add(ReceiverFault::Stall);
                 sleep(Duration::from_millis(150)).await;
                 faults.clear();
                 faults.reset_all();

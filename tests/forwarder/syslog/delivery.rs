@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use forwarder::destination::syslog::{Delivery, Promise, Syslog};
 use forwarder::destination::{Destination as _, Health, Outcome};
-use forwarder::emulator::syslog::{Fault, Protocol};
+use forwarder::emulator::syslog::{Protocol, ReceiverFault};
 
 use tokio::time::timeout;
 
@@ -87,7 +87,7 @@ async fn a_port_that_nobody_listens_on_is_noticed_even_over_udp() {
 #[tokio::test]
 async fn a_receiver_that_never_reads_confirms_nothing() {
     let (receiver, _) = receiver(Protocol::Tcp, Duration::ZERO).await;
-    receiver.faults().add(Fault::Stall);
+    receiver.faults().add(ReceiverFault::Stall);
     let mut config = config(Protocol::Tcp, &[&receiver]);
     config.timeout = Duration::from_secs(1);
     let sink = Syslog::new(&config).unwrap();
@@ -99,7 +99,7 @@ async fn a_receiver_that_never_reads_confirms_nothing() {
 }
 
 /// Its messages arrive, and count as written.
-async fn found_out(protocol: Protocol, fault: Fault) {
+async fn found_out(protocol: Protocol, fault: ReceiverFault) {
     let (receiver, seen) = receiver(protocol, Duration::ZERO).await;
     receiver.faults().add(fault);
     let mut config = config(protocol, &[&receiver]);
@@ -113,20 +113,20 @@ async fn found_out(protocol: Protocol, fault: Fault) {
 /// Goes red when inside TLS the end of the stream has to be acknowledged, which is sent only after an answer.
 #[tokio::test]
 async fn a_receiver_that_never_answers_a_close_is_found_out() {
-    found_out(Protocol::Tcp, Fault::IgnoreClose).await;
-    found_out(Protocol::Tls, Fault::IgnoreClose).await;
+    found_out(Protocol::Tcp, ReceiverFault::IgnoreClose).await;
+    found_out(Protocol::Tls, ReceiverFault::IgnoreClose).await;
 }
 
 #[tokio::test]
 async fn a_tls_receiver_without_close_notify_is_found_out() {
-    found_out(Protocol::Tls, Fault::BareClose).await;
+    found_out(Protocol::Tls, ReceiverFault::BareClose).await;
 }
 
 /// Goes red when a witness counts that is ended as soon as it is accepted.
 #[tokio::test]
 async fn a_receiver_with_room_for_one_connection_is_found_out() {
-    found_out(Protocol::Tcp, Fault::AtMost(1)).await;
-    found_out(Protocol::Tls, Fault::AtMost(1)).await;
+    found_out(Protocol::Tcp, ReceiverFault::AtMost(1)).await;
+    found_out(Protocol::Tls, ReceiverFault::AtMost(1)).await;
 }
 
 /// Goes red when a witness that is refused is a reason to send everything again.
@@ -136,7 +136,7 @@ async fn a_receiver_without_room_for_the_witness_for_a_while_gets_nothing_twice(
     let sink = Arc::new(Syslog::new(&config(Protocol::Tcp, &[&receiver])).unwrap());
     let (_stopper, tenure) = tenure();
     assert_eq!(sink.deliver(batch(0, 0..10), tenure.clone()).await, Outcome::Done(vec![]));
-    receiver.faults().add(Fault::AtMost(1));
+    receiver.faults().add(ReceiverFault::AtMost(1));
     let mut delivery = std::pin::pin!(sink.deliver(batch(0, 10..20), tenure));
     assert!(timeout(Duration::from_secs(4), &mut delivery).await.is_err());
     assert!(matches!(sink.health(), Health::Down { .. }), "{:?}", sink.health());
@@ -153,7 +153,7 @@ async fn a_target_that_ends_every_connection_makes_way_for_the_next() {
     for protocol in [Protocol::Tcp, Protocol::Relp] {
         let (first, _) = receiver(protocol, Duration::ZERO).await;
         let (second, seen) = receiver(protocol, Duration::ZERO).await;
-        first.faults().add(Fault::CloseOn(String::new()));
+        first.faults().add(ReceiverFault::CloseOn(String::new()));
         let sink = Arc::new(Syslog::new(&config(protocol, &[&first, &second])).unwrap());
         let account = timeout(PATIENCE, deliver_all(&sink, &seen, 2, 4, 10)).await.expect("the second has its turn");
         assert_eq!((account.delivered, account.lost), (80, 0));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use forwarder::destination::syslog::Syslog;
 use forwarder::destination::{Destination as _, Outcome};
-use forwarder::emulator::syslog::{Fault, Protocol};
+use forwarder::emulator::syslog::{Protocol, ReceiverFault};
 use tokio::time::timeout;
 
 use super::bench::{batch_of, config, message, receiver, tenure};
@@ -13,7 +13,7 @@ use super::bench::{batch_of, config, message, receiver, tenure};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The culprit ends as a rejected event, its neighbours are delivered.
-async fn check(protocol: Protocol, fault: Fault) {
+async fn check(protocol: Protocol, fault: ReceiverFault) {
     let (receiver, seen) = receiver(protocol, Duration::ZERO).await;
     receiver.faults().add(fault);
     let mut messages: Vec<String> = (0..40).map(|number| message(0, number)).collect();
@@ -28,15 +28,15 @@ async fn check(protocol: Protocol, fault: Fault) {
 
 #[tokio::test]
 async fn a_message_that_kills_the_connection_is_found_over_tcp() {
-    check(Protocol::Tcp, Fault::CloseOn("POISON".to_owned())).await;
+    check(Protocol::Tcp, ReceiverFault::CloseOn("POISON".to_owned())).await;
 }
 
 #[tokio::test]
 async fn a_message_that_kills_the_connection_is_found_over_relp() {
-    check(Protocol::Relp, Fault::CloseOn("POISON".to_owned())).await;
+    check(Protocol::Relp, ReceiverFault::CloseOn("POISON".to_owned())).await;
 }
 
 #[tokio::test]
 async fn a_message_that_relp_refuses_is_found() {
-    check(Protocol::Relp, Fault::Refuse("POISON".to_owned())).await;
+    check(Protocol::Relp, ReceiverFault::Refuse("POISON".to_owned())).await;
 }

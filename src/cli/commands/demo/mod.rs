@@ -36,10 +36,10 @@ const KEY_SECRET: &str = "demo-key-secret";
 const GROUP_LOGS: u64 = 50;
 
 /// How often the demo looks at how far things are.
-const GLANCE: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Longest time without any progress before the demo gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The script in the box, for a demo that is run where there is no `scripts/transform.lua`.
 const SCRIPT: &str = include_str!("../../../../scripts/transform.lua");
@@ -88,7 +88,7 @@ fn fail(error: &str) -> ExitCode {
 
 /// Whether nothing is missing.
 async fn play(args: &Args) -> Result<bool, String> {
-    let script = Script::find(args.script.as_deref())?;
+    let script = DemoScript::find(args.script.as_deref())?;
     let text = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
     let oracle = Arc::new(Oracle::default());
     let sls = SlsEmulator::start(sls::Config {
@@ -103,7 +103,7 @@ async fn play(args: &Args) -> Result<bool, String> {
     println!("SLS in the box       http://{}  project {PROJECT}, logstore {LOGSTORE}", sls.address());
     println!("receiver in the box  {}", receiver.url());
     println!("script               {}", script.path.display());
-    let letters = Letters::new();
+    let letters = DemoDeadLetters::new();
     let settings =
         settings::load(None, &Vec::new(), &environment(&sls, &receiver, &script.path, letters.path()), &machine())
             .map_err(|error| error.to_string())?;
@@ -161,13 +161,13 @@ async fn play(args: &Args) -> Result<bool, String> {
 }
 
 /// The script's file.
-struct Script {
+struct DemoScript {
     path: PathBuf,
     /// Where the script in the box was unpacked; removed when the demo ends.
     unpacked: bool,
 }
 
-impl Script {
+impl DemoScript {
     fn find(given: Option<&Path>) -> Result<Self, String> {
         let usual = Path::new("scripts/transform.lua");
         if let Some(path) = given.or(usual.exists().then_some(usual)) {
@@ -180,7 +180,7 @@ impl Script {
     }
 }
 
-impl Drop for Script {
+impl Drop for DemoScript {
     fn drop(&mut self) {
         if self.unpacked {
             let _ = std::fs::remove_file(&self.path);
@@ -189,9 +189,9 @@ impl Drop for Script {
 }
 
 /// The directory of the dead letters; removed when the demo ends, unless there are some.
-struct Letters(PathBuf);
+struct DemoDeadLetters(PathBuf);
 
-impl Letters {
+impl DemoDeadLetters {
     fn new() -> Self {
         Self(std::env::temp_dir().join(format!("forwarder-demo-{}-dead-letters", std::process::id())))
     }
@@ -201,7 +201,7 @@ impl Letters {
     }
 }
 
-impl Drop for Letters {
+impl Drop for DemoDeadLetters {
     fn drop(&mut self) {
         let is_empty = |path: &Path| std::fs::metadata(path).is_ok_and(|file| file.len() == 0);
         if is_empty(&self.0.join("dead-letters.jsonl")) {
@@ -268,7 +268,7 @@ async fn watch(
         tokio::select! {
             biased;
             ended = running.join_next() => return Err(ended_early(ended)),
-            () = tokio::time::sleep(GLANCE) => {}
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
         }
         let total = ledger.total();
         let done = total.delivered + total.dropped + total.dead_lettered;
@@ -286,8 +286,8 @@ async fn watch(
         if done >= logs {
             return Ok(fault);
         }
-        if progressed.0.elapsed() > PATIENCE {
-            return Err(format!("no progress for {PATIENCE:?} at {done} of {logs} logs"));
+        if progressed.0.elapsed() > STALL_TIMEOUT {
+            return Err(format!("no progress for {STALL_TIMEOUT:?} at {done} of {logs} logs"));
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::oracle::Oracle;
 use crate::core::secret::Secret;
 use crate::emulator::hec;
-use crate::emulator::hec::{Fault, HecEmulator, Keep};
+use crate::emulator::hec::{HecEmulator, HecFault, Keep};
 use crate::emulator::syslog;
 use crate::emulator::syslog::{Protocol, SyslogEmulator};
 
@@ -17,10 +17,10 @@ pub(super) const TOKEN: &str = "00000000-0000-4000-8000-000000000000";
 pub(super) const OUTAGE: Duration = Duration::from_secs(2);
 
 /// Events that are shown at the end.
-const SHOWN: usize = 3;
+const SHOWN_EVENTS: usize = 3;
 
 /// How long a message is in the syslog receiver's memory before it is written down: what a death of it would cost.
-const MEMORY: Duration = Duration::from_millis(50);
+const RECEIVER_MEMORY: Duration = Duration::from_millis(50);
 
 /// Which SIEM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -42,13 +42,18 @@ impl Receiver {
         match to {
             To::Hec => {
                 let mut config = hec::Config::new(Secret::new(TOKEN));
-                config.keep = Keep::Last(SHOWN);
+                config.keep = Keep::Last(SHOWN_EVENTS);
                 config.tap = Some(Arc::clone(oracle) as _);
                 HecEmulator::start(config).await.map(Self::Hec)
             }
             To::Syslog => {
                 let tap = Some(Arc::clone(oracle) as _);
-                let config = syslog::Config { keep: SHOWN, memory: MEMORY, tap, ..syslog::Config::new(Protocol::Tcp) };
+                let config = syslog::Config {
+                    keep: SHOWN_EVENTS,
+                    memory: RECEIVER_MEMORY,
+                    tap,
+                    ..syslog::Config::new(Protocol::Tcp)
+                };
                 SyslogEmulator::start(config).await.map(Self::Syslog)
             }
         }
@@ -77,7 +82,7 @@ impl Receiver {
     pub(super) fn go_away(&self) -> &'static str {
         match self {
             Self::Hec(hec) => {
-                hec.faults().next(Fault::reply_lost(), 1);
+                hec.faults().next(HecFault::reply_lost(), 1);
                 hec.faults().down_for(OUTAGE);
                 "half-way: the receiver answers 503 for two seconds, and loses a reply after taking the events"
             }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::app::replay::ReplayError;
 use crate::cli::exit::{CUT_SHORT, USAGE};
-use crate::dead_letter::{Letter, ReadError, Reader, TakeError, directories};
+use crate::dead_letter::{ClaimError, Letter, ReadError, Reader, directories};
 
 /// Where the answer goes.
 pub struct Output<'a> {
@@ -36,7 +36,7 @@ pub enum DlqError {
     NothingChosen,
     /// They cannot be taken for a replay.
     #[error(transparent)]
-    Take(#[from] TakeError),
+    Take(#[from] ClaimError),
     /// A replay ended early.
     #[error(transparent)]
     Replay(#[from] ReplayError),

@@ -22,11 +22,11 @@ use crate::core::event::Format;
 use crate::core::lease::{Lease, Tenure};
 use crate::core::printable::printable;
 use crate::core::stop::{Stop, stop};
-use crate::dead_letter::{Letter, Record, Taken, Unreadable, directories};
+use crate::dead_letter::{Letter, Record, ReplayClaim, Unreadable, directories};
 use crate::destination::Destination;
 use crate::script::Script;
 use crate::settings;
-use crate::settings::{Delivery, Environment, Log, LogFormat};
+use crate::settings::{DeliverySettings, Environment, LogFormat, LogSettings};
 
 /// Which ones to deliver, and how.
 #[derive(Debug, Args)]
@@ -78,7 +78,7 @@ pub(super) fn main(
         Err(error) => return end(&error.to_string(), USAGE),
     };
     // A destination that is down or refuses us is waited for, so that has to be seen.
-    let log = match log::start(&Log { level: tracing::Level::INFO, format: LogFormat::Text, file: None }) {
+    let log = match log::start(&LogSettings { level: tracing::Level::INFO, format: LogFormat::Text, file: None }) {
         Ok(log) => log,
         Err(error) => return end(&format!("the log can't be written: {error}"), USAGE),
     };
@@ -116,7 +116,7 @@ pub(super) fn main(
 /// What a replay is made with.
 pub struct Parts<'a, K> {
     /// Script and limits.
-    pub delivery: &'a Delivery,
+    pub delivery: &'a DeliverySettings,
     /// The destination.
     pub sink: &'a K,
     /// Its format.
@@ -208,7 +208,7 @@ async fn replay_one<K: Destination>(
     way: Way<'_, K>,
     mut tell: impl FnMut(Result<(&Record, &Fate), &Unreadable>) -> Result<(), DlqError>,
 ) -> Result<(), DlqError> {
-    let mut taken = Taken::take(dir)?;
+    let mut taken = ReplayClaim::take(dir)?;
     let mut told = Ok(());
     let replayed = replay(&mut taken, wants, remaker, way, |found| {
         if told.is_ok() {

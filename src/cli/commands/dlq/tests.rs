@@ -7,7 +7,7 @@ use super::output::DlqError;
 use super::*;
 use crate::cli::terminal::cells;
 use crate::core::cursor::{Cursor, ShardId};
-use crate::dead_letter::{Config, DeadLetters, Origin, Reason, Record};
+use crate::dead_letter::{Config, DirectoryStore, LogOrigin, Reason, Record};
 
 fn record(log: u32) -> Record {
     Record {
@@ -15,7 +15,7 @@ fn record(log: u32) -> Record {
         reason: Reason::Rejected,
         code: "hec 6".to_owned(),
         message: "Invalid data format".to_owned(),
-        origin: Origin {
+        origin: LogOrigin {
             project: "prod".to_owned(),
             logstore: "audit".to_owned(),
             shard: ShardId(3),
@@ -39,7 +39,7 @@ fn script_error() -> Record {
         reason: Reason::ScriptError,
         code: "runtime".to_owned(),
         message: "transform.lua:3: 字段 'event' is nil\r\x1b]0;x\x07 and more of the kind".to_owned(),
-        origin: Origin { shard: ShardId(12), event: None, ..record(7).origin },
+        origin: LogOrigin { shard: ShardId(12), event: None, ..record(7).origin },
         event: None,
         ..record(7)
     }
@@ -47,7 +47,7 @@ fn script_error() -> Record {
 
 fn letters(records: &[Record]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let letters = DeadLetters::open(Config { dir: dir.path().to_owned(), max_bytes: 1 << 20 }).unwrap();
+    let letters = DirectoryStore::open(Config { dir: dir.path().to_owned(), max_bytes: 1 << 20 }).unwrap();
     letters.append(records).unwrap();
     dir
 }

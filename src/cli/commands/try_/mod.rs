@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::context::{machine, sources};
-use crate::cli::exit::{Said, end_with};
+use crate::cli::exit::{ExitMessage, end_with};
 use crate::cli::terminal::{colour, terminal_width};
 use crate::core::batch::Events;
 use crate::core::cursor::ShardId;
@@ -23,14 +23,14 @@ use crate::destination::syslog::{SyslogFormat, frames};
 use crate::script::testing::cases;
 use crate::script::{Cost, Hook, HookError, Meta, Paint, Sample, Script};
 use crate::settings;
-use crate::settings::{To, Trial, Wire};
-use samples::{Origin, Tried};
+use crate::settings::{DestinationKind, TrialSettings, WireFormat};
+use samples::{SampleOrigin, Tried};
 
 /// How often `--watch` looks at the files.
-const POLL: Duration = Duration::from_millis(300);
+const POLL_INTERVAL: Duration = Duration::from_millis(300);
 
 /// Exit code when a log failed.
-const FAILED: u8 = 1;
+const EXIT_FAILED: u8 = 1;
 
 /// The settings and files that `try` may be given.
 const HELP: &str = "\
@@ -65,7 +65,7 @@ pub(crate) struct Args {
     config: Option<PathBuf>,
     /// The destination to lay events out for [default: the one in the settings, else hec]
     #[arg(long, value_enum, value_name = "KIND")]
-    to: Option<To>,
+    to: Option<DestinationKind>,
     /// Take so many logs from the logstore of the settings instead
     #[arg(long, value_name = "N")]
     from_sls: Option<NonZeroUsize>,
@@ -84,45 +84,51 @@ pub(crate) struct Args {
 pub(crate) fn main(args: &Args) -> ExitCode {
     match tried(args) {
         Ok(0) => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::from(FAILED),
+        Ok(_) => ExitCode::from(EXIT_FAILED),
         Err(said) => end_with(&said),
     }
 }
 
-fn tried(args: &Args) -> Result<u64, Said> {
-    let plain = |error: &dyn std::error::Error| Said::Plain(error.to_string());
+fn tried(args: &Args) -> Result<u64, ExitMessage> {
+    let plain = |error: &dyn std::error::Error| ExitMessage::Plain(error.to_string());
     let (config, environment) = sources(args.config.as_deref());
     let trial = settings::trial(config.as_deref(), args.to, &environment, &machine()).map_err(|error| plain(&error))?;
     let path = args.script.clone().or_else(|| trial.script.clone()).unwrap_or_else(|| "scripts/transform.lua".into());
-    let look = Look { json: args.json, width: terminal_width().unwrap_or(80), paint: Paint(colour(&io::stdout())) };
+    let look =
+        DisplayOptions { json: args.json, width: terminal_width().unwrap_or(80), paint: Paint(colour(&io::stdout())) };
 
     if let Some(count) = args.from_sls {
         let flags = args.start.iter().map(|start| ("sls.start", start.clone())).collect();
         let source = settings::source(config.as_deref(), &flags, &environment, &machine());
         let (sls, start) = source.map_err(|error| plain(&error))?;
-        let logs = peek::logs(&sls, start.start, count.get()).map_err(Said::Plain)?;
+        let logs = peek::logs(&sls, start.start, count.get()).map_err(ExitMessage::Plain)?;
         if logs.is_empty() {
-            return Err(Said::Plain(format!("there is no log in the logstore {} at {start}", sls.logstore)));
+            return Err(ExitMessage::Plain(format!("there is no log in the logstore {} at {start}", sls.logstore)));
         }
         return try_once(&read_script(&path)?, &trial, &logs, look);
     }
     let file = args.samples.as_deref().expect("the command line demands one of the two");
     if !args.watch {
         let script = read_script(&path)?;
-        let logs = samples::read(file).map_err(Said::Plain)?;
+        let logs = samples::read(file).map_err(ExitMessage::Plain)?;
         return try_once(&script, &trial, &logs, look);
     }
     watch(&path, file, &trial, look)
 }
 
-fn read_script(path: &std::path::Path) -> Result<Script, Said> {
-    Script::read(path).map_err(|error| Said::Plain(error.to_string()))
+fn read_script(path: &std::path::Path) -> Result<Script, ExitMessage> {
+    Script::read(path).map_err(|error| ExitMessage::Plain(error.to_string()))
 }
 
 /// Tries again whenever what is in the files changes; ends with a signal.
-fn watch(path: &std::path::Path, file: &std::path::Path, trial: &Trial, look: Look) -> Result<u64, Said> {
+fn watch(
+    path: &std::path::Path,
+    file: &std::path::Path,
+    trial: &TrialSettings,
+    look: DisplayOptions,
+) -> Result<u64, ExitMessage> {
     let is_stdin = file.as_os_str() == "-";
-    let typed = if is_stdin { Some(samples::read(file).map_err(Said::Plain)?) } else { None };
+    let typed = if is_stdin { Some(samples::read(file).map_err(ExitMessage::Plain)?) } else { None };
     let content = || (std::fs::read(path).ok(), if is_stdin { None } else { std::fs::read(file).ok() });
     let mut before = None;
     loop {
@@ -131,35 +137,40 @@ fn watch(path: &std::path::Path, file: &std::path::Path, trial: &Trial, look: Lo
             if look.paint.0 || io::stdout().is_terminal() {
                 print!("\x1b[2J\x1b[H");
             }
-            let logs = typed.clone().map_or_else(|| samples::read(file).map_err(Said::Plain), Ok);
+            let logs = typed.clone().map_or_else(|| samples::read(file).map_err(ExitMessage::Plain), Ok);
             let outcome = logs.and_then(|logs| try_once(&read_script(path)?, trial, &logs, look));
-            if let Err(Said::Plain(text) | Said::Drawn(text)) = outcome {
+            if let Err(ExitMessage::Plain(text) | ExitMessage::Drawn(text)) = outcome {
                 println!("{text}");
             }
             println!("{}", look.paint.dim(&format!("\nwatching {} and {}", path.display(), file.display())));
             let _ = io::stdout().flush();
             before = Some(now);
         }
-        std::thread::sleep(POLL);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
 /// How to show it.
 #[derive(Debug, Clone, Copy)]
-struct Look {
+struct DisplayOptions {
     json: bool,
     width: usize,
     paint: Paint,
 }
 
 /// Runs the script over the logs and shows what comes; how many failed.
-fn try_once(script: &Script, trial: &Trial, logs: &[Origin], look: Look) -> Result<u64, Said> {
+fn try_once(
+    script: &Script,
+    trial: &TrialSettings,
+    logs: &[SampleOrigin],
+    look: DisplayOptions,
+) -> Result<u64, ExitMessage> {
     let format: Arc<dyn Format> = match &trial.wire {
-        Wire::Hec(layout) => Arc::new(HecFormat::with(layout.clone())),
-        Wire::Syslog(layout, framing) => Arc::new(SyslogFormat::with((**layout).clone(), *framing)),
+        WireFormat::Hec(layout) => Arc::new(HecFormat::with(layout.clone())),
+        WireFormat::Syslog(layout, framing) => Arc::new(SyslogFormat::with((**layout).clone(), *framing)),
     };
     let meta = Meta { project: "project".to_owned(), logstore: "logstore".to_owned(), shard: ShardId(0) };
-    let load = |error: HookError| Said::script(&error);
+    let load = |error: HookError| ExitMessage::script(&error);
     let mut hook = Hook::load(script, &trial.hook, format, meta).map_err(load)?;
     // A second state sees the same logs, and tells what the script returned whatever the destination makes of it.
     let mut plain = if look.json { Some(cases::hook(script, &trial.hook).map_err(load)?) } else { None };
@@ -175,7 +186,7 @@ fn try_once(script: &Script, trial: &Trial, logs: &[Origin], look: Look) -> Resu
         };
         match writeln!(out, "{shown}") {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(sum.failed),
-            written => written.map_err(|error| Said::Plain(format!("cannot write: {error}")))?,
+            written => written.map_err(|error| ExitMessage::Plain(format!("cannot write: {error}")))?,
         }
     }
     if !look.json {
@@ -196,7 +207,7 @@ fn run(hook: &mut Hook, sample: &Sample) -> (Events, Option<HookError>) {
     (made.events, made.failed.pop().map(|failed| failed.error))
 }
 
-fn try_log(hook: &mut Hook, origin: &Origin, wire: &Wire) -> Tried {
+fn try_log(hook: &mut Hook, origin: &SampleOrigin, wire: &WireFormat) -> Tried {
     let page = Sample::page(std::slice::from_ref(&origin.sample));
     let (mut made, cost): (_, Cost) = hook.measure(&page).expect("a sample makes a page that can be read");
     let events = (0..made.events.len()).map(|event| received(made.events.get(event), wire)).collect();
@@ -205,10 +216,10 @@ fn try_log(hook: &mut Hook, origin: &Origin, wire: &Wire) -> Tried {
 
 /// An event as the destination sees it: what only tells one from the next is left out. An event can be several syslog
 /// messages.
-fn received(event: &[u8], wire: &Wire) -> Vec<String> {
+fn received(event: &[u8], wire: &WireFormat) -> Vec<String> {
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     match wire {
-        Wire::Hec(_) => vec![text(event)],
-        Wire::Syslog(_, framing) => frames(event, *framing).map(text).collect(),
+        WireFormat::Hec(_) => vec![text(event)],
+        WireFormat::Syslog(_, framing) => frames(event, *framing).map(text).collect(),
     }
 }

@@ -1,6 +1,6 @@
 //! Looks at logs of the logstore, without the consumer group: no heartbeat, and no checkpoint is read or written.
 
-use super::samples::Origin;
+use super::samples::SampleOrigin;
 use crate::core::cursor::{ShardId, Start};
 use crate::core::source::{Source as _, SourceError};
 use crate::loggroup::Logs;
@@ -14,13 +14,13 @@ const GROUPS: u32 = 10;
 ///
 /// # Errors
 /// SLS cannot be asked, or refuses.
-pub(super) fn logs(config: &Config, start: Start, count: usize) -> Result<Vec<Origin>, String> {
+pub(super) fn logs(config: &Config, start: Start, count: usize) -> Result<Vec<SampleOrigin>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
     runtime.block_on(look(config, start, count))
 }
 
-async fn look(config: &Config, start: Start, count: usize) -> Result<Vec<Origin>, String> {
+async fn look(config: &Config, start: Start, count: usize) -> Result<Vec<SampleOrigin>, String> {
     let refused = |error: SourceError| format!("SLS cannot be asked: {error}");
     let sls = Sls::new(config).map_err(|error| error.to_string())?;
     let shards: Vec<u32> = sls.shards().await.map_err(refused)?.iter().map(|shard| shard.id).collect();
@@ -41,7 +41,7 @@ async fn look(config: &Config, start: Start, count: usize) -> Result<Vec<Origin>
             {
                 let place = log.place(&page);
                 let place = format!("shard {shard}, cursor {}, log {}", place.cursor, place.index);
-                found.push(Origin { place, sample: Sample::from_page(log) });
+                found.push(SampleOrigin { place, sample: Sample::from_page(log) });
             }
             if page.next == cursor {
                 break;

@@ -9,7 +9,7 @@ use crate::script::{Cost, HookError, Sample};
 
 /// A sample and where it is from.
 #[derive(Debug, Clone)]
-pub(super) struct Origin {
+pub(super) struct SampleOrigin {
     /// "samples.jsonl:3", or "shard 2, cursor MTIz, log 5".
     pub(super) place: String,
     pub(super) sample: Sample,
@@ -27,7 +27,7 @@ pub(super) struct Tried {
 ///
 /// # Errors
 /// What is wrong, where, and what to write.
-pub(super) fn read(file: &Path) -> Result<Vec<Origin>, String> {
+pub(super) fn read(file: &Path) -> Result<Vec<SampleOrigin>, String> {
     let (name, mut bytes) = (file.display().to_string(), Vec::new());
     let (name, read) = if name == "-" {
         ("standard input".to_owned(), std::io::stdin().read_to_end(&mut bytes))
@@ -46,7 +46,7 @@ pub(super) fn read(file: &Path) -> Result<Vec<Origin>, String> {
 }
 
 /// The logs in a text of JSON objects, whatever white space is between and in them.
-fn logs(name: &str, bytes: &[u8]) -> Result<Vec<Origin>, String> {
+fn logs(name: &str, bytes: &[u8]) -> Result<Vec<SampleOrigin>, String> {
     let mut logs = Vec::new();
     let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<Value>();
     loop {
@@ -64,7 +64,7 @@ fn logs(name: &str, bytes: &[u8]) -> Result<Vec<Origin>, String> {
 }
 
 /// Takes a log, the log of a dead letter or a test case, the logs of a case, or a list of logs.
-fn take(place: &str, value: &Value, logs: &mut Vec<Origin>) -> Result<(), String> {
+fn take(place: &str, value: &Value, logs: &mut Vec<SampleOrigin>) -> Result<(), String> {
     let sample = |value| Sample::from_json(value).map_err(|error| format!("{place}: {error}"));
     match (value, value.get("log"), value.get("logs")) {
         (Value::Array(values), ..) | (_, None, Some(Value::Array(values))) => {
@@ -76,11 +76,11 @@ fn take(place: &str, value: &Value, logs: &mut Vec<Origin>) -> Result<(), String
                     "{place}: this dead letter has bytes that are no UTF-8, which JSON samples cannot hold"
                 ));
             }
-            logs.push(Origin { place: place.to_owned(), sample: sample(log)? });
+            logs.push(SampleOrigin { place: place.to_owned(), sample: sample(log)? });
             Ok(())
         }
         _ => {
-            logs.push(Origin { place: place.to_owned(), sample: sample(value)? });
+            logs.push(SampleOrigin { place: place.to_owned(), sample: sample(value)? });
             Ok(())
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::pretty;
-use super::samples::{Origin, Tried};
+use super::samples::{SampleOrigin, Tried};
 use crate::cli::terminal::{cell, cells, pad};
 use crate::core::batch::Events;
 use crate::core::printable::printable;
@@ -18,7 +18,7 @@ const WIDE: usize = 110;
 const WIDEST_NAME: usize = 24;
 
 /// A log and what became of it.
-pub(super) fn log(origin: &Origin, tried: &Tried, width: usize, paint: Paint) -> String {
+pub(super) fn log(origin: &SampleOrigin, tried: &Tried, width: usize, paint: Paint) -> String {
     let cost = cost(&tried.cost);
     let title = format!("{} {cost}", origin.place);
     let rule = "─".repeat(width.saturating_sub(cells(&title) + 5));
@@ -132,7 +132,7 @@ fn size(bytes: usize) -> String {
 }
 
 /// A log and what became of it as one line of JSON, which a file of test cases can take as it is.
-pub(super) fn json(origin: &Origin, tried: &Tried, returned: &Events) -> String {
+pub(super) fn json(origin: &SampleOrigin, tried: &Tried, returned: &Events) -> String {
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     let log: Map<String, Value> =
         origin.sample.fields().map(|(key, value)| (text(key), Value::from(text(value)))).collect();
@@ -210,7 +210,7 @@ mod tests {
     use super::*;
 
     fn shown(log: Value, event: Option<&str>, width: usize) -> String {
-        let origin = Origin { place: "s:1".to_owned(), sample: Sample::from_json(&log).unwrap() };
+        let origin = SampleOrigin { place: "s:1".to_owned(), sample: Sample::from_json(&log).unwrap() };
         let events = event.into_iter().map(|event| vec![event.to_owned()]).collect();
         let cost = Cost { time: Duration::from_micros(12), memory: Some(1_234) };
         super::log(&origin, &Tried { events, error: None, cost }, width, Paint(false))

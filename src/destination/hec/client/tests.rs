@@ -822,7 +822,7 @@ async fn a_token_that_travels_unencrypted_is_warned_of_unless_it_stays_on_this_m
 async fn f85_two_clients_that_failed_together_do_not_wait_equally_long() {
     let now = Instant::now();
     let next_tries = || {
-        let hec = Hec::with_timing(&config("http://127.0.0.1:1"), TIMING).unwrap();
+        let hec = Hec::with_timing(&config("http://127.0.0.1:1"), RETRY_TIMING).unwrap();
         let mut flow = hec.flow();
         let Admit::Go(ticket) = flow.admit() else { panic!("nothing was sent yet") };
         flow.failed(&ticket, now, None);

@@ -401,7 +401,7 @@ fn a_400_of_no_collector_is_the_requests_fault_only_when_others_pass() {
         (0..count).for_each(|_| events.push(0, |out| writeln!(out, "{{\"event\":1}}")).unwrap());
         let reply = Reply { status: 400, retry_after: None, body: body.into() };
         let sent = Sent { events: &events, range: 0..count, gzip: false, index: None };
-        suspect(&reply, &sent, Record { times, others_pass })
+        suspect(&reply, &sent, RequestHistory { times, others_pass })
     };
     let page = "<html>blocked</html>";
     assert_eq!(case(5, page, 100, false), None);

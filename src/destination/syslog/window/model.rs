@@ -184,7 +184,7 @@ impl World {
         self.take_in(&settled)
     }
 
-    fn take_in(&mut self, settled: &Settled) -> Result<(), Wrong> {
+    fn take_in(&mut self, settled: &WindowProgress) -> Result<(), Wrong> {
         for (id, event) in &settled.rejected {
             self.rejected |= bits(*id, *event..event + 1);
         }

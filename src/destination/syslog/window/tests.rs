@@ -37,7 +37,7 @@ fn writing_proves_nothing() {
     let (mut window, now) = window(&[3]);
     write(&mut window, now);
     assert_eq!(window.due(), None);
-    assert_eq!(window.prove(now + ms(60_000)), Settled::default());
+    assert_eq!(window.prove(now + ms(60_000)), WindowProgress::default());
     assert!(!window.is_empty() && window.is_unproven());
 }
 
@@ -47,9 +47,9 @@ fn a_close_proves_only_after_the_lag() {
     write(&mut window, now);
     window.rotated(now);
     assert_eq!(window.due(), Some(now + LAG));
-    assert_eq!(window.prove(now + LAG - ms(1)), Settled::default());
+    assert_eq!(window.prove(now + LAG - ms(1)), WindowProgress::default());
     let settled = window.prove(now + LAG);
-    assert_eq!(settled, Settled { finished: vec![1], proven: true, ..Settled::default() });
+    assert_eq!(settled, WindowProgress { finished: vec![1], proven: true, ..WindowProgress::default() });
     assert!(window.is_empty() && !window.is_unproven());
 }
 
@@ -229,7 +229,7 @@ fn a_receiver_that_comes_back_after_many_deaths_has_rejected_nothing() {
 
 fn searching(batches: &[usize]) -> (Window, Instant) {
     let (mut window, now) = window(batches);
-    for _ in 0..STRIKES {
+    for _ in 0..DEATHS_TO_SUSPECT {
         write(&mut window, now);
         window.broke(Break::ByPeer);
     }
@@ -264,7 +264,7 @@ fn a_batch_that_is_forgotten_while_its_group_is_under_way_does_not_hold_up_the_o
 #[test]
 fn an_event_set_aside_is_tried_again_when_there_is_nothing_left_to_compare_it_to() {
     let (mut window, now) = searching(&[1, 1]);
-    for _ in 0..STRIKES {
+    for _ in 0..DEATHS_TO_SUSPECT {
         assert_eq!(write(&mut window, now), [(1, 0..1)]);
         window.broke(Break::ByPeer);
     }

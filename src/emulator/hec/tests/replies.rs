@@ -367,9 +367,13 @@ fn scripted_replies_come_in_order_and_say_what_was_taken() {
     let collector = collector(|_| {});
     let body = r#"{"event":"a"}{"event":"b"}"#;
     let send = || post("/services/collector", body);
-    for fault in
-        [Fault::busy(), Fault::busy_at(1), Fault::nearly_full(), Fault::token_disabled(), Fault::rolling_restart()]
-    {
+    for fault in [
+        HecFault::busy(),
+        HecFault::busy_at(1),
+        HecFault::nearly_full(),
+        HecFault::token_disabled(),
+        HecFault::rolling_restart(),
+    ] {
         collector.state().faults.next(On::Events, fault, 1);
     }
     check_on(&collector, &send(), 503, 9, None, &[]);
@@ -379,9 +383,9 @@ fn scripted_replies_come_in_order_and_say_what_was_taken() {
     check_on(&collector, &send(), 404, 404, None, &["a", "a", "b"]);
     check_on(&collector, &send(), 200, 0, None, &["a", "a", "b", "a", "b"]);
 
-    collector.state().faults.next(On::Events, Fault::throttled(Duration::from_secs(3)), 1);
-    collector.state().faults.next(On::Events, Fault::redirect("http://elsewhere.example/"), 1);
-    collector.state().faults.next(On::Events, Fault::page(200), 1);
+    collector.state().faults.next(On::Events, HecFault::throttled(Duration::from_secs(3)), 1);
+    collector.state().faults.next(On::Events, HecFault::redirect("http://elsewhere.example/"), 1);
+    collector.state().faults.next(On::Events, HecFault::page(200), 1);
     assert_eq!(answer(&collector, &send()).headers()["retry-after"], "3");
     assert_eq!(answer(&collector, &send()).headers()["location"], "http://elsewhere.example/");
     assert!(answer(&collector, &send()).body().starts_with(b"<!doctype"));
@@ -393,7 +397,7 @@ fn scripted_replies_come_in_order_and_say_what_was_taken() {
 fn an_outage_lasts_as_long_as_it_was_told_to_and_shows_in_the_health() {
     let (collector, start) = (with_ack(), Instant::now());
     let end = start + Duration::from_secs(5);
-    collector.state().faults.until(On::All, Fault::busy(), end);
+    collector.state().faults.until(On::All, HecFault::busy(), end);
     let event = post("/services/collector", r#"{"event":"e"}"#);
     let poll = post("/services/collector/ack", r#"{"acks":[0]}"#);
     let health = Request::get("/services/collector/health").body(Some(Bytes::new())).unwrap();
@@ -408,8 +412,8 @@ fn an_ack_can_be_withheld_and_a_poll_can_fail_alone() {
     let (collector, now) = (with_ack(), Instant::now());
     let much_later = now + Duration::from_secs(500);
     let event = post("/services/collector", r#"{"event":"e"}"#);
-    collector.state().faults.next(On::Events, Fault::Unacked, 1);
-    collector.state().faults.next(On::Acks, Fault::busy(), 1);
+    collector.state().faults.next(On::Events, HecFault::Unacked, 1);
+    collector.state().faults.next(On::Acks, HecFault::busy(), 1);
     assert_eq!([0, 1].map(|_| reply_json(&collector, &event, now)["ackId"].clone()), [json!(0), json!(1)]);
     let poll = post("/services/collector/ack", r#"{"acks":[0,1]}"#);
     assert_eq!(reply_json(&collector, &poll, much_later)["code"], 9);
@@ -421,7 +425,7 @@ fn a_lost_poll_reply_takes_its_acks_along() {
     let (collector, now) = (with_ack(), Instant::now());
     let later = now + Duration::from_secs(1);
     reply_json(&collector, &post("/services/collector", r#"{"event":"e"}"#), now);
-    collector.state().faults.next(On::Acks, Fault::reply_lost(), 1);
+    collector.state().faults.next(On::Acks, HecFault::reply_lost(), 1);
     let poll = post("/services/collector/ack", r#"{"acks":[0]}"#);
     assert!(matches!(collector.answer(&poll, later), Answer::Cut(Cut::Close)));
     assert_eq!(reply_json(&collector, &poll, later), json!({"acks": {"0": false}}));

@@ -95,9 +95,9 @@ async fn dropping_it_ends_it() {
 async fn a_reply_is_lost_by_closing_resetting_or_silence() {
     let emulator = started(|_| {}).await;
     let faults = emulator.faults();
-    faults.next(Fault::reply_lost(), 1);
-    faults.next(Fault::Cut { how: Cut::Reset, indexed: false }, 1);
-    faults.next(Fault::Cut { how: Cut::Silence, indexed: true }, 1);
+    faults.next(HecFault::reply_lost(), 1);
+    faults.next(HecFault::Cut { how: Cut::Reset, indexed: false }, 1);
+    faults.next(HecFault::Cut { how: Cut::Silence, indexed: true }, 1);
     let connect = || TcpStream::connect(emulator.address());
 
     let mut stream = connect().await.unwrap();
@@ -123,7 +123,7 @@ async fn a_reply_is_lost_by_closing_resetting_or_silence() {
 async fn a_reply_can_trickle_and_it_can_flood() {
     let emulator = started(|_| {}).await;
     let mut stream = TcpStream::connect(emulator.address()).await.unwrap();
-    emulator.faults().next(Fault::Trickle { every_ms: 5 }, 1);
+    emulator.faults().next(HecFault::Trickle { every_ms: 5 }, 1);
     let start = Instant::now();
     send(&mut stream, "/services/collector", EVENT).await;
     let mut head = [0; 400];
@@ -134,7 +134,7 @@ async fn a_reply_can_trickle_and_it_can_flood() {
     assert!(start.elapsed() >= Duration::from_millis(27 * 5));
 
     let mut stream = TcpStream::connect(emulator.address()).await.unwrap();
-    emulator.faults().next(Fault::Flood { bytes: 1 << 30 }, 1);
+    emulator.faults().next(HecFault::Flood { bytes: 1 << 30 }, 1);
     send(&mut stream, "/services/collector", EVENT).await;
     let (mut total, mut part) = (0, vec![0; 1 << 20]);
     while total < 32 << 20 {

@@ -9,7 +9,7 @@ use super::*;
 use crate::emulator::sls::Tap;
 use crate::emulator::sls::codec::Codec;
 use crate::emulator::sls::faults::Faults;
-use crate::emulator::sls::state::{Shape, State};
+use crate::emulator::sls::state::{Shape, SlsState};
 use crate::loggroup::proto::{Log, LogGroup, LogGroupList, Pair};
 
 /// 2025-03-01 12:00:00 UTC.
@@ -18,7 +18,7 @@ const FIRST: i64 = 1_700_000_000_000_000_000;
 
 fn service() -> Service {
     Service {
-        state: Mutex::new(State::new(Shape {
+        state: Mutex::new(SlsState::new(Shape {
             shards: 2,
             retention: Duration::from_secs(3600),
             shard_bytes: 100 << 20,

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 use crate::core::secret::Secret;
-use crate::emulator::sls::faults::{Call, Event};
+use crate::emulator::sls::faults::{Call, SlsEvent};
 use crate::emulator::sls::{Config, SlsEmulator};
 use crate::loggroup::proto::{Log, LogGroup, Pair};
 
@@ -144,7 +144,7 @@ async fn unsigned_requests_are_refused_when_there_is_a_key() {
 #[tokio::test]
 async fn a_scripted_status_comes_as_often_as_asked() {
     let (emulator, mut stream) = with_logs().await;
-    emulator.faults().next(Call::Pull, Fault::status(500, "InternalServerError", "planned"), 2);
+    emulator.faults().next(Call::Pull, SlsFault::status(500, "InternalServerError", "planned"), 2);
     let mut seen = Vec::new();
     for _ in 0..3 {
         seen.push(ask(&mut stream, PULL, "").await.status);
@@ -157,7 +157,7 @@ async fn a_scripted_status_comes_as_often_as_asked() {
 #[tokio::test]
 async fn a_reset_is_a_reset_and_the_call_never_happened() {
     let (emulator, mut stream) = with_logs().await;
-    emulator.faults().next(Call::CreateGroup, Fault::Reset, 1);
+    emulator.faults().next(Call::CreateGroup, SlsFault::Reset, 1);
     let create = ("POST /logstores/l/consumergroups", r#"{"consumerGroup":"g","timeout":9}"#);
     assert_eq!(failure(&mut stream, create.0, create.1).await, io::ErrorKind::ConnectionReset);
     let mut stream = connect(&emulator).await;
@@ -168,7 +168,7 @@ async fn a_reset_is_a_reset_and_the_call_never_happened() {
 async fn a_dropped_reply_leaves_the_save_behind() {
     let (emulator, mut stream) = with_logs().await;
     ask(&mut stream, "POST /logstores/l/consumergroups", r#"{"consumerGroup":"g","timeout":9}"#).await;
-    emulator.faults().next(Call::Save, Fault::DropReply, 1);
+    emulator.faults().next(Call::Save, SlsFault::DropReply, 1);
     let save = "POST /logstores/l/consumergroups/g?type=checkpoint&forceSuccess=true";
     let kind = failure(&mut stream, save, r#"{"shard":0,"checkpoint":"Nw=="}"#).await;
     assert_eq!(kind, io::ErrorKind::ConnectionReset);
@@ -179,7 +179,7 @@ async fn a_dropped_reply_leaves_the_save_behind() {
 #[tokio::test]
 async fn a_truncated_body_ends_in_the_middle() {
     let (emulator, mut stream) = with_logs().await;
-    emulator.faults().next(Call::Pull, Fault::Truncate, 1);
+    emulator.faults().next(Call::Pull, SlsFault::Truncate, 1);
     assert_eq!(failure(&mut stream, PULL, "").await, io::ErrorKind::UnexpectedEof);
 }
 
@@ -187,8 +187,8 @@ async fn a_truncated_body_ends_in_the_middle() {
 async fn a_corrupt_body_and_a_lying_size_are_well_formed_http() {
     let (emulator, mut stream) = with_logs().await;
     let honest = ask(&mut stream, PULL, "").await;
-    emulator.faults().next(Call::Pull, Fault::Corrupt, 1);
-    emulator.faults().next(Call::Pull, Fault::RawSize { size: 7 }, 1);
+    emulator.faults().next(Call::Pull, SlsFault::Corrupt, 1);
+    emulator.faults().next(Call::Pull, SlsFault::RawSize { size: 7 }, 1);
     let corrupt = ask(&mut stream, PULL, "").await;
     assert_eq!(corrupt.body, vec![0xff; honest.body.len()]);
     let lying = ask(&mut stream, PULL, "").await;
@@ -199,8 +199,8 @@ async fn a_corrupt_body_and_a_lying_size_are_well_formed_http() {
 async fn a_body_can_drip_and_a_reply_can_be_late() {
     let (emulator, mut stream) = with_logs().await;
     let honest = ask(&mut stream, PULL, "").await;
-    emulator.faults().next(Call::Pull, Fault::Drip { pause: Duration::from_millis(5) }, 1);
-    emulator.faults().next(Call::Pull, Fault::Delay { by: Duration::from_millis(50) }, 1);
+    emulator.faults().next(Call::Pull, SlsFault::Drip { pause: Duration::from_millis(5) }, 1);
+    emulator.faults().next(Call::Pull, SlsFault::Delay { by: Duration::from_millis(50) }, 1);
     for _ in 0..2 {
         let start = Instant::now();
         assert_eq!(ask(&mut stream, PULL, "").await.body, honest.body);
@@ -254,9 +254,9 @@ async fn faults_and_events_can_be_ordered_over_http_and_the_state_be_seen() {
 #[tokio::test]
 async fn events_reach_what_they_name() {
     let emulator = emulator().await;
-    emulator.happen("p", "l", &Event::Split { shard: 0 }).unwrap();
+    emulator.happen("p", "l", &SlsEvent::Split { shard: 0 }).unwrap();
     assert!(emulator.range("p", "l", 3).is_some());
-    let missing = Event::Evict { group: "g".to_owned(), consumer: "a".to_owned() };
+    let missing = SlsEvent::Evict { group: "g".to_owned(), consumer: "a".to_owned() };
     assert_eq!(emulator.happen("p", "l", &missing).unwrap_err().code, "ConsumerGroupNotExist");
 }
 

@@ -7,7 +7,7 @@ use super::*;
 use crate::core::cursor::Cursor;
 use crate::core::event::{Body, BodyError, Head};
 use crate::loggroup::proto::{Log, LogGroup, LogGroupList, Pair};
-use crate::script::Fault;
+use crate::script::ScriptFault;
 
 struct Text;
 
@@ -236,7 +236,7 @@ fn init_learns_where_the_logs_are_from_and_shutdown_comes_last() {
     let made = load(script).unwrap().run(&page_of(&["a"])).unwrap();
     assert_eq!(made.events.bytes(), b"pl312 ");
     let looping = load("function process() end\nfunction init() while true do end end").unwrap_err();
-    assert!(matches!(looping.fault, Fault::Timeout { .. }), "{looping}");
+    assert!(matches!(looping.fault, ScriptFault::Timeout { .. }), "{looping}");
     // Ends within its limit, and is said.
     drop(load("function process() end function shutdown() while true do end end").unwrap());
     drop(load("function process() end function shutdown() error('no') end").unwrap());
