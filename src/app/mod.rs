@@ -1,85 +1,50 @@
 //! Picks the concrete parts, owns every task, and stops them in order.
 
+mod error;
+mod heartbeat_thread;
+mod join;
+mod observe;
 mod reload;
 pub mod replay;
+mod side_tasks;
 pub mod summary;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
-use tracing::{error, info, warn};
+use tokio::time::Instant;
+use tracing::{info, warn};
 
 use super::admin;
 use super::dead_letter;
 use super::group;
 use super::sls;
-use crate::admin::{Identity, Snapshot};
+use crate::admin::Identity;
 use crate::core::budget::Budget;
-use crate::core::cause::Cause;
-use crate::core::cursor::Start;
 use crate::core::event::Format;
 use crate::core::ledger::Ledger;
-use crate::core::retry_log::RetryLog;
-use crate::core::source::{Source, SourceError};
+use crate::core::source::Source;
 use crate::core::stop::Stop;
-use crate::dead_letter::{DirectoryStore, OpenError};
+use crate::dead_letter::DirectoryStore;
+use crate::destination::Destination;
 use crate::destination::hec::{Hec, HecFormat};
 use crate::destination::registry::AnyDestination;
 use crate::destination::syslog::{Syslog, SyslogFormat};
-use crate::destination::{Destination, Health};
+use crate::group::Drained;
 use crate::group::membership::Membership;
-use crate::group::{Drained, HeartbeatEnd};
 use crate::pipeline::{DeadLetterPolicy, Pace, Pipeline};
-use crate::script::{HookError, HookThreads, Hooks, Script};
+use crate::script::{HookThreads, Hooks, Script};
 use crate::settings::{DestinationSettings, Settings};
 use crate::sls::Sls;
+pub use error::Error;
+use heartbeat_thread::HeartbeatThread;
+use join::join_group;
+use observe::{say_how_the_destination_is, snapshot_of, sum_up_now_and_then, summary_of};
 use reload::{ScriptWatch, Wake};
-
-/// How often the books are summed up in the log.
-const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
-
-/// Why the program ends other than by being asked to.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The script cannot be used.
-    #[error("{0}")]
-    Script(#[from] HookError),
-    /// A part cannot be built from the settings.
-    #[error("{0}")]
-    Settings(String),
-    /// Dead letters cannot be kept.
-    #[error("{0}; name a directory with dead_letters.dir that the program may write to")]
-    DeadLetters(#[from] OpenError),
-    /// SLS refuses us before anything began.
-    #[error("SLS refuses to let us start: {0}")]
-    Refused(Cause),
-    /// Not everything could be delivered before the drain deadline.
-    #[error("stopped before everything in flight was delivered; nothing is lost, it will be pulled again")]
-    Cut,
-    /// A bug.
-    #[error("bug: {0}")]
-    Internal(String),
-}
-
-impl Error {
-    /// The exit code of the process.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::DeadLetters(OpenError::Denied { .. }) => 77,
-            Self::Script(_) | Self::Settings(_) | Self::DeadLetters(_) => 2,
-            Self::Internal(_) => 70,
-            Self::Cut => 75,
-            Self::Refused(_) => 77,
-        }
-    }
-}
+use side_tasks::breakdown;
 
 /// The destination that the settings name, and how events are laid out for it.
 ///
@@ -241,144 +206,5 @@ impl App {
                 Err(Error::Internal("every shard that is taken up breaks down; the log tells why".into()))
             }
         }
-    }
-}
-
-/// Finds or creates the group; returns its timeout. What may pass is tried again; a refusal at this point is final, so
-/// that a wrong name or permission is seen at once.
-async fn join_group(source: &Sls, start: Start) -> Result<Duration, Error> {
-    let mut trouble = RetryLog::new("cannot join the consumer group", 0);
-    loop {
-        let joined = async {
-            let timeout = source.ensure_group().await?;
-            if start == Start::End {
-                learn_shards(source).await?;
-            }
-            Ok(timeout)
-        };
-        match joined.await {
-            Ok(timeout) => return Ok(timeout),
-            Err(SourceError::Refused(cause) | SourceError::Lost(cause)) => return Err(Error::Refused(cause)),
-            Err(fault) => trouble.pause(&fault).await,
-        }
-    }
-}
-
-/// Looks which shards there are now, so that those of a later split or merge start with their first log. Who may not
-/// look can work all the same.
-async fn learn_shards(source: &Sls) -> Result<(), SourceError> {
-    match source.learn_shards().await {
-        Err(SourceError::Refused(cause)) => {
-            warn!(
-                "the shards cannot be listed, so one that comes later, of a split or a merge, will also start at its \
-                 end, and what it got before it is taken up will be missed: grant log:ListShards on the logstore; {cause}"
-            );
-            Ok(())
-        }
-        learnt => learnt,
-    }
-}
-
-/// Resolves when a task that should go on as long as the program broke down instead.
-async fn breakdown(side: &mut JoinSet<()>) -> String {
-    loop {
-        match side.join_next().await {
-            // It had one thing to do, and has done it.
-            Some(Ok(())) => {}
-            Some(Err(panic)) => return panic.to_string(),
-            None => std::future::pending().await,
-        }
-    }
-}
-
-/// Asks the destination once whether it would take our events. It need not: shards hold their position meanwhile.
-async fn say_how_the_destination_is(parts: Arc<Pipeline<Sls, AnyDestination>>) {
-    info!("{}", parts.sink.promises());
-    match parts.sink.check().await {
-        Ok(checked) => info!(url = checked.url, took = ?checked.took, "the destination {}", checked.agrees),
-        // A refusal is in the log already.
-        Err(_) if matches!(parts.sink.health(), Health::Held { .. }) => {}
-        Err(cause) => warn!("the destination does not take events yet, logs wait in SLS until it does: {cause}"),
-    }
-}
-
-async fn sum_up_now_and_then(parts: Arc<Pipeline<Sls, AnyDestination>>) {
-    let mut ticks = interval_at(Instant::now() + SUMMARY_INTERVAL, SUMMARY_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let total = parts.ledger.total();
-        if total.difference() != 0 {
-            error!(difference = %total.difference(), "BUG: the books do not balance");
-        }
-        info!("{}", summary_of(&parts));
-    }
-}
-
-fn summary_of(parts: &Pipeline<Sls, AnyDestination>) -> String {
-    let books = summary::line(&parts.ledger, &parts.sink.promise(), &parts.sink.health(), summary::unix_now());
-    books + &summary::script(&parts.hooks.script().version, &parts.hooks.reloads())
-}
-
-fn snapshot_of(parts: &Pipeline<Sls, AnyDestination>, who: &Identity, joined: bool) -> Snapshot {
-    Snapshot {
-        who: who.clone(),
-        joined,
-        promise: parts.sink.promise(),
-        promises: parts.sink.promises(),
-        health: parts.sink.health(),
-        shards: parts.ledger.read(),
-        script: parts.hooks.script().version.clone(),
-        script_since: parts.hooks.since(),
-        reloads: parts.hooks.reloads(),
-        last_refused: parts.hooks.last_refused(),
-        now: summary::unix_now(),
-    }
-}
-
-/// The thread of the heartbeats, with a runtime and connections of its own: whatever happens elsewhere in the program,
-/// a heartbeat is on time.
-struct HeartbeatThread {
-    thread: thread::JoinHandle<()>,
-}
-
-impl HeartbeatThread {
-    fn start(config: sls::Config, end: HeartbeatEnd, interval: Duration) -> Result<Self, Error> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Error::Internal(format!("no runtime for heartbeats: {error}")))?;
-        let source = Sls::new(&config).map_err(|error| Error::Settings(error.to_string()))?;
-        let thread = thread::Builder::new()
-            .name("heartbeat".into())
-            .spawn(move || {
-                runtime.block_on(group::beat(&source, end, interval));
-                // A resolver or a disk that hangs must not keep the program from its end.
-                runtime.shutdown_background();
-            })
-            .map_err(|error| Error::Internal(format!("no thread for heartbeats: {error}")))?;
-        Ok(Self { thread })
-    }
-
-    fn join(self) -> Result<(), Error> {
-        self.thread.join().map_err(|_| Error::Internal("the heartbeat thread broke down".into()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn f83_a_side_task_may_end_but_not_break_down() {
-        let mut side = JoinSet::new();
-        side.spawn(async {});
-        let later = Duration::from_secs(60);
-        assert!(tokio::time::timeout(later, breakdown(&mut side)).await.is_err(), "it had one thing to do");
-        side.spawn(std::future::pending());
-        side.spawn(async { std::panic::resume_unwind(Box::new("a bug")) });
-        let why = breakdown(&mut side).await;
-        assert!(why.contains("a bug"), "{why}");
-        assert_eq!(Error::Internal(why).exit_code(), 70);
     }
 }

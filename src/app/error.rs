@@ -1,0 +1,42 @@
+//! Why the program ends other than by being asked to.
+
+use crate::core::cause::Cause;
+use crate::dead_letter::OpenError;
+use crate::script::HookError;
+
+/// Why the program ends other than by being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The script cannot be used.
+    #[error("{0}")]
+    Script(#[from] HookError),
+    /// A part cannot be built from the settings.
+    #[error("{0}")]
+    Settings(String),
+    /// Dead letters cannot be kept.
+    #[error("{0}; name a directory with dead_letters.dir that the program may write to")]
+    DeadLetters(#[from] OpenError),
+    /// SLS refuses us before anything began.
+    #[error("SLS refuses to let us start: {0}")]
+    Refused(Cause),
+    /// Not everything could be delivered before the drain deadline.
+    #[error("stopped before everything in flight was delivered; nothing is lost, it will be pulled again")]
+    Cut,
+    /// A bug.
+    #[error("bug: {0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// The exit code of the process.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::DeadLetters(OpenError::Denied { .. }) => 77,
+            Self::Script(_) | Self::Settings(_) | Self::DeadLetters(_) => 2,
+            Self::Internal(_) => 70,
+            Self::Cut => 75,
+            Self::Refused(_) => 77,
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Joining the consumer group.
+
+use std::time::Duration;
+
+use tracing::warn;
+
+use super::error::Error;
+use crate::core::cursor::Start;
+use crate::core::retry_log::RetryLog;
+use crate::core::source::{Source as _, SourceError};
+use crate::sls::Sls;
+
+/// Finds or creates the group; returns its timeout. What may pass is tried again; a refusal at this point is final, so
+/// that a wrong name or permission is seen at once.
+pub(super) async fn join_group(source: &Sls, start: Start) -> Result<Duration, Error> {
+    let mut trouble = RetryLog::new("cannot join the consumer group", 0);
+    loop {
+        let joined = async {
+            let timeout = source.ensure_group().await?;
+            if start == Start::End {
+                learn_shards(source).await?;
+            }
+            Ok(timeout)
+        };
+        match joined.await {
+            Ok(timeout) => return Ok(timeout),
+            Err(SourceError::Refused(cause) | SourceError::Lost(cause)) => return Err(Error::Refused(cause)),
+            Err(fault) => trouble.pause(&fault).await,
+        }
+    }
+}
+
+/// Looks which shards there are now, so that those of a later split or merge start with their first log. Who may not
+/// look can work all the same.
+async fn learn_shards(source: &Sls) -> Result<(), SourceError> {
+    match source.learn_shards().await {
+        Err(SourceError::Refused(cause)) => {
+            warn!(
+                "the shards cannot be listed, so one that comes later, of a split or a merge, will also start at its \
+                 end, and what it got before it is taken up will be missed: grant log:ListShards on the logstore; {cause}"
+            );
+            Ok(())
+        }
+        learnt => learnt,
+    }
+}
