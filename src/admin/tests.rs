@@ -11,7 +11,7 @@ use crate::script::Reloads;
 fn snapshot() -> Snapshot {
     let ledger = Ledger::default();
     let account = ledger.account(ShardId(2));
-    account.taken_up();
+    account.acquired();
     account.pulled(10, 100, None);
     account.settled(Settled { delivered: 6, dropped: 1, dead_lettered: 2, events: 6 }, Some(100));
     account.waits(Wait::Disk, "no room \"here\"".into());

@@ -110,7 +110,7 @@ impl App {
             hooks,
             budget: Budget::new(settings.run.memory),
             ledger: Ledger::default(),
-            letters: DeadLetterPolicy {
+            dead_letters: DeadLetterPolicy {
                 keep: Box::new(Arc::new(store)),
                 project: settings.sls.project.clone(),
                 logstore: settings.sls.logstore.clone(),

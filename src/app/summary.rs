@@ -117,7 +117,7 @@ mod tests {
     fn the_line_says_what_became_of_every_log_and_who_is_late() {
         let ledger = Ledger::default();
         let account = ledger.account(ShardId(2));
-        account.taken_up();
+        account.acquired();
         account.pulled(10, 100, None);
         account.settled(Settled { delivered: 6, dropped: 1, dead_lettered: 0, events: 6 }, Some(100));
         let expected = "pulled 10 = delivered 6 + dropped 1 + dead-lettered 0 + in flight 3; 1 shard held, lag 5 s; delivered means accepted; destination up";
@@ -159,7 +159,7 @@ mod tests {
     fn every_shard_has_a_line_of_its_own() {
         let ledger = Ledger::default();
         ledger.account(ShardId(2)).pulled(3, 100, None);
-        ledger.account(ShardId(1)).taken_up();
+        ledger.account(ShardId(1)).acquired();
         let expected = [
             "shard 1: pulled 0 = delivered 0 + dropped 0 + dead-lettered 0 + in flight 0, 0 failed",
             "shard 2: pulled 3 = delivered 0 + dropped 0 + dead-lettered 0 + in flight 3, 0 failed",

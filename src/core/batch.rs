@@ -1,6 +1,6 @@
 //! Events ready to deliver, and the batch that carries them together with the cursor that acknowledges them.
 
-use super::cursor::{Cursor, ShardId};
+use super::cursor::{Interval, ShardId};
 use super::page::Page;
 
 /// Events ready to send, back to back in one buffer, each with the log it was made of.
@@ -79,10 +79,10 @@ impl Events {
     }
 }
 
-/// The events made of one page, with the page they came from and the cursor that they earn.
+/// The events made of one page, together with the interval that the checkpoint may pass once they are durable.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// The page: its bytes for whoever has to show an original log, its `next` cursor as the receipt.
+    /// The page: its bytes for whoever has to show an original log.
     pub page: Page,
     /// What to deliver.
     pub events: Events,
@@ -93,16 +93,22 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// A page of which nothing is to be delivered: a gap, or logs that a query left out.
+    #[must_use]
+    pub fn empty(page: Page) -> Self {
+        Self { page, events: Events::default(), logs: 0, dropped: 0 }
+    }
+
     /// The shard it belongs to.
     #[must_use]
     pub fn shard(&self) -> ShardId {
         self.page.shard
     }
 
-    /// What may be saved once this batch is durable.
+    /// The interval that it covers: what the checkpoint may pass once this batch is durable.
     #[must_use]
-    pub fn earns(&self) -> &Cursor {
-        &self.page.next
+    pub fn interval(&self) -> Interval {
+        Interval { from: self.page.cursor.clone(), to: self.page.next.clone() }
     }
 
     /// Bytes of memory it holds.

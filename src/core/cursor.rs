@@ -55,6 +55,21 @@ impl fmt::Display for Cursor {
     }
 }
 
+/// A stretch of a shard between two cursors: what a batch covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interval {
+    /// The first log group of the stretch.
+    pub from: Cursor,
+    /// The first log group behind it. The same as `from` for a part of a page that is not its last.
+    pub to: Cursor,
+}
+
+impl fmt::Display for Interval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..{}", self.from, self.to)
+    }
+}
+
 /// Where a shard without a checkpoint starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {

@@ -72,6 +72,9 @@ pub async fn run<S: Source, K: Destination>(
         };
         match event {
             TaskEvent::Joined(joined) => {
+                if leaving && matches!(joined, Ok((_, ShardEnd::GivenBack))) {
+                    drained = Drained::Cut;
+                }
                 // Nobody listens when the heartbeats are gone, which the view tells as well.
                 let _ = end.reports.send(tasks.on_joined(joined)).await;
                 if tasks.broken.in_a_row >= MOST_BREAKDOWNS {
@@ -195,10 +198,10 @@ impl<S: Source, K: Destination> Tasks<S, K> {
         running.over.raise();
         let again = match joined {
             Ok((_, ShardEnd::Moved)) => Some(Instant::now()),
-            Ok((_, ShardEnd::Released | ShardEnd::Over | ShardEnd::Lost)) => None,
+            Ok((_, ShardEnd::Released | ShardEnd::GivenBack | ShardEnd::Over | ShardEnd::Lost)) => None,
             Err(panic) => {
                 error!(%shard, %panic, "bug: the task of the shard broke down; it starts again from its checkpoint");
-                self.parts.ledger.account(shard).put_down();
+                self.parts.ledger.account(shard).released();
                 self.broken.count(&self.parts.ledger.total());
                 Some(Instant::now() + RESTART_PAUSE)
             }

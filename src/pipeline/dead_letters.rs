@@ -7,10 +7,10 @@ use jiff::Timestamp;
 
 use super::Shard;
 use crate::core::batch::Batch;
-use crate::core::cause::Cause;
+use crate::core::cause::{Cause, Retry};
 use crate::core::cursor::Cursor;
 use crate::core::ledger::Wait;
-use crate::core::source::{Source, SourceError};
+use crate::core::source::Source;
 use crate::dead_letter::{DeadLetterStore, LogOrigin, Reason, Record};
 use crate::destination::{Destination, Rejected};
 use crate::loggroup::Logs;
@@ -63,18 +63,19 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
         let records: Arc<[Record]> = records.into();
         // One batch of the shard at a time: what holds one holds all, and is to be said once.
-        let mut trouble = self.writing.lock().await;
+        let mut retry_log = self.writing.lock().await;
+        let mut paused = None;
         loop {
-            match self.parts.letters.keep.keep(Arc::clone(&records)).await {
+            match self.pipeline.dead_letters.keep.keep(Arc::clone(&records)).await {
                 Ok(()) => {
-                    trouble.over();
+                    retry_log.recovered();
                     self.account.goes_on(Wait::Disk);
                     return Some(());
                 }
-                Err(fault) => {
-                    self.account.waits(Wait::Disk, fault.to_string());
-                    let fault = SourceError::Busy { retry_after: None, cause: Cause::new(fault.to_string()) };
-                    self.stop.or(trouble.pause(&fault)).await?;
+                Err(error) => {
+                    paused.get_or_insert_with(|| self.pause());
+                    self.account.waits(Wait::Disk, error.to_string());
+                    self.stop.or(retry_log.pause(&Cause::new(error.to_string()), Retry::SOON)).await?;
                 }
             }
         }
@@ -110,15 +111,15 @@ impl<S: Source, K: Destination> Shard<S, K> {
                     Some(number) => (Cursor::from_number(number), log.index_in_group()),
                     None => (batch.page.cursor.clone(), index),
                 };
-                let letters = &self.parts.letters;
+                let policy = &self.pipeline.dead_letters;
                 let record = Record {
                     at,
                     reason: Reason::Rejected,
                     code: String::new(),
                     message: String::new(),
                     origin: LogOrigin {
-                        project: letters.project.clone(),
-                        logstore: letters.logstore.clone(),
+                        project: policy.project.clone(),
+                        logstore: policy.logstore.clone(),
                         shard: self.id,
                         cursor,
                         log: number,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -41,6 +41,8 @@ struct Pages {
     pulls: AtomicU64,
     /// Log groups that the last pull asked for.
     asked: AtomicU32,
+    /// Pages begin one group behind the cursor that was asked for.
+    skips: AtomicBool,
 }
 
 impl Source for Pages {
@@ -81,12 +83,12 @@ impl Source for Pages {
         if !trip.is_zero() {
             sleep(trip).await;
         }
-        let number = cursor.number().unwrap();
+        let number = cursor.number().unwrap() + i64::from(self.skips.load(Ordering::Relaxed));
         let body = self.bodies.get(number as usize).cloned();
         let next = number + i64::from(body.is_some());
         Ok(Page {
             shard,
-            cursor: cursor.clone(),
+            cursor: Cursor::from_number(number),
             next: Cursor::from_number(next),
             groups: u32::from(body.is_some()),
             last_group: body.is_some().then_some(number),
@@ -193,12 +195,13 @@ fn start(pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench
             trip: Mutex::default(),
             pulls: AtomicU64::new(0),
             asked: AtomicU32::new(0),
+            skips: AtomicBool::new(false),
         },
         sink: Siem { strict: Mutex::new(true), taken: Mutex::new(Vec::new()) },
         hooks: Hooks::new(script, config, Arc::new(Texts), ("project", "logstore"), None).unwrap(),
         budget: Budget::new(1 << 24),
         ledger: Ledger::default(),
-        letters: DeadLetterPolicy {
+        dead_letters: DeadLetterPolicy {
             keep: Box::new(memory.clone()),
             project: "project".into(),
             logstore: "logstore".into(),
@@ -334,6 +337,32 @@ async fn while_the_disk_is_full_one_batch_of_a_shard_asks_for_all() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_sent_behind_a_batch_that_waits_for_the_disk() {
+    let mut pages = vec![page(&["a:bad"])];
+    pages.extend((0..30).map(|_| page(&["b:keep"])));
+    let bench = start(&pages, OnError::DeadLetter, OnReject::DeadLetter);
+    *bench.memory.full.lock().unwrap() = true;
+    *bench.parts.source.trip.lock().unwrap() = Duration::from_millis(100);
+    seconds(600).await;
+    assert_eq!(bench.parts.sink.taken.lock().unwrap().len(), 0, "it would be sent again after a restart");
+    *bench.memory.full.lock().unwrap() = false;
+    seconds(60).await;
+    assert_eq!((bench.saved(), bench.counts().delivered), (Some(31), 30));
+    assert_eq!(bench.end().await, ShardEnd::Released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_skips_logs_halts_the_shard_with_a_bug_report_and_moves_no_checkpoint() {
+    let bench = start(&[page(&["a:keep"]), page(&["b:keep"])], OnError::DeadLetter, OnReject::DeadLetter);
+    bench.parts.source.skips.store(true, Ordering::Relaxed);
+    seconds(60).await;
+    assert_eq!(bench.saved(), Some(0));
+    let why = bench.standstill().unwrap();
+    assert!(why.contains("BUG") && why.contains("durable only up to"), "{why}");
+    assert_eq!(bench.end().await, ShardEnd::GivenBack);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_that_is_too_large_is_a_dead_letter_that_says_so() {
     let bench = start(&[page(&["large:two"])], OnError::DeadLetter, OnReject::DeadLetter);
     seconds(5).await;
@@ -348,7 +377,7 @@ async fn a_shard_that_waits_for_the_disk_can_be_stopped_and_gives_its_logs_back(
     *bench.memory.full.lock().unwrap() = true;
     seconds(60).await;
     let parts = Arc::clone(&bench.parts);
-    assert_eq!(bench.end().await, ShardEnd::Released);
+    assert_eq!(bench.end().await, ShardEnd::GivenBack);
     let counts = parts.ledger.total();
     assert_eq!((counts.pulled, counts.returned, counts.difference()), (0, 1, 0));
     assert_eq!(*parts.source.saved.lock().unwrap(), Some(Cursor::from_number(0)));
@@ -363,7 +392,7 @@ async fn f38_a_script_that_fails_on_most_logs_holds_the_shard_in_front_of_them()
     let why = bench.standstill().unwrap();
     assert!(why.contains("200 of 300 logs within a minute (66 %)") && why.contains("t.lua:3: bad"), "{why}");
     assert_eq!((bench.counts().in_flight, bench.counts().difference()), (300, 0));
-    assert_eq!(bench.end().await, ShardEnd::Released);
+    assert_eq!(bench.end().await, ShardEnd::GivenBack);
 }
 
 #[tokio::test(start_paused = true)]
@@ -393,7 +422,7 @@ async fn halt_stands_still_at_a_failed_log_and_at_a_refused_event() {
         assert_eq!((bench.saved(), bench.letters().len(), bench.counts().failed), (Some(1), 0, 1), "{kind}");
         assert!(bench.standstill().is_some());
         assert_eq!(bench.parts.budget.used(), 0, "a shard that stands still takes nothing from the others");
-        assert_eq!(bench.end().await, ShardEnd::Released);
+        assert_eq!(bench.end().await, ShardEnd::GivenBack);
     }
 }
 
@@ -438,8 +467,8 @@ async fn the_log_tells_once_which_log_the_script_failed_on_and_what_became_of_it
         (OnError::DeadLetter, &few, "kept as a dead letter"),
         (OnError::Pass, &few, "sent as it is"),
         (OnError::Drop, &few, "dropped"),
-        (OnError::Halt, &few, "held: the shard stands still"),
-        (OnError::DeadLetter, &many, "held: the page is tried again"),
+        (OnError::Halt, &few, "held: the shard is halted"),
+        (OnError::DeadLetter, &many, "paused: the page is retried"),
     ] {
         let said = told(on_error, page).await;
         let at = if page.len() > 4 { 0 } else { 1 };

@@ -32,7 +32,7 @@ use std::time::Duration;
 pub use diagnostics::error::{Called, HookError, ScriptFault, ScriptLocation};
 pub use diagnostics::hint::returns_nothing;
 pub use diagnostics::render::{Beside, Paint};
-pub use hook::threads::{HookPanic, HookRun, HookThreads};
+pub use hook::threads::{HookPanic, HookRun, HookThreads, UnreadablePage};
 pub use hook::{Cost, Failed, Hook, Made, Meta};
 pub use output::passthrough::PassedOn;
 pub use source::Script;

@@ -312,9 +312,10 @@ fn hook_threads_give_back_what_they_were_lent() {
         futures_util::future::join(one, two).await
     });
     let (one, two) = (ran.0.unwrap(), ran.1.unwrap());
-    assert_eq!(one.made.unwrap().events.get(0), br#""1""#);
-    assert_eq!(two.made.unwrap().failed.len(), 1);
-    assert_eq!((one.page.body.len(), one.hook.script().name.as_str()), (page.body.len(), "s.lua"));
+    let (batch, failed) = one.made.unwrap();
+    assert_eq!((batch.events.get(0), failed.len()), (br#""1""#.as_slice(), 0));
+    assert_eq!(two.made.unwrap().1.len(), 1);
+    assert_eq!((batch.page.body.len(), one.hook.script().name.as_str()), (page.body.len(), "s.lua"));
 }
 
 #[test]
@@ -333,5 +334,5 @@ fn a_panic_in_a_hook_thread_is_an_error_of_that_call() {
     let error = runtime.block_on(threads.run(bad, None, page.clone())).unwrap_err();
     assert_eq!(error, HookPanic("planted".to_owned()));
     let good = runtime.block_on(threads.run(hook("function process(log) return 'x' end"), None, page)).unwrap();
-    assert_eq!(good.made.unwrap().events.len(), 1);
+    assert_eq!(good.made.unwrap().0.events.len(), 1);
 }

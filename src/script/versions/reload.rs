@@ -168,26 +168,20 @@ impl Hooks {
     /// The program itself failed; the hook is gone.
     pub async fn run(&self, hook: Hook, page: Page) -> Result<HookRun, HookPanic> {
         let ran = self.run_once(hook, page).await?;
-        let Ok(made) = &ran.made else { return Ok(ran) };
-        self.samples.keep(&ran.page);
-        if self.has_to_go(&ran.hook.script().version, made.logs, made.failed.len()) {
-            return self.run_once(ran.hook, ran.page).await;
+        let HookRun { hook, made: Ok((batch, failed)) } = ran else { return Ok(ran) };
+        self.samples.keep(&batch.page);
+        if self.has_to_go(&hook.script().version, batch.logs, failed.len()) {
+            return self.run_once(hook, batch.page).await;
         }
-        Ok(ran)
+        Ok(HookRun { hook, made: Ok((batch, failed)) })
     }
 
-    async fn run_once(&self, mut hook: Hook, page: Page) -> Result<HookRun, HookPanic> {
+    async fn run_once(&self, hook: Hook, page: Page) -> Result<HookRun, HookPanic> {
         let script = self.script();
         let newer = hook.is_older_than(&script).then_some(script);
         match &self.threads {
             Some(threads) => threads.run(hook, newer, page).await,
-            None => {
-                if let Some(script) = newer {
-                    hook.take_up(&script);
-                }
-                let made = hook.run(&page);
-                Ok(HookRun { hook, page, made })
-            }
+            None => Ok(HookRun::of(hook, newer.as_deref(), page)),
         }
     }
 

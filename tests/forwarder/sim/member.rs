@@ -59,7 +59,7 @@ impl Member {
             hooks: Hooks::new(script, config, Arc::new(IdFormat), ("project", "logstore"), None).expect("it loads"),
             budget: Budget::new(1 << 20),
             ledger: Ledger::default(),
-            letters: DeadLetterPolicy {
+            dead_letters: DeadLetterPolicy {
                 keep: Box::new(SimLetters::new(world.clone(), name)),
                 project: "project".to_owned(),
                 logstore: "logstore".to_owned(),

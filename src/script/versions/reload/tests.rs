@@ -50,10 +50,10 @@ pub(crate) fn page_of(texts: &[&str]) -> Page {
 
 async fn run(hooks: &Hooks, hook: Hook, page: Page) -> (Hook, String) {
     let ran = hooks.run(hook, page).await.unwrap();
-    let made = ran.made.unwrap();
-    let mut text = String::from_utf8_lossy(made.events.bytes()).trim().to_owned();
-    if !made.failed.is_empty() {
-        text += &format!("{} failed", made.failed.len());
+    let (batch, failed) = ran.made.unwrap();
+    let mut text = String::from_utf8_lossy(batch.events.bytes()).trim().to_owned();
+    if !failed.is_empty() {
+        text += &format!("{} failed", failed.len());
     }
     (ran.hook, text)
 }
