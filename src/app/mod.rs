@@ -24,6 +24,7 @@ use super::group;
 use super::sls;
 use crate::admin::Identity;
 use crate::core::budget::Budget;
+use crate::core::cursor::SourceName;
 use crate::core::event::Format;
 use crate::core::ledger::Ledger;
 use crate::core::stop::Stop;
@@ -106,6 +107,7 @@ impl App {
         info!(dir = %letters.display(), "logs that can't be delivered are kept as dead letters");
         let parts = Pipeline {
             source,
+            source_name: SourceName::new(&settings.sls.logstore),
             sink,
             hooks,
             budget: Budget::new(settings.run.memory),

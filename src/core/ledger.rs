@@ -1,4 +1,4 @@
-//! The books: what became of every log, per shard.
+//! The ledger: what became of every log, per shard.
 //!
 //! At every instant `pulled = delivered + dropped + dead_lettered + in_flight`. Each figure is counted where it happens,
 //! none is computed from the others, so a difference is a bug, and it shows.
@@ -6,27 +6,27 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::cursor::ShardId;
+use super::cursor::ShardName;
 
 /// The accounts of all shards that this process has worked on.
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// Locked to open an account and to read them all: never for a log.
-    accounts: Mutex<BTreeMap<ShardId, Arc<Account>>>,
+    accounts: Mutex<BTreeMap<ShardName, Arc<Account>>>,
 }
 
 impl Ledger {
     /// The account of `shard`, opened if there is none.
     #[must_use]
-    pub fn account(&self, shard: ShardId) -> Arc<Account> {
-        Arc::clone(lock(&self.accounts).entry(shard).or_default())
+    pub fn account(&self, shard: &ShardName) -> Arc<Account> {
+        Arc::clone(lock(&self.accounts).entry(shard.clone()).or_default())
     }
 
     /// What every account says now.
     #[must_use]
-    pub fn read(&self) -> BTreeMap<ShardId, ShardLedger> {
+    pub fn read(&self) -> BTreeMap<ShardName, ShardLedger> {
         let accounts = lock(&self.accounts);
-        accounts.iter().map(|(shard, account)| (*shard, account.read())).collect()
+        accounts.iter().map(|(shard, account)| (shard.clone(), account.read())).collect()
     }
 
     /// The sum over all accounts.
@@ -263,11 +263,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::cursor::{ShardId, SourceName};
+
+    fn shard(number: u32) -> ShardName {
+        ShardName { source: SourceName::new("audit"), shard: ShardId(number) }
+    }
 
     #[test]
     fn the_books_balance_from_pull_to_delivery() {
         let ledger = Ledger::default();
-        let account = ledger.account(ShardId(3));
+        let account = ledger.account(&shard(3));
         account.acquired();
         account.pulled(10, 1000, None);
         assert_eq!(ledger.total().difference(), 0);

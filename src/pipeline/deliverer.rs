@@ -133,7 +133,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
                             save_log.recovered();
                             if checkpoint.on_saved(cursor, now) {
                                 self.account.saved();
-                                debug!(shard = %self.id, "checkpoint saved");
+                                debug!(shard = %self.name, "checkpoint saved");
                             }
                         }
                         Err(SaveFault::Lost) => return DelivererEnd::Lost,
@@ -249,7 +249,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         let saved = match self.pipeline.source.save(self.id, &cursor).await {
             Ok(()) => Ok(()),
             Err(SourceError::Lost(cause)) => {
-                warn!(shard = %self.id, %cause, "checkpoint refused, the shard is lost");
+                warn!(shard = %self.name, %cause, "checkpoint refused, the shard is lost");
                 Err(SaveFault::Lost)
             }
             Err(fault) => Err(SaveFault::Unknown(fault)),
@@ -263,13 +263,13 @@ impl<S: Source, K: Destination> Shard<S, K> {
         let by = found.map_or("", |checkpoint| checkpoint.consumer.as_str());
         if by == self.pipeline.source.consumer() {
             error!(
-                shard = %self.id, found = %found_cursor, %ours, consumer = by,
+                shard = %self.name, found = %found_cursor, %ours, consumer = by,
                 "another process uses our consumer name, and both deliver the same logs: give each a name of its own \
                  (sls.consumer); going on from the checkpoint found"
             );
         } else {
             warn!(
-                shard = %self.id, found = %found_cursor, %ours, by,
+                shard = %self.name, found = %found_cursor, %ours, by,
                 "somebody else changed the checkpoint: going on from there"
             );
         }

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use crate::core::budget::Budget;
-use crate::core::cursor::{Cursor, ShardId, Start};
+use crate::core::cursor::{Cursor, ShardId, ShardName, SourceName, Start};
 use crate::core::lease::Tenure;
 use crate::core::ledger::{Account, Ledger};
 use crate::core::retry_log::RetryLog;
@@ -41,6 +41,8 @@ const PAUSED_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 pub struct Pipeline<S, K> {
     /// Where logs come from.
     pub source: S,
+    /// What that source is called.
+    pub source_name: SourceName,
     /// Where events go.
     pub sink: K,
     /// What makes events of logs.
@@ -90,13 +92,15 @@ pub async fn run<S: Source, K: Destination>(
     stop: Stop,
     tenure: Tenure,
 ) -> ShardEnd {
-    let account = pipeline.ledger.account(id);
+    let name = ShardName { source: pipeline.source_name.clone(), shard: id };
+    let account = pipeline.ledger.account(&name);
     account.acquired();
     let shard = Shard {
         rejects: Mutex::new(Breaker::new(pipeline.dead_letters.max_share)),
-        writing: tokio::sync::Mutex::new(retry_log(id, "write dead letters")),
+        writing: tokio::sync::Mutex::new(retry_log(&name, "write dead letters")),
         pipeline,
         id,
+        name: name.clone(),
         paused: watch::Sender::new(0),
         stop,
         tenure: tenure.clone(),
@@ -105,7 +109,7 @@ pub async fn run<S: Source, K: Destination>(
     // A lost shard drops everything where it stands: whoever holds it next starts at the checkpoint.
     let ended = tenure.or(shard.work()).await.unwrap_or(ShardEnd::Over);
     account.released();
-    info!(shard = %id, ?ended, "shard put down");
+    info!(shard = %name, ?ended, "shard released");
     ended
 }
 
@@ -113,7 +117,10 @@ pub async fn run<S: Source, K: Destination>(
 #[derive(Debug)]
 struct Shard<S, K> {
     pipeline: Arc<Pipeline<S, K>>,
+    /// Its number, for the source.
     id: ShardId,
+    /// Its name, for people.
+    name: ShardName,
     stop: Stop,
     tenure: Tenure,
     account: Arc<Account>,
@@ -199,12 +206,12 @@ impl<S: Source, K: Destination> Shard<S, K> {
         loop {
             let fault = match self.pipeline.source.checkpoint(self.id).await {
                 Ok(Some(Checkpoint { cursor, consumer })) => {
-                    info!(shard = %self.id, %cursor, saved_by = %consumer, "goes on from the checkpoint");
+                    info!(shard = %self.name, %cursor, saved_by = %consumer, "goes on from the checkpoint");
                     return Some(StartPoint { saved: Some(cursor.clone()), cursor });
                 }
                 Ok(None) => match self.pipeline.source.cursor(self.id, self.pipeline.pace.start).await {
                     Ok(cursor) => {
-                        info!(shard = %self.id, %cursor, start = ?self.pipeline.pace.start, "no checkpoint yet: starts");
+                        info!(shard = %self.name, %cursor, start = ?self.pipeline.pace.start, "no checkpoint yet: starts");
                         return Some(StartPoint { cursor, saved: None });
                     }
                     Err(fault) => fault,
@@ -212,7 +219,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 Err(fault) => fault,
             };
             if let SourceError::Lost(cause) = &fault {
-                warn!(shard = %self.id, %cause, "shard lost");
+                warn!(shard = %self.name, %cause, "shard lost");
                 return None;
             }
             retry_log.pause_after(&fault).await;
@@ -227,12 +234,12 @@ impl<S: Source, K: Destination> Shard<S, K> {
 
     /// Stands still: says why, once and loudly, and leaves it to be seen in the books.
     fn halt(&self, logs: u32, why: String) {
-        error!(shard = %self.id, logs, "shard halted, its position is held and nothing is lost: {why}");
+        error!(shard = %self.name, logs, "shard halted, its position is held and nothing is lost: {why}");
         self.account.halted(logs, why);
     }
 
     fn retry_log(&self, doing: &'static str) -> RetryLog {
-        retry_log(self.id, doing)
+        retry_log(&self.name, doing)
     }
 }
 
@@ -245,6 +252,6 @@ impl Drop for Paused<'_> {
     }
 }
 
-fn retry_log(shard: ShardId, doing: &'static str) -> RetryLog {
-    RetryLog::new(format!("shard {shard}: cannot {doing}"), u64::from(shard.0))
+fn retry_log(shard: &ShardName, doing: &'static str) -> RetryLog {
+    RetryLog::new(format!("shard {shard}: cannot {doing}"), u64::from(shard.shard.0))
 }

@@ -58,7 +58,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         let page = match self.pull(cursor, reader.size.groups()).await {
             Ok(page) => page,
             Err(SourceError::Lost(cause)) => {
-                warn!(shard = %self.id, %cause, "shard lost");
+                warn!(shard = %self.name, %cause, "shard lost");
                 return Err(ReaderEnd::Lost);
             }
             Err(SourceError::Stale(cause)) => {
@@ -155,7 +155,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
             time.map_or_else(|| "unknown".to_owned(), |time| time.to_string())
         };
         error!(
-            shard = %self.id, %from, %to, received_after = %time(after), received_before = %time(before), %cause,
+            shard = %self.name, %from, %to, received_after = %time(after), received_before = %time(before), %cause,
             "logs were missed: the position is no longer retained, going on with the oldest log there is"
         );
     }
@@ -256,10 +256,10 @@ impl<S: Source, K: Destination> Shard<S, K> {
     /// Says which logs the script failed on, and what becomes of them.
     fn tell(&self, page: &Page, failed: &[Failed], fate: &str, throttle: &mut ErrorThrottle) {
         for Failed { log, error } in failed {
-            let which = format_args!("log {log} of the page at {} of shard {}", page.cursor, self.id);
+            let which = format_args!("log {log} of the page at {} of shard {}", page.cursor, self.name);
             if let Some(words) = throttle.message(error, which, fate, Instant::now()) {
                 let logs = failed.len();
-                warn!(shard = %self.id, cursor = %page.cursor, log, logs, "the script failed on a log: {words}");
+                warn!(shard = %self.name, cursor = %page.cursor, log, logs, "the script failed on a log: {words}");
             }
         }
     }

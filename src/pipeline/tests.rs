@@ -197,6 +197,7 @@ fn start(pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench
             asked: AtomicU32::new(0),
             skips: AtomicBool::new(false),
         },
+        source_name: SourceName::new("logstore"),
         sink: Siem { strict: Mutex::new(true), taken: Mutex::new(Vec::new()) },
         hooks: Hooks::new(script, config, Arc::new(Texts), ("project", "logstore"), None).unwrap(),
         budget: Budget::new(1 << 24),
@@ -235,7 +236,7 @@ impl Bench {
 
     fn standstill(&self) -> Option<String> {
         let entries: BTreeMap<_, _> = self.parts.ledger.read();
-        entries[&ShardId(3)].standstill().map(str::to_owned)
+        entries[&ShardName { source: SourceName::new("logstore"), shard: ShardId(3) }].standstill().map(str::to_owned)
     }
 
     fn letters(&self) -> Vec<Record> {
@@ -472,7 +473,7 @@ async fn the_log_tells_once_which_log_the_script_failed_on_and_what_became_of_it
     ] {
         let said = told(on_error, page).await;
         let at = if page.len() > 4 { 0 } else { 1 };
-        let expected = format!("; log: log {at} of the page at MA== of shard 3; then: {fate}");
+        let expected = format!("; log: log {at} of the page at MA== of shard logstore/3; then: {fate}");
         assert_eq!(said.matches("code: if log.kind == \"bad\"").count(), 1, "{on_error:?}: {said}");
         assert!(said.contains(&expected), "{on_error:?}: {said}");
     }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forwarder::core::budget::Budget;
+use forwarder::core::cursor::SourceName;
 use forwarder::core::ledger::{Counts, Ledger};
 use forwarder::core::source::Source as _;
 use forwarder::core::stop::{Stopper, stop};
@@ -54,6 +55,7 @@ impl Member {
         let script = Script::from_text("sim.lua", SCRIPT);
         let source = || SimSource { world: world.clone(), member: name.to_owned() };
         let parts = Arc::new(Pipeline {
+            source_name: SourceName::new("logstore"),
             source: source(),
             sink: SimSink { world: world.clone(), member: name.to_owned() },
             hooks: Hooks::new(script, config, Arc::new(IdFormat), ("project", "logstore"), None).expect("it loads"),
