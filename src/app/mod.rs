@@ -108,7 +108,7 @@ impl App {
         let parts = Pipeline {
             source,
             source_name: SourceName::new(&settings.sls.logstore),
-            sink,
+            destinations: vec![sink],
             hooks,
             budget: Budget::new(settings.run.memory),
             ledger: Ledger::default(),

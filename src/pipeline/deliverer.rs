@@ -5,22 +5,22 @@ use std::pin::pin;
 use std::sync::{Arc, PoisonError};
 
 use futures_util::StreamExt as _;
-use futures_util::future::OptionFuture;
+use futures_util::future::{OptionFuture, join_all};
 use futures_util::stream::FuturesOrdered;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, warn};
 
 use super::checkpoint::CheckpointState;
-use super::dead_letters::{OnReject, logs_of};
+use super::dead_letters::{OnReject, RejectedEvent, logs_of};
 use super::in_flight::{FromReader, InFlight};
 use super::{DelivererEnd, PAUSED_RETRY_INTERVAL, Shard, StartPoint};
-use crate::core::batch::{Batch, Events};
+use crate::core::batch::{Batch, Events, Output};
 use crate::core::cause::{Cause, Retry};
 use crate::core::cursor::Cursor;
 use crate::core::ledger::{Settled, Wait};
 use crate::core::source::{Checkpoint, Source, SourceError};
-use crate::destination::{Destination, Outcome, Rejected};
+use crate::destination::{Destination, Outcome};
 use crate::script::Failed;
 
 /// Batches of one shard that may be in flight. The byte budget is the real bound; this one keeps many small pages from
@@ -32,7 +32,7 @@ enum Finished {
     /// Every log is delivered, dropped, or on disk.
     Durable(Settled),
     /// The destination refuses events for good, and the settings want the shard halted then.
-    Rejected(Vec<Rejected>),
+    Rejected(Vec<RejectedEvent>),
     /// It was paused, and the shard was asked to stop.
     GivenUp,
     /// The tenure ended first.
@@ -157,10 +157,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
 
     /// Brings every log of the batch to its end: its events are durable, or its dead letter is.
     async fn finish(&self, batch: &Arc<Batch>, script: &str, failed: &[Failed]) -> Finished {
-        let rejected = match self.send(batch).await {
-            Outcome::Abandoned => return Finished::Abandoned,
-            Outcome::Done(rejected) => rejected,
-        };
+        let Some(rejected) = self.send(&batch.outputs).await else { return Finished::Abandoned };
         if !rejected.is_empty() && self.pipeline.dead_letters.on_reject == OnReject::Halt {
             return Finished::Rejected(rejected);
         }
@@ -177,20 +174,32 @@ impl<S: Source, K: Destination> Shard<S, K> {
             delivered: batch.logs - batch.dropped - dead_lettered,
             dropped: batch.dropped,
             dead_lettered,
-            events: u32::try_from(batch.events.len() - rejected.len()).unwrap_or(u32::MAX),
+            events: u32::try_from(batch.events() - rejected.len()).unwrap_or(u32::MAX),
         })
     }
 
-    async fn send(&self, batch: &Arc<Batch>) -> Outcome {
-        if batch.events.is_empty() {
-            return Outcome::Done(Vec::new());
-        }
-        self.pipeline.sink.deliver(Arc::clone(batch), self.tenure.clone()).await
+    /// Delivers every output to its destination, side by side; returns the events that will never be taken. `None`: the
+    /// tenure ended first.
+    async fn send(&self, outputs: &[Arc<Output>]) -> Option<Vec<RejectedEvent>> {
+        let deliver = async |(number, output): (usize, &Arc<Output>)| {
+            if output.events.is_empty() {
+                return Some(Vec::new());
+            }
+            match self.pipeline.destinations[number].deliver(Arc::clone(output), self.tenure.clone()).await {
+                Outcome::Abandoned => None,
+                Outcome::Done(rejected) => {
+                    Some(rejected.into_iter().map(|rejected| RejectedEvent { output: number, rejected }).collect())
+                }
+            }
+        };
+        let delivered = join_all(outputs.iter().enumerate().map(deliver)).await;
+        let rejected: Option<Vec<Vec<RejectedEvent>>> = delivered.into_iter().collect();
+        rejected.map(|rejected| rejected.concat())
     }
 
     /// Waits until no more of the shard would become dead letters than may. Meanwhile the events that were refused are
     /// sent again now and then; returns those that still are.
-    async fn admit(&self, batch: &Batch, mut rejected: Vec<Rejected>) -> Result<Vec<Rejected>, Finished> {
+    async fn admit(&self, batch: &Batch, mut rejected: Vec<RejectedEvent>) -> Result<Vec<RejectedEvent>, Finished> {
         let mut retry_log = self.retry_log("go past events that the destination refuses");
         let mut paused = None;
         loop {
@@ -205,7 +214,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 return Ok(rejected);
             };
             paused.get_or_insert_with(|| self.pause());
-            let first = &rejected[0];
+            let first = &rejected[0].rejected;
             let why = format!(
                 "the destination refuses events of {excess}, too many for dead letters; the checkpoint is not moved, and \
                  they are sent again every {PAUSED_RETRY_INTERVAL:?}; the first: {}: {}",
@@ -216,12 +225,9 @@ impl<S: Source, K: Destination> Shard<S, K> {
             if self.stop.or(sleep(PAUSED_RETRY_INTERVAL)).await.is_none() {
                 return Err(Finished::GivenUp);
             }
-            rejected = match self.send(&Arc::new(only(batch, &rejected))).await {
-                Outcome::Abandoned => return Err(Finished::Abandoned),
-                Outcome::Done(still) => {
-                    still.into_iter().map(|again| Rejected { event: rejected[again.event].event, ..again }).collect()
-                }
-            };
+            let (outputs, sent) = only(batch, &rejected);
+            let still = self.send(&outputs).await.ok_or(Finished::Abandoned)?;
+            rejected = still.into_iter().map(|again| again.of(&sent)).collect();
         }
     }
 
@@ -275,28 +281,30 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
     }
 
-    fn halt_rejected(&self, batch: &Batch, rejected: &[Rejected]) {
-        let first = &rejected[0];
+    fn halt_rejected(&self, batch: &Batch, rejected: &[RejectedEvent]) {
+        let log = rejected[0].log(batch);
+        let first = &rejected[0].rejected;
         let why = format!(
-            "the destination refuses log {} of the page at {} for good ({}: {})",
-            batch.events.log_of(first.event),
-            batch.page.cursor,
-            first.code,
-            first.reason
+            "the destination refuses log {log} of the page at {} for good ({}: {})",
+            batch.page.cursor, first.code, first.reason
         );
         self.halt(logs_of(batch, rejected), why);
     }
 }
 
-/// A batch of these events alone.
-fn only(batch: &Batch, rejected: &[Rejected]) -> Batch {
-    let mut events = Events::default();
-    for event in rejected {
-        let bytes = batch.events.get(event.event);
-        let Ok(()) = events.push(batch.events.log_of(event.event), |out| {
-            out.extend_from_slice(bytes);
-            Ok::<(), Infallible>(())
-        });
-    }
-    Batch { page: batch.page.clone(), events, logs: batch.logs, dropped: batch.dropped }
+/// Outputs of these events alone, and for each output the numbers that its events have in the batch.
+fn only(batch: &Batch, rejected: &[RejectedEvent]) -> (Vec<Arc<Output>>, Vec<Vec<usize>>) {
+    let outputs = batch.outputs.iter().enumerate().map(|(number, output)| {
+        let (mut events, mut sent) = (Events::default(), Vec::new());
+        for RejectedEvent { rejected, .. } in rejected.iter().filter(|event| event.output == number) {
+            let bytes = output.events.get(rejected.event);
+            let Ok(()) = events.push(output.events.log_of(rejected.event), |out| {
+                out.extend_from_slice(bytes);
+                Ok::<(), Infallible>(())
+            });
+            sent.push(rejected.event);
+        }
+        (Arc::new(Output { shard: output.shard, events }), sent)
+    });
+    outputs.unzip()
 }

@@ -43,8 +43,8 @@ pub struct Pipeline<S, K> {
     pub source: S,
     /// What that source is called.
     pub source_name: SourceName,
-    /// Where events go.
-    pub sink: K,
+    /// Where events go. A batch has one output for each, in this order.
+    pub destinations: Vec<K>,
     /// What makes events of logs.
     pub hooks: Hooks,
     /// How many bytes may be under way.

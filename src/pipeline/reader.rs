@@ -226,9 +226,9 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 return Decision::Halt;
             }
             OnError::Pass => {
-                let PassedOn { events, passed, left } = self.pipeline.hooks.pass(&batch.page, &batch.events, failed);
+                let PassedOn { outputs, passed, left } = self.pipeline.hooks.pass(batch, failed);
                 self.tell(&batch.page, &passed, "sent as it is", throttle);
-                batch.events = events;
+                *batch = Batch::new(batch.page.clone(), outputs, batch.logs, batch.dropped);
                 left
             }
             OnError::Drop => {

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::core::batch::Batch;
+use crate::core::batch::Output;
 use crate::core::event::{Body, BodyError, Format, Head};
 use crate::core::lease::Lease;
 use crate::core::ledger::Counts;
@@ -106,11 +106,16 @@ impl Source for Pages {
 struct Siem {
     strict: Mutex<bool>,
     taken: Mutex<Vec<String>>,
+    /// Takes nothing for the time being.
+    down: Mutex<bool>,
 }
 
 impl Destination for Siem {
-    async fn deliver(&self, batch: Arc<Batch>, _: Tenure) -> Outcome {
+    async fn deliver(&self, batch: Arc<Output>, _: Tenure) -> Outcome {
         sleep(Duration::from_millis(10)).await;
+        while *self.down.lock().unwrap() {
+            sleep(Duration::from_secs(1)).await;
+        }
         let strict = *self.strict.lock().unwrap();
         let mut rejected = Vec::new();
         for event in 0..batch.events.len() {
@@ -176,6 +181,11 @@ struct Bench {
 
 /// Logs as `id:kind`, a page for each list.
 fn start(pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench {
+    start_to(1, pages, on_error, on_reject)
+}
+
+/// The same to so many destinations.
+fn start_to(destinations: usize, pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench {
     let pair = |key: &str, value: &str| Pair { key: key.into(), value: value.into() };
     let log = |text: &String| {
         let (id, kind) = text.split_once(':').unwrap();
@@ -188,6 +198,7 @@ fn start(pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench
     let memory = Memory::default();
     let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
     let script = Script::from_text("t.lua", SCRIPT);
+    let formats = vec![Arc::new(Texts) as Arc<dyn Format>; destinations];
     let parts = Arc::new(Pipeline {
         source: Pages {
             bodies: pages.iter().map(body).collect(),
@@ -198,8 +209,10 @@ fn start(pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench
             skips: AtomicBool::new(false),
         },
         source_name: SourceName::new("logstore"),
-        sink: Siem { strict: Mutex::new(true), taken: Mutex::new(Vec::new()) },
-        hooks: Hooks::new(script, config, Arc::new(Texts), ("project", "logstore"), None).unwrap(),
+        destinations: (0..destinations)
+            .map(|_| Siem { strict: Mutex::new(true), taken: Mutex::new(Vec::new()), down: Mutex::new(false) })
+            .collect(),
+        hooks: Hooks::new(script, config, formats, ("project", "logstore"), None).unwrap(),
         budget: Budget::new(1 << 24),
         ledger: Ledger::default(),
         dead_letters: DeadLetterPolicy {
@@ -345,11 +358,41 @@ async fn nothing_is_sent_behind_a_batch_that_waits_for_the_disk() {
     *bench.memory.full.lock().unwrap() = true;
     *bench.parts.source.trip.lock().unwrap() = Duration::from_millis(100);
     seconds(600).await;
-    assert_eq!(bench.parts.sink.taken.lock().unwrap().len(), 0, "it would be sent again after a restart");
+    assert_eq!(bench.parts.destinations[0].taken.lock().unwrap().len(), 0, "it would be sent again after a restart");
     *bench.memory.full.lock().unwrap() = false;
     seconds(60).await;
     assert_eq!((bench.saved(), bench.counts().delivered), (Some(31), 30));
     assert_eq!(bench.end().await, ShardEnd::Released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_durable_when_every_destination_has_it() {
+    let pages = [page(&["a:keep", "b:drop"]), page(&["c:keep"])];
+    let bench = start_to(2, &pages, OnError::DeadLetter, OnReject::DeadLetter);
+    let [first, second] = bench.parts.destinations.as_slice() else { panic!("two destinations") };
+    *second.down.lock().unwrap() = true;
+    seconds(60).await;
+    assert_eq!(*first.taken.lock().unwrap(), ["a", "c"]);
+    assert_eq!((bench.saved(), bench.counts().delivered), (Some(0), 0), "one of two has not got it");
+    *second.down.lock().unwrap() = false;
+    seconds(5).await;
+    assert_eq!(*second.taken.lock().unwrap(), ["a", "c"]);
+    assert_eq!((bench.saved(), bench.counts().delivered, bench.counts().events), (Some(2), 2, 4));
+    assert_eq!((bench.counts().dropped, bench.counts().difference()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_one_of_two_destinations_refuses_is_a_dead_letter_once() {
+    let pages = [page(&["a:keep", "b:two", "c:keep"])];
+    let bench = start_to(2, &pages, OnError::DeadLetter, OnReject::DeadLetter);
+    *bench.parts.destinations[0].strict.lock().unwrap() = false;
+    seconds(5).await;
+    let letters = bench.letters();
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!((letter.id().as_str(), letter.event.as_deref()), ("3-0-1-1", Some(b"b!".as_slice())));
+    let counts = bench.counts();
+    assert_eq!((counts.delivered, counts.dead_lettered, counts.events, counts.difference()), (2, 1, 7, 0));
+    assert_eq!(bench.saved(), Some(1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -402,10 +445,10 @@ async fn f56_a_destination_that_refuses_most_events_holds_the_shard_until_it_tak
     seconds(300).await;
     assert_eq!((bench.saved(), bench.letters().len()), (Some(0), 0));
     assert!(bench.standstill().unwrap().contains("fake 6: no"), "{:?}", bench.standstill());
-    *bench.parts.sink.strict.lock().unwrap() = false;
+    *bench.parts.destinations[0].strict.lock().unwrap() = false;
     seconds(40).await;
     assert_eq!((bench.saved(), bench.standstill(), bench.letters().len()), (Some(2), None, 0));
-    let mut taken = bench.parts.sink.taken.lock().unwrap().clone();
+    let mut taken = bench.parts.destinations[0].taken.lock().unwrap().clone();
     taken.sort();
     assert_eq!(taken.len(), 501);
     taken.dedup();
@@ -433,12 +476,12 @@ async fn pass_sends_the_log_as_it_is_in_its_place_and_drop_counts_it() {
     let bench = start(&pages, OnError::Pass, OnReject::DeadLetter);
     seconds(5).await;
     let passed = "1700000000|__time__=1700000000|__topic__=|__source__=|id=b|kind=bad";
-    assert_eq!(*bench.parts.sink.taken.lock().unwrap(), ["a", passed, "c"]);
+    assert_eq!(*bench.parts.destinations[0].taken.lock().unwrap(), ["a", passed, "c"]);
     assert_eq!((bench.counts().delivered, bench.saved()), (3, Some(1)));
 
     let bench = start(&pages, OnError::Drop, OnReject::DeadLetter);
     seconds(5).await;
-    assert_eq!(*bench.parts.sink.taken.lock().unwrap(), ["a", "c"]);
+    assert_eq!(*bench.parts.destinations[0].taken.lock().unwrap(), ["a", "c"]);
     let counts = bench.counts();
     assert_eq!((counts.delivered, counts.dropped, counts.difference(), bench.saved()), (2, 1, 0, Some(1)));
 }

@@ -5,7 +5,6 @@ mod sandbox;
 pub(crate) mod threads;
 
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::time::Duration;
 
 use mlua::state::{GcIncParams, GcMode};
@@ -21,7 +20,7 @@ use super::values::state::KeptState;
 use super::{Config, Script, stdlib};
 use crate::core::batch::Events;
 use crate::core::cursor::ShardId;
-use crate::core::event::Format;
+use crate::core::event::Formats;
 use crate::core::page::Page;
 use crate::loggroup::PageError;
 use current_log::{Current, LogIdentity};
@@ -49,14 +48,25 @@ pub struct Meta {
 /// What a hook made of a page.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Made {
-    /// The events, laid out for the destination.
-    pub events: Events,
+    /// The events, laid out for each destination, in their order.
+    pub outputs: Vec<Events>,
     /// Logs in the page.
     pub logs: u32,
     /// Logs of which no event was to be made.
     pub dropped: u32,
     /// Logs that the script failed on; none of them has an event.
     pub failed: Vec<Failed>,
+}
+
+impl Made {
+    /// The events for the first destination.
+    ///
+    /// # Panics
+    /// When the hook has no format.
+    #[must_use]
+    pub fn events(&self) -> &Events {
+        self.outputs.first().expect("a hook has a format for each destination, and there is one")
+    }
 }
 
 /// A log that the script failed on.
@@ -81,7 +91,7 @@ pub struct Cost {
 pub struct Hook {
     script: Script,
     config: Config,
-    format: Arc<dyn Format>,
+    formats: Formats,
     meta: Meta,
     /// A version that did not load here.
     refused: Option<String>,
@@ -106,19 +116,19 @@ impl Hook {
     ///
     /// # Errors
     /// The script is no Lua, its top level or `init` fails or breaks a limit, or there is no `process`.
-    pub fn load(script: &Script, config: &Config, format: Arc<dyn Format>, meta: Meta) -> Result<Self, HookError> {
-        Self::load_with(script, config, format, meta, None)
+    pub fn load(script: &Script, config: &Config, formats: impl Into<Formats>, meta: Meta) -> Result<Self, HookError> {
+        Self::load_with(script, config, formats.into(), meta, None)
     }
 
     fn load_with(
         script: &Script,
         config: &Config,
-        format: Arc<dyn Format>,
+        formats: Formats,
         meta: Meta,
         state: Option<&KeptState>,
     ) -> Result<Self, HookError> {
         let (script, config, current) = (script.clone(), config.clone(), Shared::new());
-        let mut hook = Self { script, config, format, meta, refused: None, vm: None, current };
+        let mut hook = Self { script, config, formats, meta, refused: None, vm: None, current };
         hook.current.get().most_bytes = hook.config.memory;
         hook.vm = Some(hook.build(state)?);
         Ok(hook)
@@ -136,8 +146,8 @@ impl Hook {
     /// # Errors
     /// The page itself cannot be read.
     pub fn run(&mut self, page: &Page) -> Result<Made, PageError> {
-        let mut made = Made::default();
-        made.events.reserve(page.body.len() / 4 * 5);
+        let mut made = Made { outputs: vec![Events::default(); self.formats.len()], ..Made::default() };
+        made.outputs.iter_mut().for_each(|events| events.reserve(page.body.len() / 4 * 5));
         self.current.get().logs.open(page.body.clone())?;
         let end = loop {
             let vm = match self.vm.take() {
@@ -265,7 +275,7 @@ impl Hook {
         let run = &mut Run {
             script: &self.script,
             config: &self.config,
-            format: &*self.format,
+            formats: &self.formats,
             current: &self.current,
             page,
             made,
@@ -288,7 +298,7 @@ enum Ended {
 struct Run<'a> {
     script: &'a Script,
     config: &'a Config,
-    format: &'a dyn Format,
+    formats: &'a Formats,
     current: &'a Shared,
     page: &'a Page,
     made: &'a mut Made,
@@ -323,7 +333,6 @@ impl Run<'_> {
             }
             let outcome = stack.call(2, explain);
             let stopped = watch.stopped();
-            let before = self.made.events.len();
             let mut fault = self.judge(stack, outcome, stopped, log).err();
             if watch.stopped() {
                 fault = Some(self.out_of_time());
@@ -332,12 +341,12 @@ impl Run<'_> {
             self.tidy(stack, base);
             if let Some(error) = error {
                 let broken = matches!(error.fault, ScriptFault::Timeout { .. } | ScriptFault::Memory { .. });
-                self.made.events.truncate(before);
+                self.made.outputs.iter_mut().for_each(|events| events.drop_of_last(log));
                 self.made.failed.push(Failed { log, error });
                 if broken {
                     return Ok(Ended::Broken);
                 }
-            } else if self.made.events.len() == before {
+            } else if !self.made.outputs.iter().any(|events| events.has_of_last(log)) {
                 self.made.dropped += 1;
             }
         }
@@ -377,7 +386,7 @@ impl Run<'_> {
                 Err(ScriptFault::Memory { script: self.script.name.clone(), limit: self.config.memory })
             }
             Outcome::Raised => Err(ScriptFault::Runtime(self.script.raised(stack, current.error_line))),
-            Outcome::Returned => returned::push_events(stack, current, self.format, log, &mut self.made.events)
+            Outcome::Returned => returned::push_events(stack, current, self.formats, log, &mut self.made.outputs)
                 .map_err(|error| ScriptFault::BadReturn { script: self.script.name.clone(), error: Box::new(error) }),
         }
     }

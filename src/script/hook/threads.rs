@@ -52,7 +52,7 @@ impl HookRun {
             hook.take_up(script);
         }
         let made = match hook.run(&page) {
-            Ok(Made { events, logs, dropped, failed }) => Ok((Batch { page, events, logs, dropped }, failed)),
+            Ok(Made { outputs, logs, dropped, failed }) => Ok((Batch::new(page, outputs, logs, dropped), failed)),
             Err(error) => Err(UnreadablePage { page, error }),
         };
         Self { hook, made }

@@ -30,7 +30,7 @@ impl Hook {
 
     fn successor(&self, script: &Script) -> Result<Self, HookError> {
         let load = |state: Option<&KeptState>| {
-            Self::load_with(script, &self.config, self.format.clone(), self.meta.clone(), state)
+            Self::load_with(script, &self.config, self.formats.clone(), self.meta.clone(), state)
         };
         let shard = self.meta.shard;
         match self.vm.as_ref().map(|vm| state::read(&vm.globals)) {

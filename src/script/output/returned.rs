@@ -7,7 +7,7 @@ use super::write;
 use super::write::{Shape, shape};
 use super::{escape, time};
 use crate::core::batch::Events;
-use crate::core::event::{Body, BodyError, Format, Head, Time};
+use crate::core::event::{Body, BodyError, Formats, Head, Time};
 use crate::core::priority;
 use crate::core::priority::{FACILITIES, SEVERITIES};
 use crate::script::engine::lua_stack::{Kind, Stack};
@@ -22,16 +22,16 @@ type Text = Cow<'static, [u8]>;
 pub(crate) fn push_events(
     stack: Stack,
     current: &mut Current,
-    format: &dyn Format,
+    formats: &Formats,
     log: u32,
-    events: &mut Events,
+    outputs: &mut [Events],
 ) -> Result<(), BodyError> {
     let at = stack.top();
     if !stack.reserve(32) {
         return Err(problem("the value", "too much for the Lua stack"));
     }
-    let most = events.bytes().len().saturating_add(current.most_bytes);
-    let mut one = One { stack, current, format, log, events, most };
+    let most = bytes(outputs).saturating_add(current.most_bytes);
+    let mut one = One { stack, current, formats, log, outputs, most };
     match stack.kind(at) {
         Kind::Nil | Kind::Boolean(false) => Ok(()),
         Kind::Table if matches!(shape(stack, one.current, at), Shape::Plain | Shape::List) && stack.raw_len(at) > 0 => {
@@ -39,6 +39,11 @@ pub(crate) fn push_events(
         }
         _ => one.push(at, ""),
     }
+}
+
+/// Bytes of events in all outputs.
+fn bytes(outputs: &[Events]) -> usize {
+    outputs.iter().map(|events| events.bytes().len()).sum()
 }
 
 /// What is there in the place of a string, and how to make one of it.
@@ -56,9 +61,9 @@ fn problem(path: impl Into<String>, problem: impl Into<String>) -> BodyError {
 struct One<'a> {
     stack: Stack,
     current: &'a mut Current,
-    format: &'a dyn Format,
+    formats: &'a Formats,
     log: u32,
-    events: &'a mut Events,
+    outputs: &'a mut [Events],
     /// The batch may not become longer than this by this log.
     most: usize,
 }
@@ -220,12 +225,14 @@ impl One<'_> {
         place: &str,
     ) -> Result<(), BodyError> {
         let mut body = Returned { stack: self.stack, current: self.current, event, message };
-        let written = self.events.push(self.log, |out| self.format.write(head, &mut body, out));
-        written.map_err(|mut error| {
-            error.path.insert_str(0, place);
-            error
-        })?;
-        if self.events.bytes().len() > self.most {
+        for (format, events) in self.formats.iter().zip(self.outputs.iter_mut()) {
+            let written = events.push(self.log, |out| format.write(head, &mut body, out));
+            written.map_err(|mut error| {
+                error.path.insert_str(0, place);
+                error
+            })?;
+        }
+        if bytes(self.outputs) > self.most {
             let why = "one log cannot become more bytes than script.memory allows";
             return Err(problem(format!("{place}event"), why));
         }

@@ -214,7 +214,7 @@ fn a_page_of_bad_logs_costs_its_logs_only() {
         (0..9).map(|n| if n % 3 == 0 { vec![(&b"bad"[..], &b""[..])] } else { vec![] }).collect();
     let made = hook.run(&page_of(&logs)).unwrap();
     assert_eq!(made.failed.iter().map(|failed| failed.log).collect::<Vec<_>>(), [0, 3, 6]);
-    assert_eq!((made.events.len(), made.logs, made.dropped), (6, 9, 0));
+    assert_eq!((made.events().len(), made.logs, made.dropped), (6, 9, 0));
 }
 
 #[test]

@@ -57,7 +57,7 @@ impl Member {
         let parts = Arc::new(Pipeline {
             source_name: SourceName::new("logstore"),
             source: source(),
-            sink: SimSink { world: world.clone(), member: name.to_owned() },
+            destinations: vec![SimSink { world: world.clone(), member: name.to_owned() }],
             hooks: Hooks::new(script, config, Arc::new(IdFormat), ("project", "logstore"), None).expect("it loads"),
             budget: Budget::new(1 << 20),
             ledger: Ledger::default(),
