@@ -11,7 +11,8 @@
 //! * [`HookError`] says what is wrong and where; `excerpt`, `hint` and `render` make it something to act on.
 //! * [`Sample`] is a log that somebody typed, [`cases`] are the tests beside a script, [`coverage`] what they ran.
 //!
-//! Only `raw` touches the Lua stack. What is unsafe is there, in `watch`, and where the two are set up.
+//! Only `engine` touches the Lua library. What is unsafe is there, behind functions that anybody may call, and in
+//! `stdlib::patterns`.
 
 mod diagnostics;
 mod engine;

@@ -10,13 +10,13 @@ use crate::core::batch::Events;
 use crate::core::event::{Body, BodyError, Formats, Head, Time};
 use crate::core::priority;
 use crate::core::priority::{FACILITIES, SEVERITIES};
-use crate::script::engine::lua_stack::{Kind, Stack};
+use crate::script::engine::lua_stack::{Hidden, Kind, REGISTRY, Stack};
 use crate::script::hook::current_log::{Current, FieldState};
 
 /// A log may become this many events.
 const MOST_EVENTS: usize = 10_000;
 
-type Text = Cow<'static, [u8]>;
+type Text<'a> = Cow<'a, [u8]>;
 
 /// Appends the events that the value on top stands for; an error may leave some of them behind.
 pub(crate) fn push_events(
@@ -59,7 +59,7 @@ fn problem(path: impl Into<String>, problem: impl Into<String>) -> BodyError {
 }
 
 struct One<'a> {
-    stack: Stack,
+    stack: Stack<'a>,
     current: &'a mut Current,
     formats: &'a Formats,
     log: u32,
@@ -68,7 +68,7 @@ struct One<'a> {
     most: usize,
 }
 
-impl One<'_> {
+impl<'a> One<'a> {
     fn push_list(&mut self, list: c_int) -> Result<(), BodyError> {
         let len = self.stack.raw_len(list);
         if len > MOST_EVENTS {
@@ -252,7 +252,7 @@ impl One<'_> {
         String::from_utf8(self.current.log().value(position).to_vec()).ok()
     }
 
-    fn time(&self, at: c_int) -> Result<Time<'static>, String> {
+    fn time(&self, at: c_int) -> Result<Time<'a>, String> {
         let digits = match self.stack.kind(at) {
             Kind::Integer(seconds) => Cow::Owned(seconds.to_string()),
             Kind::Number(seconds) => Cow::Owned(time::of_float(seconds)?),
@@ -281,7 +281,7 @@ impl One<'_> {
     }
 
     /// A string. Lua keeps it as long as the event table, which stays on the stack until the event is written.
-    fn string(&self, at: c_int) -> Result<Text, String> {
+    fn string(&self, at: c_int) -> Result<Text<'a>, String> {
         match self.stack.bytes(at) {
             Some(bytes) => Ok(Cow::Borrowed(bytes)),
             None => Err(format!("a string is needed, not {}", unlike_text(self.stack.kind(at)))),
@@ -289,7 +289,7 @@ impl One<'_> {
     }
 
     /// A string, number or boolean as text.
-    fn text(&self, at: c_int) -> Result<Text, String> {
+    fn text(&self, at: c_int) -> Result<Text<'a>, String> {
         let mut out = Vec::new();
         match self.stack.kind(at) {
             Kind::Integer(number) => escape::integer(number, &mut out),
@@ -315,7 +315,7 @@ impl One<'_> {
     }
 
     /// Keys and stack indexes of the values of a script's table, sorted; they stay on the stack.
-    fn sorted(&self, table: c_int, path: &str) -> Result<Vec<(Text, c_int)>, BodyError> {
+    fn sorted(&self, table: c_int, path: &str) -> Result<Vec<(Text<'a>, c_int)>, BodyError> {
         let kind = self.stack.kind(table);
         if kind != Kind::Table {
             return Err(problem(path, format!("a table with named keys is needed, not {}", kind.name())));
@@ -342,7 +342,7 @@ impl One<'_> {
     }
 
     /// Pairs of a table with every value as text; a list gives its key once for every item.
-    fn fields(&mut self, table: c_int, path: &str) -> Result<Vec<(Text, Text)>, BodyError> {
+    fn fields(&mut self, table: c_int, path: &str) -> Result<Vec<(Text<'a>, Text<'a>)>, BodyError> {
         if self.stack.kind(table) == Kind::Table && matches!(shape(self.stack, self.current, table), Shape::Log) {
             return self.log_fields(path);
         }
@@ -375,9 +375,8 @@ impl One<'_> {
         Ok(fields)
     }
 
-    fn log_fields(&mut self, path: &str) -> Result<Vec<(Text, Text)>, BodyError> {
-        self.stack
-            .push_hidden(crate::script::engine::lua_stack::REGISTRY, crate::script::engine::lua_stack::Hidden::VALUES);
+    fn log_fields(&mut self, path: &str) -> Result<Vec<(Text<'a>, Text<'a>)>, BodyError> {
+        self.stack.push_hidden(REGISTRY, Hidden::VALUES);
         let values = self.stack.top();
         let mut fields = Vec::new();
         for position in 0..self.current.len() {
@@ -421,7 +420,7 @@ pub(crate) const KEYS: [&str; 17] = [
 
 /// The event as the hook left it, still in Lua and in the page.
 struct Returned<'a> {
-    stack: Stack,
+    stack: Stack<'a>,
     current: &'a mut Current,
     event: Option<c_int>,
     message: Option<c_int>,
