@@ -39,7 +39,7 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
         "consumer": who.consumer,
         "joined": joined,
         "destination": {
-            "delivered_means": promise,
+            "delivered_means": promise.label,
             "state": state(health),
             "cause": cause(health),
             "seconds": since(health),

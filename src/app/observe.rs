@@ -18,7 +18,7 @@ const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Asks the destination once whether it would take our events. It need not: shards hold their position meanwhile.
 pub(super) async fn say_how_the_destination_is(parts: Arc<Pipeline<Sls, AnyDestination>>) {
-    info!("{}", parts.sink.promises());
+    info!("{}", parts.sink.promise().sentence);
     match parts.sink.check().await {
         Ok(checked) => info!(url = checked.url, took = ?checked.took, "the destination {}", checked.agrees),
         // A refusal is in the log already.
@@ -41,7 +41,7 @@ pub(super) async fn sum_up_now_and_then(parts: Arc<Pipeline<Sls, AnyDestination>
 }
 
 pub(super) fn summary_of(parts: &Pipeline<Sls, AnyDestination>) -> String {
-    let books = summary::line(&parts.ledger, &parts.sink.promise(), &parts.sink.health(), summary::unix_now());
+    let books = summary::line(&parts.ledger, parts.sink.promise().label, &parts.sink.health(), summary::unix_now());
     books + &summary::script(&parts.hooks.script().version, &parts.hooks.reloads())
 }
 
@@ -50,8 +50,8 @@ pub(super) fn snapshot_of(parts: &Pipeline<Sls, AnyDestination>, who: &Identity,
         who: who.clone(),
         joined,
         promise: parts.sink.promise(),
-        promises: parts.sink.promises(),
         health: parts.sink.health(),
+        counters: parts.sink.counters(),
         shards: parts.ledger.read(),
         script: parts.hooks.script().version.clone(),
         script_since: parts.hooks.since(),
