@@ -1,5 +1,6 @@
 //! What a destination promises.
 
+pub mod file;
 mod health;
 pub mod hec;
 pub mod registry;

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use super::file::{FileDestination, FileFormat};
 use super::hec::{Hec, HecFormat};
 use super::syslog::{Syslog, SyslogFormat};
-use super::{CheckError, Checked, Counter, Destination, Health, Outcome, Preview, Promise, hec, syslog};
+use super::{CheckError, Checked, Counter, Destination, Health, Outcome, Preview, Promise, file, hec, syslog};
 use crate::core::batch::Batch;
 use crate::core::lease::Tenure;
 
@@ -20,6 +21,8 @@ pub enum DestinationKind {
     Hec,
     /// Any SIEM over syslog.
     Syslog,
+    /// A file of JSON lines on this machine.
+    File,
 }
 
 /// A row of the list of destinations.
@@ -44,6 +47,7 @@ pub const DESTINATIONS: &[DestinationRow] = &[
         needs: "syslog.host",
         on_reject: Some("syslog.on_reject"),
     },
+    DestinationRow { kind: DestinationKind::File, name: "file", needs: "file.path", on_reject: None },
 ];
 
 /// How to reach a destination: exactly one.
@@ -53,6 +57,8 @@ pub enum DestinationConfig {
     Hec(Box<hec::Config>),
     /// Any SIEM over syslog.
     Syslog(Box<syslog::Config>),
+    /// A file of JSON lines on this machine.
+    File(file::Config),
 }
 
 /// Why a destination cannot be built from its settings.
@@ -75,6 +81,7 @@ impl DestinationConfig {
         Ok(match self {
             Self::Hec(config) => (AnyDestination::new(Hec::new(config)?), Arc::new(HecFormat::new(config))),
             Self::Syslog(config) => (AnyDestination::new(Syslog::new(config)?), Arc::new(SyslogFormat::new(config))),
+            Self::File(config) => (AnyDestination::new(FileDestination::new(config)), Arc::new(FileFormat::default())),
         })
     }
 }

@@ -7,6 +7,7 @@ use super::hec::{read_hec, read_hec_format};
 use super::read::Reader;
 use super::syslog::{read_syslog, read_syslog_format};
 use crate::destination::Preview;
+use crate::destination::file::{Config, FileFormat};
 use crate::destination::registry::{DESTINATIONS, DestinationConfig, DestinationKind, DestinationRow};
 use crate::pipeline::OnReject;
 
@@ -23,6 +24,7 @@ pub(super) fn read_destination(
             DestinationKind::Syslog => {
                 read_syslog(reader, machine, warnings).map(Box::new).map(DestinationConfig::Syslog)
             }
+            DestinationKind::File => read_file(reader).map(DestinationConfig::File),
         },
         [(_, one), (_, other), ..] => {
             reader.two_destinations([one, other]);
@@ -57,7 +59,21 @@ pub(super) fn read_format(
     match kind {
         DestinationKind::Hec => Some(Arc::new(read_hec_format(reader))),
         DestinationKind::Syslog => Some(Arc::new(read_syslog_format(reader, machine)?)),
+        DestinationKind::File => Some(Arc::new(FileFormat::default())),
     }
+}
+
+fn read_file(reader: &mut Reader<'_>) -> Option<Config> {
+    reader.demand(&["file.path"]);
+    let path = reader.path("file.path");
+    let (max_size, keep) = (reader.size("file.max_size"), reader.count("file.keep"));
+    let fsync = reader.switch("file.fsync");
+    Some(Config {
+        path: path?,
+        max_size: max_size? as u64,
+        keep: u32::try_from(keep?).expect("bounded by the table of settings"),
+        fsync: fsync?,
+    })
 }
 
 /// Reads what becomes of an event that the destination refuses for good. Where there is none yet, or several, that is
