@@ -206,3 +206,33 @@ fn an_event_without_a_time_has_that_of_its_log() {
     let head = Head { time, host: Some(b"h".into()), ..Head::default() };
     assert_eq!(line(&head), "{\"time\":5.25,\"host\":\"h\",\"event\":\"hello\"}\n");
 }
+
+#[tokio::test]
+async fn a_batch_that_waits_for_another_is_not_written_once_its_shard_is_lost() {
+    let dir = TempDir::new().unwrap();
+    let config = config(&dir);
+    let (began, has_begun) = std::sync::mpsc::channel();
+    let (go, may_go) = std::sync::mpsc::channel::<()>();
+    let may_go = std::sync::Mutex::new(may_go);
+    let write = move |file: &mut fs::File, lines: &[u8]| {
+        let _ = began.send(());
+        let _ = may_go.lock().unwrap().recv();
+        file.write_all(lines)
+    };
+    let file = Arc::new(FileDestination::with_write(&config, Box::new(write)));
+    let start = |line: &'static str| {
+        let (stopper, tenure) = tenure();
+        let file = Arc::clone(&file);
+        (stopper, tokio::spawn(async move { file.deliver(batch(&[line]), tenure).await }))
+    };
+    let (_stopper, first) = start("one");
+    tokio::task::spawn_blocking(move || has_begun.recv()).await.unwrap().unwrap();
+    let (stopper, second) = start("two");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    stopper.raise();
+    assert_eq!(second.await.unwrap(), Outcome::Abandoned);
+    drop(go);
+    assert_eq!(first.await.unwrap(), Outcome::Done(Vec::new()));
+    deliver(&file, &["three"]).await;
+    assert_eq!(text(&config.path, ""), "one\nthree\n");
+}
