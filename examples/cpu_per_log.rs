@@ -180,6 +180,7 @@ struct Used {
 
 impl Running {
     /// Asks it to stop, waits, and asks the kernel for what it used.
+    #[expect(unsafe_code, reason = "asks the kernel what a process used")]
     fn stop(&mut self) -> Result<Used, String> {
         let memory_kib = self.peak_kib()?;
         let pid = i32::try_from(self.0.id()).map_err(text)?;

@@ -123,6 +123,7 @@ fn median(passes: usize, work: &mut dyn FnMut()) -> Duration {
 }
 
 /// Computing time of this thread, which other programs on the machine do not add to.
+#[expect(unsafe_code, reason = "asks the kernel for the computing time of the thread")]
 fn computed() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: a plain system call with a valid argument.

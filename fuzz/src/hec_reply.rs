@@ -121,7 +121,12 @@ pub fn hec_reply(input: &[u8]) {
 
 fn reply(input: &mut Input<'_>) -> Reply {
     if input.is_empty() {
-        return Reply { status: 200, retry_after: None, body: br#"{"text":"Success","code":0}"#.to_vec() };
+        return Reply {
+            status: 200,
+            body: br#"{"text":"Success","code":0}"#.to_vec(),
+            is_splunk: true,
+            ..Reply::default()
+        };
     }
     let status = input.pick(&STATUSES);
     let how = input.byte();
@@ -137,7 +142,7 @@ fn reply(input: &mut Input<'_>) -> Reply {
         _ => input.piece().to_vec(),
     };
     let retry_after = (how & 4 != 0).then(|| Duration::from_secs(input.number().into()));
-    Reply { status, retry_after, body }
+    Reply { status, retry_after, body, is_splunk: true }
 }
 
 fn fit_to_show(code: &str, reason: &str) {

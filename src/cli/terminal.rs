@@ -1,15 +1,11 @@
 //! The terminal: its width, its colours, and what fits into a line.
 
 use std::io;
-use std::os::fd::AsRawFd as _;
 
 /// Columns of the terminal that standard output is, if it is one.
 #[must_use]
 pub fn terminal_width() -> Option<usize> {
-    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: TIOCGWINSZ fills the one winsize that it is given, and `size` outlives the call.
-    let answer = unsafe { libc::ioctl(io::stdout().as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
-    (answer == 0 && size.ws_col > 0).then_some(usize::from(size.ws_col))
+    Some(usize::from(console::Term::stdout().size_checked()?.1))
 }
 
 /// Whether to colour what is written there: a terminal, unless `NO_COLOR` is set (<https://no-color.org>).

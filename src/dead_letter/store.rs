@@ -187,6 +187,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    #[expect(unsafe_code, reason = "the standard library knows no user")]
     fn of(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |cause| match cause.kind() {
@@ -218,6 +219,7 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
 }
 
 /// Makes the file and locks it until it is closed, unless somebody else has it.
+#[expect(unsafe_code, reason = "the standard library locks files from Rust 1.89 on")]
 pub(crate) fn try_lock(path: &Path) -> io::Result<Option<File>> {
     let file = private().open(path)?;
     // SAFETY: the descriptor is open for the whole call, and flock(2) touches no memory of ours.

@@ -315,6 +315,7 @@ fn a_device_that_is_full_is_a_fault_that_says_so() {
 
 /// Mounts a file system at `target` that only the calling thread sees and that ends with it. Whether it may: that takes
 /// root.
+#[expect(unsafe_code, reason = "mounts a file system for one thread")]
 fn mounted(target: &Path, options: &str) -> bool {
     let ok = |status: io::Result<std::process::ExitStatus>| status.is_ok_and(|status| status.success());
     // SAFETY: unshare(2) touches no memory; it parts this thread, and what it starts, from the others' mounts.
@@ -364,6 +365,7 @@ fn a_full_disk_leaves_whole_lines_and_goes_on_when_there_is_room() {
 }
 
 /// Does `work` in a thread in which this system call fails with EIO, if the system lets us arrange that.
+#[expect(unsafe_code, reason = "has the kernel fail a system call of one thread")]
 fn where_fails<T: Send>(call: libc::c_long, work: impl FnOnce() -> T + Send) -> Option<T> {
     let step = |code: u32, skip: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: skip, k };
     let mut filter = [
@@ -449,6 +451,7 @@ fn a_read_only_file_system_is_denied_at_the_start_with_path_and_uid() {
 }
 
 #[test]
+#[expect(unsafe_code, reason = "makes one thread somebody else")]
 fn a_directory_of_somebody_else_is_denied_to_writer_and_reader() {
     let dir = tempfile::tempdir().unwrap();
     open(dir.path()).unwrap().append(&[record(1)]).unwrap();

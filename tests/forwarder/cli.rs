@@ -124,6 +124,7 @@ impl Running {
         read
     }
 
+    #[expect(unsafe_code, reason = "sends signals as an operator does")]
     fn signal(&self, signal: i32) {
         let pid = i32::try_from(self.child.id()).unwrap();
         // SAFETY: kill has no memory to misuse, and the child has not been waited for, so the pid is still its own.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue,
-    RETRY_AFTER,
+    RETRY_AFTER, SERVER,
 };
 use reqwest::{Certificate, Client, ClientBuilder, Identity, Proxy, Url, redirect, retry, tls};
 use tokio::time::Instant;
@@ -143,6 +143,7 @@ impl Member {
         }
         let mut response = request.body(body).send().await.map_err(fault)?;
         let mut reply = Reply {
+            is_splunk: text(response.headers(), SERVER).is_some_and(|server| server.starts_with("Splunkd")),
             status: response.status().as_u16(),
             retry_after: reply::retry_after(text(response.headers(), RETRY_AFTER), text(response.headers(), DATE)),
             body: Vec::new(),

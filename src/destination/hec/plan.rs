@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
-use super::reply::{Verdict, index_of};
+use super::reply::{Before, Verdict, index_of};
 use crate::core::batch::Events;
 use crate::destination::{Rejected, Rejection};
 
@@ -52,18 +52,24 @@ impl<'a> Plan<'a> {
     pub fn settle(&mut self, range: Range<usize>, verdict: Verdict) {
         match verdict {
             Verdict::Accepted { .. } => {}
-            Verdict::Event { bad, rejection, code, reason, .. } => {
+            Verdict::Event { before, bad, rejection, code, reason, .. } => {
                 self.again(range.start + bad + 1..range.end);
+                if before == Before::Unknown {
+                    self.again(range.start..range.start + bad);
+                }
                 self.rejected.push(Rejected { event: range.start + bad, rejection, code, reason });
             }
             Verdict::Index { index, code, reason } => {
                 self.reject_for_its_index(range.start, &code, &reason);
                 self.refused.insert(index, (code, reason));
             }
-            Verdict::Alone { suspect, .. } => {
+            Verdict::Alone { before, suspect, .. } => {
                 let suspect = range.start + suspect;
                 self.again(suspect + 1..range.end);
                 self.again(suspect..suspect + 1);
+                if before == Before::Unknown {
+                    self.again(range.start..suspect);
+                }
             }
             Verdict::Bisect | Verdict::Split => {
                 let middle = range.start + range.len() / 2;
@@ -144,6 +150,8 @@ mod tests {
         Mute,
         /// Code 7 counts from 0, as the other codes do.
         CountsFromZero,
+        /// Not Splunk at all: it refuses a request with a bad event as a whole, and names the event all the same.
+        Whole,
     }
 
     struct Run {
@@ -169,17 +177,25 @@ mod tests {
                     None
                 }
             });
-            taken.extend(range.start..bad.map_or(range.end, |(event, ..)| event));
+            let kept = bad.map_or(range.end, |(event, ..)| event);
+            if bad.is_none() || !matches!(splunk, Splunk::Whole) {
+                taken.extend(range.start..kept);
+            }
             let (status, body) = match (bad, splunk) {
                 (None, _) => (200, r#"{"text":"Success","code":0}"#.to_owned()),
                 (Some((_, code, _)), Splunk::Mute) => (400, format!(r#"{{"text":"bad","code":{code}}}"#)),
                 (Some((event, code, shift)), _) => {
-                    let shift = if matches!(splunk, Splunk::Exact) { shift } else { 0 };
+                    let shift = if matches!(splunk, Splunk::Exact | Splunk::Whole) { shift } else { 0 };
                     let number = event - range.start + shift;
                     (400, format!(r#"{{"text":"bad","code":{code},"invalid-event-number":{number}}}"#))
                 }
             };
-            let reply = Reply { status, retry_after: None, body: body.into_bytes() };
+            let reply = Reply {
+                status,
+                body: body.into_bytes(),
+                is_splunk: !matches!(splunk, Splunk::Whole),
+                retry_after: None,
+            };
             let sent = Sent { events, range: range.clone(), gzip: false, index: Some("main") };
             plan.settle(range, classify(&reply, &sent));
         }
@@ -217,6 +233,14 @@ mod tests {
             assert_eq!(run.taken, (0..1_000).filter(|event| *event != bad).collect::<Vec<_>>());
             assert!(run.requests <= 2);
         }
+    }
+
+    #[test]
+    fn a_receiver_that_refuses_whole_requests_gets_the_good_events_again() {
+        let events = envelopes(&[Some("a"), Some("b"), Some("a"), Some("bad"), Some("a"), Some("b")]);
+        let run = run(&events, &[1], Some(&["a", "b"]), Splunk::Whole);
+        assert_eq!(run.rejected, [1, 3]);
+        assert_eq!(run.taken, [0, 2, 4, 5], "each is taken once, in the order of the batch");
     }
 
     #[test]

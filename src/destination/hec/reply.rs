@@ -2,7 +2,8 @@
 //!
 //! The codes are those of Splunk's "Troubleshoot HTTP Event Collector". Splunk parses a request from the front and
 //! takes each object as it goes: `invalid-event-number` counts from 0, the objects before it are indexed, it and
-//! those behind it are not.
+//! those behind it are not. Other receivers refuse the whole request with the same number, so that what stands before
+//! the bad event counts as taken only where the reply names Splunk as its server (`Server: Splunkd`).
 
 use std::convert::Infallible;
 use std::ops::Range;
@@ -35,6 +36,15 @@ pub struct Reply {
     pub retry_after: Option<Duration>,
     /// The body, cut off where it is longer than any honest one.
     pub body: Vec<u8>,
+    /// The reply names Splunk as its server.
+    pub is_splunk: bool,
+}
+
+impl Reply {
+    /// What became of the events before the one that this reply names as bad.
+    fn before(&self) -> Before {
+        if self.is_splunk { Before::Taken } else { Before::Unknown }
+    }
 }
 
 /// What was sent.
@@ -48,6 +58,15 @@ pub struct Sent<'a> {
     pub gzip: bool,
     /// The index that the settings name.
     pub index: Option<&'a str>,
+}
+
+/// What became of the events before a bad one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// The receiver keeps them: it is Splunk.
+    Taken,
+    /// Nobody says so: they are sent again.
+    Unknown,
 }
 
 /// What to do with the events of the request.
@@ -74,8 +93,10 @@ pub enum Verdict {
         /// What the server said, and what to do.
         cause: Cause,
     },
-    /// This event will never be taken. Those before it are taken, those behind it are not.
+    /// This event will never be taken. Those behind it are not taken.
     Event {
+        /// What became of the events before it.
+        before: Before,
         /// Its number in the request.
         bad: usize,
         /// Under this number the indexers will acknowledge the events before it.
@@ -96,8 +117,10 @@ pub enum Verdict {
         /// The server's words.
         reason: String,
     },
-    /// This event is probably a bad one: send it alone. Those before it are taken, those behind it are not.
+    /// This event is probably a bad one: send it alone. Those behind it are not taken.
     Alone {
+        /// What became of the events before it.
+        before: Before,
         /// Its number in the request.
         suspect: usize,
         /// Under this number the indexers will acknowledge the events before it.
@@ -132,9 +155,9 @@ pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
             Some("no answer of a collector: is the URL right, does a proxy answer in its place?"),
         ),
         (300..=399, _) => hold("a redirect is not followed with a token: set the URL that it points to (https?)"),
-        (400, Some(code @ (6 | 12 | 13 | 15))) => bad_event(code, &said, sent),
+        (400, Some(code @ (6 | 12 | 13 | 15))) => bad_event(reply, code, &said, sent),
         (400, Some(7)) => bad_index(reply, &said, sent),
-        (400, Some(5)) if count == 1 => event(0, 5, &said),
+        (400, Some(5)) if count == 1 => event(0, 5, reply, &said),
         (400 | 401 | 403, Some(code)) => hold(hint(code)),
         (400, None) => hold("this is no answer of a collector: check the URL, and what stands between us and Splunk"),
         (401 | 403, None) => hold("a proxy or a firewall refuses us, not Splunk: it has to let us through"),
@@ -145,6 +168,7 @@ pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
             Some("if it stays like this there is no collector: check host and port"),
         ),
         (413, _) if count == 1 => Verdict::Event {
+            before: Before::Taken,
             bad: 0,
             ack_id: None,
             rejection: Rejection::TooLarge,
@@ -185,6 +209,7 @@ pub fn suspect(reply: &Reply, sent: &Sent<'_>, record: RequestHistory) -> Option
         return Some(Verdict::Bisect);
     }
     (record.times >= TIMES_ALONE).then(|| Verdict::Event {
+        before: Before::Taken,
         bad: 0,
         ack_id: None,
         rejection: Rejection::Refused,
@@ -283,12 +308,12 @@ impl ReplyBody {
     }
 }
 
-fn bad_event(code: u64, said: &ReplyBody, sent: &Sent<'_>) -> Verdict {
+fn bad_event(reply: &Reply, code: u64, said: &ReplyBody, sent: &Sent<'_>) -> Verdict {
     let count = sent.range.len();
     match said.number {
-        _ if count == 1 => event(0, code, said),
+        _ if count == 1 => event(0, code, reply, said),
         Some(0) if code == 6 && bytes(sent) > MAX_EVENT_SIZE => Verdict::Split,
-        Some(number) if number < count => event(number, code, said),
+        Some(number) if number < count => event(number, code, reply, said),
         _ => Verdict::Bisect,
     }
 }
@@ -319,14 +344,15 @@ fn bad_index(reply: &Reply, said: &ReplyBody, sent: &Sent<'_>) -> Verdict {
             if (0..suspect).any(|taken| index(taken) == suspected) {
                 return Verdict::Bisect;
             }
-            Verdict::Alone { suspect, ack_id: said.ack_id }
+            Verdict::Alone { before: reply.before(), suspect, ack_id: said.ack_id }
         }
         _ => Verdict::Bisect,
     }
 }
 
-fn event(bad: usize, code: u64, said: &ReplyBody) -> Verdict {
+fn event(bad: usize, code: u64, reply: &Reply, said: &ReplyBody) -> Verdict {
     Verdict::Event {
+        before: reply.before(),
         bad,
         ack_id: said.ack_id,
         rejection: Rejection::Refused,

@@ -32,6 +32,7 @@ pub(super) const TELLS_ACKED: bool = cfg!(target_os = "linux");
 ///
 /// After a reset the send queue reads empty although bytes were lost; this count does not lie.
 #[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "no library in use reads TCP_INFO")]
 pub(super) fn acked(stream: &TcpStream) -> Option<u64> {
     use std::os::fd::AsRawFd as _;
 

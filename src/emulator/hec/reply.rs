@@ -1,7 +1,7 @@
 //! What Splunk's HTTP Event Collector replies.
 
 use bytes::Bytes;
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{CONTENT_TYPE, HeaderValue, SERVER};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
@@ -133,6 +133,8 @@ pub(super) fn html(status: StatusCode) -> Response<Bytes> {
 pub(super) fn with(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    // As Splunk names itself; a sender may rely on it for what it knows of Splunk alone.
+    response.headers_mut().insert(SERVER, HeaderValue::from_static("Splunkd"));
     response
 }

@@ -81,6 +81,22 @@ impl HookError {
     }
 }
 
+/// Most bytes of an error's text. A script can raise megabytes, and each error is kept, logged and shown.
+pub(crate) const MOST_ERROR_BYTES: usize = 4096;
+
+/// The text, cut to [`MOST_ERROR_BYTES`] on a character's border. What is not UTF-8 is replaced.
+pub(crate) fn bounded(text: &[u8]) -> String {
+    const MARK: &str = "…";
+    // What replaces a cut character or comes behind it is not kept.
+    let mut bounded = String::from_utf8_lossy(&text[..text.len().min(MOST_ERROR_BYTES + 4)]).into_owned();
+    if bounded.len() > MOST_ERROR_BYTES {
+        let end = (0..=MOST_ERROR_BYTES - MARK.len()).rev().find(|&end| bounded.is_char_boundary(end));
+        bounded.truncate(end.unwrap_or_default());
+        bounded.push_str(MARK);
+    }
+    bounded
+}
+
 /// Splits `file:line: message`, where the file may be shortened from the left, as Lua does it.
 pub(crate) fn split<'a>(text: &'a str, file: &str) -> Option<(u32, &'a str)> {
     let end = &file.as_bytes()[file.len().saturating_sub(30)..];

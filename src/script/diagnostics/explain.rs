@@ -1,6 +1,6 @@
 //! From a bare fault to an error that says where, on which way, and what to do.
 
-use super::error::split;
+use super::error::{bounded, split};
 use super::excerpt;
 use super::hint;
 use super::hint::{Field, Scene};
@@ -37,7 +37,7 @@ impl Script {
 
     /// The text of an error that is on top of the stack.
     pub(crate) fn raised(&self, stack: Stack, line: Option<u32>) -> String {
-        let text = String::from_utf8_lossy(stack.bytes(-1).unwrap_or(b"an error in the handling of an error"));
+        let text = bounded(stack.bytes(-1).unwrap_or(b"an error in the handling of an error"));
         self.words(&text, line)
     }
 

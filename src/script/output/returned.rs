@@ -10,6 +10,7 @@ use crate::core::batch::Events;
 use crate::core::event::{Body, BodyError, Formats, Head, Time};
 use crate::core::priority;
 use crate::core::priority::{FACILITIES, SEVERITIES};
+use crate::script::diagnostics::error::bounded;
 use crate::script::engine::lua_stack::{Hidden, Kind, REGISTRY, Stack};
 use crate::script::hook::current_log::{Current, FieldState};
 
@@ -82,7 +83,7 @@ impl<'a> One<'a> {
             match self.stack.kind(-1) {
                 Kind::Integer(_) => items += 1,
                 _ => {
-                    let key = String::from_utf8_lossy(self.stack.bytes(-1).unwrap_or(b"?"));
+                    let key = bounded(self.stack.bytes(-1).unwrap_or(b"?"));
                     let why = "a table is either one event or a list of events, not both";
                     return Err(problem(key, why));
                 }
@@ -140,7 +141,7 @@ impl<'a> One<'a> {
                 let why = "an event table has only named keys";
                 return Err(problem(format!("{place}[{}]", self.stack.kind(at - 1).name()), why));
             };
-            let fault = |why: String| problem(format!("{place}{}", String::from_utf8_lossy(key)), why);
+            let fault = |why: String| problem(format!("{place}{}", bounded(key)), why);
             match key {
                 b"event" | b"message" => {
                     if !matches!(self.stack.kind(at), Kind::String | Kind::Table) {
@@ -186,7 +187,7 @@ impl<'a> One<'a> {
                 b"time" | b"timestamp" => return Err(fault("time and timestamp are the same; keep one".to_owned())),
                 b"host" | b"hostname" => return Err(fault("host and hostname are the same; keep one".to_owned())),
                 _ => {
-                    let unknown_key = Some(String::from_utf8_lossy(key).into_owned());
+                    let unknown_key = Some(bounded(key));
                     let why = format!(
                         "an event has no such key; it has {}. Put your own data into `event` or `fields`",
                         KEYS.join(", ")

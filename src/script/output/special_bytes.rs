@@ -22,6 +22,7 @@ use sse2 as sixteen;
 use portable as sixteen;
 
 #[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "the compiler asks for it even where the instructions are always there")]
 mod sse2 {
     use std::arch::x86_64::*;
 

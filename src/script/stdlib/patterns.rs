@@ -3,6 +3,7 @@
 //! Scripts call these for every field of every log, so they are bound as the engine binds its own: as C functions, which
 //! cost a tenth of a callback. An error leaves them by longjmp. So no frame here may own anything that has to be dropped,
 //! and nothing here may panic.
+#![expect(unsafe_code, reason = "works on the raw stack and its string buffers, as these are called most of all")]
 
 use std::ffi::c_int;
 use std::io::Write as _;

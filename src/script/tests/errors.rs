@@ -262,3 +262,26 @@ fn a_limit_that_was_broken_shows_where_it_was() {
     assert_eq!(error.place.as_ref().map(|place| (place.line, place.column)), Some((2, None)));
     assert_eq!(error.message(), "stopped after 200ms of computing (script.timeout)");
 }
+
+#[test]
+fn an_error_is_cut_to_4_kib_on_the_border_of_a_character() {
+    let process = |body: &str| format!("function process(log) {body} end");
+    for script in [
+        process("error(('用'):rep(1 << 20))"),
+        process("error('a' .. ('用'):rep(1 << 20), 0)"),
+        process("error('ab' .. ('\\xff'):rep(1 << 20), 0)"),
+        process("error({ text = ('x'):rep(1 << 20) })"),
+        process("return { [('用'):rep(1 << 20)] = 1 }"),
+        process("return { [('x'):rep(1 << 20)] = 1, event = 'e' }"),
+        process("return { 'e', [('x'):rep(1 << 20)] = 1 }"),
+        process("return { event = { [('x'):rep(1 << 20)] = print } }"),
+        format!("error(('用'):rep(1 << 20)) {}", process("")),
+    ] {
+        let error = error_of(&script);
+        let text = error.to_string();
+        assert!((50..4096 + 400).contains(&text.len()), "{} bytes: {script}", text.len());
+        assert!(error.render(Beside::default()).len() < 3 * 4096, "{script}");
+    }
+    let cut = error_of(&process("error('a' .. ('用'):rep(1 << 20), 0)")).to_string();
+    assert!(cut.contains("a用用") && cut.contains("用用… (script version"), "{cut}");
+}

@@ -351,3 +351,21 @@ fn tables_of_the_script_are_written_in_one_order() {
         "[[],{},[1],null,5,9007199254740992,1e+300,-0.5]",
     );
 }
+
+#[test]
+fn json_nested_deeper_than_64_levels_is_not_decoded_unless_the_script_asks_for_it() {
+    let body = |levels: &str| {
+        format!("local value, why = json.decode(log.j{levels}) if value then return {{ event = value }} end return why")
+    };
+    let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let objects = |levels: usize| format!("{}1{}", r#"{"[":"#.repeat(levels), "}".repeat(levels));
+    for make in [nested, objects] {
+        check(&body(""), &[("j", &make(64))], &make(64));
+        check(&body(""), &[("j", &make(65))], r#""json.decode: nested deeper than 64 levels""#);
+        check(&body(", 200"), &[("j", &make(200))], &make(200));
+        check(&body(", 200"), &[("j", &make(201))], r#""json.decode: nested deeper than 200 levels""#);
+        check(&body(", 3"), &[("j", &make(4))], r#""json.decode: nested deeper than 3 levels""#);
+    }
+    check(&body(""), &[("j", &nested(200_000))], r#""json.decode: nested deeper than 64 levels""#);
+    check(&body(""), &[("j", &"[".repeat(200_000))], r#""json.decode: not JSON at line 1, column 200000""#);
+}

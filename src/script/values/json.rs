@@ -29,9 +29,21 @@ pub(crate) mod scan;
 /// Reads of an object that look into its text; more than that, and listing its members is cheaper.
 const FEW_READS: i64 = 4;
 
-/// `json.decode(text)`: the value, or nil and why not.
+/// Levels of objects and arrays that `json.decode` takes unless it is told to take more, and the most it can be told. Readers
+/// behind us give up at 128 or so, some of them with all that stands in the same request.
+const MOST_LEVELS: i64 = check::MOST_DEEP as i64;
+const MOST_ALLOWED_LEVELS: i64 = 1000;
+
+/// `json.decode(text, levels)`: the value, or nil and why not.
 pub(crate) fn decode(frame: &mut Frame) -> c_int {
     let stack = frame.stack;
+    let levels = match stack.kind(2) {
+        Kind::Nil => None,
+        kind => match whole(kind).filter(|levels| (1..=MOST_ALLOWED_LEVELS).contains(levels)) {
+            None => frame.fail(b"json.decode: the most levels are a whole number from 1 to 1000"),
+            levels => levels,
+        },
+    };
     stack.set_top(1);
     let Some(text) = stack.bytes(1) else {
         stack.push_nil();
@@ -60,6 +72,15 @@ pub(crate) fn decode(frame: &mut Frame) -> c_int {
         stack.push_integer(line);
         frame.push_bytes(b", column ");
         stack.push_integer(column);
+        return concatenated(frame);
+    }
+    let most = levels.unwrap_or(MOST_LEVELS);
+    // What was checked is within the default.
+    if (!checked || most < MOST_LEVELS) && scan::levels(text) > most {
+        stack.push_nil();
+        frame.push_bytes(b"json.decode: nested deeper than ");
+        stack.push_integer(most);
+        frame.push_bytes(b" levels");
         return concatenated(frame);
     }
     let value = scan::trim(text);

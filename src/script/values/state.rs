@@ -2,6 +2,8 @@
 
 use mlua::{Lua, Table, Value};
 
+use crate::script::diagnostics::error::bounded;
+
 /// Most bytes of text, and most values, that are handed from one version to the next.
 const MOST_BYTES: usize = 4 << 20;
 const MOST_VALUES: usize = 100_000;
@@ -50,7 +52,7 @@ pub(crate) fn read(globals: &Table) -> Result<Option<KeptState>, String> {
     if !state.is_table() {
         return Err(format!("{STATE} is not a table, but {}", state.type_name()));
     }
-    let table = walk.copy(&state, STATE, 0)?;
+    let table = walk.copy(&state, STATE, 0).map_err(|why| bounded(why.as_bytes()))?;
     Ok(Some(KeptState { keep, table }))
 }
 

@@ -20,6 +20,7 @@ fn with_little_room(bench: &Bench) -> Command {
     command
 }
 
+#[expect(unsafe_code, reason = "raises the limit of the running program")]
 fn make_room(program: &Program) {
     let room = libc::rlimit { rlim_cur: 1 << 30, rlim_max: libc::RLIM_INFINITY };
     let pid = i32::try_from(program.pid()).unwrap();

@@ -10,6 +10,7 @@ use super::bench::{Bench, KEY_SECRET};
 use super::destination::{beats, no_beat_was_missed};
 
 /// A file on a disk that hangs: who opens it to read waits for a writer, and none comes.
+#[expect(unsafe_code, reason = "makes a named pipe")]
 fn hang(path: &Path) {
     let name = path.with_extension("hangs");
     let text = CString::new(name.as_os_str().as_bytes()).unwrap();

@@ -37,6 +37,7 @@ pub struct Replay {
     #[arg(long, conflicts_with = "id")]
     pub all: bool,
     #[command(flatten)]
+    /// Which of the dead letters.
     pub filter: Filter,
     /// The script [default: the one in the settings]
     #[arg(long, value_name = "FILE")]

@@ -490,6 +490,32 @@ async fn a_token_file_that_changes_is_tried_at_once() {
 }
 
 #[tokio::test]
+async fn a_receiver_that_refuses_whole_requests_gets_the_good_events_again() {
+    let collector = Collector::start(|seen, taken| {
+        let lines = seen.lines();
+        match lines.iter().position(|line| line.contains("BAD")) {
+            None => {
+                taken.extend(lines);
+                ok().without_server()
+            }
+            Some(bad) => {
+                let body = format!(r#"{{"text":"Invalid data format","code":6,"invalid-event-number":{bad}}}"#);
+                Act::reply(400, &body).without_server()
+            }
+        }
+    })
+    .await;
+    let hec = hec(&collector);
+    let Outcome::Done(rejected) = deliver(&hec, batch_with(100, &[61])).await else { panic!("not delivered") };
+    assert_eq!(rejected.into_iter().map(|rejected| rejected.event).collect::<Vec<_>>(), [61]);
+    let mut expected = names(100);
+    expected.remove(61);
+    let mut taken = collector.taken();
+    taken.sort_by_key(|line| expected.iter().position(|name| name == line));
+    assert_eq!(taken, expected, "nothing is lost, and nothing is sent twice");
+}
+
+#[tokio::test]
 async fn one_bad_event_of_a_thousand_is_rejected_and_the_others_arrive_once() {
     let collector = first_then_fine(vec![]).await;
     let hec = hec(&collector);

@@ -44,7 +44,7 @@ impl Case {
     /// The verdict, with the words left out.
     #[track_caller]
     fn check(&self, status: u16, body: &str, expected: &str) {
-        let reply = Reply { status, retry_after: None, body: body.as_bytes().to_vec() };
+        let reply = Reply { status, body: body.as_bytes().to_vec(), is_splunk: true, ..Reply::default() };
         let verdict = match self.verdict(&reply) {
             Verdict::Accepted { slow_down, ack_id } => format!(
                 "accepted{}{}",
@@ -60,7 +60,7 @@ impl Case {
                 format!("event {bad}, {code}{}", ack_id.map(|id| format!(" ack {id}")).unwrap_or_default())
             }
             Verdict::Index { index, .. } => format!("index {index:?}"),
-            Verdict::Alone { suspect, ack_id } => {
+            Verdict::Alone { suspect, ack_id, .. } => {
                 format!("alone {suspect}{}", ack_id.map(|id| format!(" ack {id}")).unwrap_or_default())
             }
             Verdict::Bisect => "bisect".to_owned(),
@@ -161,7 +161,7 @@ fn an_index_of_any_length_is_shown_bounded_and_tame() {
     let index = "i\u{1b}".repeat(1_000);
     let mut events = Events::default();
     events.push(0, |out| serde_json::to_writer(out, &serde_json::json!({ "index": index, "event": 1 }))).unwrap();
-    let reply = Reply { status: 400, retry_after: None, body: code(7).into_bytes() };
+    let reply = Reply { status: 400, body: code(7).into_bytes(), is_splunk: true, ..Reply::default() };
     let sent = Sent { events: &events, range: 0..1, gzip: false, index: Some("main") };
     let Verdict::Index { reason, .. } = classify(&reply, &sent) else { panic!("not about the index") };
     assert!(reason.chars().count() <= 201 && !reason.contains(char::is_control), "{reason}");
@@ -179,7 +179,7 @@ fn code_seven_about_an_event_without_an_index_is_about_the_tokens_default_index(
     let mut events = Events::default();
     events.push(0, |out| writeln!(out, "{{\"event\":1}}")).unwrap();
     let sent = Sent { events: &events, range: 0..1, gzip: false, index: None };
-    let reply = Reply { status: 400, retry_after: None, body: code(7).into_bytes() };
+    let reply = Reply { status: 400, body: code(7).into_bytes(), is_splunk: true, ..Reply::default() };
     let Verdict::Hold { cause } = classify(&reply, &sent) else { panic!("every event goes there") };
     assert!(cause.to_string().contains("allow the index"), "{cause}");
 }
@@ -188,6 +188,7 @@ fn code_seven_about_an_event_without_an_index_is_about_the_tokens_default_index(
 fn every_refusal_has_advice_of_its_own() {
     let advice = |status, body: &str| match events(2).verdict(&Reply {
         status,
+        is_splunk: true,
         retry_after: None,
         body: body.as_bytes().to_vec(),
     }) {
@@ -302,7 +303,7 @@ fn gzip_is_switched_off_only_where_it_was_used() {
 #[test]
 fn what_the_server_asks_for_is_the_floor() {
     let floor = |status, seconds| {
-        let reply = Reply { status, retry_after: Some(Duration::from_secs(seconds)), body: Vec::new() };
+        let reply = Reply { status, retry_after: Some(Duration::from_secs(seconds)), ..Reply::default() };
         match events(1).verdict(&reply) {
             Verdict::Retry { floor, .. } => floor.unwrap().as_secs(),
             other => panic!("{other:?}"),
@@ -329,8 +330,9 @@ fn retry_after_is_seconds_or_a_date_and_never_for_ever() {
 
 #[test]
 fn an_empty_request_tells_a_good_token_from_a_bad_one() {
-    let check =
-        |status, body: &str| classify_empty(&Reply { status, retry_after: None, body: body.as_bytes().to_vec() });
+    let check = |status, body: &str| {
+        classify_empty(&Reply { status, body: body.as_bytes().to_vec(), is_splunk: true, ..Reply::default() })
+    };
     assert_eq!(check(400, &code(5)), Ok(()));
     assert_eq!(check(200, &code(0)), Ok(()));
     assert!(matches!(check(403, &code(4)), Err(CheckError::Refused(_))));
@@ -345,7 +347,7 @@ fn an_empty_request_tells_a_good_token_from_a_bad_one() {
 
 #[test]
 fn a_refusal_says_what_was_said_and_what_to_do() {
-    let reply = Reply { status: 403, retry_after: None, body: code(1).into_bytes() };
+    let reply = Reply { status: 403, body: code(1).into_bytes(), is_splunk: true, ..Reply::default() };
     let Verdict::Hold { cause } = events(1).verdict(&reply) else { panic!() };
     assert_eq!(
         cause.to_string(),
@@ -368,7 +370,7 @@ proptest::proptest! {
         body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
         count in 1_usize..5,
     ) {
-        let verdict = events(count).verdict(&Reply { status, retry_after: None, body });
+        let verdict = events(count).verdict(&Reply { status, body, is_splunk: true, ..Reply::default() });
         let unlikely = matches!(verdict, Verdict::Accepted { .. } | Verdict::Event { bad: 1.., .. });
         proptest::prop_assert!(!unlikely);
     }
@@ -381,7 +383,7 @@ proptest::proptest! {
         count in 1_usize..5,
     ) {
         let body = number.map_or(code(reply_code), |number| numbered(reply_code, number));
-        match events(count).verdict(&Reply { status, retry_after: None, body: body.into_bytes() }) {
+        match events(count).verdict(&Reply { status, body: body.into_bytes(), is_splunk: true, ..Reply::default() }) {
             Verdict::Event { bad: number, .. } | Verdict::Alone { suspect: number, .. } => {
                 proptest::prop_assert!(number < count);
             }
@@ -399,7 +401,7 @@ fn a_400_of_no_collector_is_the_requests_fault_only_when_others_pass() {
     let case = |count: usize, body: &str, times, others_pass| {
         let mut events = Events::default();
         (0..count).for_each(|_| events.push(0, |out| writeln!(out, "{{\"event\":1}}")).unwrap());
-        let reply = Reply { status: 400, retry_after: None, body: body.into() };
+        let reply = Reply { status: 400, body: body.into(), is_splunk: true, ..Reply::default() };
         let sent = Sent { events: &events, range: 0..count, gzip: false, index: None };
         suspect(&reply, &sent, RequestHistory { times, others_pass })
     };

@@ -53,6 +53,25 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
+/// How many objects and arrays are open at once at the most.
+pub(in crate::script) fn levels(text: &[u8]) -> i64 {
+    let (mut open, mut most, mut at) = (0_i64, 0, 0);
+    while let Some(&byte) = text.get(at) {
+        match byte {
+            b'"' => {
+                at += string_len(&text[at..]);
+                continue;
+            }
+            b'{' | b'[' => open += 1,
+            b'}' | b']' => open -= 1,
+            _ => {}
+        }
+        most = most.max(open);
+        at += 1;
+    }
+    most
+}
+
 /// An escape in a key: what the key stands for is not what is written there.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::script) struct EscapedKey;

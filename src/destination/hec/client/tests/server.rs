@@ -32,8 +32,18 @@ pub enum Act {
 }
 
 impl Act {
+    /// As Splunk replies.
     pub fn reply(status: u16, body: &str) -> Self {
-        Self::Reply { status, headers: String::new(), body: body.to_owned(), after: Duration::ZERO, last: false }
+        let headers = "Server: Splunkd\r\n".to_owned();
+        Self::Reply { status, headers, body: body.to_owned(), after: Duration::ZERO, last: false }
+    }
+
+    /// As a receiver replies that is not Splunk.
+    pub fn without_server(mut self) -> Self {
+        if let Self::Reply { headers, .. } = &mut self {
+            headers.clear();
+        }
+        self
     }
 
     pub fn with(mut self, header: &str) -> Self {
