@@ -11,8 +11,8 @@ use tokio::time::{interval, sleep};
 use super::bench::{Bench, servers, until};
 use super::oracle::Oracle;
 
-/// Seconds of flow, unless `FORWARDER_RELOAD_SECONDS` says otherwise: 60 make 200,000 logs.
-const SECONDS: u32 = 8;
+/// Seconds of flow, unless `FORWARDER_RELOAD_SECONDS` says otherwise: 60 make 200,000 logs. The gate takes 8.
+const SECONDS: u32 = 4;
 
 const SHARDS: u32 = 2;
 
