@@ -92,8 +92,8 @@ pub fn lua_event(input: &[u8]) {
         }
         let made = hooks[usize::from(compat)].run(&page).expect("the page is sound");
         assert_eq!(made.logs, 1);
-        assert!(made.failed.is_empty() || made.events.is_empty(), "an event of a log that failed");
-        let lines: Vec<Vec<u8>> = (0..made.events.len()).map(|event| made.events.get(event).to_vec()).collect();
+        assert!(made.failed.is_empty() || made.events().is_empty(), "an event of a log that failed");
+        let lines: Vec<Vec<u8>> = (0..made.events().len()).map(|event| made.events().get(event).to_vec()).collect();
         for failed in &made.failed {
             let error = failed.error.to_string();
             assert!(!error.contains("out of memory") && !error.contains("script.timeout"), "{error}");

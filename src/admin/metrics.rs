@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::snapshot::Snapshot;
 use super::status;
+use crate::core::cursor::ShardName;
 use crate::core::ledger::{Counts, ShardLedger};
 
 type Figure = fn(&Counts) -> u64;
@@ -24,6 +25,11 @@ const COUNTERS: [(&str, &str, Figure); 9] = [
     ("gaps", "Times that logs had left the retention before they were pulled", |counts| counts.gaps),
 ];
 
+/// The labels of a shard. The name of a source holds nothing that a label could not.
+fn labels(shard: &ShardName) -> String {
+    format!("source=\"{}\",shard=\"{}\"", shard.source, shard.shard)
+}
+
 /// Everything, with a line of help for each name.
 pub(super) fn text(snapshot: &Snapshot) -> String {
     let mut out = String::new();
@@ -31,7 +37,7 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
         let name = format!("forwarder_{name}_total");
         head(&mut out, &name, "counter", help);
         for (shard, entry) in &snapshot.shards {
-            let _ = writeln!(out, "{name}{{shard=\"{shard}\"}} {}", figure(&entry.counts));
+            let _ = writeln!(out, "{name}{{{}}} {}", labels(shard), figure(&entry.counts));
         }
     }
     let gauges: [(&str, &str, Gauge); 5] = [
@@ -50,7 +56,7 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
         head(&mut out, &name, "gauge", help);
         for (shard, entry) in &snapshot.shards {
             if let Some(value) = figure(entry, snapshot.now) {
-                let _ = writeln!(out, "{name}{{shard=\"{shard}\"}} {value}");
+                let _ = writeln!(out, "{name}{{{}}} {value}", labels(shard));
             }
         }
     }

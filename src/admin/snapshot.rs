@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-use crate::core::cursor::ShardId;
+use crate::core::cursor::ShardName;
 use crate::core::ledger::ShardLedger;
 use crate::destination::Health;
 use crate::script::Reloads;
@@ -23,7 +23,7 @@ pub struct Snapshot {
     /// How the destination does.
     pub health: Health,
     /// The books of every shard that this process has worked on.
-    pub shards: BTreeMap<ShardId, ShardLedger>,
+    pub shards: BTreeMap<ShardName, ShardLedger>,
     /// Version of the script in force.
     pub script: String,
     /// Since when it is.

@@ -15,7 +15,8 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
         .map(|(shard, entry)| {
             let ShardLedger { counts, held, .. } = entry;
             json!({
-                "shard": shard.0,
+                "source": shard.source.as_str(),
+                "shard": shard.shard.0,
                 "held": held,
                 "lag_seconds": entry.lag(*now),
                 "durable_to": entry.durable_to,

@@ -3,15 +3,19 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::*;
-use crate::core::cursor::ShardId;
+use crate::core::cursor::{ShardId, ShardName, SourceName};
 use crate::core::ledger::{Ledger, Settled, Wait};
 use crate::destination::Health;
 use crate::script::Reloads;
 
+fn shard(number: u32) -> ShardName {
+    ShardName { source: SourceName::new("audit"), shard: ShardId(number) }
+}
+
 fn snapshot() -> Snapshot {
     let ledger = Ledger::default();
-    let account = ledger.account(ShardId(2));
-    account.taken_up();
+    let account = ledger.account(&shard(2));
+    account.acquired();
     account.pulled(10, 100, None);
     account.settled(Settled { delivered: 6, dropped: 1, dead_lettered: 2, events: 6 }, Some(100));
     account.waits(Wait::Disk, "no room \"here\"".into());
@@ -55,7 +59,7 @@ fn the_page_tells_the_same_and_what_is_wrong_first() {
     for next in [
         "<title>forwarder: 3 troubles</title>",
         "p / l, group g, consumer g-host-7",
-        "<li>shard 2 is HELD: no room &quot;here&quot;</li>",
+        "<li>shard audit/2 is HELD: no room &quot;here&quot;</li>",
         "<li>the destination is down, logs wait in SLS: siem: refused</li>",
         "<li>script: s.lua:3: no</li>",
         "<b class=\"bad\">down</b> since 1970-01-01 00:01:45 UTC (0 s)",
@@ -90,8 +94,8 @@ fn no_text_from_elsewhere_becomes_markup() {
     const EVIL: &str = "</li></dd></title><script>alert(1)</script><img src=x onerror='a()'>\"\u{202e}\u{1b}[2J";
     let evil = || EVIL.to_owned();
     let ledger = Ledger::default();
-    ledger.account(ShardId(1)).halted(1, evil());
-    ledger.account(ShardId(2)).waits(Wait::Script, evil());
+    ledger.account(&shard(1)).halted(1, evil());
+    ledger.account(&shard(2)).waits(Wait::Script, evil());
     let base = Snapshot {
         who: Identity { project: evil(), logstore: evil(), group: evil(), consumer: evil() },
         shards: ledger.read(),
@@ -115,12 +119,12 @@ fn no_text_from_elsewhere_becomes_markup() {
 fn every_metric_has_help_and_one_line_a_shard() {
     let text = metrics::text(&snapshot());
     for line in [
-        "forwarder_delivered_total{shard=\"2\"} 6",
-        "forwarder_dead_lettered_total{shard=\"2\"} 2",
-        "forwarder_pulled{shard=\"2\"} 10",
-        "forwarder_missing{shard=\"2\"} 0",
-        "forwarder_lag_seconds{shard=\"2\"} 5",
-        "forwarder_standstill{shard=\"2\"} 1",
+        "forwarder_delivered_total{source=\"audit\",shard=\"2\"} 6",
+        "forwarder_dead_lettered_total{source=\"audit\",shard=\"2\"} 2",
+        "forwarder_pulled{source=\"audit\",shard=\"2\"} 10",
+        "forwarder_missing{source=\"audit\",shard=\"2\"} 0",
+        "forwarder_lag_seconds{source=\"audit\",shard=\"2\"} 5",
+        "forwarder_standstill{source=\"audit\",shard=\"2\"} 1",
         "forwarder_shards_held 1",
         "forwarder_destination{delivered_means=\"confirmed\",state=\"down\"} 1",
         "forwarder_destination{delivered_means=\"confirmed\",state=\"up\"} 0",

@@ -13,7 +13,7 @@ use crate::sls::Sls;
 /// Finds or creates the group; returns its timeout. What may pass is tried again; a refusal at this point is final, so
 /// that a wrong name or permission is seen at once.
 pub(super) async fn join_group(source: &Sls, start: Start) -> Result<Duration, Error> {
-    let mut trouble = RetryLog::new("cannot join the consumer group", 0);
+    let mut retry_log = RetryLog::new("cannot join the consumer group", 0);
     loop {
         let joined = async {
             let timeout = source.ensure_group().await?;
@@ -25,7 +25,7 @@ pub(super) async fn join_group(source: &Sls, start: Start) -> Result<Duration, E
         match joined.await {
             Ok(timeout) => return Ok(timeout),
             Err(SourceError::Refused(cause) | SourceError::Lost(cause)) => return Err(Error::Refused(cause)),
-            Err(fault) => trouble.pause(&fault).await,
+            Err(fault) => retry_log.pause_after(&fault).await,
         }
     }
 }

@@ -24,6 +24,7 @@ use super::group;
 use super::sls;
 use crate::admin::Identity;
 use crate::core::budget::Budget;
+use crate::core::cursor::SourceName;
 use crate::core::event::Format;
 use crate::core::ledger::Ledger;
 use crate::core::stop::Stop;
@@ -106,11 +107,12 @@ impl App {
         info!(dir = %letters.display(), "logs that can't be delivered are kept as dead letters");
         let parts = Pipeline {
             source,
-            sink,
+            source_name: SourceName::new(&settings.sls.logstore),
+            destinations: vec![sink],
             hooks,
             budget: Budget::new(settings.run.memory),
             ledger: Ledger::default(),
-            letters: DeadLetterPolicy {
+            dead_letters: DeadLetterPolicy {
                 keep: Box::new(Arc::new(store)),
                 project: settings.sls.project.clone(),
                 logstore: settings.sls.logstore.clone(),

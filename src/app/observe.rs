@@ -18,11 +18,11 @@ const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Asks the destination once whether it would take our events. It need not: shards hold their position meanwhile.
 pub(super) async fn say_how_the_destination_is(parts: Arc<Pipeline<Sls, AnyDestination>>) {
-    info!("{}", parts.sink.promises());
-    match parts.sink.check().await {
+    info!("{}", parts.destinations[0].promises());
+    match parts.destinations[0].check().await {
         Ok(checked) => info!(url = checked.url, took = ?checked.took, "the destination {}", checked.agrees),
         // A refusal is in the log already.
-        Err(_) if matches!(parts.sink.health(), Health::Held { .. }) => {}
+        Err(_) if matches!(parts.destinations[0].health(), Health::Held { .. }) => {}
         Err(cause) => warn!("the destination does not take events yet, logs wait in SLS until it does: {cause}"),
     }
 }
@@ -41,7 +41,12 @@ pub(super) async fn sum_up_now_and_then(parts: Arc<Pipeline<Sls, AnyDestination>
 }
 
 pub(super) fn summary_of(parts: &Pipeline<Sls, AnyDestination>) -> String {
-    let books = summary::line(&parts.ledger, &parts.sink.promise(), &parts.sink.health(), summary::unix_now());
+    let books = summary::line(
+        &parts.ledger,
+        &parts.destinations[0].promise(),
+        &parts.destinations[0].health(),
+        summary::unix_now(),
+    );
     books + &summary::script(&parts.hooks.script().version, &parts.hooks.reloads())
 }
 
@@ -49,9 +54,9 @@ pub(super) fn snapshot_of(parts: &Pipeline<Sls, AnyDestination>, who: &Identity,
     Snapshot {
         who: who.clone(),
         joined,
-        promise: parts.sink.promise(),
-        promises: parts.sink.promises(),
-        health: parts.sink.health(),
+        promise: parts.destinations[0].promise(),
+        promises: parts.destinations[0].promises(),
+        health: parts.destinations[0].health(),
         shards: parts.ledger.read(),
         script: parts.hooks.script().version.clone(),
         script_since: parts.hooks.since(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::core::batch::{Batch, Events};
+use crate::core::batch::{Events, Output};
 use crate::core::cursor::ShardId;
 use crate::core::event::Format;
 use crate::core::lease::Tenure;
@@ -143,13 +143,12 @@ async fn deliver<K: Destination>(
     if events.is_empty() {
         return Ok(fates);
     }
-    let batch = Batch { page: page(&chosen[0]), events, logs: chosen.len() as u32, dropped: 0 };
-    let batch = Arc::new(batch);
-    match way.sink.deliver(Arc::clone(&batch), way.tenure.clone()).await {
+    let output = Arc::new(Output { shard: chosen[0].origin.shard, events });
+    match way.sink.deliver(Arc::clone(&output), way.tenure.clone()).await {
         Outcome::Abandoned => Err(ReplayError::Stopped),
         Outcome::Done(rejected) => {
             for refused in rejected {
-                let letter = batch.events.log_of(refused.event) as usize;
+                let letter = output.events.log_of(refused.event) as usize;
                 fates[letter] = Fate::Rejected { code: refused.code, reason: refused.reason };
             }
             Ok(fates)
@@ -200,11 +199,11 @@ impl Remaker {
                 entry.insert(Hook::load(&self.script, &self.config, Arc::clone(&self.format), meta)?)
             }
         };
-        let made = hook.run(&page(record)).expect("the page was written here");
-        if let Some(failed) = made.failed.into_iter().next() {
+        let mut made = hook.run(&page(record)).expect("the page was written here");
+        if let Some(failed) = made.failed.pop() {
             return Ok(Remade::Failed(failed.error));
         }
-        let events: Vec<_> = (0..made.events.len()).map(|event| made.events.get(event).to_vec()).collect();
+        let events: Vec<_> = (0..made.events().len()).map(|event| made.events().get(event).to_vec()).collect();
         Ok(match (events.is_empty(), origin.event) {
             (true, _) => Remade::Dropped,
             (false, None) => Remade::Events(events),

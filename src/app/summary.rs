@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::core::cursor::ShardId;
+use crate::core::cursor::ShardName;
 use crate::core::duration::in_words;
 use crate::core::ledger::{Ledger, ShardLedger};
 use crate::destination::Health;
@@ -87,10 +87,10 @@ pub fn dead_letters(ledger: &Ledger, dir: &Path) -> Option<String> {
     (count > 0).then(|| format!("{count} {plural} in {dir}; to see why: forwarder dlq list --dir {dir}"))
 }
 
-/// A line for each shard: `shard 3: pulled 10 = delivered 6 + …, lag 5 s`.
+/// A line for each shard: `shard audit/3: pulled 10 = delivered 6 + …, lag 5 s`.
 #[must_use]
 pub fn shards(ledger: &Ledger, now: i64) -> Vec<String> {
-    let line = |(shard, entry): (ShardId, ShardLedger)| {
+    let line = |(shard, entry): (ShardName, ShardLedger)| {
         let counts = entry.counts;
         let mut line = format!(
             "shard {shard}: pulled {} = delivered {} + dropped {} + dead-lettered {} + in flight {}, {} failed",
@@ -107,6 +107,11 @@ pub fn shards(ledger: &Ledger, now: i64) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::cursor::{ShardId, SourceName};
+
+    fn shard(number: u32) -> ShardName {
+        ShardName { source: SourceName::new("audit"), shard: ShardId(number) }
+    }
     use crate::core::ledger::{Settled, Wait};
 
     fn up() -> Health {
@@ -116,8 +121,8 @@ mod tests {
     #[test]
     fn the_line_says_what_became_of_every_log_and_who_is_late() {
         let ledger = Ledger::default();
-        let account = ledger.account(ShardId(2));
-        account.taken_up();
+        let account = ledger.account(&shard(2));
+        account.acquired();
         account.pulled(10, 100, None);
         account.settled(Settled { delivered: 6, dropped: 1, dead_lettered: 0, events: 6 }, Some(100));
         let expected = "pulled 10 = delivered 6 + dropped 1 + dead-lettered 0 + in flight 3; 1 shard held, lag 5 s; delivered means accepted; destination up";
@@ -137,9 +142,9 @@ mod tests {
     #[test]
     fn a_held_shard_is_in_every_line_until_it_goes_on() {
         let ledger = Ledger::default();
-        let account = ledger.account(ShardId(2));
+        let account = ledger.account(&shard(2));
         account.waits(Wait::Disk, "no room".into());
-        assert!(line(&ledger, "accepted", &Health::Unknown, 0).ends_with("shard 2 HELD: no room"));
+        assert!(line(&ledger, "accepted", &Health::Unknown, 0).ends_with("shard audit/2 HELD: no room"));
         account.goes_on(Wait::Disk);
         assert!(!line(&ledger, "accepted", &Health::Unknown, 0).contains("HELD"));
     }
@@ -148,7 +153,7 @@ mod tests {
     fn dead_letters_are_pointed_to_only_when_there_are_some() {
         let ledger = Ledger::default();
         assert_eq!(dead_letters(&ledger, Path::new("/d")), None);
-        let account = ledger.account(ShardId(2));
+        let account = ledger.account(&shard(2));
         account.pulled(3, 1, None);
         account.settled(Settled { dead_lettered: 2, ..Settled::default() }, None);
         let expected = "2 logs are dead letters in /d; to see why: forwarder dlq list --dir /d";
@@ -158,11 +163,11 @@ mod tests {
     #[test]
     fn every_shard_has_a_line_of_its_own() {
         let ledger = Ledger::default();
-        ledger.account(ShardId(2)).pulled(3, 100, None);
-        ledger.account(ShardId(1)).taken_up();
+        ledger.account(&shard(2)).pulled(3, 100, None);
+        ledger.account(&shard(1)).acquired();
         let expected = [
-            "shard 1: pulled 0 = delivered 0 + dropped 0 + dead-lettered 0 + in flight 0, 0 failed",
-            "shard 2: pulled 3 = delivered 0 + dropped 0 + dead-lettered 0 + in flight 3, 0 failed",
+            "shard audit/1: pulled 0 = delivered 0 + dropped 0 + dead-lettered 0 + in flight 0, 0 failed",
+            "shard audit/2: pulled 3 = delivered 0 + dropped 0 + dead-lettered 0 + in flight 3, 0 failed",
         ];
         assert_eq!(shards(&ledger, 105), expected);
     }
@@ -170,7 +175,7 @@ mod tests {
     #[test]
     fn a_halted_shard_is_in_every_line() {
         let ledger = Ledger::default();
-        ledger.account(ShardId(2)).halted(1, "log 7 failed".into());
-        assert!(line(&ledger, "accepted", &Health::Unknown, 0).ends_with("shard 2 HALTED: log 7 failed"));
+        ledger.account(&shard(2)).halted(1, "log 7 failed".into());
+        assert!(line(&ledger, "accepted", &Health::Unknown, 0).ends_with("shard audit/2 HALTED: log 7 failed"));
     }
 }

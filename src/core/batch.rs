@@ -1,6 +1,8 @@
 //! Events ready to deliver, and the batch that carries them together with the cursor that acknowledges them.
 
-use super::cursor::{Cursor, ShardId};
+use std::sync::Arc;
+
+use super::cursor::{Interval, ShardId};
 use super::page::Page;
 
 /// Events ready to send, back to back in one buffer, each with the log it was made of.
@@ -69,6 +71,18 @@ impl Events {
         Ok(())
     }
 
+    /// Whether any of them was made of log number `log`, the last one that events were made of.
+    #[must_use]
+    pub fn has_of_last(&self, log: u32) -> bool {
+        self.logs.last() == Some(&log)
+    }
+
+    /// Takes out the events of log number `log`, the last one that events were made of.
+    pub fn drop_of_last(&mut self, log: u32) {
+        let kept = self.logs.iter().rposition(|of| *of != log).map_or(0, |last| last + 1);
+        self.truncate(kept);
+    }
+
     /// Cuts the events back to the first `len`, as when a later event of the same log turned out to be unusable.
     pub fn truncate(&mut self, len: usize) {
         if len < self.ends.len() {
@@ -79,13 +93,23 @@ impl Events {
     }
 }
 
-/// The events made of one page, with the page they came from and the cursor that they earn.
+/// What one destination gets of a batch.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// The shard whose logs the events were made of.
+    pub shard: ShardId,
+    /// What to deliver, laid out for that destination.
+    pub events: Events,
+}
+
+/// The events made of one page, together with the interval that the checkpoint may pass once they are durable.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// The page: its bytes for whoever has to show an original log, its `next` cursor as the receipt.
+    /// The page: its bytes for whoever has to show an original log.
     pub page: Page,
-    /// What to deliver.
-    pub events: Events,
+    /// What to deliver: one output for each destination of the process, in their order. The batch is durable when every
+    /// output is.
+    pub outputs: Vec<Arc<Output>>,
     /// Logs in the page.
     pub logs: u32,
     /// Logs that the script dropped on purpose.
@@ -93,21 +117,35 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The shard it belongs to.
+    /// The batch of these events, one [`Events`] for each destination.
     #[must_use]
-    pub fn shard(&self) -> ShardId {
-        self.page.shard
+    pub fn new(page: Page, outputs: Vec<Events>, logs: u32, dropped: u32) -> Self {
+        let shard = page.shard;
+        let outputs = outputs.into_iter().map(|events| Arc::new(Output { shard, events })).collect();
+        Self { page, outputs, logs, dropped }
     }
 
-    /// What may be saved once this batch is durable.
+    /// A page of which nothing is to be delivered: a gap, or logs that a query left out.
     #[must_use]
-    pub fn earns(&self) -> &Cursor {
-        &self.page.next
+    pub fn empty(page: Page) -> Self {
+        Self::new(page, Vec::new(), 0, 0)
+    }
+
+    /// Events in all outputs.
+    #[must_use]
+    pub fn events(&self) -> usize {
+        self.outputs.iter().map(|output| output.events.len()).sum()
+    }
+
+    /// The interval that it covers: what the checkpoint may pass once this batch is durable.
+    #[must_use]
+    pub fn interval(&self) -> Interval {
+        Interval { from: self.page.cursor.clone(), to: self.page.next.clone() }
     }
 
     /// Bytes of memory it holds.
     #[must_use]
     pub fn weight(&self) -> usize {
-        self.page.body.len() + self.events.bytes.capacity()
+        self.page.body.len() + self.outputs.iter().map(|output| output.events.bytes.capacity()).sum::<usize>()
     }
 }

@@ -1,4 +1,6 @@
-//! Why something failed, in words.
+//! Why something failed, in words, and how soon it may work.
+
+use std::time::Duration;
 
 /// What happened, for people: nobody reads it to decide.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,4 +18,21 @@ impl Cause {
     pub fn new(what: impl Into<String>) -> Self {
         Self { what: what.into(), hint: None }
     }
+}
+
+/// How soon what failed may work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Soon, and by itself, but not before the wait that the other side asked for.
+    Soon {
+        /// That wait.
+        not_before: Option<Duration>,
+    },
+    /// Only after somebody changed something.
+    AfterChange,
+}
+
+impl Retry {
+    /// Soon, without a wait that anybody asked for.
+    pub const SOON: Self = Self::Soon { not_before: None };
 }

@@ -4,6 +4,7 @@
 //! destination's [`Format`] lays them out.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// The attributes of an event as the script gave them. What is absent comes from the settings of the destination.
 ///
@@ -103,4 +104,45 @@ pub trait Format: Send + Sync {
     /// # Errors
     /// The event cannot be written; the caller cuts `out` back to where it was.
     fn write(&self, head: &Head<'_>, body: &mut dyn Body, out: &mut Vec<u8>) -> Result<(), BodyError>;
+}
+
+/// How the events of a hook are laid out: one format for each destination of the process, in their order.
+#[derive(Clone)]
+pub struct Formats(Arc<[Arc<dyn Format>]>);
+
+impl Formats {
+    /// How many destinations there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The formats, in the order of the destinations.
+    pub fn iter(&self) -> impl Iterator<Item = &dyn Format> {
+        self.0.iter().map(|format| &**format)
+    }
+}
+
+impl From<Vec<Arc<dyn Format>>> for Formats {
+    fn from(formats: Vec<Arc<dyn Format>>) -> Self {
+        Self(formats.into())
+    }
+}
+
+impl From<Arc<dyn Format>> for Formats {
+    fn from(format: Arc<dyn Format>) -> Self {
+        Self([format].into())
+    }
+}
+
+impl<F: Format + 'static> From<Arc<F>> for Formats {
+    fn from(format: Arc<F>) -> Self {
+        Self::from(format as Arc<dyn Format>)
+    }
 }

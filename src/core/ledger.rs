@@ -1,4 +1,4 @@
-//! The books: what became of every log, per shard.
+//! The ledger: what became of every log, per shard.
 //!
 //! At every instant `pulled = delivered + dropped + dead_lettered + in_flight`. Each figure is counted where it happens,
 //! none is computed from the others, so a difference is a bug, and it shows.
@@ -6,27 +6,27 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::cursor::ShardId;
+use super::cursor::ShardName;
 
 /// The accounts of all shards that this process has worked on.
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// Locked to open an account and to read them all: never for a log.
-    accounts: Mutex<BTreeMap<ShardId, Arc<Account>>>,
+    accounts: Mutex<BTreeMap<ShardName, Arc<Account>>>,
 }
 
 impl Ledger {
     /// The account of `shard`, opened if there is none.
     #[must_use]
-    pub fn account(&self, shard: ShardId) -> Arc<Account> {
-        Arc::clone(lock(&self.accounts).entry(shard).or_default())
+    pub fn account(&self, shard: &ShardName) -> Arc<Account> {
+        Arc::clone(lock(&self.accounts).entry(shard.clone()).or_default())
     }
 
     /// What every account says now.
     #[must_use]
-    pub fn read(&self) -> BTreeMap<ShardId, ShardLedger> {
+    pub fn read(&self) -> BTreeMap<ShardName, ShardLedger> {
         let accounts = lock(&self.accounts);
-        accounts.iter().map(|(shard, account)| (*shard, account.read())).collect()
+        accounts.iter().map(|(shard, account)| (shard.clone(), account.read())).collect()
     }
 
     /// The sum over all accounts.
@@ -173,7 +173,7 @@ impl Account {
     }
 
     /// The shard was taken up.
-    pub fn taken_up(&self) {
+    pub fn acquired(&self) {
         let mut entry = lock(&self.entry);
         entry.held = true;
         entry.halted = None;
@@ -182,7 +182,7 @@ impl Account {
     }
 
     /// The shard was put down; what was in flight is given back.
-    pub fn put_down(&self) {
+    pub fn released(&self) {
         let mut entry = lock(&self.entry);
         entry.held = false;
         entry.halted = None;
@@ -263,12 +263,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::cursor::{ShardId, SourceName};
+
+    fn shard(number: u32) -> ShardName {
+        ShardName { source: SourceName::new("audit"), shard: ShardId(number) }
+    }
 
     #[test]
     fn the_books_balance_from_pull_to_delivery() {
         let ledger = Ledger::default();
-        let account = ledger.account(ShardId(3));
-        account.taken_up();
+        let account = ledger.account(&shard(3));
+        account.acquired();
         account.pulled(10, 1000, None);
         assert_eq!(ledger.total().difference(), 0);
         assert_eq!(ledger.total().in_flight, 10);
@@ -280,10 +285,10 @@ mod tests {
     #[test]
     fn what_is_given_back_is_no_longer_counted_as_pulled() {
         let account = Account::default();
-        account.taken_up();
+        account.acquired();
         account.pulled(10, 1000, None);
         account.settled(Settled { delivered: 4, ..Settled::default() }, None);
-        account.put_down();
+        account.released();
         let counts = account.read().counts;
         assert_eq!((counts.pulled, counts.returned, counts.in_flight, counts.difference()), (4, 6, 0, 0));
     }
@@ -302,7 +307,7 @@ mod tests {
     fn lag_is_known_before_anything_is_durable_and_does_not_count_a_quiet_night() {
         let account = Account::default();
         let lag = |now| account.read().lag(now);
-        account.taken_up();
+        account.acquired();
         // The destination is down from the start.
         account.pulled(10, 1000, Some(1_000));
         account.pulled(10, 1000, Some(1_010));
@@ -314,8 +319,8 @@ mod tests {
         account.pulled(1, 100, Some(30_000));
         assert_eq!(lag(30_005), Some(5), "nobody wrote for eight hours");
         // Somebody else had the shard meanwhile.
-        account.put_down();
-        account.taken_up();
+        account.released();
+        account.acquired();
         account.pulled(1, 100, Some(60_000));
         assert_eq!(lag(60_005), Some(5));
     }
@@ -323,7 +328,7 @@ mod tests {
     #[test]
     fn a_shard_that_holds_a_log_back_is_late_whatever_the_last_pull_found() {
         let account = Account::default();
-        account.taken_up();
+        account.acquired();
         account.pulled(2, 10, Some(1_000));
         account.settled(Settled { delivered: 2, ..Settled::default() }, Some(1_000));
         account.caught_up();

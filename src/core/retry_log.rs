@@ -1,4 +1,4 @@
-//! A call to the source that fails again and again: how long to wait, and what to say about it.
+//! What fails again and again: how long to wait, and what to say about it.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
 use super::backoff::Backoff;
+use super::cause::{Cause, Retry};
 use super::source::SourceError;
 
 /// First pause of a call that may soon work.
@@ -17,10 +18,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Shortest pause of a call that works only after somebody changed something.
 const REFUSED_PAUSE: Duration = Duration::from_secs(10);
 
-/// How often one trouble is spoken of while it lasts.
+/// How often a failure is reported while it lasts.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
-/// One call in trouble, or not.
+/// One kind of call, and the row of failures that it is in, if it is.
 #[derive(Debug)]
 pub struct RetryLog {
     /// What cannot be done, as a sentence begins: "shard 3: cannot pull".
@@ -31,7 +32,7 @@ pub struct RetryLog {
 }
 
 impl RetryLog {
-    /// No trouble so far with `what`. Different seeds keep many callers from asking in step.
+    /// No failure so far of `what`. Different seeds keep many callers from asking in step.
     #[must_use]
     pub fn new(what: impl Into<String>, seed: u64) -> Self {
         let backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, seed);
@@ -39,36 +40,39 @@ impl RetryLog {
     }
 
     /// The call failed at `now`: how long to wait before the next.
-    pub fn next(&mut self, fault: &SourceError, now: Instant) -> Duration {
-        let floor = match fault {
-            SourceError::Busy { retry_after, .. } => *retry_after,
-            SourceError::Refused(_) => Some(REFUSED_PAUSE),
-            SourceError::Lost(_) | SourceError::Stale(_) => None,
-        };
+    pub fn next(&mut self, cause: &Cause, retry: Retry, now: Instant) -> Duration {
         let since = *self.since.get_or_insert(now);
         if self.said.is_none_or(|said| now >= said + REMINDER_INTERVAL) {
             self.said = Some(now);
-            let (what, cause, seconds) = (&self.what, fault.cause(), (now - since).as_secs());
-            match fault {
-                SourceError::Refused(_) => error!(for_seconds = seconds, "{what}: {cause}"),
-                _ => warn!(for_seconds = seconds, "{what}, trying again: {cause}"),
+            let (what, seconds) = (&self.what, (now - since).as_secs());
+            match retry {
+                Retry::AfterChange => error!(for_seconds = seconds, "{what}: {cause}"),
+                Retry::Soon { .. } => warn!(for_seconds = seconds, "{what}, retrying: {cause}"),
             }
         }
-        self.backoff.next(floor)
+        self.backoff.next(match retry {
+            Retry::AfterChange => Some(REFUSED_PAUSE),
+            Retry::Soon { not_before } => not_before,
+        })
     }
 
     /// The call failed: waits. May be thrown away while it waits.
-    pub async fn pause(&mut self, fault: &SourceError) {
-        let pause = self.next(fault, Instant::now());
+    pub async fn pause(&mut self, cause: &Cause, retry: Retry) {
+        let pause = self.next(cause, retry, Instant::now());
         sleep(pause).await;
     }
 
+    /// The call to the source failed: waits, as long as its error asks for.
+    pub async fn pause_after(&mut self, error: &SourceError) {
+        self.pause(error.cause(), error.retry()).await;
+    }
+
     /// The call worked.
-    pub fn over(&mut self) {
+    pub fn recovered(&mut self) {
         if let Some(since) = self.since.take() {
             self.said = None;
             self.backoff.reset();
-            info!(for_seconds = since.elapsed().as_secs(), "{}: over", self.what);
+            info!(for_seconds = since.elapsed().as_secs(), "{}: recovered", self.what);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::cause::Cause;
+use super::cause::{Cause, Retry};
 use super::cursor::{Cursor, ShardId, Start};
 use super::page::Page;
 
@@ -87,6 +87,16 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// How soon the call may work.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Busy { retry_after, .. } => Retry::Soon { not_before: *retry_after },
+            Self::Lost(_) | Self::Stale(_) => Retry::SOON,
+            Self::Refused(_) => Retry::AfterChange,
+        }
+    }
+
     /// What happened, for people.
     #[must_use]
     pub fn cause(&self) -> &Cause {

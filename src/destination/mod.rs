@@ -8,16 +8,16 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::core::batch::Batch;
+use crate::core::batch::Output;
 use crate::core::lease::Tenure;
 
 /// A destination. Requests, concurrency, partial refusals and endless retry are its own business.
 pub trait Destination: Send + Sync + 'static {
-    /// Delivers every event of the batch, as long as it takes.
+    /// Delivers every event of the output, as long as it takes.
     ///
     /// Asks `tenure` before every send. Resolves when every event is durable or refused for good, or when the tenure
     /// ended.
-    fn deliver(&self, batch: Arc<Batch>, tenure: Tenure) -> impl Future<Output = Outcome> + Send;
+    fn deliver(&self, output: Arc<Output>, tenure: Tenure) -> impl Future<Output = Outcome> + Send;
 
     /// How it does at the moment.
     fn health(&self) -> Health;
@@ -35,7 +35,7 @@ pub enum Outcome {
 /// An event that the destination refuses for good: not for load, not for settings, but for what it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
-    /// Its number in the batch's events.
+    /// Its number in the output's events.
     pub event: usize,
     /// The destination's code: "hec 6".
     pub code: String,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::hec::Hec;
 use super::syslog::Syslog;
 use super::{Destination, Health, Outcome};
-use crate::core::batch::Batch;
+use crate::core::batch::Output;
 use crate::core::lease::Tenure;
 
 /// The destination of this process, whichever it is.
@@ -78,7 +78,7 @@ impl AnyDestination {
 }
 
 impl Destination for AnyDestination {
-    async fn deliver(&self, batch: Arc<Batch>, tenure: Tenure) -> Outcome {
+    async fn deliver(&self, batch: Arc<Output>, tenure: Tenure) -> Outcome {
         match self {
             Self::Hec(hec) => hec.deliver(batch, tenure).await,
             Self::Syslog(syslog) => syslog.deliver(batch, tenure).await,

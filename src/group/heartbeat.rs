@@ -29,7 +29,7 @@ enum HeartbeatEvent {
 /// Nothing in here waits for a script, a destination or a disk, and nobody waits for a call in here to end.
 pub async fn beat<S: Source>(source: &S, end: HeartbeatEnd, interval: Duration) {
     let HeartbeatEnd { mut membership, view, mut reports } = end;
-    let mut trouble = RetryLog::new("heartbeat failed", 0);
+    let mut retry_log = RetryLog::new("heartbeat failed", 0);
     let mut next = Instant::now();
     let mut lost = false;
     loop {
@@ -63,13 +63,13 @@ pub async fn beat<S: Source>(source: &S, end: HeartbeatEnd, interval: Duration) 
                         if std::mem::take(&mut lost) {
                             info!("joined the group again");
                         }
-                        trouble.over();
+                        retry_log.recovered();
                         asked + interval
                     }
                     Err(fault) => {
                         lost |= matches!(fault, SourceError::Lost(_));
                         let now = Instant::now();
-                        now + trouble.next(&fault, now).min(interval / 4)
+                        now + retry_log.next(fault.cause(), fault.retry(), now).min(interval / 4)
                     }
                 };
             }

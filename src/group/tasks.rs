@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use super::membership::{View, Wish};
 use super::{Report, TaskEnd};
-use crate::core::cursor::ShardId;
+use crate::core::cursor::{ShardId, ShardName};
 use crate::core::lease::{Lease, Tenure};
 use crate::core::ledger::Counts;
 use crate::core::source::Source;
@@ -41,13 +41,13 @@ pub enum Drained {
 /// A shard that is to be given up, at a stop or because the group asks for it back, has `drain` to deliver and save what
 /// is in flight. What is left then is dropped: whoever holds the shard next pulls it again.
 pub async fn run<S: Source, K: Destination>(
-    parts: Arc<Pipeline<S, K>>,
+    pipeline: Arc<Pipeline<S, K>>,
     mut end: TaskEnd,
     leave: Stop,
     drain: Duration,
 ) -> Drained {
     let mut tasks = Tasks {
-        parts,
+        pipeline,
         drain,
         running: BTreeMap::new(),
         started: BTreeMap::new(),
@@ -72,6 +72,9 @@ pub async fn run<S: Source, K: Destination>(
         };
         match event {
             TaskEvent::Joined(joined) => {
+                if leaving && matches!(joined, Ok((_, ShardEnd::GivenBack))) {
+                    drained = Drained::Cut;
+                }
                 // Nobody listens when the heartbeats are gone, which the view tells as well.
                 let _ = end.reports.send(tasks.on_joined(joined)).await;
                 if tasks.broken.in_a_row >= MOST_BREAKDOWNS {
@@ -122,7 +125,7 @@ enum TaskEvent {
 }
 
 struct Tasks<S, K> {
-    parts: Arc<Pipeline<S, K>>,
+    pipeline: Arc<Pipeline<S, K>>,
     /// How long a shard that is to be given up may take to deliver and save what is in flight.
     drain: Duration,
     /// At most one task for a shard: a new tenure waits for the task of the old one to end.
@@ -177,11 +180,11 @@ impl<S: Source, K: Destination> Tasks<S, K> {
     }
 
     fn start(&mut self, shard: ShardId, wish: Wish, lease: &Lease) {
-        info!(%shard, "shard taken up");
+        info!(shard = %self.name(shard), "shard acquired");
         let (stopper, stopped) = stop();
         let (over, is_over) = stop();
         let tenure = Tenure::new(lease.clone(), is_over);
-        let task = self.set.spawn(pipeline::run(Arc::clone(&self.parts), shard, stopped, tenure));
+        let task = self.set.spawn(pipeline::run(Arc::clone(&self.pipeline), shard, stopped, tenure));
         self.by_id.insert(task.id(), shard);
         self.started.insert(shard, wish.tenure);
         self.running.insert(shard, Running { tenure: wish.tenure, stop: stopper, over, deadline: None });
@@ -195,15 +198,20 @@ impl<S: Source, K: Destination> Tasks<S, K> {
         running.over.raise();
         let again = match joined {
             Ok((_, ShardEnd::Moved)) => Some(Instant::now()),
-            Ok((_, ShardEnd::Released | ShardEnd::Over | ShardEnd::Lost)) => None,
+            Ok((_, ShardEnd::Released | ShardEnd::GivenBack | ShardEnd::Over | ShardEnd::Lost)) => None,
             Err(panic) => {
-                error!(%shard, %panic, "bug: the task of the shard broke down; it starts again from its checkpoint");
-                self.parts.ledger.account(shard).put_down();
-                self.broken.count(&self.parts.ledger.total());
+                let name = self.name(shard);
+                error!(shard = %name, %panic, "bug: the task of the shard broke down; it starts again from its checkpoint");
+                self.pipeline.ledger.account(&name).released();
+                self.broken.count(&self.pipeline.ledger.total());
                 Some(Instant::now() + RESTART_PAUSE)
             }
         };
         Report::Ended { shard, tenure: running.tenure, again }
+    }
+
+    fn name(&self, shard: ShardId) -> ShardName {
+        ShardName { source: self.pipeline.source_name.clone(), shard }
     }
 
     fn stop_all(&mut self) {
@@ -223,7 +231,7 @@ impl<S: Source, K: Destination> Tasks<S, K> {
             if running.deadline.is_some_and(|deadline| now >= deadline) {
                 running.deadline = None;
                 running.over.raise();
-                dropped.push(shard.to_string());
+                dropped.push(format!("{}/{shard}", self.pipeline.source_name));
             }
         }
         warn!(

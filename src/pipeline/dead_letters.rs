@@ -7,10 +7,10 @@ use jiff::Timestamp;
 
 use super::Shard;
 use crate::core::batch::Batch;
-use crate::core::cause::Cause;
+use crate::core::cause::{Cause, Retry};
 use crate::core::cursor::Cursor;
 use crate::core::ledger::Wait;
-use crate::core::source::{Source, SourceError};
+use crate::core::source::Source;
 use crate::dead_letter::{DeadLetterStore, LogOrigin, Reason, Record};
 use crate::destination::{Destination, Rejected};
 use crate::loggroup::Logs;
@@ -63,18 +63,19 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
         let records: Arc<[Record]> = records.into();
         // One batch of the shard at a time: what holds one holds all, and is to be said once.
-        let mut trouble = self.writing.lock().await;
+        let mut retry_log = self.writing.lock().await;
+        let mut paused = None;
         loop {
-            match self.parts.letters.keep.keep(Arc::clone(&records)).await {
+            match self.pipeline.dead_letters.keep.keep(Arc::clone(&records)).await {
                 Ok(()) => {
-                    trouble.over();
+                    retry_log.recovered();
                     self.account.goes_on(Wait::Disk);
                     return Some(());
                 }
-                Err(fault) => {
-                    self.account.waits(Wait::Disk, fault.to_string());
-                    let fault = SourceError::Busy { retry_after: None, cause: Cause::new(fault.to_string()) };
-                    self.stop.or(trouble.pause(&fault)).await?;
+                Err(error) => {
+                    paused.get_or_insert_with(|| self.pause());
+                    self.account.waits(Wait::Disk, error.to_string());
+                    self.stop.or(retry_log.pause(&Cause::new(error.to_string()), Retry::SOON)).await?;
                 }
             }
         }
@@ -82,16 +83,19 @@ impl<S: Source, K: Destination> Shard<S, K> {
 
     /// A record for each log that the script failed on, and for each event that the destination refuses, in the order of
     /// the page. `script` is the version that made the batch.
-    pub(super) fn records(&self, batch: &Batch, script: &str, failed: &[Failed], rejected: &[Rejected]) -> Vec<Record> {
+    pub(super) fn records(
+        &self,
+        batch: &Batch,
+        script: &str,
+        failed: &[Failed],
+        rejected: &[RejectedEvent],
+    ) -> Vec<Record> {
         let mut wanted = BTreeMap::<u32, DeadLetterCause<'_>>::new();
         for failed in failed {
             wanted.insert(failed.log, DeadLetterCause::Failed(failed));
         }
         for event in rejected {
-            match wanted
-                .entry(batch.events.log_of(event.event))
-                .or_insert_with(|| DeadLetterCause::Rejected(Vec::new()))
-            {
+            match wanted.entry(event.log(batch)).or_insert_with(|| DeadLetterCause::Rejected(Vec::new())) {
                 DeadLetterCause::Rejected(events) => events.push(event),
                 DeadLetterCause::Failed(_) => unreachable!("a log that the script failed on has no event"),
             }
@@ -110,15 +114,15 @@ impl<S: Source, K: Destination> Shard<S, K> {
                     Some(number) => (Cursor::from_number(number), log.index_in_group()),
                     None => (batch.page.cursor.clone(), index),
                 };
-                let letters = &self.parts.letters;
+                let policy = &self.pipeline.dead_letters;
                 let record = Record {
                     at,
                     reason: Reason::Rejected,
                     code: String::new(),
                     message: String::new(),
                     origin: LogOrigin {
-                        project: letters.project.clone(),
-                        logstore: letters.logstore.clone(),
+                        project: policy.project.clone(),
+                        logstore: policy.logstore.clone(),
                         shard: self.id,
                         cursor,
                         log: number,
@@ -141,10 +145,32 @@ impl<S: Source, K: Destination> Shard<S, K> {
     }
 }
 
+/// An event that a destination will never take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RejectedEvent {
+    /// Which output of the batch it is in.
+    pub(super) output: usize,
+    /// Which event it is, and why.
+    pub(super) rejected: Rejected,
+}
+
+impl RejectedEvent {
+    /// The log of the page that it was made of.
+    pub(super) fn log(&self, batch: &Batch) -> u32 {
+        batch.outputs[self.output].events.log_of(self.rejected.event)
+    }
+
+    /// The same event with the number that it has in the batch; `sent` tells the numbers for each output.
+    pub(super) fn of(mut self, sent: &[Vec<usize>]) -> Self {
+        self.rejected.event = sent[self.output][self.rejected.event];
+        self
+    }
+}
+
 /// Why a log becomes a dead letter.
 enum DeadLetterCause<'a> {
     Failed(&'a Failed),
-    Rejected(Vec<&'a Rejected>),
+    Rejected(Vec<&'a RejectedEvent>),
 }
 
 fn of_failed(record: Record, failed: &Failed) -> Record {
@@ -163,10 +189,11 @@ fn of_failed(record: Record, failed: &Failed) -> Record {
 }
 
 /// A letter for each event: the others of the same log, which were delivered, are only mentioned.
-fn of_rejected(record: Record, batch: &Batch, log: u32, rejected: &[&Rejected], records: &mut Vec<Record>) {
-    let events: Vec<usize> = (0..batch.events.len()).filter(|&event| batch.events.log_of(event) == log).collect();
-    let delivered = events.len() - rejected.len();
-    for refused in rejected {
+fn of_rejected(record: Record, batch: &Batch, log: u32, rejected: &[&RejectedEvent], records: &mut Vec<Record>) {
+    for RejectedEvent { output, rejected: refused } in rejected {
+        let of_log = &batch.outputs[*output].events;
+        let events: Vec<usize> = (0..of_log.len()).filter(|&event| of_log.log_of(event) == log).collect();
+        let delivered = events.len() - rejected.iter().filter(|other| other.output == *output).count();
         let number = events.partition_point(|&event| event < refused.event);
         let mut message = refused.reason.clone();
         if delivered > 0 {
@@ -179,7 +206,7 @@ fn of_rejected(record: Record, batch: &Batch, log: u32, rejected: &[&Rejected], 
             reason,
             code: refused.code.clone(),
             message,
-            event: Some(batch.events.get(refused.event).to_vec()),
+            event: Some(of_log.get(refused.event).to_vec()),
             ..record.clone()
         };
         record.origin.event = Some(u32::try_from(number).unwrap_or(u32::MAX));
@@ -188,7 +215,7 @@ fn of_rejected(record: Record, batch: &Batch, log: u32, rejected: &[&Rejected], 
 }
 
 /// How many logs the events were made of.
-pub(super) fn logs_of(batch: &Batch, rejected: &[Rejected]) -> u32 {
-    let logs: BTreeSet<u32> = rejected.iter().map(|event| batch.events.log_of(event.event)).collect();
+pub(super) fn logs_of(batch: &Batch, rejected: &[RejectedEvent]) -> u32 {
+    let logs: BTreeSet<u32> = rejected.iter().map(|event| event.log(batch)).collect();
     u32::try_from(logs.len()).unwrap_or(u32::MAX)
 }

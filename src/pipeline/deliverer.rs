@@ -1,76 +1,51 @@
-//! The second half of a shard: deliver → save.
+//! The deliverer of a shard: deliver → save.
 
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use futures_util::future::OptionFuture;
+use futures_util::future::{OptionFuture, join_all};
 use futures_util::stream::FuturesOrdered;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, warn};
 
-use super::dead_letters::logs_of;
-use super::{DelivererEnd, OnReject, PAUSED_RETRY_INTERVAL, Shard, StartPoint};
-use crate::core::batch::{Batch, Events};
-use crate::core::budget::Credit;
-use crate::core::cause::Cause;
+use super::checkpoint::CheckpointState;
+use super::dead_letters::{OnReject, RejectedEvent, logs_of};
+use super::in_flight::{FromReader, InFlight};
+use super::{DelivererEnd, PAUSED_RETRY_INTERVAL, Shard, StartPoint};
+use crate::core::batch::{Batch, Events, Output};
+use crate::core::cause::{Cause, Retry};
 use crate::core::cursor::Cursor;
 use crate::core::ledger::{Settled, Wait};
 use crate::core::source::{Checkpoint, Source, SourceError};
-use crate::destination::{Destination, Outcome, Rejected};
+use crate::destination::{Destination, Outcome};
 use crate::script::Failed;
 
 /// Batches of one shard that may be in flight. The byte budget is the real bound; this one keeps many small pages from
 /// piling up behind one slow request.
 const MOST_IN_FLIGHT: usize = 32;
 
-/// How often the checkpoint is looked at while there is nothing to save: an operator may have set it elsewhere, or a twin
-/// may be at work.
-const CHECKPOINT_CHECK_INTERVAL: Duration = Duration::from_secs(60);
-
-/// Saves of unknown outcome that are remembered.
-const MOST_ATTEMPTED: usize = 32;
-
-/// What the first half sends.
-pub(super) enum FromReader {
-    /// The next of the shard.
-    Batch(Parcel),
-    /// There is nothing new in the shard.
-    Idle,
-}
-
-/// A page on its way to its end.
-pub(super) struct Parcel {
-    /// What to deliver.
-    pub(super) batch: Arc<Batch>,
-    /// Version of the script that made it; another may be in force by now.
-    pub(super) script: String,
-    /// Logs that the script failed on, which are to become dead letters.
-    pub(super) failed: Vec<Failed>,
-    /// The bytes of the budget that it holds.
-    pub(super) credit: Credit,
-}
-
 /// How the way of a batch ended.
 enum Finished {
     /// Every log is delivered, dropped, or on disk.
     Durable(Settled),
-    /// The destination refuses events for good, and the settings want the shard to stand still then.
-    Rejected(Vec<Rejected>),
-    /// It was held and the shard was asked to stop.
+    /// The destination refuses events for good, and the settings want the shard halted then.
+    Rejected(Vec<RejectedEvent>),
+    /// It was paused, and the shard was asked to stop.
     GivenUp,
     /// The tenure ended first.
     Abandoned,
 }
 
-/// What can happen to the second half.
+/// What can happen to the deliverer.
 enum DelivererEvent {
     Finished(Arc<Batch>, Finished),
     Saved(Cursor, Result<(), SaveFault>),
     FromReader(Option<FromReader>),
+    /// A batch was paused, or goes on.
+    PauseChanged,
     SaveDue,
 }
 
@@ -83,39 +58,53 @@ enum SaveFault {
 }
 
 impl<S: Source, K: Destination> Shard<S, K> {
-    /// Delivers what comes out of the slot, and saves the end of what is durable.
-    pub(super) async fn run_behind(&self, place: StartPoint, mut batches: mpsc::Receiver<FromReader>) -> DelivererEnd {
+    /// Delivers what comes from the reader, and saves the end of what is durable.
+    pub(super) async fn run_deliverer(
+        &self,
+        start: StartPoint,
+        mut batches: mpsc::Receiver<FromReader>,
+    ) -> DelivererEnd {
         let mut in_flight = FuturesOrdered::new();
         let mut saving = pin!(OptionFuture::default());
         let mut is_saving = false;
-        let mut marks = CheckpointState::new(place);
-        let mut trouble = self.trouble("save the checkpoint");
-        let mut open = true;
-        let mut halted = false;
+        let mut checkpoint = CheckpointState::new(start, Instant::now());
+        let mut save_log = self.retry_log("save the checkpoint");
+        let mut paused = self.paused.subscribe();
+        let (mut open, mut idle, mut halted) = (true, false, false);
         loop {
             let quiet = in_flight.is_empty();
-            if quiet && marks.idle {
+            if quiet && idle {
                 self.account.caught_up();
             }
-            if !open && quiet && !is_saving && marks.is_saved() {
+            if !open && quiet && !is_saving && checkpoint.is_saved() {
                 return if halted { DelivererEnd::Halted } else { DelivererEnd::Drained };
             }
             // In a hurry when nothing else is to come: at the end of the shard, at a hand-over, at a stop.
-            let due = marks.save_due(quiet && (marks.idle || !open), self.parts.pace.save_interval);
+            let due = checkpoint.save_due(quiet && (idle || !open), self.pipeline.pace.save_interval);
+            // What would be sent behind a batch that is paused would be sent again after a restart.
+            let takes_more = open && in_flight.len() < MOST_IN_FLIGHT && *paused.borrow_and_update() == 0;
             let event = tokio::select! {
                 biased;
                 Some((batch, finished)) = in_flight.next(), if !quiet => DelivererEvent::Finished(batch, finished),
                 Some((cursor, saved)) = &mut saving, if is_saving => DelivererEvent::Saved(cursor, saved),
-                flow = batches.recv(), if open && in_flight.len() < MOST_IN_FLIGHT => DelivererEvent::FromReader(flow),
+                _ = paused.changed() => DelivererEvent::PauseChanged,
+                sent = batches.recv(), if takes_more => DelivererEvent::FromReader(sent),
                 () = sleep_until(due), if !is_saving => DelivererEvent::SaveDue,
             };
             match event {
                 DelivererEvent::Finished(batch, Finished::Durable(settled)) => {
+                    if let Err(skipped) = checkpoint.advance(batch.interval()) {
+                        self.halt(batch.logs, format!("BUG, please report it: {skipped}"));
+                        halted = true;
+                        open = false;
+                        batches.close();
+                        in_flight = FuturesOrdered::new();
+                        continue;
+                    }
                     self.account.settled(settled, batch.page.received_at);
-                    marks.durable = batch.earns().clone();
                 }
-                DelivererEvent::Finished(batch, held @ (Finished::Rejected(_) | Finished::GivenUp)) => {
-                    if let Finished::Rejected(rejected) = held {
+                DelivererEvent::Finished(batch, end @ (Finished::Rejected(_) | Finished::GivenUp)) => {
+                    if let Finished::Rejected(rejected) = end {
                         self.halt_rejected(&batch, &rejected);
                     }
                     halted = true;
@@ -124,14 +113,15 @@ impl<S: Source, K: Destination> Shard<S, K> {
                     in_flight = FuturesOrdered::new();
                 }
                 DelivererEvent::Finished(_, Finished::Abandoned) => return DelivererEnd::Lost,
-                DelivererEvent::FromReader(Some(FromReader::Batch(parcel))) => {
-                    marks.idle = false;
-                    in_flight.push_back(self.deliver(parcel));
+                DelivererEvent::FromReader(Some(FromReader::Batch(batch))) => {
+                    idle = false;
+                    in_flight.push_back(self.deliver(batch));
                 }
-                DelivererEvent::FromReader(Some(FromReader::Idle)) => marks.idle = true,
+                DelivererEvent::FromReader(Some(FromReader::Idle)) => idle = true,
                 DelivererEvent::FromReader(None) => open = false,
+                DelivererEvent::PauseChanged => {}
                 DelivererEvent::SaveDue => {
-                    saving.set(Some(self.save(marks.durable.clone(), marks.expected())).into());
+                    saving.set(Some(self.save(checkpoint.durable().clone(), checkpoint.expected())).into());
                     is_saving = true;
                 }
                 DelivererEvent::Saved(cursor, saved) => {
@@ -140,19 +130,17 @@ impl<S: Source, K: Destination> Shard<S, K> {
                     let now = Instant::now();
                     match saved {
                         Ok(()) => {
-                            trouble.over();
-                            if marks.saved.as_ref() != Some(&cursor) {
+                            save_log.recovered();
+                            if checkpoint.on_saved(cursor, now) {
                                 self.account.saved();
-                                debug!(shard = %self.id, %cursor, "checkpoint saved");
+                                debug!(shard = %self.name, "checkpoint saved");
                             }
-                            marks.saved = Some(cursor);
-                            marks.saved_at = Some(now);
                         }
                         Err(SaveFault::Lost) => return DelivererEnd::Lost,
                         Err(SaveFault::Moved) => return DelivererEnd::Moved,
-                        Err(SaveFault::Unknown(fault)) => {
-                            marks.attempted(cursor);
-                            marks.not_before = now + trouble.next(&fault, now);
+                        Err(SaveFault::Unknown(error)) => {
+                            let pause = save_log.next(error.cause(), error.retry(), now);
+                            checkpoint.on_unknown(cursor, now + pause);
                         }
                     }
                 }
@@ -160,20 +148,17 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
     }
 
-    async fn deliver(&self, parcel: Parcel) -> (Arc<Batch>, Finished) {
-        let Parcel { batch, script, failed, credit } = parcel;
-        let finished = self.finish(&batch, &script, &failed).await;
+    async fn deliver(&self, in_flight: InFlight) -> (Arc<Batch>, Finished) {
+        let InFlight { batch, script, dead_letters, credit } = in_flight;
+        let finished = self.finish(&batch, &script, &dead_letters).await;
         drop(credit);
         (batch, finished)
     }
 
     /// Brings every log of the batch to its end: its events are durable, or its dead letter is.
     async fn finish(&self, batch: &Arc<Batch>, script: &str, failed: &[Failed]) -> Finished {
-        let rejected = match self.send(batch).await {
-            Outcome::Abandoned => return Finished::Abandoned,
-            Outcome::Done(rejected) => rejected,
-        };
-        if !rejected.is_empty() && self.parts.letters.on_reject == OnReject::Halt {
+        let Some(rejected) = self.send(&batch.outputs).await else { return Finished::Abandoned };
+        if !rejected.is_empty() && self.pipeline.dead_letters.on_reject == OnReject::Halt {
             return Finished::Rejected(rejected);
         }
         let rejected = match self.admit(batch, rejected).await {
@@ -189,21 +174,34 @@ impl<S: Source, K: Destination> Shard<S, K> {
             delivered: batch.logs - batch.dropped - dead_lettered,
             dropped: batch.dropped,
             dead_lettered,
-            events: u32::try_from(batch.events.len() - rejected.len()).unwrap_or(u32::MAX),
+            events: u32::try_from(batch.events() - rejected.len()).unwrap_or(u32::MAX),
         })
     }
 
-    async fn send(&self, batch: &Arc<Batch>) -> Outcome {
-        if batch.events.is_empty() {
-            return Outcome::Done(Vec::new());
-        }
-        self.parts.sink.deliver(Arc::clone(batch), self.tenure.clone()).await
+    /// Delivers every output to its destination, side by side; returns the events that will never be taken. `None`: the
+    /// tenure ended first.
+    async fn send(&self, outputs: &[Arc<Output>]) -> Option<Vec<RejectedEvent>> {
+        let deliver = async |(number, output): (usize, &Arc<Output>)| {
+            if output.events.is_empty() {
+                return Some(Vec::new());
+            }
+            match self.pipeline.destinations[number].deliver(Arc::clone(output), self.tenure.clone()).await {
+                Outcome::Abandoned => None,
+                Outcome::Done(rejected) => {
+                    Some(rejected.into_iter().map(|rejected| RejectedEvent { output: number, rejected }).collect())
+                }
+            }
+        };
+        let delivered = join_all(outputs.iter().enumerate().map(deliver)).await;
+        let rejected: Option<Vec<Vec<RejectedEvent>>> = delivered.into_iter().collect();
+        rejected.map(|rejected| rejected.concat())
     }
 
     /// Waits until no more of the shard would become dead letters than may. Meanwhile the events that were refused are
     /// sent again now and then; returns those that still are.
-    async fn admit(&self, batch: &Batch, mut rejected: Vec<Rejected>) -> Result<Vec<Rejected>, Finished> {
-        let mut trouble = self.trouble("go past events that the destination refuses");
+    async fn admit(&self, batch: &Batch, mut rejected: Vec<RejectedEvent>) -> Result<Vec<RejectedEvent>, Finished> {
+        let mut retry_log = self.retry_log("go past events that the destination refuses");
+        let mut paused = None;
         loop {
             let now = Instant::now();
             let verdict = {
@@ -211,27 +209,25 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 breaker.admit(now, batch.logs, logs_of(batch, &rejected))
             };
             let Err(excess) = verdict else {
-                trouble.over();
+                retry_log.recovered();
                 self.account.goes_on(Wait::Destination);
                 return Ok(rejected);
             };
-            let first = &rejected[0];
+            paused.get_or_insert_with(|| self.pause());
+            let first = &rejected[0].rejected;
             let why = format!(
-                "the destination refuses events of {excess}, too many for dead letters; the position is held and they \
-                 are sent again every {PAUSED_RETRY_INTERVAL:?}; the first: {}: {}",
+                "the destination refuses events of {excess}, too many for dead letters; the checkpoint is not moved, and \
+                 they are sent again every {PAUSED_RETRY_INTERVAL:?}; the first: {}: {}",
                 first.code, first.reason
             );
             self.account.waits(Wait::Destination, why.clone());
-            let _ = trouble.next(&SourceError::Refused(Cause::new(why)), now);
+            retry_log.next(&Cause::new(why), Retry::AfterChange, now);
             if self.stop.or(sleep(PAUSED_RETRY_INTERVAL)).await.is_none() {
                 return Err(Finished::GivenUp);
             }
-            rejected = match self.send(&Arc::new(only(batch, &rejected))).await {
-                Outcome::Abandoned => return Err(Finished::Abandoned),
-                Outcome::Done(still) => {
-                    still.into_iter().map(|again| Rejected { event: rejected[again.event].event, ..again }).collect()
-                }
-            };
+            let (outputs, sent) = only(batch, &rejected);
+            let still = self.send(&outputs).await.ok_or(Finished::Abandoned)?;
+            rejected = still.into_iter().map(|again| again.of(&sent)).collect();
         }
     }
 
@@ -240,7 +236,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         if !self.tenure.holds() {
             return (cursor, Err(SaveFault::Lost));
         }
-        let found = match self.parts.source.checkpoint(self.id).await {
+        let found = match self.pipeline.source.checkpoint(self.id).await {
             Ok(found) => found,
             Err(SourceError::Lost(_)) => return (cursor, Err(SaveFault::Lost)),
             Err(fault) => return (cursor, Err(SaveFault::Unknown(fault))),
@@ -256,10 +252,10 @@ impl<S: Source, K: Destination> Shard<S, K> {
         if !self.tenure.holds() {
             return (cursor, Err(SaveFault::Lost));
         }
-        let saved = match self.parts.source.save(self.id, &cursor).await {
+        let saved = match self.pipeline.source.save(self.id, &cursor).await {
             Ok(()) => Ok(()),
             Err(SourceError::Lost(cause)) => {
-                warn!(shard = %self.id, %cause, "checkpoint refused, the shard is lost");
+                warn!(shard = %self.name, %cause, "checkpoint refused, the shard is lost");
                 Err(SaveFault::Lost)
             }
             Err(fault) => Err(SaveFault::Unknown(fault)),
@@ -271,105 +267,44 @@ impl<S: Source, K: Destination> Shard<S, K> {
     fn say_moved(&self, found: Option<&Checkpoint>, ours: &Cursor) {
         let found_cursor = found.map_or("none", |checkpoint| checkpoint.cursor.as_str());
         let by = found.map_or("", |checkpoint| checkpoint.consumer.as_str());
-        if by == self.parts.source.consumer() {
+        if by == self.pipeline.source.consumer() {
             error!(
-                shard = %self.id, found = %found_cursor, %ours, consumer = by,
+                shard = %self.name, found = %found_cursor, %ours, consumer = by,
                 "another process uses our consumer name, and both deliver the same logs: give each a name of its own \
                  (sls.consumer); going on from the checkpoint found"
             );
         } else {
             warn!(
-                shard = %self.id, found = %found_cursor, %ours, by,
+                shard = %self.name, found = %found_cursor, %ours, by,
                 "somebody else changed the checkpoint: going on from there"
             );
         }
     }
 
-    fn halt_rejected(&self, batch: &Batch, rejected: &[Rejected]) {
-        let first = &rejected[0];
+    fn halt_rejected(&self, batch: &Batch, rejected: &[RejectedEvent]) {
+        let log = rejected[0].log(batch);
+        let first = &rejected[0].rejected;
         let why = format!(
-            "the destination refuses log {} of the page at {} for good ({}: {})",
-            batch.events.log_of(first.event),
-            batch.page.cursor,
-            first.code,
-            first.reason
+            "the destination refuses log {log} of the page at {} for good ({}: {})",
+            batch.page.cursor, first.code, first.reason
         );
         self.halt(logs_of(batch, rejected), why);
     }
 }
 
-/// A batch of these events alone.
-fn only(batch: &Batch, rejected: &[Rejected]) -> Batch {
-    let mut events = Events::default();
-    for event in rejected {
-        let bytes = batch.events.get(event.event);
-        let Ok(()) = events.push(batch.events.log_of(event.event), |out| {
-            out.extend_from_slice(bytes);
-            Ok::<(), Infallible>(())
-        });
-    }
-    Batch { page: batch.page.clone(), events, logs: batch.logs, dropped: batch.dropped }
-}
-
-/// How far the shard has come.
-struct CheckpointState {
-    /// Everything before it is durable.
-    durable: Cursor,
-    /// The checkpoint, as far as we know.
-    saved: Option<Cursor>,
-    /// What saves of unknown outcome tried to write, oldest first. A request may arrive long after nobody waits for it:
-    /// all of these are ours, and behind what is durable.
-    attempted: Vec<Cursor>,
-    began: Instant,
-    /// When the checkpoint was last saved, or found to be what we saved.
-    saved_at: Option<Instant>,
-    /// No save before then: the last one failed.
-    not_before: Instant,
-    /// The shard had nothing new when it was last asked.
-    idle: bool,
-}
-
-impl CheckpointState {
-    fn new(place: StartPoint) -> Self {
-        let now = Instant::now();
-        Self {
-            durable: place.cursor,
-            saved: place.saved,
-            attempted: Vec::new(),
-            began: now,
-            saved_at: None,
-            not_before: now,
-            idle: false,
+/// Outputs of these events alone, and for each output the numbers that its events have in the batch.
+fn only(batch: &Batch, rejected: &[RejectedEvent]) -> (Vec<Arc<Output>>, Vec<Vec<usize>>) {
+    let outputs = batch.outputs.iter().enumerate().map(|(number, output)| {
+        let (mut events, mut sent) = (Events::default(), Vec::new());
+        for RejectedEvent { rejected, .. } in rejected.iter().filter(|event| event.output == number) {
+            let bytes = output.events.get(rejected.event);
+            let Ok(()) = events.push(output.events.log_of(rejected.event), |out| {
+                out.extend_from_slice(bytes);
+                Ok::<(), Infallible>(())
+            });
+            sent.push(rejected.event);
         }
-    }
-
-    /// What the checkpoint can be if nobody else touched it.
-    fn expected(&self) -> Vec<Option<Cursor>> {
-        std::iter::once(self.saved.clone()).chain(self.attempted.iter().cloned().map(Some)).collect()
-    }
-
-    /// A save came to no known end.
-    fn attempted(&mut self, cursor: Cursor) {
-        if self.attempted.contains(&cursor) {
-            return;
-        }
-        if self.attempted.len() == MOST_ATTEMPTED {
-            self.attempted.remove(0);
-        }
-        self.attempted.push(cursor);
-    }
-
-    fn is_saved(&self) -> bool {
-        self.saved.as_ref() == Some(&self.durable)
-    }
-
-    fn save_due(&self, hurry: bool, interval: Duration) -> Instant {
-        if self.is_saved() {
-            return self.not_before.max(self.saved_at.unwrap_or(self.began) + CHECKPOINT_CHECK_INTERVAL);
-        }
-        match self.saved_at {
-            Some(at) if !hurry => self.not_before.max(at + interval),
-            _ => self.not_before,
-        }
-    }
+        (Arc::new(Output { shard: output.shard, events }), sent)
+    });
+    outputs.unzip()
 }

@@ -23,7 +23,7 @@ pub(super) struct ErrorThrottle {
 impl ErrorThrottle {
     /// What to say at `now` of an error at a log, and what became of that: all that is known when the error is new, its
     /// message and the fate after a while, else nothing.
-    pub(super) fn words(
+    pub(super) fn message(
         &mut self,
         error: &HookError,
         log: fmt::Arguments<'_>,
@@ -69,9 +69,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_error_is_told_in_full_once_and_then_now_and_then() {
-        let mut told = ErrorThrottle::default();
+        let mut throttle = ErrorThrottle::default();
         let now = Instant::now();
-        let mut words = |line, now| told.words(&error("v", line), format_args!("log 3"), "dropped", now);
+        let mut words = |line, now| throttle.message(&error("v", line), format_args!("log 3"), "dropped", now);
         let full =
             |line| Some(format!("s.lua:{line}: no (script version v); code: x(); log: log 3; then: dropped; hint: h"));
         let short = Some("s.lua:1: no (script version v); then: dropped".to_owned());
@@ -84,10 +84,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn errors_without_end_take_no_memory_and_no_room_in_the_log() {
-        let mut told = ErrorThrottle::default();
+        let mut throttle = ErrorThrottle::default();
         let now = Instant::now();
         let said =
-            (0..1_000).filter(|line| told.words(&error("v", *line), format_args!(""), "", now).is_some()).count();
-        assert_eq!((said, told.said.len()), (MOST_ERRORS + 1, MOST_ERRORS + 1));
+            (0..1_000).filter(|line| throttle.message(&error("v", *line), format_args!(""), "", now).is_some()).count();
+        assert_eq!((said, throttle.said.len()), (MOST_ERRORS + 1, MOST_ERRORS + 1));
     }
 }

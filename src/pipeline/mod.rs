@@ -4,9 +4,12 @@
 //! what is saved is always the end of a contiguous durable prefix.
 
 mod breaker;
+mod checkpoint;
 mod dead_letters;
 mod deliverer;
 mod error_throttle;
+mod in_flight;
+mod page_size;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -14,11 +17,11 @@ mod tests;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use crate::core::budget::Budget;
-use crate::core::cursor::{Cursor, ShardId, Start};
+use crate::core::cursor::{Cursor, ShardId, ShardName, SourceName, Start};
 use crate::core::lease::Tenure;
 use crate::core::ledger::{Account, Ledger};
 use crate::core::retry_log::RetryLog;
@@ -38,8 +41,10 @@ const PAUSED_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 pub struct Pipeline<S, K> {
     /// Where logs come from.
     pub source: S,
-    /// Where events go.
-    pub sink: K,
+    /// What that source is called.
+    pub source_name: SourceName,
+    /// Where events go. A batch has one output for each, in this order.
+    pub destinations: Vec<K>,
     /// What makes events of logs.
     pub hooks: Hooks,
     /// How many bytes may be under way.
@@ -47,7 +52,7 @@ pub struct Pipeline<S, K> {
     /// The books.
     pub ledger: Ledger,
     /// What becomes of logs that cannot be delivered.
-    pub letters: DeadLetterPolicy,
+    pub dead_letters: DeadLetterPolicy,
     /// How to go about it.
     pub pace: Pace,
 }
@@ -70,6 +75,8 @@ pub struct Pace {
 pub enum ShardEnd {
     /// Stopped in good order: all that was pulled is durable, and saved.
     Released,
+    /// Stopped while it was halted or paused: what was pulled and not delivered will be pulled again.
+    GivenBack,
     /// The tenure ended; what was in flight is given back.
     Over,
     /// The shard is somebody else's, or gone.
@@ -80,39 +87,47 @@ pub enum ShardEnd {
 
 /// Works on a shard until `stop` is raised and everything in flight is durable and saved, or until the tenure ends.
 pub async fn run<S: Source, K: Destination>(
-    parts: Arc<Pipeline<S, K>>,
+    pipeline: Arc<Pipeline<S, K>>,
     id: ShardId,
     stop: Stop,
     tenure: Tenure,
 ) -> ShardEnd {
-    let account = parts.ledger.account(id);
-    account.taken_up();
+    let name = ShardName { source: pipeline.source_name.clone(), shard: id };
+    let account = pipeline.ledger.account(&name);
+    account.acquired();
     let shard = Shard {
-        rejects: Mutex::new(Breaker::new(parts.letters.max_share)),
-        writing: tokio::sync::Mutex::new(trouble(id, "write dead letters")),
-        parts,
+        rejects: Mutex::new(Breaker::new(pipeline.dead_letters.max_share)),
+        writing: tokio::sync::Mutex::new(retry_log(&name, "write dead letters")),
+        pipeline,
         id,
+        name: name.clone(),
+        paused: watch::Sender::new(0),
         stop,
         tenure: tenure.clone(),
         account: Arc::clone(&account),
     };
     // A lost shard drops everything where it stands: whoever holds it next starts at the checkpoint.
     let ended = tenure.or(shard.work()).await.unwrap_or(ShardEnd::Over);
-    account.put_down();
-    info!(shard = %id, ?ended, "shard put down");
+    account.released();
+    info!(shard = %name, ?ended, "shard released");
     ended
 }
 
 /// One shard's own view of the parts.
 #[derive(Debug)]
 struct Shard<S, K> {
-    parts: Arc<Pipeline<S, K>>,
+    pipeline: Arc<Pipeline<S, K>>,
+    /// Its number, for the source.
     id: ShardId,
+    /// Its name, for people.
+    name: ShardName,
     stop: Stop,
     tenure: Tenure,
     account: Arc<Account>,
     /// Looks at what the destination refuses. A lock of the standard library, never held across an await.
     rejects: Mutex<Breaker>,
+    /// How many batches are paused: nothing new is sent behind them.
+    paused: watch::Sender<u32>,
     /// Held by the batch whose dead letters are being written.
     writing: tokio::sync::Mutex<RetryLog>,
 }
@@ -151,7 +166,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
             Some(None) => return ShardEnd::Lost,
             Some(Some(place)) => place,
         };
-        let hook = match self.parts.hooks.load(self.id) {
+        let hook = match self.pipeline.hooks.load(self.id) {
             Ok(hook) => hook,
             Err(fault) => {
                 self.halt(0, format!("the script does not load: {fault}"));
@@ -165,7 +180,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
             (ReaderEnd::Lost, _) | (_, DelivererEnd::Lost) => ShardEnd::Lost,
             (ReaderEnd::Halted, _) | (_, DelivererEnd::Halted) => {
                 self.stop.raised().await;
-                ShardEnd::Released
+                ShardEnd::GivenBack
             }
             (ReaderEnd::Stopped, DelivererEnd::Drained) => ShardEnd::Released,
         }
@@ -175,28 +190,28 @@ impl<S: Source, K: Destination> Shard<S, K> {
     async fn run_both(&self, place: StartPoint, hook: Hook) -> (ReaderEnd, DelivererEnd) {
         // One slot: while a batch waits to be delivered, the next is not asked for.
         let (slot, batches) = mpsc::channel(1);
-        let ahead = self.run_ahead(place.cursor.clone(), hook, slot);
-        let behind = self.run_behind(place, batches);
-        tokio::pin!(ahead, behind);
+        let reader = self.run_reader(place.cursor.clone(), hook, slot);
+        let deliverer = self.run_deliverer(place, batches);
+        tokio::pin!(reader, deliverer);
         tokio::select! {
             biased;
-            right = &mut behind => (ReaderEnd::Stopped, right),
-            left = &mut ahead => (left, behind.await),
+            right = &mut deliverer => (ReaderEnd::Stopped, right),
+            left = &mut reader => (left, deliverer.await),
         }
     }
 
     /// The checkpoint, or the start position. `None`: the shard is not ours.
     async fn locate(&self) -> Option<StartPoint> {
-        let mut trouble = self.trouble("look up the checkpoint");
+        let mut retry_log = self.retry_log("look up the checkpoint");
         loop {
-            let fault = match self.parts.source.checkpoint(self.id).await {
+            let fault = match self.pipeline.source.checkpoint(self.id).await {
                 Ok(Some(Checkpoint { cursor, consumer })) => {
-                    info!(shard = %self.id, %cursor, saved_by = %consumer, "goes on from the checkpoint");
+                    info!(shard = %self.name, %cursor, saved_by = %consumer, "goes on from the checkpoint");
                     return Some(StartPoint { saved: Some(cursor.clone()), cursor });
                 }
-                Ok(None) => match self.parts.source.cursor(self.id, self.parts.pace.start).await {
+                Ok(None) => match self.pipeline.source.cursor(self.id, self.pipeline.pace.start).await {
                     Ok(cursor) => {
-                        info!(shard = %self.id, %cursor, start = ?self.parts.pace.start, "no checkpoint yet: starts");
+                        info!(shard = %self.name, %cursor, start = ?self.pipeline.pace.start, "no checkpoint yet: starts");
                         return Some(StartPoint { cursor, saved: None });
                     }
                     Err(fault) => fault,
@@ -204,24 +219,39 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 Err(fault) => fault,
             };
             if let SourceError::Lost(cause) = &fault {
-                warn!(shard = %self.id, %cause, "shard lost");
+                warn!(shard = %self.name, %cause, "shard lost");
                 return None;
             }
-            trouble.pause(&fault).await;
+            retry_log.pause_after(&fault).await;
         }
+    }
+
+    /// A batch is paused until what this returns is dropped.
+    fn pause(&self) -> Paused<'_> {
+        self.paused.send_modify(|paused| *paused += 1);
+        Paused(&self.paused)
     }
 
     /// Stands still: says why, once and loudly, and leaves it to be seen in the books.
     fn halt(&self, logs: u32, why: String) {
-        error!(shard = %self.id, logs, "shard halted, its position is held and nothing is lost: {why}");
+        error!(shard = %self.name, logs, "shard halted, its position is held and nothing is lost: {why}");
         self.account.halted(logs, why);
     }
 
-    fn trouble(&self, doing: &'static str) -> RetryLog {
-        trouble(self.id, doing)
+    fn retry_log(&self, doing: &'static str) -> RetryLog {
+        retry_log(&self.name, doing)
     }
 }
 
-fn trouble(shard: ShardId, doing: &'static str) -> RetryLog {
-    RetryLog::new(format!("shard {shard}: cannot {doing}"), u64::from(shard.0))
+/// Holds back what would be sent behind a paused batch.
+struct Paused<'a>(&'a watch::Sender<u32>);
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|paused| *paused -= 1);
+    }
+}
+
+fn retry_log(shard: &ShardName, doing: &'static str) -> RetryLog {
+    RetryLog::new(format!("shard {shard}: cannot {doing}"), u64::from(shard.shard.0))
 }

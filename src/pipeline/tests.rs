@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::core::batch::Batch;
+use crate::core::batch::Output;
 use crate::core::event::{Body, BodyError, Format, Head};
 use crate::core::lease::Lease;
 use crate::core::ledger::Counts;
@@ -41,6 +41,8 @@ struct Pages {
     pulls: AtomicU64,
     /// Log groups that the last pull asked for.
     asked: AtomicU32,
+    /// Pages begin one group behind the cursor that was asked for.
+    skips: AtomicBool,
 }
 
 impl Source for Pages {
@@ -81,12 +83,12 @@ impl Source for Pages {
         if !trip.is_zero() {
             sleep(trip).await;
         }
-        let number = cursor.number().unwrap();
+        let number = cursor.number().unwrap() + i64::from(self.skips.load(Ordering::Relaxed));
         let body = self.bodies.get(number as usize).cloned();
         let next = number + i64::from(body.is_some());
         Ok(Page {
             shard,
-            cursor: cursor.clone(),
+            cursor: Cursor::from_number(number),
             next: Cursor::from_number(next),
             groups: u32::from(body.is_some()),
             last_group: body.is_some().then_some(number),
@@ -104,11 +106,16 @@ impl Source for Pages {
 struct Siem {
     strict: Mutex<bool>,
     taken: Mutex<Vec<String>>,
+    /// Takes nothing for the time being.
+    down: Mutex<bool>,
 }
 
 impl Destination for Siem {
-    async fn deliver(&self, batch: Arc<Batch>, _: Tenure) -> Outcome {
+    async fn deliver(&self, batch: Arc<Output>, _: Tenure) -> Outcome {
         sleep(Duration::from_millis(10)).await;
+        while *self.down.lock().unwrap() {
+            sleep(Duration::from_secs(1)).await;
+        }
         let strict = *self.strict.lock().unwrap();
         let mut rejected = Vec::new();
         for event in 0..batch.events.len() {
@@ -174,6 +181,11 @@ struct Bench {
 
 /// Logs as `id:kind`, a page for each list.
 fn start(pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench {
+    start_to(1, pages, on_error, on_reject)
+}
+
+/// The same to so many destinations.
+fn start_to(destinations: usize, pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench {
     let pair = |key: &str, value: &str| Pair { key: key.into(), value: value.into() };
     let log = |text: &String| {
         let (id, kind) = text.split_once(':').unwrap();
@@ -186,6 +198,7 @@ fn start(pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench
     let memory = Memory::default();
     let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
     let script = Script::from_text("t.lua", SCRIPT);
+    let formats = vec![Arc::new(Texts) as Arc<dyn Format>; destinations];
     let parts = Arc::new(Pipeline {
         source: Pages {
             bodies: pages.iter().map(body).collect(),
@@ -193,12 +206,16 @@ fn start(pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench
             trip: Mutex::default(),
             pulls: AtomicU64::new(0),
             asked: AtomicU32::new(0),
+            skips: AtomicBool::new(false),
         },
-        sink: Siem { strict: Mutex::new(true), taken: Mutex::new(Vec::new()) },
-        hooks: Hooks::new(script, config, Arc::new(Texts), ("project", "logstore"), None).unwrap(),
+        source_name: SourceName::new("logstore"),
+        destinations: (0..destinations)
+            .map(|_| Siem { strict: Mutex::new(true), taken: Mutex::new(Vec::new()), down: Mutex::new(false) })
+            .collect(),
+        hooks: Hooks::new(script, config, formats, ("project", "logstore"), None).unwrap(),
         budget: Budget::new(1 << 24),
         ledger: Ledger::default(),
-        letters: DeadLetterPolicy {
+        dead_letters: DeadLetterPolicy {
             keep: Box::new(memory.clone()),
             project: "project".into(),
             logstore: "logstore".into(),
@@ -232,7 +249,7 @@ impl Bench {
 
     fn standstill(&self) -> Option<String> {
         let entries: BTreeMap<_, _> = self.parts.ledger.read();
-        entries[&ShardId(3)].standstill().map(str::to_owned)
+        entries[&ShardName { source: SourceName::new("logstore"), shard: ShardId(3) }].standstill().map(str::to_owned)
     }
 
     fn letters(&self) -> Vec<Record> {
@@ -334,6 +351,62 @@ async fn while_the_disk_is_full_one_batch_of_a_shard_asks_for_all() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_sent_behind_a_batch_that_waits_for_the_disk() {
+    let mut pages = vec![page(&["a:bad"])];
+    pages.extend((0..30).map(|_| page(&["b:keep"])));
+    let bench = start(&pages, OnError::DeadLetter, OnReject::DeadLetter);
+    *bench.memory.full.lock().unwrap() = true;
+    *bench.parts.source.trip.lock().unwrap() = Duration::from_millis(100);
+    seconds(600).await;
+    assert_eq!(bench.parts.destinations[0].taken.lock().unwrap().len(), 0, "it would be sent again after a restart");
+    *bench.memory.full.lock().unwrap() = false;
+    seconds(60).await;
+    assert_eq!((bench.saved(), bench.counts().delivered), (Some(31), 30));
+    assert_eq!(bench.end().await, ShardEnd::Released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_durable_when_every_destination_has_it() {
+    let pages = [page(&["a:keep", "b:drop"]), page(&["c:keep"])];
+    let bench = start_to(2, &pages, OnError::DeadLetter, OnReject::DeadLetter);
+    let [first, second] = bench.parts.destinations.as_slice() else { panic!("two destinations") };
+    *second.down.lock().unwrap() = true;
+    seconds(60).await;
+    assert_eq!(*first.taken.lock().unwrap(), ["a", "c"]);
+    assert_eq!((bench.saved(), bench.counts().delivered), (Some(0), 0), "one of two has not got it");
+    *second.down.lock().unwrap() = false;
+    seconds(5).await;
+    assert_eq!(*second.taken.lock().unwrap(), ["a", "c"]);
+    assert_eq!((bench.saved(), bench.counts().delivered, bench.counts().events), (Some(2), 2, 4));
+    assert_eq!((bench.counts().dropped, bench.counts().difference()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_one_of_two_destinations_refuses_is_a_dead_letter_once() {
+    let pages = [page(&["a:keep", "b:two", "c:keep"])];
+    let bench = start_to(2, &pages, OnError::DeadLetter, OnReject::DeadLetter);
+    *bench.parts.destinations[0].strict.lock().unwrap() = false;
+    seconds(5).await;
+    let letters = bench.letters();
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!((letter.id().as_str(), letter.event.as_deref()), ("3-0-1-1", Some(b"b!".as_slice())));
+    let counts = bench.counts();
+    assert_eq!((counts.delivered, counts.dead_lettered, counts.events, counts.difference()), (2, 1, 7, 0));
+    assert_eq!(bench.saved(), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_skips_logs_halts_the_shard_with_a_bug_report_and_moves_no_checkpoint() {
+    let bench = start(&[page(&["a:keep"]), page(&["b:keep"])], OnError::DeadLetter, OnReject::DeadLetter);
+    bench.parts.source.skips.store(true, Ordering::Relaxed);
+    seconds(60).await;
+    assert_eq!(bench.saved(), Some(0));
+    let why = bench.standstill().unwrap();
+    assert!(why.contains("BUG") && why.contains("durable only up to"), "{why}");
+    assert_eq!(bench.end().await, ShardEnd::GivenBack);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_that_is_too_large_is_a_dead_letter_that_says_so() {
     let bench = start(&[page(&["large:two"])], OnError::DeadLetter, OnReject::DeadLetter);
     seconds(5).await;
@@ -348,7 +421,7 @@ async fn a_shard_that_waits_for_the_disk_can_be_stopped_and_gives_its_logs_back(
     *bench.memory.full.lock().unwrap() = true;
     seconds(60).await;
     let parts = Arc::clone(&bench.parts);
-    assert_eq!(bench.end().await, ShardEnd::Released);
+    assert_eq!(bench.end().await, ShardEnd::GivenBack);
     let counts = parts.ledger.total();
     assert_eq!((counts.pulled, counts.returned, counts.difference()), (0, 1, 0));
     assert_eq!(*parts.source.saved.lock().unwrap(), Some(Cursor::from_number(0)));
@@ -363,7 +436,7 @@ async fn f38_a_script_that_fails_on_most_logs_holds_the_shard_in_front_of_them()
     let why = bench.standstill().unwrap();
     assert!(why.contains("200 of 300 logs within a minute (66 %)") && why.contains("t.lua:3: bad"), "{why}");
     assert_eq!((bench.counts().in_flight, bench.counts().difference()), (300, 0));
-    assert_eq!(bench.end().await, ShardEnd::Released);
+    assert_eq!(bench.end().await, ShardEnd::GivenBack);
 }
 
 #[tokio::test(start_paused = true)]
@@ -372,10 +445,10 @@ async fn f56_a_destination_that_refuses_most_events_holds_the_shard_until_it_tak
     seconds(300).await;
     assert_eq!((bench.saved(), bench.letters().len()), (Some(0), 0));
     assert!(bench.standstill().unwrap().contains("fake 6: no"), "{:?}", bench.standstill());
-    *bench.parts.sink.strict.lock().unwrap() = false;
+    *bench.parts.destinations[0].strict.lock().unwrap() = false;
     seconds(40).await;
     assert_eq!((bench.saved(), bench.standstill(), bench.letters().len()), (Some(2), None, 0));
-    let mut taken = bench.parts.sink.taken.lock().unwrap().clone();
+    let mut taken = bench.parts.destinations[0].taken.lock().unwrap().clone();
     taken.sort();
     assert_eq!(taken.len(), 501);
     taken.dedup();
@@ -393,7 +466,7 @@ async fn halt_stands_still_at_a_failed_log_and_at_a_refused_event() {
         assert_eq!((bench.saved(), bench.letters().len(), bench.counts().failed), (Some(1), 0, 1), "{kind}");
         assert!(bench.standstill().is_some());
         assert_eq!(bench.parts.budget.used(), 0, "a shard that stands still takes nothing from the others");
-        assert_eq!(bench.end().await, ShardEnd::Released);
+        assert_eq!(bench.end().await, ShardEnd::GivenBack);
     }
 }
 
@@ -403,12 +476,12 @@ async fn pass_sends_the_log_as_it_is_in_its_place_and_drop_counts_it() {
     let bench = start(&pages, OnError::Pass, OnReject::DeadLetter);
     seconds(5).await;
     let passed = "1700000000|__time__=1700000000|__topic__=|__source__=|id=b|kind=bad";
-    assert_eq!(*bench.parts.sink.taken.lock().unwrap(), ["a", passed, "c"]);
+    assert_eq!(*bench.parts.destinations[0].taken.lock().unwrap(), ["a", passed, "c"]);
     assert_eq!((bench.counts().delivered, bench.saved()), (3, Some(1)));
 
     let bench = start(&pages, OnError::Drop, OnReject::DeadLetter);
     seconds(5).await;
-    assert_eq!(*bench.parts.sink.taken.lock().unwrap(), ["a", "c"]);
+    assert_eq!(*bench.parts.destinations[0].taken.lock().unwrap(), ["a", "c"]);
     let counts = bench.counts();
     assert_eq!((counts.delivered, counts.dropped, counts.difference(), bench.saved()), (2, 1, 0, Some(1)));
 }
@@ -438,12 +511,12 @@ async fn the_log_tells_once_which_log_the_script_failed_on_and_what_became_of_it
         (OnError::DeadLetter, &few, "kept as a dead letter"),
         (OnError::Pass, &few, "sent as it is"),
         (OnError::Drop, &few, "dropped"),
-        (OnError::Halt, &few, "held: the shard stands still"),
-        (OnError::DeadLetter, &many, "held: the page is tried again"),
+        (OnError::Halt, &few, "held: the shard is halted"),
+        (OnError::DeadLetter, &many, "paused: the page is retried"),
     ] {
         let said = told(on_error, page).await;
         let at = if page.len() > 4 { 0 } else { 1 };
-        let expected = format!("; log: log {at} of the page at MA== of shard 3; then: {fate}");
+        let expected = format!("; log: log {at} of the page at MA== of shard logstore/3; then: {fate}");
         assert_eq!(said.matches("code: if log.kind == \"bad\"").count(), 1, "{on_error:?}: {said}");
         assert!(said.contains(&expected), "{on_error:?}: {said}");
     }

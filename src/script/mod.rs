@@ -11,7 +11,8 @@
 //! * [`HookError`] says what is wrong and where; `excerpt`, `hint` and `render` make it something to act on.
 //! * [`Sample`] is a log that somebody typed, [`cases`] are the tests beside a script, [`coverage`] what they ran.
 //!
-//! Only `raw` touches the Lua stack. What is unsafe is there, in `watch`, and where the two are set up.
+//! Only `engine` touches the Lua library. What is unsafe is there, behind functions that anybody may call, and in
+//! `stdlib::patterns`.
 
 mod diagnostics;
 mod engine;
@@ -32,7 +33,7 @@ use std::time::Duration;
 pub use diagnostics::error::{Called, HookError, ScriptFault, ScriptLocation};
 pub use diagnostics::hint::returns_nothing;
 pub use diagnostics::render::{Beside, Paint};
-pub use hook::threads::{HookPanic, HookRun, HookThreads};
+pub use hook::threads::{HookPanic, HookRun, HookThreads, UnreadablePage};
 pub use hook::{Cost, Failed, Hook, Made, Meta};
 pub use output::passthrough::PassedOn;
 pub use source::Script;

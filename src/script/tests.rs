@@ -131,10 +131,10 @@ fn try_hook(text: &str) -> Result<Hook, HookError> {
 /// The events of a page, one string each; the errors of logs in their place.
 fn outcome(hook: &mut Hook, page: &Page) -> Vec<String> {
     let made = hook.run(page).unwrap();
-    let mut all: Vec<(u32, String)> = (0..made.events.len())
+    let mut all: Vec<(u32, String)> = (0..made.events().len())
         .map(|event| {
-            let text = String::from_utf8(made.events.get(event).to_vec()).unwrap();
-            (made.events.log_of(event), text)
+            let text = String::from_utf8(made.events().get(event).to_vec()).unwrap();
+            (made.events().log_of(event), text)
         })
         .collect();
     let failed = made.failed.iter().map(|failed| (failed.log, format!("! {}", failed.error.fault)));
@@ -235,7 +235,7 @@ fn a_torn_page_is_an_error_of_the_page() {
     assert!(hook.run(&page).is_err());
     assert_eq!(outcome(&mut hook, &page_of(&[vec![(b"n", b"1")]])), [r#""1""#]);
     page.body = Bytes::new();
-    assert_eq!(hook.run(&page).unwrap(), Made::default());
+    assert_eq!(hook.run(&page).unwrap(), Made { outputs: vec![crate::core::batch::Events::default()], ..Made::default() });
 }
 
 #[test]
@@ -312,9 +312,10 @@ fn hook_threads_give_back_what_they_were_lent() {
         futures_util::future::join(one, two).await
     });
     let (one, two) = (ran.0.unwrap(), ran.1.unwrap());
-    assert_eq!(one.made.unwrap().events.get(0), br#""1""#);
-    assert_eq!(two.made.unwrap().failed.len(), 1);
-    assert_eq!((one.page.body.len(), one.hook.script().name.as_str()), (page.body.len(), "s.lua"));
+    let (batch, failed) = one.made.unwrap();
+    assert_eq!((batch.outputs[0].events.get(0), failed.len()), (br#""1""#.as_slice(), 0));
+    assert_eq!(two.made.unwrap().1.len(), 1);
+    assert_eq!((batch.page.body.len(), one.hook.script().name.as_str()), (page.body.len(), "s.lua"));
 }
 
 #[test]
@@ -333,5 +334,5 @@ fn a_panic_in_a_hook_thread_is_an_error_of_that_call() {
     let error = runtime.block_on(threads.run(bad, None, page.clone())).unwrap_err();
     assert_eq!(error, HookPanic("planted".to_owned()));
     let good = runtime.block_on(threads.run(hook("function process(log) return 'x' end"), None, page)).unwrap();
-    assert_eq!(good.made.unwrap().events.len(), 1);
+    assert_eq!(good.made.unwrap().0.events(), 1);
 }

@@ -41,7 +41,7 @@ fn messages_at(nanos: Option<u32>, script: &str, lines: &str, fields: &[(&[u8], 
     let page = page_of(ShardId(0), Cursor::new("c"), 0, &log);
     let made = hook.run(&page).unwrap();
     let failed = made.failed.iter().map(|failed| failed.error.fault.to_string()).collect();
-    (made.events.bytes().to_vec(), failed)
+    (made.events().bytes().to_vec(), failed)
 }
 
 fn shipped(script: &str) -> String {

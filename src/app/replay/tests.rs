@@ -24,7 +24,7 @@ struct Siem {
 }
 
 impl Destination for Siem {
-    async fn deliver(&self, batch: Arc<Batch>, tenure: Tenure) -> Outcome {
+    async fn deliver(&self, batch: Arc<Output>, tenure: Tenure) -> Outcome {
         let mut rejected = Vec::new();
         for event in 0..batch.events.len() {
             if !tenure.holds() {

@@ -20,7 +20,7 @@ use super::member::{ConfigError, Member, RequestFault};
 use super::plan::Plan;
 use super::reply::{CheckError, RequestHistory, Sent, Verdict, classify, classify_empty, is_no_collectors, suspect};
 use crate::core::backoff::Backoff;
-use crate::core::batch::Batch;
+use crate::core::batch::Output;
 use crate::core::lease::Tenure;
 use crate::destination::health::HealthTracker;
 use crate::destination::{Destination, Health, Outcome};
@@ -150,7 +150,7 @@ impl Hec {
     }
 
     /// Sends everything; nothing comes back when the tenure turned out to be over before a send.
-    async fn deliver_all(&self, batch: &Arc<Batch>, tenure: &Tenure) -> Option<Outcome> {
+    async fn deliver_all(&self, batch: &Arc<Output>, tenure: &Tenure) -> Option<Outcome> {
         let mut plan = Plan::new(&batch.events);
         let mut under_way = FuturesUnordered::new();
         loop {
@@ -175,7 +175,7 @@ impl Hec {
     /// Sends these events again and again, until there is a verdict that is about them.
     async fn deliver_some(
         &self,
-        batch: &Arc<Batch>,
+        batch: &Arc<Output>,
         range: Range<usize>,
         tenure: &Tenure,
     ) -> Option<(Range<usize>, Verdict)> {
@@ -314,7 +314,7 @@ impl Hec {
 }
 
 impl Destination for Hec {
-    async fn deliver(&self, batch: Arc<Batch>, tenure: Tenure) -> Outcome {
+    async fn deliver(&self, batch: Arc<Output>, tenure: Tenure) -> Outcome {
         match tenure.or(self.deliver_all(&batch, &tenure)).await {
             Some(Some(outcome)) => outcome,
             Some(None) | None => Outcome::Abandoned,
@@ -354,8 +354,8 @@ impl Drop for Permit<'_> {
 }
 
 /// The events as they lie in the batch, not copied.
-fn body(batch: &Arc<Batch>, range: &Range<usize>) -> Bytes {
-    struct Owner(Arc<Batch>);
+fn body(batch: &Arc<Output>, range: &Range<usize>) -> Bytes {
+    struct Owner(Arc<Output>);
     impl AsRef<[u8]> for Owner {
         fn as_ref(&self) -> &[u8] {
             self.0.events.bytes()

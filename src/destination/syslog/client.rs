@@ -13,7 +13,7 @@ use super::dial::{ConnectFault, Dial};
 use super::jobs::{Job, Jobs};
 use super::shared::SyslogShared;
 use super::{Config, ConfigError, Delivery, Transport, relp, stream, udp};
-use crate::core::batch::Batch;
+use crate::core::batch::Output;
 use crate::core::cause::Cause;
 use crate::core::lease::Tenure;
 use crate::destination::health::HealthTracker;
@@ -190,7 +190,7 @@ fn url(config: &Config) -> String {
 }
 
 impl Destination for Syslog {
-    async fn deliver(&self, batch: Arc<Batch>, tenure: Tenure) -> Outcome {
+    async fn deliver(&self, batch: Arc<Output>, tenure: Tenure) -> Outcome {
         /// Whoever stops waiting says so, so that what nobody waits for is dropped at once.
         struct Leaving<'a>(&'a Notify);
         impl Drop for Leaving<'_> {

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::window::Id;
-use crate::core::batch::Batch;
+use crate::core::batch::Output;
 use crate::core::lease::Tenure;
 use crate::destination::{Outcome, Rejected};
 
 /// A batch that somebody waits for.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) batch: Arc<Batch>,
+    pub(super) batch: Arc<Output>,
     pub(super) tenure: Tenure,
     pub(super) done: oneshot::Sender<Outcome>,
 }
@@ -38,7 +38,7 @@ impl Jobs {
     }
 
     /// The next that comes; nothing when the sink is gone. May be thrown away while it waits.
-    pub(super) async fn recv(&mut self) -> Option<(Id, Arc<Batch>)> {
+    pub(super) async fn recv(&mut self) -> Option<(Id, Arc<Output>)> {
         let job = self.incoming.recv().await?;
         self.next += 1;
         let batch = Arc::clone(&job.batch);
@@ -77,7 +77,7 @@ impl Jobs {
     /// One of its events will never be taken.
     pub(super) fn reject(&mut self, id: Id, event: usize, reason: String) {
         if let Some(open) = self.open.get_mut(&id) {
-            tracing::warn!(event, shard = %open.job.batch.shard(), "syslog: an event is refused for good: {reason}");
+            tracing::warn!(event, shard = %open.job.batch.shard, "syslog: an event is refused for good: {reason}");
             open.rejected.push(Rejected { event, code: "syslog".to_owned(), reason });
         }
     }

@@ -18,7 +18,7 @@ use super::shared::SyslogShared;
 use super::socket;
 use super::window::{Break, Id, Span};
 use super::{Framing, session};
-use crate::core::batch::Batch;
+use crate::core::batch::Output;
 use crate::core::cause::Cause;
 use crate::core::lease::Tenure;
 use codec::{Answers, Frame};
@@ -138,7 +138,7 @@ struct Unanswered {
 
 /// A batch whose messages are being sent.
 struct Under {
-    batch: Arc<Batch>,
+    batch: Arc<Output>,
     tenure: Tenure,
     span: Span,
     /// What is left of the present event.
@@ -148,7 +148,7 @@ struct Under {
 enum RelpEvent {
     Turn(Turn),
     Fenced,
-    Came(Option<(Id, Arc<Batch>)>),
+    Came(Option<(Id, Arc<Output>)>),
     Left,
     Late,
 }

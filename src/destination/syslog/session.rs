@@ -15,7 +15,7 @@ use super::targets::Targets;
 use super::window::{Break, Id, Window, WindowProgress};
 use super::{Delivery, Target, Transport};
 use crate::core::backoff::Backoff;
-use crate::core::batch::Batch;
+use crate::core::batch::Output;
 use crate::core::cause::Cause;
 use crate::core::lease::Tenure;
 
@@ -68,7 +68,7 @@ impl<'a> Session<'a> {
     }
 
     /// Takes in what comes; whether the sink is still there.
-    pub(super) fn came(&mut self, came: Option<(Id, Arc<Batch>)>) -> bool {
+    pub(super) fn came(&mut self, came: Option<(Id, Arc<Output>)>) -> bool {
         let Some((id, batch)) = came else { return false };
         self.window.push(id, batch.events.len());
         true
@@ -194,7 +194,7 @@ impl<'a> Session<'a> {
     }
 
     /// The next batch in the order of arrival, for a transport that sends one after the other.
-    pub(super) async fn next_batch(&mut self) -> Option<(Id, Arc<Batch>)> {
+    pub(super) async fn next_batch(&mut self) -> Option<(Id, Arc<Output>)> {
         loop {
             if let Some(span) = self.window.begin(Instant::now()) {
                 match self.jobs.get(span.id) {

@@ -14,7 +14,7 @@ use super::jobs::Jobs;
 use super::session::{Session, SessionEnd, fenced};
 use super::shared::SyslogShared;
 use super::window::{Id, Span};
-use crate::core::batch::Batch;
+use crate::core::batch::Output;
 use crate::core::cause::Cause;
 use crate::core::lease::Tenure;
 
@@ -64,14 +64,14 @@ enum StreamEvent {
     Opened(Result<Connection, ConnectFault>),
     Home(Result<Connection, ConnectFault>),
     Fenced,
-    Came(Option<(Id, Arc<Batch>)>),
+    Came(Option<(Id, Arc<Output>)>),
     Left,
     Tick,
 }
 
 /// Whole events of one batch that are written in one piece.
 struct Chunk {
-    batch: Arc<Batch>,
+    batch: Arc<Output>,
     tenure: Tenure,
     /// What is left of its span behind it.
     rest: Span,
@@ -82,7 +82,7 @@ struct Chunk {
 }
 
 impl Chunk {
-    fn of(batch: &Arc<Batch>, tenure: &Tenure, span: Span) -> Self {
+    fn of(batch: &Arc<Output>, tenure: &Tenure, span: Span) -> Self {
         let events = &batch.events;
         let start = events.range(span.events.start).start;
         let mut last = span.events.start;

@@ -15,7 +15,7 @@ use super::jobs::Jobs;
 use super::session::Session;
 use super::shared::SyslogShared;
 use super::window::Id;
-use crate::core::batch::Batch;
+use crate::core::batch::Output;
 use crate::core::cause::Cause;
 
 /// What may be sent at once after a pause, as a part of a second.
@@ -79,7 +79,7 @@ async fn send(
     line: &mut Session<'_>,
     socket: &UdpSocket,
     id: Id,
-    batch: &Arc<Batch>,
+    batch: &Arc<Output>,
     place: &mut Unsent,
     pace: &mut Pace,
     max_datagram: usize,

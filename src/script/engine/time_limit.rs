@@ -21,6 +21,8 @@ use std::time::Duration;
 
 use mlua::ffi::{self, lua_Debug, lua_State};
 
+use super::lua_stack::Stack;
+
 /// What the signal handler of a thread knows.
 struct Beat {
     /// The Lua state that may be stopped; null when none is being watched.
@@ -53,21 +55,18 @@ static HANDLER: Once = Once::new();
 const TICKS_PER_LIMIT: u32 = 4;
 
 /// Watches the Lua code that this thread runs, from [`TimeLimit::start`] until it is dropped.
-pub(crate) struct TimeLimit {
+pub(crate) struct TimeLimit<'lua> {
     timer: libc::timer_t,
-    state: *mut lua_State,
+    stack: Stack<'lua>,
 }
 
-impl TimeLimit {
+impl<'lua> TimeLimit<'lua> {
     /// Begins to watch.
     ///
     /// # Panics
     /// The kernel has no timer to give, which it has for every thread unless a limit on pending signals forbids it.
     /// Without a timer no script may run.
-    ///
-    /// # Safety
-    /// The state is used by this thread alone, and lives longer than the watch, which stays on this thread.
-    pub(crate) unsafe fn start(state: *mut lua_State, limit: Duration) -> Self {
+    pub(crate) fn start(stack: Stack<'lua>, limit: Duration) -> Self {
         let signal = signal();
         // SAFETY: plain system calls with valid arguments; the handler is async-signal-safe, see the module's text.
         // Zeroed structs are valid for all four types.
@@ -91,11 +90,11 @@ impl TimeLimit {
             let created = libc::timer_create(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut event, &raw mut timer);
             assert_eq!(created, 0, "no timer to stop scripts with: {}", std::io::Error::last_os_error());
 
-            let watch = Self { timer, state };
+            let watch = Self { timer, stack };
             BEAT.with(|beat| {
                 beat.stopped.store(0, Ordering::Relaxed);
                 beat.ticks.store(0, Ordering::Relaxed);
-                beat.state.store(state, Ordering::Release);
+                beat.state.store(stack.state(), Ordering::Release);
             });
             let tick = (limit / TICKS_PER_LIMIT).max(Duration::from_millis(1));
             let every = libc::timespec { tv_sec: tick.as_secs() as libc::time_t, tv_nsec: tick.subsec_nanos().into() };
@@ -124,21 +123,30 @@ impl TimeLimit {
             beat.now.store(now + 1, Ordering::Relaxed);
             let stopped = beat.stopped.swap(0, Ordering::Relaxed) == now;
             // SAFETY: the state is alive and on this thread, see `TimeLimit::start`.
-            unsafe { ffi::lua_sethook(self.state, None, 0, 0) };
+            unsafe { ffi::lua_sethook(self.stack.state(), None, 0, 0) };
             stopped
         })
     }
 }
 
-impl Drop for TimeLimit {
+impl Drop for TimeLimit<'_> {
     fn drop(&mut self) {
         BEAT.with(|beat| beat.state.store(ptr::null_mut(), Ordering::Release));
         // SAFETY: the timer is ours; the state is alive, see `TimeLimit::start`.
         unsafe {
             libc::timer_delete(self.timer);
-            ffi::lua_sethook(self.state, None, 0, 0);
+            ffi::lua_sethook(self.stack.state(), None, 0, 0);
         }
     }
+}
+
+/// Computing time of this thread so far.
+pub(crate) fn computing() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: fills the one timespec that it is given.
+    let known = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    assert_eq!(known, 0, "every thread has a clock of its computing time");
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// Whether the code that this thread runs has used up its time, and is only being left.

@@ -4,6 +4,8 @@ use std::ffi::CStr;
 
 use mlua::ffi::{self, lua_Debug, lua_State};
 
+use super::lua_stack::Stack;
+
 /// A call that was under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
@@ -22,11 +24,9 @@ const MOST: usize = 12;
 const FILE: u8 = b'@';
 
 /// Notes the calls of the script that are under way, the innermost first, without those of the library and of ours.
-///
-/// # Safety
-/// Inside of a function that Lua called with this state.
-pub(crate) unsafe fn note(state: *mut lua_State, calls: &mut Vec<Call>) {
+pub(crate) fn note(stack: Stack, calls: &mut Vec<Call>) {
     calls.clear();
+    let state = stack.state();
     // SAFETY: all zeroes is a valid `lua_Debug`, which `lua_getstack` and `lua_getinfo` fill; with these letters they
     // neither raise nor allocate in Lua. The source lives as long as the function, which is on the stack.
     unsafe {
@@ -47,9 +47,32 @@ pub(crate) unsafe fn note(state: *mut lua_State, calls: &mut Vec<Call>) {
 ///
 /// # Safety
 /// The place was filled by `lua_getinfo` with `S`, for a function that still lives.
-pub(crate) unsafe fn file(place: &lua_Debug) -> Option<String> {
+unsafe fn file(place: &lua_Debug) -> Option<String> {
     // SAFETY: see above.
     let source = unsafe { CStr::from_ptr(place.source) };
     let name = source.to_bytes().strip_prefix(&[FILE])?;
     Some(String::from_utf8_lossy(name).into_owned())
+}
+
+/// Tells `noted` of every line that the script begins, with the line's file, until another hook takes its place.
+///
+/// The closure runs no Lua code, and captures nothing.
+pub(crate) fn on_lines<F: Fn(String, u32) + Copy>(stack: Stack, _noted: F) {
+    const { assert!(size_of::<F>() == 0, "a function, or a closure that captures nothing") };
+    // SAFETY: the stack's state is alive and on this thread.
+    unsafe { ffi::lua_sethook(stack.state(), Some(on_line::<F>), ffi::LUA_MASKLINE, 0) };
+}
+
+unsafe extern "C-unwind" fn on_line<F: Fn(String, u32) + Copy>(state: *mut lua_State, place: *mut lua_Debug) {
+    // SAFETY: called by Lua with its state and the place of the line; asking for the source neither raises nor
+    // allocates, and what is dropped here is dropped before anything of Lua is called again.
+    let (file, line) = unsafe {
+        ffi::lua_getinfo(state, c"S".as_ptr(), place);
+        (file(&*place), (*place).currentline)
+    };
+    // SAFETY: `on_lines` was given a value of this type, which has no bytes.
+    let noted: F = unsafe { std::mem::zeroed() };
+    if let (Some(file), Ok(line)) = (file, u32::try_from(line)) {
+        noted(file, line);
+    }
 }

@@ -4,16 +4,16 @@ pub(crate) mod current_log;
 mod sandbox;
 pub(crate) mod threads;
 
-use std::ptr::NonNull;
-use std::sync::Arc;
 use std::time::Duration;
 
 use mlua::state::{GcIncParams, GcMode};
 use mlua::{Function, Lua, Table, Value};
 
 use super::diagnostics::error::{HookError, ScriptFault};
-use super::engine::lua_stack::{Frame, Hidden, Outcome, REGISTRY, Stack};
-use super::engine::time_limit::TimeLimit;
+use super::engine::lua_stack::{Hidden, Outcome, REGISTRY, Stack};
+use super::engine::shared;
+use super::engine::shared::Shared;
+use super::engine::time_limit::{TimeLimit, computing};
 use super::output::returned;
 use super::testing::coverage;
 use super::values::state;
@@ -21,7 +21,7 @@ use super::values::state::KeptState;
 use super::{Config, Script, stdlib};
 use crate::core::batch::Events;
 use crate::core::cursor::ShardId;
-use crate::core::event::Format;
+use crate::core::event::Formats;
 use crate::core::page::Page;
 use crate::loggroup::PageError;
 use current_log::{Current, LogIdentity};
@@ -49,14 +49,25 @@ pub struct Meta {
 /// What a hook made of a page.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Made {
-    /// The events, laid out for the destination.
-    pub events: Events,
+    /// The events, laid out for each destination, in their order.
+    pub outputs: Vec<Events>,
     /// Logs in the page.
     pub logs: u32,
     /// Logs of which no event was to be made.
     pub dropped: u32,
     /// Logs that the script failed on; none of them has an event.
     pub failed: Vec<Failed>,
+}
+
+impl Made {
+    /// The events for the first destination.
+    ///
+    /// # Panics
+    /// When the hook has no format.
+    #[must_use]
+    pub fn events(&self) -> &Events {
+        self.outputs.first().expect("a hook has a format for each destination, and there is one")
+    }
 }
 
 /// A log that the script failed on.
@@ -81,13 +92,12 @@ pub struct Cost {
 pub struct Hook {
     script: Script,
     config: Config,
-    format: Arc<dyn Format>,
+    formats: Formats,
     meta: Meta,
     /// A version that did not load here.
     refused: Option<String>,
     /// None after a log broke a limit: what it left behind is thrown away with the state.
     vm: Option<Vm>,
-    /// Outlives every `vm`, whose functions know its address. Declared behind it, so dropped after it.
     current: Shared,
 }
 
@@ -106,19 +116,19 @@ impl Hook {
     ///
     /// # Errors
     /// The script is no Lua, its top level or `init` fails or breaks a limit, or there is no `process`.
-    pub fn load(script: &Script, config: &Config, format: Arc<dyn Format>, meta: Meta) -> Result<Self, HookError> {
-        Self::load_with(script, config, format, meta, None)
+    pub fn load(script: &Script, config: &Config, formats: impl Into<Formats>, meta: Meta) -> Result<Self, HookError> {
+        Self::load_with(script, config, formats.into(), meta, None)
     }
 
     fn load_with(
         script: &Script,
         config: &Config,
-        format: Arc<dyn Format>,
+        formats: Formats,
         meta: Meta,
         state: Option<&KeptState>,
     ) -> Result<Self, HookError> {
-        let (script, config, current) = (script.clone(), config.clone(), Shared::new());
-        let mut hook = Self { script, config, format, meta, refused: None, vm: None, current };
+        let (script, config, current) = (script.clone(), config.clone(), Shared::default());
+        let mut hook = Self { script, config, formats, meta, refused: None, vm: None, current };
         hook.current.get().most_bytes = hook.config.memory;
         hook.vm = Some(hook.build(state)?);
         Ok(hook)
@@ -136,8 +146,8 @@ impl Hook {
     /// # Errors
     /// The page itself cannot be read.
     pub fn run(&mut self, page: &Page) -> Result<Made, PageError> {
-        let mut made = Made::default();
-        made.events.reserve(page.body.len() / 4 * 5);
+        let mut made = Made { outputs: vec![Events::default(); self.formats.len()], ..Made::default() };
+        made.outputs.iter_mut().for_each(|events| events.reserve(page.body.len() / 4 * 5));
         self.current.get().logs.open(page.body.clone())?;
         let end = loop {
             let vm = match self.vm.take() {
@@ -236,8 +246,8 @@ impl Hook {
     }
 
     fn build(&mut self, state: Option<&KeptState>) -> Result<Vm, HookError> {
-        let parts = (&self.script, &self.config, &self.current);
-        let vm = Vm::new(parts, state).and_then(|vm| vm.begin(&self.meta, parts).map(|()| vm));
+        let (parts, current) = ((&self.script, &self.config), &mut self.current);
+        let vm = Vm::new(parts, current, state).and_then(|vm| vm.begin(&self.meta, parts, current).map(|()| vm));
         let vm = vm.map_err(|fault| self.script.error(fault, Some(self.current.get())))?;
         let current = self.current.get();
         current.meta = vm.wants_meta.then(|| LogIdentity {
@@ -261,20 +271,16 @@ impl Hook {
 
     /// One protected entry into Lua for the whole page, one protected call per log.
     fn run_logs(&mut self, vm: &Vm, page: &Page, made: &mut Made) -> Result<Ended, PageError> {
-        let mut ended = Ok(Ended::Done);
-        let run = &mut Run {
+        let mut run = Run {
             script: &self.script,
             config: &self.config,
-            format: &*self.format,
-            current: &self.current,
+            formats: &self.formats,
+            current: &mut self.current,
             page,
             made,
         };
-        // SAFETY: nothing in `Run::all` raises a Lua error but inside `Stack::call`, so its values are dropped in order;
-        // the state lives as long as `vm`, and mlua locks it for this thread meanwhile.
-        let entered = unsafe { vm.lua.exec_raw::<()>((), |state| ended = run.all(Stack::new(state))) };
-        entered.expect("nothing outside of the protected calls raises an error");
-        ended
+        shared::visit(&vm.lua, (), |stack| run.all(stack))
+            .expect("nothing outside of the protected calls raises an error")
     }
 }
 
@@ -288,8 +294,8 @@ enum Ended {
 struct Run<'a> {
     script: &'a Script,
     config: &'a Config,
-    format: &'a dyn Format,
-    current: &'a Shared,
+    formats: &'a Formats,
+    current: &'a mut Shared,
     page: &'a Page,
     made: &'a mut Made,
 }
@@ -299,10 +305,8 @@ impl Run<'_> {
         if !stack.reserve(64) {
             return self.fail_one();
         }
-        // SAFETY: the state belongs to this thread during the run.
-        let watch = unsafe { TimeLimit::start(stack.state(), self.config.timeout) };
-        // SAFETY: likewise.
-        unsafe { coverage::arm(stack.state()) };
+        let watch = TimeLimit::start(stack, self.config.timeout);
+        coverage::arm(stack);
         let explain = stack.top() + 1;
         for key in [Hidden::EXPLAIN, Hidden::CALL, Hidden::PROCESS, Hidden::LOG] {
             stack.push_hidden(REGISTRY, key);
@@ -314,16 +318,15 @@ impl Run<'_> {
                 return Ok(Ended::Done);
             }
             current.begin();
-            self.tell_place(current);
+            tell_place(current, self.page);
             let log = self.made.logs;
             self.made.logs += 1;
             watch.next();
             for part in explain + 1..=base {
                 stack.push_copy(part);
             }
-            let outcome = stack.call(2, explain);
+            let outcome = self.current.call(stack, 2, explain);
             let stopped = watch.stopped();
-            let before = self.made.events.len();
             let mut fault = self.judge(stack, outcome, stopped, log).err();
             if watch.stopped() {
                 fault = Some(self.out_of_time());
@@ -332,12 +335,12 @@ impl Run<'_> {
             self.tidy(stack, base);
             if let Some(error) = error {
                 let broken = matches!(error.fault, ScriptFault::Timeout { .. } | ScriptFault::Memory { .. });
-                self.made.events.truncate(before);
+                self.made.outputs.iter_mut().for_each(|events| events.drop_of_last(log));
                 self.made.failed.push(Failed { log, error });
                 if broken {
                     return Ok(Ended::Broken);
                 }
-            } else if self.made.events.len() == before {
+            } else if !self.made.outputs.iter().any(|events| events.has_of_last(log)) {
                 self.made.dropped += 1;
             }
         }
@@ -354,18 +357,6 @@ impl Run<'_> {
         Ok(Ended::Broken)
     }
 
-    fn tell_place(&self, current: &mut Current) {
-        if current.meta.is_none() {
-            return;
-        }
-        let place = current.log().place(self.page);
-        if let Some(meta) = &mut current.meta {
-            meta.id = place.to_string();
-            meta.cursor = place.cursor;
-            meta.index = place.index;
-        }
-    }
-
     /// Makes events of what the call left on top of the stack, or says what is wrong with it.
     fn judge(&mut self, stack: Stack, outcome: Outcome, stopped: bool, log: u32) -> Result<(), ScriptFault> {
         let current = self.current.get();
@@ -377,17 +368,17 @@ impl Run<'_> {
                 Err(ScriptFault::Memory { script: self.script.name.clone(), limit: self.config.memory })
             }
             Outcome::Raised => Err(ScriptFault::Runtime(self.script.raised(stack, current.error_line))),
-            Outcome::Returned => returned::push_events(stack, current, self.format, log, &mut self.made.events)
+            Outcome::Returned => returned::push_events(stack, current, self.formats, log, &mut self.made.outputs)
                 .map_err(|error| ScriptFault::BadReturn { script: self.script.name.clone(), error: Box::new(error) }),
         }
     }
 
-    fn out_of_time(&self) -> ScriptFault {
+    fn out_of_time(&mut self) -> ScriptFault {
         ScriptFault::Timeout { at: self.script.place_at(self.current.get()), limit: self.config.timeout }
     }
 
     /// Forgets the log: its table is of no use from now on, and what was assigned to its fields is garbage.
-    fn tidy(&self, stack: Stack, base: std::ffi::c_int) {
+    fn tidy(&mut self, stack: Stack, base: std::ffi::c_int) {
         stack.set_top(base);
         let current = self.current.get();
         current.table = 0;
@@ -402,6 +393,18 @@ impl Run<'_> {
     }
 }
 
+fn tell_place(current: &mut Current, page: &Page) {
+    if current.meta.is_none() {
+        return;
+    }
+    let place = current.log().place(page);
+    if let Some(meta) = &mut current.meta {
+        meta.id = place.to_string();
+        meta.cursor = place.cursor;
+        meta.index = place.index;
+    }
+}
+
 /// A Lua state with the script loaded.
 struct Vm {
     globals: Table,
@@ -410,12 +413,11 @@ struct Vm {
 }
 
 impl Vm {
-    fn new(parts: (&Script, &Config, &Shared), state: Option<&KeptState>) -> Result<Self, ScriptFault> {
-        let (script, config, current) = parts;
+    fn new(parts: (&Script, &Config), current: &mut Shared, state: Option<&KeptState>) -> Result<Self, ScriptFault> {
+        let (script, config) = parts;
         let memory = || ScriptFault::Memory { script: script.name.clone(), limit: config.memory };
         // A state that cannot even hold its libraries has too little memory; nothing else can go wrong here.
-        // SAFETY: `current` outlives the state: see `Hook::current`.
-        let (lua, globals) = unsafe { sandbox::build(current.pointer(), config.memory) }.map_err(|_| memory())?;
+        let (lua, globals) = sandbox::build(current, config.memory).map_err(|_| memory())?;
         lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(GC_PAUSE_PERCENT)));
         stdlib::install(&lua, &globals, config)
             .and_then(|()| stdlib::modules::install(&lua, &globals, script))
@@ -434,19 +436,14 @@ impl Vm {
             mlua::Error::MemoryError(_) => memory(),
             other => ScriptFault::Syntax(script.words(&other.to_string(), None)),
         })?;
-        call(&lua, &top_level, Value::Nil, parts, config.timeout * LOAD_TIMEOUT_FACTOR)?;
+        call(&lua, &top_level, Value::Nil, parts, current, config.timeout * LOAD_TIMEOUT_FACTOR)?;
 
         let Ok(Value::Function(process)) = globals.raw_get("process") else {
             return Err(ScriptFault::NoProcess { script: script.name.clone() });
         };
-        let mut parameters = 0;
-        // SAFETY: the function is on top; the frame is only used to look at it and owns nothing.
-        let entered = unsafe {
-            sandbox::keep(&lua, Hidden::PROCESS, Value::Function(process.clone())).and_then(|()| {
-                lua.exec_raw::<()>(process, |state| parameters = Frame::outside(state, current.pointer()).parameters())
-            })
-        };
-        entered.map_err(|_| memory())?;
+        let parameters = shared::store(&lua, Hidden::PROCESS, Value::Function(process.clone()))
+            .and_then(|()| shared::parameters(&lua, process))
+            .map_err(|_| memory())?;
         Ok(Self { globals, lua, wants_meta: parameters > 1 })
     }
 }
@@ -456,25 +453,23 @@ fn call(
     lua: &Lua,
     function: &Function,
     argument: Value,
-    (script, config, current): (&Script, &Config, &Shared),
+    (script, config): (&Script, &Config),
+    current: &mut Shared,
     limit: Duration,
 ) -> Result<(), ScriptFault> {
-    let mut loaded = Ok(());
-    let run = |state| {
-        // SAFETY: as in `Hook::run_logs`.
-        let (stack, watch) = unsafe { (Stack::new(state), TimeLimit::start(state, limit)) };
+    let run = |stack: Stack| {
+        let watch = TimeLimit::start(stack, limit);
         let argument = stack.top();
         let function = argument - 1;
-        // SAFETY: likewise.
-        unsafe { coverage::arm(state) };
+        coverage::arm(stack);
         current.get().calls.clear();
         stack.push_hidden(REGISTRY, Hidden::EXPLAIN);
         stack.push_copy(function);
         stack.push_copy(argument);
         watch.next();
-        let outcome = stack.call(1, argument + 1);
+        let outcome = current.call(stack, 1, argument + 1);
         let line = current.get().error_line;
-        loaded = if watch.stopped() {
+        let ended = if watch.stopped() {
             let at = script.place_at(current.get());
             Err(ScriptFault::Timeout { at, limit })
         } else {
@@ -485,50 +480,8 @@ fn call(
             }
         };
         stack.set_top(function - 1);
+        ended
     };
-    // SAFETY: the closure raises nothing outside of `Stack::call`.
-    let entered = unsafe { lua.exec_raw::<()>((function, argument), run) };
-    entered.map_err(|_| ScriptFault::Memory { script: script.name.clone(), limit: config.memory })?;
-    loaded
-}
-
-/// Computing time of this thread so far.
-fn computing() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: fills the one timespec that it is given.
-    let known = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-    assert_eq!(known, 0, "every thread has a clock of its computing time");
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
-}
-
-/// The [`Current`] that a hook shares with the functions of its Lua state, which know it by its address.
-///
-/// The two never use it at once: while Lua runs, the hook waits for it.
-struct Shared(NonNull<Current>);
-
-// SAFETY: the hook owns it, and it holds nothing that is bound to a thread.
-unsafe impl Send for Shared {}
-
-impl Shared {
-    fn new() -> Self {
-        Self(NonNull::from(Box::leak(Box::default())))
-    }
-
-    fn pointer(&self) -> *mut Current {
-        self.0.as_ptr()
-    }
-
-    /// Borrow it anew for each step, and never while Lua code can run.
-    #[expect(clippy::mut_from_ref, reason = "the borrow stands for the hook's own, see the type")]
-    fn get(&self) -> &mut Current {
-        // SAFETY: alive until dropped; used by one side at a time, see the type.
-        unsafe { &mut *self.0.as_ptr() }
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        // SAFETY: made by `Box::leak`, and no Lua state that knows it is left: see `Hook::current`.
-        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
-    }
+    shared::visit(lua, (function, argument), run)
+        .unwrap_or_else(|_| Err(ScriptFault::Memory { script: script.name.clone(), limit: config.memory }))
 }

@@ -5,13 +5,14 @@
 //! run where the time limit does not reach (coroutines, finalisers, endless loops inside C functions), or change what
 //! other functions mean (metatables of strings, tables of libraries).
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 
-use mlua::ffi::lua_State;
 use mlua::{Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value};
 
-use super::current_log::{Current, MetatableMarks};
-use crate::script::engine::lua_stack::{Frame, Hidden, Kind, REGISTRY};
+use super::current_log::MetatableMarks;
+use crate::script::engine::frame::{Frame, NativeFunction};
+use crate::script::engine::lua_stack::{Hidden, Kind};
+use crate::script::engine::shared::{Shared, store};
 use crate::script::engine::time_limit;
 use crate::script::values::{json, log};
 
@@ -41,10 +42,7 @@ const TABLE: &[&str] = &["concat", "pack", "unpack"];
 const MOST_MOVED: i64 = 4_000_000;
 
 /// Makes a state with all that scripts may use, and the table of their globals.
-///
-/// # Safety
-/// `current` outlives the state, and is used by nothing else while Lua code runs.
-pub(crate) unsafe fn build(current: *mut Current, memory: usize) -> mlua::Result<(Lua, Table)> {
+pub(crate) fn build(shared: &mut Shared, memory: usize) -> mlua::Result<(Lua, Table)> {
     let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::UTF8;
     let lua = Lua::new_with(libraries, LuaOptions::default())?;
     lua.set_memory_limit(memory)?;
@@ -65,24 +63,21 @@ pub(crate) unsafe fn build(current: *mut Current, memory: usize) -> mlua::Result
     let table = lua.create_table()?;
     copy(&engine.get("table")?, &table, TABLE)?;
     let wrapped = engine.get::<Table>("table")?;
-    // SAFETY: as the caller promises; `exec_raw` protects against errors, and nothing here needs dropping.
-    unsafe {
-        for (name, guard) in [
-            ("insert", insert_or_remove as NativeFunction),
-            ("remove", insert_or_remove),
-            ("sort", sort),
-            ("move", r#move),
-        ] {
-            table.raw_set(name, native(&lua, current, guard, wrapped.get::<Value>(name)?)?)?;
-        }
-        let rep = engine.get::<Table>("string")?.get::<Value>("rep")?;
-        string.raw_set("rep", native(&lua, current, repeat, rep)?)?;
-        let set = engine.get::<Value>("setmetatable")?;
-        globals.raw_set("setmetatable", native(&lua, current, set_metatable, set)?)?;
-        let xpcall = engine.get::<Value>("xpcall")?;
-        globals.raw_set("xpcall", native(&lua, current, guarded_xpcall, xpcall)?)?;
-        add_log(&lua, current, &globals)?;
+    for (name, guard) in [
+        ("insert", NativeFunction::of(insert_or_remove)),
+        ("remove", NativeFunction::of(insert_or_remove)),
+        ("sort", NativeFunction::of(sort)),
+        ("move", NativeFunction::of(r#move)),
+    ] {
+        table.raw_set(name, shared.function(&lua, guard, wrapped.get::<Value>(name)?)?)?;
     }
+    let rep = engine.get::<Table>("string")?.get::<Value>("rep")?;
+    string.raw_set("rep", shared.function(&lua, NativeFunction::of(repeat), rep)?)?;
+    let set = engine.get::<Value>("setmetatable")?;
+    globals.raw_set("setmetatable", shared.function(&lua, NativeFunction::of(set_metatable), set)?)?;
+    let xpcall = engine.get::<Value>("xpcall")?;
+    globals.raw_set("xpcall", shared.function(&lua, NativeFunction::of(guarded_xpcall), xpcall)?)?;
+    add_log(&lua, shared, &globals)?;
     lua.type_metatable::<LuaString>().map_or_else(|| lua.create_table(), Ok).and_then(|strings| {
         strings.raw_set("__index", &string)?;
         strings.raw_set("__metatable", false)?;
@@ -126,58 +121,35 @@ fn copy(from: &Table, to: &Table, names: &[&str]) -> mlua::Result<()> {
     names.iter().try_for_each(|&name| to.raw_set(name, from.get::<Value>(name)?))
 }
 
-type NativeFunction = unsafe extern "C-unwind" fn(*mut lua_State) -> c_int;
-
-/// A function of ours with a second upvalue.
-///
-/// # Safety
-/// As for [`build`].
-unsafe fn native(lua: &Lua, current: *mut Current, function: NativeFunction, upvalue: Value) -> mlua::Result<Value> {
-    // SAFETY: the argument is on the stack as the value that `push_native` takes.
-    unsafe { lua.exec_raw(upvalue, |state| push_native(state, current, function)) }
-}
-
-/// Makes a function of the value on top.
-///
-/// # Safety
-/// As for [`build`], inside of a protected call.
-unsafe fn push_native(state: *mut lua_State, current: *mut Current, function: NativeFunction) {
-    // SAFETY: a light userdata and a value are what the functions of this module expect as upvalues.
-    unsafe {
-        mlua::ffi::lua_pushlightuserdata(state, current.cast::<c_void>());
-        mlua::ffi::lua_rotate(state, -2, 1);
-        mlua::ffi::lua_pushcclosure(state, function, 2);
-    }
-}
-
 /// The log, decoded JSON, and the functions for them.
-///
-/// # Safety
-/// As for [`build`].
-unsafe fn add_log(lua: &Lua, current: *mut Current, globals: &Table) -> mlua::Result<()> {
+fn add_log(lua: &Lua, shared: &mut Shared, globals: &Table) -> mlua::Result<()> {
     let values = lua.create_table()?;
-    let make = move |function: NativeFunction, upvalue: &Value| {
-        // SAFETY: as the caller promises.
-        unsafe { native(lua, current, function, upvalue.clone()) }
-    };
+    let make = |function: NativeFunction, upvalue: &Value| shared.function(lua, function, upvalue.clone());
     let stored = Value::Table(values.clone());
-    let next = make(log::next, &stored)?;
-    let encode = make(json::encode, &Value::Nil)?;
+    let next = make(NativeFunction::of(log::next), &stored)?;
+    let encode = make(NativeFunction::of(json::encode), &Value::Nil)?;
     let metatable = |functions: &[(&str, NativeFunction)]| -> mlua::Result<Table> {
         let meta = lua.create_table()?;
         for &(name, function) in functions {
             meta.raw_set(name, make(function, &stored)?)?;
         }
         if !functions.is_empty() {
-            meta.raw_set("__pairs", make(log::pairs, &next)?)?;
+            meta.raw_set("__pairs", make(NativeFunction::of(log::pairs), &next)?)?;
             meta.raw_set("__tostring", &encode)?;
         }
         meta.raw_set("__metatable", false)?;
         Ok(meta)
     };
-    let logs = metatable(&[("__index", log::index), ("__newindex", log::assign), ("__len", log::length)])?;
-    let decoded: &[(&str, NativeFunction)] =
-        &[("__index", json::index), ("__newindex", json::assign), ("__len", json::length)];
+    let logs = metatable(&[
+        ("__index", NativeFunction::of(log::index)),
+        ("__newindex", NativeFunction::of(log::assign)),
+        ("__len", NativeFunction::of(log::length)),
+    ])?;
+    let decoded: &[(&str, NativeFunction)] = &[
+        ("__index", NativeFunction::of(json::index)),
+        ("__newindex", NativeFunction::of(json::assign)),
+        ("__len", NativeFunction::of(json::length)),
+    ];
     let (objects, arrays, lists) = (metatable(decoded)?, metatable(decoded)?, metatable(&[])?);
     let marks = MetatableMarks {
         log: logs.to_pointer().addr(),
@@ -191,42 +163,27 @@ unsafe fn add_log(lua: &Lua, current: *mut Current, globals: &Table) -> mlua::Re
         (Hidden::OBJECT, Value::Table(objects)),
         (Hidden::ARRAY, Value::Table(arrays)),
         (Hidden::LIST, Value::Table(lists)),
-        (Hidden::EXPLAIN, make(log::explain, &encode)?),
-        (Hidden::CALL, make(log::call, &Value::Nil)?),
+        (Hidden::EXPLAIN, make(NativeFunction::of(log::explain), &encode)?),
+        (Hidden::CALL, make(NativeFunction::of(log::call), &Value::Nil)?),
     ];
     for (key, value) in hidden {
-        // SAFETY: as the caller promises.
-        unsafe { keep(lua, key, value)? };
+        store(lua, key, value)?;
     }
-    // SAFETY: no Lua code runs now.
-    unsafe { (*current).marks = marks };
 
     let library = lua.create_table()?;
     library.raw_set("encode", &encode)?;
-    library.raw_set("decode", make(json::decode, &Value::Nil)?)?;
-    library.raw_set("array", make(json::array, &Value::Nil)?)?;
+    library.raw_set("decode", make(NativeFunction::of(json::decode), &Value::Nil)?)?;
+    library.raw_set("array", make(NativeFunction::of(json::array), &Value::Nil)?)?;
     library.raw_set("null", Value::NULL)?;
     globals.raw_set("json", library)?;
-    globals.raw_set("kv", make(json::kv, &Value::Nil)?)?;
+    globals.raw_set("kv", make(NativeFunction::of(json::kv), &Value::Nil)?)?;
     globals.raw_set("next", next)?;
+    shared.get().marks = marks;
     Ok(())
 }
 
-/// Stores a value in the registry under a hidden key.
-///
-/// # Safety
-/// As for [`build`].
-pub(crate) unsafe fn keep(lua: &Lua, key: Hidden, value: Value) -> mlua::Result<()> {
-    // SAFETY: the value is on top; `exec_raw` protects the one operation that can raise.
-    unsafe {
-        lua.exec_raw(value, |state| {
-            mlua::ffi::lua_rawsetp(state, REGISTRY, key.address());
-        })
-    }
-}
-
 /// Calls the engine's own function, the second upvalue, with all arguments.
-fn pass_on(frame: Frame) -> c_int {
+fn pass_on(frame: &mut Frame) -> c_int {
     let arguments = frame.stack.top();
     frame.stack.push_copy(frame.upvalue());
     frame.insert(1);
@@ -235,7 +192,7 @@ fn pass_on(frame: Frame) -> c_int {
 }
 
 /// A script's own `__len` could claim any length, and the engine would walk all of it.
-fn check_length(frame: Frame) {
+fn check_length(frame: &mut Frame) {
     if frame.stack.kind(1) == Kind::Table {
         let mark = frame.stack.metatable(1);
         let marks = frame.current().marks;
@@ -245,38 +202,30 @@ fn check_length(frame: Frame) {
     }
 }
 
-unsafe extern "C-unwind" fn insert_or_remove(state: *mut lua_State) -> c_int {
-    // SAFETY: made by `native`, called by Lua; nothing here needs dropping.
-    let frame = unsafe { Frame::enter(state) };
+fn insert_or_remove(frame: &mut Frame) -> c_int {
     check_length(frame);
     pass_on(frame)
 }
 
-unsafe extern "C-unwind" fn sort(state: *mut lua_State) -> c_int {
-    // SAFETY: made by `native`, called by Lua; nothing here needs dropping.
-    let frame = unsafe { Frame::enter(state) };
+fn sort(frame: &mut Frame) -> c_int {
     check_length(frame);
     if frame.stack.kind(2) == Kind::Nil {
         // The engine's own order would not come back before the end, and long texts make each comparison long.
         frame.stack.set_top(1);
         frame.stack.push_nil();
-        frame.push_function(is_less);
+        frame.push_function(NativeFunction::of(is_less));
     }
     pass_on(frame)
 }
 
 /// `a < b`, as a function that is called, which is where a script can be stopped.
-unsafe extern "C-unwind" fn is_less(state: *mut lua_State) -> c_int {
-    // SAFETY: made by `push_function`, called by Lua; nothing here needs dropping.
-    let frame = unsafe { Frame::enter(state) };
+fn is_less(frame: &mut Frame) -> c_int {
     let is_less = frame.is_less(1, 2);
     frame.stack.push_boolean(is_less);
     1
 }
 
-unsafe extern "C-unwind" fn r#move(state: *mut lua_State) -> c_int {
-    // SAFETY: made by `native`, called by Lua; nothing here needs dropping.
-    let frame = unsafe { Frame::enter(state) };
+fn r#move(frame: &mut Frame) -> c_int {
     if let (Some(first), Some(last)) = (frame.stack.integer(2), frame.stack.integer(3))
         && last.saturating_sub(first) > MOST_MOVED
     {
@@ -285,9 +234,7 @@ unsafe extern "C-unwind" fn r#move(state: *mut lua_State) -> c_int {
     pass_on(frame)
 }
 
-unsafe extern "C-unwind" fn repeat(state: *mut lua_State) -> c_int {
-    // SAFETY: made by `native`, called by Lua; nothing here needs dropping.
-    let frame = unsafe { Frame::enter(state) };
+fn repeat(frame: &mut Frame) -> c_int {
     let empty = |at| frame.stack.bytes(at).is_none_or(<[u8]>::is_empty);
     if frame.stack.kind(1) == Kind::String && empty(1) && empty(3) {
         // The engine would repeat nothing as often as asked.
@@ -299,9 +246,7 @@ unsafe extern "C-unwind" fn repeat(state: *mut lua_State) -> c_int {
 
 /// Whoever puts them into a metatable later has no finaliser, since the engine looks for one only here, a `__close` that is
 /// stopped like all else, and weak tables, over which the collector may be slow.
-unsafe extern "C-unwind" fn set_metatable(state: *mut lua_State) -> c_int {
-    // SAFETY: made by `native`, called by Lua; nothing here needs dropping.
-    let frame = unsafe { Frame::enter(state) };
+fn set_metatable(frame: &mut Frame) -> c_int {
     let stack = frame.stack;
     if stack.kind(2) == Kind::Table {
         for name in [b"__gc".as_slice(), b"__close", b"__mode"] {
@@ -317,20 +262,16 @@ unsafe extern "C-unwind" fn set_metatable(state: *mut lua_State) -> c_int {
 
 /// The engine runs an error function with its hooks off when a hook raised the error. One that loops could then not be
 /// stopped, so the script's own is left out of the stop.
-unsafe extern "C-unwind" fn guarded_xpcall(state: *mut lua_State) -> c_int {
-    // SAFETY: made by `native`, called by Lua; nothing here needs dropping.
-    let frame = unsafe { Frame::enter(state) };
+fn guarded_xpcall(frame: &mut Frame) -> c_int {
     if frame.stack.kind(2) == Kind::Other("a function") {
         frame.stack.push_copy(2);
-        frame.push_function(explain_unless_over);
+        frame.push_function(NativeFunction::of(explain_unless_over));
         frame.replace(2);
     }
     pass_on(frame)
 }
 
-unsafe extern "C-unwind" fn explain_unless_over(state: *mut lua_State) -> c_int {
-    // SAFETY: made by `push_function`, called by Lua; nothing here needs dropping.
-    let frame = unsafe { Frame::enter(state) };
+fn explain_unless_over(frame: &mut Frame) -> c_int {
     if time_limit::is_over() {
         return 1;
     }

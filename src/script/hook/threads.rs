@@ -6,9 +6,10 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::core::batch::Batch;
 use crate::core::page::Page;
 use crate::loggroup::PageError;
-use crate::script::{Hook, Made, Script};
+use crate::script::{Failed, Hook, Made, Script};
 
 /// A fixed number of threads that run hooks. Dropping it waits for them to end what they are at.
 #[derive(Debug)]
@@ -25,15 +26,37 @@ struct Job {
     reply: oneshot::Sender<Result<HookRun, HookPanic>>,
 }
 
-/// What was lent to a hook thread, and what it made.
+/// A hook after it ran over a page.
 #[derive(Debug)]
 pub struct HookRun {
     /// The hook, ready for the next page.
     pub hook: Hook,
+    /// The batch made of the page, and the logs that the script failed on; or the page, when it cannot be read.
+    pub made: Result<(Batch, Vec<Failed>), UnreadablePage>,
+}
+
+/// A page that is not what it should be.
+#[derive(Debug, thiserror::Error)]
+#[error("the page at {} cannot be read: {error}", page.cursor)]
+pub struct UnreadablePage {
     /// The page.
     pub page: Page,
-    /// What [`Hook::run`] returned.
-    pub made: Result<Made, PageError>,
+    /// What is wrong with it.
+    pub error: PageError,
+}
+
+impl HookRun {
+    /// Runs a hook over a page, as `newer` if there is a newer version.
+    pub(crate) fn of(mut hook: Hook, newer: Option<&Script>, page: Page) -> Self {
+        if let Some(script) = newer {
+            hook.take_up(script);
+        }
+        let made = match hook.run(&page) {
+            Ok(Made { outputs, logs, dropped, failed }) => Ok((Batch::new(page, outputs, logs, dropped), failed)),
+            Err(error) => Err(UnreadablePage { page, error }),
+        };
+        Self { hook, made }
+    }
 }
 
 /// The program itself failed while it ran a hook, not the script. The hook is gone.
@@ -87,16 +110,10 @@ fn run_jobs(queue: &Mutex<mpsc::Receiver<Job>>) {
     loop {
         // The lock is held while waiting, so that one thread waits for a job and the others for the lock.
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
-        let Some(Job { mut hook, newer, page, reply }) = job else {
+        let Some(Job { hook, newer, page, reply }) = job else {
             return;
         };
-        let ran = catch_unwind(AssertUnwindSafe(move || {
-            if let Some(script) = newer {
-                hook.take_up(&script);
-            }
-            let made = hook.run(&page);
-            HookRun { hook, page, made }
-        }));
+        let ran = catch_unwind(AssertUnwindSafe(move || HookRun::of(hook, newer.as_deref(), page)));
         // Whoever asked may have been stopped meanwhile.
         let _ = reply.send(ran.map_err(|panic| HookPanic(words(&*panic))));
     }

@@ -3,8 +3,9 @@
 use mlua::Value;
 use tracing::warn;
 
-use super::{Hook, LOAD_TIMEOUT_FACTOR, Shared, Vm, call};
+use super::{Hook, LOAD_TIMEOUT_FACTOR, Vm, call};
 use crate::script::diagnostics::error::{HookError, ScriptFault};
+use crate::script::engine::shared::Shared;
 use crate::script::values::state;
 use crate::script::values::state::KeptState;
 use crate::script::{Config, Meta, Script};
@@ -30,7 +31,7 @@ impl Hook {
 
     fn successor(&self, script: &Script) -> Result<Self, HookError> {
         let load = |state: Option<&KeptState>| {
-            Self::load_with(script, &self.config, self.format.clone(), self.meta.clone(), state)
+            Self::load_with(script, &self.config, self.formats.clone(), self.meta.clone(), state)
         };
         let shard = self.meta.shard;
         match self.vm.as_ref().map(|vm| state::read(&vm.globals)) {
@@ -55,7 +56,7 @@ impl Drop for Hook {
         }
         if let Ok(Value::Function(shutdown)) = vm.globals.raw_get("shutdown") {
             let limit = self.config.timeout;
-            let ended = call(&vm.lua, &shutdown, Value::Nil, (&self.script, &self.config, &self.current), limit);
+            let ended = call(&vm.lua, &shutdown, Value::Nil, (&self.script, &self.config), &mut self.current, limit);
             if let Err(fault) = ended {
                 let why = match fault {
                     ScriptFault::TopLevel(raised) => raised,
@@ -69,12 +70,17 @@ impl Drop for Hook {
 
 impl Vm {
     /// Calls the script's `init(meta)`, if it has one.
-    pub(super) fn begin(&self, meta: &Meta, parts: (&Script, &Config, &Shared)) -> Result<(), ScriptFault> {
-        let (script, config, _) = parts;
+    pub(super) fn begin(
+        &self,
+        meta: &Meta,
+        parts: (&Script, &Config),
+        current: &mut Shared,
+    ) -> Result<(), ScriptFault> {
+        let (script, config) = parts;
         let memory = |_| ScriptFault::Memory { script: script.name.clone(), limit: config.memory };
         let Ok(Value::Function(init)) = self.globals.raw_get::<Value>("init") else { return Ok(()) };
         let argument = self.meta_table(meta, script).map_err(memory)?;
-        call(&self.lua, &init, argument, parts, config.timeout * LOAD_TIMEOUT_FACTOR)
+        call(&self.lua, &init, argument, parts, current, config.timeout * LOAD_TIMEOUT_FACTOR)
     }
 
     fn meta_table(&self, meta: &Meta, script: &Script) -> mlua::Result<Value> {

@@ -4,17 +4,16 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 
 use super::escape;
-use crate::core::batch::Events;
-use crate::core::event::{Body, BodyError, Head, Time};
-use crate::core::page::Page;
+use crate::core::batch::{Batch, Events};
+use crate::core::event::{Body, BodyError, Format, Head, Time};
 use crate::loggroup::{Log, Logs};
 use crate::script::{Failed, Hooks};
 
 /// A page of which the logs that the script failed on go on as they are.
 #[derive(Debug)]
 pub struct PassedOn {
-    /// The events of the whole page.
-    pub events: Events,
+    /// The events of the whole page, for each destination.
+    pub outputs: Vec<Events>,
     /// The failed logs that are among them.
     pub passed: Vec<Failed>,
     /// Those that the destination has no room for: they are as failed as they were.
@@ -22,28 +21,40 @@ pub struct PassedOn {
 }
 
 impl Hooks {
-    /// The events of `page`, with those of the failed logs put where they belong: each log as it was pulled, at its own
-    /// time. `failed` is in the order of the page.
+    /// The batch's outputs, with the events of the failed logs put where they belong: each log as it was pulled, at its
+    /// own time. `failed` is in the order of the page.
     #[must_use]
-    pub fn pass(&self, page: &Page, events: &Events, failed: Vec<Failed>) -> PassedOn {
-        let (mut whole, mut passed, mut left) = (Events::default(), Vec::new(), Vec::new());
+    pub fn pass(&self, batch: &Batch, failed: Vec<Failed>) -> PassedOn {
+        let (mut passed, mut left) = (Vec::new(), Vec::new());
+        let mut wholes = vec![Events::default(); batch.outputs.len()];
+        let mut copied = vec![0; batch.outputs.len()];
         let mut logs = Logs::default();
-        let mut made = 0;
         let readable = "the hook has read this page to its end";
-        logs.open(page.body.clone()).expect(readable);
+        logs.open(batch.page.body.clone()).expect(readable);
         for failed in failed {
-            while made < events.len() && events.log_of(made) < failed.log {
-                copy(events, made, &mut whole);
-                made += 1;
+            for ((output, whole), next) in batch.outputs.iter().zip(&mut wholes).zip(&mut copied) {
+                let events = &output.events;
+                while *next < events.len() && events.log_of(*next) < failed.log {
+                    copy(events, *next, whole);
+                    *next += 1;
+                }
             }
             while logs.read().expect(readable).is_some_and(|log| log.index() < failed.log) {}
             let mut log = Plain(logs.log());
             let head = log.head();
-            let written = whole.push(failed.log, |out| self.format.write(&head, &mut log, out));
-            if written.is_ok() { &mut passed } else { &mut left }.push(failed);
+            let mut write = |(format, whole): (&dyn Format, &mut Events)| {
+                whole.push(failed.log, |out| format.write(&head, &mut log, out)).is_ok()
+            };
+            let written = self.formats.iter().zip(&mut wholes).all(&mut write);
+            if !written {
+                wholes.iter_mut().for_each(|whole| whole.drop_of_last(failed.log));
+            }
+            if written { &mut passed } else { &mut left }.push(failed);
         }
-        (made..events.len()).for_each(|event| copy(events, event, &mut whole));
-        PassedOn { events: whole, passed, left }
+        for ((output, whole), next) in batch.outputs.iter().zip(&mut wholes).zip(copied) {
+            (next..output.events.len()).for_each(|event| copy(&output.events, event, whole));
+        }
+        PassedOn { outputs: wholes, passed, left }
     }
 }
 

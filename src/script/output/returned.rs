@@ -7,31 +7,31 @@ use super::write;
 use super::write::{Shape, shape};
 use super::{escape, time};
 use crate::core::batch::Events;
-use crate::core::event::{Body, BodyError, Format, Head, Time};
+use crate::core::event::{Body, BodyError, Formats, Head, Time};
 use crate::core::priority;
 use crate::core::priority::{FACILITIES, SEVERITIES};
-use crate::script::engine::lua_stack::{Kind, Stack};
+use crate::script::engine::lua_stack::{Hidden, Kind, REGISTRY, Stack};
 use crate::script::hook::current_log::{Current, FieldState};
 
 /// A log may become this many events.
 const MOST_EVENTS: usize = 10_000;
 
-type Text = Cow<'static, [u8]>;
+type Text<'a> = Cow<'a, [u8]>;
 
 /// Appends the events that the value on top stands for; an error may leave some of them behind.
 pub(crate) fn push_events(
     stack: Stack,
     current: &mut Current,
-    format: &dyn Format,
+    formats: &Formats,
     log: u32,
-    events: &mut Events,
+    outputs: &mut [Events],
 ) -> Result<(), BodyError> {
     let at = stack.top();
     if !stack.reserve(32) {
         return Err(problem("the value", "too much for the Lua stack"));
     }
-    let most = events.bytes().len().saturating_add(current.most_bytes);
-    let mut one = One { stack, current, format, log, events, most };
+    let most = bytes(outputs).saturating_add(current.most_bytes);
+    let mut one = One { stack, current, formats, log, outputs, most };
     match stack.kind(at) {
         Kind::Nil | Kind::Boolean(false) => Ok(()),
         Kind::Table if matches!(shape(stack, one.current, at), Shape::Plain | Shape::List) && stack.raw_len(at) > 0 => {
@@ -39,6 +39,11 @@ pub(crate) fn push_events(
         }
         _ => one.push(at, ""),
     }
+}
+
+/// Bytes of events in all outputs.
+fn bytes(outputs: &[Events]) -> usize {
+    outputs.iter().map(|events| events.bytes().len()).sum()
 }
 
 /// What is there in the place of a string, and how to make one of it.
@@ -54,16 +59,16 @@ fn problem(path: impl Into<String>, problem: impl Into<String>) -> BodyError {
 }
 
 struct One<'a> {
-    stack: Stack,
+    stack: Stack<'a>,
     current: &'a mut Current,
-    format: &'a dyn Format,
+    formats: &'a Formats,
     log: u32,
-    events: &'a mut Events,
+    outputs: &'a mut [Events],
     /// The batch may not become longer than this by this log.
     most: usize,
 }
 
-impl One<'_> {
+impl<'a> One<'a> {
     fn push_list(&mut self, list: c_int) -> Result<(), BodyError> {
         let len = self.stack.raw_len(list);
         if len > MOST_EVENTS {
@@ -220,12 +225,14 @@ impl One<'_> {
         place: &str,
     ) -> Result<(), BodyError> {
         let mut body = Returned { stack: self.stack, current: self.current, event, message };
-        let written = self.events.push(self.log, |out| self.format.write(head, &mut body, out));
-        written.map_err(|mut error| {
-            error.path.insert_str(0, place);
-            error
-        })?;
-        if self.events.bytes().len() > self.most {
+        for (format, events) in self.formats.iter().zip(self.outputs.iter_mut()) {
+            let written = events.push(self.log, |out| format.write(head, &mut body, out));
+            written.map_err(|mut error| {
+                error.path.insert_str(0, place);
+                error
+            })?;
+        }
+        if bytes(self.outputs) > self.most {
             let why = "one log cannot become more bytes than script.memory allows";
             return Err(problem(format!("{place}event"), why));
         }
@@ -245,7 +252,7 @@ impl One<'_> {
         String::from_utf8(self.current.log().value(position).to_vec()).ok()
     }
 
-    fn time(&self, at: c_int) -> Result<Time<'static>, String> {
+    fn time(&self, at: c_int) -> Result<Time<'a>, String> {
         let digits = match self.stack.kind(at) {
             Kind::Integer(seconds) => Cow::Owned(seconds.to_string()),
             Kind::Number(seconds) => Cow::Owned(time::of_float(seconds)?),
@@ -274,7 +281,7 @@ impl One<'_> {
     }
 
     /// A string. Lua keeps it as long as the event table, which stays on the stack until the event is written.
-    fn string(&self, at: c_int) -> Result<Text, String> {
+    fn string(&self, at: c_int) -> Result<Text<'a>, String> {
         match self.stack.bytes(at) {
             Some(bytes) => Ok(Cow::Borrowed(bytes)),
             None => Err(format!("a string is needed, not {}", unlike_text(self.stack.kind(at)))),
@@ -282,7 +289,7 @@ impl One<'_> {
     }
 
     /// A string, number or boolean as text.
-    fn text(&self, at: c_int) -> Result<Text, String> {
+    fn text(&self, at: c_int) -> Result<Text<'a>, String> {
         let mut out = Vec::new();
         match self.stack.kind(at) {
             Kind::Integer(number) => escape::integer(number, &mut out),
@@ -308,7 +315,7 @@ impl One<'_> {
     }
 
     /// Keys and stack indexes of the values of a script's table, sorted; they stay on the stack.
-    fn sorted(&self, table: c_int, path: &str) -> Result<Vec<(Text, c_int)>, BodyError> {
+    fn sorted(&self, table: c_int, path: &str) -> Result<Vec<(Text<'a>, c_int)>, BodyError> {
         let kind = self.stack.kind(table);
         if kind != Kind::Table {
             return Err(problem(path, format!("a table with named keys is needed, not {}", kind.name())));
@@ -335,7 +342,7 @@ impl One<'_> {
     }
 
     /// Pairs of a table with every value as text; a list gives its key once for every item.
-    fn fields(&mut self, table: c_int, path: &str) -> Result<Vec<(Text, Text)>, BodyError> {
+    fn fields(&mut self, table: c_int, path: &str) -> Result<Vec<(Text<'a>, Text<'a>)>, BodyError> {
         if self.stack.kind(table) == Kind::Table && matches!(shape(self.stack, self.current, table), Shape::Log) {
             return self.log_fields(path);
         }
@@ -368,9 +375,8 @@ impl One<'_> {
         Ok(fields)
     }
 
-    fn log_fields(&mut self, path: &str) -> Result<Vec<(Text, Text)>, BodyError> {
-        self.stack
-            .push_hidden(crate::script::engine::lua_stack::REGISTRY, crate::script::engine::lua_stack::Hidden::VALUES);
+    fn log_fields(&mut self, path: &str) -> Result<Vec<(Text<'a>, Text<'a>)>, BodyError> {
+        self.stack.push_hidden(REGISTRY, Hidden::VALUES);
         let values = self.stack.top();
         let mut fields = Vec::new();
         for position in 0..self.current.len() {
@@ -414,7 +420,7 @@ pub(crate) const KEYS: [&str; 17] = [
 
 /// The event as the hook left it, still in Lua and in the page.
 struct Returned<'a> {
-    stack: Stack,
+    stack: Stack<'a>,
     current: &'a mut Current,
     event: Option<c_int>,
     message: Option<c_int>,

@@ -127,14 +127,14 @@ pub(crate) fn shape(stack: Stack, current: &Current, at: c_int) -> Shape {
 const STALE_LOG: &str = "this is the log of an earlier call, whose fields are gone; copy what is needed later";
 
 struct Writer<'a> {
-    stack: Stack,
+    stack: Stack<'a>,
     current: &'a mut Current,
     out: &'a mut Vec<u8>,
     /// The output may not become longer than this.
     limit: usize,
 }
 
-impl Writer<'_> {
+impl<'lua> Writer<'lua> {
     fn value(&mut self, at: c_int, depth: usize) -> Written {
         if self.out.len() > self.limit {
             return Err(WriteFault::new("one log cannot become more bytes than script.memory allows"));
@@ -315,7 +315,7 @@ impl Writer<'_> {
     }
 
     /// Leaves all keys and values on the stack; each key with the index of its value, sorted.
-    fn sorted<'k>(&mut self, at: c_int) -> Result<Order<'k>, WriteFault> {
+    fn sorted(&mut self, at: c_int) -> Result<Order<'lua>, WriteFault> {
         let mut order = Order::default();
         self.stack.push_nil();
         while self.stack.next(at) {

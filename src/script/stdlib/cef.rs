@@ -7,7 +7,8 @@
 use mlua::{Function, Lua, LuaString, Table, Value};
 
 use super::fields::{Fields, check_known, clean_names, fields, flattener, header};
-use super::native::{MOST_BYTES, Raise, answering, chunk, raising};
+use super::native::{MOST_BYTES, Raise, answering, chunk};
+use crate::script::engine::raising::raising;
 
 const PARTS: [&str; 7] = ["vendor", "product", "version", "id", "name", "severity", "extension"];
 

@@ -3,7 +3,8 @@
 use mlua::{Function, Lua, LuaString, Table};
 
 use super::fields::{Fields, clean_names, fields, flattener};
-use super::native::{MOST_BYTES, Raise, answering, chunk, raising};
+use super::native::{MOST_BYTES, Raise, answering, chunk};
+use crate::script::engine::raising::raising;
 
 /// Puts `logfmt` into `globals`.
 pub(super) fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {

@@ -1,12 +1,12 @@
 //! `require`: the modules beside the script.
 
-use std::ffi::c_int;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mlua::chunk::ChunkMode;
-use mlua::{Function, Lua, MultiValue, Table, Value, ffi};
+use mlua::{Function, Lua, Table, Value};
 
 use crate::script::Script;
+use crate::script::engine::raising;
 use crate::script::source::files::module_file;
 
 /// Modules that are being loaded, each required by the one before it.
@@ -32,10 +32,7 @@ pub(crate) fn install(lua: &Lua, globals: &Table, script: &Script) -> mlua::Resu
         chain.lock().unwrap_or_else(PoisonError::into_inner).pop();
         Ok(())
     })?;
-    let parts =
-        MultiValue::from_iter([Value::Table(lua.create_table()?), Value::Function(open), Value::Function(close)]);
-    // SAFETY: the three parts are on the stack, and the closure that takes them is the one value left.
-    let require: Function = unsafe { lua.exec_raw(parts, |state| ffi::lua_pushcclosure(state, require, 3)) }?;
+    let require = raising::require(lua, lua.create_table()?, open, close)?;
     globals.raw_set("require", require)
 }
 
@@ -75,43 +72,4 @@ fn open(lua: &Lua, script: &Script, globals: &Table, chain: &Chain, name: &Value
     })?;
     chain.push(name);
     Ok(module)
-}
-
-/// `require(name)`; its upvalues are the loaded modules by name, and the functions that begin and end loading one.
-unsafe extern "C-unwind" fn require(state: *mut ffi::lua_State) -> c_int {
-    const LOADED: c_int = ffi::lua_upvalueindex(1);
-    // SAFETY: called by Lua with a valid state and LUA_MINSTACK free slots, of which five are used. An error may leave
-    // by longjmp from any of the calls, and this frame has nothing to drop.
-    unsafe {
-        ffi::lua_settop(state, 1);
-        ffi::lua_pushvalue(state, 1);
-        if ffi::lua_rawget(state, LOADED) != ffi::LUA_TNIL {
-            return 1;
-        }
-        ffi::lua_settop(state, 1);
-        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(2));
-        ffi::lua_pushvalue(state, 1);
-        ffi::lua_call(state, 1, 1);
-        if ffi::lua_type(state, 2) == ffi::LUA_TSTRING {
-            ffi::luaL_where(state, 1);
-            ffi::lua_rotate(state, 2, 1);
-            ffi::lua_concat(state, 2);
-            ffi::lua_error(state);
-        }
-        ffi::lua_pushvalue(state, 1);
-        let ended = ffi::lua_pcall(state, 1, 1, 0);
-        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(3));
-        ffi::lua_call(state, 0, 0);
-        if ended != ffi::LUA_OK {
-            ffi::lua_error(state);
-        }
-        if ffi::lua_type(state, 2) == ffi::LUA_TNIL {
-            ffi::lua_pushboolean(state, 1);
-            ffi::lua_replace(state, 2);
-        }
-        ffi::lua_pushvalue(state, 1);
-        ffi::lua_pushvalue(state, 2);
-        ffi::lua_rawset(state, LOADED);
-        1
-    }
 }

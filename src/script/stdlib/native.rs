@@ -1,9 +1,9 @@
 //! How a Rust function becomes a function of the script: its arguments, and how it fails.
 
-use std::ffi::c_int;
-
 use mlua::chunk::{Chunk, ChunkMode};
-use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, LuaString, Value, ffi};
+use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, LuaString, Value};
+
+use crate::script::engine::raising::raising;
 
 /// What ends a native function early.
 pub(super) enum Raise {
@@ -54,39 +54,6 @@ where
         Err(Raise::Argument(n, message)) => (false, message, n).into_lua_multi(lua),
         Err(Raise::Engine(error)) => Err(error),
     })
-}
-
-/// Puts a C function around one that answers `false, message` or `false, message, argument`, to raise the message as the
-/// engine's own functions do.
-///
-/// What a Rust callback returns as its error reaches `pcall` as an object, which a script can't concatenate or match,
-/// and names no line. A Lua function around it would lose the line of a tail call.
-pub(super) fn raising(lua: &Lua, native: Function) -> mlua::Result<Function> {
-    // SAFETY: the closure leaves one value, the C function, in the place of its one argument.
-    unsafe { lua.exec_raw(native, |state| ffi::lua_pushcclosure(state, call_and_raise, 1)) }
-}
-
-/// Calls its upvalue with its own arguments.
-unsafe extern "C-unwind" fn call_and_raise(state: *mut ffi::lua_State) -> c_int {
-    // SAFETY: Lua calls this with at least LUA_MINSTACK free slots, of which two are used, and a valid state. An error
-    // may leave by longjmp from any of the calls, and this frame has nothing to drop.
-    unsafe {
-        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
-        ffi::lua_insert(state, 1);
-        ffi::lua_call(state, ffi::lua_gettop(state) - 1, ffi::LUA_MULTRET);
-        let failed = ffi::lua_type(state, 1) == ffi::LUA_TBOOLEAN && ffi::lua_type(state, 2) == ffi::LUA_TSTRING;
-        if !failed {
-            return ffi::lua_gettop(state);
-        }
-        if ffi::lua_type(state, 3) == ffi::LUA_TNUMBER {
-            let argument = c_int::try_from(ffi::lua_tointeger(state, 3)).unwrap_or(0);
-            return ffi::luaL_argerror(state, argument, ffi::lua_tostring(state, 2));
-        }
-        ffi::luaL_where(state, 1);
-        ffi::lua_pushvalue(state, 2);
-        ffi::lua_concat(state, 2);
-        ffi::lua_error(state)
-    }
 }
 
 /// A piece of this library that is written in Lua.

@@ -15,7 +15,8 @@ use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input, PatternID};
 
-use super::native::{MOST_BYTES, Raise, answering, chunk, function, integer_or_none, raising, text};
+use super::native::{MOST_BYTES, Raise, answering, chunk, function, integer_or_none, text};
+use crate::script::engine::raising::raising;
 use crate::script::engine::time_limit;
 
 /// Longest pattern, in bytes.

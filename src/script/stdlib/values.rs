@@ -2,7 +2,8 @@
 
 use mlua::{Function, Lua, Table, Value};
 
-use super::native::{chunk, raising};
+use super::native::chunk;
+use crate::script::engine::raising::raising;
 
 /// Puts `tostring` into `globals`, and `copy` into the `table` library.
 pub(super) fn install(lua: &Lua, globals: &Table, table: &Table) -> mlua::Result<()> {

@@ -122,8 +122,8 @@ fn made_of(hook: &mut Hook, logs: &[Sample]) -> Made {
 
 /// The events as text.
 fn texts(made: &Made) -> Vec<String> {
-    let events = 0..made.events.len();
-    events.map(|event| String::from_utf8_lossy(made.events.get(event)).into_owned()).collect()
+    let events = 0..made.events().len();
+    events.map(|event| String::from_utf8_lossy(made.events().get(event)).into_owned()).collect()
 }
 
 fn compare(case: &Case, outcome: &Outcome) -> Result<(), Why> {

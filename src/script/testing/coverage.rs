@@ -7,10 +7,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use mlua::Lua;
-use mlua::ffi::{self, lua_Debug, lua_State};
 
 use crate::script::Script;
 use crate::script::diagnostics::excerpt;
+use crate::script::engine::lua_stack::Stack;
 use crate::script::engine::trace;
 
 /// Which lines of a script or a module ran, of those that can.
@@ -58,24 +58,13 @@ pub fn cover<T>(script: &Script, work: impl FnOnce() -> T) -> (T, Vec<Coverage>)
 }
 
 /// Sets the hook, if lines are being noted.
-///
-/// # Safety
-/// The state belongs to this thread, and is about to run a script.
-pub(crate) unsafe fn arm(state: *mut lua_State) {
+pub(crate) fn arm(stack: Stack) {
     if NOTED.with(|noted| noted.borrow().is_some()) {
-        // SAFETY: as the caller promises.
-        unsafe { ffi::lua_sethook(state, Some(on_line), ffi::LUA_MASKLINE, 0) };
+        trace::on_lines(stack, note);
     }
 }
 
-unsafe extern "C-unwind" fn on_line(state: *mut lua_State, place: *mut lua_Debug) {
-    // SAFETY: called by Lua with its state and the place of the line; asking for the source neither raises nor
-    // allocates, and what is dropped here is dropped before anything of Lua is called again.
-    let (file, line) = unsafe {
-        ffi::lua_getinfo(state, c"S".as_ptr(), place);
-        (trace::file(&*place), (*place).currentline)
-    };
-    let (Some(file), Ok(line)) = (file, u32::try_from(line)) else { return };
+fn note(file: String, line: u32) {
     NOTED.with(|noted| {
         if let Some(ran) = noted.borrow_mut().as_mut() {
             ran.entry(file).or_default().insert(line);

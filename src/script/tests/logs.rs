@@ -151,7 +151,7 @@ fn text_is_the_pairs_of_a_log_the_bytes_of_a_string_and_json_otherwise() {
         let script = Script::from_text("s.lua", format!("function process(log) {body} end"));
         let mut hook = Hook::load(&script, &config(), Arc::new(Text), meta()).unwrap();
         let made = hook.run(&page_of(&[vec![(b"a", b"1\xff")]])).unwrap();
-        made.events.get(0).to_vec()
+        made.events().get(0).to_vec()
     };
     assert_eq!(text("return log"), b"||__time__=1700000000||__topic__=t||__source__=s||__tag__:host=h||a=1\xff");
     assert_eq!(text("return log.a"), b"1\xff");

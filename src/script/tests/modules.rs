@@ -28,7 +28,7 @@ fn check(files: &[(&str, &str)], expected: &str) {
         let mut made = hook.run(&page_of(&[vec![]])).unwrap();
         match made.failed.pop() {
             Some(failed) => Err(failed.error),
-            None => Ok(String::from_utf8(made.events.bytes().to_vec()).unwrap()),
+            None => Ok(String::from_utf8(made.events().bytes().to_vec()).unwrap()),
         }
     });
     let outcome = outcome.unwrap_or_else(|error| error.fault.to_string());
@@ -145,7 +145,7 @@ fn a_version_is_one_set_of_texts() {
     assert_ne!(first.version, second.version);
     for (script, expected) in [(&first, "1"), (&second, "2")] {
         let mut hook = Hook::load(script, &config(), Arc::new(Text), meta()).unwrap();
-        assert_eq!(hook.run(&page_of(&[vec![]])).unwrap().events.bytes(), expected.as_bytes());
+        assert_eq!(hook.run(&page_of(&[vec![]])).unwrap().events().bytes(), expected.as_bytes());
     }
     fs::write(directory.path().join("a.lua"), "return '1'").unwrap();
     assert_eq!(Script::read(&path).unwrap(), first);
@@ -163,7 +163,7 @@ fn every_script_of_the_page_about_reloads_runs() {
         let directory = directory(&[("s.lua", script), ("lib/mask.lua", "return function(text) return text end")]);
         let mut hook = load(directory.path()).unwrap_or_else(|error| panic!("{error}\n{script}"));
         let made = hook.run(&page_of(&[vec![(b"level", b"info"), (b"user", b"u")]])).unwrap();
-        assert_eq!((made.events.len(), made.failed), (1, vec![]), "{script}");
+        assert_eq!((made.events().len(), made.failed), (1, vec![]), "{script}");
     }
 }
 

@@ -16,10 +16,9 @@
 
 use std::ffi::c_int;
 
-use mlua::ffi::lua_State;
-
 use super::table;
-use crate::script::engine::lua_stack::{Frame, Hidden, Kind, REGISTRY, Stack};
+use crate::script::engine::frame::Frame;
+use crate::script::engine::lua_stack::{Hidden, Kind, REGISTRY, Stack};
 use crate::script::engine::time_limit;
 use crate::script::hook::current_log::Current;
 use crate::script::output::write;
@@ -31,9 +30,7 @@ pub(crate) mod scan;
 const FEW_READS: i64 = 4;
 
 /// `json.decode(text)`: the value, or nil and why not.
-pub(crate) unsafe extern "C-unwind" fn decode(state: *mut lua_State) -> c_int {
-    // SAFETY: made by `sandbox::build`, called by Lua; nothing here needs dropping.
-    let frame = unsafe { Frame::enter(state) };
+pub(crate) fn decode(frame: &mut Frame) -> c_int {
     let stack = frame.stack;
     stack.set_top(1);
     let Some(text) = stack.bytes(1) else {
@@ -52,7 +49,7 @@ pub(crate) unsafe extern "C-unwind" fn decode(state: *mut lua_State) -> c_int {
                 scratch.extend_from_slice("\u{fffd}".as_bytes());
             }
         }
-        frame.push_bytes(&frame.current().scratch);
+        frame.push_of(|current| &current.scratch);
         stack.swap();
         stack.pop(1);
     }
@@ -88,7 +85,7 @@ pub(crate) unsafe extern "C-unwind" fn decode(state: *mut lua_State) -> c_int {
 }
 
 /// Joins what was pushed after the nil into one message: `nil, message`.
-fn concatenated(frame: Frame) -> c_int {
+fn concatenated(frame: &mut Frame) -> c_int {
     let pieces = frame.stack.top() - 2;
     frame.concat(pieces);
     2
@@ -103,7 +100,7 @@ fn fault_in(text: &[u8]) -> Option<(i64, i64)> {
 }
 
 /// Makes a table of the object or array whose text is on top, and leaves it there in the text's place.
-fn push_container(frame: Frame, first: u8, parent: Option<c_int>) {
+fn push_container(frame: &mut Frame, first: u8, parent: Option<c_int>) {
     let stack = frame.stack;
     frame.push_table(0, 1 + c_int::from(parent.is_some()));
     stack.swap();
@@ -117,7 +114,7 @@ fn push_container(frame: Frame, first: u8, parent: Option<c_int>) {
 }
 
 /// Pushes a string, number, boolean or null; `false` when the number's text must be kept to write it the same again.
-fn push_scalar(frame: Frame, text: &[u8]) -> bool {
+fn push_scalar(frame: &mut Frame, text: &[u8]) -> bool {
     match text.first() {
         Some(b'"') => push_string(frame, &text[1..text.len() - 1]),
         Some(b't') => frame.stack.push_boolean(true),
@@ -136,7 +133,7 @@ fn push_scalar(frame: Frame, text: &[u8]) -> bool {
     true
 }
 
-fn push_string(frame: Frame, inside: &[u8]) {
+fn push_string(frame: &mut Frame, inside: &[u8]) {
     if memchr::memchr(b'\\', inside).is_none() {
         frame.push_bytes(inside);
         return;
@@ -144,11 +141,11 @@ fn push_string(frame: Frame, inside: &[u8]) {
     let scratch = &mut frame.current().scratch;
     scratch.clear();
     scan::unescape(inside, scratch);
-    frame.push_bytes(&frame.current().scratch);
+    frame.push_of(|current| &current.scratch);
 }
 
 /// Pushes the members of the value at `node`, listing them if that was not done yet.
-fn push_members(frame: Frame, node: c_int, object: bool) {
+fn push_members(frame: &mut Frame, node: c_int, object: bool) {
     let stack = frame.stack;
     if stack.push_hidden(node, Hidden::MEMBERS) == Kind::Table {
         return;
@@ -215,7 +212,7 @@ fn push_members(frame: Frame, node: c_int, object: bool) {
 
 /// Pushes the member of the object at 1 with the key at `key`, found in the text; `false`, with nothing pushed, when the
 /// members have to be listed.
-fn push_found(frame: Frame, key: c_int) -> bool {
+fn push_found(frame: &mut Frame, key: c_int) -> bool {
     let stack = frame.stack;
     let base = stack.top();
     if stack.push_hidden(1, Hidden::TEXT) != Kind::String || stack.push_hidden(1, Hidden::MEMBERS) == Kind::Table {
@@ -267,7 +264,7 @@ fn push_found(frame: Frame, key: c_int) -> bool {
 }
 
 /// Records that the value at 1 was changed, and so every value that it is part of.
-fn mark_changed(frame: Frame) {
+fn mark_changed(frame: &mut Frame) {
     let stack = frame.stack;
     stack.push_copy(1);
     let node = stack.top();
@@ -292,7 +289,7 @@ fn mark_changed(frame: Frame) {
     stack.set_top(node - 1);
 }
 
-fn is_object(frame: Frame) -> bool {
+fn is_object(frame: &mut Frame) -> bool {
     let mark = frame.stack.metatable(1);
     let marks = frame.current().marks;
     if mark != marks.object && mark != marks.array {
@@ -302,9 +299,7 @@ fn is_object(frame: Frame) -> bool {
 }
 
 /// `value[key]`
-pub(crate) unsafe extern "C-unwind" fn index(state: *mut lua_State) -> c_int {
-    // SAFETY: made by `sandbox::build`, called by Lua; nothing here needs dropping.
-    let frame = unsafe { Frame::enter(state) };
+pub(crate) fn index(frame: &mut Frame) -> c_int {
     let stack = frame.stack;
     stack.set_top(2);
     let object = is_object(frame);
@@ -339,9 +334,7 @@ fn whole(kind: Kind) -> Option<i64> {
 }
 
 /// `value[key] = new`
-pub(crate) unsafe extern "C-unwind" fn assign(state: *mut lua_State) -> c_int {
-    // SAFETY: made by `sandbox::build`, called by Lua; nothing here needs dropping.
-    let frame = unsafe { Frame::enter(state) };
+pub(crate) fn assign(frame: &mut Frame) -> c_int {
     let stack = frame.stack;
     stack.set_top(3);
     if !is_object(frame) {
@@ -375,7 +368,7 @@ pub(crate) unsafe extern "C-unwind" fn assign(state: *mut lua_State) -> c_int {
 }
 
 /// Lists the key behind the others; its place.
-fn add_member(frame: Frame, members: c_int, key: c_int) -> i64 {
+fn add_member(frame: &mut Frame, members: c_int, key: c_int) -> i64 {
     let stack = frame.stack;
     let count = match stack.push_item(members, 0) {
         Kind::Integer(count) => count,
@@ -393,9 +386,7 @@ fn add_member(frame: Frame, members: c_int, key: c_int) -> i64 {
 }
 
 /// `#value`: of an array its items, of an object 0, as for a plain table with string keys.
-pub(crate) unsafe extern "C-unwind" fn length(state: *mut lua_State) -> c_int {
-    // SAFETY: made by `sandbox::build`, called by Lua; nothing here needs dropping.
-    let frame = unsafe { Frame::enter(state) };
+pub(crate) fn length(frame: &mut Frame) -> c_int {
     frame.stack.set_top(1);
     if is_object(frame) {
         frame.stack.push_integer(0);
@@ -408,9 +399,7 @@ pub(crate) unsafe extern "C-unwind" fn length(state: *mut lua_State) -> c_int {
 }
 
 /// `next(value, key)`
-pub(crate) unsafe extern "C-unwind" fn next(state: *mut lua_State) -> c_int {
-    // SAFETY: made by `sandbox::build`, called by Lua; nothing here needs dropping.
-    let frame = unsafe { Frame::enter(state) };
+pub(crate) fn next(frame: &mut Frame) -> c_int {
     let stack = frame.stack;
     stack.set_top(2);
     let object = is_object(frame);
@@ -460,14 +449,12 @@ pub(crate) unsafe extern "C-unwind" fn next(state: *mut lua_State) -> c_int {
 }
 
 /// `json.encode(value)`, and `tostring` of what this module and the log hand out.
-pub(crate) unsafe extern "C-unwind" fn encode(state: *mut lua_State) -> c_int {
-    // SAFETY: made by `sandbox::build`, called by Lua; nothing here needs dropping.
-    let frame = unsafe { Frame::enter(state) };
+pub(crate) fn encode(frame: &mut Frame) -> c_int {
     frame.stack.set_top(1);
     if !encoded(frame.stack, frame.current()) {
-        frame.fail(&frame.current().scratch);
+        frame.fail_with_scratch();
     }
-    frame.push_bytes(&frame.current().scratch);
+    frame.push_of(|current| &current.scratch);
     1
 }
 
@@ -485,17 +472,15 @@ fn encoded(stack: Stack, current: &mut Current) -> bool {
 }
 
 /// `kv(table, separator)`: `key=value` pairs, each after the separator.
-pub(crate) unsafe extern "C-unwind" fn kv(state: *mut lua_State) -> c_int {
-    // SAFETY: made by `sandbox::build`, called by Lua; nothing here needs dropping.
-    let frame = unsafe { Frame::enter(state) };
+pub(crate) fn kv(frame: &mut Frame) -> c_int {
     frame.stack.set_top(2);
     if frame.stack.kind(1) != Kind::Table || frame.stack.bytes(2).is_none() {
         frame.fail(b"kv takes a table and the separator to put before each pair: kv(log, \"||\")");
     }
     if !paired(frame.stack, frame.current()) {
-        frame.fail(&frame.current().scratch);
+        frame.fail_with_scratch();
     }
-    frame.push_bytes(&frame.current().scratch);
+    frame.push_of(|current| &current.scratch);
     1
 }
 
@@ -512,9 +497,7 @@ fn paired(stack: Stack, current: &mut Current) -> bool {
 }
 
 /// `json.array(list)`: marks a list, so that it is written as an array even when empty. Without a list, a new one.
-pub(crate) unsafe extern "C-unwind" fn array(state: *mut lua_State) -> c_int {
-    // SAFETY: made by `sandbox::build`, called by Lua; nothing here needs dropping.
-    let frame = unsafe { Frame::enter(state) };
+pub(crate) fn array(frame: &mut Frame) -> c_int {
     let stack = frame.stack;
     stack.set_top(1);
     match stack.kind(1) {

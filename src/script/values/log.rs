@@ -5,18 +5,15 @@
 
 use std::ffi::c_int;
 
-use mlua::ffi::lua_State;
-
 use super::json;
 use super::table::{check, key_at};
-use crate::script::engine::lua_stack::{Frame, Kind};
+use crate::script::engine::frame::Frame;
+use crate::script::engine::lua_stack::Kind;
 use crate::script::engine::trace;
-use crate::script::hook::current_log::FieldState;
+use crate::script::hook::current_log::{FieldState, LogIdentity};
 
 /// `log[key]`
-pub(crate) unsafe extern "C-unwind" fn index(state: *mut lua_State) -> c_int {
-    // SAFETY: made by `sandbox::build`, called by Lua; nothing here needs dropping.
-    let frame = unsafe { Frame::enter(state) };
+pub(crate) fn index(frame: &mut Frame) -> c_int {
     check(frame);
     let Some(key) = key_at(frame, 2) else {
         frame.stack.push_nil();
@@ -30,10 +27,9 @@ pub(crate) unsafe extern "C-unwind" fn index(state: *mut lua_State) -> c_int {
     1
 }
 
-fn push_value(frame: Frame, position: usize) {
-    let current = frame.current();
-    match current.state(position) {
-        FieldState::Untouched => frame.push_bytes(current.log().value(position)),
+fn push_value(frame: &mut Frame, position: usize) {
+    match frame.current().state(position) {
+        FieldState::Untouched => frame.push_of(|current| current.log().value(position)),
         FieldState::Assigned => {
             frame.stack.push_item(frame.upvalue(), position as i64 + 1);
         }
@@ -42,22 +38,19 @@ fn push_value(frame: Frame, position: usize) {
 }
 
 /// `log[key] = value`
-pub(crate) unsafe extern "C-unwind" fn assign(state: *mut lua_State) -> c_int {
-    // SAFETY: made by `sandbox::build`, called by Lua; nothing here needs dropping.
-    let frame = unsafe { Frame::enter(state) };
+pub(crate) fn assign(frame: &mut Frame) -> c_int {
     frame.stack.set_top(3);
     check(frame);
     let Some(key) = key_at(frame, 2) else { frame.fail(b"the keys of a log are strings") };
     let key = frame.stack.bytes(key).unwrap_or_default();
-    let current = frame.current();
-    let known = current.find(key);
+    let known = frame.current().find(key);
     if frame.stack.kind(3) == Kind::Nil {
         if let Some(position) = known {
-            current.set_state(position, FieldState::Deleted);
+            frame.current().set_state(position, FieldState::Deleted);
         }
         return 0;
     }
-    let Some(position) = known.or_else(|| current.add(key)) else {
+    let Some(position) = known.or_else(|| frame.current().add(key)) else {
         frame.fail(b"a script cannot add more than 10000 fields, or keys of more than 1 MiB together, to a log");
     };
     frame.stack.push_copy(3);
@@ -67,9 +60,7 @@ pub(crate) unsafe extern "C-unwind" fn assign(state: *mut lua_State) -> c_int {
 }
 
 /// `next` for any table: a log's fields in the dict's order, a decoded value's members in theirs.
-pub(crate) unsafe extern "C-unwind" fn next(state: *mut lua_State) -> c_int {
-    // SAFETY: made by `sandbox::build`, called by Lua; nothing here needs dropping.
-    let frame = unsafe { Frame::enter(state) };
+pub(crate) fn next(frame: &mut Frame) -> c_int {
     let stack = frame.stack;
     stack.set_top(2);
     if stack.kind(1) != Kind::Table {
@@ -78,8 +69,7 @@ pub(crate) unsafe extern "C-unwind" fn next(state: *mut lua_State) -> c_int {
     let mark = stack.metatable(1);
     let marks = frame.current().marks;
     if mark == marks.object || mark == marks.array {
-        // SAFETY: the same state and the same kind of upvalues.
-        return unsafe { json::next(state) };
+        return json::next(frame);
     }
     if mark != marks.log {
         if frame.next(1) {
@@ -101,15 +91,13 @@ pub(crate) unsafe extern "C-unwind" fn next(state: *mut lua_State) -> c_int {
         stack.push_nil();
         return 1;
     };
-    frame.push_bytes(frame.current().key(position));
+    frame.push_of(|current| current.key(position));
     push_value(frame, position);
     2
 }
 
 /// `pairs` of a log or a decoded value: `next`, which is the second upvalue, and the table.
-pub(crate) unsafe extern "C-unwind" fn pairs(state: *mut lua_State) -> c_int {
-    // SAFETY: made by `sandbox::build`, called by Lua; nothing here needs dropping.
-    let frame = unsafe { Frame::enter(state) };
+pub(crate) fn pairs(frame: &mut Frame) -> c_int {
     frame.stack.set_top(1);
     frame.stack.push_copy(frame.upvalue());
     frame.stack.push_copy(1);
@@ -118,17 +106,13 @@ pub(crate) unsafe extern "C-unwind" fn pairs(state: *mut lua_State) -> c_int {
 }
 
 /// `#log`: 0, as of any table with string keys only.
-pub(crate) unsafe extern "C-unwind" fn length(state: *mut lua_State) -> c_int {
-    // SAFETY: made by `sandbox::build`, called by Lua; nothing here needs dropping.
-    let frame = unsafe { Frame::enter(state) };
+pub(crate) fn length(frame: &mut Frame) -> c_int {
     frame.stack.push_integer(0);
     1
 }
 
 /// Makes the log's table and calls `process` with it: at 1 the hook function, at 2 the metatable of logs.
-pub(crate) unsafe extern "C-unwind" fn call(state: *mut lua_State) -> c_int {
-    // SAFETY: made by `sandbox::build`, called by the hook; nothing here needs dropping.
-    let frame = unsafe { Frame::enter(state) };
+pub(crate) fn call(frame: &mut Frame) -> c_int {
     let stack = frame.stack;
     frame.push_table(0, 0);
     frame.current().table = stack.pointer(-1);
@@ -145,38 +129,36 @@ pub(crate) unsafe extern "C-unwind" fn call(state: *mut lua_State) -> c_int {
     1
 }
 
-fn push_meta(frame: Frame) {
+fn push_meta(frame: &mut Frame) {
+    type Text = fn(&LogIdentity) -> &str;
+    const TEXTS: [(&[u8], Text); 5] = [
+        (b"project", |meta| &meta.project),
+        (b"logstore", |meta| &meta.logstore),
+        (b"cursor", |meta| &meta.cursor),
+        (b"id", |meta| &meta.id),
+        (b"version", |meta| &meta.version),
+    ];
     frame.push_table(0, 7);
     let meta = frame.stack.top();
-    let Some(place) = &frame.current().meta else {
+    let Some((shard, index)) = frame.current().meta.as_ref().map(|meta| (meta.shard, meta.index)) else {
         return;
     };
-    let texts = [
-        ("project", &place.project),
-        ("logstore", &place.logstore),
-        ("cursor", &place.cursor),
-        ("id", &place.id),
-        ("version", &place.version),
-    ];
-    for (key, text) in texts {
-        frame.push_bytes(text.as_bytes());
-        frame.set_named(meta, key.as_bytes());
+    for (key, text) in TEXTS {
+        frame.push_of(|current| current.meta.as_ref().map_or(b"", |meta| text(meta).as_bytes()));
+        frame.set_named(meta, key);
     }
-    for (key, number) in [("shard", place.shard), ("index", place.index)] {
+    for (key, number) in [("shard", shard), ("index", index)] {
         frame.stack.push_integer(i64::from(number));
         frame.set_named(meta, key.as_bytes());
     }
 }
 
 /// Makes a text of whatever was raised, and notes the line.
-pub(crate) unsafe extern "C-unwind" fn explain(state: *mut lua_State) -> c_int {
-    // SAFETY: made by `sandbox::build`, called by Lua; nothing here needs dropping.
-    let frame = unsafe { Frame::enter(state) };
+pub(crate) fn explain(frame: &mut Frame) -> c_int {
     let stack = frame.stack;
     stack.set_top(1);
-    frame.current().error_line = frame.line();
-    // SAFETY: Lua called this function with this state.
-    unsafe { trace::note(stack.state(), &mut frame.current().calls) };
+    frame.current().error_line = stack.line();
+    trace::note(stack, &mut frame.current().calls);
     match stack.kind(1) {
         Kind::String => {}
         Kind::Table => {

@@ -2,21 +2,22 @@
 
 use std::ffi::c_int;
 
-use crate::script::engine::lua_stack::{Frame, Kind};
+use crate::script::engine::frame::Frame;
+use crate::script::engine::lua_stack::Kind;
 use crate::script::output::escape;
 
 const USED_LATE: &[u8] =
     b"this log was used after process() returned: copy what is needed later, a log is gone by then";
 
 /// Refuses a log that is not the current one.
-pub(crate) fn check(frame: Frame) {
+pub(crate) fn check(frame: &mut Frame) {
     if frame.stack.pointer(1) != frame.current().table {
         frame.fail(USED_LATE);
     }
 }
 
 /// Where the key at `at` is as a string: there, or on top as the digits of a whole number. None of anything else.
-pub(crate) fn key_at(frame: Frame, at: c_int) -> Option<c_int> {
+pub(crate) fn key_at(frame: &mut Frame, at: c_int) -> Option<c_int> {
     let number = match frame.stack.kind(at) {
         Kind::String => return Some(at),
         Kind::Integer(number) => number,
@@ -26,6 +27,6 @@ pub(crate) fn key_at(frame: Frame, at: c_int) -> Option<c_int> {
     let scratch = &mut frame.current().scratch;
     scratch.clear();
     escape::integer(number, scratch);
-    frame.push_bytes(&frame.current().scratch);
+    frame.push_of(|current| &current.scratch);
     Some(frame.stack.top())
 }

@@ -11,7 +11,7 @@ pub use super::trial::{Dried, Figures, Passed, Refused, Trial};
 use super::probation::Probation;
 use super::samples::Samples;
 use crate::core::cursor::ShardId;
-use crate::core::event::Format;
+use crate::core::event::Formats;
 use crate::core::page::Page;
 use crate::script::{Config, Hook, HookError, HookPanic, HookRun, HookThreads, Meta, Script};
 
@@ -20,7 +20,7 @@ pub struct Hooks {
     /// The version in force. Locked to take the pointer, once a page.
     script: RwLock<Arc<Script>>,
     config: Config,
-    pub(crate) format: Arc<dyn Format>,
+    pub(crate) formats: Formats,
     project: String,
     logstore: String,
     /// Without threads a hook runs where it is asked for: in a simulation, whose clock must not run on meanwhile.
@@ -59,14 +59,14 @@ pub struct Reloads {
 }
 
 impl Hooks {
-    /// Hooks of `script` whose events are laid out by `format`. Loads one to see whether it can be loaded.
+    /// Hooks of `script` whose events are laid out by `formats`. Loads one to see whether it can be loaded.
     ///
     /// # Errors
     /// The script does not load.
     pub fn new(
         script: Script,
         config: Config,
-        format: Arc<dyn Format>,
+        formats: impl Into<Formats>,
         (project, logstore): (&str, &str),
         threads: Option<HookThreads>,
     ) -> Result<Self, HookError> {
@@ -81,7 +81,8 @@ impl Hooks {
             taken_back: None,
         };
         let (samples, history) = (Samples::default(), Mutex::new(history));
-        let hooks = Self { script, config, format, project, logstore, threads, samples, history };
+        let formats = formats.into();
+        let hooks = Self { script, config, formats, project, logstore, threads, samples, history };
         hooks.load(ShardId(0))?;
         Ok(hooks)
     }
@@ -122,8 +123,8 @@ impl Hooks {
     pub fn trial(&self, script: Script) -> Trial {
         let samples = self.samples.read();
         let shard = samples.last().map_or(ShardId(0), |page| page.shard);
-        let (config, format) = (self.config.clone(), Arc::clone(&self.format));
-        Trial { script, in_force: self.script(), config, format, meta: self.meta(shard), samples }
+        let (config, formats) = (self.config.clone(), self.formats.clone());
+        Trial { script, in_force: self.script(), config, formats, meta: self.meta(shard), samples }
     }
 
     /// Puts another version in force: every shard takes it up with its next page.
@@ -156,7 +157,7 @@ impl Hooks {
     /// # Errors
     /// The script does not load: its top level may depend on the moment.
     pub fn load(&self, shard: ShardId) -> Result<Hook, HookError> {
-        Hook::load(&self.script(), &self.config, Arc::clone(&self.format), self.meta(shard))
+        Hook::load(&self.script(), &self.config, self.formats.clone(), self.meta(shard))
     }
 
     /// Runs a hook over a page: the version in force, so that one page is one version's work. A version that loaded when
@@ -168,26 +169,20 @@ impl Hooks {
     /// The program itself failed; the hook is gone.
     pub async fn run(&self, hook: Hook, page: Page) -> Result<HookRun, HookPanic> {
         let ran = self.run_once(hook, page).await?;
-        let Ok(made) = &ran.made else { return Ok(ran) };
-        self.samples.keep(&ran.page);
-        if self.has_to_go(&ran.hook.script().version, made.logs, made.failed.len()) {
-            return self.run_once(ran.hook, ran.page).await;
+        let HookRun { hook, made: Ok((batch, failed)) } = ran else { return Ok(ran) };
+        self.samples.keep(&batch.page);
+        if self.has_to_go(&hook.script().version, batch.logs, failed.len()) {
+            return self.run_once(hook, batch.page).await;
         }
-        Ok(ran)
+        Ok(HookRun { hook, made: Ok((batch, failed)) })
     }
 
-    async fn run_once(&self, mut hook: Hook, page: Page) -> Result<HookRun, HookPanic> {
+    async fn run_once(&self, hook: Hook, page: Page) -> Result<HookRun, HookPanic> {
         let script = self.script();
         let newer = hook.is_older_than(&script).then_some(script);
         match &self.threads {
             Some(threads) => threads.run(hook, newer, page).await,
-            None => {
-                if let Some(script) = newer {
-                    hook.take_up(&script);
-                }
-                let made = hook.run(&page);
-                Ok(HookRun { hook, page, made })
-            }
+            None => Ok(HookRun::of(hook, newer.as_deref(), page)),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tracing::subscriber::{NoSubscriber, with_default};
 
-use crate::core::event::Format;
+use crate::core::event::Formats;
 use crate::core::page::Page;
 use crate::script::testing::cases;
 use crate::script::testing::cases::Report;
@@ -27,7 +27,7 @@ pub struct Trial {
     pub(crate) script: Script,
     pub(crate) in_force: Arc<Script>,
     pub(crate) config: Config,
-    pub(crate) format: Arc<dyn Format>,
+    pub(crate) formats: Formats,
     pub(crate) meta: Meta,
     pub(crate) samples: Vec<Page>,
 }
@@ -110,7 +110,7 @@ impl Trial {
     }
 
     fn load(&self, script: &Script) -> Result<Hook, HookError> {
-        Hook::load(script, &self.config, Arc::clone(&self.format), self.meta.clone())
+        Hook::load(script, &self.config, self.formats.clone(), self.meta.clone())
     }
 
     fn dry_run(&self, next: &mut Hook) -> Dried {
@@ -138,7 +138,7 @@ impl Figures {
         self.time += started.elapsed();
         self.dropped += made.dropped as usize;
         self.failed += made.failed.len();
-        self.events += made.events.len();
+        self.events += made.events().len();
         made.logs as usize
     }
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forwarder::core::budget::Budget;
+use forwarder::core::cursor::SourceName;
 use forwarder::core::ledger::{Counts, Ledger};
 use forwarder::core::source::Source as _;
 use forwarder::core::stop::{Stopper, stop};
@@ -54,12 +55,13 @@ impl Member {
         let script = Script::from_text("sim.lua", SCRIPT);
         let source = || SimSource { world: world.clone(), member: name.to_owned() };
         let parts = Arc::new(Pipeline {
+            source_name: SourceName::new("logstore"),
             source: source(),
-            sink: SimSink { world: world.clone(), member: name.to_owned() },
+            destinations: vec![SimSink { world: world.clone(), member: name.to_owned() }],
             hooks: Hooks::new(script, config, Arc::new(IdFormat), ("project", "logstore"), None).expect("it loads"),
             budget: Budget::new(1 << 20),
             ledger: Ledger::default(),
-            letters: DeadLetterPolicy {
+            dead_letters: DeadLetterPolicy {
                 keep: Box::new(SimLetters::new(world.clone(), name)),
                 project: "project".to_owned(),
                 logstore: "logstore".to_owned(),

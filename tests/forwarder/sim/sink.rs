@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use forwarder::core::batch::Batch;
+use forwarder::core::batch::Output;
 use forwarder::core::event::{Body, BodyError, Format, Head};
 use forwarder::core::lease::Tenure;
 use forwarder::destination::{Destination, Health, Outcome, Rejected};
@@ -28,7 +28,7 @@ enum Sent {
 }
 
 impl Destination for SimSink {
-    async fn deliver(&self, batch: Arc<Batch>, tenure: Tenure) -> Outcome {
+    async fn deliver(&self, batch: Arc<Output>, tenure: Tenure) -> Outcome {
         self.world.lock().last_tenure = Some(tenure.clone());
         let mut from = 0;
         let mut refused = BTreeSet::new();
@@ -38,7 +38,7 @@ impl Destination for SimSink {
             }
             let (delay, pause) = {
                 let mut world = self.world.lock();
-                world.acts(&self.member, batch.shard().0, "sends");
+                world.acts(&self.member, batch.shard.0, "sends");
                 (world.rng.millis(1, 80), world.rng.millis(50, 3_000))
             };
             if tenure.or(self.world.passes(delay)).await.is_none() {
@@ -69,7 +69,7 @@ impl Destination for SimSink {
 }
 
 impl SimSink {
-    fn request(&self, batch: &Batch, events: std::ops::Range<usize>) -> Sent {
+    fn request(&self, batch: &Output, events: std::ops::Range<usize>) -> Sent {
         let mut world = self.world.lock();
         let cut_off = world.cut_off.get(&self.member).is_some_and(|until| Instant::now() < *until);
         if cut_off || Instant::now() < world.siem_down_until {
@@ -91,7 +91,7 @@ impl SimSink {
             Sent::Nothing => 0,
         };
         let member = &self.member;
-        world.note(format!("{member} sent {taken}/{} of {} at {}", events.len(), batch.shard(), batch.page.cursor));
+        world.note(format!("{member} sent {taken}/{} of {}", events.len(), batch.shard));
         for event in events.take(taken) {
             let id = std::str::from_utf8(batch.events.get(event)).expect("ids are text");
             if !is_poison(id.as_bytes()) {

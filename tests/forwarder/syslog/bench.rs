@@ -5,10 +5,9 @@ use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use forwarder::core::batch::{Batch, Events};
-use forwarder::core::cursor::{Cursor, ShardId};
+use forwarder::core::batch::{Events, Output};
+use forwarder::core::cursor::ShardId;
 use forwarder::core::lease::{Lease, Tenure};
-use forwarder::core::page::Page;
 use forwarder::core::stop::{Stopper, stop};
 use forwarder::destination::syslog::{
     Config, Delivery, Framing, Layout, Oversize, Standard, Syslog, Target, Tls, Transport,
@@ -93,18 +92,16 @@ pub fn message(shard: u32, number: usize) -> String {
 }
 
 /// The events `numbers` of a shard, octet-counted.
-pub fn batch(shard: u32, numbers: std::ops::Range<usize>) -> Arc<Batch> {
+pub fn batch(shard: u32, numbers: std::ops::Range<usize>) -> Arc<Output> {
     batch_of(shard, &numbers.map(|number| message(shard, number)).collect::<Vec<_>>())
 }
 
-pub fn batch_of(shard: u32, messages: &[String]) -> Arc<Batch> {
+pub fn batch_of(shard: u32, messages: &[String]) -> Arc<Output> {
     let mut events = Events::default();
     for (log, message) in (0..).zip(messages) {
         events.push(log, |out| write!(out, "{} {message}", message.len())).unwrap();
     }
-    let page = Page::empty(ShardId(shard), Cursor::from_number(0), Cursor::from_number(1));
-    let logs = u32::try_from(messages.len()).unwrap();
-    Arc::new(Batch { page, events, logs, dropped: 0 })
+    Arc::new(Output { shard: ShardId(shard), events })
 }
 
 /// A tenure that holds until the hand is raised.

@@ -204,13 +204,13 @@ fn try_once(
 fn run(hook: &mut Hook, sample: &Sample) -> (Events, Option<HookError>) {
     let mut made =
         hook.run(&Sample::page(std::slice::from_ref(sample))).expect("a sample makes a page that can be read");
-    (made.events, made.failed.pop().map(|failed| failed.error))
+    (made.outputs.swap_remove(0), made.failed.pop().map(|failed| failed.error))
 }
 
 fn try_log(hook: &mut Hook, origin: &SampleOrigin, wire: &WireFormat) -> Tried {
     let page = Sample::page(std::slice::from_ref(&origin.sample));
     let (mut made, cost): (_, Cost) = hook.measure(&page).expect("a sample makes a page that can be read");
-    let events = (0..made.events.len()).map(|event| received(made.events.get(event), wire)).collect();
+    let events = (0..made.events().len()).map(|event| received(made.events().get(event), wire)).collect();
     Tried { events, error: made.failed.pop().map(|failed| failed.error), cost }
 }
 

@@ -11,9 +11,8 @@ use server::{Act, Collector, Seen};
 
 use super::*;
 use crate::core::batch::Events;
-use crate::core::cursor::{Cursor, ShardId};
+use crate::core::cursor::ShardId;
 use crate::core::lease::Lease;
-use crate::core::page::Page;
 use crate::core::secret::Secret;
 use crate::core::stop::{Stopper, stop};
 use crate::destination::Rejected;
@@ -46,7 +45,7 @@ fn hec_with(config: &Config) -> Arc<Hec> {
 }
 
 /// Events `{"event":"e0"}`, `{"event":"e1"}`, …; those in `bad` say `BAD` instead.
-fn batch_with(count: usize, bad: &[usize]) -> Arc<Batch> {
+fn batch_with(count: usize, bad: &[usize]) -> Arc<Output> {
     let mut events = Events::default();
     for event in 0..count {
         let word = if bad.contains(&event) { "BAD" } else { "e" };
@@ -56,14 +55,12 @@ fn batch_with(count: usize, bad: &[usize]) -> Arc<Batch> {
     batch_of(events)
 }
 
-fn batch(count: usize) -> Arc<Batch> {
+fn batch(count: usize) -> Arc<Output> {
     batch_with(count, &[])
 }
 
-fn batch_of(events: Events) -> Arc<Batch> {
-    let page = Page::empty(ShardId(0), Cursor::from_number(0), Cursor::from_number(1));
-    let logs = u32::try_from(events.len()).unwrap();
-    Arc::new(Batch { page, events, logs, dropped: 0 })
+fn batch_of(events: Events) -> Arc<Output> {
+    Arc::new(Output { shard: ShardId(0), events })
 }
 
 /// A tenure that holds until the hand is raised.
@@ -72,12 +69,12 @@ fn tenure() -> (Stopper, Tenure) {
     (stopper, Tenure::new(Lease::endless(Instant::now()), over))
 }
 
-async fn deliver(hec: &Hec, batch: Arc<Batch>) -> Outcome {
+async fn deliver(hec: &Hec, batch: Arc<Output>) -> Outcome {
     let (_stopper, tenure) = tenure();
     tokio::time::timeout(LONG, hec.deliver(batch, tenure)).await.expect("delivered in time")
 }
 
-async fn deliver_all(hec: &Hec, batch: Arc<Batch>) {
+async fn deliver_all(hec: &Hec, batch: Arc<Output>) {
     assert_eq!(deliver(hec, batch).await, Outcome::Done(Vec::new()));
 }
 
@@ -280,7 +277,7 @@ async fn a_400_for_everything_is_nobodys_event_and_is_waited_out() {
     assert_eq!(collector.taken().len(), 6);
 }
 
-fn wide_batch(count: u32, size: usize) -> Arc<Batch> {
+fn wide_batch(count: u32, size: usize) -> Arc<Output> {
     let mut events = Events::default();
     for log in 0..count {
         events.push(log, |out| writeln!(out, "{{\"event\":\"{}\"}}", "x".repeat(size - 13))).unwrap();

@@ -5,6 +5,7 @@ use prost::Message as _;
 
 use super::*;
 use crate::core::cursor::Cursor;
+use crate::core::event::Format;
 use crate::core::event::{Body, BodyError, Head};
 use crate::loggroup::proto::{Log, LogGroup, LogGroupList, Pair};
 use crate::script::ScriptFault;
@@ -50,10 +51,10 @@ pub(crate) fn page_of(texts: &[&str]) -> Page {
 
 async fn run(hooks: &Hooks, hook: Hook, page: Page) -> (Hook, String) {
     let ran = hooks.run(hook, page).await.unwrap();
-    let made = ran.made.unwrap();
-    let mut text = String::from_utf8_lossy(made.events.bytes()).trim().to_owned();
-    if !made.failed.is_empty() {
-        text += &format!("{} failed", made.failed.len());
+    let (batch, failed) = ran.made.unwrap();
+    let mut text = String::from_utf8_lossy(batch.outputs[0].events.bytes()).trim().to_owned();
+    if !failed.is_empty() {
+        text += &format!("{} failed", failed.len());
     }
     (ran.hook, text)
 }
@@ -234,7 +235,7 @@ fn init_learns_where_the_logs_are_from_and_shutdown_comes_last() {
         "local from function init(meta) from = meta.project .. meta.logstore .. meta.shard .. #meta.version end
                   function process() return from end";
     let made = load(script).unwrap().run(&page_of(&["a"])).unwrap();
-    assert_eq!(made.events.bytes(), b"pl312 ");
+    assert_eq!(made.events().bytes(), b"pl312 ");
     let looping = load("function process() end\nfunction init() while true do end end").unwrap_err();
     assert!(matches!(looping.fault, ScriptFault::Timeout { .. }), "{looping}");
     // Ends within its limit, and is said.

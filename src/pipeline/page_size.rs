@@ -1,0 +1,126 @@
+//! How many log groups the next page asks for, and how many bytes it reserves: pure.
+
+use crate::core::page::Page;
+
+/// What a page should weigh, unpacked. Small enough that many shards fit into the budget and that a hook takes
+/// milliseconds; large enough that a round trip for each keeps up with what SLS lets a shard read (10 MB/s).
+pub(super) const PAGE_TARGET: usize = 2 << 20;
+
+/// Bytes reserved for the first page of a shard, before anything is known about its logs.
+const FIRST_RESERVE: usize = 2 * PAGE_TARGET;
+
+/// Bytes reserved at least, however small the last page was.
+const LEAST_RESERVE: usize = PAGE_TARGET / 16;
+
+/// Log groups asked for at first.
+const FIRST_GROUPS: u32 = 64;
+
+/// The size of one shard's pages.
+#[derive(Debug)]
+pub(super) struct PageSize {
+    most: u32,
+    /// Log groups that make a page of about [`PAGE_TARGET`], going by the last page that held any.
+    fit: u32,
+    groups: u32,
+    reserve: usize,
+    idle: bool,
+}
+
+impl PageSize {
+    /// At most `most` log groups a page.
+    pub(super) fn new(most: u32) -> Self {
+        let fit = FIRST_GROUPS.min(most);
+        Self { most, fit, groups: fit, reserve: FIRST_RESERVE, idle: false }
+    }
+
+    /// How many log groups to ask for.
+    pub(super) fn groups(&self) -> u32 {
+        self.groups
+    }
+
+    /// How many bytes of the budget to reserve before asking.
+    pub(super) fn reserve(&self) -> usize {
+        self.reserve
+    }
+
+    /// Nothing new came. Returns whether the shard has just become idle.
+    ///
+    /// What comes next is what was written since: not much, and hundreds of idle shards share the budget. Should it be
+    /// much, it is asked for in small steps first, as the reserve is small.
+    pub(super) fn on_idle(&mut self) -> bool {
+        let was_busy = !self.idle;
+        if was_busy {
+            self.idle = true;
+            self.reserve = LEAST_RESERVE;
+            self.groups = (self.fit / (PAGE_TARGET / LEAST_RESERVE) as u32).clamp(1, self.groups);
+        }
+        was_busy
+    }
+
+    /// A page came. One that was not full says little about those to come, so the next is at most four times as large.
+    pub(super) fn on_page(&mut self, page: &Page) {
+        self.idle = false;
+        self.fit = fitting_groups(page).unwrap_or(self.fit).min(self.most);
+        self.groups = self.fit.min(self.groups.saturating_mul(4));
+    }
+
+    /// The page became a batch of this many bytes, events included.
+    pub(super) fn on_batch(&mut self, weight: usize) {
+        self.reserve = weight.max(LEAST_RESERVE);
+    }
+}
+
+/// How many log groups like those of `page` make one of about [`PAGE_TARGET`].
+fn fitting_groups(page: &Page) -> Option<u32> {
+    let fit = (PAGE_TARGET as u64 * u64::from(page.groups)).checked_div(page.body.len() as u64)?;
+    (page.groups > 0).then(|| u32::try_from(fit).unwrap_or(u32::MAX).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::core::cursor::{Cursor, ShardId};
+
+    fn page(groups: u32, bytes: usize) -> Page {
+        let body = Bytes::from(vec![0; bytes]);
+        Page { body, groups, ..Page::empty(ShardId(0), Cursor::from_number(0), Cursor::from_number(1)) }
+    }
+
+    #[test]
+    fn pages_grow_step_by_step_towards_the_target() {
+        let mut size = PageSize::new(1000);
+        assert_eq!((size.groups(), size.reserve()), (64, 2 * PAGE_TARGET));
+        size.on_page(&page(64, 64 * 1024));
+        assert_eq!(size.groups(), 256);
+        size.on_page(&page(256, 256 * 1024));
+        assert_eq!(size.groups(), 1000, "the most there may be, although 2048 would fit");
+        size.on_page(&page(1000, 16 * PAGE_TARGET));
+        assert_eq!(size.groups(), 62, "shrinks at once");
+        size.on_page(&page(1, 3 * PAGE_TARGET));
+        assert_eq!(size.groups(), 1, "a page has at least one group");
+    }
+
+    #[test]
+    fn an_idle_shard_asks_for_little_and_reserves_little() {
+        let mut size = PageSize::new(1000);
+        size.on_page(&page(64, 64 * 1024));
+        size.on_batch(3 * PAGE_TARGET);
+        assert_eq!(size.reserve(), 3 * PAGE_TARGET);
+        assert!(size.on_idle());
+        assert!(!size.on_idle(), "it is idle already");
+        assert_eq!((size.groups(), size.reserve()), (1000 / 16, LEAST_RESERVE));
+        size.on_page(&page(1, 100));
+        assert!(size.on_idle(), "a page makes it busy");
+    }
+
+    #[test]
+    fn a_page_without_bytes_tells_nothing() {
+        let mut size = PageSize::new(10);
+        size.on_page(&page(0, 0));
+        assert_eq!(size.groups(), 10);
+        size.on_batch(0);
+        assert_eq!(size.reserve(), LEAST_RESERVE);
+    }
+}

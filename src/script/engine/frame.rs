@@ -1,0 +1,216 @@
+//! What a function of ours can do when Lua has called it.
+
+use std::ffi::{c_char, c_int};
+
+use mlua::ffi::{self, lua_State};
+
+use super::lua_stack::{Hidden, Outcome, Stack};
+use crate::script::hook::current_log::Current;
+
+/// A function of ours as Lua takes it: with the current log as first upvalue, and any value as second.
+#[derive(Clone, Copy)]
+pub(crate) struct NativeFunction(ffi::lua_CFunction);
+
+impl NativeFunction {
+    /// Makes one of a function that leaves its results on the stack and says how many these are.
+    ///
+    /// An operation of its frame may leave it by `longjmp`, so it and what it calls with the frame keep nothing that
+    /// has to be dropped.
+    pub(crate) const fn of<F: Fn(&mut Frame) -> c_int + Copy>(_: F) -> Self {
+        const { assert!(size_of::<F>() == 0, "a function, or a closure that captures nothing") };
+        Self(enter::<F>)
+    }
+
+    pub(super) fn pointer(self) -> ffi::lua_CFunction {
+        self.0
+    }
+}
+
+/// What Lua calls for each of them.
+unsafe extern "C-unwind" fn enter<F: Fn(&mut Frame) -> c_int + Copy>(state: *mut lua_State) -> c_int {
+    // SAFETY: `NativeFunction::of` was given a value of this type, which has no bytes.
+    let function: F = unsafe { std::mem::zeroed() };
+    // SAFETY: only `Shared` and `Frame::push_function` make Lua functions of this one, with the right upvalues.
+    function(&mut unsafe { Frame::enter(state) })
+}
+
+/// A function of ours that Lua has called.
+///
+/// Its operations may leave the Rust function at once, by `longjmp`.
+pub(crate) struct Frame<'lua> {
+    pub(crate) stack: Stack<'lua>,
+    current: *mut Current,
+}
+
+impl Frame<'_> {
+    /// # Safety
+    /// `state` is the one that Lua passed to a function whose first upvalue is a light userdata of the [`Current`] that the
+    /// state keeps (see [`Shared`](super::shared::Shared)), and which nobody else has borrowed.
+    unsafe fn enter(state: *mut lua_State) -> Self {
+        // SAFETY: as above.
+        unsafe {
+            Self { stack: Stack::new(state), current: ffi::lua_touserdata(state, ffi::lua_upvalueindex(1)).cast() }
+        }
+    }
+
+    /// What is known of the current log. As long as it is borrowed, nothing can be done with the frame, so no Lua code runs
+    /// that would use it too.
+    pub(crate) fn current(&mut self) -> &mut Current {
+        // SAFETY: see `Frame::enter`; this is the frame that Lua runs at the moment, since those that called it wait.
+        unsafe { &mut *self.current }
+    }
+
+    /// Pushes bytes that the current log has.
+    pub(crate) fn push_of(&mut self, pick: impl FnOnce(&Current) -> &[u8]) {
+        // SAFETY: as in `Frame::current`; pushing a string runs no Lua code.
+        let current = unsafe { &*self.current };
+        self.push_bytes(pick(current));
+    }
+
+    /// Index of the function's upvalue after the first.
+    pub(crate) fn upvalue(&self) -> c_int {
+        ffi::lua_upvalueindex(2)
+    }
+
+    pub(crate) fn push_bytes(&self, bytes: &[u8]) {
+        // SAFETY: see `Frame::enter`.
+        unsafe {
+            ffi::lua_pushlstring(self.stack.state(), bytes.as_ptr().cast::<c_char>(), bytes.len());
+        }
+    }
+
+    pub(crate) fn push_table(&self, items: c_int, pairs: c_int) {
+        // SAFETY: see `Frame::enter`.
+        unsafe { ffi::lua_createtable(self.stack.state(), items, pairs) }
+    }
+
+    /// Replaces the value on top by a function that has it as second upvalue, and the current log as first.
+    pub(crate) fn push_function(&self, function: NativeFunction) {
+        // SAFETY: see `Frame::enter`.
+        unsafe {
+            ffi::lua_pushlightuserdata(self.stack.state(), self.current.cast());
+            ffi::lua_rotate(self.stack.state(), -2, 1);
+            ffi::lua_pushcclosure(self.stack.state(), function.0, 2);
+        }
+    }
+
+    /// `table[index] = top`, past any metatable; takes the top.
+    pub(crate) fn set_item(&self, table: c_int, index: i64) {
+        // SAFETY: see `Frame::enter`.
+        unsafe { ffi::lua_rawseti(self.stack.state(), table, index) }
+    }
+
+    /// `table[below top] = top`, past any metatable; takes both.
+    pub(crate) fn set_pair(&self, table: c_int) {
+        // SAFETY: see `Frame::enter`.
+        unsafe { ffi::lua_rawset(self.stack.state(), table) }
+    }
+
+    /// `table[key] = top`; takes the top.
+    pub(crate) fn set_named(&self, table: c_int, key: &[u8]) {
+        self.push_bytes(key);
+        self.stack.swap();
+        self.set_pair(table);
+    }
+
+    /// Stores the top under a hidden key; takes it.
+    pub(crate) fn set_hidden(&self, table: c_int, key: Hidden) {
+        // SAFETY: see `Frame::enter`.
+        unsafe { ffi::lua_rawsetp(self.stack.state(), table, key.address()) }
+    }
+
+    /// Makes the table on top the metatable of the one at `table`; takes it.
+    pub(crate) fn set_metatable(&self, table: c_int) {
+        // SAFETY: see `Frame::enter`.
+        unsafe {
+            ffi::lua_setmetatable(self.stack.state(), table);
+        }
+    }
+
+    /// `next` as Lua has it, for any table and any key.
+    pub(crate) fn next(&self, table: c_int) -> bool {
+        // SAFETY: see `Frame::enter`.
+        unsafe { ffi::lua_next(self.stack.state(), table) != 0 }
+    }
+
+    /// Puts the top below the values from `at` on.
+    pub(crate) fn insert(&self, at: c_int) {
+        // SAFETY: see `Frame::enter`.
+        unsafe { ffi::lua_rotate(self.stack.state(), at, 1) }
+    }
+
+    /// Moves the top over another place of the stack.
+    pub(crate) fn replace(&self, at: c_int) {
+        // SAFETY: see `Frame::enter`.
+        unsafe {
+            ffi::lua_copy(self.stack.state(), -1, at);
+            ffi::lua_settop(self.stack.state(), -2);
+        }
+    }
+
+    /// `a < b`, with whatever their metatables say of it.
+    pub(crate) fn is_less(&self, a: c_int, b: c_int) -> bool {
+        // SAFETY: see `Frame::enter`.
+        unsafe { ffi::lua_compare(self.stack.state(), a, b, ffi::LUA_OPLT) != 0 }
+    }
+
+    /// Joins the `count` strings and numbers on top.
+    pub(crate) fn concat(&self, count: c_int) {
+        // SAFETY: see `Frame::enter`.
+        unsafe { ffi::lua_concat(self.stack.state(), count) }
+    }
+
+    /// As [`Frame::call`] for one result, and `false` with the error in its place when it raises.
+    pub(crate) fn try_call(&self, arguments: c_int) -> bool {
+        self.stack.call(arguments, 0) == Outcome::Returned
+    }
+
+    /// Calls the function under the arguments.
+    pub(crate) fn call(&self, arguments: c_int, results: c_int) {
+        // SAFETY: see `Frame::enter`.
+        unsafe { ffi::lua_call(self.stack.state(), arguments, results) }
+    }
+
+    /// Makes a string of any value, as `tostring` does; pushes it.
+    pub(crate) fn push_text_of(&self, at: c_int) {
+        // SAFETY: see `Frame::enter`.
+        unsafe {
+            ffi::luaL_tolstring(self.stack.state(), at, std::ptr::null_mut());
+        }
+    }
+
+    /// Whether the value's metatable has this field.
+    pub(crate) fn has_metafield(&self, at: c_int, name: &std::ffi::CStr) -> bool {
+        // SAFETY: see `Frame::enter`.
+        unsafe {
+            if ffi::luaL_getmetafield(self.stack.state(), at, name.as_ptr()) == ffi::LUA_TNIL {
+                return false;
+            }
+            ffi::lua_settop(self.stack.state(), -2);
+            true
+        }
+    }
+
+    /// Raises an error at the line of the script that called.
+    pub(crate) fn fail(&self, message: &[u8]) -> ! {
+        // SAFETY: see `Frame::enter`.
+        unsafe {
+            ffi::luaL_where(self.stack.state(), 1);
+            self.push_bytes(message);
+            ffi::lua_concat(self.stack.state(), 2);
+            ffi::lua_error(self.stack.state())
+        }
+    }
+
+    /// As [`Frame::fail`], with a message that is in the scratch buffer.
+    pub(crate) fn fail_with_scratch(&mut self) -> ! {
+        self.push_of(|current| &current.scratch);
+        // SAFETY: see `Frame::enter`.
+        unsafe {
+            ffi::luaL_where(self.stack.state(), 1);
+            ffi::lua_rotate(self.stack.state(), -2, 1);
+            ffi::lua_concat(self.stack.state(), 2);
+            ffi::lua_error(self.stack.state())
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What a hook and the functions of its Lua state know in common, and how the hook enters that state.
+
+use std::cell::UnsafeCell;
+use std::ffi::c_int;
+use std::sync::Arc;
+
+use mlua::ffi::{self, lua_Debug};
+use mlua::{Function, IntoLuaMulti, Lua, Value};
+
+use super::frame::NativeFunction;
+use super::lua_stack::{Hidden, Outcome, REGISTRY, Stack};
+use crate::script::hook::current_log::Current;
+
+/// The [`Current`] that a hook shares with the functions of its Lua state, which know it by its address.
+///
+/// The two never use it at once: the hook runs a script by [`Shared::call`], for which nothing may be borrowed from it.
+/// What else runs Lua code, such as [`Function::call`], is only for code that calls none of these functions.
+#[derive(Default)]
+pub(crate) struct Shared(Arc<Slot>);
+
+#[derive(Default)]
+struct Slot(UnsafeCell<Current>);
+
+// SAFETY: used by one side at a time, and so by one thread, see `Shared`; what is in it is bound to no thread.
+unsafe impl Send for Slot {}
+// SAFETY: likewise.
+unsafe impl Sync for Slot {}
+
+impl Shared {
+    /// What is known of the current log, as long as no Lua code runs.
+    pub(crate) fn get(&mut self) -> &mut Current {
+        // SAFETY: used by one side at a time, see the type, and this side has borrowed its handle.
+        unsafe { &mut *self.0.0.get() }
+    }
+
+    /// A function of ours with a second upvalue. The state keeps what its functions share until it ends.
+    pub(crate) fn function(&self, lua: &Lua, function: NativeFunction, upvalue: Value) -> mlua::Result<Value> {
+        let kept = lua.app_data_ref::<Arc<Slot>>().map(|kept| Arc::ptr_eq(&kept, &self.0));
+        match kept {
+            Some(is_this) => assert!(is_this, "a state has the functions of one hook"),
+            None => drop(lua.set_app_data(Arc::clone(&self.0))),
+        }
+        let current = self.0.0.get();
+        // SAFETY: the upvalue is on the stack; the closure takes it and leaves the function. An error leaves by `longjmp`
+        // into `exec_raw`, past a closure with nothing to drop. The pointer lives as long as the state.
+        unsafe {
+            lua.exec_raw(upvalue, |state| {
+                ffi::lua_pushlightuserdata(state, current.cast());
+                ffi::lua_rotate(state, -2, 1);
+                ffi::lua_pushcclosure(state, function.pointer(), 2);
+            })
+        }
+    }
+
+    /// Calls the function under `arguments` values, as [`Stack::call`] does.
+    pub(crate) fn call(&mut self, stack: Stack, arguments: c_int, explain: c_int) -> Outcome {
+        stack.call(arguments, explain)
+    }
+}
+
+/// Lends the state's stack, with these values on it, to a closure.
+///
+/// # Errors
+/// No memory for the values.
+pub(crate) fn visit<R>(lua: &Lua, values: impl IntoLuaMulti, visitor: impl FnOnce(Stack<'_>) -> R) -> mlua::Result<R> {
+    let mut result = None;
+    // SAFETY: nothing that the closure can do with a `Stack` raises an error, so its values are dropped in order; the state
+    // lives as long as `lua`, and mlua locks it for this thread meanwhile.
+    unsafe { lua.exec_raw::<()>(values, |state| result = Some(visitor(Stack::new(state))))? };
+    Ok(result.expect("no error, so the closure ran"))
+}
+
+/// Stores a value in the registry under a hidden key.
+///
+/// # Errors
+/// No memory.
+pub(crate) fn store(lua: &Lua, key: Hidden, value: Value) -> mlua::Result<()> {
+    // SAFETY: the value is on top; `exec_raw` protects the one operation that can raise.
+    unsafe { lua.exec_raw(value, |state| ffi::lua_rawsetp(state, REGISTRY, key.address())) }
+}
+
+/// How many parameters a function takes, any number counting as two or more.
+///
+/// # Errors
+/// No memory.
+pub(crate) fn parameters(lua: &Lua, function: Function) -> mlua::Result<u8> {
+    let mut count = 0;
+    // SAFETY: all zeroes is a valid `lua_Debug`, which `lua_getinfo` fills; with `>` it takes the function on top.
+    unsafe {
+        lua.exec_raw::<()>(function, |state| {
+            let mut function: lua_Debug = std::mem::zeroed();
+            ffi::lua_getinfo(state, c">u".as_ptr(), &raw mut function);
+            count = if function.isvararg == 0 { function.nparams } else { u8::MAX };
+        })?;
+    }
+    Ok(count)
+}
