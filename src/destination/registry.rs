@@ -25,7 +25,7 @@ pub struct Checked {
     pub url: String,
     /// How long the answer took.
     pub took: Duration,
-    /// What it agreed to, as a sentence ends: "takes our token".
+    /// What it agreed to, as a sentence ends: "accepted the HEC token".
     pub agrees: &'static str,
 }
 
@@ -49,7 +49,7 @@ impl AnyDestination {
         match self {
             Self::Hec(hec) => {
                 let super::hec::Checked { url, took } = hec.check().await?;
-                Ok(Checked { url, took, agrees: "takes our token" })
+                Ok(Checked { url, took, agrees: "accepted the HEC token" })
             }
             Self::Syslog(syslog) => {
                 let super::syslog::Checked { target, took } = syslog.check().await?;

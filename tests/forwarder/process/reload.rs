@@ -129,7 +129,7 @@ async fn flow(seconds: u32, saves: bool) -> Flow {
     tokio::join!(feed, save);
     bench.settled().await;
     assert_eq!(bench.oracle.repeats(), 0);
-    assert_eq!(program.says("shard put down"), 0, "{}", program.said());
+    assert_eq!(program.says("shard released"), 0, "{}", program.said());
 
     let mut shards = watched.shards.lock().unwrap();
     let mixed: Vec<_> = shards.values().flat_map(|shard| &shard.mixed).collect();

@@ -168,7 +168,7 @@ async fn a_replay_that_is_refused_says_so_and_waits_until_it_is_asked_to_stop() 
     let mut bench = Bench::new().await;
     bench.write(150);
     let mut replay = bench.replay_of("--all", "another-token");
-    replay.to_say("Splunk HEC refuses us").await;
+    replay.to_say("Splunk HEC rejects our requests").await;
     replay.signal(libc::SIGINT);
     assert_eq!(replay.exit(Duration::from_secs(20)).await, Some(75), "{}", replay.said());
     assert_eq!(replay.says("HTTP 403, code 4: Invalid token (the token is wrong"), 1, "{}", replay.said());

@@ -72,7 +72,7 @@ async fn f51_memory_threads_and_files_stay_flat_in_an_outage() {
     assert!(last.resident <= first.resident + 8_000_000, "{first:?} grew to {last:?}");
     assert!(last.threads <= first.threads + 2, "{first:?} grew to {last:?}");
     assert!(last.files <= first.files + 8, "{first:?} grew to {last:?}");
-    assert_eq!(program.says("shard put down"), 0, "{}", program.said());
+    assert_eq!(program.says("shard released"), 0, "{}", program.said());
 
     bench.hec.faults().clear();
     bench.settled().await;
