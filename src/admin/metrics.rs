@@ -6,6 +6,7 @@ use super::snapshot::Snapshot;
 use super::status;
 use crate::core::cursor::ShardName;
 use crate::core::ledger::{Counts, ShardLedger};
+use crate::destination::Counter;
 
 type Figure = fn(&Counts) -> u64;
 
@@ -65,10 +66,14 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
     one(&mut out, "forwarder_joined", "gauge", "1 once the consumer group is joined", snapshot.joined.into());
 
     head(&mut out, "forwarder_destination", "gauge", "1 for the state that the destination is in");
-    let (now, promise) = (status::state(&snapshot.health), &snapshot.promise);
+    let (now, promise) = (status::state(&snapshot.health), snapshot.promise.label);
     for state in ["unknown", "up", "down", "refuses"] {
         let value = u8::from(state == now);
         let _ = writeln!(out, "forwarder_destination{{delivered_means=\"{promise}\",state=\"{state}\"}} {value}");
+    }
+
+    for Counter { name, help, value } in &snapshot.counters {
+        one(&mut out, &format!("forwarder_destination_{name}_total"), "counter", help, *value);
     }
 
     let reloads = &snapshot.reloads;

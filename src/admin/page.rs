@@ -132,7 +132,7 @@ fn write_destination(page: &mut String, snapshot: &Snapshot) {
     if let Some(cause) = cause {
         row(page, "why", cause);
     }
-    let meaning = snapshot.promises.strip_prefix("delivered means ").unwrap_or(snapshot.promises);
+    let meaning = snapshot.promise.sentence.strip_prefix("delivered means ").unwrap_or(snapshot.promise.sentence);
     row(page, "delivered means", meaning);
     page.push_str("</dl>\n");
 }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::core::cursor::ShardName;
 use crate::core::ledger::ShardLedger;
-use crate::destination::Health;
+use crate::destination::{Counter, Health, Promise};
 use crate::script::Reloads;
 
 /// How the program does at one moment.
@@ -16,12 +16,12 @@ pub struct Snapshot {
     pub who: Identity,
     /// Whether the consumer group was joined.
     pub joined: bool,
-    /// What *delivered* means: `accepted`, `confirmed`, …
-    pub promise: String,
-    /// The same in a sentence: `delivered means accepted: …`.
-    pub promises: &'static str,
+    /// What *delivered* means.
+    pub promise: Promise,
     /// How the destination does.
     pub health: Health,
+    /// What the destination has counted.
+    pub counters: Vec<Counter>,
     /// The books of every shard that this process has worked on.
     pub shards: BTreeMap<ShardName, ShardLedger>,
     /// Version of the script in force.

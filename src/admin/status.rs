@@ -40,7 +40,7 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
         "consumer": who.consumer,
         "joined": joined,
         "destination": {
-            "delivered_means": promise,
+            "delivered_means": promise.label,
             "state": state(health),
             "cause": cause(health),
             "seconds": since(health),

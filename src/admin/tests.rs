@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::core::cursor::{ShardId, ShardName, SourceName};
 use crate::core::ledger::{Ledger, Settled, Wait};
-use crate::destination::Health;
+use crate::destination::{Counter, Health, Promise};
 use crate::script::Reloads;
 
 fn shard(number: u32) -> ShardName {
@@ -22,9 +22,9 @@ fn snapshot() -> Snapshot {
     Snapshot {
         who: Identity { project: "p".into(), logstore: "l".into(), group: "g".into(), consumer: "g-host-7".into() },
         joined: true,
-        promise: "confirmed".into(),
-        promises: "delivered means confirmed: the receiver read every byte",
+        promise: Promise { label: "confirmed", sentence: "delivered means confirmed: the receiver read every byte" },
         health: Health::Down { since: Instant::now(), cause: "siem: refused".into() },
+        counters: vec![Counter { name: "requests", help: "Requests sent", value: 12 }],
         shards: ledger.read(),
         script: "0123456789ab".into(),
         script_since: Instant::now(),
@@ -128,6 +128,8 @@ fn every_metric_has_help_and_one_line_a_shard() {
         "forwarder_shards_held 1",
         "forwarder_destination{delivered_means=\"confirmed\",state=\"down\"} 1",
         "forwarder_destination{delivered_means=\"confirmed\",state=\"up\"} 0",
+        "# HELP forwarder_destination_requests_total Requests sent",
+        "forwarder_destination_requests_total 12",
         "forwarder_script_refused_total 1",
         "forwarder_script_trouble 1",
         "forwarder_script_info{version=\"0123456789ab\"} 1",

@@ -29,14 +29,12 @@ use crate::core::event::Format;
 use crate::core::ledger::Ledger;
 use crate::core::stop::Stop;
 use crate::dead_letter::DirectoryStore;
-use crate::destination::hec::{Hec, HecFormat};
-use crate::destination::registry::AnyDestination;
-use crate::destination::syslog::{Syslog, SyslogFormat};
+use crate::destination::registry::{AnyDestination, DestinationConfig};
 use crate::group::Drained;
 use crate::group::membership::Membership;
 use crate::pipeline::{DeadLetterPolicy, Pace, Pipeline};
 use crate::script::{HookThreads, Hooks, Script};
-use crate::settings::{DestinationSettings, Settings};
+use crate::settings::Settings;
 use crate::sls::Sls;
 pub use error::Error;
 use heartbeat_thread::HeartbeatThread;
@@ -49,18 +47,9 @@ use side_tasks::breakdown;
 ///
 /// # Errors
 /// A file that the settings name cannot be used.
-pub fn destination(settings: &DestinationSettings) -> Result<(AnyDestination, Arc<dyn Format>), Error> {
-    let unusable = |error: &dyn std::error::Error| Error::Settings(error.to_string());
-    Ok(match settings {
-        DestinationSettings::Hec(hec) => {
-            let sink = Hec::new(hec).map_err(|error| unusable(&error))?;
-            (AnyDestination::Hec(Box::new(sink)), Arc::new(HecFormat::new(hec)))
-        }
-        DestinationSettings::Syslog(syslog) => {
-            let sink = Syslog::new(syslog).map_err(|error| unusable(&error))?;
-            (AnyDestination::Syslog(sink), Arc::new(SyslogFormat::new(syslog)))
-        }
-    })
+pub fn destination(settings: &DestinationConfig) -> Result<(AnyDestination, Arc<dyn Format>), Error> {
+    let (destination, format) = settings.open().map_err(|error| Error::Settings(error.to_string()))?;
+    Ok((destination, format))
 }
 
 /// Builds the program and runs it until `leave` is raised.

@@ -18,7 +18,7 @@ const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Asks the destination once whether it would take our events. It need not: shards hold their position meanwhile.
 pub(super) async fn say_how_the_destination_is(parts: Arc<Pipeline<Sls, AnyDestination>>) {
-    info!("{}", parts.destinations[0].promises());
+    info!("{}", parts.destinations[0].promise().sentence);
     match parts.destinations[0].check().await {
         Ok(checked) => info!(url = checked.url, took = ?checked.took, "the destination {}", checked.agrees),
         // A refusal is in the log already.
@@ -43,7 +43,7 @@ pub(super) async fn sum_up_now_and_then(parts: Arc<Pipeline<Sls, AnyDestination>
 pub(super) fn summary_of(parts: &Pipeline<Sls, AnyDestination>) -> String {
     let line = summary::line(
         &parts.ledger,
-        &parts.destinations[0].promise(),
+        parts.destinations[0].promise().label,
         &parts.destinations[0].health(),
         summary::unix_now(),
     );
@@ -55,8 +55,8 @@ pub(super) fn snapshot_of(parts: &Pipeline<Sls, AnyDestination>, who: &Identity,
         who: who.clone(),
         joined,
         promise: parts.destinations[0].promise(),
-        promises: parts.destinations[0].promises(),
         health: parts.destinations[0].health(),
+        counters: parts.destinations[0].counters(),
         shards: parts.ledger.read(),
         script: parts.hooks.script().version.clone(),
         script_since: parts.hooks.since(),

@@ -218,7 +218,7 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
 }
 
 /// Makes the file and locks it until it is closed, unless somebody else has it.
-pub(super) fn try_lock(path: &Path) -> io::Result<Option<File>> {
+pub(crate) fn try_lock(path: &Path) -> io::Result<Option<File>> {
     let file = private().open(path)?;
     // SAFETY: the descriptor is open for the whole call, and flock(2) touches no memory of ours.
     if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {

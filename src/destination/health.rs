@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Health;
+use super::{CheckError, Health};
 use crate::core::cause::Cause;
 use crate::core::duration::in_words;
 
@@ -99,6 +99,14 @@ impl HealthTracker {
             let name = self.name;
             tracing::warn!(url = self.url, cause, "{name} rejects our requests; checkpoint not moved, probing");
             trouble.said_held = Some((cause, now));
+        }
+    }
+
+    /// A check that began at `began` failed.
+    pub fn check_failed(&self, began: Instant, now: Instant, error: &CheckError) {
+        match error {
+            CheckError::Down(cause) => self.failed(began, now, cause),
+            CheckError::Refused(cause) => self.held(now, cause),
         }
     }
 

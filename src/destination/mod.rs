@@ -1,14 +1,19 @@
 //! What a destination promises.
 
+pub mod file;
 mod health;
 pub mod hec;
 pub mod registry;
 pub mod syslog;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::core::batch::Output;
+use crate::core::cause::Cause;
+use crate::core::event::Format;
 use crate::core::lease::Tenure;
 
 /// A destination. Requests, concurrency, partial refusals and endless retry are its own business.
@@ -19,8 +24,71 @@ pub trait Destination: Send + Sync + 'static {
     /// ended.
     fn deliver(&self, output: Arc<Output>, tenure: Tenure) -> impl Future<Output = Outcome> + Send;
 
+    /// Asks the destination once whether it would take our events; none is sent.
+    ///
+    /// # Errors
+    /// It is not there, is busy, or refuses us.
+    fn check(&self) -> impl Future<Output = Result<Checked, CheckError>> + Send;
+
+    /// What *delivered* means there at the moment: a destination that turns out to prove less promises less.
+    fn promise(&self) -> Promise;
+
     /// How it does at the moment.
     fn health(&self) -> Health;
+
+    /// What it has counted since the start, besides what the ledger counts for every destination.
+    fn counters(&self) -> Vec<Counter> {
+        Vec::new()
+    }
+}
+
+/// A destination's format, which can also show an event as the destination will see it.
+pub trait Preview: Format + std::fmt::Debug {
+    /// One event of this format as the destination sees it, without what only tells one event from the next. An event
+    /// can be several messages.
+    fn preview(&self, event: &[u8]) -> Vec<String>;
+}
+
+/// What *delivered* means at a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Promise {
+    /// In a word: `accepted`, `confirmed`, `sent`.
+    pub label: &'static str,
+    /// In a sentence: `delivered means sent: …`.
+    pub sentence: &'static str,
+}
+
+/// What is learnt about a destination before there is anything to deliver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// Where it is.
+    pub url: String,
+    /// How long the answer took, connecting included.
+    pub took: Duration,
+    /// What it agreed to, as a sentence ends: "accepted the HEC token".
+    pub agrees: &'static str,
+}
+
+/// Why a destination does not take events yet.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CheckError {
+    /// It is not there, or busy: it may come back by itself.
+    #[error("{0}")]
+    Down(Cause),
+    /// Somebody has to change something.
+    #[error("{0}")]
+    Refused(Cause),
+}
+
+/// A number that a destination counts up from the start of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counter {
+    /// Lower case with underscores, in the plural: "requests".
+    pub name: &'static str,
+    /// What is counted, as a sentence without a full stop.
+    pub help: &'static str,
+    /// How many so far.
+    pub value: u64,
 }
 
 /// How a delivery ended.
@@ -37,10 +105,21 @@ pub enum Outcome {
 pub struct Rejected {
     /// Its number in the output's events.
     pub event: usize,
-    /// The destination's code: "hec 6".
+    /// What is wrong with it.
+    pub rejection: Rejection,
+    /// The destination's code, for people: "hec 6". Nothing is decided by it.
     pub code: String,
     /// The destination's words, bounded and without secrets.
     pub reason: String,
+}
+
+/// What is wrong with an event that a destination refuses for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejection {
+    /// It is larger than the destination takes.
+    TooLarge,
+    /// Anything else: the destination's words say what.
+    Refused,
 }
 
 /// How a destination does at the moment, for people.

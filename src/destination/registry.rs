@@ -1,94 +1,151 @@
-//! Destinations.
+//! The one list of destinations: what each is called, what its settings need, and how it is built.
+//!
+//! A new destination is a folder beside this file, a kind with its row in [`DESTINATIONS`], and its line in
+//! [`DestinationConfig::open`]. How its settings are read is above, in `settings`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::hec::Hec;
-use super::syslog::Syslog;
-use super::{Destination, Health, Outcome};
+use futures_util::future::BoxFuture;
+
+use super::file::{FileDestination, FileFormat};
+use super::hec::{Hec, HecFormat};
+use super::syslog::{Syslog, SyslogFormat};
+use super::{CheckError, Checked, Counter, Destination, Health, Outcome, Preview, Promise, file, hec, syslog};
 use crate::core::batch::Output;
 use crate::core::lease::Tenure;
 
-/// The destination of this process, whichever it is.
+/// A kind of destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum DestinationKind {
+    /// Splunk over HEC.
+    Hec,
+    /// Any SIEM over syslog.
+    Syslog,
+    /// A file of JSON lines on this machine.
+    File,
+}
+
+/// A row of the list of destinations.
 #[derive(Debug)]
-pub enum AnyDestination {
-    /// Splunk.
-    Hec(Box<Hec>),
-    /// Any other SIEM.
-    Syslog(Syslog),
+pub struct DestinationRow {
+    /// Which one.
+    pub kind: DestinationKind,
+    /// Its name, which is the table of its settings too.
+    pub name: &'static str,
+    /// The setting that it cannot do without.
+    pub needs: &'static str,
+    /// The setting that says what becomes of an event that it refuses for good, if it can refuse one.
+    pub on_reject: Option<&'static str>,
 }
 
-/// What is learnt about a destination before there is anything to deliver.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checked {
-    /// Where it is.
-    pub url: String,
-    /// How long the answer took.
-    pub took: Duration,
-    /// What it agreed to, as a sentence ends: "accepted the HEC token".
-    pub agrees: &'static str,
+/// Every destination there is. The first is the one that is meant where nothing else is said.
+pub const DESTINATIONS: &[DestinationRow] = &[
+    DestinationRow { kind: DestinationKind::Hec, name: "hec", needs: "hec.url", on_reject: Some("hec.on_reject") },
+    DestinationRow {
+        kind: DestinationKind::Syslog,
+        name: "syslog",
+        needs: "syslog.host",
+        on_reject: Some("syslog.on_reject"),
+    },
+    DestinationRow { kind: DestinationKind::File, name: "file", needs: "file.path", on_reject: None },
+];
+
+/// How to reach a destination: exactly one.
+#[derive(Debug, Clone)]
+pub enum DestinationConfig {
+    /// Splunk over HEC.
+    Hec(Box<hec::Config>),
+    /// Any SIEM over syslog.
+    Syslog(Box<syslog::Config>),
+    /// A file of JSON lines on this machine.
+    File(file::Config),
 }
 
-/// Why a destination does not take events yet.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CheckError {
-    /// As HEC said it.
+/// Why a destination cannot be built from its settings.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// As HEC says it.
     #[error(transparent)]
-    Hec(#[from] super::hec::CheckError),
-    /// As connecting failed.
+    Hec(#[from] hec::ConfigError),
+    /// As syslog says it.
     #[error(transparent)]
-    Syslog(#[from] super::syslog::CheckError),
+    Syslog(#[from] syslog::ConfigError),
 }
 
-impl AnyDestination {
-    /// Asks the destination once whether it would take our events; none is sent.
+impl DestinationConfig {
+    /// Builds the destination and the format that its events are laid out in. Nothing is sent.
     ///
     /// # Errors
-    /// It is not there, or refuses us.
-    pub async fn check(&self) -> Result<Checked, CheckError> {
-        match self {
-            Self::Hec(hec) => {
-                let super::hec::Checked { url, took } = hec.check().await?;
-                Ok(Checked { url, took, agrees: "accepted the HEC token" })
-            }
-            Self::Syslog(syslog) => {
-                let super::syslog::Checked { target, took } = syslog.check().await?;
-                Ok(Checked { url: target, took, agrees: "can be connected to" })
-            }
-        }
+    /// A setting that cannot work, or a file that it names cannot be used.
+    pub fn open(&self) -> Result<(AnyDestination, Arc<dyn Preview>), OpenError> {
+        Ok(match self {
+            Self::Hec(config) => (AnyDestination::new(Hec::new(config)?), Arc::new(HecFormat::new(config))),
+            Self::Syslog(config) => (AnyDestination::new(Syslog::new(config)?), Arc::new(SyslogFormat::new(config))),
+            Self::File(config) => (AnyDestination::new(FileDestination::new(config)), Arc::new(FileFormat::default())),
+        })
     }
+}
 
-    /// What *delivered* means there at the moment, in a word: `accepted`, `confirmed`, `acknowledged`, `written`, `sent`.
-    #[must_use]
-    pub fn promise(&self) -> String {
-        match self {
-            Self::Hec(_) => "accepted".to_owned(),
-            Self::Syslog(syslog) => syslog.promise().to_string(),
-        }
-    }
+/// The destination of this process, whichever it is. A delivery costs one allocation a batch more than the destination
+/// itself.
+#[derive(Debug)]
+pub struct AnyDestination(Box<dyn ErasedDestination>);
 
-    /// The same in a sentence.
-    #[must_use]
-    pub fn promises(&self) -> &'static str {
-        match self {
-            Self::Hec(_) => "delivered means accepted: Splunk has taken the events into its queue",
-            Self::Syslog(syslog) => syslog.promise().meaning(),
-        }
+impl AnyDestination {
+    fn new(destination: impl Destination + std::fmt::Debug) -> Self {
+        Self(Box::new(destination))
     }
 }
 
 impl Destination for AnyDestination {
-    async fn deliver(&self, batch: Arc<Output>, tenure: Tenure) -> Outcome {
-        match self {
-            Self::Hec(hec) => hec.deliver(batch, tenure).await,
-            Self::Syslog(syslog) => syslog.deliver(batch, tenure).await,
-        }
+    fn deliver(&self, batch: Arc<Output>, tenure: Tenure) -> impl Future<Output = Outcome> + Send {
+        self.0.erased_deliver(batch, tenure)
+    }
+
+    fn check(&self) -> impl Future<Output = Result<Checked, CheckError>> + Send {
+        self.0.erased_check()
+    }
+
+    fn promise(&self) -> Promise {
+        self.0.erased_promise()
     }
 
     fn health(&self) -> Health {
-        match self {
-            Self::Hec(hec) => hec.health(),
-            Self::Syslog(syslog) => syslog.health(),
-        }
+        self.0.erased_health()
+    }
+
+    fn counters(&self) -> Vec<Counter> {
+        self.0.erased_counters()
+    }
+}
+
+/// [`Destination`] with its futures in boxes, as a trait object needs them.
+trait ErasedDestination: Send + Sync + std::fmt::Debug {
+    fn erased_deliver(&self, batch: Arc<Output>, tenure: Tenure) -> BoxFuture<'_, Outcome>;
+    fn erased_check(&self) -> BoxFuture<'_, Result<Checked, CheckError>>;
+    fn erased_promise(&self) -> Promise;
+    fn erased_health(&self) -> Health;
+    fn erased_counters(&self) -> Vec<Counter>;
+}
+
+impl<D: Destination + std::fmt::Debug> ErasedDestination for D {
+    fn erased_deliver(&self, batch: Arc<Output>, tenure: Tenure) -> BoxFuture<'_, Outcome> {
+        Box::pin(self.deliver(batch, tenure))
+    }
+
+    fn erased_check(&self) -> BoxFuture<'_, Result<Checked, CheckError>> {
+        Box::pin(self.check())
+    }
+
+    fn erased_promise(&self) -> Promise {
+        self.promise()
+    }
+
+    fn erased_health(&self) -> Health {
+        self.health()
+    }
+
+    fn erased_counters(&self) -> Vec<Counter> {
+        self.counters()
     }
 }

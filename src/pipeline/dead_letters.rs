@@ -12,7 +12,7 @@ use crate::core::cursor::Cursor;
 use crate::core::ledger::Wait;
 use crate::core::source::Source;
 use crate::dead_letter::{DeadLetterStore, LogOrigin, Reason, Record};
-use crate::destination::{Destination, Rejected};
+use crate::destination::{Destination, Rejected, Rejection};
 use crate::loggroup::Logs;
 use crate::script::{Failed, ScriptFault};
 
@@ -200,8 +200,10 @@ fn of_rejected(record: Record, batch: &Batch, log: u32, rejected: &[&RejectedEve
             let of = events.len();
             message += &format!(" (event {} of the {of} of this log, of which {delivered} were delivered)", number + 1);
         }
-        // RFC 9110: Content Too Large, which says what is wrong with the event more plainly than a refusal.
-        let reason = if refused.code == "http 413" { Reason::TooLarge } else { Reason::Rejected };
+        let reason = match refused.rejection {
+            Rejection::TooLarge => Reason::TooLarge,
+            Rejection::Refused => Reason::Rejected,
+        };
         let mut record = Record {
             reason,
             code: refused.code.clone(),

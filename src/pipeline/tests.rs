@@ -12,13 +12,14 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::core::batch::Output;
+use crate::core::cause::Cause;
 use crate::core::event::{Body, BodyError, Format, Head};
 use crate::core::lease::Lease;
 use crate::core::ledger::Counts;
 use crate::core::page::Page;
 use crate::core::stop::{Stopper, stop};
 use crate::dead_letter::{DeadLetterStore, Limit, Reason, Record, StoreError};
-use crate::destination::{Health, Outcome, Rejected};
+use crate::destination::{CheckError, Checked, Health, Outcome, Promise, Rejected, Rejection};
 use crate::loggroup::proto::{Log, LogGroup, LogGroupList, Pair};
 use crate::script::{Config, Script};
 
@@ -121,13 +122,24 @@ impl Destination for Siem {
         for event in 0..batch.events.len() {
             let text = String::from_utf8(batch.events.get(event).to_vec()).unwrap();
             if strict && text.ends_with('!') {
-                let code = if text.starts_with("large") { "http 413" } else { "fake 6" };
-                rejected.push(Rejected { event, code: code.into(), reason: "no".into() });
+                let (rejection, code) = match text.starts_with("large") {
+                    true => (Rejection::TooLarge, "http 413"),
+                    false => (Rejection::Refused, "fake 6"),
+                };
+                rejected.push(Rejected { event, rejection, code: code.into(), reason: "no".into() });
             } else {
                 self.taken.lock().unwrap().push(text);
             }
         }
         Outcome::Done(rejected)
+    }
+
+    async fn check(&self) -> Result<Checked, CheckError> {
+        Err(CheckError::Down(Cause::new("nobody asks this one")))
+    }
+
+    fn promise(&self) -> Promise {
+        Promise { label: "taken", sentence: "delivered means taken: the test has it" }
     }
 
     fn health(&self) -> Health {

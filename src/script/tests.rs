@@ -235,7 +235,10 @@ fn a_torn_page_is_an_error_of_the_page() {
     assert!(hook.run(&page).is_err());
     assert_eq!(outcome(&mut hook, &page_of(&[vec![(b"n", b"1")]])), [r#""1""#]);
     page.body = Bytes::new();
-    assert_eq!(hook.run(&page).unwrap(), Made { outputs: vec![crate::core::batch::Events::default()], ..Made::default() });
+    assert_eq!(
+        hook.run(&page).unwrap(),
+        Made { outputs: vec![crate::core::batch::Events::default()], ..Made::default() }
+    );
 }
 
 #[test]

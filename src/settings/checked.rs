@@ -1,12 +1,15 @@
 //! What the program uses: checked, and without maybes.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::start;
+use crate::destination::Preview;
+use crate::destination::registry::DestinationConfig;
 use crate::pipeline::{OnError, OnReject};
 use crate::script;
 
@@ -22,7 +25,7 @@ pub struct Settings {
     /// When a new version of the script is put in force, and when it is taken back.
     pub reload: ReloadSettings,
     /// The destination.
-    pub sink: DestinationSettings,
+    pub sink: DestinationConfig,
     /// What becomes of logs that cannot be delivered.
     pub dead_letters: DeadLetterSettings,
     /// Pace, limits and the way out.
@@ -43,7 +46,7 @@ pub struct DeliverySettings {
     /// What the script may use and see.
     pub hook: script::Config,
     /// The destination.
-    pub sink: DestinationSettings,
+    pub sink: DestinationConfig,
     /// What is allowed and should be said, one sentence each, without secrets.
     pub warnings: Vec<String>,
 }
@@ -56,34 +59,7 @@ pub struct TrialSettings {
     /// What the script may use and see.
     pub hook: script::Config,
     /// What events look like at the destination.
-    pub wire: WireFormat,
-}
-
-/// What events look like at a destination.
-#[derive(Debug, Clone)]
-pub enum WireFormat {
-    /// As Splunk takes them over HEC.
-    Hec(crate::destination::hec::Layout),
-    /// As a receiver of syslog takes them.
-    Syslog(Box<crate::destination::syslog::Layout>, crate::destination::syslog::Framing),
-}
-
-/// A kind of destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum DestinationKind {
-    /// Splunk over HEC.
-    Hec,
-    /// Any SIEM over syslog.
-    Syslog,
-}
-
-/// The destination.
-#[derive(Debug, Clone)]
-pub enum DestinationSettings {
-    /// Splunk over HEC.
-    Hec(Box<crate::destination::hec::Config>),
-    /// Any SIEM over syslog.
-    Syslog(Box<crate::destination::syslog::Config>),
+    pub format: Arc<dyn Preview>,
 }
 
 /// When a new version of the script is put in force, and when it is taken back.

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::problem::Complaint;
 use super::read::Reader;
 use super::url::BaseUrl;
-use crate::destination::hec::{Config, Token};
+use crate::destination::hec::{Config, HecFormat, Layout, Token};
 
 pub(super) fn read_hec(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<Config> {
     let base = read_collector(reader);
@@ -49,6 +49,17 @@ pub(super) fn read_hec(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> O
         max_body: max_body?,
         max_requests: usize::try_from(max_requests?).expect("bounded by the table of settings"),
         compat: compat?,
+    })
+}
+
+/// What events look like, whichever collector they go to.
+pub(super) fn read_hec_format(reader: &mut Reader<'_>) -> HecFormat {
+    HecFormat::with(Layout {
+        host: reader.text("hec.event_host"),
+        source: reader.text("hec.source"),
+        sourcetype: reader.text("hec.sourcetype"),
+        index: reader.text("hec.index"),
+        compat: reader.switch("hec.compat").unwrap_or_default(),
     })
 }
 

@@ -4,6 +4,7 @@
 //! from this one table.
 
 mod dead_letters;
+mod file;
 mod hec;
 mod key;
 mod run;
@@ -28,7 +29,8 @@ pub fn find(name: &str) -> Option<&'static Key> {
 }
 
 /// The tables, in the order of the documentation.
-const TABLES: [&[Key]; 6] = [script::KEYS, sls::KEYS, hec::KEYS, syslog::KEYS, dead_letters::KEYS, run::KEYS];
+const TABLES: [&[Key]; 7] =
+    [script::KEYS, sls::KEYS, hec::KEYS, syslog::KEYS, file::KEYS, dead_letters::KEYS, run::KEYS];
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ pub mod start;
 
 mod checked;
 mod content;
+mod destination;
 mod file;
 mod hec;
 mod problem;
@@ -22,12 +23,13 @@ mod url;
 
 use std::path::{Path, PathBuf};
 
+use crate::destination::registry::DestinationKind;
 pub use problem::{Problem, SettingsError};
 pub use typed::{Environment, Flags};
 
 pub use checked::{
-    DeadLetterSettings, DeliverySettings, DestinationKind, DestinationSettings, LogFormat, LogSettings, Machine,
-    ReloadSettings, RunSettings, Settings, TrialSettings, WireFormat,
+    DeadLetterSettings, DeliverySettings, LogFormat, LogSettings, Machine, ReloadSettings, RunSettings, Settings,
+    TrialSettings,
 };
 
 /// Reads the settings file, if there is one, and puts flags over environment over file over defaults.

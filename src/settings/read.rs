@@ -267,8 +267,9 @@ impl<'a> Reader<'a> {
 
     /// Keeps the problem that there are two destinations, each named by a setting of it.
     pub(super) fn two_destinations(&mut self, names: [&'static str; 2]) {
+        let [one, other] = names.map(|name| keys::find(name).expect("a name of the table of settings").parts().0);
         let complaint = Complaint::new(
-            "there are settings of [hec] and of [syslog], and one destination is all that a process has",
+            format!("there are settings of [{one}] and of [{other}], and one destination is all that a process has"),
             "keep one of the two; for both run two processes, each with a consumer group of its own",
         );
         let place = names.map(|name| self.origin(name)).join(", ");

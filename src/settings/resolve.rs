@@ -5,19 +5,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::checked::{
-    DeadLetterSettings, DeliverySettings, DestinationKind, DestinationSettings, LogFormat, LogSettings, Machine,
-    ReloadSettings, RunSettings, Settings, TrialSettings, WireFormat,
+    DeadLetterSettings, DeliverySettings, LogFormat, LogSettings, Machine, ReloadSettings, RunSettings, Settings,
+    TrialSettings,
 };
-use super::hec::read_hec;
+use super::destination::{chosen_kind, read_destination, read_format, read_on_reject};
 use super::problem::{Complaint, Problem, SettingsError};
 use super::read;
 use super::read::Reader;
 use super::sls::read_sls;
 use super::start;
-use super::syslog::{read_syslog, read_wire};
 use super::typed::Typed;
-use crate::destination::hec::Layout;
-use crate::pipeline::{OnError, OnReject};
+use crate::destination::registry::DestinationKind;
+use crate::pipeline::OnError;
 use crate::script;
 
 /// Reads every setting, and hands out settings only if nothing is wrong: neither before nor here.
@@ -29,7 +28,7 @@ pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) 
         read_script(&mut reader, typed),
         read_reload(&mut reader),
         read_sls(&mut reader, heartbeat, machine, &mut warnings),
-        read_sink(&mut reader, machine, &mut warnings),
+        read_destination(&mut reader, machine, &mut warnings),
         read_dead_letters(&mut reader),
         read_run(&mut reader, heartbeat, machine),
         read_log(&mut reader),
@@ -43,22 +42,6 @@ pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) 
             Ok(Settings { sls, script, hook, reload, sink, dead_letters, run, log, admin, warnings })
         }
         _ => Err(SettingsError { problems }),
-    }
-}
-
-/// Reads the one destination there is: the table that somebody wrote something into.
-fn read_sink(reader: &mut Reader<'_>, machine: &Machine, warnings: &mut Vec<String>) -> Option<DestinationSettings> {
-    match [reader.first_given("hec"), reader.first_given("syslog")] {
-        [Some(_), None] => read_hec(reader, warnings).map(Box::new).map(DestinationSettings::Hec),
-        [None, Some(_)] => read_syslog(reader, machine, warnings).map(Box::new).map(DestinationSettings::Syslog),
-        [Some(hec), Some(syslog)] => {
-            reader.two_destinations([hec, syslog]);
-            None
-        }
-        [None, None] => {
-            reader.missing(&["hec.url", "syslog.host"]);
-            None
-        }
     }
 }
 
@@ -87,7 +70,7 @@ pub(super) fn delivery(
 ) -> Result<DeliverySettings, SettingsError> {
     let mut reader = Reader::new(typed, problems);
     let mut warnings = Vec::new();
-    let parts = (read_script(&mut reader, typed), read_sink(&mut reader, machine, &mut warnings));
+    let parts = (read_script(&mut reader, typed), read_destination(&mut reader, machine, &mut warnings));
     let problems = reader.into_problems();
     match parts {
         (Some((script, hook)), Some(sink)) if problems.is_empty() => {
@@ -107,29 +90,11 @@ pub(super) fn trial(
     let mut reader = Reader::new(typed, problems);
     let script = reader.path("script.file");
     let (timeout, memory) = (reader.duration("script.timeout"), reader.size("script.memory"));
-    let to = to.or_else(|| match [reader.first_given("hec"), reader.first_given("syslog")] {
-        [Some(hec), Some(syslog)] => {
-            reader.two_destinations([hec, syslog]);
-            None
-        }
-        [None, Some(_)] => Some(DestinationKind::Syslog),
-        _ => Some(DestinationKind::Hec),
-    });
-    let wire = match to {
-        Some(DestinationKind::Hec) => Some(WireFormat::Hec(Layout {
-            host: reader.text("hec.event_host"),
-            source: reader.text("hec.source"),
-            sourcetype: reader.text("hec.sourcetype"),
-            index: reader.text("hec.index"),
-            compat: reader.switch("hec.compat").unwrap_or_default(),
-        })),
-        Some(DestinationKind::Syslog) => read_wire(&mut reader, machine),
-        None => None,
-    };
+    let format = to.or_else(|| chosen_kind(&mut reader)).and_then(|kind| read_format(kind, &mut reader, machine));
     let problems = reader.into_problems();
-    match (timeout, memory, wire) {
-        (Some(timeout), Some(memory), Some(wire)) if problems.is_empty() => {
-            Ok(TrialSettings { script, hook: script::Config { timeout, memory, vars: typed.vars.clone() }, wire })
+    match (timeout, memory, format) {
+        (Some(timeout), Some(memory), Some(format)) if problems.is_empty() => {
+            Ok(TrialSettings { script, hook: script::Config { timeout, memory, vars: typed.vars.clone() }, format })
         }
         _ => Err(SettingsError { problems }),
     }
@@ -165,8 +130,7 @@ pub(super) fn dead_letters_dir(typed: &Typed) -> Result<PathBuf, SettingsError> 
 
 fn read_dead_letters(reader: &mut Reader<'_>) -> Option<DeadLetterSettings> {
     let on_error = reader.word("script.on_error");
-    let destination = if reader.first_given("syslog").is_some() { "syslog.on_reject" } else { "hec.on_reject" };
-    let on_reject = reader.word(destination);
+    let on_reject = read_on_reject(reader);
     let dir = reader.path("dead_letters.dir");
     let max_bytes = reader.size("dead_letters.max_size");
     let max_share = reader.count("dead_letters.max_share");
@@ -180,10 +144,7 @@ fn read_dead_letters(reader: &mut Reader<'_>) -> Option<DeadLetterSettings> {
             "drop" => OnError::Drop,
             _ => OnError::DeadLetter,
         },
-        on_reject: match on_reject? {
-            "halt" => OnReject::Halt,
-            _ => OnReject::DeadLetter,
-        },
+        on_reject: on_reject?,
     })
 }
 

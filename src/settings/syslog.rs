@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 
-use super::checked::{Machine, WireFormat};
+use super::checked::Machine;
 use super::problem::Complaint;
 use super::read;
 use super::read::Reader;
@@ -10,7 +10,7 @@ use crate::core::priority;
 use crate::core::priority::{FACILITIES, SEVERITIES};
 use crate::destination::syslog::format::structured;
 use crate::destination::syslog::{
-    Config, Delivery, Element, Framing, Layout, Oversize, Standard, Target, Tls, Transport,
+    Config, Delivery, Element, Framing, Layout, Oversize, Standard, SyslogFormat, Target, Tls, Transport,
 };
 
 /// Most bytes of a datagram that no network on the way takes apart: the least MTU of IPv6, less its header and UDP's.
@@ -87,10 +87,10 @@ pub(super) fn read_syslog(reader: &mut Reader<'_>, machine: &Machine, warnings: 
 }
 
 /// What messages look like, whoever they go to.
-pub(super) fn read_wire(reader: &mut Reader<'_>, machine: &Machine) -> Option<WireFormat> {
+pub(super) fn read_syslog_format(reader: &mut Reader<'_>, machine: &Machine) -> Option<SyslogFormat> {
     let protocol = reader.word("syslog.protocol")?;
     let (layout, framing) = (read_layout(reader, protocol, machine), read_framing(reader, protocol));
-    Some(WireFormat::Syslog(Box::new(layout?), framing?))
+    Some(SyslogFormat::with(layout?, framing?))
 }
 
 /// `syslog.host`, each with its own port or `syslog.port`.

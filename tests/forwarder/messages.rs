@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forwarder::core::cursor::{Cursor, ShardId};
+use forwarder::destination::registry::DestinationConfig;
 use forwarder::destination::syslog::{Framing, SyslogFormat, frames};
 use forwarder::loggroup::flat::page_of;
 use forwarder::script::{Config, Hook, Meta, Script};
-use forwarder::settings::DestinationSettings;
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
@@ -27,7 +27,7 @@ fn messages_at(nanos: Option<u32>, script: &str, lines: &str, fields: &[(&[u8], 
     let text = format!("script = \"scripts/transform.lua\"\n[syslog]\nhost = \"siem\"\n{lines}\n");
     let mut typed = Typed::new();
     typed.machine.zone = TimeZone::get("Asia/Shanghai").unwrap();
-    let DestinationSettings::Syslog(config) = typed.good(&text).sink else { panic!("another destination") };
+    let DestinationConfig::Syslog(config) = typed.good(&text).sink else { panic!("another destination") };
     let limits = Config { timeout: Duration::from_secs(20), memory: 256 << 20, vars: toml::Table::new() };
     let meta = Meta { project: "p".to_owned(), logstore: "l".to_owned(), shard: ShardId(0) };
     let script = Script::from_text("s.lua", script);

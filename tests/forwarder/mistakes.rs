@@ -288,7 +288,7 @@ the settings have a problem
         .trim_start(),
     );
     let said = Typed::new().said("script = \"scripts/transform.lua\"\n[syslog]\n");
-    assert!(said.contains("hec.url or syslog.host is missing"), "{said}");
+    assert!(said.contains("hec.url or syslog.host or file.path is missing"), "{said}");
     assert_eq!(
         syslog_said("port = 514"),
         [

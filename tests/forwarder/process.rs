@@ -6,6 +6,8 @@
 
 mod bench;
 mod destination;
+#[cfg(target_os = "linux")]
+mod file;
 mod group;
 mod hangs;
 mod kills;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use forwarder::core::cursor::Start;
 use forwarder::destination::hec::{Config as Hec, Token};
+use forwarder::destination::registry::DestinationConfig;
 use forwarder::destination::syslog::{Config as Syslog, Delivery, Framing, Oversize, Standard, Target, Tls, Transport};
 use forwarder::settings;
-use forwarder::settings::{DestinationSettings, Environment, Flags, Machine, Settings};
+use forwarder::settings::{Environment, Flags, Machine, Settings};
 use forwarder::sls::{Compression, Credentials, Signature};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -93,7 +94,7 @@ impl Typed {
 }
 
 pub fn hec(settings: &Settings) -> &Hec {
-    let DestinationSettings::Hec(hec) = &settings.sink else { panic!("another destination") };
+    let DestinationConfig::Hec(hec) = &settings.sink else { panic!("another destination") };
     hec
 }
 
@@ -298,7 +299,7 @@ fn syslog_file(text: &str) -> String {
 
 fn syslog(text: &str) -> (Syslog, Vec<String>) {
     let settings = Typed::new().good(&syslog_file(text));
-    let DestinationSettings::Syslog(syslog) = settings.sink else { panic!("another destination") };
+    let DestinationConfig::Syslog(syslog) = settings.sink else { panic!("another destination") };
     (*syslog, settings.warnings)
 }
 
@@ -349,7 +350,7 @@ fn several_receivers_are_separated_by_commas() {
     let settings = Typed::new()
         .set("FORWARDER_SYSLOG_HOST", "siem-1, siem-2:1514 ,::1,[2001:db8::1],[2001:db8::2]:601")
         .good("script = \"scripts/transform.lua\"\n");
-    let DestinationSettings::Syslog(config) = settings.sink else { panic!("another destination") };
+    let DestinationConfig::Syslog(config) = settings.sink else { panic!("another destination") };
     let targets: Vec<_> = config.targets.iter().map(|target| (target.host.as_str(), target.port)).collect();
     assert_eq!(targets, [("siem-1", 514), ("siem-2", 1514), ("::1", 514), ("2001:db8::1", 514), ("2001:db8::2", 601)]);
 }

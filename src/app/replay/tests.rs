@@ -2,12 +2,13 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use super::*;
+use crate::core::cause::Cause;
 use crate::core::cursor::Cursor;
 use crate::core::event::{Body, BodyError, Head};
 use crate::core::lease::Lease;
 use crate::core::stop::{Stopper, stop};
 use crate::dead_letter::{Config, DirectoryStore, LogOrigin, Reader, Reason};
-use crate::destination::{Health, Rejected};
+use crate::destination::{CheckError, Checked, Health, Promise, Rejected, Rejection};
 
 struct Text;
 
@@ -31,11 +32,22 @@ impl Destination for Siem {
                 return Outcome::Abandoned;
             }
             match String::from_utf8(batch.events.get(event).to_vec()).unwrap() {
-                no if no == "no" => rejected.push(Rejected { event, code: "x 1".into(), reason: "no".into() }),
+                no if no == "no" => {
+                    let (code, reason) = ("x 1".into(), "no".into());
+                    rejected.push(Rejected { event, rejection: Rejection::Refused, code, reason });
+                }
                 text => self.events.lock().unwrap().push(text),
             }
         }
         Outcome::Done(rejected)
+    }
+
+    async fn check(&self) -> Result<Checked, CheckError> {
+        Err(CheckError::Down(Cause::new("nobody asks this one")))
+    }
+
+    fn promise(&self) -> Promise {
+        Promise { label: "taken", sentence: "delivered means taken: the test has it" }
     }
 
     fn health(&self) -> Health {

@@ -11,12 +11,12 @@ use crate::cli::context::{machine, sources};
 use crate::cli::exit::{ExitMessage, end_with};
 use crate::cli::terminal::colour;
 use crate::core::printable::printable;
+use crate::destination::registry::DestinationKind;
 use crate::script::testing::cases;
 use crate::script::testing::cases::{Difference, Failure, Report, SUFFIX, Why};
 use crate::script::testing::coverage::{Coverage, cover};
 use crate::script::{Beside, Config, Paint, Script};
 use crate::settings;
-use crate::settings::DestinationKind;
 
 /// Exit code when a case failed.
 const EXIT_FAILED: u8 = 1;

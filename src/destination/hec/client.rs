@@ -18,12 +18,12 @@ use super::concurrency::{Admit, ConcurrencyLimit, Ticket};
 use super::counters::{Counters, HecCounts};
 use super::member::{ConfigError, Member, RequestFault};
 use super::plan::Plan;
-use super::reply::{CheckError, RequestHistory, Sent, Verdict, classify, classify_empty, is_no_collectors, suspect};
+use super::reply::{RequestHistory, Sent, Verdict, classify, classify_empty, is_no_collectors, suspect};
 use crate::core::backoff::Backoff;
 use crate::core::batch::Output;
 use crate::core::lease::Tenure;
 use crate::destination::health::HealthTracker;
-use crate::destination::{Destination, Health, Outcome};
+use crate::destination::{CheckError, Checked, Counter, Destination, Health, Outcome, Promise};
 
 /// Requests do not shrink below this for good, however small one was that the collector found too large.
 const LEAST_BODY: usize = 64 * 1024;
@@ -44,15 +44,6 @@ pub struct Hec {
     said_no_acks: AtomicBool,
     /// Requests that were taken so far.
     taken: AtomicU64,
-}
-
-/// What is learnt about a collector before there is anything to deliver.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checked {
-    /// Where it is.
-    pub url: String,
-    /// How long the answer took, connecting included.
-    pub took: Duration,
 }
 
 /// How long to wait for what.
@@ -114,33 +105,6 @@ impl Hec {
             taken: AtomicU64::new(0),
             endpoint,
         })
-    }
-
-    /// Asks the collector whether it is there and takes our token. Nothing is indexed by it: the request is empty,
-    /// and a collector that likes the token complains that there is no data (code 5).
-    ///
-    /// # Errors
-    /// It is not there, is busy, or refuses us. An index cannot be checked this way.
-    pub async fn check(&self) -> Result<Checked, CheckError> {
-        let began = Instant::now();
-        let checked = match self.endpoint.post(Bytes::new(), false).await {
-            Ok(reply) => classify_empty(&reply),
-            Err(RequestFault::Unreachable(cause) | RequestFault::Unanswered(cause)) => Err(CheckError::Down(cause)),
-        };
-        let now = Instant::now();
-        match checked {
-            Ok(()) => {
-                self.standing.up(now);
-                Ok(Checked { url: self.endpoint.url().to_owned(), took: now - began })
-            }
-            Err(error) => {
-                match &error {
-                    CheckError::Down(cause) => self.standing.failed(began, now, cause),
-                    CheckError::Refused(cause) => self.standing.held(now, cause),
-                }
-                Err(error)
-            }
-        }
     }
 
     /// What was sent so far, in numbers.
@@ -321,8 +285,38 @@ impl Destination for Hec {
         }
     }
 
+    /// Asks the collector whether it is there and takes our token. Nothing is indexed by it: the request is empty,
+    /// and a collector that likes the token complains that there is no data (code 5). An index cannot be checked this
+    /// way.
+    async fn check(&self) -> Result<Checked, CheckError> {
+        let began = Instant::now();
+        let checked = match self.endpoint.post(Bytes::new(), false).await {
+            Ok(reply) => classify_empty(&reply),
+            Err(RequestFault::Unreachable(cause) | RequestFault::Unanswered(cause)) => Err(CheckError::Down(cause)),
+        };
+        let now = Instant::now();
+        match checked {
+            Ok(()) => {
+                self.standing.up(now);
+                Ok(Checked { url: self.endpoint.url().to_owned(), took: now - began, agrees: "accepted the HEC token" })
+            }
+            Err(error) => {
+                self.standing.check_failed(began, now, &error);
+                Err(error)
+            }
+        }
+    }
+
+    fn promise(&self) -> Promise {
+        Promise { label: "accepted", sentence: "delivered means accepted: Splunk has taken the events into its queue" }
+    }
+
     fn health(&self) -> Health {
         self.standing.health()
+    }
+
+    fn counters(&self) -> Vec<Counter> {
+        self.counters.snapshot().to_counters()
     }
 }
 

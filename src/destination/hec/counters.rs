@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::destination::Counter;
+
 /// Counts since the start. Cheap to write from many tasks.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -27,6 +29,20 @@ pub struct HecCounts {
     pub possible_duplicates: u64,
     /// Events that will never be taken, by the collector's code.
     pub rejected: BTreeMap<String, u64>,
+}
+
+impl HecCounts {
+    /// The same as a list, for the metrics.
+    pub(super) fn to_counters(&self) -> Vec<Counter> {
+        let counter = |name, help, value| Counter { name, help, value };
+        vec![
+            counter("requests", "Requests sent, the failed ones included", self.requests),
+            counter("retries", "Requests that had to be sent again", self.retries),
+            counter("request_bytes", "Bytes of request bodies as they went over the wire", self.bytes),
+            counter("possible_repeats", "Events sent again that may have been taken before", self.possible_duplicates),
+            counter("rejected_events", "Events that the collector refused for good", self.rejected.values().sum()),
+        ]
+    }
 }
 
 impl Counters {

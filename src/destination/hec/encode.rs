@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::{Config, compat};
 use crate::core::event::{Body, BodyError, Format, Head, Time};
+use crate::destination::Preview;
 
 /// HEC event objects, one a line. What an event does not name (or names as empty text) comes from the settings.
 #[derive(Debug, Clone)]
@@ -138,6 +139,12 @@ impl HecFormat {
         }
         out.extend_from_slice(b"}\n");
         Ok(())
+    }
+}
+
+impl Preview for HecFormat {
+    fn preview(&self, event: &[u8]) -> Vec<String> {
+        vec![String::from_utf8_lossy(event).into_owned()]
     }
 }
 

@@ -15,11 +15,10 @@ pub mod reply;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use client::{Checked, Hec};
+pub use client::Hec;
 pub use counters::HecCounts;
 pub use encode::{HecFormat, Layout};
 pub use member::ConfigError;
-pub use reply::CheckError;
 
 use crate::core::secret::Secret;
 

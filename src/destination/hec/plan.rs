@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::reply::{Verdict, index_of};
 use crate::core::batch::Events;
-use crate::destination::Rejected;
+use crate::destination::{Rejected, Rejection};
 
 /// Most events in one request.
 pub const MAX_EVENTS: usize = 5_000;
@@ -52,12 +52,12 @@ impl<'a> Plan<'a> {
     pub fn settle(&mut self, range: Range<usize>, verdict: Verdict) {
         match verdict {
             Verdict::Accepted { .. } => {}
-            Verdict::Event { bad, code, reason, .. } => {
+            Verdict::Event { bad, rejection, code, reason, .. } => {
                 self.again(range.start + bad + 1..range.end);
-                self.reject(range.start + bad, &code, &reason);
+                self.rejected.push(Rejected { event: range.start + bad, rejection, code, reason });
             }
             Verdict::Index { index, code, reason } => {
-                self.reject(range.start, &code, &reason);
+                self.reject_for_its_index(range.start, &code, &reason);
                 self.refused.insert(index, (code, reason));
             }
             Verdict::Alone { suspect, .. } => {
@@ -91,7 +91,7 @@ impl Plan<'_> {
                 let index = index_of(self.events.get(event));
                 if let Some((code, reason)) = self.refused.get(&index).cloned() {
                     self.push(event + 1..end);
-                    self.reject(event, &code, &reason);
+                    self.reject_for_its_index(event, &code, &reason);
                     end = event;
                 }
             }
@@ -105,8 +105,9 @@ impl Plan<'_> {
         }
     }
 
-    fn reject(&mut self, event: usize, code: &str, reason: &str) {
-        self.rejected.push(Rejected { event, code: code.to_owned(), reason: reason.to_owned() });
+    fn reject_for_its_index(&mut self, event: usize, code: &str, reason: &str) {
+        let (code, reason) = (code.to_owned(), reason.to_owned());
+        self.rejected.push(Rejected { event, rejection: Rejection::Refused, code, reason });
     }
 }
 

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::core::batch::Events;
 use crate::core::cause::Cause;
+use crate::destination::{CheckError, Rejection};
 
 /// The largest event that Splunk takes by default (`inputs.conf`, `maxEventSize`, 5 MB). It answers a larger one with
 /// code 6 and number 0, as if it were malformed.
@@ -79,6 +80,8 @@ pub enum Verdict {
         bad: usize,
         /// Under this number the indexers will acknowledge the events before it.
         ack_id: Option<u64>,
+        /// What is wrong with it.
+        rejection: Rejection,
         /// "hec 6".
         code: String,
         /// The server's words.
@@ -106,17 +109,6 @@ pub enum Verdict {
     Split,
     /// The server cannot read compressed bodies: send the same again as it is.
     GzipOff,
-}
-
-/// Why a collector cannot be used now.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CheckError {
-    /// It is not there, or busy: it may come back by itself.
-    #[error("{0}")]
-    Down(Cause),
-    /// Somebody has to change something.
-    #[error("{0}")]
-    Refused(Cause),
 }
 
 /// Decides. Pure: the same reply to the same request always means the same.
@@ -155,6 +147,7 @@ pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
         (413, _) if count == 1 => Verdict::Event {
             bad: 0,
             ack_id: None,
+            rejection: Rejection::TooLarge,
             code: "http 413".to_owned(),
             reason: format!("too large for the collector: {} bytes", bytes(sent)),
         },
@@ -194,6 +187,7 @@ pub fn suspect(reply: &Reply, sent: &Sent<'_>, record: RequestHistory) -> Option
     (record.times >= TIMES_ALONE).then(|| Verdict::Event {
         bad: 0,
         ack_id: None,
+        rejection: Rejection::Refused,
         code: "http 400".to_owned(),
         reason: format!("something between us and Splunk refuses it: {}", words(&String::from_utf8_lossy(&reply.body))),
     })
@@ -332,7 +326,13 @@ fn bad_index(reply: &Reply, said: &ReplyBody, sent: &Sent<'_>) -> Verdict {
 }
 
 fn event(bad: usize, code: u64, said: &ReplyBody) -> Verdict {
-    Verdict::Event { bad, ack_id: said.ack_id, code: format!("hec {code}"), reason: said.words() }
+    Verdict::Event {
+        bad,
+        ack_id: said.ack_id,
+        rejection: Rejection::Refused,
+        code: format!("hec {code}"),
+        reason: said.words(),
+    }
 }
 
 impl ReplyBody {

@@ -12,12 +12,12 @@ use super::connection::Turn;
 use super::dial::{ConnectFault, Dial};
 use super::jobs::{Job, Jobs};
 use super::shared::SyslogShared;
-use super::{Config, ConfigError, Delivery, Transport, relp, stream, udp};
+use super::{Config, ConfigError, Delivery, Transport, promise, relp, stream, udp};
 use crate::core::batch::Output;
 use crate::core::cause::Cause;
 use crate::core::lease::Tenure;
 use crate::destination::health::HealthTracker;
-use crate::destination::{Destination, Health, Outcome};
+use crate::destination::{CheckError, Checked, Destination, Health, Outcome, Promise};
 
 /// Batches on their way to the sender; the sender holds the others.
 const JOB_CAPACITY: usize = 64;
@@ -34,57 +34,6 @@ pub struct Syslog {
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
-
-/// What *delivered* means, from the strongest promise to the weakest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Promise {
-    /// The receiver's application answered for every message (RELP).
-    Acknowledged,
-    /// The receiver read every byte and lived on.
-    Confirmed,
-    /// The receiver's system took every byte; the receiver itself cannot be made to prove anything.
-    Written,
-    /// Our system took every byte.
-    Sent,
-}
-
-impl Promise {
-    /// The same in a sentence.
-    #[must_use]
-    pub fn meaning(self) -> &'static str {
-        match self {
-            Self::Acknowledged => "delivered means acknowledged: the receiver has answered for every message",
-            Self::Confirmed => "delivered means confirmed: the receiver has read every byte, and lived on",
-            Self::Written => "delivered means written: the receiver's system has taken every byte, no more is known",
-            Self::Sent => "delivered means sent: nothing is known of what becomes of it",
-        }
-    }
-}
-
-impl std::fmt::Display for Promise {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Acknowledged => "acknowledged",
-            Self::Confirmed => "confirmed",
-            Self::Written => "written",
-            Self::Sent => "sent",
-        })
-    }
-}
-
-/// What is learnt about the receiver before there is anything to deliver.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checked {
-    /// Which target answered.
-    pub target: String,
-    /// How long connecting took.
-    pub took: Duration,
-}
-
-/// No target can be connected to.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct CheckError(Cause);
 
 impl Syslog {
     /// Checks the settings, reads the files that they name, and starts the thread that sends. Nothing is sent.
@@ -124,44 +73,6 @@ impl Syslog {
             }
         });
         Ok(Self { shared, jobs: Some(jobs), thread: Some(thread.map_err(ConfigError::Thread)?) })
-    }
-
-    /// Connects once, to the first target that can be connected to. No message is sent.
-    ///
-    /// # Errors
-    /// None can.
-    pub async fn check(&self) -> Result<Checked, CheckError> {
-        let began = Instant::now();
-        let SyslogShared { config, dial, standing, .. } = &*self.shared;
-        let mut fault = ConnectFault::Down(Cause::new("no target"));
-        for target in &config.targets {
-            let tried = match &config.transport {
-                Transport::Udp { .. } => dial.lookup(target).await.map(|_| ()),
-                _ => try_out(dial, target).await,
-            };
-            match tried {
-                Ok(()) => {
-                    let now = Instant::now();
-                    standing.up(now);
-                    return Ok(Checked { target: target.to_string(), took: now - began });
-                }
-                Err(failed) => fault = failed,
-            }
-        }
-        fault.tell(standing, began, Instant::now());
-        Err(CheckError(fault.cause().clone()))
-    }
-
-    /// What *delivered* means at the moment: a receiver that turns out to prove nothing makes it less.
-    #[must_use]
-    pub fn promise(&self) -> Promise {
-        let Config { transport, delivery, .. } = &self.shared.config;
-        match (transport, delivery) {
-            (Transport::Relp(_), _) => Promise::Acknowledged,
-            (Transport::Udp { .. }, _) | (_, Delivery::Sent) => Promise::Sent,
-            _ if self.shared.written_only.load(Ordering::Relaxed) => Promise::Written,
-            _ => Promise::Confirmed,
-        }
     }
 }
 
@@ -211,6 +122,40 @@ impl Destination for Syslog {
             outcome.await.expect("the sender gives every batch an outcome")
         };
         tenure.or(handed_over).await.unwrap_or(Outcome::Abandoned)
+    }
+
+    /// Connects once, to the first target that can be connected to. No message is sent.
+    async fn check(&self) -> Result<Checked, CheckError> {
+        let began = Instant::now();
+        let SyslogShared { config, dial, standing, .. } = &*self.shared;
+        let mut error = CheckError::Down(Cause::new("no target"));
+        for target in &config.targets {
+            let tried = match &config.transport {
+                Transport::Udp { .. } => dial.lookup(target).await.map(|_| ()),
+                _ => try_out(dial, target).await,
+            };
+            match tried {
+                Ok(()) => {
+                    let now = Instant::now();
+                    standing.up(now);
+                    return Ok(Checked { url: target.to_string(), took: now - began, agrees: "can be connected to" });
+                }
+                Err(ConnectFault::Down(cause)) => error = CheckError::Down(cause),
+                Err(ConnectFault::Refused(cause)) => error = CheckError::Refused(cause),
+            }
+        }
+        standing.check_failed(began, Instant::now(), &error);
+        Err(error)
+    }
+
+    fn promise(&self) -> Promise {
+        let Config { transport, delivery, .. } = &self.shared.config;
+        match (transport, delivery) {
+            (Transport::Relp(_), _) => promise::ACKNOWLEDGED,
+            (Transport::Udp { .. }, _) | (_, Delivery::Sent) => promise::SENT,
+            _ if self.shared.written_only.load(Ordering::Relaxed) => promise::WRITTEN,
+            _ => promise::CONFIRMED,
+        }
     }
 
     fn health(&self) -> Health {

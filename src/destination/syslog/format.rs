@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Config, Framing, Layout, Oversize, Standard, Transport};
 use crate::core::event::{Body, BodyError, Format, Head};
+use crate::destination::Preview;
 use escape::Escape;
 use structured::Lent;
 use timestamp::Moment;
@@ -217,6 +218,12 @@ impl SyslogFormat {
         if self.framing == Framing::Lf {
             out.push(b'\n');
         }
+    }
+}
+
+impl Preview for SyslogFormat {
+    fn preview(&self, event: &[u8]) -> Vec<String> {
+        frames(event, self.framing).map(|message| String::from_utf8_lossy(message).into_owned()).collect()
     }
 }
 

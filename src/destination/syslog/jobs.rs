@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::window::Id;
 use crate::core::batch::Output;
 use crate::core::lease::Tenure;
-use crate::destination::{Outcome, Rejected};
+use crate::destination::{Outcome, Rejected, Rejection};
 
 /// A batch that somebody waits for.
 #[derive(Debug)]
@@ -78,7 +78,8 @@ impl Jobs {
     pub(super) fn reject(&mut self, id: Id, event: usize, reason: String) {
         if let Some(open) = self.open.get_mut(&id) {
             tracing::warn!(event, shard = %open.job.batch.shard, "syslog: an event is refused for good: {reason}");
-            open.rejected.push(Rejected { event, code: "syslog".to_owned(), reason });
+            let code = "syslog".to_owned();
+            open.rejected.push(Rejected { event, rejection: Rejection::Refused, code, reason });
         }
     }
 

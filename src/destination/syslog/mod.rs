@@ -5,6 +5,7 @@ mod connection;
 mod dial;
 pub mod format;
 mod jobs;
+pub mod promise;
 mod relp;
 mod session;
 mod shared;
@@ -18,7 +19,7 @@ mod window;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use client::{CheckError, Checked, Promise, Syslog};
+pub use client::Syslog;
 pub use format::{SyslogFormat, frames};
 pub use tls::ConfigError;
 

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use forwarder::core::batch::Output;
+use forwarder::core::cause::Cause;
 use forwarder::core::event::{Body, BodyError, Format, Head};
 use forwarder::core::lease::Tenure;
-use forwarder::destination::{Destination, Health, Outcome, Rejected};
+use forwarder::destination::{CheckError, Checked, Destination, Health, Outcome, Promise, Rejected, Rejection};
 use tokio::time::Instant;
 
 use super::world::{Call, World};
@@ -63,6 +64,14 @@ impl Destination for SimSink {
         }
     }
 
+    async fn check(&self) -> Result<Checked, CheckError> {
+        Err(CheckError::Down(Cause::new("nobody asks this one")))
+    }
+
+    fn promise(&self) -> Promise {
+        Promise { label: "taken", sentence: "delivered means taken: the test has it" }
+    }
+
     fn health(&self) -> Health {
         Health::Unknown
     }
@@ -112,7 +121,7 @@ fn id_of(event: &str) -> &str {
 }
 
 fn rejected(event: usize) -> Rejected {
-    Rejected { event, code: "sim 6".to_owned(), reason: "poison".to_owned() }
+    Rejected { event, rejection: Rejection::Refused, code: "sim 6".to_owned(), reason: "poison".to_owned() }
 }
 
 /// Events are their ids.

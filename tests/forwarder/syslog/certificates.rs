@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use forwarder::destination::syslog::{Config, Promise, Syslog, Tls, Transport};
+use forwarder::destination::syslog::{Config, Syslog, Tls, Transport, promise};
 use forwarder::destination::{Destination as _, Health, Outcome};
 use forwarder::emulator::syslog::{Config as Receiver, Protocol, SyslogEmulator};
 use tokio::time::timeout;
@@ -38,7 +38,7 @@ async fn the_right_certificate_opens_the_door() {
         sink.check().await.unwrap();
         assert_eq!(sink.deliver(batch(0, 0..100), tenure().1).await, Outcome::Done(vec![]));
         assert_eq!(receiver.counts().messages, 100);
-        assert_ne!(sink.promise(), Promise::Written);
+        assert_ne!(sink.promise(), promise::WRITTEN);
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use forwarder::destination::syslog::{Delivery, Promise, Syslog};
-use forwarder::destination::{Destination as _, Health, Outcome};
+use forwarder::destination::syslog::{Delivery, Syslog, promise};
+use forwarder::destination::{Destination as _, Health, Outcome, Promise};
 use forwarder::emulator::syslog::{Protocol, ReceiverFault};
 
 use tokio::time::timeout;
@@ -33,27 +33,27 @@ async fn check(protocol: Protocol, promise: Promise) {
 
 #[tokio::test]
 async fn tcp_delivers_everything_and_confirms_it() {
-    check(Protocol::Tcp, Promise::Confirmed).await;
+    check(Protocol::Tcp, promise::CONFIRMED).await;
 }
 
 #[tokio::test]
 async fn tls_delivers_everything_and_confirms_it() {
-    check(Protocol::Tls, Promise::Confirmed).await;
+    check(Protocol::Tls, promise::CONFIRMED).await;
 }
 
 #[tokio::test]
 async fn relp_delivers_everything_and_gets_an_answer_for_it() {
-    check(Protocol::Relp, Promise::Acknowledged).await;
+    check(Protocol::Relp, promise::ACKNOWLEDGED).await;
 }
 
 #[tokio::test]
 async fn relp_inside_tls_does_so_too() {
-    check(Protocol::RelpTls, Promise::Acknowledged).await;
+    check(Protocol::RelpTls, promise::ACKNOWLEDGED).await;
 }
 
 #[tokio::test]
 async fn udp_sends_everything() {
-    check(Protocol::Udp, Promise::Sent).await;
+    check(Protocol::Udp, promise::SENT).await;
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn a_receiver_that_never_reads_confirms_nothing() {
     let (_stopper, tenure) = tenure();
     let delivery = sink.deliver(batch(0, 0..60_000), tenure);
     assert!(timeout(Duration::from_secs(5), delivery).await.is_err());
-    assert_eq!(sink.promise(), Promise::Confirmed);
+    assert_eq!(sink.promise(), promise::CONFIRMED);
     assert!(matches!(sink.health(), Health::Down { .. }), "{:?}", sink.health());
 }
 
@@ -107,7 +107,7 @@ async fn found_out(protocol: Protocol, fault: ReceiverFault) {
     let sink = Arc::new(Syslog::new(&config).unwrap());
     let account = timeout(PATIENCE, deliver_all(&sink, &seen, 2, 4, 10)).await.expect("it is found out");
     assert_eq!((account.delivered, account.lost), (80, 0));
-    assert_eq!(sink.promise(), Promise::Written);
+    assert_eq!(sink.promise(), promise::WRITTEN);
 }
 
 /// Goes red when inside TLS the end of the stream has to be acknowledged, which is sent only after an answer.
@@ -143,7 +143,7 @@ async fn a_receiver_without_room_for_the_witness_for_a_while_gets_nothing_twice(
     receiver.faults().clear();
     assert_eq!(timeout(PATIENCE, delivery).await.unwrap(), Outcome::Done(vec![]));
     assert_eq!((seen.len(), receiver.counts().messages), (20, 20));
-    assert_eq!(sink.promise(), Promise::Confirmed);
+    assert_eq!(sink.promise(), promise::CONFIRMED);
     assert!(matches!(sink.health(), Health::Up { .. }), "{:?}", sink.health());
 }
 
@@ -211,6 +211,6 @@ async fn sent_is_all_that_is_promised_when_that_is_asked_for() {
     config.delivery = Delivery::Sent;
     let sink = Arc::new(Syslog::new(&config).unwrap());
     let account = deliver_all(&sink, &seen, 2, 20, 10).await;
-    assert_eq!((account.delivered, sink.promise()), (400, Promise::Sent));
+    assert_eq!((account.delivered, sink.promise()), (400, promise::SENT));
     assert_eq!(receiver.counts().connections, 1);
 }

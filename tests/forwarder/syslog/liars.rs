@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forwarder::destination::syslog::{Config, Delivery, Promise, Syslog, Target};
+use forwarder::destination::syslog::{Config, Delivery, Syslog, Target, promise};
 use forwarder::destination::{Destination as _, Outcome};
 use forwarder::emulator::syslog::Protocol;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -82,7 +82,7 @@ async fn a_receiver_that_is_restarted_before_its_first_proof_is_not_taken_for_on
         drop(connection);
         listening = TcpListener::bind(address).await.unwrap();
     }
-    assert_eq!(sink.promise(), Promise::Confirmed);
+    assert_eq!(sink.promise(), promise::CONFIRMED);
     delivery.abort();
 }
 

@@ -18,12 +18,12 @@ use crate::cli::terminal::{colour, terminal_width};
 use crate::core::batch::Events;
 use crate::core::cursor::ShardId;
 use crate::core::event::Format;
-use crate::destination::hec::HecFormat;
-use crate::destination::syslog::{SyslogFormat, frames};
+use crate::destination::Preview;
+use crate::destination::registry::DestinationKind;
 use crate::script::testing::cases;
 use crate::script::{Cost, Hook, HookError, Meta, Paint, Sample, Script};
 use crate::settings;
-use crate::settings::{DestinationKind, TrialSettings, WireFormat};
+use crate::settings::TrialSettings;
 use samples::{SampleOrigin, Tried};
 
 /// How often `--watch` looks at the files.
@@ -165,10 +165,7 @@ fn try_once(
     logs: &[SampleOrigin],
     look: DisplayOptions,
 ) -> Result<u64, ExitMessage> {
-    let format: Arc<dyn Format> = match &trial.wire {
-        WireFormat::Hec(layout) => Arc::new(HecFormat::with(layout.clone())),
-        WireFormat::Syslog(layout, framing) => Arc::new(SyslogFormat::with((**layout).clone(), *framing)),
-    };
+    let format: Arc<dyn Format> = trial.format.clone();
     let meta = Meta { project: "project".to_owned(), logstore: "logstore".to_owned(), shard: ShardId(0) };
     let load = |error: HookError| ExitMessage::script(&error);
     let mut hook = Hook::load(script, &trial.hook, format, meta).map_err(load)?;
@@ -178,7 +175,7 @@ fn try_once(
     let out = &mut io::BufWriter::new(io::stdout().lock());
     let mut sum = show::Sum::default();
     for origin in logs {
-        let tried = try_log(&mut hook, origin, &trial.wire);
+        let tried = try_log(&mut hook, origin, &*trial.format);
         sum.add(&tried);
         let shown = match &mut plain {
             Some(plain) => show::json(origin, &tried, &run(plain, &origin.sample).0),
@@ -207,19 +204,9 @@ fn run(hook: &mut Hook, sample: &Sample) -> (Events, Option<HookError>) {
     (made.outputs.swap_remove(0), made.failed.pop().map(|failed| failed.error))
 }
 
-fn try_log(hook: &mut Hook, origin: &SampleOrigin, wire: &WireFormat) -> Tried {
+fn try_log(hook: &mut Hook, origin: &SampleOrigin, format: &dyn Preview) -> Tried {
     let page = Sample::page(std::slice::from_ref(&origin.sample));
     let (mut made, cost): (_, Cost) = hook.measure(&page).expect("a sample makes a page that can be read");
-    let events = (0..made.events().len()).map(|event| received(made.events().get(event), wire)).collect();
+    let events = (0..made.events().len()).map(|event| format.preview(made.events().get(event))).collect();
     Tried { events, error: made.failed.pop().map(|failed| failed.error), cost }
-}
-
-/// An event as the destination sees it: what only tells one from the next is left out. An event can be several syslog
-/// messages.
-fn received(event: &[u8], wire: &WireFormat) -> Vec<String> {
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    match wire {
-        WireFormat::Hec(_) => vec![text(event)],
-        WireFormat::Syslog(_, framing) => frames(event, *framing).map(text).collect(),
-    }
 }

@@ -15,9 +15,9 @@ use crate::core::cursor::ShardId;
 use crate::core::lease::Lease;
 use crate::core::secret::Secret;
 use crate::core::stop::{Stopper, stop};
-use crate::destination::Rejected;
 use crate::destination::health::tests::log;
 use crate::destination::hec::Token;
+use crate::destination::{Rejected, Rejection};
 
 const TOKEN: &str = "s3cr3t-t0ken";
 
@@ -227,6 +227,7 @@ async fn one_event_that_is_too_large_is_rejected_and_the_others_arrive() {
     }
     let rejected = Rejected {
         event: 1,
+        rejection: Rejection::TooLarge,
         code: "http 413".to_owned(),
         reason: "too large for the collector: 90013 bytes".to_owned(),
     };
@@ -256,7 +257,10 @@ async fn an_event_that_a_firewall_refuses_is_rejected_when_others_pass() {
     };
     let (outcome, ()) = tokio::join!(poison, others);
     let reason = "something between us and Splunk refuses it: <html>Request blocked</html>".to_owned();
-    assert_eq!(outcome, Outcome::Done(vec![Rejected { event: 37, code: "http 400".to_owned(), reason }]));
+    assert_eq!(
+        outcome,
+        Outcome::Done(vec![Rejected { event: 37, rejection: Rejection::Refused, code: "http 400".to_owned(), reason }])
+    );
     assert_eq!(collector.taken().len(), 99 + 40, "the others of the batch arrive once");
 }
 
@@ -489,7 +493,12 @@ async fn a_token_file_that_changes_is_tried_at_once() {
 async fn one_bad_event_of_a_thousand_is_rejected_and_the_others_arrive_once() {
     let collector = first_then_fine(vec![]).await;
     let hec = hec(&collector);
-    let rejected = Rejected { event: 617, code: "hec 6".to_owned(), reason: "Invalid data format".to_owned() };
+    let rejected = Rejected {
+        event: 617,
+        rejection: Rejection::Refused,
+        code: "hec 6".to_owned(),
+        reason: "Invalid data format".to_owned(),
+    };
     assert_eq!(deliver(&hec, batch_with(1_000, &[617])).await, Outcome::Done(vec![rejected]));
     let mut expected = names(1_000);
     expected.remove(617);

@@ -1,0 +1,179 @@
+//! A file that holds whole lines only, and its older ones.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::Config;
+use crate::core::batch::Events;
+use crate::dead_letter::try_lock;
+
+/// Appends bytes to a file: [`io::Write::write_all`], but where a test wants a disk that fails.
+pub(super) type WriteFn = dyn Fn(&mut File, &[u8]) -> io::Result<()> + Send + Sync;
+
+/// The file and its older ones.
+///
+/// A write that fails closes the file: whoever writes next opens it anew and starts from what the disk holds, not from
+/// what was believed about it.
+pub(super) struct RotatingFile {
+    config: Config,
+    write: Box<WriteFn>,
+    open: Option<OpenFile>,
+    /// Held from the first time that the file is opened, on a file of its own: the others are renamed.
+    lock: Option<File>,
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    file: File,
+    len: u64,
+}
+
+impl RotatingFile {
+    /// Nothing is opened yet.
+    pub(super) fn new(config: Config, write: Box<WriteFn>) -> Self {
+        Self { config, write, open: None, lock: None }
+    }
+
+    /// Appends the events from `next` on, and moves `next` behind those that are stored.
+    ///
+    /// # Errors
+    /// Those from `next` on are not stored, or not known to be. The same call may succeed later.
+    pub(super) fn append(&mut self, events: &Events, next: &mut usize) -> io::Result<()> {
+        while *next < events.len() {
+            let OpenFile { mut file, len } = self.take_open()?;
+            let start = events.range(*next).start;
+            let room = self.config.max_size.saturating_sub(len);
+            let fits =
+                (*next..events.len()).take_while(|event| (events.range(*event).end - start) as u64 <= room).count();
+            if fits == 0 && len > 0 {
+                self.rotate(file)?;
+                continue;
+            }
+            let behind = *next + fits.max(1);
+            let lines = &events.bytes()[start..events.range(behind - 1).end];
+            let sync = |file: &File| if self.config.fsync { file.sync_data() } else { Ok(()) };
+            if let Err(error) = (self.write)(&mut file, lines).and_then(|()| sync(&file)) {
+                // The same lines come again. What is left of these would be a second copy and a torn last line.
+                if let Err(undo) = file.set_len(len) {
+                    let file = self.config.path.display();
+                    tracing::warn!(%file, error = %undo, "cannot take back a failed write; a torn line is cut off later");
+                }
+                return Err(error);
+            }
+            self.open = Some(OpenFile { file, len: len + lines.len() as u64 });
+            *next = behind;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the file is there and is ours.
+    ///
+    /// # Errors
+    /// It cannot be opened, is no regular file, or another process writes to it.
+    pub(super) fn open(&mut self) -> io::Result<()> {
+        self.open = Some(self.take_open()?);
+        Ok(())
+    }
+
+    /// The open file, if the path still leads to it as it was left, else the one that the path leads to now.
+    fn take_open(&mut self) -> io::Result<OpenFile> {
+        if let Some(open) = self.open.take()
+            && open.is_at(&self.config.path)?
+        {
+            return Ok(open);
+        }
+        if self.lock.is_none() {
+            let locked = try_lock(&beside(&self.config.path, "lock"))?;
+            self.lock = Some(locked.ok_or_else(|| {
+                io::Error::new(io::ErrorKind::ResourceBusy, "another process writes to it; give each a path of its own")
+            })?);
+        }
+        let open = OpenFile::open(&self.config.path)?;
+        if self.config.fsync {
+            // The name has to last as the content does.
+            sync_parent(&self.config.path)?;
+        }
+        Ok(open)
+    }
+
+    /// Moves every file one further; the oldest goes.
+    fn rotate(&self, file: File) -> io::Result<()> {
+        file.sync_data()?;
+        for number in (0..self.config.keep.max(1)).rev() {
+            match fs::rename(self.numbered(number), self.numbered(number + 1)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                renamed => renamed?,
+            }
+        }
+        sync_parent(&self.config.path)
+    }
+
+    fn numbered(&self, number: u32) -> PathBuf {
+        if number == 0 {
+            return self.config.path.clone();
+        }
+        beside(&self.config.path, &number.to_string())
+    }
+}
+
+/// `path` with a dot and `end` behind it.
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(format!(".{end}"));
+    path.into()
+}
+
+impl OpenFile {
+    /// Opens the file, or makes it with mode 0600, and cuts off a last line that a crash or a full disk tore:
+    /// it was never reported as stored, so its event comes again.
+    fn open(path: &Path) -> io::Result<Self> {
+        // Without O_NONBLOCK a pipe at this place would hang us before it can be told from a file.
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let file =
+            OpenOptions::new().read(true).append(true).create(true).mode(0o600).custom_flags(flags).open(path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+        }
+        let len = end_of_lines(&file, metadata.len())?;
+        if len < metadata.len() {
+            file.set_len(len)?;
+        }
+        Ok(Self { file, len })
+    }
+
+    /// Whether the path leads to this file, as long as we left it: nobody moved, removed or cut it meanwhile.
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let ours = self.file.metadata()?;
+        match fs::symlink_metadata(path) {
+            Ok(found) => Ok((found.dev(), found.ino(), found.len()) == (ours.dev(), ours.ino(), self.len)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Makes the names in the directory of `path` last.
+fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent)?.sync_all()
+}
+
+/// Where the last line feed ends, looked for from the end on.
+fn end_of_lines(file: &File, len: u64) -> io::Result<u64> {
+    const BLOCK: u64 = 64 * 1024;
+    let mut block = vec![0; BLOCK as usize];
+    let mut end = len;
+    while end > 0 {
+        let start = end.saturating_sub(BLOCK);
+        let block = &mut block[..(end - start) as usize];
+        file.read_exact_at(block, start)?;
+        if let Some(at) = memchr::memrchr(b'\n', block) {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}

@@ -1,0 +1,25 @@
+//! What *delivered* can mean over syslog, from the strongest promise to the weakest.
+
+use crate::destination::Promise;
+
+/// The receiver's application answered for every message (RELP).
+pub const ACKNOWLEDGED: Promise = Promise {
+    label: "acknowledged",
+    sentence: "delivered means acknowledged: the receiver has answered for every message",
+};
+
+/// The receiver read every byte and lived on.
+pub const CONFIRMED: Promise = Promise {
+    label: "confirmed",
+    sentence: "delivered means confirmed: the receiver has read every byte, and lived on",
+};
+
+/// The receiver's system took every byte; the receiver itself cannot be made to prove anything.
+pub const WRITTEN: Promise = Promise {
+    label: "written",
+    sentence: "delivered means written: the receiver's system has taken every byte, no more is known",
+};
+
+/// Our system took every byte.
+pub const SENT: Promise =
+    Promise { label: "sent", sentence: "delivered means sent: nothing is known of what becomes of it" };
