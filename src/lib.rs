@@ -1,4 +1,4 @@
-//! `forwarder` ships logs from Alibaba Cloud Simple Log Service (SLS) to Splunk or a syslog receiver.
+//! `forwarder` ships logs from Alibaba Cloud Simple Log Service (SLS) to Splunk, a syslog receiver or a file.
 //!
 //! ```text
 //! SLS ──pull──▶ Page ──▶ logs ──process(log)──▶ events ──▶ Batch ──deliver──▶ destination
@@ -19,7 +19,7 @@
 //! * [`emulator`]: SLS and destinations with faults, for the demo and the tests
 //! * [`sls`]: the source
 //! * [`script`]: the Lua hook
-//! * [`destination`]: the trait, HEC and syslog
+//! * [`destination`]: the trait, the registry, HEC, syslog and file
 //! * [`dead_letter`]: logs that cannot be delivered, on disk
 //! * [`loggroup`]: protobuf to logs
 //! * [`core`](mod@core): what all of them use: cursors, pages, batches, budget, ledger, and the trait of a source
