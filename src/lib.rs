@@ -1,20 +1,28 @@
-//! `forwarder` ships logs from Alibaba Cloud Simple Log Service (SLS) to a SIEM.
+//! `forwarder` ships logs from Alibaba Cloud Simple Log Service (SLS) to Splunk, a syslog receiver or a file.
 //!
 //! ```text
-//! SLS ──pull──▶ Page ──▶ logs ──process(log)──▶ events ──▶ Batch ──deliver──▶ SIEM
-//!  ▲      (bytes + the        (Lua)                (bytes + the cursor     │
-//!  │       next cursor)                             that they earn)        │
-//!  └──────────── save(cursor), only when the whole batch is durable ◀──────┘
+//! SLS ──pull──▶ Page ──▶ logs ──process(log)──▶ events ──▶ Batch ──deliver──▶ destination
+//!  ▲      (bytes + the        (Lua)                (bytes + the                 │
+//!  │       next cursor)                             next cursor)                │
+//!  └──────── save(checkpoint), only when every event of the batch is durable ◀──┘
 //! ```
 //!
-//! Imports only go down this list:
+//! `docs/architecture.md` follows a page through these folders and says why they are as they are. Imports only go down
+//! this list, and no two files import each other:
 //!
-//! * wiring: [`cli`], [`settings`], [`app`], [`admin`]
-//! * loops: [`group`] (heartbeats, starts and stops shards), [`shard`] (pull → hook | deliver → save)
-//! * adapters: [`sls`], [`script`], [`siem`], [`dead_letter`], and beside them [`emulator`]
-//! * machines: [`membership`], [`retry`], [`trouble`]: `now` in, decisions out
-//! * ports: [`source`], [`sink`]: what a source and a sink promise
-//! * ground: [`model`], [`page`], [`event`], [`stop`], [`lease`], [`budget`], [`secret`], [`ledger`]
+//! * [`cli`]: commands, flags, exit codes
+//! * [`app`]: picks the parts, owns the tasks, stops them in order
+//! * [`admin`]: metrics and the status page
+//! * [`settings`]: every setting, where it comes from, whether it is valid
+//! * [`group`]: the consumer group: membership, heartbeats, starting and stopping shards
+//! * [`pipeline`]: one shard: pull → hook | deliver → checkpoint
+//! * [`emulator`]: SLS and destinations with faults, for the demo and the tests
+//! * [`sls`]: the source
+//! * [`script`]: the Lua hook
+//! * [`destination`]: the trait, the registry, HEC, syslog and file
+//! * [`dead_letter`]: logs that cannot be delivered, on disk
+//! * [`loggroup`]: protobuf to logs
+//! * [`core`](mod@core): what all of them use: cursors, pages, batches, budget, ledger, and the trait of a source
 
 pub mod admin;
 pub mod app;

@@ -18,7 +18,7 @@ const COUNTERS: [(&str, &str, Figure); 9] = [
     ("delivered", "Logs of which all events are durable in the destination's sense", |counts| counts.delivered),
     ("dropped", "Logs that the script dropped on purpose", |counts| counts.dropped),
     ("dead_lettered", "Logs put on disk as undeliverable", |counts| counts.dead_lettered),
-    ("returned", "Logs given back undelivered, for the next holder of the shard", |counts| counts.returned),
+    ("returned", "Logs returned to the group undelivered, for the next owner of the shard", |counts| counts.returned),
     ("events", "Events that are durable", |counts| counts.events),
     ("pulled_bytes", "Bytes of pages, unpacked", |counts| counts.bytes),
     ("pages", "Pages pulled, empty ones included", |counts| counts.pages),
@@ -42,9 +42,9 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
         }
     }
     let gauges: [(&str, &str, Gauge); 5] = [
-        ("pulled", "Logs pulled, less those given back", |entry, _| Some(entry.counts.pulled.into())),
+        ("pulled", "Logs pulled, less those returned to the group", |entry, _| Some(entry.counts.pulled.into())),
         ("in_flight", "Logs pulled and not at their end yet", |entry, _| Some(entry.counts.in_flight.into())),
-        ("missing", "Logs that the books cannot account for: always 0, or there is a bug", |entry, _| {
+        ("missing", "Logs that the ledger cannot account for; not 0 means a bug", |entry, _| {
             Some(entry.counts.difference())
         }),
         ("lag_seconds", "Age of the newest durable log, 0 when caught up", |entry, now| entry.lag(now).map(Into::into)),

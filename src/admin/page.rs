@@ -49,8 +49,8 @@ pub(super) fn html(snapshot: &Snapshot) -> String {
     let troubles = troubles(snapshot);
     let title = match troubles.len() {
         0 => "forwarder: all is well".to_owned(),
-        1 => "forwarder: 1 trouble".to_owned(),
-        count => format!("forwarder: {count} troubles"),
+        1 => "forwarder: 1 problem".to_owned(),
+        count => format!("forwarder: {count} problems"),
     };
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n\
@@ -69,14 +69,14 @@ pub(super) fn html(snapshot: &Snapshot) -> String {
     );
     write_verdict(&mut page, &troubles);
     write_destination(&mut page, snapshot);
-    write_books(&mut page, snapshot);
+    write_ledger(&mut page, snapshot);
     write_shards(&mut page, snapshot);
     write_script(&mut page, snapshot);
     let now = time(snapshot.now);
     let _ = writeln!(
         page,
         "<h2>For machines</h2>\n<p><a href=\"/metrics\">/metrics</a>, <a href=\"/ready\">/ready</a>, <a \
-         href=\"/live\">/live</a>; /status is JSON for who asks for it</p>\n<p><small>{now}; read again every 5 \
+         href=\"/live\">/live</a>; /status (JSON when asked for)</p>\n<p><small>{now}; reloads every 5 \
          seconds</small></p>\n</body>\n</html>"
     );
     page
@@ -87,16 +87,18 @@ fn troubles(snapshot: &Snapshot) -> Vec<String> {
     let mut troubles = Vec::new();
     let missing = total(snapshot).difference();
     if missing != 0 {
-        troubles.push(format!("BUG: {missing} logs are missing from the books"));
+        troubles.push(format!("BUG: {missing} logs are missing: ledger mismatch"));
     }
     for (shard, entry) in &snapshot.shards {
         troubles.extend(entry.halted.iter().map(|why| format!("shard {shard} is HALTED: {why}")));
-        troubles.extend(entry.waits.values().map(|why| format!("shard {shard} is HELD: {why}")));
+        troubles.extend(entry.waits.values().map(|why| format!("shard {shard} is PAUSED: {why}")));
     }
     match &snapshot.health {
         Health::Unknown | Health::Up { .. } => {}
         Health::Down { cause, .. } => troubles.push(format!("the destination is down, logs wait in SLS: {cause}")),
-        Health::Held { cause, .. } => troubles.push(format!("the destination refuses us, logs wait in SLS: {cause}")),
+        Health::Held { cause, .. } => {
+            troubles.push(format!("the destination rejects our requests, logs wait in SLS: {cause}"))
+        }
     }
     troubles.extend(snapshot.reloads.trouble.iter().map(|trouble| format!("script: {trouble}")));
     if !snapshot.joined {
@@ -122,7 +124,7 @@ fn write_destination(page: &mut String, snapshot: &Snapshot) {
         Health::Unknown => ("", "not known: nothing was sent yet", None, None),
         Health::Up { since } => ("good", "up", Some(*since), None),
         Health::Down { since, cause } => ("bad", "down", Some(*since), Some(cause)),
-        Health::Held { since, cause } => ("bad", "refuses us", Some(*since), Some(cause)),
+        Health::Held { since, cause } => ("bad", "rejects our requests", Some(*since), Some(cause)),
     };
     let since = since.map(|since| moment(since, snapshot.now)).map(|at| format!(" since {at}")).unwrap_or_default();
     let _ =
@@ -135,25 +137,29 @@ fn write_destination(page: &mut String, snapshot: &Snapshot) {
     page.push_str("</dl>\n");
 }
 
-fn write_books(page: &mut String, snapshot: &Snapshot) {
+fn write_ledger(page: &mut String, snapshot: &Snapshot) {
     let total = total(snapshot);
     let Counts { pulled, delivered, dropped, dead_lettered, in_flight, returned, gaps, .. } = total;
     let [pulled, delivered, dropped, dead_lettered, in_flight] =
         [pulled, delivered, dropped, dead_lettered, in_flight].map(number);
     let (class, balance) = match total.difference() {
-        0 => ("good", "the books balance".to_owned()),
+        0 => ("good", "the ledger balances".to_owned()),
         difference => ("bad", format!("MISSING {difference}")),
     };
     let _ = writeln!(
         page,
-        "<h2>Books</h2>\n<p>pulled <b>{pulled}</b> = delivered <b>{delivered}</b> + dropped <b>{dropped}</b> + \
+        "<h2>Ledger</h2>\n<p>pulled <b>{pulled}</b> = delivered <b>{delivered}</b> + dropped <b>{dropped}</b> + \
          dead-lettered <b>{dead_lettered}</b> + in flight <b>{in_flight}</b>: <span class=\"{class}\">{balance}</span></p>"
     );
     if total.dead_lettered > 0 {
         page.push_str("<p>Why logs are dead letters: <code>forwarder dlq list</code></p>\n");
     }
     if returned > 0 {
-        let _ = writeln!(page, "<p>{} were given back, for the next holder of their shard.</p>", number(returned));
+        let _ = writeln!(
+            page,
+            "<p>{} were returned to the group, for the next owner of their shard.</p>",
+            number(returned)
+        );
     }
     if gaps > 0 {
         let _ = writeln!(
@@ -210,8 +216,8 @@ fn write_shards(page: &mut String, snapshot: &Snapshot) {
 fn state(entry: &ShardLedger) -> (&'static str, &'static str) {
     match entry {
         ShardLedger { halted: Some(_), .. } => ("bad", "HALTED"),
-        ShardLedger { waits, .. } if !waits.is_empty() => ("bad", "HELD"),
-        ShardLedger { held: false, .. } => ("", "put down"),
+        ShardLedger { waits, .. } if !waits.is_empty() => ("bad", "PAUSED"),
+        ShardLedger { held: false, .. } => ("", "released"),
         ShardLedger { caught_up: true, .. } => ("good", "caught up"),
         _ => ("", "working"),
     }

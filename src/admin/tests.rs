@@ -57,16 +57,16 @@ fn the_page_tells_the_same_and_what_is_wrong_first() {
     let page = page::html(&snapshot());
     let mut rest = page.as_str();
     for next in [
-        "<title>forwarder: 3 troubles</title>",
+        "<title>forwarder: 3 problems</title>",
         "p / l, group g, consumer g-host-7",
-        "<li>shard audit/2 is HELD: no room &quot;here&quot;</li>",
+        "<li>shard audit/2 is PAUSED: no room &quot;here&quot;</li>",
         "<li>the destination is down, logs wait in SLS: siem: refused</li>",
         "<li>script: s.lua:3: no</li>",
         "<b class=\"bad\">down</b> since 1970-01-01 00:01:45 UTC (0 s)",
         "<dd>confirmed: the receiver read every byte</dd>",
         "pulled <b>10</b> = delivered <b>6</b> + dropped <b>1</b> + dead-lettered <b>2</b> + in flight <b>1</b>",
-        "the books balance",
-        "<td data-is=\"state\"><span class=\"bad\">HELD</span></td><td data-is=\"lag\">5 s</td>",
+        "the ledger balances",
+        "<td data-is=\"state\"><span class=\"bad\">PAUSED</span></td><td data-is=\"lag\">5 s</td>",
         "1970-01-01 00:01:40 UTC</td>",
         "<dd>0123456789ab since 1970-01-01 00:01:45 UTC (0 s)</dd>",
         "<dd>3 taken, 1 refused, 0 taken back</dd>",

@@ -16,7 +16,7 @@ pub enum Error {
     /// Dead letters cannot be kept.
     #[error("{0}; name a directory with dead_letters.dir that the program may write to")]
     DeadLetters(#[from] OpenError),
-    /// SLS refuses us before anything began.
+    /// SLS rejected our requests before anything began.
     #[error("SLS refuses to let us start: {0}")]
     Refused(Cause),
     /// Not everything could be delivered before the drain deadline.

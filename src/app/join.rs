@@ -37,7 +37,7 @@ async fn learn_shards(source: &Sls) -> Result<(), SourceError> {
         Err(SourceError::Refused(cause)) => {
             warn!(
                 "the shards cannot be listed, so one that comes later, of a split or a merge, will also start at its \
-                 end, and what it got before it is taken up will be missed: grant log:ListShards on the logstore; {cause}"
+                 end, and what it got before it is acquired will be missed: grant log:ListShards on the logstore; {cause}"
             );
             Ok(())
         }

@@ -134,7 +134,7 @@ impl App {
     /// Runs until `leave` is raised.
     ///
     /// # Errors
-    /// SLS refuses us before anything began; the drain deadline came first; or a bug.
+    /// SLS rejected our requests before anything began; the drain deadline came first; or a bug.
     pub async fn run(self, leave: Stop) -> Result<(), Error> {
         let Self { settings, parts, letters } = self;
         let wake = Wake::listen();
@@ -148,7 +148,9 @@ impl App {
             };
             let listener = TcpListener::bind(address).await.map_err(refused)?;
             let address = listener.local_addr().map_err(refused)?;
-            info!("http://{address}/ shows how the program does, /metrics tells Prometheus");
+            info!(
+                "status page at http://{address}/, Prometheus metrics at http://{address}/metrics; no authentication: bind it to localhost"
+            );
             let (parts, joined) = (Arc::clone(&parts), Arc::clone(&joined));
             let sls::Config { project, logstore, group, consumer, .. } = settings.sls.clone();
             let who = Identity { project, logstore, group, consumer };
@@ -191,9 +193,7 @@ impl App {
         match drained {
             Drained::Clean => Ok(()),
             Drained::Cut => Err(Error::Cut),
-            Drained::Broken => {
-                Err(Error::Internal("every shard that is taken up breaks down; the log tells why".into()))
-            }
+            Drained::Broken => Err(Error::Internal("every acquired shard fails at once; the log says why".into())),
         }
     }
 }

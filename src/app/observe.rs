@@ -23,7 +23,7 @@ pub(super) async fn say_how_the_destination_is(parts: Arc<Pipeline<Sls, AnyDesti
         Ok(checked) => info!(url = checked.url, took = ?checked.took, "the destination {}", checked.agrees),
         // A refusal is in the log already.
         Err(_) if matches!(parts.destinations[0].health(), Health::Held { .. }) => {}
-        Err(cause) => warn!("the destination does not take events yet, logs wait in SLS until it does: {cause}"),
+        Err(cause) => warn!("the destination does not accept events yet; logs wait in SLS until it does: {cause}"),
     }
 }
 
@@ -34,20 +34,20 @@ pub(super) async fn sum_up_now_and_then(parts: Arc<Pipeline<Sls, AnyDestination>
         ticks.tick().await;
         let total = parts.ledger.total();
         if total.difference() != 0 {
-            error!(difference = %total.difference(), "BUG: the books do not balance");
+            error!(difference = %total.difference(), "BUG: ledger mismatch");
         }
         info!("{}", summary_of(&parts));
     }
 }
 
 pub(super) fn summary_of(parts: &Pipeline<Sls, AnyDestination>) -> String {
-    let books = summary::line(
+    let line = summary::line(
         &parts.ledger,
         parts.destinations[0].promise().label,
         &parts.destinations[0].health(),
         summary::unix_now(),
     );
-    books + &summary::script(&parts.hooks.script().version, &parts.hooks.reloads())
+    line + &summary::script(&parts.hooks.script().version, &parts.hooks.reloads())
 }
 
 pub(super) fn snapshot_of(parts: &Pipeline<Sls, AnyDestination>, who: &Identity, joined: bool) -> Snapshot {

@@ -77,7 +77,7 @@ impl ScriptWatch {
             Ok(passed) => {
                 let Passed { dried, cases, .. } = passed;
                 hooks.put_in_force(passed, Instant::now());
-                info!(%version, was, cases, "script reloaded, every shard takes it up with its next page; {dried}");
+                info!(%version, was, cases, "script reloaded, every shard uses it from its next page; {dried}");
             }
             Err(refused) => {
                 error!(version, in_force = was, "script refused, the version in force stays: {refused}");

@@ -37,7 +37,7 @@ pub fn line(ledger: &Ledger, promise: &str, health: &Health, now: i64) -> String
         let _ = write!(line, ", lag {lag} s");
     }
     if total.returned > 0 {
-        let _ = write!(line, ", {} given back", total.returned);
+        let _ = write!(line, ", {} returned to the group", total.returned);
     }
     if total.gaps > 0 {
         let _ = write!(line, ", {} gaps", total.gaps);
@@ -50,7 +50,7 @@ pub fn line(ledger: &Ledger, promise: &str, health: &Health, now: i64) -> String
             let _ = write!(line, "; destination down for {}: {cause}", in_words(since.elapsed()));
         }
         Health::Held { since, cause } => {
-            let _ = write!(line, "; destination refuses us for {}: {cause}", in_words(since.elapsed()));
+            let _ = write!(line, "; destination rejects our requests for {}: {cause}", in_words(since.elapsed()));
         }
     }
     for (shard, entry) in &accounts {
@@ -58,7 +58,7 @@ pub fn line(ledger: &Ledger, promise: &str, health: &Health, now: i64) -> String
             let _ = write!(line, "; shard {shard} HALTED: {why}");
         }
         for why in entry.waits.values() {
-            let _ = write!(line, "; shard {shard} HELD: {why}");
+            let _ = write!(line, "; shard {shard} PAUSED: {why}");
         }
     }
     line
@@ -144,9 +144,9 @@ mod tests {
         let ledger = Ledger::default();
         let account = ledger.account(&shard(2));
         account.waits(Wait::Disk, "no room".into());
-        assert!(line(&ledger, "accepted", &Health::Unknown, 0).ends_with("shard audit/2 HELD: no room"));
+        assert!(line(&ledger, "accepted", &Health::Unknown, 0).ends_with("shard audit/2 PAUSED: no room"));
         account.goes_on(Wait::Disk);
-        assert!(!line(&ledger, "accepted", &Health::Unknown, 0).contains("HELD"));
+        assert!(!line(&ledger, "accepted", &Health::Unknown, 0).contains("PAUSED"));
     }
 
     #[test]

@@ -47,7 +47,7 @@ environment before file. docs/settings.md and examples/forwarder.toml list all.
 Start as many processes as you like, on as many machines: those of one group
 share the shards, and take over from each other.
 
-Stop it with SIGTERM or Ctrl-C: it delivers and saves what is under way
+Stop it with SIGTERM or Ctrl-C: it delivers and saves logs in flight
 (run.drain_timeout). A second signal ends it at once; nothing is lost then
 either, but some logs will be sent twice.
 

@@ -97,7 +97,7 @@ impl HealthTracker {
         };
         if is_news {
             let name = self.name;
-            tracing::warn!(url = self.url, cause, "{name} refuses us; nothing is lost, asking again until it agrees");
+            tracing::warn!(url = self.url, cause, "{name} rejects our requests; checkpoint not moved, probing");
             trouble.said_held = Some((cause, now));
         }
     }
@@ -157,7 +157,7 @@ pub(super) mod tests {
         let words: Vec<_> = lines.lines().map(|line| line.split("Splunk HEC ").nth(1).unwrap()).collect();
         assert_eq!(words.len(), 3, "{lines}");
         assert!(words[0].starts_with("is down; nothing is lost"), "{lines}");
-        assert!(words[1].starts_with("refuses us; nothing is lost"), "{lines}");
+        assert!(words[1].starts_with("rejects our requests; checkpoint not moved"), "{lines}");
         assert!(words[2].starts_with("is up again after 1h 2m 5s"), "{lines}");
     }
 
@@ -169,7 +169,7 @@ pub(super) mod tests {
                 standing.held(now + turn * Duration::from_secs(15), &page);
             }
         });
-        assert_eq!(lines.matches("refuses us").count(), 3, "at 0, 60 and 120 s: {lines}");
+        assert_eq!(lines.matches("rejects our requests").count(), 3, "at 0, 60 and 120 s: {lines}");
         for turn in [0, 4, 8] {
             assert!(lines.contains(&format!("request {turn}")), "{lines}");
         }

@@ -65,7 +65,7 @@ pub struct Checked {
     pub url: String,
     /// How long the answer took, connecting included.
     pub took: Duration,
-    /// What it agreed to, as a sentence ends: "takes our token".
+    /// What it agreed to, as a sentence ends: "accepted the HEC token".
     pub agrees: &'static str,
 }
 

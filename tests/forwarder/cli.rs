@@ -155,7 +155,7 @@ fn sigterm_and_sigint_end_it_with_0() {
 #[cfg(unix)]
 fn the_status_is_there_before_the_group_is_joined_and_has_no_secret() {
     let mut running = Running::start(&["--admin-listen", "127.0.0.1:0"]);
-    let said = running.wait_for("/ shows how the program does");
+    let said = running.wait_for(", Prometheus metrics at");
     let address = said.rsplit("http://").next().unwrap().split('/').next().unwrap();
     for path in ["/", "/status", "/metrics"] {
         let mut stream = TcpStream::connect(address).unwrap();

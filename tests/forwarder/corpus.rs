@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 #[path = "../../fuzz/src/lib.rs"]
 pub mod targets;
 
+/// Mutations of each corpus, unless `FORWARDER_FUZZ_MUTATIONS` says otherwise. The gate tries 20,000.
+const MUTATIONS: usize = 2_000;
+
 /// Makes inputs out of inputs. SplitMix64: the same inputs on every machine.
 struct Mutator {
     seed: u64,
@@ -61,7 +64,9 @@ fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 #[track_caller]
-fn check(target: &str, run: fn(&[u8]), mutations: usize) {
+fn check(target: &str, run: fn(&[u8])) {
+    let mutations = std::env::var("FORWARDER_FUZZ_MUTATIONS");
+    let mutations = mutations.map_or(MUTATIONS, |text| text.parse().expect("a number"));
     let corpus = corpus(target);
     assert!(!corpus.is_empty(), "no corpus of {target}");
     for (file, input) in &corpus {
@@ -91,32 +96,32 @@ fn told(run: fn(&[u8]), input: &[u8], name: impl Fn() -> String) {
 
 #[test]
 fn pages_are_read_as_another_reader_reads_them() {
-    check("pull_body", targets::pull_body, 20_000);
+    check("pull_body", targets::pull_body);
 }
 
 #[test]
 fn replies_of_sls_are_read_as_another_parser_reads_them() {
-    check("sls_reply", targets::sls_reply, 20_000);
+    check("sls_reply", targets::sls_reply);
 }
 
 #[test]
 fn every_event_is_taken_or_rejected_whatever_a_collector_says() {
-    check("hec_reply", targets::hec_reply, 20_000);
+    check("hec_reply", targets::hec_reply);
 }
 
 #[test]
 fn whatever_a_hook_returns_is_one_line_that_hec_understands() {
-    check("lua_event", targets::lua_event, 20_000);
+    check("lua_event", targets::lua_event);
 }
 
 #[test]
 fn patterns_match_what_the_engine_matches() {
-    check("pattern", targets::pattern, 20_000);
+    check("pattern", targets::pattern);
 }
 
 #[test]
 fn a_reader_of_a_siem_line_finds_what_was_put_in() {
-    check("siem_line", targets::siem_line, 20_000);
+    check("siem_line", targets::siem_line);
 }
 
 proptest::proptest! {
@@ -135,5 +140,5 @@ proptest::proptest! {
 
 #[test]
 fn whatever_an_event_holds_is_one_syslog_message() {
-    check("syslog_message", targets::syslog_message, 20_000);
+    check("syslog_message", targets::syslog_message);
 }

@@ -105,10 +105,10 @@ fn work(settings: Settings, log: log::Handle) -> Result<(), app::Error> {
 /// ever behind what was delivered.
 async fn obey(mut signals: Signals, stopper: Stopper, log: log::Handle) {
     let signal = signals.next().await;
-    tracing::info!(signal, "stopping: delivering and saving what is under way");
+    tracing::info!(signal, "stopping: delivering and saving logs in flight");
     stopper.raise();
     let signal = signals.next().await;
-    tracing::warn!(signal, "ending at once: what is under way will be sent again");
+    tracing::warn!(signal, "ending at once: logs in flight will be sent again");
     log.close();
     std::process::exit(CUT_SHORT.into());
 }

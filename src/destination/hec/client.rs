@@ -298,7 +298,7 @@ impl Destination for Hec {
         match checked {
             Ok(()) => {
                 self.standing.up(now);
-                Ok(Checked { url: self.endpoint.url().to_owned(), took: now - began, agrees: "takes our token" })
+                Ok(Checked { url: self.endpoint.url().to_owned(), took: now - began, agrees: "accepted the HEC token" })
             }
             Err(error) => {
                 self.standing.check_failed(began, now, &error);

@@ -57,7 +57,7 @@ async fn f13_heartbeats_go_on_while_a_destination_takes_requests_and_never_answe
     bench.hec.faults().clear();
     bench.settled().await;
     no_beat_was_missed(&bench);
-    assert_eq!(program.says("shard put down"), 0, "{}", program.said());
+    assert_eq!(program.says("shard released"), 0, "{}", program.said());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,7 +71,7 @@ async fn f13_heartbeats_go_on_while_the_script_burns_its_time_on_every_log() {
     beats(&bench, 6).await;
     bench.settled().await;
     no_beat_was_missed(&bench);
-    assert_eq!(program.says("shard put down"), 0, "{}", program.said());
+    assert_eq!(program.says("shard released"), 0, "{}", program.said());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,7 +82,7 @@ async fn f57_a_refused_token_is_read_again_from_its_file_and_never_shown() {
     fs::write(&file, wrong).unwrap();
     (0..2).for_each(|shard| bench.put(shard, 10, 20));
     let mut program = bench.start_with("a", &[("FORWARDER_HEC_TOKEN", ""), ("FORWARDER_HEC_TOKEN_FILE", "hec.token")]);
-    program.to_say("Splunk HEC refuses us").await;
+    program.to_say("Splunk HEC rejects our requests").await;
     beats(&bench, 2).await;
     assert_eq!((bench.oracle.saved_groups(), program.is_running()), (0, true));
     fs::write(&file, TOKEN).unwrap();

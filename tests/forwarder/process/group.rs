@@ -23,7 +23,7 @@ async fn shared_by(bench: &Bench, names: [&str; 2]) {
 async fn f21_two_share_the_shards_and_a_third_takes_over_when_one_dies() {
     let bench = Bench::new().await;
     let mut a = bench.start("a");
-    a.to_say("shard taken up").await;
+    a.to_say("shard acquired").await;
     let b = bench.start("b");
     shared_by(&bench, ["a", "b"]).await;
     bench.settled().await;
@@ -33,21 +33,21 @@ async fn f21_two_share_the_shards_and_a_third_takes_over_when_one_dies() {
     until("c stands by", 30, || bench.oracle.beats("c").len() >= 2).await;
     (0..2).for_each(|shard| bench.put(shard, 5, 20));
     bench.settled().await;
-    assert_eq!(c.says("shard taken up"), 0, "{}", c.said());
-    let held_by_b = b.says("shard taken up");
+    assert_eq!(c.says("shard acquired"), 0, "{}", c.said());
+    let held_by_b = b.says("shard acquired");
 
     a.kill();
     shared_by(&bench, ["b", "c"]).await;
     bench.settled().await;
-    assert_eq!(b.says("shard taken up"), held_by_b, "b keeps its shard: {}", b.said());
-    assert_eq!(c.says("shard taken up"), 1, "{}", c.said());
+    assert_eq!(b.says("shard acquired"), held_by_b, "b keeps its shard: {}", b.said());
+    assert_eq!(c.says("shard acquired"), 1, "{}", c.said());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f10_a_zombie_sends_and_saves_nothing_of_what_it_held() {
     let bench = Bench::new().await;
     let a = bench.start("a");
-    a.to_say("shard taken up").await;
+    a.to_say("shard acquired").await;
     let b = bench.start("b");
     shared_by(&bench, ["a", "b"]).await;
 
@@ -66,11 +66,11 @@ async fn f10_a_zombie_sends_and_saves_nothing_of_what_it_held() {
     .await;
     bench.settled().await;
     assert!(bench.oracle.saves()[saves..].iter().all(|save| save.consumer == "b"));
-    let taken_up = a.says("shard taken up");
+    let taken_up = a.says("shard acquired");
 
     a.signal(libc::SIGCONT);
     a.to_say("no heartbeat got through in time").await;
-    until("a joins again", 30, || a.says("shard taken up") > taken_up).await;
+    until("a joins again", 30, || a.says("shard acquired") > taken_up).await;
     shared_by(&bench, ["a", "b"]).await;
     bench.settled().await;
     assert_eq!(a.says("checkpoint refused"), 0, "it did not even try to save: {}", a.said());
@@ -81,9 +81,9 @@ async fn f10_a_zombie_sends_and_saves_nothing_of_what_it_held() {
 async fn f14_two_processes_of_one_name_are_found_out_and_lose_nothing() {
     let bench = Bench::new().await;
     let a = bench.start("a");
-    a.to_say("shard taken up").await;
+    a.to_say("shard acquired").await;
     let mut twin = bench.start("a");
-    twin.to_say("shard taken up").await;
+    twin.to_say("shard acquired").await;
     let twins = "another process uses our consumer name";
     until("one of them finds out", 60, || {
         (0..2).for_each(|shard| bench.put(shard, 1, 5));

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::bench::{Bench, servers};
 use super::program::Program;
 
-/// Kills, unless `FORWARDER_KILLS` says otherwise.
-const KILLS: usize = 50;
+/// Kills, unless `FORWARDER_KILLS` says otherwise. The gate kills 50 times.
+const KILLS: usize = 5;
 
 /// Logs in a group.
 const GROUP_LOGS: u64 = 20;

@@ -52,7 +52,7 @@ async fn f25_throttled_pulls_back_off_while_heartbeats_go_on() {
     let program = bench.start("a");
     bench.settled().await;
     assert_eq!(bench.sls.faults().waiting(Call::Pull), 0);
-    assert_eq!(program.says("cannot pull, trying again"), 1, "{}", program.said());
+    assert_eq!(program.says("cannot pull, retrying"), 1, "{}", program.said());
     let beats = bench.oracle.beats("a");
     let longest = beats.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
     assert!(beats.len() >= 2 && longest < Duration::from_secs(2), "{} heartbeats, {longest:?}", beats.len());
@@ -70,7 +70,7 @@ async fn f07_a_save_whose_reply_is_lost_is_neither_lost_nor_taken_for_somebody_e
     bench.settled().await;
     assert_eq!(bench.sls.faults().waiting(Call::Save), 0);
     assert_eq!(program.says("somebody else changed the checkpoint"), 0, "{}", program.said());
-    assert_eq!(program.says("shard put down"), 0, "{}", program.said());
+    assert_eq!(program.says("shard released"), 0, "{}", program.said());
     assert_eq!(bench.oracle.repeats(), 0);
 }
 
@@ -119,7 +119,7 @@ async fn f28_f29_pages_that_are_torn_or_lie_about_their_size_are_pulled_again() 
     ];
     let bench = Bench::with(servers(1)).await;
     let program = bench.start("a");
-    program.to_say("shard taken up").await;
+    program.to_say("shard acquired").await;
     for fault in faults {
         // The pull that meets the fault has to bring something.
         bench.put(0, 2, 20);
@@ -141,11 +141,11 @@ async fn an_endpoint_that_nobody_listens_at_is_waited_for() {
     let mut command = command(directory.path(), &format!("http://{address}"));
     command.env("FORWARDER_HEC_URL", "http://127.0.0.1:9").env("FORWARDER_SLS_CONSUMER", "a");
     let program = Program::start("a", command);
-    program.to_say("cannot join the consumer group, trying again").await;
+    program.to_say("cannot join the consumer group, retrying").await;
     let (mut sls, _) = servers(1);
     sls.address = address;
     let _sls = SlsEmulator::start(sls).await.unwrap();
-    program.to_say("shard taken up").await;
+    program.to_say("shard acquired").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -232,7 +232,7 @@ impl Cast {
         for member in &self.members {
             let counts = member.counts();
             if counts.difference() != 0 {
-                world.violation(format!("the books of {} do not balance: {}", member.name, counts.difference()));
+                world.violation(format!("ledger mismatch of {}: {}", member.name, counts.difference()));
             }
             let taken = world.taken_from.get(&member.name).copied().unwrap_or_default();
             if counts.events > taken {

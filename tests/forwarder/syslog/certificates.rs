@@ -97,7 +97,7 @@ async fn distrusted(tls: Tls, host: &str, advice: &str) {
 #[tokio::test]
 async fn a_certificate_that_cannot_be_trusted_is_said_with_what_to_do() {
     let none = Tls { verify: true, ca_file: None, client_cert: None, server_name: None };
-    let issuer = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/siem/hec/client/tests/tls/issuer.pem");
+    let issuer = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/destination/hec/client/tests/tls/issuer.pem");
     let known = Tls { ca_file: Some(issuer), ..none.clone() };
     distrusted(none, "localhost", "set syslog.ca_file to the certificate of its issuer").await;
     distrusted(known, "127.0.0.1", "set syslog.server_name to one that it has").await;

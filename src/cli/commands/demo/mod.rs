@@ -47,7 +47,7 @@ const SCRIPT: &str = include_str!("../../../../scripts/transform.lua");
 /// Run the whole line on this machine, with made-up logs: no account, no Splunk.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The Lua script to run the logs through [default: scripts/transform.lua, or the one in the box].
+    /// The Lua script to run the logs through [default: scripts/transform.lua, or the embedded one].
     #[arg(long, value_name = "FILE")]
     pub script: Option<PathBuf>,
 
@@ -100,8 +100,8 @@ async fn play(args: &Args) -> Result<bool, String> {
     .map_err(text("the embedded SLS can't listen"))?;
     let receiver = Receiver::start(args.to, &oracle).await.map_err(text("the embedded receiver can't listen"))?;
 
-    println!("SLS in the box       http://{}  project {PROJECT}, logstore {LOGSTORE}", sls.address());
-    println!("receiver in the box  {}", receiver.url());
+    println!("embedded SLS         http://{}  project {PROJECT}, logstore {LOGSTORE}", sls.address());
+    println!("embedded receiver    {}", receiver.url());
     println!("script               {}", script.path.display());
     let letters = DemoDeadLetters::new();
     let settings =
@@ -151,7 +151,7 @@ async fn play(args: &Args) -> Result<bool, String> {
         println!("\nnothing is missing{checkpoints}");
     } else {
         println!(
-            "\nFAILED: {missing} logs missing, {unsaved} checkpoints not at the end, books off by {}",
+            "\nFAILED: {missing} logs missing, {unsaved} checkpoints not at the end, ledger off by {}",
             total.difference()
         );
     }
@@ -163,7 +163,7 @@ async fn play(args: &Args) -> Result<bool, String> {
 /// The script's file.
 struct DemoScript {
     path: PathBuf,
-    /// Where the script in the box was unpacked; removed when the demo ends.
+    /// Where the embedded script was unpacked; removed when the demo ends.
     unpacked: bool,
 }
 
