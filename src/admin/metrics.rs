@@ -13,7 +13,7 @@ type Figure = fn(&Counts) -> u64;
 /// A figure of a shard now (unix seconds), when there is one.
 type Gauge = fn(&ShardLedger, i64) -> Option<i128>;
 
-/// Figures of a shard that only grow: name, help, where it stands in the books.
+/// Figures of a shard that only grow: name, help, where it stands in the ledger.
 const COUNTERS: [(&str, &str, Figure); 9] = [
     ("delivered", "Logs of which all events are durable in the destination's sense", |counts| counts.delivered),
     ("dropped", "Logs that the script dropped on purpose", |counts| counts.dropped),

@@ -46,8 +46,8 @@ pub(super) fn policy() -> String {
 
 /// The page.
 pub(super) fn html(snapshot: &Snapshot) -> String {
-    let troubles = troubles(snapshot);
-    let title = match troubles.len() {
+    let problems = problems(snapshot);
+    let title = match problems.len() {
         0 => "forwarder: all is well".to_owned(),
         1 => "forwarder: 1 problem".to_owned(),
         count => format!("forwarder: {count} problems"),
@@ -67,7 +67,7 @@ pub(super) fn html(snapshot: &Snapshot) -> String {
         Text(&who.group),
         Text(&who.consumer)
     );
-    write_verdict(&mut page, &troubles);
+    write_verdict(&mut page, &problems);
     write_destination(&mut page, snapshot);
     write_ledger(&mut page, snapshot);
     write_shards(&mut page, snapshot);
@@ -83,38 +83,38 @@ pub(super) fn html(snapshot: &Snapshot) -> String {
 }
 
 /// What somebody should know first, worst first.
-fn troubles(snapshot: &Snapshot) -> Vec<String> {
-    let mut troubles = Vec::new();
+fn problems(snapshot: &Snapshot) -> Vec<String> {
+    let mut problems = Vec::new();
     let missing = total(snapshot).difference();
     if missing != 0 {
-        troubles.push(format!("BUG: {missing} logs are missing: ledger mismatch"));
+        problems.push(format!("BUG: {missing} logs are missing: ledger mismatch"));
     }
     for (shard, entry) in &snapshot.shards {
-        troubles.extend(entry.halted.iter().map(|why| format!("shard {shard} is HALTED: {why}")));
-        troubles.extend(entry.waits.values().map(|why| format!("shard {shard} is PAUSED: {why}")));
+        problems.extend(entry.halted.iter().map(|why| format!("shard {shard} is HALTED: {why}")));
+        problems.extend(entry.waits.values().map(|why| format!("shard {shard} is PAUSED: {why}")));
     }
     match &snapshot.health {
         Health::Unknown | Health::Up { .. } => {}
-        Health::Down { cause, .. } => troubles.push(format!("the destination is down, logs wait in SLS: {cause}")),
+        Health::Down { cause, .. } => problems.push(format!("the destination is down, logs wait in SLS: {cause}")),
         Health::Held { cause, .. } => {
-            troubles.push(format!("the destination rejects our requests, logs wait in SLS: {cause}"))
+            problems.push(format!("the destination rejects our requests, logs wait in SLS: {cause}"))
         }
     }
-    troubles.extend(snapshot.reloads.trouble.iter().map(|trouble| format!("script: {trouble}")));
+    problems.extend(snapshot.reloads.trouble.iter().map(|problem| format!("script: {problem}")));
     if !snapshot.joined {
-        troubles.push("the consumer group is not joined yet".to_owned());
+        problems.push("the consumer group is not joined yet".to_owned());
     }
-    troubles
+    problems
 }
 
-fn write_verdict(page: &mut String, troubles: &[String]) {
-    if troubles.is_empty() {
+fn write_verdict(page: &mut String, problems: &[String]) {
+    if problems.is_empty() {
         page.push_str("<div class=\"verdict good\"><b>All is well.</b></div>\n");
         return;
     }
     page.push_str("<div class=\"verdict bad\"><ul>\n");
-    for trouble in troubles {
-        let _ = writeln!(page, "<li>{}</li>", Text(trouble));
+    for problem in problems {
+        let _ = writeln!(page, "<li>{}</li>", Text(problem));
     }
     page.push_str("</ul></div>\n");
 }

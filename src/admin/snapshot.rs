@@ -22,7 +22,7 @@ pub struct Snapshot {
     pub health: Health,
     /// What the destination has counted.
     pub counters: Vec<Counter>,
-    /// The books of every shard that this process has worked on.
+    /// The ledger of every shard that this process has worked on.
     pub shards: BTreeMap<ShardName, ShardLedger>,
     /// Version of the script in force.
     pub script: String,

@@ -1,4 +1,4 @@
-//! Picks the concrete parts, owns every task, and stops them in order.
+//! Picks the concrete pipeline, owns every task, and stops them in order.
 
 mod error;
 mod heartbeat_thread;
@@ -64,7 +64,7 @@ pub async fn run(settings: Settings, leave: Stop) -> Result<(), Error> {
 #[derive(Debug)]
 pub struct App {
     settings: Settings,
-    parts: Arc<Pipeline<Sls, AnyDestination>>,
+    pipeline: Arc<Pipeline<Sls, AnyDestination>>,
     /// Where this process keeps dead letters.
     letters: PathBuf,
 }
@@ -94,7 +94,7 @@ impl App {
             DirectoryStore::open_free(&dead_letter::Config { dir: wanted.dir.clone(), max_bytes: wanted.max_bytes })?;
         let letters = store.dir().to_owned();
         info!(dir = %letters.display(), "logs that can't be delivered are kept as dead letters");
-        let parts = Pipeline {
+        let pipeline = Pipeline {
             source,
             source_name: SourceName::new(&settings.sls.logstore),
             destinations: vec![sink],
@@ -116,13 +116,13 @@ impl App {
                 page_groups: settings.sls.page_groups,
             },
         };
-        Ok(Self { settings, parts: Arc::new(parts), letters })
+        Ok(Self { settings, pipeline: Arc::new(pipeline), letters })
     }
 
-    /// The parts, for whoever watches the program run.
+    /// The pipeline, for whoever watches the program run.
     #[must_use]
-    pub fn parts(&self) -> Arc<Pipeline<Sls, AnyDestination>> {
-        Arc::clone(&self.parts)
+    pub fn pipeline(&self) -> Arc<Pipeline<Sls, AnyDestination>> {
+        Arc::clone(&self.pipeline)
     }
 
     /// Where this process keeps dead letters.
@@ -136,7 +136,7 @@ impl App {
     /// # Errors
     /// SLS rejected our requests before anything began; the drain deadline came first; or a bug.
     pub async fn run(self, leave: Stop) -> Result<(), Error> {
-        let Self { settings, parts, letters } = self;
+        let Self { settings, pipeline, letters } = self;
         let wake = Wake::listen();
         let mut side = JoinSet::new();
         let joined = Arc::new(AtomicBool::new(false));
@@ -151,15 +151,15 @@ impl App {
             info!(
                 "status page at http://{address}/, Prometheus metrics at http://{address}/metrics; no authentication: bind it to localhost"
             );
-            let (parts, joined) = (Arc::clone(&parts), Arc::clone(&joined));
+            let (pipeline, joined) = (Arc::clone(&pipeline), Arc::clone(&joined));
             let sls::Config { project, logstore, group, consumer, .. } = settings.sls.clone();
             let who = Identity { project, logstore, group, consumer };
-            side.spawn(admin::serve(listener, move || snapshot_of(&parts, &who, joined.load(Ordering::Relaxed))));
+            side.spawn(admin::serve(listener, move || snapshot_of(&pipeline, &who, joined.load(Ordering::Relaxed))));
         }
-        side.spawn(say_how_the_destination_is(Arc::clone(&parts)));
+        side.spawn(say_how_the_destination_is(Arc::clone(&pipeline)));
 
         let start = settings.run.start.start;
-        let Some(timeout) = leave.or(join_group(&parts.source, start)).await else { return Ok(()) };
+        let Some(timeout) = leave.or(join_group(&pipeline.source, start)).await else { return Ok(()) };
         let timeout = timeout?;
         joined.store(true, Ordering::Relaxed);
         info!(
@@ -168,26 +168,26 @@ impl App {
         );
         let (beats, tasks) = group::line(Membership::new(timeout, Instant::now()));
         let beats = HeartbeatThread::start(settings.sls.clone(), beats, settings.run.heartbeat_interval)?;
-        side.spawn(sum_up_now_and_then(Arc::clone(&parts)));
+        side.spawn(sum_up_now_and_then(Arc::clone(&pipeline)));
         let watch = ScriptWatch {
             path: settings.script.clone(),
             interval: reload::POLL_INTERVAL,
             force: settings.reload.force,
         };
-        let watched = Arc::clone(&parts);
+        let watched = Arc::clone(&pipeline);
         side.spawn(async move { watch.run(&watched.hooks, wake).await });
 
         let drained = tokio::select! {
-            drained = group::run(Arc::clone(&parts), tasks, leave, settings.run.drain_timeout) => drained,
+            drained = group::run(Arc::clone(&pipeline), tasks, leave, settings.run.drain_timeout) => drained,
             broken = breakdown(&mut side) => return Err(Error::Internal(broken)),
         };
         beats.join()?;
         side.shutdown().await;
-        for line in summary::shards(&parts.ledger, summary::unix_now()) {
+        for line in summary::shards(&pipeline.ledger, summary::unix_now()) {
             info!("{line}");
         }
-        info!("{}", summary_of(&parts));
-        if let Some(hint) = summary::dead_letters(&parts.ledger, &letters) {
+        info!("{}", summary_of(&pipeline));
+        if let Some(hint) = summary::dead_letters(&pipeline.ledger, &letters) {
             warn!("{hint}");
         }
         match drained {

@@ -1,4 +1,4 @@
-//! The books and the destination's health, in a line for people.
+//! The ledger and the destination's health, in a line for people.
 
 use std::fmt::Write as _;
 use std::path::Path;

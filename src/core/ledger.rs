@@ -52,14 +52,14 @@ pub struct ShardLedger {
     pub held: bool,
     /// When SLS received the newest log that is durable, unix seconds.
     pub durable_to: Option<i64>,
-    /// When SLS received the end of the first page that was pulled after the shard had been taken up, or caught up with:
+    /// When SLS received the end of the first page that was pulled after the shard had been acquired, or caught up with:
     /// what waits is about as old, or younger.
     pub waiting_from: Option<i64>,
     /// Everything that the shard had at the last pull is durable.
     pub caught_up: bool,
-    /// Why the shard stands still until somebody acts.
+    /// Why the shard is halted until somebody acts.
     pub halted: Option<String>,
-    /// What the shard waits for with its position held; it goes on by itself.
+    /// What the shard is paused for; it goes on by itself.
     pub waits: BTreeMap<Wait, String>,
 }
 
@@ -172,7 +172,7 @@ impl Account {
         lock(&self.entry).clone()
     }
 
-    /// The shard was taken up.
+    /// The shard was acquired.
     pub fn acquired(&self) {
         let mut entry = lock(&self.entry);
         entry.held = true;
@@ -181,7 +181,7 @@ impl Account {
         entry.caught_up = false;
     }
 
-    /// The shard was put down; what was in flight is given back.
+    /// The shard was released; what was in flight is returned.
     pub fn released(&self) {
         let mut entry = lock(&self.entry);
         entry.held = false;
@@ -227,7 +227,7 @@ impl Account {
         entry.caught_up = entry.counts.in_flight == 0;
     }
 
-    /// `logs` of those in flight cannot be delivered; the shard stands still because of `why`.
+    /// `logs` of those in flight cannot be delivered; the shard is halted because of `why`.
     pub fn halted(&self, logs: u32, why: String) {
         let mut entry = lock(&self.entry);
         entry.counts.failed += u64::from(logs);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::cursor::{Cursor, ShardId};
 
-/// What one pull brought: the goods and the receipt for them, which cannot be parted.
+/// What one pull brought: log bytes together with the cursor that acknowledges them.
 #[derive(Debug, Clone)]
 pub struct Page {
     /// The shard it was pulled from.
@@ -47,7 +47,7 @@ impl Page {
         }
     }
 
-    /// Neither goods nor progress: there is nothing new in the shard.
+    /// Neither logs nor progress: there is nothing new in the shard.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.body.is_empty() && self.next == self.cursor

@@ -19,7 +19,7 @@ use crate::destination::Destination;
 use crate::pipeline;
 use crate::pipeline::{Pipeline, ShardEnd};
 
-/// Pause before a shard is taken up again whose task broke down.
+/// Pause before a shard is started again whose task broke down.
 const RESTART_PAUSE: Duration = Duration::from_secs(5);
 
 /// So many tasks in a row that broke down before a single log had found its end: it is not one page that breaks them.
@@ -246,8 +246,8 @@ impl<S: Source, K: Destination> Tasks<S, K> {
 }
 
 impl Breakdowns {
-    fn count(&mut self, books: &Counts) {
-        let settled = books.delivered + books.dropped + books.dead_lettered;
+    fn count(&mut self, total: &Counts) {
+        let settled = total.delivered + total.dropped + total.dead_lettered;
         self.in_a_row = if settled == self.settled { self.in_a_row + 1 } else { 1 };
         self.settled = settled;
     }

@@ -29,7 +29,7 @@ pub struct DeadLetterPolicy {
     pub on_error: OnError,
     /// What to do with an event that the destination refuses for good.
     pub on_reject: OnReject,
-    /// A shard of which more than this share of logs, in percent, would become dead letters is held instead.
+    /// A shard of which more than this share of logs, in percent, would become dead letters is paused instead.
     pub max_share: u32,
 }
 
@@ -38,7 +38,7 @@ pub struct DeadLetterPolicy {
 pub enum OnError {
     /// Put it on disk, and go on.
     DeadLetter,
-    /// Stand still until somebody acts.
+    /// Halt the shard until somebody acts.
     Halt,
     /// Send it as it is.
     Pass,
@@ -51,7 +51,7 @@ pub enum OnError {
 pub enum OnReject {
     /// Put it on disk, with its log, and go on.
     DeadLetter,
-    /// Stand still until somebody acts.
+    /// Halt the shard until somebody acts.
     Halt,
 }
 

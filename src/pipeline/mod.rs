@@ -1,7 +1,14 @@
-//! One shard: pull → hook runs ahead, deliver → save follows, one slot between them.
+//! One shard: its reader (pull → hook) runs ahead, its deliverer (deliver → save) follows, with one slot between them.
 //!
-//! While a page is delivered the next is made. Batches are delivered side by side and awaited in the shard's order, so
-//! what is saved is always the end of a contiguous durable prefix.
+//! ```text
+//! reader:    reserve memory ──▶ pull a page ──▶ run the hook ──▶ slot
+//! deliverer: slot ──▶ deliver every output ──▶ write dead letters ──▶ advance(from, to) ──▶ save
+//! ```
+//!
+//! While a batch is delivered the next page is read. Batches are delivered side by side and awaited in the shard's order.
+//! Each covers an interval of cursors, and the checkpoint advances only over an interval that begins where it stands, so
+//! that what is saved is always the end of a contiguous durable prefix. A batch that is paused, because its dead letters
+//! cannot be written or would be too many, holds back everything behind it.
 
 mod breaker;
 mod checkpoint;
@@ -33,10 +40,10 @@ use crate::script::{Hook, Hooks};
 use breaker::Breaker;
 pub use dead_letters::{DeadLetterPolicy, OnError, OnReject};
 
-/// Pause before a page is tried again that is held because too much of the shard would become dead letters.
+/// Pause before a page is retried of which too many logs would become dead letters.
 const PAUSED_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// What all shards of a process share.
+/// What all shards of a source share.
 #[derive(Debug)]
 pub struct Pipeline<S, K> {
     /// Where logs come from.
@@ -49,7 +56,7 @@ pub struct Pipeline<S, K> {
     pub hooks: Hooks,
     /// How many bytes may be under way.
     pub budget: Budget,
-    /// The books.
+    /// What became of every log.
     pub ledger: Ledger,
     /// What becomes of logs that cannot be delivered.
     pub dead_letters: DeadLetterPolicy,
@@ -113,7 +120,7 @@ pub async fn run<S: Source, K: Destination>(
     ended
 }
 
-/// One shard's own view of the parts.
+/// One shard's own view of the pipeline.
 #[derive(Debug)]
 struct Shard<S, K> {
     pipeline: Arc<Pipeline<S, K>>,
@@ -139,23 +146,23 @@ struct StartPoint {
     saved: Option<Cursor>,
 }
 
-/// Why the first half ended.
+/// Why the reader ended.
 #[derive(Debug, PartialEq, Eq)]
 enum ReaderEnd {
     Stopped,
     Lost,
-    /// A log failed in the script; the shard stands still, as the settings want it.
+    /// A log failed in the script, and the settings want the shard halted then.
     Halted,
 }
 
-/// Why the second half ended.
+/// Why the deliverer ended.
 #[derive(Debug, PartialEq, Eq)]
 enum DelivererEnd {
     /// Everything that came is durable and saved.
     Drained,
     Lost,
     Moved,
-    /// Something holds the shard that time alone does not mend, and what came before it is saved.
+    /// The shard is paused or halted, and what came before that is saved.
     Halted,
 }
 
@@ -186,7 +193,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
     }
 
-    /// Both halves, until the second has ended. Nothing of them is left then: a shard that stands still holds no credit.
+    /// Reader and deliverer, until the deliverer has ended. Nothing of them is left then: a halted shard holds no credit.
     async fn run_both(&self, place: StartPoint, hook: Hook) -> (ReaderEnd, DelivererEnd) {
         // One slot: while a batch waits to be delivered, the next is not asked for.
         let (slot, batches) = mpsc::channel(1);
@@ -232,9 +239,9 @@ impl<S: Source, K: Destination> Shard<S, K> {
         Paused(&self.paused)
     }
 
-    /// Stands still: says why, once and loudly, and leaves it to be seen in the books.
+    /// Halts the shard: says why, once and loudly, and shows it in the ledger.
     fn halt(&self, logs: u32, why: String) {
-        error!(shard = %self.name, logs, "shard halted, its position is held and nothing is lost: {why}");
+        error!(shard = %self.name, logs, "shard halted; its checkpoint is not moved and nothing is lost: {why}");
         self.account.halted(logs, why);
     }
 

@@ -184,7 +184,7 @@ impl Format for Texts {
 
 /// A shard at work.
 struct Bench {
-    parts: Arc<Pipeline<Pages, Siem>>,
+    pipeline: Arc<Pipeline<Pages, Siem>>,
     memory: Memory,
     stop: Stopper,
     _over: Stopper,
@@ -211,7 +211,7 @@ fn start_to(destinations: usize, pages: &[Vec<String>], on_error: OnError, on_re
     let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
     let script = Script::from_text("t.lua", SCRIPT);
     let formats = vec![Arc::new(Texts) as Arc<dyn Format>; destinations];
-    let parts = Arc::new(Pipeline {
+    let pipeline = Arc::new(Pipeline {
         source: Pages {
             bodies: pages.iter().map(body).collect(),
             saved: Mutex::new(None),
@@ -246,21 +246,21 @@ fn start_to(destinations: usize, pages: &[Vec<String>], on_error: OnError, on_re
     lease.extend(Instant::now() + Duration::from_secs(1_000_000));
     let ((stopper, stopped), (over, is_over)) = (stop(), stop());
     let mut task = JoinSet::new();
-    task.spawn(run(Arc::clone(&parts), ShardId(3), stopped, Tenure::new(lease, is_over)));
-    Bench { parts, memory, stop: stopper, _over: over, task }
+    task.spawn(run(Arc::clone(&pipeline), ShardId(3), stopped, Tenure::new(lease, is_over)));
+    Bench { pipeline, memory, stop: stopper, _over: over, task }
 }
 
 impl Bench {
     fn counts(&self) -> Counts {
-        self.parts.ledger.total()
+        self.pipeline.ledger.total()
     }
 
     fn saved(&self) -> Option<i64> {
-        self.parts.source.saved.lock().unwrap().as_ref().and_then(Cursor::number)
+        self.pipeline.source.saved.lock().unwrap().as_ref().and_then(Cursor::number)
     }
 
     fn standstill(&self) -> Option<String> {
-        let entries: BTreeMap<_, _> = self.parts.ledger.read();
+        let entries: BTreeMap<_, _> = self.pipeline.ledger.read();
         entries[&ShardName { source: SourceName::new("logstore"), shard: ShardId(3) }].standstill().map(str::to_owned)
     }
 
@@ -298,7 +298,7 @@ async fn a_log_that_fails_is_a_dead_letter_and_its_neighbours_go_on() {
     let [letter] = letters.as_slice() else { panic!("{letters:?}") };
     assert_eq!((letter.reason, letter.id()), (Reason::ScriptError, "3-0-1".to_owned()));
     assert!(letter.message.starts_with("t.lua:3: bad"), "{}", letter.message);
-    assert_eq!(letter.script, bench.parts.hooks.script().version);
+    assert_eq!(letter.script, bench.pipeline.hooks.script().version);
     let keys: Vec<_> = letter.log.iter().map(|(key, _)| String::from_utf8_lossy(key).into_owned()).collect();
     assert_eq!(keys, ["__time__", "__topic__", "__source__", "id", "kind"]);
     assert_eq!(bench.end().await, ShardEnd::Released);
@@ -323,7 +323,7 @@ async fn a_refused_event_is_a_dead_letter_that_mentions_its_siblings() {
 async fn a_letter_names_the_version_that_made_the_batch_and_not_the_one_in_force_by_then() {
     let bench = start(&[page(&["a:two"])], OnError::DeadLetter, OnReject::DeadLetter);
     sleep(Duration::from_millis(5)).await;
-    let hooks = &bench.parts.hooks;
+    let hooks = &bench.pipeline.hooks;
     let made_by = hooks.script().version.clone();
     let passed = hooks.trial(Script::from_text("t.lua", format!("{SCRIPT} "))).run("", true).unwrap();
     hooks.put_in_force(passed, Instant::now());
@@ -368,9 +368,9 @@ async fn nothing_is_sent_behind_a_batch_that_waits_for_the_disk() {
     pages.extend((0..30).map(|_| page(&["b:keep"])));
     let bench = start(&pages, OnError::DeadLetter, OnReject::DeadLetter);
     *bench.memory.full.lock().unwrap() = true;
-    *bench.parts.source.trip.lock().unwrap() = Duration::from_millis(100);
+    *bench.pipeline.source.trip.lock().unwrap() = Duration::from_millis(100);
     seconds(600).await;
-    assert_eq!(bench.parts.destinations[0].taken.lock().unwrap().len(), 0, "it would be sent again after a restart");
+    assert_eq!(bench.pipeline.destinations[0].taken.lock().unwrap().len(), 0, "it would be sent again after a restart");
     *bench.memory.full.lock().unwrap() = false;
     seconds(60).await;
     assert_eq!((bench.saved(), bench.counts().delivered), (Some(31), 30));
@@ -381,7 +381,7 @@ async fn nothing_is_sent_behind_a_batch_that_waits_for_the_disk() {
 async fn a_batch_is_durable_when_every_destination_has_it() {
     let pages = [page(&["a:keep", "b:drop"]), page(&["c:keep"])];
     let bench = start_to(2, &pages, OnError::DeadLetter, OnReject::DeadLetter);
-    let [first, second] = bench.parts.destinations.as_slice() else { panic!("two destinations") };
+    let [first, second] = bench.pipeline.destinations.as_slice() else { panic!("two destinations") };
     *second.down.lock().unwrap() = true;
     seconds(60).await;
     assert_eq!(*first.taken.lock().unwrap(), ["a", "c"]);
@@ -397,7 +397,7 @@ async fn a_batch_is_durable_when_every_destination_has_it() {
 async fn an_event_that_one_of_two_destinations_refuses_is_a_dead_letter_once() {
     let pages = [page(&["a:keep", "b:two", "c:keep"])];
     let bench = start_to(2, &pages, OnError::DeadLetter, OnReject::DeadLetter);
-    *bench.parts.destinations[0].strict.lock().unwrap() = false;
+    *bench.pipeline.destinations[0].strict.lock().unwrap() = false;
     seconds(5).await;
     let letters = bench.letters();
     let [letter] = letters.as_slice() else { panic!("{letters:?}") };
@@ -410,7 +410,7 @@ async fn an_event_that_one_of_two_destinations_refuses_is_a_dead_letter_once() {
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_skips_logs_halts_the_shard_with_a_bug_report_and_moves_no_checkpoint() {
     let bench = start(&[page(&["a:keep"]), page(&["b:keep"])], OnError::DeadLetter, OnReject::DeadLetter);
-    bench.parts.source.skips.store(true, Ordering::Relaxed);
+    bench.pipeline.source.skips.store(true, Ordering::Relaxed);
     seconds(60).await;
     assert_eq!(bench.saved(), Some(0));
     let why = bench.standstill().unwrap();
@@ -432,11 +432,11 @@ async fn a_shard_that_waits_for_the_disk_can_be_stopped_and_gives_its_logs_back(
     let bench = start(&[page(&["a:bad"])], OnError::DeadLetter, OnReject::DeadLetter);
     *bench.memory.full.lock().unwrap() = true;
     seconds(60).await;
-    let parts = Arc::clone(&bench.parts);
+    let pipeline = Arc::clone(&bench.pipeline);
     assert_eq!(bench.end().await, ShardEnd::GivenBack);
-    let counts = parts.ledger.total();
+    let counts = pipeline.ledger.total();
     assert_eq!((counts.pulled, counts.returned, counts.difference()), (0, 1, 0));
-    assert_eq!(*parts.source.saved.lock().unwrap(), Some(Cursor::from_number(0)));
+    assert_eq!(*pipeline.source.saved.lock().unwrap(), Some(Cursor::from_number(0)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -457,10 +457,10 @@ async fn f56_a_destination_that_refuses_most_events_holds_the_shard_until_it_tak
     seconds(300).await;
     assert_eq!((bench.saved(), bench.letters().len()), (Some(0), 0));
     assert!(bench.standstill().unwrap().contains("fake 6: no"), "{:?}", bench.standstill());
-    *bench.parts.destinations[0].strict.lock().unwrap() = false;
+    *bench.pipeline.destinations[0].strict.lock().unwrap() = false;
     seconds(40).await;
     assert_eq!((bench.saved(), bench.standstill(), bench.letters().len()), (Some(2), None, 0));
-    let mut taken = bench.parts.destinations[0].taken.lock().unwrap().clone();
+    let mut taken = bench.pipeline.destinations[0].taken.lock().unwrap().clone();
     taken.sort();
     assert_eq!(taken.len(), 501);
     taken.dedup();
@@ -473,11 +473,11 @@ async fn halt_stands_still_at_a_failed_log_and_at_a_refused_event() {
         let pages = [page(&["a:keep"]), vec![format!("b:{kind}")], page(&["c:keep"])];
         let bench = start(&pages, OnError::Halt, OnReject::Halt);
         // The third page is on its way when the second is refused.
-        *bench.parts.source.trip.lock().unwrap() = Duration::from_millis(100);
+        *bench.pipeline.source.trip.lock().unwrap() = Duration::from_millis(100);
         seconds(300).await;
         assert_eq!((bench.saved(), bench.letters().len(), bench.counts().failed), (Some(1), 0, 1), "{kind}");
         assert!(bench.standstill().is_some());
-        assert_eq!(bench.parts.budget.used(), 0, "a shard that stands still takes nothing from the others");
+        assert_eq!(bench.pipeline.budget.used(), 0, "a shard that stands still takes nothing from the others");
         assert_eq!(bench.end().await, ShardEnd::GivenBack);
     }
 }
@@ -488,12 +488,12 @@ async fn pass_sends_the_log_as_it_is_in_its_place_and_drop_counts_it() {
     let bench = start(&pages, OnError::Pass, OnReject::DeadLetter);
     seconds(5).await;
     let passed = "1700000000|__time__=1700000000|__topic__=|__source__=|id=b|kind=bad";
-    assert_eq!(*bench.parts.destinations[0].taken.lock().unwrap(), ["a", passed, "c"]);
+    assert_eq!(*bench.pipeline.destinations[0].taken.lock().unwrap(), ["a", passed, "c"]);
     assert_eq!((bench.counts().delivered, bench.saved()), (3, Some(1)));
 
     let bench = start(&pages, OnError::Drop, OnReject::DeadLetter);
     seconds(5).await;
-    assert_eq!(*bench.parts.destinations[0].taken.lock().unwrap(), ["a", "c"]);
+    assert_eq!(*bench.pipeline.destinations[0].taken.lock().unwrap(), ["a", "c"]);
     let counts = bench.counts();
     assert_eq!((counts.delivered, counts.dropped, counts.difference(), bench.saved()), (2, 1, 0, Some(1)));
 }
@@ -538,7 +538,7 @@ async fn the_log_tells_once_which_log_the_script_failed_on_and_what_became_of_it
 #[tokio::test(start_paused = true)]
 async fn idle_shards_by_the_hundred_do_not_wait_for_each_others_credit() {
     let bench = start(&[], OnError::DeadLetter, OnReject::DeadLetter);
-    let source = &bench.parts.source;
+    let source = &bench.pipeline.source;
     *source.trip.lock().unwrap() = Duration::from_millis(100);
     let lease = Lease::lapsed(Instant::now());
     lease.extend(Instant::now() + Duration::from_secs(1_000_000));
@@ -546,7 +546,7 @@ async fn idle_shards_by_the_hundred_do_not_wait_for_each_others_credit() {
     let mut tasks = JoinSet::new();
     for shard in 0..100 {
         let tenure = Tenure::new(lease.clone(), over.clone());
-        tasks.spawn(run(Arc::clone(&bench.parts), ShardId(shard), stopped.clone(), tenure));
+        tasks.spawn(run(Arc::clone(&bench.pipeline), ShardId(shard), stopped.clone(), tenure));
     }
     seconds(10).await;
     let before = source.pulls.load(Ordering::Relaxed);
@@ -560,5 +560,5 @@ async fn idle_shards_by_the_hundred_do_not_wait_for_each_others_credit() {
 async fn an_idle_shard_asks_for_few_log_groups() {
     let bench = start(&[], OnError::DeadLetter, OnReject::DeadLetter);
     seconds(10).await;
-    assert_eq!(bench.parts.source.asked.load(Ordering::Relaxed), 1, "of the ten at first");
+    assert_eq!(bench.pipeline.source.asked.load(Ordering::Relaxed), 1, "of the ten at first");
 }

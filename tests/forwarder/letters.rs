@@ -45,7 +45,7 @@ async fn f55_one_refused_event_of_a_thousand_is_a_dead_letter_and_the_others_arr
         .set("FORWARDER_SCRIPT", script.to_str().unwrap())
         .set("FORWARDER_DEAD_LETTERS_DIR", letters.to_str().unwrap());
     let app = App::new(typed.good("")).unwrap();
-    let parts = app.parts();
+    let parts = app.pipeline();
     let (stopper, stopped) = stop();
     let mut running = JoinSet::new();
     running.spawn(app.run(stopped));

@@ -22,7 +22,7 @@ use crate::emulator::syslog::{Protocol, ReceiverFault, SyslogEmulator, Tap};
 /// The token of a collector that was given none.
 const DEFAULT_TOKEN: &str = "00000000-0000-4000-8000-000000000000";
 
-/// Start an SLS or a SIEM in the box, for a laptop or a test: nothing it holds outlives it.
+/// Start an emulated SLS or destination, for a laptop or a test: nothing it holds outlives it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to be.

@@ -1,4 +1,4 @@
-//! `forwarder demo`: the main job on an SLS and a SIEM in the box.
+//! `forwarder demo`: the main job on an emulated SLS and destination.
 
 mod oracle;
 mod receiver;
@@ -41,7 +41,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Longest time without any progress before the demo gives up.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The script in the box, for a demo that is run where there is no `scripts/transform.lua`.
+/// The embedded script, for a demo that is run where there is no `scripts/transform.lua`.
 const SCRIPT: &str = include_str!("../../../../scripts/transform.lua");
 
 /// Run the whole line on this machine, with made-up logs: no account, no Splunk.
@@ -68,7 +68,7 @@ pub struct Args {
     pub keep: bool,
 }
 
-/// Runs it. Exit code 0 only if every log arrived or was dropped by the script, and the books agree.
+/// Runs it. Exit code 0 only if every log arrived or was dropped by the script, and the ledger balances.
 pub(crate) fn run(args: &Args) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -108,7 +108,7 @@ async fn play(args: &Args) -> Result<bool, String> {
         settings::load(None, &Vec::new(), &environment(&sls, &receiver, &script.path, letters.path()), &machine())
             .map_err(|error| error.to_string())?;
     let app = App::new(settings).map_err(|error| error.to_string())?;
-    let parts = app.parts();
+    let pipeline = app.pipeline();
 
     let made = Instant::now();
     let mut generator = Generator::new(1, start_time());
@@ -126,24 +126,24 @@ async fn play(args: &Args) -> Result<bool, String> {
     running.spawn(app.run(stopped));
 
     let mut screen = Screen::new(args.logs);
-    let fault = watch(args.logs, &parts.ledger, &receiver, &oracle, &mut screen, &mut running).await?;
+    let fault = watch(args.logs, &pipeline.ledger, &receiver, &oracle, &mut screen, &mut running).await?;
     let took = started.elapsed();
     screen.finish();
     if args.keep {
-        stay(&sls, &receiver, &mut generator, &script.path, &parts.hooks, args.shards, &mut running).await?;
+        stay(&sls, &receiver, &mut generator, &script.path, &pipeline.hooks, args.shards, &mut running).await?;
     }
     stopper.raise();
     while let Some(ended) = running.join_next().await {
         ended.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     }
 
-    let total = parts.ledger.total();
+    let total = pipeline.ledger.total();
     let missing = oracle.missing(total.dropped + total.dead_lettered);
-    screen::report(&parts.ledger, &receiver, &oracle, took, fault.is_some_and(|at| took >= at + OUTAGE));
+    screen::report(&pipeline.ledger, &receiver, &oracle, took, fault.is_some_and(|at| took >= at + OUTAGE));
     // What was written while the demo stayed up may have come after the last pull.
     let unsaved = if args.keep { 0 } else { unsaved(&sls, args.shards) };
     let good = missing == 0 && unsaved == 0 && total.difference() == 0 && total.in_flight == 0;
-    if let Some(hint) = app::summary::dead_letters(&parts.ledger, letters.path()) {
+    if let Some(hint) = app::summary::dead_letters(&pipeline.ledger, letters.path()) {
         println!("\n{hint}");
     }
     if good {
@@ -300,7 +300,7 @@ fn ended_early(ended: Option<Result<Result<(), app::Error>, tokio::task::JoinErr
     }
 }
 
-/// Keeps the parts up and writes a log now and then, until a signal comes.
+/// Keeps everything up and writes a log now and then, until a signal comes.
 async fn stay(
     sls: &SlsEmulator,
     receiver: &Receiver,

@@ -61,7 +61,7 @@ impl Screen {
     }
 }
 
-/// A few events as the receiver has them, the books, and the rates.
+/// A few events as the receiver has them, the ledger, and the rates.
 pub(super) fn report(ledger: &Ledger, receiver: &Receiver, oracle: &Oracle, took: Duration, with_outage: bool) {
     let (heading, events) = receiver.last();
     println!("the last events, {heading}:");
