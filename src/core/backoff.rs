@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use fastrand::Rng;
+
 /// Waits that grow: each one a random part of a ceiling that doubles from try to try ("full jitter"), so that many
 /// clients which failed together do not come back together.
 #[derive(Debug, Clone)]
@@ -9,14 +11,14 @@ pub struct Backoff {
     first: Duration,
     most: Duration,
     ceiling: Duration,
-    random: u64,
+    random: Rng,
 }
 
 impl Backoff {
     /// Waits of at most `first`, then twice that, and so on up to `most`. Equal seeds wait equally.
     #[must_use]
     pub fn new(first: Duration, most: Duration, seed: u64) -> Self {
-        Self { first, most, ceiling: first.min(most), random: seed }
+        Self { first, most, ceiling: first.min(most), random: Rng::with_seed(seed) }
     }
 
     /// The waits of this program: from a quarter of a second to half a minute.
@@ -40,17 +42,7 @@ impl Backoff {
 
     /// Between nothing and all of `whole`, evenly.
     fn part_of(&mut self, whole: Duration) -> Duration {
-        let part = (u128::from(self.draw()) * whole.as_nanos()) >> 64;
-        Duration::from_nanos(u64::try_from(part).unwrap_or(u64::MAX))
-    }
-
-    /// SplitMix64 (Steele, Lea, Flood 2014): every seed will do, even 0.
-    fn draw(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.random;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
+        whole.mul_f64(self.random.f64())
     }
 }
 

@@ -1,38 +1,38 @@
 //! One way to be told to stop.
 
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// Raises a [`Stop`]. Dropping it raises nothing.
 #[derive(Debug)]
-pub struct Stopper(watch::Sender<bool>);
+pub struct Stopper(CancellationToken);
 
 /// A flag that is raised once and stays up; clones see the same flag.
 #[derive(Debug, Clone)]
-pub struct Stop(watch::Receiver<bool>);
+pub struct Stop(CancellationToken);
 
 /// A new flag, down, and the hand that can raise it.
 #[must_use]
 pub fn stop() -> (Stopper, Stop) {
-    let (sender, receiver) = watch::channel(false);
-    (Stopper(sender), Stop(receiver))
+    let token = CancellationToken::new();
+    (Stopper(token.clone()), Stop(token))
 }
 
 impl Stopper {
     /// Raises the flag. Raising it again changes nothing.
     pub fn raise(&self) {
-        self.0.send_replace(true);
+        self.0.cancel();
     }
 
     /// Whether the flag is up.
     #[must_use]
     pub fn is_raised(&self) -> bool {
-        *self.0.borrow()
+        self.0.is_cancelled()
     }
 
     /// Another view of the flag.
     #[must_use]
     pub fn listen(&self) -> Stop {
-        Stop(self.0.subscribe())
+        Stop(self.0.clone())
     }
 }
 
@@ -40,15 +40,12 @@ impl Stop {
     /// Whether it is up.
     #[must_use]
     pub fn is_raised(&self) -> bool {
-        *self.0.borrow()
+        self.0.is_cancelled()
     }
 
     /// Resolves when it is up. Never resolves if the hand is gone and it is still down.
     pub async fn raised(&self) {
-        let mut receiver = self.0.clone();
-        if receiver.wait_for(|raised| *raised).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        self.0.cancelled().await;
     }
 
     /// Runs `work` unless the flag goes up first: then `work` is thrown away where it stands and there is `None`.

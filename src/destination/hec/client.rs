@@ -1,6 +1,5 @@
 //! Delivers batches to a collector, whatever it takes.
 
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::Write as _;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -89,9 +88,9 @@ impl Hec {
     }
 
     fn with_timing(config: &Config, timing: Timing) -> Result<Self, ConfigError> {
-        let endpoint = Member::new(config, &guid(random(), random()))?;
-        let busy = Backoff::new(timing.first, timing.most, random());
-        let hold = Backoff::new(timing.hold_jitter, timing.hold_jitter, random());
+        let endpoint = Member::new(config, &guid(fastrand::u64(..), fastrand::u64(..)))?;
+        let busy = Backoff::new(timing.first, timing.most, fastrand::u64(..));
+        let hold = Backoff::new(timing.hold_jitter, timing.hold_jitter, fastrand::u64(..));
         Ok(Self {
             index: config.index.clone().filter(|index| !index.is_empty()),
             timing,
@@ -368,11 +367,6 @@ async fn compress(body: Bytes) -> Bytes {
         encoder.finish().expect("a vector takes every byte")
     });
     Bytes::from(packed.await.expect("compressing does not panic"))
-}
-
-/// A number that differs from process to process.
-fn random() -> u64 {
-    std::hash::RandomState::new().build_hasher().finish()
 }
 
 /// A version 4 UUID (RFC 9562 section 5.4) of these bits.

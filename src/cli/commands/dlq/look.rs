@@ -147,9 +147,9 @@ fn row(columns: &[impl AsRef<str>; 7], width: Option<usize>) -> String {
     let full = WIDTHS.iter().map(|least| least + 2).sum::<usize>() + LEAST_MESSAGE;
     match width {
         None => line(6) + message,
-        Some(width) if width >= full => fit(line(6) + message, width),
+        Some(width) if width >= full => fit(&(line(6) + message), width),
         Some(width) => {
-            format!("{}\n{}", fit(line(4).trim_end().to_owned(), width), fit(format!("    {message}"), width))
+            format!("{}\n{}", fit(line(4).trim_end(), width), fit(&format!("    {message}"), width))
         }
     }
 }

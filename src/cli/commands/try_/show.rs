@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::pretty;
 use super::samples::{SampleOrigin, Tried};
-use crate::cli::terminal::{cell, cells, pad};
+use crate::cli::terminal::{cells, pad};
 use crate::core::batch::Events;
 use crate::core::printable::printable;
 use crate::script::{Beside, Cost, HookError, Paint, Sample};
@@ -101,11 +101,12 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut pieces = vec![String::new()];
     let mut used = 0;
     for c in text.chars() {
-        if used + cell(c) > width {
+        let columns = cells(c.encode_utf8(&mut [0; 4]));
+        if used + columns > width {
             pieces.push(String::new());
             used = 0;
         }
-        used += cell(c);
+        used += columns;
         pieces.last_mut().expect("there is always one").push(c);
     }
     pieces
