@@ -12,6 +12,7 @@ mod content;
 mod file;
 mod hec;
 mod problem;
+mod raw;
 mod read;
 mod resolve;
 mod sls;
