@@ -5,7 +5,7 @@ use clap::{Arg, ArgMatches, Command};
 
 use crate::settings::Flags;
 use crate::settings::keys;
-use crate::settings::keys::{Default, Key, Kind};
+use crate::settings::keys::{Default, Kind, Row};
 
 /// The settings given as flags.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl clap::FromArgMatches for SettingFlags {
     }
 }
 
-fn argument(key: &Key, flag: &'static str) -> Arg {
+fn argument(key: &Row, flag: &'static str) -> Arg {
     let (first, rest) = key.meaning.split_at(1);
     let mut help = first.to_uppercase() + rest;
     if let Kind::OneOf(words) = key.kind {

@@ -14,7 +14,7 @@ use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::settings::keys;
-use crate::settings::keys::Key;
+use crate::settings::keys::Row;
 
 const FIRST_RUN: &str = "\
 First run:
@@ -120,7 +120,7 @@ fn tip(error: &clap::Error) -> Option<String> {
 }
 
 /// Whether a flag sounds like this secret: `--hec-token`, `--token`.
-fn is_meant(secret: &Key, flag: &str) -> bool {
+fn is_meant(secret: &Row, flag: &str) -> bool {
     let flag = flag.trim_start_matches('-').replace('-', "_");
     secret.is_secret() && (secret.name.replace('.', "_") == flag || secret.parts().1 == flag)
 }

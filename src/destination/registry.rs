@@ -34,20 +34,13 @@ pub struct DestinationRow {
     pub name: &'static str,
     /// The setting that it cannot do without.
     pub needs: &'static str,
-    /// The setting that says what becomes of an event that it refuses for good, if it can refuse one.
-    pub on_reject: Option<&'static str>,
 }
 
 /// Every destination there is. The first is the one that is meant where nothing else is said.
 pub const DESTINATIONS: &[DestinationRow] = &[
-    DestinationRow { kind: DestinationKind::Hec, name: "hec", needs: "hec.url", on_reject: Some("hec.on_reject") },
-    DestinationRow {
-        kind: DestinationKind::Syslog,
-        name: "syslog",
-        needs: "syslog.host",
-        on_reject: Some("syslog.on_reject"),
-    },
-    DestinationRow { kind: DestinationKind::File, name: "file", needs: "file.path", on_reject: None },
+    DestinationRow { kind: DestinationKind::Hec, name: "hec", needs: "hec.url" },
+    DestinationRow { kind: DestinationKind::Syslog, name: "syslog", needs: "syslog.host" },
+    DestinationRow { kind: DestinationKind::File, name: "file", needs: "file.path" },
 ];
 
 /// How to reach a destination: exactly one.

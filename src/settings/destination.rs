@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::checked::Machine;
 use super::hec::{read_hec, read_hec_format};
+use super::keys;
 use super::read::Reader;
 use super::syslog::{read_syslog, read_syslog_format};
 use crate::destination::Preview;
@@ -65,24 +66,23 @@ pub(super) fn read_format(
 
 fn read_file(reader: &mut Reader<'_>) -> Option<Config> {
     reader.demand(&["file.path"]);
-    let path = reader.path("file.path");
-    let (max_size, keep) = (reader.size("file.max_size"), reader.count("file.keep"));
-    let fsync = reader.switch("file.fsync");
-    Some(Config {
-        path: path?,
-        max_size: max_size? as u64,
-        keep: u32::try_from(keep?).expect("bounded by the table of settings"),
-        fsync: fsync?,
-    })
+    let path = reader.path(&keys::file::PATH);
+    let (max_size, keep) = (reader.get(&keys::file::MAX_SIZE), reader.get(&keys::file::KEEP));
+    let fsync = reader.get(&keys::file::FSYNC);
+    Some(Config { path: path?, max_size: max_size? as u64, keep: keep?, fsync: fsync? })
 }
 
 /// Reads what becomes of an event that the destination refuses for good. Where there is none yet, or several, that is
 /// said by [`read_destination`].
 pub(super) fn read_on_reject(reader: &mut Reader<'_>) -> Option<OnReject> {
     let given = given(reader);
-    let row = given.last().map_or(&DESTINATIONS[0], |(row, _)| row);
-    let Some(name) = row.on_reject else { return Some(OnReject::DeadLetter) };
-    Some(match reader.word(name)? {
+    let key = match given.last().map_or(DESTINATIONS[0].kind, |(row, _)| row.kind) {
+        DestinationKind::Hec => &keys::hec::ON_REJECT,
+        DestinationKind::Syslog => &keys::syslog::ON_REJECT,
+        // It refuses no event.
+        DestinationKind::File => return Some(OnReject::DeadLetter),
+    };
+    Some(match reader.get(key)? {
         "halt" => OnReject::Halt,
         _ => OnReject::DeadLetter,
     })

@@ -7,9 +7,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::keys;
-use super::keys::{Key, Kind};
+use super::keys::{Kind, Row};
 use super::problem::{Complaint, Problem, nearest};
-use super::typed::{Layer, Raw, Typed, ValueOrigin};
+use super::raw::Raw;
+use super::typed::{Layer, Typed, ValueOrigin};
 
 /// Takes the settings of a file; returns what is wrong with it. A file that can't be read as TOML gives no settings at all.
 ///
@@ -55,8 +56,8 @@ impl File<'_> {
         for (name, value) in entries {
             let full = format!("{table}.{}", name.get_ref());
             match (keys::find(&full), value.get_ref()) {
-                (Some(Key { kind: Kind::Table, .. }), DeValue::Table(_)) => {}
-                (Some(Key { kind: Kind::Table, name, .. }), _) => {
+                (Some(Row { kind: Kind::Table, .. }), DeValue::Table(_)) => {}
+                (Some(Row { kind: Kind::Table, name, .. }), _) => {
                     let complaint = Complaint::new(format!("{name} is not a table"), format!("write it as [{name}]"));
                     self.complain(value, complaint);
                 }
@@ -92,7 +93,7 @@ impl File<'_> {
         let typed = name.get_ref().as_ref();
         let fix = suggest(Some(table), typed).map_or_else(
             || {
-                let known: Vec<_> = keys::all().map(Key::parts).filter(|(t, _)| *t == table).map(|(_, n)| n).collect();
+                let known: Vec<_> = keys::all().map(Row::parts).filter(|(t, _)| *t == table).map(|(_, n)| n).collect();
                 format!("[{table}] takes {}", known.join(", "))
             },
             |meant| format!("did you mean {meant}?"),
@@ -171,7 +172,7 @@ fn not_toml(path: &Path, text: &str, error: &toml::de::Error) -> Problem {
     complaint.at(format!("{} line {}", path.display(), line_of(text, at)))
 }
 
-fn misplaced_secret(key: &Key) -> Complaint {
+fn misplaced_secret(key: &Row) -> Complaint {
     let variable = key.variable().expect("only tables have no variable");
     let file = format!("{}_file", key.name);
     Complaint::new(
@@ -195,7 +196,7 @@ fn is_table(name: &str) -> bool {
 /// same table, or one near by anywhere.
 fn suggest(table: Option<&str>, typed: &str) -> Option<&'static str> {
     let here = || keys::all().filter(|key| table.is_none_or(|table| key.parts().0 == table));
-    let by_name = |keys: &mut dyn Iterator<Item = &'static Key>| {
+    let by_name = |keys: &mut dyn Iterator<Item = &'static Row>| {
         let names: Vec<_> = keys.map(|key| (key.parts().1, key.name)).collect();
         let meant = nearest(typed, names.iter().map(|(name, _)| *name))?;
         names.iter().find(|(name, _)| *name == meant).map(|(_, full)| *full)

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::keys;
 use super::problem::Complaint;
 use super::read::Reader;
 use super::url::BaseUrl;
@@ -10,20 +11,20 @@ use crate::destination::hec::{Config, HecFormat, Layout, Token};
 pub(super) fn read_hec(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<Config> {
     let base = read_collector(reader);
     let token = read_token(reader, warnings);
-    let verify = reader.switch("hec.verify");
-    let ca_file = reader.certificates("hec.ca_file");
-    let client_cert = reader.client_cert(["hec.client_cert", "hec.client_key"]);
+    let verify = reader.get(&keys::hec::VERIFY);
+    let ca_file = reader.certificates(&keys::hec::CA_FILE);
+    let client_cert = reader.client_cert([&keys::hec::CLIENT_CERT, &keys::hec::CLIENT_KEY]);
     let proxy = read_proxy(reader);
-    let timeout = reader.duration("hec.timeout");
-    let connect_timeout = reader.duration("hec.connect_timeout");
-    let source = reader.text("hec.source");
-    let sourcetype = reader.text("hec.sourcetype");
-    let index = reader.text("hec.index");
-    let host = reader.text("hec.event_host");
-    let gzip = reader.switch("hec.gzip");
-    let max_body = reader.size("hec.max_body");
-    let max_requests = reader.count("hec.max_requests");
-    let compat = reader.switch("hec.compat");
+    let timeout = reader.get(&keys::hec::TIMEOUT);
+    let connect_timeout = reader.get(&keys::hec::CONNECT_TIMEOUT);
+    let source = reader.get(&keys::hec::SOURCE);
+    let sourcetype = reader.get(&keys::hec::SOURCETYPE);
+    let index = reader.get(&keys::hec::INDEX);
+    let host = reader.get(&keys::hec::EVENT_HOST);
+    let gzip = reader.get(&keys::hec::GZIP);
+    let max_body = reader.get(&keys::hec::MAX_BODY);
+    let max_requests = reader.get(&keys::hec::MAX_REQUESTS);
+    let compat = reader.get(&keys::hec::COMPAT);
     let (base, verify) = (base?, verify?);
     if base.is_exposed() {
         warnings.push(format!("logs and the HEC token travel in plain text: {} is not https://", base.url));
@@ -47,7 +48,7 @@ pub(super) fn read_hec(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> O
         host,
         gzip: gzip?,
         max_body: max_body?,
-        max_requests: usize::try_from(max_requests?).expect("bounded by the table of settings"),
+        max_requests: usize::from(max_requests?),
         compat: compat?,
     })
 }
@@ -55,11 +56,11 @@ pub(super) fn read_hec(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> O
 /// What events look like, whichever collector they go to.
 pub(super) fn read_hec_format(reader: &mut Reader<'_>) -> HecFormat {
     HecFormat::with(Layout {
-        host: reader.text("hec.event_host"),
-        source: reader.text("hec.source"),
-        sourcetype: reader.text("hec.sourcetype"),
-        index: reader.text("hec.index"),
-        compat: reader.switch("hec.compat").unwrap_or_default(),
+        host: reader.get(&keys::hec::EVENT_HOST),
+        source: reader.get(&keys::hec::SOURCE),
+        sourcetype: reader.get(&keys::hec::SOURCETYPE),
+        index: reader.get(&keys::hec::INDEX),
+        compat: reader.get(&keys::hec::COMPAT).unwrap_or_default(),
     })
 }
 
@@ -73,9 +74,10 @@ fn read_collector(reader: &mut Reader<'_>) -> Option<BaseUrl> {
                 reader.complain(part, complaint);
             }
         }
-        reader.text("hec.url")?
+        reader.get(&keys::hec::URL)?
     } else {
-        let (host, port, https) = (reader.text("hec.host"), reader.count("hec.port"), reader.switch("hec.https"));
+        let (host, port, https) =
+            (reader.get(&keys::hec::HOST), reader.get(&keys::hec::PORT), reader.get(&keys::hec::HTTPS));
         let (host, port, scheme) = (host?, port?, if https? { "https" } else { "http" });
         if host.contains(['/', '@']) {
             let complaint =
@@ -93,7 +95,7 @@ fn read_collector(reader: &mut Reader<'_>) -> Option<BaseUrl> {
 
 fn read_token(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<Token> {
     if reader.either("hec.token", "hec.token_file")? == "hec.token_file" {
-        return reader.credential_file("hec.token_file").map(Token::File);
+        return reader.credential_file(&keys::hec::TOKEN_FILE).map(Token::File);
     }
     if let Some(file) = reader.file("hec.token")
         && others_may_read(file)
@@ -103,7 +105,7 @@ fn read_token(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<Tok
             file.display()
         ));
     }
-    reader.secret("hec.token").map(Token::Fixed)
+    reader.get(&keys::hec::TOKEN).map(Token::Fixed)
 }
 
 #[cfg(unix)]
@@ -120,7 +122,7 @@ fn others_may_read(_: &Path) -> bool {
 }
 
 fn read_proxy(reader: &mut Reader<'_>) -> Option<String> {
-    let url = reader.text("hec.proxy")?;
+    let url = reader.get(&keys::hec::PROXY)?;
     match BaseUrl::parse(&url) {
         Ok(base) => Some(base.url),
         Err(complaint) if url.contains('@') => {

@@ -3,33 +3,37 @@
 //! The settings file, the environment, the flags, the help, the suggestions for typos and `docs/settings.md` all come
 //! from this one table.
 
-mod dead_letters;
-mod file;
-mod hec;
+pub(super) mod dead_letters;
+pub(super) mod file;
+pub(super) mod hec;
 mod key;
-mod run;
-mod script;
-mod sls;
-mod syslog;
+mod row;
+pub(super) mod run;
+pub(super) mod script;
+mod setting;
+pub(super) mod sls;
+pub(super) mod syslog;
 
-pub use key::{Default, Key, Kind, PREFIX};
+pub(super) use key::Key;
+pub use row::{Default, Kind, PREFIX, Row};
+pub(super) use setting::Setting;
 
 /// The variable that names the settings file; the one `FORWARDER_*` variable that is not a setting.
 pub const CONFIG: &str = "FORWARDER_CONFIG";
 
 /// Every setting, in the order of the documentation.
-pub fn all() -> impl Iterator<Item = &'static Key> + Clone {
-    TABLES.into_iter().flatten()
+pub fn all() -> impl Iterator<Item = &'static Row> + Clone {
+    TABLES.into_iter().flatten().copied()
 }
 
 /// The setting with this name.
 #[must_use]
-pub fn find(name: &str) -> Option<&'static Key> {
+pub fn find(name: &str) -> Option<&'static Row> {
     all().find(|key| key.name == name)
 }
 
 /// The tables, in the order of the documentation.
-const TABLES: [&[Key]; 7] =
+const TABLES: [&[&Row]; 7] =
     [script::KEYS, sls::KEYS, hec::KEYS, syslog::KEYS, file::KEYS, dead_letters::KEYS, run::KEYS];
 
 #[cfg(test)]

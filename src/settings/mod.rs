@@ -13,6 +13,7 @@ mod destination;
 mod file;
 mod hec;
 mod problem;
+mod raw;
 mod read;
 mod resolve;
 mod sls;

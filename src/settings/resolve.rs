@@ -9,8 +9,8 @@ use super::checked::{
     TrialSettings,
 };
 use super::destination::{chosen_kind, read_destination, read_format, read_on_reject};
+use super::keys;
 use super::problem::{Complaint, Problem, SettingsError};
-use super::read;
 use super::read::Reader;
 use super::sls::read_sls;
 use super::start;
@@ -23,7 +23,7 @@ use crate::script;
 pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) -> Result<Settings, SettingsError> {
     let mut reader = Reader::new(typed, problems);
     let mut warnings = Vec::new();
-    let heartbeat = reader.duration("sls.heartbeat_interval");
+    let heartbeat = reader.get(&keys::sls::HEARTBEAT_INTERVAL);
     let parts = (
         read_script(&mut reader, typed),
         read_reload(&mut reader),
@@ -47,19 +47,18 @@ pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) 
 
 fn read_script(reader: &mut Reader<'_>, typed: &Typed) -> Option<(PathBuf, script::Config)> {
     reader.demand(&["script.file"]);
-    let file = reader.readable("script.file");
-    let timeout = reader.duration("script.timeout");
-    let memory = reader.size("script.memory");
+    let file = reader.readable(&keys::script::FILE);
+    let timeout = reader.get(&keys::script::TIMEOUT);
+    let memory = reader.get(&keys::script::MEMORY);
     let hook = script::Config { timeout: timeout?, memory: memory?, vars: typed.vars.clone() };
     Some((file?, hook))
 }
 
 fn read_reload(reader: &mut Reader<'_>) -> Option<ReloadSettings> {
-    let force = reader.switch("script.force_reload");
-    let share = reader.count("script.rollback_share");
-    let within = reader.duration("script.rollback_within");
-    let share = u32::try_from(share?).expect("bounded by the table of settings");
-    Some(ReloadSettings { force: force?, rules: script::Rules { share, within: within? } })
+    let force = reader.get(&keys::script::FORCE_RELOAD);
+    let share = reader.get(&keys::script::ROLLBACK_SHARE);
+    let within = reader.get(&keys::script::ROLLBACK_WITHIN);
+    Some(ReloadSettings { force: force?, rules: script::Rules { share: share?, within: within? } })
 }
 
 /// Reads what is needed to deliver logs that are at hand, and nothing about where logs come from.
@@ -88,8 +87,8 @@ pub(super) fn trial(
     machine: &Machine,
 ) -> Result<TrialSettings, SettingsError> {
     let mut reader = Reader::new(typed, problems);
-    let script = reader.path("script.file");
-    let (timeout, memory) = (reader.duration("script.timeout"), reader.size("script.memory"));
+    let script = reader.path(&keys::script::FILE);
+    let (timeout, memory) = (reader.get(&keys::script::TIMEOUT), reader.get(&keys::script::MEMORY));
     let format = to.or_else(|| chosen_kind(&mut reader)).and_then(|kind| read_format(kind, &mut reader, machine));
     let problems = reader.into_problems();
     match (timeout, memory, format) {
@@ -107,7 +106,7 @@ pub(super) fn source(
     machine: &Machine,
 ) -> Result<(crate::sls::Config, start::StartPosition), SettingsError> {
     let mut reader = Reader::new(typed, problems);
-    let heartbeat = reader.duration("sls.heartbeat_interval");
+    let heartbeat = reader.get(&keys::sls::HEARTBEAT_INTERVAL);
     let sls = read_sls(&mut reader, heartbeat, machine, &mut Vec::new());
     let start = read_start(&mut reader, machine);
     let problems = reader.into_problems();
@@ -118,26 +117,26 @@ pub(super) fn source(
 }
 
 fn read_start(reader: &mut Reader<'_>, machine: &Machine) -> Option<start::StartPosition> {
-    reader.value("sls.start", |key, raw| start::parse(&read::text(key, raw)?, machine.now, &machine.zone))
+    reader.parse(&keys::sls::START, |text| start::parse(&text, machine.now, &machine.zone))
 }
 
 /// Reads the directory of dead letters and nothing else.
 pub(super) fn dead_letters_dir(typed: &Typed) -> Result<PathBuf, SettingsError> {
     let mut reader = Reader::new(typed, Vec::new());
-    let dir = reader.path("dead_letters.dir");
+    let dir = reader.path(&keys::dead_letters::DIR);
     dir.ok_or_else(|| SettingsError { problems: reader.into_problems() })
 }
 
 fn read_dead_letters(reader: &mut Reader<'_>) -> Option<DeadLetterSettings> {
-    let on_error = reader.word("script.on_error");
+    let on_error = reader.get(&keys::script::ON_ERROR);
     let on_reject = read_on_reject(reader);
-    let dir = reader.path("dead_letters.dir");
-    let max_bytes = reader.size("dead_letters.max_size");
-    let max_share = reader.count("dead_letters.max_share");
+    let dir = reader.path(&keys::dead_letters::DIR);
+    let max_bytes = reader.get(&keys::dead_letters::MAX_SIZE);
+    let max_share = reader.get(&keys::dead_letters::MAX_SHARE);
     Some(DeadLetterSettings {
         dir: dir?,
         max_bytes: max_bytes? as u64,
-        max_share: u32::try_from(max_share?).expect("bounded by the table of settings"),
+        max_share: max_share?,
         on_error: match on_error? {
             "halt" => OnError::Halt,
             "pass" => OnError::Pass,
@@ -150,12 +149,12 @@ fn read_dead_letters(reader: &mut Reader<'_>) -> Option<DeadLetterSettings> {
 
 fn read_run(reader: &mut Reader<'_>, heartbeat: Option<Duration>, machine: &Machine) -> Option<RunSettings> {
     let start = read_start(reader, machine);
-    let fetch_interval = reader.duration("sls.fetch_interval");
-    let save_interval = reader.duration("sls.save_interval");
-    let drain_timeout = reader.duration("run.drain_timeout");
-    let memory = reader.size("run.memory");
+    let fetch_interval = reader.get(&keys::sls::FETCH_INTERVAL);
+    let save_interval = reader.get(&keys::sls::SAVE_INTERVAL);
+    let drain_timeout = reader.get(&keys::run::DRAIN_TIMEOUT);
+    let memory = reader.get(&keys::run::MEMORY);
     let hook_threads = match reader.layer("run.hook_threads") {
-        Some(_) => reader.count("run.hook_threads").map(|count| usize::try_from(count).expect("bounded")),
+        Some(_) => reader.get(&keys::run::HOOK_THREADS).map(usize::from),
         None => Some(machine.cores.clamp(1, 256)),
     };
     Some(RunSettings {
@@ -170,8 +169,7 @@ fn read_run(reader: &mut Reader<'_>, heartbeat: Option<Duration>, machine: &Mach
 }
 
 fn read_admin(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<SocketAddr> {
-    let address: SocketAddr = reader.value("admin.listen", |key, raw| {
-        let text = read::text(key, raw)?;
+    let address: SocketAddr = reader.parse(&keys::run::ADMIN_LISTEN, |text| {
         let fix = "write an address and a port, such as 127.0.0.1:9464";
         text.parse().map_err(|_| Complaint::new(format!("{text:?} is no address to listen on"), fix))
     })?;
@@ -182,9 +180,9 @@ fn read_admin(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<Soc
 }
 
 fn read_log(reader: &mut Reader<'_>) -> Option<LogSettings> {
-    let level = reader.word("log.level");
-    let format = reader.word("log.format");
-    let file = reader.path("log.file");
+    let level = reader.get(&keys::run::LOG_LEVEL);
+    let format = reader.get(&keys::run::LOG_FORMAT);
+    let file = reader.path(&keys::run::LOG_FILE);
     Some(LogSettings {
         level: level?.parse().expect("the table of settings names levels of tracing"),
         format: if format? == "json" { LogFormat::Json } else { LogFormat::Text },

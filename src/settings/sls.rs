@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::checked::Machine;
+use super::keys;
+use super::keys::Key;
 use super::problem::Complaint;
-use super::read;
 use super::read::Reader;
 use super::typed::{Layer, SHARED_PREFIX};
 use super::units;
@@ -21,26 +22,26 @@ pub(super) fn read_sls(
     for name in ["sls.endpoint", "sls.project", "sls.logstore", "sls.group"] {
         reader.demand(&[name]);
     }
-    let project = read_label(reader, "sls.project", "write the project's name alone: letters, digits and -");
+    let project = read_label(reader, &keys::sls::PROJECT, "write the project's name alone: letters, digits and -");
     let endpoint = read_endpoint(reader, project.as_deref(), warnings);
-    let logstore = reader.text("sls.logstore");
-    let group = reader.text("sls.group");
-    let consumer = reader.text("sls.consumer");
+    let logstore = reader.get(&keys::sls::LOGSTORE);
+    let group = reader.get(&keys::sls::GROUP);
+    let consumer = reader.get(&keys::sls::CONSUMER);
     let credentials = read_credentials(reader);
     let signature = read_signature(reader);
-    let compression = match reader.word("sls.compression") {
+    let compression = match reader.get(&keys::sls::COMPRESSION) {
         Some("zstd") => Compression::Zstd,
         Some("none") => Compression::Plain,
         _ => Compression::Lz4,
     };
-    let page_groups = reader.count("sls.page_groups");
-    let query = reader.text("sls.query");
-    let processor = reader.text("sls.processor");
+    let page_groups = reader.get(&keys::sls::PAGE_GROUPS);
+    let query = reader.get(&keys::sls::QUERY);
+    let processor = reader.get(&keys::sls::PROCESSOR);
     let group_timeout = heartbeat.and_then(|heartbeat| read_group_timeout(reader, heartbeat));
-    let in_order = reader.switch("sls.in_order");
-    let manage_group = reader.switch("sls.manage_group");
-    let ca_file = reader.certificates("sls.ca_file");
-    let timeout = reader.duration("sls.timeout");
+    let in_order = reader.get(&keys::sls::IN_ORDER);
+    let manage_group = reader.get(&keys::sls::MANAGE_GROUP);
+    let ca_file = reader.certificates(&keys::sls::CA_FILE);
+    let timeout = reader.get(&keys::sls::TIMEOUT);
     let group = group?;
     Some(Config {
         endpoint: endpoint?,
@@ -51,7 +52,7 @@ pub(super) fn read_sls(
         credentials: credentials?,
         signature: signature?,
         compression,
-        page_groups: u32::try_from(page_groups?).expect("bounded by the table of settings"),
+        page_groups: page_groups?,
         query,
         processor,
         group_timeout: group_timeout?,
@@ -63,18 +64,15 @@ pub(super) fn read_sls(
 }
 
 /// A name that becomes a part of a host name.
-fn read_label(reader: &mut Reader<'_>, name: &'static str, fix: &str) -> Option<String> {
-    reader.value(name, |key, raw| {
-        let text = read::text(key, raw)?;
-        match is_label(&text) {
-            true => Ok(text),
-            false => Err(Complaint::new(format!("{text:?} is not a {}", key.parts().1), fix)),
-        }
+fn read_label(reader: &mut Reader<'_>, key: &Key<String>, fix: &str) -> Option<String> {
+    reader.parse(key, |text| match is_label(&text) {
+        true => Ok(text),
+        false => Err(Complaint::new(format!("{text:?} is not a {}", key.row.parts().1), fix)),
     })
 }
 
 fn read_endpoint(reader: &mut Reader<'_>, project: Option<&str>, warnings: &mut Vec<String>) -> Option<String> {
-    let typed = reader.text("sls.endpoint")?;
+    let typed = reader.get(&keys::sls::ENDPOINT)?;
     let url = if typed.contains("://") { typed.clone() } else { format!("http://{typed}") };
     let checked = BaseUrl::parse(&url).and_then(|base| match project {
         Some(project) if base.host.starts_with(&format!("{project}.")) => Err(Complaint::new(
@@ -137,17 +135,17 @@ fn read_credentials(reader: &mut Reader<'_>) -> Option<Credentials> {
 
 fn read_access_key_files(reader: &mut Reader<'_>) -> Option<Credentials> {
     demand_both(reader, ACCESS_KEY_FILES, Layer::File)?;
-    let [id, secret, token] = ACCESS_KEY_FILES.map(|name| reader.credential_file(name));
+    let files = [&keys::sls::ACCESS_KEY_ID_FILE, &keys::sls::ACCESS_KEY_SECRET_FILE, &keys::sls::SECURITY_TOKEN_FILE];
+    let [id, secret, token] = files.map(|key| reader.credential_file(key));
     Some(Credentials::Files { id: id?, secret: secret?, token })
 }
 
 /// Looks at layers up to `last`, so that a variable meant for other tools never completes what was given for us.
 fn read_access_key(reader: &mut Reader<'_>, last: Layer) -> Option<Credentials> {
     demand_both(reader, ACCESS_KEY, last)?;
-    let [id, secret, token] = ACCESS_KEY;
-    let has_token = reader.layer(token).is_some_and(|layer| layer <= last);
-    let token = if has_token { reader.secret(token) } else { None };
-    let (id, secret) = (reader.text(id), reader.secret(secret));
+    let has_token = reader.layer(keys::sls::SECURITY_TOKEN.row.name).is_some_and(|layer| layer <= last);
+    let token = if has_token { reader.get(&keys::sls::SECURITY_TOKEN) } else { None };
+    let (id, secret) = (reader.get(&keys::sls::ACCESS_KEY_ID), reader.get(&keys::sls::ACCESS_KEY_SECRET));
     Some(Credentials::Fixed(AccessKey { id: id?, secret: secret?, token }))
 }
 
@@ -169,8 +167,8 @@ fn demand_both(reader: &mut Reader<'_>, names: [&'static str; 3], last: Layer) -
 }
 
 fn read_signature(reader: &mut Reader<'_>) -> Option<Signature> {
-    let region = read_label(reader, "sls.region", "write the region's id, as cn-hangzhou");
-    match (reader.word("sls.signature")?, region) {
+    let region = read_label(reader, &keys::sls::REGION, "write the region's id, as cn-hangzhou");
+    match (reader.get(&keys::sls::SIGNATURE)?, region) {
         ("v4", Some(region)) => Some(Signature::V4 { region }),
         ("v4", None) => {
             reader.missing(&["sls.region"]);
@@ -185,7 +183,7 @@ fn read_group_timeout(reader: &mut Reader<'_>, heartbeat: Duration) -> Option<Du
         // Rounded up, because SLS counts in whole seconds.
         return Some(Duration::from_secs((heartbeat * 3).as_secs_f64().ceil() as u64));
     }
-    let timeout = reader.duration("sls.group_timeout")?;
+    let timeout = reader.get(&keys::sls::GROUP_TIMEOUT)?;
     let complaint = if timeout < heartbeat * 2 {
         Complaint::new(
             "sls.group_timeout is shorter than two heartbeats: one that is late would cost us our shards",

@@ -3,8 +3,9 @@
 use jiff::tz::TimeZone;
 
 use super::checked::Machine;
+use super::keys;
+use super::keys::Key;
 use super::problem::Complaint;
-use super::read;
 use super::read::Reader;
 use crate::core::priority;
 use crate::core::priority::{FACILITIES, SEVERITIES};
@@ -33,16 +34,16 @@ const TLS_ONLY: [&str; 5] =
     ["syslog.verify", "syslog.ca_file", "syslog.client_cert", "syslog.client_key", "syslog.server_name"];
 
 pub(super) fn read_syslog(reader: &mut Reader<'_>, machine: &Machine, warnings: &mut Vec<String>) -> Option<Config> {
-    let protocol = reader.word("syslog.protocol")?;
+    let protocol = reader.get(&keys::syslog::PROTOCOL)?;
     let targets = read_targets(reader, protocol);
     let tls = read_tls(reader, protocol, warnings);
     let layout = read_layout(reader, protocol, machine);
     let framing = read_framing(reader, protocol);
-    let rate = reader.count("syslog.rate");
+    let rate = reader.get(&keys::syslog::RATE);
     refuse(reader, &["syslog.rate"], protocol != "udp", &format!("syslog.protocol is {protocol}: only udp has a rate"));
     let delivery = read_delivery(reader, protocol, warnings);
-    let connect_timeout = reader.duration("syslog.connect_timeout");
-    let timeout = reader.duration("syslog.timeout");
+    let connect_timeout = reader.get(&keys::syslog::CONNECT_TIMEOUT);
+    let timeout = reader.get(&keys::syslog::TIMEOUT);
     let (targets, layout, framing) = (targets?, layout?, framing?);
     let counted = matches!(protocol, "tcp" | "tls") && framing == Framing::Octet;
     let receivers = match layout.max_message {
@@ -66,10 +67,7 @@ pub(super) fn read_syslog(reader: &mut Reader<'_>, machine: &Machine, warnings: 
         warnings.push(format!("logs travel in plain text: {} is {protocol}", reader.origin("syslog.protocol")));
     }
     let transport = match protocol {
-        "udp" => Transport::Udp {
-            rate: u32::try_from(rate?).expect("bounded by the table of settings"),
-            max_datagram: layout.max_message,
-        },
+        "udp" => Transport::Udp { rate: rate?, max_datagram: layout.max_message },
         "tls" => Transport::Tls(tls?),
         "relp" => Transport::Relp(None),
         "relp+tls" => Transport::Relp(Some(tls?)),
@@ -88,7 +86,7 @@ pub(super) fn read_syslog(reader: &mut Reader<'_>, machine: &Machine, warnings: 
 
 /// What messages look like, whoever they go to.
 pub(super) fn read_syslog_format(reader: &mut Reader<'_>, machine: &Machine) -> Option<SyslogFormat> {
-    let protocol = reader.word("syslog.protocol")?;
+    let protocol = reader.get(&keys::syslog::PROTOCOL)?;
     let (layout, framing) = (read_layout(reader, protocol, machine), read_framing(reader, protocol));
     Some(SyslogFormat::with(layout?, framing?))
 }
@@ -102,12 +100,11 @@ fn read_targets(reader: &mut Reader<'_>, protocol: &str) -> Option<Vec<Target>> 
         _ => 514,
     };
     let port = match reader.layer("syslog.port") {
-        Some(_) => u16::try_from(reader.count("syslog.port")?).expect("bounded by the table of settings"),
+        Some(_) => reader.get(&keys::syslog::PORT)?,
         None => usual,
     };
     reader.demand(&["syslog.host"]);
-    reader.value("syslog.host", |key, raw| {
-        let text = read::text(key, raw)?;
+    reader.parse(&keys::syslog::HOST, |text| {
         let targets = text.split(',').map(|target| parse_target(target.trim(), port));
         targets.collect::<Option<Vec<_>>>().ok_or_else(|| {
             let fix = "write a name or an address, with a port if it needs one: siem-1, siem-2:1514, [2001:db8::1]:514";
@@ -140,10 +137,10 @@ fn read_tls(reader: &mut Reader<'_>, protocol: &str, warnings: &mut Vec<String>)
         refuse(reader, &TLS_ONLY, true, &format!("syslog.protocol is {protocol}, which has no TLS; {more} has"));
         return None;
     }
-    let verify = reader.switch("syslog.verify");
-    let ca_file = reader.certificates("syslog.ca_file");
-    let client_cert = reader.client_cert(["syslog.client_cert", "syslog.client_key"]);
-    let server_name = reader.text("syslog.server_name");
+    let verify = reader.get(&keys::syslog::VERIFY);
+    let ca_file = reader.certificates(&keys::syslog::CA_FILE);
+    let client_cert = reader.client_cert([&keys::syslog::CLIENT_CERT, &keys::syslog::CLIENT_KEY]);
+    let server_name = reader.get(&keys::syslog::SERVER_NAME);
     let verify = verify?;
     if !verify {
         warnings
@@ -157,7 +154,7 @@ fn read_framing(reader: &mut Reader<'_>, protocol: &str) -> Option<Framing> {
     let why = format!("syslog.protocol is {protocol}, which tells messages apart by itself");
     refuse(reader, &["syslog.framing"], !streams, &why);
     match reader.layer("syslog.framing") {
-        Some(_) if streams => reader.word("syslog.framing").map(|word| match word {
+        Some(_) if streams => reader.get(&keys::syslog::FRAMING).map(|word| match word {
             "octet" => Framing::Octet,
             _ => Framing::Lf,
         }),
@@ -167,10 +164,10 @@ fn read_framing(reader: &mut Reader<'_>, protocol: &str) -> Option<Framing> {
 }
 
 fn read_delivery(reader: &mut Reader<'_>, protocol: &str, warnings: &mut Vec<String>) -> Option<Delivery> {
-    let interval = reader.duration("syslog.confirm_interval");
-    let lag = reader.duration("syslog.confirm_lag");
+    let interval = reader.get(&keys::syslog::CONFIRM_INTERVAL);
+    let lag = reader.get(&keys::syslog::CONFIRM_LAG);
     let word = match reader.layer("syslog.delivery") {
-        Some(_) => reader.word("syslog.delivery")?,
+        Some(_) => reader.get(&keys::syslog::DELIVERY)?,
         None if protocol == "udp" => "sent",
         None => "confirmed",
     };
@@ -203,19 +200,19 @@ fn read_delivery(reader: &mut Reader<'_>, protocol: &str, warnings: &mut Vec<Str
 }
 
 fn read_layout(reader: &mut Reader<'_>, protocol: &str, machine: &Machine) -> Option<Layout> {
-    let format = reader.word("syslog.format");
-    let facility = read_code(reader, "syslog.facility", priority::facility, &FACILITIES);
-    let severity = read_code(reader, "syslog.severity", priority::severity, &SEVERITIES);
-    let hostname = reader.text("syslog.hostname").unwrap_or_else(|| machine.hostname.clone());
-    let program = reader.text("syslog.program").filter(|program| program != "-").unwrap_or_default();
-    let separator = reader.text("syslog.separator");
+    let format = reader.get(&keys::syslog::FORMAT);
+    let facility = read_code(reader, &keys::syslog::FACILITY, priority::facility, &FACILITIES);
+    let severity = read_code(reader, &keys::syslog::SEVERITY, priority::severity, &SEVERITIES);
+    let hostname = reader.get(&keys::syslog::HOSTNAME).unwrap_or_else(|| machine.hostname.clone());
+    let program = reader.get(&keys::syslog::PROGRAM).filter(|program| program != "-").unwrap_or_default();
+    let separator = reader.get(&keys::syslog::SEPARATOR);
     let structured_data = read_structured_data(reader);
-    let bom = reader.switch("syslog.bom");
-    let full_time = reader.switch("syslog.full_time");
+    let bom = reader.get(&keys::syslog::BOM);
+    let full_time = reader.get(&keys::syslog::FULL_TIME);
     let zone = read_zone(reader, machine);
     let max_message = read_max_message(reader, protocol);
-    let oversize = reader.word("syslog.oversize");
-    let compat = reader.switch("syslog.compat");
+    let oversize = reader.get(&keys::syslog::OVERSIZE);
+    let compat = reader.get(&keys::syslog::COMPAT);
     let (format, zone, compat) = (format?, zone?, compat?);
     let standard = if format == "rfc3164" {
         let modern = ["syslog.structured_data", "syslog.bom", "syslog.compat"];
@@ -245,12 +242,11 @@ fn read_layout(reader: &mut Reader<'_>, protocol: &str, machine: &Machine) -> Op
     })
 }
 
-fn read_code(reader: &mut Reader<'_>, name: &'static str, find: fn(&[u8]) -> Option<u8>, names: &[&str]) -> Option<u8> {
-    reader.value(name, |key, raw| {
-        let text = read::text(key, raw)?;
+fn read_code(reader: &mut Reader<'_>, key: &Key<String>, find: fn(&[u8]) -> Option<u8>, names: &[&str]) -> Option<u8> {
+    reader.parse(key, |text| {
         find(text.as_bytes()).ok_or_else(|| {
             let fix = format!("write a number from 0 to {}, or one of {}", names.len() - 1, names.join(", "));
-            Complaint::new(format!("{text:?} is not a {}", key.parts().1), fix)
+            Complaint::new(format!("{text:?} is not a {}", key.row.parts().1), fix)
         })
     })
 }
@@ -259,8 +255,8 @@ fn read_structured_data(reader: &mut Reader<'_>) -> Option<Vec<Element>> {
     if reader.layer("syslog.structured_data").is_none() {
         return Some(Vec::new());
     }
-    reader.value("syslog.structured_data", |key, raw| {
-        structured::read(&read::text(key, raw)?).map_err(|why| {
+    reader.parse(&keys::syslog::STRUCTURED_DATA, |text| {
+        structured::read(&text).map_err(|why| {
             let fix = "write it as RFC 5424 does: [id@32473 name=\"value\" other=\"value\"]";
             Complaint::new(format!("this is not structured data: {why}"), fix)
         })
@@ -268,16 +264,13 @@ fn read_structured_data(reader: &mut Reader<'_>) -> Option<Vec<Element>> {
 }
 
 fn read_zone(reader: &mut Reader<'_>, machine: &Machine) -> Option<TimeZone> {
-    reader.value("syslog.zone", |key, raw| {
-        let text = read::text(key, raw)?;
-        match text.to_ascii_lowercase().as_str() {
-            "local" => Ok(machine.zone.clone()),
-            "utc" => Ok(TimeZone::UTC),
-            _ => TimeZone::get(&text).map_err(|_| {
-                let fix = "write local, utc, or a name such as Asia/Shanghai";
-                Complaint::new(format!("{text:?} is not a time zone"), fix)
-            }),
-        }
+    reader.parse(&keys::syslog::ZONE, |text| match text.to_ascii_lowercase().as_str() {
+        "local" => Ok(machine.zone.clone()),
+        "utc" => Ok(TimeZone::UTC),
+        _ => TimeZone::get(&text).map_err(|_| {
+            let fix = "write local, utc, or a name such as Asia/Shanghai";
+            Complaint::new(format!("{text:?} is not a time zone"), fix)
+        }),
     })
 }
 
@@ -285,7 +278,7 @@ fn read_max_message(reader: &mut Reader<'_>, protocol: &str) -> Option<usize> {
     if reader.layer("syslog.max_message").is_none() {
         return Some(if protocol == "udp" { DATAGRAM } else { MESSAGE });
     }
-    let size = reader.size("syslog.max_message")?;
+    let size = reader.get(&keys::syslog::MAX_MESSAGE)?;
     if protocol == "udp" && size > MOST_DATAGRAM {
         let complaint = Complaint::new(
             format!("a datagram of {size} bytes is more than UDP can carry"),

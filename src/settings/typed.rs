@@ -6,8 +6,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::keys;
-use super::keys::{Default, Key, PREFIX};
+use super::keys::{Default, PREFIX, Row};
 use super::problem::{Complaint, Problem, nearest};
+use super::raw::Raw;
 
 /// The environment of the process: names and values.
 pub type Environment = BTreeMap<String, OsString>;
@@ -52,16 +53,6 @@ impl fmt::Display for ValueOrigin {
     }
 }
 
-/// A value as it was typed. It may be a secret, so it does not print.
-#[derive(Clone)]
-pub(super) enum Raw {
-    Text(String),
-    Integer(i64),
-    Switch(bool),
-    /// Something that no setting takes: "an array".
-    Other(&'static str),
-}
-
 /// A value and where it was given.
 #[derive(Clone)]
 pub(super) struct Given {
@@ -93,7 +84,7 @@ impl Typed {
 
     /// Takes a value. Empty text is no value, in every layer: the vendor's scripts and many container files leave unused
     /// settings empty.
-    pub(super) fn put(&mut self, key: &Key, layer: Layer, origin: ValueOrigin, raw: Raw) {
+    pub(super) fn put(&mut self, key: &Row, layer: Layer, origin: ValueOrigin, raw: Raw) {
         if matches!(&raw, Raw::Text(text) if text.is_empty()) {
             return;
         }
@@ -114,7 +105,7 @@ impl Typed {
     /// Takes the environment; returns what is wrong with it.
     pub(super) fn put_environment(&mut self, environment: &Environment) -> Vec<Problem> {
         let mut problems = Vec::new();
-        let names: BTreeMap<String, &Key> = keys::all().flat_map(variables).collect();
+        let names: BTreeMap<String, &Row> = keys::all().flat_map(variables).collect();
         for (name, value) in environment {
             let Some(key) = names.get(name) else {
                 if name.starts_with(PREFIX) && name != keys::CONFIG && !is_service_link(name) {
@@ -156,7 +147,7 @@ impl Typed {
 }
 
 /// Every variable that gives this setting.
-fn variables(key: &Key) -> impl Iterator<Item = (String, &Key)> {
+fn variables(key: &Row) -> impl Iterator<Item = (String, &Row)> {
     let also = key.also.iter().map(ToString::to_string);
     key.variable().into_iter().chain(also).map(move |name| (name, key))
 }

@@ -6,7 +6,7 @@ use std::fs;
 use forwarder::script::Script;
 use forwarder::script::testing::cases;
 use forwarder::settings::keys;
-use forwarder::settings::keys::{Default, Key, Kind};
+use forwarder::settings::keys::{Default, Kind, Row};
 
 use crate::packs::limits;
 use crate::settings::{Typed, hec};
@@ -94,7 +94,7 @@ fn table() -> String {
     table
 }
 
-fn takes(key: &Key) -> String {
+fn takes(key: &Row) -> String {
     match key.kind {
         Kind::Text => "text".to_owned(),
         Kind::Path => "path".to_owned(),
@@ -111,7 +111,7 @@ fn takes(key: &Key) -> String {
     }
 }
 
-fn default(key: &Key) -> String {
+fn default(key: &Row) -> String {
     match key.default {
         Default::Is(text) => format!("`{text}`"),
         Default::Computed(words) => words.to_owned(),
@@ -120,7 +120,7 @@ fn default(key: &Key) -> String {
     }
 }
 
-fn ways(key: &Key) -> String {
+fn ways(key: &Row) -> String {
     let variables = key.variable().into_iter().chain(key.also.iter().map(ToString::to_string));
     let flag = key.flag.map(|flag| format!("--{flag}"));
     variables.chain(flag).map(|way| format!("`{way}`")).collect::<Vec<_>>().join("<br>")

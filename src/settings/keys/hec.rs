@@ -1,122 +1,104 @@
 //! The settings of Splunk: `[hec]`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::key::{Default, Key, Kind, MIB, PLAIN, SECOND};
+use super::key::{Key, MIB, SECOND};
+use super::row::Row;
+use crate::core::secret::Secret;
 
-pub(super) const KEYS: &[Key] = &[
-    Key {
-        name: "hec.url",
-        flag: Some("hec-url"),
-        meaning: "Splunk HTTP Event Collector, as https://splunk.example:8088; this or hec.host",
-        ..PLAIN
-    },
-    Key { name: "hec.host", meaning: "host of the collector, in place of hec.url", ..PLAIN },
-    Key {
-        name: "hec.port",
-        kind: Kind::Count(1, 65535),
-        default: Default::Is("8088"),
-        meaning: "port of the collector, with hec.host",
-        ..PLAIN
-    },
-    Key {
-        name: "hec.https",
-        kind: Kind::Switch,
-        default: Default::Is("false"),
-        meaning: "speak TLS to the collector, with hec.host",
-        ..PLAIN
-    },
-    Key { name: "hec.token", kind: Kind::Secret, meaning: "HEC token; better from the environment or a file", ..PLAIN },
-    Key {
-        name: "hec.token_file",
-        kind: Kind::Path,
-        flag: Some("hec-token-file"),
-        meaning: "file with the HEC token, read again when it changes",
-        ..PLAIN
-    },
-    Key {
-        name: "hec.index",
-        flag: Some("hec-index"),
-        meaning: "index of events that name none; the token's own when absent",
-        ..PLAIN
-    },
-    Key { name: "hec.source", flag: Some("hec-source"), meaning: "source of events that name none", ..PLAIN },
-    Key {
-        name: "hec.sourcetype",
-        flag: Some("hec-sourcetype"),
-        meaning: "sourcetype of events that name none",
-        ..PLAIN
-    },
-    Key { name: "hec.event_host", meaning: "host of events that name none", ..PLAIN },
-    Key {
-        name: "hec.timeout",
-        kind: Kind::Seconds(SECOND),
-        default: Default::Is("120s"),
-        meaning: "longest time for one request, reply included",
-        ..PLAIN
-    },
-    Key {
-        name: "hec.connect_timeout",
-        kind: Kind::Duration(Duration::from_millis(100)),
-        default: Default::Is("10s"),
-        meaning: "longest time for connecting, TLS included",
-        ..PLAIN
-    },
-    Key {
-        name: "hec.verify",
-        kind: Kind::Switch,
-        default: Default::Is("true"),
-        known_as: &["ssl_verify"],
-        meaning: "verify the collector's certificate and name",
-        ..PLAIN
-    },
-    Key {
-        name: "hec.ca_file",
-        kind: Kind::Path,
-        meaning: "certificates (PEM) to trust for the collector besides the system's",
-        ..PLAIN
-    },
-    Key {
-        name: "hec.client_cert",
-        kind: Kind::Path,
-        meaning: "our certificate (PEM) for mutual TLS, with hec.client_key",
-        ..PLAIN
-    },
-    Key { name: "hec.client_key", kind: Kind::Path, meaning: "the PKCS #8 key (PEM) of hec.client_cert", ..PLAIN },
-    Key {
-        name: "hec.proxy",
-        default: Default::Computed("https_proxy, http_proxy and no_proxy of the environment"),
-        meaning: "proxy for the collector, as http://proxy.example:3128",
-        ..PLAIN
-    },
-    Key { name: "hec.gzip", kind: Kind::Switch, default: Default::Is("false"), meaning: "compress requests", ..PLAIN },
-    Key {
-        name: "hec.max_body",
-        kind: Kind::Size(10_000, 64 * MIB),
-        default: Default::Is("1MB"),
-        meaning: "most bytes in one request, before compression; Splunk Cloud advises 1 MB",
-        ..PLAIN
-    },
-    Key {
-        name: "hec.max_requests",
-        kind: Kind::Count(1, 1024),
-        default: Default::Is("32"),
-        meaning: "most requests in flight at once",
-        ..PLAIN
-    },
-    Key {
-        name: "hec.compat",
-        kind: Kind::Switch,
-        default: Default::Is("false"),
-        meaning: "send event as the vendor's Python script does: JSON text inside a JSON string",
-        ..PLAIN
-    },
-    Key {
-        name: "hec.on_reject",
-        kind: Kind::OneOf(&["dead_letter", "halt"]),
-        default: Default::Is("dead_letter"),
-        meaning: "what to do with an event that Splunk refuses for what it is: keep it as a dead letter and go on, or halt \
-                  its shard",
-        ..PLAIN
-    },
+/// In the order of the documentation.
+pub(super) const KEYS: &[&Row] = &[
+    &URL.row,
+    &HOST.row,
+    &PORT.row,
+    &HTTPS.row,
+    &TOKEN.row,
+    &TOKEN_FILE.row,
+    &INDEX.row,
+    &SOURCE.row,
+    &SOURCETYPE.row,
+    &EVENT_HOST.row,
+    &TIMEOUT.row,
+    &CONNECT_TIMEOUT.row,
+    &VERIFY.row,
+    &CA_FILE.row,
+    &CLIENT_CERT.row,
+    &CLIENT_KEY.row,
+    &PROXY.row,
+    &GZIP.row,
+    &MAX_BODY.row,
+    &MAX_REQUESTS.row,
+    &COMPAT.row,
+    &ON_REJECT.row,
 ];
+
+pub const URL: Key<String> = Key::text("hec.url")
+    .flag("hec-url")
+    .means("Splunk HTTP Event Collector, as https://splunk.example:8088; this or hec.host");
+
+pub const HOST: Key<String> = Key::text("hec.host").means("host of the collector, in place of hec.url");
+
+pub const PORT: Key<u16> =
+    Key::count("hec.port", 1, 65535).default("8088").means("port of the collector, with hec.host");
+
+pub const HTTPS: Key<bool> =
+    Key::switch("hec.https").default("false").means("speak TLS to the collector, with hec.host");
+
+pub const TOKEN: Key<Secret> = Key::secret("hec.token").means("HEC token; better from the environment or a file");
+
+pub const TOKEN_FILE: Key<PathBuf> =
+    Key::path("hec.token_file").flag("hec-token-file").means("file with the HEC token, read again when it changes");
+
+pub const INDEX: Key<String> =
+    Key::text("hec.index").flag("hec-index").means("index of events that name none; the token's own when absent");
+
+pub const SOURCE: Key<String> = Key::text("hec.source").flag("hec-source").means("source of events that name none");
+
+pub const SOURCETYPE: Key<String> =
+    Key::text("hec.sourcetype").flag("hec-sourcetype").means("sourcetype of events that name none");
+
+pub const EVENT_HOST: Key<String> = Key::text("hec.event_host").means("host of events that name none");
+
+pub const TIMEOUT: Key<Duration> =
+    Key::seconds("hec.timeout", SECOND).default("120s").means("longest time for one request, reply included");
+
+pub const CONNECT_TIMEOUT: Key<Duration> = Key::duration("hec.connect_timeout", Duration::from_millis(100))
+    .default("10s")
+    .means("longest time for connecting, TLS included");
+
+pub const VERIFY: Key<bool> = Key::switch("hec.verify")
+    .default("true")
+    .known_as(&["ssl_verify"])
+    .means("verify the collector's certificate and name");
+
+pub const CA_FILE: Key<PathBuf> =
+    Key::path("hec.ca_file").means("certificates (PEM) to trust for the collector besides the system's");
+
+pub const CLIENT_CERT: Key<PathBuf> =
+    Key::path("hec.client_cert").means("our certificate (PEM) for mutual TLS, with hec.client_key");
+
+pub const CLIENT_KEY: Key<PathBuf> = Key::path("hec.client_key").means("the PKCS #8 key (PEM) of hec.client_cert");
+
+pub const PROXY: Key<String> = Key::text("hec.proxy")
+    .computed("https_proxy, http_proxy and no_proxy of the environment")
+    .means("proxy for the collector, as http://proxy.example:3128");
+
+pub const GZIP: Key<bool> = Key::switch("hec.gzip").default("false").means("compress requests");
+
+pub const MAX_BODY: Key<usize> = Key::size("hec.max_body", 10_000, 64 * MIB)
+    .default("1MB")
+    .means("most bytes in one request, before compression; Splunk Cloud advises 1 MB");
+
+pub const MAX_REQUESTS: Key<u16> =
+    Key::count("hec.max_requests", 1, 1024).default("32").means("most requests in flight at once");
+
+pub const COMPAT: Key<bool> = Key::switch("hec.compat")
+    .default("false")
+    .means("send event as the vendor's Python script does: JSON text inside a JSON string");
+
+pub const ON_REJECT: Key<&'static str> =
+    Key::one_of("hec.on_reject", &["dead_letter", "halt"]).default("dead_letter").means(
+        "what to do with an event that Splunk refuses for what it is: keep it as a dead letter and go on, or halt \
+                  its shard",
+    );

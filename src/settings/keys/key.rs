@@ -1,91 +1,134 @@
-//! One setting.
+//! A setting with its type: one constructor for each kind, so that kind, bounds and type can't disagree.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-/// The one prefix of environment variables that belong to us.
-pub const PREFIX: &str = "FORWARDER_";
+use super::row::{Default, Kind, Row};
+use super::setting::{DurationBounds, Number, Setting};
+use crate::core::secret::Secret;
 
-/// One setting.
-#[derive(Debug)]
-pub struct Key {
-    /// Table and name in the settings file: `hec.timeout`.
-    pub name: &'static str,
-    /// What it takes.
-    pub kind: Kind,
-    /// What holds when nobody gives it.
-    pub default: Default,
-    /// Its flag, without the dashes, when it has one.
-    pub flag: Option<&'static str>,
-    /// Environment variables that give it besides its own.
-    pub also: &'static [&'static str],
-    /// Names that people know it by from the vendor's scripts and SDK, for suggestions.
-    pub known_as: &'static [&'static str],
-    /// What it means, as a phrase without a full stop.
-    pub meaning: &'static str,
+/// A setting whose value is a `T`.
+pub struct Key<T: Setting> {
+    /// What is told of it.
+    pub row: Row,
+    pub bounds: T::Bounds,
 }
 
-/// What a setting takes.
-#[derive(Debug)]
-pub enum Kind {
+impl Key<String> {
     /// Any text.
-    Text,
+    pub(super) const fn text(name: &'static str) -> Self {
+        Self { row: Row::new(name, Kind::Text), bounds: () }
+    }
+
+    /// The text of a start position.
+    pub(super) const fn start(name: &'static str) -> Self {
+        Self { row: Row::new(name, Kind::Start), bounds: () }
+    }
+}
+
+impl Key<PathBuf> {
     /// A path; in the settings file relative to that file's directory.
-    Path,
+    pub(super) const fn path(name: &'static str) -> Self {
+        Self { row: Row::new(name, Kind::Path), bounds: () }
+    }
+}
+
+impl Key<bool> {
     /// `true` or `false`.
-    Switch,
-    /// A whole number within bounds.
-    Count(u64, u64),
+    pub(super) const fn switch(name: &'static str) -> Self {
+        Self { row: Row::new(name, Kind::Switch), bounds: () }
+    }
+}
+
+impl<T: Number> Key<T> {
+    /// A whole number within bounds, which have to fit into the type.
+    pub(super) const fn count(name: &'static str, least: u64, most: u64) -> Self {
+        assert!(least <= most && most <= T::MOST, "the bounds have to fit into the type");
+        Self { row: Row::new(name, Kind::Count(least, most)), bounds: (least, most) }
+    }
+}
+
+impl Key<Duration> {
     /// A number with a unit of time, at least this much.
-    Duration(Duration),
-    /// As [`Kind::Duration`], and a bare number means seconds, as in the vendor's scripts.
-    Seconds(Duration),
+    pub(super) const fn duration(name: &'static str, least: Duration) -> Self {
+        let bounds = DurationBounds { least, bare_seconds: false };
+        Self { row: Row::new(name, Kind::Duration(least)), bounds }
+    }
+
+    /// As [`Key::duration`], and a bare number means seconds.
+    pub(super) const fn seconds(name: &'static str, least: Duration) -> Self {
+        let bounds = DurationBounds { least, bare_seconds: true };
+        Self { row: Row::new(name, Kind::Seconds(least)), bounds }
+    }
+}
+
+impl Key<usize> {
     /// A number with a unit of size, within bounds in bytes.
-    Size(u64, u64),
+    pub(super) const fn size(name: &'static str, least: u64, most: u64) -> Self {
+        Self { row: Row::new(name, Kind::Size(least, most)), bounds: (least, most) }
+    }
+}
+
+impl Key<&'static str> {
     /// One of these words.
-    OneOf(&'static [&'static str]),
-    /// A start position: [`super::start::StartPosition`].
-    Start,
+    pub(super) const fn one_of(name: &'static str, words: &'static [&'static str]) -> Self {
+        Self { row: Row::new(name, Kind::OneOf(words)), bounds: words }
+    }
+}
+
+impl Key<Secret> {
     /// A credential that the settings file may hold.
-    Secret,
+    pub(super) const fn secret(name: &'static str) -> Self {
+        Self { row: Row::new(name, Kind::Secret), bounds: () }
+    }
+
     /// A credential that may come from the environment only.
-    EnvironmentSecret,
-    /// A table of the user's own; in the settings file only.
-    Table,
+    pub(super) const fn environment_secret(name: &'static str) -> Self {
+        Self { row: Row::new(name, Kind::EnvironmentSecret), bounds: () }
+    }
 }
 
-/// What holds when nobody gives a setting.
-#[derive(Debug)]
-pub enum Default {
-    /// This, as one would type it.
-    Is(&'static str),
-    /// Worked out from other things, in these words.
-    Computed(&'static str),
-    /// Nothing: the thing is not used, or another setting takes its place.
-    Nothing,
-    /// There is none: somebody has to give it.
-    Required,
-}
-
-impl Key {
-    /// Its own environment variable: `FORWARDER_HEC_TIMEOUT`. Tables have none.
-    #[must_use]
-    pub fn variable(&self) -> Option<String> {
-        match self.kind {
-            Kind::Table => None,
-            _ => Some(format!("{PREFIX}{}", self.name.replace('.', "_").to_uppercase())),
-        }
+impl<T: Setting> Key<T> {
+    /// What holds when nobody gives it, as one would type it.
+    pub(super) const fn default(mut self, typed: &'static str) -> Self {
+        self.row.default = Default::Is(typed);
+        self
     }
 
-    /// Its table in the settings file, and its name there.
-    #[must_use]
-    pub fn parts(&self) -> (&'static str, &'static str) {
-        self.name.split_once('.').expect("every key of the table has a dot")
+    /// What holds when nobody gives it is worked out, in these words.
+    pub(super) const fn computed(mut self, words: &'static str) -> Self {
+        self.row.default = Default::Computed(words);
+        self
     }
 
-    /// Whether its text must not be shown.
-    #[must_use]
-    pub fn is_secret(&self) -> bool {
-        matches!(self.kind, Kind::Secret | Kind::EnvironmentSecret)
+    /// Somebody has to give it.
+    pub(super) const fn required(mut self) -> Self {
+        self.row.default = Default::Required;
+        self
+    }
+
+    /// Its flag, without the dashes.
+    pub(super) const fn flag(mut self, flag: &'static str) -> Self {
+        self.row.flag = Some(flag);
+        self
+    }
+
+    /// Environment variables that give it besides its own.
+    pub(super) const fn also(mut self, variables: &'static [&'static str]) -> Self {
+        self.row.also = variables;
+        self
+    }
+
+    /// Names that people know it by from the vendor's scripts and SDK.
+    pub(super) const fn known_as(mut self, names: &'static [&'static str]) -> Self {
+        self.row.known_as = names;
+        self
+    }
+
+    /// What it means, as a phrase without a full stop.
+    pub(super) const fn means(mut self, meaning: &'static str) -> Self {
+        self.row.meaning = meaning;
+        self
     }
 }
 
@@ -93,7 +136,3 @@ pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 pub(super) const MIB: u64 = 1 << 20;
 pub(super) const GIB: u64 = 1 << 30;
-
-/// Where each row starts from.
-pub(super) const PLAIN: Key =
-    Key { name: "", kind: Kind::Text, default: Default::Nothing, flag: None, also: &[], known_as: &[], meaning: "" };

@@ -1,0 +1,178 @@
+//! From what was typed to a value of a type.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::row::Row;
+use crate::core::secret::Secret;
+use crate::settings::content;
+use crate::settings::problem::Complaint;
+use crate::settings::raw::Raw;
+use crate::settings::units;
+
+/// More than this is a slip of the hand in whatever the program waits for.
+const LONGEST_DURATION: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+/// A type that a setting can have.
+pub trait Setting: Sized {
+    /// What bounds its values.
+    type Bounds: Copy;
+
+    /// Reads a value.
+    ///
+    /// # Errors
+    /// It is none of this type, or out of bounds.
+    fn read(row: &Row, bounds: &Self::Bounds, raw: &Raw) -> Result<Self, Complaint>;
+}
+
+/// A type of whole numbers; the bounds are the least and the most.
+pub trait Number: Setting<Bounds = (u64, u64)> {
+    /// The largest number of the type.
+    const MOST: u64;
+}
+
+/// What bounds a duration.
+#[derive(Clone, Copy)]
+pub struct DurationBounds {
+    pub(super) least: Duration,
+    /// Whether a number without a unit means seconds.
+    pub(super) bare_seconds: bool,
+}
+
+impl Setting for String {
+    type Bounds = ();
+
+    fn read(row: &Row, (): &(), raw: &Raw) -> Result<Self, Complaint> {
+        raw.text(row.is_secret())
+    }
+}
+
+/// As it was typed: `Reader::path` puts it under the directory of the settings file.
+impl Setting for PathBuf {
+    type Bounds = ();
+
+    fn read(row: &Row, (): &(), raw: &Raw) -> Result<Self, Complaint> {
+        raw.text(row.is_secret()).map(Self::from)
+    }
+}
+
+impl Setting for Secret {
+    type Bounds = ();
+
+    fn read(row: &Row, (): &(), raw: &Raw) -> Result<Self, Complaint> {
+        content::credential(raw.text(row.is_secret())?.as_bytes()).map(Self::new)
+    }
+}
+
+impl Setting for bool {
+    type Bounds = ();
+
+    fn read(_: &Row, (): &(), raw: &Raw) -> Result<Self, Complaint> {
+        match raw {
+            Raw::Switch(switch) => Ok(*switch),
+            Raw::Text(text) if text == "true" => Ok(true),
+            Raw::Text(text) if text == "false" => Ok(false),
+            raw => Err(Complaint::new(format!("{} is neither true nor false", raw.show()), "write true or false")),
+        }
+    }
+}
+
+macro_rules! numbers {
+    ($($number:ty),*) => {$(
+        impl Setting for $number {
+            type Bounds = (u64, u64);
+
+            fn read(_: &Row, &(least, most): &(u64, u64), raw: &Raw) -> Result<Self, Complaint> {
+                let number = match raw {
+                    Raw::Integer(number) => u64::try_from(*number).ok(),
+                    Raw::Text(text) => text.parse().ok(),
+                    _ => None,
+                };
+                let number = number.filter(|number| (least..=most).contains(number));
+                number.and_then(|number| Self::try_from(number).ok()).ok_or_else(|| {
+                    let fix = format!("write a whole number from {least} to {most}");
+                    Complaint::new(format!("{} is not a number that fits", raw.show()), fix)
+                })
+            }
+        }
+
+        impl Number for $number {
+            const MOST: u64 = Self::MAX as u64;
+        }
+    )*};
+}
+
+numbers!(u16, u32);
+
+impl Setting for Duration {
+    type Bounds = DurationBounds;
+
+    fn read(_: &Row, &DurationBounds { least, bare_seconds }: &DurationBounds, raw: &Raw) -> Result<Self, Complaint> {
+        let bare = match raw {
+            Raw::Integer(number) => u64::try_from(*number).ok(),
+            Raw::Text(text) => text.parse::<u64>().ok(),
+            _ => None,
+        };
+        let duration = match (bare, raw) {
+            (Some(seconds), _) if bare_seconds => Duration::from_secs(seconds),
+            (Some(number), _) => {
+                let fix = format!("write the unit: \"{number}s\" or \"{number}ms\"");
+                return Err(Complaint::new(format!("{number} has no unit of time"), fix));
+            }
+            (None, Raw::Text(text)) => units::duration(text).ok_or_else(|| not_a_duration(raw))?,
+            (None, raw) => return Err(not_a_duration(raw)),
+        };
+        if duration < least {
+            let least = units::show_duration(least);
+            return Err(Complaint::new(format!("{} is too short", raw.show()), format!("write \"{least}\" or more")));
+        }
+        if duration > LONGEST_DURATION {
+            let fix = format!("write \"{}\" or less", units::show_duration(LONGEST_DURATION));
+            return Err(Complaint::new(format!("{} is too long", raw.show()), fix));
+        }
+        Ok(duration)
+    }
+}
+
+/// A size in bytes.
+impl Setting for usize {
+    type Bounds = (u64, u64);
+
+    fn read(_: &Row, &(least, most): &(u64, u64), raw: &Raw) -> Result<Self, Complaint> {
+        let size = match raw {
+            Raw::Text(text) => units::size(text),
+            _ => None,
+        };
+        let size = size.ok_or_else(|| {
+            let fix = "write a number with a unit: \"500KB\", \"1MB\", \"64MiB\"";
+            Complaint::new(format!("{} is not a size", raw.show()), fix)
+        })?;
+        let fits = (least..=most).contains(&size).then(|| usize::try_from(size).ok()).flatten();
+        fits.ok_or_else(|| {
+            let (least, most) = (units::show_size(least), units::show_size(most));
+            let fix = format!("write a size from \"{least}\" to \"{most}\"");
+            Complaint::new(format!("{} is out of bounds", raw.show()), fix)
+        })
+    }
+}
+
+/// One of the words that bound it.
+impl Setting for &'static str {
+    type Bounds = &'static [&'static str];
+
+    fn read(_: &Row, words: &Self::Bounds, raw: &Raw) -> Result<Self, Complaint> {
+        let typed = match raw {
+            Raw::Text(text) => words.iter().find(|word| word.eq_ignore_ascii_case(text)),
+            _ => None,
+        };
+        typed.copied().ok_or_else(|| {
+            let fix = format!("write one of {}", words.join(", "));
+            Complaint::new(format!("{} is not a choice", raw.show()), fix)
+        })
+    }
+}
+
+fn not_a_duration(raw: &Raw) -> Complaint {
+    let fix = "write a number with a unit: \"500ms\", \"20s\", \"2m\", \"1h\"";
+    Complaint::new(format!("{} is not a duration", raw.show()), fix)
+}
