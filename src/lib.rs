@@ -34,6 +34,7 @@ pub mod pipeline;
 
 pub mod dead_letter;
 pub mod destination;
+#[cfg(feature = "emulator")]
 pub mod emulator;
 pub mod loggroup;
 pub mod script;

@@ -68,8 +68,10 @@ struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    #[cfg(feature = "emulator")]
     Demo(commands::demo::Args),
     Dlq(commands::dlq::Dlq),
+    #[cfg(feature = "emulator")]
     Emulate(commands::emulate::Args),
     Test(commands::test::Args),
     Try(commands::try_::Args),
@@ -81,8 +83,10 @@ pub fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| with_tip(error).exit());
     match &cli.command {
         None => commands::run::run(&cli.run),
+        #[cfg(feature = "emulator")]
         Some(Command::Demo(args)) => commands::demo::run(args),
         Some(Command::Dlq(args)) => commands::dlq::main(args),
+        #[cfg(feature = "emulator")]
         Some(Command::Emulate(args)) => commands::emulate::run(args),
         Some(Command::Test(args)) => commands::test::main(args),
         Some(Command::Try(args)) => commands::try_::main(args),

@@ -1,7 +1,9 @@
 //! The commands, one file or folder each.
 
+#[cfg(feature = "emulator")]
 pub mod demo;
 pub mod dlq;
+#[cfg(feature = "emulator")]
 pub mod emulate;
 pub(super) mod run;
 pub(super) mod test;

@@ -18,7 +18,11 @@ use crate::settings;
 use crate::settings::Settings;
 
 /// For whoever types the name of the program to see what happens.
-const FIRST_RUN_HINT: &str = "forwarder --help shows a first run; forwarder demo needs no settings at all";
+const FIRST_RUN_HINT: &str = if cfg!(feature = "emulator") {
+    "forwarder --help shows a first run; forwarder demo needs no settings at all"
+} else {
+    "forwarder --help shows a first run"
+};
 
 /// The flags of the main job.
 #[derive(Debug, clap::Args)]
