@@ -20,7 +20,10 @@ pub(crate) fn pad(text: &str, width: usize) -> String {
 
 /// Cuts a line to the columns of a terminal.
 pub(crate) fn fit(line: &str, width: usize) -> String {
-    console::truncate_str(line, width, "…").into_owned()
+    match console::truncate_str(line, width, "…").strip_suffix('…') {
+        Some(kept) if cells(line) > width => format!("{}…", kept.trim_end()),
+        _ => line.to_owned(),
+    }
 }
 
 /// Columns that a text takes.

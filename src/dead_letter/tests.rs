@@ -59,8 +59,18 @@ fn odd_records() -> Vec<Record> {
     vec![record(1), whole_log, bytes]
 }
 
+/// Opens the store. A lock that was just given back can be held on for a moment by a child that another test forks, until
+/// that runs a program of its own.
 fn open(dir: &Path) -> Result<DirectoryStore, OpenError> {
-    DirectoryStore::open(Config { dir: dir.to_owned(), max_bytes: 1 << 30 })
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(1);
+    loop {
+        match DirectoryStore::open(Config { dir: dir.to_owned(), max_bytes: 1 << 30 }) {
+            Err(OpenError::Locked { .. }) if std::time::Instant::now() < patience => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            opened => return opened,
+        }
+    }
 }
 
 fn read(dir: &Path) -> Vec<Result<Record, Unreadable>> {

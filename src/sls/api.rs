@@ -175,6 +175,38 @@ pub fn build_checkpoint(config: &Config, shard: ShardId) -> Request {
     Request::new(Call::Checkpoint, Method::Get, group_path(config), query)
 }
 
+/// When a shard's checkpoint was last saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SavedAt {
+    /// Number of the shard.
+    pub shard: u32,
+    /// `updateTime`, unix microseconds; 0 when the server does not say.
+    pub micros: i64,
+}
+
+/// "GetCheckPoint" without a shard: of all of them.
+#[must_use]
+pub fn build_checkpoints(config: &Config) -> Request {
+    Request::new(Call::Checkpoint, Method::Get, group_path(config), vec![])
+}
+
+/// "GetCheckPoint" without a shard: those that were ever saved.
+///
+/// # Errors
+/// The body is not the array that the reference shows.
+pub fn read_checkpoints(reply: &Reply) -> Result<Vec<SavedAt>, ReadError> {
+    #[derive(Deserialize)]
+    struct Entry {
+        shard: u32,
+        checkpoint: String,
+        #[serde(rename = "updateTime", default)]
+        update_time: i64,
+    }
+    let entries: Vec<Entry> = read_json(&reply.body)?;
+    let saved = entries.into_iter().filter(|entry| !entry.checkpoint.is_empty());
+    Ok(saved.map(|entry| SavedAt { shard: entry.shard, micros: entry.update_time }).collect())
+}
+
 /// "GetCheckPoint": `None` when the shard was never saved, which is an empty text or no entry.
 ///
 /// # Errors
@@ -341,6 +373,29 @@ pub struct Shard {
     pub id: u32,
     /// `readwrite`, or `readonly` for one that was split or merged and is kept until its logs expire.
     pub status: String,
+    /// The first hash key that it takes, 32 hexadecimal digits.
+    #[serde(rename = "inclusiveBeginKey", default)]
+    pub begin_key: String,
+    /// The first hash key behind those that it takes.
+    #[serde(rename = "exclusiveEndKey", default)]
+    pub end_key: String,
+    /// When it was made, unix seconds.
+    #[serde(rename = "createTime", default)]
+    pub created: i64,
+}
+
+impl Shard {
+    /// Whether it was split or merged.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.status == "readonly"
+    }
+
+    /// Whether a hash key can belong to both. Keys of one length compare as text.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.begin_key < other.end_key && other.begin_key < self.end_key
+    }
 }
 
 /// "ListShards".

@@ -17,6 +17,7 @@ use super::api;
 use super::api::{Group, ReadError, Shard};
 use super::credentials::Keys;
 use super::error::{Refusal, Verdict, busy, unreadable, verdict};
+use super::group_start::shards_at_the_start;
 use super::message::{Call, Reply, Request};
 use super::sign::sign;
 use super::unpack::UnpackError;
@@ -42,7 +43,7 @@ pub struct Sls {
     clock_offset: AtomicI64,
     clock_told: AtomicBool,
     group_told: AtomicBool,
-    /// The shards that were there when it was looked, if it was.
+    /// The shards that were there when the group began, if it was looked.
     old: OnceLock<BTreeSet<ShardId>>,
 }
 
@@ -66,15 +67,17 @@ impl Sls {
         })
     }
 
-    /// Looks which shards there are. From then on [`Start::End`] is the end of those alone: one that comes later, of a
-    /// split or a merge, starts with its oldest log, for all it has was written since.
+    /// Looks which shards were there when the group began. From then on [`Start::End`] is the end of those alone: one
+    /// that came later, of a split or a merge, starts with its oldest log, for all it has was written since.
     ///
     /// # Errors
     /// As for every call.
     pub async fn learn_shards(&self) -> Result<(), SourceError> {
+        // In this order: a shard that is made in between is missed, and taken for one that came later.
         let shards = self.shards().await?;
+        let checkpoints = self.ask(&api::build_checkpoints(&self.config), api::read_checkpoints).await?;
         // Who looked first has seen what was there first.
-        let _ = self.old.set(shards.into_iter().map(|shard| ShardId(shard.id)).collect());
+        let _ = self.old.set(shards_at_the_start(&shards, &checkpoints));
         Ok(())
     }
 

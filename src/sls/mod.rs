@@ -9,6 +9,7 @@ mod client;
 pub mod credentials;
 pub mod endpoint;
 pub mod error;
+pub mod group_start;
 pub mod message;
 mod percent;
 pub mod sign;

@@ -1,5 +1,6 @@
 //! Delivers batches to a collector, whatever it takes.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::Write as _;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -88,9 +89,9 @@ impl Hec {
     }
 
     fn with_timing(config: &Config, timing: Timing) -> Result<Self, ConfigError> {
-        let endpoint = Member::new(config, &guid(fastrand::u64(..), fastrand::u64(..)))?;
-        let busy = Backoff::new(timing.first, timing.most, fastrand::u64(..));
-        let hold = Backoff::new(timing.hold_jitter, timing.hold_jitter, fastrand::u64(..));
+        let endpoint = Member::new(config, &guid(random(), random()))?;
+        let busy = Backoff::new(timing.first, timing.most, random());
+        let hold = Backoff::new(timing.hold_jitter, timing.hold_jitter, random());
         Ok(Self {
             index: config.index.clone().filter(|index| !index.is_empty()),
             timing,
@@ -367,6 +368,12 @@ async fn compress(body: Bytes) -> Bytes {
         encoder.finish().expect("a vector takes every byte")
     });
     Bytes::from(packed.await.expect("compressing does not panic"))
+}
+
+/// A number that differs from process to process, even on machines that were started from one image: its keys come from
+/// the operating system.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// A version 4 UUID (RFC 9562 section 5.4) of these bits.

@@ -102,16 +102,13 @@ fn draw(out: &mut String, place: &ScriptLocation, gutter: usize, paint: Paint) {
     write!(out, "\n{:gutter$}{bar}\n{number} {bar} {cut}{more}", "").expect(TAKES);
     if let Some(column) = place.column {
         let before: String = place.text.chars().take(column as usize - 1).collect();
-        let before = cells(&printable(before.replace('\t', "    ")));
-        if before < WIDEST {
+        let before = printable(before.replace('\t', "    "));
+        if before.chars().count() < WIDEST {
+            let before = console::measure_text_width(&before);
             let mark = paint.red(&"^".repeat(place.width.max(1) as usize));
             write!(out, "\n{:gutter$}{bar} {:before$}{mark}", "", "").expect(TAKES);
         }
     }
-}
-
-fn cells(text: &str) -> usize {
-    text.chars().count()
 }
 
 impl ScriptLocation {

@@ -285,3 +285,14 @@ fn an_error_is_cut_to_4_kib_on_the_border_of_a_character() {
     let cut = error_of(&process("error('a' .. ('用'):rep(1 << 20), 0)")).to_string();
     assert!(cut.contains("a用用") && cut.contains("用用… (script version"), "{cut}");
 }
+
+#[test]
+fn the_mark_stands_under_the_name_though_wide_characters_come_before_it() {
+    let error = error_of("function process(log)\n  local a = '日志' .. log.event.user.name\nend");
+    let drawn = error.render(Beside::default());
+    let lines: Vec<&str> = drawn.lines().collect();
+    let mark =
+        lines.iter().position(|line| line.trim_end().ends_with('^')).unwrap_or_else(|| panic!("no mark: {drawn}"));
+    let column = |line: &str, at: &str| console::measure_text_width(&line[..line.find(at).unwrap()]);
+    assert_eq!(column(lines[mark], "^"), column(lines[mark - 1], "user"), "{drawn}");
+}

@@ -174,7 +174,13 @@ fn cursors_times_and_shards_are_read() {
     assert!(read_cursor(&json("{}")).is_err());
     assert_eq!(read_cursor_time(&json(r#"{"cursor_time":1554260243}"#)), Ok(1_554_260_243));
     let body = r#"[{"shardID":0,"status":"readwrite","inclusiveBeginKey":"00","createTime":1453949705}]"#;
-    let expected = Shard { id: 0, status: "readwrite".into() };
+    let expected = Shard {
+        id: 0,
+        status: "readwrite".into(),
+        begin_key: "00".into(),
+        end_key: String::new(),
+        created: 1_453_949_705,
+    };
     assert_eq!(read_shards(&json(body)), Ok(vec![expected]));
 }
 

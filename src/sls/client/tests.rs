@@ -555,7 +555,7 @@ async fn tls_is_verified_against_the_ca_file() {
 async fn f23_the_end_is_where_old_shards_start_and_new_ones_start_with_their_oldest_log() {
     let shards = r#"[{"shardID":0,"status":"readwrite"}]"#;
     let cursors = vec![ok(r#"{"cursor":"YQ=="}"#); 5];
-    let server = Server::start([cursors[0].clone(), ok(shards)].into_iter().chain(cursors)).await;
+    let server = Server::start([cursors[0].clone(), ok(shards), ok("[]")].into_iter().chain(cursors)).await;
     let sls = server.sls();
     let (old, new) = (SHARD, ShardId(7));
     sls.cursor(new, Start::End).await.unwrap();
@@ -566,6 +566,25 @@ async fn f23_the_end_is_where_old_shards_start_and_new_ones_start_with_their_old
     let lines = server.lines();
     let from: Vec<&str> = lines.iter().filter_map(|line| line.split("from=").nth(1)).collect();
     assert_eq!(from, ["end", "end", "begin", "begin", "5"]);
+}
+
+#[tokio::test]
+async fn a_child_of_a_split_starts_with_its_oldest_log_though_its_taker_joined_after_the_split() {
+    let shards = r#"[
+        {"shardID":0,"status":"readonly","inclusiveBeginKey":"00","exclusiveEndKey":"80","createTime":1700000000},
+        {"shardID":1,"status":"readwrite","inclusiveBeginKey":"80","exclusiveEndKey":"ff","createTime":1700000000},
+        {"shardID":2,"status":"readwrite","inclusiveBeginKey":"00","exclusiveEndKey":"80","createTime":1700000900}]"#;
+    let saved = r#"[{"shard":0,"checkpoint":"YQ==","updateTime":1700000950000000,"consumer":"c"}]"#;
+    let cursors = vec![ok(r#"{"cursor":"YQ=="}"#); 2];
+    let server = Server::start([ok(shards), ok(saved)].into_iter().chain(cursors)).await;
+    let sls = server.sls();
+    sls.learn_shards().await.unwrap();
+    for shard in [ShardId(1), ShardId(2)] {
+        sls.cursor(shard, Start::End).await.unwrap();
+    }
+    let lines = server.lines();
+    let from: Vec<&str> = lines.iter().filter_map(|line| line.split("from=").nth(1)).collect();
+    assert_eq!(from, ["end", "begin"]);
 }
 
 /// Stands in for the DNS: every name is where it says at the moment.
