@@ -6,11 +6,11 @@ use std::fmt;
 const EXCERPT_CHARS: usize = 300;
 
 /// Whether a character has no place on a terminal or in a file that people `cat`: it moves the cursor, starts an escape
-/// sequence, breaks a line, or changes the direction in which the text around it reads.
+/// sequence, breaks a line, changes the direction in which the text around it reads, or is not seen at all (U+FEFF).
 #[must_use]
 pub fn is_unprintable(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Text for people that does nothing to a terminal. What is not UTF-8 is shown as `\xff`.
@@ -73,6 +73,12 @@ impl<W: fmt::Write> fmt::Write for Escape<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn marks_that_nobody_sees_are_shown() {
+        assert_eq!(printable("a\u{feff}b\u{202e}c\u{61c}\u{2028}"), r"a\u{feff}b\u{202e}c\u{61c}\u{2028}");
+        assert_eq!(printable(b"\xffa".as_slice()), r"\xffa");
+    }
 
     #[test]
     fn an_excerpt_is_one_bounded_line_that_does_nothing() {
