@@ -1,6 +1,6 @@
 //! The protobuf messages of SLS (proto2), every text as bytes: what a log carries need not be UTF-8.
 //!
-//! Pages are not read with these ([`crate::loggroup::decode`] does that without copying); they serve what is small or written.
+//! Pages are not read with these ([`crate::loggroup::Logs`] does that without copying); they serve what is small or written.
 
 /// `LogGroupList`: the body of a pull.
 #[derive(Clone, PartialEq, prost::Message)]

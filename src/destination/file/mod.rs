@@ -1,6 +1,6 @@
 //! A file of JSON lines on this machine, rotated by size: for archives, dry runs and laptops.
 //!
-//! [`FileFormat`] lays events out, [`FileDestination`] brings them to the disk, [`rotating`] knows the files.
+//! [`FileFormat`] lays events out, [`FileDestination`] brings them to the disk, `rotating` knows the files.
 
 mod client;
 mod format;

@@ -1,7 +1,7 @@
 //! Splunk over the HTTP Event Collector (HEC).
 //!
 //! [`HecFormat`] lays events out, [`Hec`] sends them. What a reply means is decided in [`reply`], what is still to be
-//! sent in [`requests`], how much at once in [`flow`]: all pure.
+//! sent in [`plan`], how much at once in [`concurrency`]: all pure.
 
 mod client;
 mod compat;

@@ -43,7 +43,7 @@ pub enum Kind {
     Size(u64, u64),
     /// One of these words.
     OneOf(&'static [&'static str]),
-    /// A start position: [`super::start::StartPosition`].
+    /// A start position: `settings::start::StartPosition`.
     Start,
     /// A credential that the settings file may hold.
     Secret,

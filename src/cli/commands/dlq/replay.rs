@@ -129,7 +129,7 @@ pub struct Parts<'a, K> {
 /// Replays what is chosen; returns how many of those stay.
 ///
 /// # Errors
-/// [`DlqError`]: nothing is chosen, nothing can be read or noted, the script does not load, or it was asked to stop.
+/// `DlqError`: nothing is chosen, nothing can be read or noted, the script does not load, or it was asked to stop.
 pub async fn run<K: Destination>(
     args: &Replay,
     dir: &Path,
