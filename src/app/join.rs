@@ -10,7 +10,7 @@ use crate::core::retry_log::RetryLog;
 use crate::core::source::{Source as _, SourceError};
 use crate::sls::Sls;
 
-/// Finds or creates the group; returns its timeout. What may pass is tried again; a refusal at this point is final, so
+/// Finds or creates the group; returns its timeout. Transient errors are retried; a refusal at this point is final, so
 /// that a wrong name or permission is seen at once.
 pub(super) async fn join_group(source: &Sls, start: Start) -> Result<Duration, Error> {
     let mut retry_log = RetryLog::new("cannot join the consumer group", 0);
@@ -30,8 +30,8 @@ pub(super) async fn join_group(source: &Sls, start: Start) -> Result<Duration, E
     }
 }
 
-/// Looks which shards there are now, so that those of a later split or merge start with their first log. Who may not
-/// look can work all the same.
+/// Looks which shards were there when the group began, so that those of a later split or merge start with their oldest
+/// log. Without the right to look, the program works all the same and says what that costs.
 async fn learn_shards(source: &Sls) -> Result<(), SourceError> {
     match source.learn_shards().await {
         Err(SourceError::Refused(cause)) => {

@@ -91,7 +91,7 @@ mod writers {
             self.directory.path().join(name)
         }
 
-        /// Waits until `text` is in force, and makes sure that it was taken up once and nothing else was tried.
+        /// Waits until `text` is in force, and makes sure that it took effect once and nothing else was tried.
         async fn takes_up(mut self, text: &str, refused: u64) {
             let version = Script::from_text("", text).version;
             let started = Instant::now();

@@ -31,7 +31,7 @@ Cases are in NAME.test.jsonl beside NAME.lua, one JSON object a line:
   {\"name\": \"bad JSON fails\", \"log\": {\"event\": \"{\"}, \"error\": \"attempt to index\"}
 
 `events` is what the script returns, whatever the destination; `settings` stands for [script.vars].
-DestinationKind write a case, begin with \"dropped\": true and let --update put in what comes, or append the lines of
+To write a case, begin with \"dropped\": true and let --update put in what comes, or append the lines of
 `forwarder try --json`; then read what was written.
 
 Exit codes: 0 all passed, 1 a case failed, 2 nothing could be tested.";
