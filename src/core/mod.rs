@@ -9,6 +9,7 @@ pub mod duration;
 pub mod event;
 pub mod lease;
 pub mod ledger;
+pub mod line_file;
 pub mod page;
 pub mod printable;
 pub mod priority;

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::codec;
+use crate::core::line_file::{end_of_lines, sync_parent};
 
 /// What crashes have left of lines.
 const TORN_FILE: &str = "dead-letters.torn";
@@ -172,26 +173,4 @@ pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(0o600);
     options
-}
-
-/// Makes the entry of `path` in its directory last.
-pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(path))?.sync_all()
-}
-
-/// Where the last line feed ends, looked for from the end on.
-fn end_of_lines(file: &File, len: u64) -> io::Result<u64> {
-    const BLOCK: u64 = 64 * 1024;
-    let mut block = [0; BLOCK as usize];
-    let mut end = len;
-    while end > 0 {
-        let start = end.saturating_sub(BLOCK);
-        let block = &mut block[..(end - start) as usize];
-        file.read_exact_at(block, start)?;
-        if let Some(at) = memchr::memrchr(b'\n', block) {
-            return Ok(start + at as u64 + 1);
-        }
-        end = start;
-    }
-    Ok(0)
 }

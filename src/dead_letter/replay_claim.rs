@@ -10,10 +10,11 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::delivered::{DELIVERED_FILE, Delivered, Name, files, number};
-use super::journal::{Journal, StoreError, private, sync_parent};
+use super::journal::{Journal, StoreError, private};
 use super::reader::{FileReader, Letter, ReadError, Unreadable};
 use super::store::try_lock;
 use super::{Defect, FILE, Record};
+use crate::core::line_file::sync_parent;
 
 /// The letters of one directory, taken for a replay. Nobody else can take them meanwhile.
 #[derive(Debug)]

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 
-use super::journal::{Journal, Limit, StoreError, private, sync_parent};
+use super::journal::{Journal, Limit, StoreError, private};
 use super::{DeadLetterStore, FILE, Record, codec};
+use crate::core::line_file::sync_parent;
 
 /// Locked by the forwarder that writes in a directory; it stays behind.
 const LOCK_FILE: &str = "dead-letters.lock";

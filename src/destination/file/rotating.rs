@@ -2,11 +2,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::Config;
 use crate::core::batch::Events;
+use crate::core::line_file::{end_of_lines, sync_parent};
 use crate::dead_letter::try_lock;
 
 /// Appends bytes to a file: [`io::Write::write_all`], but where a test wants a disk that fails.
@@ -153,27 +154,4 @@ impl OpenFile {
             Err(error) => Err(error),
         }
     }
-}
-
-/// Makes the names in the directory of `path` last.
-fn sync_parent(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent)?.sync_all()
-}
-
-/// Where the last line feed ends, looked for from the end on.
-fn end_of_lines(file: &File, len: u64) -> io::Result<u64> {
-    const BLOCK: u64 = 64 * 1024;
-    let mut block = vec![0; BLOCK as usize];
-    let mut end = len;
-    while end > 0 {
-        let start = end.saturating_sub(BLOCK);
-        let block = &mut block[..(end - start) as usize];
-        file.read_exact_at(block, start)?;
-        if let Some(at) = memchr::memrchr(b'\n', block) {
-            return Ok(start + at as u64 + 1);
-        }
-        end = start;
-    }
-    Ok(0)
 }
