@@ -92,27 +92,25 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 () = sleep_until(due), if !is_saving => DelivererEvent::SaveDue,
             };
             match event {
-                DelivererEvent::Finished(batch, Finished::Durable(settled)) => {
-                    if let Err(skipped) = checkpoint.advance(batch.interval()) {
-                        self.halt(batch.logs, format!("BUG, please report it: {skipped}"));
-                        halted = true;
-                        open = false;
-                        batches.close();
-                        in_flight = FuturesOrdered::new();
-                        continue;
+                DelivererEvent::Finished(batch, finished) => {
+                    match finished {
+                        Finished::Durable(settled) => match checkpoint.advance(batch.interval()) {
+                            Ok(()) => {
+                                self.account.settled(settled, batch.page.received_at);
+                                continue;
+                            }
+                            Err(skipped) => self.halt(batch.logs, format!("BUG, please report it: {skipped}")),
+                        },
+                        Finished::Rejected(rejected) => self.halt_rejected(&batch, &rejected),
+                        Finished::GivenUp => {}
+                        Finished::Abandoned => return DelivererEnd::Lost,
                     }
-                    self.account.settled(settled, batch.page.received_at);
-                }
-                DelivererEvent::Finished(batch, end @ (Finished::Rejected(_) | Finished::GivenUp)) => {
-                    if let Finished::Rejected(rejected) = end {
-                        self.halt_rejected(&batch, &rejected);
-                    }
+                    // Nothing behind this batch may be delivered or saved.
                     halted = true;
                     open = false;
                     batches.close();
                     in_flight = FuturesOrdered::new();
                 }
-                DelivererEvent::Finished(_, Finished::Abandoned) => return DelivererEnd::Lost,
                 DelivererEvent::FromReader(Some(FromReader::Batch(batch))) => {
                     idle = false;
                     in_flight.push_back(self.deliver(batch));
