@@ -17,13 +17,13 @@ type Gauge = fn(&ShardLedger, i64) -> Option<i128>;
 const COUNTERS: [(&str, &str, Figure); 9] = [
     ("delivered", "Logs of which all events are durable in the destination's sense", |counts| counts.delivered),
     ("dropped", "Logs that the script dropped on purpose", |counts| counts.dropped),
-    ("dead_lettered", "Logs put on disk as undeliverable", |counts| counts.dead_lettered),
+    ("dead_lettered", "Logs written as dead letters", |counts| counts.dead_lettered),
     ("returned", "Logs returned to the group undelivered, for the next owner of the shard", |counts| counts.returned),
     ("events", "Events that are durable", |counts| counts.events),
     ("pulled_bytes", "Bytes of pages, unpacked", |counts| counts.bytes),
     ("pages", "Pages pulled, empty ones included", |counts| counts.pages),
     ("saves", "Checkpoints saved", |counts| counts.saves),
-    ("gaps", "Times that logs had left the retention before they were pulled", |counts| counts.gaps),
+    ("gaps", "Gaps: times that logs expired in SLS before they were pulled", |counts| counts.gaps),
 ];
 
 /// The labels of a shard. The name of a source holds nothing that a label could not.
@@ -43,14 +43,12 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
     }
     let gauges: [(&str, &str, Gauge); 5] = [
         ("pulled", "Logs pulled, less those returned to the group", |entry, _| Some(entry.counts.pulled.into())),
-        ("in_flight", "Logs pulled and not at their end yet", |entry, _| Some(entry.counts.in_flight.into())),
+        ("in_flight", "Logs pulled and not finished yet", |entry, _| Some(entry.counts.in_flight.into())),
         ("missing", "Logs that the ledger cannot account for; not 0 means a bug", |entry, _| {
             Some(entry.counts.difference())
         }),
         ("lag_seconds", "Age of the newest durable log, 0 when caught up", |entry, now| entry.lag(now).map(Into::into)),
-        ("standstill", "1 while the shard waits for somebody to act", |entry, _| {
-            Some(entry.standstill().is_some().into())
-        }),
+        ("standstill", "1 while the shard is halted", |entry, _| Some(entry.standstill().is_some().into())),
     ];
     for (name, help, figure) in gauges {
         let name = format!("forwarder_{name}");
@@ -62,10 +60,10 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
         }
     }
     let held = snapshot.shards.values().filter(|entry| entry.held).count();
-    one(&mut out, "forwarder_shards_held", "gauge", "Shards that this process works on", held as u64);
+    one(&mut out, "forwarder_shards_held", "gauge", "Shards that this process holds", held as u64);
     one(&mut out, "forwarder_joined", "gauge", "1 once the consumer group is joined", snapshot.joined.into());
 
-    head(&mut out, "forwarder_destination", "gauge", "1 for the state that the destination is in");
+    head(&mut out, "forwarder_destination", "gauge", "1 for the current state of the destination");
     let (now, promise) = (status::state(&snapshot.health), snapshot.promise.label);
     for state in ["unknown", "up", "down", "refuses"] {
         let value = u8::from(state == now);
@@ -78,9 +76,9 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
 
     let reloads = &snapshot.reloads;
     for (name, help, value) in [
-        ("reloads", "Versions of the script put in force, without the first", reloads.taken),
-        ("refused", "Versions of the script that were refused", reloads.refused),
-        ("taken_back", "Versions of the script that failed and were taken back", reloads.taken_back),
+        ("reloads", "Script versions loaded after the first one", reloads.taken),
+        ("refused", "Script versions refused", reloads.refused),
+        ("rolled_back", "Script versions rolled back", reloads.rolled_back),
     ] {
         one(&mut out, &format!("forwarder_script_{name}_total"), "counter", help, value);
     }
@@ -89,10 +87,10 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
         &mut out,
         "forwarder_script_trouble",
         "gauge",
-        "1 while another version is in force than the file holds",
+        "1 while the running script version differs from the file",
         trouble,
     );
-    head(&mut out, "forwarder_script_info", "gauge", "The version of the script in force");
+    head(&mut out, "forwarder_script_info", "gauge", "The running version of the script");
     let _ = writeln!(out, "forwarder_script_info{{version=\"{}\"}} 1", snapshot.script);
     out
 }

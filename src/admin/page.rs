@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::snapshot::Snapshot;
+use crate::core::count::count;
 use crate::core::ledger::{Counts, ShardLedger};
 use crate::destination::Health;
 
@@ -152,7 +153,7 @@ fn write_ledger(page: &mut String, snapshot: &Snapshot) {
          dead-lettered <b>{dead_lettered}</b> + in flight <b>{in_flight}</b>: <span class=\"{class}\">{balance}</span></p>"
     );
     if total.dead_lettered > 0 {
-        page.push_str("<p>Why logs are dead letters: <code>forwarder dlq list</code></p>\n");
+        page.push_str("<p>To see why: <code>forwarder dlq list</code></p>\n");
     }
     if returned > 0 {
         let _ = writeln!(
@@ -164,9 +165,8 @@ fn write_ledger(page: &mut String, snapshot: &Snapshot) {
     if gaps > 0 {
         let _ = writeln!(
             page,
-            "<p class=\"bad\">{} gaps: logs had left the retention before they were pulled; the log tells from when to \
-             when.</p>",
-            number(gaps)
+            "<p class=\"bad\">{}: logs expired in SLS before they were pulled; the log has their time ranges.</p>",
+            count(gaps, "gap")
         );
     }
 }
@@ -174,7 +174,7 @@ fn write_ledger(page: &mut String, snapshot: &Snapshot) {
 fn write_shards(page: &mut String, snapshot: &Snapshot) {
     page.push_str("<h2>Shards</h2>\n");
     if snapshot.shards.is_empty() {
-        page.push_str("<p>None yet: where there are fewer shards than processes, this one stands by.</p>\n");
+        page.push_str("<p>None yet: a process beyond the number of shards stands by.</p>\n");
         return;
     }
     const COLUMNS: [&str; 10] =
@@ -226,8 +226,8 @@ fn state(entry: &ShardLedger) -> (&'static str, &'static str) {
 fn write_script(page: &mut String, snapshot: &Snapshot) {
     let reloads = &snapshot.reloads;
     page.push_str("<h2>Script</h2>\n<dl>\n");
-    row(page, "in force", &format!("{} since {}", snapshot.script, moment(snapshot.script_since, snapshot.now)));
-    let counts = format!("{} taken, {} refused, {} taken back", reloads.taken, reloads.refused, reloads.taken_back);
+    row(page, "running", &format!("{} since {}", snapshot.script, moment(snapshot.script_since, snapshot.now)));
+    let counts = format!("{} taken, {} refused, {} rolled back", reloads.taken, reloads.refused, reloads.rolled_back);
     row(page, "reloads", &counts);
     if let Some((at, why)) = &snapshot.last_refused {
         row(page, "last refused", &format!("{}: {why}", moment(*at, snapshot.now)));

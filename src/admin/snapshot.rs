@@ -24,7 +24,7 @@ pub struct Snapshot {
     pub counters: Vec<Counter>,
     /// The ledger of every shard that this process has worked on.
     pub shards: BTreeMap<ShardName, ShardLedger>,
-    /// Version of the script in force.
+    /// Version of the running script.
     pub script: String,
     /// Since when it is.
     pub script_since: Instant,

@@ -50,7 +50,7 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
             "seconds": script_since.elapsed().as_secs(),
             "reloads": reloads.taken,
             "refused": reloads.refused,
-            "taken_back": reloads.taken_back,
+            "rolled_back": reloads.rolled_back,
             "trouble": reloads.trouble,
             "last_refused": last_refused.as_ref().map(|(at, why)| json!({"seconds": at.elapsed().as_secs(), "why": why})),
         },

@@ -14,13 +14,13 @@ pub enum Error {
     #[error("{0}")]
     Settings(String),
     /// Dead letters cannot be kept.
-    #[error("{0}; name a directory with dead_letters.dir that the program may write to")]
+    #[error("{0}; set dead_letters.dir to a directory that the program can write to")]
     DeadLetters(#[from] OpenError),
     /// SLS rejected our requests before anything began.
-    #[error("SLS refuses to let us start: {0}")]
+    #[error("SLS refuses the start: {0}")]
     Refused(Cause),
     /// Not everything could be delivered before the drain deadline.
-    #[error("stopped before everything in flight was delivered; nothing is lost, it will be pulled again")]
+    #[error("stopped before everything in flight was delivered; nothing is lost: those logs will be pulled again")]
     Cut,
     /// A bug.
     #[error("bug: {0}")]

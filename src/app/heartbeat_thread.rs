@@ -18,7 +18,7 @@ impl HeartbeatThread {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|error| Error::Internal(format!("no runtime for heartbeats: {error}")))?;
+            .map_err(|error| Error::Internal(format!("cannot start the runtime for heartbeats: {error}")))?;
         let source = Sls::new(&config).map_err(|error| Error::Settings(error.to_string()))?;
         let thread = thread::Builder::new()
             .name("heartbeat".into())
@@ -27,11 +27,11 @@ impl HeartbeatThread {
                 // A resolver or a disk that hangs must not keep the program from its end.
                 runtime.shutdown_background();
             })
-            .map_err(|error| Error::Internal(format!("no thread for heartbeats: {error}")))?;
+            .map_err(|error| Error::Internal(format!("cannot start the thread for heartbeats: {error}")))?;
         Ok(Self { thread })
     }
 
     pub(super) fn join(self) -> Result<(), Error> {
-        self.thread.join().map_err(|_| Error::Internal("the heartbeat thread broke down".into()))
+        self.thread.join().map_err(|_| Error::Internal("BUG: the heartbeat thread panicked".into()))
     }
 }

@@ -75,12 +75,12 @@ impl App {
     /// # Errors
     /// The script does not load, or a file or directory that the settings name cannot be used.
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let (sink, format) = destination(&settings.sink)?;
+        let (to, format) = destination(&settings.destination)?;
         let source = Sls::new(&settings.sls).map_err(|error| Error::Settings(error.to_string()))?;
         let script = Script::read(&settings.script)?;
         info!(script = %script.name, version = %script.version, "script read");
         let threads = HookThreads::start(settings.run.hook_threads)
-            .map_err(|error| Error::Internal(format!("no threads for the script: {error}")))?;
+            .map_err(|error| Error::Internal(format!("cannot start the threads for the script: {error}")))?;
         let hooks = Hooks::new(
             script,
             settings.hook.clone(),
@@ -93,11 +93,11 @@ impl App {
         let store =
             DirectoryStore::open_free(&dead_letter::Config { dir: wanted.dir.clone(), max_bytes: wanted.max_bytes })?;
         let letters = store.dir().to_owned();
-        info!(dir = %letters.display(), "logs that can't be delivered are kept as dead letters");
+        info!(dir = %letters.display(), "logs that cannot be delivered are written as dead letters");
         let pipeline = Pipeline {
             source,
             source_name: SourceName::new(&settings.sls.logstore),
-            destinations: vec![sink],
+            destinations: vec![to],
             hooks,
             budget: Budget::new(settings.run.memory),
             ledger: Ledger::default(),
@@ -193,7 +193,7 @@ impl App {
         match drained {
             Drained::Clean => Ok(()),
             Drained::Cut => Err(Error::Cut),
-            Drained::Broken => Err(Error::Internal("every acquired shard fails at once; the log says why".into())),
+            Drained::Broken => Err(Error::Internal("every acquired shard fails at once; the log has the cause".into())),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Watches the script's file, and puts what was saved in force if it passes the gates.
+//! Watches the script's file, and loads what was saved if it passes the gates.
 //!
 //! The truth is the content, read every two seconds: editors, git and Kubernetes replace files in many ways, and all of
 //! them end in other content under the same name. A signal only makes the watch look sooner.
@@ -23,7 +23,7 @@ pub(super) struct ScriptWatch {
     pub(super) path: PathBuf,
     /// Time between two looks at it.
     pub(super) interval: Duration,
-    /// Puts a version in force whatever it makes of the last logs.
+    /// Loads a version whatever it makes of the last logs.
     pub(super) force: bool,
 }
 
@@ -34,7 +34,7 @@ impl ScriptWatch {
         loop {
             tokio::select! {
                 () = sleep(self.interval) => {}
-                () = wake.comes() => info!("SIGHUP: looking at the script"),
+                () = wake.comes() => info!("SIGHUP: checking the script"),
             }
             self.look(hooks, &mut reading).await;
         }
@@ -46,9 +46,9 @@ impl ScriptWatch {
             Ok(saved) => saved,
             Err(why) => {
                 if !std::mem::replace(&mut reading.is_unreadable, true) {
-                    let why = format!("the script can't be read, the version in force stays: {why}");
+                    let why = format!("the script cannot be read, the running version stays: {why}");
                     warn!("{why}");
-                    // What was refused or taken back still is when the file is there again.
+                    // What was refused or rolled back still is when the file is there again.
                     if hooks.reloads().trouble.is_none() {
                         hooks.say(Some(why));
                     }
@@ -64,7 +64,7 @@ impl ScriptWatch {
                 self.try_out(hooks, saved, &in_force.version).await;
             }
         } else if (is_new || was_unreadable) && hooks.reloads().trouble.is_some() {
-            info!(version = %in_force.version, "the script's file is back at the version in force");
+            info!(version = %in_force.version, "the script's file holds the running version again");
             hooks.say(None);
         }
     }
@@ -80,7 +80,7 @@ impl ScriptWatch {
                 info!(%version, was, cases, "script reloaded, every shard uses it from its next page; {dried}");
             }
             Err(refused) => {
-                error!(version, in_force = was, "script refused, the version in force stays: {refused}");
+                error!(version, in_force = was, "script refused, the running version stays: {refused}");
                 hooks.refuse(&refused, Instant::now());
             }
         }
@@ -117,7 +117,7 @@ impl Saved {
 /// Runs what may block or compute for long on a thread of its own.
 async fn off_the_path<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let joined = tokio::task::spawn_blocking(work).await;
-    joined.unwrap_or_else(|panic| panic!("looking at the script failed: {panic}"))
+    joined.unwrap_or_else(|panic| panic!("BUG: checking the script panicked: {panic}"))
 }
 
 /// What the looks at the file have seen.
@@ -125,7 +125,7 @@ async fn off_the_path<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
 struct ScriptRead {
     /// Content of the last look.
     last: Option<String>,
-    /// Content that was looked into: it was in force before, was put in force, or refused, or taken back since. It is not
+    /// Content that was looked into: it ran before, was loaded, or refused, or rolled back since. It is not
     /// looked into again until the file changes.
     settled: Option<String>,
     is_unreadable: bool,
@@ -156,7 +156,7 @@ impl Wake {
     pub(super) fn listen() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
 
-        Self(signal(SignalKind::hangup()).inspect_err(|error| warn!("SIGHUP can't be listened to: {error}")).ok())
+        Self(signal(SignalKind::hangup()).inspect_err(|error| warn!("cannot listen for SIGHUP: {error}")).ok())
     }
 
     /// There is no such signal.

@@ -1,4 +1,4 @@
-//! Sends dead letters through the script in force, and on to the destination.
+//! Sends dead letters through the running script, and on to the destination.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -61,14 +61,14 @@ pub enum ReplayError {
     #[error(transparent)]
     Script(#[from] HookError),
     /// It was asked to stop.
-    #[error("stopped; the same command goes on with the rest")]
+    #[error("stopped; run the same command again to go on with the rest")]
     Stopped,
 }
 
 /// Where a replay sends to, how fast, and until when.
 pub struct Way<'a, K> {
     /// The destination.
-    pub sink: &'a K,
+    pub destination: &'a K,
     /// Most letters a second, at least one.
     pub rate: u32,
     /// As long as it holds.
@@ -144,7 +144,7 @@ async fn deliver<K: Destination>(
         return Ok(fates);
     }
     let output = Arc::new(Output { shard: chosen[0].origin.shard, events });
-    match way.sink.deliver(Arc::clone(&output), way.tenure.clone()).await {
+    match way.destination.deliver(Arc::clone(&output), way.tenure.clone()).await {
         Outcome::Abandoned => Err(ReplayError::Stopped),
         Outcome::Done(rejected) => {
             for refused in rejected {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::core::count::count;
 use crate::core::cursor::ShardName;
 use crate::core::duration::in_words;
 use crate::core::ledger::{Ledger, ShardLedger};
@@ -31,8 +32,7 @@ pub fn line(ledger: &Ledger, promise: &str, health: &Health, now: i64) -> String
     }
     let held = accounts.values().filter(|entry| entry.held);
     let lag = held.clone().filter_map(|entry| entry.lag(now)).max();
-    let count = held.count();
-    let _ = write!(line, "; {count} {} held", if count == 1 { "shard" } else { "shards" });
+    let _ = write!(line, "; {} held", count(held.count(), "shard"));
     if let Some(lag) = lag {
         let _ = write!(line, ", lag {lag} s");
     }
@@ -40,7 +40,7 @@ pub fn line(ledger: &Ledger, promise: &str, health: &Health, now: i64) -> String
         let _ = write!(line, ", {} returned to the group", total.returned);
     }
     if total.gaps > 0 {
-        let _ = write!(line, ", {} gaps", total.gaps);
+        let _ = write!(line, ", {}", count(total.gaps, "gap"));
     }
     let _ = write!(line, "; delivered means {promise}");
     match health {
@@ -70,8 +70,9 @@ pub fn script(version: &str, reloads: &Reloads) -> String {
     if *reloads == Reloads::default() {
         return String::new();
     }
-    let Reloads { taken, refused, taken_back, trouble } = reloads;
-    let mut text = format!("; script {version}, {taken} reloads, {refused} refused, {taken_back} taken back");
+    let Reloads { taken, refused, rolled_back, trouble } = reloads;
+    let mut text =
+        format!("; script {version}, {}, {refused} refused, {rolled_back} rolled back", count(*taken, "reload"));
     if let Some(trouble) = trouble {
         let _ = write!(text, "; SCRIPT: {trouble}");
     }
@@ -81,10 +82,9 @@ pub fn script(version: &str, reloads: &Reloads) -> String {
 /// Where to look when this process put logs aside; nothing if it did not.
 #[must_use]
 pub fn dead_letters(ledger: &Ledger, dir: &Path) -> Option<String> {
-    let count = ledger.total().dead_lettered;
-    let plural = if count == 1 { "log is a dead letter" } else { "logs are dead letters" };
-    let dir = dir.display();
-    (count > 0).then(|| format!("{count} {plural} in {dir}; to see why: forwarder dlq list --dir {dir}"))
+    let letters = ledger.total().dead_lettered;
+    let (written, dir) = (count(letters, "dead letter"), dir.display());
+    (letters > 0).then(|| format!("{written} in {dir}; to see why: forwarder dlq list --dir {dir}"))
 }
 
 /// A line for each shard: `shard audit/3: pulled 10 = delivered 6 + …, lag 5 s`.
@@ -132,8 +132,8 @@ mod tests {
     #[test]
     fn a_script_that_changed_is_in_every_line_with_what_is_wrong_with_it() {
         assert_eq!(script("0123456789ab", &Reloads::default()), "");
-        let mut reloads = Reloads { taken: 3, refused: 2, taken_back: 1, trouble: None };
-        let expected = "; script 0123456789ab, 3 reloads, 2 refused, 1 taken back";
+        let mut reloads = Reloads { taken: 3, refused: 2, rolled_back: 1, trouble: None };
+        let expected = "; script 0123456789ab, 3 reloads, 2 refused, 1 rolled back";
         assert_eq!(script("0123456789ab", &reloads), expected);
         reloads.trouble = Some("s.lua:3: no".into());
         assert_eq!(script("0123456789ab", &reloads), format!("{expected}; SCRIPT: s.lua:3: no"));
@@ -156,7 +156,7 @@ mod tests {
         let account = ledger.account(&shard(2));
         account.pulled(3, 1, None);
         account.settled(Settled { dead_lettered: 2, ..Settled::default() }, None);
-        let expected = "2 logs are dead letters in /d; to see why: forwarder dlq list --dir /d";
+        let expected = "2 dead letters in /d; to see why: forwarder dlq list --dir /d";
         assert_eq!(dead_letters(&ledger, Path::new("/d")).unwrap(), expected);
     }
 

@@ -39,7 +39,7 @@ fn argument(key: &Row, flag: &'static str) -> Arg {
     let (first, rest) = key.meaning.split_at(1);
     let mut help = first.to_uppercase() + rest;
     if let Kind::OneOf(words) = key.kind {
-        help += &format!(" [one of: {}]", words.join(", "));
+        help += &format!(" [one of: {}]", words().join(", "));
     }
     if let Default::Is(default) = key.default {
         help += &format!(" [default: {default}]");

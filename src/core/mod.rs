@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod batch;
 pub mod budget;
 pub mod cause;
+pub mod count;
 pub mod cursor;
 pub mod duration;
 pub mod event;

@@ -47,7 +47,7 @@ pub(super) fn decode(line: &[u8]) -> Result<Record, Defect> {
     match version(line) {
         Some(VERSION) => {}
         Some(newer) if newer > VERSION => return Err(Defect::Newer(newer)),
-        _ => return Err(Defect::Foreign("it has no version that this program knows".to_owned())),
+        _ => return Err(Defect::Foreign("it has an unknown format version".to_owned())),
     }
     let line: RecordLine<'_> = serde_json::from_slice(line).map_err(|error| Defect::Foreign(error.to_string()))?;
     line.record().map_err(|problem| Defect::Foreign(problem.to_owned()))
@@ -66,14 +66,14 @@ pub(super) fn is_sound(line: &[u8]) -> bool {
 #[derive(Debug, thiserror::Error)]
 pub enum Defect {
     /// Its bytes are not those that were written.
-    #[error("the checksum does not fit: the line is damaged")]
+    #[error("the checksum does not match: the line is damaged")]
     Damaged,
     /// It ends without a line feed: it is being written, or was when the program or the machine went down. Nothing is
     /// lost with it: no checkpoint passes a record before it is whole.
-    #[error("the last line is not finished: it is being written, or its writer went down (then the log is sent again)")]
+    #[error("the last line is incomplete: it is being written, or its writer crashed (then the log is sent again)")]
     Unfinished,
     /// It was written by a newer program.
-    #[error("written by a newer forwarder (format version {0}, this one reads {VERSION}): read it with that one")]
+    #[error("written by a newer forwarder (format version {0}, this one reads {VERSION}): use that one to read it")]
     Newer(u32),
     /// It is whole, and no record.
     #[error("not a dead letter: {0}")]

@@ -57,7 +57,7 @@ impl Journal {
             // line. After a failed sync the kernel may also take the pages for clean, and would never write them.
             if let Err(undo) = self.file.set_len(self.len) {
                 let file = self.path.display();
-                tracing::warn!(%file, error = %undo, "cannot take back a failed write; the next one mends it");
+                tracing::warn!(%file, error = %undo, "cannot undo a failed write; the next write repairs the end of the file");
             }
             return Err(StoreError::of("write to", &self.path)(error));
         }
@@ -105,7 +105,7 @@ impl Journal {
             offset = whole,
             bytes = tail.len() - 1,
             moved_to = %torn.display(),
-            "the last dead letter was torn by a crash; its log was not passed by a checkpoint and is sent again",
+            "the last dead letter was cut off by a crash; no checkpoint had passed its log, so it is sent again",
         );
         Ok(())
     }
@@ -141,7 +141,7 @@ pub enum Limit {
     /// The file may not grow further.
     #[error(
         "the file has {used} bytes, {more} more would pass its cap of {cap}; \
-         look into it (`forwarder dlq list`), then move it away (no restart needed) or raise the cap"
+         look at it (`forwarder dlq list`), then move it away (no restart needed) or raise the cap"
     )]
     Cap {
         /// Bytes in the file.
@@ -152,7 +152,7 @@ pub enum Limit {
         cap: u64,
     },
     /// The disk, a quota, or the size that the system allows for a file.
-    #[error("{0}; free some space, the shard goes on by itself")]
+    #[error("{0}; free some space, then the shard goes on by itself")]
     Disk(io::Error),
 }
 

@@ -69,8 +69,7 @@ pub struct Unreadable {
 pub enum ReadError {
     /// There is no such directory.
     #[error(
-        "there is no directory {}: no forwarder kept dead letters there yet, or they are elsewhere (--dir, or \
-         dead_letters.dir of the settings)",
+        "there is no directory {}: no forwarder has written dead letters there yet, or they are elsewhere (--dir, or dead_letters.dir in the settings)",
         .0.display()
     )]
     Missing(PathBuf),

@@ -32,7 +32,7 @@ pub enum ClaimError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// Two replays would deliver the same letters.
-    #[error("another replay has the dead letters in {}: wait for it, or stop it", .0.display())]
+    #[error("another replay is using the dead letters in {}: wait for it, or stop it", .0.display())]
     Busy(PathBuf),
     /// The disk refuses.
     #[error(transparent)]

@@ -54,7 +54,7 @@ impl DirectoryStore {
         let journal = match Journal::open(&path) {
             Ok(journal) => Some(journal),
             Err(fault @ StoreError::Full { .. }) => {
-                tracing::warn!(%fault, "a shard with something to dead-letter will be held until there is room");
+                tracing::warn!(%fault, "shards that need to write a dead letter are paused until there is room");
                 None
             }
             Err(StoreError::Io { doing, path, cause }) => return Err(OpenError::of(doing, &path)(cause)),
@@ -150,7 +150,7 @@ pub fn was_used(dir: &Path) -> bool {
 pub enum OpenError {
     /// Another process writes there. Two would tear each other's lines.
     #[error(
-        "the dead letters in {} are another process's (`lsof {}` names it): give each forwarder its own directory",
+        "another process uses the dead letters in {} (`lsof {}` shows which): give each forwarder its own directory",
         dir.display(),
         lock.display()
     )]

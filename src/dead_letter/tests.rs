@@ -667,7 +667,7 @@ fn two_replays_do_not_take_the_same_letters() {
     let dir = dir_with(&lines(&[record(1)]));
     let taken = take(dir.path());
     let refused = ReplayClaim::take(dir.path()).unwrap_err().to_string();
-    assert!(refused.starts_with("another replay has the dead letters in "), "{refused}");
+    assert!(refused.starts_with("another replay is using the dead letters in "), "{refused}");
     drop(taken);
     take(dir.path());
 }

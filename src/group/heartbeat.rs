@@ -61,7 +61,7 @@ pub async fn beat<S: Source>(source: &S, end: HeartbeatEnd, interval: Duration) 
                 next = match beaten {
                     Ok(()) => {
                         if std::mem::take(&mut lost) {
-                            info!("joined the group again");
+                            info!("rejoined the group");
                         }
                         retry_log.recovered();
                         asked + interval
@@ -98,7 +98,7 @@ async fn once<S: Source>(
             Ok(())
         }
         Err(SourceError::Lost(cause)) => {
-            warn!(%cause, "no longer a member of the group: all shards dropped, joining again");
+            warn!(%cause, "no longer a member of the group: all shards dropped, rejoining");
             membership.on_lost(now);
             // Whoever holds a lost shard must hear of it before anything else is waited for.
             view.send_replace(membership.view());
@@ -113,6 +113,6 @@ fn tick_over(membership: &mut Membership) {
     let before = membership.is_empty();
     membership.on_tick(Instant::now());
     if !before && membership.is_empty() {
-        warn!("no heartbeat got through in time: all shards dropped before SLS gives them to another consumer");
+        warn!("no heartbeat succeeded in time: all shards dropped before SLS gives them to another consumer");
     }
 }

@@ -101,7 +101,7 @@ pub async fn run<S: Source, K: Destination>(
                 leaving = true;
             }
             TaskEvent::BeatsGone => {
-                error!("bug: the heartbeats stopped by themselves: all shards dropped");
+                error!("BUG: the heartbeats stopped by themselves: all shards dropped");
                 tasks.drop_all();
                 (leaving, beats_gone) = (true, true);
                 drained = Drained::Cut;
@@ -201,7 +201,7 @@ impl<S: Source, K: Destination> Tasks<S, K> {
             Ok((_, ShardEnd::Released | ShardEnd::GivenBack | ShardEnd::Over | ShardEnd::Lost)) => None,
             Err(panic) => {
                 let name = self.name(shard);
-                error!(shard = %name, %panic, "bug: the task of the shard broke down; it starts again from its checkpoint");
+                error!(shard = %name, %panic, "BUG: the task of the shard panicked; it starts again from its checkpoint");
                 self.pipeline.ledger.account(&name).released();
                 self.broken.count(&self.pipeline.ledger.total());
                 Some(Instant::now() + RESTART_PAUSE)
@@ -236,7 +236,7 @@ impl<S: Source, K: Destination> Tasks<S, K> {
         }
         warn!(
             shards = dropped.join(" "), within = ?self.drain,
-            "not everything could be delivered in time: it will be pulled again from the checkpoint"
+            "not everything was delivered in time; the rest will be pulled again from the checkpoint"
         );
     }
 

@@ -268,13 +268,12 @@ impl<S: Source, K: Destination> Shard<S, K> {
         if by == self.pipeline.source.consumer() {
             error!(
                 shard = %self.name, found = %found_cursor, %ours, consumer = by,
-                "another process uses our consumer name, and both deliver the same logs: give each a name of its own \
-                 (sls.consumer); going on from the checkpoint found"
+                "another process uses the same consumer name, and both deliver the same logs: give each process its own name (sls.consumer); going on from the checkpoint found"
             );
         } else {
             warn!(
                 shard = %self.name, found = %found_cursor, %ours, by,
-                "somebody else changed the checkpoint: going on from there"
+                "the checkpoint was changed from outside: going on from there"
             );
         }
     }

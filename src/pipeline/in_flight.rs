@@ -18,7 +18,7 @@ pub(super) enum FromReader {
 pub(super) struct InFlight {
     /// What to deliver, and the interval that it covers.
     pub(super) batch: Arc<Batch>,
-    /// Version of the script that made it; another may be in force by now.
+    /// Version of the script that made it; another may run by now.
     pub(super) script: String,
     /// Logs that the script failed on, which are to become dead letters.
     pub(super) dead_letters: Vec<Failed>,

@@ -156,7 +156,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         };
         error!(
             shard = %self.name, %from, %to, received_after = %time(after), received_before = %time(before), %cause,
-            "logs were missed: the position is no longer retained, going on with the oldest log there is"
+            "GAP: logs expired in SLS before they were pulled; going on with the oldest log"
         );
     }
 
@@ -221,13 +221,13 @@ impl<S: Source, K: Destination> Shard<S, K> {
         let dead_letters = match self.pipeline.dead_letters.on_error {
             OnError::DeadLetter => failed,
             OnError::Halt => {
-                self.tell(&batch.page, &failed, "held: the shard is halted", throttle);
+                self.tell(&batch.page, &failed, "the shard is halted", throttle);
                 self.halt(count, first);
                 return Decision::Halt;
             }
             OnError::Pass => {
                 let PassedOn { outputs, passed, left } = self.pipeline.hooks.pass(batch, failed);
-                self.tell(&batch.page, &passed, "sent as it is", throttle);
+                self.tell(&batch.page, &passed, "sent unchanged", throttle);
                 *batch = Batch::new(batch.page.clone(), outputs, batch.logs, batch.dropped);
                 left
             }
@@ -240,7 +240,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         let count = u32::try_from(dead_letters.len()).unwrap_or(u32::MAX);
         match breaker.admit(now, batch.logs, count) {
             Ok(()) => {
-                self.tell(&batch.page, &dead_letters, "kept as a dead letter", throttle);
+                self.tell(&batch.page, &dead_letters, "written as a dead letter", throttle);
                 Decision::Deliver(dead_letters)
             }
             Err(excess) => {

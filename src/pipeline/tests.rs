@@ -520,10 +520,10 @@ async fn the_log_tells_once_which_log_the_script_failed_on_and_what_became_of_it
     let few: Vec<String> = page(&["a:keep", "b:bad", "c:bad", "d:keep"]);
     let many = (0..200).map(|log| format!("{log}:bad")).collect::<Vec<_>>();
     for (on_error, page, fate) in [
-        (OnError::DeadLetter, &few, "kept as a dead letter"),
-        (OnError::Pass, &few, "sent as it is"),
+        (OnError::DeadLetter, &few, "written as a dead letter"),
+        (OnError::Pass, &few, "sent unchanged"),
         (OnError::Drop, &few, "dropped"),
-        (OnError::Halt, &few, "held: the shard is halted"),
+        (OnError::Halt, &few, "the shard is halted"),
         (OnError::DeadLetter, &many, "paused: the page is retried"),
     ] {
         let said = told(on_error, page).await;

@@ -221,7 +221,7 @@ fn an_error_in_one_log_leaves_its_neighbours_alone() {
     assert_eq!(got.len(), 3);
     assert_eq!((got[0].as_str(), got[2].as_str()), (r#""0""#, r#""2""#));
     assert!(
-        got[1].starts_with("! s.lua: process returned what cannot be sent: [3].bad: an event has no such key"),
+        got[1].starts_with("! s.lua: process returned a value that cannot be sent: [3].bad: an event has no such key"),
         "{}",
         got[1]
     );

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::keys::LogFormat;
 use super::start;
 use crate::destination::Preview;
 use crate::destination::registry::DestinationConfig;
@@ -22,10 +23,10 @@ pub struct Settings {
     pub script: PathBuf,
     /// What the script may use and see.
     pub hook: script::Config,
-    /// When a new version of the script is put in force, and when it is taken back.
+    /// When a new version of the script is loaded, and when it is rolled back.
     pub reload: ReloadSettings,
     /// The destination.
-    pub sink: DestinationConfig,
+    pub destination: DestinationConfig,
     /// What becomes of logs that cannot be delivered.
     pub dead_letters: DeadLetterSettings,
     /// Pace, limits and the way out.
@@ -46,7 +47,7 @@ pub struct DeliverySettings {
     /// What the script may use and see.
     pub hook: script::Config,
     /// The destination.
-    pub sink: DestinationConfig,
+    pub destination: DestinationConfig,
     /// What is allowed and should be said, one sentence each, without secrets.
     pub warnings: Vec<String>,
 }
@@ -62,7 +63,7 @@ pub struct TrialSettings {
     pub format: Arc<dyn Preview>,
 }
 
-/// When a new version of the script is put in force, and when it is taken back.
+/// When a new version of the script is loaded, and when it is rolled back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReloadSettings {
     /// Whatever it makes of the last logs.
@@ -114,15 +115,6 @@ pub struct LogSettings {
     pub format: LogFormat,
     /// File to write to besides standard error.
     pub file: Option<PathBuf>,
-}
-
-/// Form of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 /// What the settings need to know about where and when they are read.

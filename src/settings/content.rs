@@ -6,7 +6,7 @@ use super::problem::Complaint;
 pub(super) fn credential(text: &[u8]) -> Result<&str, Complaint> {
     let text = text.trim_ascii();
     if text.is_empty() {
-        return Err(Complaint::new("there is nothing but white space in it", "give the credential, or leave it out"));
+        return Err(Complaint::new("it contains only white space", "give the credential, or leave it out"));
     }
     if [&b"\xef\xbb\xbf"[..], b"\xff\xfe", b"\xfe\xff"].iter().any(|mark| text.starts_with(mark)) {
         return Err(Complaint::new(
@@ -15,13 +15,13 @@ pub(super) fn credential(text: &[u8]) -> Result<&str, Complaint> {
         ));
     }
     if text.iter().any(u8::is_ascii_whitespace) {
-        return Err(Complaint::new("there is white space in the middle of it", "give the credential alone"));
+        return Err(Complaint::new("it contains white space", "give the credential alone"));
     }
     let is_plain = |text: &&str| text.bytes().all(|byte| byte.is_ascii_graphic());
     std::str::from_utf8(text)
         .ok()
         .filter(is_plain)
-        .ok_or_else(|| Complaint::new("there are characters in it that no credential has", "give the credential alone"))
+        .ok_or_else(|| Complaint::new("it contains characters that no credential has", "give the credential alone"))
 }
 
 /// Certificates in PEM.
@@ -31,14 +31,14 @@ pub(super) fn certificates(content: &[u8]) -> Result<(), Complaint> {
         return Ok(());
     }
     Err(if labels.iter().any(|label| label.ends_with(b"PRIVATE KEY")) {
-        Complaint::new("there is a private key in it and no certificate", "name the file that has the certificate")
+        Complaint::new("it contains a private key and no certificate", "name the file that has the certificate")
     } else if content.first() == Some(&DER) {
         Complaint::new(
-            "this is no PEM; it may be a certificate in DER",
+            "it is not PEM; it may be a certificate in DER",
             "convert it: openssl x509 -inform der -in OLD -out NEW",
         )
     } else {
-        Complaint::new("there is no PEM certificate in it", "it needs a block that begins -----BEGIN CERTIFICATE-----")
+        Complaint::new("it contains no PEM certificate", "it needs a block that begins -----BEGIN CERTIFICATE-----")
     })
 }
 
@@ -51,13 +51,13 @@ pub(super) fn private_key(content: &[u8]) -> Result<(), Complaint> {
         return Ok(());
     }
     Err(if has(b"ENCRYPTED PRIVATE KEY") {
-        Complaint::new("the key in it needs a passphrase", CONVERT)
+        Complaint::new("its key needs a passphrase", CONVERT)
     } else if has(b"PRIVATE KEY") {
-        Complaint::new("the key in it is not in the form of PKCS #8", CONVERT)
+        Complaint::new("its key is not in PKCS #8 form", CONVERT)
     } else if has(b"CERTIFICATE") {
-        Complaint::new("there is a certificate in it and no private key", "name the file that has the key")
+        Complaint::new("it contains a certificate and no private key", "name the file that has the key")
     } else {
-        Complaint::new("there is no PEM key in it", "it needs a block that begins -----BEGIN PRIVATE KEY-----")
+        Complaint::new("it contains no PEM key", "it needs a block that begins -----BEGIN PRIVATE KEY-----")
     })
 }
 
@@ -82,12 +82,12 @@ mod tests {
     fn a_credential_is_one_word() {
         let check = |text: &[u8], expected: Option<&str>| assert_eq!(what(credential(text)).as_deref(), expected);
         assert_eq!(credential(b" word\r\n").unwrap(), "word");
-        check(b" \r\n", Some("there is nothing but white space in it"));
-        check(b"two\nwords\n", Some("there is white space in the middle of it"));
+        check(b" \r\n", Some("it contains only white space"));
+        check(b"two\nwords\n", Some("it contains white space"));
         check(b"\xef\xbb\xbfword\n", Some("it begins with a byte order mark"));
         check(b"\xff\xfew\0o\0", Some("it begins with a byte order mark"));
-        check(b"w\0o\0", Some("there are characters in it that no credential has"));
-        check("wörd".as_bytes(), Some("there are characters in it that no credential has"));
+        check(b"w\0o\0", Some("it contains characters that no credential has"));
+        check("wörd".as_bytes(), Some("it contains characters that no credential has"));
     }
 
     #[test]
@@ -97,13 +97,13 @@ mod tests {
             let seen = (what(certificates(content)), what(private_key(content)));
             assert_eq!((seen.0.as_deref(), seen.1.as_deref()), (as_certificate, as_key));
         };
-        let no_certificate = Some("there is a private key in it and no certificate");
-        check(&pem("CERTIFICATE"), None, Some("there is a certificate in it and no private key"));
+        let no_certificate = Some("it contains a private key and no certificate");
+        check(&pem("CERTIFICATE"), None, Some("it contains a certificate and no private key"));
         check(&pem("PRIVATE KEY"), no_certificate, None);
-        check(&pem("RSA PRIVATE KEY"), no_certificate, Some("the key in it is not in the form of PKCS #8"));
-        check(&pem("ENCRYPTED PRIVATE KEY"), no_certificate, Some("the key in it needs a passphrase"));
+        check(&pem("RSA PRIVATE KEY"), no_certificate, Some("its key is not in PKCS #8 form"));
+        check(&pem("ENCRYPTED PRIVATE KEY"), no_certificate, Some("its key needs a passphrase"));
         check(&[pem("CERTIFICATE"), pem("PRIVATE KEY")].concat(), None, None);
-        check(b"\x30\x82", Some("this is no PEM; it may be a certificate in DER"), Some("there is no PEM key in it"));
-        check(b"word", Some("there is no PEM certificate in it"), Some("there is no PEM key in it"));
+        check(b"\x30\x82", Some("it is not PEM; it may be a certificate in DER"), Some("it contains no PEM key"));
+        check(b"word", Some("it contains no PEM certificate"), Some("it contains no PEM key"));
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::checked::Machine;
 use super::hec::{read_hec, read_hec_format};
 use super::keys;
+use super::keys::Row;
 use super::read::Reader;
 use super::syslog::{read_syslog, read_syslog_format};
 use crate::destination::Preview;
@@ -32,7 +33,8 @@ pub(super) fn read_destination(
             None
         }
         [] => {
-            reader.missing(&DESTINATIONS.iter().map(|row| row.needs).collect::<Vec<_>>());
+            let needs = DESTINATIONS.iter().map(|row| keys::find(row.needs).expect("the registry names settings"));
+            reader.missing(&needs.collect::<Vec<_>>());
             None
         }
     }
@@ -65,8 +67,8 @@ pub(super) fn read_format(
 }
 
 fn read_file(reader: &mut Reader<'_>) -> Option<Config> {
-    reader.demand(&["file.path"]);
-    let path = reader.path(&keys::file::PATH);
+    reader.demand(&[&keys::file::PATH.row]);
+    let path = reader.get(&keys::file::PATH);
     let (max_size, keep) = (reader.get(&keys::file::MAX_SIZE), reader.get(&keys::file::KEEP));
     let fsync = reader.get(&keys::file::FSYNC);
     Some(Config { path: path?, max_size: max_size? as u64, keep: keep?, fsync: fsync? })
@@ -82,13 +84,10 @@ pub(super) fn read_on_reject(reader: &mut Reader<'_>) -> Option<OnReject> {
         // It refuses no event.
         DestinationKind::File => return Some(OnReject::DeadLetter),
     };
-    Some(match reader.get(key)? {
-        "halt" => OnReject::Halt,
-        _ => OnReject::DeadLetter,
-    })
+    reader.get(key)
 }
 
 /// The destinations that somebody gave a setting of, each with the first such setting.
-fn given(reader: &Reader<'_>) -> Vec<(&'static DestinationRow, &'static str)> {
+fn given(reader: &Reader<'_>) -> Vec<(&'static DestinationRow, &'static Row)> {
     DESTINATIONS.iter().filter_map(|row| Some((row, reader.first_given(row.name)?))).collect()
 }

@@ -73,6 +73,11 @@ impl File<'_> {
     fn take(&mut self, name: &'static str, value: &Spanned<DeValue<'_>>) {
         let key = keys::find(name).expect("the caller found it");
         let raw = match value.get_ref() {
+            DeValue::String(text)
+                if matches!(key.kind, Kind::Path) && !text.is_empty() && !text.contains(char::is_control) =>
+            {
+                Raw::Path(self.path.parent().map_or_else(|| text.as_ref().into(), |dir| dir.join(text.as_ref())))
+            }
             DeValue::String(text) => Raw::Text(text.to_string()),
             DeValue::Datetime(time) => Raw::Text(time.to_string()),
             DeValue::Boolean(switch) => Raw::Switch(*switch),

@@ -30,8 +30,10 @@ pub(super) fn read_hec(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> O
         warnings.push(format!("logs and the HEC token travel in plain text: {} is not https://", base.url));
     }
     if !verify {
-        warnings
-            .push(format!("anybody on the way can pose as the collector: {} is false", reader.origin("hec.verify")));
+        warnings.push(format!(
+            "the connection can be intercepted, since the collector's certificate is not verified: {} is false",
+            reader.origin(&keys::hec::VERIFY.row)
+        ));
     }
     Some(Config {
         url: base.url,
@@ -66,11 +68,13 @@ pub(super) fn read_hec_format(reader: &mut Reader<'_>) -> HecFormat {
 
 /// The collector's address: `hec.url`, or `hec.host` with port and https as in the vendor's scripts.
 fn read_collector(reader: &mut Reader<'_>) -> Option<BaseUrl> {
-    let name = reader.either("hec.url", "hec.host")?;
-    let url = if name == "hec.url" {
-        for part in ["hec.port", "hec.https"] {
-            if reader.layer(part) <= reader.layer("hec.url") {
-                let complaint = Complaint::new(format!("{part} says again what hec.url says"), "keep one of the two");
+    let (url, host) = (&keys::hec::URL.row, &keys::hec::HOST.row);
+    let given = reader.either(url, host)?;
+    let address = if given.name == url.name {
+        for part in [&keys::hec::PORT.row, &keys::hec::HTTPS.row] {
+            if reader.layer(part) <= reader.layer(url) {
+                let complaint =
+                    Complaint::new(format!("{} says again what hec.url says", part.name), "keep one of the two");
                 reader.complain(part, complaint);
             }
         }
@@ -82,7 +86,7 @@ fn read_collector(reader: &mut Reader<'_>) -> Option<BaseUrl> {
         if host.contains(['/', '@']) {
             let complaint =
                 Complaint::new("hec.host is more than a host", "write the host alone, or all of it as hec.url");
-            reader.complain("hec.host", complaint);
+            reader.complain(given, complaint);
             return None;
         }
         match host.parse::<std::net::Ipv6Addr>() {
@@ -90,18 +94,19 @@ fn read_collector(reader: &mut Reader<'_>) -> Option<BaseUrl> {
             Err(_) => format!("{scheme}://{host}:{port}"),
         }
     };
-    BaseUrl::parse(&url).map_err(|complaint| reader.complain(name, complaint)).ok()
+    BaseUrl::parse(&address).map_err(|complaint| reader.complain(given, complaint)).ok()
 }
 
 fn read_token(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<Token> {
-    if reader.either("hec.token", "hec.token_file")? == "hec.token_file" {
+    let (token, file) = (&keys::hec::TOKEN.row, &keys::hec::TOKEN_FILE.row);
+    if reader.either(token, file)?.name == file.name {
         return reader.credential_file(&keys::hec::TOKEN_FILE).map(Token::File);
     }
-    if let Some(file) = reader.file("hec.token")
+    if let Some(file) = reader.file(token)
         && others_may_read(file)
     {
         warnings.push(format!(
-            "others may read the HEC token: take their permission (chmod go= {}), or use hec.token_file",
+            "other users can read the HEC token: remove their permission (chmod go= {}), or use hec.token_file",
             file.display()
         ));
     }
@@ -127,11 +132,11 @@ fn read_proxy(reader: &mut Reader<'_>) -> Option<String> {
         Ok(base) => Some(base.url),
         Err(complaint) if url.contains('@') => {
             let fix = "set the variable https_proxy instead: it may hold a password";
-            reader.complain("hec.proxy", Complaint::new(complaint.what, fix));
+            reader.complain(&keys::hec::PROXY.row, Complaint::new(complaint.what, fix));
             None
         }
         Err(complaint) => {
-            reader.complain("hec.proxy", complaint);
+            reader.complain(&keys::hec::PROXY.row, complaint);
             None
         }
     }

@@ -3,6 +3,7 @@
 //! The settings file, the environment, the flags, the help, the suggestions for typos and `docs/settings.md` all come
 //! from this one table.
 
+mod choices;
 pub(super) mod dead_letters;
 pub(super) mod file;
 pub(super) mod hec;
@@ -14,9 +15,11 @@ mod setting;
 pub(super) mod sls;
 pub(super) mod syslog;
 
+pub use choices::LogFormat;
+pub(super) use choices::{DeliveryMode, MessageFormat, Protocol, SignatureVersion};
 pub(super) use key::Key;
 pub use row::{Default, Kind, PREFIX, Row};
-pub(super) use setting::Setting;
+pub(super) use setting::{Choice, Setting};
 
 /// The variable that names the settings file; the one `FORWARDER_*` variable that is not a setting.
 pub const CONFIG: &str = "FORWARDER_CONFIG";

@@ -29,9 +29,9 @@ pub use problem::{Problem, SettingsError};
 pub use typed::{Environment, Flags};
 
 pub use checked::{
-    DeadLetterSettings, DeliverySettings, LogFormat, LogSettings, Machine, ReloadSettings, RunSettings, Settings,
-    TrialSettings,
+    DeadLetterSettings, DeliverySettings, LogSettings, Machine, ReloadSettings, RunSettings, Settings, TrialSettings,
 };
+pub use keys::LogFormat;
 
 /// Reads the settings file, if there is one, and puts flags over environment over file over defaults.
 ///

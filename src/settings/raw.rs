@@ -1,11 +1,15 @@
 //! A value as it was typed, before it means anything.
 
+use std::path::PathBuf;
+
 use super::problem::Complaint;
 
 /// A value as it was typed. It may be a secret, so it does not print.
 #[derive(Clone)]
 pub(super) enum Raw {
     Text(String),
+    /// A path of the settings file, under that file's directory.
+    Path(PathBuf),
     Integer(i64),
     Switch(bool),
     /// Something that no setting takes: "an array".
@@ -17,7 +21,7 @@ impl Raw {
     pub(super) fn text(&self, is_secret: bool) -> Result<String, Complaint> {
         match self {
             Self::Text(text) if text.contains(|c: char| c.is_control() && c != '\n' && c != '\t') => {
-                Err(Complaint::new("there are control characters in it", "leave them out"))
+                Err(Complaint::new("it contains control characters", "leave them out"))
             }
             Self::Text(text) => Ok(text.clone()),
             Self::Integer(number) if !is_secret => Ok(number.to_string()),
@@ -29,6 +33,7 @@ impl Raw {
     pub(super) fn show(&self) -> String {
         match self {
             Self::Text(text) => format!("{text:?}"),
+            Self::Path(path) => format!("{path:?}"),
             Self::Integer(number) => number.to_string(),
             Self::Switch(switch) => switch.to_string(),
             Self::Other(kind) => (*kind).to_owned(),
@@ -38,6 +43,7 @@ impl Raw {
     fn kind(&self) -> &'static str {
         match self {
             Self::Text(_) => "text",
+            Self::Path(_) => "a path",
             Self::Integer(_) => "a number",
             Self::Switch(_) => "true or false",
             Self::Other(kind) => kind,

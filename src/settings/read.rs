@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::content;
 use super::keys;
-use super::keys::{Key, Kind, Setting};
+use super::keys::{Key, Kind, Row, Setting};
 use super::problem::{Complaint, Problem};
 use super::typed::{Layer, Typed, ValueOrigin};
 
@@ -26,63 +26,58 @@ impl<'a> Reader<'a> {
     }
 
     /// The layer that a setting comes from, if it was given.
-    pub(super) fn layer(&self, name: &'static str) -> Option<Layer> {
-        self.typed.get(name).map(|given| given.layer)
+    pub(super) fn layer(&self, row: &'static Row) -> Option<Layer> {
+        self.typed.get(row.name).map(|given| given.layer)
     }
 
     /// Whether somebody gave a setting.
-    pub(super) fn is_given(&self, name: &'static str) -> bool {
-        self.layer(name).is_some_and(|layer| layer != Layer::Default)
+    pub(super) fn is_given(&self, row: &'static Row) -> bool {
+        self.layer(row).is_some_and(|layer| layer != Layer::Default)
     }
 
     /// The first setting of a table that somebody gave.
-    pub(super) fn first_given(&self, table: &str) -> Option<&'static str> {
-        keys::all().filter(|key| key.parts().0 == table).map(|key| key.name).find(|name| self.is_given(name))
+    pub(super) fn first_given(&self, table: &str) -> Option<&'static Row> {
+        keys::all().filter(|row| row.parts().0 == table).find(|row| self.is_given(row))
     }
 
     /// The settings file, if it is what gives a setting.
-    pub(super) fn file(&self, name: &'static str) -> Option<&'a Path> {
-        match &self.typed.get(name)?.origin {
+    pub(super) fn file(&self, row: &'static Row) -> Option<&'a Path> {
+        match &self.typed.get(row.name)?.origin {
             ValueOrigin::File { file, .. } => Some(file),
             _ => None,
         }
     }
 
     /// The place that a setting comes from, for people.
-    pub(super) fn origin(&self, name: &'static str) -> String {
-        self.typed.get(name).map_or_else(|| name.to_owned(), |given| given.origin.to_string())
-    }
-
-    /// A path that may be absent: in the settings file relative to its directory, else as it is.
-    pub(super) fn path(&mut self, key: &Key<PathBuf>) -> Option<PathBuf> {
-        let path = self.get(key)?;
-        match self.file(key.row.name).and_then(Path::parent) {
-            Some(directory) => Some(directory.join(path)),
-            None => Some(path),
-        }
+    pub(super) fn origin(&self, row: &'static Row) -> String {
+        self.typed.get(row.name).map_or_else(|| row.name.to_owned(), |given| given.origin.to_string())
     }
 
     /// A path to a file that can be read and is not empty.
-    pub(super) fn readable(&mut self, key: &Key<PathBuf>) -> Option<PathBuf> {
+    pub(super) fn readable(&mut self, key: &'static Key<PathBuf>) -> Option<PathBuf> {
         self.file_with(key, |_| Ok(()))
     }
 
     /// A path to a file with a credential.
-    pub(super) fn credential_file(&mut self, key: &Key<PathBuf>) -> Option<PathBuf> {
+    pub(super) fn credential_file(&mut self, key: &'static Key<PathBuf>) -> Option<PathBuf> {
         self.file_with(key, |content| content::credential(content).map(drop))
     }
 
     /// A path to a file with certificates.
-    pub(super) fn certificates(&mut self, key: &Key<PathBuf>) -> Option<PathBuf> {
+    pub(super) fn certificates(&mut self, key: &'static Key<PathBuf>) -> Option<PathBuf> {
         self.file_with(key, content::certificates)
     }
 
     /// A path to a file that can be read, is not empty, and has the content that it should have.
-    fn file_with(&mut self, key: &Key<PathBuf>, check: impl FnOnce(&[u8]) -> Result<(), Complaint>) -> Option<PathBuf> {
-        let path = self.path(key)?;
+    fn file_with(
+        &mut self,
+        key: &'static Key<PathBuf>,
+        check: impl FnOnce(&[u8]) -> Result<(), Complaint>,
+    ) -> Option<PathBuf> {
+        let path = self.get(key)?;
         let complaint = match std::fs::read(&path) {
             Ok(content) if content.iter().all(u8::is_ascii_whitespace) => {
-                Complaint::new(format!("{} is empty", path.display()), "put the content there that it should have")
+                Complaint::new(format!("{} is empty", path.display()), "write its content, or name another file")
             }
             Ok(content) => match check(&content) {
                 Ok(()) => return Some(path),
@@ -90,42 +85,42 @@ impl<'a> Reader<'a> {
             },
             Err(error) => Complaint::new(
                 format!("{} can't be read: {error}", path.display()),
-                "check the path and its permissions; a path in a settings file starts at that file's directory",
+                "check the path and its permissions; a path in a settings file is relative to that file's directory",
             ),
         };
-        self.complain(key.row.name, complaint);
+        self.complain(&key.row, complaint);
         Some(path)
     }
 
     /// A value, if it is given and right.
-    pub(super) fn get<T: Setting>(&mut self, key: &Key<T>) -> Option<T> {
+    pub(super) fn get<T: Setting>(&mut self, key: &'static Key<T>) -> Option<T> {
         let read = T::read(&key.row, &key.bounds, &self.typed.get(key.row.name)?.raw);
-        self.keep(key.row.name, read)
+        self.keep(&key.row, read)
     }
 
     /// What a text means by the rule of the caller.
     pub(super) fn parse<T>(
         &mut self,
-        key: &Key<String>,
+        key: &'static Key<String>,
         parse: impl FnOnce(String) -> Result<T, Complaint>,
     ) -> Option<T> {
         let text = self.get(key)?;
-        self.keep(key.row.name, parse(text))
+        self.keep(&key.row, parse(text))
     }
 
-    fn keep<T>(&mut self, name: &'static str, read: Result<T, Complaint>) -> Option<T> {
-        read.map_err(|complaint| self.complain(name, complaint)).ok()
+    fn keep<T>(&mut self, row: &'static Row, read: Result<T, Complaint>) -> Option<T> {
+        read.map_err(|complaint| self.complain(row, complaint)).ok()
     }
 
     /// Keeps a problem with a setting's value.
-    pub(super) fn complain(&mut self, name: &'static str, complaint: Complaint) {
-        let place = self.origin(name);
+    pub(super) fn complain(&mut self, row: &'static Row, complaint: Complaint) {
+        let place = self.origin(row);
         self.problems.push(complaint.at(place));
     }
 
     /// The one of two settings that holds, when they say the same in two ways: the one from the first layer. Neither and
     /// both are problems.
-    pub(super) fn either(&mut self, one: &'static str, other: &'static str) -> Option<&'static str> {
+    pub(super) fn either(&mut self, one: &'static Row, other: &'static Row) -> Option<&'static Row> {
         match (self.layer(one), self.layer(other)) {
             (None, None) => {
                 self.missing(&[one, other]);
@@ -141,32 +136,33 @@ impl<'a> Reader<'a> {
     }
 
     /// Keeps the problem that two settings say the same in two ways.
-    pub(super) fn conflict(&mut self, names: [&'static str; 2]) {
-        let [one, other] = names;
+    pub(super) fn conflict(&mut self, rows: [&'static Row; 2]) {
+        let [one, other] = rows.map(|row| row.name);
         let complaint = Complaint::new(format!("{one} and {other} are both given"), "keep one of the two");
-        let place = names.map(|name| self.origin(name)).join(", ");
+        let place = rows.map(|row| self.origin(row)).join(", ");
         self.problems.push(complaint.at(place));
     }
 
     /// Keeps the problem that there are two destinations, each named by a setting of it.
-    pub(super) fn two_destinations(&mut self, names: [&'static str; 2]) {
-        let [one, other] = names.map(|name| keys::find(name).expect("a name of the table of settings").parts().0);
+    pub(super) fn two_destinations(&mut self, rows: [&'static Row; 2]) {
+        let [one, other] = rows.map(|row| row.parts().0);
         let complaint = Complaint::new(
-            format!("there are settings of [{one}] and of [{other}], and one destination is all that a process has"),
-            "keep one of the two; for both run two processes, each with a consumer group of its own",
+            format!("there are settings of [{one}] and of [{other}], but a process has only one destination"),
+            "keep one of the two; for both destinations, run two processes, each with its own consumer group",
         );
-        let place = names.map(|name| self.origin(name)).join(", ");
+        let place = rows.map(|row| self.origin(row)).join(", ");
         self.problems.push(complaint.at(place));
     }
 
     /// The file of our certificate and that of its key: none, or both.
-    pub(super) fn client_cert(&mut self, keys: [&Key<PathBuf>; 2]) -> Option<(PathBuf, PathBuf)> {
+    pub(super) fn client_cert(&mut self, keys: [&'static Key<PathBuf>; 2]) -> Option<(PathBuf, PathBuf)> {
         let [cert, key] = keys;
         let files = (self.certificates(cert), self.file_with(key, content::private_key));
-        let (cert, key) = (cert.row.name, key.row.name);
-        for (one, other) in [(cert, key), (key, cert)] {
+        for (one, other) in [(&cert.row, &key.row), (&key.row, &cert.row)] {
             if self.layer(one).is_some() && self.layer(other).is_none() {
-                let complaint = Complaint::new(format!("there is {one} but no {other}"), format!("give {other} too"));
+                let (there, absent) = (one.name, other.name);
+                let complaint =
+                    Complaint::new(format!("there is {there} but no {absent}"), format!("give {absent} too"));
                 self.complain(one, complaint);
             }
         }
@@ -174,18 +170,18 @@ impl<'a> Reader<'a> {
     }
 
     /// Keeps the problem that none of these settings was given, if so.
-    pub(super) fn demand(&mut self, names: &[&'static str]) {
-        if names.iter().all(|name| self.typed.get(name).is_none()) {
-            self.missing(names);
+    pub(super) fn demand(&mut self, rows: &[&'static Row]) {
+        if rows.iter().all(|row| self.typed.get(row.name).is_none()) {
+            self.missing(rows);
         }
     }
 
     /// Keeps the problem that none of these settings was given.
-    pub(super) fn missing(&mut self, names: &[&'static str]) {
-        let meaning = keys::find(names[0]).expect("a name of the table of settings").meaning;
+    pub(super) fn missing(&mut self, rows: &[&'static Row]) {
+        let names: Vec<_> = rows.iter().map(|row| row.name).collect();
         let complaint = Complaint::new(
-            format!("{} is missing: {meaning}", names.join(" or ")),
-            format!("give {}", self.ways(names).join(" or ")),
+            format!("{} is missing: {}", names.join(" or "), rows[0].meaning),
+            format!("give {}", self.ways(rows).join(" or ")),
         );
         let place = match &self.typed.file {
             Some(file) => format!("neither in flags nor in the environment nor in {}", file.display()),
@@ -195,10 +191,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Every way to give these settings.
-    pub(super) fn ways(&self, names: &[&'static str]) -> Vec<String> {
+    pub(super) fn ways(&self, rows: &[&'static Row]) -> Vec<String> {
         let mut ways = Vec::new();
-        for name in names {
-            let key = keys::find(name).expect("a name of the table of settings");
+        for key in rows {
             ways.extend(key.flag.map(|flag| format!("--{flag}")));
             ways.extend(key.variable());
             ways.extend(key.also.iter().map(ToString::to_string));

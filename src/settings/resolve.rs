@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::checked::{
-    DeadLetterSettings, DeliverySettings, LogFormat, LogSettings, Machine, ReloadSettings, RunSettings, Settings,
-    TrialSettings,
+    DeadLetterSettings, DeliverySettings, LogSettings, Machine, ReloadSettings, RunSettings, Settings, TrialSettings,
 };
 use super::destination::{chosen_kind, read_destination, read_format, read_on_reject};
 use super::keys;
@@ -16,7 +15,6 @@ use super::sls::read_sls;
 use super::start;
 use super::typed::Typed;
 use crate::destination::registry::DestinationKind;
-use crate::pipeline::OnError;
 use crate::script;
 
 /// Reads every setting, and hands out settings only if nothing is wrong: neither before nor here.
@@ -36,17 +34,23 @@ pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) 
     let admin = read_admin(&mut reader, &mut warnings);
     let problems = reader.into_problems();
     match parts {
-        (Some((script, hook)), Some(reload), Some(sls), Some(sink), Some(dead_letters), Some(run), Some(log))
-            if problems.is_empty() =>
-        {
-            Ok(Settings { sls, script, hook, reload, sink, dead_letters, run, log, admin, warnings })
+        (
+            Some((script, hook)),
+            Some(reload),
+            Some(sls),
+            Some(destination),
+            Some(dead_letters),
+            Some(run),
+            Some(log),
+        ) if problems.is_empty() => {
+            Ok(Settings { sls, script, hook, reload, destination, dead_letters, run, log, admin, warnings })
         }
         _ => Err(SettingsError { problems }),
     }
 }
 
 fn read_script(reader: &mut Reader<'_>, typed: &Typed) -> Option<(PathBuf, script::Config)> {
-    reader.demand(&["script.file"]);
+    reader.demand(&[&keys::script::FILE.row]);
     let file = reader.readable(&keys::script::FILE);
     let timeout = reader.get(&keys::script::TIMEOUT);
     let memory = reader.get(&keys::script::MEMORY);
@@ -72,8 +76,8 @@ pub(super) fn delivery(
     let parts = (read_script(&mut reader, typed), read_destination(&mut reader, machine, &mut warnings));
     let problems = reader.into_problems();
     match parts {
-        (Some((script, hook)), Some(sink)) if problems.is_empty() => {
-            Ok(DeliverySettings { script, hook, sink, warnings })
+        (Some((script, hook)), Some(destination)) if problems.is_empty() => {
+            Ok(DeliverySettings { script, hook, destination, warnings })
         }
         _ => Err(SettingsError { problems }),
     }
@@ -87,7 +91,7 @@ pub(super) fn trial(
     machine: &Machine,
 ) -> Result<TrialSettings, SettingsError> {
     let mut reader = Reader::new(typed, problems);
-    let script = reader.path(&keys::script::FILE);
+    let script = reader.get(&keys::script::FILE);
     let (timeout, memory) = (reader.get(&keys::script::TIMEOUT), reader.get(&keys::script::MEMORY));
     let format = to.or_else(|| chosen_kind(&mut reader)).and_then(|kind| read_format(kind, &mut reader, machine));
     let problems = reader.into_problems();
@@ -123,26 +127,21 @@ fn read_start(reader: &mut Reader<'_>, machine: &Machine) -> Option<start::Start
 /// Reads the directory of dead letters and nothing else.
 pub(super) fn dead_letters_dir(typed: &Typed) -> Result<PathBuf, SettingsError> {
     let mut reader = Reader::new(typed, Vec::new());
-    let dir = reader.path(&keys::dead_letters::DIR);
+    let dir = reader.get(&keys::dead_letters::DIR);
     dir.ok_or_else(|| SettingsError { problems: reader.into_problems() })
 }
 
 fn read_dead_letters(reader: &mut Reader<'_>) -> Option<DeadLetterSettings> {
     let on_error = reader.get(&keys::script::ON_ERROR);
     let on_reject = read_on_reject(reader);
-    let dir = reader.path(&keys::dead_letters::DIR);
+    let dir = reader.get(&keys::dead_letters::DIR);
     let max_bytes = reader.get(&keys::dead_letters::MAX_SIZE);
     let max_share = reader.get(&keys::dead_letters::MAX_SHARE);
     Some(DeadLetterSettings {
         dir: dir?,
         max_bytes: max_bytes? as u64,
         max_share: max_share?,
-        on_error: match on_error? {
-            "halt" => OnError::Halt,
-            "pass" => OnError::Pass,
-            "drop" => OnError::Drop,
-            _ => OnError::DeadLetter,
-        },
+        on_error: on_error?,
         on_reject: on_reject?,
     })
 }
@@ -153,7 +152,7 @@ fn read_run(reader: &mut Reader<'_>, heartbeat: Option<Duration>, machine: &Mach
     let save_interval = reader.get(&keys::sls::SAVE_INTERVAL);
     let drain_timeout = reader.get(&keys::run::DRAIN_TIMEOUT);
     let memory = reader.get(&keys::run::MEMORY);
-    let hook_threads = match reader.layer("run.hook_threads") {
+    let hook_threads = match reader.layer(&keys::run::HOOK_THREADS.row) {
         Some(_) => reader.get(&keys::run::HOOK_THREADS).map(usize::from),
         None => Some(machine.cores.clamp(1, 256)),
     };
@@ -171,10 +170,10 @@ fn read_run(reader: &mut Reader<'_>, heartbeat: Option<Duration>, machine: &Mach
 fn read_admin(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<SocketAddr> {
     let address: SocketAddr = reader.parse(&keys::run::ADMIN_LISTEN, |text| {
         let fix = "write an address and a port, such as 127.0.0.1:9464";
-        text.parse().map_err(|_| Complaint::new(format!("{text:?} is no address to listen on"), fix))
+        text.parse().map_err(|_| Complaint::new(format!("{text:?} is not an address to listen on"), fix))
     })?;
     if !address.ip().is_loopback() {
-        warnings.push(format!("anybody who reaches {address} can read how the program does (admin.listen)"));
+        warnings.push(format!("anybody who can reach {address} can read the status and metrics (admin.listen)"));
     }
     Some(address)
 }
@@ -182,10 +181,6 @@ fn read_admin(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<Soc
 fn read_log(reader: &mut Reader<'_>) -> Option<LogSettings> {
     let level = reader.get(&keys::run::LOG_LEVEL);
     let format = reader.get(&keys::run::LOG_FORMAT);
-    let file = reader.path(&keys::run::LOG_FILE);
-    Some(LogSettings {
-        level: level?.parse().expect("the table of settings names levels of tracing"),
-        format: if format? == "json" { LogFormat::Json } else { LogFormat::Text },
-        file,
-    })
+    let file = reader.get(&keys::run::LOG_FILE);
+    Some(LogSettings { level: level?, format: format?, file })
 }

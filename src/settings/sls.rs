@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::checked::Machine;
 use super::keys;
-use super::keys::Key;
+use super::keys::{Key, Row, SignatureVersion};
 use super::problem::Complaint;
 use super::read::Reader;
 use super::typed::{Layer, SHARED_PREFIX};
 use super::units;
 use super::url::BaseUrl;
-use crate::sls::{AccessKey, Compression, Config, Credentials, Signature, is_label};
+use crate::sls::{AccessKey, Config, Credentials, Signature, is_label};
 
 /// Where the logs are. `heartbeat` is the time between two heartbeats, if that is known.
 pub(super) fn read_sls(
@@ -19,8 +19,8 @@ pub(super) fn read_sls(
     machine: &Machine,
     warnings: &mut Vec<String>,
 ) -> Option<Config> {
-    for name in ["sls.endpoint", "sls.project", "sls.logstore", "sls.group"] {
-        reader.demand(&[name]);
+    for row in [&keys::sls::ENDPOINT.row, &keys::sls::PROJECT.row, &keys::sls::LOGSTORE.row, &keys::sls::GROUP.row] {
+        reader.demand(&[row]);
     }
     let project = read_label(reader, &keys::sls::PROJECT, "write the project's name alone: letters, digits and -");
     let endpoint = read_endpoint(reader, project.as_deref(), warnings);
@@ -29,11 +29,7 @@ pub(super) fn read_sls(
     let consumer = reader.get(&keys::sls::CONSUMER);
     let credentials = read_credentials(reader);
     let signature = read_signature(reader);
-    let compression = match reader.get(&keys::sls::COMPRESSION) {
-        Some("zstd") => Compression::Zstd,
-        Some("none") => Compression::Plain,
-        _ => Compression::Lz4,
-    };
+    let compression = reader.get(&keys::sls::COMPRESSION);
     let page_groups = reader.get(&keys::sls::PAGE_GROUPS);
     let query = reader.get(&keys::sls::QUERY);
     let processor = reader.get(&keys::sls::PROCESSOR);
@@ -51,7 +47,7 @@ pub(super) fn read_sls(
         group,
         credentials: credentials?,
         signature: signature?,
-        compression,
+        compression: compression?,
         page_groups: page_groups?,
         query,
         processor,
@@ -64,7 +60,7 @@ pub(super) fn read_sls(
 }
 
 /// A name that becomes a part of a host name.
-fn read_label(reader: &mut Reader<'_>, key: &Key<String>, fix: &str) -> Option<String> {
+fn read_label(reader: &mut Reader<'_>, key: &'static Key<String>, fix: &str) -> Option<String> {
     reader.parse(key, |text| match is_label(&text) {
         true => Ok(text),
         false => Err(Complaint::new(format!("{text:?} is not a {}", key.row.parts().1), fix)),
@@ -77,7 +73,7 @@ fn read_endpoint(reader: &mut Reader<'_>, project: Option<&str>, warnings: &mut 
     let checked = BaseUrl::parse(&url).and_then(|base| match project {
         Some(project) if base.host.starts_with(&format!("{project}.")) => Err(Complaint::new(
             format!("{typed:?} begins with the project"),
-            format!("leave \"{project}.\" out: it is put there for each call"),
+            format!("leave \"{project}.\" out: it is added to each call"),
         )),
         _ => Ok(base),
     });
@@ -86,13 +82,13 @@ fn read_endpoint(reader: &mut Reader<'_>, project: Option<&str>, warnings: &mut 
             if base.is_exposed() {
                 warnings.push(format!(
                     "logs from SLS travel in plain text: {} is not https://",
-                    reader.origin("sls.endpoint")
+                    reader.origin(&keys::sls::ENDPOINT.row)
                 ));
             }
             Some(base.url)
         }
         Err(complaint) => {
-            reader.complain("sls.endpoint", complaint);
+            reader.complain(&keys::sls::ENDPOINT.row, complaint);
             None
         }
     }
@@ -109,21 +105,23 @@ fn default_consumer(group: &str, machine: &Machine) -> String {
 }
 
 /// Id, secret and token: as text, and as files.
-const ACCESS_KEY: [&str; 3] = ["sls.access_key_id", "sls.access_key_secret", "sls.security_token"];
-const ACCESS_KEY_FILES: [&str; 3] = ["sls.access_key_id_file", "sls.access_key_secret_file", "sls.security_token_file"];
+const ACCESS_KEY: [&Row; 3] =
+    [&keys::sls::ACCESS_KEY_ID.row, &keys::sls::ACCESS_KEY_SECRET.row, &keys::sls::SECURITY_TOKEN.row];
+const ACCESS_KEY_FILES: [&Row; 3] =
+    [&keys::sls::ACCESS_KEY_ID_FILE.row, &keys::sls::ACCESS_KEY_SECRET_FILE.row, &keys::sls::SECURITY_TOKEN_FILE.row];
 
 /// A set of credentials is taken whole: never the id of one and the secret of another. The variables that every Alibaba
 /// Cloud tool reads count only when nothing was given for us.
 fn read_credentials(reader: &mut Reader<'_>) -> Option<Credentials> {
-    let first = |names: [&'static str; 3]| names.iter().filter_map(|name| reader.layer(name)).min();
+    let first = |rows: [&'static Row; 3]| rows.iter().filter_map(|row| reader.layer(row)).min();
     match (first(ACCESS_KEY), first(ACCESS_KEY_FILES)) {
         (None, None) => {
             reader.missing(&[ACCESS_KEY[0], ACCESS_KEY_FILES[0]]);
             None
         }
         (Some(text), Some(files)) if text == files => {
-            let given = |names: [&'static str; 3]| names.into_iter().find(|name| reader.layer(name) == Some(text));
-            let given = [ACCESS_KEY, ACCESS_KEY_FILES].map(|names| given(names).expect("one of them is in this layer"));
+            let given = |rows: [&'static Row; 3]| rows.into_iter().find(|row| reader.layer(row) == Some(text));
+            let given = [ACCESS_KEY, ACCESS_KEY_FILES].map(|rows| given(rows).expect("one of them is in this layer"));
             reader.conflict(given);
             None
         }
@@ -143,23 +141,23 @@ fn read_access_key_files(reader: &mut Reader<'_>) -> Option<Credentials> {
 /// Looks at layers up to `last`, so that a variable meant for other tools never completes what was given for us.
 fn read_access_key(reader: &mut Reader<'_>, last: Layer) -> Option<Credentials> {
     demand_both(reader, ACCESS_KEY, last)?;
-    let has_token = reader.layer(keys::sls::SECURITY_TOKEN.row.name).is_some_and(|layer| layer <= last);
+    let has_token = reader.layer(&keys::sls::SECURITY_TOKEN.row).is_some_and(|layer| layer <= last);
     let token = if has_token { reader.get(&keys::sls::SECURITY_TOKEN) } else { None };
     let (id, secret) = (reader.get(&keys::sls::ACCESS_KEY_ID), reader.get(&keys::sls::ACCESS_KEY_SECRET));
     Some(Credentials::Fixed(AccessKey { id: id?, secret: secret?, token }))
 }
 
 /// Half a set of credentials is a mistake.
-fn demand_both(reader: &mut Reader<'_>, names: [&'static str; 3], last: Layer) -> Option<()> {
-    let is_given = |name: &&'static str| reader.layer(name).is_some_and(|layer| layer <= last);
-    let absent = names[..2].iter().find(|name| !is_given(name));
+fn demand_both(reader: &mut Reader<'_>, rows: [&'static Row; 3], last: Layer) -> Option<()> {
+    let is_given = |row: &&&'static Row| reader.layer(row).is_some_and(|layer| layer <= last);
+    let absent = rows[..2].iter().find(|row| !is_given(row));
     let Some(absent) = absent else { return Some(()) };
-    let given = names.iter().find(|name| is_given(name));
+    let given = rows.iter().find(is_given);
     let given = given.expect("a set is looked at because something of it was given");
     let mut ways = reader.ways(&[absent]);
     ways.retain(|way| last == Layer::SharedVariable || !way.starts_with(SHARED_PREFIX));
     let complaint = Complaint::new(
-        format!("half of the credentials are missing: there is {given} but no {absent}"),
+        format!("half of the credentials are missing: there is {} but no {}", given.name, absent.name),
         format!("give {}", ways.join(" or ")),
     );
     reader.complain(given, complaint);
@@ -169,24 +167,24 @@ fn demand_both(reader: &mut Reader<'_>, names: [&'static str; 3], last: Layer) -
 fn read_signature(reader: &mut Reader<'_>) -> Option<Signature> {
     let region = read_label(reader, &keys::sls::REGION, "write the region's id, as cn-hangzhou");
     match (reader.get(&keys::sls::SIGNATURE)?, region) {
-        ("v4", Some(region)) => Some(Signature::V4 { region }),
-        ("v4", None) => {
-            reader.missing(&["sls.region"]);
+        (SignatureVersion::V4, Some(region)) => Some(Signature::V4 { region }),
+        (SignatureVersion::V4, None) => {
+            reader.missing(&[&keys::sls::REGION.row]);
             None
         }
-        _ => Some(Signature::V1),
+        (SignatureVersion::V1, _) => Some(Signature::V1),
     }
 }
 
 fn read_group_timeout(reader: &mut Reader<'_>, heartbeat: Duration) -> Option<Duration> {
-    if reader.layer("sls.group_timeout").is_none() {
+    if reader.layer(&keys::sls::GROUP_TIMEOUT.row).is_none() {
         // Rounded up, because SLS counts in whole seconds.
         return Some(Duration::from_secs((heartbeat * 3).as_secs_f64().ceil() as u64));
     }
     let timeout = reader.get(&keys::sls::GROUP_TIMEOUT)?;
     let complaint = if timeout < heartbeat * 2 {
         Complaint::new(
-            "sls.group_timeout is shorter than two heartbeats: one that is late would cost us our shards",
+            "sls.group_timeout is shorter than two heartbeats: one late heartbeat would lose all shards",
             format!("write \"{}\" or more, or a shorter sls.heartbeat_interval", units::show_duration(heartbeat * 3)),
         )
     } else if timeout.subsec_nanos() != 0 {
@@ -194,6 +192,6 @@ fn read_group_timeout(reader: &mut Reader<'_>, heartbeat: Duration) -> Option<Du
     } else {
         return Some(timeout);
     };
-    reader.complain("sls.group_timeout", complaint);
+    reader.complain(&keys::sls::GROUP_TIMEOUT.row, complaint);
     None
 }

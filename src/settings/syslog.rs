@@ -4,14 +4,14 @@ use jiff::tz::TimeZone;
 
 use super::checked::Machine;
 use super::keys;
-use super::keys::Key;
+use super::keys::{Choice as _, DeliveryMode, Key, MessageFormat, Protocol, Row};
 use super::problem::Complaint;
 use super::read::Reader;
 use crate::core::priority;
 use crate::core::priority::{FACILITIES, SEVERITIES};
 use crate::destination::syslog::format::structured;
 use crate::destination::syslog::{
-    Config, Delivery, Element, Framing, Layout, Oversize, Standard, SyslogFormat, Target, Tls, Transport,
+    Config, Delivery, Element, Framing, Layout, Standard, SyslogFormat, Target, Tls, Transport,
 };
 
 /// Most bytes of a datagram that no network on the way takes apart: the least MTU of IPv6, less its header and UDP's.
@@ -30,8 +30,13 @@ const COUNTED: usize = 65_537;
 /// More than rsyslog takes over RELP (`maxDataSize` of imrelp), where nobody has raised it.
 const ANSWERED: usize = 131_073;
 
-const TLS_ONLY: [&str; 5] =
-    ["syslog.verify", "syslog.ca_file", "syslog.client_cert", "syslog.client_key", "syslog.server_name"];
+const TLS_ONLY: [&Row; 5] = [
+    &keys::syslog::VERIFY.row,
+    &keys::syslog::CA_FILE.row,
+    &keys::syslog::CLIENT_CERT.row,
+    &keys::syslog::CLIENT_KEY.row,
+    &keys::syslog::SERVER_NAME.row,
+];
 
 pub(super) fn read_syslog(reader: &mut Reader<'_>, machine: &Machine, warnings: &mut Vec<String>) -> Option<Config> {
     let protocol = reader.get(&keys::syslog::PROTOCOL)?;
@@ -40,38 +45,40 @@ pub(super) fn read_syslog(reader: &mut Reader<'_>, machine: &Machine, warnings: 
     let layout = read_layout(reader, protocol, machine);
     let framing = read_framing(reader, protocol);
     let rate = reader.get(&keys::syslog::RATE);
-    refuse(reader, &["syslog.rate"], protocol != "udp", &format!("syslog.protocol is {protocol}: only udp has a rate"));
+    let why = format!("syslog.protocol is {}: only udp has a rate", protocol.word());
+    refuse(reader, &[&keys::syslog::RATE.row], protocol != Protocol::Udp, &why);
     let delivery = read_delivery(reader, protocol, warnings);
     let connect_timeout = reader.get(&keys::syslog::CONNECT_TIMEOUT);
     let timeout = reader.get(&keys::syslog::TIMEOUT);
     let (targets, layout, framing) = (targets?, layout?, framing?);
-    let counted = matches!(protocol, "tcp" | "tls") && framing == Framing::Octet;
+    let counted = matches!(protocol, Protocol::Tcp | Protocol::Tls) && framing == Framing::Octet;
     let receivers = match layout.max_message {
         COUNTED.. if counted => {
             "as they are installed, syslog-ng ends the connection at more than 65536 bytes, and rsyslog at more than 200000 takes \
              every line of the message for a message of its own"
         }
-        ANSWERED.. if protocol.starts_with("relp") => {
+        ANSWERED.. if matches!(protocol, Protocol::Relp | Protocol::RelpTls) => {
             "as it is installed, rsyslog cuts what it gets over RELP at 131072 bytes"
         }
         _ => "",
     };
     if !receivers.is_empty() {
-        let origin = reader.origin("syslog.max_message");
+        let origin = reader.origin(&keys::syslog::MAX_MESSAGE.row);
         let size = layout.max_message;
         warnings.push(format!(
             "messages may have up to {size} bytes, raise the receiver's limit too: {receivers}: {origin}"
         ));
     }
-    if matches!(protocol, "tcp" | "relp") && !targets.iter().all(is_local) {
-        warnings.push(format!("logs travel in plain text: {} is {protocol}", reader.origin("syslog.protocol")));
+    if matches!(protocol, Protocol::Tcp | Protocol::Relp) && !targets.iter().all(is_local) {
+        let origin = reader.origin(&keys::syslog::PROTOCOL.row);
+        warnings.push(format!("logs travel in plain text: {origin} is {}", protocol.word()));
     }
     let transport = match protocol {
-        "udp" => Transport::Udp { rate: rate?, max_datagram: layout.max_message },
-        "tls" => Transport::Tls(tls?),
-        "relp" => Transport::Relp(None),
-        "relp+tls" => Transport::Relp(Some(tls?)),
-        _ => Transport::Tcp,
+        Protocol::Tcp => Transport::Tcp,
+        Protocol::Tls => Transport::Tls(tls?),
+        Protocol::Udp => Transport::Udp { rate: rate?, max_datagram: layout.max_message },
+        Protocol::Relp => Transport::Relp(None),
+        Protocol::RelpTls => Transport::Relp(Some(tls?)),
     };
     Some(Config {
         targets,
@@ -92,18 +99,18 @@ pub(super) fn read_syslog_format(reader: &mut Reader<'_>, machine: &Machine) -> 
 }
 
 /// `syslog.host`, each with its own port or `syslog.port`.
-fn read_targets(reader: &mut Reader<'_>, protocol: &str) -> Option<Vec<Target>> {
+fn read_targets(reader: &mut Reader<'_>, protocol: Protocol) -> Option<Vec<Target>> {
     let usual = match protocol {
-        "tls" => 6514,
-        "relp" => 2514,
-        "relp+tls" => 20514,
-        _ => 514,
+        Protocol::Tcp | Protocol::Udp => 514,
+        Protocol::Tls => 6514,
+        Protocol::Relp => 2514,
+        Protocol::RelpTls => 20514,
     };
-    let port = match reader.layer("syslog.port") {
+    let port = match reader.layer(&keys::syslog::PORT.row) {
         Some(_) => reader.get(&keys::syslog::PORT)?,
         None => usual,
     };
-    reader.demand(&["syslog.host"]);
+    reader.demand(&[&keys::syslog::HOST.row]);
     reader.parse(&keys::syslog::HOST, |text| {
         let targets = text.split(',').map(|target| parse_target(target.trim(), port));
         targets.collect::<Option<Vec<_>>>().ok_or_else(|| {
@@ -131,10 +138,11 @@ fn parse_target(text: &str, usual: u16) -> Option<Target> {
     (!host.is_empty() && !host.contains(wrong)).then(|| Target { host: host.to_owned(), port })
 }
 
-fn read_tls(reader: &mut Reader<'_>, protocol: &str, warnings: &mut Vec<String>) -> Option<Tls> {
-    if !protocol.ends_with("tls") {
-        let more = if protocol == "relp" { "relp+tls" } else { "tls" };
-        refuse(reader, &TLS_ONLY, true, &format!("syslog.protocol is {protocol}, which has no TLS; {more} has"));
+fn read_tls(reader: &mut Reader<'_>, protocol: Protocol, warnings: &mut Vec<String>) -> Option<Tls> {
+    if !matches!(protocol, Protocol::Tls | Protocol::RelpTls) {
+        let with_tls = if protocol == Protocol::Relp { Protocol::RelpTls } else { Protocol::Tls };
+        let why = format!("syslog.protocol is {}, which has no TLS; {} has", protocol.word(), with_tls.word());
+        refuse(reader, &TLS_ONLY, true, &why);
         return None;
     }
     let verify = reader.get(&keys::syslog::VERIFY);
@@ -143,63 +151,62 @@ fn read_tls(reader: &mut Reader<'_>, protocol: &str, warnings: &mut Vec<String>)
     let server_name = reader.get(&keys::syslog::SERVER_NAME);
     let verify = verify?;
     if !verify {
-        warnings
-            .push(format!("anybody on the way can pose as the receiver: {} is false", reader.origin("syslog.verify")));
+        warnings.push(format!(
+            "the connection can be intercepted, since the receiver's certificate is not verified: {} is false",
+            reader.origin(&keys::syslog::VERIFY.row)
+        ));
     }
     Some(Tls { verify, ca_file, client_cert, server_name })
 }
 
-fn read_framing(reader: &mut Reader<'_>, protocol: &str) -> Option<Framing> {
-    let streams = matches!(protocol, "tcp" | "tls");
-    let why = format!("syslog.protocol is {protocol}, which tells messages apart by itself");
-    refuse(reader, &["syslog.framing"], !streams, &why);
-    match reader.layer("syslog.framing") {
-        Some(_) if streams => reader.get(&keys::syslog::FRAMING).map(|word| match word {
-            "octet" => Framing::Octet,
-            _ => Framing::Lf,
-        }),
-        _ if protocol == "tcp" => Some(Framing::Lf),
+fn read_framing(reader: &mut Reader<'_>, protocol: Protocol) -> Option<Framing> {
+    let streams = matches!(protocol, Protocol::Tcp | Protocol::Tls);
+    let why = format!("syslog.protocol is {}, which has a framing of its own", protocol.word());
+    refuse(reader, &[&keys::syslog::FRAMING.row], !streams, &why);
+    match reader.layer(&keys::syslog::FRAMING.row) {
+        Some(_) if streams => reader.get(&keys::syslog::FRAMING),
+        _ if protocol == Protocol::Tcp => Some(Framing::Lf),
         _ => Some(Framing::Octet),
     }
 }
 
-fn read_delivery(reader: &mut Reader<'_>, protocol: &str, warnings: &mut Vec<String>) -> Option<Delivery> {
+fn read_delivery(reader: &mut Reader<'_>, protocol: Protocol, warnings: &mut Vec<String>) -> Option<Delivery> {
     let interval = reader.get(&keys::syslog::CONFIRM_INTERVAL);
     let lag = reader.get(&keys::syslog::CONFIRM_LAG);
-    let word = match reader.layer("syslog.delivery") {
+    let udp = protocol == Protocol::Udp;
+    let mode = match reader.layer(&keys::syslog::DELIVERY.row) {
         Some(_) => reader.get(&keys::syslog::DELIVERY)?,
-        None if protocol == "udp" => "sent",
-        None => "confirmed",
+        None if udp => DeliveryMode::Sent,
+        None => DeliveryMode::Confirmed,
     };
-    let udp = protocol == "udp";
-    if word == "confirmed" && udp {
+    if mode == DeliveryMode::Confirmed && udp {
         let fix = "take another protocol, or leave syslog.delivery out";
         let complaint = Complaint::new("nothing that is sent over udp can be confirmed", fix);
-        reader.complain("syslog.delivery", complaint);
+        reader.complain(&keys::syslog::DELIVERY.row, complaint);
     }
     let why = if udp { "syslog.protocol is udp" } else { "syslog.delivery is sent" };
     refuse(
         reader,
-        &["syslog.confirm_interval", "syslog.confirm_lag"],
-        udp || word == "sent",
+        &[&keys::syslog::CONFIRM_INTERVAL.row, &keys::syslog::CONFIRM_LAG.row],
+        udp || mode == DeliveryMode::Sent,
         &format!("{why}: nothing is confirmed"),
     );
     if udp {
         warnings.push(format!(
-            "logs can get lost on the way without anybody knowing, and travel in plain text: {} is udp",
-            reader.origin("syslog.protocol")
+            "logs can be lost without notice, and travel in plain text: {} is udp",
+            reader.origin(&keys::syslog::PROTOCOL.row)
         ));
-    } else if word == "sent" {
-        let origin = reader.origin("syslog.delivery");
+    } else if mode == DeliveryMode::Sent {
+        let origin = reader.origin(&keys::syslog::DELIVERY.row);
         warnings.push(format!("logs that the receiver has not read count as delivered: {origin} is sent"));
     }
-    Some(match word {
-        "confirmed" => Delivery::Confirmed { interval: interval?, lag: lag? },
-        _ => Delivery::Sent,
+    Some(match mode {
+        DeliveryMode::Confirmed => Delivery::Confirmed { interval: interval?, lag: lag? },
+        DeliveryMode::Sent => Delivery::Sent,
     })
 }
 
-fn read_layout(reader: &mut Reader<'_>, protocol: &str, machine: &Machine) -> Option<Layout> {
+fn read_layout(reader: &mut Reader<'_>, protocol: Protocol, machine: &Machine) -> Option<Layout> {
     let format = reader.get(&keys::syslog::FORMAT);
     let facility = read_code(reader, &keys::syslog::FACILITY, priority::facility, &FACILITIES);
     let severity = read_code(reader, &keys::syslog::SEVERITY, priority::severity, &SEVERITIES);
@@ -214,13 +221,13 @@ fn read_layout(reader: &mut Reader<'_>, protocol: &str, machine: &Machine) -> Op
     let oversize = reader.get(&keys::syslog::OVERSIZE);
     let compat = reader.get(&keys::syslog::COMPAT);
     let (format, zone, compat) = (format?, zone?, compat?);
-    let standard = if format == "rfc3164" {
-        let modern = ["syslog.structured_data", "syslog.bom", "syslog.compat"];
+    let standard = if format == MessageFormat::Rfc3164 {
+        let modern = [&keys::syslog::STRUCTURED_DATA.row, &keys::syslog::BOM.row, &keys::syslog::COMPAT.row];
         refuse(reader, &modern, true, "syslog.format is rfc3164, which has no such thing");
         Standard::Rfc3164 { full_time: full_time?, zone: zone.clone() }
     } else {
-        refuse(reader, &["syslog.full_time"], true, "syslog.format is rfc5424, whose time is always whole");
-        refuse(reader, &["syslog.zone"], !compat, "syslog.format is rfc5424, whose time is in UTC");
+        refuse(reader, &[&keys::syslog::FULL_TIME.row], true, "syslog.format is rfc5424, whose time is always whole");
+        refuse(reader, &[&keys::syslog::ZONE.row], !compat, "syslog.format is rfc5424, whose time is in UTC");
         Standard::Rfc5424
     };
     Some(Layout {
@@ -234,15 +241,16 @@ fn read_layout(reader: &mut Reader<'_>, protocol: &str, machine: &Machine) -> Op
         bom: bom?,
         compat: compat.then_some(zone),
         max_message: max_message?,
-        oversize: match oversize? {
-            "truncate" => Oversize::Truncate,
-            "dead_letter" => Oversize::DeadLetter,
-            _ => Oversize::Split,
-        },
+        oversize: oversize?,
     })
 }
 
-fn read_code(reader: &mut Reader<'_>, key: &Key<String>, find: fn(&[u8]) -> Option<u8>, names: &[&str]) -> Option<u8> {
+fn read_code(
+    reader: &mut Reader<'_>,
+    key: &'static Key<String>,
+    find: fn(&[u8]) -> Option<u8>,
+    names: &[&str],
+) -> Option<u8> {
     reader.parse(key, |text| {
         find(text.as_bytes()).ok_or_else(|| {
             let fix = format!("write a number from 0 to {}, or one of {}", names.len() - 1, names.join(", "));
@@ -252,7 +260,7 @@ fn read_code(reader: &mut Reader<'_>, key: &Key<String>, find: fn(&[u8]) -> Opti
 }
 
 fn read_structured_data(reader: &mut Reader<'_>) -> Option<Vec<Element>> {
-    if reader.layer("syslog.structured_data").is_none() {
+    if reader.layer(&keys::syslog::STRUCTURED_DATA.row).is_none() {
         return Some(Vec::new());
     }
     reader.parse(&keys::syslog::STRUCTURED_DATA, |text| {
@@ -274,28 +282,29 @@ fn read_zone(reader: &mut Reader<'_>, machine: &Machine) -> Option<TimeZone> {
     })
 }
 
-fn read_max_message(reader: &mut Reader<'_>, protocol: &str) -> Option<usize> {
-    if reader.layer("syslog.max_message").is_none() {
-        return Some(if protocol == "udp" { DATAGRAM } else { MESSAGE });
+fn read_max_message(reader: &mut Reader<'_>, protocol: Protocol) -> Option<usize> {
+    if reader.layer(&keys::syslog::MAX_MESSAGE.row).is_none() {
+        return Some(if protocol == Protocol::Udp { DATAGRAM } else { MESSAGE });
     }
     let size = reader.get(&keys::syslog::MAX_MESSAGE)?;
-    if protocol == "udp" && size > MOST_DATAGRAM {
+    if protocol == Protocol::Udp && size > MOST_DATAGRAM {
         let complaint = Complaint::new(
             format!("a datagram of {size} bytes is more than UDP can carry"),
             format!(
                 "write \"{MOST_DATAGRAM}B\" or less; above \"{DATAGRAM}B\" a network may take it apart, and lose it"
             ),
         );
-        reader.complain("syslog.max_message", complaint);
+        reader.complain(&keys::syslog::MAX_MESSAGE.row, complaint);
         return None;
     }
     Some(size)
 }
 
 /// Keeps a problem with each of these settings that somebody gave, when they say nothing here.
-fn refuse(reader: &mut Reader<'_>, names: &[&'static str], when: bool, why: &str) {
-    for name in names.iter().filter(|name| when && reader.is_given(name)).copied().collect::<Vec<_>>() {
-        reader.complain(name, Complaint::new(format!("{name} has no meaning here: {why}"), "leave one of the two out"));
+fn refuse(reader: &mut Reader<'_>, rows: &[&'static Row], when: bool, why: &str) {
+    for row in rows.iter().filter(|row| when && reader.is_given(row)).copied().collect::<Vec<_>>() {
+        let what = format!("{} has no meaning here: {why}", row.name);
+        reader.complain(row, Complaint::new(what, "leave one of the two out"));
     }
 }
 

@@ -193,5 +193,5 @@ fn a_log_file_that_can_not_be_opened_ends_with_2() {
     let running = Running::start(&["--log-file", "t.lua/own.log"]);
     let (code, said, _directory) = running.end();
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("the log can't be written: t.lua/own.log: "), "{said}");
+    assert!(said.contains("cannot write the log: t.lua/own.log: "), "{said}");
 }

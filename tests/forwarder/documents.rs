@@ -100,15 +100,19 @@ fn takes(key: &Row) -> String {
         Kind::Path => "path".to_owned(),
         Kind::Switch => "true, false".to_owned(),
         Kind::Count(least, most) => format!("{least} to {most}"),
-        Kind::Duration(_) => "duration".to_owned(),
-        Kind::Seconds(_) => "duration, or seconds".to_owned(),
-        Kind::Size(..) => "size".to_owned(),
-        Kind::OneOf(words) => words.join(", "),
+        Kind::Duration(_) => format!("duration{}", at_least(key.least())),
+        Kind::Seconds(_) => format!("duration{}, or seconds", at_least(key.least())),
+        Kind::Size(..) => format!("size{}", at_least(key.least())),
+        Kind::OneOf(words) => words().join(", "),
         Kind::Start => "start position".to_owned(),
         Kind::Secret => "secret".to_owned(),
         Kind::EnvironmentSecret => "secret, not in the file".to_owned(),
         Kind::Table => "table, in the file only".to_owned(),
     }
+}
+
+fn at_least(least: Option<String>) -> String {
+    least.map(|least| format!(", at least {least}")).unwrap_or_default()
 }
 
 fn default(key: &Row) -> String {

@@ -161,7 +161,7 @@ fn a_missing_token_is_named() {
         r#"
 the settings have a problem
 
-  hec.token or hec.token_file is missing: HEC token; better from the environment or a file
+  hec.token or hec.token_file is missing: HEC token; prefer the environment or a file
     where: neither in flags nor in the environment nor in forwarder.toml
     fix:   give FORWARDER_HEC_TOKEN or token under [hec] or --hec-token-file or FORWARDER_HEC_TOKEN_FILE or token_file under [hec]
 "#
@@ -179,7 +179,7 @@ the settings have a problem
 
   no.token can't be read: No such file or directory (os error 2)
     where: hec.token_file in forwarder.toml line 11
-    fix:   check the path and its permissions; a path in a settings file starts at that file's directory
+    fix:   check the path and its permissions; a path in a settings file is relative to that file's directory
 "#
         .trim_start(),
     );
@@ -198,7 +198,7 @@ the settings have a problem
 
   scripts can't be read: Is a directory (os error 21)
     where: script.file in forwarder.toml line 4
-    fix:   check the path and its permissions; a path in a settings file starts at that file's directory
+    fix:   check the path and its permissions; a path in a settings file is relative to that file's directory
 "#
         .trim_start(),
     );
@@ -281,9 +281,9 @@ fn there_is_one_destination() {
         r#"
 the settings have a problem
 
-  there are settings of [hec] and of [syslog], and one destination is all that a process has
+  there are settings of [hec] and of [syslog], but a process has only one destination
     where: hec.url in forwarder.toml line 10, syslog.host in forwarder.toml line 13
-    fix:   keep one of the two; for both run two processes, each with a consumer group of its own
+    fix:   keep one of the two; for both destinations, run two processes, each with its own consumer group
 "#
         .trim_start(),
     );
@@ -292,7 +292,7 @@ the settings have a problem
     assert_eq!(
         syslog_said("port = 514"),
         [
-            "syslog.host is missing: syslog receiver; several, of which the first that works is used, are separated by commas, each with a port if it has another: siem-1, siem-2:1514, [2001:db8::1]:514"
+            "syslog.host is missing: syslog receiver; or several, separated by commas, of which the first that works is used, each with its own port if needed: siem-1, siem-2:1514, [2001:db8::1]:514"
         ]
     );
 }
@@ -313,7 +313,7 @@ fn a_setting_that_says_nothing_for_the_protocol_or_the_format_is_a_mistake() {
         "protocol = \"relp\"\nframing = \"lf\"\nca_file = \"hec.token\"",
         &[
             "syslog.ca_file has no meaning here: syslog.protocol is relp, which has no TLS; relp+tls has",
-            "syslog.framing has no meaning here: syslog.protocol is relp, which tells messages apart by itself",
+            "syslog.framing has no meaning here: syslog.protocol is relp, which has a framing of its own",
         ],
     );
     check(
@@ -400,29 +400,26 @@ fn a_value_that_cannot_work_is_met_with_what_is_wrong() {
     check("max_body = \"99999999999GiB\"", &["\"99999999999GiB\" is not a size"]);
     check("max_requests = 0", &["0 is not a number that fits"]);
     check("index = [\"a\"]", &["an array is not text"]);
-    check("index = \"a\\u0000\"", &["there are control characters in it"]);
+    check("index = \"a\\u0000\"", &["it contains control characters"]);
     check("proxy = \"proxy:3128\"", &["\"proxy:3128\" does not begin with https:// or http://"]);
     check(&format!("proxy = \"http://u:{CANARY}@proxy:3128\""), &["there is a user name or a password in the URL"]);
     check("proxy = \"http://proxy:0\"", &["\"http://proxy:0\" has port 0, where nobody can listen"]);
-    check("ca_file = \"key.pem\"", &["key.pem: there is a private key in it and no certificate"]);
-    check("ca_file = \"hec.token\"", &["hec.token: there is no PEM certificate in it"]);
+    check("ca_file = \"key.pem\"", &["key.pem: it contains a private key and no certificate"]);
+    check("ca_file = \"hec.token\"", &["hec.token: it contains no PEM certificate"]);
     check("ca_file = \"scripts\"", &["scripts can't be read: Is a directory (os error 21)"]);
     check(
         "client_cert = \"key.pem\"\nclient_key = \"ca.pem\"",
         &[
-            "key.pem: there is a private key in it and no certificate",
-            "ca.pem: there is a certificate in it and no private key",
+            "key.pem: it contains a private key and no certificate",
+            "ca.pem: it contains a certificate and no private key",
         ],
     );
-    check(
-        "client_cert = \"ca.pem\"\nclient_key = \"rsa.pem\"",
-        &["rsa.pem: the key in it is not in the form of PKCS #8"],
-    );
+    check("client_cert = \"ca.pem\"\nclient_key = \"rsa.pem\"", &["rsa.pem: its key is not in PKCS #8 form"]);
     check("client_key = \"key.pem\"", &["there is hec.client_key but no hec.client_cert"]);
     check("[run]\nhook_threads = 257", &["257 is not a number that fits"]);
     check("[log]\nlevel = \"verbose\"", &["\"verbose\" is not a choice"]);
     for address in ["9464", ":9464", "localhost:9464", "127.0.0.1", "127.0.0.1:99999", "http://127.0.0.1:9464"] {
-        check(&format!("[admin]\nlisten = \"{address}\""), &[&format!("{address:?} is no address to listen on")]);
+        check(&format!("[admin]\nlisten = \"{address}\""), &[&format!("{address:?} is not an address to listen on")]);
     }
     let twice = "there is script = \"…\" at the top and a table [script] as well, and TOML can't have both";
     check("[script]\ntimeout = \"1s\"", &[twice]);
@@ -431,7 +428,7 @@ fn a_value_that_cannot_work_is_met_with_what_is_wrong() {
     let token = |name: &str| typed.said(&MINIMAL.replace("hec.token", name));
     for (name, what) in [
         ("bom.token", "bom.token: it begins with a byte order mark"),
-        ("two.token", "two.token: there is white space in the middle of it"),
+        ("two.token", "two.token: it contains white space"),
     ] {
         let said = token(name);
         assert!(said.contains(what) && said.contains("hec.token_file in forwarder.toml line 11"), "{said}");

@@ -94,7 +94,7 @@ impl Typed {
 }
 
 pub fn hec(settings: &Settings) -> &Hec {
-    let DestinationConfig::Hec(hec) = &settings.sink else { panic!("another destination") };
+    let DestinationConfig::Hec(hec) = &settings.destination else { panic!("another destination") };
     hec
 }
 
@@ -242,7 +242,7 @@ fn what_weakens_security_is_allowed_and_said() {
         settings.warnings,
         [
             "logs from SLS travel in plain text: SLS_ENDPOINT in the environment is not https://",
-            "anybody on the way can pose as the collector: FORWARDER_HEC_VERIFY in the environment is false",
+            "the connection can be intercepted, since the collector's certificate is not verified: FORWARDER_HEC_VERIFY in the environment is false",
         ]
     );
 }
@@ -258,7 +258,7 @@ fn a_token_in_a_file_that_others_may_read_is_said() {
     let permit = |mode| fs::set_permissions(typed.path("forwarder.toml"), fs::Permissions::from_mode(mode)).unwrap();
     permit(0o640);
     let settings = typed.good(&text);
-    assert!(settings.warnings[0].starts_with("others may read the HEC token"), "{:?}", settings.warnings);
+    assert!(settings.warnings[0].starts_with("other users can read the HEC token"), "{:?}", settings.warnings);
     permit(0o600);
     assert!(typed.good(&text).warnings.is_empty());
 }
@@ -299,7 +299,7 @@ fn syslog_file(text: &str) -> String {
 
 fn syslog(text: &str) -> (Syslog, Vec<String>) {
     let settings = Typed::new().good(&syslog_file(text));
-    let DestinationConfig::Syslog(syslog) = settings.sink else { panic!("another destination") };
+    let DestinationConfig::Syslog(syslog) = settings.destination else { panic!("another destination") };
     (*syslog, settings.warnings)
 }
 
@@ -327,6 +327,13 @@ fn the_syslog_of_the_vendors_script_works_under_names_that_one_finds() {
 }
 
 #[test]
+fn a_megabyte_is_enough_for_dead_letters_and_a_script() {
+    let text = format!("{MINIMAL}[dead_letters]\nmax_size = \"1MB\"\n");
+    let settings = Typed::new().set("FORWARDER_SCRIPT_MEMORY", "1MB").good(&text);
+    assert_eq!((settings.dead_letters.max_bytes, settings.hook.memory), (1_000_000, 1_000_000));
+}
+
+#[test]
 fn every_protocol_of_syslog_has_its_port_framing_and_warning() {
     let check = |protocol: &str, port: u16, framing: Framing, warned: &[&str]| {
         let (config, warnings) = syslog(&format!("host = \"siem\"\nprotocol = \"{protocol}\""));
@@ -340,7 +347,7 @@ fn every_protocol_of_syslog_has_its_port_framing_and_warning() {
     let tls = check("tls", 6514, Framing::Octet, &[]);
     assert!(matches!(tls.transport, Transport::Tls(Tls { verify: true, ca_file: None, .. })));
     assert!(matches!(check("relp+tls", 20514, Framing::Octet, &[]).transport, Transport::Relp(Some(_))));
-    let udp = check("udp", 514, Framing::Octet, &["logs can get lost on the way without anybody knowing"]);
+    let udp = check("udp", 514, Framing::Octet, &["logs can be lost without notice"]);
     assert!(matches!(udp.transport, Transport::Udp { rate: 5000, max_datagram: 1232 }));
     assert_eq!((udp.delivery, udp.layout.max_message), (Delivery::Sent, 1232));
 }
@@ -350,7 +357,7 @@ fn several_receivers_are_separated_by_commas() {
     let settings = Typed::new()
         .set("FORWARDER_SYSLOG_HOST", "siem-1, siem-2:1514 ,::1,[2001:db8::1],[2001:db8::2]:601")
         .good("script = \"scripts/transform.lua\"\n");
-    let DestinationConfig::Syslog(config) = settings.sink else { panic!("another destination") };
+    let DestinationConfig::Syslog(config) = settings.destination else { panic!("another destination") };
     let targets: Vec<_> = config.targets.iter().map(|target| (target.host.as_str(), target.port)).collect();
     assert_eq!(targets, [("siem-1", 514), ("siem-2", 1514), ("::1", 514), ("2001:db8::1", 514), ("2001:db8::2", 601)]);
 }
@@ -359,7 +366,9 @@ fn several_receivers_are_separated_by_commas() {
 fn what_weakens_syslog_is_allowed_and_said() {
     let (_, warnings) = syslog("host = \"siem\"\nprotocol = \"tls\"\nverify = false\ndelivery = \"sent\"");
     assert_eq!(warnings.len(), 2, "{warnings:?}");
-    assert!(warnings[0].starts_with("anybody on the way can pose as the receiver: syslog.verify in "));
+    assert!(warnings[0].starts_with(
+        "the connection can be intercepted, since the receiver's certificate is not verified: syslog.verify in "
+    ));
     assert!(warnings[1].starts_with("logs that the receiver has not read count as delivered: syslog.delivery in "));
     assert!(syslog("host = \"localhost, ::1, 127.0.0.1:9\"").1.is_empty(), "loopback needs no TLS");
 }

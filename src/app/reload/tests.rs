@@ -91,7 +91,7 @@ mod writers {
             self.directory.path().join(name)
         }
 
-        /// Waits until `text` is in force, and makes sure that it took effect once and nothing else was tried.
+        /// Waits until `text` runs, and makes sure that it took effect once and nothing else was tried.
         async fn takes_up(mut self, text: &str, refused: u64) {
             let version = Script::from_text("", text).version;
             let started = Instant::now();
@@ -220,7 +220,7 @@ mod writers {
         fs::rename(bench.at("scripts"), bench.at("gone")).unwrap();
         // In between there is no script at all.
         looks(3).await;
-        assert!(bench.hooks.reloads().trouble.unwrap().contains("can't be read"));
+        assert!(bench.hooks.reloads().trouble.unwrap().contains("cannot be read"));
         fs::rename(bench.at("next"), bench.at("scripts")).unwrap();
         bench.takes_up(NEW, 0).await;
     }

@@ -114,7 +114,7 @@ async fn replayed_at(
     let mut taken = ReplayClaim::take(dir).unwrap();
     let mut fates = Vec::new();
     let mut remaker = remaker(script);
-    let way = Way { sink: &siem, rate, tenure: &tenure };
+    let way = Way { destination: &siem, rate, tenure: &tenure };
     let outcome = replay(&mut taken, wants, &mut remaker, way, |found| {
         let (record, fate) = found.unwrap();
         fates.push((record.origin.log, fate.clone()));
@@ -188,7 +188,7 @@ async fn a_replay_keeps_to_its_rate_and_goes_on_after_a_stop() {
     let dir = directory(&records);
     let (siem, (stopper, tenure)) = (Siem::default(), tenure());
     let mut taken = ReplayClaim::take(dir.path()).unwrap();
-    let way = Way { sink: &siem, rate: 2, tenure: &tenure };
+    let way = Way { destination: &siem, rate: 2, tenure: &tenure };
     let started = tokio::time::Instant::now();
     let mut told = 0;
     let mut remaker = remaker("function process(log) return log.name end");

@@ -141,7 +141,7 @@ async fn listen(what: &What) -> io::Result<()> {
             println!("SLS on http://{address}: any project and logstore, {shards} shards each");
             match &keys {
                 Some((id, _)) => {
-                    println!("requests must be signed with the AccessKey {id} and the secret in SLS_AK_KEY")
+                    println!("requests must be signed with AccessKey {id} and the secret in SLS_AK_KEY")
                 }
                 None => println!("signatures are not checked (--key-id and SLS_AK_KEY turn that on)"),
             }

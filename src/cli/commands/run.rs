@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let log = match log::start(&settings.log) {
         Ok(log) => log,
         Err(error) => {
-            return end(&format!("the log can't be written: {error}; name another file with log.file"), USAGE);
+            return end(&format!("cannot write the log: {error}; set log.file to another file"), USAGE);
         }
     };
     let outcome = catch_unwind(AssertUnwindSafe(|| work(settings, log.clone())));
@@ -59,7 +59,9 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             return end_with(&ExitMessage::script(&error));
         }
         Ok(Err(error)) => Some((error.to_string(), error.exit_code())),
-        Err(_) => Some(("a bug of forwarder stopped it; the log tells where".to_owned(), INTERNAL)),
+        Err(_) => {
+            Some(("BUG: forwarder stopped because of an internal error; the log says where".to_owned(), INTERNAL))
+        }
     };
     match failure {
         None => {
@@ -86,9 +88,9 @@ fn work(settings: Settings, log: log::Handle) -> Result<(), app::Error> {
         .enable_all()
         .thread_name("forwarder-io")
         .build()
-        .map_err(|error| internal("the threads can't be started", error))?;
+        .map_err(|error| internal("cannot start the threads", error))?;
     let outcome = runtime.block_on(async {
-        let signals = Signals::listen().map_err(|error| internal("signals can't be caught", error))?;
+        let signals = Signals::listen().map_err(|error| internal("cannot catch signals", error))?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting");
         for warning in &settings.warnings {
             tracing::warn!("{warning}");

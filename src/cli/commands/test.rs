@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::cli::context::{machine, sources};
 use crate::cli::exit::{ExitMessage, end_with};
 use crate::cli::terminal::colour;
+use crate::core::count::count;
 use crate::core::printable::printable;
 use crate::destination::registry::DestinationKind;
 use crate::script::testing::cases;
@@ -81,10 +82,9 @@ fn test(args: &Args) -> Result<bool, ExitMessage> {
         all += report.cases();
         print!("{}", shown(&script, cases, &report, &coverage, args.coverage, paint));
     }
-    let plural = |count: usize| if count == 1 { "" } else { "s" };
     let failed = all - passed;
     let failed = if failed > 0 { paint.red(&format!(", {failed} failed")) } else { String::new() };
-    println!("{all} case{} in {} file{}: {passed} passed{failed}", plural(all), files.len(), plural(files.len()));
+    println!("{} in {}: {passed} passed{failed}", count(all, "case"), count(files.len(), "file"));
     Ok(passed == all)
 }
 
@@ -151,14 +151,14 @@ fn pair(path: &Path) -> Result<(PathBuf, PathBuf), String> {
 }
 
 fn shown(script: &Script, cases: &Path, report: &Report, coverage: &[Coverage], list: bool, paint: Paint) -> String {
-    let count = |lines: fn(&Coverage) -> usize| coverage.iter().map(lines).sum::<usize>();
-    let ran = format!("{} of {} lines ran", count(|file| file.ran.len()), count(|file| file.lines.len()));
-    let plural = if report.cases() == 1 { "" } else { "s" };
+    let sum = |lines: fn(&Coverage) -> usize| coverage.iter().map(lines).sum::<usize>();
+    let ran = format!("{} of {} lines ran", sum(|file| file.ran.len()), sum(|file| file.lines.len()));
+    let cases_run = count(report.cases(), "case");
     let mut out = if report.is_good() {
-        format!("{}    {}: {} case{plural}, {ran}\n", paint.green("ok"), script.name, report.passed)
+        format!("{}    {}: {cases_run}, {ran}\n", paint.green("ok"), script.name)
     } else {
         let failed = report.failures.len();
-        format!("{}  {}: {failed} of {} case{plural} failed, {ran}\n", paint.red("FAIL"), script.name, report.cases())
+        format!("{}  {}: {failed} of {cases_run} failed, {ran}\n", paint.red("FAIL"), script.name)
     };
     for failure in &report.failures {
         push_failure(&mut out, cases, failure, paint);

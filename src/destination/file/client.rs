@@ -69,7 +69,7 @@ impl FileDestination {
     fn cause(&self, error: &io::Error) -> Cause {
         use io::ErrorKind::{QuotaExceeded, StorageFull};
         let hint = match error.kind() {
-            StorageFull | QuotaExceeded => Some("free some space, it goes on by itself"),
+            StorageFull | QuotaExceeded => Some("free some space, then it goes on by itself"),
             _ => None,
         };
         Cause { what: format!("cannot write to {}: {error}", self.path), hint }
@@ -107,7 +107,7 @@ impl Destination for FileDestination {
         let sentence = if self.fsync {
             "delivered means stored: the events are in the file, and fsynced"
         } else {
-            "delivered means stored: the events are in the file, and a power cut can lose the last of them"
+            "delivered means stored: the events are in the file, but a power cut can lose the last ones"
         };
         Promise { label: "stored", sentence }
     }

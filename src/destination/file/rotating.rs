@@ -59,7 +59,7 @@ impl RotatingFile {
                 // The same lines come again. What is left of these would be a second copy and a torn last line.
                 if let Err(undo) = file.set_len(len) {
                     let file = self.config.path.display();
-                    tracing::warn!(%file, error = %undo, "cannot take back a failed write; a torn line is cut off later");
+                    tracing::warn!(%file, error = %undo, "cannot undo a failed write; the incomplete line is cut off later");
                 }
                 return Err(error);
             }
@@ -136,7 +136,7 @@ impl OpenFile {
             OpenOptions::new().read(true).append(true).create(true).mode(0o600).custom_flags(flags).open(path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
         let len = end_of_lines(&file, metadata.len())?;
         if len < metadata.len() {

@@ -308,7 +308,7 @@ impl Destination for Hec {
     }
 
     fn promise(&self) -> Promise {
-        Promise { label: "accepted", sentence: "delivered means accepted: Splunk has taken the events into its queue" }
+        Promise { label: "accepted", sentence: "delivered means accepted: Splunk has put the events into its queue" }
     }
 
     fn health(&self) -> Health {

@@ -36,11 +36,19 @@ impl HecCounts {
     pub(super) fn to_counters(&self) -> Vec<Counter> {
         let counter = |name, help, value| Counter { name, help, value };
         vec![
-            counter("requests", "Requests sent, the failed ones included", self.requests),
-            counter("retries", "Requests that had to be sent again", self.retries),
-            counter("request_bytes", "Bytes of request bodies as they went over the wire", self.bytes),
-            counter("possible_repeats", "Events sent again that may have been taken before", self.possible_duplicates),
-            counter("rejected_events", "Events that the collector refused for good", self.rejected.values().sum()),
+            counter("requests", "Requests sent, including failed ones", self.requests),
+            counter("retries", "Requests sent again", self.retries),
+            counter("request_bytes", "Bytes of request bodies on the wire", self.bytes),
+            counter(
+                "possible_repeats",
+                "Events sent again that may already have been accepted",
+                self.possible_duplicates,
+            ),
+            counter(
+                "rejected_events",
+                "Events that the collector refused because of their content",
+                self.rejected.values().sum(),
+            ),
         ]
     }
 }

@@ -170,7 +170,7 @@ impl Connection {
                 Ok(Turn::Failed(error)) => return Closed::Broken(error),
                 Ok(Turn::Read(_) | Turn::Wrote(_)) => {}
                 Err(_) if self.is_quiet() => {}
-                Err(_) => return Closed::Broken(aborted("the receiver does not stop talking")),
+                Err(_) => return Closed::Broken(aborted("the receiver sends without end")),
             }
         }
         match timeout_at(Instant::now() + patience, self.shut()).await {
@@ -178,13 +178,13 @@ impl Connection {
             Ok(Ok(Some(unproven))) => return self.unproven(unproven).await,
             Ok(Err(error)) => return Closed::Broken(error),
             Err(_) if self.is_end_acked() => {
-                return self.unproven("it does not answer the end of a connection").await;
+                return self.unproven("it does not close its side of the connection").await;
             }
             Err(_) => return Closed::Stalled,
         }
         match self.all_acked().await {
             Ok(()) if socket::TELLS_ACKED => Closed::Proven,
-            Ok(()) => Closed::Unproven("this system does not tell what was acknowledged"),
+            Ok(()) => Closed::Unproven("this operating system does not report what was acknowledged"),
             Err(error) => Closed::Broken(error),
         }
     }
@@ -204,7 +204,7 @@ impl Connection {
             let drained = drain(stream).await;
             // The library may call a bare end of the stream an end in order; what was read tells them apart.
             if stream.get_ref().get_ref().get_ref().ended {
-                unproven = Some("it ends TLS connections without close_notify");
+                unproven = Some("it closes TLS connections without close_notify");
             } else {
                 drained?;
             }
@@ -224,7 +224,7 @@ impl Connection {
         let until = Instant::now() + LATE_ACK_TIMEOUT;
         while !self.is_acked() {
             if Instant::now() >= until {
-                return Err(aborted("the receiver ended the connection without taking all that was sent"));
+                return Err(aborted("the receiver closed the connection before it had read everything"));
             }
             sleep(Duration::from_millis(5)).await;
         }

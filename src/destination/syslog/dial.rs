@@ -88,10 +88,10 @@ impl Dial {
         match timeout(self.patience, lookup_host((target.host.as_str(), target.port))).await {
             Ok(Ok(found)) => {
                 let found: Vec<_> = found.collect();
-                if found.is_empty() { Err(down(format!("{target}: its name has no address"))) } else { Ok(found) }
+                if found.is_empty() { Err(down(format!("{target}: the name has no address"))) } else { Ok(found) }
             }
-            Ok(Err(error)) => Err(down(format!("{target}: its name cannot be looked up: {error}"))),
-            Err(_) => Err(down(format!("{target}: looking up its name took too long"))),
+            Ok(Err(error)) => Err(down(format!("{target}: the name cannot be resolved: {error}"))),
+            Err(_) => Err(down(format!("{target}: resolving the name took too long"))),
         }
     }
 

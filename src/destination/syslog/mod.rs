@@ -156,7 +156,7 @@ pub enum Oversize {
     Truncate,
     /// It is sent in parts that name each other.
     Split,
-    /// It is kept as a dead letter.
+    /// It is written as a dead letter.
     DeadLetter,
 }
 

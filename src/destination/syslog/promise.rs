@@ -11,15 +11,14 @@ pub const ACKNOWLEDGED: Promise = Promise {
 /// The receiver read every byte and lived on.
 pub const CONFIRMED: Promise = Promise {
     label: "confirmed",
-    sentence: "delivered means confirmed: the receiver has read every byte, and lived on",
+    sentence: "delivered means confirmed: the receiver has read every byte, and stayed connected after that",
 };
 
 /// The receiver's system took every byte; the receiver itself cannot be made to prove anything.
 pub const WRITTEN: Promise = Promise {
     label: "written",
-    sentence: "delivered means written: the receiver's system has taken every byte, no more is known",
+    sentence: "delivered means written: the receiver's operating system has accepted every byte; more is not known",
 };
 
 /// Our system took every byte.
-pub const SENT: Promise =
-    Promise { label: "sent", sentence: "delivered means sent: nothing is known of what becomes of it" };
+pub const SENT: Promise = Promise { label: "sent", sentence: "delivered means sent: whether it arrives is not known" };

@@ -82,7 +82,7 @@ impl<'a> Session<'a> {
 
     pub(super) fn apply(&mut self, settled: WindowProgress) {
         for (id, event) in settled.rejected {
-            let reason = "the receiver ends the connection whenever it gets this event, and takes others".to_owned();
+            let reason = "the receiver closes the connection whenever it gets this event, and takes others".to_owned();
             self.jobs.reject(id, event, reason);
         }
         for id in settled.finished {

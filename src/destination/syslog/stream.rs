@@ -306,8 +306,7 @@ impl Session<'_> {
             self.say_promise();
             tracing::warn!(
                 target = %self.target(),
-                "the syslog receiver proves nothing: {why}; from now on delivered means written, and what it held in \
-                 memory when it dies is lost"
+                "the syslog receiver does not prove what it has read: {why}; from now on delivered means written, and what is in the receiver's memory is lost when it crashes"
             );
         }
         self.other(why)
@@ -322,7 +321,7 @@ impl Session<'_> {
 
     fn say_talks(&mut self) {
         if !std::mem::replace(&mut self.said_talks, true) {
-            tracing::warn!(target = %self.target(), "the receiver sends something, which syslog receivers do not; ignored");
+            tracing::warn!(target = %self.target(), "the receiver sends data, which syslog receivers do not do; ignored");
         }
     }
 }

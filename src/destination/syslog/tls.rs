@@ -23,7 +23,7 @@ pub enum ConfigError {
     #[error("syslog: no TLS: {0}")]
     Tls(String),
     /// The thread that sends cannot be started.
-    #[error("syslog: no thread to send with: {0}")]
+    #[error("syslog: cannot start the sending thread: {0}")]
     Thread(std::io::Error),
 }
 

@@ -133,7 +133,7 @@ async fn heard_nothing(line: &Session<'_>, socket: &UdpSocket) -> Result<(), Con
 }
 
 fn refused(line: &Session<'_>, error: &io::Error) -> Cause {
-    let hint = (error.kind() == io::ErrorKind::ConnectionRefused).then_some("nobody listens on this UDP port");
+    let hint = (error.kind() == io::ErrorKind::ConnectionRefused).then_some("nothing listens on this UDP port");
     Cause { what: format!("{}: {error}", line.target()), hint }
 }
 

@@ -237,7 +237,8 @@ impl ConsumerGroup {
     pub fn hand_over(&mut self, shard: u32, to: &str, shards: &Shards, now: Duration) -> Result<(), Refusal> {
         self.settle(shards);
         let slot = self.slots.get_mut(&shard).ok_or(Refusal::shard(shard))?;
-        let from = slot.holder().ok_or_else(|| Refusal::parameter(format!("emulator: nobody holds shard {shard}")))?;
+        let from =
+            slot.holder().ok_or_else(|| Refusal::parameter(format!("emulator: no consumer holds shard {shard}")))?;
         slot.phase = Phase::Transfer { from: from.to_owned(), to: to.to_owned() };
         self.consumers.entry(to.to_owned()).or_insert(now);
         Ok(())

@@ -171,7 +171,7 @@ pub enum ScriptFault {
         limit: usize,
     },
     /// `process` returned what cannot be sent.
-    #[error("{script}: process returned what cannot be sent: {error}")]
+    #[error("{script}: process returned a value that cannot be sent: {error}")]
     BadReturn {
         /// The script's name.
         script: String,

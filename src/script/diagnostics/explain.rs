@@ -37,7 +37,7 @@ impl Script {
 
     /// The text of an error that is on top of the stack.
     pub(crate) fn raised(&self, stack: Stack, line: Option<u32>) -> String {
-        let text = bounded(stack.bytes(-1).unwrap_or(b"an error in the handling of an error"));
+        let text = bounded(stack.bytes(-1).unwrap_or(b"an error while handling an error"));
         self.words(&text, line)
     }
 

@@ -29,7 +29,7 @@ pub(crate) struct Scene<'a> {
 
 /// What of Lua a script does not have, and what it has instead.
 const SHUT: [(&str, &str); 14] = [
-    ("os", "for the time there is time.now() and time.format()"),
+    ("os", "use time.now() and time.format()"),
     ("io", "write to the program's log with logger.info()"),
     ("package", ""),
     ("debug", ""),
@@ -184,7 +184,7 @@ pub fn returns_nothing(script: &Script) -> Option<&'static str> {
 fn syntax(scene: &Scene<'_>) -> Option<String> {
     let message = scene.message;
     if message.ends_with("expected near '='") && !message.starts_with("'='") {
-        return Some("a comparison is written with two signs: `==`".to_owned());
+        return Some("write `==` to compare".to_owned());
     }
     if let Some(opened) = message.strip_prefix("'end' expected (to close '") {
         let (what, rest) = opened.split_once("' at line ")?;
@@ -200,16 +200,16 @@ fn syntax(scene: &Scene<'_>) -> Option<String> {
         return Some("a function, `if`, `for` or `while` has no `end`".to_owned());
     }
     let others = [
-        ("!=", "unequal is written `~=`"),
-        ("&&", "`and` takes the place of `&&`"),
-        ("||", "`or` takes the place of `||`"),
+        ("!=", "write `~=` for unequal"),
+        ("&&", "write `and` instead of `&&`"),
+        ("||", "write `or` instead of `||`"),
         ("+=", "there is no `+=`: write x = x + 1"),
-        ("!", "`not` takes the place of `!`"),
+        ("!", "write `not` instead of `!`"),
     ];
     let near = excerpt::subject(message)?.name;
     if near.starts_with("<\\") {
         return Some(
-            "such a character is no part of Lua: write plain quotes and spaces, and save the file as UTF-8".to_owned(),
+            "Lua does not allow this character: write plain quotes and spaces, and save the file as UTF-8".to_owned(),
         );
     }
     let fits = |sign: &str| scene.line.contains(sign) && (sign.starts_with(near) || sign.ends_with(near));
@@ -244,39 +244,42 @@ fn runtime(scene: &Scene<'_>) -> Option<String> {
             Some(format!("`{name}` has no value here; a local function has to stand above the line that calls it"))
         }
         ("call", "table", Some(Subject { kind: "for iterator", .. })) => {
-            Some("a table is gone through with pairs(): `for key, value in pairs(x) do`".to_owned())
+            Some("use pairs() to walk through a table: `for key, value in pairs(x) do`".to_owned())
         }
         ("index", "nil", None) => called_with_nothing(scene),
         ("get length of", "nil", Some(subject)) => missing(scene, subject),
         ("index", "string", _) => Some(undecoded(scene, subject)),
         ("index", "nil", Some(subject)) => missing(scene, subject).or_else(|| {
             let name = subject.name;
-            Some(format!("there is no `{name}` in this one: look before going deeper, `if x.{name} then … end`"))
+            Some(format!("there is no `{name}` here: test it first, `if x.{name} then … end`"))
         }),
         (_, "userdata", Some(subject)) => Some(format!(
             "`{}` is null in the JSON: test it first, `if {} ~= json.null then … end`",
             subject.name,
             written(scene, subject)
         )),
-        (_, "userdata", None) => Some("a null of JSON is json.null, which is not nil: test for it first".to_owned()),
+        (_, "userdata", None) => Some("JSON null is json.null, which is not nil: test for it first".to_owned()),
         ("concatenate", "nil", Some(subject)) => missing(scene, subject)
-            .or_else(|| Some(format!("`{0}` has no value in this one: write ({0} or \"\")", written(scene, subject)))),
-        ("concatenate", "table", _) => Some("make text of a table with json.encode()".to_owned()),
-        ("concatenate", "boolean", _) => Some("make text of it with tostring()".to_owned()),
-        ("perform arithmetic on", "nil", Some(subject)) => missing(scene, subject)
-            .or_else(|| Some("tonumber() gives nil for what is no number: write (tonumber(x) or 0)".to_owned())),
+            .or_else(|| Some(format!("`{0}` has no value here: write ({0} or \"\")", written(scene, subject)))),
+        ("concatenate", "table", _) => Some("use json.encode() to turn a table into text".to_owned()),
+        ("concatenate", "boolean", _) => Some("use tostring() to turn it into text".to_owned()),
+        ("perform arithmetic on", "nil", Some(subject)) => missing(scene, subject).or_else(|| {
+            Some("tonumber() returns nil for text that is not a number: write (tonumber(x) or 0)".to_owned())
+        }),
         ("perform arithmetic on", "nil", None) => {
-            Some("tonumber() gives nil for what is no number: write (tonumber(x) or 0)".to_owned())
+            Some("tonumber() returns nil for text that is not a number: write (tonumber(x) or 0)".to_owned())
         }
         ("add" | "sub" | "mul" | "div" | "mod" | "idiv" | "pow" | "unm", ..)
         | ("perform arithmetic on", "string", _) => Some(
-            "the fields of a log are strings, and this one is no number: tonumber(x) makes a number, or nil".to_owned(),
+            "the fields of a log are strings, and this one is not a number: tonumber(x) returns a number, or nil"
+                .to_owned(),
         ),
         ("compare", ..) if message.contains("string") && message.contains("number") => {
             Some("the fields of a log are strings: compare numbers, `tonumber(log.status) >= 400`".to_owned())
         }
         ("compare", ..) if message.contains("nil") => Some(
-            "one side has no value: a field that the log does not have, or tonumber() of what is no number".to_owned(),
+            "one side has no value: a field that the log does not have, or tonumber() of text that is not a number"
+                .to_owned(),
         ),
         _ if message.contains("table expected, got string") => Some(undecoded(scene, None)),
         _ if message.contains("expected, got nil") || message.contains("expected, got no value") => {
@@ -329,9 +332,7 @@ fn unknown_function(scene: &Scene<'_>, name: &str) -> Option<String> {
     };
     let full = format!("{library}.{name}");
     if functions.contains(&name) {
-        return Some(format!(
-            "`{library}` is something else here, under the name of the library: call it by another name"
-        ));
+        return Some(format!("`{library}` is a variable here and hides the library of that name: rename the variable"));
     }
     let alias = ALIASES.iter().find(|(other, _)| *other == full).map(|(_, ours)| (*ours).to_owned());
     let near = || nearest(name, functions.iter().copied()).map(|near| format!("{library}.{near}"));
@@ -347,7 +348,7 @@ fn undecoded(scene: &Scene<'_>, subject: Option<Subject<'_>>) -> String {
         Some(Field { name, .. }) => {
             format!("`{name}` is JSON as text here: decode it first, `local {name} = json.decode(log.{name})`")
         }
-        None => "this is text, not a table: forgot json.decode()?".to_owned(),
+        None => "this is text, not a table: is json.decode() missing?".to_owned(),
     }
 }
 
@@ -360,7 +361,7 @@ fn missing(scene: &Scene<'_>, subject: Subject<'_>) -> Option<String> {
             .text
             .lines()
             .any(|line| line.contains(&decoded))
-            .then(|| format!("json.decode() gives nil for what is not JSON: `if {name} then … end`"));
+            .then(|| format!("json.decode() returns nil for text that is not JSON: `if {name} then … end`"));
     }
     let at = excerpt::find(scene.line, subject);
     let owners = at.map(|at| excerpt::owners(scene.line, &at)).unwrap_or_default();
@@ -375,7 +376,7 @@ fn missing(scene: &Scene<'_>, subject: Subject<'_>) -> Option<String> {
         return None;
     }
     if scene.fields.iter().any(|field| field.name == name && field.removed) {
-        return Some(format!("the script has removed `{name}` before: keep its value, `local x = log.{name}`"));
+        return Some(format!("the script removed `{name}` earlier: keep its value first, `local x = log.{name}`"));
     }
     let live = scene.fields.iter().filter(|field| !field.removed).map(|field| field.name.as_str());
     if let Some(near) = nearest(name, live) {
@@ -391,7 +392,7 @@ fn dotted(scene: &Scene<'_>, subject: Subject<'_>) -> Option<String> {
     let at = excerpt::find(scene.line, subject)?;
     let (name, owners) = (subject.name, excerpt::owners(scene.line, &at));
     let is_call = STRING.contains(&name) && owners.last().is_some_and(|owner| *owner != "string");
-    is_call.then(|| format!("a colon hands the text over: {}:{name}()", owners.join(".")))
+    is_call.then(|| format!("call it with a colon: {}:{name}()", owners.join(".")))
 }
 
 fn called_with_nothing(scene: &Scene<'_>) -> Option<String> {

@@ -10,7 +10,7 @@ use crate::script::{HookError, ScriptLocation};
 pub struct Beside<'a> {
     /// Which log: "log 3 of shard 1 at MTIz".
     pub log: Option<&'a str>,
-    /// What became of it: "kept as a dead letter".
+    /// What became of it: "written as a dead letter".
     pub fate: Option<&'a str>,
     /// Whether to colour it, for a terminal.
     pub colour: bool,
@@ -27,7 +27,7 @@ impl HookError {
     ///     |                    ^^^^
     ///     = called: tidy, from process at line 12
     ///     = log: log 5 of the page at MTIz of shard 3
-    ///     = then: kept as a dead letter
+    ///     = then: written as a dead letter
     ///     = hint: `event` is JSON as text here: decode it first, `local event = json.decode(log.event)`
     /// ```
     #[must_use]

@@ -88,7 +88,7 @@ impl<'lua> TimeLimit<'lua> {
             event.sigev_notify_thread_id = libc::syscall(libc::SYS_gettid) as c_int;
             let mut timer: libc::timer_t = ptr::null_mut();
             let created = libc::timer_create(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut event, &raw mut timer);
-            assert_eq!(created, 0, "no timer to stop scripts with: {}", std::io::Error::last_os_error());
+            assert_eq!(created, 0, "cannot create the timer that stops scripts: {}", std::io::Error::last_os_error());
 
             let watch = Self { timer, stack };
             BEAT.with(|beat| {

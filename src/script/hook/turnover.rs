@@ -17,7 +17,7 @@ impl Hook {
     }
 
     /// Makes this the hook of another version, with the state that both ask for. One that does not load changes nothing:
-    /// it loaded when it was put in force, but what its top level does may depend on the moment.
+    /// it loaded when it was loaded, but what its top level does may depend on the moment.
     pub(in crate::script) fn take_up(&mut self, script: &Script) {
         match self.successor(script) {
             // The one before is dropped here, and shuts down.

@@ -202,14 +202,14 @@ impl<'a> One<'a> {
             return Ok(());
         }
         if event.is_none() && message.is_none() {
-            return Err(problem(format!("{place}event"), "missing; what is to be sent goes here: { event = log }"));
+            return Err(problem(format!("{place}event"), "missing; put the data to send here: { event = log }"));
         }
         if let Some(nanos) = nanos {
             match &mut head.time {
                 Some(time) if !time.digits.contains('.') => time.nanos = Some(nanos),
                 Some(_) => return Err(problem(format!("{place}time_ns"), "the time has a fraction already")),
                 None => {
-                    return Err(problem(format!("{place}time_ns"), "goes with a time in seconds, which is missing"));
+                    return Err(problem(format!("{place}time_ns"), "needs a time in seconds, which is missing"));
                 }
             }
         }
@@ -262,12 +262,12 @@ impl<'a> One<'a> {
                 match text.ok().filter(|text| time::is_digits(text)) {
                     Some(text) => Cow::Borrowed(text),
                     None => {
-                        let why = "unix seconds are needed: digits, as log.__time__ has them; time.parse() makes them of a text";
+                        let why = "expected unix seconds: digits as in log.__time__; time.parse() converts text";
                         return Err(why.to_owned());
                     }
                 }
             }
-            kind => return Err(format!("unix seconds are needed, such as log.__time__, not {}", kind.name())),
+            kind => return Err(format!("expected unix seconds, such as log.__time__, not {}", kind.name())),
         };
         Ok(Time { digits, nanos: None })
     }
@@ -278,14 +278,14 @@ impl<'a> One<'a> {
             Kind::String => std::str::from_utf8(self.stack.bytes(at).unwrap_or_default()).ok().and_then(time::nanos),
             _ => None,
         };
-        nanos.ok_or_else(|| "nanoseconds are needed: 0 to 999999999".to_owned())
+        nanos.ok_or_else(|| "expected nanoseconds: 0 to 999999999".to_owned())
     }
 
     /// A string. Lua keeps it as long as the event table, which stays on the stack until the event is written.
     fn string(&self, at: c_int) -> Result<Text<'a>, String> {
         match self.stack.bytes(at) {
             Some(bytes) => Ok(Cow::Borrowed(bytes)),
-            None => Err(format!("a string is needed, not {}", unlike_text(self.stack.kind(at)))),
+            None => Err(format!("expected a string, not {}", unlike_text(self.stack.kind(at)))),
         }
     }
 
@@ -296,12 +296,12 @@ impl<'a> One<'a> {
             Kind::Integer(number) => escape::integer(number, &mut out),
             Kind::Number(number) => {
                 if !escape::float(number, &mut out) {
-                    return Err(format!("{number} is no number to send"));
+                    return Err(format!("{number} cannot be sent as a number"));
                 }
             }
             Kind::Boolean(truth) => out.extend_from_slice(if truth { b"true" } else { b"false" }),
             Kind::String => return self.string(at),
-            kind => return Err(format!("a string, number or boolean is needed, not {}", kind.name())),
+            kind => return Err(format!("expected a string, number or boolean, not {}", kind.name())),
         }
         Ok(Cow::Owned(out))
     }
@@ -312,14 +312,14 @@ impl<'a> One<'a> {
             Kind::String => find(self.stack.bytes(at).unwrap_or_default()),
             _ => None,
         };
-        found.ok_or_else(|| format!("0 to {} or a name is needed: {}", names.len() - 1, names.join(", ")))
+        found.ok_or_else(|| format!("expected 0 to {} or a name: {}", names.len() - 1, names.join(", ")))
     }
 
     /// Keys and stack indexes of the values of a script's table, sorted; they stay on the stack.
     fn sorted(&self, table: c_int, path: &str) -> Result<Vec<(Text<'a>, c_int)>, BodyError> {
         let kind = self.stack.kind(table);
         if kind != Kind::Table {
-            return Err(problem(path, format!("a table with named keys is needed, not {}", kind.name())));
+            return Err(problem(path, format!("expected a table with named keys, not {}", kind.name())));
         }
         if !matches!(shape(self.stack, self.current, table), Shape::Plain) {
             let why = "a table of the script's own is needed, with named keys; table.copy() makes one of decoded JSON";
@@ -358,7 +358,7 @@ impl<'a> One<'a> {
                 Kind::Table if matches!(shape(self.stack, self.current, at), Shape::Plain | Shape::List) => {
                     let len = self.stack.raw_len(at);
                     if len == 0 {
-                        return Err(fault(None, "a value or a list of values is needed".to_owned()));
+                        return Err(fault(None, "expected a value or a list of values".to_owned()));
                     }
                     for index in 1..=len {
                         self.stack.push_item(at, index as i64);

@@ -21,7 +21,7 @@ pub(crate) fn is_digits(text: &str) -> bool {
 pub(crate) fn of_float(seconds: f64) -> Result<String, String> {
     const MOST: f64 = 1e15;
     if !seconds.is_finite() || seconds.abs() > MOST {
-        return Err(format!("{seconds} is no moment in unix seconds"));
+        return Err(format!("{seconds} is not a time in unix seconds"));
     }
     let digits = format!("{seconds:.6}");
     let short = digits.trim_end_matches('0').trim_end_matches('.');

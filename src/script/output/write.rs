@@ -124,7 +124,7 @@ pub(crate) fn shape(stack: Stack, current: &Current, at: c_int) -> Shape {
     }
 }
 
-const STALE_LOG: &str = "this is the log of an earlier call, whose fields are gone; copy what is needed later";
+const STALE_LOG: &str = "this is the log of an earlier call and its fields are gone; copy what you need later";
 
 struct Writer<'a> {
     stack: Stack<'a>,
@@ -145,7 +145,7 @@ impl<'lua> Writer<'lua> {
             Kind::Integer(number) => escape::integer(number, self.out),
             Kind::Number(number) => {
                 if !escape::float(number, self.out) {
-                    return Err(WriteFault::new(format!("{number} is no number in JSON; send it as a string")));
+                    return Err(WriteFault::new(format!("JSON has no {number}; send it as a string")));
                 }
             }
             Kind::Boolean(true) => self.out.extend_from_slice(b"true"),

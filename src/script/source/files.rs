@@ -56,7 +56,7 @@ impl Files {
     pub fn get(&self, name: &str) -> Result<&Arc<[u8]>, String> {
         match self.0.get(name) {
             Some(content) => content.as_ref().map_err(Clone::clone),
-            None => Err("it was not read with the script: name it there, as a text in quotes".to_owned()),
+            None => Err("it was not loaded with the script: write its name there, as a text in quotes".to_owned()),
         }
     }
 
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(files.names().collect::<Vec<_>>(), ["b.lua", "gone.lua", "lib/a.lua", "t.csv"]);
         assert_eq!(&files.get("t.csv").unwrap()[..], b"require 'c'");
         assert_eq!(files.get("gone.lua").unwrap_err(), "there is no such file beside the script");
-        assert!(files.get("c.lua").unwrap_err().contains("not read with the script"));
+        assert!(files.get("c.lua").unwrap_err().contains("not loaded with the script"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::diagnostics::error::{HookError, ScriptFault};
 pub use files::Files;
 
-/// The comment that asks for a version to be put in force whatever it does.
+/// The comment that asks for a version to be loaded whatever it does.
 const FORCE: &[u8] = b"forwarder: force-reload";
 
 /// The text of a script, with the files that it names.
@@ -55,7 +55,7 @@ impl Script {
         Self { name: name.to_owned(), text, files, version }
     }
 
-    /// Whether a comment at the top asks for this version to be put in force without being compared with the one before:
+    /// Whether a comment at the top asks for this version to be loaded without being compared with the one before:
     /// `-- forwarder: force-reload`.
     pub(crate) fn forces_reload(&self) -> bool {
         let lines = self.text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);

@@ -94,7 +94,7 @@ impl Network {
     /// `10.0.0.0/8`, `2001:db8::/32`, or one address.
     fn parse(text: &[u8]) -> Result<Self, String> {
         let text = String::from_utf8_lossy(&text[..text.len().min(60)]).into_owned();
-        let wrong = |what: &str| format!("'{text}' is no network: {what}");
+        let wrong = |what: &str| format!("'{text}' is not a network: {what}");
         let (start, bits) = text.split_once('/').map_or((text.as_str(), None), |(start, bits)| (start, Some(bits)));
         let written: IpAddr = start.parse().map_err(|_| wrong("write 10.0.0.0/8 or 2001:db8::/32"))?;
         let base = written.to_canonical();
@@ -169,7 +169,7 @@ mod tests {
         check("local a, why = ip.parse('1.2.3') assert(a == nil and why:find('not an IP address', 1, true))");
         for network in ["10.0.0.0/33", "10.0.0.0/", "10.0.0.0/+8", "10.0.0.0/08", "ten", "::/129"] {
             check(&format!(
-                "local ok, why = pcall(ip.in_cidr, '10.0.0.1', '{network}') assert(not ok and why:find('is no network', 1, true), why)"
+                "local ok, why = pcall(ip.in_cidr, '10.0.0.1', '{network}') assert(not ok and why:find('is not a network', 1, true), why)"
             ));
         }
         check(

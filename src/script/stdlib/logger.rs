@@ -80,7 +80,7 @@ impl Quota {
             tracing::warn!(
                 target: TARGET,
                 left_out = self.left_out,
-                "lines of the script were left out: it may print {MAX_LINES} a second"
+                "lines of the script were left out: it can print {MAX_LINES} per second"
             );
             self.left_out = 0;
         }
@@ -266,7 +266,7 @@ mod tests {
         assert!(lines[19].starts_with("INFO script: 20 "), "{}", lines[19]);
         assert_eq!(
             lines[20],
-            "WARN script: lines of the script were left out: it may print 20 a second left_out=999981"
+            "WARN script: lines of the script were left out: it can print 20 per second left_out=999981"
         );
         assert!(lines[21].starts_with("INFO script: yes "), "{}", lines[21]);
     }

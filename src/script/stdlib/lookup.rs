@@ -72,7 +72,7 @@ fn json(lua: &Lua, opened: &Opened, decode: &Function, file: Value) -> Result<Ta
     let file = text(lua, 1, file)?.to_string_lossy();
     opened.table(lua, "lookup.json", &file, &format!("json\0{file}"), |content| {
         let members: BTreeMap<String, Box<RawValue>> =
-            serde_json::from_slice(content).map_err(|error| format!("it is no JSON object: {error}"))?;
+            serde_json::from_slice(content).map_err(|error| format!("it is not a JSON object: {error}"))?;
         let members: Vec<(Vec<u8>, Box<RawValue>)> =
             members.into_iter().map(|(key, value)| (key.into_bytes(), value)).collect();
         let (members, decode) = (Arc::new(members), decode.clone());
@@ -122,7 +122,7 @@ impl Opened {
         }
         let refused = |why: String| Raise::Text(format!("{function}: {file}: {why}"));
         if file.split('/').any(|part| part.is_empty() || part.starts_with('.')) {
-            return Err(refused("a file beside the script or below is needed".to_owned()));
+            return Err(refused("expected the name of a file beside the script or in a directory below it".to_owned()));
         }
         let content = self.files.get(file).map_err(refused)?;
         let room = self.room.load(Ordering::Relaxed);

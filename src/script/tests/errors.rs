@@ -53,7 +53,7 @@ error: attempt to index a nil value (field 'user')
 #[test]
 fn what_became_of_the_log_stands_with_the_error_and_nothing_drives_the_terminal() {
     let error = error_of("function process(log)\n  error('no\\27[2J\\n\u{202e}')\nend");
-    let beside = Beside { log: Some("log 5 of shard 3\u{1b}"), fate: Some("kept as a dead letter"), colour: false };
+    let beside = Beside { log: Some("log 5 of shard 3\u{1b}"), fate: Some("written as a dead letter"), colour: false };
     assert_eq!(
         error.render(beside),
         r"error: no\u{1b}[2J\n\u{202e}
@@ -61,7 +61,7 @@ fn what_became_of_the_log_stands_with_the_error_and_nothing_drives_the_terminal(
     |
   2 |   error('no\27[2J\n\u{202e}')
     = log: log 5 of shard 3\u{1b}
-    = then: kept as a dead letter"
+    = then: written as a dead letter"
     );
     let coloured = error.render(Beside { colour: true, ..beside });
     assert!(coloured.starts_with("\u{1b}[1;31merror\u{1b}[0m"), "{coloured:?}");
@@ -90,7 +90,7 @@ error: 'then' expected near '='
     |
   2 |   if log.status = '200' then return nil end
     |                 ^
-    = hint: a comparison is written with two signs: `==`",
+    = hint: write `==` to compare",
     );
     drawn(
         "function process(log)\n  if log.user then return log\nend",
@@ -109,7 +109,7 @@ error: while the script was loaded: attempt to concatenate a table value
     |
   1 | local x = {} .. 'a'
     = called: the top level
-    = hint: make text of a table with json.encode()"
+    = hint: use json.encode() to turn a table into text"
             .replace("    = called: the top level\n", "")
             .as_str(),
     );
@@ -155,7 +155,7 @@ fn what_cannot_be_sent_shows_where_it_is_set_or_where_process_begins() {
 fn a_mark_before_the_text_is_no_part_of_it() {
     assert_eq!(error_of("\u{feff}x = 1").to_string(), error_of("x = 1").to_string());
     let error = error_of("function process(log)\n  return { event = “x” }\nend");
-    let hint = "such a character is no part of Lua: write plain quotes and spaces, and save the file as UTF-8";
+    let hint = "Lua does not allow this character: write plain quotes and spaces, and save the file as UTF-8";
     assert_eq!(error.hint.as_deref(), Some(hint));
 }
 
@@ -164,10 +164,10 @@ fn a_slip_in_a_call_says_what_to_write() {
     hinted(
         "local json = json.decode(log.event)\nreturn json.decode(log.status)",
         Some(13),
-        "`json` is something else here, under the name of the library: call it by another name",
+        "`json` is a variable here and hides the library of that name: rename the variable",
     );
-    hinted("return log.status.upper()", Some(19), "a colon hands the text over: log.status:upper()");
-    hinted("for k, v in log do end", None, "a table is gone through with pairs(): `for key, value in pairs(x) do`");
+    hinted("return log.status.upper()", Some(19), "call it with a colon: log.status:upper()");
+    hinted("for k, v in log do end", None, "use pairs() to walk through a table: `for key, value in pairs(x) do`");
     let absent = "this log has no field `tags`: write (log.tags or \"\"), or test it first";
     hinted("if #log.tags > 0 then return log end", Some(9), absent);
     hinted("for _, tag in ipairs(log.tags) do end", None, absent);
@@ -179,7 +179,11 @@ fn an_unknown_event_key_shows_where_it_is_set() {
     let place = error.place.clone().unwrap();
     assert_eq!((place.line, place.column, place.width), (2, Some(25), 7));
     assert_eq!(error.hint.as_deref(), Some("did you mean `program`?"));
-    assert!(error.message().starts_with("process returned what cannot be sent: appname: "), "{}", error.message());
+    assert!(
+        error.message().starts_with("process returned a value that cannot be sent: appname: "),
+        "{}",
+        error.message()
+    );
     hinted("return { { event = 'x', sourcetyp = 'y' } }", Some(25), "did you mean `sourcetype`?");
 }
 
@@ -196,7 +200,7 @@ fn a_field_that_is_not_there_is_named() {
     hinted(
         "log.__time__ = nil\nreturn 't' .. log.__time__",
         Some(19),
-        "the script has removed `__time__` before: keep its value, `local x = log.__time__`",
+        "the script removed `__time__` earlier: keep its value first, `local x = log.__time__`",
     );
 }
 
@@ -205,14 +209,14 @@ fn text_that_is_no_table_or_number_is_named() {
     let undecoded = "`event` is JSON as text here: decode it first, `local event = json.decode(log.event)`";
     hinted("log.event.x = 1", Some(5), undecoded);
     hinted("for k in pairs(log.event) do end", None, undecoded);
-    let number = "the fields of a log are strings, and this one is no number: tonumber(x) makes a number, or nil";
+    let number = "the fields of a log are strings, and this one is not a number: tonumber(x) returns a number, or nil";
     hinted("return { event = { log.size + 1 } }", None, number);
     let compare = "the fields of a log are strings: compare numbers, `tonumber(log.status) >= 400`";
     hinted("if log.status >= 400 then return nil end", None, compare);
     hinted(
         "return tonumber(log.size) < 5",
         None,
-        "one side has no value: a field that the log does not have, or tonumber() of what is no number",
+        "one side has no value: a field that the log does not have, or tonumber() of text that is not a number",
     );
 }
 
@@ -226,7 +230,7 @@ fn null_of_json_and_text_that_is_no_json_are_named() {
     hinted(
         "local d = json.decode(log.size)\nreturn d.x",
         Some(8),
-        "json.decode() gives nil for what is not JSON: `if d then … end`",
+        "json.decode() returns nil for text that is not JSON: `if d then … end`",
     );
 }
 
@@ -235,8 +239,7 @@ fn what_is_not_there_is_told_from_what_is_mistyped() {
     hinted(
         "return os.time()",
         Some(8),
-        "scripts have no `os`: they cannot reach files, processes or the network; for the time there is time.now() and \
-         time.format()",
+        "scripts have no `os`: they cannot reach files, processes or the network; use time.now() and time.format()",
     );
     hinted("return jsn.encode(log)", Some(8), "there is no `jsn`; did you mean `json`?");
     hinted("return json.parse(log.event)", Some(13), "there is no `json.parse`; did you mean `json.decode`?");
@@ -252,7 +255,7 @@ fn signs_of_other_languages_are_translated() {
         let at = line.find(['!', '&', '|', '+'])?;
         u32::try_from(at + 3).ok()
     }
-    syntax("if log.a != 'b' then end", "unequal is written `~=`");
+    syntax("if log.a != 'b' then end", "write `~=` for unequal");
     syntax("log.n += 1", "there is no `+=`: write x = x + 1");
 }
 

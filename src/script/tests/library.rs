@@ -142,12 +142,12 @@ fn a_table_that_cannot_be_read_refuses_the_script() {
     refuses(
         &[("t.json", "[1]")],
         "lookup.json('t.json')",
-        "lookup.json: t.json: it is no JSON object: invalid type: sequence, expected a map at line 1 column 0",
+        "lookup.json: t.json: it is not a JSON object: invalid type: sequence, expected a map at line 1 column 0",
     );
     refuses(
         &[HOSTS],
         "lookup.csv('hosts' .. '.csv', 'ip')",
-        "lookup.csv: hosts.csv: it was not read with the script: name it there, as a text in quotes",
+        "lookup.csv: hosts.csv: it was not loaded with the script: write its name there, as a text in quotes",
     );
 }
 
@@ -167,7 +167,10 @@ fn a_lookup_cannot_leave_the_directory_of_the_script() {
             let path = inside.join("s.lua");
             fs::write(&path, format!("local t = {call} function process(log) return 'fine' end")).unwrap();
             let said = run(&path).unwrap_err();
-            let refused = ["a file beside the script or below is needed", "it is a link that leads out of"];
+            let refused = [
+                "expected the name of a file beside the script or in a directory below it",
+                "it is a link that leads out of",
+            ];
             assert!(refused.iter().any(|why| said.contains(why)), "{call}: {said}");
         }
     }

@@ -102,14 +102,14 @@ fn bytes_stay_bytes_until_they_are_json() {
 
 #[test]
 fn a_log_is_gone_when_process_has_returned() {
-    let late = "this log was used after process() returned: copy what is needed later, a log is gone by then";
+    let late = "this log was used after process() returned: copy what you need later";
     for (body, expected) in [
         ("return old.a", format!("! s.lua:1: {late}")),
         ("old.a = 1", format!("! s.lua:1: {late}")),
         ("for k in pairs(old) do end", format!("! s.lua:1: {late}")),
-        ("return json.encode(old)", "! s.lua:1: json.encode: value: this is the log of an earlier call, whose fields are gone; copy what is needed later".to_owned()),
-        ("return { event = { x = old } }", "! s.lua: process returned what cannot be sent: event.x: this is the log of an earlier call, whose fields are gone; copy what is needed later".to_owned()),
-        ("return old", "! s.lua: process returned what cannot be sent: the value: this is the log of an earlier call".to_owned()),
+        ("return json.encode(old)", "! s.lua:1: json.encode: value: this is the log of an earlier call and its fields are gone; copy what you need later".to_owned()),
+        ("return { event = { x = old } }", "! s.lua: process returned a value that cannot be sent: event.x: this is the log of an earlier call and its fields are gone; copy what you need later".to_owned()),
+        ("return old", "! s.lua: process returned a value that cannot be sent: the value: this is the log of an earlier call".to_owned()),
     ] {
         let mut hook = hook(&format!("function process(log) if not old then old = log return 'kept' end {body} end"));
         assert_eq!(outcome(&mut hook, &page_of(&[vec![(b"a", b"1")], vec![(b"a", b"2")]])), [r#""kept""#, &expected]);
@@ -122,7 +122,7 @@ fn a_log_inside_a_log_ends_in_an_error() {
         "log.me = log return { event = log }",
         &[],
         &format!(
-            "! s.lua: process returned what cannot be sent: event{}.m…: nested deeper than 64 tables, or inside itself",
+            "! s.lua: process returned a value that cannot be sent: event{}.m…: nested deeper than 64 tables, or inside itself",
             ".me".repeat(26)
         ),
     );
@@ -310,9 +310,9 @@ fn what_is_not_json_is_nil_and_why() {
         let got = process(&format!("local v, why = json.decode('{bad}') return tostring(v)"), &[]);
         assert_eq!(got, [r#""nil""#], "{bad}");
     }
-    refused("nil", "a string is needed, not nil");
-    refused("5", "a string is needed, not a number");
-    refused("json.decode('{}')", "a string is needed, not a table");
+    refused("nil", "expected a string, not nil");
+    refused("5", "expected a string, not a number");
+    refused("json.decode('{}')", "expected a string, not a table");
     refused("'123456789012345678901234567890'", "an integer that does not fit 64 bits");
     check("log.j = json.decode(log.j) or log.j return { event = log.j }", &[("j", "{oops")], r#""{oops""#);
     check("log.none = json.decode(log.none) or log.none return log.__source__", &[], r#""s""#);

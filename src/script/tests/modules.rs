@@ -98,8 +98,7 @@ fn what_is_not_there_or_no_module_is_an_error_that_says_so() {
     );
     check(
         &[("s.lua", "local n = 'a' require(n)"), ("a.lua", "")],
-        "while the script was loaded: D/s.lua:1: require: D/a.lua: it was not read with the script: name it there, as a \
-         text in quotes",
+        "while the script was loaded: D/s.lua:1: require: D/a.lua: it was not loaded with the script: write its name there, as a text in quotes",
     );
 }
 

@@ -4,7 +4,11 @@ use super::*;
 
 #[track_caller]
 fn refused(value: &str, expected: &str) {
-    check(&format!("return {value}"), &[], &format!("! s.lua: process returned what cannot be sent: {expected}"));
+    check(
+        &format!("return {value}"),
+        &[],
+        &format!("! s.lua: process returned a value that cannot be sent: {expected}"),
+    );
 }
 
 #[test]
@@ -89,14 +93,14 @@ fn what_cannot_be_sent_is_named_with_its_place() {
         "the value: a boolean is no event; return nil, a string, the log, an event table like { event = log }, or a list of them",
     );
     refused("{ event = 5 }", "event: a table, a string or the log is needed, not a number; tostring() makes one");
-    refused("{ time = 5 }", "event: missing; what is to be sent goes here: { event = log }");
+    refused("{ time = 5 }", "event: missing; put the data to send here: { event = log }");
     refused(
         "{ event = 'e', hostnam = 'x' }",
         "hostnam: an event has no such key; it has time, timestamp, time_ns, host, hostname, source, sourcetype, index, fields, facility, severity, program, procid, msgid, structured_data, event, message. Put your own data into `event` or `fields`",
     );
     refused("{ event = { a = { b = { 1, 2, print or error } } } }", "event.a.b[3]: a function cannot be sent");
-    refused("{ event = { a = 0/0 } }", "event.a: NaN is no number in JSON; send it as a string");
-    refused("{ event = { ['a b'] = -1/0 } }", "event[\"a b\"]: -inf is no number in JSON; send it as a string");
+    refused("{ event = { a = 0/0 } }", "event.a: JSON has no NaN; send it as a string");
+    refused("{ event = { ['a b'] = -1/0 } }", "event[\"a b\"]: JSON has no -inf; send it as a string");
     refused(
         "(function() local t = {} t.t = t return { event = t } end)()",
         &format!("event{}…: nested deeper than 64 tables, or inside itself", ".t".repeat(40)),
@@ -113,40 +117,40 @@ fn what_cannot_be_sent_is_named_with_its_place() {
     refused("{ event = { [true] = 1 } }", "event: a key is a boolean; keys are strings");
     refused(
         "{ event = 'e', time = 'now' }",
-        "time: unix seconds are needed: digits, as log.__time__ has them; time.parse() makes them of a text",
+        "time: expected unix seconds: digits as in log.__time__; time.parse() converts text",
     );
-    refused("{ event = 'e', time = 0/0 }", "time: NaN is no moment in unix seconds");
-    refused("{ event = 'e', time = true }", "time: unix seconds are needed, such as log.__time__, not a boolean");
-    refused("{ event = 'e', time_ns = 5 }", "time_ns: goes with a time in seconds, which is missing");
+    refused("{ event = 'e', time = 0/0 }", "time: NaN is not a time in unix seconds");
+    refused("{ event = 'e', time = true }", "time: expected unix seconds, such as log.__time__, not a boolean");
+    refused("{ event = 'e', time_ns = 5 }", "time_ns: needs a time in seconds, which is missing");
     refused("{ event = 'e', time = '1.5', time_ns = 5 }", "time_ns: the time has a fraction already");
-    refused("{ event = 'e', time = 1, time_ns = 1000000000 }", "time_ns: nanoseconds are needed: 0 to 999999999");
+    refused("{ event = 'e', time = 1, time_ns = 1000000000 }", "time_ns: expected nanoseconds: 0 to 999999999");
     // Which of the two comes first is Lua's choice.
     let said = process("return { event = 'e', host = 'x', hostname = 'y' }", &[]);
     assert!(said[0].ends_with("host and hostname are the same; keep one"), "{said:?}");
     let said = process("return { event = 'e', time = 1, timestamp = 1 }", &[]);
     assert!(said[0].ends_with("time and timestamp are the same; keep one"), "{said:?}");
-    refused("{ event = 'e', host = {} }", "host: a string is needed, not a table");
-    refused("{ event = 'e', fields = 'x' }", "fields: a table with named keys is needed, not a string");
+    refused("{ event = 'e', host = {} }", "host: expected a string, not a table");
+    refused("{ event = 'e', fields = 'x' }", "fields: expected a table with named keys, not a string");
     refused(
         "{ event = 'e', fields = json.decode('{}') }",
         "fields: a table of the script's own is needed, with named keys; table.copy() makes one of decoded JSON",
     );
-    refused("{ event = 'e', fields = { a = {} } }", "fields.a: a value or a list of values is needed");
+    refused("{ event = 'e', fields = { a = {} } }", "fields.a: expected a value or a list of values");
     refused(
         "{ event = 'e', fields = { a = { 'x', {} } } }",
-        "fields.a[2]: a string, number or boolean is needed, not a table",
+        "fields.a[2]: expected a string, number or boolean, not a table",
     );
     refused(
         "{ event = 'e', facility = 24 }",
-        "facility: 0 to 23 or a name is needed: kern, user, mail, daemon, auth, syslog, lpr, news, uucp, cron, authpriv, ftp, ntp, audit, alert, clock, local0, local1, local2, local3, local4, local5, local6, local7",
+        "facility: expected 0 to 23 or a name: kern, user, mail, daemon, auth, syslog, lpr, news, uucp, cron, authpriv, ftp, ntp, audit, alert, clock, local0, local1, local2, local3, local4, local5, local6, local7",
     );
     refused(
         "{ event = 'e', severity = 'bad' }",
-        "severity: 0 to 7 or a name is needed: emerg, alert, crit, err, warning, notice, info, debug",
+        "severity: expected 0 to 7 or a name: emerg, alert, crit, err, warning, notice, info, debug",
     );
     refused(
         "{ event = 'e', structured_data = { x = 1 } }",
-        "structured_data.x: a table with named keys is needed, not a number",
+        "structured_data.x: expected a table with named keys, not a number",
     );
     refused(
         "{ 'a', 5 }",
@@ -160,6 +164,6 @@ fn what_cannot_be_sent_is_named_with_its_place() {
     check(
         "local t = {} for i = 1, 10001 do t[i] = 'x' end return t",
         &[],
-        "! s.lua: process returned what cannot be sent: the list: 10001 events of one log; 10000 are the most",
+        "! s.lua: process returned a value that cannot be sent: the list: 10001 events of one log; 10000 are the most",
     );
 }

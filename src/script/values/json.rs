@@ -47,7 +47,7 @@ pub(crate) fn decode(frame: &mut Frame) -> c_int {
     stack.set_top(1);
     let Some(text) = stack.bytes(1) else {
         stack.push_nil();
-        frame.push_bytes(b"json.decode: a string is needed, not ");
+        frame.push_bytes(b"json.decode: expected a string, not ");
         frame.push_bytes(stack.kind(1).name().as_bytes());
         return concatenated(frame);
     };
@@ -314,7 +314,7 @@ fn is_object(frame: &mut Frame) -> bool {
     let mark = frame.stack.metatable(1);
     let marks = frame.current().marks;
     if mark != marks.object && mark != marks.array {
-        frame.fail(b"a decoded JSON value is needed");
+        frame.fail(b"expected a decoded JSON value");
     }
     mark == marks.object
 }

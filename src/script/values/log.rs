@@ -64,7 +64,7 @@ pub(crate) fn next(frame: &mut Frame) -> c_int {
     let stack = frame.stack;
     stack.set_top(2);
     if stack.kind(1) != Kind::Table {
-        frame.fail(b"next: a table is needed");
+        frame.fail(b"next: expected a table");
     }
     let mark = stack.metatable(1);
     let marks = frame.current().marks;

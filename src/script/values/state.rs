@@ -115,7 +115,7 @@ impl Walk {
                 }
                 Plain::Table(pairs)
             }
-            other => return Err(format!("{path}: a {} cannot be kept", other.type_name())),
+            other => return Err(format!("{path}: a {} cannot be stored", other.type_name())),
         })
     }
 }
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_handed_over_is_named() {
-        check("keep_state = true state.a = { print }", "", "state.a[1]: a function cannot be kept");
+        check("keep_state = true state.a = { print }", "", "state.a[1]: a function cannot be stored");
         check(
             "keep_state = true state.a = state",
             "",

@@ -6,8 +6,7 @@ use crate::script::engine::frame::Frame;
 use crate::script::engine::lua_stack::Kind;
 use crate::script::output::escape;
 
-const USED_LATE: &[u8] =
-    b"this log was used after process() returned: copy what is needed later, a log is gone by then";
+const USED_LATE: &[u8] = b"this log was used after process() returned: copy what you need later";
 
 /// Refuses a log that is not the current one.
 pub(crate) fn check(frame: &mut Frame) {

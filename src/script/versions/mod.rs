@@ -1,4 +1,4 @@
-//! From a saved script to the one in force: trial, reload, probation.
+//! From a saved script to the running one: trial, reload, probation.
 
 pub(crate) mod probation;
 pub(crate) mod reload;

@@ -1,11 +1,11 @@
-//! Whether a version that was just put in force does worse than the one before: pure, with `now` as an argument.
+//! Whether a version that was just loaded does worse than the one before: pure, with `now` as an argument.
 
 use std::fmt;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// When a fresh version is taken back.
+/// When a fresh version is rolled back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
     /// It fails on more than this share of logs, in percent, where the one before did not. 100 is never.
@@ -45,7 +45,7 @@ impl fmt::Display for Share {
     }
 }
 
-/// The share of logs that the version in force fails on, beside that of the last good one.
+/// The share of logs that the running version fails on, beside that of the last good one.
 #[derive(Debug)]
 pub(crate) struct Probation {
     rules: Rules,
@@ -65,7 +65,7 @@ impl Probation {
         Self { rules, seen: Share::default(), fresh: None }
     }
 
-    /// Another version is put in force. Returns whether the one before has proved good, so that it is the one to go back
+    /// Another version is loaded. Returns whether the one before has proved good, so that it is the one to go back
     /// to; else that is the one before it, still.
     pub(crate) fn begin(&mut self, now: Instant) -> bool {
         let (is_proved, usual) = match &self.fresh {
@@ -77,7 +77,7 @@ impl Probation {
         is_proved
     }
 
-    /// A page of the version in force. Returns what it fails on if it has to be taken back; then the last good one is
+    /// A page of the running version. Returns what it fails on if it has to be rolled back; then the last good one is
     /// looked at again.
     pub(crate) fn saw(&mut self, now: Instant, logs: u32, failed: usize) -> Option<Share> {
         self.seen.logs += u64::from(logs);
@@ -106,7 +106,7 @@ impl Probation {
 mod tests {
     use super::*;
 
-    /// A page: minutes since the version was put in force, logs, failed.
+    /// A page: minutes since the version was loaded, logs, failed.
     type Seen = (u64, u32, usize);
 
     /// Which page, from 0, takes a version back whose predecessor failed on these; `None`: none does.
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_version_that_fails_where_the_one_before_did_not_is_taken_back() {
+    fn a_fresh_version_that_fails_where_the_one_before_did_not_is_rolled_back() {
         check((1000, 0), &[(0, 100, 21)], Some(0));
         check((1000, 0), &[(0, 100, 20)], None);
         check((1000, 0), &[(0, 40, 40), (1, 9, 0), (2, 1, 0)], Some(2));

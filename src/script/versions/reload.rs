@@ -17,7 +17,7 @@ use crate::script::{Config, Hook, HookError, HookPanic, HookRun, HookThreads, Me
 
 /// One script for all shards; each has a hook of its own.
 pub struct Hooks {
-    /// The version in force. Locked to take the pointer, once a page.
+    /// The running version. Locked to take the pointer, once a page.
     script: RwLock<Arc<Script>>,
     config: Config,
     pub(crate) formats: Formats,
@@ -30,31 +30,31 @@ pub struct Hooks {
     history: Mutex<History>,
 }
 
-/// How the version in force came to be, and how it does.
+/// How the running version came to be, and how it does.
 #[derive(Debug)]
 struct History {
-    /// Since when the version in force is.
+    /// Since when the running version is.
     since: Instant,
     reloads: Reloads,
     /// The last refusal.
     refused: Option<(Instant, String)>,
     probation: Probation,
-    /// The last good version before the one in force.
+    /// The last good version before the running one.
     previous: Option<Arc<Script>>,
-    /// The version that was taken back last.
-    taken_back: Option<String>,
+    /// The version that was rolled back last.
+    rolled_back: Option<String>,
 }
 
 /// What became of the versions of the script since the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reloads {
-    /// Versions that were put in force, without the first.
+    /// Versions that were loaded, without the first.
     pub taken: u64,
     /// Versions that were refused.
     pub refused: u64,
-    /// Versions that were put in force and taken back, since they failed.
-    pub taken_back: u64,
-    /// What is wrong with the script's file now, and why another version is in force than its content.
+    /// Versions that were loaded and rolled back, since they failed.
+    pub rolled_back: u64,
+    /// What is wrong with the script's file now, and why another version runs than its content.
     pub trouble: Option<String>,
 }
 
@@ -78,7 +78,7 @@ impl Hooks {
             refused: None,
             probation: Probation::new(Rules::default()),
             previous: None,
-            taken_back: None,
+            rolled_back: None,
         };
         let (samples, history) = (Samples::default(), Mutex::new(history));
         let formats = formats.into();
@@ -87,20 +87,20 @@ impl Hooks {
         Ok(hooks)
     }
 
-    /// The same, with other rules for when a version is taken back. Before the first page is run.
+    /// The same, with other rules for when a version is rolled back. Before the first page is run.
     #[must_use]
     pub fn with_rules(self, rules: Rules) -> Self {
         self.history().probation = Probation::new(rules);
         self
     }
 
-    /// The version in force.
+    /// The running version.
     #[must_use]
     pub fn script(&self) -> Arc<Script> {
         Arc::clone(&self.script.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Since when it is in force.
+    /// Since when it runs.
     #[must_use]
     pub fn since(&self) -> Instant {
         self.history().since
@@ -127,7 +127,7 @@ impl Hooks {
         Trial { script, in_force: self.script(), config, formats, meta: self.meta(shard), samples }
     }
 
-    /// Puts another version in force: every shard takes it up with its next page.
+    /// Loads another version: every shard takes it up with its next page.
     pub fn put_in_force(&self, passed: Passed, now: Instant) {
         let mut history = self.history();
         let before = self.exchange(Arc::new(passed.script));
@@ -139,7 +139,7 @@ impl Hooks {
         history.reloads.trouble = None;
     }
 
-    /// Notes that a version is not put in force.
+    /// Notes that a version is not loaded.
     pub fn refuse(&self, refused: &Refused, now: Instant) {
         let mut history = self.history();
         history.refused = Some((now, refused.to_string()));
@@ -160,10 +160,10 @@ impl Hooks {
         Hook::load(&self.script(), &self.config, self.formats.clone(), self.meta(shard))
     }
 
-    /// Runs a hook over a page: the version in force, so that one page is one version's work. A version that loaded when
-    /// it was put in force and does not load now leaves the hook with the one it has.
+    /// Runs a hook over a page: the running version, so that one page is one version's work. A version that loaded when
+    /// it was loaded and does not load now leaves the hook with the one it has.
     ///
-    /// A page that shows that a fresh version has to be taken back is run again, by the version before.
+    /// A page that shows that a fresh version has to be rolled back is run again, by the version before.
     ///
     /// # Errors
     /// The program itself failed; the hook is gone.
@@ -186,10 +186,10 @@ impl Hooks {
         }
     }
 
-    /// Looks at what this version made of a page. Returns whether it is one that was taken back, by this page or another.
+    /// Looks at what this version made of a page. Returns whether it is one that was rolled back, by this page or another.
     fn has_to_go(&self, version: &str, logs: u32, failed: usize) -> bool {
         let mut history = self.history();
-        if history.taken_back.as_deref() == Some(version) {
+        if history.rolled_back.as_deref() == Some(version) {
             return failed > 0;
         }
         if self.script().version != version {
@@ -199,15 +199,14 @@ impl Hooks {
         let Some(share) = history.probation.saw(now, logs, failed) else { return false };
         let Some(previous) = history.previous.take() else { return false };
         let why = format!(
-            "version {version} of the script fails on {share}, the one before did not: version {} is back, until the file \
-             changes",
+            "version {version} of the script fails on {share}, the one before did not: version {} runs again until the file changes",
             previous.version
         );
-        error!(bad = version, in_force = %previous.version, "SCRIPT TAKEN BACK: {why}");
+        error!(bad = version, in_force = %previous.version, "SCRIPT ROLLED BACK: {why}");
         self.exchange(previous);
         history.since = now;
-        history.taken_back = Some(version.to_owned());
-        history.reloads.taken_back += 1;
+        history.rolled_back = Some(version.to_owned());
+        history.reloads.rolled_back += 1;
         history.reloads.trouble = Some(why);
         true
     }

@@ -1,4 +1,4 @@
-//! What a version has to pass before it is put in force.
+//! What a version has to pass before it is loaded.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use crate::script::{Beside, Config, Hook, HookError, Meta, Script};
 /// No more samples are run after this time.
 const DRY_RUN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A version that drops or fails this many more logs of a hundred than the one in force is not put in force.
+/// A version that drops or fails this many more logs of a hundred than the running one is not loaded.
 const FAILS_MORE: usize = 20;
 const DROPS_MORE: usize = 50;
 
 /// A version may drop what it wants of fewer logs than this.
 const LEAST_LOGS: usize = 10;
 
-/// A version on its way to be put in force. It is run on a thread of its own, so that no shard waits for it.
+/// A version on its way to be loaded. It is run on a thread of its own, so that no shard waits for it.
 pub struct Trial {
     pub(crate) script: Script,
     pub(crate) in_force: Arc<Script>,
@@ -32,7 +32,7 @@ pub struct Trial {
     pub(crate) samples: Vec<Page>,
 }
 
-/// Why a version is not put in force.
+/// Why a version is not loaded.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refused {
     /// It does not load.
@@ -41,8 +41,8 @@ pub enum Refused {
     /// Its test cases fail.
     #[error("its tests fail: {0}")]
     Tests(Report),
-    /// It does worse on the last logs than the version in force.
-    #[error("{why} ({dried}); to have it all the same, put `-- forwarder: force-reload` at the top of the script")]
+    /// It does worse on the last logs than the running version.
+    #[error("{why} ({dried}); to load it anyway, put `-- forwarder: force-reload` at the top of the script")]
     Worse {
         /// What is worse.
         why: &'static str,
@@ -61,12 +61,12 @@ pub struct Passed {
     pub cases: usize,
 }
 
-/// A run of the last logs through the version in force and the next, for comparison. Nothing of it is sent.
+/// A run of the last logs through the running version and the next, for comparison. Nothing of it is sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Dried {
     /// Logs that both were run on.
     pub logs: usize,
-    /// The version in force.
+    /// The running version.
     pub was: Figures,
     /// The next.
     pub will_be: Figures,
@@ -90,7 +90,7 @@ impl Trial {
     /// `force` lets it pass whatever it makes of the last logs, as a comment at the top of the script does.
     ///
     /// # Errors
-    /// It is not fit to be put in force.
+    /// It is not fit to be loaded.
     pub fn run(self, cases: &str, force: bool) -> Result<Passed, Refused> {
         // What a script prints here is about no shard, about made up logs, and about some that it has seen.
         with_default(NoSubscriber::default(), || self.judge(cases, force))
@@ -147,13 +147,13 @@ impl Figures {
 fn worse(Dried { logs, was, will_be }: &Dried) -> Option<&'static str> {
     let more = |will_be: usize, was: usize, percent: usize| will_be * 100 > was * 100 + percent * logs;
     if will_be.failed == *logs && was.failed < *logs {
-        Some("it fails on every log, the version in force does not")
+        Some("it fails on every log, the running version does not")
     } else if more(will_be.failed, was.failed, FAILS_MORE) {
-        Some("it fails on many more logs than the version in force")
+        Some("it fails on many more logs than the running version")
     } else if *logs >= LEAST_LOGS && will_be.dropped == *logs && was.dropped < *logs {
-        Some("it drops every log, the version in force does not")
+        Some("it drops every log, the running version does not")
     } else if *logs >= LEAST_LOGS && more(will_be.dropped, was.dropped, DROPS_MORE) {
-        Some("it drops many more logs than the version in force")
+        Some("it drops many more logs than the running version")
     } else {
         None
     }
@@ -163,7 +163,7 @@ impl fmt::Display for Dried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { logs, was, will_be } = self;
         if *logs == 0 {
-            return write!(f, "no dry run, no log has come yet");
+            return write!(f, "no dry run, since no log has arrived yet");
         }
         let micros = |time: Duration| time.as_micros() / *logs as u128;
         write!(
@@ -229,6 +229,6 @@ mod tests {
         let will_be = Figures { dropped: 200, failed: 0, events: 0, time: Duration::from_micros(200) };
         let expected = "dry run on 200 logs: dropped 0 → 200, failed 0 → 0, events 200 → 0, 10 → 1 µs a log";
         assert_eq!(Dried { logs: 200, was, will_be }.to_string(), expected);
-        assert_eq!(Dried::default().to_string(), "no dry run, no log has come yet");
+        assert_eq!(Dried::default().to_string(), "no dry run, since no log has arrived yet");
     }
 }

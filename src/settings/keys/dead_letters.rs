@@ -2,22 +2,22 @@
 
 use std::path::PathBuf;
 
-use super::key::{GIB, Key, MIB};
+use super::key::{GIB, Key, MB};
 use super::row::Row;
 
 /// In the order of the documentation.
 pub(super) const KEYS: &[&Row] = &[&DIR.row, &MAX_SIZE.row, &MAX_SHARE.row];
 
 pub const DIR: Key<PathBuf> = Key::path("dead_letters.dir").default("dead-letters").known_as(&["dlq"]).means(
-    "directory of the dead letters, created when absent; the default is in the directory that the program is \
-                  started in",
+    "directory of the dead letters, created if it is missing; the default is relative to the working \
+         directory",
 );
 
-pub const MAX_SIZE: Key<usize> = Key::size("dead_letters.max_size", MIB, 1024 * GIB)
+pub const MAX_SIZE: Key<usize> = Key::size("dead_letters.max_size", MB, 1024 * GIB)
     .default("1GB")
-    .means("most bytes of dead letters; when there is no room left, shards wait and nothing is lost");
+    .means("maximum size of all dead letters; when it is reached, shards pause and nothing is lost");
 
 pub const MAX_SHARE: Key<u32> = Key::count("dead_letters.max_share", 1, 100).default("20").means(
-    "a shard is held when more than so many percent of at least 200 logs within a minute would become dead \
-                  letters, or more than 100 logs in a row; 100 never holds",
+    "a shard is paused when more than this percentage of at least 200 logs within a minute would become \
+         dead letters, or more than 100 logs in a row; 100 never pauses it",
 );

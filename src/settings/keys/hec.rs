@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::key::{Key, MIB, SECOND};
 use super::row::Row;
 use crate::core::secret::Secret;
+use crate::pipeline::OnReject;
 
 /// In the order of the documentation.
 pub(super) const KEYS: &[&Row] = &[
@@ -35,23 +36,23 @@ pub(super) const KEYS: &[&Row] = &[
 
 pub const URL: Key<String> = Key::text("hec.url")
     .flag("hec-url")
-    .means("Splunk HTTP Event Collector, as https://splunk.example:8088; this or hec.host");
+    .means("Splunk HTTP Event Collector, such as https://splunk.example:8088; either this or hec.host");
 
-pub const HOST: Key<String> = Key::text("hec.host").means("host of the collector, in place of hec.url");
+pub const HOST: Key<String> = Key::text("hec.host").means("host of the collector, instead of hec.url");
 
 pub const PORT: Key<u16> =
     Key::count("hec.port", 1, 65535).default("8088").means("port of the collector, with hec.host");
 
-pub const HTTPS: Key<bool> =
-    Key::switch("hec.https").default("false").means("speak TLS to the collector, with hec.host");
+pub const HTTPS: Key<bool> = Key::switch("hec.https").default("false").means("use TLS to the collector, with hec.host");
 
-pub const TOKEN: Key<Secret> = Key::secret("hec.token").means("HEC token; better from the environment or a file");
+pub const TOKEN: Key<Secret> = Key::secret("hec.token").means("HEC token; prefer the environment or a file");
 
 pub const TOKEN_FILE: Key<PathBuf> =
-    Key::path("hec.token_file").flag("hec-token-file").means("file with the HEC token, read again when it changes");
+    Key::path("hec.token_file").flag("hec-token-file").means("file with the HEC token; read again when it changes");
 
-pub const INDEX: Key<String> =
-    Key::text("hec.index").flag("hec-index").means("index of events that name none; the token's own when absent");
+pub const INDEX: Key<String> = Key::text("hec.index")
+    .flag("hec-index")
+    .means("index of events that name none; without it, the default index of the token");
 
 pub const SOURCE: Key<String> = Key::text("hec.source").flag("hec-source").means("source of events that name none");
 
@@ -61,11 +62,11 @@ pub const SOURCETYPE: Key<String> =
 pub const EVENT_HOST: Key<String> = Key::text("hec.event_host").means("host of events that name none");
 
 pub const TIMEOUT: Key<Duration> =
-    Key::seconds("hec.timeout", SECOND).default("120s").means("longest time for one request, reply included");
+    Key::seconds("hec.timeout", SECOND).default("120s").means("time limit for one request, including its reply");
 
 pub const CONNECT_TIMEOUT: Key<Duration> = Key::duration("hec.connect_timeout", Duration::from_millis(100))
     .default("10s")
-    .means("longest time for connecting, TLS included");
+    .means("time limit for connecting, including TLS");
 
 pub const VERIFY: Key<bool> = Key::switch("hec.verify")
     .default("true")
@@ -73,32 +74,31 @@ pub const VERIFY: Key<bool> = Key::switch("hec.verify")
     .means("verify the collector's certificate and name");
 
 pub const CA_FILE: Key<PathBuf> =
-    Key::path("hec.ca_file").means("certificates (PEM) to trust for the collector besides the system's");
+    Key::path("hec.ca_file").means("certificates (PEM) to trust for the collector in addition to the system's");
 
 pub const CLIENT_CERT: Key<PathBuf> =
-    Key::path("hec.client_cert").means("our certificate (PEM) for mutual TLS, with hec.client_key");
+    Key::path("hec.client_cert").means("client certificate (PEM) for mutual TLS, with hec.client_key");
 
-pub const CLIENT_KEY: Key<PathBuf> = Key::path("hec.client_key").means("the PKCS #8 key (PEM) of hec.client_cert");
+pub const CLIENT_KEY: Key<PathBuf> = Key::path("hec.client_key").means("private key (PEM, PKCS #8) of hec.client_cert");
 
 pub const PROXY: Key<String> = Key::text("hec.proxy")
     .computed("https_proxy, http_proxy and no_proxy of the environment")
-    .means("proxy for the collector, as http://proxy.example:3128");
+    .means("proxy for the collector, such as http://proxy.example:3128");
 
 pub const GZIP: Key<bool> = Key::switch("hec.gzip").default("false").means("compress requests");
 
 pub const MAX_BODY: Key<usize> = Key::size("hec.max_body", 10_000, 64 * MIB)
     .default("1MB")
-    .means("most bytes in one request, before compression; Splunk Cloud advises 1 MB");
+    .means("maximum size of one request before compression; Splunk Cloud advises 1 MB");
 
 pub const MAX_REQUESTS: Key<u16> =
-    Key::count("hec.max_requests", 1, 1024).default("32").means("most requests in flight at once");
+    Key::count("hec.max_requests", 1, 1024).default("32").means("maximum number of requests in flight at once");
 
 pub const COMPAT: Key<bool> = Key::switch("hec.compat")
     .default("false")
     .means("send event as the vendor's Python script does: JSON text inside a JSON string");
 
-pub const ON_REJECT: Key<&'static str> =
-    Key::one_of("hec.on_reject", &["dead_letter", "halt"]).default("dead_letter").means(
-        "what to do with an event that Splunk refuses for what it is: keep it as a dead letter and go on, or halt \
-                  its shard",
-    );
+pub const ON_REJECT: Key<OnReject> = Key::choice("hec.on_reject").default("dead_letter").means(
+    "what to do with an event that Splunk refuses because of its content: write it as a dead letter, or \
+         halt its shard",
+);

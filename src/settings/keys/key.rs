@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::row::{Default, Kind, Row};
-use super::setting::{DurationBounds, Number, Setting};
+use super::setting::{Choice, DurationBounds, Number, Setting};
 use crate::core::secret::Secret;
 
 /// A setting whose value is a `T`.
@@ -69,10 +69,10 @@ impl Key<usize> {
     }
 }
 
-impl Key<&'static str> {
-    /// One of these words.
-    pub(super) const fn one_of(name: &'static str, words: &'static [&'static str]) -> Self {
-        Self { row: Row::new(name, Kind::OneOf(words)), bounds: words }
+impl<T: Choice> Key<T> {
+    /// One of the words of the type.
+    pub(super) const fn choice(name: &'static str) -> Self {
+        Self { row: Row::new(name, Kind::OneOf(T::words)), bounds: () }
     }
 }
 
@@ -134,5 +134,6 @@ impl<T: Setting> Key<T> {
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
+pub(super) const MB: u64 = 1_000_000;
 pub(super) const MIB: u64 = 1 << 20;
 pub(super) const GIB: u64 = 1 << 30;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::settings::units;
+
 /// The one prefix of environment variables that belong to us.
 pub const PREFIX: &str = "FORWARDER_";
 
@@ -42,7 +44,7 @@ pub enum Kind {
     /// A number with a unit of size, within bounds in bytes.
     Size(u64, u64),
     /// One of these words.
-    OneOf(&'static [&'static str]),
+    OneOf(fn() -> Vec<&'static str>),
     /// A start position: `settings::start::StartPosition`.
     Start,
     /// A credential that the settings file may hold.
@@ -85,6 +87,16 @@ impl Row {
     #[must_use]
     pub fn parts(&self) -> (&'static str, &'static str) {
         self.name.split_once('.').expect("every key of the table has a dot")
+    }
+
+    /// The least that it takes, as one would type it; `None` when any will do.
+    #[must_use]
+    pub fn least(&self) -> Option<String> {
+        match self.kind {
+            Kind::Duration(least) | Kind::Seconds(least) if !least.is_zero() => Some(units::show_duration(least)),
+            Kind::Size(least, _) => Some(units::show_size(least)),
+            _ => None,
+        }
     }
 
     /// Whether its text must not be shown.

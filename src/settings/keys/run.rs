@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tracing::Level;
+
+use super::choices::LogFormat;
 use super::key::{GIB, Key, MIB};
 use super::row::Row;
 
@@ -19,28 +22,26 @@ pub(super) const KEYS: &[&Row] = &[
 
 pub const DRAIN_TIMEOUT: Key<Duration> = Key::duration("run.drain_timeout", Duration::ZERO)
     .default("25s")
-    .means("how long a stop, or giving a shard to another consumer, may take to deliver and save what is under way");
+    .means("how long a stop, or the release of a shard, may take to deliver and save what is in flight");
 
 pub const MEMORY: Key<usize> = Key::size("run.memory", 64 * MIB, 1024 * GIB)
     .default("64MiB")
-    .means("most bytes of logs and events under way, over all shards; Lua VMs are extra");
+    .means("maximum size of logs and events in flight, over all shards; Lua VMs are extra");
 
 pub const HOOK_THREADS: Key<u16> =
-    Key::count("run.hook_threads", 1, 256).computed("one per core").means("threads that run the script");
+    Key::count("run.hook_threads", 1, 256).computed("one per core").means("number of threads that run the script");
 
-pub const LOG_LEVEL: Key<&'static str> = Key::one_of("log.level", &["error", "warn", "info", "debug", "trace"])
-    .default("info")
-    .flag("log-level")
-    .means("how much to tell");
+pub const LOG_LEVEL: Key<Level> =
+    Key::choice("log.level").default("info").flag("log-level").means("lowest level to log");
 
-pub const LOG_FORMAT: Key<&'static str> =
-    Key::one_of("log.format", &["text", "json"]).default("text").flag("log-format").means("form of the log lines");
+pub const LOG_FORMAT: Key<LogFormat> =
+    Key::choice("log.format").default("text").flag("log-format").means("format of the log lines");
 
 pub const LOG_FILE: Key<PathBuf> = Key::path("log.file")
     .flag("log-file")
-    .means("write the log to this file too; at 100 MB it becomes FILE.1, and five old ones are kept");
+    .means("also write the log to this file; at 100 MB it becomes FILE.1, and five old files are kept");
 
 pub const ADMIN_LISTEN: Key<String> = Key::text("admin.listen").flag("admin-listen").means(
-    "address and port for the status page, /status, /metrics, /live and /ready, \
-            such as 127.0.0.1:9464; without it there are none",
+    "address and port of the status page, /status, /metrics, /live and /ready, such as 127.0.0.1:9464; \
+         without it they are off",
 );

@@ -25,6 +25,23 @@ pub trait Setting: Sized {
     fn read(row: &Row, bounds: &Self::Bounds, raw: &Raw) -> Result<Self, Complaint>;
 }
 
+/// A type of a few values, each with the word that gives it.
+pub trait Choice: Copy + PartialEq + 'static {
+    /// Words and values, in the order of the documentation.
+    const WORDS: &'static [(&'static str, Self)];
+
+    /// The words alone.
+    fn words() -> Vec<&'static str> {
+        Self::WORDS.iter().map(|&(word, _)| word).collect()
+    }
+
+    /// The word that gives this value.
+    fn word(self) -> &'static str {
+        let found = Self::WORDS.iter().find(|&&(_, value)| value == self);
+        found.expect("every value has a word").0
+    }
+}
+
 /// A type of whole numbers; the bounds are the least and the most.
 pub trait Number: Setting<Bounds = (u64, u64)> {
     /// The largest number of the type.
@@ -47,12 +64,14 @@ impl Setting for String {
     }
 }
 
-/// As it was typed: `Reader::path` puts it under the directory of the settings file.
 impl Setting for PathBuf {
     type Bounds = ();
 
     fn read(row: &Row, (): &(), raw: &Raw) -> Result<Self, Complaint> {
-        raw.text(row.is_secret()).map(Self::from)
+        match raw {
+            Raw::Path(path) => Ok(path.clone()),
+            raw => raw.text(row.is_secret()).map(Self::from),
+        }
     }
 }
 
@@ -156,17 +175,16 @@ impl Setting for usize {
     }
 }
 
-/// One of the words that bound it.
-impl Setting for &'static str {
-    type Bounds = &'static [&'static str];
+impl<T: Choice> Setting for T {
+    type Bounds = ();
 
-    fn read(_: &Row, words: &Self::Bounds, raw: &Raw) -> Result<Self, Complaint> {
+    fn read(_: &Row, (): &(), raw: &Raw) -> Result<Self, Complaint> {
         let typed = match raw {
-            Raw::Text(text) => words.iter().find(|word| word.eq_ignore_ascii_case(text)),
+            Raw::Text(text) => T::WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)),
             _ => None,
         };
-        typed.copied().ok_or_else(|| {
-            let fix = format!("write one of {}", words.join(", "));
+        typed.map(|&(_, value)| value).ok_or_else(|| {
+            let fix = format!("write one of {}", T::words().join(", "));
             Complaint::new(format!("{} is not a choice", raw.show()), fix)
         })
     }

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::choices::SignatureVersion;
 use super::key::{Key, SECOND};
 use super::row::Row;
 use crate::core::secret::Secret;
+use crate::sls::Compression;
 
 /// In the order of the documentation.
 pub(super) const KEYS: &[&Row] = &[
@@ -41,7 +43,7 @@ pub const ENDPOINT: Key<String> = Key::text("sls.endpoint")
     .required()
     .flag("endpoint")
     .also(&["SLS_ENDPOINT"])
-    .means("SLS endpoint of the region, as https://cn-hangzhou.log.aliyuncs.com; without a scheme it is http");
+    .means("SLS endpoint of the region, such as https://cn-hangzhou.log.aliyuncs.com; without a scheme it is http");
 
 pub const PROJECT: Key<String> =
     Key::text("sls.project").required().flag("project").also(&["SLS_PROJECT"]).means("SLS project");
@@ -60,7 +62,7 @@ pub const CONSUMER: Key<String> = Key::text("sls.consumer")
     .computed("{group}-{hostname}-{pid}, and a nonce when the pid is 1")
     .flag("consumer")
     .known_as(&["consumer_name"])
-    .means("our name in the group; no two live processes may share it");
+    .means("name of this process in the group; no two live processes may share it");
 
 pub const ACCESS_KEY_ID: Key<String> = Key::text("sls.access_key_id")
     .also(&["SLS_AK_ID", "ALIBABA_CLOUD_ACCESS_KEY_ID"])
@@ -78,31 +80,32 @@ pub const SECURITY_TOKEN: Key<Secret> = Key::environment_secret("sls.security_to
     .means("STS token of a temporary AccessKey; from the environment only");
 
 pub const ACCESS_KEY_ID_FILE: Key<PathBuf> =
-    Key::path("sls.access_key_id_file").means("file with the AccessKey ID, read again when it changes");
+    Key::path("sls.access_key_id_file").means("file with the AccessKey ID; read again when it changes");
 
 pub const ACCESS_KEY_SECRET_FILE: Key<PathBuf> =
-    Key::path("sls.access_key_secret_file").means("file with the AccessKey secret, read again when it changes");
+    Key::path("sls.access_key_secret_file").means("file with the AccessKey secret; read again when it changes");
 
 pub const SECURITY_TOKEN_FILE: Key<PathBuf> =
-    Key::path("sls.security_token_file").means("file with the STS token, read again when it changes");
+    Key::path("sls.security_token_file").means("file with the STS token; read again when it changes");
 
 pub const START: Key<String> =
     Key::start("sls.start").default("begin").flag("start").known_as(&["cursor_start_time", "cursor_position"]).means(
-        "where shards without a checkpoint start: begin, end, unix seconds, or a time such as \
-         2026-01-31 8:00:00+08:00 (without an offset: in the local time zone); a shard that comes of a split or \
-         merge while we run starts with its oldest log, also with end",
+        "where shards without a checkpoint start: begin, end, unix seconds, or a time such as 2026-01-31 \
+         8:00:00+08:00 (without an offset: in the local time zone); a shard created by a split or merge \
+         after the group began starts with its oldest log, even with end",
     );
 
-pub const QUERY: Key<String> =
-    Key::text("sls.query").flag("query").means("SPL that filters or trims at the source, as * | where status = '500'");
+pub const QUERY: Key<String> = Key::text("sls.query")
+    .flag("query")
+    .means("SPL that filters or trims logs at the source, such as * | where status = '500'");
 
 pub const PROCESSOR: Key<String> =
-    Key::text("sls.processor").means("stored consume processor that filters at the source, in place of a query");
+    Key::text("sls.processor").means("stored consume processor that filters at the source, instead of a query");
 
 pub const FETCH_INTERVAL: Key<Duration> = Key::seconds("sls.fetch_interval", Duration::from_millis(100))
     .default("1s")
     .known_as(&["data_fetch_interval"])
-    .means("pause between two looks at a shard that has nothing new");
+    .means("pause between two pulls of a shard that has no new logs");
 
 pub const HEARTBEAT_INTERVAL: Key<Duration> = Key::seconds("sls.heartbeat_interval", SECOND)
     .default("20s")
@@ -110,42 +113,42 @@ pub const HEARTBEAT_INTERVAL: Key<Duration> = Key::seconds("sls.heartbeat_interv
 
 pub const GROUP_TIMEOUT: Key<Duration> =
     Key::seconds("sls.group_timeout", Duration::from_secs(2)).computed("three times sls.heartbeat_interval").means(
-        "silence after which SLS gives our shards to others; at least two heartbeats; written when the group is \
-                  created",
+        "time without a heartbeat after which SLS gives our shards to other processes; at least two \
+         heartbeats; set when the group is created",
     );
 
 pub const SAVE_INTERVAL: Key<Duration> = Key::duration("sls.save_interval", Duration::from_millis(100))
     .default("1s")
     .known_as(&["checkpoint_timeout"])
-    .means("least time between two saves of a shard's checkpoint");
+    .means("minimum time between two saves of a shard's checkpoint");
 
 pub const IN_ORDER: Key<bool> = Key::switch("sls.in_order")
     .default("false")
-    .means("read the children of a split or merged shard only after their parents; written when the group is created");
+    .means("read the children of a split or merged shard only after their parents; set when the group is created");
 
 pub const MANAGE_GROUP: Key<bool> = Key::switch("sls.manage_group")
     .default("false")
-    .means("change timeout and order of an existing group that has others");
+    .means("update timeout and order of an existing group when they differ from these settings");
 
 pub const PAGE_GROUPS: Key<u32> = Key::count("sls.page_groups", 1, 1000)
     .default("1000")
     .known_as(&["max_fetch_log_group_size"])
-    .means("most log groups in one pull");
+    .means("maximum number of log groups in one pull");
 
-pub const COMPRESSION: Key<&'static str> = Key::one_of("sls.compression", &["lz4", "zstd", "none"])
+pub const COMPRESSION: Key<Compression> = Key::choice("sls.compression")
     .default("lz4")
     .known_as(&["accept_compress_type"])
-    .means("compression of what is pulled");
+    .means("compression of pulled data");
 
-pub const SIGNATURE: Key<&'static str> = Key::one_of("sls.signature", &["v1", "v4"])
+pub const SIGNATURE: Key<SignatureVersion> = Key::choice("sls.signature")
     .default("v1")
     .known_as(&["auth_version"])
     .means("signature version; v4 needs sls.region");
 
-pub const REGION: Key<String> = Key::text("sls.region").means("region id for signature v4, as cn-hangzhou");
+pub const REGION: Key<String> = Key::text("sls.region").means("region ID for signature v4, such as cn-hangzhou");
 
 pub const CA_FILE: Key<PathBuf> =
-    Key::path("sls.ca_file").means("certificates (PEM) to trust for SLS besides the system's");
+    Key::path("sls.ca_file").means("certificates (PEM) to trust for SLS in addition to the system's");
 
 pub const TIMEOUT: Key<Duration> =
-    Key::duration("sls.timeout", SECOND).default("60s").means("longest time for one call to SLS");
+    Key::duration("sls.timeout", SECOND).default("60s").means("time limit for one call to SLS");

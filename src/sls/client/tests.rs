@@ -497,7 +497,7 @@ async fn settings_that_cannot_work_are_errors_that_name_them() {
     check(&|config| config.group.clear(), "the consumer group \"\" is empty");
     check(&|config| config.consumer = "a\nb".into(), "the consumer \"a\\nb\" has a control character");
     check(&|config| config.signature = Signature::V4 { region: "".into() }, "the region \"\"");
-    check(&|config| config.ca_file = Some(ca_file.clone()), "there is no PEM certificate");
+    check(&|config| config.ca_file = Some(ca_file.clone()), "it contains no PEM certificate");
     check(&|config| config.ca_file = Some(dir.path().join("none")), "No such file");
 }
 

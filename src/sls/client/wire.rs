@@ -139,7 +139,7 @@ fn client_builder(config: &Config, endpoint: &Endpoint) -> Result<ClientBuilder,
         let pem = std::fs::read(path).map_err(|error| problem(error.to_string()))?;
         let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| problem(chain(&error)))?;
         if certificates.is_empty() {
-            return Err(problem("there is no PEM certificate in it".to_owned()));
+            return Err(problem("it contains no PEM certificate".to_owned()));
         }
         builder = builder.tls_certs_merge(certificates);
     }

@@ -173,7 +173,7 @@ async fn a_save_every_second_a_third_of_them_broken_loses_repeats_and_delays_not
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_version_that_fails_on_what_comes_later_is_taken_back_by_itself_f38() {
+async fn a_version_that_fails_on_what_comes_later_is_rolled_back_by_itself_f38() {
     let bench = Bench::with(servers(1)).await;
     let program = bench.start_with("a", &[("FORWARDER_DEAD_LETTERS_MAX_SHARE", "100")]);
     bench.put(0, 2, 20);
@@ -187,10 +187,10 @@ async fn a_version_that_fails_on_what_comes_later_is_taken_back_by_itself_f38() 
     fs::write(bench.directory.path().join("t.lua"), fails_from_the_tenth_page).unwrap();
     program.to_say("script reloaded").await;
     let mut rounds = 0;
-    until("the version is taken back", 60, || {
+    until("the version is rolled back", 60, || {
         bench.put(0, 1, 20);
         rounds += 1;
-        program.says("SCRIPT TAKEN BACK") > 0
+        program.says("SCRIPT ROLLED BACK") > 0
     })
     .await;
     bench.put(0, 5, 20);
@@ -198,8 +198,8 @@ async fn a_version_that_fails_on_what_comes_later_is_taken_back_by_itself_f38() 
     until("the shard goes on", 30, at_end).await;
     // The file still has the bad content, which is not tried again.
     sleep(Duration::from_secs(5)).await;
-    assert_eq!((program.says("script reloaded"), program.says("SCRIPT TAKEN BACK")), (1, 1), "{}", program.said());
+    assert_eq!((program.says("script reloaded"), program.says("SCRIPT ROLLED BACK")), (1, 1), "{}", program.said());
     let letters = bench.oracle.expected() - bench.oracle.arrived();
-    println!("{rounds} groups, {letters} dead letters before it was taken back");
+    println!("{rounds} groups, {letters} dead letters before it was rolled back");
     assert!(letters < 200, "{letters}");
 }

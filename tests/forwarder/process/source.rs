@@ -24,7 +24,7 @@ async fn f19_an_expired_checkpoint_goes_on_with_the_oldest_log_and_says_what_was
     assert_eq!(bench.oracle.excuse(0, bench.end(0) - 10), 20 * 20);
     let next = bench.start("a");
     bench.settled().await;
-    assert_eq!(next.says("logs were missed"), 1, "{}", next.said());
+    assert_eq!(next.says("GAP: logs expired"), 1, "{}", next.said());
     assert_eq!(bench.oracle.repeats(), 0);
 }
 
@@ -37,7 +37,7 @@ async fn a_consumer_that_the_server_forgot_drops_everything_and_joins_again() {
     let evict = SlsEvent::Evict { group: GROUP.into(), consumer: "a".into() };
     bench.sls.happen(PROJECT, LOGSTORE, &evict).unwrap();
     program.to_say("no longer a member of the group").await;
-    program.to_say("joined the group again").await;
+    program.to_say("rejoined the group").await;
     (0..2).for_each(|shard| bench.put(shard, 5, 20));
     bench.settled().await;
     assert_eq!(bench.oracle.repeats(), 0);

@@ -115,7 +115,7 @@ fn is_poison(event: &[u8]) -> bool {
     event.ends_with(b"!")
 }
 
-/// The id of a log that the script failed on and that was sent as it is: the log's fields, one after another.
+/// The id of a log that the script failed on and that was sent unchanged: the log's fields, one after another.
 fn id_of(event: &str) -> &str {
     event.split('|').find_map(|field| field.strip_prefix("id=")).unwrap_or(event)
 }

@@ -72,7 +72,7 @@ pub struct Args {
 pub(crate) fn run(args: &Args) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("the threads can't be started: {error}")),
+        Err(error) => return fail(&format!("cannot start the threads: {error}")),
     };
     match runtime.block_on(play(args)) {
         Ok(true) => ExitCode::SUCCESS,
@@ -97,8 +97,8 @@ async fn play(args: &Args) -> Result<bool, String> {
         ..sls::Config::default()
     })
     .await
-    .map_err(text("the embedded SLS can't listen"))?;
-    let receiver = Receiver::start(args.to, &oracle).await.map_err(text("the embedded receiver can't listen"))?;
+    .map_err(text("the embedded SLS cannot listen"))?;
+    let receiver = Receiver::start(args.to, &oracle).await.map_err(text("the embedded receiver cannot listen"))?;
 
     println!("embedded SLS         http://{}  project {PROJECT}, logstore {LOGSTORE}", sls.address());
     println!("embedded receiver    {}", receiver.url());

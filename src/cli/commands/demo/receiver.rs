@@ -84,11 +84,11 @@ impl Receiver {
             Self::Hec(hec) => {
                 hec.faults().next(HecFault::reply_lost(), 1);
                 hec.faults().down_for(OUTAGE);
-                "half-way: the receiver answers 503 for two seconds, and loses a reply after taking the events"
+                "half-way: the receiver answers 503 for two seconds, then takes a request without answering it"
             }
             Self::Syslog(syslog) => {
                 syslog.faults().die_for(OUTAGE);
-                "half-way: the receiver dies, forgets what it has not written down, and is away for two seconds"
+                "half-way: the receiver crashes, loses what it had not stored, and is down for two seconds"
             }
         }
     }

@@ -45,7 +45,7 @@ impl FromStr for Since {
                 .map_err(|error| error.to_string());
         }
         let span = text.parse::<Span>().map_err(|_| {
-            "neither a time like 2026-02-03T04:05:06Z or 2026-02-03, nor a distance back like 90m, 2h or 3d".to_owned()
+            "neither a time such as 2026-02-03T04:05:06Z or 2026-02-03, nor an age such as 90m, 2h or 3d".to_owned()
         })?;
         Ok(Self::Ago(span.abs()))
     }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::filter::Filter;
 use super::output::{DlqError, Output, for_each};
 use crate::cli::terminal::{cells, fit, pad};
+use crate::core::count::count;
 use crate::core::printable::printable;
 use crate::dead_letter::{Reason, Record, was_used};
 
@@ -80,18 +81,18 @@ fn print_list(list: &List, dir: &Path, now: Timestamp, output: &mut Output<'_>) 
     if list.json {
         return Ok(());
     }
-    let plural = if all == 1 { "" } else { "s" };
+    let letters = count(all, "dead letter");
     match (shown, all) {
         (_, 0) if skipped > 0 => writeln!(output.out, "no dead letter in {} can be read", dir.display()),
         (_, 0) if was_used(dir) => writeln!(output.out, "no dead letters in {}", dir.display()),
-        (_, 0) => writeln!(output.out, "no dead letters in {}, and no forwarder has kept any there", dir.display()),
-        (0, _) => writeln!(output.out, "none of the {all} dead letter{plural} in {} matches", dir.display()),
+        (_, 0) => writeln!(output.out, "no dead letters in {}, and no forwarder has written any there", dir.display()),
+        (0, _) => writeln!(output.out, "none of the {letters} in {} matches", dir.display()),
         _ => {
             let totals =
                 totals.iter().map(|(reason, count)| format!("{reason} {count}")).collect::<Vec<_>>().join(", ");
             let part = if shown == all { String::new() } else { format!("{shown} of ") };
             let unreadable = if skipped == 0 { String::new() } else { format!("; {skipped} could not be read") };
-            writeln!(output.out, "\n{part}{all} dead letter{plural}: {totals}{unreadable}")
+            writeln!(output.out, "\n{part}{letters}: {totals}{unreadable}")
         }
     }
     .map_err(DlqError::Output)

@@ -18,6 +18,7 @@ use crate::cli::context::machine;
 use crate::cli::exit::{INTERNAL, USAGE, end};
 use crate::cli::log;
 use crate::cli::signals::Signals;
+use crate::core::count::count;
 use crate::core::event::Format;
 use crate::core::lease::{Lease, Tenure};
 use crate::core::printable::printable;
@@ -81,18 +82,18 @@ pub(super) fn main(
     // A destination that is down or refuses us is waited for, so that has to be seen.
     let log = match log::start(&LogSettings { level: tracing::Level::INFO, format: LogFormat::Text, file: None }) {
         Ok(log) => log,
-        Err(error) => return end(&format!("the log can't be written: {error}"), USAGE),
+        Err(error) => return end(&format!("cannot write the log: {error}"), USAGE),
     };
     for warning in &delivery.warnings {
         tracing::warn!("{warning}");
     }
-    let (sink, format) = match destination(&delivery.sink) {
+    let (to, format) = match destination(&delivery.destination) {
         Ok(parts) => parts,
         Err(error) => return end(&error.to_string(), error.exit_code()),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return end(&format!("the threads can't be started: {error}"), INTERNAL),
+        Err(error) => return end(&format!("cannot start the threads: {error}"), INTERNAL),
     };
     let (out, notes) = (&mut io::BufWriter::new(io::stdout()), &mut io::stderr());
     let mut output = Output { out, notes, width: None };
@@ -104,7 +105,8 @@ pub(super) fn main(
             signals.next().await;
             stopper.raise();
         });
-        run(args, dir, Timestamp::now(), Parts { delivery: &delivery, sink: &sink, format, asked }, &mut output).await
+        run(args, dir, Timestamp::now(), Parts { delivery: &delivery, destination: &to, format, asked }, &mut output)
+            .await
     });
     runtime.shutdown_background();
     log.close();
@@ -119,7 +121,7 @@ pub struct Parts<'a, K> {
     /// Script and limits.
     pub delivery: &'a DeliverySettings,
     /// The destination.
-    pub sink: &'a K,
+    pub destination: &'a K,
     /// Its format.
     pub format: Arc<dyn Format>,
     /// Raised when it is to end.
@@ -161,19 +163,18 @@ pub async fn run<K: Destination>(
         say(output.out, &format!("none of the dead letters in {} is chosen", dir.display()))?;
         return Ok(0);
     }
-    let plural = if chosen.len() == 1 { "" } else { "s" };
-    let (count, rate) = (chosen.len(), args.rate);
+    let letters = count(chosen.len(), "dead letter");
     if args.dry_run {
-        say(output.out, &format!("{count} dead letter{plural} through {named}; nothing is delivered\n"))?;
+        say(output.out, &format!("{letters} through {named}; nothing is delivered\n"))?;
         return preview(dir, wants, &mut remaker, output);
     }
-    say(output.out, &format!("{count} dead letter{plural} through {named}, at most {rate} a second"))?;
+    say(output.out, &format!("{letters} through {named}, at most {} a second", args.rate))?;
 
     let tenure = Tenure::new(Lease::endless(Instant::now()), parts.asked);
     let mut totals = Totals::default();
     let mut outcome = Ok(());
     for dir in directories(dir) {
-        let way = Way { sink: parts.sink, rate: args.rate.get(), tenure: &tenure };
+        let way = Way { destination: parts.destination, rate: args.rate.get(), tenure: &tenure };
         outcome = replay_one(&dir, &wants, &mut remaker, way, |found| match totals.count(found) {
             Some(line) => say(output.notes, &line),
             None => Ok(()),
@@ -183,7 +184,7 @@ pub async fn run<K: Destination>(
             break;
         }
     }
-    say(output.out, &totals.line(count as u64))?;
+    say(output.out, &totals.line(chosen.len() as u64))?;
     outcome?;
     // Which letters the unreadable pieces were nobody knows; those that were named are others.
     Ok(totals.stay + if args.id.is_empty() { totals.unreadable } else { 0 })
@@ -267,7 +268,9 @@ fn words(fate: &Fate) -> String {
     match fate {
         Fate::Delivered | Fate::Dropped => String::new(),
         Fate::Failed(error) => error.fault.to_string(),
-        Fate::Gone => "the script makes other events of this log now, and not the one that was refused".to_owned(),
+        Fate::Gone => {
+            "the script now makes other events of this log, and no longer the one that was refused".to_owned()
+        }
         Fate::Rejected { code, reason } => format!("{code}: {reason}"),
     }
 }

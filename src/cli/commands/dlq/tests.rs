@@ -212,7 +212,7 @@ fn nothing_there_is_said_in_as_many_words() {
     let never = tempfile::tempdir().unwrap();
     let (out, _) = dlq(never.path(), &["list"], None).unwrap();
     let path = never.path().display();
-    assert_eq!(out, format!("no dead letters in {path}, and no forwarder has kept any there\n"));
+    assert_eq!(out, format!("no dead letters in {path}, and no forwarder has written any there\n"));
     let file = dir.path().join("dead-letters.lock");
     let error = dlq(&file, &["list"], None).unwrap_err().to_string();
     assert_eq!(error, format!("{} is no directory: name the one in which dead-letters.jsonl is", file.display()));

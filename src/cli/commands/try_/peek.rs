@@ -21,7 +21,7 @@ pub(super) fn logs(config: &Config, start: Start, count: usize) -> Result<Vec<Sa
 }
 
 async fn look(config: &Config, start: Start, count: usize) -> Result<Vec<SampleOrigin>, String> {
-    let refused = |error: SourceError| format!("SLS cannot be asked: {error}");
+    let refused = |error: SourceError| format!("cannot reach SLS: {error}");
     let sls = Sls::new(config).map_err(|error| error.to_string())?;
     let shards: Vec<u32> = sls.shards().await.map_err(refused)?.iter().map(|shard| shard.id).collect();
     let mut found = Vec::new();

@@ -8,6 +8,7 @@ use super::pretty;
 use super::samples::{SampleOrigin, Tried};
 use crate::cli::terminal::{cells, pad};
 use crate::core::batch::Events;
+use crate::core::count::count;
 use crate::core::printable::printable;
 use crate::script::{Beside, Cost, HookError, Paint, Sample};
 
@@ -188,18 +189,15 @@ impl Sum {
 
     /// "4 logs: 2 sent as 3 events, 1 dropped, 1 failed; 12 µs a log, 30 µs at most".
     pub(super) fn line(&self, paint: Paint) -> String {
-        let plural = |count: u64| if count == 1 { "" } else { "s" };
         let (dropped, failed) = (format!("{} dropped", self.dropped), format!("{} failed", self.failed));
         let dropped = if self.dropped > 0 { paint.yellow(&dropped) } else { dropped };
         let failed = if self.failed > 0 { paint.red(&failed) } else { failed };
         let each = self.time / u32::try_from(self.logs.max(1)).unwrap_or(u32::MAX);
         format!(
-            "{} log{}: {} sent as {} event{}, {dropped}, {failed}; {} a log, {} at most",
-            self.logs,
-            plural(self.logs),
+            "{}: {} sent as {}, {dropped}, {failed}; {} a log, {} at most",
+            count(self.logs, "log"),
             self.sent,
-            self.events,
-            plural(self.events),
+            count(self.events, "event"),
             time(each),
             time(self.longest),
         )

@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 use serde_json::Value;
 
 use super::Difference;
+use crate::core::count::count;
 use crate::core::printable::is_unprintable;
 use crate::script::HookError;
 
@@ -62,11 +63,10 @@ impl Report {
 /// One line: "2 of 5 cases failed: …" with the first of them.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cases = self.cases();
-        let plural = if cases == 1 { "" } else { "s" };
+        let cases = count(self.cases(), "case");
         match self.failures.first() {
-            None => write!(f, "{cases} case{plural} passed"),
-            Some(first) => write!(f, "{} of {cases} case{plural} failed: {first}", self.failures.len()),
+            None => write!(f, "{cases} passed"),
+            Some(first) => write!(f, "{} of {cases} failed: {first}", self.failures.len()),
         }
     }
 }

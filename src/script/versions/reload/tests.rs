@@ -126,7 +126,7 @@ async fn a_version_that_drops_or_fails_everything_is_refused_unless_forced() {
     let drops = "function process(log) return nil end";
     let refused = replace(&hooks, drops).unwrap_err().to_string();
     assert!(
-        refused.starts_with("it drops every log, the version in force does not (dry run on 20 logs: dropped 0 → 20,"),
+        refused.starts_with("it drops every log, the running version does not (dry run on 20 logs: dropped 0 → 20,"),
         "{refused}"
     );
     let refused = replace(&hooks, "function process(log) return log.txt .. 'x' end").unwrap_err().to_string();
@@ -149,7 +149,7 @@ async fn a_comment_further_down_forces_nothing() {
 const FAILS_LATER: &str = "function process(log) if log.text == 'bad' then error('no') end return 'new' end";
 
 #[tokio::test]
-async fn a_fresh_version_that_fails_is_taken_back_and_the_page_that_showed_it_is_run_again() {
+async fn a_fresh_version_that_fails_is_rolled_back_and_the_page_that_showed_it_is_run_again() {
     for threads in [None, Some(HookThreads::start(2).unwrap())] {
         let hooks = hooks_on("function process(log) return 'old' end", threads);
         let good = hooks.script();
@@ -164,14 +164,14 @@ async fn a_fresh_version_that_fails_is_taken_back_and_the_page_that_showed_it_is
         assert_eq!(run(&hooks, first, page_of(&["bad"])).await.1, "old");
         assert_eq!(sent(&hooks, second).await.1, "old");
         let reloads = hooks.reloads();
-        assert_eq!((reloads.taken, reloads.taken_back), (1, 1));
+        assert_eq!((reloads.taken, reloads.rolled_back), (1, 1));
         let why = reloads.trouble.unwrap();
         assert!(why.contains("fails on 52 of 52 logs") && why.contains(&good.version), "{why}");
     }
 }
 
 #[tokio::test]
-async fn a_page_that_was_under_way_when_its_version_was_taken_back_is_run_again() {
+async fn a_page_that_was_under_way_when_its_version_was_rolled_back_is_run_again() {
     let hooks = hooks("function process(log) return 'old' end");
     replace(&hooks, FAILS_LATER).unwrap();
     let late = hooks.load(ShardId(2)).unwrap();
