@@ -10,80 +10,37 @@
 //!
 //! It only reads. It knows no secret, and what it tells of logs are counts.
 
+mod listener;
 mod metrics;
 mod page;
 mod snapshot;
 mod status;
 
-use std::convert::Infallible;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::Duration;
 
 use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Bytes;
 use hyper::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
     REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::http::uri::Authority;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{Method, Response, StatusCode};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio::time::sleep;
-use tracing::warn;
 
+use listener::listen;
 pub use snapshot::{Identity, Snapshot};
-
-/// Connections at once; more wait to be accepted.
-const MOST_CONNECTIONS: usize = 16;
-
-/// How long a client may take to send a request.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A pause when the system gives us no connection.
-const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers until it is dropped; connections end with it.
 pub async fn serve(listener: TcpListener, read: impl Fn() -> Snapshot + Send + Sync + 'static) {
-    let read = Arc::new(read);
-    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-    let mut connections = JoinSet::new();
-    loop {
-        let permit = Arc::clone(&room).acquire_owned().await.expect("nobody closes it");
-        while connections.try_join_next().is_some() {}
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                warn!("the status page accepts no connection: {error}");
-                sleep(ACCEPT_RETRY_PAUSE).await;
-                continue;
-            }
-        };
-        let read = Arc::clone(&read);
-        connections.spawn(async move {
-            let local = stream.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
-            let answer = service_fn(|request: Request<Incoming>| {
-                let reply = match local && is_misled(request.headers()) {
-                    true => text(StatusCode::FORBIDDEN, WRONG_HOST_REPLY),
-                    false => reply(request.method(), request.uri().path(), request.headers(), &*read),
-                };
-                async { Ok::<_, Infallible>(reply) }
-            });
-            let mut server = http1::Builder::new();
-            server.timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT);
-            // A client that goes away in the middle is its own business.
-            let _gone = server.serve_connection(TokioIo::new(stream), answer).await;
-            drop(permit);
-        });
-    }
+    listen(listener, move |request, is_local| match is_local && is_misled(request.headers()) {
+        true => text(StatusCode::FORBIDDEN, WRONG_HOST_REPLY),
+        false => reply(request.method(), request.uri().path(), request.headers(), &read),
+    })
+    .await;
 }
 
-const WRONG_HOST_REPLY: &str = "on this machine this answers to localhost and to addresses, not to the name in Host\n";
+const WRONG_HOST_REPLY: &str = "the Host header must be localhost or an address, not another name\n";
 
 /// Whether a browser on this machine may have been led here by somebody else's page: a name in `Host` that is none of
 /// this machine may belong to that page, and be made to mean our address ("DNS rebinding"). The page could then read what

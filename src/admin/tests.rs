@@ -1,5 +1,8 @@
+use std::sync::Arc;
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::*;
@@ -28,7 +31,7 @@ fn snapshot() -> Snapshot {
         shards: ledger.read(),
         script: "0123456789ab".into(),
         script_since: Instant::now(),
-        reloads: Reloads { taken: 3, refused: 1, taken_back: 0, trouble: Some("s.lua:3: no".into()) },
+        reloads: Reloads { taken: 3, refused: 1, rolled_back: 0, trouble: Some("s.lua:3: no".into()) },
         last_refused: Some((Instant::now(), "s.lua:2: nor that".into())),
         now: 105,
     }
@@ -69,7 +72,7 @@ fn the_page_tells_the_same_and_what_is_wrong_first() {
         "<td data-is=\"state\"><span class=\"bad\">PAUSED</span></td><td data-is=\"lag\">5 s</td>",
         "1970-01-01 00:01:40 UTC</td>",
         "<dd>0123456789ab since 1970-01-01 00:01:45 UTC (0 s)</dd>",
-        "<dd>3 taken, 1 refused, 0 taken back</dd>",
+        "<dd>3 taken, 1 refused, 0 rolled back</dd>",
         "<dd>1970-01-01 00:01:45 UTC (0 s): s.lua:2: nor that</dd>",
     ] {
         let Some(at) = rest.find(next) else { panic!("{next} is not in, or not there:\n{page}") };
@@ -83,7 +86,9 @@ fn the_page_tells_the_same_and_what_is_wrong_first() {
     };
     let page = page::html(&well);
     assert!(
-        page.contains("All is well.") && page.contains("this one stands by") && !page.contains("\"bad\""),
+        page.contains("All is well.")
+            && page.contains("a process beyond the number of shards stands by")
+            && !page.contains("\"bad\""),
         "{page}"
     );
 }
@@ -108,7 +113,7 @@ fn no_text_from_elsewhere_becomes_markup() {
     for health in [Health::Down { since, cause: evil() }, Health::Held { since, cause: evil() }] {
         let page = page::html(&Snapshot { health, ..base.clone() });
         // Four names; two shards, the destination and the script's trouble in the list; and under their headings the
-        // cause, the version in force and the last refusal.
+        // cause, the running version and the last refusal.
         assert_eq!(page.matches("&lt;script&gt;alert(1)&lt;/script&gt;").count(), 11, "{page}");
         let markup = ["<script", "<img", "='a()'", "\u{202e}", "\u{1b}"];
         assert_eq!(markup.map(|markup| page.contains(markup)), [false; 5], "{page}");
@@ -198,16 +203,66 @@ async fn it_answers_what_is_there_and_says_what_there_is() {
     // A page of somebody else's whose name was made to mean this address.
     for host in ["evil.example", "evil.example:9464", "127.0.0.1.evil.example", "localhost.evil.example", "", "a b"] {
         for path in ["/", "/status", "/metrics", "/live"] {
-            check_with(&format!("GET {path}"), &format!("Host: {host}\r\n"), "403", "the name in Host").await;
+            check_with(&format!("GET {path}"), &format!("Host: {host}\r\n"), "403", "the Host header must be").await;
         }
     }
     let two = "Host: localhost\r\nHost: evil.example\r\n";
-    check_with("GET /status", two, "403", "the name in Host").await;
+    check_with("GET /status", two, "403", "the Host header must be").await;
+}
 
-    // Clients that say nothing do not keep the others out for ever.
+/// Starts the listener over a snapshot of many shards, so that a reply is larger than what a socket holds.
+async fn start_with_shards(shards: u32) -> (std::net::SocketAddr, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let ledger = Ledger::default();
+    for id in 0..shards {
+        let _account = ledger.account(&shard(id));
+    }
+    let mut serving = JoinSet::new();
+    serving.spawn(serve(listener, move || Snapshot { shards: ledger.read(), ..snapshot() }));
+    (address, serving)
+}
+
+/// Before any deadline can have closed a connection.
+async fn assert_answers_at_once(address: std::net::SocketAddr, path: &str) {
+    let request = format!("GET {path}");
+    let reply = tokio::time::timeout(listener::REQUEST_TIMEOUT * 4 / 5, ask(address, &request, "Host: localhost\r\n"));
+    let reply = reply.await.expect("a probe is answered");
+    assert!(reply.starts_with("HTTP/1.1 200"), "{path}: {reply}");
+}
+
+#[tokio::test]
+async fn clients_that_say_nothing_keep_no_probe_out() {
+    let (address, _serving) = start_with_shards(1).await;
     let mut silent = Vec::new();
-    for _ in 0..MOST_CONNECTIONS - 1 {
+    for _ in 0..2 * listener::MOST_CONNECTIONS {
         silent.push(TcpStream::connect(address).await.unwrap());
     }
-    check("GET /live", "200", "live").await;
+    assert_answers_at_once(address, "/live").await;
+}
+
+#[tokio::test]
+async fn clients_that_pipeline_and_read_nothing_keep_no_probe_out() {
+    let (address, _serving) = start_with_shards(2_000).await;
+    let many = "GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
+    let mut greedy = Vec::new();
+    for _ in 0..2 * listener::MOST_CONNECTIONS {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(many.as_bytes()).await.unwrap();
+        greedy.push(stream);
+    }
+    for path in ["/live", "/ready", "/metrics"] {
+        assert_answers_at_once(address, path).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_carries_one_request() {
+    let (address, _serving) = start_with_shards(1).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let two = "GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(2);
+    stream.write_all(two.as_bytes()).await.unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).await.unwrap();
+    assert_eq!(reply.matches("HTTP/1.1 200").count(), 1, "{reply}");
 }
