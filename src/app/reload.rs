@@ -3,16 +3,18 @@
 //! The truth is the content, read every two seconds: editors, git and Kubernetes replace files in many ways, and all of
 //! them end in other content under the same name. A signal only makes the watch look sooner.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{fs, io};
 
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
+use crate::core::named_file;
+use crate::core::named_file::MOST_LOGS;
 use crate::script::testing::cases;
-use crate::script::{HookError, Hooks, Passed, Refused, Script};
+use crate::script::{HookError, Hooks, Passed, Refused, Script, drop_mark};
 
 /// Time between two looks at the file.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_secs(2);
@@ -99,8 +101,11 @@ impl Saved {
     fn read(path: &Path) -> Result<Self, String> {
         let script = Script::read(path).map_err(|fault: HookError| fault.to_string())?;
         let beside = cases::path_beside(path);
-        let cases = match fs::read(&beside) {
-            Ok(cases) => String::from_utf8_lossy(&cases).into_owned(),
+        let cases = match named_file::read_trusted(&beside, MOST_LOGS) {
+            Ok(mut cases) => {
+                drop_mark(&mut cases);
+                String::from_utf8_lossy(&cases).into_owned()
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(format!("its test cases: {}: {error}", beside.display())),
         };

@@ -1,5 +1,7 @@
 //! The program's own log: standard error, and a file that rolls.
 
+mod rolling;
+
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
@@ -7,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::{Level, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_rolling_file::{RollingConditionBase, RollingFileAppender};
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::debug_fn;
@@ -15,13 +16,15 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry};
 
+use rolling::RollingFile;
+
 use crate::core::printable::Escape;
 use crate::settings::{LogFormat, LogSettings};
 
 /// A log file that has reached this many bytes is set aside.
 const MOST_BYTES: u64 = 100 * 1024 * 1024;
 /// Log files set aside that are kept.
-const KEPT_FILES: usize = 5;
+const KEPT_FILES: u32 = 5;
 /// Lines that may wait for a slow terminal or disk; more are lost and counted, so that the log never holds up the work.
 const WAITING_LINES: usize = 8192;
 
@@ -93,9 +96,8 @@ fn behind_a_thread(writer: impl Write + Send + 'static) -> (NonBlocking, WorkerG
         .finish(writer)
 }
 
-/// Makes the directory of the file, too, if it is absent.
-fn open(path: &Path, most_bytes: u64) -> io::Result<RollingFileAppender<RollingConditionBase>> {
-    RollingFileAppender::new(path, RollingConditionBase::new().max_size(most_bytes), KEPT_FILES)
+fn open(path: &Path, most_bytes: u64) -> io::Result<RollingFile> {
+    RollingFile::open(path, most_bytes, KEPT_FILES)
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
@@ -119,6 +121,7 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
     use std::sync::mpsc;
 
     use super::*;
@@ -230,5 +233,9 @@ mod tests {
         names.sort();
         assert_eq!(names, ["own.log", "own.log.1", "own.log.2", "own.log.3", "own.log.4", "own.log.5"]);
         assert!(std::fs::read_to_string(&path).unwrap().contains("39"));
+        for name in names {
+            let mode = std::fs::metadata(directory.path().join(&name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name:?}");
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! What files of whole lines have in common.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Makes the names in the directory of `path` last.
 ///
@@ -12,6 +12,29 @@ use std::path::Path;
 pub fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(parent)?.sync_all()
+}
+
+/// Gives `path` the name `path.1`, what had that `path.2`, and so on up to `path.keep`, which goes.
+///
+/// # Errors
+/// A file cannot be renamed. Those after it in the row were.
+pub fn rotate(path: &Path, keep: u32) -> io::Result<()> {
+    let numbered = |number: u32| if number == 0 { path.to_owned() } else { beside(path, &number.to_string()) };
+    for number in (0..keep).rev() {
+        match fs::rename(numbered(number), numbered(number + 1)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            renamed => renamed?,
+        }
+    }
+    Ok(())
+}
+
+/// `path` with a dot and `end` behind it.
+#[must_use]
+pub fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(format!(".{end}"));
+    path.into()
 }
 
 /// Where the last line feed of a file of `len` bytes ends, looked for from the end on.

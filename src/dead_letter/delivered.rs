@@ -1,13 +1,14 @@
 //! Which letters a replay has delivered, and the files that it has set aside.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufRead as _, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::Record;
+use crate::core::named_file;
 
 /// Names the letters that were delivered.
 pub(super) const DELIVERED_FILE: &str = "replayed.jsonl";
@@ -33,7 +34,7 @@ impl Name {
 impl Delivered {
     /// Reads what a replay has noted. A line that a crash has torn names a letter that will be delivered again.
     pub(super) fn read(dir: &Path) -> io::Result<Self> {
-        let file = match File::open(dir.join(DELIVERED_FILE)) {
+        let file = match named_file::open(&dir.join(DELIVERED_FILE)) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(error),

@@ -1,12 +1,13 @@
 //! A file of lines that only grows, and holds whole lines only.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use super::codec;
 use crate::core::line_file::{end_of_lines, sync_parent};
+use crate::core::named_file;
 
 /// What crashes have left of lines.
 const TORN_FILE: &str = "dead-letters.torn";
@@ -25,7 +26,7 @@ pub(super) struct Journal {
 impl Journal {
     /// Opens the file, or makes it (mode 0600), and mends its end: see [`Journal::mend`].
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        let file = private().read(true).open(path).map_err(StoreError::of("open", path))?;
+        let file = named_file::append(path).map_err(StoreError::of("open", path))?;
         let len = file.metadata().map_err(StoreError::of("read the size of", path))?.len();
         let mut journal = Self { path: path.to_owned(), file, len };
         journal.mend().map_err(StoreError::of("mend the end of", path))?;
@@ -42,7 +43,7 @@ impl Journal {
     /// Whether the path still leads to this file, as it was left: nobody moved, removed, cut or edited it meanwhile.
     pub(super) fn is_current(&self) -> io::Result<bool> {
         let ours = self.file.metadata()?;
-        match fs::metadata(&self.path) {
+        match fs::symlink_metadata(&self.path) {
             Ok(found) => Ok((found.dev(), found.ino(), found.len()) == (ours.dev(), ours.ino(), self.len)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
@@ -73,11 +74,17 @@ impl Journal {
     ///
     /// A crash in the middle of a write leaves a torn last line. It was never reported as written, so its log comes
     /// again; still it is moved to a file beside this one, for whoever wants to see it. A line that lacks only its
-    /// line feed is whole, and gets it.
+    /// line feed is whole, and gets it. A file that does not begin as ours do is somebody else's, and stays as it is.
     fn mend(&mut self) -> io::Result<()> {
         let whole = end_of_lines(&self.file, self.len)?;
         if whole == self.len {
             return Ok(());
+        }
+        if !self.begins_as_ours()? {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it does not begin with a dead letter: it is some other file; move it away, or name another directory",
+            ));
         }
         let mut tail = vec![0; usize::try_from(self.len - whole).map_err(io::Error::other)?];
         self.file.read_exact_at(&mut tail, whole)?;
@@ -89,7 +96,7 @@ impl Journal {
         }
         let torn = self.path.with_file_name(TORN_FILE);
         tail.push(b'\n');
-        let mut keep = private().open(&torn)?;
+        let mut keep = named_file::append(&torn)?;
         let before = keep.metadata()?.len();
         if let Err(error) = keep.write_all(&tail).and_then(|()| keep.sync_data()) {
             // This is tried again and again while the disk is full: a part each time would keep it so.
@@ -108,6 +115,14 @@ impl Journal {
             "the last dead letter was cut off by a crash; no checkpoint had passed its log, so it is sent again",
         );
         Ok(())
+    }
+
+    /// Whether the file begins as a record does, or as what a power cut can leave of one: a part of it, or zeros.
+    fn begins_as_ours(&self) -> io::Result<bool> {
+        let mut head = [0; codec::START.len()];
+        let head = &mut head[..codec::START.len().min(usize::try_from(self.len).unwrap_or(usize::MAX))];
+        self.file.read_exact_at(head, 0)?;
+        Ok(codec::START.starts_with(head) || head.iter().all(|byte| *byte == 0))
     }
 }
 
@@ -166,11 +181,4 @@ impl StoreError {
             _ => Self::Io { doing, path, cause },
         }
     }
-}
-
-/// For files that hold logs: nobody else may read them, and what is written goes to the end.
-pub(super) fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.append(true).create(true).mode(0o600);
-    options
 }

@@ -38,7 +38,6 @@ pub use journal::{Limit, StoreError};
 pub use reader::{Letter, ReadError, Reader, Unreadable};
 pub use record::{LogOrigin, Reason, Record, UnknownReason};
 pub use replay_claim::{ClaimError, ReplayClaim};
-pub(crate) use store::try_lock;
 pub use store::{Config, DirectoryStore, OpenError, directories, was_used};
 
 /// The letters' file in their directory.

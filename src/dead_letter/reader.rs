@@ -11,6 +11,7 @@ use super::codec;
 use super::codec::Defect;
 use super::delivered::{self, Delivered};
 use super::{FILE, Record};
+use crate::core::named_file;
 
 /// Reads the letters of a directory in the order in which they were written, those first that a replay has set aside,
 /// and stops at the present end. Letters that a replay has delivered are passed over.
@@ -153,7 +154,7 @@ impl FileReader {
     /// Opens the letters of a file. No file in a directory that is there is no letters.
     pub(super) fn open(path: &Path) -> Result<Self, ReadError> {
         let dir = path.parent().unwrap_or(path);
-        let input = match File::open(path) {
+        let input = match named_file::open(path) {
             Ok(file) => Some(BufReader::new(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound && dir.exists() => None,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ReadError::of(dir)(error)),

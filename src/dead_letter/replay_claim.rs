@@ -10,11 +10,11 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::delivered::{DELIVERED_FILE, Delivered, Name, files, number};
-use super::journal::{Journal, StoreError, private};
+use super::journal::{Journal, StoreError};
 use super::reader::{FileReader, Letter, ReadError, Unreadable};
-use super::store::try_lock;
 use super::{Defect, FILE, Record};
 use crate::core::line_file::sync_parent;
+use crate::core::named_file;
 
 /// The letters of one directory, taken for a replay. Nobody else can take them meanwhile.
 #[derive(Debug)]
@@ -46,8 +46,9 @@ impl ReplayClaim {
     /// [`ClaimError`]; the letters are where they were.
     pub fn take(dir: &Path) -> Result<Self, ClaimError> {
         fs::read_dir(dir).map_err(ReadError::of(dir))?;
+        named_file::check_dir(dir).map_err(StoreError::of("work in", dir))?;
         let path = dir.join("replay.lock");
-        let lock = try_lock(&path).map_err(StoreError::of("lock", &path))?;
+        let lock = named_file::lock(&path).map_err(StoreError::of("lock", &path))?;
         let lock = lock.ok_or_else(|| ClaimError::Busy(dir.to_owned()))?;
         settle(dir)?;
         set_aside(dir)?;
@@ -91,7 +92,7 @@ impl ReplayClaim {
         }
         let path = self.dir.join(DELIVERED_FILE);
         let write = || -> io::Result<()> {
-            let mut file = private().open(&path)?;
+            let mut file = named_file::append(&path)?;
             file.write_all(&lines)?;
             file.sync_data()?;
             sync_parent(&path)
@@ -112,8 +113,11 @@ impl ReplayClaim {
 fn set_aside(dir: &Path) -> Result<(), StoreError> {
     let last = files(dir).map_err(StoreError::of("list", dir))?.last().and_then(|path| number(path)).unwrap_or(0);
     let (from, to) = (dir.join(FILE), dir.join(format!("dead-letters.{}.jsonl", last + 1)));
-    if fs::metadata(&from).is_ok_and(|found| found.len() == 0) {
-        return Ok(());
+    match fs::symlink_metadata(&from) {
+        Ok(found) if found.len() == 0 => return Ok(()),
+        // What will not do for a letters' file is found out before it has another name.
+        Ok(_) => drop(named_file::append(&from).map_err(StoreError::of("set aside", &from))?),
+        Err(_) => {}
     }
     match fs::rename(&from, to) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -145,7 +149,7 @@ fn rewrite(path: &Path, delivered: &Delivered) -> io::Result<()> {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut kept = BufWriter::new(private().open(&anew)?);
+    let mut kept = BufWriter::new(named_file::create(&anew)?);
     for found in FileReader::open(path).map_err(io::Error::other)? {
         match found {
             Ok(letter) if delivered.has(&letter.record) => continue,
@@ -153,7 +157,7 @@ fn rewrite(path: &Path, delivered: &Delivered) -> io::Result<()> {
             Err(Unreadable { defect: Defect::Io(error), .. }) => return Err(error),
             Err(piece) => {
                 let mut bytes = vec![0; piece.bytes];
-                File::open(path)?.read_exact_at(&mut bytes, piece.offset)?;
+                named_file::open(path)?.read_exact_at(&mut bytes, piece.offset)?;
                 kept.write_all(&bytes)?;
             }
         }

@@ -1,17 +1,15 @@
 //! The writer's side of a directory of dead letters.
 
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 
-use super::journal::{Journal, Limit, StoreError, private};
+use super::journal::{Journal, Limit, StoreError};
 use super::{DeadLetterStore, FILE, Record, codec};
-use crate::core::line_file::sync_parent;
+use crate::core::named_file;
 
 /// Locked by the forwarder that writes in a directory; it stays behind.
 const LOCK_FILE: &str = "dead-letters.lock";
@@ -48,7 +46,8 @@ impl DirectoryStore {
     /// [`OpenError`]: somebody else has the directory, or it cannot be used.
     pub fn open(config: Config) -> Result<Self, OpenError> {
         let dir = std::path::absolute(&config.dir).map_err(OpenError::of("use", &config.dir))?;
-        create_dir(&dir).map_err(OpenError::of("create", &dir))?;
+        named_file::create_dir(&dir).map_err(OpenError::of("create", &dir))?;
+        named_file::check_dir(&dir).map_err(OpenError::of("keep dead letters in", &dir))?;
         let lock = lock(&dir)?;
         let path = dir.join(FILE);
         let journal = match Journal::open(&path) {
@@ -188,47 +187,23 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    #[expect(unsafe_code, reason = "the standard library knows no user")]
     fn of(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |cause| match cause.kind() {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                // SAFETY: takes nothing, touches no memory, cannot fail.
-                let uid = unsafe { libc::geteuid() };
-                Self::Denied { doing, path, uid, cause }
+                Self::Denied { doing, path, uid: named_file::user(), cause }
             }
             _ => Self::Io { doing, path, cause },
         }
     }
 }
 
-/// Creates a directory and its missing parents, and makes their names last.
-fn create_dir(dir: &Path) -> io::Result<()> {
-    let missing: Vec<_> = dir.ancestors().take_while(|dir| !dir.exists()).collect();
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    missing.into_iter().try_for_each(sync_parent)
-}
-
 /// Locks the directory until the file is closed. The lock is on a file of its own: the letters may be moved away.
 fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join(LOCK_FILE);
-    match try_lock(&path) {
+    match named_file::lock(&path) {
         Ok(Some(file)) => Ok(file),
         Ok(None) => Err(OpenError::Locked { dir: dir.to_owned(), lock: path }),
         Err(error) => Err(OpenError::of("lock", &path)(error)),
-    }
-}
-
-/// Makes the file and locks it until it is closed, unless somebody else has it.
-#[expect(unsafe_code, reason = "the standard library locks files from Rust 1.89 on")]
-pub(crate) fn try_lock(path: &Path) -> io::Result<Option<File>> {
-    let file = private().open(path)?;
-    // SAFETY: the descriptor is open for the whole call, and flock(2) touches no memory of ours.
-    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
-        return Ok(Some(file));
-    }
-    match io::Error::last_os_error() {
-        error if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        error => Err(error),
     }
 }

@@ -216,9 +216,82 @@ fn a_torn_end_longer_than_a_block_of_the_search_is_found() {
         open(dir.path()).unwrap();
         assert_eq!(fs::read(dir.path().join(FILE)).unwrap(), whole, "{torn} bytes");
     }
-    let only_noise = dir_with(&vec![7; 200_000]);
-    open(only_noise.path()).unwrap();
-    assert_eq!(fs::read(only_noise.path().join(FILE)).unwrap(), b"");
+    let only_zeros = dir_with(&vec![0; 200_000]);
+    open(only_zeros.path()).unwrap();
+    assert_eq!(fs::read(only_zeros.path().join(FILE)).unwrap(), b"");
+}
+
+#[test]
+fn nothing_is_cut_off_a_file_that_begins_with_no_letter() {
+    for content in ["user secret", "line\nuser secret", "{\"time\":1}\n{\"v\":1"] {
+        let dir = dir_with(content.as_bytes());
+        let error = open(dir.path()).unwrap_err();
+        assert!(error.to_string().contains("it does not begin with a dead letter"), "{error}");
+        assert_eq!(fs::read_to_string(dir.path().join(FILE)).unwrap(), content);
+        assert!(!dir.path().join("dead-letters.torn").exists());
+    }
+}
+
+#[test]
+fn a_link_in_the_place_of_the_letters_leads_nowhere() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let target = elsewhere.path().join("passwd");
+    let torn = [lines(&[record(1)]), b"user secret".to_vec()].concat();
+    fs::write(&target, &torn).unwrap();
+    for name in [FILE, "dead-letters.lock"] {
+        let dir = tempfile::tempdir().unwrap();
+        symlink(&target, dir.path().join(name)).unwrap();
+        let error = open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("it is a symbolic link"), "{error}");
+    }
+    for name in [FILE, "dead-letters.1.jsonl", "replay.lock"] {
+        let dir = tempfile::tempdir().unwrap();
+        symlink(&target, dir.path().join(name)).unwrap();
+        let error = ReplayClaim::take(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("it is a symbolic link"), "{name}: {error}");
+        assert!(dir.path().join(name).is_symlink(), "{name} was moved");
+    }
+    // Beside a running forwarder, too.
+    let dir = tempfile::tempdir().unwrap();
+    let letters = open(dir.path()).unwrap();
+    fs::rename(dir.path().join(FILE), dir.path().join("away")).unwrap();
+    symlink(dir.path().join("away"), dir.path().join(FILE)).unwrap();
+    letters.append(&[record(2)]).unwrap_err();
+    assert_eq!(fs::read(&target).unwrap(), torn);
+    assert_eq!(fs::metadata(dir.path().join("away")).unwrap().len(), 0);
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_lock_does_not_hang_the_start() {
+    for name in ["dead-letters.lock", FILE] {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Command::new("mkfifo").arg(dir.path().join(name)).status().unwrap().success());
+        let error = open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("not a regular file but a pipe"), "{error}");
+        if name == FILE {
+            let error = Reader::open(dir.path()).unwrap_err().to_string();
+            assert!(error.contains("not a regular file but a pipe"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn letters_are_not_kept_where_everybody_can_change_them() {
+    let dir = dir_with(&lines(&[record(1)]));
+    let permit = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    let refused = |mend: &str| {
+        for error in [open(dir.path()).unwrap_err().to_string(), ReplayClaim::take(dir.path()).unwrap_err().to_string()]
+        {
+            assert!(error.contains(mend), "{error}");
+        }
+    };
+    permit(dir.path(), 0o777);
+    refused(&format!("chmod o-w {}", dir.path().display()));
+    permit(dir.path(), 0o700);
+    permit(&dir.path().join(FILE), 0o666);
+    refused(&format!("chmod o-w {}", dir.path().join(FILE).display()));
+    permit(&dir.path().join(FILE), 0o660);
+    open(dir.path()).unwrap();
 }
 
 #[test]
@@ -313,12 +386,9 @@ fn a_write_into_a_file_that_was_removed_meanwhile_does_not_count() {
 }
 
 #[test]
-fn a_device_that_is_full_is_a_fault_that_says_so() {
-    let dir = tempfile::tempdir().unwrap();
-    symlink("/dev/full", dir.path().join(FILE)).unwrap();
-    let letters = open(dir.path()).unwrap();
-    for _ in 0..2 {
-        let fault = letters.append(&[record(1)]).unwrap_err();
+fn a_disk_that_is_full_is_a_fault_that_says_so() {
+    for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge] {
+        let fault = StoreError::of("write to", Path::new(FILE))(kind.into());
         assert!(matches!(fault, StoreError::Full { limit: Limit::Disk(_), .. }), "{fault}");
     }
 }

@@ -14,18 +14,12 @@ use crate::destination::registry::{DESTINATIONS, DestinationConfig, DestinationK
 use crate::pipeline::OnReject;
 
 /// Reads the one destination there is: the table that somebody wrote something into.
-pub(super) fn read_destination(
-    reader: &mut Reader<'_>,
-    machine: &Machine,
-    warnings: &mut Vec<String>,
-) -> Option<DestinationConfig> {
+pub(super) fn read_destination(reader: &mut Reader<'_>, machine: &Machine) -> Option<DestinationConfig> {
     let given = given(reader);
     match given[..] {
         [(row, _)] => match row.kind {
-            DestinationKind::Hec => read_hec(reader, warnings).map(Box::new).map(DestinationConfig::Hec),
-            DestinationKind::Syslog => {
-                read_syslog(reader, machine, warnings).map(Box::new).map(DestinationConfig::Syslog)
-            }
+            DestinationKind::Hec => read_hec(reader).map(Box::new).map(DestinationConfig::Hec),
+            DestinationKind::Syslog => read_syslog(reader, machine).map(Box::new).map(DestinationConfig::Syslog),
             DestinationKind::File => read_file(reader).map(DestinationConfig::File),
         },
         [(_, one), (_, other), ..] => {

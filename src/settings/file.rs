@@ -11,6 +11,8 @@ use super::keys::{Kind, Row};
 use super::problem::{Complaint, Problem, nearest};
 use super::raw::Raw;
 use super::typed::{Layer, Typed, ValueOrigin};
+use crate::core::named_file;
+use crate::core::named_file::MOST_SETTINGS;
 
 /// Takes the settings of a file; returns what is wrong with it. A file that can't be read as TOML gives no settings at all.
 ///
@@ -19,7 +21,7 @@ use super::typed::{Layer, Typed, ValueOrigin};
 /// # Errors
 /// The file can't be read, or is not TOML: nothing else is worth saying then.
 pub(super) fn read(path: &Path, typed: &mut Typed) -> Result<Vec<Problem>, Vec<Problem>> {
-    let text = std::fs::read(path).map_err(|error| vec![unreadable(path, &error)])?;
+    let text = named_file::read_trusted(path, MOST_SETTINGS).map_err(|error| vec![unreadable(path, &error)])?;
     let text = String::from_utf8(text).map_err(|error| vec![not_text(path, &error)])?;
     let (root, mut errors) = DeTable::parse_recoverable(&text);
     if !errors.is_empty() {

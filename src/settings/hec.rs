@@ -1,16 +1,14 @@
 //! The settings of Splunk: `[hec]`.
 
-use std::path::Path;
-
 use super::keys;
 use super::problem::Complaint;
 use super::read::Reader;
 use super::url::BaseUrl;
 use crate::destination::hec::{Config, HecFormat, Layout, Token};
 
-pub(super) fn read_hec(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<Config> {
+pub(super) fn read_hec(reader: &mut Reader<'_>) -> Option<Config> {
     let base = read_collector(reader);
-    let token = read_token(reader, warnings);
+    let token = read_token(reader);
     let verify = reader.get(&keys::hec::VERIFY);
     let ca_file = reader.certificates(&keys::hec::CA_FILE);
     let client_cert = reader.client_cert([&keys::hec::CLIENT_CERT, &keys::hec::CLIENT_KEY]);
@@ -27,10 +25,10 @@ pub(super) fn read_hec(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> O
     let compat = reader.get(&keys::hec::COMPAT);
     let (base, verify) = (base?, verify?);
     if base.is_exposed() {
-        warnings.push(format!("logs and the HEC token travel in plain text: {} is not https://", base.url));
+        reader.warn(format!("logs and the HEC token travel in plain text: {} is not https://", base.url));
     }
     if !verify {
-        warnings.push(format!(
+        reader.warn(format!(
             "the connection can be intercepted, since the collector's certificate is not verified: {} is false",
             reader.origin(&keys::hec::VERIFY.row)
         ));
@@ -97,33 +95,15 @@ fn read_collector(reader: &mut Reader<'_>) -> Option<BaseUrl> {
     BaseUrl::parse(&address).map_err(|complaint| reader.complain(given, complaint)).ok()
 }
 
-fn read_token(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<Token> {
+fn read_token(reader: &mut Reader<'_>) -> Option<Token> {
     let (token, file) = (&keys::hec::TOKEN.row, &keys::hec::TOKEN_FILE.row);
     if reader.either(token, file)?.name == file.name {
         return reader.credential_file(&keys::hec::TOKEN_FILE).map(Token::File);
     }
-    if let Some(file) = reader.file(token)
-        && others_may_read(file)
-    {
-        warnings.push(format!(
-            "other users can read the HEC token: remove their permission (chmod go= {}), or use hec.token_file",
-            file.display()
-        ));
+    if let Some(file) = reader.file(token) {
+        reader.warn_if_public(token, file);
     }
     reader.get(&keys::hec::TOKEN).map(Token::Fixed)
-}
-
-#[cfg(unix)]
-fn others_may_read(file: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    std::fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o044 != 0)
-}
-
-/// Elsewhere permissions can't be told by a few bits.
-#[cfg(not(unix))]
-fn others_may_read(_: &Path) -> bool {
-    false
 }
 
 fn read_proxy(reader: &mut Reader<'_>) -> Option<String> {

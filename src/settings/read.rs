@@ -7,22 +7,36 @@ use super::keys;
 use super::keys::{Key, Kind, Row, Setting};
 use super::problem::{Complaint, Problem};
 use super::typed::{Layer, Typed, ValueOrigin};
+use crate::core::named_file;
+use crate::core::named_file::{MOST_CREDENTIAL, MOST_SETTINGS};
+use crate::script::MOST_TEXT;
 
 /// Reads settings by name. A wrong value becomes a problem, and a placeholder that nobody gets to see: settings are only
 /// handed out when there are no problems.
 pub(super) struct Reader<'a> {
     typed: &'a Typed,
     problems: Vec<Problem>,
+    warnings: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(typed: &'a Typed, problems: Vec<Problem>) -> Self {
-        Self { typed, problems }
+        Self { typed, problems, warnings: Vec::new() }
     }
 
     /// Every problem so far.
     pub(super) fn into_problems(self) -> Vec<Problem> {
         self.problems
+    }
+
+    /// Says something that is allowed, in a sentence without secrets.
+    pub(super) fn warn(&mut self, warning: String) {
+        self.warnings.push(warning);
+    }
+
+    /// What was to be said so far.
+    pub(super) fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// The layer that a setting comes from, if it was given.
@@ -53,29 +67,44 @@ impl<'a> Reader<'a> {
         self.typed.get(row.name).map_or_else(|| row.name.to_owned(), |given| given.origin.to_string())
     }
 
-    /// A path to a file that can be read and is not empty.
-    pub(super) fn readable(&mut self, key: &'static Key<PathBuf>) -> Option<PathBuf> {
-        self.file_with(key, |_| Ok(()))
+    /// A path to a script that can be read and is not empty.
+    pub(super) fn script(&mut self, key: &'static Key<PathBuf>) -> Option<PathBuf> {
+        self.file_with(key, MOST_TEXT, |_| Ok(()))
     }
 
     /// A path to a file with a credential.
     pub(super) fn credential_file(&mut self, key: &'static Key<PathBuf>) -> Option<PathBuf> {
-        self.file_with(key, |content| content::credential(content).map(drop))
+        let path = self.file_with(key, MOST_CREDENTIAL, |content| content::credential(content).map(drop))?;
+        self.warn_if_public(&key.row, &path);
+        Some(path)
     }
 
     /// A path to a file with certificates.
     pub(super) fn certificates(&mut self, key: &'static Key<PathBuf>) -> Option<PathBuf> {
-        self.file_with(key, content::certificates)
+        self.file_with(key, MOST_SETTINGS, content::certificates)
+    }
+
+    /// Says so if everybody may read a file with a secret. A group may: that is how a secret is handed to a service.
+    pub(super) fn warn_if_public(&mut self, row: &'static Row, path: &Path) {
+        if named_file::is_public(path) {
+            self.warn(format!(
+                "everybody on this machine may read a secret, {}: chmod o-r {} (in Kubernetes defaultMode: 0440 and an \
+                 fsGroup)",
+                self.origin(row),
+                path.display()
+            ));
+        }
     }
 
     /// A path to a file that can be read, is not empty, and has the content that it should have.
     fn file_with(
         &mut self,
         key: &'static Key<PathBuf>,
+        most: u64,
         check: impl FnOnce(&[u8]) -> Result<(), Complaint>,
     ) -> Option<PathBuf> {
         let path = self.get(key)?;
-        let complaint = match std::fs::read(&path) {
+        let complaint = match named_file::read_trusted(&path, most) {
             Ok(content) if content.iter().all(u8::is_ascii_whitespace) => {
                 Complaint::new(format!("{} is empty", path.display()), "write its content, or name another file")
             }
@@ -157,7 +186,10 @@ impl<'a> Reader<'a> {
     /// The file of our certificate and that of its key: none, or both.
     pub(super) fn client_cert(&mut self, keys: [&'static Key<PathBuf>; 2]) -> Option<(PathBuf, PathBuf)> {
         let [cert, key] = keys;
-        let files = (self.certificates(cert), self.file_with(key, content::private_key));
+        let files = (self.certificates(cert), self.file_with(key, MOST_SETTINGS, content::private_key));
+        if let Some(path) = &files.1 {
+            self.warn_if_public(&key.row, path);
+        }
         for (one, other) in [(&cert.row, &key.row), (&key.row, &cert.row)] {
             if self.layer(one).is_some() && self.layer(other).is_none() {
                 let (there, absent) = (one.name, other.name);

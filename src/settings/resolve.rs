@@ -20,18 +20,18 @@ use crate::script;
 /// Reads every setting, and hands out settings only if nothing is wrong: neither before nor here.
 pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) -> Result<Settings, SettingsError> {
     let mut reader = Reader::new(typed, problems);
-    let mut warnings = Vec::new();
     let heartbeat = reader.get(&keys::sls::HEARTBEAT_INTERVAL);
     let parts = (
         read_script(&mut reader, typed),
         read_reload(&mut reader),
-        read_sls(&mut reader, heartbeat, machine, &mut warnings),
-        read_destination(&mut reader, machine, &mut warnings),
+        read_sls(&mut reader, heartbeat, machine),
+        read_destination(&mut reader, machine),
         read_dead_letters(&mut reader),
         read_run(&mut reader, heartbeat, machine),
         read_log(&mut reader),
     );
-    let admin = read_admin(&mut reader, &mut warnings);
+    let admin = read_admin(&mut reader);
+    let warnings = reader.take_warnings();
     let problems = reader.into_problems();
     match parts {
         (
@@ -51,7 +51,7 @@ pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) 
 
 fn read_script(reader: &mut Reader<'_>, typed: &Typed) -> Option<(PathBuf, script::Config)> {
     reader.demand(&[&keys::script::FILE.row]);
-    let file = reader.readable(&keys::script::FILE);
+    let file = reader.script(&keys::script::FILE);
     let timeout = reader.get(&keys::script::TIMEOUT);
     let memory = reader.get(&keys::script::MEMORY);
     let hook = script::Config { timeout: timeout?, memory: memory?, vars: typed.vars.clone() };
@@ -72,8 +72,8 @@ pub(super) fn delivery(
     machine: &Machine,
 ) -> Result<DeliverySettings, SettingsError> {
     let mut reader = Reader::new(typed, problems);
-    let mut warnings = Vec::new();
-    let parts = (read_script(&mut reader, typed), read_destination(&mut reader, machine, &mut warnings));
+    let parts = (read_script(&mut reader, typed), read_destination(&mut reader, machine));
+    let warnings = reader.take_warnings();
     let problems = reader.into_problems();
     match parts {
         (Some((script, hook)), Some(destination)) if problems.is_empty() => {
@@ -111,7 +111,7 @@ pub(super) fn source(
 ) -> Result<(crate::sls::Config, start::StartPosition), SettingsError> {
     let mut reader = Reader::new(typed, problems);
     let heartbeat = reader.get(&keys::sls::HEARTBEAT_INTERVAL);
-    let sls = read_sls(&mut reader, heartbeat, machine, &mut Vec::new());
+    let sls = read_sls(&mut reader, heartbeat, machine);
     let start = read_start(&mut reader, machine);
     let problems = reader.into_problems();
     match (sls, start) {
@@ -167,13 +167,13 @@ fn read_run(reader: &mut Reader<'_>, heartbeat: Option<Duration>, machine: &Mach
     })
 }
 
-fn read_admin(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<SocketAddr> {
+fn read_admin(reader: &mut Reader<'_>) -> Option<SocketAddr> {
     let address: SocketAddr = reader.parse(&keys::run::ADMIN_LISTEN, |text| {
         let fix = "write an address and a port, such as 127.0.0.1:9464";
         text.parse().map_err(|_| Complaint::new(format!("{text:?} is not an address to listen on"), fix))
     })?;
     if !address.ip().is_loopback() {
-        warnings.push(format!("anybody who can reach {address} can read the status and metrics (admin.listen)"));
+        reader.warn(format!("anybody who can reach {address} can read the status and metrics (admin.listen)"));
     }
     Some(address)
 }

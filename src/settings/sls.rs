@@ -13,17 +13,12 @@ use super::url::BaseUrl;
 use crate::sls::{AccessKey, Config, Credentials, Signature, is_label};
 
 /// Where the logs are. `heartbeat` is the time between two heartbeats, if that is known.
-pub(super) fn read_sls(
-    reader: &mut Reader<'_>,
-    heartbeat: Option<Duration>,
-    machine: &Machine,
-    warnings: &mut Vec<String>,
-) -> Option<Config> {
+pub(super) fn read_sls(reader: &mut Reader<'_>, heartbeat: Option<Duration>, machine: &Machine) -> Option<Config> {
     for row in [&keys::sls::ENDPOINT.row, &keys::sls::PROJECT.row, &keys::sls::LOGSTORE.row, &keys::sls::GROUP.row] {
         reader.demand(&[row]);
     }
     let project = read_label(reader, &keys::sls::PROJECT, "write the project's name alone: letters, digits and -");
-    let endpoint = read_endpoint(reader, project.as_deref(), warnings);
+    let endpoint = read_endpoint(reader, project.as_deref());
     let logstore = reader.get(&keys::sls::LOGSTORE);
     let group = reader.get(&keys::sls::GROUP);
     let consumer = reader.get(&keys::sls::CONSUMER);
@@ -67,7 +62,7 @@ fn read_label(reader: &mut Reader<'_>, key: &'static Key<String>, fix: &str) -> 
     })
 }
 
-fn read_endpoint(reader: &mut Reader<'_>, project: Option<&str>, warnings: &mut Vec<String>) -> Option<String> {
+fn read_endpoint(reader: &mut Reader<'_>, project: Option<&str>) -> Option<String> {
     let typed = reader.get(&keys::sls::ENDPOINT)?;
     let url = if typed.contains("://") { typed.clone() } else { format!("http://{typed}") };
     let checked = BaseUrl::parse(&url).and_then(|base| match project {
@@ -80,7 +75,7 @@ fn read_endpoint(reader: &mut Reader<'_>, project: Option<&str>, warnings: &mut 
     match checked {
         Ok(base) => {
             if base.is_exposed() {
-                warnings.push(format!(
+                reader.warn(format!(
                     "logs from SLS travel in plain text: {} is not https://",
                     reader.origin(&keys::sls::ENDPOINT.row)
                 ));

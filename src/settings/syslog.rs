@@ -38,16 +38,16 @@ const TLS_ONLY: [&Row; 5] = [
     &keys::syslog::SERVER_NAME.row,
 ];
 
-pub(super) fn read_syslog(reader: &mut Reader<'_>, machine: &Machine, warnings: &mut Vec<String>) -> Option<Config> {
+pub(super) fn read_syslog(reader: &mut Reader<'_>, machine: &Machine) -> Option<Config> {
     let protocol = reader.get(&keys::syslog::PROTOCOL)?;
     let targets = read_targets(reader, protocol);
-    let tls = read_tls(reader, protocol, warnings);
+    let tls = read_tls(reader, protocol);
     let layout = read_layout(reader, protocol, machine);
     let framing = read_framing(reader, protocol);
     let rate = reader.get(&keys::syslog::RATE);
     let why = format!("syslog.protocol is {}: only udp has a rate", protocol.word());
     refuse(reader, &[&keys::syslog::RATE.row], protocol != Protocol::Udp, &why);
-    let delivery = read_delivery(reader, protocol, warnings);
+    let delivery = read_delivery(reader, protocol);
     let connect_timeout = reader.get(&keys::syslog::CONNECT_TIMEOUT);
     let timeout = reader.get(&keys::syslog::TIMEOUT);
     let (targets, layout, framing) = (targets?, layout?, framing?);
@@ -65,13 +65,13 @@ pub(super) fn read_syslog(reader: &mut Reader<'_>, machine: &Machine, warnings: 
     if !receivers.is_empty() {
         let origin = reader.origin(&keys::syslog::MAX_MESSAGE.row);
         let size = layout.max_message;
-        warnings.push(format!(
+        reader.warn(format!(
             "messages may have up to {size} bytes, raise the receiver's limit too: {receivers}: {origin}"
         ));
     }
     if matches!(protocol, Protocol::Tcp | Protocol::Relp) && !targets.iter().all(is_local) {
         let origin = reader.origin(&keys::syslog::PROTOCOL.row);
-        warnings.push(format!("logs travel in plain text: {origin} is {}", protocol.word()));
+        reader.warn(format!("logs travel in plain text: {origin} is {}", protocol.word()));
     }
     let transport = match protocol {
         Protocol::Tcp => Transport::Tcp,
@@ -138,7 +138,7 @@ fn parse_target(text: &str, usual: u16) -> Option<Target> {
     (!host.is_empty() && !host.contains(wrong)).then(|| Target { host: host.to_owned(), port })
 }
 
-fn read_tls(reader: &mut Reader<'_>, protocol: Protocol, warnings: &mut Vec<String>) -> Option<Tls> {
+fn read_tls(reader: &mut Reader<'_>, protocol: Protocol) -> Option<Tls> {
     if !matches!(protocol, Protocol::Tls | Protocol::RelpTls) {
         let with_tls = if protocol == Protocol::Relp { Protocol::RelpTls } else { Protocol::Tls };
         let why = format!("syslog.protocol is {}, which has no TLS; {} has", protocol.word(), with_tls.word());
@@ -151,7 +151,7 @@ fn read_tls(reader: &mut Reader<'_>, protocol: Protocol, warnings: &mut Vec<Stri
     let server_name = reader.get(&keys::syslog::SERVER_NAME);
     let verify = verify?;
     if !verify {
-        warnings.push(format!(
+        reader.warn(format!(
             "the connection can be intercepted, since the receiver's certificate is not verified: {} is false",
             reader.origin(&keys::syslog::VERIFY.row)
         ));
@@ -170,7 +170,7 @@ fn read_framing(reader: &mut Reader<'_>, protocol: Protocol) -> Option<Framing> 
     }
 }
 
-fn read_delivery(reader: &mut Reader<'_>, protocol: Protocol, warnings: &mut Vec<String>) -> Option<Delivery> {
+fn read_delivery(reader: &mut Reader<'_>, protocol: Protocol) -> Option<Delivery> {
     let interval = reader.get(&keys::syslog::CONFIRM_INTERVAL);
     let lag = reader.get(&keys::syslog::CONFIRM_LAG);
     let udp = protocol == Protocol::Udp;
@@ -192,13 +192,13 @@ fn read_delivery(reader: &mut Reader<'_>, protocol: Protocol, warnings: &mut Vec
         &format!("{why}: nothing is confirmed"),
     );
     if udp {
-        warnings.push(format!(
+        reader.warn(format!(
             "logs can be lost without notice, and travel in plain text: {} is udp",
             reader.origin(&keys::syslog::PROTOCOL.row)
         ));
     } else if mode == DeliveryMode::Sent {
         let origin = reader.origin(&keys::syslog::DELIVERY.row);
-        warnings.push(format!("logs that the receiver has not read count as delivered: {origin} is sent"));
+        reader.warn(format!("logs that the receiver has not read count as delivered: {origin} is sent"));
     }
     Some(match mode {
         DeliveryMode::Confirmed => Delivery::Confirmed { interval: interval?, lag: lag? },

@@ -1,7 +1,6 @@
 //! The key that signs: given once, or kept up to date from files.
 
-use std::fs::File;
-use std::io::Read as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,6 +9,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::{AccessKey, Credentials};
+use crate::core::named_file;
+use crate::core::named_file::MOST_CREDENTIAL;
 use crate::core::secret::Secret;
 
 /// How often files are looked at, at most.
@@ -17,9 +18,6 @@ const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a call waits for the disk before it goes on with the key it has.
 const DISK_TIMEOUT: Duration = Duration::from_millis(200);
-
-/// Most bytes that a credential may have.
-const MAX_BYTES: u64 = 16 << 10;
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +30,7 @@ pub enum KeyError {
         /// Where it should be.
         path: PathBuf,
         /// What the system says.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A credential that cannot be one.
     #[error("the {what} {problem}")]
@@ -173,9 +171,8 @@ impl Files {
 
 /// The text of a file, without the blanks around it.
 fn read(what: &'static str, path: &Path) -> Result<String, KeyError> {
-    let mut text = String::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text))
+    let text = named_file::read_trusted(path, MOST_CREDENTIAL)
+        .and_then(|text| String::from_utf8(text).map_err(io::Error::other))
         .map_err(|source| KeyError::File { what, path: path.to_owned(), source })?;
     Ok(text.trim().to_owned())
 }

@@ -196,7 +196,7 @@ fn a_script_that_can_not_be_read_is_named() {
         r#"
 the settings have a problem
 
-  scripts can't be read: Is a directory (os error 21)
+  scripts can't be read: it is not a regular file but a directory
     where: script.file in forwarder.toml line 4
     fix:   check the path and its permissions; a path in a settings file is relative to that file's directory
 "#
@@ -406,7 +406,7 @@ fn a_value_that_cannot_work_is_met_with_what_is_wrong() {
     check("proxy = \"http://proxy:0\"", &["\"http://proxy:0\" has port 0, where nobody can listen"]);
     check("ca_file = \"key.pem\"", &["key.pem: it contains a private key and no certificate"]);
     check("ca_file = \"hec.token\"", &["hec.token: it contains no PEM certificate"]);
-    check("ca_file = \"scripts\"", &["scripts can't be read: Is a directory (os error 21)"]);
+    check("ca_file = \"scripts\"", &["scripts can't be read: it is not a regular file but a directory"]);
     check(
         "client_cert = \"key.pem\"\nclient_key = \"ca.pem\"",
         &[
@@ -444,7 +444,7 @@ fn a_settings_file_that_is_no_text_is_named_with_its_line() {
     let said = load(&path).unwrap_err().to_string();
     assert!(said.contains("the settings file is not UTF-8 text") && said.contains("latin.toml line 2"), "{said}");
     let said = load(&typed.path("scripts")).unwrap_err().to_string();
-    assert!(said.contains("the settings file can't be read: Is a directory"), "{said}");
+    assert!(said.contains("the settings file can't be read: it is not a regular file but a directory"), "{said}");
     // What Windows editors put in front is no mistake.
     fs::write(&path, format!("\u{feff}{MINIMAL}")).unwrap();
     load(&path).unwrap();

@@ -1,6 +1,7 @@
 //! Settings from flags, environment and file.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ impl Typed {
         fs::create_dir(directory.path().join("scripts")).unwrap();
         fs::write(directory.path().join("scripts/transform.lua"), "function process(log) end\n").unwrap();
         fs::write(directory.path().join("hec.token"), format!("{CANARY}\n")).unwrap();
+        fs::set_permissions(directory.path().join("hec.token"), fs::Permissions::from_mode(0o600)).unwrap();
         let typed = Self {
             directory,
             flags: Vec::new(),
@@ -248,19 +250,62 @@ fn what_weakens_security_is_allowed_and_said() {
 }
 
 #[test]
-#[cfg(unix)]
 fn a_token_in_a_file_that_others_may_read_is_said() {
-    use std::os::unix::fs::PermissionsExt as _;
-
     let text = MINIMAL.replace("token_file = \"hec.token\" ", "token = \"t\"");
     let typed = Typed::new();
     typed.good(&text);
     let permit = |mode| fs::set_permissions(typed.path("forwarder.toml"), fs::Permissions::from_mode(mode)).unwrap();
-    permit(0o640);
+    permit(0o644);
     let settings = typed.good(&text);
-    assert!(settings.warnings[0].starts_with("other users can read the HEC token"), "{:?}", settings.warnings);
-    permit(0o600);
+    let said = &settings.warnings[0];
+    assert!(
+        said.starts_with("everybody on this machine may read a secret, hec.token in ") && said.contains("chmod o-r"),
+        "{said}"
+    );
+    permit(0o640);
     assert!(typed.good(&text).warnings.is_empty());
+}
+
+#[test]
+fn a_file_with_a_secret_that_everybody_may_read_is_said_once() {
+    let typed = Typed::new().unset("SLS_AK_ID").unset("SLS_AK_KEY");
+    let files = "[sls]\naccess_key_id_file = \"id\"\naccess_key_secret_file = \"secret\"";
+    let text = MINIMAL.replace("[sls]", files);
+    for name in ["id", "secret"] {
+        fs::write(typed.path(name), CANARY).unwrap();
+        fs::set_permissions(typed.path(name), fs::Permissions::from_mode(0o640)).unwrap();
+    }
+    assert!(typed.good(&text).warnings.is_empty());
+    fs::set_permissions(typed.path("secret"), fs::Permissions::from_mode(0o644)).unwrap();
+    let said = typed.good(&text).warnings;
+    let mend = format!("chmod o-r {}", typed.path("secret").display());
+    assert!(said.len() == 1 && said[0].contains("sls.access_key_secret_file") && said[0].contains(&mend), "{said:?}");
+}
+
+#[test]
+fn what_everybody_may_write_is_not_acted_on() {
+    for name in ["scripts/transform.lua", "hec.token"] {
+        let typed = Typed::new();
+        fs::set_permissions(typed.path(name), fs::Permissions::from_mode(0o666)).unwrap();
+        let said = typed.said(MINIMAL);
+        assert!(said.contains(&format!("chmod o-w {name}")), "{said}");
+    }
+    let typed = Typed::new();
+    typed.good(MINIMAL);
+    fs::set_permissions(typed.path("forwarder.toml"), fs::Permissions::from_mode(0o666)).unwrap();
+    let said = typed.said(MINIMAL);
+    assert!(said.contains("chmod o-w forwarder.toml"), "{said}");
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_does_not_hang_the_start() {
+    for name in ["scripts/transform.lua", "hec.token"] {
+        let typed = Typed::new();
+        fs::remove_file(typed.path(name)).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(typed.path(name)).status().unwrap().success());
+        let said = typed.said(MINIMAL);
+        assert!(said.contains("it is not a regular file but a pipe"), "{said}");
+    }
 }
 
 #[test]

@@ -203,6 +203,19 @@ fn coverage_counts_the_lines_of_modules() {
 }
 
 #[test]
+fn a_mark_before_the_cases_or_the_samples_is_left_out() {
+    let directory = directory();
+    let file = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+    file("s.lua", "function process(log) return nil end\n");
+    file("s.test.jsonl", "\u{feff}{\"log\": {}, \"dropped\": true}\n");
+    let (code, shown, said) = run(directory.path(), &["test", "s.lua"]);
+    assert_eq!(code, 0, "{shown}{said}");
+    file("marked.jsonl", "\u{feff}{\"a\": \"1\"}\n");
+    let (code, shown, said) = run(directory.path(), &["try", "--script", "s.lua", "marked.jsonl"]);
+    assert_eq!(code, 0, "{shown}{said}");
+}
+
+#[test]
 fn the_scripts_that_are_shipped_pass_their_cases() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (code, shown, said) = run(repository, &["test"]);

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use super::demo::{LOGSTORE, PROJECT};
 use crate::app::summary::unix_now;
+use crate::core::named_file;
+use crate::core::named_file::MOST_SETTINGS;
 use crate::core::printable::Escape;
 use crate::core::secret::Secret;
 use crate::emulator::generate::Generator;
@@ -235,7 +237,8 @@ async fn be_syslog(args: &Syslog) -> io::Result<()> {
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+    named_file::read(path, MOST_SETTINGS)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
 /// Shows messages as they come.

@@ -11,12 +11,14 @@ use crate::cli::context::{machine, sources};
 use crate::cli::exit::{ExitMessage, end_with};
 use crate::cli::terminal::colour;
 use crate::core::count::count;
+use crate::core::named_file;
+use crate::core::named_file::MOST_LOGS;
 use crate::core::printable::printable;
 use crate::destination::registry::DestinationKind;
 use crate::script::testing::cases;
 use crate::script::testing::cases::{Difference, Failure, Report, SUFFIX, Why};
 use crate::script::testing::coverage::{Coverage, cover};
-use crate::script::{Beside, Config, Paint, Script};
+use crate::script::{Beside, Config, Paint, Script, drop_mark};
 use crate::settings;
 
 /// Exit code when a case failed.
@@ -100,7 +102,10 @@ fn update(script: &Script, hook: &Config, path: &Path, text: String) -> Result<S
 }
 
 fn read_text(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| format!("{} can't be read: {error}", path.display()))
+    let unreadable = |error: io::Error| format!("{} can't be read: {error}", path.display());
+    let mut text = named_file::read(path, MOST_LOGS).map_err(unreadable)?;
+    drop_mark(&mut text);
+    String::from_utf8(text).map_err(|_| format!("{} is not UTF-8 text", path.display()))
 }
 
 /// The scripts that have cases, with these, in the order of their names.

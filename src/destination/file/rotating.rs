@@ -1,14 +1,14 @@
 //! A file that holds whole lines only, and its older ones.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::Path;
 
 use super::Config;
 use crate::core::batch::Events;
-use crate::core::line_file::{end_of_lines, sync_parent};
-use crate::dead_letter::try_lock;
+use crate::core::line_file::{beside, end_of_lines, rotate, sync_parent};
+use crate::core::named_file;
 
 /// Appends bytes to a file: [`io::Write::write_all`], but where a test wants a disk that fails.
 pub(super) type WriteFn = dyn Fn(&mut File, &[u8]) -> io::Result<()> + Send + Sync;
@@ -86,7 +86,9 @@ impl RotatingFile {
             return Ok(open);
         }
         if self.lock.is_none() {
-            let locked = try_lock(&beside(&self.config.path, "lock"))?;
+            let path = &self.config.path;
+            named_file::check_dir(path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
+            let locked = named_file::lock(&beside(path, "lock"))?;
             self.lock = Some(locked.ok_or_else(|| {
                 io::Error::new(io::ErrorKind::ResourceBusy, "another process writes to it; give each a path of its own")
             })?);
@@ -102,44 +104,26 @@ impl RotatingFile {
     /// Moves every file one further; the oldest goes.
     fn rotate(&self, file: File) -> io::Result<()> {
         file.sync_data()?;
-        for number in (0..self.config.keep.max(1)).rev() {
-            match fs::rename(self.numbered(number), self.numbered(number + 1)) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                renamed => renamed?,
-            }
-        }
+        rotate(&self.config.path, self.config.keep.max(1))?;
         sync_parent(&self.config.path)
     }
-
-    fn numbered(&self, number: u32) -> PathBuf {
-        if number == 0 {
-            return self.config.path.clone();
-        }
-        beside(&self.config.path, &number.to_string())
-    }
-}
-
-/// `path` with a dot and `end` behind it.
-fn beside(path: &Path, end: &str) -> PathBuf {
-    let mut path = path.as_os_str().to_owned();
-    path.push(format!(".{end}"));
-    path.into()
 }
 
 impl OpenFile {
     /// Opens the file, or makes it with mode 0600, and cuts off a last line that a crash or a full disk tore:
     /// it was never reported as stored, so its event comes again.
     fn open(path: &Path) -> io::Result<Self> {
-        // Without O_NONBLOCK a pipe at this place would hang us before it can be told from a file.
-        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-        let file =
-            OpenOptions::new().read(true).append(true).create(true).mode(0o600).custom_flags(flags).open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-        }
-        let len = end_of_lines(&file, metadata.len())?;
-        if len < metadata.len() {
+        let file = named_file::append(path)?;
+        let found = file.metadata()?.len();
+        let len = end_of_lines(&file, found)?;
+        if len < found {
+            if !begins_as_ours(&file, found)? {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "it does not begin with an event, and its last line is not whole: it is some other file; move it \
+                     away, or set another file.path",
+                ));
+            }
             file.set_len(len)?;
         }
         Ok(Self { file, len })
@@ -154,4 +138,13 @@ impl OpenFile {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether a file of `len` bytes begins as an event does, or as what a power cut can leave of one: a part of it, or zeros.
+fn begins_as_ours(file: &File, len: u64) -> io::Result<bool> {
+    const START: &[u8] = b"{\"";
+    let mut head = [0; START.len()];
+    let head = &mut head[..START.len().min(usize::try_from(len).unwrap_or(usize::MAX))];
+    file.read_exact_at(head, 0)?;
+    Ok(START.starts_with(head) || head.iter().all(|byte| *byte == 0))
 }

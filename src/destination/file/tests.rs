@@ -88,17 +88,42 @@ async fn a_torn_line_after_a_failing_write_is_cut_off_before_the_next_try() {
     let dir = TempDir::new().unwrap();
     let config = config(&dir);
     let file = full_disk(&config, 3, 6);
-    deliver(&file, &["one", "two", "three"]).await;
-    assert_eq!(text(&config.path, ""), "one\ntwo\nthree\n");
+    deliver(&file, &["{\"one\"}", "two", "three"]).await;
+    assert_eq!(text(&config.path, ""), "{\"one\"}\ntwo\nthree\n");
 }
 
 #[tokio::test]
 async fn a_torn_line_of_a_crash_is_cut_off_when_the_file_is_opened() {
     let dir = TempDir::new().unwrap();
     let config = config(&dir);
-    fs::write(&config.path, "one\ntw").unwrap();
+    fs::write(&config.path, "{\"event\":1}\n{\"ev").unwrap();
     deliver(&FileDestination::new(&config), &["two"]).await;
-    assert_eq!(text(&config.path, ""), "one\ntwo\n");
+    assert_eq!(text(&config.path, ""), "{\"event\":1}\ntwo\n");
+}
+
+#[tokio::test]
+async fn nothing_is_cut_off_a_file_that_begins_with_no_event() {
+    let dir = TempDir::new().unwrap();
+    let config = config(&dir);
+    fs::write(&config.path, "line\nuser secret").unwrap();
+    let error = FileDestination::new(&config).check().await.unwrap_err().to_string();
+    assert!(error.contains("it does not begin with an event") && error.contains("file.path"), "{error}");
+    assert_eq!(text(&config.path, ""), "line\nuser secret");
+}
+
+#[tokio::test]
+async fn a_file_that_everybody_can_change_or_replace_is_not_written_to() {
+    let dir = TempDir::new().unwrap();
+    let config = config(&dir);
+    fs::write(&config.path, "").unwrap();
+    let permit = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    for (path, open, closed) in [(&*config.path, 0o666, 0o664), (dir.path(), 0o777, 0o1777)] {
+        permit(path, open);
+        let error = FileDestination::new(&config).check().await.unwrap_err().to_string();
+        assert!(error.contains(&format!("chmod o-w {}", path.display())), "{error}");
+        permit(path, closed);
+    }
+    FileDestination::new(&config).check().await.unwrap();
 }
 
 #[tokio::test]

@@ -17,6 +17,8 @@ use super::reply;
 use super::reply::{Reply, Verdict};
 use super::{Config, Token};
 use crate::core::cause::Cause;
+use crate::core::named_file;
+use crate::core::named_file::{MOST_CREDENTIAL, MOST_SETTINGS};
 use crate::core::secret::Secret;
 
 /// What a reply may weigh; an honest one has a hundred bytes.
@@ -265,8 +267,8 @@ impl Credential {
 }
 
 fn read_token(path: &Path) -> Result<Secret, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    usable(text.trim())
+    let text = named_file::read_trusted(path, MOST_CREDENTIAL).map_err(|error| error.to_string())?;
+    usable(String::from_utf8_lossy(&text).trim())
 }
 
 /// Splunk takes any string for a token; a header takes no more than this.
@@ -338,7 +340,7 @@ fn client(config: &Config) -> Result<Client, ConfigError> {
 }
 
 fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, ConfigError> {
-    std::fs::read(path).map_err(|error| ConfigError::File {
+    named_file::read_trusted(path, MOST_SETTINGS).map_err(|error| ConfigError::File {
         setting,
         path: path.to_owned(),
         problem: error.to_string(),

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use native_tls::{Certificate, Identity, Protocol};
 
 use super::Tls;
+use crate::core::named_file;
+use crate::core::named_file::MOST_SETTINGS;
 
 /// A setting that cannot work, by its name.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +56,7 @@ pub(super) fn connector(config: &Tls) -> Result<tokio_native_tls::TlsConnector, 
 }
 
 fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, ConfigError> {
-    std::fs::read(path).map_err(|error| ConfigError::File {
+    named_file::read_trusted(path, MOST_SETTINGS).map_err(|error| ConfigError::File {
         setting,
         path: path.to_owned(),
         problem: error.to_string(),

@@ -4,14 +4,14 @@
 //! without running it and the same for every shard, and a script reads nothing later on.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
 use super::tokens::{Token, Tokens};
+use crate::core::named_file;
 
 /// A script may name this many files.
 const MOST_FILES: usize = 100;
@@ -139,22 +139,16 @@ fn is_below(path: &str) -> bool {
 
 /// Reads a regular file of at most `most` bytes, which must not lie outside of `directory`, not even by a link.
 fn read(directory: &Path, name: &str, most: usize) -> Result<Arc<[u8]>, String> {
-    let in_words = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file beside the script".to_owned(),
+    let in_words = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file beside the script".to_owned(),
+        io::ErrorKind::FileTooLarge => format!("the files of a script may have {} MiB together", MOST_BYTES >> 20),
         _ => error.to_string(),
     };
     let path = directory.join(name).canonicalize().map_err(in_words)?;
     if !path.starts_with(directory) {
         return Err("it is a link that leads out of the script's directory".to_owned());
     }
-    if !path.metadata().map_err(in_words)?.is_file() {
-        return Err("it is not a regular file".to_owned());
-    }
-    let mut content = Vec::new();
-    File::open(&path).and_then(|file| file.take(most as u64 + 1).read_to_end(&mut content)).map_err(in_words)?;
-    if content.len() > most {
-        return Err(format!("the files of a script may have {} MiB together", MOST_BYTES >> 20));
-    }
+    let mut content = named_file::read_trusted(&path, most as u64).map_err(in_words)?;
     drop_mark(&mut content);
     Ok(content.into())
 }
@@ -169,6 +163,7 @@ pub(crate) fn drop_mark(text: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::fs::File;
 
     use super::*;
 
@@ -246,7 +241,7 @@ mod tests {
         for name in ["out.lua", "up/secret.lua"] {
             assert_eq!(files.get(name).unwrap_err(), "it is a link that leads out of the script's directory", "{name}");
         }
-        assert_eq!(files.get("folder.lua").unwrap_err(), "it is not a regular file");
+        assert_eq!(files.get("folder.lua").unwrap_err(), "it is not a regular file but a directory");
         assert_eq!(&files.get("within.lua").unwrap()[..], b"return 2");
     }
 

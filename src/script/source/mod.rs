@@ -8,10 +8,14 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use super::diagnostics::error::{HookError, ScriptFault};
+use crate::core::named_file;
 pub use files::Files;
 
 /// The comment that asks for a version to be loaded whatever it does.
 const FORCE: &[u8] = b"forwarder: force-reload";
+
+/// Most bytes of a script's text.
+pub const MOST_TEXT: u64 = 16 << 20;
 
 /// The text of a script, with the files that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +37,8 @@ impl Script {
     /// # Errors
     /// [`ScriptFault::Unreadable`]. A file that it names and that cannot be read is an error of the line that asks for it.
     pub fn read(path: &Path) -> Result<Self, HookError> {
-        let read = path.canonicalize().and_then(|resolved| Ok((std::fs::read(&resolved)?, resolved)));
+        let read =
+            path.canonicalize().and_then(|resolved| Ok((named_file::read_trusted(&resolved, MOST_TEXT)?, resolved)));
         let (text, resolved) = read.map_err(|error| {
             HookError::new("", ScriptFault::Unreadable { path: path.to_owned(), cause: error.to_string() })
         })?;

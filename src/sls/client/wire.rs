@@ -11,6 +11,8 @@ use reqwest::{Certificate, Client, ClientBuilder, Response};
 
 use super::config_error::ConfigError;
 use super::dns::Remembering;
+use crate::core::named_file;
+use crate::core::named_file::MOST_SETTINGS;
 use crate::core::printable::excerpt;
 use crate::core::source::SourceError;
 use crate::sls::Config;
@@ -136,7 +138,7 @@ fn client_builder(config: &Config, endpoint: &Endpoint) -> Result<ClientBuilder,
     }
     if let Some(path) = &config.ca_file {
         let problem = |problem: String| ConfigError::CaFile { path: path.clone(), problem };
-        let pem = std::fs::read(path).map_err(|error| problem(error.to_string()))?;
+        let pem = named_file::read_trusted(path, MOST_SETTINGS).map_err(|error| problem(error.to_string()))?;
         let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| problem(chain(&error)))?;
         if certificates.is_empty() {
             return Err(problem("it contains no PEM certificate".to_owned()));

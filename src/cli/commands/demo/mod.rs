@@ -4,6 +4,7 @@ mod oracle;
 mod receiver;
 mod screen;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::app;
 use crate::app::App;
 use crate::cli::context::machine;
+use crate::core::named_file;
 use crate::core::secret::Secret;
 use crate::core::stop::stop;
 use crate::emulator::generate::Generator;
@@ -171,11 +173,15 @@ impl DemoScript {
     fn find(given: Option<&Path>) -> Result<Self, String> {
         let usual = Path::new("scripts/transform.lua");
         if let Some(path) = given.or(usual.exists().then_some(usual)) {
-            std::fs::File::open(path).map_err(|error| format!("--script {} can't be read: {error}", path.display()))?;
+            named_file::open(path).map_err(|error| format!("--script {} can't be read: {error}", path.display()))?;
             return Ok(Self { path: path.to_owned(), unpacked: false });
         }
         let path = std::env::temp_dir().join(format!("forwarder-demo-{}.lua", std::process::id()));
-        std::fs::write(&path, SCRIPT).map_err(|error| format!("{} can't be written: {error}", path.display()))?;
+        // Of a process that had our number and was killed. Somebody else's cannot be removed from /tmp, and is not written to.
+        let _ = std::fs::remove_file(&path);
+        named_file::create(&path)
+            .and_then(|mut file| file.write_all(SCRIPT.as_bytes()))
+            .map_err(|error| format!("{} can't be written: {error}", path.display()))?;
         Ok(Self { path, unpacked: true })
     }
 }

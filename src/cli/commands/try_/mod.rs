@@ -18,6 +18,8 @@ use crate::cli::terminal::{colour, terminal_width};
 use crate::core::batch::Events;
 use crate::core::cursor::ShardId;
 use crate::core::event::Format;
+use crate::core::named_file;
+use crate::core::named_file::MOST_LOGS;
 use crate::destination::Preview;
 use crate::destination::registry::DestinationKind;
 use crate::script::testing::cases;
@@ -129,7 +131,8 @@ fn watch(
 ) -> Result<u64, ExitMessage> {
     let is_stdin = file.as_os_str() == "-";
     let typed = if is_stdin { Some(samples::read(file).map_err(ExitMessage::Plain)?) } else { None };
-    let content = || (std::fs::read(path).ok(), if is_stdin { None } else { std::fs::read(file).ok() });
+    let content = |path| named_file::read(path, MOST_LOGS).ok();
+    let content = || (content(path), if is_stdin { None } else { content(file) });
     let mut before = None;
     loop {
         let now = content();

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::script::{Cost, HookError, Sample};
+use crate::core::named_file;
+use crate::core::named_file::MOST_LOGS;
+use crate::script::{Cost, HookError, Sample, drop_mark};
 
 /// A sample and where it is from.
 #[derive(Debug, Clone)]
@@ -30,12 +32,13 @@ pub(super) struct Tried {
 pub(super) fn read(file: &Path) -> Result<Vec<SampleOrigin>, String> {
     let (name, mut bytes) = (file.display().to_string(), Vec::new());
     let (name, read) = if name == "-" {
-        ("standard input".to_owned(), std::io::stdin().read_to_end(&mut bytes))
+        ("standard input".to_owned(), std::io::stdin().read_to_end(&mut bytes).map(drop))
     } else {
-        let read = std::fs::File::open(file).and_then(|mut file| file.read_to_end(&mut bytes));
+        let read = named_file::read(file, MOST_LOGS).map(|content| bytes = content);
         (name, read)
     };
-    read.map_err(|error| format!("{name} can't be read: {error}"))?;
+    read.map_err(|error| format!("{name} can't be read: {error} (- is standard input)"))?;
+    drop_mark(&mut bytes);
     let logs = logs(&name, &bytes)?;
     if logs.is_empty() {
         return Err(format!(
@@ -113,6 +116,14 @@ mod tests {
         check("{\"name\":\"n\",\"logs\":[{\"a\":\"1\"},{}],\"dropped\":true}", &["s:1 a=1", "s:1 "]);
         check("{\"log\":\"text\"}", &["s:1 log=text"]);
         check("", &[]);
+    }
+
+    #[test]
+    fn a_mark_before_the_logs_is_left_out() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, "\u{feff}{\"a\":\"\u{feff}\"}".as_bytes()).unwrap();
+        let logs = read(file.path()).unwrap();
+        assert_eq!(logs[0].sample.fields().next().unwrap().1, "\u{feff}".as_bytes());
     }
 
     #[test]

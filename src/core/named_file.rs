@@ -1,0 +1,367 @@
+//! The one place that opens the files which settings, the command line and the directories of ours name.
+//!
+//! A name is no promise. Behind it can be a pipe that nobody writes to, a device without an end, a link to somebody else's
+//! file, or a file that everybody may change. So a file is opened without waiting, looked at through the open descriptor, and
+//! refused if it is not what it has to be. Each refusal says what is wrong and what mends it.
+//!
+//! * What is only *read* may be reached through links: Kubernetes mounts Secrets and ConfigMaps as links
+//!   (`token -> ..data/token`). It has to be a regular file in the end, of bounded size.
+//! * What is *written* may not: the file is ours, has one name, and is made with mode 0600.
+//! * What the program *acts on* (settings, scripts, certificates, credentials), and what it writes, nobody but its owner and
+//!   group may write.
+
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io;
+use std::io::Read as _;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::line_file::sync_parent;
+
+/// Most bytes of a file with a credential.
+pub const MOST_CREDENTIAL: u64 = 16 << 10;
+
+/// Most bytes of a file with certificates or a key, and of a settings file.
+pub const MOST_SETTINGS: u64 = 4 << 20;
+
+/// Most bytes of a file with logs or test cases, which is held in memory as a whole.
+pub const MOST_LOGS: u64 = 1 << 30;
+
+/// Others may write.
+const OTHERS_WRITE: u32 = 0o002;
+
+/// Others may read.
+const OTHERS_READ: u32 = 0o004;
+
+/// In a directory with this bit everybody removes and renames only what is theirs.
+const STICKY: u32 = 0o1000;
+
+/// Why a file is not used, although the system would let us.
+#[derive(Debug, thiserror::Error)]
+enum Distrust {
+    #[error("it is not a regular file but {0}")]
+    NotRegular(&'static str),
+    #[error("it is a symbolic link, and what is written to it would end up elsewhere: name the file that is meant")]
+    Link,
+    #[error(
+        "it has {links} names (hard links), and what is written to it would show under each: move it away, or cp it \
+         and mv the copy to {path}",
+        path = path.display()
+    )]
+    Links { links: u64, path: PathBuf },
+    #[error("it belongs to uid {owner}, and this runs as uid {user}: chown {user} {path}", path = path.display())]
+    Owner { owner: u32, user: u32, path: PathBuf },
+    #[error("everybody may write to it (mode {mode:04o}): chmod o-w {path}", path = path.display())]
+    Writable { mode: u32, path: PathBuf },
+    #[error(
+        "everybody may replace files in it (mode {mode:04o}): chmod o-w {path}, or name a directory below it, which is \
+         made for this user alone",
+        path = path.display()
+    )]
+    OpenDirectory { mode: u32, path: PathBuf },
+    #[error("it has more than {0} bytes")]
+    TooLarge(u64),
+}
+
+impl From<Distrust> for io::Error {
+    fn from(why: Distrust) -> Self {
+        let kind = match why {
+            Distrust::TooLarge(_) => io::ErrorKind::FileTooLarge,
+            _ => io::ErrorKind::InvalidInput,
+        };
+        Self::new(kind, why)
+    }
+}
+
+/// Opens a file to read from, as long as it may be.
+///
+/// # Errors
+/// The system's, or it is not a regular file.
+pub fn open(path: &Path) -> io::Result<File> {
+    let file = open_with(OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK), path)?;
+    regular(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// Reads a file of at most `most` bytes, to look at what is in it.
+///
+/// # Errors
+/// As for [`open`]; [`io::ErrorKind::FileTooLarge`].
+pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    read_whole(&open(path)?, most)
+}
+
+/// Reads a file of at most `most` bytes, to act on what is in it.
+///
+/// # Errors
+/// As for [`read`], or everybody may write to it.
+pub fn read_trusted(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
+    closed(&file.metadata()?, path)?;
+    read_whole(&file, most)
+}
+
+/// Whether everybody may read the file.
+#[must_use]
+pub fn is_public(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.mode() & OTHERS_READ != 0)
+}
+
+/// Opens a file of ours to read from and to add to its end; makes it, with mode 0600, if there is none.
+///
+/// # Errors
+/// The system's, or it is not a regular file that is ours alone.
+pub fn append(path: &Path) -> io::Result<File> {
+    ours(OpenOptions::new().read(true).append(true).create(true), path)
+}
+
+/// Makes a file of ours with mode 0600.
+///
+/// # Errors
+/// The system's; there must not be one.
+pub fn create(path: &Path) -> io::Result<File> {
+    ours(OpenOptions::new().append(true).create_new(true), path)
+}
+
+/// Makes the file if there is none, and locks it until it is closed, unless somebody else has it.
+///
+/// # Errors
+/// As for [`append`].
+#[expect(unsafe_code, reason = "the standard library locks files from Rust 1.89 on")]
+pub fn lock(path: &Path) -> io::Result<Option<File>> {
+    let file = append(path)?;
+    // SAFETY: the descriptor is open for the whole call, and flock(2) touches no memory of ours.
+    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+        return Ok(Some(file));
+    }
+    match io::Error::last_os_error() {
+        error if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        error => Err(error),
+    }
+}
+
+/// Creates a directory and its missing parents with mode 0700, and makes their names last.
+///
+/// # Errors
+/// The system's.
+pub fn create_dir(dir: &Path) -> io::Result<()> {
+    let missing: Vec<_> = dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    missing.into_iter().try_for_each(sync_parent)
+}
+
+/// Makes sure that nobody can replace our files in a directory: others may not write to it, unless everybody can touch only
+/// their own there, as in `/tmp`.
+///
+/// # Errors
+/// The system's, or others can.
+pub fn check_dir(dir: &Path) -> io::Result<()> {
+    let mode = fs::metadata(dir)?.mode();
+    if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
+        return Err(Distrust::OpenDirectory { mode: mode & 0o7777, path: dir.to_owned() }.into());
+    }
+    Ok(())
+}
+
+/// The user whose rights we have.
+#[must_use]
+#[expect(unsafe_code, reason = "the standard library knows no user")]
+pub fn user() -> u32 {
+    // SAFETY: takes nothing, touches no memory, cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Opens a file to write to it: not through a link, and only if it is ours alone.
+fn ours(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let file = open_with(options.mode(0o600).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW), path)?;
+    let found = file.metadata()?;
+    regular(&found)?;
+    if found.nlink() > 1 {
+        return Err(Distrust::Links { links: found.nlink(), path: path.to_owned() }.into());
+    }
+    belongs_here(&found, path)?;
+    closed(&found, path)?;
+    Ok(file)
+}
+
+/// Opens it. What is no file fails in ways of its own, a pipe that nobody reads from as a device that is not there: then
+/// what it is is said instead.
+fn open_with(options: &OpenOptions, path: &Path) -> io::Result<File> {
+    options.open(path).map_err(|error| match fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() && error.raw_os_error() == Some(libc::ELOOP) => Distrust::Link.into(),
+        Ok(found) if !found.is_symlink() && error.kind() != io::ErrorKind::PermissionDenied => {
+            regular(&found).err().unwrap_or(error)
+        }
+        _ => error,
+    })
+}
+
+fn regular(found: &Metadata) -> io::Result<()> {
+    let kind = found.file_type();
+    let what = match kind {
+        _ if kind.is_file() => return Ok(()),
+        _ if kind.is_dir() => "a directory",
+        _ if kind.is_fifo() => "a pipe",
+        _ if kind.is_socket() => "a socket",
+        _ => "a device",
+    };
+    Err(Distrust::NotRegular(what).into())
+}
+
+/// A file to write to is ours or root's. Root may also write to the file of whoever has the directory: `sudo forwarder dlq`
+/// works on the files of the user that the forwarder runs as.
+fn belongs_here(found: &Metadata, path: &Path) -> io::Result<()> {
+    let (owner, user) = (found.uid(), user());
+    if owner == user || owner == 0 {
+        return Ok(());
+    }
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if user == 0 && fs::metadata(dir)?.uid() == owner {
+        return Ok(());
+    }
+    Err(Distrust::Owner { owner, user, path: path.to_owned() }.into())
+}
+
+fn closed(found: &Metadata, path: &Path) -> io::Result<()> {
+    let mode = found.mode();
+    if mode & OTHERS_WRITE != 0 {
+        return Err(Distrust::Writable { mode: mode & 0o7777, path: path.to_owned() }.into());
+    }
+    Ok(())
+}
+
+fn read_whole(file: &File, most: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    file.take(most + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > most {
+        return Err(Distrust::TooLarge(most).into());
+    }
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::net::UnixListener;
+    use std::process::Command;
+
+    use super::*;
+
+    fn file(dir: &Path, mode: u32) -> PathBuf {
+        let path = dir.join("file");
+        fs::write(&path, "content").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        path
+    }
+
+    #[track_caller]
+    fn refused<T>(opened: io::Result<T>, why: &str) {
+        let error = opened.err().expect("it is not to be opened").to_string();
+        assert!(error.contains(why), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pipe, socket) = (dir.path().join("pipe"), dir.path().join("socket"));
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let _socket = UnixListener::bind(&socket).unwrap();
+        let all = [
+            (pipe.as_path(), "not a regular file but a pipe"),
+            (&socket, "not a regular file but a socket"),
+            (dir.path(), "not a regular file but a directory"),
+            (Path::new("/dev/full"), "not a regular file but a device"),
+        ];
+        for (path, why) in all {
+            refused(open(path), why);
+            refused(read_trusted(path, 10), why);
+            refused(append(path), why);
+            refused(lock(path), why);
+        }
+    }
+
+    #[test]
+    fn what_is_mounted_as_kubernetes_does_is_read_and_never_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir(at("..2026")).unwrap();
+        fs::write(at("..2026/token"), "secret").unwrap();
+        fs::set_permissions(at("..2026/token"), Permissions::from_mode(0o440)).unwrap();
+        symlink("..2026", at("..data")).unwrap();
+        symlink("..data/token", at("token")).unwrap();
+        assert_eq!(read_trusted(&at("token"), 10).unwrap(), b"secret");
+        refused(append(&at("token")), "it is a symbolic link");
+        symlink("nowhere", at("dangling")).unwrap();
+        refused(append(&at("dangling")), "it is a symbolic link");
+        assert!(!at("nowhere").exists());
+        assert_eq!(read_trusted(&at("dangling"), 10).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_everybody_may_write_is_neither_trusted_nor_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        for mode in [0o646, 0o662] {
+            let path = file(dir.path(), mode);
+            let mend = format!("(mode 0{mode:o}): chmod o-w {}", path.display());
+            refused(read_trusted(&path, 10), &mend);
+            refused(append(&path), &mend);
+            assert_eq!(read(&path, 10).unwrap(), b"content");
+        }
+        // A group may: that is how Kubernetes hands out volumes.
+        let path = file(dir.path(), 0o664);
+        read_trusted(&path, 10).unwrap();
+        append(&path).unwrap();
+        assert!(is_public(&path) && !is_public(&file(dir.path(), 0o640)));
+    }
+
+    #[test]
+    fn a_file_with_a_second_name_or_of_somebody_else_is_not_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = file(dir.path(), 0o600);
+        fs::hard_link(&path, dir.path().join("other")).unwrap();
+        refused(append(&path), "it has 2 names");
+        fs::remove_file(dir.path().join("other")).unwrap();
+        append(&path).unwrap();
+        if user() == 0 {
+            std::os::unix::fs::chown(&path, Some(4711), None).unwrap();
+            refused(append(&path), "it belongs to uid 4711, and this runs as uid 0: chown 0 ");
+            std::os::unix::fs::chown(dir.path(), Some(4711), None).unwrap();
+            append(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = file(dir.path(), 0o600);
+        assert_eq!(read(&path, 7).unwrap(), b"content");
+        assert_eq!(read(&path, 6).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        refused(read_trusted(&path, 6), "it has more than 6 bytes");
+    }
+
+    #[test]
+    fn what_is_made_is_for_its_owner_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+        let inner = dir.path().join("a/b");
+        create_dir(&inner).unwrap();
+        append(&inner.join("file")).unwrap();
+        create(&inner.join("new")).unwrap();
+        assert_eq!(create(&inner.join("new")).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!([mode(&dir.path().join("a")), mode(&inner)], [0o700, 0o700]);
+        assert_eq!([mode(&inner.join("file")), mode(&inner.join("new"))], [0o600, 0o600]);
+    }
+
+    #[test]
+    fn a_directory_in_which_everybody_can_replace_files_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        for (mode, good) in [(0o777, false), (0o2777, false), (0o1777, true), (0o775, true), (0o755, true)] {
+            fs::set_permissions(dir.path(), Permissions::from_mode(mode)).unwrap();
+            assert_eq!(check_dir(dir.path()).is_ok(), good, "{mode:o}");
+        }
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+        refused(check_dir(dir.path()), &format!("(mode 0777): chmod o-w {}", dir.path().display()));
+    }
+}
