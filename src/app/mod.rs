@@ -3,6 +3,7 @@
 mod error;
 mod heartbeat_thread;
 mod join;
+mod last_good;
 mod observe;
 mod reload;
 pub mod replay;
@@ -27,20 +28,22 @@ use crate::core::budget::Budget;
 use crate::core::cursor::SourceName;
 use crate::core::event::Format;
 use crate::core::ledger::Ledger;
+use crate::core::state_dir::StateDir;
 use crate::core::stop::Stop;
 use crate::dead_letter::DirectoryStore;
 use crate::destination::registry::{AnyDestination, DestinationConfig};
 use crate::group::Drained;
 use crate::group::membership::Membership;
 use crate::pipeline::{DeadLetterPolicy, Pace, Pipeline};
-use crate::script::{HookThreads, Hooks, Script};
+use crate::script::{HookThreads, Hooks};
 use crate::settings::Settings;
 use crate::sls::Sls;
 pub use error::Error;
 use heartbeat_thread::HeartbeatThread;
 use join::join_group;
+use last_good::Started;
 use observe::{say_how_the_destination_is, snapshot_of, sum_up_now_and_then, summary_of};
-use reload::{ScriptWatch, Wake};
+use reload::{Saved, ScriptWatch, Wake};
 use side_tasks::breakdown;
 
 /// The destination that the settings name, and how events are laid out for it.
@@ -67,6 +70,9 @@ pub struct App {
     pipeline: Arc<Pipeline<Sls, AnyDestination>>,
     /// Where this process keeps dead letters.
     letters: PathBuf,
+    state: StateDir,
+    /// What the script's file had at the start, if that is not what runs.
+    refused: Option<String>,
 }
 
 impl App {
@@ -77,18 +83,20 @@ impl App {
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let (to, format) = destination(&settings.destination)?;
         let source = Sls::new(&settings.sls).map_err(|error| Error::Settings(error.to_string()))?;
-        let script = Script::read(&settings.script)?;
-        info!(script = %script.name, version = %script.version, "script read");
+        let file = Saved::read(&settings.script).map_err(Error::Settings)?;
+        let state = match settings.reload.last_good {
+            true => open_state(&settings.state_dir),
+            false => StateDir::none(),
+        };
         let threads = HookThreads::start(settings.run.hook_threads)
             .map_err(|error| Error::Internal(format!("cannot start the threads for the script: {error}")))?;
-        let hooks = Hooks::new(
-            script,
-            settings.hook.clone(),
-            format,
-            (&settings.sls.project, &settings.sls.logstore),
-            Some(threads),
-        )?
-        .with_rules(settings.reload.rules);
+        let names = (settings.sls.project.as_str(), settings.sls.logstore.as_str());
+        let Started { hooks, refused } = last_good::start(file, &state, |script| {
+            Hooks::new(script, settings.hook.clone(), Arc::clone(&format), names)
+        })?;
+        let hooks = hooks.with_rules(settings.reload.rules).with_threads(threads);
+        let script = hooks.script();
+        info!(script = %script.name, version = %script.version, "script loaded");
         let wanted = &settings.dead_letters;
         let store =
             DirectoryStore::open_free(&dead_letter::Config { dir: wanted.dir.clone(), max_bytes: wanted.max_bytes })?;
@@ -116,7 +124,7 @@ impl App {
                 page_groups: settings.sls.page_groups,
             },
         };
-        Ok(Self { settings, pipeline: Arc::new(pipeline), letters })
+        Ok(Self { settings, pipeline: Arc::new(pipeline), letters, state, refused })
     }
 
     /// The pipeline, for whoever watches the program run.
@@ -136,7 +144,7 @@ impl App {
     /// # Errors
     /// SLS rejected our requests before anything began; the drain deadline came first; or a bug.
     pub async fn run(self, leave: Stop) -> Result<(), Error> {
-        let Self { settings, pipeline, letters } = self;
+        let Self { settings, pipeline, letters, state, refused } = self;
         let wake = Wake::listen();
         let mut side = JoinSet::new();
         let joined = Arc::new(AtomicBool::new(false));
@@ -173,9 +181,12 @@ impl App {
             path: settings.script.clone(),
             interval: reload::POLL_INTERVAL,
             force: settings.reload.force,
+            refused,
         };
         let watched = Arc::clone(&pipeline);
         side.spawn(async move { watch.run(&watched.hooks, wake).await });
+        let running = Arc::clone(&pipeline);
+        side.spawn(async move { last_good::keep(&running.hooks, state).await });
 
         let drained = tokio::select! {
             drained = group::run(Arc::clone(&pipeline), tasks, leave, settings.run.drain_timeout) => drained,
@@ -196,4 +207,16 @@ impl App {
             Drained::Broken => Err(Error::Internal("every acquired shard fails at once; the log has the cause".into())),
         }
     }
+}
+
+/// The state directory; none, with a warning, if it cannot be used.
+fn open_state(dir: &Path) -> StateDir {
+    StateDir::open(dir).unwrap_or_else(|error| {
+        warn!(
+            "the state directory {} cannot be used ({error}): after a restart a script that does not load is an outage; set \
+             state.dir to a directory that the program can write to",
+            dir.display()
+        );
+        StateDir::none()
+    })
 }

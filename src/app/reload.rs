@@ -27,12 +27,14 @@ pub(super) struct ScriptWatch {
     pub(super) interval: Duration,
     /// Loads a version whatever it makes of the last logs.
     pub(super) force: bool,
+    /// Content that was refused at the start.
+    pub(super) refused: Option<String>,
 }
 
 impl ScriptWatch {
     /// Never returns.
     pub(super) async fn run(self, hooks: &Hooks, mut wake: Wake) {
-        let mut reading = ScriptRead::default();
+        let mut reading = ScriptRead { settled: self.refused.clone(), ..ScriptRead::default() };
         loop {
             tokio::select! {
                 () = sleep(self.interval) => {}
@@ -90,15 +92,15 @@ impl ScriptWatch {
 }
 
 /// What is on disk.
-struct Saved {
-    script: Script,
+pub(super) struct Saved {
+    pub(super) script: Script,
     /// The test cases beside it; empty when there are none.
-    cases: String,
+    pub(super) cases: String,
 }
 
 impl Saved {
     /// Reads the script, what it names, and its test cases. A file may lie on a network that hangs.
-    fn read(path: &Path) -> Result<Self, String> {
+    pub(super) fn read(path: &Path) -> Result<Self, String> {
         let script = Script::read(path).map_err(|fault: HookError| fault.to_string())?;
         let beside = cases::path_beside(path);
         let cases = match named_file::read_trusted(&beside, MOST_LOGS) {
@@ -113,7 +115,7 @@ impl Saved {
     }
 
     /// What changes when there is something new to try: cases that were set right are worth a try, too.
-    fn identity(&self) -> String {
+    pub(super) fn identity(&self) -> String {
         let cases = Sha256::digest(&self.cases);
         format!("{} {cases:x?}", self.script.version)
     }
@@ -182,4 +184,4 @@ impl Wake {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

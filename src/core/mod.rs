@@ -18,4 +18,5 @@ pub mod priority;
 pub mod retry_log;
 pub mod secret;
 pub mod source;
+pub mod state_dir;
 pub mod stop;

@@ -197,7 +197,7 @@ impl<S: Source, K: Destination> Tasks<S, K> {
         // A destination may have kept what nobody waits for any more: the right to send it ends with the task.
         running.over.raise();
         let again = match joined {
-            Ok((_, ShardEnd::Moved)) => Some(Instant::now()),
+            Ok((_, ShardEnd::Moved | ShardEnd::Reloaded)) => Some(Instant::now()),
             Ok((_, ShardEnd::Released | ShardEnd::GivenBack | ShardEnd::Over | ShardEnd::Lost)) => None,
             Err(panic) => {
                 let name = self.name(shard);

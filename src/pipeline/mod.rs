@@ -90,6 +90,8 @@ pub enum ShardEnd {
     Lost,
     /// Somebody else changed the checkpoint: to be started again from there.
     Moved,
+    /// It was halted, and another version of the script runs now: to be started again from the checkpoint.
+    Reloaded,
 }
 
 /// Works on a shard until `stop` is raised and everything in flight is durable and saved, or until the tenure ends.
@@ -173,23 +175,32 @@ impl<S: Source, K: Destination> Shard<S, K> {
             Some(None) => return ShardEnd::Lost,
             Some(Some(place)) => place,
         };
+        let version = self.pipeline.hooks.script().version.clone();
         let hook = match self.pipeline.hooks.load(self.id) {
             Ok(hook) => hook,
             Err(fault) => {
                 self.halt(0, format!("the script does not load: {fault}"));
-                self.stop.raised().await;
-                return ShardEnd::Released;
+                return self.stay_halted(&version, ShardEnd::Released).await;
             }
         };
 
         match self.run_both(place, hook).await {
             (_, DelivererEnd::Moved) => ShardEnd::Moved,
             (ReaderEnd::Lost, _) | (_, DelivererEnd::Lost) => ShardEnd::Lost,
-            (ReaderEnd::Halted, _) | (_, DelivererEnd::Halted) => {
-                self.stop.raised().await;
-                ShardEnd::GivenBack
-            }
+            (ReaderEnd::Halted, _) | (_, DelivererEnd::Halted) => self.stay_halted(&version, ShardEnd::GivenBack).await,
             (ReaderEnd::Stopped, DelivererEnd::Drained) => ShardEnd::Released,
+        }
+    }
+
+    /// Waits until the shard is stopped, which ends it as `stopped`, or until another version of the script runs than the one
+    /// that halted it, which may make other events of the same logs.
+    async fn stay_halted(&self, version: &str, stopped: ShardEnd) -> ShardEnd {
+        match self.stop.or(self.pipeline.hooks.differs_from(version)).await {
+            None => stopped,
+            Some(()) => {
+                info!(shard = %self.name, "another version of the script runs: going on from the checkpoint");
+                ShardEnd::Reloaded
+            }
         }
     }
 

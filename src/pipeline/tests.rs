@@ -224,7 +224,7 @@ fn start_to(destinations: usize, pages: &[Vec<String>], on_error: OnError, on_re
         destinations: (0..destinations)
             .map(|_| Siem { strict: Mutex::new(true), taken: Mutex::new(Vec::new()), down: Mutex::new(false) })
             .collect(),
-        hooks: Hooks::new(script, config, formats, ("project", "logstore"), None).unwrap(),
+        hooks: Hooks::new(script, config, formats, ("project", "logstore")).unwrap(),
         budget: Budget::new(1 << 24),
         ledger: Ledger::default(),
         dead_letters: DeadLetterPolicy {
@@ -479,6 +479,20 @@ async fn halt_stands_still_at_a_failed_log_and_at_a_refused_event() {
         assert!(bench.standstill().is_some());
         assert_eq!(bench.pipeline.budget.used(), 0, "a shard that stands still takes nothing from the others");
         assert_eq!(bench.end().await, ShardEnd::GivenBack);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_halted_shard_starts_again_when_another_version_of_the_script_runs() {
+    for kind in ["bad", "two"] {
+        let pages = [page(&["a:keep"]), vec![format!("b:{kind}")]];
+        let mut bench = start(&pages, OnError::Halt, OnReject::Halt);
+        seconds(300).await;
+        assert!(bench.task.try_join_next().is_none(), "{kind}: it waits for somebody to act");
+        let (hooks, mended) = (&bench.pipeline.hooks, Script::from_text("t.lua", format!("{SCRIPT}-- mended")));
+        hooks.put_in_force(hooks.trial(mended).run("", true).unwrap(), tokio::time::Instant::now());
+        assert_eq!(bench.task.join_next().await.unwrap().unwrap(), ShardEnd::Reloaded, "{kind}");
+        assert_eq!(bench.saved(), Some(1), "{kind}: it goes on from the checkpoint");
     }
 }
 

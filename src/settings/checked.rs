@@ -27,6 +27,8 @@ pub struct Settings {
     pub reload: ReloadSettings,
     /// The destination.
     pub destination: DestinationConfig,
+    /// The directory for what makes the next start better.
+    pub state_dir: PathBuf,
     /// What becomes of logs that cannot be delivered.
     pub dead_letters: DeadLetterSettings,
     /// Pace, limits and the way out.
@@ -70,6 +72,8 @@ pub struct ReloadSettings {
     pub force: bool,
     /// When it fails on too many.
     pub rules: script::Rules,
+    /// Keep the last good version, and start with it when the file has a broken one.
+    pub last_good: bool,
 }
 
 /// What becomes of logs that cannot be delivered.

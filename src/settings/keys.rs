@@ -13,6 +13,7 @@ pub(super) mod run;
 pub(super) mod script;
 mod setting;
 pub(super) mod sls;
+pub(super) mod state;
 pub(super) mod syslog;
 
 pub use choices::LogFormat;
@@ -36,8 +37,8 @@ pub fn find(name: &str) -> Option<&'static Row> {
 }
 
 /// The tables, in the order of the documentation.
-const TABLES: [&[&Row]; 7] =
-    [script::KEYS, sls::KEYS, hec::KEYS, syslog::KEYS, file::KEYS, dead_letters::KEYS, run::KEYS];
+const TABLES: [&[&Row]; 8] =
+    [script::KEYS, sls::KEYS, hec::KEYS, syslog::KEYS, file::KEYS, dead_letters::KEYS, state::KEYS, run::KEYS];
 
 #[cfg(test)]
 mod tests {

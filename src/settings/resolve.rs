@@ -27,6 +27,7 @@ pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) 
         read_sls(&mut reader, heartbeat, machine),
         read_destination(&mut reader, machine),
         read_dead_letters(&mut reader),
+        reader.get(&keys::state::DIR),
         read_run(&mut reader, heartbeat, machine),
         read_log(&mut reader),
     );
@@ -40,10 +41,11 @@ pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) 
             Some(sls),
             Some(destination),
             Some(dead_letters),
+            Some(state_dir),
             Some(run),
             Some(log),
         ) if problems.is_empty() => {
-            Ok(Settings { sls, script, hook, reload, destination, dead_letters, run, log, admin, warnings })
+            Ok(Settings { sls, script, hook, reload, destination, dead_letters, state_dir, run, log, admin, warnings })
         }
         _ => Err(SettingsError { problems }),
     }
@@ -62,7 +64,9 @@ fn read_reload(reader: &mut Reader<'_>) -> Option<ReloadSettings> {
     let force = reader.get(&keys::script::FORCE_RELOAD);
     let share = reader.get(&keys::script::ROLLBACK_SHARE);
     let within = reader.get(&keys::script::ROLLBACK_WITHIN);
-    Some(ReloadSettings { force: force?, rules: script::Rules { share: share?, within: within? } })
+    let last_good = reader.get(&keys::script::LAST_GOOD);
+    let rules = script::Rules { share: share?, within: within? };
+    Some(ReloadSettings { force: force?, rules, last_good: last_good? })
 }
 
 /// Reads what is needed to deliver logs that are at hand, and nothing about where logs come from.

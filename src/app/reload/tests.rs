@@ -1,6 +1,26 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::core::event::{Body, BodyError, Format, Head};
+use crate::script::Config;
+
+struct Text;
+
+impl Format for Text {
+    fn write(&self, _: &Head<'_>, body: &mut dyn Body, out: &mut Vec<u8>) -> Result<(), BodyError> {
+        body.text(b"", out)
+    }
+}
+
+/// Hooks of a script whose events are plain text.
+pub(crate) fn hooks_of(script: Script) -> Result<Hooks, HookError> {
+    hooks_with(script, Arc::new(Text))
+}
+
+fn hooks_with(script: Script, format: Arc<dyn Format>) -> Result<Hooks, HookError> {
+    let config = Config { timeout: Duration::from_millis(100), memory: 16 << 20, vars: toml::Table::new() };
+    Hooks::new(script, config, format, ("p", "l"))
+}
 
 /// Which of the contents seen, look by look, are looked into.
 fn check(polls: &[&str], expected: &[usize]) {
@@ -37,16 +57,7 @@ mod writers {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::core::event::{Body, BodyError, Format, Head};
-    use crate::script::{Config, Reloads, Sample};
-
-    struct Text;
-
-    impl Format for Text {
-        fn write(&self, _: &Head<'_>, body: &mut dyn Body, out: &mut Vec<u8>) -> Result<(), BodyError> {
-            body.text(b"", out)
-        }
-    }
+    use crate::script::{Reloads, Sample};
 
     const INTERVAL: Duration = Duration::from_millis(50);
 
@@ -75,13 +86,12 @@ mod writers {
             let directory = TempDir::new().unwrap();
             lay_out(directory.path());
             let path = directory.path().join(script);
-            let config = Config { timeout: Duration::from_millis(100), memory: 16 << 20, vars: toml::Table::new() };
-            let hooks = Hooks::new(Script::read(&path).unwrap(), config, format, ("p", "l"), None).unwrap();
+            let hooks = hooks_with(Script::read(&path).unwrap(), format).unwrap();
             let hooks = Arc::new(hooks);
             let mut watch = tokio::task::JoinSet::new();
             let watched = Arc::clone(&hooks);
             watch.spawn(async move {
-                let watch = ScriptWatch { path, interval: INTERVAL, force: false };
+                let watch = ScriptWatch { path, interval: INTERVAL, force: false, refused: None };
                 watch.run(&watched, Wake(None)).await;
             });
             Self { directory, hooks, watch }

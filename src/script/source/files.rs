@@ -65,6 +65,16 @@ impl Files {
         self.0.keys().map(String::as_str)
     }
 
+    /// These files.
+    pub(crate) fn of(files: BTreeMap<String, Result<Arc<[u8]>, String>>) -> Self {
+        Self(files)
+    }
+
+    /// Each name, and its content or why there is none.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, Result<&[u8], &str>)> {
+        self.0.iter().map(|(name, content)| (name.as_str(), content.as_deref().map_err(String::as_str)))
+    }
+
     /// The modules among them with their texts, in the order of their names.
     pub(crate) fn modules(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let read = self.0.iter().filter_map(|(name, content)| Some((name.as_str(), content.as_deref().ok()?)));

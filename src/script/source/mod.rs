@@ -1,6 +1,7 @@
 //! The text of a script and of the files that it names.
 
 pub(crate) mod files;
+mod kept;
 pub(crate) mod tokens;
 
 use std::path::Path;

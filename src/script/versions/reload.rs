@@ -1,7 +1,8 @@
 //! What loads and runs the hooks of all shards, and gives them a new script while they run.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::error;
 
@@ -18,7 +19,7 @@ use crate::script::{Config, Hook, HookError, HookPanic, HookRun, HookThreads, Me
 /// One script for all shards; each has a hook of its own.
 pub struct Hooks {
     /// The running version. Locked to take the pointer, once a page.
-    script: RwLock<Arc<Script>>,
+    script: watch::Sender<Arc<Script>>,
     config: Config,
     pub(crate) formats: Formats,
     project: String,
@@ -68,10 +69,9 @@ impl Hooks {
         config: Config,
         formats: impl Into<Formats>,
         (project, logstore): (&str, &str),
-        threads: Option<HookThreads>,
     ) -> Result<Self, HookError> {
         let (project, logstore) = (project.to_owned(), logstore.to_owned());
-        let script = RwLock::new(Arc::new(script));
+        let script = watch::Sender::new(Arc::new(script));
         let history = History {
             since: Instant::now(),
             reloads: Reloads::default(),
@@ -81,7 +81,7 @@ impl Hooks {
             rolled_back: None,
         };
         let (samples, history) = (Samples::default(), Mutex::new(history));
-        let formats = formats.into();
+        let (formats, threads) = (formats.into(), None);
         let hooks = Self { script, config, formats, project, logstore, threads, samples, history };
         hooks.load(ShardId(0))?;
         Ok(hooks)
@@ -94,10 +94,24 @@ impl Hooks {
         self
     }
 
+    /// The same, run on these threads.
+    #[must_use]
+    pub fn with_threads(mut self, threads: HookThreads) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
     /// The running version.
     #[must_use]
     pub fn script(&self) -> Arc<Script> {
-        Arc::clone(&self.script.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.script.borrow())
+    }
+
+    /// Waits until another version runs than this one.
+    pub async fn differs_from(&self, version: &str) {
+        let mut running = self.script.subscribe();
+        let changed = running.wait_for(|script| script.version != version).await;
+        drop(changed.expect("the sender is part of the hooks"));
     }
 
     /// Since when it runs.
@@ -212,7 +226,7 @@ impl Hooks {
     }
 
     fn exchange(&self, script: Arc<Script>) -> Arc<Script> {
-        std::mem::replace(&mut self.script.write().unwrap_or_else(PoisonError::into_inner), script)
+        self.script.send_replace(script)
     }
 
     fn meta(&self, shard: ShardId) -> Meta {

@@ -16,6 +16,7 @@ pub(super) const KEYS: &[&Row] = &[
     &FORCE_RELOAD.row,
     &ROLLBACK_SHARE.row,
     &ROLLBACK_WITHIN.row,
+    &LAST_GOOD.row,
     &VARS,
 ];
 
@@ -49,6 +50,11 @@ pub const ROLLBACK_SHARE: Key<u32> = Key::count("script.rollback_share", 0, 100)
 pub const ROLLBACK_WITHIN: Key<Duration> = Key::duration("script.rollback_within", SECOND)
     .default("5m")
     .means("how long after a reload a rollback can happen");
+
+pub const LAST_GOOD: Key<bool> = Key::switch("script.last_good").default("true").means(
+    "start with the last good version of the script, which is kept in state.dir, when the script's file does not load or \
+     fails its tests",
+);
 
 pub const VARS: Row =
     Row { meaning: "the script's own settings: the global `settings` in Lua", ..Row::new("script.vars", Kind::Table) };

@@ -173,6 +173,32 @@ async fn a_save_every_second_a_third_of_them_broken_loses_repeats_and_delays_not
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_broken_script_that_was_refused_is_no_outage_after_a_restart() {
+    let bench = Bench::with(servers(1)).await;
+    let script = bench.directory.path().join("t.lua");
+    let mut program = bench.start("a");
+    bench.put(0, 2, 20);
+    bench.settled().await;
+    let kept = bench.directory.path().join("state/last-good-script.json");
+    until("the running version is kept", 30, || kept.exists()).await;
+    fs::write(&script, "function process(log) return").unwrap();
+    program.to_say("script refused").await;
+    program.signal(libc::SIGTERM);
+    assert_eq!(program.exit(Duration::from_secs(30)).await, Some(0));
+
+    let mut next = bench.start("a");
+    next.to_say("LAST GOOD SCRIPT").await;
+    bench.put(0, 2, 20);
+    bench.settled().await;
+    assert_eq!(next.says("script refused"), 0, "one fact is said once: {}", next.said());
+    next.signal(libc::SIGTERM);
+    assert_eq!(next.exit(Duration::from_secs(30)).await, Some(0));
+
+    let off = bench.start_with("a", &[("FORWARDER_SCRIPT_LAST_GOOD", "false")]);
+    off.to_say("t.lua:1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_fails_on_what_comes_later_is_rolled_back_by_itself_f38() {
     let bench = Bench::with(servers(1)).await;
     let program = bench.start_with("a", &[("FORWARDER_DEAD_LETTERS_MAX_SHARE", "100")]);

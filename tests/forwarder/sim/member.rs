@@ -58,7 +58,7 @@ impl Member {
             source_name: SourceName::new("logstore"),
             source: source(),
             destinations: vec![SimSink { world: world.clone(), member: name.to_owned() }],
-            hooks: Hooks::new(script, config, Arc::new(IdFormat), ("project", "logstore"), None).expect("it loads"),
+            hooks: Hooks::new(script, config, Arc::new(IdFormat), ("project", "logstore")).expect("it loads"),
             budget: Budget::new(1 << 20),
             ledger: Ledger::default(),
             dead_letters: DeadLetterPolicy {

@@ -255,6 +255,7 @@ fn environment(sls: &SlsEmulator, receiver: &Receiver, script: &Path, letters: &
     let mut environment: Environment = pairs.map(|(name, value)| (name.to_owned(), value.into())).collect();
     environment.insert("FORWARDER_SCRIPT".into(), script.as_os_str().to_owned());
     environment.insert("FORWARDER_DEAD_LETTERS_DIR".into(), letters.as_os_str().to_owned());
+    environment.insert("FORWARDER_STATE_DIR".into(), letters.join("state").into_os_string());
     environment
 }
 

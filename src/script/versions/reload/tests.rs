@@ -23,7 +23,11 @@ impl Format for Text {
 /// Hooks of this script, which run where they are asked for, or on a thread.
 fn hooks_on(text: &str, threads: Option<HookThreads>) -> Hooks {
     let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
-    Hooks::new(Script::from_text("s.lua", text), config, Arc::new(Text), ("p", "l"), threads).unwrap()
+    let hooks = Hooks::new(Script::from_text("s.lua", text), config, Arc::new(Text), ("p", "l")).unwrap();
+    match threads {
+        Some(threads) => hooks.with_threads(threads),
+        None => hooks,
+    }
 }
 
 fn hooks(text: &str) -> Hooks {

@@ -1,0 +1,152 @@
+//! The last good version of the script, kept for a start at which the file has a broken one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tracing::{error, warn};
+
+use super::reload::Saved;
+use crate::core::state_dir::StateDir;
+use crate::script::{HookError, Hooks, Script};
+
+/// Its name in the state directory.
+const NAME: &str = "last-good-script.json";
+
+/// Most bytes of it: a script and its files, in base64.
+const MOST_BYTES: u64 = 160 << 20;
+
+/// Time between two looks at the running version.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The hooks that the program starts with.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) hooks: Hooks,
+    /// What the script's file had, if that is not what runs: it is not looked into again until it changes.
+    pub(super) refused: Option<String>,
+}
+
+/// Starts with the version in the script's file. If that is not fit to run, and the last good version was kept, starts with
+/// that one, loudly.
+///
+/// # Errors
+/// The version in the file cannot be read or does not load, and there is no other.
+pub(super) fn start(
+    file: Saved,
+    state: &StateDir,
+    hooks: impl Fn(Script) -> Result<Hooks, HookError>,
+) -> Result<Started, HookError> {
+    let identity = file.identity();
+    let made = hooks(file.script.clone());
+    let Some(kept) = kept(state).filter(|kept| kept.version != file.script.version) else {
+        return Ok(Started { hooks: made?, refused: None });
+    };
+    let why = match made {
+        Err(fault) => fault.to_string(),
+        Ok(hooks) => match hooks.trial(file.script).run(&file.cases, false) {
+            Ok(_) => return Ok(Started { hooks, refused: None }),
+            Err(refused) => refused.to_string(),
+        },
+    };
+    let version = kept.version.clone();
+    let hooks = hooks(kept)?;
+    let why = format!("the last good version of the script runs, {version}, since its file is not fit to run: {why}");
+    error!("LAST GOOD SCRIPT: {why}");
+    hooks.say(Some(why));
+    Ok(Started { hooks, refused: Some(identity) })
+}
+
+/// Keeps the running version, whenever it is another. Never returns.
+pub(super) async fn keep(hooks: &Hooks, state: StateDir) {
+    let mut kept = kept(&state).map(|script| script.version);
+    let mut was_told = false;
+    loop {
+        let running = hooks.script();
+        if kept.as_ref() != Some(&running.version) {
+            let (state, script) = (state.clone(), Arc::clone(&running));
+            let written = tokio::task::spawn_blocking(move || state.write(NAME, &script.to_kept())).await;
+            match written.expect("writing does not panic") {
+                Ok(()) => kept = Some(running.version.clone()),
+                Err(error) if !was_told => {
+                    was_told = true;
+                    warn!("cannot keep the running script for the next start: {error}");
+                }
+                Err(_) => {}
+            }
+        }
+        sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// The version that was kept.
+fn kept(state: &StateDir) -> Option<Script> {
+    match state.read(NAME, MOST_BYTES) {
+        Ok(content) => {
+            let content = content?;
+            let script = Script::from_kept(&content);
+            if script.is_none() {
+                warn!("{NAME} in the state directory is damaged, and not used");
+            }
+            script
+        }
+        Err(error) => {
+            warn!("the last good script cannot be read from the state directory: {error}");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::reload::tests::hooks_of;
+
+    const GOOD: &str = "function process(log) return log end";
+
+    fn saved(text: &str, cases: &str) -> Saved {
+        Saved { script: Script::from_text("s.lua", text), cases: cases.to_owned() }
+    }
+
+    /// The text of the version that runs, and what is said of it.
+    fn started(file: Saved, state: &StateDir) -> Result<(String, Option<String>), HookError> {
+        let Started { hooks, .. } = start(file, state, hooks_of)?;
+        Ok((String::from_utf8(hooks.script().text.clone()).unwrap(), hooks.reloads().trouble))
+    }
+
+    fn with_kept(text: &str) -> (tempfile::TempDir, StateDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&dir.path().join("state")).unwrap();
+        state.write(NAME, &Script::from_text("s.lua", text).to_kept()).unwrap();
+        (dir, state)
+    }
+
+    #[test]
+    fn a_version_that_does_not_load_or_fails_its_cases_gives_way_to_the_last_good_one() {
+        let (_dir, state) = with_kept(GOOD);
+        let case = r#"{"name": "a", "log": {"x": "1"}, "dropped": true}"#;
+        for (file, why) in [
+            (saved("function process(log) return", ""), "s.lua:1"),
+            (saved("function process(log) return log.x end", case), "its tests fail"),
+        ] {
+            let (text, said) = started(file, &state).unwrap();
+            assert_eq!(text, GOOD);
+            assert!(said.as_ref().is_some_and(|said| said.contains(why)), "{why}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn a_version_that_is_fit_runs_whatever_was_kept() {
+        let (_dir, state) = with_kept(GOOD);
+        let better = "function process(log) return {event = log} end";
+        assert_eq!(started(saved(better, ""), &state).unwrap(), (better.to_owned(), None));
+    }
+
+    #[test]
+    fn a_broken_version_is_an_error_when_nothing_usable_was_kept() {
+        assert!(started(saved("function", ""), &StateDir::none()).is_err());
+        let (_dir, state) = with_kept(GOOD);
+        state.write(NAME, b"{").unwrap();
+        assert!(started(saved("function", ""), &state).is_err());
+    }
+}
