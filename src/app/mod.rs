@@ -1,5 +1,6 @@
 //! Picks the concrete pipeline, owns every task, and stops them in order.
 
+mod consumer;
 mod error;
 mod heartbeat_thread;
 mod join;
@@ -38,6 +39,7 @@ use crate::pipeline::{DeadLetterPolicy, Pace, Pipeline};
 use crate::script::{HookThreads, Hooks};
 use crate::settings::Settings;
 use crate::sls::Sls;
+use consumer::ConsumerId;
 pub use error::Error;
 use heartbeat_thread::HeartbeatThread;
 use join::join_group;
@@ -70,9 +72,12 @@ pub struct App {
     pipeline: Arc<Pipeline<Sls, AnyDestination>>,
     /// Where this process keeps dead letters.
     letters: PathBuf,
-    state: StateDir,
+    /// Where the last good version of the script is kept.
+    kept: StateDir,
     /// What the script's file had at the start, if that is not what runs.
     refused: Option<String>,
+    /// Our name in the group, kept for the next start.
+    consumer: Option<ConsumerId>,
 }
 
 impl App {
@@ -80,18 +85,17 @@ impl App {
     ///
     /// # Errors
     /// The script does not load, or a file or directory that the settings name cannot be used.
-    pub fn new(settings: Settings) -> Result<Self, Error> {
+    pub fn new(mut settings: Settings) -> Result<Self, Error> {
         let (to, format) = destination(&settings.destination)?;
+        let state = open_state(&settings.state_dir);
+        let consumer = take_name(&mut settings, &state);
         let source = Sls::new(&settings.sls).map_err(|error| Error::Settings(error.to_string()))?;
         let file = Saved::read(&settings.script).map_err(Error::Settings)?;
-        let state = match settings.reload.last_good {
-            true => open_state(&settings.state_dir),
-            false => StateDir::none(),
-        };
+        let kept = if settings.reload.last_good { state } else { StateDir::none() };
         let threads = HookThreads::start(settings.run.hook_threads)
             .map_err(|error| Error::Internal(format!("cannot start the threads for the script: {error}")))?;
         let names = (settings.sls.project.as_str(), settings.sls.logstore.as_str());
-        let Started { hooks, refused } = last_good::start(file, &state, |script| {
+        let Started { hooks, refused } = last_good::start(file, &kept, |script| {
             Hooks::new(script, settings.hook.clone(), Arc::clone(&format), names)
         })?;
         let hooks = hooks.with_rules(settings.reload.rules).with_threads(threads);
@@ -124,7 +128,7 @@ impl App {
                 page_groups: settings.sls.page_groups,
             },
         };
-        Ok(Self { settings, pipeline: Arc::new(pipeline), letters, state, refused })
+        Ok(Self { settings, pipeline: Arc::new(pipeline), letters, kept, refused, consumer })
     }
 
     /// The pipeline, for whoever watches the program run.
@@ -144,7 +148,7 @@ impl App {
     /// # Errors
     /// SLS rejected our requests before anything began; the drain deadline came first; or a bug.
     pub async fn run(self, leave: Stop) -> Result<(), Error> {
-        let Self { settings, pipeline, letters, state, refused } = self;
+        let Self { settings, pipeline, letters, kept, refused, consumer } = self;
         let wake = Wake::listen();
         let mut side = JoinSet::new();
         let joined = Arc::new(AtomicBool::new(false));
@@ -186,13 +190,14 @@ impl App {
         let watched = Arc::clone(&pipeline);
         side.spawn(async move { watch.run(&watched.hooks, wake).await });
         let running = Arc::clone(&pipeline);
-        side.spawn(async move { last_good::keep(&running.hooks, state).await });
+        side.spawn(async move { last_good::keep(&running.hooks, kept).await });
 
         let drained = tokio::select! {
             drained = group::run(Arc::clone(&pipeline), tasks, leave, settings.run.drain_timeout) => drained,
             broken = breakdown(&mut side) => return Err(Error::Internal(broken)),
         };
         beats.join()?;
+        drop(consumer);
         side.shutdown().await;
         for line in summary::shards(&pipeline.ledger, summary::unix_now()) {
             info!("{line}");
@@ -213,10 +218,30 @@ impl App {
 fn open_state(dir: &Path) -> StateDir {
     StateDir::open(dir).unwrap_or_else(|error| {
         warn!(
-            "the state directory {} cannot be used ({error}): after a restart a script that does not load is an outage; set \
-             state.dir to a directory that the program can write to",
+            "the state directory {} cannot be used ({error}): after a restart the shards wait for the group's timeout, and a \
+             script that does not load is an outage; set state.dir to a directory that the program can write to",
             dir.display()
         );
         StateDir::none()
     })
+}
+
+/// Completes the consumer name with an id that is kept for the next start, if the name is not given and there is a place to
+/// keep it.
+fn take_name(settings: &mut Settings, state: &StateDir) -> Option<ConsumerId> {
+    let prefix = settings.consumer_prefix.as_ref()?;
+    match ConsumerId::take(state) {
+        Ok(consumer) => {
+            let consumer = consumer?;
+            settings.sls.consumer = format!("{prefix}-{}", consumer.id);
+            Some(consumer)
+        }
+        Err(error) => {
+            warn!(
+                "no consumer name can be kept in the state directory ({error}): after a restart the shards wait for the \
+                 group's timeout; set sls.consumer, or state.dir to another directory"
+            );
+            None
+        }
+    }
 }

@@ -19,6 +19,9 @@ use crate::script;
 pub struct Settings {
     /// How to reach the logstore.
     pub sls: crate::sls::Config,
+    /// The consumer name but for an id that outlives the process; `None` when the name is given. `sls.consumer` is what holds
+    /// without a state directory.
+    pub consumer_prefix: Option<String>,
     /// The script's file.
     pub script: PathBuf,
     /// What the script may use and see.

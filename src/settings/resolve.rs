@@ -32,6 +32,7 @@ pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) 
         read_log(&mut reader),
     );
     let admin = read_admin(&mut reader);
+    let is_named = reader.is_given(&keys::sls::CONSUMER.row);
     let warnings = reader.take_warnings();
     let problems = reader.into_problems();
     match parts {
@@ -45,7 +46,21 @@ pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) 
             Some(run),
             Some(log),
         ) if problems.is_empty() => {
-            Ok(Settings { sls, script, hook, reload, destination, dead_letters, state_dir, run, log, admin, warnings })
+            let consumer_prefix = (!is_named).then(|| format!("{}-{}", sls.group, machine.hostname));
+            Ok(Settings {
+                sls,
+                consumer_prefix,
+                script,
+                hook,
+                reload,
+                destination,
+                dead_letters,
+                state_dir,
+                run,
+                log,
+                admin,
+                warnings,
+            })
         }
         _ => Err(SettingsError { problems }),
     }

@@ -59,7 +59,7 @@ pub const GROUP: Key<String> = Key::text("sls.group")
     .means("consumer group: processes with the same group share the shards; it is created when absent");
 
 pub const CONSUMER: Key<String> = Key::text("sls.consumer")
-    .computed("{group}-{hostname}-{pid}, and a nonce when the pid is 1")
+    .computed("{group}-{hostname}-{id}, with an id kept in state.dir")
     .flag("consumer")
     .known_as(&["consumer_name"])
     .means("name of this process in the group; no two live processes may share it");

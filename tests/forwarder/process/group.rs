@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::bench::{Bench, until};
+use super::bench::{Bench, command, until};
+use super::program::Program;
 
 fn holders(bench: &Bench) -> BTreeSet<String> {
     bench.oracle.holders().into_values().collect()
@@ -43,6 +44,40 @@ async fn f21_two_share_the_shards_and_a_third_takes_over_when_one_dies() {
     assert_eq!(c.says("shard acquired"), 1, "{}", c.said());
 }
 
+/// A process that names itself, in a group that waits a minute for silent consumers.
+fn start_unnamed(bench: &Bench, settings: &[(&str, &str)]) -> Program {
+    let mut command = command(bench.directory.path(), &bench.sls_endpoint());
+    command.env("FORWARDER_HEC_URL", bench.hec.url()).env("FORWARDER_SLS_GROUP_TIMEOUT", "60s");
+    command.envs(settings.iter().copied());
+    Program::start("unnamed", command)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_killed_has_its_name_and_its_shards_again_at_once() {
+    let bench = Bench::new().await;
+    let mut first = start_unnamed(&bench, &[]);
+    shards_acquired(&first, 2).await;
+    (0..2).for_each(|shard| bench.put(shard, 1, 5));
+    bench.settled().await;
+    let names = holders(&bench);
+    first.kill();
+    let next = start_unnamed(&bench, &[]);
+    // Long before the group gives them up.
+    shards_acquired(&next, 2).await;
+    (0..2).for_each(|shard| bench.put(shard, 1, 5));
+    bench.settled().await;
+    assert_eq!(holders(&bench), names);
+
+    let mut second = start_unnamed(&bench, &[]);
+    second.to_say("joined the consumer group").await;
+    assert!(second.is_running() && !names.iter().any(|name| second.says(name) > 0), "{}", second.said());
+}
+
+/// Within what is much less than the timeout of the group.
+async fn shards_acquired(program: &Program, shards: usize) {
+    until("the shards are acquired", 20, || program.says("shard acquired") == shards).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn f10_a_zombie_sends_and_saves_nothing_of_what_it_held() {
     let bench = Bench::new().await;
@@ -69,7 +104,7 @@ async fn f10_a_zombie_sends_and_saves_nothing_of_what_it_held() {
     let taken_up = a.says("shard acquired");
 
     a.signal(libc::SIGCONT);
-    a.to_say("no heartbeat got through in time").await;
+    a.to_say("no heartbeat succeeded in time").await;
     until("a joins again", 30, || a.says("shard acquired") > taken_up).await;
     shared_by(&bench, ["a", "b"]).await;
     bench.settled().await;
@@ -84,7 +119,7 @@ async fn f14_two_processes_of_one_name_are_found_out_and_lose_nothing() {
     a.to_say("shard acquired").await;
     let mut twin = bench.start("a");
     twin.to_say("shard acquired").await;
-    let twins = "another process uses our consumer name";
+    let twins = "another process uses the same consumer name";
     until("one of them finds out", 60, || {
         (0..2).for_each(|shard| bench.put(shard, 1, 5));
         a.says(twins) + twin.says(twins) > 0

@@ -69,7 +69,7 @@ async fn f07_a_save_whose_reply_is_lost_is_neither_lost_nor_taken_for_somebody_e
     }
     bench.settled().await;
     assert_eq!(bench.sls.faults().waiting(Call::Save), 0);
-    assert_eq!(program.says("somebody else changed the checkpoint"), 0, "{}", program.said());
+    assert_eq!(program.says("the checkpoint was changed from outside"), 0, "{}", program.said());
     assert_eq!(program.says("shard released"), 0, "{}", program.said());
     assert_eq!(bench.oracle.repeats(), 0);
 }

@@ -94,7 +94,7 @@ async fn f72_a_stop_in_an_outage_ends_at_the_drain_deadline_with_75_and_saves_no
     program.signal(libc::SIGTERM);
     assert_eq!(program.exit(Duration::from_secs(6)).await, Some(75), "{}", program.said());
     assert!(asked.elapsed() >= Duration::from_millis(1900), "it waits for the destination: {:?}", asked.elapsed());
-    assert_eq!(program.says("it will be pulled again from the checkpoint"), 1, "{}", program.said());
+    assert_eq!(program.says("the rest will be pulled again from the checkpoint"), 1, "{}", program.said());
     delivered_by_the_next(&bench).await;
 }
 
