@@ -66,7 +66,8 @@ fn argument(key: &Row, flag: &'static str) -> Arg {
         (_, "query") => "SPL",
         _ => "NAME",
     };
-    let arg = Arg::new(key.name);
+    // A span can begin with a dash: `--start -2h`.
+    let arg = Arg::new(key.name).allow_hyphen_values(matches!(key.kind, Kind::Start));
     // `--flag` alone says yes.
     let arg = match key.kind {
         Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),

@@ -7,6 +7,7 @@ use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 
 use super::problem::Complaint;
+use super::units;
 use crate::core::cursor::Start;
 
 /// A start position, and how it came about.
@@ -38,8 +39,8 @@ impl fmt::Display for StartPosition {
     }
 }
 
-/// Reads a start position: `begin` or `end` in any case, unix seconds, or a date and time in the manner of RFC 3339 and
-/// ISO 8601, where parts may have one digit, the time may be missing, and a time without an offset is in `zone`, as the
+/// Reads a start position: `begin` or `end` in any case, unix seconds, a span before now (`-2h`, `2h ago`, `20d`), or a date
+/// and time in the manner of RFC 3339 and ISO 8601, where parts may have one digit, the time may be missing, and a time without an offset is in `zone`, as the
 /// vendor's SDK reads it. Fractions of a second are cut off: SLS counts in seconds.
 pub(super) fn parse(text: &str, now: Timestamp, zone: &TimeZone) -> Result<StartPosition, Complaint> {
     let text = text.trim();
@@ -50,8 +51,8 @@ pub(super) fn parse(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Start
     if text.eq_ignore_ascii_case("end") {
         return Ok(position(Start::End, None));
     }
-    let (instant, zone) = match unix_seconds(text) {
-        Some(seconds) => (seconds?, None),
+    let (instant, zone) = match unix_seconds(text).or_else(|| before_now(text, now)) {
+        Some(instant) => (instant?, None),
         None => date_and_time(text, zone)?,
     };
     if instant.as_second() < 0 {
@@ -92,12 +93,23 @@ fn unix_seconds(text: &str) -> Option<Result<Timestamp, Complaint>> {
     Some(Ok(Timestamp::from_second(seconds).expect("eleven digits of seconds fit")))
 }
 
+/// A span before now, if it is one: `-2h`, `2h ago`, `20d`.
+fn before_now(text: &str, now: Timestamp) -> Option<Result<Timestamp, Complaint>> {
+    let text = text.strip_suffix("ago").map_or(text, str::trim_end);
+    let span = units::duration(text.strip_prefix('-').unwrap_or(text))?;
+    let span = SignedDuration::try_from(span).ok();
+    let instant = span.and_then(|span| now.checked_sub(span).ok());
+    Some(instant.ok_or_else(|| {
+        Complaint::new(format!("{text:?} ago is before 1970"), "write begin for the oldest log that is retained")
+    }))
+}
+
 /// A date, and perhaps a time, and perhaps an offset; without one the name of the zone it was read in.
 fn date_and_time(text: &str, zone: &TimeZone) -> Result<(Timestamp, Option<String>), Complaint> {
     let complaint = || {
         Complaint::new(
             format!("{text:?} is not a start position"),
-            "write begin, end, unix seconds, or a time such as 2026-01-31 8:00:00+08:00 or 2026-01-31T00:00:00Z",
+            "write begin, end, unix seconds, a span such as -2h, or a time such as 2026-01-31 8:00:00+08:00",
         )
     };
     let (date, rest) = match text.find(['T', 't', ' ']) {
@@ -253,6 +265,18 @@ mod tests {
         }
         check("2019-01-01T00:00:00Z", "Asia/Shanghai", Start::Time(1_546_300_800));
         check("2019-1-1 0:0:0-5:30", "Asia/Shanghai", Start::Time(1_546_320_600));
+    }
+
+    #[test]
+    fn a_span_ends_now() {
+        for text in ["-2h", "2h ago", "2h", "120m", "-1.5h", " 7200s "] {
+            let span = if text == "-1.5h" { 5_400 } else { 7_200 };
+            check(text, "Asia/Shanghai", Start::Time(1_800_000_000 - span));
+        }
+        check("20d", "UTC", Start::Time(1_800_000_000 - 20 * 86_400));
+        refused("100000d", "before 1970");
+        refused("--2h", "write begin, end, unix seconds");
+        refused("2 h ago ago", "write begin, end, unix seconds");
     }
 
     #[test]

@@ -90,7 +90,7 @@ pub const SECURITY_TOKEN_FILE: Key<PathBuf> =
 
 pub const START: Key<String> =
     Key::start("sls.start").default("begin").flag("start").known_as(&["cursor_start_time", "cursor_position"]).means(
-        "where shards without a checkpoint start: begin, end, unix seconds, or a time such as 2026-01-31 \
+        "where shards without a checkpoint start: begin, end, unix seconds, a span such as -2h, or a time such as 2026-01-31 \
          8:00:00+08:00 (without an offset: in the local time zone); a shard created by a split or merge \
          after the group began starts with its oldest log, even with end",
     );
