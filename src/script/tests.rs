@@ -18,6 +18,7 @@ mod modules;
 mod order;
 mod returns;
 mod siege;
+mod values;
 
 /// Lays an event out as `time|host|…|json`, with what is absent left out.
 struct Plain;

@@ -168,27 +168,6 @@ static ESCAPES: [[u8; 8]; 256] = {
     table
 };
 
-/// Appends a float as the shortest JSON number that reads back the same, a whole one without a fraction; `false` for
-/// what JSON has no number for.
-#[must_use]
-pub(crate) fn float(number: f64, out: &mut Vec<u8>) -> bool {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    if !number.is_finite() {
-        return false;
-    }
-    if number.fract() == 0.0 && number.abs() <= EXACT {
-        integer(number as i64, out);
-    } else {
-        serde_json::to_writer(out, &number).expect("a Vec takes all that is written");
-    }
-    true
-}
-
-/// Appends an integer.
-pub(crate) fn integer(number: i64, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, &number).expect("a Vec takes all that is written");
-}
-
 /// Appends JSON that is known to be valid, on one line.
 pub(crate) fn splice(json: &[u8], out: &mut Vec<u8>) {
     if memchr::memchr2(b'\n', b'\r', json).is_none() {
@@ -214,22 +193,6 @@ mod tests {
     #[test]
     fn f32_invalid_utf8_becomes_the_replacement_character() {
         assert_eq!(written(b"a\xff\xfe\"b\xe4\xbd"), "\"a\u{fffd}\u{fffd}\\\"b\u{fffd}\"".as_bytes());
-    }
-
-    #[test]
-    fn whole_floats_have_no_fraction_and_others_read_back() {
-        let check = |number: f64, expected: &str| {
-            let mut out = Vec::new();
-            assert!(float(number, &mut out));
-            assert_eq!(String::from_utf8(out).unwrap(), expected);
-        };
-        check(5.0, "5");
-        check(-0.0, "0");
-        check(0.1, "0.1");
-        check(1e15, "1000000000000000");
-        check(1e300, "1e+300");
-        assert!(!float(f64::NAN, &mut Vec::new()));
-        assert!(!float(f64::NEG_INFINITY, &mut Vec::new()));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! From what the hook returned to the bytes of events.
 
 pub(crate) mod escape;
+pub(crate) mod number;
 pub(crate) mod passthrough;
 pub(crate) mod returned;
 pub(crate) mod special_bytes;

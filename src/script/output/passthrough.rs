@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::convert::Infallible;
 
-use super::escape;
+use super::{escape, time};
 use crate::core::batch::{Batch, Events};
 use crate::core::event::{Body, BodyError, Format, Head, Time};
 use crate::loggroup::{Log, Logs};
@@ -41,11 +41,12 @@ impl Hooks {
             }
             while logs.read().expect(readable).is_some_and(|log| log.index() < failed.log) {}
             let mut log = Plain(logs.log());
-            let head = log.head();
-            let mut write = |(format, whole): (&dyn Format, &mut Events)| {
-                whole.push(failed.log, |out| format.write(&head, &mut log, out)).is_ok()
-            };
-            let written = self.formats.iter().zip(&mut wholes).all(&mut write);
+            let written = log.head().is_some_and(|head| {
+                let mut write = |(format, whole): (&dyn Format, &mut Events)| {
+                    whole.push(failed.log, |out| format.write(&head, &mut log, out)).is_ok()
+                };
+                self.formats.iter().zip(&mut wholes).all(&mut write)
+            });
             if !written {
                 wholes.iter_mut().for_each(|whole| whole.drop_of_last(failed.log));
             }
@@ -69,7 +70,8 @@ fn copy(from: &Events, event: usize, to: &mut Events) {
 struct Plain<'a>(Log<'a>);
 
 impl<'a> Plain<'a> {
-    fn head(&self) -> Head<'a> {
+    /// With the log's own time; none when that is none that every destination can write.
+    fn head(&self) -> Option<Head<'a>> {
         let text = |wanted: &[u8]| {
             let (_, value) = self.0.fields().find(|(key, _)| *key == wanted)?;
             std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
@@ -77,7 +79,8 @@ impl<'a> Plain<'a> {
         let nanos =
             text(b"__time_ns_part__").and_then(|nanos| nanos.parse().ok()).filter(|nanos| *nanos < 1_000_000_000);
         let digits = text(b"__time__").filter(|digits| !digits.is_empty());
-        Head { time: digits.map(|digits| Time { digits: Cow::Borrowed(digits), nanos }), ..Head::default() }
+        digits.map_or(Ok(()), time::check).ok()?;
+        Some(Head { time: digits.map(|digits| Time { digits: Cow::Borrowed(digits), nanos }), ..Head::default() })
     }
 }
 

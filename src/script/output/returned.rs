@@ -5,7 +5,7 @@ use std::ffi::c_int;
 
 use super::write;
 use super::write::{Shape, shape};
-use super::{escape, time};
+use super::{number, time};
 use crate::core::batch::Events;
 use crate::core::event::{Body, BodyError, Formats, Head, Time};
 use crate::core::priority;
@@ -110,7 +110,8 @@ impl<'a> One<'a> {
             Kind::String => self.write(&Head::default(), Some(at), None, place),
             Kind::Table => match shape(self.stack, self.current, at) {
                 Shape::Log => {
-                    let head = Head { time: self.log_time(), ..Head::default() };
+                    let time = self.log_time().map_err(|why| problem(format!("{place}__time__"), why))?;
+                    let head = Head { time, ..Head::default() };
                     self.write(&head, Some(at), None, place)
                 }
                 Shape::Plain => self.push_table(at, place),
@@ -241,8 +242,11 @@ impl<'a> One<'a> {
     }
 
     /// The log's own time, unless a field of that name holds something else.
-    fn log_time(&mut self) -> Option<Time<'static>> {
-        time::of_log(self.log_digits(b"__time__")?, self.log_digits(b"__time_ns_part__"))
+    fn log_time(&mut self) -> Result<Option<Time<'static>>, String> {
+        let Some(digits) = self.log_digits(b"__time__") else { return Ok(None) };
+        let time = time::of_log(digits, self.log_digits(b"__time_ns_part__"));
+        time.as_ref().map_or(Ok(()), |time| time::check(&time.digits))?;
+        Ok(time)
     }
 
     fn log_digits(&mut self, key: &[u8]) -> Option<String> {
@@ -269,6 +273,7 @@ impl<'a> One<'a> {
             }
             kind => return Err(format!("expected unix seconds, such as log.__time__, not {}", kind.name())),
         };
+        time::check(&digits)?;
         Ok(Time { digits, nanos: None })
     }
 
@@ -293,10 +298,10 @@ impl<'a> One<'a> {
     fn text(&self, at: c_int) -> Result<Text<'a>, String> {
         let mut out = Vec::new();
         match self.stack.kind(at) {
-            Kind::Integer(number) => escape::integer(number, &mut out),
-            Kind::Number(number) => {
-                if !escape::float(number, &mut out) {
-                    return Err(format!("{number} cannot be sent as a number"));
+            Kind::Integer(integer) => number::integer(integer, &mut out),
+            Kind::Number(float) => {
+                if !number::float(float, &mut out) {
+                    return Err(format!("{float} cannot be sent as a number"));
                 }
             }
             Kind::Boolean(truth) => out.extend_from_slice(if truth { b"true" } else { b"false" }),

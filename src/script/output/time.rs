@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use jiff::Timestamp;
+
 use crate::core::event::Time;
 
 /// The time of a log by its fields `__time__` and `__time_ns_part__`, when they hold what SLS puts there.
@@ -17,9 +19,34 @@ pub(crate) fn is_digits(text: &str) -> bool {
     digits(number) || number.split_once('.').is_some_and(|(seconds, fraction)| digits(seconds) && digits(fraction))
 }
 
+/// The year 1 begins. Earlier years have no four digits.
+const FIRST_SECOND: i64 = -62_135_596_800;
+
+/// Whether digits stand for unix seconds of the years 1 to 9999, which every destination can write; else what they are.
+pub(crate) fn check(digits: &str) -> Result<(), String> {
+    // So few are of these years whatever they are, and all that is seen on a usual day.
+    if digits.len() <= 11 {
+        return Ok(());
+    }
+    let whole = digits.split_once('.').map_or(digits, |(whole, _)| whole).parse::<i64>().ok();
+    if whole.is_some_and(|seconds| (FIRST_SECOND..=Timestamp::MAX.as_second()).contains(&seconds)) {
+        return Ok(());
+    }
+    let units = [(1_000, "milliseconds"), (1_000_000, "microseconds"), (1_000_000_000, "nanoseconds")];
+    // Moments from 1973 to 2128 are those that clocks of our days write.
+    let is_of_our_days = |&(in_a_second, _): &(i64, _)| {
+        whole.is_some_and(|whole| (100_000_000..5_000_000_000).contains(&(whole / in_a_second)))
+    };
+    let hint = match units.iter().find(|unit| is_of_our_days(unit)) {
+        Some((in_a_second, unit)) => format!("these are {unit}: divide by {in_a_second}"),
+        None => "they are of no year from 1 to 9999".to_owned(),
+    };
+    Err(format!("expected unix seconds, not {}: {hint}", digits.chars().take(40).collect::<String>()))
+}
+
 /// A float's digits, rounded to microseconds, which is what a float can tell of a moment of our days.
 pub(crate) fn of_float(seconds: f64) -> Result<String, String> {
-    const MOST: f64 = 1e15;
+    const MOST: f64 = 1e19;
     if !seconds.is_finite() || seconds.abs() > MOST {
         return Err(format!("{seconds} is not a time in unix seconds"));
     }
@@ -57,7 +84,24 @@ mod tests {
         check(100.0, "100");
         check(-0.000_000_1, "0");
         assert!(of_float(f64::NAN).is_err());
-        assert!(of_float(1e16).is_err());
+        assert!(of_float(1e20).is_err());
+    }
+
+    #[test]
+    fn what_is_no_moment_of_four_digit_years_is_said_to_be_what_it_looks_like() {
+        for good in ["0", "-0.5", "1700000000", "1700000000.123", "-62135596800", "253402207200", "0000000000000001"] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        let check = |digits: &str, hint: &str| {
+            assert_eq!(check(digits), Err(format!("expected unix seconds, not {digits}: {hint}")));
+        };
+        check("1700000000123", "these are milliseconds: divide by 1000");
+        check("1700000000123.5", "these are milliseconds: divide by 1000");
+        check("1700000000123456", "these are microseconds: divide by 1000000");
+        check("1700000000123456789", "these are nanoseconds: divide by 1000000000");
+        for never in ["-62135596801", "9000000000000", "99999999999999999999"] {
+            check(never, "they are of no year from 1 to 9999");
+        }
     }
 
     #[test]

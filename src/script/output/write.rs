@@ -4,7 +4,7 @@
 
 use std::ffi::c_int;
 
-use super::escape;
+use super::{escape, number};
 use crate::core::event::BodyError;
 use crate::script::engine::lua_stack::{Hidden, Kind, REGISTRY, Stack};
 use crate::script::engine::time_limit;
@@ -142,10 +142,10 @@ impl<'lua> Writer<'lua> {
         match self.stack.kind(at) {
             Kind::String => escape::string(self.stack.bytes(at).unwrap_or_default(), self.out),
             Kind::Table => return self.table(at, depth),
-            Kind::Integer(number) => escape::integer(number, self.out),
-            Kind::Number(number) => {
-                if !escape::float(number, self.out) {
-                    return Err(WriteFault::new(format!("JSON has no {number}; send it as a string")));
+            Kind::Integer(integer) => number::integer(integer, self.out),
+            Kind::Number(float) => {
+                if !number::float(float, self.out) {
+                    return Err(WriteFault::new(format!("JSON has no {float}; send it as a string")));
                 }
             }
             Kind::Boolean(true) => self.out.extend_from_slice(b"true"),

@@ -7,7 +7,7 @@
 use mlua::{Function, Lua, LuaString, Table, Value};
 
 use super::fields::{Fields, check_known, clean_names, fields, flattener, header};
-use super::native::{MOST_BYTES, Raise, answering, chunk};
+use super::native::{MOST_BYTES, Raise, answering, chunk, number};
 use crate::script::engine::raising::raising;
 
 const PARTS: [&str; 7] = ["vendor", "product", "version", "id", "name", "severity", "extension"];
@@ -48,7 +48,7 @@ fn native(lua: &Lua, (parts, list): (Table, Table)) -> Result<LuaString, Raise> 
     check_known(NAME, &parts, &PARTS)?;
     let mut head = Header::default();
     for (part, name) in head.iter_mut().zip(&PARTS[..5]) {
-        *part = header(lua, NAME, &parts, name)?;
+        *part = header(NAME, &parts, name)?;
     }
     head[5] = severity(&parts.raw_get::<Value>("severity")?)?;
     let line = encode(&head, &fields(&list)?);
@@ -60,14 +60,15 @@ fn native(lua: &Lua, (parts, list): (Table, Table)) -> Result<LuaString, Raise> 
 
 fn severity(value: &Value) -> Result<Vec<u8>, Raise> {
     let text = match value {
-        Value::Integer(number) => number.to_string(),
-        Value::Number(number) => number.to_string(),
         Value::String(text) => text.to_string_lossy(),
         Value::Nil => "Unknown".to_owned(),
-        other => other.type_name().to_owned(),
+        other => match number(other) {
+            Some(digits) => String::from_utf8_lossy(&digits).into_owned(),
+            None => other.type_name().to_owned(),
+        },
     };
-    let number = text.parse().is_ok_and(|number: u8| number <= 10 && number.to_string() == text);
-    if number || SEVERITIES.contains(&text.as_str()) {
+    let is_number = text.parse().is_ok_and(|number: u8| number <= 10 && number.to_string() == text);
+    if is_number || SEVERITIES.contains(&text.as_str()) {
         return Ok(text.into_bytes());
     }
     let text: String = text.chars().take(60).collect();

@@ -1,5 +1,5 @@
 -- Names and values in turn, all of them texts, of a log, a table or a list of pairs.
-local encode_json, pairs, type, tostring, getmetatable, pcall, sort = ...
+local encode_json, pairs, type, tostring, float_text, number_type, getmetatable, pcall, sort = ...
 
 local MOST = 10000
 
@@ -7,7 +7,13 @@ local MOST = 10000
 local function text_of(value)
   local kind = type(value)
   if kind == "string" then return value end
-  if kind == "number" or kind == "boolean" then return tostring(value) end
+  if kind == "number" then
+    if number_type(value) == "integer" then return tostring(value) end
+    local digits = float_text(value)
+    if digits then return digits end
+    return false, tostring(value) .. " cannot be sent as a number; send it as a string"
+  end
+  if kind == "boolean" then return tostring(value) end
   if kind == "userdata" or kind == "nil" then return nil end
   if kind == "table" and encode_json then
     local written, text = pcall(encode_json, value)
@@ -20,7 +26,7 @@ end
 local function add(list, name, value)
   local kind = type(name)
   if kind == "number" then
-    name = tostring(name)
+    name = number_type(name) == "float" and float_text(name) or tostring(name)
   elseif kind ~= "string" then
     return "a name is a string, not a " .. kind
   end

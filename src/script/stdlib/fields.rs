@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mlua::{Function, Lua, LuaString, Table, Value};
 
+use super::native;
 use super::native::{MOST_BYTES, Raise, chunk};
+use crate::script::output::number;
 
 /// Names and values as a script gave them, in the order of their writing.
 pub type Fields = Vec<(Vec<u8>, Vec<u8>)>;
@@ -23,6 +25,12 @@ pub(super) fn flattener(lua: &Lua, globals: &Table) -> mlua::Result<Function> {
         engine.get::<Function>("pairs")?,
         engine.get::<Function>("type")?,
         engine.get::<Function>("tostring")?,
+        lua.create_function(|lua, float: f64| {
+            let mut digits = Vec::new();
+            let written = number::float(float, &mut digits);
+            written.then(|| lua.create_string(digits)).transpose()
+        })?,
+        engine.get::<Table>("math")?.get::<Function>("type")?,
         engine.get::<Function>("getmetatable")?,
         engine.get::<Function>("pcall")?,
         engine.get::<Table>("table")?.get::<Function>("sort")?,
@@ -69,15 +77,14 @@ pub(super) fn clean_names(fields: &Fields, allowed: fn(u8) -> bool) -> Vec<Vec<u
 }
 
 /// A part of a header: text or a number.
-pub(super) fn header(lua: &Lua, function: &str, parts: &Table, name: &str) -> Result<Vec<u8>, Raise> {
+pub(super) fn header(function: &str, parts: &Table, name: &str) -> Result<Vec<u8>, Raise> {
     match parts.raw_get::<Value>(name)? {
         Value::String(text) if text.as_bytes().len() <= MOST_BYTES / 16 => Ok(text.as_bytes().to_vec()),
         Value::String(_) => Err(Raise::Text(format!("{function}: `{name}` is longer than {} MiB", MOST_BYTES >> 24))),
-        value @ (Value::Integer(_) | Value::Number(_)) => {
-            let text = lua.coerce_string(value)?.expect("every number has a text");
-            Ok(text.as_bytes().to_vec())
-        }
-        other => Err(Raise::Text(format!("{function}: `{name}` must be a string, not {}", other.type_name()))),
+        value => match native::number(&value) {
+            Some(digits) => Ok(digits),
+            None => Err(Raise::Text(format!("{function}: `{name}` must be a string, not {}", value.type_name()))),
+        },
     }
 }
 

@@ -39,7 +39,7 @@ fn native(lua: &Lua, (parts, list): (Table, Table)) -> Result<LuaString, Raise> 
     check_known(NAME, &parts, &PARTS)?;
     let mut head = Header::default();
     for (part, name) in head.iter_mut().zip(&PARTS[1..5]) {
-        *part = header(lua, NAME, &parts, name)?;
+        *part = header(NAME, &parts, name)?;
     }
     let version = version(&parts.raw_get::<Value>("leef")?, &parts.raw_get::<Value>("delimiter")?)?;
     let line = encode(version, &head, &fields(&list)?);

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use mlua::{Function, Lua, MultiValue, Table, Value};
 use tracing::Level;
 
+use super::native::number;
+
 /// What the program's log filter calls these lines.
 const TARGET: &str = "script";
 
@@ -34,7 +36,7 @@ pub(super) fn install(
             let (quota, clock) = (Arc::clone(&quota), clock.clone());
             lua.create_function(move |lua, values: MultiValue| {
                 if tracing::enabled!(target: TARGET, $level) && admit(&quota, clock()) {
-                    let (at, line) = (caller(lua), line(lua, &values)?);
+                    let (at, line) = (caller(lua), line(&values));
                     tracing::event!(target: TARGET, $level, at, "{line}");
                 }
                 Ok(())
@@ -111,7 +113,7 @@ fn caller(lua: &Lua) -> String {
 }
 
 /// All the values in one line.
-fn line(lua: &Lua, values: &MultiValue) -> mlua::Result<String> {
+fn line(values: &MultiValue) -> String {
     let mut line = String::new();
     for (index, value) in values.iter().enumerate() {
         if index > 0 {
@@ -122,13 +124,12 @@ fn line(lua: &Lua, values: &MultiValue) -> mlua::Result<String> {
             Value::Table(_) => line.push_str("{…}"),
             Value::Nil => line.push_str("nil"),
             Value::Boolean(boolean) => line.push_str(if *boolean { "true" } else { "false" }),
-            Value::Integer(_) | Value::Number(_) => {
-                let text = lua.coerce_string(value.clone())?;
-                push_escaped(&mut line, &text.expect("every number has a text").as_bytes());
-            }
             Value::Error(error) => push_escaped(&mut line, error.to_string().as_bytes()),
             Value::LightUserData(pointer) if pointer.0.is_null() => line.push_str("null"),
-            other => line.push_str(other.type_name()),
+            other => match number(other) {
+                Some(digits) => push_escaped(&mut line, &digits),
+                None => line.push_str(other.type_name()),
+            },
         }
         if line.len() >= MAX_LINE {
             let end = (0..=MAX_LINE).rev().find(|&end| line.is_char_boundary(end));
@@ -137,7 +138,7 @@ fn line(lua: &Lua, values: &MultiValue) -> mlua::Result<String> {
             break;
         }
     }
-    Ok(line)
+    line
 }
 
 /// Adds text in which nothing can end the line, move the cursor of a terminal or turn the reading direction. Stops soon

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use mlua::{Function, IntoLuaMulti as _, Lua, MetaMethod, MultiValue, Table, Value};
 use serde_json::value::RawValue;
 
-use super::native::{Raise, function, text, text_or_none};
+use super::native::{Raise, function, number, text, text_or_none};
+use crate::script::values::json as decoded;
 use crate::script::{Files, Script};
 
 /// Most bytes of all the files that one Lua state looks things up in: they are parsed where nothing can stop it.
@@ -73,6 +74,9 @@ fn json(lua: &Lua, opened: &Opened, decode: &Function, file: Value) -> Result<Ta
     opened.table(lua, "lookup.json", &file, &format!("json\0{file}"), |content| {
         let members: BTreeMap<String, Box<RawValue>> =
             serde_json::from_slice(content).map_err(|error| format!("it is not a JSON object: {error}"))?;
+        for (key, value) in &members {
+            decoded::check(value.get().as_bytes()).map_err(|why| format!("{key:?}: {why}"))?;
+        }
         let members: Vec<(Vec<u8>, Box<RawValue>)> =
             members.into_iter().map(|(key, value)| (key.into_bytes(), value)).collect();
         let (members, decode) = (Arc::new(members), decode.clone());
@@ -145,8 +149,10 @@ fn face(lua: &Lua, file: &str, entries: Entries) -> mlua::Result<Table> {
     };
     let read = Arc::clone(&entries);
     let index = lua.create_function(move |lua, (_, key): (Value, Value)| {
-        let Some(key) = lua.coerce_string(key)? else { return Value::Nil.into_lua_multi(lua) };
-        lock(&read, &|entries| match (entries.find)(&key.as_bytes()) {
+        let digits = number(&key);
+        let text = key.as_string().map(|text| text.as_bytes());
+        let Some(wanted) = text.as_deref().or(digits.as_deref()) else { return Value::Nil.into_lua_multi(lua) };
+        lock(&read, &|entries| match (entries.find)(wanted) {
             Some(at) => (entries.value)(lua, at)?.into_lua_multi(lua),
             None => Value::Nil.into_lua_multi(lua),
         })

@@ -1,6 +1,7 @@
 //! What a script finds beside the language: the functions that `docs/hook-library.md` describes.
 
 pub(crate) mod cef;
+mod directives;
 mod encode;
 pub(crate) mod fields;
 mod hash;

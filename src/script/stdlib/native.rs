@@ -4,6 +4,7 @@ use mlua::chunk::{Chunk, ChunkMode};
 use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, LuaString, Value};
 
 use crate::script::engine::raising::raising;
+use crate::script::output::number;
 
 /// What ends a native function early.
 pub(super) enum Raise {
@@ -68,12 +69,26 @@ pub(super) fn text(lua: &Lua, n: usize, value: Value) -> Result<LuaString, Raise
             Err(Raise::Argument(n, format!("text of more than {} MiB", MOST_BYTES >> 20)))
         }
         Value::String(text) => Ok(text),
-        Value::Integer(_) | Value::Number(_) => {
-            let text = lua.coerce_string(value)?;
-            Ok(text.expect("every number has a text"))
-        }
-        other => Err(unexpected(n, "string", &other)),
+        value => match number(&value) {
+            Some(digits) => Ok(lua.create_string(digits)?),
+            None => Err(unexpected(n, "string", &value)),
+        },
     }
+}
+
+/// A number as text; none for what is no number. Those without digits are `nan`, `inf` and `-inf`.
+pub(super) fn number(value: &Value) -> Option<Vec<u8>> {
+    let mut digits = Vec::new();
+    match *value {
+        Value::Integer(integer) => number::integer(integer, &mut digits),
+        Value::Number(float) => {
+            if !number::float(float, &mut digits) {
+                digits.extend_from_slice(float.to_string().to_ascii_lowercase().as_bytes());
+            }
+        }
+        _ => return None,
+    }
+    Some(digits)
 }
 
 /// Argument number `n` as text, unless it is nil.

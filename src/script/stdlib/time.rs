@@ -4,10 +4,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::civil::DateTime;
 use jiff::fmt::strtime;
-use jiff::tz::TimeZone;
+use jiff::fmt::strtime::BrokenDownTime;
+use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 use mlua::{IntoLuaMulti as _, Lua, MultiValue, Table, Value};
 
+use super::directives::{directives, without_effect};
 use super::native::{Raise, function, integer_or_none, text, text_or_none, unexpected};
 
 /// RFC 3339 with as many digits after the point as there are.
@@ -36,6 +38,9 @@ fn unix_seconds(now: SystemTime) -> f64 {
 fn parse(lua: &Lua, (value, layout, zone): (Value, Value, Value)) -> Result<MultiValue, Raise> {
     let value = text(lua, 1, value)?.to_string_lossy();
     let layout = self::layout(lua, layout)?;
+    if let Some(why) = layout.as_deref().and_then(without_effect) {
+        return Err(Raise::Argument(2, why));
+    }
     let zone = time_zone(lua, 3, zone)?;
     let results = match timestamp(&value, layout.as_deref(), zone) {
         Ok(timestamp) => {
@@ -68,11 +73,44 @@ fn timestamp(text: &str, layout: Option<&str>, zone: Option<TimeZone>) -> Result
             (instant, _) => instant,
         };
     };
-    let parts = strtime::parse(layout, text)?;
-    if parts.timestamp().is_some() || parts.offset().is_some() || parts.iana_time_zone().is_some() {
+    let parts = read(layout, text)?;
+    if let Some(second) = parts.timestamp() {
+        let fraction = SignedDuration::from_nanos(parts.subsec_nanosecond().unwrap_or(0).into());
+        return if second < Timestamp::UNIX_EPOCH {
+            second.checked_sub(fraction)
+        } else {
+            second.checked_add(fraction)
+        };
+    }
+    if parts.offset().is_some() || parts.iana_time_zone().is_some() {
         return Ok(parts.to_zoned()?.timestamp());
     }
     zone.unwrap_or(TimeZone::UTC).to_timestamp(parts.to_datetime()?)
+}
+
+/// Reads the text by the format, and where it does not fit with each `%z` written in another way.
+fn read(layout: &str, text: &str) -> Result<BrokenDownTime, jiff::Error> {
+    let read = strtime::parse(layout, text);
+    if read.is_ok() || !directives(layout).any(|directive| directive.letter == 'z') {
+        return read;
+    }
+    for offset in ["%z", "%:::z", "Z"] {
+        let mut other = String::with_capacity(layout.len() + 4);
+        let mut rest = 0;
+        for directive in directives(layout).filter(|directive| directive.letter == 'z') {
+            other += &layout[rest..directive.place.start];
+            other += offset;
+            rest = directive.place.end;
+        }
+        other += &layout[rest..];
+        if let Ok(mut parts) = strtime::parse(&other, text) {
+            if offset == "Z" {
+                parts.set_offset(Some(Offset::UTC));
+            }
+            return Ok(parts);
+        }
+    }
+    read
 }
 
 /// `time.format(seconds [, format [, zone [, nanoseconds]]])` → text; or nil and why not.
@@ -169,7 +207,10 @@ mod tests {
     #[test]
     fn formats_are_those_of_strftime() {
         check("assert(time.parse('14/Nov/2023:22:13:20 +0000', '%d/%b/%Y:%H:%M:%S %z') == 1700000000)");
-        check("local s, ns = time.parse('1700000000.5', '%s%.f') assert(s == 1700000000, s)");
+        check("local s, ns = time.parse('1700000000.123', '%s%.f') assert(s == 1700000000 and ns == 123000000, ns)");
+        check("local s, ns = time.parse('1700000000.123', '%s.%f') assert(s == 1700000000 and ns == 123000000, ns)");
+        check("local s, ns = time.parse('-1.25', '%s%.f') assert(s == -2 and ns == 750000000, ns)");
+        check("assert(time.parse('1700000000 +0800', '%s %z') == 1700000000)");
         check("assert(time.parse('2023-11-14', '%Y-%m-%d') == 1699920000)");
         check("assert(time.format(1700000000, '%d/%b/%Y:%H:%M:%S %z') == '14/Nov/2023:22:13:20 +0000')");
     }
@@ -180,6 +221,29 @@ mod tests {
         check("assert(time.parse('2023-11-15 06:13:20', nil, 'Asia/Shanghai') == 1700000000)");
         check("assert(time.parse('2023-11-14T22:13:20Z', nil, 'Asia/Shanghai') == 1700000000)");
         check("assert(time.parse('2023-11-14 22:13:20 +0000', '%F %T %z', 'Asia/Shanghai') == 1700000000)");
+    }
+
+    #[test]
+    fn an_offset_may_be_written_in_any_way() {
+        for offset in ["+0800", "+08:00", "+08"] {
+            for directive in ["%z", "%:z"] {
+                check(&format!(
+                    "assert(time.parse('2023-11-15 06:13:20 {offset}', '%F %T {directive}', 'Europe/London') == 1700000000)"
+                ));
+            }
+        }
+        check("assert(time.parse('2023-11-14T22:13:20Z', '%FT%T%z', 'Asia/Shanghai') == 1700000000)");
+        check(
+            "local s, why = time.parse('2023-11-15 06:13:20 CST', '%F %T %z') assert(s == nil and why:find('%z', 1, true))",
+        );
+    }
+
+    #[test]
+    fn a_directive_without_effect_is_an_error_of_the_script() {
+        check(
+            "local ok, why = pcall(function() time.parse('1700000000 2023', '%s %Y') end)
+             assert(why == \"test.lua:1: bad argument #2 to 'parse' (%Y has no effect beside %s, which is the whole moment)\", why)",
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use mlua::{Function, Lua, Table, Value};
 
-use super::native::chunk;
+use super::native::{chunk, number};
 use crate::script::engine::raising::raising;
 
 /// Puts `tostring` into `globals`, and `copy` into the `table` library.
@@ -10,10 +10,13 @@ pub(super) fn install(lua: &Lua, globals: &Table, table: &Table) -> mlua::Result
     let tostring: Function = chunk(
         lua,
         r#"
-        local engine_tostring, name_without_address, type = ...
-        local shown_by_value = { ["nil"] = true, boolean = true, number = true, string = true }
+        local engine_tostring, name_without_address, number_text, type, number_type = ...
+        local shown_by_value = { ["nil"] = true, boolean = true, string = true }
         return function(value)
-          if shown_by_value[type(value)] then return engine_tostring(value) end
+          local kind = type(value)
+          if shown_by_value[kind] then return engine_tostring(value) end
+          -- The engine keeps 14 digits of a float, and gives a whole one a fraction.
+          if kind == "number" then return number_type(value) == "float" and number_text(value) or engine_tostring(value) end
           return name_without_address(value) or engine_tostring(value)
         end
         "#,
@@ -21,7 +24,9 @@ pub(super) fn install(lua: &Lua, globals: &Table, table: &Table) -> mlua::Result
     .call((
         lua.globals().get::<Function>("tostring")?,
         lua.create_function(|_, value: Value| Ok(name_without_address(&value)))?,
+        lua.create_function(|lua, value: Value| number(&value).map(|digits| lua.create_string(digits)).transpose())?,
         lua.globals().get::<Function>("type")?,
+        lua.globals().get::<Table>("math")?.get::<Function>("type")?,
     ))?;
     globals.set("tostring", tostring)?;
 

@@ -313,7 +313,8 @@ fn what_is_not_json_is_nil_and_why() {
     refused("nil", "expected a string, not nil");
     refused("5", "expected a string, not a number");
     refused("json.decode('{}')", "expected a string, not a table");
-    refused("'123456789012345678901234567890'", "an integer that does not fit 64 bits");
+    refused("'[1,\\n 1e999]'", "a number beyond 1.8e308, which most readers refuse, at line 2, column 2");
+    refused("('9'):rep(400)", "a number beyond 1.8e308, which most readers refuse, at line 1, column 1");
     check("log.j = json.decode(log.j) or log.j return { event = log.j }", &[("j", "{oops")], r#""{oops""#);
     check("log.none = json.decode(log.none) or log.none return log.__source__", &[], r#""s""#);
 }

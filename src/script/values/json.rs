@@ -17,6 +17,7 @@
 use std::ffi::c_int;
 
 use super::table;
+use super::table::whole;
 use crate::script::engine::frame::Frame;
 use crate::script::engine::lua_stack::{Hidden, Kind, REGISTRY, Stack};
 use crate::script::engine::time_limit;
@@ -51,38 +52,23 @@ pub(crate) fn decode(frame: &mut Frame) -> c_int {
         frame.push_bytes(stack.kind(1).name().as_bytes());
         return concatenated(frame);
     };
-    let checked = check::is_json(text);
-    if !checked && std::str::from_utf8(text).is_err() {
-        let scratch = &mut frame.current().scratch;
-        scratch.clear();
-        for chunk in text.utf8_chunks() {
-            scratch.extend_from_slice(chunk.valid().as_bytes());
-            if !chunk.invalid().is_empty() {
-                scratch.extend_from_slice("\u{fffd}".as_bytes());
-            }
+    match take(text, levels.unwrap_or(MOST_LEVELS), &mut frame.current().scratch) {
+        Ok(Taken::AsItIs) => {}
+        Ok(Taken::Mended) => {
+            frame.push_of(|current| &current.scratch);
+            stack.swap();
+            stack.pop(1);
         }
-        frame.push_of(|current| &current.scratch);
-        stack.swap();
-        stack.pop(1);
+        Err(refusal) => {
+            let scratch = &mut frame.current().scratch;
+            scratch.clear();
+            scratch.extend_from_slice(format!("json.decode: {refusal}").as_bytes());
+            stack.push_nil();
+            frame.push_of(|current| &current.scratch);
+            return 2;
+        }
     }
     let text = stack.bytes(1).unwrap_or_default();
-    if !checked && let Some((line, column)) = fault_in(text) {
-        stack.push_nil();
-        frame.push_bytes(b"json.decode: not JSON at line ");
-        stack.push_integer(line);
-        frame.push_bytes(b", column ");
-        stack.push_integer(column);
-        return concatenated(frame);
-    }
-    let most = levels.unwrap_or(MOST_LEVELS);
-    // What was checked is within the default.
-    if (!checked || most < MOST_LEVELS) && scan::levels(text) > most {
-        stack.push_nil();
-        frame.push_bytes(b"json.decode: nested deeper than ");
-        stack.push_integer(most);
-        frame.push_bytes(b" levels");
-        return concatenated(frame);
-    }
     let value = scan::trim(text);
     match value.first() {
         Some(b'{' | b'[') => {
@@ -94,12 +80,7 @@ pub(crate) fn decode(frame: &mut Frame) -> c_int {
             push_container(frame, value[0], None);
         }
         _ => {
-            if !push_scalar(frame, value) && !value.contains(&b'.') && !value.contains(&b'e') && !value.contains(&b'E')
-            {
-                stack.push_nil();
-                frame.push_bytes(b"json.decode: an integer that does not fit 64 bits");
-                return 2;
-            }
+            push_scalar(frame, value);
         }
     }
     1
@@ -112,12 +93,65 @@ fn concatenated(frame: &mut Frame) -> c_int {
     2
 }
 
-/// Where the text stops being JSON, if it does: the last word on what [`check`] found none to be, such as deep nesting.
-fn fault_in(text: &[u8]) -> Option<(i64, i64)> {
-    match serde_json::from_slice::<serde::de::IgnoredAny>(text) {
-        Ok(_) => None,
-        Err(error) => Some((error.line() as i64, error.column() as i64)),
+/// How a text is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    AsItIs,
+    /// With U+FFFD for what is no UTF-8 and for halves of surrogate pairs.
+    Mended,
+}
+
+/// Why a text is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("not JSON at line {line}, column {column}")]
+    Syntax { line: usize, column: usize },
+    #[error("nested deeper than {0} levels")]
+    Levels(i64),
+    #[error("a number beyond 1.8e308, which most readers refuse, at line {line}, column {column}")]
+    Number { line: usize, column: usize },
+}
+
+/// Whether `json.decode` takes a text.
+///
+/// # Errors
+/// It does not, and why.
+pub(crate) fn check(text: &[u8]) -> Result<(), Refusal> {
+    take(text, MOST_LEVELS, &mut Vec::new()).map(|_| ())
+}
+
+/// Whether and how a text is taken; what was mended is in `mended`. What is taken can be spliced: every reader that we know of
+/// takes it too.
+fn take(text: &[u8], most: i64, mended: &mut Vec<u8>) -> Result<Taken, Refusal> {
+    let is_json = check::is_json(text);
+    if is_json && most >= MOST_LEVELS {
+        return Ok(Taken::AsItIs);
     }
+    mended.clear();
+    for chunk in text.utf8_chunks() {
+        mended.extend_from_slice(chunk.valid().as_bytes());
+        if !chunk.invalid().is_empty() {
+            mended.extend_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+    if !is_json {
+        // The last word on what the look at it found to be none, such as deep nesting.
+        let error = serde_json::from_slice::<serde::de::IgnoredAny>(mended).err();
+        if let Some(error) = error {
+            return Err(Refusal::Syntax { line: error.line(), column: error.column() });
+        }
+        if let Some(at) = scan::number_beyond_doubles(mended) {
+            let before = &mended[..at];
+            let line_start = memchr::memrchr(b'\n', before).map_or(0, |feed| feed + 1);
+            let line = 1 + memchr::memchr_iter(b'\n', before).count();
+            return Err(Refusal::Number { line, column: at - line_start + 1 });
+        }
+    }
+    if scan::levels(mended) > most {
+        return Err(Refusal::Levels(most));
+    }
+    scan::mend_surrogates(mended);
+    Ok(if mended == text { Taken::AsItIs } else { Taken::Mended })
 }
 
 /// Makes a table of the object or array whose text is on top, and leaves it there in the text's place.
@@ -134,7 +168,8 @@ fn push_container(frame: &mut Frame, first: u8, parent: Option<c_int>) {
     frame.set_metatable(-2);
 }
 
-/// Pushes a string, number, boolean or null; `false` when the number's text must be kept to write it the same again.
+/// Pushes a string, number, boolean or null; `false` when the number's text must be kept to write it the same again. An
+/// integer beyond 64 bits is pushed as its digits: a float would be another number.
 fn push_scalar(frame: &mut Frame, text: &[u8]) -> bool {
     match text.first() {
         Some(b'"') => push_string(frame, &text[1..text.len() - 1]),
@@ -143,11 +178,16 @@ fn push_scalar(frame: &mut Frame, text: &[u8]) -> bool {
         Some(b'n') => frame.stack.push_null(),
         _ => {
             let text = std::str::from_utf8(text).unwrap_or_default();
-            if let Some(number) = text.parse().ok().filter(|_| text != "-0") {
-                frame.stack.push_integer(number);
-            } else {
-                frame.stack.push_number(text.parse().unwrap_or_default());
-                return false;
+            match text.parse() {
+                Ok(integer) if text != "-0" => frame.stack.push_integer(integer),
+                Err(_) if !text.contains(['.', 'e', 'E']) => {
+                    frame.push_bytes(text.as_bytes());
+                    return false;
+                }
+                _ => {
+                    frame.stack.push_number(text.parse().unwrap_or_default());
+                    return false;
+                }
             }
         }
     }
@@ -344,14 +384,6 @@ pub(crate) fn index(frame: &mut Frame) -> c_int {
         stack.push_nil();
     }
     1
-}
-
-fn whole(kind: Kind) -> Option<i64> {
-    match kind {
-        Kind::Integer(number) => Some(number),
-        Kind::Number(number) if number.fract() == 0.0 && number.abs() < 1e15 => Some(number as i64),
-        _ => None,
-    }
 }
 
 /// `value[key] = new`

@@ -4,7 +4,7 @@ use std::ffi::c_int;
 
 use crate::script::engine::frame::Frame;
 use crate::script::engine::lua_stack::Kind;
-use crate::script::output::escape;
+use crate::script::output::number;
 
 const USED_LATE: &[u8] = b"this log was used after process() returned: copy what you need later";
 
@@ -17,15 +17,22 @@ pub(crate) fn check(frame: &mut Frame) {
 
 /// Where the key at `at` is as a string: there, or on top as the digits of a whole number. None of anything else.
 pub(crate) fn key_at(frame: &mut Frame, at: c_int) -> Option<c_int> {
-    let number = match frame.stack.kind(at) {
+    let key = match frame.stack.kind(at) {
         Kind::String => return Some(at),
-        Kind::Integer(number) => number,
-        Kind::Number(number) if number.fract() == 0.0 && number.abs() < 1e15 => number as i64,
-        _ => return None,
+        kind => whole(kind)?,
     };
     let scratch = &mut frame.current().scratch;
     scratch.clear();
-    escape::integer(number, scratch);
+    number::integer(key, scratch);
     frame.push_of(|current| &current.scratch);
     Some(frame.stack.top())
+}
+
+/// The whole number that a value is, be it an integer or a float.
+pub(crate) fn whole(kind: Kind) -> Option<i64> {
+    match kind {
+        Kind::Integer(integer) => Some(integer),
+        Kind::Number(float) => number::whole(float),
+        _ => None,
+    }
 }

@@ -144,6 +144,58 @@ pub(in crate::script) fn trim(text: &[u8]) -> &[u8] {
     &text[start..end]
 }
 
+/// Length of the escape at the start, which is `\u` and four hexadecimal digits, with the other half if it is one of a
+/// surrogate pair; none for half a pair without the other.
+pub(super) fn unicode_escape_len(text: &[u8]) -> Option<usize> {
+    let unit = |escape: &[u8]| take_hex(&mut escape.strip_prefix(b"\\u")?);
+    match unit(text)? {
+        0xd800..0xdc00 => text.get(6..).and_then(unit).filter(|low| (0xdc00..0xe000).contains(low)).map(|_| 12),
+        0xdc00..0xe000 => None,
+        _ => Some(6),
+    }
+}
+
+/// Writes U+FFFD over each half of a surrogate pair that has no other half, in a text whose backslashes are all in strings.
+pub(super) fn mend_surrogates(text: &mut [u8]) {
+    let mut at = 0;
+    while let Some(found) = text.get(at..).and_then(|rest| memchr::memchr(b'\\', rest)) {
+        at += found;
+        at += match text.get(at + 1) {
+            Some(b'u') => unicode_escape_len(&text[at..]).unwrap_or_else(|| {
+                if let Some(digits) = text.get_mut(at + 2..at + 6) {
+                    digits.copy_from_slice(b"fffd");
+                }
+                6
+            }),
+            _ => 2,
+        };
+    }
+}
+
+/// Where a number is that no double holds, such as 1e999: most readers refuse it, and all that stands beside it.
+pub(super) fn number_beyond_doubles(text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        match byte {
+            b'"' => at += string_len(&text[at..]),
+            b'-' | b'0'..=b'9' => {
+                let len = value_len(&text[at..]);
+                if is_beyond_doubles(&text[at..at + len]) {
+                    return Some(at);
+                }
+                at += len;
+            }
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+/// Whether a number is one that no double holds.
+pub(super) fn is_beyond_doubles(number: &[u8]) -> bool {
+    std::str::from_utf8(number).ok().and_then(|number| number.parse::<f64>().ok()).is_some_and(f64::is_infinite)
+}
+
 /// Appends what the inside of a JSON string stands for. Half a surrogate pair becomes U+FFFD.
 pub(in crate::script) fn unescape(inside: &[u8], out: &mut Vec<u8>) {
     let mut rest = inside;

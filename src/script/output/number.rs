@@ -1,0 +1,52 @@
+//! Numbers as text: one writer for JSON, `key=value` text, the lines for a SIEM, attributes and `tostring`, so that a number
+//! looks the same wherever it goes.
+
+/// Up to here, in both directions, a float stands for one integer only.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// Appends a float in the fewest digits that read back the same, a whole one without a fraction; `false` for what JSON has
+/// no number for.
+#[must_use]
+pub(crate) fn float(number: f64, out: &mut Vec<u8>) -> bool {
+    if !number.is_finite() {
+        return false;
+    }
+    match whole(number) {
+        Some(whole) => integer(whole, out),
+        None => serde_json::to_writer(out, &number).expect("a Vec takes all that is written"),
+    }
+    true
+}
+
+/// Appends an integer.
+pub(crate) fn integer(number: i64, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, &number).expect("a Vec takes all that is written");
+}
+
+/// The integer that a float stands for, if it stands for one and no other.
+pub(crate) fn whole(number: f64) -> Option<i64> {
+    (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_floats_have_no_fraction_and_others_read_back() {
+        let check = |number: f64, expected: &str| {
+            let mut out = Vec::new();
+            assert!(float(number, &mut out));
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        };
+        check(5.0, "5");
+        check(-0.0, "0");
+        check(0.1, "0.1");
+        check(1e15, "1000000000000000");
+        check(2_251_799_842_149_407.0, "2251799842149407");
+        check(1_700_000_000.123_456, "1700000000.123456");
+        check(1e300, "1e+300");
+        assert!(!float(f64::NAN, &mut Vec::new()));
+        assert!(!float(f64::NEG_INFINITY, &mut Vec::new()));
+    }
+}

@@ -1,0 +1,118 @@
+//! The directives of a time format, and those among them that tell nothing.
+
+use std::ops::Range;
+
+/// A directive: `%Y`, `%3f`, `%:z`, `%.f`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Directive {
+    /// Where it stands in the format.
+    pub(super) place: Range<usize>,
+    pub(super) letter: char,
+}
+
+/// The directives of a format, in its order.
+pub(super) fn directives(layout: &str) -> impl Iterator<Item = Directive> {
+    let mut rest = 0;
+    std::iter::from_fn(move || {
+        let start = rest + layout[rest..].find('%')?;
+        let is_letter = |c: char| !matches!(c, '_' | '0'..='9' | '^' | '#' | '-' | ':' | '.');
+        let (at, letter) = layout[start + 1..].char_indices().find(|&(_, c)| is_letter(c))?;
+        rest = start + 1 + at + letter.len_utf8();
+        Some(Directive { place: start..rest, letter })
+    })
+}
+
+/// A part of a moment that a directive tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Moment,
+    Year,
+    Month,
+    Day,
+    DayOfYear,
+    WeekYear,
+    Week,
+    Weekday,
+    Hour,
+    Half,
+    Minute,
+    Second,
+    Fraction,
+    Offset,
+}
+
+fn parts(letter: char) -> &'static [Part] {
+    match letter {
+        's' => &[Part::Moment],
+        'F' | 'D' => &[Part::Year, Part::Month, Part::Day],
+        'T' => &[Part::Hour, Part::Minute, Part::Second],
+        'R' => &[Part::Hour, Part::Minute],
+        'Y' | 'y' => &[Part::Year],
+        'm' | 'b' | 'B' | 'h' => &[Part::Month],
+        'd' | 'e' => &[Part::Day],
+        'j' => &[Part::DayOfYear],
+        'G' | 'g' => &[Part::WeekYear],
+        'U' | 'V' | 'W' => &[Part::Week],
+        'A' | 'a' | 'u' | 'w' => &[Part::Weekday],
+        'H' | 'k' | 'I' | 'l' => &[Part::Hour],
+        'P' | 'p' => &[Part::Half],
+        'M' => &[Part::Minute],
+        'S' => &[Part::Second],
+        'f' | 'N' => &[Part::Fraction],
+        'z' | 'Q' => &[Part::Offset],
+        _ => &[],
+    }
+}
+
+/// What a reader of text would pass over in silence, in words: a directive beside `%s`, one that tells again what another
+/// tells, and a week or a day of the year beside a month and a day.
+pub(super) fn without_effect(layout: &str) -> Option<String> {
+    let all: Vec<(&str, &[Part])> =
+        directives(layout).map(|directive| (&layout[directive.place], parts(directive.letter))).collect();
+    let teller = |part: Part| all.iter().find(|(_, parts)| parts.contains(&part)).map(|(directive, _)| *directive);
+    let (moment, has_day) = (teller(Part::Moment), teller(Part::Month).is_some() && teller(Part::Day).is_some());
+    for (nth, &(directive, parts)) in all.iter().enumerate() {
+        for &part in parts {
+            if let Some(moment) = moment
+                && !matches!(part, Part::Moment | Part::Fraction | Part::Offset)
+            {
+                return Some(format!("{directive} has no effect beside {moment}, which is the whole moment"));
+            }
+            if has_day && matches!(part, Part::DayOfYear | Part::WeekYear | Part::Week) {
+                return Some(format!("{directive} has no effect beside a month and a day"));
+            }
+            let again = all[nth + 1..].iter().find(|(_, parts)| parts.contains(&part) && part != Part::Offset);
+            if let Some((again, _)) = again {
+                return Some(format!("{directive} has no effect: {again} tells the same"));
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directives_are_found_with_their_flags() {
+        let found: Vec<_> = directives("%Y-%_d%% %3f%.f %:::z 100%").map(|found| (found.place, found.letter)).collect();
+        assert_eq!(found, [(0..2, 'Y'), (3..6, 'd'), (6..8, '%'), (9..12, 'f'), (12..15, 'f'), (16..21, 'z')]);
+    }
+
+    #[test]
+    fn what_would_be_passed_over_is_named() {
+        for good in
+            ["%d/%b/%Y:%H:%M:%S %z", "%s%.f", "%s.%f %z", "%a, %d %b %Y %T", "%G-W%V-%u", "%Y-%j", "%z %Q", "%é"]
+        {
+            assert_eq!(without_effect(good), None, "{good}");
+        }
+        let check =
+            |layout: &str, expected: &str| assert_eq!(without_effect(layout).as_deref(), Some(expected), "{layout}");
+        check("%s %T", "%T has no effect beside %s, which is the whole moment");
+        check("%F %V", "%V has no effect beside a month and a day");
+        check("%b %d %Y %j", "%j has no effect beside a month and a day");
+        check("%F %y", "%F has no effect: %y tells the same");
+        check("%s %s", "%s has no effect: %s tells the same");
+    }
+}
