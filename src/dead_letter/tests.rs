@@ -165,6 +165,32 @@ fn a_reason_has_one_name_everywhere() {
 }
 
 #[test]
+fn deep_nesting_in_a_line_overflows_nothing() {
+    let deep = format!("{}{}", "[".repeat(400_000), "]".repeat(400_000));
+    let record = Record {
+        log: vec![(b"event".to_vec(), deep.clone().into_bytes())],
+        event: Some(deep.clone().into_bytes()),
+        ..record(0)
+    };
+    let line = lines(std::slice::from_ref(&record));
+    assert_eq!(codec::decode(&line[..line.len() - 1]).unwrap(), record);
+    let text = String::from_utf8(line).unwrap();
+    let (checked, _) = text.split_once(",\"crc\"").unwrap();
+    let sealed = |checked: String| {
+        let mut crc = flate2::Crc::new();
+        crc.update(checked.as_bytes());
+        codec::decode(format!("{checked},\"crc\":\"{:08x}\"}}", crc.sum()).as_bytes())
+    };
+    assert_eq!(
+        sealed(format!("{checked},\"new\":{deep}")).unwrap(),
+        record,
+        "what a newer program adds is passed over"
+    );
+    let wrong = sealed(checked.replacen("\"log\":{", &format!("\"log\":{{\"x\":{deep},"), 1)).unwrap_err();
+    assert!(matches!(wrong, codec::Defect::Foreign(_)), "{wrong}");
+}
+
+#[test]
 fn an_id_names_the_log_and_the_event_and_needs_no_quotes() {
     let ids = odd_records().iter().map(Record::id).collect::<Vec<_>>();
     assert_eq!(ids, ["3-1447299606896632356-1-0", "3-not a number-0", "3-1447299606896632356-7-0"]);

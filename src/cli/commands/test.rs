@@ -16,7 +16,7 @@ use crate::core::named_file::MOST_LOGS;
 use crate::core::printable::printable;
 use crate::destination::registry::DestinationKind;
 use crate::script::testing::cases;
-use crate::script::testing::cases::{Difference, Failure, Report, SUFFIX, Why};
+use crate::script::testing::cases::{Difference, Failure, Report, SUFFIX, TOO_DEEP, Why};
 use crate::script::testing::coverage::{Coverage, cover};
 use crate::script::{Beside, Config, Paint, Script, drop_mark};
 use crate::settings;
@@ -189,6 +189,7 @@ fn push_failure(out: &mut String, cases: &Path, failure: &Failure, paint: Paint)
     let text = match &failure.why {
         Why::NotACase(why) => printable(why),
         Why::Differs(differences) => differing(differences, paint),
+        Why::TooDeep => TOO_DEEP.to_owned(),
         Why::Failed(error) => drawn(error),
         Why::Unloaded(error) => format!("with the settings of the case the script does not load\n{}", drawn(error)),
         Why::OtherError(part, error) => format!("another error than {part:?} came\n{}", drawn(error)),

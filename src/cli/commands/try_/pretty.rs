@@ -2,6 +2,9 @@
 
 use serde::de::IgnoredAny;
 
+/// What is nested deeper stays on a line, whatever its length: nobody reads on so far to the right.
+const MOST_LEVELS: usize = 64;
+
 /// The lines of a JSON value, or nothing when the text is none. What fits into `width` stays on a line.
 pub(super) fn lines(text: &str, width: usize) -> Option<Vec<String>> {
     serde_json::from_str::<IgnoredAny>(text).ok()?;
@@ -20,7 +23,10 @@ fn value(rest: &mut &str, indent: &str, lead: &str, width: usize, lines: &mut Ve
         _ => return lines.push(format!("{indent}{lead}{whole}")),
     };
     let is_empty = whole[1..whole.len() - 1].trim().is_empty();
-    if is_empty || lead.len() + whole.len() + indent.len() <= width && !indent.is_empty() {
+    if is_empty
+        || indent.len() >= 2 * MOST_LEVELS
+        || lead.len() + whole.len() + indent.len() <= width && !indent.is_empty()
+    {
         return lines.push(format!("{indent}{lead}{whole}"));
     }
     lines.push(format!("{indent}{lead}{open}"));
@@ -89,6 +95,14 @@ fn take<'a>(rest: &mut &'a str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn deep_nesting_is_not_followed_to_its_end() {
+        let text = format!("{}{}", "[".repeat(400_000), "]".repeat(400_000));
+        let lines = lines(&text, 80).unwrap();
+        assert_eq!(lines.len(), 2 * MOST_LEVELS + 1);
+        assert_eq!(lines[MOST_LEVELS].trim().len(), text.len() - 2 * MOST_LEVELS);
+    }
 
     fn check(text: &str, width: usize, expected: &str) {
         assert_eq!(lines(text, width).unwrap().join("\n"), expected, "{text}");

@@ -130,6 +130,9 @@ mod tests {
     fn what_is_no_log_is_named_with_its_line() {
         check("{}\n{\"a\":5}", &["s:2: `a` is a number, and the fields of a log are strings: write \"5\""]);
         check("{}\n7", &["s:2: a log is an object of strings, not a number"]);
+        let deep = format!("{}{}", "[".repeat(400_000), "]".repeat(400_000));
+        check(&format!("{{\"a\":{deep}}}"), &["s:1: this is not JSON: recursion limit exceeded at line 1 column 132"]);
+        check(&format!("{{\"a\":\"{deep}\"}}"), &[&format!("s:1 a={deep}")]);
         check("{}\n{\"a\"", &["s:2: this is not JSON: EOF while parsing an object at line 2 column 4"]);
     }
 }

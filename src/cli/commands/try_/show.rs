@@ -235,6 +235,14 @@ mod tests {
     }
 
     #[test]
+    fn what_turns_the_reading_direction_or_is_not_seen_is_shown_as_an_escape() {
+        let marks = "\u{feff}\u{61c}\u{200e}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}\u{2028}\u{85}\u{1b}";
+        let shown = shown(json!({ "k": marks, marks: "v" }), Some(marks), 120);
+        assert!(!shown.contains(|c| c != '\n' && crate::core::printable::is_unprintable(c)), "{shown}");
+        assert!(shown.contains("\\u{202e}"), "{shown}");
+    }
+
+    #[test]
     fn long_texts_go_on_in_their_column() {
         let shown = shown(json!({ "k": "a".repeat(50) }), Some(&"b".repeat(50)), 40);
         let (a, b) = ("a".repeat(32), "b".repeat(35));

@@ -111,6 +111,17 @@ fn raw_is_the_text_of_a_string_and_any_other_json_as_it_was_written() {
 }
 
 #[test]
+fn deep_nesting_overflows_nothing() {
+    let (open, close) = ("[".repeat(400_000), "]".repeat(400_000));
+    check(&format!(r#"{{"event":{open}0{close}}}{{"event":1}}"#), 200, 0, None, &[&format!("{open}0{close}"), "1"]);
+    check(&format!(r#"{{"event":1,"fields":{{"a":{open}{close}}}}}"#), 400, 15, Some(0), &[]);
+    check(&format!("{open}{close}"), 400, 6, Some(0), &[]);
+    check(&format!(r#"{{"event":1}}{{"foreign":{open}{close}}}"#), 200, 0, None, &["1"]);
+    let ack = post("/services/collector/ack", format!(r#"{{"acks":{open}{close}}}"#));
+    assert!(answer(&with_ack(), &ack).status().is_client_error());
+}
+
+#[test]
 fn the_objects_before_the_first_bad_one_are_indexed_and_none_after_it() {
     for (bad, code) in [
         (r#"{"event":"#, 6),

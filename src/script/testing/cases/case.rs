@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::event;
 use crate::script::testing::sample::kind;
+use crate::script::values::json::scan::levels;
 use crate::script::{HookError, Sample};
 
 /// A case, read and checked.
@@ -32,12 +33,21 @@ const OUTCOMES: [&str; 3] = ["events", "dropped", "error"];
 /// What `forwarder try --json` tells beside what a case has: its lines can be put into a file of cases as they are.
 const IGNORED: [&str; 3] = ["sent", "cost", "at"];
 
+/// Objects and arrays that a line may have within each other: what serde_json reads into a `Value`.
+pub(super) const MOST_LEVELS: i64 = 127;
+
+/// Levels of a line around each of its events.
+pub(super) const LEVELS_AROUND: i64 = 2;
+
 impl Case {
     /// Reads a line.
     ///
     /// # Errors
     /// What is wrong with it, and what to write instead.
     pub fn read(line: &str) -> Result<Self, String> {
+        if levels(line.as_bytes()) > MOST_LEVELS {
+            return Err(format!("the line is nested deeper than the {MOST_LEVELS} levels that a case can hold"));
+        }
         let line: Value = serde_json::from_str(line).map_err(|error| format!("the line is not JSON: {error}"))?;
         let Value::Object(line) = line else {
             return Err(format!("a case is an object, not {}", kind(&line)));

@@ -9,6 +9,9 @@ use crate::core::count::count;
 use crate::core::printable::is_unprintable;
 use crate::script::HookError;
 
+/// What [`Why::TooDeep`] means.
+pub const TOO_DEEP: &str = "an event is nested deeper than a case can hold; send it as text, or a part of it";
+
 /// What came of the cases of a file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Report {
@@ -42,6 +45,8 @@ pub enum Why {
     OtherError(String, Box<HookError>),
     /// The script should have failed with the first, and made these events.
     NoError(String, Vec<String>),
+    /// An event came that is nested too deep to be compared.
+    TooDeep,
     /// With the settings of the case the script does not even load.
     Unloaded(Box<HookError>),
 }
@@ -83,6 +88,7 @@ impl fmt::Display for Failure {
                 }
             }
             Why::Failed(error) | Why::Unloaded(error) => write!(f, "line {}, {:?}: {error}", self.line, self.name),
+            Why::TooDeep => write!(f, "line {}, {:?}: {TOO_DEEP}", self.line, self.name),
             Why::OtherError(part, error) => {
                 write!(f, "line {}, {:?}: expected an error with {part:?}, got {error}", self.line, self.name)
             }

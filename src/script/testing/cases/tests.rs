@@ -130,6 +130,37 @@ fn an_update_writes_what_comes_now_and_keeps_what_passes() {
 }
 
 #[test]
+fn deep_text_in_a_case_or_of_a_script_is_told_and_stays_as_it_is() {
+    let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let case = |text: &str, events: &str| {
+        let log = serde_json::json!({ "event": text });
+        format!(r#"{{"name": "deep", "log": {log}, "events": [{events}]}}"#)
+    };
+    check(
+        &case("", &format!(r#"{{"event": {}}}"#, deep(400_000))),
+        "line 1: the line is nested deeper than the 127 levels that a case can hold",
+    );
+    let script = Script::from_text(
+        "s.lua",
+        "function process(log) return { event = json.decode(log.event, 1000) or log.event } end",
+    );
+    let run = |line: &str| run(&script, &config(), line).unwrap();
+    let good = case(&deep(124), &format!(r#"{{"event": {}}}"#, deep(124)));
+    assert!(run(&good).is_good(), "{}", run(&good));
+    let text = case(&deep(400_000), &format!(r#"{{"event": "{}"}}"#, deep(400_000)));
+    assert!(run(&text).is_good());
+    let other = case(&deep(400_000), r#"{"event": "x"}"#);
+    assert_eq!(run(&other).failures.len(), 1);
+    for levels in [125, 1000] {
+        let line = case(&deep(levels), r#"{"event": 1}"#);
+        assert!(run(&line).to_string().ends_with(&format!("\"deep\": {TOO_DEEP}")), "{}", run(&line));
+        assert_eq!(update(&script, &config(), &line).unwrap(), format!("{line}\n"));
+    }
+    let updated = update(&script, &config(), &case(&deep(124), "1")).unwrap();
+    assert!(run(&updated).is_good() || updated.contains("events"), "{updated}");
+}
+
+#[test]
 fn the_cases_of_a_script_are_beside_it() {
     assert_eq!(path_beside(Path::new("scripts/a.b.lua")), Path::new("scripts/a.b.test.jsonl"));
 }
