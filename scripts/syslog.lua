@@ -14,7 +14,8 @@
 --   structured_data    { ["id@32473"] = { name = "value" } }
 --
 -- What is absent comes from [syslog] in the settings. A message that is the log itself is written ||key=value||key=value…,
--- in the order of the log; the settings have the separator. Any other table is written as JSON.
+-- in the order of the log; the settings have the separator. What would be taken for one in a value is escaped, as
+-- docs/syslog.md tells, unless syslog.compat asks for the bytes of the vendor's script. Any other table is written as JSON.
 
 function process(log)
   -- The time is an attribute of the event, not a part of it.

@@ -164,7 +164,7 @@ fn check_timestamp(text: &str) {
     assert!(number(11) < 24 && number(14) < 60 && number(17) < 60, "{text}");
 }
 
-/// Undoes the program's escapes of control characters: `#` and three octal digits.
+/// Undoes the program's escapes of control characters, and of `|` and `=` in pairs after `||`: `#` and three octal digits.
 pub fn unescape(text: &str, controls: bool) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -172,7 +172,7 @@ pub fn unescape(text: &str, controls: bool) -> String {
         out.push_str(&rest[..at]);
         let code = rest.get(at + 1..at + 4).filter(|code| code.bytes().all(|byte| (b'0'..=b'7').contains(&byte)));
         let code = code.and_then(|code| u8::from_str_radix(code, 8).ok()).filter(|code| match code {
-            0 | b'#' => true,
+            0 | b'#' | b'|' | b'=' => true,
             9 => false,
             code => controls && code.is_ascii_control(),
         });

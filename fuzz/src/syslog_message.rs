@@ -222,13 +222,11 @@ fn zone(case: &Case) -> TimeZone {
 fn same_old_header(case: &Case, message: &rfc3164::Message) {
     assert_eq!(message.priority, case.facility * 8 + case.severity);
     assert_eq!(message.hostname, host(case).unwrap_or_else(|| "-".to_owned()));
-    let clean = |bytes: &[u8], most: usize, allowed: fn(u8) -> bool| -> String {
-        bytes.iter().take(most).map(|&byte| if allowed(byte) { byte.into() } else { '_' }).collect()
-    };
     let tag = if case.program.is_empty() { b"program" } else { &*case.program };
-    assert_eq!(message.tag, clean(tag, 32, |byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte)));
-    let procid = clean(&case.procid, 128, |byte| byte.is_ascii_graphic() && !b"[]:".contains(&byte));
-    assert_eq!(message.procid.as_deref().unwrap_or(""), procid);
+    assert_eq!(message.tag, named(tag, 32, |byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte)));
+    let procid = (!case.procid.is_empty())
+        .then(|| named(&case.procid, 128, |byte| byte.is_ascii_graphic() && !b"[]:".contains(&byte)));
+    assert_eq!(message.procid, procid);
 }
 
 fn host(case: &Case) -> Option<String> {
@@ -236,13 +234,20 @@ fn host(case: &Case) -> Option<String> {
         return Some("host-of-settings".to_owned());
     }
     let is_address = std::str::from_utf8(&case.host).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok());
-    cleaned(&case.host, 255).map(|text| if is_address { text } else { text.replace(['[', ':'], "_") })
+    let allowed = |byte: u8| byte.is_ascii_graphic() && (is_address || !b"[:".contains(&byte));
+    Some(named(&case.host, 255, allowed)).filter(|text| text != "-")
 }
 
 fn cleaned(bytes: &[u8], most: usize) -> Option<String> {
-    let cut = &bytes[..bytes.len().min(most)];
-    let text: String = cut.iter().map(|&byte| if byte.is_ascii_graphic() { byte.into() } else { '_' }).collect();
-    (!text.is_empty() && text != "-").then_some(text)
+    let text = (!bytes.is_empty()).then(|| named(bytes, most, |byte| byte.is_ascii_graphic()));
+    text.filter(|text| text != "-")
+}
+
+/// A name as it has to be written; that it can be had back is tested where it is made.
+fn named(bytes: &[u8], most: usize, allowed: impl Fn(u8) -> bool) -> String {
+    let mut out = Vec::new();
+    forwarder::core::name::write(bytes, most, allowed, &mut out);
+    String::from_utf8(out).expect("ASCII")
 }
 
 fn same_header(case: &Case, message: &Message) {
@@ -254,11 +259,7 @@ fn same_header(case: &Case, message: &Message) {
     assert_eq!(message.procid, cleaned(&case.procid, 128));
     assert_eq!(message.msgid, cleaned(&case.msgid, 32));
     let mut expected: Vec<Element> = Vec::new();
-    let name = |bytes: &[u8]| -> String {
-        let clean = |byte: u8| if byte.is_ascii_graphic() && !b"=]\"".contains(&byte) { byte.into() } else { '_' };
-        let name: String = bytes.iter().take(32).map(|&byte| clean(byte)).collect();
-        if name.is_empty() { "_".to_owned() } else { name }
-    };
+    let name = |bytes: &[u8]| named(bytes, 32, |byte| byte.is_ascii_graphic() && !b"=]\"".contains(&byte));
     for (id, pairs) in &case.elements {
         let value = |bytes: &[u8]| sent(case, &String::from_utf8_lossy(bytes));
         let pairs = pairs.iter().map(|(key, text)| (name(key), value(text)));

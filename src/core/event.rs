@@ -71,9 +71,64 @@ pub trait Body {
     /// As for [`Body::json`].
     fn text(&mut self, separator: &[u8], out: &mut Vec<u8>) -> Result<(), BodyError>;
 
+    /// Appends the event as [`Body::text`] does, and where its pairs are, counted from where it begins, when it is the log
+    /// itself.
+    ///
+    /// # Errors
+    /// As for [`Body::json`].
+    fn pairs(&mut self, separator: &[u8], places: &mut PairPlaces, out: &mut Vec<u8>) -> Result<(), BodyError> {
+        let _ = places;
+        self.text(separator, out)
+    }
+
     /// The time of the log that the event was made of, for a destination that needs one when the script gave none.
     fn log_time(&mut self) -> Option<Time<'static>> {
         None
+    }
+}
+
+/// A pair in a text of `key=value`: the key lies between these two, and the value behind the `=`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PairPlace {
+    /// Where the key begins.
+    pub key: usize,
+    /// Where the `=` is.
+    pub equals: usize,
+}
+
+/// Where the pairs of a text are: a few without a heap allocation, as most logs have.
+#[derive(Debug, Clone, Default)]
+pub struct PairPlaces {
+    few: [PairPlace; 24],
+    len: usize,
+    more: Vec<PairPlace>,
+}
+
+impl PairPlaces {
+    /// Adds the next one.
+    pub fn push(&mut self, place: PairPlace) {
+        match self.few.get_mut(self.len) {
+            Some(free) => *free = place,
+            None => self.more.push(place),
+        }
+        self.len += 1;
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the text is none of pairs.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// All, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = PairPlace> {
+        self.few[..self.len.min(self.few.len())].iter().chain(&self.more).copied()
     }
 }
 

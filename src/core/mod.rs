@@ -11,6 +11,7 @@ pub mod event;
 pub mod lease;
 pub mod ledger;
 pub mod line_file;
+pub mod name;
 pub mod named_file;
 pub mod page;
 pub mod printable;

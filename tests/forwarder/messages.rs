@@ -59,10 +59,15 @@ fn golden(script: &str, lines: &str, fields: &[(&str, &str)], expected: &str) {
 #[test]
 fn the_shipped_scripts_send_the_message_of_the_vendors_script() {
     let fields = [("status", "200"), ("user", "用户"), ("path", "C:\\new||x=1")];
-    let text = "||__topic__=audit||__source__=10.0.0.1||status=200||user=用户||path=C:\\new||x=1";
+    let theirs = "||__topic__=audit||__source__=10.0.0.1||status=200||user=用户||path=C:\\new||x=1";
+    // Where it would be taken for a separator, a bar is escaped.
+    let ours = theirs.replace("new||x", "new#174|x");
     for script in ["syslog.lua", "transform.lua"] {
         let script = shipped(script);
-        let check = |lines: &str, opening: &str| golden(&script, lines, &fields, &format!("{opening}{text}\n"));
+        let check = |lines: &str, opening: &str| {
+            let text = if lines == "compat = true" { theirs } else { &ours };
+            golden(&script, lines, &fields, &format!("{opening}{text}\n"));
+        };
         check("", "<14>1 2023-11-14T22:13:20Z host-1 - - - - ");
         check("compat = true", "<14>1 2023-11-15T06:13:20.000000+08:00 host-1 - - - - ");
         check(
@@ -109,10 +114,16 @@ fn a_string_a_table_and_the_log_are_messages_with_the_time_of_the_log() {
     assert!(read[2].text.ends_with("||k=\"v\"]#012"), "{}", read[2].text);
 }
 
+/// A key of a pair as it is written: none here has what could be taken for an escape.
+fn rfc5424_escaped(key: &[u8], octet: bool) -> String {
+    let line_feed = if octet { "\n" } else { "#012" };
+    String::from_utf8_lossy(key).replace('\n', line_feed).replace('=', "#075")
+}
+
 #[test]
 fn nothing_in_a_log_makes_a_second_message() {
     let long = [b'x'; 1 << 20];
-    let nasty: [(&[u8], &[u8]); 8] = [
+    let nasty: [(&[u8], &[u8]); 9] = [
         (b"lf", b"1\n<8>1 2026-01-01T00:00:00Z evil evil - - - owned"),
         (b"crlf", b"1\r\n<8>Jan  1 00:00:00 evil evil: owned\r\n"),
         (b"nul", b"1\0<8>1 - - - - - -"),
@@ -120,6 +131,7 @@ fn nothing_in_a_log_makes_a_second_message() {
         (b"not UTF-8", b"\xff\xfe\xc3\x28\xf0\x9f\x98"),
         (b"k\n<8>1 - - - - - -", b"a key"),
         (b"separators", b"||forged=1||__topic__=x=y"),
+        (b"user=root", b"|"),
         (b"long", &long),
     ];
     for framing in ["lf", "octet"] {
@@ -136,6 +148,12 @@ fn nothing_in_a_log_makes_a_second_message() {
         }
         let message = rfc5424::message(read[0]);
         assert_eq!(rfc5424::unescape(&message.text, !octet), expected);
+        let keys: Vec<_> = message.text.split("||").skip(1).map(|pair| pair.split_once('=').unwrap().0).collect();
+        let given = nasty.iter().map(|(key, _)| rfc5424_escaped(key, octet));
+        assert_eq!(
+            keys,
+            ["__topic__".to_owned(), "__source__".to_owned()].into_iter().chain(given).collect::<Vec<_>>()
+        );
         assert_eq!(message.hostname.as_deref(), Some("host-1"));
     }
 }

@@ -159,12 +159,29 @@ def repaired(text):
     return text.decode("utf-8", "replace").encode()
 
 
+def controls(octet):
+    """The control characters that are escaped."""
+    return [0] if octet else [*range(0x09), *range(0x0a, 0x20), 0x7f]
+
+
+def written(octet):
+    """A pattern of what behind a `#` makes it an escape: the controls, the `#` itself, `|` and `=`."""
+    return b"|".join(b"%03o" % code for code in [*controls(octet), *b"#|="])
+
+
 def escaped(text, octet):
     """Control characters as `#` and three octal digits, and a `#` that would read as one as `#043`."""
-    codes = [0] if octet else [*range(0x09), *range(0x0a, 0x20), 0x7f]
-    written = b"|".join(b"%03o" % code for code in [*codes, 0x23])
-    text = re.sub(b"#(?=%s)" % written, b"#043", text)
-    return re.sub(b"[%s]" % b"".join(b"\\x%02x" % code for code in codes), lambda found: b"#%03o" % found[0][0], text)
+    text = re.sub(b"#(?=%s)" % written(octet), b"#043", text)
+    return re.sub(b"[%s]" % b"".join(b"\\x%02x" % code for code in controls(octet)), lambda found: b"#%03o" % found[0][0], text)
+
+
+def paired(pairs, octet):
+    """Pairs after `||` each: in keys and values a `|` before another or at the end is escaped, and in keys the `=`."""
+    text = b""
+    for key, value in pairs:
+        key, value = (re.sub(rb"\|(?=\||\Z)", b"#174", escaped(repaired(piece), octet)) for piece in (key, value))
+        text += b"||%s=%s" % (key.replace(b"=", b"#075"), value)
+    return text
 
 
 def cut(text, room, octet):
@@ -172,27 +189,31 @@ def cut(text, room, octet):
     kept = text[:room]
     while len(kept) < len(text) and text[len(kept)] & 0xc0 == 0x80:
         kept = kept[:-1]
-    codes = [0] if octet else [*range(0x09), *range(0x0a, 0x20), 0x7f]
-    written = b"|".join(b"%03o" % code for code in [*codes, 0x23])
     for back in (1, 2, 3):
-        if re.match(b"#(%s)" % written, text[len(kept) - back:len(kept) - back + 4]):
+        if re.match(b"#(%s)" % written(octet), text[len(kept) - back:len(kept) - back + 4]):
             return kept[:-back]
     return kept
 
 
-def cleaned(text, most):
-    """A header field: what can be seen of ASCII, anything else as `_`, cut; `-` when there is nothing."""
-    return re.sub(rb"[^!-~]", b"_", text[:most]) or b"-"
+def cleaned(text, most, refused=rb"[^!-~]"):
+    """A header field: what can be seen of ASCII, anything else as `_x…_`, cut with a digest; `-` when there is nothing."""
+    odd = rb"(?:%s|_(?=x[0-9A-F]{2}|h[0-9A-F]{12}))+" % refused
+    name = re.sub(odd, lambda found: b"_x%s_" % found[0].hex().upper().encode(), text)
+    if len(name) <= most:
+        return name or b"-"
+    pieces = re.findall(rb"_x(?:[0-9A-F]{2})+_|.", name, re.DOTALL)
+    while len(b"".join(pieces)) > most - 15:
+        pieces.pop()
+    return b"".join(pieces) + b"_h%s_" % hashlib.sha256(text).hexdigest()[:12].upper().encode()
 
 
 def host_name(text):
     """HOSTNAME: syslog-ng refuses a message whose host has a `[`, or a `:` though it is no IPv6 address."""
-    host = cleaned(text, 255)
     try:
-        ipaddress.IPv6Address(host.decode())
-        return host
+        ipaddress.IPv6Address(text.decode())
+        return cleaned(text, 255)
     except ValueError:
-        return re.sub(rb"[\[:]", b"_", host)
+        return cleaned(text, 255, rb"[^!-9;-Z\\-~]")
 
 
 def code(text, names):
@@ -216,8 +237,7 @@ def messages(log, case):
         "msgid": cleaned(given("msgid"), 32),
         "sd": element(SD_ID, [("id", log.id.encode()), *[("note", value) for name, value in flat if name == b"note"]], case.octet),
     }
-    text = b"".join(b"||%s=%s" % pair for pair in flat if not pair[0].startswith(b"header_"))
-    text = escaped(repaired(text), case.octet)
+    text = paired((pair for pair in flat if not pair[0].startswith(b"header_")), case.octet)
     if len(opening(fields)) + len(text) <= case.limit:
         return [whole(fields, text)]
     digest = hashlib.sha256(text).hexdigest()
@@ -325,7 +345,10 @@ def self_test():
     assert cut(b"ab#012c", 4, False) == b"ab" and cut(b"ab#012c", 6, False) == b"ab#012"
     assert cut("a用b".encode(), 2, True) == b"a" and cut(b"ab#012c", 4, True) == b"ab#0"
     assert repaired(SPOILT + b"\xe4") == "\ufffd\ufffd\ufffdx\ufffd".encode()
-    assert cleaned(b"a b\n\xff~", 5) == b"a_b__" and cleaned(b"", 5) == b"-"
+    assert cleaned(b"a b\n\xff~_x20_", 48) == b"a_x20_b_x0AFF_~_x5F_x20_" and cleaned(b"", 5) == b"-"
+    assert cleaned(b"a" * 33, 32) == b"a" * 17 + b"_h" + hashlib.sha256(b"a" * 33).hexdigest()[:12].upper().encode() + b"_"
+    assert host_name(b"[::1]") == b"_x5B3A3A_1]" and host_name(b"2001:db8::1") == b"2001:db8::1"
+    assert paired([(b"a=b", b"v||w|"), (b"k", b"x|y\n#174")], False) == b"||a#075b=v#174|w#174||k=x|y#012#043174"
     log = Log("log-000001", 1_700_000_000, 5000, "t\n", "s", [("h", "w")], [("id", "log-000001"), ("note", 'x"]\n')])
     [fields] = messages(log, case(Rsyslog, "tcp", False))
     assert fields["raw"] == (

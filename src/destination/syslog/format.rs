@@ -12,7 +12,7 @@ mod timestamp;
 use sha2::{Digest as _, Sha256};
 
 use super::{Config, Framing, Layout, Oversize, Standard, Transport};
-use crate::core::event::{Body, BodyError, Format, Head};
+use crate::core::event::{Body, BodyError, Format, Head, PairPlaces};
 use crate::destination::Preview;
 use escape::Escape;
 use structured::Lent;
@@ -59,7 +59,8 @@ impl SyslogFormat {
     #[must_use]
     pub fn with(layout: Layout, framing: Framing) -> Self {
         let limit = layout.max_message;
-        Self { escape: Escape::new(framing, layout.compat.is_some()), layout, framing, limit }
+        let escape = Escape::new(framing, layout.compat.is_some(), &layout.separator);
+        Self { escape, layout, framing, limit }
     }
 
     /// Appends what goes before the message's `text`; [`SyslogFormat::lead`] comes between.
@@ -234,8 +235,9 @@ impl Format for SyslogFormat {
             None => body.log_time().and_then(|time| Moment::of(&time).ok()),
         };
         let start = out.len();
-        body.text(self.layout.separator.as_bytes(), out)?;
-        self.escape.clean(start, out);
+        let (separator, mut places) = (self.layout.separator.as_bytes(), PairPlaces::default());
+        body.pairs(separator, &mut places, out)?;
+        self.escape.clean_pairs(start, separator, &places, out);
         let event = MessageParts { head, moment: time, elements: self.elements(head) };
         let mut opening = Vec::with_capacity(256);
         self.open(&event, &out[start..], &mut opening)?;

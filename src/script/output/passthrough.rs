@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use super::{escape, time};
 use crate::core::batch::{Batch, Events};
-use crate::core::event::{Body, BodyError, Format, Head, Time};
+use crate::core::event::{Body, BodyError, Format, Head, PairPlace, PairPlaces, Time};
 use crate::loggroup::{Log, Logs};
 use crate::script::{Failed, Hooks};
 
@@ -100,9 +100,16 @@ impl Body for Plain<'_> {
     }
 
     fn text(&mut self, separator: &[u8], out: &mut Vec<u8>) -> Result<(), BodyError> {
+        self.pairs(separator, &mut PairPlaces::default(), out)
+    }
+
+    fn pairs(&mut self, separator: &[u8], places: &mut PairPlaces, out: &mut Vec<u8>) -> Result<(), BodyError> {
+        let start = out.len();
         for (key, value) in self.0.fields() {
             out.extend_from_slice(separator);
+            let begins = out.len() - start;
             out.extend_from_slice(key);
+            places.push(PairPlace { key: begins, equals: out.len() - start });
             out.push(b'=');
             out.extend_from_slice(value);
         }

@@ -7,7 +7,7 @@ use super::write;
 use super::write::{Shape, shape};
 use super::{number, time};
 use crate::core::batch::Events;
-use crate::core::event::{Body, BodyError, Formats, Head, Time};
+use crate::core::event::{Body, BodyError, Formats, Head, PairPlaces, Time};
 use crate::core::priority;
 use crate::core::priority::{FACILITIES, SEVERITIES};
 use crate::script::diagnostics::error::bounded;
@@ -442,6 +442,10 @@ impl Body for Returned<'_> {
     }
 
     fn text(&mut self, separator: &[u8], out: &mut Vec<u8>) -> Result<(), BodyError> {
+        self.pairs(separator, &mut PairPlaces::default(), out)
+    }
+
+    fn pairs(&mut self, separator: &[u8], places: &mut PairPlaces, out: &mut Vec<u8>) -> Result<(), BodyError> {
         let (at, root) = match (self.message, self.event) {
             (Some(at), _) => (at, "message"),
             (None, Some(at)) => (at, "event"),
@@ -451,11 +455,12 @@ impl Body for Returned<'_> {
             out.extend_from_slice(bytes);
             Ok(())
         } else if matches!(shape(self.stack, self.current, at), Shape::Log) {
-            write::pairs(self.stack, self.current, at, separator, root, out)
+            write::pairs(self.stack, self.current, at, separator, root, places, out)
         } else {
             write::json(self.stack, self.current, at, root, out)
         }
     }
+
     fn log_time(&mut self) -> Option<Time<'static>> {
         let log = self.current.log();
         let text = |wanted: &[u8]| {

@@ -5,7 +5,7 @@
 use std::ffi::c_int;
 
 use super::{escape, number};
-use crate::core::event::BodyError;
+use crate::core::event::{BodyError, PairPlace, PairPlaces};
 use crate::script::engine::lua_stack::{Hidden, Kind, REGISTRY, Stack};
 use crate::script::engine::time_limit;
 use crate::script::hook::current_log::{Current, FieldState};
@@ -34,19 +34,21 @@ pub(crate) fn json(
 }
 
 /// Appends the pairs of the table at `at` as `key=value`, each after `separator`: strings as their bytes, tables as
-/// JSON. A log and a decoded object keep their order, other tables are sorted by key.
+/// JSON. A log and a decoded object keep their order, other tables are sorted by key. Of a log, `places` gets where the pairs
+/// are, counted from where they begin.
 pub(crate) fn pairs(
     stack: Stack,
     current: &mut Current,
     at: c_int,
     separator: &[u8],
     root: &str,
+    places: &mut PairPlaces,
     out: &mut Vec<u8>,
 ) -> Result<(), BodyError> {
     let top = stack.top();
     let limit = out.len().saturating_add(current.most_bytes);
     let at = stack.absolute(at);
-    let result = Writer { stack, current, out, limit }.pairs(at, separator);
+    let result = Writer { stack, current, out, limit }.pairs(at, separator, places);
     stack.set_top(top);
     result.map_err(|fault| fault.under(root))
 }
@@ -346,7 +348,7 @@ impl<'lua> Writer<'lua> {
         *first = false;
     }
 
-    fn pairs(&mut self, at: c_int, separator: &[u8]) -> Written {
+    fn pairs(&mut self, at: c_int, separator: &[u8], places: &mut PairPlaces) -> Written {
         if !self.stack.reserve(16) {
             return Err(WriteFault::new("too much for the Lua stack"));
         }
@@ -354,13 +356,16 @@ impl<'lua> Writer<'lua> {
             Shape::Log => {
                 self.stack.push_hidden(REGISTRY, Hidden::VALUES);
                 let values = self.stack.top();
+                let start = self.out.len();
                 for position in 0..self.current.len() {
                     let state = self.current.state(position);
                     if state == FieldState::Deleted {
                         continue;
                     }
                     self.out.extend_from_slice(separator);
+                    let key = self.out.len() - start;
                     self.out.extend_from_slice(self.current.key(position));
+                    places.push(PairPlace { key, equals: self.out.len() - start });
                     self.out.push(b'=');
                     if state == FieldState::Untouched {
                         self.out.extend_from_slice(self.current.log().value(position));

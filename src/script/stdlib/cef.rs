@@ -131,7 +131,7 @@ mod tests {
     fn values_cannot_end_early() {
         writes("{ msg = 'a=b c=d | e' }", "msg=a\\=b c\\=d | e");
         writes("{ msg = 'a\\nb\\r\\\\n' }", "msg=a\\nb\\r\\\\n");
-        writes("{ ['a b=c'] = 'x', ['a_b_c'] = 'y' }", "a_b_c=x a_b_c_2=y");
+        writes("{ ['a b=c'] = 'x', ['a_b_c'] = 'y' }", "a_x20_b_x3D_c=x a_b_c=y");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use mlua::{Function, Lua, LuaString, Table, Value};
 
 use super::native;
 use super::native::{MOST_BYTES, Raise, chunk};
+use crate::core::name;
 use crate::script::output::number;
 
 /// Names and values as a script gave them, in the order of their writing.
@@ -53,25 +54,33 @@ pub(super) fn fields(list: &Table) -> Result<Fields, Raise> {
     Ok(fields)
 }
 
-/// Makes every name one that `allowed` lets through, with `_` for other bytes, and different from the others: what
-/// would be there twice gets a number behind it.
+/// Makes every name one that `allowed` lets through, as [`name::write`] does, so that names that differ stay different
+/// whatever stands beside them. What is there twice gets a number behind it that no other has.
 pub(super) fn clean_names(fields: &Fields, allowed: fn(u8) -> bool) -> Vec<Vec<u8>> {
-    let mut taken = BTreeSet::new();
-    let mut last_number = BTreeMap::new();
-    let mut names = Vec::with_capacity(fields.len());
-    for (name, _) in fields {
-        let mut clean: Vec<u8> = name.iter().map(|&byte| if allowed(byte) { byte } else { b'_' }).collect();
-        if clean.is_empty() {
-            clean.push(b'_');
-        }
-        let mut unique = clean.clone();
-        while !taken.insert(unique.clone()) {
-            let number = last_number.entry(clean.clone()).or_insert(1_usize);
+    let clean = |(name, _): &(Vec<u8>, Vec<u8>)| {
+        let mut clean = Vec::with_capacity(name.len());
+        name::write(name, usize::MAX, allowed, &mut clean);
+        clean
+    };
+    let mut names: Vec<Vec<u8>> = fields.iter().map(clean).collect();
+    let mut taken: BTreeSet<Vec<u8>> = names.iter().cloned().collect();
+    if taken.len() == names.len() {
+        return names;
+    }
+    let mut next_numbers = BTreeMap::new();
+    for name in &mut names {
+        let Some(number) = next_numbers.get_mut(name) else {
+            next_numbers.insert(name.clone(), 2_usize);
+            continue;
+        };
+        let numbered = loop {
+            let numbered = [name.as_slice(), format!("_{number}").as_bytes()].concat();
             *number += 1;
-            unique.clone_from(&clean);
-            unique.extend_from_slice(format!("_{number}").as_bytes());
-        }
-        names.push(unique);
+            if taken.insert(numbered.clone()) {
+                break numbered;
+            }
+        };
+        *name = numbered;
     }
     names
 }
@@ -107,9 +116,10 @@ mod tests {
 
     #[test]
     fn names_are_clean_and_different() {
-        let fields: Fields = ["a b", "a_b", "a-b", "", "a_b_2", "x"].map(|name| (name.into(), Vec::new())).into();
+        let fields: Fields =
+            ["a b", "a_b", "a-b", "a_b", "a_b_2", "x", "a_b"].map(|name| (name.into(), Vec::new())).into();
         let names = clean_names(&fields, |byte| byte.is_ascii_alphanumeric() || byte == b'_');
         let names: Vec<_> = names.iter().map(|name| String::from_utf8_lossy(name)).collect();
-        assert_eq!(names, ["a_b", "a_b_2", "a_b_3", "_", "a_b_2_2", "x"]);
+        assert_eq!(names, ["a_x20_b", "a_b", "a_x2D_b", "a_b_3", "a_b_2", "x", "a_b_4"]);
     }
 }

@@ -15,7 +15,7 @@ fn encoders_take_the_log_in_its_order() {
         "for k in pairs(log) do if k:sub(1, 2) == '__' then log[k] = nil end end
          return cef.encode{ vendor = 'v', product = 'p', version = '1', id = 'i', name = 'n', severity = 3, extension = log }",
         &[("b=", "x=y"), ("a", "1")],
-        r#""CEF:0|v|p|1|i|n|3|b_=x\\=y a=1""#,
+        r#""CEF:0|v|p|1|i|n|3|b_x3D_=x\\=y a=1""#,
     );
     check(
         "log.user = { name = 'ada', ids = { 1, 2 } } log.gone = json.null

@@ -18,6 +18,7 @@ use std::ffi::c_int;
 
 use super::table;
 use super::table::whole;
+use crate::core::event::PairPlaces;
 use crate::script::engine::frame::Frame;
 use crate::script::engine::lua_stack::{Hidden, Kind, REGISTRY, Stack};
 use crate::script::engine::time_limit;
@@ -540,7 +541,8 @@ pub(crate) fn kv(frame: &mut Frame) -> c_int {
 fn paired(stack: Stack, current: &mut Current) -> bool {
     let mut out = std::mem::take(&mut current.scratch);
     out.clear();
-    let result = write::pairs(stack, current, 1, stack.bytes(2).unwrap_or_default(), "table", &mut out);
+    let separator = stack.bytes(2).unwrap_or_default();
+    let result = write::pairs(stack, current, 1, separator, "table", &mut PairPlaces::default(), &mut out);
     if let Err(error) = &result {
         out.clear();
         out.extend_from_slice(format!("kv: {error}").as_bytes());

@@ -2,7 +2,12 @@
 
 use std::net::Ipv6Addr;
 
+use crate::core::event::{PairPlace, PairPlaces};
+use crate::core::name;
 use crate::destination::syslog::Framing;
+
+/// Longest HOSTNAME.
+const HOSTNAME: usize = 255;
 
 /// How control characters within a message or a PARAM-VALUE are written.
 ///
@@ -14,12 +19,24 @@ pub(super) struct Escape {
     controls: bool,
     /// Whether `#` is escaped too.
     reversible: bool,
+    /// The separator's first byte, when what would be taken for a separator in a key or a value is escaped.
+    separator: Option<u8>,
+}
+
+/// A part of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Piece {
+    Key,
+    Value,
 }
 
 impl Escape {
-    /// What `framing` calls for. `exact` leaves a `#` in the text as it is.
-    pub(super) fn new(framing: Framing, exact: bool) -> Self {
-        Self { controls: framing == Framing::Lf, reversible: !exact }
+    /// What `framing` calls for. `exact` leaves a `#` in the text as it is, and what looks like a `separator`.
+    pub(super) fn new(framing: Framing, exact: bool, separator: &str) -> Self {
+        // An escape begins with a `#` and ends with a digit, and a pair has its own `=`: they cannot be kept apart from these.
+        let first = separator.bytes().next().filter(|first| first.is_ascii() && !matches!(first, b'#' | b'0'..=b'7'));
+        let separator = first.filter(|_| !exact && !separator.contains('='));
+        Self { controls: framing == Framing::Lf, reversible: !exact, separator }
     }
 
     /// Cleans `out` from `start` on, in place: invalid UTF-8 becomes U+FFFD, control characters are escaped.
@@ -43,6 +60,51 @@ impl Escape {
         }
     }
 
+    /// Cleans the pairs that `out` holds from `start` on as [`Escape::clean`] does, and escapes in their keys and values what
+    /// would be taken for a separator, and in keys the `=`, so that nobody takes one pair for two. What is behind each
+    /// `places`, and before the next, is as [`PairPlaces`] says.
+    pub(super) fn clean_pairs(self, start: usize, separator: &[u8], places: &PairPlaces, out: &mut Vec<u8>) {
+        if places.is_empty() || !self.may_forge(&out[start..], separator, places) {
+            return self.clean(start, out);
+        }
+        let text = out.split_off(start);
+        let mut behind = places.iter().skip(1).map(|next| next.key - separator.len()).chain([text.len()]);
+        for place in places.iter() {
+            let end = behind.next().unwrap_or(text.len());
+            self.append(separator, out);
+            self.append_piece(Piece::Key, &text[place.key..place.equals], separator, out);
+            out.push(b'=');
+            self.append_piece(Piece::Value, &text[place.equals + 1..end], separator, out);
+        }
+    }
+
+    /// Whether a key or a value may have what does not belong there. Counting tells it of nearly all texts.
+    fn may_forge(self, text: &[u8], separator: &[u8], places: &PairPlaces) -> bool {
+        let Some(first) = self.separator else { return false };
+        let rarest = separator.iter().copied().find(|byte| !byte.is_ascii_whitespace()).unwrap_or(first);
+        let count = |byte: u8, text: &[u8]| memchr::memchr_iter(byte, text).count();
+        let is_odd_key = |place: PairPlace| text[place.key..place.equals].contains(&b'=');
+        count(rarest, text) != places.len() * count(rarest, separator)
+            || count(b'=', text) != places.len() && places.iter().any(is_odd_key)
+    }
+
+    fn append_piece(self, piece: Piece, text: &[u8], separator: &[u8], out: &mut Vec<u8>) {
+        let is_forged = |from: &[u8]| {
+            (piece == Piece::Key && from[0] == b'=') || (self.separator == Some(from[0]) && begins(from, separator))
+        };
+        let (mut rest, mut plain) = (text, 0);
+        while let Some(from) = rest.get(plain..).filter(|from| !from.is_empty()) {
+            if is_forged(from) {
+                self.append(&rest[..plain], out);
+                push_code(from[0], out);
+                (rest, plain) = (&from[1..], 0);
+            } else {
+                plain += 1;
+            }
+        }
+        self.append(rest, out);
+    }
+
     fn append_valid(self, text: &[u8], out: &mut Vec<u8>) {
         let mut rest = text;
         while let Some(at) = rest.iter().position(|&byte| self.is_suspect(byte)) {
@@ -50,7 +112,7 @@ impl Escape {
             out.extend_from_slice(plain);
             let byte = from[0];
             if byte != b'#' || self.is_code(&from[1..]) {
-                out.extend_from_slice(&[b'#', b'0' + (byte >> 6), b'0' + (byte >> 3 & 7), b'0' + (byte & 7)]);
+                push_code(byte, out);
             } else {
                 out.push(byte);
             }
@@ -90,42 +152,52 @@ impl Escape {
         match *digits {
             [a @ b'0'..=b'1', b @ b'0'..=b'7', c @ b'0'..=b'7', ..] => {
                 let byte = (a - b'0') << 6 | (b - b'0') << 3 | (c - b'0');
-                byte == b'#' || self.is_escaped(byte)
+                byte == b'#'
+                    || self.is_escaped(byte)
+                    || (self.separator.is_some() && byte == b'=')
+                    || self.separator == Some(byte)
             }
             _ => false,
         }
     }
 }
 
-/// Appends a header field: PRINTUSASCII (RFC 5424 section 6), other bytes as `_`, cut to `most` bytes; when there is
+/// Whether a separator begins where `from` does, which another separator follows.
+fn begins(from: &[u8], separator: &[u8]) -> bool {
+    match from.get(..separator.len()) {
+        Some(whole) => whole == separator,
+        None => separator.starts_with(from) && separator.starts_with(&separator[from.len()..]),
+    }
+}
+
+fn push_code(byte: u8, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[b'#', b'0' + (byte >> 6), b'0' + (byte >> 3 & 7), b'0' + (byte & 7)]);
+}
+
+/// Appends a header field: PRINTUSASCII (RFC 5424 section 6), at most `most` bytes, as [`name::write`] does; when there is
 /// nothing, the NILVALUE.
 pub(super) fn field(text: &[u8], most: usize, out: &mut Vec<u8>) {
-    if text.is_empty() {
-        out.push(b'-');
+    match text {
+        b"" => out.push(b'-'),
+        text => name::write(text, most, |byte| byte.is_ascii_graphic(), out),
     }
-    name(text, most, |byte| byte.is_ascii_graphic(), out);
 }
 
 /// Appends a HOSTNAME: a header field in which brackets and colons stand in an IPv6 address only. At any other one syslog-ng
 /// refuses the whole message.
 pub(super) fn host(text: &[u8], out: &mut Vec<u8>) {
-    let start = out.len();
-    field(text, 255, out);
-    let host = &mut out[start..];
-    let is_address = || std::str::from_utf8(text).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok());
-    if host.iter().any(|byte| b"[:".contains(byte)) && !is_address() {
-        host.iter_mut().filter(|byte| b"[:".contains(byte)).for_each(|byte| *byte = b'_');
+    let in_address = |byte: &u8| b"[:".contains(byte);
+    if !text.iter().any(in_address) || std::str::from_utf8(text).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok()) {
+        field(text, HOSTNAME, out);
+    } else {
+        name::write(text, HOSTNAME, |byte| byte.is_ascii_graphic() && !in_address(&byte), out);
     }
-}
-
-/// Appends a name of these bytes, others as `_`, cut to `most`.
-pub(super) fn name(text: &[u8], most: usize, allowed: impl Fn(u8) -> bool, out: &mut Vec<u8>) {
-    let text = &text[..text.len().min(most)];
-    out.extend(text.iter().map(|&byte| if allowed(byte) { byte } else { b'_' }));
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[track_caller]
@@ -138,7 +210,7 @@ mod tests {
 
     #[test]
     fn with_line_feeds_as_frames_no_control_character_but_the_tab_stays() {
-        let lf = Escape::new(Framing::Lf, false);
+        let lf = Escape::new(Framing::Lf, false, "||");
         check(lf, b"||k=C:\\new||q=\"x\" 1|2=3", "||k=C:\\new||q=\"x\" 1|2=3");
         check(lf, b"a\nb\r\nc\0d\te\x1b[0m\x7f", "a#012b#015#012c#000d\te#033[0m#177");
         check(lf, "\u{85}\u{9b} é😀".as_bytes(), "\u{85}\u{9b} é😀");
@@ -148,23 +220,82 @@ mod tests {
 
     #[test]
     fn with_a_count_in_front_only_nul_is_escaped() {
-        let octet = Escape::new(Framing::Octet, false);
+        let octet = Escape::new(Framing::Octet, false, "||");
         check(octet, b"a\nb\0c\x7f", "a\nb#000c\x7f");
         check(octet, b"#012 #000 #043", "#012 #043000 #043043");
     }
 
     #[test]
     fn a_hash_is_escaped_where_it_would_read_as_an_escape() {
-        let lf = Escape::new(Framing::Lf, false);
+        let lf = Escape::new(Framing::Lf, false, "||");
         check(lf, b"#12 #1 ## #012 #043 #177 #178 #040 #123 #", "#12 #1 ## #043012 #043043 #043177 #178 #040 #123 #");
         check(lf, b"##012 #\n", "##043012 ##012");
-        let exact = Escape::new(Framing::Lf, true);
+        let exact = Escape::new(Framing::Lf, true, "||");
         check(exact, b"#012 \n", "#012 #012");
+    }
+
+    /// These pairs with what they are separated by, as a text of pairs.
+    fn paired(escape: Escape, separator: &str, pairs: &[(String, String)]) -> String {
+        let (mut out, mut places) = (b"kept\n".to_vec(), PairPlaces::default());
+        for (key, value) in pairs {
+            out.extend_from_slice(separator.as_bytes());
+            let begins = out.len() - 5;
+            out.extend_from_slice(key.as_bytes());
+            places.push(PairPlace { key: begins, equals: out.len() - 5 });
+            out.extend_from_slice(format!("={value}").as_bytes());
+        }
+        escape.clean_pairs(5, separator.as_bytes(), &places, &mut out);
+        String::from_utf8(out).unwrap().strip_prefix("kept\n").unwrap().to_owned()
+    }
+
+    #[test]
+    fn neither_a_key_nor_a_value_can_forge_a_pair() {
+        let check = |separator: &str, pairs: &[(&str, &str)], expected: &str| {
+            let pairs: Vec<_> = pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+            assert_eq!(paired(Escape::new(Framing::Lf, false, separator), separator, &pairs), expected);
+        };
+        check("||", &[("k", "v||id=forged"), ("n", "1")], "||k=v#174|id=forged||n=1");
+        check("||", &[("k", "a|b"), ("url", "/?a=1")], "||k=a|b||url=/?a=1");
+        check("||", &[("k", "|||"), ("n", "|")], "||k=#174#174#174||n=#174");
+        check("||", &[("user=root", "x"), ("a||b", "y")], "||user#075root=x||a#174|b=y");
+        check("||", &[("k", "#174|#075\n||"), ("", "")], "||k=#043174|#043075#012#174#174||=");
+        check(", ", &[("k", "a,b"), ("l", "a, b,")], ", k=a,b, l=a#054 b,");
+        check("\t", &[("k", "a\tb")], "\tk=a#011b");
+        let exact = Escape::new(Framing::Lf, true, "||");
+        assert_eq!(paired(exact, "||", &[("k".to_owned(), "v||id=forged#174".to_owned())]), "||k=v||id=forged#174");
+    }
+
+    proptest! {
+        /// The rule that docs/syslog.md gives to the authors of parsers.
+        #[test]
+        fn pairs_can_be_had_back(
+            pairs in proptest::collection::vec(("[|=#174a]{0,6}", "[|=#0174a\n ]{0,8}"), 1..40),
+            separator in proptest::sample::select(vec!["||", "|", ", ", " ", "\t", "|-|", ";;;"]),
+        ) {
+            let text = paired(Escape::new(Framing::Lf, false, separator), separator, &pairs);
+            let unescaped = |text: &str| {
+                let codes = ["#012", "#043", "#075", &format!("#{:03o}", separator.as_bytes()[0])].map(str::to_owned);
+                let (mut read, mut rest) = (String::new(), text);
+                while let Some(at) = rest.find('#') {
+                    let (plain, from) = rest.split_at(at);
+                    read += plain;
+                    let is_code = codes.iter().any(|code| from.starts_with(code.as_str()));
+                    read.push(if is_code { char::from(u8::from_str_radix(&from[1..4], 8).unwrap()) } else { '#' });
+                    rest = &from[if is_code { 4 } else { 1 }..];
+                }
+                read + rest
+            };
+            let read: Vec<_> = text.split(separator).skip(1).map(|pair| {
+                let (key, value) = pair.split_once('=').unwrap();
+                (unescaped(key), unescaped(value))
+            }).collect();
+            prop_assert_eq!(read, pairs, "{}", text);
+        }
     }
 
     #[test]
     fn a_cut_tears_neither_a_character_nor_an_escape() {
-        let lf = Escape::new(Framing::Lf, false);
+        let lf = Escape::new(Framing::Lf, false, "||");
         let check = |text: &str, expected: &[usize]| {
             let cuts: Vec<_> = (0..=text.len()).map(|at| lf.cut(text.as_bytes(), at)).collect();
             assert_eq!(cuts, expected, "{text}");
@@ -179,14 +310,13 @@ mod tests {
     fn a_header_field_is_ascii_that_can_be_seen_and_short() {
         let check = |text: &[u8], expected: &str| {
             let mut out = Vec::new();
-            field(text, 8, &mut out);
+            field(text, 48, &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         };
         check(b"host-1", "host-1");
         check(b"", "-");
-        check(b"a b\nc\x7f", "a_b_c_");
-        check("é".as_bytes(), "__");
-        check(b"123456789", "12345678");
+        check(b"a b", "a_x20_b");
+        check("é".as_bytes(), "_xC3A9_");
     }
 
     #[test]
@@ -198,9 +328,10 @@ mod tests {
         };
         check("host-1.example", "host-1.example");
         check("2001:db8::1", "2001:db8::1");
-        check("192.0.2.1:514", "192.0.2.1_514");
-        check("[::1]", "___1]");
-        check("a[0]: b", "a_0]__b");
+        check("192.0.2.1:514", "192.0.2.1_x3A_514");
+        check("[::1]", "_x5B3A3A_1]");
+        check("a[0]: b", "a_x5B_0]_x3A20_b");
+        check("用户", "_xE794A8E688B7_");
         check("", "-");
     }
 }

@@ -2,8 +2,9 @@
 
 use jiff::tz::TimeZone;
 
-use super::escape::{host, name};
+use super::escape::host;
 use super::timestamp::Moment;
+use crate::core::name;
 
 /// TAG of an event that names no program, nor do the settings: without one, receivers take the message's first word.
 const TAG: &[u8] = b"forwarder";
@@ -38,10 +39,10 @@ impl Opening<'_> {
             return;
         }
         let tag = if self.program.is_empty() { TAG } else { self.program };
-        name(tag, 32, |byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte), out);
+        name::write(tag, 32, |byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte), out);
         if !self.procid.is_empty() {
             out.push(b'[');
-            name(self.procid, 128, |byte| byte.is_ascii_graphic() && !b"[]:".contains(&byte), out);
+            name::write(self.procid, 128, |byte| byte.is_ascii_graphic() && !b"[]:".contains(&byte), out);
             out.push(b']');
         }
         out.extend_from_slice(b": ");

@@ -1,7 +1,7 @@
 //! STRUCTURED-DATA (RFC 5424 section 6.3).
 
-use super::escape;
 use super::escape::Escape;
+use crate::core::name;
 use crate::destination::syslog::Element;
 
 /// Longest SD-NAME.
@@ -96,9 +96,9 @@ fn is_name(byte: u8) -> bool {
 }
 
 fn cleaned(text: &[u8]) -> Vec<u8> {
-    let mut name = Vec::with_capacity(text.len().min(NAME));
-    escape::name(if text.is_empty() { b"_" } else { text }, NAME, is_name, &mut name);
-    name
+    let mut clean = Vec::with_capacity(text.len().min(NAME));
+    name::write(text, NAME, is_name, &mut clean);
+    clean
 }
 
 /// Appends a PARAM-VALUE: `"`, `\` and `]` have a backslash before them (section 6.3.3).
@@ -121,7 +121,7 @@ mod tests {
     #[track_caller]
     fn check(elements: &[Lent<'_>], expected: &str) {
         let mut out = Vec::new();
-        write(elements, Escape::new(Framing::Lf, false), &mut out);
+        write(elements, Escape::new(Framing::Lf, false, "||"), &mut out);
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
@@ -141,16 +141,28 @@ mod tests {
     fn values_are_escaped_and_names_cleaned() {
         check(&[(b"a", vec![(b"k", b"\"x\" [y] C:\\z")])], "[a k=\"\\\"x\\\" [y\\] C:\\\\z\"]");
         check(&[(b"a", vec![(b"k", b"1\n\xff")])], "[a k=\"1#012\u{fffd}\"]");
-        check(&[(b"a b=\"]", vec![("é".as_bytes(), b"")])], "[a_b___ __=\"\"]");
-        check(&[(b"", vec![(b"", b"v")])], "[_ _=\"v\"]");
-        check(&[(&[b'i'; 40], vec![(&[b'n'; 40], b"v")])], &format!("[{} {}=\"v\"]", "i".repeat(32), "n".repeat(32)));
+        check(&[(b"a b=\"]", vec![("é".as_bytes(), b"")])], "[a_x20_b_x3D225D_ _xC3A9_=\"\"]");
+        check(
+            &[(b"a", vec![("用户".as_bytes(), b"a"), ("名称".as_bytes(), b"b")])],
+            "[a _xE794A8E688B7_=\"a\" _xE5908DE7A7B0_=\"b\"]",
+        );
+        let mut out = Vec::new();
+        write(
+            &[(b"", vec![(&[b'n'; 40], b"v"), (&[b'n'; 41], b"w")])],
+            Escape::new(Framing::Lf, false, "||"),
+            &mut out,
+        );
+        let text = String::from_utf8(out).unwrap();
+        let prefix = "n".repeat(17);
+        assert!(text.starts_with("[_hE3B0C44298FC_ ") && text.matches(&prefix).count() == 2, "{text}");
+        assert_eq!(read(&text).unwrap()[0].1.len(), 2, "{text}");
     }
 
     #[test]
     fn elements_of_one_id_become_one() {
         let pair = |value: &'static [u8]| vec![(&b"k"[..], value)];
         check(&[(b"a", pair(b"1")), (b"b", pair(b"2")), (b"a", pair(b"3"))], "[a k=\"1\" k=\"3\"][b k=\"2\"]");
-        check(&[(b"a b", pair(b"1")), (b"a_b", pair(b"2"))], "[a_b k=\"1\" k=\"2\"]");
+        check(&[(b"a b", pair(b"1")), (b"a_b", pair(b"2"))], "[a_x20_b k=\"1\"][a_b k=\"2\"]");
     }
 
     #[test]

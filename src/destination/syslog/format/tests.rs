@@ -168,13 +168,13 @@ fn a_message_of_rfc_3164_has_a_tag_unless_it_is_cef_or_leef() {
     check(&config, &head, b"||k=v", "<14>Mar  5 15:08:09 host1 forwarder: ||k=v\n");
     check(&config, &head, b"CEF:0|V|P|1|100|N|5|k=v", "<14>Mar  5 15:08:09 host1 CEF:0|V|P|1|100|N|5|k=v\n");
     check(&config, &head, b"LEEF:1.0|V|P|1|E|a=1\tb=2", "<14>Mar  5 15:08:09 host1 LEEF:1.0|V|P|1|E|a=1\tb=2\n");
-    config.layout.program = "my app: x[1]/a.b-c_".to_owned();
+    config.layout.program = "my app:".to_owned();
     let head = Head {
         syslog: SyslogHead { procid: Some(b"4 2]".into()), ..SyslogHead::default() },
-        host: Some(b"a b\n".into()),
+        host: Some(b"a b".into()),
         ..head
     };
-    check(&config, &head, b"CEF:0|", "<14>Mar  5 15:08:09 a_b_ my_app__x_1_/a.b-c_[4_2_]: CEF:0|\n");
+    check(&config, &head, b"CEF:0|", "<14>Mar  5 15:08:09 a_x20_b my_x20_app_x3A_[4_x20_2_x5D_]: CEF:0|\n");
 }
 
 #[test]
