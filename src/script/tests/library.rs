@@ -100,12 +100,15 @@ fn a_csv_file_is_looked_up_by_its_key() {
 
 #[test]
 fn a_json_file_is_looked_up_by_its_keys_and_loses_no_digit() {
-    let owners = ("owners.json", r#"{"10.0.0.1": {"id": 12345678901234567890, "tags": ["b", "a"]}, "n": 5, "t": "x"}"#);
+    let owners = (
+        "owners.json",
+        r#"{"10.0.0.1": {"id": 12345678901234567890, "tags": ["b", "a"]}, "n": 5, "t": "x", "7": true}"#,
+    );
     let script = "local owners = lookup.json('owners.json')
-        function process(log) return { event = { owners[log.ip], owners.n, owners.t, owners.none == nil } } end";
+        function process(log) return { event = { owners[log.ip], owners.n, owners.t, owners.none == nil, owners[14 / 2] } } end";
     assert_eq!(
         beside(&[owners], script).unwrap(),
-        [r#"[{"id": 12345678901234567890, "tags": ["b", "a"]},5,"x",true]"#]
+        [r#"[{"id": 12345678901234567890, "tags": ["b", "a"]},5,"x",true,true]"#]
     );
 }
 
@@ -143,6 +146,11 @@ fn a_table_that_cannot_be_read_refuses_the_script() {
         &[("t.json", "[1]")],
         "lookup.json('t.json')",
         "lookup.json: t.json: it is not a JSON object: invalid type: sequence, expected a map at line 1 column 0",
+    );
+    refuses(
+        &[("t.json", "{\"k\": [1e999]}")],
+        "lookup.json('t.json')",
+        "lookup.json: t.json: \"k\": a number beyond 1.8e308, which most readers refuse, at line 1, column 2",
     );
     refuses(
         &[HOSTS],

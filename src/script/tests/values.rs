@@ -59,8 +59,8 @@ fn what_has_no_digits_is_no_number_to_send() {
 }
 
 #[test]
-fn a_lookup_takes_a_whole_float_for_its_integer() {
-    check("local log2 = json.decode('{\"5\":\"five\"}') return log2[5.0] .. log[5.0]", &[("5", "V")], r#""fiveV""#);
+fn a_whole_float_is_the_key_of_its_integer() {
+    check("local five = json.decode('{\"5\":\"five\"}') return five[5.0] .. log[5.0]", &[("5", "V")], r#""fiveV""#);
 }
 
 #[test]
