@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use forwarder::core::batch::Events;
 use forwarder::destination::hec::plan::{MAX_EVENTS, Plan};
-use forwarder::destination::hec::reply::{Reply, Sent, Verdict, classify};
+use forwarder::destination::hec::reply::{Reply, Sent, Verdict, classify, foreign};
 
 use super::input::Input;
 
@@ -60,7 +60,11 @@ pub fn hec_reply(input: &[u8]) {
         }
         let reply = reply(&mut input);
         let sent = Sent { events: &events, range: range.clone(), gzip: input.byte() & 1 == 1, index: default };
-        let verdict = classify(&reply, &sent);
+        let verdict = match foreign(&reply) {
+            // What the client makes of it when it happens again and again.
+            Some(_) if range.len() > 1 && input.byte() & 1 == 1 => Verdict::Halve,
+            _ => classify(&reply, &sent),
+        };
         let taken_before = match &verdict {
             Verdict::Accepted { .. } => range.len(),
             Verdict::Event { bad, code, reason, .. } => {
@@ -83,7 +87,7 @@ pub fn hec_reply(input: &[u8]) {
                 indexes_refused += 1;
                 0
             }
-            Verdict::Bisect | Verdict::Split => {
+            Verdict::Bisect | Verdict::Split | Verdict::Halve => {
                 assert!(range.len() > 1, "one event has no halves");
                 0
             }

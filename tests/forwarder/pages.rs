@@ -135,7 +135,7 @@ async fn every_fault_of_the_rehearsal_can_be_ordered() {
             ordered += 1;
         }
     }
-    assert_eq!(ordered, 12);
+    assert_eq!(ordered, 15);
     sls.stop().await;
     hec.stop().await;
 }

@@ -1,32 +1,34 @@
 //! Delivers batches to a collector, whatever it takes.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::io::Write as _;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Config;
-use super::concurrency::{Admit, ConcurrencyLimit, Ticket};
+use super::body::{BodyLimit, body, compress};
+use super::concurrency::{Admit, ConcurrencyLimit};
 use super::counters::{Counters, HecCounts};
-use super::member::{ConfigError, Member, RequestFault};
+use super::flow::{Flow, Permit};
+use super::member::{ConfigError, Member};
 use super::plan::Plan;
-use super::reply::{RequestHistory, Sent, Verdict, classify, classify_empty, is_no_collectors, suspect};
+use super::reply::{Sent, Verdict, classify, classify_empty, ended_by_its_event, foreign, takes_no_events};
+use super::suspicion::{Failure, Next, Suspicion};
+use super::tally::{Began, Tally};
 use crate::core::backoff::Backoff;
 use crate::core::batch::Output;
 use crate::core::lease::Tenure;
 use crate::destination::health::HealthTracker;
 use crate::destination::{CheckError, Checked, Counter, Destination, Health, Outcome, Promise};
 
-/// Requests do not shrink below this for good, however small one was that the collector found too large.
-const LEAST_BODY: usize = 64 * 1024;
+/// How often it is said that requests are halved: an event that kills its request is looked for by many of them.
+const HALVING_REMINDER: Duration = Duration::from_secs(60);
 
 /// Splunk's HTTP Event Collector as a destination. *Delivered* means *accepted*: parsed and queued by the collector.
 #[derive(Debug)]
@@ -34,16 +36,15 @@ pub struct Hec {
     endpoint: Member,
     index: Option<String>,
     timing: Timing,
-    flow: Mutex<ConcurrencyLimit>,
-    /// Told whenever somebody who waits for the flow should ask it again.
-    flow_changed: Notify,
+    flow: Flow,
     standing: HealthTracker,
     counters: Counters,
     gzip: AtomicBool,
-    max_body: AtomicUsize,
+    max_body: Mutex<BodyLimit>,
     said_no_acks: AtomicBool,
-    /// Requests that were taken so far.
-    taken: AtomicU64,
+    /// When it was last said that a request is halved.
+    said_halving: Mutex<Option<Instant>>,
+    tally: Tally,
 }
 
 /// How long to wait for what.
@@ -59,6 +60,10 @@ struct Timing {
     hold_jitter: Duration,
     /// How often the token's file is looked at after a refusal.
     token_poll: Duration,
+    /// How soon a collector that is well answers an empty request.
+    probe: Duration,
+    /// When nothing was accepted for so long, requests that fail are an outage, even if empty ones are answered.
+    patience: Duration,
 }
 
 const RETRY_TIMING: Timing = Timing {
@@ -67,6 +72,8 @@ const RETRY_TIMING: Timing = Timing {
     hold: Duration::from_secs(10),
     hold_jitter: Duration::from_secs(20),
     token_poll: Duration::from_secs(1),
+    probe: Duration::from_secs(10),
+    patience: Duration::from_secs(10),
 };
 
 impl Hec {
@@ -95,14 +102,14 @@ impl Hec {
         Ok(Self {
             index: config.index.clone().filter(|index| !index.is_empty()),
             timing,
-            flow: Mutex::new(ConcurrencyLimit::new(config.max_requests, busy, hold, timing.hold)),
-            flow_changed: Notify::new(),
+            flow: Flow::new(ConcurrencyLimit::new(config.max_requests, busy, hold, timing.hold)),
             standing: HealthTracker::new("Splunk HEC", endpoint.url().to_owned()),
             counters: Counters::default(),
             gzip: AtomicBool::new(config.gzip),
-            max_body: AtomicUsize::new(config.max_body),
+            max_body: Mutex::new(BodyLimit::new(config.max_body)),
             said_no_acks: AtomicBool::new(false),
-            taken: AtomicU64::new(0),
+            said_halving: Mutex::new(None),
+            tally: Tally::default(),
             endpoint,
         })
     }
@@ -115,16 +122,19 @@ impl Hec {
 
     /// Sends everything; nothing comes back when the tenure turned out to be over before a send.
     async fn deliver_all(&self, batch: &Arc<Output>, tenure: &Tenure) -> Option<Outcome> {
+        let began = self.tally.begin(Instant::now());
         let mut plan = Plan::new(&batch.events);
         let mut under_way = FuturesUnordered::new();
         loop {
-            while let Some(range) = plan.next(self.max_body.load(Ordering::Relaxed)) {
-                under_way.push(self.deliver_some(batch, range, tenure));
+            while let Some(range) = plan.next(self.body_limit().bytes(Instant::now())) {
+                under_way.push(self.deliver_some(batch, range, began, tenure));
             }
             match under_way.next().await {
                 Some(settled) => {
                     let (range, verdict) = settled?;
-                    plan.settle(range, verdict);
+                    if let Some(bytes) = plan.settle(range, verdict) {
+                        self.learn(bytes, "requests that are larger get no answer; sending no larger ones for now");
+                    }
                 }
                 None => break,
             }
@@ -141,12 +151,13 @@ impl Hec {
         &self,
         batch: &Arc<Output>,
         range: Range<usize>,
+        began: Began,
         tenure: &Tenure,
     ) -> Option<(Range<usize>, Verdict)> {
         let plain = body(batch, &range);
         let mut packed = None;
-        let taken_before = self.taken.load(Ordering::Relaxed);
-        let mut times = 0;
+        let mut suspicion = Suspicion::default();
+        let mut pause = Backoff::new(self.timing.first, self.timing.most, random());
         loop {
             let permit = self.permit().await;
             let gzip = self.gzip.load(Ordering::Relaxed);
@@ -159,22 +170,99 @@ impl Hec {
                 return None;
             }
             let sent = Sent { events: &batch.events, range: range.clone(), gzip, index: self.index.as_deref() };
-            let began = Instant::now();
+            let sent_at = Instant::now();
             self.counters.request(body.len());
-            let verdict = match self.endpoint.post(body, gzip).await {
-                Ok(reply) => {
-                    times += u32::from(is_no_collectors(&reply));
-                    let others_pass = self.taken.load(Ordering::Relaxed) > taken_before;
-                    suspect(&reply, &sent, RequestHistory { times, others_pass })
-                        .unwrap_or_else(|| classify(&reply, &sent))
+            let (verdict, failure) = match self.endpoint.post(body, gzip).await {
+                Ok(reply) => (classify(&reply, &sent), foreign(&reply)),
+                Err(fault) => {
+                    let failure = fault.failure();
+                    (fault.verdict(range.len()), failure)
                 }
-                Err(fault) => fault.verdict(range.len()),
             };
-            if let Some(verdict) = self.note(verdict, permit, began, plain.len(), range.len()) {
-                return Some((range, verdict));
+            match failure {
+                Some(how) if self.answers_empty().await => {
+                    let evidence = self.tally.since(began, Instant::now());
+                    let next = suspicion.failed(how, range.len(), evidence);
+                    match next {
+                        Next::Again => {}
+                        Next::Halve => self.say_halving(&verdict, plain.len(), range.len()),
+                        Next::Reject(times) => {
+                            self.blame_request(&verdict, how, permit);
+                            let rejected = self.reject_unanswered(batch, &range, &verdict, times);
+                            return Some((range, rejected));
+                        }
+                    }
+                    if evidence.is_outage(self.timing.patience) {
+                        self.note(takes_no_events(verdict), permit, sent_at, plain.len(), range.len());
+                    } else {
+                        self.blame_request(&verdict, how, permit);
+                        tokio::time::sleep(pause.next(None)).await;
+                    }
+                    if next == Next::Halve {
+                        return Some((range, Verdict::Halve));
+                    }
+                }
+                _ => {
+                    suspicion.clear();
+                    if let Some(verdict) = self.note(verdict, permit, sent_at, plain.len(), range.len()) {
+                        return Some((range, verdict));
+                    }
+                }
             }
             // Whoever else waits for the next try comes first: that they pass, or don't, tells what is wrong.
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// Whether the collector answers a request without events as it should.
+    async fn answers_empty(&self) -> bool {
+        let answer = tokio::time::timeout(self.timing.probe, self.endpoint.post(Bytes::new(), false)).await;
+        matches!(answer, Ok(Ok(reply)) if classify_empty(&reply).is_ok())
+    }
+
+    /// A failure that says nothing about the destination: it answers others.
+    fn blame_request(&self, failed: &Verdict, how: Failure, permit: Permit<'_>) {
+        permit.settle(|flow, ticket| match how {
+            Failure::Ended => flow.answered(ticket),
+            // A collector that is slow with large requests is given fewer at once.
+            Failure::Silence => flow.taken(ticket, true),
+        });
+        self.counters.retry();
+        if let Verdict::Retry { maybe_taken, .. } = failed {
+            self.counters.maybe_taken(*maybe_taken);
+        }
+    }
+
+    fn say_halving(&self, failed: &Verdict, bytes: usize, events: usize) {
+        let (Verdict::Retry { cause, .. } | Verdict::Hold { cause }) = failed else { return };
+        let now = Instant::now();
+        let mut said = self.said_halving.lock().expect("nothing panics while it holds a time");
+        if said.is_none_or(|at| now >= at + HALVING_REMINDER) {
+            *said = Some(now);
+            let what = &cause.what;
+            tracing::warn!(
+                url = self.endpoint.url(),
+                events,
+                bytes,
+                what,
+                "a request fails again and again while the collector answers; sending its events in halves"
+            );
+        }
+    }
+
+    fn reject_unanswered(&self, batch: &Output, range: &Range<usize>, failed: &Verdict, times: u32) -> Verdict {
+        self.tally.unanswered();
+        let verdict = ended_by_its_event(failed, times);
+        if let Verdict::Event { reason, .. } = &verdict {
+            tracing::warn!(event = range.start, shard = %batch.shard, "HEC: an event is refused for good: {reason}");
+        }
+        verdict
+    }
+
+    /// No more than so many bytes pass at once.
+    fn learn(&self, bytes: usize, what: &str) {
+        if let Some(most) = self.body_limit().lower(bytes, Instant::now()) {
+            tracing::warn!(url = self.endpoint.url(), most, "{what}");
         }
     }
 
@@ -213,7 +301,7 @@ impl Hec {
                     self.standing.up(now);
                 }
                 if matches!(verdict, Verdict::Accepted { .. }) {
-                    self.taken.fetch_add(1, Ordering::Relaxed);
+                    self.tally.accepted(count);
                 }
             }
         }
@@ -225,12 +313,7 @@ impl Hec {
                 self.counters.retry();
                 return None;
             }
-            Verdict::Split => {
-                let most = (bytes / 10 * 9).max(LEAST_BODY);
-                if self.max_body.fetch_min(most, Ordering::Relaxed) > most {
-                    tracing::warn!(url = self.endpoint.url(), bytes, most, "the collector found a request too large");
-                }
-            }
+            Verdict::Split => self.learn(bytes / 10 * 9, "the collector found a request too large"),
             Verdict::Bisect => self.counters.maybe_taken(count),
             Verdict::Accepted { ack_id: Some(_), .. }
             | Verdict::Event { ack_id: Some(_), .. }
@@ -254,12 +337,12 @@ impl Hec {
     async fn permit(&self) -> Permit<'_> {
         loop {
             // Listens before it asks, so that no change is missed in between.
-            let changed = self.flow_changed.notified();
-            let admitted = self.flow().admit();
+            let changed = self.flow.changed();
+            let admitted = self.flow.limit().admit();
             match admitted {
-                Admit::Go(ticket) => return Permit::new(self, ticket),
+                Admit::Go(ticket) => return Permit::new(&self.flow, ticket),
                 Admit::Probe(ticket, at) => {
-                    let permit = Permit::new(self, ticket);
+                    let permit = Permit::new(&self.flow, ticket);
                     let refused = matches!(self.standing.health(), Health::Held { .. });
                     tokio::select! {
                         () = tokio::time::sleep_until(at) => {}
@@ -272,8 +355,8 @@ impl Hec {
         }
     }
 
-    fn flow(&self) -> MutexGuard<'_, ConcurrencyLimit> {
-        self.flow.lock().expect("the flow does not panic")
+    fn body_limit(&self) -> MutexGuard<'_, BodyLimit> {
+        self.max_body.lock().expect("the limit does not panic")
     }
 }
 
@@ -292,7 +375,7 @@ impl Destination for Hec {
         let began = Instant::now();
         let checked = match self.endpoint.post(Bytes::new(), false).await {
             Ok(reply) => classify_empty(&reply),
-            Err(RequestFault::Unreachable(cause) | RequestFault::Unanswered(cause)) => Err(CheckError::Down(cause)),
+            Err(fault) => Err(fault.check_error()),
         };
         let now = Instant::now();
         match checked {
@@ -318,56 +401,6 @@ impl Destination for Hec {
     fn counters(&self) -> Vec<Counter> {
         self.counters.snapshot().to_counters()
     }
-}
-
-/// A ticket that finds its way back to the flow even when the request is thrown away half-way.
-#[derive(Debug)]
-struct Permit<'a> {
-    hec: &'a Hec,
-    ticket: Option<Ticket>,
-}
-
-impl<'a> Permit<'a> {
-    fn new(hec: &'a Hec, ticket: Ticket) -> Self {
-        Self { hec, ticket: Some(ticket) }
-    }
-
-    /// Tells the flow what became of the request; returns what the flow makes of it.
-    fn settle(mut self, account: impl FnOnce(&mut ConcurrencyLimit, &Ticket) -> bool) -> bool {
-        self.ticket.take().is_some_and(|ticket| account(&mut self.hec.flow(), &ticket))
-    }
-}
-
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.hec.flow().dropped(&ticket);
-        }
-        self.hec.flow_changed.notify_waiters();
-    }
-}
-
-/// The events as they lie in the batch, not copied.
-fn body(batch: &Arc<Output>, range: &Range<usize>) -> Bytes {
-    struct Owner(Arc<Output>);
-    impl AsRef<[u8]> for Owner {
-        fn as_ref(&self) -> &[u8] {
-            self.0.events.bytes()
-        }
-    }
-    let bytes = batch.events.range(range.start).start..batch.events.range(range.end - 1).end;
-    Bytes::from_owner(Owner(Arc::clone(batch))).slice(bytes)
-}
-
-/// A megabyte takes milliseconds: too long for a thread that others share.
-async fn compress(body: Bytes) -> Bytes {
-    let packed = tokio::task::spawn_blocking(move || {
-        let mut encoder =
-            flate2::write::GzEncoder::new(Vec::with_capacity(body.len() / 6), flate2::Compression::fast());
-        encoder.write_all(&body).expect("a vector takes every byte");
-        encoder.finish().expect("a vector takes every byte")
-    });
-    Bytes::from(packed.await.expect("compressing does not panic"))
 }
 
 /// A number that differs from process to process, even on machines that were started from one image: its keys come from

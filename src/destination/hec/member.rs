@@ -15,11 +15,13 @@ use tokio::time::Instant;
 
 use super::reply;
 use super::reply::{Reply, Verdict};
+use super::suspicion::Failure;
 use super::{Config, Token};
 use crate::core::cause::Cause;
 use crate::core::named_file;
 use crate::core::named_file::{MOST_CREDENTIAL, MOST_SETTINGS};
 use crate::core::secret::Secret;
+use crate::destination::CheckError;
 
 /// What a reply may weigh; an honest one has a hundred bytes.
 const MAX_REPLY: usize = 64 * 1024;
@@ -68,19 +70,43 @@ pub enum ConfigError {
 pub enum RequestFault {
     /// The request never left: nothing can have been taken.
     Unreachable(Cause),
-    /// The request was under way: it may have been taken.
-    Unanswered(Cause),
+    /// The peer ended the connection while the request was under way: it may have been taken.
+    Ended(Cause),
+    /// The request was under way, and nothing came in time: it may have been taken.
+    Silence(Cause),
 }
 
 impl RequestFault {
     /// What it means for a request of `count` events.
     #[must_use]
     pub fn verdict(self, count: usize) -> Verdict {
-        let (cause, maybe_taken) = match self {
-            Self::Unreachable(cause) => (cause, 0),
-            Self::Unanswered(cause) => (cause, count),
+        let maybe_taken = match self {
+            Self::Unreachable(_) => 0,
+            Self::Ended(_) | Self::Silence(_) => count,
         };
-        Verdict::Retry { floor: None, maybe_taken, cause }
+        Verdict::Retry { floor: None, maybe_taken, cause: self.into_cause() }
+    }
+
+    /// How it fails a request that was under way.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        match self {
+            Self::Unreachable(_) => None,
+            Self::Ended(_) => Some(Failure::Ended),
+            Self::Silence(_) => Some(Failure::Silence),
+        }
+    }
+
+    /// What it means for a check.
+    #[must_use]
+    pub fn check_error(self) -> CheckError {
+        CheckError::Down(self.into_cause())
+    }
+
+    fn into_cause(self) -> Cause {
+        match self {
+            Self::Unreachable(cause) | Self::Ended(cause) | Self::Silence(cause) => cause,
+        }
     }
 }
 
@@ -368,25 +394,37 @@ fn fault(error: reqwest::Error) -> RequestFault {
             .contains("certificate")
             .then_some("set hec.ca_file to its issuer if that is your own, and use a host name that is in it");
         RequestFault::Unreachable(Cause { what, hint })
+    } else if error.is_timeout() || is_networks(&error) {
+        RequestFault::Silence(Cause::new(what))
     } else {
-        RequestFault::Unanswered(Cause::new(what))
+        RequestFault::Ended(Cause::new(what))
     }
+}
+
+/// Whether the network gave up, not the peer.
+fn is_networks(error: &reqwest::Error) -> bool {
+    use std::io::ErrorKind::{HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut};
+    causes(error)
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|io| matches!(io.kind(), HostUnreachable | NetworkDown | NetworkUnreachable | TimedOut))
+}
+
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(error.source(), |cause: &&(dyn std::error::Error + 'static)| (**cause).source())
 }
 
 /// The causes behind an error, without its URL, without hyper's word for the step that failed ("client error
 /// (Connect)"), and without saying anything twice.
 fn chain(error: &reqwest::Error) -> String {
-    let mut causes: Vec<String> = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
+    let mut said: Vec<String> = Vec::new();
+    for cause in causes(error) {
         let text = reply::words(&cause.to_string());
-        if !text.starts_with("client error (") && causes.last().is_none_or(|last| !last.contains(&text)) {
-            causes.push(text);
+        if !text.starts_with("client error (") && said.last().is_none_or(|last| !last.contains(&text)) {
+            said.push(text);
         }
-        next = cause.source();
     }
-    if causes.is_empty() {
+    if said.is_empty() {
         return "unknown".to_owned();
     }
-    causes.join(": ")
+    said.join(": ")
 }

@@ -1,16 +1,20 @@
 //! Splunk over the HTTP Event Collector (HEC).
 //!
-//! [`HecFormat`] lays events out, [`Hec`] sends them. What a reply means is decided in [`reply`], what is still to be
-//! sent in [`plan`], how much at once in [`concurrency`]: all pure.
+//! [`HecFormat`] lays events out, [`Hec`] sends them. What a reply means is decided in [`reply`], what no reply means in
+//! [`suspicion`], what is still to be sent in [`plan`], how much at once in [`concurrency`]: all pure.
 
+mod body;
 mod client;
 mod compat;
 pub mod concurrency;
 mod counters;
 mod encode;
+mod flow;
 mod member;
 pub mod plan;
 pub mod reply;
+pub mod suspicion;
+mod tally;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -20,13 +20,30 @@ pub struct Plan<'a> {
     rejected: Vec<Rejected>,
     /// Indexes that take nothing from us, with the code and the reason.
     refused: BTreeMap<Option<String>, (String, String)>,
+    /// Requests that got no answer, and of whose halves nothing is known yet or one was taken.
+    halved: Vec<Halved>,
+}
+
+/// A request that was cut in two halves since it got no answer.
+#[derive(Debug)]
+struct Halved {
+    range: Range<usize>,
+    middle: usize,
+    one_passed: bool,
+}
+
+impl Halved {
+    fn is_half(&self, range: &Range<usize>) -> bool {
+        *range == (self.range.start..self.middle) || *range == (self.middle..self.range.end)
+    }
 }
 
 impl<'a> Plan<'a> {
     /// All events are still to be sent.
     #[must_use]
     pub fn new(events: &'a Events) -> Self {
-        let mut plan = Self { events, todo: VecDeque::new(), rejected: Vec::new(), refused: BTreeMap::new() };
+        let mut plan =
+            Self { events, todo: VecDeque::new(), rejected: Vec::new(), refused: BTreeMap::new(), halved: Vec::new() };
         plan.again(0..events.len());
         plan
     }
@@ -48,10 +65,12 @@ impl<'a> Plan<'a> {
         Some(range.start..end)
     }
 
-    /// Accounts for the verdict on a request that [`Plan::next`] gave out.
-    pub fn settle(&mut self, range: Range<usize>, verdict: Verdict) {
+    /// Accounts for the verdict on a request that [`Plan::next`] gave out. Returns how many bytes pass, when a request
+    /// that got no answer turns out to have been too large: each of its halves passed. Of the halves of one with an
+    /// event in it that kills it, one always fails.
+    pub fn settle(&mut self, range: Range<usize>, verdict: Verdict) -> Option<usize> {
         match verdict {
-            Verdict::Accepted { .. } => {}
+            Verdict::Accepted { .. } => return self.passed(&range),
             Verdict::Event { before, bad, rejection, code, reason, .. } => {
                 self.again(range.start + bad + 1..range.end);
                 if before == Before::Unknown {
@@ -71,13 +90,18 @@ impl<'a> Plan<'a> {
                     self.again(range.start..suspect);
                 }
             }
-            Verdict::Bisect | Verdict::Split => {
+            Verdict::Bisect | Verdict::Split | Verdict::Halve => {
                 let middle = range.start + range.len() / 2;
                 self.again(middle..range.end);
                 self.again(range.start..middle);
+                if verdict == Verdict::Halve {
+                    self.halved.retain(|halved| !halved.is_half(&range));
+                    self.halved.push(Halved { range, middle, one_passed: false });
+                }
             }
             Verdict::Retry { .. } | Verdict::Hold { .. } | Verdict::GzipOff => self.again(range),
         }
+        None
     }
 
     /// The events that were rejected, in the order of the batch, once there is nothing left to send.
@@ -103,6 +127,19 @@ impl Plan<'_> {
             }
         }
         self.push(range.start..end);
+    }
+
+    fn passed(&mut self, range: &Range<usize>) -> Option<usize> {
+        let at = self.halved.iter().position(|halved| halved.is_half(range))?;
+        if !std::mem::replace(&mut self.halved[at].one_passed, true) {
+            return None;
+        }
+        let Halved { range, middle, .. } = self.halved.swap_remove(at);
+        Some(self.bytes(range.start..middle).max(self.bytes(middle..range.end)))
+    }
+
+    fn bytes(&self, range: Range<usize>) -> usize {
+        self.events.range(range.end - 1).end - self.events.range(range.start).start
     }
 
     fn push(&mut self, range: Range<usize>) {
@@ -197,7 +234,7 @@ mod tests {
                 retry_after: None,
             };
             let sent = Sent { events, range: range.clone(), gzip: false, index: Some("main") };
-            plan.settle(range, classify(&reply, &sent));
+            let _ = plan.settle(range, classify(&reply, &sent));
         }
         Run { taken, rejected: plan.into_rejected().into_iter().map(|rejected| rejected.event).collect(), requests }
     }
@@ -296,6 +333,52 @@ mod tests {
         plan.settle(all, Verdict::Split);
         let ranges: Vec<_> = std::iter::from_fn(|| plan.next(100)).collect();
         assert_eq!(ranges, [0..2, 2..5]);
+    }
+
+    /// Drives a plan against a collector that gives no answer to requests of which `dies` says so, and rejects a lone
+    /// one; what was taken, what was rejected, and what was learnt.
+    fn run_unanswered(
+        events: &Events,
+        dies: impl Fn(&Range<usize>) -> bool,
+    ) -> (BTreeSet<usize>, Vec<usize>, Vec<usize>) {
+        let mut plan = Plan::new(events);
+        let (mut taken, mut learnt) = (BTreeSet::new(), Vec::new());
+        let mut under_way = VecDeque::new();
+        loop {
+            under_way.extend(std::iter::from_fn(|| plan.next(1_000_000)));
+            let Some(range) = under_way.pop_front() else { break };
+            let verdict = match (dies(&range), range.len()) {
+                (false, _) => {
+                    assert!(range.clone().all(|event| taken.insert(event)), "{range:?} is taken twice");
+                    Verdict::Accepted { slow_down: false, ack_id: None }
+                }
+                (true, 1) => {
+                    let failed = Verdict::Hold { cause: crate::core::cause::Cause::new("reset") };
+                    crate::destination::hec::reply::ended_by_its_event(&failed, 5)
+                }
+                (true, _) => Verdict::Halve,
+            };
+            learnt.extend(plan.settle(range, verdict));
+        }
+        (taken, plan.into_rejected().into_iter().map(|rejected| rejected.event).collect(), learnt)
+    }
+
+    #[test]
+    fn requests_that_are_too_large_for_somebody_pass_in_halves_and_their_size_is_learnt() {
+        let events = events(&[1_000; 1_000]);
+        let (taken, rejected, learnt) = run_unanswered(&events, |range| range.len() > 300);
+        assert_eq!((taken.len(), rejected), (1_000, vec![]));
+        assert_eq!(learnt, [250_000, 250_000]);
+    }
+
+    #[test]
+    fn an_event_that_kills_its_request_is_found_and_nothing_is_learnt_about_sizes() {
+        for bad in [vec![0], vec![617], vec![998, 999], vec![3, 4, 500]] {
+            let events = events(&[100; 1_000]);
+            let (taken, rejected, learnt) =
+                run_unanswered(&events, |range| bad.iter().any(|event| range.contains(event)));
+            assert_eq!((taken.len(), rejected, learnt), (1_000 - bad.len(), bad, vec![]));
+        }
     }
 
     proptest::proptest! {

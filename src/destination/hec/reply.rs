@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::suspicion::Failure;
 use crate::core::batch::Events;
 use crate::core::cause::Cause;
 use crate::destination::{CheckError, Rejection};
@@ -128,6 +129,8 @@ pub enum Verdict {
     },
     /// One of the events is bad, nobody says which: send them in two halves. Some may have been taken.
     Bisect,
+    /// The request gets no answer of a collector, for its size or for one of its events: send them in two halves.
+    Halve,
     /// Too much at once, and nothing was taken: send the events in two halves, and no more at once from now on.
     Split,
     /// The server cannot read compressed bodies: send the same again as it is.
@@ -186,42 +189,45 @@ pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
     }
 }
 
-/// What is known of a request besides its reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestHistory {
-    /// How often it was answered like this, this time included.
-    pub times: u32,
-    /// Another request was taken while this one was under way.
-    pub others_pass: bool,
-}
-
-/// Times that one event alone has to be refused before it is the event's fault.
-const TIMES_ALONE: u32 = 3;
-
-/// What a 400 means that no collector says: a firewall dislikes this very payload, if others pass; else nobody gets
-/// through, and it is no matter of events. The bad event is looked for by halving.
+/// How this reply fails its request, when it is no collector's and may be about this very request: the page of a
+/// firewall or a portal, or the word of a gateway whose collector hung up on it. Whoever refuses everybody, asks for a
+/// login or says that it is busy means no request in particular.
 #[must_use]
-pub fn suspect(reply: &Reply, sent: &Sent<'_>, record: RequestHistory) -> Option<Verdict> {
-    if !is_no_collectors(reply) || !record.others_pass {
+pub fn foreign(reply: &Reply) -> Option<Failure> {
+    if ReplyBody::parse(&reply.body).code.is_some() {
         return None;
     }
-    if sent.range.len() > 1 {
-        return Some(Verdict::Bisect);
+    match reply.status {
+        200..=299 | 400 | 403 | 406 => Some(Failure::Ended),
+        500 | 502 | 504 => Some(Failure::Silence),
+        _ => None,
     }
-    (record.times >= TIMES_ALONE).then(|| Verdict::Event {
+}
+
+/// The same failure, of a collector that answers empty requests and accepts nothing else.
+#[must_use]
+pub fn takes_no_events(mut failed: Verdict) -> Verdict {
+    if let Verdict::Retry { cause, .. } | Verdict::Hold { cause } = &mut failed {
+        cause.hint.get_or_insert(
+            "an empty request is answered, one with events is not: look at what stands between us and Splunk, and at \
+             Splunk's own log",
+        );
+    }
+    failed
+}
+
+/// The verdict on a request's one event that ended it so often in a row; `failed` is what the last failure meant.
+#[must_use]
+pub fn ended_by_its_event(failed: &Verdict, times: u32) -> Verdict {
+    let (Verdict::Retry { cause, .. } | Verdict::Hold { cause }) = failed else { return failed.clone() };
+    Verdict::Event {
         before: Before::Taken,
         bad: 0,
         ack_id: None,
         rejection: Rejection::Refused,
-        code: "http 400".to_owned(),
-        reason: format!("something between us and Splunk refuses it: {}", words(&String::from_utf8_lossy(&reply.body))),
-    })
-}
-
-/// A 400 without a code of HEC.
-#[must_use]
-pub fn is_no_collectors(reply: &Reply) -> bool {
-    reply.status == 400 && ReplyBody::parse(&reply.body).code.is_none()
+        code: "no reply".to_owned(),
+        reason: format!("{times} times in a row it got no answer of a collector, while others passed: {}", cause.what),
+    }
 }
 
 /// What the answer to an empty request says about the token. Splunk looks at the token first, then finds no data.
@@ -230,7 +236,8 @@ pub fn is_no_collectors(reply: &Reply) -> bool {
 /// Nothing is known yet, or something has to be changed.
 pub(super) fn classify_empty(reply: &Reply) -> Result<(), CheckError> {
     let said = ReplyBody::parse(&reply.body);
-    if matches!((reply.status, said.code), (400, Some(5)) | (200..=299, Some(0))) {
+    // Other receivers than Splunk say that there is no event, or that nothing is no JSON.
+    if matches!((reply.status, said.code), (400, Some(5 | 6 | 12 | 13)) | (200..=299, Some(0 | 24 | 25))) {
         return Ok(());
     }
     let mut empty = Events::default();

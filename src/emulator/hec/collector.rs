@@ -142,24 +142,27 @@ impl Collector {
             (Endpoint::Health, &Method::GET | &Method::HEAD) => Answer::Whole(self.health(now)),
             (Endpoint::Ack, &Method::POST) => {
                 self.state().store.counts.polls += 1;
-                self.with_fault(On::Acks, now, |_| self.poll(request, indexer, now))
+                self.with_fault(On::Acks, &[], now, |_| self.poll(request, indexer, now))
             }
             (Endpoint::Event | Endpoint::Raw, &Method::POST) => {
                 let mut state = self.state();
                 state.store.counts.requests += 1;
                 state.store.counts.body_bytes += request.body().as_ref().map_or(0, Bytes::len) as u64;
                 drop(state);
-                self.with_fault(On::Events, now, |fate| self.ingest(endpoint, request, indexer, fate, now))
+                let body = request.body().as_deref().unwrap_or_default();
+                // One without a body brings no events: it asks how the collector does.
+                let kind = if matches!(request.body(), Some(body) if body.is_empty()) { On::All } else { On::Events };
+                self.with_fault(kind, body, now, |fate| self.ingest(endpoint, request, indexer, fate, now))
             }
             _ => Answer::Whole(reply::not_found(StatusCode::METHOD_NOT_ALLOWED)),
         }
     }
 
     /// Answers with `truth`, or with what a fault makes of it.
-    fn with_fault(&self, kind: On, now: Instant, truth: impl Fn(Fate) -> Response<Bytes>) -> Answer {
+    fn with_fault(&self, kind: On, body: &[u8], now: Instant, truth: impl Fn(Fate) -> Response<Bytes>) -> Answer {
         let fault = {
             let mut state = self.state();
-            let fault = state.faults.take(kind, now);
+            let fault = state.faults.take(kind, body, now);
             state.store.counts.faults += u64::from(fault.is_some());
             fault
         };

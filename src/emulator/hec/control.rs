@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hyper::{Method, Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::faults::{HecFault, On};
+use super::faults::{Dislike, HecFault, On};
 use super::received::Counts;
 use super::reply;
 use super::shared::CollectorShared;
@@ -31,6 +31,8 @@ enum Order {
         #[serde(default)]
         on: On,
     },
+    /// Requests whose body something dislikes meet a fault, until all is cleared.
+    Inspect { dislike: Dislike, fault: HecFault },
     /// Connections are refused for a while.
     Refuse { seconds: f64 },
     /// Idle connections are closed now.
@@ -91,6 +93,10 @@ fn order(shared: &CollectorShared, body: Option<&[u8]>, now: Instant) -> Result<
             fault.check().map_err(|error| error.to_string())?;
             let end = now + duration(seconds)?;
             shared.collector.state().faults.until(on, fault, end);
+        }
+        Order::Inspect { dislike, fault } => {
+            fault.check().map_err(|error| error.to_string())?;
+            shared.collector.state().faults.inspect(dislike, fault);
         }
         Order::Refuse { seconds } => shared.refuse_until(Some(now + duration(seconds)?)),
         Order::CloseIdle {} => shared.close_idle(),

@@ -199,11 +199,31 @@ impl On {
     }
 }
 
+/// Which bodies something between sender and collector dislikes. It sees them as they are on the wire.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dislike {
+    /// Those of more bytes.
+    LargerThan(usize),
+    /// Those that contain this text.
+    Containing(String),
+}
+
+impl Dislike {
+    fn meets(&self, body: &[u8]) -> bool {
+        match self {
+            Self::LargerThan(bytes) => body.len() > *bytes,
+            Self::Containing(text) => memchr::memmem::find(body, text.as_bytes()).is_some(),
+        }
+    }
+}
+
 /// Faults that wait for their request.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     scripted: VecDeque<(On, HecFault, u64)>,
     lasting: Vec<(On, HecFault, Instant)>,
+    inspecting: Vec<(Dislike, HecFault)>,
 }
 
 impl Queue {
@@ -219,8 +239,13 @@ impl Queue {
         self.lasting.push((on, fault, end));
     }
 
-    /// Takes the fate of a request of this kind.
-    pub(super) fn take(&mut self, kind: On, now: Instant) -> Option<HecFault> {
+    /// Every request with events whose body is disliked meets `fault`, unless another is scripted for it.
+    pub(super) fn inspect(&mut self, dislike: Dislike, fault: HecFault) {
+        self.inspecting.push((dislike, fault));
+    }
+
+    /// Takes the fate of a request of this kind with this body.
+    pub(super) fn take(&mut self, kind: On, body: &[u8], now: Instant) -> Option<HecFault> {
         if let Some(at) = self.scripted.iter().position(|(on, ..)| on.covers(kind)) {
             let (_, fault, times) = &mut self.scripted[at];
             let fault = fault.clone();
@@ -231,7 +256,9 @@ impl Queue {
             return Some(fault);
         }
         self.lasting.retain(|(.., end)| now < *end);
-        self.lasting.iter().find(|(on, ..)| on.covers(kind)).map(|(_, fault, _)| fault.clone())
+        let lasting = self.lasting.iter().find(|(on, ..)| on.covers(kind)).map(|(_, fault, _)| fault);
+        let mut inspecting = self.inspecting.iter().filter(|(dislike, _)| kind == On::Events && dislike.meets(body));
+        lasting.or_else(|| inspecting.next().map(|(_, fault)| fault)).cloned()
     }
 
     /// The reply that everything meets now, the health check too.
@@ -250,5 +277,6 @@ impl Queue {
     pub(super) fn clear(&mut self) {
         self.scripted.clear();
         self.lasting.clear();
+        self.inspecting.clear();
     }
 }

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-pub use faults::{Canned, CannedError, Cut, HecFault, On};
+pub use faults::{Canned, CannedError, Cut, Dislike, HecFault, On};
 pub use received::{Counts, Keep, Received, Tap};
 
 use crate::core::secret::Secret;
@@ -176,6 +176,11 @@ impl Faults {
     /// Requests of a kind meet `fault` for so long, unless another is scripted for them.
     pub fn during(&self, on: On, fault: HecFault, duration: Duration) {
         self.shared.collector.state().faults.until(on, fault, Instant::now() + duration);
+    }
+
+    /// From now on, something between sender and collector gives `fault` to requests whose body it dislikes.
+    pub fn inspect(&self, dislike: Dislike, fault: HecFault) {
+        self.shared.collector.state().faults.inspect(dislike, fault);
     }
 
     /// Every request, the health check too, is answered with 503 for so long.

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use forwarder::emulator::generate::Generator;
-use forwarder::emulator::hec::{Cut, HecFault, On};
+use forwarder::emulator::hec::{Cut, Dislike, HecFault, On};
 
 use super::bench::{BEAT, Bench, LOGSTORE, PROJECT, TOKEN, servers, until};
 
@@ -103,6 +103,27 @@ async fn f60_events_whose_reply_was_lost_are_sent_again() {
     assert_eq!(bench.hec.faults().pending(), 0);
     let repeats = bench.oracle.repeats();
     assert!(repeats > 0 && repeats <= 4 * bench.oracle.expected(), "{repeats}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_something_on_the_way_resets_is_dead_lettered_and_is_no_outage() {
+    let bench = Bench::new().await;
+    let reset = HecFault::Cut { how: Cut::Reset, indexed: false };
+    bench.hec.faults().inspect(Dislike::Containing("drop table".to_owned()), reset.clone());
+    bench.hec.faults().inspect(Dislike::LargerThan(30_000), reset);
+    let mut poison = Generator::new(8, 1_800_000_000).nginx(1);
+    poison.logs[0].contents[0].value = b"drop table logs".to_vec();
+    bench.put(0, 5, 40);
+    bench.sls.put(PROJECT, LOGSTORE, 0, [poison]).unwrap();
+    bench.put(0, 5, 40);
+    bench.put(1, 10, 40);
+    let program = bench.start("a");
+    bench.settled().await;
+    program.to_say("an event is refused for good: 5 times in a row").await;
+    assert_eq!(program.says("Splunk HEC is down"), 0, "{}", program.said());
+    assert_eq!(program.says("an event is refused for good"), 1, "{}", program.said());
+    let letters = fs::read_to_string(bench.directory.path().join("dead-letters/dead-letters.jsonl")).unwrap();
+    assert_eq!(letters.matches("no reply").count(), 1, "{letters}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

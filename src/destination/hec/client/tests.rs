@@ -27,6 +27,8 @@ const QUICK: Timing = Timing {
     hold: Duration::from_millis(20),
     hold_jitter: Duration::from_millis(10),
     token_poll: Duration::from_millis(5),
+    probe: Duration::from_secs(10),
+    patience: Duration::from_millis(800),
 };
 
 /// Nobody waits so long in a test that goes well.
@@ -90,9 +92,16 @@ fn busy() -> Act {
     Act::reply(503, r#"{"text":"Server is busy","code":9}"#)
 }
 
+fn no_data() -> Act {
+    Act::reply(400, r#"{"text":"No data","code":5}"#)
+}
+
 /// What Splunk does: takes objects from the front up to the first bad one.
 fn splunk(seen: &Seen, taken: &mut Vec<String>, numbered: bool) -> Act {
     let lines = seen.lines();
+    if lines.is_empty() {
+        return no_data();
+    }
     let bad = lines.iter().position(|line| line.contains("BAD"));
     taken.extend(lines[..bad.unwrap_or(lines.len())].iter().cloned());
     match bad {
@@ -104,10 +113,14 @@ fn splunk(seen: &Seen, taken: &mut Vec<String>, numbered: bool) -> Act {
     }
 }
 
-/// The first requests are answered as listed, all others as Splunk would.
+/// The first requests with events are answered as listed, all others as Splunk would.
 async fn first_then_fine(first: Vec<Act>) -> Collector {
     let mut first = first.into_iter();
-    Collector::start(move |seen, taken| first.next().unwrap_or_else(|| splunk(seen, taken, true))).await
+    Collector::start(move |seen, taken| {
+        let listed = if seen.body.is_empty() { None } else { first.next() };
+        listed.unwrap_or_else(|| splunk(seen, taken, true))
+    })
+    .await
 }
 
 #[tokio::test]
@@ -256,12 +269,124 @@ async fn an_event_that_a_firewall_refuses_is_rejected_when_others_pass() {
         }
     };
     let (outcome, ()) = tokio::join!(poison, others);
-    let reason = "something between us and Splunk refuses it: <html>Request blocked</html>".to_owned();
+    let reason = "5 times in a row it got no answer of a collector, while others passed: HTTP 400, not from a \
+                  collector: <html>Request blocked</html>"
+        .to_owned();
     assert_eq!(
         outcome,
-        Outcome::Done(vec![Rejected { event: 37, rejection: Rejection::Refused, code: "http 400".to_owned(), reason }])
+        Outcome::Done(vec![Rejected { event: 37, rejection: Rejection::Refused, code: "no reply".to_owned(), reason }])
     );
     assert_eq!(collector.taken().len(), 99 + 40, "the others of the batch arrive once");
+}
+
+/// Something on the way, or a collector, that gives no proper answer to a request with a certain event in it.
+fn poisoned(act: impl Fn() -> Act + Send + 'static) -> impl FnMut(&Seen, &mut Vec<String>) -> Act + Send + 'static {
+    move |seen, taken| {
+        if seen.lines().iter().any(|line| line.contains("BAD")) { act() } else { splunk(seen, taken, true) }
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_kills_its_request_is_found_rejected_and_named_and_its_neighbours_pass() {
+    let acts: [(fn() -> Act, &str); 4] = [
+        (|| Act::Reset, "no reply: "),
+        (|| Act::Close, "no reply: "),
+        (|| Act::reply(200, "<html>Your support ID is 7</html>"), "HTTP 200, not from a collector: <html>Your"),
+        (|| Act::reply(403, "<html>Forbidden</html>"), "HTTP 403, not from a collector: <html>Forb"),
+    ];
+    for (act, what) in acts {
+        let (_log, lines) = log();
+        let collector = Collector::start(poisoned(act)).await;
+        let hec = hec(&collector);
+        let Outcome::Done(rejected) = deliver(&hec, batch_with(1_000, &[617])).await else { panic!("not delivered") };
+        assert_eq!(rejected.iter().map(|rejected| rejected.event).collect::<Vec<_>>(), [617]);
+        let says = format!("5 times in a row it got no answer of a collector, while others passed: {what}");
+        assert!(rejected[0].reason.starts_with(&says), "{}", rejected[0].reason);
+        let mut expected = names(1_000);
+        expected.remove(617);
+        let mut taken = collector.taken();
+        taken.sort_by_key(|line| expected.iter().position(|name| name == line));
+        assert_eq!(taken, expected, "each neighbour arrives, and once");
+        assert!(matches!(hec.health(), Health::Up { .. }), "{:?}", hec.health());
+        let lines = lines.text();
+        assert!(!lines.contains("is down") && !lines.contains("rejects our requests"), "{lines}");
+        assert_eq!(lines.matches("sending its events in halves").count(), 1, "{lines}");
+        let before = collector.with_events().len();
+        deliver_all(&hec, batch(5_000)).await;
+        assert_eq!(collector.with_events().len(), before + 1, "nothing was learnt about sizes");
+    }
+}
+
+#[tokio::test]
+async fn requests_that_something_finds_too_large_pass_in_smaller_ones_and_later_ones_start_small() {
+    let (_log, lines) = log();
+    let collector =
+        Collector::start(|seen, taken| if seen.body.len() > 300_000 { Act::Reset } else { splunk(seen, taken, true) })
+            .await;
+    let hec = hec(&collector);
+    deliver_all(&hec, wide_batch(16, 62_500)).await;
+    assert_eq!(collector.taken().len(), 16);
+    let before = collector.with_events().len();
+    deliver_all(&hec, wide_batch(16, 62_500)).await;
+    assert_eq!(collector.taken().len(), 32);
+    let later: Vec<_> = collector.with_events()[before..].iter().map(|seen| seen.body.len()).collect();
+    assert_eq!(later, [250_000; 4]);
+    assert!(!lines.text().contains("is down"), "{}", lines.text());
+    assert_eq!(lines.text().matches("sending no larger ones for now").count(), 1, "{}", lines.text());
+}
+
+#[tokio::test]
+async fn a_collector_that_kills_every_request_with_events_is_down_and_no_event_is_rejected() {
+    let (open, opened) = stop();
+    let collector = Collector::start(move |seen, taken| {
+        if opened.is_raised() || seen.body.is_empty() { splunk(seen, taken, true) } else { Act::Reset }
+    })
+    .await;
+    let hec = Arc::new(hec(&collector));
+    let (_stopper, tenure) = tenure();
+    let mut delivery = tokio::task::JoinSet::new();
+    let sink = Arc::clone(&hec);
+    delivery.spawn(async move { sink.deliver(batch(3), tenure).await });
+    tokio::time::sleep(2 * QUICK.patience).await;
+    let Health::Down { cause, .. } = hec.health() else { panic!("{:?}", hec.health()) };
+    assert!(cause.contains("an empty request is answered"), "{cause}");
+    open.raise();
+    let outcome = tokio::time::timeout(LONG, delivery.join_next()).await.expect("in time").unwrap().unwrap();
+    assert_eq!(outcome, Outcome::Done(Vec::new()));
+    assert_eq!(collector.taken().len(), 3);
+    assert!(matches!(hec.health(), Health::Up { .. }));
+}
+
+#[tokio::test]
+async fn what_dies_while_empty_requests_die_too_is_an_outage_and_no_event_is_rejected() {
+    let mut left = 60;
+    let collector = Collector::start(move |seen, taken| {
+        left -= 1;
+        if left > 0 { Act::Reset } else { splunk(seen, taken, true) }
+    })
+    .await;
+    let hec = hec(&collector);
+    tokio::join!(deliver_all(&hec, batch(1)), deliver_all(&hec, batch(4)));
+    assert_eq!(collector.taken().len(), 5);
+    assert!(collector.with_events().iter().all(|seen| [1, 4].contains(&seen.lines().len())), "nothing was halved");
+}
+
+#[tokio::test]
+async fn an_event_that_gets_no_reply_in_time_is_never_rejected() {
+    let mut left = 8;
+    let collector = Collector::start(move |seen, taken| {
+        let bad = seen.lines().iter().any(|line| line.contains("BAD"));
+        if bad && left > 0 {
+            left -= 1;
+            Act::reply(504, "<html>Gateway Timeout</html>")
+        } else {
+            taken.extend(seen.lines());
+            if seen.body.is_empty() { no_data() } else { ok() }
+        }
+    })
+    .await;
+    deliver_all(&hec(&collector), batch_with(4, &[2])).await;
+    assert_eq!(collector.taken().len(), 4);
 }
 
 #[tokio::test]
@@ -305,8 +430,16 @@ async fn a_collector_that_reads_no_gzip_gets_none() {
 
 #[tokio::test]
 async fn a_proxys_page_holds_and_the_delivery_goes_on_by_itself() {
-    let page = || Act::reply(400, "<html><title>Bad Request</title></html>");
-    let collector = first_then_fine(vec![page(), page(), page()]).await;
+    let mut pages = 6;
+    let collector = Collector::start(move |seen, taken| {
+        if pages > 0 {
+            pages -= 1;
+            Act::reply(400, "<html><title>Bad Request</title></html>")
+        } else {
+            splunk(seen, taken, true)
+        }
+    })
+    .await;
     deliver_all(&hec(&collector), batch(2)).await;
     assert_eq!(collector.taken(), names(2));
 }
@@ -355,8 +488,8 @@ async fn a_page_with_status_200_never_counts() {
     ])
     .await;
     deliver_all(&hec(&collector), batch(2)).await;
-    assert_eq!(collector.seen().len(), 5);
     assert_eq!(collector.taken(), names(2));
+    assert_eq!(collector.with_events().len(), 2 + 2 + 2, "halved after the second failure, each half once in vain");
 }
 
 #[tokio::test]
@@ -376,7 +509,7 @@ async fn no_more_of_a_reply_is_read_than_any_honest_one_has() {
         Act::reply(200, &format!("{body}{}", " ".repeat(length - body.len())))
     };
     let collector = first_then_fine(vec![success(64 * 1024 + 1), success(64 * 1024)]).await;
-    let seen = hec(&collector).endpoint.post(Bytes::new(), false).await.unwrap().body.len();
+    let seen = hec(&collector).endpoint.post(Bytes::from_static(b"{}"), false).await.unwrap().body.len();
     assert_eq!(seen, 64 * 1024);
     // One that is not larger counts.
     let hec = hec(&collector);
@@ -431,14 +564,9 @@ async fn a_redirect_is_not_followed() {
 #[tokio::test]
 async fn a_disabled_token_holds_everything_until_it_is_enabled() {
     let (enable, enabled) = stop();
-    let collector = Collector::start(move |seen, taken| {
-        if enabled.is_raised() {
-            splunk(seen, taken, true)
-        } else {
-            Act::reply(403, r#"{"text":"Token disabled","code":1}"#)
-        }
-    })
-    .await;
+    let collector =
+        Collector::start(move |seen, taken| if enabled.is_raised() { splunk(seen, taken, true) } else { disabled() })
+            .await;
     let hec = Arc::new(hec(&collector));
     let (_stopper, tenure) = tenure();
     let mut deliveries = tokio::task::JoinSet::new();
@@ -593,9 +721,13 @@ async fn when_the_tenure_ends_in_an_outage_the_delivery_ends_and_nothing_more_is
     assert!(collector.taken().is_empty());
 }
 
+fn disabled() -> Act {
+    Act::reply(403, r#"{"text":"Token disabled","code":1}"#)
+}
+
 #[tokio::test]
 async fn when_the_tenure_ends_a_request_without_a_reply_and_a_long_wait_are_given_up() {
-    for act in [Act::Silent, Act::reply(503, "").with("Retry-After: 300"), Act::reply(403, "")] {
+    for act in [Act::Silent, Act::reply(503, "").with("Retry-After: 300"), disabled()] {
         let collector = first_then_fine(vec![act]).await;
         let config = Config { timeout: LONG, ..config(&collector.url) };
         let slow = Timing { hold: Duration::from_secs(300), ..QUICK };
@@ -652,7 +784,8 @@ async fn the_tenure_is_asked_before_every_send() {
     let (stopper, tenure) = tenure();
     stopper.raise();
     // Without the race against the end of the tenure around it, which may notice late.
-    assert_eq!(hec(&collector).deliver_some(&batch(2), 0..2, &tenure).await, None);
+    let hec = hec(&collector);
+    assert_eq!(hec.deliver_some(&batch(2), 0..2, hec.tally.begin(Instant::now()), &tenure).await, None);
     assert!(collector.seen().is_empty());
 }
 
@@ -752,7 +885,8 @@ async fn a_proxy_that_is_set_is_asked() {
 async fn the_token_is_in_no_log_line_no_error_and_no_debug_text() {
     let (_log, lines) = log();
     let echo = || Act::reply(403, &format!(r#"{{"text":"Invalid token {TOKEN}","code":4}}"#));
-    let collector = first_then_fine(vec![echo(), Act::reply(400, TOKEN), busy(), busy(), Act::Reset]).await;
+    let mut acts = vec![echo(), Act::reply(400, TOKEN), busy(), busy(), Act::Reset].into_iter();
+    let collector = Collector::start(move |seen, taken| acts.next().unwrap_or_else(|| splunk(seen, taken, true))).await;
     let hec = hec(&collector);
     let error = hec.check().await.unwrap_err();
     let health = hec.health();
@@ -855,7 +989,7 @@ async fn f85_two_clients_that_failed_together_do_not_wait_equally_long() {
     let now = Instant::now();
     let next_tries = || {
         let hec = Hec::with_timing(&config("http://127.0.0.1:1"), RETRY_TIMING).unwrap();
-        let mut flow = hec.flow();
+        let mut flow = hec.flow.limit();
         let Admit::Go(ticket) = flow.admit() else { panic!("nothing was sent yet") };
         flow.failed(&ticket, now, None);
         let Admit::Probe(ticket, failed) = flow.admit() else { panic!("it failed") };

@@ -64,6 +64,7 @@ impl Case {
                 format!("alone {suspect}{}", ack_id.map(|id| format!(" ack {id}")).unwrap_or_default())
             }
             Verdict::Bisect => "bisect".to_owned(),
+            Verdict::Halve => "halve".to_owned(),
             Verdict::Split => "split".to_owned(),
             Verdict::GzipOff => "gzip off".to_owned(),
         };
@@ -338,7 +339,10 @@ fn an_empty_request_tells_a_good_token_from_a_bad_one() {
     assert!(matches!(check(403, &code(4)), Err(CheckError::Refused(_))));
     assert!(matches!(check(401, &code(2)), Err(CheckError::Refused(_))));
     assert!(matches!(check(400, "<html>"), Err(CheckError::Refused(_))));
-    assert!(matches!(check(400, &code(6)), Err(CheckError::Refused(_))));
+    for strange in [6, 12, 13] {
+        assert_eq!(check(400, &code(strange)), Ok(()), "its token was looked at first");
+    }
+    assert!(matches!(check(400, &code(7)), Err(CheckError::Refused(_))));
     assert!(matches!(check(413, ""), Err(CheckError::Refused(_))));
     assert!(matches!(check(503, &code(9)), Err(CheckError::Down(_))));
     assert!(matches!(check(200, "<html>"), Err(CheckError::Down(_))));
@@ -397,19 +401,40 @@ proptest::proptest! {
 }
 
 #[test]
-fn a_400_of_no_collector_is_the_requests_fault_only_when_others_pass() {
-    let case = |count: usize, body: &str, times, others_pass| {
-        let mut events = Events::default();
-        (0..count).for_each(|_| events.push(0, |out| writeln!(out, "{{\"event\":1}}")).unwrap());
-        let reply = Reply { status: 400, body: body.into(), is_splunk: true, ..Reply::default() };
-        let sent = Sent { events: &events, range: 0..count, gzip: false, index: None };
-        suspect(&reply, &sent, RequestHistory { times, others_pass })
-    };
+fn what_is_no_collectors_may_be_about_the_request_unless_it_refuses_everybody() {
+    let failure = |status, body: &str| foreign(&Reply { status, body: body.into(), ..Reply::default() });
     let page = "<html>blocked</html>";
-    assert_eq!(case(5, page, 100, false), None);
-    assert_eq!(case(1, page, 100, false), None);
-    assert_eq!(case(5, page, 1, true), Some(Verdict::Bisect));
-    assert_eq!(case(1, page, 2, true), None);
-    assert!(matches!(case(1, page, 3, true), Some(Verdict::Event { bad: 0, code, .. }) if code == "http 400"));
-    assert_eq!(case(5, &code(6), 9, true), None, "what a collector says means what it says");
+    for status in [200, 204, 400, 403, 406] {
+        assert_eq!(failure(status, page), Some(Failure::Ended), "{status}");
+        assert_eq!(failure(status, ""), Some(Failure::Ended), "{status}");
+        assert_eq!(failure(status, &code(6)), None, "what a collector says means what it says: {status}");
+    }
+    for status in [500, 502, 504] {
+        assert_eq!(failure(status, page), Some(Failure::Silence), "{status}");
+        assert_eq!(failure(status, &code(8)), None, "{status}");
+    }
+    for status in [301, 401, 404, 407, 408, 413, 415, 429, 501, 503, 511] {
+        assert_eq!(failure(status, page), None, "{status}");
+    }
+}
+
+#[test]
+fn an_event_that_ended_its_requests_is_rejected_with_what_happened_and_how_often() {
+    let failed = Verdict::Retry { floor: None, maybe_taken: 1, cause: Cause::new("no reply: connection reset") };
+    let Verdict::Event { bad: 0, code, reason, .. } = ended_by_its_event(&failed, 5) else { panic!() };
+    assert_eq!(code, "no reply");
+    assert_eq!(
+        reason,
+        "5 times in a row it got no answer of a collector, while others passed: no reply: connection reset"
+    );
+}
+
+#[test]
+fn a_collector_that_takes_no_events_is_described_with_its_own_advice_or_with_ours() {
+    let hint = |hint| match takes_no_events(Verdict::Hold { cause: Cause { what: String::new(), hint } }) {
+        Verdict::Hold { cause } => cause.hint,
+        verdict => panic!("{verdict:?}"),
+    };
+    assert_eq!(hint(Some("enable the token")), Some("enable the token"));
+    assert!(hint(None).is_some_and(|hint| hint.contains("an empty request is answered")));
 }

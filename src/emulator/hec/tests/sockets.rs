@@ -246,3 +246,28 @@ async fn send_bytes(stream: &mut TcpStream, body: &[u8]) {
     stream.write_all(&[head, body].concat()).await.unwrap();
     assert_eq!(read_reply(stream).await.unwrap().unwrap().0, 200);
 }
+
+#[tokio::test]
+async fn what_dislikes_a_body_gives_its_fault_and_other_requests_pass() {
+    let emulator = started(|_| {}).await;
+    let faults = emulator.faults();
+    faults.inspect(Dislike::LargerThan(100), HecFault::Cut { how: Cut::Reset, indexed: false });
+    faults.inspect(Dislike::Containing("drop table".to_owned()), HecFault::page(200));
+    let mut stream = TcpStream::connect(emulator.address()).await.unwrap();
+    let reply = ask(&mut stream, "/services/collector", r#"{"event":"drop table logs"}"#).await;
+    assert!(reply.0 == 200 && reply.1.starts_with("<!doctype html>"), "{reply:?}");
+    assert_eq!(ask(&mut stream, "/services/collector", EVENT).await.0, 200);
+    send(&mut stream, "/services/collector", &format!(r#"{{"event":"{}"}}"#, "x".repeat(100))).await;
+    assert_eq!(read_reply(&mut stream).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(emulator.counts().events, 1);
+}
+
+#[tokio::test]
+async fn a_fault_for_events_leaves_a_request_without_any_alone() {
+    let emulator = started(|_| {}).await;
+    emulator.faults().next(HecFault::busy(), 1);
+    let mut stream = TcpStream::connect(emulator.address()).await.unwrap();
+    assert_eq!(ask(&mut stream, "/services/collector", "").await.0, 400);
+    assert_eq!(ask(&mut stream, "/services/collector", EVENT).await.0, 503);
+    assert_eq!(emulator.faults().pending(), 0);
+}

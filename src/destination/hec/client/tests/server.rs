@@ -152,6 +152,11 @@ impl Collector {
         self.state.lock().unwrap().seen.clone()
     }
 
+    /// The requests that brought events.
+    pub fn with_events(&self) -> Vec<Seen> {
+        self.seen().into_iter().filter(|seen| !seen.body.is_empty()).collect()
+    }
+
     /// The events that were taken, in order.
     pub fn taken(&self) -> Vec<String> {
         self.state.lock().unwrap().taken.clone()

@@ -1,0 +1,100 @@
+//! The bodies of requests: their bytes, and how many there may be.
+
+use std::io::Write as _;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::core::batch::Output;
+
+/// Requests do not shrink below this for good, however small one was that did not pass.
+const LEAST_BODY: usize = 64 * 1024;
+
+/// How long a limit that was learnt holds before twice as much is tried: whatever was in the way may be gone.
+const TRUST: Duration = Duration::from_secs(3_600);
+
+/// The most bytes of a request: what the settings say, or less when less turned out to pass. Pure.
+#[derive(Debug)]
+pub(super) struct BodyLimit {
+    setting: usize,
+    limit: usize,
+    learnt: Option<Instant>,
+}
+
+impl BodyLimit {
+    /// What the settings say.
+    pub(super) fn new(setting: usize) -> Self {
+        Self { setting, limit: setting, learnt: None }
+    }
+
+    /// The most bytes now.
+    pub(super) fn bytes(&mut self, now: Instant) -> usize {
+        if self.learnt.is_some_and(|at| now >= at + TRUST) {
+            self.limit = self.limit.saturating_mul(2).min(self.setting);
+            self.learnt = (self.limit < self.setting).then_some(now);
+        }
+        self.limit
+    }
+
+    /// No more than so many bytes pass. Returns the new limit, when it is one.
+    pub(super) fn lower(&mut self, bytes: usize, now: Instant) -> Option<usize> {
+        let limit = bytes.max(LEAST_BODY);
+        if limit >= self.limit {
+            return None;
+        }
+        self.limit = limit;
+        self.learnt = Some(now);
+        Some(limit)
+    }
+}
+
+/// The events as they lie in the batch, not copied.
+pub(super) fn body(batch: &Arc<Output>, range: &Range<usize>) -> Bytes {
+    struct Owner(Arc<Output>);
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            self.0.events.bytes()
+        }
+    }
+    let bytes = batch.events.range(range.start).start..batch.events.range(range.end - 1).end;
+    Bytes::from_owner(Owner(Arc::clone(batch))).slice(bytes)
+}
+
+/// A megabyte takes milliseconds: too long for a thread that others share.
+pub(super) async fn compress(body: Bytes) -> Bytes {
+    let packed = tokio::task::spawn_blocking(move || {
+        let mut encoder =
+            flate2::write::GzEncoder::new(Vec::with_capacity(body.len() / 6), flate2::Compression::fast());
+        encoder.write_all(&body).expect("a vector takes every byte");
+        encoder.finish().expect("a vector takes every byte")
+    });
+    Bytes::from(packed.await.expect("compressing does not panic"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_was_learnt_holds_for_an_hour_and_then_doubles_up_to_the_setting() {
+        let (mut limit, now) = (BodyLimit::new(1_000_000), Instant::now());
+        assert_eq!(limit.lower(250_000, now), Some(250_000));
+        let hours = |hours: u32| now + hours * TRUST;
+        assert_eq!(limit.bytes(hours(1) - Duration::from_secs(1)), 250_000);
+        let bytes: Vec<_> = (1..6).map(|hour| limit.bytes(hours(hour))).collect();
+        assert_eq!(bytes, [500_000, 1_000_000, 1_000_000, 1_000_000, 1_000_000]);
+    }
+
+    #[test]
+    fn a_limit_is_only_ever_lowered_and_never_below_the_least() {
+        let (mut limit, now) = (BodyLimit::new(1_000_000), Instant::now());
+        assert_eq!(limit.lower(2_000_000, now), None);
+        assert_eq!(limit.lower(400_000, now), Some(400_000));
+        assert_eq!(limit.lower(400_000, now), None);
+        assert_eq!(limit.lower(10, now), Some(LEAST_BODY));
+        assert_eq!(BodyLimit::new(10_000).lower(10, now), None, "the settings may say less");
+    }
+}
