@@ -4,8 +4,9 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use forwarder::core::batch::Events;
+use forwarder::destination::hec::Partial;
 use forwarder::destination::hec::plan::{MAX_EVENTS, Plan};
-use forwarder::destination::hec::reply::{Reply, Sent, Verdict, classify, foreign};
+use forwarder::destination::hec::reply::{Before, Reply, Sent, Verdict, classify, foreign};
 
 use super::input::Input;
 
@@ -42,6 +43,7 @@ pub fn hec_reply(input: &[u8]) {
     }
     let max_body = 1 + usize::from(input.byte()) * 8;
     let default = input.pick(&[None, Some("main"), Some("a")]);
+    let partial = input.pick(&[Partial::Auto, Partial::Kept, Partial::Refused]);
 
     let mut states = vec![State::ToSend; count];
     let mut indexes_refused = 0;
@@ -59,7 +61,8 @@ pub fn hec_reply(input: &[u8]) {
             assert!(after_the_end <= count, "a willing collector gets more requests than there are events");
         }
         let reply = reply(&mut input);
-        let sent = Sent { events: &events, range: range.clone(), gzip: input.byte() & 1 == 1, index: default };
+        let gzip = input.byte() & 1 == 1;
+        let sent = Sent { events: &events, range: range.clone(), gzip, index: default, partial };
         let verdict = match foreign(&reply) {
             // What the client makes of it when it happens again and again.
             Some(_) if range.len() > 1 && input.byte() & 1 == 1 => Verdict::Halve,
@@ -67,18 +70,18 @@ pub fn hec_reply(input: &[u8]) {
         };
         let taken_before = match &verdict {
             Verdict::Accepted { .. } => range.len(),
-            Verdict::Event { bad, code, reason, .. } => {
+            Verdict::Event { before, bad, code, reason, .. } => {
                 assert!(*bad < range.len());
                 fit_to_show(code, reason);
                 states[range.start + bad] = State::Rejected;
-                *bad
+                if *before == Before::Taken { *bad } else { 0 }
             }
-            Verdict::Alone { suspect, .. } => {
+            Verdict::Alone { before, suspect, .. } => {
                 assert!(
                     *suspect < range.len() && range.len() > 1,
                     "asked about alone, it would be asked about for ever"
                 );
-                *suspect
+                if *before == Before::Taken { *suspect } else { 0 }
             }
             Verdict::Index { code, reason, .. } => {
                 assert_eq!(range.len(), 1);

@@ -9,7 +9,7 @@ use forwarder::core::cursor::{Cursor, ShardId};
 use forwarder::core::page::Page;
 use forwarder::core::secret::Secret;
 use forwarder::destination::hec;
-use forwarder::destination::hec::{HecFormat, Token};
+use forwarder::destination::hec::{HecFormat, Partial, Token};
 use forwarder::loggroup::flat::page_with;
 use forwarder::loggroup::proto;
 use forwarder::script::{Config, Hook, Meta, Script};
@@ -135,6 +135,7 @@ fn hook(compat: bool) -> Hook {
         gzip: false,
         max_body: 1 << 20,
         max_requests: 1,
+        partial: Partial::Auto,
         compat,
     };
     let limits = Config { timeout: Duration::from_secs(20), memory: 256 << 20, vars: toml::Table::new() };

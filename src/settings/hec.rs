@@ -22,6 +22,7 @@ pub(super) fn read_hec(reader: &mut Reader<'_>) -> Option<Config> {
     let gzip = reader.get(&keys::hec::GZIP);
     let max_body = reader.get(&keys::hec::MAX_BODY);
     let max_requests = reader.get(&keys::hec::MAX_REQUESTS);
+    let partial = reader.get(&keys::hec::PARTIAL);
     let compat = reader.get(&keys::hec::COMPAT);
     let (base, verify) = (base?, verify?);
     if base.is_exposed() {
@@ -49,6 +50,7 @@ pub(super) fn read_hec(reader: &mut Reader<'_>) -> Option<Config> {
         gzip: gzip?,
         max_body: max_body?,
         max_requests: usize::from(max_requests?),
+        partial: partial?,
         compat: compat?,
     })
 }

@@ -11,7 +11,6 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
-use super::Config;
 use super::body::{BodyLimit, body, compress};
 use super::concurrency::{Admit, ConcurrencyLimit};
 use super::counters::{Counters, HecCounts};
@@ -21,6 +20,7 @@ use super::plan::Plan;
 use super::reply::{Sent, Verdict, classify, classify_empty, ended_by_its_event, foreign, takes_no_events};
 use super::suspicion::{Failure, Next, Suspicion};
 use super::tally::{Began, Tally};
+use super::{Config, Partial};
 use crate::core::backoff::Backoff;
 use crate::core::batch::Output;
 use crate::core::lease::Tenure;
@@ -35,6 +35,7 @@ const HALVING_REMINDER: Duration = Duration::from_secs(60);
 pub struct Hec {
     endpoint: Member,
     index: Option<String>,
+    partial: Partial,
     timing: Timing,
     flow: Flow,
     standing: HealthTracker,
@@ -101,6 +102,7 @@ impl Hec {
         let hold = Backoff::new(timing.hold_jitter, timing.hold_jitter, random());
         Ok(Self {
             index: config.index.clone().filter(|index| !index.is_empty()),
+            partial: config.partial,
             timing,
             flow: Flow::new(ConcurrencyLimit::new(config.max_requests, busy, hold, timing.hold)),
             standing: HealthTracker::new("Splunk HEC", endpoint.url().to_owned()),
@@ -169,7 +171,13 @@ impl Hec {
             if !tenure.holds() {
                 return None;
             }
-            let sent = Sent { events: &batch.events, range: range.clone(), gzip, index: self.index.as_deref() };
+            let sent = Sent {
+                events: &batch.events,
+                range: range.clone(),
+                gzip,
+                index: self.index.as_deref(),
+                partial: self.partial,
+            };
             let sent_at = Instant::now();
             self.counters.request(body.len());
             let (verdict, failure) = match self.endpoint.post(body, gzip).await {
@@ -374,14 +382,22 @@ impl Destination for Hec {
     async fn check(&self) -> Result<Checked, CheckError> {
         let began = Instant::now();
         let checked = match self.endpoint.post(Bytes::new(), false).await {
-            Ok(reply) => classify_empty(&reply),
+            Ok(reply) => classify_empty(&reply).map(|()| reply.is_splunk),
             Err(fault) => Err(fault.check_error()),
         };
         let now = Instant::now();
         match checked {
-            Ok(()) => {
+            Ok(is_splunk) => {
                 self.standing.up(now);
-                Ok(Checked { url: self.endpoint.url().to_owned(), took: now - began, agrees: "accepted the HEC token" })
+                let agrees = match (self.partial, is_splunk) {
+                    (Partial::Auto, true) => "accepted the HEC token, and names itself Splunk",
+                    (Partial::Auto, false) => {
+                        "accepted the HEC token, and does not name itself Splunk: beside a bad event, the good ones of a \
+                         request are sent again (hec.partial)"
+                    }
+                    (Partial::Kept | Partial::Refused, _) => "accepted the HEC token",
+                };
+                Ok(Checked { url: self.endpoint.url().to_owned(), took: now - began, agrees })
             }
             Err(error) => {
                 self.standing.check_failed(began, now, &error);
@@ -391,7 +407,21 @@ impl Destination for Hec {
     }
 
     fn promise(&self) -> Promise {
-        Promise { label: "accepted", sentence: "delivered means accepted: Splunk has put the events into its queue" }
+        let sentence = match self.partial {
+            Partial::Auto => {
+                "delivered means accepted: Splunk has put the events into its queue; those before a bad event count \
+                 when the collector names itself Splunk, and are sent again to any other"
+            }
+            Partial::Kept => {
+                "delivered means accepted: the collector has put the events into its queue; those before a bad event \
+                 count, since hec.partial = \"kept\""
+            }
+            Partial::Refused => {
+                "delivered means accepted: the collector has put the events into its queue; those before a bad event \
+                 are sent again, since hec.partial = \"refused\""
+            }
+        };
+        Promise { label: "accepted", sentence }
     }
 
     fn health(&self) -> Health {

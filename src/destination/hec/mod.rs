@@ -59,6 +59,8 @@ pub struct Config {
     pub max_body: usize,
     /// Most requests in flight at once.
     pub max_requests: usize,
+    /// What the collector does with the events of a request that stand before a bad one.
+    pub partial: Partial,
     /// Send `event` as the seed's Python does: JSON text inside a JSON string, Python's separators and escapes.
     pub compat: bool,
 }
@@ -83,9 +85,21 @@ impl Config {
             gzip: false,
             max_body: 1_000_000,
             max_requests: 8,
+            partial: Partial::Auto,
             compat: false,
         }
     }
+}
+
+/// What a collector does with the events of a request that stand before one that it refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Partial {
+    /// It keeps them if it names itself Splunk (`Server: Splunkd`); of any other, nobody knows.
+    Auto,
+    /// It keeps them: they are delivered.
+    Kept,
+    /// It refuses the whole request: they are sent again without the bad one.
+    Refused,
 }
 
 /// Where the token comes from.

@@ -160,6 +160,7 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+    use crate::destination::hec::Partial;
     use crate::destination::hec::reply::{Reply, Sent, classify};
 
     fn events(sizes: &[usize]) -> Events {
@@ -233,7 +234,7 @@ mod tests {
                 is_splunk: !matches!(splunk, Splunk::Whole),
                 retry_after: None,
             };
-            let sent = Sent { events, range: range.clone(), gzip: false, index: Some("main") };
+            let sent = Sent { events, range: range.clone(), gzip: false, index: Some("main"), partial: Partial::Auto };
             let _ = plan.settle(range, classify(&reply, &sent));
         }
         Run { taken, rejected: plan.into_rejected().into_iter().map(|rejected| rejected.event).collect(), requests }

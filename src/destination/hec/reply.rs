@@ -3,7 +3,8 @@
 //! The codes are those of Splunk's "Troubleshoot HTTP Event Collector". Splunk parses a request from the front and
 //! takes each object as it goes: `invalid-event-number` counts from 0, the objects before it are indexed, it and
 //! those behind it are not. Other receivers refuse the whole request with the same number, so that what stands before
-//! the bad event counts as taken only where the reply names Splunk as its server (`Server: Splunkd`).
+//! the bad event counts as taken only where the reply names Splunk as its server (`Server: Splunkd`), or where the
+//! settings say so ([`Partial`]).
 
 use std::convert::Infallible;
 use std::ops::Range;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::Partial;
 use super::suspicion::Failure;
 use crate::core::batch::Events;
 use crate::core::cause::Cause;
@@ -43,8 +45,12 @@ pub struct Reply {
 
 impl Reply {
     /// What became of the events before the one that this reply names as bad.
-    fn before(&self) -> Before {
-        if self.is_splunk { Before::Taken } else { Before::Unknown }
+    fn before(&self, partial: Partial) -> Before {
+        match partial {
+            Partial::Kept => Before::Taken,
+            Partial::Auto if self.is_splunk => Before::Taken,
+            Partial::Auto | Partial::Refused => Before::Unknown,
+        }
     }
 }
 
@@ -59,12 +65,14 @@ pub struct Sent<'a> {
     pub gzip: bool,
     /// The index that the settings name.
     pub index: Option<&'a str>,
+    /// What the receiver does with the events before a bad one, as the settings say.
+    pub partial: Partial,
 }
 
 /// What became of the events before a bad one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Before {
-    /// The receiver keeps them: it is Splunk.
+    /// The receiver keeps them.
     Taken,
     /// Nobody says so: they are sent again.
     Unknown,
@@ -160,7 +168,7 @@ pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
         (300..=399, _) => hold("a redirect is not followed with a token: set the URL that it points to (https?)"),
         (400, Some(code @ (6 | 12 | 13 | 15))) => bad_event(reply, code, &said, sent),
         (400, Some(7)) => bad_index(reply, &said, sent),
-        (400, Some(5)) if count == 1 => event(0, 5, reply, &said),
+        (400, Some(5)) if count == 1 => event(0, 5, reply, &said, sent),
         (400 | 401 | 403, Some(code)) => hold(hint(code)),
         (400, None) => hold("this is no answer of a collector: check the URL, and what stands between us and Splunk"),
         (401 | 403, None) => hold("a proxy or a firewall refuses us, not Splunk: it has to let us through"),
@@ -242,7 +250,7 @@ pub(super) fn classify_empty(reply: &Reply) -> Result<(), CheckError> {
     }
     let mut empty = Events::default();
     let Ok(()) = empty.push(0, |_| Ok::<_, Infallible>(()));
-    let sent = Sent { events: &empty, range: 0..1, gzip: false, index: None };
+    let sent = Sent { events: &empty, range: 0..1, gzip: false, index: None, partial: Partial::Auto };
     Err(match classify(reply, &sent) {
         Verdict::Retry { cause, .. } => CheckError::Down(cause),
         Verdict::Hold { cause } => CheckError::Refused(cause),
@@ -318,9 +326,9 @@ impl ReplyBody {
 fn bad_event(reply: &Reply, code: u64, said: &ReplyBody, sent: &Sent<'_>) -> Verdict {
     let count = sent.range.len();
     match said.number {
-        _ if count == 1 => event(0, code, reply, said),
+        _ if count == 1 => event(0, code, reply, said, sent),
         Some(0) if code == 6 && bytes(sent) > MAX_EVENT_SIZE => Verdict::Split,
-        Some(number) if number < count => event(number, code, reply, said),
+        Some(number) if number < count => event(number, code, reply, said, sent),
         _ => Verdict::Bisect,
     }
 }
@@ -351,15 +359,15 @@ fn bad_index(reply: &Reply, said: &ReplyBody, sent: &Sent<'_>) -> Verdict {
             if (0..suspect).any(|taken| index(taken) == suspected) {
                 return Verdict::Bisect;
             }
-            Verdict::Alone { before: reply.before(), suspect, ack_id: said.ack_id }
+            Verdict::Alone { before: reply.before(sent.partial), suspect, ack_id: said.ack_id }
         }
         _ => Verdict::Bisect,
     }
 }
 
-fn event(bad: usize, code: u64, reply: &Reply, said: &ReplyBody) -> Verdict {
+fn event(bad: usize, code: u64, reply: &Reply, said: &ReplyBody, sent: &Sent<'_>) -> Verdict {
     Verdict::Event {
-        before: reply.before(),
+        before: reply.before(sent.partial),
         bad,
         ack_id: said.ack_id,
         rejection: Rejection::Refused,

@@ -3,6 +3,7 @@
 use tracing::Level;
 
 use super::setting::Choice;
+use crate::destination::hec::Partial;
 use crate::destination::syslog::{Framing, Oversize};
 use crate::pipeline::{OnError, OnReject};
 use crate::sls::Compression;
@@ -72,6 +73,11 @@ impl Choice for Oversize {
 
 impl Choice for DeliveryMode {
     const WORDS: &'static [(&'static str, Self)] = &[("confirmed", Self::Confirmed), ("sent", Self::Sent)];
+}
+
+impl Choice for Partial {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("kept", Self::Kept), ("refused", Self::Refused)];
 }
 
 impl Choice for OnReject {

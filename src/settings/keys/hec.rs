@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::key::{Key, MIB, SECOND};
 use super::row::Row;
 use crate::core::secret::Secret;
+use crate::destination::hec::Partial;
 use crate::pipeline::OnReject;
 
 /// In the order of the documentation.
@@ -30,6 +31,7 @@ pub(super) const KEYS: &[&Row] = &[
     &GZIP.row,
     &MAX_BODY.row,
     &MAX_REQUESTS.row,
+    &PARTIAL.row,
     &COMPAT.row,
     &ON_REJECT.row,
 ];
@@ -93,6 +95,11 @@ pub const MAX_BODY: Key<usize> = Key::size("hec.max_body", 10_000, 64 * MIB)
 
 pub const MAX_REQUESTS: Key<u16> =
     Key::count("hec.max_requests", 1, 1024).default("32").means("maximum number of requests in flight at once");
+
+pub const PARTIAL: Key<Partial> = Key::choice("hec.partial").default("auto").means(
+    "what the collector does with the events of a request before a bad one: kept (they are delivered), refused (they \
+     are sent again), or kept by what names itself Splunk and else refused",
+);
 
 pub const COMPAT: Key<bool> = Key::switch("hec.compat")
     .default("false")

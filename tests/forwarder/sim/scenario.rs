@@ -74,6 +74,7 @@ async fn play(seed: u64) -> Outcome {
     {
         let mut world = world.lock();
         world.ordered = rng.one_in(2);
+        world.keeps_prefix = rng.one_in(2);
         world.on_error =
             [OnError::DeadLetter, OnError::DeadLetter, OnError::Pass, OnError::Drop][rng.below(4) as usize];
     }

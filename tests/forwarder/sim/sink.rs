@@ -1,13 +1,17 @@
-//! The model of a SIEM: goes away, takes part of a request, loses its reply, and refuses events that end with `!`.
+//! The model of a SIEM: goes away, takes part of a request, loses its reply, and refuses events that end with `!`, in the
+//! manner of Splunk or in that of receivers that refuse a whole request. What its replies mean is decided as for HEC.
 
-use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use forwarder::core::batch::Output;
 use forwarder::core::cause::Cause;
 use forwarder::core::event::{Body, BodyError, Format, Head};
 use forwarder::core::lease::Tenure;
-use forwarder::destination::{CheckError, Checked, Destination, Health, Outcome, Promise, Rejected, Rejection};
+use forwarder::destination::hec::Partial;
+use forwarder::destination::hec::plan::Plan;
+use forwarder::destination::hec::reply::{Reply, Sent, Verdict, classify};
+use forwarder::destination::{CheckError, Checked, Destination, Health, Outcome, Promise};
 use tokio::time::Instant;
 
 use super::world::{Call, World};
@@ -18,12 +22,12 @@ pub struct SimSink {
     pub member: String,
 }
 
-/// What one request came to.
-enum Sent {
-    All,
-    /// The first few events were taken, then the request failed.
+/// What one request comes to.
+enum Fate {
+    Answered,
+    /// The first few events are taken, then the request fails.
     Part(usize),
-    /// Everything was taken, and nobody said so.
+    /// Everything is done, and nobody says so.
     ReplyLost,
     Nothing,
 }
@@ -31,37 +35,12 @@ enum Sent {
 impl Destination for SimSink {
     async fn deliver(&self, batch: Arc<Output>, tenure: Tenure) -> Outcome {
         self.world.lock().last_tenure = Some(tenure.clone());
-        let mut from = 0;
-        let mut refused = BTreeSet::new();
-        loop {
-            if !tenure.holds() {
-                return Outcome::Abandoned;
-            }
-            let (delay, pause) = {
-                let mut world = self.world.lock();
-                world.acts(&self.member, batch.shard.0, "sends");
-                (world.rng.millis(1, 80), world.rng.millis(50, 3_000))
-            };
-            if tenure.or(self.world.passes(delay)).await.is_none() {
-                return Outcome::Abandoned;
-            }
-            self.world.bug(&self.member, Call::Send);
-            let events = from..batch.events.len();
-            match self.request(&batch, events.clone()) {
-                Sent::All => {
-                    refused.extend(events.filter(|&event| is_poison(batch.events.get(event))));
-                    return Outcome::Done(refused.into_iter().map(rejected).collect());
-                }
-                Sent::Part(taken) => {
-                    refused.extend(events.take(taken).filter(|&event| is_poison(batch.events.get(event))));
-                    from += taken;
-                }
-                Sent::ReplyLost | Sent::Nothing => {}
-            }
-            if tenure.or(self.world.passes(pause)).await.is_none() {
-                return Outcome::Abandoned;
-            }
+        let mut plan = Plan::new(&batch.events);
+        while let Some(range) = plan.next(usize::MAX) {
+            let Some(verdict) = self.deliver_some(&batch, &range, &tenure).await else { return Outcome::Abandoned };
+            plan.settle(range, verdict);
         }
+        Outcome::Done(plan.into_rejected())
     }
 
     async fn check(&self) -> Result<Checked, CheckError> {
@@ -78,36 +57,76 @@ impl Destination for SimSink {
 }
 
 impl SimSink {
-    fn request(&self, batch: &Output, events: std::ops::Range<usize>) -> Sent {
+    /// Sends these events until there is an answer; nothing when the tenure ends.
+    async fn deliver_some(&self, batch: &Output, range: &Range<usize>, tenure: &Tenure) -> Option<Verdict> {
+        loop {
+            if !tenure.holds() {
+                return None;
+            }
+            let (delay, pause) = {
+                let mut world = self.world.lock();
+                world.acts(&self.member, batch.shard.0, "sends");
+                (world.rng.millis(1, 80), world.rng.millis(50, 3_000))
+            };
+            tenure.or(self.world.passes(delay)).await?;
+            self.world.bug(&self.member, Call::Send);
+            if let Some(reply) = self.request(batch, range.clone()) {
+                let sent = Sent {
+                    events: &batch.events,
+                    range: range.clone(),
+                    gzip: false,
+                    index: None,
+                    partial: Partial::Auto,
+                };
+                return Some(classify(&reply, &sent));
+            }
+            tenure.or(self.world.passes(pause)).await?;
+        }
+    }
+
+    /// What the SIEM makes of a request, and its reply, if that arrives.
+    fn request(&self, batch: &Output, range: Range<usize>) -> Option<Reply> {
         let mut world = self.world.lock();
         let cut_off = world.cut_off.get(&self.member).is_some_and(|until| Instant::now() < *until);
         if cut_off || Instant::now() < world.siem_down_until {
-            return Sent::Nothing;
+            return None;
         }
-        let sent = if !world.trouble {
-            Sent::All
+        let fate = if !world.trouble {
+            Fate::Answered
         } else {
             match world.rng.below(12) {
-                0 => Sent::Nothing,
-                1 => Sent::ReplyLost,
-                2 => Sent::Part(world.rng.below(events.len() as u64) as usize),
-                _ => Sent::All,
+                0 => Fate::Nothing,
+                1 => Fate::ReplyLost,
+                2 => Fate::Part(world.rng.below(range.len() as u64) as usize),
+                _ => Fate::Answered,
             }
         };
-        let taken = match sent {
-            Sent::All | Sent::ReplyLost => events.len(),
-            Sent::Part(taken) => taken,
-            Sent::Nothing => 0,
+        let bad = range.clone().find(|&event| is_poison(batch.events.get(event)));
+        let taken = match bad {
+            None => range.end,
+            Some(bad) if world.keeps_prefix => bad,
+            Some(_) => range.start,
+        };
+        let taken = match fate {
+            Fate::Answered | Fate::ReplyLost => taken,
+            Fate::Part(events) => taken.min(range.start + events),
+            Fate::Nothing => range.start,
         };
         let member = &self.member;
-        world.note(format!("{member} sent {taken}/{} of {}", events.len(), batch.shard));
-        for event in events.take(taken) {
+        world.note(format!("{member} sent {}/{} of {}", taken - range.start, range.len(), batch.shard));
+        for event in range.start..taken {
             let id = std::str::from_utf8(batch.events.get(event)).expect("ids are text");
-            if !is_poison(id.as_bytes()) {
-                world.arrives(member, id_of(id));
-            }
+            world.arrives(member, id_of(id));
         }
-        sent
+        let (status, body) = match bad {
+            None => (200, r#"{"text":"Success","code":0}"#.to_owned()),
+            Some(bad) => {
+                let number = bad - range.start;
+                (400, format!(r#"{{"text":"Invalid data format","code":6,"invalid-event-number":{number}}}"#))
+            }
+        };
+        let is_splunk = world.keeps_prefix;
+        matches!(fate, Fate::Answered).then(|| Reply { status, body: body.into_bytes(), is_splunk, ..Reply::default() })
     }
 }
 
@@ -118,10 +137,6 @@ fn is_poison(event: &[u8]) -> bool {
 /// The id of a log that the script failed on and that was sent unchanged: the log's fields, one after another.
 fn id_of(event: &str) -> &str {
     event.split('|').find_map(|field| field.strip_prefix("id=")).unwrap_or(event)
-}
-
-fn rejected(event: usize) -> Rejected {
-    Rejected { event, rejection: Rejection::Refused, code: "sim 6".to_owned(), reason: "poison".to_owned() }
 }
 
 /// Events are their ids.

@@ -69,6 +69,8 @@ pub struct Inner {
     pub rng: Rng,
     /// Children of split and merged shards wait for their parents.
     pub ordered: bool,
+    /// Whether the SIEM keeps what stands before a bad event, as Splunk does, or refuses the whole request.
+    pub keeps_prefix: bool,
     /// What the members do with a log that the script fails on.
     pub on_error: OnError,
     /// Where the members start in a shard without a checkpoint.
@@ -130,6 +132,7 @@ impl World {
             epoch: now,
             rng: Rng::new(seed),
             ordered: false,
+            keeps_prefix: true,
             on_error: OnError::DeadLetter,
             start: Start::Begin,
             written: BTreeMap::new(),

@@ -644,6 +644,37 @@ async fn a_receiver_that_refuses_whole_requests_gets_the_good_events_again() {
 }
 
 #[tokio::test]
+async fn what_the_settings_say_of_a_receiver_counts_more_than_its_name() {
+    for (partial, first, second) in [(Partial::Kept, 100, 38), (Partial::Refused, 100, 99)] {
+        let collector = Collector::start(|seen, taken| splunk(seen, taken, true).without_server()).await;
+        let hec = hec_with(&Config { partial, ..config(&collector.url) });
+        let Outcome::Done(rejected) = deliver(&hec, batch_with(100, &[61])).await else { panic!("not delivered") };
+        assert_eq!(rejected.len(), 1);
+        let sent: usize = collector.with_events().iter().map(|seen| seen.lines().len()).sum();
+        assert_eq!(sent, first + second, "{partial:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_promise_and_the_check_say_what_becomes_of_events_before_a_bad_one() {
+    let named = Collector::start(|_, _| no_data()).await;
+    let unnamed = Collector::start(|_, _| no_data().without_server()).await;
+    let says = async |collector: &Collector, partial| {
+        let hec = hec_with(&Config { partial, ..config(&collector.url) });
+        (hec.check().await.unwrap().agrees, hec.promise().sentence)
+    };
+    let (agrees, promise) = says(&named, Partial::Auto).await;
+    assert!(agrees.ends_with("names itself Splunk") && promise.contains("sent again to any other"));
+    let (agrees, _) = says(&unnamed, Partial::Auto).await;
+    assert!(agrees.contains("does not name itself Splunk") && agrees.contains("hec.partial"));
+    for (partial, word) in [(Partial::Kept, "\"kept\""), (Partial::Refused, "\"refused\"")] {
+        let (agrees, promise) = says(&unnamed, partial).await;
+        assert_eq!(agrees, "accepted the HEC token");
+        assert!(promise.contains(word), "{promise}");
+    }
+}
+
+#[tokio::test]
 async fn one_bad_event_of_a_thousand_is_rejected_and_the_others_arrive_once() {
     let collector = first_then_fine(vec![]).await;
     let hec = hec(&collector);

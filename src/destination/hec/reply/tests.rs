@@ -6,6 +6,7 @@ use super::*;
 struct Case {
     events: Events,
     gzip: bool,
+    partial: Partial,
 }
 
 fn events(count: usize) -> Case {
@@ -17,7 +18,7 @@ fn indexed(indexes: &[&str]) -> Case {
     for index in indexes {
         events.push(0, |out| writeln!(out, "{{\"index\":\"{index}\",\"event\":1}}")).unwrap();
     }
-    Case { events, gzip: false }
+    Case { events, gzip: false, partial: Partial::Auto }
 }
 
 fn large(count: usize) -> Case {
@@ -25,7 +26,7 @@ fn large(count: usize) -> Case {
     for _ in 0..count {
         events.push(0, |out| out.write_all(&vec![b'x'; 6_000_000])).unwrap();
     }
-    Case { events, gzip: false }
+    Case { events, gzip: false, partial: Partial::Auto }
 }
 
 impl Case {
@@ -37,7 +38,13 @@ impl Case {
     fn verdict(&self, reply: &Reply) -> Verdict {
         classify(
             reply,
-            &Sent { events: &self.events, range: 0..self.events.len(), gzip: self.gzip, index: Some("main") },
+            &Sent {
+                events: &self.events,
+                range: 0..self.events.len(),
+                gzip: self.gzip,
+                index: Some("main"),
+                partial: self.partial,
+            },
         )
     }
 
@@ -163,7 +170,7 @@ fn an_index_of_any_length_is_shown_bounded_and_tame() {
     let mut events = Events::default();
     events.push(0, |out| serde_json::to_writer(out, &serde_json::json!({ "index": index, "event": 1 }))).unwrap();
     let reply = Reply { status: 400, body: code(7).into_bytes(), is_splunk: true, ..Reply::default() };
-    let sent = Sent { events: &events, range: 0..1, gzip: false, index: Some("main") };
+    let sent = Sent { events: &events, range: 0..1, gzip: false, index: Some("main"), partial: Partial::Auto };
     let Verdict::Index { reason, .. } = classify(&reply, &sent) else { panic!("not about the index") };
     assert!(reason.chars().count() <= 201 && !reason.contains(char::is_control), "{reason}");
 }
@@ -179,7 +186,7 @@ fn code_seven_about_one_event_condemns_its_index_but_not_the_settings() {
 fn code_seven_about_an_event_without_an_index_is_about_the_tokens_default_index() {
     let mut events = Events::default();
     events.push(0, |out| writeln!(out, "{{\"event\":1}}")).unwrap();
-    let sent = Sent { events: &events, range: 0..1, gzip: false, index: None };
+    let sent = Sent { events: &events, range: 0..1, gzip: false, index: None, partial: Partial::Auto };
     let reply = Reply { status: 400, body: code(7).into_bytes(), is_splunk: true, ..Reply::default() };
     let Verdict::Hold { cause } = classify(&reply, &sent) else { panic!("every event goes there") };
     assert!(cause.to_string().contains("allow the index"), "{cause}");
@@ -397,6 +404,33 @@ proptest::proptest! {
             }
             _ => {}
         }
+    }
+}
+
+#[test]
+fn what_stands_before_a_bad_event_counts_from_splunk_or_from_whom_the_settings_name() {
+    let before = |partial, is_splunk| {
+        let case = Case { partial, ..events(3) };
+        let reply = |code: u64, number| Reply {
+            status: 400,
+            body: numbered(code, number).into_bytes(),
+            is_splunk,
+            ..Reply::default()
+        };
+        let (bad, alone) =
+            (case.verdict(&reply(6, 1)), Case { partial, ..indexed(&["main", "no"]) }.verdict(&reply(7, 2)));
+        match (bad, alone) {
+            (Verdict::Event { before, .. }, Verdict::Alone { before: of_suspect, .. }) if before == of_suspect => {
+                before
+            }
+            verdicts => panic!("{verdicts:?}"),
+        }
+    };
+    assert_eq!(before(Partial::Auto, true), Before::Taken);
+    assert_eq!(before(Partial::Auto, false), Before::Unknown);
+    for is_splunk in [true, false] {
+        assert_eq!(before(Partial::Kept, is_splunk), Before::Taken);
+        assert_eq!(before(Partial::Refused, is_splunk), Before::Unknown);
     }
 }
 
