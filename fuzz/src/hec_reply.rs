@@ -149,7 +149,7 @@ fn reply(input: &mut Input<'_>) -> Reply {
         _ => input.piece().to_vec(),
     };
     let retry_after = (how & 4 != 0).then(|| Duration::from_secs(input.number().into()));
-    Reply { status, retry_after, body, is_splunk: true }
+    Reply { status, retry_after, body, is_splunk: true, ..Reply::default() }
 }
 
 fn fit_to_show(code: &str, reason: &str) {

@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod line_file;
 pub mod name;
 pub mod named_file;
+pub mod no_proxy;
 pub mod page;
 pub mod printable;
 pub mod priority;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::message::{Call, Method, Reply, Request};
 use super::percent::percent_encode;
-use super::unpack::{UnpackError, check_size, unpack};
+use super::unpack::{UnpackError, check_compression, check_size, unpack};
 use super::{Compression, Config};
 use crate::core::cursor::{Cursor, ShardId, Start};
 use crate::core::page::Page;
@@ -338,6 +338,7 @@ pub fn read_pull(config: &Config, shard: ShardId, cursor: &Cursor, reply: Reply)
     let at_end = reply.header("x-log-end-of-cursor").map(|flag| flag == "1");
     let received_at = number(&reply, "x-log-cursor-time");
     let scanned_bytes = number(&reply, "x-log-rawdatasize").unwrap_or(raw_size);
+    check_compression(config.compression, reply.header("x-log-compresstype"))?;
     let body = unpack(reply.header("x-log-compresstype"), raw_size, reply.body.clone())?;
     Ok(Page {
         shard,

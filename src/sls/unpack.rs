@@ -5,6 +5,8 @@
 
 use bytes::Bytes;
 
+use super::Compression;
+
 /// Most bytes that a page may have unpacked. Checked before anything is allocated.
 pub const MAX_RAW_SIZE: u64 = 64 << 20;
 
@@ -49,6 +51,23 @@ pub fn check_size(raw_size: u64) -> Result<(), UnpackError> {
         return Err(UnpackError::TooLarge(raw_size));
     }
     Ok(())
+}
+
+/// Checks the name of a page's compression (`x-log-compresstype`, any case): it is as asked for, or there is none.
+///
+/// # Errors
+/// [`UnpackError::Unknown`].
+pub fn check_compression(asked: Compression, named: Option<&str>) -> Result<(), UnpackError> {
+    let asked = match asked {
+        Compression::Lz4 => "lz4",
+        Compression::Zstd => "zstd",
+        Compression::Plain => "",
+    };
+    match named.unwrap_or_default() {
+        "" => Ok(()),
+        named if named.eq_ignore_ascii_case(asked) => Ok(()),
+        other => Err(UnpackError::Unknown(other.chars().take(32).collect())),
+    }
 }
 
 /// Unpacks `body`, which is `raw_size` bytes long without `compression` (`x-log-compresstype`, any case; absent or empty
@@ -118,6 +137,18 @@ mod tests {
     fn check(compression: Option<&str>, raw_size: u64, body: Bytes, expected: Result<Bytes, &str>) {
         let actual = unpack(compression, raw_size, body).map_err(|error| error.to_string());
         assert_eq!(actual, expected.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn a_page_is_compressed_as_it_was_asked_for_or_not_at_all() {
+        use Compression::{Lz4, Plain, Zstd};
+
+        let taken = |asked, named| check_compression(asked, named).is_ok();
+        assert!([Lz4, Zstd, Plain].into_iter().all(|asked| taken(asked, None) && taken(asked, Some(""))));
+        assert!(taken(Lz4, Some("LZ4")) && taken(Zstd, Some("zstd")));
+        for (asked, named) in [(Lz4, "zstd"), (Zstd, "lz4"), (Plain, "lz4"), (Lz4, "gzip")] {
+            assert_eq!(check_compression(asked, Some(named)), Err(UnpackError::Unknown(named.into())));
+        }
     }
 
     #[test]

@@ -1,27 +1,26 @@
 //! One collector's address: its connections, its credentials, and one request at a time.
 
-use std::error::Error as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue,
-    RETRY_AFTER, SERVER,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName,
+    HeaderValue, RETRY_AFTER, SERVER,
 };
 use reqwest::{Certificate, Client, ClientBuilder, Identity, Proxy, Url, redirect, retry, tls};
 use tokio::time::Instant;
 
+use super::proxy;
 use super::reply;
-use super::reply::{Reply, Verdict};
-use super::suspicion::Failure;
+use super::reply::Reply;
+use super::request_fault::{RequestFault, chain};
 use super::{Config, Token};
-use crate::core::cause::Cause;
 use crate::core::named_file;
 use crate::core::named_file::{MOST_CREDENTIAL, MOST_SETTINGS};
+use crate::core::no_proxy;
 use crate::core::secret::Secret;
-use crate::destination::CheckError;
 
 /// What a reply may weigh; an honest one has a hundred bytes.
 const MAX_REPLY: usize = 64 * 1024;
@@ -35,6 +34,9 @@ const TOKEN_AGE: Duration = Duration::from_secs(10);
 
 /// Without it, Splunk falls back to HTTP/1.0 and closes after every request (`forceHttp10 = auto`).
 const USER_AGENT: &str = concat!("forwarder/", env!("CARGO_PKG_VERSION"));
+
+/// The one encoding of a reply that is asked for and read.
+const PLAIN: &str = "identity";
 
 const CHANNEL: HeaderName = HeaderName::from_static("x-splunk-request-channel");
 
@@ -65,55 +67,12 @@ pub enum ConfigError {
     Client(String),
 }
 
-/// No reply.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RequestFault {
-    /// The request never left: nothing can have been taken.
-    Unreachable(Cause),
-    /// The peer ended the connection while the request was under way: it may have been taken.
-    Ended(Cause),
-    /// The request was under way, and nothing came in time: it may have been taken.
-    Silence(Cause),
-}
-
-impl RequestFault {
-    /// What it means for a request of `count` events.
-    #[must_use]
-    pub fn verdict(self, count: usize) -> Verdict {
-        let maybe_taken = match self {
-            Self::Unreachable(_) => 0,
-            Self::Ended(_) | Self::Silence(_) => count,
-        };
-        Verdict::Retry { floor: None, maybe_taken, cause: self.into_cause() }
-    }
-
-    /// How it fails a request that was under way.
-    #[must_use]
-    pub fn failure(&self) -> Option<Failure> {
-        match self {
-            Self::Unreachable(_) => None,
-            Self::Ended(_) => Some(Failure::Ended),
-            Self::Silence(_) => Some(Failure::Silence),
-        }
-    }
-
-    /// What it means for a check.
-    #[must_use]
-    pub fn check_error(self) -> CheckError {
-        CheckError::Down(self.into_cause())
-    }
-
-    fn into_cause(self) -> Cause {
-        match self {
-            Self::Unreachable(cause) | Self::Ended(cause) | Self::Silence(cause) => cause,
-        }
-    }
-}
-
 /// One collector.
 #[derive(Debug)]
 pub struct Member {
     url: Url,
+    /// The proxy on the way there.
+    proxy: Option<String>,
     client: Client,
     channel: HeaderValue,
     credential: Credential,
@@ -125,8 +84,10 @@ impl Member {
     /// # Errors
     /// A setting that cannot work.
     pub fn new(config: &Config, channel: &str) -> Result<Self, ConfigError> {
+        let url = collector(&config.url)?;
         Ok(Self {
-            url: collector(&config.url)?,
+            proxy: proxy::of(config, &url),
+            url,
             client: client(config)?,
             channel: HeaderValue::from_str(channel).expect("hex digits and dashes are a header value"),
             credential: Credential::new(&config.token)?,
@@ -164,18 +125,28 @@ impl Member {
             .header(AUTHORIZATION, self.credential.header())
             .header(CHANNEL, self.channel.clone())
             .header(CONTENT_TYPE, "application/json")
+            .header(ACCEPT_ENCODING, PLAIN)
             // Left out by itself when the body is empty, where some balancers insist on it.
             .header(CONTENT_LENGTH, body.len());
         if gzip {
             request = request.header(CONTENT_ENCODING, "gzip");
         }
+        let fault = |error: reqwest::Error| RequestFault::of(&error, self.proxy.as_deref());
         let mut response = request.body(body).send().await.map_err(fault)?;
         let mut reply = Reply {
             is_splunk: text(response.headers(), SERVER).is_some_and(|server| server.starts_with("Splunkd")),
             status: response.status().as_u16(),
             retry_after: reply::retry_after(text(response.headers(), RETRY_AFTER), text(response.headers(), DATE)),
+            encoding: text(response.headers(), CONTENT_ENCODING)
+                .filter(|encoding| *encoding != PLAIN)
+                .map(reply::words),
+            // Over TLS, whatever answers is behind the proxy.
+            proxy: self.proxy.clone().filter(|_| self.url.scheme() == "http"),
             body: Vec::new(),
         };
+        if reply.encoding.is_some() {
+            return Ok(reply);
+        }
         while let Some(chunk) = response.chunk().await.map_err(fault)? {
             let room = MAX_REPLY - reply.body.len();
             reply.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
@@ -361,6 +332,8 @@ fn client(config: &Config) -> Result<Client, ConfigError> {
     }
     if let Some(proxy) = &config.proxy {
         builder = builder.proxy(Proxy::all(proxy).map_err(|_| ConfigError::Proxy)?);
+    } else if no_proxy::is_for_all() {
+        builder = builder.no_proxy();
     }
     builder.build().map_err(|error| ConfigError::Client(chain(&error)))
 }
@@ -379,52 +352,4 @@ fn not_pem(setting: &'static str, path: &Path, error: &reqwest::Error) -> Config
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
-}
-
-fn fault(error: reqwest::Error) -> RequestFault {
-    let connecting = error.is_connect();
-    let what = match (connecting, error.is_timeout()) {
-        (true, true) => "connecting took too long".to_owned(),
-        (true, false) => format!("cannot connect: {}", chain(&error)),
-        (false, true) => "no reply in time".to_owned(),
-        (false, false) => format!("no reply: {}", chain(&error)),
-    };
-    if connecting {
-        let hint = what
-            .contains("certificate")
-            .then_some("set hec.ca_file to its issuer if that is your own, and use a host name that is in it");
-        RequestFault::Unreachable(Cause { what, hint })
-    } else if error.is_timeout() || is_networks(&error) {
-        RequestFault::Silence(Cause::new(what))
-    } else {
-        RequestFault::Ended(Cause::new(what))
-    }
-}
-
-/// Whether the network gave up, not the peer.
-fn is_networks(error: &reqwest::Error) -> bool {
-    use std::io::ErrorKind::{HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut};
-    causes(error)
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-        .any(|io| matches!(io.kind(), HostUnreachable | NetworkDown | NetworkUnreachable | TimedOut))
-}
-
-fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
-    std::iter::successors(error.source(), |cause: &&(dyn std::error::Error + 'static)| (**cause).source())
-}
-
-/// The causes behind an error, without its URL, without hyper's word for the step that failed ("client error
-/// (Connect)"), and without saying anything twice.
-fn chain(error: &reqwest::Error) -> String {
-    let mut said: Vec<String> = Vec::new();
-    for cause in causes(error) {
-        let text = reply::words(&cause.to_string());
-        if !text.starts_with("client error (") && said.last().is_none_or(|last| !last.contains(&text)) {
-            said.push(text);
-        }
-    }
-    if said.is_empty() {
-        return "unknown".to_owned();
-    }
-    said.join(": ")
 }

@@ -12,7 +12,9 @@ mod encode;
 mod flow;
 mod member;
 pub mod plan;
+mod proxy;
 pub mod reply;
+mod request_fault;
 pub mod suspicion;
 mod tally;
 

@@ -232,7 +232,7 @@ mod tests {
                 status,
                 body: body.into_bytes(),
                 is_splunk: !matches!(splunk, Splunk::Whole),
-                retry_after: None,
+                ..Reply::default()
             };
             let sent = Sent { events, range: range.clone(), gzip: false, index: Some("main"), partial: Partial::Auto };
             let _ = plan.settle(range, classify(&reply, &sent));

@@ -30,6 +30,10 @@ const NOT_FOUND_FLOOR: Duration = Duration::from_secs(5);
 /// Wait no longer than this because a server asked for it.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
+/// What to do when a proxy wants to know who we are.
+pub(super) const PROXY_LOGIN: &str = "the proxy wants a user and a password: set the variable https_proxy (http_proxy for \
+                                      a collector without TLS) to http://user:password@host:port, and leave out hec.proxy";
+
 /// What came back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reply {
@@ -41,6 +45,10 @@ pub struct Reply {
     pub body: Vec<u8>,
     /// The reply names Splunk as its server.
     pub is_splunk: bool,
+    /// How the body is encoded, when that is not as it was asked for; such a body is not read.
+    pub encoding: Option<String>,
+    /// The proxy that the request was given to, and that may have answered in the collector's place.
+    pub proxy: Option<String>,
 }
 
 impl Reply {
@@ -172,7 +180,7 @@ pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
         (400 | 401 | 403, Some(code)) => hold(hint(code)),
         (400, None) => hold("this is no answer of a collector: check the URL, and what stands between us and Splunk"),
         (401 | 403, None) => hold("a proxy or a firewall refuses us, not Splunk: it has to let us through"),
-        (407, _) => hold("the proxy wants a user and a password: put them into its URL"),
+        (407, _) => hold(PROXY_LOGIN),
         (404 | 405, _) => retry_with(
             Some(NOT_FOUND_FLOOR),
             0,
@@ -401,11 +409,13 @@ fn hint(code: u64) -> &'static str {
 
 fn cause(reply: &Reply, said: &ReplyBody, hint: Option<&'static str>) -> Cause {
     let status = reply.status;
+    let over = reply.proxy.as_ref().map(|proxy| format!(" over the proxy {proxy}")).unwrap_or_default();
     let what = match (said.code, &said.text) {
         (Some(code), text) => format!("HTTP {status}, code {code}: {}", text.as_deref().unwrap_or("no text")),
-        (None, _) => match words(&String::from_utf8_lossy(&reply.body)) {
-            body if body.is_empty() => format!("HTTP {status}, no body"),
-            body => format!("HTTP {status}, not from a collector: {body}"),
+        (None, _) => match (&reply.encoding, words(&String::from_utf8_lossy(&reply.body))) {
+            (Some(encoding), _) => format!("HTTP {status}{over}, encoded as {encoding}, which was not asked for"),
+            (None, body) if body.is_empty() => format!("HTTP {status}{over}, no body"),
+            (None, body) => format!("HTTP {status}{over}, not from a collector: {body}"),
         },
     };
     Cause { what, hint }

@@ -375,6 +375,13 @@ async fn a_body_that_never_ends_meets_the_deadline() {
 }
 
 #[tokio::test]
+async fn a_reply_that_is_encoded_though_nobody_asked_is_refused_and_says_so() {
+    let encoded = raw(200, &[("content-encoding", "gzip")], b"\x1f\x8b");
+    let server = Server::start([Answer::Whole(encoded)]).await;
+    check_busy(pull(&server.sls()).await, "the reply is encoded as gzip, which was not asked for");
+}
+
+#[tokio::test]
 async fn redirects_are_not_followed() {
     let server = Server::start([Answer::Whole(raw(302, &[("location", "/elsewhere")], b"")), ok("[]")]).await;
     let outcome = server.sls().heartbeat(&BTreeSet::new()).await;

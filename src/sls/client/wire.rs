@@ -13,6 +13,7 @@ use super::config_error::ConfigError;
 use super::dns::Remembering;
 use crate::core::named_file;
 use crate::core::named_file::MOST_SETTINGS;
+use crate::core::no_proxy;
 use crate::core::printable::excerpt;
 use crate::core::source::SourceError;
 use crate::sls::Config;
@@ -87,6 +88,10 @@ impl Wire {
     async fn receive(&self, call: Call, mut response: Response) -> Result<Reply, SourceError> {
         let mut reply =
             Reply { status: response.status().as_u16(), headers: text_headers(response.headers()), body: Bytes::new() };
+        if let Some(encoding) = reply.header("content-encoding").filter(|encoding| *encoding != "identity") {
+            let problem = format!("the reply is encoded as {}, which was not asked for", excerpt(encoding));
+            return Err(busy(call, problem, Some("does a proxy compress what passes?")));
+        }
         let is_page = call == Call::Pull && reply.status == 200;
         if is_page && matches!(api::read_raw_size(&reply), Ok(0) | Err(_)) {
             // There is no body, or none that could be used: whoever reads the headers finds out which.
@@ -133,7 +138,7 @@ fn client_builder(config: &Config, endpoint: &Endpoint) -> Result<ClientBuilder,
         .pool_idle_timeout(KEEP_IDLE)
         .dns_resolver(Remembering::system())
         .tcp_nodelay(true);
-    if endpoint.is_loopback() {
+    if endpoint.is_loopback() || no_proxy::is_for_all() {
         builder = builder.no_proxy();
     }
     if let Some(path) = &config.ca_file {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use forwarder::emulator::generate::Generator;
 use forwarder::emulator::hec::{Cut, Dislike, HecFault, On};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::bench::{BEAT, Bench, LOGSTORE, PROJECT, TOKEN, servers, until};
 
@@ -123,8 +124,43 @@ async fn a_log_that_something_on_the_way_resets_is_dead_lettered_and_is_no_outag
     assert_eq!(program.says("Splunk HEC is down"), 0, "{}", program.said());
     assert_eq!(program.says("an event is refused for good"), 1, "{}", program.said());
     let letters = fs::read_to_string(bench.directory.path().join("dead-letters/dead-letters.jsonl")).unwrap();
-    assert_eq!(letters.matches("drop table logs").count(), letters.lines().count() * 2, "the log and its event: {letters}");
+    assert_eq!(
+        letters.matches("drop table logs").count(),
+        letters.lines().count() * 2,
+        "the log and its event: {letters}"
+    );
     assert_eq!(letters.matches(r#""code":"no reply""#).count(), 1, "{letters}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_proxy_for_all_hosts_holds_for_addresses_too() {
+    let bench = Bench::new().await;
+    bench.put(0, 2, 20);
+    let _program = bench.start_with("a", &[("http_proxy", "http://127.0.0.1:1"), ("no_proxy", "*")]);
+    bench.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_of_the_environment_that_refuses_our_password_is_named_without_it() {
+    let bench = Bench::new().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = listener.local_addr().unwrap();
+    let answering = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 1_000]).await;
+            let _ = stream.write_all(b"HTTP/1.1 407 X\r\nContent-Length: 0\r\n\r\n").await;
+        }
+    });
+    let variable = format!("http://us3r:passw0rd@{proxy}");
+    let settings = [("https_proxy", variable.as_str()), ("FORWARDER_HEC_URL", "https://splunk.invalid:8088")];
+    let program = bench.start_with("a", &settings);
+    program.to_say("Splunk HEC rejects our requests").await;
+    assert!(program.says(&format!("over the proxy http://{proxy}")) > 0, "{}", program.said());
+    for secret in ["us3r", "passw0rd"] {
+        assert_eq!(program.says(secret), 0, "{}", program.said());
+    }
+    answering.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -912,6 +912,51 @@ async fn a_proxy_that_is_set_is_asked() {
     assert_eq!(proxy.seen()[0].line, "POST http://splunk.invalid:8088/services/collector HTTP/1.1");
 }
 
+/// What a check finds out over a proxy that answers like this.
+async fn check_over(answer: fn() -> Act, url: &str) -> (String, Result<Checked, CheckError>) {
+    let proxy = Collector::start(move |_, _| answer()).await;
+    let hec = hec_with(&Config { proxy: Some(proxy.url.clone()), ..config(url) });
+    let checked = hec.check().await;
+    assert_eq!(matches!(hec.health(), Health::Held { .. }), matches!(checked, Err(CheckError::Refused(_))));
+    (proxy.url.clone(), checked)
+}
+
+#[tokio::test]
+async fn a_proxy_that_wants_a_password_is_named_with_what_to_do_and_is_no_outage() {
+    for url in ["https://splunk.invalid:8088", "http://splunk.invalid:8088"] {
+        let (proxy, checked) = check_over(|| Act::reply(407, "<html>who are you?"), url).await;
+        let Err(CheckError::Refused(cause)) = checked else { panic!("{url}: {checked:?}") };
+        assert!(cause.what.contains(&format!("over the proxy {proxy}")), "{url}: {cause}");
+        assert!(cause.hint.is_some_and(|hint| hint.contains("http://user:password@host:port")), "{url}: {cause}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_without_a_way_to_the_collector_is_named_and_is_an_outage() {
+    for url in ["https://splunk.invalid:8088", "http://splunk.invalid:8088"] {
+        let (proxy, checked) = check_over(|| Act::reply(503, "<html>no route"), url).await;
+        let Err(CheckError::Down(cause)) = checked else { panic!("{url}: {checked:?}") };
+        assert!(cause.what.contains(&format!("over the proxy {proxy}")), "{url}: {cause}");
+    }
+    let gone = Config { proxy: Some("http://127.0.0.1:1".to_owned()), ..config("https://splunk.invalid:8088") };
+    let checked = hec_with(&gone).check().await;
+    let Err(CheckError::Down(cause)) = checked else { panic!("{checked:?}") };
+    assert!(cause.what.starts_with("cannot connect over the proxy http://127.0.0.1:1: "), "{cause}");
+}
+
+#[tokio::test]
+async fn a_reply_that_is_encoded_though_nobody_asked_does_not_count_and_says_so() {
+    let encoded = || Act::reply(200, r#"{"text":"Success","code":0}"#).with("Content-Encoding: gzip");
+    let collector = Collector::start(move |_, _| encoded()).await;
+    let Err(error) = hec(&collector).check().await else { panic!("it counts") };
+    assert!(error.to_string().starts_with("HTTP 200, encoded as gzip, which was not asked for"), "{error}");
+
+    let collector = first_then_fine(vec![encoded()]).await;
+    deliver_all(&hec(&collector), batch(2)).await;
+    assert_eq!(collector.taken(), names(2));
+    assert_eq!(collector.seen()[0].header("accept-encoding"), Some("identity"));
+}
+
 #[tokio::test]
 async fn the_token_is_in_no_log_line_no_error_and_no_debug_text() {
     let (_log, lines) = log();

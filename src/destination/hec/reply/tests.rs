@@ -197,8 +197,8 @@ fn every_refusal_has_advice_of_its_own() {
     let advice = |status, body: &str| match events(2).verdict(&Reply {
         status,
         is_splunk: true,
-        retry_after: None,
         body: body.as_bytes().to_vec(),
+        ..Reply::default()
     }) {
         Verdict::Hold { cause } | Verdict::Retry { cause, .. } => cause.hint.expect("there is something to do"),
         other => panic!("{other:?}"),

@@ -63,7 +63,7 @@ fn pem(bytes: &[u8]) -> tempfile::NamedTempFile {
 async fn an_issuer_that_nobody_trusts_gets_no_token() {
     let (asked, checked) = TlsCollector::start().check("localhost", |_| {}).await;
     assert!(!asked);
-    let Err(CheckError::Down(cause)) = checked else { panic!("{checked:?}") };
+    let Err(CheckError::Refused(cause)) = checked else { panic!("{checked:?}") };
     assert!(cause.what.contains("certificate verify failed"), "{cause}");
     assert!(cause.hint.is_some_and(|hint| hint.contains("hec.ca_file")), "{cause}");
 }
@@ -82,7 +82,63 @@ async fn a_certificate_for_another_name_is_refused() {
     let trust = |config: &mut Config| config.ca_file = Some(issuer.path().to_owned());
     // The same collector under a name that its certificate does not have.
     let (asked, checked) = TlsCollector::start().check("127.0.0.1", trust).await;
-    assert!(!asked && checked.is_err(), "{checked:?}");
+    let Err(CheckError::Refused(cause)) = checked else { panic!("{checked:?}") };
+    assert!(!asked && cause.hint.is_some_and(|hint| hint.contains("use a host name that is in it")), "{cause}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_refused_holds_the_events_until_somebody_changes_something() {
+    let collector = TlsCollector::start();
+    let hec = hec_with(&Config {
+        timeout: LONG,
+        connect_timeout: LONG,
+        ..config(&format!("https://localhost:{}", collector.port))
+    });
+    let (stopper, tenure) = tenure();
+    let watch = async {
+        while matches!(hec.health(), Health::Unknown) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let Health::Held { cause, .. } = hec.health() else { panic!("{:?}", hec.health()) };
+        assert!(cause.contains("certificate verify failed") && cause.contains("hec.ca_file"), "{cause}");
+        stopper.raise();
+    };
+    let (outcome, ()) = tokio::join!(hec.deliver(batch(1), tenure), watch);
+    assert_eq!(outcome, Outcome::Abandoned);
+    collector.thread.join().unwrap();
+}
+
+#[tokio::test]
+async fn plain_text_where_tls_is_expected_is_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let plain = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        let _ = stream.read(&mut [0; 1_000]);
+    });
+    let config = Config { timeout: LONG, connect_timeout: LONG, ..config(&format!("https://localhost:{port}")) };
+    let checked = hec_with(&config).check().await;
+    let Err(CheckError::Refused(cause)) = checked else { panic!("{checked:?}") };
+    assert!(cause.hint.is_some_and(|hint| hint.contains("is TLS spoken on this port?")), "{cause}");
+    plain.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_handshake_that_is_cut_short_is_an_outage() {
+    for reset in [false, true] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let cut = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            // What is unread when it is closed turns the end into a reset.
+            let _ = stream.read(&mut vec![0; if reset { 1 } else { 10_000 }]);
+        });
+        let config = Config { timeout: LONG, connect_timeout: LONG, ..config(&format!("https://localhost:{port}")) };
+        let checked = hec_with(&config).check().await;
+        assert!(matches!(checked, Err(CheckError::Down(_))), "{checked:?}");
+        cut.join().unwrap();
+    }
 }
 
 #[tokio::test]
