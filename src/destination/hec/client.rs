@@ -19,7 +19,7 @@ use super::member::{ConfigError, Member};
 use super::plan::Plan;
 use super::reply::{Sent, Verdict, classify, classify_empty, ended_by_its_event, foreign, takes_no_events};
 use super::suspicion::{Failure, Next, Suspicion};
-use super::tally::{Began, Tally};
+use super::tally::{FirstFailure, Suspects, Tally};
 use super::{Config, Partial};
 use crate::core::backoff::Backoff;
 use crate::core::batch::Output;
@@ -46,6 +46,15 @@ pub struct Hec {
     /// When it was last said that a request is halved.
     said_halving: Mutex<Option<Instant>>,
     tally: Tally,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+struct Settled {
+    range: Range<usize>,
+    verdict: Verdict,
+    /// Its first failure to get an answer.
+    failed: Option<FirstFailure>,
 }
 
 /// How long to wait for what.
@@ -124,16 +133,20 @@ impl Hec {
 
     /// Sends everything; nothing comes back when the tenure turned out to be over before a send.
     async fn deliver_all(&self, batch: &Arc<Output>, tenure: &Tenure) -> Option<Outcome> {
-        let began = self.tally.begin(Instant::now());
+        let mut suspects = Suspects::default();
         let mut plan = Plan::new(&batch.events);
         let mut under_way = FuturesUnordered::new();
         loop {
             while let Some(range) = plan.next(self.body_limit().bytes(Instant::now())) {
-                under_way.push(self.deliver_some(batch, range, began, tenure));
+                let failed = suspects.of(&range);
+                under_way.push(self.deliver_some(batch, range, failed, tenure));
             }
             match under_way.next().await {
                 Some(settled) => {
-                    let (range, verdict) = settled?;
+                    let Settled { range, verdict, failed } = settled?;
+                    if let (Verdict::Halve, Some(failed)) = (&verdict, failed) {
+                        suspects.add(range.clone(), failed);
+                    }
                     if let Some(bytes) = plan.settle(range, verdict) {
                         self.learn(bytes, "requests that are larger get no answer; sending no larger ones for now");
                     }
@@ -148,14 +161,15 @@ impl Hec {
         Some(Outcome::Done(rejected))
     }
 
-    /// Sends these events again and again, until there is a verdict that is about them.
+    /// Sends these events again and again, until there is a verdict that is about them. `failed`: the first failure of
+    /// the request that they are a part of.
     async fn deliver_some(
         &self,
         batch: &Arc<Output>,
         range: Range<usize>,
-        began: Began,
+        mut failed: Option<FirstFailure>,
         tenure: &Tenure,
-    ) -> Option<(Range<usize>, Verdict)> {
+    ) -> Option<Settled> {
         let plain = body(batch, &range);
         let mut packed = None;
         let mut suspicion = Suspicion::default();
@@ -189,15 +203,16 @@ impl Hec {
             };
             match failure {
                 Some(how) if self.answers_empty().await => {
-                    let evidence = self.tally.since(began, Instant::now());
+                    let first = *failed.get_or_insert_with(|| self.tally.first_failure(sent_at));
+                    let evidence = self.tally.since(first, Instant::now());
                     let next = suspicion.failed(how, range.len(), evidence);
                     match next {
                         Next::Again => {}
                         Next::Halve => self.say_halving(&verdict, plain.len(), range.len()),
                         Next::Reject(times) => {
                             self.blame_request(&verdict, how, permit);
-                            let rejected = self.reject_unanswered(batch, &range, &verdict, times);
-                            return Some((range, rejected));
+                            let verdict = self.reject_unanswered(batch, &range, &verdict, times);
+                            return Some(Settled { range, verdict, failed });
                         }
                     }
                     if evidence.is_outage(self.timing.patience) {
@@ -207,13 +222,14 @@ impl Hec {
                         tokio::time::sleep(pause.next(None)).await;
                     }
                     if next == Next::Halve {
-                        return Some((range, Verdict::Halve));
+                        return Some(Settled { range, verdict: Verdict::Halve, failed });
                     }
                 }
                 _ => {
                     suspicion.clear();
+                    failed = None;
                     if let Some(verdict) = self.note(verdict, permit, sent_at, plain.len(), range.len()) {
-                        return Some((range, verdict));
+                        return Some(Settled { range, verdict, failed });
                     }
                 }
             }
@@ -309,7 +325,7 @@ impl Hec {
                     self.standing.up(now);
                 }
                 if matches!(verdict, Verdict::Accepted { .. }) {
-                    self.tally.accepted(count);
+                    self.tally.accepted(count, now);
                 }
             }
         }

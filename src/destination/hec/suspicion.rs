@@ -6,8 +6,8 @@
 //! request. If it is, the request fails by itself: it is sent again, then in halves, down to one event.
 //!
 //! An event is rejected when its request was ended [`FAILURES_ALONE`] times in a row while the empty ones were answered,
-//! and other events were accepted since the delivery of its batch began: each rejection takes one accepted event for
-//! its evidence. A collector that takes nothing is just broken, however it answers what is empty. Silence and a
+//! and other events were accepted since it failed first, alone or in a larger request: each rejection takes one accepted
+//! event for its evidence. A collector that takes nothing is just broken, however it answers what is empty. Silence and a
 //! gateway's error halve a request, and never reject an event: a slow or half-broken collector does that to anything.
 
 use std::time::Duration;
@@ -27,23 +27,22 @@ pub enum Failure {
     Silence,
 }
 
-/// What happened to other events since the delivery of the batch began.
+/// What happened to other events since a request failed first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Evidence {
     /// Events that the collector accepted.
     pub accepted: u64,
     /// Events that were rejected for the end of their requests.
     pub rejected: u64,
-    /// How long ago it began.
-    pub age: Duration,
+    /// For how long nothing was accepted, counted from when the request was sent at the earliest.
+    pub quiet: Duration,
 }
 
 impl Evidence {
-    /// Whether the destination takes nothing from us, whatever it says to empty requests: for so long nothing was
-    /// accepted.
+    /// Whether the destination takes nothing from us, whatever it says to empty requests.
     #[must_use]
     pub fn is_outage(&self, patience: Duration) -> bool {
-        self.accepted == 0 && self.age >= patience
+        self.quiet >= patience
     }
 }
 
@@ -93,8 +92,8 @@ impl Suspicion {
 mod tests {
     use super::*;
 
-    const OTHERS_PASS: Evidence = Evidence { accepted: 1, rejected: 0, age: Duration::ZERO };
-    const NOTHING_PASSES: Evidence = Evidence { accepted: 0, rejected: 0, age: Duration::ZERO };
+    const OTHERS_PASS: Evidence = Evidence { accepted: 1, rejected: 0, quiet: Duration::ZERO };
+    const NOTHING_PASSES: Evidence = Evidence { accepted: 0, rejected: 0, quiet: Duration::ZERO };
 
     /// What is done after each of these failures of a request of so many events.
     fn after(failures: &[Failure], events: usize, evidence: Evidence) -> Vec<Next> {
@@ -124,7 +123,7 @@ mod tests {
 
     #[test]
     fn every_rejection_takes_an_accepted_event_of_its_own() {
-        let spent = Evidence { accepted: 3, rejected: 3, age: Duration::ZERO };
+        let spent = Evidence { accepted: 3, rejected: 3, quiet: Duration::ZERO };
         assert!(after(&[Failure::Ended; 100], 1, spent).iter().all(|next| *next == Next::Again));
         let left = Evidence { accepted: 4, ..spent };
         assert_eq!(after(&[Failure::Ended; 5], 1, left).last(), Some(&Next::Reject(5)));
@@ -163,9 +162,8 @@ mod tests {
     #[test]
     fn it_is_an_outage_when_nothing_was_accepted_for_long() {
         let patience = Duration::from_secs(10);
-        let evidence = |accepted, seconds| Evidence { accepted, rejected: 0, age: Duration::from_secs(seconds) };
-        assert!(evidence(0, 10).is_outage(patience));
-        assert!(!evidence(0, 9).is_outage(patience));
-        assert!(!evidence(1, 3_600).is_outage(patience));
+        let quiet = |seconds| Evidence { accepted: 9, rejected: 0, quiet: Duration::from_secs(seconds) };
+        assert!(quiet(10).is_outage(patience));
+        assert!(!quiet(9).is_outage(patience));
     }
 }

@@ -1,6 +1,7 @@
-//! Which events passed, and which did not, since the delivery of a batch began.
+//! What passes while a request fails, and since when it does.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ops::Range;
+use std::sync::Mutex;
 
 use tokio::time::Instant;
 
@@ -8,45 +9,116 @@ use super::suspicion::Evidence;
 
 /// Counts over all batches since the start.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
-    accepted: AtomicU64,
-    unanswered: AtomicU64,
-}
+pub(super) struct Tally(Mutex<Counts>);
 
-/// The moment when the delivery of a batch began.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Began {
-    at: Instant,
+#[derive(Debug, Default, Clone, Copy)]
+struct Counts {
     accepted: u64,
+    last_accepted: Option<Instant>,
     unanswered: u64,
 }
 
+/// The first failure of a request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FirstFailure {
+    sent: Instant,
+    counts: Counts,
+}
+
 impl Tally {
-    /// The delivery of a batch begins.
-    pub(super) fn begin(&self, now: Instant) -> Began {
-        Began {
-            at: now,
-            accepted: self.accepted.load(Ordering::Relaxed),
-            unanswered: self.unanswered.load(Ordering::Relaxed),
-        }
+    /// A request that was sent then fails for the first time.
+    pub(super) fn first_failure(&self, sent: Instant) -> FirstFailure {
+        FirstFailure { sent, counts: self.counts() }
     }
 
     /// So many events were accepted.
-    pub(super) fn accepted(&self, events: usize) {
-        self.accepted.fetch_add(events as u64, Ordering::Relaxed);
+    pub(super) fn accepted(&self, events: usize, now: Instant) {
+        let mut counts = self.0.lock().expect("counting cannot panic");
+        counts.accepted += events as u64;
+        counts.last_accepted = Some(now);
     }
 
     /// An event was rejected since its request gets no answer.
     pub(super) fn unanswered(&self) {
-        self.unanswered.fetch_add(1, Ordering::Relaxed);
+        self.0.lock().expect("counting cannot panic").unanswered += 1;
     }
 
-    /// What happened since then.
-    pub(super) fn since(&self, began: Began, now: Instant) -> Evidence {
+    /// What happened to others since then.
+    pub(super) fn since(&self, first: FirstFailure, now: Instant) -> Evidence {
+        let counts = self.counts();
+        let quiet_since = counts.last_accepted.map_or(first.sent, |at| at.max(first.sent));
         Evidence {
-            accepted: self.accepted.load(Ordering::Relaxed) - began.accepted,
-            rejected: self.unanswered.load(Ordering::Relaxed) - began.unanswered,
-            age: now - began.at,
+            accepted: counts.accepted - first.counts.accepted,
+            rejected: counts.unanswered - first.counts.unanswered,
+            quiet: now - quiet_since,
         }
+    }
+
+    fn counts(&self) -> Counts {
+        *self.0.lock().expect("counting cannot panic")
+    }
+}
+
+/// The requests of a batch that were halved since they failed, and when each failed first: that holds for its halves.
+#[derive(Debug, Default)]
+pub(super) struct Suspects(Vec<(Range<usize>, FirstFailure)>);
+
+impl Suspects {
+    /// These events are sent in halves.
+    pub(super) fn add(&mut self, range: Range<usize>, first: FirstFailure) {
+        if self.of(&range).is_none() {
+            self.0.push((range, first));
+        }
+    }
+
+    /// When the request failed first of which these events are a part.
+    pub(super) fn of(&self, part: &Range<usize>) -> Option<FirstFailure> {
+        let found = self.0.iter().find(|(whole, _)| whole.start <= part.start && part.end <= whole.end);
+        found.map(|(_, first)| *first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn what_was_accepted_before_the_first_failure_is_no_evidence() {
+        let (tally, now) = (Tally::default(), Instant::now());
+        tally.accepted(5_000, now);
+        tally.unanswered();
+        let first = tally.first_failure(now);
+        assert_eq!((tally.since(first, now).accepted, tally.since(first, now).rejected), (0, 0));
+        tally.accepted(3, now);
+        tally.unanswered();
+        assert_eq!((tally.since(first, now).accepted, tally.since(first, now).rejected), (3, 1));
+    }
+
+    #[test]
+    fn it_is_quiet_since_the_failing_request_was_sent_or_since_another_was_accepted() {
+        let (tally, sent) = (Tally::default(), Instant::now());
+        let first = tally.first_failure(sent);
+        assert_eq!(tally.since(first, sent + 5 * SECOND).quiet, 5 * SECOND);
+        tally.accepted(1, sent + 3 * SECOND);
+        assert_eq!(tally.since(first, sent + 5 * SECOND).quiet, 2 * SECOND);
+        let later = tally.first_failure(sent + 4 * SECOND);
+        assert_eq!(tally.since(later, sent + 5 * SECOND).quiet, SECOND);
+    }
+
+    #[test]
+    fn a_half_of_a_half_failed_first_when_the_whole_did() {
+        let (tally, now) = (Tally::default(), Instant::now());
+        let mut suspects = Suspects::default();
+        suspects.add(10..20, tally.first_failure(now));
+        suspects.add(10..15, tally.first_failure(now + SECOND));
+        suspects.add(30..40, tally.first_failure(now + SECOND));
+        let sent = |part: Range<usize>| suspects.of(&part).map(|first| first.sent - now);
+        assert_eq!(sent(12..13), Some(Duration::ZERO));
+        assert_eq!(sent(35..40), Some(SECOND));
+        assert_eq!((sent(0..10), sent(15..25), sent(25..30)), (None, None, None));
     }
 }
