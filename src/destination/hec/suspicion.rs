@@ -5,7 +5,7 @@
 //! behind each such failure. If that is not answered either, the destination is down, and nothing is held against the
 //! request. If it is, the request fails by itself: it is sent again, then in halves, down to one event.
 //!
-//! An event is rejected when its request was ended [`FAILURES_ALONE`] times in a row while the empty ones were answered,
+//! An event is rejected when its request was ended five times in a row while the empty ones were answered,
 //! and other events were accepted since it failed first, alone or in a larger request: each rejection takes one accepted
 //! event for its evidence. A collector that takes nothing is just broken, however it answers what is empty. Silence and a
 //! gateway's error halve a request, and never reject an event: a slow or half-broken collector does that to anything.
