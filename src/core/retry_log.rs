@@ -7,6 +7,7 @@ use tracing::{error, info, warn};
 
 use super::backoff::Backoff;
 use super::cause::{Cause, Retry};
+use super::said_causes::SaidCauses;
 use super::source::SourceError;
 
 /// First pause of a call that may soon work.
@@ -28,7 +29,9 @@ pub struct RetryLog {
     what: String,
     backoff: Backoff,
     since: Option<Instant>,
+    /// When something was last said of it.
     said: Option<Instant>,
+    causes: SaidCauses,
 }
 
 impl RetryLog {
@@ -36,13 +39,15 @@ impl RetryLog {
     #[must_use]
     pub fn new(what: impl Into<String>, seed: u64) -> Self {
         let backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, seed);
-        Self { what: what.into(), backoff, since: None, said: None }
+        Self { what: what.into(), backoff, since: None, said: None, causes: SaidCauses::default() }
     }
 
-    /// The call failed at `now`: how long to wait before the next.
+    /// The call failed at `now`: how long to wait before the next. It is said once in a while, and at once when the cause is
+    /// another one.
     pub fn next(&mut self, cause: &Cause, retry: Retry, now: Instant) -> Duration {
         let since = *self.since.get_or_insert(now);
-        if self.said.is_none_or(|said| now >= said + REMINDER_INTERVAL) {
+        let is_news = self.causes.is_news(cause, now, REMINDER_INTERVAL);
+        if is_news || self.said.is_none_or(|said| now >= said + REMINDER_INTERVAL) {
             self.said = Some(now);
             let (what, seconds) = (&self.what, (now - since).as_secs());
             match retry {
@@ -71,8 +76,49 @@ impl RetryLog {
     pub fn recovered(&mut self) {
         if let Some(since) = self.since.take() {
             self.said = None;
+            self.causes = SaidCauses::default();
             self.backoff.reset();
             info!(for_seconds = since.elapsed().as_secs(), "{}: recovered", self.what);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn another_cause_is_said_at_once_and_the_same_one_once_a_minute() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        // With a second subscriber no call site takes another thread's word that nobody listens.
+        let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+        tracing::subscriber::with_default(log, || {
+            let (mut retry, now) = (RetryLog::new("shard 3: cannot pull", 1), Instant::now());
+            for second in 0..130 {
+                let cause = if (10..100).contains(&second) { "401 Unauthorized" } else { "cannot connect" };
+                retry.next(&Cause::new(cause), Retry::SOON, now + Duration::from_secs(second));
+            }
+        });
+        let lines = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let said: Vec<_> = lines.lines().map(|line| line.contains("401")).collect();
+        assert_eq!(said, [false, true, true, false], "at 0, 10, 70 and 100 s: {lines}");
     }
 }

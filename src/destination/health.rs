@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{CheckError, Health};
 use crate::core::cause::Cause;
 use crate::core::duration::in_words;
+use crate::core::said_causes::SaidCauses;
 
 /// A failure that took this long is worth a line at once; a quicker one only if the next try fails too.
 const SLOW_FAILURE: Duration = Duration::from_secs(5);
@@ -15,7 +16,10 @@ const SLOW_FAILURE: Duration = Duration::from_secs(5);
 /// A refusal that reads differently from try to try, as a page with a number in it does, is spoken of so often.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How the destination does. A change is logged once, not once per try.
+/// An outage that comes back to a cause is spoken of so often.
+const RETURN_INTERVAL: Duration = Duration::from_secs(600);
+
+/// How the destination does. A change is logged once, not once per try; another cause is a change.
 #[derive(Debug)]
 pub struct HealthTracker {
     /// What it is: "Splunk HEC".
@@ -35,9 +39,11 @@ struct TrackedHealth {
 #[derive(Debug, Default)]
 struct Outage {
     since: Option<Instant>,
-    said_down: bool,
+    said_down: SaidCauses,
+    is_said_down: bool,
     /// The last refusal that was spoken of, and when.
     said_held: Option<(String, Instant)>,
+    held_causes: SaidCauses,
 }
 
 impl HealthTracker {
@@ -79,9 +85,13 @@ impl HealthTracker {
             return;
         }
         *health = Health::Down { since, cause: cause.to_string() };
-        if !std::mem::replace(&mut trouble.said_down, true) {
+        if trouble.said_down.is_news(cause, now, RETURN_INTERVAL) {
             let name = self.name;
-            tracing::warn!(url = self.url, %cause, "{name} is down; nothing is lost, trying until it is back");
+            if std::mem::replace(&mut trouble.is_said_down, true) {
+                tracing::warn!(url = self.url, %cause, "{name} is still down, now for another cause");
+            } else {
+                tracing::warn!(url = self.url, %cause, "{name} is down; nothing is lost, trying until it is back");
+            }
         }
     }
 
@@ -89,13 +99,14 @@ impl HealthTracker {
     pub fn held(&self, now: Instant, cause: &Cause) {
         let TrackedHealth { health, trouble } = &mut *self.lock();
         let since = *trouble.since.get_or_insert(now);
+        let is_other = trouble.held_causes.is_news(cause, now, REMINDER_INTERVAL);
         let cause = cause.to_string();
         *health = Health::Held { since, cause: cause.clone() };
         let is_news = match &trouble.said_held {
             Some((said, at)) => *said != cause && now >= *at + REMINDER_INTERVAL,
             None => true,
         };
-        if is_news {
+        if is_news || is_other {
             let name = self.name;
             tracing::warn!(url = self.url, cause, "{name} rejects our requests; checkpoint not moved, probing");
             trouble.said_held = Some((cause, now));
@@ -159,6 +170,25 @@ pub(super) mod tests {
         assert!(words[0].starts_with("is down; nothing is lost"), "{lines}");
         assert!(words[1].starts_with("rejects our requests; checkpoint not moved"), "{lines}");
         assert!(words[2].starts_with("is up again after 1h 2m 5s"), "{lines}");
+    }
+
+    #[test]
+    fn another_cause_is_said_at_once() {
+        let lines = logged(|standing, now| {
+            let at = |seconds| now + Duration::from_secs(seconds);
+            for (seconds, cause) in [(0, "cannot connect"), (6, "cannot connect"), (12, "certificate has expired")] {
+                standing.failed(at(seconds), at(seconds), &Cause::new(cause));
+            }
+            assert!(matches!(standing.health(), Health::Down { cause, .. } if cause == "certificate has expired"));
+            for (seconds, cause) in [(18, "HTTP 403"), (20, "HTTP 403"), (22, "HTTP 404")] {
+                standing.held(at(seconds), &Cause::new(cause));
+            }
+        });
+        let words: Vec<_> = lines.lines().map(|line| line.split("Splunk HEC ").nth(1).unwrap()).collect();
+        assert_eq!(words.len(), 4, "{lines}");
+        assert!(words[0].starts_with("is down") && words[0].contains("cannot connect"), "{lines}");
+        assert!(words[1].starts_with("is still down") && words[1].contains("certificate has expired"), "{lines}");
+        assert!(words[2].contains("HTTP 403") && words[3].contains("HTTP 404"), "{lines}");
     }
 
     #[test]

@@ -2,22 +2,16 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use super::{AccessKey, Credentials};
 use crate::core::named_file;
 use crate::core::named_file::MOST_CREDENTIAL;
+use crate::core::reread::{FromFiles, Reread};
 use crate::core::secret::Secret;
 
 /// How often files are looked at, at most.
 const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How long a call waits for the disk before it goes on with the key it has.
-const DISK_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
@@ -44,27 +38,13 @@ pub enum KeyError {
 
 /// The source of the key, asked before every signature.
 #[derive(Debug)]
-pub struct Keys {
-    files: Option<Files>,
-    state: Mutex<KeyState>,
-}
+pub struct Keys(Reread<KeyFiles>);
 
 #[derive(Debug, Clone)]
-struct Files {
+struct KeyFiles {
     id: PathBuf,
     secret: PathBuf,
     token: Option<PathBuf>,
-}
-
-#[derive(Debug)]
-struct KeyState {
-    key: AccessKey,
-    /// When the files are looked at again.
-    due: Instant,
-    /// A look that the disk did not answer in time. There is no other before it has ended.
-    look: Option<JoinHandle<Result<AccessKey, KeyError>>>,
-    /// The last look failed, and that was said.
-    failing: bool,
 }
 
 impl Keys {
@@ -73,92 +53,38 @@ impl Keys {
     /// # Errors
     /// There is none, or it cannot be one.
     pub fn new(credentials: &Credentials) -> Result<Self, KeyError> {
-        let (files, key) = match credentials {
-            Credentials::Fixed(key) => (None, check(key.clone())?),
+        Ok(Self(match credentials {
+            Credentials::Fixed(key) => Reread::fixed(check(key.clone())?),
             Credentials::Files { id, secret, token } => {
-                let files = Files { id: id.clone(), secret: secret.clone(), token: token.clone() };
-                let key = files.read()?;
-                (Some(files), key)
+                let files = KeyFiles { id: id.clone(), secret: secret.clone(), token: token.clone() };
+                Reread::new(files, FILE_CHECK_INTERVAL)?
             }
-        };
-        let state = KeyState { key, due: Instant::now() + FILE_CHECK_INTERVAL, look: None, failing: false };
-        Ok(Self { files, state: Mutex::new(state) })
+        }))
     }
 
-    /// The key to sign with. Files are looked at once a second at most, on a thread of their own. While they cannot be
-    /// read, or the disk takes its time, the last good key stays in use.
+    /// The key to sign with. Files are looked at once a second at most.
     pub async fn current(&self) -> AccessKey {
-        if let Some(files) = &self.files {
-            let look = {
-                let mut state = self.state();
-                let now = Instant::now();
-                if now < state.due {
-                    return state.key.clone();
-                }
-                state.due = now + FILE_CHECK_INTERVAL;
-                if state.look.as_ref().is_some_and(|look| !look.is_finished()) {
-                    // It was waited for once, and every heartbeat would wait for it again.
-                    return state.key.clone();
-                }
-                state.look.take()
-            };
-            self.finish(look.unwrap_or_else(|| files.look())).await;
-        }
-        self.state().key.clone()
+        self.0.current().await
     }
 
     /// A key other than `refused`, if there is one by now.
     pub async fn other_than(&self, refused: &AccessKey) -> bool {
-        if self.files.is_none() {
-            return false;
-        }
-        self.state().due = Instant::now();
-        !same(&self.current().await, refused)
-    }
-
-    async fn finish(&self, mut look: JoinHandle<Result<AccessKey, KeyError>>) {
-        let outcome = tokio::time::timeout(DISK_TIMEOUT, &mut look).await;
-        let mut state = self.state();
-        match outcome {
-            Err(_) => {
-                state.look = Some(look);
-                state.failed("the disk does not answer");
-            }
-            Ok(Err(panic)) => state.failed(&panic.to_string()),
-            Ok(Ok(Err(error))) => state.failed(&error.to_string()),
-            Ok(Ok(Ok(key))) => {
-                if !same(&key, &state.key) {
-                    tracing::info!(id = key.id, "the credential files have changed: signing with the new key");
-                }
-                state.key = key;
-                state.failing = false;
-            }
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, KeyState> {
-        // Nothing that could leave it half changed panics while it is held.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.look().await;
+        self.0.has_files() && self.0.last() != *refused
     }
 }
 
-impl KeyState {
-    fn failed(&mut self, problem: &str) {
-        if !self.failing {
-            tracing::warn!("credential files: {problem}; signing with the last good key");
-        }
-        self.failing = true;
-    }
-}
+impl FromFiles for KeyFiles {
+    type Content = AccessKey;
+    type Value = AccessKey;
+    type Error = KeyError;
 
-impl Files {
-    fn look(&self) -> JoinHandle<Result<AccessKey, KeyError>> {
-        let files = self.clone();
-        tokio::task::spawn_blocking(move || files.read())
+    fn what(&self) -> &'static str {
+        "the credential files of SLS"
     }
 
     fn read(&self) -> Result<AccessKey, KeyError> {
-        check(AccessKey {
+        Ok(AccessKey {
             id: read("AccessKey ID", &self.id)?,
             secret: Secret::new(read("AccessKey secret", &self.secret)?),
             token: match &self.token {
@@ -166,6 +92,10 @@ impl Files {
                 None => None,
             },
         })
+    }
+
+    fn make(&self, key: &AccessKey) -> Result<AccessKey, KeyError> {
+        check(key.clone())
     }
 }
 
@@ -198,10 +128,6 @@ fn check(key: AccessKey) -> Result<AccessKey, KeyError> {
     Ok(key)
 }
 
-fn same(a: &AccessKey, b: &AccessKey) -> bool {
-    a.id == b.id && a.secret == b.secret && a.token == b.token
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -216,7 +142,7 @@ mod tests {
     }
 
     async fn id_when_due(keys: &Keys) -> String {
-        keys.state().due = Instant::now();
+        keys.0.due_in(Duration::ZERO);
         keys.current().await.id
     }
 
@@ -244,7 +170,7 @@ mod tests {
         let keys = Keys::new(&files(dir.path())).unwrap();
         let old = keys.current().await;
         fs::write(dir.path().join("id"), "OTHER").unwrap();
-        keys.state().due = Instant::now() + Duration::from_secs(3600);
+        keys.0.due_in(Duration::from_secs(3600));
         assert_eq!(keys.current().await.id, "AKID");
         assert!(keys.other_than(&old).await);
         let new = keys.current().await;

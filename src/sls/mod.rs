@@ -77,7 +77,7 @@ pub enum Credentials {
 }
 
 /// An AccessKey pair.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessKey {
     /// AccessKey ID.
     pub id: String,

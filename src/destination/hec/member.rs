@@ -1,7 +1,6 @@
 //! One collector's address: its connections, its credentials, and one request at a time.
 
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +9,6 @@ use reqwest::header::{
     HeaderValue, RETRY_AFTER, SERVER,
 };
 use reqwest::{Certificate, Client, ClientBuilder, Identity, Proxy, Url, redirect, retry, tls};
-use tokio::time::Instant;
 
 use super::proxy;
 use super::reply;
@@ -18,9 +16,11 @@ use super::reply::Reply;
 use super::request_fault::{RequestFault, chain};
 use super::{Config, Token};
 use crate::core::named_file;
-use crate::core::named_file::{MOST_CREDENTIAL, MOST_SETTINGS};
+use crate::core::named_file::MOST_CREDENTIAL;
 use crate::core::no_proxy;
+use crate::core::reread::{FromFiles, Reread};
 use crate::core::secret::Secret;
+use crate::core::tls_files::{TlsContent, TlsFileError, TlsFiles};
 
 /// What a reply may weigh; an honest one has a hundred bytes.
 const MAX_REPLY: usize = 64 * 1024;
@@ -29,8 +29,8 @@ const MAX_REPLY: usize = 64 * 1024;
 /// meets a closing door.
 const POOL_IDLE: Duration = Duration::from_secs(10);
 
-/// How old a token from a file may be when it is sent.
-const TOKEN_AGE: Duration = Duration::from_secs(10);
+/// How old may be what was read from a file when it is used: the token, the certificates.
+const FILE_AGE: Duration = Duration::from_secs(10);
 
 /// Without it, Splunk falls back to HTTP/1.0 and closes after every request (`forceHttp10 = auto`).
 const USER_AGENT: &str = concat!("forwarder/", env!("CARGO_PKG_VERSION"));
@@ -50,10 +50,11 @@ pub enum ConfigError {
     #[error("hec token: {0}")]
     Token(String),
     /// A file that cannot be read, or does not hold what it should.
-    #[error("hec {setting} {}: {problem}", path.display())]
-    File {
-        /// Which setting names it.
-        setting: &'static str,
+    #[error("hec {0}")]
+    File(#[from] TlsFileError),
+    /// The file with the token.
+    #[error("hec token file {}: {problem}", path.display())]
+    TokenFile {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
@@ -73,9 +74,9 @@ pub struct Member {
     url: Url,
     /// The proxy on the way there.
     proxy: Option<String>,
-    client: Client,
+    client: Reread<ClientFiles>,
     channel: HeaderValue,
-    credential: Credential,
+    token: Reread<TokenFile>,
 }
 
 impl Member {
@@ -90,7 +91,7 @@ impl Member {
             url,
             client: client(config)?,
             channel: HeaderValue::from_str(channel).expect("hex digits and dashes are a header value"),
-            credential: Credential::new(&config.token)?,
+            token: token(&config.token)?,
         })
     }
 
@@ -118,11 +119,13 @@ impl Member {
     /// # Errors
     /// There is no reply, or none that could be read to its end.
     pub async fn post(&self, body: Bytes, gzip: bool) -> Result<Reply, RequestFault> {
-        self.credential.refresh(TOKEN_AGE).await;
+        let token = self.token.current().await;
         let mut request = self
             .client
+            .current()
+            .await
             .post(self.url.clone())
-            .header(AUTHORIZATION, self.credential.header())
+            .header(AUTHORIZATION, authorization(&token))
             .header(CHANNEL, self.channel.clone())
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT_ENCODING, PLAIN)
@@ -154,23 +157,31 @@ impl Member {
                 break;
             }
         }
-        reply.body = self.credential.redact(reply.body);
+        reply.body = redact(&token, reply.body);
         Ok(reply)
     }
 
     /// As if the token had been read so much earlier.
     #[cfg(test)]
     pub(super) fn age_token(&self, by: Duration) {
-        self.credential.lock().read_at -= by;
+        self.token.due_in(FILE_AGE.saturating_sub(by));
+    }
+
+    /// Looks at the certificates now.
+    #[cfg(test)]
+    pub(super) async fn look_at_certificates(&self) {
+        self.client.settle().await;
     }
 
     /// Resolves when the token changes, if it can: looks at its file every `poll`.
     pub async fn token_changed(&self, poll: Duration) {
-        if self.credential.file.is_none() {
+        if !self.token.has_files() {
             std::future::pending::<()>().await;
         }
+        let before = self.token.changes();
         loop {
-            if self.credential.refresh(Duration::ZERO).await {
+            self.token.look().await;
+            if self.token.changes() != before {
                 return;
             }
             tokio::time::sleep(poll).await;
@@ -178,94 +189,50 @@ impl Member {
     }
 }
 
-/// The token that is sent at the moment.
+/// The file that the token comes from.
 #[derive(Debug)]
-struct Credential {
-    file: Option<PathBuf>,
-    state: Mutex<Loaded>,
-}
+struct TokenFile(PathBuf);
 
-#[derive(Debug)]
-struct Loaded {
-    token: Secret,
-    read_at: Instant,
-    /// What is wrong with the file now, so that it is said once.
-    problem: Option<String>,
-}
+impl FromFiles for TokenFile {
+    type Content = Secret;
+    type Value = Secret;
+    type Error = String;
 
-impl Credential {
-    fn new(token: &Token) -> Result<Self, ConfigError> {
-        let (token, file) = match token {
-            Token::Fixed(token) => (usable(token.expose()).map_err(ConfigError::Token)?, None),
-            Token::File(path) => {
-                let token = read_token(path).map_err(|problem| ConfigError::File {
-                    setting: "token file",
-                    path: path.clone(),
-                    problem,
-                })?;
-                (token, Some(path.clone()))
-            }
-        };
-        let state = Loaded { token, read_at: Instant::now(), problem: None };
-        Ok(Self { file, state: Mutex::new(state) })
+    fn what(&self) -> &'static str {
+        "the HEC token file"
     }
 
-    /// Reads the file again if it was last read `age` ago or earlier; returns whether the token is another one now.
-    /// A file that cannot be used changes nothing: the old token may still be good.
-    async fn refresh(&self, age: Duration) -> bool {
-        let Some(path) = &self.file else { return false };
-        if self.lock().read_at.elapsed() < age {
-            return false;
-        }
-        let read = tokio::task::spawn_blocking({
-            let path = path.clone();
-            move || read_token(&path)
-        });
-        let read = read.await.unwrap_or_else(|error| Err(error.to_string()));
-        let mut state = self.lock();
-        state.read_at = Instant::now();
-        match read {
-            Ok(token) => {
-                state.problem = None;
-                let changed = state.token != token;
-                state.token = token;
-                changed
-            }
-            Err(problem) => {
-                if state.problem.as_ref() != Some(&problem) {
-                    tracing::warn!(file = %path.display(), problem, "cannot use the HEC token file; keeping the token");
-                    state.problem = Some(problem);
-                }
-                false
-            }
-        }
+    fn read(&self) -> Result<Secret, String> {
+        let text = named_file::read_trusted(&self.0, MOST_CREDENTIAL).map_err(|error| error.to_string())?;
+        Ok(Secret::new(String::from_utf8_lossy(&text).trim()))
     }
 
-    fn header(&self) -> HeaderValue {
-        let mut header = HeaderValue::from_str(&format!("Splunk {}", self.lock().token.expose()))
-            .expect("a token was checked to fit a header when it was read");
-        header.set_sensitive(true);
-        header
-    }
-
-    /// Whoever echoes our token does not bring it into our log.
-    fn redact(&self, body: Vec<u8>) -> Vec<u8> {
-        let state = self.lock();
-        let token = state.token.expose();
-        if memchr::memmem::find(&body, token.as_bytes()).is_none() {
-            return body;
-        }
-        String::from_utf8_lossy(&body).replace(token, "***").into_bytes()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Loaded> {
-        self.state.lock().expect("nothing panics while it holds the token")
+    fn make(&self, token: &Secret) -> Result<Secret, String> {
+        usable(token.expose())
     }
 }
 
-fn read_token(path: &Path) -> Result<Secret, String> {
-    let text = named_file::read_trusted(path, MOST_CREDENTIAL).map_err(|error| error.to_string())?;
-    usable(String::from_utf8_lossy(&text).trim())
+fn token(token: &Token) -> Result<Reread<TokenFile>, ConfigError> {
+    match token {
+        Token::Fixed(token) => Ok(Reread::fixed(usable(token.expose()).map_err(ConfigError::Token)?)),
+        Token::File(path) => Reread::new(TokenFile(path.clone()), FILE_AGE)
+            .map_err(|problem| ConfigError::TokenFile { path: path.clone(), problem }),
+    }
+}
+
+fn authorization(token: &Secret) -> HeaderValue {
+    let mut header = HeaderValue::from_str(&format!("Splunk {}", token.expose()))
+        .expect("a token was checked to fit a header when it was read");
+    header.set_sensitive(true);
+    header
+}
+
+/// Whoever echoes our token does not bring it into our log.
+fn redact(token: &Secret, body: Vec<u8>) -> Vec<u8> {
+    if memchr::memmem::find(&body, token.expose().as_bytes()).is_none() {
+        return body;
+    }
+    String::from_utf8_lossy(&body).replace(token.expose(), "***").into_bytes()
 }
 
 /// Splunk takes any string for a token; a header takes no more than this.
@@ -298,8 +265,55 @@ fn collector(text: &str) -> Result<Url, ConfigError> {
     Ok(url)
 }
 
-fn client(config: &Config) -> Result<Client, ConfigError> {
-    let mut builder = ClientBuilder::new()
+/// What a client is made of. A new one has connections of its own; those of the old one end with their last request.
+struct ClientFiles {
+    tls: TlsFiles,
+    config: Config,
+}
+
+impl FromFiles for ClientFiles {
+    type Content = TlsContent;
+    type Value = Client;
+    type Error = ConfigError;
+
+    fn what(&self) -> &'static str {
+        "the certificates of HEC"
+    }
+
+    fn is_empty(&self) -> bool {
+        self.tls.is_empty()
+    }
+
+    fn read(&self) -> Result<TlsContent, ConfigError> {
+        Ok(self.tls.read()?)
+    }
+
+    fn make(&self, content: &TlsContent) -> Result<Client, ConfigError> {
+        let mut builder = client_builder(&self.config)?;
+        if let Some(ca) = &content.ca {
+            let certificates = Certificate::from_pem_bundle(ca).map_err(|error| self.tls.bad_ca(chain(&error)))?;
+            if certificates.is_empty() {
+                return Err(self.tls.bad_ca("no PEM certificate in it").into());
+            }
+            builder = builder.tls_certs_merge(certificates);
+        }
+        if let Some((certificate, key)) = &content.client {
+            let identity = Identity::from_pkcs8_pem(certificate, key);
+            builder = builder.identity(identity.map_err(|error| self.tls.bad_client(chain(&error)))?);
+        }
+        // A certificate and a key that do not belong together are found out here.
+        builder.build().map_err(|error| ConfigError::Client(chain(&error)))
+    }
+}
+
+fn client(config: &Config) -> Result<Reread<ClientFiles>, ConfigError> {
+    let tls = TlsFiles { ca_file: config.ca_file.clone(), client_cert: config.client_cert.clone() };
+    let files = ClientFiles { tls, config: config.clone() };
+    Reread::new(files, FILE_AGE)
+}
+
+fn client_builder(config: &Config) -> Result<ClientBuilder, ConfigError> {
+    let builder = ClientBuilder::new()
         .http1_only()
         .user_agent(USER_AGENT)
         .redirect(redirect::Policy::none())
@@ -312,42 +326,11 @@ fn client(config: &Config) -> Result<Client, ConfigError> {
         .tls_version_min(tls::Version::TLS_1_2)
         .tls_danger_accept_invalid_certs(!config.verify)
         .tls_danger_accept_invalid_hostnames(!config.verify);
-    if let Some(path) = &config.ca_file {
-        let setting = "CA file";
-        let certificates =
-            Certificate::from_pem_bundle(&read(setting, path)?).map_err(|error| not_pem(setting, path, &error))?;
-        if certificates.is_empty() {
-            return Err(ConfigError::File {
-                setting,
-                path: path.clone(),
-                problem: "no PEM certificate in it".to_owned(),
-            });
-        }
-        builder = builder.tls_certs_merge(certificates);
+    match &config.proxy {
+        Some(proxy) => Ok(builder.proxy(Proxy::all(proxy).map_err(|_| ConfigError::Proxy)?)),
+        None if no_proxy::is_for_all() => Ok(builder.no_proxy()),
+        None => Ok(builder),
     }
-    if let Some((certificate, key)) = &config.client_cert {
-        let identity = Identity::from_pkcs8_pem(&read("client certificate", certificate)?, &read("client key", key)?);
-        builder = builder
-            .identity(identity.map_err(|error| not_pem("client certificate and PKCS #8 key", certificate, &error))?);
-    }
-    if let Some(proxy) = &config.proxy {
-        builder = builder.proxy(Proxy::all(proxy).map_err(|_| ConfigError::Proxy)?);
-    } else if no_proxy::is_for_all() {
-        builder = builder.no_proxy();
-    }
-    builder.build().map_err(|error| ConfigError::Client(chain(&error)))
-}
-
-fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, ConfigError> {
-    named_file::read_trusted(path, MOST_SETTINGS).map_err(|error| ConfigError::File {
-        setting,
-        path: path.to_owned(),
-        problem: error.to_string(),
-    })
-}
-
-fn not_pem(setting: &'static str, path: &Path, error: &reqwest::Error) -> ConfigError {
-    ConfigError::File { setting, path: path.to_owned(), problem: chain(error) }
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {

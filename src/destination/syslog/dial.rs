@@ -3,19 +3,20 @@
 use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tokio_native_tls::TlsConnector;
 
 use super::connection::{Connection, Watched};
 use super::tls;
-use super::tls::ConfigError;
+use super::tls::{ConfigError, ConnectorFiles};
 use super::{Config, Target, Transport, socket};
 use crate::core::cause::Cause;
+use crate::core::reread::Reread;
 use crate::destination::health::HealthTracker;
 
 /// How long one address is waited for before the next is tried beside it (RFC 8305 section 8).
@@ -58,7 +59,7 @@ impl ConnectFault {
 /// How to connect.
 #[derive(Clone)]
 pub(super) struct Dial {
-    connector: Option<TlsConnector>,
+    connector: Option<Arc<Reread<ConnectorFiles>>>,
     server_name: Option<String>,
     patience: Duration,
 }
@@ -70,7 +71,7 @@ impl Dial {
             Transport::Tls(tls) | Transport::Relp(Some(tls)) => Some(tls),
         };
         Ok(Self {
-            connector: tls.map(tls::connector).transpose()?,
+            connector: tls.map(tls::connector).transpose()?.map(Arc::new),
             server_name: tls.and_then(|tls| tls.server_name.clone()),
             patience: config.connect_timeout,
         })
@@ -115,6 +116,7 @@ impl Dial {
         let peer = peer.map_err(|error| down(format!("{target}: {error}")))?;
         let Some(connector) = &self.connector else { return Ok(Connection::plain(stream, peer)) };
         let name = self.server_name.as_deref().unwrap_or(&target.host);
+        let connector = connector.current().await;
         match timeout_at(until, connector.connect(name, Watched::new(stream))).await {
             Ok(Ok(stream)) => Ok(Connection::tls(stream, peer)),
             Ok(Err(error)) => Err(handshake(target, &error)),

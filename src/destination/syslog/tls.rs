@@ -1,26 +1,20 @@
 //! Whom a TLS connection trusts, and what it shows.
 
-use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use native_tls::{Certificate, Identity, Protocol};
+use tokio_native_tls::TlsConnector;
 
 use super::Tls;
-use crate::core::named_file;
-use crate::core::named_file::MOST_SETTINGS;
+use crate::core::reread::{FromFiles, Reread};
+use crate::core::tls_files::{TlsContent, TlsFileError, TlsFiles};
 
 /// A setting that cannot work, by its name.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A file that cannot be read, or does not hold what it should.
-    #[error("syslog {setting} {}: {problem}", path.display())]
-    File {
-        /// Which setting names it.
-        setting: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
+    #[error("syslog {0}")]
+    File(#[from] TlsFileError),
     /// The TLS library refuses to start.
     #[error("syslog: no TLS: {0}")]
     Tls(String),
@@ -29,40 +23,60 @@ pub enum ConfigError {
     Thread(std::io::Error),
 }
 
-/// Reads the files that the settings name.
-pub(super) fn connector(config: &Tls) -> Result<tokio_native_tls::TlsConnector, ConfigError> {
-    let mut builder = native_tls::TlsConnector::builder();
-    builder
-        .min_protocol_version(Some(Protocol::Tlsv12))
-        .danger_accept_invalid_certs(!config.verify)
-        .danger_accept_invalid_hostnames(!config.verify);
-    if let Some(path) = &config.ca_file {
-        let certificates = Certificate::stack_from_pem(&read("CA file", path)?).map_err(not_pem("CA file", path))?;
-        if certificates.is_empty() {
-            let problem = "no PEM certificate in it".to_owned();
-            return Err(ConfigError::File { setting: "CA file", path: path.clone(), problem });
-        }
-        for certificate in certificates {
-            builder.add_root_certificate(certificate);
-        }
-    }
-    if let Some((certificate, key)) = &config.client_cert {
-        let identity = Identity::from_pkcs8(&read("client certificate", certificate)?, &read("client key", key)?)
-            .map_err(not_pem("client certificate and PKCS #8 key", certificate))?;
-        builder.identity(identity);
-    }
-    let connector = builder.build().map_err(|error| ConfigError::Tls(error.to_string()))?;
-    Ok(connector.into())
+/// How often the files are looked at, at most: when a connection is made, which is seldom.
+const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the next connection is made with.
+pub(super) fn connector(config: &Tls) -> Result<Reread<ConnectorFiles>, ConfigError> {
+    let files = TlsFiles { ca_file: config.ca_file.clone(), client_cert: config.client_cert.clone() };
+    let files = ConnectorFiles { files, verify: config.verify };
+    Reread::new(files, FILE_CHECK_INTERVAL)
 }
 
-fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, ConfigError> {
-    named_file::read_trusted(path, MOST_SETTINGS).map_err(|error| ConfigError::File {
-        setting,
-        path: path.to_owned(),
-        problem: error.to_string(),
-    })
+/// What a connector is made of.
+pub(super) struct ConnectorFiles {
+    files: TlsFiles,
+    verify: bool,
 }
 
-fn not_pem(setting: &'static str, path: &Path) -> impl FnOnce(native_tls::Error) -> ConfigError {
-    move |error| ConfigError::File { setting, path: path.to_owned(), problem: error.to_string() }
+impl FromFiles for ConnectorFiles {
+    type Content = TlsContent;
+    type Value = TlsConnector;
+    type Error = ConfigError;
+
+    fn what(&self) -> &'static str {
+        "the certificates of syslog"
+    }
+
+    fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    fn read(&self) -> Result<TlsContent, ConfigError> {
+        Ok(self.files.read()?)
+    }
+
+    fn make(&self, content: &TlsContent) -> Result<TlsConnector, ConfigError> {
+        let mut builder = native_tls::TlsConnector::builder();
+        builder
+            .min_protocol_version(Some(Protocol::Tlsv12))
+            .danger_accept_invalid_certs(!self.verify)
+            .danger_accept_invalid_hostnames(!self.verify);
+        if let Some(ca) = &content.ca {
+            let certificates = Certificate::stack_from_pem(ca).map_err(|error| self.files.bad_ca(error.to_string()))?;
+            if certificates.is_empty() {
+                return Err(self.files.bad_ca("no PEM certificate in it").into());
+            }
+            for certificate in certificates {
+                builder.add_root_certificate(certificate);
+            }
+        }
+        if let Some((certificate, key)) = &content.client {
+            let identity = Identity::from_pkcs8(certificate, key);
+            builder.identity(identity.map_err(|error| self.files.bad_client(error.to_string()))?);
+        }
+        // A certificate and a key that do not belong together are found out here.
+        let connector = builder.build().map_err(|error| ConfigError::Tls(error.to_string()))?;
+        Ok(connector.into())
+    }
 }

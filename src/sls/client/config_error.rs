@@ -1,7 +1,6 @@
 //! Why settings do not make a client.
 
-use std::path::PathBuf;
-
+use crate::core::tls_files::TlsFileError;
 use crate::sls::credentials::KeyError;
 use crate::sls::endpoint::EndpointError;
 
@@ -25,13 +24,8 @@ pub enum ConfigError {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The certificates to trust.
-    #[error("the CA file {path}: {problem}", path = path.display())]
-    CaFile {
-        /// Where.
-        path: PathBuf,
-        /// What is wrong.
-        problem: String,
-    },
+    #[error("the {0}")]
+    File(#[from] TlsFileError),
     /// The TLS library does not start.
     #[error("the HTTP client cannot be set up: {0}")]
     Client(reqwest::Error),

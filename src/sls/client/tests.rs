@@ -559,6 +559,22 @@ async fn tls_is_verified_against_the_ca_file() {
 }
 
 #[tokio::test]
+async fn a_ca_file_that_is_renewed_is_read_again() {
+    let (port, thread) = start_tls(2);
+    let dir = tempfile::tempdir().unwrap();
+    let ca_file = dir.path().join("ca.pem");
+    std::fs::write(&ca_file, include_bytes!("../../destination/hec/client/tests/tls/issuer.pem")).unwrap();
+    let server = Server::start([]).await;
+    let endpoint = format!("https://127.0.0.1:{port}");
+    let sls = Sls::new(&Config { endpoint, ca_file: Some(ca_file.clone()), ..server.config() }).unwrap();
+    check_busy(sls.heartbeat(&BTreeSet::new()).await, "certificate verify failed");
+    std::fs::write(&ca_file, include_bytes!("test-cert.pem")).unwrap();
+    sls.wire.look_at_certificates().await;
+    sls.heartbeat(&BTreeSet::new()).await.unwrap();
+    thread.join().unwrap();
+}
+
+#[tokio::test]
 async fn f23_the_end_is_where_old_shards_start_and_new_ones_start_with_their_oldest_log() {
     let shards = r#"[{"shardID":0,"status":"readwrite"}]"#;
     let cursors = vec![ok(r#"{"cursor":"YQ=="}"#); 5];
@@ -617,8 +633,10 @@ async fn moving(old: impl IntoIterator<Item = Answer>, keep_idle: Duration) -> (
     let config = Config { endpoint, timeout: Duration::from_millis(500), ..old.config() };
     let mut sls = Sls::new(&config).unwrap();
     let resolver = Arc::clone(&dns);
-    sls.wire =
-        Wire::with(&config, |client| client.no_proxy().dns_resolver(resolver).pool_idle_timeout(keep_idle)).unwrap();
+    let change = move |client: reqwest::ClientBuilder| {
+        client.no_proxy().dns_resolver(Arc::clone(&resolver)).pool_idle_timeout(keep_idle)
+    };
+    sls.wire = Wire::with(&config, change).unwrap();
     (sls, dns, old, new)
 }
 

@@ -11,11 +11,11 @@ use reqwest::{Certificate, Client, ClientBuilder, Response};
 
 use super::config_error::ConfigError;
 use super::dns::Remembering;
-use crate::core::named_file;
-use crate::core::named_file::MOST_SETTINGS;
 use crate::core::no_proxy;
 use crate::core::printable::excerpt;
+use crate::core::reread::{FromFiles, Reread};
 use crate::core::source::SourceError;
+use crate::core::tls_files::{TlsContent, TlsFiles};
 use crate::sls::Config;
 use crate::sls::api;
 use crate::sls::endpoint::Endpoint;
@@ -35,11 +35,14 @@ pub(super) const KEEP_IDLE: Duration = Duration::from_secs(30);
 /// Longest time for connecting, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How often the CA file is looked at, at most.
+const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Connections to an endpoint.
 #[derive(Debug)]
 pub(super) struct Wire {
     endpoint: Endpoint,
-    client: Client,
+    client: Reread<ClientFiles>,
     /// The last reply told of a failure of the server's own. Until one does not, no connection is used twice: its name may
     /// stand for another server by now.
     failing: AtomicBool,
@@ -53,16 +56,24 @@ impl Wire {
     /// With a last word on how the client is built.
     pub(super) fn with(
         config: &Config,
-        change: impl FnOnce(ClientBuilder) -> ClientBuilder,
+        change: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
     ) -> Result<Self, ConfigError> {
         let endpoint = Endpoint::parse(&config.endpoint, &config.project)?;
-        let client = change(client_builder(config, &endpoint)?).build().map_err(ConfigError::Client)?;
+        let tls = TlsFiles { ca_file: config.ca_file.clone(), client_cert: None };
+        let files = ClientFiles { tls, config: config.clone(), endpoint: endpoint.clone(), change: Box::new(change) };
+        let client = Reread::new(files, FILE_CHECK_INTERVAL)?;
         Ok(Self { endpoint, client, failing: AtomicBool::new(false) })
     }
 
     /// The `Host` header that a request has to carry and to sign.
     pub(super) fn host(&self) -> &str {
         &self.endpoint.host
+    }
+
+    /// Looks at the CA file now.
+    #[cfg(test)]
+    pub(super) async fn look_at_certificates(&self) {
+        self.client.settle().await;
     }
 
     /// Sends `request` as it is: signed, with its `host`. Any status is a reply.
@@ -73,7 +84,7 @@ impl Wire {
             Method::Put => reqwest::Method::PUT,
         };
         let url = format!("{}{}", self.endpoint.base, request.target());
-        let mut outgoing = self.client.request(method, url).headers(header_map(&request.headers));
+        let mut outgoing = self.client.current().await.request(method, url).headers(header_map(&request.headers));
         if !request.body.is_empty() {
             outgoing = outgoing.body(request.body.clone());
         }
@@ -129,7 +140,46 @@ impl Wire {
     }
 }
 
-fn client_builder(config: &Config, endpoint: &Endpoint) -> Result<ClientBuilder, ConfigError> {
+/// What a client is made of. A new one has connections of its own; those of the old one end with their last request.
+struct ClientFiles {
+    tls: TlsFiles,
+    config: Config,
+    endpoint: Endpoint,
+    /// A last word on how it is built.
+    change: Box<dyn Fn(ClientBuilder) -> ClientBuilder + Send + Sync>,
+}
+
+impl FromFiles for ClientFiles {
+    type Content = TlsContent;
+    type Value = Client;
+    type Error = ConfigError;
+
+    fn what(&self) -> &'static str {
+        "sls.ca_file"
+    }
+
+    fn is_empty(&self) -> bool {
+        self.tls.is_empty()
+    }
+
+    fn read(&self) -> Result<TlsContent, ConfigError> {
+        Ok(self.tls.read()?)
+    }
+
+    fn make(&self, content: &TlsContent) -> Result<Client, ConfigError> {
+        let mut builder = client_builder(&self.config, &self.endpoint);
+        if let Some(pem) = &content.ca {
+            let certificates = Certificate::from_pem_bundle(pem).map_err(|error| self.tls.bad_ca(chain(&error)))?;
+            if certificates.is_empty() {
+                return Err(self.tls.bad_ca("it contains no PEM certificate").into());
+            }
+            builder = builder.tls_certs_merge(certificates);
+        }
+        (self.change)(builder).build().map_err(ConfigError::Client)
+    }
+}
+
+fn client_builder(config: &Config, endpoint: &Endpoint) -> ClientBuilder {
     let mut builder = ClientBuilder::new()
         .user_agent(user_agent(config))
         .redirect(reqwest::redirect::Policy::none())
@@ -141,16 +191,7 @@ fn client_builder(config: &Config, endpoint: &Endpoint) -> Result<ClientBuilder,
     if endpoint.is_loopback() || no_proxy::is_for_all() {
         builder = builder.no_proxy();
     }
-    if let Some(path) = &config.ca_file {
-        let problem = |problem: String| ConfigError::CaFile { path: path.clone(), problem };
-        let pem = named_file::read_trusted(path, MOST_SETTINGS).map_err(|error| problem(error.to_string()))?;
-        let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| problem(chain(&error)))?;
-        if certificates.is_empty() {
-            return Err(problem("it contains no PEM certificate".to_owned()));
-        }
-        builder = builder.tls_certs_merge(certificates);
-    }
-    Ok(builder)
+    builder
 }
 
 /// Names the group and the consumer, as the consumer libraries of the vendor do.

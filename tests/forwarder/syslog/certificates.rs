@@ -12,6 +12,9 @@ use super::bench::{CERTIFICATE, KEY, batch, config, tenure};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The files are looked at once a second, when there is a connection to make.
+const LOOK: Duration = Duration::from_millis(1_100);
+
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/forwarder/syslog/tls").join(name)
 }
@@ -101,4 +104,44 @@ async fn a_certificate_that_cannot_be_trusted_is_said_with_what_to_do() {
     let known = Tls { ca_file: Some(issuer), ..none.clone() };
     distrusted(none, "localhost", "set syslog.ca_file to the certificate of its issuer").await;
     distrusted(known, "127.0.0.1", "set syslog.server_name to one that it has").await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_renewed_is_shown_without_a_restart() {
+    for protocol in [Protocol::Tls, Protocol::RelpTls] {
+        let (receiver, mut config) = demanding(protocol, None).await;
+        let dir = tempfile::tempdir().unwrap();
+        let (certificate, key) = (dir.path().join("cert.pem"), dir.path().join("cert.key"));
+        std::fs::copy(file("expired.pem"), &certificate).unwrap();
+        std::fs::copy(file("client.key"), &key).unwrap();
+        let (Transport::Tls(tls) | Transport::Relp(Some(tls))) = &mut config.transport else { panic!("no TLS") };
+        tls.client_cert = Some((certificate.clone(), key.clone()));
+        let sink = Syslog::new(&config).unwrap();
+        let (_stopper, tenure) = tenure();
+        let mut delivery = Box::pin(sink.deliver(batch(0, 0..100), tenure));
+        let refused = async {
+            while !matches!(sink.health(), Health::Held { cause, .. } if cause.contains("our certificate has expired"))
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            outcome = &mut delivery => panic!("{outcome:?}"),
+            refused = timeout(PATIENCE, refused) => refused.unwrap_or_else(|_| panic!("{:?}", sink.health())),
+        }
+        std::fs::copy(file("client.pem"), &certificate).unwrap();
+        let outcome = timeout(3 * PATIENCE, delivery).await.unwrap_or_else(|_| panic!("{:?}", sink.health()));
+        assert_eq!((outcome, receiver.counts().messages), (Outcome::Done(vec![]), 100));
+
+        // A certificate whose key is not there yet is not used, and the receiver takes the one from before.
+        std::fs::write(&certificate, CERTIFICATE).unwrap();
+        for _ in 0..2 {
+            tokio::time::sleep(LOOK).await;
+            sink.check().await.unwrap();
+        }
+        // With its key it is, and is refused: nobody knows its issuer.
+        std::fs::write(&key, KEY).unwrap();
+        let refused = async { while sink.check().await.is_ok() {} };
+        timeout(PATIENCE, refused).await.unwrap();
+    }
 }

@@ -154,3 +154,78 @@ fn a_client_certificate_and_its_key_are_read() {
     let config = Config { client_cert, ..config("https://splunk.example:8088") };
     assert!(Hec::new(&config).is_ok());
 }
+
+const OTHER_CERTIFICATE: &[u8] = include_bytes!("../../../../../tests/forwarder/syslog/tls/client.pem");
+const OTHER_KEY: &[u8] = include_bytes!("../../../../../tests/forwarder/syslog/tls/client.key");
+
+/// A collector that asks for a certificate, takes whichever is shown, and tells for whom each was. It takes `connections`.
+#[cfg(feature = "emulator")]
+fn demanding(connections: usize) -> (u16, JoinHandle<Vec<String>>) {
+    use openssl::nid::Nid;
+    use openssl::pkey::PKey;
+    use openssl::ssl::{SslAcceptor, SslMethod, SslVerifyMode};
+    use openssl::x509::X509;
+
+    let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
+    acceptor.set_certificate(&X509::from_pem(CERTIFICATE).unwrap()).unwrap();
+    acceptor.set_private_key(&PKey::private_key_from_pem(KEY).unwrap()).unwrap();
+    acceptor.set_verify_callback(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT, |_, _| true);
+    // A session that is resumed would show the certificate of the one before.
+    acceptor.set_session_id_context(b"test").unwrap();
+    let acceptor = acceptor.build();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let thread = std::thread::spawn(move || {
+        let mut shown = Vec::new();
+        for _ in 0..connections {
+            let (stream, _) = listener.accept().unwrap();
+            let Ok(mut stream) = acceptor.accept(stream) else {
+                shown.push("hung up".to_owned());
+                continue;
+            };
+            let peer = stream.ssl().peer_certificate().unwrap();
+            let name = peer.subject_name().entries_by_nid(Nid::COMMONNAME).next().unwrap().data().to_string();
+            shown.push(name.unwrap());
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            let body = r#"{"text":"No data","code":5}"#;
+            let length = body.len();
+            write!(stream, "HTTP/1.1 400 X\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+            let _ = stream.shutdown();
+        }
+        shown
+    });
+    (port, thread)
+}
+
+#[cfg(feature = "emulator")]
+#[tokio::test]
+async fn certificates_that_are_renewed_are_used_and_half_a_pair_is_not() {
+    let (_log, lines) = log();
+    let (port, collector) = demanding(5);
+    let (issuer, certificate, key) = (pem(b""), pem(OTHER_CERTIFICATE), pem(OTHER_KEY));
+    std::fs::write(issuer.path(), OTHER_CERTIFICATE).unwrap();
+    let mut config = config(&format!("https://localhost:{port}"));
+    (config.timeout, config.connect_timeout) = (LONG, LONG);
+    config.ca_file = Some(issuer.path().to_owned());
+    config.client_cert = Some((certificate.path().to_owned(), key.path().to_owned()));
+    let hec = Hec::with_timing(&config, QUICK).unwrap();
+    let ask = async || {
+        hec.endpoint.look_at_certificates().await;
+        hec.check().await.is_ok()
+    };
+    assert!(!ask().await, "its issuer is not in the file yet");
+    std::fs::write(issuer.path(), ISSUER).unwrap();
+    assert!(ask().await);
+    // The new certificate is there, its key is not.
+    std::fs::write(certificate.path(), CERTIFICATE).unwrap();
+    assert!(ask().await && ask().await);
+    assert_eq!(lines.text().matches("key values mismatch").count(), 1, "{}", lines.text());
+    std::fs::write(key.path(), KEY).unwrap();
+    assert!(ask().await);
+    assert_eq!(collector.join().unwrap(), ["hung up", "forwarder", "forwarder", "forwarder", "localhost"]);
+}

@@ -1,0 +1,284 @@
+//! What is made of files, and made anew when their content changes.
+//!
+//! Tokens, keys and certificates are renewed on disk while the program runs. A file may be half-written when it is looked at, two
+//! that belong together are replaced one after the other, and a disk may hang: the last good value stays in use until there is
+//! a better one.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// How long a caller waits for the disk before it goes on with the value it has.
+const DISK_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// How to read files, and what to make of them.
+pub trait FromFiles: Send + Sync + 'static {
+    /// What is in the files.
+    type Content: PartialEq + Send + Sync + 'static;
+    /// What is made of that.
+    type Value: Clone + Send + 'static;
+    /// Why there is none.
+    type Error: fmt::Display + Send + 'static;
+
+    /// The files, for people: "the HEC token file".
+    fn what(&self) -> &'static str;
+
+    /// Whether there are no files, so that the value never changes.
+    fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Reads the files. Runs on a thread that may block.
+    ///
+    /// # Errors
+    /// One cannot be read.
+    fn read(&self) -> Result<Self::Content, Self::Error>;
+
+    /// Makes a value of other content than the last. Runs on a thread that may block.
+    ///
+    /// # Errors
+    /// The content will not do, as half of what belongs together.
+    fn make(&self, content: &Self::Content) -> Result<Self::Value, Self::Error>;
+}
+
+/// A value that follows its files.
+pub struct Reread<F: FromFiles> {
+    /// Absent for a value that came from no file.
+    files: Option<Arc<F>>,
+    interval: Duration,
+    state: Mutex<State<F>>,
+}
+
+struct State<F: FromFiles> {
+    value: F::Value,
+    /// What the value was made of.
+    content: Option<Arc<F::Content>>,
+    /// How often there was another value.
+    changes: u64,
+    /// When the files are looked at again.
+    due: Instant,
+    /// A look that the disk did not answer in time. There is no other before it has ended.
+    look: Option<JoinHandle<Look<F>>>,
+    /// What is wrong with the files now, so that it is said once.
+    problem: Option<String>,
+}
+
+/// What a look at the files came to.
+enum Look<F: FromFiles> {
+    Same,
+    Changed(F::Content, F::Value),
+    Failed(F::Error),
+}
+
+impl<F: FromFiles> Reread<F> {
+    /// Reads the files for the first time; later once every `interval` at most.
+    ///
+    /// # Errors
+    /// There is no value to begin with.
+    pub fn new(files: F, interval: Duration) -> Result<Self, F::Error> {
+        let content = files.read()?;
+        let value = files.make(&content)?;
+        let files = if files.is_empty() { None } else { Some(Arc::new(files)) };
+        Ok(Self::with(files, value, Some(Arc::new(content)), interval))
+    }
+
+    /// A value that came from no file.
+    #[must_use]
+    pub fn fixed(value: F::Value) -> Self {
+        Self::with(None, value, None, Duration::MAX)
+    }
+
+    fn with(files: Option<Arc<F>>, value: F::Value, content: Option<Arc<F::Content>>, interval: Duration) -> Self {
+        let now = Instant::now();
+        let due = now.checked_add(interval).unwrap_or(now);
+        let state = State { value, content, changes: 0, due, look: None, problem: None };
+        Self { files, interval, state: Mutex::new(state) }
+    }
+
+    /// Whether there are files.
+    #[must_use]
+    pub fn has_files(&self) -> bool {
+        self.files.is_some()
+    }
+
+    /// The value as it was last seen.
+    #[must_use]
+    pub fn last(&self) -> F::Value {
+        self.state().value.clone()
+    }
+
+    /// How often the files gave another value since the start.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.state().changes
+    }
+
+    /// The value. Looks at the files first if that is due.
+    pub async fn current(&self) -> F::Value {
+        if self.files.is_some() && Instant::now() >= self.state().due {
+            self.look().await;
+        }
+        self.last()
+    }
+
+    /// Looks at the files now, on a thread of their own. While they cannot be used, or the disk takes its time, the last good
+    /// value stays.
+    pub async fn look(&self) {
+        let Some(files) = &self.files else { return };
+        let look = {
+            let mut state = self.state();
+            state.due = Instant::now() + self.interval;
+            match state.look.take() {
+                // It was waited for once, and every caller would wait for it again.
+                Some(look) if !look.is_finished() => {
+                    state.look = Some(look);
+                    return;
+                }
+                Some(look) => look,
+                None => {
+                    let (files, seen) = (Arc::clone(files), state.content.clone());
+                    tokio::task::spawn_blocking(move || files.look(seen.as_deref()))
+                }
+            }
+        };
+        self.finish(files.what(), look).await;
+    }
+
+    async fn finish(&self, what: &str, mut look: JoinHandle<Look<F>>) {
+        let outcome = tokio::time::timeout(DISK_TIMEOUT, &mut look).await;
+        let mut state = self.state();
+        let problem = match outcome {
+            Err(_) => {
+                state.look = Some(look);
+                "the disk takes its time".to_owned()
+            }
+            Ok(Err(panic)) => panic.to_string(),
+            Ok(Ok(Look::Failed(error))) => error.to_string(),
+            Ok(Ok(Look::Same)) => {
+                state.problem = None;
+                return;
+            }
+            Ok(Ok(Look::Changed(content, value))) => {
+                tracing::info!("{what} changed on disk: from now on the new content is in use");
+                state.value = value;
+                state.content = Some(Arc::new(content));
+                state.changes += 1;
+                state.problem = None;
+                return;
+            }
+        };
+        if state.problem.as_ref() != Some(&problem) {
+            tracing::warn!("cannot use {what}: {problem}; the last good content stays in use");
+            state.problem = Some(problem);
+        }
+    }
+
+    /// Looks at the files now, however long the disk takes.
+    #[cfg(test)]
+    pub(crate) async fn settle(&self) {
+        self.look().await;
+        while self.state().look.is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            self.look().await;
+        }
+    }
+
+    /// The files are looked at again after `wait`.
+    #[cfg(test)]
+    pub(crate) fn due_in(&self, wait: Duration) {
+        self.state().due = Instant::now() + wait;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<F>> {
+        // Nothing that could leave it half changed panics while it is held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<F: FromFiles> fmt::Debug for Reread<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reread").field("files", &self.files.as_ref().map(|files| files.what())).finish_non_exhaustive()
+    }
+}
+
+/// One look at the files.
+trait LookAt: FromFiles + Sized {
+    fn look(&self, seen: Option<&Self::Content>) -> Look<Self> {
+        let content = match self.read() {
+            Ok(content) if seen == Some(&content) => return Look::Same,
+            Ok(content) => content,
+            Err(error) => return Look::Failed(error),
+        };
+        match self.make(&content) {
+            Ok(value) => Look::Changed(content, value),
+            Err(error) => Look::Failed(error),
+        }
+    }
+}
+
+impl<F: FromFiles> LookAt for F {}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// A disk that answers when it is told what, and a value that has to be even.
+    struct Numbers(Mutex<mpsc::Receiver<Result<u32, String>>>);
+
+    impl FromFiles for Numbers {
+        type Content = u32;
+        type Value = String;
+        type Error = String;
+
+        fn what(&self) -> &'static str {
+            "the numbers"
+        }
+
+        fn read(&self) -> Result<u32, String> {
+            self.0.lock().unwrap().recv().unwrap()
+        }
+
+        fn make(&self, content: &u32) -> Result<String, String> {
+            if content.is_multiple_of(2) { Ok(content.to_string()) } else { Err(format!("{content} is odd")) }
+        }
+    }
+
+    fn numbers() -> (mpsc::Sender<Result<u32, String>>, Reread<Numbers>) {
+        let (say, said) = mpsc::channel();
+        say.send(Ok(2)).unwrap();
+        (say, Reread::new(Numbers(Mutex::new(said)), Duration::from_secs(3600)).unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_will_not_do_changes_nothing_and_what_will_does() {
+        let (say, numbers) = numbers();
+        let steps =
+            [(Ok(4), "4", 1), (Ok(5), "4", 1), (Err("gone".to_owned()), "4", 1), (Ok(4), "4", 1), (Ok(6), "6", 2)];
+        for (found, expected, changes) in steps {
+            say.send(found).unwrap();
+            assert_eq!(numbers.current().await, numbers.last(), "it is not due");
+            numbers.due_in(Duration::ZERO);
+            assert_eq!((numbers.current().await.as_str(), numbers.changes()), (expected, changes));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_is_waited_for_once() {
+        let (say, numbers) = numbers();
+        let began = std::time::Instant::now();
+        for _ in 0..50 {
+            numbers.look().await;
+            assert_eq!(numbers.last(), "2");
+        }
+        assert!(began.elapsed() < 10 * DISK_TIMEOUT, "{:?}", began.elapsed());
+        say.send(Ok(8)).unwrap();
+        while numbers.last() != "8" {
+            numbers.look().await;
+        }
+    }
+}

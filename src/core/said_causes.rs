@@ -1,0 +1,79 @@
+//! Which causes of a trouble were said, so that a new one is said at once and an old one not again and again.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::cause::Cause;
+
+/// Most causes of one trouble that are kept in mind.
+const MOST_CAUSES: usize = 8;
+
+/// Most characters of a cause by which it is told from others.
+const MOST_GIST: usize = 256;
+
+/// The causes that were said of one trouble.
+#[derive(Debug, Default)]
+pub struct SaidCauses {
+    /// Each with the time when it was last said, the latest at the end.
+    said: Vec<(String, Instant)>,
+}
+
+impl SaidCauses {
+    /// Whether this cause is worth a line at `now`, which is then taken as said: it is not the one that was said last, and was not
+    /// said within `pause`. Of causes without end some are said only.
+    pub fn is_news(&mut self, cause: &Cause, now: Instant, pause: Duration) -> bool {
+        let gist = gist(&cause.what);
+        if self.said.last().is_some_and(|(last, _)| *last == gist) {
+            return false;
+        }
+        let old = |at: Instant| now >= at + pause;
+        match self.said.iter().position(|(said, _)| *said == gist) {
+            Some(known) if !old(self.said[known].1) => return false,
+            Some(known) => drop(self.said.remove(known)),
+            None if self.said.len() < MOST_CAUSES => {}
+            None if old(self.said[0].1) => drop(self.said.remove(0)),
+            None => return false,
+        }
+        self.said.push((gist, now));
+        true
+    }
+}
+
+/// What stays the same when a failure comes again: not its times, ports and request ids. A number of three digits is a status.
+fn gist(text: &str) -> String {
+    let word = |word: &str| {
+        let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
+        let is_status = bare.len() == 3 && bare.bytes().all(|byte| byte.is_ascii_digit());
+        if bare.contains(|c: char| c.is_ascii_digit()) && !is_status { "#".to_owned() } else { bare.to_owned() }
+    };
+    text.split_whitespace().map(word).collect::<Vec<_>>().join(" ").chars().take(MOST_GIST).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAUSE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_new_cause_is_said_at_once_and_the_same_one_with_another_number_is_not() {
+        let (mut said, now) = (SaidCauses::default(), Instant::now());
+        let mut is_news =
+            |what: &str, seconds| said.is_news(&Cause::new(what), now + Duration::from_secs(seconds), PAUSE);
+        assert!(is_news("a:514: cannot connect: refused [request 5F3]", 0));
+        assert!(!is_news("a:514: cannot connect: refused [request 77AB]", 1));
+        assert!(is_news("certificate has expired", 2));
+        assert!(!is_news("b:9: cannot connect: refused [request 1]", 59) && !is_news("certificate has expired", 70));
+        assert!(is_news("503 Busy", 71) && is_news("504 Busy", 72), "a status is no mere number");
+        assert!(is_news("a:514: cannot connect: refused [request 5F3]", 80), "it was another in between");
+    }
+
+    #[test]
+    fn causes_without_end_are_said_within_bounds() {
+        let (mut said, now) = (SaidCauses::default(), Instant::now());
+        let cause = |turn: u64| Cause::new("x".repeat(usize::try_from(turn).unwrap() + 1));
+        let lines = (0..200).filter(|&turn| said.is_news(&cause(turn), now + Duration::from_secs(turn), PAUSE)).count();
+        assert!((MOST_CAUSES..=MOST_CAUSES * 4).contains(&lines), "{lines}");
+    }
+}
