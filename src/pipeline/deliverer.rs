@@ -215,11 +215,12 @@ impl<S: Source, K: Destination> Shard<S, K> {
             let first = &rejected[0].rejected;
             let why = format!(
                 "the destination refuses events of {excess}, too many for dead letters; the checkpoint is not moved, and \
-                 they are sent again every {PAUSED_RETRY_INTERVAL:?}; the first: {}: {}",
-                first.code, first.reason
+                 they are sent again every {PAUSED_RETRY_INTERVAL:?}; the first: {}",
+                first.code
             );
-            self.account.waits(Wait::Destination, why.clone());
-            retry_log.next(&Cause::new(why), Retry::AfterChange, now);
+            let cause = Cause::new(format!("{why}: {}", first.reason));
+            self.account.waits(Wait::Destination, why);
+            retry_log.next(&cause, Retry::AfterChange, now);
             if self.stop.or(sleep(PAUSED_RETRY_INTERVAL)).await.is_none() {
                 return Err(Finished::GivenUp);
             }
@@ -281,10 +282,10 @@ impl<S: Source, K: Destination> Shard<S, K> {
     fn halt_rejected(&self, batch: &Batch, rejected: &[RejectedEvent]) {
         let log = rejected[0].log(batch);
         let first = &rejected[0].rejected;
-        let why = format!(
-            "the destination refuses log {log} of the page at {} for good ({}: {})",
-            batch.page.cursor, first.code, first.reason
-        );
+        warn!(shard = %self.name, log, code = first.code, reason = first.reason, "the destination refuses a log for good");
+        // Its words may quote the log: they are for the log of the program and for dead letters, not for the status.
+        let why =
+            format!("the destination refuses log {log} of the page at {} for good ({})", batch.page.cursor, first.code);
         self.halt(logs_of(batch, rejected), why);
     }
 }

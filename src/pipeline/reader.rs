@@ -217,7 +217,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
             return Decision::Deliver(failed);
         };
         let count = u32::try_from(failed.len()).unwrap_or(u32::MAX);
-        let first = format!("log {} of the page at {}: {}", first.log, batch.page.cursor, first.error);
+        let first = format!("log {} of the page at {}: {}", first.log, batch.page.cursor, first.error.without_text());
         let dead_letters = match self.pipeline.dead_letters.on_error {
             OnError::DeadLetter => failed,
             OnError::Halt => {

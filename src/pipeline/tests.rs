@@ -446,7 +446,11 @@ async fn f38_a_script_that_fails_on_most_logs_holds_the_shard_in_front_of_them()
     seconds(300).await;
     assert_eq!((bench.saved(), bench.letters().len()), (Some(1), 0));
     let why = bench.standstill().unwrap();
-    assert!(why.contains("200 of 300 logs within a minute (66 %)") && why.contains("t.lua:3: bad"), "{why}");
+    assert!(
+        why.contains("200 of 300 logs within a minute (66 %)") && why.contains("t.lua:3: the script raised"),
+        "{why}"
+    );
+    assert!(!why.contains("bad"), "the text of a log is in the status: {why}");
     assert_eq!((bench.counts().in_flight, bench.counts().difference()), (300, 0));
     assert_eq!(bench.end().await, ShardEnd::GivenBack);
 }
@@ -456,7 +460,7 @@ async fn f56_a_destination_that_refuses_most_events_holds_the_shard_until_it_tak
     let bench = start(&[many(300, 200, "two"), page(&["z:keep"])], OnError::DeadLetter, OnReject::DeadLetter);
     seconds(300).await;
     assert_eq!((bench.saved(), bench.letters().len()), (Some(0), 0));
-    assert!(bench.standstill().unwrap().contains("fake 6: no"), "{:?}", bench.standstill());
+    assert!(bench.standstill().unwrap().ends_with("fake 6"), "{:?}", bench.standstill());
     *bench.pipeline.destinations[0].strict.lock().unwrap() = false;
     seconds(40).await;
     assert_eq!((bench.saved(), bench.standstill(), bench.letters().len()), (Some(2), None, 0));

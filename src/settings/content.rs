@@ -1,6 +1,12 @@
 //! What has to be in the files that settings name: looked at now, so that it is not found out in an hour.
 
+use std::cmp::Ordering;
+
+use openssl::nid::Nid;
+use openssl::x509::{X509, X509NameRef};
+
 use super::problem::Complaint;
+use crate::core::printable::excerpt;
 
 /// A credential is one word of printable ASCII. White space around it is nobody's intention.
 pub(super) fn credential(text: &[u8]) -> Result<&str, Complaint> {
@@ -40,6 +46,28 @@ pub(super) fn certificates(content: &[u8]) -> Result<(), Complaint> {
     } else {
         Complaint::new("it contains no PEM certificate", "it needs a block that begins -----BEGIN CERTIFICATE-----")
     })
+}
+
+/// What is found in a file of certificates to trust in which none is a root, and which is missing: OpenSSL trusts a chain that ends
+/// in a self-signed certificate, and neither an intermediate nor a server's own certificate makes it trust anything.
+pub(super) fn without_root(content: &[u8]) -> Option<String> {
+    let found = X509::stack_from_pem(content).ok()?;
+    let is_root = |found: &X509| matches!(found.subject_name().try_cmp(found.issuer_name()), Ok(Ordering::Equal));
+    if found.iter().any(is_root) {
+        return None;
+    }
+    let top = found.last()?;
+    let (name, issuer) = (common_name(top.subject_name()), common_name(top.issuer_name()));
+    Some(format!(
+        "there is no root certificate in it: {name} is issued by {issuer}, whose certificate is missing; unless this system \
+         trusts that anyway, add the certificates up to the self-signed one at the top"
+    ))
+}
+
+/// The common name, for people, or all of the name.
+fn common_name(name: &X509NameRef) -> String {
+    let common = name.entries_by_nid(Nid::COMMONNAME).last().and_then(|entry| entry.data().to_string().ok());
+    excerpt(&common.map_or_else(|| format!("{name:?}"), |common| format!("{common:?}")))
 }
 
 /// A private key in PEM, as PKCS #8.
@@ -88,6 +116,18 @@ mod tests {
         check(b"\xff\xfew\0o\0", Some("it begins with a byte order mark"));
         check(b"w\0o\0", Some("it contains characters that no credential has"));
         check("wörd".as_bytes(), Some("it contains characters that no credential has"));
+    }
+
+    #[test]
+    fn a_file_to_trust_without_a_root_is_told_with_what_is_missing() {
+        let server = include_bytes!("../destination/hec/client/tests/tls/server.pem");
+        let issuer = include_bytes!("../destination/hec/client/tests/tls/issuer.pem");
+        let said = without_root(server).unwrap();
+        assert!(said.contains("\"localhost\" is issued by \"forwarder test issuer\", whose"), "{said}");
+        assert_eq!(without_root(issuer), None);
+        assert_eq!(without_root(&[&server[..], issuer].concat()), None);
+        // A server's own certificate that is self-signed is its own root.
+        assert_eq!(without_root(include_bytes!("../sls/client/test-cert.pem")), None);
     }
 
     #[test]

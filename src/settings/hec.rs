@@ -10,7 +10,7 @@ pub(super) fn read_hec(reader: &mut Reader<'_>) -> Option<Config> {
     let base = read_collector(reader);
     let token = read_token(reader);
     let verify = reader.get(&keys::hec::VERIFY);
-    let ca_file = reader.certificates(&keys::hec::CA_FILE);
+    let ca_file = reader.authorities(&keys::hec::CA_FILE);
     let client_cert = reader.client_cert([&keys::hec::CLIENT_CERT, &keys::hec::CLIENT_KEY]);
     let proxy = read_proxy(reader);
     let timeout = reader.get(&keys::hec::TIMEOUT);

@@ -84,6 +84,19 @@ impl<'a> Reader<'a> {
         self.file_with(key, MOST_SETTINGS, content::certificates)
     }
 
+    /// A path to a file with certificates to trust. One without a root is allowed, since the system may trust that, and is said.
+    pub(super) fn authorities(&mut self, key: &'static Key<PathBuf>) -> Option<PathBuf> {
+        let mut rootless = None;
+        let path = self.file_with(key, MOST_SETTINGS, |content| {
+            rootless = content::without_root(content);
+            content::certificates(content)
+        })?;
+        if let Some(what) = rootless {
+            self.warn(format!("{}: {what}", self.origin(&key.row)));
+        }
+        Some(path)
+    }
+
     /// Says so if everybody may read a file with a secret. A group may: that is how a secret is handed to a service.
     pub(super) fn warn_if_public(&mut self, row: &'static Row, path: &Path) {
         if named_file::is_public(path) {

@@ -31,7 +31,7 @@ pub(super) fn read_sls(reader: &mut Reader<'_>, heartbeat: Option<Duration>, mac
     let group_timeout = heartbeat.and_then(|heartbeat| read_group_timeout(reader, heartbeat));
     let in_order = reader.get(&keys::sls::IN_ORDER);
     let manage_group = reader.get(&keys::sls::MANAGE_GROUP);
-    let ca_file = reader.certificates(&keys::sls::CA_FILE);
+    let ca_file = reader.authorities(&keys::sls::CA_FILE);
     let timeout = reader.get(&keys::sls::TIMEOUT);
     let group = group?;
     Some(Config {

@@ -146,7 +146,7 @@ fn read_tls(reader: &mut Reader<'_>, protocol: Protocol) -> Option<Tls> {
         return None;
     }
     let verify = reader.get(&keys::syslog::VERIFY);
-    let ca_file = reader.certificates(&keys::syslog::CA_FILE);
+    let ca_file = reader.authorities(&keys::syslog::CA_FILE);
     let client_cert = reader.client_cert([&keys::syslog::CLIENT_CERT, &keys::syslog::CLIENT_KEY]);
     let server_name = reader.get(&keys::syslog::SERVER_NAME);
     let verify = verify?;

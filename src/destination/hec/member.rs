@@ -1,6 +1,7 @@
 //! One collector's address: its connections, its credentials, and one request at a time.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use crate::core::named_file;
 use crate::core::named_file::MOST_CREDENTIAL;
 use crate::core::no_proxy;
 use crate::core::reread::{FromFiles, Reread};
-use crate::core::secret::Secret;
+use crate::core::secret::{Redactor, Secret};
 use crate::core::tls_files::{TlsContent, TlsFileError, TlsFiles};
 
 /// What a reply may weigh; an honest one has a hundred bytes.
@@ -125,7 +126,7 @@ impl Member {
             .current()
             .await
             .post(self.url.clone())
-            .header(AUTHORIZATION, authorization(&token))
+            .header(AUTHORIZATION, token.header.clone())
             .header(CHANNEL, self.channel.clone())
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT_ENCODING, PLAIN)
@@ -157,7 +158,8 @@ impl Member {
                 break;
             }
         }
-        reply.body = redact(&token, reply.body);
+        // Whoever echoes our token does not bring it into our log.
+        reply.body = token.redactor.redact(reply.body);
         Ok(reply)
     }
 
@@ -195,7 +197,7 @@ struct TokenFile(PathBuf);
 
 impl FromFiles for TokenFile {
     type Content = Secret;
-    type Value = Secret;
+    type Value = Arc<UsableToken>;
     type Error = String;
 
     fn what(&self) -> &'static str {
@@ -207,43 +209,38 @@ impl FromFiles for TokenFile {
         Ok(Secret::new(String::from_utf8_lossy(&text).trim()))
     }
 
-    fn make(&self, token: &Secret) -> Result<Secret, String> {
-        usable(token.expose())
+    fn make(&self, token: &Secret) -> Result<Arc<UsableToken>, String> {
+        usable(token)
     }
 }
 
 fn token(token: &Token) -> Result<Reread<TokenFile>, ConfigError> {
     match token {
-        Token::Fixed(token) => Ok(Reread::fixed(usable(token.expose()).map_err(ConfigError::Token)?)),
+        Token::Fixed(token) => Ok(Reread::fixed(usable(token).map_err(ConfigError::Token)?)),
         Token::File(path) => Reread::new(TokenFile(path.clone()), FILE_AGE)
             .map_err(|problem| ConfigError::TokenFile { path: path.clone(), problem }),
     }
 }
 
-fn authorization(token: &Secret) -> HeaderValue {
-    let mut header = HeaderValue::from_str(&format!("Splunk {}", token.expose()))
-        .expect("a token was checked to fit a header when it was read");
-    header.set_sensitive(true);
-    header
-}
-
-/// Whoever echoes our token does not bring it into our log.
-fn redact(token: &Secret, body: Vec<u8>) -> Vec<u8> {
-    if memchr::memmem::find(&body, token.expose().as_bytes()).is_none() {
-        return body;
-    }
-    String::from_utf8_lossy(&body).replace(token.expose(), "***").into_bytes()
+/// A token as it is sent.
+#[derive(Debug)]
+struct UsableToken {
+    header: HeaderValue,
+    redactor: Redactor,
 }
 
 /// Splunk takes any string for a token; a header takes no more than this.
-fn usable(token: &str) -> Result<Secret, String> {
+fn usable(secret: &Secret) -> Result<Arc<UsableToken>, String> {
+    let token = secret.expose();
     if token.is_empty() {
         return Err("it is empty".to_owned());
     }
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("it contains white space, control or non-ASCII characters".to_owned());
     }
-    Ok(Secret::new(token))
+    let mut header = HeaderValue::from_str(&format!("Splunk {token}")).expect("graphic ASCII fits a header");
+    header.set_sensitive(true);
+    Ok(Arc::new(UsableToken { header, redactor: Redactor::new(secret) }))
 }
 
 fn collector(text: &str) -> Result<Url, ConfigError> {

@@ -99,7 +99,10 @@ fn tls_refusal(error: &reqwest::Error) -> Option<&'static str> {
         ),
         ("not yet valid", "the clock of this machine or of the collector is wrong"),
         ("mismatch", "its certificate is for another name: use a host name that is in it"),
-        ("certificate verify failed", "set hec.ca_file to the certificate of its issuer, if that is your own"),
+        (
+            "certificate verify failed",
+            "set hec.ca_file to the root of its issuer, the self-signed certificate at the top, if that is your own",
+        ),
         ("wrong version number", "is TLS spoken on this port? else write http://"),
         ("", "does it speak TLS 1.2 or newer on this port?"),
     ];

@@ -187,7 +187,10 @@ fn advice(error: &str) -> &'static str {
         ("certificate has expired", "the receiver has to renew its certificate, if the clock of this machine is right"),
         ("not yet valid", "the clock of this machine or of the receiver is wrong"),
         ("mismatch", "its certificate is for another name: set syslog.server_name to one that it has"),
-        ("certificate verify failed", "set syslog.ca_file to the certificate of its issuer"),
+        (
+            "certificate verify failed",
+            "set syslog.ca_file to the certificate of its issuer, the self-signed one at the top: no other is enough",
+        ),
         ("wrong version number", "is TLS spoken on this port?"),
         ("", "does it speak TLS 1.2 or newer on this port?"),
     ];

@@ -54,6 +54,20 @@ impl HookError {
         Self { version: version.into(), fault, place: None, hint: None }
     }
 
+    /// What is wrong and where, without what the script made of a log: fit for a status that everybody may see.
+    #[must_use]
+    pub fn without_text(&self) -> String {
+        let what = match &self.fault {
+            ScriptFault::Runtime(_) => "the script raised an error",
+            ScriptFault::BadReturn { .. } => "process returned what cannot be sent",
+            _ => return self.to_string(),
+        };
+        match &self.place {
+            Some(place) => format!("{}:{}: {what} (script version {})", place.file, place.line, self.version),
+            None => format!("{what} (script version {})", self.version),
+        }
+    }
+
     /// The script, when it is wrong as a whole.
     pub(crate) fn script(&self) -> Option<&str> {
         match &self.fault {

@@ -559,6 +559,18 @@ async fn tls_is_verified_against_the_ca_file() {
 }
 
 #[tokio::test]
+async fn an_echo_of_our_headers_does_not_show_the_token() {
+    // "token: TOKEN-0123456789" in base64.
+    let echo = "you sent dG9rZW46IFRPS0VOLTAxMjM0NTY3ODk= and TOKEN-0123456789";
+    let server = Server::start([error(403, echo, &[])]).await;
+    let token = Some(crate::core::secret::Secret::new("TOKEN-0123456789"));
+    let key = AccessKey { id: "AKID".into(), secret: crate::core::secret::Secret::new("SECRET"), token };
+    let sls = Sls::new(&Config { credentials: Credentials::Fixed(key), ..server.config() }).unwrap();
+    let said = sls.heartbeat(&BTreeSet::new()).await.unwrap_err().to_string();
+    assert!(said.contains("you sent *** and ***"), "{said}");
+}
+
+#[tokio::test]
 async fn a_ca_file_that_is_renewed_is_read_again() {
     let (port, thread) = start_tls(2);
     let dir = tempfile::tempdir().unwrap();

@@ -14,6 +14,7 @@ use super::dns::Remembering;
 use crate::core::no_proxy;
 use crate::core::printable::excerpt;
 use crate::core::reread::{FromFiles, Reread};
+use crate::core::secret::{Redactor, Secret};
 use crate::core::source::SourceError;
 use crate::core::tls_files::{TlsContent, TlsFiles};
 use crate::sls::Config;
@@ -93,7 +94,11 @@ impl Wire {
         }
         let response = outgoing.send().await.map_err(|error| self.unreachable(request.call, error))?;
         self.failing.store(response.status().is_server_error(), Ordering::Relaxed);
-        self.receive(request.call, response).await
+        let mut reply = self.receive(request.call, response).await?;
+        if reply.status != 200 {
+            reply.body = redact(request, reply.body);
+        }
+        Ok(reply)
     }
 
     async fn receive(&self, call: Call, mut response: Response) -> Result<Reply, SourceError> {
@@ -130,7 +135,9 @@ impl Wire {
         let is_connect = error.is_connect();
         let text = chain(&error.without_url());
         let hint = if text.contains("certificate") {
-            Some("if the certificate is signed by a CA of your own, name that in `ca_file`")
+            Some(
+                "if the certificate is signed by a CA of your own, name its root in `ca_file`: the self-signed certificate at the top",
+            )
         } else if is_connect {
             Some("check `endpoint`, `project` (it is part of the host name), DNS, the network and the proxy settings")
         } else {
@@ -207,7 +214,7 @@ fn header_map(headers: &[(&'static str, String)]) -> HeaderMap {
         .iter()
         .map(|(name, value)| {
             let mut value = HeaderValue::from_str(value).expect("keys, dates and names were checked to be header text");
-            value.set_sensitive(matches!(*name, "authorization" | "x-acs-security-token"));
+            value.set_sensitive(is_secret(name));
             (HeaderName::from_static(name), value)
         })
         .collect()
@@ -218,6 +225,17 @@ fn text_headers(headers: &HeaderMap) -> BTreeMap<String, String> {
         .iter()
         .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
         .collect()
+}
+
+/// Whoever echoes our headers does not bring what is secret in them into our log: the signature, a temporary key's token.
+fn redact(request: &Request, body: Bytes) -> Bytes {
+    let secrets = request.headers.iter().filter(|(name, _)| is_secret(name));
+    let redactors = secrets.map(|(_, value)| Redactor::new(&Secret::new(value)));
+    redactors.fold(body.to_vec(), |body, redactor| redactor.redact(body)).into()
+}
+
+fn is_secret(header: &str) -> bool {
+    matches!(header, "authorization" | "x-acs-security-token")
 }
 
 /// An error with everything below it, on one line.

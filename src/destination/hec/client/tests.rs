@@ -1010,6 +1010,17 @@ async fn the_token_is_in_no_log_line_no_error_and_no_debug_text() {
 }
 
 #[tokio::test]
+async fn an_echo_of_the_token_in_base64_is_not_shown() {
+    use base64::Engine as _;
+
+    let code = base64::engine::general_purpose::STANDARD.encode(format!("Authorization: Splunk {TOKEN}"));
+    let collector = first_then_fine(vec![Act::reply(403, &format!("<p>You sent {code}"))]).await;
+    let hec = hec(&collector);
+    let error = hec.check().await.unwrap_err().to_string();
+    assert!(error.contains("You sent ***"), "{error}");
+}
+
+#[tokio::test]
 async fn an_outage_is_one_line_and_its_end_another() {
     let (_log, lines) = log();
     let collector = first_then_fine((0..10).map(|_| busy()).collect()).await;
