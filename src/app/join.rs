@@ -24,14 +24,14 @@ pub(super) async fn join_group(source: &Sls, start: Start) -> Result<Duration, E
         };
         match joined.await {
             Ok(timeout) => return Ok(timeout),
-            Err(SourceError::Refused(cause) | SourceError::Lost(cause)) => return Err(Error::Refused(cause)),
+            Err(SourceError::Refused(cause)) => return Err(Error::Refused(cause)),
             Err(fault) => retry_log.pause_after(&fault).await,
         }
     }
 }
 
-/// Looks which shards were there when the group began, so that those of a later split or merge start with their oldest
-/// log. Without the right to look, the program works all the same and says what that costs.
+/// Looks how far the group is, so that shards of a later split or merge start with their oldest log. Without the right to
+/// look, the program works all the same and says what that costs.
 async fn learn_shards(source: &Sls) -> Result<(), SourceError> {
     match source.learn_shards().await {
         Err(SourceError::Refused(cause)) => {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::cursor::ShardName;
+use super::cursor::{Cursor, ShardName};
 
 /// The accounts of all shards that this process has worked on.
 #[derive(Debug, Default)]
@@ -50,6 +50,8 @@ pub struct ShardLedger {
     pub counts: Counts,
     /// Whether the shard is worked on by this process now.
     pub held: bool,
+    /// Everything before it is durable, as far as this process has come with the shard.
+    pub position: Option<Cursor>,
     /// When SLS received the newest log that is durable, unix seconds.
     pub durable_to: Option<i64>,
     /// When SLS received the end of the first page that was pulled after the shard had been acquired, or caught up with:
@@ -219,6 +221,11 @@ impl Account {
         counts.dead_lettered += u64::from(settled.dead_lettered);
         counts.events += u64::from(settled.events);
         counts.in_flight -= u64::from(settled.delivered + settled.dropped + settled.dead_lettered);
+    }
+
+    /// Everything before `position` is durable.
+    pub fn stands_at(&self, position: Cursor) {
+        lock(&self.entry).position = Some(position);
     }
 
     /// Nothing new in the shard. It is behind all the same while something is in flight: a log that halts it stays there.

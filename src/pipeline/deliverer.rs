@@ -97,6 +97,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
                         Finished::Durable(settled) => match checkpoint.advance(batch.interval()) {
                             Ok(()) => {
                                 self.account.settled(settled, batch.page.received_at);
+                                self.account.stands_at(checkpoint.durable().clone());
                                 continue;
                             }
                             Err(skipped) => self.halt(batch.logs, format!("BUG, please report it: {skipped}")),
@@ -244,7 +245,8 @@ impl<S: Source, K: Destination> Shard<S, K> {
         if found_cursor.as_ref() == Some(&cursor) {
             return (cursor, Ok(()));
         }
-        if !expected.contains(&found_cursor) {
+        // A group that was deleted and made anew has none: it gets what this process holds.
+        if found.is_some() && !expected.contains(&found_cursor) {
             self.say_moved(found.as_ref(), &cursor);
             return (cursor, Err(SaveFault::Moved));
         }

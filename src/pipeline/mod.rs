@@ -225,11 +225,12 @@ impl<S: Source, K: Destination> Shard<S, K> {
             let fault = match self.pipeline.source.checkpoint(self.id).await {
                 Ok(Some(Checkpoint { cursor, consumer })) => {
                     info!(shard = %self.name, %cursor, saved_by = %consumer, "goes on from the checkpoint");
+                    self.account.stands_at(cursor.clone());
                     return Some(StartPoint { saved: Some(cursor.clone()), cursor });
                 }
-                Ok(None) => match self.pipeline.source.cursor(self.id, self.pipeline.pace.start).await {
+                Ok(None) => match self.without_checkpoint().await {
                     Ok(cursor) => {
-                        info!(shard = %self.name, %cursor, start = ?self.pipeline.pace.start, "no checkpoint yet: starts");
+                        self.account.stands_at(cursor.clone());
                         return Some(StartPoint { cursor, saved: None });
                     }
                     Err(fault) => fault,
@@ -242,6 +243,19 @@ impl<S: Source, K: Destination> Shard<S, K> {
             }
             retry_log.pause_after(&fault).await;
         }
+    }
+
+    /// Where a shard without a checkpoint starts. One that this process has worked on had a checkpoint, which went with its
+    /// group when that was deleted: everything before where this process was is durable all the same.
+    async fn without_checkpoint(&self) -> Result<Cursor, SourceError> {
+        if let Some(cursor) = self.account.read().position {
+            warn!(shard = %self.name, %cursor, "there is no checkpoint any more: going on from where this process was");
+            return Ok(cursor);
+        }
+        let start = self.pipeline.pace.start;
+        let cursor = self.pipeline.source.cursor(self.id, start).await?;
+        info!(shard = %self.name, %cursor, ?start, "no checkpoint yet: starts");
+        Ok(cursor)
     }
 
     /// A batch is paused until what this returns is dropped.

@@ -175,11 +175,13 @@ pub fn build_checkpoint(config: &Config, shard: ShardId) -> Request {
     Request::new(Call::Checkpoint, Method::Get, group_path(config), query)
 }
 
-/// When a shard's checkpoint was last saved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A shard's checkpoint, and when it was last saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedAt {
     /// Number of the shard.
     pub shard: u32,
+    /// Where to read on.
+    pub cursor: Cursor,
     /// `updateTime`, unix microseconds; 0 when the server does not say.
     pub micros: i64,
 }
@@ -204,7 +206,12 @@ pub fn read_checkpoints(reply: &Reply) -> Result<Vec<SavedAt>, ReadError> {
     }
     let entries: Vec<Entry> = read_json(&reply.body)?;
     let saved = entries.into_iter().filter(|entry| !entry.checkpoint.is_empty());
-    Ok(saved.map(|entry| SavedAt { shard: entry.shard, micros: entry.update_time }).collect())
+    let saved = saved.map(|entry| SavedAt {
+        shard: entry.shard,
+        cursor: Cursor::new(entry.checkpoint),
+        micros: entry.update_time,
+    });
+    Ok(saved.collect())
 }
 
 /// "GetCheckPoint": `None` when the shard was never saved, which is an empty text or no entry.

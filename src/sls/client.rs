@@ -17,7 +17,7 @@ use super::api;
 use super::api::{Group, ReadError, Shard};
 use super::credentials::Keys;
 use super::error::{Refusal, Verdict, busy, unreadable, verdict};
-use super::group_start::shards_at_the_start;
+use super::group_start::{GroupStart, ShardStart};
 use super::message::{Call, Reply, Request};
 use super::sign::sign;
 use super::unpack::UnpackError;
@@ -43,8 +43,8 @@ pub struct Sls {
     clock_offset: AtomicI64,
     clock_told: AtomicBool,
     group_told: AtomicBool,
-    /// The shards that were there when the group began, if it was looked.
-    old: OnceLock<BTreeSet<ShardId>>,
+    /// What the first look at the group told, if it was looked.
+    group_start: OnceLock<GroupStart>,
 }
 
 impl Sls {
@@ -63,21 +63,26 @@ impl Sls {
             clock_offset: AtomicI64::new(0),
             clock_told: AtomicBool::new(false),
             group_told: AtomicBool::new(false),
-            old: OnceLock::new(),
+            group_start: OnceLock::new(),
         })
     }
 
-    /// Looks which shards were there when the group began. From then on [`Start::End`] is the end of those alone: one
-    /// that came later, of a split or a merge, starts with its oldest log, for all it has was written since.
+    /// Looks how far the group is. From then on [`Start::End`] is the moment when the group began, not the end of the shard
+    /// at some later time: see [`GroupStart`].
     ///
     /// # Errors
     /// As for every call.
     pub async fn learn_shards(&self) -> Result<(), SourceError> {
         // In this order: a shard that is made in between is missed, and taken for one that came later.
-        let shards = self.shards().await?;
+        let looking = api::build_list_shards(&self.config);
+        let dated = |reply: &Reply| {
+            let date = reply.header("date").and_then(parse_http_date);
+            Ok((api::read_shards(reply)?, date.map(Timestamp::as_second)))
+        };
+        let (shards, looked_at) = self.ask(&looking, dated).await?;
         let checkpoints = self.ask(&api::build_checkpoints(&self.config), api::read_checkpoints).await?;
         // Who looked first has seen what was there first.
-        let _ = self.old.set(shards_at_the_start(&shards, &checkpoints));
+        let _ = self.group_start.set(GroupStart::new(&shards, &checkpoints, looked_at));
         Ok(())
     }
 
@@ -249,8 +254,11 @@ impl Source for Sls {
     }
 
     async fn cursor(&self, shard: ShardId, start: Start) -> Result<Cursor, SourceError> {
-        let is_new = self.old.get().is_some_and(|old| !old.contains(&shard));
-        let start = if is_new && start == Start::End { Start::Begin } else { start };
+        let start = match self.group_start.get().filter(|_| start == Start::End).map(|group| group.of(shard)) {
+            Some(ShardStart::At(cursor)) => return Ok(cursor),
+            Some(ShardStart::Position(start)) => start,
+            None => start,
+        };
         self.ask(&api::build_cursor(&self.config, shard, start), api::read_cursor).await
     }
 

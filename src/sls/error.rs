@@ -166,7 +166,7 @@ fn key_hint(code: &str, message: &str) -> &'static str {
 
 const CLOCK: &str = "set the clock of this host (NTP); SLS allows 15 minutes";
 const GROUP_GONE: &str =
-    "the consumer group was deleted with its checkpoints: its shards start again where the settings say";
+    "the consumer group was deleted with its checkpoints: it is made anew, and gets those that this process knows";
 const GROUP_QUOTA: &str = "delete an unused consumer group (limit 30 per logstore)";
 const THROTTLED: &str = "the read quota is used up: split the shard, or read with fewer consumer groups";
 const PULL_ARGUMENT: &str = "check `query` and `processor`";

@@ -1,30 +1,76 @@
-//! Which shards `start = "end"` means the end of: those that were there when the consumer group began. Pure.
+//! Where a shard without a checkpoint starts under `start = "end"`, whoever acquires it and whenever. Pure.
 //!
-//! A shard that a split or a merge made later holds only logs that were written since the group began, so it starts with
-//! its oldest log, whoever acquires it and whenever. What cannot be told is decided for no loss.
+//! `end` is the moment when the consumer group began. A shard that a split or a merge made later holds only logs that were
+//! written since, so it starts with its oldest log. A checkpoint that was seen and is gone went with the group, which was
+//! deleted and made anew: the shard goes on from there, since everything before it had been delivered. What cannot be told
+//! is decided for no loss.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::api::{SavedAt, Shard};
-use crate::core::cursor::ShardId;
+use crate::core::cursor::{Cursor, ShardId, Start};
 
-/// The shards that were there when the group began, going by the checkpoints that it has saved by now.
-///
-/// A shard without a checkpoint came later when it is younger than the group's first checkpoint, or when a read-only
-/// shard whose keys overlap with its own, its parent or an older forebear, has one.
-#[must_use]
-pub fn shards_at_the_start(shards: &[Shard], checkpoints: &[SavedAt]) -> BTreeSet<ShardId> {
-    let saved: BTreeMap<u32, i64> = checkpoints.iter().map(|saved| (saved.shard, saved.micros)).collect();
-    let first = saved.values().copied().filter(|micros| *micros > 0).min();
-    let came_later = |shard: &Shard| {
-        let is_younger = first.is_some_and(|micros| shard.created > micros / 1_000_000);
-        let has_forebear = shards.iter().any(|other| {
-            other.id != shard.id && other.is_read_only() && saved.contains_key(&other.id) && other.overlaps(shard)
-        });
-        is_younger || has_forebear
-    };
-    let old = shards.iter().filter(|shard| saved.contains_key(&shard.id) || !came_later(shard));
-    old.map(|shard| ShardId(shard.id)).collect()
+/// What one look at the shards and the checkpoints of a group tells.
+#[derive(Debug)]
+pub struct GroupStart {
+    /// The shards that were there when the group began.
+    old: BTreeSet<ShardId>,
+    /// The checkpoints that were saved by then.
+    saved: BTreeMap<ShardId, Cursor>,
+    /// The group began at this time or before, unix seconds by the server's clock, if it can be told.
+    began_by: Option<i64>,
+}
+
+/// Where a shard starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ShardStart {
+    /// At this cursor.
+    At(Cursor),
+    /// At this position, for which the server knows the cursor.
+    Position(Start),
+}
+
+impl GroupStart {
+    /// What a look at `looked_at` tells, unix seconds by the server's clock if it said so.
+    ///
+    /// A shard without a checkpoint came later when it is younger than the group's first checkpoint, or when a read-only
+    /// shard whose keys overlap with its own, its parent or an older forebear, has one.
+    #[must_use]
+    pub fn new(shards: &[Shard], checkpoints: &[SavedAt], looked_at: Option<i64>) -> Self {
+        let saved: BTreeMap<ShardId, Cursor> =
+            checkpoints.iter().map(|saved| (ShardId(saved.shard), saved.cursor.clone())).collect();
+        let first = checkpoints.iter().map(|saved| saved.micros).filter(|micros| *micros > 0).min();
+        let first = first.map(|micros| micros / 1_000_000);
+        let came_later = |shard: &Shard| {
+            let is_younger = first.is_some_and(|first| shard.created > first);
+            let has_forebear = shards.iter().any(|other| {
+                other.id != shard.id
+                    && other.is_read_only()
+                    && saved.contains_key(&ShardId(other.id))
+                    && other.overlaps(shard)
+            });
+            is_younger || has_forebear
+        };
+        let old = shards.iter().filter(|shard| saved.contains_key(&ShardId(shard.id)) || !came_later(shard));
+        Self {
+            old: old.map(|shard| ShardId(shard.id)).collect(),
+            saved,
+            began_by: first.into_iter().chain(looked_at).min(),
+        }
+    }
+
+    /// Where a shard starts that has no checkpoint now.
+    #[must_use]
+    pub fn of(&self, shard: ShardId) -> ShardStart {
+        if let Some(cursor) = self.saved.get(&shard) {
+            return ShardStart::At(cursor.clone());
+        }
+        ShardStart::Position(match self.began_by {
+            _ if !self.old.contains(&shard) => Start::Begin,
+            Some(second) => Start::Time(second),
+            None => Start::End,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -33,31 +79,52 @@ mod tests {
 
     const BEGAN: i64 = 1_700_000_000;
 
+    const OLD: ShardStart = ShardStart::Position(Start::Time(BEGAN));
+    const LATER: ShardStart = ShardStart::Position(Start::Begin);
+
     fn shard(id: u32, keys: (&str, &str), read_only: bool, created: i64) -> Shard {
         let status = if read_only { "readonly" } else { "readwrite" };
         Shard { id, status: status.to_owned(), begin_key: keys.0.to_owned(), end_key: keys.1.to_owned(), created }
     }
 
+    fn cursor(shard: u32) -> Cursor {
+        Cursor::from_number(shard.into())
+    }
+
     fn saved(shard: u32, second: i64) -> SavedAt {
-        SavedAt { shard, micros: second * 1_000_000 }
+        SavedAt { shard, cursor: cursor(shard), micros: second * 1_000_000 }
+    }
+
+    fn seen(shard: u32) -> ShardStart {
+        ShardStart::At(cursor(shard))
     }
 
     #[track_caller]
-    fn check(shards: &[Shard], checkpoints: &[SavedAt], expected: &[u32]) {
-        let old = shards_at_the_start(shards, checkpoints);
-        assert_eq!(old, expected.iter().map(|id| ShardId(*id)).collect());
+    fn check(shards: &[Shard], checkpoints: &[SavedAt], looked_at: i64, expected: &[ShardStart]) {
+        let group = GroupStart::new(shards, checkpoints, Some(looked_at));
+        let starts: Vec<ShardStart> = shards.iter().map(|shard| group.of(ShardId(shard.id))).collect();
+        assert_eq!(starts, expected);
     }
 
     #[test]
-    fn a_group_that_begins_now_means_every_shard_there_is() {
+    fn a_group_that_begins_now_means_every_shard_there_is_whenever_it_is_acquired() {
         let shards = [shard(0, ("00", "80"), false, BEGAN - 100), shard(1, ("80", "ff"), false, BEGAN - 100)];
-        check(&shards, &[], &[0, 1]);
+        check(&shards, &[], BEGAN, &[OLD, OLD]);
+        let group = GroupStart::new(&shards, &[], None);
+        assert_eq!(group.of(ShardId(0)), ShardStart::Position(Start::End), "the server said no time");
+        assert_eq!(group.of(ShardId(2)), LATER, "it was not there");
     }
 
     #[test]
     fn another_member_that_was_quicker_changes_nothing_for_the_shards_that_it_has_not_got() {
         let shards = [shard(0, ("00", "80"), false, BEGAN - 100), shard(1, ("80", "ff"), false, BEGAN - 100)];
-        check(&shards, &[saved(0, BEGAN)], &[0, 1]);
+        check(&shards, &[saved(0, BEGAN)], BEGAN + 30, &[seen(0), OLD]);
+    }
+
+    #[test]
+    fn a_checkpoint_that_was_seen_and_is_gone_is_where_its_shard_goes_on() {
+        let shards = [shard(0, ("00", "80"), false, BEGAN - 100), shard(1, ("80", "ff"), false, BEGAN - 100)];
+        check(&shards, &[saved(0, BEGAN + 50), saved(1, BEGAN + 60)], BEGAN + 70, &[seen(0), seen(1)]);
     }
 
     #[test]
@@ -70,18 +137,19 @@ mod tests {
             shard(4, ("00", "20"), false, BEGAN + 60),
         ];
         // The members save all the time, so that no shard is younger than the first checkpoint that is left.
-        check(&shards, &[saved(0, BEGAN + 90), saved(1, BEGAN + 90)], &[0, 1]);
+        let checkpoints = [saved(0, BEGAN + 90), saved(1, BEGAN + 90)];
+        check(&shards, &checkpoints, BEGAN + 95, &[seen(0), seen(1), LATER, LATER, LATER]);
     }
 
     #[test]
     fn a_shard_younger_than_the_first_checkpoint_came_later_even_if_its_parent_is_gone() {
         let shards = [shard(1, ("80", "ff"), false, BEGAN - 100), shard(2, ("00", "80"), false, BEGAN + 50)];
-        check(&shards, &[saved(1, BEGAN)], &[1]);
+        check(&shards, &[saved(1, BEGAN)], BEGAN + 60, &[seen(1), LATER]);
     }
 
     #[test]
     fn keys_of_another_part_are_no_parent() {
         let shards = [shard(0, ("00", "80"), true, BEGAN - 900), shard(1, ("80", "ff"), false, BEGAN - 100)];
-        check(&shards, &[saved(0, BEGAN)], &[0, 1]);
+        check(&shards, &[saved(0, BEGAN)], BEGAN, &[seen(0), OLD]);
     }
 }

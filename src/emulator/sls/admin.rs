@@ -44,6 +44,7 @@ pub(super) fn happen(logstore: &mut Logstore, event: &SlsEvent, now: Duration) -
         }
         SlsEvent::Split { shard } => logstore.split(*shard, None, 2, now).map(|_| ()),
         SlsEvent::Merge { shard } => logstore.merge(*shard, now).map(|_| ()),
+        SlsEvent::DeleteGroup { group } => logstore.delete_group(group),
         SlsEvent::Evict { group, consumer } => {
             let (group, shards) = logstore.group_mut(group)?;
             group.evict(consumer, shards);

@@ -120,6 +120,11 @@ pub enum SlsEvent {
         /// The shard.
         shard: u32,
     },
+    /// A consumer group is deleted with its checkpoints.
+    DeleteGroup {
+        /// The consumer group.
+        group: String,
+    },
     /// A consumer counts as silent for too long.
     Evict {
         /// The consumer group.

@@ -590,7 +590,8 @@ async fn a_ca_file_that_is_renewed_is_read_again() {
 async fn f23_the_end_is_where_old_shards_start_and_new_ones_start_with_their_oldest_log() {
     let shards = r#"[{"shardID":0,"status":"readwrite"}]"#;
     let cursors = vec![ok(r#"{"cursor":"YQ=="}"#); 5];
-    let server = Server::start([cursors[0].clone(), ok(shards), ok("[]")].into_iter().chain(cursors)).await;
+    let dated = Answer::Whole(raw(200, &[("date", "Tue, 14 Nov 2023 22:13:20 GMT")], shards.as_bytes()));
+    let server = Server::start([cursors[0].clone(), dated, ok("[]")].into_iter().chain(cursors)).await;
     let sls = server.sls();
     let (old, new) = (SHARD, ShardId(7));
     sls.cursor(new, Start::End).await.unwrap();
@@ -600,7 +601,7 @@ async fn f23_the_end_is_where_old_shards_start_and_new_ones_start_with_their_old
     }
     let lines = server.lines();
     let from: Vec<&str> = lines.iter().filter_map(|line| line.split("from=").nth(1)).collect();
-    assert_eq!(from, ["end", "end", "begin", "begin", "5"]);
+    assert_eq!(from, ["end", "1700000000", "begin", "begin", "5"], "the moment at which the group began");
 }
 
 #[tokio::test]
@@ -619,7 +620,9 @@ async fn a_child_of_a_split_starts_with_its_oldest_log_though_its_taker_joined_a
     }
     let lines = server.lines();
     let from: Vec<&str> = lines.iter().filter_map(|line| line.split("from=").nth(1)).collect();
-    assert_eq!(from, ["end", "begin"]);
+    assert_eq!(from, ["1700000950", "begin"], "the group had begun when it saved");
+    let seen = sls.cursor(ShardId(0), Start::End).await.unwrap();
+    assert_eq!(seen, Cursor::new("YQ=="), "a checkpoint that is gone with its group is where the shard goes on");
 }
 
 /// Stands in for the DNS: every name is where it says at the moment.

@@ -1,12 +1,13 @@
 //! A member of the group: the program's own loops over the models.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forwarder::core::budget::Budget;
-use forwarder::core::cursor::SourceName;
+use forwarder::core::cursor::{SourceName, Start};
 use forwarder::core::ledger::{Counts, Ledger};
-use forwarder::core::source::Source as _;
+use forwarder::core::source::{Source as _, SourceError};
 use forwarder::core::stop::{Stopper, stop};
 use forwarder::group;
 use forwarder::group::Drained;
@@ -42,6 +43,7 @@ pub struct Member {
     tasks: JoinSet<()>,
     leave: Stopper,
     drained: Arc<Mutex<Option<Drained>>>,
+    joined: Arc<AtomicBool>,
 }
 
 impl Member {
@@ -53,10 +55,10 @@ impl Member {
         };
         let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
         let script = Script::from_text("sim.lua", SCRIPT);
-        let source = || SimSource { world: world.clone(), member: name.to_owned() };
+        let source = SimSource { world: world.clone(), member: name.to_owned(), group_start: Arc::default() };
         let parts = Arc::new(Pipeline {
             source_name: SourceName::new("logstore"),
-            source: source(),
+            source: source.clone(),
             destinations: vec![SimSink { world: world.clone(), member: name.to_owned() }],
             hooks: Hooks::new(script, config, Arc::new(IdFormat), ("project", "logstore")).expect("it loads"),
             budget: Budget::new(1 << 20),
@@ -79,29 +81,43 @@ impl Member {
         let (leave, left) = stop();
         let drained = Arc::default();
         let ended: Arc<Mutex<Option<Drained>>> = Arc::clone(&drained);
+        let joined = Arc::<AtomicBool>::default();
         let mut tasks = JoinSet::new();
-        let beat_source = source();
         let running = Arc::clone(&parts);
+        let has_joined = Arc::clone(&joined);
         tasks.spawn(async move {
+            let join = async || {
+                let timeout = source.ensure_group().await?;
+                if start == Start::End {
+                    source.learn().await?;
+                }
+                Ok::<_, SourceError>(timeout)
+            };
             let timeout = loop {
-                match beat_source.ensure_group().await {
+                match join().await {
                     Ok(timeout) => break timeout,
                     Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
                 }
             };
+            has_joined.store(true, Ordering::Relaxed);
             let (beats, line) = group::line(Membership::new(timeout, Instant::now()));
             // As their own thread in the program: they break down alone.
             let mut heart = JoinSet::new();
-            heart.spawn(async move { group::beat(&beat_source, beats, GROUP_TIMEOUT / 3).await });
+            heart.spawn(async move { group::beat(&source, beats, GROUP_TIMEOUT / 3).await });
             *ended.lock().unwrap() = Some(group::run(running, line, left, DRAIN).await);
             heart.join_next().await;
         });
-        Self { name: name.to_owned(), parts, tasks, leave, drained }
+        Self { name: name.to_owned(), parts, tasks, leave, drained, joined }
     }
 
     /// Asks it to stop; it has ended when [`Member::has_ended`].
     pub fn leave(&self) {
         self.leave.raise();
+    }
+
+    /// Whether it has joined the group, and was not asked to leave it.
+    pub fn stays(&self) -> bool {
+        self.joined.load(Ordering::Relaxed) && !self.leave.is_raised()
     }
 
     /// How its work ended, if it did.

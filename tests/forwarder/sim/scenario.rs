@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use forwarder::core::cursor::Start;
 use forwarder::pipeline::OnError;
 use tokio::time::{Instant, sleep};
 
@@ -25,13 +26,15 @@ pub struct Outcome {
     pub sleeps: u64,
     pub late_saves: u64,
     pub breakdowns: u64,
+    pub deletions: u64,
+    pub ends: u64,
 }
 
 impl std::fmt::Debug for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} logs, {} repeats, {} kills, {} replies lost, {} outages, {} dead letters, {} times no room, {} sleeps, {} late saves, {} breakdowns, {} violations",
+            "{} logs, {} repeats, {} kills, {} replies lost, {} outages, {} dead letters, {} times no room, {} sleeps, {} late saves, {} breakdowns, {} groups deleted, {} starts at the end, {} violations",
             self.logs,
             self.repeats,
             self.kills,
@@ -42,6 +45,8 @@ impl std::fmt::Debug for Outcome {
             self.sleeps,
             self.late_saves,
             self.breakdowns,
+            self.deletions,
+            self.ends,
             self.violations.len()
         )
     }
@@ -59,6 +64,8 @@ impl Outcome {
         self.sleeps += other.sleeps;
         self.late_saves += other.late_saves;
         self.breakdowns += other.breakdowns;
+        self.deletions += other.deletions;
+        self.ends += other.ends;
     }
 }
 
@@ -75,6 +82,7 @@ async fn play(seed: u64) -> Outcome {
         let mut world = world.lock();
         world.ordered = rng.one_in(2);
         world.keeps_prefix = rng.one_in(2);
+        world.start = if rng.one_in(2) { Start::End } else { Start::Begin };
         world.on_error =
             [OnError::DeadLetter, OnError::DeadLetter, OnError::Pass, OnError::Drop][rng.below(4) as usize];
     }
@@ -91,10 +99,12 @@ async fn play(seed: u64) -> Outcome {
             let count = 1 + rng.below(6);
             world.lock().write(count);
         }
+        // Only a member that saw the group before it was deleted knows that it was there.
+        let whole = world.lock().unsaved.is_empty();
         match rng.below(60) {
-            0 | 1 => outcome.kills += u64::from(cast.kill(&mut rng)),
-            2 => cast.leave(&mut rng),
-            3 | 4 if cast.members.len() < 4 => cast.add(),
+            0 | 1 if whole => outcome.kills += u64::from(cast.kill(&mut rng)),
+            2 if whole => cast.leave(&mut rng),
+            3 | 4 if whole && cast.members.len() < 4 => cast.add(),
             5 => cast.cut_off(&mut rng),
             6 => {
                 let outage = rng.millis(500, 40_000);
@@ -122,6 +132,7 @@ async fn play(seed: u64) -> Outcome {
                 let shards = world.logstore().shards().len() as u64;
                 world.expire(rng.below(shards) as u32, rng.below(4));
             }
+            14 if whole && cast.stays() => world.lock().delete_group(),
             _ => {}
         }
         cast.look_after();
@@ -161,6 +172,8 @@ async fn play(seed: u64) -> Outcome {
     outcome.lost_replies = inner.lost_replies;
     outcome.late_saves = inner.late_saves;
     outcome.breakdowns = inner.breakdowns;
+    outcome.deletions = inner.deletions;
+    outcome.ends = u64::from(inner.start == Start::End);
     outcome.dead_letters = inner.on_disk.len() as u64;
     outcome.full_disks = inner.full_disks;
     outcome.repeats = inner.arrived.values().map(|times| u64::from(times - 1)).sum();
@@ -179,6 +192,11 @@ impl Cast {
     fn add(&mut self) {
         self.born += 1;
         self.members.push(Member::start(&self.world, &format!("m{}", self.born)));
+    }
+
+    /// Whether there are members, and all have joined and none is about to leave.
+    fn stays(&self) -> bool {
+        !self.members.is_empty() && self.members.iter().all(Member::stays)
     }
 
     fn any(&self, rng: &mut Rng) -> Option<usize> {

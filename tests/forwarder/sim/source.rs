@@ -1,6 +1,7 @@
 //! The model of SLS as a source: calls take time, fail, or are done and their reply gets lost.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,8 +11,10 @@ use forwarder::core::page::Page;
 use forwarder::core::source::{Checkpoint, Source, SourceError};
 use forwarder::emulator::sls::group::{Fence, Save};
 use forwarder::emulator::sls::refusal::Refusal;
+use forwarder::sls::api::{SavedAt, Shard};
 use forwarder::sls::error;
 use forwarder::sls::error::Verdict;
+use forwarder::sls::group_start::{GroupStart, ShardStart};
 use forwarder::sls::message as sls;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -24,9 +27,12 @@ pub const GROUP_TIMEOUT: Duration = Duration::from_secs(30);
 pub const SAVE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// SLS as one member sees it.
+#[derive(Clone)]
 pub struct SimSource {
     pub world: World,
     pub member: String,
+    /// What the member saw when it joined.
+    pub group_start: Arc<OnceLock<GroupStart>>,
 }
 
 impl SimSource {
@@ -41,6 +47,33 @@ impl SimSource {
         };
         travel(&self.world, &self.member, call, "reply").await?;
         done.map_err(|refusal| refused(&self.world, &self.member, call, refusal))
+    }
+
+    /// Looks how far the group is, as the program's client does.
+    pub async fn learn(&self) -> Result<(), SourceError> {
+        let seen = self
+            .call(Call::Group, |world| {
+                let now = world.now();
+                let group = world.logstore().groups(now).get(GROUP).ok_or_else(|| Refusal::group(GROUP))?;
+                let saved = group.slots().iter().filter_map(|(shard, slot)| Some((*shard, slot.checkpoint.clone()?)));
+                let saved = saved.map(|(shard, saved)| SavedAt {
+                    shard,
+                    cursor: Cursor::from_number(saved.cursor),
+                    micros: saved.updated.as_micros() as i64,
+                });
+                let saved: Vec<SavedAt> = saved.collect();
+                let shards = world.logstore().shards().values().map(|shard| Shard {
+                    id: shard.id,
+                    status: if shard.readonly { "readonly" } else { "readwrite" }.to_owned(),
+                    begin_key: format!("{:032x}", shard.begin_key),
+                    end_key: format!("{:032x}", shard.end_key),
+                    created: shard.created.as_secs() as i64,
+                });
+                Ok(GroupStart::new(&shards.collect::<Vec<_>>(), &saved, Some(now.as_secs() as i64)))
+            })
+            .await?;
+        let _ = self.group_start.set(seen);
+        Ok(())
     }
 
     fn shard(world: &mut Inner, shard: ShardId) -> Result<&forwarder::emulator::sls::shard::Shard, Refusal> {
@@ -173,14 +206,23 @@ impl Source for SimSource {
         saved?.map_err(|refusal| refused(&self.world, &self.member, Call::Save, refusal))
     }
 
-    async fn cursor(&self, shard: ShardId, start: Start) -> Result<Cursor, SourceError> {
+    async fn cursor(&self, id: ShardId, asked: Start) -> Result<Cursor, SourceError> {
+        let seen = self.group_start.get().filter(|_| asked == Start::End).map(|group| group.of(id));
+        let start = match seen {
+            Some(ShardStart::At(cursor)) => return Ok(cursor),
+            Some(ShardStart::Position(start)) => start,
+            None => asked,
+        };
         self.call(Call::Cursor, |world| {
-            let shard = Self::shard(world, shard)?;
+            let shard = Self::shard(world, id)?;
             let number = match start {
                 Start::Begin => shard.begin(),
                 Start::End => shard.end(),
                 Start::Time(at) => shard.cursor_at(at.unsigned_abs()),
             };
+            if asked == Start::End {
+                world.starts(id.0, number);
+            }
             Ok(Cursor::from_number(number))
         })
         .await
