@@ -113,10 +113,17 @@ impl HealthTracker {
         }
     }
 
-    /// A check that began at `began` failed.
+    /// A check that began at `began` failed. Whoever checks says so; the first delivery that fails as well is no news.
     pub fn check_failed(&self, began: Instant, now: Instant, error: &CheckError) {
         match error {
-            CheckError::Down(cause) => self.failed(began, now, cause),
+            CheckError::Down(cause) => {
+                {
+                    let Outage { said_down, is_said_down, .. } = &mut self.lock().trouble;
+                    *is_said_down = true;
+                    let _is_news = said_down.is_news(cause, now, RETURN_INTERVAL);
+                }
+                self.failed(began, now, cause);
+            }
             CheckError::Refused(cause) => self.held(now, cause),
         }
     }
@@ -189,6 +196,21 @@ pub(super) mod tests {
         assert!(words[0].starts_with("is down") && words[0].contains("cannot connect"), "{lines}");
         assert!(words[1].starts_with("is still down") && words[1].contains("certificate has expired"), "{lines}");
         assert!(words[2].contains("HTTP 403") && words[3].contains("HTTP 404"), "{lines}");
+    }
+
+    #[test]
+    fn a_check_that_fails_is_said_by_whoever_checks_and_not_again_by_the_first_delivery() {
+        let lines = logged(|standing, now| {
+            standing.check_failed(now, now, &CheckError::Down(Cause::new("refused")));
+            for turn in 1..5 {
+                let now = now + Duration::from_secs(turn);
+                standing.failed(now, now, &Cause::new("refused"));
+            }
+            assert!(matches!(standing.health(), Health::Down { since, .. } if since == now));
+            standing.up(now + Duration::from_secs(10));
+            standing.failed(now + Duration::from_secs(20), now + Duration::from_secs(30), &Cause::new("refused"));
+        });
+        assert_eq!(lines.matches("is down; nothing is lost").count(), 1, "only the second outage: {lines}");
     }
 
     #[test]

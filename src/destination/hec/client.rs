@@ -92,17 +92,7 @@ impl Hec {
     /// # Errors
     /// A setting that cannot work.
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
-        let hec = Self::with_timing(config, RETRY_TIMING)?;
-        if hec.endpoint.is_plain_and_remote() {
-            tracing::warn!(url = hec.endpoint.url(), "the HEC token travels unencrypted; use https if you can");
-        }
-        if !config.verify {
-            tracing::warn!(
-                url = hec.endpoint.url(),
-                "the collector's certificate is not verified, as the settings say"
-            );
-        }
-        Ok(hec)
+        Self::with_timing(config, RETRY_TIMING)
     }
 
     fn with_timing(config: &Config, timing: Timing) -> Result<Self, ConfigError> {

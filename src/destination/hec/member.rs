@@ -102,19 +102,6 @@ impl Member {
         self.url.as_str()
     }
 
-    /// Whether the token travels unprotected.
-    #[must_use]
-    pub fn is_plain_and_remote(&self) -> bool {
-        let local = match self.url.host_str() {
-            Some(host) => {
-                let address = host.trim_start_matches('[').trim_end_matches(']');
-                host == "localhost" || address.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
-            }
-            None => false,
-        };
-        self.url.scheme() == "http" && !local
-    }
-
     /// Sends one request.
     ///
     /// # Errors

@@ -42,11 +42,6 @@ impl Syslog {
     /// A setting that cannot work, or no thread to be had.
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
         let url = url(config);
-        if let Transport::Tls(tls) | Transport::Relp(Some(tls)) = &config.transport
-            && !tls.verify
-        {
-            tracing::warn!(url, "the receiver's certificate is not verified, as the settings say");
-        }
         let shared = Arc::new(SyslogShared {
             dial: Dial::new(config)?,
             standing: HealthTracker::new("syslog", url),

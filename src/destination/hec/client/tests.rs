@@ -1091,21 +1091,6 @@ async fn settings_that_cannot_work_are_named() {
 }
 
 #[tokio::test]
-async fn a_token_that_travels_unencrypted_is_warned_of_unless_it_stays_on_this_machine() {
-    let warned = |url: &str| {
-        let (_log, lines) = log();
-        Hec::new(&config(url)).unwrap();
-        lines.text().contains("the HEC token travels unencrypted")
-    };
-    for url in ["http://splunk.example:8088", "http://10.0.0.1:8088", "http://[2001:db8::1]:8088"] {
-        assert!(warned(url), "{url}");
-    }
-    for url in ["https://splunk.example:8088", "http://localhost:8088", "http://127.1.2.3:8088", "http://[::1]:8088"] {
-        assert!(!warned(url), "{url}");
-    }
-}
-
-#[tokio::test]
 async fn f85_two_clients_that_failed_together_do_not_wait_equally_long() {
     let now = Instant::now();
     let next_tries = || {
