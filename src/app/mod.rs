@@ -178,7 +178,8 @@ impl App {
             group = %settings.sls.group, consumer = %settings.sls.consumer, ?timeout,
             "joined the consumer group; a shard without a checkpoint starts at {}", settings.run.start
         );
-        let (beats, tasks) = group::line(Membership::new(timeout, Instant::now()));
+        let most = group::most_shards(settings.run.memory);
+        let (beats, tasks) = group::line(Membership::new(timeout, most, Instant::now()));
         let beats = HeartbeatThread::start(settings.sls.clone(), beats, settings.run.heartbeat_interval)?;
         side.spawn(sum_up_now_and_then(Arc::clone(&pipeline)));
         let watch = ScriptWatch {

@@ -10,9 +10,10 @@ const UNIT: usize = 1024;
 
 /// A number of bytes that all shards share.
 ///
-/// What a pull will bring is not known before it came, so credit is taken for an estimate and corrected afterwards. A
-/// page may turn out larger than what is left: the difference is a debt, which the next credits to come back pay, so
-/// nobody who holds a page waits for somebody else who does.
+/// What a pull will bring is not known before it is asked for, so credit is taken for an estimate. When its size is
+/// announced, before its bytes are taken in, the credit has to grow to it or the page is left for later. What the script
+/// makes of it may turn out larger than what is left: the difference is a debt, which the next credits to come back pay,
+/// so nobody who holds a page waits for somebody else who does.
 #[derive(Debug, Clone)]
 pub struct Budget {
     free: Arc<Semaphore>,
@@ -32,7 +33,7 @@ impl Budget {
     pub async fn take(&self, bytes: usize) -> Credit {
         let units = units(bytes).clamp(1, self.total);
         let permit = Arc::clone(&self.free).acquire_many_owned(units).await.expect("the semaphore is never closed");
-        Credit { permit, owed: 0, debt: Arc::clone(&self.debt) }
+        Credit { permit, owed: 0, debt: Arc::clone(&self.debt), total: self.total }
     }
 
     /// Bytes that are under way.
@@ -50,9 +51,21 @@ pub struct Credit {
     /// Units held beyond the permit: the part of the debt that this credit made.
     owed: u32,
     debt: Arc<AtomicU32>,
+    /// The whole budget.
+    total: u32,
 }
 
 impl Credit {
+    /// Makes it enough for `bytes`, if that much is free now. Never waits: who does would have to give back first what it
+    /// holds, or all would wait for one another. The whole budget is enough for everything: its holder is alone.
+    #[must_use]
+    pub fn grow(&mut self, bytes: usize) -> bool {
+        let want = units(bytes).clamp(1, self.total);
+        let missing = want.saturating_sub(self.permit.num_permits() as u32 + self.owed);
+        let more = Arc::clone(self.permit.semaphore()).try_acquire_many_owned(missing);
+        more.map(|more| self.permit.merge(more)).is_ok()
+    }
+
     /// Corrects the estimate to what is really held. Never waits.
     pub fn resize(&mut self, bytes: usize) {
         let want = units(bytes).max(1);
@@ -129,6 +142,22 @@ mod tests {
         drop(large);
         assert_eq!(budget.used(), 0);
         assert!(timeout(SOON, budget.take(10 * UNIT)).await.is_ok(), "nothing was lost on the way");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn credit_grows_to_what_is_free_and_the_whole_budget_is_enough_for_everything() {
+        let budget = Budget::new(10 * UNIT);
+        let other = budget.take(6 * UNIT).await;
+        let mut credit = budget.take(2 * UNIT).await;
+        assert!(credit.grow(UNIT) && credit.grow(4 * UNIT));
+        assert_eq!(budget.used(), 10 * UNIT);
+        assert!(!credit.grow(5 * UNIT), "the other holds the rest");
+        assert_eq!(budget.used(), 10 * UNIT, "nothing is taken in vain");
+        drop(other);
+        assert!(credit.grow(1000 * UNIT));
+        assert_eq!(budget.used(), 10 * UNIT);
+        drop(credit);
+        assert_eq!(budget.used(), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,7 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::time::Instant;
+
 use super::cursor::{Cursor, ShardName};
+use super::failing::Failing;
+use super::source::SourceError;
 
 /// The accounts of all shards that this process has worked on.
 #[derive(Debug, Default)]
@@ -63,6 +67,19 @@ pub struct ShardLedger {
     pub halted: Option<String>,
     /// What the shard is paused for; it goes on by itself.
     pub waits: BTreeMap<Wait, String>,
+    /// What its source does not do for it at present.
+    pub failing: BTreeMap<Ask, Failing>,
+}
+
+/// What the source is asked to do for a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ask {
+    /// To look up its checkpoint, or where it starts.
+    Locate,
+    /// To read on.
+    Pull,
+    /// To save its checkpoint.
+    Save,
 }
 
 /// What holds a shard until it is over.
@@ -84,13 +101,17 @@ impl ShardLedger {
     }
 
     /// How old the oldest log is that is not durable yet, in seconds before `now` (unix seconds): about, since it is taken
-    /// from the ends of pages. 0 when caught up, `None` when nothing is known.
+    /// from the ends of pages. 0 when caught up, `None` when nothing is known. While the shard cannot be read it is not
+    /// known what waits there: since then, at worst.
     #[must_use]
     pub fn lag(&self, now: i64) -> Option<u64> {
-        if self.caught_up {
-            return Some(0);
-        }
-        self.durable_to.max(self.waiting_from).map(|from| u64::try_from(now - from).unwrap_or(0))
+        let read = if self.caught_up {
+            Some(0)
+        } else {
+            self.durable_to.max(self.waiting_from).map(|from| u64::try_from(now - from).unwrap_or(0))
+        };
+        let unread = [Ask::Locate, Ask::Pull].iter().filter_map(|ask| self.failing.get(ask));
+        read.into_iter().chain(unread.map(|failing| failing.since.elapsed().as_secs())).max()
     }
 }
 
@@ -180,6 +201,7 @@ impl Account {
         entry.held = true;
         entry.halted = None;
         entry.waits.clear();
+        entry.failing.clear();
         entry.caught_up = false;
     }
 
@@ -189,6 +211,7 @@ impl Account {
         entry.held = false;
         entry.halted = None;
         entry.waits.clear();
+        entry.failing.clear();
         entry.caught_up = false;
         entry.waiting_from = None;
         let counts = &mut entry.counts;
@@ -249,6 +272,18 @@ impl Account {
     /// The shard is no longer held by `what`.
     pub fn goes_on(&self, what: Wait) {
         lock(&self.entry).waits.remove(&what);
+    }
+
+    /// The source did not do at `now` what it was asked for.
+    pub fn fails(&self, ask: Ask, error: &SourceError, now: Instant) {
+        let failing = &mut lock(&self.entry).failing;
+        let again = Failing::again(failing.get(&ask), error, now);
+        failing.insert(ask, again);
+    }
+
+    /// The source does what it is asked for.
+    pub fn works(&self, ask: Ask) {
+        lock(&self.entry).failing.remove(&ask);
     }
 
     /// A checkpoint was saved.
@@ -330,6 +365,21 @@ mod tests {
         account.acquired();
         account.pulled(1, 100, Some(60_000));
         assert_eq!(lag(60_005), Some(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shard_that_cannot_be_read_is_as_late_as_that_lasts_though_it_had_caught_up() {
+        let account = Account::default();
+        account.acquired();
+        account.caught_up();
+        assert_eq!(account.read().lag(1_000), Some(0));
+        let refused = SourceError::Refused(crate::core::cause::Cause::new("401"));
+        account.fails(Ask::Pull, &refused, Instant::now());
+        tokio::time::advance(std::time::Duration::from_secs(95)).await;
+        account.fails(Ask::Pull, &refused, Instant::now());
+        assert_eq!(account.read().lag(1_095), Some(95));
+        account.works(Ask::Pull);
+        assert_eq!(account.read().lag(1_095), Some(0));
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod count;
 pub mod cursor;
 pub mod duration;
 pub mod event;
+pub mod failing;
 pub mod lease;
 pub mod ledger;
 pub mod line_file;

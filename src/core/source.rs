@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::budget::Credit;
 use super::cause::{Cause, Retry};
 use super::cursor::{Cursor, ShardId, Start};
 use super::page::Page;
@@ -43,15 +44,18 @@ pub trait Source: Send + Sync + 'static {
     /// The cursor at a start position.
     fn cursor(&self, shard: ShardId, start: Start) -> impl Future<Output = Result<Cursor, SourceError>> + Send;
 
-    /// Reads on from `cursor`, at most `groups` log groups (1..=1000).
+    /// Reads on from `cursor`, at most `groups` log groups (1..=1000). `room` grows to the size that the page announces
+    /// before its bytes are taken in.
     ///
     /// # Errors
-    /// [`SourceError::Stale`]: the cursor is no longer retained, or never was one.
+    /// [`SourceError::Stale`]: the cursor is no longer retained, or never was one. [`SourceError::NoRoom`]: `room` cannot
+    /// grow to the page now.
     fn pull(
         &self,
         shard: ShardId,
         cursor: &Cursor,
         groups: u32,
+        room: &mut Credit,
     ) -> impl Future<Output = Result<Page, SourceError>> + Send;
 }
 
@@ -81,6 +85,15 @@ pub enum SourceError {
     /// The cursor is not in the shard (any more): start at the oldest log, and say what was missed.
     #[error("{0}")]
     Stale(Cause),
+    /// The page announces more bytes than there is room for at present: nothing of it was taken in. Ask for fewer log
+    /// groups, or take room for it first.
+    #[error("{cause}")]
+    NoRoom {
+        /// What the page takes while it is unpacked.
+        bytes: usize,
+        /// What happened.
+        cause: Cause,
+    },
     /// Somebody has to change a setting, a permission or a quota. Ask again slowly; say what to do.
     #[error("{0}")]
     Refused(Cause),
@@ -92,7 +105,7 @@ impl SourceError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Busy { retry_after, .. } => Retry::Soon { not_before: *retry_after },
-            Self::Lost(_) | Self::Stale(_) => Retry::SOON,
+            Self::Lost(_) | Self::Stale(_) | Self::NoRoom { .. } => Retry::SOON,
             Self::Refused(_) => Retry::AfterChange,
         }
     }
@@ -101,7 +114,8 @@ impl SourceError {
     #[must_use]
     pub fn cause(&self) -> &Cause {
         match self {
-            Self::Busy { cause, .. } | Self::Lost(cause) | Self::Stale(cause) | Self::Refused(cause) => cause,
+            Self::Busy { cause, .. } | Self::NoRoom { cause, .. } => cause,
+            Self::Lost(cause) | Self::Stale(cause) | Self::Refused(cause) => cause,
         }
     }
 }

@@ -32,6 +32,7 @@ pub async fn beat<S: Source>(source: &S, end: HeartbeatEnd, interval: Duration) 
     let mut retry_log = RetryLog::new("heartbeat failed", 0);
     let mut next = Instant::now();
     let mut lost = false;
+    let mut told_surplus = false;
     loop {
         let tick = membership.next_tick();
         let event = tokio::select! {
@@ -69,12 +70,23 @@ pub async fn beat<S: Source>(source: &S, end: HeartbeatEnd, interval: Duration) 
                     Err(fault) => {
                         lost |= matches!(fault, SourceError::Lost(_));
                         let now = Instant::now();
+                        membership.on_failure(&fault, now);
                         now + retry_log.next(fault.cause(), fault.retry(), now).min(interval / 4)
                     }
                 };
             }
         }
-        view.send_replace(membership.view());
+        let next_view = membership.view();
+        if next_view.surplus > 0 && !told_surplus {
+            warn!(
+                working_on = next_view.shards.len(),
+                waiting = next_view.surplus,
+                "SLS gives us more shards than run.memory is enough for: some wait, and nobody reads them; raise run.memory \
+                 or start more processes"
+            );
+        }
+        told_surplus = next_view.surplus > 0;
+        view.send_replace(next_view);
     }
 }
 

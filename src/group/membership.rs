@@ -10,13 +10,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::core::cursor::ShardId;
+use crate::core::failing::Failing;
 use crate::core::lease::Lease;
+use crate::core::source::SourceError;
 
 /// The machine.
 #[derive(Debug)]
 pub struct Membership {
     /// The silence after which the server gives our shards away.
     group_timeout: Duration,
+    /// Most shards to work on at once.
+    most: usize,
     lease: Lease,
     /// What the server said last, less what turned out to be somebody else's.
     assigned: BTreeSet<ShardId>,
@@ -27,6 +31,7 @@ pub struct Membership {
     /// Number of the youngest tenure.
     tenures: u64,
     leaving: bool,
+    failing: Option<Failing>,
 }
 
 /// What should be done with a shard.
@@ -45,20 +50,27 @@ pub struct View {
     pub lease: Lease,
     /// The shards that we report.
     pub shards: BTreeMap<ShardId, Wish>,
+    /// Shards that are ours and wait, since we work on as many as we may.
+    pub surplus: usize,
+    /// Heartbeats fail at present.
+    pub failing: Option<Failing>,
 }
 
 impl Membership {
-    /// A membership that has not begun, in a group that gives shards away after `group_timeout` of silence.
+    /// A membership that has not begun, in a group that gives shards away after `group_timeout` of silence. It works on
+    /// `most` shards at once: what the server gives it beyond those waits.
     #[must_use]
-    pub fn new(group_timeout: Duration, now: Instant) -> Self {
+    pub fn new(group_timeout: Duration, most: usize, now: Instant) -> Self {
         Self {
             group_timeout,
+            most,
             lease: Lease::lapsed(now),
             assigned: BTreeSet::new(),
             shards: BTreeMap::new(),
             resting: BTreeMap::new(),
             tenures: 0,
             leaving: false,
+            failing: None,
         }
     }
 
@@ -77,7 +89,20 @@ impl Membership {
     /// What should be done with all shards.
     #[must_use]
     pub fn view(&self) -> View {
-        View { lease: self.lease.clone(), shards: self.shards.clone() }
+        View {
+            lease: self.lease.clone(),
+            shards: self.shards.clone(),
+            surplus: self.surplus(),
+            failing: self.failing.clone(),
+        }
+    }
+
+    fn surplus(&self) -> usize {
+        if self.leaving || self.shards.len() < self.most {
+            return 0;
+        }
+        let waits = |shard: &&ShardId| !self.shards.contains_key(shard) && !self.resting.contains_key(shard);
+        self.assigned.iter().filter(waits).count()
     }
 
     /// Whether every task has ended.
@@ -102,12 +127,18 @@ impl Membership {
             return;
         }
         self.lease.extend(until);
+        self.failing = None;
         self.assigned.clone_from(assigned);
         for (shard, wish) in &mut self.shards {
             wish.hold &= assigned.contains(shard);
         }
         self.resting.retain(|shard, _| assigned.contains(shard));
         self.start_rested(now);
+    }
+
+    /// A heartbeat failed, or what has to be done before the next.
+    pub fn on_failure(&mut self, error: &SourceError, now: Instant) {
+        self.failing = Some(Failing::again(self.failing.as_ref(), error, now));
     }
 
     /// The server no longer knows us, or the group: nothing is ours.
@@ -170,6 +201,9 @@ impl Membership {
             return;
         }
         for shard in &self.assigned {
+            if self.shards.len() >= self.most {
+                return;
+            }
             if !self.shards.contains_key(shard) && !self.resting.contains_key(shard) {
                 self.tenures += 1;
                 self.shards.insert(*shard, Wish { tenure: self.tenures, hold: true });
@@ -196,7 +230,7 @@ mod tests {
 
     fn joined(assigned: &[u32]) -> (Membership, Instant) {
         let now = Instant::now();
-        let mut membership = Membership::new(GROUP_TIMEOUT, now);
+        let mut membership = Membership::new(GROUP_TIMEOUT, usize::MAX, now);
         membership.on_reply(now, &set(assigned), now);
         (membership, now)
     }
@@ -204,7 +238,7 @@ mod tests {
     #[test]
     fn a_new_member_reports_nothing_and_holds_what_it_is_given() {
         let now = Instant::now();
-        let mut membership = Membership::new(GROUP_TIMEOUT, now);
+        let mut membership = Membership::new(GROUP_TIMEOUT, usize::MAX, now);
         assert_eq!(membership.reported(), set(&[]));
         assert!(now >= membership.view().lease.until(), "nothing is ours before the first reply");
         membership.on_reply(now, &set(&[0, 2]), now);
@@ -231,6 +265,21 @@ mod tests {
         membership.on_ended(ShardId(0), 1, None);
         membership.on_reply(now, &set(&[0]), now);
         assert_eq!(wishes(&membership), [(0, 2, true)]);
+    }
+
+    #[test]
+    fn shards_beyond_the_most_wait_until_another_is_given_up() {
+        let now = Instant::now();
+        let mut membership = Membership::new(GROUP_TIMEOUT, 2, now);
+        membership.on_reply(now, &set(&[0, 1, 2, 3]), now);
+        assert_eq!(wishes(&membership), [(0, 1, true), (1, 2, true)]);
+        assert_eq!((membership.view().surplus, membership.reported()), (2, set(&[0, 1])));
+        membership.on_ended(ShardId(0), 1, None);
+        membership.on_tick(now);
+        assert_eq!(wishes(&membership), [(1, 2, true), (2, 3, true)]);
+        assert_eq!(membership.view().surplus, 1);
+        membership.on_reply(now, &set(&[1, 2]), now);
+        assert_eq!(membership.view().surplus, 0);
     }
 
     #[test]

@@ -16,6 +16,16 @@ use membership::{Membership, View};
 pub use heartbeat::beat;
 pub use tasks::{Drained, run};
 
+/// Bytes of `run.memory` for each shard that is worked on at once. What an idle shard takes beside the pages that are
+/// accounted for, its Lua state above all, is less as a rule.
+const SHARD_MEMORY: usize = 64 << 10;
+
+/// Most shards that a process with `memory` bytes to work in takes on at once.
+#[must_use]
+pub fn most_shards(memory: usize) -> usize {
+    memory / SHARD_MEMORY
+}
+
 /// Reports from the tasks to the heartbeats. Bounded: at most one is on its way for each task that ends.
 const REPORT_CAPACITY: usize = 1024;
 
@@ -32,6 +42,14 @@ pub struct HeartbeatEnd {
 pub struct TaskEnd {
     view: watch::Receiver<View>,
     reports: mpsc::Sender<Report>,
+}
+
+impl TaskEnd {
+    /// For whoever wants to know how the membership is.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<View> {
+        self.view.clone()
+    }
 }
 
 /// What the tasks tell the heartbeats.

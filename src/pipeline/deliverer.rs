@@ -18,7 +18,7 @@ use super::{DelivererEnd, PAUSED_RETRY_INTERVAL, Shard, StartPoint};
 use crate::core::batch::{Batch, Events, Output};
 use crate::core::cause::{Cause, Retry};
 use crate::core::cursor::Cursor;
-use crate::core::ledger::{Settled, Wait};
+use crate::core::ledger::{Ask, Settled, Wait};
 use crate::core::source::{Checkpoint, Source, SourceError};
 use crate::destination::{Destination, Outcome};
 use crate::script::Failed;
@@ -130,6 +130,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
                     match saved {
                         Ok(()) => {
                             save_log.recovered();
+                            self.account.works(Ask::Save);
                             if checkpoint.on_saved(cursor, now) {
                                 self.account.saved();
                                 debug!(shard = %self.name, "checkpoint saved");
@@ -138,6 +139,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
                         Err(SaveFault::Lost) => return DelivererEnd::Lost,
                         Err(SaveFault::Moved) => return DelivererEnd::Moved,
                         Err(SaveFault::Unknown(error)) => {
+                            self.account.fails(Ask::Save, &error, now);
                             let pause = save_log.next(error.cause(), error.retry(), now);
                             checkpoint.on_unknown(cursor, now + pause);
                         }

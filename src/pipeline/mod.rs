@@ -25,12 +25,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::core::budget::Budget;
 use crate::core::cursor::{Cursor, ShardId, ShardName, SourceName, Start};
 use crate::core::lease::Tenure;
-use crate::core::ledger::{Account, Ledger};
+use crate::core::ledger::{Account, Ask, Ledger};
 use crate::core::retry_log::RetryLog;
 use crate::core::source::{Checkpoint, Source, SourceError};
 use crate::core::stop::Stop;
@@ -226,11 +227,13 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 Ok(Some(Checkpoint { cursor, consumer })) => {
                     info!(shard = %self.name, %cursor, saved_by = %consumer, "goes on from the checkpoint");
                     self.account.stands_at(cursor.clone());
+                    self.account.works(Ask::Locate);
                     return Some(StartPoint { saved: Some(cursor.clone()), cursor });
                 }
                 Ok(None) => match self.without_checkpoint().await {
                     Ok(cursor) => {
                         self.account.stands_at(cursor.clone());
+                        self.account.works(Ask::Locate);
                         return Some(StartPoint { cursor, saved: None });
                     }
                     Err(fault) => fault,
@@ -241,6 +244,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 warn!(shard = %self.name, %cause, "shard lost");
                 return None;
             }
+            self.account.fails(Ask::Locate, &fault, Instant::now());
             retry_log.pause_after(&fault).await;
         }
     }

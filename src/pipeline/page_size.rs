@@ -64,6 +64,18 @@ impl PageSize {
         self.groups = self.fit.min(self.groups.saturating_mul(4));
     }
 
+    /// The page announced `bytes`, and there was no room for them. A smaller one may fit; one log group is given what it
+    /// takes, when that is free.
+    pub(super) fn on_no_room(&mut self, bytes: usize) {
+        if self.groups == 1 {
+            self.reserve = bytes;
+            return;
+        }
+        let fit = u64::from(self.groups) * self.reserve as u64 / (bytes as u64).max(1);
+        self.fit = u32::try_from(fit).unwrap_or(u32::MAX).clamp(1, self.groups - 1);
+        self.groups = self.fit;
+    }
+
     /// The page became a batch of this many bytes, events included.
     pub(super) fn on_batch(&mut self, weight: usize) {
         self.reserve = weight.max(LEAST_RESERVE);
@@ -113,6 +125,19 @@ mod tests {
         assert_eq!((size.groups(), size.reserve()), (1000 / 16, LEAST_RESERVE));
         size.on_page(&page(1, 100));
         assert!(size.on_idle(), "a page makes it busy");
+    }
+
+    #[test]
+    fn a_page_without_room_is_asked_for_in_fewer_groups_and_a_single_one_gets_what_it_takes() {
+        let mut size = PageSize::new(1000);
+        size.on_no_room(8 * PAGE_TARGET);
+        assert_eq!((size.groups(), size.reserve()), (16, 2 * PAGE_TARGET));
+        size.on_no_room(2 * PAGE_TARGET);
+        assert_eq!(size.groups(), 15, "it shrinks each time");
+        size.on_no_room(100 * PAGE_TARGET);
+        assert_eq!((size.groups(), size.reserve()), (1, 2 * PAGE_TARGET));
+        size.on_no_room(20 * PAGE_TARGET);
+        assert_eq!((size.groups(), size.reserve()), (1, 20 * PAGE_TARGET));
     }
 
     #[test]

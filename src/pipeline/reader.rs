@@ -14,9 +14,10 @@ use super::in_flight::{FromReader, InFlight};
 use super::page_size::PageSize;
 use super::{PAUSED_RETRY_INTERVAL, ReaderEnd, Shard};
 use crate::core::batch::Batch;
+use crate::core::budget::Credit;
 use crate::core::cause::{Cause, Retry};
 use crate::core::cursor::{Cursor, Start};
-use crate::core::ledger::Wait;
+use crate::core::ledger::{Ask, Wait};
 use crate::core::page::Page;
 use crate::core::retry_log::RetryLog;
 use crate::core::source::{Source, SourceError};
@@ -55,7 +56,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
     ) -> Result<Cursor, ReaderEnd> {
         let room = slot.reserve().await.map_err(|_| ReaderEnd::Stopped)?;
         let mut credit = self.pipeline.budget.take(reader.size.reserve()).await;
-        let page = match self.pull(cursor, reader.size.groups()).await {
+        let page = match self.pull(cursor, reader.size.groups(), &mut credit).await {
             Ok(page) => page,
             Err(SourceError::Lost(cause)) => {
                 warn!(shard = %self.name, %cause, "shard lost");
@@ -65,13 +66,20 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 let oldest = self.oldest_after_gap(cursor, &cause).await.ok_or(ReaderEnd::Lost)?;
                 self.gap(cursor.clone(), oldest)
             }
+            Err(SourceError::NoRoom { bytes, .. }) => {
+                // Whoever waits for more gives back first what it holds.
+                reader.size.on_no_room(bytes);
+                return Ok(cursor.clone());
+            }
             Err(error) => {
                 drop((room, credit));
+                self.account.fails(Ask::Pull, &error, Instant::now());
                 reader.pull_log.pause_after(&error).await;
                 return Ok(cursor.clone());
             }
         };
         reader.pull_log.recovered();
+        self.account.works(Ask::Pull);
         let next = page.next.clone();
         let pause = self.pause_after(&page);
         if page.is_idle() {
@@ -103,8 +111,8 @@ impl<S: Source, K: Destination> Shard<S, K> {
         Ok(next)
     }
 
-    async fn pull(&self, cursor: &Cursor, groups: u32) -> Result<Page, SourceError> {
-        let page = self.pipeline.source.pull(self.id, cursor, groups).await?;
+    async fn pull(&self, cursor: &Cursor, groups: u32, room: &mut Credit) -> Result<Page, SourceError> {
+        let page = self.pipeline.source.pull(self.id, cursor, groups, room).await?;
         let what = if page.next == page.cursor && !page.body.is_empty() {
             "sent logs but no progress: the next cursor of"
         } else if page.goes_back() {

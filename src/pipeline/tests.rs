@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::core::batch::Output;
+use crate::core::budget::Credit;
 use crate::core::cause::Cause;
 use crate::core::event::{Body, BodyError, Format, Head};
 use crate::core::lease::Lease;
@@ -44,6 +45,8 @@ struct Pages {
     asked: AtomicU32,
     /// Pages begin one group behind the cursor that was asked for.
     skips: AtomicBool,
+    /// Every pull is refused.
+    refuses: AtomicBool,
 }
 
 impl Source for Pages {
@@ -77,15 +80,22 @@ impl Source for Pages {
         Ok(Cursor::from_number(0))
     }
 
-    async fn pull(&self, shard: ShardId, cursor: &Cursor, groups: u32) -> Result<Page, SourceError> {
+    async fn pull(&self, shard: ShardId, cursor: &Cursor, groups: u32, room: &mut Credit) -> Result<Page, SourceError> {
         self.pulls.fetch_add(1, Ordering::Relaxed);
         self.asked.store(groups, Ordering::Relaxed);
+        if self.refuses.load(Ordering::Relaxed) {
+            return Err(SourceError::Refused(Cause::new("401")));
+        }
         let trip = *self.trip.lock().unwrap();
         if !trip.is_zero() {
             sleep(trip).await;
         }
         let number = cursor.number().unwrap() + i64::from(self.skips.load(Ordering::Relaxed));
         let body = self.bodies.get(number as usize).cloned();
+        let bytes = body.as_ref().map_or(0, Bytes::len);
+        if !room.grow(bytes) {
+            return Err(SourceError::NoRoom { bytes, cause: Cause::new("no room") });
+        }
         let next = number + i64::from(body.is_some());
         Ok(Page {
             shard,
@@ -219,6 +229,7 @@ fn start_to(destinations: usize, pages: &[Vec<String>], on_error: OnError, on_re
             pulls: AtomicU64::new(0),
             asked: AtomicU32::new(0),
             skips: AtomicBool::new(false),
+            refuses: AtomicBool::new(false),
         },
         source_name: SourceName::new("logstore"),
         destinations: (0..destinations)
@@ -302,6 +313,35 @@ async fn a_log_that_fails_is_a_dead_letter_and_its_neighbours_go_on() {
     let keys: Vec<_> = letter.log.iter().map(|(key, _)| String::from_utf8_lossy(key).into_owned()).collect();
     assert_eq!(keys, ["__time__", "__topic__", "__source__", "id", "kind"]);
     assert_eq!(bench.end().await, ShardEnd::Released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_larger_than_all_of_the_memory_waits_until_it_is_alone_and_is_delivered() {
+    let large: Vec<String> = (0..2_000).map(|log| format!("{log:010000}:keep")).collect();
+    let bench = start(&[large, page(&["a:keep"])], OnError::DeadLetter, OnReject::DeadLetter);
+    let other = bench.pipeline.budget.take(1 << 20).await;
+    seconds(5).await;
+    assert_eq!(bench.counts().pulled, 0, "somebody else has some of the memory");
+    drop(other);
+    seconds(5).await;
+    assert_eq!((bench.counts().delivered, bench.saved(), bench.pipeline.budget.used()), (2_001, Some(2), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_refuses_is_known_for_the_shard_until_it_does_no_more() {
+    let bench = start(&[page(&["a:keep"])], OnError::DeadLetter, OnReject::DeadLetter);
+    let failing = |bench: &Bench| {
+        let entries = bench.pipeline.ledger.read();
+        entries.values().next().unwrap().failing.keys().copied().collect::<Vec<_>>()
+    };
+    seconds(5).await;
+    assert_eq!(failing(&bench), []);
+    bench.pipeline.source.refuses.store(true, Ordering::Relaxed);
+    seconds(95).await;
+    assert_eq!(failing(&bench), [Ask::Pull]);
+    bench.pipeline.source.refuses.store(false, Ordering::Relaxed);
+    seconds(60).await;
+    assert_eq!(failing(&bench), []);
 }
 
 #[tokio::test(start_paused = true)]

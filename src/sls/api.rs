@@ -19,6 +19,9 @@ use crate::core::page::Page;
 use crate::core::printable::excerpt;
 use crate::core::source::Checkpoint;
 
+/// Most shards that a source may have. SLS gives a logstore 256, more on request; a longer list is a mistake.
+pub const MAX_SHARDS: usize = 10_000;
+
 /// A reply with status 200 that is not what the call promises.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
@@ -32,6 +35,18 @@ pub enum ReadError {
 
 fn garbled(problem: impl Into<String>) -> ReadError {
     ReadError::Garbled(problem.into())
+}
+
+/// Reads a list about shards.
+fn read_list<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<Vec<T>, ReadError> {
+    bounded(read_json(body)?)
+}
+
+fn bounded<T>(list: Vec<T>) -> Result<Vec<T>, ReadError> {
+    if list.len() > MAX_SHARDS {
+        return Err(garbled(format!("it lists {} shards, and a source may have {MAX_SHARDS}", list.len())));
+    }
+    Ok(list)
 }
 
 fn read_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ReadError> {
@@ -165,7 +180,7 @@ pub fn read_heartbeat(reply: &Reply) -> Result<BTreeSet<ShardId>, ReadError> {
     } else {
         read_json::<Vec<u32>>(&reply.body)?
     };
-    Ok(ids.into_iter().map(ShardId).collect())
+    Ok(bounded(ids)?.into_iter().map(ShardId).collect())
 }
 
 /// "GetCheckPoint" of one shard.
@@ -182,6 +197,8 @@ pub struct SavedAt {
     pub shard: u32,
     /// Where to read on.
     pub cursor: Cursor,
+    /// Who saved it; empty when nobody was named.
+    pub consumer: String,
     /// `updateTime`, unix microseconds; 0 when the server does not say.
     pub micros: i64,
 }
@@ -201,14 +218,17 @@ pub fn read_checkpoints(reply: &Reply) -> Result<Vec<SavedAt>, ReadError> {
     struct Entry {
         shard: u32,
         checkpoint: String,
+        #[serde(default)]
+        consumer: String,
         #[serde(rename = "updateTime", default)]
         update_time: i64,
     }
-    let entries: Vec<Entry> = read_json(&reply.body)?;
+    let entries: Vec<Entry> = read_list(&reply.body)?;
     let saved = entries.into_iter().filter(|entry| !entry.checkpoint.is_empty());
     let saved = saved.map(|entry| SavedAt {
         shard: entry.shard,
         cursor: Cursor::new(entry.checkpoint),
+        consumer: entry.consumer,
         micros: entry.update_time,
     });
     Ok(saved.collect())
@@ -417,7 +437,7 @@ pub fn build_list_shards(config: &Config) -> Request {
 /// # Errors
 /// The body is not the array that the reference shows.
 pub fn read_shards(reply: &Reply) -> Result<Vec<Shard>, ReadError> {
-    read_json(&reply.body)
+    read_list(&reply.body)
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ mod dns;
 mod wire;
 
 use std::collections::BTreeSet;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::civil::DateTime;
@@ -14,7 +14,8 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::api;
-use super::api::{Group, ReadError, Shard};
+use super::api::{Group, ReadError, SavedAt, Shard};
+use super::call_errors::CallErrors;
 use super::credentials::Keys;
 use super::error::{Refusal, Verdict, busy, unreadable, verdict};
 use super::group_start::{GroupStart, ShardStart};
@@ -22,6 +23,7 @@ use super::message::{Call, Reply, Request};
 use super::sign::sign;
 use super::unpack::UnpackError;
 use super::{AccessKey, Config, Signature};
+use crate::core::budget::Credit;
 use crate::core::cause::Cause;
 use crate::core::cursor::{Cursor, ShardId, Start};
 use crate::core::page::Page;
@@ -29,6 +31,9 @@ use crate::core::printable::excerpt;
 use crate::core::source::{Checkpoint, Source, SourceError};
 pub use config_error::ConfigError;
 use wire::Wire;
+
+/// What a call is counted under that got no complete reply.
+const NO_REPLY: &str = "no_reply";
 
 /// A consumer's connection to its logstore.
 ///
@@ -43,6 +48,7 @@ pub struct Sls {
     clock_offset: AtomicI64,
     clock_told: AtomicBool,
     group_told: AtomicBool,
+    errors: Arc<CallErrors>,
     /// What the first look at the group told, if it was looked.
     group_start: OnceLock<GroupStart>,
 }
@@ -63,8 +69,22 @@ impl Sls {
             clock_offset: AtomicI64::new(0),
             clock_told: AtomicBool::new(false),
             group_told: AtomicBool::new(false),
+            errors: Arc::default(),
             group_start: OnceLock::new(),
         })
+    }
+
+    /// The calls that failed. Another client may count into it.
+    #[must_use]
+    pub fn errors(&self) -> &Arc<CallErrors> {
+        &self.errors
+    }
+
+    /// Counts its failures with those of others.
+    #[must_use]
+    pub fn counting_into(mut self, errors: Arc<CallErrors>) -> Self {
+        self.errors = errors;
+        self
     }
 
     /// Looks how far the group is. From then on [`Start::End`] is the moment when the group began, not the end of the shard
@@ -80,10 +100,18 @@ impl Sls {
             Ok((api::read_shards(reply)?, date.map(Timestamp::as_second)))
         };
         let (shards, looked_at) = self.ask(&looking, dated).await?;
-        let checkpoints = self.ask(&api::build_checkpoints(&self.config), api::read_checkpoints).await?;
+        let checkpoints = self.checkpoints().await?;
         // Who looked first has seen what was there first.
         let _ = self.group_start.set(GroupStart::new(&shards, &checkpoints, looked_at));
         Ok(())
+    }
+
+    /// The checkpoints of the group that were ever saved.
+    ///
+    /// # Errors
+    /// As for every call.
+    pub async fn checkpoints(&self) -> Result<Vec<SavedAt>, SourceError> {
+        self.ask(&api::build_checkpoints(&self.config), api::read_checkpoints).await
     }
 
     /// The shards of the logstore.
@@ -97,27 +125,45 @@ impl Sls {
 
     /// Sends a request with a small reply, and reads that.
     async fn ask<T>(&self, request: &Request, read: impl Fn(&Reply) -> Result<T, ReadError>) -> Result<T, SourceError> {
-        let reply = self.send(request).await?;
-        read(&reply).map_err(|error| unreadable(request.call, &error, reply.header("x-log-requestid")))
+        let reply = self.send(request, None).await?;
+        read(&reply).map_err(|error| self.unreadable(request.call, &error, reply.header("x-log-requestid")))
     }
 
-    /// Sends a request, signs once more when the clock or the key was the trouble, and judges the reply.
-    async fn send(&self, request: &Request) -> Result<Reply, SourceError> {
+    /// Sends a request, signs once more when the clock or the key was the trouble, and judges the reply. A page is taken
+    /// in only if `room` grows to it.
+    async fn send(&self, request: &Request, room: Option<&mut Credit>) -> Result<Reply, SourceError> {
         let timeout = self.config.timeout;
-        tokio::time::timeout(timeout, self.attempt_twice(request))
-            .await
-            .unwrap_or_else(|_| Err(busy(request.call, format!("no complete reply within {timeout:?}"), None)))
+        tokio::time::timeout(timeout, self.attempt_twice(request, room)).await.unwrap_or_else(|_| {
+            self.errors.count(request.call, NO_REPLY);
+            Err(busy(request.call, format!("no complete reply within {timeout:?}"), None))
+        })
     }
 
-    async fn attempt_twice(&self, request: &Request) -> Result<Reply, SourceError> {
+    fn unreadable(&self, call: Call, error: &ReadError, id: Option<&str>) -> SourceError {
+        self.errors.count(call, "unreadable");
+        unreadable(call, error, id)
+    }
+
+    async fn attempt_twice(&self, request: &Request, mut room: Option<&mut Credit>) -> Result<Reply, SourceError> {
         let mut first = true;
         loop {
             let key = self.keys.current().await;
-            let reply = self.attempt(request, &key).await?;
-            if reply.status == 200 {
-                return Ok(reply);
+            let reply = match self.attempt(request, &key, room.as_deref_mut()).await {
+                Ok(reply) if reply.status == 200 => return Ok(reply),
+                Ok(reply) => reply,
+                Err(no_room @ SourceError::NoRoom { .. }) => return Err(no_room),
+                Err(error) => {
+                    self.errors.count(request.call, NO_REPLY);
+                    return Err(error);
+                }
+            };
+            let refusal = Refusal::read(&reply);
+            let judged = verdict(request.call, &refusal);
+            if !matches!(judged, Verdict::AlreadyDone) {
+                let status = refusal.status.to_string();
+                self.errors.count(request.call, if refusal.code.is_empty() { &status } else { &refusal.code });
             }
-            let error = match verdict(request.call, &Refusal::read(&reply)) {
+            let error = match judged {
                 Verdict::AlreadyDone => return Ok(reply),
                 Verdict::Failed(error) => return Err(error),
                 Verdict::Clock(error) => {
@@ -140,12 +186,17 @@ impl Sls {
     }
 
     /// One signed request on the wire, and what came back.
-    async fn attempt(&self, request: &Request, key: &AccessKey) -> Result<Reply, SourceError> {
+    async fn attempt(
+        &self,
+        request: &Request,
+        key: &AccessKey,
+        room: Option<&mut Credit>,
+    ) -> Result<Reply, SourceError> {
         let mut request = request.clone();
         request.headers.push(("host", self.wire.host().to_owned()));
         let signed = sign(&self.config.signature, key, self.server_time(), &request);
         request.headers.extend(signed);
-        self.wire.send(&request).await
+        self.wire.send(&request, room).await
     }
 
     /// The wall clock, set right by what the server told us.
@@ -168,14 +219,20 @@ impl Sls {
     }
 
     /// Pulls at most `groups` log groups.
-    async fn pull_groups(&self, shard: ShardId, cursor: &Cursor, groups: u32) -> Result<Pulled, SourceError> {
+    async fn pull_groups(
+        &self,
+        shard: ShardId,
+        cursor: &Cursor,
+        groups: u32,
+        room: &mut Credit,
+    ) -> Result<Pulled, SourceError> {
         let request = api::build_pull(&self.config, shard, cursor, groups);
-        let reply = self.send(&request).await?;
+        let reply = self.send(&request, Some(room)).await?;
         let id = reply.header("x-log-requestid").map(str::to_owned);
         match api::read_pull(&self.config, shard, cursor, reply) {
             Ok(page) => Ok(Pulled::Page(page)),
             Err(ReadError::Body(error @ UnpackError::TooLarge(_))) => Ok(Pulled::TooLarge(error)),
-            Err(error) => Err(unreadable(Call::Pull, &error, id.as_deref())),
+            Err(error) => Err(self.unreadable(Call::Pull, &error, id.as_deref())),
         }
     }
 
@@ -263,10 +320,10 @@ impl Source for Sls {
     }
 
     /// A page above the size limit is asked for again with half the log groups, down to one.
-    async fn pull(&self, shard: ShardId, cursor: &Cursor, groups: u32) -> Result<Page, SourceError> {
+    async fn pull(&self, shard: ShardId, cursor: &Cursor, groups: u32, room: &mut Credit) -> Result<Page, SourceError> {
         let mut groups = groups;
         loop {
-            match self.pull_groups(shard, cursor, groups).await? {
+            match self.pull_groups(shard, cursor, groups, room).await? {
                 Pulled::Page(page) => return Ok(page),
                 Pulled::TooLarge(_) if groups > 1 => groups /= 2,
                 Pulled::TooLarge(error) => {

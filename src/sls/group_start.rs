@@ -92,7 +92,7 @@ mod tests {
     }
 
     fn saved(shard: u32, second: i64) -> SavedAt {
-        SavedAt { shard, cursor: cursor(shard), micros: second * 1_000_000 }
+        SavedAt { shard, cursor: cursor(shard), consumer: String::new(), micros: second * 1_000_000 }
     }
 
     fn seen(shard: u32) -> ShardStart {

@@ -5,6 +5,7 @@
 //! the world: everything else is pure.
 
 pub mod api;
+mod call_errors;
 mod client;
 pub mod credentials;
 pub mod endpoint;
@@ -15,6 +16,7 @@ mod percent;
 pub mod sign;
 pub mod unpack;
 
+pub use call_errors::{CallError, CallErrors};
 pub use client::{ConfigError, Sls, is_label};
 
 use std::path::PathBuf;

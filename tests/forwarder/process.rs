@@ -19,3 +19,5 @@ mod replays;
 mod soak;
 mod source;
 mod stop;
+#[cfg(target_os = "linux")]
+mod sums;

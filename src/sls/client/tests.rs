@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::wire::{KEEP_IDLE, MAX_REPLY};
 use super::*;
+use crate::core::budget::Budget;
 use crate::core::secret::Secret;
 use crate::sls::message::Method;
 use crate::sls::{Compression, Credentials};
@@ -195,7 +196,8 @@ fn page(raw_size: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
 }
 
 async fn pull(sls: &Sls) -> Result<Page, SourceError> {
-    sls.pull(SHARD, &Cursor::new(CURSOR), 1000).await
+    let mut room = Budget::new(64 << 20).take(64 << 20).await;
+    sls.pull(SHARD, &Cursor::new(CURSOR), 1000, &mut room).await
 }
 
 #[track_caller]
@@ -354,7 +356,7 @@ async fn replies_are_read_up_to_a_limit() {
     ])
     .await;
     let sls = server.sls();
-    check_busy(sls.heartbeat(&BTreeSet::new()).await, "the reply is longer than 65536 bytes");
+    check_busy(sls.heartbeat(&BTreeSet::new()).await, "the reply is longer than 4000000 bytes");
     let outcome = pull(&sls).await;
     let wait = Some(Duration::from_secs(3));
     assert!(matches!(outcome, Err(SourceError::Busy { retry_after, .. }) if retry_after == wait), "{outcome:?}");
@@ -541,6 +543,50 @@ fn start_tls(connections: usize) -> (u16, std::thread::JoinHandle<()>) {
         }
     });
     (port, thread)
+}
+
+#[tokio::test]
+async fn a_page_larger_than_what_is_free_is_not_taken_in() {
+    // What is announced never comes: whoever read on would wait for it.
+    let announced = ("content-length", "4000000");
+    let large = Answer::Drip(page("8000000", &[announced], b""));
+    let server = Server::start([large]).await;
+    let sls = server.sls();
+    let budget = Budget::new(16 << 20);
+    let _others = budget.take(8 << 20).await;
+    let mut room = budget.take(1 << 20).await;
+    let refused = sls.pull(SHARD, &Cursor::new(CURSOR), 10, &mut room).await;
+    assert!(matches!(refused, Err(SourceError::NoRoom { bytes: 12_000_000, .. })), "{refused:?}");
+    assert_eq!(budget.used(), 9 << 20, "nothing was taken in vain");
+}
+
+#[tokio::test]
+async fn a_page_is_debited_before_its_bytes_come() {
+    let server = Server::start([Answer::Drip(page("8000000", &[("content-length", "4000000")], b""))]).await;
+    let config = Config { timeout: Duration::from_millis(300), ..server.config() };
+    let sls = Sls::new(&config).unwrap();
+    let budget = Budget::new(16 << 20);
+    let mut room = budget.take(1 << 20).await;
+    check_busy(sls.pull(SHARD, &Cursor::new(CURSOR), 10, &mut room).await, "no complete reply");
+    assert_eq!(budget.used(), 12_000_000_usize.div_ceil(1024) * 1024, "packed and unpacked");
+}
+
+#[tokio::test]
+async fn as_many_shards_are_listed_as_a_source_may_have_and_more_are_refused_by_number() {
+    let shard = |id: usize| {
+        format!(
+            r#"{{"shardID":{id},"status":"readwrite","inclusiveBeginKey":"{id:032x}","exclusiveEndKey":"{:032x}","createTime":1700000000}}"#,
+            id + 1
+        )
+    };
+    let list = |count: usize| format!("[{}]", (0..count).map(shard).collect::<Vec<_>>().join(","));
+    let ids = |count: usize| format!("[{}]", (0..count).map(|id| id.to_string()).collect::<Vec<_>>().join(","));
+    let server = Server::start([list(10_000), list(10_001), ids(10_000), ids(10_001)].map(|text| ok(&text))).await;
+    let sls = server.sls();
+    assert_eq!(sls.shards().await.unwrap().len(), 10_000);
+    check_busy(sls.shards().await, "it lists 10001 shards, and a source may have 10000");
+    assert_eq!(sls.heartbeat(&BTreeSet::new()).await.unwrap().len(), 10_000);
+    check_busy(sls.heartbeat(&BTreeSet::new()).await, "it lists 10001 shards, and a source may have 10000");
 }
 
 #[tokio::test]

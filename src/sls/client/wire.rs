@@ -11,6 +11,8 @@ use reqwest::{Certificate, Client, ClientBuilder, Response};
 
 use super::config_error::ConfigError;
 use super::dns::Remembering;
+use crate::core::budget::Credit;
+use crate::core::cause::Cause;
 use crate::core::no_proxy;
 use crate::core::printable::excerpt;
 use crate::core::reread::{FromFiles, Reread};
@@ -24,8 +26,12 @@ use crate::sls::error::busy;
 use crate::sls::message::{Call, Method, Reply, Request};
 use crate::sls::unpack::MAX_RAW_SIZE;
 
-/// Most bytes of a reply that is not a page.
-pub(super) const MAX_REPLY: usize = 64 << 10;
+/// Most bytes of a refusal that are read: its beginning says enough.
+pub(super) const MAX_REFUSAL: usize = 64 << 10;
+
+/// Most bytes of a reply that is not a page: a list of all the shards that a source may have ([`api::MAX_SHARDS`]), with
+/// 400 bytes for each.
+pub(super) const MAX_REPLY: usize = 400 * api::MAX_SHARDS;
 
 /// Most bytes of a packed page. What cannot be compressed grows by less than a hundredth.
 const MAX_PACKED: usize = MAX_RAW_SIZE as usize / 64 * 65;
@@ -77,8 +83,9 @@ impl Wire {
         self.client.settle().await;
     }
 
-    /// Sends `request` as it is: signed, with its `host`. Any status is a reply.
-    pub(super) async fn send(&self, request: &Request) -> Result<Reply, SourceError> {
+    /// Sends `request` as it is: signed, with its `host`. Any status is a reply. A page is taken in only if `room` grows
+    /// to what it announces.
+    pub(super) async fn send(&self, request: &Request, room: Option<&mut Credit>) -> Result<Reply, SourceError> {
         let method = match request.method {
             Method::Get => reqwest::Method::GET,
             Method::Post => reqwest::Method::POST,
@@ -94,14 +101,19 @@ impl Wire {
         }
         let response = outgoing.send().await.map_err(|error| self.unreachable(request.call, error))?;
         self.failing.store(response.status().is_server_error(), Ordering::Relaxed);
-        let mut reply = self.receive(request.call, response).await?;
+        let mut reply = self.receive(request.call, response, room).await?;
         if reply.status != 200 {
             reply.body = redact(request, reply.body);
         }
         Ok(reply)
     }
 
-    async fn receive(&self, call: Call, mut response: Response) -> Result<Reply, SourceError> {
+    async fn receive(
+        &self,
+        call: Call,
+        mut response: Response,
+        room: Option<&mut Credit>,
+    ) -> Result<Reply, SourceError> {
         let mut reply =
             Reply { status: response.status().as_u16(), headers: text_headers(response.headers()), body: Bytes::new() };
         if let Some(encoding) = reply.header("content-encoding").filter(|encoding| *encoding != "identity") {
@@ -109,11 +121,23 @@ impl Wire {
             return Err(busy(call, problem, Some("does a proxy compress what passes?")));
         }
         let is_page = call == Call::Pull && reply.status == 200;
-        if is_page && matches!(api::read_raw_size(&reply), Ok(0) | Err(_)) {
-            // There is no body, or none that could be used: whoever reads the headers finds out which.
-            return Ok(reply);
+        if is_page {
+            let raw_size = match api::read_raw_size(&reply) {
+                // There is no body, or none that could be used: whoever reads the headers finds out which.
+                Ok(0) | Err(_) => return Ok(reply),
+                Ok(raw_size) => raw_size,
+            };
+            let bytes = unpacking(&reply, raw_size, response.content_length());
+            if room.is_some_and(|room| !room.grow(bytes)) {
+                let cause = Cause::new(format!("{call}: a page that takes {bytes} bytes, which are not free now"));
+                return Err(SourceError::NoRoom { bytes, cause });
+            }
         }
-        let limit = if is_page { MAX_PACKED } else { MAX_REPLY };
+        let limit = match reply.status {
+            200 if is_page => MAX_PACKED,
+            200 => MAX_REPLY,
+            _ => MAX_REFUSAL,
+        };
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(call, error))? {
             let room = limit - body.len();
@@ -184,6 +208,13 @@ impl FromFiles for ClientFiles {
         }
         (self.change)(builder).build().map_err(ConfigError::Client)
     }
+}
+
+/// Bytes that a page takes while it is unpacked: packed, as many as are announced, and unpacked.
+fn unpacking(reply: &Reply, raw_size: u64, packed: Option<u64>) -> usize {
+    let is_packed = reply.header("x-log-compresstype").is_some_and(|name| !name.is_empty());
+    let packed = if is_packed { packed.unwrap_or(raw_size).min(MAX_PACKED as u64) } else { 0 };
+    usize::try_from(raw_size + packed).unwrap_or(usize::MAX)
 }
 
 fn client_builder(config: &Config, endpoint: &Endpoint) -> ClientBuilder {

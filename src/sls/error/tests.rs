@@ -23,6 +23,7 @@ fn name(error: &SourceError) -> &'static str {
         SourceError::Busy { .. } => "busy",
         SourceError::Lost(_) => "lost",
         SourceError::Stale(_) => "stale",
+        SourceError::NoRoom { .. } => "no room",
         SourceError::Refused(_) => "refused",
     }
 }

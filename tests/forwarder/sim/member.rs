@@ -100,7 +100,7 @@ impl Member {
                 }
             };
             has_joined.store(true, Ordering::Relaxed);
-            let (beats, line) = group::line(Membership::new(timeout, Instant::now()));
+            let (beats, line) = group::line(Membership::new(timeout, usize::MAX, Instant::now()));
             // As their own thread in the program: they break down alone.
             let mut heart = JoinSet::new();
             heart.spawn(async move { group::beat(&source, beats, GROUP_TIMEOUT / 3).await });

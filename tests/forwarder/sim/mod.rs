@@ -7,12 +7,14 @@
 //! What it sees, each planted once: a checkpoint saved before its batch is delivered (red at seed 0); a dead letter that
 //! is not waited for (seed 0); a lease that outlasts the group's timeout, so that nobody is fenced (seed 9);
 //! `Tenure::holds` always true (seed 2, and `f10` of the scenes); an abandoned delivery taken for a finished one (seed 2);
-//! saves with force (seed 0); shards left out of the heartbeat before their tasks have ended (seed 6).
+//! saves with force (seed 0); shards left out of the heartbeat before their tasks have ended (seed 6); under `end`, a child
+//! of a split taken for a shard that was there when the group began (seed 34), the end taken for the moment when it began
+//! (seed 13), and a checkpoint forgotten that was seen before the group was deleted (seed 190).
 //!
 //! What the scenes see, each planted once: the timeout of a group made anew ignored, or its pace not kept (`f11_f22`); a
 //! tenure that holds on when its task has ended (`what_a_destination_kept`); a stop that waits for a heartbeat (`f72`); a
 //! save of unknown outcome forgotten (`f07`); a cursor that may go back (`f30`); a checkpoint not looked at before it is
-//! saved (`f20`); breakdowns not counted (`f83`); a shard asked back without a deadline (`f51`); a task started again for a
+//! saved (`f20`); where a shard was forgotten when its group is deleted, or not saved again (`f22`); breakdowns not counted (`f83`); a shard asked back without a deadline (`f51`); a task started again for a
 //! tenure that has ended (`f17`); the books of a task that broke down left open (`f83`).
 //!
 //! What it found: a gap at the end of a shard was never saved, so that a read-only shard was never finished; a checkpoint

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use forwarder::core::budget::Credit;
 use forwarder::core::cause::Cause;
 use forwarder::core::cursor::{Cursor, ShardId, Start};
 use forwarder::core::page::Page;
@@ -59,6 +60,7 @@ impl SimSource {
                 let saved = saved.map(|(shard, saved)| SavedAt {
                     shard,
                     cursor: Cursor::from_number(saved.cursor),
+                    consumer: saved.consumer,
                     micros: saved.updated.as_micros() as i64,
                 });
                 let saved: Vec<SavedAt> = saved.collect();
@@ -228,7 +230,7 @@ impl Source for SimSource {
         .await
     }
 
-    async fn pull(&self, shard: ShardId, cursor: &Cursor, groups: u32) -> Result<Page, SourceError> {
+    async fn pull(&self, shard: ShardId, cursor: &Cursor, groups: u32, room: &mut Credit) -> Result<Page, SourceError> {
         let number = cursor.number().expect("the model hands out numbers");
         let (slice, torn, off, at_end) = self
             .call(Call::Pull, |world| {
@@ -242,6 +244,9 @@ impl Source for SimSource {
             })
             .await?;
         let mut body = slice.fields.concat();
+        if !room.grow(body.len()) {
+            return Err(SourceError::NoRoom { bytes: body.len(), cause: Cause::new("no room") });
+        }
         if torn {
             body.pop();
         }

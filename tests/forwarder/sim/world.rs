@@ -348,7 +348,8 @@ impl Inner {
         // They cannot know before their next heartbeat.
         let until = Instant::now() + GROUP_TIMEOUT;
         self.thrown_out.extend(members.into_keys().map(|member| (member, until)));
-        self.unsaved = slots.into_iter().filter(|(_, slot)| slot.checkpoint.is_some()).map(|(shard, _)| shard).collect();
+        self.unsaved =
+            slots.into_iter().filter(|(_, slot)| slot.checkpoint.is_some()).map(|(shard, _)| shard).collect();
         self.note("the group is deleted");
         self.deletions += 1;
         self.logstore().delete_group(GROUP).expect("there is one");

@@ -1,0 +1,57 @@
+//! What fails at present, for whoever looks at the program.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::source::SourceError;
+
+/// A transient error that lasts for less is none yet: a request gets lost now and then.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A call that has not worked since its last try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failing {
+    /// When it failed first, without a success in between.
+    pub since: Instant,
+    /// Why it failed last.
+    pub cause: String,
+    /// It works only after somebody changed something.
+    pub is_refused: bool,
+}
+
+impl Failing {
+    /// The call failed at `now`, after it may have failed before.
+    #[must_use]
+    pub fn again(before: Option<&Self>, error: &SourceError, now: Instant) -> Self {
+        Self {
+            since: before.map_or(now, |before| before.since),
+            cause: error.cause().to_string(),
+            is_refused: matches!(error, SourceError::Refused(_)),
+        }
+    }
+
+    /// Whether it is more than a request that got lost.
+    #[must_use]
+    pub fn is_trouble(&self, now: Instant) -> bool {
+        self.is_refused || now.saturating_duration_since(self.since) >= PATIENCE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::cause::Cause;
+
+    #[test]
+    fn a_refusal_is_trouble_at_once_and_what_may_pass_when_it_does_not() {
+        let now = Instant::now();
+        let busy = |what: &str| SourceError::Busy { retry_after: None, cause: Cause::new(what) };
+        let first = Failing::again(None, &busy("500"), now);
+        assert!(!first.is_trouble(now));
+        let later = now + PATIENCE;
+        let again = Failing::again(Some(&first), &busy("503"), later);
+        assert_eq!((again.since, again.cause.as_str(), again.is_trouble(later)), (now, "503", true));
+        assert!(Failing::again(None, &SourceError::Refused(Cause::new("401")), now).is_trouble(now));
+    }
+}

@@ -1,0 +1,84 @@
+//! What SLS announces, and what it gives us: bounded in the sum.
+
+use std::fs;
+
+use forwarder::emulator::sls::SlsEvent;
+use forwarder::loggroup::proto::{Log, LogGroup, Pair};
+
+use super::bench::{Bench, GROUP, LOGSTORE, PROJECT, servers, until};
+use super::program::Program;
+
+/// The most that the process ever had in memory, in bytes.
+fn peak(program: &Program) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", program.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() << 10
+}
+
+/// A group of logs that the script drops: 60 MiB of them, which pack to a hundredth.
+fn large_group() -> LogGroup {
+    let pair = |key: &str, value: String| Pair { key: key.into(), value: value.into_bytes() };
+    let log = |number: usize| Log {
+        time: 1_700_000_000,
+        contents: vec![pair("text", format!("{number} ").repeat(1 << 18)), pair("drop", "yes".to_owned())],
+        time_ns: None,
+    };
+    let mut logs = Vec::new();
+    let mut bytes = 0;
+    while bytes < 60 << 20 {
+        logs.push(log(logs.len()));
+        bytes += logs.last().unwrap().contents[0].value.len();
+    }
+    LogGroup { logs, ..LogGroup::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_that_unpack_to_far_more_than_the_memory_are_taken_in_one_after_the_other() {
+    const SHARDS: u32 = 16;
+    let bench = Bench::with(servers(SHARDS)).await;
+    fs::write(bench.directory.path().join("t.lua"), "function process(log) return nil end\n").unwrap();
+    let group = large_group();
+    (0..SHARDS).for_each(|shard| bench.sls.put(PROJECT, LOGSTORE, shard, [group.clone()]).unwrap());
+    let program = bench.start("a");
+    until("every checkpoint is at the end of its shard", 120, || {
+        (0..SHARDS).all(|shard| bench.checkpoint(shard) == Some(bench.end(shard)))
+    })
+    .await;
+    let peak = peak(&program);
+    println!("{SHARDS} pages of 60 MiB at once: {} MB at most", peak / 1_000_000);
+    assert!(peak < 200_000_000, "{peak} bytes resident, for pages of {} in all", u64::from(SHARDS) * (60 << 20));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_beyond_what_memory_is_for_wait_and_that_is_said() {
+    // 1,024 is what the default of run.memory is for.
+    const SHARDS: u32 = 1_100;
+    let bench = Bench::with(servers(SHARDS)).await;
+    let program = bench.start_with("a", &[("FORWARDER_SLS_GROUP_TIMEOUT", "60s")]);
+    program.to_say("SLS gives us more shards than run.memory is enough for").await;
+    until("as many as may be are acquired", 60, || program.says("shard acquired") == 1_024).await;
+    let peak = peak(&program);
+    println!("{SHARDS} shards: {} MB at most", peak / 1_000_000);
+    assert!(peak < 200_000_000, "{peak} bytes resident");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f22_a_group_deleted_under_way_gets_what_the_program_holds() {
+    for start in ["begin", "end"] {
+        let bench = Bench::new().await;
+        let program = bench.start_with("a", &[("FORWARDER_SLS_START", start)]);
+        until("it has started", 30, || (0..2).all(|shard| bench.checkpoint(shard).is_some())).await;
+        (0..2).for_each(|shard| bench.put(shard, 5, 20));
+        bench.settled().await;
+        // What waits when the group goes was not delivered yet.
+        bench.hec.faults().down_for(std::time::Duration::from_secs(3_600));
+        (0..2).for_each(|shard| bench.put(shard, 5, 20));
+        program.to_say("Splunk HEC is down").await;
+        bench.sls.happen(PROJECT, LOGSTORE, &SlsEvent::DeleteGroup { group: GROUP.to_owned() }).unwrap();
+        (0..2).for_each(|shard| bench.put(shard, 5, 20));
+        program.to_say("there is no checkpoint any more").await;
+        bench.hec.faults().clear();
+        bench.settled().await;
+        assert_eq!(bench.oracle.repeats(), 0, "{start}: it goes on from where it was");
+    }
+}
