@@ -4,9 +4,11 @@ use std::fmt::Write as _;
 
 use super::snapshot::Snapshot;
 use super::status;
+use super::verdict::{State, verdict};
 use crate::core::cursor::ShardName;
 use crate::core::ledger::{Counts, ShardLedger};
 use crate::destination::Counter;
+use crate::sls::CallError;
 
 type Figure = fn(&Counts) -> u64;
 
@@ -54,6 +56,10 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
         let name = format!("forwarder_{name}");
         head(&mut out, &name, "gauge", help);
         for (shard, entry) in &snapshot.shards {
+            // Whoever holds a shard tells how late it is; the last holder does while nobody can.
+            if name == "forwarder_lag_seconds" && !entry.held && snapshot.group.failing.is_none() {
+                continue;
+            }
             if let Some(value) = figure(entry, snapshot.now) {
                 let _ = writeln!(out, "{name}{{{}}} {value}", labels(shard));
             }
@@ -61,7 +67,27 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
     }
     let held = snapshot.shards.values().filter(|entry| entry.held).count();
     one(&mut out, "forwarder_shards_held", "gauge", "Shards that this process holds", held as u64);
-    one(&mut out, "forwarder_joined", "gauge", "1 once the consumer group is joined", snapshot.joined.into());
+    let group = &snapshot.group;
+    one(&mut out, "forwarder_joined", "gauge", "1 once the consumer group is joined", group.joined.into());
+    let verdict = verdict(snapshot);
+    for (name, help, value) in [
+        ("sls_up", "1 while SLS lets us read: the group is joined, and heartbeats and some pulls work", {
+            (verdict.state() < State::Stopped).into()
+        }),
+        ("problems", "Problems that ask for somebody; / tells them", verdict.problems() as u64),
+        ("waiting_for_shards", "1 while the group is joined and no shard is ours", group.waiting.is_some().into()),
+        ("surplus_shards", "Shards that SLS gave us and nobody reads, for lack of memory", group.surplus as u64),
+    ] {
+        one(&mut out, &format!("forwarder_{name}"), "gauge", help, value);
+    }
+    head(&mut out, "forwarder_dead_letters_open", "gauge", "Dead letters on disk that no replay has delivered");
+    if let Some(open) = snapshot.open_letters {
+        let _ = writeln!(out, "forwarder_dead_letters_open {open}");
+    }
+    head(&mut out, "forwarder_sls_errors_total", "counter", "Calls to SLS that failed, by call and error code");
+    for CallError { call, code, count } in &snapshot.source_errors {
+        let _ = writeln!(out, "forwarder_sls_errors_total{{call=\"{call}\",code=\"{code}\"}} {count}");
+    }
 
     head(&mut out, "forwarder_destination", "gauge", "1 for the current state of the destination");
     let (now, promise) = (status::state(&snapshot.health), snapshot.promise.label);

@@ -6,7 +6,7 @@
 //! | `/status` | the same as JSON; as a page for a browser |
 //! | `/metrics` | the same in figures, in the text format of Prometheus |
 //! | `/live` | 200 as long as the program runs |
-//! | `/ready` | 200 once it has joined its consumer group, before that 503 |
+//! | `/ready` | 200 while it can read from SLS, else 503; with what is known to be wrong |
 //!
 //! It only reads. It knows no secret, and what it tells of logs are counts.
 
@@ -15,6 +15,7 @@ mod metrics;
 mod page;
 mod snapshot;
 mod status;
+mod verdict;
 
 use std::net::IpAddr;
 
@@ -29,7 +30,9 @@ use hyper::{Method, Response, StatusCode};
 use tokio::net::TcpListener;
 
 use listener::listen;
-pub use snapshot::{Identity, Snapshot};
+use verdict::{State, Verdict, verdict};
+
+pub use snapshot::{GroupHealth, Identity, Snapshot};
 
 /// Answers until it is dropped; connections end with it.
 pub async fn serve(listener: TcpListener, read: impl Fn() -> Snapshot + Send + Sync + 'static) {
@@ -62,13 +65,21 @@ fn reply(method: &Method, path: &str, headers: &HeaderMap, read: &dyn Fn() -> Sn
     }
     match path {
         "/live" => text(StatusCode::OK, "live\n"),
-        "/ready" if read().joined => text(StatusCode::OK, "ready\n"),
-        "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "the consumer group is not joined yet\n"),
+        "/ready" => ready(&verdict(&read())),
         "/" => page(&read()),
         "/status" if wants_a_page(headers) => page(&read()),
         "/status" => answer(StatusCode::OK, "application/json", status::json(&read())),
         "/metrics" => answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::text(&read())),
         _ => text(StatusCode::NOT_FOUND, "there are /, /status, /metrics, /live and /ready\n"),
+    }
+}
+
+/// Ready is what can read from SLS, or waits for a shard to read. What is wrong beside that is said.
+fn ready(verdict: &Verdict) -> Response<Full<Bytes>> {
+    match verdict.state() {
+        State::Well => text(StatusCode::OK, "ready\n"),
+        State::Stopped => text(StatusCode::SERVICE_UNAVAILABLE, &format!("not ready: {}\n", verdict.line())),
+        State::Waiting | State::Trouble => text(StatusCode::OK, &format!("ready; {}\n", verdict.line())),
     }
 }
 

@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::snapshot::Snapshot;
+use super::verdict::{State, Verdict, verdict};
 use crate::core::count::count;
 use crate::core::ledger::{Counts, ShardLedger};
 use crate::destination::Health;
@@ -47,11 +48,12 @@ pub(super) fn policy() -> String {
 
 /// The page.
 pub(super) fn html(snapshot: &Snapshot) -> String {
-    let problems = problems(snapshot);
-    let title = match problems.len() {
-        0 => "forwarder: all is well".to_owned(),
-        1 => "forwarder: 1 problem".to_owned(),
-        count => format!("forwarder: {count} problems"),
+    let verdict = verdict(snapshot);
+    let title = match (verdict.state(), verdict.problems()) {
+        (State::Well, _) => "forwarder: all is well".to_owned(),
+        (State::Waiting, _) => "forwarder: waiting".to_owned(),
+        (_, 1) => "forwarder: 1 problem".to_owned(),
+        (_, count) => format!("forwarder: {count} problems"),
     };
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n\
@@ -68,7 +70,7 @@ pub(super) fn html(snapshot: &Snapshot) -> String {
         Text(&who.group),
         Text(&who.consumer)
     );
-    write_verdict(&mut page, &problems);
+    write_verdict(&mut page, &verdict);
     write_destination(&mut page, snapshot);
     write_ledger(&mut page, snapshot);
     write_shards(&mut page, snapshot);
@@ -83,39 +85,18 @@ pub(super) fn html(snapshot: &Snapshot) -> String {
     page
 }
 
-/// What somebody should know first, worst first.
-fn problems(snapshot: &Snapshot) -> Vec<String> {
-    let mut problems = Vec::new();
-    let missing = total(snapshot).difference();
-    if missing != 0 {
-        problems.push(format!("BUG: {missing} logs are missing: ledger mismatch"));
-    }
-    for (shard, entry) in &snapshot.shards {
-        problems.extend(entry.halted.iter().map(|why| format!("shard {shard} is HALTED: {why}")));
-        problems.extend(entry.waits.values().map(|why| format!("shard {shard} is PAUSED: {why}")));
-    }
-    match &snapshot.health {
-        Health::Unknown | Health::Up { .. } => {}
-        Health::Down { cause, .. } => problems.push(format!("the destination is down, logs wait in SLS: {cause}")),
-        Health::Held { cause, .. } => {
-            problems.push(format!("the destination rejects our requests, logs wait in SLS: {cause}"))
+fn write_verdict(page: &mut String, verdict: &Verdict) {
+    let class = match verdict.state() {
+        State::Well => {
+            page.push_str("<div class=\"verdict good\"><b>All is well.</b></div>\n");
+            return;
         }
-    }
-    problems.extend(snapshot.reloads.trouble.iter().map(|problem| format!("script: {problem}")));
-    if !snapshot.joined {
-        problems.push("the consumer group is not joined yet".to_owned());
-    }
-    problems
-}
-
-fn write_verdict(page: &mut String, problems: &[String]) {
-    if problems.is_empty() {
-        page.push_str("<div class=\"verdict good\"><b>All is well.</b></div>\n");
-        return;
-    }
-    page.push_str("<div class=\"verdict bad\"><ul>\n");
-    for problem in problems {
-        let _ = writeln!(page, "<li>{}</li>", Text(problem));
+        State::Waiting => "verdict",
+        State::Trouble | State::Stopped => "verdict bad",
+    };
+    let _ = writeln!(page, "<div class=\"{class}\"><ul>");
+    for reason in &verdict.reasons {
+        let _ = writeln!(page, "<li>{}</li>", Text(&reason.text));
     }
     page.push_str("</ul></div>\n");
 }

@@ -5,17 +5,23 @@ use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 use crate::core::cursor::ShardName;
+use crate::core::failing::Failing;
 use crate::core::ledger::ShardLedger;
 use crate::destination::{Counter, Health, Promise};
 use crate::script::Reloads;
+use crate::sls::CallError;
 
 /// How the program does at one moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// Whose logs these are, and who we are.
     pub who: Identity,
-    /// Whether the consumer group was joined.
-    pub joined: bool,
+    /// Our membership of the consumer group.
+    pub group: GroupHealth,
+    /// The calls to SLS that failed.
+    pub source_errors: Vec<CallError>,
+    /// Dead letters of this process's directory that wait for somebody, when they could be counted.
+    pub open_letters: Option<u64>,
     /// What *delivered* means.
     pub promise: Promise,
     /// How the destination does.
@@ -34,6 +40,21 @@ pub struct Snapshot {
     pub last_refused: Option<(Instant, String)>,
     /// Now, unix seconds.
     pub now: i64,
+    /// The same moment, for what began earlier.
+    pub at: Instant,
+}
+
+/// Our membership of the consumer group.
+#[derive(Debug, Clone, Default)]
+pub struct GroupHealth {
+    /// Whether it was joined.
+    pub joined: bool,
+    /// What renews the membership, or joins the group, fails at present.
+    pub failing: Option<Failing>,
+    /// While no shard is ours: whose they are, as far as SLS tells.
+    pub waiting: Option<String>,
+    /// Shards that are ours and not worked on, since there are more than memory allows.
+    pub surplus: usize,
 }
 
 /// Whose logs a process forwards, and as whom.

@@ -3,13 +3,17 @@
 use serde_json::{Value, json};
 
 use super::snapshot::Snapshot;
+use super::verdict::verdict;
 use crate::core::ledger::ShardLedger;
 use crate::destination::Health;
 
 /// One object, on several lines, in an order of its own.
 pub(super) fn json(snapshot: &Snapshot) -> String {
-    let Snapshot { who, joined, promise, health, shards, script, script_since, reloads, last_refused, now, .. } =
+    let Snapshot { who, group, promise, health, shards, script, script_since, reloads, last_refused, now, .. } =
         snapshot;
+    let verdict = verdict(snapshot);
+    let reasons: Vec<Value> =
+        verdict.reasons.iter().map(|reason| json!({ "state": reason.state.label(), "text": reason.text })).collect();
     let shards: Vec<Value> = shards
         .iter()
         .map(|(shard, entry)| {
@@ -38,7 +42,12 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
         "logstore": who.logstore,
         "group": who.group,
         "consumer": who.consumer,
-        "joined": joined,
+        "state": verdict.state().label(),
+        "reasons": reasons,
+        "joined": group.joined,
+        "waiting": group.waiting,
+        "surplus_shards": group.surplus,
+        "open_dead_letters": snapshot.open_letters,
         "destination": {
             "delivered_means": promise.label,
             "state": state(health),

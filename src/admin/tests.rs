@@ -10,6 +10,7 @@ use crate::core::cursor::{ShardId, ShardName, SourceName};
 use crate::core::ledger::{Ledger, Settled, Wait};
 use crate::destination::{Counter, Health, Promise};
 use crate::script::Reloads;
+use crate::sls::CallError;
 
 fn shard(number: u32) -> ShardName {
     ShardName { source: SourceName::new("audit"), shard: ShardId(number) }
@@ -24,7 +25,9 @@ fn snapshot() -> Snapshot {
     account.waits(Wait::Disk, "no room \"here\"".into());
     Snapshot {
         who: Identity { project: "p".into(), logstore: "l".into(), group: "g".into(), consumer: "g-host-7".into() },
-        joined: true,
+        group: GroupHealth { joined: true, ..GroupHealth::default() },
+        source_errors: vec![CallError { call: "pull", code: "Unauthorized".into(), count: 3 }],
+        open_letters: Some(2),
         promise: Promise { label: "confirmed", sentence: "delivered means confirmed: the receiver read every byte" },
         health: Health::Down { since: Instant::now(), cause: "siem: refused".into() },
         counters: vec![Counter { name: "requests", help: "Requests sent", value: 12 }],
@@ -34,6 +37,22 @@ fn snapshot() -> Snapshot {
         reloads: Reloads { taken: 3, refused: 1, rolled_back: 0, trouble: Some("s.lua:3: no".into()) },
         last_refused: Some((Instant::now(), "s.lua:2: nor that".into())),
         now: 105,
+        at: Instant::now(),
+    }
+}
+
+/// One that is known to be well.
+pub(super) fn well() -> Snapshot {
+    let ledger = Ledger::default();
+    let account = ledger.account(&shard(2));
+    account.acquired();
+    account.caught_up();
+    Snapshot {
+        open_letters: Some(0),
+        health: Health::Up { since: Instant::now() },
+        shards: ledger.read(),
+        reloads: Reloads::default(),
+        ..snapshot()
     }
 }
 
@@ -48,6 +67,8 @@ fn the_status_tells_where_every_log_is_and_what_is_wrong() {
     }
     assert_eq!((&shard["missing"], &shard["lag_seconds"]), (&0.into(), &5.into()));
     assert_eq!(shard["standstill"], "no room \"here\"");
+    assert_eq!((&status["state"], &status["open_dead_letters"]), (&"trouble".into(), &2.into()));
+    assert_eq!(status["reasons"][0]["text"], "shard audit/2 is PAUSED: no room \"here\"");
     assert_eq!(status["destination"]["state"], "down");
     assert_eq!(status["destination"]["cause"], "siem: refused");
     assert_eq!(status["script"]["trouble"], "s.lua:3: no");
@@ -60,11 +81,12 @@ fn the_page_tells_the_same_and_what_is_wrong_first() {
     let page = page::html(&snapshot());
     let mut rest = page.as_str();
     for next in [
-        "<title>forwarder: 3 problems</title>",
+        "<title>forwarder: 4 problems</title>",
         "p / l, group g, consumer g-host-7",
         "<li>shard audit/2 is PAUSED: no room &quot;here&quot;</li>",
         "<li>the destination is down, logs wait in SLS: siem: refused</li>",
         "<li>script: s.lua:3: no</li>",
+        "<li>2 dead letters wait for somebody: forwarder dlq list</li>",
         "<b class=\"bad\">down</b> since 1970-01-01 00:01:45 UTC (0 s)",
         "<dd>confirmed: the receiver read every byte</dd>",
         "pulled <b>10</b> = delivered <b>6</b> + dropped <b>1</b> + dead-lettered <b>2</b> + in flight <b>1</b>",
@@ -78,16 +100,17 @@ fn the_page_tells_the_same_and_what_is_wrong_first() {
         let Some(at) = rest.find(next) else { panic!("{next} is not in, or not there:\n{page}") };
         rest = &rest[at + next.len()..];
     }
-    let well = Snapshot {
-        health: Health::Up { since: Instant::now() },
-        shards: Ledger::default().read(),
-        reloads: Reloads::default(),
-        ..snapshot()
-    };
-    let page = page::html(&well);
+    let page = page::html(&well());
+    assert!(page.contains("All is well.") && !page.contains("\"bad\""), "{page}");
+    let group = GroupHealth { joined: true, waiting: Some("x has them".into()), ..GroupHealth::default() };
+    let page = page::html(&Snapshot { shards: Ledger::default().read(), group, ..well() });
     assert!(
-        page.contains("All is well.")
-            && page.contains("a process beyond the number of shards stands by")
+        page.contains("<title>forwarder: waiting</title>") && page.contains("<li>waiting: x has them</li>"),
+        "{page}"
+    );
+    assert!(
+        page.contains("a process beyond the number of shards stands by")
+            && !page.contains("well.")
             && !page.contains("\"bad\""),
         "{page}"
     );
@@ -131,6 +154,11 @@ fn every_metric_has_help_and_one_line_a_shard() {
         "forwarder_lag_seconds{source=\"audit\",shard=\"2\"} 5",
         "forwarder_standstill{source=\"audit\",shard=\"2\"} 1",
         "forwarder_shards_held 1",
+        "forwarder_sls_up 1",
+        "forwarder_problems 4",
+        "forwarder_waiting_for_shards 0",
+        "forwarder_dead_letters_open 2",
+        "forwarder_sls_errors_total{call=\"pull\",code=\"Unauthorized\"} 3",
         "forwarder_destination{delivered_means=\"confirmed\",state=\"down\"} 1",
         "forwarder_destination{delivered_means=\"confirmed\",state=\"up\"} 0",
         "# HELP forwarder_destination_requests_total Requests sent",
@@ -173,7 +201,10 @@ async fn it_answers_what_is_there_and_says_what_there_is() {
     let address = listener.local_addr().unwrap();
     let joined = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let seen = Arc::clone(&joined);
-    let read = move || Snapshot { joined: seen.load(std::sync::atomic::Ordering::Relaxed), ..snapshot() };
+    let read = move || {
+        let joined = seen.load(std::sync::atomic::Ordering::Relaxed);
+        Snapshot { group: GroupHealth { joined, ..GroupHealth::default() }, ..snapshot() }
+    };
     let mut serving = JoinSet::new();
     serving.spawn(serve(listener, read));
     let check_with = async |request: &str, headers: &str, status: &str, part: &str| {
@@ -187,7 +218,7 @@ async fn it_answers_what_is_there_and_says_what_there_is() {
     check("GET /live", "200", "live").await;
     check("GET /ready", "503", "not joined").await;
     joined.store(true, std::sync::atomic::Ordering::Relaxed);
-    check("GET /ready", "200", "ready").await;
+    check("GET /ready", "200", "ready; shard audit/2 is PAUSED").await;
     check("GET /status", "200", "\"shards\"").await;
     check("GET /metrics", "200", "forwarder_pulled{").await;
     check("GET /nothing", "404", "/metrics").await;

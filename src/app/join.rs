@@ -1,10 +1,13 @@
 //! Joining the consumer group.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::error::Error;
+use super::group_state::GroupState;
 use crate::core::cursor::Start;
 use crate::core::retry_log::RetryLog;
 use crate::core::source::{Source as _, SourceError};
@@ -12,7 +15,7 @@ use crate::sls::Sls;
 
 /// Finds or creates the group; returns its timeout. Transient errors are retried; a refusal at this point is final, so
 /// that a wrong name or permission is seen at once.
-pub(super) async fn join_group(source: &Sls, start: Start) -> Result<Duration, Error> {
+pub(super) async fn join_group(source: &Sls, start: Start, state: &GroupState) -> Result<Duration, Error> {
     let mut retry_log = RetryLog::new("cannot join the consumer group", 0);
     loop {
         let joined = async {
@@ -20,12 +23,17 @@ pub(super) async fn join_group(source: &Sls, start: Start) -> Result<Duration, E
             if start == Start::End {
                 learn_shards(source).await?;
             }
+            // The first heartbeat lists nothing. What it gives us the next one gives us again.
+            source.heartbeat(&BTreeSet::new()).await?;
             Ok(timeout)
         };
         match joined.await {
             Ok(timeout) => return Ok(timeout),
             Err(SourceError::Refused(cause)) => return Err(Error::Refused(cause)),
-            Err(fault) => retry_log.pause_after(&fault).await,
+            Err(fault) => {
+                state.failed(&fault, Instant::now());
+                retry_log.pause_after(&fault).await;
+            }
         }
     }
 }

@@ -2,18 +2,20 @@
 
 mod consumer;
 mod error;
+mod group_state;
 mod heartbeat_thread;
 mod join;
 mod last_good;
+mod letter_count;
 mod observe;
 mod reload;
 pub mod replay;
 mod side_tasks;
 pub mod summary;
+mod waiting;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -41,12 +43,15 @@ use crate::settings::Settings;
 use crate::sls::Sls;
 use consumer::ConsumerId;
 pub use error::Error;
+use group_state::GroupState;
 use heartbeat_thread::HeartbeatThread;
 use join::join_group;
 use last_good::Started;
+use letter_count::LetterCount;
 use observe::{say_how_the_destination_is, snapshot_of, sum_up_now_and_then, summary_of};
 use reload::{Saved, ScriptWatch, Wake};
 use side_tasks::breakdown;
+use waiting::say_who_has_the_shards;
 
 /// The destination that the settings name, and how events are laid out for it.
 ///
@@ -151,7 +156,8 @@ impl App {
         let Self { settings, pipeline, letters, kept, refused, consumer } = self;
         let wake = Wake::listen();
         let mut side = JoinSet::new();
-        let joined = Arc::new(AtomicBool::new(false));
+        let group_state = Arc::<GroupState>::default();
+        let letter_count = Arc::<LetterCount>::default();
         if let Some(address) = settings.admin {
             let refused = |error| {
                 Error::Settings(format!(
@@ -163,24 +169,28 @@ impl App {
             info!(
                 "status page at http://{address}/, Prometheus metrics at http://{address}/metrics; no authentication: bind it to localhost"
             );
-            let (pipeline, joined) = (Arc::clone(&pipeline), Arc::clone(&joined));
+            let (pipeline, group_state) = (Arc::clone(&pipeline), Arc::clone(&group_state));
+            let (count, dir) = (Arc::clone(&letter_count), letters.clone());
+            side.spawn(async move { count.watch(&dir).await });
             let sls::Config { project, logstore, group, consumer, .. } = settings.sls.clone();
             let who = Identity { project, logstore, group, consumer };
-            side.spawn(admin::serve(listener, move || snapshot_of(&pipeline, &who, joined.load(Ordering::Relaxed))));
+            side.spawn(admin::serve(listener, move || snapshot_of(&pipeline, &who, &group_state, &letter_count)));
         }
         side.spawn(say_how_the_destination_is(Arc::clone(&pipeline)));
 
         let start = settings.run.start.start;
-        let Some(timeout) = leave.or(join_group(&pipeline.source, start)).await else { return Ok(()) };
+        let Some(timeout) = leave.or(join_group(&pipeline.source, start, &group_state)).await else { return Ok(()) };
         let timeout = timeout?;
-        joined.store(true, Ordering::Relaxed);
         info!(
             group = %settings.sls.group, consumer = %settings.sls.consumer, ?timeout,
             "joined the consumer group; a shard without a checkpoint starts at {}", settings.run.start
         );
         let most = group::most_shards(settings.run.memory);
         let (beats, tasks) = group::line(Membership::new(timeout, most, Instant::now()));
-        let beats = HeartbeatThread::start(settings.sls.clone(), beats, settings.run.heartbeat_interval)?;
+        group_state.joined(tasks.watch());
+        let errors = Arc::clone(pipeline.source.errors());
+        let beats = HeartbeatThread::start(&settings.sls, errors, beats, settings.run.heartbeat_interval)?;
+        side.spawn(say_who_has_the_shards(Arc::clone(&pipeline), group_state, tasks.watch(), timeout));
         side.spawn(sum_up_now_and_then(Arc::clone(&pipeline)));
         let watch = ScriptWatch {
             path: settings.script.clone(),

@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{error, info, warn};
 
+use super::group_state::GroupState;
+use super::letter_count::LetterCount;
 use super::summary;
 use crate::admin::{Identity, Snapshot};
 use crate::destination::registry::AnyDestination;
@@ -50,10 +52,17 @@ pub(super) fn summary_of(pipeline: &Pipeline<Sls, AnyDestination>) -> String {
     line + &summary::script(&pipeline.hooks.script().version, &pipeline.hooks.reloads())
 }
 
-pub(super) fn snapshot_of(pipeline: &Pipeline<Sls, AnyDestination>, who: &Identity, joined: bool) -> Snapshot {
+pub(super) fn snapshot_of(
+    pipeline: &Pipeline<Sls, AnyDestination>,
+    who: &Identity,
+    group: &GroupState,
+    letters: &LetterCount,
+) -> Snapshot {
     Snapshot {
         who: who.clone(),
-        joined,
+        group: group.read(),
+        source_errors: pipeline.source.errors().read(),
+        open_letters: letters.read(),
         promise: pipeline.destinations[0].promise(),
         health: pipeline.destinations[0].health(),
         counters: pipeline.destinations[0].counters(),
@@ -63,5 +72,6 @@ pub(super) fn snapshot_of(pipeline: &Pipeline<Sls, AnyDestination>, who: &Identi
         reloads: pipeline.hooks.reloads(),
         last_refused: pipeline.hooks.last_refused(),
         now: summary::unix_now(),
+        at: Instant::now(),
     }
 }

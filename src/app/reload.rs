@@ -81,7 +81,15 @@ impl ScriptWatch {
             Ok(passed) => {
                 let Passed { dried, cases, .. } = passed;
                 hooks.put_in_force(passed, Instant::now());
-                info!(%version, was, cases, "script reloaded, every shard uses it from its next page; {dried}");
+                if dried.fails_more() {
+                    warn!(
+                        %version, was, cases,
+                        "script reloaded, every shard uses it from its next page, and it FAILS on more logs than the one \
+                         before: {dried}"
+                    );
+                } else {
+                    info!(%version, was, cases, "script reloaded, every shard uses it from its next page; {dried}");
+                }
             }
             Err(refused) => {
                 error!(version, in_force = was, "script refused, the running version stays: {refused}");

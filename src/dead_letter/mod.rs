@@ -21,6 +21,7 @@
 mod codec;
 mod delivered;
 mod journal;
+mod open_letters;
 mod reader;
 mod record;
 mod replay_claim;
@@ -35,6 +36,7 @@ use futures_util::future::BoxFuture;
 
 pub use codec::Defect;
 pub use journal::{Limit, StoreError};
+pub use open_letters::OpenLetters;
 pub use reader::{Letter, ReadError, Reader, Unreadable};
 pub use record::{LogOrigin, Reason, Record, UnknownReason};
 pub use replay_claim::{ClaimError, ReplayClaim};

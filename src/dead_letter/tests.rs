@@ -708,6 +708,27 @@ fn letters_taken_for_a_replay_leave_once_they_are_noted_as_delivered() {
 }
 
 #[test]
+fn letters_are_counted_until_a_replay_has_delivered_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut waiting = OpenLetters::new(dir.path());
+    assert_eq!(waiting.count().unwrap(), 0);
+    let store = open(dir.path()).unwrap();
+    store.append(&[record(1), record(2), record(3)]).unwrap();
+    assert_eq!(waiting.count().unwrap(), 3);
+    store.append(&[record(4)]).unwrap();
+    assert_eq!(waiting.count().unwrap(), 4, "what is new is counted to it");
+    let mut taken = take(dir.path());
+    assert_eq!(waiting.count().unwrap(), 4, "taken is not delivered");
+    store.append(&[record(5)]).unwrap();
+    taken.note_delivered([record(1), record(3)].iter()).unwrap();
+    assert_eq!(waiting.count().unwrap(), 3);
+    taken.close().unwrap();
+    assert_eq!(waiting.count().unwrap(), 3);
+    std::fs::remove_file(dir.path().join(FILE)).unwrap();
+    assert_eq!(waiting.count().unwrap(), 2, "somebody removed the newest");
+}
+
+#[test]
 fn a_forwarder_writes_on_while_its_letters_are_replayed() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).unwrap();

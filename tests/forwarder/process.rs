@@ -21,3 +21,4 @@ mod source;
 mod stop;
 #[cfg(target_os = "linux")]
 mod sums;
+mod told;

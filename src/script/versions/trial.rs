@@ -130,6 +130,14 @@ impl Trial {
     }
 }
 
+impl Dried {
+    /// Whether the next version fails on logs on which the one in force does not.
+    #[must_use]
+    pub fn fails_more(&self) -> bool {
+        self.will_be.failed > self.was.failed
+    }
+}
+
 impl Figures {
     /// Adds what the hook makes of a page; returns its number of logs.
     fn add(&mut self, hook: &mut Hook, page: &Page) -> usize {

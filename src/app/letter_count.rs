@@ -1,0 +1,46 @@
+//! How many dead letters wait, looked at now and then: whoever replays them is another process.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+use tracing::warn;
+
+use crate::dead_letter::OpenLetters;
+
+/// Time between two looks.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// The last count; none before the first look, or while the files cannot be read.
+#[derive(Debug, Default)]
+pub(super) struct LetterCount(Mutex<Option<u64>>);
+
+impl LetterCount {
+    pub(super) fn read(&self) -> Option<u64> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts those in `dir`; never returns.
+    pub(super) async fn watch(&self, dir: &Path) {
+        let mut letters = OpenLetters::new(dir);
+        let mut told = false;
+        loop {
+            let counted = spawn_blocking(move || {
+                let count = letters.count();
+                (letters, count)
+            });
+            let (again, count) = counted.await.unwrap_or_else(|panic| panic!("counting dead letters failed: {panic}"));
+            letters = again;
+            if let Err(error) = &count
+                && !std::mem::replace(&mut told, true)
+            {
+                warn!(dir = %dir.display(), "the dead letters cannot be counted: {error}");
+            }
+            told &= count.is_err();
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = count.ok();
+            sleep(INTERVAL).await;
+        }
+    }
+}

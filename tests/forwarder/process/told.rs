@@ -1,0 +1,151 @@
+//! What the program says of itself: on the status page, in `/ready`, in its metrics, in its log and by its exit code.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use forwarder::emulator::sls::{Call, SlsFault};
+
+use super::bench::{Bench, servers, until};
+use super::program::Program;
+
+const LISTEN: (&str, &str) = ("FORWARDER_ADMIN_LISTEN", "127.0.0.1:0");
+
+/// What a path of the status listener answers, head and all.
+fn get(program: &Program, path: &str) -> String {
+    let said = program.said();
+    let Some((_, rest)) = said.split_once("status page at http://") else { return String::new() };
+    let (address, _) = rest.split_once('/').unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    reply
+}
+
+/// Waits until a path answers with this status and these words.
+async fn answers(program: &Program, path: &str, status: &str, words: &str) {
+    let what = format!("{path} answers {status} with {words:?}");
+    until(&what, 30, || {
+        let reply = get(program, path);
+        reply.starts_with(&format!("HTTP/1.1 {status}")) && reply.contains(words)
+    })
+    .await;
+}
+
+/// A program that has delivered what there was, and is known to be well.
+async fn well(bench: &Bench) -> Program {
+    (0..2).for_each(|shard| bench.put(shard, 2, 20));
+    let program = bench.start_with("a", &[LISTEN]);
+    bench.settled().await;
+    answers(&program, "/ready", "200", "ready\n").await;
+    answers(&program, "/", "200", "All is well.").await;
+    answers(&program, "/metrics", "200", "forwarder_sls_up 1\n").await;
+    program
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pulls_that_are_refused_are_said_everywhere_for_as_long_as_they_are() {
+    let bench = Bench::new().await;
+    let program = well(&bench).await;
+    bench.sls.faults().next(Call::Pull, SlsFault::status(401, "Unauthorized", "no such key"), u32::MAX);
+    answers(&program, "/ready", "503", "SLS does not let us read shards l/0, l/1").await;
+    let page = get(&program, "/");
+    assert!(page.contains("pull: 401 Unauthorized") && !page.contains("All is well"), "{page}");
+    answers(&program, "/metrics", "200", "forwarder_sls_errors_total{call=\"pull\",code=\"Unauthorized\"}").await;
+    answers(&program, "/metrics", "200", "forwarder_sls_up 0\n").await;
+    answers(&program, "/status", "200", "\"state\": \"stopped\"").await;
+    bench.sls.faults().clear(Call::Pull);
+    answers(&program, "/ready", "200", "ready\n").await;
+    answers(&program, "/", "200", "All is well.").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heartbeats_that_are_refused_under_way_are_said_and_the_program_goes_on_when_they_are_not() {
+    let bench = Bench::new().await;
+    let mut program = well(&bench).await;
+    bench.sls.faults().next(Call::Heartbeat, SlsFault::status(403, "Unauthorized", "denied by sts or ram"), u32::MAX);
+    answers(&program, "/ready", "503", "heartbeats fail, so that no shard can be kept").await;
+    program.to_say("all shards dropped before SLS gives them to another consumer").await;
+    let page = get(&program, "/");
+    assert!(page.contains("log:ConsumerGroupHeartBeat") && !page.contains("All is well"), "{page}");
+    assert!(program.is_running());
+    bench.sls.faults().clear(Call::Heartbeat);
+    (0..2).for_each(|shard| bench.put(shard, 2, 20));
+    bench.settled().await;
+    answers(&program, "/ready", "200", "ready\n").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_right_to_heartbeat_is_said_at_the_start_and_ends_it_with_77() {
+    let bench = Bench::with(servers(1)).await;
+    bench.sls.faults().next(Call::Heartbeat, SlsFault::status(403, "Unauthorized", "denied by sts or ram"), u32::MAX);
+    let mut program = bench.start("a");
+    assert_eq!(program.exit(Duration::from_secs(20)).await, Some(77), "{}", program.said());
+    assert!(program.says("log:ConsumerGroupHeartBeat") > 0, "{}", program.said());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_under_another_name_says_whose_the_shards_still_are() {
+    let bench = Bench::new().await;
+    let timeout = ("FORWARDER_SLS_GROUP_TIMEOUT", "15s");
+    (0..2).for_each(|shard| bench.put(shard, 2, 20));
+    let mut old = bench.start_with("old", &[timeout]);
+    bench.settled().await;
+    old.kill();
+    (0..2).for_each(|shard| bench.put(shard, 2, 20));
+    let new = bench.start_with("new", &[timeout, LISTEN]);
+    new.to_say("no shard is ours yet: shards 0-1 were last saved by old").await;
+    answers(&new, "/ready", "200", "ready; waiting: shards 0-1 were last saved by old").await;
+    let page = get(&new, "/");
+    assert!(page.contains("<title>forwarder: waiting</title>") && !page.contains("All is well"), "{page}");
+    answers(&new, "/metrics", "200", "forwarder_waiting_for_shards 1\n").await;
+    bench.settled().await;
+    answers(&new, "/ready", "200", "ready\n").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_said_until_nobody_has_to_look_at_them_any_more() {
+    let bench = Bench::with(servers(1)).await;
+    let script =
+        "function process(log)\n  if log.request_id:find('7$') then error('no') end\n  return { event = log }\nend\n";
+    std::fs::write(bench.directory.path().join("t.lua"), script).unwrap();
+    bench.put(0, 1, 200);
+    let program = bench.start_with("a", &[LISTEN]);
+    answers(&program, "/", "200", "for somebody: forwarder dlq list").await;
+    let page = get(&program, "/");
+    assert!(!page.contains("All is well"), "{page}");
+    std::fs::remove_file(bench.directory.path().join("dead-letters/dead-letters.jsonl")).unwrap();
+    answers(&program, "/metrics", "200", "forwarder_dead_letters_open 0\n").await;
+    answers(&program, "/", "200", "All is well.").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_that_fails_on_more_logs_than_the_one_before_is_put_in_force_with_a_warning() {
+    let bench = Bench::with(servers(1)).await;
+    bench.put(0, 4, 100);
+    let program = bench.start("a");
+    bench.settled().await;
+    let script =
+        "function process(log)\n  if log.request_id:find('7$') then error('no') end\n  return { event = log }\nend\n";
+    std::fs::write(bench.directory.path().join("t.lua"), script).unwrap();
+    program.to_say("it FAILS on more logs than the one before").await;
+    let said = program.said();
+    let line = said.lines().find(|line| line.contains("it FAILS on more")).unwrap();
+    assert!(line.contains("WARN"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fact_is_warned_of_once_at_the_start() {
+    let bench = Bench::with(servers(1)).await;
+    bench.put(0, 2, 20);
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("https://{dead}");
+    let settings = [("FORWARDER_HEC_URL", url.as_str()), ("FORWARDER_HEC_VERIFY", "false"), LISTEN];
+    let program = bench.start_with("a", &settings);
+    answers(&program, "/", "200", "the destination is down").await;
+    let said = program.said();
+    let warnings: Vec<&str> = said.lines().filter(|line| line.contains("WARN")).collect();
+    let [verify, down] = warnings[..] else { panic!("{warnings:#?}") };
+    assert!(verify.contains("FORWARDER_HEC_VERIFY") && down.contains("does not accept events yet"), "{warnings:#?}");
+}
