@@ -121,30 +121,33 @@ async fn every_fault_of_the_rehearsal_can_be_ordered() {
     let hec = HecEmulator::start(hec::Config::new(Secret::new("t"))).await.unwrap();
     let sls = SlsEmulator::start(sls::Config::default()).await.unwrap();
     sls.put("demo-project", "audit", 0, []).unwrap();
+    let group = r#"{"consumerGroup": "siem", "timeout": 60, "order": false}"#;
+    let sls_address = sls.address().to_string();
+    let created = post(&sls_address, "demo-project.localhost", "/logstores/audit/consumergroups", group).await;
+    assert!(created.starts_with("HTTP/1.1 200"), "{created}");
     let hec_address = hec.url().trim_start_matches("http://").to_owned();
     let mut ordered = 0;
-    for (half, address) in [(hec_half, hec_address), (sls_half, sls.address().to_string())] {
+    for (half, address) in [(hec_half, hec_address), (sls_half, sls_address)] {
         for row in half.lines().filter(|line| line.starts_with("| ") && line.contains("`{")) {
             let order = row.split('`').nth(1).unwrap();
             // The first order for the collector would keep the others out.
             if order.contains("\"refuse\"") {
                 continue;
             }
-            let reply = post(&address, "/_emulator/faults", order).await;
+            let reply = post(&address, &address, "/_emulator/faults", order).await;
             assert!(reply.starts_with("HTTP/1.1 200"), "{order}: {reply}");
             ordered += 1;
         }
     }
-    assert_eq!(ordered, 15);
+    assert_eq!(ordered, 16);
     sls.stop().await;
     hec.stop().await;
 }
 
-async fn post(address: &str, path: &str, body: &str) -> String {
+async fn post(address: &str, host: &str, path: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let length = body.len();
-    let head =
-        format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+    let head = format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
     stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
     let mut reply = String::new();
     stream.read_to_string(&mut reply).await.unwrap();
