@@ -16,7 +16,7 @@ type Figure = fn(&Counts) -> u64;
 type Gauge = fn(&ShardLedger, i64) -> Option<i128>;
 
 /// Figures of a shard that only grow: name, help, where it stands in the ledger.
-const COUNTERS: [(&str, &str, Figure); 9] = [
+const COUNTERS: [(&str, &str, Figure); 10] = [
     ("delivered", "Logs of which all events are durable in the destination's sense", |counts| counts.delivered),
     ("dropped", "Logs that the script dropped on purpose", |counts| counts.dropped),
     ("dead_lettered", "Logs written as dead letters", |counts| counts.dead_lettered),
@@ -24,6 +24,9 @@ const COUNTERS: [(&str, &str, Figure); 9] = [
     ("events", "Events that are durable", |counts| counts.events),
     ("pulled_bytes", "Bytes of pages, unpacked", |counts| counts.bytes),
     ("pages", "Pages pulled, empty ones included", |counts| counts.pages),
+    ("page_cuts", "Times that the script left a page half-way, so that it was delivered in parts", |counts| {
+        counts.cuts
+    }),
     ("saves", "Checkpoints saved", |counts| counts.saves),
     ("gaps", "Gaps: times that logs expired in SLS before they were pulled", |counts| counts.gaps),
 ];
@@ -43,13 +46,16 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
             let _ = writeln!(out, "{name}{{{}}} {}", labels(shard), figure(&entry.counts));
         }
     }
-    let gauges: [(&str, &str, Gauge); 5] = [
+    let gauges: [(&str, &str, Gauge); 6] = [
         ("pulled", "Logs pulled, less those returned to the group", |entry, _| Some(entry.counts.pulled.into())),
         ("in_flight", "Logs pulled and not finished yet", |entry, _| Some(entry.counts.in_flight.into())),
         ("missing", "Logs that the ledger cannot account for; not 0 means a bug", |entry, _| {
             Some(entry.counts.difference())
         }),
         ("lag_seconds", "Age of the newest durable log, 0 when caught up", |entry, now| entry.lag(now).map(Into::into)),
+        ("page_seconds", "Seconds that the script has worked on its current page, 0 between pages", |entry, _| {
+            Some(entry.page_seconds().into())
+        }),
         ("standstill", "1 while the shard is halted", |entry, _| Some(entry.standstill().is_some().into())),
     ];
     for (name, help, figure) in gauges {

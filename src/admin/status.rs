@@ -25,6 +25,7 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
                 "lag_seconds": entry.lag(*now),
                 "durable_to": entry.durable_to,
                 "standstill": entry.standstill(),
+                "page_seconds": entry.page_seconds(),
                 "pulled": counts.pulled,
                 "delivered": counts.delivered,
                 "dropped": counts.dropped,

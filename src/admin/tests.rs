@@ -69,6 +69,7 @@ fn the_status_tells_where_every_log_is_and_what_is_wrong() {
     assert_eq!(shard["standstill"], "no room \"here\"");
     assert_eq!((&status["state"], &status["open_dead_letters"]), (&"trouble".into(), &2.into()));
     assert_eq!(status["reasons"][0]["text"], "shard audit/2 is PAUSED: no room \"here\"");
+    assert_eq!(shard["page_seconds"], 0);
     assert_eq!(status["destination"]["state"], "down");
     assert_eq!(status["destination"]["cause"], "siem: refused");
     assert_eq!(status["script"]["trouble"], "s.lua:3: no");
@@ -114,6 +115,25 @@ fn the_page_tells_the_same_and_what_is_wrong_first() {
             && !page.contains("\"bad\""),
         "{page}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_the_script_is_at_for_long_shows_everywhere() {
+    let ledger = Ledger::default();
+    let account = ledger.account(&shard(2));
+    account.acquired();
+    account.enters_script(Instant::now());
+    let snapshot = || Snapshot { shards: ledger.read(), reloads: Reloads::default(), ..snapshot() };
+    tokio::time::advance(std::time::Duration::from_secs(9)).await;
+    assert!(!page::html(&snapshot()).contains("SLOW"));
+    tokio::time::advance(std::time::Duration::from_secs(61)).await;
+    let page = page::html(&snapshot());
+    assert!(page.contains("<li>shard audit/2 is SLOW: the script has been at one page for 1m 10s;"), "{page}");
+    let status: serde_json::Value = serde_json::from_str(&status::json(&snapshot())).unwrap();
+    assert_eq!(status["shards"][0]["page_seconds"], 70);
+    assert!(metrics::text(&snapshot()).contains("forwarder_page_seconds{source=\"audit\",shard=\"2\"} 70\n"));
+    account.leaves_script();
+    assert!(!page::html(&snapshot()).contains("SLOW"));
 }
 
 /// Whoever writes a log, answers as a SIEM, edits a script or names a project.

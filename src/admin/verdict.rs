@@ -3,6 +3,7 @@
 //! Well is said only when it is known. What is not known yet is a reason of its own.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -16,6 +17,9 @@ use crate::destination::Health;
 
 /// Most shards that a reason names.
 const MOST_NAMED: usize = 5;
+
+/// A page that the script has been at for so many seconds is a problem.
+const SLOW_PAGE: Duration = Duration::from_secs(10);
 
 /// How well the program does, from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,8 +105,8 @@ pub(super) fn verdict(snapshot: &Snapshot) -> Verdict {
     }
     if total.gaps > 0 {
         let text = format!(
-            "logs were LOST: {}, since they had left the retention of SLS; the log tells from when to when (\"logs were \
-             missed\"), and this is said until the next start",
+            "logs were LOST: {}, since they expired in SLS before they were pulled; the log has their time ranges (\"GAP\"), \
+             and this is shown until the next start",
             count(total.gaps, "gap")
         );
         say(State::Trouble, text);
@@ -154,6 +158,15 @@ fn shards(snapshot: &Snapshot, say: &mut impl FnMut(State, String)) {
         for why in entry.waits.values() {
             say(State::Trouble, format!("shard {shard} is PAUSED: {why}"));
         }
+        let at_page = Duration::from_secs(entry.page_seconds());
+        if at_page >= SLOW_PAGE {
+            let text = format!(
+                "shard {shard} is SLOW: the script has been at one page for {}; its logs take long, or run into \
+                 script.timeout",
+                in_words(at_page)
+            );
+            say(State::Trouble, text);
+        }
     }
     let held: BTreeMap<&ShardName, &ShardLedger> = snapshot.shards.iter().filter(|(_, entry)| entry.held).collect();
     if held.is_empty() && snapshot.group.joined && snapshot.group.waiting.is_none() {
@@ -201,8 +214,6 @@ fn wait(number: u64) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::admin::tests::well;
     use crate::core::cause::Cause;

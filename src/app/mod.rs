@@ -37,7 +37,7 @@ use crate::dead_letter::DirectoryStore;
 use crate::destination::registry::{AnyDestination, DestinationConfig};
 use crate::group::Drained;
 use crate::group::membership::Membership;
-use crate::pipeline::{DeadLetterPolicy, Pace, Pipeline};
+use crate::pipeline::{DeadLetterPolicy, Pace, PartSize, Pipeline};
 use crate::script::{HookThreads, Hooks};
 use crate::settings::Settings;
 use crate::sls::Sls;
@@ -131,6 +131,7 @@ impl App {
                 fetch_interval: settings.run.fetch_interval,
                 save_interval: settings.run.save_interval,
                 page_groups: settings.sls.page_groups,
+                part: PartSize::default(),
             },
         };
         Ok(Self { settings, pipeline: Arc::new(pipeline), letters, kept, refused, consumer })

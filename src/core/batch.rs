@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use super::cursor::{Interval, ShardId};
+use super::cursor::{Interval, Place, ShardId};
 use super::page::Page;
+
+/// Memory beyond what events need that is not worth moving them for.
+const MOST_SLACK: usize = 1 << 20;
 
 /// Events ready to send, back to back in one buffer, each with the log it was made of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,6 +52,19 @@ impl Events {
     #[must_use]
     pub fn log_of(&self, event: usize) -> u32 {
         self.logs[event]
+    }
+
+    /// Bytes of memory that they hold.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.bytes.capacity() + self.ends.capacity() * size_of::<usize>() + self.logs.capacity() * size_of::<u32>()
+    }
+
+    /// Gives memory back that was taken for events that did not come.
+    pub fn shrink(&mut self) {
+        if self.bytes.capacity() - self.bytes.len() > MOST_SLACK {
+            self.bytes.shrink_to_fit();
+        }
     }
 
     /// Takes memory for `bytes` more, so that it need not be moved from small to large while the events are written.
@@ -102,33 +118,49 @@ pub struct Output {
     pub events: Events,
 }
 
-/// The events made of one page, together with the interval that the checkpoint may pass once they are durable.
+/// Which logs of a page a batch is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// How many logs of the page are before it.
+    pub first: u32,
+    /// Nothing of the page is behind it.
+    pub is_last: bool,
+}
+
+impl Part {
+    /// The whole page.
+    pub const WHOLE: Self = Self { first: 0, is_last: true };
+}
+
+/// The events made of one page or of a part of it, together with the interval that is durable once they are.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// The page: its bytes for whoever has to show an original log.
     pub page: Page,
+    /// Which logs of the page it is made of.
+    pub part: Part,
     /// What to deliver: one output for each destination of the process, in their order. The batch is durable when every
     /// output is.
     pub outputs: Vec<Arc<Output>>,
-    /// Logs in the page.
+    /// Logs that it is made of.
     pub logs: u32,
-    /// Logs that the script dropped on purpose.
+    /// Among them: dropped by the script on purpose.
     pub dropped: u32,
 }
 
 impl Batch {
     /// The batch of these events, one [`Events`] for each destination.
     #[must_use]
-    pub fn new(page: Page, outputs: Vec<Events>, logs: u32, dropped: u32) -> Self {
+    pub fn new(page: Page, part: Part, outputs: Vec<Events>, logs: u32, dropped: u32) -> Self {
         let shard = page.shard;
         let outputs = outputs.into_iter().map(|events| Arc::new(Output { shard, events })).collect();
-        Self { page, outputs, logs, dropped }
+        Self { page, part, outputs, logs, dropped }
     }
 
     /// A page of which nothing is to be delivered: a gap, or logs that a query left out.
     #[must_use]
     pub fn empty(page: Page) -> Self {
-        Self::new(page, Vec::new(), 0, 0)
+        Self::new(page, Part::WHOLE, Vec::new(), 0, 0)
     }
 
     /// Events in all outputs.
@@ -137,15 +169,25 @@ impl Batch {
         self.outputs.iter().map(|output| output.events.len()).sum()
     }
 
-    /// The interval that it covers: what the checkpoint may pass once this batch is durable.
+    /// The interval that it covers. The last part of a page ends at the cursor behind the page, and all parts before it at
+    /// the cursor of the page: the checkpoint moves only when the whole page is durable.
     #[must_use]
     pub fn interval(&self) -> Interval {
-        Interval { from: self.page.cursor.clone(), to: self.page.next.clone() }
+        let Part { first, is_last } = self.part;
+        let inside = |logs| Place { cursor: self.page.cursor.clone(), logs };
+        let to = if is_last { self.page.next.clone().into() } else { inside(first + self.logs) };
+        Interval { from: inside(first), to }
     }
 
-    /// Bytes of memory it holds.
+    /// When SLS received the newest log that is durable once this batch is, unix seconds: known at the end of a page.
+    #[must_use]
+    pub fn received_at(&self) -> Option<i64> {
+        self.page.received_at.filter(|_| self.part.is_last)
+    }
+
+    /// Bytes of memory that its events hold. All parts of a page share the page.
     #[must_use]
     pub fn weight(&self) -> usize {
-        self.page.body.len() + self.outputs.iter().map(|output| output.events.bytes.capacity()).sum::<usize>()
+        self.outputs.iter().map(|output| output.events.weight()).sum()
     }
 }

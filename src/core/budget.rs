@@ -66,6 +66,31 @@ impl Credit {
         more.map(|more| self.permit.merge(more)).is_ok()
     }
 
+    /// How many bytes it is for.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        (self.permit.num_permits() + self.owed as usize) * UNIT
+    }
+
+    /// Takes more, so that it is for `bytes`, if that much is free. Never waits, and makes no debt.
+    pub fn widen(&mut self, bytes: usize) {
+        let missing = bytes.saturating_sub(self.bytes());
+        if missing > 0
+            && let Ok(more) = Arc::clone(self.permit.semaphore()).try_acquire_many_owned(units(missing))
+        {
+            self.permit.merge(more);
+        }
+    }
+
+    /// Keeps `bytes` and parts with the rest. What is missing is a debt, as in [`Credit::resize`].
+    #[must_use]
+    pub fn split(&mut self, bytes: usize) -> Self {
+        let rest = (self.permit.num_permits() as u32).saturating_sub(units(bytes).max(1));
+        let permit = self.permit.split(rest as usize).expect("the rest is less than all");
+        self.resize(bytes);
+        Self { permit, owed: 0, debt: Arc::clone(&self.debt), total: self.total }
+    }
+
     /// Corrects the estimate to what is really held. Never waits.
     pub fn resize(&mut self, bytes: usize) {
         let want = units(bytes).max(1);
@@ -166,6 +191,23 @@ mod tests {
         let mut credit = budget.take(10 * UNIT).await;
         credit.resize(UNIT);
         assert_eq!(budget.used(), UNIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn credit_can_be_parted_and_grows_only_by_what_is_free() {
+        let budget = Budget::new(10 * UNIT);
+        let mut page = budget.take(6 * UNIT).await;
+        let mut room = page.split(2 * UNIT);
+        assert_eq!((page.bytes(), room.bytes(), budget.used()), (2 * UNIT, 4 * UNIT, 6 * UNIT));
+        room.widen(9 * UNIT);
+        assert_eq!((room.bytes(), budget.used()), (4 * UNIT, 6 * UNIT), "there is not so much");
+        room.widen(8 * UNIT);
+        assert_eq!((room.bytes(), budget.used()), (8 * UNIT, 10 * UNIT));
+        let nothing = page.split(5 * UNIT);
+        assert_eq!((page.bytes(), nothing.bytes(), budget.used()), (5 * UNIT, 0, 13 * UNIT), "a debt");
+        drop((page, room, nothing));
+        assert_eq!(budget.used(), 0);
+        assert!(timeout(SOON, budget.take(10 * UNIT)).await.is_ok(), "nothing was lost on the way");
     }
 
     #[tokio::test(start_paused = true)]

@@ -95,13 +95,38 @@ impl fmt::Display for ShardName {
     }
 }
 
-/// A stretch of a shard between two cursors: what a batch covers.
+/// A place between two logs of a shard: so many logs behind a cursor. Only a cursor can be saved, so what is durable
+/// behind one is pulled again after a crash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The last cursor before the place.
+    pub cursor: Cursor,
+    /// Logs of the page at the cursor that are before the place.
+    pub logs: u32,
+}
+
+impl From<Cursor> for Place {
+    fn from(cursor: Cursor) -> Self {
+        Self { cursor, logs: 0 }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.logs {
+            0 => self.cursor.fmt(f),
+            logs => write!(f, "{}+{logs}", self.cursor),
+        }
+    }
+}
+
+/// A stretch of a shard between two places: what a batch covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interval {
-    /// The first log group of the stretch.
-    pub from: Cursor,
-    /// The first log group behind it. The same as `from` for a part of a page that is not its last.
-    pub to: Cursor,
+    /// Where it begins.
+    pub from: Place,
+    /// Where it ends. At the cursor at which it begins, for a part of a page that is not its last.
+    pub to: Place,
 }
 
 impl fmt::Display for Interval {

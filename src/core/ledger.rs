@@ -67,6 +67,8 @@ pub struct ShardLedger {
     pub halted: Option<String>,
     /// What the shard is paused for; it goes on by itself.
     pub waits: BTreeMap<Wait, String>,
+    /// While the script is at a page: since when, less the time between its parts.
+    pub in_script: Option<Instant>,
     /// What its source does not do for it at present.
     pub failing: BTreeMap<Ask, Failing>,
 }
@@ -98,6 +100,12 @@ impl ShardLedger {
     #[must_use]
     pub fn standstill(&self) -> Option<&str> {
         self.halted.as_deref().or_else(|| self.waits.values().next().map(String::as_str))
+    }
+
+    /// For how many seconds the script has been at the page at hand, the time that it waited for a thread included.
+    #[must_use]
+    pub fn page_seconds(&self) -> u64 {
+        self.in_script.map_or(0, |since| since.elapsed().as_secs())
     }
 
     /// How old the oldest log is that is not durable yet, in seconds before `now` (unix seconds): about, since it is taken
@@ -138,6 +146,8 @@ pub struct Counts {
     pub bytes: u64,
     /// Pages pulled, empty ones included.
     pub pages: u64,
+    /// Times that the script left a page half-way, so that it was delivered in parts.
+    pub cuts: u64,
     /// Checkpoints saved.
     pub saves: u64,
     /// Times that the checkpoint had left the retention and logs were missed.
@@ -169,6 +179,7 @@ impl Counts {
             events: self.events + other.events,
             bytes: self.bytes + other.bytes,
             pages: self.pages + other.pages,
+            cuts: self.cuts + other.cuts,
             saves: self.saves + other.saves,
             gaps: self.gaps + other.gaps,
         }
@@ -214,6 +225,7 @@ impl Account {
         entry.failing.clear();
         entry.caught_up = false;
         entry.waiting_from = None;
+        entry.in_script = None;
         let counts = &mut entry.counts;
         counts.pulled -= counts.in_flight;
         counts.returned += counts.in_flight;
@@ -221,7 +233,30 @@ impl Account {
         counts.failed = 0;
     }
 
-    /// A page of `logs` logs in `bytes` bytes was read, whose end SLS received at `received_at`, unix seconds.
+    /// The script is at a page, as if it had been since `since` without a pause.
+    pub fn enters_script(&self, since: Instant) {
+        lock(&self.entry).in_script = Some(since);
+    }
+
+    /// The script is done with the page, or with a part of it.
+    pub fn leaves_script(&self) {
+        lock(&self.entry).in_script = None;
+    }
+
+    /// The script left a page half-way; what it made goes on.
+    pub fn cut(&self) {
+        lock(&self.entry).counts.cuts += 1;
+    }
+
+    /// So many more logs were read of the page that was pulled last.
+    pub fn read_on(&self, logs: u32) {
+        let counts = &mut lock(&self.entry).counts;
+        counts.pulled += u64::from(logs);
+        counts.in_flight += u64::from(logs);
+    }
+
+    /// A page in `bytes` bytes was pulled, and `logs` logs of it were read so far. SLS received its end at `received_at`,
+    /// unix seconds.
     pub fn pulled(&self, logs: u32, bytes: usize, received_at: Option<i64>) {
         let mut entry = lock(&self.entry);
         if logs > 0 && (entry.caught_up || entry.waiting_from.is_none()) {

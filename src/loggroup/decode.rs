@@ -48,6 +48,17 @@ pub struct Logs {
     schema: u64,
 }
 
+/// Whether all of a page's body can be read.
+///
+/// # Errors
+/// As for [`Logs::open`] and [`Logs::read`].
+pub fn check(body: &Bytes) -> Result<(), PageError> {
+    let mut logs = Logs::default();
+    logs.open(body.clone())?;
+    while logs.read()?.is_some() {}
+    Ok(())
+}
+
 /// A piece of the page's body, or of the built text when the top bit of `start` is set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Span {
@@ -113,6 +124,19 @@ impl Logs {
         self.read_log(log)?;
         self.settle_repeats();
         Ok(Some(self.log()))
+    }
+
+    /// Whether `logs` logs of this body were read, so that [`Logs::read`] goes on behind them.
+    #[must_use]
+    pub fn is_at(&self, body: &Bytes, logs: u32) -> bool {
+        // The body is kept, so no other has its address.
+        self.index == logs && self.body.as_ptr() == body.as_ptr() && self.body.len() == body.len()
+    }
+
+    /// Whether nothing is left. A body may end with groups that have no log: then this is known only when it was tried.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.next_in_group == self.logs.len() && self.at == self.body.len()
     }
 
     /// The log that was read last; one without fields before the first.

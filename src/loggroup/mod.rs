@@ -6,6 +6,6 @@ pub mod proto;
 mod sample;
 mod wire;
 
-pub use decode::{Log, LogPosition, Logs};
+pub use decode::{Log, LogPosition, Logs, check};
 pub use sample::sample;
 pub use wire::{PageError, PageFault};

@@ -62,6 +62,22 @@ impl Breaker {
     /// # Errors
     /// What it would come to.
     pub(super) fn admit(&mut self, now: Instant, logs: u32, bad: u32) -> Result<(), Excess> {
+        self.row = self.weigh(now, logs, bad)?;
+        let page = Share { bad: bad.into(), logs: logs.into() };
+        match self.window.back_mut() {
+            Some((at, last)) if now < *at + COUNTING_STEP => *last = last.plus(page),
+            _ => self.window.push_back((now, page)),
+        }
+        Ok(())
+    }
+
+    /// Whether such a page may not go on. Nothing is let through by that.
+    pub(super) fn refuses(&mut self, now: Instant, logs: u32, bad: u32) -> bool {
+        self.weigh(now, logs, bad).is_err()
+    }
+
+    /// How many logs in a row are bad with this page, if it may go on.
+    fn weigh(&mut self, now: Instant, logs: u32, bad: u32) -> Result<u64, Excess> {
         while self.window.front().is_some_and(|(at, _)| now >= *at + WINDOW) {
             self.window.pop_front();
         }
@@ -74,12 +90,7 @@ impl Breaker {
         if bad > 0 && row > MOST_IN_A_ROW && self.max_share < 100 {
             return Err(Excess::Row(row));
         }
-        self.row = row;
-        match self.window.back_mut() {
-            Some((at, last)) if now < *at + COUNTING_STEP => *last = last.plus(page),
-            _ => self.window.push_back((now, page)),
-        }
-        Ok(())
+        Ok(row)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::StartPoint;
-use crate::core::cursor::{Cursor, Interval};
+use crate::core::cursor::{Cursor, Interval, Place};
 
 /// How often the checkpoint is looked at while there is nothing to save: an operator may have set it elsewhere, or another
 /// process may use our consumer name.
@@ -17,8 +17,8 @@ const MOST_ATTEMPTED: usize = 32;
 /// How far the shard has come.
 #[derive(Debug)]
 pub(super) struct CheckpointState {
-    /// Everything before it is durable.
-    durable: Cursor,
+    /// Everything before it is durable: the logs of a page that is delivered in parts too, though only its end is saved.
+    durable: Place,
     /// The checkpoint, as far as we know.
     saved: Option<Cursor>,
     /// What saves of unknown outcome tried to write, oldest first. A request may arrive long after nobody waits for it:
@@ -31,12 +31,12 @@ pub(super) struct CheckpointState {
     not_before: Instant,
 }
 
-/// A batch was to move the checkpoint from a cursor at which it does not stand: logs between the two would be skipped.
+/// A batch was to move the durable prefix from a place at which it does not end: logs between the two would be skipped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a batch covers {interval}, but everything is durable only up to {durable}")]
 pub(super) struct OutOfOrder {
     /// Where the durable prefix ends.
-    durable: Cursor,
+    durable: Place,
     /// What the batch covers.
     interval: Interval,
 }
@@ -45,7 +45,7 @@ impl CheckpointState {
     /// At the start of the work on a shard, at `now`.
     pub(super) fn new(start: StartPoint, now: Instant) -> Self {
         Self {
-            durable: start.cursor,
+            durable: start.cursor.into(),
             saved: start.saved,
             attempted: Vec::new(),
             began: now,
@@ -66,9 +66,9 @@ impl CheckpointState {
         Ok(())
     }
 
-    /// Everything before it is durable: what is to be saved.
+    /// The last cursor before which everything is durable: what is to be saved.
     pub(super) fn durable(&self) -> &Cursor {
-        &self.durable
+        &self.durable.cursor
     }
 
     /// What the checkpoint can be if nobody else changed it.
@@ -76,9 +76,9 @@ impl CheckpointState {
         std::iter::once(self.saved.clone()).chain(self.attempted.iter().cloned().map(Some)).collect()
     }
 
-    /// Whether the checkpoint stands at the end of the durable prefix.
+    /// Whether the checkpoint stands at the last cursor of the durable prefix.
     pub(super) fn is_saved(&self) -> bool {
-        self.saved.as_ref() == Some(&self.durable)
+        self.saved.as_ref() == Some(self.durable())
     }
 
     /// When to save, or to look at the checkpoint when there is nothing to save. The first save after a start is due at
@@ -123,7 +123,11 @@ mod tests {
     }
 
     fn interval(from: i64, to: i64) -> Interval {
-        Interval { from: cursor(from), to: cursor(to) }
+        Interval { from: cursor(from).into(), to: cursor(to).into() }
+    }
+
+    fn behind(number: i64, logs: u32) -> Place {
+        Place { cursor: cursor(number), logs }
     }
 
     fn state(now: Instant) -> CheckpointState {
@@ -141,6 +145,24 @@ mod tests {
         state.advance(interval(7, 7)).unwrap();
         state.advance(interval(7, 9)).unwrap();
         assert_eq!(state.durable(), &cursor(9));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_parts_of_a_page_move_the_checkpoint_only_when_all_of_them_are_durable_in_their_order() {
+        let mut state = state(Instant::now());
+        let [first, second, last] = [
+            Interval { from: behind(5, 0), to: behind(5, 10) },
+            Interval { from: behind(5, 10), to: behind(5, 12) },
+            Interval { from: behind(5, 12), to: cursor(7).into() },
+        ];
+        state.advance(second.clone()).unwrap_err();
+        state.advance(first.clone()).unwrap();
+        state.advance(last.clone()).unwrap_err();
+        state.advance(first).unwrap_err();
+        state.advance(second).unwrap();
+        assert_eq!((state.durable(), state.is_saved()), (&cursor(5), true), "nothing to save yet");
+        state.advance(last).unwrap();
+        assert_eq!((state.durable(), state.is_saved()), (&cursor(7), false));
     }
 
     #[tokio::test(start_paused = true)]

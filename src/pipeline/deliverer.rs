@@ -96,7 +96,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
                     match finished {
                         Finished::Durable(settled) => match checkpoint.advance(batch.interval()) {
                             Ok(()) => {
-                                self.account.settled(settled, batch.page.received_at);
+                                self.account.settled(settled, batch.received_at());
                                 self.account.stands_at(checkpoint.durable().clone());
                                 continue;
                             }
@@ -150,9 +150,9 @@ impl<S: Source, K: Destination> Shard<S, K> {
     }
 
     async fn deliver(&self, in_flight: InFlight) -> (Arc<Batch>, Finished) {
-        let InFlight { batch, script, dead_letters, credit } = in_flight;
+        let InFlight { batch, script, dead_letters, room } = in_flight;
         let finished = self.finish(&batch, &script, &dead_letters).await;
-        drop(credit);
+        drop(room);
         (batch, finished)
     }
 

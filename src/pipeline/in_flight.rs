@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::room::Room;
 use crate::core::batch::Batch;
-use crate::core::budget::Credit;
 use crate::script::Failed;
 
 /// What the reader sends.
@@ -23,5 +23,5 @@ pub(super) struct InFlight {
     /// Logs that the script failed on, which are to become dead letters.
     pub(super) dead_letters: Vec<Failed>,
     /// The bytes of the budget that it holds.
-    pub(super) credit: Credit,
+    pub(super) room: Room,
 }

@@ -6,8 +6,9 @@
 //! ```
 //!
 //! While a batch is delivered the next page is read. Batches are delivered side by side and awaited in the shard's order.
-//! Each covers an interval of cursors, and the checkpoint advances only over an interval that begins where it stands, so
-//! that what is saved is always the end of a contiguous durable prefix. A batch that is paused, because its dead letters
+//! Each covers an interval, and the checkpoint advances only over an interval that begins where it stands, so that what is
+//! saved is always the end of a contiguous durable prefix. A batch is what the hook made of a page, or of a part of it when
+//! that becomes large or takes long; only the last part of a page ends at another cursor than it begins at. A batch that is paused, because its dead letters
 //! cannot be written or would be too many, holds back everything behind it.
 
 mod breaker;
@@ -17,7 +18,9 @@ mod deliverer;
 mod error_throttle;
 mod in_flight;
 mod page_size;
+mod parts;
 mod reader;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -36,7 +39,7 @@ use crate::core::retry_log::RetryLog;
 use crate::core::source::{Checkpoint, Source, SourceError};
 use crate::core::stop::Stop;
 use crate::destination::Destination;
-use crate::script::{Hook, Hooks};
+use crate::script::{Hook, HookError, Hooks};
 
 use breaker::Breaker;
 pub use dead_letters::{DeadLetterPolicy, OnError, OnReject};
@@ -76,6 +79,24 @@ pub struct Pace {
     pub save_interval: Duration,
     /// Most log groups in a page.
     pub page_groups: u32,
+    /// When the script leaves a page half-way.
+    pub part: PartSize,
+}
+
+/// When the script leaves a page half-way: behind the log with which it reaches one of these. What it made is delivered,
+/// and the rest goes on from there.
+#[derive(Debug, Clone, Copy)]
+pub struct PartSize {
+    /// Bytes of events.
+    pub bytes: usize,
+    /// Computing: then it is another shard's turn.
+    pub time: Duration,
+}
+
+impl Default for PartSize {
+    fn default() -> Self {
+        Self { bytes: 4 << 20, time: Duration::from_millis(250) }
+    }
 }
 
 /// How the work on a shard ended.
@@ -177,9 +198,10 @@ impl<S: Source, K: Destination> Shard<S, K> {
             Some(Some(place)) => place,
         };
         let version = self.pipeline.hooks.script().version.clone();
-        let hook = match self.pipeline.hooks.load(self.id) {
-            Ok(hook) => hook,
-            Err(fault) => {
+        let hook = match self.stop.or(self.begin()).await {
+            None => return ShardEnd::Released,
+            Some(Ok(hook)) => hook,
+            Some(Err(fault)) => {
                 self.halt(0, format!("the script does not load: {fault}"));
                 return self.stay_halted(&version, ShardEnd::Released).await;
             }
@@ -203,6 +225,12 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 ShardEnd::Reloaded
             }
         }
+    }
+
+    /// A hook with a fresh Lua state.
+    async fn begin(&self) -> Result<Hook, HookError> {
+        // The panic of a hook thread is this task's: the group starts the shard again from its checkpoint.
+        self.pipeline.hooks.begin(self.id).await.unwrap_or_else(|panic| panic!("{panic}"))
     }
 
     /// Reader and deliverer, until the deliverer has ended. Nothing of them is left then: a halted shard holds no credit.

@@ -76,7 +76,7 @@ impl PageSize {
         self.groups = self.fit;
     }
 
-    /// The page became a batch of this many bytes, events included.
+    /// The page and what was made of it, or of its first part, took this many bytes.
     pub(super) fn on_batch(&mut self, weight: usize) {
         self.reserve = weight.max(LEAST_RESERVE);
     }

@@ -119,6 +119,9 @@ struct Siem {
     taken: Mutex<Vec<String>>,
     /// Takes nothing for the time being.
     down: Mutex<bool>,
+    /// How long a batch takes, one after the other; none when they are taken side by side.
+    each: Mutex<Duration>,
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Destination for Siem {
@@ -126,6 +129,11 @@ impl Destination for Siem {
         sleep(Duration::from_millis(10)).await;
         while *self.down.lock().unwrap() {
             sleep(Duration::from_secs(1)).await;
+        }
+        let each = *self.each.lock().unwrap();
+        if !each.is_zero() {
+            let _turn = self.turn.lock().await;
+            sleep(each).await;
         }
         let strict = *self.strict.lock().unwrap();
         let mut rejected = Vec::new();
@@ -208,6 +216,20 @@ fn start(pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench
 
 /// The same to so many destinations.
 fn start_to(destinations: usize, pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench {
+    start_with((destinations, PartSize::default().bytes), pages, on_error, on_reject)
+}
+
+/// The same to one, with parts of so many bytes.
+fn start_in_parts(bytes: usize, pages: &[Vec<String>]) -> Bench {
+    start_with((1, bytes), pages, OnError::DeadLetter, OnReject::DeadLetter)
+}
+
+fn start_with(
+    (destinations, bytes): (usize, usize),
+    pages: &[Vec<String>],
+    on_error: OnError,
+    on_reject: OnReject,
+) -> Bench {
     let pair = |key: &str, value: &str| Pair { key: key.into(), value: value.into() };
     let log = |text: &String| {
         let (id, kind) = text.split_once(':').unwrap();
@@ -233,7 +255,13 @@ fn start_to(destinations: usize, pages: &[Vec<String>], on_error: OnError, on_re
         },
         source_name: SourceName::new("logstore"),
         destinations: (0..destinations)
-            .map(|_| Siem { strict: Mutex::new(true), taken: Mutex::new(Vec::new()), down: Mutex::new(false) })
+            .map(|_| Siem {
+                strict: Mutex::new(true),
+                taken: Mutex::new(Vec::new()),
+                down: Mutex::new(false),
+                each: Mutex::default(),
+                turn: tokio::sync::Mutex::default(),
+            })
             .collect(),
         hooks: Hooks::new(script, config, formats, ("project", "logstore")).unwrap(),
         budget: Budget::new(1 << 24),
@@ -251,17 +279,48 @@ fn start_to(destinations: usize, pages: &[Vec<String>], on_error: OnError, on_re
             fetch_interval: Duration::from_secs(1),
             save_interval: Duration::from_secs(1),
             page_groups: 10,
+            part: PartSize { bytes, time: Duration::MAX },
         },
     });
-    let lease = Lease::lapsed(Instant::now());
-    lease.extend(Instant::now() + Duration::from_secs(1_000_000));
-    let ((stopper, stopped), (over, is_over)) = (stop(), stop());
-    let mut task = JoinSet::new();
-    task.spawn(run(Arc::clone(&pipeline), ShardId(3), stopped, Tenure::new(lease, is_over)));
-    Bench { pipeline, memory, stop: stopper, _over: over, task }
+    Bench::on(pipeline, memory)
 }
 
 impl Bench {
+    fn on(pipeline: Arc<Pipeline<Pages, Siem>>, memory: Memory) -> Self {
+        let lease = Lease::lapsed(Instant::now());
+        lease.extend(Instant::now() + Duration::from_secs(1_000_000));
+        let ((stopper, stopped), (over, is_over)) = (stop(), stop());
+        let mut task = JoinSet::new();
+        task.spawn(run(Arc::clone(&pipeline), ShardId(3), stopped, Tenure::new(lease, is_over)));
+        Self { pipeline, memory, stop: stopper, _over: over, task }
+    }
+
+    /// Drops the work where it stands, as a crash does, and starts it again.
+    async fn killed_and_started_again(mut self) -> Self {
+        self.task.shutdown().await;
+        self.pipeline.ledger.account(&self.name()).released();
+        Self::on(Arc::clone(&self.pipeline), self.memory.clone())
+    }
+
+    fn name(&self) -> ShardName {
+        ShardName { source: SourceName::new("logstore"), shard: ShardId(3) }
+    }
+
+    /// What arrived, sorted.
+    fn taken(&self) -> Vec<String> {
+        let mut taken = self.pipeline.destinations[0].taken.lock().unwrap().clone();
+        taken.sort();
+        taken
+    }
+
+    /// Lets time pass by the millisecond, with a look at the ledger at each, until so many logs are delivered.
+    async fn delivered(&self, logs: u64) {
+        while self.counts().delivered < logs {
+            assert_eq!(self.counts().difference(), 0);
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     fn counts(&self) -> Counts {
         self.pipeline.ledger.total()
     }
@@ -272,7 +331,7 @@ impl Bench {
 
     fn standstill(&self) -> Option<String> {
         let entries: BTreeMap<_, _> = self.pipeline.ledger.read();
-        entries[&ShardName { source: SourceName::new("logstore"), shard: ShardId(3) }].standstill().map(str::to_owned)
+        entries[&self.name()].standstill().map(str::to_owned)
     }
 
     fn letters(&self) -> Vec<Record> {
@@ -456,6 +515,75 @@ async fn a_batch_that_skips_logs_halts_the_shard_with_a_bug_report_and_moves_no_
     let why = bench.standstill().unwrap();
     assert!(why.contains("BUG") && why.contains("durable only up to"), "{why}");
     assert_eq!(bench.end().await, ShardEnd::GivenBack);
+}
+
+/// Twelve logs of two bytes each, and a second page.
+fn pages_of_twelve() -> [Vec<String>; 2] {
+    [0, 1].map(|page| (10..22).map(|log| format!("{}:keep", log + 20 * page)).collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_in_parts_is_delivered_as_it_is_made_and_moves_the_checkpoint_at_its_end() {
+    let bench = start_in_parts(6, &pages_of_twelve());
+    while bench.saved() != Some(2) {
+        let counts = bench.counts();
+        assert_eq!(counts.difference(), 0);
+        assert!(counts.delivered >= 12 * bench.saved().unwrap_or(0).unsigned_abs(), "{counts:?}");
+        sleep(Duration::from_millis(1)).await;
+    }
+    let counts = bench.counts();
+    assert_eq!((counts.pulled, counts.delivered, counts.in_flight, counts.cuts), (24, 24, 0, 6));
+    let all: Vec<String> = (10..22).chain(30..42).map(|log: u32| log.to_string()).collect();
+    assert_eq!(bench.taken(), all);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_in_the_middle_of_a_page_repeats_its_parts_and_loses_nothing() {
+    for logs in [3, 6, 9] {
+        let bench = start_in_parts(6, &pages_of_twelve());
+        *bench.pipeline.destinations[0].each.lock().unwrap() = Duration::from_millis(100);
+        bench.delivered(logs).await;
+        assert_eq!(bench.saved(), Some(0));
+        *bench.pipeline.destinations[0].each.lock().unwrap() = Duration::ZERO;
+        let bench = bench.killed_and_started_again().await;
+        bench.delivered(logs + 24).await;
+        seconds(2).await;
+        assert_eq!((bench.saved(), bench.counts().difference()), (Some(2), 0));
+        let mut taken = bench.taken();
+        assert!(taken.len() > 24 && taken.len() <= 36, "{taken:?}");
+        taken.dedup();
+        assert_eq!(taken.len(), 24);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_the_end_of_a_page_of_which_a_part_is_on_its_way() {
+    // More parts than can be in flight at once.
+    let bench = start_in_parts(1, &[many(200, 0, "keep"), many(200, 0, "keep")]);
+    *bench.pipeline.destinations[0].each.lock().unwrap() = Duration::from_millis(100);
+    bench.delivered(3).await;
+    assert!(bench.counts().pulled < 100);
+    let pipeline = Arc::clone(&bench.pipeline);
+    assert_eq!(bench.end().await, ShardEnd::Released);
+    assert_eq!(*pipeline.source.saved.lock().unwrap(), Some(Cursor::from_number(1)));
+    let counts = pipeline.ledger.total();
+    assert_eq!((counts.delivered, counts.returned, counts.difference()), (200, 0, 0), "nothing comes twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_script_that_fails_in_the_middle_of_a_page_holds_it_there() {
+    let mut logs = many(150, 0, "keep");
+    logs.extend(many(300, 200, "bad"));
+    let bench = start_in_parts(1_000, &[logs]);
+    seconds(300).await;
+    let counts = bench.counts();
+    assert_eq!((counts.delivered, counts.difference()), (150, 0), "what was good before is there");
+    assert!(counts.dead_lettered > 0 && counts.dead_lettered < 110 && counts.in_flight > 0, "{counts:?}");
+    assert_eq!(bench.saved(), Some(0));
+    assert!(bench.standstill().unwrap().contains("t.lua:3: bad"), "{:?}", bench.standstill());
+    let pipeline = Arc::clone(&bench.pipeline);
+    assert_eq!(bench.end().await, ShardEnd::GivenBack);
+    assert_eq!((pipeline.ledger.total().difference(), pipeline.budget.used()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,6 +16,7 @@ mod library;
 mod logs;
 mod modules;
 mod order;
+mod parts;
 mod returns;
 mod siege;
 mod values;
@@ -238,7 +239,7 @@ fn a_torn_page_is_an_error_of_the_page() {
     page.body = Bytes::new();
     assert_eq!(
         hook.run(&page).unwrap(),
-        Made { outputs: vec![crate::core::batch::Events::default()], ..Made::default() }
+        Made { outputs: vec![crate::core::batch::Events::default()], is_last: true, ..Made::default() }
     );
 }
 
@@ -311,8 +312,9 @@ fn hook_threads_give_back_what_they_were_lent() {
     let threads = HookThreads::start(2).unwrap();
     let page = page_of(&[vec![(b"n", b"1")]]);
     let ran = runtime.block_on(async {
-        let one = threads.run(hook("function process(log) return log.n end"), None, page.clone());
-        let two = threads.run(hook("function process(log) while true do end end"), None, page.clone());
+        let whole = || Stretch::whole(page.clone());
+        let one = threads.run(hook("function process(log) return log.n end"), None, whole());
+        let two = threads.run(hook("function process(log) while true do end end"), None, whole());
         futures_util::future::join(one, two).await
     });
     let (one, two) = (ran.0.unwrap(), ran.1.unwrap());
@@ -335,8 +337,9 @@ fn a_panic_in_a_hook_thread_is_an_error_of_that_call() {
     let script = Script::from_text("s.lua", "function process(log) return 'x' end");
     let bad = Hook::load(&script, &config(), Arc::new(Panics), meta()).unwrap();
     let page = page_of(&[vec![]]);
-    let error = runtime.block_on(threads.run(bad, None, page.clone())).unwrap_err();
+    let error = runtime.block_on(threads.run(bad, None, Stretch::whole(page.clone()))).unwrap_err();
     assert_eq!(error, HookPanic("planted".to_owned()));
-    let good = runtime.block_on(threads.run(hook("function process(log) return 'x' end"), None, page)).unwrap();
+    let good = hook("function process(log) return 'x' end");
+    let good = runtime.block_on(threads.run(good, None, Stretch::whole(page))).unwrap();
     assert_eq!(good.made.unwrap().0.events(), 1);
 }

@@ -12,6 +12,8 @@ mod group;
 mod hangs;
 mod kills;
 mod oracle;
+#[cfg(target_os = "linux")]
+mod parts;
 mod program;
 mod reload;
 mod replays;

@@ -57,7 +57,7 @@ mod writers {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::script::{Reloads, Sample};
+    use crate::script::{Reloads, Sample, Stretch};
 
     const INTERVAL: Duration = Duration::from_millis(50);
 
@@ -318,7 +318,7 @@ mod writers {
         fs::write(bench.at("s.lua"), NEW).unwrap();
         while bench.hooks.reloads().taken == 0 {
             assert!(bench.watch.try_join_next().is_none(), "the watch has ended");
-            hook = bench.hooks.run(hook, page.clone()).await.unwrap().hook;
+            hook = bench.hooks.run(hook, Stretch::whole(page.clone())).await.unwrap().hook;
             sleep(Duration::from_millis(1)).await;
         }
     }

@@ -35,6 +35,10 @@ struct Beat {
     ticks: AtomicU32,
     /// What `now` was when the limit was reached; 0 as long as it was not.
     stopped: AtomicU64,
+    /// Ticks of one log after which it is stopped.
+    limit: AtomicU32,
+    /// Ticks of all logs.
+    all: AtomicU32,
 }
 
 thread_local! {
@@ -45,28 +49,36 @@ thread_local! {
             seen: AtomicU64::new(0),
             ticks: AtomicU32::new(0),
             stopped: AtomicU64::new(0),
+            limit: AtomicU32::new(0),
+            all: AtomicU32::new(0),
         }
     };
 }
 
 static HANDLER: Once = Once::new();
 
-/// Ticks per time limit: a log is stopped after its limit, and at most one tick later.
+/// Ticks per time limit, at least: a log is stopped after its limit, and at most one tick later.
 const TICKS_PER_LIMIT: u32 = 4;
+
+/// Time between two ticks, at most and at least.
+const LONGEST_TICK: Duration = Duration::from_millis(25);
+const SHORTEST_TICK: Duration = Duration::from_millis(1);
 
 /// Watches the Lua code that this thread runs, from [`TimeLimit::start`] until it is dropped.
 pub(crate) struct TimeLimit<'lua> {
     timer: libc::timer_t,
     stack: Stack<'lua>,
+    /// Ticks of all logs after which [`TimeLimit::is_due`].
+    due: u32,
 }
 
 impl<'lua> TimeLimit<'lua> {
-    /// Begins to watch.
+    /// Begins to watch: `limit` is for each log, `all` for all of them.
     ///
     /// # Panics
     /// The kernel has no timer to give, which it has for every thread unless a limit on pending signals forbids it.
     /// Without a timer no script may run.
-    pub(crate) fn start(stack: Stack<'lua>, limit: Duration) -> Self {
+    pub(crate) fn start(stack: Stack<'lua>, limit: Duration, all: Duration) -> Self {
         let signal = signal();
         // SAFETY: plain system calls with valid arguments; the handler is async-signal-safe, see the module's text.
         // Zeroed structs are valid for all four types.
@@ -90,13 +102,15 @@ impl<'lua> TimeLimit<'lua> {
             let created = libc::timer_create(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut event, &raw mut timer);
             assert_eq!(created, 0, "cannot create the timer that stops scripts: {}", std::io::Error::last_os_error());
 
-            let watch = Self { timer, stack };
+            let tick = (limit / TICKS_PER_LIMIT).clamp(SHORTEST_TICK, LONGEST_TICK);
+            let watch = Self { timer, stack, due: ticks(all, tick) };
             BEAT.with(|beat| {
                 beat.stopped.store(0, Ordering::Relaxed);
                 beat.ticks.store(0, Ordering::Relaxed);
+                beat.limit.store(ticks(limit, tick).max(TICKS_PER_LIMIT), Ordering::Relaxed);
+                beat.all.store(0, Ordering::Relaxed);
                 beat.state.store(stack.state(), Ordering::Release);
             });
-            let tick = (limit / TICKS_PER_LIMIT).max(Duration::from_millis(1));
             let every = libc::timespec { tv_sec: tick.as_secs() as libc::time_t, tv_nsec: tick.subsec_nanos().into() };
             let interval = libc::itimerspec { it_interval: every, it_value: every };
             let set = libc::timer_settime(timer, 0, &raw const interval, ptr::null_mut());
@@ -109,6 +123,12 @@ impl<'lua> TimeLimit<'lua> {
     #[inline]
     pub(crate) fn next(&self) {
         BEAT.with(|beat| beat.now.store(beat.now.load(Ordering::Relaxed) + 1, Ordering::Relaxed));
+    }
+
+    /// Whether all logs together have used up their time, to a tick.
+    #[inline]
+    pub(crate) fn is_due(&self) -> bool {
+        BEAT.with(|beat| beat.all.load(Ordering::Relaxed) >= self.due)
     }
 
     /// Whether the code that just ended was stopped for its time. What comes next can run freely.
@@ -140,6 +160,11 @@ impl Drop for TimeLimit<'_> {
     }
 }
 
+/// So many ticks a time has, rounded up.
+fn ticks(time: Duration, tick: Duration) -> u32 {
+    u32::try_from(time.as_nanos().div_ceil(tick.as_nanos())).unwrap_or(u32::MAX)
+}
+
 /// Computing time of this thread so far.
 pub(crate) fn computing() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -168,6 +193,7 @@ extern "C" fn on_tick(_signal: c_int) {
         if state.is_null() {
             return;
         }
+        beat.all.store(beat.all.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
         let now = beat.now.load(Ordering::Relaxed);
         if beat.seen.swap(now, Ordering::Relaxed) != now {
             beat.ticks.store(0, Ordering::Relaxed);
@@ -175,7 +201,7 @@ extern "C" fn on_tick(_signal: c_int) {
         }
         let ticks = beat.ticks.load(Ordering::Relaxed) + 1;
         beat.ticks.store(ticks, Ordering::Relaxed);
-        if ticks >= TICKS_PER_LIMIT && beat.stopped.load(Ordering::Relaxed) == 0 {
+        if ticks >= beat.limit.load(Ordering::Relaxed) && beat.stopped.load(Ordering::Relaxed) == 0 {
             beat.stopped.store(now, Ordering::Relaxed);
             let everything = ffi::LUA_MASKCALL | ffi::LUA_MASKRET | ffi::LUA_MASKLINE | ffi::LUA_MASKCOUNT;
             // SAFETY: the state is alive and belongs to this thread; see the module's text.

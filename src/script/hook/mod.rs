@@ -1,8 +1,11 @@
 //! Runs a script over the logs of a page.
 
 pub(crate) mod current_log;
+pub(crate) mod part;
+mod run;
 mod sandbox;
 pub(crate) mod threads;
+mod turns;
 
 use std::time::Duration;
 
@@ -14,7 +17,6 @@ use super::engine::lua_stack::{Hidden, Outcome, REGISTRY, Stack};
 use super::engine::shared;
 use super::engine::shared::Shared;
 use super::engine::time_limit::{TimeLimit, computing};
-use super::output::returned;
 use super::testing::coverage;
 use super::values::state;
 use super::values::state::KeptState;
@@ -23,8 +25,11 @@ use crate::core::batch::Events;
 use crate::core::cursor::ShardId;
 use crate::core::event::Formats;
 use crate::core::page::Page;
+use crate::loggroup;
 use crate::loggroup::PageError;
-use current_log::{Current, LogIdentity};
+use current_log::LogIdentity;
+use part::{Bounds, Failed, Made};
+use run::{Ended, Leave, Run};
 
 mod turnover;
 
@@ -35,6 +40,10 @@ const LOAD_TIMEOUT_FACTOR: u32 = 10;
 /// own 200 are thrifty: a script's state is small, and the garbage of each log is soon as much as that.
 const GC_PAUSE_PERCENT: i32 = 400;
 
+/// The events of one log may have this many bytes, and no more than `script.memory`: what one log makes cannot be
+/// delivered in parts, and has to fit into memory.
+const MOST_BYTES_OF_LOG: usize = 32 << 20;
+
 /// Where the logs of a hook come from, as `process(log, meta)` sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meta {
@@ -44,39 +53,6 @@ pub struct Meta {
     pub logstore: String,
     /// `meta.shard`
     pub shard: ShardId,
-}
-
-/// What a hook made of a page.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Made {
-    /// The events, laid out for each destination, in their order.
-    pub outputs: Vec<Events>,
-    /// Logs in the page.
-    pub logs: u32,
-    /// Logs of which no event was to be made.
-    pub dropped: u32,
-    /// Logs that the script failed on; none of them has an event.
-    pub failed: Vec<Failed>,
-}
-
-impl Made {
-    /// The events for the first destination.
-    ///
-    /// # Panics
-    /// When the hook has no format.
-    #[must_use]
-    pub fn events(&self) -> &Events {
-        self.outputs.first().expect("a hook has a format for each destination, and there is one")
-    }
-}
-
-/// A log that the script failed on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failed {
-    /// Which log of the page, from 0.
-    pub log: u32,
-    /// Why.
-    pub error: HookError,
 }
 
 /// What a log took.
@@ -96,6 +72,8 @@ pub struct Hook {
     meta: Meta,
     /// A version that did not load here.
     refused: Option<String>,
+    /// Up to where it has used the threads, on the clock of [`turns::Turns`].
+    used_to: Duration,
     /// None after a log broke a limit: what it left behind is thrown away with the state.
     vm: Option<Vm>,
     current: Shared,
@@ -128,8 +106,9 @@ impl Hook {
         state: Option<&KeptState>,
     ) -> Result<Self, HookError> {
         let (script, config, current) = (script.clone(), config.clone(), Shared::default());
-        let mut hook = Self { script, config, formats, meta, refused: None, vm: None, current };
-        hook.current.get().most_bytes = hook.config.memory;
+        let mut hook =
+            Self { script, config, formats, meta, refused: None, used_to: Duration::ZERO, vm: None, current };
+        hook.current.get().most_bytes = hook.config.memory.min(MOST_BYTES_OF_LOG);
         hook.vm = Some(hook.build(state)?);
         Ok(hook)
     }
@@ -146,33 +125,90 @@ impl Hook {
     /// # Errors
     /// The page itself cannot be read.
     pub fn run(&mut self, page: &Page) -> Result<Made, PageError> {
+        self.run_part(page, 0, &Bounds::NONE, &|| true)
+    }
+
+    /// The same from log number `from` of the page on, as far as the bounds allow and as long as what is made is wanted.
+    /// A page is left only when all of it can be read, so that no part of it is delivered over and over.
+    ///
+    /// # Errors
+    /// As for [`Hook::run`].
+    fn run_part(
+        &mut self,
+        page: &Page,
+        from: u32,
+        bounds: &Bounds,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Result<Made, PageError> {
         let mut made = Made { outputs: vec![Events::default(); self.formats.len()], ..Made::default() };
-        made.outputs.iter_mut().for_each(|events| events.reserve(page.body.len() / 4 * 5));
-        self.current.get().logs.open(page.body.clone())?;
-        let end = loop {
+        if from == 0 {
+            let about = page.body.len() / 4 * 5;
+            made.outputs.iter_mut().for_each(|events| events.reserve(about.min(bounds.bytes)));
+        }
+        let ended = self.go_to(page, from).and_then(|()| self.run_on(page, Leave::new(bounds, is_wanted), &mut made));
+        let is_last = match ended {
+            Ok(Ended::Left | Ended::Broken) if from == 0 => loggroup::check(&page.body).map(|()| false),
+            Ok(Ended::Left | Ended::Broken) => Ok(false),
+            Ok(Ended::Done) => Ok(true),
+            Err(error) => Err(error),
+        };
+        if let Ok(false) = is_last {
+            made.outputs.iter_mut().for_each(Events::shrink);
+        } else {
+            self.current.get().logs.close();
+        }
+        made.is_last = is_last?;
+        Ok(made)
+    }
+
+    /// Reads up to log number `from` of the page, unless that is where the run before left it.
+    fn go_to(&mut self, page: &Page, from: u32) -> Result<(), PageError> {
+        let logs = &mut self.current.get().logs;
+        if from == 0 || !logs.is_at(&page.body, from) {
+            logs.open(page.body.clone())?;
+            for _ in 0..from {
+                logs.read()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn run_on(&mut self, page: &Page, mut leave: Leave<'_>, made: &mut Made) -> Result<Ended, PageError> {
+        loop {
             let vm = match self.vm.take() {
                 Some(vm) => Ok(vm),
                 // Without the script's state: the log may have left it half changed, or filled it.
                 None => self.build(None),
             };
-            match vm {
-                Ok(vm) => match self.run_logs(&vm, page, &mut made) {
-                    Ok(Ended::Done) => {
-                        self.vm = Some(vm);
-                        break Ok(());
-                    }
-                    Ok(Ended::Broken) => {}
-                    Err(error) => {
-                        self.vm = Some(vm);
-                        break Err(error);
-                    }
-                },
+            let mut run = Run {
+                script: &self.script,
+                config: &self.config,
+                formats: &self.formats,
+                current: &mut self.current,
+                page,
+                leave: &mut leave,
+                made,
+            };
+            let vm = match vm {
+                Ok(vm) => vm,
                 // It loaded before, so this is rare: a top level that takes longer on some days.
-                Err(error) => break self.fail_the_rest(&error, &mut made),
+                Err(error) => return run.fail_all(&error),
+            };
+            // One protected entry into Lua for the whole page, one protected call per log.
+            let ended = shared::visit(&vm.lua, (), |stack| run.all(stack))
+                .expect("nothing outside of the protected calls raises an error");
+            match ended {
+                Ok(Ended::Broken) if leave.gives_up(made) => {
+                    let is_over = self.current.get().logs.is_at_end();
+                    return Ok(if is_over { Ended::Done } else { Ended::Broken });
+                }
+                Ok(Ended::Broken) => {}
+                ended => {
+                    self.vm = Some(vm);
+                    return ended;
+                }
             }
-        };
-        self.current.get().logs.close();
-        end.map(|()| made)
+        }
     }
 
     /// As [`Hook::run`], and what it took. The garbage of before is collected first, and that of the page is kept until
@@ -259,150 +295,6 @@ impl Hook {
         });
         Ok(vm)
     }
-
-    fn fail_the_rest(&mut self, error: &HookError, made: &mut Made) -> Result<(), PageError> {
-        while self.current.get().logs.read()?.is_some() {
-            let log = made.logs;
-            made.logs += 1;
-            made.failed.push(Failed { log, error: error.clone() });
-        }
-        Ok(())
-    }
-
-    /// One protected entry into Lua for the whole page, one protected call per log.
-    fn run_logs(&mut self, vm: &Vm, page: &Page, made: &mut Made) -> Result<Ended, PageError> {
-        let mut run = Run {
-            script: &self.script,
-            config: &self.config,
-            formats: &self.formats,
-            current: &mut self.current,
-            page,
-            made,
-        };
-        shared::visit(&vm.lua, (), |stack| run.all(stack))
-            .expect("nothing outside of the protected calls raises an error")
-    }
-}
-
-enum Ended {
-    Done,
-    /// A log broke a limit, and the state with it.
-    Broken,
-}
-
-/// One pass over the logs of a page.
-struct Run<'a> {
-    script: &'a Script,
-    config: &'a Config,
-    formats: &'a Formats,
-    current: &'a mut Shared,
-    page: &'a Page,
-    made: &'a mut Made,
-}
-
-impl Run<'_> {
-    fn all(&mut self, stack: Stack) -> Result<Ended, PageError> {
-        if !stack.reserve(64) {
-            return self.fail_one();
-        }
-        let watch = TimeLimit::start(stack, self.config.timeout);
-        coverage::arm(stack);
-        let explain = stack.top() + 1;
-        for key in [Hidden::EXPLAIN, Hidden::CALL, Hidden::PROCESS, Hidden::LOG] {
-            stack.push_hidden(REGISTRY, key);
-        }
-        let base = stack.top();
-        loop {
-            let current = self.current.get();
-            if current.logs.read()?.is_none() {
-                return Ok(Ended::Done);
-            }
-            current.begin();
-            tell_place(current, self.page);
-            let log = self.made.logs;
-            self.made.logs += 1;
-            watch.next();
-            for part in explain + 1..=base {
-                stack.push_copy(part);
-            }
-            let outcome = self.current.call(stack, 2, explain);
-            let stopped = watch.stopped();
-            let mut fault = self.judge(stack, outcome, stopped, log).err();
-            if watch.stopped() {
-                fault = Some(self.out_of_time());
-            }
-            let error = fault.map(|fault| self.script.error(fault, Some(self.current.get())));
-            self.tidy(stack, base);
-            if let Some(error) = error {
-                let broken = matches!(error.fault, ScriptFault::Timeout { .. } | ScriptFault::Memory { .. });
-                self.made.outputs.iter_mut().for_each(|events| events.drop_of_last(log));
-                self.made.failed.push(Failed { log, error });
-                if broken {
-                    return Ok(Ended::Broken);
-                }
-            } else if !self.made.outputs.iter().any(|events| events.has_of_last(log)) {
-                self.made.dropped += 1;
-            }
-        }
-    }
-
-    /// There is not even the memory to begin with a log.
-    fn fail_one(&mut self) -> Result<Ended, PageError> {
-        if self.current.get().logs.read()?.is_none() {
-            return Ok(Ended::Done);
-        }
-        let fault = ScriptFault::Memory { script: self.script.name.clone(), limit: self.config.memory };
-        self.made.failed.push(Failed { log: self.made.logs, error: self.script.error(fault, None) });
-        self.made.logs += 1;
-        Ok(Ended::Broken)
-    }
-
-    /// Makes events of what the call left on top of the stack, or says what is wrong with it.
-    fn judge(&mut self, stack: Stack, outcome: Outcome, stopped: bool, log: u32) -> Result<(), ScriptFault> {
-        let current = self.current.get();
-        if stopped {
-            return Err(self.out_of_time());
-        }
-        match outcome {
-            Outcome::OutOfMemory => {
-                Err(ScriptFault::Memory { script: self.script.name.clone(), limit: self.config.memory })
-            }
-            Outcome::Raised => Err(ScriptFault::Runtime(self.script.raised(stack, current.error_line))),
-            Outcome::Returned => returned::push_events(stack, current, self.formats, log, &mut self.made.outputs)
-                .map_err(|error| ScriptFault::BadReturn { script: self.script.name.clone(), error: Box::new(error) }),
-        }
-    }
-
-    fn out_of_time(&mut self) -> ScriptFault {
-        ScriptFault::Timeout { at: self.script.place_at(self.current.get()), limit: self.config.timeout }
-    }
-
-    /// Forgets the log: its table is of no use from now on, and what was assigned to its fields is garbage.
-    fn tidy(&mut self, stack: Stack, base: std::ffi::c_int) {
-        stack.set_top(base);
-        let current = self.current.get();
-        current.table = 0;
-        if current.touched() {
-            stack.push_hidden(REGISTRY, Hidden::VALUES);
-            let values = stack.top();
-            for position in current.changed() {
-                stack.clear_item(values, position as i64 + 1);
-            }
-            stack.pop(1);
-        }
-    }
-}
-
-fn tell_place(current: &mut Current, page: &Page) {
-    if current.meta.is_none() {
-        return;
-    }
-    let place = current.log().place(page);
-    if let Some(meta) = &mut current.meta {
-        meta.id = place.to_string();
-        meta.cursor = place.cursor;
-        meta.index = place.index;
-    }
 }
 
 /// A Lua state with the script loaded.
@@ -458,7 +350,7 @@ fn call(
     limit: Duration,
 ) -> Result<(), ScriptFault> {
     let run = |stack: Stack| {
-        let watch = TimeLimit::start(stack, limit);
+        let watch = TimeLimit::start(stack, limit, Duration::MAX);
         let argument = stack.top();
         let function = argument - 1;
         coverage::arm(stack);

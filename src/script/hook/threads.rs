@@ -1,35 +1,55 @@
 //! Threads for hooks: a script computes, and must not hold up the loops that pull and deliver.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use crate::core::batch::Batch;
+use super::turns::Turns;
+use crate::core::batch::{Batch, Part};
 use crate::core::page::Page;
 use crate::loggroup::PageError;
-use crate::script::{Failed, Hook, Made, Script};
+use crate::script::engine::time_limit::computing;
+use crate::script::{Failed, Hook, Made, Script, Stretch};
 
-/// A fixed number of threads that run hooks. Dropping it waits for them to end what they are at.
+/// How long the end of the program waits for threads that are at a log. A log ends by its own limit; one that may take
+/// longer than this ends with the process.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A fixed number of threads that run hooks. Shards take turns.
+///
+/// Dropping it ends them: nobody waits any more for what they are at, so each leaves its page behind the log at hand.
 #[derive(Debug)]
 pub struct HookThreads {
-    /// None only while being dropped.
-    jobs: Option<mpsc::Sender<Job>>,
+    queue: Arc<Queue>,
     threads: Vec<JoinHandle<()>>,
 }
 
-struct Job {
-    hook: Hook,
-    newer: Option<Arc<Script>>,
-    page: Page,
-    reply: oneshot::Sender<Result<HookRun, HookPanic>>,
+/// Told when its shard begins, on the clock of [`Turns`].
+type Job = Box<dyn FnOnce(Duration) + Send>;
+
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    /// A job came, the queue was closed, or a thread ended.
+    changed: Condvar,
 }
 
-/// A hook after it ran over a page.
+#[derive(Default)]
+struct State {
+    /// As many as there are shards at most: each waits for its job.
+    turns: Turns<Job>,
+    is_closed: bool,
+    /// Threads that have ended.
+    ended: usize,
+}
+
+/// A hook after it ran over a page, or over a part of it.
 #[derive(Debug)]
 pub struct HookRun {
-    /// The hook, ready for the next page.
+    /// The hook, ready for what comes next.
     pub hook: Hook,
     /// The batch made of the page, and the logs that the script failed on; or the page, when it cannot be read.
     pub made: Result<(Batch, Vec<Failed>), UnreadablePage>,
@@ -46,13 +66,16 @@ pub struct UnreadablePage {
 }
 
 impl HookRun {
-    /// Runs a hook over a page, as `newer` if there is a newer version.
-    pub(crate) fn of(mut hook: Hook, newer: Option<&Script>, page: Page) -> Self {
+    /// Runs a hook over a page, as `newer` if there is a newer version, for as long as what it makes is wanted.
+    pub(crate) fn of(mut hook: Hook, newer: Option<&Script>, stretch: Stretch, is_wanted: &dyn Fn() -> bool) -> Self {
         if let Some(script) = newer {
             hook.take_up(script);
         }
-        let made = match hook.run(&page) {
-            Ok(Made { outputs, logs, dropped, failed }) => Ok((Batch::new(page, outputs, logs, dropped), failed)),
+        let Stretch { page, from, bounds } = stretch;
+        let made = match hook.run_part(&page, from, &bounds, is_wanted) {
+            Ok(Made { outputs, logs, dropped, failed, is_last }) => {
+                Ok((Batch::new(page, Part { first: from, is_last }, outputs, logs, dropped), failed))
+            }
             Err(error) => Err(UnreadablePage { page, error }),
         };
         Self { hook, made }
@@ -70,52 +93,135 @@ impl HookThreads {
     /// # Errors
     /// The operating system gives no more threads.
     pub fn start(count: usize) -> std::io::Result<Self> {
-        let count = count.max(1);
-        let (jobs, queue) = mpsc::channel(count);
-        let queue = Arc::new(Mutex::new(queue));
-        let threads = (0..count)
+        let queue = Arc::<Queue>::default();
+        let threads = (0..count.max(1))
             .map(|number| {
                 let queue = Arc::clone(&queue);
-                std::thread::Builder::new().name(format!("hook-{number}")).spawn(move || run_jobs(&queue))
+                std::thread::Builder::new().name(format!("hook-{number}")).spawn(move || queue.run_jobs())
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { jobs: Some(jobs), threads })
+        Ok(Self { queue, threads })
     }
 
-    /// Runs the hook over the page on one of the threads, as `newer` if there is a newer version; waits for a thread to be
-    /// free.
+    /// Runs the hook over the page on one of the threads when it is its turn, as `newer` if there is a newer version. When
+    /// nobody waits for this any more, the hook leaves the page behind the log at hand and is dropped.
     ///
     /// # Errors
     /// Running it panicked.
-    pub async fn run(&self, hook: Hook, newer: Option<Arc<Script>>, page: Page) -> Result<HookRun, HookPanic> {
-        let gone = || HookPanic("the hook threads have ended".to_owned());
+    pub async fn run(&self, hook: Hook, newer: Option<Arc<Script>>, stretch: Stretch) -> Result<HookRun, HookPanic> {
+        let clock = hook.used_to;
+        let work = move |is_wanted: &dyn Fn() -> bool| HookRun::of(hook, newer.as_deref(), stretch, is_wanted);
+        let (mut ran, used_to) = self.work(clock, work).await?;
+        ran.hook.used_to = used_to;
+        Ok(ran)
+    }
+
+    /// Has a hook made on one of the threads.
+    ///
+    /// # Errors
+    /// Making it panicked.
+    pub(crate) async fn load<E: Send + 'static>(
+        &self,
+        load: impl FnOnce() -> Result<Hook, E> + Send + 'static,
+    ) -> Result<Result<Hook, E>, HookPanic> {
+        let (mut loaded, used_to) = self.work(Duration::ZERO, move |_: &dyn Fn() -> bool| load()).await?;
+        if let Ok(hook) = &mut loaded {
+            hook.used_to = used_to;
+        }
+        Ok(loaded)
+    }
+
+    /// Does `work` for a shard whose clock shows `used_to`; returns what it shows then. `work` can ask whether anybody still
+    /// waits for it.
+    async fn work<T: Send + 'static>(
+        &self,
+        used_to: Duration,
+        work: impl FnOnce(&dyn Fn() -> bool) -> T + Send + 'static,
+    ) -> Result<(T, Duration), HookPanic> {
         let (reply, answer) = oneshot::channel();
-        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
-        jobs.send(Job { hook, newer, page, reply }).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        let job = move |begin: Duration| {
+            if reply.is_closed() {
+                return;
+            }
+            let before = computing();
+            let done = catch_unwind(AssertUnwindSafe(|| work(&|| !reply.is_closed())));
+            let used_to = begin + computing().saturating_sub(before);
+            // Whoever asked may have been stopped meanwhile.
+            let _ = reply.send(done.map(|done| (done, used_to)).map_err(|panic| HookPanic(words(&*panic))));
+        };
+        self.queue.push(used_to, Box::new(job));
+        answer.await.map_err(|_| HookPanic("the hook threads have ended".to_owned()))?
     }
 }
 
 impl Drop for HookThreads {
     fn drop(&mut self) {
-        self.jobs = None;
-        for thread in self.threads.drain(..) {
+        let count = self.threads.len();
+        self.queue.close();
+        self.queue.wait_for_ends(count);
+        for thread in self.threads.drain(..).filter(JoinHandle::is_finished) {
             // A thread that panicked outside of a hook has nothing left to say here.
             let _ = thread.join();
         }
     }
 }
 
-fn run_jobs(queue: &Mutex<mpsc::Receiver<Job>>) {
-    loop {
-        // The lock is held while waiting, so that one thread waits for a job and the others for the lock.
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
-        let Some(Job { hook, newer, page, reply }) = job else {
-            return;
-        };
-        let ran = catch_unwind(AssertUnwindSafe(move || HookRun::of(hook, newer.as_deref(), page)));
-        // Whoever asked may have been stopped meanwhile.
-        let _ = reply.send(ran.map_err(|panic| HookPanic(words(&*panic))));
+impl Queue {
+    fn push(&self, used_to: Duration, job: Job) {
+        self.lock().turns.push(used_to, job);
+        self.changed.notify_all();
+    }
+
+    /// Lets the threads end. What waits for its turn is dropped.
+    fn close(&self) {
+        let mut state = self.lock();
+        state.is_closed = true;
+        let dropped = std::mem::take(&mut state.turns);
+        drop(state);
+        self.changed.notify_all();
+        // A hook that is dropped runs the end of its script: not while the others wait for the lock.
+        drop(dropped);
+    }
+
+    fn wait_for_ends(&self, threads: usize) {
+        let until = Instant::now() + PATIENCE;
+        let mut state = self.lock();
+        while state.ended < threads {
+            let Some(left) = until.checked_duration_since(Instant::now()) else { return };
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn run_jobs(&self) {
+        while let Some((begin, job)) = self.next() {
+            job(begin);
+        }
+        self.lock().ended += 1;
+        self.changed.notify_all();
+    }
+
+    /// The job whose turn it is; waits for one. `None`: the queue was closed.
+    fn next(&self) -> Option<(Duration, Job)> {
+        let mut state = self.lock();
+        loop {
+            if let Some(next) = state.turns.next() {
+                return Some(next);
+            }
+            if state.is_closed {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").finish_non_exhaustive()
     }
 }
 

@@ -81,6 +81,8 @@ impl<'a> One<'a> {
         while self.stack.next(list) {
             self.stack.pop(1);
             match self.stack.kind(-1) {
+                // A table with more keys than this has holes, however many more there are.
+                Kind::Integer(_) if items > len => break,
                 Kind::Integer(_) => items += 1,
                 _ => {
                     let key = bounded(self.stack.bytes(-1).unwrap_or(b"?"));
@@ -235,8 +237,7 @@ impl<'a> One<'a> {
             })?;
         }
         if bytes(self.outputs) > self.most {
-            let why = "one log cannot become more bytes than script.memory allows";
-            return Err(problem(format!("{place}event"), why));
+            return Err(problem(format!("{place}event"), write::TOO_MANY_BYTES));
         }
         Ok(())
     }
@@ -452,6 +453,9 @@ impl Body for Returned<'_> {
             (None, None) => return Ok(()),
         };
         if let Some(bytes) = self.stack.bytes(at) {
+            if bytes.len() > self.current.most_bytes {
+                return Err(problem(root, write::TOO_MANY_BYTES));
+            }
             out.extend_from_slice(bytes);
             Ok(())
         } else if matches!(shape(self.stack, self.current, at), Shape::Log) {

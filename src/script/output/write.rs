@@ -126,6 +126,24 @@ pub(crate) fn shape(stack: Stack, current: &Current, at: c_int) -> Shape {
     }
 }
 
+/// What is wrong with a log of which too much is made.
+pub(crate) const TOO_MANY_BYTES: &str = "one log may become 32 MiB of events, and no more than script.memory";
+
+/// Bytes that one byte becomes in a JSON string, at most: `\u0001`.
+const MOST_PER_BYTE: usize = 6;
+
+/// Bytes that a text becomes as a JSON string, or a few more.
+fn json_len(text: &[u8]) -> usize {
+    let beyond_ascii = if std::str::from_utf8(text).is_ok() { 1 } else { '\u{fffd}'.len_utf8() };
+    let each = |byte: &u8| match byte {
+        ..b' ' | 0x7f => MOST_PER_BYTE,
+        b'"' | b'\\' => 2,
+        0x80.. => beyond_ascii,
+        _ => 1,
+    };
+    text.iter().map(each).sum()
+}
+
 const STALE_LOG: &str = "this is the log of an earlier call and its fields are gone; copy what you need later";
 
 struct Writer<'a> {
@@ -139,10 +157,10 @@ struct Writer<'a> {
 impl<'lua> Writer<'lua> {
     fn value(&mut self, at: c_int, depth: usize) -> Written {
         if self.out.len() > self.limit {
-            return Err(WriteFault::new("one log cannot become more bytes than script.memory allows"));
+            return Err(WriteFault::new(TOO_MANY_BYTES));
         }
         match self.stack.kind(at) {
-            Kind::String => escape::string(self.stack.bytes(at).unwrap_or_default(), self.out),
+            Kind::String => return self.string(self.stack.bytes(at).unwrap_or_default()),
             Kind::Table => return self.table(at, depth),
             Kind::Integer(integer) => number::integer(integer, self.out),
             Kind::Number(float) => {
@@ -155,6 +173,16 @@ impl<'lua> Writer<'lua> {
             Kind::Nil | Kind::Null => self.out.extend_from_slice(b"null"),
             Kind::Other(name) => return Err(WriteFault::new(format!("{name} cannot be sent"))),
         }
+        Ok(())
+    }
+
+    /// A text that may become too long is measured before it is written: one that Lua holds once can be in an event often.
+    fn string(&mut self, text: &[u8]) -> Written {
+        let left = self.limit.saturating_sub(self.out.len());
+        if text.len() > left / MOST_PER_BYTE && json_len(text) > left {
+            return Err(WriteFault::new(TOO_MANY_BYTES));
+        }
+        escape::string(text, self.out);
         Ok(())
     }
 
@@ -421,6 +449,9 @@ impl<'lua> Writer<'lua> {
 
     fn text(&mut self, at: c_int) -> Written {
         match self.stack.bytes(at) {
+            Some(bytes) if bytes.len() > self.limit.saturating_sub(self.out.len()) => {
+                return Err(WriteFault::new(TOO_MANY_BYTES));
+            }
             Some(bytes) => self.out.extend_from_slice(bytes),
             None => self.value(at, 1)?,
         }

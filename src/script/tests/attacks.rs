@@ -186,22 +186,32 @@ fn memory_beside_lua_is_bounded_too() {
     too_much("for i = 1, 1e9 do log[('k'):rep(300000) .. i] = 1 end", "cannot add more than 10000 fields");
     too_much(
         "local t = {} for i = 1, 40 do t = { t, t, t, t } end return { event = t }",
-        "more bytes than script.memory allows",
+        "one log may become 32 MiB of events",
     );
     too_much(
         "local s, t = ('x'):rep(1000000), {} for i = 1, 1000 do t[i] = s end return { event = t }",
-        "more bytes than script.memory allows",
+        "one log may become 32 MiB of events",
     );
     too_much(
         "local s, t = ('x'):rep(1000000), {} for i = 1, 1000 do t[i] = s end return t",
-        "more bytes than script.memory allows",
+        "one log may become 32 MiB of events",
     );
     too_much(
         "local s, t = ('x'):rep(1000000), {} for i = 1, 1000 do t[i] = s end json.encode(t)",
-        "more bytes than script.memory allows",
+        "one log may become 32 MiB of events",
     );
+    too_much("local s = ('\\1'):rep(8000000) return { event = s }", "one log may become 32 MiB of events");
+    too_much("local t = { 'x' } for i = 1, 500000 do t[i * 1000] = t end return t", "a list with holes");
     stopped("local t = {} for i = 1, 40 do t = { t, t, t, t } end return { event = t }", "s.lua");
     stopped("local t = {} for i = 1, 40 do t = { t, t, t, t } end json.encode(t)", "s.lua");
+}
+
+#[test]
+fn a_text_that_would_become_too_long_is_not_written_first() {
+    let mut hook = hook("function process() return { event = ('\\1'):rep(8000000) } end");
+    let made = hook.run(&page_of(&[vec![]])).unwrap();
+    assert_eq!((made.failed.len(), made.events().len()), (1, 0));
+    assert!(made.events().weight() < 1 << 20, "48 MB of \\u0001");
 }
 
 #[test]

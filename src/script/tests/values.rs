@@ -1,7 +1,7 @@
 //! What a value becomes on its way: the same in every form, and never another value in silence.
 
 use super::*;
-use crate::core::batch::{Batch, Events};
+use crate::core::batch::{Batch, Events, Part};
 
 /// The number in everything that writes numbers.
 #[track_caller]
@@ -106,7 +106,7 @@ fn a_log_with_a_time_in_another_unit_is_not_passed_on() {
     let hooks = Hooks::new(script, config(), Arc::new(Plain), ("p", "l")).unwrap();
     let page = page_of(&[vec![(b"__time__", b"1700000000123")], vec![(b"__time__", b"1700000000")]]);
     let failed = |log| Failed { log, error: try_hook("").unwrap_err() };
-    let batch = Batch::new(page, vec![Events::default()], 2, 0);
+    let batch = Batch::new(page, Part::WHOLE, vec![Events::default()], 2, 0);
     let passed_on = hooks.pass(&batch, vec![failed(0), failed(1)]);
     let logs = |failed: &[Failed]| failed.iter().map(|failed| failed.log).collect::<Vec<_>>();
     assert_eq!((logs(&passed_on.left), logs(&passed_on.passed)), (vec![0], vec![1]));

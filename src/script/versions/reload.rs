@@ -13,8 +13,7 @@ use super::probation::Probation;
 use super::samples::Samples;
 use crate::core::cursor::ShardId;
 use crate::core::event::Formats;
-use crate::core::page::Page;
-use crate::script::{Config, Hook, HookError, HookPanic, HookRun, HookThreads, Meta, Script};
+use crate::script::{Config, Hook, HookError, HookPanic, HookRun, HookThreads, Meta, Script, Stretch};
 
 /// One script for all shards; each has a hook of its own.
 pub struct Hooks {
@@ -141,7 +140,7 @@ impl Hooks {
         Trial { script, in_force: self.script(), config, formats, meta: self.meta(shard), samples }
     }
 
-    /// Loads another version: every shard takes it up with its next page.
+    /// Loads another version: every shard takes it up with its next batch.
     pub fn put_in_force(&self, passed: Passed, now: Instant) {
         let mut history = self.history();
         let before = self.exchange(Arc::new(passed.script));
@@ -174,29 +173,45 @@ impl Hooks {
         Hook::load(&self.script(), &self.config, self.formats.clone(), self.meta(shard))
     }
 
-    /// Runs a hook over a page: the running version, so that one page is one version's work. A version that loaded when
-    /// it was loaded and does not load now leaves the hook with the one it has.
+    /// The same, on one of the threads: the script's top level and `init` may compute for a second, and nothing else
+    /// may wait for that.
     ///
-    /// A page that shows that a fresh version has to be rolled back is run again, by the version before.
+    /// # Errors
+    /// The program itself failed; or, inside, the script does not load.
+    pub async fn begin(&self, shard: ShardId) -> Result<Result<Hook, HookError>, HookPanic> {
+        let Some(threads) = &self.threads else { return Ok(self.load(shard)) };
+        let (script, config, formats) = (self.script(), self.config.clone(), self.formats.clone());
+        let meta = self.meta(shard);
+        threads.load(move || Hook::load(&script, &config, formats, meta)).await
+    }
+
+    /// Runs a hook over a page, or a part of it: the running version, so that one batch is one version's work. A version
+    /// that loaded when
+    /// it was put to use and does not load now leaves the hook with the one it has.
+    ///
+    /// A part that shows that a fresh version has to be rolled back is run again, by the version before.
     ///
     /// # Errors
     /// The program itself failed; the hook is gone.
-    pub async fn run(&self, hook: Hook, page: Page) -> Result<HookRun, HookPanic> {
-        let ran = self.run_once(hook, page).await?;
+    pub async fn run(&self, hook: Hook, stretch: Stretch) -> Result<HookRun, HookPanic> {
+        let (from, bounds) = (stretch.from, stretch.bounds.clone());
+        let ran = self.run_once(hook, stretch).await?;
         let HookRun { hook, made: Ok((batch, failed)) } = ran else { return Ok(ran) };
-        self.samples.keep(&batch.page);
+        if from == 0 {
+            self.samples.keep(&batch.page);
+        }
         if self.has_to_go(&hook.script().version, batch.logs, failed.len()) {
-            return self.run_once(hook, batch.page).await;
+            return self.run_once(hook, Stretch { page: batch.page, from, bounds }).await;
         }
         Ok(HookRun { hook, made: Ok((batch, failed)) })
     }
 
-    async fn run_once(&self, hook: Hook, page: Page) -> Result<HookRun, HookPanic> {
+    async fn run_once(&self, hook: Hook, stretch: Stretch) -> Result<HookRun, HookPanic> {
         let script = self.script();
         let newer = hook.is_older_than(&script).then_some(script);
         match &self.threads {
-            Some(threads) => threads.run(hook, newer, page).await,
-            None => Ok(HookRun::of(hook, newer.as_deref(), page)),
+            Some(threads) => threads.run(hook, newer, stretch).await,
+            None => Ok(HookRun::of(hook, newer.as_deref(), stretch, &|| true)),
         }
     }
 

@@ -24,12 +24,14 @@ pub const DRAIN_TIMEOUT: Key<Duration> = Key::duration("run.drain_timeout", Dura
     .default("25s")
     .means("how long a stop, or the release of a shard, may take to deliver and save what is in flight");
 
-pub const MEMORY: Key<usize> = Key::size("run.memory", 64 * MIB, 1024 * GIB)
-    .default("64MiB")
-    .means("maximum size of logs and events in flight, over all shards; Lua VMs are extra");
+pub const MEMORY: Key<usize> = Key::size("run.memory", 64 * MIB, 1024 * GIB).default("64MiB").means(
+    "maximum size of logs and events in flight, over all shards; Lua VMs are extra, and so are the events of one log \
+         for which no room is left, until as much is free again",
+);
 
-pub const HOOK_THREADS: Key<u16> =
-    Key::count("run.hook_threads", 1, 256).computed("one per core").means("number of threads that run the script");
+pub const HOOK_THREADS: Key<u16> = Key::count("run.hook_threads", 1, 256)
+    .computed("one per core")
+    .means("number of threads that run the script; shards take turns, and a slow one takes no more than its share");
 
 pub const LOG_LEVEL: Key<Level> =
     Key::choice("log.level").default("info").flag("log-level").means("lowest level to log");

@@ -12,7 +12,7 @@ use forwarder::core::stop::{Stopper, stop};
 use forwarder::group;
 use forwarder::group::Drained;
 use forwarder::group::membership::Membership;
-use forwarder::pipeline::{DeadLetterPolicy, OnReject, Pace, Pipeline};
+use forwarder::pipeline::{DeadLetterPolicy, OnReject, Pace, PartSize, Pipeline};
 use forwarder::script::{Config, Hooks, Script};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -24,6 +24,9 @@ use super::world::World;
 
 /// How long a member has to deliver what it is to give up.
 pub const DRAIN: Duration = Duration::from_secs(20);
+
+/// Bytes of events in a part of a page: an event has about six, a page up to twenty-four logs.
+const PART_BYTES: [usize; 4] = [1, 10, 40, usize::MAX];
 
 const SCRIPT: &str = r#"
 function process(log)
@@ -48,10 +51,12 @@ pub struct Member {
 
 impl Member {
     pub fn start(world: &World, name: &str) -> Self {
-        let (on_error, start) = {
+        let (on_error, start, bytes) = {
             let mut world = world.lock();
             world.note(format!("{name} starts"));
-            (world.on_error, world.start)
+            // The same page is cut elsewhere by the next member that gets it.
+            let bytes = if world.trouble { PART_BYTES[world.rng.below(4) as usize] } else { world.part_bytes };
+            (world.on_error, world.start, bytes)
         };
         let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
         let script = Script::from_text("sim.lua", SCRIPT);
@@ -76,6 +81,7 @@ impl Member {
                 fetch_interval: Duration::from_secs(1),
                 save_interval: Duration::from_secs(1),
                 page_groups: 4,
+                part: PartSize { bytes, time: Duration::MAX },
             },
         });
         let (leave, left) = stop();

@@ -28,13 +28,14 @@ pub struct Outcome {
     pub breakdowns: u64,
     pub deletions: u64,
     pub ends: u64,
+    pub cuts: u64,
 }
 
 impl std::fmt::Debug for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} logs, {} repeats, {} kills, {} replies lost, {} outages, {} dead letters, {} times no room, {} sleeps, {} late saves, {} breakdowns, {} groups deleted, {} starts at the end, {} violations",
+            "{} logs, {} repeats, {} kills, {} replies lost, {} outages, {} dead letters, {} times no room, {} sleeps, {} late saves, {} breakdowns, {} groups deleted, {} starts at the end, {} pages cut, {} violations",
             self.logs,
             self.repeats,
             self.kills,
@@ -47,6 +48,7 @@ impl std::fmt::Debug for Outcome {
             self.breakdowns,
             self.deletions,
             self.ends,
+            self.cuts,
             self.violations.len()
         )
     }
@@ -66,6 +68,7 @@ impl Outcome {
         self.breakdowns += other.breakdowns;
         self.deletions += other.deletions;
         self.ends += other.ends;
+        self.cuts += other.cuts;
     }
 }
 
@@ -174,6 +177,7 @@ async fn play(seed: u64) -> Outcome {
     outcome.breakdowns = inner.breakdowns;
     outcome.deletions = inner.deletions;
     outcome.ends = u64::from(inner.start == Start::End);
+    outcome.cuts = inner.cuts.values().sum();
     outcome.dead_letters = inner.on_disk.len() as u64;
     outcome.full_disks = inner.full_disks;
     outcome.repeats = inner.arrived.values().map(|times| u64::from(times - 1)).sum();
@@ -253,6 +257,7 @@ impl Cast {
             if counts.difference() != 0 {
                 world.violation(format!("ledger mismatch of {}: {}", member.name, counts.difference()));
             }
+            world.cuts.insert(member.name.clone(), counts.cuts);
             let taken = world.taken_from.get(&member.name).copied().unwrap_or_default();
             if counts.events > taken {
                 let (name, events) = (&member.name, counts.events);

@@ -369,6 +369,28 @@ async fn f23_without_a_checkpoint_it_starts_where_the_settings_say() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn f74_a_member_killed_in_the_middle_of_a_page_costs_repeats_of_that_page_and_no_log() {
+    for kill_after in [1, 4, 9] {
+        let world = calm(1);
+        world.lock().part_bytes = 1;
+        // One page of twelve logs, each a part.
+        write(&world, 4);
+        let a = Member::start(&world, "a");
+        until(&world, "some parts of the page arrive", GROUP_TIMEOUT, |world| world.arrived.len() >= kill_after).await;
+        let before = world.lock().arrived.len() as u64;
+        world.lock().note("a is killed");
+        drop(a);
+        let begin = world.lock().logstore().shards()[&0].begin();
+        let saved = world.lock().checkpoint(0);
+        assert!(saved.is_none_or(|saved| saved == begin), "{}", world.lock().trace.join("\n"));
+        let _b = Member::start(&world, "a");
+        settled(&world).await;
+        let repeats = repeats(&world);
+        assert!(repeats > 0 && repeats <= before + 2, "{repeats} repeats of {before}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn f30_logs_with_a_cursor_that_stands_or_goes_back_are_not_delivered_until_it_moves_on() {
     let world = calm(1);
     let _a = Member::start(&world, "a");

@@ -82,6 +82,10 @@ pub struct Inner {
     /// Shards whose checkpoint went with the group and was not saved again yet.
     pub unsaved: BTreeSet<u32>,
     pub deletions: u64,
+    /// Bytes of events in a part of a page, where nothing goes wrong by chance.
+    pub part_bytes: usize,
+    /// How often each member left a page half-way, as far as was seen.
+    pub cuts: BTreeMap<String, u64>,
     /// The logs of each group, by shard and cursor number.
     written: BTreeMap<(u32, i64), Vec<(String, Kind)>>,
     /// How often each event arrived.
@@ -145,6 +149,8 @@ impl World {
             begun: BTreeSet::new(),
             unsaved: BTreeSet::new(),
             deletions: 0,
+            part_bytes: usize::MAX,
+            cuts: BTreeMap::new(),
             written: BTreeMap::new(),
             arrived: BTreeMap::new(),
             letters: directory(),

@@ -1,3 +1,4 @@
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,8 +8,9 @@ use super::*;
 use crate::core::cursor::Cursor;
 use crate::core::event::Format;
 use crate::core::event::{Body, BodyError, Head};
+use crate::core::page::Page;
 use crate::loggroup::proto::{Log, LogGroup, LogGroupList, Pair};
-use crate::script::ScriptFault;
+use crate::script::{Bounds, ScriptFault};
 
 struct Text;
 
@@ -54,7 +56,11 @@ pub(crate) fn page_of(texts: &[&str]) -> Page {
 }
 
 async fn run(hooks: &Hooks, hook: Hook, page: Page) -> (Hook, String) {
-    let ran = hooks.run(hook, page).await.unwrap();
+    run_on(hooks, hook, Stretch::whole(page)).await
+}
+
+async fn run_on(hooks: &Hooks, hook: Hook, stretch: Stretch) -> (Hook, String) {
+    let ran = hooks.run(hook, stretch).await.unwrap();
     let (batch, failed) = ran.made.unwrap();
     let mut text = String::from_utf8_lossy(batch.outputs[0].events.bytes()).trim().to_owned();
     if !failed.is_empty() {
@@ -90,6 +96,49 @@ async fn a_new_version_is_taken_up_with_the_next_page() {
         assert_eq!(sent(&hooks, hook).await.1, "new");
         assert_eq!(hooks.reloads(), Reloads { taken: 1, ..Reloads::default() });
     }
+}
+
+#[tokio::test]
+async fn a_new_version_takes_over_in_the_middle_of_a_page_and_goes_on_with_the_right_log() {
+    let script = |name: &str| {
+        format!("function process(log, meta) return '{name}:' .. log.text .. meta.index .. '=' .. meta.id end")
+    };
+    for threads in [None, Some(HookThreads::start(1).unwrap())] {
+        let hooks = hooks_on(&script("old"), threads);
+        let page = page_of(&["a", "b", "c"]);
+        let one = |from| Stretch { page: page.clone(), from, bounds: Bounds { bytes: 1, ..Bounds::NONE } };
+        let (hook, text) = run_on(&hooks, hooks.load(ShardId(1)).unwrap(), one(0)).await;
+        assert_eq!(text, "old:a0=1|1|0");
+        replace_with(&hooks, &script("new"), "", true).unwrap();
+        let (hook, text) = run_on(&hooks, hook, one(1)).await;
+        assert_eq!(text, "new:b1=1|1|1");
+        assert_eq!(run_on(&hooks, hook, one(2)).await.1, "new:c2=1|1|2");
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_shows_that_a_version_is_bad_is_run_again_from_its_own_first_log() {
+    let hooks = hooks("function process(log) return 'old' .. log.text end");
+    replace_with(&hooks, "function process(log) if log.text ~= 'a' then error('no') end return 'new' end", "", true)
+        .unwrap();
+    let page = page_of(&[["a"; 10].as_slice(), &["b"; 60]].concat());
+    let part = |from| Stretch { page: page.clone(), from, bounds: Bounds { bytes: 40, ..Bounds::NONE } };
+    let (hook, text) = run_on(&hooks, hooks.load(ShardId(1)).unwrap(), part(0)).await;
+    assert_eq!(text, ["new"; 10].join(" "));
+    let rest = Stretch { from: 10, ..Stretch::whole(page.clone()) };
+    let (hook, text) = run_on(&hooks, hook, rest).await;
+    assert_eq!(text, ["oldb"; 60].join(" "), "not a log of the part before, which is on its way");
+    assert_eq!(hook.script(), &*hooks.script());
+}
+
+/// A script whose top level takes its time must not hold up the loops of the other shards.
+#[tokio::test]
+async fn the_first_load_of_a_script_does_not_run_where_it_is_asked_for() {
+    let hooks = hooks_on("function process() return 'x' end", Some(HookThreads::start(1).unwrap()));
+    let mut begin = std::pin::pin!(hooks.begin(ShardId(1)));
+    assert!(std::future::poll_fn(|context| Poll::Ready(begin.as_mut().poll(context).is_pending())).await);
+    let hook = begin.await.unwrap().unwrap();
+    assert_eq!(sent(&hooks, hook).await.1, "x");
 }
 
 #[tokio::test]

@@ -1,0 +1,237 @@
+//! The hook's part of a reader: what becomes of a page, part by part.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tracing::warn;
+
+use super::breaker::Breaker;
+use super::dead_letters::OnError;
+use super::error_throttle::ErrorThrottle;
+use super::{PAUSED_RETRY_INTERVAL, ReaderEnd, Shard};
+use crate::core::batch::{Batch, Part};
+use crate::core::cause::{Cause, Retry};
+use crate::core::ledger::Wait;
+use crate::core::page::Page;
+use crate::core::source::Source;
+use crate::destination::Destination;
+use crate::script::{Bounds, Failed, GivesUp, Hook, PassedOn, Stretch, UnreadablePage};
+
+/// A page that the script has been at for this long is spoken of.
+const SLOW_PAGE: Duration = Duration::from_secs(10);
+
+/// What runs the script over the pages of a shard.
+pub(super) struct PageRunner {
+    /// Absent only while it runs.
+    hook: Option<Hook>,
+    /// Shared with the hook, which asks it between logs that cost much.
+    breaker: Arc<Mutex<Breaker>>,
+    throttle: ErrorThrottle,
+}
+
+impl PageRunner {
+    /// With this hook; `max_share` as in [`Breaker::new`].
+    pub(super) fn new(hook: Hook, max_share: u32) -> Self {
+        let breaker = Arc::new(Mutex::new(Breaker::new(max_share)));
+        Self { hook: Some(hook), breaker, throttle: ErrorThrottle::default() }
+    }
+
+    /// The version of the script that made the last batch.
+    pub(super) fn version(&self) -> String {
+        self.hook.as_ref().expect("the hook is back after each run").script().version.clone()
+    }
+}
+
+/// What is left of a page.
+pub(super) struct Rest {
+    page: Page,
+    /// Logs before it.
+    from: u32,
+    /// Logs of the page that the ledger knows; none before the first part.
+    counted: Option<u32>,
+    /// How long the script has been at the page.
+    spent: Duration,
+    /// It was said that this is long.
+    is_told: bool,
+}
+
+impl Rest {
+    /// All of it.
+    pub(super) fn of(page: Page) -> Self {
+        Self { page, from: 0, counted: None, spent: Duration::ZERO, is_told: false }
+    }
+}
+
+/// What is to become of a batch on some of whose logs the script failed.
+enum Decision {
+    /// Deliver it; these logs become dead letters.
+    Deliver(Vec<Failed>),
+    /// Run the hook again after a pause: too many would become dead letters.
+    Pause(String),
+    /// The shard waits until somebody acts.
+    Halt,
+}
+
+impl<S: Source, K: Destination> Shard<S, K> {
+    /// Runs the hook over the next part of a page, of `bytes` bytes of events or so, until its logs may go on: the batch,
+    /// and the logs that are to become dead letters.
+    pub(super) async fn make(
+        &self,
+        runner: &mut PageRunner,
+        rest: &mut Rest,
+        bytes: usize,
+    ) -> Result<Result<(Batch, Vec<Failed>), UnreadablePage>, ReaderEnd> {
+        if rest.page.body.is_empty() {
+            self.account.pulled(0, 0, None);
+            return Ok(Ok((Batch::empty(rest.page.clone()), Vec::new())));
+        }
+        let mut retry_log = self.retry_log("go past a page on which the script fails");
+        let mut is_paused = false;
+        loop {
+            let ran = self.run_hook(runner, rest, bytes).await;
+            let made = ran.ok_or(if is_paused { ReaderEnd::Halted } else { ReaderEnd::Stopped })?;
+            let (mut batch, failed) = match made {
+                Ok(made) => made,
+                Err(unreadable) => return Ok(Err(unreadable)),
+            };
+            self.count(rest, &batch);
+            match self.decide(&mut batch, failed, runner) {
+                Decision::Deliver(dead_letters) => {
+                    rest.from += batch.logs;
+                    retry_log.recovered();
+                    self.account.goes_on(Wait::Script);
+                    return Ok(Ok((batch, dead_letters)));
+                }
+                Decision::Halt => return Err(ReaderEnd::Halted),
+                Decision::Pause(why) => {
+                    is_paused = true;
+                    self.account.waits(Wait::Script, why.clone());
+                    retry_log.next(&Cause::new(why), Retry::AfterChange, Instant::now());
+                    self.stop.or(sleep(PAUSED_RETRY_INTERVAL)).await.ok_or(ReaderEnd::Halted)?;
+                    // It may be the state of the script that is broken.
+                    if let Ok(fresh) = self.begin().await {
+                        runner.hook = Some(fresh);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One run of the hook. `None`: the shard was asked to stop, and nothing of the page is on its way.
+    async fn run_hook(
+        &self,
+        runner: &mut PageRunner,
+        rest: &mut Rest,
+        bytes: usize,
+    ) -> Option<Result<(Batch, Vec<Failed>), UnreadablePage>> {
+        let part = self.pipeline.pace.part;
+        let bounds = Bounds { bytes: bytes.min(part.bytes), time: part.time, gives_up: self.gives_up(&runner.breaker) };
+        let stretch = Stretch { page: rest.page.clone(), from: rest.from, bounds };
+        let hook = runner.hook.take().expect("the hook is back after each run");
+        let began = Instant::now();
+        self.account.enters_script(began.checked_sub(rest.spent).unwrap_or(began));
+        let run = self.pipeline.hooks.run(hook, stretch);
+        let ran = if rest.from == 0 { self.stop.or(run).await } else { Some(run.await) };
+        self.account.leaves_script();
+        rest.spent += began.elapsed();
+        // The panic of a hook thread is this task's: the group starts the shard again from its checkpoint.
+        let run = ran?.unwrap_or_else(|panic| panic!("{panic}"));
+        runner.hook = Some(run.hook);
+        Some(run.made)
+    }
+
+    /// What the hook asks after a log that broke a limit: when what it made so far will not go on, the rest of the page only
+    /// costs the others time.
+    fn gives_up(&self, breaker: &Arc<Mutex<Breaker>>) -> Option<Arc<GivesUp>> {
+        match self.pipeline.dead_letters.on_error {
+            OnError::DeadLetter => {
+                let breaker = Arc::clone(breaker);
+                Some(Arc::new(move |logs, failed| lock(&breaker).refuses(Instant::now(), logs, failed)))
+            }
+            OnError::Halt => Some(Arc::new(|_, _| true)),
+            OnError::Pass | OnError::Drop => None,
+        }
+    }
+
+    /// Enters the logs of a part into the ledger, once: a part that is made again may end elsewhere.
+    fn count(&self, rest: &mut Rest, batch: &Batch) {
+        let Part { first, is_last } = batch.part;
+        let end = first + batch.logs;
+        match rest.counted {
+            None => self.account.pulled(end, rest.page.body.len(), rest.page.received_at),
+            Some(counted) => self.account.read_on(end.saturating_sub(counted)),
+        }
+        rest.counted = Some(end.max(rest.counted.unwrap_or(0)));
+        if !is_last && rest.spent >= SLOW_PAGE && !rest.is_told {
+            rest.is_told = true;
+            warn!(
+                shard = %self.name, cursor = %rest.page.cursor, logs = end, took = ?rest.spent,
+                "the script is slow: it is at one page for {} s and not at its end; what it made is delivered, the checkpoint \
+                 moves when the page is done",
+                rest.spent.as_secs()
+            );
+        }
+    }
+
+    /// Does with the logs that the script failed on what the settings say.
+    fn decide(&self, batch: &mut Batch, failed: Vec<Failed>, runner: &mut PageRunner) -> Decision {
+        let PageRunner { breaker, throttle, .. } = runner;
+        let mut breaker = lock(breaker);
+        let now = Instant::now();
+        let Some(first) = failed.first() else {
+            let _clean = breaker.admit(now, batch.logs, 0);
+            return Decision::Deliver(failed);
+        };
+        let count = u32::try_from(failed.len()).unwrap_or(u32::MAX);
+        let first = format!("log {} of the page at {}: {}", first.log, batch.page.cursor, first.error.without_text());
+        let dead_letters = match self.pipeline.dead_letters.on_error {
+            OnError::DeadLetter => failed,
+            OnError::Halt => {
+                self.tell(&batch.page, &failed, "the shard is halted", throttle);
+                self.halt(count, first);
+                return Decision::Halt;
+            }
+            OnError::Pass => {
+                let PassedOn { outputs, passed, left } = self.pipeline.hooks.pass(batch, failed);
+                self.tell(&batch.page, &passed, "sent unchanged", throttle);
+                *batch = Batch::new(batch.page.clone(), batch.part, outputs, batch.logs, batch.dropped);
+                left
+            }
+            OnError::Drop => {
+                self.tell(&batch.page, &failed, "dropped", throttle);
+                batch.dropped += count;
+                Vec::new()
+            }
+        };
+        let count = u32::try_from(dead_letters.len()).unwrap_or(u32::MAX);
+        match breaker.admit(now, batch.logs, count) {
+            Ok(()) => {
+                self.tell(&batch.page, &dead_letters, "written as a dead letter", throttle);
+                Decision::Deliver(dead_letters)
+            }
+            Err(excess) => {
+                self.tell(&batch.page, &dead_letters, "paused: the page is retried", throttle);
+                Decision::Pause(format!(
+                    "the script fails on {excess}, too many for dead letters; the checkpoint is not moved, and the page \
+                     is retried every {PAUSED_RETRY_INTERVAL:?}; {first}"
+                ))
+            }
+        }
+    }
+
+    /// Says which logs the script failed on, and what becomes of them.
+    fn tell(&self, page: &Page, failed: &[Failed], fate: &str, throttle: &mut ErrorThrottle) {
+        for Failed { log, error } in failed {
+            let which = format_args!("log {log} of the page at {} of shard {}", page.cursor, self.name);
+            if let Some(words) = throttle.message(error, which, fate, Instant::now()) {
+                let logs = failed.len();
+                warn!(shard = %self.name, cursor = %page.cursor, log, logs, "the script failed on a log: {words}");
+            }
+        }
+    }
+}
+
+fn lock(breaker: &Mutex<Breaker>) -> MutexGuard<'_, Breaker> {
+    breaker.lock().unwrap_or_else(PoisonError::into_inner)
+}

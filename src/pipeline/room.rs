@@ -1,0 +1,168 @@
+//! Memory for what the hook makes of a page.
+//!
+//! A part of a page is made only when there is room for it in the budget. If every shard held a page and waited for the
+//! others to give room back, none would get on. So a page has a room of its own, reserved together with the page: it
+//! comes back to the page when the part that was made in it is durable. What else is free lets the next part be made
+//! before that.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::PartSize;
+use crate::core::budget::{Budget, Credit};
+
+/// Bytes that a part may have at least, however little is free.
+const LEAST_PART: usize = 64 << 10;
+
+/// The rooms for the parts of one page.
+pub(super) struct Rooms {
+    budget: Budget,
+    /// For the bytes of the page, which all its parts share.
+    page: Arc<Credit>,
+    /// The page's own room, while no part is in it.
+    own: Option<Credit>,
+    home: mpsc::Sender<Credit>,
+    back: mpsc::Receiver<Credit>,
+}
+
+impl Rooms {
+    /// For a page of `bytes` bytes, out of what was reserved before it was pulled.
+    pub(super) fn new(budget: &Budget, mut reserved: Credit, bytes: usize) -> Self {
+        let mut own = reserved.split(bytes);
+        // Most hooks make about as much as came.
+        own.widen(PartSize::default().bytes.min(2 * bytes + LEAST_PART));
+        let (home, back) = mpsc::channel(1);
+        Self { budget: budget.clone(), page: Arc::new(reserved), own: Some(own), home, back }
+    }
+
+    /// Room for the next part. Waits until there is some.
+    pub(super) async fn next(&mut self) -> Room {
+        let room = |credit, home| Room { credit: Some(credit), home, _page: Arc::clone(&self.page) };
+        if let Some(own) = self.own.take() {
+            return room(own, Some(self.home.clone()));
+        }
+        let bytes = PartSize::default().bytes;
+        tokio::select! {
+            biased;
+            Some(mut own) = self.back.recv() => {
+                own.resize(own.bytes().min(bytes));
+                room(own, Some(self.home.clone()))
+            }
+            credit = self.budget.take(bytes) => room(credit, None),
+        }
+    }
+}
+
+/// Where one part of a page is made, until it is durable.
+#[derive(Debug)]
+pub(super) struct Room {
+    /// None only while being dropped.
+    credit: Option<Credit>,
+    /// Where the page waits for its own room; none for a room that the page has no claim to.
+    home: Option<mpsc::Sender<Credit>>,
+    /// Held as long as the part, since that holds the page.
+    _page: Arc<Credit>,
+}
+
+impl Room {
+    /// How many bytes a part may have.
+    pub(super) fn bytes(&self) -> usize {
+        self.credit.as_ref().map_or(0, Credit::bytes).max(LEAST_PART)
+    }
+
+    /// A part of `weight` bytes was made here. What it does not need is free for others, unless more of the page is to come
+    /// and the room is the page's own.
+    pub(super) fn fill(&mut self, weight: usize, is_last: bool) {
+        if is_last {
+            self.home = None;
+        }
+        if let Some(credit) = &mut self.credit {
+            let kept = if self.home.is_some() { credit.bytes() } else { 0 };
+            credit.resize(weight.max(kept));
+        }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if let (Some(credit), Some(home)) = (self.credit.take(), self.home.take()) {
+            // When nothing more of the page is to be made, nobody is at home, and the credit goes back to the budget.
+            let _ = home.try_send(credit);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+    const SOON: Duration = Duration::from_secs(1);
+
+    async fn page(budget: &Budget, reserved: usize, bytes: usize) -> Rooms {
+        Rooms::new(budget, timeout(SOON, budget.take(reserved)).await.expect("there is room"), bytes)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_that_is_one_part_holds_what_it_needs() {
+        let budget = Budget::new(64 * MIB);
+        let mut rooms = page(&budget, 4 * MIB, 2 * MIB).await;
+        let mut room = rooms.next().await;
+        assert_eq!(room.bytes(), 4 * MIB, "twice the page, since so much was free");
+        room.fill(MIB, true);
+        drop(rooms);
+        assert_eq!(budget.used(), 3 * MIB);
+        drop(room);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn parts_are_made_ahead_as_long_as_there_is_room_in_the_budget() {
+        let budget = Budget::new(14 * MIB);
+        let mut rooms = page(&budget, 4 * MIB, 2 * MIB).await;
+        let mut parts = Vec::new();
+        for _ in 0..3 {
+            let mut room = rooms.next().await;
+            room.fill(4 * MIB, false);
+            parts.push(room);
+        }
+        assert_eq!(budget.used(), 14 * MIB);
+        assert!(timeout(SOON, rooms.next()).await.is_err(), "all of it is in use");
+        parts.remove(1);
+        assert_eq!(rooms.next().await.bytes(), 4 * MIB);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pages_that_fill_the_budget_get_on_each_in_its_own_room() {
+        let budget = Budget::new(6 * MIB);
+        let (first, second) = (budget.take(3 * MIB).await, budget.take(3 * MIB).await);
+        let mut first = Rooms::new(&budget, first, 2 * MIB);
+        let mut second = Rooms::new(&budget, second, 2 * MIB);
+        for part in 0..5 {
+            for rooms in [&mut first, &mut second] {
+                let mut room = timeout(SOON, rooms.next()).await.unwrap_or_else(|_| panic!("part {part} has no room"));
+                assert_eq!(room.bytes(), MIB);
+                room.fill(MIB / 4, false);
+                assert!(timeout(SOON, rooms.next()).await.is_err(), "not before that part is durable");
+            }
+        }
+        drop((first, second));
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_becomes_more_than_its_room_is_a_debt_until_it_is_durable() {
+        let budget = Budget::new(8 * MIB);
+        let mut rooms = page(&budget, 4 * MIB, 2 * MIB).await;
+        let mut room = rooms.next().await;
+        room.fill(20 * MIB, false);
+        assert_eq!(budget.used(), 22 * MIB);
+        drop(room);
+        assert_eq!((rooms.next().await.bytes(), budget.used()), (4 * MIB, 6 * MIB));
+    }
+}

@@ -1,0 +1,204 @@
+//! One pass over the logs of a page, as far as one Lua state goes.
+
+use std::ffi::c_int;
+use std::time::Duration;
+
+use super::current_log::Current;
+use super::part::{Bounds, Failed, Made};
+use crate::core::event::Formats;
+use crate::core::page::Page;
+use crate::loggroup::PageError;
+use crate::script::diagnostics::error::ScriptFault;
+use crate::script::engine::lua_stack::{Hidden, Outcome, REGISTRY, Stack};
+use crate::script::engine::shared::Shared;
+use crate::script::engine::time_limit::{TimeLimit, computing};
+use crate::script::output::returned;
+use crate::script::testing::coverage;
+use crate::script::{Config, HookError, Script};
+
+/// How a pass ended.
+pub(super) enum Ended {
+    /// At the end of the page.
+    Done,
+    /// A bound was reached.
+    Left,
+    /// A log broke a limit, and the state with it.
+    Broken,
+}
+
+/// When to leave the page, and how far that is.
+pub(super) struct Leave<'a> {
+    bounds: &'a Bounds,
+    /// Whether somebody still waits for what is made.
+    is_wanted: &'a dyn Fn() -> bool,
+    /// What the thread will have computed when the time is up.
+    until: Duration,
+    /// Bytes of the errors so far.
+    errors: usize,
+}
+
+impl<'a> Leave<'a> {
+    pub(super) fn new(bounds: &'a Bounds, is_wanted: &'a dyn Fn() -> bool) -> Self {
+        Self { bounds, is_wanted, until: computing().saturating_add(bounds.time), errors: 0 }
+    }
+
+    /// Counts an error.
+    fn failed(&mut self, failed: &Failed) {
+        self.errors = self.errors.saturating_add(failed.weight());
+    }
+
+    /// Whether what was made so far is enough. Asked between logs, so it looks at no clock.
+    #[inline]
+    fn has_enough(&self, made: &Made) -> bool {
+        let events: usize = made.outputs.iter().map(|events| events.bytes().len()).sum();
+        events.saturating_add(self.errors) >= self.bounds.bytes || !(self.is_wanted)()
+    }
+
+    /// The same when a log broke a limit, which was expensive.
+    pub(super) fn gives_up(&self, made: &Made) -> bool {
+        let failed = u32::try_from(made.failed.len()).unwrap_or(u32::MAX);
+        self.has_enough(made)
+            || computing() >= self.until
+            || self.bounds.gives_up.as_ref().is_some_and(|gives_up| gives_up(made.logs, failed))
+    }
+}
+
+/// One pass over the logs of a page.
+pub(super) struct Run<'a, 'b> {
+    pub(super) script: &'a Script,
+    pub(super) config: &'a Config,
+    pub(super) formats: &'a Formats,
+    pub(super) current: &'a mut Shared,
+    pub(super) page: &'a Page,
+    pub(super) leave: &'a mut Leave<'b>,
+    pub(super) made: &'a mut Made,
+}
+
+impl Run<'_, '_> {
+    /// All logs from the one on that the reader is at.
+    pub(super) fn all(&mut self, stack: Stack) -> Result<Ended, PageError> {
+        if !stack.reserve(64) {
+            return self.fail_one();
+        }
+        let left = self.leave.until.saturating_sub(computing());
+        let watch = TimeLimit::start(stack, self.config.timeout, left);
+        coverage::arm(stack);
+        let explain = stack.top() + 1;
+        for key in [Hidden::EXPLAIN, Hidden::CALL, Hidden::PROCESS, Hidden::LOG] {
+            stack.push_hidden(REGISTRY, key);
+        }
+        let base = stack.top();
+        loop {
+            let current = self.current.get();
+            if current.logs.read()?.is_none() {
+                return Ok(Ended::Done);
+            }
+            current.begin();
+            tell_place(current, self.page);
+            let log = current.log().index();
+            self.made.logs += 1;
+            watch.next();
+            for part in explain + 1..=base {
+                stack.push_copy(part);
+            }
+            let outcome = self.current.call(stack, 2, explain);
+            let stopped = watch.stopped();
+            let mut fault = self.judge(stack, outcome, stopped, log).err();
+            if watch.stopped() {
+                fault = Some(self.out_of_time());
+            }
+            let error = fault.map(|fault| self.script.error(fault, Some(self.current.get())));
+            self.tidy(stack, base);
+            if let Some(error) = error {
+                let broken = matches!(error.fault, ScriptFault::Timeout { .. } | ScriptFault::Memory { .. });
+                self.made.outputs.iter_mut().for_each(|events| events.drop_of_last(log));
+                self.fail(log, error);
+                if broken {
+                    return Ok(Ended::Broken);
+                }
+            } else if !self.made.outputs.iter().any(|events| events.has_of_last(log)) {
+                self.made.dropped += 1;
+            }
+            if (watch.is_due() || self.leave.has_enough(self.made)) && !self.current.get().logs.is_at_end() {
+                return Ok(Ended::Left);
+            }
+        }
+    }
+
+    /// Fails all logs, as far as there is room for the errors: the script does not load any more.
+    pub(super) fn fail_all(&mut self, error: &HookError) -> Result<Ended, PageError> {
+        loop {
+            let logs = &mut self.current.get().logs;
+            let Some(log) = logs.read()? else { return Ok(Ended::Done) };
+            let log = log.index();
+            self.made.logs += 1;
+            self.fail(log, error.clone());
+            if self.leave.has_enough(self.made) && !self.current.get().logs.is_at_end() {
+                return Ok(Ended::Left);
+            }
+        }
+    }
+
+    /// There is not even the memory to begin with a log.
+    fn fail_one(&mut self) -> Result<Ended, PageError> {
+        let Some(log) = self.current.get().logs.read()? else { return Ok(Ended::Done) };
+        let log = log.index();
+        let fault = ScriptFault::Memory { script: self.script.name.clone(), limit: self.config.memory };
+        self.made.logs += 1;
+        self.fail(log, self.script.error(fault, None));
+        Ok(Ended::Broken)
+    }
+
+    fn fail(&mut self, log: u32, error: HookError) {
+        let failed = Failed { log, error };
+        self.leave.failed(&failed);
+        self.made.failed.push(failed);
+    }
+
+    /// Makes events of what the call left on top of the stack, or says what is wrong with it.
+    fn judge(&mut self, stack: Stack, outcome: Outcome, stopped: bool, log: u32) -> Result<(), ScriptFault> {
+        let current = self.current.get();
+        if stopped {
+            return Err(self.out_of_time());
+        }
+        match outcome {
+            Outcome::OutOfMemory => {
+                Err(ScriptFault::Memory { script: self.script.name.clone(), limit: self.config.memory })
+            }
+            Outcome::Raised => Err(ScriptFault::Runtime(self.script.raised(stack, current.error_line))),
+            Outcome::Returned => returned::push_events(stack, current, self.formats, log, &mut self.made.outputs)
+                .map_err(|error| ScriptFault::BadReturn { script: self.script.name.clone(), error: Box::new(error) }),
+        }
+    }
+
+    fn out_of_time(&mut self) -> ScriptFault {
+        ScriptFault::Timeout { at: self.script.place_at(self.current.get()), limit: self.config.timeout }
+    }
+
+    /// Forgets the log: its table is of no use from now on, and what was assigned to its fields is garbage.
+    fn tidy(&mut self, stack: Stack, base: c_int) {
+        stack.set_top(base);
+        let current = self.current.get();
+        current.table = 0;
+        if current.touched() {
+            stack.push_hidden(REGISTRY, Hidden::VALUES);
+            let values = stack.top();
+            for position in current.changed() {
+                stack.clear_item(values, position as i64 + 1);
+            }
+            stack.pop(1);
+        }
+    }
+}
+
+fn tell_place(current: &mut Current, page: &Page) {
+    if current.meta.is_none() {
+        return;
+    }
+    let place = current.log().place(page);
+    if let Some(meta) = &mut current.meta {
+        meta.id = place.to_string();
+        meta.cursor = place.cursor;
+        meta.index = place.index;
+    }
+}

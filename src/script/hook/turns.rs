@@ -1,0 +1,98 @@
+//! Whose turn it is on the hook threads: pure.
+//!
+//! Start-time fair queueing. Every shard has a clock of what it has used, and the job of the shard that has used least goes
+//! first. A shard that had nothing to do saves nothing up by that: its clock is set to that of the job which began last. So
+//! a shard whose script is slow, or loops, takes from the others no more than its share, whatever its jobs take.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The jobs that wait for a thread. A shard has one at a time, so there are no more than shards.
+#[derive(Debug)]
+pub(super) struct Turns<T> {
+    /// When the job that began last did, on its shard's clock.
+    now: Duration,
+    /// In the order of their begin; those that begin at the same time in the order in which they came.
+    waiting: BTreeMap<(Duration, u64), T>,
+    came: u64,
+}
+
+impl<T> Default for Turns<T> {
+    fn default() -> Self {
+        Self { now: Duration::ZERO, waiting: BTreeMap::new(), came: 0 }
+    }
+}
+
+impl<T> Turns<T> {
+    /// A job of a shard whose clock shows `used_to`.
+    pub(super) fn push(&mut self, used_to: Duration, job: T) {
+        self.waiting.insert((used_to.max(self.now), self.came), job);
+        self.came += 1;
+    }
+
+    /// The job whose turn it is, and what its shard's clock shows when it begins.
+    pub(super) fn next(&mut self) -> Option<(Duration, T)> {
+        let ((begin, _), job) = self.waiting.pop_first()?;
+        self.now = begin;
+        Some((begin, job))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Shards that always have something to do, each with jobs of this length, on so many threads: what each of them
+    /// got in ten seconds.
+    fn play(threads: usize, jobs: &[Duration]) -> Vec<Duration> {
+        let mut turns = Turns::default();
+        let mut got = vec![Duration::ZERO; jobs.len()];
+        (0..jobs.len()).for_each(|shard| turns.push(Duration::ZERO, shard));
+        // By the time at which it ends: a shard and when its job began on its clock.
+        let mut at_work: BTreeMap<(Duration, usize), Duration> = BTreeMap::new();
+        let mut now = Duration::ZERO;
+        while now < 10 * SECOND {
+            while at_work.len() < threads
+                && let Some((begin, shard)) = turns.next()
+            {
+                at_work.insert((now + jobs[shard], shard), begin);
+            }
+            let ((end, shard), begin) = at_work.pop_first().unwrap();
+            now = end;
+            got[shard] += jobs[shard];
+            turns.push(begin + jobs[shard], shard);
+        }
+        got
+    }
+
+    #[test]
+    fn two_slow_shards_take_no_more_of_two_threads_than_two_quick_ones() {
+        let (slow, quick) = (SECOND / 4, SECOND / 100);
+        for got in play(2, &[slow, slow, quick, quick]) {
+            assert!(got > 4 * SECOND && got < 6 * SECOND, "{got:?} of 5 s");
+        }
+    }
+
+    #[test]
+    fn one_thread_is_shared_by_all_alike() {
+        for got in play(1, &[SECOND / 2, SECOND / 50, SECOND / 10, SECOND / 10, SECOND / 3]) {
+            assert!(got > SECOND * 3 / 2 && got < SECOND * 5 / 2, "{got:?} of 2 s");
+        }
+    }
+
+    #[test]
+    fn a_shard_that_was_idle_goes_next_and_has_saved_nothing_up() {
+        let mut turns = Turns::default();
+        turns.push(Duration::ZERO, "busy");
+        assert_eq!(turns.next(), Some((Duration::ZERO, "busy")));
+        turns.push(9 * SECOND, "busy");
+        assert_eq!(turns.next(), Some((9 * SECOND, "busy")));
+        turns.push(10 * SECOND, "busy");
+        turns.push(Duration::ZERO, "idle");
+        assert_eq!(turns.next(), Some((9 * SECOND, "idle")), "as if it had used as much as the others");
+        assert_eq!(turns.next(), Some((10 * SECOND, "busy")));
+        assert_eq!(turns.next(), None);
+    }
+}
