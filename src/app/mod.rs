@@ -57,8 +57,8 @@ use waiting::say_who_has_the_shards;
 ///
 /// # Errors
 /// A file that the settings name cannot be used.
-pub fn destination(settings: &DestinationConfig) -> Result<(AnyDestination, Arc<dyn Format>), Error> {
-    let (destination, format) = settings.open().map_err(|error| Error::Settings(error.to_string()))?;
+pub fn destination(settings: &DestinationConfig, state: &StateDir) -> Result<(AnyDestination, Arc<dyn Format>), Error> {
+    let (destination, format) = settings.open(state).map_err(|error| Error::Settings(error.to_string()))?;
     Ok((destination, format))
 }
 
@@ -91,8 +91,8 @@ impl App {
     /// # Errors
     /// The script does not load, or a file or directory that the settings name cannot be used.
     pub fn new(mut settings: Settings) -> Result<Self, Error> {
-        let (to, format) = destination(&settings.destination)?;
         let state = open_state(&settings.state_dir);
+        let (to, format) = destination(&settings.destination, &state)?;
         let consumer = take_name(&mut settings, &state);
         let source = Sls::new(&settings.sls).map_err(|error| Error::Settings(error.to_string()))?;
         let file = Saved::read(&settings.script).map_err(Error::Settings)?;
@@ -230,8 +230,9 @@ impl App {
 fn open_state(dir: &Path) -> StateDir {
     StateDir::open(dir).unwrap_or_else(|error| {
         warn!(
-            "the state directory {} cannot be used ({error}): after a restart the shards wait for the group's timeout, and a \
-             script that does not load is an outage; set state.dir to a directory that the program can write to",
+            "the state directory {} cannot be used ({error}): after a restart the shards wait for the group's timeout, a \
+             script that does not load is an outage, and a syslog receiver that proves nothing gets some messages again; set \
+             state.dir to a directory that the program can write to",
             dir.display()
         );
         StateDir::none()

@@ -13,6 +13,7 @@ use super::syslog::{Syslog, SyslogFormat};
 use super::{CheckError, Checked, Counter, Destination, Health, Outcome, Preview, Promise, file, hec, syslog};
 use crate::core::batch::Output;
 use crate::core::lease::Tenure;
+use crate::core::state_dir::StateDir;
 
 /// A kind of destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -66,14 +67,17 @@ pub enum OpenError {
 }
 
 impl DestinationConfig {
-    /// Builds the destination and the format that its events are laid out in. Nothing is sent.
+    /// Builds the destination and the format that its events are laid out in. Nothing is sent. What it learns for the next
+    /// start is kept in the state directory.
     ///
     /// # Errors
     /// A setting that cannot work, or a file that it names cannot be used.
-    pub fn open(&self) -> Result<(AnyDestination, Arc<dyn Preview>), OpenError> {
+    pub fn open(&self, state: &StateDir) -> Result<(AnyDestination, Arc<dyn Preview>), OpenError> {
         Ok(match self {
             Self::Hec(config) => (AnyDestination::new(Hec::new(config)?), Arc::new(HecFormat::new(config))),
-            Self::Syslog(config) => (AnyDestination::new(Syslog::new(config)?), Arc::new(SyslogFormat::new(config))),
+            Self::Syslog(config) => {
+                (AnyDestination::new(Syslog::new(config, state.clone())?), Arc::new(SyslogFormat::new(config)))
+            }
             Self::File(config) => (AnyDestination::new(FileDestination::new(config)), Arc::new(FileFormat::default())),
         })
     }

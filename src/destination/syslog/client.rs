@@ -10,12 +10,14 @@ use tokio::time::{Instant, timeout};
 
 use super::connection::Turn;
 use super::dial::{ConnectFault, Dial};
+use super::findings::Findings;
 use super::jobs::{Job, Jobs};
 use super::shared::SyslogShared;
 use super::{Config, ConfigError, Delivery, Transport, promise, relp, stream, udp};
 use crate::core::batch::Output;
 use crate::core::cause::Cause;
 use crate::core::lease::Tenure;
+use crate::core::state_dir::StateDir;
 use crate::destination::health::HealthTracker;
 use crate::destination::{CheckError, Checked, Destination, Health, Outcome, Promise};
 
@@ -36,17 +38,19 @@ pub struct Syslog {
 }
 
 impl Syslog {
-    /// Checks the settings, reads the files that they name, and starts the thread that sends. Nothing is sent.
+    /// Checks the settings, reads the files that they name, and starts the thread that sends. Nothing is sent. What targets
+    /// are found to prove is kept in the state directory.
     ///
     /// # Errors
     /// A setting that cannot work, or no thread to be had.
-    pub fn new(config: &Config) -> Result<Self, ConfigError> {
+    pub fn new(config: &Config, state: StateDir) -> Result<Self, ConfigError> {
         let url = url(config);
         let shared = Arc::new(SyslogShared {
             dial: Dial::new(config)?,
             standing: HealthTracker::new("syslog", url),
             left: Notify::new(),
             written_only: AtomicBool::new(false),
+            findings: Findings::new(state),
             config: config.clone(),
         });
         let runtime =
@@ -84,15 +88,8 @@ async fn try_out(dial: &Dial, target: &super::Target) -> Result<(), ConnectFault
 
 /// What the destination is called: `tls://siem.example:6514`.
 fn url(config: &Config) -> String {
-    let scheme = match config.transport {
-        Transport::Udp { .. } => "udp",
-        Transport::Tcp => "tcp",
-        Transport::Tls(_) => "tls",
-        Transport::Relp(None) => "relp",
-        Transport::Relp(Some(_)) => "relp+tls",
-    };
     let targets: Vec<String> = config.targets.iter().map(ToString::to_string).collect();
-    format!("{scheme}://{}", targets.join(","))
+    format!("{}://{}", config.transport.scheme(), targets.join(","))
 }
 
 impl Destination for Syslog {

@@ -3,6 +3,7 @@
 mod client;
 mod connection;
 mod dial;
+mod findings;
 pub mod format;
 mod jobs;
 pub mod promise;
@@ -158,6 +159,19 @@ pub enum Oversize {
     Split,
     /// It is written as a dead letter.
     DeadLetter,
+}
+
+impl Transport {
+    /// As it is written before an address: `tls`.
+    fn scheme(&self) -> &'static str {
+        match self {
+            Self::Udp { .. } => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls(_) => "tls",
+            Self::Relp(None) => "relp",
+            Self::Relp(Some(_)) => "relp+tls",
+        }
+    }
 }
 
 impl std::fmt::Display for Target {

@@ -13,7 +13,7 @@ use super::jobs::Jobs;
 use super::shared::SyslogShared;
 use super::targets::Targets;
 use super::window::{Break, Id, Window, WindowProgress};
-use super::{Delivery, Target, Transport};
+use super::{Config, Delivery, Target, Transport};
 use crate::core::backoff::Backoff;
 use crate::core::batch::Output;
 use crate::core::cause::Cause;
@@ -52,11 +52,14 @@ impl<'a> Session<'a> {
             // What RELP answers needs no lag, and what is only sent has no use for one.
             _ => (Duration::ZERO, Duration::ZERO),
         };
+        let Config { targets, transport, .. } = &shared.config;
+        let doubted: Vec<bool> =
+            targets.iter().map(|target| shared.findings.is_doubted(&address(transport, target))).collect();
         Self {
             shared,
             jobs,
             window: Window::new(interval, lag),
-            targets: Targets::new(shared.config.targets.len()),
+            targets: Targets::new(&doubted),
             backoff: Backoff::new(Duration::from_millis(250), LONGEST_PAUSE, u64::from(std::process::id())),
             began: Instant::now(),
             said_talks: false,
@@ -70,7 +73,7 @@ impl<'a> Session<'a> {
     /// Takes in what comes; whether the sink is still there.
     pub(super) fn came(&mut self, came: Option<(Id, Arc<Output>)>) -> bool {
         let Some((id, batch)) = came else { return false };
-        self.window.push(id, batch.events.len());
+        self.window.push(id, batch.events.len(), batch.events.bytes().len());
         true
     }
 
@@ -149,6 +152,11 @@ impl<'a> Session<'a> {
                 }
             }
         }
+    }
+
+    /// Keeps for the next start whether the target was found to prove nothing.
+    pub(super) fn keep_finding(&self, doubted: bool) {
+        self.shared.findings.keep(address(&self.shared.config.transport, self.target()), doubted);
     }
 
     pub(super) fn say_promise(&self) {
@@ -238,6 +246,11 @@ impl<'a> Session<'a> {
         let until = now + self.backoff.next(None);
         self.wait_until(until).await
     }
+}
+
+/// What a target is known by.
+fn address(transport: &Transport, target: &Target) -> String {
+    format!("{}://{target}", transport.scheme())
 }
 
 /// Resolves when the tenure ends, never without one.

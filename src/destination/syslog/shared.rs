@@ -6,6 +6,7 @@ use tokio::sync::Notify;
 
 use super::Config;
 use super::dial::Dial;
+use super::findings::Findings;
 use crate::destination::health::HealthTracker;
 
 /// What the client and its thread both see.
@@ -16,6 +17,7 @@ pub(super) struct SyslogShared {
     /// Told when somebody stopped waiting for a batch.
     pub(super) left: Notify,
     pub(super) written_only: AtomicBool,
+    pub(super) findings: Findings,
 }
 
 impl std::fmt::Debug for SyslogShared {

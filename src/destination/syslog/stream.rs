@@ -13,6 +13,7 @@ use super::dial::ConnectFault;
 use super::jobs::Jobs;
 use super::session::{Session, SessionEnd, fenced};
 use super::shared::SyslogShared;
+use super::targets::Missed;
 use super::window::{Id, Span};
 use crate::core::batch::Output;
 use crate::core::cause::Cause;
@@ -104,11 +105,11 @@ impl Chunk {
 }
 
 impl Session<'_> {
-    fn proof(&self) -> Proof {
+    fn proof(&self, now: Instant) -> Proof {
         match self.shared.config.delivery {
             Delivery::Sent => Proof::Write,
-            Delivery::Confirmed { .. } if self.targets.is_written_only() => Proof::Acked,
-            Delivery::Confirmed { .. } => Proof::Close,
+            Delivery::Confirmed { .. } if self.targets.is_tried(now) => Proof::Close,
+            Delivery::Confirmed { .. } => Proof::Acked,
         }
     }
 
@@ -134,14 +135,17 @@ impl Session<'_> {
                 // Lets the runtime see what came; it is read below.
                 tokio::task::yield_now().await;
             }
+            let proof = self.proof(now);
+            self.window.set_room(if proof == Proof::Close { self.targets.room() } else { usize::MAX });
             let rotate = self.window.rotate_at().filter(|_| closing.is_none() && successor.is_none());
-            if chunk.is_none() && closing.is_none() {
+            if chunk.is_none() {
                 if let Some(next) = successor.take() {
                     let patience = self.shared.config.timeout.min(CLOSE_PATIENCE);
                     closing = Some(Box::pin(std::mem::replace(&mut current, next).close(patience)));
+                    self.window.closes();
                     continue;
                 }
-                let is_taken = self.proof() == Proof::Write || self.proof() == Proof::Acked && current.is_acked();
+                let is_taken = proof == Proof::Write || proof == Proof::Acked && current.is_acked();
                 if is_taken && rotate.is_some_and(|at| at <= now) {
                     self.window.rotated(now);
                     continue;
@@ -158,7 +162,7 @@ impl Session<'_> {
                     progressed = now;
                 }
             }
-            if self.proof() == Proof::Close && opening.is_none() && rotate.is_some_and(|at| at <= now) {
+            if proof == Proof::Close && opening.is_none() && rotate.is_some_and(|at| at <= now) {
                 let (dial, target, peer) = (self.shared.dial.clone(), self.target().clone(), current.peer());
                 let pause = std::mem::take(&mut before_opening);
                 opening = Some(Box::pin(async move {
@@ -184,10 +188,11 @@ impl Session<'_> {
             let tick = tick.into_iter().flatten().map(|at| if at > now { at } else { now + POLL_INTERVAL }).min();
             let out = chunk.as_ref().map_or(&[][..], Chunk::left);
             let event = tokio::select! {
+                // A receiver that always takes more must not keep its proof from being looked at.
                 biased;
-                turn = current.turn_under(chunk.as_ref().map(|chunk| &chunk.tenure), &mut buffer, out) => StreamEvent::Turn(turn),
                 closed = promised(&mut closing) => StreamEvent::Closed(closed),
                 opened = promised(&mut opening) => StreamEvent::Opened(opened),
+                turn = current.turn_under(chunk.as_ref().map(|chunk| &chunk.tenure), &mut buffer, out) => StreamEvent::Turn(turn),
                 opened = promised(&mut going_home) => StreamEvent::Home(opened),
                 () = fenced(chunk.as_ref().map(|chunk| &chunk.tenure)) => StreamEvent::Fenced,
                 came = self.jobs.recv() => StreamEvent::Came(came),
@@ -210,28 +215,38 @@ impl Session<'_> {
                 StreamEvent::Turn(Turn::Failed(error)) => return self.failed(&error),
                 StreamEvent::Closed(Closed::Proven) => {
                     closing = None;
-                    self.targets.proven();
-                    self.window.rotated(Instant::now());
+                    self.proven();
+                    self.window.closed(Instant::now());
                 }
-                StreamEvent::Closed(Closed::Unproven(why)) => return self.unproven(&mut current, why).await,
+                // That says something about the receiver only if it lives on, as the witness shows: one that just dies
+                // answers nothing, whatever it does otherwise.
+                StreamEvent::Closed(Closed::Unproven(why)) => {
+                    closing = None;
+                    if !current.lives_on(self.lag()).await {
+                        return self.by_peer(CLOSED_BY_RECEIVER);
+                    }
+                    if self.missed(why) == Missed::Late {
+                        return self.other(why);
+                    }
+                    self.window.closed(Instant::now());
+                }
                 StreamEvent::Closed(Closed::Stalled) => return self.other("it does not read what was sent"),
                 StreamEvent::Closed(Closed::Broken(error)) => return self.failed(&error),
                 StreamEvent::Opened(Ok(connection)) => {
                     opening = None;
                     successor = Some(connection);
                 }
-                StreamEvent::Opened(Err(fault)) if !self.targets.has_proven() => {
-                    let why = format!("it takes no second connection ({})", fault.cause());
-                    return self.unproven(&mut current, &why).await;
-                }
-                // It did once, so it will again; what is written stays as it is meanwhile.
+                // What is written stays as it is meanwhile. One that took a second connection once will do so again.
                 StreamEvent::Opened(Err(fault)) => {
                     opening = None;
                     before_opening = WITNESS_RETRY_PAUSE;
                     if !current.lives_on(self.lag()).await {
                         return self.by_peer(CLOSED_BY_RECEIVER);
                     }
-                    fault.tell(&self.shared.standing, now, Instant::now());
+                    let why = || format!("it takes no second connection ({})", fault.cause());
+                    if self.targets.has_proven() || self.missed(&why()) == Missed::Late {
+                        fault.tell(&self.shared.standing, now, Instant::now());
+                    }
                 }
                 StreamEvent::Home(opened) => {
                     going_home = None;
@@ -296,20 +311,30 @@ impl Session<'_> {
         if chunk.rest.events.is_empty() { None } else { self.chunk_of(chunk.rest) }
     }
 
-    /// Nothing went wrong, but nothing is proven either. That says something about the receiver only if it lives on, as
-    /// the witness shows: one that just dies answers nothing, whatever it does otherwise.
-    async fn unproven(&mut self, witness: &mut Connection, why: &str) -> SessionEnd {
-        if !witness.lives_on(self.lag()).await {
-            return self.by_peer(CLOSED_BY_RECEIVER);
-        }
-        if self.targets.unproven() {
+    /// A close proved everything.
+    fn proven(&mut self) {
+        if self.targets.proven() {
             self.say_promise();
+            self.keep_finding(false);
+            tracing::info!(
+                target = %self.target(),
+                "the syslog receiver, which was found to prove nothing, proves what it has read: from now on delivered means confirmed"
+            );
+        }
+    }
+
+    /// Nothing went wrong, but nothing is proven either.
+    fn missed(&mut self, why: &str) -> Missed {
+        let missed = self.targets.unproven(Instant::now());
+        if missed == Missed::FoundOut {
+            self.say_promise();
+            self.keep_finding(true);
             tracing::warn!(
                 target = %self.target(),
                 "the syslog receiver does not prove what it has read: {why}; from now on delivered means written, and what is in the receiver's memory is lost when it crashes"
             );
         }
-        self.other(why)
+        missed
     }
 
     fn lag(&self) -> Duration {

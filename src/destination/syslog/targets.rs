@@ -11,6 +11,16 @@ const FIRST_TARGET_RETRY: Duration = Duration::from_secs(60);
 /// its connection must break before the next has its turn.
 const MISSING_PROOFS: u32 = 3;
 
+/// Events that may be under way to a target before its first proof, and after one that it left out: what a try that does
+/// not decide costs.
+const FIRST_ROOM: usize = 64;
+
+/// By how much a proof enlarges the room.
+const GROWTH: usize = 16;
+
+/// Time between two tries to prove what a target that proves nothing has read.
+const TRIAL_INTERVAL: Duration = Duration::from_secs(60 * 60);
+
 /// The targets in the order of the settings. The first is preferred.
 #[derive(Debug)]
 pub(super) struct Targets {
@@ -22,17 +32,44 @@ pub(super) struct Targets {
     home_at: Option<Instant>,
 }
 
-#[derive(Debug, Default, Clone, Copy)]
+/// What is known of a target's proofs.
+#[derive(Debug, Clone, Copy)]
 struct Trust {
     has_proven: bool,
+    /// How many it left out before its first.
     unproven: u32,
-    is_written_only: bool,
+    /// It proves nothing, and when that is tried again.
+    written_until: Option<Instant>,
+    /// It was found to prove nothing, now or at an earlier start.
+    doubted: bool,
+    /// Events that may be under way.
+    room: usize,
+}
+
+impl Trust {
+    fn new(doubted: bool) -> Self {
+        let unproven = if doubted { MISSING_PROOFS - 1 } else { 0 };
+        Self { has_proven: false, unproven, written_until: None, doubted, room: FIRST_ROOM }
+    }
+}
+
+/// What to make of a proof that was left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missed {
+    /// It may only be late: what it was sent does not count.
+    Late,
+    /// That was one too often: from now on what it was sent counts as written.
+    FoundOut,
+    /// As it is known to do: what it was sent counts as written.
+    AsKnown,
 }
 
 impl Targets {
-    /// So many of them; there is at least one.
-    pub(super) fn new(count: usize) -> Self {
-        Self { trust: vec![Trust::default(); count.max(1)], current: 0, breaks: 0, home_at: None }
+    /// As many as there are hints, at least one. A hint is whether the target was found to prove nothing at an earlier start:
+    /// then one try decides, not three.
+    pub(super) fn new(doubted: &[bool]) -> Self {
+        let trust = doubted.iter().map(|doubted| Trust::new(*doubted)).collect();
+        Self { trust, current: 0, breaks: 0, home_at: None }
     }
 
     /// The number of the present one.
@@ -79,11 +116,13 @@ impl Targets {
         self.home_at = None;
     }
 
-    /// Its close proved everything.
-    pub(super) fn proven(&mut self) {
+    /// Its close proved everything. Returns whether it was found to prove nothing before.
+    pub(super) fn proven(&mut self) -> bool {
         let trust = &mut self.trust[self.current];
         trust.has_proven = true;
-        trust.unproven = 0;
+        trust.written_until = None;
+        trust.room = trust.room.saturating_mul(GROWTH);
+        std::mem::take(&mut trust.doubted)
     }
 
     /// Whether a close of it ever proved everything.
@@ -91,20 +130,39 @@ impl Targets {
         self.trust[self.current].has_proven
     }
 
-    /// A close went well but proved nothing. Returns whether that just made it a target which never proves anything. One
-    /// that ever did is only late.
-    pub(super) fn unproven(&mut self) -> bool {
+    /// It lives on, but a proof was left out. One that ever proved something is only late.
+    pub(super) fn unproven(&mut self, now: Instant) -> Missed {
         self.breaks = 0;
         let trust = &mut self.trust[self.current];
-        trust.unproven += 1;
-        let gives_up = !trust.has_proven && !trust.is_written_only && trust.unproven >= MISSING_PROOFS;
-        trust.is_written_only |= gives_up;
-        gives_up
+        trust.room = FIRST_ROOM;
+        if trust.has_proven {
+            return Missed::Late;
+        }
+        trust.unproven = trust.unproven.saturating_add(1);
+        if trust.unproven < MISSING_PROOFS {
+            return Missed::Late;
+        }
+        trust.doubted = true;
+        let is_known = trust.written_until.replace(now + TRIAL_INTERVAL).is_some();
+        if is_known { Missed::AsKnown } else { Missed::FoundOut }
     }
 
-    /// Whether it never proves anything: then written is all there is.
+    /// Whether it is known to prove nothing: then written is all there is.
     pub(super) fn is_written_only(&self) -> bool {
-        self.trust[self.current].is_written_only
+        self.trust[self.current].written_until.is_some()
+    }
+
+    /// Whether a proof is to be tried: always, but for a target that is known to prove nothing, where it is now and then.
+    pub(super) fn is_tried(&self, now: Instant) -> bool {
+        self.trust[self.current].written_until.is_none_or(|until| until <= now)
+    }
+
+    /// How many events may be under way before a proof that is tried: all there are when what it is sent counts though the
+    /// proof is left out. That shows, too, whether a target which answers nothing reads at all.
+    pub(super) fn room(&self) -> usize {
+        let trust = &self.trust[self.current];
+        let decides = !trust.has_proven && trust.unproven >= MISSING_PROOFS - 1;
+        if decides { usize::MAX } else { trust.room }
     }
 }
 
@@ -114,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_next_target_is_used_until_it_is_time_to_go_home() {
-        let mut targets = Targets::new(2);
+        let mut targets = Targets::new(&[false; 2]);
         let now = Instant::now();
         assert!(!targets.unreachable(now));
         assert_eq!((targets.current(), targets.home_at()), (1, Some(now + FIRST_TARGET_RETRY)));
@@ -126,17 +184,17 @@ mod tests {
 
     #[test]
     fn after_the_last_target_comes_the_first_and_a_pause() {
-        let mut targets = Targets::new(2);
+        let mut targets = Targets::new(&[false; 2]);
         let now = Instant::now();
         assert!(!targets.unreachable(now));
         assert!(targets.unreachable(now));
         assert_eq!((targets.current(), targets.home_at()), (0, None));
-        assert!(Targets::new(1).unreachable(now));
+        assert!(Targets::new(&[false]).unreachable(now));
     }
 
     #[test]
     fn a_target_whose_connections_break_and_break_is_left_for_the_next() {
-        let mut targets = Targets::new(2);
+        let mut targets = Targets::new(&[false; 2]);
         let now = Instant::now();
         let broke = |targets: &mut Targets| {
             targets.broke(now);
@@ -148,26 +206,81 @@ mod tests {
         assert_eq!(targets.home_at(), Some(now + FIRST_TARGET_RETRY));
         // One that lives but proves nothing is not left.
         for _ in 0..5 {
-            targets.unproven();
+            targets.unproven(now);
             assert_eq!(broke(&mut targets), 1);
         }
     }
 
     #[test]
     fn a_target_that_never_proves_anything_is_found_out_once() {
-        let mut targets = Targets::new(1);
-        assert_eq!([targets.unproven(), targets.unproven(), targets.unproven()], [false, false, true]);
+        let mut targets = Targets::new(&[false]);
+        let now = Instant::now();
+        let mut miss = || targets.unproven(now);
+        assert_eq!([miss(), miss(), miss(), miss()], [Missed::Late, Missed::Late, Missed::FoundOut, Missed::AsKnown]);
         assert!(targets.is_written_only());
-        assert!(!targets.unproven());
     }
 
     #[test]
     fn a_target_that_ever_proved_something_keeps_its_word() {
-        let mut targets = Targets::new(1);
-        targets.proven();
+        let mut targets = Targets::new(&[false]);
+        assert!(!targets.proven());
         for _ in 0..10 {
-            assert!(!targets.unproven());
+            assert_eq!(targets.unproven(Instant::now()), Missed::Late);
         }
         assert!(!targets.is_written_only());
+    }
+
+    /// Goes red when the first tries carry all there is.
+    #[test]
+    fn the_room_is_little_until_a_target_proves_something_and_after_a_proof_that_it_leaves_out() {
+        let mut targets = Targets::new(&[false]);
+        assert_eq!(targets.room(), FIRST_ROOM);
+        targets.proven();
+        targets.proven();
+        assert_eq!(targets.room(), FIRST_ROOM * GROWTH * GROWTH);
+        targets.unproven(Instant::now());
+        assert_eq!(targets.room(), FIRST_ROOM);
+        for _ in 0..100 {
+            targets.proven();
+        }
+        assert_eq!(targets.room(), usize::MAX);
+    }
+
+    /// Goes red when a target that does not read is taken for one that only proves nothing: a little is taken by its system.
+    #[test]
+    fn the_try_that_decides_carries_all_there_is() {
+        let mut targets = Targets::new(&[false]);
+        let rooms = std::iter::repeat_with(|| {
+            targets.unproven(Instant::now());
+            targets.room()
+        });
+        assert_eq!(rooms.take(3).collect::<Vec<_>>(), [FIRST_ROOM, usize::MAX, usize::MAX]);
+        let mut doubted = Targets::new(&[true]);
+        assert_eq!(doubted.room(), usize::MAX);
+        doubted.proven();
+        assert_eq!(doubted.room(), FIRST_ROOM * GROWTH);
+    }
+
+    #[test]
+    fn one_try_is_enough_for_a_target_that_proved_nothing_at_an_earlier_start() {
+        let mut targets = Targets::new(&[true]);
+        let now = Instant::now();
+        assert!(targets.is_tried(now) && !targets.is_written_only());
+        assert_eq!(targets.unproven(now), Missed::FoundOut);
+        assert!(!targets.is_tried(now));
+    }
+
+    #[test]
+    fn a_target_that_proves_nothing_is_tried_again_now_and_then_and_taken_at_its_word_when_it_does() {
+        let mut targets = Targets::new(&[true]);
+        let now = Instant::now();
+        targets.unproven(now);
+        assert!(!targets.is_tried(now + TRIAL_INTERVAL - Duration::from_secs(1)));
+        let later = now + TRIAL_INTERVAL;
+        assert!(targets.is_tried(later) && targets.is_written_only());
+        assert_eq!((targets.unproven(later), targets.is_tried(later)), (Missed::AsKnown, false));
+        assert!(targets.proven(), "that is news");
+        assert!(targets.is_tried(later) && !targets.is_written_only());
+        assert!(!targets.proven(), "that is none");
     }
 }

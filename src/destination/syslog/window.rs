@@ -1,8 +1,11 @@
 //! What was written but is not proven yet, what is proven, and what has to be written again: a pure machine.
 //!
 //! Batches are written in the order in which they came, on one connection after the other. A connection that was closed
-//! strictly proves what was written on it, once its successor, opened before that close, has lived on for the lag. When
-//! anything goes wrong, all that is not proven is written again.
+//! strictly proves what was written on it, once its successor, opened before that close, has lived on for the lag. Batches
+//! go on over the successor while the close is waited for. When anything goes wrong, all that is not proven is written again.
+//!
+//! How much a connection may carry before it is proven has a bound, the *room*: little while nobody knows whether the
+//! receiver proves anything.
 //!
 //! When the connection dies again and again before the same first event is proven, and connecting works, an event may
 //! be what kills it. Then groups of events are sent alone, each proven alone; a group that dies is halved, until one
@@ -18,6 +21,12 @@ use tokio::time::Instant;
 /// How often the connection dies at the same place before an event is suspected, and how often a lone event must kill
 /// it before it is the culprit.
 const DEATHS_TO_SUSPECT: u32 = 3;
+
+/// Bytes that are worth a proof, as much as a whole interval is.
+const PROOF_BYTES: u32 = 20_000_000;
+
+/// When nothing more is waiting, this part of an interval without a new message is enough for a proof.
+const QUIET_PART: u32 = 4;
 
 /// A batch in the window. Later ones are larger.
 pub(super) type Id = u64;
@@ -53,6 +62,7 @@ pub(super) struct WindowProgress {
 struct WindowEntry {
     id: Id,
     events: usize,
+    bytes: usize,
     /// Events before this one are proven or rejected.
     done: usize,
     /// So many from there on are set aside: each killed the connection alone, and nothing was proven since.
@@ -81,15 +91,27 @@ struct Search {
     last: Id,
 }
 
+/// What a connection carries.
+#[derive(Debug, Default, Clone, Copy)]
+struct Load {
+    events: usize,
+    bytes: usize,
+    /// When its first event and its last began.
+    times: Option<(Instant, Instant)>,
+}
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub(super) struct Window {
     interval: Duration,
     lag: Duration,
+    /// Most events on connections that are not closed.
+    room: usize,
     entries: VecDeque<WindowEntry>,
     link: u64,
-    /// When the present connection first carried an event.
-    carries_since: Option<Instant>,
+    load: Load,
+    /// What the connection before the present one carries, while its close is waited for.
+    closing: Option<Load>,
     rotated: Option<Instant>,
     /// Connections that were closed strictly, and when.
     closed: VecDeque<(u64, Instant)>,
@@ -99,14 +121,16 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Nothing is written. A proof is begun at most once an `interval`, and good after `lag`.
+    /// Nothing is written. A proof is begun once an `interval`, and good after `lag`.
     pub(super) fn new(interval: Duration, lag: Duration) -> Self {
         Self {
             interval,
             lag,
+            room: usize::MAX,
             entries: VecDeque::new(),
             link: 0,
-            carries_since: None,
+            load: Load::default(),
+            closing: None,
             rotated: None,
             closed: VecDeque::new(),
             deaths: None,
@@ -115,8 +139,13 @@ impl Window {
     }
 
     /// A batch of so many events came; `id` is larger than all before.
-    pub(super) fn push(&mut self, id: Id, events: usize) {
-        self.entries.push_back(WindowEntry { id, events, done: 0, aside: 0, sent: 0, link: 0 });
+    pub(super) fn push(&mut self, id: Id, events: usize, bytes: usize) {
+        self.entries.push_back(WindowEntry { id, events, bytes, done: 0, aside: 0, sent: 0, link: 0 });
+    }
+
+    /// How many events may be written, at least one, before the connection that carries them has to be proven.
+    pub(super) fn set_room(&mut self, events: usize) {
+        self.room = events.max(1);
     }
 
     /// Whether there is no batch.
@@ -126,26 +155,34 @@ impl Window {
 
     /// Whether the present connection, or one closed before it, carried something that is not proven.
     pub(super) fn is_unproven(&self) -> bool {
-        self.carries_since.is_some() || !self.closed.is_empty()
+        self.load.times.is_some() || self.closing.is_some() || !self.closed.is_empty()
     }
 
     /// What to write next, and that its writing begins; nothing while a proof has to come first.
     pub(super) fn begin(&mut self, now: Instant) -> Option<Span> {
-        if self.is_group_full() {
+        if self.is_full() {
             return None;
         }
         if self.is_stepping_over() && self.is_all_sent() {
             // None is left to compare to.
             self.put_back();
         }
-        let room = self.search.as_ref().map_or(usize::MAX, |search| search.size - self.under_way());
+        let group = self.search.as_ref().map_or(usize::MAX, |search| search.size - self.under_way());
+        let room = group.min(self.room - self.carried());
         let entry = self.entries.iter_mut().find(|entry| entry.sent < entry.events)?;
         let end = entry.events.min(entry.sent.saturating_add(room));
         let span = Span { id: entry.id, events: entry.sent..end };
         entry.sent = end;
         entry.link = self.link;
-        self.carries_since.get_or_insert(now);
+        self.load.events += span.events.len();
+        self.load.bytes += entry.bytes / entry.events * span.events.len();
+        self.load.times = Some((self.load.times.map_or(now, |(first, _)| first), now));
         Some(span)
+    }
+
+    /// Events on connections that are not closed.
+    fn carried(&self) -> usize {
+        self.load.events + self.closing.map_or(0, |load| load.events)
     }
 
     fn under_way(&self) -> usize {
@@ -154,7 +191,16 @@ impl Window {
 
     /// Whether there is nothing to write at the moment.
     fn is_idle(&self) -> bool {
-        self.is_group_full() || self.is_all_sent()
+        self.is_full() || self.is_all_sent()
+    }
+
+    /// Whether a proof has to come before anything more is written.
+    fn is_full(&self) -> bool {
+        self.is_group_full() || self.is_room_full()
+    }
+
+    fn is_room_full(&self) -> bool {
+        self.carried() >= self.room
     }
 
     fn is_all_sent(&self) -> bool {
@@ -178,23 +224,41 @@ impl Window {
         }
     }
 
-    /// When the present connection is to be proven: at once when there is nothing more to write, else after an interval
-    /// of traffic; never sooner than an interval after the last.
+    /// When the present connection is to be proven: at once when nothing may be written before that; else an interval
+    /// after it began to carry, and after the last proof, or sooner, by the part of [`PROOF_BYTES`] that it carries. When
+    /// there is nothing more to write, what it began to carry lately need not be waited for, nor the interval when it is
+    /// quiet for a part of it.
     pub(super) fn rotate_at(&self) -> Option<Instant> {
-        let since = self.carries_since?;
-        if self.search.is_some() {
-            return self.is_idle().then_some(since);
+        let (first, last) = self.load.times?;
+        if self.search.is_some() || self.is_room_full() {
+            return self.is_idle().then_some(first);
         }
-        let earliest = self.rotated.map_or(since, |rotated| rotated + self.interval);
-        Some(if self.is_idle() { earliest.max(since) } else { earliest.max(since + self.interval) })
+        let spent = u32::try_from(self.load.bytes).map_or(PROOF_BYTES, |bytes| bytes.min(PROOF_BYTES));
+        let wait = self.interval * (PROOF_BYTES - spent) / PROOF_BYTES;
+        let earliest = self.rotated.map_or(first, |rotated| rotated + wait);
+        Some(match self.is_idle() {
+            true => earliest.min(last + self.interval / QUIET_PART).max(first),
+            false => earliest.max(first + wait),
+        })
     }
 
-    /// The present connection is proven to have been read to its end; its successor lives and takes over.
-    pub(super) fn rotated(&mut self, now: Instant) {
-        self.closed.push_back((self.link, now));
+    /// The present connection is being closed; what comes goes over its successor.
+    pub(super) fn closes(&mut self) {
+        self.closing = Some(std::mem::take(&mut self.load));
         self.link += 1;
-        self.carries_since = None;
+    }
+
+    /// The connection that was being closed is proven to have been read to its end.
+    pub(super) fn closed(&mut self, now: Instant) {
+        self.closing = None;
+        self.closed.push_back((self.link - 1, now));
         self.rotated = Some(now);
+    }
+
+    /// The present connection is taken to have been read so far; what comes counts as another.
+    pub(super) fn rotated(&mut self, now: Instant) {
+        self.closes();
+        self.closed(now);
     }
 
     /// When the next proof is good, if the present connection lives until then.
@@ -263,7 +327,7 @@ impl Window {
         }
         self.closed.clear();
         self.link += 1;
-        self.carries_since = None;
+        (self.load, self.closing) = (Load::default(), None);
         for entry in &mut self.entries {
             entry.sent = entry.done + entry.aside;
         }

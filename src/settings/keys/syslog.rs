@@ -155,7 +155,7 @@ pub const DELIVERY: Key<DeliveryMode> = Key::choice("syslog.delivery").computed(
 
 pub const CONFIRM_INTERVAL: Key<Duration> = Key::duration("syslog.confirm_interval", Duration::from_millis(100))
     .default("1s")
-    .means("time between two proofs of delivery");
+    .means("longest time between two proofs of delivery while messages flow; 20 MB, or a quiet time, bring one sooner");
 
 pub const CONFIRM_LAG: Key<Duration> = Key::duration("syslog.confirm_lag", Duration::ZERO)
     .default("200ms")

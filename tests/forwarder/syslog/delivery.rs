@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use forwarder::core::state_dir::StateDir;
 use forwarder::destination::syslog::{Delivery, Syslog, promise};
 use forwarder::destination::{Destination as _, Health, Outcome, Promise};
-use forwarder::emulator::syslog::{Protocol, ReceiverFault};
+use forwarder::emulator::syslog::{Protocol, ReceiverFault, SyslogEmulator};
 
 use tokio::time::timeout;
 
-use super::bench::{Account, batch, batch_of, config, deliver_all, message, receiver, tenure};
+use super::bench::{Account, Seen, batch, batch_of, config, deliver_all, message, receiver, tenure};
 
 const MEMORY: Duration = Duration::from_millis(20);
 
@@ -19,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 async fn check(protocol: Protocol, promise: Promise) {
     let memory = if protocol == Protocol::Tcp || protocol == Protocol::Tls { MEMORY } else { Duration::ZERO };
     let (receiver, seen) = receiver(protocol, memory).await;
-    let sink = Arc::new(Syslog::new(&config(protocol, &[&receiver])).unwrap());
+    let sink = Arc::new(Syslog::new(&config(protocol, &[&receiver]), StateDir::none()).unwrap());
     sink.check().await.unwrap();
     let Account { delivered, lost, rejected } = deliver_all(&sink, &seen, 3, 20, 50).await;
     assert_eq!((delivered, rejected), (3_000, vec![]));
@@ -59,7 +60,7 @@ async fn udp_sends_everything() {
 #[tokio::test]
 async fn a_datagram_that_is_too_long_is_refused_and_its_neighbours_are_sent() {
     let (receiver, seen) = receiver(Protocol::Udp, Duration::ZERO).await;
-    let sink = Syslog::new(&config(Protocol::Udp, &[&receiver])).unwrap();
+    let sink = Syslog::new(&config(Protocol::Udp, &[&receiver]), StateDir::none()).unwrap();
     let messages = [message(0, 0), "y".repeat(2_000), message(0, 1)];
     let Outcome::Done(rejected) = sink.deliver(batch_of(0, &messages), tenure().1).await else { panic!() };
     assert_eq!(rejected.iter().map(|rejected| (rejected.event, &*rejected.code)).collect::<Vec<_>>(), [(1, "syslog")]);
@@ -70,7 +71,7 @@ async fn a_datagram_that_is_too_long_is_refused_and_its_neighbours_are_sent() {
 #[tokio::test]
 async fn a_port_that_nobody_listens_on_is_noticed_even_over_udp() {
     let (receiver, seen) = receiver(Protocol::Udp, Duration::ZERO).await;
-    let sink = Arc::new(Syslog::new(&config(Protocol::Udp, &[&receiver])).unwrap());
+    let sink = Arc::new(Syslog::new(&config(Protocol::Udp, &[&receiver]), StateDir::none()).unwrap());
     receiver.faults().die_for(Duration::from_secs(2));
     tokio::time::sleep(Duration::from_millis(100)).await;
     let delivery = tokio::spawn({
@@ -90,7 +91,7 @@ async fn a_receiver_that_never_reads_confirms_nothing() {
     receiver.faults().add(ReceiverFault::Stall);
     let mut config = config(Protocol::Tcp, &[&receiver]);
     config.timeout = Duration::from_secs(1);
-    let sink = Syslog::new(&config).unwrap();
+    let sink = Syslog::new(&config, StateDir::none()).unwrap();
     let (_stopper, tenure) = tenure();
     let delivery = sink.deliver(batch(0, 0..60_000), tenure);
     assert!(timeout(Duration::from_secs(5), delivery).await.is_err());
@@ -104,7 +105,7 @@ async fn found_out(protocol: Protocol, fault: ReceiverFault) {
     receiver.faults().add(fault);
     let mut config = config(protocol, &[&receiver]);
     config.timeout = Duration::from_millis(500);
-    let sink = Arc::new(Syslog::new(&config).unwrap());
+    let sink = Arc::new(Syslog::new(&config, StateDir::none()).unwrap());
     let account = timeout(PATIENCE, deliver_all(&sink, &seen, 2, 4, 10)).await.expect("it is found out");
     assert_eq!((account.delivered, account.lost), (80, 0));
     assert_eq!(sink.promise(), promise::WRITTEN);
@@ -122,6 +123,77 @@ async fn a_tls_receiver_without_close_notify_is_found_out() {
     found_out(Protocol::Tls, ReceiverFault::BareClose).await;
 }
 
+/// What a run of the sink comes to at a TLS receiver: what it promises in the end, and how many messages came twice.
+async fn run(
+    receiver: &SyslogEmulator,
+    seen: &Arc<Seen>,
+    state: &StateDir,
+    shards: std::ops::Range<u32>,
+) -> (Promise, u64) {
+    let before = receiver.counts().messages - seen.len() as u64;
+    let sink = Arc::new(Syslog::new(&config(Protocol::Tls, &[receiver]), state.clone()).unwrap());
+    let deliveries = shards.map(|shard| {
+        let sink = Arc::clone(&sink);
+        async move { sink.deliver(batch(shard, 0..5_000), tenure().1).await }
+    });
+    let outcomes = timeout(PATIENCE, futures_util::future::join_all(deliveries)).await.expect("it is found out");
+    assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Done(vec![])));
+    (sink.promise(), receiver.counts().messages - seen.len() as u64 - before)
+}
+
+/// Until what was found out is in the state directory, which is written behind the back of the sink.
+async fn kept(state: &StateDir, content: &str) {
+    let there = async {
+        while state.read("syslog-unproven", 1_000).unwrap().unwrap_or_default() != content.as_bytes() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, there).await.expect("it is kept");
+}
+
+/// Goes red when a try carries all there is, when the last try does not count as written, and when nothing is kept.
+#[tokio::test]
+async fn a_tls_receiver_without_close_notify_gets_little_twice_and_nothing_after_a_restart() {
+    let (receiver, seen) = receiver(Protocol::Tls, Duration::ZERO).await;
+    receiver.faults().add(ReceiverFault::BareClose);
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDir::open(&dir.path().join("state")).unwrap();
+    let address = format!("tls://{}", receiver.address());
+    assert_eq!(run(&receiver, &seen, &state, 0..4).await, (promise::WRITTEN, 2 * 64));
+    kept(&state, &address).await;
+    assert_eq!(run(&receiver, &seen, &state, 4..8).await, (promise::WRITTEN, 0));
+    // Without the hint it costs what it cost at first, with a wrong one nothing.
+    state.write("syslog-unproven", b"\xff\0").unwrap();
+    assert_eq!(run(&receiver, &seen, &state, 8..12).await, (promise::WRITTEN, 2 * 64));
+    receiver.faults().clear();
+    assert_eq!(run(&receiver, &seen, &state, 12..16).await, (promise::CONFIRMED, 0));
+    kept(&state, "\u{fffd}\0").await;
+    assert_eq!(seen.len(), 16 * 5_000);
+}
+
+/// Goes red when what was found at an earlier start is believed without a look.
+#[tokio::test]
+async fn a_wrong_hint_counts_nothing_as_written_that_a_receiver_loses_in_its_memory() {
+    let (receiver, seen) = receiver(Protocol::Tls, Duration::from_millis(50)).await;
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDir::open(&dir.path().join("state")).unwrap();
+    state.write("syslog-unproven", format!("tls://{}", receiver.address()).as_bytes()).unwrap();
+    let sink = Arc::new(Syslog::new(&config(Protocol::Tls, &[&receiver]), state).unwrap());
+    let faults = receiver.faults();
+    let (killing, stop) = tokio::sync::oneshot::channel::<()>();
+    let killer = tokio::spawn(async move {
+        let mut stop = std::pin::pin!(stop);
+        while timeout(Duration::from_millis(120), &mut stop).await.is_err() {
+            faults.die_for(Duration::from_millis(10));
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    });
+    let account = timeout(PATIENCE, deliver_all(&sink, &seen, 2, 20, 100)).await.expect("it gets through");
+    drop(killing);
+    killer.abort();
+    assert_eq!((account.delivered, account.lost, sink.promise()), (4_000, 0, promise::CONFIRMED));
+}
+
 /// Goes red when a witness counts that is ended as soon as it is accepted.
 #[tokio::test]
 async fn a_receiver_with_room_for_one_connection_is_found_out() {
@@ -133,7 +205,7 @@ async fn a_receiver_with_room_for_one_connection_is_found_out() {
 #[tokio::test]
 async fn a_receiver_without_room_for_the_witness_for_a_while_gets_nothing_twice() {
     let (receiver, seen) = receiver(Protocol::Tcp, Duration::ZERO).await;
-    let sink = Arc::new(Syslog::new(&config(Protocol::Tcp, &[&receiver])).unwrap());
+    let sink = Arc::new(Syslog::new(&config(Protocol::Tcp, &[&receiver]), StateDir::none()).unwrap());
     let (_stopper, tenure) = tenure();
     assert_eq!(sink.deliver(batch(0, 0..10), tenure.clone()).await, Outcome::Done(vec![]));
     receiver.faults().add(ReceiverFault::AtMost(1));
@@ -154,7 +226,7 @@ async fn a_target_that_ends_every_connection_makes_way_for_the_next() {
         let (first, _) = receiver(protocol, Duration::ZERO).await;
         let (second, seen) = receiver(protocol, Duration::ZERO).await;
         first.faults().add(ReceiverFault::CloseOn(String::new()));
-        let sink = Arc::new(Syslog::new(&config(protocol, &[&first, &second])).unwrap());
+        let sink = Arc::new(Syslog::new(&config(protocol, &[&first, &second]), StateDir::none()).unwrap());
         let account = timeout(PATIENCE, deliver_all(&sink, &seen, 2, 4, 10)).await.expect("the second has its turn");
         assert_eq!((account.delivered, account.lost), (80, 0));
     }
@@ -166,7 +238,7 @@ async fn every_address_of_a_name_is_tried_over_udp() {
     let (receiver, seen) = receiver(Protocol::Udp, Duration::ZERO).await;
     let mut config = config(Protocol::Udp, &[&receiver]);
     config.targets[0].host = "localhost".to_owned();
-    let sink = Syslog::new(&config).unwrap();
+    let sink = Syslog::new(&config, StateDir::none()).unwrap();
     let (_stopper, tenure) = tenure();
     let outcome = timeout(PATIENCE, sink.deliver(batch(0, 0..1), tenure)).await.expect("one of them listens");
     assert_eq!(outcome, Outcome::Done(vec![]));
@@ -179,7 +251,7 @@ async fn a_shard_that_was_lost_sends_nothing_more() {
     let (receiver, seen) = receiver(Protocol::Tcp, Duration::ZERO).await;
     receiver.faults().die_for(Duration::from_secs(1));
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let sink = Arc::new(Syslog::new(&config(Protocol::Tcp, &[&receiver])).unwrap());
+    let sink = Arc::new(Syslog::new(&config(Protocol::Tcp, &[&receiver]), StateDir::none()).unwrap());
     let (stopper, lost) = tenure();
     let delivery = tokio::spawn({
         let sink = Arc::clone(&sink);
@@ -199,7 +271,7 @@ async fn the_second_target_takes_over() {
     let (second, seen) = receiver(Protocol::Tcp, Duration::ZERO).await;
     first.faults().die_for(Duration::from_secs(60));
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let sink = Arc::new(Syslog::new(&config(Protocol::Tcp, &[&first, &second])).unwrap());
+    let sink = Arc::new(Syslog::new(&config(Protocol::Tcp, &[&first, &second]), StateDir::none()).unwrap());
     let account = deliver_all(&sink, &seen, 2, 4, 10).await;
     assert_eq!((account.delivered, account.lost), (80, 0));
 }
@@ -209,7 +281,7 @@ async fn sent_is_all_that_is_promised_when_that_is_asked_for() {
     let (receiver, seen) = receiver(Protocol::Tcp, Duration::ZERO).await;
     let mut config = config(Protocol::Tcp, &[&receiver]);
     config.delivery = Delivery::Sent;
-    let sink = Arc::new(Syslog::new(&config).unwrap());
+    let sink = Arc::new(Syslog::new(&config, StateDir::none()).unwrap());
     let account = deliver_all(&sink, &seen, 2, 20, 10).await;
     assert_eq!((account.delivered, sink.promise()), (400, promise::SENT));
     assert_eq!(receiver.counts().connections, 1);

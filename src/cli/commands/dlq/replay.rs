@@ -22,6 +22,7 @@ use crate::core::count::count;
 use crate::core::event::Format;
 use crate::core::lease::{Lease, Tenure};
 use crate::core::printable::printable;
+use crate::core::state_dir::StateDir;
 use crate::core::stop::{Stop, stop};
 use crate::dead_letter::{Letter, Record, ReplayClaim, Unreadable, directories};
 use crate::destination::Destination;
@@ -87,7 +88,7 @@ pub(super) fn main(
     for warning in &delivery.warnings {
         tracing::warn!("{warning}");
     }
-    let (to, format) = match destination(&delivery.destination) {
+    let (to, format) = match destination(&delivery.destination, &StateDir::none()) {
         Ok(parts) => parts,
         Err(error) => return end(&error.to_string(), error.exit_code()),
     };

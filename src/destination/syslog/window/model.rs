@@ -120,8 +120,9 @@ struct World {
 impl World {
     fn new(poison: Bits, troubles: u8, forgets: u8) -> Self {
         let start = Instant::now();
+        let window = Window::new(Duration::ZERO, 2 * TICK);
         Self {
-            window: Window::new(Duration::ZERO, 2 * TICK),
+            window,
             now: start,
             pushed: 0,
             current: None,
@@ -142,7 +143,8 @@ impl World {
         let small = |number: usize| u8::try_from(number).unwrap();
         let age = |at: Instant| small(((self.now - at).min(2 * TICK).as_millis() / TICK.as_millis()) as usize);
         let window = &self.window;
-        let mut key = vec![small(self.pushed), window.carries_since.is_some().into()];
+        let mut key = vec![small(self.pushed), small(window.load.events)];
+        key.push(window.closing.map_or(9, |load| small(load.events)));
         for entry in &window.entries {
             let over = if entry.under_way() > 0 { window.link - entry.link } else { 0 };
             key.extend([
@@ -203,13 +205,13 @@ impl World {
         let current_ended = self.current.is_some_and(|current| current.is_heard());
         match step {
             Move::Push if self.pushed < BATCHES.len() => {
-                self.window.push(self.pushed as Id + 1, BATCHES[self.pushed]);
+                self.window.push(self.pushed as Id + 1, BATCHES[self.pushed], 0);
                 self.pushed += 1;
             }
             Move::Connect if self.current.is_none() && self.lives && !self.window.is_empty() => {
                 self.current = Some(Connection::default());
             }
-            Move::Write if self.closing.is_none() && !current_ended => {
+            Move::Write if !current_ended => {
                 let Some(current) = &mut self.current else { return Ok(false) };
                 let Some(span) = self.window.begin(self.now) else { return Ok(false) };
                 if current.ended.is_some() {
@@ -240,12 +242,13 @@ impl World {
             Move::Close if self.witness.is_some() && self.closing.is_none() && !current_ended => {
                 self.closing = self.current.take();
                 self.current = self.witness.take();
+                self.window.closes();
             }
             Move::Answer => match self.closing {
                 Some(Connection { resets: true, .. }) => self.hang_up(Break::ByPeer)?,
                 Some(Connection { unread: 0, .. }) => {
                     self.closing = None;
-                    self.window.rotated(self.now);
+                    self.window.closed(self.now);
                 }
                 _ => return Ok(false),
             },
@@ -353,6 +356,14 @@ fn explore(first: World, check: impl Fn(&World) -> Result<(), Wrong>) -> usize {
 #[test]
 fn what_is_confirmed_is_on_the_disk_of_a_receiver_that_dies_and_hangs_up_at_any_moment() {
     let worlds = explore(World::new(0, 2, 0), World::ends);
+    assert!(worlds > 10_000, "only {worlds} worlds");
+}
+
+#[test]
+fn it_is_so_with_little_room_too() {
+    let mut world = World::new(0, 2, 0);
+    world.window.set_room(1);
+    let worlds = explore(world, World::ends);
     assert!(worlds > 10_000, "only {worlds} worlds");
 }
 

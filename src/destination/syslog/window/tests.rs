@@ -10,7 +10,7 @@ fn ms(millis: u64) -> Duration {
 fn window(batches: &[usize]) -> (Window, Instant) {
     let mut window = Window::new(INTERVAL, LAG);
     for (id, events) in (1..).zip(batches) {
-        window.push(id, *events);
+        window.push(id, *events, 0);
     }
     (window, Instant::now())
 }
@@ -58,7 +58,7 @@ fn a_break_within_the_lag_unproves_the_closed_and_the_open_connection() {
     let (mut window, now) = window(&[3]);
     write(&mut window, now);
     window.rotated(now);
-    window.push(2, 1);
+    window.push(2, 1, 0);
     write(&mut window, now);
     window.broke(Break::ByPeer);
     assert_eq!(window.due(), None);
@@ -69,10 +69,10 @@ fn a_break_within_the_lag_unproves_the_closed_and_the_open_connection() {
 fn every_link_of_a_chain_has_its_own_lag() {
     let mut window = Window::new(INTERVAL, ms(5_000));
     let now = Instant::now();
-    window.push(1, 1);
+    window.push(1, 1, 0);
     write(&mut window, now);
     window.rotated(now);
-    window.push(2, 1);
+    window.push(2, 1, 0);
     write(&mut window, now);
     window.rotated(now + ms(1_000));
     assert_eq!(window.prove(now + ms(5_000)).finished, [1]);
@@ -84,7 +84,7 @@ fn what_is_written_after_a_close_is_not_proven_by_it() {
     let (mut window, now) = window(&[1]);
     write(&mut window, now);
     window.rotated(now);
-    window.push(2, 1);
+    window.push(2, 1, 0);
     write(&mut window, now);
     assert_eq!(window.prove(now + ms(10_000)).finished, [1]);
     assert!(window.is_unproven());
@@ -100,14 +100,69 @@ fn an_idle_window_is_proven_at_once_and_a_busy_one_after_an_interval() {
     assert_eq!(window.rotate_at(), Some(now));
 }
 
+/// Goes red when the last messages of a shard wait for an interval since the proof before.
 #[test]
-fn proofs_are_an_interval_apart() {
+fn soon_after_a_proof_the_next_waits_for_a_quiet_time_but_for_no_more_than_an_interval() {
     let (mut window, now) = window(&[1]);
     write(&mut window, now);
     window.rotated(now);
-    window.push(2, 1);
-    write(&mut window, now + ms(10));
-    assert_eq!(window.rotate_at(), Some(now + INTERVAL));
+    for (id, at, proof) in [(2, 10, 260), (3, 240, 490), (4, 480, 730), (5, 720, 970), (6, 960, 1_000)] {
+        window.push(id, 1, 0);
+        write(&mut window, now + ms(at));
+        assert_eq!(window.rotate_at(), Some(now + ms(proof)), "{id}");
+    }
+    window.push(7, 1, 0);
+    write(&mut window, now + ms(1_100));
+    window.rotated(now + ms(1_100));
+    window.push(8, 1, 0);
+    write(&mut window, now + ms(5_000));
+    assert_eq!(window.rotate_at(), Some(now + ms(5_000)), "the last proof is long ago");
+}
+
+/// Goes red when only time makes a proof due: what is not proven fills the memory meanwhile.
+#[test]
+fn the_more_a_connection_carries_the_sooner_it_is_proven() {
+    let bytes = PROOF_BYTES as usize;
+    for (carried, proof) in [(0, 1_000), (bytes / 4, 750), (bytes / 2, 500), (bytes, 0), (3 * bytes, 0)] {
+        let (mut window, now) = window(&[]);
+        window.push(1, 10, carried);
+        window.push(2, 1, 0);
+        window.begin(now);
+        assert_eq!(window.rotate_at(), Some(now + ms(proof)), "{carried} bytes");
+    }
+}
+
+#[test]
+fn no_more_than_the_room_is_written_before_a_proof_which_is_due_at_once() {
+    let (mut window, now) = window(&[10]);
+    window.set_room(4);
+    assert_eq!(write(&mut window, now), [(1, 0..4)]);
+    assert_eq!(window.rotate_at(), Some(now));
+    window.closes();
+    assert_eq!(window.begin(now), None, "the close may still prove nothing");
+    window.closed(now);
+    window.set_room(5);
+    assert_eq!(write(&mut window, now), [(1, 4..9)]);
+    assert_eq!(window.rotate_at(), Some(now));
+    window.broke(Break::Other);
+    assert_eq!(write(&mut window, now), [(1, 0..5)]);
+}
+
+/// Goes red when nothing is written until a close is answered.
+#[test]
+fn batches_go_on_while_a_close_is_waited_for_and_are_not_proven_by_it() {
+    let (mut window, now) = window(&[1]);
+    write(&mut window, now);
+    window.closes();
+    window.push(2, 1, 0);
+    assert_eq!(write(&mut window, now), [(2, 0..1)]);
+    assert_eq!(window.due(), None);
+    assert!(window.is_unproven());
+    window.closed(now);
+    assert_eq!(window.prove(now + LAG).finished, [1]);
+    window.closes();
+    window.broke(Break::ByPeer);
+    assert_eq!(write(&mut window, now), [(2, 0..1)]);
 }
 
 #[test]
@@ -199,7 +254,7 @@ fn a_connection_that_carried_nothing_may_end_as_it_likes() {
 fn progress_between_the_deaths_keeps_the_search_away() {
     let (mut window, now) = window(&[]);
     for id in 1..20 {
-        window.push(id, 2);
+        window.push(id, 2, 0);
         assert_eq!(write(&mut window, now), [(id, 0..2)]);
         window.broke(Break::ByPeer);
         write(&mut window, now);
@@ -276,7 +331,7 @@ fn an_event_set_aside_is_tried_again_when_there_is_nothing_left_to_compare_it_to
 #[test]
 fn a_search_is_over_when_its_last_group_is_proven_and_no_sooner() {
     let (mut window, now) = searching(&[2, 2]);
-    window.push(3, 2);
+    window.push(3, 2, 0);
     assert_eq!(write(&mut window, now), [(1, 0..2)]);
     window.rotated(now);
     window.prove(now + LAG);
@@ -291,12 +346,12 @@ fn a_search_is_over_when_its_last_group_is_proven_and_no_sooner() {
 #[test]
 fn what_was_set_aside_in_a_search_that_is_over_is_sent() {
     let (mut window, now) = searching(&[1]);
-    window.push(2, 1);
+    window.push(2, 1, 0);
     for id in [1, 1, 1, 2, 2, 2] {
         assert_eq!(write(&mut window, now), [(id, 0..1)]);
         window.broke(Break::ByPeer);
     }
-    window.push(3, 1);
+    window.push(3, 1, 0);
     window.forget(1);
     assert!(!window.is_searching());
     assert_eq!(write(&mut window, now), [(2, 0..1), (3, 0..1)]);
