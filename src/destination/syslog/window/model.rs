@@ -2,7 +2,7 @@
 //!
 //! The receiver is one process at a time. It reads each connection in order into memory, and writes memory to disk. When it
 //! dies, memory is gone; its system ends its connections, in order where everything was read and with a reset where not.
-//! Beside the window stands a sender that does what `sender.rs` does, in any order that it could.
+//! Beside the window stands a sender that does what `stream.rs` does, in any order that it could.
 //!
 //! A tick is the unit of time, and the lag is two. They are what the label *confirmed* takes for granted: what was read is on
 //! disk within one tick, and a death is heard of within two, and before a new process takes connections.
