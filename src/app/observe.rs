@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::group_state::GroupState;
 use super::letter_count::LetterCount;
 use super::summary;
 use crate::admin::{Identity, Snapshot};
+use crate::destination::Destination as _;
 use crate::destination::registry::AnyDestination;
-use crate::destination::{Destination as _, Health};
 use crate::pipeline::Pipeline;
 use crate::sls::Sls;
 
@@ -21,11 +21,9 @@ const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
 /// Asks the destination once whether it would take our events. It need not: shards hold their position meanwhile.
 pub(super) async fn say_how_the_destination_is(pipeline: Arc<Pipeline<Sls, AnyDestination>>) {
     info!("{}", pipeline.destinations[0].promise().sentence);
-    match pipeline.destinations[0].check().await {
-        Ok(checked) => info!(url = checked.url, took = ?checked.took, "the destination {}", checked.agrees),
-        // A refusal is in the log already.
-        Err(_) if matches!(pipeline.destinations[0].health(), Health::Held { .. }) => {}
-        Err(cause) => warn!("the destination does not accept events yet; logs wait in SLS until it does: {cause}"),
+    // The cause of a failure is in the log already.
+    if let Ok(checked) = pipeline.destinations[0].check().await {
+        info!(url = checked.url, took = ?checked.took, "the destination {}", checked.agrees);
     }
 }
 

@@ -113,15 +113,12 @@ impl HealthTracker {
         }
     }
 
-    /// A check that began at `began` failed. Whoever checks says so; the first delivery that fails as well is no news.
+    /// A check that began at `began` failed. The first delivery that fails as well is no news.
     pub fn check_failed(&self, began: Instant, now: Instant, error: &CheckError) {
         match error {
             CheckError::Down(cause) => {
-                {
-                    let Outage { said_down, is_said_down, .. } = &mut self.lock().trouble;
-                    *is_said_down = true;
-                    let _is_news = said_down.is_news(cause, now, RETURN_INTERVAL);
-                }
+                // A check that fails is an outage from its beginning, however quick it was.
+                self.lock().trouble.since.get_or_insert(began);
                 self.failed(began, now, cause);
             }
             CheckError::Refused(cause) => self.held(now, cause),
@@ -199,7 +196,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_check_that_fails_is_said_by_whoever_checks_and_not_again_by_the_first_delivery() {
+    fn a_check_that_fails_is_said_and_not_again_by_the_first_delivery() {
         let lines = logged(|standing, now| {
             standing.check_failed(now, now, &CheckError::Down(Cause::new("refused")));
             for turn in 1..5 {
@@ -210,7 +207,7 @@ pub(super) mod tests {
             standing.up(now + Duration::from_secs(10));
             standing.failed(now + Duration::from_secs(20), now + Duration::from_secs(30), &Cause::new("refused"));
         });
-        assert_eq!(lines.matches("is down; nothing is lost").count(), 1, "only the second outage: {lines}");
+        assert_eq!(lines.matches("is down; nothing is lost").count(), 2, "once for each outage: {lines}");
     }
 
     #[test]

@@ -174,7 +174,7 @@ async fn an_event_that_is_refused_for_good_halts_its_shard_on_request_and_its_re
     large.logs[0].contents[0].value = vec![b'x'; 30_000];
     bench.sls.put(PROJECT, LOGSTORE, 0, [large]).unwrap();
     let mut program = bench.start_with("a", &[("FORWARDER_HEC_ON_REJECT", "halt")]);
-    program.to_say("hec 6: Invalid data format").await;
+    program.to_say("Invalid data format").await;
     bench.put(1, 3, 20);
     until("the other shard goes on", 30, || bench.checkpoint(1) == Some(bench.end(1))).await;
     bench.all_arrived().await;

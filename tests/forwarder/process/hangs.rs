@@ -1,4 +1,4 @@
-//! A disk that does not answer.
+//! Files that are replaced by pipes, which would hang whoever opens them without care.
 
 use std::ffi::CString;
 use std::fs;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::bench::{Bench, KEY_SECRET};
 use super::destination::{beats, no_beat_was_missed};
 
-/// A file on a disk that hangs: who opens it to read waits for a writer, and none comes.
+/// A pipe in the place of a file: who opens it to read waits for a writer, and none comes.
 #[expect(unsafe_code, reason = "makes a named pipe")]
 fn hang(path: &Path) {
     let name = path.with_extension("hangs");
@@ -20,7 +20,7 @@ fn hang(path: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f13_a_disk_that_hangs_costs_no_heartbeat_no_log_and_no_orderly_end() {
+async fn f13_files_that_hang_who_opens_them_cost_no_heartbeat_no_log_and_no_orderly_end() {
     let bench = Bench::new().await;
     let secret = bench.directory.path().join("secret");
     fs::write(&secret, KEY_SECRET).unwrap();
@@ -37,7 +37,7 @@ async fn f13_a_disk_that_hangs_costs_no_heartbeat_no_log_and_no_orderly_end() {
 
     hang(&secret);
     hang(&bench.directory.path().join("t.lua"));
-    program.to_say("the disk does not answer").await;
+    program.to_say("it is not a regular file but a pipe").await;
     (0..2).for_each(|shard| bench.put(shard, 10, 20));
     bench.settled().await;
     beats(&bench, 6).await;

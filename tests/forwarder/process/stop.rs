@@ -74,7 +74,7 @@ async fn in_an_outage(bench: &Bench, drain: &str) -> Program {
     bench.hec.faults().down_for(HOUR);
     (0..2).for_each(|shard| bench.put(shard, 5, 20));
     let program = bench.start_with("a", &[("FORWARDER_RUN_DRAIN_TIMEOUT", drain)]);
-    program.to_say("Splunk HEC is down").await;
+    until("both shards have tried", 30, || bench.hec.counts().requests >= 4).await;
     program
 }
 

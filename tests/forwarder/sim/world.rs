@@ -349,7 +349,8 @@ impl Inner {
 
     /// The group is deleted with its checkpoints: what was saved before says nothing any more.
     pub fn delete_group(&mut self) {
-        let group = self.logstore().group(GROUP).expect("there is one");
+        // It may have been deleted a moment ago.
+        let Ok(group) = self.logstore().group(GROUP) else { return };
         let (slots, members) = (group.slots().clone(), group.consumers().clone());
         // They cannot know before their next heartbeat.
         let until = Instant::now() + GROUP_TIMEOUT;
