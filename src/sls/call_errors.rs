@@ -39,6 +39,11 @@ impl CallErrors {
         *counts.entry(key).or_default() += 1;
     }
 
+    /// How many had this code, whatever the call.
+    pub(super) fn with_code(&self, code: &str) -> u64 {
+        self.read().iter().filter(|error| error.code == code).map(|error| error.count).sum()
+    }
+
     /// All of them.
     #[must_use]
     pub fn read(&self) -> Vec<CallError> {

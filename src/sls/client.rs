@@ -35,6 +35,9 @@ use wire::Wire;
 /// What a call is counted under that got no complete reply.
 const NO_REPLY: &str = "no_reply";
 
+/// The code of a call for a group that is not there: it was deleted, or never made.
+const GROUP_MISSING: &str = "ConsumerGroupNotExist";
+
 /// A consumer's connection to its logstore.
 ///
 /// It belongs to the runtime that it is first used in, which drives its connections. A second runtime takes a second
@@ -49,8 +52,8 @@ pub struct Sls {
     clock_told: AtomicBool,
     group_told: AtomicBool,
     errors: Arc<CallErrors>,
-    /// What the first look at the group told, if it was looked.
-    group_start: OnceLock<GroupStart>,
+    /// What the first look at the group told, if it was looked, and how often the group had been missing by then.
+    group_start: OnceLock<(GroupStart, u64)>,
 }
 
 impl Sls {
@@ -102,7 +105,8 @@ impl Sls {
         let (shards, looked_at) = self.ask(&looking, dated).await?;
         let checkpoints = self.checkpoints().await?;
         // Who looked first has seen what was there first.
-        let _ = self.group_start.set(GroupStart::new(&shards, &checkpoints, looked_at));
+        let start = GroupStart::new(&shards, &checkpoints, looked_at);
+        let _ = self.group_start.set((start, self.errors.with_code(GROUP_MISSING)));
         Ok(())
     }
 
@@ -311,7 +315,10 @@ impl Source for Sls {
     }
 
     async fn cursor(&self, shard: ShardId, start: Start) -> Result<Cursor, SourceError> {
-        let start = match self.group_start.get().filter(|_| start == Start::End).map(|group| group.of(shard)) {
+        // Whether this client or another of the process was told so.
+        let is_remade = |missing: u64| self.errors.with_code(GROUP_MISSING) > missing;
+        let learned = self.group_start.get().filter(|_| start == Start::End);
+        let start = match learned.map(|(group, missing)| group.of(shard, is_remade(*missing))) {
             Some(ShardStart::At(cursor)) => return Ok(cursor),
             Some(ShardStart::Position(start)) => start,
             None => start,

@@ -2,8 +2,9 @@
 //!
 //! `end` is the moment when the consumer group began. A shard that a split or a merge made later holds only logs that were
 //! written since, so it starts with its oldest log. A checkpoint that was seen and is gone went with the group, which was
-//! deleted and made anew: the shard goes on from there, since everything before it had been delivered. What cannot be told
-//! is decided for no loss.
+//! deleted and made anew: the shard goes on from there, since everything before it had been delivered. A shard of such a
+//! group whose checkpoint was not seen starts with its oldest log: others may have held it from before this look. What
+//! cannot be told is decided for no loss.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,14 +60,14 @@ impl GroupStart {
         }
     }
 
-    /// Where a shard starts that has no checkpoint now.
+    /// Where a shard starts that has no checkpoint now; `is_remade` when the group was deleted since the look.
     #[must_use]
-    pub fn of(&self, shard: ShardId) -> ShardStart {
+    pub fn of(&self, shard: ShardId, is_remade: bool) -> ShardStart {
         if let Some(cursor) = self.saved.get(&shard) {
             return ShardStart::At(cursor.clone());
         }
         ShardStart::Position(match self.began_by {
-            _ if !self.old.contains(&shard) => Start::Begin,
+            _ if is_remade || !self.old.contains(&shard) => Start::Begin,
             Some(second) => Start::Time(second),
             None => Start::End,
         })
@@ -102,7 +103,7 @@ mod tests {
     #[track_caller]
     fn check(shards: &[Shard], checkpoints: &[SavedAt], looked_at: i64, expected: &[ShardStart]) {
         let group = GroupStart::new(shards, checkpoints, Some(looked_at));
-        let starts: Vec<ShardStart> = shards.iter().map(|shard| group.of(ShardId(shard.id))).collect();
+        let starts: Vec<ShardStart> = shards.iter().map(|shard| group.of(ShardId(shard.id), false)).collect();
         assert_eq!(starts, expected);
     }
 
@@ -111,8 +112,8 @@ mod tests {
         let shards = [shard(0, ("00", "80"), false, BEGAN - 100), shard(1, ("80", "ff"), false, BEGAN - 100)];
         check(&shards, &[], BEGAN, &[OLD, OLD]);
         let group = GroupStart::new(&shards, &[], None);
-        assert_eq!(group.of(ShardId(0)), ShardStart::Position(Start::End), "the server said no time");
-        assert_eq!(group.of(ShardId(2)), LATER, "it was not there");
+        assert_eq!(group.of(ShardId(0), false), ShardStart::Position(Start::End), "the server said no time");
+        assert_eq!(group.of(ShardId(2), false), LATER, "it was not there");
     }
 
     #[test]
@@ -125,6 +126,13 @@ mod tests {
     fn a_checkpoint_that_was_seen_and_is_gone_is_where_its_shard_goes_on() {
         let shards = [shard(0, ("00", "80"), false, BEGAN - 100), shard(1, ("80", "ff"), false, BEGAN - 100)];
         check(&shards, &[saved(0, BEGAN + 50), saved(1, BEGAN + 60)], BEGAN + 70, &[seen(0), seen(1)]);
+    }
+
+    #[test]
+    fn in_a_group_that_was_made_anew_a_shard_whose_checkpoint_was_not_seen_starts_with_its_oldest_log() {
+        let shards = [shard(0, ("00", "80"), false, BEGAN - 100), shard(1, ("80", "ff"), false, BEGAN - 100)];
+        let group = GroupStart::new(&shards, &[saved(0, BEGAN)], Some(BEGAN));
+        assert_eq!([0, 1].map(|id| group.of(ShardId(id), true)), [seen(0), LATER]);
     }
 
     #[test]

@@ -60,7 +60,12 @@ impl Member {
         };
         let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
         let script = Script::from_text("sim.lua", SCRIPT);
-        let source = SimSource { world: world.clone(), member: name.to_owned(), group_start: Arc::default() };
+        let source = SimSource {
+            world: world.clone(),
+            member: name.to_owned(),
+            group_start: Arc::default(),
+            group_missing: Arc::default(),
+        };
         let parts = Arc::new(Pipeline {
             source_name: SourceName::new("logstore"),
             source: source.clone(),

@@ -1,6 +1,8 @@
 //! The model of SLS as a source: calls take time, fail, or are done and their reply gets lost.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -34,6 +36,8 @@ pub struct SimSource {
     pub member: String,
     /// What the member saw when it joined.
     pub group_start: Arc<OnceLock<GroupStart>>,
+    /// A call was told that the group is not there, after the look at it.
+    pub group_missing: Arc<AtomicBool>,
 }
 
 impl SimSource {
@@ -47,7 +51,15 @@ impl SimSource {
             act(&mut world)
         };
         travel(&self.world, &self.member, call, "reply").await?;
-        done.map_err(|refusal| refused(&self.world, &self.member, call, refusal))
+        done.map_err(|refusal| self.refused(call, refusal))
+    }
+
+    /// Notes whether the group is missing, as the program's client does.
+    fn refused(&self, call: Call, refusal: Refusal) -> SourceError {
+        if refusal.code == "ConsumerGroupNotExist" {
+            self.group_missing.store(true, Relaxed);
+        }
+        refused(&self.world, &self.member, call, refusal)
     }
 
     /// Looks how far the group is, as the program's client does.
@@ -75,6 +87,7 @@ impl SimSource {
             })
             .await?;
         let _ = self.group_start.set(seen);
+        self.group_missing.store(false, Relaxed);
         Ok(())
     }
 
@@ -205,11 +218,15 @@ impl Source for SimSource {
         let reply = timeout(SAVE_PATIENCE, reply).await.map_err(|_| busy("no answer in time"))?;
         let saved = reply.map_err(|_| busy("the connection broke"))?;
         travel(&self.world, &self.member, Call::Save, "reply").await?;
-        saved?.map_err(|refusal| refused(&self.world, &self.member, Call::Save, refusal))
+        saved?.map_err(|refusal| self.refused(Call::Save, refusal))
     }
 
     async fn cursor(&self, id: ShardId, asked: Start) -> Result<Cursor, SourceError> {
-        let seen = self.group_start.get().filter(|_| asked == Start::End).map(|group| group.of(id));
+        let seen = self
+            .group_start
+            .get()
+            .filter(|_| asked == Start::End)
+            .map(|group| group.of(id, self.group_missing.load(Relaxed)));
         let start = match seen {
             Some(ShardStart::At(cursor)) => return Ok(cursor),
             Some(ShardStart::Position(start)) => start,
