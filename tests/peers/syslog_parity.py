@@ -37,7 +37,7 @@ HOSTILE = [f"x\n{FORGED}", f"x\r\n{FORGED}\r\ny", "two\nlines", "\n\n"]
 
 ID = re.compile(r"[0-9A-F]{8}-PEER")
 # `forwarder` sends RFC 5424. The vendor's header has a field less, and with this tag one more again.
-OURS = re.compile(r"<14>1 (\S+Z) siem-host audit_trail - - - (.*)", re.DOTALL)
+OURS = re.compile(r"<14>1 (\S+Z) siem-host audit_x20_trail - - - (.*)", re.DOTALL)
 THEIRS = re.compile(r"<14>1 (\S+)\+0800 siem-host audit trail - - (.*)", re.DOTALL)
 TIME_NS = re.compile(r"\|\|__time_ns_part__=(\d+)")
 
