@@ -1,6 +1,7 @@
 //! How often calls failed, by call and code, for whoever watches.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::message::Call;
@@ -16,7 +17,10 @@ const OTHER: &str = "other";
 
 /// The failures so far. The clients of a process share one.
 #[derive(Debug, Default)]
-pub struct CallErrors(Mutex<BTreeMap<(&'static str, String), u64>>);
+pub struct CallErrors {
+    counts: Mutex<BTreeMap<(&'static str, String), u64>>,
+    missing_groups: AtomicU64,
+}
 
 /// Failures of one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,21 +37,26 @@ impl CallErrors {
     /// One more. Of the code only letters, digits and underscores stay: it becomes a label.
     pub(super) fn count(&self, call: Call, code: &str) {
         let code: String = code.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(LONGEST_CODE).collect();
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (label(call), code);
         let key = if counts.len() < MOST_KINDS || counts.contains_key(&key) { key } else { (key.0, OTHER.to_owned()) };
         *counts.entry(key).or_default() += 1;
     }
 
-    /// How many had this code, whatever the call.
-    pub(super) fn with_code(&self, code: &str) -> u64 {
-        self.read().iter().filter(|error| error.code == code).map(|error| error.count).sum()
+    /// A call was told that the consumer group is not there.
+    pub(super) fn count_missing_group(&self) {
+        self.missing_groups.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often that was so. Not read from the failures by code, of which there may be too many kinds.
+    pub(super) fn missing_groups(&self) -> u64 {
+        self.missing_groups.load(Ordering::Relaxed)
     }
 
     /// All of them.
     #[must_use]
     pub fn read(&self) -> Vec<CallError> {
-        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let error = |((call, code), count): (&(&'static str, String), &u64)| CallError {
             call,
             code: code.clone(),

@@ -35,9 +35,6 @@ use wire::Wire;
 /// What a call is counted under that got no complete reply.
 const NO_REPLY: &str = "no_reply";
 
-/// The code of a call for a group that is not there: it was deleted, or never made.
-const GROUP_MISSING: &str = "ConsumerGroupNotExist";
-
 /// A consumer's connection to its logstore.
 ///
 /// It belongs to the runtime that it is first used in, which drives its connections. A second runtime takes a second
@@ -106,7 +103,7 @@ impl Sls {
         let checkpoints = self.checkpoints().await?;
         // Who looked first has seen what was there first.
         let start = GroupStart::new(&shards, &checkpoints, looked_at);
-        let _ = self.group_start.set((start, self.errors.with_code(GROUP_MISSING)));
+        let _ = self.group_start.set((start, self.errors.missing_groups()));
         Ok(())
     }
 
@@ -162,6 +159,9 @@ impl Sls {
                 }
             };
             let refusal = Refusal::read(&reply);
+            if refusal.is_group_missing() {
+                self.errors.count_missing_group();
+            }
             let judged = verdict(request.call, &refusal);
             if !matches!(judged, Verdict::AlreadyDone) {
                 let status = refusal.status.to_string();
@@ -316,7 +316,7 @@ impl Source for Sls {
 
     async fn cursor(&self, shard: ShardId, start: Start) -> Result<Cursor, SourceError> {
         // Whether this client or another of the process was told so.
-        let is_remade = |missing: u64| self.errors.with_code(GROUP_MISSING) > missing;
+        let is_remade = |missing: u64| self.errors.missing_groups() > missing;
         let learned = self.group_start.get().filter(|_| start == Start::End);
         let start = match learned.map(|(group, missing)| group.of(shard, is_remade(*missing))) {
             Some(ShardStart::At(cursor)) => return Ok(cursor),

@@ -55,6 +55,12 @@ impl Refusal {
         }
     }
 
+    /// The consumer group is not there: it was deleted, or never made.
+    #[must_use]
+    pub fn is_group_missing(&self) -> bool {
+        self.code.eq_ignore_ascii_case(GROUP_MISSING)
+    }
+
     /// "pull: 404 LogStoreNotExist: logstore x does not exist [request 5F…]".
     fn describe(&self, call: Call) -> String {
         let mut text = format!("{call}: {}", self.status);
@@ -97,6 +103,12 @@ pub fn verdict(call: Call, refusal: &Refusal) -> Verdict {
     let message = refusal.message.to_ascii_lowercase();
     let reads_cursor = matches!(call, Call::Pull | Call::CursorTime);
 
+    if refusal.is_group_missing() {
+        return match call {
+            Call::UpdateGroup | Call::ListGroups | Call::CreateGroup => busy(None),
+            _ => lost(Some(GROUP_GONE)),
+        };
+    }
     match code.as_str() {
         "requesttimeexpired" | "requesttimetooskewed" => {
             return Verdict::Clock(SourceError::Refused(cause(Some(CLOCK))));
@@ -104,10 +116,6 @@ pub fn verdict(call: Call, refusal: &Refusal) -> Verdict {
         "consumergroupalreadyexist" if call == Call::CreateGroup => return Verdict::AlreadyDone,
         "notexistconsumerwithbody" | "consumernotexist" | "consumernotexsit" => return lost(None),
         "consumernotmatch" => return lost(Some("another consumer holds the shard now")),
-        "consumergroupnotexist" if matches!(call, Call::UpdateGroup | Call::ListGroups | Call::CreateGroup) => {
-            return busy(None);
-        }
-        "consumergroupnotexist" => return lost(Some(GROUP_GONE)),
         "shardnotexist" | "shardnotexsit" => return lost(Some("its logs have expired after a split or merge")),
         "logstorewithoutshard" => return busy(Some("a new logstore has no shards for a moment")),
         "projectnotexist" | "projectnotexists" => return refused("check `project` and the region of `endpoint`"),
@@ -142,6 +150,8 @@ pub fn verdict(call: Call, refusal: &Refusal) -> Verdict {
 fn stale(cause: impl Fn(Option<&'static str>) -> Cause) -> Verdict {
     Verdict::Failed(SourceError::Stale(cause(None)))
 }
+
+const GROUP_MISSING: &str = "ConsumerGroupNotExist";
 
 /// Parts of the codes that are about credentials.
 const KEY_CODES: [&str; 5] =

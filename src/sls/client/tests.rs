@@ -651,6 +651,30 @@ async fn f23_the_end_is_where_old_shards_start_and_new_ones_start_with_their_old
 }
 
 #[tokio::test]
+async fn f22_once_a_client_of_the_process_was_told_that_the_group_is_missing_a_shard_not_seen_starts_with_its_oldest_log()
+ {
+    let shards = r#"[{"shardID":0,"status":"readwrite"},{"shardID":3,"status":"readwrite"}]"#;
+    let saved = r#"[{"shard":0,"checkpoint":"YQ==","updateTime":1700000000000000,"consumer":"c"}]"#;
+    let gone = error(404, "consumerGroupNotExist", &[]);
+    let cursor = ok(r#"{"cursor":"Yg=="}"#);
+    // The group is missing before the look as well: that is how every group begins.
+    let answers = [gone.clone(), ok(shards), ok(saved), cursor.clone(), gone, cursor];
+    let server = Server::start(answers).await;
+    let sls = server.sls();
+    let beats = server.sls().counting_into(Arc::clone(sls.errors()));
+    beats.heartbeat(&BTreeSet::new()).await.unwrap_err();
+    sls.learn_shards().await.unwrap();
+    sls.cursor(ShardId(3), Start::End).await.unwrap();
+    beats.heartbeat(&BTreeSet::new()).await.unwrap_err();
+    sls.cursor(ShardId(3), Start::End).await.unwrap();
+    let seen = sls.cursor(ShardId(0), Start::End).await.unwrap();
+    assert_eq!(seen, Cursor::new("YQ=="), "a checkpoint that was seen is where its shard goes on");
+    let lines = server.lines();
+    let from: Vec<&str> = lines.iter().filter_map(|line| line.split("from=").nth(1)).collect();
+    assert_eq!(from, ["1700000000", "begin"]);
+}
+
+#[tokio::test]
 async fn a_child_of_a_split_starts_with_its_oldest_log_though_its_taker_joined_after_the_split() {
     let shards = r#"[
         {"shardID":0,"status":"readonly","inclusiveBeginKey":"00","exclusiveEndKey":"80","createTime":1700000000},
