@@ -14,12 +14,10 @@ use crate::core::duration::in_words;
 use crate::core::failing::Failing;
 use crate::core::ledger::{Ask, Counts, ShardLedger};
 use crate::destination::Health;
+use crate::pipeline::SLOW_PAGE;
 
 /// Most shards that a reason names.
 const MOST_NAMED: usize = 5;
-
-/// A page that the script has been at for so many seconds is a problem.
-const SLOW_PAGE: Duration = Duration::from_secs(10);
 
 /// How well the program does, from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

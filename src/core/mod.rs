@@ -25,4 +25,6 @@ pub mod secret;
 pub mod source;
 pub mod state_dir;
 pub mod stop;
+#[cfg(test)]
+pub(crate) mod test_log;
 pub mod tls_files;

@@ -85,39 +85,18 @@ impl RetryLog {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::core::test_log::log;
 
     #[test]
     fn another_cause_is_said_at_once_and_the_same_one_once_a_minute() {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-        // With a second subscriber no call site takes another thread's word that nobody listens.
-        let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-        tracing::subscriber::with_default(log, || {
-            let (mut retry, now) = (RetryLog::new("shard 3: cannot pull", 1), Instant::now());
-            for second in 0..130 {
-                let cause = if (10..100).contains(&second) { "401 Unauthorized" } else { "cannot connect" };
-                retry.next(&Cause::new(cause), Retry::SOON, now + Duration::from_secs(second));
-            }
-        });
-        let lines = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let (_log, lines) = log();
+        let (mut retry, now) = (RetryLog::new("shard 3: cannot pull", 1), Instant::now());
+        for second in 0..130 {
+            let cause = if (10..100).contains(&second) { "401 Unauthorized" } else { "cannot connect" };
+            retry.next(&Cause::new(cause), Retry::SOON, now + Duration::from_secs(second));
+        }
+        let lines = lines.text();
         let said: Vec<_> = lines.lines().map(|line| line.contains("401")).collect();
         assert_eq!(said, [false, true, true, false], "at 0, 10, 70 and 100 s: {lines}");
     }

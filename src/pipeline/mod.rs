@@ -43,6 +43,7 @@ use crate::script::{Hook, HookError, Hooks};
 
 use breaker::Breaker;
 pub use dead_letters::{DeadLetterPolicy, OnError, OnReject};
+pub use parts::SLOW_PAGE;
 
 /// Pause before a page is retried of which too many logs would become dead letters.
 const PAUSED_RETRY_INTERVAL: Duration = Duration::from_secs(30);

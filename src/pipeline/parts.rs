@@ -19,7 +19,7 @@ use crate::destination::Destination;
 use crate::script::{Bounds, Failed, GivesUp, Hook, PassedOn, Stretch, UnreadablePage};
 
 /// A page that the script has been at for this long is spoken of.
-const SLOW_PAGE: Duration = Duration::from_secs(10);
+pub const SLOW_PAGE: Duration = Duration::from_secs(10);
 
 /// What runs the script over the pages of a shard.
 pub(super) struct PageRunner {

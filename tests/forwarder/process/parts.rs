@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use forwarder::loggroup::proto::{Log, LogGroup, Pair};
 
 use super::bench::{Bench, LOGSTORE, PROJECT, servers, until};
-use super::program::Program;
 
 fn log(fields: &[(&str, &str)]) -> Log {
     let pair = |(key, value): &(&str, &str)| Pair { key: key.as_bytes().into(), value: value.as_bytes().into() };
@@ -23,13 +22,6 @@ fn put(bench: &Bench, shard: u32, logs: Vec<Log>) {
 fn has_not_moved(bench: &Bench, shard: u32) -> bool {
     let begin = bench.sls.range(PROJECT, LOGSTORE, shard).unwrap().start;
     bench.checkpoint(shard).is_none_or(|saved| saved == begin)
-}
-
-/// The most memory that a process ever had.
-fn peak(program: &Program) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", program.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() << 10
 }
 
 /// What `/metrics` says of a figure of a shard.
@@ -63,8 +55,8 @@ async fn a_page_of_which_the_script_makes_gigabytes_is_delivered_in_bounded_memo
     let program = bench.start_with("a", &[("FORWARDER_SCRIPT_TIMEOUT", "30s")]);
     until("10,000 events arrive", 90, || bench.hec.counts().events >= 10_000).await;
     let took = started.elapsed();
-    println!("10,000 events of 10 KB within {took:?}, peak {} MB", peak(&program) / 1_000_000);
-    assert!(peak(&program) < 400_000_000, "{} bytes", peak(&program));
+    println!("10,000 events of 10 KB within {took:?}, peak {} MB", program.peak_memory() / 1_000_000);
+    assert!(program.peak_memory() < 400_000_000, "{} bytes", program.peak_memory());
     assert!(has_not_moved(&bench, 0), "the page is not at its end");
     assert_eq!(program.says("ERROR"), 0, "{}", program.said());
 }

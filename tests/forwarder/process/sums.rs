@@ -6,14 +6,6 @@ use forwarder::emulator::sls::SlsEvent;
 use forwarder::loggroup::proto::{Log, LogGroup, Pair};
 
 use super::bench::{Bench, GROUP, LOGSTORE, PROJECT, servers, until};
-use super::program::Program;
-
-/// The most that the process ever had in memory, in bytes.
-fn peak(program: &Program) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", program.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() << 10
-}
 
 /// A group of logs that the script drops: 60 MiB of them, which pack to a hundredth.
 fn large_group() -> LogGroup {
@@ -44,7 +36,7 @@ async fn pages_that_unpack_to_far_more_than_the_memory_are_taken_in_one_after_th
         (0..SHARDS).all(|shard| bench.checkpoint(shard) == Some(bench.end(shard)))
     })
     .await;
-    let peak = peak(&program);
+    let peak = program.peak_memory();
     println!("{SHARDS} pages of 60 MiB at once: {} MB at most", peak / 1_000_000);
     assert!(peak < 200_000_000, "{peak} bytes resident, for pages of {} in all", u64::from(SHARDS) * (60 << 20));
 }
@@ -57,7 +49,7 @@ async fn shards_beyond_what_memory_is_for_wait_and_that_is_said() {
     let program = bench.start_with("a", &[("FORWARDER_SLS_GROUP_TIMEOUT", "60s")]);
     program.to_say("SLS gives us more shards than run.memory is enough for").await;
     until("as many as may be are acquired", 60, || program.says("shard acquired") == 1_024).await;
-    let peak = peak(&program);
+    let peak = program.peak_memory();
     println!("{SHARDS} shards: {} MB at most", peak / 1_000_000);
     assert!(peak < 200_000_000, "{peak} bytes resident");
 }

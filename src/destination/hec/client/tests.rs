@@ -15,7 +15,7 @@ use crate::core::cursor::ShardId;
 use crate::core::lease::Lease;
 use crate::core::secret::Secret;
 use crate::core::stop::{Stopper, stop};
-use crate::destination::health::tests::log;
+use crate::core::test_log::log;
 use crate::destination::hec::Token;
 use crate::destination::{Rejected, Rejection};
 

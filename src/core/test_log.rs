@@ -1,0 +1,39 @@
+//! What a test's own code logs.
+
+use std::sync::{Arc, Mutex};
+
+/// Lines of a log.
+#[derive(Clone, Default)]
+pub struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Keeps what this thread logs, as long as the first part of the answer lives.
+pub fn log() -> (impl Sized, Lines) {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let log = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    // While there is only one subscriber, a call site that another thread happens to reach first asks that
+    // thread's, which is none, and stays silent for good. With a second one it asks all.
+    let second = tracing::Dispatch::new(tracing_subscriber::registry());
+    ((second, tracing::subscriber::set_default(log)), lines)
+}
