@@ -27,8 +27,8 @@ pub(super) struct Started {
     pub(super) refused: Option<String>,
 }
 
-/// Starts with the version in the script's file. If that is not fit to run, and the last good version was kept, starts with
-/// that one, loudly.
+/// Starts with the version in the script's file. If that is not fit to run, and the last good version of the same file was
+/// kept, starts with that one, loudly.
 ///
 /// # Errors
 /// The version in the file cannot be read or does not load, and there is no other.
@@ -39,7 +39,8 @@ pub(super) fn start(
 ) -> Result<Started, HookError> {
     let identity = file.identity();
     let made = hooks(file.script.clone());
-    let Some(kept) = kept(state).filter(|kept| kept.version != file.script.version) else {
+    let is_other = |kept: &Script| kept.name == file.script.name && kept.version != file.script.version;
+    let Some(kept) = kept(state).filter(is_other) else {
         return Ok(Started { hooks: made?, refused: None });
     };
     let why = match made {
@@ -140,6 +141,13 @@ mod tests {
         let (_dir, state) = with_kept(GOOD);
         let better = "function process(log) return {event = log} end";
         assert_eq!(started(saved(better, ""), &state).unwrap(), (better.to_owned(), None));
+    }
+
+    #[test]
+    fn the_last_good_version_of_another_file_takes_no_broken_ones_place() {
+        let (_dir, state) = with_kept(GOOD);
+        let other = Saved { script: Script::from_text("other.lua", "function"), cases: String::new() };
+        assert!(started(other, &state).is_err());
     }
 
     #[test]
