@@ -135,8 +135,15 @@ async fn a_part_that_shows_that_a_version_is_bad_is_run_again_from_its_own_first
 #[tokio::test]
 async fn the_first_load_of_a_script_does_not_run_where_it_is_asked_for() {
     let hooks = hooks_on("function process() return 'x' end", Some(HookThreads::start(1).unwrap()));
-    let mut begin = std::pin::pin!(hooks.begin(ShardId(1)));
-    assert!(std::future::poll_fn(|context| Poll::Ready(begin.as_mut().poll(context).is_pending())).await);
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let busy = hooks.threads.as_ref().unwrap().load(move || Err::<Hook, _>(held.recv()));
+    let (mut busy, mut begin) = (std::pin::pin!(busy), std::pin::pin!(hooks.begin(ShardId(1))));
+    let both = std::future::poll_fn(|context| {
+        Poll::Ready((busy.as_mut().poll(context).is_pending(), begin.as_mut().poll(context).is_pending()))
+    });
+    assert_eq!(both.await, (true, true), "the only thread is busy, so the load waits");
+    release.send(()).unwrap();
+    busy.await.unwrap().unwrap_err().unwrap();
     let hook = begin.await.unwrap().unwrap();
     assert_eq!(sent(&hooks, hook).await.1, "x");
 }
