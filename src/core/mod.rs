@@ -27,4 +27,5 @@ pub mod state_dir;
 pub mod stop;
 #[cfg(test)]
 pub(crate) mod test_log;
+pub mod tls_fault;
 pub mod tls_files;

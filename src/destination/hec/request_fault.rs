@@ -12,6 +12,7 @@ use super::reply;
 use super::reply::{PROXY_LOGIN, Verdict};
 use super::suspicion::Failure;
 use crate::core::cause::Cause;
+use crate::core::tls_fault::is_cut_short;
 use crate::destination::CheckError;
 
 /// No reply.
@@ -106,13 +107,11 @@ fn tls_refusal(error: &reqwest::Error) -> Option<&'static str> {
         ("wrong version number", "is TLS spoken on this port? else write http://"),
         ("", "does it speak TLS 1.2 or newer on this port?"),
     ];
-    let tls = causes(error).find(|cause| cause.is::<native_tls::Error>())?;
-    let words = tls.to_string();
-    if words.to_ascii_lowercase().contains("unexpected eof")
-        || iter::successors(tls.source(), |cause| (*cause).source()).any(|cause| cause.is::<io::Error>())
-    {
+    let tls = causes(error).find_map(|cause| cause.downcast_ref::<native_tls::Error>())?;
+    if is_cut_short(tls) {
         return None;
     }
+    let words = tls.to_string();
     ADVICE.iter().find(|(says, _)| words.contains(says)).map(|(_, advice)| *advice)
 }
 

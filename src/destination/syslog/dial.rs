@@ -1,6 +1,5 @@
 //! From a target to a connection.
 
-use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use super::tls::{ConfigError, ConnectorFiles};
 use super::{Config, Target, Transport, socket};
 use crate::core::cause::Cause;
 use crate::core::reread::Reread;
+use crate::core::tls_fault::is_cut_short;
 use crate::destination::health::HealthTracker;
 
 /// How long one address is waited for before the next is tried beside it (RFC 8305 section 8).
@@ -41,7 +41,7 @@ impl ConnectFault {
     /// What an error on a connection means: what the network says passes, what TLS says does not.
     pub(super) fn of(target: &Target, error: &io::Error) -> Self {
         if error.raw_os_error().is_none() && error.kind() == io::ErrorKind::Other {
-            no_tls(target, &error.to_string())
+            refused(target, &error.to_string())
         } else {
             Self::Down(Cause::new(format!("{target}: {error}")))
         }
@@ -152,19 +152,12 @@ fn down(what: String) -> ConnectFault {
     ConnectFault::Down(Cause::new(what))
 }
 
-/// A handshake that the network cut short may work later; one that was refused works after a change.
 fn handshake(target: &Target, error: &native_tls::Error) -> ConnectFault {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if let Some(io) = cause.downcast_ref::<io::Error>() {
-            return down(format!("{target}: no TLS: {io}"));
-        }
-        source = cause.source();
-    }
-    no_tls(target, &error.to_string())
+    let words = error.to_string();
+    if is_cut_short(error) { down(format!("{target}: no TLS: {words}")) } else { refused(target, &words) }
 }
 
-fn no_tls(target: &Target, error: &str) -> ConnectFault {
+fn refused(target: &Target, error: &str) -> ConnectFault {
     ConnectFault::Refused(Cause { what: format!("{target}: no TLS: {}", reason(error)), hint: Some(advice(error)) })
 }
 

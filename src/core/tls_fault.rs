@@ -1,0 +1,48 @@
+//! What the failure of a TLS handshake means.
+
+use std::error::Error as _;
+use std::{io, iter};
+
+/// Whether the network, or the end of the connection, cut a handshake short: it may succeed later. Otherwise one side
+/// refused the other, and it succeeds only after a change.
+///
+/// A connection that ends during the handshake is told by the text of the error: the TLS library shows no code.
+#[must_use]
+pub fn is_cut_short(error: &native_tls::Error) -> bool {
+    error.to_string().to_ascii_lowercase().contains("unexpected eof")
+        || iter::successors(error.source(), |cause| (*cause).source()).any(|cause| cause.is::<io::Error>())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// The error of a handshake with a server that reads the greeting, answers `answer` and ends the connection.
+    async fn handshake_with(answer: &'static [u8]) -> native_tls::Error {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await.unwrap();
+            stream.write_all(answer).await.unwrap();
+        };
+        let connector = tokio_native_tls::TlsConnector::from(native_tls::TlsConnector::new().unwrap());
+        let (error, ()) = tokio::join!(connector.connect("siem.example", stream), server);
+        error.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_during_the_handshake_is_cut_short() {
+        let error = handshake_with(b"").await;
+        assert!(is_cut_short(&error), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_not_tls_is_a_refusal() {
+        let error = handshake_with(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        assert!(!is_cut_short(&error), "{error}");
+    }
+}
