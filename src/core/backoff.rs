@@ -1,11 +1,11 @@
-//! How long to wait before the next try.
+//! How long to wait before the next attempt.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 
-/// Waits that grow: each one a random part of a ceiling that doubles from try to try ("full jitter"), so that many
-/// clients which failed together do not come back together.
+/// Exponential backoff with full jitter: each wait is a random part of a ceiling that doubles from attempt to attempt, so
+/// that clients which failed together do not retry together.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     first: Duration,
@@ -15,7 +15,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Waits of at most `first`, then twice that, and so on up to `most`. Equal seeds wait equally.
+    /// A ceiling of `first`, doubled each time up to `most`. The same seed gives the same waits.
     #[must_use]
     pub fn new(first: Duration, most: Duration, seed: u64) -> Self {
         Self { first, most, ceiling: first.min(most), random: Rng::with_seed(seed) }
@@ -35,12 +35,12 @@ impl Backoff {
         floor.unwrap_or_default().saturating_add(self.part_of(ceiling))
     }
 
-    /// Something worked: the next wait is a short one again.
+    /// Starts again at the first ceiling, after a success.
     pub fn reset(&mut self) {
         self.ceiling = self.first.min(self.most);
     }
 
-    /// Between nothing and all of `whole`, evenly.
+    /// A random part of `whole`, evenly distributed.
     fn part_of(&mut self, whole: Duration) -> Duration {
         whole.mul_f64(self.random.f64())
     }

@@ -1,11 +1,11 @@
-//! Events ready to deliver, and the batch that carries them together with the cursor that acknowledges them.
+//! Events ready to deliver, and the batch that holds them with the checkpoint interval that they cover.
 
 use std::sync::Arc;
 
 use super::cursor::{Interval, Place, ShardId};
 use super::page::Page;
 
-/// Memory beyond what events need that is not worth moving them for.
+/// Spare memory that is not worth copying the events for.
 const MOST_SLACK: usize = 1 << 20;
 
 /// Events ready to send, back to back in one buffer, each with the log it was made of.
@@ -23,7 +23,7 @@ impl Events {
         self.ends.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no events.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
@@ -60,14 +60,14 @@ impl Events {
         self.bytes.capacity() + self.ends.capacity() * size_of::<usize>() + self.logs.capacity() * size_of::<u32>()
     }
 
-    /// Gives memory back that was taken for events that did not come.
+    /// Frees memory that was reserved for events that did not come.
     pub fn shrink(&mut self) {
         if self.bytes.capacity() - self.bytes.len() > MOST_SLACK {
             self.bytes.shrink_to_fit();
         }
     }
 
-    /// Takes memory for `bytes` more, so that it need not be moved from small to large while the events are written.
+    /// Reserves memory for `bytes` more, so that the buffer need not grow step by step.
     pub fn reserve(&mut self, bytes: usize) {
         self.bytes.reserve(bytes);
     }
@@ -75,7 +75,7 @@ impl Events {
     /// Appends an event made of log number `log` by letting `write` fill the buffer. When it fails, nothing is added.
     ///
     /// # Errors
-    /// Whatever `write` returns.
+    /// The error that `write` returns.
     pub fn push<E>(&mut self, log: u32, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
         let start = self.bytes.len();
         if let Err(error) = write(&mut self.bytes) {
@@ -93,7 +93,7 @@ impl Events {
         self.logs.last() == Some(&log)
     }
 
-    /// Takes out the events of log number `log`, the last one that events were made of.
+    /// Removes the events of log number `log`, the last one that events were made of.
     pub fn drop_of_last(&mut self, log: u32) {
         let kept = self.logs.iter().rposition(|of| *of != log).map_or(0, |last| last + 1);
         self.truncate(kept);
@@ -109,7 +109,7 @@ impl Events {
     }
 }
 
-/// What one destination gets of a batch.
+/// The part of a batch for one destination.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// The shard whose logs the events were made of.
@@ -121,9 +121,9 @@ pub struct Output {
 /// Which logs of a page a batch is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
-    /// How many logs of the page are before it.
+    /// How many logs of the page come before it.
     pub first: u32,
-    /// Nothing of the page is behind it.
+    /// It ends where the page ends.
     pub is_last: bool,
 }
 

@@ -1,4 +1,4 @@
-//! How many bytes may be under way at once, from pull to durable, over all shards.
+//! The memory budget: how many bytes may be in flight, from pull to durable, over all shards.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,10 +10,10 @@ const UNIT: usize = 1024;
 
 /// A number of bytes that all shards share.
 ///
-/// What a pull will bring is not known before it is asked for, so credit is taken for an estimate. When its size is
-/// announced, before its bytes are taken in, the credit has to grow to it or the page is left for later. What the script
-/// makes of it may turn out larger than what is left: the difference is a debt, which the next credits to come back pay,
-/// so nobody who holds a page waits for somebody else who does.
+/// The size of a page is not known before it is pulled, so credit is taken for an estimate. When SLS announces the size, and
+/// before the body is read, the credit grows to it, or the page is pulled later. The events that the script makes of the page
+/// may exceed what is free: the difference is a debt, which the next credits to be returned pay. So no holder of a page ever
+/// waits for another.
 #[derive(Debug, Clone)]
 pub struct Budget {
     free: Arc<Semaphore>,
@@ -36,7 +36,7 @@ impl Budget {
         Credit { permit, owed: 0, debt: Arc::clone(&self.debt), total: self.total }
     }
 
-    /// Bytes that are under way.
+    /// Bytes in flight.
     #[must_use]
     pub fn used(&self) -> usize {
         let free = self.free.available_permits();
@@ -44,7 +44,7 @@ impl Budget {
     }
 }
 
-/// Bytes taken from a [`Budget`]; they go back when it is dropped.
+/// Bytes taken from a [`Budget`]; dropping it returns them.
 #[derive(Debug)]
 pub struct Credit {
     permit: OwnedSemaphorePermit,
@@ -56,8 +56,8 @@ pub struct Credit {
 }
 
 impl Credit {
-    /// Makes it enough for `bytes`, if that much is free now. Never waits: who does would have to give back first what it
-    /// holds, or all would wait for one another. The whole budget is enough for everything: its holder is alone.
+    /// Grows to `bytes`, if that much is free now. Never waits: a holder that waited for another could wait for ever. A
+    /// credit for the whole budget is always enough, because its holder is the only one.
     #[must_use]
     pub fn grow(&mut self, bytes: usize) -> bool {
         let want = units(bytes).clamp(1, self.total);
@@ -72,7 +72,7 @@ impl Credit {
         (self.permit.num_permits() + self.owed as usize) * UNIT
     }
 
-    /// Takes more, so that it is for `bytes`, if that much is free. Never waits, and makes no debt.
+    /// Grows to `bytes`, if that much is free. Never waits and makes no debt.
     pub fn widen(&mut self, bytes: usize) {
         let missing = bytes.saturating_sub(self.bytes());
         if missing > 0
@@ -82,7 +82,7 @@ impl Credit {
         }
     }
 
-    /// Keeps `bytes` and parts with the rest. What is missing is a debt, as in [`Credit::resize`].
+    /// Keeps `bytes` and splits off the rest. What is missing becomes a debt, as in [`Credit::resize`].
     #[must_use]
     pub fn split(&mut self, bytes: usize) -> Self {
         let rest = (self.permit.num_permits() as u32).saturating_sub(units(bytes).max(1));
@@ -91,7 +91,7 @@ impl Credit {
         Self { permit, owed: 0, debt: Arc::clone(&self.debt), total: self.total }
     }
 
-    /// Corrects the estimate to what is really held. Never waits.
+    /// Replaces the estimate by what is really held. Never waits.
     pub fn resize(&mut self, bytes: usize) {
         let want = units(bytes).max(1);
         let have = self.permit.num_permits() as u32 + self.owed;

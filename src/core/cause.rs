@@ -1,8 +1,8 @@
-//! Why something failed, in words, and how soon it may work.
+//! Why something failed, in words, and when to retry it.
 
 use std::time::Duration;
 
-/// What happened, for people: nobody reads it to decide.
+/// What happened, as text for people. Nothing is decided by it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}{}", hint.map(|hint| format!(" ({hint})")).unwrap_or_default())]
 pub struct Cause {
@@ -20,7 +20,7 @@ impl Cause {
     }
 }
 
-/// How soon what failed may work.
+/// When something that failed may be retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
     /// Soon, and by itself, but not before the wait that the other side asked for.
@@ -28,7 +28,7 @@ pub enum Retry {
         /// That wait.
         not_before: Option<Duration>,
     },
-    /// Only after somebody changed something.
+    /// Only after somebody has changed something.
     AfterChange,
 }
 

@@ -16,9 +16,9 @@ impl fmt::Display for ShardId {
     }
 }
 
-/// A place in a shard: opaque text that SLS hands out, base64 of a decimal number.
+/// A position in a shard: opaque text from SLS, base64 of a decimal number.
 ///
-/// It names the next log group to read, not the last one read. It has no order: two opaque cursors have no newest.
+/// It names the next log group to read, not the last one that was read. Cursors have no order of their own.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Cursor(String);
 
@@ -95,8 +95,8 @@ impl fmt::Display for ShardName {
     }
 }
 
-/// A place between two logs of a shard: so many logs behind a cursor. Only a cursor can be saved, so what is durable
-/// behind one is pulled again after a crash.
+/// A position between two logs of a shard: a cursor, and how many logs behind it. Only a cursor can be saved, so logs that are
+/// durable behind it are pulled again after a crash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The last cursor before the place.

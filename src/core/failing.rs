@@ -1,4 +1,4 @@
-//! What fails at present, for whoever looks at the program.
+//! Calls that fail at present, for the status page and the metrics.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use tokio::time::Instant;
 
 use super::source::SourceError;
 
-/// A transient error that lasts for less is none yet: a request gets lost now and then.
+/// A failure is reported after this time; before, it may be a single lost request.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A call that has not worked since its last try.
+/// A call whose last attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failing {
     /// When it failed first, without a success in between.
@@ -31,7 +31,7 @@ impl Failing {
         }
     }
 
-    /// Whether it is more than a request that got lost.
+    /// Whether it is more than a single lost request.
     #[must_use]
     pub fn is_trouble(&self, now: Instant) -> bool {
         self.is_refused || now.saturating_duration_since(self.since) >= PATIENCE

@@ -1,7 +1,7 @@
 //! How long a shard may still be worked on.
 //!
-//! SLS gives a shard away when it has not heard from its holder for the group's timeout. Whoever sends or saves asks
-//! its [`Tenure`] first, so a process that slept, froze or lost its network goes quiet before the server moves on.
+//! SLS gives a shard to another consumer when its holder sends no heartbeat for the group's timeout. Every send and every
+//! save asks its [`Tenure`] first, so a process that slept, froze or lost its network stops before SLS reassigns the shard.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::stop::Stop;
 
-/// Until when the membership is good, on the monotonic clock. Heartbeats extend it; everybody may read it.
+/// Until when the membership is valid, on the monotonic clock. Heartbeats extend it.
 #[derive(Debug, Clone)]
 pub struct Lease {
     epoch: Instant,
@@ -20,36 +20,36 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// A lease that has lapsed; `now` is its origin.
+    /// A lease that has expired; `now` is its origin.
     #[must_use]
     pub fn lapsed(now: Instant) -> Self {
         Self { epoch: now, until: Arc::new(AtomicU64::new(0)) }
     }
 
-    /// A lease that never lapses, for work that no server gives away. `now` is its origin.
+    /// A lease that never expires, for work that no server reassigns. `now` is its origin.
     #[must_use]
     pub fn endless(now: Instant) -> Self {
         Self { epoch: now, until: Arc::new(AtomicU64::new(u64::MAX)) }
     }
 
-    /// Makes it good until `until`.
+    /// Extends it until `until`.
     pub fn extend(&self, until: Instant) {
         let nanos = until.saturating_duration_since(self.epoch).as_nanos();
         self.until.store(u64::try_from(nanos).unwrap_or(u64::MAX), Ordering::Release);
     }
 
-    /// Until when it is good.
+    /// When it expires.
     #[must_use]
     pub fn until(&self) -> Instant {
         self.epoch + Duration::from_nanos(self.until.load(Ordering::Acquire))
     }
 }
 
-/// The right to work on one shard: good while nobody took it away and the lease runs.
+/// The right to work on one shard: valid until the shard is lost or the lease expires.
 #[derive(Debug, Clone)]
 pub struct Tenure {
     lease: Lease,
-    /// Raised when the shard is lost, or when what is still in flight has to be given up.
+    /// Raised when the shard is lost, or when what is in flight must be abandoned.
     over: Stop,
 }
 
@@ -76,7 +76,7 @@ impl Tenure {
         }
     }
 
-    /// Runs `work` unless the tenure ends first: then `work` is thrown away where it stands and there is `None`.
+    /// Runs `work` unless the tenure ends first: then `work` is dropped and the result is `None`.
     pub async fn or<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;

@@ -1,7 +1,7 @@
 //! The ledger: what became of every log, per shard.
 //!
-//! At every instant `pulled = delivered + dropped + dead_lettered + in_flight`. Each figure is counted where it happens,
-//! none is computed from the others, so a difference is a bug, and it shows.
+//! At every instant `pulled = delivered + dropped + dead_lettered + in_flight`. Each figure is counted where it happens and
+//! none is computed from the others, so a bug shows as a difference.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use super::source::SourceError;
 /// The accounts of all shards that this process has worked on.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// Locked to open an account and to read them all: never for a log.
+    /// Locked to open an account and to read them all, never per log.
     accounts: Mutex<BTreeMap<ShardName, Arc<Account>>>,
 }
 
@@ -96,7 +96,7 @@ pub enum Wait {
 }
 
 impl ShardLedger {
-    /// Why the shard does not move at present, if it doesn't.
+    /// Why the shard does not advance at present, if it does not.
     #[must_use]
     pub fn standstill(&self) -> Option<&str> {
         self.halted.as_deref().or_else(|| self.waits.values().next().map(String::as_str))
@@ -155,7 +155,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Logs that are in no place, or in two: 0, or there is a bug.
+    /// Logs that were counted in no place, or in two. Anything but 0 is a bug.
     #[must_use]
     pub fn difference(&self) -> i128 {
         i128::from(self.pulled)

@@ -1,11 +1,11 @@
-//! What files of whole lines have in common.
+//! Operations on files of whole lines.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-/// Makes the names in the directory of `path` last.
+/// Syncs the directory of `path`, so that new and renamed files survive a crash.
 ///
 /// # Errors
 /// The directory cannot be opened or synced.
@@ -14,10 +14,10 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
-/// Gives `path` the name `path.1`, what had that `path.2`, and so on up to `path.keep`, which goes.
+/// Renames `path` to `path.1`, `path.1` to `path.2`, and so on. The old `path.keep` is removed.
 ///
 /// # Errors
-/// A file cannot be renamed. Those after it in the row were.
+/// A file cannot be renamed. Those with higher numbers were.
 pub fn rotate(path: &Path, keep: u32) -> io::Result<()> {
     let numbered = |number: u32| if number == 0 { path.to_owned() } else { beside(path, &number.to_string()) };
     for number in (0..keep).rev() {

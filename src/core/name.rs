@@ -1,18 +1,18 @@
-//! Names that stay apart where a format has room for few characters: in a header, as a key, as the name of a parameter.
+//! Reversible escapes for names in formats that allow few characters: header fields, keys, parameter names.
 
 use sha2::{Digest as _, Sha256};
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
-/// Bytes of the digest that stands for what a name is too long for, and how long that is when written.
+/// Bytes of the digest that replaces the rest of a long name, and its length when written.
 const DIGEST_BYTES: usize = 6;
 const DIGEST_LEN: usize = 2 + 2 * DIGEST_BYTES + 1;
 
-/// Appends a name of at most `most` bytes, all of which are `allowed`; letters, digits and `_` have to be.
+/// Appends a name of at most `most` bytes, all of them `allowed`; letters, digits and `_` must be allowed.
 ///
-/// Other bytes are written `_x`, two capital hexadecimal digits for each, `_`: `a b` is `a_x20_b`. An `_` that would read so
-/// is written in that way itself, so that names that differ stay different and each can be had back. What is empty or does not
-/// fit is cut, and ends with `_h`, twelve digits of the SHA-256 of the whole name, `_`.
+/// Other bytes are written as `_x`, two capital hexadecimal digits per byte, and `_`: `a b` becomes `a_x20_b`. An `_` that would
+/// look like such an escape is escaped itself. So different names stay different, and each can be restored. A name that is
+/// empty or too long is cut, and ends with `_h`, twelve digits of the SHA-256 of the whole name, and `_`.
 pub fn write(name: &[u8], most: usize, allowed: impl Fn(u8) -> bool, out: &mut Vec<u8>) {
     let is_plain = |at: usize| allowed(name[at]) && !(name[at] == b'_' && reads_as_escape(&name[at + 1..]));
     if !name.is_empty() && name.len() <= most && (0..name.len()).all(is_plain) {
@@ -44,7 +44,7 @@ pub fn write(name: &[u8], most: usize, allowed: impl Fn(u8) -> bool, out: &mut V
     }
 }
 
-/// Whether an `_` with this behind it begins what could be an escape or a digest.
+/// Whether an `_` that this follows would look like the beginning of an escape or a digest.
 fn reads_as_escape(behind: &[u8]) -> bool {
     let is_hex = |byte: &u8| HEX.contains(byte);
     match behind {

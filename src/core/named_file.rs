@@ -1,8 +1,8 @@
-//! The one place that opens the files which settings, the command line and the directories of ours name.
+//! The only module that opens files: those that settings and the command line name, and those in our own directories.
 //!
-//! A name is no promise. Behind it can be a pipe that nobody writes to, a device without an end, a link to somebody else's
-//! file, or a file that everybody may change. So a file is opened without waiting, looked at through the open descriptor, and
-//! refused if it is not what it has to be. Each refusal says what is wrong and what mends it.
+//! A name may lead to a pipe that nobody writes to, a device without an end, a link to another user's file, or a file that
+//! everybody may change. So a file is opened without blocking, checked through the open descriptor, and refused if it is not
+//! what it must be. Each refusal says what is wrong and how to correct it.
 //!
 //! * What is only *read* may be reached through links: Kubernetes mounts Secrets and ConfigMaps as links
 //!   (`token -> ..data/token`). It has to be a regular file in the end, of bounded size.
@@ -37,7 +37,7 @@ const OTHERS_READ: u32 = 0o004;
 /// In a directory with this bit everybody removes and renames only what is theirs.
 const STICKY: u32 = 0o1000;
 
-/// Why a file is not used, although the system would let us.
+/// Why a file is refused although the operating system allows access.
 #[derive(Debug, thiserror::Error)]
 enum Distrust {
     #[error("it is not a regular file but {0}")]
@@ -74,7 +74,7 @@ impl From<Distrust> for io::Error {
     }
 }
 
-/// Opens a file to read from, as long as it may be.
+/// Opens a file of any size for reading.
 ///
 /// # Errors
 /// The system's, or it is not a regular file.
@@ -108,7 +108,7 @@ pub fn is_public(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| found.mode() & OTHERS_READ != 0)
 }
 
-/// Opens a file of ours to read from and to add to its end; makes it, with mode 0600, if there is none.
+/// Opens a file of ours for reading and appending; creates it with mode 0600 if it does not exist.
 ///
 /// # Errors
 /// The system's, or it is not a regular file that is ours alone.
@@ -116,15 +116,15 @@ pub fn append(path: &Path) -> io::Result<File> {
     ours(OpenOptions::new().read(true).append(true).create(true), path)
 }
 
-/// Makes a file of ours with mode 0600.
+/// Creates a file of ours with mode 0600.
 ///
 /// # Errors
-/// The system's; there must not be one.
+/// The system's; the file must not exist yet.
 pub fn create(path: &Path) -> io::Result<File> {
     ours(OpenOptions::new().append(true).create_new(true), path)
 }
 
-/// Makes the file if there is none, and locks it until it is closed, unless somebody else has it.
+/// Creates the file if it does not exist, and locks it until it is closed, unless another process holds the lock.
 ///
 /// # Errors
 /// As for [`append`].
@@ -141,7 +141,7 @@ pub fn lock(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Creates a directory and its missing parents with mode 0700, and makes their names last.
+/// Creates a directory and its missing parents with mode 0700, and syncs them.
 ///
 /// # Errors
 /// The system's.

@@ -1,4 +1,4 @@
-//! Whether the environment forbids proxies altogether.
+//! Whether the environment disables all proxies.
 
 /// Whether `NO_PROXY` (or `no_proxy`) says `*`: no host is reached over a proxy. The HTTP library takes that for names and
 /// not for addresses.

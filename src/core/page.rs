@@ -4,14 +4,14 @@ use bytes::Bytes;
 
 use super::cursor::{Cursor, ShardId};
 
-/// What one pull brought: log bytes together with the cursor that acknowledges them.
+/// The reply to one pull: the bytes of its logs, and the checkpoint after them.
 #[derive(Debug, Clone)]
 pub struct Page {
     /// The shard it was pulled from.
     pub shard: ShardId,
-    /// The cursor it was asked for with.
+    /// The cursor of the request.
     pub cursor: Cursor,
-    /// Where to read on once everything in this page is durable (`x-log-cursor`).
+    /// The checkpoint once everything in this page is durable (`x-log-cursor`).
     pub next: Cursor,
     /// The serialised `LogGroupList`, unpacked; empty when nothing is new or a query dropped it all.
     pub body: Bytes,

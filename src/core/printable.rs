@@ -1,19 +1,19 @@
-//! Text from logs, servers and scripts, made fit for a terminal and for one line of a log.
+//! Makes text from logs, servers and scripts safe to show in a terminal and on one line of a log.
 
 use std::fmt;
 
 /// Most characters of foreign text that [`excerpt`] shows.
 const EXCERPT_CHARS: usize = 300;
 
-/// Whether a character has no place on a terminal or in a file that people `cat`: it moves the cursor, starts an escape
-/// sequence, breaks a line, changes the direction in which the text around it reads, or is not seen at all (U+FEFF).
+/// Whether a character must be escaped in a terminal: it moves the cursor, starts an escape sequence, breaks a line, changes the
+/// direction of the text around it, or is invisible (U+FEFF).
 #[must_use]
 pub fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// Text for people that does nothing to a terminal. What is not UTF-8 is shown as `\xff`.
+/// Text that is safe to print in a terminal. Bytes that are not UTF-8 are shown as `\xff`.
 #[must_use]
 pub fn printable(text: impl AsRef<[u8]>) -> String {
     let bytes = text.as_ref();
@@ -31,7 +31,7 @@ pub fn printable(text: impl AsRef<[u8]>) -> String {
     out
 }
 
-/// Foreign text made fit to show: bounded, on one line, and without characters that could act on a terminal.
+/// Foreign text that is safe to show: cut to a bound, on one line, with control characters escaped.
 #[must_use]
 pub fn excerpt(text: &str) -> String {
     let mut out = String::new();

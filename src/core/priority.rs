@@ -9,7 +9,7 @@ pub const FACILITIES: [&str; 24] = [
 /// Table 2 of RFC 5424, with the names of `syslog.conf`; the place is the code.
 pub const SEVERITIES: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
 
-/// What else severities are called.
+/// Other names of severities.
 const SYNONYMS: [(&str, u8); 8] = [
     ("emergency", 0),
     ("panic", 0),

@@ -1,4 +1,4 @@
-//! What is made of files, and made anew when their content changes.
+//! Values made from files, and made again when the content of the files changes.
 //!
 //! Tokens, keys and certificates are renewed on disk while the program runs. A file may be half-written when it is looked at, two
 //! that belong together are replaced one after the other, and a disk may hang: the last good value stays in use until there is
@@ -14,13 +14,13 @@ use tokio::time::Instant;
 /// How long a caller waits for the disk before it goes on with the value it has.
 const DISK_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// How to read files, and what to make of them.
+/// How to read files, and how to make a value of their content.
 pub trait FromFiles: Send + Sync + 'static {
     /// What is in the files.
     type Content: PartialEq + Send + Sync + 'static;
-    /// What is made of that.
+    /// The value made of it.
     type Value: Clone + Send + 'static;
-    /// Why there is none.
+    /// Why there is no value.
     type Error: fmt::Display + Send + 'static;
 
     /// The files, for people: "the HEC token file".
@@ -37,10 +37,10 @@ pub trait FromFiles: Send + Sync + 'static {
     /// One cannot be read.
     fn read(&self) -> Result<Self::Content, Self::Error>;
 
-    /// Makes a value of other content than the last. Runs on a thread that may block.
+    /// Makes a value of new content. Runs on a thread that may block.
     ///
     /// # Errors
-    /// The content will not do, as half of what belongs together.
+    /// The content cannot be used, for example a certificate without its key.
     fn make(&self, content: &Self::Content) -> Result<Self::Value, Self::Error>;
 }
 
@@ -56,17 +56,17 @@ struct State<F: FromFiles> {
     value: F::Value,
     /// What the value was made of.
     content: Option<Arc<F::Content>>,
-    /// How often there was another value.
+    /// How often the value changed.
     changes: u64,
     /// When the files are looked at again.
     due: Instant,
-    /// A look that the disk did not answer in time. There is no other before it has ended.
+    /// A read that the disk did not answer in time. No other starts before it has ended.
     look: Option<JoinHandle<Look<F>>>,
-    /// What is wrong with the files now, so that it is said once.
+    /// What is wrong with the files now, so that it is reported once.
     problem: Option<String>,
 }
 
-/// What a look at the files came to.
+/// The result of reading the files.
 enum Look<F: FromFiles> {
     Same,
     Changed(F::Content, F::Value),
@@ -74,7 +74,7 @@ enum Look<F: FromFiles> {
 }
 
 impl<F: FromFiles> Reread<F> {
-    /// Reads the files for the first time; later once every `interval` at most.
+    /// Reads the files for the first time; later at most once per `interval`.
     ///
     /// # Errors
     /// There is no value to begin with.

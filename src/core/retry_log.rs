@@ -1,4 +1,4 @@
-//! What fails again and again: how long to wait, and what to say about it.
+//! Repeated failures of one kind of call: how long to wait, and when to log them.
 
 use std::time::Duration;
 
@@ -10,32 +10,32 @@ use super::cause::{Cause, Retry};
 use super::said_causes::SaidCauses;
 use super::source::SourceError;
 
-/// First pause of a call that may soon work.
+/// First pause after a transient error.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
-/// Longest pause of a call that may soon work.
+/// Longest pause after a transient error.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Shortest pause of a call that works only after somebody changed something.
+/// Shortest pause of a call that needs a change by somebody first.
 const REFUSED_PAUSE: Duration = Duration::from_secs(10);
 
 /// How often a failure is reported while it lasts.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
-/// One kind of call, and the row of failures that it is in, if it is.
+/// One kind of call, and its present series of failures, if it fails.
 #[derive(Debug)]
 pub struct RetryLog {
     /// What cannot be done, as a sentence begins: "shard 3: cannot pull".
     what: String,
     backoff: Backoff,
     since: Option<Instant>,
-    /// When something was last said of it.
+    /// When it was last logged.
     said: Option<Instant>,
     causes: SaidCauses,
 }
 
 impl RetryLog {
-    /// No failure so far of `what`. Different seeds keep many callers from asking in step.
+    /// No failure of `what` so far. Different seeds keep many callers from retrying in step.
     #[must_use]
     pub fn new(what: impl Into<String>, seed: u64) -> Self {
         let backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, seed);

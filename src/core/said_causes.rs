@@ -1,4 +1,4 @@
-//! Which causes of a trouble were said, so that a new one is said at once and an old one not again and again.
+//! Which causes of a failure were logged, so that a new cause is logged at once and a known one only now and then.
 
 use std::time::Duration;
 

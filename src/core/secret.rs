@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use memchr::memmem;
 
-/// A credential. It prints as `***` however it is printed; [`Secret::expose`] is the one way to its text.
+/// A credential. It always prints as `***`; only [`Secret::expose`] gives its text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -38,10 +38,10 @@ impl fmt::Display for Secret {
     }
 }
 
-/// An encoded form that is shorter says little about the secret, and would be found everywhere.
+/// A shorter encoded form says little about the secret, and would match too often.
 const LEAST_ENCODED: usize = 6;
 
-/// Takes a secret out of text of others, which may echo what we sent: as it is, and as a proxy or a server writes it down.
+/// Removes a secret from foreign text, which may echo what we sent: as it is, and in the encodings that servers and proxies use.
 #[derive(Clone)]
 pub struct Redactor {
     /// The secret, as it is and escaped: by percent signs, for JSON, for HTML.
@@ -104,7 +104,7 @@ impl Redactor {
         Self { escaped: distinct(escaped.into(), 1), coded: distinct(coded, LEAST_ENCODED) }
     }
 
-    /// The text with `***` in each place of the secret.
+    /// The text with `***` in place of the secret.
     #[must_use]
     pub fn redact(&self, text: Vec<u8>) -> Vec<u8> {
         let found = |form: &Vec<u8>| {

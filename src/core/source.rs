@@ -1,4 +1,4 @@
-//! What a source of logs promises.
+//! The port to a source of logs.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use super::page::Page;
 
 /// A consumer group of a logstore, seen by one of its consumers.
 pub trait Source: Send + Sync + 'static {
-    /// Makes sure that the group exists: looks for it, and creates it when it is absent. Returns the silence after which
-    /// the server gives our shards away, as the server has it: an existing group may have another than we asked for.
+    /// Makes sure that the group exists, and creates it if it does not. Returns the group's timeout, after which the server
+    /// reassigns the shards of a silent consumer. An existing group may have another timeout than we asked for.
     fn ensure_group(&self) -> impl Future<Output = Result<Duration, SourceError>> + Send;
 
     /// Reports the shards that we hold; returns those that we should hold.
@@ -68,10 +68,10 @@ pub struct Checkpoint {
     pub consumer: String,
 }
 
-/// Why a call failed, by what there is to do about it.
+/// Why a call failed, by what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// Wait, then ask again: throttled, unreachable, overloaded, garbled. The outcome of a write is unknown.
+    /// Transient: throttled, unreachable, overloaded, garbled. Wait and retry. The outcome of a write is unknown.
     #[error("{cause}")]
     Busy {
         /// How long the server asked us to wait.

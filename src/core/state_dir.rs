@@ -1,5 +1,4 @@
-//! The directory for what makes the next start better. Nothing in it is needed: without it everything works, and says what
-//! that costs.
+//! The state directory: small files that improve the next start. The program works without it, and says what that costs.
 
 use std::fs;
 use std::io;
@@ -25,7 +24,7 @@ impl StateDir {
         Ok(state)
     }
 
-    /// None: nothing is kept, and nothing is found.
+    /// No directory: nothing is kept, and nothing is found.
     #[must_use]
     pub fn none() -> Self {
         Self(None)

@@ -1,4 +1,4 @@
-//! One way to be told to stop.
+//! A flag that asks tasks to stop.
 
 use tokio_util::sync::CancellationToken;
 
@@ -10,7 +10,7 @@ pub struct Stopper(CancellationToken);
 #[derive(Debug, Clone)]
 pub struct Stop(CancellationToken);
 
-/// A new flag, down, and the hand that can raise it.
+/// A new flag that is not raised, and the handle that raises it.
 #[must_use]
 pub fn stop() -> (Stopper, Stop) {
     let token = CancellationToken::new();
@@ -23,7 +23,7 @@ impl Stopper {
         self.0.cancel();
     }
 
-    /// Whether the flag is up.
+    /// Whether the flag is raised.
     #[must_use]
     pub fn is_raised(&self) -> bool {
         self.0.is_cancelled()
@@ -37,18 +37,18 @@ impl Stopper {
 }
 
 impl Stop {
-    /// Whether it is up.
+    /// Whether it is raised.
     #[must_use]
     pub fn is_raised(&self) -> bool {
         self.0.is_cancelled()
     }
 
-    /// Resolves when it is up. Never resolves if the hand is gone and it is still down.
+    /// Resolves when it is raised. Never resolves if the handle was dropped without raising it.
     pub async fn raised(&self) {
         self.0.cancelled().await;
     }
 
-    /// Runs `work` unless the flag goes up first: then `work` is thrown away where it stands and there is `None`.
+    /// Runs `work` unless the flag is raised first: then `work` is dropped and the result is `None`.
     pub async fn or<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;

@@ -1,4 +1,4 @@
-//! What a test's own code logs.
+//! Captures what the code under test logs.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,4 @@
-//! The files behind a TLS connection: whom it trusts, and what it shows.
+//! The certificate and key files of a TLS connection.
 
 use std::path::{Path, PathBuf};
 

@@ -3,7 +3,7 @@
 use crate::core::page::Page;
 
 /// What a page should weigh, unpacked. Small enough that many shards fit into the budget and that a hook takes
-/// milliseconds; large enough that a round trip for each keeps up with what SLS lets a shard read (10 MB/s).
+/// milliseconds; large enough that a round trip for each keeps up with the rate at which SLS lets a shard be read.
 pub(super) const PAGE_TARGET: usize = 2 << 20;
 
 /// Bytes reserved for the first page of a shard, before anything is known about its logs.
