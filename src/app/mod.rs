@@ -34,6 +34,7 @@ use crate::core::ledger::Ledger;
 use crate::core::state_dir::StateDir;
 use crate::core::stop::Stop;
 use crate::dead_letter::DirectoryStore;
+use crate::destination::Destination as _;
 use crate::destination::registry::{AnyDestination, DestinationConfig};
 use crate::group::Drained;
 use crate::group::membership::Membership;
@@ -155,6 +156,9 @@ impl App {
     /// SLS rejected our requests before anything began; the drain deadline came first; or a bug.
     pub async fn run(self, leave: Stop) -> Result<(), Error> {
         let Self { settings, pipeline, letters, kept, refused, consumer } = self;
+        let sls::Config { endpoint, project, logstore, group, consumer: name, .. } = &settings.sls;
+        let destination = pipeline.destinations[0].address();
+        info!(endpoint, project, logstore, group, consumer = name, destination, "forwarding");
         let wake = Wake::listen();
         let mut side = JoinSet::new();
         let group_state = Arc::<GroupState>::default();
@@ -183,7 +187,7 @@ impl App {
         let Some(timeout) = leave.or(join_group(&pipeline.source, start, &group_state)).await else { return Ok(()) };
         let timeout = timeout?;
         info!(
-            group = %settings.sls.group, consumer = %settings.sls.consumer, ?timeout,
+            timeout_seconds = timeout.as_secs(),
             "joined the consumer group; a shard without a checkpoint starts at {}", settings.run.start
         );
         let most = group::most_shards(settings.run.memory);

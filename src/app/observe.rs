@@ -23,7 +23,8 @@ pub(super) async fn say_how_the_destination_is(pipeline: Arc<Pipeline<Sls, AnyDe
     info!("{}", pipeline.destinations[0].promise().sentence);
     // The cause of a failure is in the log already.
     if let Ok(checked) = pipeline.destinations[0].check().await {
-        info!(url = checked.url, took = ?checked.took, "the destination {}", checked.agrees);
+        let took_ms = u64::try_from(checked.took.as_millis()).unwrap_or(u64::MAX);
+        info!(url = checked.url, took_ms, "the destination {}", checked.agrees);
     }
 }
 

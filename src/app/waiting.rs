@@ -59,7 +59,7 @@ pub(super) async fn say_who_has_the_shards(
     }
 }
 
-/// What the checkpoints tell: `shards 0-3 were last saved by x 12.0 s ago`. SLS does not tell who holds a shard, only who
+/// What the checkpoints tell: `shards 0-3 were last saved by x 12 s ago`. SLS does not tell who holds a shard, only who
 /// saved it last.
 fn whose(saved: &[SavedAt], us: &str, now: i64, group_timeout: Duration) -> String {
     let mut by_owner: BTreeMap<&str, (BTreeSet<u32>, i64)> = BTreeMap::new();

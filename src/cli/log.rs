@@ -1,24 +1,25 @@
 //! The program's own log: standard error, and a file that rolls.
 
+mod fold;
 mod rolling;
+mod text;
 
-use std::fmt::Write as _;
+use std::fmt;
 use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::{Level, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::{Layer, Registry};
+use tracing_subscriber::{Layer, Registry, reload};
 
+use fold::Folded;
 use rolling::RollingFile;
+use text::{Seconds, TextLine};
 
-use crate::core::printable::Escape;
 use crate::settings::{LogFormat, LogSettings};
 
 /// A log file that has reached this many bytes is set aside.
@@ -41,11 +42,22 @@ pub(super) fn start(settings: &LogSettings) -> io::Result<Handle> {
     Ok(handle)
 }
 
-/// The hold on the log's writing threads.
+/// Levels from the fewest lines to the most.
+const LEVELS: [Level; 5] = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
+
+/// The hold on the log: its writing threads, and how much it says.
 #[derive(Clone)]
 pub(super) struct Handle {
     guards: Arc<Mutex<Vec<WorkerGuard>>>,
     lost: Vec<ErrorCounter>,
+    level: Arc<Mutex<Level>>,
+    set_level: Arc<dyn Fn(Level) + Send + Sync>,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("level", &self.level).finish_non_exhaustive()
+    }
 }
 
 impl Handle {
@@ -56,6 +68,16 @@ impl Handle {
         if lost > 0 {
             eprintln!("forwarder: {lost} log lines were lost, because they could not be written fast enough");
         }
+    }
+
+    /// Says more, or less, by one level; returns the level from now on.
+    pub(super) fn turn(&self, more: bool) -> Level {
+        let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = LEVELS.iter().position(|known| *known == *level).unwrap_or_default();
+        let next = if more { at + 1 } else { at.saturating_sub(1) };
+        *level = LEVELS[next.min(LEVELS.len() - 1)];
+        (self.set_level)(*level);
+        *level
     }
 
     /// Lines lost so far, because they could not be written fast enough.
@@ -71,21 +93,30 @@ fn subscriber(
     colour: bool,
     file: Option<impl Write + Send + 'static>,
 ) -> (impl Subscriber + Send + Sync + 'static, Handle) {
-    let (stderr, stderr_guard) = behind_a_thread(stderr);
+    let (stderr, stderr_guard) = behind_a_thread(Folded::new(stderr, settings.format));
     let mut lost = vec![stderr.error_counter()];
     let mut guards = vec![stderr_guard];
     let file = file.map(|file| {
-        let (file, guard) = behind_a_thread(file);
+        let (file, guard) = behind_a_thread(Folded::new(file, settings.format));
         lost.push(file.error_counter());
         guards.push(guard);
         lines(settings.format, file, false)
     });
-    // The libraries below us speak up only when something is wrong.
-    let others = settings.level.min(Level::WARN);
-    let filter = Targets::new().with_default(others).with_target("forwarder", settings.level);
+    let (filter, reload) = reload::Layer::new(filter_of(settings.level));
     let layers = lines(settings.format, stderr, colour).and_then(file).with_filter(filter);
-    let handle = Handle { guards: Arc::new(Mutex::new(guards)), lost };
+    let handle = Handle {
+        guards: Arc::new(Mutex::new(guards)),
+        lost,
+        level: Arc::new(Mutex::new(settings.level)),
+        // It fails only when there is no log any more.
+        set_level: Arc::new(move |level| drop(reload.reload(filter_of(level)))),
+    };
     (Registry::default().with(layers), handle)
+}
+
+/// The libraries below us speak up only when something is wrong.
+fn filter_of(level: Level) -> Targets {
+    Targets::new().with_default(level.min(Level::WARN)).with_target("forwarder", level)
 }
 
 fn behind_a_thread(writer: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
@@ -108,14 +139,8 @@ where
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colour);
     match format {
         // JSON escapes what could break a line by its own rules.
-        LogFormat::Json => layer.json().flatten_event(true).boxed(),
-        LogFormat::Text => {
-            let fields = debug_fn(|writer, field, value| match field.name() {
-                "message" => write!(Escape(writer), "{value:?}"),
-                name => write!(Escape(writer), "{name}={value:?}"),
-            });
-            layer.compact().fmt_fields(fields.delimited(" ")).boxed()
-        }
+        LogFormat::Json => layer.json().flatten_event(true).with_timer(Seconds).boxed(),
+        LogFormat::Text => layer.event_format(TextLine).boxed(),
     }
 }
 
@@ -190,6 +215,52 @@ mod tests {
             tracing::warn!(target: "hyper", "theirs, a warning");
         });
         assert!(stderr.ends_with("theirs, a warning\n") && stderr.lines().count() == 1, "{stderr}");
+    }
+
+    #[test]
+    fn a_line_is_short_and_says_where_it_comes_from_only_to_developers() {
+        let [text, _] = written(LogFormat::Text, false, || tracing::info!(why = "a b", url = "u", left = 3, "said"));
+        assert_eq!(&text[text.find('Z').unwrap()..], "Z  INFO said why=\"a b\" url=u left=3\n", "{text}");
+        assert_eq!(text.find('Z'), Some("2026-02-03T04:05:06".len()), "{text}");
+        let [text, _] = written(LogFormat::Text, false, || tracing::warn!(target: "hyper", "theirs"));
+        assert!(text.ends_with("Z  WARN hyper: theirs\n"), "{text}");
+    }
+
+    #[test]
+    fn numbers_and_switches_are_numbers_and_switches_in_json() {
+        let [json, _] = written(LogFormat::Json, false, || {
+            tracing::info!(number = 3_u64, negative = -1, share = 0.5, is = true, word = "w", "said");
+        });
+        let line: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let found = serde_json::json!([line["number"], line["negative"], line["share"], line["is"], line["word"]]);
+        assert_eq!(found, serde_json::json!([3, -1, 0.5, true, "w"]), "{json}");
+    }
+
+    #[test]
+    fn the_same_line_again_is_folded() {
+        let [text, file] = written(LogFormat::Text, false, || (0..50).for_each(|_| tracing::warn!(shard = 3, "slow")));
+        for text in [text, file] {
+            assert!(text.ends_with("  INFO the last line again, 49 times\n") && text.lines().count() == 2, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_level_turns_while_it_runs_and_stops_at_its_ends() {
+        let settings = LogSettings { level: Level::INFO, format: LogFormat::Text, file: None };
+        let (stderr, lines) = mpsc::channel();
+        let (subscriber, handle) = subscriber(&settings, Tap(stderr), false, None::<Tap>);
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::debug!("first");
+            assert_eq!(handle.turn(true), Level::DEBUG);
+            tracing::debug!("second");
+            assert_eq!(handle.turn(false), Level::INFO);
+            tracing::debug!("third");
+            assert_eq!([true, true, true].map(|more| handle.turn(more))[2], Level::TRACE);
+            assert_eq!([false; 6].map(|more| handle.turn(more))[5], Level::ERROR);
+        });
+        handle.close();
+        let said: String = lines.into_iter().collect();
+        assert!(said.ends_with("second\n") && said.lines().count() == 1, "{said}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The signals that end the program.
+//! The signals that the program obeys.
 
 /// The signals that ask a program to stop.
 #[cfg(unix)]
@@ -21,6 +21,45 @@ impl Signals {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }
+    }
+}
+
+/// The signals that make the log say more, and less.
+#[cfg(unix)]
+pub(crate) struct LevelSignals {
+    more: tokio::signal::unix::Signal,
+    less: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl LevelSignals {
+    pub(crate) fn listen() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        Ok(Self { more: signal(SignalKind::user_defined1())?, less: signal(SignalKind::user_defined2())? })
+    }
+
+    /// Whether the next one asks for more.
+    pub(crate) async fn next(&mut self) -> bool {
+        tokio::select! {
+            _ = self.more.recv() => true,
+            _ = self.less.recv() => false,
+        }
+    }
+}
+
+/// There are none.
+#[cfg(windows)]
+pub(crate) struct LevelSignals;
+
+#[cfg(windows)]
+impl LevelSignals {
+    pub(crate) fn listen() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    pub(crate) async fn next(&mut self) -> bool {
+        std::future::pending().await
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::Timestamp;
 
 /// A shard of the logstore, as SLS numbers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,7 +49,21 @@ impl Cursor {
         let bytes = BASE64.decode(&self.0).ok()?;
         std::str::from_utf8(&bytes).ok()?.parse().ok()
     }
+
+    /// The cursor for people: the number inside reads as the nanosecond at which SLS received the group, as long as it is
+    /// one of this century. Else the cursor as SLS wrote it. Only to be shown: see [`Cursor::number`].
+    #[must_use]
+    pub fn when(&self) -> String {
+        let time = self.number().and_then(|number| Timestamp::from_nanosecond(number.into()).ok());
+        match time.filter(|time| time.as_second() >= FIRST_SECOND) {
+            Some(time) => time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            None => self.0.clone(),
+        }
+    }
 }
+
+/// 2010-01-01: before SLS.
+const FIRST_SECOND: i64 = 1_262_304_000;
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -144,4 +159,29 @@ pub enum Start {
     End,
     /// The first log received at or after this time, in unix seconds.
     Time(i64),
+}
+
+impl fmt::Display for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Begin => f.write_str("the oldest log"),
+            Self::End => f.write_str("the end"),
+            Self::Time(seconds) => match Timestamp::from_second(*seconds) {
+                Ok(time) => time.fmt(f),
+                Err(_) => write!(f, "unix second {seconds}"),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_shown_as_its_time_where_it_has_one() {
+        assert_eq!(Cursor::new("MTUyNDE1NTM3OTM3MzkwODQ5Ng==").when(), "2018-04-19T16:29:39Z");
+        assert_eq!(Cursor::from_number(7).when(), Cursor::from_number(7).as_str());
+        assert_eq!(Cursor::new("opaque").when(), "opaque");
+    }
 }

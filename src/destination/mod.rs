@@ -30,6 +30,9 @@ pub trait Destination: Send + Sync + 'static {
     /// It is not there, is busy, or refuses us.
     fn check(&self) -> impl Future<Output = Result<Checked, CheckError>> + Send;
 
+    /// Where it is, for people: a URL without secrets, or a path.
+    fn address(&self) -> String;
+
     /// What *delivered* means there at the moment: a destination that turns out to prove less promises less.
     fn promise(&self) -> Promise;
 

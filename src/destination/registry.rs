@@ -103,6 +103,10 @@ impl Destination for AnyDestination {
         self.0.erased_check()
     }
 
+    fn address(&self) -> String {
+        self.0.erased_address()
+    }
+
     fn promise(&self) -> Promise {
         self.0.erased_promise()
     }
@@ -120,6 +124,7 @@ impl Destination for AnyDestination {
 trait ErasedDestination: Send + Sync + std::fmt::Debug {
     fn erased_deliver(&self, batch: Arc<Output>, tenure: Tenure) -> BoxFuture<'_, Outcome>;
     fn erased_check(&self) -> BoxFuture<'_, Result<Checked, CheckError>>;
+    fn erased_address(&self) -> String;
     fn erased_promise(&self) -> Promise;
     fn erased_health(&self) -> Health;
     fn erased_counters(&self) -> Vec<Counter>;
@@ -132,6 +137,10 @@ impl<D: Destination + std::fmt::Debug> ErasedDestination for D {
 
     fn erased_check(&self) -> BoxFuture<'_, Result<Checked, CheckError>> {
         Box::pin(self.check())
+    }
+
+    fn erased_address(&self) -> String {
+        self.address()
     }
 
     fn erased_promise(&self) -> Promise {

@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 use super::membership::{View, Wish};
 use super::{Report, TaskEnd};
 use crate::core::cursor::{ShardId, ShardName};
+use crate::core::duration::in_words;
 use crate::core::lease::{Lease, Tenure};
 use crate::core::ledger::Counts;
 use crate::core::source::Source;
@@ -235,8 +236,9 @@ impl<S: Source, K: Destination> Tasks<S, K> {
             }
         }
         warn!(
-            shards = dropped.join(" "), within = ?self.drain,
-            "not everything was delivered in time; the rest will be pulled again from the checkpoint"
+            shards = dropped.join(" "),
+            "not everything was delivered within {}; the rest will be pulled again from the checkpoint",
+            in_words(self.drain)
         );
     }
 

@@ -268,16 +268,18 @@ impl<S: Source, K: Destination> Shard<S, K> {
 
     /// Somebody else changed the checkpoint while the shard is ours: an operator, or a twin.
     fn say_moved(&self, found: Option<&Checkpoint>, ours: &Cursor) {
-        let found_cursor = found.map_or("none", |checkpoint| checkpoint.cursor.as_str());
+        let at = found.map_or_else(|| "none".to_owned(), |checkpoint| checkpoint.cursor.when());
+        let (ours, cursor) = (ours.when(), found.map_or("", |checkpoint| checkpoint.cursor.as_str()));
+        debug!(shard = %self.name, cursor, "the checkpoint is another one");
         let by = found.map_or("", |checkpoint| checkpoint.consumer.as_str());
         if by == self.pipeline.source.consumer() {
             error!(
-                shard = %self.name, found = %found_cursor, %ours, consumer = by,
+                shard = %self.name, found = at, ours, consumer = by,
                 "another process uses the same consumer name, and both deliver the same logs: give each process its own name (sls.consumer); going on from the checkpoint found"
             );
         } else {
             warn!(
-                shard = %self.name, found = %found_cursor, %ours, by,
+                shard = %self.name, found = at, ours, by,
                 "the checkpoint was changed from outside: going on from there"
             );
         }
@@ -288,8 +290,11 @@ impl<S: Source, K: Destination> Shard<S, K> {
         let first = &rejected[0].rejected;
         warn!(shard = %self.name, log, code = first.code, reason = first.reason, "the destination refuses a log for good");
         // Its words may quote the log: they are for the log of the program and for dead letters, not for the status.
-        let why =
-            format!("the destination refuses log {log} of the page at {} for good ({})", batch.page.cursor, first.code);
+        let why = format!(
+            "the destination refuses log {log} of the page at {} for good ({})",
+            batch.page.cursor.when(),
+            first.code
+        );
         self.halt(logs_of(batch, rejected), why);
     }
 }

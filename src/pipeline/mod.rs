@@ -24,12 +24,13 @@ mod room;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::core::budget::Budget;
 use crate::core::cursor::{Cursor, ShardId, ShardName, SourceName, Start};
@@ -117,6 +118,19 @@ pub enum ShardEnd {
     Reloaded,
 }
 
+impl fmt::Display for ShardEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Released => "all that was pulled is delivered and saved",
+            Self::GivenBack => "it was paused or halted; what was not delivered will be pulled again",
+            Self::Over => "it was taken from us; what was in flight will be pulled again",
+            Self::Lost => "it is another consumer's, or gone",
+            Self::Moved => "its checkpoint was changed from outside; it starts again from there",
+            Self::Reloaded => "it was halted, and another version of the script runs; it starts again",
+        })
+    }
+}
+
 /// Works on a shard until `stop` is raised and everything in flight is durable and saved, or until the tenure ends.
 pub async fn run<S: Source, K: Destination>(
     pipeline: Arc<Pipeline<S, K>>,
@@ -141,7 +155,7 @@ pub async fn run<S: Source, K: Destination>(
     // A lost shard drops everything where it stands: whoever holds it next starts at the checkpoint.
     let ended = tenure.or(shard.work()).await.unwrap_or(ShardEnd::Over);
     account.released();
-    info!(shard = %name, ?ended, "shard released");
+    info!(shard = %name, "shard released: {ended}");
     ended
 }
 
@@ -254,7 +268,8 @@ impl<S: Source, K: Destination> Shard<S, K> {
         loop {
             let fault = match self.pipeline.source.checkpoint(self.id).await {
                 Ok(Some(Checkpoint { cursor, consumer })) => {
-                    info!(shard = %self.name, %cursor, saved_by = %consumer, "goes on from the checkpoint");
+                    info!(shard = %self.name, at = cursor.when(), saved_by = %consumer, "goes on from the checkpoint");
+                    debug!(shard = %self.name, %cursor, "starts");
                     self.account.stands_at(cursor.clone());
                     self.account.works(Ask::Locate);
                     return Some(StartPoint { saved: Some(cursor.clone()), cursor });
@@ -282,12 +297,15 @@ impl<S: Source, K: Destination> Shard<S, K> {
     /// group when that was deleted: everything before where this process was is durable all the same.
     async fn without_checkpoint(&self) -> Result<Cursor, SourceError> {
         if let Some(cursor) = self.account.read().position {
-            warn!(shard = %self.name, %cursor, "there is no checkpoint any more: going on from where this process was");
+            let at = cursor.when();
+            warn!(shard = %self.name, at, "there is no checkpoint any more: going on from where this process was");
+            debug!(shard = %self.name, %cursor, "starts");
             return Ok(cursor);
         }
         let start = self.pipeline.pace.start;
         let cursor = self.pipeline.source.cursor(self.id, start).await?;
-        info!(shard = %self.name, %cursor, ?start, "no checkpoint yet: starts");
+        info!(shard = %self.name, at = cursor.when(), "no checkpoint yet: starts at {start}");
+        debug!(shard = %self.name, %cursor, "starts");
         Ok(cursor)
     }
 

@@ -166,7 +166,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         if !is_last && rest.spent >= SLOW_PAGE && !rest.is_told {
             rest.is_told = true;
             warn!(
-                shard = %self.name, cursor = %rest.page.cursor, logs = end, took = ?rest.spent,
+                shard = %self.name, at = rest.page.cursor.when(), logs = end,
                 "the script is slow: it is at one page for {} s and not at its end; what it made is delivered, the checkpoint \
                  moves when the page is done",
                 rest.spent.as_secs()
@@ -184,7 +184,8 @@ impl<S: Source, K: Destination> Shard<S, K> {
             return Decision::Deliver(failed);
         };
         let count = u32::try_from(failed.len()).unwrap_or(u32::MAX);
-        let first = format!("log {} of the page at {}: {}", first.log, batch.page.cursor, first.error.without_text());
+        let first =
+            format!("log {} of the page at {}: {}", first.log, batch.page.cursor.when(), first.error.without_text());
         let dead_letters = match self.pipeline.dead_letters.on_error {
             OnError::DeadLetter => failed,
             OnError::Halt => {
@@ -223,10 +224,11 @@ impl<S: Source, K: Destination> Shard<S, K> {
     /// Says which logs the script failed on, and what becomes of them.
     fn tell(&self, page: &Page, failed: &[Failed], fate: &str, throttle: &mut ErrorThrottle) {
         for Failed { log, error } in failed {
-            let which = format_args!("log {log} of the page at {} of shard {}", page.cursor, self.name);
+            let at = page.cursor.when();
+            let which = format_args!("log {log} of the page at {at} of shard {}", self.name);
             if let Some(words) = throttle.message(error, which, fate, Instant::now()) {
                 let logs = failed.len();
-                warn!(shard = %self.name, cursor = %page.cursor, log, logs, "the script failed on a log: {words}");
+                warn!(shard = %self.name, at, log, logs, "the script failed on a log: {words}");
             }
         }
     }

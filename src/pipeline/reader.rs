@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use super::in_flight::{FromReader, InFlight};
 use super::page_size::PageSize;
@@ -195,12 +195,13 @@ impl<S: Source, K: Destination> Shard<S, K> {
         self.account.missed();
         let after = self.account.read().durable_to;
         let before = self.pipeline.source.received_at(self.id, to).await.ok();
+        debug!(shard = %self.name, %from, %to, "a gap");
         let time = |seconds: Option<i64>| {
             let time = seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
             time.map_or_else(|| "unknown".to_owned(), |time| time.to_string())
         };
         error!(
-            shard = %self.name, %from, %to, received_after = %time(after), received_before = %time(before), %cause,
+            shard = %self.name, received_after = %time(after), received_before = %time(before), %cause,
             "GAP: logs expired in SLS before they were pulled; going on with the oldest log"
         );
     }

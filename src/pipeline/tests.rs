@@ -156,6 +156,10 @@ impl Destination for Siem {
         Err(CheckError::Down(Cause::new("nobody asks this one")))
     }
 
+    fn address(&self) -> String {
+        "siem".to_owned()
+    }
+
     fn promise(&self) -> Promise {
         Promise { label: "taken", sentence: "delivered means taken: the test has it" }
     }

@@ -153,6 +153,35 @@ fn sigterm_and_sigint_end_it_with_0() {
 
 #[test]
 #[cfg(unix)]
+fn it_says_at_the_start_what_goes_where_and_at_the_stop_how_long_that_may_take() {
+    let mut running = Running::start(&["--log-level", "warn"]);
+    for (signal, level) in [(libc::SIGUSR2, "ERROR"), (libc::SIGUSR1, "WARN"), (libc::SIGUSR1, "INFO")] {
+        // Once this file is there it listens.
+        while !running.directory.path().join("state").exists() {
+            std::thread::yield_now();
+        }
+        running.signal(signal);
+        running.wait_for(&format!("log level is {level} from now on"));
+    }
+    running.signal(libc::SIGTERM);
+    let (code, said, _directory) = running.end();
+    assert_eq!(code, Some(0), "{said}");
+    let stop = "stopping: delivering and saving logs in flight, up to 25 s; Ctrl-C or SIGTERM again ends it at once";
+    assert!(said.contains(stop), "{said}");
+
+    let mut running = Running::start(&[]);
+    let line = running.wait_for("forwarding");
+    let line = line.lines().last().unwrap();
+    assert!(line.contains(" INFO forwarding endpoint=http://127.0.0.1:"), "{line}");
+    let names = " project=p logstore=l group=g consumer=g-";
+    let url = " destination=http://127.0.0.1:9/services/collector";
+    assert!(line.contains(names) && line.ends_with(url), "{line}");
+    running.signal(libc::SIGTERM);
+    assert_eq!(running.end().0, Some(0));
+}
+
+#[test]
+#[cfg(unix)]
 fn the_status_is_there_before_the_group_is_joined_and_has_no_secret() {
     let mut running = Running::start(&["--admin-listen", "127.0.0.1:0"]);
     let said = running.wait_for(", Prometheus metrics at");

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -11,7 +12,8 @@ use crate::cli::context::{machine, sources};
 use crate::cli::exit::{CUT_SHORT, ExitMessage, INTERNAL, USAGE, end, end_with};
 use crate::cli::flags::SettingFlags;
 use crate::cli::log;
-use crate::cli::signals::Signals;
+use crate::cli::signals::{LevelSignals, Signals};
+use crate::core::duration::in_words;
 use crate::core::stop::{Stopper, stop};
 use crate::script::Beside;
 use crate::settings;
@@ -91,13 +93,15 @@ fn work(settings: Settings, log: log::Handle) -> Result<(), app::Error> {
         .map_err(|error| internal("cannot start the threads", error))?;
     let outcome = runtime.block_on(async {
         let signals = Signals::listen().map_err(|error| internal("cannot catch signals", error))?;
+        let levels = LevelSignals::listen().map_err(|error| internal("cannot catch signals", error))?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting");
         for warning in &settings.warnings {
             tracing::warn!("{warning}");
         }
         let (stopper, stop) = stop();
         let mut tasks = JoinSet::new();
-        tasks.spawn(obey(signals, stopper, log));
+        tasks.spawn(turn_level(levels, log.clone()));
+        tasks.spawn(obey(signals, stopper, log, settings.run.drain_timeout));
         let outcome = app::run(settings, stop).await;
         tasks.shutdown().await;
         outcome
@@ -109,12 +113,25 @@ fn work(settings: Settings, log: log::Handle) -> Result<(), app::Error> {
 
 /// The first signal asks the program to stop; the second ends it where it stands. That is safe: a checkpoint is only
 /// ever behind what was delivered.
-async fn obey(mut signals: Signals, stopper: Stopper, log: log::Handle) {
+async fn obey(mut signals: Signals, stopper: Stopper, log: log::Handle, most: Duration) {
     let signal = signals.next().await;
-    tracing::info!(signal, "stopping: delivering and saving logs in flight");
+    tracing::info!(
+        signal,
+        "stopping: delivering and saving logs in flight, up to {}; Ctrl-C or SIGTERM again ends it at once",
+        in_words(most)
+    );
     stopper.raise();
     let signal = signals.next().await;
     tracing::warn!(signal, "ending at once: logs in flight will be sent again");
     log.close();
     std::process::exit(CUT_SHORT.into());
+}
+
+/// SIGUSR1 makes the log say more, SIGUSR2 less.
+async fn turn_level(mut signals: LevelSignals, log: log::Handle) {
+    loop {
+        let level = log.turn(signals.next().await);
+        // At the level itself, so that it is heard.
+        tracing::error!("log level is {level} from now on, until the next start");
+    }
 }

@@ -103,6 +103,10 @@ impl Destination for FileDestination {
         }
     }
 
+    fn address(&self) -> String {
+        self.path.clone()
+    }
+
     fn promise(&self) -> Promise {
         let sentence = if self.fsync {
             "delivered means stored: the events are in the file, and fsynced"

@@ -412,6 +412,10 @@ impl Destination for Hec {
         }
     }
 
+    fn address(&self) -> String {
+        self.endpoint.url().to_owned()
+    }
+
     fn promise(&self) -> Promise {
         let sentence = match self.partial {
             Partial::Auto => {

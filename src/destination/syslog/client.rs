@@ -140,6 +140,10 @@ impl Destination for Syslog {
         Err(error)
     }
 
+    fn address(&self) -> String {
+        url(&self.shared.config)
+    }
+
     fn promise(&self) -> Promise {
         let Config { transport, delivery, .. } = &self.shared.config;
         match (transport, delivery) {
