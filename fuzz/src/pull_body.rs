@@ -40,6 +40,7 @@ fn page() -> Page {
         at_end: None,
         received_at: None,
         scanned_bytes: 0,
+        wire_bytes: 0,
     }
 }
 

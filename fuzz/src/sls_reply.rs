@@ -8,12 +8,13 @@ use forwarder::sls::api;
 use forwarder::sls::api::ReadError;
 use forwarder::sls::error::{Refusal, Verdict, unreadable, verdict};
 use forwarder::sls::message::{Call, Reply};
+use forwarder::sls::project::read_project;
 use serde_json::Value;
 
 use super::input::Input;
 use super::pull_body::config;
 
-const CALLS: [Call; 10] = [
+const CALLS: [Call; 11] = [
     Call::ListGroups,
     Call::CreateGroup,
     Call::UpdateGroup,
@@ -24,6 +25,7 @@ const CALLS: [Call; 10] = [
     Call::CursorTime,
     Call::Pull,
     Call::ListShards,
+    Call::Project,
 ];
 
 const HEADERS: [&str; 8] = [
@@ -59,7 +61,7 @@ pub fn sls_reply(input: &[u8]) {
                 assert_eq!(call, Call::CreateGroup);
                 return;
             }
-            Verdict::Clock(error) | Verdict::Key(error) | Verdict::Failed(error) => error,
+            Verdict::Clock(error) | Verdict::Key(error) | Verdict::Signature(error) | Verdict::Failed(error) => error,
         };
         return fit_to_show(&error);
     }
@@ -137,6 +139,7 @@ fn read(call: Call, reply: &Reply) -> Result<(), ReadError> {
             let page = api::read_pull(&config(), ShardId(3), &Cursor::new("c"), reply.clone())?;
             assert_eq!(Some(page.next.as_str()), reply.header("x-log-cursor"));
         }
+        Call::Project => drop(read_project(reply)?),
         Call::CreateGroup | Call::UpdateGroup | Call::Save => {}
     }
     Ok(())

@@ -16,13 +16,16 @@ type Figure = fn(&Counts) -> u64;
 type Gauge = fn(&ShardLedger, i64) -> Option<i128>;
 
 /// Figures of a shard that only grow: name, help, where it stands in the ledger.
-const COUNTERS: [(&str, &str, Figure); 10] = [
+const COUNTERS: [(&str, &str, Figure); 11] = [
     ("delivered", "Logs of which all events are durable in the destination's sense", |counts| counts.delivered),
     ("dropped", "Logs that the script dropped on purpose", |counts| counts.dropped),
     ("dead_lettered", "Logs written as dead letters", |counts| counts.dead_lettered),
     ("returned", "Logs returned to the group undelivered, for the next owner of the shard", |counts| counts.returned),
     ("events", "Events that are durable", |counts| counts.events),
     ("pulled_bytes", "Bytes of pages, unpacked", |counts| counts.bytes),
+    ("wire_bytes", "Bytes of pages as they came over the network, by which egress is billed", |counts| {
+        counts.wire_bytes
+    }),
     ("pages", "Pages pulled, empty ones included", |counts| counts.pages),
     ("page_cuts", "Times that the script left a page half-way, so that it was delivered in parts", |counts| {
         counts.cuts

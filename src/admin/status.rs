@@ -26,6 +26,8 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
                 "durable_to": entry.durable_to,
                 "standstill": entry.standstill(),
                 "page_seconds": entry.page_seconds(),
+                "wire_bytes": counts.wire_bytes,
+                "unpacked_bytes": counts.bytes,
                 "pulled": counts.pulled,
                 "delivered": counts.delivered,
                 "dropped": counts.dropped,

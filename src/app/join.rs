@@ -14,8 +14,8 @@ use crate::core::source::{Source as _, SourceError};
 use crate::sls::Sls;
 
 /// Finds or creates the group; returns its timeout. Transient errors are retried; a refusal at this point is final, so
-/// that a wrong name or permission is seen at once.
-pub(super) async fn join_group(source: &Sls, start: Start, state: &GroupState) -> Result<Duration, Error> {
+/// that a wrong name or permission is seen at once. With `wait` a project or logstore that is not there is waited for.
+pub(super) async fn join_group(source: &Sls, start: Start, wait: bool, state: &GroupState) -> Result<Duration, Error> {
     let mut retry_log = RetryLog::new("cannot join the consumer group", 0);
     loop {
         let joined = async {
@@ -30,6 +30,15 @@ pub(super) async fn join_group(source: &Sls, start: Start, state: &GroupState) -
         match joined.await {
             Ok(timeout) => return Ok(timeout),
             Err(SourceError::Refused(cause)) => return Err(Error::Refused(cause)),
+            Err(SourceError::Absent(cause)) => {
+                let cause = source.whereabouts(cause).await;
+                if !wait {
+                    return Err(Error::Refused(cause));
+                }
+                let fault = SourceError::Absent(cause);
+                state.failed(&fault, Instant::now());
+                retry_log.pause_after(&fault).await;
+            }
             Err(fault) => {
                 state.failed(&fault, Instant::now());
                 retry_log.pause_after(&fault).await;

@@ -184,7 +184,9 @@ impl App {
         side.spawn(say_how_the_destination_is(Arc::clone(&pipeline)));
 
         let start = settings.run.start.start;
-        let Some(timeout) = leave.or(join_group(&pipeline.source, start, &group_state)).await else { return Ok(()) };
+        let Some(timeout) = leave.or(join_group(&pipeline.source, start, settings.run.wait, &group_state)).await else {
+            return Ok(());
+        };
         let timeout = timeout?;
         info!(
             timeout_seconds = timeout.as_secs(),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::core::count::count;
+use crate::core::count::{bytes, count};
 use crate::core::cursor::ShardName;
 use crate::core::duration::in_words;
 use crate::core::ledger::{Ledger, ShardLedger};
@@ -35,6 +35,9 @@ pub fn line(ledger: &Ledger, promise: &str, health: &Health, now: i64) -> String
     let _ = write!(line, "; {} held", count(held.count(), "shard"));
     if let Some(lag) = lag {
         let _ = write!(line, ", lag {lag} s");
+    }
+    if total.wire_bytes > 0 {
+        let _ = write!(line, "; read {}, {} unpacked", bytes(total.wire_bytes), bytes(total.bytes));
     }
     if total.returned > 0 {
         let _ = write!(line, ", {} returned to the group", total.returned);

@@ -1,4 +1,4 @@
-//! A number with its noun.
+//! Numbers for people.
 
 use std::fmt::Display;
 
@@ -9,9 +9,32 @@ pub fn count<N: Display + PartialEq + From<u8>>(number: N, noun: &str) -> String
     format!("{number} {noun}{plural}")
 }
 
+/// `999 B`, `1.0 kB`, `12.3 MB`: in steps of a thousand.
+#[must_use]
+pub fn bytes(number: u64) -> String {
+    if number < 1000 {
+        return format!("{number} B");
+    }
+    let (mut size, mut unit) = (number as f64 / 1e3, "kB");
+    for larger in ["MB", "GB", "TB"] {
+        // What would be written as 1000.0 is one of the next.
+        if size < 999.95 {
+            break;
+        }
+        (size, unit) = (size / 1e3, larger);
+    }
+    format!("{size:.1} {unit}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_have_the_unit_that_fits() {
+        let said = [0, 999, 1_000, 999_949, 999_950, 12_345_678, 5_000_000_000, u64::MAX].map(bytes);
+        assert_eq!(said, ["0 B", "999 B", "1.0 kB", "999.9 kB", "1.0 MB", "12.3 MB", "5.0 GB", "18446744.1 TB"]);
+    }
 
     #[test]
     fn one_is_singular_and_none_is_plural() {

@@ -27,7 +27,7 @@ impl Failing {
         Self {
             since: before.map_or(now, |before| before.since),
             cause: error.cause().to_string(),
-            is_refused: matches!(error, SourceError::Refused(_)),
+            is_refused: matches!(error, SourceError::Refused(_) | SourceError::Absent(_)),
         }
     }
 

@@ -144,6 +144,8 @@ pub struct Counts {
     pub events: u64,
     /// Bytes of pages read, unpacked.
     pub bytes: u64,
+    /// Bytes of pages as they came over the network, also of those that were pulled again.
+    pub wire_bytes: u64,
     /// Pages pulled, empty ones included.
     pub pages: u64,
     /// Times that the script left a page half-way, so that it was delivered in parts.
@@ -178,6 +180,7 @@ impl Counts {
             returned: self.returned + other.returned,
             events: self.events + other.events,
             bytes: self.bytes + other.bytes,
+            wire_bytes: self.wire_bytes + other.wire_bytes,
             pages: self.pages + other.pages,
             cuts: self.cuts + other.cuts,
             saves: self.saves + other.saves,
@@ -267,6 +270,11 @@ impl Account {
         entry.counts.in_flight += u64::from(logs);
         entry.counts.bytes += bytes as u64;
         entry.counts.pages += 1;
+    }
+
+    /// A page came in so many bytes over the network.
+    pub fn received(&self, wire_bytes: u64) {
+        lock(&self.entry).counts.wire_bytes += wire_bytes;
     }
 
     /// A batch is durable up to what SLS received at `durable_to`.

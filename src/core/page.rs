@@ -27,6 +27,8 @@ pub struct Page {
     pub received_at: Option<i64>,
     /// Bytes that SLS read to make the page: before a query dropped any (`x-log-rawdatasize`), else the body's size.
     pub scanned_bytes: u64,
+    /// Bytes of the page as it came over the network.
+    pub wire_bytes: u64,
 }
 
 impl Page {
@@ -44,6 +46,7 @@ impl Page {
             at_end: None,
             received_at: None,
             scanned_bytes: 0,
+            wire_bytes: 0,
         }
     }
 

@@ -97,6 +97,9 @@ pub enum SourceError {
     /// Somebody has to change a setting, a permission or a quota. Ask again slowly; say what to do.
     #[error("{0}")]
     Refused(Cause),
+    /// What the settings name is not there: a slip in a name, or somebody has yet to make it. Ask again slowly.
+    #[error("{0}")]
+    Absent(Cause),
 }
 
 impl SourceError {
@@ -106,7 +109,7 @@ impl SourceError {
         match self {
             Self::Busy { retry_after, .. } => Retry::Soon { not_before: *retry_after },
             Self::Lost(_) | Self::Stale(_) | Self::NoRoom { .. } => Retry::SOON,
-            Self::Refused(_) => Retry::AfterChange,
+            Self::Refused(_) | Self::Absent(_) => Retry::AfterChange,
         }
     }
 
@@ -115,7 +118,7 @@ impl SourceError {
     pub fn cause(&self) -> &Cause {
         match self {
             Self::Busy { cause, .. } | Self::NoRoom { cause, .. } => cause,
-            Self::Lost(cause) | Self::Stale(cause) | Self::Refused(cause) => cause,
+            Self::Lost(cause) | Self::Stale(cause) | Self::Refused(cause) | Self::Absent(cause) => cause,
         }
     }
 }

@@ -150,6 +150,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
 
     async fn pull(&self, cursor: &Cursor, groups: u32, room: &mut Credit) -> Result<Page, SourceError> {
         let page = self.pipeline.source.pull(self.id, cursor, groups, room).await?;
+        self.account.received(page.wire_bytes);
         let what = if page.next == page.cursor && !page.body.is_empty() {
             "sent logs but no progress: the next cursor of"
         } else if page.goes_back() {

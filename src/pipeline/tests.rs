@@ -108,6 +108,7 @@ impl Source for Pages {
             body: body.unwrap_or_default(),
             received_at: None,
             scanned_bytes: 0,
+            wire_bytes: 0,
         })
     }
 }

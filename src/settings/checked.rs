@@ -99,6 +99,8 @@ pub struct DeadLetterSettings {
 pub struct RunSettings {
     /// Where shards without a checkpoint start.
     pub start: start::StartPosition,
+    /// Wait for a project or logstore that is not there yet.
+    pub wait: bool,
     /// Pause between two looks at a shard that has nothing new.
     pub fetch_interval: Duration,
     /// Time between two heartbeats.

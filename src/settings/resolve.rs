@@ -167,6 +167,7 @@ fn read_dead_letters(reader: &mut Reader<'_>) -> Option<DeadLetterSettings> {
 
 fn read_run(reader: &mut Reader<'_>, heartbeat: Option<Duration>, machine: &Machine) -> Option<RunSettings> {
     let start = read_start(reader, machine);
+    let wait = reader.get(&keys::sls::WAIT);
     let fetch_interval = reader.get(&keys::sls::FETCH_INTERVAL);
     let save_interval = reader.get(&keys::sls::SAVE_INTERVAL);
     let drain_timeout = reader.get(&keys::run::DRAIN_TIMEOUT);
@@ -177,6 +178,7 @@ fn read_run(reader: &mut Reader<'_>, heartbeat: Option<Duration>, machine: &Mach
     };
     Some(RunSettings {
         start: start?,
+        wait: wait?,
         fetch_interval: fetch_interval?,
         heartbeat_interval: heartbeat?,
         save_interval: save_interval?,

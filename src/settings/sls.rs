@@ -10,6 +10,7 @@ use super::read::Reader;
 use super::typed::{Layer, SHARED_PREFIX};
 use super::units;
 use super::url::BaseUrl;
+use crate::sls::endpoint::{region, takes_only_v4};
 use crate::sls::{AccessKey, Config, Credentials, Signature, is_label};
 
 /// Where the logs are. `heartbeat` is the time between two heartbeats, if that is known.
@@ -23,7 +24,7 @@ pub(super) fn read_sls(reader: &mut Reader<'_>, heartbeat: Option<Duration>, mac
     let group = reader.get(&keys::sls::GROUP);
     let consumer = reader.get(&keys::sls::CONSUMER);
     let credentials = read_credentials(reader);
-    let signature = read_signature(reader);
+    let signature = read_signature(reader, endpoint.as_deref());
     let compression = reader.get(&keys::sls::COMPRESSION);
     let page_groups = reader.get(&keys::sls::PAGE_GROUPS);
     let query = reader.get(&keys::sls::QUERY);
@@ -159,15 +160,18 @@ fn demand_both(reader: &mut Reader<'_>, rows: [&'static Row; 3], last: Layer) ->
     None
 }
 
-fn read_signature(reader: &mut Reader<'_>) -> Option<Signature> {
-    let region = read_label(reader, &keys::sls::REGION, "write the region's id, as cn-hangzhou");
+fn read_signature(reader: &mut Reader<'_>, endpoint: Option<&str>) -> Option<Signature> {
+    let given = read_label(reader, &keys::sls::REGION, "write the region's id, as cn-hangzhou");
+    let region = given.or_else(|| region(endpoint?));
     match (reader.get(&keys::sls::SIGNATURE)?, region) {
+        (SignatureVersion::V1, _) => Some(Signature::V1),
+        (SignatureVersion::Auto, Some(region)) if takes_only_v4(&region) => Some(Signature::V4 { region }),
+        (SignatureVersion::Auto, region) => Some(Signature::Auto { region }),
         (SignatureVersion::V4, Some(region)) => Some(Signature::V4 { region }),
         (SignatureVersion::V4, None) => {
             reader.missing(&[&keys::sls::REGION.row]);
             None
         }
-        (SignatureVersion::V1, _) => Some(Signature::V1),
     }
 }
 

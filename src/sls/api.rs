@@ -49,7 +49,7 @@ fn bounded<T>(list: Vec<T>) -> Result<Vec<T>, ReadError> {
     Ok(list)
 }
 
-fn read_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ReadError> {
+pub(super) fn read_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ReadError> {
     serde_json::from_slice(body).map_err(|error| garbled(error.to_string()))
 }
 
@@ -366,6 +366,7 @@ pub fn read_pull(config: &Config, shard: ShardId, cursor: &Cursor, reply: Reply)
     let received_at = number(&reply, "x-log-cursor-time");
     let scanned_bytes = number(&reply, "x-log-rawdatasize").unwrap_or(raw_size);
     check_compression(config.compression, reply.header("x-log-compresstype"))?;
+    let wire_bytes = reply.body.len() as u64;
     let body = unpack(reply.header("x-log-compresstype"), raw_size, reply.body.clone())?;
     Ok(Page {
         shard,
@@ -378,6 +379,7 @@ pub fn read_pull(config: &Config, shard: ShardId, cursor: &Cursor, reply: Reply)
         at_end,
         received_at,
         scanned_bytes,
+        wire_bytes,
     })
 }
 
@@ -441,4 +443,4 @@ pub fn read_shards(reply: &Reply) -> Result<Vec<Shard>, ReadError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

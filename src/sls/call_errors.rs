@@ -78,6 +78,7 @@ fn label(call: Call) -> &'static str {
         Call::CursorTime => "get_cursor_time",
         Call::Pull => "pull",
         Call::ListShards => "list_shards",
+        Call::Project => "get_project",
     }
 }
 

@@ -20,6 +20,8 @@ use super::credentials::Keys;
 use super::error::{Refusal, Verdict, busy, unreadable, verdict};
 use super::group_start::{GroupStart, ShardStart};
 use super::message::{Call, Reply, Request};
+use super::project;
+use super::project::Project;
 use super::sign::sign;
 use super::unpack::UnpackError;
 use super::{AccessKey, Config, Signature};
@@ -47,6 +49,8 @@ pub struct Sls {
     /// Seconds that the server's clock is ahead of ours, as far as it mattered.
     clock_offset: AtomicI64,
     clock_told: AtomicBool,
+    /// The server refused version 1 of the signature: from then on it is version 4.
+    only_v4: AtomicBool,
     group_told: AtomicBool,
     errors: Arc<CallErrors>,
     /// What the first look at the group told, if it was looked, and how often the group had been missing by then.
@@ -68,6 +72,7 @@ impl Sls {
             keys,
             clock_offset: AtomicI64::new(0),
             clock_told: AtomicBool::new(false),
+            only_v4: AtomicBool::new(false),
             group_told: AtomicBool::new(false),
             errors: Arc::default(),
             group_start: OnceLock::new(),
@@ -113,6 +118,20 @@ impl Sls {
     /// As for every call.
     pub async fn checkpoints(&self) -> Result<Vec<SavedAt>, SourceError> {
         self.ask(&api::build_checkpoints(&self.config), api::read_checkpoints).await
+    }
+
+    /// What the server tells of the project: its region and endpoints.
+    ///
+    /// # Errors
+    /// As for every call. [`SourceError::Absent`]: there is none of this name, as far as this endpoint knows.
+    pub async fn project(&self) -> Result<Project, SourceError> {
+        self.ask(&project::build_project(), project::read_project).await
+    }
+
+    /// An [`SourceError::Absent`] as it is, with what the server tells of the project: whether it is there, and which
+    /// endpoint it wants.
+    pub async fn whereabouts(&self, absent: Cause) -> Cause {
+        project::advice(&self.config, absent, self.project().await.ok().as_ref())
     }
 
     /// The shards of the logstore.
@@ -177,6 +196,13 @@ impl Sls {
                     }
                     error
                 }
+                Verdict::Signature(error) => {
+                    if first && self.turn_to_v4() {
+                        first = false;
+                        continue;
+                    }
+                    error
+                }
                 Verdict::Key(error) => {
                     if first && self.keys.other_than(&key).await {
                         first = false;
@@ -198,9 +224,29 @@ impl Sls {
     ) -> Result<Reply, SourceError> {
         let mut request = request.clone();
         request.headers.push(("host", self.wire.host().to_owned()));
-        let signed = sign(&self.config.signature, key, self.server_time(), &request);
+        let signed = sign(&self.signature(), key, self.server_time(), &request);
         request.headers.extend(signed);
         self.wire.send(&request, room).await
+    }
+
+    /// How requests are signed now.
+    fn signature(&self) -> Signature {
+        match &self.config.signature {
+            Signature::Auto { region: Some(region) } if self.only_v4.load(Ordering::Relaxed) => {
+                Signature::V4 { region: region.clone() }
+            }
+            signature => signature.clone(),
+        }
+    }
+
+    /// Signs with version 4 from now on. Says whether that is allowed and new.
+    fn turn_to_v4(&self) -> bool {
+        let Signature::Auto { region: Some(region) } = &self.config.signature else { return false };
+        if self.only_v4.swap(true, Ordering::Relaxed) {
+            return false;
+        }
+        tracing::info!(%region, "SLS refuses signature version 1 here: signing with version 4");
+        true
     }
 
     /// The wall clock, set right by what the server told us.
@@ -376,7 +422,7 @@ fn check_names(config: &Config) -> Result<(), ConfigError> {
         };
         return Err(ConfigError::Name { what, name: name.clone(), problem });
     }
-    if let Signature::V4 { region } = &config.signature
+    if let Signature::V4 { region } | Signature::Auto { region: Some(region) } = &config.signature
         && !is_label(region)
     {
         return Err(ConfigError::Name {

@@ -105,6 +105,29 @@ impl Endpoint {
     }
 }
 
+/// The region that an endpoint of the vendor stands for: `cn-hangzhou` of `https://cn-hangzhou-intranet.log.aliyuncs.com`.
+/// `None` for every other host, since a name of somebody's own may begin with anything.
+///
+/// Source: the vendor's Go SDK, `util/region.go`.
+#[must_use]
+pub fn region(endpoint: &str) -> Option<String> {
+    let rest = endpoint.trim().split_once("://").map_or(endpoint.trim(), |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = authority.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    let name = [".log.aliyuncs.com", ".sls.aliyuncs.com"].iter().find_map(|domain| host.strip_suffix(domain))?;
+    let region = ["-intranet", "-share", "-vpc"].iter().find_map(|network| name.strip_suffix(network)).unwrap_or(name);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (!region.is_empty() && region.bytes().all(is_plain)).then(|| region.to_owned())
+}
+
+/// Whether a region takes signature version 4 only.
+///
+/// Source: the vendor's Go SDK, which turns to version 4 there by itself.
+#[must_use]
+pub fn takes_only_v4(region: &str) -> bool {
+    region.contains("-acdr-ut-")
+}
+
 /// Host and port. A bare IPv6 address has no port.
 fn split_port(authority: &str) -> Result<(&str, Option<u16>), EndpointError> {
     if authority.parse::<Ipv6Addr>().is_ok() {
@@ -140,6 +163,28 @@ fn is_host_name(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_region_is_told_by_the_vendors_own_endpoints_only() {
+        for (endpoint, expected) in [
+            ("cn-hangzhou.log.aliyuncs.com", Some("cn-hangzhou")),
+            ("https://cn-hangzhou-intranet.log.aliyuncs.com/", Some("cn-hangzhou")),
+            ("http://CN-Shanghai-share.log.aliyuncs.com:80", Some("cn-shanghai")),
+            ("https://ap-southeast-1-vpc.sls.aliyuncs.com", Some("ap-southeast-1")),
+            ("cn-north-2-gov-1.sls.aliyuncs.com", Some("cn-north-2-gov-1")),
+            ("https://p.cn-hangzhou.log.aliyuncs.com", None),
+            ("https://log.aliyuncs.com", None),
+            ("https://.log.aliyuncs.com", None),
+            ("https://cn-hangzhou.log.example.com", None),
+            ("https://cn-hangzhou.log.aliyuncs.com.example.com", None),
+            ("http://127.0.0.1:8200", None),
+            ("http://[::1]:8200", None),
+            ("", None),
+        ] {
+            assert_eq!(region(endpoint).as_deref(), expected, "{endpoint}");
+        }
+        assert!(takes_only_v4("cn-hangzhou-acdr-ut-1") && !takes_only_v4("cn-hangzhou"));
+    }
 
     #[track_caller]
     fn check(text: &str, base: &str, host: &str) {

@@ -86,6 +86,8 @@ pub enum Verdict {
     Clock(SourceError),
     /// The key was not accepted: sign again if there is another by now; without it, this is the error.
     Key(SourceError),
+    /// The version of the signature is not taken: sign with another, if that is allowed; without it, this is the error.
+    Signature(SourceError),
     /// The call has failed.
     Failed(SourceError),
 }
@@ -97,6 +99,7 @@ pub fn verdict(call: Call, refusal: &Refusal) -> Verdict {
     let busy = |hint| Verdict::Failed(SourceError::Busy { retry_after: refusal.retry_after, cause: cause(hint) });
     let lost = |hint| Verdict::Failed(SourceError::Lost(cause(hint)));
     let refused = |hint| Verdict::Failed(SourceError::Refused(cause(Some(hint))));
+    let absent = |hint| Verdict::Failed(SourceError::Absent(cause(Some(hint))));
     let key = |hint| Verdict::Key(SourceError::Refused(cause(Some(hint))));
 
     let code = refusal.code.to_ascii_lowercase();
@@ -118,10 +121,11 @@ pub fn verdict(call: Call, refusal: &Refusal) -> Verdict {
         "consumernotmatch" => return lost(Some("another consumer holds the shard now")),
         "shardnotexist" | "shardnotexsit" => return lost(Some("its logs have expired after a split or merge")),
         "logstorewithoutshard" => return busy(Some("a new logstore has no shards for a moment")),
-        "projectnotexist" | "projectnotexists" => return refused("check `project` and the region of `endpoint`"),
-        "logstorenotexist" => return refused("check `logstore`"),
+        "projectnotexist" | "projectnotexists" => return absent("check `project` and the region of `endpoint`"),
+        "logstorenotexist" => return absent("check `logstore`"),
         "consumergroupquotaexceed" => return refused(GROUP_QUOTA),
         "projectforbidden" => return refused("the project is disabled: check the account for overdue payments"),
+        "invalidsignaturemethod" => return Verdict::Signature(SourceError::Refused(cause(Some(ONLY_V4)))),
         "internalservererror" | "serverbusy" | "requesttimeout" => return busy(None),
         code if code.contains("invalidcursor") && reads_cursor => return stale(cause),
         "parameterinvalid" | "invalidparameter" | "badrequest" if message.contains("cursor") && reads_cursor => {
@@ -175,6 +179,7 @@ fn key_hint(code: &str, message: &str) -> &'static str {
 }
 
 const CLOCK: &str = "set the clock of this host (NTP); SLS allows 15 minutes";
+const ONLY_V4: &str = "only another signature version is taken here: set `signature` to v4, and `region`";
 const GROUP_GONE: &str =
     "the consumer group was deleted with its checkpoints: it is made anew, and gets those that this process knows";
 const GROUP_QUOTA: &str = "delete an unused consumer group (limit 30 per logstore)";

@@ -34,6 +34,8 @@ pub enum Call {
     Pull,
     /// ListShards.
     ListShards,
+    /// GetProject.
+    Project,
 }
 
 impl fmt::Display for Call {
@@ -49,6 +51,7 @@ impl fmt::Display for Call {
             Self::CursorTime => "get cursor time",
             Self::Pull => "pull",
             Self::ListShards => "list shards",
+            Self::Project => "get project",
         })
     }
 }

@@ -13,6 +13,7 @@ pub mod error;
 pub mod group_start;
 pub mod message;
 mod percent;
+pub mod project;
 pub mod sign;
 pub mod unpack;
 
@@ -92,6 +93,11 @@ pub struct AccessKey {
 /// Signature version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signature {
+    /// Version 1, and version 4 from the moment on that the server refuses version 1.
+    Auto {
+        /// Region id for version 4; without one version 1 stays.
+        region: Option<String>,
+    },
     /// `LOG`, HMAC-SHA1.
     V1,
     /// `SLS4-HMAC-SHA256`, bound to a region such as `cn-hangzhou`.

@@ -29,7 +29,7 @@ pub type Headers = Vec<(&'static str, String)>;
 #[must_use]
 pub fn sign(signature: &Signature, key: &AccessKey, now: Timestamp, request: &Request) -> Headers {
     match signature {
-        Signature::V1 => v1(key, request, &http_date(now)),
+        Signature::V1 | Signature::Auto { .. } => v1(key, request, &http_date(now)),
         Signature::V4 { region } => v4(key, request, region, &now.strftime("%Y%m%dT%H%M%SZ").to_string()),
     }
 }

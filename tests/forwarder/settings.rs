@@ -124,11 +124,32 @@ fn the_defaults_are_those_of_the_vendors_scripts_and_ours() {
     assert_eq!((run.drain_timeout, run.memory, run.hook_threads), (seconds(25), 64 << 20, 2));
     let sls = &settings.sls;
     assert_eq!((sls.group_timeout, sls.timeout, sls.page_groups), (seconds(60), seconds(60), 1000));
-    assert_eq!((&sls.signature, sls.compression, sls.in_order), (&Signature::V1, Compression::Lz4, false));
+    assert_eq!((&sls.signature, sls.compression, sls.in_order), (&auto(Some("cn-hangzhou")), Compression::Lz4, false));
     let hec = hec(&settings);
     assert_eq!((hec.timeout, hec.connect_timeout, hec.max_body), (seconds(120), seconds(10), 1_000_000));
     assert!(hec.verify && !hec.gzip && !hec.compat);
     assert_eq!((settings.hook.timeout, settings.hook.memory), (Duration::from_millis(100), 64 << 20));
+}
+
+fn auto(region: Option<&str>) -> Signature {
+    Signature::Auto { region: region.map(str::to_owned) }
+}
+
+#[test]
+fn the_region_is_taken_from_the_vendors_endpoint_unless_it_is_given() {
+    let v4 = |region: &str| Signature::V4 { region: region.to_owned() };
+    let signature = |endpoint: &str, signature: &str, region: &str| {
+        let typed = Typed::new().set("SLS_ENDPOINT", endpoint).set("FORWARDER_SLS_SIGNATURE", signature);
+        typed.set("FORWARDER_SLS_REGION", region).good(MINIMAL).sls.signature
+    };
+    let (vendor, own) = ("https://cn-shanghai-vpc.log.aliyuncs.com", "https://sls.example");
+    assert_eq!(signature(vendor, "v4", ""), v4("cn-shanghai"));
+    assert_eq!(signature(vendor, "v4", "cn-beijing"), v4("cn-beijing"));
+    assert_eq!(signature(vendor, "", ""), auto(Some("cn-shanghai")));
+    assert_eq!(signature(own, "auto", ""), auto(None));
+    assert_eq!(signature(own, "auto", "cn-beijing"), auto(Some("cn-beijing")));
+    assert_eq!(signature(vendor, "v1", ""), Signature::V1);
+    assert_eq!(signature("https://cn-hangzhou-acdr-ut-1.log.aliyuncs.com", "", ""), v4("cn-hangzhou-acdr-ut-1"));
 }
 
 #[test]

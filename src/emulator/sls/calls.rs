@@ -49,6 +49,7 @@ impl Target {
                 Some("checkpoint") => (Call::Save, logstore, *group),
                 _ => return Err(unknown()),
             },
+            ("GET", [""]) => (Call::Project, &"", ""),
             ("GET", ["logstores", logstore, "shards"]) => (Call::ListShards, logstore, ""),
             ("POST", ["logstores", logstore]) => (Call::Put, logstore, "lb"),
             ("POST", ["logstores", logstore, "shards", how @ ("lb" | "route")]) => (Call::Put, logstore, *how),
@@ -78,6 +79,10 @@ impl Target {
 pub(super) fn answer(service: &Service, target: &Target, request: &Request, now: Duration) -> Result<Reply, Refusal> {
     match target.call {
         Call::Pull => return pull(&service.state, &target.logstore, target.shard()?, request, now),
+        Call::Project => {
+            let region = super::state::lock(&service.state).region(&request.project)?.to_owned();
+            return Ok(project(&request.project, &region));
+        }
         Call::Put => return put(&service.state, &target.logstore, route(target, request)?, request, now),
         _ => {}
     }
@@ -97,7 +102,7 @@ pub(super) fn answer(service: &Service, target: &Target, request: &Request, now:
         Call::Merge => merge(logstore, target.shard()?, now),
         Call::Cursor => cursor(logstore.shard(target.shard()?)?, request),
         Call::CursorTime => cursor_time(logstore.shard(target.shard()?)?, request),
-        Call::Pull | Call::Put => unreachable!("answered above, where the state is not locked"),
+        Call::Project | Call::Pull | Call::Put => unreachable!("answered above, where the state is not locked"),
     }
 }
 
@@ -207,6 +212,16 @@ fn save(
         tap.saved(&save);
     }
     Ok(Reply::empty())
+}
+
+fn project(name: &str, region: &str) -> Reply {
+    Reply::json(json!({
+        "projectName": name,
+        "status": "Normal",
+        "region": region,
+        "internetEndpoint": format!("{region}.log.aliyuncs.com"),
+        "internalEndpoint": format!("{region}-intranet.log.aliyuncs.com"),
+    }))
 }
 
 fn describe(shard: &Shard) -> Value {

@@ -32,6 +32,8 @@ pub enum Call {
     Save,
     /// `ListShards`.
     ListShards,
+    /// `GetProject`.
+    Project,
     /// `SplitShard`.
     Split,
     /// `MergeShards`.

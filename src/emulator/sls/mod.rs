@@ -57,6 +57,8 @@ pub struct Config {
     pub shards: u32,
     /// Project and name of the logstores there are. Empty: whatever is asked for is there.
     pub logstores: Vec<(String, String)>,
+    /// Projects that are in another region, and that region.
+    pub elsewhere: Vec<(String, String)>,
     /// How long a log is kept, by its receive time.
     pub retention: Duration,
     /// Bytes that a shard takes over the wire before it refuses writes: everything is kept in memory.
@@ -73,6 +75,7 @@ impl Default for Config {
             sts: None,
             shards: 2,
             logstores: Vec::new(),
+            elsewhere: Vec::new(),
             retention: Duration::from_secs(86_400),
             shard_bytes: 256 << 20,
             tap: None,
@@ -103,6 +106,7 @@ impl SlsEmulator {
                 retention: config.retention,
                 shard_bytes: config.shard_bytes,
                 logstores: config.logstores,
+                elsewhere: config.elsewhere,
             })),
             faults: Faults::default(),
             verifier: keys.map(|(id, secret)| Verifier { id, secret, token: sts }),

@@ -23,7 +23,12 @@ pub struct Shape {
     pub shard_bytes: usize,
     /// Project and name of the logstores there are; when empty, whatever is asked for is there.
     pub logstores: Vec<(String, String)>,
+    /// Projects that are in another region, and that region: only `GetProject` knows them here.
+    pub elsewhere: Vec<(String, String)>,
 }
+
+/// The region that the emulator is.
+const REGION: &str = "emulated";
 
 /// The service.
 #[derive(Debug)]
@@ -59,16 +64,32 @@ impl SlsState {
         Self { shape, logstores: BTreeMap::new() }
     }
 
+    /// The region that a project is in.
+    ///
+    /// # Errors
+    /// `ProjectNotExist`.
+    pub fn region(&self, project: &str) -> Result<&str, Refusal> {
+        let elsewhere = self.shape.elsewhere.iter().find(|(known, _)| known == project);
+        match elsewhere {
+            Some((_, region)) => Ok(region),
+            None if self.shape.logstores.is_empty() => Ok(REGION),
+            None if self.shape.logstores.iter().any(|(known, _)| known == project) => Ok(REGION),
+            None => Err(no_project(project)),
+        }
+    }
+
     /// Finds a logstore, made on the spot unless the logstores were named.
     ///
     /// # Errors
     /// `ProjectNotExist`, `LogStoreNotExist`.
     pub fn logstore(&mut self, project: &str, name: &str, now: Duration) -> Result<&mut Logstore, Refusal> {
+        if self.shape.elsewhere.iter().any(|(known, _)| known == project) {
+            return Err(no_project(project));
+        }
         let named = &self.shape.logstores;
         if !named.is_empty() {
             if !named.iter().any(|(known, _)| known == project) {
-                let message = format!("The Project does not exist : {project}");
-                return Err(Refusal::new(404, "ProjectNotExist", message));
+                return Err(no_project(project));
             }
             if !named.iter().any(|known| (&*known.0, &*known.1) == (project, name)) {
                 let message = format!("logstore {name} does not exist");
@@ -93,6 +114,10 @@ impl SlsState {
     pub fn logstores(&mut self) -> impl Iterator<Item = (&str, &str, &mut Logstore)> {
         self.logstores.iter_mut().map(|((project, name), logstore)| (project.as_str(), name.as_str(), logstore))
     }
+}
+
+fn no_project(project: &str) -> Refusal {
+    Refusal::new(404, "ProjectNotExist", format!("The Project does not exist : {project}"))
 }
 
 impl Logstore {
@@ -336,6 +361,7 @@ mod tests {
             retention: at(100),
             shard_bytes: 10,
             logstores: logstores.iter().map(|(project, name)| ((*project).to_owned(), (*name).to_owned())).collect(),
+            elsewhere: vec![("away".to_owned(), "cn-shanghai".to_owned())],
         })
     }
 
@@ -351,7 +377,10 @@ mod tests {
     fn logstores_come_by_themselves_unless_they_were_named() {
         let mut any = state(&[]);
         assert_eq!(any.logstore("p", "l", at(0)).unwrap().shards().len(), 2);
+        assert_eq!(code(any.logstore("away", "l", at(0))), "ProjectNotExist");
+        assert_eq!((any.region("away"), any.region("p")), (Ok("cn-shanghai"), Ok("emulated")));
         let mut named = state(&[("p", "l")]);
+        assert_eq!(code(named.region("x")), "ProjectNotExist");
         assert_eq!(code(named.logstore("p", "l", at(0))), "ok");
         assert_eq!(code(named.logstore("p", "x", at(0))), "LogStoreNotExist");
         assert_eq!(code(named.logstore("x", "l", at(0))), "ProjectNotExist");

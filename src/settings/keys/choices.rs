@@ -35,6 +35,7 @@ pub enum DeliveryMode {
 /// `sls.signature`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignatureVersion {
+    Auto,
     V1,
     V4,
 }
@@ -94,7 +95,7 @@ impl Choice for Compression {
 }
 
 impl Choice for SignatureVersion {
-    const WORDS: &'static [(&'static str, Self)] = &[("v1", Self::V1), ("v4", Self::V4)];
+    const WORDS: &'static [(&'static str, Self)] = &[("auto", Self::Auto), ("v1", Self::V1), ("v4", Self::V4)];
 }
 
 impl Choice for Level {

@@ -23,6 +23,7 @@ pub(super) const KEYS: &[&Row] = &[
     &ACCESS_KEY_SECRET_FILE.row,
     &SECURITY_TOKEN_FILE.row,
     &START.row,
+    &WAIT.row,
     &QUERY.row,
     &PROCESSOR.row,
     &FETCH_INTERVAL.row,
@@ -95,6 +96,10 @@ pub const START: Key<String> =
          after the group began starts with its oldest log, even with end",
     );
 
+pub const WAIT: Key<bool> = Key::switch("sls.wait")
+    .default("false")
+    .means("wait for a project or logstore that does not exist yet, instead of ending with an error");
+
 pub const QUERY: Key<String> = Key::text("sls.query")
     .flag("query")
     .means("SPL that filters or trims logs at the source, such as * | where status = '500'");
@@ -141,11 +146,13 @@ pub const COMPRESSION: Key<Compression> = Key::choice("sls.compression")
     .means("compression of pulled data");
 
 pub const SIGNATURE: Key<SignatureVersion> = Key::choice("sls.signature")
-    .default("v1")
+    .default("auto")
     .known_as(&["auth_version"])
-    .means("signature version; v4 needs sls.region");
+    .means("signature version; auto: v1, and v4 where SLS takes nothing else and the region is known");
 
-pub const REGION: Key<String> = Key::text("sls.region").means("region ID for signature v4, such as cn-hangzhou");
+pub const REGION: Key<String> = Key::text("sls.region")
+    .computed("taken from an endpoint of Alibaba Cloud")
+    .means("region ID for signature v4, such as cn-hangzhou");
 
 pub const CA_FILE: Key<PathBuf> =
     Key::path("sls.ca_file").means("certificates (PEM) to trust for SLS in addition to the system's");

@@ -9,7 +9,7 @@ use crate::sls::{AccessKey, Credentials, Signature};
 const CURSOR: &str = "MTcwMDAwMDAwMDAwMDAwMDAwMA==";
 const SHARD: ShardId = ShardId(3);
 
-fn config() -> Config {
+pub(in crate::sls) fn config() -> Config {
     Config {
         endpoint: "sls.test".into(),
         project: "my-project".into(),
@@ -215,6 +215,7 @@ fn a_page_holds_all_that_the_headers_say() {
     assert_eq!((&page.body[..], page.groups), (&b"body"[..], 2));
     assert_eq!(page.group_number(0), Some(1_700_000_000_000_000_008));
     assert_eq!((page.at_end, page.received_at, page.scanned_bytes), (Some(true), Some(1_554_260_243), 4096));
+    assert_eq!(page.wire_bytes, 4);
 
     for filter in ["query", "processor"] {
         let mut config = config();

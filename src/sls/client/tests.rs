@@ -236,7 +236,9 @@ fn check_signature(received: &Received, signature: &Signature, key: &AccessKey) 
         body: received.body.clone(),
     };
     let expected = match signature {
-        Signature::V1 => super::super::sign::v1(key, &request, received.header("date").unwrap()),
+        Signature::V1 | Signature::Auto { .. } => {
+            super::super::sign::v1(key, &request, received.header("date").unwrap())
+        }
         Signature::V4 { region } => {
             super::super::sign::v4(key, &request, region, received.header("x-log-date").unwrap())
         }
@@ -273,6 +275,41 @@ async fn what_is_on_the_wire_is_what_was_signed() {
         }
         assert_eq!(received[0].body, b"[0,1]");
     }
+}
+
+#[tokio::test]
+async fn version_4_signs_from_the_moment_on_that_version_1_is_refused_where_the_region_is_known() {
+    let refused = || error(400, "InvalidSignatureMethod", &[]);
+    let server = Server::start([refused(), ok("[]"), ok("[]"), refused(), refused()]).await;
+    let signed_by = |region: Option<&str>| {
+        let signature = Signature::Auto { region: region.map(str::to_owned) };
+        Sls::new(&Config { signature, ..server.config() }).unwrap()
+    };
+    let sls = signed_by(Some("cn-hangzhou"));
+    sls.heartbeat(&BTreeSet::new()).await.unwrap();
+    sls.heartbeat(&BTreeSet::new()).await.unwrap();
+    let without = signed_by(None).heartbeat(&BTreeSet::new()).await.unwrap_err();
+    assert!(matches!(without, SourceError::Refused(_)), "{without:?}");
+    let fixed = server.sls().heartbeat(&BTreeSet::new()).await.unwrap_err();
+    assert!(fixed.to_string().contains("set `signature` to v4, and `region`"), "{fixed}");
+    let received = server.received();
+    let schemes = received.iter().map(|request| request.header("authorization").unwrap().split(' ').next().unwrap());
+    assert_eq!(schemes.collect::<Vec<_>>(), ["LOG", "SLS4-HMAC-SHA256", "SLS4-HMAC-SHA256", "LOG", "LOG"]);
+    let key = AccessKey { id: "AKID".into(), secret: Secret::new("SECRET"), token: None };
+    check_signature(&received[1], &Signature::V4 { region: "cn-hangzhou".into() }, &key);
+}
+
+#[tokio::test]
+async fn a_project_that_is_not_where_the_settings_say_is_asked_for() {
+    let info = r#"{"region":"cn-shanghai","internetEndpoint":"cn-shanghai.log.aliyuncs.com"}"#;
+    let server =
+        Server::start([error(404, "ProjectNotExist", &[]), ok(info), error(404, "ProjectNotExist", &[])]).await;
+    let sls = server.sls();
+    let Err(SourceError::Absent(cause)) = sls.ensure_group().await else { panic!("it is not there") };
+    let said = sls.whereabouts(cause.clone()).await.to_string();
+    assert!(said.contains("the project my-project is there, in region \"cn-shanghai\""), "{said}");
+    assert_eq!(sls.whereabouts(cause.clone()).await, cause, "nobody knows it");
+    assert_eq!(server.lines()[1..], ["GET /", "GET /"]);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ fn check(call: Call, status: u16, code: &str, message: &str, expected: &str, adv
         Verdict::AlreadyDone => ("done", None),
         Verdict::Clock(error) => ("clock", Some(error)),
         Verdict::Key(error) => ("key", Some(error)),
+        Verdict::Signature(error) => ("signature", Some(error)),
         Verdict::Failed(error) => (name(&error), Some(error)),
     };
     assert_eq!(kind, expected, "{call} {status} {code}");
@@ -25,6 +26,7 @@ fn name(error: &SourceError) -> &'static str {
         SourceError::Stale(_) => "stale",
         SourceError::NoRoom { .. } => "no room",
         SourceError::Refused(_) => "refused",
+        SourceError::Absent(_) => "absent",
     }
 }
 
@@ -32,6 +34,11 @@ fn name(error: &SourceError) -> &'static str {
 fn a_clock_that_is_off_is_set_right() {
     check(Call::Pull, 400, "RequestTimeExpired", "", "clock", "NTP");
     check(Call::Heartbeat, 400, "RequestTimeTooSkewed", "", "clock", "NTP");
+}
+
+#[test]
+fn a_signature_version_that_is_not_taken_is_changed() {
+    check(Call::Pull, 400, "InvalidSignatureMethod", "", "signature", "set `signature` to v4");
 }
 
 #[test]
@@ -44,7 +51,6 @@ fn a_malformed_request_is_refused_as_our_mistake() {
         "MissingAPIVersion",
         "InvalidAPIVersion",
         "MissingSignatureMethod",
-        "InvalidSignatureMethod",
         "MissingContentType",
         "MissingBodyRawSize",
         "InvalidBodyRawSize",
@@ -108,9 +114,9 @@ fn a_shard_of_another_or_of_nobody_is_lost() {
 
 #[test]
 fn what_is_not_there_is_refused_with_the_setting_to_check() {
-    check(Call::ListGroups, 404, "ProjectNotExist", "", "refused", "`project`");
-    check(Call::ListGroups, 404, "ProjectNotExists", "", "refused", "`project`");
-    check(Call::Pull, 404, "LogStoreNotExist", "", "refused", "`logstore`");
+    check(Call::ListGroups, 404, "ProjectNotExist", "", "absent", "`project`");
+    check(Call::ListGroups, 404, "ProjectNotExists", "", "absent", "`project`");
+    check(Call::Pull, 404, "LogStoreNotExist", "", "absent", "`logstore`");
     check(Call::Cursor, 400, "LogStoreWithoutShard", "", "busy", "new logstore");
 }
 

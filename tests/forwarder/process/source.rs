@@ -44,6 +44,26 @@ async fn a_consumer_that_the_server_forgot_drops_everything_and_joins_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_logstore_that_is_not_there_ends_the_program_unless_it_is_to_wait() {
+    let (mut sls, hec) = servers(2);
+    sls.elsewhere = vec![("away".into(), "cn-shanghai".into())];
+    let bench = Bench::with((sls, hec)).await;
+    let mut program = bench.start_with("a", &[("SLS_PROJECT", "away")]);
+    assert_eq!(program.exit(Duration::from_secs(20)).await, Some(77), "{}", program.said());
+    assert!(program.says("the project away is there, in region \"cn-shanghai\"") > 0, "{}", program.said());
+
+    bench.sls.faults().next(
+        Call::ListGroups,
+        SlsFault::status(404, "LogStoreNotExist", "logstore l does not exist"),
+        1,
+    );
+    (0..2).for_each(|shard| bench.put(shard, 5, 20));
+    let waiting = bench.start_with("a", &[("FORWARDER_SLS_WAIT", "true")]);
+    waiting.to_say("cannot join the consumer group: list consumer groups: 404 LogStoreNotExist").await;
+    bench.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn f25_throttled_pulls_back_off_while_heartbeats_go_on() {
     let bench = Bench::with(servers(1)).await;
     let throttled = SlsFault::status(403, "ReadQuotaExceed", "shard read quota exceed");

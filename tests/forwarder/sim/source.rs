@@ -278,6 +278,7 @@ impl Source for SimSource {
             at_end,
             received_at: slice.received.map(|at| at.as_secs() as i64),
             scanned_bytes: 0,
+            wire_bytes: 0,
         })
     }
 }
@@ -307,7 +308,7 @@ fn refused(world: &World, member: &str, call: Call, refusal: Refusal) -> SourceE
     };
     let refusal = error::Refusal { status: refusal.status, code: code.to_owned(), message, ..Default::default() };
     match error::verdict(call, &refusal) {
-        Verdict::Failed(fault) | Verdict::Clock(fault) | Verdict::Key(fault) => fault,
+        Verdict::Failed(fault) | Verdict::Clock(fault) | Verdict::Key(fault) | Verdict::Signature(fault) => fault,
         Verdict::AlreadyDone => busy("done already"),
     }
 }

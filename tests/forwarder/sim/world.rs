@@ -135,8 +135,13 @@ pub struct Inner {
 
 impl World {
     pub fn new(seed: u64, shards: u32) -> Self {
-        let shape =
-            Shape { shards, retention: Duration::from_secs(86_400), shard_bytes: usize::MAX, logstores: Vec::new() };
+        let shape = Shape {
+            shards,
+            retention: Duration::from_secs(86_400),
+            shard_bytes: usize::MAX,
+            logstores: Vec::new(),
+            elsewhere: Vec::new(),
+        };
         let now = Instant::now();
         let inner = Inner {
             state: SlsState::new(shape),

@@ -23,6 +23,7 @@ fn service() -> Service {
             retention: Duration::from_secs(3600),
             shard_bytes: 100 << 20,
             logstores: Vec::new(),
+            elsewhere: Vec::new(),
         })),
         faults: Faults::default(),
         verifier: None,

@@ -52,6 +52,7 @@ pub(crate) fn page_of(texts: &[&str]) -> Page {
         at_end: None,
         received_at: None,
         scanned_bytes: 0,
+        wire_bytes: 0,
     }
 }
 
