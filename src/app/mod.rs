@@ -40,7 +40,7 @@ use crate::group::Drained;
 use crate::group::membership::Membership;
 use crate::pipeline::{DeadLetterPolicy, Pace, PartSize, Pipeline};
 use crate::script::{HookThreads, Hooks};
-use crate::settings::Settings;
+use crate::settings::{Settings, SourceSettings};
 use crate::sls::Sls;
 use consumer::ConsumerId;
 pub use error::Error;
@@ -94,13 +94,19 @@ impl App {
     pub fn new(mut settings: Settings) -> Result<Self, Error> {
         let state = open_state(&settings.state_dir);
         let (to, format) = destination(&settings.destination, &state)?;
-        let consumer = take_name(&mut settings, &state);
-        let source = Sls::new(&settings.sls).map_err(|error| Error::Settings(error.to_string()))?;
-        let file = Saved::read(&settings.script).map_err(Error::Settings)?;
+        let [from] = &mut settings.sources[..] else {
+            let count = settings.sources.len();
+            return Err(Error::Settings(format!(
+                "there are {count} sources, and this version reads one: run a process for each"
+            )));
+        };
+        let consumer = take_name(from, &state);
+        let source = Sls::new(&from.sls).map_err(|error| Error::Settings(error.to_string()))?;
+        let file = Saved::read(&from.script).map_err(Error::Settings)?;
         let kept = if settings.reload.last_good { state } else { StateDir::none() };
         let threads = HookThreads::start(settings.run.hook_threads)
             .map_err(|error| Error::Internal(format!("cannot start the threads for the script: {error}")))?;
-        let names = (settings.sls.project.as_str(), settings.sls.logstore.as_str());
+        let names = (from.sls.project.as_str(), from.sls.logstore.as_str());
         let Started { hooks, refused } = last_good::start(file, &kept, |script| {
             Hooks::new(script, settings.hook.clone(), Arc::clone(&format), names)
         })?;
@@ -114,24 +120,24 @@ impl App {
         info!(dir = %letters.display(), "logs that cannot be delivered are written as dead letters");
         let pipeline = Pipeline {
             source,
-            source_name: SourceName::new(&settings.sls.logstore),
+            source_name: SourceName::new(&from.sls.logstore),
             destinations: vec![to],
             hooks,
             budget: Budget::new(settings.run.memory),
             ledger: Ledger::default(),
             dead_letters: DeadLetterPolicy {
                 keep: Box::new(Arc::new(store)),
-                project: settings.sls.project.clone(),
-                logstore: settings.sls.logstore.clone(),
+                project: from.sls.project.clone(),
+                logstore: from.sls.logstore.clone(),
                 on_error: wanted.on_error,
                 on_reject: wanted.on_reject,
                 max_share: wanted.max_share,
             },
             pace: Pace {
-                start: settings.run.start.start,
-                fetch_interval: settings.run.fetch_interval,
-                save_interval: settings.run.save_interval,
-                page_groups: settings.sls.page_groups,
+                start: from.start.start,
+                fetch_interval: from.fetch_interval,
+                save_interval: from.save_interval,
+                page_groups: from.sls.page_groups,
                 part: PartSize::default(),
             },
         };
@@ -156,7 +162,8 @@ impl App {
     /// SLS rejected our requests before anything began; the drain deadline came first; or a bug.
     pub async fn run(self, leave: Stop) -> Result<(), Error> {
         let Self { settings, pipeline, letters, kept, refused, consumer } = self;
-        let sls::Config { endpoint, project, logstore, group, consumer: name, .. } = &settings.sls;
+        let from = &settings.sources[0];
+        let sls::Config { endpoint, project, logstore, group, consumer: name, .. } = &from.sls;
         let destination = pipeline.destinations[0].address();
         info!(endpoint, project, logstore, group, consumer = name, destination, "forwarding");
         let wake = Wake::listen();
@@ -177,30 +184,30 @@ impl App {
             let (pipeline, group_state) = (Arc::clone(&pipeline), Arc::clone(&group_state));
             let (count, dir) = (Arc::clone(&letter_count), letters.clone());
             side.spawn(async move { count.watch(&dir).await });
-            let sls::Config { project, logstore, group, consumer, .. } = settings.sls.clone();
+            let sls::Config { project, logstore, group, consumer, .. } = from.sls.clone();
             let who = Identity { project, logstore, group, consumer };
             side.spawn(admin::serve(listener, move || snapshot_of(&pipeline, &who, &group_state, &letter_count)));
         }
         side.spawn(say_how_the_destination_is(Arc::clone(&pipeline)));
 
-        let start = settings.run.start.start;
-        let Some(timeout) = leave.or(join_group(&pipeline.source, start, settings.run.wait, &group_state)).await else {
+        let start = from.start.start;
+        let Some(timeout) = leave.or(join_group(&pipeline.source, start, from.wait, &group_state)).await else {
             return Ok(());
         };
         let timeout = timeout?;
         info!(
             timeout_seconds = timeout.as_secs(),
-            "joined the consumer group; a shard without a checkpoint starts at {}", settings.run.start
+            "joined the consumer group; a shard without a checkpoint starts at {}", from.start
         );
         let most = group::most_shards(settings.run.memory);
         let (beats, tasks) = group::line(Membership::new(timeout, most, Instant::now()));
         group_state.joined(tasks.watch());
         let errors = Arc::clone(pipeline.source.errors());
-        let beats = HeartbeatThread::start(&settings.sls, errors, beats, settings.run.heartbeat_interval)?;
+        let beats = HeartbeatThread::start(&from.sls, errors, beats, from.heartbeat_interval)?;
         side.spawn(say_who_has_the_shards(Arc::clone(&pipeline), group_state, tasks.watch(), timeout));
         side.spawn(sum_up_now_and_then(Arc::clone(&pipeline)));
         let watch = ScriptWatch {
-            path: settings.script.clone(),
+            path: from.script.clone(),
             interval: reload::POLL_INTERVAL,
             force: settings.reload.force,
             refused,
@@ -247,7 +254,7 @@ fn open_state(dir: &Path) -> StateDir {
 
 /// Completes the consumer name with an id that is kept for the next start, if the name is not given and there is a place to
 /// keep it.
-fn take_name(settings: &mut Settings, state: &StateDir) -> Option<ConsumerId> {
+fn take_name(settings: &mut SourceSettings, state: &StateDir) -> Option<ConsumerId> {
     let prefix = settings.consumer_prefix.as_ref()?;
     match ConsumerId::take(state) {
         Ok(consumer) => {

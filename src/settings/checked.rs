@@ -17,13 +17,8 @@ use crate::script;
 /// What the program uses: checked, and without maybes.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How to reach the logstore.
-    pub sls: crate::sls::Config,
-    /// The consumer name but for an id that outlives the process; `None` when the name is given. `sls.consumer` is what holds
-    /// without a state directory.
-    pub consumer_prefix: Option<String>,
-    /// The script's file.
-    pub script: PathBuf,
+    /// Where logs come from: at least one, no two of one name.
+    pub sources: Vec<SourceSettings>,
     /// What the script may use and see.
     pub hook: script::Config,
     /// When a new version of the script is loaded, and when it is rolled back.
@@ -42,6 +37,30 @@ pub struct Settings {
     pub admin: Option<std::net::SocketAddr>,
     /// What is allowed and should be said at start, one sentence each, without secrets.
     pub warnings: Vec<String>,
+}
+
+/// One logstore to read.
+#[derive(Debug, Clone)]
+pub struct SourceSettings {
+    /// What it is called in logs and metrics.
+    pub name: String,
+    /// How to reach the logstore.
+    pub sls: crate::sls::Config,
+    /// The consumer name but for an id that outlives the process; `None` when the name is given. `sls.consumer` is what holds
+    /// without a state directory.
+    pub consumer_prefix: Option<String>,
+    /// The file of the script for its logs.
+    pub script: PathBuf,
+    /// Where shards without a checkpoint start.
+    pub start: start::StartPosition,
+    /// Wait for a project or logstore that is not there yet.
+    pub wait: bool,
+    /// Pause between two looks at a shard that has nothing new.
+    pub fetch_interval: Duration,
+    /// Time between two heartbeats.
+    pub heartbeat_interval: Duration,
+    /// Least time between two saves of a shard's checkpoint.
+    pub save_interval: Duration,
 }
 
 /// What it takes to deliver logs that are at hand.
@@ -97,16 +116,6 @@ pub struct DeadLetterSettings {
 /// Pace, limits and the way out.
 #[derive(Debug, Clone)]
 pub struct RunSettings {
-    /// Where shards without a checkpoint start.
-    pub start: start::StartPosition,
-    /// Wait for a project or logstore that is not there yet.
-    pub wait: bool,
-    /// Pause between two looks at a shard that has nothing new.
-    pub fetch_interval: Duration,
-    /// Time between two heartbeats.
-    pub heartbeat_interval: Duration,
-    /// Least time between two saves of a shard's checkpoint.
-    pub save_interval: Duration,
     /// How long a stop may take.
     pub drain_timeout: Duration,
     /// Most bytes under way from pull to durable, over all shards.

@@ -4,15 +4,16 @@ use std::path::Path;
 use std::string::FromUtf8Error;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeString, DeTable, DeValue};
 
 use super::keys;
-use super::keys::{Kind, Row};
+use super::keys::{Array, Kind, Row, Scope};
 use super::problem::{Complaint, Problem, nearest};
 use super::raw::Raw;
-use super::typed::{Layer, Typed, ValueOrigin};
+use super::typed::{Item, Layer, Typed, ValueOrigin, Values};
 use crate::core::named_file;
 use crate::core::named_file::MOST_SETTINGS;
+use crate::core::printable::excerpt;
 
 /// Takes the settings of a file; returns what is wrong with it. A file that can't be read as TOML gives no settings at all.
 ///
@@ -33,6 +34,7 @@ pub(super) fn read(path: &Path, typed: &mut Typed) -> Result<Vec<Problem>, Vec<P
     let mut file = File { path, text: &text, typed, problems: Vec::new() };
     for (name, value) in root.get_ref() {
         match value.get_ref() {
+            DeValue::Array(items) if keys::array(name.get_ref()).is_some() => file.take_items(name, items),
             DeValue::Table(table) if is_table(name.get_ref()) => file.take_table(name.get_ref(), table),
             DeValue::String(_) if name.get_ref() == "script" => file.take("script.file", value),
             other => file.refuse_at_top(name, other),
@@ -74,7 +76,50 @@ impl File<'_> {
 
     fn take(&mut self, name: &'static str, value: &Spanned<DeValue<'_>>) {
         let key = keys::find(name).expect("the caller found it");
-        let raw = match value.get_ref() {
+        let origin = ValueOrigin::File { name: key.name, file: self.path.to_owned(), line: self.line(value) };
+        self.typed.common.put(key, Layer::File, origin, self.raw(key, value));
+    }
+
+    /// The items of an array of tables.
+    fn take_items(&mut self, name: &Spanned<DeString<'_>>, items: &DeArray<'_>) {
+        let array = keys::array(name.get_ref()).expect("the caller found it");
+        for (at, item) in items.iter().enumerate() {
+            match item.get_ref() {
+                DeValue::Table(entries) => self.take_item(array, at + 1, item, entries),
+                _ => self.complain(item, misplaced_item(array.name)),
+            }
+        }
+    }
+
+    fn take_item(&mut self, array: &'static Array, number: usize, whole: &Spanned<DeValue<'_>>, entries: &DeTable<'_>) {
+        let name =
+            entries.iter().find(|(key, _)| key.get_ref() == "name").and_then(|(_, value)| value.get_ref().as_str());
+        let label = match name.filter(|name| !name.is_empty()) {
+            Some(name) => format!("{} {}", array.name, excerpt(name)),
+            None => format!("{} number {number}", array.name),
+        };
+        let place = format!("{} line {}", self.path.display(), self.line(whole));
+        let mut item = Item { array, label, place, values: Values::default() };
+        for (name, value) in entries {
+            let key = name.get_ref().as_ref();
+            match keys::of_item(array).find(|row| row.parts().1 == key) {
+                Some(row) if matches!(row.kind, Kind::EnvironmentSecret) => {
+                    self.complain(value, misplaced_secret_of_item(row, &item.label));
+                }
+                Some(row) => {
+                    let (file, line) = (self.path.to_owned(), self.line(value));
+                    let origin = ValueOrigin::Item { key: row.parts().1, item: item.label.clone(), file, line };
+                    item.values.put(row, Layer::Item, origin, self.raw(row, value));
+                }
+                None => self.refuse_in_item(&item, name),
+            }
+        }
+        self.typed.items.push(item);
+    }
+
+    /// A value as it was typed.
+    fn raw(&self, key: &Row, value: &Spanned<DeValue<'_>>) -> Raw {
+        match value.get_ref() {
             DeValue::String(text)
                 if matches!(key.kind, Kind::Path) && !text.is_empty() && !text.contains(char::is_control) =>
             {
@@ -90,13 +135,27 @@ impl File<'_> {
             DeValue::Float(_) => Raw::Other("a number with a fraction"),
             DeValue::Array(_) => Raw::Other("an array"),
             DeValue::Table(_) => Raw::Other("a table"),
+        }
+    }
+
+    /// An unknown key in an item of an array.
+    fn refuse_in_item(&mut self, item: &Item, name: &Spanned<DeString<'_>>) {
+        let typed = name.get_ref().as_ref();
+        let own = |row: &&'static Row| keys::of_item(item.array).any(|own| own.name == row.name);
+        let keys: Vec<_> = keys::of_item(item.array).map(|row| row.parts().1).collect();
+        let meant = suggest(Some(item.array.table), typed).and_then(keys::find);
+        let near = meant.filter(own).map(|row| row.parts().1).or_else(|| nearest(typed, keys.iter().copied()));
+        let elsewhere = meant.filter(|row| row.parts().1 == typed || near.is_none());
+        let fix = match (elsewhere, near) {
+            (Some(Row { name, .. }), _) => format!("{name} is given once for the process, not for each item"),
+            (None, Some(near)) => format!("did you mean {near}?"),
+            (None, None) => format!("[[{}]] takes {}", item.array.name, keys.join(", ")),
         };
-        let origin = ValueOrigin::File { name: key.name, file: self.path.to_owned(), line: self.line(value) };
-        self.typed.put(key, Layer::File, origin, raw);
+        self.complain(name, Complaint::new(format!("{typed:?} is not a setting of {}", item.label), fix));
     }
 
     /// An unknown key in a known table.
-    fn refuse(&mut self, table: &str, name: &Spanned<toml::de::DeString<'_>>) {
+    fn refuse(&mut self, table: &str, name: &Spanned<DeString<'_>>) {
         let typed = name.get_ref().as_ref();
         let fix = suggest(Some(table), typed).map_or_else(
             || {
@@ -109,9 +168,11 @@ impl File<'_> {
     }
 
     /// Anything at the top of the file that does not belong there.
-    fn refuse_at_top(&mut self, name: &Spanned<toml::de::DeString<'_>>, value: &DeValue<'_>) {
+    fn refuse_at_top(&mut self, name: &Spanned<DeString<'_>>, value: &DeValue<'_>) {
         let typed = name.get_ref().as_ref();
-        let complaint = if is_table(typed) {
+        let complaint = if keys::array(typed).is_some() {
+            misplaced_item(typed)
+        } else if is_table(typed) {
             let complaint =
                 Complaint::new(format!("{typed:?} is a table of settings"), format!("write it as [{typed}]"));
             self.complain(name, complaint);
@@ -188,9 +249,21 @@ fn misplaced_secret(key: &Row) -> Complaint {
     )
 }
 
+fn misplaced_secret_of_item(key: &Row, item: &str) -> Complaint {
+    Complaint::new(
+        format!("{} of {item} does not belong in a settings file: such files are copied and committed", key.parts().1),
+        format!("put it in a file of its own and name that with {}_file; then revoke this one", key.parts().1),
+    )
+}
+
+fn misplaced_item(array: &str) -> Complaint {
+    let what = format!("{array:?} is a list of tables, one for each {array}");
+    Complaint::new(what, format!("begin each with a line [[{array}]]"))
+}
+
 /// The tables of the settings file, in order.
 fn tables() -> Vec<&'static str> {
-    let mut tables: Vec<_> = keys::all().map(|key| key.parts().0).collect();
+    let mut tables: Vec<_> = keys::all().filter(|key| key.scope != Scope::Item).map(|key| key.parts().0).collect();
     tables.dedup();
     tables
 }

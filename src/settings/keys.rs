@@ -3,6 +3,7 @@
 //! The settings file, the environment, the flags, the help, the suggestions for typos and `docs/settings.md` all come
 //! from this one table.
 
+mod array;
 mod choices;
 pub(super) mod dead_letters;
 pub(super) mod file;
@@ -13,13 +14,15 @@ pub(super) mod run;
 pub(super) mod script;
 mod setting;
 pub(super) mod sls;
+pub(super) mod source;
 pub(super) mod state;
 pub(super) mod syslog;
 
+pub use array::Array;
 pub use choices::LogFormat;
 pub(super) use choices::{DeliveryMode, MessageFormat, Protocol, SignatureVersion};
 pub(super) use key::Key;
-pub use row::{Default, Kind, PREFIX, Row};
+pub use row::{Default, Kind, PREFIX, Row, Scope};
 pub(super) use setting::{Choice, Setting};
 
 /// The variable that names the settings file; the one `FORWARDER_*` variable that is not a setting.
@@ -36,9 +39,32 @@ pub fn find(name: &str) -> Option<&'static Row> {
     all().find(|key| key.name == name)
 }
 
+/// The array of tables with this name.
+pub(super) fn array(name: &str) -> Option<&'static Array> {
+    ARRAYS.into_iter().find(|array| array.name == name)
+}
+
+/// Every setting that an item of an array can give, in the order of the documentation.
+pub(super) fn of_item(array: &Array) -> impl Iterator<Item = &'static Row> {
+    let of = |table: &'static str| all().filter(move |row| row.parts().0 == table && row.scope != Scope::Process);
+    of(array.name).chain(of(array.table))
+}
+
+/// The arrays of tables.
+const ARRAYS: [&Array; 1] = [&source::SOURCES];
+
 /// The tables, in the order of the documentation.
-const TABLES: [&[&Row]; 8] =
-    [script::KEYS, sls::KEYS, hec::KEYS, syslog::KEYS, file::KEYS, dead_letters::KEYS, state::KEYS, run::KEYS];
+const TABLES: [&[&Row]; 9] = [
+    script::KEYS,
+    sls::KEYS,
+    source::KEYS,
+    hec::KEYS,
+    syslog::KEYS,
+    file::KEYS,
+    dead_letters::KEYS,
+    state::KEYS,
+    run::KEYS,
+];
 
 #[cfg(test)]
 mod tests {

@@ -12,11 +12,13 @@ mod content;
 mod destination;
 mod file;
 mod hec;
+mod lists;
 mod problem;
 mod raw;
 mod read;
 mod resolve;
 mod sls;
+mod source;
 mod syslog;
 mod typed;
 mod units;
@@ -29,7 +31,8 @@ pub use problem::{Problem, SettingsError};
 pub use typed::{Environment, Flags};
 
 pub use checked::{
-    DeadLetterSettings, DeliverySettings, LogSettings, Machine, ReloadSettings, RunSettings, Settings, TrialSettings,
+    DeadLetterSettings, DeliverySettings, LogSettings, Machine, ReloadSettings, RunSettings, Settings, SourceSettings,
+    TrialSettings,
 };
 pub use keys::LogFormat;
 
@@ -78,18 +81,19 @@ pub fn trial(
     resolve::trial(&typed, problems, to, machine)
 }
 
-/// The logstore and a place in it alone, to look at logs.
+/// The logstores and the places in them alone, to look at logs: the name of each source, how to reach it and where it starts.
 ///
 /// # Errors
 /// Everything that is wrong with them, at once.
-pub fn source(
+pub fn places(
     config: Option<&Path>,
     flags: &Flags,
     environment: &Environment,
     machine: &Machine,
-) -> Result<(crate::sls::Config, start::StartPosition), SettingsError> {
+) -> Result<Vec<(String, crate::sls::Config, start::StartPosition)>, SettingsError> {
     let (typed, problems) = read(config, flags, environment)?;
-    resolve::source(&typed, problems, machine)
+    let places = resolve::places(&typed, problems, machine)?;
+    Ok(places.into_iter().map(|place| (place.name, place.sls, place.start)).collect())
 }
 
 /// The directory of dead letters alone, for who only looks into them: nothing else needs to be given or right.
@@ -113,5 +117,6 @@ fn read(
         let in_file = file::read(path, &mut typed).map_err(|problems| SettingsError { problems })?;
         problems.extend(in_file);
     }
+    problems.extend(lists::take(&mut typed));
     Ok((typed, problems))
 }

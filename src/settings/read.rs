@@ -4,24 +4,28 @@ use std::path::{Path, PathBuf};
 
 use super::content;
 use super::keys;
-use super::keys::{Key, Kind, Row, Setting};
+use super::keys::{Array, Key, Kind, Row, Setting};
 use super::problem::{Complaint, Problem};
-use super::typed::{Layer, Typed, ValueOrigin};
+use super::typed::{Given, Item, Layer, Typed, ValueOrigin};
 use crate::core::named_file;
 use crate::core::named_file::{MOST_CREDENTIAL, MOST_SETTINGS};
 use crate::script::MOST_TEXT;
 
 /// Reads settings by name. A wrong value becomes a problem, and a placeholder that nobody gets to see: settings are only
 /// handed out when there are no problems.
+///
+/// It reads for the process, or for one item of an array ([`Reader::within`]): then what the item gives goes before all that is
+/// given for the process.
 pub(super) struct Reader<'a> {
     typed: &'a Typed,
+    item: Option<&'a Item>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(typed: &'a Typed, problems: Vec<Problem>) -> Self {
-        Self { typed, problems, warnings: Vec::new() }
+        Self { typed, item: None, problems, warnings: Vec::new() }
     }
 
     /// Every problem so far.
@@ -29,9 +33,38 @@ impl<'a> Reader<'a> {
         self.problems
     }
 
-    /// Says something that is allowed, in a sentence without secrets.
+    /// The items of an array.
+    pub(super) fn items(&self, array: &Array) -> impl Iterator<Item = &'a Item> + use<'a> {
+        let name = array.name;
+        self.typed.items.iter().filter(move |item| item.array.name == name)
+    }
+
+    /// Reads for one item.
+    pub(super) fn within<T>(&mut self, item: &'a Item, read: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = self.item.replace(item);
+        let value = read(self);
+        self.item = outer;
+        value
+    }
+
+    /// What is given for a setting, if anything.
+    fn given(&self, row: &'static Row) -> Option<&'a Given> {
+        let own = self.item.and_then(|item| item.values.get(row.name));
+        own.or_else(|| self.typed.common.get(row.name))
+    }
+
+    /// Says something that is allowed, in a sentence without secrets. What several items share is said once.
     pub(super) fn warn(&mut self, warning: String) {
-        self.warnings.push(warning);
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
+    /// Keeps a problem. What several items share is told once.
+    fn keep_problem(&mut self, problem: Problem) {
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
     /// What was to be said so far.
@@ -41,7 +74,7 @@ impl<'a> Reader<'a> {
 
     /// The layer that a setting comes from, if it was given.
     pub(super) fn layer(&self, row: &'static Row) -> Option<Layer> {
-        self.typed.get(row.name).map(|given| given.layer)
+        self.given(row).map(|given| given.layer)
     }
 
     /// Whether somebody gave a setting.
@@ -56,15 +89,15 @@ impl<'a> Reader<'a> {
 
     /// The settings file, if it is what gives a setting.
     pub(super) fn file(&self, row: &'static Row) -> Option<&'a Path> {
-        match &self.typed.get(row.name)?.origin {
-            ValueOrigin::File { file, .. } => Some(file),
+        match &self.given(row)?.origin {
+            ValueOrigin::File { file, .. } | ValueOrigin::Item { file, .. } => Some(file),
             _ => None,
         }
     }
 
     /// The place that a setting comes from, for people.
     pub(super) fn origin(&self, row: &'static Row) -> String {
-        self.typed.get(row.name).map_or_else(|| row.name.to_owned(), |given| given.origin.to_string())
+        self.given(row).map_or_else(|| row.name.to_owned(), |given| given.origin.to_string())
     }
 
     /// A path to a script that can be read and is not empty.
@@ -136,7 +169,7 @@ impl<'a> Reader<'a> {
 
     /// A value, if it is given and right.
     pub(super) fn get<T: Setting>(&mut self, key: &'static Key<T>) -> Option<T> {
-        let read = T::read(&key.row, &key.bounds, &self.typed.get(key.row.name)?.raw);
+        let read = T::read(&key.row, &key.bounds, &self.given(&key.row)?.raw);
         self.keep(&key.row, read)
     }
 
@@ -157,7 +190,13 @@ impl<'a> Reader<'a> {
     /// Keeps a problem with a setting's value.
     pub(super) fn complain(&mut self, row: &'static Row, complaint: Complaint) {
         let place = self.origin(row);
-        self.problems.push(complaint.at(place));
+        self.keep_problem(complaint.at(place));
+    }
+
+    /// Keeps a problem between two items.
+    pub(super) fn complain_of_items(&mut self, items: [&Item; 2], complaint: Complaint) {
+        let [first, second] = items.map(|item| format!("{} ({})", item.label, item.place));
+        self.keep_problem(complaint.at(format!("{first}, {second}")));
     }
 
     /// The one of two settings that holds, when they say the same in two ways: the one from the first layer. Neither and
@@ -182,7 +221,7 @@ impl<'a> Reader<'a> {
         let [one, other] = rows.map(|row| row.name);
         let complaint = Complaint::new(format!("{one} and {other} are both given"), "keep one of the two");
         let place = rows.map(|row| self.origin(row)).join(", ");
-        self.problems.push(complaint.at(place));
+        self.keep_problem(complaint.at(place));
     }
 
     /// Keeps the problem that there are two destinations, each named by a setting of it.
@@ -193,7 +232,7 @@ impl<'a> Reader<'a> {
             "keep one of the two; for both destinations, run two processes, each with its own consumer group",
         );
         let place = rows.map(|row| self.origin(row)).join(", ");
-        self.problems.push(complaint.at(place));
+        self.keep_problem(complaint.at(place));
     }
 
     /// The file of our certificate and that of its key: none, or both.
@@ -216,7 +255,7 @@ impl<'a> Reader<'a> {
 
     /// Keeps the problem that none of these settings was given, if so.
     pub(super) fn demand(&mut self, rows: &[&'static Row]) {
-        if rows.iter().all(|row| self.typed.get(row.name).is_none()) {
+        if rows.iter().all(|row| self.given(row).is_none()) {
             self.missing(rows);
         }
     }
@@ -228,11 +267,12 @@ impl<'a> Reader<'a> {
             format!("{} is missing: {}", names.join(" or "), rows[0].meaning),
             format!("give {}", self.ways(rows).join(" or ")),
         );
-        let place = match &self.typed.file {
-            Some(file) => format!("neither in flags nor in the environment nor in {}", file.display()),
-            None => "neither in flags nor in the environment, and no settings file is given (--config)".to_owned(),
+        let place = match (&self.typed.file, self.item) {
+            (_, Some(item)) => format!("neither in {} ({}) nor in what holds for all of them", item.label, item.place),
+            (Some(file), _) => format!("neither in flags nor in the environment nor in {}", file.display()),
+            (None, _) => "neither in flags nor in the environment, and no settings file is given (--config)".to_owned(),
         };
-        self.problems.push(complaint.at(place));
+        self.keep_problem(complaint.at(place));
     }
 
     /// Every way to give these settings.
@@ -244,6 +284,8 @@ impl<'a> Reader<'a> {
             ways.extend(key.also.iter().map(ToString::to_string));
             if !matches!(key.kind, Kind::EnvironmentSecret) {
                 let (table, name) = key.parts();
+                let array = self.item.map(|item| item.array).filter(|array| array.table == table);
+                ways.extend(array.map(|array| format!("{name} under [[{}]]", array.name)));
                 ways.push(format!("{name} under [{table}]"));
             }
         }

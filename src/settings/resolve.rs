@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::checked::{
     DeadLetterSettings, DeliverySettings, LogSettings, Machine, ReloadSettings, RunSettings, Settings, TrialSettings,
@@ -11,8 +10,7 @@ use super::destination::{chosen_kind, read_destination, read_format, read_on_rej
 use super::keys;
 use super::problem::{Complaint, Problem, SettingsError};
 use super::read::Reader;
-use super::sls::read_sls;
-use super::start;
+use super::source::{Place, read_places, read_sources};
 use super::typed::Typed;
 use crate::destination::registry::DestinationKind;
 use crate::script;
@@ -20,47 +18,31 @@ use crate::script;
 /// Reads every setting, and hands out settings only if nothing is wrong: neither before nor here.
 pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) -> Result<Settings, SettingsError> {
     let mut reader = Reader::new(typed, problems);
-    let heartbeat = reader.get(&keys::sls::HEARTBEAT_INTERVAL);
     let parts = (
-        read_script(&mut reader, typed),
+        read_sources(&mut reader, machine),
+        read_hook(&mut reader, typed),
         read_reload(&mut reader),
-        read_sls(&mut reader, heartbeat, machine),
         read_destination(&mut reader, machine),
         read_dead_letters(&mut reader),
         reader.get(&keys::state::DIR),
-        read_run(&mut reader, heartbeat, machine),
+        read_run(&mut reader, machine),
         read_log(&mut reader),
     );
     let admin = read_admin(&mut reader);
-    let is_named = reader.is_given(&keys::sls::CONSUMER.row);
     let warnings = reader.take_warnings();
     let problems = reader.into_problems();
     match parts {
         (
-            Some((script, hook)),
+            Some(sources),
+            Some(hook),
             Some(reload),
-            Some(sls),
             Some(destination),
             Some(dead_letters),
             Some(state_dir),
             Some(run),
             Some(log),
         ) if problems.is_empty() => {
-            let consumer_prefix = (!is_named).then(|| format!("{}-{}", sls.group, machine.hostname));
-            Ok(Settings {
-                sls,
-                consumer_prefix,
-                script,
-                hook,
-                reload,
-                destination,
-                dead_letters,
-                state_dir,
-                run,
-                log,
-                admin,
-                warnings,
-            })
+            Ok(Settings { sources, hook, reload, destination, dead_letters, state_dir, run, log, admin, warnings })
         }
         _ => Err(SettingsError { problems }),
     }
@@ -69,10 +51,14 @@ pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) 
 fn read_script(reader: &mut Reader<'_>, typed: &Typed) -> Option<(PathBuf, script::Config)> {
     reader.demand(&[&keys::script::FILE.row]);
     let file = reader.script(&keys::script::FILE);
+    let hook = read_hook(reader, typed);
+    Some((file?, hook?))
+}
+
+fn read_hook(reader: &mut Reader<'_>, typed: &Typed) -> Option<script::Config> {
     let timeout = reader.get(&keys::script::TIMEOUT);
     let memory = reader.get(&keys::script::MEMORY);
-    let hook = script::Config { timeout: timeout?, memory: memory?, vars: typed.vars.clone() };
-    Some((file?, hook))
+    Some(script::Config { timeout: timeout?, memory: memory?, vars: typed.vars.clone() })
 }
 
 fn read_reload(reader: &mut Reader<'_>) -> Option<ReloadSettings> {
@@ -122,25 +108,12 @@ pub(super) fn trial(
     }
 }
 
-/// Reads where logs come from.
-pub(super) fn source(
-    typed: &Typed,
-    problems: Vec<Problem>,
-    machine: &Machine,
-) -> Result<(crate::sls::Config, start::StartPosition), SettingsError> {
+/// Reads where the logs of the sources come from.
+pub(super) fn places(typed: &Typed, problems: Vec<Problem>, machine: &Machine) -> Result<Vec<Place>, SettingsError> {
     let mut reader = Reader::new(typed, problems);
-    let heartbeat = reader.get(&keys::sls::HEARTBEAT_INTERVAL);
-    let sls = read_sls(&mut reader, heartbeat, machine);
-    let start = read_start(&mut reader, machine);
+    let places = read_places(&mut reader, machine);
     let problems = reader.into_problems();
-    match (sls, start) {
-        (Some(sls), Some(start)) if problems.is_empty() => Ok((sls, start)),
-        _ => Err(SettingsError { problems }),
-    }
-}
-
-fn read_start(reader: &mut Reader<'_>, machine: &Machine) -> Option<start::StartPosition> {
-    reader.parse(&keys::sls::START, |text| start::parse(&text, machine.now, &machine.zone))
+    places.filter(|_| problems.is_empty()).ok_or(SettingsError { problems })
 }
 
 /// Reads the directory of dead letters and nothing else.
@@ -165,27 +138,14 @@ fn read_dead_letters(reader: &mut Reader<'_>) -> Option<DeadLetterSettings> {
     })
 }
 
-fn read_run(reader: &mut Reader<'_>, heartbeat: Option<Duration>, machine: &Machine) -> Option<RunSettings> {
-    let start = read_start(reader, machine);
-    let wait = reader.get(&keys::sls::WAIT);
-    let fetch_interval = reader.get(&keys::sls::FETCH_INTERVAL);
-    let save_interval = reader.get(&keys::sls::SAVE_INTERVAL);
+fn read_run(reader: &mut Reader<'_>, machine: &Machine) -> Option<RunSettings> {
     let drain_timeout = reader.get(&keys::run::DRAIN_TIMEOUT);
     let memory = reader.get(&keys::run::MEMORY);
     let hook_threads = match reader.layer(&keys::run::HOOK_THREADS.row) {
         Some(_) => reader.get(&keys::run::HOOK_THREADS).map(usize::from),
         None => Some(machine.cores.clamp(1, 256)),
     };
-    Some(RunSettings {
-        start: start?,
-        wait: wait?,
-        fetch_interval: fetch_interval?,
-        heartbeat_interval: heartbeat?,
-        save_interval: save_interval?,
-        drain_timeout: drain_timeout?,
-        memory: memory?,
-        hook_threads: hook_threads?,
-    })
+    Some(RunSettings { drain_timeout: drain_timeout?, memory: memory?, hook_threads: hook_threads? })
 }
 
 fn read_admin(reader: &mut Reader<'_>) -> Option<SocketAddr> {

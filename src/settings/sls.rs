@@ -121,16 +121,28 @@ fn read_credentials(reader: &mut Reader<'_>) -> Option<Credentials> {
             reader.conflict(given);
             None
         }
-        (text, Some(files)) if text.is_none_or(|text| files < text) => read_access_key_files(reader),
+        (text, Some(Layer::Item)) if text.is_none_or(|text| Layer::Item < text) => {
+            read_access_key_files(reader, Layer::Item)
+        }
+        (text, Some(files)) if text.is_none_or(|text| files < text) => read_access_key_files(reader, Layer::File),
+        (Some(Layer::Item), _) => {
+            let what = "a source of its own key needs its secret too, and that does not belong in a settings file";
+            let fix = "name files with both: access_key_id_file and access_key_secret_file";
+            reader.complain(ACCESS_KEY[0], Complaint::new(what, fix));
+            None
+        }
         (Some(Layer::SharedVariable), _) => read_access_key(reader, Layer::SharedVariable),
         (_, _) => read_access_key(reader, Layer::File),
     }
 }
 
-fn read_access_key_files(reader: &mut Reader<'_>) -> Option<Credentials> {
-    demand_both(reader, ACCESS_KEY_FILES, Layer::File)?;
-    let files = [&keys::sls::ACCESS_KEY_ID_FILE, &keys::sls::ACCESS_KEY_SECRET_FILE, &keys::sls::SECURITY_TOKEN_FILE];
-    let [id, secret, token] = files.map(|key| reader.credential_file(key));
+/// Looks at layers up to `last`, so that what holds for all sources never completes what was given for one.
+fn read_access_key_files(reader: &mut Reader<'_>, last: Layer) -> Option<Credentials> {
+    demand_both(reader, ACCESS_KEY_FILES, last)?;
+    let files = [&keys::sls::ACCESS_KEY_ID_FILE, &keys::sls::ACCESS_KEY_SECRET_FILE];
+    let [id, secret] = files.map(|key| reader.credential_file(key));
+    let has_token = reader.layer(&keys::sls::SECURITY_TOKEN_FILE.row).is_some_and(|layer| layer <= last);
+    let token = if has_token { reader.credential_file(&keys::sls::SECURITY_TOKEN_FILE) } else { None };
     Some(Credentials::Files { id: id?, secret: secret?, token })
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::keys;
-use super::keys::{Default, PREFIX, Row};
+use super::keys::{Array, Default, PREFIX, Row};
 use super::problem::{Complaint, Problem, nearest};
 use super::raw::Raw;
 
@@ -22,6 +22,8 @@ pub(super) const SHARED_PREFIX: &str = "ALIBABA_CLOUD_";
 /// Who may overrule whom: the first wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Layer {
+    /// An item of an array of tables, or of a list.
+    Item,
     Flag,
     /// A `FORWARDER_*` variable.
     Variable,
@@ -38,7 +40,23 @@ pub(super) enum Layer {
 pub(super) enum ValueOrigin {
     Flag(&'static str),
     Variable(String),
-    File { name: &'static str, file: PathBuf, line: usize },
+    File {
+        name: &'static str,
+        file: PathBuf,
+        line: usize,
+    },
+    /// A key of an item, and the item: `source "waf"`.
+    Item {
+        key: &'static str,
+        item: String,
+        file: PathBuf,
+        line: usize,
+    },
+    /// So many-th in a list that was given there.
+    Listed {
+        number: usize,
+        list: String,
+    },
     Default(&'static str),
 }
 
@@ -48,6 +66,8 @@ impl fmt::Display for ValueOrigin {
             Self::Flag(flag) => write!(f, "--{flag}"),
             Self::Variable(name) => write!(f, "{name} in the environment"),
             Self::File { name, file, line } => write!(f, "{name} in {} line {line}", file.display()),
+            Self::Item { key, item, file, line } => write!(f, "{key} of {item} in {} line {line}", file.display()),
+            Self::Listed { number, list } => write!(f, "item {number} of {list}"),
             Self::Default(name) => write!(f, "the default of {name}"),
         }
     }
@@ -61,9 +81,49 @@ pub(super) struct Given {
     pub(super) raw: Raw,
 }
 
-/// Everything that was typed, by setting, the one that wins first.
+/// Values by setting, the one that wins first.
+#[derive(Default)]
+pub(super) struct Values(BTreeMap<&'static str, Vec<Given>>);
+
+impl Values {
+    /// Takes a value. Empty text is no value, in every layer: the vendor's scripts and many container files leave unused
+    /// settings empty.
+    pub(super) fn put(&mut self, key: &Row, layer: Layer, origin: ValueOrigin, raw: Raw) {
+        if matches!(&raw, Raw::Text(text) if text.is_empty()) {
+            return;
+        }
+        let given = self.0.entry(key.name).or_default();
+        let at = given.partition_point(|other| other.layer <= layer);
+        given.insert(at, Given { layer, origin, raw });
+    }
+
+    /// The values of a setting, the one that wins first.
+    pub(super) fn all(&self, name: &str) -> &[Given] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The value that wins.
+    pub(super) fn get(&self, name: &str) -> Option<&Given> {
+        self.all(name).first()
+    }
+}
+
+/// An item of an array of tables: what is given for it alone. What it lacks is taken from [`Typed::common`].
+pub(super) struct Item {
+    pub(super) array: &'static Array,
+    /// `source "waf"`.
+    pub(super) label: String,
+    /// Where it begins.
+    pub(super) place: String,
+    pub(super) values: Values,
+}
+
+/// Everything that was typed.
 pub(super) struct Typed {
-    given: BTreeMap<&'static str, Vec<Given>>,
+    /// What is given once for the process.
+    pub(super) common: Values,
+    /// The items of arrays, in the order in which they were typed.
+    pub(super) items: Vec<Item>,
     /// `[script.vars]`.
     pub(super) vars: toml::Table,
     /// The settings file, if there is one.
@@ -73,24 +133,14 @@ pub(super) struct Typed {
 impl Typed {
     /// Starts with the defaults.
     pub(super) fn new(file: Option<&Path>) -> Self {
-        let mut typed = Self { given: BTreeMap::new(), vars: toml::Table::new(), file: file.map(Path::to_owned) };
+        let file = file.map(Path::to_owned);
+        let mut typed = Self { common: Values::default(), items: Vec::new(), vars: toml::Table::new(), file };
         for key in keys::all() {
             if let Default::Is(text) = key.default {
-                typed.put(key, Layer::Default, ValueOrigin::Default(key.name), Raw::Text(text.to_owned()));
+                typed.common.put(key, Layer::Default, ValueOrigin::Default(key.name), Raw::Text(text.to_owned()));
             }
         }
         typed
-    }
-
-    /// Takes a value. Empty text is no value, in every layer: the vendor's scripts and many container files leave unused
-    /// settings empty.
-    pub(super) fn put(&mut self, key: &Row, layer: Layer, origin: ValueOrigin, raw: Raw) {
-        if matches!(&raw, Raw::Text(text) if text.is_empty()) {
-            return;
-        }
-        let given = self.given.entry(key.name).or_default();
-        let at = given.partition_point(|other| other.layer <= layer);
-        given.insert(at, Given { layer, origin, raw });
     }
 
     /// Takes the flags.
@@ -98,7 +148,7 @@ impl Typed {
         for (name, text) in flags {
             let key = keys::find(name).expect("flags are made from the table of settings");
             let flag = key.flag.expect("flags are made from the table of settings");
-            self.put(key, Layer::Flag, ValueOrigin::Flag(flag), Raw::Text(text.clone()));
+            self.common.put(key, Layer::Flag, ValueOrigin::Flag(flag), Raw::Text(text.clone()));
         }
     }
 
@@ -124,7 +174,7 @@ impl Typed {
             match value.to_str() {
                 Some(text) => {
                     let raw = Raw::Text(text.to_owned());
-                    self.put(key, layer_of(name), ValueOrigin::Variable(name.clone()), raw);
+                    self.common.put(key, layer_of(name), ValueOrigin::Variable(name.clone()), raw);
                 }
                 None => {
                     let complaint = Complaint::new(format!("{name} is not valid UTF-8"), "set it again as UTF-8 text");
@@ -133,16 +183,6 @@ impl Typed {
             }
         }
         problems
-    }
-
-    /// The values of a setting, the one that wins first.
-    pub(super) fn all(&self, name: &'static str) -> &[Given] {
-        self.given.get(name).map_or(&[], Vec::as_slice)
-    }
-
-    /// The value that wins.
-    pub(super) fn get(&self, name: &'static str) -> Option<&Given> {
-        self.all(name).first()
     }
 }
 
@@ -184,8 +224,8 @@ mod tests {
         let environment = environment.map(|(name, value)| (name.to_owned(), value.into())).into();
         assert!(typed.put_environment(&environment).is_empty());
         let key = keys::find("sls.access_key_id").unwrap();
-        typed.put(key, Layer::File, ValueOrigin::Default(""), Raw::Text("file".to_owned()));
-        let texts = typed.all("sls.access_key_id").iter().map(|given| match &given.raw {
+        typed.common.put(key, Layer::File, ValueOrigin::Default(""), Raw::Text("file".to_owned()));
+        let texts = typed.common.all("sls.access_key_id").iter().map(|given| match &given.raw {
             Raw::Text(text) => text.as_str(),
             _ => unreachable!(),
         });

@@ -31,7 +31,9 @@ fn the_long_example_shows_every_setting_and_no_other() {
     let mut table = "";
     let mut shown = BTreeSet::new();
     for line in EXAMPLE.lines() {
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        if let Some(name) = line.strip_prefix("# [[").and_then(|rest| rest.strip_suffix("]]")) {
+            table = name;
+        } else if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             table = name;
         }
         let line = line.strip_prefix("# ").unwrap_or(line);

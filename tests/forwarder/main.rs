@@ -13,5 +13,6 @@ mod pages;
 mod process;
 mod settings;
 mod sim;
+mod sources;
 mod syslog;
 mod tries;

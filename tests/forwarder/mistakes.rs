@@ -263,7 +263,7 @@ fn a_group_timeout_must_outlast_a_late_heartbeat() {
     let said = Typed::new().set("FORWARDER_SLS_GROUP_TIMEOUT", "30").said(MINIMAL);
     assert!(said.contains("shorter than two heartbeats") && said.contains("write \"1m\" or more"), "{said}");
     let settings = Typed::new().set("FORWARDER_SLS_HEARTBEAT_INTERVAL", "5s").good(MINIMAL);
-    assert_eq!(settings.sls.group_timeout, Duration::from_secs(15));
+    assert_eq!(settings.sources[0].sls.group_timeout, Duration::from_secs(15));
 }
 
 /// What is said about a `[syslog]` with these lines: the line of each problem that says what.

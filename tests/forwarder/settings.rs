@@ -104,13 +104,13 @@ pub fn hec(settings: &Settings) -> &Hec {
 fn the_shortest_file_works_as_it_stands() {
     let typed = Typed::new();
     let settings = typed.good(MINIMAL);
-    assert_eq!(settings.script, typed.path("scripts/transform.lua"));
-    assert_eq!(settings.run.start.start, Start::Begin);
+    assert_eq!(settings.sources[0].script, typed.path("scripts/transform.lua"));
+    assert_eq!(settings.sources[0].start.start, Start::Begin);
     assert_eq!(hec(&settings).url, "http://127.0.0.1:8088");
     assert!(matches!(&hec(&settings).token, Token::File(path) if *path == typed.path("hec.token")));
-    assert_eq!(settings.sls.consumer, "siem-host-1-4711");
+    assert_eq!(settings.sources[0].sls.consumer, "siem-host-1-4711");
     assert!(
-        matches!(&settings.sls.credentials, Credentials::Fixed(key) if key.id == "LTAI-id" && key.secret.expose() == CANARY)
+        matches!(&settings.sources[0].sls.credentials, Credentials::Fixed(key) if key.id == "LTAI-id" && key.secret.expose() == CANARY)
     );
     assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
 }
@@ -119,10 +119,11 @@ fn the_shortest_file_works_as_it_stands() {
 fn the_defaults_are_those_of_the_vendors_scripts_and_ours() {
     let settings = Typed::new().good(MINIMAL);
     let seconds = Duration::from_secs;
-    let run = &settings.run;
-    assert_eq!((run.heartbeat_interval, run.fetch_interval, run.save_interval), (seconds(20), seconds(1), seconds(1)));
+    let (run, source) = (&settings.run, &settings.sources[0]);
+    let intervals = (source.heartbeat_interval, source.fetch_interval, source.save_interval);
+    assert_eq!(intervals, (seconds(20), seconds(1), seconds(1)));
     assert_eq!((run.drain_timeout, run.memory, run.hook_threads), (seconds(25), 64 << 20, 2));
-    let sls = &settings.sls;
+    let sls = &settings.sources[0].sls;
     assert_eq!((sls.group_timeout, sls.timeout, sls.page_groups), (seconds(60), seconds(60), 1000));
     assert_eq!((&sls.signature, sls.compression, sls.in_order), (&auto(Some("cn-hangzhou")), Compression::Lz4, false));
     let hec = hec(&settings);
@@ -140,7 +141,7 @@ fn the_region_is_taken_from_the_vendors_endpoint_unless_it_is_given() {
     let v4 = |region: &str| Signature::V4 { region: region.to_owned() };
     let signature = |endpoint: &str, signature: &str, region: &str| {
         let typed = Typed::new().set("SLS_ENDPOINT", endpoint).set("FORWARDER_SLS_SIGNATURE", signature);
-        typed.set("FORWARDER_SLS_REGION", region).good(MINIMAL).sls.signature
+        typed.set("FORWARDER_SLS_REGION", region).good(MINIMAL).sources[0].sls.signature.clone()
     };
     let (vendor, own) = ("https://cn-shanghai-vpc.log.aliyuncs.com", "https://sls.example");
     assert_eq!(signature(vendor, "v4", ""), v4("cn-shanghai"));
@@ -168,7 +169,10 @@ fn a_flag_goes_before_a_variable_and_a_variable_before_the_file() {
 fn our_variable_goes_before_the_seeds_and_an_empty_one_is_none() {
     let typed = Typed::new().set("FORWARDER_SLS_GROUP", "ours").set("FORWARDER_SLS_PROJECT", "");
     let settings = typed.good(MINIMAL);
-    assert_eq!((settings.sls.group.as_str(), settings.sls.project.as_str()), ("ours", "my-project"));
+    assert_eq!(
+        (settings.sources[0].sls.group.as_str(), settings.sources[0].sls.project.as_str()),
+        ("ours", "my-project")
+    );
 }
 
 #[test]
@@ -177,14 +181,14 @@ fn the_script_is_a_line_or_a_table_with_variables() {
     let text = MINIMAL.replace("script = \"scripts/transform.lua\"", "");
     let settings =
         typed.good(&format!("{text}[script]\nfile = \"scripts/transform.lua\"\n[script.vars]\ntenant = \"emea\"\n"));
-    assert_eq!(settings.script, typed.path("scripts/transform.lua"));
+    assert_eq!(settings.sources[0].script, typed.path("scripts/transform.lua"));
     assert_eq!(settings.hook.vars["tenant"].as_str(), Some("emea"));
 }
 
 #[test]
 fn a_path_in_the_environment_starts_where_the_program_does() {
     let settings = Typed::new().set("FORWARDER_SCRIPT_FILE", "Cargo.toml").good(MINIMAL);
-    assert_eq!(settings.script, PathBuf::from("Cargo.toml"));
+    assert_eq!(settings.sources[0].script, PathBuf::from("Cargo.toml"));
 }
 
 #[test]
@@ -216,19 +220,21 @@ fn credentials_come_from_the_environment_or_from_files() {
         .set("ALIBABA_CLOUD_ACCESS_KEY_SECRET", CANARY)
         .set("ALIBABA_CLOUD_SECURITY_TOKEN", CANARY);
     let settings = shared.good(MINIMAL);
-    assert!(matches!(&settings.sls.credentials, Credentials::Fixed(key) if key.id == "shared" && key.token.is_some()));
+    assert!(
+        matches!(&settings.sources[0].sls.credentials, Credentials::Fixed(key) if key.id == "shared" && key.token.is_some())
+    );
 
     fs::write(shared.path("id"), "x").unwrap();
     let files = MINIMAL.replace("[sls]", "[sls]\naccess_key_id_file = \"id\"\naccess_key_secret_file = \"hec.token\"");
     let settings = shared.good(&files);
     assert!(
-        matches!(&settings.sls.credentials, Credentials::Files { id, token: None, .. } if *id == shared.path("id"))
+        matches!(&settings.sources[0].sls.credentials, Credentials::Files { id, token: None, .. } if *id == shared.path("id"))
     );
 
     let ours = Typed::new().set("ALIBABA_CLOUD_SECURITY_TOKEN", CANARY);
     let settings = ours.good(MINIMAL);
     assert!(
-        matches!(&settings.sls.credentials, Credentials::Fixed(key) if key.token.is_none()),
+        matches!(&settings.sources[0].sls.credentials, Credentials::Fixed(key) if key.token.is_none()),
         "it belongs to another key"
     );
 }
@@ -237,9 +243,9 @@ fn credentials_come_from_the_environment_or_from_files() {
 fn process_number_one_gets_a_name_that_a_restart_does_not_repeat() {
     let mut typed = Typed::new();
     typed.machine.pid = 1;
-    let first = typed.good(MINIMAL).sls.consumer;
+    let first = typed.good(MINIMAL).sources[0].sls.consumer.clone();
     typed.machine.now = Timestamp::from_second(1_800_000_001).unwrap();
-    let second = typed.good(MINIMAL).sls.consumer;
+    let second = typed.good(MINIMAL).sources[0].sls.consumer.clone();
     assert!(first.starts_with("siem-host-1-1-") && second.starts_with("siem-host-1-1-"), "{first} {second}");
     assert_ne!(first, second);
 }
@@ -247,11 +253,11 @@ fn process_number_one_gets_a_name_that_a_restart_does_not_repeat() {
 #[test]
 fn a_start_time_is_told_in_utc() {
     let settings = Typed::new().good(&MINIMAL.replace("\"begin\"", "\"2018-12-26 0:0:0\""));
-    assert_eq!(settings.run.start.start, Start::Time(1_545_753_600));
-    assert_eq!(settings.run.start.to_string(), "2018-12-25T16:00:00Z (\"2018-12-26 0:0:0\" in Asia/Shanghai)");
+    assert_eq!(settings.sources[0].start.start, Start::Time(1_545_753_600));
+    assert_eq!(settings.sources[0].start.to_string(), "2018-12-25T16:00:00Z (\"2018-12-26 0:0:0\" in Asia/Shanghai)");
     for typed in ["1545753600", "2018-12-25T16:00:00Z"] {
         let settings = Typed::new().good(&MINIMAL.replace("\"begin\"", typed));
-        assert_eq!(settings.run.start.start, Start::Time(1_545_753_600), "unquoted {typed}");
+        assert_eq!(settings.sources[0].start.start, Start::Time(1_545_753_600), "unquoted {typed}");
     }
 }
 
@@ -260,7 +266,7 @@ fn what_weakens_security_is_allowed_and_said() {
     let text = MINIMAL.replace("http://127.0.0.1:8088", "https://splunk.example:8088");
     let typed = Typed::new().set("FORWARDER_HEC_VERIFY", "false").set("SLS_ENDPOINT", "cn-hangzhou.log.aliyuncs.com");
     let settings = typed.good(&text);
-    assert_eq!(settings.sls.endpoint, "http://cn-hangzhou.log.aliyuncs.com");
+    assert_eq!(settings.sources[0].sls.endpoint, "http://cn-hangzhou.log.aliyuncs.com");
     assert_eq!(
         settings.warnings,
         [

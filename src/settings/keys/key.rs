@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::row::{Default, Kind, Row};
+use super::row::{Default, Kind, Row, Scope};
 use super::setting::{Choice, DurationBounds, Number, Setting};
 use crate::core::secret::Secret;
 
@@ -104,6 +104,12 @@ impl<T: Setting> Key<T> {
     /// Somebody has to give it.
     pub(super) const fn required(mut self) -> Self {
         self.row.default = Default::Required;
+        self
+    }
+
+    /// Where it can be given, if not anywhere.
+    pub(super) const fn scope(mut self, scope: Scope) -> Self {
+        self.row.scope = scope;
         self
     }
 

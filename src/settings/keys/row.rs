@@ -22,6 +22,8 @@ pub struct Row {
     pub also: &'static [&'static str],
     /// Names that people know it by from the vendor's scripts and SDK, for suggestions.
     pub known_as: &'static [&'static str],
+    /// Where it can be given.
+    pub scope: Scope,
     /// What it means, as a phrase without a full stop.
     pub meaning: &'static str,
 }
@@ -68,17 +70,38 @@ pub enum Default {
     Required,
 }
 
+/// Where a setting can be given, when an array of tables takes the keys of its table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Once for the process, and in an item for that alone.
+    All,
+    /// Once for the process only.
+    Process,
+    /// In an item only, so neither by a variable nor by a flag.
+    Item,
+}
+
 impl Row {
     /// A row of which nothing but name and kind is said yet.
     pub(super) const fn new(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, default: Default::Nothing, flag: None, also: &[], known_as: &[], meaning: "" }
+        Self {
+            name,
+            kind,
+            default: Default::Nothing,
+            flag: None,
+            also: &[],
+            known_as: &[],
+            scope: Scope::All,
+            meaning: "",
+        }
     }
 
-    /// Its own environment variable: `FORWARDER_HEC_TIMEOUT`. Tables have none.
+    /// Its own environment variable: `FORWARDER_HEC_TIMEOUT`. Tables have none, and neither have items of arrays.
     #[must_use]
     pub fn variable(&self) -> Option<String> {
         match self.kind {
             Kind::Table => None,
+            _ if self.scope == Scope::Item => None,
             _ => Some(format!("{PREFIX}{}", self.name.replace('.', "_").to_uppercase())),
         }
     }

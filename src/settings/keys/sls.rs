@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::choices::SignatureVersion;
 use super::key::{Key, SECOND};
-use super::row::Row;
+use super::row::{Row, Scope};
 use crate::core::secret::Secret;
 use crate::sls::Compression;
 
@@ -14,6 +14,9 @@ pub(super) const KEYS: &[&Row] = &[
     &ENDPOINT.row,
     &PROJECT.row,
     &LOGSTORE.row,
+    &ENDPOINTS.row,
+    &PROJECTS.row,
+    &LOGSTORES.row,
     &GROUP.row,
     &CONSUMER.row,
     &ACCESS_KEY_ID.row,
@@ -51,6 +54,20 @@ pub const PROJECT: Key<String> =
 
 pub const LOGSTORE: Key<String> =
     Key::text("sls.logstore").required().flag("logstore").also(&["SLS_LOGSTORE"]).means("logstore to read");
+
+pub const ENDPOINTS: Key<String> = Key::text("sls.endpoints").scope(Scope::Process).also(&["SLS_ENDPOINTS"]).means(
+    "endpoints of several projects, separated by ;, as in the vendor's script for several logstores; prefer [[source]]",
+);
+
+pub const PROJECTS: Key<String> = Key::text("sls.projects")
+    .scope(Scope::Process)
+    .also(&["SLS_PROJECTS"])
+    .means("their projects, separated by ;, in the order of sls.endpoints");
+
+pub const LOGSTORES: Key<String> = Key::text("sls.logstores")
+    .scope(Scope::Process)
+    .also(&["SLS_LOGSTORES"])
+    .means("their logstores, separated by ;, and those of one project by a comma");
 
 pub const GROUP: Key<String> = Key::text("sls.group")
     .required()

@@ -26,6 +26,8 @@ use crate::script::testing::cases;
 use crate::script::{Cost, Hook, HookError, Meta, Paint, Sample, Script};
 use crate::settings;
 use crate::settings::TrialSettings;
+use crate::settings::start::StartPosition;
+use crate::sls;
 use samples::{SampleOrigin, Tried};
 
 /// How often `--watch` looks at the files.
@@ -71,6 +73,9 @@ pub(crate) struct Args {
     /// Take so many logs from the logstore of the settings instead
     #[arg(long, value_name = "N")]
     from_sls: Option<NonZeroUsize>,
+    /// The source to take them from, where there are several
+    #[arg(long, value_name = "NAME", requires = "from_sls")]
+    source: Option<String>,
     /// Where to take them: begin, end, or a time [default: sls.start]
     #[arg(long, value_name = "WHEN", requires = "from_sls")]
     start: Option<String>,
@@ -101,8 +106,8 @@ fn tried(args: &Args) -> Result<u64, ExitMessage> {
 
     if let Some(count) = args.from_sls {
         let flags = args.start.iter().map(|start| ("sls.start", start.clone())).collect();
-        let source = settings::source(config.as_deref(), &flags, &environment, &machine());
-        let (sls, start) = source.map_err(|error| plain(&error))?;
+        let places = settings::places(config.as_deref(), &flags, &environment, &machine());
+        let (sls, start) = chosen(places.map_err(|error| plain(&error))?, args.source.as_deref())?;
         let logs = peek::logs(&sls, start.start, count.get()).map_err(ExitMessage::Plain)?;
         if logs.is_empty() {
             return Err(ExitMessage::Plain(format!("there is no log in the logstore {} at {start}", sls.logstore)));
@@ -116,6 +121,25 @@ fn tried(args: &Args) -> Result<u64, ExitMessage> {
         return try_once(&script, &trial, &logs, look);
     }
     watch(&path, file, &trial, look)
+}
+
+/// The source with this name, or the only one.
+fn chosen(
+    mut places: Vec<(String, sls::Config, StartPosition)>,
+    name: Option<&str>,
+) -> Result<(sls::Config, StartPosition), ExitMessage> {
+    let names = || places.iter().map(|(name, ..)| name.as_str()).collect::<Vec<_>>().join(", ");
+    let at = match name {
+        None if places.len() == 1 => 0,
+        None => {
+            return Err(ExitMessage::Plain(format!("there are several sources: name one with --source: {}", names())));
+        }
+        Some(name) => places.iter().position(|(other, ..)| other == name).ok_or_else(|| {
+            ExitMessage::Plain(format!("there is no source {name:?}: --source takes one of {}", names()))
+        })?,
+    };
+    let (_, sls, start) = places.swap_remove(at);
+    Ok((sls, start))
 }
 
 fn read_script(path: &std::path::Path) -> Result<Script, ExitMessage> {

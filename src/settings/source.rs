@@ -1,0 +1,164 @@
+//! The settings of the sources: `[[source]]`, or `[sls]` alone.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::checked::{Machine, SourceSettings};
+use super::keys;
+use super::keys::source::SOURCES;
+use super::lists::LISTS;
+use super::problem::Complaint;
+use super::read::Reader;
+use super::sls::read_sls;
+use super::start;
+use super::start::StartPosition;
+use super::typed::Item;
+use crate::sls::Config;
+
+/// Longest name of a source.
+const LONGEST_NAME: usize = 63;
+
+/// Reads every source there is: each item of `[[source]]`, or the one of `[sls]`.
+pub(super) fn read_sources(reader: &mut Reader<'_>, machine: &Machine) -> Option<Vec<SourceSettings>> {
+    let items: Vec<_> = reader.items(&SOURCES).collect();
+    let work: Vec<_> = match &items[..] {
+        [] => vec![read_work(reader)],
+        items => items.iter().map(|item| reader.within(item, read_work)).collect(),
+    };
+    let places = read_places(reader, machine)?.into_iter();
+    let sources = places.zip(work).map(|(place, work)| {
+        let (Place { name, has_consumer, sls, start, .. }, work) = (place, work?);
+        Some(SourceSettings {
+            name,
+            consumer_prefix: (!has_consumer).then(|| format!("{}-{}", sls.group, machine.hostname)),
+            sls,
+            start,
+            script: work.script,
+            wait: work.wait,
+            fetch_interval: work.fetch_interval,
+            heartbeat_interval: work.heartbeat_interval,
+            save_interval: work.save_interval,
+        })
+    });
+    sources.collect()
+}
+
+/// Reads where the logs of the sources come from, each with its name.
+pub(super) fn read_places(reader: &mut Reader<'_>, machine: &Machine) -> Option<Vec<Place>> {
+    let items: Vec<_> = reader.items(&SOURCES).collect();
+    if items.is_empty() {
+        if LISTS.iter().any(|list| reader.is_given(list)) {
+            // What is wrong with the lists is told already.
+            return None;
+        }
+        return Some(vec![read_place(reader, machine)?]);
+    }
+    let read = items.iter().map(|item| reader.within(item, |reader| read_place(reader, machine)));
+    let read: Vec<_> = read.collect();
+    let mut places = read.into_iter().collect::<Option<Vec<_>>>()?;
+    name_apart(&mut places);
+    tell_twins(reader, &items, &places).then_some(places)
+}
+
+/// Where the logs of a source come from.
+pub(super) struct Place {
+    pub(super) name: String,
+    /// The name was given, not made.
+    has_name: bool,
+    has_consumer: bool,
+    pub(super) sls: Config,
+    pub(super) start: StartPosition,
+}
+
+fn read_place(reader: &mut Reader<'_>, machine: &Machine) -> Option<Place> {
+    let name = reader.parse(&keys::source::NAME, name);
+    let heartbeat = reader.get(&keys::sls::HEARTBEAT_INTERVAL);
+    let sls = read_sls(reader, heartbeat, machine);
+    let start = reader.parse(&keys::sls::START, |text| start::parse(&text, machine.now, &machine.zone));
+    let has_name = reader.is_given(&keys::source::NAME.row);
+    let has_consumer = reader.is_given(&keys::sls::CONSUMER.row);
+    let (sls, start) = (sls?, start?);
+    let name = if has_name { name? } else { sls.logstore.clone() };
+    Some(Place { name, has_name, has_consumer, sls, start })
+}
+
+/// How a source is worked on.
+struct Work {
+    script: PathBuf,
+    wait: bool,
+    fetch_interval: Duration,
+    heartbeat_interval: Duration,
+    save_interval: Duration,
+}
+
+fn read_work(reader: &mut Reader<'_>) -> Option<Work> {
+    let script = read_script(reader);
+    let wait = reader.get(&keys::sls::WAIT);
+    let heartbeat_interval = reader.get(&keys::sls::HEARTBEAT_INTERVAL);
+    let fetch_interval = reader.get(&keys::sls::FETCH_INTERVAL);
+    let save_interval = reader.get(&keys::sls::SAVE_INTERVAL);
+    Some(Work {
+        script: script?,
+        wait: wait?,
+        fetch_interval: fetch_interval?,
+        heartbeat_interval: heartbeat_interval?,
+        save_interval: save_interval?,
+    })
+}
+
+/// The script of a source: its own, or the one for all.
+fn read_script(reader: &mut Reader<'_>) -> Option<PathBuf> {
+    if reader.is_given(&keys::source::SCRIPT.row) {
+        return reader.script(&keys::source::SCRIPT);
+    }
+    reader.demand(&[&keys::script::FILE.row]);
+    reader.script(&keys::script::FILE)
+}
+
+/// A name that can stand in a log line, a label and a command.
+fn name(text: String) -> Result<String, Complaint> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(is_plain) {
+        return Ok(text);
+    }
+    let fix = format!("write at most {LONGEST_NAME} letters, digits, -, _ and .");
+    Err(Complaint::new(format!("{text:?} is not a name for a source"), fix))
+}
+
+/// Logstores of several projects that have the same name are told apart by their projects, unless they were given names.
+fn name_apart(places: &mut [Place]) {
+    let logstores: Vec<String> = places.iter().map(|place| place.sls.logstore.clone()).collect();
+    for place in places.iter_mut().filter(|place| !place.has_name) {
+        if logstores.iter().filter(|other| **other == place.sls.logstore).count() > 1 {
+            place.name = format!("{}.{}", place.sls.project, place.sls.logstore);
+        }
+    }
+}
+
+/// Two sources must not be called alike, and must not read the same logs as the same consumer: each log would be sent twice, or a
+/// shard would have two owners who know nothing of each other. A project can have several endpoints, and one name can stand for
+/// projects of two regions, so both the endpoint and the group have to differ.
+fn tell_twins(reader: &mut Reader<'_>, items: &[&Item], places: &[Place]) -> bool {
+    let mut are_apart = true;
+    for (at, place) in places.iter().enumerate() {
+        for (before, other) in places[..at].iter().enumerate() {
+            let [first, second] = [items[before], items[at]];
+            let (one, its) = (&place.sls, &other.sls);
+            let is_same = one.project == its.project && one.logstore == its.logstore;
+            let (what, fix) = if is_same && (one.endpoint == its.endpoint || one.group == its.group) {
+                let what = format!(
+                    "{} and {} are the same logstore: {} of project {}",
+                    first.label, second.label, one.logstore, one.project
+                );
+                (what, "leave one of the two out: each of its logs would be sent twice")
+            } else if place.name == other.name {
+                (format!("two sources are called {}", place.name), "give each a name of its own")
+            } else {
+                continue;
+            };
+            are_apart = false;
+            reader.complain_of_items([first, second], Complaint::new(what, fix));
+        }
+    }
+    are_apart
+}

@@ -1,0 +1,238 @@
+//! Several sources in one process: what is typed, and what is said when it is wrong.
+
+use std::fs;
+
+use forwarder::settings::{Settings, SourceSettings};
+use forwarder::sls::Credentials;
+
+use crate::settings::{CANARY, MINIMAL, Typed};
+
+/// The environment of the vendor's script but for the logstore.
+fn typed() -> Typed {
+    Typed::new().unset("SLS_LOGSTORE").unset("SLS_PROJECT")
+}
+
+fn sources(text: &str) -> String {
+    format!("{MINIMAL}\n{text}")
+}
+
+/// The same with lines of `[sls]`.
+fn with_common(common: &str, text: &str) -> String {
+    sources(text).replacen("[sls]\n", &format!("[sls]\n{common}\n"), 1)
+}
+
+/// `name: project/logstore` of each.
+fn who(settings: &Settings) -> Vec<String> {
+    let who = |source: &SourceSettings| format!("{}: {}/{}", source.name, source.sls.project, source.sls.logstore);
+    settings.sources.iter().map(who).collect()
+}
+
+#[test]
+fn each_item_is_a_source_and_what_it_lacks_holds_for_all() {
+    let typed = typed().set("FORWARDER_SLS_FETCH_INTERVAL", "3s");
+    fs::write(typed.path("waf.lua"), "function process(log) end\n").unwrap();
+    let settings = typed.good(&with_common(
+        "project = \"common\"",
+        r#"
+[[source]]
+logstore = "audit"
+
+[[source]]
+name = "waf"
+project = "other"
+logstore = "waf-logs"
+endpoint = "https://cn-shanghai.log.aliyuncs.com"
+group = "waf-group"
+start = "end"
+fetch_interval = "7s"
+heartbeat_interval = "10s"
+script = "waf.lua"
+"#,
+    ));
+    assert_eq!(who(&settings), ["audit: common/audit", "waf: other/waf-logs"]);
+    let [audit, waf] = &settings.sources[..] else { panic!() };
+    assert_eq!((audit.sls.group.as_str(), waf.sls.group.as_str()), ("siem", "waf-group"));
+    assert_eq!(audit.sls.endpoint, "https://cn-hangzhou.log.aliyuncs.com");
+    assert_eq!(waf.sls.endpoint, "https://cn-shanghai.log.aliyuncs.com");
+    assert_eq!((audit.fetch_interval.as_secs(), waf.fetch_interval.as_secs()), (3, 7));
+    assert_eq!((audit.heartbeat_interval.as_secs(), waf.heartbeat_interval.as_secs()), (20, 10));
+    assert_eq!(waf.sls.group_timeout.as_secs(), 30, "three of its own heartbeats");
+    assert_eq!((audit.start.to_string(), waf.start.to_string()), ("begin".to_owned(), "end".to_owned()));
+    assert_eq!((&audit.script, &waf.script), (&typed.path("scripts/transform.lua"), &typed.path("waf.lua")));
+    assert_eq!((audit.sls.consumer.as_str(), waf.sls.consumer.as_str()), ("siem-host-1-4711", "waf-group-host-1-4711"));
+}
+
+#[test]
+fn a_source_with_a_script_of_its_own_needs_none_for_all() {
+    let typed = typed();
+    let text = sources("[[source]]\nproject = \"p\"\nlogstore = \"a\"\nscript = \"scripts/transform.lua\"\n");
+    let text = text.replacen("script = \"scripts/transform.lua\"", "", 1);
+    assert_eq!(typed.good(&text).sources[0].script, typed.path("scripts/transform.lua"));
+}
+
+#[test]
+fn one_logstore_under_its_table_alone_is_one_source_called_after_it() {
+    assert_eq!(who(&Typed::new().good(MINIMAL)), ["my-logstore: my-project/my-logstore"]);
+}
+
+#[test]
+fn logstores_of_one_name_are_told_apart_by_their_projects() {
+    let items = ["a", "b"].map(|project| format!("[[source]]\nproject = \"{project}\"\nlogstore = \"audit\"\n"));
+    let more = "[[source]]\nproject = \"c\"\nlogstore = \"audit\"\nname = \"third\"\n";
+    let settings = typed().good(&sources(&format!("{}{more}", items.join(""))));
+    assert_eq!(who(&settings), ["a.audit: a/audit", "b.audit: b/audit", "third: c/audit"]);
+}
+
+#[test]
+fn the_lists_of_the_vendors_script_work_as_they_stand() {
+    let typed = typed()
+        .unset("SLS_ENDPOINT")
+        .set("SLS_ENDPOINTS", " https://cn-hangzhou.log.aliyuncs.com ; https://cn-shanghai.log.aliyuncs.com;")
+        .set("SLS_PROJECTS", "one; two ;")
+        .set("SLS_LOGSTORES", "audit, waf ;oss;");
+    let settings = typed.good(MINIMAL);
+    assert_eq!(who(&settings), ["audit: one/audit", "waf: one/waf", "oss: two/oss"]);
+    assert_eq!(settings.sources[2].sls.endpoint, "https://cn-shanghai.log.aliyuncs.com");
+}
+
+#[track_caller]
+fn check(typed: &Typed, text: &str, expected: &str) {
+    let said = typed.said(text);
+    assert_eq!(said.trim_end(), expected.trim(), "\n--- said:\n{said}");
+}
+
+#[test]
+fn lists_of_different_lengths_name_what_has_no_partner() {
+    let typed = typed()
+        .unset("SLS_ENDPOINT")
+        .set("SLS_ENDPOINTS", "https://a.example;https://b.example")
+        .set("SLS_PROJECTS", "one;two")
+        .set("SLS_LOGSTORES", "audit");
+    check(
+        &typed,
+        MINIMAL,
+        r#"
+the settings have a problem
+
+  2 endpoints, 2 projects and 1 lists of logstores are given, and they belong together in their order
+    where: SLS_ENDPOINTS in the environment, SLS_PROJECTS in the environment, SLS_LOGSTORES in the environment
+    fix:   give number 2 of each: "https://b.example" and "two" has no partner
+"#,
+    );
+    let hole = typed.set("SLS_LOGSTORES", ";audit");
+    let said = hole.said(MINIMAL);
+    assert!(
+        said.contains("number 1 of the lists of sources lacks its endpoint, its project or its logstores"),
+        "{said}"
+    );
+    let absent = Typed::new().set("SLS_PROJECTS", "one");
+    let said = absent.said(MINIMAL);
+    assert!(said.contains("there is no sls.endpoints, and the other lists of sources are given"), "{said}");
+    assert!(said.contains("give FORWARDER_SLS_ENDPOINTS or SLS_ENDPOINTS"), "{said}");
+}
+
+#[test]
+fn lists_and_other_ways_to_name_sources_are_one_too_many() {
+    let lists = || {
+        Typed::new().set("SLS_ENDPOINTS", "https://a.example").set("SLS_PROJECTS", "one").set("SLS_LOGSTORES", "audit")
+    };
+    let said = lists().said(MINIMAL);
+    assert!(said.contains("one source and lists of sources are both given"), "{said}");
+    assert!(said.contains("SLS_ENDPOINTS in the environment, SLS_ENDPOINT in the environment"), "{said}");
+    let said = lists().said(&sources("[[source]]\nlogstore = \"x\"\n"));
+    assert!(said.contains("sources are given as lists and as [[source]]"), "{said}");
+}
+
+#[test]
+fn the_same_logstore_twice_is_named_with_both_places() {
+    let twice = "[[source]]\nproject = \"p\"\nlogstore = \"audit\"\n[[source]]\nname = \"again\"\nproject = \"p\"\nlogstore = \"audit\"\n";
+    check(
+        &typed(),
+        &sources(twice),
+        r#"
+the settings have a problem
+
+  source number 1 and source again are the same logstore: audit of project p
+    where: source number 1 (forwarder.toml line 13), source again (forwarder.toml line 16)
+    fix:   leave one of the two out: each of its logs would be sent twice
+"#,
+    );
+    let vpc =
+        twice.replace("name = \"again\"", "name = \"again\"\nendpoint = \"https://cn-hangzhou-vpc.log.aliyuncs.com\"");
+    let said = typed().said(&sources(&vpc));
+    assert!(said.contains("are the same logstore"), "another endpoint of the same group: {said}");
+    let apart = vpc.replace("name = \"again\"", "name = \"again\"\ngroup = \"other\"");
+    assert_eq!(typed().good(&sources(&apart)).sources.len(), 2, "a project of the same name in another region");
+}
+
+#[test]
+fn the_same_name_twice_is_named_with_both_places() {
+    let item = |logstore| format!("[[source]]\nname = \"x\"\nproject = \"p\"\nlogstore = \"{logstore}\"\n");
+    let said = typed().said(&sources(&format!("{}{}", item("a"), item("b"))));
+    assert!(said.contains("two sources are called x"), "{said}");
+    assert!(said.contains("source x (forwarder.toml line 13), source x (forwarder.toml line 17)"), "{said}");
+}
+
+#[test]
+fn what_is_wrong_with_an_item_names_the_item_and_its_line() {
+    let item =
+        |lines: &str| sources(&format!("[[source]]\nname = \"waf\"\nproject = \"p\"\nlogstore = \"w\"\n{lines}\n"));
+    let said = |lines: &str| typed().said(&item(lines));
+    let has = |lines: &str, words: &[&str]| {
+        let said = said(lines);
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    };
+    has("timeout = 5", &["5 has no unit of time", "where: timeout of source waf in forwarder.toml line 17"]);
+    has("logstor = \"x\"", &["\"logstor\" is not a setting of source waf", "line 17", "did you mean logstore?"]);
+    has("data_fetch_interval = 1", &["did you mean fetch_interval?"]);
+    has("drain_timeout = 1", &["run.drain_timeout is given once for the process, not for each item"]);
+    has("colour = 1", &["[[source]] takes name, script, endpoint, project"]);
+    has(
+        "access_key_secret = \"x\"",
+        &["access_key_secret of source waf does not belong in a settings file", "access_key_secret_file"],
+    );
+    has("[source]", &["this is not TOML"]);
+    let said = typed().said(&sources("[source]\nname = \"x\"\n"));
+    assert!(said.contains("\"source\" is a list of tables, one for each source"), "{said}");
+    assert!(said.contains("begin each with a line [[source]]"), "{said}");
+    let said = typed().said(&sources("[[source]]\nname = \"a b\"\nproject = \"p\"\nlogstore = \"w\"\n"));
+    assert!(said.contains("\"a b\" is not a name for a source"), "{said}");
+    let said = typed().said(&sources("[[source]]\nlogstore = \"w\"\n[[source]]\nname = \"x\"\nproject = \"p\"\n"));
+    assert!(said.contains("sls.project is missing"), "{said}");
+    assert!(said.contains("neither in source number 1 (forwarder.toml line 13) nor in what holds for all"), "{said}");
+    assert!(said.contains("project under [[source]] or project under [sls]"), "{said}");
+    assert!(said.contains("neither in source x (forwarder.toml line 15) nor"), "{said}");
+}
+
+#[test]
+fn what_is_wrong_for_all_sources_is_said_once() {
+    let items = ["a", "b"].map(|name| format!("[[source]]\nproject = \"p\"\nlogstore = \"{name}\"\n"));
+    let text = with_common("timeout = 5", &items.join(""));
+    assert_eq!(typed().load(&text).unwrap_err().problems.len(), 1);
+    let plain = typed().set("SLS_ENDPOINT", "http://cn-hangzhou.log.aliyuncs.com");
+    assert_eq!(plain.good(&sources(&items.join(""))).warnings.len(), 1);
+}
+
+#[test]
+fn a_key_of_one_source_is_taken_whole_and_never_completed_by_that_of_all() {
+    let typed = typed();
+    for (name, text) in [("id", "own-id"), ("secret", CANARY), ("token", CANARY)] {
+        fs::write(typed.path(name), text).unwrap();
+    }
+    let item = |lines: &str| sources(&format!("[[source]]\nproject = \"p\"\nlogstore = \"w\"\n{lines}\n"));
+    let own = typed.good(&item("access_key_id_file = \"id\"\naccess_key_secret_file = \"secret\""));
+    assert!(
+        matches!(&own.sources[0].sls.credentials, Credentials::Files { id, token: None, .. } if *id == typed.path("id"))
+    );
+    let common = "access_key_id_file = \"id\"\naccess_key_secret_file = \"secret\"\nsecurity_token_file = \"token\"\n";
+    let text = |lines: &str| item(lines).replacen("[sls]\n", &format!("[sls]\n{common}"), 1);
+    let said = typed.said(&text("access_key_id_file = \"id\""));
+    assert!(said.contains("half of the credentials are missing"), "{said}");
+    let own = typed.good(&text("access_key_id_file = \"id\"\naccess_key_secret_file = \"secret\""));
+    assert!(
+        matches!(&own.sources[0].sls.credentials, Credentials::Files { token: None, .. }),
+        "the token is another key's"
+    );
+    let said = typed.said(&item("access_key_id = \"x\""));
+    assert!(said.contains("name files with both: access_key_id_file and access_key_secret_file"), "{said}");
+}
