@@ -32,7 +32,7 @@ use crate::core::cursor::SourceName;
 use crate::core::event::Format;
 use crate::core::ledger::Ledger;
 use crate::core::state_dir::StateDir;
-use crate::core::stop::Stop;
+use crate::core::stop::{Stop, stop};
 use crate::dead_letter::DirectoryStore;
 use crate::destination::Destination as _;
 use crate::destination::registry::{AnyDestination, DestinationConfig};
@@ -40,6 +40,7 @@ use crate::group::Drained;
 use crate::group::membership::Membership;
 use crate::pipeline::{DeadLetterPolicy, Pace, PartSize, Pipeline};
 use crate::script::{HookThreads, Hooks};
+use crate::settings::start::StartPosition;
 use crate::settings::{Settings, SourceSettings};
 use crate::sls::Sls;
 use consumer::ConsumerId;
@@ -135,6 +136,7 @@ impl App {
             },
             pace: Pace {
                 start: from.start.start,
+                until: from.until.as_ref().map(|until| until.start),
                 fetch_interval: from.fetch_interval,
                 save_interval: from.save_interval,
                 page_groups: from.sls.page_groups,
@@ -197,8 +199,24 @@ impl App {
         let timeout = timeout?;
         info!(
             timeout_seconds = timeout.as_secs(),
-            "joined the consumer group; a shard without a checkpoint starts at {}", from.start
+            "joined the consumer group; a shard without a checkpoint starts at {}{}",
+            from.start,
+            from.until.as_ref().map(|until| format!(", and every shard ends at {until}")).unwrap_or_default()
         );
+        let leave = match from.until.clone() {
+            Some(until) => {
+                let (stopper, ended) = stop();
+                let pipeline = Arc::clone(&pipeline);
+                side.spawn(async move {
+                    if leave.or(all_past(&pipeline, &until)).await.is_some() {
+                        info!("every shard of the group is past sls.until, {until}: that is all");
+                    }
+                    stopper.raise();
+                });
+                ended
+            }
+            None => leave,
+        };
         let most = group::most_shards(settings.run.memory);
         let (beats, tasks) = group::line(Membership::new(timeout, most, Instant::now()));
         group_state.joined(tasks.watch());
@@ -237,6 +255,12 @@ impl App {
             Drained::Broken => Err(Error::Internal("every acquired shard fails at once; the log has the cause".into())),
         }
     }
+}
+
+/// Resolves when every shard of the group is past `until`.
+async fn all_past(pipeline: &Pipeline<Sls, AnyDestination>, until: &StartPosition) {
+    let holds = || pipeline.ledger.read().values().any(|entry| entry.held);
+    group::all_past(&pipeline.source, until.start, holds).await;
 }
 
 /// The state directory; none, with a warning, if it cannot be used.

@@ -150,15 +150,39 @@ impl fmt::Display for Interval {
     }
 }
 
-/// Where a shard without a checkpoint starts.
+/// A position in a shard: where one without a checkpoint starts, or where one ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     /// The oldest log that is retained.
     Begin,
-    /// Only what is written from now on.
+    /// The present end: as a start only what is written from now on.
     End,
     /// The first log received at or after this time, in unix seconds.
     Time(i64),
+}
+
+/// Where the reading of a shard ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bound {
+    /// The first cursor that is not read.
+    pub cursor: Cursor,
+    /// Nothing that is received from now on comes before it. Else it has to be asked for again when it is reached.
+    pub is_final: bool,
+}
+
+impl Bound {
+    /// Whether nothing is left to read at `cursor`. Cursors without numbers can only be told to be the same.
+    #[must_use]
+    pub fn is_reached(&self, cursor: &Cursor) -> bool {
+        let is_behind = matches!((cursor.number(), self.cursor.number()), (Some(at), Some(end)) if at >= end);
+        *cursor == self.cursor || is_behind
+    }
+
+    /// Whether `cursor` is behind the bound: more was read than was asked for.
+    #[must_use]
+    pub fn is_passed(&self, cursor: &Cursor) -> bool {
+        matches!((cursor.number(), self.cursor.number()), (Some(at), Some(end)) if at > end)
+    }
 }
 
 impl fmt::Display for Start {
@@ -183,5 +207,16 @@ mod tests {
         assert_eq!(Cursor::new("MTUyNDE1NTM3OTM3MzkwODQ5Ng==").when(), "2018-04-19T16:29:39Z");
         assert_eq!(Cursor::from_number(7).when(), Cursor::from_number(7).as_str());
         assert_eq!(Cursor::new("opaque").when(), "opaque");
+    }
+
+    #[test]
+    fn a_bound_is_reached_at_its_cursor_and_behind_it() {
+        let bound = Bound { cursor: Cursor::from_number(5), is_final: true };
+        let at = |number| Cursor::from_number(number);
+        assert_eq!([4, 5, 6].map(|number| bound.is_reached(&at(number))), [false, true, true]);
+        assert_eq!([4, 5, 6].map(|number| bound.is_passed(&at(number))), [false, false, true]);
+        let opaque = Bound { cursor: Cursor::new("x"), is_final: true };
+        assert!(opaque.is_reached(&Cursor::new("x")) && !opaque.is_reached(&Cursor::new("y")));
+        assert!(!opaque.is_passed(&Cursor::new("y")));
     }
 }

@@ -1,11 +1,11 @@
 //! The port to a source of logs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::budget::Credit;
 use super::cause::{Cause, Retry};
-use super::cursor::{Cursor, ShardId, Start};
+use super::cursor::{Bound, Cursor, ShardId, Start};
 use super::page::Page;
 
 /// A consumer group of a logstore, seen by one of its consumers.
@@ -44,7 +44,13 @@ pub trait Source: Send + Sync + 'static {
     /// The cursor at a start position.
     fn cursor(&self, shard: ShardId, start: Start) -> impl Future<Output = Result<Cursor, SourceError>> + Send;
 
-    /// Reads on from `cursor`, at most `groups` log groups (1..=1000). `room` grows to the size that the page announces
+    /// The cursor at which a shard ends that is read until a position, by the time at which logs are received.
+    fn bound(&self, shard: ShardId, until: Start) -> impl Future<Output = Result<Bound, SourceError>> + Send;
+
+    /// Every shard that there is, and its checkpoint.
+    fn progress(&self) -> impl Future<Output = Result<BTreeMap<ShardId, Option<Cursor>>, SourceError>> + Send;
+
+    /// Reads on from `cursor`, at most `groups` log groups (1..=1000), and none at or behind `until`. `room` grows to the size that the page announces
     /// before its bytes are taken in.
     ///
     /// # Errors
@@ -55,6 +61,7 @@ pub trait Source: Send + Sync + 'static {
         shard: ShardId,
         cursor: &Cursor,
         groups: u32,
+        until: Option<&Cursor>,
         room: &mut Credit,
     ) -> impl Future<Output = Result<Page, SourceError>> + Send;
 }

@@ -3,6 +3,7 @@
 //! The two run apart. [`beat`] has a thread of its own, waits for nothing but SLS, and publishes what should be
 //! done as a whole, so there is no queue that could fill up. [`run`] does it.
 
+mod all_past;
 mod heartbeat;
 pub mod membership;
 mod tasks;
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 use crate::core::cursor::ShardId;
 use membership::{Membership, View};
 
+pub use all_past::all_past;
 pub use heartbeat::beat;
 pub use tasks::{Drained, run};
 

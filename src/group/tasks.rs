@@ -23,6 +23,9 @@ use crate::pipeline::{Pipeline, ShardEnd};
 /// Pause before a shard is started again whose task broke down.
 const RESTART_PAUSE: Duration = Duration::from_secs(5);
 
+/// How long a shard rests that was read to where it ends. Then its checkpoint is looked at again: somebody may have moved it.
+const PAST_REST: Duration = Duration::from_secs(60);
+
 /// So many tasks in a row that broke down before a single log had found its end: it is not one page that breaks them.
 const MOST_BREAKDOWNS: u32 = 3;
 
@@ -199,6 +202,7 @@ impl<S: Source, K: Destination> Tasks<S, K> {
         running.over.raise();
         let again = match joined {
             Ok((_, ShardEnd::Moved | ShardEnd::Reloaded)) => Some(Instant::now()),
+            Ok((_, ShardEnd::Past)) => Some(Instant::now() + PAST_REST),
             Ok((_, ShardEnd::Released | ShardEnd::GivenBack | ShardEnd::Over | ShardEnd::Lost)) => None,
             Err(panic) => {
                 let name = self.name(shard);

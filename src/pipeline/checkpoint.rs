@@ -9,7 +9,7 @@ use crate::core::cursor::{Cursor, Interval, Place};
 
 /// How often the checkpoint is looked at while there is nothing to save: an operator may have set it elsewhere, or another
 /// process may use our consumer name.
-const CHECK_INTERVAL: Duration = Duration::from_secs(60);
+const CHECK_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Saves of unknown outcome that are remembered.
 const MOST_ATTEMPTED: usize = 32;

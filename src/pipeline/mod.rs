@@ -75,6 +75,8 @@ pub struct Pipeline<S, K> {
 pub struct Pace {
     /// Where a shard without a checkpoint starts.
     pub start: Start,
+    /// Where every shard ends, if it does.
+    pub until: Option<Start>,
     /// Pause after a pull that reached the end of the shard.
     pub fetch_interval: Duration,
     /// Least time between two saves while logs flow.
@@ -106,6 +108,8 @@ impl Default for PartSize {
 pub enum ShardEnd {
     /// Stopped in good order: all that was pulled is durable, and saved.
     Released,
+    /// Read to where it ends, and saved there.
+    Past,
     /// Stopped while it was halted or paused: what was pulled and not delivered will be pulled again.
     GivenBack,
     /// The tenure ended; what was in flight is given back.
@@ -122,6 +126,7 @@ impl fmt::Display for ShardEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Released => "all that was pulled is delivered and saved",
+            Self::Past => "it was read to where it ends",
             Self::GivenBack => "it was paused or halted; what was not delivered will be pulled again",
             Self::Over => "it was taken from us; what was in flight will be pulled again",
             Self::Lost => "it is another consumer's, or gone",
@@ -189,6 +194,8 @@ struct StartPoint {
 #[derive(Debug, PartialEq, Eq)]
 enum ReaderEnd {
     Stopped,
+    /// The shard was read to where it ends.
+    Past,
     Lost,
     /// A log failed in the script, and the settings want the shard halted then.
     Halted,
@@ -226,6 +233,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
             (_, DelivererEnd::Moved) => ShardEnd::Moved,
             (ReaderEnd::Lost, _) | (_, DelivererEnd::Lost) => ShardEnd::Lost,
             (ReaderEnd::Halted, _) | (_, DelivererEnd::Halted) => self.stay_halted(&version, ShardEnd::GivenBack).await,
+            (ReaderEnd::Past, DelivererEnd::Drained) => ShardEnd::Past,
             (ReaderEnd::Stopped, DelivererEnd::Drained) => ShardEnd::Released,
         }
     }

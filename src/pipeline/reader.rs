@@ -15,7 +15,7 @@ use super::{ReaderEnd, Shard};
 use crate::core::batch::Part;
 use crate::core::budget::Credit;
 use crate::core::cause::{Cause, Retry};
-use crate::core::cursor::{Cursor, Start};
+use crate::core::cursor::{Bound, Cursor, Start};
 use crate::core::ledger::Ask;
 use crate::core::page::Page;
 use crate::core::retry_log::RetryLog;
@@ -30,6 +30,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
             script: PageRunner::new(hook, self.pipeline.dead_letters.max_share),
             size: PageSize::new(self.pipeline.pace.page_groups),
             pull_log: self.retry_log("pull"),
+            bound: None,
         };
         loop {
             match self.read_page(&mut reader, &cursor, &slot).await {
@@ -47,11 +48,16 @@ impl<S: Source, K: Destination> Shard<S, K> {
         cursor: &Cursor,
         slots: &mpsc::Sender<FromReader>,
     ) -> Result<Cursor, ReaderEnd> {
+        self.stop.or(self.look_ahead(reader, cursor, slots)).await.ok_or(ReaderEnd::Stopped)??;
         // What is under way is dropped when the shard is asked to stop: nothing of it was promised to anybody.
         let pulled = self.stop.or(self.pull_page(reader, cursor, slots)).await.ok_or(ReaderEnd::Stopped)??;
         let Some(Pulled { page, reserved, slot }) = pulled else { return Ok(cursor.clone()) };
         let next = page.next.clone();
         let pause = self.pause_after(&page);
+        // Cursors without numbers do not tell that a checkpoint is behind the end.
+        if page.is_idle() && reader.bound.as_ref().is_some_and(|bound| bound.is_final && page.next.number().is_none()) {
+            return Err(ReaderEnd::Past);
+        }
         if page.is_idle() {
             drop(reserved);
             if reader.size.on_idle() {
@@ -69,6 +75,43 @@ impl<S: Source, K: Destination> Shard<S, K> {
         Ok(next)
     }
 
+    /// Waits until there may be something to read before the end of the shard, if it has one.
+    async fn look_ahead(
+        &self,
+        reader: &mut Reader,
+        cursor: &Cursor,
+        slots: &mpsc::Sender<FromReader>,
+    ) -> Result<(), ReaderEnd> {
+        let Some(until) = self.pipeline.pace.until else { return Ok(()) };
+        loop {
+            if let Some(bound) = &reader.bound {
+                if !bound.is_reached(cursor) {
+                    return Ok(());
+                }
+                if bound.is_final {
+                    return Err(ReaderEnd::Past);
+                }
+                slots.send(FromReader::Idle).await.map_err(|_| ReaderEnd::Stopped)?;
+                sleep(self.pipeline.pace.fetch_interval).await;
+            }
+            match self.pipeline.source.bound(self.id, until).await {
+                Ok(bound) => {
+                    reader.pull_log.recovered();
+                    self.account.works(Ask::Pull);
+                    reader.bound = Some(bound);
+                }
+                Err(SourceError::Lost(cause)) => {
+                    warn!(shard = %self.name, %cause, "shard lost");
+                    return Err(ReaderEnd::Lost);
+                }
+                Err(fault) => {
+                    self.account.fails(Ask::Pull, &fault, Instant::now());
+                    reader.pull_log.pause_after(&fault).await;
+                }
+            }
+        }
+    }
+
     /// Pulls one page. `None`: it has to be tried again.
     async fn pull_page<'a>(
         &self,
@@ -78,7 +121,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
     ) -> Result<Option<Pulled<'a>>, ReaderEnd> {
         let slot = slots.reserve().await.map_err(|_| ReaderEnd::Stopped)?;
         let mut reserved = self.pipeline.budget.take(reader.size.reserve()).await;
-        let page = match self.pull(cursor, reader.size.groups(), &mut reserved).await {
+        let page = match self.pull(cursor, reader.size.groups(), reader.bound.as_ref(), &mut reserved).await {
             Ok(page) => page,
             Err(SourceError::Lost(cause)) => {
                 warn!(shard = %self.name, %cause, "shard lost");
@@ -148,13 +191,22 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
     }
 
-    async fn pull(&self, cursor: &Cursor, groups: u32, room: &mut Credit) -> Result<Page, SourceError> {
-        let page = self.pipeline.source.pull(self.id, cursor, groups, room).await?;
+    async fn pull(
+        &self,
+        cursor: &Cursor,
+        groups: u32,
+        bound: Option<&Bound>,
+        room: &mut Credit,
+    ) -> Result<Page, SourceError> {
+        let until = bound.map(|bound| &bound.cursor);
+        let page = self.pipeline.source.pull(self.id, cursor, groups, until, room).await?;
         self.account.received(page.wire_bytes);
         let what = if page.next == page.cursor && !page.body.is_empty() {
             "sent logs but no progress: the next cursor of"
         } else if page.goes_back() {
             "went back: the next cursor of"
+        } else if bound.is_some_and(|bound| bound.is_passed(&page.next)) {
+            "sent logs from behind the end that was asked for: the next cursor of"
         } else {
             return Ok(page);
         };
@@ -213,6 +265,8 @@ struct Reader {
     script: PageRunner,
     size: PageSize,
     pull_log: RetryLog,
+    /// Where the shard ends, as far as that is known.
+    bound: Option<Bound>,
 }
 
 /// A page that came.

@@ -14,6 +14,7 @@ use super::*;
 use crate::core::batch::Output;
 use crate::core::budget::Credit;
 use crate::core::cause::Cause;
+use crate::core::cursor::Bound;
 use crate::core::event::{Body, BodyError, Format, Head};
 use crate::core::lease::Lease;
 use crate::core::ledger::Counts;
@@ -47,6 +48,10 @@ struct Pages {
     skips: AtomicBool,
     /// Every pull is refused.
     refuses: AtomicBool,
+    /// Pages that were received by now.
+    written: AtomicU32,
+    /// Pages come whatever end was asked for.
+    heeds_no_end: AtomicBool,
 }
 
 impl Source for Pages {
@@ -80,7 +85,24 @@ impl Source for Pages {
         Ok(Cursor::from_number(0))
     }
 
-    async fn pull(&self, shard: ShardId, cursor: &Cursor, groups: u32, room: &mut Credit) -> Result<Page, SourceError> {
+    async fn bound(&self, _: ShardId, until: Start) -> Result<Bound, SourceError> {
+        let Start::Time(number) = until else { panic!("positions are numbers here") };
+        let written = i64::from(self.written.load(Ordering::Relaxed)).min(self.bodies.len() as i64);
+        Ok(Bound { cursor: Cursor::from_number(number.min(written)), is_final: number <= written })
+    }
+
+    async fn progress(&self) -> Result<BTreeMap<ShardId, Option<Cursor>>, SourceError> {
+        Ok([(ShardId(3), self.saved.lock().unwrap().clone())].into())
+    }
+
+    async fn pull(
+        &self,
+        shard: ShardId,
+        cursor: &Cursor,
+        groups: u32,
+        until: Option<&Cursor>,
+        room: &mut Credit,
+    ) -> Result<Page, SourceError> {
         self.pulls.fetch_add(1, Ordering::Relaxed);
         self.asked.store(groups, Ordering::Relaxed);
         if self.refuses.load(Ordering::Relaxed) {
@@ -91,7 +113,8 @@ impl Source for Pages {
             sleep(trip).await;
         }
         let number = cursor.number().unwrap() + i64::from(self.skips.load(Ordering::Relaxed));
-        let body = self.bodies.get(number as usize).cloned();
+        let is_before = |end: &Cursor| number < end.number().unwrap() || self.heeds_no_end.load(Ordering::Relaxed);
+        let body = self.bodies.get(number as usize).filter(|_| until.is_none_or(is_before)).cloned();
         let bytes = body.as_ref().map_or(0, Bytes::len);
         if !room.grow(bytes) {
             return Err(SourceError::NoRoom { bytes, cause: Cause::new("no room") });
@@ -221,16 +244,23 @@ fn start(pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench
 
 /// The same to so many destinations.
 fn start_to(destinations: usize, pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench {
-    start_with((destinations, PartSize::default().bytes), pages, on_error, on_reject)
+    start_with((destinations, PartSize::default().bytes), None, pages, on_error, on_reject)
 }
 
 /// The same to one, with parts of so many bytes.
 fn start_in_parts(bytes: usize, pages: &[Vec<String>]) -> Bench {
-    start_with((1, bytes), pages, OnError::DeadLetter, OnReject::DeadLetter)
+    start_with((1, bytes), None, pages, OnError::DeadLetter, OnReject::DeadLetter)
+}
+
+/// The same to one, until so many pages were received.
+fn start_until(until: i64, pages: &[Vec<String>]) -> Bench {
+    let bytes = PartSize::default().bytes;
+    start_with((1, bytes), Some(Start::Time(until)), pages, OnError::DeadLetter, OnReject::DeadLetter)
 }
 
 fn start_with(
     (destinations, bytes): (usize, usize),
+    until: Option<Start>,
     pages: &[Vec<String>],
     on_error: OnError,
     on_reject: OnReject,
@@ -257,6 +287,8 @@ fn start_with(
             asked: AtomicU32::new(0),
             skips: AtomicBool::new(false),
             refuses: AtomicBool::new(false),
+            written: AtomicU32::new(u32::MAX),
+            heeds_no_end: AtomicBool::new(false),
         },
         source_name: SourceName::new("logstore"),
         destinations: (0..destinations)
@@ -281,6 +313,7 @@ fn start_with(
         },
         pace: Pace {
             start: Start::Begin,
+            until,
             fetch_interval: Duration::from_secs(1),
             save_interval: Duration::from_secs(1),
             page_groups: 10,
@@ -377,6 +410,53 @@ async fn a_log_that_fails_is_a_dead_letter_and_its_neighbours_go_on() {
     let keys: Vec<_> = letter.log.iter().map(|(key, _)| String::from_utf8_lossy(key).into_owned()).collect();
     assert_eq!(keys, ["__time__", "__topic__", "__source__", "id", "kind"]);
     assert_eq!(bench.end().await, ShardEnd::Released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_ends_where_it_is_to_end_and_is_saved_there() {
+    let pages = [page(&["a:keep"]), page(&["b:keep"]), page(&["c:keep"])];
+    let mut bench = start_until(2, &pages);
+    assert_eq!(bench.task.join_next().await.unwrap().unwrap(), ShardEnd::Past);
+    assert_eq!((bench.taken(), bench.saved()), (vec!["a".to_owned(), "b".to_owned()], Some(2)));
+    assert_eq!(bench.counts().difference(), 0);
+    let mut again = bench.killed_and_started_again().await;
+    assert_eq!(again.task.join_next().await.unwrap().unwrap(), ShardEnd::Past, "nothing is left");
+    assert_eq!(again.counts().delivered, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_whose_end_is_yet_to_come_goes_on_with_what_is_written_until_then() {
+    let pages = [page(&["a:keep"]), page(&["b:keep"]), page(&["c:keep"])];
+    let mut bench = start_until(2, &pages);
+    bench.pipeline.source.written.store(1, Ordering::Relaxed);
+    seconds(5).await;
+    assert_eq!((bench.taken(), bench.saved()), (vec!["a".to_owned()], Some(1)));
+    assert!(bench.pipeline.ledger.read()[&bench.name()].caught_up);
+    bench.pipeline.source.written.store(3, Ordering::Relaxed);
+    assert_eq!(bench.task.join_next().await.unwrap().unwrap(), ShardEnd::Past);
+    assert_eq!((bench.taken().len(), bench.saved()), (2, Some(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_behind_the_end_stays_where_it_is() {
+    let bench = start(&[page(&["a:keep"]), page(&["b:keep"])], OnError::DeadLetter, OnReject::DeadLetter);
+    bench.delivered(2).await;
+    let pipeline = Arc::clone(&bench.pipeline);
+    assert_eq!(bench.end().await, ShardEnd::Released);
+    let pipeline = Arc::into_inner(pipeline).expect("nobody else has it");
+    let pace = Pace { until: Some(Start::Time(1)), ..pipeline.pace };
+    let mut late = Bench::on(Arc::new(Pipeline { pace, ..pipeline }), Memory::default());
+    assert_eq!(late.task.join_next().await.unwrap().unwrap(), ShardEnd::Past);
+    assert_eq!(late.saved(), Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn logs_from_behind_the_end_are_not_delivered_whatever_the_source_sends() {
+    let bench = start_until(1, &[page(&["a:keep"]), page(&["b:keep"])]);
+    bench.pipeline.source.heeds_no_end.store(true, Ordering::Relaxed);
+    bench.pipeline.source.skips.store(true, Ordering::Relaxed);
+    seconds(60).await;
+    assert_eq!((bench.taken(), bench.saved()), (Vec::new(), Some(0)));
 }
 
 #[tokio::test(start_paused = true)]

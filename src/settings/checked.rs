@@ -53,6 +53,8 @@ pub struct SourceSettings {
     pub script: PathBuf,
     /// Where shards without a checkpoint start.
     pub start: start::StartPosition,
+    /// Where every shard ends, if it does.
+    pub until: Option<start::StartPosition>,
     /// Wait for a project or logstore that is not there yet.
     pub wait: bool,
     /// Pause between two looks at a shard that has nothing new.

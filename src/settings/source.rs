@@ -27,12 +27,13 @@ pub(super) fn read_sources(reader: &mut Reader<'_>, machine: &Machine) -> Option
     };
     let places = read_places(reader, machine)?.into_iter();
     let sources = places.zip(work).map(|(place, work)| {
-        let (Place { name, has_consumer, sls, start, .. }, work) = (place, work?);
+        let (Place { name, has_consumer, sls, start, until, .. }, work) = (place, work?);
         Some(SourceSettings {
             name,
             consumer_prefix: (!has_consumer).then(|| format!("{}-{}", sls.group, machine.hostname)),
             sls,
             start,
+            until,
             script: work.script,
             wait: work.wait,
             fetch_interval: work.fetch_interval,
@@ -68,6 +69,7 @@ pub(super) struct Place {
     has_consumer: bool,
     pub(super) sls: Config,
     pub(super) start: StartPosition,
+    until: Option<StartPosition>,
 }
 
 fn read_place(reader: &mut Reader<'_>, machine: &Machine) -> Option<Place> {
@@ -75,11 +77,13 @@ fn read_place(reader: &mut Reader<'_>, machine: &Machine) -> Option<Place> {
     let heartbeat = reader.get(&keys::sls::HEARTBEAT_INTERVAL);
     let sls = read_sls(reader, heartbeat, machine);
     let start = reader.parse(&keys::sls::START, |text| start::parse(&text, machine.now, &machine.zone));
+    let until =
+        reader.parse(&keys::sls::UNTIL, |text| start::parse_until(&text, start.as_ref(), machine.now, &machine.zone));
     let has_name = reader.is_given(&keys::source::NAME.row);
     let has_consumer = reader.is_given(&keys::sls::CONSUMER.row);
     let (sls, start) = (sls?, start?);
     let name = if has_name { name? } else { sls.logstore.clone() };
-    Some(Place { name, has_name, has_consumer, sls, start })
+    Some(Place { name, has_name, has_consumer, sls, start, until })
 }
 
 /// How a source is worked on.

@@ -1,4 +1,4 @@
-//! Where shards without a checkpoint start, as people write it.
+//! Where shards without a checkpoint start, and where shards end, as people write it.
 
 use std::fmt;
 
@@ -10,7 +10,10 @@ use super::problem::Complaint;
 use super::units;
 use crate::core::cursor::Start;
 
-/// A start position, and how it came about.
+/// How many seconds a start may be in the future: clocks differ, and so do time zones that were forgotten.
+const FARTHEST_START: i64 = 86_400;
+
+/// A position, and how it came about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StartPosition {
     /// What to ask SLS for.
@@ -28,8 +31,7 @@ impl fmt::Display for StartPosition {
             Start::Begin => f.write_str("begin"),
             Start::End => f.write_str("end"),
             Start::Time(seconds) => {
-                let instant = Timestamp::from_second(seconds).expect("parse made it from a timestamp");
-                write!(f, "{instant} (\"{}\"", self.typed)?;
+                write!(f, "{} (\"{}\"", instant(seconds), self.typed)?;
                 match &self.zone {
                     Some(zone) => write!(f, " in {zone})"),
                     None => f.write_str(")"),
@@ -39,10 +41,52 @@ impl fmt::Display for StartPosition {
     }
 }
 
-/// Reads a start position: `begin` or `end` in any case, unix seconds, a span before now (`-2h`, `2h ago`, `20d`), or a date
+/// Reads where shards start: as [`position`], and not far in the future.
+pub(super) fn parse(text: &str, now: Timestamp, zone: &TimeZone) -> Result<StartPosition, Complaint> {
+    let read = position(text, now, zone)?;
+    match read.start {
+        Start::Time(second) if second > now.as_second() + FARTHEST_START => Err(Complaint::new(
+            format!("{text:?} is more than a day in the future ({})", instant(second)),
+            "write end to read only what is written from now on",
+        )),
+        _ => Ok(read),
+    }
+}
+
+/// Reads where shards end that start at `start`: as [`position`], and behind that. `end` is the time of now.
+pub(super) fn parse_until(
+    text: &str,
+    start: Option<&StartPosition>,
+    now: Timestamp,
+    zone: &TimeZone,
+) -> Result<StartPosition, Complaint> {
+    let mut read = position(text, now, zone)?;
+    if read.start == Start::End {
+        // The same for every shard, whenever it is acquired: the second of now is read whole.
+        read.start = Start::Time(now.as_second() + 1);
+    }
+    let is_behind = match (start.map(|start| start.start), read.start) {
+        (_, Start::Begin | Start::End) => false,
+        (Some(Start::End), Start::Time(until)) => until > now.as_second() + 1,
+        (Some(Start::Time(start)), Start::Time(until)) => until > start,
+        (None | Some(Start::Begin), Start::Time(_)) => true,
+    };
+    if is_behind {
+        return Ok(read);
+    }
+    let start = start.map_or_else(|| "the oldest log".to_owned(), ToString::to_string);
+    let fix = "write a time behind the start, or end for what is there now";
+    Err(Complaint::new(format!("{text:?} is not behind the start, {start}: there would be nothing to read"), fix))
+}
+
+fn instant(second: i64) -> Timestamp {
+    Timestamp::from_second(second).expect("a position is made from a timestamp")
+}
+
+/// Reads a position: `begin` or `end` in any case, unix seconds, a span before now (`-2h`, `2h ago`, `20d`), or a date
 /// and time in the manner of RFC 3339 and ISO 8601, where parts may have one digit, the time may be missing, and a time without an offset is in `zone`, as the
 /// vendor's SDK reads it. Fractions of a second are cut off: SLS counts in seconds.
-pub(super) fn parse(text: &str, now: Timestamp, zone: &TimeZone) -> Result<StartPosition, Complaint> {
+fn position(text: &str, now: Timestamp, zone: &TimeZone) -> Result<StartPosition, Complaint> {
     let text = text.trim();
     let position = |start, zone| StartPosition { start, typed: text.to_owned(), zone };
     if text.eq_ignore_ascii_case("begin") {
@@ -59,12 +103,6 @@ pub(super) fn parse(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Start
         return Err(Complaint::new(
             format!("{text:?} is before 1970"),
             "write begin for the oldest log that is retained",
-        ));
-    }
-    if instant.duration_since(now) > SignedDuration::from_hours(24) {
-        return Err(Complaint::new(
-            format!("{text:?} is more than a day in the future ({instant})"),
-            "write end to read only what is written from now on",
         ));
     }
     Ok(position(Start::Time(instant.as_second()), zone))
@@ -108,7 +146,7 @@ fn before_now(text: &str, now: Timestamp) -> Option<Result<Timestamp, Complaint>
 fn date_and_time(text: &str, zone: &TimeZone) -> Result<(Timestamp, Option<String>), Complaint> {
     let complaint = || {
         Complaint::new(
-            format!("{text:?} is not a start position"),
+            format!("{text:?} is not a position"),
             "write begin, end, unix seconds, a span such as -2h, or a time such as 2026-01-31 8:00:00+08:00",
         )
     };
@@ -310,6 +348,23 @@ mod tests {
             "2019-01-01 0:0:0+é8",
         ] {
             refused(text, "write begin, end, unix seconds");
+        }
+    }
+
+    #[test]
+    fn an_end_may_be_far_in_the_future_and_is_behind_the_start() {
+        let until = |start: &str, text: &str| {
+            let (now, zone) = (Timestamp::from_second(1_800_000_000).unwrap(), TimeZone::UTC);
+            let start = parse(start, now, &zone).unwrap();
+            parse_until(text, Some(&start), now, &zone).map(|until| until.start).map_err(|complaint| complaint.what)
+        };
+        assert_eq!(until("begin", "end"), Ok(Start::Time(1_800_000_001)));
+        assert_eq!(until("begin", "-2h"), Ok(Start::Time(1_799_992_800)));
+        assert_eq!(until("-3h", "-2h"), Ok(Start::Time(1_799_992_800)));
+        assert_eq!(until("-3h", "end"), Ok(Start::Time(1_800_000_001)));
+        assert_eq!(until("end", "2030-01-01"), Ok(Start::Time(1_893_456_000)));
+        for (start, end) in [("begin", "begin"), ("-2h", "-2h"), ("-2h", "-3h"), ("end", "end"), ("end", "-1s")] {
+            assert!(until(start, end).unwrap_err().contains("is not behind the start"), "{start} {end}");
         }
     }
 

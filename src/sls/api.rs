@@ -316,10 +316,13 @@ pub fn read_cursor_time(reply: &Reply) -> Result<i64, ReadError> {
     Ok(read_json::<Body>(&reply.body)?.cursor_time)
 }
 
-/// "PullLogs" of at most `groups` log groups (1..=1000).
+/// "PullLogs" of at most `groups` log groups (1..=1000), before `until`.
 #[must_use]
-pub fn build_pull(config: &Config, shard: ShardId, cursor: &Cursor, groups: u32) -> Request {
+pub fn build_pull(config: &Config, shard: ShardId, cursor: &Cursor, groups: u32, until: Option<&Cursor>) -> Request {
     let mut query = vec![("type", "log".into()), ("cursor", cursor.as_str().to_owned()), ("count", groups.to_string())];
+    if let Some(until) = until {
+        query.push(("end_cursor", until.as_str().to_owned()));
+    }
     if let Some(text) = &config.query {
         query.push(("pullMode", "scan_on_stream".into()));
         query.push(("query", text.clone()));

@@ -4,7 +4,7 @@ mod config_error;
 mod dns;
 mod wire;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -27,7 +27,7 @@ use super::unpack::UnpackError;
 use super::{AccessKey, Config, Signature};
 use crate::core::budget::Credit;
 use crate::core::cause::Cause;
-use crate::core::cursor::{Cursor, ShardId, Start};
+use crate::core::cursor::{Bound, Cursor, ShardId, Start};
 use crate::core::page::Page;
 use crate::core::printable::excerpt;
 use crate::core::source::{Checkpoint, Source, SourceError};
@@ -36,6 +36,9 @@ use wire::Wire;
 
 /// What a call is counted under that got no complete reply.
 const NO_REPLY: &str = "no_reply";
+
+/// Seconds after which nothing that is received any more gets the receive time of a moment: servers' clocks differ a little.
+const SETTLING: i64 = 5;
 
 /// A consumer's connection to its logstore.
 ///
@@ -52,6 +55,7 @@ pub struct Sls {
     /// The server refused version 1 of the signature: from then on it is version 4.
     only_v4: AtomicBool,
     group_told: AtomicBool,
+    shards_told: AtomicBool,
     errors: Arc<CallErrors>,
     /// What the first look at the group told, if it was looked, and how often the group had been missing by then.
     group_start: OnceLock<(GroupStart, u64)>,
@@ -74,6 +78,7 @@ impl Sls {
             clock_told: AtomicBool::new(false),
             only_v4: AtomicBool::new(false),
             group_told: AtomicBool::new(false),
+            shards_told: AtomicBool::new(false),
             errors: Arc::default(),
             group_start: OnceLock::new(),
         })
@@ -100,10 +105,7 @@ impl Sls {
     pub async fn learn_shards(&self) -> Result<(), SourceError> {
         // In this order: a shard that is made in between is missed, and taken for one that came later.
         let looking = api::build_list_shards(&self.config);
-        let dated = |reply: &Reply| {
-            let date = reply.header("date").and_then(parse_http_date);
-            Ok((api::read_shards(reply)?, date.map(Timestamp::as_second)))
-        };
+        let dated = |reply: &Reply| Ok((api::read_shards(reply)?, server_date(reply)));
         let (shards, looked_at) = self.ask(&looking, dated).await?;
         let checkpoints = self.checkpoints().await?;
         // Who looked first has seen what was there first.
@@ -274,9 +276,10 @@ impl Sls {
         shard: ShardId,
         cursor: &Cursor,
         groups: u32,
+        until: Option<&Cursor>,
         room: &mut Credit,
     ) -> Result<Pulled, SourceError> {
-        let request = api::build_pull(&self.config, shard, cursor, groups);
+        let request = api::build_pull(&self.config, shard, cursor, groups, until);
         let reply = self.send(&request, Some(room)).await?;
         let id = reply.header("x-log-requestid").map(str::to_owned);
         match api::read_pull(&self.config, shard, cursor, reply) {
@@ -372,11 +375,51 @@ impl Source for Sls {
         self.ask(&api::build_cursor(&self.config, shard, start), api::read_cursor).await
     }
 
+    /// A time is final when the server's own clock is well past it.
+    async fn bound(&self, shard: ShardId, until: Start) -> Result<Bound, SourceError> {
+        let read = |reply: &Reply| Ok((api::read_cursor(reply)?, server_date(reply)));
+        let (cursor, date) = self.ask(&api::build_cursor(&self.config, shard, until), read).await?;
+        let now = date.unwrap_or_else(|| self.server_time().as_second());
+        let is_final = match until {
+            Start::Begin | Start::End => true,
+            Start::Time(second) => now >= second + SETTLING,
+        };
+        Ok(Bound { cursor, is_final })
+    }
+
+    /// Without the right to list shards those that the group knows: a shard of which it has nothing yet is not among them.
+    async fn progress(&self) -> Result<BTreeMap<ShardId, Option<Cursor>>, SourceError> {
+        let shards = match self.shards().await {
+            Err(SourceError::Refused(cause)) => {
+                if !self.shards_told.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        "the shards cannot be listed, so a shard that nobody has read of is not waited for: grant \
+                         log:ListShards on the logstore; {cause}"
+                    );
+                }
+                Vec::new()
+            }
+            listed => listed?,
+        };
+        let mut progress: BTreeMap<_, _> = shards.into_iter().map(|shard| (ShardId(shard.id), None)).collect();
+        for saved in self.checkpoints().await? {
+            progress.insert(ShardId(saved.shard), Some(saved.cursor));
+        }
+        Ok(progress)
+    }
+
     /// A page above the size limit is asked for again with half the log groups, down to one.
-    async fn pull(&self, shard: ShardId, cursor: &Cursor, groups: u32, room: &mut Credit) -> Result<Page, SourceError> {
+    async fn pull(
+        &self,
+        shard: ShardId,
+        cursor: &Cursor,
+        groups: u32,
+        until: Option<&Cursor>,
+        room: &mut Credit,
+    ) -> Result<Page, SourceError> {
         let mut groups = groups;
         loop {
-            match self.pull_groups(shard, cursor, groups, room).await? {
+            match self.pull_groups(shard, cursor, groups, until, room).await? {
                 Pulled::Page(page) => return Ok(page),
                 Pulled::TooLarge(_) if groups > 1 => groups /= 2,
                 Pulled::TooLarge(error) => {
@@ -432,6 +475,11 @@ fn check_names(config: &Config) -> Result<(), ConfigError> {
         });
     }
     Ok(())
+}
+
+/// When the server answered, unix seconds by its clock.
+fn server_date(reply: &Reply) -> Option<i64> {
+    reply.header("date").and_then(parse_http_date).map(Timestamp::as_second)
 }
 
 fn parse_http_date(text: &str) -> Option<Timestamp> {

@@ -14,6 +14,7 @@ mod kills;
 mod oracle;
 #[cfg(target_os = "linux")]
 mod parts;
+mod positions;
 mod program;
 mod reload;
 mod replays;

@@ -26,6 +26,7 @@ pub(super) const KEYS: &[&Row] = &[
     &ACCESS_KEY_SECRET_FILE.row,
     &SECURITY_TOKEN_FILE.row,
     &START.row,
+    &UNTIL.row,
     &WAIT.row,
     &QUERY.row,
     &PROCESSOR.row,
@@ -112,6 +113,11 @@ pub const START: Key<String> =
          8:00:00+08:00 (without an offset: in the local time zone); a shard created by a split or merge \
          after the group began starts with its oldest log, even with end",
     );
+
+pub const UNTIL: Key<String> = Key::start("sls.until").flag("until").means(
+    "where every shard ends, in the words of sls.start, by the time at which SLS receives the logs; end is the time of the \
+     process's start. What comes at that time or later is not read, and the process ends when all shards of the group are past it",
+);
 
 pub const WAIT: Key<bool> = Key::switch("sls.wait")
     .default("false")

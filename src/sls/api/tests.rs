@@ -102,19 +102,21 @@ fn a_shard_is_asked_for_checkpoint_cursor_and_time() {
 #[test]
 fn a_pull_carries_query_and_processor_in_form_encoding() {
     let plain = "/logstores/my-logstore/shards/3?type=log&cursor=MTcwMDAwMDAwMDAwMDAwMDAwMA%3D%3D&count=500";
-    check(&build_pull(&config(), SHARD, &cursor(), 500), Method::Get, plain, "");
+    check(&build_pull(&config(), SHARD, &cursor(), 500, None), Method::Get, plain, "");
     let config =
         Config { query: Some("* | where a = 'x y'".into()), processor: Some("consume-processor-1".into()), ..config() };
     let target =
         format!("{plain}&pullMode=scan_on_stream&query=%2A+%7C+where+a+%3D+%27x+y%27&processor=consume-processor-1");
-    check(&build_pull(&config, SHARD, &cursor(), 500), Method::Get, &target, "");
+    check(&build_pull(&config, SHARD, &cursor(), 500, None), Method::Get, &target, "");
+    let until = build_pull(&config, SHARD, &cursor(), 500, Some(&Cursor::new("ZW5k")));
+    check(&until, Method::Get, &target.replace("&pullMode", "&end_cursor=ZW5k&pullMode"), "");
 }
 
 #[test]
 fn a_pull_asks_for_the_compression_of_the_settings() {
     for (compression, encoding) in [(Compression::Lz4, "lz4"), (Compression::Zstd, "zstd"), (Compression::Plain, "")] {
         let config = Config { compression, ..config() };
-        let request = build_pull(&config, SHARD, &cursor(), 1);
+        let request = build_pull(&config, SHARD, &cursor(), 1, None);
         assert_eq!(request.header("accept-encoding"), Some(encoding));
         assert_eq!(request.header("accept"), Some("application/x-protobuf"));
     }

@@ -197,7 +197,7 @@ fn page(raw_size: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
 
 async fn pull(sls: &Sls) -> Result<Page, SourceError> {
     let mut room = Budget::new(64 << 20).take(64 << 20).await;
-    sls.pull(SHARD, &Cursor::new(CURSOR), 1000, &mut room).await
+    sls.pull(SHARD, &Cursor::new(CURSOR), 1000, None, &mut room).await
 }
 
 #[track_caller]
@@ -592,7 +592,7 @@ async fn a_page_larger_than_what_is_free_is_not_taken_in() {
     let budget = Budget::new(16 << 20);
     let _others = budget.take(8 << 20).await;
     let mut room = budget.take(1 << 20).await;
-    let refused = sls.pull(SHARD, &Cursor::new(CURSOR), 10, &mut room).await;
+    let refused = sls.pull(SHARD, &Cursor::new(CURSOR), 10, None, &mut room).await;
     assert!(matches!(refused, Err(SourceError::NoRoom { bytes: 12_000_000, .. })), "{refused:?}");
     assert_eq!(budget.used(), 9 << 20, "nothing was taken in vain");
 }
@@ -604,7 +604,7 @@ async fn a_page_is_debited_before_its_bytes_come() {
     let sls = Sls::new(&config).unwrap();
     let budget = Budget::new(16 << 20);
     let mut room = budget.take(1 << 20).await;
-    check_busy(sls.pull(SHARD, &Cursor::new(CURSOR), 10, &mut room).await, "no complete reply");
+    check_busy(sls.pull(SHARD, &Cursor::new(CURSOR), 10, None, &mut room).await, "no complete reply");
     assert_eq!(budget.used(), 12_000_000_usize.div_ceil(1024) * 1024, "packed and unpacked");
 }
 

@@ -51,12 +51,12 @@ pub struct Member {
 
 impl Member {
     pub fn start(world: &World, name: &str) -> Self {
-        let (on_error, start, bytes) = {
+        let (on_error, start, until, bytes) = {
             let mut world = world.lock();
             world.note(format!("{name} starts"));
             // The same page is cut elsewhere by the next member that gets it.
             let bytes = if world.trouble { PART_BYTES[world.rng.below(4) as usize] } else { world.part_bytes };
-            (world.on_error, world.start, bytes)
+            (world.on_error, world.start, world.until.map(Start::Time), bytes)
         };
         let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
         let script = Script::from_text("sim.lua", SCRIPT);
@@ -83,6 +83,7 @@ impl Member {
             },
             pace: Pace {
                 start,
+                until,
                 fetch_interval: Duration::from_secs(1),
                 save_interval: Duration::from_secs(1),
                 page_groups: 4,
@@ -114,8 +115,21 @@ impl Member {
             let (beats, line) = group::line(Membership::new(timeout, usize::MAX, Instant::now()));
             // As their own thread in the program: they break down alone.
             let mut heart = JoinSet::new();
+            let source_of_ends = source.clone();
             heart.spawn(async move { group::beat(&source, beats, GROUP_TIMEOUT / 3).await });
-            *ended.lock().unwrap() = Some(group::run(running, line, left, DRAIN).await);
+            let (past, left) = (source_of_ends, left);
+            let (stopper, stopped) = stop();
+            let mut ends = JoinSet::new();
+            let ledger = Arc::clone(&running);
+            ends.spawn(async move {
+                let holds = || ledger.ledger.read().values().any(|entry| entry.held);
+                match until {
+                    Some(until) => drop(left.or(group::all_past(&past, until, holds)).await),
+                    None => left.raised().await,
+                }
+                stopper.raise();
+            });
+            *ended.lock().unwrap() = Some(group::run(running, line, stopped, DRAIN).await);
             heart.join_next().await;
         });
         Self { name: name.to_owned(), parts, tasks, leave, drained, joined }

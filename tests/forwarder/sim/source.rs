@@ -1,6 +1,6 @@
 //! The model of SLS as a source: calls take time, fail, or are done and their reply gets lost.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use forwarder::core::budget::Credit;
 use forwarder::core::cause::Cause;
-use forwarder::core::cursor::{Cursor, ShardId, Start};
+use forwarder::core::cursor::{Bound, Cursor, ShardId, Start};
 use forwarder::core::page::Page;
 use forwarder::core::source::{Checkpoint, Source, SourceError};
 use forwarder::emulator::sls::group::{Fence, Save};
@@ -247,11 +247,42 @@ impl Source for SimSource {
         .await
     }
 
-    async fn pull(&self, shard: ShardId, cursor: &Cursor, groups: u32, room: &mut Credit) -> Result<Page, SourceError> {
+    async fn bound(&self, id: ShardId, until: Start) -> Result<Bound, SourceError> {
+        let Start::Time(second) = until else { unreachable!("the settings make a time of it") };
+        self.call(Call::Cursor, |world| {
+            let is_final = world.now().as_secs() as i64 > second;
+            let number = Self::shard(world, id)?.cursor_at(second.unsigned_abs());
+            Ok(Bound { cursor: Cursor::from_number(number), is_final })
+        })
+        .await
+    }
+
+    async fn progress(&self) -> Result<BTreeMap<ShardId, Option<Cursor>>, SourceError> {
+        self.call(Call::Group, |world| {
+            let now = world.now();
+            let group = world.logstore().groups(now).get(GROUP).ok_or_else(|| Refusal::group(GROUP))?;
+            let saved = group.slots().iter().map(|(shard, slot)| {
+                let cursor = slot.checkpoint.as_ref().map(|saved| Cursor::from_number(saved.cursor));
+                (ShardId(*shard), cursor)
+            });
+            Ok(saved.collect())
+        })
+        .await
+    }
+
+    async fn pull(
+        &self,
+        shard: ShardId,
+        cursor: &Cursor,
+        groups: u32,
+        until: Option<&Cursor>,
+        room: &mut Credit,
+    ) -> Result<Page, SourceError> {
+        let until = until.map(|until| until.number().expect("the model hands out numbers"));
         let number = cursor.number().expect("the model hands out numbers");
         let (slice, torn, off, at_end) = self
             .call(Call::Pull, |world| {
-                let slice = Self::shard(world, shard)?.read(number, groups as usize, None)?;
+                let slice = Self::shard(world, shard)?.read(number, groups as usize, until)?;
                 let back = world.trouble && world.rng.one_in(200);
                 let off = if back { Some(1 + world.rng.below(5) as i64) } else { world.cursor_off };
                 let lie = if world.trouble { world.rng.below(12) } else { 12 };

@@ -76,6 +76,8 @@ pub struct Inner {
     pub on_error: OnError,
     /// Where the members start in a shard without a checkpoint.
     pub start: Start,
+    /// Where every shard ends, unix seconds.
+    pub until: Option<i64>,
     /// Shards of which a checkpoint was saved, and what came of them by splits and merges: nothing that is written to them
     /// may be missed, wherever their members start.
     begun: BTreeSet<u32>,
@@ -151,6 +153,7 @@ impl World {
             keeps_prefix: true,
             on_error: OnError::DeadLetter,
             start: Start::Begin,
+            until: None,
             begun: BTreeSet::new(),
             unsaved: BTreeSet::new(),
             deletions: 0,
@@ -477,6 +480,43 @@ impl Inner {
                 self.on_disk.insert((String::from_utf8(id).expect("ids are text"), letter.record.origin.event));
             }
         }
+    }
+
+    /// From now on logs come too late: who reads until this second does not read them. They are to be asked about with
+    /// [`Inner::arrived_late`].
+    pub fn close(&mut self) -> i64 {
+        let second = self.now().as_secs() as i64;
+        self.until = Some(second);
+        second
+    }
+
+    /// The logs that were written at or after the end and arrived all the same.
+    pub fn arrived_late(&mut self) -> Vec<String> {
+        let late: Vec<String> = self.late().flatten().map(|(id, _)| id.clone()).collect();
+        late.into_iter()
+            .filter(|id| self.arrived.keys().any(|event| event.trim_end_matches(['a', 'b']) == *id))
+            .collect()
+    }
+
+    /// Nobody waits for what was written at or after the end.
+    pub fn forget_late(&mut self) {
+        let late: Vec<(u32, i64)> = self.late_groups();
+        self.written.retain(|group, _| !late.contains(group));
+    }
+
+    fn late(&mut self) -> impl Iterator<Item = &Vec<(String, Kind)>> {
+        let late = self.late_groups();
+        self.written.iter().filter(move |(group, _)| late.contains(group)).map(|(_, logs)| logs)
+    }
+
+    fn late_groups(&mut self) -> Vec<(u32, i64)> {
+        let until = self.until.expect("there is an end");
+        let groups: Vec<(u32, i64)> = self.written.keys().copied().collect();
+        let is_late = |world: &mut Self, (shard, cursor): &(u32, i64)| {
+            let received = world.logstore().shards()[shard].received(*cursor).expect("nothing expires here");
+            received.as_secs() as i64 >= until
+        };
+        groups.into_iter().filter(|group| is_late(self, group)).collect()
     }
 
     /// How many events have not arrived, and how many letters are not on disk.

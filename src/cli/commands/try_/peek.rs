@@ -37,7 +37,7 @@ async fn look(config: &Config, start: Start, count: usize) -> Result<Vec<SampleO
         let shard = ShardId(shard);
         let mut cursor = sls.cursor(shard, start).await.map_err(refused)?;
         while found.len() < most {
-            let page = sls.pull(shard, &cursor, GROUPS, &mut room).await.map_err(refused)?;
+            let page = sls.pull(shard, &cursor, GROUPS, None, &mut room).await.map_err(refused)?;
             let mut logs = Logs::default();
             let torn = |error| format!("the page at {} of shard {shard} cannot be read: {error}", page.cursor);
             logs.open(page.body.clone()).map_err(torn)?;
