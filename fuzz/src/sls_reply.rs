@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::input::Input;
 use super::pull_body::config;
 
-const CALLS: [Call; 11] = [
+const CALLS: [Call; 12] = [
     Call::ListGroups,
     Call::CreateGroup,
     Call::UpdateGroup,
@@ -26,6 +26,7 @@ const CALLS: [Call; 11] = [
     Call::Pull,
     Call::ListShards,
     Call::Project,
+    Call::Logstore,
 ];
 
 const HEADERS: [&str; 8] = [
@@ -140,6 +141,11 @@ fn read(call: Call, reply: &Reply) -> Result<(), ReadError> {
             assert_eq!(Some(page.next.as_str()), reply.header("x-log-cursor"));
         }
         Call::Project => drop(read_project(reply)?),
+        Call::Logstore => {
+            let days = api::read_retention(reply)?;
+            let Some(other) = other else { return Ok(()) };
+            assert_eq!(Some(u64::from(days)), member(&other, "ttl", 0).as_u64());
+        }
         Call::CreateGroup | Call::UpdateGroup | Call::Save => {}
     }
     Ok(())

@@ -68,11 +68,13 @@ struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Check(commands::check::Args),
     #[cfg(feature = "emulator")]
     Demo(commands::demo::Args),
     Dlq(commands::dlq::Dlq),
     #[cfg(feature = "emulator")]
     Emulate(commands::emulate::Args),
+    Policy(commands::policy::Args),
     Test(commands::test::Args),
     Try(commands::try_::Args),
 }
@@ -83,11 +85,13 @@ pub fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| with_tip(error).exit());
     match &cli.command {
         None => commands::run::run(&cli.run),
+        Some(Command::Check(args)) => commands::check::main(args),
         #[cfg(feature = "emulator")]
         Some(Command::Demo(args)) => commands::demo::run(args),
         Some(Command::Dlq(args)) => commands::dlq::main(args),
         #[cfg(feature = "emulator")]
         Some(Command::Emulate(args)) => commands::emulate::run(args),
+        Some(Command::Policy(args)) => commands::policy::main(args),
         Some(Command::Test(args)) => commands::test::main(args),
         Some(Command::Try(args)) => commands::try_::main(args),
     }

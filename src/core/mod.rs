@@ -7,6 +7,7 @@ pub mod cause;
 pub mod count;
 pub mod cursor;
 pub mod duration;
+pub mod env_proxy;
 pub mod event;
 pub mod failing;
 pub mod lease;

@@ -14,6 +14,7 @@ use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io;
 use std::io::Read as _;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -170,6 +171,24 @@ pub fn check_dir(dir: &Path) -> io::Result<()> {
 pub fn user() -> u32 {
     // SAFETY: takes nothing, touches no memory, cannot fail.
     unsafe { libc::geteuid() }
+}
+
+/// Bytes that are free for us on the disk of a directory.
+///
+/// # Errors
+/// The system's.
+#[expect(unsafe_code, reason = "the standard library knows no file systems")]
+pub fn free_bytes(dir: &Path) -> io::Result<u64> {
+    let path = std::ffi::CString::new(dir.as_os_str().as_bytes())?;
+    let mut found = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
+    // SAFETY: the path ends with NUL, and the kernel writes no more than the structure; all zeros are one, too.
+    let found = unsafe {
+        if libc::statvfs(path.as_ptr(), found.as_mut_ptr()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        found.assume_init()
+    };
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 /// Opens a file to write to it: not through a link, and only if it is ours alone.

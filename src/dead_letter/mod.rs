@@ -40,7 +40,7 @@ pub use open_letters::OpenLetters;
 pub use reader::{Letter, ReadError, Reader, Unreadable};
 pub use record::{LogOrigin, Reason, Record, UnknownReason};
 pub use replay_claim::{ClaimError, ReplayClaim};
-pub use store::{Config, DirectoryStore, OpenError, directories, was_used};
+pub use store::{Config, DirectoryStore, OpenError, directories, is_in_use, was_used};
 
 /// The letters' file in their directory.
 const FILE: &str = "dead-letters.jsonl";

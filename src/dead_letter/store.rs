@@ -144,6 +144,12 @@ pub fn was_used(dir: &Path) -> bool {
     dir.join(LOCK_FILE).exists()
 }
 
+/// Whether a forwarder that runs keeps dead letters in `dir`. Nothing is made by asking.
+#[must_use]
+pub fn is_in_use(dir: &Path) -> bool {
+    was_used(dir) && matches!(named_file::lock(&dir.join(LOCK_FILE)), Ok(None))
+}
+
 /// Why a directory cannot take dead letters.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {

@@ -12,6 +12,7 @@ mod content;
 mod destination;
 mod file;
 mod hec;
+mod in_force;
 mod lists;
 mod problem;
 mod raw;
@@ -27,6 +28,7 @@ mod url;
 use std::path::{Path, PathBuf};
 
 use crate::destination::registry::DestinationKind;
+pub use in_force::{InForce, WrittenIn};
 pub use problem::{Problem, SettingsError};
 pub use typed::{Environment, Flags};
 
@@ -96,6 +98,19 @@ pub fn places(
     Ok(places.into_iter().map(|place| (place.name, place.sls, place.start)).collect())
 }
 
+/// The names of the sources alone, for whoever writes a policy and has no key yet.
+///
+/// # Errors
+/// One is missing or wrong.
+pub fn scopes(
+    config: Option<&Path>,
+    flags: &Flags,
+    environment: &Environment,
+) -> Result<Vec<crate::sls::rights::Scope>, SettingsError> {
+    let (typed, _) = read(config, flags, environment)?;
+    resolve::scopes(&typed)
+}
+
 /// The directory of dead letters alone, for who only looks into them: nothing else needs to be given or right.
 ///
 /// # Errors
@@ -103,6 +118,19 @@ pub fn places(
 pub fn dead_letters_dir(config: Option<&Path>, environment: &Environment) -> Result<PathBuf, SettingsError> {
     let (typed, _) = read(config, &Vec::new(), environment)?;
     resolve::dead_letters_dir(&typed)
+}
+
+/// The value of each setting and where it comes from, in the order of the documentation. Secrets are not shown.
+///
+/// # Errors
+/// The settings file can't be read, or is not TOML.
+pub fn in_force(
+    config: Option<&Path>,
+    flags: &Flags,
+    environment: &Environment,
+) -> Result<Vec<InForce>, SettingsError> {
+    let (typed, _) = read(config, flags, environment)?;
+    Ok(in_force::of(&typed))
 }
 
 fn read(

@@ -10,7 +10,7 @@ use super::destination::{chosen_kind, read_destination, read_format, read_on_rej
 use super::keys;
 use super::problem::{Complaint, Problem, SettingsError};
 use super::read::Reader;
-use super::source::{Place, read_places, read_sources};
+use super::source::{Place, read_places, read_scopes, read_sources};
 use super::typed::Typed;
 use crate::destination::registry::DestinationKind;
 use crate::script;
@@ -114,6 +114,14 @@ pub(super) fn places(typed: &Typed, problems: Vec<Problem>, machine: &Machine) -
     let places = read_places(&mut reader, machine);
     let problems = reader.into_problems();
     places.filter(|_| problems.is_empty()).ok_or(SettingsError { problems })
+}
+
+/// Reads what the rights of each source are about.
+pub(super) fn scopes(typed: &Typed) -> Result<Vec<crate::sls::rights::Scope>, SettingsError> {
+    let mut reader = Reader::new(typed, Vec::new());
+    let scopes = read_scopes(&mut reader);
+    let problems = reader.into_problems();
+    scopes.filter(|_| problems.is_empty()).ok_or(SettingsError { problems })
 }
 
 /// Reads the directory of dead letters and nothing else.

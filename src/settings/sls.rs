@@ -11,6 +11,7 @@ use super::typed::{Layer, SHARED_PREFIX};
 use super::units;
 use super::url::BaseUrl;
 use crate::sls::endpoint::{region, takes_only_v4};
+use crate::sls::rights::Scope;
 use crate::sls::{AccessKey, Config, Credentials, Signature, is_label};
 
 /// Where the logs are. `heartbeat` is the time between two heartbeats, if that is known.
@@ -18,7 +19,7 @@ pub(super) fn read_sls(reader: &mut Reader<'_>, heartbeat: Option<Duration>, mac
     for row in [&keys::sls::ENDPOINT.row, &keys::sls::PROJECT.row, &keys::sls::LOGSTORE.row, &keys::sls::GROUP.row] {
         reader.demand(&[row]);
     }
-    let project = read_label(reader, &keys::sls::PROJECT, "write the project's name alone: letters, digits and -");
+    let project = read_project(reader);
     let endpoint = read_endpoint(reader, project.as_deref());
     let logstore = reader.get(&keys::sls::LOGSTORE);
     let group = reader.get(&keys::sls::GROUP);
@@ -53,6 +54,20 @@ pub(super) fn read_sls(reader: &mut Reader<'_>, heartbeat: Option<Duration>, mac
         ca_file,
         timeout: timeout?,
     })
+}
+
+/// The names that rights are about.
+pub(super) fn read_scope(reader: &mut Reader<'_>) -> Option<Scope> {
+    for row in [&keys::sls::PROJECT.row, &keys::sls::LOGSTORE.row, &keys::sls::GROUP.row] {
+        reader.demand(&[row]);
+    }
+    let (project, logstore) = (read_project(reader), reader.get(&keys::sls::LOGSTORE));
+    let (group, manage_group) = (reader.get(&keys::sls::GROUP), reader.get(&keys::sls::MANAGE_GROUP));
+    Some(Scope { project: project?, logstore: logstore?, group: group?, manage_group: manage_group? })
+}
+
+fn read_project(reader: &mut Reader<'_>) -> Option<String> {
+    read_label(reader, &keys::sls::PROJECT, "write the project's name alone: letters, digits and -")
 }
 
 /// A name that becomes a part of a host name.

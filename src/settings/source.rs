@@ -9,11 +9,12 @@ use super::keys::source::SOURCES;
 use super::lists::LISTS;
 use super::problem::Complaint;
 use super::read::Reader;
-use super::sls::read_sls;
+use super::sls::{read_scope, read_sls};
 use super::start;
 use super::start::StartPosition;
 use super::typed::Item;
 use crate::sls::Config;
+use crate::sls::rights::Scope;
 
 /// Longest name of a source.
 const LONGEST_NAME: usize = 63;
@@ -59,6 +60,16 @@ pub(super) fn read_places(reader: &mut Reader<'_>, machine: &Machine) -> Option<
     let mut places = read.into_iter().collect::<Option<Vec<_>>>()?;
     name_apart(&mut places);
     tell_twins(reader, &items, &places).then_some(places)
+}
+
+/// Reads what the rights of each source are about.
+pub(super) fn read_scopes(reader: &mut Reader<'_>) -> Option<Vec<Scope>> {
+    let items: Vec<_> = reader.items(&SOURCES).collect();
+    if items.is_empty() {
+        return Some(vec![read_scope(reader)?]);
+    }
+    let read: Vec<_> = items.iter().map(|item| reader.within(item, read_scope)).collect();
+    read.into_iter().collect()
 }
 
 /// Where the logs of a source come from.

@@ -445,5 +445,23 @@ pub fn read_shards(reply: &Reply) -> Result<Vec<Shard>, ReadError> {
     read_list(&reply.body)
 }
 
+/// "GetLogStore".
+#[must_use]
+pub fn build_logstore(config: &Config) -> Request {
+    Request::new(Call::Logstore, Method::Get, format!("/logstores/{}", percent_encode(&config.logstore)), vec![])
+}
+
+/// "GetLogStore": how many days logs are kept; 3650 means for ever.
+///
+/// # Errors
+/// It is not in the body.
+pub fn read_retention(reply: &Reply) -> Result<u32, ReadError> {
+    #[derive(Deserialize)]
+    struct Body {
+        ttl: u32,
+    }
+    Ok(read_json::<Body>(&reply.body)?.ttl)
+}
+
 #[cfg(test)]
 pub(super) mod tests;

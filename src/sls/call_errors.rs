@@ -79,6 +79,7 @@ fn label(call: Call) -> &'static str {
         Call::Pull => "pull",
         Call::ListShards => "list_shards",
         Call::Project => "get_project",
+        Call::Logstore => "get_logstore",
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod config_error;
 mod dns;
+mod inspect;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,7 @@ use crate::core::page::Page;
 use crate::core::printable::excerpt;
 use crate::core::source::{Checkpoint, Source, SourceError};
 pub use config_error::ConfigError;
+pub use inspect::LookError;
 use wire::Wire;
 
 /// What a call is counted under that got no complete reply.

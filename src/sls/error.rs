@@ -61,6 +61,13 @@ impl Refusal {
         self.code.eq_ignore_ascii_case(GROUP_MISSING)
     }
 
+    /// The key was accepted, and may not do this.
+    #[must_use]
+    pub fn is_permission(&self) -> bool {
+        let message = self.message.to_ascii_lowercase();
+        message.contains("denied by") || message.contains("log:")
+    }
+
     /// "pull: 404 LogStoreNotExist: logstore x does not exist [request 5F…]".
     fn describe(&self, call: Call) -> String {
         let mut text = format!("{call}: {}", self.status);

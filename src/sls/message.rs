@@ -36,6 +36,8 @@ pub enum Call {
     ListShards,
     /// GetProject.
     Project,
+    /// GetLogStore.
+    Logstore,
 }
 
 impl fmt::Display for Call {
@@ -52,6 +54,7 @@ impl fmt::Display for Call {
             Self::Pull => "pull",
             Self::ListShards => "list shards",
             Self::Project => "get project",
+            Self::Logstore => "get logstore",
         })
     }
 }

@@ -14,11 +14,12 @@ pub mod group_start;
 pub mod message;
 mod percent;
 pub mod project;
+pub mod rights;
 pub mod sign;
 pub mod unpack;
 
 pub use call_errors::{CallError, CallErrors};
-pub use client::{ConfigError, Sls, is_label};
+pub use client::{ConfigError, LookError, Sls, is_label};
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -71,6 +71,17 @@ fn the_main_job_needs_no_command() {
 }
 
 #[test]
+fn the_policy_needs_names_and_no_key() {
+    let output = output(&["policy", "--project", "p", "--logstore", "l", "--group", "g"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let policy: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(policy["Statement"][2]["Resource"], "acs:log:*:*:project/p/logstore/l/consumergroup/g");
+    let output = self::output(&["policy", "--project", "p"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("sls.logstore is missing"), "{}", text(&output.stderr));
+}
+
+#[test]
 fn whoever_gives_nothing_is_told_where_to_begin() {
     let output = output(&[]);
     assert_eq!(output.status.code(), Some(2));

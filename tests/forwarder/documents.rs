@@ -7,6 +7,7 @@ use forwarder::script::Script;
 use forwarder::script::testing::cases;
 use forwarder::settings::keys;
 use forwarder::settings::keys::{Default, Kind, Row};
+use forwarder::sls::rights::{Scope, policy};
 
 use crate::packs::limits;
 use crate::settings::{Typed, hec};
@@ -130,6 +131,28 @@ fn ways(key: &Row) -> String {
     let variables = key.variable().into_iter().chain(key.also.iter().map(ToString::to_string));
     let flag = key.flag.map(|flag| format!("--{flag}"));
     variables.chain(flag).map(|way| format!("`{way}`")).collect::<Vec<_>>().join("<br>")
+}
+
+/// Each row of the README's table of rights is a statement of the policy, in order.
+#[test]
+fn the_readme_has_the_rights_of_the_policy() {
+    let readme = include_str!("../../README.md");
+    let (_, rows) = readme.split_once("| on | actions |").unwrap();
+    let rows = rows.lines().skip(2).take_while(|line| line.trim().starts_with('|'));
+    let actions = |row: &str| -> Vec<String> {
+        let words = row.split('`').skip(1).step_by(2).filter(|word| word.starts_with("log:"));
+        words.map(str::to_owned).collect()
+    };
+    let shown: Vec<BTreeSet<String>> = rows.map(|row| actions(row).into_iter().collect()).collect();
+    let names = ["my-project", "my-logstore", "siem"].map(str::to_owned);
+    let [project, logstore, group] = names;
+    let policy = policy([&Scope { project, logstore, group, manage_group: false }]);
+    let statements = policy["Statement"].as_array().unwrap().iter();
+    let granted = statements.map(|statement| {
+        statement["Action"].as_array().unwrap().iter().map(|action| action.as_str().unwrap().to_owned()).collect()
+    });
+    assert_eq!(shown, granted.collect::<Vec<BTreeSet<String>>>());
+    assert_eq!(shown.len(), 3);
 }
 
 /// A block of Lua with a file name is written beside the hook, one without is the hook, and what stands in the block of

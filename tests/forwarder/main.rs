@@ -1,5 +1,6 @@
 //! The program as its users meet it: one binary of tests, by what they exercise.
 
+mod check;
 mod cli;
 mod corpus;
 mod documents;

@@ -144,7 +144,7 @@ async fn every_fault_of_the_rehearsal_can_be_ordered() {
     hec.stop().await;
 }
 
-async fn post(address: &str, host: &str, path: &str, body: &str) -> String {
+pub async fn post(address: &str, host: &str, path: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let length = body.len();
     let head = format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");

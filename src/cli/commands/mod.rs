@@ -1,10 +1,12 @@
 //! The commands, one file or folder each.
 
+pub(super) mod check;
 #[cfg(feature = "emulator")]
 pub mod demo;
 pub mod dlq;
 #[cfg(feature = "emulator")]
 pub mod emulate;
+pub(super) mod policy;
 pub(super) mod run;
 pub(super) mod test;
 pub(super) mod try_;

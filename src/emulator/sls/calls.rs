@@ -51,6 +51,7 @@ impl Target {
             },
             ("GET", [""]) => (Call::Project, &"", ""),
             ("GET", ["logstores", logstore, "shards"]) => (Call::ListShards, logstore, ""),
+            ("GET", ["logstores", logstore]) => (Call::Logstore, logstore, ""),
             ("POST", ["logstores", logstore]) => (Call::Put, logstore, "lb"),
             ("POST", ["logstores", logstore, "shards", how @ ("lb" | "route")]) => (Call::Put, logstore, *how),
             ("POST", ["logstores", logstore, "shards", id]) => match request.parameter("action") {
@@ -98,6 +99,7 @@ pub(super) fn answer(service: &Service, target: &Target, request: &Request, now:
         Call::Checkpoint => checkpoints(logstore, group, request, now),
         Call::Save => save(logstore, group, service, request, now),
         Call::ListShards => Ok(Reply::json(logstore.shards().values().map(describe).collect::<Vec<_>>())),
+        Call::Logstore => Ok(describe_logstore(&target.logstore, logstore)),
         Call::Split => split(logstore, target.shard()?, request, now),
         Call::Merge => merge(logstore, target.shard()?, now),
         Call::Cursor => cursor(logstore.shard(target.shard()?)?, request),
@@ -232,6 +234,11 @@ fn describe(shard: &Shard) -> Value {
         "exclusiveEndKey": format!("{:032x}", shard.end_key),
         "createTime": shard.created.as_secs(),
     })
+}
+
+fn describe_logstore(name: &str, logstore: &Logstore) -> Reply {
+    let days = logstore.retention().as_secs().div_ceil(86_400);
+    Reply::json(json!({ "logstoreName": name, "ttl": days, "shardCount": logstore.shards().len() }))
 }
 
 fn describe_all(logstore: &Logstore, ids: impl IntoIterator<Item = u32>) -> Reply {

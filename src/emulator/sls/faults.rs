@@ -46,6 +46,8 @@ pub enum Call {
     Pull,
     /// `PutLogs`.
     Put,
+    /// `GetLogStore`.
+    Logstore,
 }
 
 /// What goes wrong with a call.

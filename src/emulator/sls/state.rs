@@ -130,6 +130,12 @@ impl Logstore {
         Self { shards, groups: BTreeMap::new(), retention: shape.retention, shard_bytes: shape.shard_bytes, spread: 0 }
     }
 
+    /// How long a log is kept.
+    #[must_use]
+    pub fn retention(&self) -> Duration {
+        self.retention
+    }
+
     /// Lets go of what was received longer ago than the retention.
     fn forget(&mut self, now: Duration) {
         for shard in self.shards.values_mut() {

@@ -380,9 +380,13 @@ fn a_write_that_the_service_would_not_take_is_refused() {
 #[test]
 fn what_nobody_knows_is_refused_by_its_path() {
     let service = service();
-    for line in
-        ["GET /", "PATCH /shards", "POST /consumergroups/g?type=other", "POST /shards/0", "HEAD /shards/0?type=cursor"]
-    {
+    for line in [
+        "DELETE /",
+        "PATCH /shards",
+        "POST /consumergroups/g?type=other",
+        "POST /shards/0",
+        "HEAD /shards/0?type=cursor",
+    ] {
         assert_eq!(text(call(&service, line, "")), "400 BadRequest", "{line}");
     }
 }

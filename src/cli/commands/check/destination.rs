@@ -1,0 +1,120 @@
+//! A destination: the way there, and whether it would take our events. None is sent.
+
+use std::time::Duration;
+
+use super::disk::takes;
+use super::finding::{Findings, Level};
+use super::network;
+use super::network::Place;
+use crate::core::cause::Cause;
+use crate::core::duration::in_words;
+use crate::core::env_proxy;
+use crate::core::state_dir::StateDir;
+use crate::destination::registry::DestinationConfig;
+use crate::destination::syslog::Transport;
+use crate::destination::{CheckError, Destination as _, hec, syslog};
+
+/// How long the destination may take to answer, whatever the settings allow it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(super) async fn check(findings: &Findings, config: &DestinationConfig) {
+    match config {
+        DestinationConfig::Hec(config) => {
+            let proxy = config.proxy.clone().or_else(|| env_proxy::of(&config.url));
+            let is_there = network::way(findings, &config.url, proxy.as_deref(), "hec.url").await;
+            if !is_there {
+                return;
+            }
+            let mut quick = hec::Config::clone(config);
+            quick.timeout = quick.timeout.min(PATIENCE);
+            quick.connect_timeout = quick.connect_timeout.min(PATIENCE);
+            ask(findings, &DestinationConfig::Hec(Box::new(quick)), "hec").await;
+            index(findings, config);
+        }
+        DestinationConfig::Syslog(config) => {
+            let reached = syslog_targets(findings, config).await;
+            if reached {
+                let mut quick = syslog::Config::clone(config);
+                quick.connect_timeout = quick.connect_timeout.min(PATIENCE);
+                ask(findings, &DestinationConfig::Syslog(Box::new(quick)), "syslog").await;
+            }
+        }
+        DestinationConfig::File(config) => match takes(&config.path) {
+            Ok(()) if config.path.exists() => ask(findings, &DestinationConfig::File(config.clone()), "file").await,
+            Ok(()) => findings.ok(format!("file.path {} can be made", config.path.display())),
+            Err(error) => findings.fail(
+                Level::SETUP,
+                format!("file.path {} cannot be written to: {error}", config.path.display()),
+                "give this user the directory, or set file.path to another place",
+            ),
+        },
+    }
+}
+
+/// The way to each target. Returns whether one can be reached.
+async fn syslog_targets(findings: &Findings, config: &syslog::Config) -> bool {
+    let mut reached = false;
+    for target in &config.targets {
+        let tls = match &config.transport {
+            Transport::Tls(tls) | Transport::Relp(Some(tls)) => {
+                Some(tls.server_name.clone().unwrap_or_else(|| target.host.clone()))
+            }
+            Transport::Udp { .. } | Transport::Tcp | Transport::Relp(None) => None,
+        };
+        let place = Place { host: target.host.clone(), port: target.port, tls };
+        reached |= match &config.transport {
+            Transport::Udp { .. } => {
+                let found = network::resolve(findings, &place, "syslog.host").await.is_some();
+                if found {
+                    findings.note(format!("whether anybody listens at UDP {target} cannot be told without a message"));
+                }
+                found
+            }
+            _ => network::reach(findings, &place, &target.to_string(), "syslog.host and syslog.port").await,
+        };
+    }
+    reached
+}
+
+/// The destination's own check.
+async fn ask(findings: &Findings, config: &DestinationConfig, table: &str) {
+    let destination = match config.open(&StateDir::none()) {
+        Ok((destination, _)) => destination,
+        Err(error) => {
+            findings.fail(Level::SETUP, error.to_string(), format!("correct it under [{table}]"));
+            return;
+        }
+    };
+    match tokio::time::timeout(PATIENCE + Duration::from_secs(1), destination.check()).await {
+        Ok(Ok(checked)) => {
+            findings.ok(format!("{} {} ({})", checked.url, checked.agrees, in_words(checked.took)));
+            findings.ok(destination.promise().sentence);
+        }
+        Ok(Err(CheckError::Down(cause))) => fail(findings, Level::UNREACHABLE, &cause, table),
+        Ok(Err(CheckError::Refused(cause))) => fail(findings, Level::SETUP, &cause, table),
+        Err(_) => findings.fail(
+            Level::UNREACHABLE,
+            format!("no answer within {} s", PATIENCE.as_secs() + 1),
+            "look at the log of the destination, and at what stands between",
+        ),
+    }
+}
+
+fn fail(findings: &Findings, level: Level, cause: &Cause, table: &str) {
+    let fix = match (cause.hint, level) {
+        (Some(hint), _) => hint.to_owned(),
+        (None, Level::UNREACHABLE) => {
+            "start it, or wait: the program itself would try again until it answers".to_owned()
+        }
+        (None, _) => format!("correct what it names under [{table}], or at the destination"),
+    };
+    findings.fail(level, cause.what.clone(), fix);
+}
+
+/// Only an event would tell whether the token may write to an index.
+fn index(findings: &Findings, config: &hec::Config) {
+    findings.note(match &config.index {
+        Some(index) => format!("whether the token may write to the index {index:?} cannot be told without an event"),
+        None => "events that name no index go to the token's default index".to_owned(),
+    });
+}

@@ -1,0 +1,171 @@
+//! What a check finds: a line each, with what to do.
+
+use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::{Value, json};
+
+use crate::core::printable::printable;
+use crate::script::Paint;
+
+/// Exit code when something does not answer.
+pub(super) const UNREACHABLE: u8 = 69;
+/// Exit code when somebody has to be given a right.
+pub(super) const DENIED: u8 = 77;
+
+/// How a line begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Level {
+    /// As it should be.
+    Ok,
+    /// Worth knowing, or not to be checked from here.
+    Note,
+    /// It works, and something should be changed all the same.
+    Warn,
+    /// It does not work like this; the exit code that it stands for.
+    Fail(u8),
+}
+
+impl Level {
+    pub(super) const SETUP: Self = Self::Fail(crate::cli::exit::USAGE);
+    pub(super) const DENIED: Self = Self::Fail(DENIED);
+    pub(super) const UNREACHABLE: Self = Self::Fail(UNREACHABLE);
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Note => "note",
+            Self::Warn => "warn",
+            Self::Fail(_) => "fail",
+        }
+    }
+}
+
+/// One line.
+#[derive(Debug, Clone)]
+pub(super) struct Finding {
+    area: String,
+    level: Level,
+    what: String,
+    fix: Option<String>,
+}
+
+/// What was found in one area so far. The parts of an area that run side by side share one.
+#[derive(Debug)]
+pub(super) struct Findings {
+    area: String,
+    found: Mutex<Vec<Finding>>,
+}
+
+impl Findings {
+    pub(super) fn new(area: impl Into<String>) -> Self {
+        Self { area: area.into(), found: Mutex::default() }
+    }
+
+    pub(super) fn ok(&self, what: impl Into<String>) {
+        self.add(Level::Ok, what, None);
+    }
+
+    pub(super) fn note(&self, what: impl Into<String>) {
+        self.add(Level::Note, what, None);
+    }
+
+    pub(super) fn warn(&self, what: impl Into<String>, fix: impl Into<String>) {
+        self.add(Level::Warn, what, Some(fix.into()));
+    }
+
+    pub(super) fn fail(&self, level: Level, what: impl Into<String>, fix: impl Into<String>) {
+        self.add(level, what, Some(fix.into()));
+    }
+
+    pub(super) fn add(&self, level: Level, what: impl Into<String>, fix: Option<String>) {
+        let finding = Finding { area: self.area.clone(), level, what: what.into(), fix };
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).push(finding);
+    }
+
+    pub(super) fn take(&self) -> Vec<Finding> {
+        std::mem::take(&mut self.found.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The exit code: what the settings say comes first, then a right that is missing, then what does not answer.
+pub(super) fn exit_code(findings: &[Finding]) -> u8 {
+    let codes = findings.iter().filter_map(|finding| match finding.level {
+        Level::Fail(code) => Some(code),
+        _ => None,
+    });
+    let rank = |code: &u8| [UNREACHABLE, DENIED].iter().position(|known| known == code).unwrap_or(2);
+    codes.max_by_key(rank).unwrap_or(0)
+}
+
+/// A line for each, the fix below, and the sum at the end.
+pub(super) fn text(findings: &[Finding], seconds: f64, paint: Paint) -> String {
+    let width = findings.iter().map(|finding| finding.area.chars().count()).max().unwrap_or(0);
+    let mut out = String::new();
+    for Finding { area, level, what, fix } in findings {
+        let word = format!("{:<4}", level.word());
+        let word = match level {
+            Level::Ok => paint.green(&word),
+            Level::Note => word,
+            Level::Warn => paint.bold(&word),
+            Level::Fail(_) => paint.red(&word),
+        };
+        writeln!(out, "{word}  {area:<width$}  {}", printable(what)).expect(TAKES);
+        if let Some(fix) = fix {
+            writeln!(out, "      {:<width$}  fix: {}", "", printable(fix)).expect(TAKES);
+        }
+    }
+    let number = |wanted: &str| findings.iter().filter(|finding| finding.level.word() == wanted).count();
+    let (failed, warned) = (number("fail"), number("warn"));
+    let verdict = match (failed, warned) {
+        (0, 0) => paint.green("all is well"),
+        (0, _) => format!("{warned} to look at"),
+        _ => paint.red(&format!("{failed} to correct, {warned} to look at")),
+    };
+    writeln!(out, "\n{verdict}; {} checked in {seconds:.1} s", findings.len()).expect(TAKES);
+    out
+}
+
+/// The same for a program.
+pub(super) fn json(findings: &[Finding], seconds: f64) -> Value {
+    let lines = findings.iter().map(|Finding { area, level, what, fix }| {
+        let mut line = json!({ "area": area, "level": level.word(), "what": what });
+        if let Some(fix) = fix {
+            line["fix"] = fix.as_str().into();
+        }
+        line
+    });
+    json!({
+        "exit_code": exit_code(findings),
+        "seconds": (seconds * 10.0).round() / 10.0,
+        "findings": lines.collect::<Vec<_>>(),
+    })
+}
+
+const TAKES: &str = "a String takes everything";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_settings_say_decides_the_exit_code_before_rights_and_these_before_silence() {
+        let code = |levels: &[Level]| {
+            let findings = Findings::new("x");
+            levels.iter().for_each(|level| findings.add(*level, "", None));
+            exit_code(&findings.take())
+        };
+        assert_eq!(code(&[Level::Ok, Level::Note, Level::Warn]), 0);
+        assert_eq!(code(&[Level::UNREACHABLE, Level::Ok]), 69);
+        assert_eq!(code(&[Level::DENIED, Level::UNREACHABLE]), 77);
+        assert_eq!(code(&[Level::DENIED, Level::SETUP, Level::UNREACHABLE]), 2);
+    }
+
+    #[test]
+    fn a_line_does_nothing_to_a_terminal_and_has_its_fix_below() {
+        let findings = Findings::new("sls");
+        findings.warn("a\u{1b}[2Jb", "do\nthis");
+        let text = text(&findings.take(), 0.04, Paint(false));
+        assert_eq!(text, "warn  sls  a\\u{1b}[2Jb\n           fix: do\\nthis\n\n1 to look at; 1 checked in 0.0 s\n");
+    }
+}

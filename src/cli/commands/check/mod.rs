@@ -1,0 +1,156 @@
+//! `forwarder check`: everything that the program needs, looked at once, a line each.
+
+mod destination;
+mod disk;
+mod finding;
+mod network;
+mod script;
+mod sls;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use crate::cli::context::{machine, sources};
+use crate::cli::exit::{INTERNAL, end};
+use crate::cli::flags::SettingFlags;
+use crate::cli::terminal::colour;
+use crate::dead_letter;
+use crate::script::Paint;
+use crate::settings;
+use crate::settings::{Settings, SettingsError, SourceSettings, WrittenIn};
+use finding::{Finding, Findings, Level};
+
+/// How long each area may take.
+const PATIENCE: Duration = Duration::from_secs(9);
+
+const HELP: &str = "\
+It reads from SLS, asks the collector with an empty request whether it takes the token, opens a connection
+to a syslog receiver and closes it, and makes a file and removes it where the program writes. No event is
+delivered, no group created or joined, no checkpoint saved.
+
+Exit codes: 0 nothing has to be corrected (warnings may be shown), 2 settings, script or files, 69 something
+does not answer, 77 a right is missing or SLS refuses.";
+
+/// Check settings, script, SLS, destination and disk, a line each with what to do
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Args {
+    /// Settings file (TOML) [env: FORWARDER_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    settings: SettingFlags,
+}
+
+/// Checks, prints, and returns the exit code.
+pub(crate) fn main(args: &Args) -> ExitCode {
+    let began = Instant::now();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return end(&format!("cannot start the threads: {error}"), INTERNAL),
+    };
+    let findings = match load(args) {
+        Ok((settings, mut findings)) => {
+            findings.extend(runtime.block_on(look(settings)));
+            findings
+        }
+        Err(error) => problems(&error),
+    };
+    // A name lookup that hangs is no reason to stay.
+    runtime.shutdown_background();
+    let seconds = began.elapsed().as_secs_f64();
+    if args.json {
+        println!("{}", finding::json(&findings, seconds));
+    } else {
+        print!("{}", finding::text(&findings, seconds, Paint(colour(&io::stdout()))));
+    }
+    ExitCode::from(finding::exit_code(&findings))
+}
+
+/// The settings, with a line for each that somebody gave.
+fn load(args: &Args) -> Result<(Settings, Vec<Finding>), SettingsError> {
+    let (config, environment) = sources(args.config.as_deref());
+    let (config, flags) = (config.as_deref(), &args.settings.0);
+    let settings = settings::load(config, flags, &environment, &machine())?;
+    let findings = Findings::new("settings");
+    let (given, rest): (Vec<_>, Vec<_>) = settings::in_force(config, flags, &environment)?
+        .into_iter()
+        .partition(|setting| setting.written_in != WrittenIn::Default);
+    for setting in given {
+        let value = setting.value.unwrap_or_default();
+        let of = setting.item.map(|item| format!("{item}: ")).unwrap_or_default();
+        findings.ok(format!("{of}{} = {value} ({})", setting.row.name, setting.origin));
+    }
+    findings.note(format!("the other {} have their defaults", rest.len()));
+    for warning in &settings.warnings {
+        findings.warn(warning, "see docs/settings.md; if it is meant like this, nothing");
+    }
+    Ok((settings, findings.take()))
+}
+
+fn problems(error: &SettingsError) -> Vec<Finding> {
+    let findings = Findings::new("settings");
+    for problem in &error.problems {
+        findings.fail(Level::SETUP, format!("{} ({})", problem.what, problem.place), problem.fix.clone());
+    }
+    findings.note("nothing else is checked before the settings are right");
+    findings.take()
+}
+
+/// The areas, side by side.
+async fn look(settings: Settings) -> Vec<Finding> {
+    let on_disk = settings.clone();
+    let blocking = spawn_blocking(move || {
+        let (script, disk) = (Findings::new("script"), Findings::new("disk"));
+        let paths: BTreeSet<_> = on_disk.sources.iter().map(|source| &source.script).collect();
+        paths.iter().for_each(|path| script::check(&script, path, &on_disk.hook));
+        disk::check(&disk, &on_disk);
+        (script.take(), disk.take())
+    });
+    let runs_here = dead_letter::is_in_use(&settings.dead_letters.dir);
+    let sources: Vec<_> =
+        settings.sources.iter().map(|source| (Findings::new(area(&settings, source)), source)).collect();
+    let read_from = sources.iter().map(|(findings, source)| {
+        let is_named = source.consumer_prefix.is_none();
+        in_time(findings, sls::check(findings, sls::Source { config: &source.sls, is_named, runs_here }))
+    });
+    let destination = Findings::new("destination");
+    let (blocking, _, ()) = tokio::join!(
+        blocking,
+        join_all(read_from),
+        in_time(&destination, destination::check(&destination, &settings.destination)),
+    );
+    let (script, disk) = blocking.expect("a check does not panic");
+    let sources = sources.iter().flat_map(|(findings, _)| findings.take());
+    script.into_iter().chain(sources).chain(destination.take()).chain(disk).collect()
+}
+
+fn area(settings: &Settings, source: &SourceSettings) -> String {
+    match &settings.sources[..] {
+        [_] => "sls".to_owned(),
+        _ => format!("sls {}", source.name),
+    }
+}
+
+/// What was found until then stays.
+async fn in_time(findings: &Findings, check: impl Future<Output = ()>) {
+    if timeout(PATIENCE, check).await.is_err() {
+        findings.fail(
+            Level::UNREACHABLE,
+            format!("not all was checked within {} s", PATIENCE.as_secs()),
+            "look for what answers slowly: DNS, a firewall, a proxy",
+        );
+    }
+}

@@ -1,0 +1,229 @@
+//! The way to a server, step by step: its name, its port, its certificate.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use hyper::Uri;
+use openssl::asn1::{Asn1Time, Asn1TimeRef};
+use openssl::nid::Nid;
+use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
+use openssl::x509::{X509, X509NameRef};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::finding::{Findings, Level};
+use crate::core::count::count;
+use crate::core::printable::excerpt;
+
+/// How long each step may take.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// A certificate that ends sooner is spoken of.
+const DAYS_AHEAD: i32 = 21;
+
+/// Where a server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Name or address, without brackets.
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// Whether TLS is spoken there, and the name to ask for.
+    pub(super) tls: Option<String>,
+}
+
+impl Place {
+    /// Of a URL that the settings have checked.
+    pub(super) fn of_url(url: &str) -> Option<Self> {
+        let uri: Uri = url.parse().ok()?;
+        let host = uri.host()?.trim_matches(['[', ']']).to_owned();
+        let is_https = uri.scheme_str() == Some("https");
+        let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
+        Some(Self { tls: is_https.then(|| host.clone()), host, port })
+    }
+
+    fn shown(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// Goes there over a proxy, if there is one, else straight. `setting` names what holds the address. Returns whether it is
+/// worth going on.
+pub(super) async fn way(findings: &Findings, url: &str, proxy: Option<&str>, setting: &str) -> bool {
+    match proxy {
+        Some(proxy) => match Place::of_url(proxy) {
+            Some(place) => {
+                let reached =
+                    reach(findings, &Place { tls: None, ..place }, &format!("the proxy {proxy}"), PROXY_SETTING).await;
+                if reached {
+                    findings.ok(format!("requests go over the proxy {proxy}"));
+                }
+                reached
+            }
+            None => true,
+        },
+        None => match Place::of_url(url) {
+            Some(place) => reach(findings, &place, url, setting).await,
+            None => true,
+        },
+    }
+}
+
+const PROXY_SETTING: &str = "http_proxy, https_proxy, no_proxy or hec.proxy";
+
+/// Looks the name up, connects, and looks at the certificate. Returns whether it got to the end.
+pub(super) async fn reach(findings: &Findings, place: &Place, what: &str, setting: &str) -> bool {
+    let Some(addresses) = resolve(findings, place, setting).await else { return false };
+    let Some(stream) = connect(findings, place, what, &addresses, setting).await else { return false };
+    match &place.tls {
+        Some(name) => look_at_certificate(findings, place, name, stream).await,
+        None => true,
+    }
+}
+
+/// The addresses of a name.
+pub(super) async fn resolve(findings: &Findings, place: &Place, setting: &str) -> Option<Vec<SocketAddr>> {
+    let Place { host, port, .. } = place;
+    let found = match timeout(PATIENCE, lookup_host((host.as_str(), *port))).await {
+        Ok(Ok(found)) => found.collect::<Vec<_>>(),
+        Ok(Err(error)) => {
+            let fix = format!("check the name in {setting}, and that this machine's DNS knows it: getent hosts {host}");
+            findings.fail(Level::UNREACHABLE, format!("DNS has no address for {host}: {error}"), fix);
+            return None;
+        }
+        Err(_) => {
+            let fix = "check the DNS servers in /etc/resolv.conf";
+            findings.fail(Level::UNREACHABLE, format!("DNS gave no answer for {host} within {PATIENCE:?}"), fix);
+            return None;
+        }
+    };
+    if host.parse::<IpAddr>().is_err() {
+        let shown: Vec<String> = found.iter().map(|address| address.ip().to_string()).collect();
+        findings.ok(format!("{host} is {}", shown.join(", ")));
+    }
+    Some(found)
+}
+
+async fn connect(
+    findings: &Findings,
+    place: &Place,
+    what: &str,
+    addresses: &[SocketAddr],
+    setting: &str,
+) -> Option<TcpStream> {
+    let at = place.shown();
+    let (what, fix) = match timeout(PATIENCE, TcpStream::connect(addresses)).await {
+        Ok(Ok(stream)) => {
+            findings.ok(format!("a TCP connection to {at} is taken"));
+            return Some(stream);
+        }
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            let fix = format!(
+                "check the port in {setting}; if it is right, start the server, or let it listen on that address"
+            );
+            (format!("{what}: nothing listens at {at}: {error}"), fix)
+        }
+        Ok(Err(error)) => (
+            format!("{what}: cannot connect to {at}: {error}"),
+            format!("check {setting}, the routes of this machine and the firewalls on the way"),
+        ),
+        Err(_) => (
+            format!("{what}: no connection to {at} within {PATIENCE:?}"),
+            format!("a firewall may drop it: let this machine reach TCP {at}; or check {setting}"),
+        ),
+    };
+    findings.fail(Level::UNREACHABLE, what, fix);
+    None
+}
+
+/// What a server shows of itself.
+struct Shown {
+    /// From its own certificate up.
+    chain: Vec<X509>,
+}
+
+/// Whether the certificate is trusted is found out by the client that is used later; this is about its time.
+async fn look_at_certificate(findings: &Findings, place: &Place, name: &str, stream: TcpStream) -> bool {
+    let at = place.shown();
+    let name = name.to_owned();
+    let shaken = spawn_blocking(move || handshake(&name, stream)).await.expect("a handshake does not panic");
+    let shown = match shaken {
+        Ok(shown) => shown,
+        Err(error) => {
+            let fix =
+                "if the server does not speak TLS there, write http:// (or protocol = \"tcp\"), or name its TLS port";
+            findings.fail(Level::SETUP, format!("no TLS at {at}: {}", excerpt(&error)), fix);
+            return false;
+        }
+    };
+    let Some(leaf) = shown.chain.first() else { return true };
+    let about = format!(
+        "the certificate of {at} is {}, issued by {}, in {}",
+        common_name(leaf.subject_name()),
+        common_name(leaf.issuer_name()),
+        count(shown.chain.len() as u64, "certificate")
+    );
+    let first_to_end = shown.chain.iter().filter_map(|certificate| days_to(certificate.not_after())).min();
+    match (days_to(leaf.not_before()), first_to_end) {
+        (Some(begins), _) if begins > 0 => findings.fail(
+            Level::UNREACHABLE,
+            format!("{about}; it is valid only in {}", count(begins.unsigned_abs(), "day")),
+            "set the clock of this machine, or of the one that issued it",
+        ),
+        (_, Some(days)) if days < 0 => findings.fail(
+            Level::UNREACHABLE,
+            format!("{about}; it expired {} ago", count(days.unsigned_abs(), "day")),
+            "let the server renew its certificate; if it did, set the clock of this machine",
+        ),
+        (_, Some(days)) if days < DAYS_AHEAD => findings.warn(
+            format!("{about}; it expires in {}", count(days.unsigned_abs(), "day")),
+            "let the server renew its certificate before that",
+        ),
+        (_, Some(days)) => findings.ok(format!("{about}; {} left", count(days.unsigned_abs(), "day"))),
+        (_, None) => findings.ok(about),
+    }
+    true
+}
+
+/// Speaks TLS with whoever is there, trusted or not.
+fn handshake(name: &str, stream: TcpStream) -> Result<Shown, String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let stream = stream.into_std().map_err(|error| text(&error))?;
+    let prepared = stream.set_nonblocking(false).and_then(|()| stream.set_read_timeout(Some(PATIENCE)));
+    prepared.and_then(|()| stream.set_write_timeout(Some(PATIENCE))).map_err(|error| text(&error))?;
+    let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(|error| text(&error))?;
+    builder.set_verify(SslVerifyMode::NONE);
+    let connector = builder.build().configure().map_err(|error| text(&error))?.verify_hostname(false);
+    let stream = connector.connect(name, stream).map_err(|error| text(&error))?;
+    let chain = stream.ssl().peer_cert_chain();
+    Ok(Shown { chain: chain.map(|chain| chain.iter().map(ToOwned::to_owned).collect()).unwrap_or_default() })
+}
+
+/// Whole days from now, less than none for a time that is over.
+fn days_to(time: &Asn1TimeRef) -> Option<i32> {
+    let now = Asn1Time::days_from_now(0).ok()?;
+    let difference = now.diff(time).ok()?;
+    Some(if difference.days == 0 && difference.secs < 0 { -1 } else { difference.days })
+}
+
+fn common_name(name: &X509NameRef) -> String {
+    let common = name.entries_by_nid(Nid::COMMONNAME).last().and_then(|entry| entry.data().to_string().ok());
+    excerpt(&common.map_or_else(|| format!("{name:?}"), |common| format!("{common:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_leads_to_a_place() {
+        let place = |url| Place::of_url(url).map(|place| (place.shown(), place.tls.is_some()));
+        assert_eq!(place("https://splunk.example:8088"), Some(("splunk.example:8088".to_owned(), true)));
+        assert_eq!(place("http://p.sls.example"), Some(("p.sls.example:80".to_owned(), false)));
+        assert_eq!(place("https://[::1]"), Some(("[::1]:443".to_owned(), true)));
+    }
+}

@@ -1,0 +1,59 @@
+//! The script: it loads, and its cases pass.
+
+use std::path::Path;
+
+use super::finding::{Findings, Level};
+use crate::core::count::count;
+use crate::core::named_file;
+use crate::core::named_file::MOST_LOGS;
+use crate::script::testing::cases;
+use crate::script::{Beside, Config, Script, drop_mark};
+
+pub(super) fn check(findings: &Findings, path: &Path, config: &Config) {
+    let script = match Script::read(path) {
+        Ok(script) => script,
+        Err(error) => {
+            findings.fail(Level::SETUP, error.to_string(), "check script.file, and the permissions of the file");
+            return;
+        }
+    };
+    let (name, version) = (&script.name, &script.version);
+    match cases::hook(&script, config) {
+        Ok(_loads) => findings.ok(format!("{name} loads, version {version}")),
+        Err(error) => {
+            let fix = format!("correct the line; forwarder try --script {name} shows it in place");
+            findings.fail(Level::SETUP, error.line(Beside::default()), fix);
+            return;
+        }
+    }
+    let beside = cases::path_beside(path);
+    if !beside.exists() {
+        findings.note(format!("{name} has no test cases ({} is not there)", beside.display()));
+        return;
+    }
+    let text = named_file::read_trusted(&beside, MOST_LOGS).map_err(|error| error.to_string()).and_then(|mut text| {
+        drop_mark(&mut text);
+        String::from_utf8(text).map_err(|_| "it is not UTF-8 text".to_owned())
+    });
+    let text = match text {
+        Ok(text) => text,
+        Err(error) => {
+            let shown = beside.display();
+            findings.fail(
+                Level::SETUP,
+                format!("the test cases {shown} can't be read: {error}"),
+                "correct the file, or remove it",
+            );
+            return;
+        }
+    };
+    match cases::run(&script, config, &text) {
+        Ok(report) if report.is_good() => findings.ok(format!("its {} passed", count(report.cases(), "test case"))),
+        Ok(report) => findings.fail(
+            Level::SETUP,
+            format!("its test cases: {report}; a save that fails them is refused while the program runs"),
+            format!("forwarder test {name} shows all; forwarder test --update {name} accepts what comes now"),
+        ),
+        Err(error) => findings.fail(Level::SETUP, error.line(Beside::default()), "correct the line"),
+    }
+}

@@ -1,0 +1,347 @@
+//! A source: the way to SLS, the clock, the key, each right, the group, the shards and how far it has read. Nothing is
+//! joined, created or saved.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+
+use super::finding::{Findings, Level};
+use super::network;
+use crate::core::count::count;
+use crate::core::cursor::{ShardId, Start};
+use crate::core::duration::in_words;
+use crate::core::env_proxy;
+use crate::core::printable::excerpt;
+use crate::core::source::SourceError;
+use crate::sls::api::{SavedAt, Shard, wanted_group};
+use crate::sls::endpoint::Endpoint;
+use crate::sls::message::Call;
+use crate::sls::rights::{Right, Scope};
+use crate::sls::{Config, LookError, Sls};
+
+/// How long SLS may take to answer, whatever the settings allow it.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// SLS refuses a request whose time is further off than this.
+const MOST_SKEW: u64 = 15 * 60;
+
+/// A clock that is further off is spoken of.
+const SKEW_TO_SAY: u64 = 5;
+
+/// Of more shards than this, only the first are looked at one by one.
+const MOST_SHARDS: usize = 64;
+
+/// What a source is checked with.
+pub(super) struct Source<'a> {
+    pub(super) config: &'a Config,
+    /// Whether the settings name the consumer; else its name has a part that no other process has.
+    pub(super) is_named: bool,
+    /// Whether a forwarder runs with these settings on this machine.
+    pub(super) runs_here: bool,
+}
+
+pub(super) async fn check(findings: &Findings, source: Source<'_>) {
+    let mut config = source.config.clone();
+    config.timeout = config.timeout.min(PATIENCE);
+    let endpoint = match Endpoint::parse(&config.endpoint, &config.project) {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            findings.fail(Level::SETUP, format!("sls.endpoint {error}"), "correct sls.endpoint");
+            return;
+        }
+    };
+    let proxy = if endpoint.is_loopback() { None } else { env_proxy::of(&endpoint.base) };
+    let setting = "sls.endpoint and sls.project, which are the host name,";
+    if !network::way(findings, &endpoint.base, proxy.as_deref(), setting).await {
+        return;
+    }
+    let sls = match Sls::new(&config) {
+        Ok(sls) => sls,
+        Err(error) => {
+            findings.fail(Level::SETUP, error.to_string(), "correct it under [sls]");
+            return;
+        }
+    };
+    let view = View { findings, sls: &sls, source: Source { config: &config, ..source } };
+    if view.clock().await {
+        view.all().await;
+    }
+}
+
+/// One client, and where to say what it sees.
+struct View<'a> {
+    findings: &'a Findings,
+    sls: &'a Sls,
+    source: Source<'a>,
+}
+
+impl View<'_> {
+    /// Whether SLS answers, and what time it has.
+    async fn clock(&self) -> bool {
+        match self.sls.clock_ahead().await {
+            Ok(Some(ahead)) if ahead.unsigned_abs() >= SKEW_TO_SAY => {
+                let consequence = match ahead.unsigned_abs() > MOST_SKEW {
+                    true => "SLS refuses such requests; the program signs with the time of SLS instead",
+                    false => "SLS allows 15 minutes",
+                };
+                self.findings.warn(
+                    format!("the clock of SLS is {} of this machine's; {consequence}", ahead_in_words(ahead)),
+                    "set the clock of this machine (NTP): timedatectl set-ntp true",
+                );
+            }
+            Ok(_) => self.findings.ok("the clocks agree"),
+            Err(error) => {
+                self.fail(&error);
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn all(&self) {
+        let shards = match self.sls.look_at_shards().await {
+            Ok(shards) => Some(shards),
+            Err(LookError::Denied { right, cause }) => {
+                self.denied(right, &cause.what);
+                None
+            }
+            Err(LookError::Failed(SourceError::Absent(cause))) => {
+                self.fail(&SourceError::Absent(self.sls.whereabouts(cause).await));
+                return;
+            }
+            // A key that is not known, say: nothing else will work.
+            Err(LookError::Failed(error)) => {
+                self.fail(&error);
+                return;
+            }
+        };
+        self.findings.ok(format!(
+            "the key is accepted; project {}, logstore {}",
+            excerpt(&self.source.config.project),
+            excerpt(&self.source.config.logstore)
+        ));
+        let number = shards.as_ref().map_or(1, Vec::len);
+        if let Some(shards) = &shards {
+            self.shards(shards);
+        }
+        let (days, checkpoints, (), ()) =
+            tokio::join!(self.retention(), self.group(), self.reading(shards.as_deref()), self.saving());
+        if let Some(saved) = checkpoints {
+            self.consumers(&saved, number);
+            let lags = saved.iter().take(MOST_SHARDS).map(|saved| self.lag(saved, days));
+            join_all(lags).await;
+        }
+    }
+
+    fn shards(&self, shards: &[Shard]) {
+        let old = shards.iter().filter(|shard| shard.is_read_only()).count();
+        match shards.len() {
+            0 => self.findings.warn("the logstore has no shards", "a new logstore gets them within minutes"),
+            all if old == 0 => self.findings.ok(count(all as u64, "shard")),
+            all => self.findings.ok(format!(
+                "{}, {old} of them split or merged and kept until their logs expire",
+                count(all as u64, "shard")
+            )),
+        }
+    }
+
+    async fn retention(&self) -> Option<u32> {
+        match self.sls.look_at_retention().await {
+            Ok(days) => {
+                let kept = if days == 3650 { "for ever".to_owned() } else { count(days, "day") };
+                self.findings.ok(format!("logs are kept {kept}"));
+                Some(days)
+            }
+            Err(LookError::Denied { right, .. }) => {
+                let right = right.action;
+                self.findings
+                    .note(format!("how long logs are kept cannot be seen without {right}, which nothing else needs"));
+                None
+            }
+            Err(LookError::Failed(error)) => {
+                self.findings.note(format!("how long logs are kept cannot be seen: {}", error.cause()));
+                None
+            }
+        }
+    }
+
+    /// The group, and the checkpoints in it.
+    async fn group(&self) -> Option<Vec<SavedAt>> {
+        let (group, checkpoints) = tokio::join!(self.sls.look_at_group(), self.sls.look_at_checkpoints());
+        let Config { group: name, manage_group, .. } = self.source.config;
+        let name = excerpt(name);
+        match group {
+            Ok(Some(found)) => {
+                let wanted = wanted_group(self.source.config);
+                if found == wanted {
+                    self.findings
+                        .ok(format!("the consumer group {name} is there, with a timeout of {} s", found.timeout));
+                } else if *manage_group {
+                    self.findings.note(format!(
+                        "the consumer group {name} has a timeout of {} s and order {}: the next start changes them to {} s and {}",
+                        found.timeout, found.order, wanted.timeout, wanted.order
+                    ));
+                } else {
+                    self.findings.warn(
+                        format!(
+                            "the consumer group {name} has a timeout of {} s and order {}, the settings say {} s and {}: the \
+                             group's count",
+                            found.timeout, found.order, wanted.timeout, wanted.order
+                        ),
+                        "set sls.group_timeout and sls.in_order to what the group has, or sls.manage_group = true",
+                    );
+                }
+                self.findings
+                    .note(format!("{} cannot be tried without joining the group", Right::of(Call::Heartbeat).action));
+            }
+            Ok(None) => {
+                self.findings.note(format!(
+                    "the consumer group {name} is not there yet; the first start creates it, for which it needs {}",
+                    Right::of(Call::CreateGroup).action
+                ));
+                match self.sls.look_at_heartbeats_without_group().await {
+                    Ok(()) => self.findings.ok("may send heartbeats"),
+                    Err(error) => self.refused(&error),
+                }
+            }
+            Err(error) => self.refused(&error),
+        }
+        match checkpoints {
+            Ok(saved) => {
+                self.findings.ok("may read checkpoints");
+                saved
+            }
+            Err(error) => {
+                self.refused(&error);
+                None
+            }
+        }
+    }
+
+    /// The first page of the first shard, as far as its first log group.
+    async fn reading(&self, shards: Option<&[Shard]>) {
+        let first = match shards {
+            Some([]) => return,
+            Some(shards) => shards.iter().find(|shard| !shard.is_read_only()).unwrap_or(&shards[0]).id,
+            None => 0,
+        };
+        let shard = ShardId(first);
+        let read = async {
+            let cursor = self.sls.look_at_cursor(shard, Start::End).await?;
+            self.sls.look_at_page(shard, &cursor).await
+        };
+        match read.await {
+            Ok(()) if self.source.config.query.is_some() || self.source.config.processor.is_some() => {
+                self.findings.ok("may read logs, and the filter is accepted");
+            }
+            Ok(()) => self.findings.ok("may read logs"),
+            Err(error) => self.refused(&error),
+        }
+    }
+
+    async fn saving(&self) {
+        match self.sls.look_at_saving().await {
+            Ok(()) => self.findings.ok("may save checkpoints"),
+            Err(error) => self.refused(&error),
+        }
+    }
+
+    /// Who has saved lately, and whether it has our name.
+    fn consumers(&self, saved: &[SavedAt], shards: usize) {
+        let Config { consumer, group_timeout, .. } = self.source.config;
+        let now = Timestamp::now().as_microsecond();
+        let age = |saved: &SavedAt| Duration::from_micros(u64::try_from(now - saved.micros).unwrap_or(0));
+        let newest = saved.iter().filter(|saved| saved.micros > 0).min_by_key(|saved| age(saved));
+        match newest {
+            Some(newest) => self.findings.ok(format!(
+                "{} of {} have a checkpoint; the last was saved {} ago by {}",
+                saved.len(),
+                count(shards as u64, "shard"),
+                in_words(age(newest)),
+                excerpt(&newest.consumer)
+            )),
+            None => self.findings.ok("no shard has a checkpoint yet"),
+        }
+        let twin = saved.iter().find(|saved| saved.consumer == *consumer && age(saved) < *group_timeout);
+        if let Some(twin) = twin.filter(|_| self.source.is_named) {
+            let said = format!(
+                "a consumer with our name, {}, saved a checkpoint {} ago",
+                excerpt(consumer),
+                in_words(age(twin))
+            );
+            if self.source.runs_here {
+                self.findings.ok(format!("{said}: the forwarder that runs here"));
+            } else {
+                self.findings.warn(
+                    format!("{said}: it is live, and two with one name take the shards from each other"),
+                    "stop it, or give this one another sls.consumer; without the setting each process has a name of its own",
+                );
+            }
+        }
+    }
+
+    /// How far behind a shard is, and how long until logs expire unread.
+    async fn lag(&self, saved: &SavedAt, days: Option<u32>) {
+        let shard = ShardId(saved.shard);
+        let (end, received) =
+            tokio::join!(self.sls.look_at_cursor(shard, Start::End), self.sls.look_at_time(shard, &saved.cursor));
+        let (Ok(end), Ok(received)) = (end, received) else { return };
+        if end == saved.cursor {
+            return;
+        }
+        let Some(received) = received else {
+            self.findings.warn(
+                format!(
+                    "shard {shard}: the log at its checkpoint has expired; it goes on with the oldest log there is"
+                ),
+                "what expired is lost; keep logs longer in SLS (the logstore's retention), or read faster",
+            );
+            return;
+        };
+        let lag = Duration::from_secs(u64::try_from(Timestamp::now().as_second() - received).unwrap_or(0));
+        let kept = days.filter(|days| *days < 3650).map(|days| Duration::from_secs(u64::from(days) * 86_400));
+        if let Some(kept) = kept.filter(|kept| lag > *kept / 4 * 3) {
+            self.findings.warn(
+                format!(
+                    "shard {shard} is {} behind, and logs are kept {}: the first are lost in {}",
+                    in_words(lag),
+                    count(kept.as_secs() / 86_400, "day"),
+                    in_words(kept.saturating_sub(lag))
+                ),
+                "keep logs longer in SLS (the logstore's retention), or add processes or shards",
+            );
+        }
+    }
+
+    fn refused(&self, error: &LookError) {
+        match error {
+            LookError::Denied { right, cause } => self.denied(*right, &cause.what),
+            LookError::Failed(error) => self.fail(error),
+        }
+    }
+
+    fn denied(&self, right: Right, what: &str) {
+        let statement = right.statement(&Scope::from(self.source.config));
+        let fix = format!("grant {} in RAM: {statement}; forwarder policy prints the whole policy", right.action);
+        self.findings.fail(Level::DENIED, what, fix);
+    }
+
+    fn fail(&self, error: &SourceError) {
+        let cause = error.cause();
+        let level = match error {
+            SourceError::Refused(_) | SourceError::Absent(_) => Level::DENIED,
+            _ => Level::UNREACHABLE,
+        };
+        let fix = cause.hint.unwrap_or(match level {
+            Level::UNREACHABLE => "wait, and check again: the program itself would try again until SLS answers",
+            _ => "correct what it names under [sls]",
+        });
+        self.findings.fail(level, cause.what.clone(), fix);
+    }
+}
+
+fn ahead_in_words(ahead: i64) -> String {
+    let by = in_words(Duration::from_secs(ahead.unsigned_abs()));
+    if ahead > 0 { format!("{by} ahead") } else { format!("{by} behind that") }
+}

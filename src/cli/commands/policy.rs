@@ -1,0 +1,39 @@
+//! `forwarder policy`: the least RAM policy for these settings.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::cli::context::sources;
+use crate::cli::exit::{USAGE, end};
+use crate::cli::flags::SettingFlags;
+use crate::settings;
+use crate::sls::rights::policy;
+
+const HELP: &str = "\
+Paste it as a custom policy in RAM (JSON) and attach it to the user or the role that the program uses.
+It needs the names of project, logstore and consumer group, and no key. Once the group is there,
+log:CreateConsumerGroup can be taken out.";
+
+/// Print the least RAM policy for these settings, as JSON
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Args {
+    /// Settings file (TOML) [env: FORWARDER_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    settings: SettingFlags,
+}
+
+/// Prints it; returns the exit code.
+pub(crate) fn main(args: &Args) -> ExitCode {
+    let (config, environment) = sources(args.config.as_deref());
+    match settings::scopes(config.as_deref(), &args.settings.0, &environment) {
+        Ok(scopes) => {
+            println!("{:#}", policy(&scopes));
+            ExitCode::SUCCESS
+        }
+        Err(error) => end(&error.to_string(), USAGE),
+    }
+}

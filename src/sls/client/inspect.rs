@@ -1,0 +1,189 @@
+//! Calls that only look, for `forwarder check`: nothing is created, joined or saved by them.
+
+use std::sync::atomic::Ordering;
+
+use jiff::Timestamp;
+
+use super::{Sls, parse_http_date};
+use crate::core::cause::Cause;
+use crate::core::cursor::{Cursor, ShardId, Start};
+use crate::core::source::SourceError;
+use crate::sls::Config;
+use crate::sls::api;
+use crate::sls::api::{Group, ReadError, SavedAt, Shard};
+use crate::sls::error::{Refusal, Verdict, busy, unreadable, verdict};
+use crate::sls::message::{Call, Reply, Request};
+use crate::sls::rights::Right;
+
+/// A shard that no logstore has: what is saved for it is refused, whoever asks.
+const NO_SHARD: ShardId = ShardId(u32::MAX);
+
+/// A consumer that no group has.
+const NOBODY: &str = "forwarder-check";
+
+/// Why a look shows nothing.
+#[derive(Debug)]
+pub enum LookError {
+    /// The key is known, and may not do this.
+    Denied {
+        /// What it may not do.
+        right: Right,
+        /// The server's words.
+        cause: Cause,
+    },
+    /// Anything else.
+    Failed(SourceError),
+}
+
+impl Sls {
+    /// Seconds that the server's clock is ahead of ours, by the date of its reply, whatever that is. Signs with its time
+    /// from then on.
+    ///
+    /// # Errors
+    /// There is no reply.
+    pub async fn clock_ahead(&self) -> Result<Option<i64>, SourceError> {
+        let request = api::build_list_shards(&self.config);
+        let key = self.keys.current().await;
+        let asked = Timestamp::now().as_second();
+        let reply = self.in_time(request.call, self.attempt(&request, &key, None)).await?;
+        let Some(date) = reply.header("date").and_then(parse_http_date) else { return Ok(None) };
+        // The date was written between the question and now, and its fraction is cut off.
+        let date = date.as_second();
+        let now = Timestamp::now().as_second();
+        let ahead = if (asked - 1..=now + 1).contains(&date) { 0 } else { date - now };
+        if ahead != 0 {
+            self.clock_offset.store(ahead, Ordering::Relaxed);
+        }
+        Ok(Some(ahead))
+    }
+
+    /// Our consumer group, if it is there.
+    ///
+    /// # Errors
+    /// [`LookError`]
+    pub async fn look_at_group(&self) -> Result<Option<Group>, LookError> {
+        let groups = self.look(&api::build_list_groups(&self.config), api::read_groups).await?;
+        Ok(groups.into_iter().find(|group| group.name == self.config.group))
+    }
+
+    /// The shards of the logstore.
+    ///
+    /// # Errors
+    /// [`LookError`]
+    pub async fn look_at_shards(&self) -> Result<Vec<Shard>, LookError> {
+        self.look(&api::build_list_shards(&self.config), api::read_shards).await
+    }
+
+    /// Days that the logstore keeps logs.
+    ///
+    /// # Errors
+    /// [`LookError`]
+    pub async fn look_at_retention(&self) -> Result<u32, LookError> {
+        self.look(&api::build_logstore(&self.config), api::read_retention).await
+    }
+
+    /// The checkpoints that were ever saved; `None` when there is no group.
+    ///
+    /// # Errors
+    /// [`LookError`]
+    pub async fn look_at_checkpoints(&self) -> Result<Option<Vec<SavedAt>>, LookError> {
+        match self.look(&api::build_checkpoints(&self.config), api::read_checkpoints).await {
+            Ok(saved) => Ok(Some(saved)),
+            Err(LookError::Failed(SourceError::Lost(_))) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The cursor at a position of a shard.
+    ///
+    /// # Errors
+    /// [`LookError`]
+    pub async fn look_at_cursor(&self, shard: ShardId, start: Start) -> Result<Cursor, LookError> {
+        self.look(&api::build_cursor(&self.config, shard, start), api::read_cursor).await
+    }
+
+    /// When the log group at a cursor was received, unix seconds; `None` when the shard does not have it any more.
+    ///
+    /// # Errors
+    /// [`LookError`]
+    pub async fn look_at_time(&self, shard: ShardId, cursor: &Cursor) -> Result<Option<i64>, LookError> {
+        match self.look(&api::build_cursor_time(&self.config, shard, cursor), api::read_cursor_time).await {
+            Ok(time) => Ok(Some(time)),
+            Err(LookError::Failed(SourceError::Stale(_))) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads one log group at most, so that a filter is tried, too. Nothing remembers it.
+    ///
+    /// # Errors
+    /// [`LookError`]
+    pub async fn look_at_page(&self, shard: ShardId, cursor: &Cursor) -> Result<(), LookError> {
+        let request = api::build_pull(&self.config, shard, cursor, 1, None);
+        self.look(&request, |reply| api::read_pull(&self.config, shard, cursor, reply.clone()).map(drop)).await
+    }
+
+    /// Whether a checkpoint may be saved: one is offered for a shard that is not there, by a consumer that is not there, so
+    /// that nobody who may save takes it.
+    ///
+    /// # Errors
+    /// [`LookError`]
+    pub async fn look_at_saving(&self) -> Result<(), LookError> {
+        let config = Config { consumer: NOBODY.to_owned(), ..self.config.clone() };
+        self.is_allowed(&api::build_save(&config, NO_SHARD, &Cursor::from_number(0))).await
+    }
+
+    /// Whether heartbeats are taken. To be asked only while there is no group: else the heartbeat would join it.
+    ///
+    /// # Errors
+    /// [`LookError`]
+    pub async fn look_at_heartbeats_without_group(&self) -> Result<(), LookError> {
+        let config = Config { consumer: NOBODY.to_owned(), ..self.config.clone() };
+        self.is_allowed(&api::build_heartbeat(&config, &std::collections::BTreeSet::new())).await
+    }
+
+    /// Any answer but a refusal of the key says that the call is allowed.
+    async fn is_allowed(&self, request: &Request) -> Result<(), LookError> {
+        match self.look(request, |_| Ok(())).await {
+            Err(LookError::Failed(
+                SourceError::Lost(_) | SourceError::Stale(_) | SourceError::Refused(_) | SourceError::Absent(_),
+            )) => Ok(()),
+            other => other,
+        }
+    }
+
+    async fn look<T>(&self, request: &Request, read: impl Fn(&Reply) -> Result<T, ReadError>) -> Result<T, LookError> {
+        loop {
+            let key = self.keys.current().await;
+            let reply = self.in_time(request.call, self.attempt(request, &key, None)).await;
+            let reply = reply.map_err(LookError::Failed)?;
+            if reply.status == 200 {
+                let failed = |error| unreadable(request.call, &error, reply.header("x-log-requestid"));
+                return read(&reply).map_err(|error| LookError::Failed(failed(error)));
+            }
+            let refusal = Refusal::read(&reply);
+            return Err(match verdict(request.call, &refusal) {
+                Verdict::Signature(_) if self.turn_to_v4() => continue,
+                Verdict::Key(SourceError::Refused(cause)) if refusal.is_permission() => {
+                    LookError::Denied { right: Right::of(request.call), cause }
+                }
+                Verdict::Key(error) | Verdict::Clock(error) | Verdict::Signature(error) | Verdict::Failed(error) => {
+                    LookError::Failed(error)
+                }
+                Verdict::AlreadyDone => {
+                    unreachable!("only the creation of a group is done already, and a look creates none")
+                }
+            });
+        }
+    }
+
+    async fn in_time(
+        &self,
+        call: Call,
+        attempt: impl Future<Output = Result<Reply, SourceError>>,
+    ) -> Result<Reply, SourceError> {
+        let timeout = self.config.timeout;
+        let late = |_| Err(busy(call, format!("no complete reply within {timeout:?}"), None));
+        tokio::time::timeout(timeout, attempt).await.unwrap_or_else(late)
+    }
+}

@@ -1,0 +1,167 @@
+//! The rights in RAM that a consumer needs, call by call, and the policy that grants them.
+//!
+//! Source: Alibaba Cloud SLS, "RAM authorization", which names the action and the resource of each call. A resource is
+//! `acs:log:{region}:{account}:project/{project}/…`; region and account can be `*`.
+
+use serde_json::{Value, json};
+
+use super::Config;
+use super::message::Call;
+
+/// What rights are about: the names of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    /// Project.
+    pub project: String,
+    /// Logstore.
+    pub logstore: String,
+    /// Consumer group.
+    pub group: String,
+    /// Whether the group may be changed: `sls.manage_group`.
+    pub manage_group: bool,
+}
+
+impl From<&Config> for Scope {
+    fn from(config: &Config) -> Self {
+        let Config { project, logstore, group, manage_group, .. } = config.clone();
+        Self { project, logstore, group, manage_group }
+    }
+}
+
+/// What a call needs to be allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Right {
+    /// `log:ListShards`.
+    pub action: &'static str,
+    /// What it is done to.
+    pub on: On,
+}
+
+/// What an action is done to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum On {
+    /// The project.
+    Project,
+    /// The logstore.
+    Logstore,
+    /// Every consumer group of the logstore.
+    Groups,
+    /// Our consumer group.
+    Group,
+}
+
+impl Right {
+    const fn new(action: &'static str, on: On) -> Self {
+        Self { action, on }
+    }
+
+    /// The right that a call needs.
+    #[must_use]
+    pub const fn of(call: Call) -> Self {
+        match call {
+            Call::ListGroups => Self::new("log:ListConsumerGroup", On::Groups),
+            Call::CreateGroup => Self::new("log:CreateConsumerGroup", On::Groups),
+            Call::UpdateGroup => Self::new("log:UpdateConsumerGroup", On::Group),
+            Call::Heartbeat => Self::new("log:ConsumerGroupHeartBeat", On::Group),
+            Call::Checkpoint => Self::new("log:GetConsumerGroupCheckPoint", On::Group),
+            Call::Save => Self::new("log:ConsumerGroupUpdateCheckPoint", On::Group),
+            Call::Cursor | Call::CursorTime | Call::Pull => Self::new("log:GetCursorOrData", On::Logstore),
+            Call::ListShards => Self::new("log:ListShards", On::Logstore),
+            Call::Logstore => Self::new("log:GetLogStore", On::Logstore),
+            Call::Project => Self::new("log:GetProject", On::Project),
+        }
+    }
+
+    /// The statement of a policy that grants it for these settings.
+    #[must_use]
+    pub fn statement(self, scope: &Scope) -> Value {
+        statement(&[self.action], &self.on.resource(scope))
+    }
+}
+
+impl On {
+    /// As a policy names it.
+    #[must_use]
+    pub fn resource(self, scope: &Scope) -> String {
+        let Scope { project, logstore, group, .. } = scope;
+        let project = format!("acs:log:*:*:project/{project}");
+        let logstore = format!("{project}/logstore/{logstore}");
+        match self {
+            Self::Project => project,
+            Self::Logstore => logstore,
+            Self::Groups => format!("{logstore}/consumergroup/*"),
+            Self::Group => format!("{logstore}/consumergroup/{group}"),
+        }
+    }
+}
+
+/// The calls that are made with these settings, by the program and by `forwarder check`.
+fn calls(scope: &Scope) -> Vec<Call> {
+    let mut calls = vec![
+        Call::Pull,
+        Call::ListShards,
+        Call::Logstore,
+        Call::ListGroups,
+        Call::CreateGroup,
+        Call::Heartbeat,
+        Call::Checkpoint,
+        Call::Save,
+    ];
+    if scope.manage_group {
+        calls.push(Call::UpdateGroup);
+    }
+    calls
+}
+
+/// The least policy that lets these sources be read: a statement for each resource, no right twice.
+#[must_use]
+pub fn policy<'a>(sources: impl IntoIterator<Item = &'a Scope>) -> Value {
+    let mut statements: Vec<(String, Vec<&'static str>)> = Vec::new();
+    for scope in sources {
+        let mut rights: Vec<Right> = calls(scope).into_iter().map(Right::of).collect();
+        rights.sort_by_key(|right| right.on);
+        for right in rights {
+            let resource = right.on.resource(scope);
+            match statements.iter_mut().find(|(known, _)| *known == resource) {
+                Some((_, actions)) if actions.contains(&right.action) => {}
+                Some((_, actions)) => actions.push(right.action),
+                None => statements.push((resource, vec![right.action])),
+            }
+        }
+    }
+    let statements: Vec<Value> = statements.iter().map(|(resource, actions)| statement(actions, resource)).collect();
+    json!({ "Version": "1", "Statement": statements })
+}
+
+fn statement(actions: &[&str], resource: &str) -> Value {
+    json!({ "Effect": "Allow", "Action": actions, "Resource": resource })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(logstore: &str) -> Scope {
+        Scope { project: "p".to_owned(), logstore: logstore.to_owned(), group: "siem".to_owned(), manage_group: false }
+    }
+
+    #[test]
+    fn each_resource_has_one_statement_and_no_right_comes_twice() {
+        let policy = policy([&scope("a"), &scope("b"), &scope("a")]);
+        let statements = policy["Statement"].as_array().unwrap();
+        let resources: Vec<_> = statements.iter().map(|statement| statement["Resource"].as_str().unwrap()).collect();
+        let of = |logstore: &str| {
+            let logstore = format!("acs:log:*:*:project/p/logstore/{logstore}");
+            [logstore.clone(), format!("{logstore}/consumergroup/*"), format!("{logstore}/consumergroup/siem")]
+        };
+        assert_eq!(resources, [of("a"), of("b")].concat());
+        assert_eq!(statements[0]["Action"], json!(["log:GetCursorOrData", "log:ListShards", "log:GetLogStore"]));
+    }
+
+    #[test]
+    fn a_group_that_may_be_changed_needs_a_right_more() {
+        let changing = Scope { manage_group: true, ..scope("a") };
+        assert!(policy([&changing]).to_string().contains("log:UpdateConsumerGroup"));
+        assert!(!policy([&scope("a")]).to_string().contains("log:UpdateConsumerGroup"));
+    }
+}
