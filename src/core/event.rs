@@ -6,11 +6,15 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::destination_name::DestinationName;
+
 /// The attributes of an event as the script gave them. What is absent comes from the settings of the destination.
 ///
 /// All text is bytes: a log's bytes may be anything. A format cleans what its protocol cannot carry.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Head<'a> {
+    /// The names of the destinations that it goes to; none means all of them.
+    pub to: Vec<Cow<'a, [u8]>>,
     /// When it happened.
     pub time: Option<Time<'a>>,
     /// `host` for HEC, HOSTNAME for syslog.
@@ -163,7 +167,16 @@ pub trait Format: Send + Sync {
 
 /// How the events of a hook are laid out: one format for each destination of the process, in their order.
 #[derive(Clone)]
-pub struct Formats(Arc<[Arc<dyn Format>]>);
+pub struct Formats(Arc<[DestinationFormat]>);
+
+/// The format of one destination.
+#[derive(Clone)]
+pub struct DestinationFormat {
+    /// What an event calls the destination to go there. One without a name gets every event.
+    pub name: Option<DestinationName>,
+    /// How events are laid out for it.
+    pub format: Arc<dyn Format>,
+}
 
 impl Formats {
     /// How many destinations there are.
@@ -179,20 +192,40 @@ impl Formats {
     }
 
     /// The formats, in the order of the destinations.
-    pub fn iter(&self) -> impl Iterator<Item = &dyn Format> {
-        self.0.iter().map(|format| &**format)
+    pub fn iter(&self) -> impl Iterator<Item = &DestinationFormat> {
+        self.0.iter()
+    }
+
+    /// Whether an event may name this destination: there is one of the name, or one that takes every event.
+    #[must_use]
+    pub fn knows(&self, name: &[u8]) -> bool {
+        self.0.iter().any(|one| one.is_called(name))
     }
 }
 
-impl From<Vec<Arc<dyn Format>>> for Formats {
-    fn from(formats: Vec<Arc<dyn Format>>) -> Self {
+impl DestinationFormat {
+    fn is_called(&self, name: &[u8]) -> bool {
+        self.name.as_ref().is_none_or(|ours| ours.as_str().as_bytes() == name)
+    }
+
+    /// Whether an event goes there that names these destinations.
+    #[must_use]
+    #[inline]
+    pub fn is_meant(&self, to: &[Cow<'_, [u8]>]) -> bool {
+        to.is_empty() || to.iter().any(|name| self.is_called(name))
+    }
+}
+
+impl From<Vec<DestinationFormat>> for Formats {
+    fn from(formats: Vec<DestinationFormat>) -> Self {
         Self(formats.into())
     }
 }
 
+/// One format for every event, whatever destination it names.
 impl From<Arc<dyn Format>> for Formats {
     fn from(format: Arc<dyn Format>) -> Self {
-        Self([format].into())
+        Self([DestinationFormat { name: None, format }].into())
     }
 }
 

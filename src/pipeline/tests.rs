@@ -15,7 +15,8 @@ use crate::core::batch::Output;
 use crate::core::budget::Credit;
 use crate::core::cause::Cause;
 use crate::core::cursor::Bound;
-use crate::core::event::{Body, BodyError, Format, Head};
+use crate::core::destination_name::DestinationName;
+use crate::core::event::{Body, BodyError, DestinationFormat, Format, Head};
 use crate::core::lease::Lease;
 use crate::core::ledger::Counts;
 use crate::core::page::Page;
@@ -277,7 +278,9 @@ fn start_with(
     let memory = Memory::default();
     let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
     let script = Script::from_text("t.lua", SCRIPT);
-    let formats = vec![Arc::new(Texts) as Arc<dyn Format>; destinations];
+    let name = |number| DestinationName::new(&format!("to{number}")).unwrap();
+    let format = |number| DestinationFormat { name: Some(name(number)), format: Arc::new(Texts) };
+    let formats: Vec<_> = (0..destinations).map(format).collect();
     let pipeline = Arc::new(Pipeline {
         source: Pages {
             bodies: pages.iter().map(body).collect(),

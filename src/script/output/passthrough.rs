@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use super::{escape, time};
 use crate::core::batch::{Batch, Events};
-use crate::core::event::{Body, BodyError, Format, Head, PairPlace, PairPlaces, Time};
+use crate::core::event::{Body, BodyError, DestinationFormat, Head, PairPlace, PairPlaces, Time};
 use crate::loggroup::{Log, Logs};
 use crate::script::{Failed, Hooks};
 
@@ -42,8 +42,8 @@ impl Hooks {
             while logs.read().expect(readable).is_some_and(|log| log.index() < failed.log) {}
             let mut log = Plain(logs.log());
             let written = log.head().is_some_and(|head| {
-                let mut write = |(format, whole): (&dyn Format, &mut Events)| {
-                    whole.push(failed.log, |out| format.write(&head, &mut log, out)).is_ok()
+                let mut write = |(to, whole): (&DestinationFormat, &mut Events)| {
+                    whole.push(failed.log, |out| to.format.write(&head, &mut log, out)).is_ok()
                 };
                 self.formats.iter().zip(&mut wholes).all(&mut write)
             });

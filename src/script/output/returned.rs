@@ -169,6 +169,7 @@ impl<'a> One<'a> {
                 b"host" | b"hostname" if head.host.is_none() => head.host = Some(self.string(at).map_err(fault)?),
                 b"source" => head.source = Some(self.string(at).map_err(fault)?),
                 b"sourcetype" => head.sourcetype = Some(self.string(at).map_err(fault)?),
+                b"to" => head.to = self.destinations(at, &format!("{place}to"))?,
                 b"index" => head.index = Some(self.string(at).map_err(fault)?),
                 b"fields" => head.fields = self.fields(at, &format!("{place}fields"))?,
                 b"program" => head.syslog.program = Some(self.string(at).map_err(fault)?),
@@ -229,8 +230,11 @@ impl<'a> One<'a> {
         place: &str,
     ) -> Result<(), BodyError> {
         let mut body = Returned { stack: self.stack, current: self.current, event, message };
-        for (format, events) in self.formats.iter().zip(self.outputs.iter_mut()) {
-            let written = events.push(self.log, |out| format.write(head, &mut body, out));
+        for (destination, events) in self.formats.iter().zip(self.outputs.iter_mut()) {
+            if !destination.is_meant(&head.to) {
+                continue;
+            }
+            let written = events.push(self.log, |out| destination.format.write(head, &mut body, out));
             written.map_err(|mut error| {
                 error.path.insert_str(0, place);
                 error
@@ -293,6 +297,45 @@ impl<'a> One<'a> {
             Some(bytes) => Ok(Cow::Borrowed(bytes)),
             None => Err(format!("expected a string, not {}", unlike_text(self.stack.kind(at)))),
         }
+    }
+
+    /// The destinations that an event names: one, or a list of them.
+    fn destinations(&self, at: c_int, path: &str) -> Result<Vec<Text<'a>>, BodyError> {
+        if let Some(name) = self.stack.bytes(at) {
+            return Ok(vec![self.destination(name, path)?]);
+        }
+        let is_list = self.stack.kind(at) == Kind::Table
+            && matches!(shape(self.stack, self.current, at), Shape::Plain | Shape::List);
+        let len = if is_list { self.stack.raw_len(at) } else { 0 };
+        if len == 0 {
+            let got = if is_list { "an empty table" } else { self.stack.kind(at).name() };
+            let why = format!(
+                "expected the name of a destination or a list of names, not {got}; without it all get the event"
+            );
+            return Err(problem(path, why));
+        }
+        let mut names = Vec::new();
+        for index in 1..=len {
+            self.stack.push_item(at, index as i64);
+            // The list keeps the string when it has left the stack.
+            let (name, kind) = (self.stack.bytes(-1), self.stack.kind(-1));
+            self.stack.pop(1);
+            let place = format!("{path}[{index}]");
+            let Some(name) = name else {
+                return Err(problem(place, format!("expected the name of a destination, not {}", kind.name())));
+            };
+            names.push(self.destination(name, &place)?);
+        }
+        Ok(names)
+    }
+
+    fn destination(&self, name: &'a [u8], path: &str) -> Result<Text<'a>, BodyError> {
+        if self.formats.knows(name) {
+            return Ok(Cow::Borrowed(name));
+        }
+        let all: Vec<&str> = self.formats.iter().filter_map(|one| Some(one.name.as_ref()?.as_str())).collect();
+        let why = format!("no destination is called {:?}; the destinations are {}", bounded(name), all.join(", "));
+        Err(problem(path, why))
     }
 
     /// A string, number or boolean as text.
@@ -405,7 +448,7 @@ impl<'a> One<'a> {
 }
 
 /// What an event table may have, in the order in which errors list it.
-pub(crate) const KEYS: [&str; 17] = [
+pub(crate) const KEYS: [&str; 18] = [
     "time",
     "timestamp",
     "time_ns",
@@ -421,6 +464,7 @@ pub(crate) const KEYS: [&str; 17] = [
     "procid",
     "msgid",
     "structured_data",
+    "to",
     "event",
     "message",
 ];

@@ -1,6 +1,9 @@
 //! What a hook may return, and what not.
 
 use super::*;
+use crate::core::batch::Events;
+use crate::core::destination_name::DestinationName;
+use crate::core::event::DestinationFormat;
 
 #[track_caller]
 fn refused(value: &str, expected: &str) {
@@ -96,7 +99,7 @@ fn what_cannot_be_sent_is_named_with_its_place() {
     refused("{ time = 5 }", "event: missing; put the data to send here: { event = log }");
     refused(
         "{ event = 'e', hostnam = 'x' }",
-        "hostnam: an event has no such key; it has time, timestamp, time_ns, host, hostname, source, sourcetype, index, fields, facility, severity, program, procid, msgid, structured_data, event, message. Put your own data into `event` or `fields`",
+        "hostnam: an event has no such key; it has time, timestamp, time_ns, host, hostname, source, sourcetype, index, fields, facility, severity, program, procid, msgid, structured_data, to, event, message. Put your own data into `event` or `fields`",
     );
     refused("{ event = { a = { b = { 1, 2, print or error } } } }", "event.a.b[3]: a function cannot be sent");
     refused("{ event = { a = 0/0 } }", "event.a: JSON has no NaN; send it as a string");
@@ -166,4 +169,46 @@ fn what_cannot_be_sent_is_named_with_its_place() {
         &[],
         "! s.lua: process returned a value that cannot be sent: the list: 10001 events of one log; 10000 are the most",
     );
+}
+
+/// What each of two destinations gets of a log for which the script does `body`, and what is wrong with it.
+fn routed(body: &str) -> (Vec<String>, Vec<String>) {
+    let named = |name| DestinationFormat { name: Some(DestinationName::new(name).unwrap()), format: Arc::new(Plain) };
+    let formats: Vec<_> = ["splunk", "archive"].map(named).into();
+    let script = Script::from_text("s.lua", format!("function process(log) {body} end"));
+    let mut hook = Hook::load(&script, &config(), formats, meta()).unwrap();
+    let made = hook.run(&page_of(&[vec![(b"k", b"v")]])).unwrap();
+    let text = |events: &Events| -> String {
+        (0..events.len()).map(|at| String::from_utf8_lossy(events.get(at)).into_owned()).collect::<Vec<_>>().join(" ")
+    };
+    let failed = made.failed.iter().map(|failed| failed.error.to_string()).collect();
+    (made.outputs.iter().map(text).collect(), failed)
+}
+
+#[test]
+fn an_event_goes_to_the_destinations_that_it_names_and_to_all_when_it_names_none() {
+    let to = |body: &str, expected: [&str; 2]| {
+        assert_eq!(routed(body), (expected.map(String::from).into(), vec![]), "{body}")
+    };
+    to("return { event = 'e' }", ["\"e\"", "\"e\""]);
+    to("return { event = 'e', to = 'archive' }", ["", "\"e\""]);
+    to("return { event = 'e', to = { 'archive', 'splunk', 'archive' } }", ["\"e\"", "\"e\""]);
+    to(
+        "return { { event = 'a', to = 'splunk' }, { event = 'b', to = { 'archive' } }, 'c' }",
+        ["\"a\" \"c\"", "\"b\" \"c\""],
+    );
+}
+
+#[test]
+fn an_unknown_destination_is_an_error_of_that_log_that_lists_those_that_exist() {
+    let fails = |to: &str, expected: &str| {
+        let (sent, failed) = routed(&format!("return {{ {{ event = 'a' }}, {{ event = 'b', to = {to} }} }}"));
+        assert_eq!(sent, ["", ""], "nothing of the log is sent");
+        assert!(failed.len() == 1 && failed[0].contains(expected), "{failed:?}");
+    };
+    fails("'splnk'", "[2].to: no destination is called \"splnk\"; the destinations are splunk, archive");
+    fails("{ 'splunk', 'x' }", "[2].to[2]: no destination is called \"x\"");
+    fails("{ 'splunk', 7 }", "[2].to[2]: expected the name of a destination, not a number");
+    fails("{}", "[2].to: expected the name of a destination or a list of names, not an empty table");
+    fails("true", "[2].to: expected the name of a destination or a list of names, not a boolean");
 }

@@ -58,6 +58,14 @@ impl Format for EventJson {
                 elements.map(|(id, pairs)| (lossy(id), Value::Object(grouped(pairs)))).collect();
             member("structured_data", Value::Object(elements).to_string().as_bytes(), out);
         }
+        match &head.to[..] {
+            [] => {}
+            [one] => member("to", quoted(one).as_bytes(), out),
+            several => {
+                let names: Value = several.iter().map(|name| lossy(name)).collect();
+                member("to", names.to_string().as_bytes(), out);
+            }
+        }
         let (mut event, mut text) = (Vec::new(), Vec::new());
         body.json(&mut event)?;
         body.text(SEPARATOR, &mut text)?;
@@ -148,6 +156,10 @@ pub(super) fn normal(event: &Value) -> Result<Value, String> {
                 other => return Err(format!(".time: unix seconds are a number or digits, not {}", kind(other))),
             },
             "host" | "source" | "sourcetype" | "index" | "program" | "procid" | "msgid" => text(value),
+            "to" => match value {
+                Value::Array(names) if names.len() == 1 => names[0].clone(),
+                other => other.clone(),
+            },
             "facility" => code(value, &FACILITIES),
             "severity" => code(value, &SEVERITIES),
             "fields" => texts(value),
