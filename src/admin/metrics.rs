@@ -1,16 +1,21 @@
 //! A snapshot in the text format of Prometheus (version 0.0.4).
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::snapshot::Snapshot;
 use super::status;
 use super::verdict::{State, verdict};
 use crate::core::cursor::ShardName;
+use crate::core::destination_account::EventCounts;
+use crate::core::destination_name::DestinationName;
 use crate::core::ledger::{Counts, ShardLedger};
-use crate::destination::Counter;
+use crate::destination::{Counter, DestinationStatus};
 use crate::sls::CallError;
 
 type Figure = fn(&Counts) -> u64;
+
+type EventFigure = fn(&EventCounts) -> u64;
 
 /// A figure of a shard now (unix seconds), when there is one.
 type Gauge = fn(&ShardLedger, i64) -> Option<i128>;
@@ -32,6 +37,13 @@ const COUNTERS: [(&str, &str, Figure); 11] = [
     }),
     ("saves", "Checkpoints saved", |counts| counts.saves),
     ("gaps", "Gaps: times that logs expired in SLS before they were pulled", |counts| counts.gaps),
+];
+
+/// Figures of a destination's events: name, kind, help, where it stands in its account.
+const EVENTS: [(&str, &str, &str, EventFigure); 3] = [
+    ("events_total", "counter", "Events that are durable at the destination", |events| events.delivered),
+    ("rejected_events_total", "counter", "Events that the destination refused for good", |events| events.rejected),
+    ("events_in_flight", "gauge", "Events on their way to the destination", |events| events.in_flight),
 ];
 
 /// The labels of a shard. The name of a source holds nothing that a label could not.
@@ -98,16 +110,7 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
         let _ = writeln!(out, "forwarder_sls_errors_total{{call=\"{call}\",code=\"{code}\"}} {count}");
     }
 
-    head(&mut out, "forwarder_destination", "gauge", "1 for the current state of the destination");
-    let (now, promise) = (status::state(&snapshot.health), snapshot.promise.label);
-    for state in ["unknown", "up", "down", "refuses"] {
-        let value = u8::from(state == now);
-        let _ = writeln!(out, "forwarder_destination{{delivered_means=\"{promise}\",state=\"{state}\"}} {value}");
-    }
-
-    for Counter { name, help, value } in &snapshot.counters {
-        one(&mut out, &format!("forwarder_destination_{name}_total"), "counter", help, *value);
-    }
+    write_destinations(&mut out, &snapshot.destinations);
 
     let reloads = &snapshot.reloads;
     for (name, help, value) in [
@@ -128,6 +131,42 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
     head(&mut out, "forwarder_script_info", "gauge", "The running version of the script");
     let _ = writeln!(out, "forwarder_script_info{{version=\"{}\"}} 1", snapshot.script);
     out
+}
+
+/// What there is of each destination, under its name.
+fn write_destinations(out: &mut String, destinations: &[DestinationStatus]) {
+    head(out, "forwarder_destination", "gauge", "1 for the current state of the destination");
+    for DestinationStatus { name, promise, health, .. } in destinations {
+        let (now, promise) = (status::state(health), promise.label);
+        for state in ["unknown", "up", "down", "refuses"] {
+            let value = u8::from(state == now);
+            let _ = writeln!(
+                out,
+                "forwarder_destination{{destination=\"{name}\",delivered_means=\"{promise}\",state=\"{state}\"}} {value}"
+            );
+        }
+    }
+    for (figure, kind, help, value) in EVENTS {
+        let figure = format!("forwarder_destination_{figure}");
+        head(out, &figure, kind, help);
+        for DestinationStatus { name, events, .. } in destinations {
+            let _ = writeln!(out, "{figure}{{destination=\"{name}\"}} {}", value(events));
+        }
+    }
+    // What a destination counts depends on its kind; all series of a name stand together.
+    let mut counters = BTreeMap::<&str, Vec<(&DestinationName, &Counter)>>::new();
+    for DestinationStatus { name, counters: of_it, .. } in destinations {
+        for counter in of_it {
+            counters.entry(counter.name).or_default().push((name, counter));
+        }
+    }
+    for (counter, all) in counters {
+        let metric = format!("forwarder_destination_{counter}_total");
+        head(out, &metric, "counter", all[0].1.help);
+        for (name, counter) in all {
+            let _ = writeln!(out, "{metric}{{destination=\"{name}\"}} {}", counter.value);
+        }
+    }
 }
 
 fn head(out: &mut String, name: &str, kind: &str, help: &str) {

@@ -15,7 +15,7 @@ use super::snapshot::Snapshot;
 use super::verdict::{State, Verdict, verdict};
 use crate::core::count::count;
 use crate::core::ledger::{Counts, ShardLedger};
-use crate::destination::Health;
+use crate::destination::{DestinationStatus, Health};
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --line: rgb(128 128 128 / .35); --good: #1a7f37; --bad: #c0392b }
@@ -71,7 +71,7 @@ pub(super) fn html(snapshot: &Snapshot) -> String {
         Text(&who.consumer)
     );
     write_verdict(&mut page, &verdict);
-    write_destination(&mut page, snapshot);
+    write_destinations(&mut page, snapshot);
     write_ledger(&mut page, snapshot);
     write_shards(&mut page, snapshot);
     write_script(&mut page, snapshot);
@@ -101,22 +101,28 @@ fn write_verdict(page: &mut String, verdict: &Verdict) {
     page.push_str("</ul></div>\n");
 }
 
-fn write_destination(page: &mut String, snapshot: &Snapshot) {
-    let (class, state, since, cause) = match &snapshot.health {
-        Health::Unknown => ("", "not known: nothing was sent yet", None, None),
-        Health::Up { since } => ("good", "up", Some(*since), None),
-        Health::Down { since, cause } => ("bad", "down", Some(*since), Some(cause)),
-        Health::Held { since, cause } => ("bad", "rejects our requests", Some(*since), Some(cause)),
-    };
-    let since = since.map(|since| moment(since, snapshot.now)).map(|at| format!(" since {at}")).unwrap_or_default();
-    let _ =
-        writeln!(page, "<h2>Destination</h2>\n<dl>\n<dt>state</dt><dd><b class=\"{class}\">{state}</b>{since}</dd>");
-    if let Some(cause) = cause {
-        row(page, "why", cause);
+fn write_destinations(page: &mut String, snapshot: &Snapshot) {
+    for DestinationStatus { name, promise, health, events, .. } in &snapshot.destinations {
+        let (class, state, since, cause) = match health {
+            Health::Unknown => ("", "not known: nothing was sent yet", None, None),
+            Health::Up { since } => ("good", "up", Some(*since), None),
+            Health::Down { since, cause } => ("bad", "down", Some(*since), Some(cause)),
+            Health::Held { since, cause } => ("bad", "rejects our requests", Some(*since), Some(cause)),
+        };
+        let since = since.map(|since| moment(since, snapshot.now)).map(|at| format!(" since {at}")).unwrap_or_default();
+        let _ = writeln!(
+            page,
+            "<h2>Destination {name}</h2>\n<dl>\n<dt>state</dt><dd><b class=\"{class}\">{state}</b>{since}</dd>"
+        );
+        if let Some(cause) = cause {
+            row(page, "why", cause);
+        }
+        let meaning = promise.sentence.strip_prefix("delivered means ").unwrap_or(promise.sentence);
+        row(page, "delivered means", meaning);
+        let [delivered, rejected, in_flight] = [events.delivered, events.rejected, events.in_flight].map(number);
+        row(page, "events", &format!("{delivered} delivered, {rejected} refused for good, {in_flight} in flight"));
+        page.push_str("</dl>\n");
     }
-    let meaning = snapshot.promise.sentence.strip_prefix("delivered means ").unwrap_or(snapshot.promise.sentence);
-    row(page, "delivered means", meaning);
-    page.push_str("</dl>\n");
 }
 
 fn write_ledger(page: &mut String, snapshot: &Snapshot) {

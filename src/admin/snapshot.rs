@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::core::cursor::ShardName;
 use crate::core::failing::Failing;
 use crate::core::ledger::ShardLedger;
-use crate::destination::{Counter, Health, Promise};
+use crate::destination::DestinationStatus;
 use crate::script::Reloads;
 use crate::sls::CallError;
 
@@ -22,12 +22,8 @@ pub struct Snapshot {
     pub source_errors: Vec<CallError>,
     /// Dead letters of this process's directory that wait for somebody, when they could be counted.
     pub open_letters: Option<u64>,
-    /// What *delivered* means.
-    pub promise: Promise,
-    /// How the destination does.
-    pub health: Health,
-    /// What the destination has counted.
-    pub counters: Vec<Counter>,
+    /// The destinations.
+    pub destinations: Vec<DestinationStatus>,
     /// The ledger of every shard that this process has worked on.
     pub shards: BTreeMap<ShardName, ShardLedger>,
     /// Version of the running script.

@@ -5,12 +5,11 @@ use serde_json::{Value, json};
 use super::snapshot::Snapshot;
 use super::verdict::verdict;
 use crate::core::ledger::ShardLedger;
-use crate::destination::Health;
+use crate::destination::{DestinationStatus, Health};
 
 /// One object, on several lines, in an order of its own.
 pub(super) fn json(snapshot: &Snapshot) -> String {
-    let Snapshot { who, group, promise, health, shards, script, script_since, reloads, last_refused, now, .. } =
-        snapshot;
+    let Snapshot { who, group, destinations, shards, script, script_since, reloads, last_refused, now, .. } = snapshot;
     let verdict = verdict(snapshot);
     let reasons: Vec<Value> =
         verdict.reasons.iter().map(|reason| json!({ "state": reason.state.label(), "text": reason.text })).collect();
@@ -51,12 +50,7 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
         "waiting": group.waiting,
         "surplus_shards": group.surplus,
         "open_dead_letters": snapshot.open_letters,
-        "destination": {
-            "delivered_means": promise.label,
-            "state": state(health),
-            "cause": cause(health),
-            "seconds": since(health),
-        },
+        "destinations": destinations.iter().map(destination).collect::<Vec<_>>(),
         "script": {
             "version": script,
             "seconds": script_since.elapsed().as_secs(),
@@ -69,6 +63,20 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
         "shards": shards,
     });
     format!("{value:#}\n")
+}
+
+fn destination(destination: &DestinationStatus) -> Value {
+    let DestinationStatus { name, promise, health, events, .. } = destination;
+    json!({
+        "name": name.as_str(),
+        "delivered_means": promise.label,
+        "state": state(health),
+        "cause": cause(health),
+        "seconds": since(health),
+        "events": events.delivered,
+        "rejected_events": events.rejected,
+        "events_in_flight": events.in_flight,
+    })
 }
 
 /// The state in a word.

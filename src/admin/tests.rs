@@ -7,13 +7,25 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::core::cursor::{ShardId, ShardName, SourceName};
+use crate::core::destination_account::EventCounts;
+use crate::core::destination_name::DestinationName;
 use crate::core::ledger::{Ledger, Settled, Wait};
-use crate::destination::{Counter, Health, Promise};
+use crate::destination::{Counter, DestinationStatus, Health, Promise};
 use crate::script::Reloads;
 use crate::sls::CallError;
 
 fn shard(number: u32) -> ShardName {
     ShardName { source: SourceName::new("audit"), shard: ShardId(number) }
+}
+
+pub(super) fn to(name: &str, health: Health) -> DestinationStatus {
+    DestinationStatus {
+        name: DestinationName::new(name).unwrap(),
+        promise: Promise { label: "confirmed", sentence: "delivered means confirmed: the receiver read every byte" },
+        health,
+        events: EventCounts { delivered: 6, rejected: 2, in_flight: 1 },
+        counters: vec![Counter { name: "requests", help: "Requests sent", value: 12 }],
+    }
 }
 
 fn snapshot() -> Snapshot {
@@ -28,9 +40,7 @@ fn snapshot() -> Snapshot {
         group: GroupHealth { joined: true, ..GroupHealth::default() },
         source_errors: vec![CallError { call: "pull", code: "Unauthorized".into(), count: 3 }],
         open_letters: Some(2),
-        promise: Promise { label: "confirmed", sentence: "delivered means confirmed: the receiver read every byte" },
-        health: Health::Down { since: Instant::now(), cause: "siem: refused".into() },
-        counters: vec![Counter { name: "requests", help: "Requests sent", value: 12 }],
+        destinations: vec![to("siem", Health::Down { since: Instant::now(), cause: "siem: refused".into() })],
         shards: ledger.read(),
         script: "0123456789ab".into(),
         script_since: Instant::now(),
@@ -49,7 +59,7 @@ pub(super) fn well() -> Snapshot {
     account.caught_up();
     Snapshot {
         open_letters: Some(0),
-        health: Health::Up { since: Instant::now() },
+        destinations: vec![to("siem", Health::Up { since: Instant::now() })],
         shards: ledger.read(),
         reloads: Reloads::default(),
         ..snapshot()
@@ -70,8 +80,8 @@ fn the_status_tells_where_every_log_is_and_what_is_wrong() {
     assert_eq!((&status["state"], &status["open_dead_letters"]), (&"trouble".into(), &2.into()));
     assert_eq!(status["reasons"][0]["text"], "shard audit/2 is PAUSED: no room \"here\"");
     assert_eq!(shard["page_seconds"], 0);
-    assert_eq!(status["destination"]["state"], "down");
-    assert_eq!(status["destination"]["cause"], "siem: refused");
+    assert_eq!(status["destinations"][0]["state"], "down");
+    assert_eq!(status["destinations"][0]["cause"], "siem: refused");
     assert_eq!(status["script"]["trouble"], "s.lua:3: no");
     assert_eq!(status["script"]["last_refused"]["why"], "s.lua:2: nor that");
     assert_eq!((&status["consumer"], &shard["durable_to"]), (&"g-host-7".into(), &100.into()));
@@ -154,7 +164,7 @@ fn no_text_from_elsewhere_becomes_markup() {
     };
     let since = Instant::now();
     for health in [Health::Down { since, cause: evil() }, Health::Held { since, cause: evil() }] {
-        let page = page::html(&Snapshot { health, ..base.clone() });
+        let page = page::html(&Snapshot { destinations: vec![to("siem", health)], ..base.clone() });
         // Four names; two shards, the destination and the script's trouble in the list; and under their headings the
         // cause, the running version and the last refusal.
         assert_eq!(page.matches("&lt;script&gt;alert(1)&lt;/script&gt;").count(), 11, "{page}");
@@ -179,10 +189,12 @@ fn every_metric_has_help_and_one_line_a_shard() {
         "forwarder_waiting_for_shards 0",
         "forwarder_dead_letters_open 2",
         "forwarder_sls_errors_total{call=\"pull\",code=\"Unauthorized\"} 3",
-        "forwarder_destination{delivered_means=\"confirmed\",state=\"down\"} 1",
-        "forwarder_destination{delivered_means=\"confirmed\",state=\"up\"} 0",
+        "forwarder_destination{destination=\"siem\",delivered_means=\"confirmed\",state=\"down\"} 1",
+        "forwarder_destination{destination=\"siem\",delivered_means=\"confirmed\",state=\"up\"} 0",
         "# HELP forwarder_destination_requests_total Requests sent",
-        "forwarder_destination_requests_total 12",
+        "forwarder_destination_requests_total{destination=\"siem\"} 12",
+        "forwarder_destination_events_total{destination=\"siem\"} 6",
+        "forwarder_destination_rejected_events_total{destination=\"siem\"} 2",
         "forwarder_script_refused_total 1",
         "forwarder_script_trouble 1",
         "forwarder_script_info{version=\"0123456789ab\"} 1",

@@ -13,7 +13,7 @@ use crate::core::cursor::ShardName;
 use crate::core::duration::in_words;
 use crate::core::failing::Failing;
 use crate::core::ledger::{Ask, Counts, ShardLedger};
-use crate::destination::Health;
+use crate::destination::{DestinationStatus, Health, called};
 use crate::pipeline::SLOW_PAGE;
 
 /// Most shards that a reason names.
@@ -88,16 +88,7 @@ pub(super) fn verdict(snapshot: &Snapshot) -> Verdict {
     if missing != 0 {
         say(State::Trouble, format!("BUG: {missing} logs are missing: ledger mismatch"));
     }
-    match &snapshot.health {
-        Health::Up { .. } => {}
-        Health::Unknown => say(State::Waiting, "the destination has not answered yet".to_owned()),
-        Health::Down { cause, .. } => {
-            say(State::Trouble, format!("the destination is down, logs wait in SLS: {cause}"));
-        }
-        Health::Held { cause, .. } => {
-            say(State::Trouble, format!("the destination rejects our requests, logs wait in SLS: {cause}"));
-        }
-    }
+    destinations(&snapshot.destinations, &mut say);
     if let Some(problem) = &snapshot.reloads.trouble {
         say(State::Trouble, format!("script: {problem}"));
     }
@@ -119,6 +110,23 @@ pub(super) fn verdict(snapshot: &Snapshot) -> Verdict {
     }
     reasons.sort_by_key(|reason| std::cmp::Reverse(reason.state));
     Verdict { reasons }
+}
+
+/// The destinations, each by name where there are several.
+fn destinations(destinations: &[DestinationStatus], say: &mut impl FnMut(State, String)) {
+    for DestinationStatus { name, health, .. } in destinations {
+        let who = called(name, destinations.len() == 1);
+        // An event that no destination may miss holds up its log, and with it all that comes behind.
+        let waits = if destinations.len() == 1 { "logs wait in SLS" } else { "all logs wait in SLS" };
+        match health {
+            Health::Up { .. } => {}
+            Health::Unknown => say(State::Waiting, format!("{who} has not answered yet")),
+            Health::Down { cause, .. } => say(State::Trouble, format!("{who} is down, {waits}: {cause}")),
+            Health::Held { cause, .. } => {
+                say(State::Trouble, format!("{who} rejects our requests, {waits}: {cause}"));
+            }
+        }
+    }
 }
 
 /// The membership of the consumer group.
@@ -213,7 +221,7 @@ fn wait(number: u64) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::tests::well;
+    use crate::admin::tests::{to, well};
     use crate::core::cause::Cause;
     use crate::core::cursor::{ShardId, SourceName};
     use crate::core::ledger::{Ledger, Settled, Wait};
@@ -253,7 +261,17 @@ mod tests {
     fn what_is_not_known_yet_is_not_well() {
         let unread = Ledger::default();
         unread.account(&shard(2)).acquired();
-        check(&Snapshot { health: Health::Unknown, ..well() }, State::Waiting, "has not answered yet");
+        check(
+            &Snapshot { destinations: vec![to("siem", Health::Unknown)], ..well() },
+            State::Waiting,
+            "the destination has not answered yet",
+        );
+        let down = Health::Down { since: Instant::now(), cause: "refused".into() };
+        check(
+            &Snapshot { destinations: vec![to("a", Health::Up { since: Instant::now() }), to("b", down)], ..well() },
+            State::Trouble,
+            "the destination b is down, all logs wait in SLS: refused",
+        );
         check(&Snapshot { shards: unread.read(), ..well() }, State::Waiting, "nothing was read of shard audit/2 yet");
         check(&Snapshot { shards: BTreeMap::new(), ..well() }, State::Waiting, "no shard is ours yet");
         check(&Snapshot { open_letters: None, ..well() }, State::Waiting, "not counted");
@@ -330,7 +348,7 @@ mod tests {
         account.waits(Wait::Disk, "no room".into());
         account.settled(Settled::default(), None);
         let group = GroupHealth::default();
-        let bad = Snapshot { shards: ledger.read(), health: Health::Unknown, group, ..well() };
+        let bad = Snapshot { shards: ledger.read(), destinations: vec![to("siem", Health::Unknown)], group, ..well() };
         let verdict = verdict(&bad);
         let states: Vec<State> = verdict.reasons.iter().map(|reason| reason.state).collect();
         assert_eq!(states, [State::Stopped, State::Trouble, State::Waiting]);

@@ -29,19 +29,19 @@ use super::sls;
 use crate::admin::Identity;
 use crate::core::budget::Budget;
 use crate::core::cursor::SourceName;
-use crate::core::event::Format;
+use crate::core::event::{DestinationFormat, Formats};
 use crate::core::ledger::Ledger;
 use crate::core::state_dir::StateDir;
 use crate::core::stop::{Stop, stop};
 use crate::dead_letter::DirectoryStore;
 use crate::destination::Destination as _;
-use crate::destination::registry::{AnyDestination, DestinationConfig};
+use crate::destination::registry::AnyDestination;
 use crate::group::Drained;
 use crate::group::membership::Membership;
-use crate::pipeline::{DeadLetterPolicy, Pace, PartSize, Pipeline};
+use crate::pipeline::{DeadLetterPolicy, Pace, PartSize, Pipeline, Route};
 use crate::script::{HookThreads, Hooks};
 use crate::settings::start::StartPosition;
-use crate::settings::{Settings, SourceSettings};
+use crate::settings::{DestinationSettings, Settings, SourceSettings};
 use crate::sls::Sls;
 use consumer::ConsumerId;
 pub use error::Error;
@@ -50,18 +50,26 @@ use heartbeat_thread::HeartbeatThread;
 use join::join_group;
 use last_good::Started;
 use letter_count::LetterCount;
-use observe::{say_how_the_destination_is, snapshot_of, sum_up_now_and_then, summary_of};
+use observe::{say_how_the_destinations_are, snapshot_of, sum_up_now_and_then, summary_of};
 use reload::{Saved, ScriptWatch, Wake};
 use side_tasks::breakdown;
 use waiting::say_who_has_the_shards;
 
-/// The destination that the settings name, and how events are laid out for it.
+/// The destinations that the settings name, and how events are laid out for them.
 ///
 /// # Errors
 /// A file that the settings name cannot be used.
-pub fn destination(settings: &DestinationConfig, state: &StateDir) -> Result<(AnyDestination, Arc<dyn Format>), Error> {
-    let (destination, format) = settings.open(state).map_err(|error| Error::Settings(error.to_string()))?;
-    Ok((destination, format))
+pub fn destinations(
+    settings: &[DestinationSettings],
+    state: &StateDir,
+) -> Result<(Arc<[Route<AnyDestination>]>, Formats), Error> {
+    let (mut routes, mut formats) = (Vec::new(), Vec::new());
+    for DestinationSettings { name, config, on_reject } in settings {
+        let (destination, format) = config.open(state).map_err(|error| Error::Settings(error.to_string()))?;
+        routes.push(Route::new(name.clone(), destination, *on_reject));
+        formats.push(DestinationFormat { name: Some(name.clone()), format });
+    }
+    Ok((routes.into(), formats.into()))
 }
 
 /// Builds the program and runs it until `leave` is raised.
@@ -94,7 +102,7 @@ impl App {
     /// The script does not load, or a file or directory that the settings name cannot be used.
     pub fn new(mut settings: Settings) -> Result<Self, Error> {
         let state = open_state(&settings.state_dir);
-        let (to, format) = destination(&settings.destination, &state)?;
+        let (destinations, formats) = destinations(&settings.destinations, &state)?;
         let [from] = &mut settings.sources[..] else {
             let count = settings.sources.len();
             return Err(Error::Settings(format!(
@@ -108,9 +116,8 @@ impl App {
         let threads = HookThreads::start(settings.run.hook_threads)
             .map_err(|error| Error::Internal(format!("cannot start the threads for the script: {error}")))?;
         let names = (from.sls.project.as_str(), from.sls.logstore.as_str());
-        let Started { hooks, refused } = last_good::start(file, &kept, |script| {
-            Hooks::new(script, settings.hook.clone(), Arc::clone(&format), names)
-        })?;
+        let Started { hooks, refused } =
+            last_good::start(file, &kept, |script| Hooks::new(script, settings.hook.clone(), formats.clone(), names))?;
         let hooks = hooks.with_rules(settings.reload.rules).with_threads(threads);
         let script = hooks.script();
         info!(script = %script.name, version = %script.version, "script loaded");
@@ -122,7 +129,7 @@ impl App {
         let pipeline = Pipeline {
             source,
             source_name: SourceName::new(&from.sls.logstore),
-            destinations: vec![to],
+            destinations,
             hooks,
             budget: Budget::new(settings.run.memory),
             ledger: Ledger::default(),
@@ -131,7 +138,6 @@ impl App {
                 project: from.sls.project.clone(),
                 logstore: from.sls.logstore.clone(),
                 on_error: wanted.on_error,
-                on_reject: wanted.on_reject,
                 max_share: wanted.max_share,
             },
             pace: Pace {
@@ -166,7 +172,8 @@ impl App {
         let Self { settings, pipeline, letters, kept, refused, consumer } = self;
         let from = &settings.sources[0];
         let sls::Config { endpoint, project, logstore, group, consumer: name, .. } = &from.sls;
-        let destination = pipeline.destinations[0].address();
+        let addresses: Vec<String> = pipeline.destinations.iter().map(|route| route.destination.address()).collect();
+        let destination = addresses.join(", ");
         info!(endpoint, project, logstore, group, consumer = name, destination, "forwarding");
         let wake = Wake::listen();
         let mut side = JoinSet::new();
@@ -190,7 +197,7 @@ impl App {
             let who = Identity { project, logstore, group, consumer };
             side.spawn(admin::serve(listener, move || snapshot_of(&pipeline, &who, &group_state, &letter_count)));
         }
-        side.spawn(say_how_the_destination_is(Arc::clone(&pipeline)));
+        side.spawn(say_how_the_destinations_are(Arc::clone(&pipeline)));
 
         let start = from.start.start;
         let Some(timeout) = leave.or(join_group(&pipeline.source, start, from.wait, &group_state)).await else {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{error, info};
 
@@ -10,22 +11,28 @@ use super::group_state::GroupState;
 use super::letter_count::LetterCount;
 use super::summary;
 use crate::admin::{Identity, Snapshot};
-use crate::destination::Destination as _;
 use crate::destination::registry::AnyDestination;
-use crate::pipeline::Pipeline;
+use crate::destination::{Destination as _, DestinationStatus, called};
+use crate::pipeline::{Pipeline, Route};
 use crate::sls::Sls;
 
 /// How often the ledger is summed up in the log.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Asks the destination once whether it would take our events. It need not: shards hold their position meanwhile.
-pub(super) async fn say_how_the_destination_is(pipeline: Arc<Pipeline<Sls, AnyDestination>>) {
-    info!("{}", pipeline.destinations[0].promise().sentence);
-    // The cause of a failure is in the log already.
-    if let Ok(checked) = pipeline.destinations[0].check().await {
-        let took_ms = u64::try_from(checked.took.as_millis()).unwrap_or(u64::MAX);
-        info!(url = checked.url, took_ms, "the destination {}", checked.agrees);
-    }
+/// Asks each destination once whether it would take our events. It need not: shards hold their position meanwhile.
+pub(super) async fn say_how_the_destinations_are(pipeline: Arc<Pipeline<Sls, AnyDestination>>) {
+    let alone = pipeline.destinations.len() == 1;
+    let say = async |Route { name, destination, .. }: &Route<AnyDestination>| {
+        let who = called(name, alone);
+        let sentence = destination.promise().sentence;
+        info!("{}{sentence}", if alone { String::new() } else { format!("{who}: ") });
+        // The cause of a failure is in the log already.
+        if let Ok(checked) = destination.check().await {
+            let took_ms = u64::try_from(checked.took.as_millis()).unwrap_or(u64::MAX);
+            info!(url = checked.url, took_ms, "{who} {}", checked.agrees);
+        }
+    };
+    join_all(pipeline.destinations.iter().map(say)).await;
 }
 
 pub(super) async fn sum_up_now_and_then(pipeline: Arc<Pipeline<Sls, AnyDestination>>) {
@@ -42,12 +49,7 @@ pub(super) async fn sum_up_now_and_then(pipeline: Arc<Pipeline<Sls, AnyDestinati
 }
 
 pub(super) fn summary_of(pipeline: &Pipeline<Sls, AnyDestination>) -> String {
-    let line = summary::line(
-        &pipeline.ledger,
-        pipeline.destinations[0].promise().label,
-        &pipeline.destinations[0].health(),
-        summary::unix_now(),
-    );
+    let line = summary::line(&pipeline.ledger, &destinations_of(pipeline), summary::unix_now());
     line + &summary::script(&pipeline.hooks.script().version, &pipeline.hooks.reloads())
 }
 
@@ -62,9 +64,7 @@ pub(super) fn snapshot_of(
         group: group.read(),
         source_errors: pipeline.source.errors().read(),
         open_letters: letters.read(),
-        promise: pipeline.destinations[0].promise(),
-        health: pipeline.destinations[0].health(),
-        counters: pipeline.destinations[0].counters(),
+        destinations: destinations_of(pipeline),
         shards: pipeline.ledger.read(),
         script: pipeline.hooks.script().version.clone(),
         script_since: pipeline.hooks.since(),
@@ -73,4 +73,15 @@ pub(super) fn snapshot_of(
         now: summary::unix_now(),
         at: Instant::now(),
     }
+}
+
+fn destinations_of(pipeline: &Pipeline<Sls, AnyDestination>) -> Vec<DestinationStatus> {
+    let status = |Route { name, destination, account, .. }: &Route<AnyDestination>| DestinationStatus {
+        name: name.clone(),
+        promise: destination.promise(),
+        health: destination.health(),
+        events: account.read(),
+        counters: destination.counters(),
+    };
+    pipeline.destinations.iter().map(status).collect()
 }

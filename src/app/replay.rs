@@ -8,12 +8,14 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::core::batch::{Events, Output};
 use crate::core::cursor::ShardId;
-use crate::core::event::Format;
+use crate::core::destination_name::DestinationName;
+use crate::core::event::Formats;
 use crate::core::lease::Tenure;
 use crate::core::page::Page;
 use crate::dead_letter::{Letter, ReadError, Record, ReplayClaim, StoreError, Unreadable};
 use crate::destination::{Destination, Outcome};
 use crate::loggroup::flat::page_of;
+use crate::pipeline::Route;
 use crate::script;
 use crate::script::{Hook, HookError, Meta, Script};
 
@@ -31,6 +33,10 @@ pub enum Fate {
     Failed(HookError),
     /// The log no longer makes the event that the letter is about, but others.
     Gone,
+    /// There is no destination of this name.
+    NoDestination(DestinationName),
+    /// It does not say which of the destinations refused it.
+    Ambiguous,
     /// The destination refuses it.
     Rejected {
         /// The destination's code.
@@ -67,8 +73,8 @@ pub enum ReplayError {
 
 /// Where a replay sends to, how fast, and until when.
 pub struct Way<'a, K> {
-    /// The destination.
-    pub destination: &'a K,
+    /// The destinations, in the order of the remaker's formats.
+    pub destinations: &'a [Route<K>],
     /// Most letters a second, at least one.
     pub rate: u32,
     /// As long as it holds.
@@ -97,7 +103,9 @@ pub async fn replay<K: Destination>(
                 None => break,
                 Some(Err(unreadable)) => tell(Err(&unreadable)),
                 Some(Ok(Letter { record, .. })) => {
-                    let is_twice = || chosen.iter().any(|one| one.origin == record.origin);
+                    let is_twice = || {
+                        chosen.iter().any(|one| one.origin == record.origin && one.destination == record.destination)
+                    };
                     if wants(&record) && !taken.is_delivered(&record) && !is_twice() {
                         chosen.push(record);
                     }
@@ -122,13 +130,13 @@ async fn deliver<K: Destination>(
     remaker: &mut Remaker,
     way: &Way<'_, K>,
 ) -> Result<Vec<Fate>, ReplayError> {
-    let mut events = Events::default();
+    let mut outputs: Vec<Events> = way.destinations.iter().map(|_| Events::default()).collect();
     let mut fates = Vec::with_capacity(chosen.len());
     for (record, letter) in chosen.iter().zip(0..) {
         fates.push(match remaker.make(record)? {
             Remade::Events(made) => {
-                for event in made {
-                    let Ok(()) = events.push::<std::convert::Infallible>(letter, |out| {
+                for (output, event) in made {
+                    let Ok(()) = outputs[output].push::<std::convert::Infallible>(letter, |out| {
                         out.extend_from_slice(&event);
                         Ok(())
                     });
@@ -137,34 +145,41 @@ async fn deliver<K: Destination>(
             }
             Remade::Dropped => Fate::Dropped,
             Remade::Gone => Fate::Gone,
+            Remade::NoDestination(name) => Fate::NoDestination(name),
+            Remade::Ambiguous => Fate::Ambiguous,
             Remade::Failed(error) => Fate::Failed(error),
         });
     }
-    if events.is_empty() {
-        return Ok(fates);
-    }
-    let output = Arc::new(Output { shard: chosen[0].origin.shard, events });
-    match way.destination.deliver(Arc::clone(&output), way.tenure.clone()).await {
-        Outcome::Abandoned => Err(ReplayError::Stopped),
-        Outcome::Done(rejected) => {
-            for refused in rejected {
-                let letter = output.events.log_of(refused.event) as usize;
-                fates[letter] = Fate::Rejected { code: refused.code, reason: refused.reason };
+    let shard = chosen[0].origin.shard;
+    for (route, events) in way.destinations.iter().zip(outputs).filter(|(_, events)| !events.is_empty()) {
+        let output = Arc::new(Output { shard, events });
+        match route.destination.deliver(Arc::clone(&output), way.tenure.clone()).await {
+            Outcome::Abandoned => return Err(ReplayError::Stopped),
+            Outcome::Done(rejected) => {
+                for refused in rejected {
+                    let letter = output.events.log_of(refused.event) as usize;
+                    fates[letter] = Fate::Rejected { code: refused.code, reason: refused.reason };
+                }
             }
-            Ok(fates)
         }
     }
+    Ok(fates)
 }
 
 /// What the script makes of a letter's log now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remade {
-    /// These events, laid out for the destination: all of the log, or the one that the letter is about.
-    Events(Vec<Vec<u8>>),
+    /// These events, each with the number of the destination that it is laid out for: all of the log, or the one that the
+    /// letter is about.
+    Events(Vec<(usize, Vec<u8>)>),
     /// Nothing, on purpose.
     Dropped,
     /// Events, but not the one that the letter is about.
     Gone,
+    /// The letter is about a destination that there is not.
+    NoDestination(DestinationName),
+    /// The letter is about a destination and does not say which: it was written when there was only one.
+    Ambiguous,
     /// It fails.
     Failed(HookError),
 }
@@ -173,15 +188,15 @@ pub enum Remade {
 pub struct Remaker {
     script: Script,
     config: script::Config,
-    format: Arc<dyn Format>,
+    formats: Formats,
     hooks: BTreeMap<(String, String, ShardId), Hook>,
 }
 
 impl Remaker {
-    /// With this script, for a destination of this format.
+    /// With this script, for destinations of these formats.
     #[must_use]
-    pub fn new(script: Script, config: script::Config, format: Arc<dyn Format>) -> Self {
-        Self { script, config, format, hooks: BTreeMap::new() }
+    pub fn new(script: Script, config: script::Config, formats: impl Into<Formats>) -> Self {
+        Self { script, config, formats: formats.into(), hooks: BTreeMap::new() }
     }
 
     /// What the script makes of the letter's log.
@@ -190,20 +205,34 @@ impl Remaker {
     /// The script does not load.
     pub fn make(&mut self, record: &Record) -> Result<Remade, HookError> {
         let origin = &record.origin;
+        let about = match (&record.destination, origin.event) {
+            (Some(name), _) => match self.formats.position(name) {
+                Some(output) => Some(output),
+                None => return Ok(Remade::NoDestination(name.clone())),
+            },
+            (None, Some(_)) if self.formats.len() > 1 => return Ok(Remade::Ambiguous),
+            (None, Some(_)) => Some(0),
+            (None, None) => None,
+        };
         let key = (origin.project.clone(), origin.logstore.clone(), origin.shard);
         let hook = match self.hooks.entry(key) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
                 let (project, logstore, shard) = entry.key().clone();
                 let meta = Meta { project, logstore, shard };
-                entry.insert(Hook::load(&self.script, &self.config, Arc::clone(&self.format), meta)?)
+                entry.insert(Hook::load(&self.script, &self.config, self.formats.clone(), meta)?)
             }
         };
         let mut made = hook.run(&page(record)).expect("the page was written here");
         if let Some(failed) = made.failed.pop() {
             return Ok(Remade::Failed(failed.error));
         }
-        let events: Vec<_> = (0..made.events().len()).map(|event| made.events().get(event).to_vec()).collect();
+        let of_output = |(output, events): (usize, Events)| {
+            (0..events.len()).map(|event| (output, events.get(event).to_vec())).collect::<Vec<_>>()
+        };
+        let outputs = made.outputs.into_iter().enumerate();
+        let meant = outputs.filter(|(output, _)| about.is_none_or(|about| about == *output));
+        let events: Vec<_> = meant.flat_map(of_output).collect();
         Ok(match (events.is_empty(), origin.event) {
             (true, _) => Remade::Dropped,
             (false, None) => Remade::Events(events),

@@ -8,7 +8,7 @@ use crate::core::count::{bytes, count};
 use crate::core::cursor::ShardName;
 use crate::core::duration::in_words;
 use crate::core::ledger::{Ledger, ShardLedger};
-use crate::destination::Health;
+use crate::destination::{DestinationStatus, Health};
 use crate::script::Reloads;
 
 /// Now, for lag: SLS stamps what it receives with wall-clock seconds.
@@ -20,7 +20,7 @@ pub fn unix_now() -> i64 {
 
 /// One line, with what *delivered* means there: `pulled 1000 = delivered 990 + dropped 10 + dead-lettered 0 + in flight 0; 4 shards held, lag 3 s; delivered means accepted; destination up`.
 #[must_use]
-pub fn line(ledger: &Ledger, promise: &str, health: &Health, now: i64) -> String {
+pub fn line(ledger: &Ledger, destinations: &[DestinationStatus], now: i64) -> String {
     let accounts = ledger.read();
     let total = ledger.total();
     let mut line = format!(
@@ -45,16 +45,20 @@ pub fn line(ledger: &Ledger, promise: &str, health: &Health, now: i64) -> String
     if total.gaps > 0 {
         let _ = write!(line, ", {}", count(total.gaps, "gap"));
     }
-    let _ = write!(line, "; delivered means {promise}");
-    match health {
-        Health::Unknown => {}
-        Health::Up { .. } => line.push_str("; destination up"),
-        Health::Down { since, cause } => {
-            let _ = write!(line, "; destination down for {}: {cause}", in_words(since.elapsed()));
-        }
-        Health::Held { since, cause } => {
-            let _ = write!(line, "; destination rejects our requests for {}: {cause}", in_words(since.elapsed()));
-        }
+    for DestinationStatus { name, promise, health, .. } in destinations {
+        let (at, who) = match destinations {
+            [_] => (String::new(), "destination".to_owned()),
+            _ => (format!(" at {name}"), format!("destination {name}")),
+        };
+        let _ = write!(line, "; delivered{at} means {}", promise.label);
+        let _ = match health {
+            Health::Unknown => Ok(()),
+            Health::Up { .. } => write!(line, "; {who} up"),
+            Health::Down { since, cause } => write!(line, "; {who} down for {}: {cause}", in_words(since.elapsed())),
+            Health::Held { since, cause } => {
+                write!(line, "; {who} rejects our requests for {}: {cause}", in_words(since.elapsed()))
+            }
+        };
     }
     for (shard, entry) in &accounts {
         if let Some(why) = &entry.halted {
@@ -111,14 +115,36 @@ pub fn shards(ledger: &Ledger, now: i64) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::core::cursor::{ShardId, SourceName};
+    use crate::core::destination_account::EventCounts;
+    use crate::core::destination_name::DestinationName;
+    use crate::destination::Promise;
 
     fn shard(number: u32) -> ShardName {
         ShardName { source: SourceName::new("audit"), shard: ShardId(number) }
     }
     use crate::core::ledger::{Settled, Wait};
 
+    fn to(name: &str, health: Health) -> DestinationStatus {
+        DestinationStatus {
+            name: DestinationName::new(name).unwrap(),
+            promise: Promise { label: "accepted", sentence: "" },
+            health,
+            events: EventCounts::default(),
+            counters: Vec::new(),
+        }
+    }
+
     fn up() -> Health {
         Health::Up { since: tokio::time::Instant::now() }
+    }
+
+    #[test]
+    fn of_several_destinations_each_is_named() {
+        let down = Health::Down { since: tokio::time::Instant::now(), cause: "refused".into() };
+        let line = line(&Ledger::default(), &[to("splunk", up()), to("q", down)], 0);
+        let expected = "; delivered at splunk means accepted; destination splunk up; delivered at q means accepted; \
+            destination q down for ";
+        assert!(line.contains(expected) && line.ends_with(": refused"), "{line}");
     }
 
     #[test]
@@ -129,7 +155,7 @@ mod tests {
         account.pulled(10, 100, None);
         account.settled(Settled { delivered: 6, dropped: 1, dead_lettered: 0, events: 6 }, Some(100));
         let expected = "pulled 10 = delivered 6 + dropped 1 + dead-lettered 0 + in flight 3; 1 shard held, lag 5 s; delivered means accepted; destination up";
-        assert_eq!(line(&ledger, "accepted", &up(), 105), expected);
+        assert_eq!(line(&ledger, &[to("hec", up())], 105), expected);
     }
 
     #[test]
@@ -147,9 +173,9 @@ mod tests {
         let ledger = Ledger::default();
         let account = ledger.account(&shard(2));
         account.waits(Wait::Disk, "no room".into());
-        assert!(line(&ledger, "accepted", &Health::Unknown, 0).ends_with("shard audit/2 PAUSED: no room"));
+        assert!(line(&ledger, &[to("hec", Health::Unknown)], 0).ends_with("shard audit/2 PAUSED: no room"));
         account.goes_on(Wait::Disk);
-        assert!(!line(&ledger, "accepted", &Health::Unknown, 0).contains("PAUSED"));
+        assert!(!line(&ledger, &[to("hec", Health::Unknown)], 0).contains("PAUSED"));
     }
 
     #[test]
@@ -179,6 +205,6 @@ mod tests {
     fn a_halted_shard_is_in_every_line() {
         let ledger = Ledger::default();
         ledger.account(&shard(2)).halted(1, "log 7 failed".into());
-        assert!(line(&ledger, "accepted", &Health::Unknown, 0).ends_with("shard audit/2 HALTED: log 7 failed"));
+        assert!(line(&ledger, &[to("hec", Health::Unknown)], 0).ends_with("shard audit/2 HALTED: log 7 failed"));
     }
 }

@@ -196,6 +196,12 @@ impl Formats {
         self.0.iter()
     }
 
+    /// The number of the destination of this name.
+    #[must_use]
+    pub fn position(&self, name: &DestinationName) -> Option<usize> {
+        self.0.iter().position(|one| one.is_called(name.as_str().as_bytes()))
+    }
+
     /// Whether an event may name this destination: there is one of the name, or one that takes every event.
     #[must_use]
     pub fn knows(&self, name: &[u8]) -> bool {

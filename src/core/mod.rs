@@ -6,6 +6,7 @@ pub mod budget;
 pub mod cause;
 pub mod count;
 pub mod cursor;
+pub mod destination_account;
 pub mod destination_name;
 pub mod duration;
 pub mod env_proxy;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{LogOrigin, Reason, Record};
 use crate::core::cursor::{Cursor, ShardId};
+use crate::core::destination_name::DestinationName;
 use crate::core::printable::is_unprintable;
 
 /// The version that is written.
@@ -102,6 +103,8 @@ struct RecordLine<'a> {
     id: Cow<'a, str>,
     at: Cow<'a, str>,
     reason: Reason,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    destination: Option<Cow<'a, str>>,
     code: Cow<'a, str>,
     message: Cow<'a, str>,
     project: Cow<'a, str>,
@@ -135,6 +138,7 @@ impl<'a> RecordLine<'a> {
             id: record.id().into(),
             at: record.at.to_string().into(),
             reason: record.reason,
+            destination: record.destination.as_ref().map(|name| name.as_str().into()),
             code: cut(&record.code, MOST_CODE),
             message: cut(&record.message, MOST_MESSAGE),
             project: project.into(),
@@ -161,9 +165,11 @@ impl<'a> RecordLine<'a> {
             }
             log.insert(position, (base64_bytes(key)?, base64_bytes(value)?));
         }
+        let destination = self.destination.map(|name| DestinationName::new(&name)).transpose();
         Ok(Record {
             at: self.at.parse().map_err(|_| "`at` is not a time")?,
             reason: self.reason,
+            destination: destination.map_err(|_| "`destination` is not a name")?,
             code: self.code.into_owned(),
             message: self.message.into_owned(),
             origin: LogOrigin {

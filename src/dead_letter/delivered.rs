@@ -22,12 +22,19 @@ pub(super) struct Delivered(pub(super) BTreeSet<Name>);
 pub(super) struct Name {
     project: String,
     logstore: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    destination: Option<String>,
     id: String,
 }
 
 impl Name {
     pub(super) fn of(record: &Record) -> Self {
-        Self { project: record.origin.project.clone(), logstore: record.origin.logstore.clone(), id: record.id() }
+        Self {
+            project: record.origin.project.clone(),
+            logstore: record.origin.logstore.clone(),
+            destination: record.destination.as_ref().map(ToString::to_string),
+            id: record.id(),
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! A directory holds one append-only file of JSON lines, `dead-letters.jsonl`. Its format, version 1:
 //!
-//! * One record a line: a JSON object with the keys `v` (the version), `id`, `at` (RFC 3339, UTC), `reason`, `code`,
-//!   `message`, `project`, `logstore`, `shard`, `cursor`, `log_index`, `event_index` (if there is an event), `script`,
+//! * One record a line: a JSON object with the keys `v` (the version), `id`, `at` (RFC 3339, UTC), `reason`, `destination` (if
+//!   one refused the event), `code`, `message`, `project`, `logstore`, `shard`, `cursor`, `log_index`, `event_index` (if there is an event), `script`,
 //!   `log`, `log_base64`, `event` or `event_base64`, `crc`, in this order.
 //! * `log` is the original log: an object of strings in the log's order, with the pairs that JSON can carry as they
 //!   are. A pair whose key or value is not UTF-8, or whose key was there before, is in `log_base64` instead, an array of

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::core::cursor::{Cursor, ShardId};
+use crate::core::destination_name::DestinationName;
 
 /// One dead letter: what could not be delivered, why, and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,9 @@ pub struct Record {
     pub at: Timestamp,
     /// Why, in a word.
     pub reason: Reason,
+    /// The destination that refused the event; absent where it is about the log as a whole, which goes wherever the script
+    /// sends it.
+    pub destination: Option<DestinationName>,
     /// The destination's code or the kind of the script's error: "hec 6". Cut to 64 bytes when written.
     pub code: String,
     /// What was said about it, without secrets. Cut to 1024 bytes when written.
@@ -34,7 +38,8 @@ impl Record {
     /// the cursor when it has one. Needs no quotes in a shell.
     ///
     /// The same log has the same id when it is pulled again. A crash between the letter and the checkpoint therefore
-    /// leaves a second record with the same id, never a second id for one loss. Unique within a logstore.
+    /// leaves a second record with the same id, never a second id for one loss. Unique within a logstore and a
+    /// destination: what two destinations refuse is two letters of one id.
     #[must_use]
     pub fn id(&self) -> String {
         let LogOrigin { shard, cursor, log, event, .. } = &self.origin;
@@ -59,7 +64,7 @@ pub struct LogOrigin {
     pub cursor: Cursor,
     /// Which log after that cursor, counted from 0.
     pub log: u32,
-    /// Which of the events made of that log, counted from 0; absent when the letter is about the log as a whole.
+    /// Which of the events made of that log for the destination, counted from 0; absent when the letter is about the log as a whole.
     pub event: Option<u32>,
 }
 

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::core::cursor::{Cursor, ShardId};
+use crate::core::destination_name::DestinationName;
 use crate::core::printable::is_unprintable;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/dead-letters-v1.jsonl");
@@ -20,6 +21,7 @@ fn record(log: u32) -> Record {
     Record {
         at: "2026-02-03T04:05:06.789Z".parse().unwrap(),
         reason: Reason::Rejected,
+        destination: None,
         code: "hec 6".to_owned(),
         message: "Invalid data format".to_owned(),
         origin: LogOrigin {
@@ -99,23 +101,27 @@ fn arbitrary_record() -> impl Strategy<Value = Record> {
         || prop_oneof![any::<Vec<u8>>(), ".{0,20}".prop_map(String::into_bytes), "[ab]".prop_map(String::into_bytes)];
     let log = prop::collection::vec((bytes(), bytes()), 0..8);
     let place = (any::<u32>(), ".{0,30}", any::<u32>(), any::<Option<u32>>());
-    let words = (prop::sample::select(&Reason::ALL), ".{0,16}", ".{0,200}");
+    let destination = prop::option::of("[a-z][a-z0-9_-]{0,9}".prop_map(|name| DestinationName::new(&name).unwrap()));
+    let words = (prop::sample::select(&Reason::ALL), destination, ".{0,16}", ".{0,200}");
     (words, place, log, prop::option::of(bytes()), -377_705_023_201i64..=253_402_207_200, 0i32..1_000_000_000).prop_map(
-        |((reason, code, message), (shard, cursor, log_index, event_index), log, event, second, nanos)| Record {
-            at: Timestamp::new(second, nanos).unwrap_or(Timestamp::MAX),
-            reason,
-            code,
-            message,
-            origin: LogOrigin {
-                shard: ShardId(shard),
-                cursor: Cursor::new(cursor),
-                log: log_index,
-                event: event_index,
-                ..record(0).origin
-            },
-            log,
-            event,
-            ..record(0)
+        |((reason, destination, code, message), (shard, cursor, log_index, event_index), log, event, second, nanos)| {
+            Record {
+                at: Timestamp::new(second, nanos).unwrap_or(Timestamp::MAX),
+                reason,
+                destination,
+                code,
+                message,
+                origin: LogOrigin {
+                    shard: ShardId(shard),
+                    cursor: Cursor::new(cursor),
+                    log: log_index,
+                    event: event_index,
+                    ..record(0).origin
+                },
+                log,
+                event,
+                ..record(0)
+            }
         },
     )
 }

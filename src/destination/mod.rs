@@ -4,6 +4,7 @@ pub mod file;
 mod health;
 pub mod hec;
 pub mod registry;
+mod status;
 pub mod syslog;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::core::batch::Output;
 use crate::core::cause::Cause;
 use crate::core::event::Format;
 use crate::core::lease::Tenure;
+pub use status::{DestinationStatus, called};
 
 /// A destination. Requests, concurrency, partial refusals and endless retry are its own business.
 pub trait Destination: Send + Sync + 'static {

@@ -1,7 +1,7 @@
-//! The one list of destinations: what each is called, what its settings need, and how it is built.
+//! The one list of destinations, and how each is built.
 //!
-//! A new destination is a folder beside this file, a kind with its row in [`DESTINATIONS`], and its line in
-//! [`DestinationConfig::open`]. How its settings are read is above, in `settings`.
+//! A new destination is a folder beside this file, a variant of [`DestinationConfig`], and its line in
+//! [`DestinationConfig::open`]. How its settings are read is a row above, in `settings/destination.rs`.
 
 use std::sync::Arc;
 
@@ -14,35 +14,6 @@ use super::{CheckError, Checked, Counter, Destination, Health, Outcome, Preview,
 use crate::core::batch::Output;
 use crate::core::lease::Tenure;
 use crate::core::state_dir::StateDir;
-
-/// A kind of destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum DestinationKind {
-    /// Splunk over HEC.
-    Hec,
-    /// Any SIEM over syslog.
-    Syslog,
-    /// A file of JSON lines on this machine.
-    File,
-}
-
-/// A row of the list of destinations.
-#[derive(Debug)]
-pub struct DestinationRow {
-    /// Which one.
-    pub kind: DestinationKind,
-    /// Its name, which is the table of its settings too.
-    pub name: &'static str,
-    /// The setting that it cannot do without.
-    pub needs: &'static str,
-}
-
-/// Every destination there is. The first is the one that is meant where nothing else is said.
-pub const DESTINATIONS: &[DestinationRow] = &[
-    DestinationRow { kind: DestinationKind::Hec, name: "hec", needs: "hec.url" },
-    DestinationRow { kind: DestinationKind::Syslog, name: "syslog", needs: "syslog.host" },
-    DestinationRow { kind: DestinationKind::File, name: "file", needs: "file.path" },
-];
 
 /// How to reach a destination: exactly one.
 #[derive(Debug, Clone)]
@@ -83,7 +54,7 @@ impl DestinationConfig {
     }
 }
 
-/// The destination of this process, whichever it is. A delivery costs one allocation a batch more than the destination
+/// A destination, whichever it is. A delivery costs one allocation a batch more than the destination
 /// itself.
 #[derive(Debug)]
 pub struct AnyDestination(Box<dyn ErasedDestination>);

@@ -9,6 +9,7 @@ use super::Shard;
 use crate::core::batch::Batch;
 use crate::core::cause::{Cause, Retry};
 use crate::core::cursor::Cursor;
+use crate::core::destination_name::DestinationName;
 use crate::core::ledger::Wait;
 use crate::core::source::Source;
 use crate::dead_letter::{DeadLetterStore, LogOrigin, Reason, Record};
@@ -27,8 +28,6 @@ pub struct DeadLetterPolicy {
     pub logstore: String,
     /// What to do with a log that the script fails on.
     pub on_error: OnError,
-    /// What to do with an event that the destination refuses for good.
-    pub on_reject: OnReject,
     /// A shard of which more than this share of logs, in percent, would become dead letters is paused instead.
     pub max_share: u32,
 }
@@ -118,6 +117,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 let record = Record {
                     at,
                     reason: Reason::Rejected,
+                    destination: None,
                     code: String::new(),
                     message: String::new(),
                     origin: LogOrigin {
@@ -134,7 +134,10 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 };
                 match why {
                     DeadLetterCause::Failed(failed) => records.push(of_failed(record, failed)),
-                    DeadLetterCause::Rejected(events) => of_rejected(record, batch, index, events, &mut records),
+                    DeadLetterCause::Rejected(events) => {
+                        let names = |output: usize| self.pipeline.destinations[output].name.clone();
+                        of_rejected(record, names, batch, index, events, &mut records);
+                    }
                 }
             }
             if index == *last {
@@ -189,7 +192,14 @@ fn of_failed(record: Record, failed: &Failed) -> Record {
 }
 
 /// A letter for each event: the others of the same log, which were delivered, are only mentioned.
-fn of_rejected(record: Record, batch: &Batch, log: u32, rejected: &[&RejectedEvent], records: &mut Vec<Record>) {
+fn of_rejected(
+    record: Record,
+    name: impl Fn(usize) -> DestinationName,
+    batch: &Batch,
+    log: u32,
+    rejected: &[&RejectedEvent],
+    records: &mut Vec<Record>,
+) {
     for RejectedEvent { output, rejected: refused } in rejected {
         let of_log = &batch.outputs[*output].events;
         let events: Vec<usize> = (0..of_log.len()).filter(|&event| of_log.log_of(event) == log).collect();
@@ -206,6 +216,7 @@ fn of_rejected(record: Record, batch: &Batch, log: u32, rejected: &[&RejectedEve
         };
         let mut record = Record {
             reason,
+            destination: Some(name(*output)),
             code: refused.code.clone(),
             message,
             event: Some(of_log.get(refused.event).to_vec()),

@@ -14,13 +14,13 @@ use tracing::{debug, error, warn};
 use super::checkpoint::CheckpointState;
 use super::dead_letters::{OnReject, RejectedEvent, logs_of};
 use super::in_flight::{FromReader, InFlight};
-use super::{DelivererEnd, PAUSED_RETRY_INTERVAL, Shard, StartPoint};
+use super::{DelivererEnd, PAUSED_RETRY_INTERVAL, Route, Shard, StartPoint};
 use crate::core::batch::{Batch, Events, Output};
 use crate::core::cause::{Cause, Retry};
 use crate::core::cursor::Cursor;
 use crate::core::ledger::{Ask, Settled, Wait};
 use crate::core::source::{Checkpoint, Source, SourceError};
-use crate::destination::{Destination, Outcome};
+use crate::destination::{Destination, Outcome, called};
 use crate::script::Failed;
 
 /// Batches of one shard that may be in flight. The byte budget is the real bound; this one keeps many small pages from
@@ -159,8 +159,9 @@ impl<S: Source, K: Destination> Shard<S, K> {
     /// Brings every log of the batch to its end: its events are durable, or its dead letter is.
     async fn finish(&self, batch: &Arc<Batch>, script: &str, failed: &[Failed]) -> Finished {
         let Some(rejected) = self.send(&batch.outputs).await else { return Finished::Abandoned };
-        if !rejected.is_empty() && self.pipeline.dead_letters.on_reject == OnReject::Halt {
-            return Finished::Rejected(rejected);
+        let halts = |event: &RejectedEvent| self.pipeline.destinations[event.output].on_reject == OnReject::Halt;
+        if rejected.iter().any(halts) {
+            return Finished::Rejected(rejected.into_iter().filter(halts).collect());
         }
         let rejected = match self.admit(batch, rejected).await {
             Ok(rejected) => rejected,
@@ -170,6 +171,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         if self.keep(records).await.is_none() {
             return Finished::GivenUp;
         }
+        self.count_events(batch, &rejected);
         let dead_lettered = u32::try_from(failed.len()).unwrap_or(u32::MAX) + logs_of(batch, &rejected);
         Finished::Durable(Settled {
             delivered: batch.logs - batch.dropped - dead_lettered,
@@ -186,7 +188,9 @@ impl<S: Source, K: Destination> Shard<S, K> {
             if output.events.is_empty() {
                 return Some(Vec::new());
             }
-            match self.pipeline.destinations[number].deliver(Arc::clone(output), self.tenure.clone()).await {
+            let Route { destination, account, .. } = &self.pipeline.destinations[number];
+            let _in_flight = account.sends(output.events.len());
+            match destination.deliver(Arc::clone(output), self.tenure.clone()).await {
                 Outcome::Abandoned => None,
                 Outcome::Done(rejected) => {
                     Some(rejected.into_iter().map(|rejected| RejectedEvent { output: number, rejected }).collect())
@@ -196,6 +200,14 @@ impl<S: Source, K: Destination> Shard<S, K> {
         let delivered = join_all(outputs.iter().enumerate().map(deliver)).await;
         let rejected: Option<Vec<Vec<RejectedEvent>>> = delivered.into_iter().collect();
         rejected.map(|rejected| rejected.concat())
+    }
+
+    /// Counts what became of the events of a batch, for each destination.
+    fn count_events(&self, batch: &Batch, rejected: &[RejectedEvent]) {
+        for (number, output) in batch.outputs.iter().enumerate() {
+            let refused = rejected.iter().filter(|event| event.output == number).count();
+            self.pipeline.destinations[number].account.settled(output.events.len() - refused, refused);
+        }
     }
 
     /// Waits until no more of the shard would become dead letters than may. Meanwhile the events that were refused are
@@ -215,9 +227,9 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 return Ok(rejected);
             };
             paused.get_or_insert_with(|| self.pause());
-            let first = &rejected[0].rejected;
+            let (first, who) = (&rejected[0].rejected, self.called(rejected[0].output));
             let why = format!(
-                "the destination refuses events of {excess}, too many for dead letters; the checkpoint is not moved, and \
+                "{who} refuses events of {excess}, too many for dead letters; the checkpoint is not moved, and \
                  they are sent again every {PAUSED_RETRY_INTERVAL:?}; the first: {}",
                 first.code
             );
@@ -285,16 +297,20 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
     }
 
+    /// The destination of an output, for people.
+    fn called(&self, output: usize) -> String {
+        let all = &self.pipeline.destinations;
+        called(&all[output].name, all.len() == 1)
+    }
+
     fn halt_rejected(&self, batch: &Batch, rejected: &[RejectedEvent]) {
         let log = rejected[0].log(batch);
         let first = &rejected[0].rejected;
-        warn!(shard = %self.name, log, code = first.code, reason = first.reason, "the destination refuses a log for good");
+        let who = self.called(rejected[0].output);
+        warn!(shard = %self.name, log, code = first.code, reason = first.reason, "{who} refuses a log for good");
         // Its words may quote the log: they are for the log of the program and for dead letters, not for the status.
-        let why = format!(
-            "the destination refuses log {log} of the page at {} for good ({})",
-            batch.page.cursor.when(),
-            first.code
-        );
+        let why =
+            format!("{who} refuses log {log} of the page at {} for good ({})", batch.page.cursor.when(), first.code);
         self.halt(logs_of(batch, rejected), why);
     }
 }

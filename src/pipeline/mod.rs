@@ -21,6 +21,7 @@ mod page_size;
 mod parts;
 mod reader;
 mod room;
+mod route;
 #[cfg(test)]
 mod tests;
 
@@ -45,6 +46,7 @@ use crate::script::{Hook, HookError, Hooks};
 use breaker::Breaker;
 pub use dead_letters::{DeadLetterPolicy, OnError, OnReject};
 pub use parts::SLOW_PAGE;
+pub use route::Route;
 
 /// Pause before a page is retried of which too many logs would become dead letters.
 const PAUSED_RETRY_INTERVAL: Duration = Duration::from_secs(30);
@@ -57,7 +59,7 @@ pub struct Pipeline<S, K> {
     /// What that source is called.
     pub source_name: SourceName,
     /// Where events go. A batch has one output for each, in this order.
-    pub destinations: Vec<K>,
+    pub destinations: Arc<[Route<K>]>,
     /// What makes events of logs.
     pub hooks: Hooks,
     /// How many bytes may be under way.

@@ -15,6 +15,7 @@ use crate::core::batch::Output;
 use crate::core::budget::Credit;
 use crate::core::cause::Cause;
 use crate::core::cursor::Bound;
+use crate::core::destination_account::EventCounts;
 use crate::core::destination_name::DestinationName;
 use crate::core::event::{Body, BodyError, DestinationFormat, Format, Head};
 use crate::core::lease::Lease;
@@ -295,12 +296,15 @@ fn start_with(
         },
         source_name: SourceName::new("logstore"),
         destinations: (0..destinations)
-            .map(|_| Siem {
-                strict: Mutex::new(true),
-                taken: Mutex::new(Vec::new()),
-                down: Mutex::new(false),
-                each: Mutex::default(),
-                turn: tokio::sync::Mutex::default(),
+            .map(|number| {
+                let siem = Siem {
+                    strict: Mutex::new(true),
+                    taken: Mutex::new(Vec::new()),
+                    down: Mutex::new(false),
+                    each: Mutex::default(),
+                    turn: tokio::sync::Mutex::default(),
+                };
+                Route::new(name(number), siem, on_reject)
             })
             .collect(),
         hooks: Hooks::new(script, config, formats, ("project", "logstore")).unwrap(),
@@ -311,7 +315,6 @@ fn start_with(
             project: "project".into(),
             logstore: "logstore".into(),
             on_error,
-            on_reject,
             max_share: 20,
         },
         pace: Pace {
@@ -349,7 +352,7 @@ impl Bench {
 
     /// What arrived, sorted.
     fn taken(&self) -> Vec<String> {
-        let mut taken = self.pipeline.destinations[0].taken.lock().unwrap().clone();
+        let mut taken = self.pipeline.destinations[0].destination.taken.lock().unwrap().clone();
         taken.sort();
         taken
     }
@@ -557,7 +560,11 @@ async fn nothing_is_sent_behind_a_batch_that_waits_for_the_disk() {
     *bench.memory.full.lock().unwrap() = true;
     *bench.pipeline.source.trip.lock().unwrap() = Duration::from_millis(100);
     seconds(600).await;
-    assert_eq!(bench.pipeline.destinations[0].taken.lock().unwrap().len(), 0, "it would be sent again after a restart");
+    assert_eq!(
+        bench.pipeline.destinations[0].destination.taken.lock().unwrap().len(),
+        0,
+        "it would be sent again after a restart"
+    );
     *bench.memory.full.lock().unwrap() = false;
     seconds(60).await;
     assert_eq!((bench.saved(), bench.counts().delivered), (Some(31), 30));
@@ -568,7 +575,8 @@ async fn nothing_is_sent_behind_a_batch_that_waits_for_the_disk() {
 async fn a_batch_is_durable_when_every_destination_has_it() {
     let pages = [page(&["a:keep", "b:drop"]), page(&["c:keep"])];
     let bench = start_to(2, &pages, OnError::DeadLetter, OnReject::DeadLetter);
-    let [first, second] = bench.pipeline.destinations.as_slice() else { panic!("two destinations") };
+    let [first, second] = &*bench.pipeline.destinations else { panic!("two destinations") };
+    let (first, second) = (&first.destination, &second.destination);
     *second.down.lock().unwrap() = true;
     seconds(60).await;
     assert_eq!(*first.taken.lock().unwrap(), ["a", "c"]);
@@ -584,14 +592,29 @@ async fn a_batch_is_durable_when_every_destination_has_it() {
 async fn an_event_that_one_of_two_destinations_refuses_is_a_dead_letter_once() {
     let pages = [page(&["a:keep", "b:two", "c:keep"])];
     let bench = start_to(2, &pages, OnError::DeadLetter, OnReject::DeadLetter);
-    *bench.pipeline.destinations[0].strict.lock().unwrap() = false;
+    *bench.pipeline.destinations[0].destination.strict.lock().unwrap() = false;
     seconds(5).await;
     let letters = bench.letters();
     let [letter] = letters.as_slice() else { panic!("{letters:?}") };
     assert_eq!((letter.id().as_str(), letter.event.as_deref()), ("3-0-1-1", Some(b"b!".as_slice())));
+    assert_eq!(letter.destination.as_ref().map(DestinationName::as_str), Some("to1"), "and it says whose it is");
+    let events = |at: usize| bench.pipeline.destinations[at].account.read();
+    assert_eq!(events(0), EventCounts { delivered: 4, rejected: 0, in_flight: 0 });
+    assert_eq!(events(1), EventCounts { delivered: 3, rejected: 1, in_flight: 0 });
     let counts = bench.counts();
     assert_eq!((counts.delivered, counts.dead_lettered, counts.events, counts.difference()), (2, 1, 7, 0));
     assert_eq!(bench.saved(), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_two_destinations_refuse_of_a_log_is_two_dead_letters_and_one_dead_lettered_log() {
+    let bench = start_to(2, &[page(&["a:keep", "b:two"])], OnError::DeadLetter, OnReject::DeadLetter);
+    seconds(5).await;
+    let letters = bench.letters();
+    let names: Vec<_> = letters.iter().map(|letter| letter.destination.as_ref().unwrap().as_str()).collect();
+    assert_eq!((names.as_slice(), letters[0].id() == letters[1].id()), (["to0", "to1"].as_slice(), true));
+    let counts = bench.counts();
+    assert_eq!((counts.delivered, counts.dead_lettered, counts.events, counts.difference()), (1, 1, 4, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -629,10 +652,10 @@ async fn a_page_in_parts_is_delivered_as_it_is_made_and_moves_the_checkpoint_at_
 async fn a_kill_in_the_middle_of_a_page_repeats_its_parts_and_loses_nothing() {
     for logs in [3, 6, 9] {
         let bench = start_in_parts(6, &pages_of_twelve());
-        *bench.pipeline.destinations[0].each.lock().unwrap() = Duration::from_millis(100);
+        *bench.pipeline.destinations[0].destination.each.lock().unwrap() = Duration::from_millis(100);
         bench.delivered(logs).await;
         assert_eq!(bench.saved(), Some(0));
-        *bench.pipeline.destinations[0].each.lock().unwrap() = Duration::ZERO;
+        *bench.pipeline.destinations[0].destination.each.lock().unwrap() = Duration::ZERO;
         let bench = bench.killed_and_started_again().await;
         bench.delivered(logs + 24).await;
         seconds(2).await;
@@ -648,7 +671,7 @@ async fn a_kill_in_the_middle_of_a_page_repeats_its_parts_and_loses_nothing() {
 async fn a_stop_waits_for_the_end_of_a_page_of_which_a_part_is_on_its_way() {
     // More parts than can be in flight at once.
     let bench = start_in_parts(1, &[many(200, 0, "keep"), many(200, 0, "keep")]);
-    *bench.pipeline.destinations[0].each.lock().unwrap() = Duration::from_millis(100);
+    *bench.pipeline.destinations[0].destination.each.lock().unwrap() = Duration::from_millis(100);
     bench.delivered(3).await;
     assert!(bench.counts().pulled < 100);
     let pipeline = Arc::clone(&bench.pipeline);
@@ -717,10 +740,10 @@ async fn f56_a_destination_that_refuses_most_events_holds_the_shard_until_it_tak
     seconds(300).await;
     assert_eq!((bench.saved(), bench.letters().len()), (Some(0), 0));
     assert!(bench.standstill().unwrap().ends_with("fake 6"), "{:?}", bench.standstill());
-    *bench.pipeline.destinations[0].strict.lock().unwrap() = false;
+    *bench.pipeline.destinations[0].destination.strict.lock().unwrap() = false;
     seconds(40).await;
     assert_eq!((bench.saved(), bench.standstill(), bench.letters().len()), (Some(2), None, 0));
-    let mut taken = bench.pipeline.destinations[0].taken.lock().unwrap().clone();
+    let mut taken = bench.pipeline.destinations[0].destination.taken.lock().unwrap().clone();
     taken.sort();
     assert_eq!(taken.len(), 501);
     taken.dedup();
@@ -762,12 +785,12 @@ async fn pass_sends_the_log_as_it_is_in_its_place_and_drop_counts_it() {
     let bench = start(&pages, OnError::Pass, OnReject::DeadLetter);
     seconds(5).await;
     let passed = "1700000000|__time__=1700000000|__topic__=|__source__=|id=b|kind=bad";
-    assert_eq!(*bench.pipeline.destinations[0].taken.lock().unwrap(), ["a", passed, "c"]);
+    assert_eq!(*bench.pipeline.destinations[0].destination.taken.lock().unwrap(), ["a", passed, "c"]);
     assert_eq!((bench.counts().delivered, bench.saved()), (3, Some(1)));
 
     let bench = start(&pages, OnError::Drop, OnReject::DeadLetter);
     seconds(5).await;
-    assert_eq!(*bench.pipeline.destinations[0].taken.lock().unwrap(), ["a", "c"]);
+    assert_eq!(*bench.pipeline.destinations[0].destination.taken.lock().unwrap(), ["a", "c"]);
     let counts = bench.counts();
     assert_eq!((counts.delivered, counts.dropped, counts.difference(), bench.saved()), (2, 1, 0, Some(1)));
 }

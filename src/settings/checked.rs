@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::keys::LogFormat;
 use super::start;
+use crate::core::destination_name::DestinationName;
 use crate::destination::Preview;
 use crate::destination::registry::DestinationConfig;
 use crate::pipeline::{OnError, OnReject};
@@ -23,8 +24,8 @@ pub struct Settings {
     pub hook: script::Config,
     /// When a new version of the script is loaded, and when it is rolled back.
     pub reload: ReloadSettings,
-    /// The destination.
-    pub destination: DestinationConfig,
+    /// The destinations, at least one.
+    pub destinations: Vec<DestinationSettings>,
     /// The directory for what makes the next start better.
     pub state_dir: PathBuf,
     /// What becomes of logs that cannot be delivered.
@@ -72,8 +73,8 @@ pub struct DeliverySettings {
     pub script: PathBuf,
     /// What the script may use and see.
     pub hook: script::Config,
-    /// The destination.
-    pub destination: DestinationConfig,
+    /// The destinations, at least one.
+    pub destinations: Vec<DestinationSettings>,
     /// What is allowed and should be said, one sentence each, without secrets.
     pub warnings: Vec<String>,
 }
@@ -85,8 +86,19 @@ pub struct TrialSettings {
     pub script: Option<PathBuf>,
     /// What the script may use and see.
     pub hook: script::Config,
-    /// What events look like at the destination.
-    pub format: Arc<dyn Preview>,
+    /// What events look like at each destination.
+    pub formats: Vec<(DestinationName, Arc<dyn Preview>)>,
+}
+
+/// A destination.
+#[derive(Debug, Clone)]
+pub struct DestinationSettings {
+    /// What events call it.
+    pub name: DestinationName,
+    /// How to reach it.
+    pub config: DestinationConfig,
+    /// What to do with an event that it refuses for good.
+    pub on_reject: OnReject,
 }
 
 /// When a new version of the script is loaded, and when it is rolled back.
@@ -111,8 +123,6 @@ pub struct DeadLetterSettings {
     pub max_share: u32,
     /// What to do with a log that the script fails on.
     pub on_error: OnError,
-    /// What to do with an event that the destination refuses for good.
-    pub on_reject: OnReject,
 }
 
 /// Pace, limits and the way out.

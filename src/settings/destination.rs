@@ -1,62 +1,104 @@
-//! The settings of the destination: which one is meant, and its table.
+//! The settings of the destinations: which ones are meant, and the table of each.
 
 use std::sync::Arc;
 
-use super::checked::Machine;
+use super::checked::{DestinationSettings, Machine};
 use super::hec::{read_hec, read_hec_format};
 use super::keys;
-use super::keys::Row;
+use super::keys::{Key, Row};
+use super::problem::Complaint;
 use super::read::Reader;
 use super::syslog::{read_syslog, read_syslog_format};
+use crate::core::destination_name::DestinationName;
 use crate::destination::Preview;
 use crate::destination::file::{Config, FileFormat};
-use crate::destination::registry::{DESTINATIONS, DestinationConfig, DestinationKind, DestinationRow};
+use crate::destination::registry::DestinationConfig;
 use crate::pipeline::OnReject;
 
-/// Reads the one destination there is: the table that somebody wrote something into.
-pub(super) fn read_destination(reader: &mut Reader<'_>, machine: &Machine) -> Option<DestinationConfig> {
-    let given = given(reader);
-    match given[..] {
-        [(row, _)] => match row.kind {
-            DestinationKind::Hec => read_hec(reader).map(Box::new).map(DestinationConfig::Hec),
-            DestinationKind::Syslog => read_syslog(reader, machine).map(Box::new).map(DestinationConfig::Syslog),
-            DestinationKind::File => read_file(reader).map(DestinationConfig::File),
-        },
-        [(_, one), (_, other), ..] => {
-            reader.two_destinations([one, other]);
-            None
-        }
-        [] => {
-            let needs = DESTINATIONS.iter().map(|row| keys::find(row.needs).expect("the registry names settings"));
-            reader.missing(&needs.collect::<Vec<_>>());
-            None
-        }
-    }
+/// How the settings of a kind of destination are read.
+struct Kind {
+    /// Its table in the settings file, and the name of the destination that stands there.
+    table: &'static str,
+    /// The setting that it cannot do without.
+    needs: &'static Row,
+    /// How to reach it.
+    read: fn(&mut Reader<'_>, &Machine) -> Option<DestinationConfig>,
+    /// What events look like there, wherever it is.
+    format: fn(&mut Reader<'_>, &Machine) -> Option<Arc<dyn Preview>>,
+    /// What becomes of an event that it refuses for good; none for one that refuses no event.
+    on_reject: Option<&'static Key<OnReject>>,
 }
 
-/// The kind of destination that the settings are about; where they are about none, the first of the list.
-pub(super) fn chosen_kind(reader: &mut Reader<'_>) -> Option<DestinationKind> {
+/// Every kind of destination. The first is the one that is meant where nothing else is said.
+static KINDS: [Kind; 3] = [
+    Kind {
+        table: "hec",
+        needs: &keys::hec::URL.row,
+        read: |reader, _| read_hec(reader).map(Box::new).map(DestinationConfig::Hec),
+        format: |reader, _| Some(Arc::new(read_hec_format(reader))),
+        on_reject: Some(&keys::hec::ON_REJECT),
+    },
+    Kind {
+        table: "syslog",
+        needs: &keys::syslog::HOST.row,
+        read: |reader, machine| read_syslog(reader, machine).map(Box::new).map(DestinationConfig::Syslog),
+        format: |reader, machine| Some(Arc::new(read_syslog_format(reader, machine)?)),
+        on_reject: Some(&keys::syslog::ON_REJECT),
+    },
+    Kind {
+        table: "file",
+        needs: &keys::file::PATH.row,
+        read: |reader, _| read_file(reader).map(DestinationConfig::File),
+        format: |_, _| Some(Arc::new(FileFormat::default())),
+        on_reject: None,
+    },
+];
+
+/// Reads every destination there is: the tables that somebody wrote something into.
+pub(super) fn read_destinations(reader: &mut Reader<'_>, machine: &Machine) -> Option<Vec<DestinationSettings>> {
     let given = given(reader);
-    match given[..] {
-        [] => Some(DESTINATIONS[0].kind),
-        [(row, _)] => Some(row.kind),
-        [(_, one), (_, other), ..] => {
-            reader.two_destinations([one, other]);
-            None
-        }
+    if given.is_empty() {
+        reader.missing(&KINDS.each_ref().map(|kind| kind.needs));
+        return None;
     }
+    // All are read before any is given up, so that every problem is said.
+    let read: Vec<_> = given.iter().map(|kind| kind.read(reader, machine)).collect();
+    read.into_iter().collect()
 }
 
-/// Reads what events look like at a destination, wherever it is.
-pub(super) fn read_format(
-    kind: DestinationKind,
+/// Reads what events look like at the destination `to`, or at all there are, and at the first kind where there is none.
+pub(super) fn read_formats(
+    to: Option<&str>,
     reader: &mut Reader<'_>,
     machine: &Machine,
-) -> Option<Arc<dyn Preview>> {
-    match kind {
-        DestinationKind::Hec => Some(Arc::new(read_hec_format(reader))),
-        DestinationKind::Syslog => Some(Arc::new(read_syslog_format(reader, machine)?)),
-        DestinationKind::File => Some(Arc::new(FileFormat::default())),
+) -> Option<Vec<(DestinationName, Arc<dyn Preview>)>> {
+    let chosen = match to {
+        Some(to) => match KINDS.iter().find(|kind| kind.table == to) {
+            Some(kind) => vec![kind],
+            None => {
+                let known = KINDS.each_ref().map(|kind| kind.table).join(", ");
+                reader.complain_at(
+                    "--to",
+                    Complaint::new(format!("no destination is called {to:?}"), format!("write one of {known}")),
+                );
+                return None;
+            }
+        },
+        None => Some(given(reader)).filter(|given| !given.is_empty()).unwrap_or_else(|| vec![&KINDS[0]]),
+    };
+    let read: Vec<_> = chosen.iter().map(|kind| Some((kind.name(), (kind.format)(reader, machine)?))).collect();
+    read.into_iter().collect()
+}
+
+impl Kind {
+    fn read(&self, reader: &mut Reader<'_>, machine: &Machine) -> Option<DestinationSettings> {
+        let config = (self.read)(reader, machine);
+        let on_reject = self.on_reject.map_or(Some(OnReject::DeadLetter), |key| reader.get(key));
+        Some(DestinationSettings { name: self.name(), config: config?, on_reject: on_reject? })
+    }
+
+    fn name(&self) -> DestinationName {
+        DestinationName::new(self.table).expect("the name of a table is a name")
     }
 }
 
@@ -68,20 +110,7 @@ fn read_file(reader: &mut Reader<'_>) -> Option<Config> {
     Some(Config { path: path?, max_size: max_size? as u64, keep: keep?, fsync: fsync? })
 }
 
-/// Reads what becomes of an event that the destination refuses for good. Where there is none yet, or several, that is
-/// said by [`read_destination`].
-pub(super) fn read_on_reject(reader: &mut Reader<'_>) -> Option<OnReject> {
-    let given = given(reader);
-    let key = match given.last().map_or(DESTINATIONS[0].kind, |(row, _)| row.kind) {
-        DestinationKind::Hec => &keys::hec::ON_REJECT,
-        DestinationKind::Syslog => &keys::syslog::ON_REJECT,
-        // It refuses no event.
-        DestinationKind::File => return Some(OnReject::DeadLetter),
-    };
-    reader.get(key)
-}
-
-/// The destinations that somebody gave a setting of, each with the first such setting.
-fn given(reader: &Reader<'_>) -> Vec<(&'static DestinationRow, &'static Row)> {
-    DESTINATIONS.iter().filter_map(|row| Some((row, reader.first_given(row.name)?))).collect()
+/// The kinds of destination that somebody gave a setting of.
+fn given(reader: &Reader<'_>) -> Vec<&'static Kind> {
+    KINDS.iter().filter(|kind| reader.first_given(kind.table).is_some()).collect()
 }

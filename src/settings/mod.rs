@@ -27,14 +27,13 @@ mod url;
 
 use std::path::{Path, PathBuf};
 
-use crate::destination::registry::DestinationKind;
 pub use in_force::{InForce, WrittenIn};
 pub use problem::{Problem, SettingsError};
 pub use typed::{Environment, Flags};
 
 pub use checked::{
-    DeadLetterSettings, DeliverySettings, LogSettings, Machine, ReloadSettings, RunSettings, Settings, SourceSettings,
-    TrialSettings,
+    DeadLetterSettings, DeliverySettings, DestinationSettings, LogSettings, Machine, ReloadSettings, RunSettings,
+    Settings, SourceSettings, TrialSettings,
 };
 pub use keys::LogFormat;
 
@@ -69,13 +68,13 @@ pub fn delivery(
 }
 
 /// The script and what events look like, to try it: nothing needs to be given, and no file that is named is opened.
-/// `to` takes the place of the destination in the settings, which is HEC when there is none.
+/// `to` names the one destination to lay events out for; without it all in the settings are meant, and HEC when there is none.
 ///
 /// # Errors
 /// Everything that is wrong with them, at once.
 pub fn trial(
     config: Option<&Path>,
-    to: Option<DestinationKind>,
+    to: Option<&str>,
     environment: &Environment,
     machine: &Machine,
 ) -> Result<TrialSettings, SettingsError> {

@@ -199,6 +199,11 @@ impl<'a> Reader<'a> {
         self.keep_problem(complaint.at(format!("{first}, {second}")));
     }
 
+    /// Keeps a problem with what stands at a place that is no setting.
+    pub(super) fn complain_at(&mut self, place: &str, complaint: Complaint) {
+        self.keep_problem(complaint.at(place));
+    }
+
     /// The one of two settings that holds, when they say the same in two ways: the one from the first layer. Neither and
     /// both are problems.
     pub(super) fn either(&mut self, one: &'static Row, other: &'static Row) -> Option<&'static Row> {
@@ -220,17 +225,6 @@ impl<'a> Reader<'a> {
     pub(super) fn conflict(&mut self, rows: [&'static Row; 2]) {
         let [one, other] = rows.map(|row| row.name);
         let complaint = Complaint::new(format!("{one} and {other} are both given"), "keep one of the two");
-        let place = rows.map(|row| self.origin(row)).join(", ");
-        self.keep_problem(complaint.at(place));
-    }
-
-    /// Keeps the problem that there are two destinations, each named by a setting of it.
-    pub(super) fn two_destinations(&mut self, rows: [&'static Row; 2]) {
-        let [one, other] = rows.map(|row| row.parts().0);
-        let complaint = Complaint::new(
-            format!("there are settings of [{one}] and of [{other}], but a process has only one destination"),
-            "keep one of the two; for both destinations, run two processes, each with its own consumer group",
-        );
         let place = rows.map(|row| self.origin(row)).join(", ");
         self.keep_problem(complaint.at(place));
     }

@@ -6,13 +6,12 @@ use std::path::PathBuf;
 use super::checked::{
     DeadLetterSettings, DeliverySettings, LogSettings, Machine, ReloadSettings, RunSettings, Settings, TrialSettings,
 };
-use super::destination::{chosen_kind, read_destination, read_format, read_on_reject};
+use super::destination::{read_destinations, read_formats};
 use super::keys;
 use super::problem::{Complaint, Problem, SettingsError};
 use super::read::Reader;
 use super::source::{Place, read_places, read_scopes, read_sources};
 use super::typed::Typed;
-use crate::destination::registry::DestinationKind;
 use crate::script;
 
 /// Reads every setting, and hands out settings only if nothing is wrong: neither before nor here.
@@ -22,7 +21,7 @@ pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) 
         read_sources(&mut reader, machine),
         read_hook(&mut reader, typed),
         read_reload(&mut reader),
-        read_destination(&mut reader, machine),
+        read_destinations(&mut reader, machine),
         read_dead_letters(&mut reader),
         reader.get(&keys::state::DIR),
         read_run(&mut reader, machine),
@@ -36,13 +35,13 @@ pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) 
             Some(sources),
             Some(hook),
             Some(reload),
-            Some(destination),
+            Some(destinations),
             Some(dead_letters),
             Some(state_dir),
             Some(run),
             Some(log),
         ) if problems.is_empty() => {
-            Ok(Settings { sources, hook, reload, destination, dead_letters, state_dir, run, log, admin, warnings })
+            Ok(Settings { sources, hook, reload, destinations, dead_letters, state_dir, run, log, admin, warnings })
         }
         _ => Err(SettingsError { problems }),
     }
@@ -77,12 +76,12 @@ pub(super) fn delivery(
     machine: &Machine,
 ) -> Result<DeliverySettings, SettingsError> {
     let mut reader = Reader::new(typed, problems);
-    let parts = (read_script(&mut reader, typed), read_destination(&mut reader, machine));
+    let parts = (read_script(&mut reader, typed), read_destinations(&mut reader, machine));
     let warnings = reader.take_warnings();
     let problems = reader.into_problems();
     match parts {
-        (Some((script, hook)), Some(destination)) if problems.is_empty() => {
-            Ok(DeliverySettings { script, hook, destination, warnings })
+        (Some((script, hook)), Some(destinations)) if problems.is_empty() => {
+            Ok(DeliverySettings { script, hook, destinations, warnings })
         }
         _ => Err(SettingsError { problems }),
     }
@@ -92,17 +91,17 @@ pub(super) fn delivery(
 pub(super) fn trial(
     typed: &Typed,
     problems: Vec<Problem>,
-    to: Option<DestinationKind>,
+    to: Option<&str>,
     machine: &Machine,
 ) -> Result<TrialSettings, SettingsError> {
     let mut reader = Reader::new(typed, problems);
     let script = reader.get(&keys::script::FILE);
     let (timeout, memory) = (reader.get(&keys::script::TIMEOUT), reader.get(&keys::script::MEMORY));
-    let format = to.or_else(|| chosen_kind(&mut reader)).and_then(|kind| read_format(kind, &mut reader, machine));
+    let formats = read_formats(to, &mut reader, machine);
     let problems = reader.into_problems();
-    match (timeout, memory, format) {
-        (Some(timeout), Some(memory), Some(format)) if problems.is_empty() => {
-            Ok(TrialSettings { script, hook: script::Config { timeout, memory, vars: typed.vars.clone() }, format })
+    match (timeout, memory, formats) {
+        (Some(timeout), Some(memory), Some(formats)) if problems.is_empty() => {
+            Ok(TrialSettings { script, hook: script::Config { timeout, memory, vars: typed.vars.clone() }, formats })
         }
         _ => Err(SettingsError { problems }),
     }
@@ -133,17 +132,10 @@ pub(super) fn dead_letters_dir(typed: &Typed) -> Result<PathBuf, SettingsError> 
 
 fn read_dead_letters(reader: &mut Reader<'_>) -> Option<DeadLetterSettings> {
     let on_error = reader.get(&keys::script::ON_ERROR);
-    let on_reject = read_on_reject(reader);
     let dir = reader.get(&keys::dead_letters::DIR);
     let max_bytes = reader.get(&keys::dead_letters::MAX_SIZE);
     let max_share = reader.get(&keys::dead_letters::MAX_SHARE);
-    Some(DeadLetterSettings {
-        dir: dir?,
-        max_bytes: max_bytes? as u64,
-        max_share: max_share?,
-        on_error: on_error?,
-        on_reject: on_reject?,
-    })
+    Some(DeadLetterSettings { dir: dir?, max_bytes: max_bytes? as u64, max_share: max_share?, on_error: on_error? })
 }
 
 fn read_run(reader: &mut Reader<'_>, machine: &Machine) -> Option<RunSettings> {

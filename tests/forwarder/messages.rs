@@ -27,7 +27,9 @@ fn messages_at(nanos: Option<u32>, script: &str, lines: &str, fields: &[(&[u8], 
     let text = format!("script = \"scripts/transform.lua\"\n[syslog]\nhost = \"siem\"\n{lines}\n");
     let mut typed = Typed::new();
     typed.machine.zone = TimeZone::get("Asia/Shanghai").unwrap();
-    let DestinationConfig::Syslog(config) = typed.good(&text).destination else { panic!("another destination") };
+    let DestinationConfig::Syslog(config) = typed.good(&text).destinations.remove(0).config else {
+        panic!("another destination")
+    };
     let limits = Config { timeout: Duration::from_secs(20), memory: 256 << 20, vars: toml::Table::new() };
     let meta = Meta { project: "p".to_owned(), logstore: "l".to_owned(), shard: ShardId(0) };
     let script = Script::from_text("s.lua", script);

@@ -274,19 +274,7 @@ fn syslog_said(lines: &str) -> Vec<String> {
 }
 
 #[test]
-fn there_is_one_destination() {
-    check(
-        &Typed::new(),
-        &format!("{MINIMAL}[syslog]\nhost = \"siem\"\n"),
-        r#"
-the settings have a problem
-
-  there are settings of [hec] and of [syslog], but a process has only one destination
-    where: hec.url in forwarder.toml line 10, syslog.host in forwarder.toml line 13
-    fix:   keep one of the two; for both destinations, run two processes, each with its own consumer group
-"#
-        .trim_start(),
-    );
+fn there_is_at_least_one_destination_and_each_is_whole() {
     let said = Typed::new().said("script = \"scripts/transform.lua\"\n[syslog]\n");
     assert!(said.contains("hec.url or syslog.host or file.path is missing"), "{said}");
     assert_eq!(

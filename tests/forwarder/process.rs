@@ -18,6 +18,7 @@ mod positions;
 mod program;
 mod reload;
 mod replays;
+mod routes;
 #[cfg(target_os = "linux")]
 mod soak;
 mod source;

@@ -96,7 +96,7 @@ impl Typed {
 }
 
 pub fn hec(settings: &Settings) -> &Hec {
-    let DestinationConfig::Hec(hec) = &settings.destination else { panic!("another destination") };
+    let DestinationConfig::Hec(hec) = &settings.destinations[0].config else { panic!("another destination") };
     hec
 }
 
@@ -371,7 +371,9 @@ fn syslog_file(text: &str) -> String {
 
 fn syslog(text: &str) -> (Syslog, Vec<String>) {
     let settings = Typed::new().good(&syslog_file(text));
-    let DestinationConfig::Syslog(syslog) = settings.destination else { panic!("another destination") };
+    let DestinationConfig::Syslog(syslog) = settings.destinations[0].config.clone() else {
+        panic!("another destination")
+    };
     (*syslog, settings.warnings)
 }
 
@@ -429,7 +431,9 @@ fn several_receivers_are_separated_by_commas() {
     let settings = Typed::new()
         .set("FORWARDER_SYSLOG_HOST", "siem-1, siem-2:1514 ,::1,[2001:db8::1],[2001:db8::2]:601")
         .good("script = \"scripts/transform.lua\"\n");
-    let DestinationConfig::Syslog(config) = settings.destination else { panic!("another destination") };
+    let DestinationConfig::Syslog(config) = settings.destinations[0].config.clone() else {
+        panic!("another destination")
+    };
     let targets: Vec<_> = config.targets.iter().map(|target| (target.host.as_str(), target.port)).collect();
     assert_eq!(targets, [("siem-1", 514), ("siem-2", 1514), ("::1", 514), ("2001:db8::1", 514), ("2001:db8::2", 601)]);
 }

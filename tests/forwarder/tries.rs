@@ -326,6 +326,27 @@ fn try_shows_what_a_receiver_of_syslog_sees() {
     assert_eq!(tried("transform.lua", &both, &["--to", "syslog"])[0].as_str().unwrap()[..4], *"<14>");
     let hec = tried("transform.lua", &both, &["--to", "hec"]);
     assert!(hec[0].as_str().unwrap().contains("\"source\":\"s\""), "{hec}");
-    let (code, _, said) = run(directory.path(), &["try", "--config", "f.toml", "samples.jsonl"]);
-    assert!(code == 2 && said.contains("hec") && said.contains("syslog"), "{said}");
+    let all = tried("transform.lua", &both, &[]);
+    assert_eq!((&all["hec"][0], &all["syslog"][0].as_str().unwrap()[..4]), (&hec[0], "<14>"));
+    let (code, _, said) = run(directory.path(), &["try", "--config", "f.toml", "--to", "kafka", "samples.jsonl"]);
+    assert!(code == 2 && said.contains("no destination is called \"kafka\"") && said.contains("hec, syslog"), "{said}");
+}
+
+#[test]
+fn try_shows_each_event_under_the_name_of_its_destination_and_an_unknown_name_is_an_error() {
+    let directory = directory();
+    let script = "function process(log) return { event = log.user, to = log.to } end\n";
+    fs::write(directory.path().join("s.lua"), script).unwrap();
+    fs::write(directory.path().join("f.toml"), "[syslog]\nhostname = \"h\"\n[hec]\nsource = \"s\"\n").unwrap();
+    let logs = "{\"user\":\"ann\"}\n{\"user\":\"bob\",\"to\":\"syslog\"}\n{\"user\":\"eve\",\"to\":\"splunk\"}\n";
+    fs::write(directory.path().join("samples.jsonl"), logs).unwrap();
+    let (code, shown, _) = run(directory.path(), &["try", "--config", "f.toml", "--script", "s.lua", "samples.jsonl"]);
+    assert_eq!((code, shown.matches("to hec\n").count(), shown.matches("to syslog\n").count()), (1, 1, 2), "{shown}");
+    assert!(shown.contains("no destination is called \"splunk\"; the destinations are hec, syslog"), "{shown}");
+    let case = "{\"log\": {\"user\": \"bob\", \"to\": \"syslog\"}, \"events\": [{\"event\": \"bob\", \"to\": [\"syslog\"]}]}\n";
+    fs::write(directory.path().join("s.test.jsonl"), case).unwrap();
+    assert_eq!(run(directory.path(), &["test", "."]).0, 0);
+    fs::write(directory.path().join("s.test.jsonl"), case.replace("[\"syslog\"]", "\"hec\"")).unwrap();
+    let (code, shown, _) = run(directory.path(), &["test", "."]);
+    assert!(code == 1 && shown.contains("events[1].to"), "{shown}");
 }

@@ -4,11 +4,12 @@ use std::sync::Mutex;
 use super::*;
 use crate::core::cause::Cause;
 use crate::core::cursor::Cursor;
-use crate::core::event::{Body, BodyError, Head};
+use crate::core::event::{Body, BodyError, DestinationFormat, Format, Head};
 use crate::core::lease::Lease;
 use crate::core::stop::{Stopper, stop};
 use crate::dead_letter::{Config, DirectoryStore, LogOrigin, Reader, Reason};
 use crate::destination::{CheckError, Checked, Health, Promise, Rejected, Rejection};
+use crate::pipeline::OnReject;
 
 struct Text;
 
@@ -64,6 +65,7 @@ fn record(log: u32, event: Option<u32>, name: &str) -> Record {
     Record {
         at: "2026-02-03T04:05:06Z".parse().unwrap(),
         reason: Reason::ScriptError,
+        destination: None,
         code: "runtime".to_owned(),
         message: String::new(),
         origin: LogOrigin {
@@ -118,14 +120,16 @@ async fn replayed_at(
     let mut taken = ReplayClaim::take(dir).unwrap();
     let mut fates = Vec::new();
     let mut remaker = remaker(script);
-    let way = Way { destination: &siem, rate, tenure: &tenure };
+    let to = [Route::new(DestinationName::new("siem").unwrap(), siem, OnReject::DeadLetter)];
+    let way = Way { destinations: &to, rate, tenure: &tenure };
     let outcome = replay(&mut taken, wants, &mut remaker, way, |found| {
         let (record, fate) = found.unwrap();
         fates.push((record.origin.log, fate.clone()));
     });
     outcome.await.unwrap();
     taken.close().unwrap();
-    (fates, siem.events.into_inner().unwrap())
+    let events = to[0].destination.events.lock().unwrap().clone();
+    (fates, events)
 }
 
 fn left(dir: &Path) -> Vec<u32> {
@@ -150,7 +154,7 @@ async fn only_those_that_found_their_end_leave() {
             Fate::Rejected { .. } => (*log, "rejected"),
             Fate::Delivered => (*log, "delivered"),
             Fate::Dropped => (*log, "dropped"),
-            Fate::Gone => (*log, "gone"),
+            Fate::Gone | Fate::NoDestination(_) | Fate::Ambiguous => (*log, "has no place"),
         })
         .collect();
     assert_eq!(words, [(0, "delivered"), (1, "dropped"), (2, "failed"), (3, "rejected"), (4, "delivered")]);
@@ -192,7 +196,8 @@ async fn a_replay_keeps_to_its_rate_and_goes_on_after_a_stop() {
     let dir = directory(&records);
     let (siem, (stopper, tenure)) = (Siem::default(), tenure());
     let mut taken = ReplayClaim::take(dir.path()).unwrap();
-    let way = Way { destination: &siem, rate: 2, tenure: &tenure };
+    let to = [Route::new(DestinationName::new("siem").unwrap(), siem, OnReject::DeadLetter)];
+    let way = Way { destinations: &to, rate: 2, tenure: &tenure };
     let started = tokio::time::Instant::now();
     let mut told = 0;
     let mut remaker = remaker("function process(log) return log.name end");
@@ -213,4 +218,36 @@ async fn a_replay_keeps_to_its_rate_and_goes_on_after_a_stop() {
     assert_eq!(started.elapsed(), Duration::from_secs(2));
     taken.close().unwrap();
     assert_eq!(left(dir.path()), [6, 7, 8, 9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_of_one_destination_goes_there_alone_and_one_of_a_whole_log_where_the_script_sends_it() {
+    let name = |text: &str| DestinationName::new(text).unwrap();
+    let of = |to: &str, letter: Record| Record { destination: Some(name(to)), ..letter };
+    let dir = directory(&[
+        of("b", record(0, Some(0), "both")),
+        of("a", record(0, Some(0), "both")),
+        record(1, None, "both"),
+        record(2, None, "a"),
+        of("gone", record(3, Some(0), "both")),
+        record(4, Some(0), "both"),
+        of("b", record(5, Some(0), "a")),
+    ]);
+    let script = "function process(log) \
+                  return { event = log.name .. '!', to = log.name == 'both' and { 'a', 'b' } or log.name } end";
+    let named = |to: &str| DestinationFormat { name: Some(name(to)), format: Arc::new(Text) };
+    let config = script::Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
+    let mut remaker = Remaker::new(Script::from_text("s.lua", script), config, vec![named("a"), named("b")]);
+    let to = ["a", "b"].map(|to| Route::new(name(to), Siem::default(), OnReject::DeadLetter));
+    let ((_stopper, tenure), mut fates) = (tenure(), Vec::new());
+    let mut taken = ReplayClaim::take(dir.path()).unwrap();
+    let way = Way { destinations: &to, rate: 1000, tenure: &tenure };
+    let told = |found: Result<(&Record, &Fate), &Unreadable>| fates.push(found.unwrap().1.clone());
+    replay(&mut taken, |_| true, &mut remaker, way, told).await.unwrap();
+    let delivered = Fate::Delivered;
+    let stays = [Fate::NoDestination(name("gone")), Fate::Ambiguous, Fate::Dropped];
+    assert_eq!(fates[..4], [delivered.clone(), delivered.clone(), delivered.clone(), delivered]);
+    assert_eq!(fates[4..], stays);
+    let arrived = to.each_ref().map(|route| route.destination.events.lock().unwrap().clone());
+    assert_eq!(arrived, [vec!["both!", "both!", "a!"], vec!["both!", "both!"]]);
 }

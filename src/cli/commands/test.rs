@@ -14,7 +14,6 @@ use crate::core::count::count;
 use crate::core::named_file;
 use crate::core::named_file::MOST_LOGS;
 use crate::core::printable::printable;
-use crate::destination::registry::DestinationKind;
 use crate::script::testing::cases;
 use crate::script::testing::cases::{Difference, Failure, Report, SUFFIX, TOO_DEEP, Why};
 use crate::script::testing::coverage::{Coverage, cover};
@@ -69,7 +68,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
 fn test(args: &Args) -> Result<bool, ExitMessage> {
     let (config, environment) = sources(args.config.as_deref());
     // Cases hold whatever the destination is.
-    let trial = settings::trial(config.as_deref(), Some(DestinationKind::Hec), &environment, &machine());
+    let trial = settings::trial(config.as_deref(), Some("hec"), &environment, &machine());
     let hook = trial.map_err(|error| ExitMessage::Plain(error.to_string()))?.hook;
     let paint = Paint(colour(&io::stdout()));
     let files = files(&args.path).map_err(ExitMessage::Plain)?;

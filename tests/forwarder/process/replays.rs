@@ -39,6 +39,7 @@ fn letter(number: u32) -> Record {
     Record {
         at: "2026-02-03T04:05:06Z".parse().unwrap(),
         reason: Reason::ScriptError,
+        destination: None,
         code: "runtime".to_owned(),
         message: "t.lua:1: no".to_owned(),
         origin: LogOrigin {

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use forwarder::core::budget::Budget;
 use forwarder::core::cursor::{SourceName, Start};
+use forwarder::core::destination_name::DestinationName;
 use forwarder::core::ledger::{Counts, Ledger};
 use forwarder::core::source::{Source as _, SourceError};
 use forwarder::core::stop::{Stopper, stop};
 use forwarder::group;
 use forwarder::group::Drained;
 use forwarder::group::membership::Membership;
-use forwarder::pipeline::{DeadLetterPolicy, OnReject, Pace, PartSize, Pipeline};
+use forwarder::pipeline::{DeadLetterPolicy, OnReject, Pace, PartSize, Pipeline, Route};
 use forwarder::script::{Config, Hooks, Script};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -69,7 +70,12 @@ impl Member {
         let parts = Arc::new(Pipeline {
             source_name: SourceName::new("logstore"),
             source: source.clone(),
-            destinations: vec![SimSink { world: world.clone(), member: name.to_owned() }],
+            destinations: [Route::new(
+                DestinationName::new("siem").expect("it is a name"),
+                SimSink { world: world.clone(), member: name.to_owned() },
+                OnReject::DeadLetter,
+            )]
+            .into(),
             hooks: Hooks::new(script, config, Arc::new(IdFormat), ("project", "logstore")).expect("it loads"),
             budget: Budget::new(1 << 20),
             ledger: Ledger::default(),
@@ -78,7 +84,6 @@ impl Member {
                 project: "project".to_owned(),
                 logstore: "logstore".to_owned(),
                 on_error,
-                on_reject: OnReject::DeadLetter,
                 max_share: 20,
             },
             pace: Pace {

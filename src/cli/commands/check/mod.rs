@@ -24,7 +24,7 @@ use crate::cli::terminal::colour;
 use crate::dead_letter;
 use crate::script::Paint;
 use crate::settings;
-use crate::settings::{Settings, SettingsError, SourceSettings, WrittenIn};
+use crate::settings::{DestinationSettings, Settings, SettingsError, SourceSettings, WrittenIn};
 use finding::{Finding, Findings, Level};
 
 /// How long each area may take.
@@ -126,21 +126,28 @@ async fn look(settings: Settings) -> Vec<Finding> {
         let is_named = source.consumer_prefix.is_none();
         in_time(findings, sls::check(findings, sls::Source { config: &source.sls, is_named, runs_here }))
     });
-    let destination = Findings::new("destination");
-    let (blocking, _, ()) = tokio::join!(
-        blocking,
-        join_all(read_from),
-        in_time(&destination, destination::check(&destination, &settings.destination)),
-    );
+    let destinations: Vec<_> =
+        settings.destinations.iter().map(|one| (Findings::new(destination_area(&settings, one)), one)).collect();
+    let sent_to =
+        destinations.iter().map(|(findings, one)| in_time(findings, destination::check(findings, &one.config)));
+    let (blocking, _, _) = tokio::join!(blocking, join_all(read_from), join_all(sent_to));
     let (script, disk) = blocking.expect("a check does not panic");
     let sources = sources.iter().flat_map(|(findings, _)| findings.take());
-    script.into_iter().chain(sources).chain(destination.take()).chain(disk).collect()
+    let destinations = destinations.iter().flat_map(|(findings, _)| findings.take());
+    script.into_iter().chain(sources).chain(destinations).chain(disk).collect()
 }
 
 fn area(settings: &Settings, source: &SourceSettings) -> String {
     match &settings.sources[..] {
         [_] => "sls".to_owned(),
         _ => format!("sls {}", source.name),
+    }
+}
+
+fn destination_area(settings: &Settings, one: &DestinationSettings) -> String {
+    match &settings.destinations[..] {
+        [_] => "destination".to_owned(),
+        _ => format!("destination {}", one.name),
     }
 }
 

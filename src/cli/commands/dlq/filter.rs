@@ -17,6 +17,9 @@ pub struct Filter {
     /// Only of these shards
     #[arg(long, value_name = "SHARD", value_delimiter = ',')]
     pub shard: Vec<u32>,
+    /// Only of these destinations
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub destination: Vec<String>,
     /// Only since then: 2026-02-03T04:05:06Z, 2026-02-03 (local time), or 90m, 2h, 3d (ago)
     #[arg(long, value_name = "TIME")]
     pub since: Option<Since>,
@@ -66,12 +69,17 @@ impl Since {
 
 impl Filter {
     pub(super) fn is_given(&self) -> bool {
-        !self.reason.is_empty() || !self.shard.is_empty() || self.since.is_some()
+        !self.reason.is_empty() || !self.shard.is_empty() || !self.destination.is_empty() || self.since.is_some()
     }
 
     pub(super) fn wants(&self, record: &Record, since: Option<Timestamp>) -> bool {
         (self.reason.is_empty() || self.reason.contains(&record.reason))
             && (self.shard.is_empty() || self.shard.contains(&record.origin.shard.0))
+            && (self.destination.is_empty() || self.is_of(record))
             && since.is_none_or(|since| record.at >= since)
+    }
+
+    fn is_of(&self, record: &Record) -> bool {
+        record.destination.as_ref().is_some_and(|of| self.destination.iter().any(|name| name == of.as_str()))
     }
 }

@@ -11,6 +11,7 @@ use super::filter::Filter;
 use super::output::{DlqError, Output, for_each};
 use crate::cli::terminal::{cells, fit, pad};
 use crate::core::count::count;
+use crate::core::destination_name::DestinationName;
 use crate::core::printable::printable;
 use crate::dead_letter::{Reason, Record, was_used};
 
@@ -62,6 +63,7 @@ pub fn run(look: &Look, dir: &Path, now: Timestamp, mut output: Output<'_>) -> R
 fn print_list(list: &List, dir: &Path, now: Timestamp, output: &mut Output<'_>) -> Result<(), DlqError> {
     let since = list.filter.since.as_ref().map(|since| since.timestamp(now));
     let mut totals = BTreeMap::<Reason, u64>::new();
+    let mut destinations = BTreeMap::<DestinationName, u64>::new();
     let (mut shown, mut all) = (0_u64, 0_u64);
     let skipped = for_each(dir, output, |letter, output| {
         all += 1;
@@ -76,6 +78,9 @@ fn print_list(list: &List, dir: &Path, now: Timestamp, output: &mut Output<'_>) 
         }
         shown += 1;
         *totals.entry(letter.record.reason).or_default() += 1;
+        if let Some(name) = &letter.record.destination {
+            *destinations.entry(name.clone()).or_default() += 1;
+        }
         writeln!(output.out, "{}", row(&columns(&letter.record), output.width))
     })?;
     if list.json {
@@ -92,7 +97,14 @@ fn print_list(list: &List, dir: &Path, now: Timestamp, output: &mut Output<'_>) 
                 totals.iter().map(|(reason, count)| format!("{reason} {count}")).collect::<Vec<_>>().join(", ");
             let part = if shown == all { String::new() } else { format!("{shown} of ") };
             let unreadable = if skipped == 0 { String::new() } else { format!("; {skipped} could not be read") };
-            writeln!(output.out, "\n{part}{letters}: {totals}{unreadable}")
+            let named = match destinations.len() {
+                0 | 1 => String::new(),
+                _ => {
+                    let each = destinations.iter().map(|(name, count)| format!("{name} {count}"));
+                    format!("; by destination: {}", each.collect::<Vec<_>>().join(", "))
+                }
+            };
+            writeln!(output.out, "\n{part}{letters}: {totals}{named}{unreadable}")
         }
     }
     .map_err(DlqError::Output)
@@ -170,6 +182,9 @@ fn page(record: &Record) -> String {
         ("cursor", origin.cursor.to_string()),
         ("log", format!("{} after the cursor, counted from 0", origin.log)),
     ];
+    if let Some(name) = &record.destination {
+        head.push(("destination", name.to_string()));
+    }
     if let Some(event) = origin.event {
         head.push(("event", format!("{event} of the log, counted from 0")));
     }

@@ -32,7 +32,9 @@ pub enum DlqError {
         id: String,
     },
     /// A replay of nobody said which.
-    #[error("say which dead letters to deliver: their ids, --reason, --shard or --since, or --all of them")]
+    #[error(
+        "say which dead letters to deliver: their ids, --reason, --shard, --destination or --since, or --all of them"
+    )]
     NothingChosen,
     /// They cannot be taken for a replay.
     #[error(transparent)]

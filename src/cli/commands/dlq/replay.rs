@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Args;
 use jiff::Timestamp;
@@ -12,20 +11,21 @@ use tokio::time::Instant;
 
 use super::filter::Filter;
 use super::output::{DlqError, Output, for_each};
-use crate::app::destination;
+use crate::app::destinations;
 use crate::app::replay::{Fate, Remade, Remaker, ReplayError, Way, replay};
 use crate::cli::context::machine;
 use crate::cli::exit::{INTERNAL, USAGE, end};
 use crate::cli::log;
 use crate::cli::signals::Signals;
 use crate::core::count::count;
-use crate::core::event::Format;
+use crate::core::event::Formats;
 use crate::core::lease::{Lease, Tenure};
 use crate::core::printable::printable;
 use crate::core::state_dir::StateDir;
 use crate::core::stop::{Stop, stop};
 use crate::dead_letter::{Letter, Record, ReplayClaim, Unreadable, directories};
 use crate::destination::Destination;
+use crate::pipeline::Route;
 use crate::script::Script;
 use crate::settings;
 use crate::settings::{DeliverySettings, Environment, LogFormat, LogSettings};
@@ -88,7 +88,7 @@ pub(super) fn main(
     for warning in &delivery.warnings {
         tracing::warn!("{warning}");
     }
-    let (to, format) = match destination(&delivery.destination, &StateDir::none()) {
+    let (destinations, formats) = match destinations(&delivery.destinations, &StateDir::none()) {
         Ok(parts) => parts,
         Err(error) => return end(&error.to_string(), error.exit_code()),
     };
@@ -106,8 +106,8 @@ pub(super) fn main(
             signals.next().await;
             stopper.raise();
         });
-        run(args, dir, Timestamp::now(), Parts { delivery: &delivery, destination: &to, format, asked }, &mut output)
-            .await
+        let parts = Parts { delivery: &delivery, destinations: &destinations, formats, asked };
+        run(args, dir, Timestamp::now(), parts, &mut output).await
     });
     runtime.shutdown_background();
     log.close();
@@ -121,10 +121,10 @@ pub(super) fn main(
 pub struct Parts<'a, K> {
     /// Script and limits.
     pub delivery: &'a DeliverySettings,
-    /// The destination.
-    pub destination: &'a K,
-    /// Its format.
-    pub format: Arc<dyn Format>,
+    /// The destinations.
+    pub destinations: &'a [Route<K>],
+    /// Their formats.
+    pub formats: Formats,
     /// Raised when it is to end.
     pub asked: Stop,
 }
@@ -145,7 +145,7 @@ pub async fn run<K: Destination>(
     }
     let script = Script::read(&parts.delivery.script).map_err(ReplayError::Script)?;
     let named = format!("{} ({})", script.name, script.version);
-    let mut remaker = Remaker::new(script, parts.delivery.hook.clone(), Arc::clone(&parts.format));
+    let mut remaker = Remaker::new(script, parts.delivery.hook.clone(), parts.formats.clone());
     let since = args.filter.since.as_ref().map(|since| since.timestamp(now));
     let wants =
         |record: &Record| args.filter.wants(record, since) && (args.id.is_empty() || args.id.contains(&record.id()));
@@ -175,7 +175,7 @@ pub async fn run<K: Destination>(
     let mut totals = Totals::default();
     let mut outcome = Ok(());
     for dir in directories(dir) {
-        let way = Way { destination: parts.destination, rate: args.rate.get(), tenure: &tenure };
+        let way = Way { destinations: parts.destinations, rate: args.rate.get(), tenure: &tenure };
         outcome = replay_one(&dir, &wants, &mut remaker, way, |found| match totals.count(found) {
             Some(line) => say(output.notes, &line),
             None => Ok(()),
@@ -272,6 +272,12 @@ fn words(fate: &Fate) -> String {
         Fate::Gone => {
             "the script now makes other events of this log, and no longer the one that was refused".to_owned()
         }
+        Fate::NoDestination(name) => {
+            format!("it is a letter of the destination {name}, which the settings do not have")
+        }
+        Fate::Ambiguous => {
+            "it does not say which destination refused it: replay it with settings of that destination alone".to_owned()
+        }
         Fate::Rejected { code, reason } => format!("{code}: {reason}"),
     }
 }
@@ -296,7 +302,7 @@ fn preview(
                 return Ok(());
             }
         };
-        stay += u64::from(matches!(made, Remade::Failed(_) | Remade::Gone));
+        stay += u64::from(!matches!(made, Remade::Events(_) | Remade::Dropped));
         writeln!(output.out, "{}", difference(record, &made))
     })?;
     match fault {
@@ -312,15 +318,17 @@ fn difference(record: &Record, made: &Remade) -> String {
     let mut out =
         format!("{}  {} ({})\n", printable(record.id().as_bytes()), record.reason, printable(record.code.as_bytes()));
     match made {
-        Remade::Events(events) if events.len() == 1 && before == Some(events[0].as_slice()) => {
+        Remade::Events(events) if events.len() == 1 && before == Some(events[0].1.as_slice()) => {
             out += "  = the same event as before\n";
         }
         Remade::Events(events) => {
             out.extend(before.map(|event| line('-', event)));
-            out.extend(events.iter().map(|event| line('+', event)));
+            out.extend(events.iter().map(|(_, event)| line('+', event)));
         }
         Remade::Dropped => out += "  dropped by the script\n",
         Remade::Gone => out += &format!("  stays: {}\n", words(&Fate::Gone)),
+        Remade::NoDestination(name) => out += &format!("  stays: {}\n", words(&Fate::NoDestination(name.clone()))),
+        Remade::Ambiguous => out += &format!("  stays: {}\n", words(&Fate::Ambiguous)),
         Remade::Failed(error) => out += &format!("  stays: {}\n", printable(error.fault.to_string().as_bytes())),
     }
     out

@@ -7,12 +7,14 @@ use super::output::DlqError;
 use super::*;
 use crate::cli::terminal::cells;
 use crate::core::cursor::{Cursor, ShardId};
+use crate::core::destination_name::DestinationName;
 use crate::dead_letter::{Config, DirectoryStore, LogOrigin, Reason, Record};
 
 fn record(log: u32) -> Record {
     Record {
         at: "2026-02-03T04:05:06.789Z".parse().unwrap(),
         reason: Reason::Rejected,
+        destination: None,
         code: "hec 6".to_owned(),
         message: "Invalid data format".to_owned(),
         origin: LogOrigin {
@@ -37,6 +39,7 @@ fn script_error() -> Record {
     Record {
         at: "2026-02-04T00:00:00Z".parse().unwrap(),
         reason: Reason::ScriptError,
+        destination: None,
         code: "runtime".to_owned(),
         message: "transform.lua:3: 字段 'event' is nil\r\x1b]0;x\x07 and more of the kind".to_owned(),
         origin: LogOrigin { shard: ShardId(12), event: None, ..record(7).origin },
@@ -231,4 +234,16 @@ fn a_reader_that_goes_away_is_no_error() {
     let list = Look::List(List::default());
     let output = Output { out: &mut closed, notes: &mut io::sink(), width: None };
     run(&list, dir.path(), Timestamp::UNIX_EPOCH, output).unwrap();
+}
+
+#[test]
+fn the_letters_of_one_destination_are_told_from_those_of_another() {
+    let of = |log, name: &str| Record { destination: Some(DestinationName::new(name).unwrap()), ..record(log) };
+    let dir = letters(&[of(1, "splunk"), of(1, "archive"), script_error(), of(2, "splunk")]);
+    let (out, _) = dlq(dir.path(), &["list"], None).unwrap();
+    assert!(out.ends_with("script_error 1, rejected 3; by destination: archive 1, splunk 2\n"), "{out}");
+    assert_eq!(ids(dir.path(), &["--destination", "splunk"]).len(), 2);
+    assert_eq!(ids(dir.path(), &["--destination", "archive,splunk"]).len(), 3);
+    let (out, _) = dlq(dir.path(), &["show", "3-1447299606896632356-1-0"], None).unwrap();
+    assert!(out.contains("destination  splunk") && out.contains("destination  archive"), "{out}");
 }

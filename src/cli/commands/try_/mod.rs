@@ -17,18 +17,18 @@ use crate::cli::exit::{ExitMessage, end_with};
 use crate::cli::terminal::{colour, terminal_width};
 use crate::core::batch::Events;
 use crate::core::cursor::ShardId;
-use crate::core::event::Format;
+use crate::core::destination_name::DestinationName;
+use crate::core::event::DestinationFormat;
 use crate::core::named_file;
 use crate::core::named_file::MOST_LOGS;
 use crate::destination::Preview;
-use crate::destination::registry::DestinationKind;
 use crate::script::testing::cases;
 use crate::script::{Cost, Hook, HookError, Meta, Paint, Sample, Script};
 use crate::settings;
 use crate::settings::TrialSettings;
 use crate::settings::start::StartPosition;
 use crate::sls;
-use samples::{SampleOrigin, Tried};
+use samples::{SampleOrigin, Tried, TriedEvent};
 
 /// How often `--watch` looks at the files.
 const POLL_INTERVAL: Duration = Duration::from_millis(300);
@@ -67,9 +67,9 @@ pub(crate) struct Args {
     /// Settings file (TOML), for [script.vars], limits and the destination's form [env: FORWARDER_CONFIG]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The destination to lay events out for [default: the one in the settings, else hec]
-    #[arg(long, value_enum, value_name = "KIND")]
-    to: Option<DestinationKind>,
+    /// The one destination to lay events out for: hec, syslog or file [default: all in the settings, else hec]
+    #[arg(long, value_name = "NAME")]
+    to: Option<String>,
     /// Take so many logs from the logstore of the settings instead
     #[arg(long, value_name = "N")]
     from_sls: Option<NonZeroUsize>,
@@ -99,7 +99,8 @@ pub(crate) fn main(args: &Args) -> ExitCode {
 fn tried(args: &Args) -> Result<u64, ExitMessage> {
     let plain = |error: &dyn std::error::Error| ExitMessage::Plain(error.to_string());
     let (config, environment) = sources(args.config.as_deref());
-    let trial = settings::trial(config.as_deref(), args.to, &environment, &machine()).map_err(|error| plain(&error))?;
+    let trial = settings::trial(config.as_deref(), args.to.as_deref(), &environment, &machine());
+    let trial = trial.map_err(|error| plain(&error))?;
     let path = args.script.clone().or_else(|| trial.script.clone()).unwrap_or_else(|| "scripts/transform.lua".into());
     let look =
         DisplayOptions { json: args.json, width: terminal_width().unwrap_or(80), paint: Paint(colour(&io::stdout())) };
@@ -192,17 +193,21 @@ fn try_once(
     logs: &[SampleOrigin],
     look: DisplayOptions,
 ) -> Result<u64, ExitMessage> {
-    let format: Arc<dyn Format> = trial.format.clone();
+    let named = |(name, format): &(DestinationName, Arc<dyn Preview>)| DestinationFormat {
+        name: Some(name.clone()),
+        format: format.clone(),
+    };
+    let formats: Vec<DestinationFormat> = trial.formats.iter().map(named).collect();
     let meta = Meta { project: "project".to_owned(), logstore: "logstore".to_owned(), shard: ShardId(0) };
     let load = |error: HookError| ExitMessage::script(&error);
-    let mut hook = Hook::load(script, &trial.hook, format, meta).map_err(load)?;
+    let mut hook = Hook::load(script, &trial.hook, formats, meta).map_err(load)?;
     // A second state sees the same logs, and tells what the script returned whatever the destination makes of it.
     let mut plain = if look.json { Some(cases::hook(script, &trial.hook).map_err(load)?) } else { None };
 
     let out = &mut io::BufWriter::new(io::stdout().lock());
     let mut sum = show::Sum::default();
     for origin in logs {
-        let tried = try_log(&mut hook, origin, &*trial.format);
+        let tried = try_log(&mut hook, origin, &trial.formats);
         sum.add(&tried);
         let shown = match &mut plain {
             Some(plain) => show::json(origin, &tried, &run(plain, &origin.sample).0),
@@ -231,9 +236,14 @@ fn run(hook: &mut Hook, sample: &Sample) -> (Events, Option<HookError>) {
     (made.outputs.swap_remove(0), made.failed.pop().map(|failed| failed.error))
 }
 
-fn try_log(hook: &mut Hook, origin: &SampleOrigin, format: &dyn Preview) -> Tried {
+fn try_log(hook: &mut Hook, origin: &SampleOrigin, formats: &[(DestinationName, Arc<dyn Preview>)]) -> Tried {
     let page = Sample::page(std::slice::from_ref(&origin.sample));
     let (mut made, cost): (_, Cost) = hook.measure(&page).expect("a sample makes a page that can be read");
-    let events = (0..made.events().len()).map(|event| format.preview(made.events().get(event))).collect();
+    let of_one = |((name, format), events): (&(DestinationName, Arc<dyn Preview>), &Events)| {
+        let to = (formats.len() > 1).then(|| name.clone());
+        let tried = |event| TriedEvent { to: to.clone(), texts: format.preview(events.get(event)) };
+        (0..events.len()).map(tried).collect::<Vec<_>>()
+    };
+    let events = formats.iter().zip(&made.outputs).flat_map(of_one).collect();
     Tried { events, error: made.failed.pop().map(|failed| failed.error), cost }
 }

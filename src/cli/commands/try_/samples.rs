@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::core::destination_name::DestinationName;
 use crate::core::named_file;
 use crate::core::named_file::MOST_LOGS;
 use crate::script::{Cost, HookError, Sample, drop_mark};
@@ -17,10 +18,18 @@ pub(super) struct SampleOrigin {
     pub(super) sample: Sample,
 }
 
+/// An event as its destination would see it.
+pub(super) struct TriedEvent {
+    /// The name of that destination, where there are several.
+    pub(super) to: Option<DestinationName>,
+    /// The texts that it is sent as.
+    pub(super) texts: Vec<String>,
+}
+
 /// What became of one.
 pub(super) struct Tried {
-    /// As the destination would see them: the texts that each event is sent as.
-    pub(super) events: Vec<Vec<String>>,
+    /// The events, those of one destination after those of another.
+    pub(super) events: Vec<TriedEvent>,
     pub(super) error: Option<HookError>,
     pub(super) cost: Cost,
 }

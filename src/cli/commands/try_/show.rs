@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::pretty;
-use super::samples::{SampleOrigin, Tried};
+use super::samples::{SampleOrigin, Tried, TriedEvent};
 use crate::cli::terminal::{cells, pad};
 use crate::core::batch::Events;
 use crate::core::count::count;
@@ -78,12 +78,15 @@ fn fields(sample: &Sample, width: usize) -> Vec<String> {
 }
 
 /// The events as the destination would see them; JSON is laid out.
-fn events(events: &[Vec<String>], width: usize, paint: Paint) -> Vec<String> {
+fn events(events: &[TriedEvent], width: usize, paint: Paint) -> Vec<String> {
     if events.is_empty() {
         return vec![paint.yellow("dropped")];
     }
     let mut lines = Vec::new();
-    for text in events.iter().flatten() {
+    for (to, text) in events.iter().flat_map(|event| event.texts.iter().map(|text| (&event.to, text))) {
+        if let Some(to) = to {
+            lines.push(paint.dim(&format!("to {to}")));
+        }
         let text = printable(text.trim_end_matches('\n'));
         let event = pretty::lines(&text, width).unwrap_or_else(|| vec![text]);
         for line in event {
@@ -138,12 +141,12 @@ pub(super) fn json(origin: &SampleOrigin, tried: &Tried, returned: &Events) -> S
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     let log: Map<String, Value> =
         origin.sample.fields().map(|(key, value)| (text(key), Value::from(text(value)))).collect();
-    let sent: Vec<&String> = tried.events.iter().flatten().collect();
+    let sent = sent(&tried.events);
     let events: Vec<String> = (0..returned.len()).map(|event| text(returned.get(event))).collect();
     let outcome = match &tried.error {
         Some(error) => format!("\"error\": {}, \"at\": {}", Value::from(error.message()), at(error)),
         None if tried.events.is_empty() => "\"dropped\": true".to_owned(),
-        None => format!("\"events\": [{}], \"sent\": {}", events.join(", "), json!(sent)),
+        None => format!("\"events\": [{}], \"sent\": {sent}", events.join(", ")),
     };
     let cost = json!({ "time_us": tried.cost.time.as_micros() as u64, "memory_bytes": tried.cost.memory });
     let name = Value::from(origin.place.as_str());
@@ -160,6 +163,23 @@ fn at(error: &HookError) -> Value {
         "hint": error.hint,
         "script": error.version,
     })
+}
+
+/// What is sent: a list of texts, or one for each of several destinations by its name.
+fn sent(events: &[TriedEvent]) -> Value {
+    let mut by_name = Map::new();
+    let mut all = Vec::new();
+    for TriedEvent { to, texts } in events {
+        let texts = texts.iter().map(|text| Value::from(text.as_str()));
+        match to {
+            None => all.extend(texts),
+            Some(name) => {
+                let of_it = by_name.entry(name.as_str()).or_insert_with(|| Value::Array(Vec::new()));
+                of_it.as_array_mut().expect("it was made as an array").extend(texts);
+            }
+        }
+    }
+    if by_name.is_empty() { Value::Array(all) } else { Value::Object(by_name) }
 }
 
 /// What became of all.
@@ -210,7 +230,7 @@ mod tests {
 
     fn shown(log: Value, event: Option<&str>, width: usize) -> String {
         let origin = SampleOrigin { place: "s:1".to_owned(), sample: Sample::from_json(&log).unwrap() };
-        let events = event.into_iter().map(|event| vec![event.to_owned()]).collect();
+        let events = event.into_iter().map(|event| TriedEvent { to: None, texts: vec![event.to_owned()] }).collect();
         let cost = Cost { time: Duration::from_micros(12), memory: Some(1_234) };
         super::log(&origin, &Tried { events, error: None, cost }, width, Paint(false))
     }

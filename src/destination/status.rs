@@ -1,0 +1,26 @@
+//! How a destination does at one moment, with all that is told of it.
+
+use super::{Counter, Health, Promise};
+use crate::core::destination_account::EventCounts;
+use crate::core::destination_name::DestinationName;
+
+/// How a destination does at one moment.
+#[derive(Debug, Clone)]
+pub struct DestinationStatus {
+    /// Which one.
+    pub name: DestinationName,
+    /// What *delivered* means there.
+    pub promise: Promise,
+    /// How it does.
+    pub health: Health,
+    /// What became of its events.
+    pub events: EventCounts,
+    /// What it has counted.
+    pub counters: Vec<Counter>,
+}
+
+/// What a destination is called in a sentence: its name is worth saying where there are several.
+#[must_use]
+pub fn called(name: &DestinationName, is_alone: bool) -> String {
+    if is_alone { "the destination".to_owned() } else { format!("the destination {name}") }
+}

@@ -1,0 +1,94 @@
+//! Several destinations at once.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use forwarder::emulator::syslog::{Config, Protocol, SyslogEmulator};
+
+use super::bench::Bench;
+use super::program::Program;
+
+/// Splunk gets every log, the file those that went wrong, and syslog a line about these as well.
+const SCRIPT: &str = r#"
+function process(log)
+  if tonumber(log.status) < 400 then return { event = log, to = "hec" } end
+  return { { event = log, to = { "hec", "file" } }, { message = "status " .. log.status, to = "syslog" } }
+end
+"#;
+
+/// A logstore, Splunk, a syslog receiver and a file, and the program between them.
+struct Routes {
+    bench: Bench,
+    siem: SyslogEmulator,
+}
+
+impl Routes {
+    async fn new(script: &str) -> Self {
+        let bench = Bench::new().await;
+        fs::write(bench.directory.path().join("t.lua"), script).unwrap();
+        (0..2).for_each(|shard| bench.put(shard, 10, 50));
+        Self { bench, siem: SyslogEmulator::start(Config::new(Protocol::Relp)).await.unwrap() }
+    }
+
+    fn start(&self) -> Program {
+        let address = self.siem.address();
+        let (host, port) = (address.ip().to_string(), address.port().to_string());
+        let settings = [
+            ("FORWARDER_FILE_PATH", "events.jsonl"),
+            ("FORWARDER_SYSLOG_HOST", host.as_str()),
+            ("FORWARDER_SYSLOG_PORT", port.as_str()),
+            ("FORWARDER_SYSLOG_PROTOCOL", "relp"),
+        ];
+        self.bench.start_with("a", &settings)
+    }
+
+    /// Events in the file.
+    fn stored(&self) -> usize {
+        stored(&self.bench.directory.path().join("events.jsonl"))
+    }
+}
+
+fn stored(path: &Path) -> usize {
+    fs::read_to_string(path).unwrap_or_default().lines().count()
+}
+
+async fn end(mut program: Program) -> Program {
+    program.signal(libc::SIGTERM);
+    assert_eq!(program.exit(Duration::from_secs(10)).await, Some(0));
+    program
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_script_sends_each_event_to_the_destinations_that_it_names() {
+    let routes = Routes::new(SCRIPT).await;
+    let program = routes.start();
+    routes.bench.settled().await;
+    let program = end(program).await;
+    let wrong = routes.stored();
+    assert!(wrong > 0 && wrong < 1_000, "{wrong}");
+    let messages = routes.siem.received();
+    assert_eq!(messages.len(), wrong);
+    assert!(messages.iter().all(|message| String::from_utf8_lossy(message).contains(" status ")));
+    assert_eq!(routes.bench.oracle.repeats(), 0);
+    assert_eq!(program.says("delivered 1000 + dropped 0 + dead-lettered 0"), 1, "{}", program.said());
+    for name in
+        ["the destination hec: delivered means accepted", "the destination syslog: delivered means acknowledged"]
+    {
+        assert_eq!(program.says(name), 1, "{}", program.said());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_wait_for_a_destination_that_is_down_and_none_misses_a_log() {
+    let routes = Routes::new("function process(log) return { event = log } end\n").await;
+    routes.bench.hec.faults().refuse_for(Duration::from_secs(3600));
+    let program = routes.start();
+    program.to_say("Splunk HEC is down").await;
+    assert_eq!(routes.bench.oracle.saved_groups(), 0, "what Splunk has not got is not saved");
+    routes.bench.hec.faults().clear();
+    routes.bench.settled().await;
+    let program = end(program).await;
+    assert_eq!((routes.stored(), routes.siem.received().len()), (1_000, 1_000));
+    assert_eq!(program.says("delivered 1000 + dropped 0 + dead-lettered 0"), 1, "{}", program.said());
+}
