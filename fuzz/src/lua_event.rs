@@ -136,6 +136,7 @@ fn hook(compat: bool) -> Hook {
         max_body: 1 << 20,
         max_requests: 1,
         partial: Partial::Auto,
+        ack: None,
         compat,
     };
     let limits = Config { timeout: Duration::from_secs(20), memory: 256 << 20, vars: toml::Table::new() };

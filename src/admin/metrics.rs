@@ -10,7 +10,7 @@ use crate::core::cursor::ShardName;
 use crate::core::destination_account::EventCounts;
 use crate::core::destination_name::DestinationName;
 use crate::core::ledger::{Counts, ShardLedger};
-use crate::destination::{Counter, DestinationStatus};
+use crate::destination::{Counter, DestinationStatus, Gauge};
 use crate::sls::CallError;
 
 type Figure = fn(&Counts) -> u64;
@@ -18,7 +18,7 @@ type Figure = fn(&Counts) -> u64;
 type EventFigure = fn(&EventCounts) -> u64;
 
 /// A figure of a shard now (unix seconds), when there is one.
-type Gauge = fn(&ShardLedger, i64) -> Option<i128>;
+type ShardGauge = fn(&ShardLedger, i64) -> Option<i128>;
 
 /// Figures of a shard that only grow: name, help, where it stands in the ledger.
 const COUNTERS: [(&str, &str, Figure); 11] = [
@@ -61,7 +61,7 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
             let _ = writeln!(out, "{name}{{{}}} {}", labels(shard), figure(&entry.counts));
         }
     }
-    let gauges: [(&str, &str, Gauge); 6] = [
+    let gauges: [(&str, &str, ShardGauge); 6] = [
         ("pulled", "Logs pulled, less those returned to the group", |entry, _| Some(entry.counts.pulled.into())),
         ("in_flight", "Logs pulled and not finished yet", |entry, _| Some(entry.counts.in_flight.into())),
         ("missing", "Logs that the ledger cannot account for; not 0 means a bug", |entry, _| {
@@ -112,6 +112,13 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
 
     write_destinations(&mut out, &snapshot.destinations);
 
+    for (name, help, value) in [
+        ("memory_used_bytes", "Bytes of pages and events in flight", snapshot.memory.used),
+        ("memory_limit_bytes", "Bytes that may be in flight (run.memory)", snapshot.memory.limit),
+    ] {
+        one(&mut out, &format!("forwarder_{name}"), "gauge", help, value);
+    }
+
     let reloads = &snapshot.reloads;
     for (name, help, value) in [
         ("reloads", "Script versions loaded after the first one", reloads.taken),
@@ -158,6 +165,19 @@ fn write_destinations(out: &mut String, destinations: &[DestinationStatus]) {
     for DestinationStatus { name, counters: of_it, .. } in destinations {
         for counter in of_it {
             counters.entry(counter.name).or_default().push((name, counter));
+        }
+    }
+    let mut gauges = BTreeMap::<&str, Vec<(&DestinationName, &Gauge)>>::new();
+    for DestinationStatus { name, gauges: of_it, .. } in destinations {
+        for gauge in of_it {
+            gauges.entry(gauge.name).or_default().push((name, gauge));
+        }
+    }
+    for (gauge, all) in gauges {
+        let metric = format!("forwarder_destination_{gauge}");
+        head(out, &metric, "gauge", all[0].1.help);
+        for (name, gauge) in all {
+            let _ = writeln!(out, "{metric}{{destination=\"{name}\"}} {}", gauge.value);
         }
     }
     for (counter, all) in counters {

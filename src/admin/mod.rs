@@ -32,7 +32,7 @@ use tokio::net::TcpListener;
 use listener::listen;
 use verdict::{State, Verdict, verdict};
 
-pub use snapshot::{GroupHealth, Identity, Snapshot};
+pub use snapshot::{GroupHealth, Identity, Memory, Snapshot};
 
 /// Answers until it is dropped; connections end with it.
 pub async fn serve(listener: TcpListener, read: impl Fn() -> Snapshot + Send + Sync + 'static) {

@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub open_letters: Option<u64>,
     /// The destinations.
     pub destinations: Vec<DestinationStatus>,
+    /// How much memory is in use.
+    pub memory: Memory,
     /// The ledger of every shard that this process has worked on.
     pub shards: BTreeMap<ShardName, ShardLedger>,
     /// Version of the running script.
@@ -38,6 +40,22 @@ pub struct Snapshot {
     pub now: i64,
     /// The same moment, for what began earlier.
     pub at: Instant,
+}
+
+/// Bytes of pages and events in flight.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// How many.
+    pub used: u64,
+    /// How many there may be.
+    pub limit: u64,
+}
+
+impl Memory {
+    /// Whether it is what holds the pulls up.
+    pub(super) fn is_full(self) -> bool {
+        self.used >= self.limit / 10 * 9
+    }
 }
 
 /// Our membership of the consumer group.

@@ -1,5 +1,7 @@
 //! A snapshot as JSON.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::snapshot::Snapshot;
@@ -51,6 +53,11 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
         "surplus_shards": group.surplus,
         "open_dead_letters": snapshot.open_letters,
         "destinations": destinations.iter().map(destination).collect::<Vec<_>>(),
+        "memory": {
+            "used": snapshot.memory.used,
+            "limit": snapshot.memory.limit,
+            "full": snapshot.memory.is_full(),
+        },
         "script": {
             "version": script,
             "seconds": script_since.elapsed().as_secs(),
@@ -66,7 +73,7 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
 }
 
 fn destination(destination: &DestinationStatus) -> Value {
-    let DestinationStatus { name, promise, health, events, .. } = destination;
+    let DestinationStatus { name, promise, health, events, gauges, .. } = destination;
     json!({
         "name": name.as_str(),
         "delivered_means": promise.label,
@@ -76,6 +83,7 @@ fn destination(destination: &DestinationStatus) -> Value {
         "events": events.delivered,
         "rejected_events": events.rejected,
         "events_in_flight": events.in_flight,
+        "holds": gauges.iter().map(|gauge| (gauge.name, gauge.value)).collect::<BTreeMap<_, _>>(),
     })
 }
 

@@ -10,7 +10,7 @@ use crate::core::cursor::{ShardId, ShardName, SourceName};
 use crate::core::destination_account::EventCounts;
 use crate::core::destination_name::DestinationName;
 use crate::core::ledger::{Ledger, Settled, Wait};
-use crate::destination::{Counter, DestinationStatus, Health, Promise};
+use crate::destination::{Counter, DestinationStatus, Gauge, Health, Promise};
 use crate::script::Reloads;
 use crate::sls::CallError;
 
@@ -25,6 +25,8 @@ pub(super) fn to(name: &str, health: Health) -> DestinationStatus {
         health,
         events: EventCounts { delivered: 6, rejected: 2, in_flight: 1 },
         counters: vec![Counter { name: "requests", help: "Requests sent", value: 12 }],
+        gauges: vec![Gauge { name: "unacknowledged_bytes", help: "Bytes that wait", value: 900 }],
+        warnings: Vec::new(),
     }
 }
 
@@ -41,6 +43,7 @@ fn snapshot() -> Snapshot {
         source_errors: vec![CallError { call: "pull", code: "Unauthorized".into(), count: 3 }],
         open_letters: Some(2),
         destinations: vec![to("siem", Health::Down { since: Instant::now(), cause: "siem: refused".into() })],
+        memory: Memory { used: 950, limit: 1_000 },
         shards: ledger.read(),
         script: "0123456789ab".into(),
         script_since: Instant::now(),
@@ -82,6 +85,8 @@ fn the_status_tells_where_every_log_is_and_what_is_wrong() {
     assert_eq!(shard["page_seconds"], 0);
     assert_eq!(status["destinations"][0]["state"], "down");
     assert_eq!(status["destinations"][0]["cause"], "siem: refused");
+    assert_eq!(status["destinations"][0]["holds"]["unacknowledged_bytes"], 900);
+    assert_eq!(status["memory"]["full"], true);
     assert_eq!(status["script"]["trouble"], "s.lua:3: no");
     assert_eq!(status["script"]["last_refused"]["why"], "s.lua:2: nor that");
     assert_eq!((&status["consumer"], &shard["durable_to"]), (&"g-host-7".into(), &100.into()));

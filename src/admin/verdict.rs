@@ -114,7 +114,7 @@ pub(super) fn verdict(snapshot: &Snapshot) -> Verdict {
 
 /// The destinations, each by name where there are several.
 fn destinations(destinations: &[DestinationStatus], say: &mut impl FnMut(State, String)) {
-    for DestinationStatus { name, health, .. } in destinations {
+    for DestinationStatus { name, health, warnings, .. } in destinations {
         let who = called(name, destinations.len() == 1);
         // An event that no destination may miss holds up its log, and with it all that comes behind.
         let waits = if destinations.len() == 1 { "logs wait in SLS" } else { "all logs wait in SLS" };
@@ -125,6 +125,9 @@ fn destinations(destinations: &[DestinationStatus], say: &mut impl FnMut(State, 
             Health::Held { cause, .. } => {
                 say(State::Trouble, format!("{who} rejects our requests, {waits}: {cause}"));
             }
+        }
+        for warning in warnings {
+            say(State::Trouble, format!("{who}: {warning}"));
         }
     }
 }

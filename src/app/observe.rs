@@ -10,7 +10,7 @@ use tracing::{error, info};
 use super::group_state::GroupState;
 use super::letter_count::LetterCount;
 use super::summary;
-use crate::admin::{Identity, Snapshot};
+use crate::admin::{Identity, Memory, Snapshot};
 use crate::destination::registry::AnyDestination;
 use crate::destination::{Destination as _, DestinationStatus, called};
 use crate::pipeline::{Pipeline, Route};
@@ -65,6 +65,7 @@ pub(super) fn snapshot_of(
         source_errors: pipeline.source.errors().read(),
         open_letters: letters.read(),
         destinations: destinations_of(pipeline),
+        memory: Memory { used: pipeline.budget.used() as u64, limit: pipeline.budget.limit() as u64 },
         shards: pipeline.ledger.read(),
         script: pipeline.hooks.script().version.clone(),
         script_since: pipeline.hooks.since(),
@@ -82,6 +83,8 @@ fn destinations_of(pipeline: &Pipeline<Sls, AnyDestination>) -> Vec<DestinationS
         health: destination.health(),
         events: account.read(),
         counters: destination.counters(),
+        gauges: destination.gauges(),
+        warnings: destination.warnings(),
     };
     pipeline.destinations.iter().map(status).collect()
 }

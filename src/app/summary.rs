@@ -131,6 +131,8 @@ mod tests {
             health,
             events: EventCounts::default(),
             counters: Vec::new(),
+            gauges: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 

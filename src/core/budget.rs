@@ -36,6 +36,12 @@ impl Budget {
         Credit { permit, owed: 0, debt: Arc::clone(&self.debt), total: self.total }
     }
 
+    /// Bytes that may be in flight.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.total as usize * UNIT
+    }
+
     /// Bytes in flight.
     #[must_use]
     pub fn used(&self) -> usize {

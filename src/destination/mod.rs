@@ -45,6 +45,17 @@ pub trait Destination: Send + Sync + 'static {
     fn counters(&self) -> Vec<Counter> {
         Vec::new()
     }
+
+    /// What it holds at the moment, in numbers.
+    fn gauges(&self) -> Vec<Gauge> {
+        Vec::new()
+    }
+
+    /// What slows delivery or is about to stop it while [`Destination::health`] is good: each as a sentence without a full
+    /// stop, with its remedy.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// A destination's format, which can also show an event as the destination will see it.
@@ -93,6 +104,17 @@ pub struct Counter {
     /// What is counted, as a sentence without a full stop.
     pub help: &'static str,
     /// How many so far.
+    pub value: u64,
+}
+
+/// A number that goes up and down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gauge {
+    /// Lower case with underscores: `unacknowledged_bytes`.
+    pub name: &'static str,
+    /// What is measured, as a sentence without a full stop.
+    pub help: &'static str,
+    /// How much it is now.
     pub value: u64,
 }
 

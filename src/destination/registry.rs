@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use super::file::{FileDestination, FileFormat};
 use super::hec::{Hec, HecFormat};
 use super::syslog::{Syslog, SyslogFormat};
-use super::{CheckError, Checked, Counter, Destination, Health, Outcome, Preview, Promise, file, hec, syslog};
+use super::{CheckError, Checked, Counter, Destination, Gauge, Health, Outcome, Preview, Promise, file, hec, syslog};
 use crate::core::batch::Output;
 use crate::core::lease::Tenure;
 use crate::core::state_dir::StateDir;
@@ -89,6 +89,14 @@ impl Destination for AnyDestination {
     fn counters(&self) -> Vec<Counter> {
         self.0.erased_counters()
     }
+
+    fn gauges(&self) -> Vec<Gauge> {
+        self.0.erased_gauges()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.0.erased_warnings()
+    }
 }
 
 /// [`Destination`] with its futures in boxes, as a trait object needs them.
@@ -99,6 +107,8 @@ trait ErasedDestination: Send + Sync + std::fmt::Debug {
     fn erased_promise(&self) -> Promise;
     fn erased_health(&self) -> Health;
     fn erased_counters(&self) -> Vec<Counter>;
+    fn erased_gauges(&self) -> Vec<Gauge>;
+    fn erased_warnings(&self) -> Vec<String>;
 }
 
 impl<D: Destination + std::fmt::Debug> ErasedDestination for D {
@@ -124,5 +134,13 @@ impl<D: Destination + std::fmt::Debug> ErasedDestination for D {
 
     fn erased_counters(&self) -> Vec<Counter> {
         self.counters()
+    }
+
+    fn erased_gauges(&self) -> Vec<Gauge> {
+        self.gauges()
+    }
+
+    fn erased_warnings(&self) -> Vec<String> {
+        self.warnings()
     }
 }

@@ -1,6 +1,6 @@
 //! How a destination does at one moment, with all that is told of it.
 
-use super::{Counter, Health, Promise};
+use super::{Counter, Gauge, Health, Promise};
 use crate::core::destination_account::EventCounts;
 use crate::core::destination_name::DestinationName;
 
@@ -17,6 +17,10 @@ pub struct DestinationStatus {
     pub events: EventCounts,
     /// What it has counted.
     pub counters: Vec<Counter>,
+    /// What it holds.
+    pub gauges: Vec<Gauge>,
+    /// What slows it although it is up.
+    pub warnings: Vec<String>,
 }
 
 /// What a destination is called in a sentence: its name is worth saying where there are several.

@@ -23,9 +23,9 @@ use crate::core::source::{Checkpoint, Source, SourceError};
 use crate::destination::{Destination, Outcome, called};
 use crate::script::Failed;
 
-/// Batches of one shard that may be in flight. The byte budget is the real bound; this one keeps many small pages from
-/// piling up behind one slow request.
-const MOST_IN_FLIGHT: usize = 32;
+/// Batches of one shard that may be in flight. The byte budget is the real bound; this one keeps small pages from piling up
+/// without end. A shard that is pulled once a second gets on while each waits minutes for a proof of its delivery.
+const MOST_IN_FLIGHT: usize = 512;
 
 /// How the way of a batch ended.
 enum Finished {

@@ -1,5 +1,7 @@
 //! The settings of Splunk: `[hec]`.
 
+use std::time::Duration;
+
 use super::keys;
 use super::problem::Complaint;
 use super::read::Reader;
@@ -22,6 +24,7 @@ pub(super) fn read_hec(reader: &mut Reader<'_>) -> Option<Config> {
     let gzip = reader.get(&keys::hec::GZIP);
     let max_body = reader.get(&keys::hec::MAX_BODY);
     let max_requests = reader.get(&keys::hec::MAX_REQUESTS);
+    let ack = read_ack(reader);
     let partial = reader.get(&keys::hec::PARTIAL);
     let compat = reader.get(&keys::hec::COMPAT);
     let (base, verify) = (base?, verify?);
@@ -51,8 +54,15 @@ pub(super) fn read_hec(reader: &mut Reader<'_>) -> Option<Config> {
         max_body: max_body?,
         max_requests: usize::from(max_requests?),
         partial: partial?,
+        ack: ack?,
         compat: compat?,
     })
+}
+
+/// How long to wait for acknowledgements; `Some(None)` when they are not waited for.
+fn read_ack(reader: &mut Reader<'_>) -> Option<Option<Duration>> {
+    let (ack, timeout) = (reader.get(&keys::hec::ACK), reader.get(&keys::hec::ACK_TIMEOUT));
+    Some(if ack? { Some(timeout?) } else { None })
 }
 
 /// What events look like, whichever collector they go to.

@@ -4,6 +4,7 @@
 //! Every test ends with the same question: has every log arrived, and was each accepted checkpoint covered by
 //! what had arrived before it?
 
+mod acks;
 mod bench;
 mod destination;
 #[cfg(target_os = "linux")]

@@ -99,6 +99,23 @@ pub struct Sls {
 pub struct Hec {
     #[command(flatten)]
     listen: Listen,
+
+    /// The token has indexer acknowledgement: requests get an id, and what an indexer has accepted is lost when it dies
+    /// before it acknowledges.
+    #[arg(long)]
+    ack: bool,
+
+    /// How long after a request it is acknowledged.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, requires = "ack", value_parser = clap::value_parser!(u64).range(..=86_400))]
+    ack_after: u64,
+
+    /// Indexers behind this address; with more than one, a load balancer with sticky cookies stands before them.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    indexers: u8,
+
+    /// Kill an indexer for a second, so often; in turns when there are several.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    die_every: Option<u64>,
 }
 
 /// Where to listen.
@@ -160,29 +177,56 @@ async fn listen(what: &What) -> io::Result<()> {
             }
             emulator.stop().await;
         }
-        What::Hec(Hec { listen }) => {
-            let token = std::env::var("FORWARDER_HEC_TOKEN").ok().filter(|token| !token.is_empty());
-            let token = token.unwrap_or_else(|| DEFAULT_TOKEN.to_owned());
-            let is_default = token == DEFAULT_TOKEN;
-            let emulator =
-                HecEmulator::start(hec::Config { address: listen.address(), ..hec::Config::new(Secret::new(token)) })
-                    .await
-                    .map_err(|error| listen.refused(&error))?;
-            let url = emulator.url();
-            println!("HEC on {url}");
-            match is_default {
-                true => println!("token: {DEFAULT_TOKEN} (set FORWARDER_HEC_TOKEN to take another)"),
-                false => println!("token: the one in FORWARDER_HEC_TOKEN"),
-            }
-            println!("events:  GET {url}/_emulator/events");
-            println!("faults:  POST {url}/_emulator/faults");
-            println!("state:   GET {url}/_emulator/state");
-            tokio::signal::ctrl_c().await?;
-            emulator.stop().await;
-        }
+        What::Hec(args) => be_collector(args).await?,
         What::Syslog(args) => be_syslog(args).await?,
     }
     Ok(())
+}
+
+async fn be_collector(args: &Hec) -> io::Result<()> {
+    let token = std::env::var("FORWARDER_HEC_TOKEN").ok().filter(|token| !token.is_empty());
+    let token = token.unwrap_or_else(|| DEFAULT_TOKEN.to_owned());
+    let is_default = token == DEFAULT_TOKEN;
+    let config = hec::Config {
+        address: args.listen.address(),
+        use_ack: args.ack,
+        queue: args.ack,
+        ack_after: Duration::from_secs(args.ack_after),
+        indexers: args.indexers.into(),
+        ..hec::Config::new(Secret::new(token))
+    };
+    let emulator = HecEmulator::start(config).await.map_err(|error| args.listen.refused(&error))?;
+    let url = emulator.url();
+    match args.indexers {
+        1 => println!("HEC on {url}"),
+        indexers => println!("HEC on {url}: {indexers} indexers behind a load balancer with sticky cookies"),
+    }
+    match is_default {
+        true => println!("token: {DEFAULT_TOKEN} (set FORWARDER_HEC_TOKEN to take another)"),
+        false => println!("token: the one in FORWARDER_HEC_TOKEN"),
+    }
+    if args.ack {
+        println!("acks:    {} s after a request; set hec.ack = true to wait for them", args.ack_after);
+    }
+    println!("events:  GET {url}/_emulator/events");
+    println!("faults:  POST {url}/_emulator/faults");
+    println!("state:   GET {url}/_emulator/state");
+    tokio::select! {
+        signal = tokio::signal::ctrl_c() => signal?,
+        () = kill_in_turns(&emulator, args) => {}
+    }
+    emulator.stop().await;
+    Ok(())
+}
+
+/// Kills the indexers one after the other, without end.
+async fn kill_in_turns(emulator: &HecEmulator, args: &Hec) {
+    let Some(every) = args.die_every else { return std::future::pending().await };
+    for indexer in (0..usize::from(args.indexers)).cycle() {
+        tokio::time::sleep(Duration::from_secs(every)).await;
+        println!("indexer {indexer} dies, and is back in a second");
+        emulator.faults().kill(indexer, Duration::from_secs(1));
+    }
 }
 
 /// Writes made-up logs, half of them audit logs and half web logs, until a shard takes no more: somebody split it.
@@ -298,7 +342,14 @@ mod tests {
             parse(&["emulate", "sls", "--port", "8200"]).unwrap().what,
             What::Sls(Sls { listen: Listen { port: 8200 }, .. })
         ));
-        assert!(matches!(parse(&["emulate", "hec"]).unwrap().what, What::Hec(Hec { listen: Listen { port: 0 } })));
+        let hec = |line| match parse(line).unwrap().what {
+            What::Hec(hec) => (hec.listen.port, hec.ack, hec.indexers, hec.die_every),
+            _ => panic!("another one"),
+        };
+        assert_eq!(hec(&["emulate", "hec"]), (0, false, 1, None));
+        let all = ["emulate", "hec", "--ack", "--ack-after", "3", "--indexers", "3", "--die-every", "5"];
+        assert_eq!(hec(&all), (0, true, 3, Some(5)));
+        assert!(parse(&["emulate", "hec", "--ack-after", "3"]).is_err());
         assert!(parse(&["emulate"]).is_err());
         assert!(parse(&["emulate", "kafka"]).is_err());
     }

@@ -1,51 +1,51 @@
 //! Delivers batches to a collector, whatever it takes.
 
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::time::Instant;
 
-use super::body::{BodyLimit, body, compress};
-use super::concurrency::{Admit, ConcurrencyLimit};
+use super::acks::{Fate, Waiting};
+use super::body::{body, compress};
+use super::channel::random;
+use super::concurrency::ConcurrencyLimit;
 use super::counters::{Counters, HecCounts};
-use super::flow::{Flow, Permit};
-use super::member::{ConfigError, Member};
+use super::endpoint::ConfigError;
+use super::indexing::{Acknowledgement, Indexing, Sending};
+use super::member::{Load, Member};
+use super::members::{Members, Permit};
 use super::plan::Plan;
-use super::reply::{Sent, Verdict, classify, classify_empty, ended_by_its_event, foreign, takes_no_events};
+use super::reply::{Before, Sent, Verdict, classify, ended_by_its_event, foreign, takes_no_events, with_acks};
 use super::suspicion::{Failure, Next, Suspicion};
-use super::tally::{FirstFailure, Suspects, Tally};
+use super::tally::{FirstFailure, Suspects};
 use super::{Config, Partial};
 use crate::core::backoff::Backoff;
 use crate::core::batch::Output;
 use crate::core::lease::Tenure;
-use crate::destination::health::HealthTracker;
-use crate::destination::{CheckError, Checked, Counter, Destination, Health, Outcome, Promise};
+use crate::destination::{CheckError, Checked, Counter, Destination, Gauge, Health, Outcome, Promise};
 
 /// How often it is said that requests are halved: an event that kills its request is looked for by many of them.
 const HALVING_REMINDER: Duration = Duration::from_secs(60);
 
-/// Splunk's HTTP Event Collector as a destination. *Delivered* means *accepted*: parsed and queued by the collector.
+/// Splunk's HTTP Event Collector as a destination. *Delivered* means *accepted*: parsed and queued by the collector; or
+/// *indexed*, when acknowledgements are waited for.
 #[derive(Debug)]
 pub struct Hec {
-    endpoint: Member,
+    members: Members,
     index: Option<String>,
     partial: Partial,
+    waits_for_acks: bool,
     timing: Timing,
-    flow: Flow,
-    standing: HealthTracker,
     counters: Counters,
-    gzip: AtomicBool,
-    max_body: Mutex<BodyLimit>,
     said_no_acks: AtomicBool,
     /// When it was last said that a request is halved.
     said_halving: Mutex<Option<Instant>>,
-    tally: Tally,
 }
 
 /// What became of a request.
@@ -54,7 +54,37 @@ struct Settled {
     range: Range<usize>,
     verdict: Verdict,
     /// Its first failure to get an answer.
-    failed: Option<FirstFailure>,
+    failed: Option<FailedAt>,
+    /// What it still waits for.
+    waits: Option<Waits>,
+}
+
+/// The wait for the acknowledgement of events that were accepted.
+#[derive(Debug)]
+struct Waits {
+    acknowledgement: Acknowledgement,
+    /// The events that stand before the bad one, where there is one; else all of the request.
+    range: Range<usize>,
+    /// Held meanwhile.
+    load: Load,
+}
+
+/// The first failure of a request, and where it failed.
+#[derive(Debug, Clone)]
+struct FailedAt {
+    member: Arc<Member>,
+    first: FirstFailure,
+}
+
+/// What a batch waits for.
+#[derive(Debug)]
+enum Step {
+    /// A request has an answer that is about its events.
+    Settled(Settled),
+    /// Events are acknowledged, or will not be.
+    Acknowledged(Range<usize>, Fate),
+    /// The tenure was over before a send.
+    Over,
 }
 
 /// How long to wait for what.
@@ -74,6 +104,8 @@ struct Timing {
     probe: Duration,
     /// When nothing was accepted for so long, requests that fail are an outage, even if empty ones are answered.
     patience: Duration,
+    /// How often acknowledgements are asked for.
+    ack_poll: Duration,
 }
 
 const RETRY_TIMING: Timing = Timing {
@@ -84,6 +116,7 @@ const RETRY_TIMING: Timing = Timing {
     token_poll: Duration::from_secs(1),
     probe: Duration::from_secs(10),
     patience: Duration::from_secs(10),
+    ack_poll: Duration::from_secs(1),
 };
 
 impl Hec {
@@ -96,22 +129,21 @@ impl Hec {
     }
 
     fn with_timing(config: &Config, timing: Timing) -> Result<Self, ConfigError> {
-        let endpoint = Member::new(config, &guid(random(), random()))?;
-        let busy = Backoff::new(timing.first, timing.most, random());
-        let hold = Backoff::new(timing.hold_jitter, timing.hold_jitter, random());
+        let member = |config: &Config| {
+            let busy = Backoff::new(timing.first, timing.most, random());
+            let hold = Backoff::new(timing.hold_jitter, timing.hold_jitter, random());
+            let limit = ConcurrencyLimit::new(config.max_requests, busy, hold, timing.hold);
+            Member::new(config, limit, timing.ack_poll).map(Arc::new)
+        };
         Ok(Self {
+            members: Members::new(vec![member(config)?], timing.token_poll),
             index: config.index.clone().filter(|index| !index.is_empty()),
             partial: config.partial,
+            waits_for_acks: config.ack.is_some(),
             timing,
-            flow: Flow::new(ConcurrencyLimit::new(config.max_requests, busy, hold, timing.hold)),
-            standing: HealthTracker::new("Splunk HEC", endpoint.url().to_owned()),
             counters: Counters::default(),
-            gzip: AtomicBool::new(config.gzip),
-            max_body: Mutex::new(BodyLimit::new(config.max_body)),
             said_no_acks: AtomicBool::new(false),
             said_halving: Mutex::new(None),
-            tally: Tally::default(),
-            endpoint,
         })
     }
 
@@ -125,22 +157,36 @@ impl Hec {
     async fn deliver_all(&self, batch: &Arc<Output>, tenure: &Tenure) -> Option<Outcome> {
         let mut suspects = Suspects::default();
         let mut plan = Plan::new(&batch.events);
-        let mut under_way = FuturesUnordered::new();
+        let mut under_way: FuturesUnordered<BoxFuture<'_, Step>> = FuturesUnordered::new();
         loop {
-            while let Some(range) = plan.next(self.body_limit().bytes(Instant::now())) {
+            while let Some(range) = plan.next(self.members.most_bytes(Instant::now())) {
                 let failed = suspects.of(&range);
-                under_way.push(self.deliver_some(batch, range, failed, tenure));
+                let sent = self.deliver_some(batch, range, failed, tenure);
+                under_way.push(sent.map(|settled| settled.map_or(Step::Over, Step::Settled)).boxed());
             }
             match under_way.next().await {
-                Some(settled) => {
-                    let Settled { range, verdict, failed } = settled?;
+                Some(Step::Settled(settled)) => {
+                    let Settled { range, verdict, failed, waits } = settled;
+                    let member = failed.as_ref().map(|failed| Arc::clone(&failed.member));
                     if let (Verdict::Halve, Some(failed)) = (&verdict, failed) {
                         suspects.add(range.clone(), failed);
                     }
                     if let Some(bytes) = plan.settle(range, verdict) {
-                        self.learn(bytes, "requests that are larger get no answer; sending no larger ones for now");
+                        let what = "requests that are larger get no answer; sending no larger ones for now";
+                        let members = self.members.all().iter();
+                        let learning =
+                            members.filter(|one| member.as_ref().is_none_or(|member| Arc::ptr_eq(one, member)));
+                        learning.for_each(|member| member.learn(bytes, Instant::now(), what));
                     }
+                    under_way.extend(waits.map(|waits| acknowledged(waits).boxed()));
                 }
+                Some(Step::Acknowledged(_, Fate::Indexed)) => {}
+                Some(Step::Acknowledged(range, Fate::Expired | Fate::Lost)) => {
+                    self.counters.retry();
+                    self.counters.maybe_taken(range.len());
+                    plan.send_again(range);
+                }
+                Some(Step::Over) => return None,
                 None => break,
             }
         }
@@ -157,7 +203,7 @@ impl Hec {
         &self,
         batch: &Arc<Output>,
         range: Range<usize>,
-        mut failed: Option<FirstFailure>,
+        mut failed: Option<FailedAt>,
         tenure: &Tenure,
     ) -> Option<Settled> {
         let plain = body(batch, &range);
@@ -165,8 +211,14 @@ impl Hec {
         let mut suspicion = Suspicion::default();
         let mut pause = Backoff::new(self.timing.first, self.timing.most, random());
         loop {
-            let permit = self.permit().await;
-            let gzip = self.gzip.load(Ordering::Relaxed);
+            let permit = self.members.turn(failed.as_ref().map(|failed| &failed.member)).await;
+            let member = permit.member();
+            if failed.as_ref().is_some_and(|failed| !Arc::ptr_eq(&failed.member, &member)) {
+                // Whatever that member has against it, this one may not.
+                suspicion.clear();
+                failed = None;
+            }
+            let gzip = member.gzip();
             let body = match &packed {
                 _ if !gzip => plain.clone(),
                 Some(packed) => Bytes::clone(packed),
@@ -175,6 +227,7 @@ impl Hec {
             if !tenure.holds() {
                 return None;
             }
+            let load = Load::new(&member, plain.len());
             let sent = Sent {
                 events: &batch.events,
                 range: range.clone(),
@@ -183,43 +236,42 @@ impl Hec {
                 partial: self.partial,
             };
             let sent_at = Instant::now();
-            self.counters.request(body.len());
-            let (verdict, failure) = match self.endpoint.post(body, gzip).await {
-                Ok(reply) => (classify(&reply, &sent), foreign(&reply)),
-                Err(fault) => {
-                    let failure = fault.failure();
-                    (fault.verdict(range.len()), failure)
-                }
-            };
+            let Answer { verdict, failure, acknowledgement } = self.request(&member, body, &sent).await;
             match failure {
-                Some(how) if self.answers_empty().await => {
-                    let first = *failed.get_or_insert_with(|| self.tally.first_failure(sent_at));
-                    let evidence = self.tally.since(first, Instant::now());
+                Some(how) if member.answers_empty(self.timing.probe).await => {
+                    let first = || FailedAt { member: Arc::clone(&member), first: member.tally.first_failure(sent_at) };
+                    let first = failed.get_or_insert_with(first).first;
+                    let evidence = member.tally.since(first, Instant::now());
                     let next = suspicion.failed(how, range.len(), evidence);
                     match next {
                         Next::Again => {}
-                        Next::Halve => self.say_halving(&verdict, plain.len(), range.len()),
+                        Next::Halve => self.say_halving(&member, &verdict, plain.len(), range.len()),
                         Next::Reject(times) => {
                             self.blame_request(&verdict, how, permit);
-                            let verdict = self.reject_unanswered(batch, &range, &verdict, times);
-                            return Some(Settled { range, verdict, failed });
+                            let verdict = reject_unanswered(&member, batch, &range, &verdict, times);
+                            return Some(Settled { range, verdict, failed, waits: None });
                         }
                     }
                     if evidence.is_outage(self.timing.patience) {
                         self.note(takes_no_events(verdict), permit, sent_at, plain.len(), range.len());
                     } else {
                         self.blame_request(&verdict, how, permit);
+                        drop(load);
                         tokio::time::sleep(pause.next(None)).await;
                     }
                     if next == Next::Halve {
-                        return Some(Settled { range, verdict: Verdict::Halve, failed });
+                        return Some(Settled { range, verdict: Verdict::Halve, failed, waits: None });
                     }
                 }
                 _ => {
                     suspicion.clear();
                     failed = None;
                     if let Some(verdict) = self.note(verdict, permit, sent_at, plain.len(), range.len()) {
-                        return Some(Settled { range, verdict, failed });
+                        let waits = acknowledgement.map(|acknowledgement| {
+                            let range = range.start..range.start + kept(&verdict, range.len());
+                            Waits { acknowledgement, range, load: load.accepted() }
+                        });
+                        return Some(Settled { range, verdict, failed, waits });
                     }
                 }
             }
@@ -228,10 +280,50 @@ impl Hec {
         }
     }
 
-    /// Whether the collector answers a request without events as it should.
-    async fn answers_empty(&self) -> bool {
-        let answer = tokio::time::timeout(self.timing.probe, self.endpoint.post(Bytes::new(), false)).await;
-        matches!(answer, Ok(Ok(reply)) if classify_empty(&reply).is_ok())
+    /// Sends one request, and says what its answer means.
+    async fn request(&self, member: &Member, body: Bytes, sent: &Sent<'_>) -> Answer {
+        let none = |verdict| Answer { verdict, failure: None, acknowledgement: None };
+        let sending = match &member.acks {
+            None => None,
+            Some(acks) => match acks.confirm().await {
+                Ok(()) => Some(acks.begin()),
+                Err(CheckError::Down(cause)) => return none(Verdict::Retry { floor: None, maybe_taken: 0, cause }),
+                Err(CheckError::Refused(cause)) => return none(Verdict::Hold { cause }),
+            },
+        };
+        self.counters.request(body.len());
+        let (verdict, failure) =
+            match member.endpoint.post(body, sent.gzip, sending.as_ref().map(Sending::channel)).await {
+                Ok(reply) => (classify(&reply, sent), foreign(&reply)),
+                Err(fault) => {
+                    let failure = fault.failure();
+                    (fault.verdict(sent.range.len()), failure)
+                }
+            };
+        let (Some(acks), Some(sending)) = (&member.acks, sending) else {
+            return Answer { verdict, failure, acknowledgement: None };
+        };
+        let is_unanswered = failure.is_some();
+        let verdict = with_acks(verdict);
+        let acknowledgement = match &verdict {
+            Verdict::Accepted { ack_id: Some(id), .. } => sending.accepted(*id, true),
+            Verdict::Event { ack_id: Some(id), .. } | Verdict::Alone { ack_id: Some(id), .. } => {
+                sending.accepted(*id, kept(&verdict, sent.range.len()) > 0)
+            }
+            // Nobody knows what became of it.
+            Verdict::Bisect | Verdict::Retry { maybe_taken: 1.., .. } => None,
+            Verdict::Hold { .. } if is_unanswered => None,
+            Verdict::Hold { .. } => {
+                // Events may have been accepted without an id; before others are, the token has to show that it gives some.
+                acks.doubt();
+                None
+            }
+            _ => {
+                sending.refused();
+                None
+            }
+        };
+        Answer { verdict, failure, acknowledgement }
     }
 
     /// A failure that says nothing about the destination: it answers others.
@@ -247,7 +339,7 @@ impl Hec {
         }
     }
 
-    fn say_halving(&self, failed: &Verdict, bytes: usize, events: usize) {
+    fn say_halving(&self, member: &Member, failed: &Verdict, bytes: usize, events: usize) {
         let (Verdict::Retry { cause, .. } | Verdict::Hold { cause }) = failed else { return };
         let now = Instant::now();
         let mut said = self.said_halving.lock().expect("nothing panics while it holds a time");
@@ -255,28 +347,12 @@ impl Hec {
             *said = Some(now);
             let what = &cause.what;
             tracing::warn!(
-                url = self.endpoint.url(),
+                url = member.url(),
                 events,
                 bytes,
                 what,
                 "a request fails again and again while the collector answers; sending its events in halves"
             );
-        }
-    }
-
-    fn reject_unanswered(&self, batch: &Output, range: &Range<usize>, failed: &Verdict, times: u32) -> Verdict {
-        self.tally.unanswered();
-        let verdict = ended_by_its_event(failed, times);
-        if let Verdict::Event { reason, .. } = &verdict {
-            tracing::warn!(event = range.start, shard = %batch.shard, "HEC: an event is refused for good: {reason}");
-        }
-        verdict
-    }
-
-    /// No more than so many bytes pass at once.
-    fn learn(&self, bytes: usize, what: &str) {
-        if let Some(most) = self.body_limit().lower(bytes, Instant::now()) {
-            tracing::warn!(url = self.endpoint.url(), most, "{what}");
         }
     }
 
@@ -290,10 +366,11 @@ impl Hec {
         count: usize,
     ) -> Option<Verdict> {
         let now = Instant::now();
+        let member = permit.member();
         match &verdict {
             Verdict::Retry { floor, maybe_taken, cause } => {
                 if permit.settle(|flow, ticket| flow.failed(ticket, now, *floor)) {
-                    self.standing.failed(began, now, cause);
+                    member.standing.failed(began, now, cause);
                 }
                 self.counters.retry();
                 self.counters.maybe_taken(*maybe_taken);
@@ -301,7 +378,7 @@ impl Hec {
             }
             Verdict::Hold { cause } => {
                 if permit.settle(|flow, ticket| flow.held(ticket, now)) {
-                    self.standing.held(now, cause);
+                    member.standing.held(now, cause);
                 }
                 self.counters.retry();
                 return None;
@@ -312,66 +389,83 @@ impl Hec {
                     _ => flow.answered(ticket),
                 });
                 if open {
-                    self.standing.up(now);
+                    member.standing.up(now);
                 }
                 if matches!(verdict, Verdict::Accepted { .. }) {
-                    self.tally.accepted(count, now);
+                    member.tally.accepted(count, now);
                 }
             }
         }
         match &verdict {
             Verdict::GzipOff => {
-                if self.gzip.swap(false, Ordering::Relaxed) {
-                    tracing::warn!(url = self.endpoint.url(), "the collector reads no gzip; sending without");
+                if member.no_gzip() {
+                    tracing::warn!(url = member.url(), "the collector reads no gzip; sending without");
                 }
                 self.counters.retry();
                 return None;
             }
-            Verdict::Split => self.learn(bytes / 10 * 9, "the collector found a request too large"),
+            Verdict::Split => member.learn(bytes / 10 * 9, now, "the collector found a request too large"),
             Verdict::Bisect => self.counters.maybe_taken(count),
             Verdict::Accepted { ack_id: Some(_), .. }
             | Verdict::Event { ack_id: Some(_), .. }
-            | Verdict::Alone { ack_id: Some(_), .. } => self.say_no_acks(),
+            | Verdict::Alone { ack_id: Some(_), .. }
+                if !self.waits_for_acks =>
+            {
+                self.say_no_acks(&member);
+            }
             _ => {}
         }
         Some(verdict)
     }
 
-    fn say_no_acks(&self) {
+    fn acks(&self) -> impl Iterator<Item = &Indexing> {
+        self.members.all().iter().filter_map(|member| member.acks.as_ref())
+    }
+
+    fn say_no_acks(&self, member: &Member) {
         if !self.said_no_acks.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                url = self.endpoint.url(),
-                "the token asks for indexer acknowledgement, which is not waited for: delivered means accepted, not \
-                 indexed"
+                url = member.url(),
+                "the token has indexer acknowledgement, which is not waited for: delivered means accepted, not indexed; \
+                 hec.ack = true waits for it"
             );
         }
     }
+}
 
-    /// Waits for the turn to send one request.
-    async fn permit(&self) -> Permit<'_> {
-        loop {
-            // Listens before it asks, so that no change is missed in between.
-            let changed = self.flow.changed();
-            let admitted = self.flow.limit().admit();
-            match admitted {
-                Admit::Go(ticket) => return Permit::new(&self.flow, ticket),
-                Admit::Probe(ticket, at) => {
-                    let permit = Permit::new(&self.flow, ticket);
-                    let refused = matches!(self.standing.health(), Health::Held { .. });
-                    tokio::select! {
-                        () = tokio::time::sleep_until(at) => {}
-                        () = self.endpoint.token_changed(self.timing.token_poll), if refused => {}
-                    }
-                    return permit;
-                }
-                Admit::Wait => changed.await,
-            }
-        }
-    }
+/// What one request came to.
+#[derive(Debug)]
+struct Answer {
+    verdict: Verdict,
+    /// How it failed, when that may be the fault of this very request.
+    failure: Option<Failure>,
+    acknowledgement: Option<Acknowledgement>,
+}
 
-    fn body_limit(&self) -> MutexGuard<'_, BodyLimit> {
-        self.max_body.lock().expect("the limit does not panic")
+/// How many of the events of a request, from the first one on, were taken and are not sent again.
+fn kept(verdict: &Verdict, count: usize) -> usize {
+    match verdict {
+        Verdict::Accepted { .. } => count,
+        Verdict::Event { before: Before::Taken, bad: kept, .. }
+        | Verdict::Alone { before: Before::Taken, suspect: kept, .. } => *kept,
+        _ => 0,
     }
+}
+
+async fn acknowledged(waits: Waits) -> Step {
+    let Waits { acknowledgement, range, load } = waits;
+    let fate = acknowledgement.fate().await;
+    drop(load);
+    Step::Acknowledged(range, fate)
+}
+
+fn reject_unanswered(member: &Member, batch: &Output, range: &Range<usize>, failed: &Verdict, times: u32) -> Verdict {
+    member.tally.unanswered();
+    let verdict = ended_by_its_event(failed, times);
+    if let Verdict::Event { reason, .. } = &verdict {
+        tracing::warn!(event = range.start, shard = %batch.shard, "HEC: an event is refused for good: {reason}");
+    }
+    verdict
 }
 
 impl Destination for Hec {
@@ -387,15 +481,14 @@ impl Destination for Hec {
     /// way.
     async fn check(&self) -> Result<Checked, CheckError> {
         let began = Instant::now();
-        let checked = match self.endpoint.post(Bytes::new(), false).await {
-            Ok(reply) => classify_empty(&reply).map(|()| reply.is_splunk),
-            Err(fault) => Err(fault.check_error()),
-        };
+        let member = &self.members.all()[0];
+        let checked = member.check().await;
         let now = Instant::now();
         match checked {
-            Ok(is_splunk) => {
-                self.standing.up(now);
-                let agrees = match (self.partial, is_splunk) {
+            Ok(reply) => {
+                member.standing.up(now);
+                let agrees = match (self.partial, reply.is_splunk) {
+                    _ if self.waits_for_acks => "accepted the HEC token, which has indexer acknowledgement",
                     (Partial::Auto, true) => "accepted the HEC token, and names itself Splunk",
                     (Partial::Auto, false) => {
                         "accepted the HEC token, and does not name itself Splunk: beside a bad event, the good ones of a \
@@ -403,20 +496,26 @@ impl Destination for Hec {
                     }
                     (Partial::Kept | Partial::Refused, _) => "accepted the HEC token",
                 };
-                Ok(Checked { url: self.endpoint.url().to_owned(), took: now - began, agrees })
+                Ok(Checked { url: member.url().to_owned(), took: now - began, agrees })
             }
             Err(error) => {
-                self.standing.check_failed(began, now, &error);
+                member.standing.check_failed(began, now, &error);
                 Err(error)
             }
         }
     }
 
     fn address(&self) -> String {
-        self.endpoint.url().to_owned()
+        let urls: Vec<&str> = self.members.all().iter().map(|member| member.url()).collect();
+        urls.join(", ")
     }
 
     fn promise(&self) -> Promise {
+        if self.waits_for_acks {
+            let sentence = "delivered means indexed: the indexers have acknowledged the events, so the death of one of them \
+                            loses none";
+            return Promise { label: "indexed", sentence };
+        }
         let sentence = match self.partial {
             Partial::Auto => {
                 "delivered means accepted: Splunk has put the events into its queue; those before a bad event count \
@@ -435,32 +534,52 @@ impl Destination for Hec {
     }
 
     fn health(&self) -> Health {
-        self.standing.health()
+        self.members.all()[0].health()
     }
 
     fn counters(&self) -> Vec<Counter> {
         self.counters.snapshot().to_counters()
     }
-}
 
-/// A number that differs from process to process, even on machines that were started from one image: its keys come from
-/// the operating system.
-fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
-}
+    fn gauges(&self) -> Vec<Gauge> {
+        let waiting: Vec<Waiting> = self.acks().map(Indexing::waiting).collect();
+        if waiting.is_empty() {
+            return Vec::new();
+        }
+        let oldest = waiting.iter().filter_map(|waiting| waiting.oldest).min();
+        let gauge = |name, help, value| Gauge { name, help, value };
+        vec![
+            gauge(
+                "unacknowledged_requests",
+                "Requests that were accepted and wait for an acknowledgement of the indexers",
+                waiting.iter().map(|waiting| waiting.requests as u64).sum(),
+            ),
+            gauge(
+                "unacknowledged_bytes",
+                "Bytes of events that were accepted and wait for an acknowledgement of the indexers",
+                self.members.all().iter().map(|member| member.unacked_bytes()).sum(),
+            ),
+            gauge(
+                "oldest_unacknowledged_seconds",
+                "How long the oldest of them has waited",
+                oldest.map_or(0, |oldest| oldest.elapsed().as_secs()),
+            ),
+        ]
+    }
 
-/// A version 4 UUID (RFC 9562 section 5.4) of these bits.
-fn guid(high: u64, low: u64) -> String {
-    let high = high & !0xf000 | 0x4000;
-    let low = low & !(0b11 << 62) | (0b10 << 62);
-    format!(
-        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-        high >> 32,
-        high >> 16 & 0xffff,
-        high & 0xffff,
-        low >> 48,
-        low & 0xffff_ffff_ffff
-    )
+    fn warnings(&self) -> Vec<String> {
+        let scattered =
+            self.members.all().iter().filter(|member| member.acks.as_ref().is_some_and(Indexing::is_scattered));
+        scattered
+            .map(|member| {
+                format!(
+                    "a load balancer at {} sends requests of one channel to several indexers, so each request needs a poll of \
+                     its own: turn on its sticky sessions (cookies), or name the indexers in hec.url",
+                    member.url()
+                )
+            })
+            .collect()
+    }
 }
 
 #[cfg(test)]

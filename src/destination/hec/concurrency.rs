@@ -46,6 +46,22 @@ pub enum Admit {
     Wait,
 }
 
+/// Whether a request may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlowState {
+    /// Yes.
+    Room,
+    /// When another one has ended.
+    Full,
+    /// One may, from then on; the others wait for what becomes of it.
+    Closed {
+        /// When.
+        until: Instant,
+    },
+    /// One is about to or has, and the others wait for what becomes of it.
+    Probing,
+}
+
 /// The right to send one request. It goes back to the flow with what became of the request.
 #[derive(Debug)]
 pub struct Ticket {
@@ -70,6 +86,17 @@ impl ConcurrencyLimit {
             busy,
             hold,
             hold_floor,
+        }
+    }
+
+    /// What a request that asks now would be told.
+    #[must_use]
+    pub fn state(&self) -> FlowState {
+        match &self.closed {
+            Some(closed) if closed.probing => FlowState::Probing,
+            Some(closed) => FlowState::Closed { until: closed.until },
+            None if self.under_way < self.limit => FlowState::Room,
+            None => FlowState::Full,
         }
     }
 

@@ -1,83 +1,42 @@
-//! One collector's address: its connections, its credentials, and one request at a time.
+//! A member of the collectors: one address, with all that is known of it.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bytes::Bytes;
-use reqwest::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName,
-    HeaderValue, RETRY_AFTER, SERVER,
-};
-use reqwest::{Certificate, Client, ClientBuilder, Identity, Proxy, Url, redirect, retry, tls};
+use tokio::time::Instant;
 
-use super::proxy;
-use super::reply;
-use super::reply::Reply;
-use super::request_fault::{RequestFault, chain};
-use super::{Config, Token};
-use crate::core::named_file;
-use crate::core::named_file::MOST_CREDENTIAL;
-use crate::core::no_proxy;
-use crate::core::reread::{FromFiles, Reread};
-use crate::core::secret::{Redactor, Secret};
-use crate::core::tls_files::{TlsContent, TlsFileError, TlsFiles};
+use super::Config;
+use super::body::BodyLimit;
+use super::channel::Channel;
+use super::choice::Candidate;
+use super::concurrency::ConcurrencyLimit;
+use super::endpoint::{ConfigError, Endpoint};
+use super::indexing::Indexing;
+use super::reply::{Reply, classify_empty};
+use super::request_fault::RequestFault;
+use super::tally::Tally;
+use crate::destination::health::HealthTracker;
+use crate::destination::{CheckError, Health};
 
-/// What a reply may weigh; an honest one has a hundred bytes.
-const MAX_REPLY: usize = 64 * 1024;
-
-/// A busy Splunk closes idle connections after 12 s (`busyKeepAliveIdleTimeout`): leave first, so that no request
-/// meets a closing door.
-const POOL_IDLE: Duration = Duration::from_secs(10);
-
-/// How old may be what was read from a file when it is used: the token, the certificates.
-const FILE_AGE: Duration = Duration::from_secs(10);
-
-/// Without it, Splunk falls back to HTTP/1.0 and closes after every request (`forceHttp10 = auto`).
-const USER_AGENT: &str = concat!("forwarder/", env!("CARGO_PKG_VERSION"));
-
-/// The one encoding of a reply that is asked for and read.
-const PLAIN: &str = "identity";
-
-const CHANNEL: HeaderName = HeaderName::from_static("x-splunk-request-channel");
-
-/// A setting that cannot work, by its name.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The URL of the collector.
-    #[error("hec url: {0}")]
-    Url(String),
-    /// The token itself. What it is is not said.
-    #[error("hec token: {0}")]
-    Token(String),
-    /// A file that cannot be read, or does not hold what it should.
-    #[error("hec {0}")]
-    File(#[from] TlsFileError),
-    /// The file with the token.
-    #[error("hec token file {}: {problem}", path.display())]
-    TokenFile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The proxy's URL. It is not shown, since it may hold a password.
-    #[error("hec proxy: not a URL like http://proxy.example:3128")]
-    Proxy,
-    /// The TLS library refuses to start.
-    #[error("hec: no HTTP client: {0}")]
-    Client(String),
-}
-
-/// One collector.
+/// One collector of those that events can go to. It has its own concurrency, health, limits and acknowledgements.
 #[derive(Debug)]
-pub struct Member {
-    url: Url,
-    /// The proxy on the way there.
-    proxy: Option<String>,
-    client: Reread<ClientFiles>,
-    channel: HeaderValue,
-    token: Reread<TokenFile>,
+pub(super) struct Member {
+    /// Its connections.
+    pub(super) endpoint: Arc<Endpoint>,
+    /// How it does.
+    pub(super) standing: HealthTracker,
+    /// What passes.
+    pub(super) tally: Tally,
+    /// Its acknowledgements, when they are waited for.
+    pub(super) acks: Option<Indexing>,
+    limit: Mutex<ConcurrencyLimit>,
+    weight: u32,
+    gzip: AtomicBool,
+    max_body: Mutex<BodyLimit>,
+    outstanding: AtomicU64,
+    unacked: AtomicU64,
+    sent: AtomicU64,
 }
 
 impl Member {
@@ -85,238 +44,131 @@ impl Member {
     ///
     /// # Errors
     /// A setting that cannot work.
-    pub fn new(config: &Config, channel: &str) -> Result<Self, ConfigError> {
-        let url = collector(&config.url)?;
+    pub(super) fn new(config: &Config, limit: ConcurrencyLimit, poll_every: Duration) -> Result<Self, ConfigError> {
+        let endpoint = Arc::new(Endpoint::new(config, Channel::new())?);
         Ok(Self {
-            proxy: proxy::of(config, &url),
-            url,
-            client: client(config)?,
-            channel: HeaderValue::from_str(channel).expect("hex digits and dashes are a header value"),
-            token: token(&config.token)?,
+            standing: HealthTracker::new("Splunk HEC", endpoint.url().to_owned()),
+            tally: Tally::default(),
+            acks: config.ack.map(|timeout| Indexing::new(Arc::clone(&endpoint), poll_every, timeout)),
+            limit: Mutex::new(limit),
+            weight: 1,
+            gzip: AtomicBool::new(config.gzip),
+            max_body: Mutex::new(BodyLimit::new(config.max_body)),
+            outstanding: AtomicU64::new(0),
+            unacked: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            endpoint,
         })
     }
 
     /// Where requests go.
-    #[must_use]
-    pub fn url(&self) -> &str {
-        self.url.as_str()
+    pub(super) fn url(&self) -> &str {
+        self.endpoint.url()
     }
 
-    /// Sends one request.
-    ///
-    /// # Errors
-    /// There is no reply, or none that could be read to its end.
-    pub async fn post(&self, body: Bytes, gzip: bool) -> Result<Reply, RequestFault> {
-        let token = self.token.current().await;
-        let mut request = self
-            .client
-            .current()
-            .await
-            .post(self.url.clone())
-            .header(AUTHORIZATION, token.header.clone())
-            .header(CHANNEL, self.channel.clone())
-            .header(CONTENT_TYPE, "application/json")
-            .header(ACCEPT_ENCODING, PLAIN)
-            // Left out by itself when the body is empty, where some balancers insist on it.
-            .header(CONTENT_LENGTH, body.len());
-        if gzip {
-            request = request.header(CONTENT_ENCODING, "gzip");
+    /// Asks whether it is there and takes our token, without events.
+    pub(super) async fn check(&self) -> Result<Reply, CheckError> {
+        let reply = self.endpoint.post_empty().await.map_err(RequestFault::check_error)?;
+        classify_empty(&reply)?;
+        if let Some(acks) = &self.acks {
+            acks.confirm().await?;
         }
-        let fault = |error: reqwest::Error| RequestFault::of(&error, self.proxy.as_deref());
-        let mut response = request.body(body).send().await.map_err(fault)?;
-        let mut reply = Reply {
-            is_splunk: text(response.headers(), SERVER).is_some_and(|server| server.starts_with("Splunkd")),
-            status: response.status().as_u16(),
-            retry_after: reply::retry_after(text(response.headers(), RETRY_AFTER), text(response.headers(), DATE)),
-            encoding: text(response.headers(), CONTENT_ENCODING)
-                .filter(|encoding| *encoding != PLAIN)
-                .map(reply::words),
-            // Over TLS, whatever answers is behind the proxy.
-            proxy: self.proxy.clone().filter(|_| self.url.scheme() == "http"),
-            body: Vec::new(),
-        };
-        if reply.encoding.is_some() {
-            return Ok(reply);
-        }
-        while let Some(chunk) = response.chunk().await.map_err(fault)? {
-            let room = MAX_REPLY - reply.body.len();
-            reply.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-            if chunk.len() > room {
-                break;
-            }
-        }
-        // Whoever echoes our token does not bring it into our log.
-        reply.body = token.redactor.redact(reply.body);
         Ok(reply)
     }
 
-    /// As if the token had been read so much earlier.
-    #[cfg(test)]
-    pub(super) fn age_token(&self, by: Duration) {
-        self.token.due_in(FILE_AGE.saturating_sub(by));
+    /// Whether it answers a request without events as it should, within so long.
+    pub(super) async fn answers_empty(&self, patience: Duration) -> bool {
+        let answer = tokio::time::timeout(patience, self.endpoint.post_empty()).await;
+        matches!(answer, Ok(Ok(reply)) if classify_empty(&reply).is_ok())
     }
 
-    /// Looks at the certificates now.
-    #[cfg(test)]
-    pub(super) async fn look_at_certificates(&self) {
-        self.client.settle().await;
+    /// How it does, its acknowledgements included: the worse of both.
+    pub(super) fn health(&self) -> Health {
+        let acks = self.acks.as_ref().map_or(Health::Unknown, Indexing::health);
+        match (self.standing.health(), acks) {
+            (worse @ Health::Held { .. }, _) | (_, worse @ Health::Held { .. }) => worse,
+            (worse @ Health::Down { .. }, _) | (_, worse @ Health::Down { .. }) => worse,
+            (sending, _) => sending,
+        }
     }
 
-    /// Resolves when the token changes, if it can: looks at its file every `poll`.
-    pub async fn token_changed(&self, poll: Duration) {
-        if !self.token.has_files() {
-            std::future::pending::<()>().await;
+    pub(super) fn limit(&self) -> MutexGuard<'_, ConcurrencyLimit> {
+        self.limit.lock().expect("the flow does not panic")
+    }
+
+    /// Most bytes of a request.
+    pub(super) fn most_bytes(&self, now: Instant) -> usize {
+        self.body_limit().bytes(now)
+    }
+
+    /// No more than so many bytes pass at once: says so, when that is new.
+    pub(super) fn learn(&self, bytes: usize, now: Instant, what: &str) {
+        let lower = self.body_limit().lower(bytes, now);
+        if let Some(most) = lower {
+            tracing::warn!(url = self.url(), most, "{what}");
         }
-        let before = self.token.changes();
-        loop {
-            self.token.look().await;
-            if self.token.changes() != before {
-                return;
-            }
-            tokio::time::sleep(poll).await;
+    }
+
+    /// Whether it reads gzip, as far as we know.
+    pub(super) fn gzip(&self) -> bool {
+        self.gzip.load(Ordering::Relaxed)
+    }
+
+    /// It reads no gzip. Returns whether that is new.
+    pub(super) fn no_gzip(&self) -> bool {
+        self.gzip.swap(false, Ordering::Relaxed)
+    }
+
+    /// Bytes that were accepted and wait for an acknowledgement.
+    pub(super) fn unacked_bytes(&self) -> u64 {
+        self.unacked.load(Ordering::Relaxed)
+    }
+
+    /// What the choice between members looks at.
+    pub(super) fn candidate(&self) -> Candidate {
+        Candidate {
+            state: self.limit().state(),
+            outstanding: self.outstanding.load(Ordering::Relaxed),
+            sent: self.sent.load(Ordering::Relaxed),
+            weight: self.weight,
         }
+    }
+
+    fn body_limit(&self) -> MutexGuard<'_, BodyLimit> {
+        self.max_body.lock().expect("the limit does not panic")
     }
 }
 
-/// The file that the token comes from.
+/// Bytes of a request that are outstanding at a member, until this is dropped.
 #[derive(Debug)]
-struct TokenFile(PathBuf);
+pub(super) struct Load {
+    member: Arc<Member>,
+    bytes: u64,
+    is_unacked: bool,
+}
 
-impl FromFiles for TokenFile {
-    type Content = Secret;
-    type Value = Arc<UsableToken>;
-    type Error = String;
-
-    fn what(&self) -> &'static str {
-        "the HEC token file"
+impl Load {
+    /// They are sent now.
+    pub(super) fn new(member: &Arc<Member>, bytes: usize) -> Self {
+        let bytes = bytes as u64;
+        member.outstanding.fetch_add(bytes, Ordering::Relaxed);
+        member.sent.fetch_add(bytes, Ordering::Relaxed);
+        Self { member: Arc::clone(member), bytes, is_unacked: false }
     }
 
-    fn read(&self) -> Result<Secret, String> {
-        let text = named_file::read_trusted(&self.0, MOST_CREDENTIAL).map_err(|error| error.to_string())?;
-        Ok(Secret::new(String::from_utf8_lossy(&text).trim()))
-    }
-
-    fn make(&self, token: &Secret) -> Result<Arc<UsableToken>, String> {
-        usable(token)
+    /// They were accepted, and wait for an acknowledgement.
+    pub(super) fn accepted(mut self) -> Self {
+        self.is_unacked = true;
+        self.member.unacked.fetch_add(self.bytes, Ordering::Relaxed);
+        self
     }
 }
 
-fn token(token: &Token) -> Result<Reread<TokenFile>, ConfigError> {
-    match token {
-        Token::Fixed(token) => Ok(Reread::fixed(usable(token).map_err(ConfigError::Token)?)),
-        Token::File(path) => Reread::new(TokenFile(path.clone()), FILE_AGE)
-            .map_err(|problem| ConfigError::TokenFile { path: path.clone(), problem }),
-    }
-}
-
-/// A token as it is sent.
-#[derive(Debug)]
-struct UsableToken {
-    header: HeaderValue,
-    redactor: Redactor,
-}
-
-/// Splunk takes any string for a token; a header takes no more than this.
-fn usable(secret: &Secret) -> Result<Arc<UsableToken>, String> {
-    let token = secret.expose();
-    if token.is_empty() {
-        return Err("it is empty".to_owned());
-    }
-    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("it contains white space, control or non-ASCII characters".to_owned());
-    }
-    let mut header = HeaderValue::from_str(&format!("Splunk {token}")).expect("graphic ASCII fits a header");
-    header.set_sensitive(true);
-    Ok(Arc::new(UsableToken { header, redactor: Redactor::new(secret) }))
-}
-
-fn collector(text: &str) -> Result<Url, ConfigError> {
-    let wrong = |problem: &str| ConfigError::Url(format!("{problem}; it should look like https://splunk.example:8088"));
-    let mut url = Url::parse(text).map_err(|error| wrong(&format!("not a URL: {error}")))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(wrong("neither http nor https"));
-    }
-    if !url.has_host() {
-        return Err(wrong("no host"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong("a user or a password has no place in it"));
-    }
-    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-        return Err(wrong("/services/collector is added to it, so it must end behind the port"));
-    }
-    url.set_path("/services/collector");
-    Ok(url)
-}
-
-/// What a client is made of. A new one has connections of its own; those of the old one end with their last request.
-struct ClientFiles {
-    tls: TlsFiles,
-    config: Config,
-}
-
-impl FromFiles for ClientFiles {
-    type Content = TlsContent;
-    type Value = Client;
-    type Error = ConfigError;
-
-    fn what(&self) -> &'static str {
-        "the certificates of HEC"
-    }
-
-    fn is_empty(&self) -> bool {
-        self.tls.is_empty()
-    }
-
-    fn read(&self) -> Result<TlsContent, ConfigError> {
-        Ok(self.tls.read()?)
-    }
-
-    fn make(&self, content: &TlsContent) -> Result<Client, ConfigError> {
-        let mut builder = client_builder(&self.config)?;
-        if let Some(ca) = &content.ca {
-            let certificates = Certificate::from_pem_bundle(ca).map_err(|error| self.tls.bad_ca(chain(&error)))?;
-            if certificates.is_empty() {
-                return Err(self.tls.bad_ca("no PEM certificate in it").into());
-            }
-            builder = builder.tls_certs_merge(certificates);
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.member.outstanding.fetch_sub(self.bytes, Ordering::Relaxed);
+        if self.is_unacked {
+            self.member.unacked.fetch_sub(self.bytes, Ordering::Relaxed);
         }
-        if let Some((certificate, key)) = &content.client {
-            let identity = Identity::from_pkcs8_pem(certificate, key);
-            builder = builder.identity(identity.map_err(|error| self.tls.bad_client(chain(&error)))?);
-        }
-        // A certificate and a key that do not belong together are found out here.
-        builder.build().map_err(|error| ConfigError::Client(chain(&error)))
     }
-}
-
-fn client(config: &Config) -> Result<Reread<ClientFiles>, ConfigError> {
-    let tls = TlsFiles { ca_file: config.ca_file.clone(), client_cert: config.client_cert.clone() };
-    let files = ClientFiles { tls, config: config.clone() };
-    Reread::new(files, FILE_AGE)
-}
-
-fn client_builder(config: &Config) -> Result<ClientBuilder, ConfigError> {
-    let builder = ClientBuilder::new()
-        .http1_only()
-        .user_agent(USER_AGENT)
-        .redirect(redirect::Policy::none())
-        .referer(false)
-        .retry(retry::never())
-        .timeout(config.timeout)
-        .connect_timeout(config.connect_timeout)
-        .pool_idle_timeout(POOL_IDLE)
-        .pool_max_idle_per_host(config.max_requests)
-        .tls_version_min(tls::Version::TLS_1_2)
-        .tls_danger_accept_invalid_certs(!config.verify)
-        .tls_danger_accept_invalid_hostnames(!config.verify);
-    match &config.proxy {
-        Some(proxy) => Ok(builder.proxy(Proxy::all(proxy).map_err(|_| ConfigError::Proxy)?)),
-        None if no_proxy::is_for_all() => Ok(builder.no_proxy()),
-        None => Ok(builder),
-    }
-}
-
-fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
-    headers.get(name)?.to_str().ok()
 }

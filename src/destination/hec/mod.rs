@@ -1,16 +1,22 @@
 //! Splunk over the HTTP Event Collector (HEC).
 //!
 //! [`HecFormat`] lays events out, [`Hec`] sends them. What a reply means is decided in [`reply`], what no reply means in
-//! [`suspicion`], what is still to be sent in [`plan`], how much at once in [`concurrency`]: all pure.
+//! [`suspicion`], what is still to be sent in [`plan`], how much at once in [`concurrency`], to whom in [`choice`], and what
+//! the indexers have acknowledged in [`acks`]: all pure.
 
+pub mod acks;
 mod body;
+mod channel;
+pub mod choice;
 mod client;
 mod compat;
 pub mod concurrency;
 mod counters;
 mod encode;
-mod flow;
+mod endpoint;
+mod indexing;
 mod member;
+mod members;
 pub mod plan;
 mod proxy;
 pub mod reply;
@@ -24,7 +30,7 @@ use std::time::Duration;
 pub use client::Hec;
 pub use counters::HecCounts;
 pub use encode::{HecFormat, Layout};
-pub use member::ConfigError;
+pub use endpoint::ConfigError;
 
 use crate::core::secret::Secret;
 
@@ -63,6 +69,9 @@ pub struct Config {
     pub max_requests: usize,
     /// What the collector does with the events of a request that stand before a bad one.
     pub partial: Partial,
+    /// Wait until the indexers acknowledge the events; what they do not within this time is sent again. `None`: events are
+    /// delivered when the collector has accepted them.
+    pub ack: Option<Duration>,
     /// Send `event` as the seed's Python does: JSON text inside a JSON string, Python's separators and escapes.
     pub compat: bool,
 }
@@ -88,6 +97,7 @@ impl Config {
             max_body: 1_000_000,
             max_requests: 8,
             partial: Partial::Auto,
+            ack: None,
             compat: false,
         }
     }

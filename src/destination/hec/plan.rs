@@ -104,6 +104,11 @@ impl<'a> Plan<'a> {
         None
     }
 
+    /// Events that were accepted, and turned out not to be safe.
+    pub fn send_again(&mut self, range: Range<usize>) {
+        self.again(range);
+    }
+
     /// The events that were rejected, in the order of the batch, once there is nothing left to send.
     #[must_use]
     pub fn into_rejected(mut self) -> Vec<Rejected> {

@@ -6,7 +6,9 @@
 //! the bad event counts as taken only where the reply names Splunk as its server (`Server: Splunkd`), or where the
 //! settings say so ([`Partial`]).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::num::ParseIntError;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -256,18 +258,61 @@ pub(super) fn classify_empty(reply: &Reply) -> Result<(), CheckError> {
     if matches!((reply.status, said.code), (400, Some(5 | 6 | 12 | 13)) | (200..=299, Some(0 | 24 | 25))) {
         return Ok(());
     }
+    Err(without_events(reply, "no collector answers an empty request like this: check the URL"))
+}
+
+/// The ids that the answer to a poll says are acknowledged. An answer that is not wholly as it should be proves nothing.
+///
+/// # Errors
+/// Nothing is known yet, or something has to be changed.
+pub fn acknowledged(reply: &Reply) -> Result<BTreeSet<u64>, CheckError> {
+    #[derive(Deserialize)]
+    struct Acks {
+        acks: BTreeMap<String, bool>,
+    }
+    if (200..=299).contains(&reply.status)
+        && let Ok(Acks { acks }) = serde_json::from_slice(&reply.body)
+        && let Ok(acks) =
+            acks.iter().map(|(id, safe)| Ok((id.parse()?, *safe))).collect::<Result<Vec<(u64, bool)>, ParseIntError>>()
+    {
+        return Ok(acks.into_iter().filter(|(_, safe)| *safe).map(|(id, _)| id).collect());
+    }
+    Err(without_events(
+        reply,
+        "this is no answer about acknowledgements: does a proxy answer in the collector's place?",
+    ))
+}
+
+/// What a reply to a request without events means, when it is not as it should be.
+fn without_events(reply: &Reply, otherwise: &'static str) -> CheckError {
     let mut empty = Events::default();
     let Ok(()) = empty.push(0, |_| Ok::<_, Infallible>(()));
     let sent = Sent { events: &empty, range: 0..1, gzip: false, index: None, partial: Partial::Auto };
-    Err(match classify(reply, &sent) {
+    match classify(reply, &sent) {
         Verdict::Retry { cause, .. } => CheckError::Down(cause),
         Verdict::Hold { cause } => CheckError::Refused(cause),
-        _ => CheckError::Refused(cause(
-            reply,
-            &said,
-            Some("no collector answers an empty request like this: check the URL"),
-        )),
-    })
+        _ => CheckError::Refused(cause(reply, &ReplyBody::parse(&reply.body), Some(otherwise))),
+    }
+}
+
+/// What a verdict comes to where acknowledgements are waited for: nothing is taken for sure without an id to ask about.
+#[must_use]
+pub fn with_acks(mut verdict: Verdict) -> Verdict {
+    match &mut verdict {
+        Verdict::Accepted { ack_id: None, .. } => {
+            return Verdict::Hold {
+                cause: Cause {
+                    what: "events were accepted without an acknowledgement id".to_owned(),
+                    hint: Some(hint(14)),
+                },
+            };
+        }
+        Verdict::Event { before, ack_id: None, .. } | Verdict::Alone { before, ack_id: None, .. } => {
+            *before = Before::Unknown;
+        }
+        _ => {}
+    }
+    verdict
 }
 
 /// `Retry-After`, in seconds or as a date; a date counts from the reply's own `Date`, so our clock does not matter
@@ -402,7 +447,10 @@ fn hint(code: u64) -> &'static str {
         5 => "Splunk found no event in a request that has some: does a proxy cut the body?",
         7 => "allow the index for the token in Splunk, or set another index",
         10 | 11 => "the request channel did not arrive: does a proxy remove X-Splunk-Request-Channel?",
-        28 => "the token wants acknowledgements behind a load balancer: turn off its indexer acknowledgement",
+        14 => "turn on indexer acknowledgement for the token in Splunk, or leave out hec.ack",
+        28 => {
+            "the token wants the cookies of the load balancer back: set hec.ack, or turn off its indexer acknowledgement"
+        }
         _ => "change the token's settings in Splunk",
     }
 }

@@ -59,22 +59,28 @@ impl Tally {
     }
 }
 
-/// The requests of a batch that were halved since they failed, and when each failed first: that holds for its halves.
-#[derive(Debug, Default)]
-pub(super) struct Suspects(Vec<(Range<usize>, FirstFailure)>);
+/// The requests of a batch that were halved since they failed, and how each failed first: that holds for its halves.
+#[derive(Debug)]
+pub(super) struct Suspects<F>(Vec<(Range<usize>, F)>);
 
-impl Suspects {
+impl<F> Default for Suspects<F> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<F: Clone> Suspects<F> {
     /// These events are sent in halves.
-    pub(super) fn add(&mut self, range: Range<usize>, first: FirstFailure) {
+    pub(super) fn add(&mut self, range: Range<usize>, first: F) {
         if self.of(&range).is_none() {
             self.0.push((range, first));
         }
     }
 
     /// When the request failed first of which these events are a part.
-    pub(super) fn of(&self, part: &Range<usize>) -> Option<FirstFailure> {
+    pub(super) fn of(&self, part: &Range<usize>) -> Option<F> {
         let found = self.0.iter().find(|(whole, _)| whole.start <= part.start && part.end <= whole.end);
-        found.map(|(_, first)| *first)
+        found.map(|(_, first)| first.clone())
     }
 }
 

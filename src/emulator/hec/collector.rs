@@ -13,8 +13,8 @@ use hyper::header::{ALLOW, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, COOKIE, 
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Deserialize;
 
-use super::acks::Acks;
 use super::faults::{Cut, HecFault, On, Queue};
+use super::indexers::Indexers;
 use super::parse;
 use super::parse::{End, Rules};
 use super::received::{Store, Tap};
@@ -44,6 +44,7 @@ pub(super) struct Settings {
     pub(super) ack_after: Duration,
     pub(super) indexes: Option<Vec<String>>,
     pub(super) indexers: usize,
+    pub(super) queue: bool,
     pub(super) max_content_length: usize,
     pub(super) max_event: usize,
     pub(super) tap: Option<Arc<dyn Tap>>,
@@ -62,8 +63,7 @@ pub(super) struct CollectorState {
     pub(super) token: Secret,
     pub(super) faults: Queue,
     pub(super) store: Store,
-    acks: Vec<Acks>,
-    next_indexer: usize,
+    indexers: Indexers,
 }
 
 /// The endpoints under `/services/collector`.
@@ -89,14 +89,31 @@ impl Endpoint {
 
 impl Collector {
     pub(super) fn new(settings: Settings, token: Secret, store: Store) -> Self {
-        let acks = (0..settings.indexers.max(1)).map(|_| Acks::default()).collect();
-        let state = CollectorState { token, faults: Queue::default(), store, acks, next_indexer: 0 };
+        let indexers = Indexers::new(settings.indexers);
+        let state = CollectorState { token, faults: Queue::default(), store, indexers };
         Self { settings, state: Mutex::new(state) }
     }
 
     /// The state, for as long as it takes to look or to change a word; never across an await.
     pub(super) fn state(&self) -> MutexGuard<'_, CollectorState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Indexes what was accepted and is due.
+    pub(super) fn settle(&self, now: Instant) {
+        let mut state = self.state();
+        let due = state.indexers.due(now);
+        if let Some(tap) = &self.settings.tap {
+            due.iter().for_each(|event| tap.indexed(event));
+        }
+        state.store.index(due);
+    }
+
+    /// An indexer dies with what it has accepted and not indexed, and comes back empty. Returns whether another one is left to
+    /// answer.
+    pub(super) fn kill(&self, indexer: usize, until: Instant, now: Instant) -> bool {
+        self.settle(now);
+        self.state().indexers.kill(indexer, until, now)
     }
 
     /// Most bytes of a request's body.
@@ -106,7 +123,8 @@ impl Collector {
 
     /// Answers a request. Its body is `None` when it was longer than [`Collector::max_content_length`].
     pub(super) fn answer(&self, request: &Request<Option<Bytes>>, now: Instant) -> Answer {
-        let indexer = self.indexer(request);
+        self.settle(now);
+        let indexer = self.indexer(request, now);
         let mut answer = match Endpoint::at(request.uri().path()) {
             None => Answer::Whole(reply::not_found(StatusCode::NOT_FOUND)),
             Some(endpoint) => self.at(endpoint, request, indexer, now),
@@ -234,17 +252,23 @@ impl Collector {
         reading.events.truncate(usize::try_from(fate.most).unwrap_or(usize::MAX));
 
         let taken = reading.events.len();
-        if let Some(tap) = &self.settings.tap {
+        let ready = (!fate.unacked).then_some(now + self.settings.ack_after);
+        if !self.settings.queue
+            && let Some(tap) = &self.settings.tap
+        {
             reading.events.iter().for_each(|event| tap.indexed(event));
         }
         let mut state = self.state();
-        state.store.index(reading.events);
+        if self.settings.queue {
+            state.indexers.queue(indexer, reading.events, ready);
+        } else {
+            state.store.index(reading.events);
+        }
         state.store.counts.skipped += reading.skipped;
         let anything = taken > 0 || reading.skipped > 0;
         let ack = match &rules.channel {
             Some(channel) if self.settings.use_ack && anything => {
-                let ready = (!fate.unacked).then_some(now + self.settings.ack_after);
-                Some(state.acks[indexer].accept(channel, ready, now))
+                Some(state.indexers.accept(indexer, channel, ready, now))
             }
             _ => None,
         };
@@ -276,7 +300,7 @@ impl Collector {
         let Ok(Poll { acks }) = serde_json::from_slice(&body) else {
             return reply::plain(Code::INVALID_DATA);
         };
-        let known = self.state().acks[indexer].poll(&channel, &acks, now);
+        let known = self.state().indexers.poll(indexer, &channel, &acks, now);
         reply::json(StatusCode::OK, &serde_json::json!({ "acks": known }))
     }
 
@@ -328,18 +352,12 @@ impl Collector {
         }
     }
 
-    /// Which indexer a request reaches: the one that its cookie names, else the next in turn.
-    fn indexer(&self, request: &Request<Option<Bytes>>) -> usize {
-        let count = self.settings.indexers.max(1);
+    /// Which indexer a request reaches: the one that its cookie names, else the next one that lives.
+    fn indexer(&self, request: &Request<Option<Bytes>>, now: Instant) -> usize {
         let cookies = request.headers().get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
         let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        let named = pairs.find(|(name, _)| *name == "AWSALB").and_then(|(_, indexer)| indexer.parse::<usize>().ok());
-        if let Some(indexer) = named.filter(|indexer| *indexer < count) {
-            return indexer;
-        }
-        let mut state = self.state();
-        state.next_indexer = (state.next_indexer + 1) % count;
-        state.next_indexer
+        let named = pairs.find(|(name, _)| *name == "AWSALB").and_then(|(_, indexer)| indexer.parse().ok());
+        self.state().indexers.reached(named, now)
     }
 }
 

@@ -35,6 +35,12 @@ enum Order {
     Inspect { dislike: Dislike, fault: HecFault },
     /// Connections are refused for a while.
     Refuse { seconds: f64 },
+    /// An indexer dies with what it has accepted and not indexed, for a while.
+    Kill {
+        #[serde(default)]
+        indexer: usize,
+        seconds: f64,
+    },
     /// Idle connections are closed now.
     CloseIdle {},
     /// Another token becomes the valid one.
@@ -59,6 +65,7 @@ struct StateReply {
 pub(super) fn answer(shared: &CollectorShared, request: &Request<Option<Bytes>>, now: Instant) -> Response<Bytes> {
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/_emulator/state") => {
+            shared.collector.settle(now);
             let state = shared.collector.state();
             let counts = state.store.counts.clone();
             reply::json(StatusCode::OK, &StateReply { counts, faults_pending: state.faults.pending() })
@@ -99,6 +106,7 @@ fn order(shared: &CollectorShared, body: Option<&[u8]>, now: Instant) -> Result<
             shared.collector.state().faults.inspect(dislike, fault);
         }
         Order::Refuse { seconds } => shared.refuse_until(Some(now + duration(seconds)?)),
+        Order::Kill { indexer, seconds } => shared.kill(indexer, now + duration(seconds)?),
         Order::CloseIdle {} => shared.close_idle(),
         Order::RotateToken { token } => shared.collector.state().token = Secret::new(token),
         Order::Clear {} => shared.clear_faults(),

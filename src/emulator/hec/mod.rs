@@ -8,6 +8,7 @@ mod acks;
 mod collector;
 mod control;
 mod faults;
+mod indexers;
 mod parse;
 mod received;
 mod reply;
@@ -49,6 +50,9 @@ pub struct Config {
     /// Indexers behind one address, each with ack ids of its own. With more than one, every reply sets the cookie of a
     /// sticky load balancer (`AWSALB`), and a request without it reaches the next indexer in turn.
     pub indexers: usize,
+    /// Whether events are indexed only when their ack becomes `true`, so that an indexer that dies ([`Faults::kill`]) loses
+    /// what it has accepted; otherwise at once.
+    pub queue: bool,
     /// How much of what was received stays in memory.
     pub keep: Keep,
     /// Sees every event as it is indexed.
@@ -73,6 +77,7 @@ impl Config {
             ack_after: Duration::from_secs(1),
             indexes: None,
             indexers: 1,
+            queue: false,
             keep: Keep::All,
             tap: None,
             max_content_length: 838_860_800,
@@ -103,6 +108,7 @@ impl HecEmulator {
             ack_after: config.ack_after,
             indexes: config.indexes,
             indexers: config.indexers,
+            queue: config.queue,
             max_content_length: config.max_content_length,
             max_event: config.max_event,
             tap: config.tap,
@@ -129,12 +135,14 @@ impl HecEmulator {
     /// The events that are kept, oldest first.
     #[must_use]
     pub fn received(&self) -> Vec<Received<'static>> {
+        self.shared.collector.settle(Instant::now());
         self.shared.collector.state().store.kept()
     }
 
     /// What has happened since the start.
     #[must_use]
     pub fn counts(&self) -> Counts {
+        self.shared.collector.settle(Instant::now());
         self.shared.collector.state().store.counts.clone()
     }
 
@@ -191,6 +199,12 @@ impl Faults {
     /// Connections are dropped and refused for so long.
     pub fn refuse_for(&self, duration: Duration) {
         self.shared.refuse_until(Some(Instant::now() + duration));
+    }
+
+    /// An indexer dies with its acks and with what it has accepted and not indexed, and is back empty after so long. While
+    /// no other is left behind the address, connections are refused.
+    pub fn kill(&self, indexer: usize, duration: Duration) {
+        self.shared.kill(indexer, Instant::now() + duration);
     }
 
     /// Closes idle connections now, and busy ones after their reply.

@@ -24,6 +24,13 @@ impl CollectorShared {
         self.refuse_until.send_replace(end);
     }
 
+    /// An indexer dies, and with the last one the address.
+    pub(super) fn kill(&self, indexer: usize, until: Instant) {
+        if !self.collector.kill(indexer, until, Instant::now()) {
+            self.refuse_until(Some(until));
+        }
+    }
+
     /// Closes the connections that wait for a request, and the others after their reply.
     pub(super) fn close_idle(&self) {
         self.close_idle.send_replace(());

@@ -31,6 +31,8 @@ pub(super) const KEYS: &[&Row] = &[
     &GZIP.row,
     &MAX_BODY.row,
     &MAX_REQUESTS.row,
+    &ACK.row,
+    &ACK_TIMEOUT.row,
     &PARTIAL.row,
     &COMPAT.row,
     &ON_REJECT.row,
@@ -95,6 +97,14 @@ pub const MAX_BODY: Key<usize> = Key::size("hec.max_body", 10_000, 64 * MIB)
 
 pub const MAX_REQUESTS: Key<u16> =
     Key::count("hec.max_requests", 1, 1024).default("32").means("maximum number of requests in flight at once");
+
+pub const ACK: Key<bool> = Key::switch("hec.ack").default("false").means(
+    "wait until the indexers acknowledge events: delivered means indexed then; the token needs indexer acknowledgement",
+);
+
+pub const ACK_TIMEOUT: Key<Duration> = Key::duration("hec.ack_timeout", SECOND)
+    .default("5m")
+    .means("with hec.ack, how long to wait for an acknowledgement before events are sent again");
 
 pub const PARTIAL: Key<Partial> = Key::choice("hec.partial").default("auto").means(
     "what the collector does with the events of a request before a bad one: kept (they are delivered), refused (they \

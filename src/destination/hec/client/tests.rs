@@ -1,5 +1,6 @@
 //! The client against a collector on a loopback socket that answers as each test wants.
 
+mod acks;
 mod server;
 mod tls;
 
@@ -17,6 +18,7 @@ use crate::core::secret::Secret;
 use crate::core::stop::{Stopper, stop};
 use crate::core::test_log::log;
 use crate::destination::hec::Token;
+use crate::destination::hec::concurrency::Admit;
 use crate::destination::{Rejected, Rejection};
 
 const TOKEN: &str = "s3cr3t-t0ken";
@@ -29,6 +31,7 @@ const QUICK: Timing = Timing {
     token_poll: Duration::from_millis(5),
     probe: Duration::from_secs(10),
     patience: Duration::from_millis(800),
+    ack_poll: Duration::from_millis(10),
 };
 
 /// Nobody waits so long in a test that goes well.
@@ -543,7 +546,13 @@ async fn no_more_of_a_reply_is_read_than_any_honest_one_has() {
         Act::reply(200, &format!("{body}{}", " ".repeat(length - body.len())))
     };
     let collector = first_then_fine(vec![success(64 * 1024 + 1), success(64 * 1024)]).await;
-    let seen = hec(&collector).endpoint.post(Bytes::from_static(b"{}"), false).await.unwrap().body.len();
+    let seen = hec(&collector).members.all()[0]
+        .endpoint
+        .post(Bytes::from_static(b"{}"), false, None)
+        .await
+        .unwrap()
+        .body
+        .len();
     assert_eq!(seen, 64 * 1024);
     // One that is not larger counts.
     let hec = hec(&collector);
@@ -1095,7 +1104,7 @@ async fn f85_two_clients_that_failed_together_do_not_wait_equally_long() {
     let now = Instant::now();
     let next_tries = || {
         let hec = Hec::with_timing(&config("http://127.0.0.1:1"), RETRY_TIMING).unwrap();
-        let mut flow = hec.flow.limit();
+        let mut flow = hec.members.all()[0].limit();
         let Admit::Go(ticket) = flow.admit() else { panic!("nothing was sent yet") };
         flow.failed(&ticket, now, None);
         let Admit::Probe(ticket, failed) = flow.admit() else { panic!("it failed") };
@@ -1116,7 +1125,7 @@ async fn a_token_is_read_again_when_what_was_read_is_old_enough() {
     let hec = hec_with(&Config { token, ..config(&collector.url) });
     std::fs::write(file.path(), "new").unwrap();
     deliver_all(&hec, batch(1)).await;
-    hec.endpoint.age_token(Duration::from_secs(11));
+    hec.members.all()[0].endpoint.age_token(Duration::from_secs(11));
     deliver_all(&hec, batch(1)).await;
     let sent: Vec<_> = collector.seen().iter().map(|seen| seen.header("authorization").unwrap().to_owned()).collect();
     assert_eq!(sent, ["Splunk old", "Splunk new"]);
@@ -1132,16 +1141,9 @@ async fn a_token_file_that_cannot_be_used_is_said_once_each_time_it_happens() {
     let hec = hec_with(&Config { token, ..config(&collector.url) });
     for (content, said) in [("", 1), ("", 1), ("good", 1), ("", 2), ("two words", 3), ("good", 3), ("two words", 4)] {
         std::fs::write(file.path(), content).unwrap();
-        hec.endpoint.age_token(Duration::from_secs(11));
+        hec.members.all()[0].endpoint.age_token(Duration::from_secs(11));
         deliver_all(&hec, batch(1)).await;
         let lines = lines.text();
         assert_eq!(lines.matches("cannot use the HEC token file").count(), said, "{content:?}: {lines}");
     }
-}
-
-#[test]
-fn a_channel_is_a_version_4_uuid() {
-    assert_eq!(guid(u64::MAX, u64::MAX), "ffffffff-ffff-4fff-bfff-ffffffffffff");
-    assert_eq!(guid(0, 0), "00000000-0000-4000-8000-000000000000");
-    assert_ne!(guid(random(), random()), guid(random(), random()));
 }

@@ -20,6 +20,7 @@ fn collector(change: impl FnOnce(&mut Settings)) -> Collector {
         ack_after: Duration::from_secs(1),
         indexes: None,
         indexers: 1,
+        queue: false,
         max_content_length: 64 * 1024 * 1024,
         max_event: 5 * 1024 * 1024,
         tap: None,
@@ -316,6 +317,30 @@ fn indexers_behind_a_balancer_hand_out_the_same_ids_and_a_cookie_sticks() {
     assert_eq!(first.body(), second.body());
     let sticky = having(event(), "cookie", "a=b; AWSALB=1");
     assert!(String::from_utf8_lossy(answer(&collector, &sticky).body()).contains(r#""ackId":1"#));
+}
+
+#[test]
+fn an_indexer_that_dies_loses_its_queue_and_its_acks_and_a_balancer_sends_its_requests_elsewhere() {
+    let collector = collector(|settings| (settings.use_ack, settings.indexers, settings.queue) = (true, 2, true));
+    let now = Instant::now();
+    let to = |indexer: usize| {
+        having(post("/services/collector", r#"{"event":"e"}"#), "cookie", &format!("AWSALB={indexer}"))
+    };
+    let poll = |indexer: usize| {
+        having(post("/services/collector/ack", r#"{"acks":[0,1]}"#), "cookie", &format!("AWSALB={indexer}"))
+    };
+    reply_json(&collector, &to(0), now);
+    reply_json(&collector, &to(1), now);
+    assert_eq!(collector.state().store.counts.events, 0, "it is in the queues");
+    let (second, dead) = (now + Duration::from_secs(1), now + Duration::from_secs(5));
+    assert!(collector.kill(0, dead, now), "the other one is left");
+    assert_eq!(reply_json(&collector, &poll(1), second), json!({"acks": {"0": true, "1": false}}));
+    assert_eq!(collector.state().store.counts.events, 1);
+    assert_eq!(reply_json(&collector, &to(0), second)["ackId"], 1, "the other one takes it");
+    assert_eq!(reply_json(&collector, &poll(0), dead), json!({"acks": {"0": false, "1": false}}));
+    assert_eq!(collector.state().store.counts.events, 2, "what was in the queue of the dead one is lost");
+    assert!(collector.kill(0, dead + dead.duration_since(now), dead));
+    assert!(!collector.kill(1, dead + dead.duration_since(now), dead));
 }
 
 fn gzip(body: &[u8]) -> Vec<u8> {

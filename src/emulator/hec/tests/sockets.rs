@@ -210,6 +210,8 @@ async fn a_program_can_be_told_what_to_break_and_shows_what_it_has() {
         (json!({"do": "during", "fault": {"kind": "cut", "how": "reset"}, "seconds": 0.5, "on": "acks"}), 200),
         (json!({"do": "next", "fault": {"kind": "trickle", "every_ms": 1}}), 200),
         (json!({"do": "close_idle"}), 200),
+        (json!({"do": "kill", "seconds": 0}), 200),
+        (json!({"do": "kill", "indexer": -1, "seconds": 0}), 400),
         (json!({"do": "refuse", "seconds": 0}), 200),
         (json!({"do": "refuse", "seconds": -1}), 400),
         (json!({"do": "during", "fault": {"kind": "unacked"}, "seconds": 1e300}), 400),

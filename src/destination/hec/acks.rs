@@ -1,0 +1,357 @@
+//! Which requests the indexers have acknowledged: a pure machine for one member.
+//!
+//! With indexer acknowledgement ("About HTTP Event Collector Indexer Acknowledgment" in Splunk's manual) each accepted request
+//! gets an id. Ids count from 0 in every channel of every indexer. A poll asks about ids; `true` is said once and then
+//! forgotten, and what the indexer does not know is `false`, not an error. So an indexer that restarted, or another one behind
+//! the same address, may say `true` for an id that it gave to another request. These rules keep such a `true` from
+//! confirming what is lost:
+//!
+//! * A channel is opened by one request alone, so that the cookies of a balancer are known before a second one is sent.
+//! * A channel whose request failed without a clear answer takes no more requests. Each such request may have used up an id
+//!   in another life of the indexer: as many of the first ids of the channel prove nothing, since lives count from 0.
+//! * An id that comes twice proves another life: nothing of that channel counts, all of it is sent again.
+//! * A `true` counts when all requests of the channel that were under way while it came have been answered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Channels that are opened before requests share one: behind a balancer with cookies, each sticks to an indexer of its own.
+const CHANNELS: usize = 4;
+
+/// A channel that was not used for so long takes no more requests: an indexer forgets it after ten minutes
+/// (`maxIdleTime` in inputs.conf).
+const MOST_IDLE: Duration = Duration::from_secs(60);
+
+/// So many channels in a row in which an id came twice are no restarts of an indexer: a balancer without cookies is in
+/// front of several. From then on each request has a channel of its own.
+const MOST_COLLISIONS: u32 = 3;
+
+/// Most ids in one poll.
+const MOST_ASKED: usize = 2_000;
+
+/// Most ids of a channel that are kept in mind out of order; a collector that gives them otherwise gets a new channel.
+const MOST_GAPS: usize = 4_096;
+
+/// A channel of this member; numbers are never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelNumber(pub u64);
+
+/// A request that is on its way over a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Post {
+    /// The channel that it names.
+    pub channel: ChannelNumber,
+    number: u64,
+}
+
+/// Ids of a channel to ask about.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Poll {
+    /// The channel that gave them.
+    pub channel: ChannelNumber,
+    /// The ids.
+    pub ids: Vec<u64>,
+}
+
+/// What became of a request that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The indexer acknowledged it.
+    Indexed,
+    /// No acknowledgement came in time: send it again.
+    Expired,
+    /// No acknowledgement can come any more: send it again.
+    Lost,
+}
+
+/// Who waits, and what is to be told.
+pub type Told<T> = Vec<(T, Fate)>;
+
+/// What is sent, accepted, asked for, acknowledged, and expired. `T` stands for whoever waits for a request.
+#[derive(Debug)]
+pub struct AckTracker<T> {
+    timeout: Duration,
+    channels: BTreeMap<ChannelNumber, Channel<T>>,
+    next: u64,
+    /// Polls so far, and how many there were when the round began.
+    polls: u64,
+    round: u64,
+    /// Channels in a row in which an id came twice, without an acknowledgement in between.
+    collisions: u32,
+    /// A request expired, and nothing was acknowledged since.
+    overdue: bool,
+}
+
+/// How much waits for acknowledgement.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Requests.
+    pub requests: usize,
+    /// When the oldest of them was accepted.
+    pub oldest: Option<Instant>,
+    /// A request expired, and nothing was acknowledged since.
+    pub overdue: bool,
+}
+
+#[derive(Debug)]
+struct Channel<T> {
+    state: ChannelState,
+    given: GivenIds,
+    pending: BTreeMap<u64, Pending<T>>,
+    /// Numbers of the requests on their way.
+    under_way: BTreeSet<u64>,
+    posts: u64,
+    /// Requests that failed without a clear answer.
+    unclear: u64,
+    /// Said to be safe, each with the number of requests that had been sent by then.
+    said: Vec<(u64, u64)>,
+    polling: bool,
+    /// The next poll asks behind this id.
+    asked: u64,
+    /// Which poll of all was its last.
+    turn: u64,
+    used: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ChannelState {
+    /// Its first request is on its way.
+    Opening,
+    Open,
+    /// It takes no more requests.
+    Closed,
+}
+
+#[derive(Debug)]
+struct Pending<T> {
+    waiter: T,
+    since: Instant,
+}
+
+/// Which ids a channel gave: all below a number, and some above it.
+#[derive(Debug, Default)]
+struct GivenIds {
+    below: u64,
+    above: BTreeSet<u64>,
+}
+
+impl GivenIds {
+    /// Whether the id is a new one.
+    fn insert(&mut self, id: u64) -> bool {
+        if id < self.below || !self.above.insert(id) {
+            return false;
+        }
+        while self.above.remove(&self.below) {
+            self.below += 1;
+        }
+        true
+    }
+}
+
+impl<T> AckTracker<T> {
+    /// Nothing was sent. A request that is not acknowledged within `timeout` is to be sent again.
+    #[must_use]
+    pub fn new(timeout: Duration) -> Self {
+        Self { timeout, channels: BTreeMap::new(), next: 0, polls: 0, round: 0, collisions: 0, overdue: false }
+    }
+
+    /// A request is about to be sent: over which channel.
+    pub fn begin(&mut self, now: Instant) -> Post {
+        let fresh = |channel: &Channel<T>| now < channel.used + MOST_IDLE;
+        let taking =
+            self.channels.values().filter(|channel| channel.state != ChannelState::Closed && fresh(channel)).count();
+        let open =
+            self.channels.iter_mut().filter(|(_, channel)| channel.state == ChannelState::Open && fresh(channel));
+        match open.min_by_key(|(number, channel)| (channel.under_way.len(), **number)) {
+            Some((number, channel))
+                if self.collisions < MOST_COLLISIONS && (channel.under_way.is_empty() || taking >= CHANNELS) =>
+            {
+                channel.begin(*number, now)
+            }
+            _ => {
+                let number = ChannelNumber(self.next);
+                self.next += 1;
+                self.channels.entry(number).or_insert_with(|| Channel::new(now)).begin(number, now)
+            }
+        }
+    }
+
+    /// The request was accepted under this id. Nobody waits for it when its events are sent again anyway. Returns who is
+    /// to be told, the request itself included.
+    pub fn accepted(&mut self, post: Post, id: u64, waiter: Option<T>, now: Instant) -> Told<T> {
+        let lost = |waiter: T| (waiter, Fate::Lost);
+        let Some(channel) = self.channels.get_mut(&post.channel) else {
+            return waiter.map(lost).into_iter().collect();
+        };
+        channel.under_way.remove(&post.number);
+        if !channel.given.insert(id) {
+            self.collisions += 1;
+            let pending = self.channels.remove(&post.channel).map(|channel| channel.pending).unwrap_or_default();
+            return pending.into_values().map(|pending| pending.waiter).chain(waiter).map(lost).collect();
+        }
+        if channel.state == ChannelState::Opening {
+            channel.state = if self.collisions < MOST_COLLISIONS { ChannelState::Open } else { ChannelState::Closed };
+        }
+        if channel.given.above.len() > MOST_GAPS {
+            channel.state = ChannelState::Closed;
+        }
+        channel.pending.extend(waiter.map(|waiter| (id, Pending { waiter, since: now })));
+        self.believe(post.channel)
+    }
+
+    /// The request was answered, and not accepted.
+    pub fn refused(&mut self, post: Post) -> Told<T> {
+        let Some(channel) = self.channels.get_mut(&post.channel) else { return Vec::new() };
+        channel.under_way.remove(&post.number);
+        if channel.state == ChannelState::Opening {
+            channel.state = ChannelState::Closed;
+        }
+        self.believe(post.channel)
+    }
+
+    /// Nobody knows whether the request was accepted.
+    pub fn unclear(&mut self, post: Post) -> Told<T> {
+        let Some(channel) = self.channels.get_mut(&post.channel) else { return Vec::new() };
+        channel.under_way.remove(&post.number);
+        channel.state = ChannelState::Closed;
+        channel.unclear += 1;
+        self.believe(post.channel)
+    }
+
+    /// Every channel may be asked about once more.
+    pub fn start_round(&mut self) {
+        self.round = self.polls;
+    }
+
+    /// What to ask now of this round, at most so many channels. Each poll ends with [`AckTracker::polled`] or
+    /// [`AckTracker::poll_failed`].
+    pub fn polls(&mut self, most: usize) -> Vec<Poll> {
+        let (round, mut polls) = (self.round, Vec::new());
+        let waits = |channel: &Channel<T>| !channel.polling && channel.turn <= round && !channel.pending.is_empty();
+        for (number, channel) in self.channels.iter_mut().filter(|(_, channel)| waits(channel)).take(most) {
+            self.polls += 1;
+            polls.push(channel.poll(*number, self.polls));
+        }
+        polls
+    }
+
+    /// The answer to a poll: the ids that are safe. Ids that were not asked for count for nothing.
+    pub fn polled(&mut self, poll: &Poll, safe: &BTreeSet<u64>) -> Told<T> {
+        let Some(channel) = self.channels.get_mut(&poll.channel) else { return Vec::new() };
+        channel.polling = false;
+        let asked = poll.ids.iter().filter(|id| safe.contains(id));
+        channel.said.extend(asked.map(|id| (*id, channel.posts)));
+        self.believe(poll.channel)
+    }
+
+    /// The poll failed, or its answer made no sense: it proves nothing.
+    pub fn poll_failed(&mut self, poll: &Poll) {
+        if let Some(channel) = self.channels.get_mut(&poll.channel) {
+            channel.polling = false;
+        }
+    }
+
+    /// The requests that waited too long. Forgets channels that nobody needs.
+    pub fn expired(&mut self, now: Instant) -> Told<T> {
+        let mut told = Vec::new();
+        for channel in self.channels.values_mut() {
+            let late = channel.pending.iter().filter(|(_, pending)| now >= pending.since + self.timeout);
+            let late: Vec<u64> = late.map(|(id, _)| *id).collect();
+            let late = late.iter().filter_map(|id| channel.pending.remove(id));
+            told.extend(late.map(|pending| (pending.waiter, Fate::Expired)));
+        }
+        self.overdue |= !told.is_empty();
+        self.channels.retain(|_, channel| channel.is_needed(now));
+        told
+    }
+
+    /// Whether a channel is still known.
+    #[must_use]
+    pub fn has(&self, channel: ChannelNumber) -> bool {
+        self.channels.contains_key(&channel)
+    }
+
+    /// Whether several indexers are behind one address, and nothing keeps a channel at one of them.
+    #[must_use]
+    pub fn is_scattered(&self) -> bool {
+        self.collisions >= MOST_COLLISIONS
+    }
+
+    /// How much waits.
+    #[must_use]
+    pub fn waiting(&self) -> Waiting {
+        let requests = self.channels.values().map(|channel| channel.pending.len()).sum();
+        let since = self.channels.values().flat_map(|channel| channel.pending.values()).map(|pending| pending.since);
+        Waiting { requests, oldest: since.min(), overdue: self.overdue }
+    }
+
+    /// Draws the conclusions that are due for a channel.
+    fn believe(&mut self, number: ChannelNumber) -> Told<T> {
+        let Some(channel) = self.channels.get_mut(&number) else { return Vec::new() };
+        let first = channel.under_way.first().copied().unwrap_or(u64::MAX);
+        // An unclear request may have got any of the first ids from another life.
+        let certain = channel.pending.split_off(&channel.unclear);
+        let doubtful = std::mem::replace(&mut channel.pending, certain);
+        let mut told: Told<T> = doubtful.into_values().map(|pending| (pending.waiter, Fate::Lost)).collect();
+        let due: Vec<u64> =
+            channel.said.extract_if(.., |(_, sent_before)| *sent_before <= first).map(|(id, _)| id).collect();
+        for id in due {
+            if let Some(pending) = channel.pending.remove(&id) {
+                told.push((pending.waiter, Fate::Indexed));
+                if self.collisions < MOST_COLLISIONS {
+                    self.collisions = 0;
+                }
+                self.overdue = false;
+            }
+        }
+        told
+    }
+}
+
+impl<T> Channel<T> {
+    fn new(now: Instant) -> Self {
+        Self {
+            state: ChannelState::Opening,
+            given: GivenIds::default(),
+            pending: BTreeMap::new(),
+            under_way: BTreeSet::new(),
+            posts: 0,
+            unclear: 0,
+            said: Vec::new(),
+            polling: false,
+            asked: 0,
+            turn: 0,
+            used: now,
+        }
+    }
+
+    fn begin(&mut self, channel: ChannelNumber, now: Instant) -> Post {
+        let number = self.posts;
+        self.posts += 1;
+        self.under_way.insert(number);
+        self.used = now;
+        Post { channel, number }
+    }
+
+    /// Asks about the ids in turns when they are too many for one poll.
+    fn poll(&mut self, channel: ChannelNumber, turn: u64) -> Poll {
+        self.polling = true;
+        self.turn = turn;
+        let ids = self.pending.range(self.asked..).chain(self.pending.range(..self.asked));
+        let ids: Vec<u64> = ids.map(|(id, _)| *id).take(MOST_ASKED).collect();
+        self.asked = ids.last().map_or(0, |last| last + 1);
+        Poll { channel, ids }
+    }
+
+    fn is_needed(&self, now: Instant) -> bool {
+        let takes_more = self.state != ChannelState::Closed && now < self.used + MOST_IDLE;
+        takes_more || !self.pending.is_empty() || !self.under_way.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! Which member the next request goes to: pure.
+//!
+//! The member with the fewest outstanding bytes for its weight is next, so that a slow one gets less. A member that failed
+//! is closed: its requests go to the others at once. When its pause is over, one request goes to it as a probe.
+
+use tokio::time::Instant;
+
+use super::concurrency::FlowState;
+
+/// What is known of a member.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate {
+    /// Whether it takes a request now.
+    pub state: FlowState,
+    /// Bytes that were sent to it and are not answered, or not acknowledged where that is waited for.
+    pub outstanding: u64,
+    /// Bytes that were ever sent to it.
+    pub sent: u64,
+    /// Its share of the load, beside the others'. Not 0.
+    pub weight: u32,
+}
+
+/// What to do with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// Send it to this member.
+    Send(usize),
+    /// Let it probe this member, which failed, when its pause is over.
+    Probe(usize),
+    /// Ask again when something has changed, and at this time anyway.
+    Wait(Option<Instant>),
+}
+
+/// Chooses. A request that failed in a way that may be its own fault stays where it is, as long as `prefer` takes it.
+#[must_use]
+pub fn choose(candidates: &[Candidate], prefer: Option<usize>, now: Instant) -> Choice {
+    let closed = candidates.iter().enumerate().filter_map(|(number, candidate)| match candidate.state {
+        FlowState::Closed { until } => Some((until, number)),
+        _ => None,
+    });
+    let first_back = closed.min();
+    let is_room = |number: &usize| candidates.get(*number).is_some_and(|candidate| candidate.state == FlowState::Room);
+    if let Some(preferred) = prefer.filter(is_room) {
+        return Choice::Send(preferred);
+    }
+    if let Some((until, number)) = first_back
+        && until <= now
+    {
+        return Choice::Probe(number);
+    }
+    let share = |bytes: u64, candidate: &Candidate| bytes as f64 / f64::from(candidate.weight);
+    let least = (0..candidates.len()).filter(is_room).min_by(|one, other| {
+        let (one, other) = (&candidates[*one], &candidates[*other]);
+        let outstanding = share(one.outstanding, one).total_cmp(&share(other.outstanding, other));
+        outstanding.then(share(one.sent, one).total_cmp(&share(other.sent, other)))
+    });
+    if let Some(number) = least {
+        return Choice::Send(number);
+    }
+    let is_full = candidates.iter().any(|candidate| candidate.state == FlowState::Full);
+    match first_back {
+        Some((_, number)) if !is_full => Choice::Probe(number),
+        _ => Choice::Wait(first_back.map(|(until, _)| until)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const ROOM: FlowState = FlowState::Room;
+
+    fn candidate(state: FlowState, outstanding: u64) -> Candidate {
+        Candidate { state, outstanding, sent: 0, weight: 1 }
+    }
+
+    fn closed(until: Instant) -> Candidate {
+        candidate(FlowState::Closed { until }, 0)
+    }
+
+    #[test]
+    fn the_fewest_outstanding_bytes_for_the_weight_win_and_then_the_fewest_ever_sent() {
+        let now = Instant::now();
+        let bytes = |bytes: [u64; 3]| bytes.map(|bytes| candidate(ROOM, bytes));
+        assert_eq!(choose(&bytes([30, 10, 20]), None, now), Choice::Send(1));
+        let heavy = [candidate(ROOM, 10), Candidate { weight: 4, ..candidate(ROOM, 30) }];
+        assert_eq!(choose(&heavy, None, now), Choice::Send(1));
+        let idle = [5, 3, 4].map(|sent| Candidate { sent, ..candidate(ROOM, 0) });
+        assert_eq!(choose(&idle, None, now), Choice::Send(1));
+        assert_eq!(choose(&bytes([0, 10, 20]), Some(2), now), Choice::Send(2), "it is to stay where it is");
+    }
+
+    #[test]
+    fn requests_of_a_closed_member_go_to_the_others_until_one_probes_it() {
+        let now = Instant::now();
+        let soon = now + Duration::from_secs(1);
+        let members = [closed(soon), candidate(ROOM, 99)];
+        assert_eq!(choose(&members, None, now), Choice::Send(1));
+        assert_eq!(choose(&members, Some(0), now), Choice::Send(1), "it does not take it");
+        assert_eq!(choose(&members, None, soon), Choice::Probe(0));
+        let probed = [candidate(FlowState::Probing, 0), candidate(ROOM, 99)];
+        assert_eq!(choose(&probed, None, soon), Choice::Send(1));
+    }
+
+    #[test]
+    fn when_none_takes_a_request_it_waits_for_the_first_that_may() {
+        let now = Instant::now();
+        let (soon, later) = (now + Duration::from_secs(1), now + Duration::from_secs(9));
+        let full = candidate(FlowState::Full, 5);
+        assert_eq!(choose(&[full, full], None, now), Choice::Wait(None));
+        assert_eq!(choose(&[full, closed(soon)], None, now), Choice::Wait(Some(soon)));
+        assert_eq!(
+            choose(&[closed(later), closed(soon)], None, now),
+            Choice::Probe(1),
+            "there is nothing better to do"
+        );
+        let probing = candidate(FlowState::Probing, 0);
+        assert_eq!(choose(&[probing, probing], None, now), Choice::Wait(None));
+    }
+}

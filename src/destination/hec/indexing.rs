@@ -1,0 +1,324 @@
+//! Waits for the acknowledgements of one member: asks for them, and tells those who wait.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use super::acks::{AckTracker, ChannelNumber, Fate, Poll, Post, Told, Waiting};
+use super::channel::{Channel, random};
+use super::endpoint::Endpoint;
+use super::reply::acknowledged;
+use crate::core::backoff::Backoff;
+use crate::core::cause::Cause;
+use crate::destination::health::HealthTracker;
+use crate::destination::{CheckError, Health};
+
+/// Most polls of a member under way at once.
+const MOST_POLLS: usize = 8;
+
+/// Longest pause after polls that failed: an acknowledgement that is not asked for in time costs a repeat.
+const MOST_PAUSE: Duration = Duration::from_secs(5);
+
+/// From this age on, a request that is not acknowledged is a trouble. Splunk acknowledges most within seconds, and the last
+/// ones before a quiet time within two minutes.
+const LATE: Duration = Duration::from_secs(150);
+
+/// The acknowledgements of one member. Dropping it ends the task that asks for them.
+#[derive(Debug)]
+pub(super) struct Indexing {
+    shared: Arc<Shared>,
+    poller: Mutex<Poller>,
+}
+
+/// The task that asks, and by what others notice that it has ended.
+#[derive(Debug, Default)]
+struct Poller {
+    task: JoinSet<()>,
+    alive: Option<watch::Receiver<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    endpoint: Arc<Endpoint>,
+    every: Duration,
+    /// From which age on a request is late.
+    late: Duration,
+    state: Mutex<State>,
+    health: HealthTracker,
+    /// The collector has answered a poll, so the token has acknowledgements.
+    is_supported: AtomicBool,
+}
+
+/// The answer to a poll: the ids that are acknowledged.
+#[derive(Debug)]
+struct Polled {
+    poll: Poll,
+    began: Instant,
+    answer: Result<BTreeSet<u64>, CheckError>,
+}
+
+#[derive(Debug)]
+struct State {
+    tracker: AckTracker<oneshot::Sender<Fate>>,
+    channels: BTreeMap<ChannelNumber, Arc<Channel>>,
+}
+
+impl Indexing {
+    /// Asks `endpoint` every so often; what is not acknowledged within `timeout` is to be sent again.
+    pub(super) fn new(endpoint: Arc<Endpoint>, every: Duration, timeout: Duration) -> Self {
+        let health = HealthTracker::new("HEC indexer acknowledgement", endpoint.url().to_owned());
+        let state = State { tracker: AckTracker::new(timeout), channels: BTreeMap::new() };
+        let shared = Shared {
+            endpoint,
+            every,
+            late: LATE.min(timeout),
+            state: Mutex::new(state),
+            health,
+            is_supported: AtomicBool::new(false),
+        };
+        Self { shared: Arc::new(shared), poller: Mutex::default() }
+    }
+
+    /// Makes sure that the token has acknowledgements, before any event is sent.
+    ///
+    /// # Errors
+    /// It has none, or that is not known yet.
+    pub(super) async fn confirm(&self) -> Result<(), CheckError> {
+        if self.shared.is_supported.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let reply = self.shared.endpoint.ask(&[0], &Channel::new()).await.map_err(|fault| fault.check_error())?;
+        acknowledged(&reply)?;
+        self.shared.is_supported.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Events were accepted without an id: asks again before others are sent.
+    pub(super) fn doubt(&self) {
+        self.shared.is_supported.store(false, Ordering::Relaxed);
+    }
+
+    /// A request is about to be sent.
+    pub(super) fn begin(&self) -> Sending {
+        let alive = self.poll();
+        let mut state = self.shared.state();
+        let post = state.tracker.begin(Instant::now());
+        let channel = state.channels.entry(post.channel).or_insert_with(|| Arc::new(Channel::new()));
+        Sending { channel: Arc::clone(channel), shared: Arc::clone(&self.shared), post: Some(post), alive }
+    }
+
+    /// How much waits.
+    pub(super) fn waiting(&self) -> Waiting {
+        self.shared.state().tracker.waiting()
+    }
+
+    /// Whether a balancer spreads one channel over several indexers.
+    pub(super) fn is_scattered(&self) -> bool {
+        self.shared.state().tracker.is_scattered()
+    }
+
+    /// How the polls do.
+    pub(super) fn health(&self) -> Health {
+        self.shared.health.health()
+    }
+
+    /// Starts the task that asks, unless it runs.
+    fn poll(&self) -> watch::Receiver<()> {
+        let mut poller = self.poller.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that panicked has told those who waited; whoever comes now gets a new one.
+        while poller.task.try_join_next().is_some() {}
+        match &poller.alive {
+            Some(alive) if !poller.task.is_empty() => alive.clone(),
+            _ => {
+                let (running, alive) = watch::channel(());
+                let shared = Arc::clone(&self.shared);
+                poller.task.spawn(async move { shared.run(running).await });
+                poller.alive.insert(alive).clone()
+            }
+        }
+    }
+}
+
+/// A request on its way. One that is dropped half-way may have been accepted.
+#[derive(Debug)]
+pub(super) struct Sending {
+    channel: Arc<Channel>,
+    shared: Arc<Shared>,
+    post: Option<Post>,
+    alive: watch::Receiver<()>,
+}
+
+impl Sending {
+    /// The channel to name.
+    pub(super) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// It was accepted under this id; `None` when nobody waits for that.
+    pub(super) fn accepted(mut self, id: u64, waits: bool) -> Option<Acknowledgement> {
+        let (waiter, fate) = oneshot::channel();
+        let post = self.post.take()?;
+        tell(self.shared.state().tracker.accepted(post, id, waits.then_some(waiter), Instant::now()));
+        waits.then(|| Acknowledgement { fate, alive: self.alive.clone() })
+    }
+
+    /// It was answered, and not accepted.
+    pub(super) fn refused(mut self) {
+        if let Some(post) = self.post.take() {
+            tell(self.shared.state().tracker.refused(post));
+        }
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if let Some(post) = self.post.take() {
+            tell(self.shared.state().tracker.unclear(post));
+        }
+    }
+}
+
+/// The wait for an acknowledgement.
+#[derive(Debug)]
+pub(super) struct Acknowledgement {
+    fate: oneshot::Receiver<Fate>,
+    alive: watch::Receiver<()>,
+}
+
+impl Acknowledgement {
+    /// Resolves when it has come, or when it will not come any more.
+    ///
+    /// # Panics
+    /// When the task that asks has panicked.
+    pub(super) async fn fate(mut self) -> Fate {
+        tokio::select! {
+            biased;
+            fate = self.fate => fate.unwrap_or(Fate::Lost),
+            ended = self.alive.changed() => panic!("the task that asks for acknowledgements has ended: {ended:?}"),
+        }
+    }
+}
+
+impl Shared {
+    async fn run(&self, _running: watch::Sender<()>) {
+        let mut ticks = interval_at(Instant::now() + self.every, self.every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pause = Backoff::new(self.every, MOST_PAUSE.min(self.late / 10).max(self.every), random());
+        let mut not_before = Instant::now();
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            let polled: Option<Polled> = tokio::select! {
+                biased;
+                Some(polled) = under_way.next() => Some(polled),
+                _ = ticks.tick() => None,
+            };
+            let now = Instant::now();
+            match polled {
+                Some(polled) => {
+                    let failed = polled.answer.is_err();
+                    self.take(polled);
+                    // Several that fail together fail once.
+                    if failed && now >= not_before {
+                        not_before = now + pause.next(None);
+                    } else if !failed {
+                        pause.reset();
+                    }
+                }
+                None => {
+                    self.give_up(now);
+                    self.state().tracker.start_round();
+                }
+            }
+            if now >= not_before {
+                let due = self.due(MOST_POLLS - under_way.len());
+                under_way.extend(due.into_iter().map(|(poll, channel)| self.ask(poll, channel)));
+            }
+        }
+    }
+
+    async fn ask(&self, poll: Poll, channel: Arc<Channel>) -> Polled {
+        let began = Instant::now();
+        let answer = match self.endpoint.ask(&poll.ids, &channel).await {
+            Ok(reply) => acknowledged(&reply),
+            Err(fault) => Err(fault.check_error()),
+        };
+        Polled { poll, began, answer }
+    }
+
+    /// What to ask now.
+    fn due(&self, most: usize) -> Vec<(Poll, Arc<Channel>)> {
+        let mut state = self.state();
+        let polls = state.tracker.polls(most);
+        let channel = |poll: Poll| state.channels.get(&poll.channel).map(|channel| (poll, Arc::clone(channel)));
+        polls.into_iter().filter_map(channel).collect()
+    }
+
+    /// Gives up what waited too long, and forgets what nobody needs.
+    fn give_up(&self, now: Instant) {
+        let expired = {
+            let mut state = self.state();
+            let State { tracker, channels } = &mut *state;
+            let expired = tracker.expired(now);
+            channels.retain(|number, _| tracker.has(*number));
+            expired
+        };
+        if !expired.is_empty() {
+            tracing::warn!(
+                url = self.endpoint.url(),
+                requests = expired.len(),
+                "no indexer acknowledgement came in time (hec.ack_timeout); sending the events again"
+            );
+        }
+        tell(expired);
+        if let Some((since, cause)) = self.trouble(now) {
+            self.health.failed(since, now, &cause);
+        }
+    }
+
+    fn take(&self, polled: Polled) {
+        let Polled { poll, began, answer } = polled;
+        match answer {
+            Ok(safe) => {
+                tell(self.state().tracker.polled(&poll, &safe));
+                let now = Instant::now();
+                if self.trouble(now).is_none() {
+                    self.health.up(now);
+                }
+            }
+            Err(error) => {
+                self.state().tracker.poll_failed(&poll);
+                self.health.check_failed(began, Instant::now(), &error);
+            }
+        }
+    }
+
+    /// What is wrong although polls are answered, and since when.
+    fn trouble(&self, now: Instant) -> Option<(Instant, Cause)> {
+        let waiting = self.state().tracker.waiting();
+        let oldest = waiting.oldest.unwrap_or(now);
+        if waiting.overdue || now >= oldest + self.late {
+            let what = "events are accepted, and the indexers do not acknowledge them; the checkpoint waits for that";
+            let hint = "look at the indexers' queues and replication; behind a load balancer, at its sticky sessions";
+            return Some((oldest, Cause { what: what.to_owned(), hint: Some(hint) }));
+        }
+        None
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whoever no longer waits does not hear it.
+fn tell(told: Told<oneshot::Sender<Fate>>) {
+    for (waiter, fate) in told {
+        let _ = waiter.send(fate);
+    }
+}

@@ -1,0 +1,96 @@
+//! Indexers that die with what they have accepted, while the program waits for their acknowledgements.
+
+use std::time::{Duration, Instant};
+
+use forwarder::emulator::hec::{HecFault, On};
+
+use super::bench::{Bench, servers, until};
+
+/// Seconds in which indexers die, unless `FORWARDER_ACK_SECONDS` says otherwise. The gate takes longer.
+const SECONDS: u64 = 6;
+
+/// Time between two deaths.
+const DEATHS: Duration = Duration::from_millis(1_500);
+
+/// How long after a request the emulated indexers acknowledge it.
+const ACK_AFTER: Duration = Duration::from_millis(400);
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+const SETTINGS: [(&str, &str); 2] = [("FORWARDER_HEC_ACK", "true"), ("FORWARDER_HEC_ACK_TIMEOUT", "3s")];
+
+async fn bench(indexers: usize) -> Bench {
+    let (sls, mut hec) = servers(2);
+    (hec.use_ack, hec.queue, hec.indexers, hec.ack_after) = (true, true, indexers, ACK_AFTER);
+    Bench::with((sls, hec)).await
+}
+
+fn length() -> Duration {
+    let seconds = std::env::var("FORWARDER_ACK_SECONDS").map_or(SECONDS, |text| text.parse().expect("a number"));
+    Duration::from_secs(seconds)
+}
+
+/// Logs flow while one indexer after the other dies with its queue. What an indexer lost comes from nowhere but a resend, and
+/// the oracle sees an event only when it is indexed: a checkpoint before that is an error.
+async fn indexers_die(indexers: usize) {
+    let bench = bench(indexers).await;
+    let _program = bench.start_with("a", &SETTINGS);
+    let (began, mut died, mut deaths, mut turn) = (Instant::now(), Instant::now(), 0, 0);
+    while began.elapsed() < length() {
+        bench.put(turn % 2, 1, 20);
+        turn += 1;
+        if died.elapsed() >= DEATHS {
+            bench.hec.faults().kill(deaths, Duration::from_millis(300));
+            died = Instant::now();
+            deaths += 1;
+        }
+        // The emulator indexes when it is asked something.
+        let _ = bench.hec.counts();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    bench.settled().await;
+    let (logs, repeats) = (bench.oracle.expected(), bench.oracle.repeats());
+    println!("{deaths} deaths of {indexers} indexers: {logs} logs, {repeats} repeats");
+    // At most what was accepted and not acknowledged, for each death.
+    assert!(deaths >= 2 && repeats <= deaths * logs, "{repeats} of {logs}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_indexer_that_dies_again_and_again_with_its_queue_loses_nothing() {
+    indexers_die(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn indexers_behind_a_balancer_with_cookies_that_die_in_turns_lose_nothing() {
+    indexers_die(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledgement_that_never_comes_holds_the_checkpoint_and_is_told() {
+    let bench = bench(1).await;
+    bench.hec.faults().during(On::Events, HecFault::Unacked, HOUR);
+    bench.put(0, 2, 20);
+    let mut program = bench.start_with("a", &SETTINGS);
+    program.to_say("HEC indexer acknowledgement is down").await;
+    program.to_say("no indexer acknowledgement came in time").await;
+    assert_eq!((bench.oracle.saved_groups(), bench.hec.counts().events), (0, 0));
+    assert!(program.says("the checkpoint waits for that") > 0, "{}", program.said());
+    bench.hec.faults().clear();
+    bench.settled().await;
+    assert!(program.is_running());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn polls_that_always_fail_confirm_nothing() {
+    let bench = bench(1).await;
+    let program = bench.start_with("a", &SETTINGS);
+    bench.put(0, 1, 20);
+    until("the first logs are indexed", 30, || bench.oracle.saved_groups() == 1).await;
+    bench.hec.faults().during(On::Acks, HecFault::page(500), HOUR);
+    bench.put(0, 2, 20);
+    program.to_say("HEC indexer acknowledgement is down").await;
+    until("events come again", 30, || bench.hec.counts().events > 100).await;
+    assert_eq!(bench.oracle.saved_groups(), 1);
+    bench.hec.faults().clear();
+    bench.settled().await;
+}
