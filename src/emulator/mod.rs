@@ -1,6 +1,9 @@
 //! An SLS and a HEC receiver in the box: for the demo, for tests, and for trying a script on a laptop.
 
+pub mod credentials;
 pub mod generate;
 pub mod hec;
+pub mod issued;
+mod request;
 pub mod sls;
 pub mod syslog;

@@ -13,6 +13,8 @@ use crate::core::named_file;
 use crate::core::named_file::MOST_SETTINGS;
 use crate::core::printable::Escape;
 use crate::core::secret::Secret;
+use crate::emulator::credentials;
+use crate::emulator::credentials::CredentialsEmulator;
 use crate::emulator::generate::Generator;
 use crate::emulator::hec;
 use crate::emulator::hec::HecEmulator;
@@ -37,6 +39,8 @@ pub struct Args {
 pub enum What {
     /// Simple Log Service: projects, logstores and consumer groups in memory. The vendor's SDKs can talk to it.
     Sls(Sls),
+    /// What gives temporary keys: ECS metadata, STS and a credential URI.
+    Credentials(Credentials),
     /// Splunk's HTTP Event Collector: takes events and counts them.
     Hec(Hec),
     /// A syslog receiver over TCP, TLS, UDP or RELP: takes messages and counts them.
@@ -92,6 +96,29 @@ pub struct Sls {
     /// AccessKey ID that requests have to be signed with; its secret is taken from SLS_AK_KEY.
     #[arg(long, value_name = "ID")]
     key_id: Option<String>,
+
+    /// Take the temporary keys of `forwarder emulate credentials`, too, until they end.
+    #[arg(long)]
+    sts: bool,
+}
+
+/// What gives temporary keys.
+#[derive(Debug, clap::Args)]
+pub struct Credentials {
+    #[command(flatten)]
+    listen: Listen,
+
+    /// Seconds that a key is valid.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=43_200))]
+    life: u64,
+
+    /// RAM role of the instance.
+    #[arg(long, value_name = "NAME", default_value = "demo-role")]
+    role: String,
+
+    /// AccessKey ID that may assume roles; its secret is taken from SLS_AK_KEY.
+    #[arg(long, value_name = "ID")]
+    key_id: Option<String>,
 }
 
 /// The collector to be.
@@ -145,13 +172,13 @@ fn fail(error: &io::Error) -> ExitCode {
 
 async fn listen(what: &What) -> io::Result<()> {
     match what {
-        What::Sls(Sls { listen, shards, rate, key_id }) => {
-            let secret = std::env::var("SLS_AK_KEY").ok().filter(|secret| !secret.is_empty());
-            let keys = key_id.clone().zip(secret.map(Secret::new));
+        What::Sls(Sls { listen, shards, rate, key_id, sts }) => {
+            let keys = key_pair(key_id);
             let emulator = SlsEmulator::start(sls::Config {
                 address: listen.address(),
                 shards: *shards,
                 keys: keys.clone(),
+                issued: *sts,
                 ..Default::default()
             })
             .await
@@ -162,7 +189,8 @@ async fn listen(what: &What) -> io::Result<()> {
                 Some((id, _)) => {
                     println!("requests must be signed with AccessKey {id} and the secret in SLS_AK_KEY")
                 }
-                None => println!("signatures are not checked (--key-id and SLS_AK_KEY turn that on)"),
+                None if *sts => println!("requests must be signed with a key of forwarder emulate credentials"),
+                None => println!("signatures are not checked (--key-id and SLS_AK_KEY, or --sts, turn that on)"),
             }
             println!("forwarder:    SLS_ENDPOINT=http://{address}");
             println!("Python SDK:   http_proxy=http://{address} and an http endpoint of any name");
@@ -178,6 +206,7 @@ async fn listen(what: &What) -> io::Result<()> {
             emulator.stop().await;
         }
         What::Hec(args) => be_collector(args).await?,
+        What::Credentials(args) => be_credentials(args).await?,
         What::Syslog(args) => be_syslog(args).await?,
     }
     Ok(())
@@ -247,6 +276,34 @@ async fn write(emulator: &SlsEmulator, shards: u32, rate: usize) -> Refusal {
             }
         }
     }
+}
+
+/// The key of this ID, whose secret is in the environment.
+fn key_pair(id: &Option<String>) -> Option<(String, Secret)> {
+    let secret = std::env::var("SLS_AK_KEY").ok().filter(|secret| !secret.is_empty());
+    id.clone().zip(secret.map(Secret::new))
+}
+
+async fn be_credentials(args: &Credentials) -> io::Result<()> {
+    let emulator = CredentialsEmulator::start(credentials::Config {
+        address: args.listen.address(),
+        keys: key_pair(&args.key_id),
+        role: Some(args.role.clone()),
+        life: Duration::from_secs(args.life),
+        ..credentials::Config::default()
+    })
+    .await
+    .map_err(|error| args.listen.refused(&error))?;
+    let url = emulator.url();
+    println!("ECS metadata, role {}:  FORWARDER_SLS_METADATA_ENDPOINT={url}", args.role);
+    println!("STS:                    FORWARDER_SLS_STS_ENDPOINT={url}");
+    println!("credential URI:         ALIBABA_CLOUD_CREDENTIALS_URI={url}/credentials");
+    println!("keys are valid for {} s; forwarder emulate sls --sts takes them", args.life);
+    println!("faults:                 POST {url}/_emulator/faults");
+    println!("state:                  GET {url}/_emulator/state");
+    tokio::signal::ctrl_c().await?;
+    emulator.stop().await;
+    Ok(())
 }
 
 async fn be_syslog(args: &Syslog) -> io::Result<()> {

@@ -9,9 +9,9 @@ use super::faults::{Call, Order, SlsEvent};
 use super::group::Phase;
 use super::refusal::Refusal;
 use super::reply::Reply;
-use super::request::Request;
 use super::service::Service;
 use super::state::Logstore;
+use crate::emulator::request::Request;
 
 /// Answers a request under `/_emulator/`.
 pub(super) fn answer(service: &Service, request: &Request, now: Duration) -> Result<Reply, Refusal> {

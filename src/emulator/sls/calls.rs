@@ -11,11 +11,11 @@ use super::group::{ConsumerGroup, Save};
 use super::pull::{cursor_parameter, pull, put};
 use super::refusal::Refusal;
 use super::reply::Reply;
-use super::request::Request;
 use super::service::Service;
 use super::shard::Shard;
 use super::state::{Logstore, Route};
 use crate::core::cursor::Cursor;
+use crate::emulator::request::Request;
 
 /// A call and what its path names.
 #[derive(Debug, Clone, PartialEq, Eq)]

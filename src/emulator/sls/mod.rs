@@ -15,7 +15,6 @@ pub mod group;
 mod pull;
 pub mod refusal;
 mod reply;
-mod request;
 mod server;
 mod service;
 pub mod shard;
@@ -42,7 +41,7 @@ use service::Service;
 pub use service::Tap;
 use state::lock;
 use state::{Logstore, Shape, SlsState};
-use verify::Verifier;
+use verify::{Key, Verifier};
 
 /// What to emulate, and where.
 #[derive(Debug, Clone)]
@@ -53,6 +52,8 @@ pub struct Config {
     pub keys: Option<(String, Secret)>,
     /// The STS token that has to come with that key.
     pub sts: Option<Secret>,
+    /// Whether requests may also be signed with the temporary keys that [`super::credentials`] gives, until they end.
+    pub issued: bool,
     /// Shards of a new logstore.
     pub shards: u32,
     /// Project and name of the logstores there are. Empty: whatever is asked for is there.
@@ -73,6 +74,7 @@ impl Default for Config {
             address: (Ipv4Addr::LOCALHOST, 0).into(),
             keys: None,
             sts: None,
+            issued: false,
             shards: 2,
             logstores: Vec::new(),
             elsewhere: Vec::new(),
@@ -99,7 +101,8 @@ impl SlsEmulator {
     pub async fn start(config: Config) -> io::Result<Self> {
         let listener = TcpListener::bind(config.address).await?;
         let address = listener.local_addr()?;
-        let Config { sts, keys, .. } = config;
+        let Config { sts, keys, issued, .. } = config;
+        let key = keys.map(|(id, secret)| Key { id, secret, token: sts });
         let service = Arc::new(Service {
             state: Mutex::new(SlsState::new(Shape {
                 shards: config.shards,
@@ -109,7 +112,7 @@ impl SlsEmulator {
                 elsewhere: config.elsewhere,
             })),
             faults: Faults::default(),
-            verifier: keys.map(|(id, secret)| Verifier { id, secret, token: sts }),
+            verifier: (key.is_some() || issued).then_some(Verifier { key, issued }),
             tap: config.tap,
             requests: AtomicU64::new(0),
         });

@@ -10,11 +10,11 @@ use prost::Message as _;
 use super::codec::Codec;
 use super::refusal::Refusal;
 use super::reply::Reply;
-use super::request::Request;
 use super::shard::Slice;
 use super::spl::Filter;
 use super::state::{Route, SlsState};
 use crate::core::cursor::Cursor;
+use crate::emulator::request::Request;
 use crate::loggroup::proto::{LogGroup, LogGroupList, Pair};
 
 /// Log groups that a pull may ask for.

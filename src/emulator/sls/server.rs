@@ -27,9 +27,9 @@ use super::faults::SlsFault;
 use super::pull::{MOST_BODY, too_large};
 use super::refusal::Refusal;
 use super::reply::Reply;
-use super::request::Request;
 use super::service::Service;
 use super::{admin, calls};
+use crate::emulator::request::Request;
 
 /// Pieces of a body that drips.
 const DRIP_PIECES: usize = 10;

@@ -15,15 +15,25 @@ use sha1::Sha1;
 use sha2::Sha256;
 
 use super::refusal::Refusal;
-use super::request::Request;
 use crate::core::secret::Secret;
+use crate::emulator::issued::Issued;
+use crate::emulator::request::Request;
 
 /// How far a request's clock may be off.
 const SKEW: Duration = Duration::from_secs(15 * 60);
 
-/// The key pair that requests have to be signed with.
+/// The keys that requests may be signed with.
 #[derive(Debug, Clone)]
 pub struct Verifier {
+    /// A key that has no end.
+    pub key: Option<Key>,
+    /// Whether those that the emulator of STS gives will do, until they end.
+    pub issued: bool,
+}
+
+/// A key pair.
+#[derive(Debug, Clone)]
+pub struct Key {
     /// AccessKey ID.
     pub id: String,
     /// AccessKey secret.
@@ -63,7 +73,7 @@ impl Verifier {
             None => return Err(malformed("MissingSignatureMethod", "x-log-signaturemethod is missing")),
         }
         let (id, signature) = credential.split_once(':').unwrap_or((credential, ""));
-        self.check_key(request, id)?;
+        let secret = self.secret(request, id, now)?;
         let date = request.header("x-log-date").or_else(|| request.header("date"));
         let date = date.ok_or_else(|| malformed("MissingDate", "Date is missing"))?;
         check_skew(parse_http_date(&date), &date, now)?;
@@ -87,7 +97,7 @@ impl Verifier {
             text += &format!("{key}={value}");
         }
 
-        let mut mac = Hmac::<Sha1>::new_from_slice(self.secret.expose().as_bytes()).expect("HMAC takes any key");
+        let mut mac = Hmac::<Sha1>::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes any key");
         mac.update(text.as_bytes());
         let signature = BASE64.decode(signature).unwrap_or_default();
         mac.verify_slice(&signature).map_err(|_| mismatch(&text))
@@ -99,7 +109,7 @@ impl Verifier {
             .and_then(|rest| rest.split_once(",Signature="))
             .ok_or_else(|| unauthorized("Authorization is not of the form Credential=…,Signature=…"))?;
         let (id, scope) = scope.split_once('/').unwrap_or((scope, ""));
-        self.check_key(request, id)?;
+        let secret = self.secret(request, id, now)?;
         let date = request.header("x-log-date");
         let date = date.ok_or_else(|| malformed("MissingDate", "x-log-date is missing"))?;
         check_skew(parse_basic_date(&date), &date, now)?;
@@ -138,7 +148,7 @@ impl Verifier {
         let digest = lower_hex(&Sha256::digest(&canonical));
         let text = format!("SLS4-HMAC-SHA256\n{date}\n{scope}\n{digest}");
 
-        let mut key = format!("aliyun_v4{}", self.secret.expose()).into_bytes();
+        let mut key = format!("aliyun_v4{}", secret.expose()).into_bytes();
         for part in [day, region, "sls", "aliyun_v4_request"] {
             key = hmac_sha256(&key, part).finalize().into_bytes().to_vec();
         }
@@ -146,18 +156,31 @@ impl Verifier {
         hmac_sha256(&key, &text).verify_slice(&signature).map_err(|_| mismatch(&canonical))
     }
 
-    fn check_key(&self, request: &Request, id: &str) -> Result<(), Refusal> {
-        if id != self.id {
-            return Err(unauthorized(format!("AccessKeyId not found: {id}")));
+    /// The secret of the key that a request names, with the token that belongs to it.
+    fn secret(&self, request: &Request, id: &str, now: Duration) -> Result<Secret, Refusal> {
+        let token = request.header("x-acs-security-token");
+        if let Some(issued) = Issued::recall(id).filter(|_| self.issued) {
+            return match token {
+                Some(token) if token != issued.token => Err(unauthorized(WRONG_TOKEN)),
+                None => Err(unauthorized("this AccessKeyId needs a security token")),
+                Some(_) if issued.end <= now => {
+                    Err(Refusal::new(401, "SecurityTokenExpired", "The security token you provided has expired"))
+                }
+                Some(_) => Ok(Secret::new(issued.secret)),
+            };
         }
-        match (&self.token, request.header("x-acs-security-token")) {
-            (None, None) => Ok(()),
-            (Some(expected), Some(token)) if expected.expose() == token => Ok(()),
+        let key = self.key.as_ref().filter(|key| key.id == id);
+        let key = key.ok_or_else(|| unauthorized(format!("AccessKeyId not found: {id}")))?;
+        match (&key.token, token) {
+            (None, None) => Ok(key.secret.clone()),
+            (Some(expected), Some(token)) if expected.expose() == token => Ok(key.secret.clone()),
             (Some(_), None) => Err(unauthorized("this AccessKeyId needs a security token")),
-            _ => Err(unauthorized("The security token you provided is invalid")),
+            _ => Err(unauthorized(WRONG_TOKEN)),
         }
     }
 }
+
+const WRONG_TOKEN: &str = "The security token you provided is invalid";
 
 /// The headers that are signed, sorted by name.
 fn signed_headers(request: &Request, signed: impl Fn(&str) -> bool) -> Vec<(String, String)> {

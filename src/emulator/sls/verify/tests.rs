@@ -49,11 +49,12 @@ fn v4(method: Method, target: &str, headers: &[(&str, &str)], body: &'static str
 }
 
 fn verifier(token: bool) -> Verifier {
-    Verifier {
+    let key = Key {
         id: "LTAItestAccessKeyId".to_owned(),
         secret: Secret::new("testAccessKeySecret0123456789"),
         token: token.then(|| Secret::new(TOKEN.1)),
-    }
+    };
+    Verifier { key: Some(key), issued: false }
 }
 
 fn verify(request: &Request) -> Result<(), Refusal> {
@@ -154,8 +155,8 @@ fn the_go_sdks_own_vector_is_right_with_its_one_digit_day_and_wrong_weekday() {
         ],
         "",
     );
-    let verifier =
-        Verifier { id: "mockAccessKeyID".to_owned(), secret: Secret::new("mockAccessKeySecret"), token: None };
+    let key = Key { id: "mockAccessKeyID".to_owned(), secret: Secret::new("mockAccessKeySecret"), token: None };
+    let verifier = Verifier { key: Some(key), issued: false };
     assert_eq!(verifier.verify(&request, Duration::from_secs(1_262_507_627)), Ok(()));
 }
 
@@ -187,15 +188,34 @@ fn a_host_is_signed_by_version_4_only() {
 #[test]
 fn a_wrong_key_and_an_unknown_key_are_told_apart() {
     let mut verifier = verifier(false);
-    verifier.secret = Secret::new("other");
+    verifier.key.as_mut().unwrap().secret = Secret::new("other");
     let now = Duration::from_secs(NOON);
     for pull in [pull_v1(), pull_v4()] {
         assert_eq!(verifier.verify(&pull, now).unwrap_err().code, "SignatureNotMatch");
     }
-    verifier.id = "other".to_owned();
+    verifier.key.as_mut().unwrap().id = "other".to_owned();
     for pull in [pull_v1(), pull_v4()] {
         assert_eq!(verifier.verify(&pull, now).unwrap_err().code, "Unauthorized");
     }
+}
+
+#[test]
+fn a_temporary_key_is_known_until_it_ends() {
+    let issued = Issued::new(7, Duration::from_secs(NOON));
+    let verifier = Verifier { key: None, issued: true };
+    let pull = |token: &str| {
+        let authorization = format!("LOG {}:x", issued.id);
+        let headers =
+            [("x-log-signaturemethod", "hmac-sha1"), ("authorization", authorization.as_str()), (TOKEN.0, token)];
+        let request = request(Method::GET, PULL, &headers, "");
+        with(request, "date", "Sat, 01 Mar 2025 12:00:00 GMT")
+    };
+    let refusal = |token: &str, now| verifier.verify(&pull(token), Duration::from_secs(now)).unwrap_err();
+    assert_eq!(refusal(&issued.token, NOON - 1).code, "SignatureNotMatch", "the key itself is taken");
+    assert_eq!(refusal(&issued.token, NOON).code, "SecurityTokenExpired");
+    assert_eq!(refusal("another", NOON - 1).message, WRONG_TOKEN);
+    let untaught = Verifier { key: None, issued: false };
+    assert_eq!(untaught.verify(&pull(&issued.token), Duration::from_secs(NOON - 1)).unwrap_err().code, "Unauthorized");
 }
 
 #[test]

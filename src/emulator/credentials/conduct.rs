@@ -1,0 +1,167 @@
+//! How the services behave, and what they were asked.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::config::Config;
+
+/// One of the services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum On {
+    /// The metadata service.
+    Metadata,
+    /// STS.
+    Sts,
+    /// The credential URI.
+    Uri,
+    /// Each of them.
+    All,
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// 403 `NoPermission`.
+    Refuse,
+    /// This status and code.
+    Status {
+        /// HTTP status.
+        status: u16,
+        /// Code of STS.
+        #[serde(default)]
+        code: String,
+    },
+    /// No answer.
+    Hang,
+    /// The key that is given has ended already.
+    Expired,
+}
+
+/// A change of how the services behave. What is absent stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Order {
+    /// All is well again, before the rest is carried out.
+    pub clear: bool,
+    /// Where the fault happens; everywhere unless it is said.
+    pub on: Option<On>,
+    /// What goes wrong.
+    pub fault: Option<Fault>,
+    /// How often; until it is cleared unless it is said.
+    pub times: Option<u32>,
+    /// How long keys are valid from now on.
+    pub life_seconds: Option<u64>,
+    /// The role of the instance.
+    pub role: Option<String>,
+    /// Whether the metadata service answers without a token.
+    pub v1: Option<bool>,
+    /// Whether the metadata service gives tokens.
+    pub v2: Option<bool>,
+}
+
+/// What was asked so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Requests to the metadata service.
+    pub metadata: u64,
+    /// Requests to STS.
+    pub sts: u64,
+    /// Requests to the credential URI.
+    pub uri: u64,
+    /// Keys that were given.
+    pub issued: u64,
+    /// Requests that were refused, faults included.
+    pub refused: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Conduct {
+    faults: Vec<(On, Fault, Option<u32>)>,
+    pub(super) life: Duration,
+    pub(super) role: Option<String>,
+    pub(super) v1: bool,
+    pub(super) v2: bool,
+    pub(super) counts: Counts,
+    /// Numbers that calls to STS have used.
+    pub(super) nonces: BTreeSet<String>,
+}
+
+/// The conduct of an emulator. Nothing that could leave it half changed panics while it is held.
+pub(super) fn lock(conduct: &Mutex<Conduct>) -> MutexGuard<'_, Conduct> {
+    conduct.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Conduct {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            faults: Vec::new(),
+            life: config.life,
+            role: config.role.clone(),
+            v1: true,
+            v2: true,
+            counts: Counts::default(),
+            nonces: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn order(&mut self, order: Order) {
+        if order.clear {
+            self.faults.clear();
+            (self.v1, self.v2) = (true, true);
+        }
+        if let Some(fault) = order.fault {
+            self.faults.push((order.on.unwrap_or(On::All), fault, order.times));
+        }
+        if let Some(seconds) = order.life_seconds {
+            self.life = Duration::from_secs(seconds);
+        }
+        self.role = order.role.or(self.role.take());
+        self.v1 = order.v1.unwrap_or(self.v1);
+        self.v2 = order.v2.unwrap_or(self.v2);
+    }
+
+    /// What goes wrong with this request, which is counted.
+    pub(super) fn take(&mut self, on: On) -> Option<Fault> {
+        match on {
+            On::Metadata => self.counts.metadata += 1,
+            On::Sts => self.counts.sts += 1,
+            On::Uri => self.counts.uri += 1,
+            On::All => {}
+        }
+        let at = self.faults.iter().position(|(where_, ..)| *where_ == on || *where_ == On::All)?;
+        let (_, fault, times) = &mut self.faults[at];
+        let fault = fault.clone();
+        match times {
+            None => {}
+            Some(times) if *times > 1 => *times -= 1,
+            Some(_) => drop(self.faults.remove(at)),
+        }
+        Some(fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_happens_where_and_as_often_as_it_was_ordered() {
+        let mut conduct = Conduct::new(&Config::default());
+        let order = r#"{"on":"sts","times":2,"fault":{"status":{"status":503}},"role":"other"}"#;
+        conduct.order(serde_json::from_str(order).unwrap());
+        assert_eq!(conduct.take(On::Metadata), None);
+        assert!(conduct.take(On::Sts).is_some() && conduct.take(On::Sts).is_some());
+        assert_eq!(conduct.take(On::Sts), None);
+        assert_eq!((conduct.role.as_deref(), conduct.counts.sts), (Some("other"), 3));
+        conduct.order(serde_json::from_str(r#"{"fault":"hang"}"#).unwrap());
+        assert_eq!((conduct.take(On::Uri), conduct.take(On::Uri)), (Some(Fault::Hang), Some(Fault::Hang)));
+        conduct.order(Order { clear: true, ..Order::default() });
+        assert_eq!(conduct.take(On::Uri), None);
+        assert!(serde_json::from_str::<Order>(r#"{"fualt":"hang"}"#).is_err());
+    }
+}

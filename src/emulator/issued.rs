@@ -1,0 +1,65 @@
+//! Temporary keys that one emulator gives and another one takes, even in another process: secret and token follow from the ID,
+//! which holds the end.
+
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+/// What secrets and tokens are made with. What it opens are emulators.
+const SEED: &[u8] = b"temporary keys of forwarder's emulators";
+
+/// A temporary key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issued {
+    /// `STS.` with its end and a number.
+    pub id: String,
+    /// AccessKey secret.
+    pub secret: String,
+    /// Security token.
+    pub token: String,
+    /// Its end, since the Unix epoch.
+    pub end: Duration,
+}
+
+impl Issued {
+    /// The key with this number that ends at `end`, to the second.
+    #[must_use]
+    pub fn new(number: u64, end: Duration) -> Self {
+        Self::with(format!("STS.{:x}.{number}", end.as_secs()), Duration::from_secs(end.as_secs()))
+    }
+
+    /// The key with this ID, if one was ever given.
+    #[must_use]
+    pub fn recall(id: &str) -> Option<Self> {
+        let (end, number) = id.strip_prefix("STS.")?.split_once('.')?;
+        let _: u64 = number.parse().ok()?;
+        let end = Duration::from_secs(u64::from_str_radix(end, 16).ok()?);
+        Some(Self::with(id.to_owned(), end))
+    }
+
+    fn with(id: String, end: Duration) -> Self {
+        let derived = |what: &str| {
+            let mut mac = Hmac::<Sha256>::new_from_slice(SEED).expect("HMAC takes any key");
+            mac.update(what.as_bytes());
+            mac.update(id.as_bytes());
+            mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        };
+        Self { secret: derived("secret "), token: format!("CAIS{}+/==", derived("token ")), end, id }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_known_again_by_its_id_alone() {
+        let issued = Issued::new(7, Duration::from_millis(1_800_000_000_900));
+        assert_eq!(Issued::recall(&issued.id), Some(issued.clone()));
+        assert_ne!(issued.secret, Issued::new(8, issued.end).secret);
+        for other in ["LTAI", "STS.", "STS.zz.1", "STS.1.x"] {
+            assert_eq!(Issued::recall(other), None, "{other}");
+        }
+    }
+}
