@@ -92,6 +92,7 @@ fn machine() -> Machine {
         hostname: "latency".into(),
         pid: std::process::id(),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
+        home: None,
         now: jiff::Timestamp::now(),
         zone: jiff::tz::TimeZone::system(),
     }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::snapshot::Snapshot;
 use super::status;
 use super::verdict::{State, verdict};
-use crate::core::cursor::ShardName;
+use crate::core::cursor::{ShardName, SourceName};
 use crate::core::destination_account::EventCounts;
 use crate::core::destination_name::DestinationName;
 use crate::core::ledger::{Counts, ShardLedger};
@@ -105,6 +105,15 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
     if let Some(open) = snapshot.open_letters {
         let _ = writeln!(out, "forwarder_dead_letters_open {open}");
     }
+    let (source, credentials) = (SourceName::new(&snapshot.who.logstore), &snapshot.credentials);
+    let expiry = "forwarder_credentials_expiry_seconds";
+    head(&mut out, expiry, "gauge", "Seconds that the temporary key which signs requests to SLS is still valid");
+    if let Some(left) = credentials.valid_for {
+        let _ = writeln!(out, "{expiry}{{source=\"{source}\"}} {}", left.as_secs());
+    }
+    let failures = "forwarder_credentials_failures_total";
+    head(&mut out, failures, "counter", "Times that no temporary key could be had");
+    let _ = writeln!(out, "{failures}{{source=\"{source}\"}} {}", credentials.failures);
     head(&mut out, "forwarder_sls_errors_total", "counter", "Calls to SLS that failed, by call and error code");
     for CallError { call, code, count } in &snapshot.source_errors {
         let _ = writeln!(out, "forwarder_sls_errors_total{{call=\"{call}\",code=\"{code}\"}} {count}");

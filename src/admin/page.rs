@@ -70,6 +70,10 @@ pub(super) fn html(snapshot: &Snapshot) -> String {
         Text(&who.group),
         Text(&who.consumer)
     );
+    let credentials = &snapshot.credentials;
+    if !credentials.provider.is_empty() {
+        let _ = writeln!(page, "<p>credentials: {}</p>", Text(&credentials.to_string()));
+    }
     write_verdict(&mut page, &verdict);
     write_destinations(&mut page, snapshot);
     write_ledger(&mut page, snapshot);

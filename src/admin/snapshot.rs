@@ -9,7 +9,7 @@ use crate::core::failing::Failing;
 use crate::core::ledger::ShardLedger;
 use crate::destination::DestinationStatus;
 use crate::script::Reloads;
-use crate::sls::CallError;
+use crate::sls::{CallError, KeyStatus};
 
 /// How the program does at one moment.
 #[derive(Debug, Clone)]
@@ -18,6 +18,8 @@ pub struct Snapshot {
     pub who: Identity,
     /// Our membership of the consumer group.
     pub group: GroupHealth,
+    /// Which key signs our requests to SLS.
+    pub credentials: KeyStatus,
     /// The calls to SLS that failed.
     pub source_errors: Vec<CallError>,
     /// Dead letters of this process's directory that wait for somebody, when they could be counted.

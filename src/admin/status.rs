@@ -11,7 +11,19 @@ use crate::destination::{DestinationStatus, Health};
 
 /// One object, on several lines, in an order of its own.
 pub(super) fn json(snapshot: &Snapshot) -> String {
-    let Snapshot { who, group, destinations, shards, script, script_since, reloads, last_refused, now, .. } = snapshot;
+    let Snapshot {
+        who,
+        group,
+        credentials,
+        destinations,
+        shards,
+        script,
+        script_since,
+        reloads,
+        last_refused,
+        now,
+        ..
+    } = snapshot;
     let verdict = verdict(snapshot);
     let reasons: Vec<Value> =
         verdict.reasons.iter().map(|reason| json!({ "state": reason.state.label(), "text": reason.text })).collect();
@@ -53,6 +65,12 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
         "surplus_shards": group.surplus,
         "open_dead_letters": snapshot.open_letters,
         "destinations": destinations.iter().map(destination).collect::<Vec<_>>(),
+        "credentials": {
+            "provider": Some(&credentials.provider).filter(|provider| !provider.is_empty()),
+            "valid_seconds": credentials.valid_for.map(|left| left.as_secs()),
+            "failing": credentials.failing.as_ref().map(|failing| &failing.cause),
+            "failures": credentials.failures,
+        },
         "memory": {
             "used": snapshot.memory.used,
             "limit": snapshot.memory.limit,

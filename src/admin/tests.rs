@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -12,7 +13,7 @@ use crate::core::destination_name::DestinationName;
 use crate::core::ledger::{Ledger, Settled, Wait};
 use crate::destination::{Counter, DestinationStatus, Gauge, Health, Promise};
 use crate::script::Reloads;
-use crate::sls::CallError;
+use crate::sls::{CallError, KeyStatus};
 
 fn shard(number: u32) -> ShardName {
     ShardName { source: SourceName::new("audit"), shard: ShardId(number) }
@@ -40,6 +41,12 @@ fn snapshot() -> Snapshot {
     Snapshot {
         who: Identity { project: "p".into(), logstore: "l".into(), group: "g".into(), consumer: "g-host-7".into() },
         group: GroupHealth { joined: true, ..GroupHealth::default() },
+        credentials: KeyStatus {
+            provider: "role r assumed by ECS role e".into(),
+            valid_for: Some(Duration::from_secs(2400)),
+            failing: None,
+            failures: 3,
+        },
         source_errors: vec![CallError { call: "pull", code: "Unauthorized".into(), count: 3 }],
         open_letters: Some(2),
         destinations: vec![to("siem", Health::Down { since: Instant::now(), cause: "siem: refused".into() })],
@@ -87,6 +94,11 @@ fn the_status_tells_where_every_log_is_and_what_is_wrong() {
     assert_eq!(status["destinations"][0]["cause"], "siem: refused");
     assert_eq!(status["destinations"][0]["holds"]["unacknowledged_bytes"], 900);
     assert_eq!(status["memory"]["full"], true);
+    assert_eq!(status["credentials"]["provider"], "role r assumed by ECS role e");
+    assert_eq!(
+        (&status["credentials"]["valid_seconds"], &status["credentials"]["failures"]),
+        (&2400.into(), &3.into())
+    );
     assert_eq!(status["script"]["trouble"], "s.lua:3: no");
     assert_eq!(status["script"]["last_refused"]["why"], "s.lua:2: nor that");
     assert_eq!((&status["consumer"], &shard["durable_to"]), (&"g-host-7".into(), &100.into()));
@@ -193,6 +205,8 @@ fn every_metric_has_help_and_one_line_a_shard() {
         "forwarder_problems 4",
         "forwarder_waiting_for_shards 0",
         "forwarder_dead_letters_open 2",
+        "forwarder_credentials_expiry_seconds{source=\"l\"} 2400",
+        "forwarder_credentials_failures_total{source=\"l\"} 3",
         "forwarder_sls_errors_total{call=\"pull\",code=\"Unauthorized\"} 3",
         "forwarder_destination{destination=\"siem\",delivered_means=\"confirmed\",state=\"down\"} 1",
         "forwarder_destination{destination=\"siem\",delivered_means=\"confirmed\",state=\"up\"} 0",

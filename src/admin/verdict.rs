@@ -15,6 +15,7 @@ use crate::core::failing::Failing;
 use crate::core::ledger::{Ask, Counts, ShardLedger};
 use crate::destination::{DestinationStatus, Health, called};
 use crate::pipeline::SLOW_PAGE;
+use crate::sls::KeyStatus;
 
 /// Most shards that a reason names.
 const MOST_NAMED: usize = 5;
@@ -82,6 +83,7 @@ pub(super) fn verdict(snapshot: &Snapshot) -> Verdict {
     let mut reasons = Vec::new();
     let mut say = |state, text: String| reasons.push(Reason { state, text });
     group(&snapshot.group, snapshot.at, &mut say);
+    credentials(&snapshot.credentials, snapshot.at, &mut say);
     shards(snapshot, &mut say);
     let total = snapshot.shards.values().fold(Counts::default(), |sum, entry| sum.plus(&entry.counts));
     let missing = total.difference();
@@ -157,6 +159,18 @@ fn group(group: &GroupHealth, now: Instant, say: &mut impl FnMut(State, String))
     if let Some(waiting) = &group.waiting {
         say(State::Waiting, format!("waiting: {waiting}"));
     }
+}
+
+/// The renewal of the key that signs. As long as there was none, the group is not joined, which is said of the group.
+fn credentials(credentials: &KeyStatus, now: Instant, say: &mut impl FnMut(State, String)) {
+    let (Some(failing), Some(left)) = (&credentials.failing, credentials.valid_for) else { return };
+    let rest = match left {
+        Duration::ZERO => "the last one has ended".to_owned(),
+        left => format!("the one that is held is valid for another {}", in_words(left)),
+    };
+    let state = if failing.is_trouble(now) { State::Trouble } else { State::Waiting };
+    let since = in_words(now - failing.since);
+    say(state, format!("no new key for SLS can be had, {rest}; for {since}: {}", failing.cause));
 }
 
 fn shards(snapshot: &Snapshot, say: &mut impl FnMut(State, String)) {
@@ -292,6 +306,23 @@ mod tests {
         check(&group(true, Some(failing(&refused(), 0))), State::Stopped, "heartbeats fail");
         check(&group(true, Some(failing(&busy(), 3))), State::Waiting, "heartbeats fail");
         check(&group(true, Some(failing(&busy(), 20))), State::Stopped, "heartbeats fail");
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_renewed_is_trouble_that_says_how_long_it_lasts() {
+        let held = |error: &SourceError, seconds, left| Snapshot {
+            credentials: KeyStatus {
+                valid_for: Some(Duration::from_secs(left)),
+                failing: Some(failing(error, seconds)),
+                ..well().credentials
+            },
+            at: Instant::now(),
+            ..well()
+        };
+        check(&held(&busy(), 1, 2400), State::Waiting, "valid for another 40m");
+        check(&held(&busy(), 300, 2100), State::Trouble, "valid for another 35m; for 5m: 500");
+        check(&held(&refused(), 0, 60), State::Trouble, "no new key for SLS can be had");
+        check(&held(&busy(), 3000, 0), State::Trouble, "the last one has ended");
     }
 
     #[test]

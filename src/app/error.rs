@@ -16,6 +16,9 @@ pub enum Error {
     /// Dead letters cannot be kept.
     #[error("{0}; set dead_letters.dir to a directory that the program can write to")]
     DeadLetters(#[from] OpenError),
+    /// No provider gave a key to sign with, before anything began.
+    #[error("no credentials for SLS: {0}")]
+    NoCredentials(Cause),
     /// SLS rejected our requests before anything began.
     #[error("SLS refuses the start: {0}")]
     Refused(Cause),
@@ -36,7 +39,7 @@ impl Error {
             Self::Script(_) | Self::Settings(_) | Self::DeadLetters(_) => 2,
             Self::Internal(_) => 70,
             Self::Cut => 75,
-            Self::Refused(_) => 77,
+            Self::NoCredentials(_) | Self::Refused(_) => 77,
         }
     }
 }

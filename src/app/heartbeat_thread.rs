@@ -1,12 +1,11 @@
 //! The thread of the heartbeats.
 
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use super::error::Error;
 use crate::group::{self, HeartbeatEnd};
-use crate::sls::{self, CallErrors, Sls};
+use crate::sls::Sls;
 
 /// The thread of the heartbeats, with a runtime and connections of its own: whatever happens elsewhere in the program,
 /// a heartbeat is on time.
@@ -15,17 +14,12 @@ pub(super) struct HeartbeatThread {
 }
 
 impl HeartbeatThread {
-    pub(super) fn start(
-        config: &sls::Config,
-        errors: Arc<CallErrors>,
-        end: HeartbeatEnd,
-        interval: Duration,
-    ) -> Result<Self, Error> {
+    pub(super) fn start(source: &Sls, end: HeartbeatEnd, interval: Duration) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Error::Internal(format!("cannot start the runtime for heartbeats: {error}")))?;
-        let source = Sls::new(config).map_err(|error| Error::Settings(error.to_string()))?.counting_into(errors);
+        let source = source.beside().map_err(|error| Error::Settings(error.to_string()))?;
         let thread = thread::Builder::new()
             .name("heartbeat".into())
             .spawn(move || {

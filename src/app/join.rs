@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use super::error::Error;
@@ -13,9 +13,13 @@ use crate::core::retry_log::RetryLog;
 use crate::core::source::{Source as _, SourceError};
 use crate::sls::Sls;
 
+/// How often it is looked whether there is a key by now.
+const SIGN_IN_PAUSE: Duration = Duration::from_millis(500);
+
 /// Finds or creates the group; returns its timeout. Transient errors are retried; a refusal at this point is final, so
 /// that a wrong name or permission is seen at once. With `wait` a project or logstore that is not there is waited for.
 pub(super) async fn join_group(source: &Sls, start: Start, wait: bool, state: &GroupState) -> Result<Duration, Error> {
+    sign_in(source, state).await?;
     let mut retry_log = RetryLog::new("cannot join the consumer group", 0);
     loop {
         let joined = async {
@@ -44,6 +48,18 @@ pub(super) async fn join_group(source: &Sls, start: Start, wait: bool, state: &G
                 retry_log.pause_after(&fault).await;
             }
         }
+    }
+}
+
+/// Waits for the first key to sign with. What fails meanwhile is logged by who fetches it.
+async fn sign_in(source: &Sls, state: &GroupState) -> Result<(), Error> {
+    loop {
+        match source.sign_in().await {
+            Ok(()) => return Ok(()),
+            Err(SourceError::Refused(cause)) => return Err(Error::NoCredentials(cause)),
+            Err(fault) => state.failed(&fault, Instant::now()),
+        }
+        sleep(SIGN_IN_PAUSE).await;
     }
 }
 

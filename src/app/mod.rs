@@ -227,8 +227,7 @@ impl App {
         let most = group::most_shards(settings.run.memory);
         let (beats, tasks) = group::line(Membership::new(timeout, most, Instant::now()));
         group_state.joined(tasks.watch());
-        let errors = Arc::clone(pipeline.source.errors());
-        let beats = HeartbeatThread::start(&from.sls, errors, beats, from.heartbeat_interval)?;
+        let beats = HeartbeatThread::start(&pipeline.source, beats, from.heartbeat_interval)?;
         side.spawn(say_who_has_the_shards(Arc::clone(&pipeline), group_state, tasks.watch(), timeout));
         side.spawn(sum_up_now_and_then(Arc::clone(&pipeline)));
         let watch = ScriptWatch {

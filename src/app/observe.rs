@@ -62,6 +62,7 @@ pub(super) fn snapshot_of(
     Snapshot {
         who: who.clone(),
         group: group.read(),
+        credentials: pipeline.source.key_status(),
         source_errors: pipeline.source.errors().read(),
         open_letters: letters.read(),
         destinations: destinations_of(pipeline),

@@ -23,6 +23,7 @@ pub(crate) fn machine() -> Machine {
         pid: std::process::id(),
         cores: available_parallelism().map_or(1, usize::from),
         now: Timestamp::now(),
+        home: std::env::home_dir(),
         zone: TimeZone::system(),
     }
 }

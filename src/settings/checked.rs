@@ -158,6 +158,8 @@ pub struct Machine {
     pub cores: usize,
     /// Now: start positions in the future are mistakes.
     pub now: Timestamp,
+    /// The home directory of our user, where the vendor's tools keep their files.
+    pub home: Option<PathBuf>,
     /// The local time zone: start positions without an offset are in it, and syslog's old time is written in it.
     pub zone: TimeZone,
 }

@@ -5,6 +5,7 @@
 
 mod array;
 mod choices;
+pub(super) mod credentials;
 pub(super) mod dead_letters;
 pub(super) mod file;
 pub(super) mod hec;
@@ -20,7 +21,7 @@ pub(super) mod syslog;
 
 pub use array::Array;
 pub use choices::LogFormat;
-pub(super) use choices::{DeliveryMode, MessageFormat, Protocol, SignatureVersion};
+pub(super) use choices::{CredentialSource, DeliveryMode, MessageFormat, Protocol, SignatureVersion};
 pub(super) use key::Key;
 pub use row::{Default, Kind, PREFIX, Row, Scope};
 pub(super) use setting::{Choice, Setting};
@@ -54,9 +55,10 @@ pub(super) fn of_item(array: &Array) -> impl Iterator<Item = &'static Row> {
 const ARRAYS: [&Array; 1] = [&source::SOURCES];
 
 /// The tables, in the order of the documentation.
-const TABLES: [&[&Row]; 9] = [
+const TABLES: [&[&Row]; 10] = [
     script::KEYS,
     sls::KEYS,
+    credentials::KEYS,
     source::KEYS,
     hec::KEYS,
     syslog::KEYS,

@@ -9,6 +9,7 @@ pub mod start;
 
 mod checked;
 mod content;
+mod credentials;
 mod destination;
 mod file;
 mod hec;

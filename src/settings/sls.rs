@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use super::checked::Machine;
+use super::credentials::read_credentials;
 use super::keys;
-use super::keys::{Key, Row, SignatureVersion};
+use super::keys::{Key, SignatureVersion};
 use super::problem::Complaint;
 use super::read::Reader;
-use super::typed::{Layer, SHARED_PREFIX};
 use super::units;
 use super::url::BaseUrl;
 use crate::sls::endpoint::{region, takes_only_v4};
 use crate::sls::rights::Scope;
-use crate::sls::{AccessKey, Config, Credentials, Signature, is_label};
+use crate::sls::{Config, Signature, is_label};
 
 /// Where the logs are. `heartbeat` is the time between two heartbeats, if that is known.
 pub(super) fn read_sls(reader: &mut Reader<'_>, heartbeat: Option<Duration>, machine: &Machine) -> Option<Config> {
@@ -24,7 +24,6 @@ pub(super) fn read_sls(reader: &mut Reader<'_>, heartbeat: Option<Duration>, mac
     let logstore = reader.get(&keys::sls::LOGSTORE);
     let group = reader.get(&keys::sls::GROUP);
     let consumer = reader.get(&keys::sls::CONSUMER);
-    let credentials = read_credentials(reader);
     let signature = read_signature(reader, endpoint.as_deref());
     let compression = reader.get(&keys::sls::COMPRESSION);
     let page_groups = reader.get(&keys::sls::PAGE_GROUPS);
@@ -34,6 +33,7 @@ pub(super) fn read_sls(reader: &mut Reader<'_>, heartbeat: Option<Duration>, mac
     let in_order = reader.get(&keys::sls::IN_ORDER);
     let manage_group = reader.get(&keys::sls::MANAGE_GROUP);
     let ca_file = reader.authorities(&keys::sls::CA_FILE);
+    let credentials = read_credentials(reader, ca_file.clone(), machine);
     let timeout = reader.get(&keys::sls::TIMEOUT);
     let group = group?;
     Some(Config {
@@ -113,78 +113,6 @@ fn default_consumer(group: &str, machine: &Machine) -> String {
         1 => format!("{group}-{hostname}-1-{:x}", now.as_millisecond() & 0xffff_ffff),
         pid => format!("{group}-{hostname}-{pid}"),
     }
-}
-
-/// Id, secret and token: as text, and as files.
-const ACCESS_KEY: [&Row; 3] =
-    [&keys::sls::ACCESS_KEY_ID.row, &keys::sls::ACCESS_KEY_SECRET.row, &keys::sls::SECURITY_TOKEN.row];
-const ACCESS_KEY_FILES: [&Row; 3] =
-    [&keys::sls::ACCESS_KEY_ID_FILE.row, &keys::sls::ACCESS_KEY_SECRET_FILE.row, &keys::sls::SECURITY_TOKEN_FILE.row];
-
-/// A set of credentials is taken whole: never the id of one and the secret of another. The variables that every Alibaba
-/// Cloud tool reads count only when nothing was given for us.
-fn read_credentials(reader: &mut Reader<'_>) -> Option<Credentials> {
-    let first = |rows: [&'static Row; 3]| rows.iter().filter_map(|row| reader.layer(row)).min();
-    match (first(ACCESS_KEY), first(ACCESS_KEY_FILES)) {
-        (None, None) => {
-            reader.missing(&[ACCESS_KEY[0], ACCESS_KEY_FILES[0]]);
-            None
-        }
-        (Some(text), Some(files)) if text == files => {
-            let given = |rows: [&'static Row; 3]| rows.into_iter().find(|row| reader.layer(row) == Some(text));
-            let given = [ACCESS_KEY, ACCESS_KEY_FILES].map(|rows| given(rows).expect("one of them is in this layer"));
-            reader.conflict(given);
-            None
-        }
-        (text, Some(Layer::Item)) if text.is_none_or(|text| Layer::Item < text) => {
-            read_access_key_files(reader, Layer::Item)
-        }
-        (text, Some(files)) if text.is_none_or(|text| files < text) => read_access_key_files(reader, Layer::File),
-        (Some(Layer::Item), _) => {
-            let what = "a source of its own key needs its secret too, and that does not belong in a settings file";
-            let fix = "name files with both: access_key_id_file and access_key_secret_file";
-            reader.complain(ACCESS_KEY[0], Complaint::new(what, fix));
-            None
-        }
-        (Some(Layer::SharedVariable), _) => read_access_key(reader, Layer::SharedVariable),
-        (_, _) => read_access_key(reader, Layer::File),
-    }
-}
-
-/// Looks at layers up to `last`, so that what holds for all sources never completes what was given for one.
-fn read_access_key_files(reader: &mut Reader<'_>, last: Layer) -> Option<Credentials> {
-    demand_both(reader, ACCESS_KEY_FILES, last)?;
-    let files = [&keys::sls::ACCESS_KEY_ID_FILE, &keys::sls::ACCESS_KEY_SECRET_FILE];
-    let [id, secret] = files.map(|key| reader.credential_file(key));
-    let has_token = reader.layer(&keys::sls::SECURITY_TOKEN_FILE.row).is_some_and(|layer| layer <= last);
-    let token = if has_token { reader.credential_file(&keys::sls::SECURITY_TOKEN_FILE) } else { None };
-    Some(Credentials::Files { id: id?, secret: secret?, token })
-}
-
-/// Looks at layers up to `last`, so that a variable meant for other tools never completes what was given for us.
-fn read_access_key(reader: &mut Reader<'_>, last: Layer) -> Option<Credentials> {
-    demand_both(reader, ACCESS_KEY, last)?;
-    let has_token = reader.layer(&keys::sls::SECURITY_TOKEN.row).is_some_and(|layer| layer <= last);
-    let token = if has_token { reader.get(&keys::sls::SECURITY_TOKEN) } else { None };
-    let (id, secret) = (reader.get(&keys::sls::ACCESS_KEY_ID), reader.get(&keys::sls::ACCESS_KEY_SECRET));
-    Some(Credentials::Fixed(AccessKey { id: id?, secret: secret?, token }))
-}
-
-/// Half a set of credentials is a mistake.
-fn demand_both(reader: &mut Reader<'_>, rows: [&'static Row; 3], last: Layer) -> Option<()> {
-    let is_given = |row: &&&'static Row| reader.layer(row).is_some_and(|layer| layer <= last);
-    let absent = rows[..2].iter().find(|row| !is_given(row));
-    let Some(absent) = absent else { return Some(()) };
-    let given = rows.iter().find(is_given);
-    let given = given.expect("a set is looked at because something of it was given");
-    let mut ways = reader.ways(&[absent]);
-    ways.retain(|way| last == Layer::SharedVariable || !way.starts_with(SHARED_PREFIX));
-    let complaint = Complaint::new(
-        format!("half of the credentials are missing: there is {} but no {}", given.name, absent.name),
-        format!("give {}", ways.join(" or ")),
-    );
-    reader.complain(given, complaint);
-    None
 }
 
 fn read_signature(reader: &mut Reader<'_>, endpoint: Option<&str>) -> Option<Signature> {

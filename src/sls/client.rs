@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::api;
 use super::api::{Group, ReadError, SavedAt, Shard};
 use super::call_errors::CallErrors;
-use super::credentials::Keys;
+use super::credentials::{AccessKey, KeyStatus, Keys};
 use super::error::{Refusal, Verdict, busy, unreadable, verdict};
 use super::group_start::{GroupStart, ShardStart};
 use super::message::{Call, Reply, Request};
@@ -25,7 +25,7 @@ use super::project;
 use super::project::Project;
 use super::sign::sign;
 use super::unpack::UnpackError;
-use super::{AccessKey, Config, Signature};
+use super::{Config, Signature};
 use crate::core::budget::Credit;
 use crate::core::cause::Cause;
 use crate::core::cursor::{Bound, Cursor, ShardId, Start};
@@ -71,7 +71,7 @@ impl Sls {
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
         check_names(config)?;
         let wire = Wire::new(config)?;
-        let keys = Keys::new(&config.credentials)?;
+        let keys = Keys::new(&config.credentials, format!("{}/{}", config.project, config.logstore))?;
         Ok(Self {
             config: config.clone(),
             wire,
@@ -92,11 +92,32 @@ impl Sls {
         &self.errors
     }
 
-    /// Counts its failures with those of others.
+    /// A second client for another runtime, which counts its failures with those of this one, and signs with the session that this
+    /// one keeps fresh.
+    ///
+    /// # Errors
+    /// As for [`Sls::new`].
+    pub fn beside(&self) -> Result<Self, ConfigError> {
+        let mut other = Self::new(&self.config)?;
+        other.errors = Arc::clone(&self.errors);
+        if let Some(keys) = self.keys.shared() {
+            other.keys = keys;
+        }
+        Ok(other)
+    }
+
+    /// Which key signs, and how its renewal does.
     #[must_use]
-    pub fn counting_into(mut self, errors: Arc<CallErrors>) -> Self {
-        self.errors = errors;
-        self
+    pub fn key_status(&self) -> KeyStatus {
+        self.keys.status()
+    }
+
+    /// Waits for a key to sign with, if there is none yet.
+    ///
+    /// # Errors
+    /// No provider has given one.
+    pub async fn sign_in(&self) -> Result<(), SourceError> {
+        self.keys.current().await.map(drop)
     }
 
     /// Looks how far the group is. From then on [`Start::End`] is the moment when the group began, not the end of the shard
@@ -171,7 +192,7 @@ impl Sls {
     async fn attempt_twice(&self, request: &Request, mut room: Option<&mut Credit>) -> Result<Reply, SourceError> {
         let mut first = true;
         loop {
-            let key = self.keys.current().await;
+            let key = self.keys.current().await?;
             let reply = match self.attempt(request, &key, room.as_deref_mut()).await {
                 Ok(reply) if reply.status == 200 => return Ok(reply),
                 Ok(reply) => reply,
@@ -212,10 +233,21 @@ impl Sls {
                         first = false;
                         continue;
                     }
-                    error
+                    self.with_renewal(error)
                 }
             };
             return Err(error);
+        }
+    }
+
+    /// A refusal of the key, with what keeps it from being renewed.
+    fn with_renewal(&self, error: SourceError) -> SourceError {
+        match (error, self.keys.status().failing) {
+            (SourceError::Refused(cause), Some(failing)) => {
+                let what = format!("{}; the credentials cannot be renewed: {}", cause.what, failing.cause);
+                SourceError::Refused(Cause { what, hint: None })
+            }
+            (error, _) => error,
         }
     }
 

@@ -20,11 +20,10 @@ pub mod unpack;
 
 pub use call_errors::{CallError, CallErrors};
 pub use client::{ConfigError, LookError, Sls, is_label};
+pub use credentials::{AccessKey, Credentials, KeyStatus};
 
 use std::path::PathBuf;
 use std::time::Duration;
-
-use crate::core::secret::Secret;
 
 /// How to reach the logstore, checked: every field means something.
 #[derive(Debug, Clone)]
@@ -41,7 +40,7 @@ pub struct Config {
     /// Our name in the group; two live processes must not share it.
     pub consumer: String,
     /// Who signs.
-    pub credentials: Credentials,
+    pub credentials: credentials::Credentials,
     /// How it is signed.
     pub signature: Signature,
     /// What pulls ask for.
@@ -62,33 +61,6 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     /// How long a call may take.
     pub timeout: Duration,
-}
-
-/// Who signs.
-#[derive(Debug, Clone)]
-pub enum Credentials {
-    /// Given in the environment or the settings.
-    Fixed(AccessKey),
-    /// Read from files, again whenever their content changes.
-    Files {
-        /// File with the AccessKey ID.
-        id: PathBuf,
-        /// File with the AccessKey secret.
-        secret: PathBuf,
-        /// File with the STS token.
-        token: Option<PathBuf>,
-    },
-}
-
-/// An AccessKey pair.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccessKey {
-    /// AccessKey ID.
-    pub id: String,
-    /// AccessKey secret.
-    pub secret: Secret,
-    /// STS token, for temporary keys.
-    pub token: Option<Secret>,
 }
 
 /// Signature version.

@@ -24,7 +24,7 @@ const ROOMS: [&str; 13] = [
 /// Names that may stand only in these folders or files.
 const NAMED_ONLY_IN: [(&str, &[&str]); 12] = [
     ("mlua::", &["script/"]),
-    ("reqwest::", &["sls/client", "destination/hec/"]),
+    ("reqwest::", &["sls/client", "sls/credentials/http/", "destination/hec/"]),
     ("unbounded_channel", &[]),
     ("tokio::spawn", &[]),
     ("static mut", &[]),

@@ -3,6 +3,7 @@
 mod check;
 mod cli;
 mod corpus;
+mod credentials;
 mod documents;
 mod house;
 mod letters;

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use forwarder::core::secret::Secret;
+use forwarder::emulator::credentials;
+use forwarder::emulator::credentials::CredentialsEmulator;
 use forwarder::emulator::hec;
 use forwarder::emulator::hec::HecEmulator;
 use forwarder::emulator::sls;
@@ -117,7 +119,8 @@ fn sources(folder: &Path, text: &mut String) {
 #[tokio::test]
 async fn every_fault_of_the_rehearsal_can_be_ordered() {
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/rehearsal.md")).unwrap();
-    let (hec_half, sls_half) = page.split_once("## Faults of SLS").unwrap();
+    let (of_hec, rest) = page.split_once("## Faults of SLS").unwrap();
+    let (of_sls, of_keys) = rest.split_once("## Temporary keys").unwrap();
     let hec = HecEmulator::start(hec::Config::new(Secret::new("t"))).await.unwrap();
     let sls = SlsEmulator::start(sls::Config::default()).await.unwrap();
     sls.put("demo-project", "audit", 0, []).unwrap();
@@ -126,12 +129,14 @@ async fn every_fault_of_the_rehearsal_can_be_ordered() {
     let created = post(&sls_address, "demo-project.localhost", "/logstores/audit/consumergroups", group).await;
     assert!(created.starts_with("HTTP/1.1 200"), "{created}");
     let hec_address = hec.url().trim_start_matches("http://").to_owned();
+    let keys = CredentialsEmulator::start(credentials::Config::default()).await.unwrap();
+    let keys_address = keys.url().trim_start_matches("http://").to_owned();
     let mut ordered = 0;
-    for (half, address) in [(hec_half, hec_address), (sls_half, sls_address)] {
-        for row in half.lines().filter(|line| line.starts_with("| ") && line.contains("`{")) {
+    for (part, address) in [(of_hec, hec_address), (of_sls, sls_address), (of_keys, keys_address)] {
+        for row in part.lines().filter(|line| line.starts_with("| ") && line.contains("`{")) {
             let order = row.split('`').nth(1).unwrap();
             // A collector that is away would keep the other orders out.
-            if order.contains("\"refuse\"") || order.contains("\"kill\"") {
+            if order.contains("\"do\": \"refuse\"") || order.contains("\"kill\"") {
                 continue;
             }
             let reply = post(&address, &address, "/_emulator/faults", order).await;
@@ -139,7 +144,8 @@ async fn every_fault_of_the_rehearsal_can_be_ordered() {
             ordered += 1;
         }
     }
-    assert_eq!(ordered, 18);
+    assert_eq!(ordered, 26);
+    keys.stop().await;
     sls.stop().await;
     hec.stop().await;
 }

@@ -6,6 +6,7 @@
 
 mod acks;
 mod bench;
+mod credentials;
 mod destination;
 #[cfg(target_os = "linux")]
 mod file;

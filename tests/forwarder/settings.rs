@@ -11,6 +11,7 @@ use forwarder::destination::registry::DestinationConfig;
 use forwarder::destination::syslog::{Config as Syslog, Delivery, Framing, Oversize, Standard, Target, Tls, Transport};
 use forwarder::settings;
 use forwarder::settings::{Environment, Flags, Machine, Settings};
+use forwarder::sls::credentials::KeyFiles;
 use forwarder::sls::{Compression, Credentials, Signature};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -45,6 +46,7 @@ impl Typed {
                 hostname: "host-1".to_owned(),
                 pid: 4711,
                 cores: 2,
+                home: None,
                 now: Timestamp::from_second(1_800_000_000).unwrap(),
                 zone: TimeZone::get("Asia/Shanghai").unwrap(),
             },
@@ -228,7 +230,7 @@ fn credentials_come_from_the_environment_or_from_files() {
     let files = MINIMAL.replace("[sls]", "[sls]\naccess_key_id_file = \"id\"\naccess_key_secret_file = \"hec.token\"");
     let settings = shared.good(&files);
     assert!(
-        matches!(&settings.sources[0].sls.credentials, Credentials::Files { id, token: None, .. } if *id == shared.path("id"))
+        matches!(&settings.sources[0].sls.credentials, Credentials::Files(KeyFiles { id, token: None, .. }) if *id == shared.path("id"))
     );
 
     let ours = Typed::new().set("ALIBABA_CLOUD_SECURITY_TOKEN", CANARY);

@@ -4,6 +4,7 @@ use std::fs;
 
 use forwarder::settings::{Settings, SourceSettings};
 use forwarder::sls::Credentials;
+use forwarder::sls::credentials::KeyFiles;
 
 use crate::settings::{CANARY, MINIMAL, Typed};
 
@@ -222,7 +223,7 @@ fn a_key_of_one_source_is_taken_whole_and_never_completed_by_that_of_all() {
     let item = |lines: &str| sources(&format!("[[source]]\nproject = \"p\"\nlogstore = \"w\"\n{lines}\n"));
     let own = typed.good(&item("access_key_id_file = \"id\"\naccess_key_secret_file = \"secret\""));
     assert!(
-        matches!(&own.sources[0].sls.credentials, Credentials::Files { id, token: None, .. } if *id == typed.path("id"))
+        matches!(&own.sources[0].sls.credentials, Credentials::Files(KeyFiles { id, token: None, .. }) if *id == typed.path("id"))
     );
     let common = "access_key_id_file = \"id\"\naccess_key_secret_file = \"secret\"\nsecurity_token_file = \"token\"\n";
     let text = |lines: &str| item(lines).replacen("[sls]\n", &format!("[sls]\n{common}"), 1);
@@ -230,7 +231,7 @@ fn a_key_of_one_source_is_taken_whole_and_never_completed_by_that_of_all() {
     assert!(said.contains("half of the credentials are missing"), "{said}");
     let own = typed.good(&text("access_key_id_file = \"id\"\naccess_key_secret_file = \"secret\""));
     assert!(
-        matches!(&own.sources[0].sls.credentials, Credentials::Files { token: None, .. }),
+        matches!(&own.sources[0].sls.credentials, Credentials::Files(KeyFiles { token: None, .. })),
         "the token is another key's"
     );
     let said = typed.said(&item("access_key_id = \"x\""));

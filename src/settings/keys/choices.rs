@@ -40,6 +40,19 @@ pub enum SignatureVersion {
     V4,
 }
 
+/// `sls.credentials`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CredentialSource {
+    /// A given key, else the vendor's default chain.
+    Auto,
+    Static,
+    Oidc,
+    Profile,
+    Ini,
+    Ecs,
+    Uri,
+}
+
 /// `log.format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -96,6 +109,18 @@ impl Choice for Compression {
 
 impl Choice for SignatureVersion {
     const WORDS: &'static [(&'static str, Self)] = &[("auto", Self::Auto), ("v1", Self::V1), ("v4", Self::V4)];
+}
+
+impl Choice for CredentialSource {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("auto", Self::Auto),
+        ("static", Self::Static),
+        ("oidc", Self::Oidc),
+        ("profile", Self::Profile),
+        ("ini", Self::Ini),
+        ("ecs", Self::Ecs),
+        ("uri", Self::Uri),
+    ];
 }
 
 impl Choice for Level {

@@ -43,7 +43,7 @@ impl Sls {
     /// There is no reply.
     pub async fn clock_ahead(&self) -> Result<Option<i64>, SourceError> {
         let request = api::build_list_shards(&self.config);
-        let key = self.keys.current().await;
+        let key = self.keys.current().await?;
         let asked = Timestamp::now().as_second();
         let reply = self.in_time(request.call, self.attempt(&request, &key, None)).await?;
         let Some(date) = reply.header("date").and_then(parse_http_date) else { return Ok(None) };
@@ -154,7 +154,7 @@ impl Sls {
 
     async fn look<T>(&self, request: &Request, read: impl Fn(&Reply) -> Result<T, ReadError>) -> Result<T, LookError> {
         loop {
-            let key = self.keys.current().await;
+            let key = self.keys.current().await.map_err(LookError::Failed)?;
             let reply = self.in_time(request.call, self.attempt(request, &key, None)).await;
             let reply = reply.map_err(LookError::Failed)?;
             if reply.status == 200 {

@@ -13,6 +13,7 @@ use super::wire::{KEEP_IDLE, MAX_REPLY};
 use super::*;
 use crate::core::budget::Budget;
 use crate::core::secret::Secret;
+use crate::sls::credentials::KeyFiles;
 use crate::sls::message::Method;
 use crate::sls::{Compression, Credentials};
 
@@ -473,7 +474,7 @@ async fn a_refused_key_is_tried_again_only_if_there_is_another() {
     std::fs::write(&secret, "SECRET").unwrap();
     let unauthorized = error(401, "InvalidAccessKeyId", &[]);
     let server = Server::start([unauthorized.clone(), unauthorized, ok("[]")]).await;
-    let credentials = Credentials::Files { id: id.clone(), secret, token: None };
+    let credentials = Credentials::Files(KeyFiles { id: id.clone(), secret, token: None });
     let sls = Sls::new(&Config { credentials, ..server.config() });
     let sls = sls.unwrap();
     let outcome = sls.heartbeat(&BTreeSet::new()).await;
@@ -698,7 +699,7 @@ async fn f22_once_a_client_of_the_process_was_told_that_the_group_is_missing_a_s
     let answers = [gone.clone(), ok(shards), ok(saved), cursor.clone(), gone, cursor];
     let server = Server::start(answers).await;
     let sls = server.sls();
-    let beats = server.sls().counting_into(Arc::clone(sls.errors()));
+    let beats = sls.beside().unwrap();
     beats.heartbeat(&BTreeSet::new()).await.unwrap_err();
     sls.learn_shards().await.unwrap();
     sls.cursor(ShardId(3), Start::End).await.unwrap();

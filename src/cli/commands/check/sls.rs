@@ -64,7 +64,7 @@ pub(super) async fn check(findings: &Findings, source: Source<'_>) {
         }
     };
     let view = View { findings, sls: &sls, source: Source { config: &config, ..source } };
-    if view.clock().await {
+    if view.key().await && view.clock().await {
         view.all().await;
     }
 }
@@ -77,6 +77,18 @@ struct View<'a> {
 }
 
 impl View<'_> {
+    /// Whether there is a key to sign with, and whose it is.
+    async fn key(&self) -> bool {
+        match self.sls.sign_in().await {
+            Ok(()) => self.findings.ok(format!("signs with: {}", self.sls.key_status())),
+            Err(error) => {
+                self.fail(&error);
+                return false;
+            }
+        }
+        true
+    }
+
     /// Whether SLS answers, and what time it has.
     async fn clock(&self) -> bool {
         match self.sls.clock_ahead().await {

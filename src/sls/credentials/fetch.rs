@@ -1,0 +1,199 @@
+//! Asks a provider for a session.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+
+use super::access_key::AccessKey;
+use super::fetch_error::FetchError;
+use super::http::Call;
+use super::plan::{Lookup, OidcRole, Provider, Role};
+use super::session::Session;
+use super::{ecs, ini, profile, sts, uri};
+use crate::core::cause::Cause;
+use crate::core::named_file;
+use crate::core::named_file::{MOST_CREDENTIAL, MOST_SETTINGS};
+use crate::core::reread::FromFiles as _;
+use crate::core::secret::Secret;
+
+/// Gives sessions.
+pub(super) trait Fetch: Send + Sync + 'static {
+    /// A new session.
+    fn fetch(&self) -> impl Future<Output = Result<Session, FetchError>> + Send;
+}
+
+/// Gives sessions of the providers that the settings name.
+#[derive(Debug)]
+pub(super) struct Fetcher {
+    lookup: Lookup,
+    /// The first candidate that was set up.
+    chosen: OnceLock<Provider>,
+    /// Files of which it was said that others may read them.
+    told: Mutex<BTreeSet<PathBuf>>,
+}
+
+impl Fetch for Fetcher {
+    async fn fetch(&self) -> Result<Session, FetchError> {
+        let base = self.choose().await?;
+        match &self.lookup.role {
+            Some(role) => self.assume(base, role).await,
+            None => Ok(base),
+        }
+    }
+}
+
+impl Fetcher {
+    pub(super) fn new(lookup: Lookup) -> Self {
+        Self { lookup, chosen: OnceLock::new(), told: Mutex::default() }
+    }
+
+    /// A session of the first candidate that is set up.
+    async fn choose(&self) -> Result<Session, FetchError> {
+        if let Some(provider) = self.chosen.get() {
+            return self.ask(provider).await;
+        }
+        if let [only] = &self.lookup.candidates[..]
+            && let Ok(provider) = &only.provider
+        {
+            return self.ask(provider).await;
+        }
+        let mut tried = Vec::new();
+        for candidate in &self.lookup.candidates {
+            let why = match &candidate.provider {
+                Err(why) => why.clone(),
+                Ok(provider) => match self.ask(provider).await {
+                    Err(error) if error.is_absent => error.cause.what,
+                    asked => {
+                        // Only this task asks, so nobody was quicker.
+                        let _ = self.chosen.set(provider.clone());
+                        return asked;
+                    }
+                },
+            };
+            tried.push(format!("{}: {why}", candidate.name));
+        }
+        Err(FetchError::refused(
+            format!("no credentials are set up. Tried: {}", tried.join("; ")),
+            Some("give sls.access_key_id and its secret, or set up one of these: README, \"Without a standing key\""),
+        ))
+    }
+
+    fn ask<'a>(&'a self, provider: &'a Provider) -> BoxFuture<'a, Result<Session, FetchError>> {
+        Box::pin(async move {
+            let services = &self.lookup.services;
+            match provider {
+                Provider::Key(key) => Ok(endless(key.clone(), provider.describe())),
+                Provider::Files(files) => {
+                    let reading = files.clone();
+                    let key = blocking(move || reading.read().and_then(|key| reading.make(&key))).await;
+                    let key = key.map_err(|error| FetchError::refused(error.to_string(), None))?;
+                    Ok(endless(key, provider.describe()))
+                }
+                Provider::Oidc(oidc) => self.assume_with_token(oidc).await,
+                Provider::Profile { file, name } => {
+                    let text = self.read(file, MOST_SETTINGS).await?;
+                    let found = profile::read(&text, name.as_deref(), services);
+                    self.ask_found(file, found).await
+                }
+                Provider::Ini { file, name } => {
+                    let text = self.read(file, MOST_SETTINGS).await?;
+                    let found = ini::read(&String::from_utf8_lossy(&text), name, services);
+                    self.ask_found(file, found).await
+                }
+                Provider::Ecs { role } => ecs::session(&services.metadata, role.as_deref(), services.metadata_v1).await,
+                Provider::Uri(url) => uri::session(url.expose(), services.ca_file.clone()).await,
+                Provider::Role(base, role) => {
+                    let base = self.ask(base).await?;
+                    self.assume(base, role).await
+                }
+            }
+        })
+    }
+
+    /// Asks the provider that a file describes. It was meant, so what it refuses is final.
+    async fn ask_found(
+        &self,
+        file: &Path,
+        found: Result<(String, Provider), FetchError>,
+    ) -> Result<Session, FetchError> {
+        let in_file = |place: String, error: FetchError| FetchError {
+            cause: Cause { what: format!("{place}: {}", error.cause.what), ..error.cause },
+            ..error
+        };
+        let (label, provider) = found.map_err(|error| in_file(file.display().to_string(), error))?;
+        let place = format!("{label} of {}", file.display());
+        match self.ask(&provider).await {
+            Ok(session) => Ok(Session { provider: format!("{place}: {}", session.provider), ..session }),
+            Err(error) => Err(FetchError { is_absent: false, ..in_file(place, error) }),
+        }
+    }
+
+    /// Assumes a role with the key of `base`.
+    async fn assume(&self, base: Session, role: &Role) -> Result<Session, FetchError> {
+        let step = format!("AssumeRole of {} by {}", role.arn, base.provider);
+        let call = sts::assume_role(role, &base.key, Timestamp::now(), fastrand::u128(..));
+        self.call(call, &step, &role.sts, format!("role {} assumed by {}", role.arn, base.provider)).await
+    }
+
+    async fn assume_with_token(&self, oidc: &OidcRole) -> Result<Session, FetchError> {
+        let step = format!("AssumeRoleWithOIDC of {}", oidc.role.arn);
+        let token = self
+            .read(&oidc.token_file, MOST_CREDENTIAL)
+            .await
+            .map_err(|error| FetchError { is_absent: false, ..error })?;
+        let token = String::from_utf8_lossy(&token).trim().to_owned();
+        if token.is_empty() {
+            let what = format!("{step}: the token file {} is empty", oidc.token_file.display());
+            return Err(FetchError::busy(what, Some("it is read again")));
+        }
+        let call = sts::assume_role_with_oidc(oidc, Secret::new(token), Timestamp::now());
+        self.call(call, &step, &oidc.role.sts, Provider::Oidc(oidc.clone()).describe()).await
+    }
+
+    async fn call(&self, call: Call, step: &str, sts: &str, provider: String) -> Result<Session, FetchError> {
+        let answer = call.send(self.lookup.services.ca_file.clone()).await.map_err(|why| {
+            let hint =
+                "check DNS, the network and the proxy settings, or name another STS: sls.sts_endpoint, sls.sts_region";
+            FetchError::busy(format!("{step}: no answer of {sts}: {why}"), Some(hint))
+        })?;
+        sts::read(&answer, step, provider, Timestamp::now())
+    }
+
+    /// Reads a file with secrets, and says once if everybody may read it.
+    async fn read(&self, path: &Path, most: u64) -> Result<Vec<u8>, FetchError> {
+        let file = path.to_owned();
+        let found =
+            blocking(move || named_file::read_trusted(&file, most).map(|text| (text, named_file::is_public(&file))));
+        let (text, is_public) = found.await.map_err(|error: io::Error| {
+            let refused = FetchError::refused(format!("{} cannot be read: {error}", path.display()), None);
+            if error.kind() == io::ErrorKind::NotFound { refused.absent() } else { refused }
+        })?;
+        if is_public && self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned()) {
+            tracing::warn!(
+                "everybody on this machine may read a secret: chmod o-r {} (in Kubernetes an fsGroup)",
+                path.display()
+            );
+        }
+        Ok(text)
+    }
+}
+
+fn endless(key: AccessKey, provider: String) -> Session {
+    Session { key, provider, end: None }
+}
+
+/// Runs what may wait for a disk on a thread of its own.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends, and this task with it.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}

@@ -1,0 +1,126 @@
+//! One call to a service that gives sessions.
+//!
+//! Calls are minutes apart, so each has a client of its own: a file of certificates is read when it is needed, and no
+//! connection is kept.
+
+use std::error::Error as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::{Certificate, Client, ClientBuilder, Method, Response};
+
+use crate::core::no_proxy;
+use crate::core::printable::excerpt;
+use crate::core::secret::{Redactor, Secret};
+use crate::core::tls_files::TlsFiles;
+
+/// Most bytes of a reply: a session has two thousand.
+const MAX_REPLY: usize = 64 << 10;
+
+/// A call. What it sends is secret, so it does not print.
+pub(super) struct Call {
+    pub(super) method: &'static str,
+    pub(super) url: String,
+    pub(super) headers: Vec<(&'static str, String)>,
+    /// A form, encoded; empty means no body.
+    pub(super) form: String,
+    /// How long it may take as a whole.
+    pub(super) timeout: Duration,
+    /// Whether the proxy of the environment may be in between.
+    pub(super) may_be_proxied: bool,
+    /// What must not be shown if the reply repeats it.
+    pub(super) secrets: Vec<Secret>,
+}
+
+/// What came back, whatever its status. It holds keys, so it does not print.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
+}
+
+impl Call {
+    /// A call to this very machine or network.
+    pub(super) fn near(method: &'static str, url: String, timeout: Duration) -> Self {
+        let (headers, secrets) = (Vec::new(), Vec::new());
+        Self { method, url, headers, form: String::new(), timeout, may_be_proxied: false, secrets }
+    }
+
+    /// Sends it, trusting the certificates of `ca_file` besides the system's.
+    ///
+    /// # Errors
+    /// There is no whole answer: why, in words.
+    pub(super) async fn send(self, ca_file: Option<PathBuf>) -> Result<Answer, String> {
+        let (timeout, may_be_proxied) = (self.timeout, self.may_be_proxied && !is_loopback(&self.url));
+        // The certificates of the system take a while to read.
+        let client = tokio::task::spawn_blocking(move || client(ca_file, may_be_proxied));
+        let client = client.await.map_err(|error| error.to_string())??;
+        let answer = tokio::time::timeout(timeout, self.attempt(&client)).await;
+        answer.unwrap_or_else(|_| Err(format!("no answer within {timeout:?}")))
+    }
+
+    async fn attempt(self, client: &Client) -> Result<Answer, String> {
+        let method = Method::from_bytes(self.method.as_bytes()).map_err(|error| error.to_string())?;
+        let mut request = client.request(method, &self.url);
+        for (name, value) in self.headers {
+            let mut value = HeaderValue::from_str(&value).map_err(|_| format!("{name} cannot be a header"))?;
+            value.set_sensitive(true);
+            request = request.header(HeaderName::from_static(name), value);
+        }
+        if !self.form.is_empty() {
+            request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(self.form);
+        }
+        let response = request.send().await.map_err(chain)?;
+        let status = response.status().as_u16();
+        let body = read(response).await?;
+        let redactors = self.secrets.iter().map(Redactor::new);
+        Ok(Answer { status, body: redactors.fold(body, |body, redactor| redactor.redact(body)) })
+    }
+}
+
+async fn read(mut response: Response) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(chain)? {
+        if body.len() + chunk.len() > MAX_REPLY {
+            return Err(format!("the reply is longer than {MAX_REPLY} bytes"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn client(ca_file: Option<PathBuf>, may_be_proxied: bool) -> Result<Client, String> {
+    let mut builder = ClientBuilder::new()
+        .user_agent(concat!("forwarder/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .pool_max_idle_per_host(0);
+    if !may_be_proxied || no_proxy::is_for_all() {
+        builder = builder.no_proxy();
+    }
+    let tls = TlsFiles { ca_file, client_cert: None };
+    if let Some(pem) = tls.read().map_err(|error| error.to_string())?.ca {
+        let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| tls.bad_ca(chain(error)).to_string())?;
+        builder = builder.tls_certs_merge(certificates);
+    }
+    builder.build().map_err(chain)
+}
+
+/// Whether no proxy can be meant for it.
+fn is_loopback(url: &str) -> bool {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest.split('/').next().unwrap_or_default());
+    ["127.0.0.1", "[::1]", "localhost"].iter().any(|host| authority.starts_with(host))
+}
+
+/// An error with everything below it, on one line, without the URL.
+fn chain(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(error) = below {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        below = error.source();
+    }
+    excerpt(&text)
+}

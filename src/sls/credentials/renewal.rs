@@ -1,0 +1,224 @@
+//! Keeps a session fresh, in the background.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep};
+use tracing::{debug, info};
+
+use super::fetch::Fetch;
+use super::fetch_error::FetchError;
+use super::refresh::due_in;
+use super::session::Session;
+use crate::core::failing::Failing;
+use crate::core::retry_log::RetryLog;
+
+/// Least time from one try to the next when somebody asks for it, since SLS refused a key: a right that is missing is not
+/// there with another key either.
+const ASKED_PAUSE: Duration = Duration::from_secs(10);
+
+/// The session that is held, and how its renewal does.
+#[derive(Debug)]
+pub(super) struct Held {
+    state: watch::Sender<State>,
+    asked: Notify,
+}
+
+/// What is known of the session at one moment.
+#[derive(Debug, Clone, Default)]
+pub(super) struct State {
+    pub(super) session: Option<Arc<Session>>,
+    /// When it ends.
+    pub(super) valid_until: Option<Instant>,
+    /// The last try failed.
+    pub(super) failing: Option<(Failing, FetchError)>,
+    /// Tries that failed since the start.
+    pub(super) failures: u64,
+}
+
+impl Held {
+    pub(super) fn new() -> Self {
+        Self { state: watch::Sender::new(State::default()), asked: Notify::new() }
+    }
+
+    /// What is known now.
+    pub(super) fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// The changes from now on.
+    pub(super) fn watch(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    /// Asks for a renewal before it is due.
+    pub(super) fn ask(&self) {
+        self.asked.notify_one();
+    }
+
+    fn take(&self, session: Session, now: Instant) {
+        self.state.send_modify(|state| {
+            if state.session.as_ref().is_none_or(|held| held.provider != session.provider) {
+                match session.end {
+                    Some(end) => info!(valid_until = %end.at, "SLS credentials: {}", session.provider),
+                    None => info!("SLS credentials: {}", session.provider),
+                }
+            }
+            state.valid_until = session.end.map(|end| now + end.within);
+            state.session = Some(Arc::new(session));
+            state.failing = None;
+        });
+    }
+
+    fn fail(&self, error: FetchError, now: Instant) {
+        self.state.send_modify(|state| {
+            let before = state.failing.take();
+            let failing = Failing::again(before.as_ref().map(|(failing, _)| failing), &error.to_source_error(), now);
+            state.failing = Some((failing, error));
+            state.failures += 1;
+        });
+    }
+}
+
+/// Gets a session, and another one ahead of the end of each. Goes on until it is dropped. `whose` names the logstore in the log.
+pub(super) async fn renew(fetch: Arc<impl Fetch>, held: Arc<Held>, whose: String) {
+    let seed = whose.bytes().fold(0, |seed: u64, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
+    let mut retry_log = RetryLog::new(format!("{whose}: cannot get credentials"), seed);
+    loop {
+        let fetched = fetch.fetch().await;
+        let now = Instant::now();
+        let wait = match fetched {
+            Ok(session) => {
+                retry_log.recovered();
+                let wait = due_in(session.end.map(|end| end.within));
+                debug!(provider = %session.provider, next_in = ?wait, "SLS credentials renewed");
+                held.take(session, now);
+                wait
+            }
+            Err(error) => {
+                let wait = retry_log.next(&error.cause, error.retry, now);
+                held.fail(error, now);
+                wait
+            }
+        };
+        let asked = async {
+            sleep(ASKED_PAUSE).await;
+            held.asked.notified().await;
+        };
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = asked => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::super::access_key::AccessKey;
+    use super::super::session::End;
+    use super::*;
+    use crate::core::secret::Secret;
+    use crate::core::test_log::log;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// An STS that gives sessions of an hour, numbered, and is away between two moments.
+    struct Sts {
+        began: Instant,
+        away: (Duration, Duration),
+        life: Duration,
+        given: Mutex<u64>,
+    }
+
+    impl Fetch for Sts {
+        async fn fetch(&self) -> Result<Session, FetchError> {
+            let now = self.began.elapsed();
+            if now >= self.away.0 && now < self.away.1 {
+                return Err(FetchError::busy("AssumeRole of r by b: no answer", None));
+            }
+            let mut given = self.given.lock().unwrap();
+            *given += 1;
+            let key = AccessKey { id: format!("STS.{given}"), secret: Secret::new("s"), token: None };
+            let at = Timestamp::UNIX_EPOCH + SignedDuration::try_from(now + self.life).unwrap();
+            Ok(Session { key, provider: "role r".to_owned(), end: Some(End { at, within: self.life }) })
+        }
+    }
+
+    fn sts(away: (Duration, Duration), life: Duration) -> Arc<Sts> {
+        Arc::new(Sts { began: Instant::now(), away, life, given: Mutex::default() })
+    }
+
+    /// Looks every second for `time` whether the held session is valid.
+    async fn watch(held: &Held, time: Duration) -> Vec<State> {
+        let end = Instant::now() + time;
+        let mut seen = Vec::new();
+        while Instant::now() < end {
+            sleep(Duration::from_secs(1)).await;
+            let state = held.state();
+            assert!(state.valid_until.unwrap() > Instant::now(), "the session that is held has ended");
+            seen.push(state);
+        }
+        seen
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_of_sts_of_half_an_hour_is_survived_whenever_it_begins() {
+        for begins in [1, 7, 19, 20, 21, 39, 45, 61].map(|minutes| minutes * MINUTE) {
+            let (_log, lines) = log();
+            let held = Arc::new(Held::new());
+            let away = (begins, begins + 30 * MINUTE);
+            tokio::select! {
+                () = renew(sts(away, 60 * MINUTE), held.clone(), "l".to_owned()) => unreachable!(),
+                seen = watch(&held, 180 * MINUTE) => {
+                    let failing = seen.iter().filter(|state| state.failing.is_some()).count();
+                    assert!(failing > 9 * 60, "the outage was seen for {failing} s");
+                    let last = seen.last().unwrap();
+                    assert!(last.failing.is_none() && last.failures < 200, "{last:?}");
+                }
+            }
+            let lines = lines.text();
+            let warnings = lines.lines().filter(|line| line.contains("cannot get credentials, retrying")).count();
+            assert!((1..=31).contains(&warnings), "once, and a reminder a minute: {lines}");
+            assert_eq!(lines.matches("recovered").count(), 1, "{lines}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_that_is_asked_for_comes_early_and_not_again_and_again() {
+        let held = Arc::new(Held::new());
+        let never = (Duration::MAX, Duration::MAX);
+        let sts = sts(never, 60 * MINUTE);
+        let ask = async {
+            for _ in 0..100 {
+                held.ask();
+                sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::select! {
+            () = renew(sts.clone(), held.clone(), "l".to_owned()) => unreachable!(),
+            () = ask => {}
+        }
+        let given = *sts.given.lock().unwrap();
+        assert!((9..=11).contains(&given), "{given}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_the_key_is_said_once_and_when_it_is_another() {
+        let (_log, lines) = log();
+        let held = Arc::new(Held::new());
+        let never = (Duration::MAX, Duration::MAX);
+        tokio::select! {
+            () = renew(sts(never, 60 * MINUTE), held.clone(), "l".to_owned()) => unreachable!(),
+            _ = watch(&held, 120 * MINUTE) => {}
+        }
+        assert_eq!(lines.text().matches("SLS credentials: role r").count(), 1, "{}", lines.text());
+        let key = AccessKey { id: "other".to_owned(), secret: Secret::new("s"), token: None };
+        held.take(Session { key, provider: "role other".to_owned(), end: None }, Instant::now());
+        assert!(lines.text().contains("SLS credentials: role other"), "{}", lines.text());
+    }
+}

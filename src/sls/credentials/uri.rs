@@ -1,0 +1,34 @@
+//! A session from a URL: a helper of the user's own, as `ALIBABA_CLOUD_CREDENTIALS_URI` names it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::fetch_error::FetchError;
+use super::http::Call;
+use super::session::{Session, read_session, shown_url};
+
+/// How long a call may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Asks for a session.
+///
+/// # Errors
+/// It cannot be asked, or gives none.
+pub(super) async fn session(url: &str, ca_file: Option<PathBuf>) -> Result<Session, FetchError> {
+    let step = format!("URI {}", shown_url(url));
+    let call = Call { may_be_proxied: true, ..Call::near("GET", url.to_owned(), TIMEOUT) };
+    let answer = call.send(ca_file).await.map_err(|why| {
+        FetchError::busy(format!("{step}: {why}"), Some("check sls.credentials_uri, and that its service runs"))
+    })?;
+    if answer.status != 200 {
+        let what = format!("{step}: HTTP status {}", answer.status);
+        return Err(match answer.status {
+            429 | 500.. => FetchError::busy(what, None),
+            _ => FetchError::refused(what, Some("check sls.credentials_uri")),
+        });
+    }
+    read_session(&answer.body, step.clone(), Timestamp::now())
+        .map_err(|why| FetchError::busy(format!("{step}: {why}"), Some("it has to answer as ECS metadata does")))
+}

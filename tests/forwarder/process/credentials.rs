@@ -1,0 +1,78 @@
+//! Temporary keys that end while logs flow.
+
+use std::time::Duration;
+
+use forwarder::emulator::credentials;
+use forwarder::emulator::credentials::{CredentialsEmulator, Fault, On, Order};
+
+use super::bench::{Bench, KEY_SECRET, servers, until};
+use super::program::Program;
+
+const ROLE: &str = "acs:ram::1234567890123456:role/log-reader";
+
+/// An SLS that takes temporary keys alone, and what gives them.
+async fn bench(life: Duration) -> (Bench, CredentialsEmulator) {
+    let (mut sls, hec) = servers(2);
+    (sls.keys, sls.issued) = (None, true);
+    let config = credentials::Config { life, ..credentials::Config::default() };
+    (Bench::with((sls, hec)).await, CredentialsEmulator::start(config).await.unwrap())
+}
+
+/// The program with no key but that of a role which the instance's role assumes.
+fn start(bench: &Bench, given: &CredentialsEmulator) -> Program {
+    let url = given.url();
+    bench.start_with(
+        "a",
+        &[
+            ("SLS_AK_ID", ""),
+            ("SLS_AK_KEY", ""),
+            ("FORWARDER_SLS_METADATA_ENDPOINT", &url),
+            ("FORWARDER_SLS_STS_ENDPOINT", &url),
+            ("FORWARDER_SLS_ROLE_ARN", ROLE),
+            ("HOME", "/nonexistent"),
+        ],
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_end_in_the_middle_of_a_run_stop_no_log() {
+    let (bench, given) = bench(Duration::from_secs(5)).await;
+    let program = start(&bench, &given);
+    program.to_say(&format!("SLS credentials: role {ROLE} assumed by ECS role demo-role")).await;
+    // Two keys a renewal: the instance's, and the role's.
+    while given.counts().issued < 12 {
+        (0..2).for_each(|shard| bench.put(shard, 1, 20));
+        bench.all_arrived().await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    bench.settled().await;
+    let said = program.said();
+    assert!(!said.contains("CAIS") && !said.contains("STS.") && !said.contains(KEY_SECRET), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_sts_is_survived_on_the_key_that_is_held() {
+    let (bench, given) = bench(Duration::from_secs(15)).await;
+    let program = start(&bench, &given);
+    program.to_say("joined the consumer group").await;
+    let fault = Some(Fault::Status { status: 503, code: "ServiceUnavailable".to_owned() });
+    given.order(Order { on: Some(On::Sts), fault, ..Order::default() });
+    program.to_say("p/l: cannot get credentials, retrying: AssumeRole of").await;
+    (0..2).for_each(|shard| bench.put(shard, 4, 20));
+    bench.settled().await;
+    given.order(Order { clear: true, ..Order::default() });
+    program.to_say("p/l: cannot get credentials: recovered").await;
+    (0..2).for_each(|shard| bench.put(shard, 4, 20));
+    bench.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_may_not_be_assumed_ends_the_start_with_77() {
+    let (bench, given) = bench(Duration::from_secs(60)).await;
+    given.order(Order { on: Some(On::Sts), fault: Some(Fault::Refuse), ..Order::default() });
+    let mut program = start(&bench, &given);
+    assert_eq!(program.exit(Duration::from_secs(20)).await, Some(77), "{}", program.said());
+    let refusal =
+        format!("no credentials for SLS: AssumeRole of {ROLE} by ECS role demo-role refused: 403 NoPermission");
+    until("the refusal is said", 5, || program.says(&refusal) > 0).await;
+}
