@@ -476,6 +476,13 @@ impl<'a> Log<'a> {
         near.or_else(|| fields.iter().position(wanted))
     }
 
+    /// Whether there is a field at this position, with this key.
+    #[must_use]
+    #[inline]
+    pub fn has_at(&self, position: usize, key: &[u8]) -> bool {
+        self.logs.fields.get(position).is_some_and(|field| is_same(self.logs.text(field.key), key))
+    }
+
     /// Where in the page the value of the field at this position is, when that is outside of the log itself: the group's
     /// topic, source or tag, which many logs share. Two equal places in one page hold the same bytes.
     ///

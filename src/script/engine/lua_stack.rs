@@ -64,7 +64,7 @@ impl Hidden {
     pub(crate) const VALUES: Self = Self(2);
     /// In the registry: the function that makes a text of any error.
     pub(crate) const EXPLAIN: Self = Self(3);
-    /// In the registry: the function that makes the log's table and calls the hook.
+    /// In the registry: the function that makes the tables of logs and calls the hook.
     pub(crate) const CALL: Self = Self(4);
     /// In a decoded JSON value: its text, as long as nothing in it was changed.
     pub(crate) const TEXT: Self = Self(5);
@@ -125,18 +125,26 @@ impl<'lua> Stack<'lua> {
         unsafe { ffi::lua_checkstack(self.0, count) != 0 }
     }
 
+    #[inline]
     pub(crate) fn kind(self, at: c_int) -> Kind {
         // SAFETY: see `Stack::new`.
+        self.kind_of(unsafe { ffi::lua_type(self.0, at) }, at)
+    }
+
+    /// The kind of the value at `at`, of which Lua has told the type.
+    #[inline]
+    fn kind_of(self, r#type: c_int, at: c_int) -> Kind {
+        // SAFETY: see `Stack::new`.
         unsafe {
-            match ffi::lua_type(self.0, at) {
+            match r#type {
                 ffi::LUA_TNIL | ffi::LUA_TNONE => Kind::Nil,
+                ffi::LUA_TSTRING => Kind::String,
+                ffi::LUA_TTABLE => Kind::Table,
                 ffi::LUA_TBOOLEAN => Kind::Boolean(ffi::lua_toboolean(self.0, at) != 0),
                 ffi::LUA_TNUMBER if ffi::lua_isinteger(self.0, at) != 0 => {
                     Kind::Integer(ffi::lua_tointeger(self.0, at))
                 }
                 ffi::LUA_TNUMBER => Kind::Number(ffi::lua_tonumber(self.0, at)),
-                ffi::LUA_TSTRING => Kind::String,
-                ffi::LUA_TTABLE => Kind::Table,
                 ffi::LUA_TLIGHTUSERDATA if ffi::lua_touserdata(self.0, at).is_null() => Kind::Null,
                 ffi::LUA_TFUNCTION => Kind::Other("a function"),
                 ffi::LUA_TTHREAD => Kind::Other("a coroutine"),
@@ -234,24 +242,24 @@ impl<'lua> Stack<'lua> {
     }
 
     /// Pushes `table[index]`, past any metatable.
+    #[inline]
     pub(crate) fn push_item(self, table: c_int, index: i64) -> Kind {
         // SAFETY: see `Stack::new`.
-        unsafe { ffi::lua_rawgeti(self.0, table, index) };
-        self.kind(-1)
+        self.kind_of(unsafe { ffi::lua_rawgeti(self.0, table, index) }, -1)
     }
 
     /// Pushes what is stored under a hidden key.
+    #[inline]
     pub(crate) fn push_hidden(self, table: c_int, key: Hidden) -> Kind {
         // SAFETY: see `Stack::new`.
-        unsafe { ffi::lua_rawgetp(self.0, table, key.address()) };
-        self.kind(-1)
+        self.kind_of(unsafe { ffi::lua_rawgetp(self.0, table, key.address()) }, -1)
     }
 
     /// Replaces the key on top by `table[key]`, past any metatable.
+    #[inline]
     pub(crate) fn swap_for_item(self, table: c_int) -> Kind {
         // SAFETY: see `Stack::new`.
-        unsafe { ffi::lua_rawget(self.0, table) };
-        self.kind(-1)
+        self.kind_of(unsafe { ffi::lua_rawget(self.0, table) }, -1)
     }
 
     /// Replaces the key on top (nil to begin) by the next key of the table and its value; `false`, with the key gone,

@@ -7,7 +7,8 @@ use std::ops::Range;
 
 use crate::loggroup::{Log, Logs};
 use crate::script::engine::trace::Call;
-use crate::script::output::escape::{PIECE, Strings};
+use crate::script::output::escape::Strings;
+use crate::script::output::special_bytes::{Instructions, PIECE, Work, with_best_instructions};
 
 /// The current log, and buffers that live as long as the hook.
 #[derive(Debug, Default)]
@@ -24,6 +25,8 @@ pub(crate) struct Current {
     added_text: Vec<u8>,
     /// Where a key was found last: scripts walk through a log more often than they jump.
     found: usize,
+    /// Where keys were found before, by the address that Lua has them at: a script asks each log for the same.
+    places: [KeyPlace; KEY_PLACES],
     keys: KeyTexts,
     shared: SharedTexts,
     /// For text on its way into Lua, where nothing may be owned by a Rust frame.
@@ -37,6 +40,16 @@ pub(crate) struct Current {
     /// Most bytes that one log may become.
     pub(crate) most_bytes: usize,
 }
+
+/// A key's bytes are at this address, and the field was found at this position of a log.
+#[derive(Debug, Default, Clone, Copy)]
+struct KeyPlace {
+    address: usize,
+    position: usize,
+}
+
+/// A power of two.
+const KEY_PLACES: usize = 16;
 
 /// See [`Current::marks`].
 #[derive(Debug, Default, Clone, Copy)]
@@ -149,11 +162,18 @@ impl Current {
     #[inline]
     pub(crate) fn find(&mut self, key: &[u8]) -> Option<usize> {
         let log = self.logs.log();
+        // Another text may be at that address now, so the bytes decide.
+        let place = &mut self.places[key.as_ptr().addr() / 16 % KEY_PLACES];
+        if place.address == key.as_ptr().addr() && log.has_at(place.position, key) {
+            self.found = place.position;
+            return Some(place.position);
+        }
         let added = |text: &Range<usize>| &self.added_text[text.clone()] == key;
         let position = log
             .position(key, self.found)
             .or_else(|| self.added.iter().position(added).map(|added| log.len() + added))?;
         self.found = position;
+        *place = KeyPlace { address: key.as_ptr().addr(), position };
         Some(position)
     }
 
@@ -204,14 +224,7 @@ impl Current {
             len += log.value_on(end).1 + 2;
             end += 1;
         }
-        let keys = &self.keys.starts[position..=end];
-        let mut strings = Strings::begin(out, keys[end - position] - keys[0] + len);
-        for (key, position) in keys.windows(2).zip(position..) {
-            strings.copy(&self.keys.text[key[0]..], key[1] - key[0]);
-            let (value, len) = log.value_on(position);
-            strings.string(value, len);
-        }
-        strings.end();
+        with_best_instructions(WriteFields { log, keys: &self.keys, fields: position..end, len, out });
         end
     }
 
@@ -231,6 +244,32 @@ impl Current {
         }
         out.extend_from_slice(&self.shared.text);
         count
+    }
+}
+
+/// Appends `,"key":"value"` of these fields, which become about `len` bytes without the keys.
+struct WriteFields<'a> {
+    log: Log<'a>,
+    keys: &'a KeyTexts,
+    fields: Range<usize>,
+    len: usize,
+    out: &'a mut Vec<u8>,
+}
+
+impl Work for WriteFields<'_> {
+    type Result = ();
+
+    #[inline(always)]
+    fn run(self, with: impl Instructions) {
+        let Self { log, keys, fields, len, out } = self;
+        let starts = &keys.starts[fields.start..=fields.end];
+        let mut strings = Strings::begin(with, out, starts[fields.len()] - starts[0] + len);
+        for (key, position) in starts.windows(2).zip(fields) {
+            strings.copy(&keys.text[key[0]..], key[1] - key[0]);
+            let (value, len) = log.value_on(position);
+            strings.string(value, len);
+        }
+        strings.end();
     }
 }
 

@@ -14,6 +14,7 @@ use mlua::{Function, Lua, Table, Value};
 
 use super::diagnostics::error::{HookError, ScriptFault};
 use super::engine::lua_stack::{Hidden, Outcome, REGISTRY, Stack};
+use super::engine::memory::LuaState;
 use super::engine::shared;
 use super::engine::shared::Shared;
 use super::engine::time_limit::{TimeLimit, computing};
@@ -37,8 +38,14 @@ mod turnover;
 const LOAD_TIMEOUT_FACTOR: u32 = 10;
 
 /// The engine collects its garbage when it has this many percent of the memory that was left in use the time before. Its
-/// own 200 are thrifty: a script's state is small, and the garbage of each log is soon as much as that.
+/// own 200 are thrifty: the garbage of each log is soon as much as that. A collection looks at all that the state holds, so a
+/// state that holds little waits longer.
 const GC_PAUSE_PERCENT: i32 = 400;
+const GC_PAUSE_PERCENT_OF_SMALL: i32 = 1000;
+
+/// A state is small when it and its garbage have at most so many bytes, and at most this part of what it may have.
+const SMALL_STATE: usize = 2 << 20;
+const SMALL_PART: usize = 16;
 
 /// The events of one log may have this many bytes, and no more than `script.memory`: what one log makes cannot be
 /// delivered in parts, and has to fit into memory.
@@ -194,7 +201,8 @@ impl Hook {
                 // It loaded before, so this is rare: a top level that takes longer on some days.
                 Err(error) => return run.fail_all(&error),
             };
-            // One protected entry into Lua for the whole page, one protected call per log.
+            vm.set_pause(self.config.memory);
+            // One protected entry into Lua for the whole page, and one protected call as long as no log fails.
             let ended = shared::visit(&vm.lua, (), |stack| run.all(stack))
                 .expect("nothing outside of the protected calls raises an error");
             match ended {
@@ -218,7 +226,7 @@ impl Hook {
     /// As for [`Hook::run`].
     pub fn measure(&mut self, page: &Page) -> Result<(Made, Cost), PageError> {
         let tidy = |hook: &Self| hook.vm.as_ref().map(|vm| vm.lua.gc_collect());
-        let used = |hook: &Self| hook.vm.as_ref().map(|vm| vm.lua.used_memory());
+        let used = |hook: &Self| hook.vm.as_ref().map(|vm| vm.lua.used());
         // What every page costs is taken off: only the logs are of interest.
         let empty = Page { body: bytes::Bytes::new(), ..page.clone() };
         let before = computing();
@@ -272,13 +280,12 @@ impl Hook {
     pub(super) fn limit_memory(&mut self, more: usize) {
         let lua = &self.vm.as_ref().expect("it is loaded").lua;
         lua.gc_collect().expect("the collector cannot fail");
-        lua.set_memory_limit(lua.used_memory() + more).expect("this engine has limits");
+        lua.set_limit(lua.used() + more);
     }
 
     #[cfg(test)]
     pub(super) fn unlimit_memory(&mut self) {
-        let lua = &self.vm.as_ref().expect("it is loaded").lua;
-        lua.set_memory_limit(self.config.memory).expect("this engine has limits");
+        self.vm.as_ref().expect("it is loaded").lua.set_limit(self.config.memory);
     }
 
     fn build(&mut self, state: Option<&KeptState>) -> Result<Vm, HookError> {
@@ -300,7 +307,7 @@ impl Hook {
 /// A Lua state with the script loaded.
 struct Vm {
     globals: Table,
-    lua: Lua,
+    lua: LuaState,
     wants_meta: bool,
 }
 
@@ -310,7 +317,6 @@ impl Vm {
         let memory = || ScriptFault::Memory { script: script.name.clone(), limit: config.memory };
         // A state that cannot even hold its libraries has too little memory; nothing else can go wrong here.
         let (lua, globals) = sandbox::build(current, config.memory).map_err(|_| memory())?;
-        lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(GC_PAUSE_PERCENT)));
         stdlib::install(&lua, &globals, config)
             .and_then(|()| stdlib::modules::install(&lua, &globals, script))
             .and_then(|()| stdlib::lookup::install(&lua, &globals, script))
@@ -337,6 +343,13 @@ impl Vm {
             .and_then(|()| shared::parameters(&lua, process))
             .map_err(|_| memory())?;
         Ok(Self { globals, lua, wants_meta: parameters > 1 })
+    }
+
+    /// Lets the collector wait for as long as what the state holds allows.
+    fn set_pause(&self, limit: usize) {
+        let is_small = self.lua.used() <= SMALL_STATE.min(limit / SMALL_PART);
+        let pause = if is_small { GC_PAUSE_PERCENT_OF_SMALL } else { GC_PAUSE_PERCENT };
+        self.lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(pause)));
     }
 }
 

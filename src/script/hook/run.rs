@@ -1,6 +1,5 @@
 //! One pass over the logs of a page, as far as one Lua state goes.
 
-use std::ffi::c_int;
 use std::time::Duration;
 
 use super::current_log::Current;
@@ -9,6 +8,7 @@ use crate::core::event::Formats;
 use crate::core::page::Page;
 use crate::loggroup::PageError;
 use crate::script::diagnostics::error::ScriptFault;
+use crate::script::engine::calls::{Calls, call_each};
 use crate::script::engine::lua_stack::{Hidden, Outcome, REGISTRY, Stack};
 use crate::script::engine::shared::Shared;
 use crate::script::engine::time_limit::{TimeLimit, computing};
@@ -88,40 +88,20 @@ impl Run<'_, '_> {
             stack.push_hidden(REGISTRY, key);
         }
         let base = stack.top();
+        let mut calls = RunCalls { run: self, watch, log: None, ended: None };
         loop {
-            let current = self.current.get();
-            if current.logs.read()?.is_none() {
-                return Ok(Ended::Done);
-            }
-            current.begin();
-            tell_place(current, self.page);
-            let log = current.log().index();
-            self.made.logs += 1;
-            watch.next();
-            for part in explain + 1..=base {
-                stack.push_copy(part);
-            }
-            let outcome = self.current.call(stack, 2, explain);
-            let stopped = watch.stopped();
-            let mut fault = self.judge(stack, outcome, stopped, log).err();
-            if watch.stopped() {
-                fault = Some(self.out_of_time());
-            }
-            let error = fault.map(|fault| self.script.error(fault, Some(self.current.get())));
-            self.tidy(stack, base);
-            if let Some(error) = error {
-                let broken = matches!(error.fault, ScriptFault::Timeout { .. } | ScriptFault::Memory { .. });
-                self.made.outputs.iter_mut().for_each(|events| events.drop_of_last(log));
-                self.fail(log, error);
-                if broken {
-                    return Ok(Ended::Broken);
+            let outcome = call_each(stack, explain, &mut calls);
+            // Without an end, an error ended the calls: it is the log's, or there was not even the memory to begin with one.
+            if calls.ended.is_none() {
+                match calls.log {
+                    Some(_) => calls.settle(stack, outcome),
+                    None => return calls.run.fail_one(),
                 }
-            } else if !self.made.outputs.iter().any(|events| events.has_of_last(log)) {
-                self.made.dropped += 1;
             }
-            if (watch.is_due() || self.leave.has_enough(self.made)) && !self.current.get().logs.is_at_end() {
-                return Ok(Ended::Left);
+            if let Some(ended) = calls.ended.take() {
+                return ended;
             }
+            stack.set_top(base);
         }
     }
 
@@ -176,8 +156,7 @@ impl Run<'_, '_> {
     }
 
     /// Forgets the log: its table is of no use from now on, and what was assigned to its fields is garbage.
-    fn tidy(&mut self, stack: Stack, base: c_int) {
-        stack.set_top(base);
+    fn tidy(&mut self, stack: Stack) {
         let current = self.current.get();
         current.table = 0;
         if current.touched() {
@@ -187,6 +166,72 @@ impl Run<'_, '_> {
                 stack.clear_item(values, position as i64 + 1);
             }
             stack.pop(1);
+        }
+    }
+}
+
+/// What is done before and after each call of `process`.
+struct RunCalls<'r, 'a, 'b, 'lua> {
+    run: &'r mut Run<'a, 'b>,
+    watch: TimeLimit<'lua>,
+    /// The log that `process` was called with, until its events are made.
+    log: Option<u32>,
+    ended: Option<Result<Ended, PageError>>,
+}
+
+impl Calls for RunCalls<'_, '_, '_, '_> {
+    fn begin(&mut self) -> bool {
+        let current = self.run.current.get();
+        match current.logs.read() {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                self.ended = Some(Ok(Ended::Done));
+                return false;
+            }
+            Err(error) => {
+                self.ended = Some(Err(error));
+                return false;
+            }
+        }
+        current.begin();
+        tell_place(current, self.run.page);
+        self.log = Some(current.log().index());
+        self.run.made.logs += 1;
+        self.watch.next();
+        true
+    }
+
+    fn returned(&mut self, stack: Stack<'_>) -> bool {
+        self.settle(stack, Outcome::Returned);
+        self.ended.is_none()
+    }
+}
+
+impl RunCalls<'_, '_, '_, '_> {
+    /// Makes events of the log, or an error; and says whether that is enough.
+    fn settle(&mut self, stack: Stack, outcome: Outcome) {
+        let Some(log) = self.log.take() else { return };
+        let (run, watch) = (&mut *self.run, &self.watch);
+        let stopped = watch.stopped();
+        let mut fault = run.judge(stack, outcome, stopped, log).err();
+        if watch.stopped() {
+            fault = Some(run.out_of_time());
+        }
+        let error = fault.map(|fault| run.script.error(fault, Some(run.current.get())));
+        run.tidy(stack);
+        if let Some(error) = error {
+            let broken = matches!(error.fault, ScriptFault::Timeout { .. } | ScriptFault::Memory { .. });
+            run.made.outputs.iter_mut().for_each(|events| events.drop_of_last(log));
+            run.fail(log, error);
+            if broken {
+                self.ended = Some(Ok(Ended::Broken));
+                return;
+            }
+        } else if !run.made.outputs.iter().any(|events| events.has_of_last(log)) {
+            run.made.dropped += 1;
+        }
+        if (watch.is_due() || run.leave.has_enough(run.made)) && !run.current.get().logs.is_at_end() {
+            self.ended = Some(Ok(Ended::Left));
         }
     }
 }

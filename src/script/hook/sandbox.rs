@@ -7,11 +7,12 @@
 
 use std::ffi::c_int;
 
-use mlua::{Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value};
+use mlua::{Lua, LuaString, MultiValue, StdLib, Table, Value};
 
 use super::current_log::MetatableMarks;
 use crate::script::engine::frame::{Frame, NativeFunction};
 use crate::script::engine::lua_stack::{Hidden, Kind};
+use crate::script::engine::memory::LuaState;
 use crate::script::engine::shared::{Shared, store};
 use crate::script::engine::time_limit;
 use crate::script::values::{json, log};
@@ -42,10 +43,10 @@ const TABLE: &[&str] = &["concat", "pack", "unpack"];
 const MOST_MOVED: i64 = 4_000_000;
 
 /// Makes a state with all that scripts may use, and the table of their globals.
-pub(crate) fn build(shared: &mut Shared, memory: usize) -> mlua::Result<(Lua, Table)> {
+pub(crate) fn build(shared: &mut Shared, memory: usize) -> mlua::Result<(LuaState, Table)> {
     let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::UTF8;
-    let lua = Lua::new_with(libraries, LuaOptions::default())?;
-    lua.set_memory_limit(memory)?;
+    let lua = LuaState::new(libraries)?;
+    lua.set_limit(memory);
     let engine = lua.globals();
     let globals = lua.create_table()?;
     copy(&engine, &globals, BASE)?;
@@ -164,7 +165,7 @@ fn add_log(lua: &Lua, shared: &mut Shared, globals: &Table) -> mlua::Result<()> 
         (Hidden::ARRAY, Value::Table(arrays)),
         (Hidden::LIST, Value::Table(lists)),
         (Hidden::EXPLAIN, make(NativeFunction::of(log::explain), &encode)?),
-        (Hidden::CALL, make(NativeFunction::of(log::call), &Value::Nil)?),
+        (Hidden::CALL, make(NativeFunction::of(log::call_each), &Value::Nil)?),
     ];
     for (key, value) in hidden {
         store(lua, key, value)?;

@@ -1,6 +1,7 @@
 //! JSON text from bytes.
 
 use super::special_bytes;
+use super::special_bytes::{Instructions, PIECE};
 
 /// Appends `bytes` as a JSON string. What is not UTF-8 becomes U+FFFD.
 pub(crate) fn string(bytes: &[u8], out: &mut Vec<u8>) {
@@ -14,24 +15,22 @@ pub(crate) fn string(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Bytes that [`Strings`] copies at a time.
-pub(crate) const PIECE: usize = 16;
-
 /// Writes many short texts, most of which can stand as they are: each is looked at and copied in one go, in pieces of a
 /// fixed length. What a last piece brings too much is written over by what comes next.
-pub(crate) struct Strings<'a> {
+pub(crate) struct Strings<'a, I> {
+    with: I,
     out: &'a mut Vec<u8>,
     /// Where to go on; behind it are bytes to write over.
     at: usize,
 }
 
-impl<'a> Strings<'a> {
+impl<'a, I: Instructions> Strings<'a, I> {
     /// Begins at the end of `out`; what will be copied, quotes included, is about `len` bytes.
     #[inline]
-    pub(crate) fn begin(out: &'a mut Vec<u8>, len: usize) -> Self {
+    pub(crate) fn begin(with: I, out: &'a mut Vec<u8>, len: usize) -> Self {
         let at = out.len();
         out.resize(at + len + PIECE, 0);
-        Self { out, at }
+        Self { with, out, at }
     }
 
     /// Cuts off what was not used.
@@ -41,7 +40,7 @@ impl<'a> Strings<'a> {
     }
 
     /// Appends the first `len` bytes of `text`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn copy(&mut self, text: &[u8], len: usize) {
         if !self.pieces(text, self.at, len, |_| 0) {
             self.slow(|out| out.extend_from_slice(&text[..len]));
@@ -51,10 +50,11 @@ impl<'a> Strings<'a> {
     }
 
     /// Appends the first `len` bytes of `text` as [`string`] does.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn string(&mut self, text: &[u8], len: usize) {
         let end = self.at + len + 1;
-        if !self.pieces(text, self.at + 1, len, special_bytes::difficult_of_16) || end >= self.out.len() {
+        let with = self.with;
+        if !self.pieces(text, self.at + 1, len, |piece| with.difficult(piece)) || end >= self.out.len() {
             self.slow(|out| string(&text[..len], out));
         } else {
             self.out[self.at] = b'"';
@@ -65,20 +65,22 @@ impl<'a> Strings<'a> {
 
     /// Copies whole pieces to `at`; `false` when there are no whole ones here or there, or when `marks` finds something
     /// among the first `len` bytes.
-    #[inline]
-    fn pieces(&mut self, text: &[u8], at: usize, len: usize, marks: impl Fn(&[u8; PIECE]) -> u16) -> bool {
+    #[inline(always)]
+    fn pieces(&mut self, text: &[u8], at: usize, len: usize, marks: impl Fn(&[u8; PIECE]) -> u32) -> bool {
         let rounded = len.next_multiple_of(PIECE);
         let (Some(from), Some(to)) = (text.get(..rounded), self.out.get_mut(at..at + rounded)) else { return false };
+        let ((from, _), (to, _)) = (from.as_chunks(), to.as_chunks_mut());
         let mut found = 0;
-        for (from, to) in from.as_chunks().0.iter().zip(to.as_chunks_mut().0) {
-            *to = *from;
+        for nth in 0..from.len() {
+            to[nth] = from[nth];
             // What the pieces before have found is whole pieces away from the end.
-            found = if found == 0 { marks(from) } else { return false };
+            found = if found == 0 { marks(&from[nth]) } else { return false };
         }
         // The last piece reaches past the end by as much as the length was rounded up.
-        found << (rounded - len) == 0
+        found.checked_shl((rounded - len) as u32).unwrap_or(0) == 0
     }
 
+    #[cold]
     fn slow(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let room = self.out.len() - self.at;
         self.out.truncate(self.at);
@@ -168,21 +170,31 @@ static ESCAPES: [[u8; 8]; 256] = {
     table
 };
 
-/// Appends JSON that is known to be valid, on one line.
-pub(crate) fn splice(json: &[u8], out: &mut Vec<u8>) {
-    if memchr::memchr2(b'\n', b'\r', json).is_none() {
-        out.extend_from_slice(json);
-    } else {
-        // In valid JSON a control character can only be white space between two tokens.
-        out.extend(json.iter().filter(|&&byte| byte >= b' '));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    struct WriteAll<'a> {
+        out: &'a mut Vec<u8>,
+        texts: &'a [(String, String)],
+        room: usize,
+    }
+
+    impl special_bytes::Work for WriteAll<'_> {
+        type Result = ();
+
+        fn run(self, with: impl Instructions) {
+            let mut strings = Strings::begin(with, self.out, self.room);
+            for (text, behind) in self.texts {
+                let all = [text.as_bytes(), behind.as_bytes()].concat();
+                strings.copy(&all, text.len());
+                strings.string(&all, text.len());
+            }
+            strings.end();
+        }
+    }
 
     fn written(bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
@@ -193,13 +205,6 @@ mod tests {
     #[test]
     fn f32_invalid_utf8_becomes_the_replacement_character() {
         assert_eq!(written(b"a\xff\xfe\"b\xe4\xbd"), "\"a\u{fffd}\u{fffd}\\\"b\u{fffd}\"".as_bytes());
-    }
-
-    #[test]
-    fn spliced_json_is_on_one_line() {
-        let mut out = Vec::new();
-        splice(b"{\r\n\t\"a b\": [1,\n2]}", &mut out);
-        assert_eq!(out, b"{\"a b\": [1,2]}");
     }
 
     proptest! {
@@ -217,19 +222,16 @@ mod tests {
         /// Each text with what lies behind it, of which nothing may be seen.
         #[test]
         fn many_strings_are_written_as_one_by_one(
-            texts in proptest::collection::vec(("[a-z0-9 ]{0,40}|[a\"\u{e9}\n]{0,20}", "[a\"]{0,40}"), 0..8),
+            texts in proptest::collection::vec(("[a-z0-9 ]{0,90}|[a\"\u{e9}\n]{0,20}", "[a\"]{0,40}"), 0..8),
             room in 0..300_usize,
         ) {
-            let (mut out, mut expected) = (b"before".to_vec(), b"before".to_vec());
-            let mut strings = Strings::begin(&mut out, room);
-            for (text, behind) in &texts {
-                let all = [text.as_bytes(), behind.as_bytes()].concat();
-                strings.copy(&all, text.len());
-                strings.string(&all, text.len());
+            let mut expected = b"before".to_vec();
+            for (text, _) in &texts {
                 expected.extend_from_slice(text.as_bytes());
                 string(text.as_bytes(), &mut expected);
             }
-            strings.end();
+            let mut out = b"before".to_vec();
+            special_bytes::with_best_instructions(WriteAll { out: &mut out, texts: &texts, room });
             prop_assert_eq!(out, expected);
         }
 

@@ -2,17 +2,90 @@
 //!
 //! Written so that the compiler turns each step into a few instructions for 16 bytes at once.
 
-/// The special bytes among 64: one bit for each, the lowest for the first byte.
-#[inline]
-pub(crate) fn of_64(bytes: &[u8; 64]) -> u64 {
-    let (pieces, _) = bytes.as_chunks();
-    pieces.iter().rev().fold(0, |bits, piece| bits << 16 | u64::from(sixteen::special(piece)))
+/// What is special among 64 bytes: one bit for each, the lowest for the first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Marks {
+    pub(crate) quotes: u64,
+    /// Backslashes and control characters.
+    pub(crate) others: u64,
 }
 
-/// What [`is_plain`] would not let pass among 16 bytes: one bit for each, the lowest for the first byte.
+/// Bytes that [`mark`] looks at, at the most.
+pub(crate) const MARKED: usize = 16 * 64;
+
+/// Marks the first [`MARKED`] bytes of a text; whether they are all ASCII. What is behind the end is marked as control characters,
+/// as far as there is room.
+#[inline(never)]
+pub(crate) fn mark(text: &[u8], marks: &mut [Marks; MARKED / 64]) -> bool {
+    let (blocks, rest) = text[..text.len().min(MARKED)].as_chunks();
+    let is_ascii = mark_blocks(blocks, marks);
+    let Some(last) = marks.get_mut(blocks.len()) else { return is_ascii };
+    let mut padded = [0; 64];
+    padded[..rest.len()].copy_from_slice(rest);
+    mark_blocks(&[padded], std::slice::from_mut(last)) && is_ascii
+}
+
+/// Bytes that [`Instructions`] look at.
+pub(crate) const PIECE: usize = 32;
+
+/// What a machine has for many bytes at once.
+pub(crate) trait Instructions: Copy {
+    /// What [`is_plain`] would not let pass: one bit for each byte, the lowest for the first.
+    fn difficult(self, bytes: &[u8; PIECE]) -> u32;
+}
+
+/// With what every machine has.
+#[derive(Clone, Copy)]
+struct Anywhere;
+
+impl Instructions for Anywhere {
+    #[inline(always)]
+    fn difficult(self, bytes: &[u8; PIECE]) -> u32 {
+        let (halves, _) = bytes.as_chunks();
+        u32::from(sixteen::difficult(&halves[0])) | u32::from(sixteen::difficult(&halves[1])) << 16
+    }
+}
+
+/// What can be done with more instructions than every machine has.
+pub(crate) trait Work {
+    type Result;
+
+    /// Does it. Only what is inlined here, `run` above all, is done with them.
+    fn run(self, with: impl Instructions) -> Self::Result;
+}
+
+/// Does the work with the instructions that this machine has for many bytes or bits at once.
 #[inline]
-pub(crate) fn difficult_of_16(bytes: &[u8; 16]) -> u16 {
-    sixteen::difficult(bytes)
+pub(crate) fn with_best_instructions<W: Work>(work: W) -> W::Result {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(avx2) = avx2::Here::look() {
+        return avx2.run(work);
+    }
+    work.run(Anywhere)
+}
+
+#[inline]
+fn mark_blocks(blocks: &[[u8; 64]], marks: &mut [Marks]) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(avx2) = avx2::Here::look() {
+        return avx2.mark(blocks, marks);
+    }
+    mark_anywhere(blocks, marks)
+}
+
+/// With what every machine has.
+fn mark_anywhere(blocks: &[[u8; 64]], marks: &mut [Marks]) -> bool {
+    let mut is_ascii = true;
+    for (block, mark) in blocks.iter().zip(marks) {
+        let (pieces, _) = block.as_chunks();
+        let join = |bits: fn(&[u8; 16]) -> u16| {
+            pieces.iter().rev().fold(0, |joined, piece| joined << 16 | u64::from(bits(piece)))
+        };
+        let quotes = join(sixteen::quotes);
+        *mark = Marks { quotes, others: join(sixteen::special) & !quotes };
+        is_ascii &= block.is_ascii();
+    }
+    is_ascii
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -39,11 +112,23 @@ mod sse2 {
     }
 
     #[inline]
+    pub(crate) fn quotes(bytes: &[u8; 16]) -> u16 {
+        // SAFETY: SSE2 is a part of x86-64.
+        unsafe { quote_bits(bytes) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn quote_bits(bytes: &[u8; 16]) -> u16 {
+        bits(_mm_cmpeq_epi8(load(bytes), _mm_set1_epi8(b'"'.cast_signed())))
+    }
+
+    #[inline]
     #[target_feature(enable = "sse2")]
     fn special_bits(bytes: &[u8; 16]) -> u16 {
         let text = load(bytes);
         let control = _mm_cmpeq_epi8(_mm_min_epu8(text, _mm_set1_epi8(0x1f)), text);
-        bits(_mm_or_si128(control, quotes(text)))
+        bits(_mm_or_si128(control, either(text)))
     }
 
     #[inline]
@@ -52,12 +137,12 @@ mod sse2 {
         let text = load(bytes);
         // Signed: what is not ASCII is negative.
         let control = _mm_cmplt_epi8(text, _mm_set1_epi8(0x20));
-        bits(_mm_or_si128(control, quotes(text)))
+        bits(_mm_or_si128(control, either(text)))
     }
 
     #[inline]
     #[target_feature(enable = "sse2")]
-    fn quotes(text: __m128i) -> __m128i {
+    fn either(text: __m128i) -> __m128i {
         let is = |byte: u8| _mm_cmpeq_epi8(text, _mm_set1_epi8(byte.cast_signed()));
         _mm_or_si128(is(b'"'), is(b'\\'))
     }
@@ -76,6 +161,107 @@ mod sse2 {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+#[expect(
+    unsafe_code,
+    reason = "asks for instructions that not every machine has, behind a look whether this one has them"
+)]
+mod avx2 {
+    use std::arch::x86_64::*;
+
+    use super::{Instructions, Marks, PIECE, Work};
+
+    /// This machine has them.
+    #[derive(Clone, Copy)]
+    pub(super) struct Here(());
+
+    impl Here {
+        #[inline]
+        pub(super) fn look() -> Option<Self> {
+            let has_all = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("bmi1")
+                && is_x86_feature_detected!("bmi2");
+            has_all.then_some(Self(()))
+        }
+
+        #[inline]
+        pub(super) fn run<W: Work>(self, work: W) -> W::Result {
+            // SAFETY: the machine has these instructions.
+            unsafe { run_here(self, work) }
+        }
+
+        /// As [`super::mark_anywhere`].
+        #[inline]
+        pub(super) fn mark(self, blocks: &[[u8; 64]], marks: &mut [Marks]) -> bool {
+            // SAFETY: the machine has these instructions.
+            unsafe { mark_here(blocks, marks) }
+        }
+    }
+
+    #[target_feature(enable = "avx2,bmi1,bmi2")]
+    fn run_here<W: Work>(here: Here, work: W) -> W::Result {
+        work.run(here)
+    }
+
+    impl Instructions for Here {
+        #[inline(always)]
+        fn difficult(self, bytes: &[u8; PIECE]) -> u32 {
+            // SAFETY: the machine has these instructions.
+            unsafe { difficult_here(bytes) }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn difficult_here(bytes: &[u8; PIECE]) -> u32 {
+        let text = load(bytes);
+        // Signed: what is not ASCII is negative.
+        let control = _mm256_cmpgt_epi8(_mm256_set1_epi8(0x20), text);
+        let quotes = _mm256_or_si256(is(text, b'"'), is(text, b'\\'));
+        _mm256_movemask_epi8(_mm256_or_si256(control, quotes)).cast_unsigned()
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn mark_here(blocks: &[[u8; 64]], marks: &mut [Marks]) -> bool {
+        let mut all = _mm256_setzero_si256();
+        for (block, mark) in blocks.iter().zip(marks) {
+            let (halves, _) = block.as_chunks();
+            let [low, high] = [load(&halves[0]), load(&halves[1])];
+            all = _mm256_or_si256(all, _mm256_or_si256(low, high));
+            let join = |low, high| bits(low) | bits(high) << 32;
+            *mark = Marks { quotes: join(is(low, b'"'), is(high, b'"')), others: join(others(low), others(high)) };
+        }
+        // What is not ASCII has its highest bit set.
+        _mm256_movemask_epi8(all) == 0
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn others(text: __m256i) -> __m256i {
+        let control = _mm256_cmpeq_epi8(_mm256_min_epu8(text, _mm256_set1_epi8(0x1f)), text);
+        _mm256_or_si256(control, is(text, b'\\'))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn is(text: __m256i, byte: u8) -> __m256i {
+        _mm256_cmpeq_epi8(text, _mm256_set1_epi8(byte.cast_signed()))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn bits(flags: __m256i) -> u64 {
+        u64::from(_mm256_movemask_epi8(flags).cast_unsigned())
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn load(bytes: &[u8; 32]) -> __m256i {
+        // SAFETY: reads the 32 bytes, which need not be aligned.
+        unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+    }
+}
+
 /// For machines on which no instruction collects a bit of each byte.
 #[cfg(any(test, not(target_arch = "x86_64")))]
 mod portable {
@@ -84,6 +270,11 @@ mod portable {
     #[inline]
     pub(crate) fn special(bytes: &[u8; 16]) -> u16 {
         bits(bytes.map(is_special))
+    }
+
+    #[inline]
+    pub(crate) fn quotes(bytes: &[u8; 16]) -> u16 {
+        bits(bytes.map(|byte| byte == b'"'))
     }
 
     #[inline]
@@ -172,8 +363,10 @@ mod tests {
                 bytes[(at + 5) % 16] = b'"';
                 let bits = |is: fn(u8) -> bool| (0..16).map(|nth| u16::from(is(bytes[nth])) << nth).sum::<u16>();
                 assert_eq!((sixteen::special(&bytes), portable::special(&bytes)), (bits(is_special), bits(is_special)));
+                let quotes = bits(|byte| byte == b'"');
+                assert_eq!((sixteen::quotes(&bytes), portable::quotes(&bytes)), (quotes, quotes));
                 let difficult = bits(is_difficult);
-                assert_eq!((difficult_of_16(&bytes), portable::difficult(&bytes)), (difficult, difficult));
+                assert_eq!((sixteen::difficult(&bytes), portable::difficult(&bytes)), (difficult, difficult));
             }
         }
     }
@@ -194,13 +387,50 @@ mod tests {
         }
     }
 
+    /// Everything that [`Instructions`] can do with these bytes.
+    struct Look([u8; PIECE]);
+
+    impl Work for Look {
+        type Result = u32;
+
+        fn run(self, with: impl Instructions) -> u32 {
+            with.difficult(&self.0)
+        }
+    }
+
+    fn bits(text: &[u8], is: impl Fn(u8) -> bool) -> u64 {
+        text.iter().enumerate().map(|(at, &byte)| u64::from(is(byte)) << at).sum()
+    }
+
     proptest! {
         #[test]
-        fn each_bit_stands_for_its_byte(text in proptest::collection::vec(prop_oneof![Just(b'"'), Just(b'a'), proptest::arbitrary::any::<u8>()], 64)) {
-            let bits = of_64(text.first_chunk().unwrap());
-            for (at, &byte) in text.iter().enumerate() {
-                prop_assert_eq!(bits >> at & 1 == 1, is_special(byte));
+        fn each_bit_stands_for_its_byte_with_all_instructions(text in proptest::collection::vec(prop_oneof![Just(b'"'), Just(b'a'), proptest::arbitrary::any::<u8>()], 0..1200)) {
+            let mut marks = [Marks::default(); MARKED / 64];
+            let is_ascii = mark(&text, &mut marks);
+            let marked = &text[..text.len().min(MARKED)];
+            prop_assert_eq!(is_ascii, marked.is_ascii());
+            for (nth, block) in marked.chunks(64).enumerate() {
+                let real = u64::MAX >> (64 - block.len());
+                let quotes = bits(block, |byte| byte == b'"');
+                let others = bits(block, |byte| is_special(byte) && byte != b'"');
+                prop_assert_eq!(marks[nth], Marks { quotes, others: others | !real });
             }
+            let (blocks, _) = marked.as_chunks();
+            let mut anywhere = marks;
+            mark_anywhere(blocks, &mut anywhere);
+            prop_assert_eq!(anywhere, marks);
+            if let Some(piece) = text.first_chunk() {
+                let difficult = bits(piece, is_difficult) as u32;
+                prop_assert_eq!(with_best_instructions(Look(*piece)), difficult);
+                prop_assert_eq!(Anywhere.difficult(piece), difficult);
+            }
+        }
+
+        #[test]
+        fn the_end_of_a_text_is_marked(len in 0..MARKED) {
+            let mut marks = [Marks::default(); MARKED / 64];
+            mark(&vec![b'a'; len], &mut marks);
+            prop_assert_eq!(marks[len / 64].others.trailing_zeros() as usize, len % 64);
         }
     }
 }

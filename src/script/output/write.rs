@@ -200,7 +200,7 @@ impl<'lua> Writer<'lua> {
             Shape::Log => self.log(depth),
             Shape::StaleLog => Err(WriteFault::new(STALE_LOG)),
             Shape::Object | Shape::Array if self.stack.push_hidden(at, Hidden::TEXT) == Kind::String => {
-                escape::splice(self.stack.bytes(-1).unwrap_or_default(), self.out);
+                self.out.extend_from_slice(self.stack.bytes(-1).unwrap_or_default());
                 self.stack.pop(1);
                 Ok(())
             }
@@ -280,7 +280,7 @@ impl<'lua> Writer<'lua> {
     /// The value on top, or the text that it had if it is a number that nobody replaced.
     fn member(&mut self, members: c_int, place: i64, depth: usize) -> Written {
         if self.stack.push_item(members, -place) == Kind::String {
-            escape::splice(self.stack.bytes(-1).unwrap_or_default(), self.out);
+            self.out.extend_from_slice(self.stack.bytes(-1).unwrap_or_default());
             return Ok(());
         }
         self.stack.pop(1);
@@ -413,7 +413,7 @@ impl<'lua> Writer<'lua> {
                     self.out.push(b'=');
                     match member.value {
                         [b'"', inside @ .., b'"'] => scan::unescape(inside, self.out),
-                        value => escape::splice(value, self.out),
+                        value => self.out.extend_from_slice(value),
                     }
                 }
             }

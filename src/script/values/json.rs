@@ -24,6 +24,7 @@ use crate::script::engine::lua_stack::{Hidden, Kind, REGISTRY, Stack};
 use crate::script::engine::time_limit;
 use crate::script::hook::current_log::Current;
 use crate::script::output::write;
+use check::Look;
 
 mod check;
 pub(crate) mod scan;
@@ -98,7 +99,7 @@ fn concatenated(frame: &mut Frame) -> c_int {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Taken {
     AsItIs,
-    /// With U+FFFD for what is no UTF-8 and for halves of surrogate pairs.
+    /// On one line, with U+FFFD for what is no UTF-8 and for halves of surrogate pairs.
     Mended,
 }
 
@@ -124,18 +125,26 @@ pub(crate) fn check(text: &[u8]) -> Result<(), Refusal> {
 /// Whether and how a text is taken; what was mended is in `mended`. What is taken can be spliced: every reader that we know of
 /// takes it too.
 fn take(text: &[u8], most: i64, mended: &mut Vec<u8>) -> Result<Taken, Refusal> {
-    let is_json = check::is_json(text);
-    if is_json && most >= MOST_LEVELS {
-        return Ok(Taken::AsItIs);
-    }
+    let look = check::look(text);
     mended.clear();
+    if most >= MOST_LEVELS {
+        match look {
+            Look::Json => return Ok(Taken::AsItIs),
+            Look::JsonOnLines => {
+                mended.extend_from_slice(text);
+                join_lines(mended);
+                return Ok(Taken::Mended);
+            }
+            Look::Unknown => {}
+        }
+    }
     for chunk in text.utf8_chunks() {
         mended.extend_from_slice(chunk.valid().as_bytes());
         if !chunk.invalid().is_empty() {
             mended.extend_from_slice("\u{fffd}".as_bytes());
         }
     }
-    if !is_json {
+    if look == Look::Unknown {
         // The last word on what the look at it found to be none, such as deep nesting.
         let error = serde_json::from_slice::<serde::de::IgnoredAny>(mended).err();
         if let Some(error) = error {
@@ -152,7 +161,16 @@ fn take(text: &[u8], most: i64, mended: &mut Vec<u8>) -> Result<Taken, Refusal> 
         return Err(Refusal::Levels(most));
     }
     scan::mend_surrogates(mended);
+    join_lines(mended);
     Ok(if mended == text { Taken::AsItIs } else { Taken::Mended })
+}
+
+/// Takes the line breaks out of JSON, so that what is written of it is on one line, and with them what else of white space is a
+/// control character. In strings there are none.
+fn join_lines(json: &mut Vec<u8>) {
+    if memchr::memchr2(b'\n', b'\r', json).is_some() {
+        json.retain(|&byte| byte >= b' ');
+    }
 }
 
 /// Makes a table of the object or array whose text is on top, and leaves it there in the text's place.

@@ -6,7 +6,7 @@
 use std::ffi::c_int;
 
 use super::json;
-use super::table::{check, key_at};
+use super::table::{check, key_at, key_bytes};
 use crate::script::engine::frame::Frame;
 use crate::script::engine::lua_stack::Kind;
 use crate::script::engine::trace;
@@ -15,11 +15,10 @@ use crate::script::hook::current_log::{FieldState, LogIdentity};
 /// `log[key]`
 pub(crate) fn index(frame: &mut Frame) -> c_int {
     check(frame);
-    let Some(key) = key_at(frame, 2) else {
+    let Some(key) = key_bytes(frame, 2) else {
         frame.stack.push_nil();
         return 1;
     };
-    let key = frame.stack.bytes(key).unwrap_or_default();
     match frame.current().find(key) {
         Some(position) => push_value(frame, position),
         None => frame.stack.push_nil(),
@@ -41,8 +40,7 @@ fn push_value(frame: &mut Frame, position: usize) {
 pub(crate) fn assign(frame: &mut Frame) -> c_int {
     frame.stack.set_top(3);
     check(frame);
-    let Some(key) = key_at(frame, 2) else { frame.fail(b"the keys of a log are strings") };
-    let key = frame.stack.bytes(key).unwrap_or_default();
+    let Some(key) = key_bytes(frame, 2) else { frame.fail(b"the keys of a log are strings") };
     let known = frame.current().find(key);
     if frame.stack.kind(3) == Kind::Nil {
         if let Some(position) = known {
@@ -111,22 +109,29 @@ pub(crate) fn length(frame: &mut Frame) -> c_int {
     1
 }
 
-/// Makes the log's table and calls `process` with it: at 1 the hook function, at 2 the metatable of logs.
-pub(crate) fn call(frame: &mut Frame) -> c_int {
+/// Makes a table for each log and calls `process` with it: at 1 the hook function, at 2 the metatable of logs, at 3 what is
+/// done between the calls.
+pub(crate) fn call_each(frame: &mut Frame) -> c_int {
     let stack = frame.stack;
-    frame.push_table(0, 0);
-    frame.current().table = stack.pointer(-1);
-    stack.push_copy(2);
-    frame.set_metatable(-2);
-    stack.push_copy(1);
-    stack.swap();
-    if frame.current().meta.is_none() {
-        frame.call(1, 1);
-    } else {
-        push_meta(frame);
-        frame.call(2, 1);
+    let calls = frame.calls(3);
+    while calls.begin() {
+        stack.push_copy(1);
+        frame.push_table(0, 0);
+        frame.current().table = stack.pointer(-1);
+        stack.push_copy(2);
+        frame.set_metatable(-2);
+        if frame.current().meta.is_none() {
+            frame.call(1, 1);
+        } else {
+            push_meta(frame);
+            frame.call(2, 1);
+        }
+        if !calls.returned(stack) {
+            break;
+        }
+        stack.set_top(3);
     }
-    1
+    0
 }
 
 fn push_meta(frame: &mut Frame) {

@@ -28,6 +28,16 @@ pub(crate) fn key_at(frame: &mut Frame, at: c_int) -> Option<c_int> {
     Some(frame.stack.top())
 }
 
+/// The bytes of a key as [`key_at`] tells where they are.
+#[inline]
+pub(crate) fn key_bytes<'lua>(frame: &mut Frame<'lua>, at: c_int) -> Option<&'lua [u8]> {
+    let stack = frame.stack;
+    match stack.bytes(at) {
+        Some(key) => Some(key),
+        None => key_at(frame, at).and_then(|key| stack.bytes(key)),
+    }
+}
+
 /// The whole number that a value is, be it an integer or a float.
 pub(crate) fn whole(kind: Kind) -> Option<i64> {
     match kind {

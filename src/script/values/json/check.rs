@@ -5,6 +5,7 @@
 
 use super::scan;
 use crate::script::output::special_bytes;
+use crate::script::output::special_bytes::{Instructions, MARKED, Marks, Work, mark};
 
 /// Objects and arrays may nest this deep here.
 pub(super) const MOST_DEEP: u32 = 64;
@@ -12,39 +13,102 @@ pub(super) const MOST_DEEP: u32 = 64;
 /// Shortest number without an exponent that a double may be too small for.
 const LONG_NUMBER: usize = 300;
 
-/// Whether the text is one JSON value with white space around it at most, in UTF-8, nested at most 64 deep, and one that every
-/// reader takes. `false` does not say that it is no JSON: it may be nested deeper, or have half a surrogate pair or a number
-/// that no double holds.
-pub(super) fn is_json(text: &[u8]) -> bool {
-    let mut walk = Walk { text, at: 0, block: usize::MAX, specials: 0, is_ascii: true };
-    walk.document().is_some() && walk.at == text.len() && (walk.is_ascii || std::str::from_utf8(text).is_ok())
+/// What a text is found to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// JSON on one line.
+    Json,
+    /// JSON with line breaks in the white space between its parts.
+    JsonOnLines,
+    /// Nothing that can be said here.
+    Unknown,
 }
 
-struct Walk<'a> {
-    text: &'a [u8],
+/// Whether the text is one JSON value with white space around it at most, in UTF-8, nested at most 64 deep, and one that every
+/// reader takes. [`Look::Unknown`] does not say that it is no JSON: it may be nested deeper, or have half a surrogate pair or a number
+/// that no double holds.
+pub(super) fn look(text: &[u8]) -> Look {
+    // The next mark of a block is found by one instruction, where the machine is known to have it.
+    special_bytes::with_best_instructions(LookAt(text))
+}
+
+struct LookAt<'a>(&'a [u8]);
+
+impl Work for LookAt<'_> {
+    type Result = Look;
+
+    #[inline(always)]
+    fn run(self, _: impl Instructions) -> Look {
+        let Self(text) = self;
+        let mut marked = Marked { text, piece: usize::MAX, marks: [Marks::default(); _], is_ascii: true };
+        let mut walk = Walk { text, at: 0, base: 0, ahead: 0, others: 0, has_breaks: false, marked: &mut marked };
+        walk.look();
+        let is_whole = walk.document().is_some() && walk.at == text.len();
+        let has_breaks = walk.has_breaks;
+        if !is_whole || !(marked.is_ascii || std::str::from_utf8(text).is_ok()) {
+            Look::Unknown
+        } else if has_breaks {
+            Look::JsonOnLines
+        } else {
+            Look::Json
+        }
+    }
+}
+
+/// All but the marks is kept in registers, so no function that is called borrows it.
+struct Walk<'a, 'b> {
+    text: &'b [u8],
     at: usize,
-    /// Where the 64 bytes begin whose special bytes are known.
-    block: usize,
-    /// Quotes, backslashes and control characters in the block.
-    specials: u64,
-    /// Whether all strings so far are.
+    /// Where the 64 bytes begin that are walked over.
+    base: usize,
+    /// What is special among them from `at` on.
+    ahead: u64,
+    /// What is special among them and no quote.
+    others: u64,
+    /// Whether there was a line break.
+    has_breaks: bool,
+    marked: &'a mut Marked<'b>,
+}
+
+/// The marks of one piece of the text.
+struct Marked<'a> {
+    text: &'a [u8],
+    /// Which [`MARKED`] bytes.
+    piece: usize,
+    marks: [Marks; MARKED / 64],
+    /// Whether all that was marked so far is.
     is_ascii: bool,
+}
+
+impl Marked<'_> {
+    /// The marks of the 64 bytes that begin at `base`; they end behind the text.
+    #[inline(always)]
+    fn of(&mut self, base: usize) -> Marks {
+        if base / MARKED != self.piece {
+            self.turn_to(base / MARKED);
+        }
+        self.marks[base / 64 % (MARKED / 64)]
+    }
+
+    #[inline(never)]
+    fn turn_to(&mut self, piece: usize) {
+        self.piece = piece;
+        self.is_ascii &= mark(self.text.get(piece * MARKED..).unwrap_or_default(), &mut self.marks);
+    }
 }
 
 /// `None` when the text is not JSON.
 type Walked = Option<()>;
 
-impl Walk<'_> {
+impl Walk<'_, '_> {
     /// One value with white space around it.
+    #[inline(always)]
     fn document(&mut self) -> Walked {
         // What is open, the innermost at the lowest bit: 1 for an object.
         let (mut open, mut depth) = (0_u64, 0);
         'value: loop {
             match self.token() {
-                b'"' => {
-                    self.at += 1;
-                    self.string()?;
-                }
+                b'"' => self.string()?,
                 first @ (b'{' | b'[') => {
                     if depth == MOST_DEEP {
                         return None;
@@ -71,9 +135,9 @@ impl Walk<'_> {
             }
             loop {
                 // Members that are strings, one behind the other without white space, are most of a log.
-                while open & 1 == 1 && self.take(*b",\"") {
+                while open & 1 == 1 && self.is_next(*b",\"") {
                     self.string()?;
-                    if !self.take(*b":\"") {
+                    if !self.is_next(*b":\"") {
                         self.colon()?;
                         continue 'value;
                     }
@@ -109,10 +173,18 @@ impl Walk<'_> {
     /// Steps over white space; the byte behind it.
     #[inline(always)]
     fn token(&mut self) -> u8 {
+        let byte = self.byte();
+        if byte > b' ' {
+            return byte;
+        }
         loop {
-            let byte = self.byte();
-            if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
-                return byte;
+            match self.byte() {
+                b' ' | b'\t' => {}
+                b'\n' | b'\r' => self.has_breaks = true,
+                byte => {
+                    self.look();
+                    return byte;
+                }
             }
             self.at += 1;
         }
@@ -124,7 +196,6 @@ impl Walk<'_> {
         if self.token() != b'"' {
             return None;
         }
-        self.at += 1;
         self.string()?;
         self.colon()
     }
@@ -138,47 +209,52 @@ impl Walk<'_> {
         Some(())
     }
 
-    /// Steps over these two bytes, if they come next.
+    /// Whether these two bytes come next.
     #[inline(always)]
-    fn take(&mut self, bytes: [u8; 2]) -> bool {
-        let found = self.text.get(self.at..).and_then(<[u8]>::first_chunk) == Some(&bytes);
-        self.at += if found { 2 } else { 0 };
-        found
+    fn is_next(&self, [first, second]: [u8; 2]) -> bool {
+        self.at + 1 < self.text.len() && self.text[self.at] == first && self.text[self.at + 1] == second
     }
 
-    /// A string, from behind its first quote on.
+    /// A string, whose first quote is the next that is marked.
     #[inline(always)]
     fn string(&mut self) -> Walked {
-        loop {
-            self.find_special();
-            match self.byte() {
-                b'"' => break,
-                b'\\' => self.at += escape_len(&self.text[self.at..])?,
-                _ => return None,
+        self.next_mark();
+        while self.next_mark() {
+            if self.byte() != b'\\' {
+                return None;
             }
+            self.at += escape_len(&self.text[self.at..])?;
+            self.look();
         }
         self.at += 1;
         Some(())
     }
 
-    /// Moves on to the next quote, backslash or control character, or to the end.
+    /// Moves on to the next quote, backslash or control character, or to the end; whether it is no quote.
     #[inline(always)]
-    fn find_special(&mut self) {
-        while self.at < self.text.len() {
-            let block = self.at & !63;
-            if block != self.block {
-                self.block = block;
-                let (specials, is_ascii) = look(&self.text[block..]);
-                self.specials = specials;
-                self.is_ascii &= is_ascii;
-            }
-            let ahead = self.specials >> (self.at & 63);
-            if ahead != 0 {
-                self.at += ahead.trailing_zeros() as usize;
-                return;
-            }
-            self.at = block + 64;
+    fn next_mark(&mut self) -> bool {
+        while self.ahead == 0 {
+            self.base += 64;
+            self.take_marks();
         }
+        let place = self.ahead.trailing_zeros();
+        self.at = self.base + place as usize;
+        self.ahead &= self.ahead - 1;
+        self.others >> place & 1 == 1
+    }
+
+    /// Looks at the bytes from here on, after steps over something other than strings, numbers and words.
+    #[inline(always)]
+    fn look(&mut self) {
+        self.base = self.at & !63;
+        self.take_marks();
+        self.ahead &= u64::MAX << (self.at % 64);
+    }
+
+    #[inline(always)]
+    fn take_marks(&mut self) {
+        let Marks { quotes, others } = self.marked.of(self.base);
+        (self.ahead, self.others) = (quotes | others, others);
     }
 
     #[inline(always)]
@@ -228,20 +304,6 @@ impl Walk<'_> {
     }
 }
 
-/// What is special in the first 64 bytes, as [`special_bytes::of_64`] tells it, and whether they are ASCII. Behind the end of the
-/// text are zeroes.
-#[inline(never)]
-fn look(text: &[u8]) -> (u64, bool) {
-    match text.first_chunk() {
-        Some(bytes) => (special_bytes::of_64(bytes), bytes.is_ascii()),
-        None => {
-            let mut padded = [0; 64];
-            padded[..text.len()].copy_from_slice(text);
-            (special_bytes::of_64(&padded), text.is_ascii())
-        }
-    }
-}
-
 /// Length of the escape that the text begins with, with the other half if it is one of a surrogate pair.
 #[inline(never)]
 fn escape_len(text: &[u8]) -> Option<usize> {
@@ -258,11 +320,21 @@ mod tests {
 
     use super::*;
 
+    fn is_json(text: &[u8]) -> bool {
+        look(text) != Look::Unknown
+    }
+
     /// Says the same as serde_json's `Value`, which is as strict as any reader behind us. Nothing here is nested too deep for it.
     #[track_caller]
     fn check(text: &[u8]) {
         let strict = serde_json::from_slice::<serde_json::Value>(text).is_ok();
-        assert_eq!(is_json(text), strict, "{:?}", String::from_utf8_lossy(text));
+        let has_breaks = text.contains(&b'\n') || text.contains(&b'\r');
+        let expected = match (strict, has_breaks) {
+            (false, _) => Look::Unknown,
+            (true, false) => Look::Json,
+            (true, true) => Look::JsonOnLines,
+        };
+        assert_eq!(look(text), expected, "{:?}", String::from_utf8_lossy(text));
     }
 
     const TEXTS: [&str; 13] = [

@@ -1,0 +1,331 @@
+//! The memory of a Lua state: how much it may take, and where it comes from.
+//!
+//! A script makes and drops a few small objects per log: tables, their slots, strings. What it drops goes onto a list of
+//! blocks of that size, from which the next of that size is taken, so that most of them take a dozen instructions. Lists
+//! are filled from chunks, which go back to the process when the state ends. Large blocks are the allocator's own business.
+
+use std::alloc::{Layout, alloc, dealloc, realloc};
+use std::ffi::c_void;
+use std::ptr;
+
+use mlua::ffi::{self, lua_State};
+use mlua::{Lua, StdLib};
+
+/// Blocks up to this size come from lists; a text of a usual log does.
+const MOST_SMALL: usize = 1024;
+
+/// Sizes are rounded up to multiples of this, which is also how blocks are aligned.
+const STEP: usize = 16;
+
+/// Memory that lists are filled from, at a time.
+const CHUNK: usize = 16 << 10;
+
+/// Lists keep what was dropped, so objects of many sizes, one size after the other, need more than they ever have at once.
+/// It may be this much more, and a part of the limit.
+const MOST_KEPT: usize = 1 << 20;
+const KEPT_PART: usize = 4;
+
+/// A Lua state with the libraries, that may take only so much memory.
+pub(crate) struct LuaState {
+    /// None only while the state is being closed.
+    lua: Option<Lua>,
+    state: *mut lua_State,
+    /// A box of which Lua has the address.
+    memory: *mut Memory,
+}
+
+// SAFETY: the state and its memory are reached only through this, and through `lua`, which is bound to no thread.
+unsafe impl Send for LuaState {}
+
+impl LuaState {
+    /// A new state; without a limit, until one is set. None when there is no memory.
+    pub(crate) fn new(libraries: StdLib) -> mlua::Result<Self> {
+        let memory = Box::into_raw(Box::new(Memory::default()));
+        // SAFETY: `allocate` is an allocator as Lua needs one, and its memory lives until the state is closed. The library of
+        // the globals is opened before a limit is set, so nothing raises an error here.
+        unsafe {
+            let state = ffi::lua_newstate(allocate, memory.cast());
+            if state.is_null() {
+                drop(Box::from_raw(memory));
+                return Err(mlua::Error::MemoryError("no memory for a Lua state".to_owned()));
+            }
+            ffi::luaL_requiref(state, c"_G".as_ptr(), ffi::luaopen_base, 1);
+            ffi::lua_settop(state, -2);
+            let lua = Lua::get_or_init_from_ptr(state).clone();
+            let this = Self { lua: Some(lua), state, memory };
+            this.load_std_libs(libraries)?;
+            Ok(this)
+        }
+    }
+
+    /// Bytes of all that the state holds.
+    pub(crate) fn used(&self) -> usize {
+        // SAFETY: Lua uses it only while Lua code runs, which needs the state.
+        unsafe { (*self.memory).used }
+    }
+
+    /// From now on it may hold so many.
+    pub(crate) fn set_limit(&self, bytes: usize) {
+        // SAFETY: as in `LuaState::used`.
+        unsafe { (*self.memory).limit = bytes }
+    }
+}
+
+impl std::ops::Deref for LuaState {
+    type Target = Lua;
+
+    fn deref(&self) -> &Lua {
+        self.lua.as_ref().expect("it is there until the state is closed")
+    }
+}
+
+impl Drop for LuaState {
+    fn drop(&mut self) {
+        self.lua = None;
+        // SAFETY: the state is ours, and nothing that is left refers to it: tables and functions refer to it weakly. The
+        // memory is used until it is closed.
+        unsafe {
+            ffi::lua_close(self.state);
+            drop(Box::from_raw(self.memory));
+        }
+    }
+}
+
+/// A block on a list.
+struct Free {
+    next: *mut Self,
+}
+
+struct Memory {
+    /// What was dropped, by size.
+    lists: [*mut Free; MOST_SMALL / STEP],
+    /// Where the last chunk is not used yet, and how much that is.
+    fresh: *mut u8,
+    left: usize,
+    chunks: Vec<*mut u8>,
+    /// Bytes that Lua holds, and may hold.
+    used: usize,
+    limit: usize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            lists: [ptr::null_mut(); _],
+            fresh: ptr::null_mut(),
+            left: 0,
+            chunks: Vec::new(),
+            used: 0,
+            limit: usize::MAX,
+        }
+    }
+}
+
+/// Which list has the blocks for so many bytes, at least one.
+#[inline]
+fn list_of(bytes: usize) -> usize {
+    (bytes - 1) / STEP
+}
+
+impl Memory {
+    #[inline]
+    fn take(&mut self, bytes: usize) -> *mut u8 {
+        if bytes > MOST_SMALL {
+            // SAFETY: the size is not zero.
+            return Layout::from_size_align(bytes, STEP).map_or(ptr::null_mut(), |layout| unsafe { alloc(layout) });
+        }
+        let list = list_of(bytes);
+        let first = self.lists[list];
+        if first.is_null() {
+            return self.take_fresh((list + 1) * STEP);
+        }
+        // SAFETY: what is on a list is a block that nobody else uses, with a `Free` at its beginning.
+        self.lists[list] = unsafe { (*first).next };
+        first.cast()
+    }
+
+    /// A block that was never used.
+    #[cold]
+    fn take_fresh(&mut self, size: usize) -> *mut u8 {
+        if self.left < size {
+            let most = self.limit.saturating_add(MOST_KEPT).saturating_add(self.limit / KEPT_PART);
+            if self.chunks.len() * CHUNK >= most {
+                return ptr::null_mut();
+            }
+            // What is left of the chunk before it is less than a block of this size, and stays unused.
+            // SAFETY: the size is not zero.
+            let chunk = unsafe { alloc(CHUNK_LAYOUT) };
+            if chunk.is_null() {
+                return chunk;
+            }
+            self.chunks.push(chunk);
+            (self.fresh, self.left) = (chunk, CHUNK);
+        }
+        let block = self.fresh;
+        self.left -= size;
+        // SAFETY: the chunk has at least `size` bytes from here on.
+        self.fresh = unsafe { block.add(size) };
+        block
+    }
+
+    /// # Safety
+    /// The block is one that [`Memory::take`] gave for so many bytes, and nobody uses it any more.
+    #[inline]
+    unsafe fn give_back(&mut self, block: *mut u8, bytes: usize) {
+        // SAFETY: as above; a block has room for a `Free`, and is aligned for it.
+        unsafe {
+            if bytes > MOST_SMALL {
+                return dealloc(block, Layout::from_size_align_unchecked(bytes, STEP));
+            }
+            let block: *mut Free = block.cast();
+            let list = &mut self.lists[list_of(bytes)];
+            block.write(Free { next: *list });
+            *list = block;
+        }
+    }
+
+    /// # Safety
+    /// As for [`Memory::give_back`]; `new` is not zero. The block stays as it was when null is returned.
+    #[inline]
+    unsafe fn resize(&mut self, block: *mut u8, old: usize, new: usize) -> *mut u8 {
+        if old > MOST_SMALL && new > MOST_SMALL {
+            // SAFETY: a block of this layout, see above; Lua asks for no size near the largest.
+            return unsafe { realloc(block, Layout::from_size_align_unchecked(old, STEP), new) };
+        }
+        if old <= MOST_SMALL && new <= MOST_SMALL && list_of(old) == list_of(new) {
+            return block;
+        }
+        let moved = self.take(new);
+        if !moved.is_null() {
+            // SAFETY: both have at least so many bytes, and the new one is none that is in use.
+            unsafe {
+                ptr::copy_nonoverlapping(block, moved, old.min(new));
+                self.give_back(block, old);
+            }
+        }
+        moved
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        for chunk in &self.chunks {
+            // SAFETY: all of them were allocated with this layout, and the state that used their blocks is closed.
+            unsafe { dealloc(*chunk, CHUNK_LAYOUT) };
+        }
+    }
+}
+
+const CHUNK_LAYOUT: Layout = match Layout::from_size_align(CHUNK, STEP) {
+    Ok(layout) => layout,
+    Err(_) => panic!("the alignment is a power of two"),
+};
+
+/// What Lua calls for every block: to get one (`block` is null, and `old` something else than a size), to give it back (`new` is
+/// 0), to make it larger or smaller.
+unsafe extern "C" fn allocate(memory: *mut c_void, block: *mut c_void, old: usize, new: usize) -> *mut c_void {
+    // SAFETY: `LuaState::new` gave Lua this memory, and the blocks are those that were given to Lua before.
+    unsafe {
+        let memory = &mut *memory.cast::<Memory>();
+        if block.is_null() {
+            if new == 0 || memory.used.saturating_add(new) > memory.limit {
+                return block;
+            }
+            let taken = memory.take(new);
+            memory.used += if taken.is_null() { 0 } else { new };
+            return taken.cast();
+        }
+        if new == 0 {
+            memory.used -= old;
+            if old > 0 {
+                memory.give_back(block.cast(), old);
+            }
+            return ptr::null_mut();
+        }
+        if new > old && memory.used.saturating_add(new - old) > memory.limit {
+            return ptr::null_mut();
+        }
+        let moved = memory.resize(block.cast(), old, new);
+        if !moved.is_null() {
+            memory.used = memory.used - old + new;
+        }
+        moved.cast()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_apart_and_come_back() {
+        let mut memory = Memory::default();
+        let sizes = [1, 15, 16, 17, 100, 1023, 1024, 1025, 5000];
+        let blocks: Vec<(*mut u8, usize)> =
+            (0..2000).map(|nth| sizes[nth % sizes.len()]).map(|size| (memory.take(size), size)).collect();
+        for (nth, &(block, size)) in blocks.iter().enumerate() {
+            assert_eq!(block.addr() % STEP, 0);
+            // SAFETY: the block has so many bytes.
+            unsafe { block.write_bytes(nth as u8, size) };
+        }
+        for (nth, &(block, size)) in blocks.iter().enumerate() {
+            // SAFETY: as above, and all were written.
+            let bytes = unsafe { std::slice::from_raw_parts(block, size) };
+            assert!(bytes.iter().all(|&byte| byte == nth as u8), "{size}");
+        }
+        let chunks = memory.chunks.len();
+        for &(block, size) in &blocks {
+            // SAFETY: each once.
+            unsafe { memory.give_back(block, size) };
+        }
+        let again: Vec<(*mut u8, usize)> = blocks.iter().map(|&(_, size)| (memory.take(size), size)).collect();
+        assert_eq!(memory.chunks.len(), chunks);
+        for (block, size) in again {
+            // SAFETY: each once.
+            unsafe { memory.give_back(block, size) };
+        }
+    }
+
+    #[test]
+    fn a_block_keeps_its_bytes_when_it_is_resized() {
+        let mut memory = Memory::default();
+        for old in [1, 16, 17, 1024, 1025, 3000] {
+            for new in [1, 16, 17, 1024, 1025, 3000] {
+                let block = memory.take(old);
+                // SAFETY: the sizes are those of the blocks.
+                unsafe {
+                    block.write_bytes(7, old);
+                    let moved = memory.resize(block, old, new);
+                    let kept = std::slice::from_raw_parts(moved, old.min(new));
+                    assert!(kept.iter().all(|&byte| byte == 7), "{old} to {new}");
+                    memory.give_back(moved, new);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_limit_holds_and_all_is_given_back() {
+        let state = LuaState::new(StdLib::STRING).unwrap();
+        let before = state.used();
+        assert!(before > 10_000);
+        state.set_limit(before + 100_000);
+        let fill = "local t = {} for i = 1, 1e6 do t[i] = ('x'):rep(i) end";
+        assert!(matches!(state.load(fill).exec(), Err(mlua::Error::MemoryError(_))));
+        state.gc_collect().unwrap();
+        assert!(state.used() < before + 20_000, "{}", state.used());
+        state.set_limit(usize::MAX);
+        state.load("local t = {} for i = 1, 3000 do t[i] = ('x'):rep(i) end").exec().unwrap();
+    }
+
+    #[test]
+    fn what_lists_keep_has_a_limit_too() {
+        let mut memory = Memory::default();
+        memory.limit = 100_000;
+        let mut taken = 0;
+        while !memory.take(1 + taken % 1024).is_null() {
+            taken += 16;
+        }
+        assert!(memory.chunks.len() * CHUNK <= 100_000 + MOST_KEPT + 100_000 / KEPT_PART + CHUNK);
+    }
+}
