@@ -40,9 +40,11 @@ const COUNTERS: [(&str, &str, Figure); 11] = [
 ];
 
 /// Figures of a destination's events: name, kind, help, where it stands in its account.
-const EVENTS: [(&str, &str, &str, EventFigure); 3] = [
+const EVENTS: [(&str, &str, &str, EventFigure); 5] = [
     ("events_total", "counter", "Events that are durable at the destination", |events| events.delivered),
     ("rejected_events_total", "counter", "Events that the destination refused for good", |events| events.rejected),
+    ("missed_events_total", "counter", "Events that the destination missed while it was down", |events| events.missed),
+    ("replayed_events_total", "counter", "Missed events that it has now", |events| events.replayed),
     ("events_in_flight", "gauge", "Events on their way to the destination", |events| events.in_flight),
 ];
 

@@ -125,6 +125,10 @@ fn write_destinations(page: &mut String, snapshot: &Snapshot) {
         row(page, "delivered means", meaning);
         let [delivered, rejected, in_flight] = [events.delivered, events.rejected, events.in_flight].map(number);
         row(page, "events", &format!("{delivered} delivered, {rejected} refused for good, {in_flight} in flight"));
+        if events.missed + events.replayed > 0 {
+            let [missed, replayed] = [events.missed, events.replayed].map(number);
+            row(page, "missed while it was down", &format!("{missed}, of which it got {replayed} since"));
+        }
         page.push_str("</dl>\n");
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::snapshot::Snapshot;
 use super::verdict::verdict;
 use crate::core::ledger::ShardLedger;
-use crate::destination::{DestinationStatus, Health};
+use crate::destination::{DestinationStatus, Health, IsolationMode};
 
 /// One object, on several lines, in an order of its own.
 pub(super) fn json(snapshot: &Snapshot) -> String {
@@ -91,7 +91,7 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
 }
 
 fn destination(destination: &DestinationStatus) -> Value {
-    let DestinationStatus { name, promise, health, events, gauges, .. } = destination;
+    let DestinationStatus { name, promise, health, isolation, events, gauges, .. } = destination;
     json!({
         "name": name.as_str(),
         "delivered_means": promise.label,
@@ -100,6 +100,13 @@ fn destination(destination: &DestinationStatus) -> Value {
         "seconds": since(health),
         "events": events.delivered,
         "rejected_events": events.rejected,
+        "isolation": isolation.map(|mode| match mode {
+            IsolationMode::Direct => "direct",
+            IsolationMode::Aside => "aside",
+            IsolationMode::Returning => "returning",
+        }),
+        "missed_events": events.missed,
+        "replayed_events": events.replayed,
         "events_in_flight": events.in_flight,
         "holds": gauges.iter().map(|gauge| (gauge.name, gauge.value)).collect::<BTreeMap<_, _>>(),
     })

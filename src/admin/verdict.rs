@@ -13,7 +13,7 @@ use crate::core::cursor::ShardName;
 use crate::core::duration::in_words;
 use crate::core::failing::Failing;
 use crate::core::ledger::{Ask, Counts, ShardLedger};
-use crate::destination::{DestinationStatus, Health, called};
+use crate::destination::{DestinationStatus, Health, IsolationMode, called};
 use crate::pipeline::SLOW_PAGE;
 use crate::sls::KeyStatus;
 
@@ -116,10 +116,17 @@ pub(super) fn verdict(snapshot: &Snapshot) -> Verdict {
 
 /// The destinations, each by name where there are several.
 fn destinations(destinations: &[DestinationStatus], say: &mut impl FnMut(State, String)) {
-    for DestinationStatus { name, health, warnings, .. } in destinations {
+    for DestinationStatus { name, health, isolation, warnings, .. } in destinations {
         let who = called(name, destinations.len() == 1);
-        // An event that no destination may miss holds up its log, and with it all that comes behind.
-        let waits = if destinations.len() == 1 { "logs wait in SLS" } else { "all logs wait in SLS" };
+        let waits = match isolation {
+            // A log is finished when all its destinations have it, so it holds up what comes behind it.
+            None if destinations.len() == 1 => "logs wait in SLS",
+            None => "all logs wait in SLS",
+            Some(IsolationMode::Direct) => "the others go on: its events wait in memory while there is room",
+            Some(IsolationMode::Aside | IsolationMode::Returning) => {
+                "the others go on: its events become dead letters, and are replayed when it is back"
+            }
+        };
         match health {
             Health::Up { .. } => {}
             Health::Unknown => say(State::Waiting, format!("{who} has not answered yet")),
@@ -127,6 +134,9 @@ fn destinations(destinations: &[DestinationStatus], say: &mut impl FnMut(State, 
             Health::Held { cause, .. } => {
                 say(State::Trouble, format!("{who} rejects our requests, {waits}: {cause}"));
             }
+        }
+        if let (Some(IsolationMode::Aside | IsolationMode::Returning), Health::Up { .. }) = (isolation, health) {
+            say(State::Waiting, format!("{who} is getting what it missed, and newer events behind that"));
         }
         for warning in warnings {
             say(State::Trouble, format!("{who}: {warning}"));
@@ -288,6 +298,21 @@ mod tests {
             &Snapshot { destinations: vec![to("a", Health::Up { since: Instant::now() }), to("b", down)], ..well() },
             State::Trouble,
             "the destination b is down, all logs wait in SLS: refused",
+        );
+        let isolated = |mode, health| {
+            let one = DestinationStatus { isolation: Some(mode), ..to("b", health) };
+            Snapshot { destinations: vec![to("a", Health::Up { since: Instant::now() }), one], ..well() }
+        };
+        let down = Health::Down { since: Instant::now(), cause: "refused".into() };
+        check(
+            &isolated(IsolationMode::Aside, down),
+            State::Trouble,
+            "the destination b is down, the others go on: its events become dead letters",
+        );
+        check(
+            &isolated(IsolationMode::Returning, Health::Up { since: Instant::now() }),
+            State::Waiting,
+            "the destination b is getting what it missed",
         );
         check(&Snapshot { shards: unread.read(), ..well() }, State::Waiting, "nothing was read of shard audit/2 yet");
         check(&Snapshot { shards: BTreeMap::new(), ..well() }, State::Waiting, "no shard is ours yet");

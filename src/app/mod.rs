@@ -38,7 +38,7 @@ use crate::destination::Destination as _;
 use crate::destination::registry::AnyDestination;
 use crate::group::Drained;
 use crate::group::membership::Membership;
-use crate::pipeline::{DeadLetterPolicy, Pace, PartSize, Pipeline, Route};
+use crate::pipeline::{DeadLetterPolicy, Pace, PartSize, Pipeline, Route, bring_back};
 use crate::script::{HookThreads, Hooks};
 use crate::settings::start::StartPosition;
 use crate::settings::{DestinationSettings, Settings, SourceSettings};
@@ -55,18 +55,25 @@ use reload::{Saved, ScriptWatch, Wake};
 use side_tasks::breakdown;
 use waiting::say_who_has_the_shards;
 
-/// The destinations that the settings name, and how events are laid out for them.
+/// What may wait for isolated destinations is this part of the memory: the others need the rest to go on.
+const ISOLATED_SHARE: usize = 4;
+
+/// The destinations that the settings name, and how events are laid out for them. The isolated ones share a part of `memory`
+/// bytes for what waits for them.
 ///
 /// # Errors
 /// A file that the settings name cannot be used.
 pub fn destinations(
     settings: &[DestinationSettings],
+    memory: usize,
     state: &StateDir,
 ) -> Result<(Arc<[Route<AnyDestination>]>, Formats), Error> {
     let (mut routes, mut formats) = (Vec::new(), Vec::new());
-    for DestinationSettings { name, config, on_reject } in settings {
+    let isolated = settings.iter().filter(|one| one.isolate).count();
+    for DestinationSettings { name, config, on_reject, isolate } in settings {
         let (destination, format) = config.open(state).map_err(|error| Error::Settings(error.to_string()))?;
-        routes.push(Route::new(name.clone(), destination, *on_reject));
+        let route = Route::new(name.clone(), destination, *on_reject);
+        routes.push(if *isolate { route.isolated(memory / ISOLATED_SHARE / isolated) } else { route });
         formats.push(DestinationFormat { name: Some(name.clone()), format });
     }
     Ok((routes.into(), formats.into()))
@@ -102,7 +109,7 @@ impl App {
     /// The script does not load, or a file or directory that the settings name cannot be used.
     pub fn new(mut settings: Settings) -> Result<Self, Error> {
         let state = open_state(&settings.state_dir);
-        let (destinations, formats) = destinations(&settings.destinations, &state)?;
+        let (destinations, formats) = destinations(&settings.destinations, settings.run.memory, &state)?;
         let [from] = &mut settings.sources[..] else {
             let count = settings.sources.len();
             return Err(Error::Settings(format!(
@@ -198,6 +205,9 @@ impl App {
             side.spawn(admin::serve(listener, move || snapshot_of(&pipeline, &who, &group_state, &letter_count)));
         }
         side.spawn(say_how_the_destinations_are(Arc::clone(&pipeline)));
+        for number in 0..pipeline.destinations.len() {
+            side.spawn(bring_back(Arc::clone(&pipeline), number));
+        }
 
         let start = from.start.start;
         let Some(timeout) = leave.or(join_group(&pipeline.source, start, from.wait, &group_state)).await else {

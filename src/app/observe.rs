@@ -13,7 +13,7 @@ use super::summary;
 use crate::admin::{Identity, Memory, Snapshot};
 use crate::destination::registry::AnyDestination;
 use crate::destination::{Destination as _, DestinationStatus, called};
-use crate::pipeline::{Pipeline, Route};
+use crate::pipeline::{Isolation, Pipeline, Route};
 use crate::sls::Sls;
 
 /// How often the ledger is summed up in the log.
@@ -78,10 +78,11 @@ pub(super) fn snapshot_of(
 }
 
 fn destinations_of(pipeline: &Pipeline<Sls, AnyDestination>) -> Vec<DestinationStatus> {
-    let status = |Route { name, destination, account, .. }: &Route<AnyDestination>| DestinationStatus {
+    let status = |Route { name, destination, isolation, account, .. }: &Route<AnyDestination>| DestinationStatus {
         name: name.clone(),
         promise: destination.promise(),
         health: destination.health(),
+        isolation: isolation.as_ref().map(Isolation::mode),
         events: account.read(),
         counters: destination.counters(),
         gauges: destination.gauges(),

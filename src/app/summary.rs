@@ -129,6 +129,7 @@ mod tests {
             name: DestinationName::new(name).unwrap(),
             promise: Promise { label: "accepted", sentence: "" },
             health,
+            isolation: None,
             events: EventCounts::default(),
             counters: Vec::new(),
             gauges: Vec::new(),

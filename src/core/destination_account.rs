@@ -13,6 +13,10 @@ pub struct EventCounts {
     pub delivered: u64,
     /// Refused by it for good, and dead letters since.
     pub rejected: u64,
+    /// Missed while it was down, and dead letters since.
+    pub missed: u64,
+    /// Of those, delivered after all by this process.
+    pub replayed: u64,
     /// On their way there. Those of a shard that was lost are no longer counted: its next owner sends them again.
     pub in_flight: u64,
 }
@@ -40,9 +44,17 @@ impl DestinationAccount {
     }
 
     /// So many events came to their end.
-    pub fn settled(&self, delivered: usize, rejected: usize) {
+    pub fn settled(&self, delivered: usize, rejected: usize, missed: usize) {
         let mut counts = self.lock();
         counts.delivered += delivered as u64;
+        counts.rejected += rejected as u64;
+        counts.missed += missed as u64;
+    }
+
+    /// So many of those that were missed came to their end after all.
+    pub fn replayed(&self, delivered: usize, rejected: usize) {
+        let mut counts = self.lock();
+        counts.replayed += delivered as u64;
         counts.rejected += rejected as u64;
     }
 

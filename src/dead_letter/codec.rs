@@ -15,8 +15,13 @@ use crate::core::cursor::{Cursor, ShardId};
 use crate::core::destination_name::DestinationName;
 use crate::core::printable::is_unprintable;
 
-/// The version that is written.
-const VERSION: u32 = 1;
+/// The newest version.
+const VERSION: u32 = 2;
+
+/// The version of a line: the oldest that knows its reason, so that an older program can read what it understands.
+fn version_of(record: &Record) -> u32 {
+    if record.reason == Reason::DestinationDown { 2 } else { 1 }
+}
 
 /// What every line of every version starts with; the digits of the version follow.
 pub(super) const START: &[u8] = b"{\"v\":";
@@ -46,7 +51,7 @@ pub(super) fn decode(line: &[u8]) -> Result<Record, Defect> {
         return Err(Defect::Damaged);
     }
     match version(line) {
-        Some(VERSION) => {}
+        Some(1..=VERSION) => {}
         Some(newer) if newer > VERSION => return Err(Defect::Newer(newer)),
         _ => return Err(Defect::Foreign("it has an unknown format version".to_owned())),
     }
@@ -134,7 +139,7 @@ impl<'a> RecordLine<'a> {
         };
         let LogOrigin { project, logstore, shard, cursor, log: log_index, event: event_index } = &record.origin;
         Self {
-            v: VERSION,
+            v: version_of(record),
             id: record.id().into(),
             at: record.at.to_string().into(),
             reason: record.reason,

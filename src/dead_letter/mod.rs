@@ -13,6 +13,8 @@
 //! * `crc` is the CRC-32 (the one of gzip) of all bytes of the line before `,"crc"`, as 8 hexadecimal digits.
 //! * No line holds a control character, nor one that reorders text or breaks lines: the file is safe to `cat`.
 //!
+//! Version 2 is the same with one more reason, `destination_down`; only lines with it have that version.
+//!
 //! Every later version keeps `v` first and `crc` last and computed like this, so that a program can tell a newer record
 //! from a damaged one. A new [`Reason`] is a new version. Lines of several versions may stand in one file.
 //!
@@ -21,6 +23,7 @@
 mod codec;
 mod delivered;
 mod journal;
+mod missed;
 mod open_letters;
 mod reader;
 mod record;
@@ -34,8 +37,11 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use crate::core::destination_name::DestinationName;
+
 pub use codec::Defect;
 pub use journal::{Limit, StoreError};
+pub use missed::MissedLetters;
 pub use open_letters::OpenLetters;
 pub use reader::{Letter, ReadError, Reader, Unreadable};
 pub use record::{LogOrigin, Reason, Record, UnknownReason};
@@ -52,4 +58,10 @@ pub trait DeadLetterStore: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`StoreError`]: nothing may pass them. Bring the same letters again later.
     fn keep(&self, letters: Arc<[Record]>) -> BoxFuture<'static, Result<(), StoreError>>;
+
+    /// Takes what this destination missed while it was down.
+    ///
+    /// # Errors
+    /// [`ClaimError`]: somebody else replays letters of this store, or they cannot be read.
+    fn missed(&self, destination: &DestinationName) -> BoxFuture<'static, Result<Box<dyn MissedLetters>, ClaimError>>;
 }

@@ -84,12 +84,21 @@ pub enum Reason {
     Rejected,
     /// The event is larger than the destination takes.
     TooLarge,
+    /// The destination was down, and is isolated: the others went on without it.
+    DestinationDown,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 6] =
-        [Self::ScriptError, Self::ScriptTimeout, Self::ScriptMemory, Self::BadReturn, Self::Rejected, Self::TooLarge];
+    pub const ALL: [Self; 7] = [
+        Self::ScriptError,
+        Self::ScriptTimeout,
+        Self::ScriptMemory,
+        Self::BadReturn,
+        Self::Rejected,
+        Self::TooLarge,
+        Self::DestinationDown,
+    ];
 
     /// Its name, as in the file.
     #[must_use]
@@ -101,6 +110,7 @@ impl Reason {
             Self::BadReturn => "bad_return",
             Self::Rejected => "rejected",
             Self::TooLarge => "too_large",
+            Self::DestinationDown => "destination_down",
         }
     }
 }

@@ -8,7 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::BoxFuture;
 
 use super::journal::{Journal, Limit, StoreError};
+use super::missed::{DirectoryMissed, MissedLetters};
+use super::replay_claim::ClaimError;
 use super::{DeadLetterStore, FILE, Record, codec};
+use crate::core::destination_name::DestinationName;
 use crate::core::named_file;
 
 /// Locked by the forwarder that writes in a directory; it stays behind.
@@ -127,6 +130,11 @@ impl DeadLetterStore for Arc<DirectoryStore> {
         let written = tokio::task::spawn_blocking(move || store.append(&letters));
         // A panic of the thread is the caller's; nothing was reported as written.
         Box::pin(async move { written.await.unwrap_or_else(|panic| panic!("{panic}")) })
+    }
+
+    fn missed(&self, destination: &DestinationName) -> BoxFuture<'static, Result<Box<dyn MissedLetters>, ClaimError>> {
+        let taken = DirectoryMissed::take(self.dir().to_owned(), destination.clone());
+        Box::pin(async move { Ok(Box::new(taken.await?) as Box<dyn MissedLetters>) })
     }
 }
 

@@ -16,7 +16,7 @@ use crate::core::batch::Output;
 use crate::core::cause::Cause;
 use crate::core::event::Format;
 use crate::core::lease::Tenure;
-pub use status::{DestinationStatus, called};
+pub use status::{DestinationStatus, IsolationMode, called};
 
 /// A destination. Requests, concurrency, partial refusals and endless retry are its own business.
 pub trait Destination: Send + Sync + 'static {

@@ -13,6 +13,8 @@ pub struct DestinationStatus {
     pub promise: Promise,
     /// How it does.
     pub health: Health,
+    /// How it gets its events when it is isolated; none for one that all wait for.
+    pub isolation: Option<IsolationMode>,
     /// What became of its events.
     pub events: EventCounts,
     /// What it has counted.
@@ -21,6 +23,17 @@ pub struct DestinationStatus {
     pub gauges: Vec<Gauge>,
     /// What slows it although it is up.
     pub warnings: Vec<String>,
+}
+
+/// How an isolated destination gets its events at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IsolationMode {
+    /// As they come; they wait in memory while it is down.
+    Direct,
+    /// Not at all: they become dead letters.
+    Aside,
+    /// What it missed is delivered; newer events wait in memory behind that.
+    Returning,
 }
 
 /// What a destination is called in a sentence: its name is worth saying where there are several.

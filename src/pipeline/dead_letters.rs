@@ -13,7 +13,7 @@ use crate::core::destination_name::DestinationName;
 use crate::core::ledger::Wait;
 use crate::core::source::Source;
 use crate::dead_letter::{DeadLetterStore, LogOrigin, Reason, Record};
-use crate::destination::{Destination, Rejected, Rejection};
+use crate::destination::{Destination, Health, Rejected, Rejection};
 use crate::loggroup::Logs;
 use crate::script::{Failed, ScriptFault};
 
@@ -80,14 +80,14 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
     }
 
-    /// A record for each log that the script failed on, and for each event that the destination refuses, in the order of
-    /// the page. `script` is the version that made the batch.
+    /// A record for each log that the script failed on, and for each event that does not get to a destination, in the order
+    /// of the page. `script` is the version that made the batch.
     pub(super) fn records(
         &self,
         batch: &Batch,
         script: &str,
         failed: &[Failed],
-        rejected: &[RejectedEvent],
+        rejected: &[UndeliveredEvent],
     ) -> Vec<Record> {
         let mut wanted = BTreeMap::<u32, DeadLetterCause<'_>>::new();
         for failed in failed {
@@ -148,24 +148,47 @@ impl<S: Source, K: Destination> Shard<S, K> {
     }
 }
 
-/// An event that a destination will never take.
+/// An event that does not get to a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RejectedEvent {
+pub(super) struct UndeliveredEvent {
     /// Which output of the batch it is in.
     pub(super) output: usize,
-    /// Which event it is, and why.
-    pub(super) rejected: Rejected,
+    /// Its number in that output.
+    pub(super) event: usize,
+    /// Why it becomes a dead letter.
+    pub(super) reason: Reason,
+    /// The destination's code, for people.
+    pub(super) code: String,
+    /// In words, without secrets.
+    pub(super) message: String,
 }
 
-impl RejectedEvent {
+impl UndeliveredEvent {
     /// The log of the page that it was made of.
     pub(super) fn log(&self, batch: &Batch) -> u32 {
-        batch.outputs[self.output].events.log_of(self.rejected.event)
+        batch.outputs[self.output].events.log_of(self.event)
+    }
+
+    /// An event of an output that the destination refuses for good.
+    pub(super) fn rejected(output: usize, rejected: Rejected) -> Self {
+        let Rejected { event, rejection, code, reason } = rejected;
+        Self { output, event, reason: reason_of(rejection), code, message: reason }
+    }
+
+    /// All events of an output that an isolated destination misses.
+    pub(super) fn missed(output: usize, events: usize, health: &Health) -> impl Iterator<Item = Self> {
+        let message = match health {
+            Health::Down { cause, .. } => format!("the destination was down: {cause}"),
+            Health::Held { cause, .. } => format!("the destination rejected our requests: {cause}"),
+            Health::Unknown | Health::Up { .. } => "the destination was getting what it had missed before".to_owned(),
+        };
+        let (reason, code) = (Reason::DestinationDown, "down");
+        (0..events).map(move |event| Self { output, event, reason, code: code.to_owned(), message: message.clone() })
     }
 
     /// The same event with the number that it has in the batch; `sent` tells the numbers for each output.
     pub(super) fn of(mut self, sent: &[Vec<usize>]) -> Self {
-        self.rejected.event = sent[self.output][self.rejected.event];
+        self.event = sent[self.output][self.event];
         self
     }
 }
@@ -173,7 +196,7 @@ impl RejectedEvent {
 /// Why a log becomes a dead letter.
 enum DeadLetterCause<'a> {
     Failed(&'a Failed),
-    Rejected(Vec<&'a RejectedEvent>),
+    Rejected(Vec<&'a UndeliveredEvent>),
 }
 
 fn of_failed(record: Record, failed: &Failed) -> Record {
@@ -197,29 +220,25 @@ fn of_rejected(
     name: impl Fn(usize) -> DestinationName,
     batch: &Batch,
     log: u32,
-    rejected: &[&RejectedEvent],
+    rejected: &[&UndeliveredEvent],
     records: &mut Vec<Record>,
 ) {
-    for RejectedEvent { output, rejected: refused } in rejected {
+    for UndeliveredEvent { output, event, reason, code, message } in rejected {
         let of_log = &batch.outputs[*output].events;
         let events: Vec<usize> = (0..of_log.len()).filter(|&event| of_log.log_of(event) == log).collect();
         let delivered = events.len() - rejected.iter().filter(|other| other.output == *output).count();
-        let number = events.partition_point(|&event| event < refused.event);
-        let mut message = refused.reason.clone();
+        let number = events.partition_point(|other| other < event);
+        let mut message = message.clone();
         if delivered > 0 {
             let of = events.len();
             message += &format!(" (event {} of the {of} of this log, of which {delivered} were delivered)", number + 1);
         }
-        let reason = match refused.rejection {
-            Rejection::TooLarge => Reason::TooLarge,
-            Rejection::Refused => Reason::Rejected,
-        };
         let mut record = Record {
-            reason,
+            reason: *reason,
             destination: Some(name(*output)),
-            code: refused.code.clone(),
+            code: code.clone(),
             message,
-            event: Some(of_log.get(refused.event).to_vec()),
+            event: Some(of_log.get(*event).to_vec()),
             ..record.clone()
         };
         record.origin.event = Some(u32::try_from(number).unwrap_or(u32::MAX));
@@ -227,8 +246,16 @@ fn of_rejected(
     }
 }
 
+/// Why an event that a destination refuses becomes a dead letter.
+pub(super) fn reason_of(rejection: Rejection) -> Reason {
+    match rejection {
+        Rejection::TooLarge => Reason::TooLarge,
+        Rejection::Refused => Reason::Rejected,
+    }
+}
+
 /// How many logs the events were made of.
-pub(super) fn logs_of(batch: &Batch, rejected: &[RejectedEvent]) -> u32 {
+pub(super) fn logs_of(batch: &Batch, rejected: &[UndeliveredEvent]) -> u32 {
     let logs: BTreeSet<u32> = rejected.iter().map(|event| event.log(batch)).collect();
     u32::try_from(logs.len()).unwrap_or(u32::MAX)
 }

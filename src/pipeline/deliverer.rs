@@ -2,25 +2,28 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use futures_util::StreamExt as _;
 use futures_util::future::{OptionFuture, join_all};
 use futures_util::stream::FuturesOrdered;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, warn};
 
 use super::checkpoint::CheckpointState;
-use super::dead_letters::{OnReject, RejectedEvent, logs_of};
+use super::dead_letters::{OnReject, UndeliveredEvent, logs_of};
 use super::in_flight::{FromReader, InFlight};
+use super::isolation::{Missing, Patience};
 use super::{DelivererEnd, PAUSED_RETRY_INTERVAL, Route, Shard, StartPoint};
 use crate::core::batch::{Batch, Events, Output};
 use crate::core::cause::{Cause, Retry};
 use crate::core::cursor::Cursor;
 use crate::core::ledger::{Ask, Settled, Wait};
 use crate::core::source::{Checkpoint, Source, SourceError};
-use crate::destination::{Destination, Outcome, called};
+use crate::dead_letter::Reason;
+use crate::destination::{Destination, Health, Outcome, called};
 use crate::script::Failed;
 
 /// Batches of one shard that may be in flight. The byte budget is the real bound; this one keeps small pages from piling up
@@ -32,11 +35,19 @@ enum Finished {
     /// Every log is delivered, dropped, or on disk.
     Durable(Settled),
     /// The destination refuses events for good, and the settings want the shard halted then.
-    Rejected(Vec<RejectedEvent>),
+    Rejected(Vec<UndeliveredEvent>),
     /// It was paused, and the shard was asked to stop.
     GivenUp,
     /// The tenure ended first.
     Abandoned,
+}
+
+/// What became of the outputs of a batch.
+struct Sent<'a> {
+    /// Events that a destination will never take.
+    rejected: Vec<UndeliveredEvent>,
+    /// Outputs that are to become dead letters, since their isolated destination is down.
+    missing: Vec<(usize, Missing<'a>)>,
 }
 
 /// What can happen to the deliverer.
@@ -71,6 +82,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         let mut save_log = self.retry_log("save the checkpoint");
         let mut paused = self.paused.subscribe();
         let (mut open, mut idle, mut halted) = (true, false, false);
+        let mut last: Option<oneshot::Receiver<Infallible>> = None;
         loop {
             let quiet = in_flight.is_empty();
             if quiet && idle {
@@ -114,7 +126,9 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 }
                 DelivererEvent::FromReader(Some(FromReader::Batch(batch))) => {
                     idle = false;
-                    in_flight.push_back(self.deliver(batch));
+                    let (done, next) = oneshot::channel();
+                    let before = last.replace(next);
+                    in_flight.push_back(self.deliver(batch, before, done));
                 }
                 DelivererEvent::FromReader(Some(FromReader::Idle)) => idle = true,
                 DelivererEvent::FromReader(None) => open = false,
@@ -149,70 +163,134 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
     }
 
-    async fn deliver(&self, in_flight: InFlight) -> (Arc<Batch>, Finished) {
+    /// Delivers a batch. `before` resolves when the one before it is finished, and `done` tells that of this one, by its end.
+    async fn deliver(
+        &self,
+        in_flight: InFlight,
+        before: Option<oneshot::Receiver<Infallible>>,
+        done: oneshot::Sender<Infallible>,
+    ) -> (Arc<Batch>, Finished) {
         let InFlight { batch, script, dead_letters, room } = in_flight;
-        let finished = self.finish(&batch, &script, &dead_letters).await;
-        drop(room);
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let finished = self.finish(&batch, &script, &dead_letters, before).await;
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        drop((room, done));
         (batch, finished)
     }
 
     /// Brings every log of the batch to its end: its events are durable, or its dead letter is.
-    async fn finish(&self, batch: &Arc<Batch>, script: &str, failed: &[Failed]) -> Finished {
-        let Some(rejected) = self.send(&batch.outputs).await else { return Finished::Abandoned };
-        let halts = |event: &RejectedEvent| self.pipeline.destinations[event.output].on_reject == OnReject::Halt;
+    async fn finish(
+        &self,
+        batch: &Arc<Batch>,
+        script: &str,
+        failed: &[Failed],
+        before: Option<oneshot::Receiver<Infallible>>,
+    ) -> Finished {
+        let Some(Sent { rejected, missing }) = self.send_all(batch).await else { return Finished::Abandoned };
+        let halts = |event: &UndeliveredEvent| self.pipeline.destinations[event.output].on_reject == OnReject::Halt;
         if rejected.iter().any(halts) {
             return Finished::Rejected(rejected.into_iter().filter(halts).collect());
         }
-        let rejected = match self.admit(batch, rejected).await {
+        let mut undelivered = match self.admit(batch, rejected).await {
             Ok(rejected) => rejected,
             Err(finished) => return finished,
         };
-        let records = self.records(batch, script, failed, &rejected);
+        // What a destination misses is written in the order of the shard, and one batch at a time.
+        if let Some(before) = before.filter(|_| !missing.is_empty()) {
+            let Err(_) = before.await;
+        }
+        let mut turns = Vec::new();
+        for (output, missing) in &missing {
+            turns.push(missing.turn().await);
+            let health = self.pipeline.destinations[*output].destination.health();
+            undelivered.extend(UndeliveredEvent::missed(*output, batch.outputs[*output].events.len(), &health));
+        }
+        let records = self.records(batch, script, failed, &undelivered);
         if self.keep(records).await.is_none() {
             return Finished::GivenUp;
         }
-        self.count_events(batch, &rejected);
-        let dead_lettered = u32::try_from(failed.len()).unwrap_or(u32::MAX) + logs_of(batch, &rejected);
+        self.count_events(batch, &undelivered);
+        let dead_lettered = u32::try_from(failed.len()).unwrap_or(u32::MAX) + logs_of(batch, &undelivered);
         Finished::Durable(Settled {
             delivered: batch.logs - batch.dropped - dead_lettered,
             dropped: batch.dropped,
             dead_lettered,
-            events: u32::try_from(batch.events() - rejected.len()).unwrap_or(u32::MAX),
+            events: u32::try_from(batch.events() - undelivered.len()).unwrap_or(u32::MAX),
         })
     }
 
-    /// Delivers every output to its destination, side by side; returns the events that will never be taken. `None`: the
-    /// tenure ended first.
-    async fn send(&self, outputs: &[Arc<Output>]) -> Option<Vec<RejectedEvent>> {
+    /// Delivers every output of a batch to its destination, side by side. `None`: the tenure ended first.
+    async fn send_all(&self, batch: &Batch) -> Option<Sent<'_>> {
+        let bytes = batch.page.body.len() + batch.weight();
         let deliver = async |(number, output): (usize, &Arc<Output>)| {
-            if output.events.is_empty() {
-                return Some(Vec::new());
-            }
-            let Route { destination, account, .. } = &self.pipeline.destinations[number];
-            let _in_flight = account.sends(output.events.len());
-            match destination.deliver(Arc::clone(output), self.tenure.clone()).await {
-                Outcome::Abandoned => None,
-                Outcome::Done(rejected) => {
-                    Some(rejected.into_iter().map(|rejected| RejectedEvent { output: number, rejected }).collect())
-                }
+            let route = &self.pipeline.destinations[number];
+            let Some(isolation) = route.isolation.as_ref().filter(|_| !output.events.is_empty()) else {
+                return self.send_one(number, output).await.map(Ok);
+            };
+            let waiting = isolation.waits(bytes);
+            let is_down = || matches!(route.destination.health(), Health::Down { .. } | Health::Held { .. });
+            let is_pressed = || self.in_flight.load(Ordering::Relaxed) >= MOST_IN_FLIGHT || self.stop.is_raised();
+            let patience = Patience { is_down: &is_down, is_pressed: &is_pressed };
+            let send = async {
+                isolation.is_direct().await;
+                self.send_one(number, output).await
+            };
+            tokio::select! {
+                biased;
+                rejected = send => rejected.map(Ok),
+                missing = waiting.is_given_up(patience) => Some(Err((number, missing))),
             }
         };
+        let mut sent = Sent { rejected: Vec::new(), missing: Vec::new() };
+        for output in join_all(batch.outputs.iter().enumerate().map(deliver)).await {
+            match output? {
+                Ok(rejected) => sent.rejected.extend(rejected),
+                Err(missing) => sent.missing.push(missing),
+            }
+        }
+        Some(sent)
+    }
+
+    /// The same with every destination waited for; returns the events that will never be taken.
+    async fn send(&self, outputs: &[Arc<Output>]) -> Option<Vec<UndeliveredEvent>> {
+        let deliver = |(number, output)| self.send_one(number, output);
         let delivered = join_all(outputs.iter().enumerate().map(deliver)).await;
-        let rejected: Option<Vec<Vec<RejectedEvent>>> = delivered.into_iter().collect();
+        let rejected: Option<Vec<Vec<UndeliveredEvent>>> = delivered.into_iter().collect();
         rejected.map(|rejected| rejected.concat())
     }
 
+    /// Delivers an output; returns the events that will never be taken. `None`: the tenure ended first.
+    async fn send_one(&self, number: usize, output: &Arc<Output>) -> Option<Vec<UndeliveredEvent>> {
+        if output.events.is_empty() {
+            return Some(Vec::new());
+        }
+        let Route { destination, account, .. } = &self.pipeline.destinations[number];
+        let _in_flight = account.sends(output.events.len());
+        match destination.deliver(Arc::clone(output), self.tenure.clone()).await {
+            Outcome::Abandoned => None,
+            Outcome::Done(rejected) => {
+                Some(rejected.into_iter().map(|rejected| UndeliveredEvent::rejected(number, rejected)).collect())
+            }
+        }
+    }
+
     /// Counts what became of the events of a batch, for each destination.
-    fn count_events(&self, batch: &Batch, rejected: &[RejectedEvent]) {
+    fn count_events(&self, batch: &Batch, undelivered: &[UndeliveredEvent]) {
         for (number, output) in batch.outputs.iter().enumerate() {
-            let refused = rejected.iter().filter(|event| event.output == number).count();
-            self.pipeline.destinations[number].account.settled(output.events.len() - refused, refused);
+            let of_it = undelivered.iter().filter(|event| event.output == number);
+            let (missed, refused): (Vec<_>, Vec<_>) = of_it.partition(|event| event.reason == Reason::DestinationDown);
+            let delivered = output.events.len() - missed.len() - refused.len();
+            self.pipeline.destinations[number].account.settled(delivered, refused.len(), missed.len());
         }
     }
 
     /// Waits until no more of the shard would become dead letters than may. Meanwhile the events that were refused are
     /// sent again now and then; returns those that still are.
-    async fn admit(&self, batch: &Batch, mut rejected: Vec<RejectedEvent>) -> Result<Vec<RejectedEvent>, Finished> {
+    async fn admit(
+        &self,
+        batch: &Batch,
+        mut rejected: Vec<UndeliveredEvent>,
+    ) -> Result<Vec<UndeliveredEvent>, Finished> {
         let mut retry_log = self.retry_log("go past events that the destination refuses");
         let mut paused = None;
         loop {
@@ -227,13 +305,13 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 return Ok(rejected);
             };
             paused.get_or_insert_with(|| self.pause());
-            let (first, who) = (&rejected[0].rejected, self.called(rejected[0].output));
+            let (first, who) = (&rejected[0], self.called(rejected[0].output));
             let why = format!(
                 "{who} refuses events of {excess}, too many for dead letters; the checkpoint is not moved, and \
                  they are sent again every {PAUSED_RETRY_INTERVAL:?}; the first: {}",
                 first.code
             );
-            let cause = Cause::new(format!("{why}: {}", first.reason));
+            let cause = Cause::new(format!("{why}: {}", first.message));
             self.account.waits(Wait::Destination, why);
             retry_log.next(&cause, Retry::AfterChange, now);
             if self.stop.or(sleep(PAUSED_RETRY_INTERVAL)).await.is_none() {
@@ -303,11 +381,11 @@ impl<S: Source, K: Destination> Shard<S, K> {
         called(&all[output].name, all.len() == 1)
     }
 
-    fn halt_rejected(&self, batch: &Batch, rejected: &[RejectedEvent]) {
+    fn halt_rejected(&self, batch: &Batch, rejected: &[UndeliveredEvent]) {
         let log = rejected[0].log(batch);
-        let first = &rejected[0].rejected;
+        let first = &rejected[0];
         let who = self.called(rejected[0].output);
-        warn!(shard = %self.name, log, code = first.code, reason = first.reason, "{who} refuses a log for good");
+        warn!(shard = %self.name, log, code = first.code, reason = first.message, "{who} refuses a log for good");
         // Its words may quote the log: they are for the log of the program and for dead letters, not for the status.
         let why =
             format!("{who} refuses log {log} of the page at {} for good ({})", batch.page.cursor.when(), first.code);
@@ -316,16 +394,16 @@ impl<S: Source, K: Destination> Shard<S, K> {
 }
 
 /// Outputs of these events alone, and for each output the numbers that its events have in the batch.
-fn only(batch: &Batch, rejected: &[RejectedEvent]) -> (Vec<Arc<Output>>, Vec<Vec<usize>>) {
+fn only(batch: &Batch, rejected: &[UndeliveredEvent]) -> (Vec<Arc<Output>>, Vec<Vec<usize>>) {
     let outputs = batch.outputs.iter().enumerate().map(|(number, output)| {
         let (mut events, mut sent) = (Events::default(), Vec::new());
-        for RejectedEvent { rejected, .. } in rejected.iter().filter(|event| event.output == number) {
-            let bytes = output.events.get(rejected.event);
-            let Ok(()) = events.push(output.events.log_of(rejected.event), |out| {
+        for UndeliveredEvent { event, .. } in rejected.iter().filter(|event| event.output == number) {
+            let bytes = output.events.get(*event);
+            let Ok(()) = events.push(output.events.log_of(*event), |out| {
                 out.extend_from_slice(bytes);
                 Ok::<(), Infallible>(())
             });
-            sent.push(rejected.event);
+            sent.push(*event);
         }
         (Arc::new(Output { shard: output.shard, events }), sent)
     });

@@ -17,15 +17,18 @@ mod dead_letters;
 mod deliverer;
 mod error_throttle;
 mod in_flight;
+mod isolation;
 mod page_size;
 mod parts;
 mod reader;
+mod returning;
 mod room;
 mod route;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -45,7 +48,9 @@ use crate::script::{Hook, HookError, Hooks};
 
 use breaker::Breaker;
 pub use dead_letters::{DeadLetterPolicy, OnError, OnReject};
+pub use isolation::Isolation;
 pub use parts::SLOW_PAGE;
+pub use returning::bring_back;
 pub use route::Route;
 
 /// Pause before a page is retried of which too many logs would become dead letters.
@@ -155,6 +160,7 @@ pub async fn run<S: Source, K: Destination>(
         id,
         name: name.clone(),
         paused: watch::Sender::new(0),
+        in_flight: AtomicUsize::new(0),
         stop,
         tenure: tenure.clone(),
         account: Arc::clone(&account),
@@ -181,6 +187,8 @@ struct Shard<S, K> {
     rejects: Mutex<Breaker>,
     /// How many batches are paused: nothing new is sent behind them.
     paused: watch::Sender<u32>,
+    /// How many batches are on their way.
+    in_flight: AtomicUsize,
     /// Held by the batch whose dead letters are being written.
     writing: tokio::sync::Mutex<RetryLog>,
 }

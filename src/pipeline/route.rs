@@ -1,6 +1,6 @@
 //! A destination as the pipeline sees it.
 
-use super::OnReject;
+use super::{Isolation, OnReject};
 use crate::core::destination_account::DestinationAccount;
 use crate::core::destination_name::DestinationName;
 
@@ -13,14 +13,22 @@ pub struct Route<K> {
     pub destination: K,
     /// What to do with an event that it refuses for good.
     pub on_reject: OnReject,
+    /// Lets the other destinations go on while it is down; none for one that all wait for.
+    pub isolation: Option<Isolation>,
     /// What became of its events.
     pub account: DestinationAccount,
 }
 
 impl<K> Route<K> {
-    /// A route on which nothing was sent yet.
+    /// A route on which nothing was sent yet, to a destination that all wait for.
     #[must_use]
     pub fn new(name: DestinationName, destination: K, on_reject: OnReject) -> Self {
-        Self { name, destination, on_reject, account: DestinationAccount::default() }
+        Self { name, destination, on_reject, isolation: None, account: DestinationAccount::default() }
+    }
+
+    /// The same to one that lets the others go on while it is down, once `most` bytes wait for it.
+    #[must_use]
+    pub fn isolated(self, most: usize) -> Self {
+        Self { isolation: Some(Isolation::new(most)), ..self }
     }
 }

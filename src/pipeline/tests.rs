@@ -22,8 +22,8 @@ use crate::core::lease::Lease;
 use crate::core::ledger::Counts;
 use crate::core::page::Page;
 use crate::core::stop::{Stopper, stop};
-use crate::dead_letter::{DeadLetterStore, Limit, Reason, Record, StoreError};
-use crate::destination::{CheckError, Checked, Health, Outcome, Promise, Rejected, Rejection};
+use crate::dead_letter::{ClaimError, DeadLetterStore, Limit, MissedLetters, Reason, Record, StoreError};
+use crate::destination::{CheckError, Checked, Health, IsolationMode, Outcome, Promise, Rejected, Rejection};
 use crate::loggroup::proto::{Log, LogGroup, LogGroupList, Pair};
 use crate::script::{Config, Script};
 
@@ -179,7 +179,10 @@ impl Destination for Siem {
     }
 
     async fn check(&self) -> Result<Checked, CheckError> {
-        Err(CheckError::Down(Cause::new("nobody asks this one")))
+        match *self.down.lock().unwrap() {
+            true => Err(CheckError::Down(Cause::new("down"))),
+            false => Ok(Checked { url: String::new(), took: Duration::ZERO, agrees: "is there" }),
+        }
     }
 
     fn address(&self) -> String {
@@ -191,7 +194,10 @@ impl Destination for Siem {
     }
 
     fn health(&self) -> Health {
-        Health::Unknown
+        match *self.down.lock().unwrap() {
+            true => Health::Down { since: Instant::now(), cause: "down".into() },
+            false => Health::Unknown,
+        }
     }
 }
 
@@ -217,6 +223,40 @@ impl DeadLetterStore for Memory {
             Ok(())
         })
     }
+
+    fn missed(&self, to: &DestinationName) -> BoxFuture<'static, Result<Box<dyn MissedLetters>, ClaimError>> {
+        let missed = MissedInMemory { kept: Arc::clone(&self.kept), to: to.clone(), given: 0 };
+        Box::pin(std::future::ready(Ok(Box::new(missed) as _)))
+    }
+}
+
+/// What a destination missed, out of letters in memory.
+struct MissedInMemory {
+    kept: Arc<Mutex<Vec<Record>>>,
+    to: DestinationName,
+    given: usize,
+}
+
+impl MissedLetters for MissedInMemory {
+    fn next(&mut self, most: usize) -> BoxFuture<'_, Result<Vec<Record>, ClaimError>> {
+        let kept = self.kept.lock().unwrap();
+        let is_missed = |letter: &&Record| {
+            letter.reason == Reason::DestinationDown && letter.destination.as_ref() == Some(&self.to)
+        };
+        let next: Vec<Record> = kept.iter().filter(is_missed).skip(self.given).take(most).cloned().collect();
+        self.given += next.len();
+        Box::pin(std::future::ready(Ok(next)))
+    }
+
+    fn settle(&mut self, letters: Arc<[Record]>) -> BoxFuture<'_, Result<(), ClaimError>> {
+        self.kept.lock().unwrap().retain(|letter| !letters.contains(letter));
+        self.given -= letters.len();
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), ClaimError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 struct Texts;
@@ -237,6 +277,8 @@ struct Bench {
     stop: Stopper,
     _over: Stopper,
     task: JoinSet<ShardEnd>,
+    /// Brings back what isolated destinations missed.
+    _side: JoinSet<()>,
 }
 
 /// Logs as `id:kind`, a page for each list.
@@ -246,27 +288,44 @@ fn start(pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench
 
 /// The same to so many destinations.
 fn start_to(destinations: usize, pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench {
-    start_with((destinations, PartSize::default().bytes), None, pages, on_error, on_reject)
+    start_with(Plan::to(destinations), pages, on_error, on_reject)
 }
 
 /// The same to one, with parts of so many bytes.
 fn start_in_parts(bytes: usize, pages: &[Vec<String>]) -> Bench {
-    start_with((1, bytes), None, pages, OnError::DeadLetter, OnReject::DeadLetter)
+    start_with(Plan { bytes, ..Plan::to(1) }, pages, OnError::DeadLetter, OnReject::DeadLetter)
 }
 
 /// The same to one, until so many pages were received.
 fn start_until(until: i64, pages: &[Vec<String>]) -> Bench {
-    let bytes = PartSize::default().bytes;
-    start_with((1, bytes), Some(Start::Time(until)), pages, OnError::DeadLetter, OnReject::DeadLetter)
+    let plan = Plan { until: Some(Start::Time(until)), ..Plan::to(1) };
+    start_with(plan, pages, OnError::DeadLetter, OnReject::DeadLetter)
 }
 
-fn start_with(
-    (destinations, bytes): (usize, usize),
+/// The same to two, the second of which is isolated, with room for so many bytes.
+fn start_isolated(bytes: usize, pages: &[Vec<String>]) -> Bench {
+    let plan = Plan { isolated: Some(bytes), ..Plan::to(2) };
+    start_with(plan, pages, OnError::DeadLetter, OnReject::DeadLetter)
+}
+
+/// How many destinations, and what is not as usual.
+struct Plan {
+    destinations: usize,
+    /// Bytes of a part.
+    bytes: usize,
     until: Option<Start>,
-    pages: &[Vec<String>],
-    on_error: OnError,
-    on_reject: OnReject,
-) -> Bench {
+    /// The room of the second destination, which is isolated.
+    isolated: Option<usize>,
+}
+
+impl Plan {
+    fn to(destinations: usize) -> Self {
+        Self { destinations, bytes: PartSize::default().bytes, until: None, isolated: None }
+    }
+}
+
+fn start_with(plan: Plan, pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench {
+    let Plan { destinations, bytes, until, isolated } = plan;
     let pair = |key: &str, value: &str| Pair { key: key.into(), value: value.into() };
     let log = |text: &String| {
         let (id, kind) = text.split_once(':').unwrap();
@@ -304,7 +363,11 @@ fn start_with(
                     each: Mutex::default(),
                     turn: tokio::sync::Mutex::default(),
                 };
-                Route::new(name(number), siem, on_reject)
+                let route = Route::new(name(number), siem, on_reject);
+                match isolated {
+                    Some(bytes) if number == 1 => route.isolated(bytes),
+                    _ => route,
+                }
             })
             .collect(),
         hooks: Hooks::new(script, config, formats, ("project", "logstore")).unwrap(),
@@ -336,7 +399,11 @@ impl Bench {
         let ((stopper, stopped), (over, is_over)) = (stop(), stop());
         let mut task = JoinSet::new();
         task.spawn(run(Arc::clone(&pipeline), ShardId(3), stopped, Tenure::new(lease, is_over)));
-        Self { pipeline, memory, stop: stopper, _over: over, task }
+        let mut side = JoinSet::new();
+        for number in 0..pipeline.destinations.len() {
+            side.spawn(bring_back(Arc::clone(&pipeline), number));
+        }
+        Self { pipeline, memory, stop: stopper, _over: over, task, _side: side }
     }
 
     /// Drops the work where it stands, as a crash does, and starts it again.
@@ -599,8 +666,8 @@ async fn an_event_that_one_of_two_destinations_refuses_is_a_dead_letter_once() {
     assert_eq!((letter.id().as_str(), letter.event.as_deref()), ("3-0-1-1", Some(b"b!".as_slice())));
     assert_eq!(letter.destination.as_ref().map(DestinationName::as_str), Some("to1"), "and it says whose it is");
     let events = |at: usize| bench.pipeline.destinations[at].account.read();
-    assert_eq!(events(0), EventCounts { delivered: 4, rejected: 0, in_flight: 0 });
-    assert_eq!(events(1), EventCounts { delivered: 3, rejected: 1, in_flight: 0 });
+    assert_eq!(events(0), EventCounts { delivered: 4, ..EventCounts::default() });
+    assert_eq!(events(1), EventCounts { delivered: 3, rejected: 1, ..EventCounts::default() });
     let counts = bench.counts();
     assert_eq!((counts.delivered, counts.dead_lettered, counts.events, counts.difference()), (2, 1, 7, 0));
     assert_eq!(bench.saved(), Some(1));
@@ -615,6 +682,89 @@ async fn what_two_destinations_refuse_of_a_log_is_two_dead_letters_and_one_dead_
     assert_eq!((names.as_slice(), letters[0].id() == letters[1].id()), (["to0", "to1"].as_slice(), true));
     let counts = bench.counts();
     assert_eq!((counts.delivered, counts.dead_lettered, counts.events, counts.difference()), (1, 1, 4, 0));
+}
+
+/// So many pages of a log each, numbered from `from` on.
+fn numbered(from: usize, pages: usize) -> Vec<Vec<String>> {
+    (from..from + pages).map(|number| vec![format!("{number:03}:keep")]).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_an_isolated_destination_is_down_the_others_go_on_and_it_gets_all_in_order_when_it_is_back() {
+    let bench = start_isolated(500, &numbered(0, 100));
+    let [first, second] = &*bench.pipeline.destinations else { panic!("two destinations") };
+    *second.destination.down.lock().unwrap() = true;
+    seconds(600).await;
+    assert_eq!(first.destination.taken.lock().unwrap().len(), 100, "the other one has everything");
+    assert_eq!(bench.saved(), Some(100));
+    assert_eq!((bench.letters().len(), second.destination.taken.lock().unwrap().len()), (100, 0));
+    let counts = bench.counts();
+    assert_eq!((counts.delivered, counts.dead_lettered, counts.difference()), (0, 100, 0));
+    assert_eq!((second.account.read().missed, second.isolation.as_ref().unwrap().mode()), (100, IsolationMode::Aside));
+    assert!(bench.letters()[0].message.contains("the destination was down: down"), "{:?}", bench.letters()[0]);
+    *second.destination.down.lock().unwrap() = false;
+    seconds(30).await;
+    let expected: Vec<String> = (0..100).map(|number| format!("{number:03}")).collect();
+    assert_eq!(*second.destination.taken.lock().unwrap(), expected, "in order, and each once");
+    assert_eq!((bench.letters().len(), second.account.read().replayed), (0, 100));
+    assert_eq!(second.isolation.as_ref().unwrap().mode(), IsolationMode::Direct);
+    assert_eq!(bench.end().await, ShardEnd::Released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_wait_in_memory_for_an_isolated_destination_as_long_as_its_part_of_it_lasts() {
+    let bench = start_isolated(1 << 20, &numbered(0, 5));
+    let second = &bench.pipeline.destinations[1];
+    *second.destination.down.lock().unwrap() = true;
+    seconds(600).await;
+    assert_eq!((bench.letters().len(), bench.saved()), (0, Some(0)), "there is room for five small pages");
+    *second.destination.down.lock().unwrap() = false;
+    seconds(5).await;
+    assert_eq!((second.destination.taken.lock().unwrap().len(), bench.counts().delivered), (5, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_writes_what_waits_for_an_isolated_destination_and_ends_in_good_order() {
+    let bench = start_isolated(1 << 20, &numbered(0, 5));
+    *bench.pipeline.destinations[1].destination.down.lock().unwrap() = true;
+    seconds(10).await;
+    let (pipeline, memory) = (Arc::clone(&bench.pipeline), bench.memory.clone());
+    assert_eq!(bench.end().await, ShardEnd::Released);
+    assert_eq!(pipeline.source.saved.lock().unwrap().as_ref().and_then(Cursor::number), Some(5));
+    assert_eq!(memory.kept.lock().unwrap().len(), 5, "and is replayed after the next start");
+    *pipeline.destinations[1].destination.down.lock().unwrap() = false;
+    let again = Bench::on(pipeline, memory);
+    seconds(10).await;
+    assert_eq!(again.pipeline.destinations[1].destination.taken.lock().unwrap().len(), 5);
+    assert!(again.letters().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_store_pauses_the_shard_rather_than_let_an_isolated_destination_lose_anything() {
+    let bench = start_isolated(1, &numbered(0, 5));
+    *bench.memory.full.lock().unwrap() = true;
+    *bench.pipeline.destinations[1].destination.down.lock().unwrap() = true;
+    seconds(600).await;
+    assert_eq!((bench.saved(), bench.counts().dead_lettered), (Some(0), 0));
+    *bench.memory.full.lock().unwrap() = false;
+    seconds(120).await;
+    assert_eq!((bench.saved(), bench.counts().dead_lettered), (Some(5), 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_isolated_destination_refuses_when_it_is_back_is_a_dead_letter_for_that() {
+    let bench = start_isolated(1, &[page(&["a:keep", "b:two"])]);
+    *bench.pipeline.destinations[0].destination.strict.lock().unwrap() = false;
+    *bench.pipeline.destinations[1].destination.down.lock().unwrap() = true;
+    seconds(10).await;
+    assert_eq!(bench.letters().len(), 3);
+    *bench.pipeline.destinations[1].destination.down.lock().unwrap() = false;
+    seconds(10).await;
+    let letters = bench.letters();
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!((letter.reason, letter.event.as_deref()), (Reason::Rejected, Some(b"b!".as_slice())));
+    let events = bench.pipeline.destinations[1].account.read();
+    assert_eq!((events.missed, events.replayed, events.rejected), (3, 2, 1));
 }
 
 #[tokio::test(start_paused = true)]

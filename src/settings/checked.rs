@@ -99,6 +99,8 @@ pub struct DestinationSettings {
     pub config: DestinationConfig,
     /// What to do with an event that it refuses for good.
     pub on_reject: OnReject,
+    /// The others go on while it is down.
+    pub isolate: bool,
 }
 
 /// When a new version of the script is loaded, and when it is rolled back.

@@ -5,15 +5,19 @@ use std::sync::Arc;
 use super::checked::{DestinationSettings, Machine};
 use super::hec::{read_hec, read_hec_format};
 use super::keys;
+use super::keys::destination::DESTINATIONS;
 use super::keys::{Key, Row};
 use super::problem::Complaint;
 use super::read::Reader;
 use super::syslog::{read_syslog, read_syslog_format};
+use super::typed::Item;
 use crate::core::destination_name::DestinationName;
 use crate::destination::Preview;
 use crate::destination::file::{Config, FileFormat};
 use crate::destination::registry::DestinationConfig;
 use crate::pipeline::OnReject;
+
+const TABLE_NAME: &str = "the name of a table is a name";
 
 /// How the settings of a kind of destination are read.
 struct Kind {
@@ -27,6 +31,8 @@ struct Kind {
     format: fn(&mut Reader<'_>, &Machine) -> Option<Arc<dyn Preview>>,
     /// What becomes of an event that it refuses for good; none for one that refuses no event.
     on_reject: Option<&'static Key<OnReject>>,
+    /// Whether the others go on while it is down.
+    isolate: &'static Key<bool>,
 }
 
 /// Every kind of destination. The first is the one that is meant where nothing else is said.
@@ -37,6 +43,7 @@ static KINDS: [Kind; 3] = [
         read: |reader, _| read_hec(reader).map(Box::new).map(DestinationConfig::Hec),
         format: |reader, _| Some(Arc::new(read_hec_format(reader))),
         on_reject: Some(&keys::hec::ON_REJECT),
+        isolate: &keys::hec::ISOLATE,
     },
     Kind {
         table: "syslog",
@@ -44,6 +51,7 @@ static KINDS: [Kind; 3] = [
         read: |reader, machine| read_syslog(reader, machine).map(Box::new).map(DestinationConfig::Syslog),
         format: |reader, machine| Some(Arc::new(read_syslog_format(reader, machine)?)),
         on_reject: Some(&keys::syslog::ON_REJECT),
+        isolate: &keys::syslog::ISOLATE,
     },
     Kind {
         table: "file",
@@ -51,18 +59,21 @@ static KINDS: [Kind; 3] = [
         read: |reader, _| read_file(reader).map(DestinationConfig::File),
         format: |_, _| Some(Arc::new(FileFormat::default())),
         on_reject: None,
+        isolate: &keys::file::ISOLATE,
     },
 ];
 
-/// Reads every destination there is: the tables that somebody wrote something into.
+/// Reads every destination there is: each item of `[[destination]]`, and each table that somebody wrote something into and
+/// that is not there for items of its type.
 pub(super) fn read_destinations(reader: &mut Reader<'_>, machine: &Machine) -> Option<Vec<DestinationSettings>> {
-    let given = given(reader);
-    if given.is_empty() {
+    let found = find(reader)?;
+    if found.is_empty() {
         reader.missing(&KINDS.each_ref().map(|kind| kind.needs));
         return None;
     }
     // All are read before any is given up, so that every problem is said.
-    let read: Vec<_> = given.iter().map(|kind| kind.read(reader, machine)).collect();
+    let is_alone = found.len() == 1;
+    let read: Vec<_> = found.into_iter().map(|one| one.read(reader, machine, is_alone)).collect();
     read.into_iter().collect()
 }
 
@@ -72,33 +83,111 @@ pub(super) fn read_formats(
     reader: &mut Reader<'_>,
     machine: &Machine,
 ) -> Option<Vec<(DestinationName, Arc<dyn Preview>)>> {
-    let chosen = match to {
-        Some(to) => match KINDS.iter().find(|kind| kind.table == to) {
-            Some(kind) => vec![kind],
-            None => {
-                let known = KINDS.each_ref().map(|kind| kind.table).join(", ");
-                reader.complain_at(
-                    "--to",
-                    Complaint::new(format!("no destination is called {to:?}"), format!("write one of {known}")),
-                );
-                return None;
-            }
-        },
-        None => Some(given(reader)).filter(|given| !given.is_empty()).unwrap_or_else(|| vec![&KINDS[0]]),
-    };
-    let read: Vec<_> = chosen.iter().map(|kind| Some((kind.name(), (kind.format)(reader, machine)?))).collect();
+    let mut found = find(reader)?;
+    let by_table = |table: &str| KINDS.iter().find(|kind| kind.table == table).map(Found::table);
+    if let Some(to) = to {
+        let of_name = found.iter().position(|one| one.name.as_str() == to).map(|at| found.swap_remove(at));
+        let Some(one) = of_name.or_else(|| by_table(to)) else {
+            let known: Vec<_> =
+                found.iter().map(|one| one.name.as_str()).chain(KINDS.each_ref().map(|kind| kind.table)).collect();
+            let complaint = Complaint::new(
+                format!("no destination is called {to:?}"),
+                format!("write one of {}", known.join(", ")),
+            );
+            reader.complain_at("--to", complaint);
+            return None;
+        };
+        found = vec![one];
+    } else if found.is_empty() {
+        found = vec![Found::table(&KINDS[0])];
+    }
+    let read: Vec<_> = found.into_iter().map(|one| Some((one.name.clone(), one.format(reader, machine)?))).collect();
     read.into_iter().collect()
 }
 
-impl Kind {
-    fn read(&self, reader: &mut Reader<'_>, machine: &Machine) -> Option<DestinationSettings> {
-        let config = (self.read)(reader, machine);
-        let on_reject = self.on_reject.map_or(Some(OnReject::DeadLetter), |key| reader.get(key));
-        Some(DestinationSettings { name: self.name(), config: config?, on_reject: on_reject? })
+/// A destination that somebody means.
+struct Found<'a> {
+    name: DestinationName,
+    kind: &'static Kind,
+    /// The item that it is; none where it is the table of its kind.
+    item: Option<&'a Item>,
+}
+
+/// The destinations that somebody means: tables first, then items, each in their order. None when two have one name.
+fn find<'a>(reader: &mut Reader<'a>) -> Option<Vec<Found<'a>>> {
+    let items: Vec<&Item> = reader.items(DESTINATIONS[0]).collect();
+    let has_items = |kind: &Kind| items.iter().any(|item| item.array.table == kind.table);
+    let tables = KINDS.iter().filter(|kind| !has_items(kind) && reader.first_given(kind.table).is_some());
+    let mut found: Vec<Found<'a>> = tables.map(Found::table).collect();
+    let mut is_good = true;
+    for item in items {
+        let kind = KINDS.iter().find(|kind| kind.table == item.array.table).expect("each type of item has a row");
+        let Some(name) = reader.within(item, |reader| kind.name_of_item(reader)) else {
+            is_good = false;
+            continue;
+        };
+        if let Some(other) = found.iter().find(|other| other.name == name) {
+            let complaint =
+                Complaint::new(format!("two destinations are called {name}"), "give each a name of its own");
+            match other.item {
+                Some(other) => reader.complain_of_items([other, item], complaint),
+                None => {
+                    reader.complain_at(&format!("[{}], {} ({})", other.kind.table, item.label, item.place), complaint)
+                }
+            }
+            is_good = false;
+        }
+        found.push(Found { name, kind, item: Some(item) });
+    }
+    is_good.then_some(found)
+}
+
+impl<'a> Found<'a> {
+    /// The table of a kind.
+    fn table(kind: &'static Kind) -> Self {
+        let name = DestinationName::new(kind.table).expect(TABLE_NAME);
+        Self { name, kind, item: None }
     }
 
-    fn name(&self) -> DestinationName {
-        DestinationName::new(self.table).expect("the name of a table is a name")
+    fn read(self, reader: &mut Reader<'a>, machine: &Machine, is_alone: bool) -> Option<DestinationSettings> {
+        let kind = self.kind;
+        self.within(reader, |reader, name| {
+            let config = (kind.read)(reader, machine);
+            let on_reject = kind.on_reject.map_or(Some(OnReject::DeadLetter), |key| reader.get(key));
+            let isolate = reader.get(kind.isolate);
+            if is_alone && isolate == Some(true) {
+                let what =
+                    format!("{} is true, and there is no other destination that could go on", kind.isolate.row.name);
+                let fix = "leave it out: logs wait in SLS while the only destination is down";
+                reader.complain(&kind.isolate.row, Complaint::new(what, fix));
+            }
+            Some(DestinationSettings { name, config: config?, on_reject: on_reject?, isolate: isolate? })
+        })
+    }
+
+    fn format(self, reader: &mut Reader<'a>, machine: &Machine) -> Option<Arc<dyn Preview>> {
+        let kind = self.kind;
+        self.within(reader, |reader, _| (kind.format)(reader, machine))
+    }
+
+    fn within<T>(self, reader: &mut Reader<'a>, read: impl FnOnce(&mut Reader<'a>, DestinationName) -> T) -> T {
+        match self.item {
+            Some(item) => reader.within(item, |reader| read(reader, self.name)),
+            None => read(reader, self.name),
+        }
+    }
+}
+
+impl Kind {
+    /// What an item is called: its name, or its type.
+    fn name_of_item(&self, reader: &mut Reader<'_>) -> Option<DestinationName> {
+        if !reader.is_given(&keys::destination::NAME.row) {
+            return Some(DestinationName::new(self.table).expect(TABLE_NAME));
+        }
+        reader.parse(&keys::destination::NAME, |text| {
+            DestinationName::new(&text)
+                .map_err(|bad| Complaint::new(format!("{text:?} is not a name for a destination"), bad.to_string()))
+        })
     }
 }
 
@@ -108,9 +197,4 @@ fn read_file(reader: &mut Reader<'_>) -> Option<Config> {
     let (max_size, keep) = (reader.get(&keys::file::MAX_SIZE), reader.get(&keys::file::KEEP));
     let fsync = reader.get(&keys::file::FSYNC);
     Some(Config { path: path?, max_size: max_size? as u64, keep: keep?, fsync: fsync? })
-}
-
-/// The kinds of destination that somebody gave a setting of.
-fn given(reader: &Reader<'_>) -> Vec<&'static Kind> {
-    KINDS.iter().filter(|kind| reader.first_given(kind.table).is_some()).collect()
 }

@@ -34,7 +34,7 @@ pub(super) fn read(path: &Path, typed: &mut Typed) -> Result<Vec<Problem>, Vec<P
     let mut file = File { path, text: &text, typed, problems: Vec::new() };
     for (name, value) in root.get_ref() {
         match value.get_ref() {
-            DeValue::Array(items) if keys::array(name.get_ref()).is_some() => file.take_items(name, items),
+            DeValue::Array(items) if keys::is_array(name.get_ref()) => file.take_items(name, items),
             DeValue::Table(table) if is_table(name.get_ref()) => file.take_table(name.get_ref(), table),
             DeValue::String(_) if name.get_ref() == "script" => file.take("script.file", value),
             other => file.refuse_at_top(name, other),
@@ -82,13 +82,35 @@ impl File<'_> {
 
     /// The items of an array of tables.
     fn take_items(&mut self, name: &Spanned<DeString<'_>>, items: &DeArray<'_>) {
-        let array = keys::array(name.get_ref()).expect("the caller found it");
         for (at, item) in items.iter().enumerate() {
             match item.get_ref() {
-                DeValue::Table(entries) => self.take_item(array, at + 1, item, entries),
-                _ => self.complain(item, misplaced_item(array.name)),
+                DeValue::Table(entries) => {
+                    if let Some(array) = self.array_of(name.get_ref(), item, entries) {
+                        self.take_item(array, at + 1, item, entries);
+                    }
+                }
+                _ => self.complain(item, misplaced_item(name.get_ref())),
             }
         }
+    }
+
+    /// The array that an item belongs to, by its type where there are several of the name.
+    fn array_of(&mut self, name: &str, whole: &Spanned<DeValue<'_>>, entries: &DeTable<'_>) -> Option<&'static Array> {
+        let typed = entries.iter().find(|(key, _)| key.get_ref() == "type").map(|(_, value)| value);
+        let text = typed.and_then(|value| value.get_ref().as_str());
+        let found = keys::arrays(name).find(|array| array.of_type.is_none() || array.of_type == text);
+        if found.is_none() {
+            let types: Vec<&str> = keys::arrays(name).filter_map(|array| array.of_type).collect();
+            let what = match text {
+                Some(text) => format!("{:?} is not a type of {name}", excerpt(text)),
+                None => format!("a {name} has no type"),
+            };
+            self.complain(
+                typed.unwrap_or(whole),
+                Complaint::new(what, format!("write type = \"…\" with one of {}", types.join(", "))),
+            );
+        }
+        found
     }
 
     fn take_item(&mut self, array: &'static Array, number: usize, whole: &Spanned<DeValue<'_>>, entries: &DeTable<'_>) {
@@ -170,7 +192,7 @@ impl File<'_> {
     /// Anything at the top of the file that does not belong there.
     fn refuse_at_top(&mut self, name: &Spanned<DeString<'_>>, value: &DeValue<'_>) {
         let typed = name.get_ref().as_ref();
-        let complaint = if keys::array(typed).is_some() {
+        let complaint = if keys::is_array(typed) {
             misplaced_item(typed)
         } else if is_table(typed) {
             let complaint =

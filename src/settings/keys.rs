@@ -7,6 +7,7 @@ mod array;
 mod choices;
 pub(super) mod credentials;
 pub(super) mod dead_letters;
+pub(super) mod destination;
 pub(super) mod file;
 pub(super) mod hec;
 mod key;
@@ -40,9 +41,14 @@ pub fn find(name: &str) -> Option<&'static Row> {
     all().find(|key| key.name == name)
 }
 
-/// The array of tables with this name.
-pub(super) fn array(name: &str) -> Option<&'static Array> {
-    ARRAYS.into_iter().find(|array| array.name == name)
+/// The arrays of tables with this name: one, or one for each type of its items.
+pub(super) fn arrays(name: &str) -> impl Iterator<Item = &'static Array> {
+    [&source::SOURCES].into_iter().chain(destination::DESTINATIONS).filter(move |array| array.name == name)
+}
+
+/// Whether there is an array of tables with this name.
+pub(super) fn is_array(name: &str) -> bool {
+    arrays(name).next().is_some()
 }
 
 /// Every setting that an item of an array can give, in the order of the documentation.
@@ -51,15 +57,13 @@ pub(super) fn of_item(array: &Array) -> impl Iterator<Item = &'static Row> {
     of(array.name).chain(of(array.table))
 }
 
-/// The arrays of tables.
-const ARRAYS: [&Array; 1] = [&source::SOURCES];
-
 /// The tables, in the order of the documentation.
-const TABLES: [&[&Row]; 10] = [
+const TABLES: [&[&Row]; 11] = [
     script::KEYS,
     sls::KEYS,
     credentials::KEYS,
     source::KEYS,
+    destination::KEYS,
     hec::KEYS,
     syslog::KEYS,
     file::KEYS,

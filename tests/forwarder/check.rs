@@ -213,7 +213,7 @@ async fn each_fault_of_the_settings_the_script_and_the_disk_is_named_with_its_fi
             "a start in words",
             |site| site.set("FORWARDER_SLS_START", "soon"),
             "fail",
-            "not a start position",
+            "is not a position",
             "write begin",
             2,
         ),

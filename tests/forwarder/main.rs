@@ -4,6 +4,7 @@ mod check;
 mod cli;
 mod corpus;
 mod credentials;
+mod destinations;
 mod documents;
 mod house;
 mod letters;

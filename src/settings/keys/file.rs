@@ -6,7 +6,7 @@ use super::key::{GIB, Key, MB};
 use super::row::Row;
 
 /// In the order of the documentation.
-pub(super) const KEYS: &[&Row] = &[&PATH.row, &MAX_SIZE.row, &KEEP.row, &FSYNC.row];
+pub(super) const KEYS: &[&Row] = &[&PATH.row, &MAX_SIZE.row, &KEEP.row, &FSYNC.row, &ISOLATE.row];
 
 pub const PATH: Key<PathBuf> =
     Key::path("file.path").means("file to write events to, one JSON object per line; its directory must exist");
@@ -22,3 +22,7 @@ pub const KEEP: Key<u32> = Key::count("file.keep", 1, 10_000)
 pub const FSYNC: Key<bool> = Key::switch("file.fsync")
     .default("true")
     .means("count events as delivered only once they are on the disk; without it a power cut can lose the last ones");
+
+pub const ISOLATE: Key<bool> = Key::switch("file.isolate").default("false").means(
+    "let the other destinations go on while this one is down: what it misses is written as dead letters and replayed when it is back",
+);

@@ -36,6 +36,7 @@ pub(super) const KEYS: &[&Row] = &[
     &PARTIAL.row,
     &COMPAT.row,
     &ON_REJECT.row,
+    &ISOLATE.row,
 ];
 
 pub const URL: Key<String> = Key::text("hec.url")
@@ -118,4 +119,8 @@ pub const COMPAT: Key<bool> = Key::switch("hec.compat")
 pub const ON_REJECT: Key<OnReject> = Key::choice("hec.on_reject").default("dead_letter").means(
     "what to do with an event that Splunk refuses because of its content: write it as a dead letter, or \
          halt its shard",
+);
+
+pub const ISOLATE: Key<bool> = Key::switch("hec.isolate").default("false").means(
+    "let the other destinations go on while this one is down: what it misses is written as dead letters and replayed when it is back",
 );

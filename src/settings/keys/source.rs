@@ -7,7 +7,7 @@ use super::key::Key;
 use super::row::{Row, Scope};
 
 /// Each item is a logstore to read.
-pub const SOURCES: Array = Array { name: "source", table: "sls" };
+pub const SOURCES: Array = Array { name: "source", of_type: None, table: "sls" };
 
 /// In the order of the documentation.
 pub(super) const KEYS: &[&Row] = &[&NAME.row, &SCRIPT.row];

@@ -40,6 +40,7 @@ pub(super) const KEYS: &[&Row] = &[
     &CONFIRM_LAG.row,
     &RATE.row,
     &ON_REJECT.row,
+    &ISOLATE.row,
 ];
 
 pub const HOST: Key<String> =
@@ -168,4 +169,8 @@ pub const RATE: Key<u32> = Key::count("syslog.rate", 1, 10_000_000)
 pub const ON_REJECT: Key<OnReject> = Key::choice("syslog.on_reject").default("dead_letter").means(
     "what to do with an event that the receiver refuses because of its content: write it as a dead \
          letter, or halt its shard",
+);
+
+pub const ISOLATE: Key<bool> = Key::switch("syslog.isolate").default("false").means(
+    "let the other destinations go on while this one is down: what it misses is written as dead letters and replayed when it is back",
 );

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use forwarder::emulator::syslog::{Config, Protocol, SyslogEmulator};
 
-use super::bench::Bench;
+use super::bench::{Bench, until_or};
 use super::program::Program;
 
 /// Splunk gets every log, the file those that went wrong, and syslog a line about these as well.
@@ -32,6 +32,10 @@ impl Routes {
     }
 
     fn start(&self) -> Program {
+        self.start_with(&[])
+    }
+
+    fn start_with(&self, more: &[(&str, &str)]) -> Program {
         let address = self.siem.address();
         let (host, port) = (address.ip().to_string(), address.port().to_string());
         let settings = [
@@ -40,7 +44,7 @@ impl Routes {
             ("FORWARDER_SYSLOG_PORT", port.as_str()),
             ("FORWARDER_SYSLOG_PROTOCOL", "relp"),
         ];
-        self.bench.start_with("a", &settings)
+        self.bench.start_with("a", &[&settings, more].concat())
     }
 
     /// Events in the file.
@@ -91,4 +95,29 @@ async fn all_wait_for_a_destination_that_is_down_and_none_misses_a_log() {
     let program = end(program).await;
     assert_eq!((routes.stored(), routes.siem.received().len()), (1_000, 1_000));
     assert_eq!(program.says("delivered 1000 + dropped 0 + dead-lettered 0"), 1, "{}", program.said());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_others_go_on_without_an_isolated_destination_and_it_gets_what_it_missed_when_it_is_back() {
+    let routes = Routes::new("function process(log) return { event = log } end\n").await;
+    routes.bench.hec.faults().refuse_for(Duration::from_secs(3600));
+    // More pages than a shard may have in flight, so that waiting holds it up.
+    (0..2).for_each(|shard| routes.bench.put(shard, 50, 1));
+    let isolated = [("FORWARDER_HEC_ISOLATE", "true"), ("FORWARDER_SLS_PAGE_GROUPS", "1")];
+    let mut program = routes.start_with(&isolated);
+    let is_through = || (0..2).all(|shard| routes.bench.checkpoint(shard) == Some(routes.bench.end(shard)));
+    let state = || format!("{} in the file", routes.stored());
+    until_or("the others have everything", 60, is_through, state).await;
+    assert_eq!((routes.stored(), routes.siem.received().len(), routes.bench.oracle.arrived()), (1_100, 1_100, 0));
+    // What was missed outlives a crash.
+    program.kill();
+    drop(program);
+    let program = routes.start_with(&isolated);
+    program.to_say("Splunk HEC is down").await;
+    routes.bench.hec.faults().clear();
+    routes.bench.all_arrived().await;
+    program.to_say("delivered what the destination had missed").await;
+    let program = end(program).await;
+    assert_eq!((routes.stored(), routes.siem.received().len()), (1_100, 1_100), "the others got nothing twice");
+    assert_eq!(program.says("dead letters; to see why"), 0, "none is left: {}", program.said());
 }

@@ -3,7 +3,11 @@
 use std::io;
 use std::sync::Arc;
 
-use forwarder::dead_letter::{Config, DeadLetterStore, DirectoryStore, Limit, Record, StoreError};
+use forwarder::core::destination_name::DestinationName;
+use forwarder::dead_letter::{
+    ClaimError, Config, DeadLetterStore, DirectoryStore, Letter, Limit, MissedLetters, Reason, Record, ReplayClaim,
+    StoreError, Unreadable,
+};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
@@ -48,5 +52,43 @@ impl DeadLetterStore for SimLetters {
             }
             store.append(&letters)
         })
+    }
+
+    fn missed(&self, to: &DestinationName) -> BoxFuture<'static, Result<Box<dyn MissedLetters>, ClaimError>> {
+        let missed = ReplayClaim::take(self.store.dir()).and_then(|claim| {
+            let letters = Box::new(claim.letters()?);
+            Ok(Box::new(Missed { claim, letters, to: to.clone() }) as Box<dyn MissedLetters>)
+        });
+        Box::pin(std::future::ready(missed))
+    }
+}
+
+/// What a destination missed.
+struct Missed {
+    claim: ReplayClaim,
+    letters: Box<dyn Iterator<Item = Result<Letter, Unreadable>> + Send>,
+    to: DestinationName,
+}
+
+impl MissedLetters for Missed {
+    fn next(&mut self, most: usize) -> BoxFuture<'_, Result<Vec<Record>, ClaimError>> {
+        let (claim, to) = (&self.claim, &self.to);
+        let letters = self.letters.by_ref().filter_map(Result::ok).map(|letter| letter.record);
+        let is_missed = |letter: &Record| {
+            letter.reason == Reason::DestinationDown
+                && letter.destination.as_ref() == Some(to)
+                && !claim.is_delivered(letter)
+        };
+        let next = letters.filter(is_missed).take(most).collect();
+        Box::pin(std::future::ready(Ok(next)))
+    }
+
+    fn settle(&mut self, letters: Arc<[Record]>) -> BoxFuture<'_, Result<(), ClaimError>> {
+        let noted = self.claim.note_delivered(letters.iter()).map_err(ClaimError::from);
+        Box::pin(std::future::ready(noted))
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), ClaimError>> {
+        Box::pin(std::future::ready(self.claim.close().map_err(ClaimError::from)))
     }
 }

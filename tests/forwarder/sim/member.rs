@@ -7,13 +7,14 @@ use std::time::Duration;
 use forwarder::core::budget::Budget;
 use forwarder::core::cursor::{SourceName, Start};
 use forwarder::core::destination_name::DestinationName;
+use forwarder::core::event::DestinationFormat;
 use forwarder::core::ledger::{Counts, Ledger};
 use forwarder::core::source::{Source as _, SourceError};
 use forwarder::core::stop::{Stopper, stop};
 use forwarder::group;
 use forwarder::group::Drained;
 use forwarder::group::membership::Membership;
-use forwarder::pipeline::{DeadLetterPolicy, OnReject, Pace, PartSize, Pipeline, Route};
+use forwarder::pipeline::{DeadLetterPolicy, OnReject, Pace, PartSize, Pipeline, Route, bring_back};
 use forwarder::script::{Config, Hooks, Script};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -25,6 +26,9 @@ use super::world::World;
 
 /// How long a member has to deliver what it is to give up.
 pub const DRAIN: Duration = Duration::from_secs(20);
+
+/// What may wait for an isolated archive: a few pages.
+const ARCHIVE_BYTES: usize = 2_000;
 
 /// Bytes of events in a part of a page: an event has about six, a page up to twenty-four logs.
 const PART_BYTES: [usize; 4] = [1, 10, 40, usize::MAX];
@@ -45,6 +49,7 @@ pub struct Member {
     pub name: String,
     parts: Arc<Pipeline<SimSource, SimSink>>,
     tasks: JoinSet<()>,
+    _side: JoinSet<()>,
     leave: Stopper,
     drained: Arc<Mutex<Option<Drained>>>,
     joined: Arc<AtomicBool>,
@@ -52,12 +57,12 @@ pub struct Member {
 
 impl Member {
     pub fn start(world: &World, name: &str) -> Self {
-        let (on_error, start, until, bytes) = {
+        let (on_error, start, until, bytes, archive) = {
             let mut world = world.lock();
             world.note(format!("{name} starts"));
             // The same page is cut elsewhere by the next member that gets it.
             let bytes = if world.trouble { PART_BYTES[world.rng.below(4) as usize] } else { world.part_bytes };
-            (world.on_error, world.start, world.until.map(Start::Time), bytes)
+            (world.on_error, world.start, world.until.map(Start::Time), bytes, world.archive)
         };
         let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
         let script = Script::from_text("sim.lua", SCRIPT);
@@ -67,16 +72,24 @@ impl Member {
             group_start: Arc::default(),
             group_missing: Arc::default(),
         };
+        let name_of = |text| DestinationName::new(text).expect("it is a name");
+        let route = |text, is_archive| {
+            let sink = SimSink { world: world.clone(), member: name.to_owned(), is_archive };
+            Route::new(name_of(text), sink, OnReject::DeadLetter)
+        };
+        let mut routes = vec![route("siem", false)];
+        match archive {
+            None => {}
+            Some(false) => routes.push(route("archive", true)),
+            Some(true) => routes.push(route("archive", true).isolated(ARCHIVE_BYTES)),
+        }
+        let format = |name| DestinationFormat { name: Some(name), format: Arc::new(IdFormat) };
+        let formats: Vec<_> = routes.iter().map(|route| format(route.name.clone())).collect();
         let parts = Arc::new(Pipeline {
             source_name: SourceName::new("logstore"),
             source: source.clone(),
-            destinations: [Route::new(
-                DestinationName::new("siem").expect("it is a name"),
-                SimSink { world: world.clone(), member: name.to_owned() },
-                OnReject::DeadLetter,
-            )]
-            .into(),
-            hooks: Hooks::new(script, config, Arc::new(IdFormat), ("project", "logstore")).expect("it loads"),
+            destinations: routes.into(),
+            hooks: Hooks::new(script, config, formats, ("project", "logstore")).expect("it loads"),
             budget: Budget::new(1 << 20),
             ledger: Ledger::default(),
             dead_letters: DeadLetterPolicy {
@@ -99,9 +112,12 @@ impl Member {
         let drained = Arc::default();
         let ended: Arc<Mutex<Option<Drained>>> = Arc::clone(&drained);
         let joined = Arc::<AtomicBool>::default();
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut side) = (JoinSet::new(), JoinSet::new());
         let running = Arc::clone(&parts);
         let has_joined = Arc::clone(&joined);
+        for number in 0..parts.destinations.len() {
+            side.spawn(bring_back(Arc::clone(&parts), number));
+        }
         tasks.spawn(async move {
             let join = async || {
                 let timeout = source.ensure_group().await?;
@@ -137,7 +153,7 @@ impl Member {
             *ended.lock().unwrap() = Some(group::run(running, line, stopped, DRAIN).await);
             heart.join_next().await;
         });
-        Self { name: name.to_owned(), parts, tasks, leave, drained, joined }
+        Self { name: name.to_owned(), parts, tasks, _side: side, leave, drained, joined }
     }
 
     /// Asks it to stop; it has ended when [`Member::has_ended`].

@@ -65,7 +65,7 @@ fn no_log_is_lost_and_no_shard_worked_on_by_two_whatever_fails_when() {
     assert!(total.dead_letters > seeds * 5 && total.full_disks > 0, "{total:?}");
     assert!(total.repeats > 0 && total.kills > 0 && total.lost_replies > 0 && total.outages > 0, "{total:?}");
     assert!(total.late_saves > 0 && total.breakdowns > 0 && total.cuts > seeds, "{total:?}");
-    assert!(total.deletions > 0 && total.ends > 0, "{total:?}");
+    assert!(total.deletions > 0 && total.ends > 0 && total.missed > seeds, "{total:?}");
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub struct Outcome {
     pub outages: u64,
     pub dead_letters: u64,
     pub full_disks: u64,
+    pub missed: u64,
     pub sleeps: u64,
     pub late_saves: u64,
     pub breakdowns: u64,
@@ -35,13 +36,14 @@ impl std::fmt::Debug for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} logs, {} repeats, {} kills, {} replies lost, {} outages, {} dead letters, {} times no room, {} sleeps, {} late saves, {} breakdowns, {} groups deleted, {} starts at the end, {} pages cut, {} violations",
+            "{} logs, {} repeats, {} kills, {} replies lost, {} outages, {} dead letters, {} events missed by the archive, {} times no room, {} sleeps, {} late saves, {} breakdowns, {} groups deleted, {} starts at the end, {} pages cut, {} violations",
             self.logs,
             self.repeats,
             self.kills,
             self.lost_replies,
             self.outages,
             self.dead_letters,
+            self.missed,
             self.full_disks,
             self.sleeps,
             self.late_saves,
@@ -63,6 +65,7 @@ impl Outcome {
         self.outages += other.outages;
         self.dead_letters += other.dead_letters;
         self.full_disks += other.full_disks;
+        self.missed += other.missed;
         self.sleeps += other.sleeps;
         self.late_saves += other.late_saves;
         self.breakdowns += other.breakdowns;
@@ -85,6 +88,7 @@ async fn play(seed: u64) -> Outcome {
         let mut world = world.lock();
         world.ordered = rng.one_in(2);
         world.keeps_prefix = rng.one_in(2);
+        world.archive = [None, Some(false), Some(true), Some(true)][rng.below(4) as usize];
         world.start = if rng.one_in(2) { Start::End } else { Start::Begin };
         world.on_error =
             [OnError::DeadLetter, OnError::DeadLetter, OnError::Pass, OnError::Drop][rng.below(4) as usize];
@@ -136,6 +140,12 @@ async fn play(seed: u64) -> Outcome {
                 world.expire(rng.below(shards) as u32, rng.below(4));
             }
             14 if whole && cast.stays() => world.lock().delete_group(),
+            15..18 => {
+                let outage = rng.millis(500, 60_000);
+                let mut world = world.lock();
+                world.note(format!("the archive is away for {outage:?}"));
+                world.archive_down_until = Instant::now() + outage;
+            }
             _ => {}
         }
         cast.look_after();
@@ -146,6 +156,7 @@ async fn play(seed: u64) -> Outcome {
         let mut world = world.lock();
         world.trouble = false;
         world.siem_down_until = Instant::now();
+        world.archive_down_until = Instant::now();
         world.disk_full_until = Instant::now();
         world.note("the trouble is over");
     }
@@ -179,6 +190,7 @@ async fn play(seed: u64) -> Outcome {
     outcome.ends = u64::from(inner.start == Start::End);
     outcome.cuts = inner.cuts.values().sum();
     outcome.dead_letters = inner.on_disk.len() as u64;
+    outcome.missed = inner.for_the_archive.len() as u64;
     outcome.full_disks = inner.full_disks;
     outcome.repeats = inner.arrived.values().map(|times| u64::from(times - 1)).sum();
     outcome.violations = std::mem::take(&mut inner.violations);

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use forwarder::core::batch::Output;
 use forwarder::core::cause::Cause;
@@ -20,6 +21,8 @@ use super::world::{Call, World};
 pub struct SimSink {
     pub world: World,
     pub member: String,
+    /// Whether it is the archive, which takes everything while it is there.
+    pub is_archive: bool,
 }
 
 /// What one request comes to.
@@ -44,7 +47,10 @@ impl Destination for SimSink {
     }
 
     async fn check(&self) -> Result<Checked, CheckError> {
-        Err(CheckError::Down(Cause::new("nobody asks this one")))
+        match self.is_down() {
+            true => Err(CheckError::Down(Cause::new("away"))),
+            false => Ok(Checked { url: String::new(), took: Duration::ZERO, agrees: "is there" }),
+        }
     }
 
     fn address(&self) -> String {
@@ -56,11 +62,19 @@ impl Destination for SimSink {
     }
 
     fn health(&self) -> Health {
-        Health::Unknown
+        match self.is_down() {
+            true => Health::Down { since: Instant::now(), cause: "away".to_owned() },
+            false => Health::Unknown,
+        }
     }
 }
 
 impl SimSink {
+    fn is_down(&self) -> bool {
+        let world = self.world.lock();
+        Instant::now() < if self.is_archive { world.archive_down_until } else { world.siem_down_until }
+    }
+
     /// Sends these events until there is an answer; nothing when the tenure ends.
     async fn deliver_some(&self, batch: &Output, range: &Range<usize>, tenure: &Tenure) -> Option<Verdict> {
         loop {
@@ -69,7 +83,10 @@ impl SimSink {
             }
             let (delay, pause) = {
                 let mut world = self.world.lock();
-                world.acts(&self.member, batch.shard.0, "sends");
+                // What an isolated destination missed is its writer's, whoever has the shard by now.
+                if !(self.is_archive && world.archive == Some(true)) {
+                    world.acts(&self.member, batch.shard.0, "sends");
+                }
                 (world.rng.millis(1, 80), world.rng.millis(50, 3_000))
             };
             tenure.or(self.world.passes(delay)).await?;
@@ -92,7 +109,8 @@ impl SimSink {
     fn request(&self, batch: &Output, range: Range<usize>) -> Option<Reply> {
         let mut world = self.world.lock();
         let cut_off = world.cut_off.get(&self.member).is_some_and(|until| Instant::now() < *until);
-        if cut_off || Instant::now() < world.siem_down_until {
+        let until = if self.is_archive { world.archive_down_until } else { world.siem_down_until };
+        if cut_off || Instant::now() < until {
             return None;
         }
         let fate = if !world.trouble {
@@ -105,7 +123,7 @@ impl SimSink {
                 _ => Fate::Answered,
             }
         };
-        let bad = range.clone().find(|&event| is_poison(batch.events.get(event)));
+        let bad = range.clone().find(|&event| !self.is_archive && is_poison(batch.events.get(event)));
         let taken = match bad {
             None => range.end,
             Some(bad) if world.keeps_prefix => bad,
@@ -120,7 +138,10 @@ impl SimSink {
         world.note(format!("{member} sent {}/{} of {}", taken - range.start, range.len(), batch.shard));
         for event in range.start..taken {
             let id = std::str::from_utf8(batch.events.get(event)).expect("ids are text");
-            world.arrives(member, id_of(id));
+            match self.is_archive {
+                true => world.is_archived(member, id_of(id)),
+                false => world.arrives(member, id_of(id)),
+            }
         }
         let (status, body) = match bad {
             None => (200, r#"{"text":"Success","code":0}"#.to_owned()),

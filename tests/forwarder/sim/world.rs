@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use forwarder::core::cursor::Start;
 use forwarder::core::lease::Tenure;
-use forwarder::dead_letter::{Reader, directories};
+use forwarder::dead_letter::{Reader, Reason, directories};
 use forwarder::emulator::sls::group::{Fence, Phase, Save};
 use forwarder::emulator::sls::state::{Logstore, Shape, SlsState};
 use forwarder::loggroup::proto::{Log, LogGroup, Pair};
@@ -96,6 +96,8 @@ pub struct Inner {
     pub letters: TempDir,
     /// What the files of dead letters hold, as far as it was read: log, and event of it.
     pub on_disk: BTreeSet<(String, Option<u32>)>,
+    /// Events that the archive missed, and that were in the files of dead letters.
+    pub for_the_archive: BTreeSet<String>,
     pub disk_full_until: Instant,
     pub full_disks: u64,
     /// The saves that the oracle has seen, by shard.
@@ -123,6 +125,11 @@ pub struct Inner {
     /// Members that the server threw out of itself: they cannot know before their next heartbeat, until when.
     pub thrown_out: BTreeMap<String, Instant>,
     pub siem_down_until: Instant,
+    /// Whether there is an archive beside the SIEM, and then whether it is isolated.
+    pub archive: Option<bool>,
+    pub archive_down_until: Instant,
+    /// The events that the archive has, in the order in which it got them first.
+    pub archived: Vec<String>,
     /// Calls fail and replies get lost.
     pub trouble: bool,
     /// Calls that members made.
@@ -163,6 +170,7 @@ impl World {
             arrived: BTreeMap::new(),
             letters: directory(),
             on_disk: BTreeSet::new(),
+            for_the_archive: BTreeSet::new(),
             disk_full_until: now,
             full_disks: 0,
             saved: BTreeMap::new(),
@@ -178,6 +186,9 @@ impl World {
             cut_off: BTreeMap::new(),
             thrown_out: BTreeMap::new(),
             siem_down_until: now,
+            archive: None,
+            archive_down_until: now,
+            archived: Vec::new(),
             trouble: true,
             calls: BTreeMap::new(),
             lost_replies: 0,
@@ -444,11 +455,18 @@ impl Inner {
         let groups: Vec<Vec<(String, Kind)>> =
             self.written.range((shard, before.min(cursor))..(shard, cursor)).map(|(_, logs)| logs.clone()).collect();
         for (id, kind) in groups.into_iter().flatten() {
-            for end in ends(&id, kind, self.on_error) {
+            for end in ends(&id, kind, self.on_error, self.archive.is_some()) {
                 if !self.is_reached(&end) {
                     self.violation(format!("{member} saved shard {shard} at {cursor}, but {end:?} is not so"));
                 }
             }
+        }
+    }
+
+    pub fn is_archived(&mut self, member: &str, event: &str) {
+        *self.taken_from.entry(member.to_owned()).or_default() += 1;
+        if !self.archived.iter().any(|before| before == event) {
+            self.archived.push(event.to_owned());
         }
     }
 
@@ -459,7 +477,7 @@ impl Inner {
 
     /// Whether an event arrived, or a letter is in the files at this moment.
     fn is_reached(&mut self, end: &End) -> bool {
-        if !self.is_known(end) && matches!(end, End::OnDisk(..)) {
+        if !self.is_known(end) && matches!(end, End::OnDisk(..) | End::Archived(..)) {
             self.read_letters();
         }
         self.is_known(end)
@@ -469,6 +487,7 @@ impl Inner {
         match end {
             End::Arrived(event) => self.arrived.contains_key(event),
             End::OnDisk(log, event) => self.on_disk.contains(&(log.clone(), *event)),
+            End::Archived(event) => self.archived.contains(event) || self.for_the_archive.contains(event),
         }
     }
 
@@ -476,6 +495,11 @@ impl Inner {
         for dir in directories(self.letters.path()) {
             for letter in Reader::open(&dir).expect("it is there") {
                 let Ok(letter) = letter else { continue };
+                if letter.record.reason == Reason::DestinationDown {
+                    let event = letter.record.event.expect("it was made");
+                    self.for_the_archive.insert(String::from_utf8(event).expect("ids are text"));
+                    continue;
+                }
                 let id = letter.record.log.iter().find(|(key, _)| key == b"id").expect("every log has one").1.clone();
                 self.on_disk.insert((String::from_utf8(id).expect("ids are text"), letter.record.origin.event));
             }
@@ -522,7 +546,8 @@ impl Inner {
     /// How many events have not arrived, and how many letters are not on disk.
     pub fn missing(&mut self) -> usize {
         self.read_letters();
-        let ends = self.written.values().flatten().flat_map(|(id, kind)| ends(id, *kind, self.on_error));
+        let has_archive = self.archive.is_some();
+        let ends = self.written.values().flatten().flat_map(|(id, kind)| ends(id, *kind, self.on_error, has_archive));
         ends.filter(|end| !self.is_known(end)).count()
     }
 
@@ -540,14 +565,16 @@ impl Inner {
 #[derive(Debug)]
 enum End {
     Arrived(String),
+    /// In the archive, or a dead letter of the archive.
+    Archived(String),
     OnDisk(String, Option<u32>),
 }
 
 /// Every end that has to be reached before a checkpoint may pass a log.
-fn ends(id: &str, kind: Kind, on_error: OnError) -> Vec<End> {
+fn ends(id: &str, kind: Kind, on_error: OnError, has_archive: bool) -> Vec<End> {
     let arrived = |suffix: &str| End::Arrived(format!("{id}{suffix}"));
     let on_disk = |event| End::OnDisk(id.to_owned(), event);
-    match kind {
+    let mut ends = match kind {
         Kind::Keep => vec![arrived("")],
         Kind::Drop => Vec::new(),
         Kind::Two => vec![arrived("a"), arrived("b")],
@@ -559,7 +586,19 @@ fn ends(id: &str, kind: Kind, on_error: OnError) -> Vec<End> {
         },
         Kind::Poison => vec![on_disk(Some(0))],
         Kind::Half => vec![arrived("a"), on_disk(Some(1))],
+    };
+    // The archive takes what the SIEM refuses as well.
+    let archived: &[&str] = match kind {
+        Kind::Keep => &[""],
+        Kind::Two => &["a", "b"],
+        Kind::Poison => &["!"],
+        Kind::Half => &["a", "b!"],
+        Kind::Drop | Kind::Bad => &[],
+    };
+    if has_archive {
+        ends.extend(archived.iter().map(|suffix| End::Archived(format!("{id}{suffix}"))));
     }
+    ends
 }
 
 /// In memory where there is such a thing: what a simulation writes need not outlive it.

@@ -88,7 +88,7 @@ pub(super) fn main(
     for warning in &delivery.warnings {
         tracing::warn!("{warning}");
     }
-    let (destinations, formats) = match destinations(&delivery.destinations, &StateDir::none()) {
+    let (destinations, formats) = match destinations(&delivery.destinations, 0, &StateDir::none()) {
         Ok(parts) => parts,
         Err(error) => return end(&error.to_string(), error.exit_code()),
     };

@@ -1,0 +1,108 @@
+//! What an isolated destination missed, taken for its return.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::task::spawn_blocking;
+
+use super::replay_claim::{ClaimError, ReplayClaim};
+use super::{Letter, Reason, Record, Unreadable};
+use crate::core::destination_name::DestinationName;
+
+/// What a destination missed while it was down. Nobody else can replay letters of the same store meanwhile.
+pub trait MissedLetters: Send {
+    /// The next of them in the order in which they were written, at most so many; none when there are no more.
+    ///
+    /// # Errors
+    /// [`ClaimError`]
+    fn next(&mut self, most: usize) -> BoxFuture<'_, Result<Vec<Record>, ClaimError>>;
+
+    /// Notes that those which `next` gave last came to their end.
+    ///
+    /// # Errors
+    /// [`ClaimError`]: they will be there again.
+    fn settle(&mut self, letters: Arc<[Record]>) -> BoxFuture<'_, Result<(), ClaimError>>;
+
+    /// Takes what was settled out of the store, and gives the rest free.
+    ///
+    /// # Errors
+    /// [`ClaimError`]: whoever takes letters next does it.
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), ClaimError>>;
+}
+
+/// The letters of a directory.
+pub(super) struct DirectoryMissed {
+    /// Absent only while a thread works with it.
+    claim: Option<ClaimOfOne>,
+}
+
+struct ClaimOfOne {
+    claim: ReplayClaim,
+    letters: Box<dyn Iterator<Item = Result<Letter, Unreadable>> + Send>,
+    destination: DestinationName,
+}
+
+impl DirectoryMissed {
+    /// Takes the letters of a directory.
+    pub(super) async fn take(dir: PathBuf, destination: DestinationName) -> Result<Self, ClaimError> {
+        let take = move || -> Result<ClaimOfOne, ClaimError> {
+            let claim = ReplayClaim::take(&dir)?;
+            let letters = Box::new(claim.letters()?);
+            Ok(ClaimOfOne { claim, letters, destination })
+        };
+        Ok(Self { claim: Some(blocking(take).await?) })
+    }
+
+    /// Lets a thread work with the claim, as long as the disk takes.
+    async fn with<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut ClaimOfOne) -> Result<T, ClaimError> + Send + 'static,
+    ) -> Result<T, ClaimError> {
+        let mut claim = self.claim.take().expect("it is put back below");
+        let (claim, done) = blocking(move || {
+            let done = work(&mut claim);
+            (claim, done)
+        })
+        .await;
+        self.claim = Some(claim);
+        done
+    }
+}
+
+impl MissedLetters for DirectoryMissed {
+    fn next(&mut self, most: usize) -> BoxFuture<'_, Result<Vec<Record>, ClaimError>> {
+        Box::pin(self.with(move |one| Ok(one.next(most))))
+    }
+
+    fn settle(&mut self, letters: Arc<[Record]>) -> BoxFuture<'_, Result<(), ClaimError>> {
+        Box::pin(self.with(move |one| Ok(one.claim.note_delivered(letters.iter())?)))
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), ClaimError>> {
+        let ClaimOfOne { claim, .. } = self.claim.expect("no thread works with it");
+        Box::pin(blocking(move || Ok(claim.close()?)))
+    }
+}
+
+impl ClaimOfOne {
+    /// What is not readable is left where it is, for people.
+    fn next(&mut self, most: usize) -> Vec<Record> {
+        let mut next = Vec::new();
+        while next.len() < most {
+            let Some(found) = self.letters.next() else { break };
+            let Ok(Letter { record, .. }) = found else { continue };
+            let is_missed =
+                record.reason == Reason::DestinationDown && record.destination.as_ref() == Some(&self.destination);
+            if is_missed && !self.claim.is_delivered(&record) {
+                next.push(record);
+            }
+        }
+        next
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    // A panic of the thread is the caller's.
+    spawn_blocking(work).await.unwrap_or_else(|panic| panic!("{panic}"))
+}

@@ -1,0 +1,151 @@
+//! The return of an isolated destination: what it missed is delivered before anything newer.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep};
+use tracing::info;
+
+use super::dead_letters::reason_of;
+use super::{Pipeline, Route};
+use crate::core::batch::{Events, Output};
+use crate::core::cause::{Cause, Retry};
+use crate::core::lease::{Lease, Tenure};
+use crate::core::retry_log::RetryLog;
+use crate::core::stop::stop;
+use crate::dead_letter::{ClaimError, DeadLetterStore, Record};
+use crate::destination::{Destination, IsolationMode, Outcome, Rejected};
+
+/// Letters that are delivered and noted together: what a crash repeats.
+const TOGETHER: usize = 500;
+
+/// Time between two looks whether the destination answers again.
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Time between two looks at the store while events are on their way into it.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How much a destination had missed.
+enum Missed {
+    Nothing,
+    /// Something, and it is not known whether the destination takes it.
+    Kept,
+    /// So many events, which it has now.
+    Brought(usize),
+}
+
+/// Delivers what the destination of this number missed, whenever it is back; never returns. Does nothing for one that is not
+/// isolated.
+pub async fn bring_back<S, K: Destination>(pipeline: Arc<Pipeline<S, K>>, number: usize) {
+    let route = &pipeline.destinations[number];
+    let Some(isolation) = &route.isolation else { return };
+    let (_never, over) = stop();
+    // What was written down belongs to this process, whoever holds its shard by now.
+    let tenure = Tenure::new(Lease::endless(Instant::now()), over);
+    let mut retry_log =
+        RetryLog::new(format!("destination {}: cannot replay what it missed", route.name), number as u64);
+    let mut answers = false;
+    loop {
+        isolation.has_missed().await;
+        if isolation.mode() == IsolationMode::Aside {
+            answer(&route.destination).await;
+            answers = true;
+            isolation.returns();
+        }
+        match bring(route, &*pipeline.dead_letters.keep, answers, &tenure).await {
+            Ok(Missed::Nothing) => {
+                retry_log.recovered();
+                if isolation.goes_direct() {
+                    answers = false;
+                } else {
+                    sleep(LOOK_INTERVAL).await;
+                }
+            }
+            Ok(Missed::Kept) => {
+                answer(&route.destination).await;
+                answers = true;
+            }
+            Ok(Missed::Brought(events)) => {
+                retry_log.recovered();
+                info!(destination = %route.name, events, "delivered what the destination had missed");
+            }
+            Err(error) => {
+                retry_log.pause(&Cause::new(error.to_string()), Retry::SOON).await;
+            }
+        }
+    }
+}
+
+/// Waits until the destination would take our events.
+async fn answer(destination: &impl Destination) {
+    while destination.check().await.is_err() {
+        sleep(PROBE_INTERVAL).await;
+    }
+}
+
+/// Delivers everything that is in the store for the destination, if it answers.
+async fn bring<K: Destination>(
+    route: &Route<K>,
+    store: &dyn DeadLetterStore,
+    answers: bool,
+    tenure: &Tenure,
+) -> Result<Missed, ClaimError> {
+    let mut letters = store.missed(&route.name).await?;
+    let mut brought = 0;
+    loop {
+        let next = letters.next(TOGETHER).await?;
+        if next.is_empty() || !answers {
+            letters.close().await?;
+            return Ok(match (brought, next.is_empty()) {
+                (0, true) => Missed::Nothing,
+                (0, false) => Missed::Kept,
+                (events, _) => Missed::Brought(events),
+            });
+        }
+        brought += next.len();
+        for of_shard in next.chunk_by(|one, other| one.origin.shard == other.origin.shard) {
+            deliver(route, store, of_shard, tenure).await?;
+        }
+        letters.settle(next.into()).await?;
+    }
+}
+
+/// Delivers letters of one shard. What is refused for good is a dead letter for that reason from now on.
+async fn deliver<K: Destination>(
+    route: &Route<K>,
+    store: &dyn DeadLetterStore,
+    letters: &[Record],
+    tenure: &Tenure,
+) -> Result<(), ClaimError> {
+    let mut events = Events::default();
+    for (letter, number) in letters.iter().zip(0..) {
+        let Ok(()) = events.push(number, |out| {
+            out.extend_from_slice(letter.event.as_deref().unwrap_or_default());
+            Ok::<(), Infallible>(())
+        });
+    }
+    let output = Arc::new(Output { shard: letters[0].origin.shard, events });
+    let rejected = match route.destination.deliver(output, tenure.clone()).await {
+        Outcome::Done(rejected) => rejected,
+        // Nobody ends this tenure.
+        Outcome::Abandoned => std::future::pending().await,
+    };
+    let refused: Vec<Record> = rejected.iter().map(|refused| refuse(&letters[refused.event], refused)).collect();
+    route.account.replayed(letters.len() - refused.len(), refused.len());
+    if !refused.is_empty() {
+        store.keep(refused.into()).await?;
+    }
+    Ok(())
+}
+
+fn refuse(letter: &Record, refused: &Rejected) -> Record {
+    Record {
+        at: Timestamp::now(),
+        reason: reason_of(refused.rejection),
+        code: refused.code.clone(),
+        message: refused.reason.clone(),
+        ..letter.clone()
+    }
+}

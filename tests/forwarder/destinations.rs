@@ -1,0 +1,93 @@
+//! Several destinations in one process: what is typed, and what is said when it is wrong.
+
+use forwarder::destination::registry::DestinationConfig;
+use forwarder::settings::Settings;
+
+use crate::settings::{MINIMAL, Typed};
+
+/// The minimal settings without a destination, and these.
+fn with(destinations: &str) -> String {
+    let (before, _) = MINIMAL.split_once("[hec]").expect("the minimal settings have Splunk");
+    format!("{before}{destinations}")
+}
+
+/// `name: where` of each.
+fn who(settings: &Settings) -> Vec<String> {
+    let place = |config: &DestinationConfig| match config {
+        DestinationConfig::Hec(hec) => hec.url.clone(),
+        DestinationConfig::Syslog(syslog) => syslog.targets[0].to_string(),
+        DestinationConfig::File(file) => file.path.file_name().unwrap().display().to_string(),
+    };
+    settings.destinations.iter().map(|one| format!("{}: {}", one.name, place(&one.config))).collect()
+}
+
+#[test]
+fn tables_that_stand_together_are_destinations_called_as_the_tables() {
+    let typed = Typed::new().set("FORWARDER_HEC_TOKEN", "t0ken");
+    let settings =
+        typed.good(&with("[file]\npath = \"a.jsonl\"\n[hec]\nurl = \"https://h:8088\"\n[syslog]\nhost = \"s\"\n"));
+    assert_eq!(who(&settings), ["hec: https://h:8088", "syslog: s:514", "file: a.jsonl"]);
+}
+
+#[test]
+fn each_item_is_a_destination_and_what_it_lacks_its_table_has() {
+    let typed = Typed::new().set("FORWARDER_HEC_TOKEN", "t0ken");
+    let settings = typed.good(&with(
+        r#"
+[hec]
+index = "main"
+
+[syslog]
+host = "qradar"
+
+[[destination]]
+name = "splunk"
+type = "hec"
+url = "https://a:8088"
+
+[[destination]]
+name = "splunk-dr"
+type = "hec"
+url = "https://b:8088"
+index = "dr"
+on_reject = "halt"
+
+[[destination]]
+type = "file"
+path = "a.jsonl"
+"#,
+    ));
+    assert_eq!(
+        who(&settings),
+        ["syslog: qradar:514", "splunk: https://a:8088", "splunk-dr: https://b:8088", "file: a.jsonl"]
+    );
+    let index = |at: usize| match &settings.destinations[at].config {
+        DestinationConfig::Hec(hec) => hec.index.clone().unwrap(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((index(1).as_str(), index(2).as_str()), ("main", "dr"));
+    assert_ne!(settings.destinations[1].on_reject, settings.destinations[2].on_reject);
+}
+
+#[test]
+fn what_is_wrong_with_an_item_is_said_with_its_name_and_its_line() {
+    let typed = Typed::new().set("FORWARDER_HEC_TOKEN", "t0ken");
+    let said = |text: &str| typed.said(&with(text));
+    let twice = said(
+        "[[destination]]\ntype = \"file\"\npath = \"a\"\n[[destination]]\nname = \"file\"\ntype = \"syslog\"\nhost = \"s\"\n",
+    );
+    assert!(twice.contains("two destinations are called file"), "{twice}");
+    assert!(twice.contains("destination number 1 (") && twice.contains("destination file ("), "{twice}");
+    let table = said("[hec]\nurl = \"https://h\"\n[[destination]]\nname = \"hec\"\ntype = \"file\"\npath = \"a\"\n");
+    assert!(table.contains("two destinations are called hec") && table.contains("[hec], destination hec ("), "{table}");
+    let kind = said("[[destination]]\nname = \"k\"\ntype = \"kafka\"\n");
+    assert!(kind.contains("\"kafka\" is not a type of destination") && kind.contains("hec, syslog, file"), "{kind}");
+    let none = said("[[destination]]\nname = \"k\"\n");
+    assert!(none.contains("a destination has no type"), "{none}");
+    let key = said("[[destination]]\nname = \"k\"\ntype = \"file\"\npth = \"a\"\n");
+    assert!(key.contains("\"pth\" is not a setting of destination k") && key.contains("did you mean path?"), "{key}");
+    let missing = said("[[destination]]\nname = \"k\"\ntype = \"file\"\n");
+    assert!(missing.contains("file.path is missing") && missing.contains("path under [[destination]]"), "{missing}");
+    let name = said("[[destination]]\nname = \"a b\"\ntype = \"file\"\npath = \"a\"\n");
+    assert!(name.contains("\"a b\" is not a name for a destination"), "{name}");
+}
