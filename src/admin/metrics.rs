@@ -1,15 +1,16 @@
-//! A snapshot in the text format of Prometheus (version 0.0.4).
+//! A snapshot in figures.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-
-use super::snapshot::Snapshot;
+use super::exposition::{Dialect, Exposition, Kind};
+use super::process;
+use super::reason::State;
+use super::snapshot::{Memory, Snapshot, SourceSnapshot};
 use super::status;
-use super::verdict::{State, verdict};
-use crate::core::cursor::{ShardName, SourceName};
+use super::verdict::verdict;
+use crate::core::cursor::ShardName;
 use crate::core::destination_account::EventCounts;
-use crate::core::destination_name::DestinationName;
+use crate::core::histogram::Buckets;
 use crate::core::ledger::{Counts, ShardLedger};
+use crate::core::timings::TimingsRead;
 use crate::destination::{Counter, DestinationStatus, Gauge};
 use crate::sls::CallError;
 
@@ -20,8 +21,12 @@ type EventFigure = fn(&EventCounts) -> u64;
 /// A figure of a shard now (unix seconds), when there is one.
 type ShardGauge = fn(&ShardLedger, i64) -> Option<i128>;
 
+/// Times of a source.
+type Times = fn(&TimingsRead) -> &Buckets;
+
 /// Figures of a shard that only grow: name, help, where it stands in the ledger.
-const COUNTERS: [(&str, &str, Figure); 11] = [
+const COUNTERS: [(&str, &str, Figure); 12] = [
+    ("pulled", "Logs pulled", |counts| counts.pulled + counts.returned),
     ("delivered", "Logs of which all events are durable in the destination's sense", |counts| counts.delivered),
     ("dropped", "Logs that the script dropped on purpose", |counts| counts.dropped),
     ("dead_lettered", "Logs written as dead letters", |counts| counts.dead_lettered),
@@ -39,172 +44,266 @@ const COUNTERS: [(&str, &str, Figure); 11] = [
     ("gaps", "Gaps: times that logs expired in SLS before they were pulled", |counts| counts.gaps),
 ];
 
-/// Figures of a destination's events: name, kind, help, where it stands in its account.
-const EVENTS: [(&str, &str, &str, EventFigure); 5] = [
-    ("events_total", "counter", "Events that are durable at the destination", |events| events.delivered),
-    ("rejected_events_total", "counter", "Events that the destination refused for good", |events| events.rejected),
-    ("missed_events_total", "counter", "Events that the destination missed while it was down", |events| events.missed),
-    ("replayed_events_total", "counter", "Missed events that it has now", |events| events.replayed),
-    ("events_in_flight", "gauge", "Events on their way to the destination", |events| events.in_flight),
+/// Figures of a shard that rise and fall.
+const GAUGES: [(&str, &str, ShardGauge); 5] = [
+    ("in_flight", "Logs pulled and not finished yet", |entry, _| Some(entry.counts.in_flight.into())),
+    ("missing", "Logs that the ledger cannot account for; not 0 means a bug", |entry, _| {
+        Some(entry.counts.difference())
+    }),
+    (LAG, "Age of the newest durable log, 0 when caught up", |entry, now| entry.lag(now).map(Into::into)),
+    ("page_seconds", "Seconds that the script has worked on its current page, 0 between pages", |entry, _| {
+        Some(entry.page_seconds().into())
+    }),
+    ("standstill", "1 while the shard is paused or halted", |entry, _| Some(entry.standstill().is_some().into())),
 ];
 
-/// The labels of a shard. The name of a source holds nothing that a label could not.
-fn labels(shard: &ShardName) -> String {
-    format!("source=\"{}\",shard=\"{}\"", shard.source, shard.shard)
-}
+/// Figures of a destination's events: name, kind, help, where it stands in its account.
+const EVENTS: [(&str, Kind, &str, EventFigure); 5] = [
+    ("events", Kind::Counter, "Events that are durable at the destination", |events| events.delivered),
+    ("rejected_events", Kind::Counter, "Events that the destination refused for good", |events| events.rejected),
+    ("missed_events", Kind::Counter, "Events that the destination missed while it was down", |events| events.missed),
+    ("replayed_events", Kind::Counter, "Missed events that it has now", |events| events.replayed),
+    ("events_in_flight", Kind::Gauge, "Events on their way to the destination", |events| events.in_flight),
+];
+
+const LAG: &str = "lag_seconds";
+
+/// How long the steps of a source take.
+const TIMES: [(&str, &str, Times); 3] = [
+    ("pull_seconds", "How long pulls took that were answered", |times| &times.pull),
+    (
+        "script_seconds",
+        "How long the script took for a page or a part of it, the wait for a thread included",
+        |times| &times.script,
+    ),
+    ("end_to_end_seconds", "How long logs took from when SLS received them until they were durable, about", |times| {
+        &times.end_to_end
+    }),
+];
 
 /// Everything, with a line of help for each name.
-pub(super) fn text(snapshot: &Snapshot) -> String {
-    let mut out = String::new();
+pub(super) fn text(snapshot: &Snapshot, dialect: Dialect) -> String {
+    let mut out = Exposition::new(dialect);
+    out.family("forwarder_build", Kind::Info, "The version of the program")
+        .value(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    shards(&mut out, snapshot);
+    loss(&mut out, snapshot);
+    group(&mut out, snapshot);
+    sources(&mut out, &snapshot.sources);
+    destinations(&mut out, &snapshot.destinations);
+    memory(&mut out, snapshot.memory);
+    letters(&mut out, snapshot);
+    script(&mut out, snapshot);
+    process::write(&mut out, snapshot.unix(snapshot.started));
+    out.finish()
+}
+
+fn shards(out: &mut Exposition, snapshot: &Snapshot) {
+    let labelled = |shard: &ShardName| (shard.source.to_string(), shard.shard.to_string());
     for (name, help, figure) in COUNTERS {
-        let name = format!("forwarder_{name}_total");
-        head(&mut out, &name, "counter", help);
+        out.family(&format!("forwarder_{name}"), Kind::Counter, help);
         for (shard, entry) in &snapshot.shards {
-            let _ = writeln!(out, "{name}{{{}}} {}", labels(shard), figure(&entry.counts));
+            let (source, shard) = labelled(shard);
+            out.value(&[("source", &source), ("shard", &shard)], figure(&entry.counts));
         }
     }
-    let gauges: [(&str, &str, ShardGauge); 6] = [
-        ("pulled", "Logs pulled, less those returned to the group", |entry, _| Some(entry.counts.pulled.into())),
-        ("in_flight", "Logs pulled and not finished yet", |entry, _| Some(entry.counts.in_flight.into())),
-        ("missing", "Logs that the ledger cannot account for; not 0 means a bug", |entry, _| {
-            Some(entry.counts.difference())
-        }),
-        ("lag_seconds", "Age of the newest durable log, 0 when caught up", |entry, now| entry.lag(now).map(Into::into)),
-        ("page_seconds", "Seconds that the script has worked on its current page, 0 between pages", |entry, _| {
-            Some(entry.page_seconds().into())
-        }),
-        ("standstill", "1 while the shard is halted", |entry, _| Some(entry.standstill().is_some().into())),
-    ];
-    for (name, help, figure) in gauges {
-        let name = format!("forwarder_{name}");
-        head(&mut out, &name, "gauge", help);
+    for (name, help, figure) in GAUGES {
+        out.family(&format!("forwarder_{name}"), Kind::Gauge, help);
         for (shard, entry) in &snapshot.shards {
+            let (source, number) = labelled(shard);
             // Whoever holds a shard tells how late it is; the last holder does while nobody can.
-            if name == "forwarder_lag_seconds" && !entry.held && snapshot.group.failing.is_none() {
+            let is_failing = |of: &&SourceSnapshot| of.name == source && of.group.failing.is_some();
+            if name == LAG && !entry.held && !snapshot.sources.iter().any(|of| is_failing(&of)) {
                 continue;
             }
             if let Some(value) = figure(entry, snapshot.now) {
-                let _ = writeln!(out, "{name}{{{}}} {value}", labels(shard));
+                out.value(&[("source", &source), ("shard", &number)], value);
             }
         }
     }
-    let held = snapshot.shards.values().filter(|entry| entry.held).count();
-    one(&mut out, "forwarder_shards_held", "gauge", "Shards that this process holds", held as u64);
-    let group = &snapshot.group;
-    one(&mut out, "forwarder_joined", "gauge", "1 once the consumer group is joined", group.joined.into());
+}
+
+fn loss(out: &mut Exposition, snapshot: &Snapshot) {
+    out.family("forwarder_gaps_open", Kind::Gauge, "Gaps that nobody has acknowledged").value(&[], snapshot.open_gaps);
+    out.family("forwarder_time_to_loss_seconds", Kind::Gauge, "Retention of the logstore less the lag of the shard");
+    for source in &snapshot.sources {
+        let Some(kept) = source.retention else { continue };
+        for (shard, entry) in snapshot.shards.iter().filter(|(shard, _)| shard.source.as_str() == source.name) {
+            if let Some(lag) = entry.lag(snapshot.now).filter(|_| entry.held) {
+                let labels = [("source", source.name.as_str()), ("shard", &shard.shard.to_string())];
+                out.value(&labels, kept.as_secs().saturating_sub(lag));
+            }
+        }
+    }
+}
+
+fn group(out: &mut Exposition, snapshot: &Snapshot) {
+    let held = snapshot.shards.values().filter(|entry| entry.held).count() as u64;
     let verdict = verdict(snapshot);
+    let sum = |figure: fn(&SourceSnapshot) -> u64| snapshot.sources.iter().map(figure).sum::<u64>();
     for (name, help, value) in [
-        ("sls_up", "1 while SLS lets us read: the group is joined, and heartbeats and some pulls work", {
-            (verdict.state() < State::Stopped).into()
-        }),
+        ("shards_held", "Shards that this process holds", held),
+        ("joined", "Consumer groups that are joined", sum(|source| source.group.joined.into())),
+        (
+            "sls_up",
+            "1 while SLS lets us read: the group is joined, and heartbeats and some pulls work",
+            (verdict.state() < State::Stopped).into(),
+        ),
         ("problems", "Problems that ask for somebody; / tells them", verdict.problems() as u64),
-        ("waiting_for_shards", "1 while the group is joined and no shard is ours", group.waiting.is_some().into()),
-        ("surplus_shards", "Shards that SLS gave us and nobody reads, for lack of memory", group.surplus as u64),
+        (
+            "waiting_for_shards",
+            "1 while a group is joined and no shard of it is ours",
+            sum(|source| source.group.waiting.is_some().into()).min(1),
+        ),
+        (
+            "surplus_shards",
+            "Shards that SLS gave us and nobody reads, for lack of memory",
+            sum(|source| source.group.surplus as u64),
+        ),
     ] {
-        one(&mut out, &format!("forwarder_{name}"), "gauge", help, value);
+        out.family(&format!("forwarder_{name}"), Kind::Gauge, help).value(&[], value);
     }
-    head(&mut out, "forwarder_dead_letters_open", "gauge", "Dead letters on disk that no replay has delivered");
-    if let Some(open) = snapshot.open_letters {
-        let _ = writeln!(out, "forwarder_dead_letters_open {open}");
-    }
-    let (source, credentials) = (SourceName::new(&snapshot.who.logstore), &snapshot.credentials);
-    let expiry = "forwarder_credentials_expiry_seconds";
-    head(&mut out, expiry, "gauge", "Seconds that the temporary key which signs requests to SLS is still valid");
-    if let Some(left) = credentials.valid_for {
-        let _ = writeln!(out, "{expiry}{{source=\"{source}\"}} {}", left.as_secs());
-    }
-    let failures = "forwarder_credentials_failures_total";
-    head(&mut out, failures, "counter", "Times that no temporary key could be had");
-    let _ = writeln!(out, "{failures}{{source=\"{source}\"}} {}", credentials.failures);
-    head(&mut out, "forwarder_sls_errors_total", "counter", "Calls to SLS that failed, by call and error code");
-    for CallError { call, code, count } in &snapshot.source_errors {
-        let _ = writeln!(out, "forwarder_sls_errors_total{{call=\"{call}\",code=\"{code}\"}} {count}");
-    }
+}
 
-    write_destinations(&mut out, &snapshot.destinations);
+fn sources(out: &mut Exposition, sources: &[SourceSnapshot]) {
+    out.family("forwarder_source", Kind::Info, "Whose logs are forwarded, and as whom");
+    for SourceSnapshot { name, who, .. } in sources {
+        let labels = [
+            ("source", name.as_str()),
+            ("endpoint", &who.endpoint),
+            ("project", &who.project),
+            ("logstore", &who.logstore),
+            ("group", &who.group),
+            ("consumer", &who.consumer),
+        ];
+        out.value(&labels, 1);
+    }
+    let expiry = "Seconds that the temporary key which signs requests to SLS is still valid";
+    out.family("forwarder_credentials_expiry_seconds", Kind::Gauge, expiry);
+    for SourceSnapshot { name, credentials, .. } in sources {
+        if let Some(left) = credentials.valid_for {
+            out.value(&[("source", name)], left.as_secs());
+        }
+    }
+    out.family("forwarder_credentials_failures", Kind::Counter, "Times that no temporary key could be had");
+    for SourceSnapshot { name, credentials, .. } in sources {
+        out.value(&[("source", name)], credentials.failures);
+    }
+    out.family("forwarder_sls_calls", Kind::Counter, "Requests sent to SLS, by call, the failed ones included");
+    for SourceSnapshot { name, calls, .. } in sources {
+        for (call, count) in calls {
+            out.value(&[("source", name), ("call", call)], count);
+        }
+    }
+    out.family("forwarder_sls_errors", Kind::Counter, "Calls to SLS that failed, by call and error code");
+    for SourceSnapshot { name, errors, .. } in sources {
+        for CallError { call, code, count } in errors {
+            out.value(&[("source", name), ("call", call), ("code", code)], count);
+        }
+    }
+    for (name, help, times) in TIMES {
+        out.family(&format!("forwarder_{name}"), Kind::Histogram, help);
+        for source in sources {
+            out.buckets(&[("source", &source.name)], times(&source.timings));
+        }
+    }
+}
 
+fn destinations(out: &mut Exposition, destinations: &[DestinationStatus]) {
+    out.family("forwarder_destination", Kind::Info, "Where events go, and what delivered means there");
+    for DestinationStatus { name, address, promise, .. } in destinations {
+        out.value(&[("destination", name.as_str()), ("address", address), ("delivered_means", promise.label)], 1);
+    }
+    out.family("forwarder_destination_state", Kind::Gauge, "1 for the current state of the destination");
+    for DestinationStatus { name, health, .. } in destinations {
+        let now = status::state(health);
+        for state in ["unknown", "up", "down", "refuses"] {
+            out.value(&[("destination", name.as_str()), ("state", state)], u8::from(state == now));
+        }
+    }
+    for (name, kind, help, figure) in EVENTS {
+        out.family(&format!("forwarder_destination_{name}"), kind, help);
+        for DestinationStatus { name, events, .. } in destinations {
+            out.value(&[("destination", name.as_str())], figure(events));
+        }
+    }
+    // Each name once, with the destinations that count it.
+    let counted = |of: &DestinationStatus| of.figures.counters.clone();
+    let mut counters: Vec<Counter> = destinations.iter().flat_map(counted).collect();
+    counters.sort_by_key(|counter| counter.name);
+    counters.dedup_by_key(|counter| counter.name);
+    for Counter { name, help, .. } in counters {
+        out.family(&format!("forwarder_destination_{name}"), Kind::Counter, help);
+        for destination in destinations {
+            for counter in destination.figures.counters.iter().filter(|counter| counter.name == name) {
+                out.value(&[("destination", destination.name.as_str())], counter.value);
+            }
+        }
+    }
+    let mut gauges: Vec<Gauge> = destinations.iter().flat_map(|of| of.gauges.clone()).collect();
+    gauges.sort_by_key(|gauge| gauge.name);
+    gauges.dedup_by_key(|gauge| gauge.name);
+    for Gauge { name, help, .. } in gauges {
+        out.family(&format!("forwarder_destination_{name}"), Kind::Gauge, help);
+        for destination in destinations {
+            for gauge in destination.gauges.iter().filter(|gauge| gauge.name == name) {
+                out.value(&[("destination", destination.name.as_str())], gauge.value);
+            }
+        }
+    }
+    out.family("forwarder_destination_replies", Kind::Counter, "Answers of the destination, by code");
+    for DestinationStatus { name, figures, .. } in destinations {
+        for (code, count) in &figures.replies {
+            out.value(&[("destination", name.as_str()), ("code", code)], count);
+        }
+    }
+    out.family("forwarder_request_seconds", Kind::Histogram, "How long answers to requests took");
+    for DestinationStatus { name, figures, .. } in destinations {
+        if figures.requests.count() > 0 {
+            out.buckets(&[("destination", name.as_str())], &figures.requests);
+        }
+    }
+    out.family(
+        "forwarder_delivery_seconds",
+        Kind::Histogram,
+        "How long batches took until all their events were durable",
+    );
+    for DestinationStatus { name, figures, .. } in destinations {
+        out.buckets(&[("destination", name.as_str())], &figures.deliveries);
+    }
+}
+
+fn memory(out: &mut Exposition, memory: Memory) {
     for (name, help, value) in [
-        ("memory_used_bytes", "Bytes of pages and events in flight", snapshot.memory.used),
-        ("memory_limit_bytes", "Bytes that may be in flight (run.memory)", snapshot.memory.limit),
+        ("memory_used_bytes", "Bytes of pages and events in flight", memory.used),
+        ("memory_limit_bytes", "Bytes that may be in flight (run.memory)", memory.limit),
     ] {
-        one(&mut out, &format!("forwarder_{name}"), "gauge", help, value);
+        out.family(&format!("forwarder_{name}"), Kind::Gauge, help).value(&[], value);
     }
+}
 
+fn letters(out: &mut Exposition, snapshot: &Snapshot) {
+    out.family("forwarder_dead_letters_open", Kind::Gauge, "Dead letters on disk that no replay has delivered");
+    if let Some(letters) = &snapshot.letters {
+        out.value(&[], letters.open);
+    }
+    out.family("forwarder_dead_letters_bytes", Kind::Gauge, "Bytes of the files that hold dead letters");
+    if let Some(letters) = &snapshot.letters {
+        out.value(&[], letters.bytes);
+    }
+}
+
+fn script(out: &mut Exposition, snapshot: &Snapshot) {
     let reloads = &snapshot.reloads;
     for (name, help, value) in [
         ("reloads", "Script versions loaded after the first one", reloads.taken),
         ("refused", "Script versions refused", reloads.refused),
         ("rolled_back", "Script versions rolled back", reloads.rolled_back),
     ] {
-        one(&mut out, &format!("forwarder_script_{name}_total"), "counter", help, value);
+        out.family(&format!("forwarder_script_{name}"), Kind::Counter, help).value(&[], value);
     }
-    let trouble = u64::from(reloads.trouble.is_some());
-    one(
-        &mut out,
-        "forwarder_script_trouble",
-        "gauge",
-        "1 while the running script version differs from the file",
-        trouble,
-    );
-    head(&mut out, "forwarder_script_info", "gauge", "The running version of the script");
-    let _ = writeln!(out, "forwarder_script_info{{version=\"{}\"}} 1", snapshot.script);
-    out
-}
-
-/// What there is of each destination, under its name.
-fn write_destinations(out: &mut String, destinations: &[DestinationStatus]) {
-    head(out, "forwarder_destination", "gauge", "1 for the current state of the destination");
-    for DestinationStatus { name, promise, health, .. } in destinations {
-        let (now, promise) = (status::state(health), promise.label);
-        for state in ["unknown", "up", "down", "refuses"] {
-            let value = u8::from(state == now);
-            let _ = writeln!(
-                out,
-                "forwarder_destination{{destination=\"{name}\",delivered_means=\"{promise}\",state=\"{state}\"}} {value}"
-            );
-        }
-    }
-    for (figure, kind, help, value) in EVENTS {
-        let figure = format!("forwarder_destination_{figure}");
-        head(out, &figure, kind, help);
-        for DestinationStatus { name, events, .. } in destinations {
-            let _ = writeln!(out, "{figure}{{destination=\"{name}\"}} {}", value(events));
-        }
-    }
-    // What a destination counts depends on its kind; all series of a name stand together.
-    let mut counters = BTreeMap::<&str, Vec<(&DestinationName, &Counter)>>::new();
-    for DestinationStatus { name, counters: of_it, .. } in destinations {
-        for counter in of_it {
-            counters.entry(counter.name).or_default().push((name, counter));
-        }
-    }
-    let mut gauges = BTreeMap::<&str, Vec<(&DestinationName, &Gauge)>>::new();
-    for DestinationStatus { name, gauges: of_it, .. } in destinations {
-        for gauge in of_it {
-            gauges.entry(gauge.name).or_default().push((name, gauge));
-        }
-    }
-    for (gauge, all) in gauges {
-        let metric = format!("forwarder_destination_{gauge}");
-        head(out, &metric, "gauge", all[0].1.help);
-        for (name, gauge) in all {
-            let _ = writeln!(out, "{metric}{{destination=\"{name}\"}} {}", gauge.value);
-        }
-    }
-    for (counter, all) in counters {
-        let metric = format!("forwarder_destination_{counter}_total");
-        head(out, &metric, "counter", all[0].1.help);
-        for (name, counter) in all {
-            let _ = writeln!(out, "{metric}{{destination=\"{name}\"}} {}", counter.value);
-        }
-    }
-}
-
-fn head(out: &mut String, name: &str, kind: &str, help: &str) {
-    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
-}
-
-fn one(out: &mut String, name: &str, kind: &str, help: &str, value: u64) {
-    head(out, name, kind, help);
-    let _ = writeln!(out, "{name} {value}");
+    out.family("forwarder_script_trouble", Kind::Gauge, "1 while the running script version differs from the file")
+        .value(&[], u8::from(reloads.trouble.is_some()));
+    out.family("forwarder_script", Kind::Info, "The running version of the script")
+        .value(&[("version", &snapshot.script)], 1);
 }

@@ -3,21 +3,31 @@
 //! | path | answers |
 //! |---|---|
 //! | `/` | [`Snapshot`] as a page for people |
+//! | `/events` | the same, for the page that is open: one server-sent event, and the browser asks again |
 //! | `/status` | the same as JSON; as a page for a browser |
 //! | `/metrics` | the same in figures, in the text format of Prometheus |
 //! | `/live` | 200 as long as the program runs |
-//! | `/ready` | 200 while it can read from SLS, else 503; with what is known to be wrong |
+//! | `/ready` | 200 while it can read from SLS and the destination does not refuse, else 503; with what is known to be wrong |
+//! | `POST /gaps/acknowledge` | somebody has seen that logs were lost |
 //!
-//! It only reads. It knows no secret, and what it tells of logs are counts.
+//! It knows no secret, and what it tells of logs are counts. What changes something is taken from this machine only, and with a
+//! header that a page of another site cannot set without asking first.
 
+mod exposition;
+mod history;
 mod listener;
 mod metrics;
 mod page;
+mod process;
+mod reason;
+mod reasons;
 mod snapshot;
 mod status;
 mod verdict;
 
+use std::io;
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -28,20 +38,52 @@ use hyper::header::{
 use hyper::http::uri::Authority;
 use hyper::{Method, Response, StatusCode};
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 
+use crate::core::count::count;
+use exposition::Dialect;
+use history::History;
 use listener::listen;
-use verdict::{State, Verdict, verdict};
+use verdict::{Verdict, verdict};
 
-pub use snapshot::{GroupHealth, Identity, Memory, Snapshot};
+pub use snapshot::{GroupHealth, Identity, Memory, Snapshot, SourceSnapshot};
+
+/// The program that is asked.
+pub trait Program: Send + Sync + 'static {
+    /// How it does now.
+    fn read(&self) -> Snapshot;
+
+    /// Somebody has seen that logs were lost; returns of how many gaps nobody knew.
+    ///
+    /// # Errors
+    /// It cannot be remembered.
+    fn acknowledge_gaps(&self) -> io::Result<u64>;
+}
 
 /// Answers until it is dropped; connections end with it.
-pub async fn serve(listener: TcpListener, read: impl Fn() -> Snapshot + Send + Sync + 'static) {
-    listen(listener, move |request, is_local| match is_local && is_misled(request.headers()) {
-        true => text(StatusCode::FORBIDDEN, WRONG_HOST_REPLY),
-        false => reply(request.method(), request.uri().path(), request.headers(), &read),
-    })
-    .await;
+pub async fn serve(listener: TcpListener, program: impl Program) {
+    let asked = Arc::new(Asked { program, history: Mutex::default() });
+    let answering = Arc::clone(&asked);
+    let answering = listen(listener, move |request, is_local| {
+        let headers = request.headers();
+        match (is_local && is_misled(headers), request.method()) {
+            (true, _) => text(StatusCode::FORBIDDEN, WRONG_HOST_REPLY),
+            (false, &Method::POST) => answering.act(request.uri().path(), headers, is_local),
+            (false, method) => answering.reply(method, request.uri().path(), headers),
+        }
+    });
+    tokio::join!(answering, asked.remember());
 }
+
+/// The program, and what was learnt by looking at it now and then.
+struct Asked<P> {
+    program: P,
+    history: Mutex<History>,
+}
+
+/// Without it nothing is changed. A script of another site's page can set it only after a browser has asked us whether it may,
+/// and we do not answer that.
+const CHANGE_HEADER: &str = "x-forwarder";
 
 const WRONG_HOST_REPLY: &str = "the Host header must be localhost or an address, not another name\n";
 
@@ -59,41 +101,94 @@ fn is_misled(headers: &HeaderMap) -> bool {
     !headers.get_all(HOST).iter().all(is_ours)
 }
 
-fn reply(method: &Method, path: &str, headers: &HeaderMap, read: &dyn Fn() -> Snapshot) -> Response<Full<Bytes>> {
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+impl<P: Program> Asked<P> {
+    /// Looks at the program now and then.
+    async fn remember(&self) {
+        loop {
+            let snapshot = self.program.read();
+            self.history().sample(&snapshot);
+            sleep(history::INTERVAL).await;
+        }
     }
-    match path {
-        "/live" => text(StatusCode::OK, "live\n"),
-        "/ready" => ready(&verdict(&read())),
-        "/" => page(&read()),
-        "/status" if wants_a_page(headers) => page(&read()),
-        "/status" => answer(StatusCode::OK, "application/json", status::json(&read())),
-        "/metrics" => answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::text(&read())),
-        _ => text(StatusCode::NOT_FOUND, "there are /, /status, /metrics, /live and /ready\n"),
+
+    fn reply(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+        }
+        match path {
+            "/live" => text(StatusCode::OK, "live\n"),
+            "/ready" => ready(&verdict(&self.read())),
+            "/" => self.page(),
+            "/events" => answer(StatusCode::OK, "text/event-stream", page::event(&self.read(), &self.history())),
+            "/status" if wants_a_page(headers) => self.page(),
+            "/status" => answer(StatusCode::OK, "application/json", status::json(&self.read())),
+            "/metrics" => {
+                let dialect = dialect(headers);
+                answer(StatusCode::OK, dialect.content_type(), metrics::text(&self.read(), dialect))
+            }
+            _ => text(StatusCode::NOT_FOUND, "there are /, /status, /metrics, /live and /ready\n"),
+        }
+    }
+
+    /// Does what somebody asks for.
+    fn act(&self, path: &str, headers: &HeaderMap, is_local: bool) -> Response<Full<Bytes>> {
+        if path != "/gaps/acknowledge" {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD, and POST /gaps/acknowledge\n");
+        }
+        if !is_local || !headers.contains_key(CHANGE_HEADER) {
+            return text(StatusCode::FORBIDDEN, "only from this machine, and with the header X-Forwarder: 1\n");
+        }
+        match self.program.acknowledge_gaps() {
+            Ok(gaps) => text(StatusCode::OK, &format!("{} acknowledged\n", count(gaps, "gap"))),
+            Err(error) => text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                &format!("it cannot be remembered in the state directory (state.dir): {error}\n"),
+            ),
+        }
+    }
+
+    /// How the program does, and what its history tells of that.
+    fn read(&self) -> Snapshot {
+        let lag_change = self.history().lag_change();
+        Snapshot { lag_change, ..self.program.read() }
+    }
+
+    fn page(&self) -> Response<Full<Bytes>> {
+        let mut response =
+            answer(StatusCode::OK, "text/html; charset=utf-8", page::html(&self.read(), &self.history()));
+        let policy = HeaderValue::try_from(page::policy()).expect("a policy is ASCII");
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+        response
+    }
+
+    /// Every writer leaves it whole before it can panic.
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Ready is what can read from SLS, or waits for a shard to read. What is wrong beside that is said.
+/// Ready is what can read from SLS and deliver, or waits for a shard to read. What is wrong beside that is said.
 fn ready(verdict: &Verdict) -> Response<Full<Bytes>> {
-    match verdict.state() {
-        State::Well => text(StatusCode::OK, "ready\n"),
-        State::Stopped => text(StatusCode::SERVICE_UNAVAILABLE, &format!("not ready: {}\n", verdict.line())),
-        State::Waiting | State::Trouble => text(StatusCode::OK, &format!("ready; {}\n", verdict.line())),
+    match (verdict.is_ready(), verdict.line()) {
+        (true, line) if line.is_empty() => text(StatusCode::OK, "ready\n"),
+        (true, line) => text(StatusCode::OK, &format!("ready; {line}\n")),
+        (false, line) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("not ready: {line}\n")),
     }
 }
 
 /// A browser asks for HTML by name; other clients ask for nothing or for anything.
 fn wants_a_page(headers: &HeaderMap) -> bool {
-    let mut accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted.any(|value| value.to_ascii_lowercase().contains("text/html"))
+    accepts(headers, "text/html")
 }
 
-fn page(snapshot: &Snapshot) -> Response<Full<Bytes>> {
-    let mut response = answer(StatusCode::OK, "text/html; charset=utf-8", page::html(snapshot));
-    let policy = HeaderValue::try_from(page::policy()).expect("a policy is ASCII");
-    response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
-    response
+/// Prometheus asks for OpenMetrics by name, in several versions of it: one that we do not speak is taken as this one.
+fn dialect(headers: &HeaderMap) -> Dialect {
+    if accepts(headers, "application/openmetrics-text") { Dialect::OpenMetrics } else { Dialect::Prometheus }
+}
+
+fn accepts(headers: &HeaderMap, kind: &str) -> bool {
+    let mut accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.any(|value| value.to_ascii_lowercase().contains(kind))
 }
 
 fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {

@@ -1,12 +1,15 @@
 //! What the status page, the JSON and the metrics are made of.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::core::cursor::ShardName;
 use crate::core::failing::Failing;
-use crate::core::ledger::ShardLedger;
+use crate::core::ledger::{Counts, ShardLedger};
+use crate::core::timings::TimingsRead;
+use crate::dead_letter::LettersOnDisk;
 use crate::destination::DestinationStatus;
 use crate::script::Reloads;
 use crate::sls::{CallError, KeyStatus};
@@ -14,34 +17,73 @@ use crate::sls::{CallError, KeyStatus};
 /// How the program does at one moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// Whose logs these are, and who we are.
-    pub who: Identity,
-    /// Our membership of the consumer group.
-    pub group: GroupHealth,
-    /// Which key signs our requests to SLS.
-    pub credentials: KeyStatus,
-    /// The calls to SLS that failed.
-    pub source_errors: Vec<CallError>,
-    /// Dead letters of this process's directory that wait for somebody, when they could be counted.
-    pub open_letters: Option<u64>,
-    /// The destinations.
+    /// Where logs come from.
+    pub sources: Vec<SourceSnapshot>,
+    /// Where events go.
     pub destinations: Vec<DestinationStatus>,
     /// How much memory is in use.
     pub memory: Memory,
     /// The ledger of every shard that this process has worked on.
     pub shards: BTreeMap<ShardName, ShardLedger>,
+    /// Dead letters of this process's directory that wait for somebody, when they could be counted.
+    pub letters: Option<LettersOnDisk>,
+    /// Gaps that nobody has acknowledged.
+    pub open_gaps: u64,
+    /// By how many seconds the largest lag changes in a second, when it is known.
+    pub lag_change: Option<f64>,
+    /// That directory of dead letters.
+    pub letters_dir: String,
     /// Version of the running script.
     pub script: String,
     /// Since when it is.
     pub script_since: Instant,
+    /// How often the script failed, by where and why, the most frequent first; without text of logs.
+    pub script_errors: Vec<(String, u64)>,
     /// What became of other versions.
     pub reloads: Reloads,
     /// When a version was refused last, and why.
     pub last_refused: Option<(Instant, String)>,
+    /// When the process started.
+    pub started: Instant,
     /// Now, unix seconds.
     pub now: i64,
     /// The same moment, for what began earlier.
     pub at: Instant,
+}
+
+impl Snapshot {
+    /// The sums over all shards.
+    #[must_use]
+    pub fn total(&self) -> Counts {
+        self.shards.values().fold(Counts::default(), |sum, entry| sum.plus(&entry.counts))
+    }
+
+    /// A moment in unix seconds.
+    #[must_use]
+    pub fn unix(&self, moment: Instant) -> i64 {
+        self.now.saturating_sub_unsigned(self.at.saturating_duration_since(moment).as_secs())
+    }
+}
+
+/// A logstore that logs come from.
+#[derive(Debug, Clone)]
+pub struct SourceSnapshot {
+    /// Its name, which is the label of its shards.
+    pub name: String,
+    /// Whose logs these are, and who we are.
+    pub who: Identity,
+    /// Our membership of the consumer group.
+    pub group: GroupHealth,
+    /// Which key signs our requests.
+    pub credentials: KeyStatus,
+    /// How long the logstore keeps logs, when that is known.
+    pub retention: Option<Duration>,
+    /// Requests sent, by call.
+    pub calls: Vec<(&'static str, u64)>,
+    /// Those that failed.
+    pub errors: Vec<CallError>,
+    /// How long the steps of its shards took.
+    pub timings: TimingsRead,
 }
 
 /// Bytes of pages and events in flight.
@@ -60,13 +102,15 @@ impl Memory {
     }
 }
 
-/// Our membership of the consumer group.
+/// Our membership of a consumer group.
 #[derive(Debug, Clone, Default)]
 pub struct GroupHealth {
     /// Whether it was joined.
     pub joined: bool,
     /// What renews the membership, or joins the group, fails at present.
     pub failing: Option<Failing>,
+    /// When a heartbeat succeeded last.
+    pub last_heartbeat: Option<Instant>,
     /// While no shard is ours: whose they are, as far as SLS tells.
     pub waiting: Option<String>,
     /// Shards that are ours and not worked on, since there are more than memory allows.
@@ -76,6 +120,8 @@ pub struct GroupHealth {
 /// Whose logs a process forwards, and as whom.
 #[derive(Debug, Clone)]
 pub struct Identity {
+    /// Where SLS is.
+    pub endpoint: String,
     /// The project in SLS.
     pub project: String,
     /// The logstore in it.

@@ -4,26 +4,15 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, SourceSnapshot};
 use super::verdict::verdict;
 use crate::core::ledger::ShardLedger;
 use crate::destination::{DestinationStatus, Health, IsolationMode};
 
 /// One object, on several lines, in an order of its own.
 pub(super) fn json(snapshot: &Snapshot) -> String {
-    let Snapshot {
-        who,
-        group,
-        credentials,
-        destinations,
-        shards,
-        script,
-        script_since,
-        reloads,
-        last_refused,
-        now,
-        ..
-    } = snapshot;
+    let Snapshot { sources, destinations, shards, letters, script, script_since, reloads, last_refused, now, .. } =
+        snapshot;
     let verdict = verdict(snapshot);
     let reasons: Vec<Value> =
         verdict.reasons.iter().map(|reason| json!({ "state": reason.state.label(), "text": reason.text })).collect();
@@ -54,23 +43,11 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
         .collect();
     let value = json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "project": who.project,
-        "logstore": who.logstore,
-        "group": who.group,
-        "consumer": who.consumer,
         "state": verdict.state().label(),
         "reasons": reasons,
-        "joined": group.joined,
-        "waiting": group.waiting,
-        "surplus_shards": group.surplus,
-        "open_dead_letters": snapshot.open_letters,
+        "sources": sources.iter().map(source).collect::<Vec<_>>(),
         "destinations": destinations.iter().map(destination).collect::<Vec<_>>(),
-        "credentials": {
-            "provider": Some(&credentials.provider).filter(|provider| !provider.is_empty()),
-            "valid_seconds": credentials.valid_for.map(|left| left.as_secs()),
-            "failing": credentials.failing.as_ref().map(|failing| &failing.cause),
-            "failures": credentials.failures,
-        },
+        "open_dead_letters": letters.as_ref().map(|letters| letters.open),
         "memory": {
             "used": snapshot.memory.used,
             "limit": snapshot.memory.limit,
@@ -90,10 +67,33 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
     format!("{value:#}\n")
 }
 
+fn source(source: &SourceSnapshot) -> Value {
+    let SourceSnapshot { name, who, group, credentials, .. } = source;
+    json!({
+        "name": name,
+        "endpoint": who.endpoint,
+        "project": who.project,
+        "logstore": who.logstore,
+        "group": who.group,
+        "consumer": who.consumer,
+        "joined": group.joined,
+        "heartbeat_seconds": group.last_heartbeat.map(|at| at.elapsed().as_secs()),
+        "credentials": {
+            "provider": Some(&credentials.provider).filter(|provider| !provider.is_empty()),
+            "valid_seconds": credentials.valid_for.map(|left| left.as_secs()),
+            "failing": credentials.failing.as_ref().map(|failing| &failing.cause),
+            "failures": credentials.failures,
+        },
+        "waiting": group.waiting,
+        "surplus_shards": group.surplus,
+    })
+}
+
 fn destination(destination: &DestinationStatus) -> Value {
-    let DestinationStatus { name, promise, health, isolation, events, gauges, .. } = destination;
+    let DestinationStatus { name, address, promise, health, isolation, events, gauges, .. } = destination;
     json!({
         "name": name.as_str(),
+        "address": address,
         "delivered_means": promise.label,
         "state": state(health),
         "cause": cause(health),

@@ -11,9 +11,26 @@ use crate::core::cursor::{ShardId, ShardName, SourceName};
 use crate::core::destination_account::EventCounts;
 use crate::core::destination_name::DestinationName;
 use crate::core::ledger::{Ledger, Settled, Wait};
-use crate::destination::{Counter, DestinationStatus, Gauge, Health, Promise};
+use crate::core::timings::TimingsRead;
+use crate::dead_letter::LettersOnDisk;
+use crate::destination::{Counter, DestinationStatus, Figures, Gauge, Health, Promise};
 use crate::script::Reloads;
 use crate::sls::{CallError, KeyStatus};
+
+/// One that only tells how it does.
+impl<F: Fn() -> Snapshot + Send + Sync + 'static> Program for F {
+    fn read(&self) -> Snapshot {
+        self()
+    }
+
+    fn acknowledge_gaps(&self) -> io::Result<u64> {
+        Ok(2)
+    }
+}
+
+fn page(snapshot: &Snapshot) -> String {
+    page::html(snapshot, &History::default())
+}
 
 fn shard(number: u32) -> ShardName {
     ShardName { source: SourceName::new("audit"), shard: ShardId(number) }
@@ -22,25 +39,41 @@ fn shard(number: u32) -> ShardName {
 pub(super) fn to(name: &str, health: Health) -> DestinationStatus {
     DestinationStatus {
         name: DestinationName::new(name).unwrap(),
+        address: "https://siem.example".into(),
         promise: Promise { label: "confirmed", sentence: "delivered means confirmed: the receiver read every byte" },
         health,
         isolation: None,
         events: EventCounts { delivered: 6, rejected: 2, in_flight: 1, ..EventCounts::default() },
-        counters: vec![Counter { name: "requests", help: "Requests sent", value: 12 }],
-        gauges: vec![Gauge { name: "unacknowledged_bytes", help: "Bytes that wait", value: 900 }],
+        figures: Figures {
+            counters: vec![Counter { name: "requests", help: "Requests sent, including failed ones", value: 12 }],
+            replies: vec![("503".into(), 11), ("no_reply".into(), 1)],
+            ..Figures::default()
+        },
+        gauges: vec![Gauge {
+            name: "unacknowledged_bytes",
+            help: "Bytes of events that were accepted and wait for an acknowledgement of the indexers",
+            value: 900,
+        }],
         warnings: Vec::new(),
     }
 }
 
-fn snapshot() -> Snapshot {
+pub(super) fn snapshot() -> Snapshot {
     let ledger = Ledger::default();
     let account = ledger.account(&shard(2));
     account.acquired();
     account.pulled(10, 100, None);
     account.settled(Settled { delivered: 6, dropped: 1, dead_lettered: 2, events: 6 }, Some(100));
     account.waits(Wait::Disk, "no room \"here\"".into());
-    Snapshot {
-        who: Identity { project: "p".into(), logstore: "l".into(), group: "g".into(), consumer: "g-host-7".into() },
+    let source = SourceSnapshot {
+        name: "audit".into(),
+        who: Identity {
+            endpoint: "https://sls.example".into(),
+            project: "p".into(),
+            logstore: "l".into(),
+            group: "g".into(),
+            consumer: "g-host-7".into(),
+        },
         group: GroupHealth { joined: true, ..GroupHealth::default() },
         credentials: KeyStatus {
             provider: "role r assumed by ECS role e".into(),
@@ -48,15 +81,26 @@ fn snapshot() -> Snapshot {
             failing: None,
             failures: 3,
         },
-        source_errors: vec![CallError { call: "pull", code: "Unauthorized".into(), count: 3 }],
-        open_letters: Some(2),
+        retention: Some(Duration::from_secs(105)),
+        calls: vec![("pull", 7)],
+        errors: vec![CallError { call: "pull", code: "Unauthorized".into(), count: 3 }],
+        timings: TimingsRead::default(),
+    };
+    Snapshot {
+        sources: vec![source],
         destinations: vec![to("siem", Health::Down { since: Instant::now(), cause: "siem: refused".into() })],
+        letters: Some(LettersOnDisk { open: 2, bytes: 900, ..LettersOnDisk::default() }),
+        open_gaps: 0,
+        lag_change: None,
+        script_errors: vec![("s.lua:7: attempt to index a nil value".into(), 3)],
+        letters_dir: "/var/lib/forwarder/dead-letters".into(),
         memory: Memory { used: 950, limit: 1_000 },
         shards: ledger.read(),
         script: "0123456789ab".into(),
         script_since: Instant::now(),
         reloads: Reloads { taken: 3, refused: 1, rolled_back: 0, trouble: Some("s.lua:3: no".into()) },
         last_refused: Some((Instant::now(), "s.lua:2: nor that".into())),
+        started: Instant::now(),
         now: 105,
         at: Instant::now(),
     }
@@ -68,13 +112,22 @@ pub(super) fn well() -> Snapshot {
     let account = ledger.account(&shard(2));
     account.acquired();
     account.caught_up();
-    Snapshot {
-        open_letters: Some(0),
-        destinations: vec![to("siem", Health::Up { since: Instant::now() })],
-        shards: ledger.read(),
-        reloads: Reloads::default(),
-        ..snapshot()
-    }
+    let well = Snapshot { shards: ledger.read(), reloads: Reloads::default(), ..with_letters(0, snapshot()) };
+    with_health(Health::Up { since: Instant::now() }, well)
+}
+
+pub(super) fn with_letters(open: u64, snapshot: Snapshot) -> Snapshot {
+    Snapshot { letters: Some(LettersOnDisk { open, ..LettersOnDisk::default() }), ..snapshot }
+}
+
+pub(super) fn with_health(health: Health, mut snapshot: Snapshot) -> Snapshot {
+    snapshot.destinations[0].health = health;
+    snapshot
+}
+
+pub(super) fn in_group(group: GroupHealth, mut snapshot: Snapshot) -> Snapshot {
+    snapshot.sources[0].group = group;
+    snapshot
 }
 
 #[test]
@@ -95,54 +148,82 @@ fn the_status_tells_where_every_log_is_and_what_is_wrong() {
     assert_eq!(status["destinations"][0]["cause"], "siem: refused");
     assert_eq!(status["destinations"][0]["holds"]["unacknowledged_bytes"], 900);
     assert_eq!(status["memory"]["full"], true);
-    assert_eq!(status["credentials"]["provider"], "role r assumed by ECS role e");
-    assert_eq!(
-        (&status["credentials"]["valid_seconds"], &status["credentials"]["failures"]),
-        (&2400.into(), &3.into())
-    );
+    let credentials = &status["sources"][0]["credentials"];
+    assert_eq!(credentials["provider"], "role r assumed by ECS role e");
+    assert_eq!((&credentials["valid_seconds"], &credentials["failures"]), (&2400.into(), &3.into()));
     assert_eq!(status["script"]["trouble"], "s.lua:3: no");
     assert_eq!(status["script"]["last_refused"]["why"], "s.lua:2: nor that");
-    assert_eq!((&status["consumer"], &shard["durable_to"]), (&"g-host-7".into(), &100.into()));
+    assert_eq!((&status["sources"][0]["consumer"], &shard["durable_to"]), (&"g-host-7".into(), &100.into()));
 }
 
 #[test]
 fn the_page_tells_the_same_and_what_is_wrong_first() {
-    let page = page::html(&snapshot());
-    let mut rest = page.as_str();
+    let shown = page(&snapshot());
+    let mut rest = shown.as_str();
     for next in [
-        "<title>forwarder: 4 problems</title>",
+        "<title>Paused, 4 problems – forwarder</title>",
         "p / l, group g, consumer g-host-7",
-        "<li>shard audit/2 is PAUSED: no room &quot;here&quot;</li>",
-        "<li>the destination is down, logs wait in SLS: siem: refused</li>",
-        "<li>script: s.lua:3: no</li>",
-        "<li>2 dead letters wait for somebody: forwarder dlq list</li>",
+        "<h2 id=\"verdict\">Paused</h2>",
+        "<li>shard audit/2 is PAUSED: no room &quot;here&quot;<br><small>So: its logs wait in SLS</small><br><small>Do: correct",
+        "<li>the destination is down, logs wait in SLS: siem: refused<br>",
+        "<li>script: s.lua:3: no<br>",
+        "<li>2 dead letters wait for somebody: forwarder dlq list<br>",
+        "<th scope=\"col\">shard</th>",
+        "<td data-is=\"state\"><span class=\"bad\">PAUSED</span></td><td data-is=\"lag\">5 s</td><td data-is=\"time to loss\">1 min 40 s",
+        "<dd>https://sls.example</dd>",
+        "<td>pull</td><td>Unauthorized</td><td>3</td>",
         "<b class=\"bad\">down</b> since 1970-01-01 00:01:45 UTC (0 s)",
         "<dd>confirmed: the receiver read every byte</dd>",
-        "pulled <b>10</b> = delivered <b>6</b> + dropped <b>1</b> + dead-lettered <b>2</b> + in flight <b>1</b>",
-        "the ledger balances",
-        "<td data-is=\"state\"><span class=\"bad\">PAUSED</span></td><td data-is=\"lag\">5 s</td>",
-        "1970-01-01 00:01:40 UTC</td>",
+        "<td>503</td><td>11</td>",
         "<dd>0123456789ab since 1970-01-01 00:01:45 UTC (0 s)</dd>",
         "<dd>3 taken, 1 refused, 0 rolled back</dd>",
         "<dd>1970-01-01 00:01:45 UTC (0 s): s.lua:2: nor that</dd>",
+        "<td>s.lua:7: attempt to index a nil value</td><td>3</td>",
+        "<code>forwarder dlq list --dir /var/lib/forwarder/dead-letters</code>",
+        "pulled <b>10</b> = delivered <b>6</b> + dropped <b>1</b> + dead-lettered <b>2</b> + in flight <b>1</b>",
+        "the ledger balances",
     ] {
-        let Some(at) = rest.find(next) else { panic!("{next} is not in, or not there:\n{page}") };
+        let Some(at) = rest.find(next) else { panic!("{next} is not in, or not there:\n{shown}") };
         rest = &rest[at + next.len()..];
     }
-    let page = page::html(&well());
-    assert!(page.contains("All is well.") && !page.contains("\"bad\""), "{page}");
+    let shown = page(&well());
+    assert!(shown.contains("<section class=\"verdict good\"") && !shown.contains("class=\"bad\""), "{shown}");
     let group = GroupHealth { joined: true, waiting: Some("x has them".into()), ..GroupHealth::default() };
-    let page = page::html(&Snapshot { shards: Ledger::default().read(), group, ..well() });
+    let shown = page(&Snapshot { shards: Ledger::default().read(), ..in_group(group, well()) });
     assert!(
-        page.contains("<title>forwarder: waiting</title>") && page.contains("<li>waiting: x has them</li>"),
-        "{page}"
+        shown.contains("<title>Waiting – forwarder</title>") && shown.contains("<li>waiting: x has them</li>"),
+        "{shown}"
     );
     assert!(
-        page.contains("a process beyond the number of shards stands by")
-            && !page.contains("well.")
-            && !page.contains("\"bad\""),
-        "{page}"
+        shown.contains("a process beyond the number of shards stands by") && !shown.contains("verdict good"),
+        "{shown}"
     );
+    let shown = page(&Snapshot { open_gaps: 1, ..well() });
+    assert!(shown.contains("<button data-post=\"/gaps/acknowledge\">") && shown.contains("Logs were lost"), "{shown}");
+}
+
+#[test]
+fn what_keeps_the_page_live_is_what_the_page_was_made_of() {
+    let snapshot = snapshot();
+    let shown = page(&snapshot);
+    let event = page::event(&snapshot, &History::default());
+    assert!(event.starts_with("retry: 2000\ndata: <main ") && event.ends_with("</main>\n\n"), "{event}");
+    let (_, main) = shown.split_once("<main ").unwrap();
+    let (main, _) = main.split_once("</main>").unwrap();
+    let lines: Vec<_> = event.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+    assert_eq!(format!("<main {main}</main>"), lines.join("\n"));
+}
+
+/// An assistive program finds its way by headings, landmarks and header cells.
+#[test]
+fn every_section_of_the_page_has_a_heading_and_every_header_cell_a_scope() {
+    let shown = page(&snapshot());
+    assert_eq!(shown.matches("<section").count(), shown.matches("<h2 id=").count());
+    assert_eq!(shown.matches("<th").count(), shown.matches("<th scope=").count() + shown.matches("<thead").count());
+    for at in shown.split("aria-labelledby=\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        assert!(shown.contains(&format!(" id=\"{at}\"")), "{at}");
+    }
+    assert!(!shown.contains(" style=") && !shown.contains("http-equiv"), "the policy forbids it, and nothing reloads");
 }
 
 #[tokio::test(start_paused = true)]
@@ -153,15 +234,18 @@ async fn a_page_that_the_script_is_at_for_long_shows_everywhere() {
     account.enters_script(Instant::now());
     let snapshot = || Snapshot { shards: ledger.read(), reloads: Reloads::default(), ..snapshot() };
     tokio::time::advance(std::time::Duration::from_secs(9)).await;
-    assert!(!page::html(&snapshot()).contains("SLOW"));
+    assert!(!page(&snapshot()).contains("SLOW"));
     tokio::time::advance(std::time::Duration::from_secs(61)).await;
-    let page = page::html(&snapshot());
-    assert!(page.contains("<li>shard audit/2 is SLOW: the script has been at one page for 1m 10s;"), "{page}");
+    let shown = page(&snapshot());
+    assert!(shown.contains("<li>shard audit/2 is SLOW: the script has been at one page for 1m 10s;"), "{shown}");
     let status: serde_json::Value = serde_json::from_str(&status::json(&snapshot())).unwrap();
     assert_eq!(status["shards"][0]["page_seconds"], 70);
-    assert!(metrics::text(&snapshot()).contains("forwarder_page_seconds{source=\"audit\",shard=\"2\"} 70\n"));
+    assert!(
+        metrics::text(&snapshot(), Dialect::Prometheus)
+            .contains("forwarder_page_seconds{source=\"audit\",shard=\"2\"} 70\n")
+    );
     account.leaves_script();
-    assert!(!page::html(&snapshot()).contains("SLOW"));
+    assert!(!page(&snapshot()).contains("SLOW"));
 }
 
 /// Whoever writes a log, answers as a SIEM, edits a script or names a project.
@@ -172,32 +256,44 @@ fn no_text_from_elsewhere_becomes_markup() {
     let ledger = Ledger::default();
     ledger.account(&shard(1)).halted(1, evil());
     ledger.account(&shard(2)).waits(Wait::Script, evil());
-    let base = Snapshot {
-        who: Identity { project: evil(), logstore: evil(), group: evil(), consumer: evil() },
+    let mut base = Snapshot {
         shards: ledger.read(),
         script: evil(),
         reloads: Reloads { trouble: Some(evil()), ..Reloads::default() },
         last_refused: Some((Instant::now(), evil())),
         ..snapshot()
     };
+    base.sources[0].who =
+        Identity { endpoint: evil(), project: evil(), logstore: evil(), group: evil(), consumer: evil() };
+    base.destinations[0].address = evil();
+    base.destinations[0].figures.replies = vec![(evil(), 1)];
+    (base.script_errors, base.letters_dir) = (vec![(evil(), 1)], evil());
     let since = Instant::now();
     for health in [Health::Down { since, cause: evil() }, Health::Held { since, cause: evil() }] {
-        let page = page::html(&Snapshot { destinations: vec![to("siem", health)], ..base.clone() });
+        let page = page(&with_health(health, base.clone()));
         // Four names; two shards, the destination and the script's trouble in the list; and under their headings the
-        // cause, the running version and the last refusal.
-        assert_eq!(page.matches("&lt;script&gt;alert(1)&lt;/script&gt;").count(), 11, "{page}");
-        let markup = ["<script", "<img", "='a()'", "\u{202e}", "\u{1b}"];
+        // endpoint, the cause, the address, a reply, the running version, the last refusal, an error and the directory twice.
+        assert_eq!(page.matches("&lt;script&gt;alert(1)&lt;/script&gt;").count(), 17, "{page}");
+        let markup = ["<script>alert", "<img", "='a()'", "\u{202e}", "\u{1b}"];
         assert_eq!(markup.map(|markup| page.contains(markup)), [false; 5], "{page}");
     }
 }
 
 #[test]
 fn every_metric_has_help_and_one_line_a_shard() {
-    let text = metrics::text(&snapshot());
+    let text = metrics::text(&snapshot(), Dialect::Prometheus);
     for line in [
         "forwarder_delivered_total{source=\"audit\",shard=\"2\"} 6",
         "forwarder_dead_lettered_total{source=\"audit\",shard=\"2\"} 2",
-        "forwarder_pulled{source=\"audit\",shard=\"2\"} 10",
+        "forwarder_build_info{version=\"0.1.0\"} 1",
+        "forwarder_pulled_total{source=\"audit\",shard=\"2\"} 10",
+        "forwarder_sls_calls_total{source=\"audit\",call=\"pull\"} 7",
+        "forwarder_destination_replies_total{destination=\"siem\",code=\"503\"} 11",
+        "forwarder_delivery_seconds_count{destination=\"siem\"} 0",
+        "forwarder_end_to_end_seconds_bucket{source=\"audit\",le=\"+Inf\"} 0",
+        "forwarder_dead_letters_bytes 900",
+        "forwarder_time_to_loss_seconds{source=\"audit\",shard=\"2\"} 100",
+        "process_start_time_seconds 105",
         "forwarder_missing{source=\"audit\",shard=\"2\"} 0",
         "forwarder_lag_seconds{source=\"audit\",shard=\"2\"} 5",
         "forwarder_standstill{source=\"audit\",shard=\"2\"} 1",
@@ -206,15 +302,18 @@ fn every_metric_has_help_and_one_line_a_shard() {
         "forwarder_problems 4",
         "forwarder_waiting_for_shards 0",
         "forwarder_dead_letters_open 2",
-        "forwarder_credentials_expiry_seconds{source=\"l\"} 2400",
-        "forwarder_credentials_failures_total{source=\"l\"} 3",
-        "forwarder_sls_errors_total{call=\"pull\",code=\"Unauthorized\"} 3",
-        "forwarder_destination{destination=\"siem\",delivered_means=\"confirmed\",state=\"down\"} 1",
-        "forwarder_destination{destination=\"siem\",delivered_means=\"confirmed\",state=\"up\"} 0",
-        "# HELP forwarder_destination_requests_total Requests sent",
-        "forwarder_destination_requests_total{destination=\"siem\"} 12",
+        "forwarder_credentials_expiry_seconds{source=\"audit\"} 2400",
+        "forwarder_credentials_failures_total{source=\"audit\"} 3",
+        "forwarder_sls_errors_total{source=\"audit\",call=\"pull\",code=\"Unauthorized\"} 3",
+        "forwarder_destination_info{destination=\"siem\",address=\"https://siem.example\",delivered_means=\"confirmed\"} 1",
+        "forwarder_destination_state{destination=\"siem\",state=\"down\"} 1",
+        "forwarder_destination_state{destination=\"siem\",state=\"up\"} 0",
+        "# HELP forwarder_destination_requests_total Requests sent, including failed ones",
+        "forwarder_destination_unacknowledged_bytes{destination=\"siem\"} 900",
+        "forwarder_memory_used_bytes 950",
         "forwarder_destination_events_total{destination=\"siem\"} 6",
         "forwarder_destination_rejected_events_total{destination=\"siem\"} 2",
+        "forwarder_destination_requests_total{destination=\"siem\"} 12",
         "forwarder_script_refused_total 1",
         "forwarder_script_trouble 1",
         "forwarder_script_info{version=\"0123456789ab\"} 1",
@@ -223,18 +322,57 @@ fn every_metric_has_help_and_one_line_a_shard() {
     }
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let name = line.split(['{', ' ']).next().unwrap();
+        let name = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
         assert!(text.contains(&format!("# HELP {name} ")) && text.contains(&format!("# TYPE {name} ")), "{name}");
     }
 }
 
+/// To write it anew after a change of the metrics, copy what this test prints.
 #[test]
-fn the_readme_names_metrics_that_are_there() {
-    let text = metrics::text(&snapshot());
-    let words = include_str!("../../README.md").split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let names: Vec<_> = words.filter(|word| word.starts_with("forwarder_")).collect();
-    assert!(names.len() >= 5, "{names:?}");
-    for name in names {
-        assert!(text.contains(&format!("# HELP {name} ")), "{name}");
+fn the_documentation_has_the_table_of_metrics() {
+    let text = metrics::text(&snapshot(), Dialect::Prometheus);
+    let mut table = "| metric | type | labels | meaning |\n|---|---|---|---|\n".to_owned();
+    let mut lines = text.lines().filter(|line| !line.starts_with("# HELP process_")).peekable();
+    while let Some(line) = lines.next() {
+        let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) else { continue };
+        let kind = lines.next().unwrap().rsplit(' ').next().unwrap();
+        let sample = lines.peek().filter(|line| !line.starts_with('#')).map_or("", |line| line);
+        let labels: Vec<_> = sample.split('"').step_by(2).filter_map(|part| part.strip_suffix('=')).collect();
+        let labels: Vec<_> = labels.iter().map(|part| part.rsplit([',', '{']).next().unwrap()).collect();
+        table += &format!("| `{name}` | {kind} | {} | {help} |\n", labels.join(", "));
+    }
+    assert!(table.lines().count() > 40, "{table}");
+    if !OPERATE.contains(&table) {
+        let path = std::env::temp_dir().join("forwarder-metrics-table.md");
+        std::fs::write(&path, &table).unwrap();
+        panic!("docs/operate.md is behind; the table that it should hold is in {}", path.display());
+    }
+}
+
+const OPERATE: &str = include_str!("../../docs/operate.md");
+const ALERTS: &str = include_str!("../../examples/alerts.yml");
+
+#[test]
+fn every_alert_says_what_to_do() {
+    let alerts: Vec<_> = ALERTS.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(alerts.len() >= 10, "{alerts:?}");
+    for alert in alerts {
+        assert!(OPERATE.contains(&format!("| `{alert}` |")), "docs/operate.md has no line for {alert}");
+    }
+}
+
+#[test]
+fn what_users_copy_names_metrics_that_are_there() {
+    let text = metrics::text(&snapshot(), Dialect::Prometheus);
+    let board = include_str!("../../examples/grafana/forwarder.json");
+    for (file, least) in [(include_str!("../../README.md"), 2), (OPERATE, 40), (ALERTS, 10), (board, 15)] {
+        let words = file.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let names: std::collections::BTreeSet<_> = words.filter(|word| word.starts_with("forwarder_")).collect();
+        assert!(names.len() >= least, "{names:?}");
+        for name in names {
+            let name = name.strip_suffix("_bucket").unwrap_or(name);
+            assert!(text.contains(&format!("# HELP {name} ")), "{name}");
+        }
     }
 }
 
@@ -255,7 +393,7 @@ async fn it_answers_what_is_there_and_says_what_there_is() {
     let seen = Arc::clone(&joined);
     let read = move || {
         let joined = seen.load(std::sync::atomic::Ordering::Relaxed);
-        Snapshot { group: GroupHealth { joined, ..GroupHealth::default() }, ..snapshot() }
+        in_group(GroupHealth { joined, ..GroupHealth::default() }, snapshot())
     };
     let mut serving = JoinSet::new();
     serving.spawn(serve(listener, read));
@@ -272,11 +410,20 @@ async fn it_answers_what_is_there_and_says_what_there_is() {
     joined.store(true, std::sync::atomic::Ordering::Relaxed);
     check("GET /ready", "200", "ready; shard audit/2 is PAUSED").await;
     check("GET /status", "200", "\"shards\"").await;
-    check("GET /metrics", "200", "forwarder_pulled{").await;
+    check("GET /metrics", "200", "forwarder_pulled_total{").await;
+    let open = "Host: localhost\r\nAccept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
+    check_with("GET /metrics", open, "200", "\n# EOF\n").await;
+    check_with("GET /metrics", open, "200", "application/openmetrics-text; version=1.0.0").await;
     check("GET /nothing", "404", "/metrics").await;
     check("POST /status", "405", "GET").await;
+    check("OPTIONS /gaps/acknowledge", "405", "GET").await;
+    check("POST /gaps/acknowledge", "403", "X-Forwarder").await;
+    check_with("POST /gaps/acknowledge", "Host: localhost\r\nX-Forwarder: 1\r\n", "200", "2 gaps acknowledged").await;
+    check_with("POST /gaps/acknowledge", "Host: evil.example\r\nX-Forwarder: 1\r\n", "403", "Host").await;
 
     check("GET /", "200", "<h1>forwarder").await;
+    check("GET /events", "200", "content-type: text/event-stream").await;
+    check("GET /events", "200", "data: <main ").await;
     check("GET /", "200", "content-security-policy: default-src 'none'; style-src 'sha256-").await;
     check("GET /", "200", "x-content-type-options: nosniff").await;
     let browser = "Host: [::1]:9464\r\nAccept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\n";
@@ -299,7 +446,7 @@ async fn start_with_shards(shards: u32) -> (std::net::SocketAddr, JoinSet<()>) {
     let address = listener.local_addr().unwrap();
     let ledger = Ledger::default();
     for id in 0..shards {
-        let _account = ledger.account(&shard(id));
+        ledger.account(&shard(id)).acquired();
     }
     let mut serving = JoinSet::new();
     serving.spawn(serve(listener, move || Snapshot { shards: ledger.read(), ..snapshot() }));

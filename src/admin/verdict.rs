@@ -1,62 +1,63 @@
-//! What a snapshot comes to: how well the program does, and why not better. Pure.
+//! What a snapshot comes to, in a word and with its reasons. Pure.
 //!
 //! Well is said only when it is known. What is not known yet is a reason of its own.
 
-use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use super::reason::{Effect, Reason, State};
+use super::reasons::reasons;
+use super::snapshot::{Snapshot, SourceSnapshot};
+use crate::core::duration::roughly;
 
-use super::snapshot::{GroupHealth, Snapshot};
-use crate::core::count::count;
-use crate::core::cursor::ShardName;
-use crate::core::duration::in_words;
-use crate::core::failing::Failing;
-use crate::core::ledger::{Ask, Counts, ShardLedger};
-use crate::destination::{DestinationStatus, Health, IsolationMode, called};
-use crate::pipeline::SLOW_PAGE;
-use crate::sls::KeyStatus;
+/// A shard that is this far behind is catching up; less is how logs travel.
+const BEHIND: Duration = Duration::from_secs(60);
 
-/// Most shards that a reason names.
-const MOST_NAMED: usize = 5;
+/// Behind by this much, and not catching up, asks for somebody.
+const FAR_BEHIND: Duration = Duration::from_secs(300);
 
-/// How well the program does, from best to worst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum State {
-    /// All of it is known to be as it should be.
-    Well,
-    /// Nothing is known to be wrong, but something is not known yet, or there is nothing to do.
+/// A lag that changes by less in a second stays as it is.
+const STEADY: f64 = 0.02;
+
+/// Logs that expire within this time, or within half of the retention, are about to be lost.
+const LOSING: Duration = Duration::from_secs(24 * 3_600);
+
+/// All of it in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Headline {
+    /// Logs flow, and are as new as they can be.
+    Delivering,
+    /// Logs flow and are late, and less so from minute to minute: so long until they are not, when that is known.
+    CatchingUp(Option<Duration>),
+    /// There is nothing to do, or something is not known yet.
     Waiting,
-    /// Somebody should have a look.
-    Trouble,
-    /// Nothing is read from SLS.
-    Stopped,
+    /// Logs do not flow.
+    Paused,
+    /// Logs expire in SLS in so long, if nothing changes.
+    Losing(Duration),
+    /// Logs are gone, and nobody has acknowledged it.
+    Lost,
 }
 
-impl State {
-    /// In a word, for programs.
-    pub(super) fn label(self) -> &'static str {
+impl fmt::Display for Headline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Well => "well",
-            Self::Waiting => "waiting",
-            Self::Trouble => "trouble",
-            Self::Stopped => "stopped",
+            Self::Delivering => f.write_str("Delivering"),
+            Self::CatchingUp(None) => f.write_str("Catching up"),
+            Self::CatchingUp(Some(left)) => write!(f, "Catching up ({} left)", roughly(*left)),
+            Self::Waiting => f.write_str("Waiting"),
+            Self::Paused => f.write_str("Paused"),
+            Self::Losing(within) => write!(f, "Losing logs in {}", roughly(*within)),
+            Self::Lost => f.write_str("Logs were lost"),
         }
     }
-}
-
-/// One thing that keeps the program from being well.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Reason {
-    /// How much it matters.
-    pub(super) state: State,
-    /// What it is and what to do, as a sentence begins and without its full stop.
-    pub(super) text: String,
 }
 
 /// How well the program does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Verdict {
+    /// In a word.
+    pub(super) headline: Headline,
     /// Why it does not do better, worst first.
     pub(super) reasons: Vec<Reason>,
 }
@@ -65,6 +66,11 @@ impl Verdict {
     /// The worst of the reasons.
     pub(super) fn state(&self) -> State {
         self.reasons.first().map_or(State::Well, |worst| worst.state)
+    }
+
+    /// Whether logs can be read and delivered, or there is somebody to wait for.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.reasons.iter().any(|reason| reason.is_not_ready)
     }
 
     /// How many of the reasons ask for somebody.
@@ -80,179 +86,72 @@ impl Verdict {
 
 /// What the snapshot comes to.
 pub(super) fn verdict(snapshot: &Snapshot) -> Verdict {
-    let mut reasons = Vec::new();
-    let mut say = |state, text: String| reasons.push(Reason { state, text });
-    group(&snapshot.group, snapshot.at, &mut say);
-    credentials(&snapshot.credentials, snapshot.at, &mut say);
-    shards(snapshot, &mut say);
-    let total = snapshot.shards.values().fold(Counts::default(), |sum, entry| sum.plus(&entry.counts));
-    let missing = total.difference();
-    if missing != 0 {
-        say(State::Trouble, format!("BUG: {missing} logs are missing: ledger mismatch"));
-    }
-    destinations(&snapshot.destinations, &mut say);
-    if let Some(problem) = &snapshot.reloads.trouble {
-        say(State::Trouble, format!("script: {problem}"));
-    }
-    if total.gaps > 0 {
-        let text = format!(
-            "logs were LOST: {}, since they expired in SLS before they were pulled; the log has their time ranges (\"GAP\"), \
-             and this is shown until the next start",
-            count(total.gaps, "gap")
-        );
-        say(State::Trouble, text);
-    }
-    match snapshot.open_letters {
-        Some(0) => {}
-        Some(open) => {
-            let text = format!("{} for somebody: forwarder dlq list", count(open, "dead letter") + wait(open));
-            say(State::Trouble, text);
-        }
-        None => say(State::Waiting, "the dead letters are not counted".to_owned()),
+    let mut reasons = reasons(snapshot);
+    let has = |effect| reasons.iter().any(|reason: &Reason| reason.effect == effect);
+    let (is_lost, is_paused) = (has(Effect::Lost), has(Effect::Pauses));
+    let lag = snapshot.sources.iter().filter_map(|source| lag_of(source, snapshot)).max().unwrap_or_default();
+    let losing = snapshot.sources.iter().filter_map(|source| losing(source, snapshot, is_paused)).min();
+    let waits = reasons.first().is_some_and(|worst| matches!(worst.state, State::Waiting | State::Stopped));
+    let headline = match losing {
+        _ if is_lost => Headline::Lost,
+        Some(within) => Headline::Losing(within),
+        None if is_paused => Headline::Paused,
+        None if waits => Headline::Waiting,
+        None if lag >= BEHIND => Headline::CatchingUp(left(lag, snapshot.lag_change)),
+        None => Headline::Delivering,
+    };
+    if let Some(within) = losing {
+        let text = format!("the oldest logs that wait in SLS expire in {}", roughly(within));
+        let reason = Reason::new(State::Trouble, text).so(Effect::Flows, "what expires is lost");
+        reasons.push(reason.remedy("deal with the other reasons first, or raise the retention of the logstore"));
+    } else if !is_paused && lag >= FAR_BEHIND && snapshot.lag_change.is_some_and(|change| change >= STEADY) {
+        let text = format!("the oldest undelivered log is {} old, and the lag grows", roughly(lag));
+        let reason = Reason::new(State::Trouble, text).so(Effect::Flows, "logs arrive late, and expire one day");
+        reasons.push(reason.remedy("see below what takes long, the destination or the script; split shards"));
     }
     reasons.sort_by_key(|reason| std::cmp::Reverse(reason.state));
-    Verdict { reasons }
+    Verdict { headline, reasons }
 }
 
-/// The destinations, each by name where there are several.
-fn destinations(destinations: &[DestinationStatus], say: &mut impl FnMut(State, String)) {
-    for DestinationStatus { name, health, isolation, warnings, .. } in destinations {
-        let who = called(name, destinations.len() == 1);
-        let waits = match isolation {
-            // A log is finished when all its destinations have it, so it holds up what comes behind it.
-            None if destinations.len() == 1 => "logs wait in SLS",
-            None => "all logs wait in SLS",
-            Some(IsolationMode::Direct) => "the others go on: its events wait in memory while there is room",
-            Some(IsolationMode::Aside | IsolationMode::Returning) => {
-                "the others go on: its events become dead letters, and are replayed when it is back"
-            }
-        };
-        match health {
-            Health::Up { .. } => {}
-            Health::Unknown => say(State::Waiting, format!("{who} has not answered yet")),
-            Health::Down { cause, .. } => say(State::Trouble, format!("{who} is down, {waits}: {cause}")),
-            Health::Held { cause, .. } => {
-                say(State::Trouble, format!("{who} rejects our requests, {waits}: {cause}"));
-            }
-        }
-        if let (Some(IsolationMode::Aside | IsolationMode::Returning), Health::Up { .. }) = (isolation, health) {
-            say(State::Waiting, format!("{who} is getting what it missed, and newer events behind that"));
-        }
-        for warning in warnings {
-            say(State::Trouble, format!("{who}: {warning}"));
-        }
-    }
+/// How old the oldest log of a source is that is not durable.
+fn lag_of(source: &SourceSnapshot, snapshot: &Snapshot) -> Option<Duration> {
+    let of_source = snapshot.shards.iter().filter(|(shard, _)| shard.source.as_str() == source.name);
+    let lags = of_source.filter_map(|(_, entry)| entry.lag(snapshot.now).filter(|_| entry.held));
+    lags.max().map(Duration::from_secs)
 }
 
-/// The membership of the consumer group.
-fn group(group: &GroupHealth, now: Instant, say: &mut impl FnMut(State, String)) {
-    let failing = |failing: &Failing| format!("for {}: {}", in_words(now - failing.since), failing.cause);
-    match (&group.failing, group.joined) {
-        (None, true) => {}
-        (None, false) => say(State::Stopped, "the consumer group is not joined yet".to_owned()),
-        (Some(why), false) => say(State::Stopped, format!("the consumer group cannot be joined, {}", failing(why))),
-        (Some(why), true) => {
-            let state = if why.is_trouble(now) { State::Stopped } else { State::Waiting };
-            let text = format!("heartbeats fail, so that no shard can be kept, {}", failing(why));
-            say(state, text);
-        }
-    }
-    if group.surplus > 0 {
-        let text = format!(
-            "{} that SLS gave us {} read by nobody, since run.memory is not enough for them: raise it, or start more \
-             processes",
-            count(group.surplus as u64, "shard"),
-            if group.surplus == 1 { "is" } else { "are" }
-        );
-        say(State::Trouble, text);
-    }
-    if let Some(waiting) = &group.waiting {
-        say(State::Waiting, format!("waiting: {waiting}"));
-    }
+/// When the lag is gone, if it shrinks by so many seconds in a second.
+fn left(lag: Duration, change: Option<f64>) -> Option<Duration> {
+    let change = change.filter(|change| *change <= -STEADY)?;
+    Duration::try_from_secs_f64(lag.as_secs_f64() / -change).ok()
 }
 
-/// The renewal of the key that signs. As long as there was none, the group is not joined, which is said of the group.
-fn credentials(credentials: &KeyStatus, now: Instant, say: &mut impl FnMut(State, String)) {
-    let (Some(failing), Some(left)) = (&credentials.failing, credentials.valid_for) else { return };
-    let rest = match left {
-        Duration::ZERO => "the last one has ended".to_owned(),
-        left => format!("the one that is held is valid for another {}", in_words(left)),
-    };
-    let state = if failing.is_trouble(now) { State::Trouble } else { State::Waiting };
-    let since = in_words(now - failing.since);
-    say(state, format!("no new key for SLS can be had, {rest}; for {since}: {}", failing.cause));
-}
-
-fn shards(snapshot: &Snapshot, say: &mut impl FnMut(State, String)) {
-    for (shard, entry) in &snapshot.shards {
-        if let Some(why) = &entry.halted {
-            say(State::Trouble, format!("shard {shard} is HALTED: {why}"));
-        }
-        for why in entry.waits.values() {
-            say(State::Trouble, format!("shard {shard} is PAUSED: {why}"));
-        }
-        let at_page = Duration::from_secs(entry.page_seconds());
-        if at_page >= SLOW_PAGE {
-            let text = format!(
-                "shard {shard} is SLOW: the script has been at one page for {}; its logs take long, or run into \
-                 script.timeout",
-                in_words(at_page)
-            );
-            say(State::Trouble, text);
-        }
-    }
-    let held: BTreeMap<&ShardName, &ShardLedger> = snapshot.shards.iter().filter(|(_, entry)| entry.held).collect();
-    if held.is_empty() && snapshot.group.joined && snapshot.group.waiting.is_none() {
-        say(State::Waiting, "no shard is ours yet".to_owned());
-    }
-    for (ask, what) in [
-        (Ask::Locate, "it cannot be found out where to start in"),
-        (Ask::Pull, "SLS does not let us read"),
-        (Ask::Save, "no checkpoint can be saved of"),
-    ] {
-        let failing: Vec<(&ShardName, &Failing)> =
-            held.iter().filter_map(|(shard, entry)| Some((*shard, entry.failing.get(&ask)?))).collect();
-        let Some((_, first)) = failing.iter().min_by_key(|(_, failing)| failing.since) else { continue };
-        let is_trouble = failing.iter().any(|(_, failing)| failing.is_trouble(snapshot.at));
-        let state = match is_trouble {
-            true if ask != Ask::Save && failing.len() == held.len() => State::Stopped,
-            true => State::Trouble,
-            false => State::Waiting,
-        };
-        let names = names(failing.iter().map(|(shard, _)| *shard));
-        say(state, format!("{what} {names} for {}: {}", in_words(snapshot.at - first.since), first.cause));
-    }
-    let unread = |entry: &ShardLedger| !entry.caught_up && entry.counts.pages == 0 && entry.failing.is_empty();
-    let unread: Vec<&ShardName> = held
-        .iter()
-        .filter(|(_, entry)| unread(entry) && entry.standstill().is_none())
-        .map(|(shard, _)| *shard)
-        .collect();
-    if !unread.is_empty() {
-        say(State::Waiting, format!("nothing was read of {} yet", names(unread.iter().copied())));
-    }
-}
-
-/// `shard a/1`, `shards a/1, a/2`, `shards a/1, a/2, a/3, a/4, a/5 and 3 more`.
-fn names<'a>(shards: impl ExactSizeIterator<Item = &'a ShardName>) -> String {
-    let all = shards.len();
-    let named: Vec<String> = shards.take(MOST_NAMED).map(ToString::to_string).collect();
-    let more = if all > named.len() { format!(" and {} more", all - named.len()) } else { String::new() };
-    format!("{} {}{more}", if all == 1 { "shard" } else { "shards" }, named.join(", "))
-}
-
-fn wait(number: u64) -> &'static str {
-    if number == 1 { " waits" } else { " wait" }
+/// When the oldest logs of a source expire, if that is soon and nothing changes.
+fn losing(source: &SourceSnapshot, snapshot: &Snapshot, is_paused: bool) -> Option<Duration> {
+    let kept = source.retention?;
+    let lag = lag_of(source, snapshot).filter(|lag| *lag >= BEHIND)?;
+    // What stands still gets older by a second in a second.
+    let change = if is_paused { Some(1.0) } else { snapshot.lag_change };
+    let change = change.filter(|change| *change >= STEADY)?;
+    let within = Duration::try_from_secs_f64(kept.saturating_sub(lag).as_secs_f64() / change).ok()?;
+    (within < LOSING.min(kept / 2)).then_some(within)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use tokio::time::Instant;
+
     use super::*;
-    use crate::admin::tests::{to, well};
+    use crate::admin::snapshot::GroupHealth;
+    use crate::admin::tests::{in_group, to, well, with_health, with_letters};
     use crate::core::cause::Cause;
-    use crate::core::cursor::{ShardId, SourceName};
-    use crate::core::ledger::{Ledger, Settled, Wait};
+    use crate::core::cursor::{ShardId, ShardName, SourceName};
+    use crate::core::failing::Failing;
+    use crate::core::ledger::{Ask, Ledger, Settled, Wait};
     use crate::core::source::SourceError;
+    use crate::destination::{DestinationStatus, Health, IsolationMode};
 
     fn shard(number: u32) -> ShardName {
         ShardName { source: SourceName::new("audit"), shard: ShardId(number) }
@@ -288,61 +187,54 @@ mod tests {
     fn what_is_not_known_yet_is_not_well() {
         let unread = Ledger::default();
         unread.account(&shard(2)).acquired();
-        check(
-            &Snapshot { destinations: vec![to("siem", Health::Unknown)], ..well() },
-            State::Waiting,
-            "the destination has not answered yet",
-        );
+        check(&with_health(Health::Unknown, well()), State::Waiting, "the destination has not answered yet");
         let down = Health::Down { since: Instant::now(), cause: "refused".into() };
-        check(
-            &Snapshot { destinations: vec![to("a", Health::Up { since: Instant::now() }), to("b", down)], ..well() },
-            State::Trouble,
-            "the destination b is down, all logs wait in SLS: refused",
-        );
+        let destinations = vec![to("a", Health::Up { since: Instant::now() }), to("b", down)];
+        let text = "the destination b is down, all logs wait in SLS: refused";
+        check(&Snapshot { destinations, ..well() }, State::Trouble, text);
         let isolated = |mode, health| {
             let one = DestinationStatus { isolation: Some(mode), ..to("b", health) };
             Snapshot { destinations: vec![to("a", Health::Up { since: Instant::now() }), one], ..well() }
         };
-        let down = Health::Down { since: Instant::now(), cause: "refused".into() };
-        check(
-            &isolated(IsolationMode::Aside, down),
-            State::Trouble,
-            "the destination b is down, the others go on: its events become dead letters",
-        );
-        check(
-            &isolated(IsolationMode::Returning, Health::Up { since: Instant::now() }),
-            State::Waiting,
-            "the destination b is getting what it missed",
-        );
+        let down = || Health::Down { since: Instant::now(), cause: "refused".into() };
+        let text = "the destination b is down, the others go on: its events become dead letters";
+        check(&isolated(IsolationMode::Aside, down()), State::Trouble, text);
+        says(&isolated(IsolationMode::Aside, down()), "Delivering");
+        let up = Health::Up { since: Instant::now() };
+        let text = "the destination b is getting what it missed";
+        check(&isolated(IsolationMode::Returning, up), State::Waiting, text);
         check(&Snapshot { shards: unread.read(), ..well() }, State::Waiting, "nothing was read of shard audit/2 yet");
         check(&Snapshot { shards: BTreeMap::new(), ..well() }, State::Waiting, "no shard is ours yet");
-        check(&Snapshot { open_letters: None, ..well() }, State::Waiting, "not counted");
+        check(&Snapshot { letters: None, ..well() }, State::Waiting, "not counted");
     }
 
     #[test]
     fn a_group_that_is_not_joined_or_not_kept_stops_everything() {
         let group = |joined, failing| Snapshot {
-            group: GroupHealth { joined, failing, ..GroupHealth::default() },
             at: Instant::now(),
-            ..well()
+            ..in_group(GroupHealth { joined, failing, ..GroupHealth::default() }, well())
         };
         check(&group(false, None), State::Stopped, "not joined yet");
         check(&group(false, Some(failing(&busy(), 1))), State::Stopped, "cannot be joined, for 1.0 s: 500");
         check(&group(true, Some(failing(&refused(), 0))), State::Stopped, "heartbeats fail");
         check(&group(true, Some(failing(&busy(), 3))), State::Waiting, "heartbeats fail");
         check(&group(true, Some(failing(&busy(), 20))), State::Stopped, "heartbeats fail");
+        let silent = GroupHealth {
+            joined: true,
+            last_heartbeat: Some(Instant::now() - Duration::from_secs(120)),
+            ..GroupHealth::default()
+        };
+        check(&in_group(silent, well()), State::Stopped, "no heartbeat was answered for 2m");
     }
 
     #[test]
     fn a_key_that_cannot_be_renewed_is_trouble_that_says_how_long_it_lasts() {
-        let held = |error: &SourceError, seconds, left| Snapshot {
-            credentials: KeyStatus {
-                valid_for: Some(Duration::from_secs(left)),
-                failing: Some(failing(error, seconds)),
-                ..well().credentials
-            },
-            at: Instant::now(),
-            ..well()
+        let held = |error: &SourceError, seconds, left| {
+            let mut snapshot = well();
+            let credentials = &mut snapshot.sources[0].credentials;
+            credentials.valid_for = Some(Duration::from_secs(left));
+            credentials.failing = Some(failing(error, seconds));
+            Snapshot { at: Instant::now(), ..snapshot }
         };
         check(&held(&busy(), 1, 2400), State::Waiting, "valid for another 40m");
         check(&held(&busy(), 300, 2100), State::Trouble, "valid for another 35m; for 5m: 500");
@@ -354,13 +246,13 @@ mod tests {
     fn a_process_without_shards_says_whose_they_are() {
         let group = GroupHealth { joined: true, waiting: Some("shards 0-3 were x's".into()), ..GroupHealth::default() };
         let shards = BTreeMap::new();
-        check(&Snapshot { group, shards, ..well() }, State::Waiting, "waiting: shards 0-3 were x's");
+        check(&Snapshot { shards, ..in_group(group, well()) }, State::Waiting, "waiting: shards 0-3 were x's");
     }
 
     #[test]
     fn shards_that_wait_for_memory_are_trouble() {
         let group = GroupHealth { joined: true, surplus: 8_000, ..GroupHealth::default() };
-        check(&Snapshot { group, ..well() }, State::Trouble, "8000 shards that SLS gave us are read by nobody");
+        check(&in_group(group, well()), State::Trouble, "8000 shards that SLS gave us are read by nobody");
     }
 
     #[test]
@@ -388,14 +280,9 @@ mod tests {
 
     #[test]
     fn logs_that_were_lost_or_put_aside_are_said_until_somebody_acts() {
-        let ledger = Ledger::default();
-        let account = ledger.account(&shard(2));
-        account.acquired();
-        account.caught_up();
-        account.missed();
-        check(&Snapshot { shards: ledger.read(), ..well() }, State::Trouble, "logs were LOST: 1 gap,");
-        check(&Snapshot { open_letters: Some(71), ..well() }, State::Trouble, "71 dead letters wait for somebody");
-        check(&Snapshot { open_letters: Some(1), ..well() }, State::Trouble, "1 dead letter waits for somebody");
+        check(&Snapshot { open_gaps: 1, ..well() }, State::Trouble, "logs were LOST: 1 gap,");
+        check(&with_letters(71, well()), State::Trouble, "71 dead letters wait for somebody");
+        check(&with_letters(1, well()), State::Trouble, "1 dead letter waits for somebody");
     }
 
     #[test]
@@ -407,12 +294,77 @@ mod tests {
         account.waits(Wait::Disk, "no room".into());
         account.settled(Settled::default(), None);
         let group = GroupHealth::default();
-        let bad = Snapshot { shards: ledger.read(), destinations: vec![to("siem", Health::Unknown)], group, ..well() };
+        let bad = Snapshot { shards: ledger.read(), ..in_group(group, with_health(Health::Unknown, well())) };
         let verdict = verdict(&bad);
         let states: Vec<State> = verdict.reasons.iter().map(|reason| reason.state).collect();
         assert_eq!(states, [State::Stopped, State::Trouble, State::Waiting]);
         assert_eq!(verdict.problems(), 2);
         let line = "the consumer group is not joined yet; shard audit/2 is PAUSED: no room; the destination has not";
         assert!(verdict.line().starts_with(line), "{}", verdict.line());
+    }
+
+    /// A shard that is so many seconds behind, whose logs are kept for a week, and how that changed in a second.
+    fn behind(lag: i64, change: Option<f64>) -> Snapshot {
+        let ledger = Ledger::default();
+        let account = ledger.account(&shard(2));
+        account.acquired();
+        account.pulled(10, 100, Some(1_000));
+        let mut snapshot = Snapshot { shards: ledger.read(), now: 1_000 + lag, lag_change: change, ..well() };
+        snapshot.sources[0].retention = Some(Duration::from_secs(7 * 24 * 3_600));
+        snapshot
+    }
+
+    #[track_caller]
+    fn says(snapshot: &Snapshot, headline: &str) {
+        assert_eq!(verdict(snapshot).headline.to_string(), headline, "{:?}", verdict(snapshot));
+    }
+
+    #[test]
+    fn the_headline_says_what_becomes_of_logs() {
+        const DAY: i64 = 24 * 3_600;
+        says(&well(), "Delivering");
+        says(&behind(30, None), "Delivering");
+        says(&behind(600, None), "Catching up");
+        says(&behind(600, Some(-2.5)), "Catching up (4 min left)");
+        says(&with_health(Health::Unknown, well()), "Waiting");
+        let down = || Health::Down { since: Instant::now(), cause: "503".into() };
+        says(&with_health(down(), behind(600, Some(1.0))), "Paused");
+        says(&with_health(down(), behind(7 * DAY - 6 * 3_600, None)), "Losing logs in 6 h");
+        says(&behind(7 * DAY - 6 * 3_600, Some(0.5)), "Losing logs in 12 h");
+        says(&behind(7 * DAY - 6 * 3_600, Some(-3.0)), "Catching up (2 d left)");
+        says(&Snapshot { open_gaps: 2, ..well() }, "Logs were lost");
+        says(&in_group(GroupHealth::default(), well()), "Waiting");
+        let refused = GroupHealth { joined: true, failing: Some(failing(&refused(), 0)), ..GroupHealth::default() };
+        says(&Snapshot { at: Instant::now(), ..in_group(refused, well()) }, "Paused");
+    }
+
+    #[test]
+    fn ready_is_what_can_deliver_or_waits_for_somebody() {
+        let is_ready = |snapshot: &Snapshot| verdict(snapshot).is_ready();
+        assert!(is_ready(&well()) && is_ready(&with_letters(3, well())));
+        let since = Instant::now();
+        assert!(is_ready(&with_health(Health::Down { since, cause: "503".into() }, well())), "it comes back by itself");
+        assert!(!is_ready(&with_health(Health::Held { since, cause: "403".into() }, well())));
+        assert!(!is_ready(&in_group(GroupHealth::default(), well())));
+        let none = |waiting| Snapshot {
+            shards: BTreeMap::new(),
+            ..in_group(GroupHealth { joined: true, waiting, ..GroupHealth::default() }, well())
+        };
+        assert!(!is_ready(&none(None)));
+        assert!(is_ready(&none(Some("shards 0-3 were x's".into()))));
+    }
+
+    #[test]
+    fn a_lag_that_grows_asks_for_somebody_and_one_that_shrinks_does_not() {
+        assert_eq!(verdict(&behind(600, Some(-0.5))).problems(), 0);
+        check(&behind(600, Some(0.5)), State::Trouble, "the oldest undelivered log is 10 min old, and the lag grows");
+    }
+
+    #[test]
+    fn whatever_asks_for_somebody_says_what_comes_of_it_and_what_to_do() {
+        let evil = Snapshot { open_gaps: 1, ..with_letters(3, crate::admin::tests::snapshot()) };
+        for reason in verdict(&evil).reasons.iter().filter(|reason| reason.state >= State::Trouble) {
+            assert!(!reason.consequence.is_empty() && !reason.remedy.is_empty(), "{reason:?}");
+        }
     }
 }

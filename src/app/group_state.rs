@@ -50,7 +50,13 @@ impl GroupState {
         };
         // Whoever looks now and then may not have seen yet that a shard has come.
         let waiting = known.waiting.clone().filter(|_| view.shards.is_empty());
-        GroupHealth { joined: true, failing: view.failing, waiting, surplus: view.surplus }
+        GroupHealth {
+            joined: true,
+            failing: view.failing,
+            last_heartbeat: view.heartbeat,
+            waiting,
+            surplus: view.surplus,
+        }
     }
 
     /// Every writer leaves it whole before it can panic.

@@ -8,18 +8,18 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tracing::warn;
 
-use crate::dead_letter::OpenLetters;
+use crate::dead_letter::{LettersOnDisk, OpenLetters};
 
 /// Time between two looks.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The last count; none before the first look, or while the files cannot be read.
 #[derive(Debug, Default)]
-pub(super) struct LetterCount(Mutex<Option<u64>>);
+pub(super) struct LetterCount(Mutex<Option<LettersOnDisk>>);
 
 impl LetterCount {
-    pub(super) fn read(&self) -> Option<u64> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn read(&self) -> Option<LettersOnDisk> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Counts those in `dir`; never returns.
@@ -28,8 +28,8 @@ impl LetterCount {
         let mut told = false;
         loop {
             let counted = spawn_blocking(move || {
-                let count = letters.count();
-                (letters, count)
+                let found = letters.look();
+                (letters, found)
             });
             let (again, count) = counted.await.unwrap_or_else(|panic| panic!("counting dead letters failed: {panic}"));
             letters = again;

@@ -2,6 +2,7 @@
 
 mod consumer;
 mod error;
+mod gaps;
 mod group_state;
 mod heartbeat_thread;
 mod join;
@@ -10,6 +11,7 @@ mod letter_count;
 mod observe;
 mod reload;
 pub mod replay;
+mod retention;
 mod side_tasks;
 pub mod summary;
 mod waiting;
@@ -45,29 +47,30 @@ use crate::settings::{DestinationSettings, Settings, SourceSettings};
 use crate::sls::Sls;
 use consumer::ConsumerId;
 pub use error::Error;
+use gaps::Gaps;
 use group_state::GroupState;
 use heartbeat_thread::HeartbeatThread;
 use join::join_group;
 use last_good::Started;
 use letter_count::LetterCount;
-use observe::{say_how_the_destinations_are, snapshot_of, sum_up_now_and_then, summary_of};
+use observe::{Observed, say_how_the_destinations_are, sum_up_now_and_then, summary_of};
 use reload::{Saved, ScriptWatch, Wake};
+use retention::Retention;
 use side_tasks::breakdown;
 use waiting::say_who_has_the_shards;
 
 /// What may wait for isolated destinations is this part of the memory: the others need the rest to go on.
 const ISOLATED_SHARE: usize = 4;
 
+/// Destinations, and how events are laid out for them.
+pub type Destinations = (Arc<[Route<AnyDestination>]>, Formats);
+
 /// The destinations that the settings name, and how events are laid out for them. The isolated ones share a part of `memory`
 /// bytes for what waits for them.
 ///
 /// # Errors
 /// A file that the settings name cannot be used.
-pub fn destinations(
-    settings: &[DestinationSettings],
-    memory: usize,
-    state: &StateDir,
-) -> Result<(Arc<[Route<AnyDestination>]>, Formats), Error> {
+pub fn destinations(settings: &[DestinationSettings], memory: usize, state: &StateDir) -> Result<Destinations, Error> {
     let (mut routes, mut formats) = (Vec::new(), Vec::new());
     let isolated = settings.iter().filter(|one| one.isolate).count();
     for DestinationSettings { name, config, on_reject, isolate } in settings {
@@ -96,6 +99,8 @@ pub struct App {
     letters: PathBuf,
     /// Where the last good version of the script is kept.
     kept: StateDir,
+    /// Gaps that nobody has acknowledged.
+    gaps: Arc<Gaps>,
     /// What the script's file had at the start, if that is not what runs.
     refused: Option<String>,
     /// Our name in the group, kept for the next start.
@@ -119,6 +124,7 @@ impl App {
         let consumer = take_name(from, &state);
         let source = Sls::new(&from.sls).map_err(|error| Error::Settings(error.to_string()))?;
         let file = Saved::read(&from.script).map_err(Error::Settings)?;
+        let gaps = Gaps::new(state.clone(), &from.sls.consumer);
         let kept = if settings.reload.last_good { state } else { StateDir::none() };
         let threads = HookThreads::start(settings.run.hook_threads)
             .map_err(|error| Error::Internal(format!("cannot start the threads for the script: {error}")))?;
@@ -156,7 +162,7 @@ impl App {
                 part: PartSize::default(),
             },
         };
-        Ok(Self { settings, pipeline: Arc::new(pipeline), letters, kept, refused, consumer })
+        Ok(Self { settings, pipeline: Arc::new(pipeline), letters, kept, gaps: Arc::new(gaps), refused, consumer })
     }
 
     /// The pipeline, for whoever watches the program run.
@@ -176,7 +182,7 @@ impl App {
     /// # Errors
     /// SLS rejected our requests before anything began; the drain deadline came first; or a bug.
     pub async fn run(self, leave: Stop) -> Result<(), Error> {
-        let Self { settings, pipeline, letters, kept, refused, consumer } = self;
+        let Self { settings, pipeline, letters, kept, gaps, refused, consumer } = self;
         let from = &settings.sources[0];
         let sls::Config { endpoint, project, logstore, group, consumer: name, .. } = &from.sls;
         let addresses: Vec<String> = pipeline.destinations.iter().map(|route| route.destination.address()).collect();
@@ -197,17 +203,30 @@ impl App {
             info!(
                 "status page at http://{address}/, Prometheus metrics at http://{address}/metrics; no authentication: bind it to localhost"
             );
-            let (pipeline, group_state) = (Arc::clone(&pipeline), Arc::clone(&group_state));
             let (count, dir) = (Arc::clone(&letter_count), letters.clone());
             side.spawn(async move { count.watch(&dir).await });
-            let sls::Config { project, logstore, group, consumer, .. } = from.sls.clone();
-            let who = Identity { project, logstore, group, consumer };
-            side.spawn(admin::serve(listener, move || snapshot_of(&pipeline, &who, &group_state, &letter_count)));
+            let retention = Arc::<Retention>::default();
+            let (kept, watched) = (Arc::clone(&retention), Arc::clone(&pipeline));
+            side.spawn(async move { kept.watch(&watched.source).await });
+            let sls::Config { endpoint, project, logstore, group, consumer, .. } = from.sls.clone();
+            let observed = Observed {
+                pipeline: Arc::clone(&pipeline),
+                gaps: Arc::clone(&gaps),
+                who: Identity { endpoint, project, logstore, group, consumer },
+                group: Arc::clone(&group_state),
+                letters: letter_count,
+                retention,
+                letters_dir: letters.display().to_string(),
+                started: Instant::now(),
+            };
+            side.spawn(admin::serve(listener, observed));
         }
         side.spawn(say_how_the_destinations_are(Arc::clone(&pipeline)));
         for number in 0..pipeline.destinations.len() {
             side.spawn(bring_back(Arc::clone(&pipeline), number));
         }
+        let watched = Arc::clone(&pipeline);
+        side.spawn(async move { gaps.remember(&watched.ledger).await });
 
         let start = from.start.start;
         let Some(timeout) = leave.or(join_group(&pipeline.source, start, from.wait, &group_state)).await else {

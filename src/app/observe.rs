@@ -7,10 +7,13 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{error, info};
 
+use super::gaps::Gaps;
 use super::group_state::GroupState;
 use super::letter_count::LetterCount;
+use super::retention::Retention;
 use super::summary;
-use crate::admin::{Identity, Memory, Snapshot};
+use crate::admin;
+use crate::admin::{Identity, Memory, Snapshot, SourceSnapshot};
 use crate::destination::registry::AnyDestination;
 use crate::destination::{Destination as _, DestinationStatus, called};
 use crate::pipeline::{Isolation, Pipeline, Route};
@@ -53,38 +56,68 @@ pub(super) fn summary_of(pipeline: &Pipeline<Sls, AnyDestination>) -> String {
     line + &summary::script(&pipeline.hooks.script().version, &pipeline.hooks.reloads())
 }
 
-pub(super) fn snapshot_of(
-    pipeline: &Pipeline<Sls, AnyDestination>,
-    who: &Identity,
-    group: &GroupState,
-    letters: &LetterCount,
-) -> Snapshot {
-    Snapshot {
-        who: who.clone(),
-        group: group.read(),
-        credentials: pipeline.source.key_status(),
-        source_errors: pipeline.source.errors().read(),
-        open_letters: letters.read(),
-        destinations: destinations_of(pipeline),
-        memory: Memory { used: pipeline.budget.used() as u64, limit: pipeline.budget.limit() as u64 },
-        shards: pipeline.ledger.read(),
-        script: pipeline.hooks.script().version.clone(),
-        script_since: pipeline.hooks.since(),
-        reloads: pipeline.hooks.reloads(),
-        last_refused: pipeline.hooks.last_refused(),
-        now: summary::unix_now(),
-        at: Instant::now(),
+/// What the admin listener tells, beside what the pipeline knows.
+pub(super) struct Observed {
+    pub(super) pipeline: Arc<Pipeline<Sls, AnyDestination>>,
+    pub(super) who: Identity,
+    pub(super) gaps: Arc<Gaps>,
+    pub(super) group: Arc<GroupState>,
+    pub(super) letters: Arc<LetterCount>,
+    pub(super) retention: Arc<Retention>,
+    pub(super) letters_dir: String,
+    pub(super) started: Instant,
+}
+
+impl admin::Program for Observed {
+    fn acknowledge_gaps(&self) -> std::io::Result<u64> {
+        let open = self.gaps.acknowledge(&self.pipeline.ledger)?;
+        info!(open, "gaps acknowledged");
+        Ok(open)
+    }
+
+    fn read(&self) -> Snapshot {
+        let pipeline = &self.pipeline;
+        let name = pipeline.source_name.clone();
+        let source = SourceSnapshot {
+            who: self.who.clone(),
+            group: self.group.read(),
+            credentials: pipeline.source.key_status(),
+            retention: self.retention.read(),
+            calls: pipeline.source.errors().sent(),
+            errors: pipeline.source.errors().read(),
+            timings: pipeline.ledger.timings().remove(&name).unwrap_or_default(),
+            name: name.to_string(),
+        };
+        Snapshot {
+            sources: vec![source],
+            destinations: destinations_of(pipeline),
+            memory: Memory { used: pipeline.budget.used() as u64, limit: pipeline.budget.limit() as u64 },
+            shards: pipeline.ledger.read(),
+            letters: self.letters.read(),
+            open_gaps: self.gaps.open(&pipeline.ledger),
+            lag_change: None,
+            letters_dir: self.letters_dir.clone(),
+            script: pipeline.hooks.script().version.clone(),
+            script_since: pipeline.hooks.since(),
+            script_errors: pipeline.ledger.script_errors(),
+            reloads: pipeline.hooks.reloads(),
+            last_refused: pipeline.hooks.last_refused(),
+            started: self.started,
+            now: summary::unix_now(),
+            at: Instant::now(),
+        }
     }
 }
 
 fn destinations_of(pipeline: &Pipeline<Sls, AnyDestination>) -> Vec<DestinationStatus> {
     let status = |Route { name, destination, isolation, account, .. }: &Route<AnyDestination>| DestinationStatus {
         name: name.clone(),
+        address: destination.address(),
         promise: destination.promise(),
         health: destination.health(),
         isolation: isolation.as_ref().map(Isolation::mode),
         events: account.read(),
-        counters: destination.counters(),
+        figures: destination.figures(),
         gauges: destination.gauges(),
         warnings: destination.warnings(),
     };

@@ -127,11 +127,12 @@ mod tests {
     fn to(name: &str, health: Health) -> DestinationStatus {
         DestinationStatus {
             name: DestinationName::new(name).unwrap(),
+            address: String::new(),
             promise: Promise { label: "accepted", sentence: "" },
             health,
             isolation: None,
             events: EventCounts::default(),
-            counters: Vec::new(),
+            figures: crate::destination::Figures::default(),
             gauges: Vec::new(),
             warnings: Vec::new(),
         }

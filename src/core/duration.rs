@@ -17,9 +17,27 @@ pub fn in_words(span: Duration) -> String {
     format!("{:#}", SignedDuration::from_secs(seconds))
 }
 
+/// About how long something takes, for people: `40 s`, `4 min`, `6 h`, `3 d`.
+#[must_use]
+pub fn roughly(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match (seconds / 60, seconds / 3_600, seconds / 86_400) {
+        (0, ..) => format!("{seconds} s"),
+        (minutes, 0, _) => format!("{minutes} min"),
+        (_, hours, 0 | 1) => format!("{hours} h"),
+        (.., days) => format!("{days} d"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rough_span_has_one_unit() {
+        let words = |seconds| roughly(Duration::from_secs(seconds));
+        assert_eq!([0, 59, 119, 3_600, 172_799, 172_800].map(words), ["0 s", "59 s", "1 min", "1 h", "47 h", "2 d"]);
+    }
 
     #[test]
     fn a_span_is_as_fine_as_people_want_it() {

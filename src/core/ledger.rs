@@ -8,9 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use super::cursor::{Cursor, ShardName};
+use super::cursor::{Cursor, ShardName, SourceName};
 use super::failing::Failing;
 use super::source::SourceError;
+use super::timings::{Timings, TimingsRead};
+
+/// Errors of the script that are told apart.
+const MOST_ERRORS: usize = 20;
 
 /// The accounts of all shards that this process has worked on.
 #[derive(Debug, Default)]
@@ -33,6 +37,32 @@ impl Ledger {
         accounts.iter().map(|(shard, account)| (shard.clone(), account.read())).collect()
     }
 
+    /// How often the script failed, by where and why, the most frequent first.
+    #[must_use]
+    pub fn script_errors(&self) -> Vec<(String, u64)> {
+        let mut sums = BTreeMap::<String, u64>::new();
+        for account in lock(&self.accounts).values() {
+            for (what, count) in lock(&account.script_errors).iter() {
+                *sums.entry(what.clone()).or_default() += count;
+            }
+        }
+        let mut sums: Vec<_> = sums.into_iter().collect();
+        sums.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        sums.truncate(MOST_ERRORS);
+        sums
+    }
+
+    /// How long the steps took, over all shards of each source.
+    #[must_use]
+    pub fn timings(&self) -> BTreeMap<SourceName, TimingsRead> {
+        let mut sums = BTreeMap::<SourceName, TimingsRead>::new();
+        for (shard, account) in lock(&self.accounts).iter() {
+            let sum = sums.entry(shard.source.clone()).or_default();
+            *sum = sum.plus(&account.timings.read());
+        }
+        sums
+    }
+
     /// The sum over all accounts.
     #[must_use]
     pub fn total(&self) -> Counts {
@@ -45,6 +75,10 @@ impl Ledger {
 pub struct Account {
     /// One lock over all figures, so that no reader sees a log in two places or in none.
     entry: Mutex<ShardLedger>,
+    /// How long the steps take.
+    pub timings: Timings,
+    /// How often the script failed, by where and why.
+    script_errors: Mutex<BTreeMap<String, u64>>,
 }
 
 /// What an account says.
@@ -69,6 +103,8 @@ pub struct ShardLedger {
     pub waits: BTreeMap<Wait, String>,
     /// While the script is at a page: since when, less the time between its parts.
     pub in_script: Option<Instant>,
+    /// When its checkpoint was saved last.
+    pub saved_at: Option<Instant>,
     /// What its source does not do for it at present.
     pub failing: BTreeMap<Ask, Failing>,
 }
@@ -331,7 +367,17 @@ impl Account {
 
     /// A checkpoint was saved.
     pub fn saved(&self) {
-        lock(&self.entry).counts.saves += 1;
+        let mut entry = lock(&self.entry);
+        entry.counts.saves += 1;
+        entry.saved_at = Some(Instant::now());
+    }
+
+    /// The script failed on a log. `what` says where and why, without text of the log.
+    pub fn script_failed(&self, what: String) {
+        let mut errors = lock(&self.script_errors);
+        if errors.len() < MOST_ERRORS || errors.contains_key(&what) {
+            *errors.entry(what).or_default() += 1;
+        }
     }
 
     /// Logs were missed because the checkpoint had left the retention.
@@ -423,6 +469,19 @@ mod tests {
         assert_eq!(account.read().lag(1_095), Some(95));
         account.works(Ask::Pull);
         assert_eq!(account.read().lag(1_095), Some(0));
+    }
+
+    #[test]
+    fn errors_of_the_script_are_counted_by_what_they_are_and_not_without_end() {
+        let ledger = Ledger::default();
+        let (one, other) = (ledger.account(&shard(1)), ledger.account(&shard(2)));
+        for account in [&one, &other, &one] {
+            account.script_failed("s.lua:3: nil".into());
+        }
+        other.script_failed("s.lua:9: number".into());
+        assert_eq!(ledger.script_errors(), [("s.lua:3: nil".into(), 3), ("s.lua:9: number".into(), 1)]);
+        (0..100).for_each(|line| one.script_failed(format!("s.lua:{line}: other")));
+        assert_eq!(ledger.script_errors().len(), MOST_ERRORS);
     }
 
     #[test]

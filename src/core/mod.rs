@@ -12,6 +12,7 @@ pub mod duration;
 pub mod env_proxy;
 pub mod event;
 pub mod failing;
+pub mod histogram;
 pub mod lease;
 pub mod ledger;
 pub mod line_file;
@@ -30,5 +31,6 @@ pub mod state_dir;
 pub mod stop;
 #[cfg(test)]
 pub(crate) mod test_log;
+pub mod timings;
 pub mod tls_fault;
 pub mod tls_files;

@@ -42,7 +42,7 @@ use crate::core::destination_name::DestinationName;
 pub use codec::Defect;
 pub use journal::{Limit, StoreError};
 pub use missed::MissedLetters;
-pub use open_letters::OpenLetters;
+pub use open_letters::{LettersOnDisk, OpenLetters};
 pub use reader::{Letter, ReadError, Reader, Unreadable};
 pub use record::{LogOrigin, Reason, Record, UnknownReason};
 pub use replay_claim::{ClaimError, ReplayClaim};

@@ -19,12 +19,32 @@ pub struct OpenLetters {
 }
 
 /// What was read of a file.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Lines {
     inode: u64,
     bytes: u64,
     count: u64,
+    reasons: BTreeMap<String, u64>,
+    newest: Option<String>,
+    /// The first bytes of the line at hand.
+    head: Vec<u8>,
 }
+
+/// The letters that wait, and what is on disk of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LettersOnDisk {
+    /// How many wait: those that were written, less those that a replay has delivered.
+    pub open: u64,
+    /// Bytes of the files that hold them.
+    pub bytes: u64,
+    /// When the newest was written (RFC 3339, UTC).
+    pub newest: Option<String>,
+    /// How many were written, by reason, as far as the files still have them.
+    pub reasons: BTreeMap<String, u64>,
+}
+
+/// So much of a line tells its time and its reason: they stand at its beginning.
+const MOST_HEAD: usize = 256;
 
 impl OpenLetters {
     /// The letters of this directory.
@@ -33,33 +53,40 @@ impl OpenLetters {
         Self { dir: dir.to_owned(), read: BTreeMap::new() }
     }
 
-    /// How many wait now: those that were written, less those that a replay has delivered. Blocks as long as the disk takes.
+    /// What waits now. Blocks as long as the disk takes.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub fn count(&mut self) -> io::Result<u64> {
+    pub fn look(&mut self) -> io::Result<LettersOnDisk> {
         let mut paths = files(&self.dir)?;
         paths.push(self.dir.join(FILE));
         let delivered = self.dir.join(DELIVERED_FILE);
         self.read.retain(|path, _| *path == delivered || paths.contains(path));
-        let mut written = 0;
+        let mut found = LettersOnDisk::default();
         for path in paths {
-            written += self.lines(path)?;
+            let Some(lines) = self.lines(path)? else { continue };
+            found.open += lines.count;
+            found.bytes += lines.bytes;
+            found.newest = found.newest.max(lines.newest.clone());
+            for (reason, count) in &lines.reasons {
+                *found.reasons.entry(reason.clone()).or_default() += count;
+            }
         }
-        Ok(written.saturating_sub(self.lines(delivered)?))
+        found.open = found.open.saturating_sub(self.lines(delivered)?.map_or(0, |lines| lines.count));
+        Ok(found)
     }
 
-    /// The lines of a file; none where there is no file.
-    fn lines(&mut self, path: PathBuf) -> io::Result<u64> {
+    /// What was read of a file by now; nothing where there is none.
+    fn lines(&mut self, path: PathBuf) -> io::Result<Option<&Lines>> {
         let metadata = match fs::symlink_metadata(&path) {
             Ok(metadata) if metadata.is_file() => metadata,
-            Ok(_) => return Ok(0),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+            Ok(_) => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
         let lines = self.read.entry(path.clone()).or_default();
         if (lines.inode, lines.bytes) == (metadata.ino(), metadata.len()) {
-            return Ok(lines.count);
+            return Ok(Some(lines));
         }
         if lines.inode != metadata.ino() || metadata.len() < lines.bytes {
             *lines = Lines { inode: metadata.ino(), ..Lines::default() };
@@ -70,12 +97,41 @@ impl OpenLetters {
         loop {
             let chunk = file.fill_buf()?;
             if chunk.is_empty() {
-                return Ok(lines.count);
+                return Ok(Some(lines));
             }
-            lines.count += memchr::memchr_iter(b'\n', chunk).count() as u64;
-            lines.bytes += chunk.len() as u64;
+            lines.read(chunk);
             let taken = chunk.len();
             file.consume(taken);
         }
+    }
+}
+
+impl Lines {
+    fn read(&mut self, chunk: &[u8]) {
+        self.bytes += chunk.len() as u64;
+        let mut rest = chunk;
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            self.keep_head(&rest[..end]);
+            self.end_line();
+            rest = &rest[end + 1..];
+        }
+        self.keep_head(rest);
+    }
+
+    fn keep_head(&mut self, part: &[u8]) {
+        let room = MOST_HEAD - self.head.len();
+        self.head.extend_from_slice(&part[..part.len().min(room)]);
+    }
+
+    fn end_line(&mut self) {
+        self.count += 1;
+        let head = String::from_utf8_lossy(&self.head);
+        // Inside a string a quote has a backslash before it, so these are keys.
+        let value = |key: &str| Some(head.split_once(key)?.1.split_once('"')?.0.to_owned());
+        if let Some(reason) = value("\"reason\":\"") {
+            *self.reasons.entry(reason).or_default() += 1;
+        }
+        self.newest = value("\"at\":\"").max(self.newest.take());
+        self.head.clear();
     }
 }

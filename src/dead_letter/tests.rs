@@ -718,21 +718,24 @@ fn letters_taken_for_a_replay_leave_once_they_are_noted_as_delivered() {
 fn letters_are_counted_until_a_replay_has_delivered_them() {
     let dir = tempfile::tempdir().unwrap();
     let mut waiting = OpenLetters::new(dir.path());
-    assert_eq!(waiting.count().unwrap(), 0);
+    assert_eq!(waiting.look().unwrap().open, 0);
     let store = open(dir.path()).unwrap();
     store.append(&[record(1), record(2), record(3)]).unwrap();
-    assert_eq!(waiting.count().unwrap(), 3);
+    assert_eq!(waiting.look().unwrap().open, 3);
     store.append(&[record(4)]).unwrap();
-    assert_eq!(waiting.count().unwrap(), 4, "what is new is counted to it");
+    let look = waiting.look().unwrap();
+    assert_eq!(look.reasons.values().sum::<u64>(), 4, "{look:?}");
+    assert!(look.bytes > 0 && look.newest.as_deref().is_some_and(|at| at.ends_with('Z')), "{look:?}");
+    assert_eq!(waiting.look().unwrap().open, 4, "what is new is counted to it");
     let mut taken = take(dir.path());
-    assert_eq!(waiting.count().unwrap(), 4, "taken is not delivered");
+    assert_eq!(waiting.look().unwrap().open, 4, "taken is not delivered");
     store.append(&[record(5)]).unwrap();
     taken.note_delivered([record(1), record(3)].iter()).unwrap();
-    assert_eq!(waiting.count().unwrap(), 3);
+    assert_eq!(waiting.look().unwrap().open, 3);
     taken.close().unwrap();
-    assert_eq!(waiting.count().unwrap(), 3);
+    assert_eq!(waiting.look().unwrap().open, 3);
     std::fs::remove_file(dir.path().join(FILE)).unwrap();
-    assert_eq!(waiting.count().unwrap(), 2, "somebody removed the newest");
+    assert_eq!(waiting.look().unwrap().open, 2, "somebody removed the newest");
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! How a destination does, and the log lines when that changes.
 
+use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{CheckError, Health};
+use super::{CheckError, Health, Outage as PastOutage};
 use crate::core::cause::Cause;
 use crate::core::duration::in_words;
 use crate::core::said_causes::SaidCauses;
@@ -18,6 +19,10 @@ const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
 /// An outage that comes back to a cause is spoken of so often.
 const RETURN_INTERVAL: Duration = Duration::from_secs(600);
+
+/// Outages that are over are kept in mind for a day, and so many of them.
+const OUTAGE_AGE: Duration = Duration::from_secs(24 * 3_600);
+const MOST_OUTAGES: usize = 50;
 
 /// How the destination does. A change is logged once, not once per try; another cause is a change.
 #[derive(Debug)]
@@ -33,6 +38,8 @@ pub struct HealthTracker {
 struct TrackedHealth {
     health: Health,
     trouble: Outage,
+    /// Oldest first.
+    past: VecDeque<PastOutage>,
 }
 
 /// The present row of failures, and what was said of it.
@@ -50,7 +57,7 @@ impl HealthTracker {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(name: &'static str, url: String) -> Self {
-        let state = TrackedHealth { health: Health::Unknown, trouble: Outage::default() };
+        let state = TrackedHealth { health: Health::Unknown, trouble: Outage::default(), past: VecDeque::new() };
         Self { name, url, state: Mutex::new(state) }
     }
 
@@ -60,17 +67,29 @@ impl HealthTracker {
         self.lock().health.clone()
     }
 
+    /// The outages of the last day that are over.
+    #[must_use]
+    pub fn outages(&self, now: Instant) -> Vec<PastOutage> {
+        let recent = |outage: &&PastOutage| now.saturating_duration_since(outage.ended) < OUTAGE_AGE;
+        self.lock().past.iter().filter(recent).cloned().collect()
+    }
+
     /// It answered as it should.
     pub fn up(&self, now: Instant) {
         let name = self.name;
         let mut state = self.lock();
         state.trouble = Outage::default();
-        match state.health {
+        match &state.health {
             Health::Up { .. } => return,
             Health::Unknown => tracing::info!(url = self.url, "{name} is up"),
-            Health::Down { since, .. } | Health::Held { since, .. } => {
-                let after = in_words(now - since);
+            Health::Down { since, cause } | Health::Held { since, cause } => {
+                let past = PastOutage { began: *since, ended: now, cause: cause.clone() };
+                let after = in_words(now - *since);
                 tracing::info!(url = self.url, "{name} is up again after {after}");
+                if state.past.len() >= MOST_OUTAGES {
+                    state.past.pop_front();
+                }
+                state.past.push_back(past);
             }
         }
         state.health = Health::Up { since: now };
@@ -78,7 +97,7 @@ impl HealthTracker {
 
     /// It failed in a request that began at `began`, and is tried again. One quick failure is no outage yet.
     pub fn failed(&self, began: Instant, now: Instant, cause: &Cause) {
-        let TrackedHealth { health, trouble } = &mut *self.lock();
+        let TrackedHealth { health, trouble, .. } = &mut *self.lock();
         let first = trouble.since.is_none();
         let since = *trouble.since.get_or_insert(began);
         if first && now - began < SLOW_FAILURE {
@@ -97,7 +116,7 @@ impl HealthTracker {
 
     /// It refuses us until somebody changes something.
     pub fn held(&self, now: Instant, cause: &Cause) {
-        let TrackedHealth { health, trouble } = &mut *self.lock();
+        let TrackedHealth { health, trouble, .. } = &mut *self.lock();
         let since = *trouble.since.get_or_insert(now);
         let is_other = trouble.held_causes.is_news(cause, now, REMINDER_INTERVAL);
         let cause = cause.to_string();
@@ -241,6 +260,23 @@ mod tests {
             standing.up(now);
         }
         assert_eq!(standing.health(), Health::Up { since: began });
+    }
+
+    #[test]
+    fn outages_that_are_over_are_remembered_for_a_day_and_not_without_end() {
+        let (standing, start) = standing();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let hour = 3_600;
+        for turn in 0..100 {
+            standing.held(at(turn * hour), &Cause::new(format!("HTTP {turn}")));
+            standing.up(at(turn * hour + 60));
+            standing.up(at(turn * hour + 61));
+        }
+        let outages = standing.outages(at(100 * hour));
+        assert_eq!(outages.len(), 24);
+        let last = PastOutage { began: at(99 * hour), ended: at(99 * hour + 60), cause: "HTTP 99".into() };
+        assert_eq!(outages.last(), Some(&last));
+        assert!(standing.lock().past.len() <= MOST_OUTAGES);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::core::batch::Output;
 use crate::core::cause::Cause;
 use crate::core::event::Format;
+use crate::core::histogram::Buckets;
 use crate::core::lease::Tenure;
 pub use status::{DestinationStatus, IsolationMode, called};
 
@@ -41,10 +42,8 @@ pub trait Destination: Send + Sync + 'static {
     /// How it does at the moment.
     fn health(&self) -> Health;
 
-    /// What it has counted since the start, besides what the ledger counts for every destination.
-    fn counters(&self) -> Vec<Counter> {
-        Vec::new()
-    }
+    /// What it has counted and measured since the start, besides what the ledger counts for every destination.
+    fn figures(&self) -> Figures;
 
     /// What it holds at the moment, in numbers.
     fn gauges(&self) -> Vec<Gauge> {
@@ -116,6 +115,32 @@ pub struct Gauge {
     pub help: &'static str,
     /// How much it is now.
     pub value: u64,
+}
+
+/// What a destination has counted and measured since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Counts of its own.
+    pub counters: Vec<Counter>,
+    /// Answers by code, those that did not come included.
+    pub replies: Vec<(String, u64)>,
+    /// How long answers took; empty where there are none.
+    pub requests: Buckets,
+    /// How long batches took from when they were handed over until they were durable.
+    pub deliveries: Buckets,
+    /// Outages of the last day that are over, oldest first.
+    pub outages: Vec<Outage>,
+}
+
+/// A time in which it took nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outage {
+    /// When it began.
+    pub began: Instant,
+    /// When it was over.
+    pub ended: Instant,
+    /// The last failure.
+    pub cause: String,
 }
 
 /// How a delivery ended.

@@ -6,12 +6,14 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 
 use super::file::{FileDestination, FileFormat};
 use super::hec::{Hec, HecFormat};
 use super::syslog::{Syslog, SyslogFormat};
-use super::{CheckError, Checked, Counter, Destination, Gauge, Health, Outcome, Preview, Promise, file, hec, syslog};
+use super::{CheckError, Checked, Destination, Figures, Gauge, Health, Outcome, Preview, Promise, file, hec, syslog};
 use crate::core::batch::Output;
+use crate::core::histogram::Histogram;
 use crate::core::lease::Tenure;
 use crate::core::state_dir::StateDir;
 
@@ -54,48 +56,56 @@ impl DestinationConfig {
     }
 }
 
-/// A destination, whichever it is. A delivery costs one allocation a batch more than the destination
-/// itself.
+/// A destination, whichever it is, and how long its deliveries take. A delivery costs one allocation a batch more than the
+/// destination itself.
 #[derive(Debug)]
-pub struct AnyDestination(Box<dyn ErasedDestination>);
+pub struct AnyDestination {
+    inner: Box<dyn ErasedDestination>,
+    deliveries: Histogram,
+}
 
 impl AnyDestination {
     fn new(destination: impl Destination + std::fmt::Debug) -> Self {
-        Self(Box::new(destination))
+        Self { inner: Box::new(destination), deliveries: Histogram::default() }
     }
 }
 
 impl Destination for AnyDestination {
-    fn deliver(&self, batch: Arc<Output>, tenure: Tenure) -> impl Future<Output = Outcome> + Send {
-        self.0.erased_deliver(batch, tenure)
+    async fn deliver(&self, batch: Arc<Output>, tenure: Tenure) -> Outcome {
+        let began = Instant::now();
+        let outcome = self.inner.erased_deliver(batch, tenure).await;
+        if matches!(outcome, Outcome::Done(_)) {
+            self.deliveries.observe(began.elapsed(), 1);
+        }
+        outcome
     }
 
     fn check(&self) -> impl Future<Output = Result<Checked, CheckError>> + Send {
-        self.0.erased_check()
+        self.inner.erased_check()
     }
 
     fn address(&self) -> String {
-        self.0.erased_address()
+        self.inner.erased_address()
     }
 
     fn promise(&self) -> Promise {
-        self.0.erased_promise()
+        self.inner.erased_promise()
     }
 
     fn health(&self) -> Health {
-        self.0.erased_health()
+        self.inner.erased_health()
     }
 
-    fn counters(&self) -> Vec<Counter> {
-        self.0.erased_counters()
+    fn figures(&self) -> Figures {
+        Figures { deliveries: self.deliveries.read(), ..self.inner.erased_figures() }
     }
 
     fn gauges(&self) -> Vec<Gauge> {
-        self.0.erased_gauges()
+        self.inner.erased_gauges()
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.0.erased_warnings()
+        self.inner.erased_warnings()
     }
 }
 
@@ -106,7 +116,7 @@ trait ErasedDestination: Send + Sync + std::fmt::Debug {
     fn erased_address(&self) -> String;
     fn erased_promise(&self) -> Promise;
     fn erased_health(&self) -> Health;
-    fn erased_counters(&self) -> Vec<Counter>;
+    fn erased_figures(&self) -> Figures;
     fn erased_gauges(&self) -> Vec<Gauge>;
     fn erased_warnings(&self) -> Vec<String>;
 }
@@ -132,8 +142,8 @@ impl<D: Destination + std::fmt::Debug> ErasedDestination for D {
         self.health()
     }
 
-    fn erased_counters(&self) -> Vec<Counter> {
-        self.counters()
+    fn erased_figures(&self) -> Figures {
+        self.figures()
     }
 
     fn erased_gauges(&self) -> Vec<Gauge> {

@@ -1,6 +1,6 @@
 //! How a destination does at one moment, with all that is told of it.
 
-use super::{Counter, Gauge, Health, Promise};
+use super::{Figures, Gauge, Health, Promise};
 use crate::core::destination_account::EventCounts;
 use crate::core::destination_name::DestinationName;
 
@@ -9,6 +9,8 @@ use crate::core::destination_name::DestinationName;
 pub struct DestinationStatus {
     /// Which one.
     pub name: DestinationName,
+    /// Where it is, without secrets.
+    pub address: String,
     /// What *delivered* means there.
     pub promise: Promise,
     /// How it does.
@@ -17,8 +19,8 @@ pub struct DestinationStatus {
     pub isolation: Option<IsolationMode>,
     /// What became of its events.
     pub events: EventCounts,
-    /// What it has counted.
-    pub counters: Vec<Counter>,
+    /// What it has counted and measured.
+    pub figures: Figures,
     /// What it holds.
     pub gauges: Vec<Gauge>,
     /// What slows it although it is up.

@@ -32,6 +32,8 @@ pub struct Membership {
     tenures: u64,
     leaving: bool,
     failing: Option<Failing>,
+    /// When the last heartbeat was answered in time.
+    heartbeat: Option<Instant>,
 }
 
 /// What should be done with a shard.
@@ -54,6 +56,8 @@ pub struct View {
     pub surplus: usize,
     /// Heartbeats fail at present.
     pub failing: Option<Failing>,
+    /// When the last heartbeat was answered in time.
+    pub heartbeat: Option<Instant>,
 }
 
 impl Membership {
@@ -71,6 +75,7 @@ impl Membership {
             tenures: 0,
             leaving: false,
             failing: None,
+            heartbeat: None,
         }
     }
 
@@ -94,6 +99,7 @@ impl Membership {
             shards: self.shards.clone(),
             surplus: self.surplus(),
             failing: self.failing.clone(),
+            heartbeat: self.heartbeat,
         }
     }
 
@@ -128,6 +134,7 @@ impl Membership {
         }
         self.lease.extend(until);
         self.failing = None;
+        self.heartbeat = Some(now);
         self.assigned.clone_from(assigned);
         for (shard, wish) in &mut self.shards {
             wish.hold &= assigned.contains(shard);

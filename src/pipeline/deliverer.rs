@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::future::{OptionFuture, join_all};
@@ -109,6 +110,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
                         Finished::Durable(settled) => match checkpoint.advance(batch.interval()) {
                             Ok(()) => {
                                 self.account.settled(settled, batch.received_at());
+                                self.time(&batch);
                                 self.account.stands_at(checkpoint.durable().clone());
                                 continue;
                             }
@@ -161,6 +163,13 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 }
             }
         }
+    }
+
+    /// Counts how long the logs of a batch took from when SLS received them.
+    fn time(&self, batch: &Batch) {
+        let Some(received_at) = batch.page.received_at else { return };
+        let seconds = u64::try_from(jiff::Timestamp::now().as_second() - received_at).unwrap_or(0);
+        self.account.timings.end_to_end.observe(Duration::from_secs(seconds), u64::from(batch.logs));
     }
 
     /// Delivers a batch. `before` resolves when the one before it is finished, and `done` tells that of this one, by its end.

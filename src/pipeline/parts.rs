@@ -134,6 +134,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         let run = self.pipeline.hooks.run(hook, stretch);
         let ran = if rest.from == 0 { self.stop.or(run).await } else { Some(run.await) };
         self.account.leaves_script();
+        self.account.timings.script.observe(began.elapsed(), 1);
         rest.spent += began.elapsed();
         // The panic of a hook thread is this task's: the group starts the shard again from its checkpoint.
         let run = ran?.unwrap_or_else(|panic| panic!("{panic}"));
@@ -183,6 +184,9 @@ impl<S: Source, K: Destination> Shard<S, K> {
             let _clean = breaker.admit(now, batch.logs, 0);
             return Decision::Deliver(failed);
         };
+        for Failed { error, .. } in &failed {
+            self.account.script_failed(error.without_text());
+        }
         let count = u32::try_from(failed.len()).unwrap_or(u32::MAX);
         let first =
             format!("log {} of the page at {}: {}", first.log, batch.page.cursor.when(), first.error.without_text());

@@ -121,8 +121,12 @@ impl<S: Source, K: Destination> Shard<S, K> {
     ) -> Result<Option<Pulled<'a>>, ReaderEnd> {
         let slot = slots.reserve().await.map_err(|_| ReaderEnd::Stopped)?;
         let mut reserved = self.pipeline.budget.take(reader.size.reserve()).await;
+        let asked = Instant::now();
         let page = match self.pull(cursor, reader.size.groups(), reader.bound.as_ref(), &mut reserved).await {
-            Ok(page) => page,
+            Ok(page) => {
+                self.account.timings.pull.observe(asked.elapsed(), 1);
+                page
+            }
             Err(SourceError::Lost(cause)) => {
                 warn!(shard = %self.name, %cause, "shard lost");
                 return Err(ReaderEnd::Lost);

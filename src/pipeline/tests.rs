@@ -23,7 +23,7 @@ use crate::core::ledger::Counts;
 use crate::core::page::Page;
 use crate::core::stop::{Stopper, stop};
 use crate::dead_letter::{ClaimError, DeadLetterStore, Limit, MissedLetters, Reason, Record, StoreError};
-use crate::destination::{CheckError, Checked, Health, IsolationMode, Outcome, Promise, Rejected, Rejection};
+use crate::destination::{CheckError, Checked, Figures, Health, IsolationMode, Outcome, Promise, Rejected, Rejection};
 use crate::loggroup::proto::{Log, LogGroup, LogGroupList, Pair};
 use crate::script::{Config, Script};
 
@@ -191,6 +191,10 @@ impl Destination for Siem {
 
     fn promise(&self) -> Promise {
         Promise { label: "taken", sentence: "delivered means taken: the test has it" }
+    }
+
+    fn figures(&self) -> Figures {
+        Figures::default()
     }
 
     fn health(&self) -> Health {

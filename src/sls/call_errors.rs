@@ -18,6 +18,7 @@ const OTHER: &str = "other";
 /// The failures so far. The clients of a process share one.
 #[derive(Debug, Default)]
 pub struct CallErrors {
+    sent: Mutex<BTreeMap<&'static str, u64>>,
     counts: Mutex<BTreeMap<(&'static str, String), u64>>,
     missing_groups: AtomicU64,
 }
@@ -34,7 +35,18 @@ pub struct CallError {
 }
 
 impl CallErrors {
-    /// One more. Of the code only letters, digits and underscores stay: it becomes a label.
+    /// A request is sent.
+    pub(super) fn sends(&self, call: Call) {
+        *self.sent.lock().unwrap_or_else(PoisonError::into_inner).entry(label(call)).or_default() += 1;
+    }
+
+    /// How many requests were sent, by call, the failed ones too.
+    #[must_use]
+    pub fn sent(&self) -> Vec<(&'static str, u64)> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(call, count)| (*call, *count)).collect()
+    }
+
+    /// One more that failed. Of the code only letters, digits and underscores stay: it becomes a label.
     pub(super) fn count(&self, call: Call, code: &str) {
         let code: String = code.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(LONGEST_CODE).collect();
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,6 +102,9 @@ mod tests {
     #[test]
     fn failures_are_counted_by_call_and_code_and_a_server_cannot_make_up_codes_without_end() {
         let errors = CallErrors::default();
+        (0..3).for_each(|_| errors.sends(Call::Pull));
+        errors.sends(Call::Heartbeat);
+        assert_eq!(errors.sent(), [("heartbeat", 1), ("pull", 3)]);
         errors.count(Call::Pull, "Unauthorized");
         errors.count(Call::Pull, "Unauthorized");
         errors.count(Call::Pull, "a\"} b\n");

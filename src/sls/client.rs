@@ -193,6 +193,7 @@ impl Sls {
         let mut first = true;
         loop {
             let key = self.keys.current().await?;
+            self.errors.sends(request.call);
             let reply = match self.attempt(request, &key, room.as_deref_mut()).await {
                 Ok(reply) if reply.status == 200 => return Ok(reply),
                 Ok(reply) => reply,

@@ -8,7 +8,7 @@ use crate::core::event::{Body, BodyError, DestinationFormat, Format, Head};
 use crate::core::lease::Lease;
 use crate::core::stop::{Stopper, stop};
 use crate::dead_letter::{Config, DirectoryStore, LogOrigin, Reader, Reason};
-use crate::destination::{CheckError, Checked, Health, Promise, Rejected, Rejection};
+use crate::destination::{CheckError, Checked, Figures, Health, Promise, Rejected, Rejection};
 use crate::pipeline::OnReject;
 
 struct Text;
@@ -53,6 +53,10 @@ impl Destination for Siem {
 
     fn promise(&self) -> Promise {
         Promise { label: "taken", sentence: "delivered means taken: the test has it" }
+    }
+
+    fn figures(&self) -> Figures {
+        Figures::default()
     }
 
     fn health(&self) -> Health {

@@ -13,7 +13,7 @@ use crate::core::batch::Output;
 use crate::core::cause::Cause;
 use crate::core::lease::Tenure;
 use crate::destination::health::HealthTracker;
-use crate::destination::{CheckError, Checked, Destination, Health, Outcome, Promise};
+use crate::destination::{CheckError, Checked, Destination, Figures, Health, Outcome, Promise};
 
 /// A rotating file as a destination. A write that fails, as on a full disk, is tried again until it works.
 #[derive(Debug)]
@@ -118,6 +118,10 @@ impl Destination for FileDestination {
 
     fn health(&self) -> Health {
         self.standing.health()
+    }
+
+    fn figures(&self) -> Figures {
+        Figures { outages: self.standing.outages(Instant::now()), ..Figures::default() }
     }
 }
 

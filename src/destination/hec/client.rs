@@ -28,7 +28,7 @@ use super::{Config, Partial};
 use crate::core::backoff::Backoff;
 use crate::core::batch::Output;
 use crate::core::lease::Tenure;
-use crate::destination::{CheckError, Checked, Counter, Destination, Gauge, Health, Outcome, Promise};
+use crate::destination::{CheckError, Checked, Destination, Figures, Gauge, Health, Outcome, Promise};
 
 /// How often it is said that requests are halved: an event that kills its request is looked for by many of them.
 const HALVING_REMINDER: Duration = Duration::from_secs(60);
@@ -292,14 +292,16 @@ impl Hec {
             },
         };
         self.counters.request(body.len());
-        let (verdict, failure) =
-            match member.endpoint.post(body, sent.gzip, sending.as_ref().map(Sending::channel)).await {
-                Ok(reply) => (classify(&reply, sent), foreign(&reply)),
-                Err(fault) => {
-                    let failure = fault.failure();
-                    (fault.verdict(sent.range.len()), failure)
-                }
-            };
+        let asked = Instant::now();
+        let reply = member.endpoint.post(body, sent.gzip, sending.as_ref().map(Sending::channel)).await;
+        self.counters.answered(reply.as_ref().ok().map(|reply| reply.status), asked.elapsed());
+        let (verdict, failure) = match reply {
+            Ok(reply) => (classify(&reply, sent), foreign(&reply)),
+            Err(fault) => {
+                let failure = fault.failure();
+                (fault.verdict(sent.range.len()), failure)
+            }
+        };
         let (Some(acks), Some(sending)) = (&member.acks, sending) else {
             return Answer { verdict, failure, acknowledgement: None };
         };
@@ -537,8 +539,10 @@ impl Destination for Hec {
         self.members.all()[0].health()
     }
 
-    fn counters(&self) -> Vec<Counter> {
-        self.counters.snapshot().to_counters()
+    fn figures(&self) -> Figures {
+        let now = Instant::now();
+        let outages = self.members.all().iter().flat_map(|member| member.standing.outages(now));
+        self.counters.snapshot().to_figures(outages.collect())
     }
 
     fn gauges(&self) -> Vec<Gauge> {

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use crate::destination::Counter;
+use crate::core::histogram::{Buckets, Histogram};
+use crate::destination::{Counter, Figures, Outage};
 
 /// Counts since the start. Cheap to write from many tasks.
 #[derive(Debug, Default)]
@@ -13,6 +15,8 @@ pub struct Counters {
     retries: AtomicU64,
     bytes: AtomicU64,
     possible_duplicates: AtomicU64,
+    replies: Mutex<BTreeMap<Option<u16>, u64>>,
+    times: Histogram,
     rejected: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -27,15 +31,23 @@ pub struct HecCounts {
     pub bytes: u64,
     /// Events that were sent again though they may have been taken before.
     pub possible_duplicates: u64,
+    /// Replies by their HTTP status; without one, requests that got none.
+    pub replies: BTreeMap<Option<u16>, u64>,
+    /// How long the replies took.
+    pub times: Buckets,
     /// Events that will never be taken, by the collector's code.
     pub rejected: BTreeMap<String, u64>,
 }
 
 impl HecCounts {
-    /// The same as a list, for the metrics.
-    pub(super) fn to_counters(&self) -> Vec<Counter> {
+    /// The same for whoever watches any destination.
+    pub(super) fn to_figures(&self, outages: Vec<Outage>) -> Figures {
         let counter = |name, help, value| Counter { name, help, value };
-        vec![
+        let replies = self.replies.iter().map(|(status, count)| {
+            let code = status.map_or_else(|| "no_reply".to_owned(), |status| status.to_string());
+            (code, *count)
+        });
+        let counters = vec![
             counter("requests", "Requests sent, including failed ones", self.requests),
             counter("retries", "Requests sent again", self.retries),
             counter("request_bytes", "Bytes of request bodies on the wire", self.bytes),
@@ -44,12 +56,8 @@ impl HecCounts {
                 "Events sent again that may already have been accepted",
                 self.possible_duplicates,
             ),
-            counter(
-                "rejected_events",
-                "Events that the collector refused because of their content",
-                self.rejected.values().sum(),
-            ),
-        ]
+        ];
+        Figures { counters, replies: replies.collect(), requests: self.times, outages, ..Figures::default() }
     }
 }
 
@@ -62,6 +70,8 @@ impl Counters {
             retries: self.retries.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             possible_duplicates: self.possible_duplicates.load(Ordering::Relaxed),
+            replies: self.replies.lock().expect("counting cannot panic").clone(),
+            times: self.times.read(),
             rejected: self.rejected.lock().expect("counting cannot panic").clone(),
         }
     }
@@ -69,6 +79,12 @@ impl Counters {
     pub(super) fn request(&self, bytes: usize) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// A request was answered with this HTTP status, or not at all, after so long.
+    pub(super) fn answered(&self, status: Option<u16>, took: Duration) {
+        *self.replies.lock().expect("counting cannot panic").entry(status).or_default() += 1;
+        self.times.observe(took, 1);
     }
 
     pub(super) fn retry(&self) {

@@ -19,7 +19,7 @@ use crate::core::cause::Cause;
 use crate::core::lease::Tenure;
 use crate::core::state_dir::StateDir;
 use crate::destination::health::HealthTracker;
-use crate::destination::{CheckError, Checked, Destination, Health, Outcome, Promise};
+use crate::destination::{CheckError, Checked, Destination, Figures, Health, Outcome, Promise};
 
 /// Batches on their way to the sender; the sender holds the others.
 const JOB_CAPACITY: usize = 64;
@@ -156,6 +156,10 @@ impl Destination for Syslog {
 
     fn health(&self) -> Health {
         self.shared.standing.health()
+    }
+
+    fn figures(&self) -> Figures {
+        Figures { outages: self.shared.standing.outages(Instant::now()), ..Figures::default() }
     }
 }
 

@@ -52,7 +52,13 @@ async fn pulls_that_are_refused_are_said_everywhere_for_as_long_as_they_are() {
     answers(&program, "/ready", "503", "SLS does not let us read shards l/0, l/1").await;
     let page = get(&program, "/");
     assert!(page.contains("pull: 401 Unauthorized") && !page.contains("All is well"), "{page}");
-    answers(&program, "/metrics", "200", "forwarder_sls_errors_total{call=\"pull\",code=\"Unauthorized\"}").await;
+    answers(
+        &program,
+        "/metrics",
+        "200",
+        "forwarder_sls_errors_total{source=\"l\",call=\"pull\",code=\"Unauthorized\"}",
+    )
+    .await;
     answers(&program, "/metrics", "200", "forwarder_sls_up 0\n").await;
     answers(&program, "/status", "200", "\"state\": \"stopped\"").await;
     bench.sls.faults().clear(Call::Pull);
@@ -98,7 +104,7 @@ async fn a_restart_under_another_name_says_whose_the_shards_still_are() {
     new.to_say("no shard is ours yet: shards 0-1 were last saved by old").await;
     answers(&new, "/ready", "200", "ready; waiting: shards 0-1 were last saved by old").await;
     let page = get(&new, "/");
-    assert!(page.contains("<title>forwarder: waiting</title>") && !page.contains("All is well"), "{page}");
+    assert!(page.contains("<title>Waiting – forwarder</title>") && !page.contains("All is well"), "{page}");
     answers(&new, "/metrics", "200", "forwarder_waiting_for_shards 1\n").await;
     bench.settled().await;
     answers(&new, "/ready", "200", "ready\n").await;

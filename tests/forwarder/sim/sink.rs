@@ -12,7 +12,7 @@ use forwarder::core::lease::Tenure;
 use forwarder::destination::hec::Partial;
 use forwarder::destination::hec::plan::Plan;
 use forwarder::destination::hec::reply::{Reply, Sent, Verdict, classify};
-use forwarder::destination::{CheckError, Checked, Destination, Health, Outcome, Promise};
+use forwarder::destination::{CheckError, Checked, Destination, Figures, Health, Outcome, Promise};
 use tokio::time::Instant;
 
 use super::world::{Call, World};
@@ -59,6 +59,10 @@ impl Destination for SimSink {
 
     fn promise(&self) -> Promise {
         Promise { label: "taken", sentence: "delivered means taken: the test has it" }
+    }
+
+    fn figures(&self) -> Figures {
+        Figures::default()
     }
 
     fn health(&self) -> Health {

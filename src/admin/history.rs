@@ -1,0 +1,171 @@
+//! The last hour in figures, for graphs: kept in memory, and bounded.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::snapshot::Snapshot;
+use crate::core::cursor::ShardName;
+use crate::core::destination_name::DestinationName;
+use crate::core::histogram::Buckets;
+
+/// Time between two samples.
+pub(super) const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Samples of an hour.
+const MOST_SAMPLES: usize = 360;
+
+/// Shards that have samples of their own; of more only the sums are kept.
+const MOST_SHARDS: usize = 256;
+
+/// So many samples back is where the lag is compared with.
+const LOOK_BACK: usize = 6;
+
+/// Figures of the last hour, one each [`INTERVAL`], oldest first. What was not known is a gap.
+#[derive(Debug, Default)]
+pub(super) struct Series(VecDeque<Option<f32>>);
+
+impl Series {
+    fn push(&mut self, value: Option<f64>) {
+        if self.0.len() >= MOST_SAMPLES {
+            self.0.pop_front();
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "a graph has some hundred steps")]
+        self.0.push_back(value.map(|value| value as f32));
+    }
+
+    /// All of them.
+    pub(super) fn values(&self) -> impl ExactSizeIterator<Item = Option<f32>> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// The newest, if it is known.
+    pub(super) fn last(&self) -> Option<f32> {
+        self.0.back().copied().flatten()
+    }
+}
+
+/// How a shard did.
+#[derive(Debug, Default)]
+pub(super) struct ShardHistory {
+    /// Logs that found their end, in a second.
+    pub(super) rate: Series,
+    /// Seconds behind.
+    pub(super) lag: Series,
+    settled: u64,
+}
+
+/// The last hour.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    /// By shard, as far as there are not too many.
+    pub(super) shards: BTreeMap<ShardName, ShardHistory>,
+    /// Logs that found their end, in a second, over all shards.
+    pub(super) rate: Series,
+    /// Seconds that the shard is behind that is furthest.
+    pub(super) lag: Series,
+    /// Seconds within which 99 of 100 deliveries were done, of the slowest destination.
+    pub(super) latency: Series,
+    at: Option<Instant>,
+    settled: u64,
+    deliveries: BTreeMap<DestinationName, Buckets>,
+}
+
+impl History {
+    /// Takes a sample.
+    pub(super) fn sample(&mut self, snapshot: &Snapshot) {
+        let elapsed = self.at.map(|at| snapshot.at.saturating_duration_since(at).as_secs_f64());
+        self.at = Some(snapshot.at);
+        #[expect(clippy::cast_precision_loss, reason = "a graph has some hundred steps")]
+        let per_second = |logs: u64| elapsed.filter(|elapsed| *elapsed > 0.0).map(|elapsed| logs as f64 / elapsed);
+        let (mut settled, mut most_lag) = (0, None);
+        for (shard, entry) in &snapshot.shards {
+            let counts = &entry.counts;
+            let now = counts.delivered + counts.dropped + counts.dead_lettered;
+            settled += now;
+            let lag = entry.lag(snapshot.now).filter(|_| entry.held).map(seconds);
+            most_lag = most_lag.max(entry.lag(snapshot.now).filter(|_| entry.held));
+            if self.shards.len() < MOST_SHARDS || self.shards.contains_key(shard) {
+                let history = self.shards.entry(shard.clone()).or_default();
+                history.rate.push(per_second(now.saturating_sub(history.settled)));
+                history.lag.push(lag);
+                history.settled = now;
+            }
+        }
+        self.shards.retain(|shard, _| snapshot.shards.contains_key(shard));
+        self.rate.push(per_second(settled.saturating_sub(self.settled)));
+        self.settled = settled;
+        self.lag.push(most_lag.map(seconds));
+        let mut slowest = None::<f64>;
+        for destination in &snapshot.destinations {
+            let all = destination.figures.deliveries;
+            let before = self.deliveries.insert(destination.name.clone(), all).unwrap_or_default();
+            let took = all.since(&before).quantile(0.99).filter(|took| took.is_finite());
+            slowest = slowest.into_iter().chain(took).reduce(f64::max);
+        }
+        self.latency.push(slowest);
+    }
+
+    /// By how many seconds the lag has changed in a second lately; `None` as long as it is not known.
+    pub(super) fn lag_change(&self) -> Option<f64> {
+        let lag = &self.lag.0;
+        let then = lag.len().checked_sub(LOOK_BACK + 1).and_then(|at| lag[at])?;
+        let now = self.lag.last()?;
+        #[expect(clippy::cast_precision_loss, reason = "it is six")]
+        let between = LOOK_BACK as f64 * INTERVAL.as_secs_f64();
+        Some(f64::from(now - then) / between)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a graph has some hundred steps")]
+fn seconds(lag: u64) -> f64 {
+    lag as f64
+}
+
+/// One with these values, for tests.
+#[cfg(test)]
+pub(super) fn series_of(values: impl IntoIterator<Item = Option<f32>>) -> Series {
+    Series(values.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::tests::well;
+    use crate::core::cursor::{ShardId, SourceName};
+    use crate::core::ledger::{Ledger, Settled};
+
+    fn name(number: u32) -> ShardName {
+        ShardName { source: SourceName::new("audit"), shard: ShardId(number) }
+    }
+
+    #[test]
+    fn rates_and_lags_are_what_changed_between_two_samples() {
+        let ledger = Ledger::default();
+        let account = ledger.account(&name(2));
+        account.acquired();
+        let (mut history, start) = (History::default(), Instant::now());
+        for turn in 0..8_u32 {
+            account.pulled(50, 100, Some(1_000));
+            account.settled(Settled { delivered: 50, ..Settled::default() }, Some(1_000));
+            let at = start + turn * INTERVAL;
+            history.sample(&Snapshot { shards: ledger.read(), at, now: 1_100 + 5 * i64::from(turn), ..well() });
+        }
+        let rates: Vec<_> = history.rate.values().collect();
+        assert_eq!((rates[0], rates[1], rates.len()), (None, Some(5.0), 8));
+        assert_eq!((history.lag.last(), history.lag_change()), (Some(135.0), Some(0.5)));
+        assert_eq!(history.shards[&name(2)].rate.last(), Some(5.0));
+    }
+
+    #[test]
+    fn an_hour_of_some_hundred_shards_is_kept_and_no_more() {
+        let ledger = Ledger::default();
+        (0..1_000).for_each(|number| ledger.account(&name(number)).acquired());
+        let (mut history, snapshot) = (History::default(), Snapshot { shards: ledger.read(), ..well() });
+        (0..400).for_each(|_| history.sample(&snapshot));
+        assert_eq!((history.shards.len(), history.lag.0.len()), (MOST_SHARDS, MOST_SAMPLES));
+        history.sample(&well());
+        assert_eq!(history.shards.len(), 1, "what is gone is forgotten");
+    }
+}

@@ -1,0 +1,240 @@
+//! The sections of the page beside the verdict and the shards.
+
+use std::fmt::{Display, Write as _};
+
+use tokio::time::Instant;
+
+use super::graph;
+use super::words::{Text, latency, number, span, time};
+use crate::admin::history::{History, Series};
+use crate::admin::snapshot::{Snapshot, SourceSnapshot};
+use crate::core::count::count;
+use crate::core::ledger::Counts;
+use crate::destination::{DestinationStatus, Health};
+
+/// Outages that are shown.
+const MOST_OUTAGES: usize = 5;
+
+/// Rate, lag and latency of the last hour.
+pub(super) fn hour(out: &mut String, history: &History) {
+    let graphs: [(&str, &Series); 3] = [
+        ("logs a second", &history.rate),
+        ("lag in seconds", &history.lag),
+        ("delivery in seconds, 99 %", &history.latency),
+    ];
+    out.push_str("<section aria-labelledby=\"hour\"><h2 id=\"hour\">The last hour</h2><div class=\"cards\">\n");
+    for (what, series) in graphs {
+        let now =
+            series.last().map_or_else(|| "–".to_owned(), |value| format!("{}", (value * 1000.0).round() / 1000.0));
+        let _ = writeln!(out, "<div><p class=\"soft\">{what}: <b>{now}</b></p>{}</div>", graph::line(series, what));
+    }
+    out.push_str("</div></section>\n");
+}
+
+/// What SLS does for a source.
+pub(super) fn sls(out: &mut String, source: &SourceSnapshot, snapshot: &Snapshot) {
+    let SourceSnapshot { name, who, group, credentials, calls, errors, retention, .. } = source;
+    begin(out, "sls", name, "SLS");
+    row(out, "endpoint", &who.endpoint);
+    row(out, "heartbeat", group.last_heartbeat.map_or_else(|| "none yet".to_owned(), |at| moment(at, snapshot)));
+    if let Some(failing) = &group.failing {
+        let _ = writeln!(
+            out,
+            "<dt>fails</dt><dd class=\"bad\">since {}: {}</dd>",
+            moment(failing.since, snapshot),
+            Text(&failing.cause)
+        );
+    }
+    if !credentials.provider.is_empty() {
+        row(out, "credentials", credentials.to_string());
+    }
+    row(out, "logs are kept for", retention.map_or_else(|| "not known".to_owned(), |kept| span(kept.as_secs())));
+    let sent: u64 = calls.iter().map(|(_, count)| count).sum();
+    row(out, "requests", number(sent));
+    end_list(out);
+    table(out, "Failed calls", ["call", "code"], errors.iter().map(|error| ([error.call, &error.code], error.count)));
+    out.push_str("</section>\n");
+}
+
+/// A destination.
+pub(super) fn destination(out: &mut String, destination: &DestinationStatus, snapshot: &Snapshot) {
+    let DestinationStatus { name, address, promise, health, events, figures, gauges, .. } = destination;
+    begin(out, "destination", name.as_str(), "Destination");
+    let (class, state, since, cause) = match health {
+        Health::Unknown => ("", "not known: nothing was sent yet", None, None),
+        Health::Up { since } => ("good", "up", Some(*since), None),
+        Health::Down { since, cause } => ("bad", "down", Some(*since), Some(cause)),
+        Health::Held { since, cause } => ("bad", "rejects our requests", Some(*since), Some(cause)),
+    };
+    let since = since.map(|since| format!(" since {}", moment(since, snapshot))).unwrap_or_default();
+    let _ = writeln!(out, "<dt>state</dt><dd><b class=\"{class}\">{state}</b>{since}</dd>");
+    if let Some(cause) = cause {
+        row(out, "why", cause);
+    }
+    row(out, "address", address);
+    let meaning = promise.sentence.strip_prefix("delivered means ").unwrap_or(promise.sentence);
+    row(out, "delivered means", meaning);
+    let of = |share| latency(figures.deliveries.quantile(share));
+    row(out, "a batch takes", format!("{} (half of them), {} (99 %), or less", of(0.5), of(0.99)));
+    let [delivered, rejected, in_flight] = [events.delivered, events.rejected, events.in_flight].map(number);
+    row(out, "events", format!("{delivered} delivered, {rejected} refused for good, {in_flight} in flight"));
+    if events.missed + events.replayed > 0 {
+        let [missed, replayed] = [events.missed, events.replayed].map(number);
+        row(out, "missed while it was down", format!("{missed}, of which it got {replayed} since"));
+    }
+    let counted = figures.counters.iter().map(|counter| (counter.name, counter.value));
+    for (name, value) in counted.chain(gauges.iter().map(|gauge| (gauge.name, gauge.value))) {
+        row(out, &name.replace('_', " "), number(value));
+    }
+    end_list(out);
+    let replies = figures.replies.iter().map(|(code, count)| ([code.as_str(), ""], *count));
+    table(out, "Replies", ["code", ""], replies);
+    if !figures.outages.is_empty() {
+        let _ = writeln!(out, "<h3>Outages of the last day: {}</h3><ul>", figures.outages.len());
+        for outage in figures.outages.iter().rev().take(MOST_OUTAGES) {
+            let _ = writeln!(
+                out,
+                "<li>{} for {}: {}</li>",
+                time(snapshot.unix(outage.began)),
+                span(outage.ended.saturating_duration_since(outage.began).as_secs()),
+                Text(&outage.cause)
+            );
+        }
+        out.push_str("</ul>\n");
+    }
+    out.push_str("</section>\n");
+}
+
+/// The script.
+pub(super) fn script(out: &mut String, snapshot: &Snapshot) {
+    let reloads = &snapshot.reloads;
+    begin(out, "script", "", "Script");
+    row(out, "running", format!("{} since {}", snapshot.script, moment(snapshot.script_since, snapshot)));
+    row(
+        out,
+        "reloads",
+        format!("{} taken, {} refused, {} rolled back", reloads.taken, reloads.refused, reloads.rolled_back),
+    );
+    let logs = snapshot.total().pulled;
+    let seconds: f64 = snapshot.sources.iter().map(|source| source.timings.script.seconds()).sum();
+    if logs > 0 {
+        #[expect(clippy::cast_precision_loss, reason = "microseconds for people")]
+        let micros = seconds * 1e6 / logs as f64;
+        row(out, "time for a log", format!("{micros:.1} µs, the wait for a thread included"));
+    }
+    if let Some((at, why)) = &snapshot.last_refused {
+        row(out, "last refused", format!("{}: {why}", moment(*at, snapshot)));
+    }
+    end_list(out);
+    let errors = snapshot.script_errors.iter().map(|(text, count)| ([text.as_str(), ""], *count));
+    table(out, "Errors, by line", ["where and what", ""], errors);
+    out.push_str("</section>\n");
+}
+
+/// Dead letters.
+pub(super) fn letters(out: &mut String, snapshot: &Snapshot) {
+    begin(out, "letters", "", "Dead letters");
+    let dir = &snapshot.letters_dir;
+    match &snapshot.letters {
+        None => row(out, "open", "not counted"),
+        Some(letters) => {
+            row(out, "open", number(letters.open));
+            if letters.open > 0 {
+                row(out, "newest", letters.newest.as_deref().unwrap_or("–"));
+                let reasons = letters.reasons.iter().map(|(reason, count)| format!("{} {reason}", number(*count)));
+                row(out, "by reason, on disk", reasons.collect::<Vec<_>>().join(", "));
+                let _ =
+                    writeln!(out, "<dt>to see why</dt><dd><code>forwarder dlq list --dir {}</code></dd>", Text(dir));
+            }
+        }
+    }
+    row(out, "directory", dir);
+    end_list(out);
+    out.push_str("</section>\n");
+}
+
+/// What became of every log.
+pub(super) fn ledger(out: &mut String, snapshot: &Snapshot) {
+    let total = snapshot.total();
+    let Counts { pulled, delivered, dropped, dead_lettered, in_flight, returned, gaps, .. } = total;
+    let [pulled, delivered, dropped, dead_lettered, in_flight] =
+        [pulled, delivered, dropped, dead_lettered, in_flight].map(number);
+    let (class, balance) = match total.difference() {
+        0 => ("good", "the ledger balances".to_owned()),
+        difference => ("bad", format!("MISSING {difference}")),
+    };
+    let _ = writeln!(
+        out,
+        "<section aria-labelledby=\"ledger\"><h2 id=\"ledger\">Ledger</h2>\n<p>pulled <b>{pulled}</b> = delivered \
+         <b>{delivered}</b> + dropped <b>{dropped}</b> + dead-lettered <b>{dead_lettered}</b> + in flight \
+         <b>{in_flight}</b>: <span class=\"{class}\">{balance}</span></p>"
+    );
+    let memory = snapshot.memory;
+    let full = if memory.is_full() { ": it is what holds pulls up" } else { "" };
+    let _ = writeln!(
+        out,
+        "<p>{} of {} bytes of run.memory are in use{full}.</p>",
+        number(memory.used),
+        number(memory.limit)
+    );
+    if returned > 0 {
+        let _ =
+            writeln!(out, "<p>{} were returned to the group, for the next owner of their shard.</p>", number(returned));
+    }
+    if gaps > 0 {
+        let _ = writeln!(
+            out,
+            "<p>{} since the start: logs expired in SLS before they were pulled.</p>",
+            count(gaps, "gap")
+        );
+    }
+    out.push_str("</section>\n");
+}
+
+/// Begins a section with a list of facts.
+fn begin(out: &mut String, id: &str, name: &str, heading: &str) {
+    let name = Text(name);
+    let _ =
+        writeln!(out, "<section aria-labelledby=\"{id}-{name}\"><h2 id=\"{id}-{name}\">{heading} {name}</h2>\n<dl>");
+}
+
+fn end_list(out: &mut String) {
+    out.push_str("</dl>\n");
+}
+
+fn row(out: &mut String, name: &str, text: impl AsRef<str>) {
+    let _ = writeln!(out, "<dt>{}</dt><dd>{}</dd>", Text(name), Text(text));
+}
+
+/// A table of counts; nothing when there are none.
+fn table<'a>(
+    out: &mut String,
+    caption: &str,
+    columns: [&str; 2],
+    rows: impl Iterator<Item = ([&'a str; 2], impl Display)>,
+) {
+    let mut rows = rows.peekable();
+    if rows.peek().is_none() {
+        return;
+    }
+    let used = columns.iter().filter(|column| !column.is_empty()).count();
+    let _ = write!(out, "<table class=\"text\"><caption>{caption}</caption><thead><tr>");
+    for column in columns.iter().take(used).chain(&["times"]) {
+        let _ = write!(out, "<th scope=\"col\">{column}</th>");
+    }
+    out.push_str("</tr></thead><tbody>\n");
+    for (cells, count) in rows {
+        out.push_str("<tr>");
+        for cell in cells.iter().take(used) {
+            let _ = write!(out, "<td>{}</td>", Text(cell));
+        }
+        let _ = writeln!(out, "<td>{count}</td></tr>");
+    }
+    out.push_str("</tbody></table>\n");
+}
+
+/// `2026-02-03 04:05:06 UTC (5 min)`.
+fn moment(at: Instant, snapshot: &Snapshot) -> String {
+    let ago = snapshot.at.saturating_duration_since(at).as_secs();
+    format!("{} ({})", time(snapshot.unix(at)), span(ago))
+}

@@ -1,0 +1,94 @@
+//! Numbers, times and foreign texts as a page shows them.
+
+use std::fmt::{self, Write as _};
+
+use jiff::Timestamp;
+
+/// With a comma between thousands.
+pub(super) fn number(count: u64) -> String {
+    let digits = count.to_string();
+    let mut out = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `2026-02-03 04:05:06 UTC`.
+pub(super) fn time(seconds: i64) -> String {
+    match Timestamp::from_second(seconds) {
+        Ok(time) => time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        Err(_) => format!("unix {seconds}"),
+    }
+}
+
+/// The two largest units: `3 s`, `4 min 5 s`, `2 h 5 min`, `3 d 4 h`.
+pub(super) fn span(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, minutes) => format!("{minutes} min {} s", seconds % 60),
+        (0, hours, minutes) => format!("{hours} h {} min", minutes % 60),
+        (days, hours, _) => format!("{days} d {} h", hours % 24),
+    }
+}
+
+/// How long a request takes: `0.25 s`, `over 1 h`.
+pub(super) fn latency(seconds: Option<f64>) -> String {
+    match seconds {
+        None => "–".to_owned(),
+        Some(seconds) if seconds.is_infinite() => "over 1 h".to_owned(),
+        Some(seconds) if seconds < 1.0 => format!("{} ms", seconds * 1_000.0),
+        Some(seconds) => format!("{seconds} s"),
+    }
+}
+
+/// Text between tags or in quotes: it can neither end what it stands in nor reorder what is beside it.
+pub(super) struct Text<T>(pub(super) T);
+
+impl<T: AsRef<str>> fmt::Display for Text<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.as_ref().chars() {
+            match c {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => write!(f, "{}", c.escape_default())?,
+                c if c.is_control() && c != '\n' => write!(f, "{}", c.escape_default())?,
+                c => f.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_numbers_are_for_people() {
+        let check = |seconds, expected| assert_eq!(span(seconds), expected);
+        check(0, "0 s");
+        check(59, "59 s");
+        check(61, "1 min 1 s");
+        check(7_500, "2 h 5 min");
+        check(273_600, "3 d 4 h");
+        assert_eq!([0, 999, 1_000, 1_204_311].map(number), ["0", "999", "1,000", "1,204,311"]);
+        assert_eq!(time(1_700_000_000), "2023-11-14 22:13:20 UTC");
+        let found = [None, Some(0.025), Some(2.5), Some(f64::INFINITY)].map(latency);
+        assert_eq!(found, ["–", "25 ms", "2.5 s", "over 1 h"]);
+    }
+
+    #[test]
+    fn text_stays_text() {
+        let evil = "</dd><script>\"'&amp;\u{202e}\u{1b}[31m";
+        let shown = "&lt;/dd&gt;&lt;script&gt;&quot;&#39;&amp;amp;\\u{202e}\\u{1b}[31m";
+        assert_eq!(Text(evil).to_string(), shown);
+    }
+}

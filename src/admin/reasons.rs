@@ -1,0 +1,267 @@
+//! What keeps the program from being well, of a snapshot. Pure.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::reason::{Effect, Reason, State};
+use super::snapshot::{Snapshot, SourceSnapshot};
+use crate::core::count::count;
+use crate::core::cursor::ShardName;
+use crate::core::duration::in_words;
+use crate::core::failing::Failing;
+use crate::core::ledger::{Ask, ShardLedger};
+use crate::destination::{DestinationStatus, Health, IsolationMode, called};
+use crate::pipeline::SLOW_PAGE;
+
+/// Most shards that a reason names.
+const MOST_NAMED: usize = 5;
+
+/// Heartbeats that were not answered for this long keep no shard: the interval between two is shorter, and so is the time in
+/// which SLS gives a shard away, as a rule.
+const STALE_HEARTBEAT: Duration = Duration::from_secs(120);
+
+const WAITS: &str = "logs wait in SLS; nothing is lost as long as SLS keeps them";
+
+/// All reasons, worst first.
+pub(super) fn reasons(snapshot: &Snapshot) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    for source in &snapshot.sources {
+        group(source, snapshot, &mut reasons);
+        reasons.extend(credentials(source, snapshot));
+        shards(source, snapshot, &mut reasons);
+    }
+    for destination in &snapshot.destinations {
+        let is_alone = snapshot.destinations.len() == 1;
+        reasons.extend(of_destination(destination, is_alone));
+        let who = called(&destination.name, is_alone);
+        let warn = |warning: &String| {
+            Reason::new(State::Trouble, format!("{who}: {warning}"))
+                .so(Effect::Flows, "delivery is slower, or about to stop")
+                .remedy("as the message says")
+        };
+        reasons.extend(destination.warnings.iter().map(warn));
+    }
+    reasons.extend(rest(snapshot).into_iter().flatten());
+    reasons.sort_by_key(|reason| std::cmp::Reverse(reason.state));
+    reasons
+}
+
+/// What concerns all sources and destinations.
+fn rest(snapshot: &Snapshot) -> [Option<Reason>; 4] {
+    let missing = snapshot.total().difference();
+    let bug = (missing != 0).then(|| {
+        Reason::new(State::Trouble, format!("BUG: {missing} logs are missing: ledger mismatch"))
+            .so(Effect::Flows, "the count of what became of each log is wrong")
+            .remedy("report it with the log of the program")
+    });
+    let script = snapshot.reloads.trouble.as_ref().map(|problem| {
+        Reason::new(State::Trouble, format!("script: {problem}"))
+            .so(Effect::Flows, "the version before it runs on")
+            .remedy("correct the file and save it; it is loaded by itself")
+    });
+    let gaps = (snapshot.open_gaps > 0).then(|| {
+        let text = format!(
+            "logs were LOST: {}, since they expired in SLS before they were pulled",
+            count(snapshot.open_gaps, "gap")
+        );
+        Reason::new(State::Trouble, text)
+            .so(Effect::Lost, "the log of the program has their time ranges (\"GAP\"); nothing can bring them back")
+            .remedy("raise the retention or the rate, then acknowledge the gap")
+    });
+    let letters = match snapshot.letters.as_ref().map(|letters| letters.open) {
+        Some(0) => None,
+        Some(open) => Some(
+            Reason::new(
+                State::Trouble,
+                format!("{} for somebody: forwarder dlq list", count(open, "dead letter") + wait(open)),
+            )
+            .so(Effect::Flows, "these logs did not arrive")
+            .remedy("correct the script or the destination, then forwarder dlq replay"),
+        ),
+        None => Some(Reason::new(State::Waiting, "the dead letters are not counted".to_owned())),
+    };
+    [bug, script, gaps, letters]
+}
+
+fn of_destination(destination: &DestinationStatus, is_alone: bool) -> Option<Reason> {
+    let who = called(&destination.name, is_alone);
+    let (waits, effect, consequence) = match destination.isolation {
+        // A log is finished when all its destinations have it, so it holds up what comes behind it.
+        None if is_alone => ("logs wait in SLS", Effect::Pauses, WAITS),
+        None => ("all logs wait in SLS", Effect::Pauses, WAITS),
+        Some(IsolationMode::Direct) => (
+            "the others go on: its events wait in memory while there is room",
+            Effect::Flows,
+            "when that room is spent its events become dead letters, and are replayed when it is back",
+        ),
+        Some(IsolationMode::Aside | IsolationMode::Returning) => (
+            "the others go on: its events become dead letters, and are replayed when it is back",
+            Effect::Flows,
+            "it gets its events late",
+        ),
+    };
+    match &destination.health {
+        Health::Up { .. } => match destination.isolation {
+            Some(IsolationMode::Aside | IsolationMode::Returning) => {
+                let text = format!("{who} is getting what it missed, and newer events behind that");
+                Some(Reason::new(State::Waiting, text))
+            }
+            _ => None,
+        },
+        Health::Unknown => Some(Reason::new(State::Waiting, format!("{who} has not answered yet"))),
+        Health::Down { cause, .. } => Some(
+            Reason::new(State::Trouble, format!("{who} is down, {waits}: {cause}"))
+                .so(effect, consequence)
+                .remedy("bring it back; transient errors are retried"),
+        ),
+        Health::Held { cause, .. } => {
+            let text = format!("{who} rejects our requests, {waits}: {cause}");
+            let reason = Reason::new(State::Trouble, text).so(effect, consequence);
+            let reason = if effect == Effect::Pauses { reason.not_ready() } else { reason };
+            Some(reason.remedy("correct what it names; delivery resumes by itself"))
+        }
+    }
+}
+
+/// The renewal of the key that signs. As long as there was none, the group is not joined, which is said of the group.
+fn credentials(source: &SourceSnapshot, snapshot: &Snapshot) -> Option<Reason> {
+    let (failing, left) = (source.credentials.failing.as_ref()?, source.credentials.valid_for?);
+    let rest = match left {
+        Duration::ZERO => "the last one has ended".to_owned(),
+        left => format!("the one that is held is valid for another {}", in_words(left)),
+    };
+    let (of, since) = (of(source, snapshot), in_words(snapshot.at - failing.since));
+    let text = format!("no new key for SLS{of} can be had, {rest}; for {since}: {}", failing.cause);
+    Some(match failing.is_trouble(snapshot.at) {
+        true => Reason::new(State::Trouble, text)
+            .so(Effect::Flows, "SLS refuses us when the key ends")
+            .remedy("mend what gives the key; it is asked again by itself"),
+        false => Reason::new(State::Waiting, text),
+    })
+}
+
+/// The membership of a consumer group.
+fn group(source: &SourceSnapshot, snapshot: &Snapshot, say: &mut Vec<Reason>) {
+    let (group, now) = (&source.group, snapshot.at);
+    let of = of(source, snapshot);
+    let failing = |failing: &Failing| format!("for {}: {}", in_words(now - failing.since), failing.cause);
+    let stopped = |text: String| {
+        Reason::new(State::Stopped, text)
+            .so(Effect::Pauses, WAITS)
+            .remedy("correct what the message names; it goes on by itself")
+    };
+    match (&group.failing, group.joined) {
+        (None, true) => {}
+        (None, false) => {
+            say.push(Reason::new(State::Stopped, format!("the consumer group{of} is not joined yet")));
+        }
+        (Some(why), false) => say.push(stopped(format!("the consumer group{of} cannot be joined, {}", failing(why)))),
+        (Some(why), true) => {
+            let text = format!("heartbeats{of} fail, so that no shard can be kept, {}", failing(why));
+            say.push(if why.is_trouble(now) { stopped(text) } else { Reason::new(State::Waiting, text) });
+        }
+    }
+    let silent = group.last_heartbeat.map(|at| now.saturating_duration_since(at));
+    if let Some(silent) = silent.filter(|silent| group.failing.is_none() && *silent >= STALE_HEARTBEAT) {
+        let silent = in_words(silent);
+        say.push(stopped(format!("no heartbeat{of} was answered for {silent}, so that no shard can be kept")));
+    }
+    if group.surplus > 0 {
+        let text = format!(
+            "{} that SLS gave us {} read by nobody, since run.memory is not enough for them",
+            count(group.surplus as u64, "shard"),
+            if group.surplus == 1 { "is" } else { "are" }
+        );
+        let reason = Reason::new(State::Trouble, text).so(Effect::Flows, "their logs wait in SLS");
+        say.push(reason.remedy("raise run.memory, or start more processes"));
+    }
+    if let Some(waiting) = &group.waiting {
+        say.push(Reason::new(State::Waiting, format!("waiting{of}: {waiting}")));
+    }
+}
+
+fn shards(source: &SourceSnapshot, snapshot: &Snapshot, say: &mut Vec<Reason>) {
+    let of_source = || snapshot.shards.iter().filter(|(shard, _)| shard.source.as_str() == source.name);
+    let held: BTreeMap<&ShardName, &ShardLedger> = of_source().filter(|(_, entry)| entry.held).collect();
+    let is_all_still = held.values().all(|entry| entry.standstill().is_some());
+    let effect = if is_all_still { Effect::Pauses } else { Effect::Flows };
+    for (shard, entry) in of_source() {
+        if let Some(why) = &entry.halted {
+            let reason = Reason::new(State::Trouble, format!("shard {shard} is HALTED: {why}"));
+            say.push(reason.so(effect, "its logs wait in SLS").remedy("correct the script and save it, or restart"));
+        }
+        for why in entry.waits.values() {
+            let reason = Reason::new(State::Trouble, format!("shard {shard} is PAUSED: {why}"));
+            say.push(reason.so(effect, "its logs wait in SLS").remedy("correct what it names; it goes on by itself"));
+        }
+        let at_page = Duration::from_secs(entry.page_seconds());
+        if at_page >= SLOW_PAGE {
+            let text = format!(
+                "shard {shard} is SLOW: the script has been at one page for {}; its logs take long, or run into \
+                 script.timeout",
+                in_words(at_page)
+            );
+            say.push(Reason::new(State::Trouble, text).remedy("look at what the script does with long logs"));
+        }
+    }
+    if held.is_empty() && source.group.joined && source.group.waiting.is_none() {
+        let text = format!("no shard{} is ours yet, and it is not known whose they are", of(source, snapshot));
+        say.push(Reason::new(State::Waiting, text).not_ready());
+    }
+    for (ask, what) in [
+        (Ask::Locate, "it cannot be found out where to start in"),
+        (Ask::Pull, "SLS does not let us read"),
+        (Ask::Save, "no checkpoint can be saved of"),
+    ] {
+        say.extend(asked(ask, what, &held, snapshot.at));
+    }
+    let unread = |entry: &ShardLedger| !entry.caught_up && entry.counts.pages == 0 && entry.failing.is_empty();
+    let unread: Vec<&ShardName> = held
+        .iter()
+        .filter(|(_, entry)| unread(entry) && entry.standstill().is_none())
+        .map(|(shard, _)| *shard)
+        .collect();
+    if !unread.is_empty() {
+        say.push(Reason::new(State::Waiting, format!("nothing was read of {} yet", names(unread.iter().copied()))));
+    }
+}
+
+/// What SLS does not do for shards that it is asked for.
+fn asked(ask: Ask, what: &str, held: &BTreeMap<&ShardName, &ShardLedger>, now: Instant) -> Option<Reason> {
+    let failing: Vec<(&ShardName, &Failing)> =
+        held.iter().filter_map(|(shard, entry)| Some((*shard, entry.failing.get(&ask)?))).collect();
+    let (_, first) = failing.iter().min_by_key(|(_, failing)| failing.since)?;
+    let is_trouble = failing.iter().any(|(_, failing)| failing.is_trouble(now));
+    let names = names(failing.iter().map(|(shard, _)| *shard));
+    let text = format!("{what} {names} for {}: {}", in_words(now - first.since), first.cause);
+    let remedy = "correct what the message names; it goes on by itself";
+    Some(match is_trouble {
+        true if ask == Ask::Save => Reason::new(State::Trouble, text)
+            .so(Effect::Flows, "logs are delivered, and would be delivered again after a restart")
+            .remedy(remedy),
+        true if failing.len() == held.len() => {
+            Reason::new(State::Stopped, text).so(Effect::Pauses, WAITS).remedy(remedy)
+        }
+        true => Reason::new(State::Trouble, text).so(Effect::Flows, "their logs wait in SLS").remedy(remedy),
+        false => Reason::new(State::Waiting, text),
+    })
+}
+
+/// Which source, where there are several.
+fn of(source: &SourceSnapshot, snapshot: &Snapshot) -> String {
+    if snapshot.sources.len() > 1 { format!(" of source {}", source.name) } else { String::new() }
+}
+
+/// `shard a/1`, `shards a/1, a/2`, `shards a/1, a/2, a/3, a/4, a/5 and 3 more`.
+fn names<'a>(shards: impl ExactSizeIterator<Item = &'a ShardName>) -> String {
+    let all = shards.len();
+    let named: Vec<String> = shards.take(MOST_NAMED).map(ToString::to_string).collect();
+    let more = if all > named.len() { format!(" and {} more", all - named.len()) } else { String::new() };
+    format!("{} {}{more}", if all == 1 { "shard" } else { "shards" }, named.join(", "))
+}
+
+fn wait(number: u64) -> &'static str {
+    if number == 1 { " waits" } else { " wait" }
+}
