@@ -1,0 +1,180 @@
+"""The status page in a real browser, while things go wrong: an outage, a refusal of SLS, a bad script, dead letters, a gap.
+
+Usage: drive.py FORWARDER [FOLDER FOR PICTURES]
+Needs Debian's chromium. Exit code 0 when the page says what it should.
+"""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+from browser import Browser
+
+GOOD = "function process(log)\n  return { event = log }\nend\n"
+BROKEN = "function process(log)\n  return {\nend\n"
+FAILING = "function process(log)\n  if log.request_id then error('no id wanted') end\n  return { event = log }\nend\n"
+
+
+class Bench:
+    """Emulators, the program between them, and a browser on its page."""
+
+    def __init__(self, forwarder, folder):
+        self.forwarder, self.folder, self.children = forwarder, folder, []
+        self.script = folder / "hook.lua"
+        self.script.write_text(GOOD)
+        environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
+        self.sls = self.start(["emulate", "sls", "--shards", "2", "--rate", "40"], environment, r"SLS on (http://[^ :]+:\d+)")
+        self.hec = self.start(["emulate", "hec"], environment, r"HEC on (http://\S+)")
+        environment |= {
+            "SLS_ENDPOINT": self.sls, "SLS_PROJECT": "demo-project", "SLS_LOGSTORE": "audit", "SLS_CG": "siem",
+            "SLS_AK_ID": "id", "SLS_AK_KEY": "c4n4ry-secret", "FORWARDER_HEC_URL": self.hec,
+            "FORWARDER_HEC_TOKEN": "00000000-0000-4000-8000-000000000000", "FORWARDER_SCRIPT": str(self.script),
+            "FORWARDER_ADMIN_LISTEN": "127.0.0.1:0", "FORWARDER_SCRIPT_FORCE_RELOAD": "true",
+            "FORWARDER_SCRIPT_ROLLBACK_SHARE": "100",
+            "FORWARDER_DEAD_LETTERS_MAX_SHARE": "100", "FORWARDER_SLS_START": "begin",
+        }
+        self.page = self.start([], environment, r"status page at (http://[^/]+)")
+        self.browser = Browser()
+
+    def start(self, arguments, environment, pattern):
+        log = self.folder / f"log-{len(self.children)}"
+        with open(log, "wb") as output:
+            child = subprocess.Popen([self.forwarder, *arguments], env=environment, cwd=self.folder,
+                                     stdout=output, stderr=subprocess.STDOUT)
+        self.children.append(child)
+        deadline = time.monotonic() + 30
+        while not (found := re.search(pattern, log.read_text())):
+            assert time.monotonic() < deadline and child.poll() is None, log.read_text()
+            time.sleep(0.05)
+        return found.group(1)
+
+    def order(self, of, **order):
+        request = urllib.request.Request(f"{of}/_emulator/faults", json.dumps(order).encode())
+        urllib.request.urlopen(request, timeout=10).read()
+
+    def get(self, path, **headers):
+        request = urllib.request.Request(self.page + path, headers=headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.read().decode()
+
+    def says(self, headline, words):
+        """Waits until the verdict has this headline and one of its reasons these words."""
+        quoted = json.dumps(words)
+        self.browser.until(
+            f"the verdict is {headline!r} with {words!r}",
+            f"document.querySelector('.verdict h2').textContent === {json.dumps(headline)}"
+            f" && document.querySelector('.verdict').innerText.includes({quoted})")
+        print(f"  {headline}: {words}", flush=True)
+
+    def is_green(self):
+        return self.browser.run("document.querySelector('.verdict').classList.contains('good')")
+
+    def close(self):
+        for child in reversed(self.children):
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+        if hasattr(self, "browser"):
+            self.browser.close()
+
+
+def drive(bench, pictures):
+    browser = bench.browser
+    browser.open(bench.page)
+    bench.says("Delivering", "All is well.")
+    assert bench.is_green()
+
+    # Nothing reloads: what is selected stays so while the figures change.
+    browser.run("getSelection().selectAllChildren(document.querySelector('.verdict h2')); window.loaded = 1")
+    before = browser.run("document.querySelector('[aria-labelledby=ledger]').innerText")
+    browser.until("the ledger moves on", f"document.querySelector('[aria-labelledby=ledger]').innerText !== {json.dumps(before)}")
+    assert browser.run("getSelection().toString()") == "Delivering"
+    assert browser.run("window.loaded") == 1, "the page was loaded again"
+
+    if pictures:
+        time.sleep(45)
+        for name, width, height, dark in [("light", 1280, 900, False), ("dark", 1280, 900, True), ("narrow", 400, 800, False),
+                                          ("wide", 3840, 2160, True)]:
+            browser.picture(pictures / f"{name}.png", width, height, dark)
+
+    bench.order(bench.hec, do="during", seconds=600, on="all", fault={"kind": "reply", "status": 503, "code": 9})
+    bench.says("Paused", "the destination is down")
+    assert not bench.is_green()
+    bench.order(bench.hec, do="clear")
+    bench.says("Delivering", "All is well.")
+
+    bench.order(bench.hec, do="during", seconds=600, on="all", fault={"kind": "reply", "status": 403, "code": 1})
+    bench.says("Paused", "rejects our requests")
+    bench.order(bench.hec, do="clear")
+    bench.says("Delivering", "All is well.")
+
+    bench.order(bench.sls, call="pull", times=1000000, fault="status", status=401, code="Unauthorized")
+    bench.says("Paused", "SLS does not let us read")
+    if pictures:
+        browser.picture(pictures / "refused.png", 1280, 900, False)
+    bench.order(bench.sls, clear=True)
+    bench.says("Delivering", "All is well.")
+
+    bench.script.write_text(BROKEN)
+    bench.says("Delivering", "script:")
+    assert not bench.is_green()
+    bench.script.write_text(FAILING)
+    bench.says("Delivering", "for somebody: forwarder dlq list")
+    browser.until("the error is there with its line",
+                  "document.querySelector('[aria-labelledby=script-]').innerText.includes('hook.lua:2')")
+    assert not bench.is_green()
+    if pictures:
+        browser.picture(pictures / "letters.png", 1280, 900, False)
+    bench.script.write_text(GOOD)
+
+    # The process sleeps, logs come and expire, it wakes up.
+    bench.children[2].send_signal(signal.SIGSTOP)
+    time.sleep(5)
+    for shard in (0, 1):
+        bench.order(bench.sls, project="demo-project", logstore="audit", event="expire", shard=shard, keep=1)
+    bench.children[2].send_signal(signal.SIGCONT)
+    bench.says("Logs were lost", "expired in SLS before they were pulled")
+    if pictures:
+        browser.picture(pictures / "lost.png", 400, 800, True)
+    browser.run("document.querySelector('button[data-post]').click()")
+    bench.says("Delivering", "for somebody: forwarder dlq list")
+
+    page, metrics = bench.get("/"), bench.get("/metrics")
+    assert "c4n4ry" not in page + metrics + bench.get("/status")
+    assert browser.violations == [], browser.violations
+
+
+def check_metrics(bench, promtool):
+    """What promtool, and the strictest reader of OpenMetrics at hand, say to the metrics."""
+    text = bench.get("/metrics")
+    checked = subprocess.run([promtool, "check", "metrics"], input=text, text=True, capture_output=True, check=False)
+    assert checked.returncode == 0 and not checked.stderr.strip(), checked.stdout + checked.stderr
+    assert bench.get("/metrics", Accept="application/openmetrics-text; version=1.0.0").endswith("\n# EOF\n")
+    print(f"  promtool finds no fault in {text.count('# TYPE')} metrics", flush=True)
+
+
+def main():
+    forwarder = str(pathlib.Path(sys.argv[1]).resolve())
+    pictures = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else None
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(forwarder, pathlib.Path(folder))
+        try:
+            if promtool := os.environ.get("PROMTOOL"):
+                check_metrics(bench, promtool)
+            drive(bench, pictures)
+        except BaseException:
+            print((pathlib.Path(folder) / "log-2").read_text()[-3000:])
+            raise
+        finally:
+            bench.close()
+    print("the page says what it should")
+
+
+if __name__ == "__main__":
+    main()
