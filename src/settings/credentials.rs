@@ -175,17 +175,8 @@ fn role_arn(text: String) -> Result<String, Complaint> {
 }
 
 fn read_services(reader: &mut Reader<'_>, ca_file: Option<PathBuf>, machine: &Machine) -> Option<Services> {
-    let sts = match reader.layer(&keys::credentials::STS_ENDPOINT.row) {
-        Some(_) => Some(read_base_url(reader, &keys::credentials::STS_ENDPOINT, true)),
-        None => None,
-    };
-    let sts_region = match reader.layer(&keys::credentials::STS_REGION.row) {
-        Some(_) => Some(reader.parse(&keys::credentials::STS_REGION, |text| match is_label(&text) {
-            true => Ok(text),
-            false => Err(Complaint::new(format!("{text:?} is not a region"), "write its id, as cn-hangzhou")),
-        })),
-        None => None,
-    };
+    let sts = if_given(reader, &keys::credentials::STS_ENDPOINT, |reader, key| read_base_url(reader, key, true));
+    let sts_region = if_given(reader, &keys::credentials::STS_REGION, |reader, key| reader.parse(key, region));
     let session_name = match reader.layer(&keys::credentials::ROLE_SESSION_NAME.row) {
         Some(_) => reader.parse(&keys::credentials::ROLE_SESSION_NAME, session_name),
         None => Some(default_session_name(&machine.hostname)),
@@ -195,8 +186,8 @@ fn read_services(reader: &mut Reader<'_>, ca_file: Option<PathBuf>, machine: &Ma
     let metadata_v1 = reader.get(&keys::credentials::METADATA_V1);
     let duration = reader.get(&keys::credentials::ROLE_DURATION);
     Some(Services {
-        sts: transpose(sts)?,
-        sts_region: transpose(sts_region)?,
+        sts: sts?,
+        sts_region: sts_region?,
         sts_vpc: sts_vpc?,
         metadata: metadata?,
         metadata_v1: metadata_v1?,
@@ -206,12 +197,22 @@ fn read_services(reader: &mut Reader<'_>, ca_file: Option<PathBuf>, machine: &Ma
     })
 }
 
-/// `None` when what was given is wrong.
-fn transpose<T>(read: Option<Option<T>>) -> Option<Option<T>> {
-    match read {
-        Some(None) => None,
-        Some(given) => Some(given),
+/// A setting that need not be given; `None` when what was given is wrong.
+fn if_given<T>(
+    reader: &mut Reader<'_>,
+    key: &'static Key<String>,
+    read: impl FnOnce(&mut Reader<'_>, &'static Key<String>) -> Option<T>,
+) -> Option<Option<T>> {
+    match reader.layer(&key.row) {
+        Some(_) => read(reader, key).map(Some),
         None => Some(None),
+    }
+}
+
+fn region(text: String) -> Result<String, Complaint> {
+    match is_label(&text) {
+        true => Ok(text),
+        false => Err(Complaint::new(format!("{text:?} is not a region"), "write its id, as cn-hangzhou")),
     }
 }
 

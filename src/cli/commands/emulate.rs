@@ -173,7 +173,7 @@ fn fail(error: &io::Error) -> ExitCode {
 async fn listen(what: &What) -> io::Result<()> {
     match what {
         What::Sls(Sls { listen, shards, rate, key_id, sts }) => {
-            let keys = key_pair(key_id);
+            let keys = key_pair(key_id.as_deref());
             let emulator = SlsEmulator::start(sls::Config {
                 address: listen.address(),
                 shards: *shards,
@@ -279,15 +279,15 @@ async fn write(emulator: &SlsEmulator, shards: u32, rate: usize) -> Refusal {
 }
 
 /// The key of this ID, whose secret is in the environment.
-fn key_pair(id: &Option<String>) -> Option<(String, Secret)> {
+fn key_pair(id: Option<&str>) -> Option<(String, Secret)> {
     let secret = std::env::var("SLS_AK_KEY").ok().filter(|secret| !secret.is_empty());
-    id.clone().zip(secret.map(Secret::new))
+    id.map(str::to_owned).zip(secret.map(Secret::new))
 }
 
 async fn be_credentials(args: &Credentials) -> io::Result<()> {
     let emulator = CredentialsEmulator::start(credentials::Config {
         address: args.listen.address(),
-        keys: key_pair(&args.key_id),
+        keys: key_pair(args.key_id.as_deref()),
         role: Some(args.role.clone()),
         life: Duration::from_secs(args.life),
         ..credentials::Config::default()

@@ -77,14 +77,14 @@ impl File {
         match profile.mode.as_deref().unwrap_or_default() {
             "AK" | "StsToken" => profile.key(),
             "RamRoleArn" => Ok(Provider::Role(Box::new(profile.key()?), profile.role(services)?)),
-            "EcsRamRole" => Ok(Provider::Ecs { role: given(&profile.ram_role_name).map(str::to_owned) }),
+            "EcsRamRole" => Ok(Provider::Ecs { role: given(profile.ram_role_name.as_deref()).map(str::to_owned) }),
             "OIDC" => Ok(Provider::Oidc(OidcRole {
                 role: profile.role(services)?,
-                provider_arn: profile.demand("oidc_provider_arn", &profile.oidc_provider_arn)?,
-                token_file: profile.demand("oidc_token_file", &profile.oidc_token_file)?.into(),
+                provider_arn: profile.demand("oidc_provider_arn", profile.oidc_provider_arn.as_deref())?,
+                token_file: profile.demand("oidc_token_file", profile.oidc_token_file.as_deref())?.into(),
             })),
             "ChainableRamRoleArn" => {
-                let source = self.find(&profile.demand("source_profile", &profile.source_profile)?)?;
+                let source = self.find(&profile.demand("source_profile", profile.source_profile.as_deref())?)?;
                 let Some(depth) = depth.checked_sub(1) else {
                     let what = format!("more than {MOST_SOURCES} profiles lead to {}", excerpt(&profile.name));
                     return Err(FetchError::refused(what, Some("correct source_profile: it may lead in a circle")));
@@ -103,12 +103,12 @@ impl File {
 impl Profile {
     fn key(&self) -> Result<Provider, FetchError> {
         let token = match self.mode.as_deref() {
-            Some("StsToken") => Some(self.demand("sts_token", &self.sts_token)?),
-            _ => given(&self.sts_token).map(str::to_owned),
+            Some("StsToken") => Some(self.demand("sts_token", self.sts_token.as_deref())?),
+            _ => given(self.sts_token.as_deref()).map(str::to_owned),
         };
         let key = AccessKey {
-            id: self.demand("access_key_id", &self.access_key_id)?,
-            secret: Secret::new(self.demand("access_key_secret", &self.access_key_secret)?),
+            id: self.demand("access_key_id", self.access_key_id.as_deref())?,
+            secret: Secret::new(self.demand("access_key_secret", self.access_key_secret.as_deref())?),
             token: token.map(Secret::new),
         };
         let bad = |error| FetchError::refused(format!("profile {}: {error}", excerpt(&self.name)), None);
@@ -118,17 +118,17 @@ impl Profile {
     fn role(&self, services: &Services) -> Result<Role, FetchError> {
         let seconds = self.expired_seconds.filter(|seconds| *seconds > 0);
         Ok(Role {
-            arn: self.demand("ram_role_arn", &self.ram_role_arn)?,
-            session_name: given(&self.ram_session_name).unwrap_or(&services.session_name).to_owned(),
-            external_id: given(&self.external_id).map(str::to_owned),
+            arn: self.demand("ram_role_arn", self.ram_role_arn.as_deref())?,
+            session_name: given(self.ram_session_name.as_deref()).unwrap_or(&services.session_name).to_owned(),
+            external_id: given(self.external_id.as_deref()).map(str::to_owned),
             duration: seconds.map_or(services.duration, Duration::from_secs),
-            policy: given(&self.policy).map(str::to_owned),
-            sts: services.sts(given(&self.sts_region), self.enable_vpc.unwrap_or_default()),
+            policy: given(self.policy.as_deref()).map(str::to_owned),
+            sts: services.sts(given(self.sts_region.as_deref()), self.enable_vpc.unwrap_or_default()),
         })
     }
 
     /// A field that the mode needs. The vendor's tool leaves a profile behind in which nothing is filled in.
-    fn demand(&self, what: &str, field: &Option<String>) -> Result<String, FetchError> {
+    fn demand(&self, what: &str, field: Option<&str>) -> Result<String, FetchError> {
         given(field).map(str::to_owned).ok_or_else(|| {
             let (name, mode) = (excerpt(&self.name), excerpt(self.mode.as_deref().unwrap_or_default()));
             let what = format!("profile {name} has the mode {mode} and no {what}");
@@ -137,8 +137,8 @@ impl Profile {
     }
 }
 
-fn given(field: &Option<String>) -> Option<&str> {
-    field.as_deref().filter(|text| !text.is_empty())
+fn given(field: Option<&str>) -> Option<&str> {
+    field.filter(|text| !text.is_empty())
 }
 
 /// What to use instead of a mode.
