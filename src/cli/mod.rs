@@ -70,6 +70,8 @@ struct Cli {
 enum Command {
     Check(commands::check::Args),
     #[cfg(feature = "emulator")]
+    Bench(commands::bench::Args),
+    #[cfg(feature = "emulator")]
     Demo(commands::demo::Args),
     Dlq(commands::dlq::Dlq),
     #[cfg(feature = "emulator")]
@@ -86,6 +88,8 @@ pub fn main() -> ExitCode {
     match &cli.command {
         None => commands::run::run(&cli.run),
         Some(Command::Check(args)) => commands::check::main(args),
+        #[cfg(feature = "emulator")]
+        Some(Command::Bench(args)) => commands::bench::main(args),
         #[cfg(feature = "emulator")]
         Some(Command::Demo(args)) => commands::demo::run(args),
         Some(Command::Dlq(args)) => commands::dlq::main(args),

@@ -1,5 +1,7 @@
 //! The commands, one file or folder each.
 
+#[cfg(feature = "emulator")]
+pub mod bench;
 pub(super) mod check;
 #[cfg(feature = "emulator")]
 pub mod demo;

@@ -65,13 +65,19 @@ pub(super) fn body(batch: &Arc<Output>, range: &Range<usize>) -> Bytes {
 
 /// A megabyte takes milliseconds: too long for a thread that others share.
 pub(super) async fn compress(body: Bytes) -> Bytes {
-    let packed = tokio::task::spawn_blocking(move || {
-        let mut encoder =
-            flate2::write::GzEncoder::new(Vec::with_capacity(body.len() / 6), flate2::Compression::fast());
-        encoder.write_all(&body).expect("a vector takes every byte");
-        encoder.finish().expect("a vector takes every byte")
-    });
+    let packed = tokio::task::spawn_blocking(move || gzip(&body));
     Bytes::from(packed.await.expect("compressing does not panic"))
+}
+
+/// The body of a request as it is sent with gzip.
+///
+/// # Panics
+/// Never: a vector takes every byte.
+#[must_use]
+pub fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(body.len() / 6), flate2::Compression::fast());
+    encoder.write_all(body).expect("a vector takes every byte");
+    encoder.finish().expect("a vector takes every byte")
 }
 
 #[cfg(test)]

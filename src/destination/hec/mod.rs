@@ -27,6 +27,7 @@ mod tally;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use body::gzip;
 pub use client::Hec;
 pub use counters::HecCounts;
 pub use encode::{HecFormat, Layout};

@@ -2,7 +2,7 @@
 
 mod peek;
 mod pretty;
-mod samples;
+pub(super) mod samples;
 mod show;
 
 use std::io::{self, IsTerminal as _, Write};

@@ -12,10 +12,10 @@ use crate::script::{Cost, HookError, Sample, drop_mark};
 
 /// A sample and where it is from.
 #[derive(Debug, Clone)]
-pub(super) struct SampleOrigin {
+pub(in crate::cli::commands) struct SampleOrigin {
     /// "samples.jsonl:3", or "shard 2, cursor MTIz, log 5".
     pub(super) place: String,
-    pub(super) sample: Sample,
+    pub(in crate::cli::commands) sample: Sample,
 }
 
 /// An event as its destination would see it.
@@ -38,7 +38,7 @@ pub(super) struct Tried {
 ///
 /// # Errors
 /// What is wrong, where, and what to write.
-pub(super) fn read(file: &Path) -> Result<Vec<SampleOrigin>, String> {
+pub(in crate::cli::commands) fn read(file: &Path) -> Result<Vec<SampleOrigin>, String> {
     let (name, mut bytes) = (file.display().to_string(), Vec::new());
     let (name, read) = if name == "-" {
         ("standard input".to_owned(), std::io::stdin().read_to_end(&mut bytes).map(drop))

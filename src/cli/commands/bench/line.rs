@@ -1,0 +1,186 @@
+//! The whole program as a child process, from an emulated SLS to an emulated receiver.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::corpus::{Corpus, GROUP_LOGS, Kind};
+use super::cpu;
+use crate::core::secret::Secret;
+use crate::emulator::hec;
+use crate::emulator::hec::{HecEmulator, Keep};
+use crate::emulator::sls;
+use crate::emulator::sls::SlsEmulator;
+use crate::emulator::syslog;
+use crate::emulator::syslog::{Protocol, SyslogEmulator};
+
+const PROJECT: &str = "bench-project";
+const LOGSTORE: &str = "bench";
+const GROUP: &str = "bench";
+/// Guards nothing: the emulators are on the loopback address and hold made-up logs.
+const TOKEN: &str = "00000000-0000-4000-8000-000000000000";
+const SHARDS: u32 = 4;
+
+/// How often it is looked how far things are, and the longest time without progress.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What the logs are delivered to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum To {
+    Hec,
+    HecGzip,
+    Syslog,
+}
+
+impl To {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Hec => "HEC",
+            Self::HecGzip => "HEC, gzip",
+            Self::Syslog => "syslog over TCP, confirmed",
+        }
+    }
+}
+
+/// One run of the program.
+pub(super) struct Line {
+    pub(super) to: To,
+    /// Nanoseconds of computing per log, from the start of the process to its end.
+    pub(super) cpu: f64,
+    /// Logs a second, from the start to the last checkpoint.
+    pub(super) logs_per_second: f64,
+    /// The most memory, in MiB.
+    pub(super) memory: u64,
+}
+
+/// Delivers so many logs.
+///
+/// # Errors
+/// It does not come to an end.
+pub(super) async fn measure(kind: Kind, to: To, script: &Path, logs: u64) -> Result<Line, String> {
+    let text = |error: std::io::Error| format!("the emulators cannot listen: {error}");
+    let sls = SlsEmulator::start(sls::Config { shards: SHARDS, ..sls::Config::default() }).await.map_err(text)?;
+    let receiver = Receiver::start(to).await.map_err(text)?;
+    let logs = fill(&sls, kind, logs)?;
+    let before = cpu::of_children()?;
+    let began = Instant::now();
+    let mut child = Running(start(&sls, &receiver, script)?);
+    let mut progressed = (began, 0);
+    loop {
+        tokio::time::sleep(POLL_INTERVAL).await;
+        if let Some(ended) = child.0.try_wait().map_err(|error| error.to_string())? {
+            return Err(format!("the program ended by itself ({ended}); run it to see why"));
+        }
+        let arrived = receiver.arrived();
+        if (0..SHARDS).all(|shard| is_saved(&sls, shard)) {
+            break;
+        }
+        if arrived != progressed.1 {
+            progressed = (Instant::now(), arrived);
+        }
+        if progressed.0.elapsed() > STALL_TIMEOUT {
+            return Err(format!("no progress for {STALL_TIMEOUT:?} at {arrived} events of {logs} logs"));
+        }
+    }
+    let took = began.elapsed();
+    let memory = cpu::peak_memory(&child.0)?;
+    // All is saved, so there is nothing that a slower end would do.
+    drop(child);
+    let cpu = cpu::of_children()?.saturating_sub(before);
+    receiver.stop().await;
+    sls.stop().await;
+    Ok(Line { to, cpu: cpu.as_nanos() as f64 / logs as f64, logs_per_second: logs as f64 / took.as_secs_f64(), memory })
+}
+
+/// Writes whole groups in turns over the shards; returns how many logs.
+fn fill(sls: &SlsEmulator, kind: Kind, logs: u64) -> Result<u64, String> {
+    let mut corpus = Corpus::new(kind);
+    let groups = logs.div_ceil(GROUP_LOGS as u64);
+    for turn in 0..groups {
+        let shard = u32::try_from(turn % u64::from(SHARDS)).unwrap_or_default();
+        sls.put(PROJECT, LOGSTORE, shard, [corpus.group()]).map_err(|refusal| refusal.to_string())?;
+    }
+    Ok(groups * GROUP_LOGS as u64)
+}
+
+fn start(sls: &SlsEmulator, receiver: &Receiver, script: &Path) -> Result<Child, String> {
+    let binary = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    Command::new(binary)
+        .env_clear()
+        .env("SLS_ENDPOINT", format!("http://{}", sls.address()))
+        .env("SLS_PROJECT", PROJECT)
+        .env("SLS_LOGSTORE", LOGSTORE)
+        .env("SLS_CG", GROUP)
+        .env("SLS_AK_ID", "bench-key-id")
+        .env("SLS_AK_KEY", "bench-key-secret")
+        .env("FORWARDER_SLS_HEARTBEAT_INTERVAL", "5s")
+        .env("FORWARDER_SLS_START", "begin")
+        .env("FORWARDER_SCRIPT", script)
+        .envs(receiver.environment())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("cannot start the program: {error}"))
+}
+
+fn is_saved(sls: &SlsEmulator, shard: u32) -> bool {
+    let saved = sls.checkpoint(PROJECT, LOGSTORE, GROUP, shard).map(|checkpoint| checkpoint.cursor);
+    saved == sls.range(PROJECT, LOGSTORE, shard).map(|range| range.end)
+}
+
+/// The program; it ends with this.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+enum Receiver {
+    Hec(HecEmulator, bool),
+    Syslog(SyslogEmulator),
+}
+
+impl Receiver {
+    async fn start(to: To) -> std::io::Result<Self> {
+        if to == To::Syslog {
+            let config = syslog::Config { keep: 1, ..syslog::Config::new(Protocol::Tcp) };
+            return SyslogEmulator::start(config).await.map(Self::Syslog);
+        }
+        let config = hec::Config { keep: Keep::Last(1), ..hec::Config::new(Secret::new(TOKEN)) };
+        Ok(Self::Hec(HecEmulator::start(config).await?, to == To::HecGzip))
+    }
+
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Hec(hec, gzip) => vec![
+                ("FORWARDER_HEC_URL", hec.url()),
+                ("FORWARDER_HEC_TOKEN", TOKEN.to_owned()),
+                ("FORWARDER_HEC_GZIP", gzip.to_string()),
+            ],
+            Self::Syslog(syslog) => vec![
+                ("FORWARDER_SYSLOG_HOST", syslog.address().ip().to_string()),
+                ("FORWARDER_SYSLOG_PORT", syslog.address().port().to_string()),
+                ("FORWARDER_SYSLOG_PROTOCOL", "tcp".to_owned()),
+            ],
+        }
+    }
+
+    fn arrived(&self) -> u64 {
+        match self {
+            Self::Hec(hec, _) => hec.counts().events,
+            Self::Syslog(syslog) => syslog.counts().messages,
+        }
+    }
+
+    async fn stop(self) {
+        match self {
+            Self::Hec(hec, _) => hec.stop().await,
+            Self::Syslog(syslog) => syslog.stop().await,
+        }
+    }
+}

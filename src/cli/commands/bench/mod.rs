@@ -1,0 +1,128 @@
+//! `forwarder bench`: what a log costs on this machine, stage by stage and in the whole program.
+
+mod corpus;
+mod cpu;
+mod line;
+mod stages;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::cli::commands::try_::samples;
+use crate::cli::context::{machine, sources};
+use crate::cli::exit::{ExitMessage, end_with};
+use crate::core::destination_name::DestinationName;
+use crate::core::event::{DestinationFormat, Format};
+use crate::core::page::Page;
+use crate::destination::Preview;
+use crate::script::{Sample, Script};
+use crate::settings;
+use corpus::{Corpus, Kind};
+use line::To;
+use table::Measured;
+
+/// Pages of generated logs that the stages are measured on.
+const PAGES: usize = 4;
+
+const HELP: &str = "\
+Without --logs, audit logs (one large field of JSON) and web logs (many small fields) are made up. The stages
+are measured in this process, and then the whole program as a child process, from an emulated SLS to emulated
+receivers. `gzip -1` of the same events, timed in the same run, is the yardstick: times depend on the machine and
+on what else runs there, ratios hardly do.
+
+With --logs, your own logs go through your script, stage by stage: `script` is what it costs per log. They are
+written as for `forwarder try`.
+
+Times are computing time, which other programs do not add to but do slow down. Instructions per log are more
+stable: docs/performance.md tells how to count them.
+
+Exit codes: 0 measured, 1 it could not be measured, 2 usage, settings or script.";
+
+/// Measure what a log costs here, and what a script adds to it
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// The script [default: the one in the settings, else scripts/transform.lua]
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
+    /// Your own logs, a JSON object each, in place of generated ones; - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub logs: Option<PathBuf>,
+    /// Settings file (TOML), for [script.vars], limits and the destination's form [env: FORWARDER_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Generated logs that the whole program delivers to each receiver
+    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1_000..=5_000_000), conflicts_with = "logs")]
+    pub count: u64,
+    /// JSON in place of the table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Measures and prints; returns the exit code.
+pub(crate) fn main(args: &Args) -> ExitCode {
+    match measure(args) {
+        Ok(measured) => {
+            if args.json {
+                println!("{}", table::json(&measured));
+            } else {
+                print!("{}", table::text(&measured));
+            }
+            ExitCode::SUCCESS
+        }
+        Err(Fault::Usage(said)) => end_with(&said),
+        Err(Fault::Failed(why)) => {
+            eprintln!("forwarder bench: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why nothing was measured.
+enum Fault {
+    /// What was asked for cannot be done.
+    Usage(ExitMessage),
+    Failed(String),
+}
+
+fn measure(args: &Args) -> Result<Vec<Measured>, Fault> {
+    let usage = |why: String| Fault::Usage(ExitMessage::Plain(why));
+    let (config, environment) = sources(args.config.as_deref());
+    let trial = settings::trial(config.as_deref(), None, &environment, &machine());
+    let trial = trial.map_err(|error| usage(error.to_string()))?;
+    let path = args.script.clone().or_else(|| trial.script.clone()).unwrap_or_else(|| "scripts/transform.lua".into());
+    let script = Script::read(&path).map_err(|error| usage(error.to_string()))?;
+    let named = |(name, format): &(DestinationName, Arc<dyn Preview>)| DestinationFormat {
+        name: Some(name.clone()),
+        format: Arc::clone(format) as Arc<dyn Format>,
+    };
+    let formats: Vec<DestinationFormat> = trial.formats.iter().map(named).collect();
+    let stages = |pages: &[Page]| {
+        stages::measure(&script, &trial.hook, &formats, pages).map_err(|error| match error {
+            stages::Fault::Script(error) => Fault::Usage(ExitMessage::script(&error)),
+            stages::Fault::Log(why) => Fault::Failed(why),
+        })
+    };
+    if let Some(file) = &args.logs {
+        let logs = samples::read(file).map_err(usage)?;
+        let logs: Vec<Sample> = logs.into_iter().map(|origin| origin.sample).collect();
+        let stages = stages(&[Sample::page(&logs)])?;
+        let yardstick = cpu::gzip_each(&stages.events, stages.logs);
+        return Ok(vec![Measured { corpus: file.display().to_string(), stages, lines: Vec::new(), yardstick }]);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Fault::Failed(format!("cannot start the threads: {error}")))?;
+    let mut measured = Vec::new();
+    for kind in [Kind::Audit, Kind::Web] {
+        let mut corpus = Corpus::new(kind);
+        let pages: Vec<Page> = (0..PAGES).map(|_| corpus.page()).collect();
+        let stages = stages(&pages)?;
+        let yardstick = cpu::gzip_each(&stages.events, stages.logs);
+        let run = |to| runtime.block_on(line::measure(kind, to, &path, args.count)).map_err(Fault::Failed);
+        let lines = [To::Hec, To::HecGzip, To::Syslog].into_iter().map(run).collect::<Result<_, _>>()?;
+        measured.push(Measured { corpus: kind.name().to_owned(), stages, lines, yardstick });
+    }
+    Ok(measured)
+}

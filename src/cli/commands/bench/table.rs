@@ -1,0 +1,123 @@
+//! What was measured, for people and for programs.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::line::Line;
+use super::stages::Stages;
+
+/// What was measured with one kind of logs.
+pub(super) struct Measured {
+    pub(super) corpus: String,
+    pub(super) stages: Stages,
+    /// Of the whole program; none for a user's own logs.
+    pub(super) lines: Vec<Line>,
+    /// Nanoseconds of `gzip -1` per log; none where there is no gzip.
+    pub(super) yardstick: Option<f64>,
+}
+
+/// A table for each kind of logs.
+pub(super) fn text(measured: &[Measured]) -> String {
+    let mut out = String::new();
+    for Measured { corpus, stages, lines, yardstick } in measured {
+        let bytes = stages.events.len() as f64 / stages.logs.max(1) as f64;
+        let _ = writeln!(out, "{corpus}: {bytes:.0} bytes of events per log");
+        let _ = writeln!(out, "  {:<28} {:>10}", "one thread, per log", "ns");
+        for (name, ns) in rows(stages) {
+            let _ = writeln!(out, "  {name:<28} {ns:>10.0}");
+        }
+        match yardstick {
+            Some(ns) => {
+                let _ = writeln!(out, "  {:<28} {ns:>10.0}", "gzip -1, the yardstick");
+            }
+            None => out.push_str("  gzip is not installed, so there is no yardstick\n"),
+        }
+        if !lines.is_empty() {
+            let _ = writeln!(
+                out,
+                "\n  {:<28} {:>10} {:>11} {:>10} {:>10}",
+                "whole program, per log", "CPU ns", "of gzip -1", "logs/s", "memory"
+            );
+        }
+        for line in lines {
+            let ratio = yardstick.map_or("-".to_owned(), |yardstick| format!("{:.2}", line.cpu / yardstick));
+            let _ = writeln!(
+                out,
+                "  {:<28} {:>10.0} {ratio:>11} {:>10.0} {:>6} MiB",
+                line.to.name(),
+                line.cpu,
+                line.logs_per_second,
+                line.memory
+            );
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// One array, an object for each kind of logs; times in nanoseconds per log.
+pub(super) fn json(measured: &[Measured]) -> Value {
+    let one = |Measured { corpus, stages, lines, yardstick }: &Measured| {
+        let stage_times: serde_json::Map<String, Value> =
+            rows(stages).into_iter().map(|(name, ns)| (name.to_owned(), json!(ns.round()))).collect();
+        let lines = lines.iter().map(|line| {
+            json!({
+                "to": line.to.name(),
+                "cpu_ns": line.cpu.round(),
+                "of_gzip_1": yardstick.map(|yardstick| line.cpu / yardstick),
+                "logs_per_second": line.logs_per_second.round(),
+                "memory_mib": line.memory,
+            })
+        });
+        json!({
+            "corpus": corpus,
+            "event_bytes": stages.events.len() / stages.logs.max(1),
+            "stages_ns": stage_times,
+            "gzip_1_ns": yardstick.map(f64::round),
+            "program": lines.collect::<Vec<_>>(),
+        })
+    };
+    measured.iter().map(one).collect()
+}
+
+fn rows(stages: &Stages) -> [(&'static str, f64); 5] {
+    [
+        ("inflate (LZ4)", stages.inflate),
+        ("decode the page", stages.decode),
+        ("script", stages.hook),
+        ("lay out the events", stages.format),
+        ("gzip", stages.gzip),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::commands::bench::line::To;
+
+    fn measured(yardstick: Option<f64>) -> Measured {
+        let stages =
+            Stages { logs: 2, events: vec![b'x'; 20], inflate: 1.0, decode: 2.0, hook: 3.0, format: 4.0, gzip: 5.0 };
+        let line = Line { to: To::Hec, cpu: 3000.0, logs_per_second: 100_000.0, memory: 60 };
+        Measured { corpus: "audit".to_owned(), stages, lines: vec![line], yardstick }
+    }
+
+    #[test]
+    fn the_program_is_compared_with_the_yardstick() {
+        let shown = text(&[measured(Some(6000.0))]);
+        let line = shown.lines().find(|line| line.trim_start().starts_with("HEC")).unwrap();
+        let words: Vec<_> = line.split_whitespace().collect();
+        assert_eq!(words, ["HEC", "3000", "0.50", "100000", "60", "MiB"]);
+        let json = json(&[measured(Some(6000.0))]);
+        assert_eq!(json[0]["program"][0]["of_gzip_1"], 0.5);
+        assert_eq!(json[0]["stages_ns"]["script"], 3.0);
+    }
+
+    #[test]
+    fn without_gzip_there_is_no_ratio() {
+        let shown = text(&[measured(None)]);
+        assert!(shown.contains("there is no yardstick"), "{shown}");
+        assert!(json(&[measured(None)])[0]["program"][0]["of_gzip_1"].is_null());
+    }
+}
