@@ -12,6 +12,7 @@ mod observe;
 mod reload;
 pub mod replay;
 mod retention;
+pub mod seek;
 mod side_tasks;
 pub mod summary;
 mod waiting;

@@ -6,6 +6,7 @@ mod exit;
 mod flags;
 mod log;
 mod signals;
+mod source;
 mod terminal;
 
 use std::process::ExitCode;
@@ -77,6 +78,7 @@ enum Command {
     #[cfg(feature = "emulator")]
     Emulate(commands::emulate::Args),
     Policy(commands::policy::Args),
+    Seek(commands::seek::Args),
     Test(commands::test::Args),
     Try(commands::try_::Args),
 }
@@ -96,6 +98,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "emulator")]
         Some(Command::Emulate(args)) => commands::emulate::run(args),
         Some(Command::Policy(args)) => commands::policy::main(args),
+        Some(Command::Seek(args)) => commands::seek::main(args),
         Some(Command::Test(args)) => commands::test::main(args),
         Some(Command::Try(args)) => commands::try_::main(args),
     }

@@ -29,6 +29,7 @@ mod url;
 use std::path::{Path, PathBuf};
 
 pub use in_force::{InForce, WrittenIn};
+use problem::Complaint;
 pub use problem::{Problem, SettingsError};
 pub use typed::{Environment, Flags};
 
@@ -109,6 +110,14 @@ pub fn scopes(
 ) -> Result<Vec<crate::sls::rights::Scope>, SettingsError> {
     let (typed, _) = read(config, flags, environment)?;
     resolve::scopes(&typed)
+}
+
+/// A position, as `sls.start` takes it.
+///
+/// # Errors
+/// What is wrong with it and what to write, in a sentence.
+pub fn position(text: &str, machine: &Machine) -> Result<start::StartPosition, String> {
+    start::parse(text, machine.now, &machine.zone).map_err(|Complaint { what, fix }| format!("{what}: {fix}"))
 }
 
 /// The directory of dead letters alone, for who only looks into them: nothing else needs to be given or right.

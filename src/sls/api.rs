@@ -254,17 +254,36 @@ pub fn read_checkpoint(reply: &Reply, shard: ShardId) -> Result<Option<Checkpoin
         .map(|entry| Checkpoint { cursor: Cursor::new(entry.checkpoint), consumer: entry.consumer }))
 }
 
-/// "ConsumerGroupUpdateCheckPoint", with our name and never forced: the server takes it only from the shard's holder.
+/// "ConsumerGroupUpdateCheckPoint", with our name and not forced: the server takes it only from the shard's holder.
 /// The reply has no body.
 #[must_use]
 pub fn build_save(config: &Config, shard: ShardId, cursor: &Cursor) -> Request {
+    save(config, shard, cursor, &config.consumer, false)
+}
+
+/// The same in the name of another consumer: taken only while that one holds the shard.
+#[must_use]
+pub fn build_save_of(config: &Config, saved: &SavedAt) -> Request {
+    save(config, ShardId(saved.shard), &saved.cursor, &saved.consumer, false)
+}
+
+/// The same past the check of ownership, on the wish of an operator.
+#[must_use]
+pub fn build_forced_save(config: &Config, shard: ShardId, cursor: &Cursor) -> Request {
+    save(config, shard, cursor, OPERATOR, true)
+}
+
+/// Who a forced save is shown as saved by.
+const OPERATOR: &str = "forwarder-seek";
+
+fn save(config: &Config, shard: ShardId, cursor: &Cursor, consumer: &str, is_forced: bool) -> Request {
     #[derive(Serialize)]
     struct Body<'a> {
         shard: u32,
         checkpoint: &'a str,
     }
     let query =
-        vec![("type", "checkpoint".into()), ("consumer", config.consumer.clone()), ("forceSuccess", "false".into())];
+        vec![("type", "checkpoint".into()), ("consumer", consumer.into()), ("forceSuccess", is_forced.to_string())];
     Request::new(Call::Save, Method::Post, group_path(config), query)
         .json(&Body { shard: shard.0, checkpoint: cursor.as_str() })
 }

@@ -159,6 +159,35 @@ impl Sls {
         project::advice(&self.config, absent, self.project().await.ok().as_ref())
     }
 
+    /// The silence after which the group gives the shards of a consumer away; `None` when there is no group.
+    ///
+    /// # Errors
+    /// As for every call.
+    pub async fn group_timeout(&self) -> Result<Option<Duration>, SourceError> {
+        Ok(self.find_group().await?.map(|group| group.timeout()))
+    }
+
+    /// Whether the consumer that saved a checkpoint still holds the shard: then SLS takes the same checkpoint from it once
+    /// more. Only for one that has not saved for a while, as a save of its own at the same moment would be set back.
+    ///
+    /// # Errors
+    /// As for every call.
+    pub async fn still_holds(&self, saved: &SavedAt) -> Result<bool, SourceError> {
+        match self.ask(&api::build_save_of(&self.config, saved), |_| Ok(())).await {
+            Ok(()) => Ok(true),
+            Err(SourceError::Lost(_)) => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Sets a checkpoint, whoever holds the shard.
+    ///
+    /// # Errors
+    /// As for every call.
+    pub async fn force_checkpoint(&self, shard: ShardId, cursor: &Cursor) -> Result<(), SourceError> {
+        self.ask(&api::build_forced_save(&self.config, shard, cursor), |_| Ok(())).await
+    }
+
     /// The shards of the logstore.
     ///
     /// # Errors

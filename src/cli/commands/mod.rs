@@ -10,5 +10,6 @@ pub mod dlq;
 pub mod emulate;
 pub(super) mod policy;
 pub(super) mod run;
+pub(super) mod seek;
 pub(super) mod test;
 pub(super) mod try_;

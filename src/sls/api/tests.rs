@@ -79,10 +79,14 @@ fn a_heartbeat_lists_what_is_held_in_order() {
 }
 
 #[test]
-fn a_save_names_the_consumer_and_is_never_forced() {
+fn a_save_names_the_consumer_and_is_not_forced_but_for_an_operator() {
     let target = "/logstores/my-logstore/consumergroups/cg1?type=checkpoint&consumer=cg1-123&forceSuccess=false";
     let body = format!(r#"{{"shard":3,"checkpoint":"{CURSOR}"}}"#);
     check(&build_save(&config(), SHARD, &cursor()), Method::Post, target, &body);
+    let saved = SavedAt { shard: 3, cursor: cursor(), consumer: "other".into(), micros: 0 };
+    check(&build_save_of(&config(), &saved), Method::Post, &target.replace("cg1-123", "other"), &body);
+    let target = "/logstores/my-logstore/consumergroups/cg1?type=checkpoint&consumer=forwarder-seek&forceSuccess=true";
+    check(&build_forced_save(&config(), SHARD, &cursor()), Method::Post, target, &body);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::cli::context::{machine, sources};
 use crate::cli::exit::{ExitMessage, end_with};
+use crate::cli::source::chosen;
 use crate::cli::terminal::{colour, terminal_width};
 use crate::core::batch::Events;
 use crate::core::cursor::ShardId;
@@ -26,8 +27,6 @@ use crate::script::testing::cases;
 use crate::script::{Cost, Hook, HookError, Meta, Paint, Sample, Script};
 use crate::settings;
 use crate::settings::TrialSettings;
-use crate::settings::start::StartPosition;
-use crate::sls;
 use samples::{SampleOrigin, Tried, TriedEvent};
 
 /// How often `--watch` looks at the files.
@@ -122,25 +121,6 @@ fn tried(args: &Args) -> Result<u64, ExitMessage> {
         return try_once(&script, &trial, &logs, look);
     }
     watch(&path, file, &trial, look)
-}
-
-/// The source with this name, or the only one.
-fn chosen(
-    mut places: Vec<(String, sls::Config, StartPosition)>,
-    name: Option<&str>,
-) -> Result<(sls::Config, StartPosition), ExitMessage> {
-    let names = || places.iter().map(|(name, ..)| name.as_str()).collect::<Vec<_>>().join(", ");
-    let at = match name {
-        None if places.len() == 1 => 0,
-        None => {
-            return Err(ExitMessage::Plain(format!("there are several sources: name one with --source: {}", names())));
-        }
-        Some(name) => places.iter().position(|(other, ..)| other == name).ok_or_else(|| {
-            ExitMessage::Plain(format!("there is no source {name:?}: --source takes one of {}", names()))
-        })?,
-    };
-    let (_, sls, start) = places.swap_remove(at);
-    Ok((sls, start))
 }
 
 fn read_script(path: &std::path::Path) -> Result<Script, ExitMessage> {
