@@ -1,5 +1,6 @@
 //! Picks the concrete pipeline, owns every task, and stops them in order.
 
+pub mod backfill;
 mod consumer;
 mod error;
 mod gaps;

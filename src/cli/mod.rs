@@ -69,6 +69,7 @@ struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Backfill(commands::backfill::Args),
     Check(commands::check::Args),
     #[cfg(feature = "emulator")]
     Bench(commands::bench::Args),
@@ -89,6 +90,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| with_tip(error).exit());
     match &cli.command {
         None => commands::run::run(&cli.run),
+        Some(Command::Backfill(args)) => commands::backfill::main(args),
         Some(Command::Check(args)) => commands::check::main(args),
         #[cfg(feature = "emulator")]
         Some(Command::Bench(args)) => commands::bench::main(args),

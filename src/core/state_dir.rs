@@ -66,6 +66,18 @@ impl StateDir {
         fs::rename(&unfinished, &path)?;
         sync_parent(&path)
     }
+
+    /// Removes what is under this name, if anything is.
+    ///
+    /// # Errors
+    /// It stays.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        let Some(path) = self.path(name) else { return Ok(()) };
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => sync_parent(&path),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -82,6 +94,10 @@ mod tests {
         state.write("x", b"22").unwrap();
         assert_eq!(StateDir::open(&dir).unwrap().read("x", 10).unwrap().unwrap(), b"22");
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 2, "nothing unfinished is left");
+        state.write("y", b"1").unwrap();
+        state.remove("y").unwrap();
+        state.remove("y").unwrap();
+        assert_eq!(state.read("y", 10).unwrap(), None);
         assert_eq!(state.read("x", 1).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
     }
 

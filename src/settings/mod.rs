@@ -120,6 +120,27 @@ pub fn position(text: &str, machine: &Machine) -> Result<start::StartPosition, S
     start::parse(text, machine.now, &machine.zone).map_err(|Complaint { what, fix }| format!("{what}: {fix}"))
 }
 
+/// A time range in the past, from its first time to the first that is not in it any more: as `sls.start` and `sls.until` take
+/// them.
+///
+/// # Errors
+/// What is wrong with it and what to write, in a sentence.
+pub fn range(from: &str, to: &str, machine: &Machine) -> Result<(start::StartPosition, start::StartPosition), String> {
+    let said = |flag: &str, Complaint { what, fix }: Complaint| format!("--{flag}: {what}: {fix}");
+    let from = start::parse(from, machine.now, &machine.zone).map_err(|complaint| said("from", complaint))?;
+    let to = start::parse_past(to, &from, machine.now, &machine.zone).map_err(|complaint| said("to", complaint))?;
+    Ok((from, to))
+}
+
+/// A size in bytes, of one byte or more.
+///
+/// # Errors
+/// What to write.
+pub fn size(text: &str) -> Result<usize, String> {
+    let size = units::size(text).and_then(|size| usize::try_from(size).ok()).filter(|size| *size > 0);
+    size.ok_or_else(|| "write a number with a unit, such as 500KB or 5MB".to_owned())
+}
+
 /// The directory of dead letters alone, for who only looks into them: nothing else needs to be given or right.
 ///
 /// # Errors

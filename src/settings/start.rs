@@ -79,6 +79,23 @@ pub(super) fn parse_until(
     Err(Complaint::new(format!("{text:?} is not behind the start, {start}: there would be nothing to read"), fix))
 }
 
+/// Reads where a range ends that starts at `start`: as [`parse_until`], and not in the future.
+pub(super) fn parse_past(
+    text: &str,
+    start: &StartPosition,
+    now: Timestamp,
+    zone: &TimeZone,
+) -> Result<StartPosition, Complaint> {
+    let read = parse_until(text, Some(start), now, zone)?;
+    match read.start {
+        Start::Time(second) if second > now.as_second() + 1 => Err(Complaint::new(
+            format!("{text:?} is in the future ({})", instant(second)),
+            "write end for what has been received by now: the live group delivers what comes later",
+        )),
+        _ => Ok(read),
+    }
+}
+
 fn instant(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("a position is made from a timestamp")
 }
@@ -366,6 +383,18 @@ mod tests {
         for (start, end) in [("begin", "begin"), ("-2h", "-2h"), ("-2h", "-3h"), ("end", "end"), ("end", "-1s")] {
             assert!(until(start, end).unwrap_err().contains("is not behind the start"), "{start} {end}");
         }
+    }
+
+    #[test]
+    fn a_range_ends_now_at_the_latest() {
+        let (now, zone) = (Timestamp::from_second(1_800_000_000).unwrap(), TimeZone::UTC);
+        let start = parse("-2h", now, &zone).unwrap();
+        let past =
+            |text| parse_past(text, &start, now, &zone).map(|read| read.start).map_err(|complaint| complaint.what);
+        assert_eq!(past("end"), Ok(Start::Time(1_800_000_001)));
+        assert_eq!(past("-1h"), Ok(Start::Time(1_799_996_400)));
+        assert!(past("1800000002").unwrap_err().contains("is in the future"));
+        assert!(past("-3h").unwrap_err().contains("is not behind the start"));
     }
 
     #[test]

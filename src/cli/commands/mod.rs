@@ -1,5 +1,6 @@
 //! The commands, one file or folder each.
 
+pub(super) mod backfill;
 #[cfg(feature = "emulator")]
 pub mod bench;
 pub(super) mod check;

@@ -113,7 +113,7 @@ fn work(settings: Settings, log: log::Handle) -> Result<(), app::Error> {
 
 /// The first signal asks the program to stop; the second ends it where it stands. That is safe: a checkpoint is only
 /// ever behind what was delivered.
-async fn obey(mut signals: Signals, stopper: Stopper, log: log::Handle, most: Duration) {
+pub(crate) async fn obey(mut signals: Signals, stopper: Stopper, log: log::Handle, most: Duration) {
     let signal = signals.next().await;
     tracing::info!(
         signal,

@@ -1,8 +1,14 @@
 //! Where shards end, who moves their checkpoints, and time ranges beside the live group.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::bench::{Bench, command, until};
+use forwarder::core::secret::Secret;
+use forwarder::emulator::hec;
+use forwarder::emulator::hec::{HecEmulator, Keep, Received};
+
+use super::bench::{Bench, TOKEN, command, servers, until};
+use super::kills::Dice;
 use super::program::Program;
 
 fn now() -> String {
@@ -101,4 +107,129 @@ async fn a_checkpoint_of_a_group_without_consumers_is_moved_when_somebody_says_y
     let _next = bench.start("b");
     until("shard 1 goes on", 30, || bench.checkpoint(1) == Some(bench.end(1))).await;
     assert_eq!((bench.oracle.arrived(), bench.oracle.repeats()), (300, 0), "what was skipped is not delivered");
+}
+
+/// The script of these tests: each event carries the id of its log.
+const WITH_ID: &str = "function process(log, meta) log.meta_id = meta.id return { event = log } end\n";
+
+const SHARDS: u32 = 3;
+
+/// Kills, unless `FORWARDER_KILLS` says otherwise.
+const KILLS: usize = 5;
+
+/// A bench whose events carry ids, and another Splunk for what is read once more.
+async fn with_another_splunk() -> (Bench, HecEmulator) {
+    let (sls, mut hec) = servers(SHARDS);
+    hec.keep = Keep::All;
+    let bench = Bench::with((sls, hec)).await;
+    std::fs::write(bench.directory.path().join("t.lua"), WITH_ID).unwrap();
+    let other = hec::Config { keep: Keep::All, ..hec::Config::new(Secret::new(TOKEN)) };
+    (bench, HecEmulator::start(other).await.unwrap())
+}
+
+/// The ids of the logs that arrived, repeats included.
+fn ids(splunk: &HecEmulator) -> Vec<String> {
+    let id = |event: Received<'_>| {
+        let event: serde_json::Value = serde_json::from_slice(&event.event_raw).unwrap();
+        event["meta_id"].as_str().expect("every event has one").to_owned()
+    };
+    splunk.received().into_iter().map(id).collect()
+}
+
+fn backfill(bench: &Bench, to: &HecEmulator, arguments: &[&str]) -> Program {
+    let mut command = command(bench.directory.path(), &bench.sls_endpoint());
+    command.env("FORWARDER_HEC_URL", to.url()).env("FORWARDER_SLS_PAGE_GROUPS", "2");
+    command.arg("backfill").args(arguments);
+    Program::start("backfill", command)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backfill_that_is_killed_again_and_again_delivers_its_range_whole_beside_the_live_group() {
+    let kills = std::env::var("FORWARDER_KILLS").map_or(KILLS, |kills| kills.parse().expect("a number"));
+    let (bench, other) = with_another_splunk().await;
+    let _live = bench.start("a");
+    (0..SHARDS).for_each(|shard| bench.put(shard, 40, 10));
+    bench.settled().await;
+    next_second().await;
+    let end = now();
+    let range: BTreeSet<String> = ids(&bench.hec).into_iter().collect();
+    assert_eq!(range.len(), 40 * 10 * SHARDS as usize);
+
+    let mut dice = Dice(20_260_131);
+    let (mut killed, mut turn) = (0, 0);
+    let last = loop {
+        let rate = if killed < kills { "30KB" } else { "1GB" };
+        let mut program = backfill(&bench, &other, &["--from", "begin", "--to", &end, "--rate", rate]);
+        // It lives for a while from its first event on, so that every life gets on.
+        let life = Duration::from_millis(dice.below(400));
+        let (began, before) = (Instant::now(), other.counts().events);
+        let mut first = None;
+        while program.is_running() && (killed == kills || first.is_none_or(|at: Instant| at.elapsed() < life)) {
+            bench.put(turn % SHARDS, 1, 10);
+            turn += 1;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            if first.is_none() && other.counts().events > before {
+                first = Some(Instant::now());
+            }
+            assert!(began.elapsed() < Duration::from_secs(120), "{}", program.said());
+        }
+        if !program.is_running() {
+            break program;
+        }
+        program.kill();
+        killed += 1;
+    };
+    let mut last = last;
+    assert_eq!(last.exit(Duration::from_secs(10)).await, Some(0), "{}", last.said());
+    assert!(killed > 0);
+    assert!(last.says("going on with what was begun") == 1 && last.says("done: pulled") == 1, "{}", last.said());
+    let arrived = ids(&other);
+    println!("{killed} kills: {} logs, {} arrived", range.len(), arrived.len());
+    assert_eq!(
+        arrived.into_iter().collect::<BTreeSet<_>>(),
+        range,
+        "all of the range, under the ids of the live group"
+    );
+
+    bench.settled().await;
+    assert_eq!(bench.oracle.repeats(), 0);
+    let holders: BTreeSet<String> = bench.oracle.holders().into_values().collect();
+    assert_eq!(holders, ["a".to_owned()].into(), "nobody else saved in the group");
+    let left = std::fs::read_dir(bench.directory.path().join("state")).unwrap();
+    let left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let left: Vec<_> = left.filter(|name| name.starts_with("backfill-") && !name.ends_with(".lock")).collect();
+    assert_eq!(left, Vec::<String>::new(), "the positions are gone when all is done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backfill_counts_before_it_delivers_and_goes_on_after_a_stop() {
+    let (bench, other) = with_another_splunk().await;
+    (0..SHARDS).for_each(|shard| bench.put(shard, 20, 10));
+    next_second().await;
+    let end = now();
+    (0..SHARDS).for_each(|shard| bench.put(shard, 5, 10));
+    let range = ["--from", "begin", "--to", &end];
+    let with = |more: &[&'static str]| range.iter().copied().chain(more.iter().copied()).collect::<Vec<_>>();
+
+    let mut dry = backfill(&bench, &other, &with(&["--dry-run"]));
+    assert_eq!(dry.exit(Duration::from_secs(30)).await, Some(0), "{}", dry.said());
+    assert_eq!(dry.says("in all: 60 log groups, about 600 logs, "), 1, "{}", dry.said());
+    assert_eq!(ids(&other), Vec::<String>::new());
+
+    let mut first = backfill(&bench, &other, &with(&["--rate", "5KB"]));
+    until("some has arrived", 30, || !ids(&other).is_empty()).await;
+    let mut twin = backfill(&bench, &other, &with(&[]));
+    assert_eq!(twin.exit(Duration::from_secs(30)).await, Some(2));
+    assert_eq!(twin.says("the same backfill is running already"), 1, "{}", twin.said());
+    first.signal(libc::SIGTERM);
+    assert_eq!(first.exit(Duration::from_secs(30)).await, Some(0), "{}", first.said());
+    assert_eq!(first.says("the same command goes on"), 1, "{}", first.said());
+    assert!(ids(&other).len() < 600);
+
+    let mut next = backfill(&bench, &other, &with(&[]));
+    assert_eq!(next.exit(Duration::from_secs(60)).await, Some(0), "{}", next.said());
+    assert_eq!((next.says("going on with what was begun"), next.says("done: pulled")), (1, 1), "{}", next.said());
+    let arrived = ids(&other);
+    assert_eq!((arrived.len(), arrived.iter().collect::<BTreeSet<_>>().len()), (600, 600), "a stop repeats nothing");
+    assert_eq!([0, 1, 2].map(|shard| bench.checkpoint(shard)), [None; 3], "there is no group");
 }

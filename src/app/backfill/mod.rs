@@ -1,0 +1,364 @@
+//! A time range of a logstore beside the live consumer group, which it neither joins nor touches: the positions are in a file
+//! of the state directory, and every shard is its own. The rest is the pipeline of the live logs, so that ids, dead letters
+//! and what *delivered* means are the same.
+
+mod estimate;
+mod positions;
+mod progress;
+mod rate;
+mod source;
+mod target;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval};
+use tracing::{info, warn};
+
+use super::error::Error;
+use super::reload;
+use super::reload::{ScriptWatch, Wake};
+use super::side_tasks::breakdown;
+use crate::core::budget::Budget;
+use crate::core::cursor::{ShardId, SourceName, Start};
+use crate::core::event::{DestinationFormat, Formats};
+use crate::core::ledger::{Counts, Ledger};
+use crate::core::retry_log::RetryLog;
+use crate::core::source::{Source as _, SourceError};
+use crate::core::state_dir::StateDir;
+use crate::core::stop::{Stop, stop};
+use crate::dead_letter;
+use crate::dead_letter::DirectoryStore;
+use crate::destination::Destination as _;
+use crate::group;
+use crate::group::Drained;
+use crate::group::membership::Membership;
+use crate::pipeline::{DeadLetterPolicy, Pace, PartSize, Pipeline, Route};
+use crate::script::{HookThreads, Hooks, Script};
+use crate::settings::start::StartPosition;
+use crate::settings::{DestinationSettings, Settings, SourceSettings};
+use crate::sls::Sls;
+pub use estimate::{Estimate, estimate};
+use positions::{Job, Positions, Range};
+pub use progress::{Extent, Progress};
+use rate::Rate;
+use source::{Beside, TENURE};
+use target::Target;
+
+/// Time between two looks at how far it has come.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Time between two heartbeats, which only renew the right to work on the shards.
+const BEAT_INTERVAL: Duration = Duration::from_secs(20);
+
+/// What to read, and how.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Where it begins.
+    pub from: StartPosition,
+    /// Where it ends.
+    pub to: StartPosition,
+    /// The one destination that gets the events; all otherwise.
+    pub destination: Option<String>,
+    /// The script that was named for it, instead of the source's.
+    pub script: Option<PathBuf>,
+    /// Most bytes of logs a second.
+    pub bytes_a_second: Option<usize>,
+}
+
+/// How it ended, other than by an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// All of the range is delivered, dropped or in dead letters.
+    Done,
+    /// It was asked to stop; the same command goes on.
+    Stopped,
+}
+
+/// A backfill, ready to run.
+#[derive(Debug)]
+pub struct Backfill {
+    pipeline: Arc<Pipeline<Beside, Target>>,
+    extents: BTreeMap<ShardId, Extent>,
+    range: Range,
+    script: PathBuf,
+    force_reload: bool,
+    drain: Duration,
+    /// Where dead letters are kept.
+    letters: PathBuf,
+    most_shards: usize,
+    done_before: u64,
+}
+
+/// The logstore of a source, and what of it is in a range.
+///
+/// # Errors
+/// The settings make no client, or SLS refuses.
+pub async fn look(from: &SourceSettings, wanted: &Wanted) -> Result<(Sls, BTreeMap<ShardId, Extent>), Error> {
+    let sls = Sls::new(&from.sls).map_err(|error| Error::Settings(error.to_string()))?;
+    let extents = extents(&sls, range_of(wanted)).await?;
+    Ok((sls, extents))
+}
+
+fn range_of(wanted: &Wanted) -> Range {
+    let second = |position: &StartPosition| match position.start {
+        Start::Time(second) => Some(second),
+        Start::Begin | Start::End => None,
+    };
+    Range { from: second(&wanted.from), to: second(&wanted.to).expect("an end is a time") }
+}
+
+/// What of each shard is in the range. Transient errors are retried.
+async fn extents(sls: &Sls, range: Range) -> Result<BTreeMap<ShardId, Extent>, Error> {
+    let mut retry_log = RetryLog::new("cannot look at the shards", 0);
+    loop {
+        match try_extents(sls, range).await {
+            Ok(extents) => return Ok(extents),
+            Err(SourceError::Refused(cause)) => return Err(Error::Refused(cause)),
+            Err(SourceError::Absent(cause)) => return Err(Error::Refused(sls.whereabouts(cause).await)),
+            Err(fault) => retry_log.pause_after(&fault).await,
+        }
+    }
+}
+
+async fn try_extents(sls: &Sls, range: Range) -> Result<BTreeMap<ShardId, Extent>, SourceError> {
+    let mut extents = BTreeMap::new();
+    for shard in sls.shards().await? {
+        let shard = ShardId(shard.id);
+        let from = sls.cursor(shard, range.from.map_or(Start::Begin, Start::Time)).await?;
+        let to = sls.bound(shard, Start::Time(range.to)).await?.cursor;
+        extents.insert(shard, Extent { from, to });
+    }
+    Ok(extents)
+}
+
+/// The destinations of the settings, of which those are left out that `only` does not name.
+fn targets(settings: &Settings, only: Option<&str>) -> Result<(Vec<Route<Target>>, Formats), Error> {
+    let names = || settings.destinations.iter().map(|one| one.name.to_string()).collect::<Vec<_>>().join(", ");
+    if let Some(only) = only
+        && settings.destinations.iter().all(|one| one.name.as_str() != only)
+    {
+        return Err(Error::Settings(format!(
+            "there is no destination {only:?}: --destination takes one of {}",
+            names()
+        )));
+    }
+    let (mut routes, mut formats) = (Vec::new(), Vec::new());
+    // None is isolated: nobody waits for a backfill, so it waits for all of them.
+    for DestinationSettings { name, config, on_reject, .. } in &settings.destinations {
+        let (destination, format) =
+            config.open(&StateDir::none()).map_err(|error| Error::Settings(error.to_string()))?;
+        let target = match only.is_none_or(|only| name.as_str() == only) {
+            true => Target::Taken(destination),
+            false => Target::LeftOut(destination),
+        };
+        routes.push(Route::new(name.clone(), target, *on_reject));
+        formats.push(DestinationFormat { name: Some(name.clone()), format });
+    }
+    Ok((routes, formats.into()))
+}
+
+impl Backfill {
+    /// Builds the parts, and looks what there is to do.
+    ///
+    /// # Errors
+    /// The script does not load, a file or directory that the settings name cannot be used, the same backfill is running, or
+    /// SLS refuses.
+    pub async fn new(settings: &Settings, from: &SourceSettings, wanted: &Wanted) -> Result<Self, Error> {
+        let state = StateDir::open(&settings.state_dir).map_err(|error| {
+            let dir = settings.state_dir.display();
+            Error::Settings(format!(
+                "the positions of a backfill cannot be kept in the state directory {dir}: {error}; set state.dir to a directory \
+                 that the program can write to"
+            ))
+        })?;
+        let config = &from.sls;
+        let script = wanted.script.as_ref().unwrap_or(&from.script);
+        let job = Job {
+            project: &config.project,
+            logstore: &config.logstore,
+            from: &wanted.from.typed,
+            to: &wanted.to.typed,
+            script: &wanted.script.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+            destination: wanted.destination.as_deref().unwrap_or_default(),
+        };
+        let positions = Positions::open(&state, &job, range_of(wanted));
+        let positions = Arc::new(positions.map_err(|error| Error::Settings(error.to_string()))?);
+        let range = positions.range();
+        let (destinations, formats) = targets(settings, wanted.destination.as_deref())?;
+        let threads = HookThreads::start(settings.run.hook_threads)
+            .map_err(|error| Error::Internal(format!("cannot start the threads for the script: {error}")))?;
+        let hooks = Hooks::new(
+            Script::read(script)?,
+            settings.hook.clone(),
+            formats,
+            (config.project.as_str(), config.logstore.as_str()),
+        )?;
+        let hooks = hooks.with_rules(settings.reload.rules).with_threads(threads);
+        let kept = &settings.dead_letters;
+        let store =
+            DirectoryStore::open_free(&dead_letter::Config { dir: kept.dir.clone(), max_bytes: kept.max_bytes })?;
+        let letters = store.dir().to_owned();
+        let sls = Sls::new(config).map_err(|error| Error::Settings(error.to_string()))?;
+        let extents = extents(&sls, range).await?;
+        let source = Beside {
+            sls: Arc::new(sls),
+            positions,
+            shards: Arc::new(extents.keys().copied().collect::<BTreeSet<_>>()),
+            rate: Arc::new(Rate::new(wanted.bytes_a_second)),
+        };
+        let pipeline = Pipeline {
+            source,
+            source_name: SourceName::new(&from.name),
+            destinations: destinations.into(),
+            hooks,
+            budget: Budget::new(settings.run.memory),
+            ledger: Ledger::default(),
+            dead_letters: DeadLetterPolicy {
+                keep: Box::new(Arc::new(store)),
+                project: config.project.clone(),
+                logstore: config.logstore.clone(),
+                on_error: kept.on_error,
+                max_share: kept.max_share,
+            },
+            pace: Pace {
+                start: range.from.map_or(Start::Begin, Start::Time),
+                until: Some(Start::Time(range.to)),
+                fetch_interval: from.fetch_interval,
+                save_interval: from.save_interval,
+                page_groups: config.page_groups,
+                part: PartSize::default(),
+            },
+        };
+        let mut made = Self {
+            pipeline: Arc::new(pipeline),
+            extents,
+            range,
+            script: script.clone(),
+            force_reload: settings.reload.force,
+            drain: settings.run.drain_timeout,
+            letters,
+            most_shards: group::most_shards(settings.run.memory),
+            done_before: 0,
+        };
+        made.done_before = made.done();
+        Ok(made)
+    }
+
+    /// The range, unix seconds, as it was when the backfill began; no first second when it is from the oldest log on.
+    #[must_use]
+    pub fn range(&self) -> (Option<i64>, i64) {
+        (self.range.from, self.range.to)
+    }
+
+    /// Whether it goes on with what another process began.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.pipeline.source.positions.is_resumed()
+    }
+
+    /// Shards of the logstore.
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        self.extents.len()
+    }
+
+    /// Where the events go, and what *delivered* means there: `delivered to splunk means accepted`.
+    #[must_use]
+    pub fn promise(&self) -> String {
+        let taken = self.pipeline.destinations.iter().filter(|route| matches!(route.destination, Target::Taken(_)));
+        let said =
+            taken.map(|route| format!("delivered to {} means {}", route.name, route.destination.promise().label));
+        said.collect::<Vec<_>>().join(", ")
+    }
+
+    /// What became of the logs that this process pulled.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.pipeline.ledger.total()
+    }
+
+    /// How far it is, after so much time.
+    #[must_use]
+    pub fn progress(&self, took: Duration) -> Progress {
+        let Counts { delivered, dropped, dead_lettered, .. } = self.counts();
+        Progress {
+            groups: self.extents.values().map(Extent::groups).sum(),
+            done: self.done(),
+            done_before: self.done_before,
+            logs: delivered + dropped + dead_lettered,
+            took,
+        }
+    }
+
+    fn done(&self) -> u64 {
+        let positions = &self.pipeline.source.positions;
+        let done = |(shard, extent): (&ShardId, &Extent)| positions.get(*shard).map_or(0, |at| extent.before(&at));
+        self.extents.iter().map(done).sum()
+    }
+
+    /// Reads the range until all of it is done, or `leave` is raised; tells once a second how far it is.
+    ///
+    /// # Errors
+    /// Not everything could be delivered before the drain deadline, or a bug.
+    pub async fn run(&self, leave: Stop, mut tell: impl FnMut(&Progress)) -> Result<Ended, Error> {
+        let began = Instant::now();
+        let until = Start::Time(self.range.to);
+        let (stopper, stopped) = stop();
+        let is_done = Arc::<AtomicBool>::default();
+        let (beats, tasks) = group::line(Membership::new(TENURE, self.most_shards, began));
+        let mut side = JoinSet::new();
+        let beating = Arc::clone(&self.pipeline);
+        side.spawn(async move { group::beat(&beating.source, beats, BEAT_INTERVAL).await });
+        let (watched, done) = (Arc::clone(&self.pipeline), Arc::clone(&is_done));
+        side.spawn(async move {
+            let holds = || watched.ledger.read().values().any(|entry| entry.held);
+            let past = leave.or(group::all_past(&watched.source, until, holds)).await;
+            done.store(past.is_some(), Ordering::Relaxed);
+            stopper.raise();
+        });
+        let running = Arc::clone(&self.pipeline);
+        let (path, force) = (self.script.clone(), self.force_reload);
+        let watch = ScriptWatch { path, interval: reload::POLL_INTERVAL, force, refused: None };
+        let wake = Wake::listen();
+        side.spawn(async move { watch.run(&running.hooks, wake).await });
+
+        let work = group::run(Arc::clone(&self.pipeline), tasks, stopped, self.drain);
+        tokio::pin!(work);
+        let mut ticks = interval(TELL_INTERVAL);
+        let drained = loop {
+            tokio::select! {
+                drained = &mut work => break drained,
+                broken = breakdown(&mut side) => return Err(Error::Internal(broken)),
+                _ = ticks.tick() => tell(&self.progress(began.elapsed())),
+            }
+        };
+        side.shutdown().await;
+        tell(&self.progress(began.elapsed()));
+        self.say_dead_letters();
+        match drained {
+            Drained::Clean if is_done.load(Ordering::Relaxed) => {
+                info!("every shard is past the end of the range");
+                if let Err(error) = self.pipeline.source.positions.remove() {
+                    warn!(
+                        "the positions stay in the state directory, so the same command finds nothing to do: {error}"
+                    );
+                }
+                Ok(Ended::Done)
+            }
+            Drained::Clean => Ok(Ended::Stopped),
+            Drained::Cut => Err(Error::Cut),
+            Drained::Broken => Err(Error::Internal("every shard fails at once; the log has the cause".into())),
+        }
+    }
+
+    fn say_dead_letters(&self) {
+        if let Some(hint) = super::summary::dead_letters(&self.pipeline.ledger, &self.letters) {
+            warn!("{hint}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! How far a backfill has come. Pure.
+
+use std::time::Duration;
+
+use crate::core::cursor::Cursor;
+
+/// The part of a shard that is in the range.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extent {
+    /// Where the range begins in it.
+    pub from: Cursor,
+    /// Where it ends.
+    pub to: Cursor,
+}
+
+impl Extent {
+    /// Log groups in it, if the cursors tell.
+    #[must_use]
+    pub fn groups(&self) -> u64 {
+        self.before(&self.to)
+    }
+
+    /// Log groups of it before `cursor`.
+    #[must_use]
+    pub fn before(&self, cursor: &Cursor) -> u64 {
+        match (self.from.number(), self.to.number(), cursor.number()) {
+            (Some(from), Some(to), Some(at)) => u64::try_from(at.min(to).saturating_sub(from)).unwrap_or(0),
+            _ => 0,
+        }
+    }
+}
+
+/// How far a backfill has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Progress {
+    /// Log groups in the range.
+    pub groups: u64,
+    /// Log groups that are done.
+    pub done: u64,
+    /// Log groups that were done when this process began.
+    pub done_before: u64,
+    /// Logs that this process delivered, dropped or wrote as dead letters.
+    pub logs: u64,
+    /// How long it has been at it.
+    pub took: Duration,
+}
+
+impl Progress {
+    /// The share that is done, 0 to 1.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        if self.groups == 0 { 1.0 } else { self.done as f64 / self.groups as f64 }
+    }
+
+    /// Logs a second.
+    #[must_use]
+    pub fn logs_a_second(&self) -> f64 {
+        self.logs as f64 / self.took.as_secs_f64().max(0.001)
+    }
+
+    /// How long the rest will take at the rate so far. `None`: nothing was done yet.
+    #[must_use]
+    pub fn left(&self) -> Option<Duration> {
+        let done = self.done.checked_sub(self.done_before).filter(|done| *done > 0)?;
+        let left = self.groups.saturating_sub(self.done);
+        Some(self.took.mul_f64(left as f64 / done as f64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_counted_within_the_range_only() {
+        let at = Cursor::from_number;
+        let extent = Extent { from: at(10), to: at(30) };
+        assert_eq!([5, 10, 17, 30, 99].map(|number| extent.before(&at(number))), [0, 0, 7, 20, 20]);
+        assert_eq!(extent.groups(), 20);
+        assert_eq!(Extent { from: at(30), to: at(10) }.groups(), 0);
+        assert_eq!(Extent { from: Cursor::new("x"), to: Cursor::new("y") }.groups(), 0);
+    }
+
+    #[test]
+    fn the_time_left_is_that_of_what_this_process_does() {
+        let progress = Progress { groups: 100, done: 60, done_before: 40, logs: 2_000, took: Duration::from_secs(10) };
+        assert_eq!(progress.left(), Some(Duration::from_secs(20)));
+        assert_eq!((progress.share(), progress.logs_a_second()), (0.6, 200.0));
+        assert_eq!(Progress { done: 40, ..progress }.left(), None);
+        assert_eq!(Progress::default().share(), 1.0, "there is nothing to do");
+    }
+}

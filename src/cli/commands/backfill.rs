@@ -1,0 +1,263 @@
+//! `forwarder backfill`: a time range beside the live group.
+
+use std::io::{self, IsTerminal as _, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+
+use crate::app;
+use crate::app::backfill::{Backfill, Ended, Estimate, Progress, Wanted, estimate, look};
+use crate::cli::commands::run::obey;
+use crate::cli::context::{machine, sources};
+use crate::cli::exit::{ExitMessage, INTERNAL, USAGE, end, end_with};
+use crate::cli::log;
+use crate::cli::signals::Signals;
+use crate::cli::source::one_of;
+use crate::core::count::{bytes, count};
+use crate::core::duration::in_words;
+use crate::core::stop::stop;
+use crate::settings;
+use crate::settings::{LogSettings, Settings, SourceSettings};
+
+/// Time between two lines where there is no terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Columns of the bar.
+const BAR: usize = 30;
+
+const HELP: &str = "\
+Examples:
+  forwarder backfill --from -2d --to -1d --dry-run     how much that would be
+  forwarder backfill --from -2d --to -1d               deliver it
+  forwarder backfill --from 2026-01-31 --to end --script scripts/other.lua --rate 5MB
+
+It reads beside the consumer group, which goes on undisturbed: no heartbeat, no checkpoint of the group is read or
+written. Everything else is as in the live job: settings, destination, dead letters, and the ids of the logs (meta.id),
+by which repeats can be found. Its positions are kept in state.dir: the same command goes on after a stop or a kill,
+with the range as it was when it began. When it is done, the same command begins anew.
+
+WHEN is begin, end, unix seconds, a span such as -2h, or a time; by the time at which SLS received the logs.
+
+Exit codes: as the live job; 0 done, or asked to stop.";
+
+/// Deliver a time range of a logstore once more, beside the live group
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Args {
+    /// The first time to read
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
+    from: String,
+    /// The first time that is not read any more
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
+    to: String,
+    /// The source, where there are several
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Settings file (TOML) [env: FORWARDER_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The one destination to deliver to [default: all]
+    #[arg(long, value_name = "NAME")]
+    destination: Option<String>,
+    /// Another script than that of the settings
+    #[arg(long, value_name = "FILE")]
+    script: Option<PathBuf>,
+    /// Most bytes of logs a second over all shards, unpacked: 500KB, 5MB
+    #[arg(long, value_name = "SIZE", value_parser = settings::size)]
+    rate: Option<usize>,
+    /// Deliver nothing: show how much it would be
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Runs until all is done or a signal comes; returns the exit code.
+pub(crate) fn main(args: &Args) -> ExitCode {
+    let (config, environment) = sources(args.config.as_deref());
+    let machine = machine();
+    let range = settings::range(&args.from, &args.to, &machine);
+    let (from, to) = match range {
+        Ok(range) => range,
+        Err(error) => return end(&error, USAGE),
+    };
+    let flags = args.script.iter().map(|script| ("script.file", script.display().to_string())).collect();
+    let settings = match settings::load(config.as_deref(), &flags, &environment, &machine) {
+        Ok(settings) => settings,
+        Err(error) => return end(&error.to_string(), USAGE),
+    };
+    let chosen = one_of(settings.sources.clone(), |source| &source.name, args.source.as_deref());
+    let source = match chosen {
+        Ok(source) => source,
+        Err(said) => return end_with(&said),
+    };
+    let wanted = Wanted {
+        from,
+        to,
+        destination: args.destination.clone(),
+        script: args.script.clone(),
+        bytes_a_second: args.rate,
+    };
+    // The bar has the terminal for itself unless something is wrong; the file belongs to the live job.
+    let level = if io::stdout().is_terminal() { tracing::Level::WARN } else { settings.log.level };
+    let log = match log::start(&LogSettings { level, file: None, ..settings.log.clone() }) {
+        Ok(log) => log,
+        Err(error) => return end(&format!("cannot write the log: {error}"), USAGE),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return end(&format!("cannot start the threads: {error}"), INTERNAL),
+    };
+    let outcome = runtime.block_on(async {
+        for warning in &settings.warnings {
+            tracing::warn!("{warning}");
+        }
+        match args.dry_run {
+            true => dry_run(&source, &wanted).await,
+            false => run(&settings, &source, &wanted, log.clone()).await,
+        }
+    });
+    runtime.shutdown_background();
+    log.close();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(app::Error::Script(error)) => end_with(&ExitMessage::script(&error)),
+        Err(error) => end(&error.to_string(), error.exit_code()),
+    }
+}
+
+async fn run(
+    settings: &Settings,
+    source: &SourceSettings,
+    wanted: &Wanted,
+    log: log::Handle,
+) -> Result<(), app::Error> {
+    let signals = Signals::listen().map_err(|error| app::Error::Internal(format!("cannot catch signals: {error}")))?;
+    let backfill = Backfill::new(settings, source, wanted).await?;
+    let (first, last) = backfill.range();
+    let began = if backfill.is_resumed() { ", going on with what was begun" } else { "" };
+    let at_first = backfill.progress(Duration::ZERO);
+    say(&format!(
+        "backfill of {}/{} from {} to {}{began}: {}, about {} of {} log groups left; {}",
+        source.sls.project,
+        source.sls.logstore,
+        first.map_or_else(|| "the oldest log".to_owned(), time),
+        time(last),
+        count(backfill.shards() as u64, "shard"),
+        at_first.groups - at_first.done,
+        at_first.groups,
+        backfill.promise(),
+    ));
+    let (stopper, stopped) = stop();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(obey(signals, stopper, log, settings.run.drain_timeout));
+    let mut teller = Teller::new();
+    let ended = backfill.run(stopped, |progress| teller.tell(progress)).await;
+    tasks.shutdown().await;
+    teller.close();
+    let counts = backfill.counts();
+    let ledger = format!(
+        "pulled {} = delivered {} + dropped {} + dead-lettered {} + in flight {}",
+        counts.pulled, counts.delivered, counts.dropped, counts.dead_lettered, counts.in_flight
+    );
+    match ended {
+        Ok(Ended::Done) => say(&format!("done: {ledger}")),
+        Ok(Ended::Stopped) => say(&format!("stopped: {ledger}; the same command goes on")),
+        Err(_) => say(&format!("{ledger}; the same command goes on")),
+    }
+    ended.map(drop)
+}
+
+/// Shows how much it would be.
+async fn dry_run(source: &SourceSettings, wanted: &Wanted) -> Result<(), app::Error> {
+    let (sls, extents) = look(source, wanted).await?;
+    let found = estimate(&sls, &extents).await.map_err(|error| app::Error::Refused(error.cause().clone()))?;
+    say(&format!(
+        "{}/{} from {} to {}; nothing is delivered",
+        source.sls.project, source.sls.logstore, wanted.from, wanted.to
+    ));
+    let mut total = Estimate::default();
+    for (shard, estimate) in &found {
+        say(&format!("shard {shard}: {}", show(estimate)));
+        total.groups += estimate.groups;
+        total.logs += estimate.logs;
+        total.bytes += estimate.bytes;
+        total.wire_bytes += estimate.wire_bytes;
+    }
+    say(&format!("in all: {}", show(&total)));
+    Ok(())
+}
+
+fn show(estimate: &Estimate) -> String {
+    format!(
+        "{}, about {}, {} over the network, {} unpacked",
+        count(estimate.groups, "log group"),
+        count(estimate.logs, "log"),
+        bytes(estimate.wire_bytes),
+        bytes(estimate.bytes)
+    )
+}
+
+/// Tells how far it is: in a line that is drawn again on a terminal, else in a line now and then.
+struct Teller {
+    is_terminal: bool,
+    told_at: Option<Instant>,
+}
+
+impl Teller {
+    fn new() -> Self {
+        Self { is_terminal: io::stdout().is_terminal(), told_at: None }
+    }
+
+    fn tell(&mut self, progress: &Progress) {
+        if self.is_terminal {
+            let mut out = io::stdout().lock();
+            // A terminal that is gone is no reason to stop.
+            let _ = write!(out, "\r\x1b[2K{} {}", bar(progress), line(progress)).and_then(|()| out.flush());
+        } else if self.told_at.is_none_or(|at| at.elapsed() >= LINE_INTERVAL) {
+            self.told_at = Some(Instant::now());
+            say(&line(progress));
+        }
+    }
+
+    fn close(&self) {
+        if self.is_terminal {
+            println!();
+        }
+    }
+}
+
+fn bar(progress: &Progress) -> String {
+    let filled = (progress.share() * BAR as f64) as usize;
+    format!("[{}{}]", "=".repeat(filled.min(BAR)), " ".repeat(BAR - filled.min(BAR)))
+}
+
+fn line(progress: &Progress) -> String {
+    let left = progress.left().map(|left| format!(", {} left", in_words(left))).unwrap_or_default();
+    let percent = (progress.share() * 100.0).floor();
+    format!("{percent:3.0} %  {}, {:.0} a second{left}", count(progress.logs, "log"), progress.logs_a_second())
+}
+
+fn time(second: i64) -> String {
+    Timestamp::from_second(second).map_or_else(|_| second.to_string(), |time| time.to_string())
+}
+
+fn say(line: &str) {
+    // Who closes the output may still want the logs delivered.
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_tells_how_much_is_done_how_fast_and_how_long_it_will_take() {
+        let progress = Progress { groups: 100, done: 60, done_before: 40, logs: 2_000, took: Duration::from_secs(10) };
+        assert_eq!(line(&progress), " 60 %  2000 logs, 200 a second, 20 s left");
+        assert_eq!(bar(&progress), format!("[{}{}]", "=".repeat(18), " ".repeat(12)));
+        assert_eq!(line(&Progress::default()), "100 %  0 logs, 0 a second");
+    }
+}
