@@ -39,7 +39,7 @@ async fn with_an_end_two_processes_deliver_what_was_received_before_it_and_stop_
 
     let mut late = bench.start_with("c", &settings);
     assert_eq!(late.exit(Duration::from_secs(60)).await, Some(0));
-    assert_eq!(late.says("pulled 0 = delivered 0 + dropped 0"), 1, "{}", late.said());
+    assert_eq!(late.says("INFO pulled 0 = delivered 0 + dropped 0"), 1, "{}", late.said());
 }
 
 /// Runs `forwarder seek`; what it says.
