@@ -120,7 +120,7 @@ pub fn lua_event(input: &[u8]) {
 
 fn hook(compat: bool) -> Hook {
     let config = hec::Config {
-        url: "http://127.0.0.1:1".to_owned(),
+        members: Vec::new(),
         token: Token::Fixed(Secret::new("t")),
         verify: true,
         ca_file: None,
@@ -135,6 +135,7 @@ fn hook(compat: bool) -> Hook {
         gzip: false,
         max_body: 1 << 20,
         max_requests: 1,
+        fallback_index: None,
         partial: Partial::Auto,
         ack: None,
         compat,

@@ -31,6 +31,11 @@ pub trait FromFiles: Send + Sync + 'static {
         false
     }
 
+    /// Whether a change of the content is worth a line in the log.
+    fn is_told(&self, _before: &Self::Content, _now: &Self::Content) -> bool {
+        true
+    }
+
     /// Reads the files. Runs on a thread that may block.
     ///
     /// # Errors
@@ -144,10 +149,11 @@ impl<F: FromFiles> Reread<F> {
                 }
             }
         };
-        self.finish(files.what(), look).await;
+        self.finish(files, look).await;
     }
 
-    async fn finish(&self, what: &str, mut look: JoinHandle<Look<F>>) {
+    async fn finish(&self, files: &F, mut look: JoinHandle<Look<F>>) {
+        let what = files.what();
         let outcome = tokio::time::timeout(DISK_TIMEOUT, &mut look).await;
         let mut state = self.state();
         let problem = match outcome {
@@ -162,7 +168,9 @@ impl<F: FromFiles> Reread<F> {
                 return;
             }
             Ok(Ok(Look::Changed(content, value))) => {
-                tracing::info!("{what} changed on disk: from now on the new content is in use");
+                if state.content.as_deref().is_none_or(|before| files.is_told(before, &content)) {
+                    tracing::info!("{what} changed on disk: from now on the new content is in use");
+                }
                 state.value = value;
                 state.content = Some(Arc::new(content));
                 state.changes += 1;

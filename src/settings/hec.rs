@@ -6,10 +6,10 @@ use super::keys;
 use super::problem::Complaint;
 use super::read::Reader;
 use super::url::BaseUrl;
-use crate::destination::hec::{Config, HecFormat, Layout, Token};
+use crate::destination::hec::{Config, HecFormat, Layout, MemberConfig, Token};
 
 pub(super) fn read_hec(reader: &mut Reader<'_>) -> Option<Config> {
-    let base = read_collector(reader);
+    let members = read_members(reader);
     let token = read_token(reader);
     let verify = reader.get(&keys::hec::VERIFY);
     let ca_file = reader.authorities(&keys::hec::CA_FILE);
@@ -20,6 +20,7 @@ pub(super) fn read_hec(reader: &mut Reader<'_>) -> Option<Config> {
     let source = reader.get(&keys::hec::SOURCE);
     let sourcetype = reader.get(&keys::hec::SOURCETYPE);
     let index = reader.get(&keys::hec::INDEX);
+    let fallback_index = reader.get(&keys::hec::FALLBACK_INDEX);
     let host = reader.get(&keys::hec::EVENT_HOST);
     let gzip = reader.get(&keys::hec::GZIP);
     let max_body = reader.get(&keys::hec::MAX_BODY);
@@ -27,10 +28,12 @@ pub(super) fn read_hec(reader: &mut Reader<'_>) -> Option<Config> {
     let ack = read_ack(reader);
     let partial = reader.get(&keys::hec::PARTIAL);
     let compat = reader.get(&keys::hec::COMPAT);
-    let (base, verify) = (base?, verify?);
-    if base.is_exposed() {
+    let (members, verify) = (members?, verify?);
+    for (base, _) in members.iter().filter(|(base, _)| base.is_exposed()) {
         reader.warn(format!("logs and the HEC token travel in plain text: {} is not https://", base.url));
     }
+    // On one machine the network is cheaper than the work.
+    let gzip = gzip.unwrap_or_else(|| members.iter().any(|(base, _)| !base.is_loopback()));
     if !verify {
         reader.warn(format!(
             "the connection can be intercepted, since the collector's certificate is not verified: {} is false",
@@ -38,7 +41,7 @@ pub(super) fn read_hec(reader: &mut Reader<'_>) -> Option<Config> {
         ));
     }
     Some(Config {
-        url: base.url,
+        members: members.into_iter().map(|(base, weight)| MemberConfig { url: base.url, weight }).collect(),
         token: token?,
         verify,
         ca_file,
@@ -49,8 +52,9 @@ pub(super) fn read_hec(reader: &mut Reader<'_>) -> Option<Config> {
         source,
         sourcetype,
         index,
+        fallback_index,
         host,
-        gzip: gzip?,
+        gzip,
         max_body: max_body?,
         max_requests: usize::from(max_requests?),
         partial: partial?,
@@ -76,11 +80,11 @@ pub(super) fn read_hec_format(reader: &mut Reader<'_>) -> HecFormat {
     })
 }
 
-/// The collector's address: `hec.url`, or `hec.host` with port and https as in the vendor's scripts.
-fn read_collector(reader: &mut Reader<'_>) -> Option<BaseUrl> {
+/// The collectors, each with its weight: `hec.url`, or `hec.host` with port and https as in the vendor's scripts.
+fn read_members(reader: &mut Reader<'_>) -> Option<Vec<(BaseUrl, u32)>> {
     let (url, host) = (&keys::hec::URL.row, &keys::hec::HOST.row);
     let given = reader.either(url, host)?;
-    let address = if given.name == url.name {
+    let addresses = if given.name == url.name {
         for part in [&keys::hec::PORT.row, &keys::hec::HTTPS.row] {
             if reader.layer(part) <= reader.layer(url) {
                 let complaint =
@@ -104,13 +108,49 @@ fn read_collector(reader: &mut Reader<'_>) -> Option<BaseUrl> {
             Err(_) => format!("{scheme}://{host}:{port}"),
         }
     };
-    BaseUrl::parse(&address).map_err(|complaint| reader.complain(given, complaint)).ok()
+    match addresses.split(',').map(|address| member(address.trim())).collect() {
+        Ok(members) => distinct(members).map_err(|complaint| reader.complain(given, complaint)).ok(),
+        Err(complaint) => {
+            reader.complain(given, complaint);
+            None
+        }
+    }
+}
+
+/// `https://splunk-2.example:8088 weight=2`, or without the weight.
+fn member(text: &str) -> Result<(BaseUrl, u32), Complaint> {
+    let Some((url, weight)) = text.split_once(char::is_whitespace) else { return Ok((BaseUrl::parse(text)?, 1)) };
+    let weight = weight.trim().strip_prefix("weight=").and_then(|weight| weight.parse().ok());
+    let weight = weight.filter(|weight| (1..=1_000).contains(weight)).ok_or_else(|| {
+        let what = format!("{text:?} is not a URL, or a URL and its weight");
+        Complaint::new(what, "write \"https://splunk-2.example:8088 weight=2\", with a weight from 1 to 1000")
+    })?;
+    Ok((BaseUrl::parse(url)?, weight))
+}
+
+fn distinct(members: Vec<(BaseUrl, u32)>) -> Result<Vec<(BaseUrl, u32)>, Complaint> {
+    let is_again = |at: usize| members[..at].iter().any(|(earlier, _)| earlier.url == members[at].0.url);
+    match (0..members.len()).find(|at| is_again(*at)) {
+        Some(at) => {
+            let what = format!("{} is named twice", members[at].0.url);
+            Err(Complaint::new(what, "name each collector once; weight=2 gives it twice the load"))
+        }
+        None => Ok(members),
+    }
 }
 
 fn read_token(reader: &mut Reader<'_>) -> Option<Token> {
     let (token, file) = (&keys::hec::TOKEN.row, &keys::hec::TOKEN_FILE.row);
+    let next = &keys::hec::NEXT_TOKEN_FILE.row;
     if reader.either(token, file)?.name == file.name {
-        return reader.credential_file(&keys::hec::TOKEN_FILE).map(Token::File);
+        let mut files = vec![reader.credential_file(&keys::hec::TOKEN_FILE)];
+        if reader.is_given(next) {
+            files.push(reader.credential_file(&keys::hec::NEXT_TOKEN_FILE));
+        }
+        return files.into_iter().collect::<Option<_>>().map(Token::Files);
+    }
+    if reader.is_given(next) {
+        reader.conflict([token, next]);
     }
     if let Some(file) = reader.file(token) {
         reader.warn_if_public(token, file);

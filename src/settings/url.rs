@@ -52,8 +52,12 @@ impl BaseUrl {
 
     /// Plain text on a wire that others may listen to.
     pub(super) fn is_exposed(&self) -> bool {
+        !self.https && !self.is_loopback()
+    }
+
+    /// On this machine.
+    pub(super) fn is_loopback(&self) -> bool {
         let host = self.host.trim_matches(['[', ']']);
-        let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-        !self.https && !loopback
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 }

@@ -14,7 +14,7 @@ fn with(destinations: &str) -> String {
 /// `name: where` of each.
 fn who(settings: &Settings) -> Vec<String> {
     let place = |config: &DestinationConfig| match config {
-        DestinationConfig::Hec(hec) => hec.url.clone(),
+        DestinationConfig::Hec(hec) => hec.members[0].url.clone(),
         DestinationConfig::Syslog(syslog) => syslog.targets[0].to_string(),
         DestinationConfig::File(file) => file.path.file_name().unwrap().display().to_string(),
     };

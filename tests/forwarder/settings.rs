@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use forwarder::core::cursor::Start;
-use forwarder::destination::hec::{Config as Hec, Token};
+use forwarder::destination::hec::{Config as Hec, MemberConfig, Token};
 use forwarder::destination::registry::DestinationConfig;
 use forwarder::destination::syslog::{Config as Syslog, Delivery, Framing, Oversize, Standard, Target, Tls, Transport};
 use forwarder::settings;
@@ -102,14 +102,20 @@ pub fn hec(settings: &Settings) -> &Hec {
     hec
 }
 
+/// The URL of the one collector.
+fn only_url(settings: &Settings) -> &str {
+    let [MemberConfig { url, weight: 1 }] = &hec(settings).members[..] else { panic!("several collectors") };
+    url
+}
+
 #[test]
 fn the_shortest_file_works_as_it_stands() {
     let typed = Typed::new();
     let settings = typed.good(MINIMAL);
     assert_eq!(settings.sources[0].script, typed.path("scripts/transform.lua"));
     assert_eq!(settings.sources[0].start.start, Start::Begin);
-    assert_eq!(hec(&settings).url, "http://127.0.0.1:8088");
-    assert!(matches!(&hec(&settings).token, Token::File(path) if *path == typed.path("hec.token")));
+    assert_eq!(only_url(&settings), "http://127.0.0.1:8088");
+    assert!(matches!(&hec(&settings).token, Token::Files(paths) if *paths == [typed.path("hec.token")]));
     assert_eq!(settings.sources[0].sls.consumer, "siem-host-1-4711");
     assert!(
         matches!(&settings.sources[0].sls.credentials, Credentials::Fixed(key) if key.id == "LTAI-id" && key.secret.expose() == CANARY)
@@ -198,11 +204,11 @@ fn the_collector_of_the_vendors_script_is_host_port_and_https() {
     let text =
         "script = \"scripts/transform.lua\"\n[hec]\nhost = \"1.2.3.4\"\nport = 80\nhttps = false\ntimeout = 120\n";
     let settings = Typed::new().set("FORWARDER_HEC_TOKEN", CANARY).good(text);
-    assert_eq!(hec(&settings).url, "http://1.2.3.4:80");
+    assert_eq!(only_url(&settings), "http://1.2.3.4:80");
     assert_eq!(hec(&settings).timeout, Duration::from_secs(120));
     assert_eq!(settings.warnings, ["logs and the HEC token travel in plain text: http://1.2.3.4:80 is not https://"]);
     let settings = Typed::new().set("FORWARDER_HEC_TOKEN", CANARY).good(&text.replace("1.2.3.4", "::1"));
-    assert_eq!(hec(&settings).url, "http://[::1]:80");
+    assert_eq!(only_url(&settings), "http://[::1]:80");
     assert!(settings.warnings.is_empty(), "loopback needs no TLS");
 }
 
@@ -210,7 +216,50 @@ fn the_collector_of_the_vendors_script_is_host_port_and_https() {
 fn a_url_given_closer_by_goes_before_a_host_in_the_file() {
     let text = "script = \"scripts/transform.lua\"\n[hec]\nhost = \"1.2.3.4\"\nport = 80\ntoken_file = \"hec.token\"\n";
     let settings = Typed::new().flag("hec.url", "https://splunk.example:8088/").good(text);
-    assert_eq!(hec(&settings).url, "https://splunk.example:8088");
+    assert_eq!(only_url(&settings), "https://splunk.example:8088");
+}
+
+#[test]
+fn several_collectors_stand_in_one_setting_each_with_its_weight() {
+    let url = "https://a.example:8088, https://b.example:8088 weight=3,https://[2001:db8::1]:443/";
+    let settings = Typed::new().flag("hec.url", url).good(MINIMAL);
+    let members: Vec<_> = hec(&settings).members.iter().map(|member| (member.url.as_str(), member.weight)).collect();
+    assert_eq!(
+        members,
+        [("https://a.example:8088", 1), ("https://b.example:8088", 3), ("https://[2001:db8::1]:443", 1)]
+    );
+    for (url, wrong) in [
+        ("https://a:1, https://a:1 weight=2", "https://a:1 is named twice"),
+        ("https://a:1, ", "not a URL"),
+        ("https://a:1 weight=0", "is not a URL, or a URL and its weight"),
+        ("https://a:1 https://b:1", "is not a URL, or a URL and its weight"),
+    ] {
+        let problems = Typed::new().flag("hec.url", url).load(MINIMAL).unwrap_err().to_string();
+        assert!(problems.contains(wrong), "{url}: {problems}");
+    }
+}
+
+#[test]
+fn requests_are_compressed_unless_all_collectors_are_on_this_machine() {
+    for (url, gzip) in [
+        ("http://127.0.0.1:8088", false),
+        ("https://localhost:8088,http://[::1]:8088", false),
+        ("https://splunk.example:8088", true),
+        ("http://127.0.0.1:8088, https://splunk.example:8088", true),
+    ] {
+        assert_eq!(hec(&Typed::new().flag("hec.url", url).good(MINIMAL)).gzip, gzip, "{url}");
+    }
+    let typed = Typed::new().flag("hec.url", "https://splunk.example:8088").set("FORWARDER_HEC_GZIP", "false");
+    assert!(!hec(&typed.good(MINIMAL)).gzip);
+}
+
+#[test]
+fn a_second_token_is_read_from_a_file_beside_the_first() {
+    let typed = Typed::new();
+    std::fs::write(typed.path("next.token"), "next").unwrap();
+    let settings = typed.good(&MINIMAL.replace("[hec]\n", "[hec]\nnext_token_file = \"next.token\"\n"));
+    let Token::Files(files) = &hec(&settings).token else { panic!("files") };
+    assert_eq!(*files, [typed.path("hec.token"), typed.path("next.token")]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::encode::with_index;
 use crate::core::batch::Output;
 
 /// Requests do not shrink below this for good, however small one was that did not pass.
@@ -61,6 +62,15 @@ pub(super) fn body(batch: &Arc<Output>, range: &Range<usize>) -> Bytes {
     }
     let bytes = batch.events.range(range.start).start..batch.events.range(range.end - 1).end;
     Bytes::from_owner(Owner(Arc::clone(batch))).slice(bytes)
+}
+
+/// The events with another index than they name.
+pub(super) fn body_for_index(batch: &Output, range: &Range<usize>, index: &str) -> Bytes {
+    let mut body = Vec::with_capacity(range.len() * 512);
+    for event in range.clone() {
+        with_index(batch.events.get(event), index, &mut body);
+    }
+    body.into()
 }
 
 /// A megabyte takes milliseconds: too long for a thread that others share.

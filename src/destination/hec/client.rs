@@ -6,17 +6,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::time::Instant;
 
 use super::acks::{Fate, Waiting};
-use super::body::{body, compress};
+use super::body::{body, body_for_index, compress};
 use super::channel::random;
 use super::concurrency::ConcurrencyLimit;
 use super::counters::{Counters, HecCounts};
 use super::endpoint::ConfigError;
+use super::indexes::BadIndexes;
 use super::indexing::{Acknowledgement, Indexing, Sending};
 use super::member::{Load, Member};
 use super::members::{Members, Permit};
@@ -24,9 +25,10 @@ use super::plan::Plan;
 use super::reply::{Before, Sent, Verdict, classify, ended_by_its_event, foreign, takes_no_events, with_acks};
 use super::suspicion::{Failure, Next, Suspicion};
 use super::tally::{FirstFailure, Suspects};
-use super::{Config, Partial};
+use super::{Config, MemberConfig, Partial};
 use crate::core::backoff::Backoff;
 use crate::core::batch::Output;
+use crate::core::cause::Cause;
 use crate::core::lease::Tenure;
 use crate::destination::{CheckError, Checked, Destination, Figures, Gauge, Health, Outcome, Promise};
 
@@ -39,6 +41,9 @@ const HALVING_REMINDER: Duration = Duration::from_secs(60);
 pub struct Hec {
     members: Members,
     index: Option<String>,
+    /// Where events go that are refused for their index.
+    fallback_index: Option<String>,
+    bad_indexes: BadIndexes,
     partial: Partial,
     waits_for_acks: bool,
     timing: Timing,
@@ -129,15 +134,18 @@ impl Hec {
     }
 
     fn with_timing(config: &Config, timing: Timing) -> Result<Self, ConfigError> {
-        let member = |config: &Config| {
+        let member = |member: &MemberConfig| {
             let busy = Backoff::new(timing.first, timing.most, random());
             let hold = Backoff::new(timing.hold_jitter, timing.hold_jitter, random());
             let limit = ConcurrencyLimit::new(config.max_requests, busy, hold, timing.hold);
-            Member::new(config, limit, timing.ack_poll).map(Arc::new)
+            Member::new(config, member, limit, timing.ack_poll).map(Arc::new)
         };
+        let members: Result<Vec<_>, _> = config.members.iter().map(member).collect();
         Ok(Self {
-            members: Members::new(vec![member(config)?], timing.token_poll),
+            members: Members::new(members?, timing.token_poll),
             index: config.index.clone().filter(|index| !index.is_empty()),
+            fallback_index: config.fallback_index.clone().filter(|index| !index.is_empty()),
+            bad_indexes: BadIndexes::default(),
             partial: config.partial,
             waits_for_acks: config.ack.is_some(),
             timing,
@@ -156,17 +164,24 @@ impl Hec {
     /// Sends everything; nothing comes back when the tenure turned out to be over before a send.
     async fn deliver_all(&self, batch: &Arc<Output>, tenure: &Tenure) -> Option<Outcome> {
         let mut suspects = Suspects::default();
-        let mut plan = Plan::new(&batch.events);
+        let refused = self.bad_indexes.refused(Instant::now());
+        let mut plan = Plan::knowing(&batch.events, refused, self.fallback_index.is_some());
         let mut under_way: FuturesUnordered<BoxFuture<'_, Step>> = FuturesUnordered::new();
         loop {
             while let Some(range) = plan.next(self.members.most_bytes(Instant::now())) {
                 let failed = suspects.of(&range);
-                let sent = self.deliver_some(batch, range, failed, tenure);
+                let fallback = self.fallback_index.as_deref().filter(|_| plan.is_rerouted(&range));
+                let sent = self.deliver_some(batch, range, fallback, failed, tenure);
                 under_way.push(sent.map(|settled| settled.map_or(Step::Over, Step::Settled)).boxed());
             }
             match under_way.next().await {
                 Some(Step::Settled(settled)) => {
                     let Settled { range, verdict, failed, waits } = settled;
+                    match &verdict {
+                        Verdict::Accepted { .. } if plan.is_rerouted(&range) => self.counters.rerouted(range.len()),
+                        Verdict::Index { index, code, reason } => self.learn_index(index, code, reason),
+                        _ => {}
+                    }
                     let member = failed.as_ref().map(|failed| Arc::clone(&failed.member));
                     if let (Verdict::Halve, Some(failed)) = (&verdict, failed) {
                         suspects.add(range.clone(), failed);
@@ -197,16 +212,20 @@ impl Hec {
         Some(Outcome::Done(rejected))
     }
 
-    /// Sends these events again and again, until there is a verdict that is about them. `failed`: the first failure of
-    /// the request that they are a part of.
+    /// Sends these events again and again, until there is a verdict that is about them. `fallback`: the index that they go to
+    /// instead of their own. `failed`: the first failure of the request that they are a part of.
     async fn deliver_some(
         &self,
         batch: &Arc<Output>,
         range: Range<usize>,
+        fallback: Option<&str>,
         mut failed: Option<FailedAt>,
         tenure: &Tenure,
     ) -> Option<Settled> {
-        let plain = body(batch, &range);
+        let plain = match fallback {
+            Some(index) => body_for_index(batch, &range, index),
+            None => body(batch, &range),
+        };
         let mut packed = None;
         let mut suspicion = Suspicion::default();
         let mut pause = Backoff::new(self.timing.first, self.timing.most, random());
@@ -237,6 +256,10 @@ impl Hec {
             };
             let sent_at = Instant::now();
             let Answer { verdict, failure, acknowledgement } = self.request(&member, body, &sent).await;
+            let verdict = match (verdict, fallback) {
+                (Verdict::Index { reason, .. }, Some(index)) => fallback_refused(index, &reason),
+                (verdict, _) => verdict,
+            };
             match failure {
                 Some(how) if member.answers_empty(self.timing.probe).await => {
                     let first = || FailedAt { member: Arc::clone(&member), first: member.tally.first_failure(sent_at) };
@@ -420,6 +443,17 @@ impl Hec {
         Some(verdict)
     }
 
+    /// An index is refused: it is not asked about in every batch, and said once.
+    fn learn_index(&self, index: &Option<String>, code: &str, reason: &str) {
+        if self.bad_indexes.learn(index, code, reason, Instant::now()) {
+            let then = match &self.fallback_index {
+                Some(fallback) => format!("its events go to the index {fallback}"),
+                None => "its events are refused for good (hec.fallback_index names another index)".to_owned(),
+            };
+            tracing::warn!(code, "HEC: an index is refused, {then}: {reason}");
+        }
+    }
+
     fn acks(&self) -> impl Iterator<Item = &Indexing> {
         self.members.all().iter().filter_map(|member| member.acks.as_ref())
     }
@@ -442,6 +476,14 @@ struct Answer {
     /// How it failed, when that may be the fault of this very request.
     failure: Option<Failure>,
     acknowledgement: Option<Acknowledgement>,
+}
+
+/// The settings name an index that is refused as well.
+fn fallback_refused(index: &str, reason: &str) -> Verdict {
+    let what = format!("the fallback index {index:?} is refused: {reason}");
+    Verdict::Hold {
+        cause: Cause { what, hint: Some("allow it for the token in Splunk, or correct hec.fallback_index") },
+    }
 }
 
 /// How many of the events of a request, from the first one on, were taken and are not sent again.
@@ -483,28 +525,34 @@ impl Destination for Hec {
     /// way.
     async fn check(&self) -> Result<Checked, CheckError> {
         let began = Instant::now();
-        let member = &self.members.all()[0];
-        let checked = member.check().await;
-        let now = Instant::now();
-        match checked {
-            Ok(reply) => {
-                member.standing.up(now);
-                let agrees = match (self.partial, reply.is_splunk) {
-                    _ if self.waits_for_acks => "accepted the HEC token, which has indexer acknowledgement",
-                    (Partial::Auto, true) => "accepted the HEC token, and names itself Splunk",
-                    (Partial::Auto, false) => {
-                        "accepted the HEC token, and does not name itself Splunk: beside a bad event, the good ones of a \
-                         request are sent again (hec.partial)"
-                    }
-                    (Partial::Kept | Partial::Refused, _) => "accepted the HEC token",
-                };
-                Ok(Checked { url: member.url().to_owned(), took: now - began, agrees })
-            }
-            Err(error) => {
-                member.standing.check_failed(began, now, &error);
-                Err(error)
+        let (mut agreed, mut failed) = (Vec::new(), None);
+        for (member, checked) in join_all(self.members.all().iter().map(|member| member.checked())).await {
+            let now = Instant::now();
+            match checked {
+                Ok(reply) => {
+                    member.standing.up(now);
+                    agreed.push((member.url(), reply.is_splunk));
+                }
+                Err(error) => {
+                    member.standing.check_failed(began, now, &error);
+                    failed.get_or_insert(error);
+                }
             }
         }
+        if let (Some(error), []) = (failed, &agreed[..]) {
+            return Err(error);
+        }
+        let agrees = match (self.partial, agreed.iter().all(|(_, is_splunk)| *is_splunk)) {
+            _ if self.waits_for_acks => "accepted the HEC token, which has indexer acknowledgement",
+            (Partial::Auto, true) => "accepted the HEC token, and names itself Splunk",
+            (Partial::Auto, false) => {
+                "accepted the HEC token, and does not name itself Splunk: beside a bad event, the good ones of a request are \
+                 sent again (hec.partial)"
+            }
+            (Partial::Kept | Partial::Refused, _) => "accepted the HEC token",
+        };
+        let urls: Vec<&str> = agreed.iter().map(|(url, _)| *url).collect();
+        Ok(Checked { url: urls.join(", "), took: began.elapsed(), agrees })
     }
 
     fn address(&self) -> String {
@@ -535,24 +583,43 @@ impl Destination for Hec {
         Promise { label: "accepted", sentence }
     }
 
+    /// Up while any of the members is; what is wrong with the others is a warning.
     fn health(&self) -> Health {
-        self.members.all()[0].health()
+        let mut all: Vec<Health> = self.members.all().iter().map(|member| member.health()).collect();
+        let best = |health: &Health| match health {
+            Health::Up { .. } => 0,
+            Health::Unknown => 1,
+            Health::Down { .. } => 2,
+            Health::Held { .. } => 3,
+        };
+        all.sort_by_key(best);
+        all.swap_remove(0)
     }
 
     fn figures(&self) -> Figures {
         let now = Instant::now();
-        let outages = self.members.all().iter().flat_map(|member| member.standing.outages(now));
-        self.counters.snapshot().to_figures(outages.collect())
+        // While others take events, the outage of one is none of the destination's.
+        let outages = match self.members.all() {
+            [alone] => alone.standing.outages(now).into_iter().collect(),
+            _ => Vec::new(),
+        };
+        self.counters.snapshot().to_figures(outages)
     }
 
     fn gauges(&self) -> Vec<Gauge> {
+        let gauge = |name, help, value| Gauge { name, help, value };
+        let members = self.members.all();
+        let up = members.iter().filter(|member| matches!(member.health(), Health::Up { .. })).count();
+        let mut gauges = vec![
+            gauge("members", "Collectors that events can go to", members.len() as u64),
+            gauge("members_up", "Collectors that took the last request", up as u64),
+        ];
         let waiting: Vec<Waiting> = self.acks().map(Indexing::waiting).collect();
         if waiting.is_empty() {
-            return Vec::new();
+            return gauges;
         }
         let oldest = waiting.iter().filter_map(|waiting| waiting.oldest).min();
-        let gauge = |name, help, value| Gauge { name, help, value };
-        vec![
+        gauges.extend([
             gauge(
                 "unacknowledged_requests",
                 "Requests that were accepted and wait for an acknowledgement of the indexers",
@@ -568,21 +635,27 @@ impl Destination for Hec {
                 "How long the oldest of them has waited",
                 oldest.map_or(0, |oldest| oldest.elapsed().as_secs()),
             ),
-        ]
+        ]);
+        gauges
     }
 
     fn warnings(&self) -> Vec<String> {
         let scattered =
             self.members.all().iter().filter(|member| member.acks.as_ref().is_some_and(Indexing::is_scattered));
-        scattered
-            .map(|member| {
+        let scattered = scattered.map(|member| {
                 format!(
                     "a load balancer at {} sends requests of one channel to several indexers, so each request needs a poll of \
                      its own: turn on its sticky sessions (cookies), or name the indexers in hec.url",
                     member.url()
                 )
-            })
-            .collect()
+            });
+        let others_work = matches!(self.health(), Health::Up { .. } | Health::Unknown);
+        let broken = self.members.all().iter().filter(|_| others_work).filter_map(|member| match member.health() {
+            Health::Down { cause, .. } => Some(format!("{} is down: {cause}", member.url())),
+            Health::Held { cause, .. } => Some(format!("{} rejects our requests: {cause}", member.url())),
+            Health::Up { .. } | Health::Unknown => None,
+        });
+        scattered.chain(broken).collect()
     }
 }
 

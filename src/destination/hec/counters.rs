@@ -15,6 +15,7 @@ pub struct Counters {
     retries: AtomicU64,
     bytes: AtomicU64,
     possible_duplicates: AtomicU64,
+    rerouted: AtomicU64,
     replies: Mutex<BTreeMap<Option<u16>, u64>>,
     times: Histogram,
     rejected: Mutex<BTreeMap<String, u64>>,
@@ -31,6 +32,8 @@ pub struct HecCounts {
     pub bytes: u64,
     /// Events that were sent again though they may have been taken before.
     pub possible_duplicates: u64,
+    /// Events that were taken for the fallback index.
+    pub rerouted: u64,
     /// Replies by their HTTP status; without one, requests that got none.
     pub replies: BTreeMap<Option<u16>, u64>,
     /// How long the replies took.
@@ -56,6 +59,7 @@ impl HecCounts {
                 "Events sent again that may already have been accepted",
                 self.possible_duplicates,
             ),
+            counter("fallback_index_events", "Events sent to hec.fallback_index", self.rerouted),
         ];
         Figures { counters, replies: replies.collect(), requests: self.times, outages, ..Figures::default() }
     }
@@ -70,6 +74,7 @@ impl Counters {
             retries: self.retries.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             possible_duplicates: self.possible_duplicates.load(Ordering::Relaxed),
+            rerouted: self.rerouted.load(Ordering::Relaxed),
             replies: self.replies.lock().expect("counting cannot panic").clone(),
             times: self.times.read(),
             rejected: self.rejected.lock().expect("counting cannot panic").clone(),
@@ -93,6 +98,10 @@ impl Counters {
 
     pub(super) fn maybe_taken(&self, events: usize) {
         self.possible_duplicates.fetch_add(events as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn rerouted(&self, events: usize) {
+        self.rerouted.fetch_add(events as u64, Ordering::Relaxed);
     }
 
     pub(super) fn rejected(&self, code: &str) {

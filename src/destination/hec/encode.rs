@@ -6,9 +6,40 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use serde_json::value::RawValue;
+
 use super::{Config, compat};
 use crate::core::event::{Body, BodyError, Format, Head, Time};
 use crate::destination::Preview;
+
+/// Writes an encoded event with another index, and everything else as it is.
+pub(super) fn with_index(event: &[u8], index: &str, out: &mut Vec<u8>) {
+    #[derive(serde::Deserialize, serde::Serialize)]
+    struct Envelope<'a> {
+        #[serde(borrow, skip_serializing_if = "Option::is_none")]
+        time: Option<&'a RawValue>,
+        #[serde(borrow, skip_serializing_if = "Option::is_none")]
+        host: Option<&'a RawValue>,
+        #[serde(borrow, skip_serializing_if = "Option::is_none")]
+        source: Option<&'a RawValue>,
+        #[serde(borrow, skip_serializing_if = "Option::is_none")]
+        sourcetype: Option<&'a RawValue>,
+        #[serde(skip_deserializing)]
+        index: &'a str,
+        #[serde(borrow, skip_serializing_if = "Option::is_none")]
+        event: Option<&'a RawValue>,
+        #[serde(borrow, skip_serializing_if = "Option::is_none")]
+        fields: Option<&'a RawValue>,
+    }
+    match serde_json::from_slice::<Envelope<'_>>(event) {
+        Ok(envelope) => {
+            serde_json::to_writer(&mut *out, &Envelope { index, ..envelope }).expect("a vector takes every byte");
+            out.push(b'\n');
+        }
+        // It is not one of ours; the collector will say so.
+        Err(_) => out.extend_from_slice(event),
+    }
+}
 
 /// HEC event objects, one a line. What an event does not name (or names as empty text) comes from the settings.
 #[derive(Debug, Clone)]

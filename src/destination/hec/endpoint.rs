@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::header::{
@@ -33,6 +34,9 @@ const POOL_IDLE: Duration = Duration::from_secs(10);
 
 /// How old may be what was read from a file when it is used: the token, the certificates.
 const FILE_AGE: Duration = Duration::from_secs(10);
+
+/// How long connections are used: new ones follow the addresses of the name, and let a balancer spread them.
+const CONNECTION_AGE: Duration = Duration::from_secs(120);
 
 /// Without it, Splunk falls back to HTTP/1.0 and closes after every request (`forceHttp10 = auto`).
 const USER_AGENT: &str = concat!("forwarder/", env!("CARGO_PKG_VERSION"));
@@ -84,7 +88,10 @@ pub struct Endpoint {
     client: Reread<ClientFiles>,
     /// The channel of requests that no acknowledgement is waited for.
     channel: Channel,
-    token: Reread<TokenFile>,
+    /// At least one.
+    tokens: Vec<Reread<TokenFile>>,
+    /// The one that was taken last.
+    taken: AtomicUsize,
 }
 
 impl Endpoint {
@@ -92,8 +99,8 @@ impl Endpoint {
     ///
     /// # Errors
     /// A setting that cannot work.
-    pub fn new(config: &Config, channel: Channel) -> Result<Self, ConfigError> {
-        let url = collector(&config.url)?;
+    pub fn new(config: &Config, url: &str, channel: Channel) -> Result<Self, ConfigError> {
+        let url = collector(url)?;
         let mut ack_url = url.clone();
         ack_url.set_path(ACK_PATH);
         Ok(Self {
@@ -102,7 +109,8 @@ impl Endpoint {
             ack_url,
             client: client(config)?,
             channel,
-            token: token(&config.token)?,
+            tokens: tokens(&config.token)?,
+            taken: AtomicUsize::new(0),
         })
     }
 
@@ -137,8 +145,35 @@ impl Endpoint {
         self.send(&self.ack_url, body.into(), false, Some(channel)).await
     }
 
+    /// Sends a request, with another token when one is refused.
     async fn send(&self, url: &Url, body: Bytes, gzip: bool, channel: Option<&Channel>) -> Result<Reply, RequestFault> {
-        let token = self.token.current().await;
+        let first = self.taken.load(Ordering::Relaxed);
+        let mut reply = self.send_with(first, url, body.clone(), gzip, channel).await?;
+        for turn in 1..self.tokens.len() {
+            if !reply.refuses_token() {
+                break;
+            }
+            let other = (first + turn) % self.tokens.len();
+            reply = self.send_with(other, url, body.clone(), gzip, channel).await?;
+            if !reply.refuses_token() && self.taken.swap(other, Ordering::Relaxed) != other {
+                tracing::info!(
+                    url = self.url(),
+                    "the collector refuses one HEC token and takes another: that one is used"
+                );
+            }
+        }
+        Ok(reply)
+    }
+
+    async fn send_with(
+        &self,
+        token: usize,
+        url: &Url,
+        body: Bytes,
+        gzip: bool,
+        channel: Option<&Channel>,
+    ) -> Result<Reply, RequestFault> {
+        let token = self.tokens[token].current().await;
         let mut request = self
             .client
             .current()
@@ -184,13 +219,16 @@ impl Endpoint {
         }
         // Whoever echoes our token does not bring it into our log.
         reply.body = token.redactor.redact(reply.body);
+        for token in &self.tokens {
+            reply.body = token.last().redactor.redact(reply.body);
+        }
         Ok(reply)
     }
 
     /// As if the token had been read so much earlier.
     #[cfg(test)]
     pub(super) fn age_token(&self, by: Duration) {
-        self.token.due_in(FILE_AGE.saturating_sub(by));
+        self.tokens.iter().for_each(|token| token.due_in(FILE_AGE.saturating_sub(by)));
     }
 
     /// Looks at the certificates now.
@@ -199,15 +237,18 @@ impl Endpoint {
         self.client.settle().await;
     }
 
-    /// Resolves when the token changes, if it can: looks at its file every `poll`.
+    /// Resolves when a token changes, if one can: looks at the files every `poll`.
     pub async fn token_changed(&self, poll: Duration) {
-        if !self.token.has_files() {
+        if !self.tokens.iter().any(Reread::has_files) {
             std::future::pending::<()>().await;
         }
-        let before = self.token.changes();
+        let changes = || self.tokens.iter().map(Reread::changes).sum::<u64>();
+        let before = changes();
         loop {
-            self.token.look().await;
-            if self.token.changes() != before {
+            for token in &self.tokens {
+                token.look().await;
+            }
+            if changes() != before {
                 return;
             }
             tokio::time::sleep(poll).await;
@@ -238,11 +279,16 @@ impl FromFiles for TokenFile {
     }
 }
 
-fn token(token: &Token) -> Result<Reread<TokenFile>, ConfigError> {
+fn tokens(token: &Token) -> Result<Vec<Reread<TokenFile>>, ConfigError> {
     match token {
-        Token::Fixed(token) => Ok(Reread::fixed(usable(token).map_err(ConfigError::Token)?)),
-        Token::File(path) => Reread::new(TokenFile(path.clone()), FILE_AGE)
-            .map_err(|problem| ConfigError::TokenFile { path: path.clone(), problem }),
+        Token::Fixed(token) => Ok(vec![Reread::fixed(usable(token).map_err(ConfigError::Token)?)]),
+        Token::Files(paths) => {
+            let file = |path: &PathBuf| {
+                Reread::new(TokenFile(path.clone()), FILE_AGE)
+                    .map_err(|problem| ConfigError::TokenFile { path: path.clone(), problem })
+            };
+            paths.iter().map(file).collect()
+        }
     }
 }
 
@@ -290,10 +336,12 @@ fn collector(text: &str) -> Result<Url, ConfigError> {
 struct ClientFiles {
     tls: TlsFiles,
     config: Config,
+    began: Instant,
 }
 
 impl FromFiles for ClientFiles {
-    type Content = TlsContent;
+    /// The files, and how many times the connections have grown old.
+    type Content = (TlsContent, u64);
     type Value = Client;
     type Error = ConfigError;
 
@@ -301,15 +349,15 @@ impl FromFiles for ClientFiles {
         "the certificates of HEC"
     }
 
-    fn is_empty(&self) -> bool {
-        self.tls.is_empty()
+    fn is_told(&self, (before, _): &Self::Content, (now, _): &Self::Content) -> bool {
+        before != now
     }
 
-    fn read(&self) -> Result<TlsContent, ConfigError> {
-        Ok(self.tls.read()?)
+    fn read(&self) -> Result<Self::Content, ConfigError> {
+        Ok((self.tls.read()?, self.began.elapsed().as_secs() / CONNECTION_AGE.as_secs()))
     }
 
-    fn make(&self, content: &TlsContent) -> Result<Client, ConfigError> {
+    fn make(&self, (content, _): &Self::Content) -> Result<Client, ConfigError> {
         let mut builder = client_builder(&self.config)?;
         if let Some(ca) = &content.ca {
             let certificates = Certificate::from_pem_bundle(ca).map_err(|error| self.tls.bad_ca(chain(&error)))?;
@@ -329,7 +377,7 @@ impl FromFiles for ClientFiles {
 
 fn client(config: &Config) -> Result<Reread<ClientFiles>, ConfigError> {
     let tls = TlsFiles { ca_file: config.ca_file.clone(), client_cert: config.client_cert.clone() };
-    let files = ClientFiles { tls, config: config.clone() };
+    let files = ClientFiles { tls, config: config.clone(), began: Instant::now() };
     Reread::new(files, FILE_AGE)
 }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Config;
 use super::body::BodyLimit;
 use super::channel::Channel;
 use super::choice::Candidate;
@@ -16,6 +15,7 @@ use super::indexing::Indexing;
 use super::reply::{Reply, classify_empty};
 use super::request_fault::RequestFault;
 use super::tally::Tally;
+use super::{Config, MemberConfig};
 use crate::destination::health::HealthTracker;
 use crate::destination::{CheckError, Health};
 
@@ -44,14 +44,19 @@ impl Member {
     ///
     /// # Errors
     /// A setting that cannot work.
-    pub(super) fn new(config: &Config, limit: ConcurrencyLimit, poll_every: Duration) -> Result<Self, ConfigError> {
-        let endpoint = Arc::new(Endpoint::new(config, Channel::new())?);
+    pub(super) fn new(
+        config: &Config,
+        member: &MemberConfig,
+        limit: ConcurrencyLimit,
+        poll_every: Duration,
+    ) -> Result<Self, ConfigError> {
+        let endpoint = Arc::new(Endpoint::new(config, &member.url, Channel::new())?);
         Ok(Self {
             standing: HealthTracker::new("Splunk HEC", endpoint.url().to_owned()),
             tally: Tally::default(),
             acks: config.ack.map(|timeout| Indexing::new(Arc::clone(&endpoint), poll_every, timeout)),
             limit: Mutex::new(limit),
-            weight: 1,
+            weight: member.weight.max(1),
             gzip: AtomicBool::new(config.gzip),
             max_body: Mutex::new(BodyLimit::new(config.max_body)),
             outstanding: AtomicU64::new(0),
@@ -74,6 +79,11 @@ impl Member {
             acks.confirm().await?;
         }
         Ok(reply)
+    }
+
+    /// [`Member::check`], with the member.
+    pub(super) async fn checked(&self) -> (&Self, Result<Reply, CheckError>) {
+        (self, self.check().await)
     }
 
     /// Whether it answers a request without events as it should, within so long.

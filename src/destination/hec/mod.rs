@@ -14,6 +14,7 @@ pub mod concurrency;
 mod counters;
 mod encode;
 mod endpoint;
+mod indexes;
 mod indexing;
 mod member;
 mod members;
@@ -38,8 +39,8 @@ use crate::core::secret::Secret;
 /// How to reach the collector, checked: every field means something.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `https://splunk.example:8088`, without a path: `/services/collector` is added.
-    pub url: String,
+    /// The collectors, at least one.
+    pub members: Vec<MemberConfig>,
     /// Where the token comes from.
     pub token: Token,
     /// Verify the server's certificate and name. Off only when the settings say so.
@@ -60,6 +61,8 @@ pub struct Config {
     pub sourcetype: Option<String>,
     /// `index` of events that name none.
     pub index: Option<String>,
+    /// Where events go that are refused for their index; without it they are refused for good.
+    pub fallback_index: Option<String>,
     /// `host` of events that name none.
     pub host: Option<String>,
     /// Compress request bodies (gzip level 1).
@@ -82,7 +85,7 @@ impl Config {
     /// With nothing but a URL and a token, and patience for neither.
     fn plain(url: &str, token: &str) -> Self {
         Self {
-            url: url.to_owned(),
+            members: vec![MemberConfig { url: url.to_owned(), weight: 1 }],
             token: Token::Fixed(Secret::new(token)),
             verify: true,
             ca_file: None,
@@ -93,6 +96,7 @@ impl Config {
             source: None,
             sourcetype: None,
             index: None,
+            fallback_index: None,
             host: None,
             gzip: false,
             max_body: 1_000_000,
@@ -102,6 +106,15 @@ impl Config {
             compat: false,
         }
     }
+}
+
+/// One collector of those that events can go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberConfig {
+    /// `https://splunk.example:8088`, without a path: `/services/collector` is added.
+    pub url: String,
+    /// Its share of the load, beside the others'. Not 0.
+    pub weight: u32,
 }
 
 /// What a collector does with the events of a request that stand before one that it refuses.
@@ -120,6 +133,7 @@ pub enum Partial {
 pub enum Token {
     /// Given in the environment or the settings.
     Fixed(Secret),
-    /// Read from a file, again whenever its content changes.
-    File(PathBuf),
+    /// Read from files, again whenever their content changes. The first that the collector takes is used: two serve to
+    /// replace a token without a gap.
+    Files(Vec<PathBuf>),
 }

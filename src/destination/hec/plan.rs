@@ -1,6 +1,6 @@
 //! Cuts a batch into requests, and keeps account of what is still to be sent.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 use super::reply::{Before, Verdict, index_of};
@@ -20,6 +20,10 @@ pub struct Plan<'a> {
     rejected: Vec<Rejected>,
     /// Indexes that take nothing from us, with the code and the reason.
     refused: BTreeMap<Option<String>, (String, String)>,
+    /// There is another index for what those refuse.
+    has_fallback: bool,
+    /// Events that go there.
+    rerouted: BTreeSet<usize>,
     /// Requests that got no answer, and of whose halves nothing is known yet or one was taken.
     halved: Vec<Halved>,
 }
@@ -42,10 +46,27 @@ impl<'a> Plan<'a> {
     /// All events are still to be sent.
     #[must_use]
     pub fn new(events: &'a Events) -> Self {
-        let mut plan =
-            Self { events, todo: VecDeque::new(), rejected: Vec::new(), refused: BTreeMap::new(), halved: Vec::new() };
+        Self::knowing(events, BTreeMap::new(), false)
+    }
+
+    /// The same, with indexes that are known to refuse events. What they refuse is rejected, or goes to another index where
+    /// there is a fallback ([`Plan::is_rerouted`]).
+    #[must_use]
+    pub fn knowing(
+        events: &'a Events,
+        refused: BTreeMap<Option<String>, (String, String)>,
+        has_fallback: bool,
+    ) -> Self {
+        let (todo, rejected, rerouted, halved) = Default::default();
+        let mut plan = Self { events, todo, rejected, refused, has_fallback, rerouted, halved };
         plan.again(0..events.len());
         plan
+    }
+
+    /// Whether the events of a request go to the fallback index: all of them, or none.
+    #[must_use]
+    pub fn is_rerouted(&self, range: &Range<usize>) -> bool {
+        self.rerouted.contains(&range.start)
     }
 
     /// Takes the events of the next request out of the plan: at most `max_body` bytes, but at least one event, since
@@ -79,8 +100,12 @@ impl<'a> Plan<'a> {
                 self.rejected.push(Rejected { event: range.start + bad, rejection, code, reason });
             }
             Verdict::Index { index, code, reason } => {
-                self.reject_for_its_index(range.start, &code, &reason);
-                self.refused.insert(index, (code, reason));
+                if self.is_rerouted(&range) {
+                    self.reject_for_its_index(range.start, &code, &reason);
+                } else {
+                    self.refused.insert(index, (code, reason));
+                    self.again(range);
+                }
             }
             Verdict::Alone { before, suspect, .. } => {
                 let suspect = range.start + suspect;
@@ -118,17 +143,32 @@ impl<'a> Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// To be sent next, but for the events whose index is known to be refused: they would cost a request each.
+    /// To be sent next, but for the events whose index is known to be refused: they would cost a request each. Those are
+    /// rejected, or sent in requests of their own to the fallback index.
     fn again(&mut self, range: Range<usize>) {
+        if self.refused.is_empty() {
+            self.push(range);
+            return;
+        }
         let mut end = range.end;
-        if !self.refused.is_empty() {
-            for event in range.clone().rev() {
-                let index = index_of(self.events.get(event));
-                if let Some((code, reason)) = self.refused.get(&index).cloned() {
+        for event in range.clone().rev() {
+            let index = (!self.rerouted.contains(&event)).then(|| index_of(self.events.get(event)));
+            match index.and_then(|index| self.refused.get(&index).cloned()) {
+                None => {}
+                Some(_) if self.has_fallback => {
+                    self.rerouted.insert(event);
+                }
+                Some((code, reason)) => {
                     self.push(event + 1..end);
                     self.reject_for_its_index(event, &code, &reason);
                     end = event;
+                    continue;
                 }
+            }
+            let next = event + 1;
+            if next < end && self.rerouted.contains(&event) != self.rerouted.contains(&next) {
+                self.push(next..end);
+                end = next;
             }
         }
         self.push(range.start..end);
@@ -260,6 +300,23 @@ mod tests {
         check_cut(&[4, 20, 4], 8, &[0..1, 1..2, 2..3]);
         check_cut(&[20, 4], 8, &[0..1, 1..2]);
         check_cut(&[], 8, &[]);
+    }
+
+    #[test]
+    fn with_a_fallback_the_events_of_a_refused_index_go_in_requests_of_their_own() {
+        let events = envelopes(&[Some("a"), Some("bad"), Some("bad"), Some("a"), None, Some("bad")]);
+        let refused = BTreeMap::from([(Some("bad".to_owned()), ("hec 7".to_owned(), "Incorrect index".to_owned()))]);
+        let mut plan = Plan::knowing(&events, refused.clone(), true);
+        let mut requests = Vec::new();
+        while let Some(range) = plan.next(1_000_000) {
+            requests.push((plan.is_rerouted(&range), range));
+        }
+        assert_eq!(requests, [(false, 0..1), (true, 1..3), (false, 3..5), (true, 5..6)]);
+        plan.settle(1..3, Verdict::Bisect);
+        assert_eq!((plan.next(1_000_000), plan.next(1_000_000)), (Some(1..2), Some(2..3)));
+        assert!(plan.is_rerouted(&(1..2)) && plan.into_rejected().is_empty());
+        let rejected = Plan::knowing(&events, refused, false).into_rejected();
+        assert_eq!(rejected.iter().map(|rejected| rejected.event).collect::<Vec<_>>(), [1, 2, 5]);
     }
 
     #[test]

@@ -54,6 +54,12 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// Whether Splunk refuses the token: it is disabled, or unknown.
+    #[must_use]
+    pub fn refuses_token(&self) -> bool {
+        matches!((self.status, ReplyBody::parse(&self.body).code), (401 | 403, Some(1 | 4)))
+    }
+
     /// What became of the events before the one that this reply names as bad.
     fn before(&self, partial: Partial) -> Before {
         match partial {

@@ -17,7 +17,9 @@ pub(super) const KEYS: &[&Row] = &[
     &HTTPS.row,
     &TOKEN.row,
     &TOKEN_FILE.row,
+    &NEXT_TOKEN_FILE.row,
     &INDEX.row,
+    &FALLBACK_INDEX.row,
     &SOURCE.row,
     &SOURCETYPE.row,
     &EVENT_HOST.row,
@@ -41,7 +43,10 @@ pub(super) const KEYS: &[&Row] = &[
 
 pub const URL: Key<String> = Key::text("hec.url")
     .flag("hec-url")
-    .means("Splunk HTTP Event Collector, such as https://splunk.example:8088; either this or hec.host");
+    .means(
+        "Splunk HTTP Event Collector, such as https://splunk.example:8088; several are separated by commas, each with weight=2 \
+         behind it if it is to get twice the load; either this or hec.host",
+    );
 
 pub const HOST: Key<String> = Key::text("hec.host").means("host of the collector, instead of hec.url");
 
@@ -55,9 +60,15 @@ pub const TOKEN: Key<Secret> = Key::secret("hec.token").means("HEC token; prefer
 pub const TOKEN_FILE: Key<PathBuf> =
     Key::path("hec.token_file").flag("hec-token-file").means("file with the HEC token; read again when it changes");
 
+pub const NEXT_TOKEN_FILE: Key<PathBuf> = Key::path("hec.next_token_file")
+    .means("file with a second HEC token, used when the first is refused: replaces a token without a gap");
+
 pub const INDEX: Key<String> = Key::text("hec.index")
     .flag("hec-index")
     .means("index of events that name none; without it, the default index of the token");
+
+pub const FALLBACK_INDEX: Key<String> = Key::text("hec.fallback_index")
+    .means("index for events that Splunk refuses for theirs; without it they are refused for good");
 
 pub const SOURCE: Key<String> = Key::text("hec.source").flag("hec-source").means("source of events that name none");
 
@@ -90,7 +101,9 @@ pub const PROXY: Key<String> = Key::text("hec.proxy")
     .computed("https_proxy, http_proxy and no_proxy of the environment")
     .means("proxy for the collector, such as http://proxy.example:3128");
 
-pub const GZIP: Key<bool> = Key::switch("hec.gzip").default("false").means("compress requests");
+pub const GZIP: Key<bool> = Key::switch("hec.gzip")
+    .computed("true, but false when all collectors are on the loopback address")
+    .means("compress requests");
 
 pub const MAX_BODY: Key<usize> = Key::size("hec.max_body", 10_000, 64 * MIB)
     .default("1MB")

@@ -1,10 +1,12 @@
 //! Indexers that die with what they have accepted, while the program waits for their acknowledgements.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use forwarder::emulator::hec::{HecFault, On};
+use forwarder::core::secret::Secret;
+use forwarder::emulator::hec::{HecEmulator, HecFault, On};
 
-use super::bench::{Bench, servers, until};
+use super::bench::{Bench, TOKEN, servers, until};
 
 /// Seconds in which indexers die, unless `FORWARDER_ACK_SECONDS` says otherwise. The gate takes longer.
 const SECONDS: u64 = 6;
@@ -63,6 +65,68 @@ async fn an_indexer_that_dies_again_and_again_with_its_queue_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn indexers_behind_a_balancer_with_cookies_that_die_in_turns_lose_nothing() {
     indexers_die(3).await;
+}
+
+/// The same with three collectors at addresses of their own, each an indexer.
+#[tokio::test(flavor = "multi_thread")]
+async fn three_members_of_which_one_after_the_other_dies_lose_nothing() {
+    let bench = bench(1).await;
+    let mut others = Vec::new();
+    for _ in 0..2 {
+        let (_, mut config) = servers(2);
+        (config.use_ack, config.queue, config.ack_after) = (true, true, ACK_AFTER);
+        config.tap = Some(Arc::clone(&bench.oracle) as _);
+        others.push(HecEmulator::start(config).await.unwrap());
+    }
+    let members: Vec<&HecEmulator> = [&bench.hec].into_iter().chain(&others).collect();
+    let urls = members.iter().map(|member| member.url()).collect::<Vec<_>>().join(", ");
+    let _program = bench.start_with("a", &[SETTINGS[0], SETTINGS[1], ("FORWARDER_HEC_URL", &urls)]);
+    let (began, mut died, mut deaths, mut turn) = (Instant::now(), Instant::now(), 0, 0);
+    let index = || members.iter().map(|member| member.counts().events).collect::<Vec<_>>();
+    while began.elapsed() < length() {
+        bench.put(turn % 2, 1, 20);
+        turn += 1;
+        if died.elapsed() >= DEATHS {
+            members[deaths % 3].faults().kill(0, Duration::from_millis(300));
+            died = Instant::now();
+            deaths += 1;
+        }
+        index();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    bench.settled().await;
+    let shares = index();
+    let (logs, repeats) = (bench.oracle.expected(), bench.oracle.repeats());
+    println!("{deaths} deaths of 3 members: {logs} logs, {repeats} repeats, {shares:?} events of each");
+    assert!(
+        deaths >= 2 && repeats <= deaths * logs && shares.iter().all(|events| *events > 0),
+        "{repeats}, {shares:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_replaced_while_logs_flow_and_nothing_is_called_refused() {
+    let bench = Bench::new().await;
+    let next = "the-next-t0ken-of-the-tests";
+    std::fs::write(bench.directory.path().join("hec.token"), TOKEN).unwrap();
+    std::fs::write(bench.directory.path().join("next.token"), next).unwrap();
+    let files = [("FORWARDER_HEC_TOKEN_FILE", "hec.token"), ("FORWARDER_HEC_NEXT_TOKEN_FILE", "next.token")];
+    let settings = [[("FORWARDER_HEC_TOKEN", "")].as_slice(), &files].concat();
+    let program = bench.start_with("a", &settings);
+    for turn in 0..40 {
+        bench.put(turn % 2, 1, 20);
+        if turn == 20 {
+            bench.all_arrived().await;
+            bench.hec.faults().rotate_token(Secret::new(next));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    bench.settled().await;
+    assert_eq!(program.says("rejects our requests"), 0, "{}", program.said());
+    program.to_say("refuses one HEC token and takes another").await;
+    for secret in [TOKEN, next] {
+        assert_eq!(program.says(secret), 0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,16 +20,22 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) async fn check(findings: &Findings, config: &DestinationConfig) {
     match config {
         DestinationConfig::Hec(config) => {
-            let proxy = config.proxy.clone().or_else(|| env_proxy::of(&config.url));
-            let is_there = network::way(findings, &config.url, proxy.as_deref(), "hec.url").await;
-            if !is_there {
-                return;
+            let mut is_any_there = false;
+            for member in &config.members {
+                let proxy = config.proxy.clone().or_else(|| env_proxy::of(&member.url));
+                if !network::way(findings, &member.url, proxy.as_deref(), "hec.url").await {
+                    continue;
+                }
+                is_any_there = true;
+                let mut quick = hec::Config::clone(config);
+                quick.members = vec![member.clone()];
+                quick.timeout = quick.timeout.min(PATIENCE);
+                quick.connect_timeout = quick.connect_timeout.min(PATIENCE);
+                ask(findings, &DestinationConfig::Hec(Box::new(quick)), "hec").await;
             }
-            let mut quick = hec::Config::clone(config);
-            quick.timeout = quick.timeout.min(PATIENCE);
-            quick.connect_timeout = quick.connect_timeout.min(PATIENCE);
-            ask(findings, &DestinationConfig::Hec(Box::new(quick)), "hec").await;
-            index(findings, config);
+            if is_any_there {
+                index(findings, config);
+            }
         }
         DestinationConfig::Syslog(config) => {
             let reached = syslog_targets(findings, config).await;

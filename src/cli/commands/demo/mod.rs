@@ -25,7 +25,7 @@ use crate::script::Hooks;
 use crate::settings;
 use crate::settings::Environment;
 use oracle::Oracle;
-use receiver::{OUTAGE, Receiver, To};
+use receiver::{Collectors, OUTAGE, Receiver, To};
 use screen::Screen;
 
 pub(crate) const PROJECT: &str = "demo-project";
@@ -65,6 +65,9 @@ pub struct Args {
     #[arg(long, value_name = "SIEM", value_enum, default_value_t = To::Hec)]
     pub to: To,
 
+    #[command(flatten)]
+    collectors: Collectors,
+
     /// Stay up when all logs are delivered and go on writing some, so that one can edit the script and watch.
     #[arg(long)]
     pub keep: bool,
@@ -100,7 +103,9 @@ async fn play(args: &Args) -> Result<bool, String> {
     })
     .await
     .map_err(text("the embedded SLS cannot listen"))?;
-    let receiver = Receiver::start(args.to, &oracle).await.map_err(text("the embedded receiver cannot listen"))?;
+    let receiver = Receiver::start(args.to, args.collectors, &oracle)
+        .await
+        .map_err(text("the embedded receiver cannot listen"))?;
 
     println!("embedded SLS         http://{}  project {PROJECT}, logstore {LOGSTORE}", sls.address());
     println!("embedded receiver    {}", receiver.url());
@@ -382,6 +387,14 @@ mod tests {
     fn a_demo_needs_no_arguments() {
         let args = parse(&["demo"]).unwrap();
         assert_eq!((args.logs, args.shards, args.to, args.keep), (100_000, 4, To::Hec, false));
+    }
+
+    #[test]
+    fn a_demo_can_have_several_collectors_with_acknowledgements() {
+        let collectors = |line| parse(line).map(|args| (args.collectors.ack, args.collectors.members));
+        assert_eq!(collectors(&["demo"]).unwrap(), (false, 1));
+        assert_eq!(collectors(&["demo", "--ack", "--members", "3"]).unwrap(), (true, 3));
+        assert!(collectors(&["demo", "--members", "0"]).is_err());
     }
 
     #[test]

@@ -31,20 +31,37 @@ pub enum To {
     Syslog,
 }
 
+/// What the collectors of the demo are like.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Collectors {
+    /// Wait for the acknowledgements of the indexers; half-way a collector dies with what it had not indexed.
+    #[arg(long)]
+    pub ack: bool,
+
+    /// Collectors to spread the events over.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub members: u8,
+}
+
 /// The one that runs.
 pub(super) enum Receiver {
-    Hec(HecEmulator),
+    Hec { members: Vec<HecEmulator>, ack: bool },
     Syslog(SyslogEmulator),
 }
 
 impl Receiver {
-    pub(super) async fn start(to: To, oracle: &Arc<Oracle>) -> io::Result<Self> {
+    pub(super) async fn start(to: To, collectors: Collectors, oracle: &Arc<Oracle>) -> io::Result<Self> {
         match to {
             To::Hec => {
                 let mut config = hec::Config::new(Secret::new(TOKEN));
                 config.keep = Keep::Last(SHOWN_EVENTS);
                 config.tap = Some(Arc::clone(oracle) as _);
-                HecEmulator::start(config).await.map(Self::Hec)
+                (config.use_ack, config.queue) = (collectors.ack, collectors.ack);
+                let mut members = Vec::new();
+                for _ in 0..collectors.members {
+                    members.push(HecEmulator::start(config.clone()).await?);
+                }
+                Ok(Self::Hec { members, ack: collectors.ack })
             }
             To::Syslog => {
                 let tap = Some(Arc::clone(oracle) as _);
@@ -61,7 +78,7 @@ impl Receiver {
 
     pub(super) fn url(&self) -> String {
         match self {
-            Self::Hec(hec) => hec.url(),
+            Self::Hec { members, .. } => members.iter().map(HecEmulator::url).collect::<Vec<_>>().join(","),
             Self::Syslog(syslog) => format!("syslog://{}", syslog.address()),
         }
     }
@@ -69,7 +86,14 @@ impl Receiver {
     /// What a user would set to get there.
     pub(super) fn environment(&self) -> Vec<(&'static str, String)> {
         match self {
-            Self::Hec(hec) => vec![("FORWARDER_HEC_URL", hec.url()), ("FORWARDER_HEC_TOKEN", TOKEN.into())],
+            Self::Hec { ack, .. } => {
+                let mut environment = vec![("FORWARDER_HEC_URL", self.url()), ("FORWARDER_HEC_TOKEN", TOKEN.into())];
+                if *ack {
+                    environment.push(("FORWARDER_HEC_ACK", "true".into()));
+                    environment.push(("FORWARDER_HEC_ACK_TIMEOUT", "5s".into()));
+                }
+                environment
+            }
             Self::Syslog(syslog) => vec![
                 ("FORWARDER_SYSLOG_HOST", syslog.address().ip().to_string()),
                 ("FORWARDER_SYSLOG_PORT", syslog.address().port().to_string()),
@@ -81,9 +105,15 @@ impl Receiver {
     /// Takes it away for a while; returns what to say about it.
     pub(super) fn go_away(&self) -> &'static str {
         match self {
-            Self::Hec(hec) => {
-                hec.faults().next(HecFault::reply_lost(), 1);
-                hec.faults().down_for(OUTAGE);
+            Self::Hec { members, ack: true } => {
+                members[0].faults().kill(0, OUTAGE);
+                "half-way: a collector dies with what it had accepted and not indexed, and is back in two seconds"
+            }
+            Self::Hec { members, ack: false } => {
+                for hec in members {
+                    hec.faults().next(HecFault::reply_lost(), 1);
+                    hec.faults().down_for(OUTAGE);
+                }
                 "half-way: the receiver answers 503 for two seconds, then takes a request without answering it"
             }
             Self::Syslog(syslog) => {
@@ -96,12 +126,12 @@ impl Receiver {
     /// The last events, as the receiver shows them, under a heading.
     pub(super) fn last(&self) -> (&'static str, Vec<Vec<u8>>) {
         match self {
-            Self::Hec(hec) => {
+            Self::Hec { members, .. } => {
                 let line = |event: &hec::Received<'_>| {
                     let time = event.time.as_deref().unwrap_or("-");
                     [format!("_time={time}  _raw=").as_bytes(), &event.event_raw].concat()
                 };
-                ("as Splunk would index them", hec.received().iter().map(line).collect())
+                ("as Splunk would index them", members[0].received().iter().map(line).collect())
             }
             Self::Syslog(syslog) => ("as they were received", syslog.received()),
         }
@@ -110,14 +140,18 @@ impl Receiver {
     /// How to look at what it got, if there is a way.
     pub(super) fn how_to_look(&self) -> Option<String> {
         match self {
-            Self::Hec(hec) => Some(format!("curl {}/_emulator/events | tail -n 3", hec.url())),
+            Self::Hec { members, .. } => Some(format!("curl {}/_emulator/events | tail -n 3", members[0].url())),
             Self::Syslog(_) => None,
         }
     }
 
     pub(super) async fn stop(self) {
         match self {
-            Self::Hec(hec) => hec.stop().await,
+            Self::Hec { members, .. } => {
+                for hec in members {
+                    hec.stop().await;
+                }
+            }
             Self::Syslog(syslog) => syslog.stop().await,
         }
     }

@@ -1,6 +1,7 @@
 //! The client against a collector on a loopback socket that answers as each test wants.
 
 mod acks;
+mod members;
 mod server;
 mod tls;
 
@@ -17,8 +18,8 @@ use crate::core::lease::Lease;
 use crate::core::secret::Secret;
 use crate::core::stop::{Stopper, stop};
 use crate::core::test_log::log;
-use crate::destination::hec::Token;
 use crate::destination::hec::concurrency::Admit;
+use crate::destination::hec::{MemberConfig, Token};
 use crate::destination::{Rejected, Rejection};
 
 const TOKEN: &str = "s3cr3t-t0ken";
@@ -640,7 +641,7 @@ async fn a_token_file_that_changes_is_tried_at_once() {
     })
     .await;
     let slow = Timing { hold: Duration::from_secs(600), ..QUICK };
-    let token = Token::File(file.path().to_owned());
+    let token = Token::Files(vec![file.path().to_owned()]);
     let hec = Arc::new(Hec::with_timing(&Config { token, ..config(&collector.url) }, slow).unwrap());
     let (_stopper, tenure) = tenure();
     let mut delivery = tokio::task::JoinSet::new();
@@ -859,7 +860,7 @@ async fn the_tenure_is_asked_before_every_send() {
     stopper.raise();
     // Without the race against the end of the tenure around it, which may notice late.
     let hec = hec(&collector);
-    assert!(hec.deliver_some(&batch(2), 0..2, None, &tenure).await.is_none());
+    assert!(hec.deliver_some(&batch(2), 0..2, None, None, &tenure).await.is_none());
     assert!(collector.seen().is_empty());
 }
 
@@ -1090,7 +1091,10 @@ async fn settings_that_cannot_work_are_named() {
     check_config(&token("a\nb"), "hec token: it contains");
     check_config(&Config { proxy: Some("http://u:p@[".to_owned()), ..fine.clone() }, "hec proxy: not a URL");
     let missing = std::path::PathBuf::from("/nonexistent/file");
-    check_config(&Config { token: Token::File(missing.clone()), ..fine.clone() }, "hec token file /nonexistent/file: ");
+    check_config(
+        &Config { token: Token::Files(vec![missing.clone()]), ..fine.clone() },
+        "hec token file /nonexistent/file: ",
+    );
     check_config(&Config { ca_file: Some(missing), ..fine.clone() }, "hec CA file /nonexistent/file: ");
     let empty = tempfile::NamedTempFile::new().unwrap();
     check_config(&Config { ca_file: Some(empty.path().to_owned()), ..fine.clone() }, "hec CA file ");
@@ -1121,7 +1125,7 @@ async fn a_token_is_read_again_when_what_was_read_is_old_enough() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writeln!(file, "old").unwrap();
     let collector = first_then_fine(vec![]).await;
-    let token = Token::File(file.path().to_owned());
+    let token = Token::Files(vec![file.path().to_owned()]);
     let hec = hec_with(&Config { token, ..config(&collector.url) });
     std::fs::write(file.path(), "new").unwrap();
     deliver_all(&hec, batch(1)).await;
@@ -1137,7 +1141,7 @@ async fn a_token_file_that_cannot_be_used_is_said_once_each_time_it_happens() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writeln!(file, "good").unwrap();
     let collector = first_then_fine(vec![]).await;
-    let token = Token::File(file.path().to_owned());
+    let token = Token::Files(vec![file.path().to_owned()]);
     let hec = hec_with(&Config { token, ..config(&collector.url) });
     for (content, said) in [("", 1), ("", 1), ("good", 1), ("", 2), ("two words", 3), ("good", 3), ("two words", 4)] {
         std::fs::write(file.path(), content).unwrap();

@@ -1,0 +1,77 @@
+//! Indexes that take nothing from us, learnt from refusals.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long a refusal is believed without another request: somebody may have allowed the index meanwhile.
+const TRUST: Duration = Duration::from_secs(300);
+
+/// Most indexes that are kept in mind: their names come out of logs.
+const MOST: usize = 1_000;
+
+/// Refused indexes by name (none where the event named none), each with the code and the reason.
+pub(super) type Refused = BTreeMap<Option<String>, (String, String)>;
+
+/// What is known over all batches.
+#[derive(Debug, Default)]
+pub(super) struct BadIndexes(Mutex<BTreeMap<Option<String>, Bad>>);
+
+#[derive(Debug)]
+struct Bad {
+    code: String,
+    reason: String,
+    since: Instant,
+}
+
+impl BadIndexes {
+    /// An index is refused. Returns whether that is new.
+    pub(super) fn learn(&self, index: &Option<String>, code: &str, reason: &str, now: Instant) -> bool {
+        let mut known = self.lock();
+        let is_new = !known.contains_key(index);
+        if is_new && known.len() >= MOST {
+            return false;
+        }
+        known.insert(index.clone(), Bad { code: code.to_owned(), reason: reason.to_owned(), since: now });
+        is_new
+    }
+
+    /// Those that need not be asked about now. What is asked about again and refused again is no news.
+    pub(super) fn refused(&self, now: Instant) -> Refused {
+        let known = self.lock();
+        let trusted = known.iter().filter(|(_, bad)| now < bad.since + TRUST);
+        trusted.map(|(index, bad)| (index.clone(), (bad.code.clone(), bad.reason.clone()))).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Option<String>, Bad>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_index_is_news_once_and_asked_about_again_after_five_minutes() {
+        let (bad, now) = (BadIndexes::default(), Instant::now());
+        let index = Some("x".to_owned());
+        assert!(bad.learn(&index, "hec 7", "Incorrect index", now));
+        assert!(!bad.learn(&index, "hec 7", "Incorrect index", now));
+        assert_eq!(bad.refused(now + TRUST - Duration::from_secs(1)).len(), 1);
+        assert!(bad.refused(now + TRUST).is_empty());
+        assert!(!bad.learn(&index, "hec 7", "Incorrect index", now + TRUST));
+        assert_eq!(bad.refused(now + TRUST).len(), 1);
+    }
+
+    #[test]
+    fn names_without_end_take_a_bounded_room() {
+        let (bad, now) = (BadIndexes::default(), Instant::now());
+        for name in 0..2 * MOST {
+            bad.learn(&Some(name.to_string()), "hec 7", "Incorrect index", now);
+        }
+        assert_eq!(bad.refused(now).len(), MOST);
+    }
+}
