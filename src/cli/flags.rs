@@ -35,6 +35,9 @@ impl clap::FromArgMatches for SettingFlags {
     }
 }
 
+/// The flags that the short help shows.
+const COMMON: [&str; 3] = ["script.file", "hec.url", "syslog.host"];
+
 fn argument(key: &Row, flag: &'static str) -> Arg {
     let (first, rest) = key.meaning.split_at(1);
     let mut help = first.to_uppercase() + rest;
@@ -73,5 +76,11 @@ fn argument(key: &Row, flag: &'static str) -> Arg {
         Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
         _ => arg,
     };
-    arg.long(flag).help(help).help_heading(heading).value_name(value).value_parser(NonEmptyStringValueParser::new())
+    let is_common = COMMON.contains(&key.name);
+    arg.hide_short_help(!is_common)
+        .long(flag)
+        .help(help)
+        .help_heading(heading)
+        .value_name(value)
+        .value_parser(NonEmptyStringValueParser::new())
 }

@@ -11,8 +11,8 @@ mod terminal;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory as _, Parser};
 
 use crate::settings::keys;
 use crate::settings::keys::Row;
@@ -55,9 +55,15 @@ either, but some logs will be sent twice.
 Exit codes: 0 asked to stop, 2 usage, settings or script, 70 internal error,
 75 the stop took too long, 77 permission denied.";
 
+/// Below the short help, which fits a screen.
+const SHORT: &str = "\
+forwarder --script scripts/transform.lua --hec-url https://splunk.example:8088
+runs until a signal stops it. --help has all flags, a first run and the exit
+codes; forwarder config example has all settings.";
+
 /// Ships logs from Alibaba Cloud Simple Log Service (SLS) to a SIEM, each through your Lua script, and never loses one.
 #[derive(Debug, Parser)]
-#[command(name = "forwarder", version, after_help = FIRST_RUN, max_term_width = 120)]
+#[command(name = "forwarder", version, after_help = SHORT, after_long_help = FIRST_RUN, max_term_width = 120)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(flatten)]
@@ -71,6 +77,8 @@ struct Cli {
 enum Command {
     Backfill(commands::backfill::Args),
     Check(commands::check::Args),
+    Completions(commands::manual::CompletionsArgs),
+    Config(commands::config::Args),
     #[cfg(feature = "emulator")]
     Bench(commands::bench::Args),
     #[cfg(feature = "emulator")]
@@ -78,10 +86,12 @@ enum Command {
     Dlq(commands::dlq::Dlq),
     #[cfg(feature = "emulator")]
     Emulate(commands::emulate::Args),
+    Man(commands::manual::ManArgs),
     Policy(commands::policy::Args),
     Seek(commands::seek::Args),
     Test(commands::test::Args),
     Try(commands::try_::Args),
+    Types(commands::types::Args),
 }
 
 /// The program: reads the command line, does what it says, and returns the exit code.
@@ -92,6 +102,8 @@ pub fn main() -> ExitCode {
         None => commands::run::run(&cli.run),
         Some(Command::Backfill(args)) => commands::backfill::main(args),
         Some(Command::Check(args)) => commands::check::main(args),
+        Some(Command::Completions(args)) => commands::manual::completions(args, Cli::command()),
+        Some(Command::Config(args)) => commands::config::main(args),
         #[cfg(feature = "emulator")]
         Some(Command::Bench(args)) => commands::bench::main(args),
         #[cfg(feature = "emulator")]
@@ -99,10 +111,12 @@ pub fn main() -> ExitCode {
         Some(Command::Dlq(args)) => commands::dlq::main(args),
         #[cfg(feature = "emulator")]
         Some(Command::Emulate(args)) => commands::emulate::run(args),
+        Some(Command::Man(args)) => commands::manual::man(args, Cli::command()),
         Some(Command::Policy(args)) => commands::policy::main(args),
         Some(Command::Seek(args)) => commands::seek::main(args),
         Some(Command::Test(args)) => commands::test::main(args),
         Some(Command::Try(args)) => commands::try_::main(args),
+        Some(Command::Types(args)) => commands::types::main(args),
     }
 }
 
@@ -144,8 +158,6 @@ fn is_meant(secret: &Row, flag: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -22,6 +22,7 @@ pub(crate) mod pattern;
 mod source;
 pub(crate) mod stdlib;
 pub mod testing;
+mod types;
 mod values;
 mod versions;
 
@@ -43,6 +44,7 @@ pub(crate) use source::files::drop_mark;
 pub use source::{MOST_TEXT, Script};
 pub use testing::sample::{Sample, SampleError};
 pub use testing::{cases, coverage};
+pub use types::TYPES;
 pub use versions::reload::{Dried, Figures, Hooks, Passed, Refused, Reloads, Rules, Trial};
 
 /// What a script may use, and what it may see of the settings.

@@ -150,7 +150,7 @@ fn outcome(hook: &mut Hook, page: &Page) -> Vec<String> {
 }
 
 /// What becomes of one log with these fields, when `body` is the inside of `process(log, meta)`.
-fn process(body: &str, fields: &[(&str, &str)]) -> Vec<String> {
+pub(super) fn process(body: &str, fields: &[(&str, &str)]) -> Vec<String> {
     let fields = fields.iter().map(|(key, value)| (key.as_bytes(), value.as_bytes())).collect();
     outcome(&mut hook(&format!("function process(log, meta) {body} end")), &page_of(&[fields]))
 }

@@ -41,9 +41,14 @@ pub fn find(name: &str) -> Option<&'static Row> {
     all().find(|key| key.name == name)
 }
 
+/// Every array of tables: one for each name, or one for each type of its items.
+pub fn all_arrays() -> impl Iterator<Item = &'static Array> {
+    [&source::SOURCES].into_iter().chain(destination::DESTINATIONS)
+}
+
 /// The arrays of tables with this name: one, or one for each type of its items.
 pub(super) fn arrays(name: &str) -> impl Iterator<Item = &'static Array> {
-    [&source::SOURCES].into_iter().chain(destination::DESTINATIONS).filter(move |array| array.name == name)
+    all_arrays().filter(move |array| array.name == name)
 }
 
 /// Whether there is an array of tables with this name.
@@ -52,7 +57,7 @@ pub(super) fn is_array(name: &str) -> bool {
 }
 
 /// Every setting that an item of an array can give, in the order of the documentation.
-pub(super) fn of_item(array: &Array) -> impl Iterator<Item = &'static Row> {
+pub fn of_item(array: &Array) -> impl Iterator<Item = &'static Row> {
     let of = |table: &'static str| all().filter(move |row| row.parts().0 == table && row.scope != Scope::Process);
     of(array.name).chain(of(array.table))
 }

@@ -40,6 +40,89 @@ fn the_help_teaches_the_first_run_and_lists_every_flag() {
     }
 }
 
+/// Lines on a terminal of the usual size.
+const SCREEN: usize = 45;
+
+#[test]
+fn the_short_help_fits_a_screen_and_names_every_command() {
+    let help = text(&output(&["-h"]).stdout);
+    assert!(help.lines().count() <= SCREEN, "{} lines:\n{help}", help.lines().count());
+    for command in ["check", "completions", "config", "demo", "dlq", "man", "policy", "test", "try", "types"] {
+        assert!(help.contains(&format!("  {command} ")), "{command}");
+    }
+    assert!(help.contains("--script") && help.contains("--help has all flags"), "{help}");
+}
+
+#[test]
+fn the_example_of_the_settings_has_all_and_says_nothing_until_it_is_changed() {
+    let example = text(&output(&["config", "example"]).stdout);
+    let settings: toml::Table = example.parse().unwrap();
+    assert!(settings.values().all(|table| table.as_table().is_some_and(toml::Table::is_empty)), "{settings:?}");
+    for key in keys::all().filter(|key| key.scope != keys::Scope::Item) {
+        let name = key.parts().1;
+        let is_there = example.lines().any(|line| {
+            line.starts_with(&format!("# {name} = "))
+                || line.contains(&key.variable().unwrap_or(format!("[{}]", key.name)))
+        });
+        assert!(is_there, "{}", key.name);
+    }
+    // With the marks taken off it is what the defaults are.
+    let uncommented: String = example
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("# ").filter(|line| line.contains(" = \"") || line.starts_with('[')).or(Some(line))
+        })
+        .filter(|line| !line.starts_with('#') && !line.contains('…'))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert!(uncommented.parse::<toml::Table>().is_ok(), "{uncommented}");
+}
+
+#[test]
+fn the_settings_in_force_are_shown_with_their_origin_and_without_secrets() {
+    let mut command = program(&["config", "show", "--start", "end"]);
+    let output = command.envs([("SLS_PROJECT", "p"), ("FORWARDER_HEC_TOKEN", "c4n4ry")]).output().unwrap();
+    let shown = text(&output.stdout);
+    assert!(output.status.success() && !shown.contains("c4n4ry"), "{shown}");
+    for line in
+        ["start = \"end\"  # --start", "project = \"p\"  # SLS_PROJECT", "token = (not shown)  # FORWARDER_HEC_TOKEN"]
+    {
+        assert!(shown.contains(line), "{line} is not in\n{shown}");
+    }
+    let given = text(&command.arg("--given").output().unwrap().stdout);
+    assert_eq!(given.matches(" = ").count(), 3, "{given}");
+}
+
+#[test]
+fn the_schema_has_every_setting_that_a_file_may_hold() {
+    let schema: serde_json::Value = serde_json::from_slice(&output(&["config", "schema"]).stdout).unwrap();
+    for key in keys::all().filter(|key| !matches!(key.kind, keys::Kind::EnvironmentSecret)) {
+        let (table, name) = key.parts();
+        let tables = &schema["properties"];
+        let table = match table {
+            "script" => &tables["script"]["anyOf"][1],
+            array @ ("source" | "destination") => &tables[array]["items"]["anyOf"][0],
+            table => &tables[table],
+        };
+        let property = &table["properties"][name];
+        assert_eq!(property["description"], key.meaning, "{}", key.name);
+    }
+    assert!(schema["properties"]["sls"]["properties"].get("access_key_secret").is_none());
+}
+
+#[test]
+fn shells_and_man_learn_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = text(&output(&["completions", shell]).stdout);
+        assert!(script.contains("check") && script.contains("--hec-url") | script.contains("hec-url"), "{shell}");
+    }
+    let page = text(&output(&["man"]).stdout);
+    assert!(page.starts_with(".ie") && page.contains("check") && page.contains("First run"), "{page}");
+    let page = text(&output(&["man", "dlq", "replay"]).stdout);
+    assert!(page.contains("replay"), "{page}");
+    assert_eq!(output(&["man", "nothing"]).status.code(), Some(2));
+}
+
 #[test]
 fn a_flag_that_is_none_ends_with_2_and_what_was_meant() {
     let output = output(&["--strat", "end"]);

@@ -4,13 +4,16 @@ pub(super) mod backfill;
 #[cfg(feature = "emulator")]
 pub mod bench;
 pub(super) mod check;
+pub(super) mod config;
 #[cfg(feature = "emulator")]
 pub mod demo;
 pub mod dlq;
 #[cfg(feature = "emulator")]
 pub mod emulate;
+pub(super) mod manual;
 pub(super) mod policy;
 pub(super) mod run;
 pub(super) mod seek;
 pub(super) mod test;
 pub(super) mod try_;
+pub(super) mod types;

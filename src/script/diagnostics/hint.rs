@@ -77,7 +77,7 @@ const FUNCTIONS: [(&str, &[&str]); 17] = [
     ("hash", &["hmac_sha1", "hmac_sha256", "md5", "sha1", "sha256"]),
     ("hex", &["decode", "encode"]),
     ("ip", &["in_cidr", "is_private", "parse"]),
-    ("json", &["array", "decode", "encode"]),
+    ("json", &["array", "decode", "encode", "get"]),
     ("leef", &["encode"]),
     ("logfmt", &["encode"]),
     ("logger", &["debug", "error", "info", "warn"]),
@@ -254,11 +254,12 @@ fn runtime(scene: &Scene<'_>) -> Option<String> {
             Some(format!("there is no `{name}` here: test it first, `if x.{name} then … end`"))
         }),
         (_, "userdata", Some(subject)) => Some(format!(
-            "`{}` is null in the JSON: test it first, `if {} ~= json.null then … end`",
-            subject.name,
-            written(scene, subject)
+            "`{}` is null in the JSON, which counts as true: json.get(value, \"{}\") gives nil for it",
+            subject.name, subject.name
         )),
-        (_, "userdata", None) => Some("JSON null is json.null, which is not nil: test for it first".to_owned()),
+        (_, "userdata", None) => {
+            Some("JSON null is json.null, which is not nil: json.get() gives nil for it".to_owned())
+        }
         ("concatenate", "nil", Some(subject)) => missing(scene, subject)
             .or_else(|| Some(format!("`{0}` has no value here: write ({0} or \"\")", written(scene, subject)))),
         ("concatenate", "table", _) => Some("use json.encode() to turn a table into text".to_owned()),

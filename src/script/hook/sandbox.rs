@@ -176,12 +176,27 @@ fn add_log(lua: &Lua, shared: &mut Shared, globals: &Table) -> mlua::Result<()> 
     library.raw_set("decode", make(NativeFunction::of(json::decode), &Value::Nil)?)?;
     library.raw_set("array", make(NativeFunction::of(json::array), &Value::Nil)?)?;
     library.raw_set("null", Value::NULL)?;
+    library.raw_set("get", lua.load(GET).set_name("=json.get").call::<Value>(Value::NULL)?)?;
     globals.raw_set("json", library)?;
     globals.raw_set("kv", make(NativeFunction::of(json::kv), &Value::Nil)?)?;
     globals.raw_set("next", next)?;
     shared.get().marks = marks;
     Ok(())
 }
+
+/// `json.get(value, "a", "b")`: what is at the end of the way, or nil where it ends early or at null.
+const GET: &str = r#"
+    local null = ...
+    local select, type = select, type
+    return function(value, ...)
+      for at = 1, select('#', ...) do
+        if type(value) ~= "table" then return nil end
+        value = value[(select(at, ...))]
+      end
+      if value == null then return nil end
+      return value
+    end
+"#;
 
 /// Calls the engine's own function, the second upvalue, with all arguments.
 fn pass_on(frame: &mut Frame) -> c_int {

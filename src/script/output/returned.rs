@@ -34,7 +34,7 @@ pub(crate) fn push_events(
     let most = bytes(outputs).saturating_add(current.most_bytes);
     let mut one = One { stack, current, formats, log, outputs, most };
     match stack.kind(at) {
-        Kind::Nil | Kind::Boolean(false) => Ok(()),
+        Kind::Nil => Ok(()),
         Kind::Table if matches!(shape(stack, one.current, at), Shape::Plain | Shape::List) && stack.raw_len(at) > 0 => {
             one.push_list(at)
         }
@@ -202,8 +202,10 @@ impl<'a> One<'a> {
             self.stack.set_top(at - 1);
         }
         if keys == 0 {
-            // A list that nothing was put into.
-            return Ok(());
+            let why = "an empty table is no event: was `event` set from a field that the log does not have? Return nil to drop a \
+                       log";
+            let place = place.trim_end_matches('.');
+            return Err(problem(if place.is_empty() { "the value" } else { place }, why));
         }
         if event.is_none() && message.is_none() {
             return Err(problem(format!("{place}event"), "missing; put the data to send here: { event = log }"));

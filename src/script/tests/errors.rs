@@ -225,7 +225,7 @@ fn null_of_json_and_text_that_is_no_json_are_named() {
     hinted(
         "local e = json.decode(log.event)\nreturn { event = e.a.b }",
         Some(20),
-        "`a` is null in the JSON: test it first, `if e.a ~= json.null then … end`",
+        "`a` is null in the JSON, which counts as true: json.get(value, \"a\") gives nil for it",
     );
     hinted(
         "local d = json.decode(log.size)\nreturn d.x",

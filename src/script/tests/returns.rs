@@ -16,9 +16,39 @@ fn refused(value: &str, expected: &str) {
 
 #[test]
 fn nothing_drops_the_log() {
-    for body in ["", "return nil", "return false", "return {}", "return json.array()"] {
+    for body in ["", "return nil", "return json.array()"] {
         assert_eq!(process(body, &[]), Vec::<String>::new(), "{body}");
     }
+}
+
+/// Goes red when what a slip makes of an event counts as dropped.
+#[test]
+fn what_a_missing_field_leaves_of_an_event_is_an_error_and_no_drop() {
+    for value in ["{}", "{ event = log.missing }", "{ event = nil, host = nil }"] {
+        refused(
+            value,
+            "the value: an empty table is no event: was `event` set from a field that the log does not have? Return nil to \
+             drop a log",
+        );
+    }
+    refused(
+        "{ 'a', {} }",
+        "[2]: an empty table is no event: was `event` set from a field that the log does not have? Return nil to drop a log",
+    );
+    let why = "return nil, a string, the log, an event table like { event = log }, or a list of them";
+    refused("false", &format!("the value: a boolean is no event; {why}"));
+    refused("log.a == '1' and log", &format!("the value: a boolean is no event; {why}"));
+}
+
+#[test]
+fn a_second_value_is_an_error_and_is_not_lost_without_a_word() {
+    for body in ["return log.a:gsub('x', 'y')", "return nil, 'debug'", "return log, log", "return log, false"] {
+        let said = process(body, &[("a", "x")]);
+        assert_eq!(said.len(), 1, "{body}");
+        assert!(said[0].starts_with("! s.lua: process returned two values, and only one is sent"), "{body}: {said:?}");
+    }
+    check("return (log.a:gsub('x', 'y'))", &[("a", "x")], r#""y""#);
+    check("return log.a, nil", &[("a", "x")], r#""x""#);
 }
 
 #[test]

@@ -120,12 +120,17 @@ pub(crate) fn call_each(frame: &mut Frame) -> c_int {
         frame.current().table = stack.pointer(-1);
         stack.push_copy(2);
         frame.set_metatable(-2);
+        // One more than it may return, so that nothing after the first is lost without a word.
         if frame.current().meta.is_none() {
-            frame.call(1, 1);
+            frame.call(1, 2);
         } else {
             push_meta(frame);
-            frame.call(2, 1);
+            frame.call(2, 2);
         }
+        if stack.kind(-1) != Kind::Nil {
+            frame.fail(SECOND_VALUE);
+        }
+        stack.pop(1);
         if !calls.returned(stack) {
             break;
         }
@@ -133,6 +138,10 @@ pub(crate) fn call_each(frame: &mut Frame) -> c_int {
     }
     0
 }
+
+/// What `return (x:gsub(…))` without its parentheses meets, and `return nil, "why"`.
+const SECOND_VALUE: &[u8] = b"process returned two values, and only one is sent: return an event or a list of events; \
+    gsub and find return several values, and (x:gsub(...)) in parentheses is the first alone";
 
 fn push_meta(frame: &mut Frame) {
     type Text = fn(&LogIdentity) -> &str;

@@ -93,7 +93,7 @@ fn load(args: &Args) -> Result<(Settings, Vec<Finding>), SettingsError> {
         let of = setting.item.map(|item| format!("{item}: ")).unwrap_or_default();
         findings.ok(format!("{of}{} = {value} ({})", setting.row.name, setting.origin));
     }
-    findings.note(format!("the other {} have their defaults", rest.len()));
+    findings.note(format!("the other {} have their defaults: forwarder config show", rest.len()));
     for warning in &settings.warnings {
         findings.warn(warning, "see docs/settings.md; if it is meant like this, nothing");
     }

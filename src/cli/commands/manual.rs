@@ -1,0 +1,60 @@
+//! `forwarder completions` and `forwarder man`: what a shell and `man` know of the command line.
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Command;
+use clap_complete::Shell;
+
+use crate::cli::exit::{INTERNAL, USAGE, end};
+
+/// Print the completions for a shell
+#[derive(Debug, clap::Args)]
+#[command(after_help = "  forwarder completions bash > /etc/bash_completion.d/forwarder")]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+/// Print the manual page, of the program or of a command
+#[derive(Debug, clap::Args)]
+#[command(after_help = "  forwarder man > forwarder.1; forwarder man check | man -l -")]
+pub(crate) struct ManArgs {
+    /// The command, such as `check` or `dlq replay`
+    command: Vec<String>,
+}
+
+/// Prints what the shell has to know.
+pub(crate) fn completions(args: &CompletionsArgs, mut program: Command) -> ExitCode {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut program, "forwarder", &mut script);
+    written(&script)
+}
+
+/// Prints the page.
+pub(crate) fn man(args: &ManArgs, mut program: Command) -> ExitCode {
+    // Gives every command its flags and its full name.
+    program.build();
+    let mut command = &program;
+    for name in &args.command {
+        let Some(found) = command.find_subcommand(name) else {
+            let known: Vec<_> = command.get_subcommands().map(Command::get_name).collect();
+            return end(&format!("there is no command {name:?}; there are {}", known.join(", ")), USAGE);
+        };
+        command = found;
+    }
+    let mut page = Vec::new();
+    match clap_mangen::Man::new(command.clone()).render(&mut page) {
+        Ok(()) => written(&page),
+        Err(error) => end(&format!("the page cannot be made: {error}"), INTERNAL),
+    }
+}
+
+/// Whoever stops reading has seen enough.
+fn written(text: &[u8]) -> ExitCode {
+    match io::Write::write_all(&mut io::stdout(), text) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => end(&format!("cannot write: {error}"), INTERNAL),
+        _ => ExitCode::SUCCESS,
+    }
+}
