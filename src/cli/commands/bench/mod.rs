@@ -107,7 +107,8 @@ fn measure(args: &Args) -> Result<Vec<Measured>, Fault> {
     };
     if let Some(file) = &args.logs {
         let logs = samples::read(file).map_err(usage)?;
-        let logs: Vec<Sample> = logs.into_iter().map(|origin| origin.sample).collect();
+        let logs = logs.into_iter().map(|log| log.map(|origin| origin.sample));
+        let logs = logs.collect::<Result<Vec<Sample>, String>>().map_err(usage)?;
         let stages = stages(&[Sample::page(&logs)])?;
         let yardstick = cpu::gzip_each(&stages.events, stages.logs);
         return Ok(vec![Measured { corpus: file.display().to_string(), stages, lines: Vec::new(), yardstick }]);

@@ -2,6 +2,7 @@
 
 mod peek;
 mod pretty;
+mod printed;
 pub(super) mod samples;
 mod show;
 
@@ -11,6 +12,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
 use crate::cli::context::{machine, sources};
 use crate::cli::exit::{ExitMessage, end_with};
@@ -22,12 +26,15 @@ use crate::core::destination_name::DestinationName;
 use crate::core::event::DestinationFormat;
 use crate::core::named_file;
 use crate::core::named_file::MOST_LOGS;
+use crate::core::printable::printable;
 use crate::destination::Preview;
 use crate::script::testing::cases;
 use crate::script::{Cost, Hook, HookError, Meta, Paint, Sample, Script};
 use crate::settings;
 use crate::settings::TrialSettings;
+use printed::Printed;
 use samples::{SampleOrigin, Tried, TriedEvent};
+use show::DisplayOptions;
 
 /// How often `--watch` looks at the files.
 const POLL_INTERVAL: Duration = Duration::from_millis(300);
@@ -42,7 +49,7 @@ Samples are logs as the script sees them, one JSON object of strings a line:
 A line that has such a log under `log`, as dead letters and test cases do, will do too.
 
 Examples:
-  forwarder try samples.jsonl                          scripts/transform.lua on some logs
+  forwarder try scripts/samples.jsonl                  scripts/transform.lua on some logs
   forwarder try --watch samples.jsonl                  again at each save of the script
   forwarder try --from-sls 10 --config forwarder.toml  on logs of the logstore
   forwarder try --json samples.jsonl >> scripts/transform.test.jsonl
@@ -51,7 +58,10 @@ Examples:
 The samples go the way of pulled logs, with the limits of the settings. Neither an SLS account nor a
 destination is needed. --from-sls reads without joining the consumer group and leaves its checkpoints alone.
 
-Exit codes: 0 every log was sent or dropped, 1 the script failed on a log, 2 usage, settings or script.";
+What the script prints (print, logger) stands below its log.
+
+Exit codes: 0 every log was sent or dropped, 1 the script failed on a log, or a sample is none, 2 usage,
+settings or script.";
 
 /// Try a script on samples: what each log becomes, as the destination would see it
 #[derive(Debug, clap::Args)]
@@ -69,15 +79,18 @@ pub(crate) struct Args {
     /// The one destination to lay events out for: hec, syslog or file [default: all in the settings, else hec]
     #[arg(long, value_name = "NAME")]
     to: Option<String>,
-    /// Take so many logs from the logstore of the settings instead
+    /// Take the newest so many logs of the logstore of the settings instead, or the first from --start on
     #[arg(long, value_name = "N")]
     from_sls: Option<NonZeroUsize>,
     /// The source to take them from, where there are several
     #[arg(long, value_name = "NAME", requires = "from_sls")]
     source: Option<String>,
-    /// Where to take them: begin, end, or a time [default: sls.start]
+    /// Where to begin to take them: begin, or a time [default: so that they are the newest]
     #[arg(long, value_name = "WHEN", requires = "from_sls")]
     start: Option<String>,
+    /// Show long events whole
+    #[arg(long, conflicts_with = "json")]
+    full: bool,
     /// One JSON object a log, which is a test case too
     #[arg(long)]
     json: bool,
@@ -88,39 +101,48 @@ pub(crate) struct Args {
 
 /// Tries, once or at each save; returns the exit code.
 pub(crate) fn main(args: &Args) -> ExitCode {
-    match tried(args) {
+    let printed = Printed::default();
+    let subscriber = tracing_subscriber::registry().with(printed.clone().with_filter(LevelFilter::DEBUG));
+    match tracing::subscriber::with_default(subscriber, || tried(args, &printed)) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(EXIT_FAILED),
         Err(said) => end_with(&said),
     }
 }
 
-fn tried(args: &Args) -> Result<u64, ExitMessage> {
+fn tried(args: &Args, printed: &Printed) -> Result<u64, ExitMessage> {
     let plain = |error: &dyn std::error::Error| ExitMessage::Plain(error.to_string());
     let (config, environment) = sources(args.config.as_deref());
     let trial = settings::trial(config.as_deref(), args.to.as_deref(), &environment, &machine());
     let trial = trial.map_err(|error| plain(&error))?;
     let path = args.script.clone().or_else(|| trial.script.clone()).unwrap_or_else(|| "scripts/transform.lua".into());
-    let look =
-        DisplayOptions { json: args.json, width: terminal_width().unwrap_or(80), paint: Paint(colour(&io::stdout())) };
+    let look = DisplayOptions {
+        json: args.json,
+        full: args.full,
+        width: terminal_width().unwrap_or(80),
+        paint: Paint(colour(&io::stdout())),
+    };
 
     if let Some(count) = args.from_sls {
         let flags = args.start.iter().map(|start| ("sls.start", start.clone())).collect();
         let places = settings::places(config.as_deref(), &flags, &environment, &machine());
         let (sls, start) = chosen(places.map_err(|error| plain(&error))?, args.source.as_deref())?;
-        let logs = peek::logs(&sls, start.start, count.get()).map_err(ExitMessage::Plain)?;
+        let start_at = args.start.as_ref().map(|_| start.start);
+        let logs = peek::logs(&sls, start_at, count.get()).map_err(ExitMessage::Plain)?;
         if logs.is_empty() {
-            return Err(ExitMessage::Plain(format!("there is no log in the logstore {} at {start}", sls.logstore)));
+            let at = args.start.as_ref().map(|_| format!(" at {start}")).unwrap_or_default();
+            return Err(ExitMessage::Plain(format!("there is no log in the logstore {}{at}", sls.logstore)));
         }
-        return try_once(&read_script(&path)?, &trial, &logs, look);
+        let logs = logs.into_iter().map(Ok).collect::<Vec<_>>();
+        return try_once(&read_script(&path)?, &trial, &logs, look, printed);
     }
     let file = args.samples.as_deref().expect("the command line demands one of the two");
     if !args.watch {
         let script = read_script(&path)?;
         let logs = samples::read(file).map_err(ExitMessage::Plain)?;
-        return try_once(&script, &trial, &logs, look);
+        return try_once(&script, &trial, &logs, look, printed);
     }
-    watch(&path, file, &trial, look)
+    watch(&path, file, &trial, look, printed)
 }
 
 fn read_script(path: &std::path::Path) -> Result<Script, ExitMessage> {
@@ -133,6 +155,7 @@ fn watch(
     file: &std::path::Path,
     trial: &TrialSettings,
     look: DisplayOptions,
+    printed: &Printed,
 ) -> Result<u64, ExitMessage> {
     let is_stdin = file.as_os_str() == "-";
     let typed = if is_stdin { Some(samples::read(file).map_err(ExitMessage::Plain)?) } else { None };
@@ -146,7 +169,7 @@ fn watch(
                 print!("\x1b[2J\x1b[H");
             }
             let logs = typed.clone().map_or_else(|| samples::read(file).map_err(ExitMessage::Plain), Ok);
-            let outcome = logs.and_then(|logs| try_once(&read_script(path)?, trial, &logs, look));
+            let outcome = logs.and_then(|logs| try_once(&read_script(path)?, trial, &logs, look, printed));
             if let Err(ExitMessage::Plain(text) | ExitMessage::Drawn(text)) = outcome {
                 println!("{text}");
             }
@@ -158,20 +181,13 @@ fn watch(
     }
 }
 
-/// How to show it.
-#[derive(Debug, Clone, Copy)]
-struct DisplayOptions {
-    json: bool,
-    width: usize,
-    paint: Paint,
-}
-
 /// Runs the script over the logs and shows what comes; how many failed.
 fn try_once(
     script: &Script,
     trial: &TrialSettings,
-    logs: &[SampleOrigin],
+    logs: &[Result<SampleOrigin, String>],
     look: DisplayOptions,
+    printed: &Printed,
 ) -> Result<u64, ExitMessage> {
     let named = |(name, format): &(DestinationName, Arc<dyn Preview>)| DestinationFormat {
         name: Some(name.clone()),
@@ -186,15 +202,25 @@ fn try_once(
 
     let out = &mut io::BufWriter::new(io::stdout().lock());
     let mut sum = show::Sum::default();
+    printed.take();
     for origin in logs {
+        let origin = match origin {
+            Ok(origin) => origin,
+            Err(why) => {
+                sum.no_log();
+                // Whoever reads JSON reads it from standard output.
+                eprintln!("{}", printable(why));
+                continue;
+            }
+        };
         let tried = try_log(&mut hook, origin, &trial.formats);
         sum.add(&tried);
         let shown = match &mut plain {
             Some(plain) => show::json(origin, &tried, &run(plain, &origin.sample).0),
-            None => show::log(origin, &tried, look.width, look.paint),
+            None => show::log(origin, &tried, &printed.take(), look),
         };
         match writeln!(out, "{shown}") {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(sum.failed),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(sum.failed()),
             written => written.map_err(|error| ExitMessage::Plain(format!("cannot write: {error}")))?,
         }
     }
@@ -206,7 +232,7 @@ fn try_once(
         }
     }
     let _ = out.flush();
-    Ok(sum.failed)
+    Ok(sum.failed())
 }
 
 /// Events of one log, and why there are none.

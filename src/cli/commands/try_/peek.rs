@@ -2,7 +2,7 @@
 
 use super::samples::SampleOrigin;
 use crate::core::budget::Budget;
-use crate::core::cursor::{ShardId, Start};
+use crate::core::cursor::{Cursor, ShardId, Start};
 use crate::core::source::{Source as _, SourceError};
 use crate::loggroup::Logs;
 use crate::script::Sample;
@@ -14,17 +14,18 @@ const GROUPS: u32 = 10;
 /// Bytes for one page at a time: the whole of it is enough for any.
 const ROOM: usize = 64 << 20;
 
-/// The first `count` logs from `start` on, taken from all shards alike; fewer when there are not so many.
+/// The first `count` logs from `start` on, taken from all shards alike; without a start the newest there are. Fewer when there
+/// are not so many.
 ///
 /// # Errors
 /// SLS cannot be asked, or refuses.
-pub(super) fn logs(config: &Config, start: Start, count: usize) -> Result<Vec<SampleOrigin>, String> {
+pub(super) fn logs(config: &Config, start: Option<Start>, count: usize) -> Result<Vec<SampleOrigin>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
     runtime.block_on(look(config, start, count))
 }
 
-async fn look(config: &Config, start: Start, count: usize) -> Result<Vec<SampleOrigin>, String> {
+async fn look(config: &Config, start: Option<Start>, count: usize) -> Result<Vec<SampleOrigin>, String> {
     let refused = |error: SourceError| format!("cannot reach SLS: {error}");
     let sls = Sls::new(config).map_err(|error| error.to_string())?;
     let shards: Vec<u32> = sls.shards().await.map_err(refused)?.iter().map(|shard| shard.id).collect();
@@ -35,13 +36,18 @@ async fn look(config: &Config, start: Start, count: usize) -> Result<Vec<SampleO
         let share = (count - found.len()).div_ceil(shards.len() - at);
         let most = found.len() + share;
         let shard = ShardId(shard);
-        let mut cursor = sls.cursor(shard, start).await.map_err(refused)?;
-        while found.len() < most {
+        let mut cursor = match start {
+            Some(start) => sls.cursor(shard, start).await.map_err(refused)?,
+            None => near_the_end(&sls, shard, share).await.map_err(refused)?,
+        };
+        let of_shard = found.len();
+        // All that is near the end, of which the last is taken.
+        while start.is_none() || found.len() < most {
             let page = sls.pull(shard, &cursor, GROUPS, None, &mut room).await.map_err(refused)?;
             let mut logs = Logs::default();
             let torn = |error| format!("the page at {} of shard {shard} cannot be read: {error}", page.cursor);
             logs.open(page.body.clone()).map_err(torn)?;
-            while found.len() < most
+            while (start.is_none() || found.len() < most)
                 && let Some(log) = logs.read().map_err(torn)?
             {
                 let place = log.place(&page);
@@ -53,6 +59,21 @@ async fn look(config: &Config, start: Start, count: usize) -> Result<Vec<SampleO
             }
             cursor = page.next;
         }
+        if start.is_none() {
+            let older = (found.len() - of_shard).saturating_sub(share);
+            found.drain(of_shard..of_shard + older);
+        }
     }
     Ok(found)
+}
+
+/// A cursor behind which at least `logs` logs come, if there are so many: each log group has one or more. Where cursors are no
+/// numbers, the oldest.
+async fn near_the_end(sls: &Sls, shard: ShardId, logs: usize) -> Result<Cursor, SourceError> {
+    let (begin, end) = (sls.cursor(shard, Start::Begin).await?, sls.cursor(shard, Start::End).await?);
+    let back = i64::try_from(logs).unwrap_or(i64::MAX);
+    Ok(match (begin.number(), end.number()) {
+        (Some(first), Some(last)) => Cursor::from_number(last.saturating_sub(back).max(first)),
+        _ => begin,
+    })
 }

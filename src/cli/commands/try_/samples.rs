@@ -34,11 +34,14 @@ pub(super) struct Tried {
     pub(super) cost: Cost,
 }
 
-/// Reads the logs of a file; `-` is standard input.
+/// A log, or what is wrong with what should be one, where, and what to write.
+pub(in crate::cli::commands) type Read = Result<SampleOrigin, String>;
+
+/// Reads the logs of a file; `-` is standard input. What is no log stands among them.
 ///
 /// # Errors
-/// What is wrong, where, and what to write.
-pub(in crate::cli::commands) fn read(file: &Path) -> Result<Vec<SampleOrigin>, String> {
+/// The file cannot be read, or there is none in it.
+pub(in crate::cli::commands) fn read(file: &Path) -> Result<Vec<Read>, String> {
     let (name, mut bytes) = (file.display().to_string(), Vec::new());
     let (name, read) = if name == "-" {
         ("standard input".to_owned(), std::io::stdin().read_to_end(&mut bytes).map(drop))
@@ -48,7 +51,7 @@ pub(in crate::cli::commands) fn read(file: &Path) -> Result<Vec<SampleOrigin>, S
     };
     read.map_err(|error| format!("{name} can't be read: {error} (- is standard input)"))?;
     drop_mark(&mut bytes);
-    let logs = logs(&name, &bytes)?;
+    let logs = logs(&name, &bytes);
     if logs.is_empty() {
         return Err(format!(
             "{name} has no log: write one JSON object a line, {{\"__topic__\": \"t\", \"field\": \"text\"}}"
@@ -58,43 +61,50 @@ pub(in crate::cli::commands) fn read(file: &Path) -> Result<Vec<SampleOrigin>, S
 }
 
 /// The logs in a text of JSON objects, whatever white space is between and in them.
-fn logs(name: &str, bytes: &[u8]) -> Result<Vec<SampleOrigin>, String> {
+fn logs(name: &str, bytes: &[u8]) -> Vec<Read> {
     let mut logs = Vec::new();
-    let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<Value>();
-    loop {
-        let begins = values.byte_offset();
-        let skipped = bytes[begins..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-        let line = 1 + memchr::memchr_iter(b'\n', &bytes[..begins + skipped]).count();
-        match values.next() {
-            None => return Ok(logs),
-            Some(Ok(value)) => take(&format!("{name}:{line}"), &value, &mut logs)?,
-            Some(Err(error)) => {
-                return Err(format!("{name}:{}: this is not JSON: {error}", line + error.line().saturating_sub(line)));
+    let mut start = 0;
+    // What is not JSON is passed over up to the end of its line.
+    while start < bytes.len() {
+        let mut values = serde_json::Deserializer::from_slice(&bytes[start..]).into_iter::<Value>();
+        let behind = loop {
+            let begins = start + values.byte_offset();
+            let skipped = bytes[begins..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            let line = 1 + memchr::memchr_iter(b'\n', &bytes[..begins + skipped]).count();
+            match values.next() {
+                None => return logs,
+                Some(Ok(value)) => take(&format!("{name}:{line}"), &value, &mut logs),
+                Some(Err(error)) => {
+                    let before = memchr::memchr_iter(b'\n', &bytes[..start]).count();
+                    let at = (before + error.line()).max(line);
+                    logs.push(Err(format!("{name}:{at}: this is not JSON: {error}")));
+                    let from = begins + skipped;
+                    break memchr::memchr(b'\n', &bytes[from..]).map_or(bytes.len(), |end| from + end + 1);
+                }
             }
-        }
+        };
+        start = behind;
     }
+    logs
 }
 
 /// Takes a log, the log of a dead letter or a test case, the logs of a case, or a list of logs.
-fn take(place: &str, value: &Value, logs: &mut Vec<SampleOrigin>) -> Result<(), String> {
+fn take(place: &str, value: &Value, logs: &mut Vec<Read>) {
     let sample = |value| Sample::from_json(value).map_err(|error| format!("{place}: {error}"));
     match (value, value.get("log"), value.get("logs")) {
         (Value::Array(values), ..) | (_, None, Some(Value::Array(values))) => {
-            values.iter().try_for_each(|value| take(place, value, logs))
+            values.iter().for_each(|value| take(place, value, logs));
         }
         (_, Some(log @ Value::Object(_)), _) => {
             if value.get("log_base64").is_some() {
-                return Err(format!(
+                logs.push(Err(format!(
                     "{place}: this dead letter has bytes that are no UTF-8, which JSON samples cannot hold"
-                ));
+                )));
+                return;
             }
-            logs.push(SampleOrigin { place: place.to_owned(), sample: sample(log)? });
-            Ok(())
+            logs.push(sample(log).map(|sample| SampleOrigin { place: place.to_owned(), sample }));
         }
-        _ => {
-            logs.push(SampleOrigin { place: place.to_owned(), sample: sample(value)? });
-            Ok(())
-        }
+        _ => logs.push(sample(value).map(|sample| SampleOrigin { place: place.to_owned(), sample })),
     }
 }
 
@@ -103,17 +113,14 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: &[&str]) {
-        let said = match logs("s", text.as_bytes()) {
-            Ok(logs) => logs
-                .iter()
-                .map(|origin| {
-                    let fields: Vec<_> =
-                        origin.sample.fields().map(|(key, value)| [key, b"=", value].concat()).collect();
-                    format!("{} {}", origin.place, String::from_utf8_lossy(&fields.join(&b' ')))
-                })
-                .collect(),
-            Err(error) => vec![error],
+        let shown = |read: &Read| match read {
+            Ok(origin) => {
+                let fields: Vec<_> = origin.sample.fields().map(|(key, value)| [key, b"=", value].concat()).collect();
+                format!("{} {}", origin.place, String::from_utf8_lossy(&fields.join(&b' ')))
+            }
+            Err(error) => error.clone(),
         };
+        let said: Vec<String> = logs("s", text.as_bytes()).iter().map(shown).collect();
         assert_eq!(said, expected, "{text}");
     }
 
@@ -132,16 +139,20 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         std::io::Write::write_all(&mut file, "\u{feff}{\"a\":\"\u{feff}\"}".as_bytes()).unwrap();
         let logs = read(file.path()).unwrap();
-        assert_eq!(logs[0].sample.fields().next().unwrap().1, "\u{feff}".as_bytes());
+        assert_eq!(logs[0].as_ref().unwrap().sample.fields().next().unwrap().1, "\u{feff}".as_bytes());
     }
 
     #[test]
     fn what_is_no_log_is_named_with_its_line() {
-        check("{}\n{\"a\":5}", &["s:2: `a` is a number, and the fields of a log are strings: write \"5\""]);
-        check("{}\n7", &["s:2: a log is an object of strings, not a number"]);
+        check(
+            "{}\n{\"a\":5}\n{}",
+            &["s:1 ", "s:2: `a` is a number, and the fields of a log are strings: write \"5\"", "s:3 "],
+        );
+        check("{}\n7", &["s:1 ", "s:2: a log is an object of strings, not a number"]);
         let deep = format!("{}{}", "[".repeat(400_000), "]".repeat(400_000));
         check(&format!("{{\"a\":{deep}}}"), &["s:1: this is not JSON: recursion limit exceeded at line 1 column 132"]);
         check(&format!("{{\"a\":\"{deep}\"}}"), &[&format!("s:1 a={deep}")]);
-        check("{}\n{\"a\"", &["s:2: this is not JSON: EOF while parsing an object at line 2 column 4"]);
+        check("{]\n{}", &["s:1: this is not JSON: key must be a string at line 1 column 2", "s:2 "]);
+        check("{}\n{\"a\"", &["s:1 ", "s:2: this is not JSON: EOF while parsing an object at line 2 column 4"]);
     }
 }

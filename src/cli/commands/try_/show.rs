@@ -15,11 +15,26 @@ use crate::script::{Beside, Cost, HookError, Paint, Sample};
 /// From this many columns on, a log and its events stand side by side.
 const WIDE: usize = 110;
 
+/// Lines of a log, and of its events, that are shown without `--full`.
+const MOST_LINES: usize = 40;
+
 /// Names of fields are given this much room at most.
 const WIDEST_NAME: usize = 24;
 
+/// How to show it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DisplayOptions {
+    pub(super) json: bool,
+    /// However long an event is.
+    pub(super) full: bool,
+    pub(super) width: usize,
+    pub(super) paint: Paint,
+}
+
 /// A log and what became of it.
-pub(super) fn log(origin: &SampleOrigin, tried: &Tried, width: usize, paint: Paint) -> String {
+pub(super) fn log(origin: &SampleOrigin, tried: &Tried, printed: &[String], look: DisplayOptions) -> String {
+    let DisplayOptions { width, paint, full, .. } = look;
+    let shown = |width| cut(events(&tried.events, width, paint), full, paint);
     let cost = cost(&tried.cost);
     let title = format!("{} {cost}", origin.place);
     let rule = "─".repeat(width.saturating_sub(cells(&title) + 5));
@@ -27,7 +42,7 @@ pub(super) fn log(origin: &SampleOrigin, tried: &Tried, width: usize, paint: Pai
     if width >= WIDE && tried.error.is_none() {
         let left = (width - 3) * 2 / 5;
         let right = width - 3 - left;
-        let (input, output) = (fields(&origin.sample, left), events(&tried.events, right, paint));
+        let (input, output) = (cut(fields(&origin.sample, left), full, paint), shown(right));
         let bar = paint.dim("│");
         for at in 0..input.len().max(output.len()) {
             let input = input.get(at).map(String::as_str).unwrap_or_default();
@@ -37,16 +52,27 @@ pub(super) fn log(origin: &SampleOrigin, tried: &Tried, width: usize, paint: Pai
         }
     } else {
         let width = width.saturating_sub(5).max(20);
-        out += &labelled("in", &fields(&origin.sample, width), paint);
+        out += &labelled("in", &cut(fields(&origin.sample, width), full, paint), paint);
         match &tried.error {
-            None => out += &labelled("out", &events(&tried.events, width, paint), paint),
+            None => out += &labelled("out", &shown(width), paint),
             Some(error) => {
                 out += &error.render(Beside { colour: paint.0, ..Beside::default() });
                 out.push('\n');
             }
         }
     }
+    out += &labelled("log", printed, paint);
     out
+}
+
+/// The first of many lines, unless all are wanted.
+fn cut(mut lines: Vec<String>, full: bool, paint: Paint) -> Vec<String> {
+    if !full && lines.len() > MOST_LINES {
+        let more = lines.len() - (MOST_LINES - 1);
+        lines.truncate(MOST_LINES - 1);
+        lines.push(paint.dim(&format!("… {more} more lines: --full shows them")));
+    }
+    lines
 }
 
 /// Lines with a word before the first of them.
@@ -187,7 +213,8 @@ fn sent(events: &[TriedEvent]) -> Value {
 pub(super) struct Sum {
     pub(super) logs: u64,
     pub(super) dropped: u64,
-    pub(super) failed: u64,
+    failed: u64,
+    no_logs: u64,
     sent: u64,
     events: u64,
     time: Duration,
@@ -195,6 +222,16 @@ pub(super) struct Sum {
 }
 
 impl Sum {
+    /// A sample that is none.
+    pub(super) fn no_log(&mut self) {
+        self.no_logs += 1;
+    }
+
+    /// How many logs failed, or are none.
+    pub(super) fn failed(&self) -> u64 {
+        self.failed + self.no_logs
+    }
+
     pub(super) fn add(&mut self, tried: &Tried) {
         self.logs += 1;
         self.events += tried.events.len() as u64;
@@ -212,6 +249,11 @@ impl Sum {
         let (dropped, failed) = (format!("{} dropped", self.dropped), format!("{} failed", self.failed));
         let dropped = if self.dropped > 0 { paint.yellow(&dropped) } else { dropped };
         let failed = if self.failed > 0 { paint.red(&failed) } else { failed };
+        let failed = if self.no_logs > 0 {
+            format!("{failed}, {}", paint.red(&format!("{} not read", count(self.no_logs, "sample"))))
+        } else {
+            failed
+        };
         let each = self.time / u32::try_from(self.logs.max(1)).unwrap_or(u32::MAX);
         format!(
             "{}: {} sent as {}, {dropped}, {failed}; {} a log, {} at most",
@@ -232,7 +274,8 @@ mod tests {
         let origin = SampleOrigin { place: "s:1".to_owned(), sample: Sample::from_json(&log).unwrap() };
         let events = event.into_iter().map(|event| TriedEvent { to: None, texts: vec![event.to_owned()] }).collect();
         let cost = Cost { time: Duration::from_micros(12), memory: Some(1_234) };
-        super::log(&origin, &Tried { events, error: None, cost }, width, Paint(false))
+        let look = DisplayOptions { json: false, full: false, width, paint: Paint(false) };
+        super::log(&origin, &Tried { events, error: None, cost }, &[], look)
     }
 
     #[test]
@@ -260,6 +303,14 @@ mod tests {
         let shown = shown(json!({ "k": marks, marks: "v" }), Some(marks), 120);
         assert!(!shown.contains(|c| marks.contains(c)), "{shown}");
         assert!(shown.contains("\\u{202e}"), "{shown}");
+    }
+
+    #[test]
+    fn a_long_event_is_cut_unless_all_of_it_is_wanted() {
+        let lines: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+        let shown = cut(lines.clone(), false, Paint(false));
+        assert_eq!((shown.len(), shown.last().unwrap().as_str()), (40, "… 61 more lines: --full shows them"));
+        assert_eq!(cut(lines.clone(), true, Paint(false)), lines);
     }
 
     #[test]
