@@ -263,7 +263,7 @@ impl Sls {
                         first = false;
                         continue;
                     }
-                    self.with_renewal(error)
+                    self.with_renewal(self.with_place(error))
                 }
             };
             return Err(error);
@@ -279,6 +279,14 @@ impl Sls {
             }
             (error, _) => error,
         }
+    }
+
+    /// A refusal of the key, with the place where it happened: the same key may be good elsewhere.
+    fn with_place(&self, error: SourceError) -> SourceError {
+        let SourceError::Refused(mut cause) = error else { return error };
+        let Config { project, endpoint, .. } = &self.config;
+        cause.what += &format!(" (project {}, {})", excerpt(project), excerpt(endpoint));
+        SourceError::Refused(cause)
     }
 
     /// One signed request on the wire, and what came back.

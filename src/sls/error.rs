@@ -140,14 +140,14 @@ pub fn verdict(call: Call, refusal: &Refusal) -> Verdict {
         }
         "parameterinvalid" | "invalidparameter" | "badrequest" if call == Call::Pull => return refused(PULL_ARGUMENT),
         code if code.contains("quotaexceed") => return busy(Some(THROTTLED)),
-        code if KEY_CODES.iter().any(|known| code.contains(known)) => return key(key_hint(code, &message)),
+        code if KEY_CODES.iter().any(|known| code.contains(known)) => return key(key_hint(call, code, &message)),
         _ => {}
     }
     match refusal.status {
         300..=399 => refused("redirects are not followed: set `endpoint` to where SLS really is"),
-        401 => key(key_hint(&code, &message)),
+        401 => key(key_hint(call, &code, &message)),
         403 if ["exceed", "quota"].iter().any(|word| message.contains(word)) => busy(Some(THROTTLED)),
-        403 => key(key_hint(&code, &message)),
+        403 => key(key_hint(call, &code, &message)),
         407 => refused("the proxy wants credentials: set them in `http_proxy` or `https_proxy`"),
         408 | 429 | 500..=599 => busy(None),
         400..=499 if code.is_empty() => {
@@ -169,9 +169,9 @@ const KEY_CODES: [&str; 5] =
     ["unauthorized", "signaturenotmatch", "invalidaccesskeyid", "securitytoken", "missaccesskeyid"];
 
 /// Advice for a key that was not accepted.
-fn key_hint(code: &str, message: &str) -> &'static str {
+fn key_hint(call: Call, code: &str, message: &str) -> &'static str {
     if message.contains("denied by") || message.contains("log:") {
-        PERMISSIONS
+        permission(call)
     } else if code.contains("securitytoken") || message.contains("security token") {
         "renew the STS token"
     } else if code.contains("signaturenotmatch") {
@@ -185,6 +185,34 @@ fn key_hint(code: &str, message: &str) -> &'static str {
     }
 }
 
+/// Which right is missing; `forwarder policy` has them all.
+fn permission(call: Call) -> &'static str {
+    match call {
+        Call::ListGroups => {
+            "grant log:ListConsumerGroup on consumergroup/* in RAM; `forwarder policy` prints all that is needed"
+        }
+        Call::CreateGroup => {
+            "grant log:CreateConsumerGroup on consumergroup/* in RAM; `forwarder policy` prints all that is needed"
+        }
+        Call::UpdateGroup => "grant log:UpdateConsumerGroup on the consumer group in RAM, or leave out `manage_group`",
+        Call::Heartbeat => {
+            "grant log:ConsumerGroupHeartBeat on the consumer group in RAM; `forwarder policy` prints all that is needed"
+        }
+        Call::Checkpoint => {
+            "grant log:GetConsumerGroupCheckPoint on the consumer group in RAM; `forwarder policy` prints all that is needed"
+        }
+        Call::Save => {
+            "grant log:ConsumerGroupUpdateCheckPoint on the consumer group in RAM; `forwarder policy` prints all that is needed"
+        }
+        Call::Cursor | Call::CursorTime | Call::Pull => {
+            "grant log:GetCursorOrData on the logstore in RAM; `forwarder policy` prints all that is needed"
+        }
+        Call::ListShards => "grant log:ListShards on the logstore in RAM; `forwarder policy` prints all that is needed",
+        Call::Logstore => "grant log:GetLogStore on the logstore in RAM",
+        Call::Project => "grant log:GetProject on the project in RAM",
+    }
+}
+
 const CLOCK: &str = "set the clock of this host (NTP); SLS allows 15 minutes";
 const ONLY_V4: &str = "only another signature version is taken here: set `signature` to v4, and `region`";
 const GROUP_GONE: &str =
@@ -193,9 +221,6 @@ const GROUP_QUOTA: &str = "delete an unused consumer group (limit 30 per logstor
 const THROTTLED: &str = "the read quota is used up: split the shard, or read with fewer consumer groups";
 const PULL_ARGUMENT: &str = "check `query` and `processor`";
 const OUR_MISTAKE: &str = "the request is malformed: look for a proxy that changes requests, else report this as a bug";
-const PERMISSIONS: &str = "grant in RAM: log:GetCursorOrData on the logstore; log:ListConsumerGroup and \
-    log:CreateConsumerGroup on consumergroup/*; log:ConsumerGroupHeartBeat, log:ConsumerGroupUpdateCheckPoint, \
-    log:GetConsumerGroupCheckPoint and log:UpdateConsumerGroup on the group";
 
 /// The error of a reply that says 200 and cannot be read: asking again may bring a sound one.
 #[must_use]

@@ -104,7 +104,7 @@ fn tls_refusal(error: &reqwest::Error) -> Option<&'static str> {
             "certificate verify failed",
             "set hec.ca_file to the root of its issuer, the self-signed certificate at the top, if that is your own",
         ),
-        ("wrong version number", "is TLS spoken on this port? else write http://"),
+        ("wrong version number", "the server does not speak TLS on this port: write http://"),
         ("", "does it speak TLS 1.2 or newer on this port?"),
     ];
     let tls = causes(error).find_map(|cause| cause.downcast_ref::<native_tls::Error>())?;

@@ -184,7 +184,10 @@ fn advice(error: &str) -> &'static str {
             "certificate verify failed",
             "set syslog.ca_file to the certificate of its issuer, the self-signed one at the top: no other is enough",
         ),
-        ("wrong version number", "is TLS spoken on this port?"),
+        (
+            "wrong version number",
+            "the receiver does not speak TLS on this port: write protocol = \"tcp\", or its TLS port",
+        ),
         ("", "does it speak TLS 1.2 or newer on this port?"),
     ];
     let known = ADVICE.iter().find(|(says, _)| error.contains(says));

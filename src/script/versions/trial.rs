@@ -39,11 +39,21 @@ pub enum Refused {
     #[error("{}", .0.line(Beside::default()))]
     Load(#[from] HookError),
     /// Its test cases fail.
-    #[error("its tests fail: {0}")]
-    Tests(Report),
+    #[error("its tests fail: {report}; if what comes now is right, `forwarder test --update {script}` accepts it")]
+    Tests {
+        /// What came of them.
+        report: Report,
+        /// The script's file.
+        script: String,
+    },
     /// It does worse on the last logs than the running version.
-    #[error("{why} ({dried}); to load it anyway, put `-- forwarder: force-reload` at the top of the script")]
+    #[error(
+        "{}{why} ({dried}); to load it anyway, put `-- forwarder: force-reload` at the top of the script",
+        first.as_ref().map(|error| format!("{}, on {} of {} logs: ", error.fault, dried.will_be.failed, dried.logs)).unwrap_or_default()
+    )]
     Worse {
+        /// The first failure that it has.
+        first: Option<HookError>,
         /// What is worse.
         why: &'static str,
         /// The dry run.
@@ -100,11 +110,11 @@ impl Trial {
         let mut hook = self.load(&self.script)?;
         let report = cases::run(&self.script, &self.config, cases)?;
         if !report.is_good() {
-            return Err(Refused::Tests(report));
+            return Err(Refused::Tests { report, script: self.script.name });
         }
-        let dried = self.dry_run(&mut hook);
+        let (dried, first) = self.dry_run(&mut hook);
         match worse(&dried) {
-            Some(why) if !force && !self.script.forces_reload() => Err(Refused::Worse { why, dried }),
+            Some(why) if !force && !self.script.forces_reload() => Err(Refused::Worse { first, why, dried }),
             _ => Ok(Passed { script: self.script, dried, cases: report.passed }),
         }
     }
@@ -113,20 +123,22 @@ impl Trial {
         Hook::load(script, &self.config, self.formats.clone(), self.meta.clone())
     }
 
-    fn dry_run(&self, next: &mut Hook) -> Dried {
-        let mut dried = Dried::default();
+    /// How both do, and the first failure of the next.
+    fn dry_run(&self, next: &mut Hook) -> (Dried, Option<HookError>) {
+        let (mut dried, mut first) = (Dried::default(), None);
         // What does not load just now cannot be compared with.
-        let Ok(mut in_force) = self.load(&self.in_force) else { return dried };
+        let Ok(mut in_force) = self.load(&self.in_force) else { return (dried, first) };
         let started = Instant::now();
         for page in &self.samples {
-            let logs = dried.was.add(&mut in_force, page);
-            dried.will_be.add(next, page);
+            let (logs, _) = dried.was.add(&mut in_force, page);
+            let (_, failure) = dried.will_be.add(next, page);
+            first = first.or(failure);
             dried.logs += logs;
             if started.elapsed() > DRY_RUN_TIMEOUT {
                 break;
             }
         }
-        dried
+        (dried, first)
     }
 }
 
@@ -139,15 +151,16 @@ impl Dried {
 }
 
 impl Figures {
-    /// Adds what the hook makes of a page; returns its number of logs.
-    fn add(&mut self, hook: &mut Hook, page: &Page) -> usize {
+    /// Adds what the hook makes of a page; returns its number of logs, and the first failure.
+    fn add(&mut self, hook: &mut Hook, page: &Page) -> (usize, Option<HookError>) {
         let started = Instant::now();
-        let made = hook.run(page).expect("this page has been read before");
+        let mut made = hook.run(page).expect("this page has been read before");
         self.time += started.elapsed();
         self.dropped += made.dropped as usize;
         self.failed += made.failed.len();
         self.events += made.events().len();
-        made.logs as usize
+        let first = (!made.failed.is_empty()).then(|| made.failed.swap_remove(0).error);
+        (made.logs as usize, first)
     }
 }
 

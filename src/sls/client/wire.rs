@@ -13,6 +13,7 @@ use super::config_error::ConfigError;
 use super::dns::Remembering;
 use crate::core::budget::Credit;
 use crate::core::cause::Cause;
+use crate::core::env_proxy;
 use crate::core::no_proxy;
 use crate::core::printable::excerpt;
 use crate::core::reread::{FromFiles, Reread};
@@ -158,7 +159,12 @@ impl Wire {
     fn unreachable(&self, call: Call, error: reqwest::Error) -> SourceError {
         let is_connect = error.is_connect();
         let text = chain(&error.without_url());
-        let hint = if text.contains("certificate") {
+        let proxy = if self.endpoint.is_loopback() { None } else { env_proxy::of(&self.endpoint.base) };
+        let hint = if text.contains("wrong version number") {
+            Some("the server does not speak TLS on this port: write http:// in `endpoint`")
+        } else if proxy.is_some() && text.contains("proxy authorization required") {
+            Some("the proxy wants credentials: set them in `http_proxy` or `https_proxy`")
+        } else if text.contains("certificate") {
             Some(
                 "if the certificate is signed by a CA of your own, name its root in `ca_file`: the self-signed certificate at the top",
             )
@@ -167,7 +173,8 @@ impl Wire {
         } else {
             None
         };
-        busy(call, format!("{text} ({})", self.endpoint.base), hint)
+        let over = proxy.map(|proxy| format!(" over the proxy {proxy}")).unwrap_or_default();
+        busy(call, format!("{text} ({}{over})", self.endpoint.base), hint)
     }
 }
 

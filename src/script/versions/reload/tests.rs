@@ -191,7 +191,8 @@ async fn a_version_that_drops_or_fails_everything_is_refused_unless_forced() {
         "{refused}"
     );
     let refused = replace(&hooks, "function process(log) return log.txt .. 'x' end").unwrap_err().to_string();
-    assert!(refused.starts_with("it fails on every log") && refused.contains("failed 0 → 20"), "{refused}");
+    let cause = "s.lua:1: attempt to concatenate a nil value (field 'txt'), on 20 of 20 logs: it fails on every log";
+    assert!(refused.starts_with(cause) && refused.contains("failed 0 → 20"), "{refused}");
     let dried = replace_with(&hooks, drops, "", true).unwrap();
     assert_eq!((dried.logs, dried.will_be.dropped), (20, 20));
     replace(&hooks, "function process(log) return log.text end").unwrap();

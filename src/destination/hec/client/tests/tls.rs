@@ -120,7 +120,7 @@ async fn plain_text_where_tls_is_expected_is_refused() {
     let config = Config { timeout: LONG, connect_timeout: LONG, ..config(&format!("https://localhost:{port}")) };
     let checked = hec_with(&config).check().await;
     let Err(CheckError::Refused(cause)) = checked else { panic!("{checked:?}") };
-    assert!(cause.hint.is_some_and(|hint| hint.contains("is TLS spoken on this port?")), "{cause}");
+    assert!(cause.hint.is_some_and(|hint| hint.contains("does not speak TLS on this port: write http://")), "{cause}");
     plain.join().unwrap();
 }
 
