@@ -5,6 +5,7 @@ mod receiver;
 mod screen;
 
 use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::core::stop::stop;
 use crate::emulator::generate::Generator;
 use crate::emulator::sls;
 use crate::emulator::sls::SlsEmulator;
-use crate::script::Hooks;
+use crate::script::{Hooks, MOST_TEXT};
 use crate::settings;
 use crate::settings::Environment;
 use oracle::Oracle;
@@ -40,16 +41,22 @@ const GROUP_LOGS: u64 = 50;
 /// How often the demo looks at how far things are.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
+/// Exit code of a shell's job that SIGHUP ends; nobody is there to be told more.
+const HANGUP: u8 = 129;
+
+/// Logs a second of made-up time, of each kind.
+const LOGS_PER_SECOND: u64 = 50;
+
 /// Longest time without any progress before the demo gives up.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The embedded script, for a demo that is run where there is no `scripts/transform.lua`.
+/// The script as it is shipped.
 const SCRIPT: &str = include_str!("../../../../scripts/transform.lua");
 
 /// Run the whole line on this machine, with made-up logs: no account, no Splunk.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The Lua script to run the logs through [default: scripts/transform.lua, or the embedded one].
+    /// The Lua script to run the logs through [default: scripts/transform.lua, a copy of it while it is as shipped].
     #[arg(long, value_name = "FILE")]
     pub script: Option<PathBuf>,
 
@@ -68,6 +75,10 @@ pub struct Args {
     #[command(flatten)]
     collectors: Collectors,
 
+    /// Where to serve the status page [default: a free port of this machine with --keep, else none].
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin_listen: Option<SocketAddr>,
+
     /// Stay up when all logs are delivered and go on writing some, so that one can edit the script and watch.
     #[arg(long)]
     pub keep: bool,
@@ -79,11 +90,29 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start the threads: {error}")),
     };
-    match runtime.block_on(play(args)) {
+    // The main job listens to SIGHUP too, for reloads; a demo ends with its terminal.
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            played = play(args) => Some(played),
+            () = terminal_gone() => None,
+        }
+    });
+    let Some(played) = ended else { return ExitCode::from(HANGUP) };
+    match played {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => fail(&error),
     }
+}
+
+/// Resolves when the terminal that the demo runs in is closed.
+async fn terminal_gone() {
+    #[cfg(unix)]
+    if let Ok(mut hangup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
+        hangup.recv().await;
+        return;
+    }
+    std::future::pending().await
 }
 
 fn fail(error: &str) -> ExitCode {
@@ -111,14 +140,19 @@ async fn play(args: &Args) -> Result<bool, String> {
     println!("embedded receiver    {}", receiver.url());
     println!("script               {}", script.path.display());
     let letters = DemoDeadLetters::new();
+    let admin = args.admin_listen.or_else(|| args.keep.then(free_address).flatten());
+    let flags = admin.iter().map(|address| ("admin.listen", address.to_string())).collect();
+    if let Some(address) = admin {
+        println!("status page          http://{address}/");
+    }
     let settings =
-        settings::load(None, &Vec::new(), &environment(&sls, &receiver, &script.path, letters.path()), &machine())
+        settings::load(None, &flags, &environment(&sls, &receiver, &script.path, letters.path()), &machine())
             .map_err(|error| error.to_string())?;
     let app = App::new(settings).map_err(|error| error.to_string())?;
     let pipeline = app.pipeline();
 
     let made = Instant::now();
-    let mut generator = Generator::new(1, start_time());
+    let mut generator = Generator::new(1, start_time(args.logs));
     fill(&sls, &mut generator, &oracle, args)?;
     println!(
         "wrote {} audit and web logs into {} shards in {:.1} s\n",
@@ -136,7 +170,12 @@ async fn play(args: &Args) -> Result<bool, String> {
     let fault = watch(args.logs, &pipeline.ledger, &receiver, &oracle, &mut screen, &mut running).await?;
     let took = started.elapsed();
     screen.finish();
+    let with_outage = fault.is_some_and(|at| took >= at + OUTAGE);
+    screen::report(&pipeline.ledger, &receiver, &oracle, took, with_outage);
     if args.keep {
+        if let Some(address) = admin {
+            println!("\nstatus page: http://{address}/");
+        }
         stay(&sls, &receiver, &mut generator, &script.path, &pipeline.hooks, args.shards, &mut running).await?;
     }
     stopper.raise();
@@ -146,7 +185,9 @@ async fn play(args: &Args) -> Result<bool, String> {
 
     let total = pipeline.ledger.total();
     let missing = oracle.missing(total.dropped + total.dead_lettered);
-    screen::report(&pipeline.ledger, &receiver, &oracle, took, fault.is_some_and(|at| took >= at + OUTAGE));
+    if args.keep {
+        screen::ledger(&pipeline.ledger, &oracle);
+    }
     // What was written while the demo stayed up may have come after the last pull.
     let unsaved = if args.keep { 0 } else { unsaved(&sls, args.shards) };
     let good = missing == 0 && unsaved == 0 && total.difference() == 0 && total.in_flight == 0;
@@ -176,8 +217,10 @@ struct DemoScript {
 
 impl DemoScript {
     fn find(given: Option<&Path>) -> Result<Self, String> {
+        // One that is as it was shipped is copied, without its test cases: whoever edits it as invited is not refused for them.
         let usual = Path::new("scripts/transform.lua");
-        if let Some(path) = given.or(usual.exists().then_some(usual)) {
+        let is_changed = || named_file::read(usual, MOST_TEXT).is_ok_and(|text| text != SCRIPT.as_bytes());
+        if let Some(path) = given.or_else(|| is_changed().then_some(usual)) {
             named_file::open(path).map_err(|error| format!("--script {} can't be read: {error}", path.display()))?;
             return Ok(Self { path: path.to_owned(), unpacked: false });
         }
@@ -221,8 +264,16 @@ impl Drop for DemoDeadLetters {
     }
 }
 
-fn start_time() -> u32 {
-    u32::try_from(app::summary::unix_now()).unwrap_or(u32::MAX)
+/// So early that the last of the logs happens now.
+fn start_time(logs: u64) -> u32 {
+    let span = i64::try_from(logs / 2 / LOGS_PER_SECOND).unwrap_or(0) + 3;
+    u32::try_from(app::summary::unix_now() - span).unwrap_or(u32::MAX)
+}
+
+/// A port that nobody has at the moment, the usual one first.
+fn free_address() -> Option<SocketAddr> {
+    let bound = [9464, 0].into_iter().find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
+    bound.and_then(|listener| listener.local_addr().ok())
 }
 
 /// Half audit logs, half web logs, in turns over the shards.
@@ -288,7 +339,8 @@ async fn watch(
             progressed = (Instant::now(), done);
         }
         screen.show(done, &total);
-        if fault.is_none() && oracle.arrived() >= logs / 2 {
+        // An outage that comes when all is delivered would not be seen.
+        if fault.is_none() && done < logs && oracle.arrived() >= logs / 2 {
             fault = Some(started.elapsed());
             screen.say(receiver.go_away());
         }
@@ -296,6 +348,9 @@ async fn watch(
             return Err(why);
         }
         if done >= logs {
+            if fault.is_none() {
+                screen.say("all is delivered before an outage could be shown: --logs 100000 has one");
+            }
             return Ok(fault);
         }
         if progressed.0.elapsed() > STALL_TIMEOUT {

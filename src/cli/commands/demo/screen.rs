@@ -69,21 +69,53 @@ pub(super) fn report(ledger: &Ledger, receiver: &Receiver, oracle: &Oracle, took
         println!("  {}", excerpt(&event));
     }
 
+    self::ledger(ledger, oracle);
+    let total = ledger.total();
+    let seconds = took.as_secs_f64();
+    let rate = total.pulled as f64 / seconds;
+    let megabytes = total.bytes as f64 / 1e6 / seconds;
+    let with = if with_outage { ", the outage of two seconds included" } else { "" };
+    println!("{:.1} s: {rate:.0} logs/s, {megabytes:.1} MB/s of logs{with}", seconds);
+}
+
+/// The ledger, and how often each log arrived.
+pub(super) fn ledger(ledger: &Ledger, oracle: &Oracle) {
     println!("\nshard      pulled   delivered     dropped  dead letters   in flight   saves");
     for (shard, entry) in ledger.read() {
         row(&shard.to_string(), &entry.counts);
     }
     let total = ledger.total();
     row("all", &total);
-    let (arrived, repeats, strangers) = (oracle.arrived(), oracle.repeats(), oracle.strangers());
-    let why = if repeats > 0 { " (unconfirmed in the outage)" } else { "" };
-    println!("{arrived} events arrived, {repeats} of them again{why}; {strangers} unknown");
+    println!("{}", arrivals(oracle.arrived(), oracle.repeats(), oracle.strangers()));
+}
 
-    let seconds = took.as_secs_f64();
-    let rate = total.pulled as f64 / seconds;
-    let megabytes = total.bytes as f64 / 1e6 / seconds;
-    let with = if with_outage { ", the outage of two seconds included" } else { "" };
-    println!("{:.1} s: {rate:.0} logs/s, {megabytes:.1} MB/s of logs{with}", seconds);
+/// "100,000 logs arrived, 408 of them twice": nobody is to read it as a loss.
+fn arrivals(arrived: u64, repeats: u64, strangers: u64) -> String {
+    let twice = match repeats {
+        0 => String::new(),
+        repeats => {
+            format!(
+                ", {} of them twice: they were sent again, since their receipt was not confirmed",
+                thousands(repeats)
+            )
+        }
+    };
+    let strange =
+        if strangers > 0 { format!("; {} events of no such log", thousands(strangers)) } else { String::new() };
+    format!("{} logs arrived{twice}{strange}", thousands(arrived))
+}
+
+/// `100,000`
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 fn row(name: &str, counts: &Counts) {
@@ -102,4 +134,17 @@ fn excerpt(raw: &[u8]) -> String {
         shown.push('…');
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeats_do_not_read_as_a_loss() {
+        assert_eq!(arrivals(100_000, 0, 0), "100,000 logs arrived");
+        let again = "they were sent again, since their receipt was not confirmed";
+        assert_eq!(arrivals(1_234_567, 408, 0), format!("1,234,567 logs arrived, 408 of them twice: {again}"));
+        assert_eq!(arrivals(7, 0, 1_000), "7 logs arrived; 1,000 events of no such log");
+    }
 }
