@@ -7,6 +7,7 @@ mod flags;
 mod log;
 mod signals;
 mod source;
+mod systemd;
 mod terminal;
 
 use std::process::ExitCode;

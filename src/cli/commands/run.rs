@@ -8,13 +8,15 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::app;
+use crate::app::App;
 use crate::cli::context::{machine, sources};
 use crate::cli::exit::{CUT_SHORT, ExitMessage, INTERNAL, USAGE, end, end_with};
 use crate::cli::flags::SettingFlags;
 use crate::cli::log;
 use crate::cli::signals::{LevelSignals, Signals};
+use crate::cli::systemd::Systemd;
 use crate::core::duration::in_words;
-use crate::core::stop::{Stopper, stop};
+use crate::core::stop::{Stop, Stopper, stop};
 use crate::script::Beside;
 use crate::settings;
 use crate::settings::Settings;
@@ -100,15 +102,28 @@ fn work(settings: Settings, log: log::Handle) -> Result<(), app::Error> {
         }
         let (stopper, stop) = stop();
         let mut tasks = JoinSet::new();
+        let systemd = Systemd::of_environment();
         tasks.spawn(turn_level(levels, log.clone()));
         tasks.spawn(obey(signals, stopper, log, settings.run.drain_timeout));
-        let outcome = app::run(settings, stop).await;
+        let app = App::new(settings)?;
+        if let Some(systemd) = systemd {
+            systemd.ready();
+            tasks.spawn(tell(systemd, stop.clone()));
+        }
+        let outcome = app.run(stop).await;
         tasks.shutdown().await;
         outcome
     });
     // A name lookup that hangs is no reason to stay.
     runtime.shutdown_background();
     outcome
+}
+
+/// Tells systemd that the program lives, and when it begins to stop. A stop can take long, so the signs of life go on.
+async fn tell(systemd: Systemd, leave: Stop) {
+    let _ = leave.or(systemd.live()).await;
+    systemd.stopping();
+    systemd.live().await;
 }
 
 /// The first signal asks the program to stop; the second ends it where it stands. That is safe: a checkpoint is only

@@ -1,0 +1,110 @@
+//! What systemd is told of a unit of `Type=notify`: that it is ready, how it does, and that it lives.
+//!
+//! The protocol: lines such as `READY=1` in a datagram to the Unix socket that `NOTIFY_SOCKET` names, a path or, behind
+//! an `@`, an abstract name; `WATCHDOG_USEC` is the silence after which the unit counts as dead (sd_notify(3),
+//! sd_watchdog_enabled(3)).
+
+use std::io;
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+/// The manager that started us, if it wants to be told.
+#[derive(Debug)]
+pub(super) struct Systemd {
+    socket: UnixDatagram,
+    /// Time between two signs of life.
+    beat: Option<Duration>,
+}
+
+impl Systemd {
+    /// Of the environment; `None` when nobody wants to be told.
+    pub(super) fn of_environment() -> Option<Self> {
+        let name = std::env::var("NOTIFY_SOCKET").ok().filter(|name| !name.is_empty())?;
+        let limit = std::env::var("WATCHDOG_USEC").ok().and_then(|text| text.parse().ok());
+        let is_ours = std::env::var("WATCHDOG_PID").map_or(true, |pid| pid == std::process::id().to_string());
+        Self::at(&name, limit.filter(|_| is_ours).map(Duration::from_micros))
+            .inspect_err(|error| tracing::warn!("systemd cannot be told how it goes: {name}: {error}"))
+            .ok()
+    }
+
+    fn at(name: &str, watchdog: Option<Duration>) -> io::Result<Self> {
+        let socket = UnixDatagram::unbound()?;
+        match name.strip_prefix('@') {
+            #[cfg(target_os = "linux")]
+            Some(name) => {
+                use std::os::linux::net::SocketAddrExt as _;
+
+                socket.connect_addr(&std::os::unix::net::SocketAddr::from_abstract_name(name)?)?;
+            }
+            _ => socket.connect(name)?,
+        }
+        socket.set_nonblocking(true)?;
+        // Twice as often as it must, so that one late beat is no death.
+        Ok(Self { socket, beat: watchdog.map(|limit| limit / 2) })
+    }
+
+    /// Settings and script are good, and the work begins.
+    pub(super) fn ready(&self) {
+        self.say("READY=1\nSTATUS=running");
+    }
+
+    /// The last logs are being delivered.
+    pub(super) fn stopping(&self) {
+        self.say("STOPPING=1\nSTATUS=stopping: delivering and saving logs in flight");
+    }
+
+    /// Gives signs of life for as long as the runtime that this runs on lives; never returns.
+    pub(super) async fn live(&self) {
+        let Some(beat) = self.beat.filter(|beat| !beat.is_zero()) else { return std::future::pending().await };
+        let mut beats = interval(beat);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            beats.tick().await;
+            self.say("WATCHDOG=1");
+        }
+    }
+
+    /// A manager that does not listen is no reason to do anything else.
+    fn say(&self, text: &str) {
+        let _ = self.socket.send(text.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(listener: &UnixDatagram) -> String {
+        let mut text = [0; 200];
+        let length = listener.recv(&mut text).unwrap();
+        String::from_utf8_lossy(&text[..length]).into_owned()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_says_that_it_is_ready_that_it_lives_and_that_it_stops() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let listener = UnixDatagram::bind(&path).unwrap();
+        let systemd = Systemd::at(path.to_str().unwrap(), Some(Duration::from_secs(30))).unwrap();
+        systemd.ready();
+        assert_eq!(heard(&listener), "READY=1\nSTATUS=running");
+        let _ = tokio::time::timeout(Duration::from_secs(31), systemd.live()).await;
+        assert_eq!([heard(&listener), heard(&listener), heard(&listener)], ["WATCHDOG=1"; 3]);
+        systemd.stopping();
+        assert!(heard(&listener).starts_with("STOPPING=1\n"));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_name_behind_an_at_sign_is_abstract() {
+        use std::os::linux::net::SocketAddrExt as _;
+
+        let name = format!("forwarder-test-{}", std::process::id());
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+        let listener = UnixDatagram::bind_addr(&address).unwrap();
+        Systemd::at(&format!("@{name}"), None).unwrap().ready();
+        assert!(heard(&listener).starts_with("READY=1"));
+    }
+}
