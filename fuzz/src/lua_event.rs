@@ -141,7 +141,7 @@ fn hook(compat: bool) -> Hook {
         compat,
     };
     let limits = Config { timeout: Duration::from_secs(20), memory: 256 << 20, vars: toml::Table::new() };
-    let meta = Meta { project: "p".to_owned(), logstore: "l".to_owned(), shard: ShardId(0) };
+    let meta = Meta { source: "s".to_owned(), project: "p".to_owned(), logstore: "l".to_owned(), shard: ShardId(0) };
     Hook::load(&Script::from_text("fuzz.lua", SCRIPT), &limits, Arc::new(HecFormat::new(&config)), meta)
         .expect("the script loads")
 }

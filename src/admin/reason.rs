@@ -65,6 +65,12 @@ impl Reason {
         Self { effect, consequence, ..self }
     }
 
+    /// It stops one source, and others go on: then the program is ready, and still somebody should have a look.
+    pub(super) fn while_others_flow(self) -> Self {
+        let effect = if self.is_not_ready { Effect::Flows } else { self.effect };
+        Self { state: self.state.min(State::Trouble), effect, is_not_ready: false, ..self }
+    }
+
     /// It keeps the program from being ready, though something may still flow.
     pub(super) fn not_ready(self) -> Self {
         Self { is_not_ready: true, ..self }

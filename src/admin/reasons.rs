@@ -26,11 +26,11 @@ const WAITS: &str = "logs wait in SLS; nothing is lost as long as SLS keeps them
 
 /// All reasons, worst first.
 pub(super) fn reasons(snapshot: &Snapshot) -> Vec<Reason> {
-    let mut reasons = Vec::new();
-    for source in &snapshot.sources {
-        group(source, snapshot, &mut reasons);
-        reasons.extend(credentials(source, snapshot));
-        shards(source, snapshot, &mut reasons);
+    let by_source: Vec<Vec<Reason>> = snapshot.sources.iter().map(|source| of_source(source, snapshot)).collect();
+    let stand_still = by_source.iter().all(|reasons| reasons.iter().any(|reason| reason.is_not_ready));
+    let mut reasons: Vec<Reason> = by_source.into_iter().flatten().collect();
+    if !stand_still {
+        reasons = reasons.into_iter().map(Reason::while_others_flow).collect();
     }
     for destination in &snapshot.destinations {
         let is_alone = snapshot.destinations.len() == 1;
@@ -45,6 +45,15 @@ pub(super) fn reasons(snapshot: &Snapshot) -> Vec<Reason> {
     }
     reasons.extend(rest(snapshot).into_iter().flatten());
     reasons.sort_by_key(|reason| std::cmp::Reverse(reason.state));
+    reasons
+}
+
+/// What concerns one source.
+fn of_source(source: &SourceSnapshot, snapshot: &Snapshot) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    group(source, snapshot, &mut reasons);
+    reasons.extend(credentials(source, snapshot));
+    shards(source, snapshot, &mut reasons);
     reasons
 }
 

@@ -209,6 +209,20 @@ mod tests {
     }
 
     #[test]
+    fn a_source_that_stands_still_is_trouble_and_only_all_of_them_stop_everything() {
+        let mut snapshot = well();
+        let mut second = snapshot.sources[0].clone();
+        second.name = "waf".to_owned();
+        second.group = GroupHealth { failing: Some(failing(&refused(), 60)), ..GroupHealth::default() };
+        snapshot.sources.push(second);
+        check(&snapshot, State::Trouble, "the consumer group of source waf cannot be joined, for");
+        assert!(verdict(&snapshot).is_ready());
+        snapshot.sources[0].group = GroupHealth::default();
+        check(&snapshot, State::Stopped, "the consumer group of source audit is not joined yet");
+        assert!(!verdict(&snapshot).is_ready());
+    }
+
+    #[test]
     fn a_group_that_is_not_joined_or_not_kept_stops_everything() {
         let group = |joined, failing| Snapshot {
             at: Instant::now(),

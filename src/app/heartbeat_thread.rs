@@ -3,35 +3,85 @@
 use std::thread;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
 use super::error::Error;
 use crate::group::{self, HeartbeatEnd};
 use crate::sls::Sls;
 
-/// The thread of the heartbeats, with a runtime and connections of its own: whatever happens elsewhere in the program,
-/// a heartbeat is on time.
+/// Sources on their way to the thread.
+const CAPACITY: usize = 16;
+
+/// The thread of the heartbeats of all sources, with a runtime and connections of its own: whatever happens elsewhere in the
+/// program, a heartbeat is on time. On the thread they wait for each other no longer than it takes to build a request.
+#[derive(Debug)]
 pub(super) struct HeartbeatThread {
-    thread: thread::JoinHandle<()>,
+    thread: thread::JoinHandle<bool>,
+}
+
+/// Where a source brings its heartbeats. The thread ends when all of these are gone and every source has ended.
+#[derive(Debug, Clone)]
+pub(super) struct Heartbeats(mpsc::Sender<Beat>);
+
+/// The heartbeats of one source.
+#[derive(Debug)]
+struct Beat {
+    source: Sls,
+    end: HeartbeatEnd,
+    interval: Duration,
 }
 
 impl HeartbeatThread {
-    pub(super) fn start(source: &Sls, end: HeartbeatEnd, interval: Duration) -> Result<Self, Error> {
+    pub(super) fn start() -> Result<(Self, Heartbeats), Error> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Error::Internal(format!("cannot start the runtime for heartbeats: {error}")))?;
-        let source = source.beside().map_err(|error| Error::Settings(error.to_string()))?;
+        let (sender, beats) = mpsc::channel(CAPACITY);
         let thread = thread::Builder::new()
             .name("heartbeat".into())
             .spawn(move || {
-                runtime.block_on(group::beat(&source, end, interval));
+                let is_whole = runtime.block_on(beat_for_all(beats));
                 // A resolver or a disk that hangs must not keep the program from its end.
                 runtime.shutdown_background();
+                is_whole
             })
             .map_err(|error| Error::Internal(format!("cannot start the thread for heartbeats: {error}")))?;
-        Ok(Self { thread })
+        Ok((Self { thread }, Heartbeats(sender)))
     }
 
     pub(super) fn join(self) -> Result<(), Error> {
-        self.thread.join().map_err(|_| Error::Internal("BUG: the heartbeat thread panicked".into()))
+        match self.thread.join() {
+            Ok(true) => Ok(()),
+            _ => Err(Error::Internal("BUG: the heartbeats panicked".into())),
+        }
     }
+}
+
+impl Heartbeats {
+    /// Beats for one more source, until its tasks hang up.
+    pub(super) async fn add(&self, source: Sls, end: HeartbeatEnd, interval: Duration) -> Result<(), Error> {
+        let gone = |_| Error::Internal("the heartbeat thread has ended".to_owned());
+        self.0.send(Beat { source, end, interval }).await.map_err(gone)
+    }
+}
+
+/// Returns, once all has ended, whether none panicked. The tasks of one that panics hear of it, and drop their shards.
+async fn beat_for_all(mut beats: mpsc::Receiver<Beat>) -> bool {
+    let mut running = JoinSet::new();
+    let mut is_open = true;
+    let mut is_whole = true;
+    while is_open || !running.is_empty() {
+        tokio::select! {
+            beat = beats.recv(), if is_open => match beat {
+                Some(Beat { source, end, interval }) => {
+                    running.spawn(async move { group::beat(&source, end, interval).await });
+                }
+                None => is_open = false,
+            },
+            Some(ended) = running.join_next() => is_whole &= ended.is_ok(),
+        }
+    }
+    is_whole
 }

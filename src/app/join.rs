@@ -1,6 +1,7 @@
 //! Joining the consumer group.
 
 use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -8,72 +9,156 @@ use tracing::warn;
 
 use super::error::Error;
 use super::group_state::GroupState;
-use crate::core::cursor::Start;
+use crate::core::cursor::{SourceName, Start};
 use crate::core::retry_log::RetryLog;
 use crate::core::source::{Source as _, SourceError};
+use crate::destination::registry::AnyDestination;
+use crate::pipeline::Pipeline;
 use crate::sls::Sls;
 
 /// How often it is looked whether there is a key by now.
 const SIGN_IN_PAUSE: Duration = Duration::from_millis(500);
 
-/// Finds or creates the group; returns its timeout. Transient errors are retried; a refusal at this point is final, so
-/// that a wrong name or permission is seen at once. With `wait` a project or logstore that is not there is waited for.
-pub(super) async fn join_group(source: &Sls, start: Start, wait: bool, state: &GroupState) -> Result<Duration, Error> {
-    sign_in(source, state).await?;
-    let mut retry_log = RetryLog::new("cannot join the consumer group", 0);
+/// Which sources are refused before they have joined. A wrong name or permission is seen at once when the program ends with it;
+/// but it must not end while another source works.
+#[derive(Debug)]
+pub(super) struct Refusals {
+    sources: usize,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    refused: BTreeSet<SourceName>,
+    any_joined: bool,
+}
+
+impl Refusals {
+    /// Nothing is known yet of so many sources.
+    pub(super) fn new(sources: usize) -> Self {
+        Self { sources, known: Mutex::default() }
+    }
+
+    fn joined(&self) {
+        self.lock().any_joined = true;
+    }
+
+    /// A source is refused. Returns whether that is the end: all are, and none has ever joined.
+    fn refused(&self, source: &SourceName) -> bool {
+        let mut known = self.lock();
+        known.refused.insert(source.clone());
+        !known.any_joined && known.refused.len() == self.sources
+    }
+
+    /// A source is not refused any more, whatever else it meets.
+    fn meets_something_else(&self, source: &SourceName) {
+        self.lock().refused.remove(source);
+    }
+
+    /// Every writer leaves it whole before it can panic.
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Finds or creates the group; returns its timeout. Transient errors are retried, and so is a refusal, unless [`Refusals`] says
+/// that it ends the program. With `wait` a project or logstore that is not there is waited for.
+pub(super) async fn join_group(
+    pipeline: &Pipeline<Sls, AnyDestination>,
+    start: Start,
+    wait: bool,
+    state: &GroupState,
+    refusals: &Refusals,
+) -> Result<Duration, Error> {
+    let (source, name) = (&pipeline.source, &pipeline.source_name);
+    sign_in(source, name, state, refusals).await?;
+    let mut retry_log = RetryLog::new(format!("source {name}: cannot join the consumer group"), 0);
     loop {
         let joined = async {
             let timeout = source.ensure_group().await?;
             if start == Start::End {
-                learn_shards(source).await?;
+                learn_shards(source, name).await?;
             }
             // The first heartbeat lists nothing. What it gives us the next one gives us again.
             source.heartbeat(&BTreeSet::new()).await?;
             Ok(timeout)
         };
-        match joined.await {
-            Ok(timeout) => return Ok(timeout),
-            Err(SourceError::Refused(cause)) => return Err(Error::Refused(cause)),
-            Err(SourceError::Absent(cause)) => {
-                let cause = source.whereabouts(cause).await;
-                if !wait {
-                    return Err(Error::Refused(cause));
+        let fault = match joined.await {
+            Ok(timeout) => {
+                refusals.joined();
+                return Ok(timeout);
+            }
+            Err(SourceError::Absent(cause)) => SourceError::Absent(source.whereabouts(cause).await),
+            Err(fault) => fault,
+        };
+        match &fault {
+            SourceError::Absent(_) if wait => refusals.meets_something_else(name),
+            SourceError::Refused(cause) | SourceError::Absent(cause) => {
+                if refusals.refused(name) {
+                    return Err(Error::Refused(cause.clone()));
                 }
-                let fault = SourceError::Absent(cause);
-                state.failed(&fault, Instant::now());
-                retry_log.pause_after(&fault).await;
             }
-            Err(fault) => {
-                state.failed(&fault, Instant::now());
-                retry_log.pause_after(&fault).await;
-            }
+            _ => refusals.meets_something_else(name),
         }
+        state.failed(&fault, Instant::now());
+        retry_log.pause_after(&fault).await;
     }
 }
 
 /// Waits for the first key to sign with. What fails meanwhile is logged by who fetches it.
-async fn sign_in(source: &Sls, state: &GroupState) -> Result<(), Error> {
+async fn sign_in(source: &Sls, name: &SourceName, state: &GroupState, refusals: &Refusals) -> Result<(), Error> {
     loop {
-        match source.sign_in().await {
+        let fault = match source.sign_in().await {
             Ok(()) => return Ok(()),
-            Err(SourceError::Refused(cause)) => return Err(Error::NoCredentials(cause)),
-            Err(fault) => state.failed(&fault, Instant::now()),
+            Err(fault) => fault,
+        };
+        match &fault {
+            SourceError::Refused(cause) if refusals.refused(name) => return Err(Error::NoCredentials(cause.clone())),
+            SourceError::Refused(_) => {}
+            _ => refusals.meets_something_else(name),
         }
+        state.failed(&fault, Instant::now());
         sleep(SIGN_IN_PAUSE).await;
     }
 }
 
 /// Looks how far the group is, so that shards of a later split or merge start with their oldest log. Without the right to
 /// look, the program works all the same and says what that costs.
-async fn learn_shards(source: &Sls) -> Result<(), SourceError> {
+async fn learn_shards(source: &Sls, name: &SourceName) -> Result<(), SourceError> {
     match source.learn_shards().await {
         Err(SourceError::Refused(cause)) => {
             warn!(
+                source = %name,
                 "the shards cannot be listed, so one that comes later, of a split or a merge, will also start at its \
                  end, and what it got before it is acquired will be missed: grant log:ListShards on the logstore; {cause}"
             );
             Ok(())
         }
         learnt => learnt,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_ends_the_program_only_when_no_source_works_or_may_come_to_work() {
+        let [a, b] = ["a", "b"].map(SourceName::new);
+        let only = Refusals::new(1);
+        assert!(only.refused(&a), "there is no other");
+
+        let both = Refusals::new(2);
+        assert!(!both.refused(&a) && !both.refused(&a), "nothing is known of the other");
+        assert!(both.refused(&b));
+
+        let late = Refusals::new(2);
+        assert!(!late.refused(&a));
+        late.meets_something_else(&a);
+        assert!(!late.refused(&b), "the first is not refused any more");
+
+        let working = Refusals::new(2);
+        working.joined();
+        assert!(!working.refused(&a) && !working.refused(&b), "one has joined");
     }
 }

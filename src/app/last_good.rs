@@ -10,8 +10,13 @@ use super::reload::Saved;
 use crate::core::state_dir::StateDir;
 use crate::script::{HookError, Hooks, Script};
 
-/// Its name in the state directory.
-const NAME: &str = "last-good-script.json";
+/// Its name in the state directory, with what tells it from those of the other scripts of the process, if there are any.
+pub(super) fn name(which: Option<&str>) -> String {
+    match which {
+        None => "last-good-script.json".to_owned(),
+        Some(which) => format!("last-good-script-{which}.json"),
+    }
+}
 
 /// Most bytes of it: a script and its files, in base64.
 const MOST_BYTES: u64 = 160 << 20;
@@ -35,12 +40,13 @@ pub(super) struct Started {
 pub(super) fn start(
     file: Saved,
     state: &StateDir,
+    kept_as: &str,
     hooks: impl Fn(Script) -> Result<Hooks, HookError>,
 ) -> Result<Started, HookError> {
     let identity = file.identity();
     let made = hooks(file.script.clone());
     let is_other = |kept: &Script| kept.name == file.script.name && kept.version != file.script.version;
-    let Some(kept) = kept(state).filter(is_other) else {
+    let Some(kept) = kept(state, kept_as).filter(is_other) else {
         return Ok(Started { hooks: made?, refused: None });
     };
     let why = match made {
@@ -59,14 +65,14 @@ pub(super) fn start(
 }
 
 /// Keeps the running version, whenever it is another. Never returns.
-pub(super) async fn keep(hooks: &Hooks, state: StateDir) {
-    let mut kept = kept(&state).map(|script| script.version);
+pub(super) async fn keep(hooks: &Hooks, state: StateDir, kept_as: &str) {
+    let mut kept = kept(&state, kept_as).map(|script| script.version);
     let mut was_told = false;
     loop {
         let running = hooks.script();
         if kept.as_ref() != Some(&running.version) {
-            let (state, script) = (state.clone(), Arc::clone(&running));
-            let written = tokio::task::spawn_blocking(move || state.write(NAME, &script.to_kept())).await;
+            let (state, script, name) = (state.clone(), Arc::clone(&running), kept_as.to_owned());
+            let written = tokio::task::spawn_blocking(move || state.write(&name, &script.to_kept())).await;
             match written.expect("writing does not panic") {
                 Ok(()) => kept = Some(running.version.clone()),
                 Err(error) if !was_told => {
@@ -81,13 +87,13 @@ pub(super) async fn keep(hooks: &Hooks, state: StateDir) {
 }
 
 /// The version that was kept.
-fn kept(state: &StateDir) -> Option<Script> {
-    match state.read(NAME, MOST_BYTES) {
+fn kept(state: &StateDir, kept_as: &str) -> Option<Script> {
+    match state.read(kept_as, MOST_BYTES) {
         Ok(content) => {
             let content = content?;
             let script = Script::from_kept(&content);
             if script.is_none() {
-                warn!("{NAME} in the state directory is damaged, and not used");
+                warn!("{kept_as} in the state directory is damaged, and not used");
             }
             script
         }
@@ -111,14 +117,14 @@ mod tests {
 
     /// The text of the version that runs, and what is said of it.
     fn started(file: Saved, state: &StateDir) -> Result<(String, Option<String>), HookError> {
-        let Started { hooks, .. } = start(file, state, hooks_of)?;
+        let Started { hooks, .. } = start(file, state, &name(None), hooks_of)?;
         Ok((String::from_utf8(hooks.script().text.clone()).unwrap(), hooks.reloads().trouble))
     }
 
     fn with_kept(text: &str) -> (tempfile::TempDir, StateDir) {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::open(&dir.path().join("state")).unwrap();
-        state.write(NAME, &Script::from_text("s.lua", text).to_kept()).unwrap();
+        state.write(&name(None), &Script::from_text("s.lua", text).to_kept()).unwrap();
         (dir, state)
     }
 
@@ -154,7 +160,7 @@ mod tests {
     fn a_broken_version_is_an_error_when_nothing_usable_was_kept() {
         assert!(started(saved("function", ""), &StateDir::none()).is_err());
         let (_dir, state) = with_kept(GOOD);
-        state.write(NAME, b"{").unwrap();
+        state.write(&name(None), b"{").unwrap();
         assert!(started(saved("function", ""), &state).is_err());
     }
 }

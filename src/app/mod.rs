@@ -13,11 +13,15 @@ mod observe;
 mod reload;
 pub mod replay;
 mod retention;
+mod scripts;
 pub mod seek;
+mod shared;
 mod side_tasks;
+mod source_run;
 pub mod summary;
 mod waiting;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,37 +33,29 @@ use tracing::{info, warn};
 use super::admin;
 use super::dead_letter;
 use super::group;
-use super::sls;
-use crate::admin::Identity;
 use crate::core::budget::Budget;
-use crate::core::cursor::SourceName;
+use crate::core::cursor::ShardId;
 use crate::core::event::{DestinationFormat, Formats};
 use crate::core::ledger::Ledger;
 use crate::core::state_dir::StateDir;
 use crate::core::stop::{Stop, stop};
 use crate::dead_letter::DirectoryStore;
-use crate::destination::Destination as _;
 use crate::destination::registry::AnyDestination;
 use crate::group::Drained;
-use crate::group::membership::Membership;
-use crate::pipeline::{DeadLetterPolicy, Pace, PartSize, Pipeline, Route, bring_back};
-use crate::script::{HookThreads, Hooks};
-use crate::settings::start::StartPosition;
+use crate::pipeline::{DeadLetterPolicy, Route, bring_back};
+use crate::script::{HookThreads, Hooks, Meta};
 use crate::settings::{DestinationSettings, Settings, SourceSettings};
-use crate::sls::Sls;
 use consumer::ConsumerId;
 pub use error::Error;
 use gaps::Gaps;
-use group_state::GroupState;
 use heartbeat_thread::HeartbeatThread;
-use join::join_group;
-use last_good::Started;
+use join::Refusals;
 use letter_count::LetterCount;
 use observe::{Observed, say_how_the_destinations_are, sum_up_now_and_then, summary_of};
-use reload::{Saved, ScriptWatch, Wake};
-use retention::Retention;
+use scripts::Scripts;
+use shared::Shared;
 use side_tasks::breakdown;
-use waiting::say_who_has_the_shards;
+use source_run::{Common, SourceRun, SourceWatch};
 
 /// What may wait for isolated destinations is this part of the memory: the others need the rest to go on.
 const ISOLATED_SHARE: usize = 4;
@@ -96,16 +92,14 @@ pub async fn run(settings: Settings, leave: Stop) -> Result<(), Error> {
 #[derive(Debug)]
 pub struct App {
     settings: Settings,
-    pipeline: Arc<Pipeline<Sls, AnyDestination>>,
+    shared: Arc<Shared>,
+    sources: Vec<SourceRun>,
+    scripts: Scripts,
     /// Where this process keeps dead letters.
     letters: PathBuf,
-    /// Where the last good version of the script is kept.
-    kept: StateDir,
     /// Gaps that nobody has acknowledged.
     gaps: Arc<Gaps>,
-    /// What the script's file had at the start, if that is not what runs.
-    refused: Option<String>,
-    /// Our name in the group, kept for the next start.
+    /// Our name in the groups, kept for the next start.
     consumer: Option<ConsumerId>,
 }
 
@@ -113,64 +107,63 @@ impl App {
     /// Builds the parts: everything that can be wrong without a network is found here.
     ///
     /// # Errors
-    /// The script does not load, or a file or directory that the settings name cannot be used.
+    /// A script does not load, or a file or directory that the settings name cannot be used.
     pub fn new(mut settings: Settings) -> Result<Self, Error> {
         let state = open_state(&settings.state_dir);
         let (destinations, formats) = destinations(&settings.destinations, settings.run.memory, &state)?;
-        let [from] = &mut settings.sources[..] else {
-            let count = settings.sources.len();
-            return Err(Error::Settings(format!(
-                "there are {count} sources, and this version reads one: run a process for each"
-            )));
-        };
-        let consumer = take_name(from, &state);
-        let source = Sls::new(&from.sls).map_err(|error| Error::Settings(error.to_string()))?;
-        let file = Saved::read(&from.script).map_err(Error::Settings)?;
-        let gaps = Gaps::new(state.clone(), &from.sls.consumer);
-        let kept = if settings.reload.last_good { state } else { StateDir::none() };
+        let consumer = take_name(&mut settings.sources, &state);
+        let gaps = Gaps::new(state.clone(), &settings.sources[0].sls.consumer);
         let threads = HookThreads::start(settings.run.hook_threads)
             .map_err(|error| Error::Internal(format!("cannot start the threads for the script: {error}")))?;
-        let names = (from.sls.project.as_str(), from.sls.logstore.as_str());
-        let Started { hooks, refused } =
-            last_good::start(file, &kept, |script| Hooks::new(script, settings.hook.clone(), formats.clone(), names))?;
-        let hooks = hooks.with_rules(settings.reload.rules).with_threads(threads);
-        let script = hooks.script();
-        info!(script = %script.name, version = %script.version, "script loaded");
+        let threads = Arc::new(threads);
         let wanted = &settings.dead_letters;
+        let shared = Shared { destinations, ledger: Arc::default(), budget: Budget::new(settings.run.memory) };
+        let kept = if settings.reload.last_good { state } else { StateDir::none() };
+        let files: BTreeSet<_> = settings.sources.iter().map(|source| &source.script).collect();
+        let mut scripts = Scripts::new(kept, files.len());
+        let mut made = Vec::new();
+        for source in &settings.sources {
+            let meta = Meta {
+                source: source.name.clone(),
+                project: source.sls.project.clone(),
+                logstore: source.sls.logstore.clone(),
+                shard: ShardId(0),
+            };
+            let hooks = scripts.hooks(&source.script, |script| {
+                let hooks = Hooks::new(script, settings.hook.clone(), formats.clone(), meta.clone())?;
+                Ok(hooks.with_rules(settings.reload.rules).with_threads(Arc::clone(&threads)))
+            })?;
+            made.push(hooks);
+        }
         let store =
             DirectoryStore::open_free(&dead_letter::Config { dir: wanted.dir.clone(), max_bytes: wanted.max_bytes })?;
         let letters = store.dir().to_owned();
         info!(dir = %letters.display(), "logs that cannot be delivered are written as dead letters");
-        let pipeline = Pipeline {
-            source,
-            source_name: SourceName::new(&from.sls.logstore),
-            destinations,
-            hooks,
-            budget: Budget::new(settings.run.memory),
-            ledger: Ledger::default(),
-            dead_letters: DeadLetterPolicy {
-                keep: Box::new(Arc::new(store)),
-                project: from.sls.project.clone(),
-                logstore: from.sls.logstore.clone(),
+        let store = Arc::new(store);
+        let mut sources = Vec::new();
+        for (source, hooks) in settings.sources.iter().zip(made) {
+            let letters = DeadLetterPolicy {
+                keep: Box::new(Arc::clone(&store)),
+                project: source.sls.project.clone(),
+                logstore: source.sls.logstore.clone(),
                 on_error: wanted.on_error,
                 max_share: wanted.max_share,
-            },
-            pace: Pace {
-                start: from.start.start,
-                until: from.until.as_ref().map(|until| until.start),
-                fetch_interval: from.fetch_interval,
-                save_interval: from.save_interval,
-                page_groups: from.sls.page_groups,
-                part: PartSize::default(),
-            },
-        };
-        Ok(Self { settings, pipeline: Arc::new(pipeline), letters, kept, gaps: Arc::new(gaps), refused, consumer })
+            };
+            sources.push(SourceRun::new(source, hooks, letters, &shared)?);
+        }
+        Ok(Self { settings, shared: Arc::new(shared), sources, scripts, letters, gaps: Arc::new(gaps), consumer })
     }
 
-    /// The pipeline, for whoever watches the program run.
+    /// What became of every log, for whoever watches the program run.
     #[must_use]
-    pub fn pipeline(&self) -> Arc<Pipeline<Sls, AnyDestination>> {
-        Arc::clone(&self.pipeline)
+    pub fn ledger(&self) -> Arc<Ledger> {
+        Arc::clone(&self.shared.ledger)
+    }
+
+    /// The hooks of the first source, for whoever watches the program run.
+    #[must_use]
+    pub fn hooks(&self) -> Arc<Hooks> {
+        Arc::clone(&self.sources[0].pipeline.hooks)
     }
 
     /// Where this process keeps dead letters.
@@ -182,18 +175,11 @@ impl App {
     /// Runs until `leave` is raised.
     ///
     /// # Errors
-    /// SLS rejected our requests before anything began; the drain deadline came first; or a bug.
+    /// SLS rejected the requests of every source before anything began; the drain deadline came first; or a bug.
     pub async fn run(self, leave: Stop) -> Result<(), Error> {
-        let Self { settings, pipeline, letters, kept, gaps, refused, consumer } = self;
-        let from = &settings.sources[0];
-        let sls::Config { endpoint, project, logstore, group, consumer: name, .. } = &from.sls;
-        let addresses: Vec<String> = pipeline.destinations.iter().map(|route| route.destination.address()).collect();
-        let destination = addresses.join(", ");
-        info!(endpoint, project, logstore, group, consumer = name, destination, "forwarding");
-        let wake = Wake::listen();
+        let Self { settings, shared, sources, scripts, letters, gaps, consumer } = self;
         let mut side = JoinSet::new();
-        let group_state = Arc::<GroupState>::default();
-        let letter_count = Arc::<LetterCount>::default();
+        let scripts_watch = Arc::new(scripts.watch());
         if let Some(address) = settings.admin {
             let refused = |error| {
                 Error::Settings(format!(
@@ -205,85 +191,56 @@ impl App {
             info!(
                 "status page at http://{address}/, Prometheus metrics at http://{address}/metrics; no authentication: bind it to localhost"
             );
-            let (count, dir) = (Arc::clone(&letter_count), letters.clone());
-            side.spawn(async move { count.watch(&dir).await });
-            let retention = Arc::<Retention>::default();
-            let (kept, watched) = (Arc::clone(&retention), Arc::clone(&pipeline));
-            side.spawn(async move { kept.watch(&watched.source).await });
-            let sls::Config { endpoint, project, logstore, group, consumer, .. } = from.sls.clone();
+            let count = Arc::<LetterCount>::default();
+            let (counted, dir) = (Arc::clone(&count), letters.clone());
+            side.spawn(async move { counted.watch(&dir).await });
+            let watches: Vec<SourceWatch> = sources.iter().map(SourceRun::watch).collect();
+            for source in &watches {
+                side.spawn(source.look_at_retention());
+            }
             let observed = Observed {
-                pipeline: Arc::clone(&pipeline),
+                shared: Arc::clone(&shared),
+                sources: watches,
+                scripts: Arc::clone(&scripts_watch),
                 gaps: Arc::clone(&gaps),
-                who: Identity { endpoint, project, logstore, group, consumer },
-                group: Arc::clone(&group_state),
-                letters: letter_count,
-                retention,
+                letters: count,
                 letters_dir: letters.display().to_string(),
                 started: Instant::now(),
             };
             side.spawn(admin::serve(listener, observed));
         }
-        side.spawn(say_how_the_destinations_are(Arc::clone(&pipeline)));
-        for number in 0..pipeline.destinations.len() {
-            side.spawn(bring_back(Arc::clone(&pipeline), number));
+        side.spawn(say_how_the_destinations_are(Arc::clone(&shared)));
+        for number in 0..shared.destinations.len() {
+            // All sources have the same destinations and the same dead letters.
+            side.spawn(bring_back(Arc::clone(&sources[0].pipeline), number));
         }
-        let watched = Arc::clone(&pipeline);
+        let watched = Arc::clone(&shared);
         side.spawn(async move { gaps.remember(&watched.ledger).await });
+        side.spawn(sum_up_now_and_then(Arc::clone(&shared), Arc::clone(&scripts_watch)));
+        scripts.follow(settings.reload.force, &mut side);
 
-        let start = from.start.start;
-        let Some(timeout) = leave.or(join_group(&pipeline.source, start, from.wait, &group_state)).await else {
-            return Ok(());
+        let (beats, heartbeats) = HeartbeatThread::start()?;
+        let common = Common {
+            heartbeats,
+            refusals: Arc::new(Refusals::new(sources.len())),
+            most_shards: (group::most_shards(settings.run.memory) / sources.len()).max(1),
+            drain: settings.run.drain_timeout,
         };
-        let timeout = timeout?;
-        info!(
-            timeout_seconds = timeout.as_secs(),
-            "joined the consumer group; a shard without a checkpoint starts at {}{}",
-            from.start,
-            from.until.as_ref().map(|until| format!(", and every shard ends at {until}")).unwrap_or_default()
-        );
-        let leave = match from.until.clone() {
-            Some(until) => {
-                let (stopper, ended) = stop();
-                let pipeline = Arc::clone(&pipeline);
-                side.spawn(async move {
-                    if leave.or(all_past(&pipeline, &until)).await.is_some() {
-                        info!("every shard of the group is past sls.until, {until}: that is all");
-                    }
-                    stopper.raise();
-                });
-                ended
-            }
-            None => leave,
-        };
-        let most = group::most_shards(settings.run.memory);
-        let (beats, tasks) = group::line(Membership::new(timeout, most, Instant::now()));
-        group_state.joined(tasks.watch());
-        let beats = HeartbeatThread::start(&pipeline.source, beats, from.heartbeat_interval)?;
-        side.spawn(say_who_has_the_shards(Arc::clone(&pipeline), group_state, tasks.watch(), timeout));
-        side.spawn(sum_up_now_and_then(Arc::clone(&pipeline)));
-        let watch = ScriptWatch {
-            path: from.script.clone(),
-            interval: reload::POLL_INTERVAL,
-            force: settings.reload.force,
-            refused,
-        };
-        let watched = Arc::clone(&pipeline);
-        side.spawn(async move { watch.run(&watched.hooks, wake).await });
-        let running = Arc::clone(&pipeline);
-        side.spawn(async move { last_good::keep(&running.hooks, kept).await });
-
         let drained = tokio::select! {
-            drained = group::run(Arc::clone(&pipeline), tasks, leave, settings.run.drain_timeout) => drained,
+            drained = run_all(sources, common, leave) => drained?,
             broken = breakdown(&mut side) => return Err(Error::Internal(broken)),
         };
         beats.join()?;
         drop(consumer);
         side.shutdown().await;
-        for line in summary::shards(&pipeline.ledger, summary::unix_now()) {
+        for line in summary::shards(&shared.ledger, summary::unix_now()) {
             info!("{line}");
         }
-        info!("{}", summary_of(&pipeline));
-        if let Some(hint) = summary::dead_letters(&pipeline.ledger, &letters) {
+        for line in summary::sources(&shared.ledger) {
+            info!("{line}");
+        }
+        info!("{}", summary_of(&shared, &scripts_watch));
+        if let Some(hint) = summary::dead_letters(&shared.ledger, &letters) {
             warn!("{hint}");
         }
         match drained {
@@ -294,10 +251,31 @@ impl App {
     }
 }
 
-/// Resolves when every shard of the group is past `until`.
-async fn all_past(pipeline: &Pipeline<Sls, AnyDestination>, until: &StartPosition) {
-    let holds = || pipeline.ledger.read().values().any(|entry| entry.held);
-    group::all_past(&pipeline.source, until.start, holds).await;
+/// Runs every source until `leave` is raised, or until one breaks down: a bug ends all of them in good order. Returns the worst
+/// of their ends.
+async fn run_all(sources: Vec<SourceRun>, common: Common, leave: Stop) -> Result<Drained, Error> {
+    let (stopper, stopped) = stop();
+    let mut running = JoinSet::new();
+    for source in sources {
+        running.spawn(source.run(common.clone(), stopped.clone()));
+    }
+    drop(common);
+    let mut worst = Drained::Clean;
+    loop {
+        let ended = tokio::select! {
+            ended = running.join_next() => ended,
+            () = leave.raised(), if !stopper.is_raised() => {
+                stopper.raise();
+                continue;
+            }
+        };
+        let Some(ended) = ended else { return Ok(worst) };
+        let drained = ended.map_err(|panic| Error::Internal(panic.to_string()))??;
+        if drained != Drained::Clean {
+            stopper.raise();
+        }
+        worst = worst.max(drained);
+    }
 }
 
 /// The state directory; none, with a warning, if it cannot be used.
@@ -313,14 +291,20 @@ fn open_state(dir: &Path) -> StateDir {
     })
 }
 
-/// Completes the consumer name with an id that is kept for the next start, if the name is not given and there is a place to
-/// keep it.
-fn take_name(settings: &mut SourceSettings, state: &StateDir) -> Option<ConsumerId> {
-    let prefix = settings.consumer_prefix.as_ref()?;
+/// Completes the consumer names with an id that is kept for the next start, where the name is not given and there is a place
+/// to keep it. All groups of the process know it under the same id.
+fn take_name(sources: &mut [SourceSettings], state: &StateDir) -> Option<ConsumerId> {
+    if sources.iter().all(|source| source.consumer_prefix.is_none()) {
+        return None;
+    }
     match ConsumerId::take(state) {
         Ok(consumer) => {
             let consumer = consumer?;
-            settings.sls.consumer = format!("{prefix}-{}", consumer.id);
+            for source in sources {
+                if let Some(prefix) = &source.consumer_prefix {
+                    source.sls.consumer = format!("{prefix}-{}", consumer.id);
+                }
+            }
             Some(consumer)
         }
         Err(error) => {

@@ -8,23 +8,23 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{error, info};
 
 use super::gaps::Gaps;
-use super::group_state::GroupState;
 use super::letter_count::LetterCount;
-use super::retention::Retention;
+use super::scripts::{ScriptHealth, ScriptsWatch};
+use super::shared::Shared;
+use super::source_run::SourceWatch;
 use super::summary;
 use crate::admin;
-use crate::admin::{Identity, Memory, Snapshot, SourceSnapshot};
+use crate::admin::{Memory, Snapshot};
 use crate::destination::registry::AnyDestination;
 use crate::destination::{Destination as _, DestinationStatus, called};
-use crate::pipeline::{Isolation, Pipeline, Route};
-use crate::sls::Sls;
+use crate::pipeline::{Isolation, Route};
 
 /// How often the ledger is summed up in the log.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Asks each destination once whether it would take our events. It need not: shards hold their position meanwhile.
-pub(super) async fn say_how_the_destinations_are(pipeline: Arc<Pipeline<Sls, AnyDestination>>) {
-    let alone = pipeline.destinations.len() == 1;
+pub(super) async fn say_how_the_destinations_are(shared: Arc<Shared>) {
+    let alone = shared.destinations.len() == 1;
     let say = async |Route { name, destination, .. }: &Route<AnyDestination>| {
         let who = called(name, alone);
         let sentence = destination.promise().sentence;
@@ -35,73 +35,64 @@ pub(super) async fn say_how_the_destinations_are(pipeline: Arc<Pipeline<Sls, Any
             info!(url = checked.url, took_ms, "{who} {}", checked.agrees);
         }
     };
-    join_all(pipeline.destinations.iter().map(say)).await;
+    join_all(shared.destinations.iter().map(say)).await;
 }
 
-pub(super) async fn sum_up_now_and_then(pipeline: Arc<Pipeline<Sls, AnyDestination>>) {
+pub(super) async fn sum_up_now_and_then(shared: Arc<Shared>, scripts: Arc<ScriptsWatch>) {
     let mut ticks = interval_at(Instant::now() + SUMMARY_INTERVAL, SUMMARY_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let total = pipeline.ledger.total();
+        let total = shared.ledger.total();
         if total.difference() != 0 {
             error!(difference = %total.difference(), "BUG: ledger mismatch");
         }
-        info!("{}", summary_of(&pipeline));
+        info!("{}", summary_of(&shared, &scripts));
     }
 }
 
-pub(super) fn summary_of(pipeline: &Pipeline<Sls, AnyDestination>) -> String {
-    let line = summary::line(&pipeline.ledger, &destinations_of(pipeline), summary::unix_now());
-    line + &summary::script(&pipeline.hooks.script().version, &pipeline.hooks.reloads())
+pub(super) fn summary_of(shared: &Shared, scripts: &ScriptsWatch) -> String {
+    let line = summary::line(&shared.ledger, &destinations_of(shared), summary::unix_now());
+    let scripts = scripts.sum();
+    line + &summary::script(&scripts.version, &scripts.reloads)
 }
 
-/// What the admin listener tells, beside what the pipeline knows.
+/// What the admin listener tells.
 pub(super) struct Observed {
-    pub(super) pipeline: Arc<Pipeline<Sls, AnyDestination>>,
-    pub(super) who: Identity,
+    pub(super) shared: Arc<Shared>,
+    pub(super) sources: Vec<SourceWatch>,
+    pub(super) scripts: Arc<ScriptsWatch>,
     pub(super) gaps: Arc<Gaps>,
-    pub(super) group: Arc<GroupState>,
     pub(super) letters: Arc<LetterCount>,
-    pub(super) retention: Arc<Retention>,
     pub(super) letters_dir: String,
     pub(super) started: Instant,
 }
 
 impl admin::Program for Observed {
     fn acknowledge_gaps(&self) -> std::io::Result<u64> {
-        let open = self.gaps.acknowledge(&self.pipeline.ledger)?;
+        let open = self.gaps.acknowledge(&self.shared.ledger)?;
         info!(open, "gaps acknowledged");
         Ok(open)
     }
 
     fn read(&self) -> Snapshot {
-        let pipeline = &self.pipeline;
-        let name = pipeline.source_name.clone();
-        let source = SourceSnapshot {
-            who: self.who.clone(),
-            group: self.group.read(),
-            credentials: pipeline.source.key_status(),
-            retention: self.retention.read(),
-            calls: pipeline.source.errors().sent(),
-            errors: pipeline.source.errors().read(),
-            timings: pipeline.ledger.timings().remove(&name).unwrap_or_default(),
-            name: name.to_string(),
-        };
+        let Shared { ledger, budget, .. } = &*self.shared;
+        let mut timings = ledger.timings();
+        let ScriptHealth { version, since, reloads, last_refused } = self.scripts.sum();
         Snapshot {
-            sources: vec![source],
-            destinations: destinations_of(pipeline),
-            memory: Memory { used: pipeline.budget.used() as u64, limit: pipeline.budget.limit() as u64 },
-            shards: pipeline.ledger.read(),
+            sources: self.sources.iter().map(|source| source.read(&mut timings)).collect(),
+            destinations: destinations_of(&self.shared),
+            memory: Memory { used: budget.used() as u64, limit: budget.limit() as u64 },
+            shards: ledger.read(),
             letters: self.letters.read(),
-            open_gaps: self.gaps.open(&pipeline.ledger),
+            open_gaps: self.gaps.open(ledger),
             lag_change: None,
             letters_dir: self.letters_dir.clone(),
-            script: pipeline.hooks.script().version.clone(),
-            script_since: pipeline.hooks.since(),
-            script_errors: pipeline.ledger.script_errors(),
-            reloads: pipeline.hooks.reloads(),
-            last_refused: pipeline.hooks.last_refused(),
+            script: version,
+            script_since: since,
+            script_errors: ledger.script_errors(),
+            reloads,
+            last_refused,
             started: self.started,
             now: summary::unix_now(),
             at: Instant::now(),
@@ -109,7 +100,7 @@ impl admin::Program for Observed {
     }
 }
 
-fn destinations_of(pipeline: &Pipeline<Sls, AnyDestination>) -> Vec<DestinationStatus> {
+fn destinations_of(shared: &Shared) -> Vec<DestinationStatus> {
     let status = |Route { name, destination, isolation, account, .. }: &Route<AnyDestination>| DestinationStatus {
         name: name.clone(),
         address: destination.address(),
@@ -121,5 +112,5 @@ fn destinations_of(pipeline: &Pipeline<Sls, AnyDestination>) -> Vec<DestinationS
         gauges: destination.gauges(),
         warnings: destination.warnings(),
     };
-    pipeline.destinations.iter().map(status).collect()
+    shared.destinations.iter().map(status).collect()
 }

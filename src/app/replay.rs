@@ -219,7 +219,7 @@ impl Remaker {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
                 let (project, logstore, shard) = entry.key().clone();
-                let meta = Meta { project, logstore, shard };
+                let meta = Meta { source: logstore.clone(), project, logstore, shard };
                 entry.insert(Hook::load(&self.script, &self.config, self.formats.clone(), meta)?)
             }
         };

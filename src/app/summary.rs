@@ -1,13 +1,14 @@
 //! The ledger and the destination's health, in a line for people.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::core::count::{bytes, count};
-use crate::core::cursor::ShardName;
+use crate::core::cursor::{ShardName, SourceName};
 use crate::core::duration::in_words;
-use crate::core::ledger::{Ledger, ShardLedger};
+use crate::core::ledger::{Counts, Ledger, ShardLedger};
 use crate::destination::{DestinationStatus, Health};
 use crate::script::Reloads;
 
@@ -23,10 +24,7 @@ pub fn unix_now() -> i64 {
 pub fn line(ledger: &Ledger, destinations: &[DestinationStatus], now: i64) -> String {
     let accounts = ledger.read();
     let total = ledger.total();
-    let mut line = format!(
-        "pulled {} = delivered {} + dropped {} + dead-lettered {} + in flight {}",
-        total.pulled, total.delivered, total.dropped, total.dead_lettered, total.in_flight
-    );
+    let mut line = equation(&total);
     if total.difference() != 0 {
         let _ = write!(line, " + MISSING {}", total.difference());
     }
@@ -99,16 +97,35 @@ pub fn dead_letters(ledger: &Ledger, dir: &Path) -> Option<String> {
 pub fn shards(ledger: &Ledger, now: i64) -> Vec<String> {
     let line = |(shard, entry): (ShardName, ShardLedger)| {
         let counts = entry.counts;
-        let mut line = format!(
-            "shard {shard}: pulled {} = delivered {} + dropped {} + dead-lettered {} + in flight {}, {} failed",
-            counts.pulled, counts.delivered, counts.dropped, counts.dead_lettered, counts.in_flight, counts.failed
-        );
+        let mut line = format!("shard {shard}: {}, {} failed", equation(&counts), counts.failed);
         if let Some(lag) = entry.lag(now) {
             let _ = write!(line, ", lag {lag} s");
         }
         line
     };
     ledger.read().into_iter().map(line).collect()
+}
+
+/// A line for each source, where there are several: `source audit: pulled 10 = delivered 6 + …`.
+#[must_use]
+pub fn sources(ledger: &Ledger) -> Vec<String> {
+    let mut totals: BTreeMap<SourceName, Counts> = BTreeMap::new();
+    for (shard, entry) in ledger.read() {
+        let total = totals.entry(shard.source).or_default();
+        *total = total.plus(&entry.counts);
+    }
+    if totals.len() < 2 {
+        return Vec::new();
+    }
+    totals.iter().map(|(source, counts)| format!("source {source}: {}", equation(counts))).collect()
+}
+
+/// `pulled 10 = delivered 6 + dropped 1 + dead-lettered 2 + in flight 1`.
+fn equation(counts: &Counts) -> String {
+    let Counts { pulled, delivered, dropped, dead_lettered, in_flight, .. } = counts;
+    format!(
+        "pulled {pulled} = delivered {delivered} + dropped {dropped} + dead-lettered {dead_lettered} + in flight {in_flight}"
+    )
 }
 
 #[cfg(test)]
@@ -203,6 +220,20 @@ mod tests {
             "shard audit/2: pulled 3 = delivered 0 + dropped 0 + dead-lettered 0 + in flight 3, 0 failed",
         ];
         assert_eq!(shards(&ledger, 105), expected);
+    }
+
+    #[test]
+    fn sources_have_lines_of_their_own_where_there_are_several() {
+        let ledger = Ledger::default();
+        ledger.account(&shard(1)).pulled(3, 100, None);
+        ledger.account(&shard(2)).pulled(4, 100, None);
+        assert!(sources(&ledger).is_empty());
+        ledger.account(&ShardName { source: SourceName::new("waf"), shard: ShardId(0) }).pulled(1, 10, None);
+        let expected = [
+            "source audit: pulled 7 = delivered 0 + dropped 0 + dead-lettered 0 + in flight 7",
+            "source waf: pulled 1 = delivered 0 + dropped 0 + dead-lettered 0 + in flight 1",
+        ];
+        assert_eq!(sources(&ledger), expected);
     }
 
     #[test]

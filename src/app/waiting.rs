@@ -48,7 +48,7 @@ pub(super) async fn say_who_has_the_shards(
                 let text = whose(&saved, pipeline.source.consumer(), unix_now(), group_timeout);
                 let owners: BTreeSet<String> = saved.into_iter().map(|saved| saved.consumer).collect();
                 if told.as_ref() != Some(&owners) {
-                    info!("no shard is ours yet: {text}");
+                    info!(source = %pipeline.source_name, "no shard is ours yet: {text}");
                     told = Some(owners);
                 }
                 state.waits(Some(text));

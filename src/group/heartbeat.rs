@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use super::membership::{Membership, View};
 use super::{HeartbeatEnd, Report};
 use crate::core::cause::Cause;
+use crate::core::cursor::SourceName;
 use crate::core::retry_log::RetryLog;
 use crate::core::source::{Source, SourceError};
 
@@ -28,8 +29,8 @@ enum HeartbeatEvent {
 ///
 /// Nothing in here waits for a script, a destination or a disk, and nobody waits for a call in here to end.
 pub async fn beat<S: Source>(source: &S, end: HeartbeatEnd, interval: Duration) {
-    let HeartbeatEnd { mut membership, view, mut reports } = end;
-    let mut retry_log = RetryLog::new("heartbeat failed", 0);
+    let HeartbeatEnd { source: name, mut membership, view, mut reports } = end;
+    let mut retry_log = RetryLog::new(format!("source {name}: heartbeat failed"), 0);
     let mut next = Instant::now();
     let mut lost = false;
     let mut told_surplus = false;
@@ -46,23 +47,23 @@ pub async fn beat<S: Source>(source: &S, end: HeartbeatEnd, interval: Duration) 
             HeartbeatEvent::Report(Report::Leave) => membership.on_leave(),
             HeartbeatEvent::Report(Report::Ended { shard, tenure, again }) => {
                 // If the lease has run out, that is why.
-                tick_over(&mut membership);
+                tick_over(&name, &mut membership);
                 membership.on_ended(shard, tenure, again);
             }
-            HeartbeatEvent::Tick => tick_over(&mut membership),
+            HeartbeatEvent::Tick => tick_over(&name, &mut membership),
             HeartbeatEvent::Beat => {
-                tick_over(&mut membership);
+                tick_over(&name, &mut membership);
                 let interval = interval.min(membership.group_timeout() / BEATS_PER_TIMEOUT);
                 let asked = Instant::now();
                 let beaten = tokio::select! {
                     biased;
                     () = view.closed() => return,
-                    beaten = once(source, &mut membership, &view, interval / 2) => beaten,
+                    beaten = once(source, &name, &mut membership, &view, interval / 2) => beaten,
                 };
                 next = match beaten {
                     Ok(()) => {
                         if std::mem::take(&mut lost) {
-                            info!("rejoined the group");
+                            info!(source = %name, "rejoined the group");
                         }
                         retry_log.recovered();
                         asked + interval
@@ -79,6 +80,7 @@ pub async fn beat<S: Source>(source: &S, end: HeartbeatEnd, interval: Duration) 
         let next_view = membership.view();
         if next_view.surplus > 0 && !told_surplus {
             warn!(
+                source = %name,
                 working_on = next_view.shards.len(),
                 waiting = next_view.surplus,
                 "SLS gives us more shards than run.memory is enough for: some wait, and nobody reads them; raise run.memory \
@@ -94,6 +96,7 @@ pub async fn beat<S: Source>(source: &S, end: HeartbeatEnd, interval: Duration) 
 /// server no longer knows drops everything and sees to the group first; it joins with its next heartbeat.
 async fn once<S: Source>(
     source: &S,
+    name: &SourceName,
     membership: &mut Membership,
     view: &watch::Sender<View>,
     patience: Duration,
@@ -110,7 +113,7 @@ async fn once<S: Source>(
             Ok(())
         }
         Err(SourceError::Lost(cause)) => {
-            warn!(%cause, "no longer a member of the group: all shards dropped, rejoining");
+            warn!(source = %name, %cause, "no longer a member of the group: all shards dropped, rejoining");
             membership.on_lost(now);
             // Whoever holds a lost shard must hear of it before anything else is waited for.
             view.send_replace(membership.view());
@@ -121,10 +124,10 @@ async fn once<S: Source>(
     }
 }
 
-fn tick_over(membership: &mut Membership) {
+fn tick_over(source: &SourceName, membership: &mut Membership) {
     let before = membership.is_empty();
     membership.on_tick(Instant::now());
     if !before && membership.is_empty() {
-        warn!("no heartbeat succeeded in time: all shards dropped before SLS gives them to another consumer");
+        warn!(%source, "no heartbeat succeeded in time: all shards dropped before SLS gives them to another consumer");
     }
 }

@@ -11,7 +11,7 @@ mod tasks;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::core::cursor::ShardId;
+use crate::core::cursor::{ShardId, SourceName};
 use membership::{Membership, View};
 
 pub use all_past::all_past;
@@ -34,6 +34,7 @@ const REPORT_CAPACITY: usize = 1024;
 /// The heartbeats' end of the line between the two.
 #[derive(Debug)]
 pub struct HeartbeatEnd {
+    source: SourceName,
     membership: Membership,
     view: watch::Sender<View>,
     reports: mpsc::Receiver<Report>,
@@ -63,10 +64,10 @@ enum Report {
     Leave,
 }
 
-/// A line between heartbeats and tasks.
+/// A line between heartbeats and tasks of a source.
 #[must_use]
-pub fn line(membership: Membership) -> (HeartbeatEnd, TaskEnd) {
+pub fn line(source: SourceName, membership: Membership) -> (HeartbeatEnd, TaskEnd) {
     let (view_sender, view) = watch::channel(membership.view());
     let (report_sender, reports) = mpsc::channel(REPORT_CAPACITY);
-    (HeartbeatEnd { membership, view: view_sender, reports }, TaskEnd { view, reports: report_sender })
+    (HeartbeatEnd { source, membership, view: view_sender, reports }, TaskEnd { view, reports: report_sender })
 }

@@ -29,8 +29,8 @@ const PAST_REST: Duration = Duration::from_secs(60);
 /// So many tasks in a row that broke down before a single log had found its end: it is not one page that breaks them.
 const MOST_BREAKDOWNS: u32 = 3;
 
-/// How the work ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How the work ended, from best to worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Drained {
     /// Everything that was pulled is durable, and saved.
     Clean,

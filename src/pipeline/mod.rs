@@ -44,7 +44,7 @@ use crate::core::retry_log::RetryLog;
 use crate::core::source::{Checkpoint, Source, SourceError};
 use crate::core::stop::Stop;
 use crate::destination::Destination;
-use crate::script::{Hook, HookError, Hooks};
+use crate::script::{Hook, HookError, Hooks, Meta};
 
 use breaker::Breaker;
 pub use dead_letters::{DeadLetterPolicy, OnError, OnReject};
@@ -56,7 +56,7 @@ pub use route::Route;
 /// Pause before a page is retried of which too many logs would become dead letters.
 const PAUSED_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// What all shards of a source share.
+/// What all shards of a source share. Sources share with each other what is behind a pointer, and parts of the budget.
 #[derive(Debug)]
 pub struct Pipeline<S, K> {
     /// Where logs come from.
@@ -66,11 +66,11 @@ pub struct Pipeline<S, K> {
     /// Where events go. A batch has one output for each, in this order.
     pub destinations: Arc<[Route<K>]>,
     /// What makes events of logs.
-    pub hooks: Hooks,
+    pub hooks: Arc<Hooks>,
     /// How many bytes may be under way.
     pub budget: Budget,
     /// What became of every log.
-    pub ledger: Ledger,
+    pub ledger: Arc<Ledger>,
     /// What becomes of logs that cannot be delivered.
     pub dead_letters: DeadLetterPolicy,
     /// How to go about it.
@@ -263,7 +263,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
     /// A hook with a fresh Lua state.
     async fn begin(&self) -> Result<Hook, HookError> {
         // The panic of a hook thread is this task's: the group starts the shard again from its checkpoint.
-        self.pipeline.hooks.begin(self.id).await.unwrap_or_else(|panic| panic!("{panic}"))
+        self.pipeline.hooks.begin(self.meta()).await.unwrap_or_else(|panic| panic!("{panic}"))
     }
 
     /// Reader and deliverer, until the deliverer has ended. Nothing of them is left then: a halted shard holds no credit.
@@ -325,6 +325,13 @@ impl<S: Source, K: Destination> Shard<S, K> {
         info!(shard = %self.name, at = cursor.when(), "no checkpoint yet: starts at {start}");
         debug!(shard = %self.name, %cursor, "starts");
         Ok(cursor)
+    }
+
+    /// Where its logs come from, as the script sees it.
+    fn meta(&self) -> Meta {
+        let DeadLetterPolicy { project, logstore, .. } = &self.pipeline.dead_letters;
+        let source = self.name.source.as_str().to_owned();
+        Meta { source, project: project.clone(), logstore: logstore.clone(), shard: self.id }
     }
 
     /// A batch is paused until what this returns is dropped.

@@ -345,6 +345,8 @@ fn start_with(plan: Plan, pages: &[Vec<String>], on_error: OnError, on_reject: O
     let name = |number| DestinationName::new(&format!("to{number}")).unwrap();
     let format = |number| DestinationFormat { name: Some(name(number)), format: Arc::new(Texts) };
     let formats: Vec<_> = (0..destinations).map(format).collect();
+    let [source, project, logstore] = ["logstore", "project", "logstore"].map(str::to_owned);
+    let meta = Meta { source, project, logstore, shard: ShardId(0) };
     let pipeline = Arc::new(Pipeline {
         source: Pages {
             bodies: pages.iter().map(body).collect(),
@@ -374,9 +376,9 @@ fn start_with(plan: Plan, pages: &[Vec<String>], on_error: OnError, on_reject: O
                 }
             })
             .collect(),
-        hooks: Hooks::new(script, config, formats, ("project", "logstore")).unwrap(),
+        hooks: Arc::new(Hooks::new(script, config, formats, meta).unwrap()),
         budget: Budget::new(1 << 24),
-        ledger: Ledger::default(),
+        ledger: Arc::default(),
         dead_letters: DeadLetterPolicy {
             keep: Box::new(memory.clone()),
             project: "project".into(),

@@ -83,7 +83,7 @@ fn config() -> Config {
 }
 
 fn meta() -> Meta {
-    Meta { project: "p".to_owned(), logstore: "l".to_owned(), shard: ShardId(7) }
+    Meta { source: "s".to_owned(), project: "p".to_owned(), logstore: "l".to_owned(), shard: ShardId(7) }
 }
 
 fn pair(key: &[u8], value: &[u8]) -> proto::Pair {
@@ -255,7 +255,7 @@ fn a_script_keeps_its_state_from_page_to_page() {
 #[test]
 fn meta_tells_where_the_log_is_from() {
     let mut hook = hook("function process(log, meta) meta.version = #meta.version return { event = meta } end");
-    let event = r#""logstore":"l","project":"p","shard":7,"version":12}"#;
+    let event = r#""logstore":"l","project":"p","shard":7,"source":"s","version":12}"#;
     assert_eq!(
         outcome(&mut hook, &page_of(&[vec![], vec![]])),
         [

@@ -13,6 +13,7 @@
 
 ---Where a log comes from: the second parameter of `process`.
 ---@class Meta
+---@field source string
 ---@field project string
 ---@field logstore string
 ---@field shard integer
@@ -23,6 +24,7 @@
 
 ---What `init` gets.
 ---@class InitMeta
+---@field source string
 ---@field project string
 ---@field logstore string
 ---@field shard integer

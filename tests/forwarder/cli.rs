@@ -266,7 +266,7 @@ fn it_says_at_the_start_what_goes_where_and_at_the_stop_how_long_that_may_take()
     let mut running = Running::start(&[]);
     let line = running.wait_for("forwarding");
     let line = line.lines().last().unwrap();
-    assert!(line.contains(" INFO forwarding endpoint=http://127.0.0.1:"), "{line}");
+    assert!(line.contains(" INFO forwarding source=l endpoint=http://127.0.0.1:"), "{line}");
     let names = " project=p logstore=l group=g consumer=g-";
     let url = " destination=http://127.0.0.1:9/services/collector";
     assert!(line.contains(names) && line.ends_with(url), "{line}");

@@ -45,7 +45,7 @@ async fn f55_one_refused_event_of_a_thousand_is_a_dead_letter_and_the_others_arr
         .set("FORWARDER_SCRIPT", script.to_str().unwrap())
         .set("FORWARDER_DEAD_LETTERS_DIR", letters.to_str().unwrap());
     let app = App::new(typed.good("")).unwrap();
-    let parts = app.pipeline();
+    let ledger = app.ledger();
     let (stopper, stopped) = stop();
     let mut running = JoinSet::new();
     running.spawn(app.run(stopped));
@@ -58,11 +58,11 @@ async fn f55_one_refused_event_of_a_thousand_is_a_dead_letter_and_the_others_arr
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert!(saved(), "{:?}", parts.ledger.read());
+    assert!(saved(), "{:?}", ledger.read());
     stopper.raise();
     running.join_next().await.unwrap().unwrap().unwrap();
 
-    let total = parts.ledger.total();
+    let total = ledger.total();
     assert_eq!((total.delivered, total.dead_lettered, total.in_flight, total.difference()), (999, 1, 0, 0));
     let mut arrived: Vec<Vec<u8>> = hec.received().iter().map(|event| event.event_raw.to_vec()).collect();
     arrived.sort();

@@ -31,7 +31,7 @@ fn messages_at(nanos: Option<u32>, script: &str, lines: &str, fields: &[(&[u8], 
         panic!("another destination")
     };
     let limits = Config { timeout: Duration::from_secs(20), memory: 256 << 20, vars: toml::Table::new() };
-    let meta = Meta { project: "p".to_owned(), logstore: "l".to_owned(), shard: ShardId(0) };
+    let meta = Meta { source: "s".to_owned(), project: "p".to_owned(), logstore: "l".to_owned(), shard: ShardId(0) };
     let script = Script::from_text("s.lua", script);
     let mut hook = Hook::load(&script, &limits, Arc::new(SyslogFormat::new(&config)), meta).unwrap();
     let nanos = nanos.map(|nanos| nanos.to_string());

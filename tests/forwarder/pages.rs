@@ -144,7 +144,7 @@ async fn every_fault_of_the_rehearsal_can_be_ordered() {
             ordered += 1;
         }
     }
-    assert_eq!(ordered, 26);
+    assert_eq!(ordered, 27);
     keys.stop().await;
     sls.stop().await;
     hec.stop().await;

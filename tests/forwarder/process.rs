@@ -24,6 +24,7 @@ mod routes;
 #[cfg(target_os = "linux")]
 mod soak;
 mod source;
+mod sources;
 mod stop;
 #[cfg(target_os = "linux")]
 mod sums;

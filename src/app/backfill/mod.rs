@@ -26,7 +26,7 @@ use super::side_tasks::breakdown;
 use crate::core::budget::Budget;
 use crate::core::cursor::{ShardId, SourceName, Start};
 use crate::core::event::{DestinationFormat, Formats};
-use crate::core::ledger::{Counts, Ledger};
+use crate::core::ledger::Counts;
 use crate::core::retry_log::RetryLog;
 use crate::core::source::{Source as _, SourceError};
 use crate::core::state_dir::StateDir;
@@ -38,7 +38,7 @@ use crate::group;
 use crate::group::Drained;
 use crate::group::membership::Membership;
 use crate::pipeline::{DeadLetterPolicy, Pace, PartSize, Pipeline, Route};
-use crate::script::{HookThreads, Hooks, Script};
+use crate::script::{HookThreads, Hooks, Meta, Script};
 use crate::settings::start::StartPosition;
 use crate::settings::{DestinationSettings, Settings, SourceSettings};
 use crate::sls::Sls;
@@ -192,12 +192,13 @@ impl Backfill {
         let (destinations, formats) = targets(settings, wanted.destination.as_deref())?;
         let threads = HookThreads::start(settings.run.hook_threads)
             .map_err(|error| Error::Internal(format!("cannot start the threads for the script: {error}")))?;
-        let hooks = Hooks::new(
-            Script::read(script)?,
-            settings.hook.clone(),
-            formats,
-            (config.project.as_str(), config.logstore.as_str()),
-        )?;
+        let meta = Meta {
+            source: from.name.clone(),
+            project: config.project.clone(),
+            logstore: config.logstore.clone(),
+            shard: ShardId(0),
+        };
+        let hooks = Hooks::new(Script::read(script)?, settings.hook.clone(), formats, meta)?;
         let hooks = hooks.with_rules(settings.reload.rules).with_threads(threads);
         let kept = &settings.dead_letters;
         let store =
@@ -215,9 +216,9 @@ impl Backfill {
             source,
             source_name: SourceName::new(&from.name),
             destinations: destinations.into(),
-            hooks,
+            hooks: Arc::new(hooks),
             budget: Budget::new(settings.run.memory),
-            ledger: Ledger::default(),
+            ledger: Arc::default(),
             dead_letters: DeadLetterPolicy {
                 keep: Box::new(Arc::new(store)),
                 project: config.project.clone(),
@@ -310,7 +311,8 @@ impl Backfill {
         let until = Start::Time(self.range.to);
         let (stopper, stopped) = stop();
         let is_done = Arc::<AtomicBool>::default();
-        let (beats, tasks) = group::line(Membership::new(TENURE, self.most_shards, began));
+        let (beats, tasks) =
+            group::line(self.pipeline.source_name.clone(), Membership::new(TENURE, self.most_shards, began));
         let mut side = JoinSet::new();
         let beating = Arc::clone(&self.pipeline);
         side.spawn(async move { group::beat(&beating.source, beats, BEAT_INTERVAL).await });

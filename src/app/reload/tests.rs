@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::core::cursor::ShardId;
 use crate::core::event::{Body, BodyError, Format, Head};
-use crate::script::Config;
+use crate::script::{Config, Meta};
 
 struct Text;
 
@@ -17,9 +18,13 @@ pub(crate) fn hooks_of(script: Script) -> Result<Hooks, HookError> {
     hooks_with(script, Arc::new(Text))
 }
 
+fn meta(shard: ShardId) -> Meta {
+    Meta { source: "s".to_owned(), project: "p".to_owned(), logstore: "l".to_owned(), shard }
+}
+
 fn hooks_with(script: Script, format: Arc<dyn Format>) -> Result<Hooks, HookError> {
     let config = Config { timeout: Duration::from_millis(100), memory: 16 << 20, vars: toml::Table::new() };
-    Hooks::new(script, config, format, ("p", "l"))
+    Hooks::new(script, config, format, meta(ShardId(0)))
 }
 
 /// Which of the contents seen, look by look, are looked into.
@@ -314,7 +319,7 @@ mod writers {
         let format = Arc::new(Waiting { home: thread::current().id(), made: AtomicUsize::default() });
         let mut bench = Bench::laid_out("s.lua", format, |at| fs::write(at.join("s.lua"), OLD).unwrap());
         let page = Sample::page(&[Sample::from_json(&serde_json::json!({})).unwrap()]);
-        let mut hook = bench.hooks.load(page.shard).unwrap();
+        let mut hook = bench.hooks.load(meta(page.shard)).unwrap();
         fs::write(bench.at("s.lua"), NEW).unwrap();
         while bench.hooks.reloads().taken == 0 {
             assert!(bench.watch.try_join_next().is_none(), "the watch has ended");

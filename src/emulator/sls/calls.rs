@@ -27,6 +27,11 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// The logstore that the call is about; empty for a call about the project.
+    pub fn logstore(&self) -> &str {
+        &self.logstore
+    }
+
     /// Tells which call a request is.
     ///
     /// # Errors

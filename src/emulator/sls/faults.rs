@@ -162,17 +162,35 @@ pub struct Faults(Mutex<Waiting>);
 
 #[derive(Debug, Default)]
 struct Waiting {
-    queues: BTreeMap<Call, VecDeque<(SlsFault, u32)>>,
+    queues: BTreeMap<Call, VecDeque<Scripted>>,
     /// Seconds that the server's clock is ahead of the machine's.
     skew: i64,
     fence: Fence,
 }
 
+/// A fault, for so many calls.
+#[derive(Debug)]
+struct Scripted {
+    fault: SlsFault,
+    times: u32,
+    /// The project and the logstore whose calls it is for, if not for all.
+    of: Option<(String, String)>,
+}
+
 impl Faults {
     /// Makes the next `times` calls of a kind go wrong, after those that already wait; `u32::MAX` is for ever.
     pub fn next(&self, call: Call, fault: SlsFault, times: u32) {
-        if times > 0 {
-            self.lock().queues.entry(call).or_default().push_back((fault, times));
+        self.script(call, Scripted { fault, times, of: None });
+    }
+
+    /// The same for calls about one logstore.
+    pub fn next_of(&self, project: &str, logstore: &str, call: Call, fault: SlsFault, times: u32) {
+        self.script(call, Scripted { fault, times, of: Some((project.to_owned(), logstore.to_owned())) });
+    }
+
+    fn script(&self, call: Call, scripted: Scripted) {
+        if scripted.times > 0 {
+            self.lock().queues.entry(call).or_default().push_back(scripted);
         }
     }
 
@@ -205,23 +223,26 @@ impl Faults {
 
     pub(super) fn all_waiting(&self) -> Vec<(Call, u32)> {
         let waiting = self.lock();
-        let sum =
-            |queue: &VecDeque<(SlsFault, u32)>| queue.iter().fold(0, |sum: u32, (_, times)| sum.saturating_add(*times));
+        let sum = |queue: &VecDeque<Scripted>| queue.iter().fold(0, |sum: u32, next| sum.saturating_add(next.times));
         let sums = waiting.queues.iter().map(|(call, queue)| (*call, sum(queue)));
         sums.filter(|(_, times)| *times > 0).collect()
     }
 
-    /// The fault for a call that has just come in.
-    pub(super) fn take(&self, call: Call) -> Option<SlsFault> {
+    /// The fault for a call about a logstore that has just come in.
+    pub(super) fn take(&self, call: Call, project: &str, logstore: &str) -> Option<SlsFault> {
         let mut waiting = self.lock();
         let queue = waiting.queues.get_mut(&call)?;
-        let (fault, times) = queue.front_mut()?;
-        let fault = fault.clone();
-        if *times != u32::MAX {
-            *times -= 1;
+        let is_meant = |of: &Option<(String, String)>| {
+            of.as_ref().is_none_or(|(its_project, its)| its_project == project && its == logstore)
+        };
+        let at = queue.iter().position(|next| is_meant(&next.of))?;
+        let next = &mut queue[at];
+        let fault = next.fault.clone();
+        if next.times != u32::MAX {
+            next.times -= 1;
         }
-        if *times == 0 {
-            queue.pop_front();
+        if next.times == 0 {
+            queue.remove(at);
         }
         Some(fault)
     }
@@ -250,7 +271,8 @@ pub(super) enum Order {
     Switch(Switch),
 }
 
-/// `{"call": "pull", "fault": "status", "status": 500, "code": "InternalServerError", "times": 3}`.
+/// `{"call": "pull", "fault": "status", "status": 500, "code": "InternalServerError", "times": 3}`, and `project` and `logstore`
+/// when it is for the calls about one only.
 #[derive(Debug, Deserialize)]
 pub(super) struct ScriptedFault {
     call: Call,
@@ -258,6 +280,8 @@ pub(super) struct ScriptedFault {
     fault: SlsFault,
     #[serde(default = "once")]
     times: u32,
+    project: Option<String>,
+    logstore: Option<String>,
 }
 
 fn once() -> u32 {
@@ -301,7 +325,10 @@ impl Order {
 
 impl Faults {
     pub(super) fn order(&self, fault: ScriptedFault) {
-        self.next(fault.call, fault.fault, fault.times);
+        self.script(
+            fault.call,
+            Scripted { fault: fault.fault, times: fault.times, of: fault.project.zip(fault.logstore) },
+        );
     }
 
     pub(super) fn switch(&self, switch: &Switch) {
@@ -328,9 +355,18 @@ mod tests {
         faults.next(Call::Pull, SlsFault::Truncate, 1);
         faults.next(Call::Save, SlsFault::DropReply, 0);
         assert_eq!((faults.waiting(Call::Pull), faults.waiting(Call::Save)), (3, 0));
-        assert_eq!(faults.take(Call::Heartbeat), None);
-        let taken = [(); 4].map(|()| faults.take(Call::Pull));
+        assert_eq!(faults.take(Call::Heartbeat, "p", "l"), None);
+        let taken = [(); 4].map(|()| faults.take(Call::Pull, "p", "l"));
         assert_eq!(taken, [Some(SlsFault::Reset), Some(SlsFault::Reset), Some(SlsFault::Truncate), None]);
+    }
+
+    #[test]
+    fn a_fault_of_one_logstore_is_for_its_calls_only() {
+        let faults = Faults::default();
+        faults.next_of("p", "l", Call::Pull, SlsFault::Reset, 1);
+        faults.next(Call::Pull, SlsFault::Truncate, 1);
+        let taken = ["other", "l", "l"].map(|logstore| faults.take(Call::Pull, "p", logstore));
+        assert_eq!(taken, [Some(SlsFault::Truncate), Some(SlsFault::Reset), None]);
     }
 
     #[test]
@@ -338,10 +374,10 @@ mod tests {
         let faults = Faults::default();
         faults.next(Call::Pull, SlsFault::Reset, u32::MAX);
         for _ in 0..3 {
-            assert_eq!(faults.take(Call::Pull), Some(SlsFault::Reset));
+            assert_eq!(faults.take(Call::Pull, "p", "l"), Some(SlsFault::Reset));
         }
         faults.clear(Call::Pull);
-        assert_eq!(faults.take(Call::Pull), None);
+        assert_eq!(faults.take(Call::Pull, "p", "l"), None);
     }
 
     #[test]
@@ -364,6 +400,9 @@ mod tests {
             (fault.call, fault.fault, fault.times),
             (Call::Pull, SlsFault::status(500, "InternalServerError", ""), 3)
         );
+        let one = br#"{"call": "pull", "fault": "reset", "project": "p", "logstore": "l"}"#;
+        let Ok(Order::Fault(one)) = Order::parse(one) else { panic!("a fault") };
+        assert_eq!((one.project.as_deref(), one.logstore.as_deref()), (Some("p"), Some("l")));
         let Ok(Order::Fault(delay)) = Order::parse(br#"{"call": "save", "fault": "delay", "ms": 250}"#) else {
             panic!("a fault")
         };

@@ -114,7 +114,7 @@ async fn respond(
         }
         Ok(request) => match Target::of(&request) {
             Ok(target) => {
-                let fault = service.faults.take(target.call);
+                let fault = service.faults.take(target.call, &request.project, target.logstore());
                 match &fault {
                     Some(SlsFault::Reset) => return Err(Cut),
                     Some(SlsFault::Status { status, code, message }) => {

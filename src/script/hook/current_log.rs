@@ -64,6 +64,7 @@ pub(crate) struct MetatableMarks {
 #[derive(Debug, Default, Clone)]
 pub(crate) struct LogIdentity {
     pub(crate) shard: u32,
+    pub(crate) source: String,
     pub(crate) project: String,
     pub(crate) logstore: String,
     pub(crate) version: String,

@@ -54,6 +54,8 @@ const MOST_BYTES_OF_LOG: usize = 32 << 20;
 /// Where the logs of a hook come from, as `process(log, meta)` sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meta {
+    /// `meta.source`
+    pub source: String,
     /// `meta.project`
     pub project: String,
     /// `meta.logstore`
@@ -295,6 +297,7 @@ impl Hook {
         let current = self.current.get();
         current.meta = vm.wants_meta.then(|| LogIdentity {
             shard: self.meta.shard.0,
+            source: self.meta.source.clone(),
             project: self.meta.project.clone(),
             logstore: self.meta.logstore.clone(),
             version: self.script.version.clone(),

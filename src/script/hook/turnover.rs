@@ -85,6 +85,7 @@ impl Vm {
 
     fn meta_table(&self, meta: &Meta, script: &Script) -> mlua::Result<Value> {
         let table = self.lua.create_table()?;
+        table.raw_set("source", meta.source.as_str())?;
         table.raw_set("project", meta.project.as_str())?;
         table.raw_set("logstore", meta.logstore.as_str())?;
         table.raw_set("shard", meta.shard.0)?;

@@ -116,7 +116,12 @@ fn outcome(script: &Script, config: &Config, case: &Case) -> Result<Outcome, Hoo
 /// # Errors
 /// The script does not load.
 pub fn hook(script: &Script, config: &Config) -> Result<Hook, HookError> {
-    let meta = Meta { project: "project".to_owned(), logstore: "logstore".to_owned(), shard: ShardId(0) };
+    let meta = Meta {
+        source: "source".to_owned(),
+        project: "project".to_owned(),
+        logstore: "logstore".to_owned(),
+        shard: ShardId(0),
+    };
     Hook::load(script, config, Arc::new(EventJson), meta)
 }
 

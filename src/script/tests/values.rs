@@ -103,7 +103,7 @@ fn a_time_in_another_unit_is_an_error_whatever_the_destination() {
 #[test]
 fn a_log_with_a_time_in_another_unit_is_not_passed_on() {
     let script = Script::from_text("s.lua", "function process(log) error('x') end");
-    let hooks = Hooks::new(script, config(), Arc::new(Plain), ("p", "l")).unwrap();
+    let hooks = Hooks::new(script, config(), Arc::new(Plain), meta()).unwrap();
     let page = page_of(&[vec![(b"__time__", b"1700000000123")], vec![(b"__time__", b"1700000000")]]);
     let failed = |log| Failed { log, error: try_hook("").unwrap_err() };
     let batch = Batch::new(page, Part::WHOLE, vec![Events::default()], 2, 0);

@@ -145,14 +145,15 @@ const SECOND_VALUE: &[u8] = b"process returned two values, and only one is sent:
 
 fn push_meta(frame: &mut Frame) {
     type Text = fn(&LogIdentity) -> &str;
-    const TEXTS: [(&[u8], Text); 5] = [
+    const TEXTS: [(&[u8], Text); 6] = [
+        (b"source", |meta| &meta.source),
         (b"project", |meta| &meta.project),
         (b"logstore", |meta| &meta.logstore),
         (b"cursor", |meta| &meta.cursor),
         (b"id", |meta| &meta.id),
         (b"version", |meta| &meta.version),
     ];
-    frame.push_table(0, 7);
+    frame.push_table(0, 8);
     let meta = frame.stack.top();
     let Some((shard, index)) = frame.current().meta.as_ref().map(|meta| (meta.shard, meta.index)) else {
         return;

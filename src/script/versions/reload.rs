@@ -11,7 +11,6 @@ pub use super::trial::{Dried, Figures, Passed, Refused, Trial};
 
 use super::probation::Probation;
 use super::samples::Samples;
-use crate::core::cursor::ShardId;
 use crate::core::event::Formats;
 use crate::script::{Config, Hook, HookError, HookPanic, HookRun, HookThreads, Meta, Script, Stretch};
 
@@ -21,10 +20,10 @@ pub struct Hooks {
     script: watch::Sender<Arc<Script>>,
     config: Config,
     pub(crate) formats: Formats,
-    project: String,
-    logstore: String,
+    /// Where logs come from that tell nothing of that themselves: those of a trial.
+    meta: Meta,
     /// Without threads a hook runs where it is asked for: in a simulation, whose clock must not run on meanwhile.
-    threads: Option<HookThreads>,
+    threads: Option<Arc<HookThreads>>,
     samples: Samples,
     /// Locked for a moment once a page; `script` may be locked meanwhile, never the other way round.
     history: Mutex<History>,
@@ -59,17 +58,11 @@ pub struct Reloads {
 }
 
 impl Hooks {
-    /// Hooks of `script` whose events are laid out by `formats`. Loads one to see whether it can be loaded.
+    /// Hooks of `script` whose events are laid out by `formats`. Loads one, for `meta`, to see whether it can be loaded.
     ///
     /// # Errors
     /// The script does not load.
-    pub fn new(
-        script: Script,
-        config: Config,
-        formats: impl Into<Formats>,
-        (project, logstore): (&str, &str),
-    ) -> Result<Self, HookError> {
-        let (project, logstore) = (project.to_owned(), logstore.to_owned());
+    pub fn new(script: Script, config: Config, formats: impl Into<Formats>, meta: Meta) -> Result<Self, HookError> {
         let script = watch::Sender::new(Arc::new(script));
         let history = History {
             since: Instant::now(),
@@ -81,8 +74,8 @@ impl Hooks {
         };
         let (samples, history) = (Samples::default(), Mutex::new(history));
         let (formats, threads) = (formats.into(), None);
-        let hooks = Self { script, config, formats, project, logstore, threads, samples, history };
-        hooks.load(ShardId(0))?;
+        let hooks = Self { script, config, formats, meta, threads, samples, history };
+        hooks.load(hooks.meta.clone())?;
         Ok(hooks)
     }
 
@@ -93,10 +86,10 @@ impl Hooks {
         self
     }
 
-    /// The same, run on these threads.
+    /// The same, run on these threads, which the hooks of several scripts may share.
     #[must_use]
-    pub fn with_threads(mut self, threads: HookThreads) -> Self {
-        self.threads = Some(threads);
+    pub fn with_threads(mut self, threads: impl Into<Arc<HookThreads>>) -> Self {
+        self.threads = Some(threads.into());
         self
     }
 
@@ -135,9 +128,9 @@ impl Hooks {
     #[must_use]
     pub fn trial(&self, script: Script) -> Trial {
         let samples = self.samples.read();
-        let shard = samples.last().map_or(ShardId(0), |page| page.shard);
+        let shard = samples.last().map_or(self.meta.shard, |page| page.shard);
         let (config, formats) = (self.config.clone(), self.formats.clone());
-        Trial { script, in_force: self.script(), config, formats, meta: self.meta(shard), samples }
+        Trial { script, in_force: self.script(), config, formats, meta: Meta { shard, ..self.meta.clone() }, samples }
     }
 
     /// Loads another version: every shard takes it up with its next batch.
@@ -169,8 +162,8 @@ impl Hooks {
     ///
     /// # Errors
     /// The script does not load: its top level may depend on the moment.
-    pub fn load(&self, shard: ShardId) -> Result<Hook, HookError> {
-        Hook::load(&self.script(), &self.config, self.formats.clone(), self.meta(shard))
+    pub fn load(&self, meta: Meta) -> Result<Hook, HookError> {
+        Hook::load(&self.script(), &self.config, self.formats.clone(), meta)
     }
 
     /// The same, on one of the threads: the script's top level and `init` may compute for a second, and nothing else
@@ -178,10 +171,9 @@ impl Hooks {
     ///
     /// # Errors
     /// The program itself failed; or, inside, the script does not load.
-    pub async fn begin(&self, shard: ShardId) -> Result<Result<Hook, HookError>, HookPanic> {
-        let Some(threads) = &self.threads else { return Ok(self.load(shard)) };
+    pub async fn begin(&self, meta: Meta) -> Result<Result<Hook, HookError>, HookPanic> {
+        let Some(threads) = &self.threads else { return Ok(self.load(meta)) };
         let (script, config, formats) = (self.script(), self.config.clone(), self.formats.clone());
-        let meta = self.meta(shard);
         threads.load(move || Hook::load(&script, &config, formats, meta)).await
     }
 
@@ -242,10 +234,6 @@ impl Hooks {
 
     fn exchange(&self, script: Arc<Script>) -> Arc<Script> {
         self.script.send_replace(script)
-    }
-
-    fn meta(&self, shard: ShardId) -> Meta {
-        Meta { project: self.project.clone(), logstore: self.logstore.clone(), shard }
     }
 
     fn history(&self) -> MutexGuard<'_, History> {

@@ -12,7 +12,7 @@ use super::program::Program;
 const LISTEN: (&str, &str) = ("FORWARDER_ADMIN_LISTEN", "127.0.0.1:0");
 
 /// What a path of the status listener answers, head and all.
-fn get(program: &Program, path: &str) -> String {
+pub fn get(program: &Program, path: &str) -> String {
     let said = program.said();
     let Some((_, rest)) = said.split_once("status page at http://") else { return String::new() };
     let (address, _) = rest.split_once('/').unwrap();

@@ -5,17 +5,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forwarder::core::budget::Budget;
-use forwarder::core::cursor::{SourceName, Start};
+use forwarder::core::cursor::{ShardId, SourceName, Start};
 use forwarder::core::destination_name::DestinationName;
 use forwarder::core::event::DestinationFormat;
-use forwarder::core::ledger::{Counts, Ledger};
+use forwarder::core::ledger::Counts;
 use forwarder::core::source::{Source as _, SourceError};
 use forwarder::core::stop::{Stopper, stop};
 use forwarder::group;
 use forwarder::group::Drained;
 use forwarder::group::membership::Membership;
 use forwarder::pipeline::{DeadLetterPolicy, OnReject, Pace, PartSize, Pipeline, Route, bring_back};
-use forwarder::script::{Config, Hooks, Script};
+use forwarder::script::{Config, Hooks, Meta, Script};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -85,13 +85,15 @@ impl Member {
         }
         let format = |name| DestinationFormat { name: Some(name), format: Arc::new(IdFormat) };
         let formats: Vec<_> = routes.iter().map(|route| format(route.name.clone())).collect();
+        let [name_of_it, project, logstore] = ["logstore", "project", "logstore"].map(str::to_owned);
+        let meta = Meta { source: name_of_it, project, logstore, shard: ShardId(0) };
         let parts = Arc::new(Pipeline {
             source_name: SourceName::new("logstore"),
             source: source.clone(),
             destinations: routes.into(),
-            hooks: Hooks::new(script, config, formats, ("project", "logstore")).expect("it loads"),
+            hooks: Arc::new(Hooks::new(script, config, formats, meta).expect("it loads")),
             budget: Budget::new(1 << 20),
-            ledger: Ledger::default(),
+            ledger: Arc::default(),
             dead_letters: DeadLetterPolicy {
                 keep: Box::new(SimLetters::new(world.clone(), name)),
                 project: "project".to_owned(),
@@ -133,7 +135,8 @@ impl Member {
                 }
             };
             has_joined.store(true, Ordering::Relaxed);
-            let (beats, line) = group::line(Membership::new(timeout, usize::MAX, Instant::now()));
+            let (beats, line) =
+                group::line(SourceName::new("logstore"), Membership::new(timeout, usize::MAX, Instant::now()));
             // As their own thread in the program: they break down alone.
             let mut heart = JoinSet::new();
             let source_of_ends = source.clone();

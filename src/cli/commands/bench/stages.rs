@@ -112,7 +112,12 @@ fn read(reader: &mut Logs, page: &Page) -> usize {
 }
 
 fn load(script: &Script, config: &script::Config, formats: Vec<DestinationFormat>) -> Result<Hook, Fault> {
-    let meta = Meta { project: "project".to_owned(), logstore: "logstore".to_owned(), shard: ShardId(0) };
+    let meta = Meta {
+        source: "source".to_owned(),
+        project: "project".to_owned(),
+        logstore: "logstore".to_owned(),
+        shard: ShardId(0),
+    };
     Hook::load(script, config, formats, meta).map_err(Fault::Script)
 }
 

@@ -149,7 +149,7 @@ async fn play(args: &Args) -> Result<bool, String> {
         settings::load(None, &flags, &environment(&sls, &receiver, &script.path, letters.path()), &machine())
             .map_err(|error| error.to_string())?;
     let app = App::new(settings).map_err(|error| error.to_string())?;
-    let pipeline = app.pipeline();
+    let (ledger, hooks) = (app.ledger(), app.hooks());
 
     let made = Instant::now();
     let mut generator = Generator::new(1, start_time(args.logs));
@@ -167,31 +167,31 @@ async fn play(args: &Args) -> Result<bool, String> {
     running.spawn(app.run(stopped));
 
     let mut screen = Screen::new(args.logs);
-    let fault = watch(args.logs, &pipeline.ledger, &receiver, &oracle, &mut screen, &mut running).await?;
+    let fault = watch(args.logs, &ledger, &receiver, &oracle, &mut screen, &mut running).await?;
     let took = started.elapsed();
     screen.finish();
     let with_outage = fault.is_some_and(|at| took >= at + OUTAGE);
-    screen::report(&pipeline.ledger, &receiver, &oracle, took, with_outage);
+    screen::report(&ledger, &receiver, &oracle, took, with_outage);
     if args.keep {
         if let Some(address) = admin {
             println!("\nstatus page: http://{address}/");
         }
-        stay(&sls, &receiver, &mut generator, &script.path, &pipeline.hooks, args.shards, &mut running).await?;
+        stay(&sls, &receiver, &mut generator, &script.path, &hooks, args.shards, &mut running).await?;
     }
     stopper.raise();
     while let Some(ended) = running.join_next().await {
         ended.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     }
 
-    let total = pipeline.ledger.total();
+    let total = ledger.total();
     let missing = oracle.missing(total.dropped + total.dead_lettered);
     if args.keep {
-        screen::ledger(&pipeline.ledger, &oracle);
+        screen::ledger(&ledger, &oracle);
     }
     // What was written while the demo stayed up may have come after the last pull.
     let unsaved = if args.keep { 0 } else { unsaved(&sls, args.shards) };
     let good = missing == 0 && unsaved == 0 && total.difference() == 0 && total.in_flight == 0;
-    if let Some(hint) = app::summary::dead_letters(&pipeline.ledger, letters.path()) {
+    if let Some(hint) = app::summary::dead_letters(&ledger, letters.path()) {
         println!("\n{hint}");
     }
     if good {

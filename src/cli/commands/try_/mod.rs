@@ -194,7 +194,12 @@ fn try_once(
         format: format.clone(),
     };
     let formats: Vec<DestinationFormat> = trial.formats.iter().map(named).collect();
-    let meta = Meta { project: "project".to_owned(), logstore: "logstore".to_owned(), shard: ShardId(0) };
+    let meta = Meta {
+        source: "source".to_owned(),
+        project: "project".to_owned(),
+        logstore: "logstore".to_owned(),
+        shard: ShardId(0),
+    };
     let load = |error: HookError| ExitMessage::script(&error);
     let mut hook = Hook::load(script, &trial.hook, formats, meta).map_err(load)?;
     // A second state sees the same logs, and tells what the script returned whatever the destination makes of it.

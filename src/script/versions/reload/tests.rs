@@ -5,7 +5,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::*;
-use crate::core::cursor::Cursor;
+use crate::core::cursor::{Cursor, ShardId};
 use crate::core::event::Format;
 use crate::core::event::{Body, BodyError, Head};
 use crate::core::page::Page;
@@ -25,11 +25,15 @@ impl Format for Text {
 /// Hooks of this script, which run where they are asked for, or on a thread.
 fn hooks_on(text: &str, threads: Option<HookThreads>) -> Hooks {
     let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
-    let hooks = Hooks::new(Script::from_text("s.lua", text), config, Arc::new(Text), ("p", "l")).unwrap();
+    let hooks = Hooks::new(Script::from_text("s.lua", text), config, Arc::new(Text), meta(0)).unwrap();
     match threads {
         Some(threads) => hooks.with_threads(threads),
         None => hooks,
     }
+}
+
+fn meta(shard: u32) -> Meta {
+    Meta { source: "s".to_owned(), project: "p".to_owned(), logstore: "l".to_owned(), shard: ShardId(shard) }
 }
 
 fn hooks(text: &str) -> Hooks {
@@ -89,7 +93,7 @@ fn replace_with(hooks: &Hooks, text: &str, cases: &str, force: bool) -> Result<D
 async fn a_new_version_is_taken_up_with_the_next_page() {
     for threads in [None, Some(HookThreads::start(1).unwrap())] {
         let hooks = hooks_on("function process() return 'old' end", threads);
-        let (hook, text) = sent(&hooks, hooks.load(ShardId(1)).unwrap()).await;
+        let (hook, text) = sent(&hooks, hooks.load(meta(1)).unwrap()).await;
         assert_eq!(text, "old");
         let began = hooks.since();
         replace(&hooks, "function process() return 'new' end").unwrap();
@@ -108,7 +112,7 @@ async fn a_new_version_takes_over_in_the_middle_of_a_page_and_goes_on_with_the_r
         let hooks = hooks_on(&script("old"), threads);
         let page = page_of(&["a", "b", "c"]);
         let one = |from| Stretch { page: page.clone(), from, bounds: Bounds { bytes: 1, ..Bounds::NONE } };
-        let (hook, text) = run_on(&hooks, hooks.load(ShardId(1)).unwrap(), one(0)).await;
+        let (hook, text) = run_on(&hooks, hooks.load(meta(1)).unwrap(), one(0)).await;
         assert_eq!(text, "old:a0=1|1|0");
         replace_with(&hooks, &script("new"), "", true).unwrap();
         let (hook, text) = run_on(&hooks, hook, one(1)).await;
@@ -124,7 +128,7 @@ async fn a_part_that_shows_that_a_version_is_bad_is_run_again_from_its_own_first
         .unwrap();
     let page = page_of(&[["a"; 10].as_slice(), &["b"; 60]].concat());
     let part = |from| Stretch { page: page.clone(), from, bounds: Bounds { bytes: 40, ..Bounds::NONE } };
-    let (hook, text) = run_on(&hooks, hooks.load(ShardId(1)).unwrap(), part(0)).await;
+    let (hook, text) = run_on(&hooks, hooks.load(meta(1)).unwrap(), part(0)).await;
     assert_eq!(text, ["new"; 10].join(" "));
     let rest = Stretch { from: 10, ..Stretch::whole(page.clone()) };
     let (hook, text) = run_on(&hooks, hook, rest).await;
@@ -138,7 +142,7 @@ async fn the_first_load_of_a_script_does_not_run_where_it_is_asked_for() {
     let hooks = hooks_on("function process() return 'x' end", Some(HookThreads::start(1).unwrap()));
     let (release, held) = std::sync::mpsc::channel::<()>();
     let busy = hooks.threads.as_ref().unwrap().load(move || Err::<Hook, _>(held.recv()));
-    let (mut busy, mut begin) = (std::pin::pin!(busy), std::pin::pin!(hooks.begin(ShardId(1))));
+    let (mut busy, mut begin) = (std::pin::pin!(busy), std::pin::pin!(hooks.begin(meta(1))));
     let both = std::future::poll_fn(|context| {
         Poll::Ready((busy.as_mut().poll(context).is_pending(), begin.as_mut().poll(context).is_pending()))
     });
@@ -167,7 +171,7 @@ async fn a_version_that_does_not_load_changes_nothing() {
         assert_eq!(hooks.last_refused(), Some((now, refused.to_string())));
     }
     assert_eq!((hooks.script(), hooks.reloads().refused), (before, 4));
-    assert_eq!(sent(&hooks, hooks.load(ShardId(1)).unwrap()).await.1, "old");
+    assert_eq!(sent(&hooks, hooks.load(meta(1)).unwrap()).await.1, "old");
 }
 
 #[tokio::test]
@@ -182,7 +186,7 @@ async fn a_version_whose_tests_fail_is_refused() {
 #[tokio::test]
 async fn a_version_that_drops_or_fails_everything_is_refused_unless_forced() {
     let hooks = hooks("function process(log) return log.text end");
-    let hook = hooks.load(ShardId(1)).unwrap();
+    let hook = hooks.load(meta(1)).unwrap();
     assert_eq!(run(&hooks, hook, page_of(&["a"; 30])).await.1, ["a"; 30].join(" "));
     let drops = "function process(log) return nil end";
     let refused = replace(&hooks, drops).unwrap_err().to_string();
@@ -215,8 +219,8 @@ async fn a_fresh_version_that_fails_is_rolled_back_and_the_page_that_showed_it_i
     for threads in [None, Some(HookThreads::start(2).unwrap())] {
         let hooks = hooks_on("function process(log) return 'old' end", threads);
         let good = hooks.script();
-        let first = sent(&hooks, hooks.load(ShardId(1)).unwrap()).await.0;
-        let second = hooks.load(ShardId(2)).unwrap();
+        let first = sent(&hooks, hooks.load(meta(1)).unwrap()).await.0;
+        let second = hooks.load(meta(2)).unwrap();
         replace(&hooks, FAILS_LATER).unwrap();
         let (first, text) = run(&hooks, first, page_of(&["bad"; 49])).await;
         assert_eq!(text, "49 failed", "too few to tell");
@@ -236,8 +240,8 @@ async fn a_fresh_version_that_fails_is_rolled_back_and_the_page_that_showed_it_i
 async fn a_page_that_was_under_way_when_its_version_was_rolled_back_is_run_again() {
     let hooks = hooks("function process(log) return 'old' end");
     replace(&hooks, FAILS_LATER).unwrap();
-    let late = hooks.load(ShardId(2)).unwrap();
-    run(&hooks, hooks.load(ShardId(1)).unwrap(), page_of(&["bad"; 50])).await;
+    let late = hooks.load(meta(2)).unwrap();
+    run(&hooks, hooks.load(meta(1)).unwrap(), page_of(&["bad"; 50])).await;
     let version = late.script().version.clone();
     assert!(hooks.has_to_go(&version, 1, 1) && !hooks.has_to_go(&version, 1, 0));
 }
@@ -249,12 +253,12 @@ async fn state_outlives_a_reload_when_both_versions_ask_for_it_and_no_broken_lim
         .replace("return state.n", "return tostring(state.n)");
     let keeps = format!("keep_state = 1 {counts}");
     let hooks = hooks(&keeps);
-    let (hook, text) = run(&hooks, hooks.load(ShardId(1)).unwrap(), page_of(&["a", "a"])).await;
+    let (hook, text) = run(&hooks, hooks.load(meta(1)).unwrap(), page_of(&["a", "a"])).await;
     assert_eq!(text, "1 2");
     replace(&hooks, &format!("{keeps} -- second")).unwrap();
     let (hook, text) = sent(&hooks, hook).await;
     assert_eq!(text, "3");
-    assert_eq!(sent(&hooks, hooks.load(ShardId(2)).unwrap()).await.1, "1", "each shard has its own");
+    assert_eq!(sent(&hooks, hooks.load(meta(2)).unwrap()).await.1, "1", "each shard has its own");
     replace(&hooks, &keeps.replace("keep_state = 1", "keep_state = 2")).unwrap();
     let (hook, text) = sent(&hooks, hook).await;
     assert_eq!(text, "1");
@@ -267,7 +271,7 @@ async fn state_outlives_a_reload_when_both_versions_ask_for_it_and_no_broken_lim
 #[tokio::test]
 async fn a_version_that_cannot_load_with_the_state_starts_without_it() {
     let hooks = hooks("keep_state = 1 function process(log) state.n = 7 return 'old' end");
-    let hook = sent(&hooks, hooks.load(ShardId(1)).unwrap()).await.0;
+    let hook = sent(&hooks, hooks.load(meta(1)).unwrap()).await.0;
     replace(&hooks, "keep_state = 1 if state.n then error('no') end function process(log) return 'new' end").unwrap();
     assert_eq!(sent(&hooks, hook).await.1, "new");
 }
@@ -275,7 +279,7 @@ async fn a_version_that_cannot_load_with_the_state_starts_without_it() {
 #[tokio::test]
 async fn a_version_that_does_not_load_for_a_shard_leaves_it_the_one_it_has_and_is_not_tried_with_every_page() {
     let hooks = hooks("function process(log) return 'old' end");
-    let hook = hooks.load(ShardId(1)).unwrap();
+    let hook = hooks.load(meta(1)).unwrap();
     let only_once =
         "function init(meta) if meta.shard == 1 then error('not here') end end function process(log) return 'new' end";
     replace(&hooks, only_once).unwrap();
@@ -289,15 +293,12 @@ async fn a_version_that_does_not_load_for_a_shard_leaves_it_the_one_it_has_and_i
 fn init_learns_where_the_logs_are_from_and_shutdown_comes_last() {
     let format: Arc<dyn Format> = Arc::new(Text);
     let config = Config { timeout: Duration::from_millis(100), memory: 16 << 20, vars: toml::Table::new() };
-    let load = |text: &str| {
-        let meta = Meta { project: "p".to_owned(), logstore: "l".to_owned(), shard: ShardId(3) };
-        Hook::load(&Script::from_text("s.lua", text), &config, Arc::clone(&format), meta)
-    };
+    let load = |text: &str| Hook::load(&Script::from_text("s.lua", text), &config, Arc::clone(&format), meta(3));
     let script =
-        "local from function init(meta) from = meta.project .. meta.logstore .. meta.shard .. #meta.version end
+        "local from function init(meta) from = meta.source .. meta.project .. meta.logstore .. meta.shard .. #meta.version end
                   function process() return from end";
     let made = load(script).unwrap().run(&page_of(&["a"])).unwrap();
-    assert_eq!(made.events().bytes(), b"pl312 ");
+    assert_eq!(made.events().bytes(), b"spl312 ");
     let looping = load("function process() end\nfunction init() while true do end end").unwrap_err();
     assert!(matches!(looping.fault, ScriptFault::Timeout { .. }), "{looping}");
     // Ends within its limit, and is said.

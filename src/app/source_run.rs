@@ -1,0 +1,183 @@
+//! One source at work: joins its consumer group, beats for it, and works on its shards until the end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::info;
+
+use super::error::Error;
+use super::group_state::GroupState;
+use super::heartbeat_thread::Heartbeats;
+use super::join::{Refusals, join_group};
+use super::retention::Retention;
+use super::shared::Shared;
+use super::side_tasks::breakdown;
+use super::waiting::say_who_has_the_shards;
+use crate::admin::{Identity, SourceSnapshot};
+use crate::core::cursor::SourceName;
+use crate::core::stop::{Stop, stop};
+use crate::core::timings::TimingsRead;
+use crate::destination::Destination as _;
+use crate::destination::registry::AnyDestination;
+use crate::group;
+use crate::group::Drained;
+use crate::group::membership::Membership;
+use crate::pipeline::{DeadLetterPolicy, Pace, PartSize, Pipeline};
+use crate::script::Hooks;
+use crate::settings::SourceSettings;
+use crate::settings::start::StartPosition;
+use crate::sls::{self, ConfigError, Sls};
+
+/// One source, ready to work.
+#[derive(Debug)]
+pub(super) struct SourceRun {
+    pub(super) settings: SourceSettings,
+    pub(super) pipeline: Arc<Pipeline<Sls, AnyDestination>>,
+    /// A client of its own for the heartbeats: whatever happens to the other connections, they are on time.
+    pub(super) beating: Sls,
+    pub(super) group: Arc<GroupState>,
+}
+
+/// What the sources of a process have in common while they run.
+#[derive(Debug, Clone)]
+pub(super) struct Common {
+    pub(super) heartbeats: Heartbeats,
+    pub(super) refusals: Arc<Refusals>,
+    /// Most shards that one source works on at once.
+    pub(super) most_shards: usize,
+    /// How long a stop may take.
+    pub(super) drain: Duration,
+}
+
+impl SourceRun {
+    /// # Errors
+    /// A setting of the source is wrong, or a file that it names.
+    pub(super) fn new(
+        settings: &SourceSettings,
+        hooks: Arc<Hooks>,
+        dead_letters: DeadLetterPolicy,
+        shared: &Shared,
+    ) -> Result<Self, Error> {
+        let wrong = |error: ConfigError| Error::Settings(error.to_string());
+        let source = Sls::new(&settings.sls).map_err(wrong)?;
+        let beating = source.beside().map_err(wrong)?;
+        let pipeline = Pipeline {
+            source,
+            source_name: SourceName::new(&settings.name),
+            destinations: Arc::clone(&shared.destinations),
+            hooks,
+            budget: shared.budget.clone(),
+            ledger: Arc::clone(&shared.ledger),
+            dead_letters,
+            pace: Pace {
+                start: settings.start.start,
+                until: settings.until.as_ref().map(|until| until.start),
+                fetch_interval: settings.fetch_interval,
+                save_interval: settings.save_interval,
+                page_groups: settings.sls.page_groups,
+                part: PartSize::default(),
+            },
+        };
+        let (settings, pipeline) = (settings.clone(), Arc::new(pipeline));
+        Ok(Self { settings, pipeline, beating, group: Arc::default() })
+    }
+
+    /// How it does, for whoever asks.
+    pub(super) fn watch(&self) -> SourceWatch {
+        let sls::Config { endpoint, project, logstore, group, consumer, .. } = self.settings.sls.clone();
+        let who = Identity { endpoint, project, logstore, group, consumer };
+        let (pipeline, group) = (Arc::clone(&self.pipeline), Arc::clone(&self.group));
+        SourceWatch { who, pipeline, group, retention: Arc::default() }
+    }
+
+    /// Runs until `leave` is raised.
+    ///
+    /// # Errors
+    /// SLS rejected the requests of every source before anything began, or a bug.
+    pub(super) async fn run(self, common: Common, leave: Stop) -> Result<Drained, Error> {
+        let Self { settings, pipeline, beating, group: state } = self;
+        let sls::Config { endpoint, project, logstore, group, consumer, .. } = &settings.sls;
+        let addresses: Vec<String> = pipeline.destinations.iter().map(|route| route.destination.address()).collect();
+        let destination = addresses.join(", ");
+        info!(source = %pipeline.source_name, endpoint, project, logstore, group, consumer, destination, "forwarding");
+        let joined =
+            leave.or(join_group(&pipeline, settings.start.start, settings.wait, &state, &common.refusals)).await;
+        let Some(timeout) = joined else { return Ok(Drained::Clean) };
+        let timeout = timeout?;
+        info!(
+            source = %pipeline.source_name, timeout_seconds = timeout.as_secs(),
+            "joined the consumer group; a shard without a checkpoint starts at {}{}",
+            settings.start,
+            settings.until.as_ref().map(|until| format!(", and every shard ends at {until}")).unwrap_or_default()
+        );
+        let membership = Membership::new(timeout, common.most_shards, Instant::now());
+        let (beats, tasks) = group::line(pipeline.source_name.clone(), membership);
+        state.joined(tasks.watch());
+        common.heartbeats.add(beating, beats, settings.heartbeat_interval).await?;
+        let mut side = JoinSet::new();
+        let leave = match settings.until.clone() {
+            Some(until) => {
+                let (stopper, ended) = stop();
+                let pipeline = Arc::clone(&pipeline);
+                side.spawn(async move {
+                    if leave.or(all_past(&pipeline, &until)).await.is_some() {
+                        info!(
+                            source = %pipeline.source_name,
+                            "every shard of the group is past sls.until, {until}: that is all"
+                        );
+                    }
+                    stopper.raise();
+                });
+                ended
+            }
+            None => leave,
+        };
+        side.spawn(say_who_has_the_shards(Arc::clone(&pipeline), state, tasks.watch(), timeout));
+        tokio::select! {
+            drained = group::run(pipeline, tasks, leave, common.drain) => Ok(drained),
+            broken = breakdown(&mut side) => Err(Error::Internal(broken)),
+        }
+    }
+}
+
+/// Resolves when every shard of the group is past `until`.
+async fn all_past(pipeline: &Pipeline<Sls, AnyDestination>, until: &StartPosition) {
+    let holds =
+        || pipeline.ledger.read().iter().any(|(shard, entry)| entry.held && shard.source == pipeline.source_name);
+    group::all_past(&pipeline.source, until.start, holds).await;
+}
+
+/// Tells how a source does while it runs.
+#[derive(Debug)]
+pub(super) struct SourceWatch {
+    who: Identity,
+    pipeline: Arc<Pipeline<Sls, AnyDestination>>,
+    group: Arc<GroupState>,
+    retention: Arc<Retention>,
+}
+
+impl SourceWatch {
+    /// Looks how long the logstore keeps logs; never returns.
+    pub(super) fn look_at_retention(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (retention, pipeline) = (Arc::clone(&self.retention), Arc::clone(&self.pipeline));
+        async move { retention.watch(&pipeline.source).await }
+    }
+
+    /// How it does now. Its times are among those of all sources.
+    pub(super) fn read(&self, timings: &mut BTreeMap<SourceName, TimingsRead>) -> SourceSnapshot {
+        let Pipeline { source, source_name, .. } = &*self.pipeline;
+        SourceSnapshot {
+            name: source_name.to_string(),
+            who: self.who.clone(),
+            group: self.group.read(),
+            credentials: source.key_status(),
+            retention: self.retention.read(),
+            calls: source.errors().sent(),
+            errors: source.errors().read(),
+            timings: timings.remove(source_name).unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Several sources in one process: each for itself, whatever becomes of the others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use forwarder::core::secret::Secret;
+use forwarder::emulator::hec;
+use forwarder::emulator::hec::{HecEmulator, Keep};
+use forwarder::emulator::sls;
+use forwarder::emulator::sls::{Call, SlsEmulator, SlsFault};
+use forwarder::loggroup::proto::{Log, LogGroup, Pair};
+use tempfile::TempDir;
+
+use super::bench::{GROUP, KEY_SECRET, TOKEN, command, until, until_or};
+use super::program::Program;
+
+/// Says where each log came from.
+const SCRIPT: &str =
+    "function process(log, meta) return { event = meta.source .. '|' .. meta.project .. '|' .. log.id } end\n";
+
+/// Name, project and logstore of a source.
+type Place = (&'static str, &'static str, &'static str);
+
+/// Several logstores, and a Splunk that keeps everything.
+struct Many {
+    sls: SlsEmulator,
+    hec: HecEmulator,
+    directory: TempDir,
+    places: Vec<Place>,
+    /// Logs written so far, by the name of their source.
+    written: Mutex<BTreeMap<&'static str, usize>>,
+}
+
+impl Many {
+    async fn new(places: &[Place]) -> Self {
+        let keys = Some(("key-id".to_owned(), Secret::new(KEY_SECRET)));
+        let logstores = places.iter().map(|(_, project, logstore)| ((*project).to_owned(), (*logstore).to_owned()));
+        let logstores = logstores.collect();
+        let sls = SlsEmulator::start(sls::Config { keys, logstores, ..sls::Config::default() }).await.unwrap();
+        let mut config = hec::Config::new(Secret::new(TOKEN));
+        config.keep = Keep::All;
+        let hec = HecEmulator::start(config).await.unwrap();
+        let directory = TempDir::new().unwrap();
+        std::fs::write(directory.path().join("t.lua"), SCRIPT).unwrap();
+        Self { sls, hec, directory, places: places.to_vec(), written: Mutex::default() }
+    }
+
+    fn place(&self, source: &str) -> Place {
+        *self.places.iter().find(|(name, ..)| *name == source).unwrap()
+    }
+
+    /// Writes `count` logs to each of the two shards of a source.
+    fn put(&self, source: &str, count: usize) {
+        let (name, project, logstore) = self.place(source);
+        let mut written = self.written.lock().unwrap();
+        let written = written.entry(name).or_default();
+        for shard in 0..2 {
+            let log = |number: usize| Log {
+                time: 1_800_000_000,
+                contents: vec![Pair { key: "id".into(), value: format!("{logstore}-{number}").into() }],
+                time_ns: None,
+            };
+            let logs = (*written..*written + count).map(log).collect();
+            self.sls.put(project, logstore, shard, [LogGroup { logs, ..LogGroup::default() }]).unwrap();
+            *written += count;
+        }
+    }
+
+    /// The settings file, with more lines for some sources.
+    fn start(&self, more: &[(&str, &str)], environment: &[(&str, &str)]) -> Program {
+        let mut text = String::new();
+        for (name, project, logstore) in &self.places {
+            text += &format!("[[source]]\nname = \"{name}\"\nproject = \"{project}\"\nlogstore = \"{logstore}\"\n");
+            text.extend(more.iter().filter(|(source, _)| source == name).map(|(_, line)| format!("{line}\n")));
+        }
+        std::fs::write(self.directory.path().join("forwarder.toml"), text).unwrap();
+        let mut command = self.command();
+        command.arg("--config").arg("forwarder.toml").envs(environment.iter().copied());
+        Program::start("program", command)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = command(self.directory.path(), &format!("http://{}", self.sls.address()));
+        command.env_remove("SLS_PROJECT").env_remove("SLS_LOGSTORE").env("FORWARDER_HEC_URL", self.hec.url());
+        command.env("FORWARDER_ADMIN_LISTEN", "127.0.0.1:0");
+        command
+    }
+
+    /// How many logs of a source have arrived; each says that it came from there.
+    fn arrived(&self, source: &str) -> usize {
+        let (name, project, logstore) = self.place(source);
+        let begin = format!("{name}|{project}|{logstore}-");
+        let events = self.hec.received();
+        let events: BTreeSet<_> = events.iter().map(|event| event.event_raw.as_ref()).collect();
+        events.iter().filter(|event| event.starts_with(begin.as_bytes())).count()
+    }
+
+    /// Waits until all logs of a source have arrived and are saved.
+    async fn settled(&self, source: &str) {
+        let written = self.written.lock().unwrap()[self.place(source).0];
+        let state = || format!("{} of {written} of {source}", self.arrived(source));
+        until_or("all logs arrive", 60, || self.arrived(source) == written, state).await;
+        let (_, project, logstore) = self.place(source);
+        until("every checkpoint is at the end of its shard", 30, || {
+            (0..2).all(|shard| {
+                let saved = self.sls.checkpoint(project, logstore, GROUP, shard).map(|saved| saved.cursor);
+                saved == self.sls.range(project, logstore, shard).map(|range| range.end)
+            })
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_program_reads_three_logstores_of_two_projects_and_accounts_for_each() {
+    let many = Many::new(&[("audit", "one", "audit"), ("waf", "one", "waf-logs"), ("oss", "two", "audit")]).await;
+    let mut program = many.start(&[], &[]);
+    for round in 0..3 {
+        for (name, ..) in many.places.clone() {
+            many.put(name, 10 + round);
+        }
+    }
+    for (name, ..) in many.places.clone() {
+        many.settled(name).await;
+    }
+    program.signal(libc::SIGTERM);
+    assert_eq!(program.exit(Duration::from_secs(30)).await, Some(0));
+    for (name, ..) in &many.places {
+        let line = format!("source {name}: pulled 66 = delivered 66 + dropped 0 + dead-lettered 0 + in flight 0");
+        assert_eq!(program.says(&line), 1, "{}", program.said());
+    }
+    assert_eq!(program.says("pulled 198 = delivered 198 +"), 1, "{}", program.said());
+    assert_eq!(program.says("shard oss/1: pulled 33"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lists_of_the_vendors_script_are_read() {
+    let many = Many::new(&[("one.audit", "one", "audit"), ("waf", "one", "waf"), ("two.audit", "two", "audit")]).await;
+    let endpoint = format!("http://{}", many.sls.address());
+    let mut command = many.command();
+    command.env_remove("SLS_ENDPOINT").envs([
+        ("SLS_ENDPOINTS", format!("{endpoint}; {endpoint}")),
+        ("SLS_PROJECTS", "one; two".to_owned()),
+        ("SLS_LOGSTORES", "audit, waf; audit".to_owned()),
+    ]);
+    let program = Program::start("program", command);
+    for (name, ..) in many.places.clone() {
+        many.put(name, 5);
+        many.settled(name).await;
+    }
+    drop(program);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sources_in_trouble_delay_no_other() {
+    let names = ["throttled", "refused", "deleted", "slow", "well"];
+    let many = Many::new(&names.map(|name| (name, "p", name))).await;
+    let forever = u32::MAX;
+    let fault = |name, call, fault| many.sls.faults().next_of("p", name, call, fault, forever);
+    let mut program = many.start(&[], &[]);
+    for name in names {
+        many.put(name, 10);
+        many.settled(name).await;
+    }
+    fault("throttled", Call::Pull, SlsFault::status(403, "ReadQuotaExceed", "exceed quota"));
+    for call in [Call::Pull, Call::Heartbeat, Call::Save] {
+        fault("refused", call, SlsFault::status(401, "SecurityTokenExpired", "expired"));
+        fault("deleted", call, SlsFault::status(404, "LogStoreNotExist", "logstore deleted does not exist"));
+    }
+    fault("slow", Call::Pull, SlsFault::Delay { by: Duration::from_secs(20) });
+    names.iter().for_each(|name| many.put(name, 10));
+    many.settled("well").await;
+    program.to_say("SecurityTokenExpired").await;
+    program.to_say("LogStoreNotExist").await;
+    for round in 0..5 {
+        many.put("well", 10 + round);
+        many.settled("well").await;
+    }
+    for name in &names[..3] {
+        assert_eq!(many.arrived(name), 20, "nothing of {name} can have come");
+    }
+    let said = program.said();
+    assert!(!said.contains("source well:"), "{said}");
+
+    // When the trouble is over, each goes on by itself.
+    for call in [Call::Pull, Call::Heartbeat, Call::Save] {
+        many.sls.faults().clear(call);
+    }
+    for name in names {
+        many.settled(name).await;
+    }
+    program.signal(libc::SIGTERM);
+    assert_eq!(program.exit(Duration::from_secs(60)).await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_refused_at_the_start_ends_nothing_while_another_works() {
+    let many = Many::new(&[("a", "p", "a"), ("b", "p", "b")]).await;
+    let refused = || SlsFault::status(403, "Unauthorized", "denied by sts or ram");
+    many.sls.faults().next_of("p", "a", Call::ListGroups, refused(), u32::MAX);
+    let mut program = many.start(&[], &[]);
+    many.put("b", 10);
+    many.settled("b").await;
+    program.to_say("source a: cannot join the consumer group").await;
+    let answers = |path: &str, words: &str| super::told::get(&program, path).contains(words);
+    until("/ready names it", 10, || answers("/ready", "ready; the consumer group of source a cannot be joined")).await;
+    assert!(answers("/", "the consumer group of source a cannot be joined"));
+    assert!(answers("/metrics", "forwarder_joined 1\n"));
+    many.put("a", 10);
+    many.sls.faults().clear(Call::ListGroups);
+    many.settled("a").await;
+    program.signal(libc::SIGTERM);
+    assert_eq!(program.exit(Duration::from_secs(30)).await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_every_source_is_refused_at_the_start_the_program_ends_as_with_one() {
+    let many = Many::new(&[("a", "p", "a"), ("b", "p", "b")]).await;
+    many.sls.faults().next(Call::ListGroups, SlsFault::status(403, "Unauthorized", "denied by sts or ram"), u32::MAX);
+    let mut program = many.start(&[], &[]);
+    assert_eq!(program.exit(Duration::from_secs(30)).await, Some(77));
+    assert!(program.says("SLS refuses the start: ") > 0, "{}", program.said());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_source_runs_the_script_that_is_its_own() {
+    let many = Many::new(&[("a", "p", "a"), ("b", "p", "b")]).await;
+    let own = SCRIPT.replace("log.id", "log.id .. ' own'");
+    std::fs::write(many.directory.path().join("own.lua"), own).unwrap();
+    let program = many.start(&[("b", "script = \"own.lua\"")], &[]);
+    many.put("a", 5);
+    many.put("b", 5);
+    many.settled("a").await;
+    many.settled("b").await;
+    let is_own = |name: &str| {
+        let begin = format!("{name}|");
+        let events = many.hec.received();
+        let mut of_it = events.iter().map(|event| &event.event_raw).filter(|raw| raw.starts_with(begin.as_bytes()));
+        of_it.all(|raw| raw.ends_with(b" own") == (name == "b"))
+    };
+    assert!(is_own("a") && is_own("b"));
+    drop(program);
+}
