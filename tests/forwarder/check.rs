@@ -115,7 +115,7 @@ impl Site {
     }
 
     /// Syslog instead of Splunk.
-    fn to_syslog(&mut self, address: &str, protocol: &str) {
+    fn over_syslog(&mut self, address: &str, protocol: &str) {
         let (host, port) = address.rsplit_once(':').unwrap();
         self.environment.remove("FORWARDER_HEC_URL");
         self.environment.remove("FORWARDER_HEC_TOKEN");
@@ -128,7 +128,7 @@ impl Site {
         let receiver = SyslogEmulator::start(config).await.unwrap();
         let address = receiver.address().to_string().replace("127.0.0.1", "localhost");
         self.receivers.push(receiver);
-        self.to_syslog(&address, protocol);
+        self.over_syslog(&address, protocol);
     }
 
     /// What is found, the exit code first.
@@ -415,8 +415,8 @@ async fn each_fault_of_sls_is_named_with_its_fix() {
             "`query`",
             77,
         ),
-        ("a clock that SLS refuses", |site| site.sls.faults().skew(1200), "warn", "20m ahead", "set the clock", 0),
-        ("a clock that is a minute off", |site| site.sls.faults().skew(-60), "warn", "1m behind", "set the clock", 0),
+        ("a clock that SLS refuses", |site| site.sls.faults().skew(1230), "warn", "is 20m ", "set the clock", 0),
+        ("a clock that is a minute off", |site| site.sls.faults().skew(-90), "warn", "is 1m ", "set the clock", 0),
         (
             "resets",
             |site| site.sls.faults().next(Call::ListShards, SlsFault::Reset, u32::MAX),
@@ -586,9 +586,9 @@ async fn each_fault_of_splunk_and_of_the_way_there_is_named_with_its_fix() {
 async fn each_fault_of_a_syslog_receiver_is_named_with_its_fix() {
     let mut wrongs = Wrongs::default();
     let mut site = Site::new().await;
-    site.to_syslog(&Site::closed(), "tcp");
+    site.over_syslog(&Site::closed(), "tcp");
     wrongs.found("a closed port", &site.check().await, "fail", "nothing listens at", "syslog.port", 69);
-    site.to_syslog("no-such-host.invalid:514", "udp");
+    site.over_syslog("no-such-host.invalid:514", "udp");
     wrongs.found("an unknown name", &site.check().await, "fail", "no-such-host.invalid", "syslog.host", 69);
     site.receiver(Receiver::new(Protocol::Tcp), "tls").await;
     wrongs.found("no TLS", &site.check().await, "fail", "no TLS at", "protocol = \"tcp\"", 2);

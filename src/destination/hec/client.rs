@@ -179,7 +179,7 @@ impl Hec {
                     let Settled { range, verdict, failed, waits } = settled;
                     match &verdict {
                         Verdict::Accepted { .. } if plan.is_rerouted(&range) => self.counters.rerouted(range.len()),
-                        Verdict::Index { index, code, reason } => self.learn_index(index, code, reason),
+                        Verdict::Index { index, code, reason } => self.learn_index(index.as_deref(), code, reason),
                         _ => {}
                     }
                     let member = failed.as_ref().map(|failed| Arc::clone(&failed.member));
@@ -444,7 +444,7 @@ impl Hec {
     }
 
     /// An index is refused: it is not asked about in every batch, and said once.
-    fn learn_index(&self, index: &Option<String>, code: &str, reason: &str) {
+    fn learn_index(&self, index: Option<&str>, code: &str, reason: &str) {
         if self.bad_indexes.learn(index, code, reason, Instant::now()) {
             let then = match &self.fallback_index {
                 Some(fallback) => format!("its events go to the index {fallback}"),

@@ -28,13 +28,14 @@ struct Bad {
 
 impl BadIndexes {
     /// An index is refused. Returns whether that is new.
-    pub(super) fn learn(&self, index: &Option<String>, code: &str, reason: &str, now: Instant) -> bool {
+    pub(super) fn learn(&self, index: Option<&str>, code: &str, reason: &str, now: Instant) -> bool {
         let mut known = self.lock();
-        let is_new = !known.contains_key(index);
+        let index = index.map(str::to_owned);
+        let is_new = !known.contains_key(&index);
         if is_new && known.len() >= MOST {
             return false;
         }
-        known.insert(index.clone(), Bad { code: code.to_owned(), reason: reason.to_owned(), since: now });
+        known.insert(index, Bad { code: code.to_owned(), reason: reason.to_owned(), since: now });
         is_new
     }
 
@@ -58,11 +59,11 @@ mod tests {
     fn a_refused_index_is_news_once_and_asked_about_again_after_five_minutes() {
         let (bad, now) = (BadIndexes::default(), Instant::now());
         let index = Some("x".to_owned());
-        assert!(bad.learn(&index, "hec 7", "Incorrect index", now));
-        assert!(!bad.learn(&index, "hec 7", "Incorrect index", now));
+        assert!(bad.learn(index.as_deref(), "hec 7", "Incorrect index", now));
+        assert!(!bad.learn(index.as_deref(), "hec 7", "Incorrect index", now));
         assert_eq!(bad.refused(now + TRUST - Duration::from_secs(1)).len(), 1);
         assert!(bad.refused(now + TRUST).is_empty());
-        assert!(!bad.learn(&index, "hec 7", "Incorrect index", now + TRUST));
+        assert!(!bad.learn(index.as_deref(), "hec 7", "Incorrect index", now + TRUST));
         assert_eq!(bad.refused(now + TRUST).len(), 1);
     }
 
@@ -70,7 +71,7 @@ mod tests {
     fn names_without_end_take_a_bounded_room() {
         let (bad, now) = (BadIndexes::default(), Instant::now());
         for name in 0..2 * MOST {
-            bad.learn(&Some(name.to_string()), "hec 7", "Incorrect index", now);
+            bad.learn(Some(&name.to_string()), "hec 7", "Incorrect index", now);
         }
         assert_eq!(bad.refused(now).len(), MOST);
     }

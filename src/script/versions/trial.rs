@@ -57,7 +57,7 @@ pub enum Refused {
         /// What is worse.
         why: &'static str,
         /// The dry run.
-        dried: Dried,
+        dried: Box<Dried>,
     },
 }
 
@@ -114,7 +114,9 @@ impl Trial {
         }
         let (dried, first) = self.dry_run(&mut hook);
         match worse(&dried) {
-            Some(why) if !force && !self.script.forces_reload() => Err(Refused::Worse { first, why, dried }),
+            Some(why) if !force && !self.script.forces_reload() => {
+                Err(Refused::Worse { first, why, dried: Box::new(dried) })
+            }
             _ => Ok(Passed { script: self.script, dried, cases: report.passed }),
         }
     }
