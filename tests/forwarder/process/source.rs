@@ -174,8 +174,8 @@ async fn an_endpoint_that_nobody_listens_at_is_waited_for() {
 async fn f22_what_keeps_us_from_joining_is_said_with_its_remedy() {
     let faults = [
         (Call::CreateGroup, 400, "ConsumerGroupQuotaExceed", "delete an unused consumer group"),
-        (Call::ListGroups, 404, "LogStoreNotExist", "check `logstore`"),
-        (Call::ListGroups, 404, "ProjectNotExist", "check `project`"),
+        (Call::ListGroups, 404, "LogStoreNotExist", "check `endpoint` and `logstore`"),
+        (Call::ListGroups, 404, "ProjectNotExist", "check `endpoint` and `logstore`"),
     ];
     for (call, status, code, remedy) in faults {
         let bench = Bench::with(servers(1)).await;
