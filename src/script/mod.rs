@@ -34,6 +34,8 @@ use std::time::Duration;
 pub use diagnostics::error::{Called, HookError, ScriptFault, ScriptLocation};
 pub use diagnostics::hint::returns_nothing;
 pub use diagnostics::render::{Beside, Paint};
+// For `bench`, which needs the emulators.
+#[cfg(feature = "emulator")]
 pub(crate) use engine::time_limit::computing;
 pub use hook::part::{Bounds, Failed, GivesUp, Made, Stretch};
 pub use hook::threads::{HookPanic, HookRun, HookThreads, UnreadablePage};
