@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::*;
@@ -132,7 +133,8 @@ async fn a_full_disk_pauses_and_is_seen_and_goes_on_when_there_is_room() {
     let config = config(&dir);
     let file = Arc::new(full_disk(&config, 4, 1));
     let (_stopper, tenure) = tenure();
-    let under_way = tokio::spawn({
+    let mut under_way = JoinSet::new();
+    under_way.spawn({
         let file = Arc::clone(&file);
         async move { file.deliver(batch(&["one"]), tenure).await }
     });
@@ -146,7 +148,7 @@ async fn a_full_disk_pauses_and_is_seen_and_goes_on_when_there_is_room() {
     };
     let cause = tokio::time::timeout(Duration::from_secs(20), seen).await.expect("the outage is seen");
     assert!(cause.contains("events.jsonl") && cause.contains("free some space"), "{cause}");
-    assert_eq!(under_way.await.unwrap(), Outcome::Done(Vec::new()));
+    assert_eq!(under_way.join_next().await.unwrap().unwrap(), Outcome::Done(Vec::new()));
     assert_eq!(text(&config.path, ""), "one\n");
     assert!(matches!(file.health(), Health::Up { .. }));
 }
@@ -248,16 +250,18 @@ async fn a_batch_that_waits_for_another_is_not_written_once_its_shard_is_lost() 
     let start = |line: &'static str| {
         let (stopper, tenure) = tenure();
         let file = Arc::clone(&file);
-        (stopper, tokio::spawn(async move { file.deliver(batch(&[line]), tenure).await }))
+        let mut delivery = JoinSet::new();
+        delivery.spawn(async move { file.deliver(batch(&[line]), tenure).await });
+        (stopper, delivery)
     };
-    let (_stopper, first) = start("one");
+    let (_stopper, mut first) = start("one");
     tokio::task::spawn_blocking(move || has_begun.recv()).await.unwrap().unwrap();
-    let (stopper, second) = start("two");
+    let (stopper, mut second) = start("two");
     tokio::time::sleep(Duration::from_millis(50)).await;
     stopper.raise();
-    assert_eq!(second.await.unwrap(), Outcome::Abandoned);
+    assert_eq!(second.join_next().await.unwrap().unwrap(), Outcome::Abandoned);
     drop(go);
-    assert_eq!(first.await.unwrap(), Outcome::Done(Vec::new()));
+    assert_eq!(first.join_next().await.unwrap().unwrap(), Outcome::Done(Vec::new()));
     deliver(&file, &["three"]).await;
     assert_eq!(text(&config.path, ""), "one\nthree\n");
 }

@@ -46,7 +46,7 @@ const SHUT: [(&str, &str); 14] = [
 ];
 
 /// What a script has without a library.
-const BASE: [&str; 21] = [
+pub(in crate::script) const BASE: [&str; 21] = [
     "_G",
     "_VERSION",
     "assert",
