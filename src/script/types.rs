@@ -52,7 +52,7 @@ mod tests {
                 continue;
             }
             assert_eq!(known, functions.iter().cloned().collect(), "{name}");
-            if functions.is_empty() && !is_known(&name) {
+            if functions.is_empty() && !is_known(name) {
                 let is_declared = TYPES.contains(&format!("\n{name} = ")) || declared[""].contains(name);
                 assert!(is_declared, "{name}");
             }
