@@ -27,6 +27,8 @@ const PROJECT: &str = "p";
 const LOGSTORE: &str = "l";
 const TOKEN: &str = "c4n4ry-hec-token";
 const SECRET: &str = "c4n4ry-key-secret";
+/// An address where nobody listens: the system never gives this port to a test that asks for any.
+const CLOSED: &str = "127.0.0.1:9";
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// An SLS, a Splunk and a directory; a sound set-up until a fault is seeded.
@@ -106,12 +108,6 @@ impl Site {
             }
         }));
         address
-    }
-
-    /// An address where nobody listens.
-    fn closed() -> String {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().to_string()
     }
 
     /// Syslog instead of Splunk.
@@ -454,7 +450,7 @@ async fn each_fault_of_sls_is_named_with_its_fix() {
 async fn each_fault_on_the_way_to_sls_is_named_with_its_fix() {
     let mut wrongs = Wrongs::default();
     let mut site = Site::new().await;
-    site.set("SLS_ENDPOINT", format!("http://{}", Site::closed()));
+    site.set("SLS_ENDPOINT", format!("http://{CLOSED}"));
     wrongs.found("a closed port", &site.check().await, "fail", "nothing listens at 127.0.0.1:", "check the port", 69);
 
     site.set("SLS_ENDPOINT", "http://no-such-host.invalid");
@@ -539,7 +535,7 @@ async fn each_fault_of_splunk_and_of_the_way_there_is_named_with_its_fix() {
     let mut wrongs = Wrongs::default();
     let mut site = Site::new().await;
     let good = site.hec.url();
-    site.set("FORWARDER_HEC_URL", format!("http://{}", Site::closed()));
+    site.set("FORWARDER_HEC_URL", format!("http://{CLOSED}"));
     wrongs.found("a closed port", &site.check().await, "fail", "nothing listens at", "hec.url", 69);
     site.set("FORWARDER_HEC_URL", "http://no-such-host.invalid:8088");
     wrongs.found("an unknown name", &site.check().await, "fail", "no-such-host.invalid", "hec.url", 69);
@@ -566,7 +562,7 @@ async fn each_fault_of_splunk_and_of_the_way_there_is_named_with_its_fix() {
         site.hec.faults().clear();
     }
 
-    site.set("FORWARDER_HEC_PROXY", format!("http://{}", Site::closed()));
+    site.set("FORWARDER_HEC_PROXY", format!("http://{CLOSED}"));
     wrongs.found("no proxy", &site.check().await, "fail", "the proxy http://127.0.0.1:", "hec.proxy", 69);
     let proxy = site.answers(Some(b"HTTP/1.1 407 X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")).await;
     site.set("FORWARDER_HEC_PROXY", format!("http://{proxy}"));
@@ -586,7 +582,7 @@ async fn each_fault_of_splunk_and_of_the_way_there_is_named_with_its_fix() {
 async fn each_fault_of_a_syslog_receiver_is_named_with_its_fix() {
     let mut wrongs = Wrongs::default();
     let mut site = Site::new().await;
-    site.over_syslog(&Site::closed(), "tcp");
+    site.over_syslog(CLOSED, "tcp");
     wrongs.found("a closed port", &site.check().await, "fail", "nothing listens at", "syslog.port", 69);
     site.over_syslog("no-such-host.invalid:514", "udp");
     wrongs.found("an unknown name", &site.check().await, "fail", "no-such-host.invalid", "syslog.host", 69);

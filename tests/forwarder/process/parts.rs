@@ -96,8 +96,8 @@ async fn shards_whose_logs_loop_take_their_share_of_the_threads_are_shown_and_ke
 
     let asked = Instant::now();
     program.signal(libc::SIGTERM);
-    assert_eq!(program.exit(Duration::from_secs(15)).await, Some(75), "{}", program.said());
+    assert_eq!(program.exit(Duration::from_secs(40)).await, Some(75), "{}", program.said());
     println!("stopped within {:?} of 3 s", asked.elapsed());
-    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
     assert!((0..2).all(|shard| has_not_moved(&bench, shard)), "their pages are not at their ends");
 }

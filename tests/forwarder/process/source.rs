@@ -1,6 +1,6 @@
 //! What SLS does to us.
 
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use forwarder::emulator::hec::Keep;
@@ -75,7 +75,7 @@ async fn f25_throttled_pulls_back_off_while_heartbeats_go_on() {
     assert_eq!(program.says("cannot pull, retrying"), 1, "{}", program.said());
     let beats = bench.oracle.beats("a");
     let longest = beats.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
-    assert!(beats.len() >= 2 && longest < Duration::from_secs(2), "{} heartbeats, {longest:?}", beats.len());
+    assert!(beats.len() >= 2 && longest < Duration::from_secs(5), "{} heartbeats, {longest:?}", beats.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,9 +155,10 @@ async fn f28_f29_pages_that_are_torn_or_lie_about_their_size_are_pulled_again() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_nobody_listens_at_is_waited_for() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    // Bound and not listening: connections are refused, and no other test gets the port.
+    let reserved = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    reserved.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = reserved.local_addr().unwrap().as_socket().unwrap();
     let directory = tempfile::TempDir::new().unwrap();
     std::fs::write(directory.path().join("t.lua"), "function process(log) return { event = log } end\n").unwrap();
     let mut command = command(directory.path(), &format!("http://{address}"));
@@ -166,6 +167,7 @@ async fn an_endpoint_that_nobody_listens_at_is_waited_for() {
     program.to_say("cannot join the consumer group, retrying").await;
     let (mut sls, _) = servers(1);
     sls.address = address;
+    drop(reserved);
     let _sls = SlsEmulator::start(sls).await.unwrap();
     program.to_say("shard acquired").await;
 }
