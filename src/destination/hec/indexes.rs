@@ -16,8 +16,11 @@ const MOST: usize = 1_000;
 pub(super) type Refused = BTreeMap<Option<String>, (String, String)>;
 
 /// What is known over all batches.
-#[derive(Debug, Default)]
-pub(super) struct BadIndexes(Mutex<BTreeMap<Option<String>, Bad>>);
+#[derive(Debug)]
+pub(super) struct BadIndexes {
+    fallback: Option<String>,
+    known: Mutex<BTreeMap<Option<String>, Bad>>,
+}
 
 #[derive(Debug)]
 struct Bad {
@@ -27,8 +30,30 @@ struct Bad {
 }
 
 impl BadIndexes {
-    /// An index is refused. Returns whether that is new.
+    /// Nothing is known. `fallback`: where the events of a refused index go.
+    pub(super) fn new(fallback: Option<String>) -> Self {
+        Self { fallback, known: Mutex::default() }
+    }
+
+    /// Where the events of a refused index go; else they are refused for good.
+    pub(super) fn fallback(&self) -> Option<&str> {
+        self.fallback.as_deref()
+    }
+
+    /// An index is refused. Says so when that is new, and returns whether it is.
     pub(super) fn learn(&self, index: Option<&str>, code: &str, reason: &str, now: Instant) -> bool {
+        let is_new = self.note(index, code, reason, now);
+        if is_new {
+            let then = match &self.fallback {
+                Some(fallback) => format!("its events go to the index {fallback}"),
+                None => "its events are refused for good (hec.fallback_index names another index)".to_owned(),
+            };
+            tracing::warn!(code, "HEC: an index is refused, {then}: {reason}");
+        }
+        is_new
+    }
+
+    fn note(&self, index: Option<&str>, code: &str, reason: &str, now: Instant) -> bool {
         let mut known = self.lock();
         let index = index.map(str::to_owned);
         let is_new = !known.contains_key(&index);
@@ -47,7 +72,7 @@ impl BadIndexes {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Option<String>, Bad>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -57,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_refused_index_is_news_once_and_asked_about_again_after_five_minutes() {
-        let (bad, now) = (BadIndexes::default(), Instant::now());
+        let (bad, now) = (BadIndexes::new(None), Instant::now());
         let index = Some("x".to_owned());
         assert!(bad.learn(index.as_deref(), "hec 7", "Incorrect index", now));
         assert!(!bad.learn(index.as_deref(), "hec 7", "Incorrect index", now));
@@ -69,7 +94,7 @@ mod tests {
 
     #[test]
     fn names_without_end_take_a_bounded_room() {
-        let (bad, now) = (BadIndexes::default(), Instant::now());
+        let (bad, now) = (BadIndexes::new(None), Instant::now());
         for name in 0..2 * MOST {
             bad.learn(Some(&name.to_string()), "hec 7", "Incorrect index", now);
         }

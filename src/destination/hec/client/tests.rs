@@ -7,8 +7,10 @@ mod tls;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use server::{Act, Collector, Seen};
 
 use super::*;
@@ -547,13 +549,8 @@ async fn no_more_of_a_reply_is_read_than_any_honest_one_has() {
         Act::reply(200, &format!("{body}{}", " ".repeat(length - body.len())))
     };
     let collector = first_then_fine(vec![success(64 * 1024 + 1), success(64 * 1024)]).await;
-    let seen = hec(&collector).members.all()[0]
-        .endpoint
-        .post(Bytes::from_static(b"{}"), false, None)
-        .await
-        .unwrap()
-        .body
-        .len();
+    let seen =
+        hec(&collector).members()[0].endpoint.post(Bytes::from_static(b"{}"), false, None).await.unwrap().body.len();
     assert_eq!(seen, 64 * 1024);
     // One that is not larger counts.
     let hec = hec(&collector);
@@ -859,7 +856,7 @@ async fn the_tenure_is_asked_before_every_send() {
     stopper.raise();
     // Without the race against the end of the tenure around it, which may notice late.
     let hec = hec(&collector);
-    assert!(hec.deliver_some(&batch(2), 0..2, None, None, &tenure).await.is_none());
+    assert!(hec.requests.send(&batch(2), 0..2, None, None, &tenure).await.is_none());
     assert!(collector.seen().is_empty());
 }
 
@@ -1107,7 +1104,7 @@ async fn f85_two_clients_that_failed_together_do_not_wait_equally_long() {
     let now = Instant::now();
     let next_tries = || {
         let hec = Hec::with_timing(&config("http://127.0.0.1:1"), RETRY_TIMING).unwrap();
-        let mut flow = hec.members.all()[0].limit();
+        let mut flow = hec.members()[0].limit();
         let Admit::Go(ticket) = flow.admit() else { panic!("nothing was sent yet") };
         flow.failed(&ticket, now, None);
         let Admit::Probe(ticket, failed) = flow.admit() else { panic!("it failed") };
@@ -1128,7 +1125,7 @@ async fn a_token_is_read_again_when_what_was_read_is_old_enough() {
     let hec = hec_with(&Config { token, ..config(&collector.url) });
     std::fs::write(file.path(), "new").unwrap();
     deliver_all(&hec, batch(1)).await;
-    hec.members.all()[0].endpoint.age_token(Duration::from_secs(11));
+    hec.members()[0].endpoint.age_token(Duration::from_secs(11));
     deliver_all(&hec, batch(1)).await;
     let sent: Vec<_> = collector.seen().iter().map(|seen| seen.header("authorization").unwrap().to_owned()).collect();
     assert_eq!(sent, ["Splunk old", "Splunk new"]);
@@ -1144,7 +1141,7 @@ async fn a_token_file_that_cannot_be_used_is_said_once_each_time_it_happens() {
     let hec = hec_with(&Config { token, ..config(&collector.url) });
     for (content, said) in [("", 1), ("", 1), ("good", 1), ("", 2), ("two words", 3), ("good", 3), ("two words", 4)] {
         std::fs::write(file.path(), content).unwrap();
-        hec.members.all()[0].endpoint.age_token(Duration::from_secs(11));
+        hec.members()[0].endpoint.age_token(Duration::from_secs(11));
         deliver_all(&hec, batch(1)).await;
         let lines = lines.text();
         assert_eq!(lines.matches("cannot use the HEC token file").count(), said, "{content:?}: {lines}");

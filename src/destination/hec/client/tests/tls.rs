@@ -215,7 +215,7 @@ async fn certificates_that_are_renewed_are_used_and_half_a_pair_is_not() {
     config.client_cert = Some((certificate.path().to_owned(), key.path().to_owned()));
     let hec = Hec::with_timing(&config, QUICK).unwrap();
     let ask = async || {
-        hec.members.all()[0].endpoint.look_at_certificates().await;
+        hec.members()[0].endpoint.look_at_certificates().await;
         hec.check().await.is_ok()
     };
     assert!(!ask().await, "its issuer is not in the file yet");

@@ -1,0 +1,80 @@
+//! One request to one member, and what its answer means.
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::counters::Counters;
+use super::indexing::{Acknowledgement, Sending};
+use super::member::Member;
+use super::reply::{Before, Sent, Verdict, classify, foreign, with_acks};
+use super::suspicion::Failure;
+use crate::destination::CheckError;
+
+/// What one request came to.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// What the answer means.
+    pub(super) verdict: Verdict,
+    /// How it failed, when that may be the fault of this very request.
+    pub(super) failure: Option<Failure>,
+    /// The acknowledgement that its events wait for.
+    pub(super) acknowledgement: Option<Acknowledgement>,
+}
+
+/// Sends one request, and says what its answer means.
+pub(super) async fn exchange(member: &Member, counters: &Counters, body: Bytes, sent: &Sent<'_>) -> Answer {
+    let none = |verdict| Answer { verdict, failure: None, acknowledgement: None };
+    let sending = match &member.acks {
+        None => None,
+        Some(acks) => match acks.confirm().await {
+            Ok(()) => Some(acks.begin()),
+            Err(CheckError::Down(cause)) => return none(Verdict::Retry { floor: None, maybe_taken: 0, cause }),
+            Err(CheckError::Refused(cause)) => return none(Verdict::Hold { cause }),
+        },
+    };
+    counters.request(body.len());
+    let asked = Instant::now();
+    let reply = member.endpoint.post(body, sent.gzip, sending.as_ref().map(Sending::channel)).await;
+    counters.answered(reply.as_ref().ok().map(|reply| reply.status), asked.elapsed());
+    let (verdict, failure) = match reply {
+        Ok(reply) => (classify(&reply, sent), foreign(&reply)),
+        Err(fault) => {
+            let failure = fault.failure();
+            (fault.verdict(sent.range.len()), failure)
+        }
+    };
+    let (Some(acks), Some(sending)) = (&member.acks, sending) else {
+        return Answer { verdict, failure, acknowledgement: None };
+    };
+    let is_unanswered = failure.is_some();
+    let verdict = with_acks(verdict);
+    let acknowledgement = match &verdict {
+        Verdict::Accepted { ack_id: Some(id), .. } => sending.accepted(*id, true),
+        Verdict::Event { ack_id: Some(id), .. } | Verdict::Alone { ack_id: Some(id), .. } => {
+            sending.accepted(*id, kept(&verdict, sent.range.len()) > 0)
+        }
+        // Nobody knows what became of it.
+        Verdict::Bisect | Verdict::Retry { maybe_taken: 1.., .. } => None,
+        Verdict::Hold { .. } if is_unanswered => None,
+        Verdict::Hold { .. } => {
+            // Events may have been accepted without an id; before others are, the token has to show that it gives some.
+            acks.doubt();
+            None
+        }
+        _ => {
+            sending.refused();
+            None
+        }
+    };
+    Answer { verdict, failure, acknowledgement }
+}
+
+/// How many of the events of a request, from the first one on, were taken and are not sent again.
+pub(super) fn kept(verdict: &Verdict, count: usize) -> usize {
+    match verdict {
+        Verdict::Accepted { .. } => count,
+        Verdict::Event { before: Before::Taken, bad: kept, .. }
+        | Verdict::Alone { before: Before::Taken, suspect: kept, .. } => *kept,
+        _ => 0,
+    }
+}
