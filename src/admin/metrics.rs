@@ -302,6 +302,11 @@ fn script(out: &mut Exposition, snapshot: &Snapshot) {
     ] {
         out.family(&format!("forwarder_script_{name}"), Kind::Counter, help).value(&[], value);
     }
+    let dropped = "Logs that the script dropped with return drop \"reason\", by reason";
+    out.family("forwarder_dropped_by_reason", Kind::Counter, dropped);
+    for (reason, logs) in snapshot.drop_reasons.iter() {
+        out.value(&[("reason", reason)], logs);
+    }
     out.family("forwarder_script_trouble", Kind::Gauge, "1 while the running script version differs from the file")
         .value(&[], u8::from(reloads.trouble.is_some()));
     out.family("forwarder_script", Kind::Info, "The running version of the script")

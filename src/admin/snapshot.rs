@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::core::cursor::ShardName;
+use crate::core::drop_reasons::DropReasons;
 use crate::core::failing::Failing;
 use crate::core::ledger::{Counts, ShardLedger};
 use crate::core::timings::TimingsRead;
@@ -39,6 +40,8 @@ pub struct Snapshot {
     pub script_since: Instant,
     /// How often the script failed, by where and why, the most frequent first; without text of logs.
     pub script_errors: Vec<(String, u64)>,
+    /// Why the script dropped logs, where it says it.
+    pub drop_reasons: DropReasons,
     /// What became of other versions.
     pub reloads: Reloads,
     /// When a version was refused last, and why.

@@ -11,8 +11,8 @@ use crate::destination::{DestinationStatus, Health, IsolationMode};
 
 /// One object, on several lines, in an order of its own.
 pub(super) fn json(snapshot: &Snapshot) -> String {
-    let Snapshot { sources, destinations, shards, letters, script, script_since, reloads, last_refused, now, .. } =
-        snapshot;
+    let Snapshot { sources, destinations, shards, letters, script, script_since, reloads, last_refused, .. } = snapshot;
+    let Snapshot { drop_reasons, now, .. } = snapshot;
     let verdict = verdict(snapshot);
     let reasons: Vec<Value> =
         verdict.reasons.iter().map(|reason| json!({ "state": reason.state.label(), "text": reason.text })).collect();
@@ -62,6 +62,7 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
             "trouble": reloads.trouble,
             "last_refused": last_refused.as_ref().map(|(at, why)| json!({"seconds": at.elapsed().as_secs(), "why": why})),
         },
+        "dropped_by_reason": drop_reasons.iter().collect::<BTreeMap<_, _>>(),
         "shards": shards,
     });
     format!("{value:#}\n")

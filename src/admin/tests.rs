@@ -10,6 +10,7 @@ use super::*;
 use crate::core::cursor::{ShardId, ShardName, SourceName};
 use crate::core::destination_account::EventCounts;
 use crate::core::destination_name::DestinationName;
+use crate::core::drop_reasons::DropReasons;
 use crate::core::ledger::{Ledger, Settled, Wait};
 use crate::core::timings::TimingsRead;
 use crate::dead_letter::LettersOnDisk;
@@ -58,6 +59,12 @@ pub(super) fn to(name: &str, health: Health) -> DestinationStatus {
     }
 }
 
+fn dropped_for(reason: &str, logs: u64) -> DropReasons {
+    let mut reasons = DropReasons::default();
+    reasons.add(reason.as_bytes(), logs);
+    reasons
+}
+
 pub(super) fn snapshot() -> Snapshot {
     let ledger = Ledger::default();
     let account = ledger.account(&shard(2));
@@ -92,6 +99,7 @@ pub(super) fn snapshot() -> Snapshot {
         letters: Some(LettersOnDisk { open: 2, bytes: 900, ..LettersOnDisk::default() }),
         open_gaps: 0,
         lag_change: None,
+        drop_reasons: dropped_for("health <check>", 7),
         script_errors: vec![("s.lua:7: attempt to index a nil value".into(), 3)],
         letters_dir: "/var/lib/forwarder/dead-letters".into(),
         memory: Memory { used: 950, limit: 1_000 },
@@ -144,6 +152,7 @@ fn the_status_tells_where_every_log_is_and_what_is_wrong() {
     assert_eq!((&status["state"], &status["open_dead_letters"]), (&"trouble".into(), &2.into()));
     assert_eq!(status["reasons"][0]["text"], "shard audit/2 is PAUSED: no room \"here\"");
     assert_eq!(shard["page_seconds"], 0);
+    assert_eq!(status["dropped_by_reason"]["health <check>"], 7);
     assert_eq!(status["destinations"][0]["state"], "down");
     assert_eq!(status["destinations"][0]["cause"], "siem: refused");
     assert_eq!(status["destinations"][0]["holds"]["unacknowledged_bytes"], 900);
@@ -179,6 +188,7 @@ fn the_page_tells_the_same_and_what_is_wrong_first() {
         "<dd>3 taken, 1 refused, 0 rolled back</dd>",
         "<dd>1970-01-01 00:01:45 UTC (0 s): s.lua:2: nor that</dd>",
         "<td>s.lua:7: attempt to index a nil value</td><td>3</td>",
+        "<td>health &lt;check&gt;</td><td>7</td>",
         "<code>forwarder dlq list --dir /var/lib/forwarder/dead-letters</code>",
         "pulled <b>10</b> = delivered <b>6</b> + dropped <b>1</b> + dead-lettered <b>2</b> + in flight <b>1</b>",
         "the ledger balances",
@@ -285,6 +295,7 @@ fn every_metric_has_help_and_one_line_a_shard() {
     for line in [
         "forwarder_delivered_total{source=\"audit\",shard=\"2\"} 6",
         "forwarder_dead_lettered_total{source=\"audit\",shard=\"2\"} 2",
+        "forwarder_dropped_by_reason_total{reason=\"health <check>\"} 7",
         "forwarder_build_info{version=\"0.1.0\"} 1",
         "forwarder_pulled_total{source=\"audit\",shard=\"2\"} 10",
         "forwarder_sls_calls_total{source=\"audit\",call=\"pull\"} 7",

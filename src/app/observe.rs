@@ -91,6 +91,7 @@ impl admin::Program for Observed {
             script: version,
             script_since: since,
             script_errors: ledger.script_errors(),
+            drop_reasons: ledger.drop_reasons(),
             reloads,
             last_refused,
             started: self.started,

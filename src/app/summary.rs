@@ -12,6 +12,9 @@ use crate::core::ledger::{Counts, Ledger, ShardLedger};
 use crate::destination::{DestinationStatus, Health};
 use crate::script::Reloads;
 
+/// Reasons for which logs were dropped that the line names: those with the most logs.
+const MOST_REASONS: usize = 3;
+
 /// Now, for lag: SLS stamps what it receives with wall-clock seconds.
 #[must_use]
 pub fn unix_now() -> i64 {
@@ -42,6 +45,10 @@ pub fn line(ledger: &Ledger, destinations: &[DestinationStatus], now: i64) -> St
     }
     if total.gaps > 0 {
         let _ = write!(line, ", {}", count(total.gaps, "gap"));
+    }
+    let reasons = ledger.drop_reasons();
+    for (number, (reason, logs)) in reasons.by_count().into_iter().take(MOST_REASONS).enumerate() {
+        let _ = write!(line, "{} {reason} {logs}", if number == 0 { "; dropped for:" } else { "," });
     }
     for DestinationStatus { name, promise, health, .. } in destinations {
         let (at, who) = match destinations {
@@ -134,6 +141,7 @@ mod tests {
     use crate::core::cursor::{ShardId, SourceName};
     use crate::core::destination_account::EventCounts;
     use crate::core::destination_name::DestinationName;
+    use crate::core::drop_reasons::DropReasons;
     use crate::destination::Promise;
 
     fn shard(number: u32) -> ShardName {
@@ -175,7 +183,10 @@ mod tests {
         account.acquired();
         account.pulled(10, 100, None);
         account.settled(Settled { delivered: 6, dropped: 1, dead_lettered: 0, events: 6 }, Some(100));
-        let expected = "pulled 10 = delivered 6 + dropped 1 + dead-lettered 0 + in flight 3; 1 shard held, lag 5 s; delivered means accepted; destination up";
+        let mut reasons = DropReasons::default();
+        reasons.add(b"health check", 1);
+        account.dropped_for(&reasons);
+        let expected = "pulled 10 = delivered 6 + dropped 1 + dead-lettered 0 + in flight 3; 1 shard held, lag 5 s; dropped for: health check 1; delivered means accepted; destination up";
         assert_eq!(line(&ledger, &[to("hec", up())], 105), expected);
     }
 

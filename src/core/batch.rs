@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::cursor::{Interval, Place, ShardId};
+use super::drop_reasons::DropReasons;
 use super::page::Page;
 
 /// Spare memory that is not worth copying the events for.
@@ -146,6 +147,8 @@ pub struct Batch {
     pub logs: u32,
     /// Among them: dropped by the script on purpose.
     pub dropped: u32,
+    /// Why these were dropped, where the script says it.
+    pub drop_reasons: DropReasons,
 }
 
 impl Batch {
@@ -154,7 +157,7 @@ impl Batch {
     pub fn new(page: Page, part: Part, outputs: Vec<Events>, logs: u32, dropped: u32) -> Self {
         let shard = page.shard;
         let outputs = outputs.into_iter().map(|events| Arc::new(Output { shard, events })).collect();
-        Self { page, part, outputs, logs, dropped }
+        Self { page, part, outputs, logs, dropped, drop_reasons: DropReasons::default() }
     }
 
     /// A page of which nothing is to be delivered: a gap, or logs that a query left out.

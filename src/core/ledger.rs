@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use super::cursor::{Cursor, ShardName, SourceName};
+use super::drop_reasons::DropReasons;
 use super::failing::Failing;
 use super::source::SourceError;
 use super::timings::{Timings, TimingsRead};
@@ -21,13 +22,16 @@ const MOST_ERRORS: usize = 20;
 pub struct Ledger {
     /// Locked to open an account and to read them all, never per log.
     accounts: Mutex<BTreeMap<ShardName, Arc<Account>>>,
+    /// Why the script dropped logs, of all shards: the accounts share it.
+    drop_reasons: Arc<Mutex<DropReasons>>,
 }
 
 impl Ledger {
     /// The account of `shard`, opened if there is none.
     #[must_use]
     pub fn account(&self, shard: &ShardName) -> Arc<Account> {
-        Arc::clone(lock(&self.accounts).entry(shard.clone()).or_default())
+        let open = || Arc::new(Account { drop_reasons: Arc::clone(&self.drop_reasons), ..Account::default() });
+        Arc::clone(lock(&self.accounts).entry(shard.clone()).or_insert_with(open))
     }
 
     /// What every account says now.
@@ -50,6 +54,12 @@ impl Ledger {
         sums.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         sums.truncate(MOST_ERRORS);
         sums
+    }
+
+    /// Why the script dropped logs, where it says it. It is of logs that [`Counts::dropped`] counts, too.
+    #[must_use]
+    pub fn drop_reasons(&self) -> DropReasons {
+        lock(&self.drop_reasons).clone()
     }
 
     /// How long the steps took, over all shards of each source.
@@ -79,6 +89,8 @@ pub struct Account {
     pub timings: Timings,
     /// How often the script failed, by where and why.
     script_errors: Mutex<BTreeMap<String, u64>>,
+    /// Why the script dropped logs, of all shards of the ledger.
+    drop_reasons: Arc<Mutex<DropReasons>>,
 }
 
 /// What an account says.
@@ -377,6 +389,13 @@ impl Account {
         let mut errors = lock(&self.script_errors);
         if errors.len() < MOST_ERRORS || errors.contains_key(&what) {
             *errors.entry(what).or_default() += 1;
+        }
+    }
+
+    /// Logs of a batch that is durable were dropped for these reasons.
+    pub fn dropped_for(&self, reasons: &DropReasons) {
+        if !reasons.is_empty() {
+            lock(&self.drop_reasons).add_all(reasons);
         }
     }
 

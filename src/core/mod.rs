@@ -8,6 +8,7 @@ pub mod count;
 pub mod cursor;
 pub mod destination_account;
 pub mod destination_name;
+pub mod drop_reasons;
 pub mod duration;
 pub mod env_proxy;
 pub mod event;

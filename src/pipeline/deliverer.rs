@@ -110,6 +110,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
                         Finished::Durable(settled) => match checkpoint.advance(batch.interval()) {
                             Ok(()) => {
                                 self.account.settled(settled, batch.received_at());
+                                self.account.dropped_for(&batch.drop_reasons);
                                 self.time(&batch);
                                 self.account.stands_at(checkpoint.durable().clone());
                                 continue;

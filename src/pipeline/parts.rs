@@ -200,12 +200,14 @@ impl<S: Source, K: Destination> Shard<S, K> {
             OnError::Pass => {
                 let PassedOn { outputs, passed, left } = self.pipeline.hooks.pass(batch, failed);
                 self.tell(&batch.page, &passed, "sent unchanged", throttle);
-                *batch = Batch::new(batch.page.clone(), batch.part, outputs, batch.logs, batch.dropped);
+                let again = Batch::new(batch.page.clone(), batch.part, outputs, batch.logs, batch.dropped);
+                *batch = Batch { drop_reasons: std::mem::take(&mut batch.drop_reasons), ..again };
                 left
             }
             OnError::Drop => {
                 self.tell(&batch.page, &failed, "dropped", throttle);
                 batch.dropped += count;
+                batch.drop_reasons.add(b"the script failed", count.into());
                 Vec::new()
             }
         };

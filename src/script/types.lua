@@ -51,8 +51,11 @@
 ---@field event? Log|table|string the data to send
 ---@field message? Log|table|string the text for syslog, where it is another
 
----Called once for each log. Nil drops it; a list makes several events.
----@alias Process fun(log: Log, meta: Meta): nil|string|Log|Event|(string|Log|Event)[]
+---What `drop` returns.
+---@class Dropped
+
+---Called once for each log. Nil drops it, and drop "reason" says why; a list makes several events.
+---@alias Process fun(log: Log, meta: Meta): nil|string|Log|Event|Dropped|(string|Log|Event)[]
 
 ---`[script.vars]` of the settings file; read-only.
 ---@type table<string, any>
@@ -65,6 +68,11 @@ state = {}
 ---Hands `state` on to the next version of the script.
 ---@type boolean?
 keep_state = nil
+
+---Drops the log when `process` returns it; logs are counted by reason.
+---@param reason string
+---@return Dropped
+function drop(reason) end
 
 ---Writes key=value pairs, each after the separator. Nothing is quoted.
 ---@param fields table

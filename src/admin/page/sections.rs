@@ -128,6 +128,8 @@ pub(super) fn script(out: &mut String, snapshot: &Snapshot) {
     end_list(out);
     let errors = snapshot.script_errors.iter().map(|(text, count)| ([text.as_str(), ""], *count));
     table(out, "Errors, by line", ["where and what", ""], errors);
+    let reasons = snapshot.drop_reasons.by_count().into_iter().map(|(reason, logs)| ([reason, ""], number(logs)));
+    table(out, "Dropped, by reason", ["reason", ""], reasons);
     out.push_str("</section>\n");
 }
 

@@ -46,10 +46,11 @@ const SHUT: [(&str, &str); 14] = [
 ];
 
 /// What a script has without a library.
-pub(in crate::script) const BASE: [&str; 21] = [
+pub(in crate::script) const BASE: [&str; 22] = [
     "_G",
     "_VERSION",
     "assert",
+    "drop",
     "error",
     "getmetatable",
     "ipairs",

@@ -53,7 +53,7 @@ impl Kind {
 pub(crate) struct Hidden(usize);
 
 /// The addresses of these bytes are the hidden keys.
-static PLACES: [u8; 13] = [0; 13];
+static PLACES: [u8; 15] = [0; 15];
 
 impl Hidden {
     /// In the registry: the hook function.
@@ -82,6 +82,10 @@ impl Hidden {
     pub(crate) const READS: Self = Self(11);
     /// In a decoded JSON object whose members are not listed: the nested values that were read, by key.
     pub(crate) const CHILDREN: Self = Self(12);
+    /// In the registry: the metatable of what `drop` returns.
+    pub(crate) const DROPPED: Self = Self(13);
+    /// In what `drop` returns: the reason.
+    pub(crate) const REASON: Self = Self(14);
 
     pub(crate) fn address(self) -> *const c_void {
         (&raw const PLACES[self.0]).cast()

@@ -16,7 +16,7 @@ pub(crate) struct Current {
     pub(crate) logs: Logs,
     /// Identity of the table that stands for the current log; 0 between logs.
     pub(crate) table: usize,
-    /// Identity of the metatables of: logs, decoded objects, decoded arrays, `json.array`.
+    /// Identity of the metatables of: logs, decoded objects, decoded arrays, `json.array`, `drop`.
     pub(crate) marks: MetatableMarks,
     /// One per field of the log, then one per added field.
     states: Vec<FieldState>,
@@ -58,6 +58,7 @@ pub(crate) struct MetatableMarks {
     pub(crate) object: usize,
     pub(crate) array: usize,
     pub(crate) list: usize,
+    pub(crate) dropped: usize,
 }
 
 /// What `meta` is made of.

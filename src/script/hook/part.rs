@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::batch::Events;
+use crate::core::drop_reasons::DropReasons;
 use crate::core::page::Page;
 use crate::script::HookError;
 
@@ -60,6 +61,8 @@ pub struct Made {
     pub logs: u32,
     /// Logs of which no event was to be made.
     pub dropped: u32,
+    /// Among them: why, where the script says it.
+    pub drop_reasons: DropReasons,
     /// Logs that the script failed on; none of them has an event.
     pub failed: Vec<Failed>,
     /// Whether nothing of the page is left.

@@ -135,8 +135,15 @@ impl Run<'_, '_> {
         self.made.failed.push(failed);
     }
 
-    /// Makes events of what the call left on top of the stack, or says what is wrong with it.
-    fn judge(&mut self, stack: Stack, outcome: Outcome, stopped: bool, log: u32) -> Result<(), ScriptFault> {
+    /// Makes events of what the call left on top of the stack, or says what is wrong with it; or why the log is dropped, if
+    /// it says that.
+    fn judge<'lua>(
+        &mut self,
+        stack: Stack<'lua>,
+        outcome: Outcome,
+        stopped: bool,
+        log: u32,
+    ) -> Result<Option<&'lua [u8]>, ScriptFault> {
         let current = self.current.get();
         if stopped {
             return Err(self.out_of_time());
@@ -213,7 +220,10 @@ impl RunCalls<'_, '_, '_, '_> {
         let Some(log) = self.log.take() else { return };
         let (run, watch) = (&mut *self.run, &self.watch);
         let stopped = watch.stopped();
-        let mut fault = run.judge(stack, outcome, stopped, log).err();
+        let (reason, mut fault) = match run.judge(stack, outcome, stopped, log) {
+            Ok(reason) => (reason, None),
+            Err(fault) => (None, Some(fault)),
+        };
         if watch.stopped() {
             fault = Some(run.out_of_time());
         }
@@ -229,6 +239,9 @@ impl RunCalls<'_, '_, '_, '_> {
             }
         } else if !run.made.outputs.iter().any(|events| events.has_of_last(log)) {
             run.made.dropped += 1;
+            if let Some(reason) = reason {
+                run.made.drop_reasons.add(reason, 1);
+            }
         }
         if (watch.is_due() || run.leave.has_enough(run.made)) && !run.current.get().logs.is_at_end() {
             self.ended = Some(Ok(Ended::Left));

@@ -15,7 +15,7 @@ use crate::script::engine::lua_stack::{Hidden, Kind};
 use crate::script::engine::memory::LuaState;
 use crate::script::engine::shared::{Shared, store};
 use crate::script::engine::time_limit;
-use crate::script::values::{json, log};
+use crate::script::values::{drop, json, log};
 
 const BASE: &[&str] = &[
     "_VERSION",
@@ -152,11 +152,13 @@ fn add_log(lua: &Lua, shared: &mut Shared, globals: &Table) -> mlua::Result<()> 
         ("__len", NativeFunction::of(json::length)),
     ];
     let (objects, arrays, lists) = (metatable(decoded)?, metatable(decoded)?, metatable(&[])?);
+    let dropped = metatable(&[])?;
     let marks = MetatableMarks {
         log: logs.to_pointer().addr(),
         object: objects.to_pointer().addr(),
         array: arrays.to_pointer().addr(),
         list: lists.to_pointer().addr(),
+        dropped: dropped.to_pointer().addr(),
     };
     let hidden = [
         (Hidden::LOG, Value::Table(logs)),
@@ -164,6 +166,7 @@ fn add_log(lua: &Lua, shared: &mut Shared, globals: &Table) -> mlua::Result<()> 
         (Hidden::OBJECT, Value::Table(objects)),
         (Hidden::ARRAY, Value::Table(arrays)),
         (Hidden::LIST, Value::Table(lists)),
+        (Hidden::DROPPED, Value::Table(dropped)),
         (Hidden::EXPLAIN, make(NativeFunction::of(log::explain), &encode)?),
         (Hidden::CALL, make(NativeFunction::of(log::call_each), &Value::Nil)?),
     ];
@@ -180,6 +183,7 @@ fn add_log(lua: &Lua, shared: &mut Shared, globals: &Table) -> mlua::Result<()> 
     globals.raw_set("json", library)?;
     globals.raw_set("kv", make(NativeFunction::of(json::kv), &Value::Nil)?)?;
     globals.raw_set("next", next)?;
+    globals.raw_set("drop", make(NativeFunction::of(drop::drop), &Value::Nil)?)?;
     shared.get().marks = marks;
     Ok(())
 }

@@ -73,8 +73,9 @@ impl HookRun {
         }
         let Stretch { page, from, bounds } = stretch;
         let made = match hook.run_part(&page, from, &bounds, is_wanted) {
-            Ok(Made { outputs, logs, dropped, failed, is_last }) => {
-                Ok((Batch::new(page, Part { first: from, is_last }, outputs, logs, dropped), failed))
+            Ok(Made { outputs, logs, dropped, drop_reasons, failed, is_last }) => {
+                let batch = Batch::new(page, Part { first: from, is_last }, outputs, logs, dropped);
+                Ok((Batch { drop_reasons, ..batch }, failed))
             }
             Err(error) => Err(UnreadablePage { page, error }),
         };

@@ -19,27 +19,35 @@ const MOST_EVENTS: usize = 10_000;
 
 type Text<'a> = Cow<'a, [u8]>;
 
-/// Appends the events that the value on top stands for; an error may leave some of them behind.
-pub(crate) fn push_events(
-    stack: Stack,
+/// Appends the events that the value on top stands for; an error may leave some of them behind. Returns the reason, when
+/// the value says why the log is dropped.
+pub(crate) fn push_events<'lua>(
+    stack: Stack<'lua>,
     current: &mut Current,
     formats: &Formats,
     log: u32,
     outputs: &mut [Events],
-) -> Result<(), BodyError> {
+) -> Result<Option<&'lua [u8]>, BodyError> {
     let at = stack.top();
     if !stack.reserve(32) {
         return Err(problem("the value", "too much for the Lua stack"));
     }
     let most = bytes(outputs).saturating_add(current.most_bytes);
     let mut one = One { stack, current, formats, log, outputs, most };
-    match stack.kind(at) {
-        Kind::Nil => Ok(()),
-        Kind::Table if matches!(shape(stack, one.current, at), Shape::Plain | Shape::List) && stack.raw_len(at) > 0 => {
-            one.push_list(at)
-        }
+    let kind = stack.kind(at);
+    let pushed = match kind {
+        Kind::Nil => return Ok(None),
+        Kind::Table => match shape(stack, one.current, at) {
+            Shape::Dropped => {
+                stack.push_hidden(at, Hidden::REASON);
+                return Ok(stack.bytes(-1));
+            }
+            Shape::Plain | Shape::List if stack.raw_len(at) > 0 => one.push_list(at),
+            _ => one.push(at, ""),
+        },
         _ => one.push(at, ""),
-    }
+    };
+    pushed.map(|()| None)
 }
 
 /// Bytes of events in all outputs.
@@ -119,6 +127,7 @@ impl<'a> One<'a> {
                 Shape::Plain => self.push_table(at, place),
                 Shape::List if self.stack.raw_len(at) == 0 => Ok(()),
                 Shape::StaleLog => Err(whole("this is the log of an earlier call")),
+                Shape::Dropped => Err(whole(write::DROPPED_INSIDE)),
                 Shape::Object | Shape::Array => Err(whole("decoded JSON is no event by itself; return { event = it }")),
                 Shape::List => Err(whole("an event is a table with an `event`, a string, or the log")),
             },

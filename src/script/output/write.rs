@@ -103,6 +103,8 @@ pub(crate) enum Shape {
     Array,
     /// What `json.array` marked.
     List,
+    /// What `drop` returned.
+    Dropped,
     /// A script's own table.
     Plain,
 }
@@ -121,6 +123,8 @@ pub(crate) fn shape(stack: Stack, current: &Current, at: c_int) -> Shape {
         Shape::Array
     } else if mark == marks.list {
         Shape::List
+    } else if mark == marks.dropped {
+        Shape::Dropped
     } else {
         Shape::Plain
     }
@@ -143,6 +147,10 @@ fn json_len(text: &[u8]) -> usize {
     };
     text.iter().map(each).sum()
 }
+
+/// Where `drop` has no meaning.
+pub(crate) const DROPPED_INSIDE: &str =
+    "drop stands for the whole log, in the place of an event or a list: return drop \"reason\"";
 
 const STALE_LOG: &str = "this is the log of an earlier call and its fields are gone; copy what you need later";
 
@@ -199,6 +207,7 @@ impl<'lua> Writer<'lua> {
         match shape(self.stack, self.current, at) {
             Shape::Log => self.log(depth),
             Shape::StaleLog => Err(WriteFault::new(STALE_LOG)),
+            Shape::Dropped => Err(WriteFault::new(DROPPED_INSIDE)),
             Shape::Object | Shape::Array if self.stack.push_hidden(at, Hidden::TEXT) == Kind::String => {
                 self.out.extend_from_slice(self.stack.bytes(-1).unwrap_or_default());
                 self.stack.pop(1);
@@ -406,6 +415,7 @@ impl<'lua> Writer<'lua> {
                 }
             }
             Shape::StaleLog => return Err(WriteFault::new(STALE_LOG)),
+            Shape::Dropped => return Err(WriteFault::new(DROPPED_INSIDE)),
             Shape::Object if self.stack.push_hidden(at, Hidden::TEXT) == Kind::String => {
                 for member in scan::Members::of(self.stack.bytes(-1).unwrap_or_default()) {
                     self.out.extend_from_slice(separator);

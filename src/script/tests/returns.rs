@@ -21,6 +21,45 @@ fn nothing_drops_the_log() {
     }
 }
 
+/// Goes red when reasons are counted for logs that are not dropped, or only for the first log.
+#[test]
+fn a_log_is_dropped_with_a_reason_and_counted_by_it() {
+    let mut hook = hook(
+        "local quiet = drop 'health check'
+         function process(log)
+           if log.n == '0' then return drop('debug') end
+           if log.n == '1' or log.n == '2' then return quiet end
+           if log.n == '3' then return nil end
+           if log.n == '4' then local unused = drop 'unused' return log.n end
+           if log.n == '5' then return { 'a', quiet } end
+         end",
+    );
+    let numbers: Vec<String> = (0..6).map(|n| n.to_string()).collect();
+    let logs: Vec<Vec<(&[u8], &[u8])>> = numbers.iter().map(|n| vec![(&b"n"[..], n.as_bytes())]).collect();
+    let made = hook.run(&page_of(&logs)).unwrap();
+    assert_eq!((made.logs, made.dropped, made.events().len(), made.failed.len()), (6, 4, 1, 1));
+    assert_eq!(made.drop_reasons.iter().collect::<Vec<_>>(), [("debug", 1), ("health check", 2)]);
+}
+
+#[test]
+fn what_drop_returns_stands_for_the_whole_log_and_has_a_reason() {
+    let inside = "drop stands for the whole log, in the place of an event or a list: return drop \"reason\"";
+    refused("{ 'a', drop 'x' }", &format!("[2]: {inside}"));
+    refused("{ event = drop 'x' }", &format!("event: {inside}"));
+    refused("{ event = { a = drop 'x' } }", &format!("event.a: {inside}"));
+    refused(
+        "drop",
+        "the value: a function is no event; return nil, a string, the log, an event table like { event = log }, or a list of them",
+    );
+    for slip in ["drop()", "drop(nil)", "drop(5)", "drop('')", "drop({})"] {
+        let said = process(&format!("return {slip}"), &[]);
+        assert!(
+            said[0].starts_with("! s.lua:1: drop takes a reason, as text: return drop \"health check\""),
+            "{said:?}"
+        );
+    }
+}
+
 /// Goes red when what a slip makes of an event counts as dropped.
 #[test]
 fn what_a_missing_field_leaves_of_an_event_is_an_error_and_no_drop() {

@@ -256,5 +256,5 @@ fn try_log(hook: &mut Hook, origin: &SampleOrigin, formats: &[(DestinationName, 
         (0..events.len()).map(tried).collect::<Vec<_>>()
     };
     let events = formats.iter().zip(&made.outputs).flat_map(of_one).collect();
-    Tried { events, error: made.failed.pop().map(|failed| failed.error), cost }
+    Tried { events, error: made.failed.pop().map(|failed| failed.error), drop_reasons: made.drop_reasons, cost }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::core::destination_name::DestinationName;
+use crate::core::drop_reasons::DropReasons;
 use crate::core::named_file;
 use crate::core::named_file::MOST_LOGS;
 use crate::script::{Cost, HookError, Sample, drop_mark};
@@ -31,6 +32,8 @@ pub(super) struct Tried {
     /// The events, those of one destination after those of another.
     pub(super) events: Vec<TriedEvent>,
     pub(super) error: Option<HookError>,
+    /// Why it was dropped, if the script says it.
+    pub(super) drop_reasons: DropReasons,
     pub(super) cost: Cost,
 }
 

@@ -34,7 +34,7 @@ pub(super) struct DisplayOptions {
 /// A log and what became of it.
 pub(super) fn log(origin: &SampleOrigin, tried: &Tried, printed: &[String], look: DisplayOptions) -> String {
     let DisplayOptions { width, paint, full, .. } = look;
-    let shown = |width| cut(events(&tried.events, width, paint), full, paint);
+    let shown = |width| cut(events(tried, width, paint), full, paint);
     let cost = cost(&tried.cost);
     let title = format!("{} {cost}", origin.place);
     let rule = "─".repeat(width.saturating_sub(cells(&title) + 5));
@@ -104,9 +104,11 @@ fn fields(sample: &Sample, width: usize) -> Vec<String> {
 }
 
 /// The events as the destination would see them; JSON is laid out.
-fn events(events: &[TriedEvent], width: usize, paint: Paint) -> Vec<String> {
+fn events(tried: &Tried, width: usize, paint: Paint) -> Vec<String> {
+    let events = &tried.events;
     if events.is_empty() {
-        return vec![paint.yellow("dropped")];
+        let reasons: String = tried.drop_reasons.iter().map(|(reason, _)| format!(": {reason}")).collect();
+        return vec![paint.yellow(&format!("dropped{reasons}"))];
     }
     let mut lines = Vec::new();
     for (to, text) in events.iter().flat_map(|event| event.texts.iter().map(|text| (&event.to, text))) {
@@ -269,13 +271,14 @@ impl Sum {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::drop_reasons::DropReasons;
 
     fn shown(log: Value, event: Option<&str>, width: usize) -> String {
         let origin = SampleOrigin { place: "s:1".to_owned(), sample: Sample::from_json(&log).unwrap() };
         let events = event.into_iter().map(|event| TriedEvent { to: None, texts: vec![event.to_owned()] }).collect();
         let cost = Cost { time: Duration::from_micros(12), memory: Some(1_234) };
         let look = DisplayOptions { json: false, full: false, width, paint: Paint(false) };
-        super::log(&origin, &Tried { events, error: None, cost }, &[], look)
+        super::log(&origin, &Tried { events, error: None, drop_reasons: DropReasons::default(), cost }, &[], look)
     }
 
     #[test]
@@ -289,6 +292,17 @@ mod tests {
             format!("{} │ }}\n", " ".repeat(42)),
         ];
         assert_eq!(shown, expected.join("\n"));
+    }
+
+    #[test]
+    fn a_dropped_log_shows_its_reason() {
+        let origin = SampleOrigin { place: "s:1".to_owned(), sample: Sample::from_json(&json!({ "k": "v" })).unwrap() };
+        let mut drop_reasons = DropReasons::default();
+        drop_reasons.add(b"health check", 1);
+        let cost = Cost { time: Duration::from_micros(12), memory: None };
+        let look = DisplayOptions { json: false, full: false, width: 40, paint: Paint(false) };
+        let shown = super::log(&origin, &Tried { events: Vec::new(), error: None, drop_reasons, cost }, &[], look);
+        assert!(shown.ends_with("out  dropped: health check\n"), "{shown}");
     }
 
     #[test]

@@ -1,0 +1,89 @@
+//! Why a script dropped logs, as it says with `return drop "reason"`.
+
+use std::collections::BTreeMap;
+
+use super::printable::printable;
+
+/// Reasons that are told apart; logs with further ones are counted as [`OTHER`]. A script may make a reason of what a log
+/// says, and each is a line of the metrics.
+const MOST_REASONS: usize = 30;
+
+/// Characters of a reason; the rest is cut off.
+const MOST_CHARS: usize = 60;
+
+/// The reason of those beyond the bound.
+const OTHER: &str = "other";
+
+/// How many logs were dropped for which reason. A bounded number of reasons, each safe to show.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DropReasons(BTreeMap<Box<str>, u64>);
+
+impl DropReasons {
+    /// Counts `logs` more.
+    pub fn add(&mut self, reason: &[u8], logs: u64) {
+        // As a rule it is there already, and needs no escapes.
+        let known = std::str::from_utf8(reason).ok().and_then(|reason| self.0.get_mut(reason));
+        if let Some(count) = known {
+            *count += logs;
+            return;
+        }
+        let start = &reason[..reason.len().min(MOST_CHARS * 4)];
+        let reason: String = printable(start).chars().take(MOST_CHARS).collect();
+        let is_known = self.0.contains_key(reason.as_str());
+        let reason = if is_known || self.0.len() < MOST_REASONS { reason.as_str() } else { OTHER };
+        *self.0.entry(reason.into()).or_default() += logs;
+    }
+
+    /// Adds what others counted.
+    pub fn add_all(&mut self, others: &Self) {
+        for (reason, logs) in &others.0 {
+            self.add(reason.as_bytes(), *logs);
+        }
+    }
+
+    /// Whether no log was dropped with a reason.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Reasons and logs, by reason.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().map(|(reason, logs)| (&**reason, *logs))
+    }
+
+    /// The same, those with the most logs first.
+    #[must_use]
+    pub fn by_count(&self) -> Vec<(&str, u64)> {
+        let mut all: Vec<_> = self.iter().collect();
+        all.sort_by_key(|(_, logs)| std::cmp::Reverse(*logs));
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_bounded_in_number_and_in_length_and_no_log_is_forgotten() {
+        let mut reasons = DropReasons::default();
+        for number in 0..1_000 {
+            reasons.add(format!("user {number} {}", "x".repeat(1_000)).as_bytes(), 1);
+        }
+        reasons.add(b"user 0 ", 1);
+        assert_eq!(reasons.iter().count(), MOST_REASONS + 1);
+        assert!(reasons.iter().all(|(reason, _)| reason.chars().count() <= MOST_CHARS));
+        assert_eq!(reasons.iter().map(|(_, logs)| logs).sum::<u64>(), 1_001);
+        assert_eq!(reasons.by_count()[0], ("other", 1_001 - MOST_REASONS as u64));
+    }
+
+    #[test]
+    fn a_reason_cannot_break_out_of_where_it_is_shown() {
+        let mut reasons = DropReasons::default();
+        for _ in 0..2 {
+            reasons.add(b"a\n\x1b[2J\xff", 1);
+        }
+        assert_eq!(reasons.iter().collect::<Vec<_>>(), [(r"a\n\u{1b}[2J\xff", 2)]);
+    }
+}

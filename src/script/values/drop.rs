@@ -1,0 +1,21 @@
+//! `drop "reason"`: what `process` returns to drop a log and to say why.
+
+use std::ffi::c_int;
+
+use crate::script::engine::frame::Frame;
+use crate::script::engine::lua_stack::{Hidden, Kind, REGISTRY};
+
+/// A value that stands for a dropped log. It can be made once and returned for any number of logs.
+pub(crate) fn drop(frame: &mut Frame) -> c_int {
+    let stack = frame.stack;
+    stack.set_top(1);
+    if stack.kind(1) != Kind::String || stack.bytes(1).is_some_and(<[u8]>::is_empty) {
+        frame.fail(b"drop takes a reason, as text: return drop \"health check\"; return nil drops a log without one");
+    }
+    frame.push_table(0, 1);
+    stack.push_copy(1);
+    frame.set_hidden(2, Hidden::REASON);
+    stack.push_hidden(REGISTRY, Hidden::DROPPED);
+    frame.set_metatable(2);
+    1
+}
