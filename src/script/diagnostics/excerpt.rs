@@ -80,6 +80,11 @@ pub(crate) fn has_word(text: &str, word: &str) -> bool {
         .any(|line| tokens(line).iter().any(|token| token.kind == Kind::Name && line[token.range.clone()] == *word))
 }
 
+/// The words and signs of a line, its texts with their quotes.
+pub(crate) fn words(line: &str) -> Vec<&str> {
+    tokens(line).into_iter().map(|token| &line[token.range]).collect()
+}
+
 /// Where a line's code ends, so that what is behind it is comment.
 pub(crate) fn is_code(line: &str) -> bool {
     tokens(line).iter().any(|token| match token.kind {

@@ -4,6 +4,7 @@ use super::error::{bounded, split};
 use super::excerpt;
 use super::hint;
 use super::hint::{Field, Scene};
+use super::python;
 use crate::script::engine::lua_stack::Stack;
 use crate::script::engine::trace::Call;
 use crate::script::hook::current_log::{Current, FieldState};
@@ -11,6 +12,9 @@ use crate::script::{Called, HookError, Script, ScriptFault, ScriptLocation};
 
 /// Hints look at this many fields of a log.
 const MOST_FIELDS: usize = 200;
+
+/// Lines that are looked at before the one at which Lua noticed an error.
+const MOST_LINES_BACK: usize = 4;
 
 impl Script {
     /// The error that a fault makes. `current` tells of the calls and the log at which it happened.
@@ -22,9 +26,24 @@ impl Script {
         let message = error.message();
         let fields = current.filter(|current| current.table != 0).map(fields).unwrap_or_default();
         let line = error.place.as_ref().map(|place| place.text.as_str()).unwrap_or_default();
-        let scene = Scene { message: &message, line, text: &text, fields: &fields };
+        let is_syntax = matches!(error.fault, ScriptFault::Syntax(_));
+        let before = error.place.as_ref().filter(|_| is_syntax).map(|place| self.code_before(&text, place));
+        let before = before.unwrap_or_default();
+        let scene = Scene { message: &message, line, before: &before, text: &text, fields: &fields };
         error.hint = hint::hint(&error.fault, &scene).map(String::into_boxed_str);
         error
+    }
+
+    /// A constant of Python in the script or a module. Lua takes it for a variable that has no value: `return None` would
+    /// drop the log, and `flag = True` set nothing.
+    pub(crate) fn foreign_constant(&self) -> Option<ScriptFault> {
+        let found = |name: &str, text: &[u8]| {
+            let (line, python, lua) = python::constant(text)?;
+            Some(ScriptFault::Syntax(format!("{name}:{line}: there is no `{python}`: write `{lua}`")))
+        };
+        let mut modules = self.files.names().filter(|name| name.ends_with(".lua"));
+        found(&self.name, &self.text)
+            .or_else(|| modules.find_map(|name| found(&self.name_of(name), self.files.get(name).ok()?)))
     }
 
     /// Where the last error was, in the script or a module.
@@ -51,6 +70,12 @@ impl Script {
         let name = self.files.names().find(|name| self.name_of(name) == file);
         let module = name.and_then(|name| self.files.get(name).ok());
         module.and_then(|module| nth(&String::from_utf8_lossy(module))).unwrap_or_default()
+    }
+
+    /// The lines of code before a place, one of which may be what is wrong: Lua tells where it noticed.
+    fn code_before(&self, text: &str, place: &ScriptLocation) -> Vec<String> {
+        let lines = (1..place.line).rev().take(MOST_LINES_BACK).map(|line| self.line_of(text, &place.file, line));
+        lines.filter(|line| !line.trim().is_empty()).collect()
     }
 
     fn place_of(&self, fault: &ScriptFault, text: &str, calls: &[Call]) -> Option<ScriptLocation> {

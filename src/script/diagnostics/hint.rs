@@ -2,6 +2,7 @@
 
 use super::excerpt;
 use super::excerpt::Subject;
+use super::python;
 use crate::script::output::returned::KEYS;
 use crate::script::{Script, ScriptFault};
 
@@ -21,6 +22,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) message: &'a str,
     /// The line of the script; empty when it is not known.
     pub(crate) line: &'a str,
+    /// Some lines of code before it, the nearest first.
+    pub(crate) before: &'a [String],
     /// The whole script.
     pub(crate) text: &'a str,
     /// The fields of the log, none when there was none.
@@ -160,6 +163,8 @@ const KNOWN_AS: [(&str, &str); 8] = [
 /// The hint for an error, if it is one of the slips.
 pub(crate) fn hint(fault: &ScriptFault, scene: &Scene<'_>) -> Option<String> {
     match fault {
+        // The message says it already.
+        ScriptFault::Syntax(_) if scene.message.starts_with("there is no `") => None,
         ScriptFault::Syntax(_) => syntax(scene),
         ScriptFault::NoProcess { .. } => no_process(scene.text),
         ScriptFault::BadReturn { error, .. } => {
@@ -204,9 +209,11 @@ fn syntax(scene: &Scene<'_>) -> Option<String> {
         ("!=", "write `~=` for unequal"),
         ("&&", "write `and` instead of `&&`"),
         ("||", "write `or` instead of `||`"),
-        ("+=", "there is no `+=`: write x = x + 1"),
         ("!", "write `not` instead of `!`"),
     ];
+    if let Some(hint) = python::syntax(message, scene.line, scene.before) {
+        return Some(hint.to_owned());
+    }
     let near = excerpt::subject(message)?.name;
     if near.starts_with("<\\") {
         return Some(
@@ -250,6 +257,11 @@ fn runtime(scene: &Scene<'_>) -> Option<String> {
         ("index", "nil", None) => called_with_nothing(scene),
         ("get length of", "nil", Some(subject)) => missing(scene, subject),
         ("index", "string", _) => Some(undecoded(scene, subject)),
+        (_, "nil", Some(Subject { kind: "field", name: "?" | "integer index" }))
+            if python::item(scene.line).is_some() =>
+        {
+            python::item(scene.line).map(ToOwned::to_owned)
+        }
         ("index", "nil", Some(subject)) => missing(scene, subject).or_else(|| {
             let name = subject.name;
             Some(format!("there is no `{name}` here: test it first, `if x.{name} then … end`"))
@@ -272,10 +284,11 @@ fn runtime(scene: &Scene<'_>) -> Option<String> {
             Some("tonumber() returns nil for text that is not a number: write (tonumber(x) or 0)".to_owned())
         }
         ("add" | "sub" | "mul" | "div" | "mod" | "idiv" | "pow" | "unm", ..)
-        | ("perform arithmetic on", "string", _) => Some(
-            "the fields of a log are strings, and this one is not a number: tonumber(x) returns a number, or nil"
-                .to_owned(),
-        ),
+        | ("perform arithmetic on", "string", _) => {
+            let number =
+                "the fields of a log are strings, and this one is not a number: tonumber(x) returns a number, or nil";
+            Some(python::arithmetic(scene.line).unwrap_or(number).to_owned())
+        }
         ("compare", ..) if message.contains("string") && message.contains("number") => {
             Some("the fields of a log are strings: compare numbers, `tonumber(log.status) >= 400`".to_owned())
         }
@@ -305,6 +318,9 @@ fn attempt(message: &str) -> (&str, &str) {
 }
 
 fn unknown_global(scene: &Scene<'_>, name: &str) -> String {
+    if let Some(hint) = python::function(name) {
+        return format!("there is no `{name}`: {hint}");
+    }
     if let Some((_, instead)) = SHUT.iter().find(|(shut, _)| *shut == name) {
         let instead = if instead.is_empty() { String::new() } else { format!("; {instead}") };
         return format!("scripts have no `{name}`: they cannot reach files, processes or the network{instead}");
@@ -327,10 +343,14 @@ fn unknown_function(scene: &Scene<'_>, name: &str) -> Option<String> {
     if let Some((shut, _)) = SHUT.iter().find(|(shut, _)| Some(*shut) == owner) {
         return Some(format!("scripts have no `{shut}`: they cannot reach files, processes or the network"));
     }
+    let library = owner.and_then(|owner| FUNCTIONS.iter().find(|(library, _)| *library == owner));
+    if let Some(hint) = python::method(name).filter(|_| library.is_none()) {
+        return Some(format!("there is no `{name}`: {hint}"));
+    }
     let (library, functions) = match owner {
         // A method, which is one of strings.
         None => ("string", STRING),
-        Some(owner) => *FUNCTIONS.iter().find(|(library, _)| *library == owner)?,
+        Some(_) => *library?,
     };
     let full = format!("{library}.{name}");
     if functions.contains(&name) {

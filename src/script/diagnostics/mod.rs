@@ -4,4 +4,5 @@ pub(crate) mod error;
 pub(crate) mod excerpt;
 pub(crate) mod explain;
 pub(crate) mod hint;
+pub(crate) mod python;
 pub(crate) mod render;

@@ -337,6 +337,9 @@ impl Vm {
             mlua::Error::MemoryError(_) => memory(),
             other => ScriptFault::Syntax(script.words(&other.to_string(), None)),
         })?;
+        if let Some(fault) = script.foreign_constant() {
+            return Err(fault);
+        }
         call(&lua, &top_level, Value::Nil, parts, current, config.timeout * LOAD_TIMEOUT_FACTOR)?;
 
         let Ok(Value::Function(process)) = globals.raw_get("process") else {

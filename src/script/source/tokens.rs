@@ -22,6 +22,7 @@ impl<'a> Token<'a> {
 }
 
 /// Goes through a text, past spaces and comments. A text that is no Lua has some tokens as well.
+#[derive(Clone)]
 pub(crate) struct Tokens<'a> {
     rest: &'a [u8],
 }

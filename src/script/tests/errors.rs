@@ -248,15 +248,80 @@ fn what_is_not_there_is_told_from_what_is_mistyped() {
     hinted("return user.name", Some(8), "`user` is a field of the log: write log.user");
 }
 
+/// What people write who come from Python, each with a part of what they are told.
+const SLIPS: [(&str, &str); 44] = [
+    ("if log.a != 'b' then end", "write `~=` for unequal"),
+    ("if log.a && log.b then end", "write `and` instead of `&&`"),
+    ("if log.a || log.b then end", "write `or` instead of `||`"),
+    ("if !log.a then end", "write `not` instead of `!`"),
+    ("if log.a = 'b' then end", "write `==` to compare"),
+    ("log.n += 1", "write x = x + 1"),
+    ("n++", "write x = x + 1"),
+    ("return None", "there is no `None`: write `nil`"),
+    ("local flag = True\nreturn log", "there is no `True`: write `true`"),
+    ("if log.a == False then end", "there is no `False`: write `false`"),
+    ("if log.a is None:\n  return nil", "write `x == nil` for `x is None`"),
+    ("if log.a is not None:\n  return nil", "`x ~= nil` for `x is not None`"),
+    ("if log.a then\nelif log.b then\nend", "write `elseif … then`"),
+    ("if len(log.user) > 3 then end", "there is no `len`: write `#x`"),
+    ("return str(log.user)", "there is no `str`: write `tostring(x)`"),
+    ("local n = int(log.status)", "there is no `int`: write `tonumber(x)`"),
+    ("for i in range(10) do end", "there is no `range`: write `for i = 1, n do`"),
+    ("if isinstance(log.a, str) then end", "there is no `isinstance`: write `type(x) == \"table\"`"),
+    ("local t = { 'a' }\nreturn 'x' .. t[0]", "lists begin at 1"),
+    ("local t = { 'a' }\nreturn t[-1].x", "x[#x] is the last item"),
+    ("try:\n  log.a = 1\nexcept Exception:\n  pass", "there is no `try`: write `local ok, result = pcall("),
+    ("raise ValueError('x')", "write `error(\"why\")`"),
+    ("def tidy(x)\n  return x", "a function begins with `function name(…)`"),
+    ("return f\"user {log.user}\"", "there are no f-strings: join with `..`"),
+    ("return { event = 'user ' + log.user }", "`..` joins texts"),
+    ("return { event = 'user %s' % log.user }", "write string.format("),
+    ("if 'x' in log.user then end", "there is no `in`"),
+    ("if log.user not in known then end", "there is no `in`"),
+    ("if log.user:\n  return log", "write `then` instead of the colon"),
+    ("for k, v in pairs(log):\n  print(k)", "write `do` instead of the colon"),
+    ("while true:\n  print(1)", "write `do` instead of the colon"),
+    ("if log.a then\n  print(1)\nelse:\n  print(2)\nend", "write `else` without a colon"),
+    ("return log.get('user', '-')", "write `x.name or \"default\"`"),
+    ("local t = {}\nt.append(1)", "write `x[#x + 1] = item`"),
+    ("for k, v in log.items() do end", "write `for key, value in pairs(x) do`"),
+    ("return log.user.strip()", "write `x:match("),
+    ("return log.user:startswith('a')", "write `x:sub(1, #start) == start`"),
+    ("import json", "nothing has to be imported"),
+    ("from datetime import datetime", "nothing has to be imported"),
+    ("# drop it", "a comment begins with `--`"),
+    ("local x = 1 # one", "a comment begins with `--`"),
+    ("local x = log.a if log.a else 'b'", "write `condition and a or b`"),
+    ("local t = [1, 2]", "a list is `{ 1, 2 }`"),
+    ("local t = {\"a\": 1}", "a table is `{ name = 1"),
+];
+
+/// Goes red when a slip is told in Lua's words alone, or without its place.
 #[test]
-fn signs_of_other_languages_are_translated() {
-    let syntax = |line: &str, hint: &str| hinted(&format!("  {line}"), error_column(line), hint);
-    fn error_column(line: &str) -> Option<u32> {
-        let at = line.find(['!', '&', '|', '+'])?;
-        u32::try_from(at + 3).ok()
+fn what_people_write_who_come_from_python_is_translated() {
+    for (body, part) in SLIPS {
+        let error = error_of(&format!("function process(log)\n{body}\nend"));
+        let told = format!("{} {}", error.message(), error.hint.as_deref().unwrap_or_default());
+        assert!(told.contains(part), "{body}: {told}");
+        let place = error.place.as_ref().unwrap_or_else(|| panic!("{body}: {error}"));
+        let drawn = error.render(Beside::default());
+        assert!(place.line >= 2 && drawn.contains(&format!("--> s.lua:{}", place.line)), "{body}: {drawn}");
     }
-    syntax("if log.a != 'b' then end", "write `~=` for unequal");
-    syntax("log.n += 1", "there is no `+=`: write x = x + 1");
+}
+
+/// Goes red when Lua that is right is taken for Python.
+#[test]
+fn what_is_lua_is_not_taken_for_python() {
+    for body in [
+        "local t = { None = 1 }\nreturn tostring(t.None)",
+        "local None = nil\nif log.x == None then return 'x' end",
+        "-- None\nreturn 'None' .. [[True]]",
+        "local try, from, pass = 1, 2, 3\nreturn 'x'",
+    ] {
+        let mut made = hook(&format!("function process(log)\n{body}\nend")).run(&page_of(&[vec![]])).unwrap();
+        assert_eq!(made.failed.pop(), None, "{body}");
+    }
+    hinted("from = 1\nx = = 2", None, "");
 }
 
 #[test]
