@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::bench::{CERTIFICATE, KEY, batch, config, tenure};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The files are looked at once a second, when there is a connection to make.
 const LOOK: Duration = Duration::from_millis(1_100);

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use super::bench::{batch, config, tenure};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
