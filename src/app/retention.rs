@@ -7,15 +7,13 @@ use tokio::time::sleep;
 use tracing::{debug, info};
 
 use crate::sls::Sls;
+use crate::sls::api::kept_for;
 
 /// Time between two looks: somebody may change it.
 const INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// Time to the next look after one that showed nothing.
 const RETRY_INTERVAL: Duration = Duration::from_secs(300);
-
-/// Days that mean for ever ("GetLogStore").
-const FOR_EVER: u32 = 3_650;
 
 /// The days that were found last; 0 as long as none were.
 #[derive(Debug, Default)]
@@ -25,8 +23,8 @@ impl Retention {
     /// How long logs are kept, when that is known and there is an end to it.
     pub(super) fn read(&self) -> Option<Duration> {
         match self.0.load(Ordering::Relaxed) {
-            0 | FOR_EVER.. => None,
-            days => Some(Duration::from_secs(u64::from(days) * 24 * 3_600)),
+            0 => None,
+            days => kept_for(days),
         }
     }
 

@@ -10,6 +10,10 @@ use crate::script::{Beside, HookError};
 
 /// Exit code for what a user has to change.
 pub(crate) const USAGE: u8 = 2;
+/// Exit code when something does not answer.
+pub(crate) const UNREACHABLE: u8 = 69;
+/// Exit code when a right is missing, or SLS refuses.
+pub(crate) const DENIED: u8 = 77;
 /// Exit code for a bug of ours.
 pub(crate) const INTERNAL: u8 = 70;
 /// Exit code for a stop that was cut short.

@@ -1,5 +1,6 @@
 //! What a user types.
 
+mod columns;
 pub mod commands;
 mod context;
 mod exit;
@@ -90,6 +91,7 @@ enum Command {
     Man(commands::manual::ManArgs),
     Policy(commands::policy::Args),
     Seek(commands::seek::Args),
+    Status(commands::status::Args),
     Test(commands::test::Args),
     Try(commands::try_::Args),
     Types(commands::types::Args),
@@ -115,6 +117,7 @@ pub fn main() -> ExitCode {
         Some(Command::Man(args)) => commands::manual::man(args, Cli::command()),
         Some(Command::Policy(args)) => commands::policy::main(args),
         Some(Command::Seek(args)) => commands::seek::main(args),
+        Some(Command::Status(args)) => commands::status::main(args),
         Some(Command::Test(args)) => commands::test::main(args),
         Some(Command::Try(args)) => commands::try_::main(args),
         Some(Command::Types(args)) => commands::types::main(args),

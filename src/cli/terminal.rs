@@ -5,7 +5,47 @@ use std::io;
 /// Columns of the terminal that standard output is, if it is one.
 #[must_use]
 pub fn terminal_width() -> Option<usize> {
-    Some(usize::from(console::Term::stdout().size_checked()?.1))
+    terminal_size().map(|(_, columns)| columns)
+}
+
+/// Rows and columns of the terminal that standard output is, if it is one.
+pub(crate) fn terminal_size() -> Option<(usize, usize)> {
+    let (rows, columns) = console::Term::stdout().size_checked()?;
+    Some((rows.into(), columns.into()))
+}
+
+/// What draws lines over what a terminal of this size shows, without flicker: nothing is cleared before it is written anew. Lines
+/// that do not fit any more are left out.
+pub(crate) fn over(lines: &[String], (rows, columns): (usize, usize)) -> String {
+    let wrapped = lines.iter().flat_map(|line| wrap(line, columns));
+    let drawn: Vec<String> = wrapped.take(rows.max(1)).map(|line| format!("{line}\x1b[K")).collect();
+    format!("\x1b[H{}\x1b[J", drawn.join("\r\n"))
+}
+
+/// Breaks a line between words, and a word that is wider than all columns anywhere.
+pub(crate) fn wrap(line: &str, width: usize) -> Vec<String> {
+    let width = width.max(1);
+    if cells(line) <= width {
+        return vec![line.to_owned()];
+    }
+    let mut lines = vec![String::new()];
+    for word in line.split_inclusive(' ') {
+        let last = lines.last_mut().expect("there is one from the beginning");
+        if cells(last) + cells(word.trim_end()) <= width {
+            last.push_str(word);
+            continue;
+        }
+        let mut rest = word.to_owned();
+        while cells(rest.trim_end()) > width {
+            let part = console::truncate_str(&rest, width, "").into_owned();
+            let Some(more) = rest.strip_prefix(&part).filter(|more| more.len() < rest.len()) else { break };
+            let more = more.to_owned();
+            lines.push(part);
+            rest = more;
+        }
+        lines.push(rest);
+    }
+    lines.into_iter().map(|line| line.trim_end().to_owned()).filter(|line| !line.is_empty()).collect()
 }
 
 /// Whether to colour what is written there: a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
@@ -29,4 +69,23 @@ pub(crate) fn fit(line: &str, width: usize) -> String {
 /// Columns that a text takes.
 pub(crate) fn cells(text: &str) -> usize {
     console::measure_text_width(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_drawn_has_no_more_lines_than_the_terminal_and_none_is_wider() {
+        let lines = ["short", "a line of some words that is wider", "0123456789abcdefghij and more", "你好你好你好你"];
+        let lines = lines.map(ToOwned::to_owned);
+        for (rows, columns) in [(3, 10), (24, 10), (24, 9), (24, 80), (1, 4), (9, 1)] {
+            let drawn = over(&lines, (rows, columns));
+            let shown: Vec<&str> = drawn.strip_prefix("\x1b[H").unwrap().split("\r\n").collect();
+            assert!(shown.len() <= rows, "{shown:?}");
+            assert!(columns == 1 || shown.iter().all(|line| cells(line) <= columns), "{columns}: {shown:?}");
+        }
+        assert_eq!(wrap(&lines[1], 10), ["a line of", "some words", "that is", "wider"]);
+        assert_eq!(wrap(&lines[2], 10), ["0123456789", "abcdefghij", "and more"]);
+    }
 }

@@ -482,5 +482,14 @@ pub fn read_retention(reply: &Reply) -> Result<u32, ReadError> {
     Ok(read_json::<Body>(&reply.body)?.ttl)
 }
 
+/// Days that mean for ever ("GetLogStore").
+const FOR_EVER: u32 = 3_650;
+
+/// How long logs are kept that are kept for so many days; `None`: for ever.
+#[must_use]
+pub fn kept_for(days: u32) -> Option<Duration> {
+    (days < FOR_EVER).then(|| Duration::from_secs(u64::from(days) * 24 * 3_600))
+}
+
 #[cfg(test)]
 pub(super) mod tests;

@@ -72,10 +72,11 @@ impl Right {
         }
     }
 
-    /// The statement of a policy that grants it for these settings.
+    /// What to do when it is missing, with the statement of a policy that grants it for these settings.
     #[must_use]
-    pub fn statement(self, scope: &Scope) -> Value {
-        statement(&[self.action], &self.on.resource(scope))
+    pub fn grant(self, scope: &Scope) -> String {
+        let statement = statement(&[self.action], &self.on.resource(scope));
+        format!("grant {} in RAM: {statement}; forwarder policy prints the whole policy", self.action)
     }
 }
 

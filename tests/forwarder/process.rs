@@ -25,6 +25,7 @@ mod routes;
 mod soak;
 mod source;
 mod sources;
+mod status;
 mod stop;
 #[cfg(target_os = "linux")]
 mod sums;

@@ -14,6 +14,7 @@ pub(super) mod manual;
 pub(super) mod policy;
 pub(super) mod run;
 pub(super) mod seek;
+pub(super) mod status;
 pub(super) mod test;
 pub(super) mod try_;
 pub(super) mod types;

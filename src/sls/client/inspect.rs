@@ -1,4 +1,4 @@
-//! Calls that only look, for `forwarder check`: nothing is created, joined or saved by them.
+//! Calls that only look, for `forwarder check` and `forwarder status`: nothing is created, joined or saved by them.
 
 use std::sync::atomic::Ordering;
 
@@ -57,13 +57,20 @@ impl Sls {
         Ok(Some(ahead))
     }
 
+    /// The consumer groups of the logstore.
+    ///
+    /// # Errors
+    /// [`LookError`]
+    pub async fn look_at_groups(&self) -> Result<Vec<Group>, LookError> {
+        self.look(&api::build_list_groups(&self.config), api::read_groups).await
+    }
+
     /// Our consumer group, if it is there.
     ///
     /// # Errors
     /// [`LookError`]
     pub async fn look_at_group(&self) -> Result<Option<Group>, LookError> {
-        let groups = self.look(&api::build_list_groups(&self.config), api::read_groups).await?;
-        Ok(groups.into_iter().find(|group| group.name == self.config.group))
+        Ok(self.look_at_groups().await?.into_iter().find(|group| group.name == self.config.group))
     }
 
     /// The shards of the logstore.

@@ -5,13 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
+use crate::cli::exit::{DENIED, UNREACHABLE, USAGE};
 use crate::core::printable::printable;
 use crate::script::Paint;
-
-/// Exit code when something does not answer.
-pub(super) const UNREACHABLE: u8 = 69;
-/// Exit code when somebody has to be given a right.
-pub(super) const DENIED: u8 = 77;
 
 /// How a line begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +23,7 @@ pub(super) enum Level {
 }
 
 impl Level {
-    pub(super) const SETUP: Self = Self::Fail(crate::cli::exit::USAGE);
+    pub(super) const SETUP: Self = Self::Fail(USAGE);
     pub(super) const DENIED: Self = Self::Fail(DENIED);
     pub(super) const UNREACHABLE: Self = Self::Fail(UNREACHABLE);
 

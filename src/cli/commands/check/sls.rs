@@ -14,7 +14,7 @@ use crate::core::duration::in_words;
 use crate::core::env_proxy;
 use crate::core::printable::excerpt;
 use crate::core::source::SourceError;
-use crate::sls::api::{SavedAt, Shard, wanted_group};
+use crate::sls::api::{SavedAt, Shard, kept_for, wanted_group};
 use crate::sls::endpoint::Endpoint;
 use crate::sls::message::Call;
 use crate::sls::rights::{Right, Scope};
@@ -161,7 +161,7 @@ impl View<'_> {
     async fn retention(&self) -> Option<u32> {
         match self.sls.look_at_retention().await {
             Ok(days) => {
-                let kept = if days == 3650 { "for ever".to_owned() } else { count(days, "day") };
+                let kept = if kept_for(days).is_none() { "for ever".to_owned() } else { count(days, "day") };
                 self.findings.ok(format!("logs are kept {kept}"));
                 Some(days)
             }
@@ -312,8 +312,7 @@ impl View<'_> {
             return;
         };
         let lag = Duration::from_secs(u64::try_from(Timestamp::now().as_second() - received).unwrap_or(0));
-        let kept = days.filter(|days| *days < 3650).map(|days| Duration::from_secs(u64::from(days) * 86_400));
-        if let Some(kept) = kept.filter(|kept| lag > *kept / 4 * 3) {
+        if let Some(kept) = days.and_then(kept_for).filter(|kept| lag > *kept / 4 * 3) {
             self.findings.warn(
                 format!(
                     "shard {shard} is {} behind, and logs are kept {}: the first are lost in {}",
@@ -334,9 +333,7 @@ impl View<'_> {
     }
 
     fn denied(&self, right: Right, what: &str) {
-        let statement = right.statement(&Scope::from(self.source.config));
-        let fix = format!("grant {} in RAM: {statement}; forwarder policy prints the whole policy", right.action);
-        self.findings.fail(Level::DENIED, what, fix);
+        self.findings.fail(Level::DENIED, what, right.grant(&Scope::from(self.source.config)));
     }
 
     fn fail(&self, error: &SourceError) {

@@ -1,0 +1,205 @@
+//! What SLS tells of a group: with calls that only look. Nothing is joined, created or saved.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt as _};
+use jiff::Timestamp;
+
+use super::state::{Judged, Place, Seen, TROUBLE, judge, sort};
+use crate::cli::exit::{DENIED, UNREACHABLE, USAGE};
+use crate::core::cause::Cause;
+use crate::core::cursor::{Cursor, ShardId, Start};
+use crate::core::printable::excerpt;
+use crate::core::source::SourceError;
+use crate::settings::start::StartPosition;
+use crate::sls::api::{SavedAt, kept_for};
+use crate::sls::rights::{Right, Scope};
+use crate::sls::{Config, LookError, Sls};
+
+/// How long SLS may take to answer, whatever the settings allow it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Shards that are looked at side by side.
+const AT_ONCE: usize = 16;
+
+/// A source, as it is looked at.
+pub(super) struct Looker {
+    pub(super) name: String,
+    config: Config,
+    start: Start,
+    sls: Sls,
+}
+
+/// A group as it was found.
+#[derive(Debug, Clone)]
+pub(super) struct Group {
+    /// Silence after which the group gives the shards of a consumer away.
+    pub(super) timeout: Duration,
+    /// How long logs are kept. `None`: for ever, or it cannot be seen.
+    pub(super) retention: Option<Duration>,
+    /// The worst first.
+    pub(super) shards: Vec<Judged>,
+    /// What could not be seen, and what that costs.
+    pub(super) notes: Vec<String>,
+    /// What keeps lags from being seen.
+    pub(super) hidden: Option<Trouble>,
+}
+
+/// Why something cannot be seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Trouble {
+    /// The exit code that it stands for.
+    pub(super) code: u8,
+    pub(super) what: String,
+    pub(super) fix: String,
+}
+
+impl Looker {
+    /// # Errors
+    /// A setting is wrong, or a file that it names.
+    pub(super) fn new(name: String, mut config: Config, start: &StartPosition) -> Result<Self, String> {
+        config.timeout = config.timeout.min(PATIENCE);
+        let sls = Sls::new(&config).map_err(|error| error.to_string())?;
+        Ok(Self { name, config, start: start.start, sls })
+    }
+
+    /// Whose shards these are: `siem of my-project/my-logstore`.
+    pub(super) fn who(&self) -> String {
+        let Config { project, logstore, group, .. } = &self.config;
+        format!("{} of {}/{}", excerpt(group), excerpt(project), excerpt(logstore))
+    }
+
+    /// The names of project, logstore and group.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// # Errors
+    /// The group cannot be seen.
+    pub(super) async fn look(&self) -> Result<Group, Trouble> {
+        self.sls.sign_in().await.map_err(|error| failed(&error))?;
+        let ahead = self.sls.clock_ahead().await.map_err(|error| failed(&error))?.unwrap_or(0);
+        let now = Timestamp::now().as_second() + ahead;
+        let (shards, groups, saved, retention) = tokio::join!(
+            self.sls.look_at_shards(),
+            self.sls.look_at_groups(),
+            self.sls.look_at_checkpoints(),
+            self.sls.look_at_retention(),
+        );
+        let mut notes = Vec::new();
+        let listed = match shards {
+            Ok(shards) => Some(shards),
+            Err(LookError::Failed(SourceError::Absent(cause))) => {
+                return Err(failed(&SourceError::Absent(self.sls.whereabouts(cause).await)));
+            }
+            Err(LookError::Denied { right, .. }) => {
+                notes.push(format!("shards without a checkpoint cannot be seen: {}", self.grant(right)));
+                None
+            }
+            Err(error) => return Err(self.trouble(&error)),
+        };
+        let timeout = match groups {
+            Ok(groups) => match groups.iter().find(|group| group.name == self.config.group) {
+                Some(group) => group.timeout(),
+                None => return Err(self.no_group(&groups.into_iter().map(|group| group.name).collect())),
+            },
+            Err(LookError::Denied { right, .. }) => {
+                notes.push(format!("the group's timeout is taken from the settings: {}", self.grant(right)));
+                self.config.group_timeout
+            }
+            Err(error) => return Err(self.trouble(&error)),
+        };
+        let saved = match saved {
+            Ok(saved) => saved.ok_or_else(|| self.no_group(&BTreeSet::new()))?,
+            Err(error) => return Err(self.trouble(&error)),
+        };
+        let retention = match retention {
+            Ok(days) => kept_for(days),
+            Err(LookError::Denied { right, .. }) => {
+                notes.push(format!("when logs are lost is not known: {}", self.grant(right)));
+                None
+            }
+            Err(error) => {
+                notes.push(format!("when logs are lost is not known: {}", self.trouble(&error).what));
+                None
+            }
+        };
+        let mut saved: BTreeMap<u32, SavedAt> = saved.into_iter().map(|saved| (saved.shard, saved)).collect();
+        let known: Vec<(u32, bool)> = match listed {
+            Some(shards) => shards.iter().map(|shard| (shard.id, shard.is_read_only())).collect(),
+            None => saved.keys().map(|shard| (*shard, false)).collect(),
+        };
+        let looks = known.into_iter().map(|(shard, is_read_only)| {
+            let saved = saved.remove(&shard);
+            async move {
+                let cursor = saved.as_ref().map(|saved| &saved.cursor);
+                let place = self.place(ShardId(shard), cursor).await;
+                (shard, is_read_only, saved, place)
+            }
+        });
+        let looks: Vec<_> = looks.collect();
+        let mut hidden = None;
+        let mut judged = Vec::new();
+        let mut found = stream::iter(looks).buffered(AT_ONCE);
+        while let Some((shard, is_read_only, saved, place)) = found.next().await {
+            let place = place.unwrap_or_else(|error| {
+                hidden.get_or_insert_with(|| self.trouble(&error));
+                Place::Hidden
+            });
+            judged.push(judge(Seen { shard, is_read_only, saved, place }, now, timeout, retention));
+        }
+        sort(&mut judged);
+        Ok(Group { timeout, retention, shards: judged, notes, hidden })
+    }
+
+    /// What is at a checkpoint, or without one where the settings start.
+    async fn place(&self, shard: ShardId, saved: Option<&Cursor>) -> Result<Place, LookError> {
+        let start = match saved {
+            Some(cursor) => cursor.clone(),
+            None => self.sls.look_at_cursor(shard, self.start).await?,
+        };
+        let (end, received) =
+            tokio::join!(self.sls.look_at_cursor(shard, Start::End), self.sls.look_at_time(shard, &start));
+        if end? == start {
+            return Ok(Place::End);
+        }
+        Ok(received?.map_or(Place::Expired, Place::Log))
+    }
+
+    fn no_group(&self, others: &BTreeSet<String>) -> Trouble {
+        let known: Vec<String> = others.iter().map(|name| excerpt(name)).collect();
+        let known = match &known[..] {
+            [] => String::new(),
+            known => format!("; the logstore has {}", known.join(", ")),
+        };
+        Trouble {
+            code: TROUBLE,
+            what: format!("there is no consumer group {}", self.who()),
+            fix: format!("start forwarder, which creates it, or correct sls.group{known}"),
+        }
+    }
+
+    fn trouble(&self, error: &LookError) -> Trouble {
+        match error {
+            LookError::Denied { right, cause: Cause { what, .. } } => {
+                Trouble { code: DENIED, what: what.clone(), fix: self.grant(*right) }
+            }
+            LookError::Failed(error) => failed(error),
+        }
+    }
+
+    fn grant(&self, right: Right) -> String {
+        right.grant(&Scope::from(&self.config))
+    }
+}
+
+fn failed(error: &SourceError) -> Trouble {
+    let Cause { what, hint } = error.cause();
+    let (code, fix) = match error {
+        SourceError::Refused(_) | SourceError::Absent(_) => (DENIED, "correct what it names under [sls]"),
+        SourceError::Busy { .. } => (UNREACHABLE, "wait, and look again; forwarder check looks at the way to SLS"),
+        SourceError::Lost(_) | SourceError::Stale(_) | SourceError::NoRoom { .. } => (USAGE, "look again"),
+    };
+    Trouble { code, what: what.clone(), fix: hint.unwrap_or(fix).to_owned() }
+}

@@ -1,0 +1,129 @@
+//! `forwarder status`: the consumer group as SLS knows it, whoever runs where.
+
+mod look;
+mod show;
+mod state;
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use crate::cli::context::{machine, sources};
+use crate::cli::exit::{DENIED, INTERNAL, UNREACHABLE, USAGE, end};
+use crate::cli::flags::SettingFlags;
+use crate::cli::terminal::{colour, over, terminal_size};
+use crate::script::Paint;
+use crate::settings;
+use look::{Group, Looker, Trouble};
+use show::Look;
+use state::TROUBLE;
+
+/// Time between two looks of `--watch`.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+const HELP: &str = "\
+It asks SLS alone, so it needs no running forwarder and works from any machine. It joins no group and moves
+no checkpoint. SLS does not tell who holds a shard: SAVED BY is the consumer that saved the checkpoint last.
+LAG is the age of the oldest log that is not delivered, LOSS IN how long until SLS deletes it.
+
+Exit codes: 0 no shard needs anybody, 1 one does (or there is no such group), 2 usage or settings, 69 SLS does
+not answer, 77 a right is missing or SLS refuses.";
+
+/// Show the consumer group: who has read which shard, how far, how late
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Args {
+    /// Settings file (TOML) [env: FORWARDER_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Look again every 5 seconds
+    #[arg(long)]
+    watch: bool,
+
+    /// Print JSON; with --watch an object a line
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    settings: SettingFlags,
+}
+
+/// Looks, prints, and returns the exit code.
+pub(crate) fn main(args: &Args) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return end(&format!("no runtime: {error}"), INTERNAL),
+    };
+    let (config, environment) = sources(args.config.as_deref());
+    let places = match settings::places(config.as_deref(), &args.settings.0, &environment, &machine()) {
+        Ok(places) => places,
+        Err(error) => return end(&error.to_string(), USAGE),
+    };
+    let lookers: Result<Vec<Looker>, String> =
+        places.into_iter().map(|(name, config, start)| Looker::new(name, config, &start)).collect();
+    let lookers = match lookers {
+        Ok(lookers) => lookers,
+        Err(error) => return end(&error, USAGE),
+    };
+    let code = runtime.block_on(async {
+        loop {
+            let found = join_all(lookers.iter().map(Looker::look)).await;
+            let code = exit_code(&found);
+            let written = write(args, &lookers, &found, code);
+            if !args.watch || written.is_err() {
+                return code;
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
+    });
+    // A name lookup that hangs is no reason to stay.
+    runtime.shutdown_background();
+    ExitCode::from(code)
+}
+
+type Found = Result<Group, Trouble>;
+
+fn write(args: &Args, lookers: &[Looker], found: &[Found], code: u8) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let all = || lookers.iter().zip(found);
+    if args.json {
+        let sources: Vec<_> = all().map(|(looker, found)| show::json(looker, found)).collect();
+        let value = json!({ "exit_code": code, "sources": sources });
+        return match args.watch {
+            true => writeln!(out, "{value}"),
+            false => writeln!(out, "{value:#}"),
+        };
+    }
+    let size = terminal_size();
+    let look = Look { paint: Paint(colour(&io::stdout())), width: size.map(|(_, columns)| columns) };
+    let mut lines = Vec::new();
+    for (looker, found) in all() {
+        if !lines.is_empty() {
+            lines.push(String::new());
+        }
+        lines.extend(show::text(looker, found, look));
+    }
+    match size {
+        Some(size) if args.watch => write!(out, "{}", over(&lines, size))?,
+        _ => writeln!(out, "{}", lines.join("\n"))?,
+    }
+    out.flush()
+}
+
+/// What the settings say comes first, then a right that is missing, then what does not answer, then a shard in trouble.
+fn exit_code(found: &[Found]) -> u8 {
+    const RANK: [u8; 5] = [0, TROUBLE, UNREACHABLE, DENIED, USAGE];
+    let of = |found: &Found| match found {
+        Err(trouble) => trouble.code,
+        Ok(Group { hidden: Some(trouble), .. }) => trouble.code,
+        Ok(Group { shards, .. }) if shards.is_empty() => TROUBLE,
+        Ok(Group { shards, .. }) => u8::from(shards.iter().any(|judged| judged.state.is_trouble())) * TROUBLE,
+    };
+    let rank = |code: &u8| RANK.iter().position(|known| known == code);
+    found.iter().map(of).max_by_key(rank).unwrap_or(0)
+}

@@ -1,0 +1,254 @@
+//! What is to be made of what SLS tells about a shard. Pure.
+
+use std::time::Duration;
+
+use crate::sls::api::SavedAt;
+
+/// Exit code when a shard needs somebody.
+pub(super) const TROUBLE: u8 = 1;
+
+/// A shard that is less late than this is as new as it can be.
+const ON_TIME: Duration = Duration::from_secs(60);
+
+/// A shard as SLS tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) shard: u32,
+    /// Whether it was split or merged, so that nothing is written to it any more.
+    pub(super) is_read_only: bool,
+    /// Its checkpoint, if one was saved.
+    pub(super) saved: Option<SavedAt>,
+    /// What is at the checkpoint, or without one where the settings let it start.
+    pub(super) place: Place,
+}
+
+/// What is at the place from which a shard is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// No log yet.
+    End,
+    /// A log group, received then, in unix seconds.
+    Log(i64),
+    /// A log group that has expired.
+    Expired,
+    /// It cannot be seen.
+    Hidden,
+}
+
+/// How a shard does, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum State {
+    /// The log at the checkpoint has expired before it was delivered.
+    Lost,
+    /// Logs expire soon.
+    Losing,
+    /// Logs wait, and nobody has saved a checkpoint for longer than the group's timeout.
+    StandsStill,
+    /// Logs wait, and there is no checkpoint.
+    Unread,
+    /// It cannot be seen.
+    Unknown,
+    /// Late, and checkpoints are saved.
+    CatchingUp,
+    /// Logs wait, and there is no checkpoint yet.
+    New,
+    /// Read, and not late.
+    Delivering,
+    /// Read to its end.
+    CaughtUp,
+    /// Nothing was written to it yet.
+    Empty,
+    /// Split or merged, and read to its end.
+    Done,
+}
+
+impl State {
+    /// Every state, the worst first.
+    pub(super) const ALL: [Self; 11] = [
+        Self::Lost,
+        Self::Losing,
+        Self::StandsStill,
+        Self::Unread,
+        Self::Unknown,
+        Self::CatchingUp,
+        Self::New,
+        Self::Delivering,
+        Self::CaughtUp,
+        Self::Empty,
+        Self::Done,
+    ];
+
+    /// In a word or two.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Lost => "lost logs",
+            Self::Losing => "losing soon",
+            Self::StandsStill => "stands still",
+            Self::Unread => "not read",
+            Self::Unknown => "unknown",
+            Self::CatchingUp => "catching up",
+            Self::New => "new",
+            Self::Delivering => "delivering",
+            Self::CaughtUp => "caught up",
+            Self::Empty => "empty",
+            Self::Done => "done",
+        }
+    }
+
+    /// Whether somebody has to look after it.
+    pub(super) fn is_trouble(self) -> bool {
+        self.remedy().is_some()
+    }
+
+    /// What it means and what to do.
+    pub(super) fn remedy(self) -> Option<&'static str> {
+        match self {
+            Self::Lost => Some(
+                "the log at the checkpoint expired before it was delivered; the reader goes on with the oldest log there is. \
+                 Keep logs longer (the logstore's retention), and look why they were not delivered",
+            ),
+            Self::Losing => Some(
+                "three quarters of the retention are over: raise the retention of the logstore now, and look why the logs \
+                 are not delivered (a destination that is down, or too few processes)",
+            ),
+            Self::StandsStill => Some(
+                "logs wait, and no checkpoint was saved for longer than the group's timeout: either no process reads the \
+                 shard, or its destination is down, or its script pauses it. The log and the status page of the \
+                 consumer say which",
+            ),
+            Self::Unread => Some(
+                "logs wait, and nobody has read the shard: start forwarder, or correct sls.group if it runs with another one",
+            ),
+            _ => None,
+        }
+    }
+}
+
+/// A shard, judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Judged {
+    pub(super) seen: Seen,
+    pub(super) state: State,
+    /// Age of the oldest log that is not delivered; 0 when there is none.
+    pub(super) lag: Option<Duration>,
+    /// How long until that log expires, when the retention is known and has an end.
+    pub(super) to_loss: Option<Duration>,
+    /// How long ago the checkpoint was saved, when SLS says so.
+    pub(super) saved_ago: Option<Duration>,
+}
+
+/// Judges a shard at a moment in unix seconds by the server's clock. `timeout` is the group's.
+pub(super) fn judge(seen: Seen, now: i64, timeout: Duration, retention: Option<Duration>) -> Judged {
+    let since = |second: i64| Duration::from_secs(u64::try_from(now - second).unwrap_or(0));
+    let saved_ago =
+        seen.saved.as_ref().filter(|saved| saved.micros > 0).map(|saved| since(saved.micros.div_euclid(1_000_000)));
+    let lag = match seen.place {
+        Place::End => Some(Duration::ZERO),
+        Place::Log(received) => Some(since(received)),
+        Place::Expired | Place::Hidden => None,
+    };
+    let to_loss = match seen.place {
+        Place::Log(_) => lag.zip(retention).map(|(lag, kept)| kept.saturating_sub(lag)),
+        Place::Expired => Some(Duration::ZERO),
+        Place::End | Place::Hidden => None,
+    };
+    let patience = timeout.max(ON_TIME);
+    let state = match (seen.place, lag.unwrap_or_default()) {
+        (Place::Hidden, _) => State::Unknown,
+        (Place::Expired, _) => State::Lost,
+        (Place::End, _) if seen.is_read_only => State::Done,
+        (Place::End, _) if seen.saved.is_none() => State::Empty,
+        (Place::End, _) => State::CaughtUp,
+        (Place::Log(_), lag) if retention.is_some_and(|kept| lag > kept / 4 * 3) => State::Losing,
+        (Place::Log(_), lag) if seen.saved.is_none() && lag > patience => State::Unread,
+        (Place::Log(_), _) if seen.saved.is_none() => State::New,
+        (Place::Log(_), lag) if lag > patience && saved_ago.is_some_and(|ago| ago > patience) => State::StandsStill,
+        (Place::Log(_), lag) if lag > ON_TIME => State::CatchingUp,
+        (Place::Log(_), _) => State::Delivering,
+    };
+    Judged { seen, state, lag, to_loss, saved_ago }
+}
+
+/// Puts the worst first, and of the same state the latest.
+pub(super) fn sort(shards: &mut [Judged]) {
+    shards.sort_by_key(|judged| (judged.state, std::cmp::Reverse(judged.lag), judged.seen.shard));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::cursor::Cursor;
+
+    const NOW: i64 = 1_000_000_000;
+    const DAY: i64 = 86_400;
+
+    /// A shard whose checkpoint was saved so long ago, and whose oldest log is so old.
+    fn seen(saved_ago: Option<i64>, place: Place) -> Seen {
+        let saved = saved_ago.map(|ago| SavedAt {
+            shard: 3,
+            cursor: Cursor::from_number(1),
+            consumer: "a".to_owned(),
+            micros: (NOW - ago) * 1_000_000,
+        });
+        Seen { shard: 3, is_read_only: false, saved, place }
+    }
+
+    fn judged(saved_ago: Option<i64>, place: Place) -> Judged {
+        let week = Duration::from_secs(7 * DAY as u64);
+        judge(seen(saved_ago, place), NOW, Duration::from_secs(60), Some(week))
+    }
+
+    #[test]
+    fn each_shard_has_the_state_that_its_checkpoint_and_its_oldest_log_tell() {
+        let late = |seconds| Place::Log(NOW - seconds);
+        for (saved_ago, place, expected) in [
+            (Some(9 * DAY), Place::Expired, State::Lost),
+            (Some(1), late(6 * DAY), State::Losing),
+            (Some(DAY), late(DAY), State::StandsStill),
+            // Nothing was written for a day, and then a log: nobody is late.
+            (Some(DAY), late(5), State::Delivering),
+            (Some(1), late(DAY), State::CatchingUp),
+            (Some(1), late(5), State::Delivering),
+            (Some(DAY), Place::End, State::CaughtUp),
+            (None, late(DAY), State::Unread),
+            (None, late(5), State::New),
+            (None, Place::End, State::Empty),
+            (Some(1), Place::Hidden, State::Unknown),
+        ] {
+            assert_eq!(judged(saved_ago, place).state, expected, "{saved_ago:?} {place:?}");
+        }
+        let split = Seen { is_read_only: true, ..seen(Some(DAY), Place::End) };
+        assert_eq!(judge(split, NOW, Duration::ZERO, None).state, State::Done);
+    }
+
+    #[test]
+    fn time_to_loss_is_what_the_lag_leaves_of_the_retention() {
+        let at = judged(Some(1), Place::Log(NOW - DAY));
+        assert_eq!(at.lag.unwrap().as_secs(), DAY as u64);
+        assert_eq!(at.to_loss.unwrap().as_secs(), 6 * DAY as u64);
+        assert_eq!(judged(Some(1), Place::End).to_loss, None, "what is not there cannot be lost");
+        let unknown = judge(seen(Some(1), Place::Log(NOW - DAY)), NOW, Duration::ZERO, None);
+        assert_eq!(unknown.to_loss, None);
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_makes_no_lag() {
+        let at = judged(Some(-5), Place::Log(NOW + 5));
+        assert_eq!((at.lag, at.saved_ago), (Some(Duration::ZERO), Some(Duration::ZERO)));
+    }
+
+    #[test]
+    fn the_worst_comes_first_and_then_the_latest() {
+        let shard = |shard, saved, place| Seen { shard, ..seen(saved, place) };
+        let all = [
+            shard(0, Some(1), Place::End),
+            shard(1, Some(1), Place::Log(NOW - 100)),
+            shard(2, Some(9 * DAY), Place::Expired),
+            shard(3, Some(1), Place::Log(NOW - 500)),
+        ];
+        let mut all = all.map(|seen| judge(seen, NOW, Duration::ZERO, None));
+        sort(&mut all);
+        assert_eq!(all.map(|judged| judged.seen.shard), [2, 3, 1, 0]);
+        assert!(State::ALL.is_sorted() && State::ALL.len() == State::Done as usize + 1);
+    }
+}

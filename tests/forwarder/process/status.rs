@@ -1,0 +1,99 @@
+//! `forwarder status`: what SLS tells of the group, and what is said when it tells nothing.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use forwarder::emulator::sls::{Call, SlsEvent, SlsFault};
+use serde_json::Value;
+
+use super::bench::{Bench, GROUP, KEY_SECRET, LOGSTORE, PROJECT, command};
+
+/// What it prints, the exit code first.
+async fn status(bench: &Bench, arguments: &[&str]) -> (i32, String) {
+    let mut command = command(bench.directory.path(), &bench.sls_endpoint());
+    command.arg("status").args(arguments).stdin(Stdio::null());
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    assert!(!said.contains(KEY_SECRET), "{said}");
+    (output.status.code().unwrap(), said)
+}
+
+async fn status_json(bench: &Bench) -> (i32, Value) {
+    let (code, said) = status(bench, &["--json"]).await;
+    let value: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+    assert_eq!(value["exit_code"], code);
+    (code, value["sources"][0].clone())
+}
+
+fn states(source: &Value) -> Vec<(u64, &str)> {
+    let shards = source["shards"].as_array().unwrap().iter();
+    shards.map(|shard| (shard["shard"].as_u64().unwrap(), shard["state"].as_str().unwrap())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_group_is_shown_without_a_process_and_nothing_is_joined_or_saved() {
+    let bench = Bench::new().await;
+    let (code, said) = status(&bench, &[]).await;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("there is no consumer group siem of p/l") && said.contains("correct sls.group"), "{said}");
+
+    (0..2).for_each(|shard| bench.put(shard, 5, 20));
+    let mut owner = bench.start("a");
+    bench.settled().await;
+    owner.signal(libc::SIGTERM);
+    assert_eq!(owner.exit(Duration::from_secs(60)).await, Some(0));
+    let saves = || bench.sls.saves(PROJECT, LOGSTORE, GROUP).len();
+    let before = saves();
+    let (code, source) = status_json(&bench).await;
+    assert_eq!((code, states(&source)), (0, vec![(0, "caught up"), (1, "caught up")]), "{source}");
+    let shard = &source["shards"][0];
+    assert_eq!((&shard["saved_by"], &shard["lag_seconds"]), (&"a".into(), &0.into()));
+    assert_eq!((&source["group_timeout_seconds"], &source["retention_seconds"]), (&4.into(), &86_400.into()));
+
+    // Shard 1 gets logs that expire before anybody reads them: it comes first, and its remedy is said.
+    (0..2).for_each(|shard| bench.put(shard, 5, 20));
+    bench.sls.happen(PROJECT, LOGSTORE, &SlsEvent::Expire { shard: 1, keep: 2 }).unwrap();
+    let (code, source) = status_json(&bench).await;
+    assert_eq!((code, states(&source)), (1, vec![(1, "lost logs"), (0, "delivering")]), "{source}");
+    assert_eq!(source["shards"][0]["seconds_to_loss"], 0);
+    let (code, said) = status(&bench, &[]).await;
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(code, 1, "{said}");
+    assert_eq!(lines[..2], ["consumer group siem of p/l", "2 shards, a timeout of 4.0 s, logs are kept 24 h"]);
+    assert!(lines[2].starts_with("SHARD  STATE") && lines[3].contains("lost logs"), "{said}");
+    assert!(lines[5].starts_with("lost logs (shard 1): the log at the checkpoint expired"), "{said}");
+    assert_eq!(saves(), before, "nothing was saved");
+    assert_eq!(bench.oracle.repeats(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_seen_is_named_with_the_right_that_is_missing() {
+    let bench = Bench::new().await;
+    bench.put(0, 5, 20);
+    let mut owner = bench.start("a");
+    bench.settled().await;
+    owner.kill();
+    bench.put(0, 1, 20);
+    let deny = |call| {
+        let denied = SlsFault::status(401, "Unauthorized", "denied by sts or ram, action: x, resource: y");
+        bench.sls.faults().next(call, denied, u32::MAX);
+    };
+    deny(Call::Logstore);
+    let (code, source) = status_json(&bench).await;
+    assert_eq!((code, &source["retention_seconds"]), (0, &Value::Null), "{source}");
+    assert!(source["notes"][0].as_str().unwrap().contains("when logs are lost is not known: grant log:GetLogStore"));
+    deny(Call::ListShards);
+    deny(Call::CursorTime);
+    let (code, source) = status_json(&bench).await;
+    assert_eq!((code, states(&source)), (77, vec![(0, "unknown"), (1, "caught up")]), "{source}");
+    assert!(source["failed"]["fix"].as_str().unwrap().starts_with("grant log:GetCursorOrData in RAM: {"), "{source}");
+    deny(Call::Checkpoint);
+    let (code, said) = status(&bench, &[]).await;
+    assert_eq!(code, 77, "{said}");
+    assert!(said.contains("fix: grant log:GetConsumerGroupCheckPoint in RAM"), "{said}");
+
+    let nowhere = ["--endpoint", "http://127.0.0.1:9"];
+    let (code, said) = status(&bench, &nowhere).await;
+    assert_eq!(code, 69, "{said}");
+    assert!(said.contains("fail  ") && said.contains("fix: "), "{said}");
+}
