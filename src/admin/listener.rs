@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
@@ -32,18 +34,65 @@ const MOST_HEAD: usize = 8_192;
 /// A pause when the system gives us no connection.
 const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers requests until it is dropped; connections end with it. `reply` also learns whether the client reached us at a
-/// loopback address.
-pub(super) async fn listen(
-    listener: TcpListener,
-    reply: impl Fn(&Request<Incoming>, bool) -> Response<Full<Bytes>> + Send + Sync + 'static,
+/// How a client reached us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// At our socket: it is a program of our user, or root's.
+    Socket,
+    /// At a loopback address: it is a program of this machine.
+    Loopback,
+    /// At another address.
+    Network,
+}
+
+/// What connections come from.
+pub(super) trait Accept {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next one.
+    fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// How it reached us.
+    fn reach(stream: &Self::Stream) -> Reach;
+}
+
+impl Accept for TcpListener {
+    type Stream = TcpStream;
+
+    async fn next(&self) -> io::Result<TcpStream> {
+        Ok(self.accept().await?.0)
+    }
+
+    fn reach(stream: &TcpStream) -> Reach {
+        let is_local = stream.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
+        if is_local { Reach::Loopback } else { Reach::Network }
+    }
+}
+
+impl Accept for UnixListener {
+    type Stream = UnixStream;
+
+    async fn next(&self) -> io::Result<UnixStream> {
+        Ok(self.accept().await?.0)
+    }
+
+    fn reach(_: &UnixStream) -> Reach {
+        Reach::Socket
+    }
+}
+
+/// Answers requests until it is dropped; connections end with it.
+pub(super) async fn listen<L: Accept>(
+    listener: L,
+    reply: impl Fn(&Request<Incoming>, Reach) -> Response<Full<Bytes>> + Send + Sync + 'static,
 ) {
     let reply = Arc::new(reply);
     let mut connections = JoinSet::new();
     let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let stream = match listener.next().await {
+            Ok(stream) => stream,
             Err(error) => {
                 warn!("the status page accepts no connection: {error}");
                 sleep(ACCEPT_RETRY_PAUSE).await;
@@ -59,15 +108,18 @@ pub(super) async fn listen(
         }
         let reply = Arc::clone(&reply);
         // A client that is too slow, or goes away in the middle, is its own business.
-        let answered = async move { drop(timeout(CONNECTION_TIMEOUT, answer(stream, &*reply)).await) };
+        let answered = async move { drop(timeout(CONNECTION_TIMEOUT, answer::<L>(stream, &*reply)).await) };
         oldest_first.push_back(connections.spawn(answered));
     }
 }
 
-async fn answer(stream: TcpStream, reply: &(impl Fn(&Request<Incoming>, bool) -> Response<Full<Bytes>> + Sync)) {
-    let is_local = stream.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
+async fn answer<L: Accept>(
+    stream: L::Stream,
+    reply: &(impl Fn(&Request<Incoming>, Reach) -> Response<Full<Bytes>> + Sync),
+) {
+    let reach = L::reach(&stream);
     let service = service_fn(|request: Request<Incoming>| {
-        let response = reply(&request, is_local);
+        let response = reply(&request, reach);
         async { Ok::<_, Infallible>(response) }
     });
     let mut server = http1::Builder::new();

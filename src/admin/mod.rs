@@ -10,7 +10,7 @@
 //! | `/ready` | 200 while it can read from SLS and the destination does not refuse, else 503; with what is known to be wrong |
 //! | `POST /gaps/acknowledge` | somebody has seen that logs were lost |
 //!
-//! It knows no secret, and what it tells of logs are counts. What changes something is taken from this machine only, and with a
+//! It is asked at an address, at a Unix socket that only our user can open, or at both. It knows no secret, and what it tells of logs are counts. What changes something is taken from this machine only, and with a
 //! header that a page of another site cannot set without asking first.
 
 mod exposition;
@@ -30,20 +30,20 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http_body_util::Full;
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
     REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::http::uri::Authority;
-use hyper::{Method, Response, StatusCode};
-use tokio::net::TcpListener;
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::time::sleep;
 
 use crate::core::count::count;
 use exposition::Dialect;
 use history::History;
-use listener::listen;
+use listener::{Accept, Reach, listen};
 use verdict::{Verdict, verdict};
 
 pub use snapshot::{GroupHealth, Identity, Memory, Snapshot, SourceSnapshot};
@@ -60,19 +60,33 @@ pub trait Program: Send + Sync + 'static {
     fn acknowledge_gaps(&self) -> io::Result<u64>;
 }
 
-/// Answers until it is dropped; connections end with it.
-pub async fn serve(listener: TcpListener, program: impl Program) {
+/// Answers at an address and at a socket until it is dropped; connections end with it.
+pub async fn serve(tcp: Option<TcpListener>, unix: Option<UnixListener>, program: impl Program) {
     let asked = Arc::new(Asked { program, history: Mutex::default() });
-    let answering = Arc::clone(&asked);
-    let answering = listen(listener, move |request, is_local| {
-        let headers = request.headers();
-        match (is_local && is_misled(headers), request.method()) {
-            (true, _) => text(StatusCode::FORBIDDEN, WRONG_HOST_REPLY),
-            (false, &Method::POST) => answering.act(request.uri().path(), headers, is_local),
-            (false, method) => answering.reply(method, request.uri().path(), headers),
+    let at_address = async {
+        if let Some(listener) = tcp {
+            answer_at(listener, Arc::clone(&asked)).await;
         }
-    });
-    tokio::join!(answering, asked.remember());
+    };
+    let at_socket = async {
+        if let Some(listener) = unix {
+            answer_at(listener, Arc::clone(&asked)).await;
+        }
+    };
+    tokio::join!(at_address, at_socket, asked.remember());
+}
+
+async fn answer_at(listener: impl Accept, asked: Arc<Asked<impl Program>>) {
+    let reply = move |request: &Request<Incoming>, reach| {
+        let headers = request.headers();
+        // No page of a browser gets to a socket.
+        match (reach == Reach::Loopback && is_misled(headers), request.method()) {
+            (true, _) => text(StatusCode::FORBIDDEN, WRONG_HOST_REPLY),
+            (false, &Method::POST) => asked.act(request.uri().path(), headers, reach),
+            (false, method) => asked.reply(method, request.uri().path(), headers),
+        }
+    };
+    listen(listener, reply).await;
 }
 
 /// The program, and what was learnt by looking at it now and then.
@@ -131,11 +145,11 @@ impl<P: Program> Asked<P> {
     }
 
     /// Does what somebody asks for.
-    fn act(&self, path: &str, headers: &HeaderMap, is_local: bool) -> Response<Full<Bytes>> {
+    fn act(&self, path: &str, headers: &HeaderMap, reach: Reach) -> Response<Full<Bytes>> {
         if path != "/gaps/acknowledge" {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD, and POST /gaps/acknowledge\n");
         }
-        if !is_local || !headers.contains_key(CHANGE_HEADER) {
+        if reach == Reach::Network || !headers.contains_key(CHANGE_HEADER) {
             return text(StatusCode::FORBIDDEN, "only from this machine, and with the header X-Forwarder: 1\n");
         }
         match self.program.acknowledge_gaps() {

@@ -14,8 +14,11 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
     let Snapshot { sources, destinations, shards, letters, script, script_since, reloads, last_refused, .. } = snapshot;
     let Snapshot { drop_reasons, now, .. } = snapshot;
     let verdict = verdict(snapshot);
-    let reasons: Vec<Value> =
-        verdict.reasons.iter().map(|reason| json!({ "state": reason.state.label(), "text": reason.text })).collect();
+    let reasons: Vec<Value> = verdict
+        .reasons
+        .iter()
+        .map(|reason| json!({ "state": reason.state.label(), "text": reason.text, "remedy": reason.remedy }))
+        .collect();
     let shards: Vec<Value> = shards
         .iter()
         .map(|(shard, entry)| {
@@ -43,6 +46,7 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
         .collect();
     let value = json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "verdict": verdict.headline.to_string(),
         "state": verdict.state().label(),
         "reasons": reasons,
         "sources": sources.iter().map(source).collect::<Vec<_>>(),

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -407,7 +407,7 @@ async fn it_answers_what_is_there_and_says_what_there_is() {
         in_group(GroupHealth { joined, ..GroupHealth::default() }, snapshot())
     };
     let mut serving = JoinSet::new();
-    serving.spawn(serve(listener, read));
+    serving.spawn(serve(Some(listener), None, read));
     let check_with = async |request: &str, headers: &str, status: &str, part: &str| {
         let reply = ask(address, request, headers).await;
         let is_good = reply.starts_with(&format!("HTTP/1.1 {status}")) && reply.contains(part);
@@ -451,6 +451,26 @@ async fn it_answers_what_is_there_and_says_what_there_is() {
     check_with("GET /status", two, "403", "the Host header must be").await;
 }
 
+#[tokio::test]
+async fn at_a_socket_it_answers_the_same_and_takes_what_changes_something() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("admin.sock");
+    let mut serving = JoinSet::new();
+    serving.spawn(serve(None, Some(UnixListener::bind(&path).unwrap()), snapshot));
+    for (request, status, part) in [
+        ("GET /status HTTP/1.0\r\n", "200", "\"shards\""),
+        ("GET /metrics HTTP/1.1\r\nHost: what.ever\r\n", "200", "forwarder_pulled_total{"),
+        ("POST /gaps/acknowledge HTTP/1.1\r\nHost: x\r\nX-Forwarder: 1\r\n", "200", "2 gaps acknowledged"),
+    ] {
+        let mut stream = UnixStream::connect(&path).await.unwrap();
+        stream.write_all(format!("{request}Connection: close\r\n\r\n").as_bytes()).await.unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await.unwrap();
+        let is_good = reply.split(' ').nth(1) == Some(status) && reply.contains(part);
+        assert!(is_good, "{request}: {reply}");
+    }
+}
+
 /// Starts the listener over a snapshot of many shards, so that a reply is larger than what a socket holds.
 async fn start_with_shards(shards: u32) -> (std::net::SocketAddr, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -460,7 +480,7 @@ async fn start_with_shards(shards: u32) -> (std::net::SocketAddr, JoinSet<()>) {
         ledger.account(&shard(id)).acquired();
     }
     let mut serving = JoinSet::new();
-    serving.spawn(serve(listener, move || Snapshot { shards: ledger.read(), ..snapshot() }));
+    serving.spawn(serve(Some(listener), None, move || Snapshot { shards: ledger.read(), ..snapshot() }));
     (address, serving)
 }
 

@@ -9,6 +9,7 @@ mod heartbeat_thread;
 mod join;
 mod last_good;
 mod letter_count;
+mod listening;
 mod observe;
 mod reload;
 pub mod replay;
@@ -25,7 +26,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -51,6 +51,7 @@ use gaps::Gaps;
 use heartbeat_thread::HeartbeatThread;
 use join::Refusals;
 use letter_count::LetterCount;
+use listening::Listening;
 use observe::{Observed, say_how_the_destinations_are, sum_up_now_and_then, summary_of};
 use scripts::Scripts;
 use shared::Shared;
@@ -101,6 +102,8 @@ pub struct App {
     gaps: Arc<Gaps>,
     /// Our name in the groups, kept for the next start.
     consumer: Option<ConsumerId>,
+    /// The directory for small files that outlive the process.
+    state: StateDir,
 }
 
 impl App {
@@ -118,7 +121,7 @@ impl App {
         let threads = Arc::new(threads);
         let wanted = &settings.dead_letters;
         let shared = Shared { destinations, ledger: Arc::default(), budget: Budget::new(settings.run.memory) };
-        let kept = if settings.reload.last_good { state } else { StateDir::none() };
+        let kept = if settings.reload.last_good { state.clone() } else { StateDir::none() };
         let files: BTreeSet<_> = settings.sources.iter().map(|source| &source.script).collect();
         let mut scripts = Scripts::new(kept, files.len());
         let mut made = Vec::new();
@@ -151,7 +154,8 @@ impl App {
             };
             sources.push(SourceRun::new(source, hooks, letters, &shared)?);
         }
-        Ok(Self { settings, shared: Arc::new(shared), sources, scripts, letters, gaps: Arc::new(gaps), consumer })
+        let (shared, gaps) = (Arc::new(shared), Arc::new(gaps));
+        Ok(Self { settings, shared, sources, scripts, letters, gaps, consumer, state })
     }
 
     /// What became of every log, for whoever watches the program run.
@@ -177,20 +181,11 @@ impl App {
     /// # Errors
     /// SLS rejected the requests of every source before anything began; the drain deadline came first; or a bug.
     pub async fn run(self, leave: Stop) -> Result<(), Error> {
-        let Self { settings, shared, sources, scripts, letters, gaps, consumer } = self;
+        let Self { settings, shared, sources, scripts, letters, gaps, consumer, state } = self;
         let mut side = JoinSet::new();
         let scripts_watch = Arc::new(scripts.watch());
-        if let Some(address) = settings.admin {
-            let refused = |error| {
-                Error::Settings(format!(
-                    "can't listen on {address}: {error}; give admin.listen an address of this machine and a free port"
-                ))
-            };
-            let listener = TcpListener::bind(address).await.map_err(refused)?;
-            let address = listener.local_addr().map_err(refused)?;
-            info!(
-                "status page at http://{address}/, Prometheus metrics at http://{address}/metrics; no authentication: bind it to localhost"
-            );
+        let Listening { tcp, unix, socket } = Listening::open(&settings.admin, &state).await?;
+        if tcp.is_some() || unix.is_some() {
             let count = Arc::<LetterCount>::default();
             let (counted, dir) = (Arc::clone(&count), letters.clone());
             side.spawn(async move { counted.watch(&dir).await });
@@ -207,7 +202,7 @@ impl App {
                 letters_dir: letters.display().to_string(),
                 started: Instant::now(),
             };
-            side.spawn(admin::serve(listener, observed));
+            side.spawn(admin::serve(tcp, unix, observed));
         }
         side.spawn(say_how_the_destinations_are(Arc::clone(&shared)));
         for number in 0..shared.destinations.len() {
@@ -231,7 +226,7 @@ impl App {
             broken = breakdown(&mut side) => return Err(Error::Internal(broken)),
         };
         beats.join()?;
-        drop(consumer);
+        drop((consumer, socket));
         side.shutdown().await;
         for line in summary::shards(&shared.ledger, summary::unix_now()) {
             info!("{line}");

@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod line_file;
 pub mod name;
 pub mod named_file;
+pub mod named_socket;
 pub mod no_proxy;
 pub mod page;
 pub mod printable;

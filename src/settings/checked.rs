@@ -1,5 +1,6 @@
 //! What the program uses: checked, and without maybes.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,9 +36,29 @@ pub struct Settings {
     /// The program's own log.
     pub log: LogSettings,
     /// Where to answer questions about how the program does.
-    pub admin: Option<std::net::SocketAddr>,
+    pub admin: AdminListen,
     /// What is allowed and should be said at start, one sentence each, without secrets.
     pub warnings: Vec<String>,
+}
+
+/// Where a process is asked how it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdminListen {
+    /// At a socket in the state directory ([`socket_name`]).
+    Default,
+    /// There, and at a socket in the state directory.
+    Tcp(SocketAddr),
+    /// At this socket.
+    Socket(PathBuf),
+}
+
+/// Most processes with one state directory that have a socket in it.
+pub const MOST_SOCKETS: u32 = 64;
+
+/// The socket of the first, second, … process with a state directory.
+#[must_use]
+pub fn socket_name(number: u32) -> String {
+    if number == 1 { "admin.sock".to_owned() } else { format!("admin-{number}.sock") }
 }
 
 /// One logstore to read.

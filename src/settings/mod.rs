@@ -34,9 +34,10 @@ pub use problem::{Problem, SettingsError};
 pub use typed::{Environment, Flags};
 
 pub use checked::{
-    DeadLetterSettings, DeliverySettings, DestinationSettings, LogSettings, Machine, ReloadSettings, RunSettings,
-    Settings, SourceSettings, TrialSettings,
+    AdminListen, DeadLetterSettings, DeliverySettings, DestinationSettings, LogSettings, Machine, ReloadSettings,
+    RunSettings, Settings, SourceSettings, TrialSettings,
 };
+pub use checked::{MOST_SOCKETS, socket_name};
 pub use keys::LogFormat;
 
 /// Reads the settings file, if there is one, and puts flags over environment over file over defaults.
@@ -148,6 +149,15 @@ pub fn size(text: &str) -> Result<usize, String> {
 pub fn dead_letters_dir(config: Option<&Path>, environment: &Environment) -> Result<PathBuf, SettingsError> {
     let (typed, _) = read(config, &Vec::new(), environment)?;
     resolve::dead_letters_dir(&typed)
+}
+
+/// Where a process with these settings is asked how it does, and its state directory: nothing else needs to be given or right.
+///
+/// # Errors
+/// The settings file can't be read, or what it says of them is wrong.
+pub fn admin(config: Option<&Path>, environment: &Environment) -> Result<(AdminListen, PathBuf), SettingsError> {
+    let (typed, _) = read(config, &Vec::new(), environment)?;
+    resolve::admin(&typed)
 }
 
 /// The value of each setting and where it comes from, in the order of the documentation. Secrets are not shown.

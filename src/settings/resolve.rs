@@ -1,10 +1,10 @@
 //! From typed settings to [`Settings`]: what belongs together is checked together.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::checked::{
-    DeadLetterSettings, DeliverySettings, LogSettings, Machine, ReloadSettings, RunSettings, Settings, TrialSettings,
+    AdminListen, DeadLetterSettings, DeliverySettings, LogSettings, Machine, ReloadSettings, RunSettings, Settings,
+    TrialSettings,
 };
 use super::destination::{read_destinations, read_formats};
 use super::keys;
@@ -148,15 +148,32 @@ fn read_run(reader: &mut Reader<'_>, machine: &Machine) -> Option<RunSettings> {
     Some(RunSettings { drain_timeout: drain_timeout?, memory: memory?, hook_threads: hook_threads? })
 }
 
-fn read_admin(reader: &mut Reader<'_>) -> Option<SocketAddr> {
-    let address: SocketAddr = reader.parse(&keys::run::ADMIN_LISTEN, |text| {
-        let fix = "write an address and a port, such as 127.0.0.1:9464";
-        text.parse().map_err(|_| Complaint::new(format!("{text:?} is not an address to listen on"), fix))
-    })?;
-    if !address.ip().is_loopback() {
+/// Reads where the process is asked how it does, and nothing else.
+pub(super) fn admin(typed: &Typed) -> Result<(AdminListen, PathBuf), SettingsError> {
+    let mut reader = Reader::new(typed, Vec::new());
+    let (listen, state) = (read_admin(&mut reader), reader.get(&keys::state::DIR));
+    let problems = reader.into_problems();
+    state.filter(|_| problems.is_empty()).map(|state| (listen, state)).ok_or(SettingsError { problems })
+}
+
+fn read_admin(reader: &mut Reader<'_>) -> AdminListen {
+    let listen = reader.parse(&keys::run::ADMIN_LISTEN, |text| {
+        let fix = "write an address and a port, such as 127.0.0.1:9464, or unix: and the whole path of a socket";
+        match text.strip_prefix("unix:").map(PathBuf::from) {
+            Some(path) if path.is_absolute() => Ok(AdminListen::Socket(path)),
+            Some(path) => Err(Complaint::new(format!("{} is not a whole path", path.display()), fix)),
+            None => text
+                .parse()
+                .map(AdminListen::Tcp)
+                .map_err(|_| Complaint::new(format!("{text:?} is not an address to listen on"), fix)),
+        }
+    });
+    if let Some(AdminListen::Tcp(address)) = &listen
+        && !address.ip().is_loopback()
+    {
         reader.warn(format!("anybody who can reach {address} can read the status and metrics (admin.listen)"));
     }
-    Some(address)
+    listen.unwrap_or(AdminListen::Default)
 }
 
 fn read_log(reader: &mut Reader<'_>) -> Option<LogSettings> {

@@ -47,7 +47,8 @@ const SCREEN: usize = 50;
 fn the_short_help_fits_a_screen_and_names_every_command() {
     let help = text(&output(&["-h"]).stdout);
     assert!(help.lines().count() <= SCREEN, "{} lines:\n{help}", help.lines().count());
-    for command in ["check", "completions", "config", "demo", "dlq", "man", "policy", "status", "test", "try", "types"] {
+    for command in ["check", "completions", "config", "demo", "dlq", "man", "policy", "status", "test", "try", "types"]
+    {
         assert!(help.contains(&format!("  {command} ")), "{command}");
     }
     assert!(help.contains("--script") && help.contains("--help has all flags"), "{help}");
@@ -288,6 +289,37 @@ fn the_status_is_there_before_the_group_is_joined_and_has_no_secret() {
         assert!(reply.starts_with("HTTP/1.1 200 OK") && reply.contains("join"), "{reply}");
         assert!(!reply.contains("c4n4ry"), "{reply}");
     }
+    running.signal(libc::SIGTERM);
+    assert_eq!(running.end().0, Some(0));
+}
+
+#[test]
+#[cfg(unix)]
+fn without_an_address_the_status_is_at_a_socket_for_this_user_alone() {
+    use std::os::unix::fs::MetadataExt as _;
+    use std::os::unix::net::UnixStream;
+
+    let get = |path: &std::path::Path| {
+        let mut stream = UnixStream::connect(path).unwrap();
+        write!(stream, "GET /status HTTP/1.0\r\n\r\n").unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        assert!(reply.contains("200 OK") && reply.contains("\"verdict\"") && !reply.contains("c4n4ry"), "{reply}");
+    };
+    let mut running = Running::start(&[]);
+    running.wait_for("reach this process at unix:state/admin.sock");
+    let path = running.directory.path().join("state/admin.sock");
+    get(&path);
+    assert_eq!(fs::symlink_metadata(&path).unwrap().mode() & 0o777, 0o600);
+    running.signal(libc::SIGTERM);
+    let (code, said, directory) = running.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!directory.path().join("state/admin.sock").exists());
+
+    let elsewhere = directory.path().join("own/x.sock");
+    let mut running = Running::start(&["--admin-listen", &format!("unix:{}", elsewhere.display())]);
+    running.wait_for("reach this process at unix:/");
+    get(&elsewhere);
     running.signal(libc::SIGTERM);
     assert_eq!(running.end().0, Some(0));
 }

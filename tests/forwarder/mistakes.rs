@@ -409,6 +409,7 @@ fn a_value_that_cannot_work_is_met_with_what_is_wrong() {
     for address in ["9464", ":9464", "localhost:9464", "127.0.0.1", "127.0.0.1:99999", "http://127.0.0.1:9464"] {
         check(&format!("[admin]\nlisten = \"{address}\""), &[&format!("{address:?} is not an address to listen on")]);
     }
+    check("[admin]\nlisten = \"unix:x.sock\"", &["x.sock is not a whole path"]);
     let twice = "there is script = \"…\" at the top and a table [script] as well, and TOML can't have both";
     check("[script]\ntimeout = \"1s\"", &[twice]);
     check("[script.vars]\na = 1\nb = 2", &[twice]);

@@ -44,6 +44,6 @@ pub const LOG_FILE: Key<PathBuf> = Key::path("log.file")
     .means("also write the log to this file; at 100 MB it becomes FILE.1, and five old files are kept");
 
 pub const ADMIN_LISTEN: Key<String> = Key::text("admin.listen").flag("admin-listen").means(
-    "address and port of the status page, /status, /metrics, /live and /ready, such as 127.0.0.1:9464; \
-         without it they are off",
+    "address and port of the status page, /status, /metrics, /live and /ready, such as 127.0.0.1:9464, or unix:/PATH of a socket; \
+         without it they are at a socket in state.dir alone",
 );

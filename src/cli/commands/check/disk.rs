@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::finding::{Findings, Level};
 use crate::core::named_file;
 use crate::dead_letter;
-use crate::settings::Settings;
+use crate::settings::{AdminListen, Settings};
 
 /// With less room than this, dead letters are soon in the way.
 const LEAST_FREE: u64 = 200_000_000;
@@ -18,7 +18,7 @@ pub(super) fn check(findings: &Findings, settings: &Settings) {
     if let Some(file) = &settings.log.file {
         log_file(findings, file);
     }
-    if let Some(address) = settings.admin {
+    if let AdminListen::Tcp(address) = settings.admin {
         listener(findings, address);
     }
 }
