@@ -139,6 +139,7 @@ fn hook(compat: bool) -> Hook {
         partial: Partial::Auto,
         ack: None,
         compat,
+        transport: None,
     };
     let limits = Config { timeout: Duration::from_secs(20), memory: 256 << 20, vars: toml::Table::new() };
     let meta = Meta { source: "s".to_owned(), project: "p".to_owned(), logstore: "l".to_owned(), shard: ShardId(0) };

@@ -60,6 +60,7 @@ pub(super) fn read_hec(reader: &mut Reader<'_>) -> Option<Config> {
         partial: partial?,
         ack: ack?,
         compat: compat?,
+        transport: None,
     })
 }
 

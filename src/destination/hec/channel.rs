@@ -70,7 +70,7 @@ impl fmt::Debug for Channel {
 
 /// A number that differs from process to process, even on machines that were started from one image: its keys come from
 /// the operating system.
-pub(super) fn random() -> u64 {
+fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 

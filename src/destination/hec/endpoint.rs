@@ -17,6 +17,7 @@ use super::proxy;
 use super::reply;
 use super::reply::Reply;
 use super::request_fault::{RequestFault, chain};
+use super::transport::{Request, Transport};
 use super::{Config, Token};
 use crate::core::named_file;
 use crate::core::named_file::MOST_CREDENTIAL;
@@ -85,7 +86,7 @@ pub struct Endpoint {
     ack_url: Url,
     /// The proxy on the way there.
     proxy: Option<String>,
-    client: Reread<ClientFiles>,
+    carrier: Carrier,
     /// The channel of requests that no acknowledgement is waited for.
     channel: Channel,
     /// At least one.
@@ -107,7 +108,7 @@ impl Endpoint {
             proxy: proxy::of(config, &url),
             url,
             ack_url,
-            client: client(config)?,
+            carrier: Carrier::of(config)?,
             channel,
             tokens: tokens(&config.token)?,
             taken: AtomicUsize::new(0),
@@ -174,10 +175,15 @@ impl Endpoint {
         channel: Option<&Channel>,
     ) -> Result<Reply, RequestFault> {
         let token = self.tokens[token].current().await;
-        let mut request = self
-            .client
-            .current()
-            .await
+        let client = match &self.carrier {
+            Carrier::Http(client) => client.current().await,
+            Carrier::Other(transport) => {
+                let channel = channel.unwrap_or(&self.channel).id();
+                let channel = channel.to_str().expect("hex digits and dashes are text").to_owned();
+                return transport.send(Request { url: url.to_string(), channel, body, gzip }).await;
+            }
+        };
+        let mut request = client
             .post(url.clone())
             .header(AUTHORIZATION, token.header.clone())
             .header(CHANNEL, channel.unwrap_or(&self.channel).id())
@@ -234,7 +240,9 @@ impl Endpoint {
     /// Looks at the certificates now.
     #[cfg(test)]
     pub(super) async fn look_at_certificates(&self) {
-        self.client.settle().await;
+        if let Carrier::Http(client) = &self.carrier {
+            client.settle().await;
+        }
     }
 
     /// Resolves when a token changes, if one can: looks at the files every `poll`.
@@ -253,6 +261,22 @@ impl Endpoint {
             }
             tokio::time::sleep(poll).await;
         }
+    }
+}
+
+/// What carries the requests.
+#[derive(Debug)]
+enum Carrier {
+    Http(Box<Reread<ClientFiles>>),
+    Other(Arc<dyn Transport>),
+}
+
+impl Carrier {
+    fn of(config: &Config) -> Result<Self, ConfigError> {
+        Ok(match &config.transport {
+            Some(transport) => Self::Other(Arc::clone(transport)),
+            None => Self::Http(Box::new(client(config)?)),
+        })
     }
 }
 

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::counters::Counters;
-use super::indexing::{Acknowledgement, Sending};
+use super::indexing::{Acknowledgement, Indexing, Sending};
 use super::member::Member;
 use super::reply::{Before, Sent, Verdict, classify, foreign, with_acks};
 use super::suspicion::Failure;
+use crate::core::lease::Tenure;
 use crate::destination::CheckError;
 
 /// What one request came to.
@@ -21,17 +22,27 @@ pub(super) struct Answer {
     pub(super) acknowledgement: Option<Acknowledgement>,
 }
 
-/// Sends one request, and says what its answer means.
-pub(super) async fn exchange(member: &Member, counters: &Counters, body: Bytes, sent: &Sent<'_>) -> Answer {
-    let none = |verdict| Answer { verdict, failure: None, acknowledgement: None };
-    let sending = match &member.acks {
-        None => None,
-        Some(acks) => match acks.confirm().await {
-            Ok(()) => Some(acks.begin()),
+/// Sends one request, and says what its answer means. `None`: the tenure was over before the send.
+pub(super) async fn exchange(
+    member: &Member,
+    counters: &Counters,
+    body: Bytes,
+    sent: &Sent<'_>,
+    tenure: &Tenure,
+) -> Option<Answer> {
+    let none = |verdict| Some(Answer { verdict, failure: None, acknowledgement: None });
+    if let Some(acks) = &member.acks {
+        match acks.confirm().await {
+            Ok(()) => {}
             Err(CheckError::Down(cause)) => return none(Verdict::Retry { floor: None, maybe_taken: 0, cause }),
             Err(CheckError::Refused(cause)) => return none(Verdict::Hold { cause }),
-        },
-    };
+        }
+    }
+    // Asked last: whatever was awaited before this may have taken any time.
+    if !tenure.holds() {
+        return None;
+    }
+    let sending = member.acks.as_ref().map(Indexing::begin);
     counters.request(body.len());
     let asked = Instant::now();
     let reply = member.endpoint.post(body, sent.gzip, sending.as_ref().map(Sending::channel)).await;
@@ -44,7 +55,7 @@ pub(super) async fn exchange(member: &Member, counters: &Counters, body: Bytes, 
         }
     };
     let (Some(acks), Some(sending)) = (&member.acks, sending) else {
-        return Answer { verdict, failure, acknowledgement: None };
+        return Some(Answer { verdict, failure, acknowledgement: None });
     };
     let is_unanswered = failure.is_some();
     let verdict = with_acks(verdict);
@@ -66,7 +77,7 @@ pub(super) async fn exchange(member: &Member, counters: &Counters, body: Bytes, 
             None
         }
     };
-    Answer { verdict, failure, acknowledgement }
+    Some(Answer { verdict, failure, acknowledgement })
 }
 
 /// How many of the events of a request, from the first one on, were taken and are not sent again.

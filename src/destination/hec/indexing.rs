@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::acks::{AckTracker, ChannelNumber, Fate, Poll, Post, Told, Waiting};
-use super::channel::{Channel, random};
+use super::channel::Channel;
 use super::endpoint::Endpoint;
 use super::reply::acknowledged;
 use crate::core::backoff::Backoff;
@@ -210,7 +210,7 @@ impl Shared {
     async fn run(&self, _running: watch::Sender<()>) {
         let mut ticks = interval_at(Instant::now() + self.every, self.every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut pause = Backoff::new(self.every, MOST_PAUSE.min(self.late / 10).max(self.every), random());
+        let mut pause = Backoff::new(self.every, MOST_PAUSE.min(self.late / 10).max(self.every), fastrand::u64(..));
         let mut not_before = Instant::now();
         let mut under_way = FuturesUnordered::new();
         loop {

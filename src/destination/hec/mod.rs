@@ -29,8 +29,10 @@ mod status;
 pub mod suspicion;
 mod tally;
 mod timing;
+pub mod transport;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use body::gzip;
@@ -38,6 +40,8 @@ pub use client::Hec;
 pub use counters::HecCounts;
 pub use encode::{HecFormat, Layout};
 pub use endpoint::ConfigError;
+pub use reply::Partial;
+pub use request_fault::RequestFault;
 
 use crate::core::secret::Secret;
 
@@ -83,6 +87,8 @@ pub struct Config {
     pub ack: Option<Duration>,
     /// Send `event` as the seed's Python does: JSON text inside a JSON string, Python's separators and escapes.
     pub compat: bool,
+    /// What carries the requests; HTTP unless something else is named.
+    pub transport: Option<Arc<dyn transport::Transport>>,
 }
 
 #[cfg(test)]
@@ -109,6 +115,7 @@ impl Config {
             partial: Partial::Auto,
             ack: None,
             compat: false,
+            transport: None,
         }
     }
 }
@@ -120,17 +127,6 @@ pub struct MemberConfig {
     pub url: String,
     /// Its share of the load, beside the others'. Not 0.
     pub weight: u32,
-}
-
-/// What a collector does with the events of a request that stand before one that it refuses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Partial {
-    /// It keeps them if it names itself Splunk (`Server: Splunkd`); of any other, nobody knows.
-    Auto,
-    /// It keeps them: they are delivered.
-    Kept,
-    /// It refuses the whole request: they are sent again without the bad one.
-    Refused,
 }
 
 /// Where the token comes from.

@@ -15,7 +15,6 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Partial;
 use super::suspicion::Failure;
 use crate::core::batch::Events;
 use crate::core::cause::Cause;
@@ -68,6 +67,17 @@ impl Reply {
             Partial::Auto | Partial::Refused => Before::Unknown,
         }
     }
+}
+
+/// What a collector does with the events of a request that stand before one that it refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Partial {
+    /// It keeps them if it names itself Splunk (`Server: Splunkd`); of any other, nobody knows.
+    Auto,
+    /// It keeps them: they are delivered.
+    Kept,
+    /// It refuses the whole request: they are sent again without the bad one.
+    Refused,
 }
 
 /// What was sent.

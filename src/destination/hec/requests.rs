@@ -7,7 +7,6 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::body::{body, body_for_index, compress};
-use super::channel::random;
 use super::concurrency::ConcurrencyLimit;
 use super::counters::Counters;
 use super::endpoint::ConfigError;
@@ -81,8 +80,8 @@ impl Requests {
     /// A setting that cannot work.
     pub(super) fn new(config: &Config, timing: Timing) -> Result<Self, ConfigError> {
         let member = |member: &MemberConfig| {
-            let busy = Backoff::new(timing.first, timing.most, random());
-            let hold = Backoff::new(timing.hold_jitter, timing.hold_jitter, random());
+            let busy = Backoff::new(timing.first, timing.most, fastrand::u64(..));
+            let hold = Backoff::new(timing.hold_jitter, timing.hold_jitter, fastrand::u64(..));
             let limit = ConcurrencyLimit::new(config.max_requests, busy, hold, timing.hold);
             Member::new(config, member, limit, timing.ack_poll).map(Arc::new)
         };
@@ -114,7 +113,7 @@ impl Requests {
         };
         let mut packed = None;
         let mut suspicion = Suspicion::default();
-        let mut pause = Backoff::new(self.timing.first, self.timing.most, random());
+        let mut pause = Backoff::new(self.timing.first, self.timing.most, fastrand::u64(..));
         loop {
             let permit = self.members.turn(failed.as_ref().map(|failed| &failed.member)).await;
             let member = permit.member();
@@ -129,9 +128,6 @@ impl Requests {
                 Some(packed) => Bytes::clone(packed),
                 None => packed.insert(compress(plain.clone()).await).clone(),
             };
-            if !tenure.holds() {
-                return None;
-            }
             let load = Load::new(&member, plain.len());
             let sent = Sent {
                 events: &batch.events,
@@ -141,7 +137,8 @@ impl Requests {
                 partial: self.partial,
             };
             let sent_at = Instant::now();
-            let Answer { verdict, failure, acknowledgement } = exchange(&member, &self.counters, body, &sent).await;
+            let Answer { verdict, failure, acknowledgement } =
+                exchange(&member, &self.counters, body, &sent, tenure).await?;
             let verdict = match (verdict, fallback) {
                 (Verdict::Index { reason, .. }, Some(index)) => fallback_refused(index, &reason),
                 (verdict, _) => verdict,

@@ -19,8 +19,9 @@ use forwarder::script::{Config, Hooks, Meta, Script};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::collectors;
 use super::letters::SimLetters;
-use super::sink::{IdFormat, SimSink};
+use super::sink::{IdFormat, SimDestination, SimSink};
 use super::source::{GROUP_TIMEOUT, SimSource};
 use super::world::World;
 
@@ -30,7 +31,7 @@ pub const DRAIN: Duration = Duration::from_secs(20);
 /// What may wait for an isolated archive: a few pages.
 const ARCHIVE_BYTES: usize = 2_000;
 
-/// Bytes of events in a part of a page: an event has about six, a page up to twenty-four logs.
+/// Bytes of events in a part of a page: an event has about seven, a page up to twenty-four logs.
 const PART_BYTES: [usize; 4] = [1, 10, 40, usize::MAX];
 
 const SCRIPT: &str = r#"
@@ -47,7 +48,7 @@ end
 /// Dropping it kills the member where it stands.
 pub struct Member {
     pub name: String,
-    parts: Arc<Pipeline<SimSource, SimSink>>,
+    parts: Arc<Pipeline<SimSource, SimDestination>>,
     tasks: JoinSet<()>,
     _side: JoinSet<()>,
     leave: Stopper,
@@ -72,10 +73,17 @@ impl Member {
             group_start: Arc::default(),
             group_missing: Arc::default(),
         };
+        let is_cluster = world.lock().cluster.is_some();
         let name_of = |text| DestinationName::new(text).expect("it is a name");
-        let route = |text, is_archive| {
-            let sink = SimSink { world: world.clone(), member: name.to_owned(), is_archive };
-            Route::new(name_of(text), sink, OnReject::DeadLetter)
+        let route = |text, is_archive: bool| {
+            let destination = match is_cluster && !is_archive {
+                true => {
+                    let client = Box::new(collectors::client(world, name));
+                    SimDestination::Hec { world: world.clone(), client }
+                }
+                false => SimDestination::Model(SimSink { world: world.clone(), member: name.to_owned(), is_archive }),
+            };
+            Route::new(name_of(text), destination, OnReject::DeadLetter)
         };
         let mut routes = vec![route("siem", false)];
         match archive {
@@ -92,7 +100,8 @@ impl Member {
             source: source.clone(),
             destinations: routes.into(),
             hooks: Arc::new(Hooks::new(script, config, formats, meta).expect("it loads")),
-            budget: Budget::new(1 << 20),
+            // Room for many parts of a page: they wait for their acknowledgement side by side.
+            budget: Budget::new(64 << 20),
             ledger: Arc::default(),
             dead_letters: DeadLetterPolicy {
                 keep: Box::new(SimLetters::new(world.clone(), name)),

@@ -1,5 +1,5 @@
 //! Whole groups of members, simulated: seeded, on a paused clock, against the model of SLS that the emulator serves and
-//! a model of a SIEM, while calls fail, replies get lost, and members are killed, cut off, stopped and started.
+//! a model of a SIEM, which is a cluster of HEC collectors under the program's own client in half of the runs, while calls fail, replies get lost, and members are killed, cut off, stopped and started.
 //!
 //! An oracle watches every send, every save and every answer of the ledgers. `FORWARDER_SIM_SEEDS=10000` runs more seeds,
 //! `FORWARDER_SIM_SEED=17` runs one and prints its trace.
@@ -12,6 +12,10 @@
 //! of a split taken for a shard that was there when the group began (seed 34), the end taken for the moment when it began
 //! (seed 13), and a checkpoint forgotten that was seen before the group was deleted (seed 190).
 //!
+//! With a cluster: a checkpoint that moves when events are accepted and not indexed
+//! (`a_checkpoint_waits_until_the_events_are_indexed`), a poll error taken for an
+//! acknowledgement (`a_poll_that_fails_confirms_nothing`), the weights of members ignored (`events_go_to_the_members…`).
+//!
 //! What the scenes see, each planted once: the timeout of a group made anew ignored, or its pace not kept (`f11_f22`); a
 //! tenure that holds on when its task has ended (`what_a_destination_kept`); a stop that waits for a heartbeat (`f72`); a
 //! save of unknown outcome forgotten (`f07`); a cursor that may go back (`f30`); a checkpoint not looked at before it is
@@ -19,8 +23,11 @@
 //! tenure that has ended (`f17`); the books of a task that broke down left open (`f83`).
 //!
 //! What it found: a gap at the end of a shard was never saved, so that a read-only shard was never finished; a checkpoint
-//! that an operator set back went unnoticed while its shard was idle.
+//! that an operator set back went unnoticed while its shard was idle; the HEC client asked whether it still held the shard
+//! before it asked the collector for acknowledgements, and not again before it sent.
 
+mod cluster_scenes;
+mod collectors;
 mod letters;
 mod member;
 mod rng;
@@ -65,6 +72,8 @@ fn no_log_is_lost_and_no_shard_worked_on_by_two_whatever_fails_when() {
     assert!(total.dead_letters > seeds * 5 && total.full_disks > 0, "{total:?}");
     assert!(total.repeats > 0 && total.kills > 0 && total.lost_replies > 0 && total.outages > 0, "{total:?}");
     assert!(total.late_saves > 0 && total.breakdowns > 0 && total.cuts > seeds, "{total:?}");
+    assert!(total.clusters > seeds / 4 && total.indexed > seeds * 10 && total.queues_lost > seeds / 4, "{total:?}");
+    assert!(total.unanswered <= seeds / 10, "{total:?}");
     assert!(total.deletions > 0 && total.ends > 0 && total.missed > seeds, "{total:?}");
 }
 

@@ -6,6 +6,7 @@ use forwarder::core::cursor::Start;
 use forwarder::pipeline::OnError;
 use tokio::time::{Instant, sleep};
 
+use super::collectors::{ACK_TIMEOUT, Cluster};
 use super::member::Member;
 use super::rng::Rng;
 use super::source::GROUP_TIMEOUT;
@@ -30,13 +31,17 @@ pub struct Outcome {
     pub deletions: u64,
     pub ends: u64,
     pub cuts: u64,
+    pub unanswered: u64,
+    pub queues_lost: u64,
+    pub indexed: u64,
+    pub clusters: u64,
 }
 
 impl std::fmt::Debug for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} logs, {} repeats, {} kills, {} replies lost, {} outages, {} dead letters, {} events missed by the archive, {} times no room, {} sleeps, {} late saves, {} breakdowns, {} groups deleted, {} starts at the end, {} pages cut, {} violations",
+            "{} logs, {} repeats, {} kills, {} replies lost, {} outages, {} dead letters, {} events missed by the archive, {} times no room, {} sleeps, {} late saves, {} breakdowns, {} groups deleted, {} starts at the end, {} pages cut, {} events given up, {} requests lost in a queue, {} events indexed, {} clusters, {} violations",
             self.logs,
             self.repeats,
             self.kills,
@@ -51,6 +56,10 @@ impl std::fmt::Debug for Outcome {
             self.deletions,
             self.ends,
             self.cuts,
+            self.unanswered,
+            self.queues_lost,
+            self.indexed,
+            self.clusters,
             self.violations.len()
         )
     }
@@ -72,11 +81,17 @@ impl Outcome {
         self.deletions += other.deletions;
         self.ends += other.ends;
         self.cuts += other.cuts;
+        self.unanswered += other.unanswered;
+        self.queues_lost += other.queues_lost;
+        self.indexed += other.indexed;
+        self.clusters += other.clusters;
     }
 }
 
 /// Runs one seed from the first log to the last checkpoint.
 pub fn simulate(seed: u64) -> Outcome {
+    // Where the program itself leaves something to chance.
+    fastrand::seed(seed);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime without I/O can be built").block_on(play(seed))
 }
@@ -89,6 +104,9 @@ async fn play(seed: u64) -> Outcome {
         world.ordered = rng.one_in(2);
         world.keeps_prefix = rng.one_in(2);
         world.archive = [None, Some(false), Some(true), Some(true)][rng.below(4) as usize];
+        world.cluster = rng.one_in(2).then(|| Cluster::any(&mut rng));
+        let cluster = world.cluster.as_ref().map(|cluster| (cluster.front, cluster.acks, cluster.max_body));
+        world.note(format!("the cluster: {cluster:?}"));
         world.start = if rng.one_in(2) { Start::End } else { Start::Begin };
         world.on_error =
             [OnError::DeadLetter, OnError::DeadLetter, OnError::Pass, OnError::Drop][rng.below(4) as usize];
@@ -146,6 +164,18 @@ async fn play(seed: u64) -> Outcome {
                 world.note(format!("the archive is away for {outage:?}"));
                 world.archive_down_until = Instant::now() + outage;
             }
+            18..23 => {
+                let mut world = world.lock();
+                if let Some(cluster) = &world.cluster {
+                    let indexer = rng.below(cluster.len() as u64) as usize;
+                    let time = rng.millis(0, 30_000);
+                    match rng.below(4) {
+                        0 => world.slow_down(indexer, time),
+                        1 => world.fall_silent(indexer, time),
+                        _ => world.die(indexer, time),
+                    }
+                }
+            }
             _ => {}
         }
         cast.look_after();
@@ -157,13 +187,14 @@ async fn play(seed: u64) -> Outcome {
         world.trouble = false;
         world.siem_down_until = Instant::now();
         world.archive_down_until = Instant::now();
+        world.recover();
         world.disk_full_until = Instant::now();
         world.note("the trouble is over");
     }
     if cast.members.is_empty() {
         cast.add();
     }
-    let patience = Instant::now() + 2 * GROUP_TIMEOUT + Duration::from_secs(90);
+    let patience = Instant::now() + 2 * (GROUP_TIMEOUT + ACK_TIMEOUT) + Duration::from_secs(90);
     while Instant::now() < patience {
         sleep(Duration::from_secs(1)).await;
         cast.look_after();
@@ -188,6 +219,12 @@ async fn play(seed: u64) -> Outcome {
     outcome.breakdowns = inner.breakdowns;
     outcome.deletions = inner.deletions;
     outcome.ends = u64::from(inner.start == Start::End);
+    if let Some(cluster) = &inner.cluster {
+        outcome.clusters = 1;
+        outcome.indexed = cluster.indexed;
+        outcome.queues_lost = cluster.lost;
+    }
+    outcome.unanswered = inner.unanswered.len() as u64;
     outcome.cuts = inner.cuts.values().sum();
     outcome.dead_letters = inner.on_disk.len() as u64;
     outcome.missed = inner.for_the_archive.len() as u64;

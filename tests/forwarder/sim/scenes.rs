@@ -11,29 +11,34 @@ use super::member::{DRAIN, Member};
 use super::source::GROUP_TIMEOUT;
 use super::world::{Call, GROUP, Inner, World};
 
-const HOUR: Duration = Duration::from_secs(3_600);
+pub const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Time between two heartbeats.
-const BEAT: Duration = GROUP_TIMEOUT.checked_div(3).unwrap();
+pub const BEAT: Duration = GROUP_TIMEOUT.checked_div(3).unwrap();
 
 /// A logstore in which nothing goes wrong by chance.
-fn calm(shards: u32) -> World {
+pub fn calm(shards: u32) -> World {
     let world = World::new(1, shards);
     world.lock().trouble = false;
     world
 }
 
 /// Writes groups of three logs, to any shard that takes them.
-fn write(world: &World, groups: u32) {
+pub fn write(world: &World, groups: u32) {
     (0..groups).for_each(|_| world.lock().write(3));
 }
 
-async fn seconds(seconds: u64) {
+pub async fn seconds(seconds: u64) {
     sleep(Duration::from_secs(seconds)).await;
 }
 
 /// Waits for something to become true; returns how long that took.
-async fn until(world: &World, what: &str, within: Duration, mut is_true: impl FnMut(&mut Inner) -> bool) -> Duration {
+pub async fn until(
+    world: &World,
+    what: &str,
+    within: Duration,
+    mut is_true: impl FnMut(&mut Inner) -> bool,
+) -> Duration {
     let begun = Instant::now();
     while !is_true(&mut world.lock()) {
         if begun.elapsed() > within {
@@ -45,7 +50,7 @@ async fn until(world: &World, what: &str, within: Duration, mut is_true: impl Fn
 }
 
 /// Waits until every log has found its end and every checkpoint is at the end of its shard; nothing may have gone wrong.
-async fn settled(world: &World) {
+pub async fn settled(world: &World) {
     until(world, "everything arrives and is saved", 10 * GROUP_TIMEOUT, |world| {
         world.missing() == 0 && world.all_saved()
     })
@@ -54,12 +59,12 @@ async fn settled(world: &World) {
     assert_eq!(world.violations, Vec::<String>::new(), "{}", world.trace.join("\n"));
 }
 
-fn repeats(world: &World) -> u64 {
+pub fn repeats(world: &World) -> u64 {
     world.lock().arrived.values().map(|times| u64::from(times - 1)).sum()
 }
 
 /// How many lines of the trace hold these words.
-fn noted(world: &World, words: &str) -> usize {
+pub fn noted(world: &World, words: &str) -> usize {
     world.lock().trace.iter().filter(|line| line.contains(words)).count()
 }
 

@@ -9,13 +9,61 @@ use forwarder::core::batch::Output;
 use forwarder::core::cause::Cause;
 use forwarder::core::event::{Body, BodyError, Format, Head};
 use forwarder::core::lease::Tenure;
-use forwarder::destination::hec::Partial;
 use forwarder::destination::hec::plan::Plan;
 use forwarder::destination::hec::reply::{Reply, Sent, Verdict, classify};
+use forwarder::destination::hec::{Hec, Partial};
 use forwarder::destination::{CheckError, Checked, Destination, Figures, Health, Outcome, Promise};
 use tokio::time::Instant;
 
 use super::world::{Call, World};
+
+/// A destination of a member.
+pub enum SimDestination {
+    Model(SimSink),
+    /// The program's own client, to a model of a cluster.
+    Hec {
+        world: World,
+        client: Box<Hec>,
+    },
+}
+
+impl Destination for SimDestination {
+    async fn deliver(&self, batch: Arc<Output>, tenure: Tenure) -> Outcome {
+        match self {
+            Self::Model(sink) => sink.deliver(batch, tenure).await,
+            Self::Hec { world, client } => {
+                world.lock().last_tenure = Some(tenure.clone());
+                client.deliver(batch, tenure).await
+            }
+        }
+    }
+
+    async fn check(&self) -> Result<Checked, CheckError> {
+        match self {
+            Self::Model(sink) => sink.check().await,
+            Self::Hec { client, .. } => client.check().await,
+        }
+    }
+
+    fn address(&self) -> String {
+        "siem".to_owned()
+    }
+
+    fn promise(&self) -> Promise {
+        Promise { label: "taken", sentence: "delivered means taken: the test has it" }
+    }
+
+    fn figures(&self) -> Figures {
+        Figures::default()
+    }
+
+    fn health(&self) -> Health {
+        match self {
+            Self::Model(sink) => sink.health(),
+            Self::Hec { client, .. } => client.health(),
+        }
+    }
+}
 
 /// The SIEM as one member sees it.
 pub struct SimSink {
@@ -35,7 +83,7 @@ enum Fate {
     Nothing,
 }
 
-impl Destination for SimSink {
+impl SimSink {
     async fn deliver(&self, batch: Arc<Output>, tenure: Tenure) -> Outcome {
         self.world.lock().last_tenure = Some(tenure.clone());
         let mut plan = Plan::new(&batch.events);
@@ -53,27 +101,13 @@ impl Destination for SimSink {
         }
     }
 
-    fn address(&self) -> String {
-        "siem".to_owned()
-    }
-
-    fn promise(&self) -> Promise {
-        Promise { label: "taken", sentence: "delivered means taken: the test has it" }
-    }
-
-    fn figures(&self) -> Figures {
-        Figures::default()
-    }
-
     fn health(&self) -> Health {
         match self.is_down() {
             true => Health::Down { since: Instant::now(), cause: "away".to_owned() },
             false => Health::Unknown,
         }
     }
-}
 
-impl SimSink {
     fn is_down(&self) -> bool {
         let world = self.world.lock();
         Instant::now() < if self.is_archive { world.archive_down_until } else { world.siem_down_until }
@@ -159,20 +193,23 @@ impl SimSink {
     }
 }
 
-fn is_poison(event: &[u8]) -> bool {
-    event.ends_with(b"!")
+pub fn is_poison(event: &[u8]) -> bool {
+    event.trim_ascii_end().ends_with(b"!")
 }
 
 /// The id of a log that the script failed on and that was sent unchanged: the log's fields, one after another.
-fn id_of(event: &str) -> &str {
+pub fn id_of(event: &str) -> &str {
+    let event = event.trim_end();
     event.split('|').find_map(|field| field.strip_prefix("id=")).unwrap_or(event)
 }
 
-/// Events are their ids.
+/// Events are their ids, each a line.
 pub struct IdFormat;
 
 impl Format for IdFormat {
     fn write(&self, _: &Head<'_>, body: &mut dyn Body, out: &mut Vec<u8>) -> Result<(), BodyError> {
-        body.text(b"|", out)
+        body.text(b"|", out)?;
+        out.push(b'\n');
+        Ok(())
     }
 }

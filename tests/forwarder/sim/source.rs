@@ -335,7 +335,7 @@ fn refused(world: &World, member: &str, call: Call, refusal: Refusal) -> SourceE
         Call::Save => sls::Call::Save,
         Call::Cursor => sls::Call::Cursor,
         Call::Pull => sls::Call::Pull,
-        Call::Send | Call::Keep => unreachable!("SLS is not asked for it"),
+        Call::Send | Call::Poll | Call::Keep => unreachable!("SLS is not asked for it"),
     };
     let refusal = error::Refusal { status: refusal.status, code: code.to_owned(), message, ..Default::default() };
     match error::verdict(call, &refusal) {

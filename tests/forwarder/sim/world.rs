@@ -19,10 +19,15 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, advance, sleep};
 
+use super::collectors::Cluster;
 use super::rng::Rng;
+use super::sink::id_of;
 use super::source::GROUP_TIMEOUT;
 
 pub const GROUP: &str = "group";
+
+/// The code of a dead letter whose request ended without an answer again and again.
+const UNANSWERED: &str = "no reply";
 
 /// What becomes of a log in the script of the simulation.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,6 +55,8 @@ pub enum Call {
     Pull,
     /// Not to SLS: a request to the SIEM.
     Send,
+    /// Not to SLS: a question for acknowledgements.
+    Poll,
     /// Not to SLS: dead letters for the disk.
     Keep,
 }
@@ -125,6 +132,10 @@ pub struct Inner {
     /// Members that the server threw out of itself: they cannot know before their next heartbeat, until when.
     pub thrown_out: BTreeMap<String, Instant>,
     pub siem_down_until: Instant,
+    /// The SIEM, when it is a cluster of collectors.
+    pub cluster: Option<Cluster>,
+    /// Events that a member gave up, since the requests with them ended without an answer again and again.
+    pub unanswered: BTreeSet<String>,
     /// Whether there is an archive beside the SIEM, and then whether it is isolated.
     pub archive: Option<bool>,
     pub archive_down_until: Instant,
@@ -186,6 +197,8 @@ impl World {
             cut_off: BTreeMap::new(),
             thrown_out: BTreeMap::new(),
             siem_down_until: now,
+            cluster: None,
+            unanswered: BTreeSet::new(),
             archive: None,
             archive_down_until: now,
             archived: Vec::new(),
@@ -477,7 +490,8 @@ impl Inner {
 
     /// Whether an event arrived, or a letter is in the files at this moment.
     fn is_reached(&mut self, end: &End) -> bool {
-        if !self.is_known(end) && matches!(end, End::OnDisk(..) | End::Archived(..)) {
+        self.index();
+        if !self.is_known(end) {
             self.read_letters();
         }
         self.is_known(end)
@@ -485,7 +499,7 @@ impl Inner {
 
     fn is_known(&self, end: &End) -> bool {
         match end {
-            End::Arrived(event) => self.arrived.contains_key(event),
+            End::Arrived(event) => self.arrived.contains_key(event) || self.unanswered.contains(event),
             End::OnDisk(log, event) => self.on_disk.contains(&(log.clone(), *event)),
             End::Archived(event) => self.archived.contains(event) || self.for_the_archive.contains(event),
         }
@@ -495,10 +509,14 @@ impl Inner {
         for dir in directories(self.letters.path()) {
             for letter in Reader::open(&dir).expect("it is there") {
                 let Ok(letter) = letter else { continue };
+                let event = letter.record.event.as_ref().map(|event| std::str::from_utf8(event).expect("ids are text"));
+                let event = event.map(|event| id_of(event).to_owned());
                 if letter.record.reason == Reason::DestinationDown {
-                    let event = letter.record.event.expect("it was made");
-                    self.for_the_archive.insert(String::from_utf8(event).expect("ids are text"));
+                    self.for_the_archive.insert(event.expect("it was made"));
                     continue;
+                }
+                if letter.record.code == UNANSWERED {
+                    self.unanswered.extend(event);
                 }
                 let id = letter.record.log.iter().find(|(key, _)| key == b"id").expect("every log has one").1.clone();
                 self.on_disk.insert((String::from_utf8(id).expect("ids are text"), letter.record.origin.event));
@@ -545,6 +563,7 @@ impl Inner {
 
     /// How many events have not arrived, and how many letters are not on disk.
     pub fn missing(&mut self) -> usize {
+        self.index();
         self.read_letters();
         let has_archive = self.archive.is_some();
         let ends = self.written.values().flatten().flat_map(|(id, kind)| ends(id, *kind, self.on_error, has_archive));
