@@ -16,6 +16,7 @@ use super::member::Member;
 use super::plan::Plan;
 use super::reply::Verdict;
 use super::requests::{Requests, Settled, Waits};
+use super::roster::LookUp;
 use super::status;
 use super::tally::Suspects;
 use super::timing::{RETRY_TIMING, Timing};
@@ -28,6 +29,8 @@ use crate::destination::{CheckError, Checked, Destination, Figures, Gauge, Healt
 /// *indexed*, when acknowledgements are waited for.
 #[derive(Debug)]
 pub struct Hec {
+    /// Of the settings.
+    urls: Vec<String>,
     requests: Requests,
     bad_indexes: BadIndexes,
 }
@@ -49,12 +52,14 @@ impl Hec {
     /// # Errors
     /// A setting that cannot work.
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
-        Self::with_timing(config, RETRY_TIMING)
+        Self::with(config, RETRY_TIMING, LookUp::system())
     }
 
-    fn with_timing(config: &Config, timing: Timing) -> Result<Self, ConfigError> {
+    fn with(config: &Config, timing: Timing, look_up: LookUp) -> Result<Self, ConfigError> {
+        let requests = Requests::new(config, timing, look_up)?;
         Ok(Self {
-            requests: Requests::new(config, timing)?,
+            urls: requests.members.all().iter().map(|member| member.url().to_owned()).collect(),
+            requests,
             bad_indexes: BadIndexes::new(config.fallback_index.clone().filter(|index| !index.is_empty())),
         })
     }
@@ -96,9 +101,9 @@ impl Hec {
                     }
                     if let Some(bytes) = plan.settle(range, verdict) {
                         let what = "requests that are larger get no answer; sending no larger ones for now";
-                        let members = self.members().iter();
+                        let members = self.members();
                         let learning =
-                            members.filter(|one| member.as_ref().is_none_or(|member| Arc::ptr_eq(one, member)));
+                            members.iter().filter(|one| member.as_ref().is_none_or(|member| Arc::ptr_eq(one, member)));
                         learning.for_each(|member| member.learn(bytes, Instant::now(), what));
                     }
                     under_way.extend(waits.map(|waits| acknowledged(waits).boxed()));
@@ -120,7 +125,7 @@ impl Hec {
         Some(Outcome::Done(rejected))
     }
 
-    fn members(&self) -> &[Arc<Member>] {
+    fn members(&self) -> Arc<[Arc<Member>]> {
         self.requests.members.all()
     }
 }
@@ -146,7 +151,9 @@ impl Destination for Hec {
     async fn check(&self) -> Result<Checked, CheckError> {
         let began = Instant::now();
         let (mut agreed, mut failed) = (Vec::new(), None);
-        for (member, checked) in join_all(self.members().iter().map(|member| member.checked())).await {
+        self.requests.members.refresh().await;
+        let members = self.members();
+        for (member, checked) in join_all(members.iter().map(|member| member.checked())).await {
             let now = Instant::now();
             match checked {
                 Ok(reply) => {
@@ -176,8 +183,7 @@ impl Destination for Hec {
     }
 
     fn address(&self) -> String {
-        let urls: Vec<&str> = self.members().iter().map(|member| member.url()).collect();
-        urls.join(", ")
+        self.urls.join(", ")
     }
 
     fn promise(&self) -> Promise {
@@ -204,19 +210,19 @@ impl Destination for Hec {
     }
 
     fn health(&self) -> Health {
-        status::health(self.members())
+        status::health(&self.members())
     }
 
     fn figures(&self) -> Figures {
-        self.requests.counters.snapshot().to_figures(status::outages(self.members()))
+        self.requests.counters.snapshot().to_figures(status::outages(&self.members()))
     }
 
     fn gauges(&self) -> Vec<Gauge> {
-        status::gauges(self.members())
+        status::gauges(&self.members(), &self.requests.members.with_leaving())
     }
 
     fn warnings(&self) -> Vec<String> {
-        status::warnings(self.members())
+        status::warnings(&self.members())
     }
 }
 

@@ -1,5 +1,6 @@
 //! One collector's address: its connections, its credentials, and one request at a time.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -82,6 +83,7 @@ pub enum ConfigError {
 #[derive(Debug)]
 pub struct Endpoint {
     url: Url,
+    name: String,
     /// Where acknowledgements are asked for.
     ack_url: Url,
     /// The proxy on the way there.
@@ -96,29 +98,31 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Checks the settings and reads the files that they name. Nothing is sent.
+    /// Checks the settings and reads the files that they name. Nothing is sent. `address`: where to connect to, instead of
+    /// wherever the name in the URL leads. TLS verifies the name all the same.
     ///
     /// # Errors
     /// A setting that cannot work.
-    pub fn new(config: &Config, url: &str, channel: Channel) -> Result<Self, ConfigError> {
+    pub fn new(config: &Config, url: &str, address: Option<IpAddr>, channel: Channel) -> Result<Self, ConfigError> {
         let url = collector(url)?;
         let mut ack_url = url.clone();
         ack_url.set_path(ACK_PATH);
         Ok(Self {
             proxy: proxy::of(config, &url),
+            name: address.map_or_else(|| url.to_string(), |address| format!("{url} at {address}")),
+            carrier: Carrier::of(config, &url, address)?,
             url,
             ack_url,
-            carrier: Carrier::of(config)?,
             channel,
             tokens: tokens(&config.token)?,
             taken: AtomicUsize::new(0),
         })
     }
 
-    /// Where requests go.
+    /// Where requests go, for people: the URL, and the address if there is one.
     #[must_use]
-    pub fn url(&self) -> &str {
-        self.url.as_str()
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Sends one request with events: over a channel where an acknowledgement will be waited for.
@@ -158,7 +162,7 @@ impl Endpoint {
             reply = self.send_with(other, url, body.clone(), gzip, channel).await?;
             if !reply.refuses_token() && self.taken.swap(other, Ordering::Relaxed) != other {
                 tracing::info!(
-                    url = self.url(),
+                    url = self.name(),
                     "the collector refuses one HEC token and takes another: that one is used"
                 );
             }
@@ -272,10 +276,10 @@ enum Carrier {
 }
 
 impl Carrier {
-    fn of(config: &Config) -> Result<Self, ConfigError> {
+    fn of(config: &Config, url: &Url, address: Option<IpAddr>) -> Result<Self, ConfigError> {
         Ok(match &config.transport {
             Some(transport) => Self::Other(Arc::clone(transport)),
-            None => Self::Http(Box::new(client(config)?)),
+            None => Self::Http(Box::new(client(config, url, address)?)),
         })
     }
 }
@@ -360,6 +364,8 @@ fn collector(text: &str) -> Result<Url, ConfigError> {
 struct ClientFiles {
     tls: TlsFiles,
     config: Config,
+    /// The name in the URL, and the one address that it stands for.
+    pinned: Option<(String, SocketAddr)>,
     began: Instant,
 }
 
@@ -383,6 +389,9 @@ impl FromFiles for ClientFiles {
 
     fn make(&self, (content, _): &Self::Content) -> Result<Client, ConfigError> {
         let mut builder = client_builder(&self.config)?;
+        if let Some((name, address)) = &self.pinned {
+            builder = builder.resolve(name, *address);
+        }
         if let Some(ca) = &content.ca {
             let certificates = Certificate::from_pem_bundle(ca).map_err(|error| self.tls.bad_ca(chain(&error)))?;
             if certificates.is_empty() {
@@ -399,9 +408,11 @@ impl FromFiles for ClientFiles {
     }
 }
 
-fn client(config: &Config) -> Result<Reread<ClientFiles>, ConfigError> {
+fn client(config: &Config, url: &Url, address: Option<IpAddr>) -> Result<Reread<ClientFiles>, ConfigError> {
     let tls = TlsFiles { ca_file: config.ca_file.clone(), client_cert: config.client_cert.clone() };
-    let files = ClientFiles { tls, config: config.clone(), began: Instant::now() };
+    // The port of the URL takes the place of this one.
+    let pinned = url.domain().zip(address).map(|(name, address)| (name.to_owned(), SocketAddr::new(address, 0)));
+    let files = ClientFiles { tls, config: config.clone(), pinned, began: Instant::now() };
     Reread::new(files, FILE_AGE)
 }
 

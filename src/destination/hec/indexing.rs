@@ -73,7 +73,7 @@ struct State {
 impl Indexing {
     /// Asks `endpoint` every so often; what is not acknowledged within `timeout` is to be sent again.
     pub(super) fn new(endpoint: Arc<Endpoint>, every: Duration, timeout: Duration) -> Self {
-        let health = HealthTracker::new("HEC indexer acknowledgement", endpoint.url().to_owned());
+        let health = HealthTracker::new("HEC indexer acknowledgement", endpoint.name().to_owned());
         let state = State { tracker: AckTracker::new(timeout), channels: BTreeMap::new() };
         let shared = Shared {
             endpoint,
@@ -271,7 +271,7 @@ impl Shared {
         };
         if !expired.is_empty() {
             tracing::warn!(
-                url = self.endpoint.url(),
+                url = self.endpoint.name(),
                 requests = expired.len(),
                 "no indexer acknowledgement came in time (hec.ack_timeout); sending the events again"
             );

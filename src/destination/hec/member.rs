@@ -1,5 +1,6 @@
 //! A member of the collectors: one address, with all that is known of it.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -40,19 +41,21 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// Checks the settings and reads the files that they name. Nothing is sent.
+    /// Checks the settings and reads the files that they name. Nothing is sent. `address`: the one that is connected to, when
+    /// its name has several.
     ///
     /// # Errors
     /// A setting that cannot work.
     pub(super) fn new(
         config: &Config,
         member: &MemberConfig,
+        address: Option<IpAddr>,
         limit: ConcurrencyLimit,
         poll_every: Duration,
     ) -> Result<Self, ConfigError> {
-        let endpoint = Arc::new(Endpoint::new(config, &member.url, Channel::new())?);
+        let endpoint = Arc::new(Endpoint::new(config, &member.url, address, Channel::new())?);
         Ok(Self {
-            standing: HealthTracker::new("Splunk HEC", endpoint.url().to_owned()),
+            standing: HealthTracker::new("Splunk HEC", endpoint.name().to_owned()),
             tally: Tally::default(),
             acks: config.ack.map(|timeout| Indexing::new(Arc::clone(&endpoint), poll_every, timeout)),
             limit: Mutex::new(limit),
@@ -66,9 +69,9 @@ impl Member {
         })
     }
 
-    /// Where requests go.
+    /// Where requests go, for people: the URL, and the address when its name has several.
     pub(super) fn url(&self) -> &str {
-        self.endpoint.url()
+        self.endpoint.name()
     }
 
     /// Asks whether it is there and takes our token, without events.

@@ -1,4 +1,4 @@
-//! All members, and the turns of the requests of all shards.
+//! The turns of the requests of all shards.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,42 +9,64 @@ use tokio::time::Instant;
 use super::choice::{Candidate, Choice, choose};
 use super::concurrency::{Admit, ConcurrencyLimit, FlowState, Ticket};
 use super::member::Member;
+use super::roster::Roster;
 use crate::destination::Health;
 
 /// The members, and the word for those who wait that something may have changed.
 #[derive(Debug)]
 pub(super) struct Members {
-    list: Vec<Arc<Member>>,
+    roster: Roster,
     changed: Notify,
     /// How often the token's file is looked at while a member refuses us.
     token_poll: Duration,
 }
 
 impl Members {
-    /// These, at least one.
-    pub(super) fn new(list: Vec<Arc<Member>>, token_poll: Duration) -> Self {
-        Self { list, changed: Notify::new(), token_poll }
+    /// These.
+    pub(super) fn new(roster: Roster, token_poll: Duration) -> Self {
+        Self { roster, changed: Notify::new(), token_poll }
     }
 
-    /// All of them.
-    pub(super) fn all(&self) -> &[Arc<Member>] {
-        &self.list
+    /// All of them, as they are now.
+    pub(super) fn all(&self) -> Arc<[Arc<Member>]> {
+        self.roster.all()
+    }
+
+    /// Those, and the ones that get no more requests and still wait for acknowledgements.
+    pub(super) fn with_leaving(&self) -> Vec<Arc<Member>> {
+        self.roster.with_leaving()
+    }
+
+    /// Looks for members that come or leave, when that is due.
+    pub(super) async fn refresh(&self) {
+        if self.roster.refresh().await {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Looks for them as at this time.
+    #[cfg(test)]
+    pub(super) async fn look_up(&self, now: Instant) {
+        self.roster.look_up(now).await;
+        self.changed.notify_waiters();
     }
 
     /// Most bytes of a request that any of them takes.
     pub(super) fn most_bytes(&self, now: Instant) -> usize {
-        self.list.iter().map(|member| member.most_bytes(now)).min().unwrap_or_default()
+        self.all().iter().map(|member| member.most_bytes(now)).min().unwrap_or_default()
     }
 
     /// Waits for the turn to send one request. It stays at `prefer`, if that takes it.
     pub(super) async fn turn(&self, prefer: Option<&Arc<Member>>) -> Permit<'_> {
-        let prefer = prefer.and_then(|prefer| self.list.iter().position(|member| Arc::ptr_eq(member, prefer)));
         loop {
+            self.refresh().await;
             // Listens before it asks, so that no change is missed in between.
             let changed = self.changed.notified();
-            let candidates: Vec<Candidate> = self.list.iter().map(|member| member.candidate()).collect();
+            let members = self.all();
+            let prefer = prefer.and_then(|prefer| members.iter().position(|member| Arc::ptr_eq(member, prefer)));
+            let candidates: Vec<Candidate> = members.iter().map(|member| member.candidate()).collect();
             let member = match choose(&candidates, prefer, Instant::now()) {
-                Choice::Send(number) | Choice::Probe(number) => &self.list[number],
+                Choice::Send(number) | Choice::Probe(number) => &members[number],
                 Choice::Wait(None) => {
                     changed.await;
                     continue;
@@ -72,7 +94,7 @@ impl Members {
                         biased;
                         () = tokio::time::sleep_until(at) => return permit,
                         () = member.endpoint.token_changed(self.token_poll), if refused => return permit,
-                        () = self.another_opens(member), if self.list.len() > 1 => {}
+                        () = self.another_opens(member) => {}
                     }
                 }
                 // Somebody else was faster.
@@ -81,12 +103,13 @@ impl Members {
         }
     }
 
-    /// Resolves when a request may go to another member.
+    /// Resolves when a request may go to another member, or may not go to this one.
     async fn another_opens(&self, this: &Arc<Member>) {
         loop {
             let changed = self.changed.notified();
-            let mut others = self.list.iter().filter(|member| !Arc::ptr_eq(member, this));
-            if others.any(|member| member.limit().state() == FlowState::Room) {
+            let members = self.all();
+            let (these, others): (Vec<_>, Vec<_>) = members.iter().partition(|member| Arc::ptr_eq(member, this));
+            if these.is_empty() || others.iter().any(|member| member.limit().state() == FlowState::Room) {
                 return;
             }
             changed.await;

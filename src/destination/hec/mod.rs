@@ -1,10 +1,11 @@
 //! Splunk over the HTTP Event Collector (HEC).
 //!
 //! [`HecFormat`] lays events out, [`Hec`] sends them. What a reply means is decided in [`reply`], what no reply means in
-//! [`suspicion`], what is still to be sent in [`plan`], how much at once in [`concurrency`], to whom in [`choice`], and what
+//! [`suspicion`], what is still to be sent in [`plan`], how much at once in [`concurrency`], to whom in [`choice`], which addresses there are in [`addresses`], and what
 //! the indexers have acknowledged in [`acks`]: all pure.
 
 pub mod acks;
+mod addresses;
 mod body;
 mod channel;
 pub mod choice;
@@ -25,6 +26,7 @@ mod proxy;
 pub mod reply;
 mod request_fault;
 mod requests;
+mod roster;
 mod status;
 pub mod suspicion;
 mod tally;

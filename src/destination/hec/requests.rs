@@ -7,7 +7,6 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::body::{body, body_for_index, compress};
-use super::concurrency::ConcurrencyLimit;
 use super::counters::Counters;
 use super::endpoint::ConfigError;
 use super::exchange::{Answer, exchange, kept};
@@ -16,10 +15,11 @@ use super::member::{Load, Member};
 use super::members::{Members, Permit};
 use super::notices::Notices;
 use super::reply::{Sent, Verdict, ended_by_its_event, takes_no_events};
+use super::roster::{LookUp, Roster};
 use super::suspicion::{Failure, Next, Suspicion};
 use super::tally::FirstFailure;
 use super::timing::Timing;
-use super::{Config, MemberConfig, Partial};
+use super::{Config, Partial};
 use crate::core::backoff::Backoff;
 use crate::core::batch::Output;
 use crate::core::cause::Cause;
@@ -78,16 +78,9 @@ impl Requests {
     ///
     /// # Errors
     /// A setting that cannot work.
-    pub(super) fn new(config: &Config, timing: Timing) -> Result<Self, ConfigError> {
-        let member = |member: &MemberConfig| {
-            let busy = Backoff::new(timing.first, timing.most, fastrand::u64(..));
-            let hold = Backoff::new(timing.hold_jitter, timing.hold_jitter, fastrand::u64(..));
-            let limit = ConcurrencyLimit::new(config.max_requests, busy, hold, timing.hold);
-            Member::new(config, member, limit, timing.ack_poll).map(Arc::new)
-        };
-        let members: Result<Vec<_>, _> = config.members.iter().map(member).collect();
+    pub(super) fn new(config: &Config, timing: Timing, look_up: LookUp) -> Result<Self, ConfigError> {
         Ok(Self {
-            members: Members::new(members?, timing.token_poll),
+            members: Members::new(Roster::new(config, timing, look_up)?, timing.token_poll),
             counters: Counters::default(),
             partial: config.partial,
             waits_for_acks: config.ack.is_some(),

@@ -32,8 +32,8 @@ pub(super) fn outages(members: &[Arc<Member>]) -> Vec<Outage> {
     }
 }
 
-/// The members, and what waits for acknowledgements.
-pub(super) fn gauges(members: &[Arc<Member>]) -> Vec<Gauge> {
+/// The members, and what waits for acknowledgements: also at those that leave.
+pub(super) fn gauges(members: &[Arc<Member>], with_leaving: &[Arc<Member>]) -> Vec<Gauge> {
     let gauge = |name, help, value| Gauge { name, help, value };
     let up = members.iter().filter(|member| matches!(member.health(), Health::Up { .. })).count();
     let mut gauges = vec![
@@ -41,7 +41,7 @@ pub(super) fn gauges(members: &[Arc<Member>]) -> Vec<Gauge> {
         gauge("members_up", "Collectors that took the last request", up as u64),
     ];
     let waiting: Vec<Waiting> =
-        members.iter().filter_map(|member| member.acks.as_ref()).map(Indexing::waiting).collect();
+        with_leaving.iter().filter_map(|member| member.acks.as_ref()).map(Indexing::waiting).collect();
     if waiting.is_empty() {
         return gauges;
     }
@@ -55,7 +55,7 @@ pub(super) fn gauges(members: &[Arc<Member>]) -> Vec<Gauge> {
         gauge(
             "unacknowledged_bytes",
             "Bytes of events that were accepted and wait for an acknowledgement of the indexers",
-            members.iter().map(|member| member.unacked_bytes()).sum(),
+            with_leaving.iter().map(|member| member.unacked_bytes()).sum(),
         ),
         gauge(
             "oldest_unacknowledged_seconds",

@@ -1,6 +1,7 @@
 //! The client against a collector on a loopback socket that answers as each test wants.
 
 mod acks;
+mod addresses;
 mod members;
 mod server;
 mod tls;
@@ -45,11 +46,11 @@ fn config(url: &str) -> Config {
 }
 
 fn hec(collector: &Collector) -> Hec {
-    Hec::with_timing(&config(&collector.url), QUICK).unwrap()
+    Hec::with(&config(&collector.url), QUICK, LookUp::system()).unwrap()
 }
 
 fn hec_with(config: &Config) -> Arc<Hec> {
-    Arc::new(Hec::with_timing(config, QUICK).unwrap())
+    Arc::new(Hec::with(config, QUICK, LookUp::system()).unwrap())
 }
 
 /// Events `{"event":"e0"}`, `{"event":"e1"}`, …; those in `bad` say `BAD` instead.
@@ -639,7 +640,7 @@ async fn a_token_file_that_changes_is_tried_at_once() {
     .await;
     let slow = Timing { hold: Duration::from_secs(600), ..QUICK };
     let token = Token::Files(vec![file.path().to_owned()]);
-    let hec = Arc::new(Hec::with_timing(&Config { token, ..config(&collector.url) }, slow).unwrap());
+    let hec = Arc::new(Hec::with(&Config { token, ..config(&collector.url) }, slow, LookUp::system()).unwrap());
     let (_stopper, tenure) = tenure();
     let mut delivery = tokio::task::JoinSet::new();
     let sink = Arc::clone(&hec);
@@ -802,7 +803,7 @@ async fn when_the_tenure_ends_a_request_without_a_reply_and_a_long_wait_are_give
         let collector = first_then_fine(vec![act]).await;
         let config = Config { timeout: LONG, ..config(&collector.url) };
         let slow = Timing { hold: Duration::from_secs(300), ..QUICK };
-        let hec = Arc::new(Hec::with_timing(&config, slow).unwrap());
+        let hec = Arc::new(Hec::with(&config, slow, LookUp::system()).unwrap());
         let (stopper, tenure) = tenure();
         let mut delivery = tokio::task::JoinSet::new();
         delivery.spawn(async move { hec.deliver(batch(2), tenure).await });
@@ -1103,8 +1104,9 @@ async fn settings_that_cannot_work_are_named() {
 async fn f85_two_clients_that_failed_together_do_not_wait_equally_long() {
     let now = Instant::now();
     let next_tries = || {
-        let hec = Hec::with_timing(&config("http://127.0.0.1:1"), RETRY_TIMING).unwrap();
-        let mut flow = hec.members()[0].limit();
+        let hec = Hec::new(&config("http://127.0.0.1:1")).unwrap();
+        let members = hec.members();
+        let mut flow = members[0].limit();
         let Admit::Go(ticket) = flow.admit() else { panic!("nothing was sent yet") };
         flow.failed(&ticket, now, None);
         let Admit::Probe(ticket, failed) = flow.admit() else { panic!("it failed") };

@@ -6,17 +6,17 @@ use std::sync::atomic::AtomicUsize;
 use super::*;
 
 /// Longer than any of these tests.
-const PATIENT: Duration = Duration::from_secs(600);
+pub(super) const PATIENT: Duration = Duration::from_secs(600);
 
-fn with_acks(collector: &Collector, timeout: Duration) -> Config {
+pub(super) fn with_acks(collector: &Collector, timeout: Duration) -> Config {
     Config { ack: Some(timeout), ..config(&collector.url) }
 }
 
-fn ack(id: usize) -> Act {
+pub(super) fn ack(id: usize) -> Act {
     Act::reply(200, &format!(r#"{{"text":"Success","code":0,"ackId":{id}}}"#))
 }
 
-fn is_poll(seen: &Seen) -> bool {
+pub(super) fn is_poll(seen: &Seen) -> bool {
     seen.line.starts_with("POST /services/collector/ack ")
 }
 
@@ -27,14 +27,14 @@ fn asked(seen: &Seen) -> Vec<u64> {
 }
 
 /// Answers a poll: these of the ids are safe.
-fn safe(seen: &Seen, is_safe: impl Fn(u64) -> bool) -> Act {
+pub(super) fn safe(seen: &Seen, is_safe: impl Fn(u64) -> bool) -> Act {
     let acks: Vec<String> = asked(seen).iter().map(|id| format!("\"{id}\":{}", is_safe(*id))).collect();
     Act::reply(200, &format!(r#"{{"acks":{{{}}}}}"#, acks.join(",")))
 }
 
 /// A collector whose ids count up over all channels, and whose polls are answered by `poll`; the first one, which asks
 /// whether there are acknowledgements, as it should be.
-async fn indexer(poll: impl Fn(&Seen, usize) -> Act + Send + 'static) -> Collector {
+pub(super) async fn indexer(poll: impl Fn(&Seen, usize) -> Act + Send + 'static) -> Collector {
     let (mut ids, mut polls) = (0.., 0);
     Collector::start(move |seen, taken| {
         if is_poll(seen) {
@@ -49,7 +49,7 @@ async fn indexer(poll: impl Fn(&Seen, usize) -> Act + Send + 'static) -> Collect
     .await
 }
 
-fn posts(collector: &Collector) -> Vec<Seen> {
+pub(super) fn posts(collector: &Collector) -> Vec<Seen> {
     collector.seen().into_iter().filter(|seen| !is_poll(seen) && !seen.body.is_empty()).collect()
 }
 

@@ -14,7 +14,7 @@ const NOWHERE: &str = "http://127.0.0.1:9";
 async fn requests_of_a_collector_that_is_not_there_go_to_the_others_at_once_and_it_is_told() {
     let (one, other) = (first_then_fine(vec![]).await, first_then_fine(vec![]).await);
     let slow = Timing { first: Duration::from_secs(600), most: Duration::from_secs(600), ..QUICK };
-    let hec = Hec::with_timing(&of(&[&one.url, NOWHERE, &other.url]), slow).unwrap();
+    let hec = Hec::with(&of(&[&one.url, NOWHERE, &other.url]), slow, LookUp::system()).unwrap();
     for _ in 0..8 {
         deliver_all(&hec, batch(4)).await;
     }
@@ -105,7 +105,7 @@ async fn a_token_that_is_refused_gives_way_to_the_next_before_anything_is_called
     .await;
     let token = Token::Files(files.iter().map(|file| file.path().to_owned()).collect());
     let slow = Timing { hold: Duration::from_secs(600), ..QUICK };
-    let hec = Hec::with_timing(&Config { token, ..config(&collector.url) }, slow).unwrap();
+    let hec = Hec::with(&Config { token, ..config(&collector.url) }, slow, LookUp::system()).unwrap();
     deliver_all(&hec, batch(1)).await;
     rotated.store(true, Ordering::Relaxed);
     deliver_all(&hec, batch(2)).await;

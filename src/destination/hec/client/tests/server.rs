@@ -118,7 +118,15 @@ impl Collector {
         address: SocketAddr,
         answer: impl FnMut(&Seen, &mut Vec<String>) -> Act + Send + 'static,
     ) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
+        Self::start_on(std::net::TcpListener::bind(address).unwrap(), answer)
+    }
+
+    pub fn start_on(
+        listener: std::net::TcpListener,
+        answer: impl FnMut(&Seen, &mut Vec<String>) -> Act + Send + 'static,
+    ) -> Self {
+        listener.set_nonblocking(true).unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State {
             answer: Box::new(answer),

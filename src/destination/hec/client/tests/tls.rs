@@ -48,7 +48,7 @@ impl TlsCollector {
         config.timeout = LONG;
         config.connect_timeout = LONG;
         change(&mut config);
-        let checked = Hec::with_timing(&config, QUICK).unwrap().check().await;
+        let checked = Hec::with(&config, QUICK, LookUp::system()).unwrap().check().await;
         (self.thread.join().unwrap(), checked)
     }
 }
@@ -84,6 +84,32 @@ async fn a_certificate_for_another_name_is_refused() {
     let (asked, checked) = TlsCollector::start().check("127.0.0.1", trust).await;
     let Err(CheckError::Refused(cause)) = checked else { panic!("{checked:?}") };
     assert!(!asked && cause.hint.is_some_and(|hint| hint.contains("use a host name that is in it")), "{cause}");
+}
+
+#[tokio::test]
+async fn tls_verifies_the_name_also_where_each_address_is_a_member() {
+    let issuer = pem(ISSUER);
+    for (name, is_in_certificate) in [("localhost", true), ("splunk.test", false)] {
+        let collector = TlsCollector::start();
+        let config = Config {
+            timeout: LONG,
+            connect_timeout: LONG,
+            ca_file: Some(issuer.path().to_owned()),
+            ..config(&format!("https://{name}:{}", collector.port))
+        };
+        // Nobody listens at the second one.
+        let look_up = LookUp::new(|_| Box::pin(async { Ok(vec![[127, 0, 0, 1].into(), [127, 9, 9, 9].into()]) }));
+        let hec = Hec::with(&config, QUICK, look_up).unwrap();
+        let checked = hec.check().await;
+        assert_eq!(collector.thread.join().unwrap(), is_in_certificate, "{name}: {checked:?}");
+        match checked {
+            Ok(checked) => assert!(checked.url.ends_with(" at 127.0.0.1"), "{checked:?}"),
+            Err(error) => {
+                let CheckError::Refused(cause) = error else { panic!("{error:?}") };
+                assert!(cause.hint.is_some_and(|hint| hint.contains("use a host name that is in it")), "{cause}");
+            }
+        }
+    }
 }
 
 #[tokio::test]
@@ -213,7 +239,7 @@ async fn certificates_that_are_renewed_are_used_and_half_a_pair_is_not() {
     (config.timeout, config.connect_timeout) = (LONG, LONG);
     config.ca_file = Some(issuer.path().to_owned());
     config.client_cert = Some((certificate.path().to_owned(), key.path().to_owned()));
-    let hec = Hec::with_timing(&config, QUICK).unwrap();
+    let hec = Hec::with(&config, QUICK, LookUp::system()).unwrap();
     let ask = async || {
         hec.members()[0].endpoint.look_at_certificates().await;
         hec.check().await.is_ok()

@@ -1,0 +1,317 @@
+//! Who the members are: one for each URL, or for each address of its name. Names are looked up again while requests are sent.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, join_all};
+use reqwest::Url;
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, timeout};
+
+use super::addresses::{Addresses, LOOK_UP_EVERY};
+use super::concurrency::ConcurrencyLimit;
+use super::endpoint::ConfigError;
+use super::member::Member;
+use super::proxy;
+use super::timing::Timing;
+use super::{Config, MemberConfig};
+use crate::core::backoff::Backoff;
+
+/// How long a lookup may keep the request that makes it.
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Finds the addresses of a name, in the order in which they are to be tried.
+#[derive(Clone)]
+pub(super) struct LookUp(Arc<dyn Fn(String) -> Finding + Send + Sync>);
+
+type Finding = BoxFuture<'static, io::Result<Vec<IpAddr>>>;
+
+impl LookUp {
+    /// Asks the system.
+    pub(super) fn system() -> Self {
+        Self::new(|name| {
+            Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect()) })
+        })
+    }
+
+    pub(super) fn new(look_up: impl Fn(String) -> Finding + Send + Sync + 'static) -> Self {
+        Self(Arc::new(look_up))
+    }
+}
+
+impl fmt::Debug for LookUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LookUp").finish_non_exhaustive()
+    }
+}
+
+/// The members, as they come and go.
+#[derive(Debug)]
+pub(super) struct Roster {
+    maker: Arc<Maker>,
+    look_up: LookUp,
+    /// Whether there is any name to look up.
+    has_names: bool,
+    /// Set when the names have been looked up for the first time.
+    begun: OnceCell<()>,
+    /// Held by the one that looks names up.
+    looking: tokio::sync::Mutex<()>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    urls: Vec<MembersOfUrl>,
+    /// All of them, put together.
+    all: Arc<[Arc<Member>]>,
+    /// Those that get no more requests. They are gone when nobody waits for what they accepted.
+    leaving: Vec<Weak<Member>>,
+    /// When the names are looked up again.
+    due: Instant,
+}
+
+/// The members for one URL.
+#[derive(Debug)]
+struct MembersOfUrl {
+    config: MemberConfig,
+    /// The name to look up, if there is one that we connect to.
+    name: Option<String>,
+    addresses: Addresses,
+    members: BTreeMap<Option<IpAddr>, Arc<Member>>,
+}
+
+/// Makes members.
+#[derive(Debug)]
+struct Maker {
+    config: Config,
+    timing: Timing,
+}
+
+impl Roster {
+    /// One member for each URL, until names are looked up. Checks the settings and reads the files that they name.
+    ///
+    /// # Errors
+    /// A setting that cannot work.
+    pub(super) fn new(config: &Config, timing: Timing, look_up: LookUp) -> Result<Self, ConfigError> {
+        let maker = Maker { config: config.clone(), timing };
+        let of_url = |url: &MemberConfig| {
+            let member = Arc::new(maker.make(url, None)?);
+            Ok(MembersOfUrl {
+                config: url.clone(),
+                name: name_of(config, &url.url),
+                addresses: Addresses::default(),
+                members: BTreeMap::from([(None, member)]),
+            })
+        };
+        let urls: Vec<MembersOfUrl> = config.members.iter().map(of_url).collect::<Result<_, ConfigError>>()?;
+        let has_names = urls.iter().any(|url| url.name.is_some());
+        let state = State { all: together(&urls), urls, leaving: Vec::new(), due: Instant::now() };
+        Ok(Self {
+            maker: Arc::new(maker),
+            look_up,
+            has_names,
+            begun: OnceCell::new(),
+            looking: tokio::sync::Mutex::default(),
+            state: Mutex::new(state),
+        })
+    }
+
+    /// The members that requests may go to, at least one.
+    pub(super) fn all(&self) -> Arc<[Arc<Member>]> {
+        Arc::clone(&self.state().all)
+    }
+
+    /// Those, and the ones that get no more requests and still wait for acknowledgements.
+    pub(super) fn with_leaving(&self) -> Vec<Arc<Member>> {
+        let state = self.state();
+        state.all.iter().cloned().chain(state.leaving.iter().filter_map(Weak::upgrade)).collect()
+    }
+
+    /// Looks the names up if that is due. The first time everybody waits for it, later only whoever comes first. Returns whether
+    /// members came or left.
+    pub(super) async fn refresh(&self) -> bool {
+        if !self.has_names {
+            return false;
+        }
+        let mut is_changed = false;
+        self.begun.get_or_init(async || is_changed |= self.look_up(Instant::now()).await).await;
+        if let Ok(_looking) = self.looking.try_lock()
+            && Instant::now() >= self.state().due
+        {
+            is_changed |= self.look_up(Instant::now()).await;
+        }
+        is_changed
+    }
+
+    /// Looks the names up at this time. Returns whether members came or left.
+    pub(super) async fn look_up(&self, now: Instant) -> bool {
+        self.state().due = now + LOOK_UP_EVERY;
+        let names: Vec<(usize, String)> = {
+            let state = self.state();
+            let named = |(at, url): (usize, &MembersOfUrl)| Some((at, url.name.clone()?));
+            state.urls.iter().enumerate().filter_map(named).collect()
+        };
+        let found = join_all(names.into_iter().map(async |(at, name)| (at, self.addresses(name).await))).await;
+        let missing: Vec<(usize, MemberConfig, IpAddr)> = {
+            let mut state = self.state();
+            let mut missing = Vec::new();
+            for (at, addresses) in found {
+                let url = &mut state.urls[at];
+                url.addresses.found(&addresses, now);
+                let new = url.addresses.members().into_iter().filter(|member| !url.members.contains_key(member));
+                missing.extend(new.flatten().map(|address| (at, url.config.clone(), address)));
+            }
+            missing
+        };
+        let maker = Arc::clone(&self.maker);
+        // The certificates of the system take a while to read.
+        let make = move || -> Result<Vec<(usize, IpAddr, Arc<Member>)>, ConfigError> {
+            let make = |(at, url, address): (usize, MemberConfig, IpAddr)| {
+                Ok((at, address, Arc::new(maker.make(&url, Some(address))?)))
+            };
+            missing.into_iter().map(make).collect()
+        };
+        match tokio::task::spawn_blocking(make).await.expect("making a client does not panic") {
+            Ok(made) => self.state().change(made),
+            Err(problem) => {
+                tracing::warn!("cannot connect to new addresses of the collector: {problem}");
+                false
+            }
+        }
+    }
+
+    /// Nothing when there is no answer: that is no reason to change anything.
+    async fn addresses(&self, name: String) -> Vec<IpAddr> {
+        let answer = timeout(LOOK_UP_TIMEOUT, (self.look_up.0)(name.clone())).await;
+        answer.map_err(io::Error::from).and_then(|answer| answer).unwrap_or_else(|problem| {
+            tracing::debug!(name, "no answer of DNS: {problem}");
+            Vec::new()
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// These are new, and whatever is no address any more leaves. Returns whether there are any.
+    fn change(&mut self, made: Vec<(usize, IpAddr, Arc<Member>)>) -> bool {
+        let mut is_changed = !made.is_empty();
+        for (at, address, member) in made {
+            tracing::info!(url = member.url(), "HEC: an address of the collector's name gets requests of its own");
+            self.urls[at].members.insert(Some(address), member);
+        }
+        for url in &mut self.urls {
+            let stays = url.addresses.members();
+            let (stay, leave) = std::mem::take(&mut url.members).into_iter().partition(|(at, _)| stays.contains(at));
+            url.members = stay;
+            let leave: BTreeMap<Option<IpAddr>, Arc<Member>> = leave;
+            for member in leave.into_values() {
+                tracing::info!(url = member.url(), "HEC: no more requests are sent this way");
+                self.leaving.push(Arc::downgrade(&member));
+                is_changed = true;
+            }
+        }
+        self.leaving.retain(|member| member.strong_count() > 0);
+        self.all = together(&self.urls);
+        is_changed
+    }
+}
+
+impl Maker {
+    fn make(&self, url: &MemberConfig, address: Option<IpAddr>) -> Result<Member, ConfigError> {
+        let timing = self.timing;
+        let busy = Backoff::new(timing.first, timing.most, fastrand::u64(..));
+        let hold = Backoff::new(timing.hold_jitter, timing.hold_jitter, fastrand::u64(..));
+        let limit = ConcurrencyLimit::new(self.config.max_requests, busy, hold, timing.hold);
+        Member::new(&self.config, url, address, limit, timing.ack_poll)
+    }
+}
+
+fn together(urls: &[MembersOfUrl]) -> Arc<[Arc<Member>]> {
+    urls.iter().flat_map(|url| url.members.values().cloned()).collect()
+}
+
+/// The name in the URL. A proxy looks it up itself, and so does whatever carries requests instead of HTTP.
+fn name_of(config: &Config, url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    let is_ours = config.transport.is_none() && proxy::of(config, &url).is_none();
+    url.domain().filter(|_| is_ours).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::super::timing::RETRY_TIMING;
+    use super::*;
+
+    /// Answers from a list; none for `""`.
+    fn answers(answers: &[&'static str]) -> LookUp {
+        let answers = Mutex::new(answers.iter().copied().collect::<VecDeque<_>>());
+        LookUp::new(move |name| {
+            assert_eq!(name, "splunk.test");
+            let answer = answers.lock().unwrap().pop_front().expect("one more question than expected");
+            let addresses: Vec<IpAddr> = answer.split_whitespace().map(|text| text.parse().unwrap()).collect();
+            Box::pin(async move { if addresses.is_empty() { Err(io::Error::other("no DNS")) } else { Ok(addresses) } })
+        })
+    }
+
+    fn roster(url: &str, look_up: LookUp) -> Roster {
+        Roster::new(&Config::plain(url, "token"), RETRY_TIMING, look_up).unwrap()
+    }
+
+    fn members(roster: &Roster) -> Vec<String> {
+        let end = |member: &Arc<Member>| member.url().rsplit('/').next().unwrap().to_owned();
+        roster.all().iter().map(end).collect()
+    }
+
+    #[tokio::test]
+    async fn members_come_and_go_with_the_addresses_of_the_name() {
+        let roster = roster(
+            "http://splunk.test:8088",
+            answers(&["", "192.0.2.1", "192.0.2.1 192.0.2.2", "192.0.2.2 192.0.2.3", "", "192.0.2.2"]),
+        );
+        let began = Instant::now();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        assert!(!roster.look_up(at(0)).await && !roster.look_up(at(60)).await);
+        assert_eq!(members(&roster), ["collector"], "as long as it has one, the name is the member");
+        assert!(roster.look_up(at(120)).await);
+        assert_eq!(members(&roster), ["collector at 192.0.2.1", "collector at 192.0.2.2"]);
+        let second = Arc::clone(&roster.all()[1]);
+        assert!(roster.look_up(at(180)).await && !roster.look_up(at(240)).await);
+        assert_eq!(members(&roster).len(), 3);
+        assert!(roster.look_up(at(490)).await);
+        assert_eq!(members(&roster), ["collector at 192.0.2.2"]);
+        assert!(Arc::ptr_eq(&second, &roster.all()[0]), "what is known of it is kept");
+        assert_eq!(roster.with_leaving().len(), 1, "nobody waits for the others");
+    }
+
+    #[tokio::test]
+    async fn an_address_in_the_url_is_not_looked_up_nor_is_a_name_that_a_proxy_looks_up() {
+        let literal = roster("http://192.0.2.1:8088", answers(&[]));
+        assert!(!literal.refresh().await);
+        let config =
+            Config { proxy: Some("http://192.0.2.7:3128".to_owned()), ..Config::plain("http://splunk.test", "t") };
+        let proxied = Roster::new(&config, RETRY_TIMING, answers(&[])).unwrap();
+        assert!(!proxied.refresh().await);
+    }
+
+    #[tokio::test]
+    async fn names_are_looked_up_by_the_first_request_and_then_once_a_minute() {
+        let roster = roster("http://splunk.test", answers(&["192.0.2.1 192.0.2.2", "192.0.2.1 192.0.2.2 192.0.2.3"]));
+        let request = async || (roster.refresh().await, members(&roster).len());
+        let (first, second) = tokio::join!(request(), request());
+        assert!(first.0 ^ second.0, "one of them looked");
+        assert_eq!((first.1, second.1), (2, 2), "and both waited for it");
+        assert!(!roster.refresh().await);
+        roster.state().due = Instant::now();
+        assert!(roster.refresh().await);
+        assert_eq!(members(&roster).len(), 3);
+    }
+}
