@@ -89,6 +89,10 @@ mod tests {
         assert_eq!(choose(&heavy, None, now), Choice::Send(1));
         let idle = [5, 3, 4].map(|sent| Candidate { sent, ..candidate(ROOM, 0) });
         assert_eq!(choose(&idle, None, now), Choice::Send(1));
+        let heavy_and_idle = [(1, 10), (4, 30)].map(|(weight, sent)| Candidate { sent, weight, ..candidate(ROOM, 0) });
+        assert_eq!(choose(&heavy_and_idle, None, now), Choice::Send(1));
+        let busy = [(30, 1), (10, 99)].map(|(outstanding, sent)| Candidate { sent, ..candidate(ROOM, outstanding) });
+        assert_eq!(choose(&busy, None, now), Choice::Send(1), "what was sent long ago decides between equals alone");
         assert_eq!(choose(&bytes([0, 10, 20]), Some(2), now), Choice::Send(2), "it is to stay where it is");
     }
 
@@ -118,5 +122,6 @@ mod tests {
         );
         let probing = candidate(FlowState::Probing, 0);
         assert_eq!(choose(&[probing, probing], None, now), Choice::Wait(None));
+        assert_eq!(choose(&[probing, closed(soon)], None, now), Choice::Probe(1), "the other's probe may take long");
     }
 }

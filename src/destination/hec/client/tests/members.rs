@@ -115,6 +115,36 @@ async fn a_token_that_is_refused_gives_way_to_the_next_before_anything_is_called
     assert_eq!(sent, ["Splunk old", "Splunk old", "Splunk new", "Splunk new"]);
 }
 
+#[tokio::test]
+async fn two_tokens_that_are_both_refused_are_tried_in_turn_until_one_changes_and_neither_is_shown() {
+    let (_log, lines) = log();
+    let mut files = [tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap()];
+    writeln!(files[0], "old-s3cr3t").unwrap();
+    writeln!(files[1], "new-s3cr3t").unwrap();
+    let collector = Collector::start(|seen, taken| {
+        if seen.header("authorization") == Some("Splunk good-s3cr3t") {
+            return splunk(seen, taken, true);
+        }
+        Act::reply(403, r#"{"text":"Invalid token, neither old-s3cr3t nor new-s3cr3t","code":4}"#)
+    })
+    .await;
+    let token = Token::Files(files.iter().map(|file| file.path().to_owned()).collect());
+    let hec = hec_with(&Config { token, ..config(&collector.url) });
+    let change = async {
+        while !matches!(hec.health(), Health::Held { .. }) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let Health::Held { cause, .. } = hec.health() else { panic!() };
+        assert!(cause.contains("Invalid token") && !cause.contains("s3cr3t"), "{cause}");
+        std::fs::write(files[1].path(), "good-s3cr3t").unwrap();
+    };
+    tokio::join!(deliver_all(&hec, batch(2)), change);
+    assert_eq!(collector.taken(), names(2), "they are there, and once");
+    let sent: Vec<_> = collector.seen().iter().map(|seen| seen.header("authorization").unwrap().to_owned()).collect();
+    assert_eq!(sent[..2], ["Splunk old-s3cr3t", "Splunk new-s3cr3t"]);
+    assert!(!lines.text().contains("s3cr3t"), "{}", lines.text());
+}
+
 /// Takes events of these indexes and refuses others as Splunk does: code 7 counts from one.
 async fn with_indexes(allowed: &'static [&'static str]) -> Collector {
     Collector::start(move |seen, taken| {
