@@ -30,6 +30,7 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) enum To {
     Hec,
     HecGzip,
+    HecAcks,
     Syslog,
 }
 
@@ -38,6 +39,7 @@ impl To {
         match self {
             Self::Hec => "HEC",
             Self::HecGzip => "HEC, gzip",
+            Self::HecAcks => "HEC, acknowledged",
             Self::Syslog => "syslog over TCP, confirmed",
         }
     }
@@ -141,7 +143,7 @@ impl Drop for Running {
 }
 
 enum Receiver {
-    Hec(HecEmulator, bool),
+    Hec(HecEmulator, To),
     Syslog(SyslogEmulator),
 }
 
@@ -151,16 +153,18 @@ impl Receiver {
             let config = syslog::Config { keep: 1, ..syslog::Config::new(Protocol::Tcp) };
             return SyslogEmulator::start(config).await.map(Self::Syslog);
         }
-        let config = hec::Config { keep: Keep::Last(1), ..hec::Config::new(Secret::new(TOKEN)) };
-        Ok(Self::Hec(HecEmulator::start(config).await?, to == To::HecGzip))
+        let use_ack = to == To::HecAcks;
+        let config = hec::Config { keep: Keep::Last(1), use_ack, ..hec::Config::new(Secret::new(TOKEN)) };
+        Ok(Self::Hec(HecEmulator::start(config).await?, to))
     }
 
     fn environment(&self) -> Vec<(&'static str, String)> {
         match self {
-            Self::Hec(hec, gzip) => vec![
+            Self::Hec(hec, to) => vec![
                 ("FORWARDER_HEC_URL", hec.url()),
                 ("FORWARDER_HEC_TOKEN", TOKEN.to_owned()),
-                ("FORWARDER_HEC_GZIP", gzip.to_string()),
+                ("FORWARDER_HEC_GZIP", (*to == To::HecGzip).to_string()),
+                ("FORWARDER_HEC_ACK", (*to == To::HecAcks).to_string()),
             ],
             Self::Syslog(syslog) => vec![
                 ("FORWARDER_SYSLOG_HOST", syslog.address().ip().to_string()),
