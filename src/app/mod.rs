@@ -42,7 +42,7 @@ use crate::core::stop::{Stop, stop};
 use crate::dead_letter::DirectoryStore;
 use crate::destination::registry::AnyDestination;
 use crate::group::Drained;
-use crate::pipeline::{DeadLetterPolicy, Route, bring_back};
+use crate::pipeline::{Copies, DeadLetterPolicy, Route, bring_back};
 use crate::script::{HookThreads, Hooks, Meta};
 use crate::settings::{DestinationSettings, Settings, SourceSettings};
 use consumer::ConsumerId;
@@ -147,6 +147,7 @@ impl App {
         for (source, hooks) in settings.sources.iter().zip(made) {
             let letters = DeadLetterPolicy {
                 keep: Box::new(Arc::clone(&store)),
+                copies: wanted.to.as_ref().and_then(|to| Copies::to(to, &formats)),
                 project: source.sls.project.clone(),
                 logstore: source.sls.logstore.clone(),
                 on_error: wanted.on_error,

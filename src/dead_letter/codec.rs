@@ -34,7 +34,7 @@ const MOST_CODE: usize = 64;
 const MOST_MESSAGE: usize = 1024;
 
 /// Appends `record` as one line, with the line feed.
-pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
+pub fn encode(record: &Record, out: &mut Vec<u8>) {
     let start = out.len();
     RecordLine::of(record)
         .serialize(&mut serde_json::Serializer::with_formatter(&mut *out, Printable))

@@ -39,7 +39,7 @@ use futures_util::future::BoxFuture;
 
 use crate::core::destination_name::DestinationName;
 
-pub use codec::Defect;
+pub use codec::{Defect, encode};
 pub use journal::{Limit, StoreError};
 pub use missed::MissedLetters;
 pub use open_letters::{LettersOnDisk, OpenLetters};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Shard;
+use super::copies::Copies;
 use crate::core::batch::Batch;
 use crate::core::cause::{Cause, Retry};
 use crate::core::cursor::Cursor;
@@ -22,6 +23,8 @@ use crate::script::{Failed, ScriptFault};
 pub struct DeadLetterPolicy {
     /// Where they are kept.
     pub keep: Box<dyn DeadLetterStore>,
+    /// Where copies of them go, if anywhere. A log is dead-lettered when they are durable, too.
+    pub copies: Option<Copies>,
     /// The project of the logstore, for the records.
     pub project: String,
     /// The logstore, for the records.
@@ -45,27 +48,17 @@ pub enum OnError {
     Drop,
 }
 
-/// What to do with an event that the destination refuses for good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnReject {
-    /// Put it on disk, with its log, and go on.
-    DeadLetter,
-    /// Halt the shard until somebody acts.
-    Halt,
-}
-
 impl<S: Source, K: Destination> Shard<S, K> {
     /// Puts the records on disk, however long it takes. `None`: it did not work and the shard is to stop.
-    pub(super) async fn keep(&self, records: Vec<Record>) -> Option<()> {
+    pub(super) async fn keep(&self, records: &Arc<[Record]>) -> Option<()> {
         if records.is_empty() {
             return Some(());
         }
-        let records: Arc<[Record]> = records.into();
         // One batch of the shard at a time: what holds one holds all, and is to be said once.
         let mut retry_log = self.writing.lock().await;
         let mut paused = None;
         loop {
-            match self.pipeline.dead_letters.keep.keep(Arc::clone(&records)).await {
+            match self.pipeline.dead_letters.keep.keep(Arc::clone(records)).await {
                 Ok(()) => {
                     retry_log.recovered();
                     self.account.goes_on(Wait::Disk);
@@ -77,6 +70,14 @@ impl<S: Source, K: Destination> Shard<S, K> {
                     self.stop.or(retry_log.pause(&Cause::new(error.to_string()), Retry::SOON)).await?;
                 }
             }
+        }
+    }
+
+    /// Sends copies of records that are on disk, if the settings want them. `None`: the tenure ended first.
+    pub(super) async fn copy(&self, records: &[Record]) -> Option<()> {
+        match &self.pipeline.dead_letters.copies {
+            Some(copies) => copies.send(&self.pipeline.destinations, records, &self.tenure).await,
+            None => Some(()),
         }
     }
 

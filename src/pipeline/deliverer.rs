@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, warn};
 
 use super::checkpoint::CheckpointState;
-use super::dead_letters::{OnReject, UndeliveredEvent, logs_of};
+use super::dead_letters::{UndeliveredEvent, logs_of};
 use super::in_flight::{FromReader, InFlight};
 use super::isolation::{Missing, Patience};
-use super::{DelivererEnd, PAUSED_RETRY_INTERVAL, Route, Shard, StartPoint};
+use super::{DelivererEnd, OnReject, PAUSED_RETRY_INTERVAL, Route, Shard, StartPoint};
 use crate::core::batch::{Batch, Events, Output};
 use crate::core::cause::{Cause, Retry};
 use crate::core::cursor::Cursor;
@@ -215,9 +215,13 @@ impl<S: Source, K: Destination> Shard<S, K> {
             let health = self.pipeline.destinations[*output].destination.health();
             undelivered.extend(UndeliveredEvent::missed(*output, batch.outputs[*output].events.len(), &health));
         }
-        let records = self.records(batch, script, failed, &undelivered);
-        if self.keep(records).await.is_none() {
+        let records = self.records(batch, script, failed, &undelivered).into();
+        if self.keep(&records).await.is_none() {
             return Finished::GivenUp;
+        }
+        drop(turns);
+        if self.copy(&records).await.is_none() {
+            return Finished::Abandoned;
         }
         self.count_events(batch, &undelivered);
         let dead_lettered = u32::try_from(failed.len()).unwrap_or(u32::MAX) + logs_of(batch, &undelivered);

@@ -13,6 +13,7 @@
 
 mod breaker;
 mod checkpoint;
+mod copies;
 mod dead_letters;
 mod deliverer;
 mod error_throttle;
@@ -47,11 +48,12 @@ use crate::destination::Destination;
 use crate::script::{Hook, HookError, Hooks, Meta};
 
 use breaker::Breaker;
-pub use dead_letters::{DeadLetterPolicy, OnError, OnReject};
+pub use copies::Copies;
+pub use dead_letters::{DeadLetterPolicy, OnError};
 pub use isolation::Isolation;
 pub use parts::SLOW_PAGE;
 pub use returning::bring_back;
-pub use route::Route;
+pub use route::{OnReject, Route};
 
 /// Pause before a page is retried of which too many logs would become dead letters.
 const PAUSED_RETRY_INTERVAL: Duration = Duration::from_secs(30);

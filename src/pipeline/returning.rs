@@ -15,7 +15,7 @@ use crate::core::cause::{Cause, Retry};
 use crate::core::lease::{Lease, Tenure};
 use crate::core::retry_log::RetryLog;
 use crate::core::stop::stop;
-use crate::dead_letter::{ClaimError, DeadLetterStore, Record};
+use crate::dead_letter::{ClaimError, Record};
 use crate::destination::{Destination, IsolationMode, Outcome, Rejected};
 
 /// Letters that are delivered and noted together: what a crash repeats.
@@ -54,7 +54,7 @@ pub async fn bring_back<S, K: Destination>(pipeline: Arc<Pipeline<S, K>>, number
             answers = true;
             isolation.returns();
         }
-        match bring(route, &*pipeline.dead_letters.keep, answers, &tenure).await {
+        match bring(&pipeline, route, answers, &tenure).await {
             Ok(Missed::Nothing) => {
                 retry_log.recovered();
                 if isolation.goes_direct() {
@@ -86,13 +86,13 @@ async fn answer(destination: &impl Destination) {
 }
 
 /// Delivers everything that is in the store for the destination, if it answers.
-async fn bring<K: Destination>(
+async fn bring<S, K: Destination>(
+    pipeline: &Pipeline<S, K>,
     route: &Route<K>,
-    store: &dyn DeadLetterStore,
     answers: bool,
     tenure: &Tenure,
 ) -> Result<Missed, ClaimError> {
-    let mut letters = store.missed(&route.name).await?;
+    let mut letters = pipeline.dead_letters.keep.missed(&route.name).await?;
     let mut brought = 0;
     loop {
         let next = letters.next(TOGETHER).await?;
@@ -106,16 +106,16 @@ async fn bring<K: Destination>(
         }
         brought += next.len();
         for of_shard in next.chunk_by(|one, other| one.origin.shard == other.origin.shard) {
-            deliver(route, store, of_shard, tenure).await?;
+            deliver(pipeline, route, of_shard, tenure).await?;
         }
         letters.settle(next.into()).await?;
     }
 }
 
 /// Delivers letters of one shard. What is refused for good is a dead letter for that reason from now on.
-async fn deliver<K: Destination>(
+async fn deliver<S, K: Destination>(
+    pipeline: &Pipeline<S, K>,
     route: &Route<K>,
-    store: &dyn DeadLetterStore,
     letters: &[Record],
     tenure: &Tenure,
 ) -> Result<(), ClaimError> {
@@ -135,7 +135,12 @@ async fn deliver<K: Destination>(
     let refused: Vec<Record> = rejected.iter().map(|refused| refuse(&letters[refused.event], refused)).collect();
     route.account.replayed(letters.len() - refused.len(), refused.len());
     if !refused.is_empty() {
-        store.keep(refused.into()).await?;
+        let refused: Arc<[Record]> = refused.into();
+        pipeline.dead_letters.keep.keep(Arc::clone(&refused)).await?;
+        if let Some(copies) = &pipeline.dead_letters.copies {
+            // The tenure does not end.
+            copies.send(&pipeline.destinations, &refused, tenure).await;
+        }
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! A destination as the pipeline sees it.
 
-use super::{Isolation, OnReject};
+use super::Isolation;
 use crate::core::destination_account::DestinationAccount;
 use crate::core::destination_name::DestinationName;
 
@@ -17,6 +17,15 @@ pub struct Route<K> {
     pub isolation: Option<Isolation>,
     /// What became of its events.
     pub account: DestinationAccount,
+}
+
+/// What to do with an event that the destination refuses for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnReject {
+    /// Put it on disk, with its log, and go on.
+    DeadLetter,
+    /// Halt the shard until somebody acts.
+    Halt,
 }
 
 impl<K> Route<K> {

@@ -145,6 +145,7 @@ struct Siem {
     taken: Mutex<Vec<String>>,
     /// Takes nothing for the time being.
     down: Mutex<bool>,
+    refuses_copies: Mutex<bool>,
     /// How long a batch takes, one after the other; none when they are taken side by side.
     each: Mutex<Duration>,
     turn: tokio::sync::Mutex<()>,
@@ -165,7 +166,8 @@ impl Destination for Siem {
         let mut rejected = Vec::new();
         for event in 0..batch.events.len() {
             let text = String::from_utf8(batch.events.get(event).to_vec()).unwrap();
-            if strict && text.ends_with('!') {
+            let is_copy = text.contains("\"id\":");
+            if (strict && text.ends_with('!')) || (is_copy && *self.refuses_copies.lock().unwrap()) {
                 let (rejection, code) = match text.starts_with("large") {
                     true => (Rejection::TooLarge, "http 413"),
                     false => (Rejection::Refused, "fake 6"),
@@ -279,7 +281,7 @@ struct Bench {
     pipeline: Arc<Pipeline<Pages, Siem>>,
     memory: Memory,
     stop: Stopper,
-    _over: Stopper,
+    over: Stopper,
     task: JoinSet<ShardEnd>,
     /// Brings back what isolated destinations missed.
     _side: JoinSet<()>,
@@ -320,16 +322,18 @@ struct Plan {
     until: Option<Start>,
     /// The room of the second destination, which is isolated.
     isolated: Option<usize>,
+    /// Which of them gets copies of dead letters.
+    copies: Option<usize>,
 }
 
 impl Plan {
     fn to(destinations: usize) -> Self {
-        Self { destinations, bytes: PartSize::default().bytes, until: None, isolated: None }
+        Self { destinations, bytes: PartSize::default().bytes, until: None, isolated: None, copies: None }
     }
 }
 
 fn start_with(plan: Plan, pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench {
-    let Plan { destinations, bytes, until, isolated } = plan;
+    let Plan { destinations, bytes, until, isolated, copies } = plan;
     let pair = |key: &str, value: &str| Pair { key: key.into(), value: value.into() };
     let log = |text: &String| {
         let (id, kind) = text.split_once(':').unwrap();
@@ -366,6 +370,7 @@ fn start_with(plan: Plan, pages: &[Vec<String>], on_error: OnError, on_reject: O
                     strict: Mutex::new(true),
                     taken: Mutex::new(Vec::new()),
                     down: Mutex::new(false),
+                    refuses_copies: Mutex::default(),
                     each: Mutex::default(),
                     turn: tokio::sync::Mutex::default(),
                 };
@@ -376,11 +381,12 @@ fn start_with(plan: Plan, pages: &[Vec<String>], on_error: OnError, on_reject: O
                 }
             })
             .collect(),
-        hooks: Arc::new(Hooks::new(script, config, formats, meta).unwrap()),
+        hooks: Arc::new(Hooks::new(script, config, formats.clone(), meta).unwrap()),
         budget: Budget::new(1 << 24),
         ledger: Arc::default(),
         dead_letters: DeadLetterPolicy {
             keep: Box::new(memory.clone()),
+            copies: copies.map(|number| Copies::to(&name(number), &formats.clone().into()).unwrap()),
             project: "project".into(),
             logstore: "logstore".into(),
             on_error,
@@ -409,7 +415,7 @@ impl Bench {
         for number in 0..pipeline.destinations.len() {
             side.spawn(bring_back(Arc::clone(&pipeline), number));
         }
-        Self { pipeline, memory, stop: stopper, _over: over, task, _side: side }
+        Self { pipeline, memory, stop: stopper, over, task, _side: side }
     }
 
     /// Drops the work where it stands, as a crash does, and starts it again.
@@ -691,6 +697,70 @@ async fn what_two_destinations_refuse_of_a_log_is_two_dead_letters_and_one_dead_
 }
 
 /// So many pages of a log each, numbered from `from` on.
+/// With copies of dead letters for the second of two destinations.
+fn start_copied(pages: &[Vec<String>]) -> Bench {
+    start_with(Plan { copies: Some(1), ..Plan::to(2) }, pages, OnError::DeadLetter, OnReject::DeadLetter)
+}
+
+/// Copies of dead letters that a destination took: their ids.
+fn copies_at(bench: &Bench, number: usize) -> Vec<String> {
+    let taken = bench.pipeline.destinations[number].destination.taken.lock().unwrap().clone();
+    let copies = taken.iter().filter_map(|text| text.split_once('{'));
+    copies
+        .map(|(_, json)| serde_json::from_str::<serde_json::Value>(&format!("{{{json}")).unwrap()["id"].to_string())
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_counts_when_the_destination_that_gets_copies_has_it_as_well() {
+    let bench = start_copied(&[page(&["a:keep", "b:bad"]), page(&["c:two"])]);
+    let [first, second] = &*bench.pipeline.destinations else { panic!("two destinations") };
+    *second.destination.strict.lock().unwrap() = false;
+    seconds(5).await;
+    assert_eq!(copies_at(&bench, 1), ["\"3-0-1\"", "\"3-1-0-1\""]);
+    assert_eq!(copies_at(&bench, 0), Vec::<String>::new());
+    assert_eq!((bench.letters().len(), bench.saved(), bench.counts().dead_lettered), (2, Some(2), 2));
+    assert_eq!(first.account.read().delivered, 2, "a, and one of c");
+    assert_eq!(second.account.read().delivered, 5, "a, both of c, and two copies");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destination_that_does_not_take_its_copy_holds_the_checkpoint_and_gets_it_once() {
+    let bench = start_copied(&[page(&["b:bad"]), page(&["a:keep"])]);
+    *bench.pipeline.destinations[1].destination.down.lock().unwrap() = true;
+    seconds(600).await;
+    assert_eq!((bench.letters().len(), bench.saved(), bench.counts().dead_lettered), (1, Some(0), 0));
+    *bench.pipeline.destinations[1].destination.down.lock().unwrap() = false;
+    seconds(5).await;
+    assert_eq!(copies_at(&bench, 1).len(), 1);
+    assert_eq!((bench.letters().len(), bench.saved(), bench.counts().dead_lettered), (1, Some(2), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_is_refused_stays_on_disk_and_holds_nothing_up() {
+    let bench = start_copied(&[page(&["b:bad"]), page(&["a:keep"])]);
+    *bench.pipeline.destinations[1].destination.refuses_copies.lock().unwrap() = true;
+    seconds(5).await;
+    assert_eq!((copies_at(&bench, 1).len(), bench.letters().len(), bench.saved()), (0, 1, Some(2)));
+    assert_eq!(bench.pipeline.destinations[1].account.read().rejected, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_isolated_destination_missed_is_not_copied_and_no_copy_goes_after_the_tenure() {
+    let plan = Plan { isolated: Some(10), copies: Some(0), ..Plan::to(2) };
+    let bench = start_with(plan, &[page(&["a:keep"]), page(&["c:bad"])], OnError::DeadLetter, OnReject::DeadLetter);
+    *bench.pipeline.destinations[1].destination.down.lock().unwrap() = true;
+    seconds(600).await;
+    assert_eq!((bench.letters().len(), copies_at(&bench, 0)), (2, vec!["\"3-1-0\"".to_owned()]));
+
+    let mut bench = start_copied(&[page(&["b:bad"])]);
+    *bench.pipeline.destinations[1].destination.down.lock().unwrap() = true;
+    seconds(5).await;
+    bench.over.raise();
+    assert_eq!(bench.task.join_next().await.unwrap().unwrap(), ShardEnd::Over);
+    assert_eq!(bench.saved(), Some(0));
+}
+
 fn numbered(from: usize, pages: usize) -> Vec<Vec<String>> {
     (from..from + pages).map(|number| vec![format!("{number:03}:keep")]).collect()
 }

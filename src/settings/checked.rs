@@ -142,6 +142,8 @@ pub struct DeadLetterSettings {
     pub dir: PathBuf,
     /// Most bytes in its file.
     pub max_bytes: u64,
+    /// The destination that gets copies of them: one of those that there are.
+    pub to: Option<DestinationName>,
     /// A shard of which a larger share of logs, in percent, would become dead letters is held instead.
     pub max_share: u32,
     /// What to do with a log that the script fails on.

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::checked::{
-    AdminListen, DeadLetterSettings, DeliverySettings, LogSettings, Machine, ReloadSettings, RunSettings, Settings,
-    TrialSettings,
+    AdminListen, DeadLetterSettings, DeliverySettings, DestinationSettings, LogSettings, Machine, ReloadSettings,
+    RunSettings, Settings, TrialSettings,
 };
 use super::destination::{read_destinations, read_formats};
 use super::keys;
@@ -17,13 +17,19 @@ use crate::script;
 /// Reads every setting, and hands out settings only if nothing is wrong: neither before nor here.
 pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) -> Result<Settings, SettingsError> {
     let mut reader = Reader::new(typed, problems);
+    let sources = read_sources(&mut reader, machine);
+    let hook = read_hook(&mut reader, typed);
+    let reload = read_reload(&mut reader);
+    let destinations = read_destinations(&mut reader, machine);
+    let dead_letters = read_dead_letters(&mut reader, destinations.as_deref());
+    let state_dir = reader.get(&keys::state::DIR);
     let parts = (
-        read_sources(&mut reader, machine),
-        read_hook(&mut reader, typed),
-        read_reload(&mut reader),
-        read_destinations(&mut reader, machine),
-        read_dead_letters(&mut reader),
-        reader.get(&keys::state::DIR),
+        sources,
+        hook,
+        reload,
+        destinations,
+        dead_letters,
+        state_dir,
         read_run(&mut reader, machine),
         read_log(&mut reader),
     );
@@ -130,12 +136,30 @@ pub(super) fn dead_letters_dir(typed: &Typed) -> Result<PathBuf, SettingsError> 
     dir.ok_or_else(|| SettingsError { problems: reader.into_problems() })
 }
 
-fn read_dead_letters(reader: &mut Reader<'_>) -> Option<DeadLetterSettings> {
+fn read_dead_letters(
+    reader: &mut Reader<'_>,
+    destinations: Option<&[DestinationSettings]>,
+) -> Option<DeadLetterSettings> {
     let on_error = reader.get(&keys::script::ON_ERROR);
     let dir = reader.get(&keys::dead_letters::DIR);
     let max_bytes = reader.get(&keys::dead_letters::MAX_SIZE);
     let max_share = reader.get(&keys::dead_letters::MAX_SHARE);
-    Some(DeadLetterSettings { dir: dir?, max_bytes: max_bytes? as u64, max_share: max_share?, on_error: on_error? })
+    let to = reader.parse(&keys::dead_letters::TO, |text| {
+        let known: Vec<&str> = destinations.unwrap_or_default().iter().map(|one| one.name.as_str()).collect();
+        let complaint = || {
+            let what = format!("no destination is called {text:?}");
+            Complaint::new(what, format!("write one of {}", known.join(", ")))
+        };
+        match destinations {
+            Some(all) => {
+                all.iter().find(|one| one.name.as_str() == text).map(|one| Some(one.name.clone())).ok_or_else(complaint)
+            }
+            // What is wrong with them is said already.
+            None => Ok(None),
+        }
+    });
+    let max_bytes = max_bytes? as u64;
+    Some(DeadLetterSettings { dir: dir?, max_bytes, to: to.flatten(), max_share: max_share?, on_error: on_error? })
 }
 
 fn read_run(reader: &mut Reader<'_>, machine: &Machine) -> Option<RunSettings> {

@@ -91,3 +91,14 @@ fn what_is_wrong_with_an_item_is_said_with_its_name_and_its_line() {
     let name = said("[[destination]]\nname = \"a b\"\ntype = \"file\"\npath = \"a\"\n");
     assert!(name.contains("\"a b\" is not a name for a destination"), "{name}");
 }
+
+#[test]
+fn copies_of_dead_letters_go_to_a_destination_that_there_is() {
+    let text =
+        |to: &str| with(&format!("[syslog]\nhost = \"s\"\n[file]\npath = \"a\"\n[dead_letters]\nto = \"{to}\"\n"));
+    let copies = Typed::new().good(&text("file")).dead_letters.to;
+    assert_eq!(copies.unwrap().as_str(), "file");
+    let said = Typed::new().said(&text("archive"));
+    assert!(said.contains("no destination is called \"archive\"") && said.contains("syslog, file"), "{said}");
+    assert!(Typed::new().good(&with("[syslog]\nhost = \"s\"\n")).dead_letters.to.is_none());
+}

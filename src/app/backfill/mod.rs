@@ -37,7 +37,7 @@ use crate::destination::Destination as _;
 use crate::group;
 use crate::group::Drained;
 use crate::group::membership::Membership;
-use crate::pipeline::{DeadLetterPolicy, Pace, PartSize, Pipeline, Route};
+use crate::pipeline::{Copies, DeadLetterPolicy, Pace, PartSize, Pipeline, Route};
 use crate::script::{HookThreads, Hooks, Meta, Script};
 use crate::settings::start::StartPosition;
 use crate::settings::{DestinationSettings, Settings, SourceSettings};
@@ -198,6 +198,7 @@ impl Backfill {
             logstore: config.logstore.clone(),
             shard: ShardId(0),
         };
+        let copies = settings.dead_letters.to.as_ref().and_then(|to| Copies::to(to, &formats));
         let hooks = Hooks::new(Script::read(script)?, settings.hook.clone(), formats, meta)?;
         let hooks = hooks.with_rules(settings.reload.rules).with_threads(threads);
         let kept = &settings.dead_letters;
@@ -221,6 +222,7 @@ impl Backfill {
             ledger: Arc::default(),
             dead_letters: DeadLetterPolicy {
                 keep: Box::new(Arc::new(store)),
+                copies,
                 project: config.project.clone(),
                 logstore: config.logstore.clone(),
                 on_error: kept.on_error,

@@ -105,6 +105,7 @@ impl Member {
             ledger: Arc::default(),
             dead_letters: DeadLetterPolicy {
                 keep: Box::new(SimLetters::new(world.clone(), name)),
+                copies: None,
                 project: "project".to_owned(),
                 logstore: "logstore".to_owned(),
                 on_error,
