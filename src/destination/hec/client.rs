@@ -9,8 +9,8 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::time::Instant;
 
 use super::acks::Fate;
+use super::config_error::ConfigError;
 use super::counters::HecCounts;
-use super::endpoint::ConfigError;
 use super::indexes::BadIndexes;
 use super::member::Member;
 use super::plan::Plan;

@@ -1,47 +1,33 @@
 //! One collector's address: its connections, its credentials, and one request at a time.
 
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
+use reqwest::Url;
 use reqwest::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, HeaderMap,
-    HeaderName, HeaderValue, RETRY_AFTER, SERVER, SET_COOKIE,
+    HeaderName, RETRY_AFTER, SERVER, SET_COOKIE,
 };
-use reqwest::{Certificate, Client, ClientBuilder, Identity, Proxy, Url, redirect, retry, tls};
 
+use super::Config;
 use super::channel::Channel;
+use super::config_error::ConfigError;
+use super::http_client::{ClientFiles, client};
 use super::proxy;
 use super::reply;
 use super::reply::Reply;
-use super::request_fault::{RequestFault, chain};
+use super::request_fault::RequestFault;
+#[cfg(test)]
+use super::timing::FILE_AGE;
+use super::token::{TokenFile, tokens};
 use super::transport::{Request, Transport};
-use super::{Config, Token};
-use crate::core::named_file;
-use crate::core::named_file::MOST_CREDENTIAL;
-use crate::core::no_proxy;
-use crate::core::reread::{FromFiles, Reread};
-use crate::core::secret::{Redactor, Secret};
-use crate::core::tls_files::{TlsContent, TlsFileError, TlsFiles};
+use crate::core::reread::Reread;
 
 /// What a reply may weigh; an honest one has a hundred bytes.
 const MAX_REPLY: usize = 64 * 1024;
-
-/// A busy Splunk closes idle connections after 12 s (`busyKeepAliveIdleTimeout`): leave first, so that no request
-/// meets a closing door.
-const POOL_IDLE: Duration = Duration::from_secs(10);
-
-/// How old may be what was read from a file when it is used: the token, the certificates.
-const FILE_AGE: Duration = Duration::from_secs(10);
-
-/// How long connections are used: new ones follow the addresses of the name, and let a balancer spread them.
-const CONNECTION_AGE: Duration = Duration::from_secs(120);
-
-/// Without it, Splunk falls back to HTTP/1.0 and closes after every request (`forceHttp10 = auto`).
-const USER_AGENT: &str = concat!("forwarder/", env!("CARGO_PKG_VERSION"));
 
 /// The one encoding of a reply that is asked for and read.
 const PLAIN: &str = "identity";
@@ -50,34 +36,6 @@ const PLAIN: &str = "identity";
 const ACK_PATH: &str = "/services/collector/ack";
 
 const CHANNEL: HeaderName = HeaderName::from_static("x-splunk-request-channel");
-
-/// A setting that cannot work, by its name.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The URL of the collector.
-    #[error("hec url: {0}")]
-    Url(String),
-    /// The token itself. What it is is not said.
-    #[error("hec token: {0}")]
-    Token(String),
-    /// A file that cannot be read, or does not hold what it should.
-    #[error("hec {0}")]
-    File(#[from] TlsFileError),
-    /// The file with the token.
-    #[error("hec token file {}: {problem}", path.display())]
-    TokenFile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The proxy's URL. It is not shown, since it may hold a password.
-    #[error("hec proxy: not a URL like http://proxy.example:3128")]
-    Proxy,
-    /// The TLS library refuses to start.
-    #[error("hec: no HTTP client: {0}")]
-    Client(String),
-}
 
 /// One collector.
 #[derive(Debug)]
@@ -284,63 +242,6 @@ impl Carrier {
     }
 }
 
-/// The file that the token comes from.
-#[derive(Debug)]
-struct TokenFile(PathBuf);
-
-impl FromFiles for TokenFile {
-    type Content = Secret;
-    type Value = Arc<UsableToken>;
-    type Error = String;
-
-    fn what(&self) -> &'static str {
-        "the HEC token file"
-    }
-
-    fn read(&self) -> Result<Secret, String> {
-        let text = named_file::read_trusted(&self.0, MOST_CREDENTIAL).map_err(|error| error.to_string())?;
-        Ok(Secret::new(String::from_utf8_lossy(&text).trim()))
-    }
-
-    fn make(&self, token: &Secret) -> Result<Arc<UsableToken>, String> {
-        usable(token)
-    }
-}
-
-fn tokens(token: &Token) -> Result<Vec<Reread<TokenFile>>, ConfigError> {
-    match token {
-        Token::Fixed(token) => Ok(vec![Reread::fixed(usable(token).map_err(ConfigError::Token)?)]),
-        Token::Files(paths) => {
-            let file = |path: &PathBuf| {
-                Reread::new(TokenFile(path.clone()), FILE_AGE)
-                    .map_err(|problem| ConfigError::TokenFile { path: path.clone(), problem })
-            };
-            paths.iter().map(file).collect()
-        }
-    }
-}
-
-/// A token as it is sent.
-#[derive(Debug)]
-struct UsableToken {
-    header: HeaderValue,
-    redactor: Redactor,
-}
-
-/// Splunk takes any string for a token; a header takes no more than this.
-fn usable(secret: &Secret) -> Result<Arc<UsableToken>, String> {
-    let token = secret.expose();
-    if token.is_empty() {
-        return Err("it is empty".to_owned());
-    }
-    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("it contains white space, control or non-ASCII characters".to_owned());
-    }
-    let mut header = HeaderValue::from_str(&format!("Splunk {token}")).expect("graphic ASCII fits a header");
-    header.set_sensitive(true);
-    Ok(Arc::new(UsableToken { header, redactor: Redactor::new(secret) }))
-}
-
 fn collector(text: &str) -> Result<Url, ConfigError> {
     let wrong = |problem: &str| ConfigError::Url(format!("{problem}; it should look like https://splunk.example:8088"));
     let mut url = Url::parse(text).map_err(|error| wrong(&format!("not a URL: {error}")))?;
@@ -358,83 +259,6 @@ fn collector(text: &str) -> Result<Url, ConfigError> {
     }
     url.set_path("/services/collector");
     Ok(url)
-}
-
-/// What a client is made of. A new one has connections of its own; those of the old one end with their last request.
-struct ClientFiles {
-    tls: TlsFiles,
-    config: Config,
-    /// The name in the URL, and the one address that it stands for.
-    pinned: Option<(String, SocketAddr)>,
-    began: Instant,
-}
-
-impl FromFiles for ClientFiles {
-    /// The files, and how many times the connections have grown old.
-    type Content = (TlsContent, u64);
-    type Value = Client;
-    type Error = ConfigError;
-
-    fn what(&self) -> &'static str {
-        "the certificates of HEC"
-    }
-
-    fn is_told(&self, (before, _): &Self::Content, (now, _): &Self::Content) -> bool {
-        before != now
-    }
-
-    fn read(&self) -> Result<Self::Content, ConfigError> {
-        Ok((self.tls.read()?, self.began.elapsed().as_secs() / CONNECTION_AGE.as_secs()))
-    }
-
-    fn make(&self, (content, _): &Self::Content) -> Result<Client, ConfigError> {
-        let mut builder = client_builder(&self.config)?;
-        if let Some((name, address)) = &self.pinned {
-            builder = builder.resolve(name, *address);
-        }
-        if let Some(ca) = &content.ca {
-            let certificates = Certificate::from_pem_bundle(ca).map_err(|error| self.tls.bad_ca(chain(&error)))?;
-            if certificates.is_empty() {
-                return Err(self.tls.bad_ca("no PEM certificate in it").into());
-            }
-            builder = builder.tls_certs_merge(certificates);
-        }
-        if let Some((certificate, key)) = &content.client {
-            let identity = Identity::from_pkcs8_pem(certificate, key);
-            builder = builder.identity(identity.map_err(|error| self.tls.bad_client(chain(&error)))?);
-        }
-        // A certificate and a key that do not belong together are found out here.
-        builder.build().map_err(|error| ConfigError::Client(chain(&error)))
-    }
-}
-
-fn client(config: &Config, url: &Url, address: Option<IpAddr>) -> Result<Reread<ClientFiles>, ConfigError> {
-    let tls = TlsFiles { ca_file: config.ca_file.clone(), client_cert: config.client_cert.clone() };
-    // The port of the URL takes the place of this one.
-    let pinned = url.domain().zip(address).map(|(name, address)| (name.to_owned(), SocketAddr::new(address, 0)));
-    let files = ClientFiles { tls, config: config.clone(), pinned, began: Instant::now() };
-    Reread::new(files, FILE_AGE)
-}
-
-fn client_builder(config: &Config) -> Result<ClientBuilder, ConfigError> {
-    let builder = ClientBuilder::new()
-        .http1_only()
-        .user_agent(USER_AGENT)
-        .redirect(redirect::Policy::none())
-        .referer(false)
-        .retry(retry::never())
-        .timeout(config.timeout)
-        .connect_timeout(config.connect_timeout)
-        .pool_idle_timeout(POOL_IDLE)
-        .pool_max_idle_per_host(config.max_requests)
-        .tls_version_min(tls::Version::TLS_1_2)
-        .tls_danger_accept_invalid_certs(!config.verify)
-        .tls_danger_accept_invalid_hostnames(!config.verify);
-    match &config.proxy {
-        Some(proxy) => Ok(builder.proxy(Proxy::all(proxy).map_err(|_| ConfigError::Proxy)?)),
-        None if no_proxy::is_for_all() => Ok(builder.no_proxy()),
-        None => Ok(builder),
-    }
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {

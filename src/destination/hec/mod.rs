@@ -12,10 +12,12 @@ pub mod choice;
 mod client;
 mod compat;
 pub mod concurrency;
+mod config_error;
 mod counters;
 mod encode;
 mod endpoint;
 mod exchange;
+mod http_client;
 mod indexes;
 mod indexing;
 mod member;
@@ -31,6 +33,7 @@ mod status;
 pub mod suspicion;
 mod tally;
 mod timing;
+mod token;
 pub mod transport;
 
 use std::path::PathBuf;
@@ -39,9 +42,9 @@ use std::time::Duration;
 
 pub use body::gzip;
 pub use client::Hec;
+pub use config_error::ConfigError;
 pub use counters::HecCounts;
 pub use encode::{HecFormat, Layout};
-pub use endpoint::ConfigError;
 pub use reply::Partial;
 pub use request_fault::RequestFault;
 

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::body::{body, body_for_index, compress};
+use super::config_error::ConfigError;
 use super::counters::Counters;
-use super::endpoint::ConfigError;
 use super::exchange::{Answer, exchange, kept};
 use super::indexing::Acknowledgement;
 use super::member::{Load, Member};

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::addresses::{Addresses, LOOK_UP_EVERY};
 use super::concurrency::ConcurrencyLimit;
-use super::endpoint::ConfigError;
+use super::config_error::ConfigError;
 use super::member::Member;
 use super::proxy;
 use super::timing::Timing;

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// How old may be what was read from a file when it is used: the token, the certificates.
+pub(super) const FILE_AGE: Duration = Duration::from_secs(10);
+
 /// How long to wait for what.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timing {

@@ -1,0 +1,105 @@
+//! The HTTP client of one collector: its connections, TLS and proxy.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use reqwest::{Certificate, Client, ClientBuilder, Identity, Proxy, Url, redirect, retry, tls};
+
+use super::Config;
+use super::config_error::ConfigError;
+use super::request_fault::chain;
+use super::timing::FILE_AGE;
+use crate::core::no_proxy;
+use crate::core::reread::{FromFiles, Reread};
+use crate::core::tls_files::{TlsContent, TlsFiles};
+
+/// A busy Splunk closes idle connections after 12 s (`busyKeepAliveIdleTimeout`): leave first, so that no request
+/// meets a closing door.
+const POOL_IDLE: Duration = Duration::from_secs(10);
+
+/// How long connections are used: new ones follow the addresses of the name, and let a balancer spread them.
+const CONNECTION_AGE: Duration = Duration::from_secs(120);
+
+/// Without it, Splunk falls back to HTTP/1.0 and closes after every request (`forceHttp10 = auto`).
+const USER_AGENT: &str = concat!("forwarder/", env!("CARGO_PKG_VERSION"));
+
+/// What a client is made of. A new one has connections of its own; those of the old one end with their last request.
+pub(super) struct ClientFiles {
+    tls: TlsFiles,
+    config: Config,
+    /// The name in the URL, and the one address that it stands for.
+    pinned: Option<(String, SocketAddr)>,
+    began: Instant,
+}
+
+impl FromFiles for ClientFiles {
+    /// The files, and how many times the connections have grown old.
+    type Content = (TlsContent, u64);
+    type Value = Client;
+    type Error = ConfigError;
+
+    fn what(&self) -> &'static str {
+        "the certificates of HEC"
+    }
+
+    fn is_told(&self, (before, _): &Self::Content, (now, _): &Self::Content) -> bool {
+        before != now
+    }
+
+    fn read(&self) -> Result<Self::Content, ConfigError> {
+        Ok((self.tls.read()?, self.began.elapsed().as_secs() / CONNECTION_AGE.as_secs()))
+    }
+
+    fn make(&self, (content, _): &Self::Content) -> Result<Client, ConfigError> {
+        let mut builder = client_builder(&self.config)?;
+        if let Some((name, address)) = &self.pinned {
+            builder = builder.resolve(name, *address);
+        }
+        if let Some(ca) = &content.ca {
+            let certificates = Certificate::from_pem_bundle(ca).map_err(|error| self.tls.bad_ca(chain(&error)))?;
+            if certificates.is_empty() {
+                return Err(self.tls.bad_ca("no PEM certificate in it").into());
+            }
+            builder = builder.tls_certs_merge(certificates);
+        }
+        if let Some((certificate, key)) = &content.client {
+            let identity = Identity::from_pkcs8_pem(certificate, key);
+            builder = builder.identity(identity.map_err(|error| self.tls.bad_client(chain(&error)))?);
+        }
+        // A certificate and a key that do not belong together are found out here.
+        builder.build().map_err(|error| ConfigError::Client(chain(&error)))
+    }
+}
+
+/// The client for this URL, and for one address of the name in it if there are several.
+///
+/// # Errors
+/// A setting that cannot work, or a file that cannot be read.
+pub(super) fn client(config: &Config, url: &Url, address: Option<IpAddr>) -> Result<Reread<ClientFiles>, ConfigError> {
+    let tls = TlsFiles { ca_file: config.ca_file.clone(), client_cert: config.client_cert.clone() };
+    // The port of the URL takes the place of this one.
+    let pinned = url.domain().zip(address).map(|(name, address)| (name.to_owned(), SocketAddr::new(address, 0)));
+    let files = ClientFiles { tls, config: config.clone(), pinned, began: Instant::now() };
+    Reread::new(files, FILE_AGE)
+}
+
+fn client_builder(config: &Config) -> Result<ClientBuilder, ConfigError> {
+    let builder = ClientBuilder::new()
+        .http1_only()
+        .user_agent(USER_AGENT)
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        .retry(retry::never())
+        .timeout(config.timeout)
+        .connect_timeout(config.connect_timeout)
+        .pool_idle_timeout(POOL_IDLE)
+        .pool_max_idle_per_host(config.max_requests)
+        .tls_version_min(tls::Version::TLS_1_2)
+        .tls_danger_accept_invalid_certs(!config.verify)
+        .tls_danger_accept_invalid_hostnames(!config.verify);
+    match &config.proxy {
+        Some(proxy) => Ok(builder.proxy(Proxy::all(proxy).map_err(|_| ConfigError::Proxy)?)),
+        None if no_proxy::is_for_all() => Ok(builder.no_proxy()),
+        None => Ok(builder),
+    }
+}
