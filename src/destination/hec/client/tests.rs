@@ -45,6 +45,11 @@ fn config(url: &str) -> Config {
     Config::plain(url, TOKEN)
 }
 
+/// For tests in which nothing may come too late, however busy the machine is.
+fn patient(url: &str) -> Config {
+    Config { timeout: LONG, connect_timeout: LONG, ..config(url) }
+}
+
 fn hec(collector: &Collector) -> Hec {
     Hec::with(&config(&collector.url), QUICK, LookUp::system()).unwrap()
 }

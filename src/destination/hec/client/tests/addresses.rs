@@ -49,7 +49,7 @@ async fn three(mut answer: impl FnMut(u8) -> Answers) -> (u16, [Collector; 3]) {
 type Answers = Box<dyn FnMut(&Seen, &mut Vec<String>) -> Act + Send>;
 
 fn at(port: u16, dns: &Dns, change: impl FnOnce(&mut Config)) -> Hec {
-    let mut config = config(&format!("http://splunk.test:{port}"));
+    let mut config = patient(&format!("http://splunk.test:{port}"));
     change(&mut config);
     Hec::with(&config, QUICK, dns.look_up()).unwrap()
 }

@@ -116,6 +116,34 @@ async fn a_token_that_is_refused_gives_way_to_the_next_before_anything_is_called
 }
 
 #[tokio::test]
+async fn a_token_is_replaced_under_load_and_nothing_is_retried_or_held() {
+    let mut files = [tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap()];
+    writeln!(files[0], "old").unwrap();
+    writeln!(files[1], "new").unwrap();
+    let collector = Collector::start(|seen, taken| {
+        let valid = if taken.len() < 200 { "Splunk old" } else { "Splunk new" };
+        if seen.header("authorization") == Some(valid) {
+            return splunk(seen, taken, true).after(Duration::from_millis(2));
+        }
+        Act::reply(403, r#"{"text":"Token disabled","code":1}"#)
+    })
+    .await;
+    let token = Token::Files(files.iter().map(|file| file.path().to_owned()).collect());
+    let hec = hec_with(&Config { token, ..patient(&collector.url) });
+    let shard = async || {
+        for _ in 0..25 {
+            deliver_all(&hec, batch(4)).await;
+        }
+    };
+    tokio::join!(shard(), shard(), shard(), shard());
+    assert_eq!(collector.taken().len(), 400, "all are there, and once");
+    assert_eq!(hec.snapshot().retries, 0);
+    assert!(matches!(hec.health(), Health::Up { .. }), "{:?}", hec.health());
+    let refused = collector.seen().len() - 100;
+    assert!((1..=8).contains(&refused), "no more than were under way, and not {refused}");
+}
+
+#[tokio::test]
 async fn two_tokens_that_are_both_refused_are_tried_in_turn_until_one_changes_and_neither_is_shown() {
     let (_log, lines) = log();
     let mut files = [tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap()];
@@ -129,7 +157,7 @@ async fn two_tokens_that_are_both_refused_are_tried_in_turn_until_one_changes_an
     })
     .await;
     let token = Token::Files(files.iter().map(|file| file.path().to_owned()).collect());
-    let hec = hec_with(&Config { token, ..config(&collector.url) });
+    let hec = hec_with(&Config { token, ..patient(&collector.url) });
     let change = async {
         while !matches!(hec.health(), Health::Held { .. }) {
             tokio::time::sleep(Duration::from_millis(5)).await;
