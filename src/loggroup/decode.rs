@@ -43,6 +43,8 @@ pub struct Logs {
     log: Span,
     index: u32,
     fields: Vec<Field>,
+    /// The first so many fields are the group's, as the next log will have them too; 0 when they are to be listed anew.
+    group_fields: usize,
     /// The keys of an earlier log of this page that has no key twice: a log with the same keys hasn't either.
     unique: Vec<Span>,
     schema: u64,
@@ -172,6 +174,7 @@ impl Logs {
         self.topic = Span::default();
         self.source = Span::default();
         self.tags.clear();
+        self.group_fields = 0;
         self.time = None;
         self.built.truncate(self.group_built);
         std::mem::swap(&mut self.built, &mut self.built_before);
@@ -206,12 +209,15 @@ impl Logs {
     }
 
     fn read_log(&mut self, log: Span) -> Result<(), PageError> {
-        self.fields.clear();
         let field = |key, value| Field { key, value };
-        self.fields.push(field(TIME_KEY, Span::default()));
-        self.fields.push(field(TOPIC_KEY, self.topic));
-        self.fields.push(field(SOURCE_KEY, self.source));
-        self.fields.extend_from_slice(&self.tags);
+        self.fields.truncate(self.group_fields);
+        if self.group_fields == 0 {
+            self.fields.push(field(TIME_KEY, Span::default()));
+            self.fields.push(field(TOPIC_KEY, self.topic));
+            self.fields.push(field(SOURCE_KEY, self.source));
+            self.fields.extend_from_slice(&self.tags);
+            self.group_fields = self.fields.len();
+        }
 
         let (mut time, mut nanos) = (0, 0);
         let log = log.range();
@@ -241,6 +247,7 @@ impl Logs {
         if nanos != 0 {
             let value = self.build_decimal(nanos);
             self.fields.insert(3, field(TIME_NS_KEY, value));
+            self.group_fields = 0;
         }
         Ok(())
     }
@@ -261,11 +268,11 @@ impl Logs {
 
     /// Folds the fields that have the same key into the first of them, with the value of the last.
     fn settle_repeats(&mut self) {
+        let body = &self.body[..];
         // A key that was built is found at the same place again, as long as the group's part is the same.
-        let in_body = |span: Span| self.body.get(span.range());
         let same = |(field, known): (&Field, &Span)| {
-            let keys = || Some(is_same(in_body(field.key)?, in_body(*known)?));
-            field.key == *known || keys().unwrap_or(false)
+            let keys = || Some(is_same(body.get(field.key.range())?, body.get(known.range())?));
+            field.key == *known || field.key.len == known.len && keys().unwrap_or(false)
         };
         if self.fields.len() == self.unique.len() && self.fields.iter().zip(&self.unique).all(same) {
             return;
@@ -277,6 +284,7 @@ impl Logs {
             self.unique.extend(self.fields.iter().map(|field| field.key));
             return;
         }
+        self.group_fields = 0;
         for &(first, repeat) in &repeats {
             self.fields[first].value = self.fields[repeat].value;
         }
@@ -454,16 +462,28 @@ impl<'a> Log<'a> {
         self.logs.text(self.logs.fields[position].value)
     }
 
-    /// The value of the field at this position together with all that happens to lie behind it, and the value's length.
+    /// The values of the fields at these positions, each together with all that happens to lie behind it, and their lengths.
     ///
     /// # Panics
-    /// There is no such position.
+    /// There are no such positions.
+    #[inline]
+    pub fn values_on(self, positions: Range<usize>) -> impl Iterator<Item = (&'a [u8], usize)> {
+        let (body, built) = (&self.logs.body[..], &self.logs.built[..]);
+        self.logs.fields[positions].iter().map(move |field| {
+            let Span { start, len } = field.value;
+            let bytes = if start & BUILT == 0 { body } else { built };
+            (bytes.get((start & !BUILT) as usize..).unwrap_or_default(), len as usize)
+        })
+    }
+
+    /// The lengths of the values of the fields at these positions, summed up.
+    ///
+    /// # Panics
+    /// There are no such positions.
     #[must_use]
     #[inline]
-    pub fn value_on(&self, position: usize) -> (&'a [u8], usize) {
-        let Span { start, len } = self.logs.fields[position].value;
-        let (bytes, start) = self.logs.bytes(start);
-        (bytes.get(start..).unwrap_or_default(), len as usize)
+    pub fn values_len(&self, positions: Range<usize>) -> usize {
+        self.logs.fields[positions].iter().map(|field| field.value.len as usize).sum()
     }
 
     /// Where the field with this key is, looked for at `from` and behind it first.

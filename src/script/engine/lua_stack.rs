@@ -48,52 +48,61 @@ impl Kind {
     }
 }
 
-/// A key that no script can name, so that what is stored under it cannot be reached by a script.
+/// A key that no script can name, so that what is stored under it in a table of the script cannot be reached by the script.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hidden(usize);
 
 /// The addresses of these bytes are the hidden keys.
-static PLACES: [u8; 15] = [0; 15];
+static PLACES: [u8; 6] = [0; 6];
 
 impl Hidden {
-    /// In the registry: the hook function.
-    pub(crate) const PROCESS: Self = Self(0);
-    /// In the registry: the metatable of logs.
-    pub(crate) const LOG: Self = Self(1);
-    /// In the registry: what the script assigned to fields of the current log, by position from 1.
-    pub(crate) const VALUES: Self = Self(2);
-    /// In the registry: the function that makes a text of any error.
-    pub(crate) const EXPLAIN: Self = Self(3);
-    /// In the registry: the function that makes the tables of logs and calls the hook.
-    pub(crate) const CALL: Self = Self(4);
     /// In a decoded JSON value: its text, as long as nothing in it was changed.
-    pub(crate) const TEXT: Self = Self(5);
+    pub(crate) const TEXT: Self = Self(0);
     /// In a decoded JSON value: its members, once they were looked at.
-    pub(crate) const MEMBERS: Self = Self(6);
+    pub(crate) const MEMBERS: Self = Self(1);
     /// In a decoded JSON value: the value that it is part of.
-    pub(crate) const PARENT: Self = Self(7);
-    /// In the registry: the metatable of decoded objects.
-    pub(crate) const OBJECT: Self = Self(8);
-    /// In the registry: the metatable of decoded arrays.
-    pub(crate) const ARRAY: Self = Self(9);
-    /// In the registry: the metatable that `json.array` gives.
-    pub(crate) const LIST: Self = Self(10);
+    pub(crate) const PARENT: Self = Self(2);
     /// In a decoded JSON object whose members are not listed: how often one was read.
-    pub(crate) const READS: Self = Self(11);
+    pub(crate) const READS: Self = Self(3);
     /// In a decoded JSON object whose members are not listed: the nested values that were read, by key.
-    pub(crate) const CHILDREN: Self = Self(12);
-    /// In the registry: the metatable of what `drop` returns.
-    pub(crate) const DROPPED: Self = Self(13);
+    pub(crate) const CHILDREN: Self = Self(4);
     /// In what `drop` returns: the reason.
-    pub(crate) const REASON: Self = Self(14);
+    pub(crate) const REASON: Self = Self(5);
 
-    pub(crate) fn address(self) -> *const c_void {
+    pub(super) fn address(self) -> *const c_void {
         (&raw const PLACES[self.0]).cast()
     }
 }
 
-/// Index of the registry, a table that scripts cannot reach.
-pub(crate) const REGISTRY: c_int = ffi::LUA_REGISTRYINDEX;
+/// What is kept in Lua's registry, a table that scripts cannot reach, so that a number will do as its key. Lua finds numbers
+/// with fewer steps than addresses, and its own keys there are positive.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kept(ffi::lua_Integer);
+
+impl Kept {
+    /// The hook function.
+    pub(crate) const PROCESS: Self = Self(-1);
+    /// The metatable of logs.
+    pub(crate) const LOG: Self = Self(-2);
+    /// What the script assigned to fields of the current log, by position from 1.
+    pub(crate) const VALUES: Self = Self(-3);
+    /// The function that makes a text of any error.
+    pub(crate) const EXPLAIN: Self = Self(-4);
+    /// The function that makes the tables of logs and calls the hook.
+    pub(crate) const CALL: Self = Self(-5);
+    /// The metatable of decoded objects.
+    pub(crate) const OBJECT: Self = Self(-6);
+    /// The metatable of decoded arrays.
+    pub(crate) const ARRAY: Self = Self(-7);
+    /// The metatable that `json.array` gives.
+    pub(crate) const LIST: Self = Self(-8);
+    /// The metatable of what `drop` returns.
+    pub(crate) const DROPPED: Self = Self(-9);
+
+    pub(super) fn key(self) -> ffi::lua_Integer {
+        self.0
+    }
+}
 
 /// The operations that cannot raise. Copies stand for the same stack, on the thread that the visit is on.
 #[derive(Clone, Copy)]
@@ -257,6 +266,13 @@ impl<'lua> Stack<'lua> {
     pub(crate) fn push_hidden(self, table: c_int, key: Hidden) -> Kind {
         // SAFETY: see `Stack::new`.
         self.kind_of(unsafe { ffi::lua_rawgetp(self.0, table, key.address()) }, -1)
+    }
+
+    /// Pushes what is kept in the registry.
+    #[inline]
+    pub(crate) fn push_kept(self, what: Kept) {
+        // SAFETY: see `Stack::new`.
+        unsafe { ffi::lua_rawgeti(self.0, ffi::LUA_REGISTRYINDEX, what.0) };
     }
 
     /// Replaces the key on top by `table[key]`, past any metatable.

@@ -8,7 +8,7 @@ use mlua::ffi::{self, lua_Debug};
 use mlua::{Function, IntoLuaMulti, Lua, Value};
 
 use super::frame::NativeFunction;
-use super::lua_stack::{Hidden, Outcome, REGISTRY, Stack};
+use super::lua_stack::{Kept, Outcome, Stack};
 use crate::script::hook::current_log::Current;
 
 /// The [`Current`] that a hook shares with the functions of its Lua state, which know it by its address.
@@ -70,13 +70,13 @@ pub(crate) fn visit<R>(lua: &Lua, values: impl IntoLuaMulti, visitor: impl FnOnc
     Ok(result.expect("no error, so the closure ran"))
 }
 
-/// Stores a value in the registry under a hidden key.
+/// Keeps a value in the registry.
 ///
 /// # Errors
 /// No memory.
-pub(crate) fn store(lua: &Lua, key: Hidden, value: Value) -> mlua::Result<()> {
+pub(crate) fn keep(lua: &Lua, what: Kept, value: Value) -> mlua::Result<()> {
     // SAFETY: the value is on top; `exec_raw` protects the one operation that can raise.
-    unsafe { lua.exec_raw(value, |state| ffi::lua_rawsetp(state, REGISTRY, key.address())) }
+    unsafe { lua.exec_raw(value, |state| ffi::lua_rawseti(state, ffi::LUA_REGISTRYINDEX, what.key())) }
 }
 
 /// How many parameters a function takes, any number counting as two or more.

@@ -7,7 +7,8 @@ use std::ops::Range;
 
 use crate::loggroup::{Log, Logs};
 use crate::script::engine::trace::Call;
-use crate::script::output::escape::Strings;
+use crate::script::output::escape;
+use crate::script::output::escape::Cut;
 use crate::script::output::special_bytes::{Instructions, PIECE, Work, with_best_instructions};
 
 /// The current log, and buffers that live as long as the hook.
@@ -20,7 +21,8 @@ pub(crate) struct Current {
     pub(crate) marks: MetatableMarks,
     /// One per field of the log, then one per added field.
     states: Vec<FieldState>,
-    touched: bool,
+    /// Among these positions are all fields that were assigned.
+    assigned: Range<usize>,
     added: Vec<Range<usize>>,
     added_text: Vec<u8>,
     /// Where a key was found last: scripts walk through a log more often than they jump.
@@ -118,7 +120,7 @@ impl Current {
     pub(crate) fn begin(&mut self) {
         self.states.clear();
         self.states.resize(self.logs.log().len(), FieldState::Untouched);
-        self.touched = false;
+        self.assigned = 0..0;
         self.added.clear();
         self.added_text.clear();
         self.found = 0;
@@ -138,17 +140,22 @@ impl Current {
         self.states.len()
     }
 
-    pub(crate) fn touched(&self) -> bool {
-        self.touched
-    }
-
     pub(crate) fn state(&self, position: usize) -> FieldState {
         self.states[position]
     }
 
-    pub(crate) fn set_state(&mut self, position: usize, state: FieldState) {
-        self.touched = true;
-        self.states[position] = state;
+    /// The script assigned a value to the field, which is in the Lua table of assigned values.
+    pub(crate) fn assign(&mut self, position: usize) {
+        self.states[position] = FieldState::Assigned;
+        self.assigned = match self.assigned.is_empty() {
+            true => position..position + 1,
+            false => self.assigned.start.min(position)..self.assigned.end.max(position + 1),
+        };
+    }
+
+    /// The script deleted the field.
+    pub(crate) fn delete(&mut self, position: usize) {
+        self.states[position] = FieldState::Deleted;
     }
 
     #[inline]
@@ -191,9 +198,9 @@ impl Current {
         Some(self.states.len() - 1)
     }
 
-    /// The positions of the fields that the script assigned or deleted.
-    pub(crate) fn changed(&self) -> impl Iterator<Item = usize> {
-        (0..self.len()).filter(|&position| self.states[position] != FieldState::Untouched)
+    /// The positions of the fields that may have a value in the Lua table of assigned values.
+    pub(crate) fn assigned(&self) -> impl Iterator<Item = usize> {
+        self.assigned.clone().filter(|&position| self.states[position] != FieldState::Untouched)
     }
 
     /// The first field from `position` on that was not deleted.
@@ -207,7 +214,7 @@ impl Current {
         let log = self.logs.log();
         if position >= log.len() {
             out.push(b',');
-            crate::script::output::escape::string(self.key(position), out);
+            escape::string(self.key(position), out);
             out.push(b':');
             return;
         }
@@ -220,12 +227,10 @@ impl Current {
     pub(crate) fn write_untouched(&mut self, position: usize, out: &mut Vec<u8>) -> usize {
         let log = self.logs.log();
         self.keys.refresh(&log);
-        let mut end = position + 1;
-        let mut len = log.value_on(position).1 + 2;
-        while end < log.len() && self.states[end] == FieldState::Untouched && end != self.shared.first {
-            len += log.value_on(end).1 + 2;
-            end += 1;
-        }
+        let until = if position < self.shared.first { self.shared.first } else { log.len() };
+        let untouched = self.states[position..until].iter().take_while(|&&state| state == FieldState::Untouched);
+        let end = position + untouched.count();
+        let len = log.values_len(position..end) + 2 * (end - position);
         with_best_instructions(WriteFields { log, keys: &self.keys, fields: position..end, len, out });
         end
     }
@@ -265,13 +270,9 @@ impl Work for WriteFields<'_> {
     fn run(self, with: impl Instructions) {
         let Self { log, keys, fields, len, out } = self;
         let starts = &keys.starts[fields.start..=fields.end];
-        let mut strings = Strings::begin(with, out, starts[fields.len()] - starts[0] + len);
-        for (key, position) in starts.windows(2).zip(fields) {
-            strings.copy(&keys.text[key[0]..], key[1] - key[0]);
-            let (value, len) = log.value_on(position);
-            strings.string(value, len);
-        }
-        strings.end();
+        let labels = starts.windows(2).map(|key| Cut { text: &keys.text[key[0]..], len: key[1] - key[0] });
+        let values = log.values_on(fields).map(|(text, len)| Cut { text, len });
+        escape::pairs(with, labels.zip(values), starts[starts.len() - 1] - starts[0] + len, out);
     }
 }
 
@@ -291,7 +292,7 @@ impl KeyTexts {
         for (key, _) in log.fields() {
             self.starts.push(self.text.len());
             self.text.push(b',');
-            crate::script::output::escape::string(key, &mut self.text);
+            escape::string(key, &mut self.text);
             self.text.push(b':');
         }
         self.starts.push(self.text.len());
@@ -324,7 +325,7 @@ impl SharedTexts {
             let Some(place) = log.shared(position) else { break };
             self.places.push(place);
             self.text.extend_from_slice(keys.of(position));
-            crate::script::output::escape::string(log.value(position), &mut self.text);
+            escape::string(log.value(position), &mut self.text);
         }
     }
 }

@@ -13,7 +13,7 @@ use mlua::state::{GcIncParams, GcMode};
 use mlua::{Function, Lua, Table, Value};
 
 use super::diagnostics::error::{HookError, ScriptFault};
-use super::engine::lua_stack::{Hidden, Outcome, REGISTRY, Stack};
+use super::engine::lua_stack::{Kept, Outcome, Stack};
 use super::engine::memory::LuaState;
 use super::engine::shared;
 use super::engine::shared::Shared;
@@ -345,7 +345,7 @@ impl Vm {
         let Ok(Value::Function(process)) = globals.raw_get("process") else {
             return Err(ScriptFault::NoProcess { script: script.name.clone() });
         };
-        let parameters = shared::store(&lua, Hidden::PROCESS, Value::Function(process.clone()))
+        let parameters = shared::keep(&lua, Kept::PROCESS, Value::Function(process.clone()))
             .and_then(|()| shared::parameters(&lua, process))
             .map_err(|_| memory())?;
         Ok(Self { globals, lua, wants_meta: parameters > 1 })
@@ -374,7 +374,7 @@ fn call(
         let function = argument - 1;
         coverage::arm(stack);
         current.get().calls.clear();
-        stack.push_hidden(REGISTRY, Hidden::EXPLAIN);
+        stack.push_kept(Kept::EXPLAIN);
         stack.push_copy(function);
         stack.push_copy(argument);
         watch.next();

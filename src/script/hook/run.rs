@@ -9,7 +9,7 @@ use crate::core::page::Page;
 use crate::loggroup::PageError;
 use crate::script::diagnostics::error::ScriptFault;
 use crate::script::engine::calls::{Calls, call_each};
-use crate::script::engine::lua_stack::{Hidden, Outcome, REGISTRY, Stack};
+use crate::script::engine::lua_stack::{Kept, Outcome, Stack};
 use crate::script::engine::shared::Shared;
 use crate::script::engine::time_limit::{TimeLimit, computing};
 use crate::script::output::returned;
@@ -84,8 +84,8 @@ impl Run<'_, '_> {
         let watch = TimeLimit::start(stack, self.config.timeout, left);
         coverage::arm(stack);
         let explain = stack.top() + 1;
-        for key in [Hidden::EXPLAIN, Hidden::CALL, Hidden::PROCESS, Hidden::LOG] {
-            stack.push_hidden(REGISTRY, key);
+        for what in [Kept::EXPLAIN, Kept::CALL, Kept::PROCESS, Kept::LOG] {
+            stack.push_kept(what);
         }
         let base = stack.top();
         let mut calls = RunCalls { run: self, watch, log: None, ended: None };
@@ -166,10 +166,11 @@ impl Run<'_, '_> {
     fn tidy(&mut self, stack: Stack) {
         let current = self.current.get();
         current.table = 0;
-        if current.touched() {
-            stack.push_hidden(REGISTRY, Hidden::VALUES);
+        let mut assigned = current.assigned().peekable();
+        if assigned.peek().is_some() {
+            stack.push_kept(Kept::VALUES);
             let values = stack.top();
-            for position in current.changed() {
+            for position in assigned {
                 stack.clear_item(values, position as i64 + 1);
             }
             stack.pop(1);

@@ -11,9 +11,9 @@ use mlua::{Lua, LuaString, MultiValue, StdLib, Table, Value};
 
 use super::current_log::MetatableMarks;
 use crate::script::engine::frame::{Frame, NativeFunction};
-use crate::script::engine::lua_stack::{Hidden, Kind};
+use crate::script::engine::lua_stack::{Kept, Kind};
 use crate::script::engine::memory::LuaState;
-use crate::script::engine::shared::{Shared, store};
+use crate::script::engine::shared::{Shared, keep};
 use crate::script::engine::time_limit;
 use crate::script::values::{drop, json, log};
 
@@ -160,18 +160,18 @@ fn add_log(lua: &Lua, shared: &mut Shared, globals: &Table) -> mlua::Result<()> 
         list: lists.to_pointer().addr(),
         dropped: dropped.to_pointer().addr(),
     };
-    let hidden = [
-        (Hidden::LOG, Value::Table(logs)),
-        (Hidden::VALUES, stored.clone()),
-        (Hidden::OBJECT, Value::Table(objects)),
-        (Hidden::ARRAY, Value::Table(arrays)),
-        (Hidden::LIST, Value::Table(lists)),
-        (Hidden::DROPPED, Value::Table(dropped)),
-        (Hidden::EXPLAIN, make(NativeFunction::of(log::explain), &encode)?),
-        (Hidden::CALL, make(NativeFunction::of(log::call_each), &Value::Nil)?),
+    let kept = [
+        (Kept::LOG, Value::Table(logs)),
+        (Kept::VALUES, stored.clone()),
+        (Kept::OBJECT, Value::Table(objects)),
+        (Kept::ARRAY, Value::Table(arrays)),
+        (Kept::LIST, Value::Table(lists)),
+        (Kept::DROPPED, Value::Table(dropped)),
+        (Kept::EXPLAIN, make(NativeFunction::of(log::explain), &encode)?),
+        (Kept::CALL, make(NativeFunction::of(log::call_each), &Value::Nil)?),
     ];
-    for (key, value) in hidden {
-        store(lua, key, value)?;
+    for (what, value) in kept {
+        keep(lua, what, value)?;
     }
 
     let library = lua.create_table()?;

@@ -15,78 +15,71 @@ pub(crate) fn string(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Writes many short texts, most of which can stand as they are: each is looked at and copied in one go, in pieces of a
-/// fixed length. What a last piece brings too much is written over by what comes next.
-pub(crate) struct Strings<'a, I> {
-    with: I,
-    out: &'a mut Vec<u8>,
-    /// Where to go on; behind it are bytes to write over.
-    at: usize,
+/// The first bytes of a text: all that lies behind them may be read, and means nothing.
+#[derive(Clone, Copy)]
+pub(crate) struct Cut<'a> {
+    pub(crate) text: &'a [u8],
+    pub(crate) len: usize,
 }
 
-impl<'a, I: Instructions> Strings<'a, I> {
-    /// Begins at the end of `out`; what will be copied, quotes included, is about `len` bytes.
-    #[inline]
-    pub(crate) fn begin(with: I, out: &'a mut Vec<u8>, len: usize) -> Self {
-        let at = out.len();
-        out.resize(at + len + PIECE, 0);
-        Self { with, out, at }
+/// Appends pairs of a text that is copied and one that becomes a JSON string, as [`string`] writes it; together they become about
+/// `len` bytes.
+#[inline(always)]
+pub(crate) fn pairs<'a>(
+    with: impl Instructions,
+    mut pairs: impl Iterator<Item = (Cut<'a>, Cut<'a>)>,
+    len: usize,
+    out: &mut Vec<u8>,
+) {
+    loop {
+        let start = out.len();
+        out.resize(start + len + 2 * PIECE, 0);
+        let mut room = &mut out[start..];
+        let difficult = pairs.by_ref().find(|(label, text)| !plain_pair(with, *label, *text, &mut room));
+        let unused = room.len();
+        out.truncate(out.len() - unused);
+        let Some((label, text)) = difficult else { return };
+        out.extend_from_slice(&label.text[..label.len]);
+        string(&text.text[..text.len], out);
     }
+}
 
-    /// Cuts off what was not used.
-    #[inline]
-    pub(crate) fn end(self) {
-        self.out.truncate(self.at);
-    }
+/// Writes a pair of which the second text can stand between quotes as it is, and cuts off the room that it takes. `false`, with the
+/// room as it was, when there is another text, or too little room to write whole pieces.
+#[inline(always)]
+fn plain_pair(with: impl Instructions, label: Cut<'_>, text: Cut<'_>, room: &mut &mut [u8]) -> bool {
+    let whole = std::mem::take(room);
+    let len = label.len + text.len + 2;
+    let is_written = pieces(label, whole, |_| 0)
+        && whole.get_mut(label.len..).and_then(<[u8]>::split_first_mut).is_some_and(|(quote, behind)| {
+            *quote = b'"';
+            pieces(text, behind, |piece| with.difficult(piece))
+        })
+        && whole.get_mut(len - 1).map(|quote| *quote = b'"').is_some();
+    *room = if is_written { &mut whole[len..] } else { whole };
+    is_written
+}
 
-    /// Appends the first `len` bytes of `text`.
-    #[inline(always)]
-    pub(crate) fn copy(&mut self, text: &[u8], len: usize) {
-        if !self.pieces(text, self.at, len, |_| 0) {
-            self.slow(|out| out.extend_from_slice(&text[..len]));
-        } else {
-            self.at += len;
+/// Copies a text in pieces of a fixed length, at least one; `false` when there are no whole ones here or there, or when `marks`
+/// finds something in the text. What the last piece brings too much is written over by what comes next.
+#[inline(always)]
+fn pieces(text: Cut<'_>, room: &mut [u8], marks: impl Fn(&[u8; PIECE]) -> u32) -> bool {
+    let (mut from, mut to, mut left) = (text.text, room, text.len);
+    loop {
+        let (Some((piece, behind)), Some((place, room))) = (from.split_first_chunk(), to.split_first_chunk_mut())
+        else {
+            return false;
+        };
+        *place = *piece;
+        let found = marks(piece);
+        if left <= PIECE {
+            // The last piece reaches past the end.
+            return u64::from(found) & !(u64::MAX << left) == 0;
         }
-    }
-
-    /// Appends the first `len` bytes of `text` as [`string`] does.
-    #[inline(always)]
-    pub(crate) fn string(&mut self, text: &[u8], len: usize) {
-        let end = self.at + len + 1;
-        let with = self.with;
-        if !self.pieces(text, self.at + 1, len, |piece| with.difficult(piece)) || end >= self.out.len() {
-            self.slow(|out| string(&text[..len], out));
-        } else {
-            self.out[self.at] = b'"';
-            self.out[end] = b'"';
-            self.at = end + 1;
+        if found != 0 {
+            return false;
         }
-    }
-
-    /// Copies whole pieces to `at`; `false` when there are no whole ones here or there, or when `marks` finds something
-    /// among the first `len` bytes.
-    #[inline(always)]
-    fn pieces(&mut self, text: &[u8], at: usize, len: usize, marks: impl Fn(&[u8; PIECE]) -> u32) -> bool {
-        let rounded = len.next_multiple_of(PIECE);
-        let (Some(from), Some(to)) = (text.get(..rounded), self.out.get_mut(at..at + rounded)) else { return false };
-        let ((from, _), (to, _)) = (from.as_chunks(), to.as_chunks_mut());
-        let mut found = 0;
-        for nth in 0..from.len() {
-            to[nth] = from[nth];
-            // What the pieces before have found is whole pieces away from the end.
-            found = if found == 0 { marks(&from[nth]) } else { return false };
-        }
-        // The last piece reaches past the end by as much as the length was rounded up.
-        found.checked_shl((rounded - len) as u32).unwrap_or(0) == 0
-    }
-
-    #[cold]
-    fn slow(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        let room = self.out.len() - self.at;
-        self.out.truncate(self.at);
-        write(self.out);
-        self.at = self.out.len();
-        self.out.resize(self.at + room, 0);
+        (from, to, left) = (behind, room, left - PIECE);
     }
 }
 
@@ -186,13 +179,9 @@ mod tests {
         type Result = ();
 
         fn run(self, with: impl Instructions) {
-            let mut strings = Strings::begin(with, self.out, self.room);
-            for (text, behind) in self.texts {
-                let all = [text.as_bytes(), behind.as_bytes()].concat();
-                strings.copy(&all, text.len());
-                strings.string(&all, text.len());
-            }
-            strings.end();
+            let all: Vec<_> = self.texts.iter().map(|(text, behind)| (text.len(), format!("{text}{behind}"))).collect();
+            let cuts = all.iter().map(|(len, text)| Cut { text: text.as_bytes(), len: *len });
+            pairs(with, cuts.map(|cut| (cut, cut)), self.room, self.out);
         }
     }
 
@@ -221,7 +210,7 @@ mod tests {
 
         /// Each text with what lies behind it, of which nothing may be seen.
         #[test]
-        fn many_strings_are_written_as_one_by_one(
+        fn many_pairs_are_written_as_one_by_one(
             texts in proptest::collection::vec(("[a-z0-9 ]{0,90}|[a\"\u{e9}\n]{0,20}", "[a\"]{0,40}"), 0..8),
             room in 0..300_usize,
         ) {

@@ -11,7 +11,7 @@ use crate::core::event::{Body, BodyError, Formats, Head, PairPlaces, Time};
 use crate::core::priority;
 use crate::core::priority::{FACILITIES, SEVERITIES};
 use crate::script::diagnostics::error::bounded;
-use crate::script::engine::lua_stack::{Hidden, Kind, REGISTRY, Stack};
+use crate::script::engine::lua_stack::{Hidden, Kept, Kind, Stack};
 use crate::script::hook::current_log::{Current, FieldState};
 
 /// A log may become this many events.
@@ -437,7 +437,7 @@ impl<'a> One<'a> {
     }
 
     fn log_fields(&mut self, path: &str) -> Result<Vec<(Text<'a>, Text<'a>)>, BodyError> {
-        self.stack.push_hidden(REGISTRY, Hidden::VALUES);
+        self.stack.push_kept(Kept::VALUES);
         let values = self.stack.top();
         let mut fields = Vec::new();
         for position in 0..self.current.len() {

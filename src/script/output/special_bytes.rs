@@ -6,23 +6,26 @@
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Marks {
     pub(crate) quotes: u64,
-    /// Backslashes and control characters.
-    pub(crate) others: u64,
+    pub(crate) backslashes: u64,
 }
 
 /// Bytes that [`mark`] looks at, at the most.
 pub(crate) const MARKED: usize = 16 * 64;
 
-/// Marks the first [`MARKED`] bytes of a text; whether they are all ASCII. What is behind the end is marked as control characters,
-/// as far as there is room.
+/// Marks the first [`MARKED`] bytes of a text; whether they are all ASCII without control characters.
 #[inline(never)]
 pub(crate) fn mark(text: &[u8], marks: &mut [Marks; MARKED / 64]) -> bool {
     let (blocks, rest) = text[..text.len().min(MARKED)].as_chunks();
-    let is_ascii = mark_blocks(blocks, marks);
-    let Some(last) = marks.get_mut(blocks.len()) else { return is_ascii };
-    let mut padded = [0; 64];
+    let is_usual = mark_blocks(blocks, marks);
+    let Some(last) = marks.get_mut(blocks.len()) else { return is_usual };
+    let mut padded = [b' '; 64];
     padded[..rest.len()].copy_from_slice(rest);
-    mark_blocks(&[padded], std::slice::from_mut(last)) && is_ascii
+    mark_blocks(&[padded], std::slice::from_mut(last)) && is_usual
+}
+
+/// The control characters among the first 64 bytes of a text: one bit for each, the lowest for the first.
+pub(crate) fn controls(text: &[u8]) -> u64 {
+    text.iter().take(64).rev().fold(0, |bits, &byte| bits << 1 | u64::from(byte < 0x20))
 }
 
 /// Bytes that [`Instructions`] look at.
@@ -75,17 +78,15 @@ fn mark_blocks(blocks: &[[u8; 64]], marks: &mut [Marks]) -> bool {
 
 /// With what every machine has.
 fn mark_anywhere(blocks: &[[u8; 64]], marks: &mut [Marks]) -> bool {
-    let mut is_ascii = true;
+    let mut is_usual = true;
     for (block, mark) in blocks.iter().zip(marks) {
         let (pieces, _) = block.as_chunks();
-        let join = |bits: fn(&[u8; 16]) -> u16| {
-            pieces.iter().rev().fold(0, |joined, piece| joined << 16 | u64::from(bits(piece)))
-        };
-        let quotes = join(sixteen::quotes);
-        *mark = Marks { quotes, others: join(sixteen::special) & !quotes };
-        is_ascii &= block.is_ascii();
+        let join =
+            |byte| pieces.iter().rev().fold(0, |bits, piece| bits << 16 | u64::from(sixteen::equal(piece, byte)));
+        *mark = Marks { quotes: join(b'"'), backslashes: join(b'\\') };
+        is_usual &= !any(block, |byte| byte.cast_signed() < 0x20);
     }
-    is_ascii
+    is_usual
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -100,35 +101,21 @@ mod sse2 {
     use std::arch::x86_64::*;
 
     #[inline]
-    pub(crate) fn special(bytes: &[u8; 16]) -> u16 {
-        // SAFETY: SSE2 is a part of x86-64.
-        unsafe { special_bits(bytes) }
-    }
-
-    #[inline]
     pub(crate) fn difficult(bytes: &[u8; 16]) -> u16 {
         // SAFETY: SSE2 is a part of x86-64.
         unsafe { difficult_bits(bytes) }
     }
 
     #[inline]
-    pub(crate) fn quotes(bytes: &[u8; 16]) -> u16 {
+    pub(crate) fn equal(bytes: &[u8; 16], byte: u8) -> u16 {
         // SAFETY: SSE2 is a part of x86-64.
-        unsafe { quote_bits(bytes) }
+        unsafe { equal_bits(bytes, byte) }
     }
 
     #[inline]
     #[target_feature(enable = "sse2")]
-    fn quote_bits(bytes: &[u8; 16]) -> u16 {
-        bits(_mm_cmpeq_epi8(load(bytes), _mm_set1_epi8(b'"'.cast_signed())))
-    }
-
-    #[inline]
-    #[target_feature(enable = "sse2")]
-    fn special_bits(bytes: &[u8; 16]) -> u16 {
-        let text = load(bytes);
-        let control = _mm_cmpeq_epi8(_mm_min_epu8(text, _mm_set1_epi8(0x1f)), text);
-        bits(_mm_or_si128(control, either(text)))
+    fn equal_bits(bytes: &[u8; 16], byte: u8) -> u16 {
+        bits(is(load(bytes), byte))
     }
 
     #[inline]
@@ -137,14 +124,13 @@ mod sse2 {
         let text = load(bytes);
         // Signed: what is not ASCII is negative.
         let control = _mm_cmplt_epi8(text, _mm_set1_epi8(0x20));
-        bits(_mm_or_si128(control, either(text)))
+        bits(_mm_or_si128(control, _mm_or_si128(is(text, b'"'), is(text, b'\\'))))
     }
 
     #[inline]
     #[target_feature(enable = "sse2")]
-    fn either(text: __m128i) -> __m128i {
-        let is = |byte: u8| _mm_cmpeq_epi8(text, _mm_set1_epi8(byte.cast_signed()));
-        _mm_or_si128(is(b'"'), is(b'\\'))
+    fn is(text: __m128i, byte: u8) -> __m128i {
+        _mm_cmpeq_epi8(text, _mm_set1_epi8(byte.cast_signed()))
     }
 
     #[inline]
@@ -223,23 +209,17 @@ mod avx2 {
 
     #[target_feature(enable = "avx2")]
     fn mark_here(blocks: &[[u8; 64]], marks: &mut [Marks]) -> bool {
-        let mut all = _mm256_setzero_si256();
+        let mut unusual = _mm256_setzero_si256();
         for (block, mark) in blocks.iter().zip(marks) {
             let (halves, _) = block.as_chunks();
             let [low, high] = [load(&halves[0]), load(&halves[1])];
-            all = _mm256_or_si256(all, _mm256_or_si256(low, high));
-            let join = |low, high| bits(low) | bits(high) << 32;
-            *mark = Marks { quotes: join(is(low, b'"'), is(high, b'"')), others: join(others(low), others(high)) };
+            // Signed: what is not ASCII is negative.
+            let least = _mm256_min_epi8(low, high);
+            unusual = _mm256_or_si256(unusual, _mm256_cmpgt_epi8(_mm256_set1_epi8(0x20), least));
+            let join = |byte| bits(is(low, byte)) | bits(is(high, byte)) << 32;
+            *mark = Marks { quotes: join(b'"'), backslashes: join(b'\\') };
         }
-        // What is not ASCII has its highest bit set.
-        _mm256_movemask_epi8(all) == 0
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn others(text: __m256i) -> __m256i {
-        let control = _mm256_cmpeq_epi8(_mm256_min_epu8(text, _mm256_set1_epi8(0x1f)), text);
-        _mm256_or_si256(control, is(text, b'\\'))
+        bits(unusual) == 0
     }
 
     #[inline]
@@ -265,16 +245,11 @@ mod avx2 {
 /// For machines on which no instruction collects a bit of each byte.
 #[cfg(any(test, not(target_arch = "x86_64")))]
 mod portable {
-    use super::{is_difficult, is_special};
+    use super::is_difficult;
 
     #[inline]
-    pub(crate) fn special(bytes: &[u8; 16]) -> u16 {
-        bits(bytes.map(is_special))
-    }
-
-    #[inline]
-    pub(crate) fn quotes(bytes: &[u8; 16]) -> u16 {
-        bits(bytes.map(|byte| byte == b'"'))
+    pub(crate) fn equal(bytes: &[u8; 16], byte: u8) -> u16 {
+        bits(bytes.map(|found| found == byte))
     }
 
     #[inline]
@@ -362,9 +337,8 @@ mod tests {
                 bytes[at] = byte;
                 bytes[(at + 5) % 16] = b'"';
                 let bits = |is: fn(u8) -> bool| (0..16).map(|nth| u16::from(is(bytes[nth])) << nth).sum::<u16>();
-                assert_eq!((sixteen::special(&bytes), portable::special(&bytes)), (bits(is_special), bits(is_special)));
                 let quotes = bits(|byte| byte == b'"');
-                assert_eq!((sixteen::quotes(&bytes), portable::quotes(&bytes)), (quotes, quotes));
+                assert_eq!((sixteen::equal(&bytes, b'"'), portable::equal(&bytes, b'"')), (quotes, quotes));
                 let difficult = bits(is_difficult);
                 assert_eq!((sixteen::difficult(&bytes), portable::difficult(&bytes)), (difficult, difficult));
             }
@@ -406,14 +380,14 @@ mod tests {
         #[test]
         fn each_bit_stands_for_its_byte_with_all_instructions(text in proptest::collection::vec(prop_oneof![Just(b'"'), Just(b'a'), proptest::arbitrary::any::<u8>()], 0..1200)) {
             let mut marks = [Marks::default(); MARKED / 64];
-            let is_ascii = mark(&text, &mut marks);
+            let is_usual = mark(&text, &mut marks);
             let marked = &text[..text.len().min(MARKED)];
-            prop_assert_eq!(is_ascii, marked.is_ascii());
+            prop_assert_eq!(is_usual, marked.iter().all(|byte| (0x20..0x80).contains(byte)));
             for (nth, block) in marked.chunks(64).enumerate() {
-                let real = u64::MAX >> (64 - block.len());
                 let quotes = bits(block, |byte| byte == b'"');
-                let others = bits(block, |byte| is_special(byte) && byte != b'"');
-                prop_assert_eq!(marks[nth], Marks { quotes, others: others | !real });
+                let backslashes = bits(block, |byte| byte == b'\\');
+                prop_assert_eq!(marks[nth], Marks { quotes, backslashes });
+                prop_assert_eq!(controls(block), bits(block, |byte| byte < 0x20));
             }
             let (blocks, _) = marked.as_chunks();
             let mut anywhere = marks;
@@ -424,13 +398,6 @@ mod tests {
                 prop_assert_eq!(with_best_instructions(Look(*piece)), difficult);
                 prop_assert_eq!(Anywhere.difficult(piece), difficult);
             }
-        }
-
-        #[test]
-        fn the_end_of_a_text_is_marked(len in 0..MARKED) {
-            let mut marks = [Marks::default(); MARKED / 64];
-            mark(&vec![b'a'; len], &mut marks);
-            prop_assert_eq!(marks[len / 64].others.trailing_zeros() as usize, len % 64);
         }
     }
 }

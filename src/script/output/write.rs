@@ -6,7 +6,7 @@ use std::ffi::c_int;
 
 use super::{escape, number};
 use crate::core::event::{BodyError, PairPlace, PairPlaces};
-use crate::script::engine::lua_stack::{Hidden, Kind, REGISTRY, Stack};
+use crate::script::engine::lua_stack::{Hidden, Kept, Kind, Stack};
 use crate::script::engine::time_limit;
 use crate::script::hook::current_log::{Current, FieldState};
 use crate::script::values::json::scan;
@@ -232,7 +232,7 @@ impl<'lua> Writer<'lua> {
     }
 
     fn log(&mut self, depth: usize) -> Written {
-        self.stack.push_hidden(REGISTRY, Hidden::VALUES);
+        self.stack.push_kept(Kept::VALUES);
         let values = self.stack.top();
         let start = self.out.len();
         let mut position = 0;
@@ -391,7 +391,7 @@ impl<'lua> Writer<'lua> {
         }
         match shape(self.stack, self.current, at) {
             Shape::Log => {
-                self.stack.push_hidden(REGISTRY, Hidden::VALUES);
+                self.stack.push_kept(Kept::VALUES);
                 let values = self.stack.top();
                 let start = self.out.len();
                 for position in 0..self.current.len() {

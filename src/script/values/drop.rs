@@ -3,7 +3,7 @@
 use std::ffi::c_int;
 
 use crate::script::engine::frame::Frame;
-use crate::script::engine::lua_stack::{Hidden, Kind, REGISTRY};
+use crate::script::engine::lua_stack::{Hidden, Kept, Kind};
 
 /// A value that stands for a dropped log. It can be made once and returned for any number of logs.
 pub(crate) fn drop(frame: &mut Frame) -> c_int {
@@ -15,7 +15,7 @@ pub(crate) fn drop(frame: &mut Frame) -> c_int {
     frame.push_table(0, 1);
     stack.push_copy(1);
     frame.set_hidden(2, Hidden::REASON);
-    stack.push_hidden(REGISTRY, Hidden::DROPPED);
+    stack.push_kept(Kept::DROPPED);
     frame.set_metatable(2);
     1
 }

@@ -20,7 +20,7 @@ use super::table;
 use super::table::whole;
 use crate::core::event::PairPlaces;
 use crate::script::engine::frame::Frame;
-use crate::script::engine::lua_stack::{Hidden, Kind, REGISTRY, Stack};
+use crate::script::engine::lua_stack::{Hidden, Kept, Kind, Stack};
 use crate::script::engine::time_limit;
 use crate::script::hook::current_log::Current;
 use crate::script::output::write;
@@ -28,6 +28,7 @@ use check::Look;
 
 mod check;
 pub(crate) mod scan;
+mod string_ends;
 
 /// Reads of an object that look into its text; more than that, and listing its members is cheaper.
 const FEW_READS: i64 = 4;
@@ -183,7 +184,7 @@ fn push_container(frame: &mut Frame, first: u8, parent: Option<c_int>) {
         stack.push_copy(parent);
         frame.set_hidden(-2, Hidden::PARENT);
     }
-    stack.push_hidden(REGISTRY, if first == b'{' { Hidden::OBJECT } else { Hidden::ARRAY });
+    stack.push_kept(if first == b'{' { Kept::OBJECT } else { Kept::ARRAY });
     frame.set_metatable(-2);
 }
 
@@ -584,7 +585,7 @@ pub(crate) fn array(frame: &mut Frame) -> c_int {
     let marks = frame.current().marks;
     let mark = stack.metatable(1);
     if mark == 0 {
-        stack.push_hidden(REGISTRY, Hidden::LIST);
+        stack.push_kept(Kept::LIST);
         frame.set_metatable(1);
     } else if mark != marks.list && mark != marks.array {
         frame.fail(b"json.array takes a list without a metatable");

@@ -44,7 +44,7 @@ pub(crate) fn assign(frame: &mut Frame) -> c_int {
     let known = frame.current().find(key);
     if frame.stack.kind(3) == Kind::Nil {
         if let Some(position) = known {
-            frame.current().set_state(position, FieldState::Deleted);
+            frame.current().delete(position);
         }
         return 0;
     }
@@ -53,7 +53,7 @@ pub(crate) fn assign(frame: &mut Frame) -> c_int {
     };
     frame.stack.push_copy(3);
     frame.set_item(frame.upvalue(), position as i64 + 1);
-    frame.current().set_state(position, FieldState::Assigned);
+    frame.current().assign(position);
     0
 }
 

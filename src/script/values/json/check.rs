@@ -1,11 +1,12 @@
 //! Whether a text is JSON (RFC 8259).
 //!
-//! The text is walked once, without building anything. Strings, most of what a log is, are not looked at byte by byte:
-//! the quotes and backslashes of 64 bytes are found at once, and the walk goes from one to the next.
+//! The text is walked once, without building anything. Strings, most of what a log is, are not looked at byte by byte: the
+//! walk goes from where a string begins to where [`StringEnds`] says that it ends.
 
 use super::scan;
+use super::string_ends::{Piece, StringEnds};
 use crate::script::output::special_bytes;
-use crate::script::output::special_bytes::{Instructions, MARKED, Marks, Work, mark};
+use crate::script::output::special_bytes::{Instructions, Work};
 
 /// Objects and arrays may nest this deep here.
 pub(super) const MOST_DEEP: u32 = 64;
@@ -28,7 +29,7 @@ pub(super) enum Look {
 /// reader takes. [`Look::Unknown`] does not say that it is no JSON: it may be nested deeper, or have half a surrogate pair or a number
 /// that no double holds.
 pub(super) fn look(text: &[u8]) -> Look {
-    // The next mark of a block is found by one instruction, where the machine is known to have it.
+    // The next of many bits is found by one instruction, where the machine is known to have it.
     special_bytes::with_best_instructions(LookAt(text))
 }
 
@@ -40,12 +41,11 @@ impl Work for LookAt<'_> {
     #[inline(always)]
     fn run(self, _: impl Instructions) -> Look {
         let Self(text) = self;
-        let mut marked = Marked { text, piece: usize::MAX, marks: [Marks::default(); _], is_ascii: true };
-        let mut walk = Walk { text, at: 0, base: 0, ahead: 0, others: 0, has_breaks: false, marked: &mut marked };
-        walk.look();
+        let mut piece = Piece::of(text);
+        let mut walk = Walk { text, at: 0, ends: StringEnds::of(&mut piece), has_breaks: false };
         let is_whole = walk.document().is_some() && walk.at == text.len();
         let has_breaks = walk.has_breaks;
-        if !is_whole || !(marked.is_ascii || std::str::from_utf8(text).is_ok()) {
+        if !is_whole || !piece.is_good() || !(piece.is_ascii() || std::str::from_utf8(text).is_ok()) {
             Look::Unknown
         } else if has_breaks {
             Look::JsonOnLines
@@ -55,46 +55,13 @@ impl Work for LookAt<'_> {
     }
 }
 
-/// All but the marks is kept in registers, so no function that is called borrows it.
-struct Walk<'a, 'b> {
-    text: &'b [u8],
+/// All of it is kept in registers, so no function that is called borrows it.
+struct Walk<'p, 'a> {
+    text: &'a [u8],
     at: usize,
-    /// Where the 64 bytes begin that are walked over.
-    base: usize,
-    /// What is special among them from `at` on.
-    ahead: u64,
-    /// What is special among them and no quote.
-    others: u64,
+    ends: StringEnds<'p, 'a>,
     /// Whether there was a line break.
     has_breaks: bool,
-    marked: &'a mut Marked<'b>,
-}
-
-/// The marks of one piece of the text.
-struct Marked<'a> {
-    text: &'a [u8],
-    /// Which [`MARKED`] bytes.
-    piece: usize,
-    marks: [Marks; MARKED / 64],
-    /// Whether all that was marked so far is.
-    is_ascii: bool,
-}
-
-impl Marked<'_> {
-    /// The marks of the 64 bytes that begin at `base`; they end behind the text.
-    #[inline(always)]
-    fn of(&mut self, base: usize) -> Marks {
-        if base / MARKED != self.piece {
-            self.turn_to(base / MARKED);
-        }
-        self.marks[base / 64 % (MARKED / 64)]
-    }
-
-    #[inline(never)]
-    fn turn_to(&mut self, piece: usize) {
-        self.piece = piece;
-        self.is_ascii &= mark(self.text.get(piece * MARKED..).unwrap_or_default(), &mut self.marks);
-    }
 }
 
 /// `None` when the text is not JSON.
@@ -181,10 +148,7 @@ impl Walk<'_, '_> {
             match self.byte() {
                 b' ' | b'\t' => {}
                 b'\n' | b'\r' => self.has_breaks = true,
-                byte => {
-                    self.look();
-                    return byte;
-                }
+                byte => return byte,
             }
             self.at += 1;
         }
@@ -211,50 +175,15 @@ impl Walk<'_, '_> {
 
     /// Whether these two bytes come next.
     #[inline(always)]
-    fn is_next(&self, [first, second]: [u8; 2]) -> bool {
-        self.at + 1 < self.text.len() && self.text[self.at] == first && self.text[self.at + 1] == second
+    fn is_next(&self, bytes: [u8; 2]) -> bool {
+        self.text.get(self.at..).and_then(<[u8]>::first_chunk) == Some(&bytes)
     }
 
-    /// A string, whose first quote is the next that is marked.
+    /// A string, whose first quote is the next one.
     #[inline(always)]
     fn string(&mut self) -> Walked {
-        self.next_mark();
-        while self.next_mark() {
-            if self.byte() != b'\\' {
-                return None;
-            }
-            self.at += escape_len(&self.text[self.at..])?;
-            self.look();
-        }
-        self.at += 1;
+        self.at = self.ends.next()?;
         Some(())
-    }
-
-    /// Moves on to the next quote, backslash or control character, or to the end; whether it is no quote.
-    #[inline(always)]
-    fn next_mark(&mut self) -> bool {
-        while self.ahead == 0 {
-            self.base += 64;
-            self.take_marks();
-        }
-        let place = self.ahead.trailing_zeros();
-        self.at = self.base + place as usize;
-        self.ahead &= self.ahead - 1;
-        self.others >> place & 1 == 1
-    }
-
-    /// Looks at the bytes from here on, after steps over something other than strings, numbers and words.
-    #[inline(always)]
-    fn look(&mut self) {
-        self.base = self.at & !63;
-        self.take_marks();
-        self.ahead &= u64::MAX << (self.at % 64);
-    }
-
-    #[inline(always)]
-    fn take_marks(&mut self) {
-        let Marks { quotes, others } = self.marked.of(self.base);
-        (self.ahead, self.others) = (quotes | others, others);
     }
 
     #[inline(always)]
@@ -301,16 +230,6 @@ impl Walk<'_, '_> {
         }
         self.at += word.len();
         Some(())
-    }
-}
-
-/// Length of the escape that the text begins with, with the other half if it is one of a surrogate pair.
-#[inline(never)]
-fn escape_len(text: &[u8]) -> Option<usize> {
-    match text.get(1)? {
-        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
-        b'u' if text.get(2..6)?.iter().all(u8::is_ascii_hexdigit) => scan::unicode_escape_len(text),
-        _ => None,
     }
 }
 

@@ -1,0 +1,196 @@
+//! Where the strings of a JSON text end.
+//!
+//! What decides that is done for 64 bytes at once: which quotes are escaped, and which bytes lie within a string. So whoever
+//! walks over the text goes from the beginning of a string to its end in one step.
+
+use super::scan;
+use crate::script::output::special_bytes::{MARKED, Marks, controls, mark};
+
+/// The closing quotes of a text, one after the other.
+///
+/// They are right as long as all that is outside of strings is JSON, for which whoever asks looks at it.
+pub(super) struct StringEnds<'p, 'a> {
+    /// Where the 64 bytes begin that are looked at, and the closing quotes among them that were not told yet.
+    base: usize,
+    ahead: u64,
+    /// Apart, so that the others are kept in registers.
+    piece: &'p mut Piece<'a>,
+}
+
+impl<'p, 'a> StringEnds<'p, 'a> {
+    /// Those of the text that the piece is one of.
+    pub(super) fn of(piece: &'p mut Piece<'a>) -> Self {
+        piece.turn_to(0);
+        Self { base: 0, ahead: piece.ends[0], piece }
+    }
+
+    /// Where the next string ends: behind its closing quote. `None` behind the last.
+    #[inline(always)]
+    pub(super) fn next(&mut self) -> Option<usize> {
+        while self.ahead == 0 {
+            self.base += 64;
+            if self.base >= self.piece.text.len() {
+                return None;
+            }
+            if self.base.is_multiple_of(MARKED) {
+                self.piece.turn_to(self.base);
+            }
+            self.ahead = self.piece.ends[self.base / 64 % (MARKED / 64)];
+        }
+        let place = self.ahead.trailing_zeros() as usize;
+        self.ahead &= self.ahead - 1;
+        Some(self.base + place + 1)
+    }
+}
+
+/// [`MARKED`] bytes of a text.
+pub(super) struct Piece<'a> {
+    text: &'a [u8],
+    /// The closing quotes: one bit for each byte.
+    ends: [u64; MARKED / 64],
+    /// All bits are set when the byte before the ones that are looked at lies within a string, or opens one.
+    within: u64,
+    /// Where the last escape ends.
+    escape_end: usize,
+    is_ascii: bool,
+    is_good: bool,
+}
+
+impl<'a> Piece<'a> {
+    pub(super) fn of(text: &'a [u8]) -> Self {
+        Self { text, ends: [0; _], within: 0, escape_end: 0, is_ascii: true, is_good: true }
+    }
+
+    /// Whether all strings that were told so far hold what JSON allows in them, but for what is no UTF-8.
+    pub(super) fn is_good(&self) -> bool {
+        self.is_good
+    }
+
+    /// Whether all of the text up to behind the last string that was told is ASCII.
+    pub(super) fn is_ascii(&self) -> bool {
+        self.is_ascii
+    }
+
+    /// Looks at the bytes from `start` on.
+    #[inline(never)]
+    fn turn_to(&mut self, start: usize) {
+        let text = &self.text[start..];
+        let mut marks = [Marks::default(); MARKED / 64];
+        let is_usual = mark(text, &mut marks);
+        self.is_ascii = self.is_ascii && (is_usual || text[..text.len().min(MARKED)].is_ascii());
+        for (nth, mark) in marks.iter().enumerate().take(text.len().div_ceil(64)) {
+            let base = start + nth * 64;
+            let mut quotes = mark.quotes;
+            if mark.backslashes != 0 || self.escape_end > base {
+                quotes &= !self.escaped(base, mark.backslashes);
+            }
+            let inside = parity(quotes) ^ self.within;
+            self.within = (inside.cast_signed() >> 63).cast_unsigned();
+            self.ends[nth] = quotes & !inside;
+            self.is_good &= is_usual || controls(&self.text[base..]) & inside == 0;
+        }
+    }
+
+    /// The bytes that the escapes among the 64 bytes at `base`, and the last one before them, consist of.
+    #[inline(never)]
+    fn escaped(&mut self, base: usize, mut backslashes: u64) -> u64 {
+        let mut escaped = first(self.escape_end.saturating_sub(base));
+        while backslashes != 0 {
+            let place = backslashes.trailing_zeros() as usize;
+            backslashes &= backslashes - 1;
+            let start = base + place;
+            if start < self.escape_end {
+                continue;
+            }
+            let Some(len) = escape_len(&self.text[start..]) else {
+                self.is_good = false;
+                break;
+            };
+            self.escape_end = start + len;
+            escaped |= first(len) << place;
+        }
+        escaped
+    }
+}
+
+/// The lowest `count` bits.
+fn first(count: usize) -> u64 {
+    u64::MAX.checked_shl(count as u32).map_or(u64::MAX, |others| !others)
+}
+
+/// For each bit, whether the number of bits that are set up to it, itself included, is odd.
+#[inline(always)]
+fn parity(mut bits: u64) -> u64 {
+    for shift in [1, 2, 4, 8, 16, 32] {
+        bits ^= bits << shift;
+    }
+    bits
+}
+
+/// Length of the escape that the text begins with, with the other half if it is one of a surrogate pair.
+fn escape_len(text: &[u8]) -> Option<usize> {
+    match text.get(1)? {
+        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
+        b'u' if text.get(2..6)?.iter().all(u8::is_ascii_hexdigit) => scan::unicode_escape_len(text),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Byte by byte: where strings end, as far as the text is good.
+    fn slow(text: &[u8]) -> Vec<usize> {
+        let (mut ends, mut within, mut at) = (Vec::new(), false, 0);
+        while let Some(&byte) = text.get(at) {
+            match byte {
+                b'\\' => at += escape_len(&text[at..]).expect("only good escapes here") - 1,
+                b'"' if within => ends.push(at + 1),
+                _ => {}
+            }
+            within ^= byte == b'"';
+            at += 1;
+        }
+        ends
+    }
+
+    fn all(text: &[u8]) -> (Vec<usize>, bool) {
+        let mut piece = Piece::of(text);
+        let mut ends = StringEnds::of(&mut piece);
+        let all = std::iter::from_fn(|| ends.next()).collect();
+        (all, piece.is_good())
+    }
+
+    proptest! {
+        #[test]
+        fn they_are_where_a_look_at_each_byte_finds_them(
+            parts in proptest::collection::vec(proptest::sample::select(vec![
+                "\"", "\"a\":\"b\",", "\\\"", "\\\\", "\\u00e9", "\\ud83d\\ude00", "x", "seventeen letters", "\u{e9}",
+            ]), 0..400),
+        ) {
+            let text = parts.concat();
+            prop_assert_eq!(all(text.as_bytes()).0, slow(text.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn a_control_character_is_good_outside_of_strings_only() {
+        for before in 0..140 {
+            let blank = " ".repeat(before);
+            assert_eq!(all(format!("{blank}\n\"a\"\n").as_bytes()), (vec![before + 4], true));
+            assert_eq!(all(format!("{blank}\"\n\"").as_bytes()), (vec![before + 3], false));
+        }
+    }
+
+    #[test]
+    fn what_is_no_escape_is_not_good() {
+        for before in 0..140 {
+            for none in ["\\x", "\\u12g4", "\\ud83d", "\\ude00", "\\u12"] {
+                assert!(!all(format!("{}\"{none}\"", "a".repeat(before)).as_bytes()).1, "{none} behind {before}");
+            }
+        }
+    }
+}
