@@ -91,6 +91,7 @@ pub(super) fn text(snapshot: &Snapshot, dialect: Dialect) -> String {
     group(&mut out, snapshot);
     sources(&mut out, &snapshot.sources);
     destinations(&mut out, &snapshot.destinations);
+    certificates(&mut out, snapshot);
     memory(&mut out, snapshot.memory);
     letters(&mut out, snapshot);
     script(&mut out, snapshot);
@@ -270,6 +271,23 @@ fn destinations(out: &mut Exposition, destinations: &[DestinationStatus]) {
     );
     for DestinationStatus { name, figures, .. } in destinations {
         out.buckets(&[("destination", name.as_str())], &figures.deliveries);
+    }
+}
+
+fn certificates(out: &mut Exposition, snapshot: &Snapshot) {
+    let help = "When a certificate ends, unix seconds: the server's, or our own that it asks for";
+    out.family("forwarder_certificate_expiry_timestamp_seconds", Kind::Gauge, help);
+    for SourceSnapshot { name, certificate_end, .. } in &snapshot.sources {
+        if let Some(end) = certificate_end {
+            out.value(&[("source", name), ("side", "server")], end);
+        }
+    }
+    for DestinationStatus { name, certificates, .. } in &snapshot.destinations {
+        for (side, end) in [("server", certificates.server), ("client", certificates.ours)] {
+            if let Some(end) = end {
+                out.value(&[("destination", name.as_str()), ("side", side)], end);
+            }
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::reason::{Effect, Reason, State};
 use super::snapshot::{Snapshot, SourceSnapshot};
 use crate::core::count::count;
 use crate::core::cursor::ShardName;
-use crate::core::duration::in_words;
+use crate::core::duration::{in_words, roughly};
 use crate::core::failing::Failing;
 use crate::core::ledger::{Ask, ShardLedger};
 use crate::destination::{DestinationStatus, Health, IsolationMode, called};
@@ -21,6 +21,9 @@ const MOST_NAMED: usize = 5;
 /// Heartbeats that were not answered for this long keep no shard: the interval between two is shorter, and so is the time in
 /// which SLS gives a shard away, as a rule.
 const STALE_HEARTBEAT: Duration = Duration::from_secs(120);
+
+/// A certificate that ends within so many seconds is worth a warning: two weeks.
+const CERTIFICATE_WARNING: i64 = 14 * 86_400;
 
 const WAITS: &str = "logs wait in SLS; nothing is lost as long as SLS keeps them";
 
@@ -43,6 +46,7 @@ pub(super) fn reasons(snapshot: &Snapshot) -> Vec<Reason> {
         };
         reasons.extend(destination.warnings.iter().map(warn));
     }
+    reasons.extend(certificates(snapshot));
     reasons.extend(rest(snapshot).into_iter().flatten());
     reasons.sort_by_key(|reason| std::cmp::Reverse(reason.state));
     reasons
@@ -92,6 +96,35 @@ fn rest(snapshot: &Snapshot) -> [Option<Reason>; 4] {
         None => Some(Reason::new(State::Waiting, "the dead letters are not counted".to_owned())),
     };
     [bug, script, gaps, letters]
+}
+
+/// Certificates that end soon, or have ended.
+fn certificates(snapshot: &Snapshot) -> Vec<Reason> {
+    let sls = snapshot.sources.iter().map(|source| {
+        let whose = format!("the certificate of SLS{}", of(source, snapshot));
+        (whose, source.certificate_end, "SLS renews it; if a proxy stands between, renew the proxy's")
+    });
+    let is_alone = snapshot.destinations.len() == 1;
+    let of_destinations = snapshot.destinations.iter().flat_map(|destination| {
+        let who = called(&destination.name, is_alone);
+        let ends = destination.certificates;
+        let ours = "renew the files of client_cert and client_key; they are read again by themselves";
+        [
+            (format!("the certificate of {who}"), ends.server, "renew it there"),
+            (format!("our certificate for {who}"), ends.ours, ours),
+        ]
+    });
+    let mut reasons = Vec::new();
+    for (whose, end, remedy) in sls.chain(of_destinations) {
+        let Some(left) = end.map(|end| end - snapshot.now).filter(|left| *left < CERTIFICATE_WARNING) else { continue };
+        let text = match u64::try_from(left) {
+            Ok(left) => format!("{whose} ends in {}", roughly(Duration::from_secs(left))),
+            Err(_) => format!("{whose} has ended"),
+        };
+        let reason = Reason::new(State::Trouble, text);
+        reasons.push(reason.so(Effect::Flows, "no new connection is made once it has ended").remedy(remedy));
+    }
+    reasons
 }
 
 fn of_destination(destination: &DestinationStatus, is_alone: bool) -> Option<Reason> {

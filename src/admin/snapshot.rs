@@ -79,6 +79,8 @@ pub struct SourceSnapshot {
     pub group: GroupHealth,
     /// Which key signs our requests.
     pub credentials: KeyStatus,
+    /// When the certificate of SLS ends, unix seconds, when it was shown.
+    pub certificate_end: Option<i64>,
     /// How long the logstore keeps logs, when that is known.
     pub retention: Option<Duration>,
     /// Requests sent, by call.

@@ -73,7 +73,7 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
 }
 
 fn source(source: &SourceSnapshot) -> Value {
-    let SourceSnapshot { name, who, group, credentials, .. } = source;
+    let SourceSnapshot { name, who, group, credentials, certificate_end, .. } = source;
     json!({
         "name": name,
         "endpoint": who.endpoint,
@@ -89,13 +89,14 @@ fn source(source: &SourceSnapshot) -> Value {
             "failing": credentials.failing.as_ref().map(|failing| &failing.cause),
             "failures": credentials.failures,
         },
+        "certificate_end": certificate_end,
         "waiting": group.waiting,
         "surplus_shards": group.surplus,
     })
 }
 
 fn destination(destination: &DestinationStatus) -> Value {
-    let DestinationStatus { name, address, promise, health, isolation, events, gauges, .. } = destination;
+    let DestinationStatus { name, address, promise, health, isolation, certificates, events, gauges, .. } = destination;
     json!({
         "name": name.as_str(),
         "address": address,
@@ -103,6 +104,8 @@ fn destination(destination: &DestinationStatus) -> Value {
         "state": state(health),
         "cause": cause(health),
         "seconds": since(health),
+        "certificate_end": certificates.server,
+        "client_certificate_end": certificates.ours,
         "events": events.delivered,
         "rejected_events": events.rejected,
         "isolation": isolation.map(|mode| match mode {

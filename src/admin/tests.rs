@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::*;
+use crate::core::certificates::CertificateEnds;
 use crate::core::cursor::{ShardId, ShardName, SourceName};
 use crate::core::destination_account::EventCounts;
 use crate::core::destination_name::DestinationName;
@@ -44,6 +45,7 @@ pub(super) fn to(name: &str, health: Health) -> DestinationStatus {
         promise: Promise { label: "confirmed", sentence: "delivered means confirmed: the receiver read every byte" },
         health,
         isolation: None,
+        certificates: CertificateEnds { server: Some(105 + 30 * 86_400), ours: None },
         events: EventCounts { delivered: 6, rejected: 2, in_flight: 1, ..EventCounts::default() },
         figures: Figures {
             counters: vec![Counter { name: "requests", help: "Requests sent, including failed ones", value: 12 }],
@@ -88,6 +90,7 @@ pub(super) fn snapshot() -> Snapshot {
             failing: None,
             failures: 3,
         },
+        certificate_end: Some(105 + 20 * 86_400),
         retention: Some(Duration::from_secs(105)),
         calls: vec![("pull", 7)],
         errors: vec![CallError { call: "pull", code: "Unauthorized".into(), count: 3 }],
@@ -180,9 +183,11 @@ fn the_page_tells_the_same_and_what_is_wrong_first() {
         "<th scope=\"col\">shard</th>",
         "<td data-is=\"state\"><span class=\"bad\">PAUSED</span></td><td data-is=\"lag\">5 s</td><td data-is=\"time to loss\">1 min 40 s",
         "<dd>https://sls.example</dd>",
+        "<dt>its certificate ends</dt><dd>1970-01-21 00:01:45 UTC (in 20 d 0 h)</dd>",
         "<td>pull</td><td>Unauthorized</td><td>3</td>",
         "<b class=\"bad\">down</b> since 1970-01-01 00:01:45 UTC (0 s)",
         "<dd>confirmed: the receiver read every byte</dd>",
+        "<dt>its certificate ends</dt><dd>1970-01-31 00:01:45 UTC (in 30 d 0 h)</dd>",
         "<td>503</td><td>11</td>",
         "<dd>0123456789ab since 1970-01-01 00:01:45 UTC (0 s)</dd>",
         "<dd>3 taken, 1 refused, 0 rolled back</dd>",
@@ -321,6 +326,8 @@ fn every_metric_has_help_and_one_line_a_shard() {
         "forwarder_destination_state{destination=\"siem\",state=\"up\"} 0",
         "# HELP forwarder_destination_requests_total Requests sent, including failed ones",
         "forwarder_destination_unacknowledged_bytes{destination=\"siem\"} 900",
+        "forwarder_certificate_expiry_timestamp_seconds{source=\"audit\",side=\"server\"} 1728105",
+        "forwarder_certificate_expiry_timestamp_seconds{destination=\"siem\",side=\"server\"} 2592105",
         "forwarder_memory_used_bytes 950",
         "forwarder_destination_events_total{destination=\"siem\"} 6",
         "forwarder_destination_rejected_events_total{destination=\"siem\"} 2",

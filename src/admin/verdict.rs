@@ -147,6 +147,7 @@ mod tests {
     use crate::admin::snapshot::GroupHealth;
     use crate::admin::tests::{in_group, to, well, with_health, with_letters};
     use crate::core::cause::Cause;
+    use crate::core::certificates::CertificateEnds;
     use crate::core::cursor::{ShardId, ShardName, SourceName};
     use crate::core::failing::Failing;
     use crate::core::ledger::{Ask, Ledger, Settled, Wait};
@@ -290,6 +291,22 @@ mod tests {
         ledger.account(&shard(2)).works(Ask::Pull);
         ledger.account(&shard(2)).fails(Ask::Save, &refused(), now);
         check(&Snapshot { shards: ledger.read(), at: now, ..well() }, State::Trouble, "no checkpoint can be saved");
+    }
+
+    #[test]
+    fn a_certificate_is_spoken_of_two_weeks_before_its_end() {
+        let ends = |sls: Option<i64>, server: Option<i64>, ours: Option<i64>| {
+            let mut snapshot = well();
+            snapshot.sources[0].certificate_end = sls.map(|left| snapshot.now + left);
+            let end = |left: Option<i64>| left.map(|left| snapshot.now + left);
+            snapshot.destinations[0].certificates = CertificateEnds { server: end(server), ours: end(ours) };
+            snapshot
+        };
+        const DAY: i64 = 86_400;
+        assert_eq!(verdict(&ends(Some(14 * DAY), Some(14 * DAY), Some(14 * DAY))).problems(), 0);
+        check(&ends(Some(3 * DAY), None, None), State::Trouble, "the certificate of SLS ends in 3 d");
+        check(&ends(None, Some(14 * DAY - 1), None), State::Trouble, "the certificate of the destination ends in 13 d");
+        check(&ends(None, None, Some(-1)), State::Trouble, "our certificate for the destination has ended");
     }
 
     #[test]

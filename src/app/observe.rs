@@ -108,6 +108,7 @@ fn destinations_of(shared: &Shared) -> Vec<DestinationStatus> {
         promise: destination.promise(),
         health: destination.health(),
         isolation: isolation.as_ref().map(Isolation::mode),
+        certificates: destination.certificates(),
         events: account.read(),
         figures: destination.figures(),
         gauges: destination.gauges(),

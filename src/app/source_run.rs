@@ -174,6 +174,7 @@ impl SourceWatch {
             who: self.who.clone(),
             group: self.group.read(),
             credentials: source.key_status(),
+            certificate_end: source.certificate_end(),
             retention: self.retention.read(),
             calls: source.errors().sent(),
             errors: source.errors().read(),

@@ -138,6 +138,7 @@ fn equation(counts: &Counts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::certificates::CertificateEnds;
     use crate::core::cursor::{ShardId, SourceName};
     use crate::core::destination_account::EventCounts;
     use crate::core::destination_name::DestinationName;
@@ -156,6 +157,7 @@ mod tests {
             promise: Promise { label: "accepted", sentence: "" },
             health,
             isolation: None,
+            certificates: CertificateEnds::default(),
             events: EventCounts::default(),
             figures: crate::destination::Figures::default(),
             gauges: Vec::new(),

@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod batch;
 pub mod budget;
 pub mod cause;
+pub mod certificates;
 pub mod count;
 pub mod cursor;
 pub mod destination_account;

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::core::batch::Output;
 use crate::core::cause::Cause;
+use crate::core::certificates::CertificateEnds;
 use crate::core::event::Format;
 use crate::core::histogram::Buckets;
 use crate::core::lease::Tenure;
@@ -41,6 +42,11 @@ pub trait Destination: Send + Sync + 'static {
 
     /// How it does at the moment.
     fn health(&self) -> Health;
+
+    /// When its certificate ends, and ours that it asks for, as far as connections have shown it.
+    fn certificates(&self) -> CertificateEnds {
+        CertificateEnds::default()
+    }
 
     /// What it has counted and measured since the start, besides what the ledger counts for every destination.
     fn figures(&self) -> Figures;

@@ -13,6 +13,7 @@ use super::hec::{Hec, HecFormat};
 use super::syslog::{Syslog, SyslogFormat};
 use super::{CheckError, Checked, Destination, Figures, Gauge, Health, Outcome, Preview, Promise, file, hec, syslog};
 use crate::core::batch::Output;
+use crate::core::certificates::CertificateEnds;
 use crate::core::histogram::Histogram;
 use crate::core::lease::Tenure;
 use crate::core::state_dir::StateDir;
@@ -96,6 +97,10 @@ impl Destination for AnyDestination {
         self.inner.erased_health()
     }
 
+    fn certificates(&self) -> CertificateEnds {
+        self.inner.erased_certificates()
+    }
+
     fn figures(&self) -> Figures {
         Figures { deliveries: self.deliveries.read(), ..self.inner.erased_figures() }
     }
@@ -116,6 +121,7 @@ trait ErasedDestination: Send + Sync + std::fmt::Debug {
     fn erased_address(&self) -> String;
     fn erased_promise(&self) -> Promise;
     fn erased_health(&self) -> Health;
+    fn erased_certificates(&self) -> CertificateEnds;
     fn erased_figures(&self) -> Figures;
     fn erased_gauges(&self) -> Vec<Gauge>;
     fn erased_warnings(&self) -> Vec<String>;
@@ -140,6 +146,10 @@ impl<D: Destination + std::fmt::Debug> ErasedDestination for D {
 
     fn erased_health(&self) -> Health {
         self.health()
+    }
+
+    fn erased_certificates(&self) -> CertificateEnds {
+        self.certificates()
     }
 
     fn erased_figures(&self) -> Figures {

@@ -1,6 +1,7 @@
 //! How a destination does at one moment, with all that is told of it.
 
 use super::{Figures, Gauge, Health, Promise};
+use crate::core::certificates::CertificateEnds;
 use crate::core::destination_account::EventCounts;
 use crate::core::destination_name::DestinationName;
 
@@ -17,6 +18,8 @@ pub struct DestinationStatus {
     pub health: Health,
     /// How it gets its events when it is isolated; none for one that all wait for.
     pub isolation: Option<IsolationMode>,
+    /// When its certificate ends, and ours.
+    pub certificates: CertificateEnds,
     /// What became of its events.
     pub events: EventCounts,
     /// What it has counted and measured.

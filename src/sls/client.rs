@@ -112,6 +112,12 @@ impl Sls {
         self.keys.status()
     }
 
+    /// When the certificate of the server ends, unix seconds, as it was shown last.
+    #[must_use]
+    pub fn certificate_end(&self) -> Option<i64> {
+        self.wire.certificates.ends().server
+    }
+
     /// Waits for a key to sign with, if there is none yet.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ pub(super) fn hour(out: &mut String, history: &History) {
 
 /// What SLS does for a source.
 pub(super) fn sls(out: &mut String, source: &SourceSnapshot, snapshot: &Snapshot) {
-    let SourceSnapshot { name, who, group, credentials, calls, errors, retention, .. } = source;
+    let SourceSnapshot { name, who, group, credentials, calls, errors, certificate_end, retention, .. } = source;
     begin(out, "sls", name, "SLS");
     row(out, "endpoint", &who.endpoint);
     row(out, "heartbeat", group.last_heartbeat.map_or_else(|| "none yet".to_owned(), |at| moment(at, snapshot)));
@@ -48,6 +48,7 @@ pub(super) fn sls(out: &mut String, source: &SourceSnapshot, snapshot: &Snapshot
     if !credentials.provider.is_empty() {
         row(out, "credentials", credentials.to_string());
     }
+    certificate(out, "its certificate ends", *certificate_end, snapshot);
     row(out, "logs are kept for", retention.map_or_else(|| "not known".to_owned(), |kept| span(kept.as_secs())));
     let sent: u64 = calls.iter().map(|(_, count)| count).sum();
     row(out, "requests", number(sent));
@@ -58,7 +59,7 @@ pub(super) fn sls(out: &mut String, source: &SourceSnapshot, snapshot: &Snapshot
 
 /// A destination.
 pub(super) fn destination(out: &mut String, destination: &DestinationStatus, snapshot: &Snapshot) {
-    let DestinationStatus { name, address, promise, health, events, figures, gauges, .. } = destination;
+    let DestinationStatus { name, address, promise, health, certificates, events, figures, gauges, .. } = destination;
     begin(out, "destination", name.as_str(), "Destination");
     let (class, state, since, cause) = match health {
         Health::Unknown => ("", "not known: nothing was sent yet", None, None),
@@ -74,6 +75,8 @@ pub(super) fn destination(out: &mut String, destination: &DestinationStatus, sna
     row(out, "address", address);
     let meaning = promise.sentence.strip_prefix("delivered means ").unwrap_or(promise.sentence);
     row(out, "delivered means", meaning);
+    certificate(out, "its certificate ends", certificates.server, snapshot);
+    certificate(out, "our certificate for it ends", certificates.ours, snapshot);
     let of = |share| latency(figures.deliveries.quantile(share));
     row(out, "a batch takes", format!("{} (half of them), {} (99 %), or less", of(0.5), of(0.99)));
     let [delivered, rejected, in_flight] = [events.delivered, events.rejected, events.in_flight].map(number);
@@ -103,6 +106,16 @@ pub(super) fn destination(out: &mut String, destination: &DestinationStatus, sna
         out.push_str("</ul>\n");
     }
     out.push_str("</section>\n");
+}
+
+/// When a certificate ends, if that is known.
+fn certificate(out: &mut String, name: &str, end: Option<i64>, snapshot: &Snapshot) {
+    let Some(end) = end else { return };
+    let left = match u64::try_from(end - snapshot.now) {
+        Ok(left) => format!("in {}", span(left)),
+        Err(_) => "it has ended".to_owned(),
+    };
+    row(out, name, format!("{} ({left})", time(end)));
 }
 
 /// The script.

@@ -22,6 +22,7 @@ use super::tally::Suspects;
 use super::timing::{RETRY_TIMING, Timing};
 use super::{Config, Partial};
 use crate::core::batch::Output;
+use crate::core::certificates::CertificateEnds;
 use crate::core::lease::Tenure;
 use crate::destination::{CheckError, Checked, Destination, Figures, Gauge, Health, Outcome, Promise};
 
@@ -215,6 +216,10 @@ impl Destination for Hec {
 
     fn figures(&self) -> Figures {
         self.requests.counters.snapshot().to_figures(status::outages(&self.members()))
+    }
+
+    fn certificates(&self) -> CertificateEnds {
+        status::certificates(&self.members())
     }
 
     fn gauges(&self) -> Vec<Gauge> {

@@ -11,6 +11,7 @@ use reqwest::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, HeaderMap,
     HeaderName, RETRY_AFTER, SERVER, SET_COOKIE,
 };
+use reqwest::tls::TlsInfo;
 
 use super::Config;
 use super::channel::Channel;
@@ -24,6 +25,7 @@ use super::request_fault::RequestFault;
 use super::timing::FILE_AGE;
 use super::token::{TokenFile, tokens};
 use super::transport::{Request, Transport};
+use crate::core::certificates::{CertificateEnds, Certificates};
 use crate::core::reread::Reread;
 
 /// What a reply may weigh; an honest one has a hundred bytes.
@@ -47,6 +49,7 @@ pub struct Endpoint {
     /// The proxy on the way there.
     proxy: Option<String>,
     carrier: Carrier,
+    certificates: Arc<Certificates>,
     /// The channel of requests that no acknowledgement is waited for.
     channel: Channel,
     /// At least one.
@@ -65,10 +68,12 @@ impl Endpoint {
         let url = collector(url)?;
         let mut ack_url = url.clone();
         ack_url.set_path(ACK_PATH);
+        let certificates = Arc::new(Certificates::default());
         Ok(Self {
             proxy: proxy::of(config, &url),
             name: address.map_or_else(|| url.to_string(), |address| format!("{url} at {address}")),
-            carrier: Carrier::of(config, &url, address)?,
+            carrier: Carrier::of(config, &url, address, &certificates)?,
+            certificates,
             url,
             ack_url,
             channel,
@@ -81,6 +86,12 @@ impl Endpoint {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// When its certificate ends, and ours.
+    #[must_use]
+    pub fn certificates(&self) -> CertificateEnds {
+        self.certificates.ends()
     }
 
     /// Sends one request with events: over a channel where an acknowledgement will be waited for.
@@ -161,6 +172,9 @@ impl Endpoint {
         }
         let fault = |error: reqwest::Error| RequestFault::of(&error, self.proxy.as_deref());
         let mut response = request.body(body).send().await.map_err(fault)?;
+        if let Some(shown) = response.extensions().get::<TlsInfo>().and_then(TlsInfo::peer_certificate) {
+            self.certificates.shows(shown);
+        }
         if let Some(channel) = channel {
             channel.keep_cookies(response.headers().get_all(SET_COOKIE));
         }
@@ -234,10 +248,15 @@ enum Carrier {
 }
 
 impl Carrier {
-    fn of(config: &Config, url: &Url, address: Option<IpAddr>) -> Result<Self, ConfigError> {
+    fn of(
+        config: &Config,
+        url: &Url,
+        address: Option<IpAddr>,
+        certificates: &Arc<Certificates>,
+    ) -> Result<Self, ConfigError> {
         Ok(match &config.transport {
             Some(transport) => Self::Other(Arc::clone(transport)),
-            None => Self::Http(Box::new(client(config, url, address)?)),
+            None => Self::Http(Box::new(client(config, url, address, certificates)?)),
         })
     }
 }

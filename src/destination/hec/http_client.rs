@@ -1,6 +1,7 @@
 //! The HTTP client of one collector: its connections, TLS and proxy.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::{Certificate, Client, ClientBuilder, Identity, Proxy, Url, redirect, retry, tls};
@@ -9,6 +10,7 @@ use super::Config;
 use super::config_error::ConfigError;
 use super::request_fault::chain;
 use super::timing::FILE_AGE;
+use crate::core::certificates::Certificates;
 use crate::core::no_proxy;
 use crate::core::reread::{FromFiles, Reread};
 use crate::core::tls_files::{TlsContent, TlsFiles};
@@ -30,6 +32,7 @@ pub(super) struct ClientFiles {
     /// The name in the URL, and the one address that it stands for.
     pinned: Option<(String, SocketAddr)>,
     began: Instant,
+    certificates: Arc<Certificates>,
 }
 
 impl FromFiles for ClientFiles {
@@ -67,19 +70,28 @@ impl FromFiles for ClientFiles {
             builder = builder.identity(identity.map_err(|error| self.tls.bad_client(chain(&error)))?);
         }
         // A certificate and a key that do not belong together are found out here.
-        builder.build().map_err(|error| ConfigError::Client(chain(&error)))
+        let client = builder.build().map_err(|error| ConfigError::Client(chain(&error)))?;
+        self.certificates.uses(content.client.as_ref().map(|(certificate, _)| certificate.as_slice()));
+        Ok(client)
     }
 }
 
-/// The client for this URL, and for one address of the name in it if there are several.
+/// The client for this URL, and for one address of the name in it if there are several. `certificates` learns which one of
+/// ours it shows.
 ///
 /// # Errors
 /// A setting that cannot work, or a file that cannot be read.
-pub(super) fn client(config: &Config, url: &Url, address: Option<IpAddr>) -> Result<Reread<ClientFiles>, ConfigError> {
+pub(super) fn client(
+    config: &Config,
+    url: &Url,
+    address: Option<IpAddr>,
+    certificates: &Arc<Certificates>,
+) -> Result<Reread<ClientFiles>, ConfigError> {
     let tls = TlsFiles { ca_file: config.ca_file.clone(), client_cert: config.client_cert.clone() };
     // The port of the URL takes the place of this one.
     let pinned = url.domain().zip(address).map(|(name, address)| (name.to_owned(), SocketAddr::new(address, 0)));
-    let files = ClientFiles { tls, config: config.clone(), pinned, began: Instant::now() };
+    let certificates = Arc::clone(certificates);
+    let files = ClientFiles { tls, config: config.clone(), pinned, began: Instant::now(), certificates };
     Reread::new(files, FILE_AGE)
 }
 
@@ -94,6 +106,7 @@ fn client_builder(config: &Config) -> Result<ClientBuilder, ConfigError> {
         .connect_timeout(config.connect_timeout)
         .pool_idle_timeout(POOL_IDLE)
         .pool_max_idle_per_host(config.max_requests)
+        .tls_info(true)
         .tls_version_min(tls::Version::TLS_1_2)
         .tls_danger_accept_invalid_certs(!config.verify)
         .tls_danger_accept_invalid_hostnames(!config.verify);

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::acks::Waiting;
 use super::indexing::Indexing;
 use super::member::Member;
+use crate::core::certificates::CertificateEnds;
 use crate::destination::{Gauge, Health, Outage};
 
 /// Up while any of the members is; what is wrong with the others is a warning.
@@ -30,6 +31,12 @@ pub(super) fn outages(members: &[Arc<Member>]) -> Vec<Outage> {
         [alone] => alone.standing.outages(now).into_iter().collect(),
         _ => Vec::new(),
     }
+}
+
+/// When the first of the members' certificates ends, and the first of ours.
+pub(super) fn certificates(members: &[Arc<Member>]) -> CertificateEnds {
+    let ends = members.iter().map(|member| member.endpoint.certificates());
+    ends.fold(CertificateEnds::default(), CertificateEnds::earliest)
 }
 
 /// The members, and what waits for acknowledgements: also at those that leave.

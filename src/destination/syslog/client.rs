@@ -16,6 +16,7 @@ use super::shared::SyslogShared;
 use super::{Config, ConfigError, Delivery, Transport, promise, relp, stream, udp};
 use crate::core::batch::Output;
 use crate::core::cause::Cause;
+use crate::core::certificates::CertificateEnds;
 use crate::core::lease::Tenure;
 use crate::core::state_dir::StateDir;
 use crate::destination::health::HealthTracker;
@@ -156,6 +157,10 @@ impl Destination for Syslog {
 
     fn health(&self) -> Health {
         self.shared.standing.health()
+    }
+
+    fn certificates(&self) -> CertificateEnds {
+        self.shared.dial.certificates()
     }
 
     fn figures(&self) -> Figures {

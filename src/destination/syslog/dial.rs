@@ -15,6 +15,7 @@ use super::tls;
 use super::tls::{ConfigError, ConnectorFiles};
 use super::{Config, Target, Transport, socket};
 use crate::core::cause::Cause;
+use crate::core::certificates::{CertificateEnds, Certificates};
 use crate::core::reread::Reread;
 use crate::core::tls_fault::is_cut_short;
 use crate::destination::health::HealthTracker;
@@ -60,6 +61,7 @@ impl ConnectFault {
 #[derive(Clone)]
 pub(super) struct Dial {
     connector: Option<Arc<Reread<ConnectorFiles>>>,
+    certificates: Arc<Certificates>,
     server_name: Option<String>,
     patience: Duration,
 }
@@ -70,11 +72,18 @@ impl Dial {
             Transport::Udp { .. } | Transport::Tcp | Transport::Relp(None) => None,
             Transport::Tls(tls) | Transport::Relp(Some(tls)) => Some(tls),
         };
+        let certificates = Arc::new(Certificates::default());
         Ok(Self {
-            connector: tls.map(tls::connector).transpose()?.map(Arc::new),
+            connector: tls.map(|tls| tls::connector(tls, &certificates)).transpose()?.map(Arc::new),
+            certificates,
             server_name: tls.and_then(|tls| tls.server_name.clone()),
             patience: config.connect_timeout,
         })
+    }
+
+    /// When the receiver's certificate ends, and ours.
+    pub(super) fn certificates(&self) -> CertificateEnds {
+        self.certificates.ends()
     }
 
     /// Connects to the first address of the target that answers; names are looked up anew every time.
@@ -118,7 +127,14 @@ impl Dial {
         let name = self.server_name.as_deref().unwrap_or(&target.host);
         let connector = connector.current().await;
         match timeout_at(until, connector.connect(name, Watched::new(stream))).await {
-            Ok(Ok(stream)) => Ok(Connection::tls(stream, peer)),
+            Ok(Ok(stream)) => {
+                if let Ok(Some(shown)) = stream.get_ref().peer_certificate()
+                    && let Ok(der) = shown.to_der()
+                {
+                    self.certificates.shows(&der);
+                }
+                Ok(Connection::tls(stream, peer))
+            }
             Ok(Err(error)) => Err(handshake(target, &error)),
             Err(_) => Err(ConnectFault::Down(Cause {
                 what: format!("{target}: the TLS handshake took too long"),

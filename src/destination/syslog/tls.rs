@@ -1,11 +1,13 @@
 //! Whom a TLS connection trusts, and what it shows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use native_tls::{Certificate, Identity, Protocol};
 use tokio_native_tls::TlsConnector;
 
 use super::Tls;
+use crate::core::certificates::Certificates;
 use crate::core::reread::{FromFiles, Reread};
 use crate::core::tls_files::{TlsContent, TlsFileError, TlsFiles};
 
@@ -27,9 +29,9 @@ pub enum ConfigError {
 const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the next connection is made with.
-pub(super) fn connector(config: &Tls) -> Result<Reread<ConnectorFiles>, ConfigError> {
+pub(super) fn connector(config: &Tls, certificates: &Arc<Certificates>) -> Result<Reread<ConnectorFiles>, ConfigError> {
     let files = TlsFiles { ca_file: config.ca_file.clone(), client_cert: config.client_cert.clone() };
-    let files = ConnectorFiles { files, verify: config.verify };
+    let files = ConnectorFiles { files, verify: config.verify, certificates: Arc::clone(certificates) };
     Reread::new(files, FILE_CHECK_INTERVAL)
 }
 
@@ -37,6 +39,7 @@ pub(super) fn connector(config: &Tls) -> Result<Reread<ConnectorFiles>, ConfigEr
 pub(super) struct ConnectorFiles {
     files: TlsFiles,
     verify: bool,
+    certificates: Arc<Certificates>,
 }
 
 impl FromFiles for ConnectorFiles {
@@ -77,6 +80,7 @@ impl FromFiles for ConnectorFiles {
         }
         // A certificate and a key that do not belong together are found out here.
         let connector = builder.build().map_err(|error| ConfigError::Tls(error.to_string()))?;
+        self.certificates.uses(content.client.as_ref().map(|(certificate, _)| certificate.as_slice()));
         Ok(connector.into())
     }
 }

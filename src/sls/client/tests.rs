@@ -636,7 +636,9 @@ async fn tls_is_verified_against_the_ca_file() {
     let trusting = Config { ca_file: Some(ca_file), ..distrusting.clone() };
     let outcome = Sls::new(&distrusting).unwrap().heartbeat(&BTreeSet::new()).await;
     assert!(matches!(&outcome, Err(SourceError::Busy { cause, .. }) if cause.hint.unwrap().contains("`ca_file`")));
-    assert_eq!(Sls::new(&trusting).unwrap().heartbeat(&BTreeSet::new()).await.unwrap(), BTreeSet::new());
+    let sls = Sls::new(&trusting).unwrap();
+    assert_eq!(sls.heartbeat(&BTreeSet::new()).await.unwrap(), BTreeSet::new());
+    assert!(sls.certificate_end().is_some(), "the connection has shown it");
     thread.join().unwrap();
 }
 

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::tls::TlsInfo;
 use reqwest::{Certificate, Client, ClientBuilder, Response};
 
 use super::config_error::ConfigError;
 use super::dns::Remembering;
 use crate::core::budget::Credit;
 use crate::core::cause::Cause;
+use crate::core::certificates::Certificates;
 use crate::core::env_proxy;
 use crate::core::no_proxy;
 use crate::core::printable::excerpt;
@@ -51,6 +53,8 @@ const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 pub(super) struct Wire {
     endpoint: Endpoint,
     client: Reread<ClientFiles>,
+    /// What the server shows.
+    pub(super) certificates: Certificates,
     /// The last reply told of a failure of the server's own. Until one does not, no connection is used twice: its name may
     /// stand for another server by now.
     failing: AtomicBool,
@@ -70,7 +74,7 @@ impl Wire {
         let tls = TlsFiles { ca_file: config.ca_file.clone(), client_cert: None };
         let files = ClientFiles { tls, config: config.clone(), endpoint: endpoint.clone(), change: Box::new(change) };
         let client = Reread::new(files, FILE_CHECK_INTERVAL)?;
-        Ok(Self { endpoint, client, failing: AtomicBool::new(false) })
+        Ok(Self { endpoint, client, certificates: Certificates::default(), failing: AtomicBool::new(false) })
     }
 
     /// The `Host` header that a request has to carry and to sign.
@@ -101,6 +105,9 @@ impl Wire {
             outgoing = outgoing.header(CONNECTION, "close");
         }
         let response = outgoing.send().await.map_err(|error| self.unreachable(request.call, error))?;
+        if let Some(shown) = response.extensions().get::<TlsInfo>().and_then(TlsInfo::peer_certificate) {
+            self.certificates.shows(shown);
+        }
         self.failing.store(response.status().is_server_error(), Ordering::Relaxed);
         let mut reply = self.receive(request.call, response, room).await?;
         if reply.status != 200 {
@@ -231,6 +238,7 @@ fn client_builder(config: &Config, endpoint: &Endpoint) -> ClientBuilder {
         .referer(false)
         .connect_timeout(CONNECT_TIMEOUT.min(config.timeout))
         .pool_idle_timeout(KEEP_IDLE)
+        .tls_info(true)
         .dns_resolver(Remembering::system())
         .tcp_nodelay(true);
     if endpoint.is_loopback() || no_proxy::is_for_all() {

@@ -43,6 +43,8 @@ async fn the_right_certificate_opens_the_door() {
         assert_eq!(sink.deliver(batch(0, 0..100), tenure().1).await, Outcome::Done(vec![]));
         assert_eq!(receiver.counts().messages, 100);
         assert_ne!(sink.promise(), promise::WRITTEN);
+        let ends = sink.certificates();
+        assert!(ends.server.is_some() && ends.ours.is_some(), "{ends:?}");
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::thread::JoinHandle;
 
 use super::*;
+use crate::core::certificates::{CertificateEnds, Certificates};
 
 const ISSUER: &[u8] = include_bytes!("tls/issuer.pem");
 const CERTIFICATE: &[u8] = include_bytes!("tls/server.pem");
@@ -44,12 +45,23 @@ impl TlsCollector {
 
     /// Whether the client got as far as a request, and what it found.
     async fn check(self, host: &str, change: impl FnOnce(&mut Config)) -> (bool, Result<Checked, CheckError>) {
+        let (asked, checked, _) = self.check_with_certificates(host, change).await;
+        (asked, checked)
+    }
+
+    /// The same, and when the certificates end.
+    async fn check_with_certificates(
+        self,
+        host: &str,
+        change: impl FnOnce(&mut Config),
+    ) -> (bool, Result<Checked, CheckError>, CertificateEnds) {
         let mut config = config(&format!("https://{host}:{}", self.port));
         config.timeout = LONG;
         config.connect_timeout = LONG;
         change(&mut config);
-        let checked = Hec::with(&config, QUICK, LookUp::system()).unwrap().check().await;
-        (self.thread.join().unwrap(), checked)
+        let hec = Hec::with(&config, QUICK, LookUp::system()).unwrap();
+        let checked = hec.check().await;
+        (self.thread.join().unwrap(), checked, hec.certificates())
     }
 }
 
@@ -74,6 +86,21 @@ async fn an_issuer_from_the_ca_file_is_trusted() {
     let trust = |config: &mut Config| config.ca_file = Some(issuer.path().to_owned());
     let (asked, checked) = TlsCollector::start().check("localhost", trust).await;
     assert!(asked && checked.is_ok(), "{checked:?}");
+}
+
+#[tokio::test]
+async fn the_connection_tells_when_the_certificates_end() {
+    let (issuer, certificate, key) = (pem(ISSUER), pem(OTHER_CERTIFICATE), pem(OTHER_KEY));
+    let trust = |config: &mut Config| {
+        config.ca_file = Some(issuer.path().to_owned());
+        config.client_cert = Some((certificate.path().to_owned(), key.path().to_owned()));
+    };
+    let (_, _, ends) = TlsCollector::start().check_with_certificates("localhost", trust).await;
+    let (server, ours) = (Certificates::default(), Certificates::default());
+    server.uses(Some(CERTIFICATE));
+    ours.uses(Some(OTHER_CERTIFICATE));
+    assert_eq!(ends, CertificateEnds { server: server.ends().ours, ours: ours.ends().ours });
+    assert!(ends.server.is_some() && ends.ours.is_some(), "{ends:?}");
 }
 
 #[tokio::test]
