@@ -45,12 +45,17 @@ const COUNTERS: [(&str, &str, Figure); 12] = [
 ];
 
 /// Figures of a shard that rise and fall.
-const GAUGES: [(&str, &str, ShardGauge); 5] = [
+const GAUGES: [(&str, &str, ShardGauge); 6] = [
     ("in_flight", "Logs pulled and not finished yet", |entry, _| Some(entry.counts.in_flight.into())),
     ("missing", "Logs that the ledger cannot account for; not 0 means a bug", |entry, _| {
         Some(entry.counts.difference())
     }),
     (LAG, "Age of the newest durable log, 0 when caught up", |entry, now| entry.lag(now).map(Into::into)),
+    (
+        "lag_logs",
+        "Logs that are not durable yet, estimated: the lag times the rate at which logs came in lately",
+        |entry, now| entry.lag_logs(now).filter(|_| entry.held).map(Into::into),
+    ),
     ("page_seconds", "Seconds that the script has worked on its current page, 0 between pages", |entry, _| {
         Some(entry.page_seconds().into())
     }),

@@ -46,7 +46,7 @@ use history::History;
 use listener::{Accept, Reach, listen};
 use verdict::{Verdict, verdict};
 
-pub use snapshot::{GroupHealth, Identity, Memory, Snapshot, SourceSnapshot};
+pub use snapshot::{GroupHealth, Identity, Memory, ShardOwner, Snapshot, SourceSnapshot};
 
 /// The program that is asked.
 pub trait Program: Send + Sync + 'static {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::core::cursor::ShardName;
+use crate::core::cursor::{ShardId, ShardName};
 use crate::core::drop_reasons::DropReasons;
 use crate::core::failing::Failing;
 use crate::core::ledger::{Counts, ShardLedger};
@@ -83,12 +83,25 @@ pub struct SourceSnapshot {
     pub certificate_end: Option<i64>,
     /// How long the logstore keeps logs, when that is known.
     pub retention: Option<Duration>,
+    /// Who saved the checkpoint of which shard last, when that was looked up.
+    pub owners: Vec<ShardOwner>,
     /// Requests sent, by call.
     pub calls: Vec<(&'static str, u64)>,
     /// Those that failed.
     pub errors: Vec<CallError>,
     /// How long the steps of its shards took.
     pub timings: TimingsRead,
+}
+
+/// Who saved the checkpoint of a shard last. SLS does not tell who holds a shard; whoever holds it saves now and then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardOwner {
+    /// The shard.
+    pub shard: ShardId,
+    /// The consumer; empty when nobody was named.
+    pub consumer: String,
+    /// When, unix seconds; 0 when SLS does not say.
+    pub saved_at: i64,
 }
 
 /// Bytes of pages and events in flight.

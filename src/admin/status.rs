@@ -28,6 +28,7 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
                 "shard": shard.shard.0,
                 "held": held,
                 "lag_seconds": entry.lag(*now),
+                "lag_logs": entry.lag_logs(*now),
                 "durable_to": entry.durable_to,
                 "standstill": entry.standstill(),
                 "page_seconds": entry.page_seconds(),

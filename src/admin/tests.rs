@@ -71,7 +71,8 @@ pub(super) fn snapshot() -> Snapshot {
     let ledger = Ledger::default();
     let account = ledger.account(&shard(2));
     account.acquired();
-    account.pulled(10, 100, None);
+    account.pulled(5, 50, Some(90));
+    account.pulled(5, 50, Some(95));
     account.settled(Settled { delivered: 6, dropped: 1, dead_lettered: 2, events: 6 }, Some(100));
     account.waits(Wait::Disk, "no room \"here\"".into());
     let source = SourceSnapshot {
@@ -92,6 +93,10 @@ pub(super) fn snapshot() -> Snapshot {
         },
         certificate_end: Some(105 + 20 * 86_400),
         retention: Some(Duration::from_secs(105)),
+        owners: vec![
+            ShardOwner { shard: ShardId(2), consumer: "g-host-7".into(), saved_at: 100 },
+            ShardOwner { shard: ShardId(5), consumer: "g-other-<1>".into(), saved_at: 45 },
+        ],
         calls: vec![("pull", 7)],
         errors: vec![CallError { call: "pull", code: "Unauthorized".into(), count: 3 }],
         timings: TimingsRead::default(),
@@ -181,7 +186,9 @@ fn the_page_tells_the_same_and_what_is_wrong_first() {
         "<li>script: s.lua:3: no<br>",
         "<li>2 dead letters wait for somebody: forwarder dlq list<br>",
         "<th scope=\"col\">shard</th>",
-        "<td data-is=\"state\"><span class=\"bad\">PAUSED</span></td><td data-is=\"lag\">5 s</td><td data-is=\"time to loss\">1 min 40 s",
+        "<td data-is=\"state\"><span class=\"bad\">PAUSED</span></td><td data-is=\"waits for\">room for dead letters</td><td data-is=\"lag\">5 s</td><td data-is=\"logs behind, about\">5</td><td data-is=\"time to loss\">1 min 40 s",
+        "<tr data-key=\"audit/5\"><td data-is=\"shard\">audit/5</td><td data-is=\"state\">last saved by g-other-&lt;1&gt;</td>",
+        "<td data-is=\"checkpoint saved\">1 min 0 s ago</td>",
         "<dd>https://sls.example</dd>",
         "<dt>its certificate ends</dt><dd>1970-01-21 00:01:45 UTC (in 20 d 0 h)</dd>",
         "<td>pull</td><td>Unauthorized</td><td>3</td>",
@@ -204,7 +211,9 @@ fn the_page_tells_the_same_and_what_is_wrong_first() {
     let shown = page(&well());
     assert!(shown.contains("<section class=\"verdict good\"") && !shown.contains("class=\"bad\""), "{shown}");
     let group = GroupHealth { joined: true, waiting: Some("x has them".into()), ..GroupHealth::default() };
-    let shown = page(&Snapshot { shards: Ledger::default().read(), ..in_group(group, well()) });
+    let mut alone = in_group(group, well());
+    alone.sources[0].owners.clear();
+    let shown = page(&Snapshot { shards: Ledger::default().read(), ..alone });
     assert!(
         shown.contains("<title>Waiting – forwarder</title>") && shown.contains("<li>waiting: x has them</li>"),
         "{shown}"
@@ -312,6 +321,7 @@ fn every_metric_has_help_and_one_line_a_shard() {
         "process_start_time_seconds 105",
         "forwarder_missing{source=\"audit\",shard=\"2\"} 0",
         "forwarder_lag_seconds{source=\"audit\",shard=\"2\"} 5",
+        "forwarder_lag_logs{source=\"audit\",shard=\"2\"} 5",
         "forwarder_standstill{source=\"audit\",shard=\"2\"} 1",
         "forwarder_shards_held 1",
         "forwarder_sls_up 1",

@@ -11,6 +11,7 @@ mod last_good;
 mod letter_count;
 mod listening;
 mod observe;
+mod owners;
 mod reload;
 pub mod replay;
 mod retention;
@@ -193,6 +194,7 @@ impl App {
             let watches: Vec<SourceWatch> = sources.iter().map(SourceRun::watch).collect();
             for source in &watches {
                 side.spawn(source.look_at_retention());
+                side.spawn(source.look_at_owners());
             }
             let observed = Observed {
                 shared: Arc::clone(&shared),

@@ -12,6 +12,7 @@ use super::error::Error;
 use super::group_state::GroupState;
 use super::heartbeat_thread::Heartbeats;
 use super::join::{Refusals, join_group};
+use super::owners::Owners;
 use super::retention::Retention;
 use super::shared::Shared;
 use super::side_tasks::breakdown;
@@ -90,7 +91,7 @@ impl SourceRun {
         let sls::Config { endpoint, project, logstore, group, consumer, .. } = self.settings.sls.clone();
         let who = Identity { endpoint, project, logstore, group, consumer };
         let (pipeline, group) = (Arc::clone(&self.pipeline), Arc::clone(&self.group));
-        SourceWatch { who, pipeline, group, retention: Arc::default() }
+        SourceWatch { who, pipeline, group, retention: Arc::default(), owners: Arc::default() }
     }
 
     /// Runs until `leave` is raised.
@@ -157,6 +158,7 @@ pub(super) struct SourceWatch {
     pipeline: Arc<Pipeline<Sls, AnyDestination>>,
     group: Arc<GroupState>,
     retention: Arc<Retention>,
+    owners: Arc<Owners>,
 }
 
 impl SourceWatch {
@@ -164,6 +166,12 @@ impl SourceWatch {
     pub(super) fn look_at_retention(&self) -> impl Future<Output = ()> + Send + 'static {
         let (retention, pipeline) = (Arc::clone(&self.retention), Arc::clone(&self.pipeline));
         async move { retention.watch(&pipeline.source).await }
+    }
+
+    /// Looks whose the shards are; never returns.
+    pub(super) fn look_at_owners(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (owners, pipeline) = (Arc::clone(&self.owners), Arc::clone(&self.pipeline));
+        async move { owners.watch(&pipeline.source).await }
     }
 
     /// How it does now. Its times are among those of all sources.
@@ -176,6 +184,7 @@ impl SourceWatch {
             credentials: source.key_status(),
             certificate_end: source.certificate_end(),
             retention: self.retention.read(),
+            owners: self.owners.read(),
             calls: source.errors().sent(),
             errors: source.errors().read(),
             timings: timings.remove(source_name).unwrap_or_default(),

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
+use super::arrival::Arrival;
 use super::cursor::{Cursor, ShardName, SourceName};
 use super::drop_reasons::DropReasons;
 use super::failing::Failing;
@@ -107,6 +108,8 @@ pub struct ShardLedger {
     /// When SLS received the end of the first page that was pulled after the shard had been acquired, or caught up with:
     /// what waits is about as old, or younger.
     pub waiting_from: Option<i64>,
+    /// How fast the logs came in that were read since it was acquired.
+    pub arrival: Arrival,
     /// Everything that the shard had at the last pull is durable.
     pub caught_up: bool,
     /// Why the shard is halted until somebody acts.
@@ -168,6 +171,17 @@ impl ShardLedger {
         };
         let unread = [Ask::Locate, Ask::Pull].iter().filter_map(|ask| self.failing.get(ask));
         read.into_iter().chain(unread.map(|failing| failing.since.elapsed().as_secs())).max()
+    }
+
+    /// About how many logs are not durable yet: as many as came in a time as long as the lag, by the rate at which those came
+    /// in that were read lately. `None` when that is not known.
+    #[must_use]
+    pub fn lag_logs(&self, now: i64) -> Option<u64> {
+        let in_flight = self.counts.in_flight;
+        match self.lag(now)? {
+            0 => Some(in_flight),
+            lag => self.arrival.in_seconds(lag).map(|logs| logs.max(in_flight)),
+        }
     }
 }
 
@@ -276,6 +290,7 @@ impl Account {
         entry.failing.clear();
         entry.caught_up = false;
         entry.waiting_from = None;
+        entry.arrival = Arrival::default();
         entry.in_script = None;
         let counts = &mut entry.counts;
         counts.pulled -= counts.in_flight;
@@ -301,9 +316,10 @@ impl Account {
 
     /// So many more logs were read of the page that was pulled last.
     pub fn read_on(&self, logs: u32) {
-        let counts = &mut lock(&self.entry).counts;
-        counts.pulled += u64::from(logs);
-        counts.in_flight += u64::from(logs);
+        let mut entry = lock(&self.entry);
+        entry.arrival.read_on(logs.into());
+        entry.counts.pulled += u64::from(logs);
+        entry.counts.in_flight += u64::from(logs);
     }
 
     /// A page in `bytes` bytes was pulled, and `logs` logs of it were read so far. SLS received its end at `received_at`,
@@ -314,6 +330,7 @@ impl Account {
             entry.waiting_from = received_at;
         }
         entry.caught_up &= logs == 0;
+        entry.arrival.read(logs.into(), received_at);
         entry.counts.pulled += u64::from(logs);
         entry.counts.in_flight += u64::from(logs);
         entry.counts.bytes += bytes as u64;
@@ -451,6 +468,21 @@ mod tests {
         let mut counts = account.read().counts;
         counts.delivered += 1;
         assert_eq!(counts.difference(), -1);
+    }
+
+    #[test]
+    fn the_lag_in_logs_goes_by_the_rate_at_which_logs_came_in() {
+        let account = Account::default();
+        account.acquired();
+        assert_eq!(account.read().lag_logs(2_000), None);
+        account.pulled(100, 1_000, Some(1_000));
+        account.pulled(50, 1_000, Some(1_010));
+        // Five a second, and 1,000 seconds behind.
+        assert_eq!(account.read().lag_logs(2_000), Some(5_000));
+        assert_eq!(account.read().lag_logs(1_001), Some(150), "at least what is in flight");
+        account.settled(Settled { delivered: 150, ..Settled::default() }, Some(1_010));
+        account.caught_up();
+        assert_eq!(account.read().lag_logs(2_000), Some(0));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The words of the program, and what every part may rely on: no part of it knows a source, a script or a destination.
 
+pub mod arrival;
 pub mod backoff;
 pub mod batch;
 pub mod budget;

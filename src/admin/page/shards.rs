@@ -5,14 +5,16 @@ use std::fmt::Write as _;
 use super::graph;
 use super::words::{Text, number, span};
 use crate::admin::history::History;
-use crate::admin::snapshot::{Snapshot, SourceSnapshot};
-use crate::core::cursor::ShardName;
-use crate::core::ledger::ShardLedger;
+use crate::admin::snapshot::{Memory, ShardOwner, Snapshot, SourceSnapshot};
+use crate::core::cursor::{ShardName, SourceName};
+use crate::core::ledger::{ShardLedger, Wait};
 
-const COLUMNS: [&str; 10] = [
+const COLUMNS: [&str; 12] = [
     "shard",
     "state",
+    "waits for",
     "lag",
+    "logs behind, about",
     "time to loss",
     "logs a second",
     "lag, last hour",
@@ -22,13 +24,21 @@ const COLUMNS: [&str; 10] = [
     "checkpoint saved",
 ];
 
+/// What stands where there is nothing to tell.
+const NOTHING: &str = "–";
+
 /// The table.
 pub(super) fn write(out: &mut String, source: &SourceSnapshot, snapshot: &Snapshot, history: &History) {
     let name = Text(&source.name);
     let _ = writeln!(out, "<section aria-labelledby=\"shards-{name}\"><h2 id=\"shards-{name}\">Shards of {name}</h2>");
-    let mut shards: Vec<_> = snapshot.shards.iter().filter(|(shard, _)| shard.source.as_str() == source.name).collect();
+    let is_elsewhere = |shard: &ShardName| source.owners.iter().any(|owner| owner.shard == shard.shard);
+    let is_shown = |(shard, entry): &(&ShardName, &ShardLedger)| {
+        shard.source.as_str() == source.name && (entry.held || !is_elsewhere(shard))
+    };
+    let mut shards: Vec<_> = snapshot.shards.iter().filter(is_shown).collect();
     shards.sort_by_key(|(_, entry)| std::cmp::Reverse(trouble(entry, snapshot.now)));
-    if shards.is_empty() {
+    let others = others(source, snapshot);
+    if shards.is_empty() && others.is_empty() {
         out.push_str("<p>None yet: a process beyond the number of shards stands by.</p></section>\n");
         return;
     }
@@ -39,6 +49,20 @@ pub(super) fn write(out: &mut String, source: &SourceSnapshot, snapshot: &Snapsh
     out.push_str("</tr></thead>\n<tbody>\n");
     for (shard, entry) in shards {
         row(out, shard, entry, source, snapshot, history);
+    }
+    for ShardOwner { shard, consumer, saved_at } in others {
+        let name = ShardName { source: SourceName::new(&source.name), shard: *shard };
+        let saved = match saved_at {
+            0 => NOTHING.to_owned(),
+            at => format!("{} ago", span(u64::try_from(snapshot.now - at).unwrap_or(0))),
+        };
+        let state = match consumer.as_str() {
+            "" => "saved by nobody named".to_owned(),
+            consumer => format!("last saved by {}", Text(consumer)),
+        };
+        let mut cells = [const { String::new() }; COLUMNS.len()].map(|_| NOTHING.to_owned());
+        (cells[0], cells[1], cells[COLUMNS.len() - 1]) = (name.to_string(), state, saved);
+        write_cells(out, &name, cells);
     }
     out.push_str("</tbody>\n</table></section>\n");
 }
@@ -52,14 +76,16 @@ fn row(
     history: &History,
 ) {
     let (class, state) = state(entry);
-    let nothing = || "–".to_owned();
+    let nothing = || NOTHING.to_owned();
     let lag = entry.lag(snapshot.now).filter(|_| entry.held);
     let kept = source.retention.map(|kept| kept.as_secs());
     let history = history.shards.get(shard);
     let cells = [
         shard.to_string(),
         format!("<span class=\"{class}\">{state}</span>"),
+        waits_for(entry, snapshot.memory).to_owned(),
         lag.map_or_else(nothing, span),
+        entry.lag_logs(snapshot.now).filter(|_| entry.held).map_or_else(nothing, number),
         lag.zip(kept).map_or_else(nothing, |(lag, kept)| span(kept.saturating_sub(lag))),
         history.and_then(|history| history.rate.last()).map_or_else(nothing, |rate| format!("{rate:.1}")),
         history.map_or_else(String::new, |history| graph::line(&history.lag, "lag in seconds")),
@@ -68,11 +94,43 @@ fn row(
         number(entry.counts.in_flight),
         entry.saved_at.map_or_else(nothing, |at| format!("{} ago", span(at.elapsed().as_secs()))),
     ];
+    write_cells(out, shard, cells);
+}
+
+fn write_cells(out: &mut String, shard: &ShardName, cells: [String; COLUMNS.len()]) {
     let _ = write!(out, "<tr data-key=\"{}\">", Text(shard.to_string()));
     for (column, cell) in COLUMNS.iter().zip(cells) {
         let _ = write!(out, "<td data-is=\"{column}\">{cell}</td>");
     }
     out.push_str("</tr>\n");
+}
+
+/// The shards that this process does not hold, by who saved them last.
+fn others<'a>(source: &'a SourceSnapshot, snapshot: &Snapshot) -> Vec<&'a ShardOwner> {
+    let is_held = |owner: &ShardOwner| {
+        let name = ShardName { source: SourceName::new(&source.name), shard: owner.shard };
+        snapshot.shards.get(&name).is_some_and(|entry| entry.held)
+    };
+    source.owners.iter().filter(|owner| !is_held(owner)).collect()
+}
+
+/// What comes next for a shard.
+fn waits_for(entry: &ShardLedger, memory: Memory) -> &'static str {
+    match entry {
+        ShardLedger { halted: Some(_), .. } => "somebody",
+        ShardLedger { held: false, .. } => NOTHING,
+        ShardLedger { waits, .. } if !waits.is_empty() => match waits.keys().next() {
+            Some(Wait::Script) => "a script that works",
+            Some(Wait::Destination) => "events to be taken",
+            Some(Wait::Disk) | None => "room for dead letters",
+        },
+        ShardLedger { failing, .. } if !failing.is_empty() => "SLS",
+        ShardLedger { in_script: Some(_), .. } => "the script",
+        ShardLedger { counts, .. } if counts.in_flight > 0 => "the destination",
+        ShardLedger { caught_up: true, .. } => "new logs",
+        _ if memory.is_full() => "memory",
+        _ => "SLS",
+    }
 }
 
 /// What makes a shard stand above others.

@@ -1,0 +1,76 @@
+//! How fast logs came in, by what was read of them: an estimate of how many wait.
+
+/// The average is taken over this many seconds of received logs at least, and twice as many at most.
+const WINDOW: i64 = 600;
+
+/// How many logs SLS received in which time, as far as they were read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Arrival {
+    logs: u64,
+    first: Option<i64>,
+    last: i64,
+}
+
+impl Arrival {
+    /// A page with so many logs was read; SLS received its end at `received_at`, unix seconds.
+    pub fn read(&mut self, logs: u64, received_at: Option<i64>) {
+        let Some(at) = received_at else { return };
+        let Some(first) = self.first else {
+            // In which time the logs of the first page came is not known.
+            (self.first, self.last) = (Some(at), at);
+            return;
+        };
+        self.logs += logs;
+        self.last = self.last.max(at);
+        if self.last - first >= 2 * WINDOW {
+            // What came long ago says little of now.
+            self.logs /= 2;
+            self.first = Some(self.last - (self.last - first) / 2);
+        }
+    }
+
+    /// So many more logs of the page that was read last.
+    pub fn read_on(&mut self, logs: u64) {
+        if self.first.is_some_and(|first| self.last > first) {
+            self.logs += logs;
+        }
+    }
+
+    /// About how many logs come in so many seconds, when enough was read to tell.
+    #[must_use]
+    pub fn in_seconds(&self, seconds: u64) -> Option<u64> {
+        let span = u128::try_from(self.last - self.first?).ok().filter(|span| *span > 0)?;
+        u64::try_from(u128::from(self.logs) * u128::from(seconds) / span).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_logs_wait_as_came_in_a_time_as_long() {
+        let mut arrival = Arrival::default();
+        assert_eq!(arrival.in_seconds(60), None);
+        arrival.read(5_000, Some(1_000));
+        assert_eq!(arrival.in_seconds(60), None, "the time of the first page is not known");
+        arrival.read(100, Some(1_005));
+        arrival.read(200, Some(1_010));
+        arrival.read_on(100);
+        assert_eq!(arrival.in_seconds(60), Some(2_400));
+        arrival.read(7, None);
+        assert_eq!(arrival.in_seconds(60), Some(2_400));
+    }
+
+    #[test]
+    fn a_rate_of_long_ago_fades() {
+        let mut arrival = Arrival::default();
+        for second in 0..WINDOW {
+            arrival.read(1_000, Some(second));
+        }
+        for second in WINDOW..20 * WINDOW {
+            arrival.read(10, Some(second));
+        }
+        assert_eq!(arrival.in_seconds(1), Some(10));
+    }
+}
