@@ -167,6 +167,7 @@ pub(super) fn config() -> Config {
         group_timeout: Duration::from_secs(60),
         in_order: true,
         manage_group: true,
+        probe: false,
         ca_file: None,
         timeout: Duration::from_secs(30),
     }

@@ -146,7 +146,7 @@ fn read(call: Call, reply: &Reply) -> Result<(), ReadError> {
             let Some(other) = other else { return Ok(()) };
             assert_eq!(Some(u64::from(days)), member(&other, "ttl", 0).as_u64());
         }
-        Call::CreateGroup | Call::UpdateGroup | Call::Save => {}
+        Call::CreateGroup | Call::UpdateGroup | Call::Save | Call::Put => {}
     }
     Ok(())
 }

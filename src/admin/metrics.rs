@@ -207,6 +207,20 @@ fn sources(out: &mut Exposition, sources: &[SourceSnapshot]) {
             out.value(&[("source", name), ("call", call), ("code", code)], count);
         }
     }
+    let age = "Age of the oldest probe log that is not delivered yet, 0 when there is none";
+    out.family("forwarder_probe_age_seconds", Kind::Gauge, age);
+    for SourceSnapshot { name, probe, .. } in sources {
+        if let Some(probe) = probe {
+            out.value(&[("source", name)], probe.waiting.map_or(0, |age| age.as_secs()));
+        }
+    }
+    let took = "How long the last probe log took from when it was written until it was delivered";
+    out.family("forwarder_probe_seconds", Kind::Gauge, took);
+    for SourceSnapshot { name, probe, .. } in sources {
+        if let Some(took) = probe.as_ref().and_then(|probe| probe.took) {
+            out.value(&[("source", name)], took.as_secs_f64());
+        }
+    }
     for (name, help, times) in TIMES {
         out.family(&format!("forwarder_{name}"), Kind::Histogram, help);
         for source in sources {

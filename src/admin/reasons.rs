@@ -25,6 +25,9 @@ const STALE_HEARTBEAT: Duration = Duration::from_secs(120);
 /// A certificate that ends within so many seconds is worth a warning: two weeks.
 const CERTIFICATE_WARNING: i64 = 14 * 86_400;
 
+/// A probe log that takes so long is spoken of.
+const LATE_PROBE: Duration = Duration::from_secs(300);
+
 const WAITS: &str = "logs wait in SLS; nothing is lost as long as SLS keeps them";
 
 /// All reasons, worst first.
@@ -57,6 +60,7 @@ fn of_source(source: &SourceSnapshot, snapshot: &Snapshot) -> Vec<Reason> {
     let mut reasons = Vec::new();
     group(source, snapshot, &mut reasons);
     reasons.extend(credentials(source, snapshot));
+    reasons.extend(probe(source, snapshot));
     shards(source, snapshot, &mut reasons);
     reasons
 }
@@ -182,6 +186,23 @@ fn credentials(source: &SourceSnapshot, snapshot: &Snapshot) -> Option<Reason> {
             .remedy("mend what gives the key; it is asked again by itself"),
         false => Reason::new(State::Waiting, text),
     })
+}
+
+/// The probe logs.
+fn probe(source: &SourceSnapshot, snapshot: &Snapshot) -> Option<Reason> {
+    let probe = source.probe.as_ref()?;
+    let of = of(source, snapshot);
+    if let Some(failing) = probe.failing.as_ref().filter(|failing| failing.is_trouble(snapshot.at)) {
+        let since = in_words(snapshot.at.saturating_duration_since(failing.since));
+        let text = format!("no probe log{of} can be written for {since}: {}", failing.cause);
+        let reason = Reason::new(State::Trouble, text).so(Effect::Flows, "nobody watches whether logs arrive");
+        return Some(reason.remedy("correct what it names, or leave out probe.enabled"));
+    }
+    let age = probe.waiting.filter(|age| *age >= LATE_PROBE)?;
+    let text = format!("a probe log{of} that was written {} ago is not delivered", roughly(age));
+    let reason =
+        Reason::new(State::Trouble, text).so(Effect::Flows, "what is written now arrives as late, or not at all");
+    Some(reason.remedy("look at the lag and at what stands beside this; sls.query has to let the probe log pass"))
 }
 
 /// The membership of a consumer group.

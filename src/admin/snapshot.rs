@@ -9,6 +9,7 @@ use crate::core::cursor::{ShardId, ShardName};
 use crate::core::drop_reasons::DropReasons;
 use crate::core::failing::Failing;
 use crate::core::ledger::{Counts, ShardLedger};
+use crate::core::probes::ProbeStatus;
 use crate::core::timings::TimingsRead;
 use crate::dead_letter::LettersOnDisk;
 use crate::destination::DestinationStatus;
@@ -89,6 +90,8 @@ pub struct SourceSnapshot {
     pub calls: Vec<(&'static str, u64)>,
     /// Those that failed.
     pub errors: Vec<CallError>,
+    /// How its probe logs do; none when no probe log is written.
+    pub probe: Option<ProbeStatus>,
     /// How long the steps of its shards took.
     pub timings: TimingsRead,
 }

@@ -74,7 +74,7 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
 }
 
 fn source(source: &SourceSnapshot) -> Value {
-    let SourceSnapshot { name, who, group, credentials, certificate_end, .. } = source;
+    let SourceSnapshot { name, who, group, credentials, certificate_end, probe, .. } = source;
     json!({
         "name": name,
         "endpoint": who.endpoint,
@@ -91,6 +91,11 @@ fn source(source: &SourceSnapshot) -> Value {
             "failures": credentials.failures,
         },
         "certificate_end": certificate_end,
+        "probe": probe.as_ref().map(|probe| json!({
+            "waiting_seconds": probe.waiting.map(|age| age.as_secs()),
+            "took_seconds": probe.took.map(|took| took.as_secs_f64()),
+            "failing": probe.failing.as_ref().map(|failing| &failing.cause),
+        })),
         "waiting": group.waiting,
         "surplus_shards": group.surplus,
     })

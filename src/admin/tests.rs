@@ -13,6 +13,7 @@ use crate::core::destination_account::EventCounts;
 use crate::core::destination_name::DestinationName;
 use crate::core::drop_reasons::DropReasons;
 use crate::core::ledger::{Ledger, Settled, Wait};
+use crate::core::probes::ProbeStatus;
 use crate::core::timings::TimingsRead;
 use crate::dead_letter::LettersOnDisk;
 use crate::destination::{Counter, DestinationStatus, Figures, Gauge, Health, Promise};
@@ -99,6 +100,11 @@ pub(super) fn snapshot() -> Snapshot {
         ],
         calls: vec![("pull", 7)],
         errors: vec![CallError { call: "pull", code: "Unauthorized".into(), count: 3 }],
+        probe: Some(ProbeStatus {
+            waiting: Some(Duration::from_secs(9)),
+            took: Some(Duration::from_millis(1_500)),
+            failing: None,
+        }),
         timings: TimingsRead::default(),
     };
     Snapshot {
@@ -191,6 +197,7 @@ fn the_page_tells_the_same_and_what_is_wrong_first() {
         "<td data-is=\"checkpoint saved\">1 min 0 s ago</td>",
         "<dd>https://sls.example</dd>",
         "<dt>its certificate ends</dt><dd>1970-01-21 00:01:45 UTC (in 20 d 0 h)</dd>",
+        "<dt>probe</dt><dd>the last log took 1.5 s; one of 9 s ago is on its way</dd>",
         "<td>pull</td><td>Unauthorized</td><td>3</td>",
         "<b class=\"bad\">down</b> since 1970-01-01 00:01:45 UTC (0 s)",
         "<dd>confirmed: the receiver read every byte</dd>",
@@ -338,6 +345,8 @@ fn every_metric_has_help_and_one_line_a_shard() {
         "forwarder_destination_unacknowledged_bytes{destination=\"siem\"} 900",
         "forwarder_certificate_expiry_timestamp_seconds{source=\"audit\",side=\"server\"} 1728105",
         "forwarder_certificate_expiry_timestamp_seconds{destination=\"siem\",side=\"server\"} 2592105",
+        "forwarder_probe_seconds{source=\"audit\"} 1.5",
+        "forwarder_probe_age_seconds{source=\"audit\"} 9",
         "forwarder_memory_used_bytes 950",
         "forwarder_destination_events_total{destination=\"siem\"} 6",
         "forwarder_destination_rejected_events_total{destination=\"siem\"} 2",

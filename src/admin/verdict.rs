@@ -151,6 +151,7 @@ mod tests {
     use crate::core::cursor::{ShardId, ShardName, SourceName};
     use crate::core::failing::Failing;
     use crate::core::ledger::{Ask, Ledger, Settled, Wait};
+    use crate::core::probes::ProbeStatus;
     use crate::core::source::SourceError;
     use crate::destination::{DestinationStatus, Health, IsolationMode};
 
@@ -307,6 +308,22 @@ mod tests {
         check(&ends(Some(3 * DAY), None, None), State::Trouble, "the certificate of SLS ends in 3 d");
         check(&ends(None, Some(14 * DAY - 1), None), State::Trouble, "the certificate of the destination ends in 13 d");
         check(&ends(None, None, Some(-1)), State::Trouble, "our certificate for the destination has ended");
+    }
+
+    #[test]
+    fn a_probe_log_that_does_not_arrive_or_cannot_be_written_is_spoken_of() {
+        let with = |probe: ProbeStatus| {
+            let mut snapshot = well();
+            snapshot.sources[0].probe = Some(probe);
+            snapshot
+        };
+        let waiting =
+            |seconds| with(ProbeStatus { waiting: Some(Duration::from_secs(seconds)), ..ProbeStatus::default() });
+        assert_eq!(verdict(&waiting(299)).problems(), 0);
+        check(&waiting(300), State::Trouble, "a probe log that was written 5 min ago is not delivered");
+        let failing = Some(failing(&refused(), 0));
+        let unwritten = with(ProbeStatus { failing, ..ProbeStatus::default() });
+        check(&Snapshot { at: Instant::now(), ..unwritten }, State::Trouble, "no probe log can be written for");
     }
 
     #[test]

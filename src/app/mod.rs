@@ -12,6 +12,7 @@ mod letter_count;
 mod listening;
 mod observe;
 mod owners;
+mod probe_writer;
 mod reload;
 pub mod replay;
 mod retention;

@@ -13,6 +13,7 @@ use super::group_state::GroupState;
 use super::heartbeat_thread::Heartbeats;
 use super::join::{Refusals, join_group};
 use super::owners::Owners;
+use super::probe_writer::write_probes;
 use super::retention::Retention;
 use super::shared::Shared;
 use super::side_tasks::breakdown;
@@ -136,6 +137,9 @@ impl SourceRun {
             }
             None => leave,
         };
+        if settings.sls.probe {
+            side.spawn(write_probes(Arc::clone(&pipeline)));
+        }
         side.spawn(say_who_has_the_shards(Arc::clone(&pipeline), state, tasks.watch(), timeout));
         tokio::select! {
             drained = group::run(pipeline, tasks, leave, common.drain) => Ok(drained),
@@ -187,6 +191,7 @@ impl SourceWatch {
             owners: self.owners.read(),
             calls: source.errors().sent(),
             errors: source.errors().read(),
+            probe: self.pipeline.ledger.probes().read(Instant::now()).remove(source_name),
             timings: timings.remove(source_name).unwrap_or_default(),
         }
     }

@@ -12,6 +12,7 @@ use super::arrival::Arrival;
 use super::cursor::{Cursor, ShardName, SourceName};
 use super::drop_reasons::DropReasons;
 use super::failing::Failing;
+use super::probes::Probes;
 use super::source::SourceError;
 use super::timings::{Timings, TimingsRead};
 
@@ -25,13 +26,24 @@ pub struct Ledger {
     accounts: Mutex<BTreeMap<ShardName, Arc<Account>>>,
     /// Why the script dropped logs, of all shards: the accounts share it.
     drop_reasons: Arc<Mutex<DropReasons>>,
+    /// Probe logs that are waited for.
+    probes: Arc<Probes>,
 }
 
 impl Ledger {
+    /// The probe logs.
+    #[must_use]
+    pub fn probes(&self) -> &Probes {
+        &self.probes
+    }
+
     /// The account of `shard`, opened if there is none.
     #[must_use]
     pub fn account(&self, shard: &ShardName) -> Arc<Account> {
-        let open = || Arc::new(Account { drop_reasons: Arc::clone(&self.drop_reasons), ..Account::default() });
+        let open = || {
+            let (drop_reasons, probes) = (Arc::clone(&self.drop_reasons), Arc::clone(&self.probes));
+            Arc::new(Account { drop_reasons, probes, ..Account::default() })
+        };
         Arc::clone(lock(&self.accounts).entry(shard.clone()).or_insert_with(open))
     }
 
@@ -92,6 +104,8 @@ pub struct Account {
     script_errors: Mutex<BTreeMap<String, u64>>,
     /// Why the script dropped logs, of all shards of the ledger.
     drop_reasons: Arc<Mutex<DropReasons>>,
+    /// Probe logs that are waited for, of all shards of the ledger.
+    probes: Arc<Probes>,
 }
 
 /// What an account says.
@@ -414,6 +428,11 @@ impl Account {
         if !reasons.is_empty() {
             lock(&self.drop_reasons).add_all(reasons);
         }
+    }
+
+    /// All logs of a page of this shard are durable; `body` is the page, unpacked.
+    pub fn passed(&self, shard: &ShardName, body: &[u8]) {
+        self.probes.durable(&shard.source, shard.shard, body, Instant::now());
     }
 
     /// Logs were missed because the checkpoint had left the retention.

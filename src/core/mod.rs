@@ -26,6 +26,7 @@ pub mod no_proxy;
 pub mod page;
 pub mod printable;
 pub mod priority;
+pub mod probes;
 pub mod reread;
 pub mod retry_log;
 pub mod said_causes;

@@ -111,6 +111,9 @@ impl<S: Source, K: Destination> Shard<S, K> {
                             Ok(()) => {
                                 self.account.settled(settled, batch.received_at());
                                 self.account.dropped_for(&batch.drop_reasons);
+                                if batch.part.is_last {
+                                    self.account.passed(&self.name, &batch.page.body);
+                                }
                                 self.time(&batch);
                                 self.account.stands_at(checkpoint.durable().clone());
                                 continue;

@@ -11,6 +11,7 @@ pub(super) mod destination;
 pub(super) mod file;
 pub(super) mod hec;
 mod key;
+pub(super) mod probe;
 mod row;
 pub(super) mod run;
 pub(super) mod script;
@@ -63,7 +64,7 @@ pub fn of_item(array: &Array) -> impl Iterator<Item = &'static Row> {
 }
 
 /// The tables, in the order of the documentation.
-const TABLES: [&[&Row]; 11] = [
+const TABLES: [&[&Row]; 12] = [
     script::KEYS,
     sls::KEYS,
     credentials::KEYS,
@@ -74,6 +75,7 @@ const TABLES: [&[&Row]; 11] = [
     file::KEYS,
     dead_letters::KEYS,
     state::KEYS,
+    probe::KEYS,
     run::KEYS,
 ];
 

@@ -32,6 +32,7 @@ pub(super) fn read_sls(reader: &mut Reader<'_>, heartbeat: Option<Duration>, mac
     let group_timeout = heartbeat.and_then(|heartbeat| read_group_timeout(reader, heartbeat));
     let in_order = reader.get(&keys::sls::IN_ORDER);
     let manage_group = reader.get(&keys::sls::MANAGE_GROUP);
+    let probe = reader.get(&keys::probe::ENABLED);
     let ca_file = reader.authorities(&keys::sls::CA_FILE);
     let credentials = read_credentials(reader, ca_file.clone(), machine);
     let timeout = reader.get(&keys::sls::TIMEOUT);
@@ -51,6 +52,7 @@ pub(super) fn read_sls(reader: &mut Reader<'_>, heartbeat: Option<Duration>, mac
         group_timeout: group_timeout?,
         in_order: in_order?,
         manage_group: manage_group?,
+        probe: probe?,
         ca_file,
         timeout: timeout?,
     })
@@ -63,7 +65,9 @@ pub(super) fn read_scope(reader: &mut Reader<'_>) -> Option<Scope> {
     }
     let (project, logstore) = (read_project(reader), reader.get(&keys::sls::LOGSTORE));
     let (group, manage_group) = (reader.get(&keys::sls::GROUP), reader.get(&keys::sls::MANAGE_GROUP));
-    Some(Scope { project: project?, logstore: logstore?, group: group?, manage_group: manage_group? })
+    let probe = reader.get(&keys::probe::ENABLED);
+    let (project, logstore, group) = (project?, logstore?, group?);
+    Some(Scope { project, logstore, group, manage_group: manage_group?, probe: probe? })
 }
 
 fn read_project(reader: &mut Reader<'_>) -> Option<String> {

@@ -92,6 +92,7 @@ fn label(call: Call) -> &'static str {
         Call::ListShards => "list_shards",
         Call::Project => "get_project",
         Call::Logstore => "get_logstore",
+        Call::Put => "put_logs",
     }
 }
 

@@ -21,6 +21,7 @@ use super::credentials::{AccessKey, KeyStatus, Keys};
 use super::error::{Refusal, Verdict, busy, unreadable, verdict};
 use super::group_start::{GroupStart, ShardStart};
 use super::message::{Call, Reply, Request};
+use super::probe_log::build_probe;
 use super::project;
 use super::project::Project;
 use super::sign::sign;
@@ -201,6 +202,20 @@ impl Sls {
     pub async fn shards(&self) -> Result<Vec<Shard>, SourceError> {
         let request = api::build_list_shards(&self.config);
         self.ask(&request, api::read_shards).await
+    }
+
+    /// Writes a probe log with this id into a shard.
+    ///
+    /// # Errors
+    /// As for every call. [`SourceError::Lost`]: the shard is not there any more, or takes nothing new after a split or merge.
+    pub async fn write_probe(&self, shard: ShardId, id: &str) -> Result<(), SourceError> {
+        let shards = self.shards().await?;
+        let found = shards.iter().find(|found| found.id == shard.0 && !found.is_read_only());
+        let Some(found) = found else {
+            return Err(SourceError::Lost(Cause::new(format!("shard {shard} takes no new logs"))));
+        };
+        let now = u32::try_from(self.server_time().as_second()).unwrap_or(0);
+        self.ask(&build_probe(&self.config, &found.begin_key, id, now), |_| Ok(())).await
     }
 
     /// Sends a request with a small reply, and reads that.

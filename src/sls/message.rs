@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::percent::percent_encode;
 
 /// Version of the API that every request names in `x-log-apiversion`.
-const API_VERSION: &str = "0.6.0";
+pub(super) const API_VERSION: &str = "0.6.0";
 
 /// What a request asks for; its name in messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub enum Call {
     Project,
     /// GetLogStore.
     Logstore,
+    /// PutLogs.
+    Put,
 }
 
 impl fmt::Display for Call {
@@ -55,6 +57,7 @@ impl fmt::Display for Call {
             Self::ListShards => "list shards",
             Self::Project => "get project",
             Self::Logstore => "get logstore",
+            Self::Put => "put logs",
         })
     }
 }

@@ -13,6 +13,7 @@ pub mod error;
 pub mod group_start;
 pub mod message;
 mod percent;
+mod probe_log;
 pub mod project;
 pub mod rights;
 pub mod sign;
@@ -57,6 +58,8 @@ pub struct Config {
     pub in_order: bool,
     /// Change timeout and order of an existing group that has others.
     pub manage_group: bool,
+    /// Write probe logs.
+    pub probe: bool,
     /// Certificates to trust besides the system's, PEM.
     pub ca_file: Option<PathBuf>,
     /// How long a call may take.

@@ -19,12 +19,14 @@ pub struct Scope {
     pub group: String,
     /// Whether the group may be changed: `sls.manage_group`.
     pub manage_group: bool,
+    /// Whether probe logs are written: `probe.enabled`.
+    pub probe: bool,
 }
 
 impl From<&Config> for Scope {
     fn from(config: &Config) -> Self {
-        let Config { project, logstore, group, manage_group, .. } = config.clone();
-        Self { project, logstore, group, manage_group }
+        let Config { project, logstore, group, manage_group, probe, .. } = config.clone();
+        Self { project, logstore, group, manage_group, probe }
     }
 }
 
@@ -68,6 +70,7 @@ impl Right {
             Call::Cursor | Call::CursorTime | Call::Pull => Self::new("log:GetCursorOrData", On::Logstore),
             Call::ListShards => Self::new("log:ListShards", On::Logstore),
             Call::Logstore => Self::new("log:GetLogStore", On::Logstore),
+            Call::Put => Self::new("log:PostLogStoreLogs", On::Logstore),
             Call::Project => Self::new("log:GetProject", On::Project),
         }
     }
@@ -111,6 +114,9 @@ fn calls(scope: &Scope) -> Vec<Call> {
     if scope.manage_group {
         calls.push(Call::UpdateGroup);
     }
+    if scope.probe {
+        calls.push(Call::Put);
+    }
     calls
 }
 
@@ -143,7 +149,13 @@ mod tests {
     use super::*;
 
     fn scope(logstore: &str) -> Scope {
-        Scope { project: "p".to_owned(), logstore: logstore.to_owned(), group: "siem".to_owned(), manage_group: false }
+        Scope {
+            project: "p".to_owned(),
+            logstore: logstore.to_owned(),
+            group: "siem".to_owned(),
+            manage_group: false,
+            probe: false,
+        }
     }
 
     #[test]
@@ -157,6 +169,13 @@ mod tests {
         };
         assert_eq!(resources, [of("a"), of("b")].concat());
         assert_eq!(statements[0]["Action"], json!(["log:GetCursorOrData", "log:ListShards", "log:GetLogStore"]));
+    }
+
+    #[test]
+    fn probe_logs_need_the_right_to_write() {
+        let probing = Scope { probe: true, ..scope("a") };
+        assert!(policy([&probing]).to_string().contains("log:PostLogStoreLogs"));
+        assert!(!policy([&scope("a")]).to_string().contains("log:PostLogStoreLogs"));
     }
 
     #[test]

@@ -146,7 +146,7 @@ fn the_readme_has_the_rights_of_the_policy() {
     let shown: Vec<BTreeSet<String>> = rows.map(|row| actions(row).into_iter().collect()).collect();
     let names = ["my-project", "my-logstore", "siem"].map(str::to_owned);
     let [project, logstore, group] = names;
-    let policy = policy([&Scope { project, logstore, group, manage_group: false }]);
+    let policy = policy([&Scope { project, logstore, group, manage_group: false, probe: false }]);
     let statements = policy["Statement"].as_array().unwrap().iter();
     let granted = statements.map(|statement| {
         statement["Action"].as_array().unwrap().iter().map(|action| action.as_str().unwrap().to_owned()).collect()

@@ -10,6 +10,7 @@ use crate::admin::history::{History, Series};
 use crate::admin::snapshot::{Snapshot, SourceSnapshot};
 use crate::core::count::count;
 use crate::core::ledger::Counts;
+use crate::core::probes::ProbeStatus;
 use crate::destination::{DestinationStatus, Health};
 
 /// Outages that are shown.
@@ -33,7 +34,7 @@ pub(super) fn hour(out: &mut String, history: &History) {
 
 /// What SLS does for a source.
 pub(super) fn sls(out: &mut String, source: &SourceSnapshot, snapshot: &Snapshot) {
-    let SourceSnapshot { name, who, group, credentials, calls, errors, certificate_end, retention, .. } = source;
+    let SourceSnapshot { name, who, group, credentials, calls, errors, certificate_end, retention, probe, .. } = source;
     begin(out, "sls", name, "SLS");
     row(out, "endpoint", &who.endpoint);
     row(out, "heartbeat", group.last_heartbeat.map_or_else(|| "none yet".to_owned(), |at| moment(at, snapshot)));
@@ -52,6 +53,9 @@ pub(super) fn sls(out: &mut String, source: &SourceSnapshot, snapshot: &Snapshot
     row(out, "logs are kept for", retention.map_or_else(|| "not known".to_owned(), |kept| span(kept.as_secs())));
     let sent: u64 = calls.iter().map(|(_, count)| count).sum();
     row(out, "requests", number(sent));
+    if let Some(probe) = probe {
+        row(out, "probe", probe_words(probe));
+    }
     end_list(out);
     table(out, "Failed calls", ["call", "code"], errors.iter().map(|error| ([error.call, &error.code], error.count)));
     out.push_str("</section>\n");
@@ -116,6 +120,22 @@ fn certificate(out: &mut String, name: &str, end: Option<i64>, snapshot: &Snapsh
         Err(_) => "it has ended".to_owned(),
     };
     row(out, name, format!("{} ({left})", time(end)));
+}
+
+/// How the probe logs of a source do.
+fn probe_words(probe: &ProbeStatus) -> String {
+    let ProbeStatus { waiting, took, failing } = probe;
+    if let Some(failing) = failing {
+        return format!("none can be written: {}", failing.cause);
+    }
+    let took = took.map_or_else(
+        || "none has arrived yet".to_owned(),
+        |took| format!("the last log took {:.1} s", took.as_secs_f64()),
+    );
+    match waiting {
+        Some(age) => format!("{took}; one of {} ago is on its way", span(age.as_secs())),
+        None => took,
+    }
 }
 
 /// The script.

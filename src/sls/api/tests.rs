@@ -25,6 +25,7 @@ pub(in crate::sls) fn config() -> Config {
         group_timeout: Duration::from_secs(40),
         in_order: false,
         manage_group: false,
+        probe: false,
         ca_file: None,
         timeout: Duration::from_secs(60),
     }

@@ -97,6 +97,7 @@ impl Server {
             group_timeout: Duration::from_secs(40),
             in_order: false,
             manage_group: false,
+            probe: false,
             ca_file: None,
             timeout: Duration::from_secs(10),
         }

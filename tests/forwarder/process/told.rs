@@ -44,6 +44,29 @@ async fn well(bench: &Bench) -> Program {
     program
 }
 
+/// Goes red when the probe log is not written, not recognised in its page, or not told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_log_is_written_and_watched_until_it_is_delivered() {
+    let bench = Bench::new().await;
+    let program = bench.start_with("a", &[LISTEN, ("FORWARDER_PROBE_ENABLED", "true")]);
+    let told = || get(&program, "/metrics").contains("forwarder_probe_seconds{source=\"l\"} ");
+    until("a probe log is delivered", 60, told).await;
+    let metrics = get(&program, "/metrics");
+    assert!(metrics.contains("forwarder_probe_age_seconds{source=\"l\"} 0\n"), "{metrics}");
+    assert!(get(&program, "/").contains("<dt>probe</dt><dd>the last log took "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_log_that_cannot_be_written_is_said_with_the_right_that_is_missing() {
+    let bench = Bench::new().await;
+    let denied = SlsFault::status(401, "Unauthorized", "denied by sts or ram, action: log:PostLogStoreLogs");
+    bench.sls.faults().next(Call::Put, denied, u32::MAX);
+    let program = bench.start_with("a", &[LISTEN, ("FORWARDER_PROBE_ENABLED", "true")]);
+    let said = || get(&program, "/").contains("grant log:PostLogStoreLogs on the logstore in RAM");
+    until("the page says why", 60, said).await;
+    assert!(get(&program, "/ready").contains("ready; no probe log can be written for "), "it delivers all the same");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pulls_that_are_refused_are_said_everywhere_for_as_long_as_they_are() {
     let bench = Bench::new().await;

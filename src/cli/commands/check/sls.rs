@@ -257,6 +257,12 @@ impl View<'_> {
             Ok(()) => self.findings.ok("may save checkpoints"),
             Err(error) => self.refused(&error),
         }
+        if self.source.config.probe {
+            self.findings.note(format!(
+                "{}, which probe.enabled needs, cannot be tried without writing a log",
+                Right::of(Call::Put).action
+            ));
+        }
     }
 
     /// Who has saved lately, and whether it has our name.

@@ -1,0 +1,61 @@
+//! Writes a probe log every minute, into the shards that this process reads in turn.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+
+use crate::core::cursor::ShardId;
+use crate::destination::registry::AnyDestination;
+use crate::pipeline::Pipeline;
+use crate::sls::Sls;
+
+/// How soon the first one is written: the shards come with the first heartbeats.
+const FIRST: Duration = Duration::from_secs(5);
+
+/// Time between two.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// Writes a probe log now and then, as long as the process holds shards of the source; never returns.
+pub(super) async fn write_probes(pipeline: Arc<Pipeline<Sls, AnyDestination>>) {
+    let (source, probes) = (&pipeline.source_name, pipeline.ledger.probes());
+    let mut turn = 0_usize;
+    let mut is_told = false;
+    let mut pause = FIRST;
+    loop {
+        sleep(pause).await;
+        pause = INTERVAL;
+        let held: Vec<ShardId> = pipeline
+            .ledger
+            .read()
+            .into_iter()
+            .filter(|(shard, entry)| entry.held && shard.source == *source)
+            .map(|(shard, _)| shard.shard)
+            .collect();
+        probes.keep(source, |shard| held.contains(&shard));
+        let Some(shard) = held.get(turn % held.len().max(1)).copied() else {
+            pause = FIRST;
+            continue;
+        };
+        turn = turn.wrapping_add(1);
+        let id = format!("{:032x}", fastrand::u128(..));
+        if !probes.begin(source, shard, &id, Instant::now()) {
+            continue;
+        }
+        match pipeline.source.write_probe(shard, &id).await {
+            Ok(()) => {
+                probes.written(source);
+                if std::mem::take(&mut is_told) {
+                    info!(%source, "probe logs can be written again");
+                }
+            }
+            Err(error) => {
+                probes.failed(source, &id, &error, Instant::now());
+                if !std::mem::replace(&mut is_told, true) {
+                    warn!(%source, cause = %error.cause(), "no probe log can be written, so nobody watches whether logs arrive");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Probe logs: written into the logstore, and watched until they are durable at the destinations.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::cursor::{ShardId, SourceName};
+use super::failing::Failing;
+use super::source::SourceError;
+
+/// Probe logs of a source that are waited for at once: those of an hour. No more are written then.
+const MOST_WAITING: usize = 60;
+
+/// What a probe log is recognised by: 32 random hexadecimal digits, which no other log has.
+pub type ProbeId = String;
+
+/// The probe logs of all sources.
+#[derive(Debug, Default)]
+pub struct Probes {
+    sources: Mutex<BTreeMap<SourceName, Probe>>,
+    /// How many are waited for, so that nothing is locked or searched while there is none.
+    waiting: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Probe {
+    waiting: Vec<Waiting>,
+    took: Option<Duration>,
+    failing: Option<Failing>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    id: ProbeId,
+    shard: ShardId,
+    written: Instant,
+}
+
+/// How the probe logs of a source do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProbeStatus {
+    /// How old the oldest is that is not durable yet.
+    pub waiting: Option<Duration>,
+    /// How long the last took from when it was written until it was durable.
+    pub took: Option<Duration>,
+    /// Why none can be written at present.
+    pub failing: Option<Failing>,
+}
+
+impl Probes {
+    /// Whether another one may be written into a shard: to be asked before, since it may arrive before the write is answered.
+    pub fn begin(&self, source: &SourceName, shard: ShardId, id: &str, now: Instant) -> bool {
+        self.change(source, |probe| {
+            let has_room = probe.waiting.len() < MOST_WAITING;
+            if has_room {
+                probe.waiting.push(Waiting { id: id.to_owned(), shard, written: now });
+            }
+            has_room
+        })
+    }
+
+    /// It was written.
+    pub fn written(&self, source: &SourceName) {
+        self.change(source, |probe| probe.failing = None);
+    }
+
+    /// It could not be written.
+    pub fn failed(&self, source: &SourceName, id: &str, error: &SourceError, now: Instant) {
+        self.change(source, |probe| {
+            probe.waiting.retain(|waiting| waiting.id != id);
+            probe.failing = Some(Failing::again(probe.failing.as_ref(), error, now));
+        });
+    }
+
+    /// Forgets those in shards that others read: they do not come here.
+    pub fn keep(&self, source: &SourceName, is_ours: impl Fn(ShardId) -> bool) {
+        self.change(source, |probe| probe.waiting.retain(|waiting| is_ours(waiting.shard)));
+    }
+
+    /// All logs of a page are durable; `body` is the page, unpacked.
+    pub fn durable(&self, source: &SourceName, shard: ShardId, body: &[u8], now: Instant) {
+        if self.waiting.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        self.change(source, |probe| {
+            let took = &mut probe.took;
+            probe.waiting.retain(|waiting| {
+                let is_there = waiting.shard == shard && memchr::memmem::find(body, waiting.id.as_bytes()).is_some();
+                if is_there {
+                    *took = Some(now.saturating_duration_since(waiting.written));
+                }
+                !is_there
+            });
+        });
+    }
+
+    /// How they do, by source; none of sources that have none.
+    #[must_use]
+    pub fn read(&self, now: Instant) -> BTreeMap<SourceName, ProbeStatus> {
+        let status = |probe: &Probe| ProbeStatus {
+            waiting: probe.waiting.iter().map(|waiting| now.saturating_duration_since(waiting.written)).max(),
+            took: probe.took,
+            failing: probe.failing.clone(),
+        };
+        self.sources().iter().map(|(source, probe)| (source.clone(), status(probe))).collect()
+    }
+
+    fn change<T>(&self, source: &SourceName, change: impl FnOnce(&mut Probe) -> T) -> T {
+        let mut sources = self.sources();
+        let changed = change(sources.entry(source.clone()).or_default());
+        let waiting = sources.values().map(|probe| probe.waiting.len()).sum();
+        self.waiting.store(waiting, Ordering::Relaxed);
+        changed
+    }
+
+    /// Every writer leaves it whole.
+    fn sources(&self) -> MutexGuard<'_, BTreeMap<SourceName, Probe>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::cause::Cause;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn status(probes: &Probes, now: Instant) -> ProbeStatus {
+        probes.read(now).remove(&SourceName::new("audit")).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_probe_is_waited_for_until_the_page_with_it_is_durable() {
+        let (probes, audit, began) = (Probes::default(), SourceName::new("audit"), Instant::now());
+        assert!(
+            probes.begin(&audit, ShardId(1), "abc", began) && probes.begin(&audit, ShardId(2), "def", began + SECOND)
+        );
+        probes.written(&audit);
+        let later = began + 5 * SECOND;
+        assert_eq!(status(&probes, later).waiting, Some(5 * SECOND));
+        probes.durable(&audit, ShardId(2), b"\x0a\x03abc", later);
+        assert_eq!(status(&probes, later).waiting, Some(5 * SECOND), "it is another shard's");
+        probes.durable(&audit, ShardId(1), b"\x0a\x03abc\x12", later);
+        assert_eq!(
+            status(&probes, later),
+            ProbeStatus { waiting: Some(4 * SECOND), took: Some(5 * SECOND), failing: None }
+        );
+        probes.keep(&audit, |shard| shard == ShardId(1));
+        assert_eq!(status(&probes, later).waiting, None, "another process reads shard 2 now");
+    }
+
+    #[test]
+    fn one_that_cannot_be_written_is_not_waited_for_and_there_are_never_more_than_an_hours() {
+        let (probes, audit, now) = (Probes::default(), SourceName::new("audit"), Instant::now());
+        assert!(probes.begin(&audit, ShardId(1), "abc", now));
+        let refused = SourceError::Refused(Cause::new("put logs: 401"));
+        probes.failed(&audit, "abc", &refused, now);
+        let failing = status(&probes, now);
+        assert_eq!((failing.waiting, failing.failing.unwrap().cause.as_str()), (None, "put logs: 401"));
+        for number in 0..MOST_WAITING {
+            assert!(probes.begin(&audit, ShardId(1), &number.to_string(), now));
+        }
+        assert!(!probes.begin(&audit, ShardId(1), "more", now));
+        probes.written(&audit);
+        assert_eq!(status(&probes, now).failing, None);
+    }
+}
