@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::input::Input;
 use super::pull_body::config;
 
-const CALLS: [Call; 12] = [
+const CALLS: [Call; 13] = [
     Call::ListGroups,
     Call::CreateGroup,
     Call::UpdateGroup,
@@ -27,6 +27,7 @@ const CALLS: [Call; 12] = [
     Call::ListShards,
     Call::Project,
     Call::Logstore,
+    Call::ListLogstores,
 ];
 
 const HEADERS: [&str; 8] = [
@@ -145,6 +146,12 @@ fn read(call: Call, reply: &Reply) -> Result<(), ReadError> {
             let days = api::read_retention(reply)?;
             let Some(other) = other else { return Ok(()) };
             assert_eq!(Some(u64::from(days)), member(&other, "ttl", 0).as_u64());
+        }
+        Call::ListLogstores => {
+            let page = api::read_logstores(reply)?;
+            let Some(other) = other else { return Ok(()) };
+            assert_eq!(page.logstores.len(), member(&other, "logstores", 0).as_array().expect("a list was read").len());
+            assert_eq!(u64::try_from(page.total).ok(), member(&other, "total", 1).as_u64());
         }
         Call::CreateGroup | Call::UpdateGroup | Call::Save | Call::Put => {}
     }

@@ -3,7 +3,7 @@
 use super::exposition::{Dialect, Exposition, Kind};
 use super::process;
 use super::reason::State;
-use super::snapshot::{Memory, Snapshot, SourceSnapshot};
+use super::snapshot::{GroupHealth, Memory, Snapshot, SourceSnapshot};
 use super::status;
 use super::verdict::verdict;
 use crate::core::cursor::ShardName;
@@ -20,6 +20,9 @@ type EventFigure = fn(&EventCounts) -> u64;
 
 /// A figure of a shard now (unix seconds), when there is one.
 type ShardGauge = fn(&ShardLedger, i64) -> Option<i128>;
+
+/// A figure of a group.
+type GroupFigure = fn(&GroupHealth) -> u64;
 
 /// Times of a source.
 type Times = fn(&TimingsRead) -> &Buckets;
@@ -69,6 +72,15 @@ const EVENTS: [(&str, Kind, &str, EventFigure); 5] = [
     ("missed_events", Kind::Counter, "Events that the destination missed while it was down", |events| events.missed),
     ("replayed_events", Kind::Counter, "Missed events that it has now", |events| events.replayed),
     ("events_in_flight", Kind::Gauge, "Events on their way to the destination", |events| events.in_flight),
+];
+
+/// Figures of the membership of a source's consumer group.
+const MEMBERSHIP: [(&str, &str, GroupFigure); 3] = [
+    ("joined", "1 while the consumer group is joined", |group| group.joined.into()),
+    ("waiting_for_shards", "1 while the group is joined and no shard of it is ours", |group| {
+        group.waiting.is_some().into()
+    }),
+    ("surplus_shards", "Shards that SLS gave us and nobody reads, for lack of memory", |group| group.surplus as u64),
 ];
 
 const LAG: &str = "lag_seconds";
@@ -146,28 +158,22 @@ fn loss(out: &mut Exposition, snapshot: &Snapshot) {
 fn group(out: &mut Exposition, snapshot: &Snapshot) {
     let held = snapshot.shards.values().filter(|entry| entry.held).count() as u64;
     let verdict = verdict(snapshot);
-    let sum = |figure: fn(&SourceSnapshot) -> u64| snapshot.sources.iter().map(figure).sum::<u64>();
     for (name, help, value) in [
         ("shards_held", "Shards that this process holds", held),
-        ("joined", "Consumer groups that are joined", sum(|source| source.group.joined.into())),
         (
             "sls_up",
             "1 while SLS lets us read: the group is joined, and heartbeats and some pulls work",
             (verdict.state() < State::Stopped).into(),
         ),
         ("problems", "Problems that ask for somebody; / tells them", verdict.problems() as u64),
-        (
-            "waiting_for_shards",
-            "1 while a group is joined and no shard of it is ours",
-            sum(|source| source.group.waiting.is_some().into()).min(1),
-        ),
-        (
-            "surplus_shards",
-            "Shards that SLS gave us and nobody reads, for lack of memory",
-            sum(|source| source.group.surplus as u64),
-        ),
     ] {
         out.family(&format!("forwarder_{name}"), Kind::Gauge, help).value(&[], value);
+    }
+    for (name, help, figure) in MEMBERSHIP {
+        out.family(&format!("forwarder_{name}"), Kind::Gauge, help);
+        for SourceSnapshot { name, group, .. } in &snapshot.sources {
+            out.value(&[("source", name)], figure(group));
+        }
     }
 }
 

@@ -36,9 +36,9 @@ struct Known {
 }
 
 impl Gaps {
-    /// As they were left by the process that had this consumer name before.
-    pub(super) fn new(state: StateDir, consumer: &str) -> Self {
-        let name: String = consumer.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    /// As they were left by the process that was called the same in the state directory.
+    pub(super) fn new(state: StateDir, process: &str) -> Self {
+        let name: String = process.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         let file = format!("gaps-{name}");
         let text = state.read(&file, MOST_BYTES).ok().flatten().and_then(|text| String::from_utf8(text).ok());
         let carried = text.and_then(|text| text.trim().parse().ok()).unwrap_or_default();

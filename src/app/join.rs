@@ -23,7 +23,8 @@ const SIGN_IN_PAUSE: Duration = Duration::from_millis(500);
 /// but it must not end while another source works.
 #[derive(Debug)]
 pub(super) struct Refusals {
-    sources: usize,
+    /// Of the settings. What a pattern finds later ends nothing.
+    sources: BTreeSet<SourceName>,
     known: Mutex<Known>,
 }
 
@@ -34,9 +35,9 @@ struct Known {
 }
 
 impl Refusals {
-    /// Nothing is known yet of so many sources.
-    pub(super) fn new(sources: usize) -> Self {
-        Self { sources, known: Mutex::default() }
+    /// Nothing is known yet of these sources.
+    pub(super) fn new(sources: impl IntoIterator<Item = SourceName>) -> Self {
+        Self { sources: sources.into_iter().collect(), known: Mutex::default() }
     }
 
     fn joined(&self) {
@@ -44,14 +45,14 @@ impl Refusals {
     }
 
     /// A source is refused. Returns whether that is the end: all are, and none has ever joined.
-    fn refused(&self, source: &SourceName) -> bool {
+    pub(super) fn refused(&self, source: &SourceName) -> bool {
         let mut known = self.lock();
         known.refused.insert(source.clone());
-        !known.any_joined && known.refused.len() == self.sources
+        !known.any_joined && known.refused.is_superset(&self.sources)
     }
 
     /// A source is not refused any more, whatever else it meets.
-    fn meets_something_else(&self, source: &SourceName) {
+    pub(super) fn meets_something_else(&self, source: &SourceName) {
         self.lock().refused.remove(source);
     }
 
@@ -145,19 +146,23 @@ mod tests {
     #[test]
     fn a_refusal_ends_the_program_only_when_no_source_works_or_may_come_to_work() {
         let [a, b] = ["a", "b"].map(SourceName::new);
-        let only = Refusals::new(1);
+        let only = Refusals::new([a.clone()]);
         assert!(only.refused(&a), "there is no other");
 
-        let both = Refusals::new(2);
+        let pair = || [a.clone(), b.clone()];
+        let both = Refusals::new(pair());
         assert!(!both.refused(&a) && !both.refused(&a), "nothing is known of the other");
         assert!(both.refused(&b));
 
-        let late = Refusals::new(2);
+        let late = Refusals::new(pair());
         assert!(!late.refused(&a));
         late.meets_something_else(&a);
         assert!(!late.refused(&b), "the first is not refused any more");
 
-        let working = Refusals::new(2);
+        let found = Refusals::new([a.clone()]);
+        assert!(!found.refused(&b), "a pattern found it");
+
+        let working = Refusals::new(pair());
         working.joined();
         assert!(!working.refused(&a) && !working.refused(&b), "one has joined");
     }

@@ -10,22 +10,26 @@ mod join;
 mod last_good;
 mod letter_count;
 mod listening;
+mod logstore_changes;
 mod observe;
 mod owners;
+mod pattern_run;
 mod probe_writer;
 mod reload;
 pub mod replay;
 mod retention;
+mod run_all;
 mod scripts;
 pub mod seek;
 mod shared;
 mod side_tasks;
+mod source_list;
 mod source_run;
 pub mod summary;
 mod waiting;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -35,18 +39,19 @@ use tracing::{info, warn};
 use super::admin;
 use super::dead_letter;
 use super::group;
-use crate::core::budget::Budget;
-use crate::core::cursor::ShardId;
+use crate::core::budget::SharedBudget;
+use crate::core::cursor::{ShardId, SourceName};
 use crate::core::event::{DestinationFormat, Formats};
 use crate::core::ledger::Ledger;
 use crate::core::state_dir::StateDir;
-use crate::core::stop::{Stop, stop};
+use crate::core::stop::Stop;
 use crate::dead_letter::DirectoryStore;
 use crate::destination::registry::AnyDestination;
 use crate::group::Drained;
-use crate::pipeline::{Copies, DeadLetterPolicy, Route, bring_back};
+use crate::pipeline::{Copies, MissedEvents, Route, bring_back};
 use crate::script::{HookThreads, Hooks, Meta};
-use crate::settings::{DestinationSettings, Settings, SourceSettings};
+use crate::settings::{DeadLetterSettings, DestinationSettings, Settings, SourceSettings};
+use crate::sls::Connections;
 use consumer::ConsumerId;
 pub use error::Error;
 use gaps::Gaps;
@@ -55,10 +60,12 @@ use join::Refusals;
 use letter_count::LetterCount;
 use listening::Listening;
 use observe::{Observed, say_how_the_destinations_are, sum_up_now_and_then, summary_of};
+use run_all::{Work, run_all};
 use scripts::Scripts;
 use shared::Shared;
 use side_tasks::breakdown;
-use source_run::{Common, SourceRun, SourceWatch};
+use source_list::SourceList;
+use source_run::Common;
 
 /// What may wait for isolated destinations is this part of the memory: the others need the rest to go on.
 const ISOLATED_SHARE: usize = 4;
@@ -96,10 +103,8 @@ pub async fn run(settings: Settings, leave: Stop) -> Result<(), Error> {
 pub struct App {
     settings: Settings,
     shared: Arc<Shared>,
-    sources: Vec<SourceRun>,
+    sources: Vec<Work>,
     scripts: Scripts,
-    /// Where this process keeps dead letters.
-    letters: PathBuf,
     /// Gaps that nobody has acknowledged.
     gaps: Arc<Gaps>,
     /// Our name in the groups, kept for the next start.
@@ -117,12 +122,12 @@ impl App {
         let state = open_state(&settings.state_dir);
         let (destinations, formats) = destinations(&settings.destinations, settings.run.memory, &state)?;
         let consumer = take_name(&mut settings.sources, &state);
-        let gaps = Gaps::new(state.clone(), &settings.sources[0].sls.consumer);
+        // Not after a source: those that there are may change from one start to the next.
+        let process = consumer.as_ref().map_or("unnamed", |consumer| &consumer.id);
+        let gaps = Gaps::new(state.clone(), process);
         let threads = HookThreads::start(settings.run.hook_threads)
             .map_err(|error| Error::Internal(format!("cannot start the threads for the script: {error}")))?;
         let threads = Arc::new(threads);
-        let wanted = &settings.dead_letters;
-        let shared = Shared { destinations, ledger: Arc::default(), budget: Budget::new(settings.run.memory) };
         let kept = if settings.reload.last_good { state.clone() } else { StateDir::none() };
         let files: BTreeSet<_> = settings.sources.iter().map(|source| &source.script).collect();
         let mut scripts = Scripts::new(kept, files.len());
@@ -140,25 +145,20 @@ impl App {
             })?;
             made.push(hooks);
         }
-        let store =
-            DirectoryStore::open_free(&dead_letter::Config { dir: wanted.dir.clone(), max_bytes: wanted.max_bytes })?;
-        let letters = store.dir().to_owned();
-        info!(dir = %letters.display(), "logs that cannot be delivered are written as dead letters");
-        let store = Arc::new(store);
-        let mut sources = Vec::new();
-        for (source, hooks) in settings.sources.iter().zip(made) {
-            let letters = DeadLetterPolicy {
-                keep: Box::new(Arc::clone(&store)),
-                copies: wanted.to.as_ref().and_then(|to| Copies::to(to, &formats)),
-                project: source.sls.project.clone(),
-                logstore: source.sls.logstore.clone(),
-                on_error: wanted.on_error,
-                max_share: wanted.max_share,
-            };
-            sources.push(SourceRun::new(source, hooks, letters, &shared)?);
-        }
-        let (shared, gaps) = (Arc::new(shared), Arc::new(gaps));
-        Ok(Self { settings, shared, sources, scripts, letters, gaps, consumer, state })
+        let letter_rules = settings.dead_letters.clone();
+        let DeadLetterSettings { dir, max_bytes, .. } = letter_rules.clone();
+        let letters = DirectoryStore::open_free(&dead_letter::Config { dir, max_bytes })?;
+        info!(dir = %letters.dir().display(), "logs that cannot be delivered are written as dead letters");
+        let budget = SharedBudget::new(settings.run.memory);
+        let (ledger, letters, sources) = (Arc::default(), Arc::new(letters), SourceList::default());
+        let copies = letter_rules.to.as_ref().and_then(|to| Copies::to(to, &formats));
+        let (connections, beating) = (Connections::default(), Connections::default());
+        let shared =
+            Shared { destinations, ledger, budget, letters, copies, letter_rules, connections, beating, sources };
+        let shared = Arc::new(shared);
+        let sources = settings.sources.iter().zip(made).map(|(source, hooks)| Work::new(source, hooks, &shared));
+        let sources = sources.collect::<Result<_, _>>()?;
+        Ok(Self { settings, shared, sources, scripts, gaps: Arc::new(gaps), consumer, state })
     }
 
     /// What became of every log, for whoever watches the program run.
@@ -170,13 +170,13 @@ impl App {
     /// The hooks of the first source, for whoever watches the program run.
     #[must_use]
     pub fn hooks(&self) -> Arc<Hooks> {
-        Arc::clone(&self.sources[0].pipeline.hooks)
+        Arc::clone(self.sources[0].hooks())
     }
 
     /// Where this process keeps dead letters.
     #[must_use]
     pub fn letters(&self) -> &Path {
-        &self.letters
+        self.shared.letters.dir()
     }
 
     /// Runs until `leave` is raised.
@@ -184,22 +184,18 @@ impl App {
     /// # Errors
     /// SLS rejected the requests of every source before anything began; the drain deadline came first; or a bug.
     pub async fn run(self, leave: Stop) -> Result<(), Error> {
-        let Self { settings, shared, sources, scripts, letters, gaps, consumer, state } = self;
+        let Self { settings, shared, sources, scripts, gaps, consumer, state } = self;
+        let letters = shared.letters.dir().to_owned();
         let mut side = JoinSet::new();
         let scripts_watch = Arc::new(scripts.watch());
         let Listening { tcp, unix, socket } = Listening::open(&settings.admin, &state).await?;
-        if tcp.is_some() || unix.is_some() {
+        let is_watched = tcp.is_some() || unix.is_some();
+        if is_watched {
             let count = Arc::<LetterCount>::default();
             let (counted, dir) = (Arc::clone(&count), letters.clone());
             side.spawn(async move { counted.watch(&dir).await });
-            let watches: Vec<SourceWatch> = sources.iter().map(SourceRun::watch).collect();
-            for source in &watches {
-                side.spawn(source.look_at_retention());
-                side.spawn(source.look_at_owners());
-            }
             let observed = Observed {
                 shared: Arc::clone(&shared),
-                sources: watches,
                 scripts: Arc::clone(&scripts_watch),
                 gaps: Arc::clone(&gaps),
                 letters: count,
@@ -210,8 +206,11 @@ impl App {
         }
         side.spawn(say_how_the_destinations_are(Arc::clone(&shared)));
         for number in 0..shared.destinations.len() {
-            // All sources have the same destinations and the same dead letters.
-            side.spawn(bring_back(Arc::clone(&sources[0].pipeline), number));
+            let shared = Arc::clone(&shared);
+            side.spawn(async move {
+                let Shared { destinations, letters, copies, .. } = &*shared;
+                bring_back(MissedEvents { destinations, letters, copies: copies.as_ref() }, number).await;
+            });
         }
         let watched = Arc::clone(&shared);
         side.spawn(async move { gaps.remember(&watched.ledger).await });
@@ -221,8 +220,9 @@ impl App {
         let (beats, heartbeats) = HeartbeatThread::start()?;
         let common = Common {
             heartbeats,
-            refusals: Arc::new(Refusals::new(sources.len())),
-            most_shards: (group::most_shards(settings.run.memory) / sources.len()).max(1),
+            refusals: Arc::new(Refusals::new(settings.sources.iter().map(|source| SourceName::new(&source.name)))),
+            most_shards: group::most_shards(settings.run.memory),
+            is_watched,
             drain: settings.run.drain_timeout,
         };
         let drained = tokio::select! {
@@ -250,33 +250,6 @@ impl App {
     }
 }
 
-/// Runs every source until `leave` is raised, or until one breaks down: a bug ends all of them in good order. Returns the worst
-/// of their ends.
-async fn run_all(sources: Vec<SourceRun>, common: Common, leave: Stop) -> Result<Drained, Error> {
-    let (stopper, stopped) = stop();
-    let mut running = JoinSet::new();
-    for source in sources {
-        running.spawn(source.run(common.clone(), stopped.clone()));
-    }
-    drop(common);
-    let mut worst = Drained::Clean;
-    loop {
-        let ended = tokio::select! {
-            ended = running.join_next() => ended,
-            () = leave.raised(), if !stopper.is_raised() => {
-                stopper.raise();
-                continue;
-            }
-        };
-        let Some(ended) = ended else { return Ok(worst) };
-        let drained = ended.map_err(|panic| Error::Internal(panic.to_string()))??;
-        if drained != Drained::Clean {
-            stopper.raise();
-        }
-        worst = worst.max(drained);
-    }
-}
-
 /// The state directory; none, with a warning, if it cannot be used.
 fn open_state(dir: &Path) -> StateDir {
     StateDir::open(dir).unwrap_or_else(|error| {
@@ -290,12 +263,9 @@ fn open_state(dir: &Path) -> StateDir {
     })
 }
 
-/// Completes the consumer names with an id that is kept for the next start, where the name is not given and there is a place
-/// to keep it. All groups of the process know it under the same id.
+/// Takes the id of this process that is kept for the next start, if there is a place to keep it, and completes the consumer names
+/// that are not given with it. All groups of the process know it under the same id.
 fn take_name(sources: &mut [SourceSettings], state: &StateDir) -> Option<ConsumerId> {
-    if sources.iter().all(|source| source.consumer_prefix.is_none()) {
-        return None;
-    }
     match ConsumerId::take(state) {
         Ok(consumer) => {
             let consumer = consumer?;
@@ -308,8 +278,8 @@ fn take_name(sources: &mut [SourceSettings], state: &StateDir) -> Option<Consume
         }
         Err(error) => {
             warn!(
-                "no consumer name can be kept in the state directory ({error}): after a restart the shards wait for the \
-                 group's timeout; set sls.consumer, or state.dir to another directory"
+                "no name for this process can be kept in the state directory ({error}): after a restart the shards wait for the \
+                 group's timeout, unless sls.consumer is set, and gaps may be forgotten; set state.dir to another directory"
             );
             None
         }

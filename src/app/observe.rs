@@ -11,7 +11,6 @@ use super::gaps::Gaps;
 use super::letter_count::LetterCount;
 use super::scripts::{ScriptHealth, ScriptsWatch};
 use super::shared::Shared;
-use super::source_run::SourceWatch;
 use super::summary;
 use crate::admin;
 use crate::admin::{Memory, Snapshot};
@@ -60,7 +59,6 @@ pub(super) fn summary_of(shared: &Shared, scripts: &ScriptsWatch) -> String {
 /// What the admin listener tells.
 pub(super) struct Observed {
     pub(super) shared: Arc<Shared>,
-    pub(super) sources: Vec<SourceWatch>,
     pub(super) scripts: Arc<ScriptsWatch>,
     pub(super) gaps: Arc<Gaps>,
     pub(super) letters: Arc<LetterCount>,
@@ -76,11 +74,10 @@ impl admin::Program for Observed {
     }
 
     fn read(&self) -> Snapshot {
-        let Shared { ledger, budget, .. } = &*self.shared;
-        let mut timings = ledger.timings();
+        let Shared { ledger, budget, sources, .. } = &*self.shared;
         let ScriptHealth { version, since, reloads, last_refused } = self.scripts.sum();
         Snapshot {
-            sources: self.sources.iter().map(|source| source.read(&mut timings)).collect(),
+            sources: sources.read(ledger.timings()),
             destinations: destinations_of(&self.shared),
             memory: Memory { used: budget.used() as u64, limit: budget.limit() as u64 },
             shards: ledger.read(),

@@ -180,7 +180,8 @@ impl Wake {
         Self()
     }
 
-    async fn comes(&mut self) {
+    /// Resolves when it comes.
+    pub(super) async fn comes(&mut self) {
         #[cfg(unix)]
         if let Some(signal) = &mut self.0
             && signal.recv().await.is_some()

@@ -1,4 +1,6 @@
-//! Sends dead letters through the running script, and on to the destination.
+//! Sends dead letters through the scripts as they are now, and on to the destination.
+
+mod scripts;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +19,8 @@ use crate::destination::{Destination, Outcome};
 use crate::loggroup::flat::page_of;
 use crate::pipeline::Route;
 use crate::script;
-use crate::script::{Hook, HookError, Meta, Script};
+use crate::script::{Hook, HookError, Meta};
+pub use scripts::ReplayScripts;
 
 /// Letters that go to the destination together, and are noted as delivered together. What a crash can repeat.
 const BATCH_LETTERS: usize = 100;
@@ -37,6 +40,8 @@ pub enum Fate {
     NoDestination(DestinationName),
     /// It does not say which of the destinations refused it.
     Ambiguous,
+    /// No script is known for its logstore, or several are.
+    NoScript,
     /// The destination refuses it.
     Rejected {
         /// The destination's code.
@@ -147,6 +152,7 @@ async fn deliver<K: Destination>(
             Remade::Gone => Fate::Gone,
             Remade::NoDestination(name) => Fate::NoDestination(name),
             Remade::Ambiguous => Fate::Ambiguous,
+            Remade::NoScript => Fate::NoScript,
             Remade::Failed(error) => Fate::Failed(error),
         });
     }
@@ -180,23 +186,25 @@ pub enum Remade {
     NoDestination(DestinationName),
     /// The letter is about a destination and does not say which: it was written when there was only one.
     Ambiguous,
+    /// No script is known for its logstore, or several are.
+    NoScript,
     /// It fails.
     Failed(HookError),
 }
 
-/// Runs one script over the logs of letters. Each shard has a state of its own, as when its logs were pulled.
+/// Runs scripts over the logs of letters. Each shard has a state of its own, as when its logs were pulled.
 pub struct Remaker {
-    script: Script,
+    scripts: ReplayScripts,
     config: script::Config,
     formats: Formats,
     hooks: BTreeMap<(String, String, ShardId), Hook>,
 }
 
 impl Remaker {
-    /// With this script, for destinations of these formats.
+    /// With these scripts, for destinations of these formats.
     #[must_use]
-    pub fn new(script: Script, config: script::Config, formats: impl Into<Formats>) -> Self {
-        Self { script, config, formats: formats.into(), hooks: BTreeMap::new() }
+    pub fn new(scripts: ReplayScripts, config: script::Config, formats: impl Into<Formats>) -> Self {
+        Self { scripts, config, formats: formats.into(), hooks: BTreeMap::new() }
     }
 
     /// What the script makes of the letter's log.
@@ -218,9 +226,10 @@ impl Remaker {
         let hook = match self.hooks.entry(key) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
+                let Some((source, script)) = self.scripts.of(origin) else { return Ok(Remade::NoScript) };
                 let (project, logstore, shard) = entry.key().clone();
-                let meta = Meta { source: logstore.clone(), project, logstore, shard };
-                entry.insert(Hook::load(&self.script, &self.config, self.formats.clone(), meta)?)
+                let meta = Meta { source, project, logstore, shard };
+                entry.insert(Hook::load(script, &self.config, self.formats.clone(), meta)?)
             }
         };
         let mut made = hook.run(&page(record)).expect("the page was written here");

@@ -17,6 +17,7 @@ use super::probe_writer::write_probes;
 use super::retention::Retention;
 use super::shared::Shared;
 use super::side_tasks::breakdown;
+use super::source_list::{Listed, Place, Watched};
 use super::waiting::say_who_has_the_shards;
 use crate::admin::{Identity, SourceSnapshot};
 use crate::core::cursor::SourceName;
@@ -40,7 +41,8 @@ pub(super) struct SourceRun {
     pub(super) pipeline: Arc<Pipeline<Sls, AnyDestination>>,
     /// A client of its own for the heartbeats: whatever happens to the other connections, they are on time.
     pub(super) beating: Sls,
-    pub(super) group: Arc<GroupState>,
+    watch: Arc<SourceWatch>,
+    listed: Listed,
 }
 
 /// What the sources of a process have in common while they run.
@@ -48,8 +50,10 @@ pub(super) struct SourceRun {
 pub(super) struct Common {
     pub(super) heartbeats: Heartbeats,
     pub(super) refusals: Arc<Refusals>,
-    /// Most shards that one source works on at once.
+    /// Most shards that all sources work on at once.
     pub(super) most_shards: usize,
+    /// Somebody may look at the status.
+    pub(super) is_watched: bool,
     /// How long a stop may take.
     pub(super) drain: Duration,
 }
@@ -57,23 +61,25 @@ pub(super) struct Common {
 impl SourceRun {
     /// # Errors
     /// A setting of the source is wrong, or a file that it names.
-    pub(super) fn new(
-        settings: &SourceSettings,
-        hooks: Arc<Hooks>,
-        dead_letters: DeadLetterPolicy,
-        shared: &Shared,
-    ) -> Result<Self, Error> {
+    pub(super) fn new(settings: &SourceSettings, hooks: Arc<Hooks>, shared: &Shared) -> Result<Self, Error> {
         let wrong = |error: ConfigError| Error::Settings(error.to_string());
-        let source = Sls::new(&settings.sls).map_err(wrong)?;
-        let beating = source.beside().map_err(wrong)?;
+        let source = Sls::over(&settings.sls, &shared.connections).map_err(wrong)?;
+        let beating = source.beside(&shared.beating).map_err(wrong)?;
         let pipeline = Pipeline {
             source,
             source_name: SourceName::new(&settings.name),
             destinations: Arc::clone(&shared.destinations),
             hooks,
-            budget: shared.budget.clone(),
+            budget: shared.budget.for_source(),
             ledger: Arc::clone(&shared.ledger),
-            dead_letters,
+            dead_letters: DeadLetterPolicy {
+                keep: Box::new(Arc::clone(&shared.letters)),
+                copies: shared.copies.clone(),
+                project: settings.sls.project.clone(),
+                logstore: settings.sls.logstore.clone(),
+                on_error: shared.letter_rules.on_error,
+                max_share: shared.letter_rules.max_share,
+            },
             pace: Pace {
                 start: settings.start.start,
                 until: settings.until.as_ref().map(|until| until.start),
@@ -84,15 +90,16 @@ impl SourceRun {
             },
         };
         let (settings, pipeline) = (settings.clone(), Arc::new(pipeline));
-        Ok(Self { settings, pipeline, beating, group: Arc::default() })
+        let who = identity(&settings.sls);
+        let (group, retention, owners) = (Arc::default(), Retention::default(), Owners::default());
+        let watch = Arc::new(SourceWatch { who, pipeline: Arc::clone(&pipeline), group, retention, owners });
+        let listed = shared.sources.add(&settings.name, Place::from(&settings.sls), Arc::clone(&watch) as _);
+        Ok(Self { settings, pipeline, beating, watch, listed })
     }
 
-    /// How it does, for whoever asks.
-    pub(super) fn watch(&self) -> SourceWatch {
-        let sls::Config { endpoint, project, logstore, group, consumer, .. } = self.settings.sls.clone();
-        let who = Identity { endpoint, project, logstore, group, consumer };
-        let (pipeline, group) = (Arc::clone(&self.pipeline), Arc::clone(&self.group));
-        SourceWatch { who, pipeline, group, retention: Arc::default(), owners: Arc::default() }
+    /// What it is called.
+    pub(super) fn name(&self) -> &str {
+        &self.settings.name
     }
 
     /// Runs until `leave` is raised.
@@ -100,7 +107,8 @@ impl SourceRun {
     /// # Errors
     /// SLS rejected the requests of every source before anything began, or a bug.
     pub(super) async fn run(self, common: Common, leave: Stop) -> Result<Drained, Error> {
-        let Self { settings, pipeline, beating, group: state } = self;
+        let Self { settings, pipeline, beating, watch, listed } = self;
+        let state = Arc::clone(&watch.group);
         let sls::Config { endpoint, project, logstore, group, consumer, .. } = &settings.sls;
         let addresses: Vec<String> = pipeline.destinations.iter().map(|route| route.destination.address()).collect();
         let destination = addresses.join(", ");
@@ -115,11 +123,17 @@ impl SourceRun {
             settings.start,
             settings.until.as_ref().map(|until| format!(", and every shard ends at {until}")).unwrap_or_default()
         );
-        let membership = Membership::new(timeout, common.most_shards, Instant::now());
+        let most_shards = (common.most_shards / listed.of_how_many()).max(1);
+        let membership = Membership::new(timeout, most_shards, Instant::now());
         let (beats, tasks) = group::line(pipeline.source_name.clone(), membership);
         state.joined(tasks.watch());
         common.heartbeats.add(beating, beats, settings.heartbeat_interval).await?;
         let mut side = JoinSet::new();
+        if common.is_watched {
+            let looking = Arc::clone(&watch);
+            side.spawn(async move { looking.retention.watch(&looking.pipeline.source).await });
+            side.spawn(async move { watch.owners.watch(&watch.pipeline.source).await });
+        }
         let leave = match settings.until.clone() {
             Some(until) => {
                 let (stopper, ended) = stop();
@@ -155,33 +169,26 @@ async fn all_past(pipeline: &Pipeline<Sls, AnyDestination>, until: &StartPositio
     group::all_past(&pipeline.source, until.start, holds).await;
 }
 
+/// Whose logs a source reads, and as whom.
+pub(super) fn identity(config: &sls::Config) -> Identity {
+    let sls::Config { endpoint, project, logstore, group, consumer, .. } = config.clone();
+    Identity { endpoint, project, logstore, group, consumer }
+}
+
 /// Tells how a source does while it runs.
 #[derive(Debug)]
-pub(super) struct SourceWatch {
+struct SourceWatch {
     who: Identity,
     pipeline: Arc<Pipeline<Sls, AnyDestination>>,
     group: Arc<GroupState>,
-    retention: Arc<Retention>,
-    owners: Arc<Owners>,
+    retention: Retention,
+    owners: Owners,
 }
 
-impl SourceWatch {
-    /// Looks how long the logstore keeps logs; never returns.
-    pub(super) fn look_at_retention(&self) -> impl Future<Output = ()> + Send + 'static {
-        let (retention, pipeline) = (Arc::clone(&self.retention), Arc::clone(&self.pipeline));
-        async move { retention.watch(&pipeline.source).await }
-    }
-
-    /// Looks whose the shards are; never returns.
-    pub(super) fn look_at_owners(&self) -> impl Future<Output = ()> + Send + 'static {
-        let (owners, pipeline) = (Arc::clone(&self.owners), Arc::clone(&self.pipeline));
-        async move { owners.watch(&pipeline.source).await }
-    }
-
-    /// How it does now. Its times are among those of all sources.
-    pub(super) fn read(&self, timings: &mut BTreeMap<SourceName, TimingsRead>) -> SourceSnapshot {
+impl Watched for SourceWatch {
+    fn read(&self, timings: &mut BTreeMap<SourceName, TimingsRead>) -> Option<SourceSnapshot> {
         let Pipeline { source, source_name, .. } = &*self.pipeline;
-        SourceSnapshot {
+        Some(SourceSnapshot {
             name: source_name.to_string(),
             who: self.who.clone(),
             group: self.group.read(),
@@ -193,6 +200,6 @@ impl SourceWatch {
             errors: source.errors().read(),
             probe: self.pipeline.ledger.probes().read(Instant::now()).remove(source_name),
             timings: timings.remove(source_name).unwrap_or_default(),
-        }
+        })
     }
 }

@@ -1,145 +1,224 @@
-//! The memory budget: how many bytes may be in flight, from pull to durable, over all shards.
+//! The memory budget: how many bytes may be in flight, from pull to durable, over all shards of all sources.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+mod shares;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Bytes per unit of the semaphore, whose permits are 32 bits wide.
-const UNIT: usize = 1024;
+use tokio::sync::oneshot;
 
-/// A number of bytes that all shards share.
-///
-/// The size of a page is not known before it is pulled, so credit is taken for an estimate. When SLS announces the size, and
-/// before the body is read, the credit grows to it, or the page is pulled later. The events that the script makes of the page
-/// may exceed what is free: the difference is a debt, which the next credits to be returned pay. So no holder of a page ever
-/// waits for another.
+use shares::{ShareId, Shares, WishId};
+
+/// A number of bytes that the sources of a process share, each with a part that no other can take: a quarter of all is kept for
+/// them, in equal parts.
 #[derive(Debug, Clone)]
-pub struct Budget {
-    free: Arc<Semaphore>,
-    debt: Arc<AtomicU32>,
-    total: u32,
-}
+pub struct SharedBudget(Arc<Memory>);
 
-impl Budget {
+impl SharedBudget {
     /// A budget of `bytes`.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
-        let total = units(bytes).max(1);
-        Self { free: Arc::new(Semaphore::new(total as usize)), debt: Arc::default(), total }
+        let known = Known { shares: Shares::new(bytes.max(1)), waiting: BTreeMap::new() };
+        Self(Arc::new(Memory { known: Mutex::new(known) }))
     }
 
-    /// Takes credit for `bytes`, or for the whole budget if that is less. Waits its turn.
-    pub async fn take(&self, bytes: usize) -> Credit {
-        let units = units(bytes).clamp(1, self.total);
-        let permit = Arc::clone(&self.free).acquire_many_owned(units).await.expect("the semaphore is never closed");
-        Credit { permit, owed: 0, debt: Arc::clone(&self.debt), total: self.total }
+    /// The budget of one source more, until it and all its credits are dropped.
+    #[must_use]
+    pub fn for_source(&self) -> Budget {
+        let id = self.0.lock().shares.join();
+        Budget(Arc::new(Share { id, memory: Arc::clone(&self.0) }))
     }
 
     /// Bytes that may be in flight.
     #[must_use]
     pub fn limit(&self) -> usize {
-        self.total as usize * UNIT
+        self.0.lock().shares.total()
     }
 
     /// Bytes in flight.
     #[must_use]
     pub fn used(&self) -> usize {
-        let free = self.free.available_permits();
-        ((self.total as usize).saturating_sub(free) + self.debt.load(Ordering::Relaxed) as usize) * UNIT
+        self.0.lock().shares.used()
+    }
+}
+
+/// The bytes that all shards of a source may have in flight.
+///
+/// The size of a page is not known before it is pulled, so credit is taken for an estimate. When SLS announces the size, and
+/// before the body is read, the credit grows to it, or the page is pulled later. The events that the script makes of the page
+/// may exceed what is free: the difference is a debt, which has to be paid back before anybody gets more than what is kept for
+/// its source. So no holder of a page ever waits for another.
+#[derive(Debug, Clone)]
+pub struct Budget(Arc<Share>);
+
+impl Budget {
+    /// The budget of a source that has `bytes` for itself.
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        SharedBudget::new(bytes).for_source()
+    }
+
+    /// Takes credit for `bytes`, or for all that a source can get if that is less. Waits its turn.
+    pub async fn take(&self, bytes: usize) -> Credit {
+        self.wait_for(bytes, true).await
+    }
+
+    /// Takes credit for `bytes`, or for less if no more is free. Waits its turn, and never for other sources.
+    pub async fn take_about(&self, bytes: usize) -> Credit {
+        self.wait_for(bytes, false).await
+    }
+
+    async fn wait_for(&self, bytes: usize, whole: bool) -> Credit {
+        let memory = &self.0.memory;
+        let (sender, receiver) = oneshot::channel();
+        let wish = {
+            let mut known = memory.lock();
+            let wish = known.shares.wish(self.0.id, bytes, whole);
+            known.waiting.insert(wish, (Arc::clone(&self.0), sender));
+            wish
+        };
+        let _waiting = Waiting { memory, wish };
+        memory.grant();
+        receiver.await.expect("a wish is kept until it is granted, or nobody waits any more")
+    }
+
+    /// Bytes that all sources have in flight.
+    #[cfg(test)]
+    pub(crate) fn used(&self) -> usize {
+        self.0.memory.lock().shares.used()
+    }
+}
+
+/// What all sources share.
+#[derive(Debug)]
+struct Memory {
+    known: Mutex<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    shares: Shares,
+    waiting: BTreeMap<WishId, (Arc<Share>, oneshot::Sender<Credit>)>,
+}
+
+impl Memory {
+    /// Hands out what has become free.
+    fn grant(&self) {
+        let granted: Vec<_> = {
+            let mut known = self.lock();
+            let granted = known.shares.grant();
+            let waiting = &mut known.waiting;
+            granted.into_iter().filter_map(|(wish, bytes)| Some((waiting.remove(&wish)?, bytes))).collect()
+        };
+        for ((share, sender), bytes) in granted {
+            // Who does not wait any more gives it back by dropping it.
+            let _ = sender.send(Credit { share, bytes });
+        }
+    }
+
+    /// Every writer leaves it whole before it can panic.
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One source's part of the memory.
+#[derive(Debug)]
+struct Share {
+    id: ShareId,
+    memory: Arc<Memory>,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.memory.lock().shares.leave(self.id);
+        self.memory.grant();
+    }
+}
+
+/// Somebody who waits; dropping it ends that.
+struct Waiting<'a> {
+    memory: &'a Memory,
+    wish: WishId,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let forgotten = {
+            let mut known = self.memory.lock();
+            known.shares.forget(self.wish);
+            known.waiting.remove(&self.wish)
+        };
+        if forgotten.is_some() {
+            self.memory.grant();
+        }
     }
 }
 
 /// Bytes taken from a [`Budget`]; dropping it returns them.
 #[derive(Debug)]
 pub struct Credit {
-    permit: OwnedSemaphorePermit,
-    /// Units held beyond the permit: the part of the debt that this credit made.
-    owed: u32,
-    debt: Arc<AtomicU32>,
-    /// The whole budget.
-    total: u32,
+    share: Arc<Share>,
+    bytes: usize,
 }
 
 impl Credit {
     /// Grows to `bytes`, if that much is free now. Never waits: a holder that waited for another could wait for ever. A
-    /// credit for the whole budget is always enough, because its holder is the only one.
+    /// credit for all that a source can get is always enough, because its holder is the only one.
     #[must_use]
     pub fn grow(&mut self, bytes: usize) -> bool {
-        let want = units(bytes).clamp(1, self.total);
-        let missing = want.saturating_sub(self.permit.num_permits() as u32 + self.owed);
-        let more = Arc::clone(self.permit.semaphore()).try_acquire_many_owned(missing);
-        more.map(|more| self.permit.merge(more)).is_ok()
+        let mut known = self.share.memory.lock();
+        let missing = bytes.min(known.shares.most()).saturating_sub(self.bytes);
+        let is_free = missing == 0 || known.shares.take_now(self.share.id, missing);
+        self.bytes += if is_free { missing } else { 0 };
+        is_free
     }
 
     /// How many bytes it is for.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        (self.permit.num_permits() + self.owed as usize) * UNIT
+        self.bytes
     }
 
     /// Grows to `bytes`, if that much is free. Never waits and makes no debt.
     pub fn widen(&mut self, bytes: usize) {
-        let missing = bytes.saturating_sub(self.bytes());
-        if missing > 0
-            && let Ok(more) = Arc::clone(self.permit.semaphore()).try_acquire_many_owned(units(missing))
-        {
-            self.permit.merge(more);
+        let missing = bytes.saturating_sub(self.bytes);
+        if missing > 0 && self.share.memory.lock().shares.take_now(self.share.id, missing) {
+            self.bytes += missing;
         }
     }
 
     /// Keeps `bytes` and splits off the rest. What is missing becomes a debt, as in [`Credit::resize`].
     #[must_use]
     pub fn split(&mut self, bytes: usize) -> Self {
-        let rest = (self.permit.num_permits() as u32).saturating_sub(units(bytes).max(1));
-        let permit = self.permit.split(rest as usize).expect("the rest is less than all");
+        let rest = Self { share: Arc::clone(&self.share), bytes: self.bytes.saturating_sub(bytes) };
+        self.bytes -= rest.bytes;
         self.resize(bytes);
-        Self { permit, owed: 0, debt: Arc::clone(&self.debt), total: self.total }
+        rest
     }
 
     /// Replaces the estimate by what is really held. Never waits.
     pub fn resize(&mut self, bytes: usize) {
-        let want = units(bytes).max(1);
-        let have = self.permit.num_permits() as u32 + self.owed;
-        if want < have {
-            self.give_back(have - want);
-            return;
-        }
-        let missing = want - have;
-        match Arc::clone(self.permit.semaphore()).try_acquire_many_owned(missing) {
-            Ok(more) => self.permit.merge(more),
-            Err(_) => {
-                self.owed += missing;
-                self.debt.fetch_add(missing, Ordering::Relaxed);
-            }
+        let before = std::mem::replace(&mut self.bytes, bytes);
+        if bytes > before {
+            self.share.memory.lock().shares.take_anyway(self.share.id, bytes - before);
+        } else {
+            self.give_back(before - bytes);
         }
     }
 
-    /// Pays debts first, whoever made them; the rest is free again.
-    fn give_back(&mut self, units: u32) {
-        let mut paid = 0;
-        let _ = self.debt.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |debt| {
-            paid = debt.min(units);
-            Some(debt - paid)
-        });
-        let unowed = self.owed.min(units);
-        self.owed -= unowed;
-        let taken = self.permit.split((units - unowed) as usize);
-        if let Some(permit) = taken {
-            permit.forget();
+    fn give_back(&self, bytes: usize) {
+        if bytes > 0 {
+            self.share.memory.lock().shares.give_back(self.share.id, bytes);
+            self.share.memory.grant();
         }
-        self.permit.semaphore().add_permits((units - paid) as usize);
     }
 }
 
 impl Drop for Credit {
     fn drop(&mut self) {
-        self.give_back(self.permit.num_permits() as u32 + self.owed);
+        self.give_back(self.bytes);
     }
-}
-
-fn units(bytes: usize) -> u32 {
-    u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(Semaphore::MAX_PERMITS as u32)
 }
 
 #[cfg(test)]
@@ -154,71 +233,111 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn credit_is_refused_until_some_comes_back() {
-        let budget = Budget::new(10 * UNIT);
-        let first = budget.take(8 * UNIT).await;
-        assert!(timeout(SOON, budget.take(4 * UNIT)).await.is_err());
+        let budget = Budget::new(10);
+        let first = budget.take(8).await;
+        assert!(timeout(SOON, budget.take(4)).await.is_err());
         drop(first);
-        assert!(timeout(SOON, budget.take(4 * UNIT)).await.is_ok());
+        assert!(timeout(SOON, budget.take(4)).await.is_ok());
+        assert_eq!(budget.used(), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_page_larger_than_its_estimate_is_a_debt_that_the_next_to_finish_pays() {
-        let budget = Budget::new(10 * UNIT);
-        let mut large = budget.take(2 * UNIT).await;
-        let small = budget.take(6 * UNIT).await;
-        large.resize(20 * UNIT);
-        assert_eq!(budget.used(), 26 * UNIT);
+        let budget = Budget::new(10);
+        let mut large = budget.take(2).await;
+        let small = budget.take(6).await;
+        large.resize(20);
+        assert_eq!(budget.used(), 26);
         drop(small);
-        assert!(timeout(SOON, budget.take(3 * UNIT)).await.is_err(), "the debt has to be paid first");
+        assert!(timeout(SOON, budget.take(3)).await.is_err(), "the debt has to be paid first");
         drop(large);
         assert_eq!(budget.used(), 0);
-        assert!(timeout(SOON, budget.take(10 * UNIT)).await.is_ok(), "nothing was lost on the way");
+        assert!(timeout(SOON, budget.take(10)).await.is_ok(), "nothing was lost on the way");
     }
 
     #[tokio::test(start_paused = true)]
     async fn credit_grows_to_what_is_free_and_the_whole_budget_is_enough_for_everything() {
-        let budget = Budget::new(10 * UNIT);
-        let other = budget.take(6 * UNIT).await;
-        let mut credit = budget.take(2 * UNIT).await;
-        assert!(credit.grow(UNIT) && credit.grow(4 * UNIT));
-        assert_eq!(budget.used(), 10 * UNIT);
-        assert!(!credit.grow(5 * UNIT), "the other holds the rest");
-        assert_eq!(budget.used(), 10 * UNIT, "nothing is taken in vain");
+        let budget = Budget::new(10);
+        let other = budget.take(6).await;
+        let mut credit = budget.take(2).await;
+        assert!(credit.grow(1) && credit.grow(4));
+        assert_eq!(budget.used(), 10);
+        assert!(!credit.grow(5), "the other holds the rest");
+        assert_eq!(budget.used(), 10, "nothing is taken in vain");
         drop(other);
-        assert!(credit.grow(1000 * UNIT));
-        assert_eq!(budget.used(), 10 * UNIT);
+        assert!(credit.grow(1000));
+        assert_eq!(budget.used(), 10);
         drop(credit);
         assert_eq!(budget.used(), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_page_smaller_than_its_estimate_gives_the_rest_back_at_once() {
-        let budget = Budget::new(10 * UNIT);
-        let mut credit = budget.take(10 * UNIT).await;
-        credit.resize(UNIT);
-        assert_eq!(budget.used(), UNIT);
+        let budget = Budget::new(10);
+        let mut credit = budget.take(10).await;
+        credit.resize(1);
+        assert_eq!(budget.used(), 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn credit_can_be_parted_and_grows_only_by_what_is_free() {
-        let budget = Budget::new(10 * UNIT);
-        let mut page = budget.take(6 * UNIT).await;
-        let mut room = page.split(2 * UNIT);
-        assert_eq!((page.bytes(), room.bytes(), budget.used()), (2 * UNIT, 4 * UNIT, 6 * UNIT));
-        room.widen(9 * UNIT);
-        assert_eq!((room.bytes(), budget.used()), (4 * UNIT, 6 * UNIT), "there is not so much");
-        room.widen(8 * UNIT);
-        assert_eq!((room.bytes(), budget.used()), (8 * UNIT, 10 * UNIT));
-        let nothing = page.split(5 * UNIT);
-        assert_eq!((page.bytes(), nothing.bytes(), budget.used()), (5 * UNIT, 0, 13 * UNIT), "a debt");
+        let budget = Budget::new(10);
+        let mut page = budget.take(6).await;
+        let mut room = page.split(2);
+        assert_eq!((page.bytes(), room.bytes(), budget.used()), (2, 4, 6));
+        room.widen(9);
+        assert_eq!((room.bytes(), budget.used()), (4, 6), "there is not so much");
+        room.widen(8);
+        assert_eq!((room.bytes(), budget.used()), (8, 10));
+        let nothing = page.split(5);
+        assert_eq!((page.bytes(), nothing.bytes(), budget.used()), (5, 0, 13), "a debt");
         drop((page, room, nothing));
         assert_eq!(budget.used(), 0);
-        assert!(timeout(SOON, budget.take(10 * UNIT)).await.is_ok(), "nothing was lost on the way");
+        assert!(timeout(SOON, budget.take(10)).await.is_ok(), "nothing was lost on the way");
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_estimate_above_the_whole_budget_takes_the_whole_budget() {
-        let budget = Budget::new(10 * UNIT);
-        assert!(timeout(SOON, budget.take(1000 * UNIT)).await.is_ok());
+        let budget = Budget::new(10);
+        assert!(timeout(SOON, budget.take(1000)).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_waiting_holds_up_nobody_behind() {
+        let budget = Budget::new(10);
+        let held = budget.take(6).await;
+        let first = timeout(SOON, budget.take(8));
+        let second = async {
+            tokio::time::sleep(SOON / 2).await;
+            budget.take(3).await
+        };
+        let (first, second) = tokio::join!(first, timeout(2 * SOON, second));
+        assert!(first.is_err() && second.is_ok());
+        drop((held, second));
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_that_holds_all_it_can_get_leaves_the_others_their_part() {
+        let shared = SharedBudget::new(80);
+        let [stuck, well] = [shared.for_source(), shared.for_source()];
+        let _held = stuck.take(1000).await;
+        let all = timeout(SOON, well.take_about(40)).await.expect("its part is kept for it");
+        assert_eq!((all.bytes(), shared.used()), (10, 80));
+        assert!(timeout(SOON, well.take_about(1)).await.is_err(), "it has all of it");
+        drop(all);
+        assert!(timeout(SOON, well.take_about(1)).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_that_ended_leaves_its_part_to_the_others() {
+        let shared = SharedBudget::new(80);
+        let [one, other] = [shared.for_source(), shared.for_source()];
+        let credit = other.take(5).await;
+        drop(other);
+        let most = timeout(SOON, one.take(80)).await.map(|most| most.bytes());
+        assert_eq!(most, Ok(70), "a credit of it is left");
+        drop(credit);
+        assert_eq!(timeout(SOON, one.take(80)).await.map(|all| all.bytes()), Ok(80));
     }
 }

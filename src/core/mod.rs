@@ -39,3 +39,4 @@ pub(crate) mod test_log;
 pub mod timings;
 pub mod tls_fault;
 pub mod tls_files;
+pub mod wildcard;

@@ -10,10 +10,10 @@ use tracing::{error, info, warn};
 
 use super::membership::{View, Wish};
 use super::{Report, TaskEnd};
-use crate::core::cursor::{ShardId, ShardName};
+use crate::core::cursor::{ShardId, ShardName, SourceName};
 use crate::core::duration::in_words;
 use crate::core::lease::{Lease, Tenure};
-use crate::core::ledger::Counts;
+use crate::core::ledger::Ledger;
 use crate::core::source::Source;
 use crate::core::stop::{Stop, Stopper, stop};
 use crate::destination::Destination;
@@ -208,7 +208,7 @@ impl<S: Source, K: Destination> Tasks<S, K> {
                 let name = self.name(shard);
                 error!(shard = %name, %panic, "BUG: the task of the shard panicked; it starts again from its checkpoint");
                 self.pipeline.ledger.account(&name).released();
-                self.broken.count(&self.pipeline.ledger.total());
+                self.broken.count(settled(&self.pipeline.ledger, &self.pipeline.source_name));
                 Some(Instant::now() + RESTART_PAUSE)
             }
         };
@@ -251,9 +251,15 @@ impl<S: Source, K: Destination> Tasks<S, K> {
     }
 }
 
+/// Logs of all shards of a source that have found their end: that another gets on says nothing of it.
+fn settled(ledger: &Ledger, source: &SourceName) -> u64 {
+    let shards = ledger.read();
+    let of_it = shards.iter().filter(|(shard, _)| shard.source == *source);
+    of_it.map(|(_, entry)| entry.counts.delivered + entry.counts.dropped + entry.counts.dead_lettered).sum()
+}
+
 impl Breakdowns {
-    fn count(&mut self, total: &Counts) {
-        let settled = total.delivered + total.dropped + total.dead_lettered;
+    fn count(&mut self, settled: u64) {
         self.in_a_row = if settled == self.settled { self.in_a_row + 1 } else { 1 };
         self.settled = settled;
     }
@@ -266,5 +272,26 @@ impl Running {
             self.stop.raise();
             self.deadline = Some(deadline);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::ledger::Settled;
+
+    #[test]
+    fn only_logs_of_its_own_tell_that_a_source_gets_on() {
+        let ledger = Ledger::default();
+        let [broken, well] = ["broken", "well"].map(SourceName::new);
+        let mut breakdowns = Breakdowns::default();
+        for round in 1..=MOST_BREAKDOWNS {
+            let account = ledger.account(&ShardName { source: well.clone(), shard: ShardId(0) });
+            account.pulled(1, 10, None);
+            account.settled(Settled { delivered: 1, ..Settled::default() }, None);
+            assert_eq!((settled(&ledger, &broken), settled(&ledger, &well)), (0, u64::from(round)));
+            breakdowns.count(settled(&ledger, &broken));
+        }
+        assert!(breakdowns.in_a_row >= MOST_BREAKDOWNS);
     }
 }

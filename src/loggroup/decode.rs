@@ -556,7 +556,7 @@ impl<'a> Log<'a> {
     }
 }
 
-/// A log's place in a shard. Its text, `shard|cursor|index`, is the id by which a destination can tell repeats.
+/// A log's place in a logstore. Its text, `shard|cursor|index`, is the part of `meta.id` that tells the logs of a logstore apart.
 ///
 /// The cursor is the number of the log's own group with the index inside the group, which does not depend on where a
 /// pull began. When the page does not tell numbers (under a query), it is the page's cursor with the index in the page.

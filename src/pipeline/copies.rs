@@ -17,6 +17,7 @@ use crate::destination::{Destination, Outcome};
 const SOURCETYPE: &[u8] = b"forwarder:dead-letter";
 
 /// Where copies go.
+#[derive(Clone)]
 pub struct Copies {
     /// The number of the destination.
     destination: usize,

@@ -52,7 +52,7 @@ pub use copies::Copies;
 pub use dead_letters::{DeadLetterPolicy, OnError};
 pub use isolation::Isolation;
 pub use parts::SLOW_PAGE;
-pub use returning::bring_back;
+pub use returning::{MissedEvents, bring_back};
 pub use route::{OnReject, Route};
 
 /// Pause before a page is retried of which too many logs would become dead letters.

@@ -23,24 +23,38 @@ pub(super) struct PageSize {
     fit: u32,
     groups: u32,
     reserve: usize,
+    /// What the next page takes, which is a single log group.
+    single: Option<usize>,
     idle: bool,
+}
+
+/// How many bytes of the budget to reserve before a page is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reserve {
+    /// So many, by estimate. With less, a smaller page is asked for.
+    About(usize),
+    /// So many, as was announced: with less the page cannot come.
+    All(usize),
 }
 
 impl PageSize {
     /// At most `most` log groups a page.
     pub(super) fn new(most: u32) -> Self {
         let fit = FIRST_GROUPS.min(most);
-        Self { most, fit, groups: fit, reserve: FIRST_RESERVE, idle: false }
-    }
-
-    /// How many log groups to ask for.
-    pub(super) fn groups(&self) -> u32 {
-        self.groups
+        Self { most, fit, groups: fit, reserve: FIRST_RESERVE, single: None, idle: false }
     }
 
     /// How many bytes of the budget to reserve before asking.
-    pub(super) fn reserve(&self) -> usize {
-        self.reserve
+    pub(super) fn reserve(&self) -> Reserve {
+        self.single.map_or(Reserve::About(self.reserve), Reserve::All)
+    }
+
+    /// How many log groups to ask for with `reserved` bytes.
+    pub(super) fn groups(&self, reserved: usize) -> u32 {
+        if reserved >= self.reserve {
+            return self.groups;
+        }
+        u32::try_from(u64::from(self.groups) * reserved as u64 / self.reserve as u64).unwrap_or(self.groups).max(1)
     }
 
     /// Nothing new came. Returns whether the shard has just become idle.
@@ -51,6 +65,7 @@ impl PageSize {
         let was_busy = !self.idle;
         if was_busy {
             self.idle = true;
+            self.single = None;
             self.reserve = LEAST_RESERVE;
             self.groups = (self.fit / (PAGE_TARGET / LEAST_RESERVE) as u32).clamp(1, self.groups);
         }
@@ -60,19 +75,21 @@ impl PageSize {
     /// A page came. One that was not full says little about those to come, so the next is at most four times as large.
     pub(super) fn on_page(&mut self, page: &Page) {
         self.idle = false;
+        self.single = None;
         self.fit = fitting_groups(page).unwrap_or(self.fit).min(self.most);
         self.groups = self.fit.min(self.groups.saturating_mul(4));
     }
 
-    /// The page announced `bytes`, and there was no room for them. A smaller one may fit; one log group is given what it
-    /// takes, when that is free.
-    pub(super) fn on_no_room(&mut self, bytes: usize) {
-        if self.groups == 1 {
-            self.reserve = bytes;
+    /// A page of `groups` log groups announced `bytes`, and there was no room for them beside the `reserved` ones. A smaller one may
+    /// fit; one log group is given what it takes, when that is free.
+    pub(super) fn on_no_room(&mut self, groups: u32, reserved: usize, bytes: usize) {
+        if groups == 1 {
+            self.single = Some(bytes);
+            self.groups = 1;
             return;
         }
-        let fit = u64::from(self.groups) * self.reserve as u64 / (bytes as u64).max(1);
-        self.fit = u32::try_from(fit).unwrap_or(u32::MAX).clamp(1, self.groups - 1);
+        let fit = u64::from(groups) * reserved as u64 / (bytes as u64).max(1);
+        self.fit = u32::try_from(fit).unwrap_or(u32::MAX).clamp(1, groups - 1);
         self.groups = self.fit;
     }
 
@@ -100,18 +117,24 @@ mod tests {
         Page { body, groups, ..Page::empty(ShardId(0), Cursor::from_number(0), Cursor::from_number(1)) }
     }
 
+    /// How many log groups the next page asks for, and how many bytes it reserves when they are free.
+    fn next(size: &PageSize) -> (u32, usize) {
+        let (Reserve::About(bytes) | Reserve::All(bytes)) = size.reserve();
+        (size.groups(bytes), bytes)
+    }
+
     #[test]
     fn pages_grow_step_by_step_towards_the_target() {
         let mut size = PageSize::new(1000);
-        assert_eq!((size.groups(), size.reserve()), (64, 2 * PAGE_TARGET));
+        assert_eq!(next(&size), (64, 2 * PAGE_TARGET));
         size.on_page(&page(64, 64 * 1024));
-        assert_eq!(size.groups(), 256);
+        assert_eq!(next(&size).0, 256);
         size.on_page(&page(256, 256 * 1024));
-        assert_eq!(size.groups(), 1000, "the most there may be, although 2048 would fit");
+        assert_eq!(next(&size).0, 1000, "the most there may be, although 2048 would fit");
         size.on_page(&page(1000, 16 * PAGE_TARGET));
-        assert_eq!(size.groups(), 62, "shrinks at once");
+        assert_eq!(next(&size).0, 62, "shrinks at once");
         size.on_page(&page(1, 3 * PAGE_TARGET));
-        assert_eq!(size.groups(), 1, "a page has at least one group");
+        assert_eq!(next(&size).0, 1, "a page has at least one group");
     }
 
     #[test]
@@ -119,10 +142,10 @@ mod tests {
         let mut size = PageSize::new(1000);
         size.on_page(&page(64, 64 * 1024));
         size.on_batch(3 * PAGE_TARGET);
-        assert_eq!(size.reserve(), 3 * PAGE_TARGET);
+        assert_eq!(next(&size).1, 3 * PAGE_TARGET);
         assert!(size.on_idle());
         assert!(!size.on_idle(), "it is idle already");
-        assert_eq!((size.groups(), size.reserve()), (1000 / 16, LEAST_RESERVE));
+        assert_eq!(next(&size), (1000 / 16, LEAST_RESERVE));
         size.on_page(&page(1, 100));
         assert!(size.on_idle(), "a page makes it busy");
     }
@@ -130,22 +153,38 @@ mod tests {
     #[test]
     fn a_page_without_room_is_asked_for_in_fewer_groups_and_a_single_one_gets_what_it_takes() {
         let mut size = PageSize::new(1000);
-        size.on_no_room(8 * PAGE_TARGET);
-        assert_eq!((size.groups(), size.reserve()), (16, 2 * PAGE_TARGET));
-        size.on_no_room(2 * PAGE_TARGET);
-        assert_eq!(size.groups(), 15, "it shrinks each time");
-        size.on_no_room(100 * PAGE_TARGET);
-        assert_eq!((size.groups(), size.reserve()), (1, 2 * PAGE_TARGET));
-        size.on_no_room(20 * PAGE_TARGET);
-        assert_eq!((size.groups(), size.reserve()), (1, 20 * PAGE_TARGET));
+        let refuse = |size: &mut PageSize, bytes| {
+            let (groups, reserved) = next(size);
+            size.on_no_room(groups, reserved, bytes);
+        };
+        refuse(&mut size, 8 * PAGE_TARGET);
+        assert_eq!(next(&size), (16, 2 * PAGE_TARGET));
+        refuse(&mut size, 2 * PAGE_TARGET);
+        assert_eq!(next(&size), (15, 2 * PAGE_TARGET), "it shrinks each time");
+        refuse(&mut size, 100 * PAGE_TARGET);
+        assert_eq!(next(&size), (1, 2 * PAGE_TARGET));
+        refuse(&mut size, 20 * PAGE_TARGET);
+        assert_eq!((next(&size).0, size.reserve()), (1, Reserve::All(20 * PAGE_TARGET)));
+        size.on_page(&page(1, 20 * PAGE_TARGET));
+        assert_eq!(size.reserve(), Reserve::About(2 * PAGE_TARGET), "it has come");
+    }
+
+    #[test]
+    fn with_less_than_the_reserve_a_smaller_page_is_asked_for_and_its_refusal_counts_as_what_it_was() {
+        let mut size = PageSize::new(1000);
+        assert_eq!([2, 1, 0].map(|part| size.groups(part * PAGE_TARGET)), [64, 32, 1]);
+        size.on_no_room(32, PAGE_TARGET, 4 * PAGE_TARGET);
+        assert_eq!(next(&size), (8, 2 * PAGE_TARGET));
+        size.on_no_room(1, PAGE_TARGET / 16, PAGE_TARGET);
+        assert_eq!((size.reserve(), size.groups(PAGE_TARGET)), (Reserve::All(PAGE_TARGET), 1));
     }
 
     #[test]
     fn a_page_without_bytes_tells_nothing() {
         let mut size = PageSize::new(10);
         size.on_page(&page(0, 0));
-        assert_eq!(size.groups(), 10);
+        assert_eq!(next(&size).0, 10);
         size.on_batch(0);
-        assert_eq!(size.reserve(), LEAST_RESERVE);
+        assert_eq!(next(&size).1, LEAST_RESERVE);
     }
 }

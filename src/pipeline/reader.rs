@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, error, warn};
 
 use super::in_flight::{FromReader, InFlight};
-use super::page_size::PageSize;
+use super::page_size::{PageSize, Reserve};
 use super::parts::{PageRunner, Rest};
 use super::room::Rooms;
 use super::{ReaderEnd, Shard};
@@ -120,9 +120,13 @@ impl<S: Source, K: Destination> Shard<S, K> {
         slots: &'a mpsc::Sender<FromReader>,
     ) -> Result<Option<Pulled<'a>>, ReaderEnd> {
         let slot = slots.reserve().await.map_err(|_| ReaderEnd::Stopped)?;
-        let mut reserved = self.pipeline.budget.take(reader.size.reserve()).await;
+        let mut reserved = match reader.size.reserve() {
+            Reserve::About(bytes) => self.pipeline.budget.take_about(bytes).await,
+            Reserve::All(bytes) => self.pipeline.budget.take(bytes).await,
+        };
+        let groups = reader.size.groups(reserved.bytes());
         let asked = Instant::now();
-        let page = match self.pull(cursor, reader.size.groups(), reader.bound.as_ref(), &mut reserved).await {
+        let page = match self.pull(cursor, groups, reader.bound.as_ref(), &mut reserved).await {
             Ok(page) => {
                 self.account.timings.pull.observe(asked.elapsed(), 1);
                 page
@@ -137,7 +141,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
             }
             Err(SourceError::NoRoom { bytes, .. }) => {
                 // Whoever waits for more gives back first what it holds.
-                reader.size.on_no_room(bytes);
+                reader.size.on_no_room(groups, reserved.bytes(), bytes);
                 return Ok(None);
             }
             Err(error) => {

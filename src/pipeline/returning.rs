@@ -8,14 +8,15 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
+use super::Route;
+use super::copies::Copies;
 use super::dead_letters::reason_of;
-use super::{Pipeline, Route};
 use crate::core::batch::{Events, Output};
 use crate::core::cause::{Cause, Retry};
 use crate::core::lease::{Lease, Tenure};
 use crate::core::retry_log::RetryLog;
 use crate::core::stop::stop;
-use crate::dead_letter::{ClaimError, Record};
+use crate::dead_letter::{ClaimError, DeadLetterStore, Record};
 use crate::destination::{Destination, IsolationMode, Outcome, Rejected};
 
 /// Letters that are delivered and noted together: what a crash repeats.
@@ -36,10 +37,20 @@ enum Missed {
     Brought(usize),
 }
 
+/// Where what was missed is kept, and what becomes of it.
+pub struct MissedEvents<'a, K> {
+    /// Every destination.
+    pub destinations: &'a [Route<K>],
+    /// What has the events that were missed.
+    pub letters: &'a dyn DeadLetterStore,
+    /// Where copies of dead letters go.
+    pub copies: Option<&'a Copies>,
+}
+
 /// Delivers what the destination of this number missed, whenever it is back; never returns. Does nothing for one that is not
 /// isolated.
-pub async fn bring_back<S, K: Destination>(pipeline: Arc<Pipeline<S, K>>, number: usize) {
-    let route = &pipeline.destinations[number];
+pub async fn bring_back<K: Destination>(lost: MissedEvents<'_, K>, number: usize) {
+    let route = &lost.destinations[number];
     let Some(isolation) = &route.isolation else { return };
     let (_never, over) = stop();
     // What was written down belongs to this process, whoever holds its shard by now.
@@ -54,7 +65,7 @@ pub async fn bring_back<S, K: Destination>(pipeline: Arc<Pipeline<S, K>>, number
             answers = true;
             isolation.returns();
         }
-        match bring(&pipeline, route, answers, &tenure).await {
+        match bring(&lost, route, answers, &tenure).await {
             Ok(Missed::Nothing) => {
                 retry_log.recovered();
                 if isolation.goes_direct() {
@@ -86,13 +97,13 @@ async fn answer(destination: &impl Destination) {
 }
 
 /// Delivers everything that is in the store for the destination, if it answers.
-async fn bring<S, K: Destination>(
-    pipeline: &Pipeline<S, K>,
+async fn bring<K: Destination>(
+    lost: &MissedEvents<'_, K>,
     route: &Route<K>,
     answers: bool,
     tenure: &Tenure,
 ) -> Result<Missed, ClaimError> {
-    let mut letters = pipeline.dead_letters.keep.missed(&route.name).await?;
+    let mut letters = lost.letters.missed(&route.name).await?;
     let mut brought = 0;
     loop {
         let next = letters.next(TOGETHER).await?;
@@ -106,15 +117,15 @@ async fn bring<S, K: Destination>(
         }
         brought += next.len();
         for of_shard in next.chunk_by(|one, other| one.origin.shard == other.origin.shard) {
-            deliver(pipeline, route, of_shard, tenure).await?;
+            deliver(lost, route, of_shard, tenure).await?;
         }
         letters.settle(next.into()).await?;
     }
 }
 
 /// Delivers letters of one shard. What is refused for good is a dead letter for that reason from now on.
-async fn deliver<S, K: Destination>(
-    pipeline: &Pipeline<S, K>,
+async fn deliver<K: Destination>(
+    lost: &MissedEvents<'_, K>,
     route: &Route<K>,
     letters: &[Record],
     tenure: &Tenure,
@@ -136,10 +147,10 @@ async fn deliver<S, K: Destination>(
     route.account.replayed(letters.len() - refused.len(), refused.len());
     if !refused.is_empty() {
         let refused: Arc<[Record]> = refused.into();
-        pipeline.dead_letters.keep.keep(Arc::clone(&refused)).await?;
-        if let Some(copies) = &pipeline.dead_letters.copies {
+        lost.letters.keep(Arc::clone(&refused)).await?;
+        if let Some(copies) = lost.copies {
             // The tenure does not end.
-            copies.send(&pipeline.destinations, &refused, tenure).await;
+            copies.send(lost.destinations, &refused, tenure).await;
         }
     }
     Ok(())

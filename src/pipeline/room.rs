@@ -49,7 +49,7 @@ impl Rooms {
                 own.resize(own.bytes().min(bytes));
                 room(own, Some(self.home.clone()))
             }
-            credit = self.budget.take(bytes) => room(credit, None),
+            credit = self.budget.take_about(bytes) => room(credit, None),
         }
     }
 }

@@ -413,7 +413,13 @@ impl Bench {
         task.spawn(run(Arc::clone(&pipeline), ShardId(3), stopped, Tenure::new(lease, is_over)));
         let mut side = JoinSet::new();
         for number in 0..pipeline.destinations.len() {
-            side.spawn(bring_back(Arc::clone(&pipeline), number));
+            let pipeline = Arc::clone(&pipeline);
+            side.spawn(async move {
+                let DeadLetterPolicy { keep, copies, .. } = &pipeline.dead_letters;
+                let lost =
+                    MissedEvents { destinations: &pipeline.destinations, letters: &**keep, copies: copies.as_ref() };
+                bring_back(lost, number).await;
+            });
         }
         Self { pipeline, memory, stop: stopper, over, task, _side: side }
     }

@@ -259,8 +259,8 @@ fn meta_tells_where_the_log_is_from() {
     assert_eq!(
         outcome(&mut hook, &page_of(&[vec![], vec![]])),
         [
-            format!(r#"{{"cursor":"42","id":"7|42|0","index":0,{event}"#),
-            format!(r#"{{"cursor":"42","id":"7|42|1","index":1,{event}"#),
+            format!(r#"{{"cursor":"42","id":"p/l/7|42|0","index":0,{event}"#),
+            format!(r#"{{"cursor":"42","id":"p/l/7|42|1","index":1,{event}"#),
         ]
     );
     let mut hook = super::tests::hook("function process(...) return tostring(select('#', ...)) end");

@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use super::keys::LogFormat;
 use super::start;
 use crate::core::destination_name::DestinationName;
+use crate::core::wildcard;
 use crate::destination::Preview;
 use crate::destination::registry::DestinationConfig;
 use crate::pipeline::{OnError, OnReject};
@@ -61,7 +62,7 @@ pub fn socket_name(number: u32) -> String {
     if number == 1 { "admin.sock".to_owned() } else { format!("admin-{number}.sock") }
 }
 
-/// One logstore to read.
+/// One logstore to read, or a pattern of logstores.
 #[derive(Debug, Clone)]
 pub struct SourceSettings {
     /// What it is called in logs and metrics.
@@ -87,17 +88,58 @@ pub struct SourceSettings {
     pub save_interval: Duration,
 }
 
+impl SourceSettings {
+    /// Whether it reads every logstore of the project that a pattern stands for, not one.
+    #[must_use]
+    pub fn is_pattern(&self) -> bool {
+        wildcard::has_wildcards(&self.sls.logstore)
+    }
+}
+
 /// What it takes to deliver logs that are at hand.
 #[derive(Debug, Clone)]
 pub struct DeliverySettings {
-    /// The script's file.
-    pub script: PathBuf,
+    /// The file of the script for logs of which no source is known.
+    pub script: Option<PathBuf>,
+    /// The sources, as far as their names are given.
+    pub sources: Vec<SourceScript>,
     /// What the script may use and see.
     pub hook: script::Config,
     /// The destinations, at least one.
     pub destinations: Vec<DestinationSettings>,
     /// What is allowed and should be said, one sentence each, without secrets.
     pub warnings: Vec<String>,
+}
+
+/// Which script is for the logs of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceScript {
+    /// What the source is called.
+    pub name: String,
+    /// The project of its logstore.
+    pub project: String,
+    /// Its logstore, or a pattern of names.
+    pub logstore: String,
+    /// The script's file.
+    pub script: Option<PathBuf>,
+}
+
+impl SourceScript {
+    /// Whether it reads every logstore that a pattern stands for.
+    #[must_use]
+    pub fn is_pattern(&self) -> bool {
+        wildcard::has_wildcards(&self.logstore)
+    }
+
+    /// What the source is called that reads this logstore of it.
+    #[must_use]
+    pub fn name_of(&self, logstore: &str) -> String {
+        match (self.is_pattern(), wildcard::has_wildcards(&self.name)) {
+            (true, true) => logstore.to_owned(),
+            (true, false) => format!("{}.{logstore}", self.name),
+            (false, _) => self.name.clone(),
+        }
+    }
 }
 
 /// What it takes to try a script: nothing has to be given.

@@ -35,7 +35,7 @@ pub use typed::{Environment, Flags};
 
 pub use checked::{
     AdminListen, DeadLetterSettings, DeliverySettings, DestinationSettings, LogSettings, Machine, ReloadSettings,
-    RunSettings, Settings, SourceSettings, TrialSettings,
+    RunSettings, Settings, SourceScript, SourceSettings, TrialSettings,
 };
 pub use checked::{MOST_SOCKETS, socket_name};
 pub use keys::LogFormat;
@@ -56,7 +56,7 @@ pub fn load(
     resolve::resolve(&typed, problems, machine)
 }
 
-/// The script and the destination alone, for logs that are at hand: nothing about SLS needs to be given or right.
+/// The scripts and the destinations alone, for logs that are at hand: nothing about SLS needs to be given or right.
 ///
 /// # Errors
 /// Everything that is wrong with them, at once.

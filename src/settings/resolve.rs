@@ -10,7 +10,7 @@ use super::destination::{read_destinations, read_formats};
 use super::keys;
 use super::problem::{Complaint, Problem, SettingsError};
 use super::read::Reader;
-use super::source::{Place, read_places, read_scopes, read_sources};
+use super::source::{Place, read_places, read_scopes, read_source_scripts, read_sources};
 use super::typed::Typed;
 use crate::script;
 
@@ -53,13 +53,6 @@ pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) 
     }
 }
 
-fn read_script(reader: &mut Reader<'_>, typed: &Typed) -> Option<(PathBuf, script::Config)> {
-    reader.demand(&[&keys::script::FILE.row]);
-    let file = reader.script(&keys::script::FILE);
-    let hook = read_hook(reader, typed);
-    Some((file?, hook?))
-}
-
 fn read_hook(reader: &mut Reader<'_>, typed: &Typed) -> Option<script::Config> {
     let timeout = reader.get(&keys::script::TIMEOUT);
     let memory = reader.get(&keys::script::MEMORY);
@@ -82,12 +75,13 @@ pub(super) fn delivery(
     machine: &Machine,
 ) -> Result<DeliverySettings, SettingsError> {
     let mut reader = Reader::new(typed, problems);
-    let parts = (read_script(&mut reader, typed), read_destinations(&mut reader, machine));
+    let parts =
+        (read_source_scripts(&mut reader), read_hook(&mut reader, typed), read_destinations(&mut reader, machine));
     let warnings = reader.take_warnings();
     let problems = reader.into_problems();
     match parts {
-        (Some((script, hook)), Some(destinations)) if problems.is_empty() => {
-            Ok(DeliverySettings { script, hook, destinations, warnings })
+        ((script, sources), Some(hook), Some(destinations)) if problems.is_empty() => {
+            Ok(DeliverySettings { script, sources, hook, destinations, warnings })
         }
         _ => Err(SettingsError { problems }),
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::checked::{Machine, SourceSettings};
+use super::checked::{Machine, SourceScript, SourceSettings};
 use super::keys;
 use super::keys::source::SOURCES;
 use super::lists::LISTS;
@@ -70,6 +70,35 @@ pub(super) fn read_scopes(reader: &mut Reader<'_>) -> Option<Vec<Scope>> {
     }
     let read: Vec<_> = items.iter().map(|item| reader.within(item, read_scope)).collect();
     read.into_iter().collect()
+}
+
+/// Reads which script is for the logs of which source, and nothing else about the sources: the script for all, and each source
+/// whose names are given.
+pub(super) fn read_source_scripts(reader: &mut Reader<'_>) -> (Option<PathBuf>, Vec<SourceScript>) {
+    let items: Vec<_> = reader.items(&SOURCES).collect();
+    let common = reader.script(&keys::script::FILE);
+    let read = |reader: &mut Reader<'_>| {
+        let name = reader.get(&keys::source::NAME);
+        let (project, logstore) = (reader.get(&keys::sls::PROJECT)?, reader.get(&keys::sls::LOGSTORE)?);
+        let own = reader.script(&keys::source::SCRIPT);
+        let script = own.or_else(|| common.clone());
+        Some((name, SourceScript { name: logstore.clone(), project, logstore, script }))
+    };
+    let read: Vec<_> = match &items[..] {
+        [] => vec![read(reader)],
+        items => items.iter().map(|item| reader.within(item, read)).collect(),
+    };
+    let read: Vec<_> = read.into_iter().flatten().collect();
+    let logstores: Vec<_> = read.iter().map(|(_, source)| source.logstore.clone()).collect();
+    let named = read.into_iter().map(|(name, source)| {
+        let name = name.unwrap_or_else(|| default_name(&source.project, &source.logstore, &logstores));
+        SourceScript { name, ..source }
+    });
+    let sources: Vec<_> = named.collect();
+    if common.is_none() && sources.iter().all(|source| source.script.is_none()) {
+        reader.demand(&[&keys::script::FILE.row]);
+    }
+    (common, sources)
 }
 
 /// Where the logs of a source come from.
@@ -144,9 +173,15 @@ fn name(text: String) -> Result<String, Complaint> {
 fn name_apart(places: &mut [Place]) {
     let logstores: Vec<String> = places.iter().map(|place| place.sls.logstore.clone()).collect();
     for place in places.iter_mut().filter(|place| !place.has_name) {
-        if logstores.iter().filter(|other| **other == place.sls.logstore).count() > 1 {
-            place.name = format!("{}.{}", place.sls.project, place.sls.logstore);
-        }
+        place.name = default_name(&place.sls.project, &place.sls.logstore, &logstores);
+    }
+}
+
+/// What a source is called that was given no name; `logstores` are those of all sources.
+fn default_name(project: &str, logstore: &str, logstores: &[String]) -> String {
+    match logstores.iter().filter(|other| *other == logstore).count() {
+        0 | 1 => logstore.to_owned(),
+        _ => format!("{project}.{logstore}"),
     }
 }
 

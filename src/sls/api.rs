@@ -22,6 +22,12 @@ use crate::core::source::Checkpoint;
 /// Most shards that a source may have. SLS gives a logstore 256, more on request; a longer list is a mistake.
 pub const MAX_SHARDS: usize = 10_000;
 
+/// Logstores that a project may have. SLS allows 200, and more on request.
+pub const MAX_LOGSTORES: usize = 10_000;
+
+/// Logstores that are asked for with one call, which is the most that SLS gives.
+const LOGSTORES_PAGE: usize = 500;
+
 /// A reply with status 200 that is not what the call promises.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
@@ -462,6 +468,34 @@ pub fn build_list_shards(config: &Config) -> Request {
 /// The body is not the array that the reference shows.
 pub fn read_shards(reply: &Reply) -> Result<Vec<Shard>, ReadError> {
     read_list(&reply.body)
+}
+
+/// "ListLogStores": the logstores of the project from number `offset` on.
+#[must_use]
+pub fn build_list_logstores(offset: usize) -> Request {
+    let query = vec![("offset", offset.to_string()), ("size", LOGSTORES_PAGE.to_string())];
+    Request::new(Call::ListLogstores, Method::Get, "/logstores".to_owned(), query)
+}
+
+/// Some logstores of a project.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct LogstoreNames {
+    /// Names, in the server's order.
+    pub logstores: Vec<String>,
+    /// How many there are in all.
+    pub total: usize,
+}
+
+/// "ListLogStores".
+///
+/// # Errors
+/// The body is not what the reference shows, or there are more than [`MAX_LOGSTORES`].
+pub fn read_logstores(reply: &Reply) -> Result<LogstoreNames, ReadError> {
+    let names: LogstoreNames = read_json(&reply.body)?;
+    if names.total > MAX_LOGSTORES {
+        return Err(garbled(format!("it tells of {} logstores, and a project may have {MAX_LOGSTORES}", names.total)));
+    }
+    Ok(names)
 }
 
 /// "GetLogStore".

@@ -93,6 +93,7 @@ fn label(call: Call) -> &'static str {
         Call::Project => "get_project",
         Call::Logstore => "get_logstore",
         Call::Put => "put_logs",
+        Call::ListLogstores => "list_logstores",
     }
 }
 

@@ -1,11 +1,13 @@
 //! The client: the one place that sends requests to SLS.
 
 mod config_error;
+mod connections;
 mod dns;
 mod inspect;
+mod source;
 mod wire;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -19,29 +21,25 @@ use super::api::{Group, ReadError, SavedAt, Shard};
 use super::call_errors::CallErrors;
 use super::credentials::{AccessKey, KeyStatus, Keys};
 use super::error::{Refusal, Verdict, busy, unreadable, verdict};
-use super::group_start::{GroupStart, ShardStart};
+use super::group_start::GroupStart;
 use super::message::{Call, Reply, Request};
 use super::probe_log::build_probe;
 use super::project;
 use super::project::Project;
 use super::sign::sign;
-use super::unpack::UnpackError;
 use super::{Config, Signature};
 use crate::core::budget::Credit;
 use crate::core::cause::Cause;
-use crate::core::cursor::{Bound, Cursor, ShardId, Start};
-use crate::core::page::Page;
+use crate::core::cursor::{Cursor, ShardId};
 use crate::core::printable::excerpt;
-use crate::core::source::{Checkpoint, Source, SourceError};
+use crate::core::source::SourceError;
 pub use config_error::ConfigError;
+pub use connections::Connections;
 pub use inspect::LookError;
 use wire::Wire;
 
 /// What a call is counted under that got no complete reply.
 const NO_REPLY: &str = "no_reply";
-
-/// Seconds after which nothing that is received any more gets the receive time of a moment: servers' clocks differ a little.
-const SETTLING: i64 = 5;
 
 /// A consumer's connection to its logstore.
 ///
@@ -65,13 +63,21 @@ pub struct Sls {
 }
 
 impl Sls {
-    /// A client for these settings. Nothing is sent yet.
+    /// A client for these settings, with connections of its own. Nothing is sent yet.
     ///
     /// # Errors
     /// A setting is wrong, or a file that it names.
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
+        Self::over(config, &Connections::default())
+    }
+
+    /// The same over connections that others may use.
+    ///
+    /// # Errors
+    /// As for [`Sls::new`].
+    pub fn over(config: &Config, connections: &Connections) -> Result<Self, ConfigError> {
         check_names(config)?;
-        let wire = Wire::new(config)?;
+        let wire = Wire::new(config, connections)?;
         let keys = Keys::new(&config.credentials, format!("{}/{}", config.project, config.logstore))?;
         Ok(Self {
             config: config.clone(),
@@ -93,13 +99,13 @@ impl Sls {
         &self.errors
     }
 
-    /// A second client for another runtime, which counts its failures with those of this one, and signs with the session that this
+    /// A second client for another runtime and its connections, which counts its failures with those of this one, and signs with the session that this
     /// one keeps fresh.
     ///
     /// # Errors
     /// As for [`Sls::new`].
-    pub fn beside(&self) -> Result<Self, ConfigError> {
-        let mut other = Self::new(&self.config)?;
+    pub fn beside(&self, connections: &Connections) -> Result<Self, ConfigError> {
+        let mut other = Self::over(&self.config, connections)?;
         other.errors = Arc::clone(&self.errors);
         if let Some(keys) = self.keys.shared() {
             other.keys = keys;
@@ -127,7 +133,7 @@ impl Sls {
         self.keys.current().await.map(drop)
     }
 
-    /// Looks how far the group is. From then on [`Start::End`] is the moment when the group began, not the end of the shard
+    /// Looks how far the group is. From then on [`Start::End`](crate::core::cursor::Start::End) is the moment when the group began, not the end of the shard
     /// at some later time: see [`GroupStart`].
     ///
     /// # Errors
@@ -216,6 +222,24 @@ impl Sls {
         };
         let now = u32::try_from(self.server_time().as_second()).unwrap_or(0);
         self.ask(&build_probe(&self.config, &found.begin_key, id, now), |_| Ok(())).await
+    }
+
+    /// The names of the project's logstores.
+    ///
+    /// # Errors
+    /// As for every call.
+    pub async fn logstores(&self) -> Result<BTreeSet<String>, SourceError> {
+        let mut names = BTreeSet::new();
+        let mut offset = 0;
+        loop {
+            let page = self.ask(&api::build_list_logstores(offset), api::read_logstores).await?;
+            offset += page.logstores.len();
+            let is_last = page.logstores.is_empty() || offset >= page.total;
+            names.extend(page.logstores);
+            if is_last {
+                return Ok(names);
+            }
+        }
     }
 
     /// Sends a request with a small reply, and reads that.
@@ -363,169 +387,9 @@ impl Sls {
         true
     }
 
-    /// Pulls at most `groups` log groups.
-    async fn pull_groups(
-        &self,
-        shard: ShardId,
-        cursor: &Cursor,
-        groups: u32,
-        until: Option<&Cursor>,
-        room: &mut Credit,
-    ) -> Result<Pulled, SourceError> {
-        let request = api::build_pull(&self.config, shard, cursor, groups, until);
-        let reply = self.send(&request, Some(room)).await?;
-        let id = reply.header("x-log-requestid").map(str::to_owned);
-        match api::read_pull(&self.config, shard, cursor, reply) {
-            Ok(page) => Ok(Pulled::Page(page)),
-            Err(ReadError::Body(error @ UnpackError::TooLarge(_))) => Ok(Pulled::TooLarge(error)),
-            Err(error) => Err(self.unreadable(Call::Pull, &error, id.as_deref())),
-        }
-    }
-
     async fn find_group(&self) -> Result<Option<Group>, SourceError> {
         let groups = self.ask(&api::build_list_groups(&self.config), api::read_groups).await?;
         Ok(groups.into_iter().find(|group| group.name == self.config.group))
-    }
-
-    /// Makes an existing group what the settings want if they may, else says how it differs.
-    async fn settle_group(&self, found: Group) -> Result<Duration, SourceError> {
-        let wanted = api::wanted_group(&self.config);
-        if found == wanted {
-            return Ok(found.timeout());
-        }
-        if self.config.manage_group {
-            self.ask(&api::build_update_group(&self.config), |_| Ok(())).await?;
-            let Group { name, timeout, order } = &wanted;
-            tracing::info!("changed the consumer group {name} to a timeout of {timeout} s and order {order}");
-            return Ok(wanted.timeout());
-        }
-        if !self.group_told.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                "the consumer group {} has a timeout of {} s and order {}, the settings say {} s and {}: the group's count",
-                excerpt(&found.name),
-                found.timeout,
-                found.order,
-                wanted.timeout,
-                wanted.order,
-            );
-        }
-        Ok(found.timeout())
-    }
-}
-
-enum Pulled {
-    Page(Page),
-    TooLarge(UnpackError),
-}
-
-impl Source for Sls {
-    async fn ensure_group(&self) -> Result<Duration, SourceError> {
-        match self.find_group().await? {
-            Some(group) => self.settle_group(group).await,
-            None => {
-                self.ask(&api::build_create_group(&self.config), |_| Ok(())).await?;
-                // Another member may have been quicker, with settings of its own.
-                let group = self.find_group().await?.ok_or_else(|| SourceError::Busy {
-                    retry_after: None,
-                    cause: Cause::new(format!("the consumer group {} is created but not listed", self.config.group)),
-                })?;
-                self.settle_group(group).await
-            }
-        }
-    }
-
-    async fn heartbeat(&self, held: &BTreeSet<ShardId>) -> Result<BTreeSet<ShardId>, SourceError> {
-        self.ask(&api::build_heartbeat(&self.config, held), api::read_heartbeat).await
-    }
-
-    async fn checkpoint(&self, shard: ShardId) -> Result<Option<Checkpoint>, SourceError> {
-        let request = api::build_checkpoint(&self.config, shard);
-        self.ask(&request, |reply| api::read_checkpoint(reply, shard)).await
-    }
-
-    async fn received_at(&self, shard: ShardId, cursor: &Cursor) -> Result<i64, SourceError> {
-        let request = api::build_cursor_time(&self.config, shard, cursor);
-        self.ask(&request, api::read_cursor_time).await
-    }
-
-    fn consumer(&self) -> &str {
-        &self.config.consumer
-    }
-
-    async fn save(&self, shard: ShardId, cursor: &Cursor) -> Result<(), SourceError> {
-        self.ask(&api::build_save(&self.config, shard, cursor), |_| Ok(())).await
-    }
-
-    async fn cursor(&self, shard: ShardId, start: Start) -> Result<Cursor, SourceError> {
-        // Whether this client or another of the process was told so.
-        let is_remade = |missing: u64| self.errors.missing_groups() > missing;
-        let learned = self.group_start.get().filter(|_| start == Start::End);
-        let start = match learned.map(|(group, missing)| group.of(shard, is_remade(*missing))) {
-            Some(ShardStart::At(cursor)) => return Ok(cursor),
-            Some(ShardStart::Position(start)) => start,
-            None => start,
-        };
-        self.ask(&api::build_cursor(&self.config, shard, start), api::read_cursor).await
-    }
-
-    /// A time is final when the server's own clock is well past it.
-    async fn bound(&self, shard: ShardId, until: Start) -> Result<Bound, SourceError> {
-        let read = |reply: &Reply| Ok((api::read_cursor(reply)?, server_date(reply)));
-        let (cursor, date) = self.ask(&api::build_cursor(&self.config, shard, until), read).await?;
-        let now = date.unwrap_or_else(|| self.server_time().as_second());
-        let is_final = match until {
-            Start::Begin | Start::End => true,
-            Start::Time(second) => now >= second + SETTLING,
-        };
-        Ok(Bound { cursor, is_final })
-    }
-
-    /// Without the right to list shards those that the group knows: a shard of which it has nothing yet is not among them.
-    async fn progress(&self) -> Result<BTreeMap<ShardId, Option<Cursor>>, SourceError> {
-        let shards = match self.shards().await {
-            Err(SourceError::Refused(cause)) => {
-                if !self.shards_told.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(
-                        "the shards cannot be listed, so a shard that nobody has read of is not waited for: grant \
-                         log:ListShards on the logstore; {cause}"
-                    );
-                }
-                Vec::new()
-            }
-            listed => listed?,
-        };
-        let mut progress: BTreeMap<_, _> = shards.into_iter().map(|shard| (ShardId(shard.id), None)).collect();
-        for saved in self.checkpoints().await? {
-            progress.insert(ShardId(saved.shard), Some(saved.cursor));
-        }
-        Ok(progress)
-    }
-
-    /// A page above the size limit is asked for again with half the log groups, down to one.
-    async fn pull(
-        &self,
-        shard: ShardId,
-        cursor: &Cursor,
-        groups: u32,
-        until: Option<&Cursor>,
-        room: &mut Credit,
-    ) -> Result<Page, SourceError> {
-        let mut groups = groups;
-        loop {
-            match self.pull_groups(shard, cursor, groups, until, room).await? {
-                Pulled::Page(page) => return Ok(page),
-                Pulled::TooLarge(_) if groups > 1 => groups /= 2,
-                Pulled::TooLarge(error) => {
-                    return Err(SourceError::Refused(Cause {
-                        what: format!(
-                            "pull of one log group from shard {shard} at {}: {error}",
-                            excerpt(cursor.as_str())
-                        ),
-                        hint: Some("a single write is larger than any SLS accepts: look for a proxy in between"),
-                    }));
-                }
-            }
-        }
     }
 }
 

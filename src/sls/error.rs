@@ -210,6 +210,9 @@ fn permission(call: Call) -> &'static str {
         Call::ListShards => "grant log:ListShards on the logstore in RAM; `forwarder policy` prints all that is needed",
         Call::Logstore => "grant log:GetLogStore on the logstore in RAM",
         Call::Put => "grant log:PostLogStoreLogs on the logstore in RAM, or leave out `probe.enabled`",
+        Call::ListLogstores => {
+            "grant log:ListLogStores on project/{project}/logstore/* in RAM; `forwarder policy` prints all that is needed"
+        }
         Call::Project => "grant log:GetProject on the project in RAM",
     }
 }

@@ -40,6 +40,8 @@ pub enum Call {
     Logstore,
     /// PutLogs.
     Put,
+    /// ListLogStores.
+    ListLogstores,
 }
 
 impl fmt::Display for Call {
@@ -58,6 +60,7 @@ impl fmt::Display for Call {
             Self::Project => "get project",
             Self::Logstore => "get logstore",
             Self::Put => "put logs",
+            Self::ListLogstores => "list logstores",
         })
     }
 }

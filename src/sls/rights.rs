@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 
 use super::Config;
 use super::message::Call;
+use crate::core::wildcard;
 
 /// What rights are about: the names of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
     /// Project.
     pub project: String,
-    /// Logstore.
+    /// Logstore, or a pattern of names.
     pub logstore: String,
     /// Consumer group.
     pub group: String,
@@ -44,6 +45,8 @@ pub struct Right {
 pub enum On {
     /// The project.
     Project,
+    /// Every logstore of the project.
+    Logstores,
     /// The logstore.
     Logstore,
     /// Every consumer group of the logstore.
@@ -71,6 +74,7 @@ impl Right {
             Call::ListShards => Self::new("log:ListShards", On::Logstore),
             Call::Logstore => Self::new("log:GetLogStore", On::Logstore),
             Call::Put => Self::new("log:PostLogStoreLogs", On::Logstore),
+            Call::ListLogstores => Self::new("log:ListLogStores", On::Logstores),
             Call::Project => Self::new("log:GetProject", On::Project),
         }
     }
@@ -89,9 +93,11 @@ impl On {
     pub fn resource(self, scope: &Scope) -> String {
         let Scope { project, logstore, group, .. } = scope;
         let project = format!("acs:log:*:*:project/{project}");
+        // A pattern stands in a policy as it is: RAM has the same wildcards.
         let logstore = format!("{project}/logstore/{logstore}");
         match self {
             Self::Project => project,
+            Self::Logstores => format!("{project}/logstore/*"),
             Self::Logstore => logstore,
             Self::Groups => format!("{logstore}/consumergroup/*"),
             Self::Group => format!("{logstore}/consumergroup/{group}"),
@@ -116,6 +122,9 @@ fn calls(scope: &Scope) -> Vec<Call> {
     }
     if scope.probe {
         calls.push(Call::Put);
+    }
+    if wildcard::has_wildcards(&scope.logstore) {
+        calls.push(Call::ListLogstores);
     }
     calls
 }
@@ -176,6 +185,15 @@ mod tests {
         let probing = Scope { probe: true, ..scope("a") };
         assert!(policy([&probing]).to_string().contains("log:PostLogStoreLogs"));
         assert!(!policy([&scope("a")]).to_string().contains("log:PostLogStoreLogs"));
+    }
+
+    #[test]
+    fn a_pattern_needs_the_right_to_list_the_logstores_and_stands_in_the_resources_as_it_is() {
+        let policy = policy([&scope("audit-*")]);
+        let statements = policy["Statement"].as_array().unwrap();
+        let of = |at: usize| (statements[at]["Resource"].as_str().unwrap(), &statements[at]["Action"]);
+        assert_eq!(of(0), ("acs:log:*:*:project/p/logstore/*", &json!(["log:ListLogStores"])));
+        assert_eq!(of(1).0, "acs:log:*:*:project/p/logstore/audit-*");
     }
 
     #[test]

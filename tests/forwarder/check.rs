@@ -447,6 +447,25 @@ async fn each_fault_of_sls_is_named_with_its_fix() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pattern_is_looked_at_through_the_first_logstore_that_it_finds() {
+    let mut wrongs = Wrongs::default();
+    let mut site = Site::new().await;
+    site.set("SLS_LOGSTORE", "?");
+    wrongs.found("a pattern", &site.check().await, "ok", "1 logstore called ?; looks at l", "", 0);
+    site.deny(Call::Save);
+    let found = site.check().await;
+    wrongs.found("may not save", &found, "fail", "denied by", "log:ConsumerGroupUpdateCheckPoint", 77);
+    site.sls.faults().clear(Call::Save);
+    site.set("SLS_LOGSTORE", "audit-*");
+    let what = "no logstore of project p is called audit-*";
+    wrongs.found("a pattern that finds nothing", &site.check().await, "warn", what, "every minute", 0);
+    site.deny(Call::ListLogstores);
+    let found = site.check().await;
+    wrongs.found("may not list logstores", &found, "fail", "denied by", "grant log:ListLogStores in RAM: {", 77);
+    wrongs.end();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_fault_on_the_way_to_sls_is_named_with_its_fix() {
     let mut wrongs = Wrongs::default();
     let mut site = Site::new().await;

@@ -11,7 +11,7 @@ use forwarder::emulator::credentials;
 use forwarder::emulator::credentials::{CredentialsEmulator, Fault, On, Order};
 use forwarder::emulator::sls;
 use forwarder::emulator::sls::SlsEmulator;
-use forwarder::sls::{Credentials, Sls};
+use forwarder::sls::{Connections, Credentials, Sls};
 
 use crate::settings::{CANARY, MINIMAL, Typed};
 
@@ -315,7 +315,7 @@ async fn a_key_is_renewed_before_it_ends_and_a_changed_role_is_taken_up() {
     let life = Duration::from_secs(4);
     let bench = Bench::with(credentials::Config { life, ..credentials::Config::default() }).await;
     let sls = bench.client();
-    let beside = sls.beside().unwrap();
+    let beside = sls.beside(&Connections::default()).unwrap();
     sls.shards().await.unwrap();
     bench.given.order(Order { role: Some("other-role".to_owned()), ..Order::default() });
     let began = std::time::Instant::now();

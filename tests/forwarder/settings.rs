@@ -70,7 +70,7 @@ impl Typed {
         self
     }
 
-    fn flag(mut self, name: &'static str, value: &str) -> Self {
+    pub fn flag(mut self, name: &'static str, value: &str) -> Self {
         self.flags.push((name, value.to_owned()));
         self
     }

@@ -237,3 +237,39 @@ fn a_key_of_one_source_is_taken_whole_and_never_completed_by_that_of_all() {
     let said = typed.said(&item("access_key_id = \"x\""));
     assert!(said.contains("name files with both: access_key_id_file and access_key_secret_file"), "{said}");
 }
+
+#[test]
+fn a_pattern_stands_for_logstores_and_keeps_every_key_of_its_item() {
+    let text = "[[source]]\nproject = \"p\"\nlogstore = \"audit-*\"\nstart = \"end\"\n[[source]]\nproject = \"p\"\nlogstore = \"audit-a\"\n";
+    let settings = typed().good(&sources(text));
+    assert_eq!(who(&settings), ["audit-*: p/audit-*", "audit-a: p/audit-a"]);
+    let [pattern, one] = &settings.sources[..] else { panic!() };
+    assert!(pattern.is_pattern() && !one.is_pattern());
+    assert_eq!(pattern.start.to_string(), "end");
+}
+
+#[test]
+fn what_an_item_gives_goes_before_flags_the_environment_and_what_holds_for_all() {
+    let typed = typed()
+        .flag("sls.start", "end")
+        .set("FORWARDER_SLS_START", "-2h")
+        .set("FORWARDER_SLS_FETCH_INTERVAL", "3s")
+        .set("FORWARDER_SLS_SAVE_INTERVAL", "4s")
+        .set("FORWARDER_SLS_CREDENTIALS", "static");
+    for name in ["id", "secret"] {
+        fs::write(typed.path(name), CANARY).unwrap();
+    }
+    let items = "[[source]]\nproject = \"p\"\nlogstore = \"own\"\nstart = \"begin\"\nfetch_interval = \"2s\"\nsave_interval = \"2s\"\n\
+        access_key_id_file = \"id\"\naccess_key_secret_file = \"secret\"\n\
+        [[source]]\nproject = \"p\"\nlogstore = \"bare\"\n\
+        [[source]]\nproject = \"p\"\nlogstore = \"role\"\ncredentials = \"ecs\"\n";
+    let settings = typed.good(&with_common("fetch_interval = \"5s\"\nsave_interval = \"5s\"", items));
+    let [own, bare, role] = &settings.sources[..] else { panic!() };
+    let seconds = |source: &SourceSettings| (source.fetch_interval.as_secs(), source.save_interval.as_secs());
+    assert_eq!((seconds(own), seconds(bare)), ((2, 2), (3, 4)));
+    assert_eq!((own.start.to_string(), bare.start.to_string()), ("begin".to_owned(), "end".to_owned()));
+    // The environment has a key, too.
+    assert!(matches!(&own.sls.credentials, Credentials::Files(KeyFiles { id, .. }) if *id == typed.path("id")));
+    assert!(matches!(&bare.sls.credentials, Credentials::Fixed(key) if key.id == "LTAI-id"));
+    assert!(!matches!(&role.sls.credentials, Credentials::Fixed(_) | Credentials::Files(_)));
+}

@@ -100,7 +100,7 @@ fn directory(records: &[Record]) -> tempfile::TempDir {
 
 fn remaker(script: &str) -> Remaker {
     let config = script::Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
-    Remaker::new(Script::from_text("s.lua", script), config, Arc::new(Text))
+    Remaker::new(ReplayScripts::only(script::Script::from_text("s.lua", script)), config, Arc::new(Text))
 }
 
 fn tenure() -> (Stopper, Tenure) {
@@ -158,7 +158,7 @@ async fn only_those_that_found_their_end_leave() {
             Fate::Rejected { .. } => (*log, "rejected"),
             Fate::Delivered => (*log, "delivered"),
             Fate::Dropped => (*log, "dropped"),
-            Fate::Gone | Fate::NoDestination(_) | Fate::Ambiguous => (*log, "has no place"),
+            Fate::Gone | Fate::NoDestination(_) | Fate::Ambiguous | Fate::NoScript => (*log, "has no place"),
         })
         .collect();
     assert_eq!(words, [(0, "delivered"), (1, "dropped"), (2, "failed"), (3, "rejected"), (4, "delivered")]);
@@ -188,10 +188,12 @@ async fn a_letter_about_one_event_of_a_log_brings_that_event_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_log_keeps_its_id() {
-    let dir = directory(&[record(5, None, "a")]);
+async fn a_log_keeps_its_id_which_no_log_of_another_logstore_has() {
+    let mut other = record(5, None, "a");
+    other.origin.logstore = "other".to_owned();
+    let dir = directory(&[record(5, None, "a"), other]);
     let (_, events) = replayed(dir.path(), "function process(log, meta) return meta.id end", |_| true).await;
-    assert_eq!(events, ["3|70|5"]);
+    assert_eq!(events, ["p/l/3|70|5", "p/other/3|70|5"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -241,7 +243,11 @@ async fn a_letter_of_one_destination_goes_there_alone_and_one_of_a_whole_log_whe
                   return { event = log.name .. '!', to = log.name == 'both' and { 'a', 'b' } or log.name } end";
     let named = |to: &str| DestinationFormat { name: Some(name(to)), format: Arc::new(Text) };
     let config = script::Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
-    let mut remaker = Remaker::new(Script::from_text("s.lua", script), config, vec![named("a"), named("b")]);
+    let mut remaker = Remaker::new(
+        ReplayScripts::only(script::Script::from_text("s.lua", script)),
+        config,
+        vec![named("a"), named("b")],
+    );
     let to = ["a", "b"].map(|to| Route::new(name(to), Siem::default(), OnReject::DeadLetter));
     let ((_stopper, tenure), mut fates) = (tenure(), Vec::new());
     let mut taken = ReplayClaim::take(dir.path()).unwrap();

@@ -19,6 +19,7 @@ use crate::cli::source::one_of;
 use crate::core::count::{bytes, count};
 use crate::core::duration::in_words;
 use crate::core::stop::stop;
+use crate::core::wildcard;
 use crate::settings;
 use crate::settings::{LogSettings, Settings, SourceSettings};
 
@@ -87,11 +88,19 @@ pub(crate) fn main(args: &Args) -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return end(&error.to_string(), USAGE),
     };
-    let chosen = one_of(settings.sources.clone(), |source| &source.name, args.source.as_deref());
-    let source = match chosen {
+    let chosen = one_of(
+        settings.sources.clone(),
+        |source| &source.name,
+        |source| &mut source.sls.logstore,
+        args.source.as_deref(),
+    );
+    let mut source = match chosen {
         Ok(source) => source,
         Err(said) => return end_with(&said),
     };
+    if wildcard::has_wildcards(&source.name) {
+        source.name.clone_from(&source.sls.logstore);
+    }
     let wanted = Wanted {
         from,
         to,

@@ -97,6 +97,10 @@ pub struct Sls {
     #[arg(long, value_name = "ID")]
     key_id: Option<String>,
 
+    /// A project that is in another region: its calls are answered as the wrong endpoint answers them. May be given several times.
+    #[arg(long, value_name = "PROJECT=REGION", value_parser = elsewhere)]
+    elsewhere: Vec<(String, String)>,
+
     /// Take the temporary keys of `forwarder emulate credentials`, too, until they end.
     #[arg(long)]
     sts: bool,
@@ -172,13 +176,14 @@ fn fail(error: &io::Error) -> ExitCode {
 
 async fn listen(what: &What) -> io::Result<()> {
     match what {
-        What::Sls(Sls { listen, shards, rate, key_id, sts }) => {
+        What::Sls(Sls { listen, shards, rate, key_id, elsewhere, sts }) => {
             let keys = key_pair(key_id.as_deref());
             let emulator = SlsEmulator::start(sls::Config {
                 address: listen.address(),
                 shards: *shards,
                 keys: keys.clone(),
                 issued: *sts,
+                elsewhere: elsewhere.clone(),
                 ..Default::default()
             })
             .await
@@ -276,6 +281,15 @@ async fn write(emulator: &SlsEmulator, shards: u32, rate: usize) -> Refusal {
             }
         }
     }
+}
+
+/// `PROJECT=REGION`.
+fn elsewhere(text: &str) -> Result<(String, String), String> {
+    let (project, region) = text
+        .split_once('=')
+        .filter(|(project, region)| !project.is_empty() && !region.is_empty())
+        .ok_or_else(|| "write the project, = and its region, such as audit-eu=eu-central-1".to_owned())?;
+    Ok((project.to_owned(), region.to_owned()))
 }
 
 /// The key of this ID, whose secret is in the environment.

@@ -13,9 +13,12 @@ use super::refusal::Refusal;
 use super::reply::Reply;
 use super::service::Service;
 use super::shard::Shard;
-use super::state::{Logstore, Route};
+use super::state::{Logstore, Route, SlsState};
 use crate::core::cursor::Cursor;
 use crate::emulator::request::Request;
+
+/// Most logstores that one call lists.
+const LOGSTORES_PAGE: usize = 500;
 
 /// A call and what its path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +58,7 @@ impl Target {
                 _ => return Err(unknown()),
             },
             ("GET", [""]) => (Call::Project, &"", ""),
+            ("GET", ["logstores"]) => (Call::ListLogstores, &"", ""),
             ("GET", ["logstores", logstore, "shards"]) => (Call::ListShards, logstore, ""),
             ("GET", ["logstores", logstore]) => (Call::Logstore, logstore, ""),
             ("POST", ["logstores", logstore]) => (Call::Put, logstore, "lb"),
@@ -89,6 +93,7 @@ pub(super) fn answer(service: &Service, target: &Target, request: &Request, now:
             let region = super::state::lock(&service.state).region(&request.project)?.to_owned();
             return Ok(project(&request.project, &region));
         }
+        Call::ListLogstores => return list_logstores(&super::state::lock(&service.state), request),
         Call::Put => return put(&service.state, &target.logstore, route(target, request)?, request, now),
         _ => {}
     }
@@ -109,8 +114,21 @@ pub(super) fn answer(service: &Service, target: &Target, request: &Request, now:
         Call::Merge => merge(logstore, target.shard()?, now),
         Call::Cursor => cursor(logstore.shard(target.shard()?)?, request),
         Call::CursorTime => cursor_time(logstore.shard(target.shard()?)?, request),
-        Call::Project | Call::Pull | Call::Put => unreachable!("answered above, where the state is not locked"),
+        Call::Project | Call::ListLogstores | Call::Pull | Call::Put => {
+            unreachable!("answered above, where no logstore is looked up")
+        }
     }
+}
+
+fn list_logstores(state: &SlsState, request: &Request) -> Result<Reply, Refusal> {
+    let number = |name: &str, default| {
+        let text = request.parameter(name).map_or(Ok(default), str::parse::<usize>);
+        text.map_err(|_| Refusal::parameter(format!("{name} is not a number")))
+    };
+    let (offset, size) = (number("offset", 0)?, number("size", 200)?.min(LOGSTORES_PAGE));
+    let all = state.names(&request.project)?;
+    let page: Vec<&str> = all.iter().skip(offset).take(size).copied().collect();
+    Ok(Reply::json(json!({ "count": page.len(), "total": all.len(), "logstores": page })))
 }
 
 fn list_groups(logstore: &mut Logstore, now: Duration) -> Reply {

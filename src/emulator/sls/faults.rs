@@ -48,6 +48,8 @@ pub enum Call {
     Put,
     /// `GetLogStore`.
     Logstore,
+    /// `ListLogStores`.
+    ListLogstores,
 }
 
 /// What goes wrong with a call.

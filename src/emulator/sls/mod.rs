@@ -184,6 +184,16 @@ impl SlsEmulator {
         self.with(project, logstore, |logstore, now| admin::happen(logstore, event, now))
     }
 
+    /// Makes a logstore. Once there is one that was named, only those that were are there.
+    pub fn create_logstore(&self, project: &str, logstore: &str) {
+        lock(&self.service.state).create(project, logstore);
+    }
+
+    /// Deletes a logstore with all that is in it.
+    pub fn delete_logstore(&self, project: &str, logstore: &str) {
+        lock(&self.service.state).delete(project, logstore);
+    }
+
     /// Ends every connection and waits until they are gone.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;

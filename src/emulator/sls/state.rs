@@ -104,6 +104,31 @@ impl SlsState {
         Ok(logstore)
     }
 
+    /// The names of a project's logstores.
+    ///
+    /// # Errors
+    /// `ProjectNotExist`.
+    pub fn names(&self, project: &str) -> Result<BTreeSet<&str>, Refusal> {
+        if self.shape.elsewhere.iter().any(|(known, _)| known == project) {
+            return Err(no_project(project));
+        }
+        self.region(project)?;
+        let named = self.shape.logstores.iter().filter(|(known, _)| known == project).map(|(_, name)| name.as_str());
+        let used = self.logstores.keys().filter(|(known, _)| known == project).map(|(_, name)| name.as_str());
+        Ok(named.chain(used).collect())
+    }
+
+    /// Makes a logstore where they are named.
+    pub fn create(&mut self, project: &str, name: &str) {
+        self.shape.logstores.push((project.to_owned(), name.to_owned()));
+    }
+
+    /// Deletes a logstore with all that is in it.
+    pub fn delete(&mut self, project: &str, name: &str) {
+        self.shape.logstores.retain(|known| (&*known.0, &*known.1) != (project, name));
+        self.logstores.remove(&(project.to_owned(), name.to_owned()));
+    }
+
     /// A logstore that was already used.
     #[must_use]
     pub fn known(&self, project: &str, name: &str) -> Option<&Logstore> {

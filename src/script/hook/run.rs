@@ -1,5 +1,6 @@
 //! One pass over the logs of a page, as far as one Lua state goes.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::current_log::Current;
@@ -256,7 +257,9 @@ fn tell_place(current: &mut Current, page: &Page) {
     }
     let place = current.log().place(page);
     if let Some(meta) = &mut current.meta {
-        meta.id = place.to_string();
+        // Two logstores may well have a shard and a cursor of the same number.
+        meta.id.clear();
+        let _ = write!(meta.id, "{}/{}/{place}", meta.project, meta.logstore);
         meta.cursor = place.cursor;
         meta.index = place.index;
     }

@@ -54,7 +54,7 @@ pub const PROJECT: Key<String> =
     Key::text("sls.project").required().flag("project").also(&["SLS_PROJECT"]).means("SLS project");
 
 pub const LOGSTORE: Key<String> =
-    Key::text("sls.logstore").required().flag("logstore").also(&["SLS_LOGSTORE"]).means("logstore to read");
+    Key::text("sls.logstore").required().flag("logstore").also(&["SLS_LOGSTORE"]).means("logstore to read, or a pattern such as audit-* (* any text, ? one character) for all logstores of the project that have such a name, looked up every minute");
 
 pub const ENDPOINTS: Key<String> = Key::text("sls.endpoints").scope(Scope::Process).also(&["SLS_ENDPOINTS"]).means(
     "endpoints of several projects, separated by ;, as in the vendor's script for several logstores; prefer [[source]]",

@@ -10,7 +10,7 @@ use crate::core::cursor::{Cursor, ShardId, Start};
 use crate::core::source::SourceError;
 use crate::sls::Config;
 use crate::sls::api;
-use crate::sls::api::{Group, ReadError, SavedAt, Shard};
+use crate::sls::api::{Group, LogstoreNames, ReadError, SavedAt, Shard};
 use crate::sls::error::{Refusal, Verdict, busy, unreadable, verdict};
 use crate::sls::message::{Call, Reply, Request};
 use crate::sls::rights::Right;
@@ -79,6 +79,14 @@ impl Sls {
     /// [`LookError`]
     pub async fn look_at_shards(&self) -> Result<Vec<Shard>, LookError> {
         self.look(&api::build_list_shards(&self.config), api::read_shards).await
+    }
+
+    /// The first of the project's logstores, to see whether they may be listed.
+    ///
+    /// # Errors
+    /// [`LookError`]
+    pub async fn look_at_logstores(&self) -> Result<LogstoreNames, LookError> {
+        self.look(&api::build_list_logstores(0), api::read_logstores).await
     }
 
     /// Days that the logstore keeps logs.

@@ -9,10 +9,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::wire::{KEEP_IDLE, MAX_REPLY};
+use super::connections::KEEP_IDLE;
+use super::wire::MAX_REPLY;
 use super::*;
 use crate::core::budget::Budget;
+use crate::core::cursor::Start;
+use crate::core::page::Page;
 use crate::core::secret::Secret;
+use crate::core::source::Source as _;
 use crate::sls::credentials::KeyFiles;
 use crate::sls::message::Method;
 use crate::sls::{Compression, Credentials};
@@ -605,7 +609,7 @@ async fn a_page_is_debited_before_its_bytes_come() {
     let budget = Budget::new(16 << 20);
     let mut room = budget.take(1 << 20).await;
     check_busy(sls.pull(SHARD, &Cursor::new(CURSOR), 10, None, &mut room).await, "no complete reply");
-    assert_eq!(budget.used(), 12_000_000_usize.div_ceil(1024) * 1024, "packed and unpacked");
+    assert_eq!(budget.used(), 12_000_000, "packed and unpacked");
 }
 
 #[tokio::test]
@@ -624,6 +628,22 @@ async fn as_many_shards_are_listed_as_a_source_may_have_and_more_are_refused_by_
     check_busy(sls.shards().await, "it lists 10001 shards, and a source may have 10000");
     assert_eq!(sls.heartbeat(&BTreeSet::new()).await.unwrap().len(), 10_000);
     check_busy(sls.heartbeat(&BTreeSet::new()).await, "it lists 10001 shards, and a source may have 10000");
+}
+
+#[tokio::test]
+async fn logstores_are_listed_call_by_call_until_all_are() {
+    let page = |names: &str| ok(&format!(r#"{{"count":2,"total":3,"logstores":[{names}]}}"#));
+    let too_many = ok(r#"{"count":1,"total":10001,"logstores":["a"]}"#);
+    let server = Server::start([page(r#""a","b""#), page(r#""c""#), page(r#""a""#), page(""), too_many]).await;
+    let sls = server.sls();
+    let names =
+        |listed: Result<BTreeSet<String>, SourceError>| listed.unwrap().into_iter().collect::<Vec<_>>().join(" ");
+    assert_eq!(names(sls.logstores().await), "a b c");
+    assert_eq!(names(sls.logstores().await), "a", "fewer than were announced: nothing more comes");
+    check_busy(sls.logstores().await, "it tells of 10001 logstores, and a project may have 10000");
+    let lines: Vec<_> = server.received().into_iter().map(|request| request.line).collect();
+    let line = |offset| format!("GET /logstores?offset={offset}&size=500");
+    assert_eq!(lines[..2], [line(0), line(2)]);
 }
 
 #[tokio::test]
@@ -700,7 +720,7 @@ async fn f22_once_a_client_of_the_process_was_told_that_the_group_is_missing_a_s
     let answers = [gone.clone(), ok(shards), ok(saved), cursor.clone(), gone, cursor];
     let server = Server::start(answers).await;
     let sls = server.sls();
-    let beats = sls.beside().unwrap();
+    let beats = sls.beside(&Connections::default()).unwrap();
     beats.heartbeat(&BTreeSet::new()).await.unwrap_err();
     sls.learn_shards().await.unwrap();
     sls.cursor(ShardId(3), Start::End).await.unwrap();

@@ -1,27 +1,25 @@
 //! Sends a signed request and takes in the reply, as much of it as its kind may have.
 
 use std::collections::BTreeMap;
-use std::error::Error as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::Response;
+use reqwest::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use reqwest::tls::TlsInfo;
-use reqwest::{Certificate, Client, ClientBuilder, Response};
 
 use super::config_error::ConfigError;
-use super::dns::Remembering;
+#[cfg(test)]
+use super::connections::client_with;
+use super::connections::{Connections, SharedClient, chain};
 use crate::core::budget::Credit;
 use crate::core::cause::Cause;
 use crate::core::certificates::Certificates;
 use crate::core::env_proxy;
-use crate::core::no_proxy;
 use crate::core::printable::excerpt;
-use crate::core::reread::{FromFiles, Reread};
 use crate::core::secret::{Redactor, Secret};
 use crate::core::source::SourceError;
-use crate::core::tls_files::{TlsContent, TlsFiles};
 use crate::sls::Config;
 use crate::sls::api;
 use crate::sls::endpoint::Endpoint;
@@ -39,20 +37,12 @@ pub(super) const MAX_REPLY: usize = 400 * api::MAX_SHARDS;
 /// Most bytes of a packed page. What cannot be compressed grows by less than a hundredth.
 const MAX_PACKED: usize = MAX_RAW_SIZE as usize / 64 * 65;
 
-/// How long an idle connection is kept. A new one asks DNS again, so a moved endpoint is followed within this time.
-pub(super) const KEEP_IDLE: Duration = Duration::from_secs(30);
-
-/// Longest time for connecting, TLS included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How often the CA file is looked at, at most.
-const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
-
 /// Connections to an endpoint.
 #[derive(Debug)]
 pub(super) struct Wire {
     endpoint: Endpoint,
-    client: Reread<ClientFiles>,
+    user_agent: HeaderValue,
+    client: Arc<SharedClient>,
     /// What the server shows.
     pub(super) certificates: Certificates,
     /// The last reply told of a failure of the server's own. Until one does not, no connection is used twice: its name may
@@ -61,20 +51,26 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(config: &Config) -> Result<Self, ConfigError> {
-        Self::with(config, |client| client)
+    pub(super) fn new(config: &Config, connections: &Connections) -> Result<Self, ConfigError> {
+        let endpoint = Endpoint::parse(&config.endpoint, &config.project)?;
+        let client = connections.client(config, &endpoint)?;
+        Ok(Self::over(config, endpoint, client))
     }
 
-    /// With a last word on how the client is built.
+    fn over(config: &Config, endpoint: Endpoint, client: Arc<SharedClient>) -> Self {
+        let (certificates, failing) = (Certificates::default(), AtomicBool::new(false));
+        Self { endpoint, user_agent: user_agent(config), client, certificates, failing }
+    }
+
+    /// With a client of its own, and a last word on how that is built.
+    #[cfg(test)]
     pub(super) fn with(
         config: &Config,
-        change: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
+        change: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync + 'static,
     ) -> Result<Self, ConfigError> {
         let endpoint = Endpoint::parse(&config.endpoint, &config.project)?;
-        let tls = TlsFiles { ca_file: config.ca_file.clone(), client_cert: None };
-        let files = ClientFiles { tls, config: config.clone(), endpoint: endpoint.clone(), change: Box::new(change) };
-        let client = Reread::new(files, FILE_CHECK_INTERVAL)?;
-        Ok(Self { endpoint, client, certificates: Certificates::default(), failing: AtomicBool::new(false) })
+        let client = client_with(config, &endpoint, change)?;
+        Ok(Self::over(config, endpoint, client))
     }
 
     /// The `Host` header that a request has to carry and to sign.
@@ -98,6 +94,7 @@ impl Wire {
         };
         let url = format!("{}{}", self.endpoint.base, request.target());
         let mut outgoing = self.client.current().await.request(method, url).headers(header_map(&request.headers));
+        outgoing = outgoing.header(USER_AGENT, self.user_agent.clone());
         if !request.body.is_empty() {
             outgoing = outgoing.body(request.body.clone());
         }
@@ -185,66 +182,11 @@ impl Wire {
     }
 }
 
-/// What a client is made of. A new one has connections of its own; those of the old one end with their last request.
-struct ClientFiles {
-    tls: TlsFiles,
-    config: Config,
-    endpoint: Endpoint,
-    /// A last word on how it is built.
-    change: Box<dyn Fn(ClientBuilder) -> ClientBuilder + Send + Sync>,
-}
-
-impl FromFiles for ClientFiles {
-    type Content = TlsContent;
-    type Value = Client;
-    type Error = ConfigError;
-
-    fn what(&self) -> &'static str {
-        "sls.ca_file"
-    }
-
-    fn is_empty(&self) -> bool {
-        self.tls.is_empty()
-    }
-
-    fn read(&self) -> Result<TlsContent, ConfigError> {
-        Ok(self.tls.read()?)
-    }
-
-    fn make(&self, content: &TlsContent) -> Result<Client, ConfigError> {
-        let mut builder = client_builder(&self.config, &self.endpoint);
-        if let Some(pem) = &content.ca {
-            let certificates = Certificate::from_pem_bundle(pem).map_err(|error| self.tls.bad_ca(chain(&error)))?;
-            if certificates.is_empty() {
-                return Err(self.tls.bad_ca("it contains no PEM certificate").into());
-            }
-            builder = builder.tls_certs_merge(certificates);
-        }
-        (self.change)(builder).build().map_err(ConfigError::Client)
-    }
-}
-
 /// Bytes that a page takes while it is unpacked: packed, as many as are announced, and unpacked.
 fn unpacking(reply: &Reply, raw_size: u64, packed: Option<u64>) -> usize {
     let is_packed = reply.header("x-log-compresstype").is_some_and(|name| !name.is_empty());
     let packed = if is_packed { packed.unwrap_or(raw_size).min(MAX_PACKED as u64) } else { 0 };
     usize::try_from(raw_size + packed).unwrap_or(usize::MAX)
-}
-
-fn client_builder(config: &Config, endpoint: &Endpoint) -> ClientBuilder {
-    let mut builder = ClientBuilder::new()
-        .user_agent(user_agent(config))
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        .connect_timeout(CONNECT_TIMEOUT.min(config.timeout))
-        .pool_idle_timeout(KEEP_IDLE)
-        .tls_info(true)
-        .dns_resolver(Remembering::system())
-        .tcp_nodelay(true);
-    if endpoint.is_loopback() || no_proxy::is_for_all() {
-        builder = builder.no_proxy();
-    }
-    builder
 }
 
 /// Names the group and the consumer, as the consumer libraries of the vendor do.
@@ -282,16 +224,4 @@ fn redact(request: &Request, body: Bytes) -> Bytes {
 
 fn is_secret(header: &str) -> bool {
     matches!(header, "authorization" | "x-acs-security-token")
-}
-
-/// An error with everything below it, on one line.
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(error) = below {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        below = error.source();
-    }
-    excerpt(&text)
 }

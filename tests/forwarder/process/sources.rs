@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use forwarder::core::secret::Secret;
 use forwarder::emulator::hec;
-use forwarder::emulator::hec::{HecEmulator, Keep};
+use forwarder::emulator::hec::{HecEmulator, HecFault, Keep};
 use forwarder::emulator::sls;
 use forwarder::emulator::sls::{Call, SlsEmulator, SlsFault};
 use forwarder::loggroup::proto::{Log, LogGroup, Pair};
@@ -70,11 +70,20 @@ impl Many {
 
     /// The settings file, with more lines for some sources.
     fn start(&self, more: &[(&str, &str)], environment: &[(&str, &str)]) -> Program {
+        self.start_with(more, "", environment)
+    }
+
+    /// The same, with more at the end of the file.
+    fn start_with(&self, more: &[(&str, &str)], end: &str, environment: &[(&str, &str)]) -> Program {
         let mut text = String::new();
         for (name, project, logstore) in &self.places {
             text += &format!("[[source]]\nname = \"{name}\"\nproject = \"{project}\"\nlogstore = \"{logstore}\"\n");
             text.extend(more.iter().filter(|(source, _)| source == name).map(|(_, line)| format!("{line}\n")));
         }
+        self.start_file(&(text + end), environment)
+    }
+
+    fn start_file(&self, text: &str, environment: &[(&str, &str)]) -> Program {
         std::fs::write(self.directory.path().join("forwarder.toml"), text).unwrap();
         let mut command = self.command();
         command.arg("--config").arg("forwarder.toml").envs(environment.iter().copied());
@@ -95,6 +104,17 @@ impl Many {
         let events = self.hec.received();
         let events: BTreeSet<_> = events.iter().map(|event| event.event_raw.as_ref()).collect();
         events.iter().filter(|event| event.starts_with(begin.as_bytes())).count()
+    }
+
+    /// Whether each event of a source that has arrived ends with its id and this.
+    fn all_end_with(&self, source: &str, end: &str) -> bool {
+        let begin = format!("{source}|");
+        let events = self.hec.received();
+        let mut of_it = events.iter().map(|event| &event.event_raw).filter(|raw| raw.starts_with(begin.as_bytes()));
+        of_it.all(|raw| {
+            let text = String::from_utf8_lossy(raw);
+            text.strip_suffix(end).is_some_and(|id| id.ends_with(|last: char| last.is_ascii_digit()))
+        })
     }
 
     /// Waits until all logs of a source have arrived and are saved.
@@ -207,7 +227,8 @@ async fn a_source_that_is_refused_at_the_start_ends_nothing_while_another_works(
     let answers = |path: &str, words: &str| super::told::get(&program, path).contains(words);
     until("/ready names it", 10, || answers("/ready", "ready; the consumer group of source a cannot be joined")).await;
     assert!(answers("/", "the consumer group of source a cannot be joined"));
-    assert!(answers("/metrics", "forwarder_joined 1\n"));
+    let joined = |name: &str, is: u8| answers("/metrics", &format!("forwarder_joined{{source=\"{name}\"}} {is}\n"));
+    assert!(joined("a", 0) && joined("b", 1));
     many.put("a", 10);
     many.sls.faults().clear(Call::ListGroups);
     many.settled("a").await;
@@ -234,12 +255,132 @@ async fn each_source_runs_the_script_that_is_its_own() {
     many.put("b", 5);
     many.settled("a").await;
     many.settled("b").await;
-    let is_own = |name: &str| {
-        let begin = format!("{name}|");
-        let events = many.hec.received();
-        let mut of_it = events.iter().map(|event| &event.event_raw).filter(|raw| raw.starts_with(begin.as_bytes()));
-        of_it.all(|raw| raw.ends_with(b" own") == (name == "b"))
-    };
-    assert!(is_own("a") && is_own("b"));
+    assert!(many.all_end_with("a", "") && many.all_end_with("b", " own"));
     drop(program);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_is_replayed_through_the_script_of_its_own_source() {
+    let many = Many::new(&[("one", "p", "a"), ("b", "p", "b")]).await;
+    let write = |name: &str, text: &str| std::fs::write(many.directory.path().join(name), text).unwrap();
+    let broken = "function process(log) error('no') end\n";
+    write("t.lua", broken);
+    write("own.lua", broken);
+    let mut program = many.start(&[("b", "script = \"own.lua\"")], &[("FORWARDER_DEAD_LETTERS_MAX_SHARE", "100")]);
+    many.put("one", 5);
+    many.put("b", 5);
+    until_or(
+        "all are dead letters",
+        60,
+        || super::told::metric(&program, "forwarder_dead_letters_open") == 20.0,
+        || program.said(),
+    )
+    .await;
+    program.signal(libc::SIGTERM);
+    assert_eq!(program.exit(Duration::from_secs(30)).await, Some(0));
+    write("t.lua", SCRIPT);
+    write("own.lua", &SCRIPT.replace("log.id", "log.id .. ' own'"));
+    let mut command = many.command();
+    command.args(["dlq", "replay", "--all", "--config", "forwarder.toml"]);
+    let mut replay = Program::start("replay", command);
+    assert_eq!(replay.exit(Duration::from_secs(60)).await, Some(0), "{}", replay.said());
+    assert_eq!((many.arrived("one"), many.arrived("b")), (10, 10));
+    assert!(many.all_end_with("one", "") && many.all_end_with("b", " own"));
+}
+
+/// Where the events of one source go is down; each is so large that a few of them fill the memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_whose_events_find_no_way_out_leaves_the_others_memory_to_go_on() {
+    let many = Many::new(&[("stuck", "p", "stuck"), ("well", "p", "well")]).await;
+    let script = "function process(log, meta)\n\
+        if meta.source == 'stuck' then return { event = log.id .. string.rep('x', 900000), to = 'down' } end\n\
+        return { event = 'well|p|' .. log.id, to = 'up' }\nend\n";
+    std::fs::write(many.directory.path().join("t.lua"), script).unwrap();
+    let mut config = hec::Config::new(Secret::new(TOKEN));
+    config.keep = Keep::Last(0);
+    let down = HecEmulator::start(config).await.unwrap();
+    down.faults().next(HecFault::busy(), u64::MAX);
+    let item = |name, url| format!("[[destination]]\nname = \"{name}\"\ntype = \"hec\"\nurl = \"{url}\"\n");
+    let destinations = item("up", many.hec.url()) + &item("down", down.url());
+    let mut program = many.start_with(&[], &destinations, &[("FORWARDER_RUN_MEMORY", "64MiB")]);
+    many.put("stuck", 50);
+    let used = || super::told::metric(&program, "forwarder_memory_used_bytes");
+    until_or("one source fills the memory", 60, || used() > f64::from(48 << 20), || used().to_string()).await;
+    for round in 0..5 {
+        many.put("well", 100 + round);
+        many.settled("well").await;
+    }
+    down.faults().clear();
+    until_or("the other goes on", 60, || down.counts().events >= 100, || program.said()).await;
+    program.signal(libc::SIGTERM);
+    assert_eq!(program.exit(Duration::from_secs(60)).await, Some(0));
+    assert_eq!(program.says("source stuck: pulled 100 = delivered 100 +"), 1, "{}", program.said());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pattern_reads_logstores_that_are_made_and_leaves_those_that_are_deleted() {
+    let many = Many::new(&[("audit-a", "p", "audit-a"), ("audit-b", "p", "audit-b"), ("named", "p", "audit-c")]).await;
+    many.sls.delete_logstore("p", "audit-b");
+    let item = |keys: &str| format!("[[source]]\nproject = \"p\"\n{keys}\n");
+    let text = item("logstore = \"audit-*\"") + &item("logstore = \"audit-c\"\nname = \"named\"");
+    let mut program = many.start_file(&text, &[("FORWARDER_RUN_DRAIN_TIMEOUT", "5s")]);
+    many.put("audit-a", 10);
+    many.put("named", 10);
+    many.settled("audit-a").await;
+    many.settled("named").await;
+    let metrics = || super::told::get(&program, "/metrics");
+    let is_shown = |source: &str| metrics().contains(&format!("forwarder_sls_calls_total{{source=\"{source}\""));
+    assert!(is_shown("audit-a") && !is_shown("audit-b") && !is_shown("audit-*"), "{}", metrics());
+
+    many.sls.create_logstore("p", "audit-b");
+    many.put("audit-b", 10);
+    program.signal(libc::SIGHUP);
+    many.settled("audit-b").await;
+    assert!(is_shown("audit-b"), "{}", metrics());
+
+    many.sls.delete_logstore("p", "audit-a");
+    program.signal(libc::SIGHUP);
+    program.to_say("the logstore is gone: its source ends").await;
+    until_or("its source is not shown any more", 60, || !is_shown("audit-a"), metrics).await;
+    many.put("audit-b", 20);
+    many.put("named", 20);
+    many.settled("audit-b").await;
+    many.settled("named").await;
+    program.signal(libc::SIGTERM);
+    assert_eq!(program.exit(Duration::from_secs(60)).await, Some(0));
+    for (name, logs) in [("audit-a", 20), ("audit-b", 60), ("named", 60)] {
+        assert_eq!(
+            program.says(&format!("source {name}: pulled {logs} = delivered {logs} +")),
+            1,
+            "{}",
+            program.said()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pattern_that_finds_nothing_waits_and_says_so() {
+    let many = Many::new(&[("audit-a", "p", "audit-a"), ("waf", "p", "waf")]).await;
+    many.sls.delete_logstore("p", "audit-a");
+    let program = many.start_file("[sls]\nproject = \"p\"\nlogstore = \"audit-*\"\n", &[]);
+    program.to_say("no logstore of project p is called audit-*").await;
+    let answers = |path: &str| super::told::get(&program, path);
+    let words = "no logstore of project p is called audit-*";
+    until_or("/ready says so", 60, || answers("/ready").contains(words), || answers("/ready")).await;
+    assert!(answers("/").contains(words), "{}", answers("/"));
+    many.sls.create_logstore("p", "audit-a");
+    many.put("audit-a", 10);
+    program.signal(libc::SIGHUP);
+    many.settled("audit-a").await;
+    until_or("/ready is well", 60, || answers("/ready").ends_with("ready\n"), || answers("/ready")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_right_to_list_the_logstores_is_named_when_it_lacks() {
+    let many = Many::new(&[("a", "p", "a")]).await;
+    let denied = SlsFault::status(401, "Unauthorized", "denied by sts or ram, action: log:ListLogStores");
+    many.sls.faults().next(Call::ListLogstores, denied, u32::MAX);
+    let mut program = many.start_file("[sls]\nproject = \"p\"\nlogstore = \"*\"\n", &[]);
+    assert_eq!(program.exit(Duration::from_secs(30)).await, Some(77), "{}", program.said());
+    assert!(program.says("grant log:ListLogStores") > 0, "{}", program.said());
 }

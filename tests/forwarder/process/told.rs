@@ -23,6 +23,13 @@ pub fn get(program: &Program, path: &str) -> String {
     reply
 }
 
+/// The value of a metric without labels; 0 before there is one.
+pub fn metric(program: &Program, name: &str) -> f64 {
+    let metrics = get(program, "/metrics");
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.map_or(0.0, |value| value.parse().unwrap())
+}
+
 /// Waits until a path answers with this status and these words.
 async fn answers(program: &Program, path: &str, status: &str, words: &str) {
     let what = format!("{path} answers {status} with {words:?}");
@@ -128,7 +135,7 @@ async fn a_restart_under_another_name_says_whose_the_shards_still_are() {
     answers(&new, "/ready", "200", "ready; waiting: shards 0-1 were last saved by old").await;
     let page = get(&new, "/");
     assert!(page.contains("<title>Waiting – forwarder</title>") && !page.contains("All is well"), "{page}");
-    answers(&new, "/metrics", "200", "forwarder_waiting_for_shards 1\n").await;
+    answers(&new, "/metrics", "200", "forwarder_waiting_for_shards{source=\"l\"} 1\n").await;
     bench.settled().await;
     answers(&new, "/ready", "200", "ready\n").await;
 }

@@ -14,7 +14,7 @@ use forwarder::core::stop::{Stopper, stop};
 use forwarder::group;
 use forwarder::group::Drained;
 use forwarder::group::membership::Membership;
-use forwarder::pipeline::{DeadLetterPolicy, OnReject, Pace, PartSize, Pipeline, Route, bring_back};
+use forwarder::pipeline::{DeadLetterPolicy, MissedEvents, OnReject, Pace, PartSize, Pipeline, Route, bring_back};
 use forwarder::script::{Config, Hooks, Meta, Script};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -128,7 +128,13 @@ impl Member {
         let running = Arc::clone(&parts);
         let has_joined = Arc::clone(&joined);
         for number in 0..parts.destinations.len() {
-            side.spawn(bring_back(Arc::clone(&parts), number));
+            let parts = Arc::clone(&parts);
+            side.spawn(async move {
+                let DeadLetterPolicy { keep, copies, .. } = &parts.dead_letters;
+                let lost =
+                    MissedEvents { destinations: &parts.destinations, letters: &**keep, copies: copies.as_ref() };
+                bring_back(lost, number).await;
+            });
         }
         tasks.spawn(async move {
             let join = async || {

@@ -14,6 +14,7 @@ use crate::core::duration::in_words;
 use crate::core::env_proxy;
 use crate::core::printable::excerpt;
 use crate::core::source::SourceError;
+use crate::core::wildcard;
 use crate::sls::api::{SavedAt, Shard, kept_for, wanted_group};
 use crate::sls::endpoint::Endpoint;
 use crate::sls::message::Call;
@@ -33,6 +34,7 @@ const SKEW_TO_SAY: u64 = 5;
 const MOST_SHARDS: usize = 64;
 
 /// What a source is checked with.
+#[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) config: &'a Config,
     /// Whether the settings name the consumer; else its name has a part that no other process has.
@@ -64,8 +66,19 @@ pub(super) async fn check(findings: &Findings, source: Source<'_>) {
         }
     };
     let view = View { findings, sls: &sls, source: Source { config: &config, ..source } };
-    if view.key().await && view.clock().await {
+    if !view.key().await || !view.clock().await {
+        return;
+    }
+    if !wildcard::has_wildcards(&config.logstore) {
         view.all().await;
+        return;
+    }
+    // Each needs the same of the same, so one tells for all.
+    let Some(logstore) = view.first_found().await else { return };
+    let config = Config { logstore, ..config.clone() };
+    match Sls::new(&config) {
+        Ok(sls) => View { findings, sls: &sls, source: Source { config: &config, ..source } }.all().await,
+        Err(error) => findings.fail(Level::SETUP, error.to_string(), "correct it under [sls]"),
     }
 }
 
@@ -109,6 +122,38 @@ impl View<'_> {
             }
         }
         true
+    }
+
+    /// The first logstore that the pattern stands for.
+    async fn first_found(&self) -> Option<String> {
+        let Config { project, logstore: pattern, .. } = self.source.config;
+        if let Err(error) = self.sls.look_at_logstores().await {
+            match error {
+                LookError::Failed(SourceError::Absent(cause)) => {
+                    self.fail(&SourceError::Absent(self.sls.whereabouts(cause).await));
+                }
+                error => self.refused(&error),
+            }
+            return None;
+        }
+        let listed = match self.sls.logstores().await {
+            Ok(listed) => listed,
+            Err(error) => {
+                self.fail(&error);
+                return None;
+            }
+        };
+        let found: Vec<_> = listed.into_iter().filter(|name| wildcard::matches(pattern, name)).collect();
+        let Some(first) = found.first() else {
+            self.findings.warn(
+                format!("no logstore of project {} is called {}", excerpt(project), excerpt(pattern)),
+                "correct sls.logstore; or nothing, if such logstores are yet to be made: they are looked up every minute",
+            );
+            return None;
+        };
+        let number = count(found.len() as u64, "logstore");
+        self.findings.ok(format!("{number} called {}; looks at {}", excerpt(pattern), excerpt(first)));
+        Some(first.clone())
     }
 
     async fn all(&self) {

@@ -1,6 +1,7 @@
 //! `forwarder demo`: the main job on an emulated SLS and destination.
 
 mod oracle;
+mod places;
 mod receiver;
 mod screen;
 
@@ -26,12 +27,11 @@ use crate::script::{Hooks, MOST_TEXT};
 use crate::settings;
 use crate::settings::Environment;
 use oracle::Oracle;
+use places::{GROUP, Places};
+pub(crate) use places::{LOGSTORE, PROJECT};
 use receiver::{Collectors, OUTAGE, Receiver, To};
 use screen::Screen;
 
-pub(crate) const PROJECT: &str = "demo-project";
-pub(crate) const LOGSTORE: &str = "audit";
-const GROUP: &str = "siem";
 const KEY_ID: &str = "demo-key-id";
 /// Guards nothing: the emulator is on the loopback address and holds made-up logs.
 const KEY_SECRET: &str = "demo-key-secret";
@@ -64,7 +64,11 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=5_000_000))]
     pub logs: u64,
 
-    /// Shards to spread them over.
+    /// Logstores to spread them over, in two projects; the program reads them all.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=places::MOST))]
+    pub sources: u32,
+
+    /// Shards of each logstore.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub shards: u32,
 
@@ -136,7 +140,8 @@ async fn play(args: &Args) -> Result<bool, String> {
         .await
         .map_err(text("the embedded receiver cannot listen"))?;
 
-    println!("embedded SLS         http://{}  project {PROJECT}, logstore {LOGSTORE}", sls.address());
+    let places = Places::new(args.sources, args.shards);
+    println!("embedded SLS         http://{}  {}", sls.address(), places.describe());
     println!("embedded receiver    {}", receiver.url());
     println!("script               {}", script.path.display());
     let letters = DemoDeadLetters::new();
@@ -146,18 +151,18 @@ async fn play(args: &Args) -> Result<bool, String> {
         println!("status page          http://{address}/");
     }
     let settings =
-        settings::load(None, &flags, &environment(&sls, &receiver, &script.path, letters.path()), &machine())
+        settings::load(None, &flags, &environment(&sls, &places, &receiver, &script.path, letters.path()), &machine())
             .map_err(|error| error.to_string())?;
     let app = App::new(settings).map_err(|error| error.to_string())?;
     let (ledger, hooks) = (app.ledger(), app.hooks());
 
     let made = Instant::now();
     let mut generator = Generator::new(1, start_time(args.logs));
-    fill(&sls, &mut generator, &oracle, args)?;
+    fill(&sls, &places, &mut generator, &oracle, args.logs)?;
     println!(
         "wrote {} audit and web logs into {} shards in {:.1} s\n",
         args.logs,
-        args.shards,
+        places.shards(),
         made.elapsed().as_secs_f64()
     );
 
@@ -176,7 +181,7 @@ async fn play(args: &Args) -> Result<bool, String> {
         if let Some(address) = admin {
             println!("\nstatus page: http://{address}/");
         }
-        stay(&sls, &receiver, &mut generator, &script.path, &hooks, args.shards, &mut running).await?;
+        stay(&sls, &places, &receiver, &mut generator, &script.path, &hooks, &mut running).await?;
     }
     stopper.raise();
     while let Some(ended) = running.join_next().await {
@@ -189,7 +194,7 @@ async fn play(args: &Args) -> Result<bool, String> {
         screen::ledger(&ledger, &oracle);
     }
     // What was written while the demo stayed up may have come after the last pull.
-    let unsaved = if args.keep { 0 } else { unsaved(&sls, args.shards) };
+    let unsaved = if args.keep { 0 } else { places.unsaved(&sls) };
     let good = missing == 0 && unsaved == 0 && total.difference() == 0 && total.in_flight == 0;
     if let Some(hint) = app::summary::dead_letters(&ledger, letters.path()) {
         println!("\n{hint}");
@@ -277,11 +282,17 @@ fn free_address() -> Option<SocketAddr> {
 }
 
 /// Half audit logs, half web logs, in turns over the shards.
-fn fill(sls: &SlsEmulator, generator: &mut Generator, oracle: &Oracle, args: &Args) -> Result<(), String> {
-    let audit = args.logs / 2;
+fn fill(
+    sls: &SlsEmulator,
+    places: &Places,
+    generator: &mut Generator,
+    oracle: &Oracle,
+    logs: u64,
+) -> Result<(), String> {
+    let audit = logs / 2;
     oracle.expect((0..audit).map(|i| generator.audit_id(i)));
-    oracle.expect((0..args.logs - audit).map(|i| generator.nginx_id(i)));
-    let mut left = [audit, args.logs - audit];
+    oracle.expect((0..logs - audit).map(|i| generator.nginx_id(i)));
+    let mut left = [audit, logs - audit];
     let mut turn = 0;
     while left != [0, 0] {
         for (kind, left) in left.iter_mut().enumerate().filter(|(_, left)| **left > 0) {
@@ -289,7 +300,7 @@ fn fill(sls: &SlsEmulator, generator: &mut Generator, oracle: &Oracle, args: &Ar
             *left -= count;
             let count = usize::try_from(count).expect("a group is small");
             let group = if kind == 0 { generator.audit(count) } else { generator.nginx(count) };
-            sls.put(PROJECT, LOGSTORE, turn % args.shards, [group]).map_err(|refusal| refusal.to_string())?;
+            places.put(sls, turn, group)?;
             turn += 1;
         }
     }
@@ -297,17 +308,15 @@ fn fill(sls: &SlsEmulator, generator: &mut Generator, oracle: &Oracle, args: &Ar
 }
 
 /// What a user would type.
-fn environment(sls: &SlsEmulator, receiver: &Receiver, script: &Path, letters: &Path) -> Environment {
-    let pairs: [(&str, String); 7] = [
-        ("SLS_ENDPOINT", format!("http://{}", sls.address())),
-        ("SLS_PROJECT", PROJECT.into()),
-        ("SLS_LOGSTORE", LOGSTORE.into()),
+fn environment(sls: &SlsEmulator, places: &Places, receiver: &Receiver, script: &Path, letters: &Path) -> Environment {
+    let pairs: [(&str, String); 4] = [
         ("SLS_CG", GROUP.into()),
         ("SLS_AK_ID", KEY_ID.into()),
         ("SLS_AK_KEY", KEY_SECRET.into()),
         ("FORWARDER_SLS_HEARTBEAT_INTERVAL", "5s".into()),
     ];
-    let pairs = pairs.into_iter().chain(receiver.environment());
+    let endpoint = format!("http://{}", sls.address());
+    let pairs = pairs.into_iter().chain(places.environment(&endpoint)).chain(receiver.environment());
     let mut environment: Environment = pairs.map(|(name, value)| (name.to_owned(), value.into())).collect();
     environment.insert("FORWARDER_SCRIPT".into(), script.as_os_str().to_owned());
     environment.insert("FORWARDER_DEAD_LETTERS_DIR".into(), letters.as_os_str().to_owned());
@@ -370,11 +379,11 @@ fn ended_early(ended: Option<Result<Result<(), app::Error>, tokio::task::JoinErr
 /// Keeps everything up and writes a log now and then, until a signal comes.
 async fn stay(
     sls: &SlsEmulator,
+    places: &Places,
     receiver: &Receiver,
     generator: &mut Generator,
     script: &Path,
     hooks: &Hooks,
-    shards: u32,
     running: &mut JoinSet<Result<(), app::Error>>,
 ) -> Result<(), String> {
     let port = sls.address().port();
@@ -386,10 +395,9 @@ async fn stay(
     println!("  what SLS has             curl http://{}/_emulator/state", sls.address());
     println!("  the script               edit {}: a save takes effect within seconds", script.display());
     println!("\n  a second process, which takes over half of the shards:");
-    println!(
-        "    SLS_ENDPOINT=http://{} SLS_PROJECT={PROJECT} SLS_LOGSTORE={LOGSTORE} SLS_CG={GROUP} \\",
-        sls.address()
-    );
+    let places_set = places.environment(&format!("http://{}", sls.address()));
+    let places_set: Vec<String> = places_set.iter().map(|(name, value)| format!("{name}='{value}'")).collect();
+    println!("    {} SLS_CG={GROUP} \\", places_set.join(" "));
     let there: Vec<String> = receiver.environment().iter().map(|(name, value)| format!("{name}={value}")).collect();
     println!("    SLS_AK_ID={KEY_ID} SLS_AK_KEY={KEY_SECRET} {} \\", there.join(" "));
     println!("    forwarder --script {}", script.display());
@@ -413,18 +421,9 @@ async fn stay(
             () = tokio::time::sleep(Duration::from_millis(500)) => {}
         }
         let group = if turn % 2 == 0 { generator.audit(1) } else { generator.nginx(1) };
-        sls.put(PROJECT, LOGSTORE, turn % shards, [group]).map_err(|refusal| refusal.to_string())?;
+        places.put(sls, turn, group)?;
         turn += 1;
     }
-}
-
-/// Shards whose checkpoint is not at their end.
-fn unsaved(sls: &SlsEmulator, shards: u32) -> usize {
-    let is_saved = |shard: &u32| {
-        let saved = sls.checkpoint(PROJECT, LOGSTORE, GROUP, *shard).map(|checkpoint| checkpoint.cursor);
-        saved == sls.range(PROJECT, LOGSTORE, *shard).map(|range| range.end)
-    };
-    (0..shards).filter(|shard| !is_saved(shard)).count()
 }
 
 #[cfg(test)]
@@ -441,7 +440,7 @@ mod tests {
     #[test]
     fn a_demo_needs_no_arguments() {
         let args = parse(&["demo"]).unwrap();
-        assert_eq!((args.logs, args.shards, args.to, args.keep), (100_000, 4, To::Hec, false));
+        assert_eq!((args.logs, args.sources, args.shards, args.to, args.keep), (100_000, 1, 4, To::Hec, false));
     }
 
     #[test]

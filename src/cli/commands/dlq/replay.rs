@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::filter::Filter;
 use super::output::{DlqError, Output, for_each};
 use crate::app::destinations;
-use crate::app::replay::{Fate, Remade, Remaker, ReplayError, Way, replay};
+use crate::app::replay::{Fate, Remade, Remaker, ReplayError, ReplayScripts, Way, replay};
 use crate::cli::context::machine;
 use crate::cli::exit::{INTERNAL, USAGE, end};
 use crate::cli::log;
@@ -26,7 +26,6 @@ use crate::core::stop::{Stop, stop};
 use crate::dead_letter::{Letter, Record, ReplayClaim, Unreadable, directories};
 use crate::destination::Destination;
 use crate::pipeline::Route;
-use crate::script::Script;
 use crate::settings;
 use crate::settings::{DeliverySettings, Environment, LogFormat, LogSettings};
 
@@ -41,7 +40,7 @@ pub struct Replay {
     #[command(flatten)]
     /// Which of the dead letters.
     pub filter: Filter,
-    /// The script [default: the one in the settings]
+    /// The script for all of them [default: for each letter the one of its source in the settings]
     #[arg(long, value_name = "FILE")]
     pub script: Option<PathBuf>,
     /// Deliver nothing: show what the script makes of them now, beside the event that was refused
@@ -76,10 +75,14 @@ pub(super) fn main(
     dir: &Path,
 ) -> std::process::ExitCode {
     let flags = args.script.iter().map(|file| ("script.file", file.display().to_string())).collect();
-    let delivery = match settings::delivery(config, &flags, environment, &machine()) {
+    let mut delivery = match settings::delivery(config, &flags, environment, &machine()) {
         Ok(delivery) => delivery,
         Err(error) => return end(&error.to_string(), USAGE),
     };
+    if args.script.is_some() {
+        let common = delivery.script.clone();
+        delivery.sources.iter_mut().for_each(|source| source.script.clone_from(&common));
+    }
     // A destination that is down or refuses us is waited for, so that has to be seen.
     let log = match log::start(&LogSettings { level: tracing::Level::INFO, format: LogFormat::Text, file: None }) {
         Ok(log) => log,
@@ -143,9 +146,9 @@ pub async fn run<K: Destination>(
     if !args.chooses() {
         return Err(DlqError::NothingChosen);
     }
-    let script = Script::read(&parts.delivery.script).map_err(ReplayError::Script)?;
-    let named = format!("{} ({})", script.name, script.version);
-    let mut remaker = Remaker::new(script, parts.delivery.hook.clone(), parts.formats.clone());
+    let scripts = ReplayScripts::read(parts.delivery).map_err(ReplayError::Script)?;
+    let named = scripts.named();
+    let mut remaker = Remaker::new(scripts, parts.delivery.hook.clone(), parts.formats.clone());
     let since = args.filter.since.as_ref().map(|since| since.timestamp(now));
     let wants =
         |record: &Record| args.filter.wants(record, since) && (args.id.is_empty() || args.id.contains(&record.id()));
@@ -278,6 +281,11 @@ fn words(fate: &Fate) -> String {
         Fate::Ambiguous => {
             "it does not say which destination refused it: replay it with settings of that destination alone".to_owned()
         }
+        Fate::NoScript => {
+            "no source of the settings that reads its logstore has a script, or several have different ones, and \
+                           script.file is not given: replay it with --script"
+                .to_owned()
+        }
         Fate::Rejected { code, reason } => format!("{code}: {reason}"),
     }
 }
@@ -329,6 +337,7 @@ fn difference(record: &Record, made: &Remade) -> String {
         Remade::Gone => out += &format!("  stays: {}\n", words(&Fate::Gone)),
         Remade::NoDestination(name) => out += &format!("  stays: {}\n", words(&Fate::NoDestination(name.clone()))),
         Remade::Ambiguous => out += &format!("  stays: {}\n", words(&Fate::Ambiguous)),
+        Remade::NoScript => out += &format!("  stays: {}\n", words(&Fate::NoScript)),
         Remade::Failed(error) => out += &format!("  stays: {}\n", printable(error.fault.to_string().as_bytes())),
     }
     out

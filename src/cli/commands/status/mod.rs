@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::cli::context::{machine, sources};
 use crate::cli::exit::{DENIED, INTERNAL, UNREACHABLE, USAGE, end};
 use crate::cli::flags::SettingFlags;
+use crate::cli::source::with_found;
 use crate::cli::terminal::{colour, over, terminal_size};
 use crate::script::Paint;
 use crate::settings;
@@ -64,6 +65,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
         Ok(places) => places,
         Err(error) => return end(&error.to_string(), USAGE),
     };
+    let places = runtime.block_on(with_found(places));
     let lookers: Result<Vec<Looker>, String> =
         places.into_iter().map(|(name, config, start)| Looker::new(name, config, &start)).collect();
     let lookers = match lookers {

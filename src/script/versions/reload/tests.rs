@@ -113,11 +113,11 @@ async fn a_new_version_takes_over_in_the_middle_of_a_page_and_goes_on_with_the_r
         let page = page_of(&["a", "b", "c"]);
         let one = |from| Stretch { page: page.clone(), from, bounds: Bounds { bytes: 1, ..Bounds::NONE } };
         let (hook, text) = run_on(&hooks, hooks.load(meta(1)).unwrap(), one(0)).await;
-        assert_eq!(text, "old:a0=1|1|0");
+        assert_eq!(text, "old:a0=p/l/1|1|0");
         replace_with(&hooks, &script("new"), "", true).unwrap();
         let (hook, text) = run_on(&hooks, hook, one(1)).await;
-        assert_eq!(text, "new:b1=1|1|1");
-        assert_eq!(run_on(&hooks, hook, one(2)).await.1, "new:c2=1|1|2");
+        assert_eq!(text, "new:b1=p/l/1|1|1");
+        assert_eq!(run_on(&hooks, hook, one(2)).await.1, "new:c2=p/l/1|1|2");
     }
 }
 

@@ -1,0 +1,270 @@
+//! A source whose logstore is a pattern: looks for logstores, and reads each that it finds as a source of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{info, warn};
+
+use super::error::Error;
+use super::logstore_changes::{Changes, changes, source_name};
+use super::reload::Wake;
+use super::shared::Shared;
+use super::source_list::{Listed, Place, Watched};
+use super::source_run::{Common, SourceRun, identity};
+use crate::admin::{GroupHealth, SourceSnapshot};
+use crate::core::cause::Cause;
+use crate::core::cursor::SourceName;
+use crate::core::failing::Failing;
+use crate::core::retry_log::RetryLog;
+use crate::core::source::SourceError;
+use crate::core::stop::{Stop, Stopper, stop};
+use crate::core::timings::TimingsRead;
+use crate::group::Drained;
+use crate::script::Hooks;
+use crate::settings::SourceSettings;
+use crate::sls;
+use crate::sls::Sls;
+
+/// Time between two looks. SIGHUP has the next one come at once.
+const LOOK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Time between the look that misses a logstore and the one that makes sure: a list in pages may pass over one while others are
+/// deleted.
+const SECOND_LOOK: Duration = Duration::from_secs(1);
+
+/// A pattern, ready to work.
+#[derive(Debug)]
+pub(super) struct PatternRun {
+    /// The script of all that it finds.
+    pub(super) hooks: Arc<Hooks>,
+    shared: Arc<Shared>,
+    state: Arc<PatternState>,
+    _listed: Listed,
+}
+
+/// How the looking does.
+#[derive(Debug)]
+struct PatternState {
+    settings: SourceSettings,
+    sls: Sls,
+    failing: Mutex<Option<Failing>>,
+    /// Something was found: its sources tell how they do.
+    has_found: AtomicBool,
+}
+
+/// What a look has shown.
+enum Looked {
+    /// There are logstores to read, or there were.
+    Found,
+    /// There has been none yet.
+    Nothing,
+}
+
+impl PatternRun {
+    /// # Errors
+    /// A setting of the source is wrong, or a file that it names.
+    pub(super) fn new(settings: &SourceSettings, hooks: Arc<Hooks>, shared: &Arc<Shared>) -> Result<Self, Error> {
+        let sls = Sls::over(&settings.sls, &shared.connections).map_err(|error| Error::Settings(error.to_string()))?;
+        let (failing, has_found) = (Mutex::default(), AtomicBool::new(false));
+        let state = Arc::new(PatternState { settings: settings.clone(), sls, failing, has_found });
+        let listed = shared.sources.add(&settings.name, Place::from(&settings.sls), Arc::clone(&state) as _);
+        Ok(Self { hooks, shared: Arc::clone(shared), state, _listed: listed })
+    }
+
+    /// Runs until `leave` is raised, or until everything that it found has been read to its end. Returns the worst of their ends.
+    ///
+    /// # Errors
+    /// SLS rejected the requests of every source before anything began, or a bug.
+    pub(super) async fn run(self, common: Common, leave: Stop) -> Result<Drained, Error> {
+        let PatternState { settings, .. } = &*self.state;
+        let mut found = Found::new(&self, common.clone());
+        let mut retry_log = RetryLog::new(format!("source {}: cannot find logstores", settings.name), 0);
+        let (mut wake, mut next_look) = (Wake::listen(), Instant::now());
+        loop {
+            tokio::select! {
+                () = leave.raised() => return found.end(Drained::Clean).await,
+                Some(ended) = found.running.join_next() => {
+                    let drained = found.has_ended(ended)?;
+                    if drained != Drained::Clean || found.is_all_read() {
+                        return found.end(drained).await;
+                    }
+                }
+                () = wake.comes() => next_look = Instant::now(),
+                () = sleep_until(next_look) => {
+                    let Some(looked) = leave.or(found.look()).await else { continue };
+                    let fault = match looked {
+                        Ok(Looked::Found) => None,
+                        Ok(Looked::Nothing) => Some(nothing(&settings.sls)),
+                        Err(fault) if self.is_the_end(&fault, &common) => {
+                            return Err(Error::Refused(fault.cause().clone()));
+                        }
+                        Err(fault) => Some(fault),
+                    };
+                    self.state.looked(fault.as_ref());
+                    let pause = match &fault {
+                        Some(fault) => retry_log.next(fault.cause(), fault.retry(), Instant::now()),
+                        None => {
+                            retry_log.recovered();
+                            LOOK_INTERVAL
+                        }
+                    };
+                    next_look = Instant::now() + pause.min(LOOK_INTERVAL);
+                }
+            }
+        }
+    }
+
+    /// Whether a refusal ends the program, as that of a source that cannot join.
+    fn is_the_end(&self, fault: &SourceError, common: &Common) -> bool {
+        let PatternState { settings, .. } = &*self.state;
+        let name = SourceName::new(&settings.name);
+        match fault {
+            SourceError::Absent(_) if settings.wait => {}
+            SourceError::Refused(_) | SourceError::Absent(_) => return common.refusals.refused(&name),
+            _ => {}
+        }
+        common.refusals.meets_something_else(&name);
+        false
+    }
+}
+
+fn nothing(config: &sls::Config) -> SourceError {
+    let what = format!("no logstore of project {} is called {}", config.project, config.logstore);
+    SourceError::Absent(Cause { what, hint: Some("it is waited for, and looked up again every minute") })
+}
+
+/// The sources that a pattern found.
+struct Found<'a> {
+    pattern: &'a PatternRun,
+    common: Common,
+    running: JoinSet<(String, Result<Drained, Error>)>,
+    /// By logstore; raised when its source is to end.
+    stops: BTreeMap<String, Stopper>,
+    /// Logstores that were read to where they end.
+    read: BTreeSet<String>,
+}
+
+impl<'a> Found<'a> {
+    fn new(pattern: &'a PatternRun, common: Common) -> Self {
+        Self { pattern, common, running: JoinSet::new(), stops: BTreeMap::new(), read: BTreeSet::new() }
+    }
+
+    /// Lists the logstores, starts sources for those that are new, and ends the sources of those that are gone.
+    async fn look(&mut self) -> Result<Looked, SourceError> {
+        let PatternState { settings, sls, .. } = &*self.pattern.state;
+        let listed = match sls.logstores().await {
+            Err(SourceError::Absent(cause)) => return Err(SourceError::Absent(sls.whereabouts(cause).await)),
+            listed => listed?,
+        };
+        self.common.refusals.meets_something_else(&SourceName::new(&settings.name));
+        let known = self.stops.keys().chain(&self.read).cloned().collect();
+        let Changes { new, gone } = changes(&settings.sls.logstore, &known, &listed);
+        if !gone.is_empty() {
+            sleep(SECOND_LOOK).await;
+            let again = sls.logstores().await?;
+            gone.difference(&again).for_each(|logstore| self.is_gone(logstore));
+        }
+        for logstore in new {
+            self.start(&logstore)?;
+        }
+        let is_empty = self.stops.is_empty() && self.read.is_empty();
+        Ok(if is_empty { Looked::Nothing } else { Looked::Found })
+    }
+
+    fn start(&mut self, logstore: &str) -> Result<(), SourceError> {
+        let PatternRun { hooks, shared, state, .. } = self.pattern;
+        let settings = &state.settings;
+        let sls = sls::Config { logstore: logstore.to_owned(), ..settings.sls.clone() };
+        if shared.sources.reads(&Place::from(&sls)) {
+            // An item of its own, or another pattern, was first.
+            return Ok(());
+        }
+        let is_taken = |name: &str| shared.sources.has_name(name);
+        let name = source_name(&settings.name, &sls.project, logstore, is_taken);
+        let source = SourceRun::new(&SourceSettings { name, sls, ..settings.clone() }, Arc::clone(hooks), shared);
+        let source = source.map_err(|error| {
+            SourceError::Refused(Cause::new(format!("logstore {logstore} cannot be read: {error}")))
+        })?;
+        info!(source = %source.name(), pattern = settings.sls.logstore, "found a logstore");
+        let (stopper, stopped) = stop();
+        let (logstore, common) = (logstore.to_owned(), self.common.clone());
+        self.stops.insert(logstore.clone(), stopper);
+        self.running.spawn(async move { (logstore, source.run(common, stopped).await) });
+        Ok(())
+    }
+
+    fn is_gone(&mut self, logstore: &str) {
+        self.read.remove(logstore);
+        if let Some(stop) = self.stops.get(logstore).filter(|stop| !stop.is_raised()) {
+            warn!(logstore, "the logstore is gone: its source ends; what was not delivered of it is gone, too");
+            stop.raise();
+        }
+    }
+
+    /// How a source has ended. What is cut off with its logstore is gone whatever one does.
+    fn has_ended(&mut self, ended: Result<(String, Result<Drained, Error>), JoinError>) -> Result<Drained, Error> {
+        let (logstore, drained) = ended.map_err(|panic| Error::Internal(panic.to_string()))?;
+        let drained = drained?;
+        let was_gone = self.stops.remove(&logstore).is_some_and(|stop| stop.is_raised());
+        if was_gone && drained != Drained::Broken {
+            return Ok(Drained::Clean);
+        }
+        self.read.insert(logstore);
+        Ok(drained)
+    }
+
+    /// Whether everything was read to where it ends.
+    fn is_all_read(&self) -> bool {
+        self.running.is_empty() && !self.read.is_empty()
+    }
+
+    /// Ends all in good order; returns the worst of `worst` and their ends.
+    async fn end(mut self, mut worst: Drained) -> Result<Drained, Error> {
+        self.stops.values().for_each(Stopper::raise);
+        while let Some(ended) = self.running.join_next().await {
+            let (_, drained) = ended.map_err(|panic| Error::Internal(panic.to_string()))?;
+            worst = worst.max(drained?);
+        }
+        Ok(worst)
+    }
+}
+
+impl PatternState {
+    /// A look has failed with `fault`, or has not.
+    fn looked(&self, fault: Option<&SourceError>) {
+        let mut failing = self.lock();
+        *failing = fault.map(|fault| Failing::again(failing.as_ref(), fault, Instant::now()));
+        self.has_found.fetch_or(fault.is_none(), Ordering::Relaxed);
+    }
+
+    /// Every writer leaves it whole before it can panic.
+    fn lock(&self) -> MutexGuard<'_, Option<Failing>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watched for PatternState {
+    fn read(&self, _: &mut BTreeMap<SourceName, TimingsRead>) -> Option<SourceSnapshot> {
+        let failing = self.lock().clone();
+        if failing.is_none() && self.has_found.load(Ordering::Relaxed) {
+            return None;
+        }
+        Some(SourceSnapshot {
+            name: self.settings.name.clone(),
+            who: identity(&self.settings.sls),
+            group: GroupHealth { failing, ..GroupHealth::default() },
+            credentials: self.sls.key_status(),
+            certificate_end: self.sls.certificate_end(),
+            retention: None,
+            owners: Vec::new(),
+            calls: self.sls.errors().sent(),
+            errors: self.sls.errors().read(),
+            probe: None,
+            timings: TimingsRead::default(),
+        })
+    }
+}

@@ -1,0 +1,121 @@
+//! Which script a dead letter goes through: the one of the source that its log came from.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::core::wildcard;
+use crate::dead_letter::LogOrigin;
+use crate::script::{HookError, Script};
+use crate::settings::{DeliverySettings, SourceScript};
+
+/// The scripts of the sources, and the one for all others.
+#[derive(Debug, Default)]
+pub struct ReplayScripts {
+    sources: Vec<SourceScript>,
+    /// For logs of which no source is known.
+    common: Option<PathBuf>,
+    loaded: BTreeMap<PathBuf, Script>,
+}
+
+impl ReplayScripts {
+    /// Reads every script that the settings name.
+    ///
+    /// # Errors
+    /// One cannot be read.
+    pub fn read(settings: &DeliverySettings) -> Result<Self, HookError> {
+        let (sources, common) = (settings.sources.clone(), settings.script.clone());
+        let mut loaded = BTreeMap::new();
+        for path in sources.iter().filter_map(|source| source.script.as_ref()).chain(&common) {
+            if !loaded.contains_key(path) {
+                loaded.insert(path.clone(), Script::read(path)?);
+            }
+        }
+        Ok(Self { sources, common, loaded })
+    }
+
+    /// This one for every log.
+    #[must_use]
+    pub fn only(script: Script) -> Self {
+        let path = PathBuf::from(&script.name);
+        Self { sources: Vec::new(), common: Some(path.clone()), loaded: [(path, script)].into() }
+    }
+
+    /// For people: `audit.lua (5d0a3c8b21ef), waf.lua (0123456789ab)`.
+    #[must_use]
+    pub fn named(&self) -> String {
+        let named = self.loaded.values().map(|script| format!("{} ({})", script.name, script.version));
+        named.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The name of the source that a log came from, and its script. `None`: there is no script for it, or sources that read a logstore
+    /// of this name have different ones.
+    pub(super) fn of(&self, origin: &LogOrigin) -> Option<(String, &Script)> {
+        let reads = |source: &&SourceScript| {
+            source.project == origin.project && wildcard::matches(&source.logstore, &origin.logstore)
+        };
+        // What is named goes before what a pattern finds, as when the logs were read.
+        let named: Vec<_> = self.sources.iter().filter(reads).filter(|source| !source.is_pattern()).collect();
+        let reading = if named.is_empty() { self.sources.iter().filter(reads).collect() } else { named };
+        let (name, path) = match &reading[..] {
+            [] => (origin.logstore.clone(), self.common.as_deref()),
+            [first, others @ ..] => {
+                let is_same = others.iter().all(|other| other.script == first.script);
+                (first.name_of(&origin.logstore), first.script.as_deref().filter(|_| is_same))
+            }
+        };
+        Some((name, self.loaded.get::<Path>(path?)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::cursor::{Cursor, ShardId};
+
+    fn source(name: &str, logstore: &str, script: Option<&str>) -> SourceScript {
+        let [name, project, logstore] = [name, "p", logstore].map(str::to_owned);
+        SourceScript { name, project, logstore, script: script.map(PathBuf::from) }
+    }
+
+    fn scripts(sources: &[SourceScript], common: Option<&str>) -> ReplayScripts {
+        let loaded = ["a.lua", "b.lua", "all.lua"].map(|name| (name.into(), Script::from_text(name, "")));
+        ReplayScripts { sources: sources.to_vec(), common: common.map(PathBuf::from), loaded: loaded.into() }
+    }
+
+    fn of(scripts: &ReplayScripts, logstore: &str) -> Option<(String, String)> {
+        let [project, logstore] = ["p", logstore].map(str::to_owned);
+        let (shard, cursor) = (ShardId(0), Cursor::from_number(1));
+        let origin = LogOrigin { project, logstore, shard, cursor, log: 0, event: None };
+        scripts.of(&origin).map(|(source, script)| (source, script.name.clone()))
+    }
+
+    fn some(source: &str, script: &str) -> Option<(String, String)> {
+        Some((source.to_owned(), script.to_owned()))
+    }
+
+    #[test]
+    fn a_letter_goes_through_the_script_of_its_source_under_the_name_of_that() {
+        let all = [source("one", "audit", Some("a.lua")), source("waf-*", "waf-*", Some("b.lua"))];
+        let with_common = scripts(&all, Some("all.lua"));
+        assert_eq!(of(&with_common, "audit"), some("one", "a.lua"));
+        assert_eq!(of(&with_common, "waf-eu"), some("waf-eu", "b.lua"));
+        assert_eq!(of(&with_common, "gone"), some("gone", "all.lua"));
+        assert_eq!(of(&scripts(&all, None), "gone"), None);
+    }
+
+    #[test]
+    fn a_logstore_that_a_pattern_found_has_the_name_that_it_had_then() {
+        assert_eq!(source("eu", "audit-*", None).name_of("audit-a"), "eu.audit-a");
+        assert_eq!(source("p.audit-*", "audit-*", None).name_of("audit-a"), "audit-a");
+    }
+
+    #[test]
+    fn a_logstore_that_sources_read_with_different_scripts_has_none() {
+        let two = [source("eu", "audit", Some("a.lua")), source("us", "audit", Some("b.lua"))];
+        assert_eq!(of(&scripts(&two, Some("all.lua")), "audit"), None);
+        let same = [source("eu", "audit", Some("a.lua")), source("us", "audit", Some("a.lua"))];
+        assert_eq!(of(&scripts(&same, None), "audit"), some("eu", "a.lua"));
+        let pattern = [source("au*", "au*", Some("a.lua")), source("one", "audit", Some("b.lua"))];
+        assert_eq!(of(&scripts(&pattern, None), "audit"), some("one", "b.lua"), "it is named");
+    }
+}

@@ -1,0 +1,105 @@
+//! The sources that are at work, for whoever asks: those of the settings, and those that patterns found.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::admin::SourceSnapshot;
+use crate::core::cursor::SourceName;
+use crate::core::timings::TimingsRead;
+use crate::sls::Config;
+
+/// Tells how a source does.
+pub(super) trait Watched: Send + Sync {
+    /// How it does now; `None` when there is nothing to tell. Its times are among those of all sources.
+    fn read(&self, timings: &mut BTreeMap<SourceName, TimingsRead>) -> Option<SourceSnapshot>;
+}
+
+/// A logstore that is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    endpoint: String,
+    project: String,
+    logstore: String,
+}
+
+impl From<&Config> for Place {
+    fn from(config: &Config) -> Self {
+        let Config { endpoint, project, logstore, .. } = config.clone();
+        Self { endpoint, project, logstore }
+    }
+}
+
+/// All of them, in the order in which they came.
+#[derive(Debug, Default, Clone)]
+pub(super) struct SourceList(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    entries: BTreeMap<u64, Entry>,
+    next: u64,
+}
+
+struct Entry {
+    name: String,
+    place: Place,
+    watched: Arc<dyn Watched>,
+}
+
+/// A source in the list, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Listed {
+    list: SourceList,
+    number: u64,
+}
+
+impl SourceList {
+    /// One more.
+    pub(super) fn add(&self, name: &str, place: Place, watched: Arc<dyn Watched>) -> Listed {
+        let mut known = self.lock();
+        let number = known.next;
+        known.next += 1;
+        known.entries.insert(number, Entry { name: name.to_owned(), place, watched });
+        Listed { list: self.clone(), number }
+    }
+
+    /// Whether one reads this logstore.
+    pub(super) fn reads(&self, place: &Place) -> bool {
+        self.lock().entries.values().any(|entry| entry.place == *place)
+    }
+
+    /// Whether one is called like that.
+    pub(super) fn has_name(&self, name: &str) -> bool {
+        self.lock().entries.values().any(|entry| entry.name == name)
+    }
+
+    /// How they do now.
+    pub(super) fn read(&self, mut timings: BTreeMap<SourceName, TimingsRead>) -> Vec<SourceSnapshot> {
+        let watched: Vec<_> = self.lock().entries.values().map(|entry| Arc::clone(&entry.watched)).collect();
+        watched.iter().filter_map(|watched| watched.read(&mut timings)).collect()
+    }
+
+    /// Every writer leaves it whole before it can panic.
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Listed {
+    /// How many sources there are with it.
+    pub(super) fn of_how_many(&self) -> usize {
+        self.list.lock().entries.len()
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.list.lock().entries.remove(&self.number);
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.name, self.place)
+    }
+}

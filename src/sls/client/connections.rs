@@ -1,0 +1,164 @@
+//! The HTTP clients that hold connections to SLS. Sources that reach it in the same way share one: each has the certificates of the
+//! system in memory, and keeps connections open.
+
+use std::error::Error as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use reqwest::{Certificate, Client, ClientBuilder};
+
+use super::config_error::ConfigError;
+use super::dns::Remembering;
+use crate::core::no_proxy;
+use crate::core::printable::excerpt;
+use crate::core::reread::{FromFiles, Reread};
+use crate::core::tls_files::{TlsContent, TlsFiles};
+use crate::sls::Config;
+use crate::sls::endpoint::Endpoint;
+
+/// How long an idle connection is kept. A new one asks DNS again, so a moved endpoint is followed within this time.
+pub(super) const KEEP_IDLE: Duration = Duration::from_secs(30);
+
+/// Longest time for connecting, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often the CA file is looked at, at most.
+const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Connections that sources share. They belong to the runtime that they are first used in.
+#[derive(Debug, Default, Clone)]
+pub struct Connections(Arc<Mutex<Vec<Known>>>);
+
+/// A client that may be in use, and how it reaches SLS.
+type Known = (Way, Weak<SharedClient>);
+
+/// A client, made anew when its certificates change.
+pub(super) type SharedClient = Reread<ClientFiles>;
+
+/// What tells one client from another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Way {
+    ca_file: Option<PathBuf>,
+    /// The proxy of the environment does not count.
+    is_direct: bool,
+    connect_timeout: Duration,
+}
+
+impl Connections {
+    /// The client for a source, which others may have, too.
+    pub(super) fn client(&self, config: &Config, endpoint: &Endpoint) -> Result<Arc<SharedClient>, ConfigError> {
+        let way = way(config, endpoint);
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(_, client)| client.strong_count() > 0);
+        let shared = known.iter().find(|(other, _)| *other == way).and_then(|(_, client)| client.upgrade());
+        if let Some(client) = shared {
+            return Ok(client);
+        }
+        let client = Arc::new(new_client(way.clone(), |client| client)?);
+        known.push((way, Arc::downgrade(&client)));
+        Ok(client)
+    }
+}
+
+/// A client of its own for a source, with a last word on how it is built.
+#[cfg(test)]
+pub(super) fn client_with(
+    config: &Config,
+    endpoint: &Endpoint,
+    change: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
+) -> Result<Arc<SharedClient>, ConfigError> {
+    new_client(way(config, endpoint), change).map(Arc::new)
+}
+
+fn way(config: &Config, endpoint: &Endpoint) -> Way {
+    Way {
+        ca_file: config.ca_file.clone(),
+        is_direct: endpoint.is_loopback() || no_proxy::is_for_all(),
+        connect_timeout: CONNECT_TIMEOUT.min(config.timeout),
+    }
+}
+
+fn new_client(
+    way: Way,
+    change: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
+) -> Result<SharedClient, ConfigError> {
+    let tls = TlsFiles { ca_file: way.ca_file.clone(), client_cert: None };
+    Reread::new(ClientFiles { tls, way, change: Box::new(change) }, FILE_CHECK_INTERVAL)
+}
+
+/// What a client is made of. A new one has connections of its own; those of the old one end with their last request.
+pub(super) struct ClientFiles {
+    tls: TlsFiles,
+    way: Way,
+    /// A last word on how it is built.
+    change: Box<dyn Fn(ClientBuilder) -> ClientBuilder + Send + Sync>,
+}
+
+impl FromFiles for ClientFiles {
+    type Content = TlsContent;
+    type Value = Client;
+    type Error = ConfigError;
+
+    fn what(&self) -> &'static str {
+        "sls.ca_file"
+    }
+
+    fn is_empty(&self) -> bool {
+        self.tls.is_empty()
+    }
+
+    fn read(&self) -> Result<TlsContent, ConfigError> {
+        Ok(self.tls.read()?)
+    }
+
+    fn make(&self, content: &TlsContent) -> Result<Client, ConfigError> {
+        let mut builder = ClientBuilder::new()
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(self.way.connect_timeout)
+            .pool_idle_timeout(KEEP_IDLE)
+            .tls_info(true)
+            .dns_resolver(Remembering::system())
+            .tcp_nodelay(true);
+        if self.way.is_direct {
+            builder = builder.no_proxy();
+        }
+        if let Some(pem) = &content.ca {
+            let certificates = Certificate::from_pem_bundle(pem).map_err(|error| self.tls.bad_ca(chain(&error)))?;
+            if certificates.is_empty() {
+                return Err(self.tls.bad_ca("it contains no PEM certificate").into());
+            }
+            builder = builder.tls_certs_merge(certificates);
+        }
+        (self.change)(builder).build().map_err(ConfigError::Client)
+    }
+}
+
+/// An error with everything below it, on one line.
+pub(super) fn chain(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(error) = below {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        below = error.source();
+    }
+    excerpt(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn way_to(ca_file: Option<&str>, is_direct: bool) -> Way {
+        Way { ca_file: ca_file.map(PathBuf::from), is_direct, connect_timeout: CONNECT_TIMEOUT }
+    }
+
+    #[test]
+    fn only_what_reaches_sls_in_the_same_way_is_shared_and_nothing_is_kept_for_nobody() {
+        assert_eq!(way_to(None, true), way_to(None, true));
+        assert_ne!(way_to(None, true), way_to(None, false));
+        assert_ne!(way_to(None, true), way_to(Some("ca.pem"), true));
+    }
+}
