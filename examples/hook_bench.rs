@@ -146,6 +146,7 @@ fn pull(corpus: &str, make: fn(usize) -> Log, page: usize) -> Page {
         cursor: Cursor::from_number(1),
         next: Cursor::from_number(2),
         scanned_bytes: body.len() as u64,
+        packed: None,
         wire_bytes: 0,
         body: body.into(),
         groups: GROUPS as u32,

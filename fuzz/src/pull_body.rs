@@ -40,6 +40,7 @@ fn page() -> Page {
         at_end: None,
         received_at: None,
         scanned_bytes: 0,
+        packed: None,
         wire_bytes: 0,
     }
 }

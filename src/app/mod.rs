@@ -73,18 +73,22 @@ const ISOLATED_SHARE: usize = 4;
 /// Destinations, and how events are laid out for them.
 pub type Destinations = (Arc<[Route<AnyDestination>]>, Formats);
 
-/// The destinations that the settings name, and how events are laid out for them. The isolated ones share a part of `memory`
-/// bytes for what waits for them.
+/// The destinations that the settings name, and how events are laid out for them. The isolated ones share a part of
+/// `budget` for what waits for them.
 ///
 /// # Errors
 /// A file that the settings name cannot be used.
-pub fn destinations(settings: &[DestinationSettings], memory: usize, state: &StateDir) -> Result<Destinations, Error> {
+pub fn destinations(
+    settings: &[DestinationSettings],
+    budget: &SharedBudget,
+    state: &StateDir,
+) -> Result<Destinations, Error> {
     let (mut routes, mut formats) = (Vec::new(), Vec::new());
     let isolated = settings.iter().filter(|one| one.isolate).count();
     for DestinationSettings { name, config, on_reject, isolate } in settings {
-        let (destination, format) = config.open(state).map_err(|error| Error::Settings(error.to_string()))?;
+        let (destination, format) = config.open(state, budget).map_err(|error| Error::Settings(error.to_string()))?;
         let route = Route::new(name.clone(), destination, *on_reject);
-        routes.push(if *isolate { route.isolated(memory / ISOLATED_SHARE / isolated) } else { route });
+        routes.push(if *isolate { route.isolated(budget.limit() / ISOLATED_SHARE / isolated) } else { route });
         formats.push(DestinationFormat { name: Some(name.clone()), format });
     }
     Ok((routes.into(), formats.into()))
@@ -120,7 +124,8 @@ impl App {
     /// A script does not load, or a file or directory that the settings name cannot be used.
     pub fn new(mut settings: Settings) -> Result<Self, Error> {
         let state = open_state(&settings.state_dir);
-        let (destinations, formats) = destinations(&settings.destinations, settings.run.memory, &state)?;
+        let budget = SharedBudget::new(settings.run.memory);
+        let (destinations, formats) = destinations(&settings.destinations, &budget, &state)?;
         let consumer = take_name(&mut settings.sources, &state);
         // Not after a source: those that there are may change from one start to the next.
         let process = consumer.as_ref().map_or("unnamed", |consumer| &consumer.id);
@@ -149,7 +154,6 @@ impl App {
         let DeadLetterSettings { dir, max_bytes, .. } = letter_rules.clone();
         let letters = DirectoryStore::open_free(&dead_letter::Config { dir, max_bytes })?;
         info!(dir = %letters.dir().display(), "logs that cannot be delivered are written as dead letters");
-        let budget = SharedBudget::new(settings.run.memory);
         let (ledger, letters, sources) = (Arc::default(), Arc::new(letters), SourceList::default());
         let copies = letter_rules.to.as_ref().and_then(|to| Copies::to(to, &formats));
         let (connections, beating) = (Connections::default(), Connections::default());

@@ -35,6 +35,13 @@ impl SharedBudget {
         self.0.lock().shares.total()
     }
 
+    /// Whether half of it is in flight.
+    #[must_use]
+    pub fn is_half_used(&self) -> bool {
+        let known = self.0.lock();
+        known.shares.used() * 2 >= known.shares.total()
+    }
+
     /// Bytes in flight.
     #[must_use]
     pub fn used(&self) -> usize {
@@ -80,6 +87,12 @@ impl Budget {
         let _waiting = Waiting { memory, wish };
         memory.grant();
         receiver.await.expect("a wish is kept until it is granted, or nobody waits any more")
+    }
+
+    /// Whether half of what all sources share is in flight.
+    #[must_use]
+    pub fn is_half_used(&self) -> bool {
+        SharedBudget(Arc::clone(&self.0.memory)).is_half_used()
     }
 
     /// Bytes that all sources have in flight.

@@ -4,6 +4,20 @@ use bytes::Bytes;
 
 use super::cursor::{Cursor, ShardId};
 
+/// What unpacks a body again that was unpacked before, given how long it is unpacked.
+pub type Unpack = fn(&[u8], usize) -> Bytes;
+
+/// A body as it came over the network.
+#[derive(Debug, Clone)]
+pub struct Packed {
+    /// The bytes that came.
+    pub bytes: Bytes,
+    /// How many there are unpacked.
+    pub unpacked: usize,
+    /// How they are unpacked.
+    pub unpack: Unpack,
+}
+
 /// The reply to one pull: the bytes of its logs, and the checkpoint after them.
 #[derive(Debug, Clone)]
 pub struct Page {
@@ -13,8 +27,11 @@ pub struct Page {
     pub cursor: Cursor,
     /// The checkpoint once everything in this page is durable (`x-log-cursor`).
     pub next: Cursor,
-    /// The serialised `LogGroupList`, unpacked; empty when nothing is new or a query dropped it all.
+    /// The serialised `LogGroupList`, unpacked; empty when nothing is new or a query dropped it all, and after
+    /// [`Page::pack`].
     pub body: Bytes,
+    /// The same as it came, where that takes less memory.
+    pub packed: Option<Packed>,
     /// Log groups in the body (`x-log-count`).
     pub groups: u32,
     /// Number of the last group's cursor (`x-log-read-last-cursor`), absent under a query.
@@ -40,6 +57,7 @@ impl Page {
             cursor,
             next,
             body: Bytes::new(),
+            packed: None,
             groups: 0,
             last_group: None,
             first_log: 0,
@@ -48,6 +66,34 @@ impl Page {
             scanned_bytes: 0,
             wire_bytes: 0,
         }
+    }
+
+    /// Drops the body where it can be unpacked again: most pages are not looked at any more once the script has read them.
+    pub fn pack(&mut self) {
+        if self.packed.is_some() {
+            self.body = Bytes::new();
+        }
+    }
+
+    /// The body, packed or not.
+    #[must_use]
+    pub fn unpacked(&self) -> Bytes {
+        match &self.packed {
+            Some(packed) if self.body.is_empty() => (packed.unpack)(&packed.bytes, packed.unpacked),
+            _ => self.body.clone(),
+        }
+    }
+
+    /// Bytes of memory that it holds.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.body.len() + self.packed.as_ref().map_or(0, |packed| packed.bytes.len())
+    }
+
+    /// Bytes of memory that it holds after [`Page::pack`].
+    #[must_use]
+    pub fn packed_weight(&self) -> usize {
+        self.packed.as_ref().map_or(self.body.len(), |packed| packed.bytes.len())
     }
 
     /// Neither logs nor progress: there is nothing new in the shard.
@@ -75,6 +121,19 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_packed_page_gives_its_body_back() {
+        let body = Bytes::from_static(b"aaaa");
+        let packed = Packed { bytes: body.slice(..1), unpacked: 4, unpack: |bytes, times| bytes.repeat(times).into() };
+        let mut page = Page { body, ..Page::empty(ShardId(0), Cursor::new("c"), Cursor::new("d")) };
+        page.pack();
+        assert_eq!((&page.unpacked()[..], page.weight()), (&b"aaaa"[..], 4), "there is nothing to unpack it from");
+        page.packed = Some(packed);
+        assert_eq!((&page.unpacked()[..], page.weight(), page.packed_weight()), (&b"aaaa"[..], 5, 1));
+        page.pack();
+        assert_eq!((&page.unpacked()[..], page.weight()), (&b"aaaa"[..], 1));
+    }
 
     #[test]
     fn a_last_number_that_no_shard_reaches_tells_no_number() {

@@ -13,6 +13,7 @@ use super::hec::{Hec, HecFormat};
 use super::syslog::{Syslog, SyslogFormat};
 use super::{CheckError, Checked, Destination, Figures, Gauge, Health, Outcome, Preview, Promise, file, hec, syslog};
 use crate::core::batch::Output;
+use crate::core::budget::SharedBudget;
 use crate::core::certificates::CertificateEnds;
 use crate::core::histogram::Histogram;
 use crate::core::lease::Tenure;
@@ -42,16 +43,21 @@ pub enum OpenError {
 
 impl DestinationConfig {
     /// Builds the destination and the format that its events are laid out in. Nothing is sent. What it learns for the next
-    /// start is kept in the state directory.
+    /// start is kept in the state directory. `budget` is the memory in which events wait until they are delivered.
     ///
     /// # Errors
     /// A setting that cannot work, or a file that it names cannot be used.
-    pub fn open(&self, state: &StateDir) -> Result<(AnyDestination, Arc<dyn Preview>), OpenError> {
+    pub fn open(
+        &self,
+        state: &StateDir,
+        budget: &SharedBudget,
+    ) -> Result<(AnyDestination, Arc<dyn Preview>), OpenError> {
         Ok(match self {
             Self::Hec(config) => (AnyDestination::new(Hec::new(config)?), Arc::new(HecFormat::new(config))),
-            Self::Syslog(config) => {
-                (AnyDestination::new(Syslog::new(config, state.clone())?), Arc::new(SyslogFormat::new(config)))
-            }
+            Self::Syslog(config) => (
+                AnyDestination::new(Syslog::new(config, state.clone(), budget.clone())?),
+                Arc::new(SyslogFormat::new(config)),
+            ),
             Self::File(config) => (AnyDestination::new(FileDestination::new(config)), Arc::new(FileFormat::default())),
         })
     }

@@ -20,6 +20,7 @@ pub fn page_with(shard: ShardId, cursor: Cursor, index: u32, group: LogGroup) ->
     Page {
         last_group: cursor.number(),
         scanned_bytes: body.len() as u64,
+        packed: None,
         wire_bytes: 0,
         body: body.into(),
         groups: 1,

@@ -106,7 +106,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         let mut records = Vec::new();
         let mut logs = Logs::default();
         let readable = "the hook has read this page to its end";
-        logs.open(batch.page.body.clone()).expect(readable);
+        logs.open(batch.page.unpacked()).expect(readable);
         while let Some(log) = logs.read().expect(readable) {
             let index = log.index();
             if let Some(why) = wanted.get(&index) {

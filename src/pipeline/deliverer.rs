@@ -238,7 +238,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
 
     /// Delivers every output of a batch to its destination, side by side. `None`: the tenure ended first.
     async fn send_all(&self, batch: &Batch) -> Option<Sent<'_>> {
-        let bytes = batch.page.body.len() + batch.weight();
+        let bytes = batch.page.weight() + batch.weight();
         let deliver = async |(number, output): (usize, &Arc<Output>)| {
             let route = &self.pipeline.destinations[number];
             let Some(isolation) = route.isolation.as_ref().filter(|_| !output.events.is_empty()) else {

@@ -12,6 +12,10 @@ const FIRST_RESERVE: usize = 2 * PAGE_TARGET;
 /// Bytes reserved at least, however small the last page was.
 const LEAST_RESERVE: usize = PAGE_TARGET / 16;
 
+/// While memory is short, this part of the reserve is asked for, and of a page: what is pulled takes its place in memory before
+/// it can be delivered, and what waits for its delivery needs it more.
+pub(super) const SHORT_PART: usize = 4;
+
 /// Log groups asked for at first.
 const FIRST_GROUPS: u32 = 64;
 
@@ -22,6 +26,9 @@ pub(super) struct PageSize {
     /// Log groups that make a page of about [`PAGE_TARGET`], going by the last page that held any.
     fit: u32,
     groups: u32,
+    /// Log groups of the last page that held any.
+    came: u32,
+    /// For as many log groups as `groups`.
     reserve: usize,
     /// What the next page takes, which is a single log group.
     single: Option<usize>,
@@ -41,7 +48,7 @@ impl PageSize {
     /// At most `most` log groups a page.
     pub(super) fn new(most: u32) -> Self {
         let fit = FIRST_GROUPS.min(most);
-        Self { most, fit, groups: fit, reserve: FIRST_RESERVE, single: None, idle: false }
+        Self { most, fit, groups: fit, came: fit, reserve: FIRST_RESERVE, single: None, idle: false }
     }
 
     /// How many bytes of the budget to reserve before asking.
@@ -78,6 +85,7 @@ impl PageSize {
         self.single = None;
         self.fit = fitting_groups(page).unwrap_or(self.fit).min(self.most);
         self.groups = self.fit.min(self.groups.saturating_mul(4));
+        self.came = page.groups.max(1);
     }
 
     /// A page of `groups` log groups announced `bytes`, and there was no room for them beside the `reserved` ones. A smaller one may
@@ -95,7 +103,9 @@ impl PageSize {
 
     /// The page and what was made of it, or of its first part, took this many bytes.
     pub(super) fn on_batch(&mut self, weight: usize) {
-        self.reserve = weight.max(LEAST_RESERVE);
+        let next = weight as u64 * u64::from(self.groups) / u64::from(self.came);
+        let next = usize::try_from(next).unwrap_or(usize::MAX).min(FIRST_RESERVE.max(weight));
+        self.reserve = next.max(LEAST_RESERVE);
     }
 }
 
@@ -177,6 +187,19 @@ mod tests {
         assert_eq!(next(&size), (8, 2 * PAGE_TARGET));
         size.on_no_room(1, PAGE_TARGET / 16, PAGE_TARGET);
         assert_eq!((size.reserve(), size.groups(PAGE_TARGET)), (Reserve::All(PAGE_TARGET), 1));
+    }
+
+    /// Goes red when a quarter of a page is taken for a whole one: then the next is asked for with a quarter of its memory.
+    #[test]
+    fn the_reserve_is_for_as_many_groups_as_are_asked_for_next() {
+        let mut size = PageSize::new(1000);
+        assert_eq!(size.groups(2 * PAGE_TARGET / SHORT_PART), 16);
+        size.on_page(&page(16, PAGE_TARGET / 4));
+        size.on_batch(PAGE_TARGET / 2);
+        assert_eq!((next(&size), size.groups(PAGE_TARGET / 2)), ((64, 2 * PAGE_TARGET), 16));
+        size.on_page(&page(1, PAGE_TARGET / 4));
+        size.on_batch(PAGE_TARGET);
+        assert_eq!(next(&size), (4, 2 * PAGE_TARGET), "not more than for a first page");
     }
 
     #[test]

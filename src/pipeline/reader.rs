@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, error, warn};
 
 use super::in_flight::{FromReader, InFlight};
-use super::page_size::{PageSize, Reserve};
+use super::page_size::{PageSize, Reserve, SHORT_PART};
 use super::parts::{PageRunner, Rest};
 use super::room::Rooms;
 use super::{ReaderEnd, Shard};
@@ -121,6 +121,9 @@ impl<S: Source, K: Destination> Shard<S, K> {
     ) -> Result<Option<Pulled<'a>>, ReaderEnd> {
         let slot = slots.reserve().await.map_err(|_| ReaderEnd::Stopped)?;
         let mut reserved = match reader.size.reserve() {
+            Reserve::About(bytes) if self.pipeline.budget.is_half_used() => {
+                self.pipeline.budget.take_about(bytes / SHORT_PART).await
+            }
             Reserve::About(bytes) => self.pipeline.budget.take_about(bytes).await,
             Reserve::All(bytes) => self.pipeline.budget.take(bytes).await,
         };
@@ -168,12 +171,12 @@ impl<S: Source, K: Destination> Shard<S, K> {
         slots: &mpsc::Sender<FromReader>,
     ) -> Result<bool, ReaderEnd> {
         let Pulled { page, reserved, mut slot } = pulled;
-        let bytes = page.body.len();
-        let mut rooms = Rooms::new(&self.pipeline.budget, reserved, bytes);
+        let bytes = page.weight();
+        let mut rooms = Rooms::new(&self.pipeline.budget, reserved, bytes, page.packed_weight());
         let mut rest = Rest::of(page);
         loop {
             let mut room = rooms.next().await;
-            let (batch, dead_letters) = match self.make(&mut reader.script, &mut rest, room.bytes()).await? {
+            let (mut batch, dead_letters) = match self.make(&mut reader.script, &mut rest, room.bytes()).await? {
                 Ok(made) => made,
                 Err(unreadable) => {
                     // The next pull may bring it whole.
@@ -189,6 +192,8 @@ impl<S: Source, K: Destination> Shard<S, K> {
             if first == 0 {
                 reader.size.on_batch(bytes + weight);
             }
+            // Only a dead letter needs the original log again.
+            batch.page.pack();
             let script = reader.script.version();
             slot.send(FromReader::Batch(InFlight { batch: Arc::new(batch), script, dead_letters, room }));
             if is_last {

@@ -18,8 +18,10 @@ const LEAST_PART: usize = 64 << 10;
 /// The rooms for the parts of one page.
 pub(super) struct Rooms {
     budget: Budget,
-    /// For the bytes of the page, which all its parts share.
+    /// For the bytes of the page that all its parts share, until the last is durable.
     page: Arc<Credit>,
+    /// For those that are needed until the last part is made.
+    _unpacked: Credit,
     /// The page's own room, while no part is in it.
     own: Option<Credit>,
     home: mpsc::Sender<Credit>,
@@ -27,13 +29,15 @@ pub(super) struct Rooms {
 }
 
 impl Rooms {
-    /// For a page of `bytes` bytes, out of what was reserved before it was pulled.
-    pub(super) fn new(budget: &Budget, mut reserved: Credit, bytes: usize) -> Self {
+    /// For a page of `bytes` bytes, of which `packed` are held on to when it is read, out of what was reserved before it was
+    /// pulled.
+    pub(super) fn new(budget: &Budget, mut reserved: Credit, bytes: usize, packed: usize) -> Self {
         let mut own = reserved.split(bytes);
+        let unpacked = reserved.split(packed);
         // Most hooks make about as much as came.
         own.widen(PartSize::default().bytes.min(2 * bytes + LEAST_PART));
         let (home, back) = mpsc::channel(1);
-        Self { budget: budget.clone(), page: Arc::new(reserved), own: Some(own), home, back }
+        Self { budget: budget.clone(), page: Arc::new(reserved), _unpacked: unpacked, own: Some(own), home, back }
     }
 
     /// Room for the next part. Waits until there is some.
@@ -105,7 +109,7 @@ mod tests {
     const SOON: Duration = Duration::from_secs(1);
 
     async fn page(budget: &Budget, reserved: usize, bytes: usize) -> Rooms {
-        Rooms::new(budget, timeout(SOON, budget.take(reserved)).await.expect("there is room"), bytes)
+        Rooms::new(budget, timeout(SOON, budget.take(reserved)).await.expect("there is room"), bytes, bytes)
     }
 
     #[tokio::test(start_paused = true)]
@@ -117,6 +121,20 @@ mod tests {
         room.fill(MIB, true);
         drop(rooms);
         assert_eq!(budget.used(), 3 * MIB);
+        drop(room);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_that_is_read_holds_what_it_can_be_unpacked_from() {
+        let budget = Budget::new(64 * MIB);
+        let reserved = timeout(SOON, budget.take(4 * MIB)).await.expect("there is room");
+        let mut rooms = Rooms::new(&budget, reserved, 2 * MIB, MIB / 2);
+        let mut room = rooms.next().await;
+        room.fill(MIB, true);
+        assert_eq!(budget.used(), 3 * MIB, "a part may still be made");
+        drop(rooms);
+        assert_eq!(budget.used(), 3 * MIB / 2);
         drop(room);
         assert_eq!(budget.used(), 0);
     }
@@ -141,8 +159,8 @@ mod tests {
     async fn pages_that_fill_the_budget_get_on_each_in_its_own_room() {
         let budget = Budget::new(6 * MIB);
         let (first, second) = (budget.take(3 * MIB).await, budget.take(3 * MIB).await);
-        let mut first = Rooms::new(&budget, first, 2 * MIB);
-        let mut second = Rooms::new(&budget, second, 2 * MIB);
+        let mut first = Rooms::new(&budget, first, 2 * MIB, 2 * MIB);
+        let mut second = Rooms::new(&budget, second, 2 * MIB, 2 * MIB);
         for part in 0..5 {
             for rooms in [&mut first, &mut second] {
                 let mut room = timeout(SOON, rooms.next()).await.unwrap_or_else(|_| panic!("part {part} has no room"));

@@ -20,7 +20,7 @@ use crate::core::destination_name::DestinationName;
 use crate::core::event::{Body, BodyError, DestinationFormat, Format, Head};
 use crate::core::lease::Lease;
 use crate::core::ledger::Counts;
-use crate::core::page::Page;
+use crate::core::page::{Packed, Page};
 use crate::core::stop::{Stopper, stop};
 use crate::dead_letter::{ClaimError, DeadLetterStore, Limit, MissedLetters, Reason, Record, StoreError};
 use crate::destination::{CheckError, Checked, Figures, Health, IsolationMode, Outcome, Promise, Rejected, Rejection};
@@ -130,12 +130,19 @@ impl Source for Pages {
             last_group: body.is_some().then_some(number),
             first_log: 0,
             at_end: Some(next as usize == self.bodies.len()),
+            packed: body.as_ref().map(packed),
             body: body.unwrap_or_default(),
             received_at: None,
             scanned_bytes: 0,
             wire_bytes: 0,
         })
     }
+}
+
+/// Backwards: so whoever needs a body again has to unpack it.
+fn packed(body: &Bytes) -> Packed {
+    let backwards = |bytes: &[u8]| bytes.iter().rev().copied().collect::<Bytes>();
+    Packed { bytes: backwards(body), unpacked: body.len(), unpack: |bytes, _| bytes.iter().rev().copied().collect() }
 }
 
 /// Takes events, but for those that end with `!` while it is strict.

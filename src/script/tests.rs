@@ -113,6 +113,7 @@ fn page(group: proto::LogGroup) -> Page {
         cursor: Cursor::new("c0"),
         next: Cursor::new("c1"),
         scanned_bytes: body.len() as u64,
+        packed: None,
         wire_bytes: 0,
         body: body.into(),
         groups: 1,

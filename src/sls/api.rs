@@ -8,14 +8,15 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::message::{Call, Method, Reply, Request};
 use super::percent::percent_encode;
-use super::unpack::{UnpackError, check_compression, check_size, unpack};
+use super::unpack::{UnpackError, can_unpack, check_compression, check_size, unpack};
 use super::{Compression, Config};
 use crate::core::cursor::{Cursor, ShardId, Start};
-use crate::core::page::Page;
+use crate::core::page::{Packed, Page};
 use crate::core::printable::excerpt;
 use crate::core::source::Checkpoint;
 
@@ -395,12 +396,20 @@ pub fn read_pull(config: &Config, shard: ShardId, cursor: &Cursor, reply: Reply)
     let scanned_bytes = number(&reply, "x-log-rawdatasize").unwrap_or(raw_size);
     check_compression(config.compression, reply.header("x-log-compresstype"))?;
     let wire_bytes = reply.body.len() as u64;
-    let body = unpack(reply.header("x-log-compresstype"), raw_size, reply.body.clone())?;
+    let compression = reply.header("x-log-compresstype");
+    let body = unpack(compression, raw_size, reply.body.clone())?;
+    let packed = can_unpack(compression).filter(|_| reply.body.len() < body.len()).map(|unpack| Packed {
+        // As much memory as it needs, and not what it was received into.
+        bytes: Bytes::copy_from_slice(&reply.body),
+        unpacked: body.len(),
+        unpack,
+    });
     Ok(Page {
         shard,
         cursor: cursor.clone(),
         next,
         body,
+        packed,
         groups,
         last_group,
         first_log: 0,

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use super::Compression;
+use crate::core::page::Unpack;
 
 /// Most bytes that a page may have unpacked. Checked before anything is allocated.
 pub const MAX_RAW_SIZE: u64 = 64 << 20;
@@ -91,6 +92,17 @@ pub fn unpack(compression: Option<&str>, raw_size: u64, body: Bytes) -> Result<B
         return Err(UnpackError::WrongSize { announced: raw_size, actual: raw.len() as u64 });
     }
     Ok(raw)
+}
+
+/// What unpacks a body again that [`unpack`] has unpacked before; nothing where it was not packed.
+#[must_use]
+pub fn can_unpack(compression: Option<&str>) -> Option<Unpack> {
+    const BEFORE: &str = "it was unpacked before";
+    match compression?.to_ascii_lowercase().as_str() {
+        "lz4" => Some(|body, size| unpack_lz4(size, body).expect(BEFORE)),
+        "zstd" => Some(|body, size| unpack_zstd(size, body).expect(BEFORE)),
+        _ => None,
+    }
 }
 
 fn unpack_lz4(size: usize, body: &[u8]) -> Result<Bytes, UnpackError> {

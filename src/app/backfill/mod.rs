@@ -23,7 +23,7 @@ use super::error::Error;
 use super::reload;
 use super::reload::{ScriptWatch, Wake};
 use super::side_tasks::breakdown;
-use crate::core::budget::Budget;
+use crate::core::budget::SharedBudget;
 use crate::core::cursor::{ShardId, SourceName, Start};
 use crate::core::event::{DestinationFormat, Formats};
 use crate::core::ledger::Counts;
@@ -137,7 +137,11 @@ async fn try_extents(sls: &Sls, range: Range) -> Result<BTreeMap<ShardId, Extent
 }
 
 /// The destinations of the settings, of which those are left out that `only` does not name.
-fn targets(settings: &Settings, only: Option<&str>) -> Result<(Vec<Route<Target>>, Formats), Error> {
+fn targets(
+    settings: &Settings,
+    only: Option<&str>,
+    budget: &SharedBudget,
+) -> Result<(Vec<Route<Target>>, Formats), Error> {
     let names = || settings.destinations.iter().map(|one| one.name.to_string()).collect::<Vec<_>>().join(", ");
     if let Some(only) = only
         && settings.destinations.iter().all(|one| one.name.as_str() != only)
@@ -151,7 +155,7 @@ fn targets(settings: &Settings, only: Option<&str>) -> Result<(Vec<Route<Target>
     // None is isolated: nobody waits for a backfill, so it waits for all of them.
     for DestinationSettings { name, config, on_reject, .. } in &settings.destinations {
         let (destination, format) =
-            config.open(&StateDir::none()).map_err(|error| Error::Settings(error.to_string()))?;
+            config.open(&StateDir::none(), budget).map_err(|error| Error::Settings(error.to_string()))?;
         let target = match only.is_none_or(|only| name.as_str() == only) {
             true => Target::Taken(destination),
             false => Target::LeftOut(destination),
@@ -189,7 +193,8 @@ impl Backfill {
         let positions = Positions::open(&state, &job, range_of(wanted));
         let positions = Arc::new(positions.map_err(|error| Error::Settings(error.to_string()))?);
         let range = positions.range();
-        let (destinations, formats) = targets(settings, wanted.destination.as_deref())?;
+        let budget = SharedBudget::new(settings.run.memory);
+        let (destinations, formats) = targets(settings, wanted.destination.as_deref(), &budget)?;
         let threads = HookThreads::start(settings.run.hook_threads)
             .map_err(|error| Error::Internal(format!("cannot start the threads for the script: {error}")))?;
         let meta = Meta {
@@ -218,7 +223,7 @@ impl Backfill {
             source_name: SourceName::new(&from.name),
             destinations: destinations.into(),
             hooks: Arc::new(hooks),
-            budget: Budget::new(settings.run.memory),
+            budget: budget.for_source(),
             ledger: Arc::default(),
             dead_letters: DeadLetterPolicy {
                 keep: Box::new(Arc::new(store)),

@@ -1,7 +1,7 @@
 //! Takes batches from all shards to the one thread that sends.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -15,12 +15,13 @@ use super::jobs::{Job, Jobs};
 use super::shared::SyslogShared;
 use super::{Config, ConfigError, Delivery, Transport, promise, relp, stream, udp};
 use crate::core::batch::Output;
+use crate::core::budget::SharedBudget;
 use crate::core::cause::Cause;
 use crate::core::certificates::CertificateEnds;
 use crate::core::lease::Tenure;
 use crate::core::state_dir::StateDir;
 use crate::destination::health::HealthTracker;
-use crate::destination::{CheckError, Checked, Destination, Figures, Health, Outcome, Promise};
+use crate::destination::{CheckError, Checked, Counter, Destination, Figures, Health, Outcome, Promise};
 
 /// Batches on their way to the sender; the sender holds the others.
 const JOB_CAPACITY: usize = 64;
@@ -40,17 +41,20 @@ pub struct Syslog {
 
 impl Syslog {
     /// Checks the settings, reads the files that they name, and starts the thread that sends. Nothing is sent. What targets
-    /// are found to prove is kept in the state directory.
+    /// are found to prove is kept in the state directory. `budget` is the memory that unproven events take a part of: when
+    /// it becomes short, they are proven sooner.
     ///
     /// # Errors
     /// A setting that cannot work, or no thread to be had.
-    pub fn new(config: &Config, state: StateDir) -> Result<Self, ConfigError> {
+    pub fn new(config: &Config, state: StateDir, budget: SharedBudget) -> Result<Self, ConfigError> {
         let url = url(config);
         let shared = Arc::new(SyslogShared {
             dial: Dial::new(config)?,
             standing: HealthTracker::new("syslog", url),
             left: Notify::new(),
             written_only: AtomicBool::new(false),
+            proofs: AtomicU64::new(0),
+            budget,
             findings: Findings::new(state),
             config: config.clone(),
         });
@@ -164,7 +168,19 @@ impl Destination for Syslog {
     }
 
     fn figures(&self) -> Figures {
-        Figures { outages: self.shared.standing.outages(Instant::now()), ..Figures::default() }
+        let proofs = Counter {
+            name: "proofs",
+            help: "Connections that were closed to prove that the receiver has read what they carried, and did",
+            value: self.shared.proofs.load(Ordering::Relaxed),
+        };
+        // RELP answers each message, and what is only sent is never proven.
+        let is_proven = matches!(self.shared.config.transport, Transport::Tcp | Transport::Tls(_))
+            && matches!(self.shared.config.delivery, Delivery::Confirmed { .. });
+        Figures {
+            counters: is_proven.then_some(proofs).into_iter().collect(),
+            outages: self.shared.standing.outages(Instant::now()),
+            ..Figures::default()
+        }
     }
 }
 

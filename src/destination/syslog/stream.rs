@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
@@ -137,16 +138,21 @@ impl Session<'_> {
             }
             let proof = self.proof(now);
             self.window.set_room(if proof == Proof::Close { self.targets.room() } else { usize::MAX });
-            let rotate = self.window.rotate_at().filter(|_| closing.is_none() && successor.is_none());
+            let is_crowded = self.shared.budget.is_half_used();
+            self.window.set_crowded(is_crowded);
+            let rotate = self.window.rotate_at().filter(|_| closing.is_none());
+            let is_due = rotate.is_some_and(|at| at <= now);
             if chunk.is_none() {
-                if let Some(next) = successor.take() {
+                // One that the receiver ended while it stood by is no witness, and says nothing about the present connection.
+                let witness = successor.take_if(|_| is_due || proof != Proof::Close);
+                if let Some(next) = witness.filter(|witness| proof == Proof::Close && witness.is_quiet()) {
                     let patience = self.shared.config.timeout.min(CLOSE_PATIENCE);
                     closing = Some(Box::pin(std::mem::replace(&mut current, next).close(patience)));
                     self.window.closes();
                     continue;
                 }
                 let is_taken = proof == Proof::Write || proof == Proof::Acked && current.is_acked();
-                if is_taken && rotate.is_some_and(|at| at <= now) {
+                if is_taken && is_due {
                     self.window.rotated(now);
                     continue;
                 }
@@ -162,7 +168,9 @@ impl Session<'_> {
                     progressed = now;
                 }
             }
-            if proof == Proof::Close && opening.is_none() && rotate.is_some_and(|at| at <= now) {
+            // The witness takes a while to come. Where the receiver is known to take one, it is asked for ahead.
+            let is_ahead = self.targets.has_proven() && self.window.nears_a_proof();
+            if proof == Proof::Close && opening.is_none() && successor.is_none() && (is_due || is_ahead) {
                 let (dial, target, peer) = (self.shared.dial.clone(), self.target().clone(), current.peer());
                 let pause = std::mem::take(&mut before_opening);
                 opening = Some(Box::pin(async move {
@@ -181,6 +189,8 @@ impl Session<'_> {
             let tick = [
                 self.window.due().filter(|_| closing.is_none()),
                 rotate.filter(|_| opening.is_none()),
+                // Nobody tells when memory becomes short.
+                rotate.filter(|_| !is_crowded).map(|_| now + POLL_INTERVAL),
                 chunk.as_ref().map(|_| progressed + self.shared.config.timeout),
                 self.targets.home_at().filter(|_| going_home.is_none() && home.is_none()),
             ];
@@ -215,6 +225,7 @@ impl Session<'_> {
                 StreamEvent::Turn(Turn::Failed(error)) => return self.failed(&error),
                 StreamEvent::Closed(Closed::Proven) => {
                     closing = None;
+                    self.shared.proofs.fetch_add(1, Ordering::Relaxed);
                     self.proven();
                     self.window.closed(Instant::now());
                 }

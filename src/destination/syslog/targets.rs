@@ -15,9 +15,6 @@ const MISSING_PROOFS: u32 = 3;
 /// not decide costs.
 const FIRST_ROOM: usize = 64;
 
-/// By how much a proof enlarges the room.
-const GROWTH: usize = 16;
-
 /// Time between two tries to prove what a target that proves nothing has read.
 const TRIAL_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
@@ -121,7 +118,7 @@ impl Targets {
         let trust = &mut self.trust[self.current];
         trust.has_proven = true;
         trust.written_until = None;
-        trust.room = trust.room.saturating_mul(GROWTH);
+        trust.room = usize::MAX;
         std::mem::take(&mut trust.doubted)
     }
 
@@ -236,13 +233,10 @@ mod tests {
         let mut targets = Targets::new(&[false]);
         assert_eq!(targets.room(), FIRST_ROOM);
         targets.proven();
-        targets.proven();
-        assert_eq!(targets.room(), FIRST_ROOM * GROWTH * GROWTH);
+        assert_eq!(targets.room(), usize::MAX);
         targets.unproven(Instant::now());
         assert_eq!(targets.room(), FIRST_ROOM);
-        for _ in 0..100 {
-            targets.proven();
-        }
+        targets.proven();
         assert_eq!(targets.room(), usize::MAX);
     }
 
@@ -258,7 +252,7 @@ mod tests {
         let mut doubted = Targets::new(&[true]);
         assert_eq!(doubted.room(), usize::MAX);
         doubted.proven();
-        assert_eq!(doubted.room(), FIRST_ROOM * GROWTH);
+        assert_eq!(doubted.room(), usize::MAX);
     }
 
     #[test]

@@ -25,6 +25,9 @@ const DEATHS_TO_SUSPECT: u32 = 3;
 /// Bytes that are worth a proof, as much as a whole interval is.
 const PROOF_BYTES: u32 = 20_000_000;
 
+/// Bytes that are worth a proof at once when memory is short.
+const LEAST_PROOF_BYTES: usize = PROOF_BYTES as usize / 8;
+
 /// When nothing more is waiting, this part of an interval without a new message is enough for a proof.
 const QUIET_PART: u32 = 4;
 
@@ -100,6 +103,14 @@ struct Load {
     times: Option<(Instant, Instant)>,
 }
 
+/// A connection that was closed strictly, and whose lag is waited for.
+#[derive(Debug, Clone, Copy)]
+struct ClosedLink {
+    link: u64,
+    at: Instant,
+    bytes: usize,
+}
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub(super) struct Window {
@@ -107,14 +118,16 @@ pub(super) struct Window {
     lag: Duration,
     /// Most events on connections that are not closed.
     room: usize,
+    /// Half of the memory for what is under way is in use, over all shards and destinations.
+    crowded: bool,
     entries: VecDeque<WindowEntry>,
     link: u64,
     load: Load,
     /// What the connection before the present one carries, while its close is waited for.
     closing: Option<Load>,
     rotated: Option<Instant>,
-    /// Connections that were closed strictly, and when.
-    closed: VecDeque<(u64, Instant)>,
+    /// Connections that were closed strictly, oldest first.
+    closed: VecDeque<ClosedLink>,
     /// How often in a row the connection died while this event was the first without proof.
     deaths: Option<((Id, usize), u32)>,
     search: Option<Search>,
@@ -127,6 +140,7 @@ impl Window {
             interval,
             lag,
             room: usize::MAX,
+            crowded: false,
             entries: VecDeque::new(),
             link: 0,
             load: Load::default(),
@@ -146,6 +160,11 @@ impl Window {
     /// How many events may be written, at least one, before the connection that carries them has to be proven.
     pub(super) fn set_room(&mut self, events: usize) {
         self.room = events.max(1);
+    }
+
+    /// Whether half of the memory is in use in which events wait for their proof.
+    pub(super) fn set_crowded(&mut self, crowded: bool) {
+        self.crowded = crowded;
     }
 
     /// Whether there is no batch.
@@ -224,22 +243,44 @@ impl Window {
         }
     }
 
-    /// When the present connection is to be proven: at once when nothing may be written before that; else an interval
-    /// after it began to carry, and after the last proof, or sooner, by the part of [`PROOF_BYTES`] that it carries. When
-    /// there is nothing more to write, what it began to carry lately need not be waited for, nor the interval when it is
-    /// quiet for a part of it.
+    /// When the present connection is to be proven: at once when nothing may be written before that, and when it carries so
+    /// much that a proof is worth it; else an interval after it began to carry, and after the last proof, or sooner, by the
+    /// part of [`PROOF_BYTES`] that it carries. When there is nothing more to write, what it began to carry lately need not
+    /// be waited for, nor the interval when it is quiet for a part of it, nor that quiet when nothing more can come before
+    /// a proof because memory is short.
     pub(super) fn rotate_at(&self) -> Option<Instant> {
         let (first, last) = self.load.times?;
         if self.search.is_some() || self.is_room_full() {
             return self.is_idle().then_some(first);
         }
+        if self.load.bytes >= self.worth_a_proof() {
+            return Some(first);
+        }
         let spent = u32::try_from(self.load.bytes).map_or(PROOF_BYTES, |bytes| bytes.min(PROOF_BYTES));
         let wait = self.interval * (PROOF_BYTES - spent) / PROOF_BYTES;
         let earliest = self.rotated.map_or(first, |rotated| rotated + wait);
+        let quiet = self.interval / QUIET_PART;
         Some(match self.is_idle() {
-            true => earliest.min(last + self.interval / QUIET_PART).max(first),
+            true if self.crowded => self.rotated.map_or(first, |rotated| rotated + quiet).min(earliest).max(first),
+            true => earliest.min(last + quiet).max(first),
             false => earliest.max(first + wait),
         })
+    }
+
+    /// Whether a proof by the bytes that are carried is half-way: its witness can be asked for, to be there in time.
+    pub(super) fn nears_a_proof(&self) -> bool {
+        self.search.is_none() && self.load.bytes >= self.worth_a_proof() / 2
+    }
+
+    /// Bytes that the present connection carries before it is proven at once. When memory is short they are as many as wait
+    /// for their lag: so half of what fits is written while the other half waits.
+    fn worth_a_proof(&self) -> usize {
+        let most = PROOF_BYTES as usize;
+        if !self.crowded {
+            return most;
+        }
+        let waiting = self.closed.iter().map(|closed| closed.bytes).sum::<usize>();
+        (waiting + self.closing.map_or(0, |load| load.bytes)).clamp(LEAST_PROOF_BYTES, most)
     }
 
     /// The present connection is being closed; what comes goes over its successor.
@@ -250,8 +291,8 @@ impl Window {
 
     /// The connection that was being closed is proven to have been read to its end.
     pub(super) fn closed(&mut self, now: Instant) {
-        self.closing = None;
-        self.closed.push_back((self.link - 1, now));
+        let bytes = self.closing.take().map_or(0, |load| load.bytes);
+        self.closed.push_back(ClosedLink { link: self.link - 1, at: now, bytes });
         self.rotated = Some(now);
     }
 
@@ -263,14 +304,16 @@ impl Window {
 
     /// When the next proof is good, if the present connection lives until then.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.closed.front().map(|(_, at)| *at + self.lag)
+        self.closed.front().map(|closed| closed.at + self.lag)
     }
 
     /// The present connection is alive at `now`.
     pub(super) fn prove(&mut self, now: Instant) -> WindowProgress {
         let mut settled = WindowProgress::default();
         let is_stepping_over = self.is_stepping_over();
-        while let Some((link, _)) = self.closed.front().copied().filter(|(_, at)| *at + self.lag <= now) {
+        while let Some(ClosedLink { link, .. }) =
+            self.closed.front().copied().filter(|closed| closed.at + self.lag <= now)
+        {
             self.closed.pop_front();
             for entry in self.entries.iter_mut().filter(|entry| entry.link <= link && entry.under_way() > 0) {
                 settled.proven = true;

@@ -76,6 +76,8 @@ pub struct Counts {
     pub read: u64,
     /// Messages written down.
     pub messages: u64,
+    /// Bytes of the messages taken in.
+    pub bytes: u64,
     /// Messages that were read and lost when the receiver died.
     pub forgotten: u64,
     /// Connections accepted.

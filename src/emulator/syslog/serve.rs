@@ -131,6 +131,7 @@ impl ReceiverShared {
             };
         }
         state.counts.read += 1;
+        state.counts.bytes += message.len() as u64;
         state.memory.push_back((Instant::now(), message.to_vec()));
         if self.config.memory.is_zero() {
             self.write_down(&mut state);

@@ -188,6 +188,7 @@ fn a_place_counts_within_the_group_when_the_page_tells_its_number() {
         at_end: None,
         received_at: None,
         scanned_bytes: 0,
+        packed: None,
         wire_bytes: 0,
     };
     let places = |page: &Page| {

@@ -68,6 +68,7 @@ impl Sample {
             cursor: Cursor::from_number(0),
             next: Cursor::from_number(count.into()),
             scanned_bytes: body.len() as u64,
+            packed: None,
             wire_bytes: 0,
             body: body.into(),
             groups: count,

@@ -154,9 +154,11 @@ pub const DELIVERY: Key<DeliveryMode> = Key::choice("syslog.delivery").computed(
          operating system has accepted it",
 );
 
-pub const CONFIRM_INTERVAL: Key<Duration> = Key::duration("syslog.confirm_interval", Duration::from_millis(100))
-    .default("1s")
-    .means("longest time between two proofs of delivery while messages flow; 20 MB, or a quiet time, bring one sooner");
+pub const CONFIRM_INTERVAL: Key<Duration> =
+    Key::duration("syslog.confirm_interval", Duration::from_millis(100)).default("1s").means(
+        "longest time between two proofs of delivery while messages flow; 20 MB, a quiet time, or half of run.memory \
+         in use bring one sooner",
+    );
 
 pub const CONFIRM_LAG: Key<Duration> = Key::duration("syslog.confirm_lag", Duration::ZERO)
     .default("200ms")

@@ -223,6 +223,7 @@ fn a_page_holds_all_that_the_headers_say() {
     assert_eq!(page.group_number(0), Some(1_700_000_000_000_000_008));
     assert_eq!((page.at_end, page.received_at, page.scanned_bytes), (Some(true), Some(1_554_260_243), 4096));
     assert_eq!(page.wire_bytes, 4);
+    assert!(page.packed.is_none(), "it came unpacked");
 
     for filter in ["query", "processor"] {
         let mut config = config();
@@ -245,6 +246,21 @@ fn what_a_page_can_do_without_may_be_missing_or_odd() {
     }
     let reply = page(&[("x-log-end-of-cursor", "0")], b"body");
     assert_eq!(read_pull(&config(), SHARD, &cursor(), reply).unwrap().at_end, Some(false));
+}
+
+#[test]
+fn a_page_that_came_packed_can_be_unpacked_again_in_exactly_the_memory_that_it_came_in() {
+    let body = b"log".repeat(1000);
+    let lz4 = lz4_flex::block::compress(&body);
+    let zstd = zstd::bulk::compress(&body, 1).unwrap();
+    for (compression, name, packed) in [(Compression::Lz4, "lz4", lz4), (Compression::Zstd, "zstd", zstd)] {
+        let config = Config { compression, ..config() };
+        let reply = page(&[("x-log-compresstype", name), ("x-log-bodyrawsize", "3000")], &packed);
+        let mut page = read_pull(&config, SHARD, &cursor(), reply).unwrap();
+        assert_eq!((page.weight(), page.packed_weight()), (3000 + packed.len(), packed.len()), "{name}");
+        page.pack();
+        assert_eq!((&page.unpacked()[..], page.weight()), (&body[..], packed.len()), "{name}");
+    }
 }
 
 #[test]

@@ -309,6 +309,7 @@ impl Source for SimSource {
             at_end,
             received_at: slice.received.map(|at| at.as_secs() as i64),
             scanned_bytes: 0,
+            packed: None,
             wire_bytes: 0,
         })
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use forwarder::core::budget::SharedBudget;
 use forwarder::core::state_dir::StateDir;
 use forwarder::destination::syslog::{Config, Syslog, Tls, Transport, promise};
 use forwarder::destination::{Destination as _, Health, Outcome};
@@ -38,7 +39,7 @@ async fn demanding(protocol: Protocol, shown: Option<&str>) -> (SyslogEmulator, 
 async fn the_right_certificate_opens_the_door() {
     for protocol in [Protocol::Tls, Protocol::RelpTls] {
         let (receiver, config) = demanding(protocol, Some("client.pem")).await;
-        let sink = Syslog::new(&config, StateDir::none()).unwrap();
+        let sink = Syslog::new(&config, StateDir::none(), SharedBudget::new(64 << 20)).unwrap();
         sink.check().await.unwrap();
         assert_eq!(sink.deliver(batch(0, 0..100), tenure().1).await, Outcome::Done(vec![]));
         assert_eq!(receiver.counts().messages, 100);
@@ -51,12 +52,12 @@ async fn the_right_certificate_opens_the_door() {
 /// None is delivered; the check and the health say what to do.
 async fn refused(protocol: Protocol, shown: Option<&str>, advice: &str) {
     let (receiver, config) = demanding(protocol, shown).await;
-    let sink = Syslog::new(&config, StateDir::none()).unwrap();
+    let sink = Syslog::new(&config, StateDir::none(), SharedBudget::new(64 << 20)).unwrap();
     let error = sink.check().await.unwrap_err().to_string();
     assert!(error.contains(advice), "{protocol:?}, {shown:?}: {error}");
 
     // A sink that has not checked before finds out when it delivers.
-    let sink = Syslog::new(&config, StateDir::none()).unwrap();
+    let sink = Syslog::new(&config, StateDir::none(), SharedBudget::new(64 << 20)).unwrap();
     let (_stopper, tenure) = tenure();
     let delivery = sink.deliver(batch(0, 0..100), tenure);
     let known = async {
@@ -94,7 +95,7 @@ async fn distrusted(tls: Tls, host: &str, advice: &str) {
     let (_receiver, mut config) = demanding(Protocol::Tls, None).await;
     config.transport = Transport::Tls(Tls { verify: true, ..tls });
     host.clone_into(&mut config.targets[0].host);
-    let sink = Syslog::new(&config, StateDir::none()).unwrap();
+    let sink = Syslog::new(&config, StateDir::none(), SharedBudget::new(64 << 20)).unwrap();
     let error = sink.check().await.unwrap_err().to_string();
     assert!(error.contains(advice), "{error}");
     assert!(matches!(sink.health(), Health::Held { .. }));
@@ -119,7 +120,7 @@ async fn a_certificate_that_is_renewed_is_shown_without_a_restart() {
         std::fs::copy(file("client.key"), &key).unwrap();
         let (Transport::Tls(tls) | Transport::Relp(Some(tls))) = &mut config.transport else { panic!("no TLS") };
         tls.client_cert = Some((certificate.clone(), key.clone()));
-        let sink = Syslog::new(&config, StateDir::none()).unwrap();
+        let sink = Syslog::new(&config, StateDir::none(), SharedBudget::new(64 << 20)).unwrap();
         let (_stopper, tenure) = tenure();
         let mut delivery = Box::pin(sink.deliver(batch(0, 0..100), tenure));
         let refused = async {

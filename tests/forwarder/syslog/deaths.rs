@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use forwarder::core::budget::SharedBudget;
 use forwarder::core::state_dir::StateDir;
 use forwarder::destination::syslog::{Delivery, Syslog};
 use forwarder::emulator::syslog::{Protocol, ReceiverFault, SyslogEmulator};
@@ -57,7 +58,7 @@ async fn under_torment(protocol: Protocol, memory: Duration, delivery: Option<De
     let (receiver, seen) = receiver(protocol, memory).await;
     let mut config = config(protocol, &[&receiver]);
     config.delivery = delivery.unwrap_or(Delivery::Confirmed { interval: Duration::from_millis(200), lag: LAG });
-    let sink = Arc::new(Syslog::new(&config, StateDir::none()).unwrap());
+    let sink = Arc::new(Syslog::new(&config, StateDir::none(), SharedBudget::new(64 << 20)).unwrap());
     let batches = 500;
     let delivering = deliver_all(&sink, &seen, 4, batches, 50);
     let (account, ()) = tokio::join!(delivering, torment(&receiver, 300));

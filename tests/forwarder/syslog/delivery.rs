@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use forwarder::core::budget::SharedBudget;
 use forwarder::core::state_dir::StateDir;
 use forwarder::destination::syslog::{Delivery, Syslog, promise};
 use forwarder::destination::{Destination as _, Health, Outcome, Promise};
 use forwarder::emulator::syslog::{Protocol, ReceiverFault, SyslogEmulator};
 
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::bench::{Account, Seen, batch, batch_of, config, deliver_all, message, receiver, tenure};
@@ -20,7 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 async fn check(protocol: Protocol, promise: Promise) {
     let memory = if protocol == Protocol::Tcp || protocol == Protocol::Tls { MEMORY } else { Duration::ZERO };
     let (receiver, seen) = receiver(protocol, memory).await;
-    let sink = Arc::new(Syslog::new(&config(protocol, &[&receiver]), StateDir::none()).unwrap());
+    let sink =
+        Arc::new(Syslog::new(&config(protocol, &[&receiver]), StateDir::none(), SharedBudget::new(64 << 20)).unwrap());
     sink.check().await.unwrap();
     let Account { delivered, lost, rejected } = deliver_all(&sink, &seen, 3, 20, 50).await;
     assert_eq!((delivered, rejected), (3_000, vec![]));
@@ -60,7 +63,8 @@ async fn udp_sends_everything() {
 #[tokio::test]
 async fn a_datagram_that_is_too_long_is_refused_and_its_neighbours_are_sent() {
     let (receiver, seen) = receiver(Protocol::Udp, Duration::ZERO).await;
-    let sink = Syslog::new(&config(Protocol::Udp, &[&receiver]), StateDir::none()).unwrap();
+    let sink =
+        Syslog::new(&config(Protocol::Udp, &[&receiver]), StateDir::none(), SharedBudget::new(64 << 20)).unwrap();
     let messages = [message(0, 0), "y".repeat(2_000), message(0, 1)];
     let Outcome::Done(rejected) = sink.deliver(batch_of(0, &messages), tenure().1).await else { panic!() };
     assert_eq!(rejected.iter().map(|rejected| (rejected.event, &*rejected.code)).collect::<Vec<_>>(), [(1, "syslog")]);
@@ -71,7 +75,9 @@ async fn a_datagram_that_is_too_long_is_refused_and_its_neighbours_are_sent() {
 #[tokio::test]
 async fn a_port_that_nobody_listens_on_is_noticed_even_over_udp() {
     let (receiver, seen) = receiver(Protocol::Udp, Duration::ZERO).await;
-    let sink = Arc::new(Syslog::new(&config(Protocol::Udp, &[&receiver]), StateDir::none()).unwrap());
+    let sink = Arc::new(
+        Syslog::new(&config(Protocol::Udp, &[&receiver]), StateDir::none(), SharedBudget::new(64 << 20)).unwrap(),
+    );
     receiver.faults().die_for(Duration::from_secs(2));
     tokio::time::sleep(Duration::from_millis(100)).await;
     let delivery = tokio::spawn({
@@ -91,7 +97,7 @@ async fn a_receiver_that_never_reads_confirms_nothing() {
     receiver.faults().add(ReceiverFault::Stall);
     let mut config = config(Protocol::Tcp, &[&receiver]);
     config.timeout = Duration::from_secs(1);
-    let sink = Syslog::new(&config, StateDir::none()).unwrap();
+    let sink = Syslog::new(&config, StateDir::none(), SharedBudget::new(64 << 20)).unwrap();
     let (_stopper, tenure) = tenure();
     let delivery = sink.deliver(batch(0, 0..60_000), tenure);
     assert!(timeout(Duration::from_secs(5), delivery).await.is_err());
@@ -105,7 +111,7 @@ async fn found_out(protocol: Protocol, fault: ReceiverFault) {
     receiver.faults().add(fault);
     let mut config = config(protocol, &[&receiver]);
     config.timeout = Duration::from_millis(500);
-    let sink = Arc::new(Syslog::new(&config, StateDir::none()).unwrap());
+    let sink = Arc::new(Syslog::new(&config, StateDir::none(), SharedBudget::new(64 << 20)).unwrap());
     let account = timeout(PATIENCE, deliver_all(&sink, &seen, 2, 4, 10)).await.expect("it is found out");
     assert_eq!((account.delivered, account.lost), (80, 0));
     assert_eq!(sink.promise(), promise::WRITTEN);
@@ -131,7 +137,8 @@ async fn run(
     shards: std::ops::Range<u32>,
 ) -> (Promise, u64) {
     let before = receiver.counts().messages - seen.len() as u64;
-    let sink = Arc::new(Syslog::new(&config(Protocol::Tls, &[receiver]), state.clone()).unwrap());
+    let sink =
+        Arc::new(Syslog::new(&config(Protocol::Tls, &[receiver]), state.clone(), SharedBudget::new(64 << 20)).unwrap());
     let deliveries = shards.map(|shard| {
         let sink = Arc::clone(&sink);
         async move { sink.deliver(batch(shard, 0..5_000), tenure().1).await }
@@ -182,7 +189,7 @@ async fn a_wrong_hint_counts_nothing_as_written_that_a_receiver_loses_in_its_mem
     let dir = tempfile::tempdir().unwrap();
     let state = StateDir::open(&dir.path().join("state")).unwrap();
     state.write("syslog-unproven", format!("tls://{}", receiver.address()).as_bytes()).unwrap();
-    let sink = Arc::new(Syslog::new(&config(Protocol::Tls, &[&receiver]), state).unwrap());
+    let sink = Arc::new(Syslog::new(&config(Protocol::Tls, &[&receiver]), state, SharedBudget::new(64 << 20)).unwrap());
     let faults = receiver.faults();
     let (killing, stop) = tokio::sync::oneshot::channel::<()>();
     let killer = tokio::spawn(async move {
@@ -209,7 +216,9 @@ async fn a_receiver_with_room_for_one_connection_is_found_out() {
 #[tokio::test]
 async fn a_receiver_without_room_for_the_witness_for_a_while_gets_nothing_twice() {
     let (receiver, seen) = receiver(Protocol::Tcp, Duration::ZERO).await;
-    let sink = Arc::new(Syslog::new(&config(Protocol::Tcp, &[&receiver]), StateDir::none()).unwrap());
+    let sink = Arc::new(
+        Syslog::new(&config(Protocol::Tcp, &[&receiver]), StateDir::none(), SharedBudget::new(64 << 20)).unwrap(),
+    );
     let (_stopper, tenure) = tenure();
     assert_eq!(sink.deliver(batch(0, 0..10), tenure.clone()).await, Outcome::Done(vec![]));
     receiver.faults().add(ReceiverFault::AtMost(1));
@@ -230,7 +239,9 @@ async fn a_target_that_ends_every_connection_makes_way_for_the_next() {
         let (first, _) = receiver(protocol, Duration::ZERO).await;
         let (second, seen) = receiver(protocol, Duration::ZERO).await;
         first.faults().add(ReceiverFault::CloseOn(String::new()));
-        let sink = Arc::new(Syslog::new(&config(protocol, &[&first, &second]), StateDir::none()).unwrap());
+        let sink = Arc::new(
+            Syslog::new(&config(protocol, &[&first, &second]), StateDir::none(), SharedBudget::new(64 << 20)).unwrap(),
+        );
         let account = timeout(PATIENCE, deliver_all(&sink, &seen, 2, 4, 10)).await.expect("the second has its turn");
         assert_eq!((account.delivered, account.lost), (80, 0));
     }
@@ -242,7 +253,7 @@ async fn every_address_of_a_name_is_tried_over_udp() {
     let (receiver, seen) = receiver(Protocol::Udp, Duration::ZERO).await;
     let mut config = config(Protocol::Udp, &[&receiver]);
     config.targets[0].host = "localhost".to_owned();
-    let sink = Syslog::new(&config, StateDir::none()).unwrap();
+    let sink = Syslog::new(&config, StateDir::none(), SharedBudget::new(64 << 20)).unwrap();
     let (_stopper, tenure) = tenure();
     let outcome = timeout(PATIENCE, sink.deliver(batch(0, 0..1), tenure)).await.expect("one of them listens");
     assert_eq!(outcome, Outcome::Done(vec![]));
@@ -255,7 +266,9 @@ async fn a_shard_that_was_lost_sends_nothing_more() {
     let (receiver, seen) = receiver(Protocol::Tcp, Duration::ZERO).await;
     receiver.faults().die_for(Duration::from_secs(1));
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let sink = Arc::new(Syslog::new(&config(Protocol::Tcp, &[&receiver]), StateDir::none()).unwrap());
+    let sink = Arc::new(
+        Syslog::new(&config(Protocol::Tcp, &[&receiver]), StateDir::none(), SharedBudget::new(64 << 20)).unwrap(),
+    );
     let (stopper, lost) = tenure();
     let delivery = tokio::spawn({
         let sink = Arc::clone(&sink);
@@ -275,7 +288,9 @@ async fn the_second_target_takes_over() {
     let (second, seen) = receiver(Protocol::Tcp, Duration::ZERO).await;
     first.faults().die_for(Duration::from_secs(60));
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let sink = Arc::new(Syslog::new(&config(Protocol::Tcp, &[&first, &second]), StateDir::none()).unwrap());
+    let sink = Arc::new(
+        Syslog::new(&config(Protocol::Tcp, &[&first, &second]), StateDir::none(), SharedBudget::new(64 << 20)).unwrap(),
+    );
     let account = deliver_all(&sink, &seen, 2, 4, 10).await;
     assert_eq!((account.delivered, account.lost), (80, 0));
 }
@@ -285,8 +300,34 @@ async fn sent_is_all_that_is_promised_when_that_is_asked_for() {
     let (receiver, seen) = receiver(Protocol::Tcp, Duration::ZERO).await;
     let mut config = config(Protocol::Tcp, &[&receiver]);
     config.delivery = Delivery::Sent;
-    let sink = Arc::new(Syslog::new(&config, StateDir::none()).unwrap());
+    let sink = Arc::new(Syslog::new(&config, StateDir::none(), SharedBudget::new(64 << 20)).unwrap());
     let account = deliver_all(&sink, &seen, 2, 20, 10).await;
     assert_eq!((account.delivered, sink.promise()), (400, promise::SENT));
     assert_eq!(receiver.counts().connections, 1);
+}
+
+/// With an hour between proofs, and memory for eight batches. Goes red when a short memory brings no proof.
+#[tokio::test]
+async fn a_memory_full_of_what_waits_for_its_proof_brings_the_proof() {
+    const MIB: usize = 1 << 20;
+    let (receiver, seen) = receiver(Protocol::Tcp, Duration::ZERO).await;
+    let memory = SharedBudget::new(8 * MIB);
+    let budget = memory.for_source();
+    let mut config = config(Protocol::Tcp, &[&receiver]);
+    config.delivery = Delivery::Confirmed { interval: Duration::from_secs(3_600), lag: Duration::from_millis(20) };
+    let sink = Arc::new(Syslog::new(&config, StateDir::none(), memory).unwrap());
+    let (_stopper, tenure) = tenure();
+    let mut deliveries = JoinSet::new();
+    for shard in 0..40 {
+        let messages: Vec<String> = (0..128).map(|number| format!("{:a>8180}", message(shard, number))).collect();
+        let credit = timeout(PATIENCE, budget.take(MIB)).await.expect("the memory stays full");
+        let (sink, batch, tenure) = (Arc::clone(&sink), batch_of(shard, &messages), tenure.clone());
+        deliveries.spawn(async move {
+            sink.deliver(batch, tenure).await;
+            drop(credit);
+        });
+    }
+    assert!(seen.len() >= 32 * 128, "what is delivered has arrived");
+    let connections = receiver.counts().connections;
+    assert!(connections <= 25, "{connections} connections for 40 MB");
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use forwarder::core::budget::SharedBudget;
 use forwarder::core::state_dir::StateDir;
 use forwarder::destination::syslog::{Config, Delivery, Syslog, Target, promise};
 use forwarder::destination::{Destination as _, Outcome};
@@ -41,7 +42,7 @@ async fn an_end_of_the_receivers_before_ours_confirms_nothing() {
     let mut config = towards(Protocol::Tcp, address);
     // The second proof is due long after the receiver's end.
     config.delivery = Delivery::Confirmed { interval: Duration::from_secs(2), lag: Duration::from_millis(100) };
-    let sink = Arc::new(Syslog::new(&config, StateDir::none()).unwrap());
+    let sink = Arc::new(Syslog::new(&config, StateDir::none(), SharedBudget::new(64 << 20)).unwrap());
     let (_stopper, tenure) = tenure();
     let lying = tokio::spawn(async move {
         let first = listener.accept().await.unwrap().0;
@@ -68,7 +69,7 @@ async fn a_receiver_that_is_restarted_before_its_first_proof_is_not_taken_for_on
     let (mut listening, address) = listener().await;
     let mut config = towards(Protocol::Tcp, address);
     config.delivery = Delivery::Confirmed { interval: Duration::from_millis(200), lag: Duration::from_secs(1) };
-    let sink = Arc::new(Syslog::new(&config, StateDir::none()).unwrap());
+    let sink = Arc::new(Syslog::new(&config, StateDir::none(), SharedBudget::new(64 << 20)).unwrap());
     let (_stopper, tenure) = tenure();
     let delivery = tokio::spawn({
         let sink = Arc::clone(&sink);
@@ -91,7 +92,9 @@ async fn a_receiver_that_is_restarted_before_its_first_proof_is_not_taken_for_on
 #[tokio::test]
 async fn a_relp_answer_to_another_message_acknowledges_nothing() {
     let (listener, address) = listener().await;
-    let sink = Arc::new(Syslog::new(&towards(Protocol::Relp, address), StateDir::none()).unwrap());
+    let sink = Arc::new(
+        Syslog::new(&towards(Protocol::Relp, address), StateDir::none(), SharedBudget::new(64 << 20)).unwrap(),
+    );
     let lying = tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -130,7 +133,9 @@ async fn answer(stream: &mut TcpStream, most: usize) {
 #[tokio::test]
 async fn a_relp_receiver_that_says_goodbye_within_a_batch_gets_the_rest_later() {
     let (listener, address) = listener().await;
-    let sink = Arc::new(Syslog::new(&towards(Protocol::Relp, address), StateDir::none()).unwrap());
+    let sink = Arc::new(
+        Syslog::new(&towards(Protocol::Relp, address), StateDir::none(), SharedBudget::new(64 << 20)).unwrap(),
+    );
     let answering = tokio::spawn(async move {
         // As many as may be unanswered at once.
         for most in [128, 72] {

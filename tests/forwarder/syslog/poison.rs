@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use forwarder::core::budget::SharedBudget;
 use forwarder::core::state_dir::StateDir;
 use forwarder::destination::syslog::Syslog;
 use forwarder::destination::{Destination as _, Outcome};
@@ -19,7 +20,8 @@ async fn check(protocol: Protocol, fault: ReceiverFault) {
     receiver.faults().add(fault);
     let mut messages: Vec<String> = (0..40).map(|number| message(0, number)).collect();
     messages[23] = "<14>1 - - - - - - POISON".to_owned();
-    let sink = Arc::new(Syslog::new(&config(protocol, &[&receiver]), StateDir::none()).unwrap());
+    let sink =
+        Arc::new(Syslog::new(&config(protocol, &[&receiver]), StateDir::none(), SharedBudget::new(64 << 20)).unwrap());
     let delivery = sink.deliver(batch_of(0, &messages), tenure().1);
     let Outcome::Done(rejected) = timeout(PATIENCE, delivery).await.expect("it is found") else { panic!() };
     assert_eq!(rejected.iter().map(|rejected| rejected.event).collect::<Vec<_>>(), [23]);

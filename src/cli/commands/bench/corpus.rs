@@ -63,6 +63,7 @@ impl Corpus {
             cursor: Cursor::from_number(1),
             next: Cursor::from_number(2),
             scanned_bytes: body.len() as u64,
+            packed: None,
             wire_bytes: 0,
             body: body.into(),
             groups: PAGE_GROUPS as u32,

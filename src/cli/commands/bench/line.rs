@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::corpus::{Corpus, GROUP_LOGS, Kind};
-use super::cpu;
+use super::{cpu, identity};
 use crate::core::secret::Secret;
 use crate::emulator::hec;
 use crate::emulator::hec::{HecEmulator, Keep};
@@ -19,7 +19,6 @@ const LOGSTORE: &str = "bench";
 const GROUP: &str = "bench";
 /// Guards nothing: the emulators are on the loopback address and hold made-up logs.
 const TOKEN: &str = "00000000-0000-4000-8000-000000000000";
-const SHARDS: u32 = 4;
 
 /// How often it is looked how far things are, and the longest time without progress.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -31,16 +30,27 @@ pub(super) enum To {
     Hec,
     HecGzip,
     HecAcks,
-    Syslog,
+    Syslog(Protocol),
 }
 
 impl To {
+    pub(super) const ALL: [Self; 6] = [
+        Self::Hec,
+        Self::HecGzip,
+        Self::HecAcks,
+        Self::Syslog(Protocol::Tcp),
+        Self::Syslog(Protocol::Tls),
+        Self::Syslog(Protocol::Relp),
+    ];
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Hec => "HEC",
             Self::HecGzip => "HEC, gzip",
             Self::HecAcks => "HEC, acknowledged",
-            Self::Syslog => "syslog over TCP, confirmed",
+            Self::Syslog(Protocol::Tls) => "syslog over TLS, confirmed",
+            Self::Syslog(Protocol::Relp) => "syslog over RELP",
+            Self::Syslog(_) => "syslog over TCP, confirmed",
         }
     }
 }
@@ -54,17 +64,19 @@ pub(super) struct Line {
     pub(super) logs_per_second: f64,
     /// The most memory, in MiB.
     pub(super) memory: u64,
+    /// Megabytes of messages for each connection after the first: what was delivered with each proof over TCP and TLS.
+    pub(super) proven: Option<f64>,
 }
 
-/// Delivers so many logs.
+/// Delivers so many logs of so many shards.
 ///
 /// # Errors
 /// It does not come to an end.
-pub(super) async fn measure(kind: Kind, to: To, script: &Path, logs: u64) -> Result<Line, String> {
+pub(super) async fn measure(kind: Kind, to: To, script: &Path, shards: u32, logs: u64) -> Result<Line, String> {
     let text = |error: std::io::Error| format!("the emulators cannot listen: {error}");
-    let sls = SlsEmulator::start(sls::Config { shards: SHARDS, ..sls::Config::default() }).await.map_err(text)?;
+    let sls = SlsEmulator::start(sls::Config { shards, ..sls::Config::default() }).await.map_err(text)?;
     let receiver = Receiver::start(to).await.map_err(text)?;
-    let logs = fill(&sls, kind, logs)?;
+    let logs = fill(&sls, kind, shards, logs)?;
     let before = cpu::of_children()?;
     let began = Instant::now();
     let mut child = Running(start(&sls, &receiver, script)?);
@@ -75,7 +87,7 @@ pub(super) async fn measure(kind: Kind, to: To, script: &Path, logs: u64) -> Res
             return Err(format!("the program ended by itself ({ended}); run it to see why"));
         }
         let arrived = receiver.arrived();
-        if (0..SHARDS).all(|shard| is_saved(&sls, shard)) {
+        if (0..shards).all(|shard| is_saved(&sls, shard)) {
             break;
         }
         if arrived != progressed.1 {
@@ -90,17 +102,24 @@ pub(super) async fn measure(kind: Kind, to: To, script: &Path, logs: u64) -> Res
     // All is saved, so there is nothing that a slower end would do.
     drop(child);
     let cpu = cpu::of_children()?.saturating_sub(before);
+    let proven = receiver.proven();
     receiver.stop().await;
     sls.stop().await;
-    Ok(Line { to, cpu: cpu.as_nanos() as f64 / logs as f64, logs_per_second: logs as f64 / took.as_secs_f64(), memory })
+    Ok(Line {
+        to,
+        cpu: cpu.as_nanos() as f64 / logs as f64,
+        logs_per_second: logs as f64 / took.as_secs_f64(),
+        memory,
+        proven,
+    })
 }
 
 /// Writes whole groups in turns over the shards; returns how many logs.
-fn fill(sls: &SlsEmulator, kind: Kind, logs: u64) -> Result<u64, String> {
+fn fill(sls: &SlsEmulator, kind: Kind, shards: u32, logs: u64) -> Result<u64, String> {
     let mut corpus = Corpus::new(kind);
     let groups = logs.div_ceil(GROUP_LOGS as u64);
     for turn in 0..groups {
-        let shard = u32::try_from(turn % u64::from(SHARDS)).unwrap_or_default();
+        let shard = u32::try_from(turn % u64::from(shards)).unwrap_or_default();
         sls.put(PROJECT, LOGSTORE, shard, [corpus.group()]).map_err(|refusal| refusal.to_string())?;
     }
     Ok(groups * GROUP_LOGS as u64)
@@ -142,16 +161,23 @@ impl Drop for Running {
     }
 }
 
+/// As the settings call it.
+fn protocol_name(protocol: Protocol) -> String {
+    let value = clap::ValueEnum::to_possible_value(&protocol);
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
 enum Receiver {
     Hec(HecEmulator, To),
-    Syslog(SyslogEmulator),
+    Syslog(SyslogEmulator, Protocol),
 }
 
 impl Receiver {
     async fn start(to: To) -> std::io::Result<Self> {
-        if to == To::Syslog {
-            let config = syslog::Config { keep: 1, ..syslog::Config::new(Protocol::Tcp) };
-            return SyslogEmulator::start(config).await.map(Self::Syslog);
+        if let To::Syslog(protocol) = to {
+            let identity = (protocol == Protocol::Tls).then(identity::new).transpose()?;
+            let config = syslog::Config { keep: 1, identity, ..syslog::Config::new(protocol) };
+            return Ok(Self::Syslog(SyslogEmulator::start(config).await?, protocol));
         }
         let use_ack = to == To::HecAcks;
         let config = hec::Config { keep: Keep::Last(1), use_ack, ..hec::Config::new(Secret::new(TOKEN)) };
@@ -166,25 +192,35 @@ impl Receiver {
                 ("FORWARDER_HEC_GZIP", (*to == To::HecGzip).to_string()),
                 ("FORWARDER_HEC_ACK", (*to == To::HecAcks).to_string()),
             ],
-            Self::Syslog(syslog) => vec![
+            Self::Syslog(syslog, protocol) => [
                 ("FORWARDER_SYSLOG_HOST", syslog.address().ip().to_string()),
                 ("FORWARDER_SYSLOG_PORT", syslog.address().port().to_string()),
-                ("FORWARDER_SYSLOG_PROTOCOL", "tcp".to_owned()),
-            ],
+                ("FORWARDER_SYSLOG_PROTOCOL", protocol_name(*protocol)),
+            ]
+            .into_iter()
+            // Nobody vouches for a certificate that was made for this run.
+            .chain((*protocol == Protocol::Tls).then(|| ("FORWARDER_SYSLOG_VERIFY", "false".to_owned())))
+            .collect(),
         }
     }
 
     fn arrived(&self) -> u64 {
         match self {
             Self::Hec(hec, _) => hec.counts().events,
-            Self::Syslog(syslog) => syslog.counts().messages,
+            Self::Syslog(syslog, _) => syslog.counts().messages,
         }
+    }
+
+    fn proven(&self) -> Option<f64> {
+        let Self::Syslog(syslog, Protocol::Tcp | Protocol::Tls) = self else { return None };
+        let counts = syslog.counts();
+        Some(counts.bytes as f64 / 1e6 / counts.connections.saturating_sub(1).max(1) as f64)
     }
 
     async fn stop(self) {
         match self {
             Self::Hec(hec, _) => hec.stop().await,
-            Self::Syslog(syslog) => syslog.stop().await,
+            Self::Syslog(syslog, _) => syslog.stop().await,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod corpus;
 mod cpu;
+mod identity;
 mod line;
 mod stages;
 mod table;
@@ -122,7 +123,7 @@ fn measure(args: &Args) -> Result<Vec<Measured>, Fault> {
         let stages = stages(&pages)?;
         let yardstick = cpu::gzip_each(&stages.events, stages.logs);
         let run = |to| runtime.block_on(line::measure(kind, to, &path, args.count)).map_err(Fault::Failed);
-        let lines = [To::Hec, To::HecGzip, To::HecAcks, To::Syslog].into_iter().map(run).collect::<Result<_, _>>()?;
+        let lines = To::ALL.into_iter().map(run).collect::<Result<_, _>>()?;
         measured.push(Measured { corpus: kind.name().to_owned(), stages, lines, yardstick });
     }
     Ok(measured)

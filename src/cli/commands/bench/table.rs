@@ -36,20 +36,21 @@ pub(super) fn text(measured: &[Measured]) -> String {
         if !lines.is_empty() {
             let _ = writeln!(
                 out,
-                "\n  {:<28} {:>10} {:>11} {:>10} {:>10}",
-                "whole program, per log", "CPU ns", "of gzip -1", "logs/s", "memory"
+                "\n  {:<28} {:>10} {:>11} {:>10} {:>10} {:>12}",
+                "whole program, per log", "CPU ns", "of gzip -1", "logs/s", "memory", "MB per proof"
             );
         }
         for line in lines {
             let ratio = yardstick.map_or("-".to_owned(), |yardstick| format!("{:.2}", line.cpu / yardstick));
-            let _ = writeln!(
-                out,
-                "  {:<28} {:>10.0} {ratio:>11} {:>10.0} {:>6} MiB",
+            let proven = line.proven.map_or_else(String::new, |proven| format!("{proven:.1}"));
+            let row = format!(
+                "  {:<28} {:>10.0} {ratio:>11} {:>10.0} {:>6} MiB {proven:>12}",
                 line.to.name(),
                 line.cpu,
                 line.logs_per_second,
                 line.memory
             );
+            let _ = writeln!(out, "{}", row.trim_end());
         }
         out.push('\n');
     }
@@ -68,6 +69,7 @@ pub(super) fn json(measured: &[Measured]) -> Value {
                 "of_gzip_1": yardstick.map(|yardstick| line.cpu / yardstick),
                 "logs_per_second": line.logs_per_second.round(),
                 "memory_mib": line.memory,
+                "mb_per_proof": line.proven,
             })
         });
         json!({
@@ -99,7 +101,7 @@ mod tests {
     fn measured(yardstick: Option<f64>) -> Measured {
         let stages =
             Stages { logs: 2, events: vec![b'x'; 20], inflate: 1.0, decode: 2.0, hook: 3.0, format: 4.0, gzip: 5.0 };
-        let line = Line { to: To::Hec, cpu: 3000.0, logs_per_second: 100_000.0, memory: 60 };
+        let line = Line { to: To::Hec, cpu: 3000.0, logs_per_second: 100_000.0, memory: 60, proven: None };
         Measured { corpus: "audit".to_owned(), stages, lines: vec![line], yardstick }
     }
 

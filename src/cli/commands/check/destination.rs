@@ -6,6 +6,7 @@ use super::disk::takes;
 use super::finding::{Findings, Level};
 use super::network;
 use super::network::Place;
+use crate::core::budget::SharedBudget;
 use crate::core::cause::Cause;
 use crate::core::duration::in_words;
 use crate::core::env_proxy;
@@ -84,7 +85,7 @@ async fn syslog_targets(findings: &Findings, config: &syslog::Config) -> bool {
 
 /// The destination's own check.
 async fn ask(findings: &Findings, config: &DestinationConfig, table: &str) {
-    let destination = match config.open(&StateDir::none()) {
+    let destination = match config.open(&StateDir::none(), &SharedBudget::new(0)) {
         Ok((destination, _)) => destination,
         Err(error) => {
             findings.fail(Level::SETUP, error.to_string(), format!("correct it under [{table}]"));

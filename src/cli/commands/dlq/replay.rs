@@ -17,6 +17,7 @@ use crate::cli::context::machine;
 use crate::cli::exit::{INTERNAL, USAGE, end};
 use crate::cli::log;
 use crate::cli::signals::Signals;
+use crate::core::budget::SharedBudget;
 use crate::core::count::count;
 use crate::core::event::Formats;
 use crate::core::lease::{Lease, Tenure};
@@ -91,7 +92,7 @@ pub(super) fn main(
     for warning in &delivery.warnings {
         tracing::warn!("{warning}");
     }
-    let (destinations, formats) = match destinations(&delivery.destinations, 0, &StateDir::none()) {
+    let (destinations, formats) = match destinations(&delivery.destinations, &SharedBudget::new(0), &StateDir::none()) {
         Ok(parts) => parts,
         Err(error) => return end(&error.to_string(), error.exit_code()),
     };

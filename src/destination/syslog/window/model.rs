@@ -156,7 +156,7 @@ impl World {
             ]);
         }
         key.push(small(window.closed.len()));
-        window.closed.iter().for_each(|(over, at)| key.extend([(window.link - over) as u8, age(*at)]));
+        window.closed.iter().for_each(|closed| key.extend([(window.link - closed.link) as u8, age(closed.at)]));
         let ((id, event), deaths) = window.deaths.unwrap_or_default();
         key.extend([id as u8, small(event), deaths as u8]);
         if let Some(Search { size, evidence, last }) = &window.search {
@@ -232,7 +232,7 @@ impl World {
             }
             Move::OpenWitness if self.witness.is_none() && self.closing.is_none() => {
                 let Some(current) = &mut self.current else { return Ok(false) };
-                if !self.lives || self.window.rotate_at().is_none() {
+                if !self.lives {
                     return Ok(false);
                 }
                 // What the system of the dead process sent comes before what the living one answers.
@@ -240,6 +240,9 @@ impl World {
                 self.witness = Some(Connection::default());
             }
             Move::Close if self.witness.is_some() && self.closing.is_none() && !current_ended => {
+                if self.window.rotate_at().is_none() {
+                    return Ok(false);
+                }
                 self.closing = self.current.take();
                 self.current = self.witness.take();
                 self.window.closes();

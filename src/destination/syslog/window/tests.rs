@@ -132,6 +132,57 @@ fn the_more_a_connection_carries_the_sooner_it_is_proven() {
     }
 }
 
+/// Goes red when a short memory changes nothing: then it is full until an interval is over.
+#[test]
+fn when_memory_is_short_as_much_is_carried_as_waits_for_its_lag() {
+    let (mut window, now) = window(&[]);
+    for (id, bytes) in [(1, LEAST_PROOF_BYTES), (2, 2 * LEAST_PROOF_BYTES), (3, LEAST_PROOF_BYTES), (4, 1), (5, 1)] {
+        window.push(id, 10, bytes);
+    }
+    window.begin(now);
+    assert!(window.rotate_at().unwrap() > now, "there is memory enough");
+    window.set_crowded(true);
+    assert_eq!(window.rotate_at(), Some(now), "nothing waits, and this is worth a proof");
+    window.rotated(now);
+    window.begin(now);
+    assert_eq!(window.rotate_at(), Some(now), "less than that waits");
+    window.rotated(now);
+    window.begin(now);
+    assert!(window.rotate_at().unwrap() > now, "three times as much waits");
+    window.prove(now + LAG);
+    assert_eq!(window.rotate_at(), Some(now), "it waits no more");
+}
+
+/// Goes red when the quiet time is waited for: nothing more can come before a proof.
+#[test]
+fn when_memory_is_short_and_all_is_written_a_proof_waits_for_no_quiet_time() {
+    let (mut window, now) = window(&[1]);
+    write(&mut window, now);
+    window.rotated(now);
+    window.push(2, 1, 0);
+    write(&mut window, now + ms(200));
+    assert_eq!(window.rotate_at(), Some(now + ms(450)));
+    window.set_crowded(true);
+    assert_eq!(window.rotate_at(), Some(now + ms(250)), "but there are at most four an interval");
+}
+
+/// Goes red when the witness is asked for when it is needed, or always.
+#[test]
+fn a_proof_is_near_when_half_of_what_makes_it_due_is_carried() {
+    let half = PROOF_BYTES as usize / 2;
+    let (mut window, now) = window(&[]);
+    window.push(1, 1, half - 1);
+    window.push(2, 1, 1);
+    window.begin(now);
+    assert!(!window.nears_a_proof());
+    window.begin(now);
+    assert!(window.nears_a_proof());
+    window.set_crowded(true);
+    assert!(window.nears_a_proof());
+    window.rotated(now);
+    assert!(!window.nears_a_proof());
+}
+
 #[test]
 fn no_more_than_the_room_is_written_before_a_proof_which_is_due_at_once() {
     let (mut window, now) = window(&[10]);

@@ -56,6 +56,7 @@ pub(crate) fn page_of(texts: &[&str]) -> Page {
         at_end: None,
         received_at: None,
         scanned_bytes: 0,
+        packed: None,
         wire_bytes: 0,
     }
 }
