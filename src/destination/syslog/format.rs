@@ -4,6 +4,7 @@
 //! that could end a frame are escaped, and the count or the line feed around a message is ours alone.
 
 mod escape;
+mod number;
 mod rfc3164;
 mod rfc5424;
 pub(crate) mod structured;
@@ -15,6 +16,7 @@ use super::{Config, Framing, Layout, Oversize, Standard, Transport};
 use crate::core::event::{Body, BodyError, Format, Head, PairPlaces};
 use crate::destination::Preview;
 use escape::Escape;
+use number::number;
 use structured::Lent;
 use timestamp::Moment;
 
@@ -63,8 +65,8 @@ impl SyslogFormat {
         Self { escape, layout, framing, limit }
     }
 
-    /// Appends what goes before the message's `text`; [`SyslogFormat::lead`] comes between.
-    fn open(&self, event: &MessageParts<'_>, text: &[u8], out: &mut Vec<u8>) -> Result<(), BodyError> {
+    /// Appends what goes before the text of a message; [`SyslogFormat::lead`] comes between.
+    fn open(&self, event: &MessageParts<'_>, out: &mut Vec<u8>) -> Result<(), BodyError> {
         let layout = &self.layout;
         let syslog = &event.head.syslog;
         let facility = syslog.facility.unwrap_or(layout.facility);
@@ -91,9 +93,10 @@ impl SyslogFormat {
                 let moment = event.moment.ok_or_else(|| {
                     BodyError::new("time", "missing, and the log has none either: RFC 3164 cannot do without")
                 })?;
+                let (full_time, brings_tag) = (*full_time, event.brings_tag);
                 let opening =
-                    rfc3164::Opening { priority, moment, zone, full_time: *full_time, hostname, program, procid };
-                opening.write(text, out);
+                    rfc3164::Opening { priority, moment, zone, full_time, hostname, program, procid, brings_tag };
+                opening.write(out);
             }
         }
         Ok(())
@@ -153,7 +156,7 @@ impl SyslogFormat {
     fn write_parts(&self, event: &MessageParts<'_>, text: &[u8], out: &mut Vec<u8>) -> Result<(), BodyError> {
         let id = hex(&Sha256::digest(text)[..8]);
         // No number of a part has more digits than the length of the text.
-        let widest = self.open_part(event, &id, text.len(), text.len(), text)?;
+        let widest = self.open_part(event, &id, text.len(), text.len())?;
         let room = self.room(widest.len() + SPACE_BOM.len())?;
         let mut parts = Vec::new();
         let mut rest = text;
@@ -163,31 +166,24 @@ impl SyslogFormat {
             rest = behind;
         }
         for (place, part) in parts.iter().enumerate() {
-            let opening = self.open_part(event, &id, place + 1, parts.len(), text)?;
+            let opening = self.open_part(event, &id, place + 1, parts.len())?;
             self.frame(&[&opening, self.lead(part), part], out);
         }
         Ok(())
     }
 
     /// What goes before a part: in RFC 5424 structured data tells which it is, in RFC 3164 text.
-    fn open_part(
-        &self,
-        event: &MessageParts<'_>,
-        id: &str,
-        part: usize,
-        of: usize,
-        text: &[u8],
-    ) -> Result<Vec<u8>, BodyError> {
+    fn open_part(&self, event: &MessageParts<'_>, id: &str, part: usize, of: usize) -> Result<Vec<u8>, BodyError> {
         let mut opening = Vec::new();
         if matches!(self.layout.standard, Standard::Rfc5424) {
             let (part, of) = (part.to_string(), of.to_string());
             let pairs = [("id", id), ("part", &part), ("of", &of)].map(|(k, v)| (k.as_bytes(), v.as_bytes()));
             let mut elements = event.elements.clone();
             elements.push((PART, pairs.to_vec()));
-            let whole = MessageParts { head: event.head, moment: event.moment, elements };
-            self.open(&whole, text, &mut opening)?;
+            let whole = MessageParts { elements, ..*event };
+            self.open(&whole, &mut opening)?;
         } else {
-            self.open(event, text, &mut opening)?;
+            self.open(event, &mut opening)?;
             opening.extend_from_slice(format!("[part {part}/{of} id={id}] ").as_bytes());
         }
         Ok(opening)
@@ -213,7 +209,8 @@ impl SyslogFormat {
     fn frame(&self, pieces: &[&[u8]], out: &mut Vec<u8>) {
         if self.framing == Framing::Octet {
             let len: usize = pieces.iter().map(|piece| piece.len()).sum();
-            out.extend_from_slice(format!("{len} ").as_bytes());
+            number(len, out);
+            out.push(b' ');
         }
         pieces.iter().for_each(|piece| out.extend_from_slice(piece));
         if self.framing == Framing::Lf {
@@ -238,21 +235,32 @@ impl Format for SyslogFormat {
         let (separator, mut places) = (self.layout.separator.as_bytes(), PairPlaces::default());
         body.pairs(separator, &mut places, out)?;
         self.escape.clean_pairs(start, separator, &places, out);
-        let event = MessageParts { head, moment: time, elements: self.elements(head) };
-        let mut opening = Vec::with_capacity(256);
-        self.open(&event, &out[start..], &mut opening)?;
+        let brings_tag = rfc3164::brings_tag(&out[start..]);
+        let event = MessageParts { head, moment: time, elements: self.elements(head), brings_tag };
         let lead = self.lead(&out[start..]);
-        let len = opening.len() + lead.len() + out.len() - start;
+        // What goes before the text needs to know the text. It is written behind it, and then they change places: nothing is
+        // allocated for a message, and its text is moved once.
+        let end = out.len();
+        self.open(&event, out)?;
+        let opened = out.len();
+        out.extend_from_slice(lead);
+        let len = out.len() - start;
         if len > self.limit {
+            let opening = out[end..opened].to_vec();
+            out.truncate(end);
             let text = out.split_off(start);
             return self.write_oversize(&event, &opening, &text, out);
         }
-        match self.framing {
-            Framing::Octet => insert(out, start, &[format!("{len} ").as_bytes(), &opening, lead]),
-            Framing::Lf => {
-                insert(out, start, &[&opening, lead]);
-                out.push(b'\n');
-            }
+        let counted = out.len();
+        if self.framing == Framing::Octet {
+            number(len, out);
+            out.push(b' ');
+        }
+        let (before, count) = (out.len() - end, out.len() - counted);
+        out[start..].rotate_right(before);
+        out[start..start + before].rotate_right(count);
+        if self.framing == Framing::Lf {
+            out.push(b'\n');
         }
         Ok(())
     }
@@ -263,6 +271,7 @@ struct MessageParts<'a> {
     head: &'a Head<'a>,
     moment: Option<Moment>,
     elements: Vec<Lent<'a>>,
+    brings_tag: bool,
 }
 
 /// The messages in bytes that [`SyslogFormat`] wrote with this framing (with [`Framing::Octet`] for UDP and RELP), without
@@ -298,19 +307,6 @@ pub(super) fn first_frame(bytes: &[u8], framing: Framing) -> (&[u8], usize) {
 /// The event's own, else the settings'. Empty text is none.
 fn given<'a>(own: Option<&'a [u8]>, default: &'a str) -> &'a [u8] {
     own.filter(|own| !own.is_empty()).unwrap_or(default.as_bytes())
-}
-
-/// Inserts pieces at `at`, moving the rest once.
-fn insert(out: &mut Vec<u8>, at: usize, pieces: &[&[u8]]) {
-    let end = out.len();
-    let added: usize = pieces.iter().map(|piece| piece.len()).sum();
-    out.resize(end + added, 0);
-    out.copy_within(at..end, at + added);
-    let mut place = at;
-    for piece in pieces {
-        out[place..place + piece.len()].copy_from_slice(piece);
-        place += piece.len();
-    }
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -3,6 +3,7 @@
 use jiff::tz::TimeZone;
 
 use super::escape::host;
+use super::number::number;
 use super::timestamp::Moment;
 use crate::core::name;
 
@@ -20,12 +21,21 @@ pub(super) struct Opening<'a> {
     pub(super) hostname: &'a [u8],
     pub(super) program: &'a [u8],
     pub(super) procid: &'a [u8],
+    /// The message begins with what stands in the place of a tag: see [`brings_tag`].
+    pub(super) brings_tag: bool,
+}
+
+/// Whether receivers look for the beginning of a message where the tag would be: those of CEF and LEEF do.
+pub(super) fn brings_tag(text: &[u8]) -> bool {
+    text.starts_with(b"CEF:") || text.starts_with(b"LEEF:")
 }
 
 impl Opening<'_> {
-    /// Appends it, with the space that goes before `text`.
-    pub(super) fn write(&self, text: &[u8], out: &mut Vec<u8>) {
-        out.extend_from_slice(format!("<{}>", self.priority).as_bytes());
+    /// Appends it, with the space that goes before the message.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.push(b'<');
+        number(self.priority.into(), out);
+        out.push(b'>');
         if self.full_time {
             self.moment.write_rfc3339(Some(self.zone), false, out);
         } else {
@@ -34,8 +44,7 @@ impl Opening<'_> {
         out.push(b' ');
         host(self.hostname, out);
         out.push(b' ');
-        // The receivers of these two look for them where the tag would be.
-        if self.program.is_empty() && (text.starts_with(b"CEF:") || text.starts_with(b"LEEF:")) {
+        if self.program.is_empty() && self.brings_tag {
             return;
         }
         let tag = if self.program.is_empty() { TAG } else { self.program };

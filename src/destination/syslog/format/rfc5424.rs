@@ -3,6 +3,7 @@
 use jiff::tz::TimeZone;
 
 use super::escape::{Escape, field, host};
+use super::number::number;
 use super::structured;
 use super::structured::Lent;
 use super::timestamp::Moment;
@@ -24,7 +25,9 @@ pub(super) struct Opening<'a> {
 impl Opening<'_> {
     /// Appends it, without the space that goes before a message.
     pub(super) fn write(&self, escape: Escape, out: &mut Vec<u8>) {
-        out.extend_from_slice(format!("<{}>1 ", self.priority).as_bytes());
+        out.push(b'<');
+        number(self.priority.into(), out);
+        out.extend_from_slice(b">1 ");
         match self.moment {
             Some(moment) => moment.write_rfc3339(self.compat, self.compat.is_some(), out),
             None => out.push(b'-'),
