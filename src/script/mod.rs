@@ -9,7 +9,8 @@
 //! * `log` and `json` are the two kinds of tables that cost nothing until a script looks at them.
 //! * `returned` checks what came back, `write` writes it.
 //! * [`HookError`] says what is wrong and where; `excerpt`, `hint` and `render` make it something to act on.
-//! * [`Sample`] is a log that somebody typed, [`cases`] are the tests beside a script, [`coverage`] what they ran.
+//! * [`Sample`] is a log that somebody typed, [`cases`] are the tests beside a script, [`coverage`] what they ran,
+//!   [`profile`] what each line takes.
 //!
 //! Only `engine` touches the Lua library. What is unsafe is there, behind functions that anybody may call, and in
 //! `stdlib::patterns`.
@@ -45,7 +46,7 @@ pub use source::files::Files;
 pub(crate) use source::files::drop_mark;
 pub use source::{MOST_TEXT, Script};
 pub use testing::sample::{Sample, SampleError};
-pub use testing::{cases, coverage};
+pub use testing::{cases, coverage, profile};
 pub use types::TYPES;
 pub use versions::reload::{Dried, Figures, Hooks, Passed, Refused, Reloads, Rules, Trial};
 

@@ -76,3 +76,40 @@ unsafe extern "C-unwind" fn on_line<F: Fn(String, u32) + Copy>(state: *mut lua_S
         noted(file, line);
     }
 }
+
+/// Tells `noted` of every line that the script begins (`true`), and after every call of the line that is gone on with, if any is
+/// (`false`), until another hook takes its place.
+///
+/// The function runs no Lua code.
+pub(crate) fn on_moves<F: Fn(bool, Option<(&str, u32)>) + Copy>(stack: Stack, _noted: F) {
+    const { assert!(size_of::<F>() == 0, "a function, or a closure that captures nothing") };
+    // SAFETY: the stack's state is alive and on this thread.
+    unsafe { ffi::lua_sethook(stack.state(), Some(on_move::<F>), ffi::LUA_MASKLINE | ffi::LUA_MASKRET, 0) };
+}
+
+unsafe extern "C-unwind" fn on_move<F: Fn(bool, Option<(&str, u32)>) + Copy>(
+    state: *mut lua_State,
+    place: *mut lua_Debug,
+) {
+    // SAFETY: called by Lua with its state and the place of the event; all zeroes is a valid `lua_Debug`, which
+    // `lua_getstack` and `lua_getinfo` fill; with these letters they neither raise nor allocate. The source lives as long as
+    // the function, which is on the stack while `noted` runs. What is dropped here is dropped before anything of Lua is called
+    // again. `on_moves` was given a value of type `F`, which has no bytes.
+    unsafe {
+        let noted: F = std::mem::zeroed();
+        let begins = (*place).event == ffi::LUA_HOOKLINE;
+        let mut caller: lua_Debug = std::mem::zeroed();
+        let place = if begins {
+            ffi::lua_getinfo(state, c"S".as_ptr(), place);
+            &*place
+        } else {
+            if ffi::lua_getstack(state, 1, &raw mut caller) == 0 {
+                return noted(false, None);
+            }
+            ffi::lua_getinfo(state, c"Sl".as_ptr(), &raw mut caller);
+            &caller
+        };
+        let name = CStr::from_ptr(place.source).to_str().ok().and_then(|source| source.strip_prefix(char::from(FILE)));
+        noted(begins, name.zip(u32::try_from(place.currentline).ok()));
+    }
+}

@@ -18,7 +18,7 @@ use super::engine::memory::LuaState;
 use super::engine::shared;
 use super::engine::shared::Shared;
 use super::engine::time_limit::{TimeLimit, computing};
-use super::testing::coverage;
+use super::testing::{coverage, profile};
 use super::values::state;
 use super::values::state::KeptState;
 use super::{Config, Script, stdlib};
@@ -373,6 +373,7 @@ fn call(
         let argument = stack.top();
         let function = argument - 1;
         coverage::arm(stack);
+        profile::arm(stack);
         current.get().calls.clear();
         stack.push_kept(Kept::EXPLAIN);
         stack.push_copy(function);

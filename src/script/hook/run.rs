@@ -14,7 +14,7 @@ use crate::script::engine::lua_stack::{Kept, Outcome, Stack};
 use crate::script::engine::shared::Shared;
 use crate::script::engine::time_limit::{TimeLimit, computing};
 use crate::script::output::returned;
-use crate::script::testing::coverage;
+use crate::script::testing::{coverage, profile};
 use crate::script::{Config, HookError, Script};
 
 /// How a pass ended.
@@ -84,6 +84,7 @@ impl Run<'_, '_> {
         let left = self.leave.until.saturating_sub(computing());
         let watch = TimeLimit::start(stack, self.config.timeout, left);
         coverage::arm(stack);
+        profile::arm(stack);
         let explain = stack.top() + 1;
         for what in [Kept::EXPLAIN, Kept::CALL, Kept::PROCESS, Kept::LOG] {
             stack.push_kept(what);

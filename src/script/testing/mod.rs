@@ -1,5 +1,6 @@
-//! Scripts on samples: test cases, and what they cover.
+//! Scripts on samples: test cases, what they cover, and what each line takes.
 
 pub mod cases;
 pub mod coverage;
+pub mod profile;
 pub(crate) mod sample;

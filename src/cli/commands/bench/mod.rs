@@ -4,6 +4,7 @@ mod corpus;
 mod cpu;
 mod identity;
 mod line;
+mod lines;
 mod stages;
 mod table;
 
@@ -33,8 +34,9 @@ are measured in this process, and then the whole program as a child process, fro
 receivers. `gzip -1` of the same events, timed in the same run, is the yardstick: times depend on the machine and
 on what else runs there, ratios hardly do.
 
-With --logs, your own logs go through your script, stage by stage: `script` is what it costs per log. They are
-written as for `forwarder try`.
+With --logs, your own logs go through your script, stage by stage: `script` is what it costs per log. Below is which
+line costs it: the time of each line with the functions of the library that it calls, and without lines of the script
+that it calls. The logs are written as for `forwarder try`.
 
 Times are computing time, which other programs do not add to but do slow down. Instructions per log are more
 stable: docs/performance.md tells how to count them.
@@ -57,6 +59,9 @@ pub struct Args {
     /// Generated logs that the whole program delivers to each receiver
     #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1_000..=5_000_000), conflicts_with = "logs")]
     pub count: u64,
+    /// Shards that these logs are in
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256), conflicts_with = "logs")]
+    pub shards: u32,
     /// JSON in place of the table
     #[arg(long)]
     pub json: bool,
@@ -110,9 +115,13 @@ fn measure(args: &Args) -> Result<Vec<Measured>, Fault> {
         let logs = samples::read(file).map_err(usage)?;
         let logs = logs.into_iter().map(|log| log.map(|origin| origin.sample));
         let logs = logs.collect::<Result<Vec<Sample>, String>>().map_err(usage)?;
-        let stages = stages(&[Sample::page(&logs)])?;
+        let page = [Sample::page(&logs)];
+        let stages = stages(&page)?;
+        let script_lines = lines::measure(&script, &trial.hook, &page);
+        let script_lines = script_lines.map_err(|error| Fault::Usage(ExitMessage::script(&error)))?;
         let yardstick = cpu::gzip_each(&stages.events, stages.logs);
-        return Ok(vec![Measured { corpus: file.display().to_string(), stages, lines: Vec::new(), yardstick }]);
+        let corpus = file.display().to_string();
+        return Ok(vec![Measured { corpus, stages, script_lines, lines: Vec::new(), yardstick }]);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Fault::Failed(format!("cannot start the threads: {error}")))?;
@@ -122,9 +131,10 @@ fn measure(args: &Args) -> Result<Vec<Measured>, Fault> {
         let pages: Vec<Page> = (0..PAGES).map(|_| corpus.page()).collect();
         let stages = stages(&pages)?;
         let yardstick = cpu::gzip_each(&stages.events, stages.logs);
-        let run = |to| runtime.block_on(line::measure(kind, to, &path, args.count)).map_err(Fault::Failed);
+        let run = |to| runtime.block_on(line::measure(kind, to, &path, args.shards, args.count)).map_err(Fault::Failed);
         let lines = To::ALL.into_iter().map(run).collect::<Result<_, _>>()?;
-        measured.push(Measured { corpus: kind.name().to_owned(), stages, lines, yardstick });
+        let corpus = kind.name().to_owned();
+        measured.push(Measured { corpus, stages, script_lines: Vec::new(), lines, yardstick });
     }
     Ok(measured)
 }

@@ -55,9 +55,9 @@ pub(super) fn measure(
         pages.iter().map(|page| (lz4_flex::block::compress(&page.body).into(), page.body.len())).collect();
     let mut reader = Logs::default();
     let logs: usize = pages.iter().map(|page| read(&mut reader, page)).sum();
-    let nothing = |named: &DestinationFormat| DestinationFormat { format: Arc::new(Nothing), ..named.clone() };
-    let mut plain = load(script, config, formats.iter().map(nothing).collect())?;
-    let mut full = load(script, config, formats.to_vec())?;
+    let empty = |named: &DestinationFormat| DestinationFormat { format: Arc::new(Nothing), ..named.clone() };
+    let mut plain = load(script, config, formats.iter().map(empty).collect()).map_err(Fault::Script)?;
+    let mut full = load(script, config, formats.to_vec()).map_err(Fault::Script)?;
     let mut events = Vec::new();
     for page in pages {
         let made = full.run(page).expect("a page that was read can be read");
@@ -111,17 +111,26 @@ fn read(reader: &mut Logs, page: &Page) -> usize {
     logs
 }
 
-fn load(script: &Script, config: &script::Config, formats: Vec<DestinationFormat>) -> Result<Hook, Fault> {
+/// The script, loaded.
+pub(super) fn load(
+    script: &Script,
+    config: &script::Config,
+    formats: Vec<DestinationFormat>,
+) -> Result<Hook, HookError> {
     let meta = Meta {
         source: "source".to_owned(),
         project: "project".to_owned(),
         logstore: "logstore".to_owned(),
         shard: ShardId(0),
     };
-    Hook::load(script, config, formats, meta).map_err(Fault::Script)
+    Hook::load(script, config, formats, meta)
 }
 
-/// Leaves every event empty, so that only the script is measured.
+/// A destination whose events stay empty, so that only the script is measured.
+pub(super) fn nothing() -> DestinationFormat {
+    DestinationFormat { name: None, format: Arc::new(Nothing) }
+}
+
 struct Nothing;
 
 impl Format for Nothing {
@@ -154,8 +163,7 @@ mod tests {
         let config = script::Config { timeout: Duration::from_secs(1), memory: 64 << 20, vars: toml::Table::new() };
         let logs = serde_json::json!({ "a": "1" });
         let page = script::Sample::page(&[script::Sample::from_json(&logs).unwrap()]);
-        let format = DestinationFormat { name: None, format: Arc::new(Nothing) };
-        let Err(Fault::Log(why)) = measure(&script, &config, &[format], &[page]) else { panic!("it was measured") };
+        let Err(Fault::Log(why)) = measure(&script, &config, &[nothing()], &[page]) else { panic!("it was measured") };
         assert!(why.starts_with("the script fails on log 1: "), "{why}");
     }
 }

@@ -5,22 +5,28 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::line::Line;
+use super::lines;
 use super::stages::Stages;
 
 /// What was measured with one kind of logs.
 pub(super) struct Measured {
     pub(super) corpus: String,
     pub(super) stages: Stages,
+    /// Of the script, the one that takes most first; none for generated logs.
+    pub(super) script_lines: Vec<lines::Line>,
     /// Of the whole program; none for a user's own logs.
     pub(super) lines: Vec<Line>,
     /// Nanoseconds of `gzip -1` per log; none where there is no gzip.
     pub(super) yardstick: Option<f64>,
 }
 
+/// Lines of a script that are shown to people; JSON has all.
+const MOST_LINES: usize = 15;
+
 /// A table for each kind of logs.
 pub(super) fn text(measured: &[Measured]) -> String {
     let mut out = String::new();
-    for Measured { corpus, stages, lines, yardstick } in measured {
+    for Measured { corpus, stages, script_lines, lines, yardstick } in measured {
         let bytes = stages.events.len() as f64 / stages.logs.max(1) as f64;
         let _ = writeln!(out, "{corpus}: {bytes:.0} bytes of events per log");
         let _ = writeln!(out, "  {:<28} {:>10}", "one thread, per log", "ns");
@@ -32,6 +38,14 @@ pub(super) fn text(measured: &[Measured]) -> String {
                 let _ = writeln!(out, "  {:<28} {ns:>10.0}", "gzip -1, the yardstick");
             }
             None => out.push_str("  gzip is not installed, so there is no yardstick\n"),
+        }
+        if !script_lines.is_empty() {
+            let _ = writeln!(out, "\n  {:<28} {:>10} {:>7} {:>9}", "line of the script", "ns", "share", "times");
+        }
+        for line in script_lines.iter().take(MOST_LINES) {
+            let place = format!("{}:{}", line.file, line.number);
+            let (ns, share, text) = (line.share * stages.hook, line.share * 100.0, &line.text);
+            let _ = writeln!(out, "  {place:<28} {ns:>10.0} {share:>6.1}% {:>9.2}  {text}", line.times);
         }
         if !lines.is_empty() {
             let _ = writeln!(
@@ -59,7 +73,7 @@ pub(super) fn text(measured: &[Measured]) -> String {
 
 /// One array, an object for each kind of logs; times in nanoseconds per log.
 pub(super) fn json(measured: &[Measured]) -> Value {
-    let one = |Measured { corpus, stages, lines, yardstick }: &Measured| {
+    let one = |Measured { corpus, stages, script_lines, lines, yardstick }: &Measured| {
         let stage_times: serde_json::Map<String, Value> =
             rows(stages).into_iter().map(|(name, ns)| (name.to_owned(), json!(ns.round()))).collect();
         let lines = lines.iter().map(|line| {
@@ -76,6 +90,14 @@ pub(super) fn json(measured: &[Measured]) -> Value {
             "corpus": corpus,
             "event_bytes": stages.events.len() / stages.logs.max(1),
             "stages_ns": stage_times,
+            "script_lines": script_lines.iter().map(|line| json!({
+                "file": line.file,
+                "line": line.number,
+                "text": line.text,
+                "ns": (line.share * stages.hook).round(),
+                "share": line.share,
+                "times": line.times,
+            })).collect::<Vec<_>>(),
             "gzip_1_ns": yardstick.map(f64::round),
             "program": lines.collect::<Vec<_>>(),
         })
@@ -102,7 +124,9 @@ mod tests {
         let stages =
             Stages { logs: 2, events: vec![b'x'; 20], inflate: 1.0, decode: 2.0, hook: 3.0, format: 4.0, gzip: 5.0 };
         let line = Line { to: To::Hec, cpu: 3000.0, logs_per_second: 100_000.0, memory: 60, proven: None };
-        Measured { corpus: "audit".to_owned(), stages, lines: vec![line], yardstick }
+        let text = "return log".to_owned();
+        let dear = lines::Line { file: "s.lua".to_owned(), number: 2, text, times: 1.0, share: 0.5 };
+        Measured { corpus: "audit".to_owned(), stages, script_lines: vec![dear], lines: vec![line], yardstick }
     }
 
     #[test]
@@ -114,6 +138,15 @@ mod tests {
         let json = json(&[measured(Some(6000.0))]);
         assert_eq!(json[0]["program"][0]["of_gzip_1"], 0.5);
         assert_eq!(json[0]["stages_ns"]["script"], 3.0);
+    }
+
+    #[test]
+    fn a_line_of_the_script_has_its_share_of_what_the_script_takes() {
+        let shown = text(&[measured(None)]);
+        let line = shown.lines().find(|line| line.contains("s.lua:2")).unwrap();
+        let words: Vec<_> = line.split_whitespace().collect();
+        assert_eq!(words, ["s.lua:2", "2", "50.0%", "1.00", "return", "log"]);
+        assert_eq!(json(&[measured(None)])[0]["script_lines"][0]["ns"], 2.0);
     }
 
     #[test]
