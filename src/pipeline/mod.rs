@@ -17,6 +17,7 @@ mod copies;
 mod dead_letters;
 mod deliverer;
 mod error_throttle;
+mod fetch_interval;
 mod in_flight;
 mod isolation;
 mod page_size;
@@ -50,6 +51,7 @@ use crate::script::{Hook, HookError, Hooks, Meta};
 use breaker::Breaker;
 pub use copies::Copies;
 pub use dead_letters::{DeadLetterPolicy, OnError};
+pub use fetch_interval::FetchInterval;
 pub use isolation::Isolation;
 pub use parts::SLOW_PAGE;
 pub use returning::{MissedEvents, bring_back};
@@ -87,7 +89,7 @@ pub struct Pace {
     /// Where every shard ends, if it does.
     pub until: Option<Start>,
     /// Pause after a pull that reached the end of the shard.
-    pub fetch_interval: Duration,
+    pub fetch_interval: FetchInterval,
     /// Least time between two saves while logs flow.
     pub save_interval: Duration,
     /// Most log groups in a page.

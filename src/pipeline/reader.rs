@@ -31,6 +31,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
             size: PageSize::new(self.pipeline.pace.page_groups),
             pull_log: self.retry_log("pull"),
             bound: None,
+            had_logs: Instant::now(),
         };
         loop {
             match self.read_page(&mut reader, &cursor, &slot).await {
@@ -53,7 +54,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         let pulled = self.stop.or(self.pull_page(reader, cursor, slots)).await.ok_or(ReaderEnd::Stopped)??;
         let Some(Pulled { page, reserved, slot }) = pulled else { return Ok(cursor.clone()) };
         let next = page.next.clone();
-        let pause = self.pause_after(&page);
+        let pause = self.pause_after(reader, &page, Instant::now());
         // Cursors without numbers do not tell that a checkpoint is behind the end.
         if page.is_idle() && reader.bound.as_ref().is_some_and(|bound| bound.is_final && page.next.number().is_none()) {
             return Err(ReaderEnd::Past);
@@ -92,7 +93,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
                     return Err(ReaderEnd::Past);
                 }
                 slots.send(FromReader::Idle).await.map_err(|_| ReaderEnd::Stopped)?;
-                sleep(self.pipeline.pace.fetch_interval).await;
+                sleep(self.pipeline.pace.fetch_interval.after(reader.had_logs.elapsed())).await;
             }
             match self.pipeline.source.bound(self.id, until).await {
                 Ok(bound) => {
@@ -228,9 +229,12 @@ impl<S: Source, K: Destination> Shard<S, K> {
     }
 
     /// How long to wait before the next pull: not at all while there is more.
-    fn pause_after(&self, page: &Page) -> Option<Duration> {
+    fn pause_after(&self, reader: &mut Reader, page: &Page, now: Instant) -> Option<Duration> {
+        if !page.body.is_empty() {
+            reader.had_logs = now;
+        }
         let at_end = page.is_idle() || page.at_end == Some(true);
-        at_end.then_some(self.pipeline.pace.fetch_interval)
+        at_end.then(|| self.pipeline.pace.fetch_interval.after(now - reader.had_logs))
     }
 
     /// The cursor is not retained any more: what lies between it and the oldest log is lost to retention, whatever we
@@ -280,6 +284,8 @@ struct Reader {
     pull_log: RetryLog,
     /// Where the shard ends, as far as that is known.
     bound: Option<Bound>,
+    /// When the last page with logs came, or the work on the shard began.
+    had_logs: Instant,
 }
 
 /// A page that came.

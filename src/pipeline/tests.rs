@@ -402,7 +402,7 @@ fn start_with(plan: Plan, pages: &[Vec<String>], on_error: OnError, on_reject: O
         pace: Pace {
             start: Start::Begin,
             until,
-            fetch_interval: Duration::from_secs(1),
+            fetch_interval: FetchInterval::fixed(Duration::from_secs(1)),
             save_interval: Duration::from_secs(1),
             page_groups: 10,
             part: PartSize { bytes, time: Duration::MAX },

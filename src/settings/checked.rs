@@ -14,7 +14,7 @@ use crate::core::destination_name::DestinationName;
 use crate::core::wildcard;
 use crate::destination::Preview;
 use crate::destination::registry::DestinationConfig;
-use crate::pipeline::{OnError, OnReject};
+use crate::pipeline::{FetchInterval, OnError, OnReject};
 use crate::script;
 
 /// What the program uses: checked, and without maybes.
@@ -81,7 +81,7 @@ pub struct SourceSettings {
     /// Wait for a project or logstore that is not there yet.
     pub wait: bool,
     /// Pause between two looks at a shard that has nothing new.
-    pub fetch_interval: Duration,
+    pub fetch_interval: FetchInterval,
     /// Time between two heartbeats.
     pub heartbeat_interval: Duration,
     /// Least time between two saves of a shard's checkpoint.

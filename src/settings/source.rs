@@ -13,6 +13,7 @@ use super::sls::{read_scope, read_sls};
 use super::start;
 use super::start::StartPosition;
 use super::typed::Item;
+use crate::pipeline::FetchInterval;
 use crate::sls::Config;
 use crate::sls::rights::Scope;
 
@@ -130,7 +131,7 @@ fn read_place(reader: &mut Reader<'_>, machine: &Machine) -> Option<Place> {
 struct Work {
     script: PathBuf,
     wait: bool,
-    fetch_interval: Duration,
+    fetch_interval: FetchInterval,
     heartbeat_interval: Duration,
     save_interval: Duration,
 }

@@ -105,6 +105,7 @@ fn takes(key: &Row) -> String {
         Kind::Count(least, most) => format!("{least} to {most}"),
         Kind::Duration(_) => format!("duration{}", at_least(key.least())),
         Kind::Seconds(_) => format!("duration{}, or seconds", at_least(key.least())),
+        Kind::Interval(_) => format!("duration{}, or seconds, or two: `100ms..1s`", at_least(key.least())),
         Kind::Size(..) => format!("size{}", at_least(key.least())),
         Kind::OneOf(words) => words().join(", "),
         Kind::Start => "start position".to_owned(),

@@ -9,6 +9,7 @@ use forwarder::core::cursor::Start;
 use forwarder::destination::hec::{Config as Hec, MemberConfig, Token};
 use forwarder::destination::registry::DestinationConfig;
 use forwarder::destination::syslog::{Config as Syslog, Delivery, Framing, Oversize, Standard, Target, Tls, Transport};
+use forwarder::pipeline::FetchInterval;
 use forwarder::settings;
 use forwarder::settings::{Environment, Flags, Machine, Settings};
 use forwarder::sls::credentials::KeyFiles;
@@ -124,12 +125,29 @@ fn the_shortest_file_works_as_it_stands() {
 }
 
 #[test]
+fn an_interval_is_one_duration_or_the_least_and_the_most() {
+    let interval = |typed: &str| Typed::new().set("FORWARDER_SLS_FETCH_INTERVAL", typed);
+    let (ms, read) = (Duration::from_millis, |typed: &str| interval(typed).good(MINIMAL).sources[0].fetch_interval);
+    assert_eq!(read("2"), FetchInterval::fixed(ms(2_000)));
+    assert_eq!(read("100ms..1s"), FetchInterval::new(ms(100), ms(1_000)));
+    assert_eq!(read("1 .. 3"), FetchInterval::new(ms(1_000), ms(3_000)));
+    for (typed, said) in [
+        ("50ms..1s", "\"50ms\" is too short"),
+        ("3s..1s", "\"3s..1s\" begins with the longer pause"),
+        ("1s..", "\"\" is not a duration"),
+    ] {
+        let error = interval(typed).said(MINIMAL);
+        assert!(error.contains(said), "{typed}: {error}");
+    }
+}
+
+#[test]
 fn the_defaults_are_those_of_the_vendors_scripts_and_ours() {
     let settings = Typed::new().good(MINIMAL);
     let seconds = Duration::from_secs;
     let (run, source) = (&settings.run, &settings.sources[0]);
-    let intervals = (source.heartbeat_interval, source.fetch_interval, source.save_interval);
-    assert_eq!(intervals, (seconds(20), seconds(1), seconds(1)));
+    assert_eq!((source.heartbeat_interval, source.save_interval), (seconds(20), seconds(1)));
+    assert_eq!(source.fetch_interval, FetchInterval::fixed(seconds(1)));
     assert_eq!((run.drain_timeout, run.memory, run.hook_threads), (seconds(25), 64 << 20, 2));
     let sls = &settings.sources[0].sls;
     assert_eq!((sls.group_timeout, sls.timeout, sls.page_groups), (seconds(60), seconds(60), 1000));

@@ -55,7 +55,7 @@ script = "waf.lua"
     assert_eq!((audit.sls.group.as_str(), waf.sls.group.as_str()), ("siem", "waf-group"));
     assert_eq!(audit.sls.endpoint, "https://cn-hangzhou.log.aliyuncs.com");
     assert_eq!(waf.sls.endpoint, "https://cn-shanghai.log.aliyuncs.com");
-    assert_eq!((audit.fetch_interval.as_secs(), waf.fetch_interval.as_secs()), (3, 7));
+    assert_eq!((audit.fetch_interval.most().as_secs(), waf.fetch_interval.most().as_secs()), (3, 7));
     assert_eq!((audit.heartbeat_interval.as_secs(), waf.heartbeat_interval.as_secs()), (20, 10));
     assert_eq!(waf.sls.group_timeout.as_secs(), 30, "three of its own heartbeats");
     assert_eq!((audit.start.to_string(), waf.start.to_string()), ("begin".to_owned(), "end".to_owned()));
@@ -265,7 +265,7 @@ fn what_an_item_gives_goes_before_flags_the_environment_and_what_holds_for_all()
         [[source]]\nproject = \"p\"\nlogstore = \"role\"\ncredentials = \"ecs\"\n";
     let settings = typed.good(&with_common("fetch_interval = \"5s\"\nsave_interval = \"5s\"", items));
     let [own, bare, role] = &settings.sources[..] else { panic!() };
-    let seconds = |source: &SourceSettings| (source.fetch_interval.as_secs(), source.save_interval.as_secs());
+    let seconds = |source: &SourceSettings| (source.fetch_interval.most().as_secs(), source.save_interval.as_secs());
     assert_eq!((seconds(own), seconds(bare)), ((2, 2), (3, 4)));
     assert_eq!((own.start.to_string(), bare.start.to_string()), ("begin".to_owned(), "end".to_owned()));
     // The environment has a key, too.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::row::{Default, Kind, Row, Scope};
 use super::setting::{Choice, DurationBounds, Number, Setting};
 use crate::core::secret::Secret;
+use crate::pipeline::FetchInterval;
 
 /// A setting whose value is a `T`.
 pub struct Key<T: Setting> {
@@ -59,6 +60,14 @@ impl Key<Duration> {
     pub(super) const fn seconds(name: &'static str, least: Duration) -> Self {
         let bounds = DurationBounds { least, bare_seconds: true };
         Self { row: Row::new(name, Kind::Seconds(least)), bounds }
+    }
+}
+
+impl Key<FetchInterval> {
+    /// A duration as in [`Key::seconds`], or the least and the most.
+    pub(super) const fn interval(name: &'static str, least: Duration) -> Self {
+        let bounds = DurationBounds { least, bare_seconds: true };
+        Self { row: Row::new(name, Kind::Interval(least)), bounds }
     }
 }
 

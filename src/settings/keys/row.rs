@@ -43,6 +43,8 @@ pub enum Kind {
     Duration(Duration),
     /// As [`Kind::Duration`], and a bare number means seconds, as in the vendor's scripts.
     Seconds(Duration),
+    /// As [`Kind::Seconds`], or the least and the most with two dots between them: `100ms..1s`.
+    Interval(Duration),
     /// A number with a unit of size, within bounds in bytes.
     Size(u64, u64),
     /// One of these words.
@@ -116,7 +118,9 @@ impl Row {
     #[must_use]
     pub fn least(&self) -> Option<String> {
         match self.kind {
-            Kind::Duration(least) | Kind::Seconds(least) if !least.is_zero() => Some(units::show_duration(least)),
+            Kind::Duration(least) | Kind::Seconds(least) | Kind::Interval(least) if !least.is_zero() => {
+                Some(units::show_duration(least))
+            }
             Kind::Size(least, _) => Some(units::show_size(least)),
             _ => None,
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::row::Row;
 use crate::core::secret::Secret;
+use crate::pipeline::FetchInterval;
 use crate::settings::content;
 use crate::settings::problem::Complaint;
 use crate::settings::raw::Raw;
@@ -150,6 +151,25 @@ impl Setting for Duration {
             return Err(Complaint::new(format!("{} is too long", raw.show()), fix));
         }
         Ok(duration)
+    }
+}
+
+impl Setting for FetchInterval {
+    type Bounds = DurationBounds;
+
+    fn read(row: &Row, bounds: &DurationBounds, raw: &Raw) -> Result<Self, Complaint> {
+        let ends = match raw {
+            Raw::Text(text) => text.split_once(".."),
+            _ => None,
+        };
+        let Some((least, most)) = ends else { return Duration::read(row, bounds, raw).map(Self::fixed) };
+        let read = |text: &str| Duration::read(row, bounds, &Raw::Text(text.trim().to_owned()));
+        let (least, most) = (read(least)?, read(most)?);
+        if least > most {
+            let fix = format!("write \"{}..{}\"", units::show_duration(most), units::show_duration(least));
+            return Err(Complaint::new(format!("{} begins with the longer pause", raw.show()), fix));
+        }
+        Ok(Self::new(least, most))
     }
 }
 

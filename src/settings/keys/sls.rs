@@ -7,6 +7,7 @@ use super::choices::SignatureVersion;
 use super::key::{Key, SECOND};
 use super::row::{Row, Scope};
 use crate::core::secret::Secret;
+use crate::pipeline::FetchInterval;
 use crate::sls::Compression;
 
 /// In the order of the documentation.
@@ -130,10 +131,13 @@ pub const QUERY: Key<String> = Key::text("sls.query")
 pub const PROCESSOR: Key<String> =
     Key::text("sls.processor").means("stored consume processor that filters at the source, instead of a query");
 
-pub const FETCH_INTERVAL: Key<Duration> = Key::seconds("sls.fetch_interval", Duration::from_millis(100))
+pub const FETCH_INTERVAL: Key<FetchInterval> = Key::interval("sls.fetch_interval", Duration::from_millis(100))
     .default("1s")
     .known_as(&["data_fetch_interval"])
-    .means("pause between two pulls of a shard that has no new logs");
+    .means(
+        "pause between two pulls of a shard that has no new logs; 100ms..1s: short while logs come, and up to the second \
+         the longer none come",
+    );
 
 pub const HEARTBEAT_INTERVAL: Key<Duration> = Key::seconds("sls.heartbeat_interval", SECOND)
     .default("20s")

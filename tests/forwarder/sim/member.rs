@@ -14,7 +14,9 @@ use forwarder::core::stop::{Stopper, stop};
 use forwarder::group;
 use forwarder::group::Drained;
 use forwarder::group::membership::Membership;
-use forwarder::pipeline::{DeadLetterPolicy, MissedEvents, OnReject, Pace, PartSize, Pipeline, Route, bring_back};
+use forwarder::pipeline::{
+    DeadLetterPolicy, FetchInterval, MissedEvents, OnReject, Pace, PartSize, Pipeline, Route, bring_back,
+};
 use forwarder::script::{Config, Hooks, Meta, Script};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -114,7 +116,7 @@ impl Member {
             pace: Pace {
                 start,
                 until,
-                fetch_interval: Duration::from_secs(1),
+                fetch_interval: FetchInterval::fixed(Duration::from_secs(1)),
                 save_interval: Duration::from_secs(1),
                 page_groups: 4,
                 part: PartSize { bytes, time: Duration::MAX },

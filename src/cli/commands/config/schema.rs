@@ -8,6 +8,9 @@ use crate::settings::keys::{Array, Default, Kind, Row, Scope};
 /// What a duration looks like: `"500ms"`, `"1.5h"`.
 const DURATION: &str = r"^[0-9]+(\.[0-9]+)?\s*(ms|s|m|h|d)$";
 
+/// What one or two durations look like: `"100ms..1s"`.
+const INTERVAL: &str = r"^[0-9]+(\.[0-9]+)?\s*(ms|s|m|h|d)?(\s*\.\.\s*[0-9]+(\.[0-9]+)?\s*(ms|s|m|h|d)?)?$";
+
 /// What a size looks like: `"64MiB"`.
 const SIZE: &str = r"^[0-9]+(\.[0-9]+)?\s*(B|kB|KB|KiB|MB|MiB|GB|GiB)$";
 
@@ -57,6 +60,7 @@ fn property(row: &Row) -> Value {
         Kind::Count(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
         Kind::Duration(_) => json!({ "type": "string", "pattern": DURATION }),
         Kind::Seconds(_) => json!({ "anyOf": [{ "type": "string", "pattern": DURATION }, { "type": "integer" }] }),
+        Kind::Interval(_) => json!({ "anyOf": [{ "type": "string", "pattern": INTERVAL }, { "type": "integer" }] }),
         Kind::Size(..) => json!({ "type": "string", "pattern": SIZE }),
         Kind::OneOf(words) => json!({ "enum": words() }),
         Kind::Table => json!({ "type": "object" }),
