@@ -1,4 +1,4 @@
-//! The text formats of Prometheus: version 0.0.4, and OpenMetrics 1.0 where it is asked for.
+//! The text formats of Prometheus: version 0.0.4, and OpenMetrics 1.0 on request.
 //!
 //! Sources: <https://prometheus.io/docs/instrumenting/exposition_formats/>,
 //! <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
@@ -7,7 +7,7 @@ use std::fmt::{Display, Write as _};
 
 use crate::core::histogram::Buckets;
 
-/// In which of the two formats.
+/// The format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
     /// Text, version 0.0.4.
@@ -26,7 +26,7 @@ impl Dialect {
     }
 }
 
-/// What a family of metrics is.
+/// The type of a metric family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Counter,
@@ -35,15 +35,15 @@ pub(super) enum Kind {
     Histogram,
 }
 
-/// Names and values of labels.
+/// Label names and values.
 pub(super) type Labels<'a> = &'a [(&'a str, &'a str)];
 
-/// Metrics as they are written.
+/// Writes metrics.
 #[derive(Debug)]
 pub(super) struct Exposition {
     dialect: Dialect,
     out: String,
-    /// Of the family at hand, with the suffix that its kind has.
+    /// The name of the current family, with the suffix of its kind.
     name: String,
 }
 
@@ -71,13 +71,13 @@ impl Exposition {
         self
     }
 
-    /// A value of the family.
+    /// Writes a value of the family.
     pub(super) fn value(&mut self, labels: Labels<'_>, value: impl Display) -> &mut Self {
         self.sample("", labels, None, value);
         self
     }
 
-    /// A histogram of the family.
+    /// Writes a histogram of the family.
     pub(super) fn buckets(&mut self, labels: Labels<'_>, buckets: &Buckets) {
         for (end, count) in buckets.cumulative() {
             let end = if end.is_finite() { format!("{end:?}") } else { "+Inf".to_owned() };

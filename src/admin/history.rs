@@ -1,4 +1,4 @@
-//! The last hour in figures, for graphs: kept in memory, and bounded.
+//! Samples of the last hour for graphs, kept in bounded memory.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -16,13 +16,13 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(10);
 /// Samples of an hour.
 const MOST_SAMPLES: usize = 360;
 
-/// Shards that have samples of their own; of more only the sums are kept.
+/// Maximum number of shards with their own samples; for further shards only the sums are kept.
 const MOST_SHARDS: usize = 256;
 
-/// So many samples back is where the lag is compared with.
+/// The lag is compared with the sample this many steps back.
 const LOOK_BACK: usize = 6;
 
-/// Figures of the last hour, one each [`INTERVAL`], oldest first. What was not known is a gap.
+/// Figures of the last hour, one per [`INTERVAL`], oldest first. Unknown values are gaps.
 #[derive(Debug, Default)]
 pub(super) struct Series(VecDeque<Option<f32>>);
 
@@ -46,10 +46,10 @@ impl Series {
     }
 }
 
-/// How a shard did.
+/// Samples of a shard.
 #[derive(Debug, Default)]
 pub(super) struct ShardHistory {
-    /// Logs that found their end, in a second.
+    /// Completed logs per second.
     pub(super) rate: Series,
     /// Seconds behind.
     pub(super) lag: Series,
@@ -61,11 +61,11 @@ pub(super) struct ShardHistory {
 pub(super) struct History {
     /// By shard, as far as there are not too many.
     pub(super) shards: BTreeMap<ShardName, ShardHistory>,
-    /// Logs that found their end, in a second, over all shards.
+    /// Completed logs per second, over all shards.
     pub(super) rate: Series,
-    /// Seconds that the shard is behind that is furthest.
+    /// The largest lag of a shard, in seconds.
     pub(super) lag: Series,
-    /// Seconds within which 99 of 100 deliveries were done, of the slowest destination.
+    /// The 99th percentile of the delivery time of the slowest destination, in seconds.
     pub(super) latency: Series,
     at: Option<Instant>,
     settled: u64,
@@ -107,7 +107,7 @@ impl History {
         self.latency.push(slowest);
     }
 
-    /// By how many seconds the lag has changed in a second lately; `None` as long as it is not known.
+    /// The recent change of the lag, in seconds per second; `None` if unknown.
     pub(super) fn lag_change(&self) -> Option<f64> {
         let lag = &self.lag.0;
         let then = lag.len().checked_sub(LOOK_BACK + 1).and_then(|at| lag[at])?;

@@ -1,4 +1,4 @@
-//! Connections of the admin listener: one request each, with deadlines, so that no client keeps a probe out.
+//! Connections of the admin listener: one request each, with deadlines, so that no client blocks a probe.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -18,8 +18,8 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-/// Connections at once. One more closes the oldest: a probe needs milliseconds, so the oldest is a client that is slow, or
-/// does not read.
+/// Maximum number of connections. A further one closes the oldest: a probe needs milliseconds, so the oldest client
+/// is slow, or does not read.
 pub(super) const MOST_CONNECTIONS: usize = 64;
 
 /// How long a client may take to send a request.
@@ -28,10 +28,10 @@ pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may last, from its first byte to the last of the reply.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Most bytes of a request's head. Hyper's least.
+/// Maximum size of a request's head, in bytes: the smallest value that hyper allows.
 const MOST_HEAD: usize = 8_192;
 
-/// A pause when the system gives us no connection.
+/// A pause after a failed accept.
 const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// How a client reached us.
@@ -107,7 +107,7 @@ pub(super) async fn listen<L: Accept>(
             oldest.abort();
         }
         let reply = Arc::clone(&reply);
-        // A client that is too slow, or goes away in the middle, is its own business.
+        // A client that is too slow, or disconnects, is ignored.
         let answered = async move { drop(timeout(CONNECTION_TIMEOUT, answer::<L>(stream, &*reply)).await) };
         oldest_first.push_back(connections.spawn(answered));
     }

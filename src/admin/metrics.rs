@@ -1,4 +1,4 @@
-//! A snapshot in figures.
+//! A snapshot as metrics.
 
 use super::exposition::{Dialect, Exposition, Kind};
 use super::process;
@@ -27,7 +27,7 @@ type GroupFigure = fn(&GroupHealth) -> u64;
 /// Times of a source.
 type Times = fn(&TimingsRead) -> &Buckets;
 
-/// Figures of a shard that only grow: name, help, where it stands in the ledger.
+/// Counters of a shard: name, help, and how to read it from the ledger.
 const COUNTERS: [(&str, &str, Figure); 12] = [
     ("pulled", "Logs pulled", |counts| counts.pulled + counts.returned),
     ("delivered", "Logs of which all events are durable in the destination's sense", |counts| counts.delivered),
@@ -40,14 +40,16 @@ const COUNTERS: [(&str, &str, Figure); 12] = [
         counts.wire_bytes
     }),
     ("pages", "Pages pulled, empty ones included", |counts| counts.pages),
-    ("page_cuts", "Times that the script left a page half-way, so that it was delivered in parts", |counts| {
-        counts.cuts
-    }),
+    (
+        "page_cuts",
+        "Times that the script stopped in the middle of a page, so that it was delivered in parts",
+        |counts| counts.cuts,
+    ),
     ("saves", "Checkpoints saved", |counts| counts.saves),
     ("gaps", "Gaps: times that logs expired in SLS before they were pulled", |counts| counts.gaps),
 ];
 
-/// Figures of a shard that rise and fall.
+/// Gauges of a shard.
 const GAUGES: [(&str, &str, ShardGauge); 6] = [
     ("in_flight", "Logs pulled and not finished yet", |entry, _| Some(entry.counts.in_flight.into())),
     ("missing", "Logs that the ledger cannot account for; not 0 means a bug", |entry, _| {
@@ -65,12 +67,12 @@ const GAUGES: [(&str, &str, ShardGauge); 6] = [
     ("standstill", "1 while the shard is paused or halted", |entry, _| Some(entry.standstill().is_some().into())),
 ];
 
-/// Figures of a destination's events: name, kind, help, where it stands in its account.
+/// Event metrics of a destination: name, kind, help, and how to read it from its account.
 const EVENTS: [(&str, Kind, &str, EventFigure); 5] = [
     ("events", Kind::Counter, "Events that are durable at the destination", |events| events.delivered),
     ("rejected_events", Kind::Counter, "Events that the destination refused for good", |events| events.rejected),
-    ("missed_events", Kind::Counter, "Events that the destination missed while it was down", |events| events.missed),
-    ("replayed_events", Kind::Counter, "Missed events that it has now", |events| events.replayed),
+    ("missed_events", Kind::Counter, "Events that the destination missed while down", |events| events.missed),
+    ("replayed_events", Kind::Counter, "Missed events that were delivered later", |events| events.replayed),
     ("events_in_flight", Kind::Gauge, "Events on their way to the destination", |events| events.in_flight),
 ];
 
@@ -80,20 +82,22 @@ const MEMBERSHIP: [(&str, &str, GroupFigure); 3] = [
     ("waiting_for_shards", "1 while the group is joined and no shard of it is ours", |group| {
         group.waiting.is_some().into()
     }),
-    ("surplus_shards", "Shards that SLS gave us and nobody reads, for lack of memory", |group| group.surplus as u64),
+    ("surplus_shards", "Shards that SLS assigns to this process and that are not read, for lack of memory", |group| {
+        group.surplus as u64
+    }),
 ];
 
 const LAG: &str = "lag_seconds";
 
 /// How long the steps of a source take.
 const TIMES: [(&str, &str, Times); 3] = [
-    ("pull_seconds", "How long pulls took that were answered", |times| &times.pull),
+    ("pull_seconds", "How long answered pulls took", |times| &times.pull),
     (
         "script_seconds",
         "How long the script took for a page or a part of it, the wait for a thread included",
         |times| &times.script,
     ),
-    ("end_to_end_seconds", "How long logs took from when SLS received them until they were durable, about", |times| {
+    ("end_to_end_seconds", "About how long it took from the receipt of a log by SLS until it was durable", |times| {
         &times.end_to_end
     }),
 ];
@@ -129,7 +133,7 @@ fn shards(out: &mut Exposition, snapshot: &Snapshot) {
         out.family(&format!("forwarder_{name}"), Kind::Gauge, help);
         for (shard, entry) in &snapshot.shards {
             let (source, number) = labelled(shard);
-            // Whoever holds a shard tells how late it is; the last holder does while nobody can.
+            // The owner of a shard reports its lag; while heartbeats fail, the last owner does.
             let is_failing = |of: &&SourceSnapshot| of.name == source && of.group.failing.is_some();
             if name == LAG && !entry.held && !snapshot.sources.iter().any(|of| is_failing(&of)) {
                 continue;
@@ -162,10 +166,10 @@ fn group(out: &mut Exposition, snapshot: &Snapshot) {
         ("shards_held", "Shards that this process holds", held),
         (
             "sls_up",
-            "1 while SLS lets us read: the group is joined, and heartbeats and some pulls work",
+            "1 while SLS can be read: the group is joined, and heartbeats and some pulls work",
             (verdict.state() < State::Stopped).into(),
         ),
-        ("problems", "Problems that ask for somebody; / tells them", verdict.problems() as u64),
+        ("problems", "Problems that need attention; the status page lists them", verdict.problems() as u64),
     ] {
         out.family(&format!("forwarder_{name}"), Kind::Gauge, help).value(&[], value);
     }
@@ -178,7 +182,7 @@ fn group(out: &mut Exposition, snapshot: &Snapshot) {
 }
 
 fn sources(out: &mut Exposition, sources: &[SourceSnapshot]) {
-    out.family("forwarder_source", Kind::Info, "Whose logs are forwarded, and as whom");
+    out.family("forwarder_source", Kind::Info, "The logstore that is read, with the names of group and consumer");
     for SourceSnapshot { name, who, .. } in sources {
         let labels = [
             ("source", name.as_str()),
@@ -190,18 +194,18 @@ fn sources(out: &mut Exposition, sources: &[SourceSnapshot]) {
         ];
         out.value(&labels, 1);
     }
-    let expiry = "Seconds that the temporary key which signs requests to SLS is still valid";
+    let expiry = "Seconds until the temporary key that signs requests to SLS expires";
     out.family("forwarder_credentials_expiry_seconds", Kind::Gauge, expiry);
     for SourceSnapshot { name, credentials, .. } in sources {
         if let Some(left) = credentials.valid_for {
             out.value(&[("source", name)], left.as_secs());
         }
     }
-    out.family("forwarder_credentials_failures", Kind::Counter, "Times that no temporary key could be had");
+    out.family("forwarder_credentials_failures", Kind::Counter, "Times that no temporary key could be obtained");
     for SourceSnapshot { name, credentials, .. } in sources {
         out.value(&[("source", name)], credentials.failures);
     }
-    out.family("forwarder_sls_calls", Kind::Counter, "Requests sent to SLS, by call, the failed ones included");
+    out.family("forwarder_sls_calls", Kind::Counter, "Requests sent to SLS, by call, including failed ones");
     for SourceSnapshot { name, calls, .. } in sources {
         for (call, count) in calls {
             out.value(&[("source", name), ("call", call)], count);
@@ -253,7 +257,7 @@ fn destinations(out: &mut Exposition, destinations: &[DestinationStatus]) {
             out.value(&[("destination", name.as_str())], figure(events));
         }
     }
-    // Each name once, with the destinations that count it.
+    // Each name once, for all destinations that have it.
     let counted = |of: &DestinationStatus| of.figures.counters.clone();
     let mut counters: Vec<Counter> = destinations.iter().flat_map(counted).collect();
     counters.sort_by_key(|counter| counter.name);
@@ -283,7 +287,7 @@ fn destinations(out: &mut Exposition, destinations: &[DestinationStatus]) {
             out.value(&[("destination", name.as_str()), ("code", code)], count);
         }
     }
-    out.family("forwarder_request_seconds", Kind::Histogram, "How long answers to requests took");
+    out.family("forwarder_request_seconds", Kind::Histogram, "How long requests took until they were answered");
     for DestinationStatus { name, figures, .. } in destinations {
         if figures.requests.count() > 0 {
             out.buckets(&[("destination", name.as_str())], &figures.requests);

@@ -1,17 +1,18 @@
-//! What a person or a monitoring system can ask a running forwarder over HTTP.
+//! The admin listener: the status of a running forwarder over HTTP.
 //!
 //! | path | answers |
 //! |---|---|
 //! | `/` | [`Snapshot`] as a page for people |
-//! | `/events` | the same, for the page that is open: one server-sent event, and the browser asks again |
+//! | `/events` | the same for an open page: one server-sent event, after which the browser reconnects |
 //! | `/status` | the same as JSON; as a page for a browser |
-//! | `/metrics` | the same in figures, in the text format of Prometheus |
+//! | `/metrics` | the same as metrics, in the text format of Prometheus |
 //! | `/live` | 200 as long as the program runs |
-//! | `/ready` | 200 while it can read from SLS and the destination does not refuse, else 503; with what is known to be wrong |
-//! | `POST /gaps/acknowledge` | somebody has seen that logs were lost |
+//! | `/ready` | 200 while it can read from SLS and the destination does not refuse requests, else 503; with the known problems |
+//! | `POST /gaps/acknowledge` | acknowledges the open gaps |
 //!
-//! It is asked at an address, at a Unix socket that only our user can open, or at both. It knows no secret, and what it tells of logs are counts. What changes something is taken from this machine only, and with a
-//! header that a page of another site cannot set without asking first.
+//! It is asked at an address, at a Unix socket that only our user can open, or at both. It knows no secrets, and
+//! shows only counts of logs. Changes are accepted only from this machine, and with a header that a page of another
+//! site cannot set without a preflight request.
 
 mod exposition;
 mod history;
@@ -48,15 +49,15 @@ use verdict::{Verdict, verdict};
 
 pub use snapshot::{GroupHealth, Identity, Memory, ShardOwner, Snapshot, SourceSnapshot};
 
-/// The program that is asked.
+/// The observed program.
 pub trait Program: Send + Sync + 'static {
-    /// How it does now.
+    /// Its current state.
     fn read(&self) -> Snapshot;
 
-    /// Somebody has seen that logs were lost; returns of how many gaps nobody knew.
+    /// Acknowledges the open gaps; returns how many there were.
     ///
     /// # Errors
-    /// It cannot be remembered.
+    /// It cannot be saved.
     fn acknowledge_gaps(&self) -> io::Result<u64>;
 }
 
@@ -89,21 +90,21 @@ async fn answer_at(listener: impl Accept, asked: Arc<Asked<impl Program>>) {
     listen(listener, reply).await;
 }
 
-/// The program, and what was learnt by looking at it now and then.
+/// The program, and samples of its history.
 struct Asked<P> {
     program: P,
     history: Mutex<History>,
 }
 
-/// Without it nothing is changed. A script of another site's page can set it only after a browser has asked us whether it may,
-/// and we do not answer that.
+/// Required for changes. A script of another site can set it only after a preflight request of the browser, which we
+/// do not answer.
 const CHANGE_HEADER: &str = "x-forwarder";
 
 const WRONG_HOST_REPLY: &str = "the Host header must be localhost or an address, not another name\n";
 
-/// Whether a browser on this machine may have been led here by somebody else's page: a name in `Host` that is none of
-/// this machine may belong to that page, and be made to mean our address ("DNS rebinding"). The page could then read what
-/// we answer. Requests that come from other machines may use whatever name theirs know us by.
+/// Whether a browser on this machine may have been directed here by another site: a foreign name in `Host` may belong
+/// to that site and resolve to our address ("DNS rebinding"). The site could then read our answers. Requests from
+/// other machines may use any name.
 fn is_misled(headers: &HeaderMap) -> bool {
     let is_ours = |host: &HeaderValue| {
         let authority = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
@@ -116,7 +117,7 @@ fn is_misled(headers: &HeaderMap) -> bool {
 }
 
 impl<P: Program> Asked<P> {
-    /// Looks at the program now and then.
+    /// Samples the program periodically.
     async fn remember(&self) {
         loop {
             let snapshot = self.program.read();
@@ -144,7 +145,7 @@ impl<P: Program> Asked<P> {
         }
     }
 
-    /// Does what somebody asks for.
+    /// Handles a request.
     fn act(&self, path: &str, headers: &HeaderMap, reach: Reach) -> Response<Full<Bytes>> {
         if path != "/gaps/acknowledge" {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD, and POST /gaps/acknowledge\n");
@@ -156,12 +157,12 @@ impl<P: Program> Asked<P> {
             Ok(gaps) => text(StatusCode::OK, &format!("{} acknowledged\n", count(gaps, "gap"))),
             Err(error) => text(
                 StatusCode::INTERNAL_SERVER_ERROR,
-                &format!("it cannot be remembered in the state directory (state.dir): {error}\n"),
+                &format!("it cannot be saved in the state directory (state.dir): {error}\n"),
             ),
         }
     }
 
-    /// How the program does, and what its history tells of that.
+    /// The current state of the program, completed from its history.
     fn read(&self) -> Snapshot {
         let lag_change = self.history().lag_change();
         Snapshot { lag_change, ..self.program.read() }
@@ -175,13 +176,13 @@ impl<P: Program> Asked<P> {
         response
     }
 
-    /// Every writer leaves it whole before it can panic.
+    /// Every writer leaves the value consistent before it can panic.
     fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Ready is what can read from SLS and deliver, or waits for a shard to read. What is wrong beside that is said.
+/// Ready means that it can read from SLS and deliver, or waits for a shard. Other problems are listed too.
 fn ready(verdict: &Verdict) -> Response<Full<Bytes>> {
     match (verdict.is_ready(), verdict.line()) {
         (true, line) if line.is_empty() => text(StatusCode::OK, "ready\n"),
@@ -190,12 +191,12 @@ fn ready(verdict: &Verdict) -> Response<Full<Bytes>> {
     }
 }
 
-/// A browser asks for HTML by name; other clients ask for nothing or for anything.
+/// A browser requests HTML explicitly; other clients request nothing or any type.
 fn wants_a_page(headers: &HeaderMap) -> bool {
     accepts(headers, "text/html")
 }
 
-/// Prometheus asks for OpenMetrics by name, in several versions of it: one that we do not speak is taken as this one.
+/// Prometheus asks for OpenMetrics by name, in several versions of it: other versions count as this one.
 fn dialect(headers: &HeaderMap) -> Dialect {
     if accepts(headers, "application/openmetrics-text") { Dialect::OpenMetrics } else { Dialect::Prometheus }
 }
@@ -210,7 +211,7 @@ fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
 }
 
 fn answer(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
-    /// What is true now is not worth keeping, and is what it says it is.
+    /// Headers against caching, and against guessing of the content type.
     const ALWAYS: [(HeaderName, &str); 4] = [
         (CACHE_CONTROL, "no-store"),
         (VARY, "accept"),

@@ -1,5 +1,5 @@
-//! What the system knows of this process, under the names that every Prometheus client gives it
-//! (<https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>). Where there is no `/proc`, nothing.
+//! Metrics of this process, under the names of all Prometheus clients
+//! (<https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>). Without `/proc` there are none.
 
 use std::fs;
 use std::path::Path;
@@ -10,10 +10,10 @@ use crate::core::named_file;
 /// Ticks of a second in which `/proc` counts computing time: Linux gives programs 100, whatever its own clock has.
 const TICKS: f64 = 100.0;
 
-/// Most bytes of a file of `/proc` that is looked at.
+/// Maximum size of a file of `/proc`, in bytes.
 const MOST_BYTES: u64 = 64 << 10;
 
-/// Writes what is known.
+/// Writes the known values.
 pub(super) fn write(out: &mut Exposition, started: i64) {
     let read = |name: &str| {
         let bytes = named_file::read(&Path::new("/proc/self").join(name), MOST_BYTES).ok()?;
@@ -38,7 +38,7 @@ pub(super) fn write(out: &mut Exposition, started: i64) {
         out.family("process_open_fds", Kind::Gauge, "Open file descriptors").value(&[], open.count());
     }
     if let Some(most) = read("limits").and_then(|limits| figure(&limits, "Max open files")) {
-        out.family("process_max_fds", Kind::Gauge, "Most file descriptors that may be open").value(&[], most);
+        out.family("process_max_fds", Kind::Gauge, "Maximum number of open file descriptors").value(&[], most);
     }
 }
 

@@ -1,20 +1,20 @@
-//! One thing that keeps the program from being well.
+//! One reason why the state is not good.
 
-/// How well the program does, from best to worst.
+/// The state of the program, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum State {
-    /// All of it is known to be as it should be.
+    /// Everything is known to be good.
     Well,
-    /// Nothing is known to be wrong, but something is not known yet, or there is nothing to do.
+    /// No problem is known, but something is not known yet, or there is nothing to do.
     Waiting,
-    /// Somebody should have a look.
+    /// A problem needs attention.
     Trouble,
     /// Nothing is read from SLS.
     Stopped,
 }
 
 impl State {
-    /// In a word, for programs.
+    /// As a word, for programs.
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Well => "well",
@@ -25,58 +25,58 @@ impl State {
     }
 }
 
-/// What it does to the flow of logs.
+/// Its effect on the delivery of logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Logs flow.
+    /// Logs are delivered.
     Flows,
     /// Logs wait in SLS.
     Pauses,
-    /// Logs are gone.
+    /// Logs are lost.
     Lost,
 }
 
-/// One thing that keeps the program from being well.
+/// One reason why the state is not good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reason {
-    /// How much it matters.
+    /// Its severity.
     pub(super) state: State,
-    /// What it does to the flow of logs.
+    /// Its effect on the delivery of logs.
     pub(super) effect: Effect,
-    /// What it is, as a sentence begins and without its full stop.
+    /// The problem, as the beginning of a sentence without a full stop.
     pub(super) text: String,
-    /// What comes of it, likewise.
+    /// The consequence, in the same form.
     pub(super) consequence: &'static str,
-    /// Whoever asks whether the program is ready hears no.
+    /// Whether the program is not ready because of it.
     pub(super) is_not_ready: bool,
-    /// What to do, likewise.
+    /// The remedy, in the same form.
     pub(super) remedy: String,
 }
 
 impl Reason {
-    /// Something that is not as it should be while logs flow.
+    /// A reason while logs are delivered.
     pub(super) fn new(state: State, text: String) -> Self {
         let is_not_ready = state == State::Stopped;
         Self { state, effect: Effect::Flows, text, consequence: "", is_not_ready, remedy: String::new() }
     }
 
-    /// With what comes of it.
+    /// With the consequence.
     pub(super) fn so(self, effect: Effect, consequence: &'static str) -> Self {
         Self { effect, consequence, ..self }
     }
 
-    /// It stops one source, and others go on: then the program is ready, and still somebody should have a look.
+    /// It stops only one source: the program is ready, but the problem needs attention.
     pub(super) fn while_others_flow(self) -> Self {
         let effect = if self.is_not_ready { Effect::Flows } else { self.effect };
         Self { state: self.state.min(State::Trouble), effect, is_not_ready: false, ..self }
     }
 
-    /// It keeps the program from being ready, though something may still flow.
+    /// The program is not ready because of it, even if some logs are delivered.
     pub(super) fn not_ready(self) -> Self {
         Self { is_not_ready: true, ..self }
     }
 
-    /// With what to do.
+    /// With the remedy.
     pub(super) fn remedy(self, remedy: impl Into<String>) -> Self {
         Self { remedy: remedy.into(), ..self }
     }

@@ -1,4 +1,4 @@
-//! What keeps the program from being well, of a snapshot. Pure.
+//! Collects the reasons from a snapshot. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,11 +15,11 @@ use crate::core::ledger::{Ask, ShardLedger};
 use crate::destination::{DestinationStatus, Health, IsolationMode, called};
 use crate::pipeline::SLOW_PAGE;
 
-/// Most shards that a reason names.
+/// Maximum number of shards that a reason names.
 const MOST_NAMED: usize = 5;
 
-/// Heartbeats that were not answered for this long keep no shard: the interval between two is shorter, and so is the time in
-/// which SLS gives a shard away, as a rule.
+/// Without an answered heartbeat for this long, no shard is kept: the heartbeat interval is shorter, and so is,
+/// usually, the group's timeout.
 const STALE_HEARTBEAT: Duration = Duration::from_secs(120);
 
 /// A certificate that ends within so many seconds is worth a warning: two weeks.
@@ -55,7 +55,7 @@ pub(super) fn reasons(snapshot: &Snapshot) -> Vec<Reason> {
     reasons
 }
 
-/// What concerns one source.
+/// Reasons of one source.
 fn of_source(source: &SourceSnapshot, snapshot: &Snapshot) -> Vec<Reason> {
     let mut reasons = Vec::new();
     group(source, snapshot, &mut reasons);
@@ -65,22 +65,22 @@ fn of_source(source: &SourceSnapshot, snapshot: &Snapshot) -> Vec<Reason> {
     reasons
 }
 
-/// What concerns all sources and destinations.
+/// Reasons of all sources and destinations.
 fn rest(snapshot: &Snapshot) -> [Option<Reason>; 4] {
     let missing = snapshot.total().difference();
     let bug = (missing != 0).then(|| {
         Reason::new(State::Trouble, format!("BUG: {missing} logs are missing: ledger mismatch"))
-            .so(Effect::Flows, "the count of what became of each log is wrong")
+            .so(Effect::Flows, "the counts of this page are wrong")
             .remedy("report it with the log of the program")
     });
     let script = snapshot.reloads.trouble.as_ref().map(|problem| {
         Reason::new(State::Trouble, format!("script: {problem}"))
-            .so(Effect::Flows, "the version before it runs on")
+            .so(Effect::Flows, "the version before it keeps running")
             .remedy("correct the file and save it; it is loaded by itself")
     });
     let gaps = (snapshot.open_gaps > 0).then(|| {
         let text = format!(
-            "logs were LOST: {}, since they expired in SLS before they were pulled",
+            "logs were LOST: {}: they expired in SLS before they were pulled",
             count(snapshot.open_gaps, "gap")
         );
         Reason::new(State::Trouble, text)
@@ -134,13 +134,13 @@ fn certificates(snapshot: &Snapshot) -> Vec<Reason> {
 fn of_destination(destination: &DestinationStatus, is_alone: bool) -> Option<Reason> {
     let who = called(&destination.name, is_alone);
     let (waits, effect, consequence) = match destination.isolation {
-        // A log is finished when all its destinations have it, so it holds up what comes behind it.
+        // A log is complete when all its destinations have it, so it delays later logs.
         None if is_alone => ("logs wait in SLS", Effect::Pauses, WAITS),
         None => ("all logs wait in SLS", Effect::Pauses, WAITS),
         Some(IsolationMode::Direct) => (
             "the others go on: its events wait in memory while there is room",
             Effect::Flows,
-            "when that room is spent its events become dead letters, and are replayed when it is back",
+            "when that memory is used up, its events become dead letters, and are replayed when it is back",
         ),
         Some(IsolationMode::Aside | IsolationMode::Returning) => (
             "the others go on: its events become dead letters, and are replayed when it is back",
@@ -151,7 +151,7 @@ fn of_destination(destination: &DestinationStatus, is_alone: bool) -> Option<Rea
     match &destination.health {
         Health::Up { .. } => match destination.isolation {
             Some(IsolationMode::Aside | IsolationMode::Returning) => {
-                let text = format!("{who} is getting what it missed, and newer events behind that");
+                let text = format!("{who} is receiving its missed events, and newer events after them");
                 Some(Reason::new(State::Waiting, text))
             }
             _ => None,
@@ -162,7 +162,7 @@ fn of_destination(destination: &DestinationStatus, is_alone: bool) -> Option<Rea
                 .so(effect, consequence)
                 .remedy("bring it back; transient errors are retried"),
         ),
-        Health::Held { cause, .. } => {
+        Health::Refusing { cause, .. } => {
             let text = format!("{who} rejects our requests, {waits}: {cause}");
             let reason = Reason::new(State::Trouble, text).so(effect, consequence);
             let reason = if effect == Effect::Pauses { reason.not_ready() } else { reason };
@@ -171,19 +171,19 @@ fn of_destination(destination: &DestinationStatus, is_alone: bool) -> Option<Rea
     }
 }
 
-/// The renewal of the key that signs. As long as there was none, the group is not joined, which is said of the group.
+/// The renewal of the signing key. If there was no key yet, the group is not joined, which is reported for the group.
 fn credentials(source: &SourceSnapshot, snapshot: &Snapshot) -> Option<Reason> {
     let (failing, left) = (source.credentials.failing.as_ref()?, source.credentials.valid_for?);
     let rest = match left {
-        Duration::ZERO => "the last one has ended".to_owned(),
-        left => format!("the one that is held is valid for another {}", in_words(left)),
+        Duration::ZERO => "the last one has expired".to_owned(),
+        left => format!("the current one is valid for another {}", in_words(left)),
     };
     let (of, since) = (of(source, snapshot), in_words(snapshot.at - failing.since));
-    let text = format!("no new key for SLS{of} can be had, {rest}; for {since}: {}", failing.cause);
+    let text = format!("no new key for SLS{of} can be obtained, {rest}; for {since}: {}", failing.cause);
     Some(match failing.is_trouble(snapshot.at) {
         true => Reason::new(State::Trouble, text)
-            .so(Effect::Flows, "SLS refuses us when the key ends")
-            .remedy("mend what gives the key; it is asked again by itself"),
+            .so(Effect::Flows, "SLS refuses requests when the key expires")
+            .remedy("fix the provider of the key; it is retried by itself"),
         false => Reason::new(State::Waiting, text),
     })
 }
@@ -213,7 +213,7 @@ fn group(source: &SourceSnapshot, snapshot: &Snapshot, say: &mut Vec<Reason>) {
     let stopped = |text: String| {
         Reason::new(State::Stopped, text)
             .so(Effect::Pauses, WAITS)
-            .remedy("correct what the message names; it goes on by itself")
+            .remedy("correct what the message names; no restart is needed")
     };
     match (&group.failing, group.joined) {
         (None, true) => {}
@@ -257,12 +257,14 @@ fn shards(source: &SourceSnapshot, snapshot: &Snapshot, say: &mut Vec<Reason>) {
         }
         for why in entry.waits.values() {
             let reason = Reason::new(State::Trouble, format!("shard {shard} is PAUSED: {why}"));
-            say.push(reason.so(effect, "its logs wait in SLS").remedy("correct what it names; it goes on by itself"));
+            say.push(
+                reason.so(effect, "its logs wait in SLS").remedy("correct what it names; the shard resumes by itself"),
+            );
         }
         let at_page = Duration::from_secs(entry.page_seconds());
         if at_page >= SLOW_PAGE {
             let text = format!(
-                "shard {shard} is SLOW: the script has been at one page for {}; its logs take long, or run into \
+                "shard {shard} is SLOW: the script has worked on one page for {}; its logs take long, or run into \
                  script.timeout",
                 in_words(at_page)
             );
@@ -270,11 +272,11 @@ fn shards(source: &SourceSnapshot, snapshot: &Snapshot, say: &mut Vec<Reason>) {
         }
     }
     if held.is_empty() && source.group.joined && source.group.waiting.is_none() {
-        let text = format!("no shard{} is ours yet, and it is not known whose they are", of(source, snapshot));
+        let text = format!("no shard{} is assigned yet, and their owners are not known", of(source, snapshot));
         say.push(Reason::new(State::Waiting, text).not_ready());
     }
     for (ask, what) in [
-        (Ask::Locate, "it cannot be found out where to start in"),
+        (Ask::Locate, "the start position cannot be looked up for"),
         (Ask::Pull, "SLS does not let us read"),
         (Ask::Save, "no checkpoint can be saved of"),
     ] {
@@ -291,7 +293,7 @@ fn shards(source: &SourceSnapshot, snapshot: &Snapshot, say: &mut Vec<Reason>) {
     }
 }
 
-/// What SLS does not do for shards that it is asked for.
+/// Calls for shards that fail.
 fn asked(ask: Ask, what: &str, held: &BTreeMap<&ShardName, &ShardLedger>, now: Instant) -> Option<Reason> {
     let failing: Vec<(&ShardName, &Failing)> =
         held.iter().filter_map(|(shard, entry)| Some((*shard, entry.failing.get(&ask)?))).collect();
@@ -299,7 +301,7 @@ fn asked(ask: Ask, what: &str, held: &BTreeMap<&ShardName, &ShardLedger>, now: I
     let is_trouble = failing.iter().any(|(_, failing)| failing.is_trouble(now));
     let names = names(failing.iter().map(|(shard, _)| *shard));
     let text = format!("{what} {names} for {}: {}", in_words(now - first.since), first.cause);
-    let remedy = "correct what the message names; it goes on by itself";
+    let remedy = "correct what the message names; no restart is needed";
     Some(match is_trouble {
         true if ask == Ask::Save => Reason::new(State::Trouble, text)
             .so(Effect::Flows, "logs are delivered, and would be delivered again after a restart")
@@ -312,7 +314,7 @@ fn asked(ask: Ask, what: &str, held: &BTreeMap<&ShardName, &ShardLedger>, now: I
     })
 }
 
-/// Which source, where there are several.
+/// Names the source if there are several.
 fn of(source: &SourceSnapshot, snapshot: &Snapshot) -> String {
     if snapshot.sources.len() > 1 { format!(" of source {}", source.name) } else { String::new() }
 }

@@ -1,4 +1,4 @@
-//! What the status page, the JSON and the metrics are made of.
+//! The data of the status page, the JSON and the metrics.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,42 +16,42 @@ use crate::destination::DestinationStatus;
 use crate::script::Reloads;
 use crate::sls::{CallError, KeyStatus};
 
-/// How the program does at one moment.
+/// The state of the program at one moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// Where logs come from.
+    /// The sources.
     pub sources: Vec<SourceSnapshot>,
-    /// Where events go.
+    /// The destinations.
     pub destinations: Vec<DestinationStatus>,
-    /// How much memory is in use.
+    /// The memory in use.
     pub memory: Memory,
     /// The ledger of every shard that this process has worked on.
     pub shards: BTreeMap<ShardName, ShardLedger>,
-    /// Dead letters of this process's directory that wait for somebody, when they could be counted.
+    /// Open dead letters in this process's directory, if they could be counted.
     pub letters: Option<LettersOnDisk>,
     /// Gaps that nobody has acknowledged.
     pub open_gaps: u64,
-    /// By how many seconds the largest lag changes in a second, when it is known.
+    /// The change of the largest lag, in seconds per second, if known.
     pub lag_change: Option<f64>,
-    /// That directory of dead letters.
+    /// The directory of dead letters.
     pub letters_dir: String,
     /// Version of the running script.
     pub script: String,
-    /// Since when it is.
+    /// Since when it runs.
     pub script_since: Instant,
-    /// How often the script failed, by where and why, the most frequent first; without text of logs.
+    /// Errors of the script by line and cause, most frequent first; without log text.
     pub script_errors: Vec<(String, u64)>,
     /// Why the script dropped logs, where it says it.
     pub drop_reasons: DropReasons,
-    /// What became of other versions.
+    /// The results of other versions.
     pub reloads: Reloads,
-    /// When a version was refused last, and why.
+    /// The last refusal of a version.
     pub last_refused: Option<(Instant, String)>,
     /// When the process started.
     pub started: Instant,
     /// Now, unix seconds.
     pub now: i64,
-    /// The same moment, for what began earlier.
+    /// The same moment, for durations.
     pub at: Instant,
 }
 
@@ -69,30 +69,30 @@ impl Snapshot {
     }
 }
 
-/// A logstore that logs come from.
+/// The state of a source.
 #[derive(Debug, Clone)]
 pub struct SourceSnapshot {
     /// Its name, which is the label of its shards.
     pub name: String,
-    /// Whose logs these are, and who we are.
+    /// The names of the source.
     pub who: Identity,
     /// Our membership of the consumer group.
     pub group: GroupHealth,
-    /// Which key signs our requests.
+    /// The signing key.
     pub credentials: KeyStatus,
     /// When the certificate of SLS ends, unix seconds, when it was shown.
     pub certificate_end: Option<i64>,
-    /// How long the logstore keeps logs, when that is known.
+    /// The retention of the logstore, if known.
     pub retention: Option<Duration>,
     /// Who saved the checkpoint of which shard last, when that was looked up.
     pub owners: Vec<ShardOwner>,
     /// Requests sent, by call.
     pub calls: Vec<(&'static str, u64)>,
-    /// Those that failed.
+    /// Failed requests.
     pub errors: Vec<CallError>,
     /// How its probe logs do; none when no probe log is written.
     pub probe: Option<ProbeStatus>,
-    /// How long the steps of its shards took.
+    /// Times of the steps of its shards.
     pub timings: TimingsRead,
 }
 
@@ -112,12 +112,12 @@ pub struct ShardOwner {
 pub struct Memory {
     /// How many.
     pub used: u64,
-    /// How many there may be.
+    /// The limit.
     pub limit: u64,
 }
 
 impl Memory {
-    /// Whether it is what holds the pulls up.
+    /// Whether it delays the pulls.
     pub(super) fn is_full(self) -> bool {
         self.used >= self.limit / 10 * 9
     }
@@ -128,20 +128,20 @@ impl Memory {
 pub struct GroupHealth {
     /// Whether it was joined.
     pub joined: bool,
-    /// What renews the membership, or joins the group, fails at present.
+    /// The current failure of joining or of heartbeats.
     pub failing: Option<Failing>,
-    /// When a heartbeat succeeded last.
+    /// The time of the last successful heartbeat.
     pub last_heartbeat: Option<Instant>,
-    /// While no shard is ours: whose they are, as far as SLS tells.
+    /// While this process has no shard: the owners, as far as SLS tells.
     pub waiting: Option<String>,
-    /// Shards that are ours and not worked on, since there are more than memory allows.
+    /// Assigned shards that wait because the memory allows no more.
     pub surplus: usize,
 }
 
-/// Whose logs a process forwards, and as whom.
+/// The names of a source, and of our consumer.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// Where SLS is.
+    /// The endpoint of SLS.
     pub endpoint: String,
     /// The project in SLS.
     pub project: String,

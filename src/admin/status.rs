@@ -1,4 +1,4 @@
-//! A snapshot as JSON.
+//! Renders a snapshot as JSON.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::verdict::verdict;
 use crate::core::ledger::ShardLedger;
 use crate::destination::{DestinationStatus, Health, IsolationMode};
 
-/// One object, on several lines, in an order of its own.
+/// One object on several lines, with keys in a fixed order.
 pub(super) fn json(snapshot: &Snapshot) -> String {
     let Snapshot { sources, destinations, shards, letters, script, script_since, reloads, last_refused, .. } = snapshot;
     let Snapshot { drop_reasons, now, .. } = snapshot;
@@ -126,27 +126,27 @@ fn destination(destination: &DestinationStatus) -> Value {
     })
 }
 
-/// The state in a word.
+/// The state as a word.
 pub(super) fn state(health: &Health) -> &'static str {
     match health {
         Health::Unknown => "unknown",
         Health::Up { .. } => "up",
         Health::Down { .. } => "down",
-        Health::Held { .. } => "refuses",
+        Health::Refusing { .. } => "refuses",
     }
 }
 
 fn cause(health: &Health) -> Option<&str> {
     match health {
         Health::Unknown | Health::Up { .. } => None,
-        Health::Down { cause, .. } | Health::Held { cause, .. } => Some(cause),
+        Health::Down { cause, .. } | Health::Refusing { cause, .. } => Some(cause),
     }
 }
 
 fn since(health: &Health) -> Option<u64> {
     match health {
         Health::Unknown => None,
-        Health::Up { since } | Health::Down { since, .. } | Health::Held { since, .. } => {
+        Health::Up { since } | Health::Down { since, .. } | Health::Refusing { since, .. } => {
             Some(since.elapsed().as_secs())
         }
     }

@@ -225,10 +225,7 @@ fn the_page_tells_the_same_and_what_is_wrong_first() {
         shown.contains("<title>Waiting – forwarder</title>") && shown.contains("<li>waiting: x has them</li>"),
         "{shown}"
     );
-    assert!(
-        shown.contains("a process beyond the number of shards stands by") && !shown.contains("verdict good"),
-        "{shown}"
-    );
+    assert!(shown.contains("surplus processes stand by") && !shown.contains("verdict good"), "{shown}");
     let shown = page(&Snapshot { open_gaps: 1, ..well() });
     assert!(shown.contains("<button data-post=\"/gaps/acknowledge\">") && shown.contains("Logs were lost"), "{shown}");
 }
@@ -268,7 +265,7 @@ async fn a_page_that_the_script_is_at_for_long_shows_everywhere() {
     assert!(!page(&snapshot()).contains("SLOW"));
     tokio::time::advance(std::time::Duration::from_secs(61)).await;
     let shown = page(&snapshot());
-    assert!(shown.contains("<li>shard audit/2 is SLOW: the script has been at one page for 1m 10s;"), "{shown}");
+    assert!(shown.contains("<li>shard audit/2 is SLOW: the script has worked on one page for 1m 10s;"), "{shown}");
     let status: serde_json::Value = serde_json::from_str(&status::json(&snapshot())).unwrap();
     assert_eq!(status["shards"][0]["page_seconds"], 70);
     assert!(
@@ -300,7 +297,7 @@ fn no_text_from_elsewhere_becomes_markup() {
     base.destinations[0].figures.replies = vec![(evil(), 1)];
     (base.script_errors, base.letters_dir) = (vec![(evil(), 1)], evil());
     let since = Instant::now();
-    for health in [Health::Down { since, cause: evil() }, Health::Held { since, cause: evil() }] {
+    for health in [Health::Down { since, cause: evil() }, Health::Refusing { since, cause: evil() }] {
         let page = page(&with_health(health, base.clone()));
         // Four names; two shards, the destination and the script's trouble in the list; and under their headings the
         // endpoint, the cause, the address, a reply, the running version, the last refusal, an error and the directory twice.

@@ -1,6 +1,6 @@
-//! What a snapshot comes to, in a word and with its reasons. Pure.
+//! The verdict on a snapshot: a headline and its reasons. Pure.
 //!
-//! Well is said only when it is known. What is not known yet is a reason of its own.
+//! The state is good only if that is known. Unknown values are reasons too.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,32 +10,32 @@ use super::reasons::reasons;
 use super::snapshot::{Snapshot, SourceSnapshot};
 use crate::core::duration::roughly;
 
-/// A shard that is this far behind is catching up; less is how logs travel.
+/// From this lag on a shard is catching up; a smaller lag is normal.
 const BEHIND: Duration = Duration::from_secs(60);
 
-/// Behind by this much, and not catching up, asks for somebody.
+/// From this lag on, a growing lag is a problem.
 const FAR_BEHIND: Duration = Duration::from_secs(300);
 
-/// A lag that changes by less in a second stays as it is.
+/// A lag that changes by less than this per second counts as constant.
 const STEADY: f64 = 0.02;
 
-/// Logs that expire within this time, or within half of the retention, are about to be lost.
+/// Logs that expire within this time (or within half of the retention) are reported as about to be lost.
 const LOSING: Duration = Duration::from_secs(24 * 3_600);
 
-/// All of it in a word.
+/// The headline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Headline {
-    /// Logs flow, and are as new as they can be.
+    /// Logs are delivered as they arrive.
     Delivering,
-    /// Logs flow and are late, and less so from minute to minute: so long until they are not, when that is known.
+    /// Logs are delivered late, and the lag shrinks: the time until it is gone, if known.
     CatchingUp(Option<Duration>),
     /// There is nothing to do, or something is not known yet.
     Waiting,
-    /// Logs do not flow.
+    /// No logs are delivered.
     Paused,
-    /// Logs expire in SLS in so long, if nothing changes.
+    /// Logs expire in SLS within this time, if nothing changes.
     Losing(Duration),
-    /// Logs are gone, and nobody has acknowledged it.
+    /// Logs are lost, and nobody has acknowledged it.
     Lost,
 }
 
@@ -53,38 +53,38 @@ impl fmt::Display for Headline {
     }
 }
 
-/// How well the program does.
+/// The verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Verdict {
     /// In a word.
     pub(super) headline: Headline,
-    /// Why it does not do better, worst first.
+    /// The reasons, worst first.
     pub(super) reasons: Vec<Reason>,
 }
 
 impl Verdict {
-    /// The worst of the reasons.
+    /// The worst state of the reasons.
     pub(super) fn state(&self) -> State {
         self.reasons.first().map_or(State::Well, |worst| worst.state)
     }
 
-    /// Whether logs can be read and delivered, or there is somebody to wait for.
+    /// Whether logs can be read and delivered, or other processes hold all shards.
     pub(super) fn is_ready(&self) -> bool {
         !self.reasons.iter().any(|reason| reason.is_not_ready)
     }
 
-    /// How many of the reasons ask for somebody.
+    /// The number of reasons that need attention.
     pub(super) fn problems(&self) -> usize {
         self.reasons.iter().filter(|reason| reason.state >= State::Trouble).count()
     }
 
-    /// All that is to be said, on one line.
+    /// All reasons on one line.
     pub(super) fn line(&self) -> String {
         self.reasons.iter().map(|reason| reason.text.as_str()).collect::<Vec<_>>().join("; ")
     }
 }
 
-/// What the snapshot comes to.
+/// The verdict on a snapshot.
 pub(super) fn verdict(snapshot: &Snapshot) -> Verdict {
     let mut reasons = reasons(snapshot);
     let has = |effect| reasons.iter().any(|reason: &Reason| reason.effect == effect);
@@ -106,21 +106,21 @@ pub(super) fn verdict(snapshot: &Snapshot) -> Verdict {
         reasons.push(reason.remedy("deal with the other reasons first, or raise the retention of the logstore"));
     } else if !is_paused && lag >= FAR_BEHIND && snapshot.lag_change.is_some_and(|change| change >= STEADY) {
         let text = format!("the oldest undelivered log is {} old, and the lag grows", roughly(lag));
-        let reason = Reason::new(State::Trouble, text).so(Effect::Flows, "logs arrive late, and expire one day");
-        reasons.push(reason.remedy("see below what takes long, the destination or the script; split shards"));
+        let reason = Reason::new(State::Trouble, text).so(Effect::Flows, "logs arrive late, and will expire");
+        reasons.push(reason.remedy("check below whether the destination or the script takes long; split shards"));
     }
     reasons.sort_by_key(|reason| std::cmp::Reverse(reason.state));
     Verdict { headline, reasons }
 }
 
-/// How old the oldest log of a source is that is not durable.
+/// The age of the oldest log of a source that is not durable.
 fn lag_of(source: &SourceSnapshot, snapshot: &Snapshot) -> Option<Duration> {
     let of_source = snapshot.shards.iter().filter(|(shard, _)| shard.source.as_str() == source.name);
     let lags = of_source.filter_map(|(_, entry)| entry.lag(snapshot.now).filter(|_| entry.held));
     lags.max().map(Duration::from_secs)
 }
 
-/// When the lag is gone, if it shrinks by so many seconds in a second.
+/// The time until the lag is gone, if it shrinks at this rate.
 fn left(lag: Duration, change: Option<f64>) -> Option<Duration> {
     let change = change.filter(|change| *change <= -STEADY)?;
     Duration::try_from_secs_f64(lag.as_secs_f64() / -change).ok()
@@ -130,7 +130,7 @@ fn left(lag: Duration, change: Option<f64>) -> Option<Duration> {
 fn losing(source: &SourceSnapshot, snapshot: &Snapshot, is_paused: bool) -> Option<Duration> {
     let kept = source.retention?;
     let lag = lag_of(source, snapshot).filter(|lag| *lag >= BEHIND)?;
-    // What stands still gets older by a second in a second.
+    // While nothing is delivered, the lag grows by one second per second.
     let change = if is_paused { Some(1.0) } else { snapshot.lag_change };
     let change = change.filter(|change| *change >= STEADY)?;
     let within = Duration::try_from_secs_f64(kept.saturating_sub(lag).as_secs_f64() / change).ok()?;
@@ -203,10 +203,10 @@ mod tests {
         check(&isolated(IsolationMode::Aside, down()), State::Trouble, text);
         says(&isolated(IsolationMode::Aside, down()), "Delivering");
         let up = Health::Up { since: Instant::now() };
-        let text = "the destination b is getting what it missed";
+        let text = "the destination b is receiving its missed events";
         check(&isolated(IsolationMode::Returning, up), State::Waiting, text);
         check(&Snapshot { shards: unread.read(), ..well() }, State::Waiting, "nothing was read of shard audit/2 yet");
-        check(&Snapshot { shards: BTreeMap::new(), ..well() }, State::Waiting, "no shard is ours yet");
+        check(&Snapshot { shards: BTreeMap::new(), ..well() }, State::Waiting, "no shard is assigned yet");
         check(&Snapshot { letters: None, ..well() }, State::Waiting, "not counted");
     }
 
@@ -254,8 +254,8 @@ mod tests {
         };
         check(&held(&busy(), 1, 2400), State::Waiting, "valid for another 40m");
         check(&held(&busy(), 300, 2100), State::Trouble, "valid for another 35m; for 5m: 500");
-        check(&held(&refused(), 0, 60), State::Trouble, "no new key for SLS can be had");
-        check(&held(&busy(), 3000, 0), State::Trouble, "the last one has ended");
+        check(&held(&refused(), 0, 60), State::Trouble, "no new key for SLS can be obtained");
+        check(&held(&busy(), 3000, 0), State::Trouble, "the last one has expired");
     }
 
     #[test]
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn logs_that_were_lost_or_put_aside_are_said_until_somebody_acts() {
-        check(&Snapshot { open_gaps: 1, ..well() }, State::Trouble, "logs were LOST: 1 gap,");
+        check(&Snapshot { open_gaps: 1, ..well() }, State::Trouble, "logs were LOST: 1 gap:");
         check(&with_letters(71, well()), State::Trouble, "71 dead letters wait for somebody");
         check(&with_letters(1, well()), State::Trouble, "1 dead letter waits for somebody");
     }
@@ -392,7 +392,7 @@ mod tests {
         assert!(is_ready(&well()) && is_ready(&with_letters(3, well())));
         let since = Instant::now();
         assert!(is_ready(&with_health(Health::Down { since, cause: "503".into() }, well())), "it comes back by itself");
-        assert!(!is_ready(&with_health(Health::Held { since, cause: "403".into() }, well())));
+        assert!(!is_ready(&with_health(Health::Refusing { since, cause: "403".into() }, well())));
         assert!(!is_ready(&in_group(GroupHealth::default(), well())));
         let none = |waiting| Snapshot {
             shards: BTreeMap::new(),

@@ -7,22 +7,22 @@ use std::io;
 use crate::core::named_file;
 use crate::core::state_dir::StateDir;
 
-/// Most processes that share a state directory.
+/// Maximum number of processes that share a state directory.
 const MOST_PROCESSES: u32 = 64;
 
-/// Most bytes of a kept id.
+/// Maximum size of a kept id.
 const MOST_BYTES: u64 = 64;
 
-/// An id that no other live process with the same state directory has.
+/// An id that is unique among the live processes of a state directory.
 #[derive(Debug)]
 pub(super) struct ConsumerId {
     pub(super) id: String,
-    /// Held as long as the process uses the id.
+    /// Locked as long as the process uses the id.
     _lock: File,
 }
 
 impl ConsumerId {
-    /// Takes the first kept id that no live process uses, or makes one. `None` without a state directory.
+    /// Takes the first kept id that no live process uses, or creates one. `None` without a state directory.
     ///
     /// # Errors
     /// The directory cannot be written to or has no locks, or too many processes use it.

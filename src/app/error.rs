@@ -1,10 +1,10 @@
-//! Why the program ends other than by being asked to.
+//! Why the program ends without being asked to.
 
 use crate::core::cause::Cause;
 use crate::dead_letter::OpenError;
 use crate::script::HookError;
 
-/// Why the program ends other than by being asked to.
+/// Why the program ends without being asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The script cannot be used.
@@ -13,13 +13,13 @@ pub enum Error {
     /// A part cannot be built from the settings.
     #[error("{0}")]
     Settings(String),
-    /// Dead letters cannot be kept.
+    /// Dead letters cannot be written.
     #[error("{0}; set dead_letters.dir to a directory that the program can write to")]
     DeadLetters(#[from] OpenError),
-    /// No provider gave a key to sign with, before anything began.
+    /// No provider gave a signing key at the start.
     #[error("no credentials for SLS: {0}")]
     NoCredentials(Cause),
-    /// SLS rejected our requests before anything began.
+    /// SLS rejected the requests at the start.
     #[error("SLS refuses the start: {0}")]
     Refused(Cause),
     /// Not everything could be delivered before the drain deadline.

@@ -1,4 +1,5 @@
-//! Gaps that nobody has acknowledged. They are remembered in the state directory: a restart brings no logs back.
+//! Gaps that nobody has acknowledged. They are kept in the state directory, because a restart does not recover the
+//! logs.
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,13 +11,13 @@ use tracing::warn;
 use crate::core::ledger::Ledger;
 use crate::core::state_dir::StateDir;
 
-/// Time between two looks at the ledger.
+/// Time between two checks of the ledger.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Most bytes of what is remembered: a number.
+/// Maximum size of the file: a number.
 const MOST_BYTES: u64 = 32;
 
-/// What is open, of this run and of those before.
+/// Open gaps of this run and of earlier ones.
 #[derive(Debug)]
 pub(super) struct Gaps {
     state: StateDir,
@@ -29,9 +30,9 @@ pub(super) struct Gaps {
 struct Known {
     /// Open since an earlier run.
     carried: u64,
-    /// Of those of this run, acknowledged.
+    /// Acknowledged gaps of this run.
     acknowledged: u64,
-    /// What the file says.
+    /// The number in the file.
     written: u64,
 }
 
@@ -46,15 +47,15 @@ impl Gaps {
         Self { state, file, known: Mutex::new(known) }
     }
 
-    /// How many are open.
+    /// The number of open gaps.
     pub(super) fn open(&self, ledger: &Ledger) -> u64 {
         self.lock().open(ledger.total().gaps)
     }
 
-    /// Somebody has seen them: none is open from now on. Returns how many were.
+    /// Acknowledges all open gaps. Returns how many there were.
     ///
     /// # Errors
-    /// That cannot be remembered; they stay open.
+    /// The file cannot be written; the gaps stay open.
     pub(super) fn acknowledge(&self, ledger: &Ledger) -> io::Result<u64> {
         let gaps = ledger.total().gaps;
         let mut known = self.lock();
@@ -64,7 +65,7 @@ impl Gaps {
         Ok(open)
     }
 
-    /// Remembers what the ledger tells; never returns.
+    /// Keeps the file in step with the ledger; never returns.
     pub(super) async fn remember(&self, ledger: &Ledger) {
         let mut is_told = false;
         loop {
@@ -72,7 +73,7 @@ impl Gaps {
             if let Err(error) = self.note(ledger)
                 && !std::mem::replace(&mut is_told, true)
             {
-                warn!("gaps cannot be remembered in the state directory, and are forgotten at the next start: {error}");
+                warn!("cannot save gaps in the state directory; they will be forgotten at the next start: {error}");
             }
         }
     }

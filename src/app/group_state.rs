@@ -1,4 +1,4 @@
-//! How our membership of the consumer group is, for whoever asks.
+//! The state of our membership in the consumer group, for the admin listener.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,17 +10,17 @@ use crate::core::failing::Failing;
 use crate::core::source::SourceError;
 use crate::group::membership::View;
 
-/// Written by whoever joins and watches, read by the admin listener.
+/// Written by the join and the watch tasks, read by the admin listener.
 #[derive(Debug, Default)]
 pub(super) struct GroupState(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Joining fails at present.
+    /// The current failure of joining.
     failing: Option<Failing>,
-    /// What the heartbeats publish, once there are any.
+    /// The view that the heartbeat loop publishes, once it runs.
     view: Option<watch::Receiver<View>>,
-    /// Whose the shards are that we have none of.
+    /// The owners of the shards, while we have none.
     waiting: Option<String>,
 }
 
@@ -31,24 +31,24 @@ impl GroupState {
         known.failing = Some(Failing::again(known.failing.as_ref(), error, now));
     }
 
-    /// The group is joined; from now on the heartbeats tell.
+    /// The group is joined; from now on `view` has the state.
     pub(super) fn joined(&self, view: watch::Receiver<View>) {
         *self.lock() = Known { view: Some(view), ..Known::default() };
     }
 
-    /// We have no shard for the time being, or have one again.
+    /// We have no shard at present, or have one again.
     pub(super) fn waits(&self, waiting: Option<String>) {
         self.lock().waiting = waiting;
     }
 
-    /// How it is now.
+    /// The current state.
     pub(super) fn read(&self) -> GroupHealth {
         let known = self.lock();
         let view = known.view.as_ref().map(|view| view.borrow().clone());
         let Some(view) = view else {
             return GroupHealth { failing: known.failing.clone(), ..GroupHealth::default() };
         };
-        // Whoever looks now and then may not have seen yet that a shard has come.
+        // The periodic check may not have noticed a new shard yet.
         let waiting = known.waiting.clone().filter(|_| view.shards.is_empty());
         GroupHealth {
             joined: true,
@@ -59,7 +59,7 @@ impl GroupState {
         }
     }
 
-    /// Every writer leaves it whole before it can panic.
+    /// Every writer leaves the value consistent before it can panic.
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -10,17 +10,18 @@ use super::error::Error;
 use crate::group::{self, HeartbeatEnd};
 use crate::sls::Sls;
 
-/// Sources on their way to the thread.
+/// Capacity of the channel to the thread.
 const CAPACITY: usize = 16;
 
-/// The thread of the heartbeats of all sources, with a runtime and connections of its own: whatever happens elsewhere in the
-/// program, a heartbeat is on time. On the thread they wait for each other no longer than it takes to build a request.
+/// The thread for the heartbeats of all sources, with its own runtime and connections: heartbeats are on time
+/// whatever happens elsewhere in the program. On the thread, they wait for each other no longer than it takes to
+/// build a request.
 #[derive(Debug)]
 pub(super) struct HeartbeatThread {
     thread: thread::JoinHandle<bool>,
 }
 
-/// Where a source brings its heartbeats. The thread ends when all of these are gone and every source has ended.
+/// Adds sources to the thread. The thread ends when all of these are dropped and every source has ended.
 #[derive(Debug, Clone)]
 pub(super) struct Heartbeats(mpsc::Sender<Beat>);
 
@@ -43,7 +44,7 @@ impl HeartbeatThread {
             .name("heartbeat".into())
             .spawn(move || {
                 let is_whole = runtime.block_on(beat_for_all(beats));
-                // A resolver or a disk that hangs must not keep the program from its end.
+                // A hanging resolver or disk must not delay the end of the program.
                 runtime.shutdown_background();
                 is_whole
             })
@@ -60,14 +61,14 @@ impl HeartbeatThread {
 }
 
 impl Heartbeats {
-    /// Beats for one more source, until its tasks hang up.
+    /// Sends heartbeats for one more source, until its tasks close the channel.
     pub(super) async fn add(&self, source: Sls, end: HeartbeatEnd, interval: Duration) -> Result<(), Error> {
         let gone = |_| Error::Internal("the heartbeat thread has ended".to_owned());
         self.0.send(Beat { source, end, interval }).await.map_err(gone)
     }
 }
 
-/// Returns, once all has ended, whether none panicked. The tasks of one that panics hear of it, and drop their shards.
+/// Returns, once all have ended, whether none panicked. If one panics, its tasks notice and drop their shards.
 async fn beat_for_all(mut beats: mpsc::Receiver<Beat>) -> bool {
     let mut running = JoinSet::new();
     let mut is_open = true;

@@ -16,11 +16,11 @@ use crate::destination::registry::AnyDestination;
 use crate::pipeline::Pipeline;
 use crate::sls::Sls;
 
-/// How often it is looked whether there is a key by now.
+/// How often to check whether there is a key.
 const SIGN_IN_PAUSE: Duration = Duration::from_millis(500);
 
-/// Which sources are refused before they have joined. A wrong name or permission is seen at once when the program ends with it;
-/// but it must not end while another source works.
+/// Sources that are refused before they have joined. A wrong name or a missing right is noticed at once if the
+/// program ends with it, but it must not end while another source works.
 #[derive(Debug)]
 pub(super) struct Refusals {
     /// Of the settings. What a pattern finds later ends nothing.
@@ -44,26 +44,26 @@ impl Refusals {
         self.lock().any_joined = true;
     }
 
-    /// A source is refused. Returns whether that is the end: all are, and none has ever joined.
+    /// A source is refused. Returns whether the program ends: all are refused, and none has ever joined.
     pub(super) fn refused(&self, source: &SourceName) -> bool {
         let mut known = self.lock();
         known.refused.insert(source.clone());
         !known.any_joined && known.refused.is_superset(&self.sources)
     }
 
-    /// A source is not refused any more, whatever else it meets.
+    /// A source is no longer refused, even if it has other errors.
     pub(super) fn meets_something_else(&self, source: &SourceName) {
         self.lock().refused.remove(source);
     }
 
-    /// Every writer leaves it whole before it can panic.
+    /// Every writer leaves the value consistent before it can panic.
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Finds or creates the group; returns its timeout. Transient errors are retried, and so is a refusal, unless [`Refusals`] says
-/// that it ends the program. With `wait` a project or logstore that is not there is waited for.
+/// Finds or creates the group; returns its timeout. Transient errors are retried, and so is a refusal, unless
+/// [`Refusals`] says that it ends the program. With `wait`, waits for a project or logstore that does not exist yet.
 pub(super) async fn join_group(
     pipeline: &Pipeline<Sls, AnyDestination>,
     start: Start,
@@ -80,7 +80,7 @@ pub(super) async fn join_group(
             if start == Start::End {
                 learn_shards(source, name).await?;
             }
-            // The first heartbeat lists nothing. What it gives us the next one gives us again.
+            // The first heartbeat lists no shards. The next one returns the assigned shards again.
             source.heartbeat(&BTreeSet::new()).await?;
             Ok(timeout)
         };
@@ -106,7 +106,7 @@ pub(super) async fn join_group(
     }
 }
 
-/// Waits for the first key to sign with. What fails meanwhile is logged by who fetches it.
+/// Waits for the first signing key. The renewal task logs failures meanwhile.
 async fn sign_in(source: &Sls, name: &SourceName, state: &GroupState, refusals: &Refusals) -> Result<(), Error> {
     loop {
         let fault = match source.sign_in().await {
@@ -123,15 +123,15 @@ async fn sign_in(source: &Sls, name: &SourceName, state: &GroupState, refusals: 
     }
 }
 
-/// Looks how far the group is, so that shards of a later split or merge start with their oldest log. Without the right to
-/// look, the program works all the same and says what that costs.
+/// Reads the state of the group, so that shards of a later split or merge start with their oldest log. Without the
+/// right to do this, the program works but logs the consequences.
 async fn learn_shards(source: &Sls, name: &SourceName) -> Result<(), SourceError> {
     match source.learn_shards().await {
         Err(SourceError::Refused(cause)) => {
             warn!(
                 source = %name,
-                "the shards cannot be listed, so one that comes later, of a split or a merge, will also start at its \
-                 end, and what it got before it is acquired will be missed: grant log:ListShards on the logstore; {cause}"
+                "the shards cannot be listed, so a shard of a later split or merge will also start at its end, and \
+                the logs written to it before it is acquired will be missed: grant log:ListShards on the logstore; {cause}"
             );
             Ok(())
         }

@@ -1,4 +1,4 @@
-//! The last good version of the script, kept for a start at which the file has a broken one.
+//! The last good version of the script, kept for a start with a broken script file.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::reload::Saved;
 use crate::core::state_dir::StateDir;
 use crate::script::{HookError, Hooks, Script};
 
-/// Its name in the state directory, with what tells it from those of the other scripts of the process, if there are any.
+/// Its name in the state directory, with a suffix if the process has several scripts.
 pub(super) fn name(which: Option<&str>) -> String {
     match which {
         None => "last-good-script.json".to_owned(),
@@ -18,22 +18,22 @@ pub(super) fn name(which: Option<&str>) -> String {
     }
 }
 
-/// Most bytes of it: a script and its files, in base64.
+/// Maximum size: a script and its files, in base64.
 const MOST_BYTES: u64 = 160 << 20;
 
-/// Time between two looks at the running version.
+/// Time between two checks of the running version.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The hooks that the program starts with.
 #[derive(Debug)]
 pub(super) struct Started {
     pub(super) hooks: Hooks,
-    /// What the script's file had, if that is not what runs: it is not looked into again until it changes.
+    /// The version in the script's file, if it was refused: it is not tried again until the file changes.
     pub(super) refused: Option<String>,
 }
 
-/// Starts with the version in the script's file. If that is not fit to run, and the last good version of the same file was
-/// kept, starts with that one, loudly.
+/// Starts with the version in the script's file. If that cannot be used, and the last good version of the same file
+/// was kept, starts with that one and logs an error.
 ///
 /// # Errors
 /// The version in the file cannot be read or does not load, and there is no other.
@@ -58,13 +58,13 @@ pub(super) fn start(
     };
     let version = kept.version.clone();
     let hooks = hooks(kept)?;
-    let why = format!("the last good version of the script runs, {version}, since its file is not fit to run: {why}");
+    let why = format!("running the last good version of the script, {version}, because its file cannot be used: {why}");
     error!("LAST GOOD SCRIPT: {why}");
     hooks.say(Some(why));
     Ok(Started { hooks, refused: Some(identity) })
 }
 
-/// Keeps the running version, whenever it is another. Never returns.
+/// Keeps the running version whenever it changes. Never returns.
 pub(super) async fn keep(hooks: &Hooks, state: StateDir, kept_as: &str) {
     let mut kept = kept(&state, kept_as).map(|script| script.version);
     let mut was_told = false;
@@ -93,7 +93,7 @@ fn kept(state: &StateDir, kept_as: &str) -> Option<Script> {
             let content = content?;
             let script = Script::from_kept(&content);
             if script.is_none() {
-                warn!("{kept_as} in the state directory is damaged, and not used");
+                warn!("{kept_as} in the state directory is damaged and is not used");
             }
             script
         }

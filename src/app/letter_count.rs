@@ -1,4 +1,4 @@
-//! How many dead letters wait, looked at now and then: whoever replays them is another process.
+//! Counts the open dead letters periodically, because another process may replay them.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -10,10 +10,10 @@ use tracing::warn;
 
 use crate::dead_letter::{LettersOnDisk, OpenLetters};
 
-/// Time between two looks.
+/// Time between two checks.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// The last count; none before the first look, or while the files cannot be read.
+/// The last count; `None` before the first one, or while the files cannot be read.
 #[derive(Debug, Default)]
 pub(super) struct LetterCount(Mutex<Option<LettersOnDisk>>);
 

@@ -1,4 +1,4 @@
-//! Picks the concrete pipeline, owns every task, and stops them in order.
+//! Builds the concrete pipeline, owns every task, and stops them in order.
 
 pub mod backfill;
 mod consumer;
@@ -67,10 +67,10 @@ use side_tasks::breakdown;
 use source_list::SourceList;
 use source_run::Common;
 
-/// What may wait for isolated destinations is this part of the memory: the others need the rest to go on.
+/// Isolated destinations may use this fraction of the memory for waiting events: the others need the rest.
 const ISOLATED_SHARE: usize = 4;
 
-/// Destinations, and how events are laid out for them.
+/// Destinations and their formats.
 pub type Destinations = (Arc<[Route<AnyDestination>]>, Formats);
 
 /// The destinations that the settings name, and how events are laid out for them. The isolated ones share a part of
@@ -118,7 +118,7 @@ pub struct App {
 }
 
 impl App {
-    /// Builds the parts: everything that can be wrong without a network is found here.
+    /// Builds the parts. All mistakes that can be found without a network are found here.
     ///
     /// # Errors
     /// A script does not load, or a file or directory that the settings name cannot be used.
@@ -165,19 +165,19 @@ impl App {
         Ok(Self { settings, shared, sources, scripts, gaps: Arc::new(gaps), consumer, state })
     }
 
-    /// What became of every log, for whoever watches the program run.
+    /// The ledger, for code that watches the program run.
     #[must_use]
     pub fn ledger(&self) -> Arc<Ledger> {
         Arc::clone(&self.shared.ledger)
     }
 
-    /// The hooks of the first source, for whoever watches the program run.
+    /// The hooks of the first source, for code that watches the program run.
     #[must_use]
     pub fn hooks(&self) -> Arc<Hooks> {
         Arc::clone(self.sources[0].hooks())
     }
 
-    /// Where this process keeps dead letters.
+    /// Directory of this process's dead letters.
     #[must_use]
     pub fn letters(&self) -> &Path {
         self.shared.letters.dir()
@@ -186,7 +186,7 @@ impl App {
     /// Runs until `leave` is raised.
     ///
     /// # Errors
-    /// SLS rejected the requests of every source before anything began; the drain deadline came first; or a bug.
+    /// SLS rejected the requests of every source at the start; the drain deadline passed first; or a bug.
     pub async fn run(self, leave: Stop) -> Result<(), Error> {
         let Self { settings, shared, sources, scripts, gaps, consumer, state } = self;
         let letters = shared.letters.dir().to_owned();
@@ -254,12 +254,13 @@ impl App {
     }
 }
 
-/// The state directory; none, with a warning, if it cannot be used.
+/// The state directory; a disabled one, with a warning, if it cannot be used.
 fn open_state(dir: &Path) -> StateDir {
     StateDir::open(dir).unwrap_or_else(|error| {
         warn!(
-            "the state directory {} cannot be used ({error}): after a restart the shards wait for the group's timeout, a \
-             script that does not load is an outage, and a syslog receiver that proves nothing gets some messages again; set \
+            "the state directory {} cannot be used ({error}): after a restart, the shards wait for the group's \
+            timeout, a script that does not load prevents the start, and a syslog receiver that proves nothing gets \
+            some messages twice; set \
              state.dir to a directory that the program can write to",
             dir.display()
         );

@@ -1,4 +1,4 @@
-//! What the program says about itself while it runs: in the log, and on the admin listener.
+//! Reports the state of the running program in the log and on the admin listener.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::destination::registry::AnyDestination;
 use crate::destination::{Destination as _, DestinationStatus, called};
 use crate::pipeline::{Isolation, Route};
 
-/// How often the ledger is summed up in the log.
+/// Time between two summary lines in the log.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Asks each destination once whether it would take our events. It need not: shards hold their position meanwhile.
+/// Checks once whether each destination would accept events. If not, the checkpoints of the shards do not move.
 pub(super) async fn say_how_the_destinations_are(shared: Arc<Shared>) {
     let alone = shared.destinations.len() == 1;
     let say = async |Route { name, destination, .. }: &Route<AnyDestination>| {
@@ -56,7 +56,7 @@ pub(super) fn summary_of(shared: &Shared, scripts: &ScriptsWatch) -> String {
     line + &summary::script(&scripts.version, &scripts.reloads)
 }
 
-/// What the admin listener tells.
+/// The data for the admin listener.
 pub(super) struct Observed {
     pub(super) shared: Arc<Shared>,
     pub(super) scripts: Arc<ScriptsWatch>,

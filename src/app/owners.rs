@@ -11,7 +11,8 @@ use crate::core::cursor::ShardId;
 use crate::sls::Sls;
 use crate::sls::api::SavedAt;
 
-/// Time between two looks. A group has one request more a minute by it, for each process whose page can be looked at.
+/// Time between two checks. A group has one request more a minute by it, for each process whose page can be looked
+/// at.
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// What was seen last; empty while nothing was.

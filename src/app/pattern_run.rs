@@ -29,7 +29,7 @@ use crate::settings::SourceSettings;
 use crate::sls;
 use crate::sls::Sls;
 
-/// Time between two looks. SIGHUP has the next one come at once.
+/// Time between two checks. SIGHUP has the next one come at once.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Time between the look that misses a logstore and the one that makes sure: a list in pages may pass over one while others are
@@ -241,7 +241,7 @@ impl PatternState {
         self.has_found.fetch_or(fault.is_none(), Ordering::Relaxed);
     }
 
-    /// Every writer leaves it whole before it can panic.
+    /// Every writer leaves the value consistent before it can panic.
     fn lock(&self) -> MutexGuard<'_, Option<Failing>> {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,7 +1,7 @@
-//! Watches the script's file, and loads what was saved if it passes the gates.
+//! Watches the script's file, and loads a new version if it passes the checks.
 //!
-//! The truth is the content, read every two seconds: editors, git and Kubernetes replace files in many ways, and all of
-//! them end in other content under the same name. A signal only makes the watch look sooner.
+//! The content decides, and is read every two seconds: editors, git and Kubernetes replace files in many ways, but
+//! always change the content under the same name. A signal only makes the watch check sooner.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,16 +16,16 @@ use crate::core::named_file::MOST_LOGS;
 use crate::script::testing::cases;
 use crate::script::{HookError, Hooks, Passed, Refused, Script, drop_mark};
 
-/// Time between two looks at the file.
+/// Time between two checks of the file.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What is watched, and how.
+/// The watched file, and options.
 pub(super) struct ScriptWatch {
     /// The script's file.
     pub(super) path: PathBuf,
-    /// Time between two looks at it.
+    /// Time between two checks.
     pub(super) interval: Duration,
-    /// Loads a version whatever it makes of the last logs.
+    /// Loads a version whatever its results on the last logs are.
     pub(super) force: bool,
     /// Content that was refused at the start.
     pub(super) refused: Option<String>,
@@ -52,7 +52,7 @@ impl ScriptWatch {
                 if !std::mem::replace(&mut reading.is_unreadable, true) {
                     let why = format!("the script cannot be read, the running version stays: {why}");
                     warn!("{why}");
-                    // What was refused or rolled back still is when the file is there again.
+                    // A version that was refused or rolled back stays so when the file exists again.
                     if hooks.reloads().trouble.is_none() {
                         hooks.say(Some(why));
                     }
@@ -99,15 +99,15 @@ impl ScriptWatch {
     }
 }
 
-/// What is on disk.
+/// The content on disk.
 pub(super) struct Saved {
     pub(super) script: Script,
-    /// The test cases beside it; empty when there are none.
+    /// The test cases beside it; empty if there are none.
     pub(super) cases: String,
 }
 
 impl Saved {
-    /// Reads the script, what it names, and its test cases. A file may lie on a network that hangs.
+    /// Reads the script, the files that it names, and its test cases. This may block on a network file system.
     pub(super) fn read(path: &Path) -> Result<Self, String> {
         let script = Script::read(path).map_err(|fault: HookError| fault.to_string())?;
         let beside = cases::path_beside(path);
@@ -122,32 +122,32 @@ impl Saved {
         Ok(Self { script, cases })
     }
 
-    /// What changes when there is something new to try: cases that were set right are worth a try, too.
+    /// A hash that changes when there is something new to try, which includes corrected test cases.
     pub(super) fn identity(&self) -> String {
         let cases = Sha256::digest(&self.cases);
         format!("{} {cases:x?}", self.script.version)
     }
 }
 
-/// Runs what may block or compute for long on a thread of its own.
+/// Runs work that may block or take long on a separate thread.
 async fn off_the_path<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let joined = tokio::task::spawn_blocking(work).await;
     joined.unwrap_or_else(|panic| panic!("BUG: checking the script panicked: {panic}"))
 }
 
-/// What the looks at the file have seen.
+/// The versions seen by the checks of the file.
 #[derive(Debug, Default)]
 struct ScriptRead {
-    /// Content of the last look.
+    /// Content at the last check.
     last: Option<String>,
-    /// Content that was looked into: it ran before, was loaded, or refused, or rolled back since. It is not
-    /// looked into again until the file changes.
+    /// Content that was already handled: it ran before, or was loaded, refused or rolled back. It is not tried again
+    /// until the file changes.
     settled: Option<String>,
     is_unreadable: bool,
 }
 
 impl ScriptRead {
-    /// Whether this content is new, and has stood still for two looks: then it is not being written just now.
+    /// Whether this content is new, and the same at two checks: then it is not being written at present.
     fn is_new(&mut self, version: &str) -> bool {
         let stands_still = self.last.replace(version.to_owned()).as_deref() == Some(version);
         if self.settled.as_deref() != Some(version) {
@@ -161,12 +161,12 @@ impl ScriptRead {
     }
 }
 
-/// What makes the watch look before its time: SIGHUP, which would end the program if nobody listened.
+/// Wakes the watch early: SIGHUP, which would end the program without a handler.
 #[derive(Debug)]
 pub(super) struct Wake(#[cfg(unix)] Option<tokio::signal::unix::Signal>);
 
 impl Wake {
-    /// Begins to listen.
+    /// Starts listening.
     #[cfg(unix)]
     pub(super) fn listen() -> Self {
         use tokio::signal::unix::{SignalKind, signal};

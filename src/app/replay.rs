@@ -22,10 +22,10 @@ use crate::script;
 use crate::script::{Hook, HookError, Meta};
 pub use scripts::ReplayScripts;
 
-/// Letters that go to the destination together, and are noted as delivered together. What a crash can repeat.
+/// Dead letters that are sent and recorded together; a crash repeats at most this many.
 const BATCH_LETTERS: usize = 100;
 
-/// What became of a letter.
+/// The result of a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
     /// The destination has it.
@@ -34,11 +34,11 @@ pub enum Fate {
     Dropped,
     /// The script fails on it.
     Failed(HookError),
-    /// The log no longer makes the event that the letter is about, but others.
+    /// The log now yields different events, but not the one of the dead letter.
     Gone,
     /// There is no destination of this name.
     NoDestination(DestinationName),
-    /// It does not say which of the destinations refused it.
+    /// It does not name the destination that refused it.
     Ambiguous,
     /// No script is known for its logstore, or several are.
     NoScript,
@@ -52,41 +52,41 @@ pub enum Fate {
 }
 
 impl Fate {
-    /// Whether the letter has found its end.
+    /// Whether the dead letter is completed.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         matches!(self, Self::Delivered | Self::Dropped)
     }
 }
 
-/// Why a replay ended early. What was delivered until then is noted.
+/// Why a replay ended early. Deliveries until then are recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// The letters cannot be read.
+    /// The dead letters cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// It cannot be noted what was delivered.
+    /// Deliveries cannot be recorded.
     #[error(transparent)]
     Fault(#[from] StoreError),
     /// The script does not load for a shard.
     #[error(transparent)]
     Script(#[from] HookError),
     /// It was asked to stop.
-    #[error("stopped; run the same command again to go on with the rest")]
+    #[error("stopped; run the same command again to continue")]
     Stopped,
 }
 
-/// Where a replay sends to, how fast, and until when.
-pub struct Way<'a, K> {
+/// The destinations, rate and tenure of a replay.
+pub struct ReplayOptions<'a, K> {
     /// The destinations, in the order of the remaker's formats.
     pub destinations: &'a [Route<K>],
-    /// Most letters a second, at least one.
+    /// Maximum dead letters per second, at least one.
     pub rate: u32,
-    /// As long as it holds.
+    /// Runs as long as it is valid.
     pub tenure: &'a Tenure,
 }
 
-/// Delivers the letters that are wanted, and tells what became of each. Those that are settled are noted in `taken`.
+/// Delivers the selected dead letters, and reports the result of each. Completed ones are recorded in `taken`.
 ///
 /// # Errors
 /// [`ReplayError`]
@@ -94,11 +94,11 @@ pub async fn replay<K: Destination>(
     taken: &mut ReplayClaim,
     wants: impl Fn(&Record) -> bool,
     remaker: &mut Remaker,
-    way: Way<'_, K>,
+    options: ReplayOptions<'_, K>,
     mut tell: impl FnMut(Result<(&Record, &Fate), &Unreadable>),
 ) -> Result<(), ReplayError> {
-    let together = BATCH_LETTERS.min(way.rate as usize).max(1);
-    let mut turns = interval(Duration::from_secs(1).mul_f64(together as f64 / f64::from(way.rate.max(1))));
+    let together = BATCH_LETTERS.min(options.rate as usize).max(1);
+    let mut turns = interval(Duration::from_secs(1).mul_f64(together as f64 / f64::from(options.rate.max(1))));
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut letters = taken.letters()?;
     loop {
@@ -120,8 +120,8 @@ pub async fn replay<K: Destination>(
         if chosen.is_empty() {
             return Ok(());
         }
-        way.tenure.or(turns.tick()).await.ok_or(ReplayError::Stopped)?;
-        let fates = deliver(&chosen, remaker, &way).await?;
+        options.tenure.or(turns.tick()).await.ok_or(ReplayError::Stopped)?;
+        let fates = deliver(&chosen, remaker, &options).await?;
         let settled = chosen.iter().zip(&fates).filter(|(_, fate)| fate.is_settled());
         taken.note_delivered(settled.map(|(record, _)| record))?;
         for (record, fate) in chosen.iter().zip(&fates) {
@@ -133,9 +133,9 @@ pub async fn replay<K: Destination>(
 async fn deliver<K: Destination>(
     chosen: &[Record],
     remaker: &mut Remaker,
-    way: &Way<'_, K>,
+    options: &ReplayOptions<'_, K>,
 ) -> Result<Vec<Fate>, ReplayError> {
-    let mut outputs: Vec<Events> = way.destinations.iter().map(|_| Events::default()).collect();
+    let mut outputs: Vec<Events> = options.destinations.iter().map(|_| Events::default()).collect();
     let mut fates = Vec::with_capacity(chosen.len());
     for (record, letter) in chosen.iter().zip(0..) {
         fates.push(match remaker.make(record)? {
@@ -157,9 +157,9 @@ async fn deliver<K: Destination>(
         });
     }
     let shard = chosen[0].origin.shard;
-    for (route, events) in way.destinations.iter().zip(outputs).filter(|(_, events)| !events.is_empty()) {
+    for (route, events) in options.destinations.iter().zip(outputs).filter(|(_, events)| !events.is_empty()) {
         let output = Arc::new(Output { shard, events });
-        match route.destination.deliver(Arc::clone(&output), way.tenure.clone()).await {
+        match route.destination.deliver(Arc::clone(&output), options.tenure.clone()).await {
             Outcome::Abandoned => return Err(ReplayError::Stopped),
             Outcome::Done(rejected) => {
                 for refused in rejected {
@@ -172,19 +172,19 @@ async fn deliver<K: Destination>(
     Ok(fates)
 }
 
-/// What the script makes of a letter's log now.
+/// The result of the current script for the log of a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remade {
-    /// These events, each with the number of the destination that it is laid out for: all of the log, or the one that the
-    /// letter is about.
+    /// These events, each with the number of its destination: all events of the log, or only the one of the dead
+    /// letter.
     Events(Vec<(usize, Vec<u8>)>),
-    /// Nothing, on purpose.
+    /// The script drops it.
     Dropped,
-    /// Events, but not the one that the letter is about.
+    /// Events, but not the one of the dead letter.
     Gone,
-    /// The letter is about a destination that there is not.
+    /// The dead letter names a destination that does not exist.
     NoDestination(DestinationName),
-    /// The letter is about a destination and does not say which: it was written when there was only one.
+    /// The dead letter does not name its destination: it was written when there was only one.
     Ambiguous,
     /// No script is known for its logstore, or several are.
     NoScript,
@@ -207,7 +207,7 @@ impl Remaker {
         Self { scripts, config, formats: formats.into(), hooks: BTreeMap::new() }
     }
 
-    /// What the script makes of the letter's log.
+    /// The result of the script for the log of a dead letter.
     ///
     /// # Errors
     /// The script does not load.

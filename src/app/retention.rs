@@ -1,4 +1,4 @@
-//! How long the logstore keeps logs: what is later than that is lost.
+//! The retention of the logstore: logs that are delivered later than that are lost.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -9,18 +9,18 @@ use tracing::{debug, info};
 use crate::sls::Sls;
 use crate::sls::api::kept_for;
 
-/// Time between two looks: somebody may change it.
+/// Time between two reads: the retention may change.
 const INTERVAL: Duration = Duration::from_secs(3_600);
 
-/// Time to the next look after one that showed nothing.
+/// Time to the next read after a failed one.
 const RETRY_INTERVAL: Duration = Duration::from_secs(300);
 
-/// The days that were found last; 0 as long as none were.
+/// The last known number of days; 0 if unknown.
 #[derive(Debug, Default)]
 pub(super) struct Retention(AtomicU32);
 
 impl Retention {
-    /// How long logs are kept, when that is known and there is an end to it.
+    /// The retention, if it is known and limited.
     pub(super) fn read(&self) -> Option<Duration> {
         match self.0.load(Ordering::Relaxed) {
             0 => None,
@@ -28,7 +28,8 @@ impl Retention {
         }
     }
 
-    /// Looks now and then; never returns. Without the right to look everything works, and the time to loss is not known.
+    /// Reads it periodically; never returns. Without the right to do this everything works, but the time to loss is
+    /// not known.
     pub(super) async fn watch(&self, source: &Sls) {
         let mut is_told = false;
         loop {
@@ -40,7 +41,8 @@ impl Retention {
                 Err(error) => {
                     if !std::mem::replace(&mut is_told, true) {
                         info!(
-                            "how long SLS keeps logs is not known, and so not when they are lost: log:GetLogStore tells"
+                            "the retention of the logstore is not known, so there is no warning before logs expire: \
+                            grant log:GetLogStore"
                         );
                     }
                     debug!(?error, "the retention cannot be looked up");

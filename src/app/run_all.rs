@@ -48,8 +48,8 @@ impl Work {
     }
 }
 
-/// Runs every source until `leave` is raised, or until one breaks down: a bug ends all of them in good order. Returns the worst
-/// of their ends.
+/// Runs every source until `leave` is raised, or until one panics: a bug ends all of them in order. Returns the worst
+/// of their results.
 pub(super) async fn run_all(sources: Vec<Work>, common: Common, leave: Stop) -> Result<Drained, Error> {
     let (stopper, stopped) = stop();
     let mut running = JoinSet::new();

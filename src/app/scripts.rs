@@ -20,7 +20,7 @@ use crate::script::{HookError, Hooks, Reloads, Script};
 #[derive(Debug)]
 pub(super) struct Scripts {
     running: Vec<Running>,
-    /// Where the last good version of each is kept.
+    /// The directory for the last good version of each.
     kept: StateDir,
     /// How many files there are.
     files: usize,
@@ -31,19 +31,19 @@ pub(super) struct Scripts {
 struct Running {
     path: PathBuf,
     hooks: Arc<Hooks>,
-    /// What its file had at the start, if that is not what runs.
+    /// The version in its file at the start, if it was refused.
     refused: Option<String>,
     /// The name under which its last good version is kept.
     kept_as: String,
 }
 
 impl Scripts {
-    /// None yet of so many files.
+    /// No scripts yet, for this many files.
     pub(super) fn new(kept: StateDir, files: usize) -> Self {
         Self { running: Vec::new(), kept, files }
     }
 
-    /// The hooks of the script in this file, made when it is asked for first.
+    /// The hooks of the script in this file, created at the first call.
     ///
     /// # Errors
     /// The script cannot be read or does not load.
@@ -65,12 +65,12 @@ impl Scripts {
         Ok(hooks)
     }
 
-    /// How they do, for whoever asks.
+    /// A handle to read their state.
     pub(super) fn watch(&self) -> ScriptsWatch {
         ScriptsWatch(self.running.iter().map(|running| Arc::clone(&running.hooks)).collect())
     }
 
-    /// Watches their files, and keeps what runs well for the next start.
+    /// Watches their files, and keeps good versions for the next start.
     pub(super) fn follow(self, force: bool, side: &mut JoinSet<()>) {
         for Running { path, hooks, refused, kept_as } in self.running {
             let watch = ScriptWatch { path, interval: reload::POLL_INTERVAL, force, refused };
@@ -82,25 +82,25 @@ impl Scripts {
     }
 }
 
-/// Tells how the scripts do while they run.
+/// Reads the state of the running scripts.
 #[derive(Debug)]
 pub(super) struct ScriptsWatch(Vec<Arc<Hooks>>);
 
-/// How the scripts do, as if they were one.
+/// The state of all scripts as a whole.
 #[derive(Debug)]
 pub(super) struct ScriptHealth {
     /// The running versions, in the order of the sources.
     pub(super) version: String,
     /// Since when they run, all of them.
     pub(super) since: Instant,
-    /// What became of other versions.
+    /// The results of other versions.
     pub(super) reloads: Reloads,
     /// When a version was refused last, and why.
     pub(super) last_refused: Option<(Instant, String)>,
 }
 
 impl ScriptsWatch {
-    /// The sum of all scripts. With several, what is wrong with one says which.
+    /// The sum over all scripts. If there are several, a problem names its script.
     pub(super) fn sum(&self) -> ScriptHealth {
         let named = |hooks: &Hooks, why: String| match self.0.len() {
             1 => why,
@@ -126,7 +126,7 @@ impl ScriptsWatch {
     }
 }
 
-/// What tells files of the same name apart.
+/// Distinguishes files with the same name.
 fn short_hash(path: &Path) -> String {
     let hash = Sha256::digest(path.as_os_str().as_encoded_bytes());
     hash[..4].iter().map(|byte| format!("{byte:02x}")).collect()

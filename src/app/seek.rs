@@ -1,4 +1,4 @@
-//! Moving the checkpoints of a group: what would move, who holds it, and the move itself.
+//! Moves the checkpoints of a group: plans the move, finds live owners, and makes the move.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use crate::core::source::{Source as _, SourceError};
 use crate::sls::Sls;
 use crate::sls::api::SavedAt;
 
-/// Where to.
+/// The target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// Each shard has a cursor of its own for it.
+    /// A position, for which each shard has its own cursor.
     Position(Start),
     /// A cursor, of one shard.
     Cursor(Cursor),
 }
 
-/// A place in a shard, and what is known of it.
+/// A position in a shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spot {
     /// The cursor.
     pub cursor: Cursor,
-    /// When SLS received the log group there, unix seconds. `None`: there is none, not yet or not any more.
+    /// When SLS received the log group there, unix seconds. `None`: there is no log group, not yet or not any more.
     pub received_at: Option<i64>,
 }
 
@@ -92,12 +92,13 @@ impl Move {
 /// Why nothing can be moved.
 #[derive(Debug, thiserror::Error)]
 pub enum SeekError {
-    /// SLS cannot be asked, or refuses.
+    /// SLS cannot be reached, or refuses.
     #[error("SLS: {0}")]
     Source(#[from] SourceError),
     /// The consumer group does not exist.
     #[error(
-        "there is no consumer group {0} in the logstore, so no checkpoint either: the first start of forwarder makes it, with sls.start"
+        "there is no consumer group {0} in the logstore, and so no checkpoint: the first start of forwarder creates \
+         it, at sls.start"
     )]
     NoGroup(String),
     /// There is no such shard.
@@ -198,7 +199,7 @@ async fn holder(sls: &Sls, saved: &SavedAt, now: i64, timeout: Duration) -> Resu
 /// Moves a checkpoint, whoever holds the shard.
 ///
 /// # Errors
-/// SLS cannot be asked, or refuses.
+/// SLS cannot be reached, or refuses.
 pub async fn carry_out(sls: &Sls, wanted: &Move) -> Result<(), SourceError> {
     sls.force_checkpoint(wanted.shard, &wanted.to.cursor).await
 }

@@ -79,7 +79,7 @@ impl SourceList {
         watched.iter().filter_map(|watched| watched.read(&mut timings)).collect()
     }
 
-    /// Every writer leaves it whole before it can panic.
+    /// Every writer leaves the value consistent before it can panic.
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

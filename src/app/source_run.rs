@@ -142,7 +142,7 @@ impl SourceRun {
                     if leave.or(all_past(&pipeline, &until)).await.is_some() {
                         info!(
                             source = %pipeline.source_name,
-                            "every shard of the group is past sls.until, {until}: that is all"
+                            "every shard of the group is past sls.until, {until}: ending"
                         );
                     }
                     stopper.raise();

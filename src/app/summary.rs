@@ -60,7 +60,7 @@ pub fn line(ledger: &Ledger, destinations: &[DestinationStatus], now: i64) -> St
             Health::Unknown => Ok(()),
             Health::Up { .. } => write!(line, "; {who} up"),
             Health::Down { since, cause } => write!(line, "; {who} down for {}: {cause}", in_words(since.elapsed())),
-            Health::Held { since, cause } => {
+            Health::Refusing { since, cause } => {
                 write!(line, "; {who} rejects our requests for {}: {cause}", in_words(since.elapsed()))
             }
         };

@@ -23,7 +23,7 @@ use crate::sls::api::SavedAt;
 /// How long a process that has just joined waits for its shards in silence: they come with the first heartbeat or two.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
 
-/// Time between two looks.
+/// Time between two checks.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Looks, while no shard is ours, whose they are; never returns.
@@ -48,13 +48,13 @@ pub(super) async fn say_who_has_the_shards(
                 let text = whose(&saved, pipeline.source.consumer(), unix_now(), group_timeout);
                 let owners: BTreeSet<String> = saved.into_iter().map(|saved| saved.consumer).collect();
                 if told.as_ref() != Some(&owners) {
-                    info!(source = %pipeline.source_name, "no shard is ours yet: {text}");
+                    info!(source = %pipeline.source_name, "no shard is assigned yet: {text}");
                     told = Some(owners);
                 }
                 state.waits(Some(text));
             }
             // The heartbeats will say the same, or whoever asks next.
-            Err(error) => state.waits(Some(format!("whose the shards are cannot be asked: {}", error.cause()))),
+            Err(error) => state.waits(Some(format!("the owners of the shards cannot be looked up: {}", error.cause()))),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::script::{Beside, HookError};
 
 /// Exit code for what a user has to change.
 pub(crate) const USAGE: u8 = 2;
-/// Exit code when something does not answer.
+/// Exit code if something does not answer.
 pub(crate) const UNREACHABLE: u8 = 69;
 /// Exit code when a right is missing, or SLS refuses.
 pub(crate) const DENIED: u8 = 77;

@@ -1,4 +1,4 @@
-//! What a user types.
+//! The command line.
 
 mod columns;
 pub mod commands;
@@ -27,8 +27,8 @@ First run:
   export FORWARDER_HEC_TOKEN=…
   forwarder --script scripts/transform.lua --hec-url https://splunk.example:8088
 
-For another SIEM take syslog: --syslog-host siem.example, no token. TLS, RELP
-and the like are settings: docs/syslog.md.
+For another SIEM use syslog: --syslog-host siem.example; it needs no token. TLS
+and RELP have settings: docs/syslog.md.
 
 The script is Lua: process(log) gets each log and returns what to send.
   function process(log)
@@ -37,22 +37,23 @@ The script is Lua: process(log) gets each log and returns what to send.
     return { time = time, event = log }
   end
 
-The same from a file, forwarder --config forwarder.toml (or FORWARDER_CONFIG):
+The same with a file, forwarder --config forwarder.toml (or FORWARDER_CONFIG):
   script = \"scripts/transform.lua\"
   [hec]
   url = \"https://splunk.example:8088\"
   token_file = \"hec.token\"              # relative to this file
 
-Every setting can be given in the file and in the environment, hec.timeout as
-FORWARDER_HEC_TIMEOUT; the common ones are flags. Flags go before environment,
-environment before file. docs/settings.md and examples/forwarder.toml list all.
+Every setting can be given in the file and in the environment (hec.timeout as
+FORWARDER_HEC_TIMEOUT); common settings are also flags. Flags override the
+environment, the environment overrides the file. docs/settings.md and
+examples/forwarder.toml list all settings.
 
-Start as many processes as you like, on as many machines: those of one group
+You can start several processes on several machines: processes of one group
 share the shards, and take over from each other.
 
-Stop it with SIGTERM or Ctrl-C: it delivers and saves logs in flight
-(run.drain_timeout). A second signal ends it at once; nothing is lost then
-either, but some logs will be sent twice.
+Stop it with SIGTERM or Ctrl-C: it delivers the logs in flight and saves the
+checkpoints (run.drain_timeout). A second signal ends it at once: no log is
+lost, but some logs will be sent twice.
 
 Exit codes: 0 asked to stop, 2 usage, settings or script, 70 internal error,
 75 the stop took too long, 77 permission denied.";
@@ -124,7 +125,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Whoever gives a secret as a flag is told where it belongs, and whoever types `forwarder run` that `run` is too much.
+/// Adds advice to errors: where a secret belongs that was given as a flag, and that `forwarder run` needs no `run`.
 fn with_tip(mut error: clap::Error) -> clap::Error {
     if let Some(tip) = tip(&error) {
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
@@ -142,13 +143,13 @@ fn tip(error: &clap::Error) -> Option<String> {
             let secret = keys::all().find(|key| is_meant(key, text(ContextKind::InvalidArg)))?;
             let variable = secret.variable().expect("only tables have no variable");
             Some(format!(
-                "secrets are never flags, since anybody on the machine can read a command line: set {variable}, or name a \
-                 file that holds it with {}_file",
+                "secrets are never flags, because anybody on the machine can read a command line: set {variable}, or \
+                 name a file that holds it with {}_file",
                 secret.name
             ))
         }
         ErrorKind::InvalidSubcommand if matches!(text(ContextKind::InvalidSubcommand), "run" | "start") => {
-            Some("without a command it runs: leave the word out".to_owned())
+            Some("forwarder needs no command to run: leave the word out".to_owned())
         }
         _ => None,
     }

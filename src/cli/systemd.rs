@@ -25,7 +25,7 @@ impl Systemd {
         let limit = std::env::var("WATCHDOG_USEC").ok().and_then(|text| text.parse().ok());
         let is_ours = std::env::var("WATCHDOG_PID").map_or(true, |pid| pid == std::process::id().to_string());
         Self::at(&name, limit.filter(|_| is_ours).map(Duration::from_micros))
-            .inspect_err(|error| tracing::warn!("systemd cannot be told how it goes: {name}: {error}"))
+            .inspect_err(|error| tracing::warn!("cannot report the state to systemd: {name}: {error}"))
             .ok()
     }
 

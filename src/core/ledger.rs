@@ -224,7 +224,7 @@ pub struct Counts {
     pub wire_bytes: u64,
     /// Pages pulled, empty ones included.
     pub pages: u64,
-    /// Times that the script left a page half-way, so that it was delivered in parts.
+    /// Times that the script stopped in the middle of a page, so that it was delivered in parts.
     pub cuts: u64,
     /// Checkpoints saved.
     pub saves: u64,

@@ -56,8 +56,8 @@ enum Distrust {
     #[error("everybody may write to it (mode {mode:04o}): chmod o-w {path}", path = path.display())]
     Writable { mode: u32, path: PathBuf },
     #[error(
-        "everybody may replace files in it (mode {mode:04o}): chmod o-w {path}, or name a directory below it, which is \
-         made for this user alone",
+        "everybody may replace files in it (mode {mode:04o}): chmod o-w {path}, or name a directory below it, which \
+         is created for this user alone",
         path = path.display()
     )]
     OpenDirectory { mode: u32, path: PathBuf },

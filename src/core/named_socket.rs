@@ -27,8 +27,8 @@ impl NamedSocket {
     /// Listens at `path`, with mode 0600 from before the first client can come. A socket of a process that is gone is replaced.
     ///
     /// # Errors
-    /// [`io::ErrorKind::AddrInUse`]: another process listens there. The system's; something else has the name; the path is too
-    /// long for a socket; or others can replace files in its directory.
+    /// [`io::ErrorKind::AddrInUse`]: another process already listens there. The system's; something else has the name; the
+    /// path is too long for a socket; or others can replace files in its directory.
     pub fn bind(path: &Path) -> io::Result<Self> {
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let address = SockAddr::unix(path).map_err(|_| {
@@ -39,13 +39,13 @@ impl NamedSocket {
         })?;
         named_file::create_dir(dir)?;
         named_file::check_dir(dir)?;
-        let in_use = || io::Error::new(io::ErrorKind::AddrInUse, "another process listens there");
+        let in_use = || io::Error::new(io::ErrorKind::AddrInUse, "another process already listens there");
         let lock = named_file::lock(&beside(path, "lock"))?.ok_or_else(in_use)?;
         match fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
             Ok(found) if !found.file_type().is_socket() => {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is there already, and is not a socket"));
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "it already exists, and is not a socket"));
             }
             Ok(_) if answers(&address)? => return Err(in_use()),
             Ok(_) => fs::remove_file(path)?,

@@ -169,7 +169,7 @@ impl<F: FromFiles> Reread<F> {
             }
             Ok(Ok(Look::Changed(content, value))) => {
                 if state.content.as_deref().is_none_or(|before| files.is_told(before, &content)) {
-                    tracing::info!("{what} changed on disk: from now on the new content is in use");
+                    tracing::info!("{what} changed on disk: the new content is used from now on");
                 }
                 state.value = value;
                 state.content = Some(Arc::new(content));

@@ -85,7 +85,7 @@ pub enum Defect {
     #[error("not a dead letter: {0}")]
     Foreign(String),
     /// The file cannot be read on from here.
-    #[error("cannot read on: {0}")]
+    #[error("cannot read further: {0}")]
     Io(#[from] io::Error),
 }
 

@@ -155,8 +155,8 @@ pub enum StoreError {
 pub enum Limit {
     /// The file may not grow further.
     #[error(
-        "the file has {used} bytes, {more} more would pass its cap of {cap}; \
-         look at it (`forwarder dlq list`), then move it away (no restart needed) or raise the cap"
+        "the file has {used} bytes, {more} more would exceed its limit of {cap}; look at it (`forwarder dlq list`), \
+         then move it away (no restart needed) or raise the limit"
     )]
     Cap {
         /// Bytes in the file.
@@ -167,7 +167,7 @@ pub enum Limit {
         cap: u64,
     },
     /// The disk, a quota, or the size that the system allows for a file.
-    #[error("{0}; free some space, then the shard goes on by itself")]
+    #[error("{0}; free some space, then the shard resumes by itself")]
     Disk(io::Error),
 }
 

@@ -10,7 +10,7 @@ use super::replay_claim::{ClaimError, ReplayClaim};
 use super::{Letter, Reason, Record, Unreadable};
 use crate::core::destination_name::DestinationName;
 
-/// What a destination missed while it was down. Nobody else can replay letters of the same store meanwhile.
+/// What a destination missed while down. Nobody else can replay letters of the same store meanwhile.
 pub trait MissedLetters: Send {
     /// The next of them in the order in which they were written, at most so many; none when there are no more.
     ///

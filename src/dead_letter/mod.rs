@@ -59,7 +59,7 @@ pub trait DeadLetterStore: fmt::Debug + Send + Sync {
     /// [`StoreError`]: nothing may pass them. Bring the same letters again later.
     fn keep(&self, letters: Arc<[Record]>) -> BoxFuture<'static, Result<(), StoreError>>;
 
-    /// Takes what this destination missed while it was down.
+    /// Takes what this destination missed while down.
     ///
     /// # Errors
     /// [`ClaimError`]: somebody else replays letters of this store, or they cannot be read.

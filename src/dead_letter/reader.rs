@@ -75,7 +75,7 @@ pub enum ReadError {
     )]
     Missing(PathBuf),
     /// It is a file.
-    #[error("{} is no directory: name the one in which dead-letters.jsonl is", .0.display())]
+    #[error("{} is not a directory: name the directory with dead-letters.jsonl", .0.display())]
     NoDirectory(PathBuf),
     /// This user may not read it.
     #[error("cannot read {}: {cause}: run this as the user that the forwarder runs as", path.display())]

@@ -131,5 +131,5 @@ impl FromStr for Reason {
 
 /// There is no such reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no such reason: they are {}", Reason::ALL.map(Reason::as_str).join(", "))]
+#[error("unknown reason; the reasons are {}", Reason::ALL.map(Reason::as_str).join(", "))]
 pub struct UnknownReason;

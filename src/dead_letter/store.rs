@@ -175,7 +175,8 @@ pub enum OpenError {
     },
     /// This user may not, or nobody may: a read-only file system.
     #[error(
-        "cannot {doing} {}: {cause} (running as uid {uid}): give that user the directory, or choose another",
+        "cannot {doing} {}: {cause} (running as uid {uid}): make the directory writable for that user, or choose \
+         another",
         path.display()
     )]
     Denied {

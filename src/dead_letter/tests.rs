@@ -378,7 +378,7 @@ fn at_the_cap_nothing_is_written_and_the_fault_names_the_cap() {
     letters.append(&[record(1)]).unwrap();
     let fault = letters.append(&[record(2), record(3)]).unwrap_err();
     assert!(matches!(fault, StoreError::Full { limit: Limit::Cap { cap: named, .. }, .. } if named == cap), "{fault}");
-    assert!(fault.to_string().contains(&format!("its cap of {cap};")), "{fault}");
+    assert!(fault.to_string().contains(&format!("its limit of {cap};")), "{fault}");
     letters.append(&[record(2)]).unwrap();
     assert_eq!(readable(dir.path()), [record(1), record(2)]);
 

@@ -1,4 +1,4 @@
-//! How a destination does, and the log lines when that changes.
+//! The health of a destination, and the log lines when it changes.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -11,20 +11,20 @@ use crate::core::cause::Cause;
 use crate::core::duration::in_words;
 use crate::core::said_causes::SaidCauses;
 
-/// A failure that took this long is worth a line at once; a quicker one only if the next try fails too.
+/// A failure that took this long is logged at once; a quicker one only if the next try fails too.
 const SLOW_FAILURE: Duration = Duration::from_secs(5);
 
-/// A refusal that reads differently from try to try, as a page with a number in it does, is spoken of so often.
+/// How often a refusal is logged whose text changes from try to try, such as a page with a number in it.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
-/// An outage that comes back to a cause is spoken of so often.
+/// How often an outage is logged that returns to an earlier cause.
 const RETURN_INTERVAL: Duration = Duration::from_secs(600);
 
-/// Outages that are over are kept in mind for a day, and so many of them.
+/// Past outages are kept for a day, and at most this many.
 const OUTAGE_AGE: Duration = Duration::from_secs(24 * 3_600);
 const MOST_OUTAGES: usize = 50;
 
-/// How the destination does. A change is logged once, not once per try; another cause is a change.
+/// The health of a destination. A change is logged once, not once per try; a new cause is a change.
 #[derive(Debug)]
 pub struct HealthTracker {
     /// What it is: "Splunk HEC".
@@ -42,13 +42,13 @@ struct TrackedHealth {
     past: VecDeque<PastOutage>,
 }
 
-/// The present row of failures, and what was said of it.
+/// The current series of failures, and what was logged about it.
 #[derive(Debug, Default)]
 struct Outage {
     since: Option<Instant>,
     said_down: SaidCauses,
     is_said_down: bool,
-    /// The last refusal that was spoken of, and when.
+    /// The last logged refusal, and when.
     said_held: Option<(String, Instant)>,
     held_causes: SaidCauses,
 }
@@ -61,7 +61,7 @@ impl HealthTracker {
         Self { name, url, state: Mutex::new(state) }
     }
 
-    /// How it does.
+    /// The current health.
     #[must_use]
     pub fn health(&self) -> Health {
         self.lock().health.clone()
@@ -74,7 +74,7 @@ impl HealthTracker {
         self.lock().past.iter().filter(recent).cloned().collect()
     }
 
-    /// It answered as it should.
+    /// A request succeeded.
     pub fn up(&self, now: Instant) {
         let name = self.name;
         let mut state = self.lock();
@@ -82,7 +82,7 @@ impl HealthTracker {
         match &state.health {
             Health::Up { .. } => return,
             Health::Unknown => tracing::info!(url = self.url, "{name} is up"),
-            Health::Down { since, cause } | Health::Held { since, cause } => {
+            Health::Down { since, cause } | Health::Refusing { since, cause } => {
                 let past = PastOutage { began: *since, ended: now, cause: cause.clone() };
                 let after = in_words(now - *since);
                 tracing::info!(url = self.url, "{name} is up again after {after}");
@@ -95,7 +95,7 @@ impl HealthTracker {
         state.health = Health::Up { since: now };
     }
 
-    /// It failed in a request that began at `began`, and is tried again. One quick failure is no outage yet.
+    /// A request that began at `began` failed, and is retried. One quick failure is not an outage yet.
     pub fn failed(&self, began: Instant, now: Instant, cause: &Cause) {
         let TrackedHealth { health, trouble, .. } = &mut *self.lock();
         let first = trouble.since.is_none();
@@ -114,13 +114,13 @@ impl HealthTracker {
         }
     }
 
-    /// It refuses us until somebody changes something.
+    /// It refuses requests until the operator changes something.
     pub fn held(&self, now: Instant, cause: &Cause) {
         let TrackedHealth { health, trouble, .. } = &mut *self.lock();
         let since = *trouble.since.get_or_insert(now);
         let is_other = trouble.held_causes.is_news(cause, now, REMINDER_INTERVAL);
         let cause = cause.to_string();
-        *health = Health::Held { since, cause: cause.clone() };
+        *health = Health::Refusing { since, cause: cause.clone() };
         let is_news = match &trouble.said_held {
             Some((said, at)) => *said != cause && now >= *at + REMINDER_INTERVAL,
             None => true,
@@ -132,11 +132,11 @@ impl HealthTracker {
         }
     }
 
-    /// A check that began at `began` failed. The first delivery that fails as well is no news.
+    /// A check that began at `began` failed. If the first delivery fails too, that is not logged again.
     pub fn check_failed(&self, began: Instant, now: Instant, error: &CheckError) {
         match error {
             CheckError::Down(cause) => {
-                // A check that fails is an outage from its beginning, however quick it was.
+                // A failed check is an outage from its beginning, however quick it was.
                 self.lock().trouble.since.get_or_insert(began);
                 self.failed(began, now, cause);
             }
@@ -286,6 +286,6 @@ mod tests {
         let cause = Cause { what: "HTTP 403".to_owned(), hint: Some("enable the token") };
         standing.held(now + SLOW_FAILURE, &cause);
         let cause = "HTTP 403 (enable the token)".to_owned();
-        assert_eq!(standing.health(), Health::Held { since: now, cause });
+        assert_eq!(standing.health(), Health::Refusing { since: now, cause });
     }
 }

@@ -1,4 +1,4 @@
-//! What a destination promises.
+//! The interface of a destination.
 
 pub mod file;
 mod health;
@@ -20,27 +20,27 @@ use crate::core::histogram::Buckets;
 use crate::core::lease::Tenure;
 pub use status::{DestinationStatus, IsolationMode, called};
 
-/// A destination. Requests, concurrency, partial refusals and endless retry are its own business.
+/// A destination. It handles requests, concurrency, partial refusals and endless retries itself.
 pub trait Destination: Send + Sync + 'static {
-    /// Delivers every event of the output, as long as it takes.
+    /// Delivers every event of the output, retrying as long as necessary.
     ///
     /// Asks `tenure` before every send. Resolves when every event is durable or refused for good, or when the tenure
     /// ended.
     fn deliver(&self, output: Arc<Output>, tenure: Tenure) -> impl Future<Output = Outcome> + Send;
 
-    /// Asks the destination once whether it would take our events; none is sent.
+    /// Checks once whether the destination would accept events; none is sent.
     ///
     /// # Errors
-    /// It is not there, is busy, or refuses us.
+    /// It does not answer, is busy, or refuses requests.
     fn check(&self) -> impl Future<Output = Result<Checked, CheckError>> + Send;
 
-    /// Where it is, for people: a URL without secrets, or a path.
+    /// Its address for messages: a URL without secrets, or a path.
     fn address(&self) -> String;
 
-    /// What *delivered* means there at the moment: a destination that turns out to prove less promises less.
+    /// What *delivered* means there at present: it promises less when it turns out to prove less.
     fn promise(&self) -> Promise;
 
-    /// How it does at the moment.
+    /// Its current health.
     fn health(&self) -> Health;
 
     /// When its certificate ends, and ours that it asks for, as far as connections have shown it.
@@ -48,16 +48,16 @@ pub trait Destination: Send + Sync + 'static {
         CertificateEnds::default()
     }
 
-    /// What it has counted and measured since the start, besides what the ledger counts for every destination.
+    /// Its own counts and measurements since the start, in addition to the ledger's.
     fn figures(&self) -> Figures;
 
-    /// What it holds at the moment, in numbers.
+    /// Its current gauges.
     fn gauges(&self) -> Vec<Gauge> {
         Vec::new()
     }
 
-    /// What slows delivery or is about to stop it while [`Destination::health`] is good: each as a sentence without a full
-    /// stop, with its remedy.
+    /// Warnings while [`Destination::health`] is good: what slows delivery or is about to stop it, each as a sentence
+    /// without a full stop, with its remedy.
     fn warnings(&self) -> Vec<String> {
         Vec::new()
     }
@@ -65,8 +65,7 @@ pub trait Destination: Send + Sync + 'static {
 
 /// A destination's format, which can also show an event as the destination will see it.
 pub trait Preview: Format + std::fmt::Debug {
-    /// One event of this format as the destination sees it, without what only tells one event from the next. An event
-    /// can be several messages.
+    /// One event of this format as the destination sees it, without framing. An event can be several messages.
     fn preview(&self, event: &[u8]) -> Vec<String>;
 }
 
@@ -79,66 +78,66 @@ pub struct Promise {
     pub sentence: &'static str,
 }
 
-/// What is learnt about a destination before there is anything to deliver.
+/// The result of a check of a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
     /// Where it is.
     pub url: String,
-    /// How long the answer took, connecting included.
+    /// How long the answer took, including the connection.
     pub took: Duration,
-    /// What it agreed to, as a sentence ends: "accepted the HEC token".
+    /// The result, as the end of a sentence: "accepted the HEC token".
     pub agrees: &'static str,
 }
 
-/// Why a destination does not take events yet.
+/// Why a destination does not accept events yet.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CheckError {
-    /// It is not there, or busy: it may come back by itself.
+    /// It does not answer, or is busy: it may recover by itself.
     #[error("{0}")]
     Down(Cause),
-    /// Somebody has to change something.
+    /// The operator must change something.
     #[error("{0}")]
     Refused(Cause),
 }
 
-/// A number that a destination counts up from the start of the process.
+/// A counter of a destination, from the start of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counter {
     /// Lower case with underscores, in the plural: "requests".
     pub name: &'static str,
     /// What is counted, as a sentence without a full stop.
     pub help: &'static str,
-    /// How many so far.
+    /// The count so far.
     pub value: u64,
 }
 
-/// A number that goes up and down.
+/// A value that rises and falls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gauge {
     /// Lower case with underscores: `unacknowledged_bytes`.
     pub name: &'static str,
     /// What is measured, as a sentence without a full stop.
     pub help: &'static str,
-    /// How much it is now.
+    /// The current value.
     pub value: u64,
 }
 
-/// What a destination has counted and measured since the start.
+/// Counts and measurements of a destination since the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Counts of its own.
     pub counters: Vec<Counter>,
-    /// Answers by code, those that did not come included.
+    /// Answers by code, including missing ones.
     pub replies: Vec<(String, u64)>,
-    /// How long answers took; empty where there are none.
+    /// How long answers took; empty if the protocol has none.
     pub requests: Buckets,
-    /// How long batches took from when they were handed over until they were durable.
+    /// The time from the handover of a batch until it was durable.
     pub deliveries: Buckets,
-    /// Outages of the last day that are over, oldest first.
+    /// Past outages of the last day, oldest first.
     pub outages: Vec<Outage>,
 }
 
-/// A time in which it took nothing.
+/// A period in which it accepted nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outage {
     /// When it began.
@@ -152,56 +151,57 @@ pub struct Outage {
 /// How a delivery ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Every event is durable in the destination's sense, but for the ones listed, which it will never take.
+    /// Every event is durable in the destination's sense, except the listed ones, which it refuses for good.
     Done(Vec<Rejected>),
-    /// The tenure ended first. Some events may have arrived; all of them will be delivered again by the next holder.
+    /// The tenure ended first. Some events may have arrived; all of them will be delivered again by the next owner.
     Abandoned,
 }
 
-/// An event that the destination refuses for good: not for load, not for settings, but for what it is.
+/// An event that the destination refuses for good because of its content, not because of load or settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
-    /// Its number in the output's events.
+    /// Its index in the output.
     pub event: usize,
     /// What is wrong with it.
     pub rejection: Rejection,
-    /// The destination's code, for people: "hec 6". Nothing is decided by it.
+    /// The destination's code, for messages: "hec 6". No code depends on it.
     pub code: String,
-    /// The destination's words, bounded and without secrets.
+    /// The destination's message, limited in length and without secrets.
     pub reason: String,
 }
 
 /// What is wrong with an event that a destination refuses for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejection {
-    /// It is larger than the destination takes.
+    /// It is larger than the destination accepts.
     TooLarge,
-    /// Anything else: the destination's words say what.
+    /// Any other reason, see the destination's message.
     Refused,
 }
 
-/// How a destination does at the moment, for people.
+/// The current health of a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
-    /// Nothing is known yet: nothing was sent.
+    /// Unknown: nothing was sent yet.
     Unknown,
-    /// The last request was taken.
+    /// The last request was accepted.
     Up {
         /// Since when, without an outage.
         since: Instant,
     },
-    /// It is being tried again and again: unreachable, overloaded.
+    /// Unreachable or overloaded; it is retried.
     Down {
         /// Since when.
         since: Instant,
         /// The last failure.
         cause: String,
     },
-    /// It refuses us until somebody changes something: a token, an index, a URL. It is probed, and goes on by itself.
-    Held {
+    /// It refuses requests until the operator changes something: a token, an index, a URL. It is probed, and delivery
+    /// resumes by itself.
+    Refusing {
         /// Since when.
         since: Instant,
-        /// What it said and what to do.
+        /// Its message, and the remedy.
         cause: String,
     },
 }

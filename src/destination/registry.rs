@@ -19,7 +19,7 @@ use crate::core::histogram::Histogram;
 use crate::core::lease::Tenure;
 use crate::core::state_dir::StateDir;
 
-/// How to reach a destination: exactly one.
+/// The configuration of one destination.
 #[derive(Debug, Clone)]
 pub enum DestinationConfig {
     /// Splunk over HEC.
@@ -33,17 +33,17 @@ pub enum DestinationConfig {
 /// Why a destination cannot be built from its settings.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// As HEC says it.
+    /// An error of HEC.
     #[error(transparent)]
     Hec(#[from] hec::ConfigError),
-    /// As syslog says it.
+    /// An error of syslog.
     #[error(transparent)]
     Syslog(#[from] syslog::ConfigError),
 }
 
 impl DestinationConfig {
-    /// Builds the destination and the format that its events are laid out in. Nothing is sent. What it learns for the next
-    /// start is kept in the state directory. `budget` is the memory in which events wait until they are delivered.
+    /// Builds the destination and its format. It sends nothing yet. State for the next start is kept in the state
+    /// directory. `budget` is the memory in which events wait until they are delivered.
     ///
     /// # Errors
     /// A setting that cannot work, or a file that it names cannot be used.
@@ -63,8 +63,7 @@ impl DestinationConfig {
     }
 }
 
-/// A destination, whichever it is, and how long its deliveries take. A delivery costs one allocation a batch more than the
-/// destination itself.
+/// A destination of any type, with the times of its deliveries. It costs one extra allocation per batch.
 #[derive(Debug)]
 pub struct AnyDestination {
     inner: Box<dyn ErasedDestination>,

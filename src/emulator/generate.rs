@@ -1,8 +1,8 @@
 //! Realistic logs from a seed: the same seed makes the same logs, byte for byte.
 //!
-//! Every log carries an id that follows from the seed and its number ([`Generator::audit_id`]), so that whoever counts
-//! at the other end can say which one is missing. Users, addresses and resources are drawn from pools with a few busy members,
-//! as in life, so that the logs compress as real ones do.
+//! Every log has an id computed from the seed and its number ([`Generator::audit_id`]), so that missing logs can be
+//! identified at the other end. Users, addresses and resources come from pools with a few frequent members, so that
+//! the logs compress like real ones.
 
 use std::fmt::Write;
 
@@ -18,7 +18,7 @@ use words::{AGENTS, BROWSERS, CALLS, FAILURES, FAMILY, GIVEN, PATHS, REGIONS, RO
 /// Logs per second of log time.
 const LOGS_PER_SECOND: u64 = 50;
 
-/// Makes logs. Audit logs and access logs are numbered apart, each from 0.
+/// Generates logs. Audit logs and access logs are numbered separately, each from 0.
 #[derive(Debug, Clone)]
 pub struct Generator {
     seed: u64,
@@ -216,14 +216,14 @@ impl Generator {
     }
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014): small, fast, good enough for variety, and the same on every machine.
+/// SplitMix64 (Steele, Lea, Flood 2014): small, fast, sufficiently random, and the same on every machine.
 #[derive(Debug)]
 struct Dice(u64);
 
 impl Dice {
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-    /// Dice of their own for each number, so that any log can be made without those before it.
+    /// A separate generator for each number, so that any log can be generated without the earlier ones.
     fn new(seed: u64, number: u64) -> Self {
         let mut dice = Self(seed);
         dice.0 = dice.roll() ^ number.wrapping_mul(0xd134_2543_de82_ef95);

@@ -1,12 +1,12 @@
-//! Temporary keys that one emulator gives and another one takes, even in another process: secret and token follow from the ID,
-//! which holds the end.
+//! Temporary keys that one emulator issues and another one accepts, even in another process: secret and token are
+//! computed from the ID, which contains the expiry.
 
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-/// What secrets and tokens are made with. What it opens are emulators.
+/// The key from which secrets and tokens are computed. It gives access only to emulators.
 const SEED: &[u8] = b"temporary keys of forwarder's emulators";
 
 /// A temporary key.

@@ -1,4 +1,4 @@
-//! An SLS and a HEC receiver in the box: for the demo, for tests, and for trying a script on a laptop.
+//! Emulators of SLS and of receivers, for the demo, for tests, and for trying a script on a laptop.
 
 pub mod credentials;
 pub mod generate;

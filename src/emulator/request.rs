@@ -1,9 +1,9 @@
-//! A request as it came over the wire, before anybody asks what it wants.
+//! A parsed HTTP request.
 
 use bytes::Bytes;
 use hyper::{HeaderMap, Method, Uri};
 
-/// A request with its target taken apart.
+/// A request with its target parsed.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// Method.
@@ -21,8 +21,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// Takes a request apart. Origin-form and absolute-form targets (a proxy's) both do; the `Host` header names the
-    /// project, and only without one the target does.
+    /// Parses a request. Origin-form and absolute-form targets (of a proxy) are accepted; the `Host` header names the
+    /// project, or the target if there is none.
     #[must_use]
     pub fn new(method: Method, target: &Uri, headers: HeaderMap, body: Bytes) -> Self {
         let host = text(&headers, "host").or_else(|| target.host().map(str::to_owned));
@@ -63,7 +63,7 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
-/// Undoes percent-encoding, and in a form `+` for a space. What is no valid escape stays as it is.
+/// Undoes percent-encoding, and in a form `+` for a space. An invalid escape is unchanged.
 fn decode(text: &str, form: bool) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

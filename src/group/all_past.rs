@@ -1,4 +1,4 @@
-//! When a source has ended: every shard of it, whoever held it, is past the place where it ends.
+//! Detects the end of a source: all of its shards are past their end, whichever process held them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,14 +9,15 @@ use crate::core::cursor::{Bound, Cursor, ShardId, Start};
 use crate::core::retry_log::RetryLog;
 use crate::core::source::{Source, SourceError};
 
-/// Time between two looks at whether shards are held, which costs nothing.
+/// Time between two local checks whether shards are held.
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Time between two looks at the checkpoints, which others move.
+/// Time between two reads of the checkpoints, which other processes move.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Resolves when every shard is past `until`, by the checkpoints of the group: those that others hold, and those of splits and
-/// merges, too. It asks the source only while this process holds no shard, since one that is held is not past.
+/// Resolves when every shard is past `until`, according to the checkpoints of the group. That includes shards of
+/// other processes, and shards of splits and merges. The source is asked only while this process holds no shard,
+/// because a held shard is not past its end.
 pub async fn all_past<S: Source>(source: &S, until: Start, holds: impl Fn() -> bool) {
     let mut retry_log = RetryLog::new("cannot find out whether all shards are past sls.until", 0);
     let mut bounds = BTreeMap::new();
@@ -39,7 +40,7 @@ pub async fn all_past<S: Source>(source: &S, until: Start, holds: impl Fn() -> b
     }
 }
 
-/// Whether all are past. Bounds that are final are kept in `bounds`.
+/// Whether all shards are past their end. Final bounds are cached in `bounds`.
 async fn look<S: Source>(source: &S, until: Start, bounds: &mut BTreeMap<ShardId, Bound>) -> Result<bool, SourceError> {
     let progress = source.progress().await?;
     for (shard, checkpoint) in &progress {
@@ -47,7 +48,7 @@ async fn look<S: Source>(source: &S, until: Start, bounds: &mut BTreeMap<ShardId
             Some(bound) => bound.clone(),
             None => match source.bound(*shard, until).await {
                 Ok(bound) => bound,
-                // Its logs have expired, all of them: there is nothing to read.
+                // All logs of the shard have expired: there is nothing to read.
                 Err(SourceError::Lost(_)) => continue,
                 Err(fault) => return Err(fault),
             },
@@ -67,7 +68,7 @@ async fn look<S: Source>(source: &S, until: Start, bounds: &mut BTreeMap<ShardId
     Ok(!progress.is_empty())
 }
 
-/// Nobody has read of the shard, and nobody needs to: its oldest log is behind the bound.
+/// The shard has no checkpoint and needs none: its oldest log is after the bound.
 async fn has_nothing_before<S: Source>(source: &S, shard: ShardId, bound: &Bound) -> Result<bool, SourceError> {
     let oldest: Cursor = source.cursor(shard, Start::Begin).await?;
     Ok(bound.is_reached(&oldest))

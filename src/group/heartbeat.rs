@@ -13,21 +13,22 @@ use crate::core::cursor::SourceName;
 use crate::core::retry_log::RetryLog;
 use crate::core::source::{Source, SourceError};
 
-/// Heartbeats that fit into the silence which the group allows, so that one that gets lost costs nothing.
+/// Heartbeats per group timeout, so that one lost heartbeat has no effect.
 const BEATS_PER_TIMEOUT: u32 = 3;
 
-/// What can happen to the heartbeats.
+/// Events that the heartbeat loop waits for.
 enum HeartbeatEvent {
     Report(Report),
-    /// Every task has ended and the line is down.
+    /// All tasks have ended and closed the channel.
     Over,
     Tick,
     Beat,
 }
 
-/// Beats until the tasks hang up: once in `interval`, or more often if the timeout of the group demands it.
+/// Sends heartbeats until the tasks close the channel: once per `interval`, or more often if the timeout of the group
+/// requires it.
 ///
-/// Nothing in here waits for a script, a destination or a disk, and nobody waits for a call in here to end.
+/// This loop never waits for a script, a destination or a disk, and no other code waits for its calls.
 pub async fn beat<S: Source>(source: &S, end: HeartbeatEnd, interval: Duration) {
     let HeartbeatEnd { source: name, mut membership, view, mut reports } = end;
     let mut retry_log = RetryLog::new(format!("source {name}: heartbeat failed"), 0);
@@ -46,7 +47,7 @@ pub async fn beat<S: Source>(source: &S, end: HeartbeatEnd, interval: Duration) 
             HeartbeatEvent::Over => return,
             HeartbeatEvent::Report(Report::Leave) => membership.on_leave(),
             HeartbeatEvent::Report(Report::Ended { shard, tenure, again }) => {
-                // If the lease has run out, that is why.
+                // The failed heartbeats may have let the lease expire.
                 tick_over(&name, &mut membership);
                 membership.on_ended(shard, tenure, again);
             }
@@ -83,8 +84,8 @@ pub async fn beat<S: Source>(source: &S, end: HeartbeatEnd, interval: Duration) 
                 source = %name,
                 working_on = next_view.shards.len(),
                 waiting = next_view.surplus,
-                "SLS gives us more shards than run.memory is enough for: some wait, and nobody reads them; raise run.memory \
-                 or start more processes"
+                "SLS assigns more shards than run.memory allows: the surplus shards wait and are not read; raise \
+                 run.memory or start more processes"
             );
         }
         told_surplus = next_view.surplus > 0;
@@ -92,8 +93,8 @@ pub async fn beat<S: Source>(source: &S, end: HeartbeatEnd, interval: Duration) 
     }
 }
 
-/// One heartbeat, which may take as long as `patience`, so that a second try fits into the interval. A member that the
-/// server no longer knows drops everything and sees to the group first; it joins with its next heartbeat.
+/// One heartbeat, which may take `patience`, so that a second try fits into the interval. A member that the server no
+/// longer knows drops all shards and looks up (or creates) the group first; it joins with its next heartbeat.
 async fn once<S: Source>(
     source: &S,
     name: &SourceName,
@@ -115,7 +116,7 @@ async fn once<S: Source>(
         Err(SourceError::Lost(cause)) => {
             warn!(source = %name, %cause, "no longer a member of the group: all shards dropped, rejoining");
             membership.on_lost(now);
-            // Whoever holds a lost shard must hear of it before anything else is waited for.
+            // Tasks of lost shards must learn it before this loop waits for anything else.
             view.send_replace(membership.view());
             membership.on_group(source.ensure_group().await?);
             Err(SourceError::Lost(cause))

@@ -1,8 +1,8 @@
-//! Which shards are ours: a machine fed with heartbeat replies and the clock.
+//! Which shards belong to this process: a state machine driven by heartbeat replies and the clock.
 //!
-//! A shard that the server takes back is stopped first and reported until its task has ended: only then may the server
-//! give it to somebody else. A membership that the server forgot, or that we could not renew in time, ends at once:
-//! everything is dropped and we join again with nothing.
+//! A shard that the server takes back is stopped first, and reported as held until its task has ended: only then may
+//! the server give it to another consumer. A membership that the server forgot, or that was not renewed in time, ends
+//! at once: all shards are dropped, and the process joins again without shards.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,21 +14,21 @@ use crate::core::failing::Failing;
 use crate::core::lease::Lease;
 use crate::core::source::SourceError;
 
-/// The machine.
+/// The state of the membership.
 #[derive(Debug)]
 pub struct Membership {
-    /// The silence after which the server gives our shards away.
+    /// Time without a heartbeat after which the server reassigns our shards.
     group_timeout: Duration,
-    /// Most shards to work on at once.
+    /// Maximum number of shards to work on at once.
     most: usize,
     lease: Lease,
-    /// What the server said last, less what turned out to be somebody else's.
+    /// The shards of the last reply, without those that turned out to belong to another consumer.
     assigned: BTreeSet<ShardId>,
-    /// What we report.
+    /// The shards to report with heartbeats.
     shards: BTreeMap<ShardId, Wish>,
-    /// Shards whose task ended by itself: not to be started again before then.
+    /// Shards whose task ended by itself, with the earliest time of the next start.
     resting: BTreeMap<ShardId, Instant>,
-    /// Number of the youngest tenure.
+    /// Number of the latest tenure.
     tenures: u64,
     leaving: bool,
     failing: Option<Failing>,
@@ -36,33 +36,33 @@ pub struct Membership {
     heartbeat: Option<Instant>,
 }
 
-/// What should be done with a shard.
+/// The wanted state of a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wish {
-    /// Number of this tenure: a shard that was dropped and given again has another.
+    /// Number of this tenure: a shard that was dropped and assigned again has a new one.
     pub tenure: u64,
-    /// Work on it, or stop in good order.
+    /// True to work on it, false to stop it in order.
     pub hold: bool,
 }
 
-/// What should be done with all shards. A task whose shard and tenure are not in here has lost its shard.
+/// The wanted state of all shards. A task whose shard and tenure are not listed has lost its shard.
 #[derive(Debug, Clone)]
 pub struct View {
-    /// How long it may be worked on.
+    /// How long the shards may be worked on.
     pub lease: Lease,
     /// The shards that we report.
     pub shards: BTreeMap<ShardId, Wish>,
-    /// Shards that are ours and wait, since we work on as many as we may.
+    /// Assigned shards that wait because the maximum is in use.
     pub surplus: usize,
-    /// Heartbeats fail at present.
+    /// The current failure of heartbeats.
     pub failing: Option<Failing>,
     /// When the last heartbeat was answered in time.
     pub heartbeat: Option<Instant>,
 }
 
 impl Membership {
-    /// A membership that has not begun, in a group that gives shards away after `group_timeout` of silence. It works on
-    /// `most` shards at once: what the server gives it beyond those waits.
+    /// A membership that has not begun, in a group that reassigns shards `group_timeout` after the last heartbeat. It
+    /// works on at most `most` shards at once; further assigned shards wait.
     #[must_use]
     pub fn new(group_timeout: Duration, most: usize, now: Instant) -> Self {
         Self {
@@ -85,13 +85,13 @@ impl Membership {
         self.shards.keys().copied().collect()
     }
 
-    /// The silence after which the server gives our shards away.
+    /// Time without a heartbeat after which the server reassigns our shards.
     #[must_use]
     pub fn group_timeout(&self) -> Duration {
         self.group_timeout
     }
 
-    /// What should be done with all shards.
+    /// The wanted state of all shards.
     #[must_use]
     pub fn view(&self) -> View {
         View {
@@ -125,7 +125,8 @@ impl Membership {
         lapse.into_iter().chain(rested).min()
     }
 
-    /// A heartbeat that began at `asked` was answered with `assigned`. A reply that took longer than the term is none.
+    /// A heartbeat that began at `asked` was answered with `assigned`. A reply that took longer than the term is
+    /// ignored.
     pub fn on_reply(&mut self, asked: Instant, assigned: &BTreeSet<ShardId>, now: Instant) {
         self.on_tick(now);
         let until = asked + self.term();
@@ -143,12 +144,12 @@ impl Membership {
         self.start_rested(now);
     }
 
-    /// A heartbeat failed, or what has to be done before the next.
+    /// A heartbeat failed, or a step that must precede the next one.
     pub fn on_failure(&mut self, error: &SourceError, now: Instant) {
         self.failing = Some(Failing::again(self.failing.as_ref(), error, now));
     }
 
-    /// The server no longer knows us, or the group: nothing is ours.
+    /// The server no longer knows this consumer or the group: all shards are lost.
     pub fn on_lost(&mut self, now: Instant) {
         self.lease.extend(now);
         self.lease = Lease::lapsed(now);
@@ -157,19 +158,19 @@ impl Membership {
         self.resting.clear();
     }
 
-    /// The group was looked for, or made anew: from the next heartbeat on its timeout is this one.
+    /// The group was looked up or created again: from the next heartbeat on this is its timeout.
     pub fn on_group(&mut self, group_timeout: Duration) {
         self.group_timeout = group_timeout;
     }
 
-    /// How long after the start of a good heartbeat the shards are ours: a quarter less than the server waits, for a
-    /// request that is under way, for clocks that run apart, and for a server that rounds down.
+    /// How long the shards may be worked on after the start of a successful heartbeat: a quarter less than the server
+    /// waits, to allow for requests in flight, different clock rates, and a server that rounds down.
     fn term(&self) -> Duration {
         self.group_timeout - self.group_timeout / 4
     }
 
-    /// The task of a shard ended. With `again` it may be started anew from then on; without, the shard is not ours
-    /// until the server says so again.
+    /// The task of a shard ended. With `again`, it may be started again from that time on; without, the shard is
+    /// given up until the server assigns it again.
     pub fn on_ended(&mut self, shard: ShardId, tenure: u64, again: Option<Instant>) {
         if self.shards.get(&shard).is_none_or(|wish| wish.tenure != tenure) {
             return;
@@ -185,7 +186,7 @@ impl Membership {
         }
     }
 
-    /// We want to go: stop every shard in good order, and take no more.
+    /// Leave the group: stop every shard in order, and acquire no more.
     pub fn on_leave(&mut self) {
         self.leaving = true;
         self.resting.clear();
@@ -194,7 +195,7 @@ impl Membership {
         }
     }
 
-    /// Time has passed: drops everything when the lease has run out, starts again what has rested.
+    /// Time has passed: drops all shards if the lease has expired, and restarts shards whose pause is over.
     pub fn on_tick(&mut self, now: Instant) {
         if !self.shards.is_empty() && now >= self.lease.until() {
             self.on_lost(now);

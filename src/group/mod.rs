@@ -1,7 +1,7 @@
-//! The group: heartbeats that renew the membership, and the tasks of the shards that it gives us.
+//! The consumer group: heartbeats that renew the membership, and the tasks of the assigned shards.
 //!
-//! The two run apart. [`beat`] has a thread of its own, waits for nothing but SLS, and publishes what should be
-//! done as a whole, so there is no queue that could fill up. [`run`] does it.
+//! The two run separately. [`beat`] has its own thread, waits only for SLS, and publishes the wanted state as a
+//! whole, so that no queue can fill up. [`run`] brings it about.
 
 mod all_past;
 mod heartbeat;
@@ -18,20 +18,20 @@ pub use all_past::all_past;
 pub use heartbeat::beat;
 pub use tasks::{Drained, run};
 
-/// Bytes of `run.memory` for each shard that is worked on at once. What an idle shard takes beside the pages that are
-/// accounted for, its Lua state above all, is less as a rule.
+/// Bytes of `run.memory` for each shard that is worked on at once. An idle shard usually needs less beside its
+/// accounted pages, mostly for its Lua state.
 const SHARD_MEMORY: usize = 64 << 10;
 
-/// Most shards that a process with `memory` bytes to work in takes on at once.
+/// Maximum number of shards that a process with `memory` bytes works on at once.
 #[must_use]
 pub fn most_shards(memory: usize) -> usize {
     memory / SHARD_MEMORY
 }
 
-/// Reports from the tasks to the heartbeats. Bounded: at most one is on its way for each task that ends.
+/// Reports from the tasks to the heartbeats. At most one is in flight for each task that ends.
 const REPORT_CAPACITY: usize = 1024;
 
-/// The heartbeats' end of the line between the two.
+/// The end of the channel for the heartbeat loop.
 #[derive(Debug)]
 pub struct HeartbeatEnd {
     source: SourceName,
@@ -40,7 +40,7 @@ pub struct HeartbeatEnd {
     reports: mpsc::Receiver<Report>,
 }
 
-/// The tasks' end of the line between the two.
+/// The end of the channel for the shard tasks.
 #[derive(Debug)]
 pub struct TaskEnd {
     view: watch::Receiver<View>,
@@ -48,23 +48,23 @@ pub struct TaskEnd {
 }
 
 impl TaskEnd {
-    /// For whoever wants to know how the membership is.
+    /// For readers of the state of the membership.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<View> {
         self.view.clone()
     }
 }
 
-/// What the tasks tell the heartbeats.
+/// Reports from the shard tasks to the heartbeat loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Report {
-    /// The task of a shard ended; it may be started again from `again` on, or only when the server says so.
+    /// The task of a shard ended; it may be started again from `again` on, or only when the server assigns it again.
     Ended { shard: ShardId, tenure: u64, again: Option<Instant> },
-    /// We want to go: take no more shards.
+    /// Leave the group: acquire no more shards.
     Leave,
 }
 
-/// A line between heartbeats and tasks of a source.
+/// A channel between the heartbeat loop and the shard tasks of a source.
 #[must_use]
 pub fn line(source: SourceName, membership: Membership) -> (HeartbeatEnd, TaskEnd) {
     let (view_sender, view) = watch::channel(membership.view());

@@ -20,30 +20,32 @@ use crate::destination::Destination;
 use crate::pipeline;
 use crate::pipeline::{Pipeline, ShardEnd};
 
-/// Pause before a shard is started again whose task broke down.
+/// Pause before a shard whose task panicked is restarted.
 const RESTART_PAUSE: Duration = Duration::from_secs(5);
 
-/// How long a shard rests that was read to where it ends. Then its checkpoint is looked at again: somebody may have moved it.
+/// How long a shard that was read to its end is left alone. Then its checkpoint is read again, because an operator
+/// may have moved it.
 const PAST_REST: Duration = Duration::from_secs(60);
 
-/// So many tasks in a row that broke down before a single log had found its end: it is not one page that breaks them.
+/// Maximum number of tasks that panic in a row without a single log completed in between: the cause is then not one
+/// page.
 const MOST_BREAKDOWNS: u32 = 3;
 
-/// How the work ended, from best to worst.
+/// How the work ended, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Drained {
-    /// Everything that was pulled is durable, and saved.
+    /// All pulled logs are durable, and the checkpoint is saved.
     Clean,
-    /// The deadline came first. What was in flight will be pulled again.
+    /// The deadline passed first. Logs in flight will be pulled again.
     Cut,
-    /// A bug: nothing gets done any more. What was in flight will be pulled again.
+    /// A bug stopped all work. Logs in flight will be pulled again.
     Broken,
 }
 
-/// Works on the shards that the group gives us until `leave` is raised; then gives all of them up.
+/// Works on the assigned shards until `leave` is raised; then releases all of them.
 ///
-/// A shard that is to be given up, at a stop or because the group asks for it back, has `drain` to deliver and save what
-/// is in flight. What is left then is dropped: whoever holds the shard next pulls it again.
+/// A shard that is released, at a stop or because the group takes it back, has `drain` to deliver and save the logs
+/// in flight. The rest is dropped; the next owner of the shard pulls it again.
 pub async fn run<S: Source, K: Destination>(
     pipeline: Arc<Pipeline<S, K>>,
     mut end: TaskEnd,
@@ -79,12 +81,12 @@ pub async fn run<S: Source, K: Destination>(
                 if leaving && matches!(joined, Ok((_, ShardEnd::GivenBack))) {
                     drained = Drained::Cut;
                 }
-                // Nobody listens when the heartbeats are gone, which the view tells as well.
+                // If the heartbeat loop has ended nobody receives this; the view reports that too.
                 let _ = end.reports.send(tasks.on_joined(joined)).await;
                 if tasks.broken.in_a_row >= MOST_BREAKDOWNS {
                     return Drained::Broken;
                 }
-                // What was waiting for that task to end can start now.
+                // A shard that waited for this task to end can start now.
                 if !leaving {
                     let view = end.view.borrow().clone();
                     tasks.follow(&view);
@@ -130,23 +132,23 @@ enum TaskEvent {
 
 struct Tasks<S, K> {
     pipeline: Arc<Pipeline<S, K>>,
-    /// How long a shard that is to be given up may take to deliver and save what is in flight.
+    /// How long the release of a shard may take to deliver and save the logs in flight.
     drain: Duration,
     /// At most one task for a shard: a new tenure waits for the task of the old one to end.
     running: BTreeMap<ShardId, Running>,
-    /// The tenure that each shard was started for last. A tenure has one task: until the heartbeats know that it ended,
-    /// the view still has it.
+    /// The tenure that each shard was last started for. A tenure has one task; the view still lists it until the
+    /// heartbeat loop knows that it ended.
     started: BTreeMap<ShardId, u64>,
     by_id: BTreeMap<Id, ShardId>,
     set: JoinSet<ShardEnd>,
     broken: Breakdowns,
 }
 
-/// The tasks that broke down lately.
+/// Recent tasks that panicked.
 #[derive(Default)]
 struct Breakdowns {
     in_a_row: u32,
-    /// Logs of all shards that had found their end when the last one broke down.
+    /// Completed logs of all shards at the last panic.
     settled: u64,
 }
 
@@ -154,12 +156,12 @@ struct Running {
     tenure: u64,
     stop: Stopper,
     over: Stopper,
-    /// From when it is asked to stop until it is dropped: when that will be.
+    /// Once it is asked to stop: when it will be dropped.
     deadline: Option<Instant>,
 }
 
 impl<S: Source, K: Destination> Tasks<S, K> {
-    /// Makes what runs into what should run.
+    /// Starts and stops tasks to match the view.
     fn follow(&mut self, view: &View) {
         self.drop_lost(view);
         let deadline = Instant::now() + self.drain;
@@ -174,7 +176,7 @@ impl<S: Source, K: Destination> Tasks<S, K> {
         }
     }
 
-    /// Ends at once what the view no longer has.
+    /// Ends tasks at once whose shards the view no longer lists.
     fn drop_lost(&self, view: &View) {
         for (shard, running) in &self.running {
             if view.shards.get(shard).is_none_or(|wish| wish.tenure != running.tenure) {
@@ -198,7 +200,7 @@ impl<S: Source, K: Destination> Tasks<S, K> {
         let id = joined.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         let shard = self.by_id.remove(&id).expect("every task was entered when it was spawned");
         let running = self.running.remove(&shard).expect("a shard has one task at a time");
-        // A destination may have kept what nobody waits for any more: the right to send it ends with the task.
+        // The destination may still hold events of this task: the right to send them ends with the task.
         running.over.raise();
         let again = match joined {
             Ok((_, ShardEnd::Moved | ShardEnd::Reloaded)) => Some(Instant::now()),
@@ -224,12 +226,12 @@ impl<S: Source, K: Destination> Tasks<S, K> {
         self.running.values_mut().for_each(|running| running.stop_by(deadline));
     }
 
-    /// When the next shard that is to be given up has to be dropped.
+    /// When the next shard that is being released must be dropped.
     fn next_deadline(&self) -> Option<Instant> {
         self.running.values().filter_map(|running| running.deadline).min()
     }
 
-    /// Drops what was to be given up by now.
+    /// Drops shards whose release is overdue.
     fn drop_overdue(&mut self, now: Instant) {
         let mut dropped = Vec::new();
         for (shard, running) in &mut self.running {
@@ -266,7 +268,7 @@ impl Breakdowns {
 }
 
 impl Running {
-    /// Asks it to stop in good order by `deadline`. Asked again, it keeps the deadline that it has.
+    /// Asks it to stop in order by `deadline`. Asked again, it keeps its first deadline.
     fn stop_by(&mut self, deadline: Instant) {
         if !self.stop.is_raised() {
             self.stop.raise();

@@ -1,5 +1,5 @@
-//! When to stop writing dead letters: a stream that fails as a whole is a fault of the script or of the destination's
-//! settings, not of its logs.
+//! Decides when to stop writing dead letters: if nearly all logs fail, the cause is the script or the destination's
+//! settings, not the logs.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -7,39 +7,39 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How far back it looks.
+/// Length of the window.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Logs are counted together for this long, so that many small pages cost no memory.
+/// Resolution of the counts, so that many small pages need no memory.
 const COUNTING_STEP: Duration = Duration::from_secs(1);
 
-/// Fewer logs than this within the window say nothing about the share of bad ones.
+/// Minimum number of logs within the window for a share.
 const LEAST_LOGS: u64 = 200;
 
-/// So many bad logs without a good one between them are no accident, however slowly they come.
+/// Maximum number of bad logs in a row, however slowly they arrive.
 const MOST_IN_A_ROW: u64 = 100;
 
-/// Looks at the share of one shard's logs that are to become dead letters.
+/// Tracks the share of one shard's logs that become dead letters.
 #[derive(Debug)]
 pub(super) struct Breaker {
     /// In percent.
     max_share: u32,
-    /// What was let through within the window, oldest first.
+    /// Admitted logs within the window, oldest first.
     window: VecDeque<(Instant, Share)>,
-    /// Bad logs let through since the last page that had a good one.
+    /// Bad logs admitted since the last page with a good one.
     row: u64,
 }
 
-/// Why a page is held.
+/// Why a page is not admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Excess {
     /// Too large a share within the window.
     Share(Share),
-    /// So many logs, and not one of them good.
+    /// This many logs in a row, all of them bad.
     Row(u64),
 }
 
-/// So many logs out of so many.
+/// The number of bad logs and of all logs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Share {
     pub(super) bad: u64,
@@ -47,20 +47,19 @@ pub(super) struct Share {
 }
 
 impl Breaker {
-    /// Lets through what keeps the share of bad logs at or below `max_share` percent.
+    /// Keeps the share of bad logs at or below `max_share` percent.
     pub(super) fn new(max_share: u32) -> Self {
         Self { max_share, window: VecDeque::new(), row: 0 }
     }
 
-    /// Whether a page of `logs` logs, of which `bad` are to become dead letters, may go on. What may not does not count:
-    /// it will be asked for again.
+    /// Whether a page of `logs` logs, of which `bad` are to become dead letters, may be delivered. A refused page
+    /// does not count, because it will be tried again.
     ///
-    /// Two rules. The share over the last minute and this page may not be above `max_share`, once there are enough logs
-    /// to speak of a share. And however few there are, they may not be bad without exception for long, unless every log
-    /// may be (`max_share` 100).
+    /// Two rules. The share over the last minute and this page must not exceed `max_share`, once there are enough
+    /// logs for a share. And even a few logs must not all be bad for long, unless `max_share` is 100.
     ///
     /// # Errors
-    /// What it would come to.
+    /// The share or row that is too large.
     pub(super) fn admit(&mut self, now: Instant, logs: u32, bad: u32) -> Result<(), Excess> {
         self.row = self.weigh(now, logs, bad)?;
         let page = Share { bad: bad.into(), logs: logs.into() };
@@ -71,12 +70,12 @@ impl Breaker {
         Ok(())
     }
 
-    /// Whether such a page may not go on. Nothing is let through by that.
+    /// Whether such a page would be refused; it is not counted.
     pub(super) fn refuses(&mut self, now: Instant, logs: u32, bad: u32) -> bool {
         self.weigh(now, logs, bad).is_err()
     }
 
-    /// How many logs in a row are bad with this page, if it may go on.
+    /// How many logs in a row are bad with this page, if it may be delivered.
     fn weigh(&mut self, now: Instant, logs: u32, bad: u32) -> Result<u64, Excess> {
         while self.window.front().is_some_and(|(at, _)| now >= *at + WINDOW) {
             self.window.pop_front();

@@ -1,4 +1,4 @@
-//! How far a shard has come, and when that is to be saved: pure.
+//! The position of a shard, and when to save it. Pure.
 
 use std::time::Duration;
 
@@ -7,37 +7,38 @@ use tokio::time::Instant;
 use super::StartPoint;
 use crate::core::cursor::{Cursor, Interval, Place};
 
-/// How often the checkpoint is looked at while there is nothing to save: an operator may have set it elsewhere, or another
-/// process may use our consumer name.
+/// How often the checkpoint is read while there is nothing to save: an operator may have moved it, or another process
+/// may use our consumer name.
 const CHECK_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Saves of unknown outcome that are remembered.
+/// Maximum number of saves of unknown outcome that are remembered.
 const MOST_ATTEMPTED: usize = 32;
 
-/// How far the shard has come.
+/// The position of the shard.
 #[derive(Debug)]
 pub(super) struct CheckpointState {
-    /// Everything before it is durable: the logs of a page that is delivered in parts too, though only its end is saved.
+    /// Everything before it is durable. Within a page that is delivered in parts it moves too, though only the end of
+    /// the page is saved.
     durable: Place,
-    /// The checkpoint, as far as we know.
+    /// The checkpoint in SLS, as far as known.
     saved: Option<Cursor>,
-    /// What saves of unknown outcome tried to write, oldest first. A request may arrive long after nobody waits for it:
-    /// all of these are ours, and behind what is durable.
+    /// What saves of unknown outcome tried to write, oldest first. A request may arrive long after its caller gave
+    /// up. All of these are our own, and not after the durable position.
     attempted: Vec<Cursor>,
     began: Instant,
     /// When the checkpoint was last saved, or found to be what we saved.
     saved_at: Option<Instant>,
-    /// No save before then: the last one failed.
+    /// No save before this time: the last one failed.
     not_before: Instant,
 }
 
-/// A batch was to move the durable prefix from a place at which it does not end: logs between the two would be skipped.
+/// A batch does not begin where the durable prefix ends: logs between the two would be skipped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a batch covers {interval}, but everything is durable only up to {durable}")]
 pub(super) struct OutOfOrder {
     /// Where the durable prefix ends.
     durable: Place,
-    /// What the batch covers.
+    /// The interval of the batch.
     interval: Interval,
 }
 
@@ -66,23 +67,23 @@ impl CheckpointState {
         Ok(())
     }
 
-    /// The last cursor before which everything is durable: what is to be saved.
+    /// The last cursor before which everything is durable: the next checkpoint.
     pub(super) fn durable(&self) -> &Cursor {
         &self.durable.cursor
     }
 
-    /// What the checkpoint can be if nobody else changed it.
+    /// The possible checkpoints in SLS if nobody else changed it.
     pub(super) fn expected(&self) -> Vec<Option<Cursor>> {
         std::iter::once(self.saved.clone()).chain(self.attempted.iter().cloned().map(Some)).collect()
     }
 
-    /// Whether the checkpoint stands at the last cursor of the durable prefix.
+    /// Whether the checkpoint is at the last cursor of the durable prefix.
     pub(super) fn is_saved(&self) -> bool {
         self.saved.as_ref() == Some(self.durable())
     }
 
-    /// When to save, or to look at the checkpoint when there is nothing to save. The first save after a start is due at
-    /// once, so that even a process that is killed again and again gets on.
+    /// When to save, or to read the checkpoint when there is nothing to save. The first save after a start is due at
+    /// once, so that even a process that is killed repeatedly makes progress.
     pub(super) fn save_due(&self, hurry: bool, interval: Duration) -> Instant {
         if self.is_saved() {
             return self.not_before.max(self.saved_at.unwrap_or(self.began) + CHECK_INTERVAL);
@@ -101,7 +102,8 @@ impl CheckpointState {
         is_new
     }
 
-    /// A save came to no known end: the checkpoint may be `cursor`. The next is not tried before `not_before`.
+    /// The outcome of a save is unknown: the checkpoint may be `cursor`. The next save is not tried before
+    /// `not_before`.
     pub(super) fn on_unknown(&mut self, cursor: Cursor, not_before: Instant) {
         self.not_before = not_before;
         if self.attempted.contains(&cursor) {

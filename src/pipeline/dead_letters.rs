@@ -1,4 +1,4 @@
-//! What becomes of logs that cannot be delivered: they are on disk before anything may pass them.
+//! Dead letters of a batch: they are on disk before the checkpoint moves past their logs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::destination::{Destination, Health, Rejected, Rejection};
 use crate::loggroup::Logs;
 use crate::script::{Failed, ScriptFault};
 
-/// What becomes of logs that cannot be delivered.
+/// What to do with logs that cannot be delivered.
 #[derive(Debug)]
 pub struct DeadLetterPolicy {
-    /// Where they are kept.
+    /// Stores the dead letters.
     pub keep: Box<dyn DeadLetterStore>,
     /// Where copies of them go, if anywhere. A log is dead-lettered when they are durable, too.
     pub copies: Option<Copies>,
@@ -38,23 +38,23 @@ pub struct DeadLetterPolicy {
 /// What to do with a log that the script fails on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnError {
-    /// Put it on disk, and go on.
+    /// Write it as a dead letter, and go on.
     DeadLetter,
-    /// Halt the shard until somebody acts.
+    /// Halt the shard until the script or the settings are corrected.
     Halt,
     /// Send it as it is.
     Pass,
-    /// Count it as dropped, and go on.
+    /// Drop it and count it, and go on.
     Drop,
 }
 
 impl<S: Source, K: Destination> Shard<S, K> {
-    /// Puts the records on disk, however long it takes. `None`: it did not work and the shard is to stop.
+    /// Writes the records to disk, retrying until that works. `None`: it did not work and the shard must stop.
     pub(super) async fn keep(&self, records: &Arc<[Record]>) -> Option<()> {
         if records.is_empty() {
             return Some(());
         }
-        // One batch of the shard at a time: what holds one holds all, and is to be said once.
+        // One batch of the shard at a time: what blocks one blocks all, and is logged once.
         let mut retry_log = self.writing.lock().await;
         let mut paused = None;
         loop {
@@ -81,8 +81,8 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
     }
 
-    /// A record for each log that the script failed on, and for each event that does not get to a destination, in the order
-    /// of the page. `script` is the version that made the batch.
+    /// A record for each log that the script failed on, and for each event that does not reach a destination, in page
+    /// order. `script` is the version that made the batch.
     pub(super) fn records(
         &self,
         batch: &Batch,
@@ -149,12 +149,12 @@ impl<S: Source, K: Destination> Shard<S, K> {
     }
 }
 
-/// An event that does not get to a destination.
+/// An event that does not reach a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct UndeliveredEvent {
     /// Which output of the batch it is in.
     pub(super) output: usize,
-    /// Its number in that output.
+    /// Its index in that output.
     pub(super) event: usize,
     /// Why it becomes a dead letter.
     pub(super) reason: Reason,
@@ -165,7 +165,7 @@ pub(super) struct UndeliveredEvent {
 }
 
 impl UndeliveredEvent {
-    /// The log of the page that it was made of.
+    /// The index of its log in the page.
     pub(super) fn log(&self, batch: &Batch) -> u32 {
         batch.outputs[self.output].events.log_of(self.event)
     }
@@ -180,14 +180,14 @@ impl UndeliveredEvent {
     pub(super) fn missed(output: usize, events: usize, health: &Health) -> impl Iterator<Item = Self> {
         let message = match health {
             Health::Down { cause, .. } => format!("the destination was down: {cause}"),
-            Health::Held { cause, .. } => format!("the destination rejected our requests: {cause}"),
-            Health::Unknown | Health::Up { .. } => "the destination was getting what it had missed before".to_owned(),
+            Health::Refusing { cause, .. } => format!("the destination rejected our requests: {cause}"),
+            Health::Unknown | Health::Up { .. } => "the destination was still receiving missed events".to_owned(),
         };
         let (reason, code) = (Reason::DestinationDown, "down");
         (0..events).map(move |event| Self { output, event, reason, code: code.to_owned(), message: message.clone() })
     }
 
-    /// The same event with the number that it has in the batch; `sent` tells the numbers for each output.
+    /// The same event with its index in the batch; `sent` has the indexes for each output.
     pub(super) fn of(mut self, sent: &[Vec<usize>]) -> Self {
         self.event = sent[self.output][self.event];
         self
@@ -215,7 +215,7 @@ fn of_failed(record: Record, failed: &Failed) -> Record {
     Record { reason, code: code.to_owned(), message, script: failed.error.version.clone(), ..record }
 }
 
-/// A letter for each event: the others of the same log, which were delivered, are only mentioned.
+/// A dead letter for each event. Other events of the same log, which were delivered, are only mentioned.
 fn of_rejected(
     record: Record,
     name: impl Fn(usize) -> DestinationName,
@@ -255,7 +255,7 @@ pub(super) fn reason_of(rejection: Rejection) -> Reason {
     }
 }
 
-/// How many logs the events were made of.
+/// The number of logs that the events were made from.
 pub(super) fn logs_of(batch: &Batch, rejected: &[UndeliveredEvent]) -> u32 {
     let logs: BTreeSet<u32> = rejected.iter().map(|event| event.log(batch)).collect();
     u32::try_from(logs.len()).unwrap_or(u32::MAX)

@@ -16,7 +16,7 @@ use tracing::{debug, error, warn};
 use super::checkpoint::CheckpointState;
 use super::dead_letters::{UndeliveredEvent, logs_of};
 use super::in_flight::{FromReader, InFlight};
-use super::isolation::{Missing, Patience};
+use super::isolation::{Missing, WaitLimits};
 use super::{DelivererEnd, OnReject, PAUSED_RETRY_INTERVAL, Route, Shard, StartPoint};
 use crate::core::batch::{Batch, Events, Output};
 use crate::core::cause::{Cause, Retry};
@@ -27,36 +27,37 @@ use crate::dead_letter::Reason;
 use crate::destination::{Destination, Health, Outcome, called};
 use crate::script::Failed;
 
-/// Batches of one shard that may be in flight. The byte budget is the real bound; this one keeps small pages from piling up
-/// without end. A shard that is pulled once a second gets on while each waits minutes for a proof of its delivery.
+/// Batches of one shard that may be in flight. The byte budget is the real limit; this one bounds the number of small
+/// pages. A shard that is pulled once a second makes progress even if each batch waits minutes for its proof of
+/// delivery.
 const MOST_IN_FLIGHT: usize = 512;
 
-/// How the way of a batch ended.
+/// How the delivery of a batch ended.
 enum Finished {
     /// Every log is delivered, dropped, or on disk.
     Durable(Settled),
-    /// The destination refuses events for good, and the settings want the shard halted then.
+    /// The destination refuses events for good, and the settings halt the shard then.
     Rejected(Vec<UndeliveredEvent>),
-    /// It was paused, and the shard was asked to stop.
+    /// The batch was paused, and the shard was asked to stop.
     GivenUp,
     /// The tenure ended first.
     Abandoned,
 }
 
-/// What became of the outputs of a batch.
+/// The results of the outputs of a batch.
 struct Sent<'a> {
-    /// Events that a destination will never take.
+    /// Events that a destination refuses for good.
     rejected: Vec<UndeliveredEvent>,
-    /// Outputs that are to become dead letters, since their isolated destination is down.
+    /// Outputs that become dead letters, because their isolated destination is down.
     missing: Vec<(usize, Missing<'a>)>,
 }
 
-/// What can happen to the deliverer.
+/// Events that the deliverer waits for.
 enum DelivererEvent {
     Finished(Arc<Batch>, Finished),
     Saved(Cursor, Result<(), SaveFault>),
     FromReader(Option<FromReader>),
-    /// A batch was paused, or goes on.
+    /// A batch was paused or resumed.
     PauseChanged,
     SaveDue,
 }
@@ -70,7 +71,7 @@ enum SaveFault {
 }
 
 impl<S: Source, K: Destination> Shard<S, K> {
-    /// Delivers what comes from the reader, and saves the end of what is durable.
+    /// Delivers the batches of the reader, and saves the end of the durable prefix.
     pub(super) async fn run_deliverer(
         &self,
         start: StartPoint,
@@ -92,9 +93,9 @@ impl<S: Source, K: Destination> Shard<S, K> {
             if !open && quiet && !is_saving && checkpoint.is_saved() {
                 return if halted { DelivererEnd::Halted } else { DelivererEnd::Drained };
             }
-            // In a hurry when nothing else is to come: at the end of the shard, at a hand-over, at a stop.
+            // Saves at once if no more batches are expected: at the end of the shard, at a hand-over, at a stop.
             let due = checkpoint.save_due(quiet && (idle || !open), self.pipeline.pace.save_interval);
-            // What would be sent behind a batch that is paused would be sent again after a restart.
+            // Batches sent after a paused one would be sent again after a restart.
             let takes_more = open && in_flight.len() < MOST_IN_FLIGHT && *paused.borrow_and_update() == 0;
             let event = tokio::select! {
                 biased;
@@ -124,7 +125,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
                         Finished::GivenUp => {}
                         Finished::Abandoned => return DelivererEnd::Lost,
                     }
-                    // Nothing behind this batch may be delivered or saved.
+                    // No later batch may be delivered or saved.
                     halted = true;
                     open = false;
                     batches.close();
@@ -169,14 +170,15 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
     }
 
-    /// Counts how long the logs of a batch took from when SLS received them.
+    /// Records the time from the receipt of the logs by SLS until now.
     fn time(&self, batch: &Batch) {
         let Some(received_at) = batch.page.received_at else { return };
         let seconds = u64::try_from(jiff::Timestamp::now().as_second() - received_at).unwrap_or(0);
         self.account.timings.end_to_end.observe(Duration::from_secs(seconds), u64::from(batch.logs));
     }
 
-    /// Delivers a batch. `before` resolves when the one before it is finished, and `done` tells that of this one, by its end.
+    /// Delivers a batch. `before` resolves when the previous batch is finished; dropping `done` reports that this one
+    /// is.
     async fn deliver(
         &self,
         in_flight: InFlight,
@@ -191,7 +193,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         (batch, finished)
     }
 
-    /// Brings every log of the batch to its end: its events are durable, or its dead letter is.
+    /// Completes every log of the batch: its events are durable, or its dead letter is.
     async fn finish(
         &self,
         batch: &Arc<Batch>,
@@ -208,7 +210,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
             Ok(rejected) => rejected,
             Err(finished) => return finished,
         };
-        // What a destination misses is written in the order of the shard, and one batch at a time.
+        // Missed events are written in shard order, one batch at a time.
         if let Some(before) = before.filter(|_| !missing.is_empty()) {
             let Err(_) = before.await;
         }
@@ -236,7 +238,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         })
     }
 
-    /// Delivers every output of a batch to its destination, side by side. `None`: the tenure ended first.
+    /// Delivers every output of a batch to its destination, in parallel. `None`: the tenure ended first.
     async fn send_all(&self, batch: &Batch) -> Option<Sent<'_>> {
         let bytes = batch.page.weight() + batch.weight();
         let deliver = async |(number, output): (usize, &Arc<Output>)| {
@@ -245,9 +247,9 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 return self.send_one(number, output).await.map(Ok);
             };
             let waiting = isolation.waits(bytes);
-            let is_down = || matches!(route.destination.health(), Health::Down { .. } | Health::Held { .. });
+            let is_down = || matches!(route.destination.health(), Health::Down { .. } | Health::Refusing { .. });
             let is_pressed = || self.in_flight.load(Ordering::Relaxed) >= MOST_IN_FLIGHT || self.stop.is_raised();
-            let patience = Patience { is_down: &is_down, is_pressed: &is_pressed };
+            let limits = WaitLimits { is_down: &is_down, is_pressed: &is_pressed };
             let send = async {
                 isolation.is_direct().await;
                 self.send_one(number, output).await
@@ -255,7 +257,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
             tokio::select! {
                 biased;
                 rejected = send => rejected.map(Ok),
-                missing = waiting.is_given_up(patience) => Some(Err((number, missing))),
+                missing = waiting.is_given_up(limits) => Some(Err((number, missing))),
             }
         };
         let mut sent = Sent { rejected: Vec::new(), missing: Vec::new() };
@@ -268,7 +270,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         Some(sent)
     }
 
-    /// The same with every destination waited for; returns the events that will never be taken.
+    /// The same without isolation; returns the events that are refused for good.
     async fn send(&self, outputs: &[Arc<Output>]) -> Option<Vec<UndeliveredEvent>> {
         let deliver = |(number, output)| self.send_one(number, output);
         let delivered = join_all(outputs.iter().enumerate().map(deliver)).await;
@@ -276,7 +278,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         rejected.map(|rejected| rejected.concat())
     }
 
-    /// Delivers an output; returns the events that will never be taken. `None`: the tenure ended first.
+    /// Delivers an output; returns the events that are refused for good. `None`: the tenure ended first.
     async fn send_one(&self, number: usize, output: &Arc<Output>) -> Option<Vec<UndeliveredEvent>> {
         if output.events.is_empty() {
             return Some(Vec::new());
@@ -291,7 +293,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
     }
 
-    /// Counts what became of the events of a batch, for each destination.
+    /// Counts the results of the events of a batch, for each destination.
     fn count_events(&self, batch: &Batch, undelivered: &[UndeliveredEvent]) {
         for (number, output) in batch.outputs.iter().enumerate() {
             let of_it = undelivered.iter().filter(|event| event.output == number);
@@ -301,8 +303,8 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
     }
 
-    /// Waits until no more of the shard would become dead letters than may. Meanwhile the events that were refused are
-    /// sent again now and then; returns those that still are.
+    /// Waits until the breaker admits the dead letters. Meanwhile the refused events are sent again from time to
+    /// time; returns those that are still refused.
     async fn admit(
         &self,
         batch: &Batch,
@@ -340,7 +342,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
     }
 
-    /// Saves `cursor`, unless the checkpoint is something that we did not write: none of `expected`.
+    /// Saves `cursor`, unless the checkpoint in SLS was not written by us: it is none of `expected`.
     async fn save(&self, cursor: Cursor, expected: Vec<Option<Cursor>>) -> (Cursor, Result<(), SaveFault>) {
         if !self.tenure.holds() {
             return (cursor, Err(SaveFault::Lost));
@@ -354,7 +356,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         if found_cursor.as_ref() == Some(&cursor) {
             return (cursor, Ok(()));
         }
-        // A group that was deleted and made anew has none: it gets what this process holds.
+        // A group that was deleted and created again has no checkpoint: it gets that of this process.
         if found.is_some() && !expected.contains(&found_cursor) {
             self.say_moved(found.as_ref(), &cursor);
             return (cursor, Err(SaveFault::Moved));
@@ -373,7 +375,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         (cursor, saved)
     }
 
-    /// Somebody else changed the checkpoint while the shard is ours: an operator, or a twin.
+    /// The checkpoint was changed while we hold the shard: by an operator, or by another process with our name.
     fn say_moved(&self, found: Option<&Checkpoint>, ours: &Cursor) {
         let at = found.map_or_else(|| "none".to_owned(), |checkpoint| checkpoint.cursor.when());
         let (ours, cursor) = (ours.when(), found.map_or("", |checkpoint| checkpoint.cursor.as_str()));
@@ -403,14 +405,14 @@ impl<S: Source, K: Destination> Shard<S, K> {
         let first = &rejected[0];
         let who = self.called(rejected[0].output);
         warn!(shard = %self.name, log, code = first.code, reason = first.message, "{who} refuses a log for good");
-        // Its words may quote the log: they are for the log of the program and for dead letters, not for the status.
+        // The message may quote the log: it is for the program's log and for dead letters, not for the status.
         let why =
             format!("{who} refuses log {log} of the page at {} for good ({})", batch.page.cursor.when(), first.code);
         self.halt(logs_of(batch, rejected), why);
     }
 }
 
-/// Outputs of these events alone, and for each output the numbers that its events have in the batch.
+/// Outputs with only these events, and for each output the indexes of its events in the batch.
 fn only(batch: &Batch, rejected: &[UndeliveredEvent]) -> (Vec<Arc<Output>>, Vec<Vec<usize>>) {
     let outputs = batch.outputs.iter().enumerate().map(|(number, output)| {
         let (mut events, mut sent) = (Events::default(), Vec::new());

@@ -1,4 +1,4 @@
-//! What was said of the script's errors: each in full when it is new, and then now and then.
+//! Limits the log lines about script errors: each is logged in full when it is new, and later from time to time.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use crate::script::{Beside, HookError};
 
-/// How often one error is spoken of while it goes on.
+/// How often a repeated error is logged.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Errors that are told apart; more are spoken of as one.
+/// Maximum number of distinct errors; further ones count as one.
 const MOST_ERRORS: usize = 64;
 
 /// The errors of one shard's script: by its version and the line.
@@ -21,8 +21,8 @@ pub(super) struct ErrorThrottle {
 }
 
 impl ErrorThrottle {
-    /// What to say at `now` of an error at a log, and what became of that: all that is known when the error is new, its
-    /// message and the fate after a while, else nothing.
+    /// What to log at `now` about an error and its consequence: all details if the error is new, its message and the
+    /// consequence after a while, otherwise nothing.
     pub(super) fn message(
         &mut self,
         error: &HookError,

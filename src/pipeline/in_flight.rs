@@ -1,4 +1,4 @@
-//! What the reader of a shard hands to its deliverer.
+//! What the reader of a shard passes to its deliverer.
 
 use std::sync::Arc;
 
@@ -6,22 +6,22 @@ use super::room::Room;
 use crate::core::batch::Batch;
 use crate::script::Failed;
 
-/// What the reader sends.
+/// A message from the reader.
 pub(super) enum FromReader {
     /// The next batch of the shard.
     Batch(InFlight),
-    /// There is nothing new in the shard.
+    /// The shard has no new logs.
     Idle,
 }
 
-/// A batch from the hook until every log of it has found its end.
+/// A batch, from the hook until all its logs are completed.
 pub(super) struct InFlight {
     /// What to deliver, and the interval that it covers.
     pub(super) batch: Arc<Batch>,
-    /// Version of the script that made it; another may run by now.
+    /// Version of the script that made it; a newer one may run by now.
     pub(super) script: String,
-    /// Logs that the script failed on, which are to become dead letters.
+    /// Logs that the script failed on, which become dead letters.
     pub(super) dead_letters: Vec<Failed>,
-    /// The bytes of the budget that it holds.
+    /// Its share of the budget.
     pub(super) room: Room,
 }

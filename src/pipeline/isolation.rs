@@ -1,4 +1,5 @@
-//! Whether the events of an isolated destination wait for it, or become its dead letters so that the others go on.
+//! Decides whether the events of an isolated destination wait for it or become its dead letters, so that the others
+//! continue.
 //!
 //! ```text
 //!            down, and its part of memory is spent            it answers again
@@ -8,7 +9,7 @@
 //!     └────────────────── nothing that it missed is left ─────────────────────────────┘
 //! ```
 //!
-//! What it missed is delivered before anything newer: while it is returning, newer events wait behind that.
+//! Missed events are delivered before newer ones: while it is returning, newer events wait.
 
 use std::time::Duration;
 
@@ -17,16 +18,16 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::destination::IsolationMode;
 
-/// How often somebody who waits looks whether waiting has become too much.
+/// How often a waiting batch checks its limits.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What becomes of the events of an isolated destination.
+/// What happens to the events of an isolated destination.
 #[derive(Debug)]
 pub struct Isolation {
     /// Bytes that may wait for the destination before the rest becomes dead letters.
     most: usize,
     state: watch::Sender<State>,
-    /// Held by the batch whose events are being written: one at a time, in their order.
+    /// Locked by the batch whose events are being written: one at a time, in order.
     writing: Mutex<()>,
 }
 
@@ -35,33 +36,34 @@ struct State {
     mode: IsolationMode,
     /// Bytes that wait.
     waiting: usize,
-    /// Batches on their way into the dead letters.
+    /// Batches that are being written as dead letters.
     writing: usize,
 }
 
-/// What waiting is measured against, for one batch.
-pub(super) struct Patience<'a> {
+/// The limits of waiting, for one batch.
+pub(super) struct WaitLimits<'a> {
     /// Whether the destination is down.
     pub(super) is_down: &'a (dyn Fn() -> bool + Send + Sync),
-    /// Whether the shard can take no more batches, or is to stop.
+    /// Whether the shard can accept no more batches, or must stop.
     pub(super) is_pressed: &'a (dyn Fn() -> bool + Send + Sync),
 }
 
 impl Isolation {
-    /// Of a destination for which up to `most` bytes may wait. It is returning until it is known that it missed nothing.
+    /// For a destination for which up to `most` bytes may wait. It is returning until it is known that it missed
+    /// nothing.
     #[must_use]
     pub fn new(most: usize) -> Self {
         let state = State { mode: IsolationMode::Returning, waiting: 0, writing: 0 };
         Self { most, state: watch::Sender::new(state), writing: Mutex::default() }
     }
 
-    /// How it gets its events.
+    /// The current mode.
     #[must_use]
     pub fn mode(&self) -> IsolationMode {
         self.state.borrow().mode
     }
 
-    /// Resolves while the destination gets its events as they come.
+    /// Resolves while the destination gets its events directly.
     pub(super) async fn is_direct(&self) {
         let mut state = self.state.subscribe();
         let _ = state.wait_for(|state| state.mode == IsolationMode::Direct).await;
@@ -73,9 +75,9 @@ impl Isolation {
         let _ = state.wait_for(|state| state.mode != IsolationMode::Direct).await;
     }
 
-    /// `bytes` wait for the destination until what this returns is dropped.
+    /// `bytes` wait for the destination until the returned value is dropped.
     pub(super) fn waits(&self, bytes: usize) -> Waiting<'_> {
-        // Nobody waits for more to wait: this one looks itself.
+        // No task needs to be woken: this one checks by itself.
         self.state.send_if_modified(|state| {
             state.waiting += bytes;
             false
@@ -83,7 +85,7 @@ impl Isolation {
         Waiting { isolation: self, bytes }
     }
 
-    /// The destination answers again: newer events wait while it gets what it missed.
+    /// The destination answers again: newer events wait while the missed ones are delivered.
     pub(super) fn returns(&self) {
         self.state.send_modify(|state| {
             if state.mode == IsolationMode::Aside {
@@ -92,8 +94,8 @@ impl Isolation {
         });
     }
 
-    /// Nothing that it missed was left a moment ago; whether newer events go there directly now. They do not while others are
-    /// still on their way into the dead letters.
+    /// All missed events have just been delivered. Returns whether newer events go there directly now: not while
+    /// others are still being written as dead letters.
     pub(super) fn goes_direct(&self) -> bool {
         self.state.send_if_modified(|state| {
             let is_through = state.mode == IsolationMode::Returning && state.writing == 0;
@@ -112,17 +114,17 @@ pub(super) struct Waiting<'a> {
 }
 
 impl<'a> Waiting<'a> {
-    /// Resolves when the events are to become dead letters: others do already, or waiting has become too much.
-    pub(super) async fn is_given_up(&self, patience: Patience<'_>) -> Missing<'a> {
+    /// Resolves when the events must become dead letters: other events do already, or a limit is exceeded.
+    pub(super) async fn is_given_up(&self, limits: WaitLimits<'_>) -> Missing<'a> {
         let mut looks = interval(LOOK_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut changes = self.isolation.state.subscribe();
         loop {
             let is_missed = self.isolation.state.send_if_modified(|state| {
-                let is_spent = state.waiting >= self.isolation.most || (patience.is_pressed)();
+                let is_spent = state.waiting >= self.isolation.most || (limits.is_pressed)();
                 let gives_up = match state.mode {
                     IsolationMode::Aside => true,
-                    IsolationMode::Direct => is_spent && (patience.is_down)(),
+                    IsolationMode::Direct => is_spent && (limits.is_down)(),
                     IsolationMode::Returning => is_spent,
                 };
                 if gives_up {
@@ -144,7 +146,7 @@ impl<'a> Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        // Nobody waits for less to wait: they look by themselves.
+        // No task needs to be woken: they check by themselves.
         self.isolation.state.send_if_modified(|state| {
             state.waiting -= self.bytes;
             false
@@ -152,7 +154,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Events on their way into the dead letters, until it is dropped.
+/// Events that are being written as dead letters, until dropped.
 #[derive(Debug)]
 pub(super) struct Missing<'a> {
     isolation: &'a Isolation,

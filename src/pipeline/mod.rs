@@ -5,11 +5,12 @@
 //! deliverer: slot ──▶ deliver every output ──▶ write dead letters ──▶ advance(from, to) ──▶ save
 //! ```
 //!
-//! While a batch is delivered the next page is read. Batches are delivered side by side and awaited in the shard's order.
-//! Each covers an interval, and the checkpoint advances only over an interval that begins where it stands, so that what is
-//! saved is always the end of a contiguous durable prefix. A batch is what the hook made of a page, or of a part of it when
-//! that becomes large or takes long; only the last part of a page ends at another cursor than it begins at. A batch that is paused, because its dead letters
-//! cannot be written or would be too many, holds back everything behind it.
+//! While a batch is delivered, the next page is read. Batches are delivered in parallel and awaited in shard order.
+//! Each covers an interval, and the checkpoint advances only over an interval that begins where it stands, so that a
+//! saved checkpoint is always the end of a contiguous durable prefix. A batch has the events of a page, or of a part
+//! of it when that becomes large or takes long; only the last part of a page ends at a different cursor than it
+//! begins at. A batch that is paused, because its dead letters cannot be written or would be too many, blocks all
+//! later ones.
 
 mod breaker;
 mod checkpoint;
@@ -57,31 +58,31 @@ pub use parts::SLOW_PAGE;
 pub use returning::{MissedEvents, bring_back};
 pub use route::{OnReject, Route};
 
-/// Pause before a page is retried of which too many logs would become dead letters.
+/// Pause before a page is retried if too many of its logs would become dead letters.
 const PAUSED_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// What all shards of a source share. Sources share with each other what is behind a pointer, and parts of the budget.
+/// What all shards of a source share. Sources share with each other the fields behind a pointer, and the budget.
 #[derive(Debug)]
 pub struct Pipeline<S, K> {
     /// Where logs come from.
     pub source: S,
-    /// What that source is called.
+    /// The name of that source.
     pub source_name: SourceName,
     /// Where events go. A batch has one output for each, in this order.
     pub destinations: Arc<[Route<K>]>,
-    /// What makes events of logs.
+    /// Makes events from logs.
     pub hooks: Arc<Hooks>,
-    /// How many bytes may be under way.
+    /// Limits the bytes in flight.
     pub budget: Budget,
-    /// What became of every log.
+    /// Counts the result of every log.
     pub ledger: Arc<Ledger>,
-    /// What becomes of logs that cannot be delivered.
+    /// What to do with logs that cannot be delivered.
     pub dead_letters: DeadLetterPolicy,
-    /// How to go about it.
+    /// Times and sizes.
     pub pace: Pace,
 }
 
-/// How a shard is worked on.
+/// Times and sizes of the work on a shard.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     /// Where a shard without a checkpoint starts.
@@ -90,21 +91,21 @@ pub struct Pace {
     pub until: Option<Start>,
     /// Pause after a pull that reached the end of the shard.
     pub fetch_interval: FetchInterval,
-    /// Least time between two saves while logs flow.
+    /// Minimum time between two saves while logs flow.
     pub save_interval: Duration,
-    /// Most log groups in a page.
+    /// Maximum number of log groups in a page.
     pub page_groups: u32,
-    /// When the script leaves a page half-way.
+    /// When the hook stops in the middle of a page.
     pub part: PartSize,
 }
 
-/// When the script leaves a page half-way: behind the log with which it reaches one of these. What it made is delivered,
-/// and the rest goes on from there.
+/// When the hook stops in the middle of a page: after the log that reaches one of these limits. The events made so
+/// far are delivered, and the hook continues with the rest.
 #[derive(Debug, Clone, Copy)]
 pub struct PartSize {
     /// Bytes of events.
     pub bytes: usize,
-    /// Computing: then it is another shard's turn.
+    /// Computing time, after which it is another shard's turn.
     pub time: Duration,
 }
 
@@ -117,30 +118,30 @@ impl Default for PartSize {
 /// How the work on a shard ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShardEnd {
-    /// Stopped in good order: all that was pulled is durable, and saved.
+    /// Stopped in order: all pulled logs are durable, and the checkpoint is saved.
     Released,
-    /// Read to where it ends, and saved there.
+    /// Read to its end, and saved there.
     Past,
-    /// Stopped while it was halted or paused: what was pulled and not delivered will be pulled again.
+    /// Stopped while it was halted or paused: undelivered logs will be pulled again.
     GivenBack,
-    /// The tenure ended; what was in flight is given back.
+    /// The tenure ended; logs in flight are abandoned.
     Over,
-    /// The shard is somebody else's, or gone.
+    /// The shard belongs to another consumer, or no longer exists.
     Lost,
-    /// Somebody else changed the checkpoint: to be started again from there.
+    /// The checkpoint was changed from outside: the shard must restart from there.
     Moved,
-    /// It was halted, and another version of the script runs now: to be started again from the checkpoint.
+    /// It was halted, and a different version of the script runs now: the shard must restart from the checkpoint.
     Reloaded,
 }
 
 impl fmt::Display for ShardEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Released => "all that was pulled is delivered and saved",
-            Self::Past => "it was read to where it ends",
-            Self::GivenBack => "it was paused or halted; what was not delivered will be pulled again",
-            Self::Over => "it was taken from us; what was in flight will be pulled again",
-            Self::Lost => "it is another consumer's, or gone",
+            Self::Released => "all pulled logs are delivered and saved",
+            Self::Past => "it was read to its end",
+            Self::GivenBack => "it was paused or halted; undelivered logs will be pulled again",
+            Self::Over => "SLS took it away; logs in flight will be pulled again",
+            Self::Lost => "it belongs to another consumer, or no longer exists",
             Self::Moved => "its checkpoint was changed from outside; it starts again from there",
             Self::Reloaded => "it was halted, and another version of the script runs; it starts again",
         })
@@ -169,7 +170,7 @@ pub async fn run<S: Source, K: Destination>(
         tenure: tenure.clone(),
         account: Arc::clone(&account),
     };
-    // A lost shard drops everything where it stands: whoever holds it next starts at the checkpoint.
+    // A lost shard drops everything at once: its next owner starts at the checkpoint.
     let ended = tenure.or(shard.work()).await.unwrap_or(ShardEnd::Over);
     account.released();
     info!(shard = %name, "shard released: {ended}");
@@ -187,17 +188,17 @@ struct Shard<S, K> {
     stop: Stop,
     tenure: Tenure,
     account: Arc<Account>,
-    /// Looks at what the destination refuses. A lock of the standard library, never held across an await.
+    /// Tracks refused events. A standard mutex, because it is never held across an await.
     rejects: Mutex<Breaker>,
-    /// How many batches are paused: nothing new is sent behind them.
+    /// How many batches are paused: no later batch is sent.
     paused: watch::Sender<u32>,
-    /// How many batches are on their way.
+    /// Number of batches in flight.
     in_flight: AtomicUsize,
-    /// Held by the batch whose dead letters are being written.
+    /// Locked by the batch whose dead letters are being written.
     writing: tokio::sync::Mutex<RetryLog>,
 }
 
-/// Where to start, and what is saved.
+/// Where to start, and the saved checkpoint.
 #[derive(Debug)]
 struct StartPoint {
     cursor: Cursor,
@@ -208,21 +209,21 @@ struct StartPoint {
 #[derive(Debug, PartialEq, Eq)]
 enum ReaderEnd {
     Stopped,
-    /// The shard was read to where it ends.
+    /// The shard was read to its end.
     Past,
     Lost,
-    /// A log failed in the script, and the settings want the shard halted then.
+    /// The script failed on a log, and the settings halt the shard then.
     Halted,
 }
 
 /// Why the deliverer ended.
 #[derive(Debug, PartialEq, Eq)]
 enum DelivererEnd {
-    /// Everything that came is durable and saved.
+    /// All received batches are durable and saved.
     Drained,
     Lost,
     Moved,
-    /// The shard is paused or halted, and what came before that is saved.
+    /// The shard is paused or halted, and earlier batches are saved.
     Halted,
 }
 
@@ -252,8 +253,8 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
     }
 
-    /// Waits until the shard is stopped, which ends it as `stopped`, or until another version of the script runs than the one
-    /// that halted it, which may make other events of the same logs.
+    /// Waits until the shard is stopped, which ends it as `stopped`, or until a different version of the script runs,
+    /// which may make different events from the same logs.
     async fn stay_halted(&self, version: &str, stopped: ShardEnd) -> ShardEnd {
         match self.stop.or(self.pipeline.hooks.differs_from(version)).await {
             None => stopped,
@@ -266,13 +267,13 @@ impl<S: Source, K: Destination> Shard<S, K> {
 
     /// A hook with a fresh Lua state.
     async fn begin(&self) -> Result<Hook, HookError> {
-        // The panic of a hook thread is this task's: the group starts the shard again from its checkpoint.
+        // A panic of a hook thread is passed on to this task: the group restarts the shard from its checkpoint.
         self.pipeline.hooks.begin(self.meta()).await.unwrap_or_else(|panic| panic!("{panic}"))
     }
 
-    /// Reader and deliverer, until the deliverer has ended. Nothing of them is left then: a halted shard holds no credit.
+    /// Reader and deliverer, until the deliverer has ended. Both are gone then: a halted shard holds no memory.
     async fn run_both(&self, place: StartPoint, hook: Hook) -> (ReaderEnd, DelivererEnd) {
-        // One slot: while a batch waits to be delivered, the next is not asked for.
+        // One slot: while a batch waits for delivery, no further page is pulled.
         let (slot, batches) = mpsc::channel(1);
         let reader = self.run_reader(place.cursor.clone(), hook, slot);
         let deliverer = self.run_deliverer(place, batches);
@@ -284,7 +285,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
     }
 
-    /// The checkpoint, or the start position. `None`: the shard is not ours.
+    /// The checkpoint, or the start position. `None`: the shard does not belong to us.
     async fn locate(&self) -> Option<StartPoint> {
         let mut retry_log = self.retry_log("look up the checkpoint");
         loop {
@@ -315,8 +316,8 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
     }
 
-    /// Where a shard without a checkpoint starts. One that this process has worked on had a checkpoint, which went with its
-    /// group when that was deleted: everything before where this process was is durable all the same.
+    /// Where a shard without a checkpoint starts. A shard that this process has worked on had a checkpoint, which was
+    /// deleted with its group. Everything before this process's position is still durable.
     async fn without_checkpoint(&self) -> Result<Cursor, SourceError> {
         if let Some(cursor) = self.account.read().position {
             let at = cursor.when();
@@ -331,20 +332,20 @@ impl<S: Source, K: Destination> Shard<S, K> {
         Ok(cursor)
     }
 
-    /// Where its logs come from, as the script sees it.
+    /// The origin of the logs, as the script sees it.
     fn meta(&self) -> Meta {
         let DeadLetterPolicy { project, logstore, .. } = &self.pipeline.dead_letters;
         let source = self.name.source.as_str().to_owned();
         Meta { source, project: project.clone(), logstore: logstore.clone(), shard: self.id }
     }
 
-    /// A batch is paused until what this returns is dropped.
+    /// Marks a batch as paused until the returned value is dropped.
     fn pause(&self) -> Paused<'_> {
         self.paused.send_modify(|paused| *paused += 1);
         Paused(&self.paused)
     }
 
-    /// Halts the shard: says why, once and loudly, and shows it in the ledger.
+    /// Halts the shard: logs the reason once as an error, and shows it in the ledger.
     fn halt(&self, logs: u32, why: String) {
         error!(shard = %self.name, logs, "shard halted; its checkpoint is not moved and nothing is lost: {why}");
         self.account.halted(logs, why);
@@ -355,7 +356,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
     }
 }
 
-/// Holds back what would be sent behind a paused batch.
+/// Blocks later batches while a batch is paused.
 struct Paused<'a>(&'a watch::Sender<u32>);
 
 impl Drop for Paused<'_> {

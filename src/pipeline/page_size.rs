@@ -1,15 +1,15 @@
-//! How many log groups the next page asks for, and how many bytes it reserves: pure.
+//! How many log groups the next pull asks for, and how many bytes it reserves. Pure.
 
 use crate::core::page::Page;
 
-/// What a page should weigh, unpacked. Small enough that many shards fit into the budget and that a hook takes
-/// milliseconds; large enough that a round trip for each keeps up with the rate at which SLS lets a shard be read.
+/// Target size of an unpacked page. Small enough that many shards fit into the budget and that a hook takes
+/// milliseconds; large enough that one round trip per page reaches the rate at which SLS lets a shard be read.
 pub(super) const PAGE_TARGET: usize = 2 << 20;
 
-/// Bytes reserved for the first page of a shard, before anything is known about its logs.
+/// Bytes reserved for the first page of a shard, before the size of its logs is known.
 const FIRST_RESERVE: usize = 2 * PAGE_TARGET;
 
-/// Bytes reserved at least, however small the last page was.
+/// Minimum number of bytes to reserve.
 const LEAST_RESERVE: usize = PAGE_TARGET / 16;
 
 /// While memory is short, this part of the reserve is asked for, and of a page: what is pulled takes its place in memory before
@@ -23,7 +23,7 @@ const FIRST_GROUPS: u32 = 64;
 #[derive(Debug)]
 pub(super) struct PageSize {
     most: u32,
-    /// Log groups that make a page of about [`PAGE_TARGET`], going by the last page that held any.
+    /// Log groups that make a page of about [`PAGE_TARGET`], estimated from the last page with logs.
     fit: u32,
     groups: u32,
     /// Log groups of the last page that held any.
@@ -64,10 +64,10 @@ impl PageSize {
         u32::try_from(u64::from(self.groups) * reserved as u64 / self.reserve as u64).unwrap_or(self.groups).max(1)
     }
 
-    /// Nothing new came. Returns whether the shard has just become idle.
+    /// An empty page arrived. Returns whether the shard has just become idle.
     ///
-    /// What comes next is what was written since: not much, and hundreds of idle shards share the budget. Should it be
-    /// much, it is asked for in small steps first, as the reserve is small.
+    /// The next page has only the logs written since: usually few, and hundreds of idle shards share the budget. If
+    /// there are many, the first pulls ask for few groups, because the reserve is small.
     pub(super) fn on_idle(&mut self) -> bool {
         let was_busy = !self.idle;
         if was_busy {
@@ -79,7 +79,8 @@ impl PageSize {
         was_busy
     }
 
-    /// A page came. One that was not full says little about those to come, so the next is at most four times as large.
+    /// A page arrived. A page that was not full says little about the next ones, so the next is at most four times as
+    /// large.
     pub(super) fn on_page(&mut self, page: &Page) {
         self.idle = false;
         self.single = None;
@@ -101,7 +102,7 @@ impl PageSize {
         self.groups = self.fit;
     }
 
-    /// The page and what was made of it, or of its first part, took this many bytes.
+    /// The page and its events (or those of its first part) took this many bytes.
     pub(super) fn on_batch(&mut self, weight: usize) {
         let next = weight as u64 * u64::from(self.groups) / u64::from(self.came);
         let next = usize::try_from(next).unwrap_or(usize::MAX).min(FIRST_RESERVE.max(weight));

@@ -1,4 +1,4 @@
-//! The hook's part of a reader: what becomes of a page, part by part.
+//! Runs the hook over a page, part by part, and decides about failed logs.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,14 +18,14 @@ use crate::core::source::Source;
 use crate::destination::Destination;
 use crate::script::{Bounds, Failed, GivesUp, Hook, PassedOn, Stretch, UnreadablePage};
 
-/// A page that the script has been at for this long is spoken of.
+/// A page on which the script has worked for this long is reported as slow.
 pub const SLOW_PAGE: Duration = Duration::from_secs(10);
 
-/// What runs the script over the pages of a shard.
+/// Runs the script over the pages of a shard.
 pub(super) struct PageRunner {
-    /// Absent only while it runs.
+    /// `None` only while it runs.
     hook: Option<Hook>,
-    /// Shared with the hook, which asks it between logs that cost much.
+    /// Shared with the hook, which consults it after costly logs.
     breaker: Arc<Mutex<Breaker>>,
     throttle: ErrorThrottle,
 }
@@ -43,43 +43,43 @@ impl PageRunner {
     }
 }
 
-/// What is left of a page.
-pub(super) struct Rest {
+/// The part of a page that the hook has not processed.
+pub(super) struct RemainingPage {
     page: Page,
     /// Logs before it.
     from: u32,
-    /// Logs of the page that the ledger knows; none before the first part.
+    /// Logs of the page that the ledger counts; `None` before the first part.
     counted: Option<u32>,
-    /// How long the script has been at the page.
+    /// How long the script has worked on the page.
     spent: Duration,
-    /// It was said that this is long.
+    /// Whether the page was reported as slow.
     is_told: bool,
 }
 
-impl Rest {
+impl RemainingPage {
     /// All of it.
     pub(super) fn of(page: Page) -> Self {
         Self { page, from: 0, counted: None, spent: Duration::ZERO, is_told: false }
     }
 }
 
-/// What is to become of a batch on some of whose logs the script failed.
+/// What to do with a batch on some of whose logs the script failed.
 enum Decision {
-    /// Deliver it; these logs become dead letters.
+    /// Deliver it, with these logs as dead letters.
     Deliver(Vec<Failed>),
     /// Run the hook again after a pause: too many would become dead letters.
     Pause(String),
-    /// The shard waits until somebody acts.
+    /// The shard waits until the script is corrected.
     Halt,
 }
 
 impl<S: Source, K: Destination> Shard<S, K> {
-    /// Runs the hook over the next part of a page, of `bytes` bytes of events or so, until its logs may go on: the batch,
-    /// and the logs that are to become dead letters.
+    /// Runs the hook over the next part of a page, of about `bytes` bytes of events, until the breaker admits it.
+    /// Returns the batch, and the logs that become dead letters.
     pub(super) async fn make(
         &self,
         runner: &mut PageRunner,
-        rest: &mut Rest,
+        rest: &mut RemainingPage,
         bytes: usize,
     ) -> Result<Result<(Batch, Vec<Failed>), UnreadablePage>, ReaderEnd> {
         if rest.page.body.is_empty() {
@@ -109,7 +109,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
                     self.account.waits(Wait::Script, why.clone());
                     retry_log.next(&Cause::new(why), Retry::AfterChange, Instant::now());
                     self.stop.or(sleep(PAUSED_RETRY_INTERVAL)).await.ok_or(ReaderEnd::Halted)?;
-                    // It may be the state of the script that is broken.
+                    // The state of the script may be the cause.
                     if let Ok(fresh) = self.begin().await {
                         runner.hook = Some(fresh);
                     }
@@ -118,11 +118,11 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
     }
 
-    /// One run of the hook. `None`: the shard was asked to stop, and nothing of the page is on its way.
+    /// One run of the hook. `None`: the shard was asked to stop, and no part of the page is in flight.
     async fn run_hook(
         &self,
         runner: &mut PageRunner,
-        rest: &mut Rest,
+        rest: &mut RemainingPage,
         bytes: usize,
     ) -> Option<Result<(Batch, Vec<Failed>), UnreadablePage>> {
         let part = self.pipeline.pace.part;
@@ -136,14 +136,14 @@ impl<S: Source, K: Destination> Shard<S, K> {
         self.account.leaves_script();
         self.account.timings.script.observe(began.elapsed(), 1);
         rest.spent += began.elapsed();
-        // The panic of a hook thread is this task's: the group starts the shard again from its checkpoint.
+        // A panic of a hook thread is passed on to this task: the group restarts the shard from its checkpoint.
         let run = ran?.unwrap_or_else(|panic| panic!("{panic}"));
         runner.hook = Some(run.hook);
         Some(run.made)
     }
 
-    /// What the hook asks after a log that broke a limit: when what it made so far will not go on, the rest of the page only
-    /// costs the others time.
+    /// Asked by the hook after a log that broke a limit: if the breaker will refuse the part, processing the rest of
+    /// the page only takes time from other shards.
     fn gives_up(&self, breaker: &Arc<Mutex<Breaker>>) -> Option<Arc<GivesUp>> {
         match self.pipeline.dead_letters.on_error {
             OnError::DeadLetter => {
@@ -155,8 +155,8 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
     }
 
-    /// Enters the logs of a part into the ledger, once: a part that is made again may end elsewhere.
-    fn count(&self, rest: &mut Rest, batch: &Batch) {
+    /// Counts the logs of a part in the ledger, once: a repeated part may end at another log.
+    fn count(&self, rest: &mut RemainingPage, batch: &Batch) {
         let Part { first, is_last } = batch.part;
         let end = first + batch.logs;
         match rest.counted {
@@ -168,14 +168,14 @@ impl<S: Source, K: Destination> Shard<S, K> {
             rest.is_told = true;
             warn!(
                 shard = %self.name, at = rest.page.cursor.when(), logs = end,
-                "the script is slow: it is at one page for {} s and not at its end; what it made is delivered, the checkpoint \
-                 moves when the page is done",
+                "the script is slow: it has worked on one page for {} s; the events made so far are delivered, and \
+                 the checkpoint moves when the page is done",
                 rest.spent.as_secs()
             );
         }
     }
 
-    /// Does with the logs that the script failed on what the settings say.
+    /// Applies the settings to the logs that the script failed on.
     fn decide(&self, batch: &mut Batch, failed: Vec<Failed>, runner: &mut PageRunner) -> Decision {
         let PageRunner { breaker, throttle, .. } = runner;
         let mut breaker = lock(breaker);
@@ -227,7 +227,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
     }
 
-    /// Says which logs the script failed on, and what becomes of them.
+    /// Logs on which logs the script failed, and the consequence.
     fn tell(&self, page: &Page, failed: &[Failed], fate: &str, throttle: &mut ErrorThrottle) {
         for Failed { log, error } in failed {
             let at = page.cursor.when();

@@ -9,7 +9,7 @@ use tracing::{debug, error, warn};
 
 use super::in_flight::{FromReader, InFlight};
 use super::page_size::{PageSize, Reserve, SHORT_PART};
-use super::parts::{PageRunner, Rest};
+use super::parts::{PageRunner, RemainingPage};
 use super::room::Rooms;
 use super::{ReaderEnd, Shard};
 use crate::core::batch::Part;
@@ -24,7 +24,7 @@ use crate::destination::Destination;
 use crate::script::{Failed, Hook};
 
 impl<S: Source, K: Destination> Shard<S, K> {
-    /// Pulls pages from `cursor` on and sends what the hook made of them to the deliverer.
+    /// Pulls pages from `cursor` on and sends the batches of the hook to the deliverer.
     pub(super) async fn run_reader(&self, mut cursor: Cursor, hook: Hook, slot: mpsc::Sender<FromReader>) -> ReaderEnd {
         let mut reader = Reader {
             script: PageRunner::new(hook, self.pipeline.dead_letters.max_share),
@@ -41,8 +41,8 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
     }
 
-    /// Pulls one page from `cursor` on, runs the hook over it, and sends what it made. Returns where to read on: the same
-    /// cursor when the page has to be pulled again.
+    /// Pulls one page from `cursor` on, runs the hook over it, and sends the batches. Returns the cursor of the next
+    /// pull: the same one if the page must be pulled again.
     async fn read_page(
         &self,
         reader: &mut Reader,
@@ -50,12 +50,12 @@ impl<S: Source, K: Destination> Shard<S, K> {
         slots: &mpsc::Sender<FromReader>,
     ) -> Result<Cursor, ReaderEnd> {
         self.stop.or(self.look_ahead(reader, cursor, slots)).await.ok_or(ReaderEnd::Stopped)??;
-        // What is under way is dropped when the shard is asked to stop: nothing of it was promised to anybody.
+        // A pull in progress is dropped when the shard is asked to stop; it has no effect on the server.
         let pulled = self.stop.or(self.pull_page(reader, cursor, slots)).await.ok_or(ReaderEnd::Stopped)??;
         let Some(Pulled { page, reserved, slot }) = pulled else { return Ok(cursor.clone()) };
         let next = page.next.clone();
         let pause = self.pause_after(reader, &page, Instant::now());
-        // Cursors without numbers do not tell that a checkpoint is behind the end.
+        // Cursors that are not numbers cannot be compared with the end.
         if page.is_idle() && reader.bound.as_ref().is_some_and(|bound| bound.is_final && page.next.number().is_none()) {
             return Err(ReaderEnd::Past);
         }
@@ -113,7 +113,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
     }
 
-    /// Pulls one page. `None`: it has to be tried again.
+    /// Pulls one page. `None`: it must be tried again.
     async fn pull_page<'a>(
         &self,
         reader: &mut Reader,
@@ -144,7 +144,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 self.gap(cursor.clone(), oldest)
             }
             Err(SourceError::NoRoom { bytes, .. }) => {
-                // Whoever waits for more gives back first what it holds.
+                // The reservation is returned before waiting for a larger one.
                 reader.size.on_no_room(groups, reserved.bytes(), bytes);
                 return Ok(None);
             }
@@ -160,11 +160,11 @@ impl<S: Source, K: Destination> Shard<S, K> {
         Ok(Some(Pulled { page, reserved, slot }))
     }
 
-    /// Sends what the hook makes of a page, part by part. Returns whether all of it was sent: else the page has to be pulled
+    /// Sends the batches of a page, part by part. Returns whether all were sent; otherwise the page must be pulled
     /// again.
     ///
-    /// Once a part is on its way a stop waits for the others, as it does for all that is in flight: the checkpoint cannot
-    /// stand between them, so that part would come twice.
+    /// Once a part is in flight, a stop also waits for the remaining parts: the checkpoint cannot be saved between
+    /// them, so the sent part would be repeated.
     async fn send_page(
         &self,
         reader: &mut Reader,
@@ -174,13 +174,13 @@ impl<S: Source, K: Destination> Shard<S, K> {
         let Pulled { page, reserved, mut slot } = pulled;
         let bytes = page.weight();
         let mut rooms = Rooms::new(&self.pipeline.budget, reserved, bytes, page.packed_weight());
-        let mut rest = Rest::of(page);
+        let mut rest = RemainingPage::of(page);
         loop {
             let mut room = rooms.next().await;
             let (mut batch, dead_letters) = match self.make(&mut reader.script, &mut rest, room.bytes()).await? {
                 Ok(made) => made,
                 Err(unreadable) => {
-                    // The next pull may bring it whole.
+                    // The next pull may return it undamaged.
                     drop((slot, room, rooms));
                     let cause = Cause::new(unreadable.to_string());
                     self.stop.or(reader.pull_log.pause(&cause, Retry::SOON)).await.ok_or(ReaderEnd::Stopped)?;
@@ -220,7 +220,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         } else if page.goes_back() {
             "went back: the next cursor of"
         } else if bound.is_some_and(|bound| bound.is_passed(&page.next)) {
-            "sent logs from behind the end that was asked for: the next cursor of"
+            "sent logs after the requested end: the next cursor of"
         } else {
             return Ok(page);
         };
@@ -228,7 +228,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         Err(SourceError::Busy { retry_after: None, cause })
     }
 
-    /// How long to wait before the next pull: not at all while there is more.
+    /// How long to wait before the next pull; `None` while there is more.
     fn pause_after(&self, reader: &mut Reader, page: &Page, now: Instant) -> Option<Duration> {
         if !page.body.is_empty() {
             reader.had_logs = now;
@@ -237,8 +237,8 @@ impl<S: Source, K: Destination> Shard<S, K> {
         at_end.then(|| self.pipeline.pace.fetch_interval.after(now - reader.had_logs))
     }
 
-    /// The cursor is not retained any more: what lies between it and the oldest log is lost to retention, whatever we
-    /// do. Says so, and starts at the oldest log. `None`: the shard is not ours.
+    /// The cursor has expired: the logs between it and the oldest retained log are lost. Reports the gap, and starts
+    /// at the oldest log. `None`: the shard does not belong to us.
     async fn oldest_after_gap(&self, from: &Cursor, cause: &Cause) -> Option<Cursor> {
         let mut retry_log = self.retry_log("find the oldest log");
         loop {
@@ -253,14 +253,14 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
     }
 
-    /// A gap as an empty page, so that the checkpoint passes it even if nothing ever comes after it. As if it were the
-    /// last page: a server to which every cursor is stale is not asked again at once.
+    /// A gap as an empty page, so that the checkpoint passes it even if no log follows. It is marked as the last
+    /// page, so that a server that rejects every cursor is not asked again at once.
     fn gap(&self, from: Cursor, to: Cursor) -> Page {
         Page { at_end: Some(true), ..Page::empty(self.id, from, to) }
     }
 
-    /// Counts and reports a gap, with the times between which SLS received what was missed, as far as they can be told:
-    /// the newest log that this process delivered, and the oldest that is still there.
+    /// Counts and reports a gap, with the range of receive times of the lost logs as far as known: from the newest
+    /// log that this process delivered to the oldest one that is still there.
     async fn say_missed(&self, from: &Cursor, to: &Cursor, cause: &Cause) {
         self.account.missed();
         let after = self.account.read().durable_to;
@@ -277,21 +277,21 @@ impl<S: Source, K: Destination> Shard<S, K> {
     }
 }
 
-/// What a reader keeps from page to page.
+/// The state of a reader between pages.
 struct Reader {
     script: PageRunner,
     size: PageSize,
     pull_log: RetryLog,
-    /// Where the shard ends, as far as that is known.
+    /// Where the shard ends, as far as known.
     bound: Option<Bound>,
     /// When the last page with logs came, or the work on the shard began.
     had_logs: Instant,
 }
 
-/// A page that came.
+/// A received page.
 struct Pulled<'a> {
     page: Page,
-    /// What was reserved before.
+    /// The memory reserved before the pull.
     reserved: Credit,
     /// The slot to the deliverer.
     slot: mpsc::Permit<'a, FromReader>,

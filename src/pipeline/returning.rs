@@ -1,4 +1,4 @@
-//! The return of an isolated destination: what it missed is delivered before anything newer.
+//! Replays the missed events of an isolated destination before any newer ones.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,21 +19,21 @@ use crate::core::stop::stop;
 use crate::dead_letter::{ClaimError, DeadLetterStore, Record};
 use crate::destination::{Destination, IsolationMode, Outcome, Rejected};
 
-/// Letters that are delivered and noted together: what a crash repeats.
+/// Dead letters that are delivered and recorded together; a crash repeats at most this many.
 const TOGETHER: usize = 500;
 
-/// Time between two looks whether the destination answers again.
+/// Time between two probes of the destination.
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Time between two looks at the store while events are on their way into it.
+/// Time between two checks of the store while events are being written to it.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How much a destination had missed.
+/// Missed events of a destination.
 enum Missed {
     Nothing,
-    /// Something, and it is not known whether the destination takes it.
+    /// Some, and it is not known whether the destination accepts them.
     Kept,
-    /// So many events, which it has now.
+    /// This many, which are delivered now.
     Brought(usize),
 }
 
@@ -47,16 +47,16 @@ pub struct MissedEvents<'a, K> {
     pub copies: Option<&'a Copies>,
 }
 
-/// Delivers what the destination of this number missed, whenever it is back; never returns. Does nothing for one that is not
+/// Delivers the missed events of this destination whenever it is back; never returns. Does nothing if it is not
 /// isolated.
 pub async fn bring_back<K: Destination>(lost: MissedEvents<'_, K>, number: usize) {
     let route = &lost.destinations[number];
     let Some(isolation) = &route.isolation else { return };
     let (_never, over) = stop();
-    // What was written down belongs to this process, whoever holds its shard by now.
+    // Dead letters belong to this process, whichever process holds the shard by now.
     let tenure = Tenure::new(Lease::endless(Instant::now()), over);
     let mut retry_log =
-        RetryLog::new(format!("destination {}: cannot replay what it missed", route.name), number as u64);
+        RetryLog::new(format!("destination {}: cannot replay its missed events", route.name), number as u64);
     let mut answers = false;
     loop {
         isolation.has_missed().await;
@@ -80,7 +80,7 @@ pub async fn bring_back<K: Destination>(lost: MissedEvents<'_, K>, number: usize
             }
             Ok(Missed::Brought(events)) => {
                 retry_log.recovered();
-                info!(destination = %route.name, events, "delivered what the destination had missed");
+                info!(destination = %route.name, events, "delivered the events that the destination had missed");
             }
             Err(error) => {
                 retry_log.pause(&Cause::new(error.to_string()), Retry::SOON).await;
@@ -89,14 +89,14 @@ pub async fn bring_back<K: Destination>(lost: MissedEvents<'_, K>, number: usize
     }
 }
 
-/// Waits until the destination would take our events.
+/// Waits until the destination accepts events.
 async fn answer(destination: &impl Destination) {
     while destination.check().await.is_err() {
         sleep(PROBE_INTERVAL).await;
     }
 }
 
-/// Delivers everything that is in the store for the destination, if it answers.
+/// Delivers all stored events of the destination, if it answers.
 async fn bring<K: Destination>(
     lost: &MissedEvents<'_, K>,
     route: &Route<K>,
@@ -123,7 +123,7 @@ async fn bring<K: Destination>(
     }
 }
 
-/// Delivers letters of one shard. What is refused for good is a dead letter for that reason from now on.
+/// Delivers dead letters of one shard. An event that is refused for good stays a dead letter, with that reason.
 async fn deliver<K: Destination>(
     lost: &MissedEvents<'_, K>,
     route: &Route<K>,
@@ -140,7 +140,7 @@ async fn deliver<K: Destination>(
     let output = Arc::new(Output { shard: letters[0].origin.shard, events });
     let rejected = match route.destination.deliver(output, tenure.clone()).await {
         Outcome::Done(rejected) => rejected,
-        // Nobody ends this tenure.
+        // This tenure never ends.
         Outcome::Abandoned => std::future::pending().await,
     };
     let refused: Vec<Record> = rejected.iter().map(|refused| refuse(&letters[refused.event], refused)).collect();

@@ -1,9 +1,9 @@
-//! Memory for what the hook makes of a page.
+//! Memory for the events of a page.
 //!
-//! A part of a page is made only when there is room for it in the budget. If every shard held a page and waited for the
-//! others to give room back, none would get on. So a page has a room of its own, reserved together with the page: it
-//! comes back to the page when the part that was made in it is durable. What else is free lets the next part be made
-//! before that.
+//! A part of a page is made only when there is room for it in the budget. If every shard held a page and waited for
+//! the others to free memory, none would make progress. Each page therefore has its own room, which is reserved
+//! together with the page and is returned to it when the part in that room is durable. Other free memory allows the
+//! next part earlier.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::PartSize;
 use crate::core::budget::{Budget, Credit};
 
-/// Bytes that a part may have at least, however little is free.
+/// Minimum size of a part, however little is free.
 const LEAST_PART: usize = 64 << 10;
 
 /// The rooms for the parts of one page.
@@ -34,7 +34,7 @@ impl Rooms {
     pub(super) fn new(budget: &Budget, mut reserved: Credit, bytes: usize, packed: usize) -> Self {
         let mut own = reserved.split(bytes);
         let unpacked = reserved.split(packed);
-        // Most hooks make about as much as came.
+        // The events of most hooks are about as large as the logs.
         own.widen(PartSize::default().bytes.min(2 * bytes + LEAST_PART));
         let (home, back) = mpsc::channel(1);
         Self { budget: budget.clone(), page: Arc::new(reserved), _unpacked: unpacked, own: Some(own), home, back }
@@ -58,14 +58,14 @@ impl Rooms {
     }
 }
 
-/// Where one part of a page is made, until it is durable.
+/// The memory for one part of a page, until it is durable.
 #[derive(Debug)]
 pub(super) struct Room {
-    /// None only while being dropped.
+    /// `None` only while being dropped.
     credit: Option<Credit>,
-    /// Where the page waits for its own room; none for a room that the page has no claim to.
+    /// Returns the page's own room to the page; `None` for a room that does not belong to the page.
     home: Option<mpsc::Sender<Credit>>,
-    /// Held as long as the part, since that holds the page.
+    /// Held as long as the part, which keeps the page in memory.
     _page: Arc<Credit>,
 }
 
@@ -75,8 +75,8 @@ impl Room {
         self.credit.as_ref().map_or(0, Credit::bytes).max(LEAST_PART)
     }
 
-    /// A part of `weight` bytes was made here. What it does not need is free for others, unless more of the page is to come
-    /// and the room is the page's own.
+    /// A part of `weight` bytes was made here. The rest of the room is freed, unless the page has more parts and the
+    /// room is its own.
     pub(super) fn fill(&mut self, weight: usize, is_last: bool) {
         if is_last {
             self.home = None;
@@ -91,7 +91,7 @@ impl Room {
 impl Drop for Room {
     fn drop(&mut self) {
         if let (Some(credit), Some(home)) = (self.credit.take(), self.home.take()) {
-            // When nothing more of the page is to be made, nobody is at home, and the credit goes back to the budget.
+            // If the page is complete, nobody receives the credit, and it returns to the budget.
             let _ = home.try_send(credit);
         }
     }

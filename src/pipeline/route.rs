@@ -4,7 +4,7 @@ use super::Isolation;
 use crate::core::destination_account::DestinationAccount;
 use crate::core::destination_name::DestinationName;
 
-/// A destination, what events call it, and what is done with those that it refuses.
+/// A destination, its name in events, and what to do with refused events.
 #[derive(Debug)]
 pub struct Route<K> {
     /// Its name, unique within the process.
@@ -13,29 +13,29 @@ pub struct Route<K> {
     pub destination: K,
     /// What to do with an event that it refuses for good.
     pub on_reject: OnReject,
-    /// Lets the other destinations go on while it is down; none for one that all wait for.
+    /// Isolation: the other destinations continue while it is down. `None` if all wait for it.
     pub isolation: Option<Isolation>,
-    /// What became of its events.
+    /// The counts of its events.
     pub account: DestinationAccount,
 }
 
 /// What to do with an event that the destination refuses for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnReject {
-    /// Put it on disk, with its log, and go on.
+    /// Write it as a dead letter, with its log, and go on.
     DeadLetter,
-    /// Halt the shard until somebody acts.
+    /// Halt the shard until the script or the settings are corrected.
     Halt,
 }
 
 impl<K> Route<K> {
-    /// A route on which nothing was sent yet, to a destination that all wait for.
+    /// A route to a destination that is not isolated; nothing was sent yet.
     #[must_use]
     pub fn new(name: DestinationName, destination: K, on_reject: OnReject) -> Self {
         Self { name, destination, on_reject, isolation: None, account: DestinationAccount::default() }
     }
 
-    /// The same to one that lets the others go on while it is down, once `most` bytes wait for it.
+    /// A route to an isolated destination: once `most` bytes wait for it, the others continue without it.
     #[must_use]
     pub fn isolated(self, most: usize) -> Self {
         Self { isolation: Some(Isolation::new(most)), ..self }

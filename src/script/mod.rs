@@ -4,16 +4,15 @@
 //! Page ──▶ Logs ──▶ log, a table that stays in the page ──process(log)──▶ what it returned ──▶ Format ──▶ Events
 //! ```
 //!
-//! * [`Script`] is the text with the files that it names, [`Hook`] a text that was loaded, with a Lua state of its own.
-//! * `sandbox` lists what a script may use, `watch` stops what takes too long.
-//! * `log` and `json` are the two kinds of tables that cost nothing until a script looks at them.
-//! * `returned` checks what came back, `write` writes it.
-//! * [`HookError`] says what is wrong and where; `excerpt`, `hint` and `render` make it something to act on.
+//! * [`Script`] is the text with the files that it names, [`Hook`] a loaded script with its own Lua state.
+//! * `sandbox` lists the globals of a script, `time_limit` stops a script that takes too long.
+//! * `log` and `json` are the two kinds of tables that cost nothing until a script reads them.
+//! * `returned` checks the returned value, `write` writes it.
+//! * [`HookError`] has the error and its place; `excerpt`, `hint` and `render` add the line, the remedy and the layout.
 //! * [`Sample`] is a log that somebody typed, [`cases`] are the tests beside a script, [`coverage`] what they ran,
 //!   [`profile`] what each line takes.
 //!
-//! Only `engine` touches the Lua library. What is unsafe is there, behind functions that anybody may call, and in
-//! `stdlib::patterns`.
+//! Only `engine` uses the Lua library. Unsafe code is there, behind safe functions, and in `stdlib::patterns`.
 
 mod diagnostics;
 mod engine;
@@ -50,12 +49,12 @@ pub use testing::{cases, coverage, profile};
 pub use types::TYPES;
 pub use versions::reload::{Dried, Figures, Hooks, Passed, Refused, Reloads, Rules, Trial};
 
-/// What a script may use, and what it may see of the settings.
+/// The limits of a script, and its settings.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Longest time for one log: of computing, not on the wall.
+    /// Time limit for one log: CPU time, not wall time.
     pub timeout: Duration,
-    /// Most memory for one VM, in bytes.
+    /// Memory limit of one VM, in bytes.
     pub memory: usize,
     /// `[script.vars]` of the settings: the global `settings` of the script.
     pub vars: toml::Table,

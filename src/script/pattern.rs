@@ -1,4 +1,4 @@
-//! Lua patterns that text cannot stall.
+//! A matcher of Lua patterns with a step limit.
 //!
 //! The pattern language of the Lua 5.4 manual, section 6.4.1, byte for byte, with the engine's own error texts. Two
 //! limits keep a pattern that backtracks badly from holding a shard: a number of steps, and a depth of recursion.

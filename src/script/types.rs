@@ -1,4 +1,4 @@
-//! What a script sees, as annotations for the Lua language server.
+//! Annotations of the script's library for the Lua language server.
 
 /// The text of `forwarder.d.lua`. The tests compare it with the library, the event and `meta`.
 pub const TYPES: &str = include_str!("types.lua");

@@ -1,4 +1,4 @@
-//! What the program uses: checked, and without maybes.
+//! The validated settings that the program uses.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,28 +17,28 @@ use crate::destination::registry::DestinationConfig;
 use crate::pipeline::{FetchInterval, OnError, OnReject};
 use crate::script;
 
-/// What the program uses: checked, and without maybes.
+/// The validated settings that the program uses.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where logs come from: at least one, no two of one name.
+    /// The sources: at least one, with unique names.
     pub sources: Vec<SourceSettings>,
-    /// What the script may use and see.
+    /// Limits and variables of the script.
     pub hook: script::Config,
-    /// When a new version of the script is loaded, and when it is rolled back.
+    /// When a new version of the script is accepted, and when it is rolled back.
     pub reload: ReloadSettings,
     /// The destinations, at least one.
     pub destinations: Vec<DestinationSettings>,
-    /// The directory for what makes the next start better.
+    /// The directory for the state that survives a restart.
     pub state_dir: PathBuf,
-    /// What becomes of logs that cannot be delivered.
+    /// What to do with logs that cannot be delivered.
     pub dead_letters: DeadLetterSettings,
-    /// Pace, limits and the way out.
+    /// Limits and the stop.
     pub run: RunSettings,
     /// The program's own log.
     pub log: LogSettings,
-    /// Where to answer questions about how the program does.
+    /// The address of the admin listener.
     pub admin: AdminListen,
-    /// What is allowed and should be said at start, one sentence each, without secrets.
+    /// Warnings for the start, one sentence each, without secrets.
     pub warnings: Vec<String>,
 }
 
@@ -65,26 +65,26 @@ pub fn socket_name(number: u32) -> String {
 /// One logstore to read, or a pattern of logstores.
 #[derive(Debug, Clone)]
 pub struct SourceSettings {
-    /// What it is called in logs and metrics.
+    /// Its name in logs and metrics.
     pub name: String,
     /// How to reach the logstore.
     pub sls: crate::sls::Config,
-    /// The consumer name but for an id that outlives the process; `None` when the name is given. `sls.consumer` is what holds
-    /// without a state directory.
+    /// The consumer name without its kept id; `None` if the name is given. `sls.consumer` applies without a state
+    /// directory.
     pub consumer_prefix: Option<String>,
-    /// The file of the script for its logs.
+    /// The script file for its logs.
     pub script: PathBuf,
     /// Where shards without a checkpoint start.
     pub start: start::StartPosition,
     /// Where every shard ends, if it does.
     pub until: Option<start::StartPosition>,
-    /// Wait for a project or logstore that is not there yet.
+    /// Wait for a project or logstore that does not exist yet.
     pub wait: bool,
-    /// Pause between two looks at a shard that has nothing new.
+    /// Pause between two pulls of a shard without new logs.
     pub fetch_interval: FetchInterval,
     /// Time between two heartbeats.
     pub heartbeat_interval: Duration,
-    /// Least time between two saves of a shard's checkpoint.
+    /// Minimum time between two saves of a shard's checkpoint.
     pub save_interval: Duration,
 }
 
@@ -96,18 +96,18 @@ impl SourceSettings {
     }
 }
 
-/// What it takes to deliver logs that are at hand.
+/// The settings to deliver existing logs, without a source.
 #[derive(Debug, Clone)]
 pub struct DeliverySettings {
     /// The file of the script for logs of which no source is known.
     pub script: Option<PathBuf>,
     /// The sources, as far as their names are given.
     pub sources: Vec<SourceScript>,
-    /// What the script may use and see.
+    /// Limits and variables of the script.
     pub hook: script::Config,
     /// The destinations, at least one.
     pub destinations: Vec<DestinationSettings>,
-    /// What is allowed and should be said, one sentence each, without secrets.
+    /// Warnings, one sentence each, without secrets.
     pub warnings: Vec<String>,
 }
 
@@ -142,62 +142,62 @@ impl SourceScript {
     }
 }
 
-/// What it takes to try a script: nothing has to be given.
+/// The settings to try a script: all are optional.
 #[derive(Debug, Clone)]
 pub struct TrialSettings {
     /// The script's file, if one is named.
     pub script: Option<PathBuf>,
-    /// What the script may use and see.
+    /// Limits and variables of the script.
     pub hook: script::Config,
-    /// What events look like at each destination.
+    /// The format of each destination.
     pub formats: Vec<(DestinationName, Arc<dyn Preview>)>,
 }
 
 /// A destination.
 #[derive(Debug, Clone)]
 pub struct DestinationSettings {
-    /// What events call it.
+    /// Its name in events.
     pub name: DestinationName,
-    /// How to reach it.
+    /// Reads how to reach it.
     pub config: DestinationConfig,
     /// What to do with an event that it refuses for good.
     pub on_reject: OnReject,
-    /// The others go on while it is down.
+    /// Whether the others continue while it is down.
     pub isolate: bool,
 }
 
-/// When a new version of the script is loaded, and when it is rolled back.
+/// When a new version of the script is accepted, and when it is rolled back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReloadSettings {
-    /// Whatever it makes of the last logs.
+    /// Whether to accept it whatever its results on the last logs are.
     pub force: bool,
-    /// When it fails on too many.
+    /// When it is rolled back.
     pub rules: script::Rules,
-    /// Keep the last good version, and start with it when the file has a broken one.
+    /// Whether to keep the last good version, and to start with it if the file is broken.
     pub last_good: bool,
 }
 
-/// What becomes of logs that cannot be delivered.
+/// What to do with logs that cannot be delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetterSettings {
-    /// The directory, created when it is not there.
+    /// The directory, created if it does not exist.
     pub dir: PathBuf,
-    /// Most bytes in its file.
+    /// Maximum size of its file, in bytes.
     pub max_bytes: u64,
     /// The destination that gets copies of them: one of those that there are.
     pub to: Option<DestinationName>,
-    /// A shard of which a larger share of logs, in percent, would become dead letters is held instead.
+    /// A shard is paused if more than this percentage of its logs would become dead letters.
     pub max_share: u32,
     /// What to do with a log that the script fails on.
     pub on_error: OnError,
 }
 
-/// Pace, limits and the way out.
+/// Limits and the stop.
 #[derive(Debug, Clone)]
 pub struct RunSettings {
-    /// How long a stop may take.
+    /// Time limit of a stop.
     pub drain_timeout: Duration,
-    /// Most bytes under way from pull to durable, over all shards.
+    /// Maximum bytes in flight from pull to durable, over all shards.
     pub memory: usize,
     /// Threads that run the script, at least one.
     pub hook_threads: usize,
@@ -206,26 +206,26 @@ pub struct RunSettings {
 /// The program's own log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
-    /// Events below it are not written.
+    /// The lowest level that is written.
     pub level: tracing::Level,
-    /// Form of a line.
+    /// Format of a line.
     pub format: LogFormat,
-    /// File to write to besides standard error.
+    /// File to write to in addition to standard error.
     pub file: Option<PathBuf>,
 }
 
-/// What the settings need to know about where and when they are read.
+/// The machine and time at which the settings are read.
 #[derive(Debug, Clone)]
 pub struct Machine {
     /// Its name, for the defaults of `sls.consumer` and `syslog.hostname`.
     pub hostname: String,
-    /// Our process, likewise.
+    /// Our process id, for the same defaults.
     pub pid: u32,
     /// Cores we may use, for the default of `run.hook_threads`.
     pub cores: usize,
-    /// Now: start positions in the future are mistakes.
+    /// The current time: start positions in the future are errors.
     pub now: Timestamp,
-    /// The home directory of our user, where the vendor's tools keep their files.
+    /// The home directory of our user, with the files of the vendor's tools.
     pub home: Option<PathBuf>,
     /// The local time zone: start positions without an offset are in it, and syslog's old time is written in it.
     pub zone: TimeZone,

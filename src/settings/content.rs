@@ -1,4 +1,4 @@
-//! What has to be in the files that settings name: looked at now, so that it is not found out in an hour.
+//! Checks the content of files that settings name at the start, so that errors do not appear later.
 
 use std::cmp::Ordering;
 
@@ -8,7 +8,7 @@ use openssl::x509::{X509, X509NameRef};
 use super::problem::Complaint;
 use crate::core::printable::excerpt;
 
-/// A credential is one word of printable ASCII. White space around it is nobody's intention.
+/// A credential is one word of printable ASCII. Surrounding white space is ignored.
 pub(super) fn credential(text: &[u8]) -> Result<&str, Complaint> {
     let text = text.trim_ascii();
     if text.is_empty() {
@@ -48,8 +48,8 @@ pub(super) fn certificates(content: &[u8]) -> Result<(), Complaint> {
     })
 }
 
-/// What is found in a file of certificates to trust in which none is a root, and which is missing: OpenSSL trusts a chain that ends
-/// in a self-signed certificate, and neither an intermediate nor a server's own certificate makes it trust anything.
+/// Describes a file of trusted certificates without a root, and which one is missing: OpenSSL trusts a chain only if
+/// it ends in a self-signed certificate; an intermediate or a server's own certificate is not enough.
 pub(super) fn without_root(content: &[u8]) -> Option<String> {
     let found = X509::stack_from_pem(content).ok()?;
     let is_root = |found: &X509| matches!(found.subject_name().try_cmp(found.issuer_name()), Ok(Ordering::Equal));
@@ -64,7 +64,7 @@ pub(super) fn without_root(content: &[u8]) -> Option<String> {
     ))
 }
 
-/// The common name, for people, or all of the name.
+/// The common name for messages, or the full name.
 fn common_name(name: &X509NameRef) -> String {
     let common = name.entries_by_nid(Nid::COMMONNAME).last().and_then(|entry| entry.data().to_string().ok());
     excerpt(&common.map_or_else(|| format!("{name:?}"), |common| format!("{common:?}")))
@@ -89,7 +89,7 @@ pub(super) fn private_key(content: &[u8]) -> Result<(), Complaint> {
     })
 }
 
-/// The first byte of whatever is a sequence in ASN.1's DER.
+/// The first byte of a sequence in ASN.1's DER.
 const DER: u8 = 0x30;
 
 /// What the blocks of a PEM file say they are: `CERTIFICATE` (RFC 7468).

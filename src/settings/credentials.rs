@@ -1,4 +1,4 @@
-//! Who signs requests to SLS: a key that is given, or whom to ask for one.
+//! The origin of the signing key for SLS: a given key, or providers.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use crate::core::secret::Secret;
 use crate::sls::credentials::{Candidate, KeyFiles, Lookup, OidcRole, Provider, Role, Services};
 use crate::sls::{AccessKey, Credentials, is_label};
 
-/// Longest session name that STS takes.
+/// Maximum length of a session name in STS.
 const LONGEST_SESSION_NAME: usize = 64;
 
 /// The order of the vendor's default chain.
@@ -27,7 +27,8 @@ const CHAIN: [CredentialSource; 5] = [
     CredentialSource::Uri,
 ];
 
-/// A key that is given goes first, and nobody else is asked then. `ca_file` has the certificates to trust besides the system's.
+/// A given key takes precedence, and no provider is used then. `ca_file` has certificates to trust in addition to the
+/// system's.
 pub(super) fn read_credentials(
     reader: &mut Reader<'_>,
     ca_file: Option<PathBuf>,
@@ -38,7 +39,7 @@ pub(super) fn read_credentials(
     let has_role = reader.layer(&keys::credentials::ROLE_ARN.row).is_some();
     let source = match reader.get(&keys::credentials::SOURCE)? {
         CredentialSource::Auto if given.is_some() => CredentialSource::Static,
-        // What is picked for all sources is not meant for one that has a key of its own.
+        // A provider for all sources does not apply to a source with its own key.
         _ if given == Some(Layer::Item) && picked != Some(Layer::Item) => CredentialSource::Static,
         source => source,
     };
@@ -63,7 +64,7 @@ pub(super) fn read_credentials(
             Ok(provider) => vec![candidate(source, Ok(provider))],
             Err(why) => {
                 let complaint = Complaint::new(
-                    format!("sls.credentials is {}, and that is not set up: {why}", source.word()),
+                    format!("sls.credentials is {}, but that provider is not set up: {why}", source.word()),
                     "give what is missing, or leave sls.credentials out",
                 );
                 reader.complain(&keys::credentials::SOURCE.row, complaint);
@@ -82,7 +83,7 @@ fn candidate(source: CredentialSource, provider: Result<Provider, String>) -> Ca
     Candidate { name: source.word(), provider }
 }
 
-/// A provider as the settings have it, or why it is not set up. `None`: a setting of it is wrong.
+/// A provider according to the settings, or why it is not set up. `None`: one of its settings is wrong.
 fn read_provider(
     reader: &mut Reader<'_>,
     source: CredentialSource,
@@ -197,7 +198,7 @@ fn read_services(reader: &mut Reader<'_>, ca_file: Option<PathBuf>, machine: &Ma
     })
 }
 
-/// A setting that need not be given; `None` when what was given is wrong.
+/// An optional setting; the outer `None` means that its value is wrong.
 fn if_given<T>(
     reader: &mut Reader<'_>,
     key: &'static Key<String>,
@@ -242,7 +243,7 @@ fn read_base_url(reader: &mut Reader<'_>, key: &'static Key<String>, is_secret: 
     Some(base.url)
 }
 
-/// Its path and its parameters are its own.
+/// Any path and parameters are allowed.
 fn read_uri(reader: &mut Reader<'_>) -> Option<String> {
     let key = &keys::credentials::URI;
     let (url, base) = reader.parse(key, |text| {
@@ -268,8 +269,8 @@ const ACCESS_KEY: [&Row; 3] =
 const ACCESS_KEY_FILES: [&Row; 3] =
     [&keys::sls::ACCESS_KEY_ID_FILE.row, &keys::sls::ACCESS_KEY_SECRET_FILE.row, &keys::sls::SECURITY_TOKEN_FILE.row];
 
-/// A set of credentials is taken whole: never the id of one and the secret of another. The variables that every Alibaba
-/// Cloud tool reads count only when nothing was given for us.
+/// A set of credentials is taken as a whole: never the id of one and the secret of another. The variables of all
+/// Alibaba Cloud tools count only if nothing was given for this program.
 fn read_given(reader: &mut Reader<'_>) -> Option<Credentials> {
     let first = |rows: [&'static Row; 3]| rows.iter().filter_map(|row| reader.layer(row)).min();
     match (first(ACCESS_KEY), first(ACCESS_KEY_FILES)) {
@@ -288,7 +289,7 @@ fn read_given(reader: &mut Reader<'_>) -> Option<Credentials> {
         }
         (text, Some(files)) if text.is_none_or(|text| files < text) => read_access_key_files(reader, Layer::File),
         (Some(Layer::Item), _) => {
-            let what = "a source of its own key needs its secret too, and that does not belong in a settings file";
+            let what = "a source with its own key also needs its secret, which does not belong in a settings file";
             let fix = "name files with both: access_key_id_file and access_key_secret_file";
             reader.complain(ACCESS_KEY[0], Complaint::new(what, fix));
             None
@@ -298,7 +299,7 @@ fn read_given(reader: &mut Reader<'_>) -> Option<Credentials> {
     }
 }
 
-/// Looks at layers up to `last`, so that what holds for all sources never completes what was given for one.
+/// Reads layers up to `last`, so that common values never complete those of one source.
 fn read_access_key_files(reader: &mut Reader<'_>, last: Layer) -> Option<Credentials> {
     demand_both(reader, ACCESS_KEY_FILES, last)?;
     let files = [&keys::sls::ACCESS_KEY_ID_FILE, &keys::sls::ACCESS_KEY_SECRET_FILE];
@@ -308,7 +309,7 @@ fn read_access_key_files(reader: &mut Reader<'_>, last: Layer) -> Option<Credent
     Some(Credentials::Files(KeyFiles { id: id?, secret: secret?, token }))
 }
 
-/// Looks at layers up to `last`, so that a variable meant for other tools never completes what was given for us.
+/// Reads layers up to `last`, so that variables of other tools never complete our own.
 fn read_access_key(reader: &mut Reader<'_>, last: Layer) -> Option<Credentials> {
     demand_both(reader, ACCESS_KEY, last)?;
     let has_token = reader.layer(&keys::sls::SECURITY_TOKEN.row).is_some_and(|layer| layer <= last);
@@ -317,7 +318,7 @@ fn read_access_key(reader: &mut Reader<'_>, last: Layer) -> Option<Credentials> 
     Some(Credentials::Fixed(AccessKey { id: id?, secret: secret?, token }))
 }
 
-/// Half a set of credentials is a mistake.
+/// An incomplete set of credentials is an error.
 fn demand_both(reader: &mut Reader<'_>, rows: [&'static Row; 3], last: Layer) -> Option<()> {
     let is_given = |row: &&&'static Row| reader.layer(row).is_some_and(|layer| layer <= last);
     let absent = rows[..2].iter().find(|row| !is_given(row));
@@ -327,7 +328,7 @@ fn demand_both(reader: &mut Reader<'_>, rows: [&'static Row; 3], last: Layer) ->
     let mut ways = reader.ways(&[absent]);
     ways.retain(|way| last == Layer::SharedVariable || !way.starts_with(SHARED_PREFIX));
     let complaint = Complaint::new(
-        format!("half of the credentials are missing: there is {} but no {}", given.name, absent.name),
+        format!("the credentials are incomplete: there is {} but no {}", given.name, absent.name),
         format!("give {}", ways.join(" or ")),
     );
     reader.complain(given, complaint);

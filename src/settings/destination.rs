@@ -1,4 +1,4 @@
-//! The settings of the destinations: which ones are meant, and the table of each.
+//! The settings of the destinations: which ones are configured, and the table of each.
 
 use std::sync::Arc;
 
@@ -19,23 +19,23 @@ use crate::pipeline::OnReject;
 
 const TABLE_NAME: &str = "the name of a table is a name";
 
-/// How the settings of a kind of destination are read.
+/// How the settings of a type of destination are read.
 struct Kind {
-    /// Its table in the settings file, and the name of the destination that stands there.
+    /// Its table in the settings file, which is also the default name.
     table: &'static str,
-    /// The setting that it cannot do without.
+    /// Its required setting.
     needs: &'static Row,
-    /// How to reach it.
+    /// Reads how to reach it.
     read: fn(&mut Reader<'_>, &Machine) -> Option<DestinationConfig>,
-    /// What events look like there, wherever it is.
+    /// Reads its format, without its address.
     format: fn(&mut Reader<'_>, &Machine) -> Option<Arc<dyn Preview>>,
-    /// What becomes of an event that it refuses for good; none for one that refuses no event.
+    /// What to do with an event that it refuses for good; `None` if it never refuses events.
     on_reject: Option<&'static Key<OnReject>>,
-    /// Whether the others go on while it is down.
+    /// Whether the others continue while it is down.
     isolate: &'static Key<bool>,
 }
 
-/// Every kind of destination. The first is the one that is meant where nothing else is said.
+/// Every type of destination. The first is the default.
 static KINDS: [Kind; 3] = [
     Kind {
         table: "hec",
@@ -63,21 +63,21 @@ static KINDS: [Kind; 3] = [
     },
 ];
 
-/// Reads every destination there is: each item of `[[destination]]`, and each table that somebody wrote something into and
-/// that is not there for items of its type.
+/// Reads every destination: each item of `[[destination]]`, and each table with a value that is not only a default
+/// for items of its type.
 pub(super) fn read_destinations(reader: &mut Reader<'_>, machine: &Machine) -> Option<Vec<DestinationSettings>> {
     let found = find(reader)?;
     if found.is_empty() {
         reader.missing(&KINDS.each_ref().map(|kind| kind.needs));
         return None;
     }
-    // All are read before any is given up, so that every problem is said.
+    // All are read, so that every problem is reported.
     let is_alone = found.len() == 1;
     let read: Vec<_> = found.into_iter().map(|one| one.read(reader, machine, is_alone)).collect();
     read.into_iter().collect()
 }
 
-/// Reads what events look like at the destination `to`, or at all there are, and at the first kind where there is none.
+/// Reads the format of the destination `to`, or of all destinations, or of the default type if there is none.
 pub(super) fn read_formats(
     to: Option<&str>,
     reader: &mut Reader<'_>,
@@ -105,15 +105,15 @@ pub(super) fn read_formats(
     read.into_iter().collect()
 }
 
-/// A destination that somebody means.
+/// A configured destination.
 struct Found<'a> {
     name: DestinationName,
     kind: &'static Kind,
-    /// The item that it is; none where it is the table of its kind.
+    /// Its item; `None` if it is the table of its type.
     item: Option<&'a Item>,
 }
 
-/// The destinations that somebody means: tables first, then items, each in their order. None when two have one name.
+/// The configured destinations: tables first, then items, each in order. `None` if two have the same name.
 fn find<'a>(reader: &mut Reader<'a>) -> Option<Vec<Found<'a>>> {
     let items: Vec<&Item> = reader.items(DESTINATIONS[0]).collect();
     let has_items = |kind: &Kind| items.iter().any(|item| item.array.table == kind.table);
@@ -143,7 +143,7 @@ fn find<'a>(reader: &mut Reader<'a>) -> Option<Vec<Found<'a>>> {
 }
 
 impl<'a> Found<'a> {
-    /// The table of a kind.
+    /// The table of a type.
     fn table(kind: &'static Kind) -> Self {
         let name = DestinationName::new(kind.table).expect(TABLE_NAME);
         Self { name, kind, item: None }
@@ -157,7 +157,7 @@ impl<'a> Found<'a> {
             let isolate = reader.get(kind.isolate);
             if is_alone && isolate == Some(true) {
                 let what =
-                    format!("{} is true, and there is no other destination that could go on", kind.isolate.row.name);
+                    format!("{} is true, and there is no other destination that could continue", kind.isolate.row.name);
                 let fix = "leave it out: logs wait in SLS while the only destination is down";
                 reader.complain(&kind.isolate.row, Complaint::new(what, fix));
             }
@@ -179,7 +179,7 @@ impl<'a> Found<'a> {
 }
 
 impl Kind {
-    /// What an item is called: its name, or its type.
+    /// The name of an item: its name, or its type.
     fn name_of_item(&self, reader: &mut Reader<'_>) -> Option<DestinationName> {
         if !reader.is_given(&keys::destination::NAME.row) {
             return Some(DestinationName::new(self.table).expect(TABLE_NAME));

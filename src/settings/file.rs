@@ -1,4 +1,4 @@
-//! The settings file: TOML into typed settings, with the line of each.
+//! Reads the settings file: TOML to typed settings, with the line of each.
 
 use std::path::Path;
 use std::string::FromUtf8Error;
@@ -15,12 +15,12 @@ use crate::core::named_file;
 use crate::core::named_file::MOST_SETTINGS;
 use crate::core::printable::excerpt;
 
-/// Takes the settings of a file; returns what is wrong with it. A file that can't be read as TOML gives no settings at all.
+/// Adds the settings of a file; returns its problems. A file that is not TOML gives no settings.
 ///
 /// Messages name keys and lines and never quote the file: it may hold a token.
 ///
 /// # Errors
-/// The file can't be read, or is not TOML: nothing else is worth saying then.
+/// The file can't be read, or is not TOML: no other problem is reported then.
 pub(super) fn read(path: &Path, typed: &mut Typed) -> Result<Vec<Problem>, Vec<Problem>> {
     let text = named_file::read_trusted(path, MOST_SETTINGS).map_err(|error| vec![unreadable(path, &error)])?;
     let text = String::from_utf8(text).map_err(|error| vec![not_text(path, &error)])?;
@@ -94,7 +94,7 @@ impl File<'_> {
         }
     }
 
-    /// The array that an item belongs to, by its type where there are several of the name.
+    /// The array of an item, by its type if several arrays have the name.
     fn array_of(&mut self, name: &str, whole: &Spanned<DeValue<'_>>, entries: &DeTable<'_>) -> Option<&'static Array> {
         let typed = entries.iter().find(|(key, _)| key.get_ref() == "type").map(|(_, value)| value);
         let text = typed.and_then(|value| value.get_ref().as_str());
@@ -189,7 +189,7 @@ impl File<'_> {
         self.complain(name, Complaint::new(format!("{typed:?} is not a setting of [{table}]"), fix));
     }
 
-    /// Anything at the top of the file that does not belong there.
+    /// An unknown key at the top of the file.
     fn refuse_at_top(&mut self, name: &Spanned<DeString<'_>>, value: &DeValue<'_>) {
         let typed = name.get_ref().as_ref();
         let complaint = if keys::is_array(typed) {
@@ -294,8 +294,8 @@ fn is_table(name: &str) -> bool {
     tables().contains(&name)
 }
 
-/// The setting that was likely meant: a name from the vendor's scripts, the same name in another table, one near by in the
-/// same table, or one near by anywhere.
+/// The likely intended setting: a name from the vendor's scripts, the same name in another table, a similar one in
+/// the same table, or a similar one anywhere.
 fn suggest(table: Option<&str>, typed: &str) -> Option<&'static str> {
     let here = || keys::all().filter(|key| table.is_none_or(|table| key.parts().0 == table));
     let by_name = |keys: &mut dyn Iterator<Item = &'static Row>| {

@@ -32,7 +32,7 @@ pub(super) fn read_hec(reader: &mut Reader<'_>) -> Option<Config> {
     for (base, _) in members.iter().filter(|(base, _)| base.is_exposed()) {
         reader.warn(format!("logs and the HEC token travel in plain text: {} is not https://", base.url));
     }
-    // On one machine the network is cheaper than the work.
+    // On one machine, the network costs less than compression.
     let gzip = gzip.unwrap_or_else(|| members.iter().any(|(base, _)| !base.is_loopback()));
     if !verify {
         reader.warn(format!(
@@ -64,13 +64,13 @@ pub(super) fn read_hec(reader: &mut Reader<'_>) -> Option<Config> {
     })
 }
 
-/// How long to wait for acknowledgements; `Some(None)` when they are not waited for.
+/// How long to wait for acknowledgements; `Some(None)` if they are not used.
 fn read_ack(reader: &mut Reader<'_>) -> Option<Option<Duration>> {
     let (ack, timeout) = (reader.get(&keys::hec::ACK), reader.get(&keys::hec::ACK_TIMEOUT));
     Some(if ack? { Some(timeout?) } else { None })
 }
 
-/// What events look like, whichever collector they go to.
+/// The format of events, for any collector.
 pub(super) fn read_hec_format(reader: &mut Reader<'_>) -> HecFormat {
     HecFormat::with(Layout {
         host: reader.get(&keys::hec::EVENT_HOST),
@@ -89,7 +89,7 @@ fn read_members(reader: &mut Reader<'_>) -> Option<Vec<(BaseUrl, u32)>> {
         for part in [&keys::hec::PORT.row, &keys::hec::HTTPS.row] {
             if reader.layer(part) <= reader.layer(url) {
                 let complaint =
-                    Complaint::new(format!("{} says again what hec.url says", part.name), "keep one of the two");
+                    Complaint::new(format!("{} repeats a part of hec.url", part.name), "keep one of the two");
                 reader.complain(part, complaint);
             }
         }

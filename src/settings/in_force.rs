@@ -1,29 +1,29 @@
-//! The value of each setting and where it comes from, for people.
+//! The value and origin of each setting, for messages.
 
 use super::keys;
 use super::keys::{Default, Kind, Row, Scope};
 use super::raw::Raw;
 use super::typed::{Given, Layer, Typed, ValueOrigin};
 
-/// What stands in the place of a value that must not be shown.
+/// The placeholder of a secret value.
 const HIDDEN: &str = "(not shown)";
 
-/// A setting as it is in force.
+/// A setting in force.
 #[derive(Debug)]
 pub struct InForce {
-    /// Which one.
+    /// Its row.
     pub row: &'static Row,
-    /// The item of an array that it holds for, as `source \"waf\"`; `None`: the process.
+    /// The item of an array that it applies to, such as `source \"waf\"`; `None`: the process.
     pub item: Option<String>,
-    /// Its value as one would write it in the settings file, a secret hidden; `None` when it has none.
+    /// Its value in the form of the settings file, with secrets hidden; `None` if it has none.
     pub value: Option<String>,
-    /// Where the value comes from, for people: `forwarder.toml line 3`, `the default`.
+    /// The origin of the value, for messages: `forwarder.toml line 3`, `the default`.
     pub origin: String,
-    /// The same, to decide by.
+    /// The same, for decisions.
     pub written_in: WrittenIn,
 }
 
-/// Where a value comes from.
+/// The origin of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WrittenIn {
     /// A flag.
@@ -32,11 +32,11 @@ pub enum WrittenIn {
     Environment,
     /// The settings file.
     File,
-    /// Nobody gave it.
+    /// The default.
     Default,
 }
 
-/// In the order of the documentation; what the items of arrays give comes after what holds for the process.
+/// In the order of the documentation; values of array items come after those of the process.
 pub(super) fn of(typed: &Typed) -> Vec<InForce> {
     let common = keys::all().filter_map(|row| match typed.common.get(row.name) {
         Some(given) => Some(present(row, given, None)),
@@ -77,10 +77,10 @@ fn absent(row: &'static Row, typed: &Typed) -> InForce {
     InForce { row, item: None, value: None, origin, written_in: WrittenIn::Default }
 }
 
-/// As it stands in TOML: a number that a flag or a variable gives is text there.
+/// In TOML form: a number from a flag or a variable is text there.
 fn value(raw: &Raw, layer: Layer) -> String {
     match raw {
-        // Whoever writes a password into a URL is told that it has no place there, and not shown to others.
+        // A password in a URL is an error, and must not be shown.
         Raw::Text(text) if text.contains("://") && text.contains('@') => HIDDEN.to_owned(),
         Raw::Text(text) if !matches!(layer, Layer::File | Layer::Item) && is_plain(text) => text.clone(),
         raw => raw.show(),

@@ -1,4 +1,4 @@
-//! Every setting there is: its names, what it takes, its default and what it means.
+//! Every setting: its names, values, default and meaning.
 //!
 //! The settings file, the environment, the flags, the help, the suggestions for typos and `docs/settings.md` all come
 //! from this one table.
@@ -28,7 +28,7 @@ pub(super) use key::Key;
 pub use row::{Default, Kind, PREFIX, Row, Scope};
 pub(super) use setting::{Choice, Setting};
 
-/// The variable that names the settings file; the one `FORWARDER_*` variable that is not a setting.
+/// The variable that names the settings file; the only `FORWARDER_*` variable that is not a setting.
 pub const CONFIG: &str = "FORWARDER_CONFIG";
 
 /// Every setting, in the order of the documentation.

@@ -1,5 +1,5 @@
-//! Sources given as the vendor's script for several logstores has them: lists of endpoints, projects and logstores, paired by
-//! position. Each pair of a project and a logstore becomes an item, as if it stood under `[[source]]`.
+//! Sources in the form of the vendor's script for several logstores: lists of endpoints, projects and logstores,
+//! paired by position. Each pair of a project and a logstore becomes an item, as if written under `[[source]]`.
 
 use super::keys;
 use super::keys::Row;
@@ -11,10 +11,10 @@ use super::typed::{Item, Layer, Typed, ValueOrigin, Values};
 /// Endpoints, projects and logstores, in this order.
 pub(super) const LISTS: [&Row; 3] = [&keys::sls::ENDPOINTS.row, &keys::sls::PROJECTS.row, &keys::sls::LOGSTORES.row];
 
-/// The settings of one source that the lists give.
+/// The settings of one source in the lists.
 const SINGLE: [&Row; 3] = [&keys::sls::ENDPOINT.row, &keys::sls::PROJECT.row, &keys::sls::LOGSTORE.row];
 
-/// Takes the lists apart, if there are any; returns what is wrong with them.
+/// Splits the lists, if there are any; returns their problems.
 pub(super) fn take(typed: &mut Typed) -> Vec<Problem> {
     let mut problems = Vec::new();
     match pairs(typed) {
@@ -51,7 +51,7 @@ fn pairs(typed: &Typed) -> Result<Vec<Item>, Problem> {
         let text = given.map(|given| given.raw.text(false)).transpose();
         let text = text.map_err(|complaint| complaint.at(origin.clone()))?.unwrap_or_default();
         *list = split(&text, ';');
-        // The list may end with what separates it.
+        // The list may end with a separator.
         while list.last().is_some_and(String::is_empty) {
             list.pop();
         }

@@ -1,8 +1,8 @@
 //! The settings: what a user types, and what the program uses.
 //!
 //! Each setting can be given as a flag, in the environment, or in a TOML file; the first of these wins, and then the
-//! default holds. What was typed keeps its place; [`load`] turns it into [`Settings`], where every field means something, or
-//! into a list of everything that is wrong.
+//! default holds. Typed values keep their place; [`load`] converts them to [`Settings`], where all fields are
+//! validated, or to a list of all problems.
 
 pub mod keys;
 pub mod start;
@@ -40,12 +40,13 @@ pub use checked::{
 pub use checked::{MOST_SOCKETS, socket_name};
 pub use keys::LogFormat;
 
-/// Reads the settings file, if there is one, and puts flags over environment over file over defaults.
+/// Reads the settings file, if there is one. Flags override the environment, which overrides the file, which
+/// overrides the defaults.
 ///
-/// Files that the settings name are opened once, to say now and not in an hour that they can't be read.
+/// Files that the settings name are opened once, so that unreadable files are reported at the start.
 ///
 /// # Errors
-/// Everything that is wrong, at once.
+/// All problems.
 pub fn load(
     config: Option<&Path>,
     flags: &Flags,
@@ -59,7 +60,7 @@ pub fn load(
 /// The scripts and the destinations alone, for logs that are at hand: nothing about SLS needs to be given or right.
 ///
 /// # Errors
-/// Everything that is wrong with them, at once.
+/// All their problems.
 pub fn delivery(
     config: Option<&Path>,
     flags: &Flags,
@@ -70,11 +71,11 @@ pub fn delivery(
     resolve::delivery(&typed, problems, machine)
 }
 
-/// The script and what events look like, to try it: nothing needs to be given, and no file that is named is opened.
-/// `to` names the one destination to lay events out for; without it all in the settings are meant, and HEC when there is none.
+/// Only the script and the formats, to try the script: all settings are optional, and no named file is opened. `to`
+/// selects one destination; the default is all in the settings, or HEC if there is none.
 ///
 /// # Errors
-/// Everything that is wrong with them, at once.
+/// All their problems.
 pub fn trial(
     config: Option<&Path>,
     to: Option<&str>,
@@ -85,10 +86,10 @@ pub fn trial(
     resolve::trial(&typed, problems, to, machine)
 }
 
-/// The logstores and the places in them alone, to look at logs: the name of each source, how to reach it and where it starts.
+/// Only the logstores and positions, to read logs: the name of each source, how to reach it and where it starts.
 ///
 /// # Errors
-/// Everything that is wrong with them, at once.
+/// All their problems.
 pub fn places(
     config: Option<&Path>,
     flags: &Flags,
@@ -100,7 +101,7 @@ pub fn places(
     Ok(places.into_iter().map(|place| (place.name, place.sls, place.start)).collect())
 }
 
-/// The names of the sources alone, for whoever writes a policy and has no key yet.
+/// Only the names of the sources, for a policy, before there is a key.
 ///
 /// # Errors
 /// One is missing or wrong.
@@ -113,19 +114,19 @@ pub fn scopes(
     resolve::scopes(&typed)
 }
 
-/// A position, as `sls.start` takes it.
+/// A position in the form of `sls.start`.
 ///
 /// # Errors
-/// What is wrong with it and what to write, in a sentence.
+/// The problem and the fix, in a sentence.
 pub fn position(text: &str, machine: &Machine) -> Result<start::StartPosition, String> {
     start::parse(text, machine.now, &machine.zone).map_err(|Complaint { what, fix }| format!("{what}: {fix}"))
 }
 
-/// A time range in the past, from its first time to the first that is not in it any more: as `sls.start` and `sls.until` take
-/// them.
+/// A time range in the past, with an inclusive start and an exclusive end, in the form of `sls.start` and
+/// `sls.until`.
 ///
 /// # Errors
-/// What is wrong with it and what to write, in a sentence.
+/// The problem and the fix, in a sentence.
 pub fn range(from: &str, to: &str, machine: &Machine) -> Result<(start::StartPosition, start::StartPosition), String> {
     let said = |flag: &str, Complaint { what, fix }: Complaint| format!("--{flag}: {what}: {fix}");
     let from = start::parse(from, machine.now, &machine.zone).map_err(|complaint| said("from", complaint))?;
@@ -142,10 +143,10 @@ pub fn size(text: &str) -> Result<usize, String> {
     size.ok_or_else(|| "write a number with a unit, such as 500KB or 5MB".to_owned())
 }
 
-/// The directory of dead letters alone, for who only looks into them: nothing else needs to be given or right.
+/// Only the directory of dead letters, for commands that only read them: other settings may be missing or wrong.
 ///
 /// # Errors
-/// The settings file can't be read, or what it says of the directory is wrong.
+/// The settings file can't be read, or its directory is wrong.
 pub fn dead_letters_dir(config: Option<&Path>, environment: &Environment) -> Result<PathBuf, SettingsError> {
     let (typed, _) = read(config, &Vec::new(), environment)?;
     resolve::dead_letters_dir(&typed)
@@ -160,7 +161,7 @@ pub fn admin(config: Option<&Path>, environment: &Environment) -> Result<(AdminL
     resolve::admin(&typed)
 }
 
-/// The value of each setting and where it comes from, in the order of the documentation. Secrets are not shown.
+/// The value and origin of each setting, in the order of the documentation. Secrets are not shown.
 ///
 /// # Errors
 /// The settings file can't be read, or is not TOML.

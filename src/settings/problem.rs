@@ -1,26 +1,26 @@
-//! What is wrong with the settings, in words that help.
+//! Problems in the settings, with fixes.
 
 use std::fmt;
 
-/// Everything that is wrong with the settings, shown together.
+/// All problems in the settings, shown together.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub struct SettingsError {
     /// At least one.
     pub problems: Vec<Problem>,
 }
 
-/// One thing that is wrong. It never holds the text of a secret.
+/// One problem. It never contains a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// What is wrong.
     pub what: String,
-    /// Where it was given, or where it was looked for.
+    /// Where the value was given, or where it was expected.
     pub place: String,
     /// What to do.
     pub fix: String,
 }
 
-/// A problem whose place is not known yet.
+/// A problem without its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Complaint {
     pub(super) what: String,
@@ -50,7 +50,7 @@ impl fmt::Display for SettingsError {
     }
 }
 
-/// The candidate that was most likely meant, if any is near enough to be no insult.
+/// The most similar candidate, if any is similar enough.
 pub(super) fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near =
         |candidate: &str| strsim::normalized_damerau_levenshtein(&typed.to_lowercase(), &candidate.to_lowercase());

@@ -1,10 +1,10 @@
-//! A value as it was typed, before it means anything.
+//! A typed value, before validation.
 
 use std::path::PathBuf;
 
 use super::problem::Complaint;
 
-/// A value as it was typed. It may be a secret, so it does not print.
+/// A typed value. It may be a secret, so it has no `Debug`.
 #[derive(Clone)]
 pub(super) enum Raw {
     Text(String),
@@ -12,12 +12,12 @@ pub(super) enum Raw {
     Path(PathBuf),
     Integer(i64),
     Switch(bool),
-    /// Something that no setting takes: "an array".
+    /// A value that no setting accepts: "an array".
     Other(&'static str),
 }
 
 impl Raw {
-    /// Any text; a number is as good as its digits, but for a secret.
+    /// Any text; a number counts as its digits, except for a secret.
     pub(super) fn text(&self, is_secret: bool) -> Result<String, Complaint> {
         match self {
             Self::Text(text) if text.contains(|c: char| c.is_control() && c != '\n' && c != '\t') => {
@@ -29,7 +29,7 @@ impl Raw {
         }
     }
 
-    /// The value in a message. Secrets never get here: their one complaint names no value.
+    /// The value in a message. Secrets never reach this: their only problem does not show the value.
     pub(super) fn show(&self) -> String {
         match self {
             Self::Text(text) => format!("{text:?}"),

@@ -1,4 +1,4 @@
-//! From what was typed to values with meaning: one setting at a time, every problem kept.
+//! Converts typed values to validated ones, one setting at a time, and collects all problems.
 
 use std::path::{Path, PathBuf};
 
@@ -11,11 +11,11 @@ use crate::core::named_file;
 use crate::core::named_file::{MOST_CREDENTIAL, MOST_SETTINGS};
 use crate::script::MOST_TEXT;
 
-/// Reads settings by name. A wrong value becomes a problem, and a placeholder that nobody gets to see: settings are only
-/// handed out when there are no problems.
+/// Reads settings by name. A wrong value becomes a problem and a placeholder, which is never used: settings are
+/// returned only if there are no problems.
 ///
-/// It reads for the process, or for one item of an array ([`Reader::within`]): then what the item gives goes before all that is
-/// given for the process.
+/// It reads for the process, or for one item of an array ([`Reader::within`]): values of the item override those of
+/// the process.
 pub(super) struct Reader<'a> {
     typed: &'a Typed,
     item: Option<&'a Item>,
@@ -53,41 +53,41 @@ impl<'a> Reader<'a> {
         own.or_else(|| self.typed.common.get(row.name))
     }
 
-    /// Says something that is allowed, in a sentence without secrets. What several items share is said once.
+    /// Adds a warning, a sentence without secrets. A warning common to several items is added once.
     pub(super) fn warn(&mut self, warning: String) {
         if !self.warnings.contains(&warning) {
             self.warnings.push(warning);
         }
     }
 
-    /// Keeps a problem. What several items share is told once.
+    /// Adds a problem. A problem common to several items is added once.
     fn keep_problem(&mut self, problem: Problem) {
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
     }
 
-    /// What was to be said so far.
+    /// The warnings so far.
     pub(super) fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
     }
 
-    /// The layer that a setting comes from, if it was given.
+    /// The layer of a setting, if it was given.
     pub(super) fn layer(&self, row: &'static Row) -> Option<Layer> {
         self.given(row).map(|given| given.layer)
     }
 
-    /// Whether somebody gave a setting.
+    /// Whether a setting was given.
     pub(super) fn is_given(&self, row: &'static Row) -> bool {
         self.layer(row).is_some_and(|layer| layer != Layer::Default)
     }
 
-    /// The first setting of a table that somebody gave.
+    /// The first given setting of a table.
     pub(super) fn first_given(&self, table: &str) -> Option<&'static Row> {
         keys::all().filter(|row| row.parts().0 == table).find(|row| self.is_given(row))
     }
 
-    /// The settings file, if it is what gives a setting.
+    /// The settings file, if a setting comes from it.
     pub(super) fn file(&self, row: &'static Row) -> Option<&'a Path> {
         match &self.given(row)?.origin {
             ValueOrigin::File { file, .. } | ValueOrigin::Item { file, .. } => Some(file),
@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The place that a setting comes from, for people.
+    /// The place of a setting, for messages.
     pub(super) fn origin(&self, row: &'static Row) -> String {
         self.given(row).map_or_else(|| row.name.to_owned(), |given| given.origin.to_string())
     }
@@ -117,7 +117,8 @@ impl<'a> Reader<'a> {
         self.file_with(key, MOST_SETTINGS, content::certificates)
     }
 
-    /// A path to a file with certificates to trust. One without a root is allowed, since the system may trust that, and is said.
+    /// A path to a file with certificates to trust. A file without a root is allowed, because the system may trust
+    /// the chain, but causes a warning.
     pub(super) fn authorities(&mut self, key: &'static Key<PathBuf>) -> Option<PathBuf> {
         let mut rootless = None;
         let path = self.file_with(key, MOST_SETTINGS, |content| {
@@ -130,7 +131,8 @@ impl<'a> Reader<'a> {
         Some(path)
     }
 
-    /// Says so if everybody may read a file with a secret. A group may: that is how a secret is handed to a service.
+    /// Warns if everybody may read a file with a secret. A group may read it, which is a usual way to give a service
+    /// a secret.
     pub(super) fn warn_if_public(&mut self, row: &'static Row, path: &Path) {
         if named_file::is_public(path) {
             self.warn(format!(
@@ -142,7 +144,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A path to a file that can be read, is not empty, and has the content that it should have.
+    /// A path to a file that can be read, is not empty, and has valid content.
     fn file_with(
         &mut self,
         key: &'static Key<PathBuf>,
@@ -167,13 +169,13 @@ impl<'a> Reader<'a> {
         Some(path)
     }
 
-    /// A value, if it is given and right.
+    /// A value, if it is given and valid.
     pub(super) fn get<T: Setting>(&mut self, key: &'static Key<T>) -> Option<T> {
         let read = T::read(&key.row, &key.bounds, &self.given(&key.row)?.raw);
         self.keep(&key.row, read)
     }
 
-    /// What a text means by the rule of the caller.
+    /// Converts a text with the function of the caller.
     pub(super) fn parse<T>(
         &mut self,
         key: &'static Key<String>,
@@ -199,13 +201,12 @@ impl<'a> Reader<'a> {
         self.keep_problem(complaint.at(format!("{first}, {second}")));
     }
 
-    /// Keeps a problem with what stands at a place that is no setting.
+    /// Adds a problem at a place that is not a setting.
     pub(super) fn complain_at(&mut self, place: &str, complaint: Complaint) {
         self.keep_problem(complaint.at(place));
     }
 
-    /// The one of two settings that holds, when they say the same in two ways: the one from the first layer. Neither and
-    /// both are problems.
+    /// One of two alternative settings: the one from the first layer. Neither and both are problems.
     pub(super) fn either(&mut self, one: &'static Row, other: &'static Row) -> Option<&'static Row> {
         match (self.layer(one), self.layer(other)) {
             (None, None) => {
@@ -221,7 +222,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Keeps the problem that two settings say the same in two ways.
+    /// Adds the problem that two alternative settings are given.
     pub(super) fn conflict(&mut self, rows: [&'static Row; 2]) {
         let [one, other] = rows.map(|row| row.name);
         let complaint = Complaint::new(format!("{one} and {other} are both given"), "keep one of the two");
@@ -262,14 +263,16 @@ impl<'a> Reader<'a> {
             format!("give {}", self.ways(rows).join(" or ")),
         );
         let place = match (&self.typed.file, self.item) {
-            (_, Some(item)) => format!("neither in {} ({}) nor in what holds for all of them", item.label, item.place),
+            (_, Some(item)) => {
+                format!("neither in {} ({}) nor in the settings common to all of them", item.label, item.place)
+            }
             (Some(file), _) => format!("neither in flags nor in the environment nor in {}", file.display()),
             (None, _) => "neither in flags nor in the environment, and no settings file is given (--config)".to_owned(),
         };
         self.keep_problem(complaint.at(place));
     }
 
-    /// Every way to give these settings.
+    /// All ways to set these settings.
     pub(super) fn ways(&self, rows: &[&'static Row]) -> Vec<String> {
         let mut ways = Vec::new();
         for key in rows {

@@ -1,4 +1,4 @@
-//! From typed settings to [`Settings`]: what belongs together is checked together.
+//! Converts typed settings to [`Settings`], and checks related settings together.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use super::source::{Place, read_places, read_scopes, read_source_scripts, read_s
 use super::typed::Typed;
 use crate::script;
 
-/// Reads every setting, and hands out settings only if nothing is wrong: neither before nor here.
+/// Reads every setting, and returns settings only if there are no problems.
 pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) -> Result<Settings, SettingsError> {
     let mut reader = Reader::new(typed, problems);
     let sources = read_sources(&mut reader, machine);
@@ -68,7 +68,7 @@ fn read_reload(reader: &mut Reader<'_>) -> Option<ReloadSettings> {
     Some(ReloadSettings { force: force?, rules, last_good: last_good? })
 }
 
-/// Reads what is needed to deliver logs that are at hand, and nothing about where logs come from.
+/// Reads only the settings to deliver existing logs, without sources.
 pub(super) fn delivery(
     typed: &Typed,
     problems: Vec<Problem>,
@@ -87,7 +87,7 @@ pub(super) fn delivery(
     }
 }
 
-/// Reads what is needed to try a script.
+/// Reads only the settings to try a script.
 pub(super) fn trial(
     typed: &Typed,
     problems: Vec<Problem>,
@@ -107,7 +107,7 @@ pub(super) fn trial(
     }
 }
 
-/// Reads where the logs of the sources come from.
+/// Reads only the sources.
 pub(super) fn places(typed: &Typed, problems: Vec<Problem>, machine: &Machine) -> Result<Vec<Place>, SettingsError> {
     let mut reader = Reader::new(typed, problems);
     let places = read_places(&mut reader, machine);
@@ -115,7 +115,7 @@ pub(super) fn places(typed: &Typed, problems: Vec<Problem>, machine: &Machine) -
     places.filter(|_| problems.is_empty()).ok_or(SettingsError { problems })
 }
 
-/// Reads what the rights of each source are about.
+/// Reads only the names that rights refer to.
 pub(super) fn scopes(typed: &Typed) -> Result<Vec<crate::sls::rights::Scope>, SettingsError> {
     let mut reader = Reader::new(typed, Vec::new());
     let scopes = read_scopes(&mut reader);
@@ -123,7 +123,7 @@ pub(super) fn scopes(typed: &Typed) -> Result<Vec<crate::sls::rights::Scope>, Se
     scopes.filter(|_| problems.is_empty()).ok_or(SettingsError { problems })
 }
 
-/// Reads the directory of dead letters and nothing else.
+/// Reads only the directory of dead letters.
 pub(super) fn dead_letters_dir(typed: &Typed) -> Result<PathBuf, SettingsError> {
     let mut reader = Reader::new(typed, Vec::new());
     let dir = reader.get(&keys::dead_letters::DIR);

@@ -14,7 +14,7 @@ use crate::sls::endpoint::{region, takes_only_v4};
 use crate::sls::rights::Scope;
 use crate::sls::{Config, Signature, is_label};
 
-/// Where the logs are. `heartbeat` is the time between two heartbeats, if that is known.
+/// How to reach the logstore. `heartbeat` is the time between two heartbeats, if known.
 pub(super) fn read_sls(reader: &mut Reader<'_>, heartbeat: Option<Duration>, machine: &Machine) -> Option<Config> {
     for row in [&keys::sls::ENDPOINT.row, &keys::sls::PROJECT.row, &keys::sls::LOGSTORE.row, &keys::sls::GROUP.row] {
         reader.demand(&[row]);
@@ -58,7 +58,7 @@ pub(super) fn read_sls(reader: &mut Reader<'_>, heartbeat: Option<Duration>, mac
     })
 }
 
-/// The names that rights are about.
+/// The names that rights refer to.
 pub(super) fn read_scope(reader: &mut Reader<'_>) -> Option<Scope> {
     for row in [&keys::sls::PROJECT.row, &keys::sls::LOGSTORE.row, &keys::sls::GROUP.row] {
         reader.demand(&[row]);
@@ -74,7 +74,7 @@ fn read_project(reader: &mut Reader<'_>) -> Option<String> {
     read_label(reader, &keys::sls::PROJECT, "write the project's name alone: letters, digits and -")
 }
 
-/// A name that becomes a part of a host name.
+/// A name that becomes part of a host name.
 fn read_label(reader: &mut Reader<'_>, key: &'static Key<String>, fix: &str) -> Option<String> {
     reader.parse(key, |text| match is_label(&text) {
         true => Ok(text),
@@ -109,8 +109,8 @@ fn read_endpoint(reader: &mut Reader<'_>, project: Option<&str>) -> Option<Strin
     }
 }
 
-/// A container's process is always number 1, so two containers with one host name need something more: the time of
-/// their start.
+/// The process id in a container is always 1, so two containers with one host name are distinguished by their start
+/// time.
 fn default_consumer(group: &str, machine: &Machine) -> String {
     let Machine { hostname, pid, now, .. } = machine;
     match pid {

@@ -17,10 +17,10 @@ use crate::pipeline::FetchInterval;
 use crate::sls::Config;
 use crate::sls::rights::Scope;
 
-/// Longest name of a source.
+/// Maximum length of a source's name.
 const LONGEST_NAME: usize = 63;
 
-/// Reads every source there is: each item of `[[source]]`, or the one of `[sls]`.
+/// Reads every source: each item of `[[source]]`, or that of `[sls]`.
 pub(super) fn read_sources(reader: &mut Reader<'_>, machine: &Machine) -> Option<Vec<SourceSettings>> {
     let items: Vec<_> = reader.items(&SOURCES).collect();
     let work: Vec<_> = match &items[..] {
@@ -46,12 +46,12 @@ pub(super) fn read_sources(reader: &mut Reader<'_>, machine: &Machine) -> Option
     sources.collect()
 }
 
-/// Reads where the logs of the sources come from, each with its name.
+/// Reads how to reach each source, with its name.
 pub(super) fn read_places(reader: &mut Reader<'_>, machine: &Machine) -> Option<Vec<Place>> {
     let items: Vec<_> = reader.items(&SOURCES).collect();
     if items.is_empty() {
         if LISTS.iter().any(|list| reader.is_given(list)) {
-            // What is wrong with the lists is told already.
+            // Problems of the lists are already reported.
             return None;
         }
         return Some(vec![read_place(reader, machine)?]);
@@ -63,7 +63,7 @@ pub(super) fn read_places(reader: &mut Reader<'_>, machine: &Machine) -> Option<
     tell_twins(reader, &items, &places).then_some(places)
 }
 
-/// Reads what the rights of each source are about.
+/// Reads only the names that rights refer to.
 pub(super) fn read_scopes(reader: &mut Reader<'_>) -> Option<Vec<Scope>> {
     let items: Vec<_> = reader.items(&SOURCES).collect();
     if items.is_empty() {
@@ -102,10 +102,10 @@ pub(super) fn read_source_scripts(reader: &mut Reader<'_>) -> (Option<PathBuf>, 
     (common, sources)
 }
 
-/// Where the logs of a source come from.
+/// How to reach a source.
 pub(super) struct Place {
     pub(super) name: String,
-    /// The name was given, not made.
+    /// Whether the name was given.
     has_name: bool,
     has_consumer: bool,
     pub(super) sls: Config,
@@ -127,7 +127,7 @@ fn read_place(reader: &mut Reader<'_>, machine: &Machine) -> Option<Place> {
     Some(Place { name, has_name, has_consumer, sls, start, until })
 }
 
-/// How a source is worked on.
+/// How to work on a source.
 struct Work {
     script: PathBuf,
     wait: bool,
@@ -151,7 +151,7 @@ fn read_work(reader: &mut Reader<'_>) -> Option<Work> {
     })
 }
 
-/// The script of a source: its own, or the one for all.
+/// The script of a source: its own, or the common one.
 fn read_script(reader: &mut Reader<'_>) -> Option<PathBuf> {
     if reader.is_given(&keys::source::SCRIPT.row) {
         return reader.script(&keys::source::SCRIPT);
@@ -170,7 +170,7 @@ fn name(text: String) -> Result<String, Complaint> {
     Err(Complaint::new(format!("{text:?} is not a name for a source"), fix))
 }
 
-/// Logstores of several projects that have the same name are told apart by their projects, unless they were given names.
+/// Logstores with the same name in several projects are distinguished by the projects, unless they have names.
 fn name_apart(places: &mut [Place]) {
     let logstores: Vec<String> = places.iter().map(|place| place.sls.logstore.clone()).collect();
     for place in places.iter_mut().filter(|place| !place.has_name) {
@@ -186,9 +186,9 @@ fn default_name(project: &str, logstore: &str, logstores: &[String]) -> String {
     }
 }
 
-/// Two sources must not be called alike, and must not read the same logs as the same consumer: each log would be sent twice, or a
-/// shard would have two owners who know nothing of each other. A project can have several endpoints, and one name can stand for
-/// projects of two regions, so both the endpoint and the group have to differ.
+/// Two sources must not have the same name, and must not read the same logs as the same consumer: each log would be
+/// sent twice, or a shard would have two owners. A project can have several endpoints, and projects in two regions
+/// can have the same name, so both the endpoint and the group must differ.
 fn tell_twins(reader: &mut Reader<'_>, items: &[&Item], places: &[Place]) -> bool {
     let mut are_apart = true;
     for (at, place) in places.iter().enumerate() {

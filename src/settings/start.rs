@@ -1,4 +1,4 @@
-//! Where shards without a checkpoint start, and where shards end, as people write it.
+//! Parses start and end positions of shards.
 
 use std::fmt;
 
@@ -10,17 +10,17 @@ use super::problem::Complaint;
 use super::units;
 use crate::core::cursor::Start;
 
-/// How many seconds a start may be in the future: clocks differ, and so do time zones that were forgotten.
+/// How many seconds a start may be in the future, to allow for clock differences and time zones.
 const FARTHEST_START: i64 = 86_400;
 
-/// A position, and how it came about.
+/// A position, and its typed form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StartPosition {
-    /// What to ask SLS for.
+    /// The position for SLS.
     pub start: Start,
     /// As it was typed.
     pub typed: String,
-    /// The local time zone, when the typed time named no offset and was read in it.
+    /// The local time zone, if the typed time has no offset.
     pub zone: Option<String>,
 }
 
@@ -41,7 +41,7 @@ impl fmt::Display for StartPosition {
     }
 }
 
-/// Reads where shards start: as [`position`], and not far in the future.
+/// Parses a start: a [`position`] that is not far in the future.
 pub(super) fn parse(text: &str, now: Timestamp, zone: &TimeZone) -> Result<StartPosition, Complaint> {
     let read = position(text, now, zone)?;
     match read.start {
@@ -53,7 +53,7 @@ pub(super) fn parse(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Start
     }
 }
 
-/// Reads where shards end that start at `start`: as [`position`], and behind that. `end` is the time of now.
+/// Parses an end: a [`position`] after `start`. `end` is the current time.
 pub(super) fn parse_until(
     text: &str,
     start: Option<&StartPosition>,
@@ -62,7 +62,7 @@ pub(super) fn parse_until(
 ) -> Result<StartPosition, Complaint> {
     let mut read = position(text, now, zone)?;
     if read.start == Start::End {
-        // The same for every shard, whenever it is acquired: the second of now is read whole.
+        // The same for every shard, whenever it is acquired: the current second is included.
         read.start = Start::Time(now.as_second() + 1);
     }
     let is_behind = match (start.map(|start| start.start), read.start) {
@@ -75,11 +75,11 @@ pub(super) fn parse_until(
         return Ok(read);
     }
     let start = start.map_or_else(|| "the oldest log".to_owned(), ToString::to_string);
-    let fix = "write a time behind the start, or end for what is there now";
-    Err(Complaint::new(format!("{text:?} is not behind the start, {start}: there would be nothing to read"), fix))
+    let fix = "write a time after the start, or end for the logs that are there now";
+    Err(Complaint::new(format!("{text:?} is not after the start, {start}: there would be nothing to read"), fix))
 }
 
-/// Reads where a range ends that starts at `start`: as [`parse_until`], and not in the future.
+/// Parses the end of a range: as [`parse_until`], but not in the future.
 pub(super) fn parse_past(
     text: &str,
     start: &StartPosition,
@@ -100,9 +100,9 @@ fn instant(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("a position is made from a timestamp")
 }
 
-/// Reads a position: `begin` or `end` in any case, unix seconds, a span before now (`-2h`, `2h ago`, `20d`), or a date
-/// and time in the manner of RFC 3339 and ISO 8601, where parts may have one digit, the time may be missing, and a time without an offset is in `zone`, as the
-/// vendor's SDK reads it. Fractions of a second are cut off: SLS counts in seconds.
+/// Parses a position: `begin` or `end` in any case, unix seconds, a span before now (`-2h`, `2h ago`, `20d`), or a
+/// date and time as in RFC 3339 and ISO 8601. Parts may have one digit, the time may be missing, and a time without
+/// an offset is in `zone`, as in the vendor's SDK. Fractions of a second are dropped, because SLS counts in seconds.
 fn position(text: &str, now: Timestamp, zone: &TimeZone) -> Result<StartPosition, Complaint> {
     let text = text.trim();
     let position = |start, zone| StartPosition { start, typed: text.to_owned(), zone };
@@ -381,7 +381,7 @@ mod tests {
         assert_eq!(until("-3h", "end"), Ok(Start::Time(1_800_000_001)));
         assert_eq!(until("end", "2030-01-01"), Ok(Start::Time(1_893_456_000)));
         for (start, end) in [("begin", "begin"), ("-2h", "-2h"), ("-2h", "-3h"), ("end", "end"), ("end", "-1s")] {
-            assert!(until(start, end).unwrap_err().contains("is not behind the start"), "{start} {end}");
+            assert!(until(start, end).unwrap_err().contains("is not after the start"), "{start} {end}");
         }
     }
 
@@ -394,7 +394,7 @@ mod tests {
         assert_eq!(past("end"), Ok(Start::Time(1_800_000_001)));
         assert_eq!(past("-1h"), Ok(Start::Time(1_799_996_400)));
         assert!(past("1800000002").unwrap_err().contains("is in the future"));
-        assert!(past("-3h").unwrap_err().contains("is not behind the start"));
+        assert!(past("-3h").unwrap_err().contains("is not after the start"));
     }
 
     #[test]

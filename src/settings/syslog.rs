@@ -14,20 +14,20 @@ use crate::destination::syslog::{
     Config, Delivery, Element, Framing, Layout, Standard, SyslogFormat, Target, Tls, Transport,
 };
 
-/// Most bytes of a datagram that no network on the way takes apart: the least MTU of IPv6, less its header and UDP's.
+/// Maximum size of a datagram that no network fragments: the minimum MTU of IPv6, without its header and that of UDP.
 const DATAGRAM: usize = 1_232;
 
-/// Most bytes of a UDP payload over IPv4.
+/// Maximum UDP payload over IPv4, in bytes.
 const MOST_DATAGRAM: usize = 65_507;
 
-/// Below the 8096 bytes at which rsyslog as it is installed splits a message: the rest would be a message of its own,
-/// with the header that the log wrote there.
+/// Below the 8096 bytes at which rsyslog splits a message by default: the rest would be a separate message, whose
+/// header comes from the log.
 const MESSAGE: usize = 8_000;
 
-/// More than syslog-ng takes as a counted message (`log-msg-size()`), where nobody has raised it.
+/// The default limit of syslog-ng for a counted message (`log-msg-size()`).
 const COUNTED: usize = 65_537;
 
-/// More than rsyslog takes over RELP (`maxDataSize` of imrelp), where nobody has raised it.
+/// The default limit of rsyslog over RELP (`maxDataSize` of imrelp).
 const ANSWERED: usize = 131_073;
 
 const TLS_ONLY: [&Row; 5] = [
@@ -54,11 +54,11 @@ pub(super) fn read_syslog(reader: &mut Reader<'_>, machine: &Machine) -> Option<
     let counted = matches!(protocol, Protocol::Tcp | Protocol::Tls) && framing == Framing::Octet;
     let receivers = match layout.max_message {
         COUNTED.. if counted => {
-            "as they are installed, syslog-ng ends the connection at more than 65536 bytes, and rsyslog at more than 200000 takes \
-             every line of the message for a message of its own"
+            "by default, syslog-ng ends the connection at more than 65536 bytes, and at more than 200000 rsyslog \
+             treats every line of the message as a separate message"
         }
         ANSWERED.. if matches!(protocol, Protocol::Relp | Protocol::RelpTls) => {
-            "as it is installed, rsyslog cuts what it gets over RELP at 131072 bytes"
+            "by default, rsyslog truncates messages over RELP at 131072 bytes"
         }
         _ => "",
     };
@@ -91,7 +91,7 @@ pub(super) fn read_syslog(reader: &mut Reader<'_>, machine: &Machine) -> Option<
     })
 }
 
-/// What messages look like, whoever they go to.
+/// The layout of messages, for any receiver.
 pub(super) fn read_syslog_format(reader: &mut Reader<'_>, machine: &Machine) -> Option<SyslogFormat> {
     let protocol = reader.get(&keys::syslog::PROTOCOL)?;
     let (layout, framing) = (read_layout(reader, protocol, machine), read_framing(reader, protocol));
@@ -300,7 +300,7 @@ fn read_max_message(reader: &mut Reader<'_>, protocol: Protocol) -> Option<usize
     Some(size)
 }
 
-/// Keeps a problem with each of these settings that somebody gave, when they say nothing here.
+/// Adds a problem for each of these settings that is given but has no effect here.
 fn refuse(reader: &mut Reader<'_>, rows: &[&'static Row], when: bool, why: &str) {
     for row in rows.iter().filter(|row| when && reader.is_given(row)).copied().collect::<Vec<_>>() {
         let what = format!("{} has no meaning here: {why}", row.name);
@@ -308,7 +308,7 @@ fn refuse(reader: &mut Reader<'_>, rows: &[&'static Row], when: bool, why: &str)
     }
 }
 
-/// On this machine, so that nobody listens on the way.
+/// On this machine, so that the connection cannot be intercepted.
 fn is_local(target: &Target) -> bool {
     target.host == "localhost" || target.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }

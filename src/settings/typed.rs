@@ -1,4 +1,4 @@
-//! What was typed: each setting as it was given in flags, environment, file and defaults, with the place of each.
+//! Typed settings: the values from flags, environment, file and defaults, each with its place.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -16,10 +16,10 @@ pub type Environment = BTreeMap<String, OsString>;
 /// Settings given as flags: the setting's name (`sls.start`) and the text.
 pub type Flags = Vec<(&'static str, String)>;
 
-/// The prefix of variables that are there for every Alibaba Cloud tool.
+/// The prefix of the variables of all Alibaba Cloud tools.
 pub(super) const SHARED_PREFIX: &str = "ALIBABA_CLOUD_";
 
-/// Who may overrule whom: the first wins.
+/// The layers in order of precedence: the first wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Layer {
     /// An item of an array of tables, or of a list.
@@ -30,12 +30,12 @@ pub(super) enum Layer {
     /// A variable that the vendor's scripts use: `SLS_*`.
     SeedVariable,
     File,
-    /// A variable that is there for every Alibaba Cloud tool, and may not be meant for us.
+    /// A variable of all Alibaba Cloud tools, which may not be meant for this program.
     SharedVariable,
     Default,
 }
 
-/// Where a value was given, for people.
+/// The place of a value, for messages.
 #[derive(Debug, Clone)]
 pub(super) enum ValueOrigin {
     Flag(&'static str),
@@ -52,7 +52,7 @@ pub(super) enum ValueOrigin {
         file: PathBuf,
         line: usize,
     },
-    /// So many-th in a list that was given there.
+    /// The position in a list that was given there.
     Listed {
         number: usize,
         list: String,
@@ -81,13 +81,13 @@ pub(super) struct Given {
     pub(super) raw: Raw,
 }
 
-/// Values by setting, the one that wins first.
+/// Values by setting, in order of precedence.
 #[derive(Default)]
 pub(super) struct Values(BTreeMap<&'static str, Vec<Given>>);
 
 impl Values {
-    /// Takes a value. Empty text is no value, in every layer: the vendor's scripts and many container files leave unused
-    /// settings empty.
+    /// Adds a value. Empty text counts as absent in every layer: the vendor's scripts and many container files leave
+    /// unused settings empty.
     pub(super) fn put(&mut self, key: &Row, layer: Layer, origin: ValueOrigin, raw: Raw) {
         if matches!(&raw, Raw::Text(text) if text.is_empty()) {
             return;
@@ -97,18 +97,18 @@ impl Values {
         given.insert(at, Given { layer, origin, raw });
     }
 
-    /// The values of a setting, the one that wins first.
+    /// The values of a setting, in order of precedence.
     pub(super) fn all(&self, name: &str) -> &[Given] {
         self.0.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// The value that wins.
+    /// The value with the highest precedence.
     pub(super) fn get(&self, name: &str) -> Option<&Given> {
         self.all(name).first()
     }
 }
 
-/// An item of an array of tables: what is given for it alone. What it lacks is taken from [`Typed::common`].
+/// An item of an array of tables, with its own values. Missing values come from [`Typed::common`].
 pub(super) struct Item {
     pub(super) array: &'static Array,
     /// `source "waf"`.
@@ -118,9 +118,9 @@ pub(super) struct Item {
     pub(super) values: Values,
 }
 
-/// Everything that was typed.
+/// All typed settings.
 pub(super) struct Typed {
-    /// What is given once for the process.
+    /// Values for the process.
     pub(super) common: Values,
     /// The items of arrays, in the order in which they were typed.
     pub(super) items: Vec<Item>,
@@ -143,7 +143,7 @@ impl Typed {
         typed
     }
 
-    /// Takes the flags.
+    /// Adds the flags.
     pub(super) fn put_flags(&mut self, flags: &Flags) {
         for (name, text) in flags {
             let key = keys::find(name).expect("flags are made from the table of settings");
@@ -152,7 +152,7 @@ impl Typed {
         }
     }
 
-    /// Takes the environment; returns what is wrong with it.
+    /// Adds the environment; returns its problems.
     pub(super) fn put_environment(&mut self, environment: &Environment) -> Vec<Problem> {
         let mut problems = Vec::new();
         let names: BTreeMap<String, &Row> = keys::all().flat_map(variables).collect();
@@ -186,7 +186,7 @@ impl Typed {
     }
 }
 
-/// Every variable that gives this setting.
+/// All variables of this setting.
 fn variables(key: &Row) -> impl Iterator<Item = (String, &Row)> {
     let also = key.also.iter().map(ToString::to_string);
     key.variable().into_iter().chain(also).map(move |name| (name, key))
@@ -202,8 +202,8 @@ fn layer_of(variable: &str) -> Layer {
     }
 }
 
-/// Kubernetes gives every pod variables such as `FORWARDER_SERVICE_HOST` and `FORWARDER_PORT_8088_TCP` when there is a
-/// Service named `forwarder`: nobody typed them.
+/// Kubernetes gives every pod variables such as `FORWARDER_SERVICE_HOST` and `FORWARDER_PORT_8088_TCP` when there is
+/// a Service named `forwarder`: these are ignored.
 fn is_service_link(name: &str) -> bool {
     let rest = &name[PREFIX.len()..];
     rest == "SERVICE_HOST"

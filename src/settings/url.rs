@@ -6,7 +6,7 @@ use hyper::Uri;
 
 use super::problem::Complaint;
 
-/// Scheme, host and port: what a URL in the settings may hold.
+/// Scheme, host and port: the parts of a URL in the settings.
 pub(super) struct BaseUrl {
     /// Without a slash at the end.
     pub(super) url: String,
@@ -37,12 +37,12 @@ impl BaseUrl {
         let authority = parsed.authority().map_or("", |authority| authority.as_str());
         if host.is_empty() || (parsed.port().is_none() && authority.contains(':') && !authority.ends_with(']')) {
             return wrong(
-                "has no host, or something else than a port after the colon",
+                "has no host, or something other than a port after the colon",
                 "write it as https://host:port",
             );
         }
         if parsed.port_u16() == Some(0) {
-            return wrong("has port 0, where nobody can listen", "write the port of the other side");
+            return wrong("has port 0, which no server can use", "write the port of the server");
         }
         if parsed.path_and_query().is_some_and(|path| path != "/") || url.contains('#') {
             return wrong("has a path", "end it after the host and the port: the path is put there for each call");
@@ -50,7 +50,7 @@ impl BaseUrl {
         Ok(Self { url: url.trim_end_matches('/').to_owned(), host, https })
     }
 
-    /// Plain text on a wire that others may listen to.
+    /// Plain text on a network.
     pub(super) fn is_exposed(&self) -> bool {
         !self.https && !self.is_loopback()
     }

@@ -1,7 +1,7 @@
 //! The calls of a consumer, each as two pure halves: `build_x` makes the request, `read_x` reads the reply.
 //!
-//! Source: Alibaba Cloud SLS API reference, the page named at each half. Where the reference and the vendor's SDKs differ
-//! on a reply, both forms are read. Field names that we do not know are skipped.
+//! Source: Alibaba Cloud SLS API reference, the page named at each half. Where the reference and the vendor's SDKs
+//! differ on a reply, both forms are accepted. Unknown fields are skipped.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -20,7 +20,7 @@ use crate::core::page::{Packed, Page};
 use crate::core::printable::excerpt;
 use crate::core::source::Checkpoint;
 
-/// Most shards that a source may have. SLS gives a logstore 256, more on request; a longer list is a mistake.
+/// Maximum number of shards of a source. SLS gives a logstore 256, more on request; a longer list is an error.
 pub const MAX_SHARDS: usize = 10_000;
 
 /// Logstores that a project may have. SLS allows 200, and more on request.
@@ -29,7 +29,7 @@ pub const MAX_LOGSTORES: usize = 10_000;
 /// Logstores that are asked for with one call, which is the most that SLS gives.
 const LOGSTORES_PAGE: usize = 500;
 
-/// A reply with status 200 that is not what the call promises.
+/// A reply with status 200 that does not have the form that the call promises.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// Something is missing or malformed.
@@ -51,7 +51,7 @@ fn read_list<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<Vec<T>, ReadError
 
 fn bounded<T>(list: Vec<T>) -> Result<Vec<T>, ReadError> {
     if list.len() > MAX_SHARDS {
-        return Err(garbled(format!("it lists {} shards, and a source may have {MAX_SHARDS}", list.len())));
+        return Err(garbled(format!("it lists {} shards; a source may have at most {MAX_SHARDS}", list.len())));
     }
     Ok(list)
 }
@@ -76,14 +76,14 @@ fn shard_path(config: &Config, shard: ShardId) -> String {
     format!("{}/{shard}", shards_path(config))
 }
 
-/// A consumer group as the server has it.
+/// A consumer group as configured on the server.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Group {
     /// Name.
     pub name: String,
     /// Seconds of silence after which a consumer loses its shards.
     pub timeout: NonZeroU32,
-    /// Split or merged children wait for their parents.
+    /// Children of a split or merge wait for their parents.
     #[serde(default)]
     pub order: bool,
 }
@@ -96,7 +96,7 @@ impl Group {
     }
 }
 
-/// The group as the settings want it. The server counts in whole seconds: a part of one is rounded up.
+/// The group with the values of the settings. The server uses whole seconds: fractions are rounded up.
 #[must_use]
 pub fn wanted_group(config: &Config) -> Group {
     let seconds = config.group_timeout.as_nanos().div_ceil(1_000_000_000);
@@ -130,7 +130,7 @@ pub fn read_groups(reply: &Reply) -> Result<Vec<Group>, ReadError> {
     read_json(&reply.body)
 }
 
-/// Tells the two forms of a reply apart by their first byte, so that the error names what is wrong in the one meant.
+/// Distinguishes the two forms of a reply by the first byte, so that an error refers to the form that was sent.
 fn is_object(body: &[u8]) -> bool {
     body.trim_ascii_start().first() == Some(&b'{')
 }
@@ -165,7 +165,7 @@ pub fn build_update_group(config: &Config) -> Request {
     Request::new(Call::UpdateGroup, Method::Put, group_path(config), vec![]).json(&Body { order, timeout })
 }
 
-/// "ConsumerGroupHeartBeat": `held` are the shards that we still work on, those being wound down included.
+/// "ConsumerGroupHeartBeat": `held` are the shards that we still work on, including those being released.
 #[must_use]
 pub fn build_heartbeat(config: &Config, held: &BTreeSet<ShardId>) -> Request {
     let query = vec![("type", "heartbeat".into()), ("consumer", config.consumer.clone())];
@@ -202,21 +202,21 @@ pub fn build_checkpoint(config: &Config, shard: ShardId) -> Request {
 pub struct SavedAt {
     /// Number of the shard.
     pub shard: u32,
-    /// Where to read on.
+    /// The next cursor to read.
     pub cursor: Cursor,
-    /// Who saved it; empty when nobody was named.
+    /// The consumer that saved it; empty if none was named.
     pub consumer: String,
     /// `updateTime`, unix microseconds; 0 when the server does not say.
     pub micros: i64,
 }
 
-/// "GetCheckPoint" without a shard: of all of them.
+/// "GetCheckPoint" without a shard: for all shards.
 #[must_use]
 pub fn build_checkpoints(config: &Config) -> Request {
     Request::new(Call::Checkpoint, Method::Get, group_path(config), vec![])
 }
 
-/// "GetCheckPoint" without a shard: those that were ever saved.
+/// "GetCheckPoint" without a shard: all checkpoints that were ever saved.
 ///
 /// # Errors
 /// The body is not the array that the reference shows.
@@ -261,26 +261,26 @@ pub fn read_checkpoint(reply: &Reply, shard: ShardId) -> Result<Option<Checkpoin
         .map(|entry| Checkpoint { cursor: Cursor::new(entry.checkpoint), consumer: entry.consumer }))
 }
 
-/// "ConsumerGroupUpdateCheckPoint", with our name and not forced: the server takes it only from the shard's holder.
+/// "ConsumerGroupUpdateCheckPoint", with our name and not forced: the server accepts it only from the shard's owner.
 /// The reply has no body.
 #[must_use]
 pub fn build_save(config: &Config, shard: ShardId, cursor: &Cursor) -> Request {
     save(config, shard, cursor, &config.consumer, false)
 }
 
-/// The same in the name of another consumer: taken only while that one holds the shard.
+/// The same in the name of another consumer: accepted only while that consumer holds the shard.
 #[must_use]
 pub fn build_save_of(config: &Config, saved: &SavedAt) -> Request {
     save(config, ShardId(saved.shard), &saved.cursor, &saved.consumer, false)
 }
 
-/// The same past the check of ownership, on the wish of an operator.
+/// The same without the check of ownership, for an operator.
 #[must_use]
 pub fn build_forced_save(config: &Config, shard: ShardId, cursor: &Cursor) -> Request {
     save(config, shard, cursor, OPERATOR, true)
 }
 
-/// Who a forced save is shown as saved by.
+/// Consumer name of a forced save.
 const OPERATOR: &str = "forwarder-seek";
 
 fn save(config: &Config, shard: ShardId, cursor: &Cursor, consumer: &str, is_forced: bool) -> Request {
@@ -310,7 +310,7 @@ pub fn build_cursor(config: &Config, shard: ShardId, start: Start) -> Request {
 /// "GetCursor".
 ///
 /// # Errors
-/// There is no cursor in it.
+/// The reply has no cursor.
 pub fn read_cursor(reply: &Reply) -> Result<Cursor, ReadError> {
     #[derive(Deserialize)]
     struct Body {
@@ -333,7 +333,7 @@ pub fn build_cursor_time(config: &Config, shard: ShardId, cursor: &Cursor) -> Re
 /// "GetCursorTime": when the server received the log group at the cursor, unix seconds.
 ///
 /// # Errors
-/// There is no time in it.
+/// The reply has no time.
 pub fn read_cursor_time(reply: &Reply) -> Result<i64, ReadError> {
     #[derive(Deserialize)]
     struct Body {
@@ -367,10 +367,10 @@ pub fn build_pull(config: &Config, shard: ShardId, cursor: &Cursor, groups: u32,
     request
 }
 
-/// "PullLogs": the size that the body has unpacked, known before the body is read.
+/// "PullLogs": the size of the unpacked body, known before the body is read.
 ///
 /// # Errors
-/// It is not given, or above the limit.
+/// It is missing, or above the limit.
 pub fn read_raw_size(reply: &Reply) -> Result<u64, ReadError> {
     let size = required(reply, "x-log-bodyrawsize")?;
     check_size(size)?;
@@ -380,7 +380,7 @@ pub fn read_raw_size(reply: &Reply) -> Result<u64, ReadError> {
 /// "PullLogs".
 ///
 /// # Errors
-/// A header that the reference promises is missing or malformed, or the body is not what the headers say.
+/// A header that the reference promises is missing or malformed, or the body does not match the headers.
 pub fn read_pull(config: &Config, shard: ShardId, cursor: &Cursor, reply: Reply) -> Result<Page, ReadError> {
     let next = reply.header("x-log-cursor").filter(|next| !next.is_empty());
     let next = Cursor::new(next.ok_or_else(|| garbled("there is no x-log-cursor"))?);
@@ -422,17 +422,17 @@ pub fn read_pull(config: &Config, shard: ShardId, cursor: &Cursor, reply: Reply)
 
 fn required<T: FromStr>(reply: &Reply, name: &str) -> Result<T, ReadError> {
     number(reply, name).ok_or_else(|| match reply.header(name) {
-        Some(text) => garbled(format!("{name} is {}, not a number that it can be", excerpt(text))),
+        Some(text) => garbled(format!("{name} is {}, which is not a valid number", excerpt(text))),
         None => garbled(format!("there is no {name}")),
     })
 }
 
-/// A header that is a number. One that a page can do without counts as absent when it is malformed.
+/// A header that is a number. If it is optional, a malformed value counts as absent.
 fn number<T: FromStr>(reply: &Reply, name: &str) -> Option<T> {
     reply.header(name)?.trim().parse().ok()
 }
 
-/// A shard as the server describes it.
+/// A shard as described by the server.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Shard {
     /// Number.
@@ -440,13 +440,13 @@ pub struct Shard {
     pub id: u32,
     /// `readwrite`, or `readonly` for one that was split or merged and is kept until its logs expire.
     pub status: String,
-    /// The first hash key that it takes, 32 hexadecimal digits.
+    /// Its first hash key, 32 hexadecimal digits.
     #[serde(rename = "inclusiveBeginKey", default)]
     pub begin_key: String,
-    /// The first hash key behind those that it takes.
+    /// The first hash key after its range.
     #[serde(rename = "exclusiveEndKey", default)]
     pub end_key: String,
-    /// When it was made, unix seconds.
+    /// When it was created, unix seconds.
     #[serde(rename = "createTime", default)]
     pub created: i64,
 }
@@ -458,7 +458,7 @@ impl Shard {
         self.status == "readonly"
     }
 
-    /// Whether a hash key can belong to both. Keys of one length compare as text.
+    /// Whether the ranges of hash keys overlap. Keys of equal length compare as text.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         self.begin_key < other.end_key && other.begin_key < self.end_key
@@ -516,7 +516,7 @@ pub fn build_logstore(config: &Config) -> Request {
 /// "GetLogStore": how many days logs are kept; 3650 means for ever.
 ///
 /// # Errors
-/// It is not in the body.
+/// The body has none.
 pub fn read_retention(reply: &Reply) -> Result<u32, ReadError> {
     #[derive(Deserialize)]
     struct Body {

@@ -1,4 +1,4 @@
-//! How often calls failed, by call and code, for whoever watches.
+//! Counts failed calls by call and code, for metrics.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,16 +6,16 @@ use std::sync::{Mutex, PoisonError};
 
 use super::message::Call;
 
-/// Most kinds of failure that are told apart: a code is the server's text.
+/// Maximum number of distinct kinds of failure, because a code is text from the server.
 const MOST_KINDS: usize = 100;
 
-/// Longest code that is kept.
+/// Maximum length of a code.
 const LONGEST_CODE: usize = 40;
 
-/// What the failures are counted under that are one kind too many.
+/// Code of failures beyond the maximum number of kinds.
 const OTHER: &str = "other";
 
-/// The failures so far. The clients of a process share one.
+/// The failures so far, shared by all clients of a source.
 #[derive(Debug, Default)]
 pub struct CallErrors {
     sent: Mutex<BTreeMap<&'static str, u64>>,
@@ -28,25 +28,25 @@ pub struct CallErrors {
 pub struct CallError {
     /// The call, lower case with underscores: `save_checkpoint`.
     pub call: &'static str,
-    /// The server's error code, its HTTP status where it gave none, or `no_reply`, `unreadable`.
+    /// The server's error code, its HTTP status if it has none, or `no_reply`, `unreadable`.
     pub code: String,
     /// How many.
     pub count: u64,
 }
 
 impl CallErrors {
-    /// A request is sent.
+    /// Counts a request.
     pub(super) fn sends(&self, call: Call) {
         *self.sent.lock().unwrap_or_else(PoisonError::into_inner).entry(label(call)).or_default() += 1;
     }
 
-    /// How many requests were sent, by call, the failed ones too.
+    /// The number of requests by call, including failed ones.
     #[must_use]
     pub fn sent(&self) -> Vec<(&'static str, u64)> {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(call, count)| (*call, *count)).collect()
     }
 
-    /// One more that failed. Of the code only letters, digits and underscores stay: it becomes a label.
+    /// Counts a failure. Only letters, digits and underscores of the code are kept, because it becomes a label.
     pub(super) fn count(&self, call: Call, code: &str) {
         let code: String = code.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(LONGEST_CODE).collect();
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,12 +55,13 @@ impl CallErrors {
         *counts.entry(key).or_default() += 1;
     }
 
-    /// A call was told that the consumer group is not there.
+    /// Counts a reply that the consumer group does not exist.
     pub(super) fn count_missing_group(&self) {
         self.missing_groups.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How often that was so. Not read from the failures by code, of which there may be too many kinds.
+    /// How often the consumer group did not exist. This is not derived from the failures by code, which may have too
+    /// many kinds.
     pub(super) fn missing_groups(&self) -> u64 {
         self.missing_groups.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! The client: the one place that sends requests to SLS.
+//! The client: the only module that sends requests to SLS.
 
 mod config_error;
 mod connections;
@@ -38,27 +38,27 @@ pub use connections::Connections;
 pub use inspect::LookError;
 use wire::Wire;
 
-/// What a call is counted under that got no complete reply.
+/// Code of a call without a complete reply.
 const NO_REPLY: &str = "no_reply";
 
 /// A consumer's connection to its logstore.
 ///
-/// It belongs to the runtime that it is first used in, which drives its connections. A second runtime takes a second
-/// `Sls` of the same settings: making one reads the files that the settings name, and nothing else.
+/// It belongs to the runtime in which it is first used, which drives its connections. A second runtime needs a second
+/// `Sls` with the same settings. Creating one only reads the files that the settings name.
 #[derive(Debug)]
 pub struct Sls {
     config: Config,
     wire: Wire,
     keys: Keys,
-    /// Seconds that the server's clock is ahead of ours, as far as it mattered.
+    /// Seconds by which the server's clock is ahead of ours, as learned from refused requests.
     clock_offset: AtomicI64,
     clock_told: AtomicBool,
-    /// The server refused version 1 of the signature: from then on it is version 4.
+    /// The server refused version 1 of the signature: version 4 is used from then on.
     only_v4: AtomicBool,
     group_told: AtomicBool,
     shards_told: AtomicBool,
     errors: Arc<CallErrors>,
-    /// What the first look at the group told, if it was looked, and how often the group had been missing by then.
+    /// The state of the group at the first look, if there was one, and how often the group had been missing by then.
     group_start: OnceLock<(GroupStart, u64)>,
 }
 
@@ -66,7 +66,7 @@ impl Sls {
     /// A client for these settings, with connections of its own. Nothing is sent yet.
     ///
     /// # Errors
-    /// A setting is wrong, or a file that it names.
+    /// A setting, or a file that it names, is wrong.
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
         Self::over(config, &Connections::default())
     }
@@ -93,7 +93,7 @@ impl Sls {
         })
     }
 
-    /// The calls that failed. Another client may count into it.
+    /// The failed calls. Another client may share the counter.
     #[must_use]
     pub fn errors(&self) -> &Arc<CallErrors> {
         &self.errors
@@ -113,7 +113,7 @@ impl Sls {
         Ok(other)
     }
 
-    /// Which key signs, and how its renewal does.
+    /// The signing key, and the state of its renewal.
     #[must_use]
     pub fn key_status(&self) -> KeyStatus {
         self.keys.status()
@@ -125,10 +125,10 @@ impl Sls {
         self.wire.certificates.ends().server
     }
 
-    /// Waits for a key to sign with, if there is none yet.
+    /// Waits for a signing key, if there is none yet.
     ///
     /// # Errors
-    /// No provider has given one.
+    /// No provider has given a key.
     pub async fn sign_in(&self) -> Result<(), SourceError> {
         self.keys.current().await.map(drop)
     }
@@ -139,12 +139,12 @@ impl Sls {
     /// # Errors
     /// As for every call.
     pub async fn learn_shards(&self) -> Result<(), SourceError> {
-        // In this order: a shard that is made in between is missed, and taken for one that came later.
+        // In this order: a shard that is created in between is missing here, and so counts as a later one.
         let looking = api::build_list_shards(&self.config);
         let dated = |reply: &Reply| Ok((api::read_shards(reply)?, server_date(reply)));
         let (shards, looked_at) = self.ask(&looking, dated).await?;
         let checkpoints = self.checkpoints().await?;
-        // Who looked first has seen what was there first.
+        // The first look has seen the earliest state.
         let start = GroupStart::new(&shards, &checkpoints, looked_at);
         let _ = self.group_start.set((start, self.errors.missing_groups()));
         Ok(())
@@ -158,21 +158,22 @@ impl Sls {
         self.ask(&api::build_checkpoints(&self.config), api::read_checkpoints).await
     }
 
-    /// What the server tells of the project: its region and endpoints.
+    /// The project's region and endpoints, from the server.
     ///
     /// # Errors
-    /// As for every call. [`SourceError::Absent`]: there is none of this name, as far as this endpoint knows.
+    /// As for every call. [`SourceError::Absent`]: this endpoint knows no project of this name.
     pub async fn project(&self) -> Result<Project, SourceError> {
         self.ask(&project::build_project(), project::read_project).await
     }
 
-    /// An [`SourceError::Absent`] as it is, with what the server tells of the project: whether it is there, and which
-    /// endpoint it wants.
+    /// The cause of an [`SourceError::Absent`], with details about the project: whether it exists, and which endpoint
+    /// it needs.
     pub async fn whereabouts(&self, absent: Cause) -> Cause {
         project::advice(&self.config, absent, self.project().await.ok().as_ref())
     }
 
-    /// The silence after which the group gives the shards of a consumer away; `None` when there is no group.
+    /// The timeout of the group, after which it reassigns the shards of a silent consumer; `None` if there is no
+    /// group.
     ///
     /// # Errors
     /// As for every call.
@@ -180,8 +181,9 @@ impl Sls {
         Ok(self.find_group().await?.map(|group| group.timeout()))
     }
 
-    /// Whether the consumer that saved a checkpoint still holds the shard: then SLS takes the same checkpoint from it once
-    /// more. Only for one that has not saved for a while, as a save of its own at the same moment would be set back.
+    /// Whether the consumer that saved a checkpoint still holds the shard: then SLS accepts the same checkpoint from
+    /// it again. Use this only if it has not saved for a while: a save of its own at the same moment would be set
+    /// back.
     ///
     /// # Errors
     /// As for every call.
@@ -193,7 +195,7 @@ impl Sls {
         }
     }
 
-    /// Sets a checkpoint, whoever holds the shard.
+    /// Sets a checkpoint, whichever consumer holds the shard.
     ///
     /// # Errors
     /// As for every call.
@@ -242,14 +244,14 @@ impl Sls {
         }
     }
 
-    /// Sends a request with a small reply, and reads that.
+    /// Sends a request with a small reply, and parses the reply.
     async fn ask<T>(&self, request: &Request, read: impl Fn(&Reply) -> Result<T, ReadError>) -> Result<T, SourceError> {
         let reply = self.send(request, None).await?;
         read(&reply).map_err(|error| self.unreadable(request.call, &error, reply.header("x-log-requestid")))
     }
 
-    /// Sends a request, signs once more when the clock or the key was the trouble, and judges the reply. A page is taken
-    /// in only if `room` grows to it.
+    /// Sends a request, signs it again once if the clock or the key was the cause of a refusal, and classifies the
+    /// reply. A page is read only if `room` can grow to its size.
     async fn send(&self, request: &Request, room: Option<&mut Credit>) -> Result<Reply, SourceError> {
         let timeout = self.config.timeout;
         tokio::time::timeout(timeout, self.attempt_twice(request, room)).await.unwrap_or_else(|_| {
@@ -315,7 +317,7 @@ impl Sls {
         }
     }
 
-    /// A refusal of the key, with what keeps it from being renewed.
+    /// A refusal of the key, with the reason why it cannot be renewed.
     fn with_renewal(&self, error: SourceError) -> SourceError {
         match (error, self.keys.status().failing) {
             (SourceError::Refused(cause), Some(failing)) => {
@@ -326,7 +328,7 @@ impl Sls {
         }
     }
 
-    /// A refusal of the key, with the place where it happened: the same key may be good elsewhere.
+    /// A refusal of the key, with the endpoint and project: the same key may be accepted elsewhere.
     fn with_place(&self, error: SourceError) -> SourceError {
         let SourceError::Refused(mut cause) = error else { return error };
         let Config { project, endpoint, .. } = &self.config;
@@ -334,7 +336,7 @@ impl Sls {
         SourceError::Refused(cause)
     }
 
-    /// One signed request on the wire, and what came back.
+    /// Sends one signed request and returns the reply.
     async fn attempt(
         &self,
         request: &Request,
@@ -348,7 +350,7 @@ impl Sls {
         self.wire.send(&request, room).await
     }
 
-    /// How requests are signed now.
+    /// The current way of signing.
     fn signature(&self) -> Signature {
         match &self.config.signature {
             Signature::Auto { region: Some(region) } if self.only_v4.load(Ordering::Relaxed) => {
@@ -358,7 +360,7 @@ impl Sls {
         }
     }
 
-    /// Signs with version 4 from now on. Says whether that is allowed and new.
+    /// Uses version 4 from now on. Returns whether that is allowed and new.
     fn turn_to_v4(&self) -> bool {
         let Signature::Auto { region: Some(region) } = &self.config.signature else { return false };
         if self.only_v4.swap(true, Ordering::Relaxed) {
@@ -368,13 +370,13 @@ impl Sls {
         true
     }
 
-    /// The wall clock, set right by what the server told us.
+    /// The wall clock, corrected by the learned offset.
     fn server_time(&self) -> Timestamp {
         let offset = SignedDuration::from_secs(self.clock_offset.load(Ordering::Relaxed));
         Timestamp::now().saturating_add(offset).expect("a signed duration has no calendar units")
     }
 
-    /// Takes the difference of the clocks from the `Date` of a reply. Says whether there was one.
+    /// Learns the clock offset from the `Date` of a reply. Returns whether there was one.
     fn learn_clock(&self, reply: &Reply) -> bool {
         let Some(server) = reply.header("date").and_then(parse_http_date) else {
             return false;
@@ -393,14 +395,14 @@ impl Sls {
     }
 }
 
-/// Whether a name can be a part of a host name, as projects and regions are.
+/// Whether a name can be part of a host name, as projects and regions are.
 #[must_use]
 pub fn is_label(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     (1..=63).contains(&name.len()) && name.bytes().all(is_plain)
 }
 
-/// Names go into a host name, a path and headers.
+/// Names are used in a host name, a path and headers.
 fn check_names(config: &Config) -> Result<(), ConfigError> {
     let names = [
         ("project", &config.project),

@@ -1,15 +1,16 @@
-//! Where requests go, and which `Host` they carry.
+//! The address of requests, and their `Host` header.
 //!
-//! SLS tells projects apart by the host name, `<project>.<endpoint>` (Alibaba Cloud SLS API reference, "Endpoints").
-//! There is no form with the project in the path. An endpoint that is an address cannot be prefixed with a name: then
-//! the address is where we connect, and only `Host` names the project. That serves gateways, PrivateLink and emulators.
+//! SLS distinguishes projects by the host name, `<project>.<endpoint>` (Alibaba Cloud SLS API reference,
+//! "Endpoints"). There is no form with the project in the path. An endpoint that is an IP address cannot be prefixed
+//! with a name: the client then connects to the address, and only `Host` names the project. Gateways, PrivateLink and
+//! emulators use this.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 /// An endpoint with a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// What a path is appended to: `http://my-project.cn-hangzhou.log.aliyuncs.com`.
+    /// The base URL: `http://my-project.cn-hangzhou.log.aliyuncs.com`.
     pub base: String,
     /// The `Host` header. For an address it is without port, as the vendor's Python SDK sends it.
     pub host: String,
@@ -20,14 +21,14 @@ pub struct Endpoint {
 /// What is wrong with an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
-    /// Nothing there.
+    /// Empty.
     #[error("is empty: give the endpoint of the region, such as https://cn-hangzhou.log.aliyuncs.com")]
     Empty,
     /// Neither http nor https.
     #[error("has the scheme {0:?}: use https:// or http://")]
     Scheme(String),
     /// More than scheme, host and port.
-    #[error("goes on with {0:?}: give scheme, host and port only")]
+    #[error("continues with {0:?}: give scheme, host and port only")]
     Tail(String),
     /// User name or password.
     #[error("has a user name: credentials are settings of their own")]
@@ -38,17 +39,17 @@ pub enum EndpointError {
     /// Neither a host name nor an address.
     #[error("has the host {0:?}: that is neither a host name nor an address (IPv6 goes in brackets)")]
     Host(String),
-    /// `<project>.` is there already.
+    /// It already begins with `<project>.`.
     #[error("starts with the project {0:?}: leave it out, it is added to the endpoint")]
     Project(String),
 }
 
 impl Endpoint {
-    /// Reads `[http[s]://]host[:port][/]`; without a scheme it is http, as in every SDK. `project` is part of a host
-    /// name: the caller has checked that it can be.
+    /// Reads `[http[s]://]host[:port][/]`; without a scheme it is http, as in every SDK. `project` becomes part of a
+    /// host name; the caller has validated it.
     ///
     /// # Errors
-    /// One variant per thing that can be wrong.
+    /// One variant per mistake.
     pub fn parse(text: &str, project: &str) -> Result<Self, EndpointError> {
         let text = text.trim();
         let (scheme, rest) = match text.split_once("://") {
@@ -98,15 +99,15 @@ impl Endpoint {
         })
     }
 
-    /// Whether it is this host itself, by address: no proxy can be meant for it.
+    /// Whether it is the loopback address, which never needs a proxy.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         self.address.is_some_and(|address| address.is_loopback())
     }
 }
 
-/// The region that an endpoint of the vendor stands for: `cn-hangzhou` of `https://cn-hangzhou-intranet.log.aliyuncs.com`.
-/// `None` for every other host, since a name of somebody's own may begin with anything.
+/// The region of an endpoint of the vendor: `cn-hangzhou` of `https://cn-hangzhou-intranet.log.aliyuncs.com`. `None`
+/// for every other host, because a custom name may begin with anything.
 ///
 /// Source: the vendor's Go SDK, `util/region.go`.
 #[must_use]
@@ -120,9 +121,9 @@ pub fn region(endpoint: &str) -> Option<String> {
     (!region.is_empty() && region.bytes().all(is_plain)).then(|| region.to_owned())
 }
 
-/// Whether a region takes signature version 4 only.
+/// Whether a region accepts only signature version 4.
 ///
-/// Source: the vendor's Go SDK, which turns to version 4 there by itself.
+/// Source: the vendor's Go SDK, which switches to version 4 there automatically.
 #[must_use]
 pub fn takes_only_v4(region: &str) -> bool {
     region.contains("-acdr-ut-")

@@ -1,7 +1,8 @@
-//! What the server's refusals mean: one table, from call, status and code to what there is to do.
+//! The meaning of refusals: one table from call, status and code to the reaction.
 //!
-//! Source: Alibaba Cloud SLS API reference, "Error codes" and the error tables of the single calls, and the codes that
-//! the vendor's SDKs look for. Where status or spelling of a code is documented differently in two places, both count.
+//! Source: Alibaba Cloud SLS API reference, "Error codes" and the error tables of the single calls, and the codes
+//! that the vendor's SDKs handle. Where two places document a status or the spelling of a code differently, both are
+//! accepted.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -14,17 +15,17 @@ use crate::core::cause::Cause;
 use crate::core::printable::excerpt;
 use crate::core::source::SourceError;
 
-/// Longest wait that a server may ask for.
+/// Maximum wait that a server can request.
 const MAX_RETRY_AFTER: u64 = 3600;
 
-/// A reply that is not a success, in the server's words.
+/// A refusal, as sent by the server.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Refusal {
     /// HTTP status.
     pub status: u16,
     /// `errorCode`; empty when the body is not the JSON of SLS.
     pub code: String,
-    /// `errorMessage`, or the start of whatever the body is.
+    /// `errorMessage`, or the start of the body.
     pub message: String,
     /// `x-log-requestid`.
     pub request_id: Option<String>,
@@ -55,13 +56,13 @@ impl Refusal {
         }
     }
 
-    /// The consumer group is not there: it was deleted, or never made.
+    /// The consumer group does not exist: it was deleted, or never created.
     #[must_use]
     pub fn is_group_missing(&self) -> bool {
         self.code.eq_ignore_ascii_case(GROUP_MISSING)
     }
 
-    /// The key was accepted, and may not do this.
+    /// The key was accepted, but a right is missing.
     #[must_use]
     pub fn is_permission(&self) -> bool {
         let message = self.message.to_ascii_lowercase();
@@ -87,19 +88,20 @@ impl Refusal {
 /// What a refusal means.
 #[derive(Debug)]
 pub enum Verdict {
-    /// What the call wanted is there already.
+    /// The goal of the call is already reached.
     AlreadyDone,
-    /// The clocks differ: sign again with the server's time; without it, this is the error.
+    /// The clocks differ: sign again with the server's time; if that is not possible, this is the error.
     Clock(SourceError),
-    /// The key was not accepted: sign again if there is another by now; without it, this is the error.
+    /// The key was not accepted: sign again with a new key; if there is none, this is the error.
     Key(SourceError),
-    /// The version of the signature is not taken: sign with another, if that is allowed; without it, this is the error.
+    /// The version of the signature is not accepted: sign with another one; if that is not allowed, this is the
+    /// error.
     Signature(SourceError),
     /// The call has failed.
     Failed(SourceError),
 }
 
-/// The table. Codes decide before statuses, and compare without case.
+/// The table. Codes take precedence over statuses, and are compared without case.
 #[must_use]
 pub fn verdict(call: Call, refusal: &Refusal) -> Verdict {
     let cause = |hint| Cause { what: refusal.describe(call), hint };
@@ -144,14 +146,14 @@ pub fn verdict(call: Call, refusal: &Refusal) -> Verdict {
         _ => {}
     }
     match refusal.status {
-        300..=399 => refused("redirects are not followed: set `endpoint` to where SLS really is"),
+        300..=399 => refused("redirects are not followed: set `endpoint` to the final address"),
         401 => key(key_hint(call, &code, &message)),
         403 if ["exceed", "quota"].iter().any(|word| message.contains(word)) => busy(Some(THROTTLED)),
         403 => key(key_hint(call, &code, &message)),
-        407 => refused("the proxy wants credentials: set them in `http_proxy` or `https_proxy`"),
+        407 => refused("the proxy requires credentials: set them in `http_proxy` or `https_proxy`"),
         408 | 429 | 500..=599 => busy(None),
         400..=499 if code.is_empty() => {
-            refused("this is not an answer of SLS: check `endpoint` and the proxy settings")
+            refused("this is not an answer from SLS: check `endpoint` and the proxy settings")
         }
         400..=499 => refused(OUR_MISTAKE),
         _ => busy(None),
@@ -185,7 +187,7 @@ fn key_hint(call: Call, code: &str, message: &str) -> &'static str {
     }
 }
 
-/// Which right is missing; `forwarder policy` has them all.
+/// The missing right; `forwarder policy` prints all of them.
 fn permission(call: Call) -> &'static str {
     match call {
         Call::ListGroups => {
@@ -218,22 +220,22 @@ fn permission(call: Call) -> &'static str {
 }
 
 const CLOCK: &str = "set the clock of this host (NTP); SLS allows 15 minutes";
-const ONLY_V4: &str = "only another signature version is taken here: set `signature` to v4, and `region`";
+const ONLY_V4: &str = "only another signature version is accepted here: set `signature` to v4, and `region`";
 const GROUP_GONE: &str =
-    "the consumer group was deleted with its checkpoints: it is made anew, and gets those that this process knows";
+    "the consumer group was deleted with its checkpoints: it is created again, with those that this process knows";
 const GROUP_QUOTA: &str = "delete an unused consumer group (limit 30 per logstore)";
 const THROTTLED: &str = "the read quota is used up: split the shard, or read with fewer consumer groups";
 const PULL_ARGUMENT: &str = "check `query` and `processor`";
 const OUR_MISTAKE: &str = "the request is malformed: look for a proxy that changes requests, else report this as a bug";
 
-/// The error of a reply that says 200 and cannot be read: asking again may bring a sound one.
+/// The error of a reply with status 200 that cannot be parsed: a retry may succeed.
 #[must_use]
 pub fn unreadable(call: Call, error: &ReadError, request_id: Option<&str>) -> SourceError {
     let id = request_id.map(|id| format!(" [request {}]", excerpt(id))).unwrap_or_default();
     busy(call, format!("{}{id}", excerpt(&error.to_string())), None)
 }
 
-/// The error of a call that got no answer to judge.
+/// The error of a call without a reply.
 #[must_use]
 pub fn busy(call: Call, what: String, hint: Option<&'static str>) -> SourceError {
     SourceError::Busy { retry_after: None, cause: Cause { what: format!("{call}: {what}"), hint } }

@@ -1,24 +1,24 @@
-//! Where a shard without a checkpoint starts under `start = "end"`, whoever acquires it and whenever. Pure.
+//! Where a shard without a checkpoint starts with `start = "end"`, whichever process acquires it and when. Pure.
 //!
-//! `end` is the moment when the consumer group began. A shard that a split or a merge made later holds only logs that were
-//! written since, so it starts with its oldest log. A checkpoint that was seen and is gone went with the group, which was
-//! deleted and made anew: the shard goes on from there, since everything before it had been delivered. A shard of such a
-//! group whose checkpoint was not seen starts with its oldest log: others may have held it from before this look. What
-//! cannot be told is decided for no loss.
+//! `end` is the time at which the consumer group was created. A shard of a later split or merge has only logs written
+//! since, so it starts with its oldest log. A checkpoint that was seen and no longer exists was deleted with the
+//! group, which was created again: the shard continues from there, because everything before it had been delivered. A
+//! shard of such a group whose checkpoint was not seen starts with its oldest log: another process may have held it
+//! before this look. In case of doubt, no log is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::api::{SavedAt, Shard};
 use crate::core::cursor::{Cursor, ShardId, Start};
 
-/// What one look at the shards and the checkpoints of a group tells.
+/// The state of a group after one look at its shards and checkpoints.
 #[derive(Debug)]
 pub struct GroupStart {
-    /// The shards that were there when the group began.
+    /// The shards that existed when the group was created.
     old: BTreeSet<ShardId>,
-    /// The checkpoints that were saved by then.
+    /// The checkpoints that were saved by the look.
     saved: BTreeMap<ShardId, Cursor>,
-    /// The group began at this time or before, unix seconds by the server's clock, if it can be told.
+    /// The group was created at this time or before, unix seconds by the server's clock, if known.
     began_by: Option<i64>,
 }
 
@@ -32,10 +32,10 @@ pub enum ShardStart {
 }
 
 impl GroupStart {
-    /// What a look at `looked_at` tells, unix seconds by the server's clock if it said so.
+    /// The state after a look at `looked_at`, unix seconds by the server's clock if known.
     ///
-    /// A shard without a checkpoint came later when it is younger than the group's first checkpoint, or when a read-only
-    /// shard whose keys overlap with its own, its parent or an older forebear, has one.
+    /// A shard without a checkpoint was created later if it is younger than the group's first checkpoint, or if a
+    /// read-only shard with overlapping keys (an ancestor) has one.
     #[must_use]
     pub fn new(shards: &[Shard], checkpoints: &[SavedAt], looked_at: Option<i64>) -> Self {
         let saved: BTreeMap<ShardId, Cursor> =
@@ -60,7 +60,7 @@ impl GroupStart {
         }
     }
 
-    /// Where a shard starts that has no checkpoint now; `is_remade` when the group was deleted since the look.
+    /// Where a shard without a checkpoint starts; `is_remade` if the group was deleted since the look.
     #[must_use]
     pub fn of(&self, shard: ShardId, is_remade: bool) -> ShardStart {
         if let Some(cursor) = self.saved.get(&shard) {

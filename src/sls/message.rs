@@ -1,4 +1,4 @@
-//! Requests and replies: what the calls are made of, apart from how they travel.
+//! Requests and replies, independent of the transport.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use super::percent::percent_encode;
 /// Version of the API that every request names in `x-log-apiversion`.
 pub(super) const API_VERSION: &str = "0.6.0";
 
-/// What a request asks for; its name in messages.
+/// The call of a request, with its name for messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
     /// ListConsumerGroup.
@@ -77,7 +77,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// As it stands in the request line.
+    /// As written in the request line.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -91,7 +91,7 @@ impl Method {
 /// A request before it is signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// What it asks for.
+    /// The call.
     pub call: Call,
     /// Method.
     pub method: Method,
@@ -106,14 +106,14 @@ pub struct Request {
 }
 
 impl Request {
-    /// One without body.
+    /// A request without a body.
     #[must_use]
     pub fn new(call: Call, method: Method, path: String, query: Vec<(&'static str, String)>) -> Self {
         let headers = vec![("x-log-apiversion", API_VERSION.to_owned()), ("x-log-bodyrawsize", "0".to_owned())];
         Self { call, method, path, query, headers, body: Vec::new() }
     }
 
-    /// With a JSON body. Such calls say a raw body size of 0, as the Go SDK does.
+    /// With a JSON body. Such calls send a raw body size of 0, as the Go SDK does.
     #[must_use]
     pub fn json(mut self, body: &impl Serialize) -> Self {
         self.body = serde_json::to_vec(body).expect("numbers, flags and text have a JSON form");
@@ -127,7 +127,7 @@ impl Request {
         self.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Path and parameters as they stand in the request line; parameters in form encoding, a space as `+`.
+    /// Path and parameters as written in the request line; parameters in form encoding, a space as `+`.
     #[must_use]
     pub fn target(&self) -> String {
         let pairs: Vec<String> = self
@@ -142,14 +142,14 @@ impl Request {
     }
 }
 
-/// What came back, whatever its status.
+/// A reply with any status.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
     /// Headers that are text, names in lower case.
     pub headers: BTreeMap<String, String>,
-    /// Body, already bounded.
+    /// Body, already limited in size.
     pub body: Bytes,
 }
 

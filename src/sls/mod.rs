@@ -1,8 +1,8 @@
 //! Alibaba Cloud Simple Log Service, as a [`crate::core::source::Source`].
 //!
-//! [`Sls`] sends what [`api`] builds, signed by [`sign`] with the keys of [`credentials`], to an [`endpoint`]. What comes
-//! back is read by [`api`] and [`unpack`]; [`error`] says what a refusal means. Only the client and the credentials touch
-//! the world: everything else is pure.
+//! [`Sls`] sends what [`api`] builds, signed by [`sign`] with the keys of [`credentials`], to an [`endpoint`].
+//! Replies are parsed by [`api`] and [`unpack`]; [`error`] classifies refusals. Only the client and the credentials
+//! do I/O: everything else is pure.
 
 pub mod api;
 mod call_errors;
@@ -26,11 +26,11 @@ pub use credentials::{AccessKey, Credentials, KeyStatus};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How to reach the logstore, checked: every field means something.
+/// How to reach the logstore; all fields are validated.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `https://cn-hangzhou.log.aliyuncs.com`, or `http://127.0.0.1:8200`: no scheme means http, as in every SDK. A literal
-    /// address means "connect there, `Host: <project>.<address>`".
+    /// `https://cn-hangzhou.log.aliyuncs.com`, or `http://127.0.0.1:8200`: no scheme means http, as in every SDK. For
+    /// a literal address, the client connects there with `Host: <project>.<address>`.
     pub endpoint: String,
     /// Project.
     pub project: String,
@@ -40,38 +40,39 @@ pub struct Config {
     pub group: String,
     /// Our name in the group; two live processes must not share it.
     pub consumer: String,
-    /// Who signs.
+    /// The origin of the signing key.
     pub credentials: credentials::Credentials,
-    /// How it is signed.
+    /// The signature version.
     pub signature: Signature,
-    /// What pulls ask for.
+    /// The compression of pulls.
     pub compression: Compression,
-    /// Log groups a pull may bring, 1..=1000.
+    /// Maximum number of log groups of a pull, 1..=1000.
     pub page_groups: u32,
     /// SPL that filters at the source.
     pub query: Option<String>,
     /// Name of a stored consume processor.
     pub processor: Option<String>,
-    /// Silence after which the server gives our shards away; written to the server when the group is created.
+    /// Time without a heartbeat after which the server reassigns our shards; written to the server when the group is
+    /// created.
     pub group_timeout: Duration,
     /// Consume split or merged children only after their parents; written to the server when the group is created.
     pub in_order: bool,
-    /// Change timeout and order of an existing group that has others.
+    /// Update timeout and order of an existing group if they differ.
     pub manage_group: bool,
     /// Write probe logs.
     pub probe: bool,
-    /// Certificates to trust besides the system's, PEM.
+    /// Certificates to trust in addition to the system's, PEM.
     pub ca_file: Option<PathBuf>,
-    /// How long a call may take.
+    /// Time limit of a call.
     pub timeout: Duration,
 }
 
 /// Signature version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signature {
-    /// Version 1, and version 4 from the moment on that the server refuses version 1.
+    /// Version 1, and version 4 once the server refuses version 1.
     Auto {
-        /// Region id for version 4; without one version 1 stays.
+        /// Region id for version 4; without one, version 1 is kept.
         region: Option<String>,
     },
     /// `LOG`, HMAC-SHA1.

@@ -1,4 +1,4 @@
-//! What a project is, and which endpoint it wants: for a project or logstore that is not where the settings say. Pure.
+//! Advice about a project or logstore that does not exist at the configured endpoint. Pure.
 
 use serde::Deserialize;
 
@@ -9,7 +9,7 @@ use super::message::{Call, Method, Reply, Request};
 use crate::core::cause::Cause;
 use crate::core::printable::excerpt;
 
-/// A project as the server describes it. What it does not tell is empty.
+/// A project as described by the server. Missing fields are empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Project {
@@ -32,22 +32,22 @@ pub fn build_project() -> Request {
 /// "GetProject", of which the reference shows the region; the vendor's Go SDK reads the endpoints too.
 ///
 /// # Errors
-/// The body is no JSON object.
+/// The body is not a JSON object.
 pub fn read_project(reply: &Reply) -> Result<Project, ReadError> {
     read_json(&reply.body)
 }
 
-/// `absent` with what is known of the project, `None` when that cannot be had.
+/// `absent` with details about the project; `None` if these are not known.
 pub fn advice(config: &Config, absent: Cause, project: Option<&Project>) -> Cause {
     let Some(project) = project else { return absent };
     let Config { project: name, endpoint, .. } = config;
     let there = excerpt(&project.region);
     let Some(here) = region(endpoint).filter(|_| !there.is_empty()) else {
-        let hint = Some("check `endpoint` and `logstore`; with `wait` it is waited for");
+        let hint = Some("check `endpoint` and `logstore`; `wait` makes the program wait for it");
         return Cause { what: format!("{}; the project {name} is there, in region {there:?}", absent.what), hint };
     };
     if here == there {
-        let hint = Some("check `logstore`; with `wait` it is waited for");
+        let hint = Some("check `logstore`; `wait` makes the program wait for it");
         return Cause { what: format!("{}; the project {name} is there", absent.what), hint };
     }
     let offered = if is_internal(endpoint) { &project.internal } else { &project.internet };

@@ -9,7 +9,7 @@ use super::Config;
 use super::message::Call;
 use crate::core::wildcard;
 
-/// What rights are about: the names of a source.
+/// The names of a source, which rights refer to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
     /// Project.
@@ -31,16 +31,16 @@ impl From<&Config> for Scope {
     }
 }
 
-/// What a call needs to be allowed.
+/// A right: an action on a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Right {
     /// `log:ListShards`.
     pub action: &'static str,
-    /// What it is done to.
+    /// The resource.
     pub on: On,
 }
 
-/// What an action is done to.
+/// The resource of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum On {
     /// The project.
@@ -88,7 +88,7 @@ impl Right {
 }
 
 impl On {
-    /// As a policy names it.
+    /// The resource in the form of a policy.
     #[must_use]
     pub fn resource(self, scope: &Scope) -> String {
         let Scope { project, logstore, group, .. } = scope;
@@ -105,7 +105,7 @@ impl On {
     }
 }
 
-/// The calls that are made with these settings, by the program and by `forwarder check`.
+/// The calls that the program and `forwarder check` make with these settings.
 fn calls(scope: &Scope) -> Vec<Call> {
     let mut calls = vec![
         Call::Pull,
@@ -129,7 +129,7 @@ fn calls(scope: &Scope) -> Vec<Call> {
     calls
 }
 
-/// The least policy that lets these sources be read: a statement for each resource, no right twice.
+/// The least policy for reading these sources: one statement per resource, no right twice.
 #[must_use]
 pub fn policy<'a>(sources: impl IntoIterator<Item = &'a Scope>) -> Value {
     let mut statements: Vec<(String, Vec<&'static str>)> = Vec::new();

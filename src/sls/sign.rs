@@ -3,7 +3,7 @@
 //! Source: Alibaba Cloud SLS API reference, "Request signatures" (v1) and "Request signature V4", and the vendor's
 //! Python and Go SDKs where those are more exact.
 //!
-//! Whoever sends a request signs it again for every attempt: the date is part of the signature.
+//! Every attempt must be signed again: the date is part of the signature.
 
 use std::collections::BTreeMap;
 
@@ -22,10 +22,9 @@ use super::{AccessKey, Signature};
 /// Header names and values, the names in lower case.
 pub type Headers = Vec<(&'static str, String)>;
 
-/// The headers that make `request` a signed one at `now`, to be sent beside its own.
+/// The headers that sign `request` at `now`, to be sent in addition to its own.
 ///
-/// What the request's headers say when this is called must be what is sent: `host` and every `x-log-` and `x-acs-`
-/// header are signed.
+/// The headers must not change after this call: `host` and every `x-log-` and `x-acs-` header are signed.
 #[must_use]
 pub fn sign(signature: &Signature, key: &AccessKey, now: Timestamp, request: &Request) -> Headers {
     match signature {
@@ -34,15 +33,15 @@ pub fn sign(signature: &Signature, key: &AccessKey, now: Timestamp, request: &Re
     }
 }
 
-/// A moment as the `Date` header has it: `Sat, 01 Mar 2025 12:00:00 GMT` (RFC 9110 section 5.6.7).
+/// A time in the format of the `Date` header: `Sat, 01 Mar 2025 12:00:00 GMT` (RFC 9110 section 5.6.7).
 #[must_use]
 pub fn http_date(moment: Timestamp) -> String {
     moment.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 /// Version 1: `LOG <id>:<signature>`, HMAC-SHA1 over method, `Content-MD5`, `Content-Type`, date, the `x-log-` and
-/// `x-acs-` headers, and the path with its decoded parameters. `date` is sent as `Date`, and not as `x-log-date`, which
-/// has no part in this signature.
+/// `x-acs-` headers, and the path with its decoded parameters. `date` is sent as `Date`, and not as `x-log-date`,
+/// which is not part of this signature.
 #[must_use]
 pub fn v1(key: &AccessKey, request: &Request, date: &str) -> Headers {
     let mut added = vec![("date", date.to_owned()), ("x-log-signaturemethod", "hmac-sha1".to_owned())];
@@ -73,9 +72,9 @@ pub fn v1(key: &AccessKey, request: &Request, date: &str) -> Headers {
     added
 }
 
-/// Version 4: `SLS4-HMAC-SHA256 Credential=<id>/<scope>,Signature=<signature>`, with a key derived from secret, day and
-/// region. The verifier gets no list of the signed headers: it takes `content-type`, `host`, `x-log-*` and `x-acs-*`.
-/// `date` has the form `20250301T120000Z` and is sent as `x-log-date`.
+/// Version 4: `SLS4-HMAC-SHA256 Credential=<id>/<scope>,Signature=<signature>`, with a key derived from secret, day
+/// and region. The verifier gets no list of the signed headers: it uses `content-type`, `host`, `x-log-*` and
+/// `x-acs-*`. `date` has the form `20250301T120000Z` and is sent as `x-log-date`.
 #[must_use]
 pub fn v4(key: &AccessKey, request: &Request, region: &str, date: &str) -> Headers {
     let payload = hex(&Sha256::digest(&request.body));
@@ -133,7 +132,7 @@ fn add_token(key: &AccessKey, headers: &mut Headers) {
     }
 }
 
-/// What version 4 signs of the headers, in order; version 1 takes the vendor's own among them.
+/// The headers that version 4 signs, in order; version 1 uses the vendor's own headers of these.
 fn signed_headers<'a>(request: &'a Request, added: &'a Headers) -> BTreeMap<&'a str, &'a str> {
     request
         .headers

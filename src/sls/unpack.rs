@@ -1,4 +1,4 @@
-//! Unpacks the body of a pull, which the network may have damaged and nobody has checked yet.
+//! Unpacks the body of a pull, which may be damaged.
 //!
 //! Source: Alibaba Cloud SLS API reference, PullLogs: `x-log-compresstype` names the compression, `x-log-bodyrawsize`
 //! the size without it. LZ4 is the bare block format, without frame or length prefix, as in the vendor's SDKs.
@@ -8,37 +8,37 @@ use bytes::Bytes;
 use super::Compression;
 use crate::core::page::Unpack;
 
-/// Most bytes that a page may have unpacked. Checked before anything is allocated.
+/// Maximum size of an unpacked page, in bytes. Checked before memory is allocated.
 pub const MAX_RAW_SIZE: u64 = 64 << 20;
 
-/// No byte of an LZ4 block stands for more than this many bytes: a length grows by 255 per byte at most.
+/// Maximum ratio of an LZ4 block: a length grows by at most 255 per byte.
 const LZ4_MAX_RATIO: u64 = 255;
 
-/// Why a body is no page.
+/// Why a body is not a page.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnpackError {
     /// A page above [`MAX_RAW_SIZE`]: ask for fewer log groups.
     #[error("a page of {0} bytes is above the limit of {MAX_RAW_SIZE} bytes")]
     TooLarge(u64),
-    /// A compression that we do not ask for.
+    /// A compression that was not requested.
     #[error("the page is compressed with {0:?}, which was not asked for")]
     Unknown(String),
-    /// Not in the format that it is said to have, or torn.
+    /// Not in the announced format, or truncated.
     #[error("the {compression} body of {packed} bytes is damaged: {problem}")]
     Damaged {
         /// `lz4` or `zstd`.
         compression: &'static str,
         /// Bytes received.
         packed: usize,
-        /// What the decompressor says.
+        /// The message of the decompressor.
         problem: String,
     },
-    /// Sound, but not as long as announced.
+    /// Valid, but not of the announced size.
     #[error("the page has {actual} bytes where {announced} were announced")]
     WrongSize {
         /// `x-log-bodyrawsize`.
         announced: u64,
-        /// What came out.
+        /// The actual size.
         actual: u64,
     },
 }
@@ -54,7 +54,7 @@ pub fn check_size(raw_size: u64) -> Result<(), UnpackError> {
     Ok(())
 }
 
-/// Checks the name of a page's compression (`x-log-compresstype`, any case): it is as asked for, or there is none.
+/// Checks the name of a page's compression (`x-log-compresstype`, any case): it must be the requested one, or none.
 ///
 /// # Errors
 /// [`UnpackError::Unknown`].
@@ -71,11 +71,11 @@ pub fn check_compression(asked: Compression, named: Option<&str>) -> Result<(), 
     }
 }
 
-/// Unpacks `body`, which is `raw_size` bytes long without `compression` (`x-log-compresstype`, any case; absent or empty
-/// means plain). A raw size of 0 means that there is no body, whatever was received.
+/// Unpacks `body`, which has `raw_size` bytes after unpacking with `compression` (`x-log-compresstype`, any case;
+/// absent or empty means plain). A raw size of 0 means that there is no body, even if bytes were received.
 ///
 /// # Errors
-/// One variant per way to be wrong; memory for at most `raw_size` bytes is taken.
+/// One variant per fault; memory for at most `raw_size` bytes is allocated.
 pub fn unpack(compression: Option<&str>, raw_size: u64, body: Bytes) -> Result<Bytes, UnpackError> {
     check_size(raw_size)?;
     if raw_size == 0 {

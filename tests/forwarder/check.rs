@@ -313,8 +313,8 @@ async fn each_fault_of_the_settings_the_script_and_the_disk_is_named_with_its_fi
                 site.set("FORWARDER_ADMIN_LISTEN", taken);
             },
             "warn",
-            "somebody listens on admin.listen",
-            "give another port",
+            "another process already listens on admin.listen",
+            "set another port",
             0,
         ),
         (
@@ -402,7 +402,14 @@ async fn each_fault_of_sls_is_named_with_its_fix() {
             "split the shard",
             69,
         ),
-        ("broken", |site| site.refuse(Call::ListShards, 500, "InternalServerError"), "fail", "500", "try again", 69),
+        (
+            "broken",
+            |site| site.refuse(Call::ListShards, 500, "InternalServerError"),
+            "fail",
+            "500",
+            "the program retries",
+            69,
+        ),
         (
             "a filter that is none",
             |site| site.refuse(Call::Pull, 400, "ParameterInvalid"),
@@ -485,7 +492,7 @@ async fn each_fault_on_the_way_to_sls_is_named_with_its_fix() {
     let page =
         site.answers(Some(b"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")).await;
     site.set("SLS_ENDPOINT", format!("http://{page}"));
-    wrongs.found("not SLS", &site.check().await, "fail", "404: hello", "not an answer of SLS", 77);
+    wrongs.found("not SLS", &site.check().await, "fail", "404: hello", "not an answer from SLS", 77);
 
     let mut site = Site::new().await;
     site.set("SLS_AK_ID", "another");
@@ -562,7 +569,7 @@ async fn each_fault_of_splunk_and_of_the_way_there_is_named_with_its_fix() {
     wrongs.found("no TLS", &site.check().await, "fail", "no TLS at", "write http://", 2);
     let page = site.answers(Some(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")).await;
     site.set("FORWARDER_HEC_URL", format!("http://{page}"));
-    wrongs.found("a web server", &site.check().await, "fail", "not from a collector", "is the URL right", 69);
+    wrongs.found("a web server", &site.check().await, "fail", "not from a collector", "check the URL", 69);
     let silent = site.answers(None).await;
     site.set("FORWARDER_HEC_URL", format!("http://{silent}"));
     wrongs.found("silence", &site.check().await, "fail", "no reply in time", "", 69);
@@ -590,7 +597,7 @@ async fn each_fault_of_splunk_and_of_the_way_there_is_named_with_its_fix() {
         "a proxy with a password",
         &site.check().await,
         "fail",
-        &format!("over the proxy http://{proxy}"),
+        &format!("through the proxy http://{proxy}"),
         "https_proxy",
         2,
     );
@@ -628,7 +635,14 @@ async fn each_fault_of_a_syslog_receiver_is_named_with_its_fix() {
 
     let expired = (fs::read(certificate("expired.pem")).unwrap(), fs::read(certificate("client.key")).unwrap());
     site.receiver(Receiver { identity: Some(expired), ..Receiver::new(Protocol::Tls) }, "tls").await;
-    wrongs.found("an expired certificate", &site.check().await, "fail", "it expired", "renew its certificate", 2);
+    wrongs.found(
+        "an expired certificate",
+        &site.check().await,
+        "fail",
+        "it expired",
+        "renew the server's certificate",
+        2,
+    );
 
     let mut site = Site::new().await;
     site.environment.remove("FORWARDER_HEC_URL");
@@ -751,5 +765,5 @@ fn the_lines_for_people_end_with_a_sum() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(said.contains("fail  settings  sls.project is missing") && said.contains("fix: give --project"), "{said}");
-    assert!(said.trim_end().rsplit('\n').next().unwrap().contains(" to correct, 0 to look at; "), "{said}");
+    assert!(said.trim_end().rsplit('\n').next().unwrap().contains(" to correct, 0 warnings; "), "{said}");
 }

@@ -151,7 +151,7 @@ fn a_secret_as_a_flag_ends_with_2_and_where_it_belongs() {
 fn the_main_job_needs_no_command() {
     let output = output(&["run", "--config", "x"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("without a command it runs"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("forwarder needs no command to run"), "{}", text(&output.stderr));
 }
 
 #[test]

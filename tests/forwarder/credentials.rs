@@ -231,11 +231,11 @@ async fn without_any_the_error_lists_what_was_tried_and_why_each_did_not_apply()
     );
     let bench = bench.set("FORWARDER_SLS_METADATA_ENDPOINT", "http://127.0.0.1:1");
     let said = bench.refused().await;
-    assert!(said.contains("ecs: the metadata service at http://127.0.0.1:1 cannot be asked: "), "{said}");
+    assert!(said.contains("ecs: the metadata service at http://127.0.0.1:1 cannot be reached: "), "{said}");
     let bench = bench.with_profile(r#""mode":"AK","access_key_id":"","access_key_secret":"""#);
     let said = bench.refused().await;
     assert!(
-        said.contains("profile: ~/.aliyun/config.json: profile p has the mode AK and no access_key_id; ini: "),
+        said.contains("profile: ~/.aliyun/config.json: profile p has the mode AK but no access_key_id; ini: "),
         "{said}"
     );
 }
@@ -285,7 +285,7 @@ async fn a_refusal_names_provider_role_and_step_and_what_to_do() {
 
     let bench = Bench::new().await.with_profile(r#""mode":"CloudSSO""#);
     let said = bench.refused().await;
-    let expected = "~/.aliyun/config.json: profile p has the mode \"CloudSSO\" (a person logs in for it in a browser";
+    let expected = "~/.aliyun/config.json: profile p has the mode \"CloudSSO\" (it needs a login in a browser";
     assert!(said.starts_with(expected), "{said}");
 }
 
@@ -297,13 +297,13 @@ async fn what_may_pass_is_no_refusal_and_another_provider_does_not_step_in() {
     assert!(bench.busy().await.contains("AssumeRoleWithOIDC of acs:ram::"));
     bench.given.order(Order { clear: true, on: Some(On::Sts), fault: Some(Fault::Expired), ..Order::default() });
     let said = bench.busy().await;
-    assert!(said.contains("the key that it gives ended at") && said.contains("check this host's clock"), "{said}");
+    assert!(said.contains("its key expired at") && said.contains("check the clock"), "{said}");
     assert_eq!(bench.given.counts().metadata, 0);
 
     let bench = Bench::new().await.set("FORWARDER_SLS_CREDENTIALS", "ecs");
     bench.given.order(Order { fault: Some(Fault::Hang), ..Order::default() });
     let said = bench.busy().await;
-    assert!(said.starts_with("the metadata service at URL cannot be asked: no answer within 1s"), "{said}");
+    assert!(said.starts_with("the metadata service at URL cannot be reached: no answer within 1s"), "{said}");
     let gone =
         bench.set("FORWARDER_SLS_CREDENTIALS", "uri").set("ALIBABA_CLOUD_CREDENTIALS_URI", "http://127.0.0.1:1/x");
     let said = gone.busy().await;

@@ -115,8 +115,8 @@ the settings have a problem
     assert!(with("https://splunk:8088/services/collector").contains("has a path"));
     assert!(with("ftp://splunk:8088").contains("does not begin with"));
     assert!(with("https://").contains("is not a URL"));
-    assert!(with("https://splunk:port").contains("something else than a port"));
-    assert!(with("https://splunk:").contains("something else than a port"));
+    assert!(with("https://splunk:port").contains("something other than a port"));
+    assert!(with("https://splunk:").contains("something other than a port"));
 }
 
 #[test]
@@ -150,7 +150,7 @@ the settings have a problem
         .trim_start(),
     );
     let said = Typed::new().said(&format!("{MINIMAL}port = 80\n"));
-    assert!(said.contains("hec.port says again what hec.url says"), "{said}");
+    assert!(said.contains("hec.port repeats a part of hec.url"), "{said}");
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn half_a_set_of_credentials_is_never_completed_by_another_tools() {
         r#"
 the settings have a problem
 
-  half of the credentials are missing: there is sls.access_key_id but no sls.access_key_secret
+  the credentials are incomplete: there is sls.access_key_id but no sls.access_key_secret
     where: SLS_AK_ID in the environment
     fix:   give FORWARDER_SLS_ACCESS_KEY_SECRET or SLS_AK_KEY
 "#
@@ -280,7 +280,7 @@ fn there_is_at_least_one_destination_and_each_is_whole() {
     assert_eq!(
         syslog_said("port = 514"),
         [
-            "syslog.host is missing: syslog receiver; or several, separated by commas, of which the first that works is used, each with its own port if needed: siem-1, siem-2:1514, [2001:db8::1]:514"
+            "syslog.host is missing: syslog receiver; or several, separated by commas, of which the first one that works is used, each with its own port if needed: siem-1, siem-2:1514, [2001:db8::1]:514"
         ]
     );
 }
@@ -391,7 +391,7 @@ fn a_value_that_cannot_work_is_met_with_what_is_wrong() {
     check("index = \"a\\u0000\"", &["it contains control characters"]);
     check("proxy = \"proxy:3128\"", &["\"proxy:3128\" does not begin with https:// or http://"]);
     check(&format!("proxy = \"http://u:{CANARY}@proxy:3128\""), &["there is a user name or a password in the URL"]);
-    check("proxy = \"http://proxy:0\"", &["\"http://proxy:0\" has port 0, where nobody can listen"]);
+    check("proxy = \"http://proxy:0\"", &["\"http://proxy:0\" has port 0, which no server can use"]);
     check("ca_file = \"key.pem\"", &["key.pem: it contains a private key and no certificate"]);
     check("ca_file = \"hec.token\"", &["hec.token: it contains no PEM certificate"]);
     check("ca_file = \"scripts\"", &["scripts can't be read: it is not a regular file but a directory"]);

@@ -200,7 +200,10 @@ fn what_is_wrong_with_an_item_names_the_item_and_its_line() {
     assert!(said.contains("\"a b\" is not a name for a source"), "{said}");
     let said = typed().said(&sources("[[source]]\nlogstore = \"w\"\n[[source]]\nname = \"x\"\nproject = \"p\"\n"));
     assert!(said.contains("sls.project is missing"), "{said}");
-    assert!(said.contains("neither in source number 1 (forwarder.toml line 13) nor in what holds for all"), "{said}");
+    assert!(
+        said.contains("neither in source number 1 (forwarder.toml line 13) nor in the settings common to all"),
+        "{said}"
+    );
     assert!(said.contains("project under [[source]] or project under [sls]"), "{said}");
     assert!(said.contains("neither in source x (forwarder.toml line 15) nor"), "{said}");
 }
@@ -228,7 +231,7 @@ fn a_key_of_one_source_is_taken_whole_and_never_completed_by_that_of_all() {
     let common = "access_key_id_file = \"id\"\naccess_key_secret_file = \"secret\"\nsecurity_token_file = \"token\"\n";
     let text = |lines: &str| item(lines).replacen("[sls]\n", &format!("[sls]\n{common}"), 1);
     let said = typed.said(&text("access_key_id_file = \"id\""));
-    assert!(said.contains("half of the credentials are missing"), "{said}");
+    assert!(said.contains("the credentials are incomplete"), "{said}");
     let own = typed.good(&text("access_key_id_file = \"id\"\naccess_key_secret_file = \"secret\""));
     assert!(
         matches!(&own.sources[0].sls.credentials, Credentials::Files(KeyFiles { token: None, .. })),

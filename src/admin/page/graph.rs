@@ -5,12 +5,11 @@ use std::fmt::Write as _;
 use super::words::Text;
 use crate::admin::history::Series;
 
-/// Steps of a graph: samples beyond these are taken together.
+/// Steps of a graph: further samples are combined.
 const STEPS: usize = 120;
 const HEIGHT: f32 = 30.0;
 
-/// The series as a line that begins at 0 and reaches its highest value at the top, with what it shows for whoever does not
-/// see it. Nothing while there is nothing to draw.
+/// The series as a line from 0 to its highest value, with a text alternative. Empty if there are no samples.
 pub(super) fn line(series: &Series, what: &str) -> String {
     let highest = highest_of_steps(series);
     let most = highest.iter().flatten().copied().fold(0.0_f32, f32::max);

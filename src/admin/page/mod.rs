@@ -1,9 +1,8 @@
-//! A snapshot as a page for people.
+//! A snapshot as a web page.
 //!
-//! One document that loads nothing else and reads on a phone. Its `<main>` is made here, once for the page and again for each
-//! event of the stream that keeps it live; the script only puts the one in the place of the other. Texts come from servers,
-//! scripts and settings: each goes through [`Text`], and the policy that is sent along lets a browser run this script and
-//! apply this style, and nothing else.
+//! One document that loads nothing else and works on a phone. Its `<main>` is rendered here, for the page and for
+//! each event of the stream that updates it; the script only replaces the old one. Texts from servers, scripts and
+//! settings are escaped by [`Text`], and the content security policy allows only this script and this style.
 
 mod graph;
 mod sections;
@@ -26,10 +25,10 @@ use words::{Text, time};
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// How soon a browser asks for the next event, in milliseconds.
+/// Time until the browser requests the next event, in milliseconds.
 const RETRY: u32 = 2_000;
 
-/// What a browser may do with the page.
+/// The content security policy.
 pub(super) fn policy() -> String {
     let digest = |text: &str| BASE64_STANDARD.encode(Sha256::digest(text));
     format!(
@@ -55,8 +54,8 @@ pub(super) fn html(snapshot: &Snapshot, history: &History) -> String {
     )
 }
 
-/// The same as an event of a stream (<https://html.spec.whatwg.org/multipage/server-sent-events.html>). The stream ends with
-/// it, and the browser asks again by itself: no connection is held while nobody has anything to say.
+/// The same as an event of a stream (<https://html.spec.whatwg.org/multipage/server-sent-events.html>). The stream
+/// ends after one event, and the browser reconnects by itself: no connection is held open.
 pub(super) fn event(snapshot: &Snapshot, history: &History) -> String {
     let mut out = format!("retry: {RETRY}\n");
     for line in main(snapshot, history, &verdict(snapshot)).lines() {
@@ -124,7 +123,7 @@ fn write_verdict(out: &mut String, verdict: &Verdict) {
     );
     if verdict.reasons.is_empty() {
         let words = match verdict.headline {
-            Headline::CatchingUp(_) => "Logs flow, and are later than they should be; see the lag below.",
+            Headline::CatchingUp(_) => "Logs are delivered late; see the lag below.",
             _ => "All is well.",
         };
         let _ = writeln!(out, "<p>{words}</p>");

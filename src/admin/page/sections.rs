@@ -13,7 +13,7 @@ use crate::core::ledger::Counts;
 use crate::core::probes::ProbeStatus;
 use crate::destination::{DestinationStatus, Health};
 
-/// Outages that are shown.
+/// Maximum number of outages to show.
 const MOST_OUTAGES: usize = 5;
 
 /// Rate, lag and latency of the last hour.
@@ -32,7 +32,7 @@ pub(super) fn hour(out: &mut String, history: &History) {
     out.push_str("</div></section>\n");
 }
 
-/// What SLS does for a source.
+/// The SLS section of a source.
 pub(super) fn sls(out: &mut String, source: &SourceSnapshot, snapshot: &Snapshot) {
     let SourceSnapshot { name, who, group, credentials, calls, errors, certificate_end, retention, probe, .. } = source;
     begin(out, "sls", name, "SLS");
@@ -69,7 +69,7 @@ pub(super) fn destination(out: &mut String, destination: &DestinationStatus, sna
         Health::Unknown => ("", "not known: nothing was sent yet", None, None),
         Health::Up { since } => ("good", "up", Some(*since), None),
         Health::Down { since, cause } => ("bad", "down", Some(*since), Some(cause)),
-        Health::Held { since, cause } => ("bad", "rejects our requests", Some(*since), Some(cause)),
+        Health::Refusing { since, cause } => ("bad", "rejects our requests", Some(*since), Some(cause)),
     };
     let since = since.map(|since| format!(" since {}", moment(since, snapshot))).unwrap_or_default();
     let _ = writeln!(out, "<dt>state</dt><dd><b class=\"{class}\">{state}</b>{since}</dd>");
@@ -82,12 +82,12 @@ pub(super) fn destination(out: &mut String, destination: &DestinationStatus, sna
     certificate(out, "its certificate ends", certificates.server, snapshot);
     certificate(out, "our certificate for it ends", certificates.ours, snapshot);
     let of = |share| latency(figures.deliveries.quantile(share));
-    row(out, "a batch takes", format!("{} (half of them), {} (99 %), or less", of(0.5), of(0.99)));
+    row(out, "a batch takes", format!("at most {} (50 %), {} (99 %)", of(0.5), of(0.99)));
     let [delivered, rejected, in_flight] = [events.delivered, events.rejected, events.in_flight].map(number);
     row(out, "events", format!("{delivered} delivered, {rejected} refused for good, {in_flight} in flight"));
     if events.missed + events.replayed > 0 {
         let [missed, replayed] = [events.missed, events.replayed].map(number);
-        row(out, "missed while it was down", format!("{missed}, of which it got {replayed} since"));
+        row(out, "missed while down", format!("{missed}, of which {replayed} were delivered since"));
     }
     let counted = figures.counters.iter().map(|counter| (counter.name, counter.value));
     for (name, value) in counted.chain(gauges.iter().map(|gauge| (gauge.name, gauge.value))) {
@@ -188,7 +188,7 @@ pub(super) fn letters(out: &mut String, snapshot: &Snapshot) {
     out.push_str("</section>\n");
 }
 
-/// What became of every log.
+/// The ledger.
 pub(super) fn ledger(out: &mut String, snapshot: &Snapshot) {
     let total = snapshot.total();
     let Counts { pulled, delivered, dropped, dead_lettered, in_flight, returned, gaps, .. } = total;
@@ -205,7 +205,7 @@ pub(super) fn ledger(out: &mut String, snapshot: &Snapshot) {
          <b>{in_flight}</b>: <span class=\"{class}\">{balance}</span></p>"
     );
     let memory = snapshot.memory;
-    let full = if memory.is_full() { ": it is what holds pulls up" } else { "" };
+    let full = if memory.is_full() { ": it delays the pulls" } else { "" };
     let _ = writeln!(
         out,
         "<p>{} of {} bytes of run.memory are in use{full}.</p>",
@@ -226,7 +226,7 @@ pub(super) fn ledger(out: &mut String, snapshot: &Snapshot) {
     out.push_str("</section>\n");
 }
 
-/// Begins a section with a list of facts.
+/// Begins a section with a definition list.
 fn begin(out: &mut String, id: &str, name: &str, heading: &str) {
     let name = Text(name);
     let _ =
@@ -241,7 +241,7 @@ fn row(out: &mut String, name: &str, text: impl AsRef<str>) {
     let _ = writeln!(out, "<dt>{}</dt><dd>{}</dd>", Text(name), Text(text));
 }
 
-/// A table of counts; nothing when there are none.
+/// A table of counts; empty if there are none.
 fn table<'a>(
     out: &mut String,
     caption: &str,

@@ -1,4 +1,4 @@
-//! The table of the shards of a source, those in trouble first.
+//! The table of the shards of a source, those with problems first.
 
 use std::fmt::Write as _;
 
@@ -39,7 +39,7 @@ pub(super) fn write(out: &mut String, source: &SourceSnapshot, snapshot: &Snapsh
     shards.sort_by_key(|(_, entry)| std::cmp::Reverse(trouble(entry, snapshot.now)));
     let others = others(source, snapshot);
     if shards.is_empty() && others.is_empty() {
-        out.push_str("<p>None yet: a process beyond the number of shards stands by.</p></section>\n");
+        out.push_str("<p>None yet: surplus processes stand by.</p></section>\n");
         return;
     }
     out.push_str("<table class=\"wide\">\n<thead><tr>");
@@ -133,13 +133,13 @@ fn waits_for(entry: &ShardLedger, memory: Memory) -> &'static str {
     }
 }
 
-/// What makes a shard stand above others.
+/// The sort key of a shard.
 fn trouble(entry: &ShardLedger, now: i64) -> (bool, bool, bool, u64) {
     let lag = entry.lag(now).unwrap_or(0);
     (entry.standstill().is_some(), !entry.failing.is_empty(), entry.held, lag)
 }
 
-/// How a shard does, in words.
+/// The state of a shard, as text.
 fn state(entry: &ShardLedger) -> (&'static str, &'static str) {
     match entry {
         ShardLedger { halted: Some(_), .. } => ("bad", "HALTED"),

@@ -1,4 +1,4 @@
-//! Numbers, times and foreign texts as a page shows them.
+//! Formats numbers, times and foreign texts for the page.
 
 use std::fmt::{self, Write as _};
 
@@ -46,7 +46,7 @@ pub(super) fn latency(seconds: Option<f64>) -> String {
     }
 }
 
-/// Text between tags or in quotes: it can neither end what it stands in nor reorder what is beside it.
+/// Escaped text for elements and attributes: it cannot end the element or attribute, or reorder neighbouring text.
 pub(super) struct Text<T>(pub(super) T);
 
 impl<T: AsRef<str>> fmt::Display for Text<T> {

@@ -1,4 +1,4 @@
-//! What a backfill would bring, without delivering anything: cursors are counted, and a page of each shard is looked at.
+//! Estimates what a backfill would deliver: counts log groups by their cursors, and reads one page of each shard.
 
 use std::collections::BTreeMap;
 
@@ -9,29 +9,29 @@ use crate::core::source::{Source as _, SourceError};
 use crate::loggroup::Logs;
 use crate::sls::Sls;
 
-/// Log groups of a shard that are looked at.
+/// Log groups of a shard that are read as a sample.
 const SAMPLE_GROUPS: u32 = 100;
 
-/// Bytes for one page at a time: the whole of it is enough for any.
+/// Bytes for one page at a time: enough for any page.
 const ROOM: usize = 64 << 20;
 
-/// What a shard has in the range.
+/// The content of the range in a shard.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Estimate {
-    /// Log groups, by the numbers of the cursors.
+    /// Log groups, counted by the cursors.
     pub groups: u64,
-    /// Logs, as many in each group as in those that were looked at.
+    /// Logs, extrapolated from the sample.
     pub logs: u64,
-    /// Bytes over the network, likewise.
+    /// Bytes over the network, extrapolated.
     pub wire_bytes: u64,
-    /// Bytes unpacked, likewise.
+    /// Unpacked bytes, extrapolated.
     pub bytes: u64,
 }
 
-/// What each shard has in the range.
+/// The content of the range in each shard.
 ///
 /// # Errors
-/// SLS cannot be asked, or refuses.
+/// SLS cannot be reached, or refuses.
 pub async fn estimate(
     sls: &Sls,
     extents: &BTreeMap<ShardId, Extent>,
@@ -56,7 +56,7 @@ pub async fn estimate(
     Ok(found)
 }
 
-/// Logs of a page, as far as it can be read.
+/// The number of logs of a page, as far as it can be decoded.
 fn count(body: bytes::Bytes) -> u64 {
     let mut logs = Logs::default();
     if logs.open(body).is_err() {

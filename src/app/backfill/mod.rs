@@ -1,6 +1,6 @@
-//! A time range of a logstore beside the live consumer group, which it neither joins nor touches: the positions are in a file
-//! of the state directory, and every shard is its own. The rest is the pipeline of the live logs, so that ids, dead letters
-//! and what *delivered* means are the same.
+//! Delivers a time range of a logstore. A backfill does not join or change the consumer group: its positions are in a
+//! file of the state directory, and it owns every shard. Otherwise it uses the pipeline of the live logs, so that
+//! ids, dead letters and the meaning of *delivered* are the same.
 
 mod estimate;
 mod positions;
@@ -49,33 +49,33 @@ use rate::Rate;
 use source::{Beside, TENURE};
 use target::Target;
 
-/// Time between two looks at how far it has come.
+/// Time between two reports of the progress.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Time between two heartbeats, which only renew the right to work on the shards.
+/// Time between two heartbeats, which only renew the local lease.
 const BEAT_INTERVAL: Duration = Duration::from_secs(20);
 
-/// What to read, and how.
+/// The range to read, and options.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    /// Where it begins.
+    /// Where the range begins.
     pub from: StartPosition,
-    /// Where it ends.
+    /// Where the range ends.
     pub to: StartPosition,
-    /// The one destination that gets the events; all otherwise.
+    /// The only destination that gets the events; `None` means all.
     pub destination: Option<String>,
-    /// The script that was named for it, instead of the source's.
+    /// A script to use instead of the source's.
     pub script: Option<PathBuf>,
-    /// Most bytes of logs a second.
+    /// Maximum bytes of logs per second.
     pub bytes_a_second: Option<usize>,
 }
 
-/// How it ended, other than by an error.
+/// How a backfill ended without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// All of the range is delivered, dropped or in dead letters.
+    /// All logs of the range are delivered, dropped or dead-lettered.
     Done,
-    /// It was asked to stop; the same command goes on.
+    /// It was asked to stop; the same command resumes.
     Stopped,
 }
 
@@ -88,16 +88,16 @@ pub struct Backfill {
     script: PathBuf,
     force_reload: bool,
     drain: Duration,
-    /// Where dead letters are kept.
+    /// Directory of the dead letters.
     letters: PathBuf,
     most_shards: usize,
     done_before: u64,
 }
 
-/// The logstore of a source, and what of it is in a range.
+/// Looks up the logstore of a source, and the part of each shard in a range.
 ///
 /// # Errors
-/// The settings make no client, or SLS refuses.
+/// A client cannot be created from the settings, or SLS refuses.
 pub async fn look(from: &SourceSettings, wanted: &Wanted) -> Result<(Sls, BTreeMap<ShardId, Extent>), Error> {
     let sls = Sls::new(&from.sls).map_err(|error| Error::Settings(error.to_string()))?;
     let extents = extents(&sls, range_of(wanted)).await?;
@@ -112,7 +112,7 @@ fn range_of(wanted: &Wanted) -> Range {
     Range { from: second(&wanted.from), to: second(&wanted.to).expect("an end is a time") }
 }
 
-/// What of each shard is in the range. Transient errors are retried.
+/// The part of each shard in the range. Transient errors are retried.
 async fn extents(sls: &Sls, range: Range) -> Result<BTreeMap<ShardId, Extent>, Error> {
     let mut retry_log = RetryLog::new("cannot look at the shards", 0);
     loop {
@@ -136,7 +136,7 @@ async fn try_extents(sls: &Sls, range: Range) -> Result<BTreeMap<ShardId, Extent
     Ok(extents)
 }
 
-/// The destinations of the settings, of which those are left out that `only` does not name.
+/// The destinations of the settings; with `only`, the others get no events.
 fn targets(
     settings: &Settings,
     only: Option<&str>,
@@ -152,7 +152,7 @@ fn targets(
         )));
     }
     let (mut routes, mut formats) = (Vec::new(), Vec::new());
-    // None is isolated: nobody waits for a backfill, so it waits for all of them.
+    // None is isolated: a backfill has no deadline, so it waits for all destinations.
     for DestinationSettings { name, config, on_reject, .. } in &settings.destinations {
         let (destination, format) =
             config.open(&StateDir::none(), budget).map_err(|error| Error::Settings(error.to_string()))?;
@@ -167,7 +167,7 @@ fn targets(
 }
 
 impl Backfill {
-    /// Builds the parts, and looks what there is to do.
+    /// Builds the parts, and looks up the work to do.
     ///
     /// # Errors
     /// The script does not load, a file or directory that the settings name cannot be used, the same backfill is running, or
@@ -257,13 +257,13 @@ impl Backfill {
         Ok(made)
     }
 
-    /// The range, unix seconds, as it was when the backfill began; no first second when it is from the oldest log on.
+    /// The range, unix seconds, as it was when the backfill began; no start means from the oldest log on.
     #[must_use]
     pub fn range(&self) -> (Option<i64>, i64) {
         (self.range.from, self.range.to)
     }
 
-    /// Whether it goes on with what another process began.
+    /// Whether it resumes the work of another process.
     #[must_use]
     pub fn is_resumed(&self) -> bool {
         self.pipeline.source.positions.is_resumed()
@@ -275,7 +275,7 @@ impl Backfill {
         self.extents.len()
     }
 
-    /// Where the events go, and what *delivered* means there: `delivered to splunk means accepted`.
+    /// The destinations, and what *delivered* means there: `delivered to splunk means accepted`.
     #[must_use]
     pub fn promise(&self) -> String {
         let taken = self.pipeline.destinations.iter().filter(|route| matches!(route.destination, Target::Taken(_)));
@@ -284,13 +284,13 @@ impl Backfill {
         said.collect::<Vec<_>>().join(", ")
     }
 
-    /// What became of the logs that this process pulled.
+    /// The counts of the logs that this process pulled.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.pipeline.ledger.total()
     }
 
-    /// How far it is, after so much time.
+    /// The progress after this time.
     #[must_use]
     pub fn progress(&self, took: Duration) -> Progress {
         let Counts { delivered, dropped, dead_lettered, .. } = self.counts();
@@ -309,7 +309,7 @@ impl Backfill {
         self.extents.iter().map(done).sum()
     }
 
-    /// Reads the range until all of it is done, or `leave` is raised; tells once a second how far it is.
+    /// Reads the range until all of it is done, or `leave` is raised; reports the progress once a second.
     ///
     /// # Errors
     /// Not everything could be delivered before the drain deadline, or a bug.
@@ -354,7 +354,8 @@ impl Backfill {
                 info!("every shard is past the end of the range");
                 if let Err(error) = self.pipeline.source.positions.remove() {
                     warn!(
-                        "the positions stay in the state directory, so the same command finds nothing to do: {error}"
+                        "the positions cannot be removed from the state directory, so the same command will find \
+                        nothing to do: {error}"
                     );
                 }
                 Ok(Ended::Done)

@@ -1,4 +1,4 @@
-//! How far a backfill has come, in a file of the state directory: what the consumer group is for the live logs.
+//! The positions of a backfill, in a file of the state directory. They take the place of the group's checkpoints.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,10 +13,11 @@ use crate::core::cursor::{Cursor, ShardId};
 use crate::core::named_file;
 use crate::core::state_dir::StateDir;
 
-/// Most bytes of the file: a position takes less than a hundred, and a source has ten thousand shards at most.
+/// Maximum size of the file: a position takes less than a hundred bytes, and a source has at most ten thousand
+/// shards.
 const MOST_BYTES: u64 = 4 << 20;
 
-/// What makes a backfill the same one when its command is given again: everything that was typed.
+/// Identifies a backfill when its command is repeated: all options as typed.
 #[derive(Debug, Clone, Copy)]
 pub struct Job<'a> {
     /// The project.
@@ -27,9 +28,9 @@ pub struct Job<'a> {
     pub from: &'a str,
     /// Where it ends, as typed.
     pub to: &'a str,
-    /// The script that was named, if one was.
+    /// The script option, or empty.
     pub script: &'a str,
-    /// The destination that was named, if one was.
+    /// The destination option, or empty.
     pub destination: &'a str,
 }
 
@@ -43,12 +44,13 @@ impl Job<'_> {
     }
 }
 
-/// What the file holds.
+/// The content of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Kept {
     project: String,
     logstore: String,
-    /// Unix seconds, as they were when it began: a span such as `-2h` means something else by now. None: the oldest log.
+    /// Unix seconds, as they were when it began: a span such as `-2h` means a different time later. `None`: the
+    /// oldest log.
     from: Option<i64>,
     to: i64,
     /// Cursors by shard.
@@ -60,7 +62,7 @@ struct Kept {
 pub struct Range {
     /// Unix seconds; `None` from the oldest log on.
     pub from: Option<i64>,
-    /// Unix seconds; what was received then is not in it.
+    /// Unix seconds, exclusive.
     pub to: i64,
 }
 
@@ -69,33 +71,36 @@ pub struct Range {
 pub struct Positions {
     state: StateDir,
     name: String,
-    /// What is in the file.
+    /// The written content.
     kept: Mutex<Kept>,
-    /// What is to be in it.
+    /// The positions to write.
     wanted: Mutex<BTreeMap<u32, String>>,
-    /// Held by who sees to the next write.
+    /// Locked by the task that makes the next write.
     turn: tokio::sync::Mutex<()>,
-    /// Held while the file is written, also when nobody waits for that any more.
+    /// Locked while the file is written, even if the caller has given up.
     writing: Mutex<()>,
-    /// It goes on with what another process began.
+    /// Whether it resumes the work of another process.
     is_resumed: bool,
-    /// Held as long as it runs.
+    /// Locks the backfill while it runs.
     _claim: File,
 }
 
-/// Why there are no positions to work with.
+/// Why the positions cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum PositionsError {
-    /// Nothing can be kept.
+    /// The state directory cannot be used.
     #[error(
         "the positions of a backfill cannot be kept in the state directory: {0}; set state.dir to a directory that the program can write to"
     )]
     Io(#[from] io::Error),
-    /// Another process does the same.
+    /// Another process runs the same backfill.
     #[error("the same backfill is running already")]
     Taken,
-    /// The file is not one of ours.
-    #[error("the positions in {name} of the state directory cannot be read: {problem}; remove the file to begin anew")]
+    /// The file is not valid.
+    #[error(
+        "the positions in {name} of the state directory cannot be read: {problem}; remove the file to start from the \
+         beginning"
+    )]
     Damaged {
         /// The file.
         name: String,
@@ -105,7 +110,7 @@ pub enum PositionsError {
 }
 
 impl Positions {
-    /// Those that another process left, or none yet for `range`.
+    /// Opens the positions of an earlier process, or creates empty ones for `range`.
     ///
     /// # Errors
     /// [`PositionsError`]
@@ -138,7 +143,7 @@ impl Positions {
             _claim: claim,
         };
         if !is_resumed {
-            // The range stands from now on, whatever the clock says when it is gone on with.
+            // The range is fixed from now on, whatever the clock says at a resume.
             positions.write(&lock(&positions.kept))?;
         }
         Ok(positions)
@@ -157,19 +162,19 @@ impl Positions {
         Range { from: kept.from, to: kept.to }
     }
 
-    /// Where a shard is read on, by the file.
+    /// The position of a shard, from the file.
     #[must_use]
     pub fn get(&self, shard: ShardId) -> Option<Cursor> {
         lock(&self.kept).positions.get(&shard.0).map(Cursor::new)
     }
 
-    /// Everything before `cursor` is durable. Returns when that is in the file, and the file on the disk.
+    /// Everything before `cursor` is durable. Returns when this is written and fsynced.
     ///
     /// # Errors
     /// It cannot be written.
     pub async fn save(self: &Arc<Self>, shard: ShardId, cursor: &Cursor) -> io::Result<()> {
         lock(&self.wanted).insert(shard.0, cursor.as_str().to_owned());
-        // One write for all that came while the last was under way.
+        // One write for all positions that arrived during the last write.
         let _turn = self.turn.lock().await;
         if self.get(shard).as_ref() == Some(cursor) {
             return Ok(());
@@ -189,16 +194,16 @@ impl Positions {
         self.state.write(&self.name, &content)
     }
 
-    /// All of it is done: the same command begins anew.
+    /// Removes the file when all is done: the same command then starts from the beginning.
     ///
     /// # Errors
-    /// The file stays.
+    /// The file cannot be removed.
     pub fn remove(&self) -> io::Result<()> {
         self.state.remove(&self.name)
     }
 }
 
-/// Every writer leaves it whole before it can panic.
+/// Every writer leaves the value consistent before it can panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,20 +1,20 @@
-//! How far a backfill has come. Pure.
+//! The progress of a backfill. Pure.
 
 use std::time::Duration;
 
 use crate::core::cursor::Cursor;
 
-/// The part of a shard that is in the range.
+/// The part of a shard in the range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extent {
-    /// Where the range begins in it.
+    /// The first cursor.
     pub from: Cursor,
-    /// Where it ends.
+    /// Where the range ends.
     pub to: Cursor,
 }
 
 impl Extent {
-    /// Log groups in it, if the cursors tell.
+    /// Log groups in it, if the cursors can be counted.
     #[must_use]
     pub fn groups(&self) -> u64 {
         self.before(&self.to)
@@ -30,35 +30,35 @@ impl Extent {
     }
 }
 
-/// How far a backfill has come.
+/// The progress of a backfill.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Progress {
     /// Log groups in the range.
     pub groups: u64,
-    /// Log groups that are done.
+    /// Completed log groups.
     pub done: u64,
-    /// Log groups that were done when this process began.
+    /// Log groups that were complete when this process started.
     pub done_before: u64,
     /// Logs that this process delivered, dropped or wrote as dead letters.
     pub logs: u64,
-    /// How long it has been at it.
+    /// Elapsed time.
     pub took: Duration,
 }
 
 impl Progress {
-    /// The share that is done, 0 to 1.
+    /// The completed share, 0 to 1.
     #[must_use]
     pub fn share(&self) -> f64 {
         if self.groups == 0 { 1.0 } else { self.done as f64 / self.groups as f64 }
     }
 
-    /// Logs a second.
+    /// Logs per second.
     #[must_use]
     pub fn logs_a_second(&self) -> f64 {
         self.logs as f64 / self.took.as_secs_f64().max(0.001)
     }
 
-    /// How long the rest will take at the rate so far. `None`: nothing was done yet.
+    /// How long the rest will take at the rate so far. `None`: nothing is complete yet.
     #[must_use]
     pub fn left(&self) -> Option<Duration> {
         let done = self.done.checked_sub(self.done_before).filter(|done| *done > 0)?;

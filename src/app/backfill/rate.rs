@@ -1,21 +1,21 @@
-//! How fast a backfill may read.
+//! Limits the rate of a backfill.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// A limit in bytes a second over all shards, or none. A page is known only when it is there, so each is paid for by a wait
-/// before the next.
+/// A limit in bytes per second over all shards, or none. The size of a page is known only when it has arrived, so
+/// each page delays the next one.
 #[derive(Debug)]
 pub struct Rate {
     bytes_a_second: Option<usize>,
-    /// When what was taken is paid for.
+    /// When the next page may be pulled.
     free_at: Mutex<Instant>,
 }
 
 impl Rate {
-    /// So many bytes of pages a second, unpacked; without a number any.
+    /// A limit of unpacked bytes per second; `None` means no limit.
     #[must_use]
     pub fn new(bytes_a_second: Option<usize>) -> Self {
         Self { bytes_a_second, free_at: Mutex::new(Instant::now()) }
@@ -32,7 +32,7 @@ impl Rate {
         }
     }
 
-    /// A page of so many bytes came.
+    /// A page of this many bytes arrived.
     pub(super) fn took(&self, bytes: usize) {
         let Some(rate) = self.bytes_a_second else { return };
         let mut free_at = self.lock();

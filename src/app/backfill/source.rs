@@ -1,5 +1,5 @@
-//! The logstore as a backfill sees it: every shard is its own, and its checkpoints are in a file. The consumer group is not
-//! touched, nor asked.
+//! The logstore as a source of a backfill, which owns every shard and keeps its checkpoints in a file. The consumer
+//! group is neither changed nor read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,22 +14,22 @@ use crate::core::page::Page;
 use crate::core::source::{Checkpoint, Source, SourceError};
 use crate::sls::Sls;
 
-/// How long the right to work on the shards lasts without a heartbeat. Nobody else wants them.
+/// How long the lease lasts without a heartbeat. No other process competes for the shards.
 pub(super) const TENURE: Duration = Duration::from_secs(3_600);
 
-/// What saved positions are shown as saved by.
+/// Consumer name of saved positions.
 const NAME: &str = "this backfill";
 
-/// A range of a logstore, beside its consumer group.
+/// A range of a logstore, independent of its consumer group.
 #[derive(Debug, Clone)]
 pub struct Beside {
     /// The logstore.
     pub sls: Arc<Sls>,
-    /// How far it was read.
+    /// The positions.
     pub positions: Arc<Positions>,
-    /// The shards that there were at the start: those of later splits and merges hold later logs only.
+    /// The shards that existed at the start: shards of later splits and merges have only later logs.
     pub shards: Arc<BTreeSet<ShardId>>,
-    /// How fast pages may come.
+    /// The rate limit.
     pub rate: Arc<Rate>,
 }
 

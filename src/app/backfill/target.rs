@@ -7,7 +7,8 @@ use crate::core::lease::Tenure;
 use crate::destination::registry::AnyDestination;
 use crate::destination::{CheckError, Checked, Destination, Figures, Health, Outcome, Promise};
 
-/// A destination, or the place of one that is left out: the script may still name it, and its events end there.
+/// A destination, or a placeholder for one that is left out: the script may still name it, but its events are
+/// discarded.
 #[derive(Debug)]
 pub enum Target {
     /// Gets its events.

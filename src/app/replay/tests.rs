@@ -125,8 +125,8 @@ async fn replayed_at(
     let mut fates = Vec::new();
     let mut remaker = remaker(script);
     let to = [Route::new(DestinationName::new("siem").unwrap(), siem, OnReject::DeadLetter)];
-    let way = Way { destinations: &to, rate, tenure: &tenure };
-    let outcome = replay(&mut taken, wants, &mut remaker, way, |found| {
+    let options = ReplayOptions { destinations: &to, rate, tenure: &tenure };
+    let outcome = replay(&mut taken, wants, &mut remaker, options, |found| {
         let (record, fate) = found.unwrap();
         fates.push((record.origin.log, fate.clone()));
     });
@@ -203,7 +203,7 @@ async fn a_replay_keeps_to_its_rate_and_goes_on_after_a_stop() {
     let (siem, (stopper, tenure)) = (Siem::default(), tenure());
     let mut taken = ReplayClaim::take(dir.path()).unwrap();
     let to = [Route::new(DestinationName::new("siem").unwrap(), siem, OnReject::DeadLetter)];
-    let way = Way { destinations: &to, rate: 2, tenure: &tenure };
+    let options = ReplayOptions { destinations: &to, rate: 2, tenure: &tenure };
     let started = tokio::time::Instant::now();
     let mut told = 0;
     let mut remaker = remaker("function process(log) return log.name end");
@@ -211,7 +211,7 @@ async fn a_replay_keeps_to_its_rate_and_goes_on_after_a_stop() {
         &mut taken,
         |_| true,
         &mut remaker,
-        way,
+        options,
         |_| {
             told += 1;
             if told == 6 {
@@ -251,9 +251,9 @@ async fn a_letter_of_one_destination_goes_there_alone_and_one_of_a_whole_log_whe
     let to = ["a", "b"].map(|to| Route::new(name(to), Siem::default(), OnReject::DeadLetter));
     let ((_stopper, tenure), mut fates) = (tenure(), Vec::new());
     let mut taken = ReplayClaim::take(dir.path()).unwrap();
-    let way = Way { destinations: &to, rate: 1000, tenure: &tenure };
+    let options = ReplayOptions { destinations: &to, rate: 1000, tenure: &tenure };
     let told = |found: Result<(&Record, &Fate), &Unreadable>| fates.push(found.unwrap().1.clone());
-    replay(&mut taken, |_| true, &mut remaker, way, told).await.unwrap();
+    replay(&mut taken, |_| true, &mut remaker, options, told).await.unwrap();
     let delivered = Fate::Delivered;
     let stays = [Fate::NoDestination(name("gone")), Fate::Ambiguous, Fate::Dropped];
     assert_eq!(fates[..4], [delivered.clone(), delivered.clone(), delivered.clone(), delivered]);

@@ -1,4 +1,4 @@
-//! `forwarder backfill`: a time range beside the live group.
+//! `forwarder backfill`: delivers a time range without affecting the live group.
 
 use std::io::{self, IsTerminal as _, Write};
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ use crate::core::wildcard;
 use crate::settings;
 use crate::settings::{LogSettings, Settings, SourceSettings};
 
-/// Time between two lines where there is no terminal.
+/// Time between two lines without a terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Columns of the bar.
@@ -31,50 +31,50 @@ const BAR: usize = 30;
 
 const HELP: &str = "\
 Examples:
-  forwarder backfill --from -2d --to -1d --dry-run     how much that would be
+  forwarder backfill --from -2d --to -1d --dry-run     show how much it would deliver
   forwarder backfill --from -2d --to -1d               deliver it
   forwarder backfill --from 2026-01-31 --to end --script scripts/other.lua --rate 5MB
 
-It reads beside the consumer group, which goes on undisturbed: no heartbeat, no checkpoint of the group is read or
-written. Everything else is as in the live job: settings, destination, dead letters, and the ids of the logs (meta.id),
-by which repeats can be found. Its positions are kept in state.dir: the same command goes on after a stop or a kill,
-with the range as it was when it began. When it is done, the same command begins anew.
+It does not affect the consumer group: it sends no heartbeats, and neither reads nor writes the group's checkpoints.
+Settings, destinations, dead letters and the ids of the logs (meta.id), which identify repeats, are the same as in the
+live job. Its positions are kept in state.dir: after a stop or a kill, the same command resumes with the original
+range. When it is done, the same command starts from the beginning.
 
-WHEN is begin, end, unix seconds, a span such as -2h, or a time; by the time at which SLS received the logs.
+WHEN is begin, end, unix seconds, a span such as -2h, or a time; it refers to the time at which SLS received the logs.
 
-Exit codes: as the live job; 0 done, or asked to stop.";
+Exit codes: as for the live job; 0 done, or asked to stop.";
 
-/// Deliver a time range of a logstore once more, beside the live group
+/// Deliver a time range of a logstore again, without affecting the live group
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Args {
-    /// The first time to read
+    /// Start of the range: logs received at this time or later
     #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     from: String,
-    /// The first time that is not read any more
+    /// End of the range: logs received before this time
     #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     to: String,
-    /// The source, where there are several
+    /// The source, if there are several
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
     /// Settings file (TOML) [env: FORWARDER_CONFIG]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The one destination to deliver to [default: all]
+    /// Deliver only to this destination [default: all]
     #[arg(long, value_name = "NAME")]
     destination: Option<String>,
-    /// Another script than that of the settings
+    /// The script [default: the one in the settings]
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
-    /// Most bytes of logs a second over all shards, unpacked: 500KB, 5MB
+    /// Maximum bytes of unpacked logs per second over all shards: 500KB, 5MB
     #[arg(long, value_name = "SIZE", value_parser = settings::size)]
     rate: Option<usize>,
-    /// Deliver nothing: show how much it would be
+    /// Deliver nothing: show how much it would deliver
     #[arg(long)]
     dry_run: bool,
 }
 
-/// Runs until all is done or a signal comes; returns the exit code.
+/// Runs until all is done or a signal arrives; returns the exit code.
 pub(crate) fn main(args: &Args) -> ExitCode {
     let (config, environment) = sources(args.config.as_deref());
     let machine = machine();
@@ -108,7 +108,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
         script: args.script.clone(),
         bytes_a_second: args.rate,
     };
-    // The bar has the terminal for itself unless something is wrong; the file belongs to the live job.
+    // Only warnings are logged, so that the bar is not disturbed; the log file belongs to the live job.
     let level = if io::stdout().is_terminal() { tracing::Level::WARN } else { settings.log.level };
     let log = match log::start(&LogSettings { level, file: None, ..settings.log.clone() }) {
         Ok(log) => log,
@@ -145,7 +145,7 @@ async fn run(
     let signals = Signals::listen().map_err(|error| app::Error::Internal(format!("cannot catch signals: {error}")))?;
     let backfill = Backfill::new(settings, source, wanted).await?;
     let (first, last) = backfill.range();
-    let began = if backfill.is_resumed() { ", going on with what was begun" } else { "" };
+    let began = if backfill.is_resumed() { ", resumed" } else { "" };
     let at_first = backfill.progress(Duration::ZERO);
     say(&format!(
         "backfill of {}/{} from {} to {}{began}: {}, about {} of {} log groups left; {}",
@@ -172,13 +172,13 @@ async fn run(
     );
     match ended {
         Ok(Ended::Done) => say(&format!("done: {ledger}")),
-        Ok(Ended::Stopped) => say(&format!("stopped: {ledger}; the same command goes on")),
-        Err(_) => say(&format!("{ledger}; the same command goes on")),
+        Ok(Ended::Stopped) => say(&format!("stopped: {ledger}; the same command resumes")),
+        Err(_) => say(&format!("{ledger}; the same command resumes")),
     }
     ended.map(drop)
 }
 
-/// Shows how much it would be.
+/// Shows how much it would deliver.
 async fn dry_run(source: &SourceSettings, wanted: &Wanted) -> Result<(), app::Error> {
     let (sls, extents) = look(source, wanted).await?;
     let found = estimate(&sls, &extents).await.map_err(|error| app::Error::Refused(error.cause().clone()))?;
@@ -208,7 +208,7 @@ fn show(estimate: &Estimate) -> String {
     )
 }
 
-/// Tells how far it is: in a line that is drawn again on a terminal, else in a line now and then.
+/// Shows the progress: on a terminal in a line that is updated, otherwise in a line from time to time.
 struct Teller {
     is_terminal: bool,
     told_at: Option<Instant>,
@@ -222,7 +222,7 @@ impl Teller {
     fn tell(&mut self, progress: &Progress) {
         if self.is_terminal {
             let mut out = io::stdout().lock();
-            // A terminal that is gone is no reason to stop.
+            // A closed terminal does not stop the backfill.
             let _ = write!(out, "\r\x1b[2K{} {}", bar(progress), line(progress)).and_then(|()| out.flush());
         } else if self.told_at.is_none_or(|at| at.elapsed() >= LINE_INTERVAL) {
             self.told_at = Some(Instant::now());
@@ -253,7 +253,7 @@ fn time(second: i64) -> String {
 }
 
 fn say(line: &str) {
-    // Who closes the output may still want the logs delivered.
+    // A closed output does not stop the delivery.
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }

@@ -1,4 +1,4 @@
-//! `forwarder config`: a settings file to begin with, the settings in force, and the schema for editors.
+//! `forwarder config`: prints an example settings file, the settings in force, or the schema for editors.
 
 mod schema;
 
@@ -18,7 +18,7 @@ use crate::settings::{InForce, WrittenIn};
 /// Longest line of a comment.
 const WIDTH: usize = 100;
 
-/// Show settings: an example file, those in force with their origin, the schema for editors
+/// Show settings: an example file, the settings in force with their origin, or the schema for editors
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -29,7 +29,7 @@ pub(crate) struct Args {
 enum What {
     /// A settings file with every setting: its meaning, what it takes, its default
     Example,
-    /// The settings in force, each with where it comes from; secrets are not shown
+    /// The settings in force and the origin of each; secrets are not shown
     Show(Show),
     /// The JSON schema of the settings file, for editors
     Schema,
@@ -41,7 +41,7 @@ struct Show {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Only what somebody gave, without the defaults
+    /// Leave out the defaults
     #[arg(long)]
     given: bool,
 
@@ -67,8 +67,10 @@ pub(crate) fn main(args: &Args) -> ExitCode {
 
 /// Every setting as a comment, below its table.
 fn example() -> String {
-    let mut out =
-        String::from("# Every setting of forwarder, as a comment with its default. Take the # off what you change.\n");
+    let mut out = String::from(
+        "# Every setting of forwarder, as a comment with its default. Remove the # from the lines that \
+             you change.\n",
+    );
     let mut table = "";
     for row in keys::all().filter(|row| row.scope != Scope::Item) {
         let (of, name) = row.parts();
@@ -77,7 +79,7 @@ fn example() -> String {
             continue;
         }
         if of != table {
-            // A table that somebody opens is a destination that is chosen.
+            // A table with a key selects a destination.
             let hash = if ["hec", "syslog", "file"].contains(&of) { "# " } else { "" };
             writeln!(out, "\n{hash}[{of}]").expect(TAKES);
             table = of;
@@ -96,7 +98,7 @@ fn example() -> String {
     out
 }
 
-/// What a setting means, and what it takes.
+/// The meaning and the values of a setting.
 fn about(row: &Row) -> String {
     let mut text = capital(row.meaning);
     match row.kind {
@@ -116,7 +118,7 @@ fn about(row: &Row) -> String {
     text
 }
 
-/// The default as TOML, or something of the kind.
+/// The default as TOML, or an example value.
 fn sample(row: &Row) -> String {
     let is_bare = matches!(row.kind, Kind::Switch | Kind::Count(..));
     match row.default {
@@ -127,7 +129,7 @@ fn sample(row: &Row) -> String {
     }
 }
 
-/// The settings in force as TOML, with the origin of each behind it.
+/// The settings in force as TOML, each with its origin.
 fn shown(all: &[InForce], only_given: bool) -> String {
     let mut out = String::new();
     let mut heading = String::new();

@@ -1,4 +1,4 @@
-//! `forwarder emulate`: one piece of the demo on its own port.
+//! `forwarder emulate`: one part of the demo on its own port.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -23,37 +23,37 @@ use crate::emulator::sls::{Refusal, SlsEmulator};
 use crate::emulator::syslog;
 use crate::emulator::syslog::{Protocol, ReceiverFault, SyslogEmulator, Tap};
 
-/// The token of a collector that was given none.
+/// The default token of a collector.
 const DEFAULT_TOKEN: &str = "00000000-0000-4000-8000-000000000000";
 
-/// Start an emulated SLS or destination, for a laptop or a test: nothing it holds outlives it.
+/// Start an emulated SLS or destination, for a laptop or a test. It keeps everything in memory.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to be.
+    /// What to emulate.
     #[command(subcommand)]
     pub what: What,
 }
 
-/// What to be.
+/// What to emulate.
 #[derive(Debug, clap::Subcommand)]
 pub enum What {
     /// Simple Log Service: projects, logstores and consumer groups in memory. The vendor's SDKs can talk to it.
     Sls(Sls),
-    /// What gives temporary keys: ECS metadata, STS and a credential URI.
+    /// Providers of temporary keys: ECS metadata, STS and a credential URI.
     Credentials(Credentials),
-    /// Splunk's HTTP Event Collector: takes events and counts them.
+    /// Splunk's HTTP Event Collector: accepts and counts events.
     Hec(Hec),
-    /// A syslog receiver over TCP, TLS, UDP or RELP: takes messages and counts them.
+    /// A syslog receiver over TCP, TLS, UDP or RELP: accepts and counts messages.
     Syslog(Syslog),
 }
 
-/// The syslog receiver to be.
+/// The emulated syslog receiver.
 #[derive(Debug, clap::Args)]
 pub struct Syslog {
     #[command(flatten)]
     listen: Listen,
 
-    /// How messages come.
+    /// Transport of the messages.
     #[arg(long, value_name = "PROTOCOL", value_enum, default_value_t = Protocol::Tcp)]
     protocol: Protocol,
 
@@ -65,11 +65,11 @@ pub struct Syslog {
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
 
-    /// Certificate (PEM) of the issuer whose certificate a client has to show, for tls and relp-tls.
+    /// Certificate (PEM) of the issuer of client certificates, which clients must show then; for tls and relp-tls.
     #[arg(long, value_name = "FILE", requires = "cert")]
     client_ca: Option<PathBuf>,
 
-    /// What goes wrong: close-after=N, reset-after=N, stall, close-on=TEXT, ignore-close, bare-close, refuse=TEXT,
+    /// A fault: close-after=N, reset-after=N, stall, close-on=TEXT, ignore-close, bare-close, refuse=TEXT,
     /// at-most=N connections. May be given several times.
     #[arg(long, value_name = "FAULT")]
     fault: Vec<ReceiverFault>,
@@ -79,7 +79,7 @@ pub struct Syslog {
     print: bool,
 }
 
-/// The SLS to be.
+/// The emulated SLS.
 #[derive(Debug, clap::Args)]
 pub struct Sls {
     #[command(flatten)]
@@ -89,11 +89,11 @@ pub struct Sls {
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     shards: u32,
 
-    /// Made-up logs to write each second, in turns into the shards of project demo-project, logstore audit.
+    /// Generated logs to write each second, in turn into the shards of project demo-project, logstore audit.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=10_000))]
     rate: u16,
 
-    /// AccessKey ID that requests have to be signed with; its secret is taken from SLS_AK_KEY.
+    /// AccessKey ID that requests must be signed with; its secret comes from SLS_AK_KEY.
     #[arg(long, value_name = "ID")]
     key_id: Option<String>,
 
@@ -101,18 +101,18 @@ pub struct Sls {
     #[arg(long, value_name = "PROJECT=REGION", value_parser = elsewhere)]
     elsewhere: Vec<(String, String)>,
 
-    /// Take the temporary keys of `forwarder emulate credentials`, too, until they end.
+    /// Also accept the temporary keys of `forwarder emulate credentials`, until they expire.
     #[arg(long)]
     sts: bool,
 }
 
-/// What gives temporary keys.
+/// The emulated providers of temporary keys.
 #[derive(Debug, clap::Args)]
 pub struct Credentials {
     #[command(flatten)]
     listen: Listen,
 
-    /// Seconds that a key is valid.
+    /// Lifetime of a key, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=43_200))]
     life: u64,
 
@@ -120,31 +120,31 @@ pub struct Credentials {
     #[arg(long, value_name = "NAME", default_value = "demo-role")]
     role: String,
 
-    /// AccessKey ID that may assume roles; its secret is taken from SLS_AK_KEY.
+    /// AccessKey ID that may assume roles; its secret comes from SLS_AK_KEY.
     #[arg(long, value_name = "ID")]
     key_id: Option<String>,
 }
 
-/// The collector to be.
+/// The emulated collector.
 #[derive(Debug, clap::Args)]
 pub struct Hec {
     #[command(flatten)]
     listen: Listen,
 
-    /// The token has indexer acknowledgement: requests get an id, and what an indexer has accepted is lost when it dies
-    /// before it acknowledges.
+    /// The token has indexer acknowledgement: requests get an id, and an indexer that dies loses the events that it has
+    /// accepted and not acknowledged.
     #[arg(long)]
     ack: bool,
 
-    /// How long after a request it is acknowledged.
+    /// Time from a request to its acknowledgement.
     #[arg(long, value_name = "SECONDS", default_value_t = 1, requires = "ack", value_parser = clap::value_parser!(u64).range(..=86_400))]
     ack_after: u64,
 
-    /// Indexers behind this address; with more than one, a load balancer with sticky cookies stands before them.
+    /// Indexers behind this address; several are behind a load balancer with sticky cookies.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     indexers: u8,
 
-    /// Kill an indexer for a second, so often; in turns when there are several.
+    /// Interval at which an indexer is killed for a second; several take turns.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     die_every: Option<u64>,
 }
@@ -152,12 +152,12 @@ pub struct Hec {
 /// Where to listen.
 #[derive(Debug, clap::Args)]
 pub struct Listen {
-    /// Port on 127.0.0.1; 0 takes a free one. What it is, is printed.
+    /// Port on 127.0.0.1; 0 chooses a free one, which is printed.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub port: u16,
 }
 
-/// Runs until a signal comes.
+/// Runs until a signal arrives.
 pub(crate) fn run(args: &Args) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -236,7 +236,7 @@ async fn be_collector(args: &Hec) -> io::Result<()> {
         indexers => println!("HEC on {url}: {indexers} indexers behind a load balancer with sticky cookies"),
     }
     match is_default {
-        true => println!("token: {DEFAULT_TOKEN} (set FORWARDER_HEC_TOKEN to take another)"),
+        true => println!("token: {DEFAULT_TOKEN} (set FORWARDER_HEC_TOKEN to use another)"),
         false => println!("token: the one in FORWARDER_HEC_TOKEN"),
     }
     if args.ack {
@@ -253,7 +253,7 @@ async fn be_collector(args: &Hec) -> io::Result<()> {
     Ok(())
 }
 
-/// Kills the indexers one after the other, without end.
+/// Kills the indexers one after the other, repeatedly.
 async fn kill_in_turns(emulator: &HecEmulator, args: &Hec) {
     let Some(every) = args.die_every else { return std::future::pending().await };
     for indexer in (0..usize::from(args.indexers)).cycle() {
@@ -263,7 +263,7 @@ async fn kill_in_turns(emulator: &HecEmulator, args: &Hec) {
     }
 }
 
-/// Writes made-up logs, half of them audit logs and half web logs, until a shard takes no more: somebody split it.
+/// Writes generated logs, half audit logs and half web logs, until a shard accepts no more because it was split.
 async fn write(emulator: &SlsEmulator, shards: u32, rate: usize) -> Refusal {
     if rate == 0 {
         return std::future::pending().await;
@@ -356,7 +356,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
-/// Shows messages as they come.
+/// Prints messages as they arrive.
 #[derive(Debug)]
 struct Print;
 
@@ -376,7 +376,13 @@ impl Listen {
 
     fn refused(&self, error: &io::Error) -> io::Error {
         let address = self.address();
-        io::Error::new(error.kind(), format!("can't listen on {address}: {error}; take another --port, or none"))
+        io::Error::new(
+            error.kind(),
+            format!(
+                "can't listen on {address}: {error}; choose another --port, or leave it \
+             out"
+            ),
+        )
     }
 }
 

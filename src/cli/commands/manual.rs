@@ -1,4 +1,4 @@
-//! `forwarder completions` and `forwarder man`: what a shell and `man` know of the command line.
+//! `forwarder completions` and `forwarder man`: prints completions and manual pages.
 
 use std::io;
 use std::process::ExitCode;
@@ -17,7 +17,7 @@ pub(crate) struct CompletionsArgs {
     shell: Shell,
 }
 
-/// Print the manual page, of the program or of a command
+/// Print the manual page of the program or of a command
 #[derive(Debug, clap::Args)]
 #[command(after_help = "  forwarder man > forwarder.1; forwarder man check | man -l -")]
 pub(crate) struct ManArgs {
@@ -25,7 +25,7 @@ pub(crate) struct ManArgs {
     command: Vec<String>,
 }
 
-/// Prints what the shell has to know.
+/// Prints the completions.
 pub(crate) fn completions(args: &CompletionsArgs, mut program: Command) -> ExitCode {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut program, "forwarder", &mut script);
@@ -40,7 +40,7 @@ pub(crate) fn man(args: &ManArgs, mut program: Command) -> ExitCode {
     for name in &args.command {
         let Some(found) = command.find_subcommand(name) else {
             let known: Vec<_> = command.get_subcommands().map(Command::get_name).collect();
-            return end(&format!("there is no command {name:?}; there are {}", known.join(", ")), USAGE);
+            return end(&format!("there is no command {name:?}; the commands are {}", known.join(", ")), USAGE);
         };
         command = found;
     }
@@ -51,7 +51,7 @@ pub(crate) fn man(args: &ManArgs, mut program: Command) -> ExitCode {
     }
 }
 
-/// Whoever stops reading has seen enough.
+/// A reader that stops early causes no error.
 fn written(text: &[u8]) -> ExitCode {
     match io::Write::write_all(&mut io::stdout(), text) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => end(&format!("cannot write: {error}"), INTERNAL),

@@ -11,8 +11,8 @@ use crate::sls::rights::policy;
 
 const HELP: &str = "\
 Paste it as a custom policy in RAM (JSON) and attach it to the user or the role that the program uses.
-It needs the names of project, logstore and consumer group, and no key. Once the group is there,
-log:CreateConsumerGroup can be taken out.";
+This command needs the names of project, logstore and consumer group, but no key. Once the group exists,
+log:CreateConsumerGroup can be removed.";
 
 /// Print the least RAM policy for these settings, as JSON
 #[derive(Debug, clap::Args)]

@@ -21,7 +21,7 @@ use crate::script::Beside;
 use crate::settings;
 use crate::settings::Settings;
 
-/// For whoever types the name of the program to see what happens.
+/// Shown when the program is started without arguments.
 const FIRST_RUN_HINT: &str = if cfg!(feature = "emulator") {
     "forwarder --help shows a first run; forwarder demo needs no settings at all"
 } else {
@@ -114,20 +114,21 @@ fn work(settings: Settings, log: log::Handle) -> Result<(), app::Error> {
         tasks.shutdown().await;
         outcome
     });
-    // A name lookup that hangs is no reason to stay.
+    // A hanging name lookup must not delay the end.
     runtime.shutdown_background();
     outcome
 }
 
-/// Tells systemd that the program lives, and when it begins to stop. A stop can take long, so the signs of life go on.
+/// Tells systemd that the program is alive, and when it begins to stop. A stop can take long, so the watchdog
+/// notifications continue.
 async fn tell(systemd: Systemd, leave: Stop) {
     let _ = leave.or(systemd.live()).await;
     systemd.stopping();
     systemd.live().await;
 }
 
-/// The first signal asks the program to stop; the second ends it where it stands. That is safe: a checkpoint is only
-/// ever behind what was delivered.
+/// The first signal asks the program to stop; the second ends it at once. That is safe: a checkpoint never covers
+/// undelivered logs.
 pub(crate) async fn obey(mut signals: Signals, stopper: Stopper, log: log::Handle, most: Duration) {
     let signal = signals.next().await;
     tracing::info!(
@@ -142,11 +143,11 @@ pub(crate) async fn obey(mut signals: Signals, stopper: Stopper, log: log::Handl
     std::process::exit(CUT_SHORT.into());
 }
 
-/// SIGUSR1 makes the log say more, SIGUSR2 less.
+/// SIGUSR1 raises the level of detail of the log, SIGUSR2 lowers it.
 async fn turn_level(mut signals: LevelSignals, log: log::Handle) {
     loop {
         let level = log.turn(signals.next().await);
-        // At the level itself, so that it is heard.
+        // Logged at the new level, so that it is written.
         tracing::error!("log level is {level} from now on, until the next start");
     }
 }

@@ -1,4 +1,4 @@
-//! `forwarder seek`: moves checkpoints of the consumer group, and shows what that does before it asks.
+//! `forwarder seek`: moves checkpoints of the consumer group, after showing the effect and asking.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write};
 use std::path::PathBuf;
@@ -21,46 +21,46 @@ use crate::core::source::{Source as _, SourceError};
 use crate::settings;
 use crate::sls::Sls;
 
-/// Exit code when nothing was moved, since nobody said yes, or a move was put back.
+/// Exit code if nothing was moved, because it was not confirmed, or because a save undid a move.
 const NOT_MOVED: u8 = 1;
 
-/// How long after the move it is looked whether the holder put the checkpoint back.
+/// How long after the move to check whether the owner undid it.
 const SECOND_LOOK: Duration = Duration::from_secs(2);
 
 const HELP: &str = "\
 Examples:
-  forwarder seek --shard all --to -2h      the logs of the last two hours once more
-  forwarder seek --shard 3 --to end        leave what waits in shard 3 undelivered
+  forwarder seek --shard all --to -2h      deliver the logs of the last two hours again
+  forwarder seek --shard 3 --to end        skip the logs that wait in shard 3
   forwarder seek --shard all --to 2026-01-31T08:00:00+08:00 --yes
 
-WHEN is begin, end, unix seconds, a span such as -2h, or a time; by the time at which SLS received the logs.
-It shows from where to where each checkpoint would move, and what is repeated or skipped, and asks.
+WHEN is begin, end, unix seconds, a span such as -2h, or a time; it refers to the time at which SLS received the logs.
+The command shows the old and the new position of each checkpoint, and what is repeated or skipped, and asks first.
 
-A shard that a live consumer holds is refused: stop the consumers first, or give --force. A running forwarder
-finds the move within 20 seconds, says so in its log, and goes on from there.
+A shard that a live consumer holds is refused: stop the consumers first, or use --force. A running forwarder
+notices the move within 20 seconds, logs it, and continues from there.
 
 Exit codes: 0 moved, 1 not moved, 2 usage, settings or a live consumer.";
 
-/// Move checkpoints of the consumer group to another place
+/// Move checkpoints of the consumer group to another position
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Args {
     /// The shard to move, or all
     #[arg(long, value_name = "N|all", value_parser = shard)]
     shard: Shard,
-    /// Where to: WHEN, or a cursor of the shard
+    /// The new position: WHEN, or a cursor of the shard
     #[arg(long, value_name = "WHEN|CURSOR", allow_hyphen_values = true)]
     to: String,
     /// Settings file (TOML) [env: FORWARDER_CONFIG]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The source, where there are several
+    /// The source, if there are several
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
     /// Do not ask
     #[arg(long)]
     yes: bool,
-    /// Also shards that a live consumer holds
+    /// Also move shards that a live consumer holds
     #[arg(long)]
     force: bool,
 }
@@ -91,7 +91,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
     }
 }
 
-/// Says whether everything was moved.
+/// Returns whether everything was moved.
 async fn run(args: &Args, out: &mut impl Write) -> Result<bool, ExitMessage> {
     let machine = machine();
     let (config, environment) = sources(args.config.as_deref());
@@ -122,8 +122,8 @@ async fn run(args: &Args, out: &mut impl Write) -> Result<bool, ExitMessage> {
     let held: Vec<&Move> = planned.iter().filter(|wanted| wanted.holder.is_some()).collect();
     if !held.is_empty() && !args.force {
         return Err(ExitMessage::Plain(format!(
-            "nothing was moved: {} held by a live consumer; stop it and wait for the group's timeout, or give --force: a running \
-             forwarder takes the move up",
+            "nothing was moved: {} held by a live consumer; stop it and wait for the group's timeout, or use \
+             --force: a running forwarder follows the move",
             count(held.len() as u64, "shard") + if held.len() == 1 { " is" } else { " are" }
         )));
     }
@@ -143,14 +143,15 @@ async fn run(args: &Args, out: &mut impl Write) -> Result<bool, ExitMessage> {
     tokio::time::sleep(SECOND_LOOK).await;
     for wanted in held {
         let found = sls.checkpoint(wanted.shard).await;
-        let found = found.map_err(|error| ExitMessage::Plain(format!("what became of it cannot be seen: {error}")))?;
+        let found =
+            found.map_err(|error| ExitMessage::Plain(format!("whether it was moved cannot be checked: {error}")))?;
         if found.is_some_and(|found| wanted.is_undone_by(&found.cursor)) {
             is_done = false;
             say(
                 out,
                 &format!(
-                    "shard {}: its holder saved at the same moment, and the checkpoint is not where it was moved to (or was read on \
-                 from there already): look at its log, or run the command again",
+                    "shard {}: its consumer saved at the same moment, so the checkpoint is at another position (or \
+                     already further on): check the log of that consumer, or run the command again",
                     wanted.shard
                 ),
             )?;
@@ -175,7 +176,7 @@ fn target(args: &Args, position: &Result<Start, String>) -> Result<Target, ExitM
 /// Asks on the terminal.
 fn agreed(out: &mut impl Write, moves: usize) -> Result<bool, ExitMessage> {
     if !io::stdin().is_terminal() {
-        return Err(ExitMessage::Plain("nothing was moved: there is no terminal to ask on; --yes says yes".to_owned()));
+        return Err(ExitMessage::Plain("nothing was moved: there is no terminal to ask on; use --yes".to_owned()));
     }
     let failed = |error: io::Error| ExitMessage::Plain(error.to_string());
     write!(out, "move {}? [y/N] ", count(moves as u64, "checkpoint")).and_then(|()| out.flush()).map_err(failed)?;

@@ -23,7 +23,7 @@ use crate::settings;
 /// Exit code when a case failed.
 const EXIT_FAILED: u8 = 1;
 
-/// This many differences of a case are shown.
+/// Maximum number of differences to show for a case.
 const MOST_DIFFERENCES: usize = 20;
 
 const HELP: &str = "\
@@ -32,11 +32,11 @@ Cases are in NAME.test.jsonl beside NAME.lua, one JSON object a line:
   {\"name\": \"the host is kept\", \"log\": {\"h\": \"a\"}, \"events\": [{\"host\": \"a\", \"event\": {…}}]}
   {\"name\": \"bad JSON fails\", \"log\": {\"event\": \"{\"}, \"error\": \"attempt to index\"}
 
-`events` is what the script returns, whatever the destination; `settings` stands for [script.vars].
-To write a case, begin with \"dropped\": true and let --update put in what comes, or append the lines of
-`forwarder try --json`; then read what was written.
+`events` is what the script returns, whatever the destination; `settings` replaces [script.vars].
+To write a case, start with \"dropped\": true and let --update fill in the result, or append the output of
+`forwarder try --json`; then check the result.
 
-Exit codes: 0 all passed, 1 a case failed, 2 nothing could be tested.";
+Exit codes: 0 all passed, 1 a case failed, 2 the tests could not run.";
 
 /// Run the test cases beside scripts: logs in, events out
 #[derive(Debug, clap::Args)]
@@ -48,7 +48,7 @@ pub(crate) struct Args {
     /// Settings file (TOML), for [script.vars] and limits [env: FORWARDER_CONFIG]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Write what comes now into the files of cases
+    /// Write the current results into the files of cases
     #[arg(long)]
     update: bool,
     /// List the lines that no case ran
@@ -67,7 +67,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
 
 fn test(args: &Args) -> Result<bool, ExitMessage> {
     let (config, environment) = sources(args.config.as_deref());
-    // Cases hold whatever the destination is.
+    // Cases are independent of the destination.
     let trial = settings::trial(config.as_deref(), Some("hec"), &environment, &machine());
     let hook = trial.map_err(|error| ExitMessage::Plain(error.to_string()))?.hook;
     let paint = Paint(colour(&io::stdout()));
@@ -89,7 +89,7 @@ fn test(args: &Args) -> Result<bool, ExitMessage> {
     Ok(passed == all)
 }
 
-/// Writes what comes now; returns the new text.
+/// Writes the current results; returns the new text.
 fn update(script: &Script, hook: &Config, path: &Path, text: String) -> Result<String, ExitMessage> {
     let updated = cases::update(script, hook, &text).map_err(|error| ExitMessage::script(&error))?;
     if updated != text {
@@ -129,7 +129,7 @@ fn search(dir: &Path, found: &mut Vec<PathBuf>) -> Result<(), String> {
     let unreadable = |error: io::Error| format!("{} can't be read: {error}", dir.display());
     for entry in std::fs::read_dir(dir).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        // A link to a directory could lead back here.
+        // A link to a directory could be circular.
         if path.is_dir() && !path.is_symlink() {
             search(&path, found)?;
         } else if path.to_string_lossy().ends_with(SUFFIX) {
@@ -191,13 +191,13 @@ fn push_failure(out: &mut String, cases: &Path, failure: &Failure, paint: Paint)
         Why::TooDeep => TOO_DEEP.to_owned(),
         Why::Failed(error) => drawn(error),
         Why::Unloaded(error) => format!("with the settings of the case the script does not load\n{}", drawn(error)),
-        Why::OtherError(part, error) => format!("another error than {part:?} came\n{}", drawn(error)),
+        Why::OtherError(part, error) => format!("an error other than {part:?} was raised\n{}", drawn(error)),
         Why::NoError(part, events) if events.is_empty() => {
-            format!("an error with {part:?} was expected, and the log was dropped")
+            format!("an error with {part:?} was expected, but the log was dropped")
         }
         Why::NoError(part, events) => {
             let events: Vec<String> = events.iter().map(printable).collect();
-            format!("an error with {part:?} was expected, and this came\n  {}", events.join("\n  "))
+            format!("an error with {part:?} was expected, but these events were returned\n  {}", events.join("\n  "))
         }
     };
     for line in text.lines() {

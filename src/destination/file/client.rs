@@ -1,4 +1,4 @@
-//! Brings batches to the disk, however long it takes.
+//! Writes batches to the disk, retrying until that works.
 
 use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,27 +15,27 @@ use crate::core::lease::Tenure;
 use crate::destination::health::HealthTracker;
 use crate::destination::{CheckError, Checked, Destination, Figures, Health, Outcome, Promise};
 
-/// A rotating file as a destination. A write that fails, as on a full disk, is tried again until it works.
+/// A rotating file as a destination. A write that fails, as on a full disk, is retried until it works.
 #[derive(Debug)]
 pub struct FileDestination {
     fsync: bool,
-    /// The path, for people.
+    /// The path, for messages.
     path: String,
     writer: Arc<Writer>,
     standing: HealthTracker,
 }
 
-/// What works on the disk, on threads that may block. One batch at a time: lines of two would mix.
+/// Works on the disk, on blocking threads. One batch at a time, so that lines of two batches do not mix.
 struct Writer(Mutex<RotatingFile>);
 
 impl FileDestination {
-    /// Nothing is opened before there is something to write, or before [`Destination::check`].
+    /// The file is opened at the first write or by [`Destination::check`].
     #[must_use]
     pub fn new(config: &Config) -> Self {
         Self::with_write(config, Box::new(|file, bytes| file.write_all(bytes)))
     }
 
-    /// With a disk that fails as the test wants it.
+    /// With a disk that fails on demand, for tests.
     pub(super) fn with_write(config: &Config, write: Box<WriteFn>) -> Self {
         let path = config.path.display().to_string();
         let writer = Writer(Mutex::new(RotatingFile::new(config.clone(), write)));
@@ -69,7 +69,7 @@ impl FileDestination {
     fn cause(&self, error: &io::Error) -> Cause {
         use io::ErrorKind::{QuotaExceeded, StorageFull};
         let hint = match error.kind() {
-            StorageFull | QuotaExceeded => Some("free some space, then it goes on by itself"),
+            StorageFull | QuotaExceeded => Some("free some space, then delivery resumes by itself"),
             _ => None,
         };
         Cause { what: format!("cannot write to {}: {error}", self.path), hint }
@@ -84,7 +84,7 @@ impl Destination for FileDestination {
         tenure.or(self.write(&batch, &tenure)).await.unwrap_or(Outcome::Abandoned)
     }
 
-    /// Opens the file, which makes it if it is not there.
+    /// Opens the file, or creates it.
     async fn check(&self) -> Result<Checked, CheckError> {
         let began = Instant::now();
         let writer = Arc::clone(&self.writer);
@@ -126,8 +126,8 @@ impl Destination for FileDestination {
 }
 
 impl Writer {
-    /// Appends the events from `next` on, unless the tenure is over by the time it is their turn. Returns where to go on
-    /// after a failure, too.
+    /// Appends the events from `next` on, unless the tenure has ended meanwhile. Returns the next position, after a
+    /// failure too.
     fn append(&self, batch: &Output, mut next: usize, tenure: &Tenure) -> (usize, io::Result<Option<()>>) {
         let mut file = self.lock();
         if !tenure.holds() {

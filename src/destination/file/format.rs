@@ -1,12 +1,12 @@
-//! Lays an event out as a line of JSON.
+//! Formats an event as a line of JSON.
 
 use crate::core::event::{Body, BodyError, Format, Head};
 use crate::destination::Preview;
 use crate::destination::hec::{HecFormat, Layout};
 
-/// One JSON object a line, of the shape that HEC takes: `time`, `host`, `source`, `sourcetype`, `index`, `event`,
-/// `fields`, each only if there is one. So a file can be sent to a collector later as it is, and a dry run shows what
-/// Splunk would get. An event without a time has the log's.
+/// One JSON object a line, in the form that HEC accepts: `time`, `host`, `source`, `sourcetype`, `index`, `event`,
+/// `fields`, each only if present. The file can be sent to a collector later, and a dry run shows what Splunk would
+/// get. An event without a time has that of its log.
 #[derive(Debug, Clone)]
 pub struct FileFormat(HecFormat);
 

@@ -1,6 +1,6 @@
 //! A file of JSON lines on this machine, rotated by size: for archives, dry runs and laptops.
 //!
-//! [`FileFormat`] lays events out, [`FileDestination`] brings them to the disk, `rotating` knows the files.
+//! [`FileFormat`] formats events, [`FileDestination`] writes them to the disk, `rotating` manages the files.
 
 mod client;
 mod format;
@@ -13,14 +13,14 @@ use std::path::PathBuf;
 pub use client::FileDestination;
 pub use format::FileFormat;
 
-/// Where events go, checked: every field means something.
+/// Where events go; all fields are validated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The file that is written to. Full ones are beside it, with `.1` for the newest.
+    /// The current file. Full files are beside it; the newest has the suffix `.1`.
     pub path: PathBuf,
-    /// A file that would grow beyond so many bytes is rotated first. One event that is larger has a file of its own.
+    /// Maximum size in bytes: a file that would grow beyond it is rotated first. A larger event gets its own file.
     pub max_size: u64,
-    /// Rotated files that stay, at least one; the oldest beyond them is removed.
+    /// Number of rotated files to keep, at least one; older ones are removed.
     pub keep: u32,
     /// A batch counts as delivered only once the disk has confirmed it (fsync).
     pub fsync: bool,

@@ -1,4 +1,4 @@
-//! A file that holds whole lines only, and its older ones.
+//! The current file, which has only complete lines, and the rotated files.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,15 +13,14 @@ use crate::core::named_file;
 /// Appends bytes to a file: [`io::Write::write_all`], but where a test wants a disk that fails.
 pub(super) type WriteFn = dyn Fn(&mut File, &[u8]) -> io::Result<()> + Send + Sync;
 
-/// The file and its older ones.
+/// The current file and the rotated ones.
 ///
-/// A write that fails closes the file: whoever writes next opens it anew and starts from what the disk holds, not from
-/// what was believed about it.
+/// A failed write closes the file: the next write opens it again and starts from the actual content on the disk.
 pub(super) struct RotatingFile {
     config: Config,
     write: Box<WriteFn>,
     open: Option<OpenFile>,
-    /// Held from the first time that the file is opened, on a file of its own: the others are renamed.
+    /// A lock, taken when the file is first opened. It is a separate file, because the others are renamed.
     lock: Option<File>,
 }
 
@@ -37,10 +36,10 @@ impl RotatingFile {
         Self { config, write, open: None, lock: None }
     }
 
-    /// Appends the events from `next` on, and moves `next` behind those that are stored.
+    /// Appends the events from `next` on, and moves `next` past the stored ones.
     ///
     /// # Errors
-    /// Those from `next` on are not stored, or not known to be. The same call may succeed later.
+    /// Events from `next` on are not stored, or not known to be. The same call may succeed later.
     pub(super) fn append(&mut self, events: &Events, next: &mut usize) -> io::Result<()> {
         while *next < events.len() {
             let OpenFile { mut file, len } = self.take_open()?;
@@ -56,7 +55,8 @@ impl RotatingFile {
             let lines = &events.bytes()[start..events.range(behind - 1).end];
             let sync = |file: &File| if self.config.fsync { file.sync_data() } else { Ok(()) };
             if let Err(error) = (self.write)(&mut file, lines).and_then(|()| sync(&file)) {
-                // The same lines come again. What is left of these would be a second copy and a torn last line.
+                // The same lines will be written again: a rest of this attempt would leave a copy and an incomplete
+                // last line.
                 if let Err(undo) = file.set_len(len) {
                     let file = self.config.path.display();
                     tracing::warn!(%file, error = %undo, "cannot undo a failed write; the incomplete line is cut off later");
@@ -69,16 +69,16 @@ impl RotatingFile {
         Ok(())
     }
 
-    /// Makes sure that the file is there and is ours.
+    /// Makes sure that the file exists and belongs to us.
     ///
     /// # Errors
-    /// It cannot be opened, is no regular file, or another process writes to it.
+    /// It cannot be opened, is not a regular file, or another process writes to it.
     pub(super) fn open(&mut self) -> io::Result<()> {
         self.open = Some(self.take_open()?);
         Ok(())
     }
 
-    /// The open file, if the path still leads to it as it was left, else the one that the path leads to now.
+    /// The open file if it is still the one at the path and unchanged; otherwise opens the file at the path.
     fn take_open(&mut self) -> io::Result<OpenFile> {
         if let Some(open) = self.open.take()
             && open.is_at(&self.config.path)?
@@ -95,13 +95,13 @@ impl RotatingFile {
         }
         let open = OpenFile::open(&self.config.path)?;
         if self.config.fsync {
-            // The name has to last as the content does.
+            // The directory entry must be durable too.
             sync_parent(&self.config.path)?;
         }
         Ok(open)
     }
 
-    /// Moves every file one further; the oldest goes.
+    /// Renames every file to the next number, and removes the oldest.
     fn rotate(&self, file: File) -> io::Result<()> {
         file.sync_data()?;
         rotate(&self.config.path, self.config.keep.max(1))?;
@@ -110,8 +110,8 @@ impl RotatingFile {
 }
 
 impl OpenFile {
-    /// Opens the file, or makes it with mode 0600, and cuts off a last line that a crash or a full disk tore:
-    /// it was never reported as stored, so its event comes again.
+    /// Opens the file, or creates it with mode 0600. Cuts off an incomplete last line after a crash or a full disk:
+    /// it was never reported as stored, so its event is sent again.
     fn open(path: &Path) -> io::Result<Self> {
         let file = named_file::append(path)?;
         let found = file.metadata()?.len();
@@ -129,7 +129,8 @@ impl OpenFile {
         Ok(Self { file, len })
     }
 
-    /// Whether the path leads to this file, as long as we left it: nobody moved, removed or cut it meanwhile.
+    /// Whether this file is still at the path and has the length that we left: it was not moved, removed or truncated
+    /// meanwhile.
     fn is_at(&self, path: &Path) -> io::Result<bool> {
         let ours = self.file.metadata()?;
         match fs::symlink_metadata(path) {

@@ -1,44 +1,44 @@
-//! Which requests the indexers have acknowledged: a pure machine for one member.
+//! Tracks which requests the indexers have acknowledged. A pure state machine for one member.
 //!
-//! With indexer acknowledgement ("About HTTP Event Collector Indexer Acknowledgment" in Splunk's manual) each accepted request
-//! gets an id. Ids count from 0 in every channel of every indexer. A poll asks about ids; `true` is said once and then
-//! forgotten, and what the indexer does not know is `false`, not an error. So an indexer that restarted, or another one behind
-//! the same address, may say `true` for an id that it gave to another request. These rules keep such a `true` from
-//! confirming what is lost:
+//! With indexer acknowledgement ("About HTTP Event Collector Indexer Acknowledgment" in Splunk's manual) each
+//! accepted request gets an id. Ids count from 0 in every channel of every indexer. A poll asks about ids. An indexer
+//! answers `true` once and then forgets the id; an unknown id is `false`, not an error. An indexer that restarted, or
+//! another one behind the same address, may therefore answer `true` for an id that it assigned to another request.
+//! These rules prevent such a `true` from confirming lost events:
 //!
-//! * A channel is opened by one request alone, so that the cookies of a balancer are known before a second one is sent.
+//! * The first request of a channel is sent alone, so that the cookies of a load balancer are known before the second one.
 //! * A channel whose request failed without a clear answer takes no more requests. Each such request may have used up an id
 //!   in another life of the indexer: as many of the first ids of the channel prove nothing, since lives count from 0.
-//! * An id that comes twice proves another life: nothing of that channel counts, all of it is sent again.
-//! * A `true` counts when all requests of the channel that were under way while it came have been answered.
+//! * An id that is assigned twice proves a restart: nothing of that channel counts, and all its events are sent again.
+//! * A `true` counts when all requests of the channel that were in flight at the time have been answered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Channels that are opened before requests share one: behind a balancer with cookies, each sticks to an indexer of its own.
+/// Channels that are opened before requests share one: behind a load balancer with cookies, each uses one indexer.
 const CHANNELS: usize = 4;
 
-/// A channel that was not used for so long takes no more requests: an indexer forgets it after ten minutes
+/// Maximum idle time of a channel, after which it takes no more requests: an indexer forgets it after ten minutes
 /// (`maxIdleTime` in inputs.conf).
 const MOST_IDLE: Duration = Duration::from_secs(60);
 
-/// So many channels in a row in which an id came twice are no restarts of an indexer: a balancer without cookies is in
-/// front of several. From then on each request has a channel of its own.
+/// After this many channels in a row with an id assigned twice, the cause is not restarts but a load balancer without
+/// cookies. From then on each request has its own channel.
 const MOST_COLLISIONS: u32 = 3;
 
-/// Most ids in one poll.
+/// Maximum number of ids in one poll.
 const MOST_ASKED: usize = 2_000;
 
-/// Most ids of a channel that are kept in mind out of order; a collector that gives them otherwise gets a new channel.
+/// Maximum number of ids of a channel that are remembered out of order; beyond it, a new channel is used.
 const MOST_GAPS: usize = 4_096;
 
 /// A channel of this member; numbers are never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelNumber(pub u64);
 
-/// A request that is on its way over a channel.
+/// A request in flight on a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Post {
     /// The channel that it names.
@@ -49,33 +49,33 @@ pub struct Post {
 /// Ids of a channel to ask about.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Poll {
-    /// The channel that gave them.
+    /// Their channel.
     pub channel: ChannelNumber,
     /// The ids.
     pub ids: Vec<u64>,
 }
 
-/// What became of a request that was accepted.
+/// The result of an accepted request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// The indexer acknowledged it.
     Indexed,
-    /// No acknowledgement came in time: send it again.
+    /// No acknowledgement arrived in time: send it again.
     Expired,
-    /// No acknowledgement can come any more: send it again.
+    /// No acknowledgement can arrive any more: send it again.
     Lost,
 }
 
-/// Who waits, and what is to be told.
+/// The waiter of a request, and the result to report.
 pub type Told<T> = Vec<(T, Fate)>;
 
-/// What is sent, accepted, asked for, acknowledged, and expired. `T` stands for whoever waits for a request.
+/// The state of all requests: sent, accepted, polled, acknowledged, expired. `T` is the waiter of a request.
 #[derive(Debug)]
 pub struct AckTracker<T> {
     timeout: Duration,
     channels: BTreeMap<ChannelNumber, Channel<T>>,
     next: u64,
-    /// Polls so far, and how many there were when the round began.
+    /// Polls so far, and the number at the start of the round.
     polls: u64,
     round: u64,
     /// Channels in a row in which an id came twice, without an acknowledgement in between.
@@ -84,7 +84,7 @@ pub struct AckTracker<T> {
     overdue: bool,
 }
 
-/// How much waits for acknowledgement.
+/// The backlog of unacknowledged requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Waiting {
     /// Requests.
@@ -100,24 +100,24 @@ struct Channel<T> {
     state: ChannelState,
     given: GivenIds,
     pending: BTreeMap<u64, Pending<T>>,
-    /// Numbers of the requests on their way.
+    /// Numbers of the requests in flight.
     under_way: BTreeSet<u64>,
     posts: u64,
     /// Requests that failed without a clear answer.
     unclear: u64,
-    /// Said to be safe, each with the number of requests that had been sent by then.
+    /// Ids reported as `true`, each with the number of requests sent by then.
     said: Vec<(u64, u64)>,
     polling: bool,
-    /// The next poll asks behind this id.
+    /// The next poll starts after this id.
     asked: u64,
-    /// Which poll of all was its last.
+    /// The number of its last poll.
     turn: u64,
     used: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ChannelState {
-    /// Its first request is on its way.
+    /// Its first request is in flight.
     Opening,
     Open,
     /// It takes no more requests.
@@ -130,7 +130,7 @@ struct Pending<T> {
     since: Instant,
 }
 
-/// Which ids a channel gave: all below a number, and some above it.
+/// The ids of a channel: all below a number, and some above it.
 #[derive(Debug, Default)]
 struct GivenIds {
     below: u64,
@@ -151,13 +151,13 @@ impl GivenIds {
 }
 
 impl<T> AckTracker<T> {
-    /// Nothing was sent. A request that is not acknowledged within `timeout` is to be sent again.
+    /// Nothing was sent yet. A request that is not acknowledged within `timeout` must be sent again.
     #[must_use]
     pub fn new(timeout: Duration) -> Self {
         Self { timeout, channels: BTreeMap::new(), next: 0, polls: 0, round: 0, collisions: 0, overdue: false }
     }
 
-    /// A request is about to be sent: over which channel.
+    /// Chooses the channel of the next request.
     pub fn begin(&mut self, now: Instant) -> Post {
         let fresh = |channel: &Channel<T>| now < channel.used + MOST_IDLE;
         let taking =
@@ -178,8 +178,8 @@ impl<T> AckTracker<T> {
         }
     }
 
-    /// The request was accepted under this id. Nobody waits for it when its events are sent again anyway. Returns who is
-    /// to be told, the request itself included.
+    /// The request was accepted under this id. It has no waiter if its events are sent again anyway. Returns the
+    /// results to report, including its own.
     pub fn accepted(&mut self, post: Post, id: u64, waiter: Option<T>, now: Instant) -> Told<T> {
         let lost = |waiter: T| (waiter, Fate::Lost);
         let Some(channel) = self.channels.get_mut(&post.channel) else {
@@ -211,7 +211,7 @@ impl<T> AckTracker<T> {
         self.believe(post.channel)
     }
 
-    /// Nobody knows whether the request was accepted.
+    /// It is unknown whether the request was accepted.
     pub fn unclear(&mut self, post: Post) -> Told<T> {
         let Some(channel) = self.channels.get_mut(&post.channel) else { return Vec::new() };
         channel.under_way.remove(&post.number);
@@ -220,12 +220,12 @@ impl<T> AckTracker<T> {
         self.believe(post.channel)
     }
 
-    /// Every channel may be asked about once more.
+    /// Starts a round: every channel may be polled once.
     pub fn start_round(&mut self) {
         self.round = self.polls;
     }
 
-    /// What to ask now of this round, at most so many channels. Each poll ends with [`AckTracker::polled`] or
+    /// The next polls of this round, for at most this many channels. Each poll ends with [`AckTracker::polled`] or
     /// [`AckTracker::poll_failed`].
     pub fn polls(&mut self, most: usize) -> Vec<Poll> {
         let (round, mut polls) = (self.round, Vec::new());
@@ -237,7 +237,7 @@ impl<T> AckTracker<T> {
         polls
     }
 
-    /// The answer to a poll: the ids that are safe. Ids that were not asked for count for nothing.
+    /// The answer to a poll: the acknowledged ids. Ids that were not asked about are ignored.
     pub fn polled(&mut self, poll: &Poll, safe: &BTreeSet<u64>) -> Told<T> {
         let Some(channel) = self.channels.get_mut(&poll.channel) else { return Vec::new() };
         channel.polling = false;
@@ -246,14 +246,14 @@ impl<T> AckTracker<T> {
         self.believe(poll.channel)
     }
 
-    /// The poll failed, or its answer made no sense: it proves nothing.
+    /// The poll failed, or its answer is invalid: it confirms nothing.
     pub fn poll_failed(&mut self, poll: &Poll) {
         if let Some(channel) = self.channels.get_mut(&poll.channel) {
             channel.polling = false;
         }
     }
 
-    /// The requests that waited too long. Forgets channels that nobody needs.
+    /// The requests that waited too long. Forgets unused channels.
     pub fn expired(&mut self, now: Instant) -> Told<T> {
         let mut told = Vec::new();
         for channel in self.channels.values_mut() {
@@ -273,13 +273,13 @@ impl<T> AckTracker<T> {
         self.channels.contains_key(&channel)
     }
 
-    /// Whether several indexers are behind one address, and nothing keeps a channel at one of them.
+    /// Whether several indexers are behind one address without sticky sessions.
     #[must_use]
     pub fn is_scattered(&self) -> bool {
         self.collisions >= MOST_COLLISIONS
     }
 
-    /// How much waits.
+    /// The backlog.
     #[must_use]
     pub fn waiting(&self) -> Waiting {
         let requests = self.channels.values().map(|channel| channel.pending.len()).sum();
@@ -287,11 +287,11 @@ impl<T> AckTracker<T> {
         Waiting { requests, oldest: since.min(), overdue: self.overdue }
     }
 
-    /// Draws the conclusions that are due for a channel.
+    /// Updates the state of a channel.
     fn believe(&mut self, number: ChannelNumber) -> Told<T> {
         let Some(channel) = self.channels.get_mut(&number) else { return Vec::new() };
         let first = channel.under_way.first().copied().unwrap_or(u64::MAX);
-        // An unclear request may have got any of the first ids from another life.
+        // A request without a clear answer may have any of the first ids of a restarted indexer.
         let certain = channel.pending.split_off(&channel.unclear);
         let doubtful = std::mem::replace(&mut channel.pending, certain);
         let mut told: Told<T> = doubtful.into_values().map(|pending| (pending.waiter, Fate::Lost)).collect();

@@ -1,4 +1,4 @@
-//! The bodies of requests: their bytes, and how many there may be.
+//! The bodies of requests, and their maximum size.
 
 use std::io::Write as _;
 use std::ops::Range;
@@ -11,13 +11,13 @@ use tokio::time::Instant;
 use super::encode::with_index;
 use crate::core::batch::Output;
 
-/// Requests do not shrink below this for good, however small one was that did not pass.
+/// The learned limit does not fall below this, however small a failed request was.
 const LEAST_BODY: usize = 64 * 1024;
 
-/// How long a limit that was learnt holds before twice as much is tried: whatever was in the way may be gone.
+/// How long a learned limit is used before twice the size is tried: the cause may be gone.
 const TRUST: Duration = Duration::from_secs(3_600);
 
-/// The most bytes of a request: what the settings say, or less when less turned out to pass. Pure.
+/// The maximum size of a request: that of the settings, or less if larger requests fail. Pure.
 #[derive(Debug)]
 pub(super) struct BodyLimit {
     setting: usize,
@@ -31,7 +31,7 @@ impl BodyLimit {
         Self { setting, limit: setting, learnt: None }
     }
 
-    /// The most bytes now.
+    /// The current maximum.
     pub(super) fn bytes(&mut self, now: Instant) -> usize {
         if self.learnt.is_some_and(|at| now >= at + TRUST) {
             self.limit = self.limit.saturating_mul(2).min(self.setting);
@@ -40,7 +40,7 @@ impl BodyLimit {
         self.limit
     }
 
-    /// No more than so many bytes pass. Returns the new limit, when it is one.
+    /// Requests above this size fail. Returns the new limit if it changed.
     pub(super) fn lower(&mut self, bytes: usize, now: Instant) -> Option<usize> {
         let limit = bytes.max(LEAST_BODY);
         if limit >= self.limit {
@@ -52,7 +52,7 @@ impl BodyLimit {
     }
 }
 
-/// The events as they lie in the batch, not copied.
+/// The events as stored in the batch, not copied.
 pub(super) fn body(batch: &Arc<Output>, range: &Range<usize>) -> Bytes {
     struct Owner(Arc<Output>);
     impl AsRef<[u8]> for Owner {
@@ -73,7 +73,7 @@ pub(super) fn body_for_index(batch: &Output, range: &Range<usize>, index: &str) 
     body.into()
 }
 
-/// A megabyte takes milliseconds: too long for a thread that others share.
+/// A megabyte takes milliseconds: too long for a shared thread.
 pub(super) async fn compress(body: Bytes) -> Bytes {
     let packed = tokio::task::spawn_blocking(move || gzip(&body));
     Bytes::from(packed.await.expect("compressing does not panic"))

@@ -1,4 +1,4 @@
-//! A channel as it goes over the wire: its id, and the cookies that keep it at one indexer.
+//! A channel on the wire: its id, and the cookies that keep it at one indexer.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use reqwest::header::HeaderValue;
 
-/// Most cookies of a channel, and most bytes of them: a balancer sets one or two.
+/// Maximum number of cookies of a channel, and their maximum size: a load balancer sets one or two.
 const MOST_COOKIES: usize = 16;
 const MOST_COOKIE_BYTES: usize = 4_096;
 
@@ -19,7 +19,7 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// A channel that nobody else has.
+    /// A new channel with a unique id.
     #[must_use]
     pub fn new() -> Self {
         let id = HeaderValue::from_str(&guid(random(), random())).expect("hex digits and dashes are a header value");
@@ -31,7 +31,7 @@ impl Channel {
         self.id.clone()
     }
 
-    /// The `Cookie` header, when there are any.
+    /// The `Cookie` header, if there are cookies.
     pub(super) fn cookies(&self) -> Option<HeaderValue> {
         let cookies: Vec<String> = self.lock().iter().map(|(name, value)| format!("{name}={value}")).collect();
         let mut header = HeaderValue::from_str(&cookies.join("; ")).ok().filter(|_| !cookies.is_empty())?;
@@ -39,8 +39,8 @@ impl Channel {
         Some(header)
     }
 
-    /// Takes over the cookies of a reply. What a cookie says of its path or its age is not looked at: all requests of a
-    /// channel go to one address, and a channel is short-lived.
+    /// Stores the cookies of a reply. Their path and age are ignored: all requests of a channel go to one address,
+    /// and a channel is short-lived.
     pub(super) fn keep_cookies<'a>(&self, set: impl IntoIterator<Item = &'a HeaderValue>) {
         for cookie in set {
             let pair = cookie.to_str().ok().and_then(|cookie| cookie.split(';').next());
@@ -61,7 +61,7 @@ impl Channel {
     }
 }
 
-/// A cookie can be as good as a login.
+/// A cookie can be a credential.
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channel").field("id", &self.id).finish_non_exhaustive()

@@ -1,4 +1,4 @@
-//! Which member the next request goes to: pure.
+//! Chooses the member for the next request. Pure.
 //!
 //! The member with the fewest outstanding bytes for its weight is next, so that a slow one gets less. A member that failed
 //! is closed: its requests go to the others at once. When its pause is over, one request goes to it as a probe.
@@ -7,16 +7,16 @@ use tokio::time::Instant;
 
 use super::concurrency::FlowState;
 
-/// What is known of a member.
+/// The state of a member.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate {
-    /// Whether it takes a request now.
+    /// Whether it can take a request now.
     pub state: FlowState,
-    /// Bytes that were sent to it and are not answered, or not acknowledged where that is waited for.
+    /// Bytes that were sent to it and are not answered (or, with acknowledgements, not acknowledged).
     pub outstanding: u64,
-    /// Bytes that were ever sent to it.
+    /// Total bytes sent to it.
     pub sent: u64,
-    /// Its share of the load, beside the others'. Not 0.
+    /// Its weight relative to the others. Not 0.
     pub weight: u32,
 }
 
@@ -25,13 +25,14 @@ pub struct Candidate {
 pub enum Choice {
     /// Send it to this member.
     Send(usize),
-    /// Let it probe this member, which failed, when its pause is over.
+    /// Probe this failed member when its pause is over.
     Probe(usize),
-    /// Ask again when something has changed, and at this time anyway.
+    /// Ask again after a change, or at this time at the latest.
     Wait(Option<Instant>),
 }
 
-/// Chooses. A request that failed in a way that may be its own fault stays where it is, as long as `prefer` takes it.
+/// Chooses a member. A request that may itself be the cause of its failure stays at `prefer`, as long as that member
+/// takes requests.
 #[must_use]
 pub fn choose(candidates: &[Candidate], prefer: Option<usize>, now: Instant) -> Choice {
     let closed = candidates.iter().enumerate().filter_map(|(number, candidate)| match candidate.state {

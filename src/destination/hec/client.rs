@@ -1,4 +1,4 @@
-//! Delivers batches to a collector, whatever it takes.
+//! Delivers batches to the collectors.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -26,8 +26,8 @@ use crate::core::certificates::CertificateEnds;
 use crate::core::lease::Tenure;
 use crate::destination::{CheckError, Checked, Destination, Figures, Gauge, Health, Outcome, Promise};
 
-/// Splunk's HTTP Event Collector as a destination. *Delivered* means *accepted*: parsed and queued by the collector; or
-/// *indexed*, when acknowledgements are waited for.
+/// Splunk's HTTP Event Collector as a destination. *Delivered* means *accepted*: parsed and queued by the collector;
+/// or *indexed*, with acknowledgements.
 #[derive(Debug)]
 pub struct Hec {
     /// Of the settings.
@@ -36,22 +36,22 @@ pub struct Hec {
     bad_indexes: BadIndexes,
 }
 
-/// What a batch waits for.
+/// Events that a batch waits for.
 #[derive(Debug)]
 enum Step {
     /// A request has an answer that is about its events.
     Settled(Settled),
     /// Events are acknowledged, or will not be.
     Acknowledged(Range<usize>, Fate),
-    /// The tenure was over before a send.
+    /// The tenure ended before a send.
     Over,
 }
 
 impl Hec {
-    /// Checks the settings and reads the files that they name. Nothing is sent.
+    /// Checks the settings and reads the files that they name. It sends nothing yet.
     ///
     /// # Errors
-    /// A setting that cannot work.
+    /// A setting is wrong.
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
         Self::with(config, RETRY_TIMING, LookUp::system())
     }
@@ -65,13 +65,13 @@ impl Hec {
         })
     }
 
-    /// What was sent so far, in numbers.
+    /// The counts so far.
     #[must_use]
     pub fn snapshot(&self) -> HecCounts {
         self.requests.counters.snapshot()
     }
 
-    /// Sends everything; nothing comes back when the tenure turned out to be over before a send.
+    /// Sends everything; `None` if the tenure ended before a send.
     async fn deliver_all(&self, batch: &Arc<Output>, tenure: &Tenure) -> Option<Outcome> {
         let mut suspects = Suspects::default();
         let refused = self.bad_indexes.refused(Instant::now());
@@ -101,7 +101,7 @@ impl Hec {
                         suspects.add(range.clone(), failed);
                     }
                     if let Some(bytes) = plan.settle(range, verdict) {
-                        let what = "requests that are larger get no answer; sending no larger ones for now";
+                        let what = "larger requests get no answer; sending no larger ones for now";
                         let members = self.members();
                         let learning =
                             members.iter().filter(|one| member.as_ref().is_none_or(|member| Arc::ptr_eq(one, member)));
@@ -146,9 +146,8 @@ impl Destination for Hec {
         }
     }
 
-    /// Asks the collector whether it is there and takes our token. Nothing is indexed by it: the request is empty,
-    /// and a collector that likes the token complains that there is no data (code 5). An index cannot be checked this
-    /// way.
+    /// Checks whether the collector answers and accepts the token. The request is empty, so nothing is indexed: a
+    /// collector that accepts the token reports that there is no data (code 5). An index cannot be checked this way.
     async fn check(&self) -> Result<Checked, CheckError> {
         let began = Instant::now();
         let (mut agreed, mut failed) = (Vec::new(), None);
@@ -172,10 +171,10 @@ impl Destination for Hec {
         }
         let agrees = match (self.requests.partial, agreed.iter().all(|(_, is_splunk)| *is_splunk)) {
             _ if self.requests.waits_for_acks => "accepted the HEC token, which has indexer acknowledgement",
-            (Partial::Auto, true) => "accepted the HEC token, and names itself Splunk",
+            (Partial::Auto, true) => "accepted the HEC token, and identifies itself as Splunk",
             (Partial::Auto, false) => {
-                "accepted the HEC token, and does not name itself Splunk: beside a bad event, the good ones of a request are \
-                 sent again (hec.partial)"
+                "accepted the HEC token, and does not identify itself as Splunk: if a request has a bad event, its \
+                good events are sent again (hec.partial)"
             }
             (Partial::Kept | Partial::Refused, _) => "accepted the HEC token",
         };
@@ -189,22 +188,22 @@ impl Destination for Hec {
 
     fn promise(&self) -> Promise {
         if self.requests.waits_for_acks {
-            let sentence = "delivered means indexed: the indexers have acknowledged the events, so the death of one of them \
-                            loses none";
+            let sentence = "delivered means indexed: the indexers have acknowledged the events, so the loss of one \
+                 indexer loses no event";
             return Promise { label: "indexed", sentence };
         }
         let sentence = match self.requests.partial {
             Partial::Auto => {
-                "delivered means accepted: Splunk has put the events into its queue; those before a bad event count \
-                 when the collector names itself Splunk, and are sent again to any other"
+                "delivered means accepted: Splunk has put the events into its queue; events before a bad one count if \
+                the collector identifies itself as Splunk, and are sent again otherwise"
             }
             Partial::Kept => {
-                "delivered means accepted: the collector has put the events into its queue; those before a bad event \
-                 count, since hec.partial = \"kept\""
+                "delivered means accepted: the collector has put the events into its queue; events before a bad one \
+                count, because hec.partial = \"kept\""
             }
             Partial::Refused => {
-                "delivered means accepted: the collector has put the events into its queue; those before a bad event \
-                 are sent again, since hec.partial = \"refused\""
+                "delivered means accepted: the collector has put the events into its queue; events before a bad one \
+                are sent again, because hec.partial = \"refused\""
             }
         };
         Promise { label: "accepted", sentence }

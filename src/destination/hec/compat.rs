@@ -1,6 +1,6 @@
 //! JSON as Python's `json.dumps` writes it, made from other JSON token by token: ASCII only, `", "` and `": "`.
 //!
-//! Numbers and the order of keys stay as they are, so no digit is lost. (Python itself would shorten `1.50`.)
+//! Numbers and the order of keys are unchanged, so no digit is lost. (Python itself would shorten `1.50`.)
 
 /// Appends the Python form of `json`, which is one valid JSON value.
 pub(super) fn dumps(json: &[u8], out: &mut Vec<u8>) {
@@ -58,7 +58,7 @@ fn string<'a>(json: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
     }
 }
 
-/// What the letter after a backslash stands for (RFC 8259 section 7).
+/// The meaning of the letter after a backslash (RFC 8259 section 7).
 fn unescaped(letter: u8) -> char {
     match letter {
         b'b' => '\x08',
@@ -76,7 +76,7 @@ fn escape(letter: char, out: &mut Vec<u8>) {
     }
 }
 
-/// Half of a surrogate pair is a unit like any other, so a lone one survives as it does in Python.
+/// Half of a surrogate pair is handled like any other unit, so a lone one is kept, as in Python.
 fn code_unit(unit: u16, out: &mut Vec<u8>) {
     match u8::try_from(unit) {
         Ok(b'"') => out.extend_from_slice(b"\\\""),

@@ -1,4 +1,4 @@
-//! How many requests may be under way, and who asks first after a failure.
+//! How many requests may be in flight, and which request probes after a failure.
 //!
 //! The limit grows by one for every round of successes that filled it, and is halved when the collector shows load
 //! (AIMD, as TCP does). A failure closes the flow: one request probes, the others wait for it. When a probe fails
@@ -8,10 +8,10 @@ use tokio::time::{Duration, Instant};
 
 use crate::core::backoff::Backoff;
 
-/// Requests under way at the start.
+/// Requests in flight at the start.
 const INITIAL_REQUESTS: usize = 4;
 
-/// The flow of all shards to one destination. Pure: `now` comes in, decisions go out.
+/// The concurrency limit of one member, for all shards. Pure: `now` is an argument, decisions are returned.
 #[derive(Debug)]
 pub struct ConcurrencyLimit {
     most: usize,
@@ -21,7 +21,7 @@ pub struct ConcurrencyLimit {
     /// Successes since the limit last grew.
     round: usize,
     under_way: usize,
-    /// Counts the cuts: what was sent before a cut must not cut again.
+    /// Counts the cuts: a request sent before a cut must not cause another cut.
     cuts: u64,
     closed: Option<Closed>,
     busy: Backoff,
@@ -35,14 +35,14 @@ struct Closed {
     probing: bool,
 }
 
-/// The answer to somebody who wants to send.
+/// The answer to a request that wants to be sent.
 #[derive(Debug)]
 pub enum Admit {
     /// Send.
     Go(Ticket),
-    /// You are the one that probes: wait until then, and send.
+    /// Probe: wait until then, and send.
     Probe(Ticket, Instant),
-    /// Ask again when something has changed.
+    /// Ask again after a change.
     Wait,
 }
 
@@ -51,18 +51,18 @@ pub enum Admit {
 pub enum FlowState {
     /// Yes.
     Room,
-    /// When another one has ended.
+    /// When another request has ended.
     Full,
-    /// One may, from then on; the others wait for what becomes of it.
+    /// One may probe, from then on; the others wait for its result.
     Closed {
         /// When.
         until: Instant,
     },
-    /// One is about to or has, and the others wait for what becomes of it.
+    /// One is probing, and the others wait for its result.
     Probing,
 }
 
-/// The right to send one request. It goes back to the flow with what became of the request.
+/// The right to send one request. It is returned with the result of the request.
 #[derive(Debug)]
 pub struct Ticket {
     cuts: u64,
@@ -89,7 +89,7 @@ impl ConcurrencyLimit {
         }
     }
 
-    /// What a request that asks now would be told.
+    /// The answer that a request would get now.
     #[must_use]
     pub fn state(&self) -> FlowState {
         match &self.closed {
@@ -100,7 +100,7 @@ impl ConcurrencyLimit {
         }
     }
 
-    /// Asks to send.
+    /// Requests the right to send.
     pub fn admit(&mut self) -> Admit {
         let ticket = Ticket { cuts: self.cuts, probe: self.closed.is_some() };
         match &mut self.closed {
@@ -118,7 +118,8 @@ impl ConcurrencyLimit {
         }
     }
 
-    /// The request was taken. `slow_down`: the collector said that its queue fills up. Returns whether the flow is open.
+    /// The request was accepted. `slow_down`: the collector reported that its queue fills up. Returns whether the
+    /// flow is open.
     pub fn taken(&mut self, ticket: &Ticket, slow_down: bool) -> bool {
         let was_full = self.under_way >= self.limit;
         let open = self.answered(ticket);
@@ -134,8 +135,8 @@ impl ConcurrencyLimit {
         open
     }
 
-    /// The collector is well, and answered something that concerns the events of the request only. Returns whether the
-    /// flow is open: what was sent before it closed does not open it.
+    /// The collector works, and its answer concerns only the events of the request. Returns whether the flow is open:
+    /// what was sent before it closed does not open it.
     pub fn answered(&mut self, ticket: &Ticket) -> bool {
         self.under_way -= 1;
         if ticket.probe {
@@ -145,8 +146,8 @@ impl ConcurrencyLimit {
         self.closed.is_none()
     }
 
-    /// The request failed in a way that passes by itself. `floor`: how long the collector wants to be left alone.
-    /// Returns whether this is news: many that fail together fail once.
+    /// The request failed with a transient error. `floor`: the minimum pause that the collector asks for. Returns
+    /// whether this is new: many requests that fail together count once.
     pub fn failed(&mut self, ticket: &Ticket, now: Instant, floor: Option<Duration>) -> bool {
         self.under_way -= 1;
         let news = self.is_news(ticket);
@@ -164,7 +165,7 @@ impl ConcurrencyLimit {
         news
     }
 
-    /// The collector refuses us until somebody changes something. Returns whether this is news.
+    /// The collector refuses requests until the operator changes something. Returns whether this is new.
     pub fn held(&mut self, ticket: &Ticket, now: Instant) -> bool {
         self.under_way -= 1;
         let news = self.is_news(ticket);
@@ -176,7 +177,7 @@ impl ConcurrencyLimit {
         news
     }
 
-    /// Nothing was sent, or nobody waited for the answer.
+    /// Nothing was sent, or the answer was not awaited.
     pub fn dropped(&mut self, ticket: &Ticket) {
         self.under_way -= 1;
         if let Some(closed) = &mut self.closed
@@ -186,7 +187,7 @@ impl ConcurrencyLimit {
         }
     }
 
-    /// The probe decides, or the first of several that were under way together.
+    /// The probe decides, or the first of several requests in flight.
     fn is_news(&self, ticket: &Ticket) -> bool {
         ticket.probe || (self.closed.is_none() && ticket.cuts == self.cuts)
     }

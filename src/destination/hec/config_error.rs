@@ -4,16 +4,16 @@ use std::path::PathBuf;
 
 use crate::core::tls_files::TlsFileError;
 
-/// A setting that cannot work, by its name.
+/// A wrong setting, by its name.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The URL of the collector.
     #[error("hec url: {0}")]
     Url(String),
-    /// The token itself. What it is is not said.
+    /// The token itself, which is not shown.
     #[error("hec token: {0}")]
     Token(String),
-    /// A file that cannot be read, or does not hold what it should.
+    /// A file cannot be read, or has the wrong content.
     #[error("hec {0}")]
     File(#[from] TlsFileError),
     /// The file with the token.
@@ -24,10 +24,10 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: String,
     },
-    /// The proxy's URL. It is not shown, since it may hold a password.
+    /// The proxy's URL. It is not shown, because it may contain a password.
     #[error("hec proxy: not a URL like http://proxy.example:3128")]
     Proxy,
-    /// The TLS library refuses to start.
+    /// The TLS library cannot be initialized.
     #[error("hec: no HTTP client: {0}")]
     Client(String),
 }

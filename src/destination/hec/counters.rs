@@ -1,4 +1,4 @@
-//! What was sent, in numbers.
+//! Counts of sent requests and events.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -24,26 +24,26 @@ pub struct Counters {
 /// The counts at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HecCounts {
-    /// Requests that were sent, the failed ones too.
+    /// Requests that were sent, including failed ones.
     pub requests: u64,
-    /// Requests that have to be sent again as they were.
+    /// Requests that must be sent again unchanged.
     pub retries: u64,
     /// Bytes of request bodies, as they went over the wire.
     pub bytes: u64,
-    /// Events that were sent again though they may have been taken before.
+    /// Events that were sent again although they may have been accepted before.
     pub possible_duplicates: u64,
-    /// Events that were taken for the fallback index.
+    /// Events that were accepted for the fallback index.
     pub rerouted: u64,
-    /// Replies by their HTTP status; without one, requests that got none.
+    /// Replies by HTTP status; requests without a reply have none.
     pub replies: BTreeMap<Option<u16>, u64>,
     /// How long the replies took.
     pub times: Buckets,
-    /// Events that will never be taken, by the collector's code.
+    /// Events that are refused for good, by the collector's code.
     pub rejected: BTreeMap<String, u64>,
 }
 
 impl HecCounts {
-    /// The same for whoever watches any destination.
+    /// The same in the form common to all destinations.
     pub(super) fn to_figures(&self, outages: Vec<Outage>) -> Figures {
         let counter = |name, help, value| Counter { name, help, value };
         let replies = self.replies.iter().map(|(status, count)| {
@@ -86,7 +86,7 @@ impl Counters {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// A request was answered with this HTTP status, or not at all, after so long.
+    /// A request was answered with this HTTP status, or not at all, after this time.
     pub(super) fn answered(&self, status: Option<u16>, took: Duration) {
         *self.replies.lock().expect("counting cannot panic").entry(status).or_default() += 1;
         self.times.observe(took, 1);

@@ -1,6 +1,6 @@
-//! Lays an event out as a HEC event object.
+//! Formats an event as a HEC event object.
 //!
-//! Only the seven keys that HEC knows are ever written: behind an unknown one, Splunk silently skips the rest of the
+//! Only the seven keys that HEC knows are written: after an unknown key, Splunk silently skips the rest of the
 //! request ("Format events for HTTP Event Collector").
 
 use std::borrow::Cow;
@@ -12,7 +12,7 @@ use super::{Config, compat};
 use crate::core::event::{Body, BodyError, Format, Head, Time};
 use crate::destination::Preview;
 
-/// Writes an encoded event with another index, and everything else as it is.
+/// Writes an encoded event with another index, otherwise unchanged.
 pub(super) fn with_index(event: &[u8], index: &str, out: &mut Vec<u8>) {
     #[derive(serde::Deserialize, serde::Serialize)]
     struct Envelope<'a> {
@@ -36,12 +36,13 @@ pub(super) fn with_index(event: &[u8], index: &str, out: &mut Vec<u8>) {
             serde_json::to_writer(&mut *out, &Envelope { index, ..envelope }).expect("a vector takes every byte");
             out.push(b'\n');
         }
-        // It is not one of ours; the collector will say so.
+        // It is not one of ours; the collector will reject it.
         Err(_) => out.extend_from_slice(event),
     }
 }
 
-/// HEC event objects, one a line. What an event does not name (or names as empty text) comes from the settings.
+/// HEC event objects, one per line. Attributes that an event does not set (or sets to empty text) come from the
+/// settings.
 #[derive(Debug, Clone)]
 pub struct HecFormat {
     host: Option<String>,
@@ -49,11 +50,11 @@ pub struct HecFormat {
     sourcetype: Option<String>,
     index: Option<String>,
     compat: bool,
-    /// `,"host":…,"source":…,"sourcetype":…,"index":…` of the settings: right for nearly every event.
+    /// `,"host":…,"source":…,"sourcetype":…,"index":…` of the settings: used by nearly every event.
     usual: Vec<u8>,
 }
 
-/// The part of the settings that decides what an event looks like, not where it goes.
+/// The settings of the format, without the address.
 #[derive(Debug, Clone, Default)]
 pub struct Layout {
     /// `host` of events that name none.
@@ -64,7 +65,7 @@ pub struct Layout {
     pub sourcetype: Option<String>,
     /// `index` of events that name none.
     pub index: Option<String>,
-    /// As the seed's Python does it: see [`Config::compat`].
+    /// The form of the vendor's Python script: see [`Config::compat`].
     pub compat: bool,
 }
 
@@ -128,7 +129,7 @@ impl HecFormat {
         let start = out.len();
         body.json(out)?;
         let text = if out[start..].starts_with(b"\"") {
-            // The script already made text, as the Python did with `json.dumps(log)`.
+            // The script already returned text, as the Python script does with `json.dumps(log)`.
             if is_blank(&out[start..]) {
                 return Err(blank());
             }
@@ -185,7 +186,7 @@ impl Format for HecFormat {
     }
 }
 
-/// The event's own attribute, else the settings'. Empty text is none.
+/// The event's own attribute, else that of the settings. Empty text counts as absent.
 fn attribute<'a>(own: Option<&'a [u8]>, default: Option<&'a str>) -> Option<Cow<'a, str>> {
     given(own.map(String::from_utf8_lossy)).or(given(default.map(Cow::Borrowed)))
 }
@@ -209,14 +210,14 @@ fn quote(text: &str, out: &mut Vec<u8>) {
     serde_json::to_writer(out, text).expect("a string is JSON, and a vector takes every byte");
 }
 
-/// Appends the digits as they are: a float has no room for the nanoseconds of this century, and Splunk refuses the
-/// exponents that a float may be printed with.
+/// Appends the digits unchanged: a float cannot hold nanoseconds of this century, and Splunk refuses the exponents
+/// with which a float may be printed.
 fn write_time(time: &Time<'_>, out: &mut Vec<u8>) -> Result<(), BodyError> {
     let (sign, digits) = match time.digits.strip_prefix('-') {
         Some(digits) => ("-", digits),
         None => ("", &*time.digits),
     };
-    // JSON knows no leading zeros, but for the one that stands alone before the fraction.
+    // JSON allows no leading zeros, except a single one before the fraction.
     let zeros = match digits.bytes().take_while(|byte| *byte == b'0').count() {
         zeros if digits.as_bytes().get(zeros).is_none_or(|next| *next == b'.') => zeros.saturating_sub(1),
         zeros => zeros,
@@ -238,8 +239,8 @@ fn write_time(time: &Time<'_>, out: &mut Vec<u8>) -> Result<(), BodyError> {
     }
 }
 
-/// Appends a flat object. Every value is a string, since Splunk drops integers here without a word; a key that
-/// repeats gets an array, at the place of its first.
+/// Appends a flat object. Every value is a string, because Splunk silently drops integers here; a repeated key gets
+/// an array, at the position of the first.
 fn write_fields(head: &Head<'_>, out: &mut Vec<u8>) {
     let mut grouped: Vec<(Cow<'_, str>, Vec<Cow<'_, str>>)> = Vec::with_capacity(head.fields.len());
     let mut places = BTreeMap::new();
@@ -278,7 +279,7 @@ fn is_blank(event: &[u8]) -> bool {
     match event.trim_ascii() {
         b"" | b"null" => true,
         [b'{', inside @ .., b'}'] | [b'[', inside @ .., b']'] => inside.trim_ascii().is_empty(),
-        // Text that begins with something to see needs no closer look.
+        // Text that begins with a visible character is not blank.
         [b'"', first, ..] if !matches!(first, b' ' | b'\\' | b'"') && first.is_ascii() => false,
         text @ [b'"', ..] => {
             serde_json::from_slice::<Cow<'_, str>>(text).is_ok_and(|text| text.trim_ascii().is_empty())

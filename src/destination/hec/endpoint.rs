@@ -28,13 +28,13 @@ use super::transport::{Request, Transport};
 use crate::core::certificates::{CertificateEnds, Certificates};
 use crate::core::reread::Reread;
 
-/// What a reply may weigh; an honest one has a hundred bytes.
+/// Maximum size of a reply; a normal one has a hundred bytes.
 const MAX_REPLY: usize = 64 * 1024;
 
-/// The one encoding of a reply that is asked for and read.
+/// The only encoding of a reply that is requested and read.
 const PLAIN: &str = "identity";
 
-/// Where indexers are asked what they have acknowledged.
+/// The path of polls for acknowledgements.
 const ACK_PATH: &str = "/services/collector/ack";
 
 const CHANNEL: HeaderName = HeaderName::from_static("x-splunk-request-channel");
@@ -44,26 +44,26 @@ const CHANNEL: HeaderName = HeaderName::from_static("x-splunk-request-channel");
 pub struct Endpoint {
     url: Url,
     name: String,
-    /// Where acknowledgements are asked for.
+    /// The URL of polls.
     ack_url: Url,
-    /// The proxy on the way there.
+    /// The proxy.
     proxy: Option<String>,
     carrier: Carrier,
     certificates: Arc<Certificates>,
-    /// The channel of requests that no acknowledgement is waited for.
+    /// The channel of requests without acknowledgement.
     channel: Channel,
     /// At least one.
     tokens: Vec<Reread<TokenFile>>,
-    /// The one that was taken last.
+    /// The token that was accepted last.
     taken: AtomicUsize,
 }
 
 impl Endpoint {
-    /// Checks the settings and reads the files that they name. Nothing is sent. `address`: where to connect to, instead of
-    /// wherever the name in the URL leads. TLS verifies the name all the same.
+    /// Checks the settings and reads the files that they name. It sends nothing yet. `address`: where to connect to,
+    /// instead of wherever the name in the URL leads. TLS verifies the name all the same.
     ///
     /// # Errors
-    /// A setting that cannot work.
+    /// A setting is wrong.
     pub fn new(config: &Config, url: &str, address: Option<IpAddr>, channel: Channel) -> Result<Self, ConfigError> {
         let url = collector(url)?;
         let mut ack_url = url.clone();
@@ -94,18 +94,18 @@ impl Endpoint {
         self.certificates.ends()
     }
 
-    /// Sends one request with events: over a channel where an acknowledgement will be waited for.
+    /// Sends one request with events, on a channel if acknowledgements are used.
     ///
     /// # Errors
-    /// There is no reply, or none that could be read to its end.
+    /// There is no reply, or no complete one.
     pub async fn post(&self, body: Bytes, gzip: bool, channel: Option<&Channel>) -> Result<Reply, RequestFault> {
         self.send(&self.url, body, gzip, channel).await
     }
 
-    /// Sends a request without events, which asks how the collector does.
+    /// Sends a request without events, to probe the collector.
     ///
     /// # Errors
-    /// There is no reply, or none that could be read to its end.
+    /// There is no reply, or no complete one.
     pub async fn post_empty(&self) -> Result<Reply, RequestFault> {
         self.send(&self.url, Bytes::new(), false, None).await
     }
@@ -113,13 +113,13 @@ impl Endpoint {
     /// Asks which of these ids of a channel are acknowledged.
     ///
     /// # Errors
-    /// There is no reply, or none that could be read to its end.
+    /// There is no reply, or no complete one.
     pub async fn ask(&self, ids: &[u64], channel: &Channel) -> Result<Reply, RequestFault> {
         let body = serde_json::json!({ "acks": ids }).to_string();
         self.send(&self.ack_url, body.into(), false, Some(channel)).await
     }
 
-    /// Sends a request, with another token when one is refused.
+    /// Sends a request, with another token if one is refused.
     async fn send(&self, url: &Url, body: Bytes, gzip: bool, channel: Option<&Channel>) -> Result<Reply, RequestFault> {
         let first = self.taken.load(Ordering::Relaxed);
         let mut reply = self.send_with(first, url, body.clone(), gzip, channel).await?;
@@ -132,7 +132,7 @@ impl Endpoint {
             if !reply.refuses_token() && self.taken.swap(other, Ordering::Relaxed) != other {
                 tracing::info!(
                     url = self.name(),
-                    "the collector refuses one HEC token and takes another: that one is used"
+                    "the collector refuses one HEC token and accepts the other, which is used from now on"
                 );
             }
         }
@@ -162,7 +162,7 @@ impl Endpoint {
             .header(CHANNEL, channel.unwrap_or(&self.channel).id())
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT_ENCODING, PLAIN)
-            // Left out by itself when the body is empty, where some balancers insist on it.
+            // The library omits it for an empty body, but some load balancers require it.
             .header(CONTENT_LENGTH, body.len());
         if gzip {
             request = request.header(CONTENT_ENCODING, "gzip");
@@ -185,7 +185,7 @@ impl Endpoint {
             encoding: text(response.headers(), CONTENT_ENCODING)
                 .filter(|encoding| *encoding != PLAIN)
                 .map(reply::words),
-            // Over TLS, whatever answers is behind the proxy.
+            // Over TLS, any answer comes from behind the proxy.
             proxy: self.proxy.clone().filter(|_| self.url.scheme() == "http"),
             body: Vec::new(),
         };
@@ -199,7 +199,7 @@ impl Endpoint {
                 break;
             }
         }
-        // Whoever echoes our token does not bring it into our log.
+        // Removes our token from a reply that echoes it.
         reply.body = token.redactor.redact(reply.body);
         for token in &self.tokens {
             reply.body = token.last().redactor.redact(reply.body);
@@ -207,13 +207,13 @@ impl Endpoint {
         Ok(reply)
     }
 
-    /// As if the token had been read so much earlier.
+    /// As if the token had been read this much earlier.
     #[cfg(test)]
     pub(super) fn age_token(&self, by: Duration) {
         self.tokens.iter().for_each(|token| token.due_in(FILE_AGE.saturating_sub(by)));
     }
 
-    /// Looks at the certificates now.
+    /// Checks the certificate files now.
     #[cfg(test)]
     pub(super) async fn look_at_certificates(&self) {
         if let Carrier::Http(client) = &self.carrier {
@@ -221,7 +221,7 @@ impl Endpoint {
         }
     }
 
-    /// Resolves when a token changes, if one can: looks at the files every `poll`.
+    /// Resolves when a token changes, if it comes from a file: reads the files every `poll`.
     pub async fn token_changed(&self, poll: Duration) {
         if !self.tokens.iter().any(Reread::has_files) {
             std::future::pending::<()>().await;
@@ -271,10 +271,10 @@ fn collector(text: &str) -> Result<Url, ConfigError> {
         return Err(wrong("no host"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong("a user or a password has no place in it"));
+        return Err(wrong("it must not contain a user or a password"));
     }
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-        return Err(wrong("/services/collector is added to it, so it must end behind the port"));
+        return Err(wrong("/services/collector is added to it, so it must end after the port"));
     }
     url.set_path("/services/collector");
     Ok(url)

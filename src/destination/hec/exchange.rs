@@ -1,4 +1,4 @@
-//! One request to one member, and what its answer means.
+//! Sends one request to one member, and classifies the answer.
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -11,18 +11,18 @@ use super::suspicion::Failure;
 use crate::core::lease::Tenure;
 use crate::destination::CheckError;
 
-/// What one request came to.
+/// The result of one request.
 #[derive(Debug)]
 pub(super) struct Answer {
     /// What the answer means.
     pub(super) verdict: Verdict,
-    /// How it failed, when that may be the fault of this very request.
+    /// How it failed, if the request itself may be the cause.
     pub(super) failure: Option<Failure>,
-    /// The acknowledgement that its events wait for.
+    /// The pending acknowledgement of its events.
     pub(super) acknowledgement: Option<Acknowledgement>,
 }
 
-/// Sends one request, and says what its answer means. `None`: the tenure was over before the send.
+/// Sends one request, and classifies the answer. `None`: the tenure was over before the send.
 pub(super) async fn exchange(
     member: &Member,
     counters: &Counters,
@@ -64,11 +64,12 @@ pub(super) async fn exchange(
         Verdict::Event { ack_id: Some(id), .. } | Verdict::Alone { ack_id: Some(id), .. } => {
             sending.accepted(*id, kept(&verdict, sent.range.len()) > 0)
         }
-        // Nobody knows what became of it.
+        // The result of the request is unknown.
         Verdict::Bisect | Verdict::Retry { maybe_taken: 1.., .. } => None,
         Verdict::Hold { .. } if is_unanswered => None,
         Verdict::Hold { .. } => {
-            // Events may have been accepted without an id; before others are, the token has to show that it gives some.
+            // Events may have been accepted without an id; before more are sent, the token must prove that it has
+            // acknowledgements.
             acks.doubt();
             None
         }
@@ -80,7 +81,7 @@ pub(super) async fn exchange(
     Some(Answer { verdict, failure, acknowledgement })
 }
 
-/// How many of the events of a request, from the first one on, were taken and are not sent again.
+/// How many events from the start of a request were accepted and are not sent again.
 pub(super) fn kept(verdict: &Verdict, count: usize) -> usize {
     match verdict {
         Verdict::Accepted { .. } => count,

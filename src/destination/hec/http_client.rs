@@ -15,17 +15,17 @@ use crate::core::no_proxy;
 use crate::core::reread::{FromFiles, Reread};
 use crate::core::tls_files::{TlsContent, TlsFiles};
 
-/// A busy Splunk closes idle connections after 12 s (`busyKeepAliveIdleTimeout`): leave first, so that no request
-/// meets a closing door.
+/// A busy Splunk closes idle connections after 12 s (`busyKeepAliveIdleTimeout`): close first, so that no request
+/// meets a closing connection.
 const POOL_IDLE: Duration = Duration::from_secs(10);
 
-/// How long connections are used: new ones follow the addresses of the name, and let a balancer spread them.
+/// How long connections are used: new ones follow DNS changes, and a load balancer can spread them.
 const CONNECTION_AGE: Duration = Duration::from_secs(120);
 
 /// Without it, Splunk falls back to HTTP/1.0 and closes after every request (`forceHttp10 = auto`).
 const USER_AGENT: &str = concat!("forwarder/", env!("CARGO_PKG_VERSION"));
 
-/// What a client is made of. A new one has connections of its own; those of the old one end with their last request.
+/// The parts of a client. A new client has its own connections; those of the old one end with their last request.
 pub(super) struct ClientFiles {
     tls: TlsFiles,
     config: Config,
@@ -36,7 +36,7 @@ pub(super) struct ClientFiles {
 }
 
 impl FromFiles for ClientFiles {
-    /// The files, and how many times the connections have grown old.
+    /// The files, and how many times the connections were renewed because of their age.
     type Content = (TlsContent, u64);
     type Value = Client;
     type Error = ConfigError;
@@ -69,7 +69,7 @@ impl FromFiles for ClientFiles {
             let identity = Identity::from_pkcs8_pem(certificate, key);
             builder = builder.identity(identity.map_err(|error| self.tls.bad_client(chain(&error)))?);
         }
-        // A certificate and a key that do not belong together are found out here.
+        // This detects a certificate and a key that do not match.
         let client = builder.build().map_err(|error| ConfigError::Client(chain(&error)))?;
         self.certificates.uses(content.client.as_ref().map(|(certificate, _)| certificate.as_slice()));
         Ok(client)

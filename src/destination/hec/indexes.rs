@@ -1,4 +1,4 @@
-//! Indexes that take nothing from us, learnt from refusals.
+//! Refused indexes, learned from replies.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a refusal is believed without another request: somebody may have allowed the index meanwhile.
+/// How long a refusal is remembered: the index may be allowed later.
 const TRUST: Duration = Duration::from_secs(300);
 
-/// Most indexes that are kept in mind: their names come out of logs.
+/// Maximum number of remembered indexes, because their names come from logs.
 const MOST: usize = 1_000;
 
-/// Refused indexes by name (none where the event named none), each with the code and the reason.
+/// Refused indexes by name (`None` for events without one), each with the code and the reason.
 pub(super) type Refused = BTreeMap<Option<String>, (String, String)>;
 
-/// What is known over all batches.
+/// Shared by all batches.
 #[derive(Debug)]
 pub(super) struct BadIndexes {
     fallback: Option<String>,
@@ -30,17 +30,17 @@ struct Bad {
 }
 
 impl BadIndexes {
-    /// Nothing is known. `fallback`: where the events of a refused index go.
+    /// Empty. `fallback`: the index for events of a refused index.
     pub(super) fn new(fallback: Option<String>) -> Self {
         Self { fallback, known: Mutex::default() }
     }
 
-    /// Where the events of a refused index go; else they are refused for good.
+    /// The index for events of a refused index; `None`: they are refused for good.
     pub(super) fn fallback(&self) -> Option<&str> {
         self.fallback.as_deref()
     }
 
-    /// An index is refused. Says so when that is new, and returns whether it is.
+    /// An index is refused. Logs it if that is new, and returns whether it is.
     pub(super) fn learn(&self, index: Option<&str>, code: &str, reason: &str, now: Instant) -> bool {
         let is_new = self.note(index, code, reason, now);
         if is_new {
@@ -64,7 +64,7 @@ impl BadIndexes {
         is_new
     }
 
-    /// Those that need not be asked about now. What is asked about again and refused again is no news.
+    /// The indexes that are known to be refused. An index that is tried again and refused again is not new.
     pub(super) fn refused(&self, now: Instant) -> Refused {
         let known = self.lock();
         let trusted = known.iter().filter(|(_, bad)| now < bad.since + TRUST);

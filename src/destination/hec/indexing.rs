@@ -1,4 +1,4 @@
-//! Waits for the acknowledgements of one member: asks for them, and tells those who wait.
+//! Polls for the acknowledgements of one member, and reports them to the waiters.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,24 +20,24 @@ use crate::core::cause::Cause;
 use crate::destination::health::HealthTracker;
 use crate::destination::{CheckError, Health};
 
-/// Most polls of a member under way at once.
+/// Maximum number of polls of a member in flight.
 const MOST_POLLS: usize = 8;
 
-/// Longest pause after polls that failed: an acknowledgement that is not asked for in time costs a repeat.
+/// Longest pause after failed polls: an acknowledgement that is polled too late causes a repeat.
 const MOST_PAUSE: Duration = Duration::from_secs(5);
 
-/// From this age on, a request that is not acknowledged is a trouble. Splunk acknowledges most within seconds, and the last
-/// ones before a quiet time within two minutes.
+/// From this age on, an unacknowledged request is a problem. Splunk acknowledges most requests within seconds, and
+/// the last ones before a quiet period within two minutes.
 const LATE: Duration = Duration::from_secs(150);
 
-/// The acknowledgements of one member. Dropping it ends the task that asks for them.
+/// The acknowledgements of one member. Dropping it ends the polling task.
 #[derive(Debug)]
 pub(super) struct Indexing {
     shared: Arc<Shared>,
     poller: Mutex<Poller>,
 }
 
-/// The task that asks, and by what others notice that it has ended.
+/// The polling task, and a channel by which others notice its end.
 #[derive(Debug, Default)]
 struct Poller {
     task: JoinSet<()>,
@@ -48,11 +48,11 @@ struct Poller {
 struct Shared {
     endpoint: Arc<Endpoint>,
     every: Duration,
-    /// From which age on a request is late.
+    /// Age from which a request is late.
     late: Duration,
     state: Mutex<State>,
     health: HealthTracker,
-    /// The collector has answered a poll, so the token has acknowledgements.
+    /// Whether the collector has answered a poll, which proves that the token has acknowledgements.
     is_supported: AtomicBool,
 }
 
@@ -71,7 +71,7 @@ struct State {
 }
 
 impl Indexing {
-    /// Asks `endpoint` every so often; what is not acknowledged within `timeout` is to be sent again.
+    /// Polls `endpoint` periodically; events that are not acknowledged within `timeout` must be sent again.
     pub(super) fn new(endpoint: Arc<Endpoint>, every: Duration, timeout: Duration) -> Self {
         let health = HealthTracker::new("HEC indexer acknowledgement", endpoint.name().to_owned());
         let state = State { tracker: AckTracker::new(timeout), channels: BTreeMap::new() };
@@ -86,10 +86,10 @@ impl Indexing {
         Self { shared: Arc::new(shared), poller: Mutex::default() }
     }
 
-    /// Makes sure that the token has acknowledgements, before any event is sent.
+    /// Verifies that the token has acknowledgements, before any event is sent.
     ///
     /// # Errors
-    /// It has none, or that is not known yet.
+    /// It has none, or the answer is not known yet.
     pub(super) async fn confirm(&self) -> Result<(), CheckError> {
         if self.shared.is_supported.load(Ordering::Relaxed) {
             return Ok(());
@@ -100,7 +100,7 @@ impl Indexing {
         Ok(())
     }
 
-    /// Events were accepted without an id: asks again before others are sent.
+    /// Events were accepted without an id: verifies the token again before more are sent.
     pub(super) fn doubt(&self) {
         self.shared.is_supported.store(false, Ordering::Relaxed);
     }
@@ -114,25 +114,25 @@ impl Indexing {
         Sending { channel: Arc::clone(channel), shared: Arc::clone(&self.shared), post: Some(post), alive }
     }
 
-    /// How much waits.
+    /// The backlog.
     pub(super) fn waiting(&self) -> Waiting {
         self.shared.state().tracker.waiting()
     }
 
-    /// Whether a balancer spreads one channel over several indexers.
+    /// Whether a load balancer spreads one channel over several indexers.
     pub(super) fn is_scattered(&self) -> bool {
         self.shared.state().tracker.is_scattered()
     }
 
-    /// How the polls do.
+    /// The health of the polls.
     pub(super) fn health(&self) -> Health {
         self.shared.health.health()
     }
 
-    /// Starts the task that asks, unless it runs.
+    /// Starts the polling task, unless it runs.
     fn poll(&self) -> watch::Receiver<()> {
         let mut poller = self.poller.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that panicked has told those who waited; whoever comes now gets a new one.
+        // A panicked task has notified its waiters; new requests get a new task.
         while poller.task.try_join_next().is_some() {}
         match &poller.alive {
             Some(alive) if !poller.task.is_empty() => alive.clone(),
@@ -146,7 +146,7 @@ impl Indexing {
     }
 }
 
-/// A request on its way. One that is dropped half-way may have been accepted.
+/// A request in flight. If it is dropped, it may have been accepted.
 #[derive(Debug)]
 pub(super) struct Sending {
     channel: Arc<Channel>,
@@ -156,12 +156,12 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    /// The channel to name.
+    /// Its channel.
     pub(super) fn channel(&self) -> &Channel {
         &self.channel
     }
 
-    /// It was accepted under this id; `None` when nobody waits for that.
+    /// It was accepted under this id; `None` if the acknowledgement is not needed.
     pub(super) fn accepted(mut self, id: u64, waits: bool) -> Option<Acknowledgement> {
         let (waiter, fate) = oneshot::channel();
         let post = self.post.take()?;
@@ -193,10 +193,10 @@ pub(super) struct Acknowledgement {
 }
 
 impl Acknowledgement {
-    /// Resolves when it has come, or when it will not come any more.
+    /// Resolves when it has arrived, or will not arrive any more.
     ///
     /// # Panics
-    /// When the task that asks has panicked.
+    /// When the polling task has panicked.
     pub(super) async fn fate(mut self) -> Fate {
         tokio::select! {
             biased;
@@ -224,7 +224,7 @@ impl Shared {
                 Some(polled) => {
                     let failed = polled.answer.is_err();
                     self.take(polled);
-                    // Several that fail together fail once.
+                    // Several polls that fail together count once.
                     if failed && now >= not_before {
                         not_before = now + pause.next(None);
                     } else if !failed {
@@ -252,7 +252,7 @@ impl Shared {
         Polled { poll, began, answer }
     }
 
-    /// What to ask now.
+    /// The next polls.
     fn due(&self, most: usize) -> Vec<(Poll, Arc<Channel>)> {
         let mut state = self.state();
         let polls = state.tracker.polls(most);
@@ -260,7 +260,7 @@ impl Shared {
         polls.into_iter().filter_map(channel).collect()
     }
 
-    /// Gives up what waited too long, and forgets what nobody needs.
+    /// Expires requests that waited too long, and forgets unused channels.
     fn give_up(&self, now: Instant) {
         let expired = {
             let mut state = self.state();
@@ -273,7 +273,7 @@ impl Shared {
             tracing::warn!(
                 url = self.endpoint.name(),
                 requests = expired.len(),
-                "no indexer acknowledgement came in time (hec.ack_timeout); sending the events again"
+                "no indexer acknowledgement arrived in time (hec.ack_timeout); sending the events again"
             );
         }
         tell(expired);
@@ -299,13 +299,13 @@ impl Shared {
         }
     }
 
-    /// What is wrong although polls are answered, and since when.
+    /// A problem although polls are answered, and since when.
     fn trouble(&self, now: Instant) -> Option<(Instant, Cause)> {
         let waiting = self.state().tracker.waiting();
         let oldest = waiting.oldest.unwrap_or(now);
         if waiting.overdue || now >= oldest + self.late {
-            let what = "events are accepted, and the indexers do not acknowledge them; the checkpoint waits for that";
-            let hint = "look at the indexers' queues and replication; behind a load balancer, at its sticky sessions";
+            let what = "events are accepted, but the indexers do not acknowledge them; the checkpoint waits";
+            let hint = "check the indexers' queues and replication; behind a load balancer, check its sticky sessions";
             return Some((oldest, Cause { what: what.to_owned(), hint: Some(hint) }));
         }
         None
@@ -316,7 +316,7 @@ impl Shared {
     }
 }
 
-/// Whoever no longer waits does not hear it.
+/// A waiter that is gone is not notified.
 fn tell(told: Told<oneshot::Sender<Fate>>) {
     for (waiter, fate) in told {
         let _ = waiter.send(fate);

@@ -1,4 +1,4 @@
-//! A member of the collectors: one address, with all that is known of it.
+//! A member: one collector's address and its state.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,16 +21,16 @@ use super::{Config, MemberConfig};
 use crate::destination::health::HealthTracker;
 use crate::destination::{CheckError, Health};
 
-/// One collector of those that events can go to. It has its own concurrency, health, limits and acknowledgements.
+/// One of the collectors, with its own concurrency, health, limits and acknowledgements.
 #[derive(Debug)]
 pub(super) struct Member {
     /// Its connections.
     pub(super) endpoint: Arc<Endpoint>,
     /// How it does.
     pub(super) standing: HealthTracker,
-    /// What passes.
+    /// The size limit, and whether it accepts gzip.
     pub(super) tally: Tally,
-    /// Its acknowledgements, when they are waited for.
+    /// Its acknowledgements, if used.
     pub(super) acks: Option<Indexing>,
     limit: Mutex<ConcurrencyLimit>,
     weight: u32,
@@ -42,11 +42,11 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// Checks the settings and reads the files that they name. Nothing is sent. `address`: the one that is connected to, when
-    /// its name has several.
+    /// Checks the settings and reads the files that they name. It sends nothing yet. `address`: the one that is
+    /// connected to, when its name has several.
     ///
     /// # Errors
-    /// A setting that cannot work.
+    /// A setting is wrong.
     pub(super) fn new(
         config: &Config,
         member: &MemberConfig,
@@ -75,7 +75,7 @@ impl Member {
         self.endpoint.name()
     }
 
-    /// Asks whether it is there and takes our token, without events.
+    /// Checks whether it answers and accepts the token, without events.
     pub(super) async fn check(&self) -> Result<Reply, CheckError> {
         let reply = self.endpoint.post_empty().await.map_err(RequestFault::check_error)?;
         classify_empty(&reply)?;
@@ -90,17 +90,17 @@ impl Member {
         (self, self.check().await)
     }
 
-    /// Whether it answers a request without events as it should, within so long.
+    /// Whether it answers an empty request correctly within this time.
     pub(super) async fn answers_empty(&self, patience: Duration) -> bool {
         let answer = tokio::time::timeout(patience, self.endpoint.post_empty()).await;
         matches!(answer, Ok(Ok(reply)) if classify_empty(&reply).is_ok())
     }
 
-    /// How it does, its acknowledgements included: the worse of both.
+    /// Its health: the worse of requests and acknowledgements.
     pub(super) fn health(&self) -> Health {
         let acks = self.acks.as_ref().map_or(Health::Unknown, Indexing::health);
         match (self.standing.health(), acks) {
-            (worse @ Health::Held { .. }, _) | (_, worse @ Health::Held { .. }) => worse,
+            (worse @ Health::Refusing { .. }, _) | (_, worse @ Health::Refusing { .. }) => worse,
             (worse @ Health::Down { .. }, _) | (_, worse @ Health::Down { .. }) => worse,
             (sending, _) => sending,
         }
@@ -110,12 +110,12 @@ impl Member {
         self.limit.lock().expect("the flow does not panic")
     }
 
-    /// Most bytes of a request.
+    /// Maximum size of a request, in bytes.
     pub(super) fn most_bytes(&self, now: Instant) -> usize {
         self.body_limit().bytes(now)
     }
 
-    /// No more than so many bytes pass at once: says so, when that is new.
+    /// Requests above this size fail. Logs it if that is new.
     pub(super) fn learn(&self, bytes: usize, now: Instant, what: &str) {
         let lower = self.body_limit().lower(bytes, now);
         if let Some(most) = lower {
@@ -123,12 +123,12 @@ impl Member {
         }
     }
 
-    /// Whether it reads gzip, as far as we know.
+    /// Whether it accepts gzip, as far as known.
     pub(super) fn gzip(&self) -> bool {
         self.gzip.load(Ordering::Relaxed)
     }
 
-    /// It reads no gzip. Returns whether that is new.
+    /// It does not accept gzip. Returns whether that is new.
     pub(super) fn no_gzip(&self) -> bool {
         self.gzip.swap(false, Ordering::Relaxed)
     }
@@ -138,7 +138,7 @@ impl Member {
         self.unacked.load(Ordering::Relaxed)
     }
 
-    /// What the choice between members looks at.
+    /// The state for the choice of a member.
     pub(super) fn candidate(&self) -> Candidate {
         Candidate {
             state: self.limit().state(),

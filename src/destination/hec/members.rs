@@ -12,12 +12,12 @@ use super::member::Member;
 use super::roster::Roster;
 use crate::destination::Health;
 
-/// The members, and the word for those who wait that something may have changed.
+/// The members, and a notification that something may have changed.
 #[derive(Debug)]
 pub(super) struct Members {
     roster: Roster,
     changed: Notify,
-    /// How often the token's file is looked at while a member refuses us.
+    /// How often the token's file is read while a member refuses requests.
     token_poll: Duration,
 }
 
@@ -51,16 +51,16 @@ impl Members {
         self.changed.notify_waiters();
     }
 
-    /// Most bytes of a request that any of them takes.
+    /// The largest request size that any of them accepts.
     pub(super) fn most_bytes(&self, now: Instant) -> usize {
         self.all().iter().map(|member| member.most_bytes(now)).min().unwrap_or_default()
     }
 
-    /// Waits for the turn to send one request. It stays at `prefer`, if that takes it.
+    /// Waits for the right to send one request, to `prefer` if that member takes it.
     pub(super) async fn turn(&self, prefer: Option<&Arc<Member>>) -> Permit<'_> {
         loop {
             self.refresh().await;
-            // Listens before it asks, so that no change is missed in between.
+            // Subscribes before it asks, so that no change is missed in between.
             let changed = self.changed.notified();
             let members = self.all();
             let prefer = prefer.and_then(|prefer| members.iter().position(|member| Arc::ptr_eq(member, prefer)));
@@ -89,7 +89,7 @@ impl Members {
                     if at <= Instant::now() {
                         return permit;
                     }
-                    let refused = matches!(member.standing.health(), Health::Held { .. });
+                    let refused = matches!(member.standing.health(), Health::Refusing { .. });
                     tokio::select! {
                         biased;
                         () = tokio::time::sleep_until(at) => return permit,
@@ -97,7 +97,7 @@ impl Members {
                         () = self.another_opens(member) => {}
                     }
                 }
-                // Somebody else was faster.
+                // Another request was faster.
                 Admit::Wait => {}
             }
         }
@@ -117,7 +117,7 @@ impl Members {
     }
 }
 
-/// The right to send a request to a member. It finds its way back even when the request is thrown away half-way.
+/// The right to send a request to a member. It is returned even if the request is dropped.
 #[derive(Debug)]
 pub(super) struct Permit<'a> {
     members: &'a Members,
@@ -126,12 +126,12 @@ pub(super) struct Permit<'a> {
 }
 
 impl Permit<'_> {
-    /// Whom to send it to.
+    /// The member.
     pub(super) fn member(&self) -> Arc<Member> {
         Arc::clone(&self.member)
     }
 
-    /// Tells the member's flow what became of the request; returns what the flow makes of it.
+    /// Reports the result of the request to the member's limit, and returns its decision.
     pub(super) fn settle(mut self, account: impl FnOnce(&mut ConcurrencyLimit, &Ticket) -> bool) -> bool {
         self.ticket.take().is_some_and(|ticket| account(&mut self.member.limit(), &ticket))
     }

@@ -50,24 +50,24 @@ pub use request_fault::RequestFault;
 
 use crate::core::secret::Secret;
 
-/// How to reach the collector, checked: every field means something.
+/// How to reach the collectors; all fields are validated.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The collectors, at least one.
     pub members: Vec<MemberConfig>,
-    /// Where the token comes from.
+    /// The origin of the token.
     pub token: Token,
-    /// Verify the server's certificate and name. Off only when the settings say so.
+    /// Whether to verify the server's certificate and name.
     pub verify: bool,
-    /// Certificates to trust besides the system's, PEM.
+    /// Certificates to trust in addition to the system's, PEM.
     pub ca_file: Option<PathBuf>,
     /// Our certificate and its PKCS #8 key, PEM.
     pub client_cert: Option<(PathBuf, PathBuf)>,
     /// Proxy for the collector; without it the usual variables (`https_proxy`, `no_proxy`, …) decide.
     pub proxy: Option<String>,
-    /// How long a request may take, from connecting to the end of the reply.
+    /// Time limit of a request, from connecting to the end of the reply.
     pub timeout: Duration,
-    /// How long connecting may take, TLS included.
+    /// Time limit for connecting, including TLS.
     pub connect_timeout: Duration,
     /// `source` of events that name none.
     pub source: Option<String>,
@@ -75,22 +75,23 @@ pub struct Config {
     pub sourcetype: Option<String>,
     /// `index` of events that name none.
     pub index: Option<String>,
-    /// Where events go that are refused for their index; without it they are refused for good.
+    /// Index for events whose own index is refused; without it they are refused for good.
     pub fallback_index: Option<String>,
     /// `host` of events that name none.
     pub host: Option<String>,
     /// Compress request bodies (gzip level 1).
     pub gzip: bool,
-    /// Most bytes in a request, before compression.
+    /// Maximum size of a request before compression, in bytes.
     pub max_body: usize,
-    /// Most requests in flight at once.
+    /// Maximum number of requests in flight.
     pub max_requests: usize,
-    /// What the collector does with the events of a request that stand before a bad one.
+    /// What the collector does with the events of a request before a bad one.
     pub partial: Partial,
-    /// Wait until the indexers acknowledge the events; what they do not within this time is sent again. `None`: events are
-    /// delivered when the collector has accepted them.
+    /// Wait until the indexers acknowledge the events; events that are not acknowledged within this time are sent
+    /// again. `None`: events are delivered when the collector has accepted them.
     pub ack: Option<Duration>,
-    /// Send `event` as the seed's Python does: JSON text inside a JSON string, Python's separators and escapes.
+    /// Send `event` as the vendor's Python script does: JSON text inside a JSON string, Python's separators and
+    /// escapes.
     pub compat: bool,
     /// What carries the requests; HTTP unless something else is named.
     pub transport: Option<Arc<dyn transport::Transport>>,
@@ -98,7 +99,7 @@ pub struct Config {
 
 #[cfg(test)]
 impl Config {
-    /// With nothing but a URL and a token, and patience for neither.
+    /// With only a URL and a token, and short time limits.
     fn plain(url: &str, token: &str) -> Self {
         Self {
             members: vec![MemberConfig { url: url.to_owned(), weight: 1 }],
@@ -130,16 +131,16 @@ impl Config {
 pub struct MemberConfig {
     /// `https://splunk.example:8088`, without a path: `/services/collector` is added.
     pub url: String,
-    /// Its share of the load, beside the others'. Not 0.
+    /// Its weight relative to the others. Not 0.
     pub weight: u32,
 }
 
-/// Where the token comes from.
+/// The origin of the token.
 #[derive(Debug, Clone)]
 pub enum Token {
     /// Given in the environment or the settings.
     Fixed(Secret),
-    /// Read from files, again whenever their content changes. The first that the collector takes is used: two serve to
-    /// replace a token without a gap.
+    /// Read from files, and read again when their content changes. The first one that the collector accepts is used:
+    /// with two files, a token can be replaced without refused requests.
     Files(Vec<PathBuf>),
 }

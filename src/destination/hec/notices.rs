@@ -1,4 +1,4 @@
-//! What is said once, or once a while, about requests.
+//! Log lines about requests, each logged once or from time to time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -8,19 +8,19 @@ use tokio::time::Instant;
 
 use super::reply::Verdict;
 
-/// How often it is said that requests are halved: an event that kills its request is looked for by many of them.
+/// How often the halving of requests is logged: the search for an event that kills its request needs many of them.
 const HALVING_REMINDER: Duration = Duration::from_secs(60);
 
-/// What was said already.
+/// What was logged already.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
     no_acks: AtomicBool,
-    /// When it was last said that a request is halved.
+    /// When the halving of a request was last logged.
     halving: Mutex<Option<Instant>>,
 }
 
 impl Notices {
-    /// A request of so many events fails again and again, and is halved.
+    /// A request of this many events fails repeatedly, and is halved.
     pub(super) fn halving(&self, url: &str, failed: &Verdict, bytes: usize, events: usize) {
         let (Verdict::Retry { cause, .. } | Verdict::Hold { cause }) = failed else { return };
         let now = Instant::now();
@@ -33,18 +33,18 @@ impl Notices {
                 events,
                 bytes,
                 what,
-                "a request fails again and again while the collector answers; sending its events in halves"
+                "a request fails repeatedly while the collector answers others; sending its events in halves"
             );
         }
     }
 
-    /// The token has acknowledgements, and nobody waits for them.
+    /// The token has acknowledgements, but `hec.ack` is off.
     pub(super) fn no_acks(&self, url: &str) {
         if !self.no_acks.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 url,
-                "the token has indexer acknowledgement, which is not waited for: delivered means accepted, not indexed; \
-                 hec.ack = true waits for it"
+                "the token has indexer acknowledgement, but hec.ack is false: delivered means accepted, not indexed; \
+                 hec.ack = true waits for acknowledgements"
             );
         }
     }

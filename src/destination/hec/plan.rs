@@ -1,4 +1,4 @@
-//! Cuts a batch into requests, and keeps account of what is still to be sent.
+//! Divides a batch into requests, and tracks what remains to be sent.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -7,28 +7,27 @@ use super::reply::{Before, Verdict, index_of};
 use crate::core::batch::Events;
 use crate::destination::{Rejected, Rejection};
 
-/// Most events in one request.
+/// Maximum number of events in one request.
 pub const MAX_EVENTS: usize = 5_000;
 
-/// What is left to do of a batch. Every event is in exactly one place: to be sent, in a request that is under way,
-/// taken, or rejected.
+/// The remaining work of a batch. Every event is in exactly one state: to be sent, in flight, accepted, or rejected.
 #[derive(Debug)]
 pub struct Plan<'a> {
     events: &'a Events,
-    /// Ranges to send, in the order of the events. They are cut further, and never joined again.
+    /// Ranges to send, in order. They may be divided further, but are never joined.
     todo: VecDeque<Range<usize>>,
     rejected: Vec<Rejected>,
-    /// Indexes that take nothing from us, with the code and the reason.
+    /// Refused indexes, with the code and the reason.
     refused: BTreeMap<Option<String>, (String, String)>,
-    /// There is another index for what those refuse.
+    /// Whether there is a fallback index.
     has_fallback: bool,
-    /// Events that go there.
+    /// Events for the fallback index.
     rerouted: BTreeSet<usize>,
-    /// Requests that got no answer, and of whose halves nothing is known yet or one was taken.
+    /// Halved requests without an answer, for whose halves no result is known yet or one was accepted.
     halved: Vec<Halved>,
 }
 
-/// A request that was cut in two halves since it got no answer.
+/// A request that was halved because it got no answer.
 #[derive(Debug)]
 struct Halved {
     range: Range<usize>,
@@ -49,8 +48,8 @@ impl<'a> Plan<'a> {
         Self::knowing(events, BTreeMap::new(), false)
     }
 
-    /// The same, with indexes that are known to refuse events. What they refuse is rejected, or goes to another index where
-    /// there is a fallback ([`Plan::is_rerouted`]).
+    /// The same, with indexes that are known to refuse events. Their events are rejected, or go to the fallback index
+    /// if there is one ([`Plan::is_rerouted`]).
     #[must_use]
     pub fn knowing(
         events: &'a Events,
@@ -69,8 +68,7 @@ impl<'a> Plan<'a> {
         self.rerouted.contains(&range.start)
     }
 
-    /// Takes the events of the next request out of the plan: at most `max_body` bytes, but at least one event, since
-    /// an event is never split.
+    /// Takes the events of the next request out of the plan: at most `max_body` bytes, but at least one event.
     pub fn next(&mut self, max_body: usize) -> Option<Range<usize>> {
         let range = self.todo.pop_front()?;
         let start = self.events.range(range.start).start;
@@ -86,9 +84,9 @@ impl<'a> Plan<'a> {
         Some(range.start..end)
     }
 
-    /// Accounts for the verdict on a request that [`Plan::next`] gave out. Returns how many bytes pass, when a request
-    /// that got no answer turns out to have been too large: each of its halves passed. Of the halves of one with an
-    /// event in it that kills it, one always fails.
+    /// Records the verdict on a request from [`Plan::next`]. If a request without an answer turns out to have been
+    /// too large, returns the size that succeeds: both halves succeeded. If one event was the cause, one half always
+    /// fails.
     pub fn settle(&mut self, range: Range<usize>, verdict: Verdict) -> Option<usize> {
         match verdict {
             Verdict::Accepted { .. } => return self.passed(&range),
@@ -129,12 +127,12 @@ impl<'a> Plan<'a> {
         None
     }
 
-    /// Events that were accepted, and turned out not to be safe.
+    /// Events that were accepted, but not acknowledged in time.
     pub fn send_again(&mut self, range: Range<usize>) {
         self.again(range);
     }
 
-    /// The events that were rejected, in the order of the batch, once there is nothing left to send.
+    /// The rejected events, in batch order, once nothing remains to be sent.
     #[must_use]
     pub fn into_rejected(mut self) -> Vec<Rejected> {
         self.rejected.sort_by_key(|rejected| rejected.event);

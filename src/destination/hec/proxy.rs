@@ -1,11 +1,11 @@
-//! The proxy that requests take.
+//! The proxy of requests.
 
 use reqwest::Url;
 
 use super::Config;
 use crate::core::env_proxy;
 
-/// The proxy on the way to this URL, without user and password: that of the settings, else that of the environment.
+/// The proxy on the way to this URL, without user and password: from the settings, else from the environment.
 pub(super) fn of(config: &Config, url: &Url) -> Option<String> {
     config.proxy.clone().or_else(|| env_proxy::of(url.as_str()))
 }

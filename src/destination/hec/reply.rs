@@ -1,10 +1,10 @@
-//! What a collector's reply means for the events of a request: one decision per reply.
+//! Classifies a collector's reply: one decision per reply for the events of a request.
 //!
 //! The codes are those of Splunk's "Troubleshoot HTTP Event Collector". Splunk parses a request from the front and
-//! takes each object as it goes: `invalid-event-number` counts from 0, the objects before it are indexed, it and
-//! those behind it are not. Other receivers refuse the whole request with the same number, so that what stands before
-//! the bad event counts as taken only where the reply names Splunk as its server (`Server: Splunkd`), or where the
-//! settings say so ([`Partial`]).
+//! accepts each object as it goes: `invalid-event-number` counts from 0, the objects before it are indexed, it and
+//! later ones are not. Other receivers refuse the whole request with the same number. Events before the bad one
+//! therefore count as accepted only if the reply identifies Splunk (`Server: Splunkd`), or if the settings say so
+//! ([`Partial`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -20,33 +20,34 @@ use crate::core::batch::Events;
 use crate::core::cause::Cause;
 use crate::destination::{CheckError, Rejection};
 
-/// The largest event that Splunk takes by default (`inputs.conf`, `maxEventSize`, 5 MB). It answers a larger one with
-/// code 6 and number 0, as if it were malformed.
+/// The largest event that Splunk accepts by default (`inputs.conf`, `maxEventSize`, 5 MB). It answers a larger one
+/// with code 6 and number 0, as if it were malformed.
 const MAX_EVENT_SIZE: usize = 5_000_000;
 
-/// Wait at least so long after a 404: it comes from a rolling restart or a proxy without a backend, or the URL is
-/// wrong; none of these is over in a moment.
+/// Minimum wait after a 404: the cause is a rolling restart, a proxy without a backend, or a wrong URL, and takes a
+/// while to end.
 const NOT_FOUND_FLOOR: Duration = Duration::from_secs(5);
 
-/// Wait no longer than this because a server asked for it.
+/// Maximum wait at the request of a server.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// What to do when a proxy wants to know who we are.
-pub(super) const PROXY_LOGIN: &str = "the proxy wants a user and a password: set the variable https_proxy (http_proxy for \
+/// The remedy if a proxy requires authentication.
+pub(super) const PROXY_LOGIN: &str = "the proxy requires a user and a password: set the variable https_proxy \
+     (http_proxy for \
                                       a collector without TLS) to http://user:password@host:port, and leave out hec.proxy";
 
-/// What came back.
+/// A reply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
-    /// How long the server asks us to stay away (`Retry-After`).
+    /// The wait that the server asks for (`Retry-After`).
     pub retry_after: Option<Duration>,
-    /// The body, cut off where it is longer than any honest one.
+    /// The body, truncated at the maximum size.
     pub body: Vec<u8>,
-    /// The reply names Splunk as its server.
+    /// Whether the reply identifies Splunk as its server.
     pub is_splunk: bool,
-    /// How the body is encoded, when that is not as it was asked for; such a body is not read.
+    /// The encoding of the body if it was not requested; such a body is not read.
     pub encoding: Option<String>,
     /// The proxy that the request was given to, and that may have answered in the collector's place.
     pub proxy: Option<String>,
@@ -59,7 +60,7 @@ impl Reply {
         matches!((self.status, ReplyBody::parse(&self.body).code), (401 | 403, Some(1 | 4)))
     }
 
-    /// What became of the events before the one that this reply names as bad.
+    /// The result of the events before the bad one in this reply.
     fn before(&self, partial: Partial) -> Before {
         match partial {
             Partial::Kept => Before::Taken,
@@ -69,10 +70,10 @@ impl Reply {
     }
 }
 
-/// What a collector does with the events of a request that stand before one that it refuses.
+/// What a collector does with the events of a request before one that it refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Partial {
-    /// It keeps them if it names itself Splunk (`Server: Splunkd`); of any other, nobody knows.
+    /// It keeps them if it identifies itself as Splunk (`Server: Splunkd`); for others this is unknown.
     Auto,
     /// It keeps them: they are delivered.
     Kept,
@@ -80,7 +81,7 @@ pub enum Partial {
     Refused,
 }
 
-/// What was sent.
+/// A sent request.
 #[derive(Debug, Clone)]
 pub struct Sent<'a> {
     /// The events of the batch.
@@ -95,83 +96,86 @@ pub struct Sent<'a> {
     pub partial: Partial,
 }
 
-/// What became of the events before a bad one.
+/// The result of the events before a bad one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Before {
     /// The receiver keeps them.
     Taken,
-    /// Nobody says so: they are sent again.
+    /// Unknown: they are sent again.
     Unknown,
 }
 
 /// What to do with the events of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// All are taken.
+    /// All are accepted.
     Accepted {
         /// The queue behind the collector fills up: send less at once.
         slow_down: bool,
-        /// Under this number the indexers will acknowledge the request, if the token has `useACK`.
+        /// The acknowledgement id of the request, if the token has `useACK`.
         ack_id: Option<u64>,
     },
     /// Wait, then send the same again.
     Retry {
-        /// Wait at least so long.
+        /// Minimum wait.
         floor: Option<Duration>,
-        /// So many of the events may have been taken all the same.
+        /// The number of events that may have been accepted anyway.
         maybe_taken: usize,
         /// What happened.
         cause: Cause,
     },
-    /// Somebody has to change something. Keep the events, say so, and ask again slowly.
+    /// The operator must change something. Keep the events, log it, and probe slowly.
     Hold {
-        /// What the server said, and what to do.
+        /// The server's message, and the remedy.
         cause: Cause,
     },
-    /// This event will never be taken. Those behind it are not taken.
+    /// This event is refused for good. Later ones are not accepted.
     Event {
         /// What became of the events before it.
         before: Before,
         /// Its number in the request.
         bad: usize,
-        /// Under this number the indexers will acknowledge the events before it.
+        /// The acknowledgement id of the events before it.
         ack_id: Option<u64>,
         /// What is wrong with it.
         rejection: Rejection,
         /// "hec 6".
         code: String,
-        /// The server's words.
+        /// The server's message.
         reason: String,
     },
-    /// The index of the request's one event will never be taken, in this event or any other.
+    /// The index of the request's only event is refused, for this event and any other.
     Index {
         /// Its name; none when the event named none.
         index: Option<String>,
         /// "hec 7".
         code: String,
-        /// The server's words.
+        /// The server's message.
         reason: String,
     },
-    /// This event is probably a bad one: send it alone. Those behind it are not taken.
+    /// This event is probably the bad one: send it alone. Later ones are not accepted.
     Alone {
         /// What became of the events before it.
         before: Before,
         /// Its number in the request.
         suspect: usize,
-        /// Under this number the indexers will acknowledge the events before it.
+        /// The acknowledgement id of the events before it.
         ack_id: Option<u64>,
     },
-    /// One of the events is bad, nobody says which: send them in two halves. Some may have been taken.
+    /// One of the events is bad, but the reply does not say which: send them in two halves. Some may have been
+    /// accepted.
     Bisect,
-    /// The request gets no answer of a collector, for its size or for one of its events: send them in two halves.
+    /// The request gets no answer from a collector, because of its size or one of its events: send them in two
+    /// halves.
     Halve,
-    /// Too much at once, and nothing was taken: send the events in two halves, and no more at once from now on.
+    /// The request is too large, and nothing was accepted: send the events in two halves, and use smaller requests
+    /// from now on.
     Split,
-    /// The server cannot read compressed bodies: send the same again as it is.
+    /// The server cannot read compressed bodies: send the same again uncompressed.
     GzipOff,
 }
 
-/// Decides. Pure: the same reply to the same request always means the same.
+/// Decides. Pure: the same reply to the same request always has the same result.
 #[must_use]
 pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
     let said = ReplyBody::parse(&reply.body);
@@ -185,25 +189,27 @@ pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
     let hold = |hint: &'static str| Verdict::Hold { cause: cause(reply, &said, Some(hint)) };
     match (reply.status, said.code) {
         (200..=299, Some(code @ (0 | 24 | 25))) => Verdict::Accepted { slow_down: code != 0, ack_id: said.ack_id },
-        // A proxy's page, half a reply, something that is no collector: nothing says that the events are safe.
+        // A proxy's page, an incomplete reply, or something other than a collector: the events do not count as
+        // accepted.
         (200..=299, _) => retry_with(
             None,
             count,
-            Some("no answer of a collector: is the URL right, does a proxy answer in its place?"),
+            Some("this is not an answer from a collector: check the URL; a proxy may answer in its place"),
         ),
         (300..=399, _) => hold("a redirect is not followed with a token: set the URL that it points to (https?)"),
         (400, Some(code @ (6 | 12 | 13 | 15))) => bad_event(reply, code, &said, sent),
         (400, Some(7)) => bad_index(reply, &said, sent),
         (400, Some(5)) if count == 1 => event(0, 5, reply, &said, sent),
         (400 | 401 | 403, Some(code)) => hold(hint(code)),
-        (400, None) => hold("this is no answer of a collector: check the URL, and what stands between us and Splunk"),
-        (401 | 403, None) => hold("a proxy or a firewall refuses us, not Splunk: it has to let us through"),
-        (407, _) => hold(PROXY_LOGIN),
-        (404 | 405, _) => retry_with(
-            Some(NOT_FOUND_FLOOR),
-            0,
-            Some("if it stays like this there is no collector: check host and port"),
+        (400, None) => hold(
+            "this is not an answer from a collector: check the URL, and proxies and firewalls on the \
+             way",
         ),
+        (401 | 403, None) => hold("a proxy or a firewall refuses the request, not Splunk: let it allow this machine"),
+        (407, _) => hold(PROXY_LOGIN),
+        (404 | 405, _) => {
+            retry_with(Some(NOT_FOUND_FLOOR), 0, Some("if this persists, there is no collector: check host and port"))
+        }
         (413, _) if count == 1 => Verdict::Event {
             before: Before::Taken,
             bad: 0,
@@ -215,17 +221,17 @@ pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
         (413, _) => Verdict::Split,
         (415, _) if sent.gzip => Verdict::GzipOff,
         (429, _) => retry(0),
-        // Busy. Those before the number may have been taken; nothing documents it, so all are sent again.
+        // Busy. Events before the number may have been accepted; this is not documented, so all are sent again.
         (503, _) => retry(said.number.map_or(0, |number| number.min(count))),
-        (501 | 505 | 511, _) => hold("this is no collector, or a proxy that wants a login: check the URL"),
+        (501 | 505 | 511, _) => hold("this is not a collector, or a proxy requires a login: check the URL"),
         (408 | 425 | 500..=599, _) => retry(count),
-        _ => hold("no collector answers like this: check the URL, and what stands between us and Splunk"),
+        _ => hold("no collector answers like this: check the URL, and proxies and firewalls on the way"),
     }
 }
 
-/// How this reply fails its request, when it is no collector's and may be about this very request: the page of a
-/// firewall or a portal, or the word of a gateway whose collector hung up on it. Whoever refuses everybody, asks for a
-/// login or says that it is busy means no request in particular.
+/// How this reply fails its request, if it is not from a collector and the request itself may be the cause: the page
+/// of a firewall or a portal, or the error of a gateway whose collector closed the connection. A reply that refuses
+/// everybody, asks for a login or reports load concerns no request in particular.
 #[must_use]
 pub fn foreign(reply: &Reply) -> Option<Failure> {
     if ReplyBody::parse(&reply.body).code.is_some() {
@@ -238,19 +244,19 @@ pub fn foreign(reply: &Reply) -> Option<Failure> {
     }
 }
 
-/// The same failure, of a collector that answers empty requests and accepts nothing else.
+/// The same failure, for a collector that answers empty requests but accepts nothing else.
 #[must_use]
 pub fn takes_no_events(mut failed: Verdict) -> Verdict {
     if let Verdict::Retry { cause, .. } | Verdict::Hold { cause } = &mut failed {
         cause.hint.get_or_insert(
-            "an empty request is answered, one with events is not: look at what stands between us and Splunk, and at \
-             Splunk's own log",
+            "an empty request is answered, but not one with events: check proxies and firewalls on the way, and \
+            Splunk's own log",
         );
     }
     failed
 }
 
-/// The verdict on a request's one event that ended it so often in a row; `failed` is what the last failure meant.
+/// The verdict on a request's only event that ended it this many times in a row; `failed` is the last failure.
 #[must_use]
 pub fn ended_by_its_event(failed: &Verdict, times: u32) -> Verdict {
     let (Verdict::Retry { cause, .. } | Verdict::Hold { cause }) = failed else { return failed.clone() };
@@ -260,27 +266,30 @@ pub fn ended_by_its_event(failed: &Verdict, times: u32) -> Verdict {
         ack_id: None,
         rejection: Rejection::Refused,
         code: "no reply".to_owned(),
-        reason: format!("{times} times in a row it got no answer of a collector, while others passed: {}", cause.what),
+        reason: format!(
+            "{times} times in a row it got no answer from a collector, while others succeeded: {}",
+            cause.what
+        ),
     }
 }
 
-/// What the answer to an empty request says about the token. Splunk looks at the token first, then finds no data.
+/// The result for the token from the answer to an empty request. Splunk checks the token first, then reports no data.
 ///
 /// # Errors
-/// Nothing is known yet, or something has to be changed.
+/// The answer is not known yet, or the operator must change something.
 pub(super) fn classify_empty(reply: &Reply) -> Result<(), CheckError> {
     let said = ReplyBody::parse(&reply.body);
-    // Other receivers than Splunk say that there is no event, or that nothing is no JSON.
+    // Receivers other than Splunk report a missing event, or invalid JSON.
     if matches!((reply.status, said.code), (400, Some(5 | 6 | 12 | 13)) | (200..=299, Some(0 | 24 | 25))) {
         return Ok(());
     }
     Err(without_events(reply, "no collector answers an empty request like this: check the URL"))
 }
 
-/// The ids that the answer to a poll says are acknowledged. An answer that is not wholly as it should be proves nothing.
+/// The acknowledged ids in the answer to a poll. An answer that is not exactly as expected confirms nothing.
 ///
 /// # Errors
-/// Nothing is known yet, or something has to be changed.
+/// The answer is not known yet, or the operator must change something.
 pub fn acknowledged(reply: &Reply) -> Result<BTreeSet<u64>, CheckError> {
     #[derive(Deserialize)]
     struct Acks {
@@ -295,11 +304,11 @@ pub fn acknowledged(reply: &Reply) -> Result<BTreeSet<u64>, CheckError> {
     }
     Err(without_events(
         reply,
-        "this is no answer about acknowledgements: does a proxy answer in the collector's place?",
+        "this is not an answer about acknowledgements: does a proxy answer in the collector's place?",
     ))
 }
 
-/// What a reply to a request without events means, when it is not as it should be.
+/// Classifies an unexpected reply to an empty request.
 fn without_events(reply: &Reply, otherwise: &'static str) -> CheckError {
     let mut empty = Events::default();
     let Ok(()) = empty.push(0, |_| Ok::<_, Infallible>(()));
@@ -311,7 +320,7 @@ fn without_events(reply: &Reply, otherwise: &'static str) -> CheckError {
     }
 }
 
-/// What a verdict comes to where acknowledgements are waited for: nothing is taken for sure without an id to ask about.
+/// The verdict with acknowledgements: events without an id do not count as accepted.
 #[must_use]
 pub fn with_acks(mut verdict: Verdict) -> Verdict {
     match &mut verdict {
@@ -356,7 +365,7 @@ pub(super) fn index_of(event: &[u8]) -> Option<String> {
     serde_json::from_slice::<Envelope>(event).ok()?.index
 }
 
-/// Text of a stranger for our log: one line, not long.
+/// Foreign text for our log: one line, limited in length.
 pub(super) fn words(text: &str) -> String {
     let mut words: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     words.retain(|letter| !letter.is_control());
@@ -366,7 +375,7 @@ pub(super) fn words(text: &str) -> String {
     }
 }
 
-/// The reply's JSON, as far as there is any. A code or a key that we do not know is no reason to know the rest less.
+/// The reply's JSON, as far as it can be parsed. Unknown codes and keys do not affect the rest.
 #[derive(Debug, Default)]
 struct ReplyBody {
     text: Option<String>,
@@ -402,16 +411,16 @@ fn bad_event(reply: &Reply, code: u64, said: &ReplyBody, sent: &Sent<'_>) -> Ver
     }
 }
 
-/// Code 7 reports one more than the others do: a lone bad event is number 1. Nothing documents it, so the suspect is
-/// asked about alone; and where its index is one that this very request had taken before it, the number is not what
-/// we think it is.
+/// Code 7 reports a number one higher than the other codes: a single bad event is number 1. This is not documented,
+/// so the suspected event is sent alone; and if the same request had an accepted event with its index, the number
+/// means something else.
 fn bad_index(reply: &Reply, said: &ReplyBody, sent: &Sent<'_>) -> Verdict {
     let index = |number: usize| index_of(sent.events.get(sent.range.start + number));
     let count = sent.range.len();
     if count == 1 {
         let index = index(0);
         return if index.as_deref() == sent.index {
-            // Every event that names none goes there: the settings are wrong, not the event.
+            // All events without an index go there: the settings are wrong, not the event.
             Verdict::Hold { cause: cause(reply, said, Some(hint(7))) }
         } else {
             Verdict::Index {
@@ -465,7 +474,7 @@ fn hint(code: u64) -> &'static str {
         10 | 11 => "the request channel did not arrive: does a proxy remove X-Splunk-Request-Channel?",
         14 => "turn on indexer acknowledgement for the token in Splunk, or leave out hec.ack",
         28 => {
-            "the token wants the cookies of the load balancer back: set hec.ack, or turn off its indexer acknowledgement"
+            "the token requires the cookies of the load balancer: set hec.ack, or turn off its indexer acknowledgement"
         }
         _ => "change the token's settings in Splunk",
     }
@@ -473,7 +482,7 @@ fn hint(code: u64) -> &'static str {
 
 fn cause(reply: &Reply, said: &ReplyBody, hint: Option<&'static str>) -> Cause {
     let status = reply.status;
-    let over = reply.proxy.as_ref().map(|proxy| format!(" over the proxy {proxy}")).unwrap_or_default();
+    let over = reply.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
     let what = match (said.code, &said.text) {
         (Some(code), text) => format!("HTTP {status}, code {code}: {}", text.as_deref().unwrap_or("no text")),
         (None, _) => match (&reply.encoding, words(&String::from_utf8_lossy(&reply.body))) {

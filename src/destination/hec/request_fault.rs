@@ -1,8 +1,8 @@
 //! Why a request got no reply.
 //!
-//! The HTTP library tells by types whether it was connecting, and whether it ran out of time; what TLS and a proxy said is
-//! in its words alone, since the errors that have them are not exported. Tests with a real proxy and a real TLS server notice
-//! when these words change.
+//! The types of the HTTP library show whether it was connecting, and whether it timed out. The errors of TLS and
+//! proxies are available only as text, because their types are not exported. Tests with a real proxy and a real TLS
+//! server fail if these texts change.
 
 use std::error::Error as _;
 use std::io;
@@ -18,18 +18,19 @@ use crate::destination::CheckError;
 /// No reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestFault {
-    /// The request never left: nothing can have been taken.
+    /// The request was not sent: nothing can have been accepted.
     Unreachable(Cause),
-    /// The request never left, and will not before somebody changes something: a certificate, a proxy's password.
+    /// The request was not sent, and cannot be until the operator changes something: a certificate, a proxy's
+    /// password.
     Refused(Cause),
-    /// The peer ended the connection while the request was under way: it may have been taken.
+    /// The peer ended the connection during the request: it may have been accepted.
     Ended(Cause),
-    /// The request was under way, and nothing came in time: it may have been taken.
+    /// The request was sent, and no reply arrived in time: it may have been accepted.
     Silence(Cause),
 }
 
 impl RequestFault {
-    /// What an error of the HTTP library means, over this proxy.
+    /// Classifies an error of the HTTP library; `proxy` is the proxy used.
     pub(super) fn of(error: &reqwest::Error, proxy: Option<&str>) -> Self {
         if !error.is_connect() {
             return if error.is_timeout() {
@@ -40,7 +41,7 @@ impl RequestFault {
                 Self::Ended(Cause::new(format!("no reply: {}", chain(error))))
             };
         }
-        let over = proxy.map(|proxy| format!(" over the proxy {proxy}")).unwrap_or_default();
+        let over = proxy.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
         if error.is_timeout() {
             return Self::Unreachable(Cause::new(format!("connecting{over} took too long")));
         }
@@ -55,7 +56,7 @@ impl RequestFault {
         }
     }
 
-    /// What it means for a request of `count` events.
+    /// The verdict for a request of `count` events.
     #[must_use]
     pub fn verdict(self, count: usize) -> Verdict {
         match self {
@@ -65,7 +66,7 @@ impl RequestFault {
         }
     }
 
-    /// How it fails a request that was under way.
+    /// How it fails a request that was sent.
     #[must_use]
     pub fn failure(&self) -> Option<Failure> {
         match self {
@@ -75,7 +76,7 @@ impl RequestFault {
         }
     }
 
-    /// What it means for a check.
+    /// The result for a check.
     #[must_use]
     pub fn check_error(self) -> CheckError {
         match self {
@@ -85,19 +86,16 @@ impl RequestFault {
     }
 }
 
-/// What to do about a handshake that was refused, by us or by the collector; nothing when the network cut it short.
+/// The remedy for a handshake that was refused, by us or by the collector; `None` if the network interrupted it.
 fn tls_refusal(error: &reqwest::Error) -> Option<&'static str> {
-    /// By what OpenSSL calls it. An *alert* is what the collector says of us.
+    /// By the text of OpenSSL. An *alert* comes from the collector.
     const ADVICE: [(&str, &str); 11] = [
         ("alert certificate required", "it demands a client certificate: set hec.client_cert and hec.client_key"),
         ("alert handshake failure", "it may demand a client certificate: set hec.client_cert and hec.client_key"),
         ("alert certificate expired", "our certificate has expired: renew hec.client_cert"),
-        ("alert unknown ca", "it does not know the issuer of our certificate: look at hec.client_cert"),
+        ("alert unknown ca", "it does not know the issuer of our certificate: check hec.client_cert"),
         ("alert", "it refuses our certificate or our version of TLS; its own log says why"),
-        (
-            "certificate has expired",
-            "the collector has to renew its certificate, if the clock of this machine is right",
-        ),
+        ("certificate has expired", "if the clock of this machine is right, renew the collector's certificate"),
         ("not yet valid", "the clock of this machine or of the collector is wrong"),
         ("mismatch", "its certificate is for another name: use a host name that is in it"),
         (
@@ -115,7 +113,7 @@ fn tls_refusal(error: &reqwest::Error) -> Option<&'static str> {
     ADVICE.iter().find(|(says, _)| words.contains(says)).map(|(_, advice)| *advice)
 }
 
-/// Whether the network gave up, not the peer.
+/// Whether the network failed, not the peer.
 fn is_networks(error: &reqwest::Error) -> bool {
     use io::ErrorKind::{HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut};
     causes(error)

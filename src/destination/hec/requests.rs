@@ -1,4 +1,4 @@
-//! Sends a request again and again, to whichever member takes it, until an answer is about its events.
+//! Sends a request until an answer concerns its events, to whichever member takes it.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,14 +25,14 @@ use crate::core::batch::Output;
 use crate::core::cause::Cause;
 use crate::core::lease::Tenure;
 
-/// What all requests share.
+/// State shared by all requests.
 #[derive(Debug)]
 pub(super) struct Requests {
     /// Where they go.
     pub(super) members: Members,
-    /// What is counted of them.
+    /// Their counts.
     pub(super) counters: Counters,
-    /// What becomes of events that stand before a bad one.
+    /// What the receiver does with events before a bad one.
     pub(super) partial: Partial,
     /// Whether delivered means indexed.
     pub(super) waits_for_acks: bool,
@@ -41,25 +41,25 @@ pub(super) struct Requests {
     notices: Notices,
 }
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Debug)]
 pub(super) struct Settled {
     /// Its events.
     pub(super) range: Range<usize>,
-    /// What its answer means for them.
+    /// The verdict on them.
     pub(super) verdict: Verdict,
-    /// Its first failure to get an answer.
+    /// Its first failure without an answer.
     pub(super) failed: Option<FailedAt>,
-    /// What it still waits for.
+    /// Its pending acknowledgement.
     pub(super) waits: Option<Waits>,
 }
 
 /// The wait for the acknowledgement of events that were accepted.
 #[derive(Debug)]
 pub(super) struct Waits {
-    /// Comes, or will not come any more.
+    /// Resolves when it arrives, or will not arrive any more.
     pub(super) acknowledgement: Acknowledgement,
-    /// The events that stand before the bad one, where there is one; else all of the request.
+    /// The events before the bad one, if there is one; otherwise all of the request.
     pub(super) range: Range<usize>,
     /// Held meanwhile.
     pub(super) load: Load,
@@ -74,10 +74,10 @@ pub(super) struct FailedAt {
 }
 
 impl Requests {
-    /// Checks the settings and reads the files that they name. Nothing is sent.
+    /// Checks the settings and reads the files that they name. It sends nothing yet.
     ///
     /// # Errors
-    /// A setting that cannot work.
+    /// A setting is wrong.
     pub(super) fn new(config: &Config, timing: Timing, look_up: LookUp) -> Result<Self, ConfigError> {
         Ok(Self {
             members: Members::new(Roster::new(config, timing, look_up)?, timing.token_poll),
@@ -90,8 +90,8 @@ impl Requests {
         })
     }
 
-    /// Sends these events again and again, until there is a verdict that is about them. `fallback`: the index that they go to
-    /// instead of their own. `failed`: the first failure of the request that they are a part of.
+    /// Sends these events until there is a verdict on them. `fallback`: the index that they go to instead of their
+    /// own. `failed`: the first failure of the request that they are a part of.
     pub(super) async fn send(
         &self,
         batch: &Arc<Output>,
@@ -111,7 +111,7 @@ impl Requests {
             let permit = self.members.turn(failed.as_ref().map(|failed| &failed.member)).await;
             let member = permit.member();
             if failed.as_ref().is_some_and(|failed| !Arc::ptr_eq(&failed.member, &member)) {
-                // Whatever that member has against it, this one may not.
+                // The cause at that member may not exist at this one.
                 suspicion.clear();
                 failed = None;
             }
@@ -174,16 +174,16 @@ impl Requests {
                     }
                 }
             }
-            // Whoever else waits for the next try comes first: that they pass, or don't, tells what is wrong.
+            // Other waiting requests go first: their results show the cause.
             tokio::task::yield_now().await;
         }
     }
 
-    /// A failure that says nothing about the destination: it answers others.
+    /// A failure of only this request: the destination answers others.
     fn blame_request(&self, failed: &Verdict, how: Failure, permit: Permit<'_>) {
         permit.settle(|flow, ticket| match how {
             Failure::Ended => flow.answered(ticket),
-            // A collector that is slow with large requests is given fewer at once.
+            // A collector that is slow with large requests gets fewer at once.
             Failure::Silence => flow.taken(ticket, true),
         });
         self.counters.retry();
@@ -192,7 +192,7 @@ impl Requests {
         }
     }
 
-    /// Draws the conclusions that concern all requests; what is left concerns the events of this one.
+    /// Applies the consequences for all requests; the returned verdict concerns only the events of this one.
     fn note(
         &self,
         verdict: Verdict,
@@ -235,7 +235,7 @@ impl Requests {
         match &verdict {
             Verdict::GzipOff => {
                 if member.no_gzip() {
-                    tracing::warn!(url = member.url(), "the collector reads no gzip; sending without");
+                    tracing::warn!(url = member.url(), "the collector does not accept gzip; sending without it");
                 }
                 self.counters.retry();
                 return None;
@@ -255,7 +255,7 @@ impl Requests {
     }
 }
 
-/// The settings name an index that is refused as well.
+/// The fallback index of the settings is refused too.
 fn fallback_refused(index: &str, reason: &str) -> Verdict {
     let what = format!("the fallback index {index:?} is refused: {reason}");
     Verdict::Hold {

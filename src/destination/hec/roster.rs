@@ -95,7 +95,7 @@ impl Roster {
     /// One member for each URL, until names are looked up. Checks the settings and reads the files that they name.
     ///
     /// # Errors
-    /// A setting that cannot work.
+    /// A setting is wrong.
     pub(super) fn new(config: &Config, timing: Timing, look_up: LookUp) -> Result<Self, ConfigError> {
         let maker = Maker { config: config.clone(), timing };
         let of_url = |url: &MemberConfig| {
@@ -188,7 +188,7 @@ impl Roster {
     async fn addresses(&self, name: String) -> Vec<IpAddr> {
         let answer = timeout(LOOK_UP_TIMEOUT, (self.look_up.0)(name.clone())).await;
         answer.map_err(io::Error::from).and_then(|answer| answer).unwrap_or_else(|problem| {
-            tracing::debug!(name, "no answer of DNS: {problem}");
+            tracing::debug!(name, "no answer from DNS: {problem}");
             Vec::new()
         })
     }

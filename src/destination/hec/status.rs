@@ -1,4 +1,4 @@
-//! How the members do, put together.
+//! The combined state of the members.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use super::member::Member;
 use crate::core::certificates::CertificateEnds;
 use crate::destination::{Gauge, Health, Outage};
 
-/// Up while any of the members is; what is wrong with the others is a warning.
+/// Up while any of the members is up; problems of the others are warnings.
 pub(super) fn health(members: &[Arc<Member>]) -> Health {
     let mut all: Vec<Health> = members.iter().map(|member| member.health()).collect();
     let best = |health: &Health| match health {
         Health::Up { .. } => 0,
         Health::Unknown => 1,
         Health::Down { .. } => 2,
-        Health::Held { .. } => 3,
+        Health::Refusing { .. } => 3,
     };
     all.sort_by_key(best);
     all.swap_remove(0)
@@ -26,7 +26,7 @@ pub(super) fn health(members: &[Arc<Member>]) -> Health {
 /// The outages of the destination.
 pub(super) fn outages(members: &[Arc<Member>]) -> Vec<Outage> {
     let now = Instant::now();
-    // While others take events, the outage of one is none of the destination's.
+    // While other members accept events, the outage of one is not an outage of the destination.
     match members {
         [alone] => alone.standing.outages(now).into_iter().collect(),
         _ => Vec::new(),
@@ -44,8 +44,8 @@ pub(super) fn gauges(members: &[Arc<Member>], with_leaving: &[Arc<Member>]) -> V
     let gauge = |name, help, value| Gauge { name, help, value };
     let up = members.iter().filter(|member| matches!(member.health(), Health::Up { .. })).count();
     let mut gauges = vec![
-        gauge("members", "Collectors that events can go to", members.len() as u64),
-        gauge("members_up", "Collectors that took the last request", up as u64),
+        gauge("members", "Collectors of hec.url", members.len() as u64),
+        gauge("members_up", "Collectors that accepted their last request", up as u64),
     ];
     let waiting: Vec<Waiting> =
         with_leaving.iter().filter_map(|member| member.acks.as_ref()).map(Indexing::waiting).collect();
@@ -66,14 +66,14 @@ pub(super) fn gauges(members: &[Arc<Member>], with_leaving: &[Arc<Member>]) -> V
         ),
         gauge(
             "oldest_unacknowledged_seconds",
-            "How long the oldest of them has waited",
+            "Seconds that the oldest of them has waited",
             oldest.map_or(0, |oldest| oldest.elapsed().as_secs()),
         ),
     ]);
     gauges
 }
 
-/// What is wrong although events are taken.
+/// Problems although events are accepted.
 pub(super) fn warnings(members: &[Arc<Member>]) -> Vec<String> {
     let scattered = members.iter().filter(|member| member.acks.as_ref().is_some_and(Indexing::is_scattered));
     let scattered = scattered.map(|member| {
@@ -86,7 +86,7 @@ pub(super) fn warnings(members: &[Arc<Member>]) -> Vec<String> {
     let others_work = matches!(health(members), Health::Up { .. } | Health::Unknown);
     let broken = members.iter().filter(|_| others_work).filter_map(|member| match member.health() {
         Health::Down { cause, .. } => Some(format!("{} is down: {cause}", member.url())),
-        Health::Held { cause, .. } => Some(format!("{} rejects our requests: {cause}", member.url())),
+        Health::Refusing { cause, .. } => Some(format!("{} rejects our requests: {cause}", member.url())),
         Health::Up { .. } | Health::Unknown => None,
     });
     scattered.chain(broken).collect()

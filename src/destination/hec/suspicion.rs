@@ -1,45 +1,45 @@
-//! Whether a request that gets no answer of a collector has itself to blame: a pure machine.
+//! Decides whether a request without an answer from a collector is itself the cause. A pure state machine.
 //!
-//! A request that is cut off, or answered by something that is no collector, says little by itself. The collector may
-//! be away; or something on the way dislikes the size of this request, or one of its events. So an empty request is sent
-//! behind each such failure. If that is not answered either, the destination is down, and nothing is held against the
-//! request. If it is, the request fails by itself: it is sent again, then in halves, down to one event.
+//! A request that is cut off, or answered by something other than a collector, proves little by itself. The collector
+//! may be down; or a device on the way rejects the size of this request, or one of its events. So an empty request is
+//! sent after each such failure. If that is not answered either, the destination is down, and the request is not
+//! suspected. If it is answered, the request itself fails: it is sent again, then in halves, down to one event.
 //!
-//! An event is rejected when its request was ended five times in a row while the empty ones were answered,
-//! and other events were accepted since it failed first, alone or in a larger request: each rejection takes one accepted
-//! event for its evidence. A collector that takes nothing is just broken, however it answers what is empty. Silence and a
-//! gateway's error halve a request, and never reject an event: a slow or half-broken collector does that to anything.
+//! An event is rejected when its request was ended five times in a row while the empty ones were answered, and other
+//! events were accepted since it failed first, alone or in a larger request: each rejection uses one accepted event
+//! as evidence. A collector that accepts nothing is broken, however it answers empty requests. Timeouts and gateway
+//! errors halve a request, but never reject an event: a slow or partly broken collector causes them for any request.
 
 use std::time::Duration;
 
-/// How often in a row a request of several events fails before it is halved.
+/// Failures in a row after which a request of several events is halved.
 const FAILURES_TOGETHER: u32 = 2;
 
-/// How often in a row a request of one event has to be ended by the peer before it is the event's fault.
+/// Number of times in a row that the peer must end a request of one event before the event is the cause.
 const FAILURES_ALONE: u32 = 5;
 
-/// How a request failed to get an answer of a collector.
+/// How a request got no answer from a collector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// The peer ended the connection, or something else answered: this very request may be what it dislikes.
+    /// The peer ended the connection, or something else answered: the request itself may be the cause.
     Ended,
-    /// Nothing came in time, or a gateway says that it got nothing.
+    /// No reply arrived in time, or a gateway reports that it got none.
     Silence,
 }
 
-/// What happened to other events since a request failed first.
+/// Results of other events since the first failure of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Evidence {
     /// Events that the collector accepted.
     pub accepted: u64,
     /// Events that were rejected for the end of their requests.
     pub rejected: u64,
-    /// For how long nothing was accepted, counted from when the request was sent at the earliest.
+    /// How long nothing has been accepted, counted at most from the time the request was sent.
     pub quiet: Duration,
 }
 
 impl Evidence {
-    /// Whether the destination takes nothing from us, whatever it says to empty requests.
+    /// Whether the destination accepts nothing, whatever it answers to empty requests.
     #[must_use]
     pub fn is_outage(&self, patience: Duration) -> bool {
         self.quiet >= patience
@@ -53,7 +53,7 @@ pub enum Next {
     Again,
     /// Send its events in two halves.
     Halve,
-    /// Its one event will never be taken: it ended so many requests in a row.
+    /// Its only event is refused for good: it ended this many requests in a row.
     Reject(u32),
 }
 
@@ -65,7 +65,7 @@ pub struct Suspicion {
 }
 
 impl Suspicion {
-    /// The request of so many events failed, and an empty one behind it was answered.
+    /// The request of this many events failed, and an empty one after it was answered.
     pub fn failed(&mut self, how: Failure, events: usize, evidence: Evidence) -> Next {
         self.failures += 1;
         match how {
@@ -82,7 +82,7 @@ impl Suspicion {
         }
     }
 
-    /// The empty request was not answered either: what failed before may have been the destination's fault too.
+    /// The empty request was not answered either: earlier failures may have been caused by the destination too.
     pub fn clear(&mut self) {
         *self = Self::default();
     }

@@ -1,4 +1,4 @@
-//! What passes while a request fails, and since when it does.
+//! Counts what succeeds while a request fails.
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -26,24 +26,24 @@ pub(super) struct FirstFailure {
 }
 
 impl Tally {
-    /// A request that was sent then fails for the first time.
+    /// A request that was sent at this time fails for the first time.
     pub(super) fn first_failure(&self, sent: Instant) -> FirstFailure {
         FirstFailure { sent, counts: self.counts() }
     }
 
-    /// So many events were accepted.
+    /// This many events were accepted.
     pub(super) fn accepted(&self, events: usize, now: Instant) {
         let mut counts = self.0.lock().expect("counting cannot panic");
         counts.accepted += events as u64;
         counts.last_accepted = Some(now);
     }
 
-    /// An event was rejected since its request gets no answer.
+    /// An event was rejected because its request gets no answer.
     pub(super) fn unanswered(&self) {
         self.0.lock().expect("counting cannot panic").unanswered += 1;
     }
 
-    /// What happened to others since then.
+    /// The results of other events since then.
     pub(super) fn since(&self, first: FirstFailure, now: Instant) -> Evidence {
         let counts = self.counts();
         let quiet_since = counts.last_accepted.map_or(first.sent, |at| at.max(first.sent));
@@ -59,7 +59,7 @@ impl Tally {
     }
 }
 
-/// The requests of a batch that were halved since they failed, and how each failed first: that holds for its halves.
+/// The requests of a batch that were halved, with the first failure of each, which also applies to its halves.
 #[derive(Debug)]
 pub(super) struct Suspects<F>(Vec<(Range<usize>, F)>);
 
@@ -77,7 +77,7 @@ impl<F: Clone> Suspects<F> {
         }
     }
 
-    /// When the request failed first of which these events are a part.
+    /// The first failure of the request that these events belong to.
     pub(super) fn of(&self, part: &Range<usize>) -> Option<F> {
         let found = self.0.iter().find(|(whole, _)| whole.start <= part.start && part.end <= whole.end);
         found.map(|(_, first)| first.clone())

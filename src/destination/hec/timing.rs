@@ -1,11 +1,11 @@
-//! How long the client waits for what.
+//! The time limits of the client.
 
 use std::time::Duration;
 
-/// How old may be what was read from a file when it is used: the token, the certificates.
+/// Maximum age of the content of token and certificate files.
 pub(super) const FILE_AGE: Duration = Duration::from_secs(10);
 
-/// How long to wait for what.
+/// The time limits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timing {
     /// Longest first wait after a failure.
@@ -16,13 +16,13 @@ pub(super) struct Timing {
     pub(super) hold: Duration,
     /// Longest time on top of it.
     pub(super) hold_jitter: Duration,
-    /// How often the token's file is looked at after a refusal.
+    /// How often the token's file is read after a refusal.
     pub(super) token_poll: Duration,
-    /// How soon a collector that is well answers an empty request.
+    /// How soon a working collector answers an empty request.
     pub(super) probe: Duration,
-    /// When nothing was accepted for so long, requests that fail are an outage, even if empty ones are answered.
+    /// After this time without an accepted event, failed requests are an outage, even if empty ones are answered.
     pub(super) patience: Duration,
-    /// How often acknowledgements are asked for.
+    /// The interval of polls for acknowledgements.
     pub(super) ack_poll: Duration,
 }
 

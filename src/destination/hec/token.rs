@@ -53,7 +53,7 @@ pub(super) fn tokens(token: &Token) -> Result<Vec<Reread<TokenFile>>, ConfigErro
     }
 }
 
-/// A token as it is sent.
+/// A token in the form of a header.
 #[derive(Debug)]
 pub(super) struct UsableToken {
     /// The `Authorization` header.
@@ -62,7 +62,7 @@ pub(super) struct UsableToken {
     pub(super) redactor: Redactor,
 }
 
-/// Splunk takes any string for a token; a header takes no more than this.
+/// Splunk accepts any string as a token; a header allows only these characters.
 fn usable(secret: &Secret) -> Result<Arc<UsableToken>, String> {
     let token = secret.expose();
     if token.is_empty() {

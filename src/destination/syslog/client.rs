@@ -1,4 +1,4 @@
-//! Takes batches from all shards to the one thread that sends.
+//! Passes batches of all shards to the sending thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,29 +23,29 @@ use crate::core::state_dir::StateDir;
 use crate::destination::health::HealthTracker;
 use crate::destination::{CheckError, Checked, Counter, Destination, Figures, Health, Outcome, Promise};
 
-/// Batches on their way to the sender; the sender holds the others.
+/// Capacity of the channel to the sender, which holds further batches itself.
 const JOB_CAPACITY: usize = 64;
 
-/// How long a receiver may take to say that it does not want our certificate: inside TLS 1.3 the client is through with
-/// the handshake before the server has looked at it.
+/// How long to wait for a receiver to reject our certificate: in TLS 1.3 the client completes the handshake before
+/// the server checks it.
 const LATE_REFUSAL_WAIT: Duration = Duration::from_millis(200);
 
 /// A syslog receiver as a destination: one connection, whatever the number of shards.
 #[derive(Debug)]
 pub struct Syslog {
     shared: Arc<SyslogShared>,
-    /// Gone only while it is dropped.
+    /// `None` only while it is dropped.
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Syslog {
-    /// Checks the settings, reads the files that they name, and starts the thread that sends. Nothing is sent. What targets
-    /// are found to prove is kept in the state directory. `budget` is the memory that unproven events take a part of: when
-    /// it becomes short, they are proven sooner.
+    /// Checks the settings, reads the files that they name, and starts the sending thread. It sends nothing yet.
+    /// Which targets prove nothing is kept in the state directory. `budget` is the memory that unproven events take a
+    /// part of: when it becomes short, they are proven sooner.
     ///
     /// # Errors
-    /// A setting that cannot work, or no thread to be had.
+    /// A setting is wrong, or the thread cannot be started.
     pub fn new(config: &Config, state: StateDir, budget: SharedBudget) -> Result<Self, ConfigError> {
         let url = url(config);
         let shared = Arc::new(SyslogShared {
@@ -72,7 +72,7 @@ impl Syslog {
                         Transport::Relp(_) => relp::run(&shared, jobs).await,
                     }
                 });
-                // A name lookup that hangs is no reason to stay.
+                // A hanging name lookup must not delay the end.
                 runtime.shutdown_background();
             }
         });
@@ -91,7 +91,7 @@ async fn try_out(dial: &Dial, target: &super::Target) -> Result<(), ConnectFault
     }
 }
 
-/// What the destination is called: `tls://siem.example:6514`.
+/// The address of the destination: `tls://siem.example:6514`.
 fn url(config: &Config) -> String {
     let targets: Vec<String> = config.targets.iter().map(ToString::to_string).collect();
     format!("{}://{}", config.transport.scheme(), targets.join(","))
@@ -99,7 +99,7 @@ fn url(config: &Config) -> String {
 
 impl Destination for Syslog {
     async fn deliver(&self, batch: Arc<Output>, tenure: Tenure) -> Outcome {
-        /// Whoever stops waiting says so, so that what nobody waits for is dropped at once.
+        /// Notifies the sender when a caller stops waiting, so that its batch is dropped at once.
         struct Leaving<'a>(&'a Notify);
         impl Drop for Leaving<'_> {
             fn drop(&mut self) {
@@ -121,7 +121,7 @@ impl Destination for Syslog {
         tenure.or(handed_over).await.unwrap_or(Outcome::Abandoned)
     }
 
-    /// Connects once, to the first target that can be connected to. No message is sent.
+    /// Connects once, to the first target that accepts a connection. No message is sent.
     async fn check(&self) -> Result<Checked, CheckError> {
         let began = Instant::now();
         let SyslogShared { config, dial, standing, .. } = &*self.shared;

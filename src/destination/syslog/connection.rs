@@ -1,4 +1,4 @@
-//! One connection: bytes out, its end watched, and a close that proves that every byte was read.
+//! One connection: writes bytes, watches for its end, and closes it in a way that proves that every byte was read.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,13 +15,13 @@ use tokio_native_tls::TlsStream;
 use super::socket;
 use crate::core::lease::Tenure;
 
-/// How long acknowledgements may trail behind the peer's end.
+/// How long acknowledgements may arrive after the peer's end.
 const LATE_ACK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long what the peer sent is waited for to be read before we end our side.
+/// How long to read data from the peer before we end our side.
 const READ_BACK_PAUSE: Duration = Duration::from_millis(100);
 
-/// What a connection suffers from that its peer ended.
+/// The error of a connection that its peer ended.
 pub(super) const CLOSED_BY_RECEIVER: &str = "the receiver closed the connection";
 
 /// A connection, plain or inside TLS.
@@ -37,10 +37,10 @@ enum Stream {
     Tls(Box<TlsStream<Watched>>),
 }
 
-/// What a turn brought.
+/// The result of a turn.
 #[derive(Debug)]
 pub(super) enum Turn {
-    /// So many bytes were written.
+    /// This many bytes were written.
     Wrote(usize),
     /// The peer sent these bytes.
     Read(usize),
@@ -50,14 +50,14 @@ pub(super) enum Turn {
     Failed(io::Error),
 }
 
-/// What a close showed.
+/// The result of a close.
 #[derive(Debug)]
 pub(super) enum Closed {
-    /// The peer read every byte: it answered our end with its own, and acknowledged all.
+    /// The peer read every byte: it answered our end with its own, and acknowledged everything.
     Proven,
-    /// Every byte was acknowledged and nothing went wrong, but the peer did not say that it has read them.
+    /// Every byte was acknowledged without an error, but the peer did not prove that it has read them.
     Unproven(&'static str),
-    /// The peer does not take what was sent.
+    /// The peer does not read the data.
     Stalled,
     /// Bytes may be lost.
     Broken(io::Error),
@@ -72,7 +72,7 @@ impl Connection {
         Self { stream: Stream::Tls(Box::new(stream)), peer }
     }
 
-    /// The address at the other end.
+    /// The address of the peer.
     pub(super) fn peer(&self) -> SocketAddr {
         self.peer
     }
@@ -89,32 +89,32 @@ impl Connection {
         &self.watched().inner
     }
 
-    /// Whether every byte written so far was acknowledged; true where that cannot be told.
+    /// Whether every byte written so far was acknowledged; true if the system does not report it.
     pub(super) fn is_acked(&self) -> bool {
         socket::acked(self.socket()).is_none_or(|acked| acked >= self.watched().written)
     }
 
-    /// Whether even our end was acknowledged: the peer's system is there and knows of it. Inside TLS our end is a record, and
-    /// that of the stream comes only after the answer.
+    /// Whether even our end was acknowledged, so that the peer's system is reachable and knows it. In TLS our end is
+    /// a record, and the end of the stream follows only after the answer.
     fn is_end_acked(&self) -> bool {
         let end = u64::from(matches!(self.stream, Stream::Plain(_)));
         socket::acked(self.socket()).is_none_or(|acked| acked >= self.watched().written + end)
     }
 
-    /// Whether the peer leaves the connection open for so long from now on. What it sends is read over.
+    /// Whether the peer keeps the connection open for this time. Data that it sends is ignored.
     pub(super) async fn lives_on(&mut self, lag: Duration) -> bool {
         let until = Instant::now() + lag;
         loop {
             match timeout_at(until, self.turn(&mut [0; 512], &[])).await {
                 Ok(Turn::Read(_) | Turn::Wrote(_)) => {}
                 Ok(Turn::Ended | Turn::Failed(_)) => return false,
-                // What came while we were kept from looking is known to the system only.
+                // Data that arrived while this task did not run is known only to the kernel.
                 Err(_) => return self.is_quiet(),
             }
         }
     }
 
-    /// Whether nothing has come from the peer, not even an end.
+    /// Whether the peer has sent nothing, not even an end.
     pub(super) fn is_quiet(&self) -> bool {
         socket::is_quiet(self.socket())
     }
@@ -124,18 +124,18 @@ impl Connection {
         socket::reset_on_drop(self.socket());
     }
 
-    /// Whether a write that was begun must be gone on with: TLS has a record half-way out.
+    /// Whether a started write must be continued, because a TLS record is partly written.
     pub(super) fn is_bound(&self) -> bool {
         matches!(self.stream, Stream::Tls(_))
     }
 
-    /// Waits for whatever comes first: a read into `buffer`, or a write of some of `out`. The peer's end is seen before
-    /// anything is written. May be thrown away while it waits, if the next turn goes on with the same bytes.
+    /// Waits for the first of these: a read into `buffer`, or a write of some of `out`. The peer's end is noticed
+    /// before anything is written. May be cancelled if the next turn continues with the same bytes.
     pub(super) async fn turn(&mut self, buffer: &mut [u8], out: &[u8]) -> Turn {
         self.turn_under(None, buffer, out).await
     }
 
-    /// The same; the tenure is asked right before every write, and nothing is written when it has ended.
+    /// The same, but checks the tenure right before every write: nothing is written after it has ended.
     pub(super) async fn turn_under(&mut self, tenure: Option<&Tenure>, buffer: &mut [u8], out: &[u8]) -> Turn {
         poll_fn(|cx| {
             let mut read = ReadBuf::new(buffer);
@@ -164,7 +164,7 @@ impl Connection {
     pub(super) async fn close(mut self, patience: Duration) -> Closed {
         let until = Instant::now() + READ_BACK_PAUSE;
         while !self.is_quiet() {
-            // An end before ours is no answer to it. Session tickets and the like are read over.
+            // An end before ours is not an answer to it. Session tickets and similar records are ignored.
             match timeout_at(until, self.turn(&mut [0; 512], &[])).await {
                 Ok(Turn::Ended) => return Closed::Broken(aborted(CLOSED_BY_RECEIVER)),
                 Ok(Turn::Failed(error)) => return Closed::Broken(error),
@@ -196,13 +196,14 @@ impl Connection {
         }
     }
 
-    /// Ends our side, reads the peer's end. `Some` says why that end is no proof.
+    /// Ends our side and reads the peer's end. `Some`: why that end is not a proof.
     async fn shut(&mut self) -> io::Result<Option<&'static str>> {
         let mut unproven = None;
         if let Stream::Tls(stream) = &mut self.stream {
             poll_fn(|cx| Pin::new(&mut *stream).poll_shutdown(cx)).await?;
             let drained = drain(stream).await;
-            // The library may call a bare end of the stream an end in order; what was read tells them apart.
+            // The library may report the end of the stream without close_notify as a regular end; the data that was
+            // read distinguishes them.
             if stream.get_ref().get_ref().get_ref().ended {
                 unproven = Some("it closes TLS connections without close_notify");
             } else {
@@ -263,7 +264,7 @@ impl Stream {
     }
 }
 
-/// A socket that remembers how much went out and whether the peer ended its side.
+/// A socket that counts written bytes and remembers whether the peer ended its side.
 #[derive(Debug)]
 pub(super) struct Watched {
     inner: TcpStream,

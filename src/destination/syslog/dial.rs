@@ -1,4 +1,4 @@
-//! From a target to a connection.
+//! Connects to a target.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use crate::core::reread::Reread;
 use crate::core::tls_fault::is_cut_short;
 use crate::destination::health::HealthTracker;
 
-/// How long one address is waited for before the next is tried beside it (RFC 8305 section 8).
+/// How long to wait for one address before the next is tried in parallel (RFC 8305 section 8).
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Why there is no connection.
@@ -28,7 +28,7 @@ const HEAD_START: Duration = Duration::from_millis(250);
 pub(super) enum ConnectFault {
     /// It may work later.
     Down(Cause),
-    /// It works when somebody has changed something: a certificate, a name.
+    /// It works only after a change: a certificate, a name.
     Refused(Cause),
 }
 
@@ -39,7 +39,7 @@ impl ConnectFault {
         }
     }
 
-    /// What an error on a connection means: what the network says passes, what TLS says does not.
+    /// Classifies an error on a connection: network errors are transient, TLS errors are not.
     pub(super) fn of(target: &Target, error: &io::Error) -> Self {
         if error.raw_os_error().is_none() && error.kind() == io::ErrorKind::Other {
             refused(target, &error.to_string())
@@ -48,7 +48,7 @@ impl ConnectFault {
         }
     }
 
-    /// Makes it known. The try began at `began`.
+    /// Reports it. The try began at `began`.
     pub(super) fn tell(&self, standing: &HealthTracker, began: Instant, now: Instant) {
         match self {
             Self::Down(cause) => standing.failed(began, now, cause),
@@ -86,7 +86,7 @@ impl Dial {
         self.certificates.ends()
     }
 
-    /// Connects to the first address of the target that answers; names are looked up anew every time.
+    /// Connects to the first address of the target that answers; names are resolved every time.
     pub(super) async fn connect(&self, target: &Target) -> Result<Connection, ConnectFault> {
         let until = Instant::now() + self.patience;
         let addresses = self.lookup(target).await?;
@@ -105,7 +105,7 @@ impl Dial {
         }
     }
 
-    /// Connects to one address of the target: where another connection goes already.
+    /// Connects to one address of the target, to which another connection already exists.
     pub(super) async fn connect_beside(&self, target: &Target, peer: SocketAddr) -> Result<Connection, ConnectFault> {
         self.connect_any(target, &[peer], Instant::now() + self.patience).await
     }
@@ -177,7 +177,7 @@ fn refused(target: &Target, error: &str) -> ConnectFault {
     ConnectFault::Refused(Cause { what: format!("{target}: no TLS: {}", reason(error)), hint: Some(advice(error)) })
 }
 
-/// What is of use to people in `error:0A000086:SSL routines:function:reason:file:line:more (verification)`.
+/// The useful part of `error:0A000086:SSL routines:function:reason:file:line:more (verification)`.
 fn reason(error: &str) -> String {
     let reason =
         error.strip_prefix("error:").and_then(|rest| rest.split(':').nth(3)).filter(|reason| !reason.is_empty());
@@ -185,15 +185,15 @@ fn reason(error: &str) -> String {
     reason.map_or_else(|| error.to_owned(), |reason| format!("{reason}{verification}"))
 }
 
-/// What probably has to be done about a TLS error, by what OpenSSL calls it. An *alert* is what the receiver says of us.
+/// The probable remedy for a TLS error, by the text of OpenSSL. An *alert* comes from the receiver.
 fn advice(error: &str) -> &'static str {
     const ADVICE: [(&str, &str); 11] = [
         ("alert certificate required", "it demands a client certificate: set syslog.client_cert and syslog.client_key"),
         ("alert handshake failure", "it may demand a client certificate: set syslog.client_cert and syslog.client_key"),
         ("alert certificate expired", "our certificate has expired: renew syslog.client_cert"),
-        ("alert unknown ca", "it does not know the issuer of our certificate: look at syslog.client_cert"),
+        ("alert unknown ca", "it does not know the issuer of our certificate: check syslog.client_cert"),
         ("alert", "it refuses our certificate or our version of TLS; its own log says why"),
-        ("certificate has expired", "the receiver has to renew its certificate, if the clock of this machine is right"),
+        ("certificate has expired", "if the clock of this machine is right, renew the receiver's certificate"),
         ("not yet valid", "the clock of this machine or of the receiver is wrong"),
         ("mismatch", "its certificate is for another name: set syslog.server_name to one that it has"),
         (

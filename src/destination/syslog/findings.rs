@@ -1,11 +1,11 @@
-//! What targets were found to prove, kept for the next start. A hint: where it is missing or wrong, a few messages more are sent
-//! twice.
+//! Which targets prove nothing, kept for the next start. This is a hint: if it is missing or wrong, a few more
+//! messages are sent twice.
 
 use tokio::task::spawn_blocking;
 
 use crate::core::state_dir::StateDir;
 
-/// Its name in the state directory: the addresses of targets that prove nothing, a line each.
+/// Its name in the state directory: the addresses of targets that prove nothing, one per line.
 const NAME: &str = "syslog-unproven";
 
 /// Most bytes of it.
@@ -23,15 +23,15 @@ impl Findings {
         Self(state)
     }
 
-    /// Whether it was found to prove nothing.
+    /// Whether it is known to prove nothing.
     pub(super) fn is_doubted(&self, address: &str) -> bool {
         self.read().iter().any(|known| known == address)
     }
 
-    /// Keeps what it was found to do, behind the back of whoever delivers.
+    /// Stores the finding in the background, so that delivery does not wait.
     pub(super) fn keep(&self, address: String, doubted: bool) {
         let findings = self.clone();
-        // A process that ends before it is written finds it out again.
+        // If the process ends before it is written, it is found out again.
         drop(spawn_blocking(move || findings.write(address, doubted)));
     }
 
@@ -39,7 +39,7 @@ impl Findings {
         if let Some(known) = changed(self.read(), address, doubted)
             && let Err(error) = self.0.write(NAME, known.join("\n").as_bytes())
         {
-            tracing::warn!("syslog: cannot keep for the next start which targets prove nothing: {error}");
+            tracing::warn!("syslog: cannot save which targets prove nothing: {error}");
         }
     }
 

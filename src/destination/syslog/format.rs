@@ -1,7 +1,8 @@
-//! Lays an event out as syslog messages, framed.
+//! Formats an event as framed syslog messages.
 //!
-//! A log's bytes stay within its message: a header field is cleaned to what the standard allows there, control characters
-//! that could end a frame are escaped, and the count or the line feed around a message is ours alone.
+//! The bytes of a log stay within its message: header fields are restricted to what the standard allows, control
+//! characters that could end a frame are escaped, and only this module writes the count or the line feed around a
+//! message.
 
 mod escape;
 mod number;
@@ -20,27 +21,27 @@ use number::number;
 use structured::Lent;
 use timestamp::Moment;
 
-/// SD-ID of the part of a split message. A private id needs a number behind the `@`; this one is for documentation
-/// (RFC 5612), and nobody else's.
+/// SD-ID of the part of a split message. A private id needs a number after the `@`; this one is reserved for
+/// documentation (RFC 5612).
 const PART: &[u8] = b"part@32473";
 
 /// UTF-8's byte order mark.
 const BOM: &[u8] = "\u{feff}".as_bytes();
 
-/// What goes between opening and text in RFC 5424.
+/// The text between opening and message in RFC 5424.
 const SPACE_BOM: &[u8] = " \u{feff}".as_bytes();
 
-/// Syslog messages, framed for the transport: for UDP and RELP with a count in front, by which the transport takes them
-/// apart ([`frames`]).
+/// Syslog messages, framed for the transport: for UDP and RELP with a count in front, by which the transport
+/// separates them ([`frames`]).
 ///
-/// An event is one message, or several if it is split. What it does not name (or names as empty text) comes from the
-/// settings, and its time from the log.
+/// An event is one message, or several if it is split. Attributes that it does not set (or sets to empty text) come
+/// from the settings, and its time from the log.
 #[derive(Debug, Clone)]
 pub struct SyslogFormat {
     layout: Layout,
     framing: Framing,
     escape: Escape,
-    /// Most bytes of a message.
+    /// Maximum size of a message, in bytes.
     limit: usize,
 }
 
@@ -57,7 +58,7 @@ impl SyslogFormat {
         Self { limit, ..Self::with(config.layout.clone(), framing) }
     }
 
-    /// Messages of this layout, as long as it lets them be, in these frames.
+    /// Messages with this layout and framing, up to this size.
     #[must_use]
     pub fn with(layout: Layout, framing: Framing) -> Self {
         let limit = layout.max_message;
@@ -91,7 +92,7 @@ impl SyslogFormat {
             }
             Standard::Rfc3164 { full_time, zone } => {
                 let moment = event.moment.ok_or_else(|| {
-                    BodyError::new("time", "missing, and the log has none either: RFC 3164 cannot do without")
+                    BodyError::new("time", "missing, and the log has none either: RFC 3164 requires it")
                 })?;
                 let (full_time, brings_tag) = (*full_time, event.brings_tag);
                 let opening =
@@ -102,8 +103,8 @@ impl SyslogFormat {
         Ok(())
     }
 
-    /// What goes between the opening and `text`. One that begins with a byte order mark gets a mark of ours before it:
-    /// receivers take the first away (RFC 5424 section 6.4).
+    /// The part between the opening and `text`. Text that begins with a byte order mark gets another one, because
+    /// receivers remove the first (RFC 5424 section 6.4).
     fn lead(&self, text: &[u8]) -> &'static [u8] {
         match self.layout.standard {
             Standard::Rfc5424 if text.is_empty() => b"",
@@ -125,7 +126,7 @@ impl SyslogFormat {
         }
     }
 
-    /// Appends what becomes of an event whose message is too long; `opening` is what goes before its `text`.
+    /// Appends an event whose message is too long; `opening` is the part before its `text`.
     fn write_oversize(
         &self,
         event: &MessageParts<'_>,
@@ -155,7 +156,7 @@ impl SyslogFormat {
 
     fn write_parts(&self, event: &MessageParts<'_>, text: &[u8], out: &mut Vec<u8>) -> Result<(), BodyError> {
         let id = hex(&Sha256::digest(text)[..8]);
-        // No number of a part has more digits than the length of the text.
+        // A part number has at most as many digits as the length of the text.
         let widest = self.open_part(event, &id, text.len(), text.len())?;
         let room = self.room(widest.len() + SPACE_BOM.len())?;
         let mut parts = Vec::new();
@@ -172,7 +173,7 @@ impl SyslogFormat {
         Ok(())
     }
 
-    /// What goes before a part: in RFC 5424 structured data tells which it is, in RFC 3164 text.
+    /// The beginning of a part: structured data in RFC 5424, or text in RFC 3164, has its number.
     fn open_part(&self, event: &MessageParts<'_>, id: &str, part: usize, of: usize) -> Result<Vec<u8>, BodyError> {
         let mut opening = Vec::new();
         if matches!(self.layout.standard, Standard::Rfc5424) {
@@ -189,7 +190,7 @@ impl SyslogFormat {
         Ok(opening)
     }
 
-    /// What the limit leaves for text beside so many bytes: a quarter of it at least, or parts would be mostly header.
+    /// The room for text within the limit: at least a quarter of it, otherwise parts would be mostly header.
     fn room(&self, taken: usize) -> Result<usize, BodyError> {
         let room = self.limit.saturating_sub(taken);
         if room < self.limit.div_ceil(4) {
@@ -266,7 +267,7 @@ impl Format for SyslogFormat {
     }
 }
 
-/// An event on its way into a message.
+/// The parts of an event for a message.
 struct MessageParts<'a> {
     head: &'a Head<'a>,
     moment: Option<Moment>,
@@ -274,11 +275,11 @@ struct MessageParts<'a> {
     brings_tag: bool,
 }
 
-/// The messages in bytes that [`SyslogFormat`] wrote with this framing (with [`Framing::Octet`] for UDP and RELP), without
-/// their frames.
+/// The messages in the bytes that [`SyslogFormat`] wrote with this framing (with [`Framing::Octet`] for UDP and
+/// RELP), without their frames.
 ///
 /// # Panics
-/// The bytes are others.
+/// The bytes do not have this framing.
 pub fn frames(bytes: &[u8], framing: Framing) -> impl Iterator<Item = &[u8]> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
@@ -304,7 +305,7 @@ pub(super) fn first_frame(bytes: &[u8], framing: Framing) -> (&[u8], usize) {
     (&bytes[start..start + len], start + len + trailer)
 }
 
-/// The event's own, else the settings'. Empty text is none.
+/// The event's own value, else that of the settings. Empty text counts as absent.
 fn given<'a>(own: Option<&'a [u8]>, default: &'a str) -> &'a [u8] {
     own.filter(|own| !own.is_empty()).unwrap_or(default.as_bytes())
 }

@@ -1,4 +1,4 @@
-//! The batches that shards have handed over, until each has its outcome.
+//! The batches of the shards, until each has its outcome.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::core::batch::Output;
 use crate::core::lease::Tenure;
 use crate::destination::{Outcome, Rejected, Rejection};
 
-/// A batch that somebody waits for.
+/// A batch with a waiting caller.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) batch: Arc<Output>,
@@ -18,7 +18,7 @@ pub(super) struct Job {
     pub(super) done: oneshot::Sender<Outcome>,
 }
 
-/// All of them. What they weigh is bounded by the budget of the shards, which wait.
+/// All batches. Their size is bounded by the budget of the waiting shards.
 #[derive(Debug)]
 pub(super) struct Jobs {
     incoming: mpsc::Receiver<Job>,
@@ -37,7 +37,7 @@ impl Jobs {
         Self { incoming, open: BTreeMap::new(), next: 0 }
     }
 
-    /// The next that comes; nothing when the sink is gone. May be thrown away while it waits.
+    /// The next batch; `None` when the destination is dropped. May be cancelled.
     pub(super) async fn recv(&mut self) -> Option<(Id, Arc<Output>)> {
         let job = self.incoming.recv().await?;
         self.next += 1;
@@ -46,7 +46,7 @@ impl Jobs {
         Some((self.next, batch))
     }
 
-    /// Whether another has come.
+    /// Whether another one has arrived.
     pub(super) fn has_more(&self) -> bool {
         !self.incoming.is_empty()
     }
@@ -56,7 +56,7 @@ impl Jobs {
         self.open.get(&id).map(|open| &open.job)
     }
 
-    /// Drops those that nobody waits for any more.
+    /// Drops batches whose caller no longer waits.
     pub(super) fn reap(&mut self) -> Vec<Id> {
         let gone = |open: &Open| open.job.done.is_closed() || !open.job.tenure.holds();
         let ids: Vec<Id> = self.open.iter().filter(|(_, open)| gone(open)).map(|(id, _)| *id).collect();
@@ -69,12 +69,12 @@ impl Jobs {
     /// Its tenure ended.
     pub(super) fn abandon(&mut self, id: Id) {
         if let Some(open) = self.open.remove(&id) {
-            // Nobody may be waiting any more.
+            // The caller may no longer wait.
             let _ = open.job.done.send(Outcome::Abandoned);
         }
     }
 
-    /// One of its events will never be taken.
+    /// One of its events is refused for good.
     pub(super) fn reject(&mut self, id: Id, event: usize, reason: String) {
         if let Some(open) = self.open.get_mut(&id) {
             tracing::warn!(event, shard = %open.job.batch.shard, "syslog: an event is refused for good: {reason}");
@@ -83,11 +83,11 @@ impl Jobs {
         }
     }
 
-    /// All its events have found their end.
+    /// All its events are completed.
     pub(super) fn finish(&mut self, id: Id) {
         if let Some(mut open) = self.open.remove(&id) {
             open.rejected.sort_by_key(|rejected| rejected.event);
-            // Nobody may be waiting any more.
+            // The caller may no longer wait.
             let _ = open.job.done.send(Outcome::Done(open.rejected));
         }
     }

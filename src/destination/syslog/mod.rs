@@ -24,20 +24,20 @@ pub use client::Syslog;
 pub use format::{SyslogFormat, frames};
 pub use tls::ConfigError;
 
-/// What the messages look like and how they travel, checked: every field means something.
+/// Format and transport of the messages; all fields are validated.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where to, the first that works: the others are for when it does not.
+    /// The targets: the first one that works is used.
     pub targets: Vec<Target>,
-    /// How messages travel.
+    /// The transport.
     pub transport: Transport,
-    /// How messages are told apart on a TCP or TLS stream. UDP and RELP have a way of their own.
+    /// The framing on a TCP or TLS stream. UDP and RELP have their own.
     pub framing: Framing,
-    /// What a message looks like.
+    /// The layout of a message.
     pub layout: Layout,
-    /// How long connecting may take, over all addresses of a target, TLS included.
+    /// Time limit for connecting, over all addresses of a target, including TLS.
     pub connect_timeout: Duration,
-    /// How long the receiver may leave us waiting: for a write to be taken, for an answer, for the proof of a close.
+    /// Time limit for the receiver to accept a write, to answer, or to prove a close.
     pub timeout: Duration,
     /// What counts as delivered.
     pub delivery: Delivery,
@@ -52,14 +52,14 @@ pub struct Target {
     pub port: u16,
 }
 
-/// How messages travel.
+/// The transport.
 #[derive(Debug, Clone)]
 pub enum Transport {
-    /// One message a datagram, at most this many a second (RFC 5426).
+    /// One message per datagram, at a limited rate (RFC 5426).
     Udp {
-        /// Messages a second.
+        /// Messages per second.
         rate: u32,
-        /// Most bytes in a datagram.
+        /// Maximum size of a datagram, in bytes.
         max_datagram: usize,
     },
     /// A plain stream (RFC 6587).
@@ -70,23 +70,23 @@ pub enum Transport {
     Relp(Option<Tls>),
 }
 
-/// How TLS is spoken.
+/// The TLS settings.
 #[derive(Debug, Clone)]
 pub struct Tls {
-    /// Verify the server's certificate and name. Off only when the settings say so.
+    /// Whether to verify the server's certificate and name.
     pub verify: bool,
-    /// Certificates to trust besides the system's, PEM.
+    /// Certificates to trust in addition to the system's, PEM.
     pub ca_file: Option<PathBuf>,
     /// Our certificate and its PKCS #8 key, PEM.
     pub client_cert: Option<(PathBuf, PathBuf)>,
-    /// The name to ask for (SNI) and to verify, when it is not the target's host.
+    /// The name to send (SNI) and to verify, if it differs from the target's host.
     pub server_name: Option<String>,
 }
 
-/// How messages are told apart on a stream (RFC 6587).
+/// The framing on a stream (RFC 6587).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// The length of each message goes before it (section 3.4.1).
+    /// Each message is preceded by its length (section 3.4.1).
     Octet,
     /// A line feed ends each message (section 3.4.2); control characters within are escaped.
     Lf,
@@ -95,18 +95,18 @@ pub enum Framing {
 /// What counts as delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// What the transport can prove at most. UDP can prove nothing: there it is the same as [`Delivery::Sent`].
+    /// The strongest proof of the transport. UDP has none: there it is the same as [`Delivery::Sent`].
     Confirmed {
         /// Time between two proofs.
         interval: Duration,
-        /// How long the receiver must have lived on after it read the last byte.
+        /// How long the receiver must stay connected after it read the last byte.
         lag: Duration,
     },
-    /// The operating system took it.
+    /// When the operating system has accepted it.
     Sent,
 }
 
-/// What a message looks like.
+/// The layout of a message.
 #[derive(Debug, Clone)]
 pub struct Layout {
     /// The standard it follows.
@@ -119,17 +119,18 @@ pub struct Layout {
     pub hostname: String,
     /// APP-NAME (RFC 5424) or TAG (RFC 3164) of events that name none; empty: none.
     pub program: String,
-    /// What goes before every `key=value` when the event is the log itself.
+    /// The text before every `key=value` if the event is the log itself.
     pub separator: String,
     /// SD-ELEMENTs of events that name none: id, then name and value pairs (RFC 5424).
     pub structured_data: Vec<Element>,
     /// Mark the message as UTF-8 by a byte order mark (RFC 5424 section 6.4).
     pub bom: bool,
-    /// Lay messages out as the vendor's script did, as far as its bytes are valid, with the time in this zone (RFC 5424).
+    /// Format messages as the vendor's script does, as far as its bytes are valid, with the time in this zone (RFC
+    /// 5424).
     pub compat: Option<jiff::tz::TimeZone>,
-    /// Most bytes of a message, header included, framing not.
+    /// Maximum size of a message in bytes, including the header but not the framing.
     pub max_message: usize,
-    /// What becomes of a longer one.
+    /// What to do with a longer message.
     pub oversize: Oversize,
 }
 
@@ -143,26 +144,26 @@ pub enum Standard {
     Rfc5424,
     /// RFC 3164, "BSD syslog".
     Rfc3164 {
-        /// Write the time as RFC 3339 does, year and offset included: most receivers read it.
+        /// Write the time as in RFC 3339, with year and offset: most receivers accept it.
         full_time: bool,
         /// The zone that the time is written in.
         zone: jiff::tz::TimeZone,
     },
 }
 
-/// What becomes of a message that is too long.
+/// What to do with a message that is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Oversize {
-    /// It is cut, and says so: the original length and the SHA-256 of what was cut.
+    /// It is truncated, and has the original length and the SHA-256 of the removed part appended.
     Truncate,
-    /// It is sent in parts that name each other.
+    /// It is sent in numbered parts.
     Split,
     /// It is written as a dead letter.
     DeadLetter,
 }
 
 impl Transport {
-    /// As it is written before an address: `tls`.
+    /// The scheme of an address: `tls`.
     fn scheme(&self) -> &'static str {
         match self {
             Self::Udp { .. } => "udp",

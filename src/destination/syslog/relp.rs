@@ -1,4 +1,4 @@
-//! RELP: syslog whose every message is answered (librelp's doc/relp.md, version 0).
+//! RELP: syslog with an answer for every message (librelp's doc/relp.md, version 0).
 
 mod codec;
 
@@ -23,16 +23,16 @@ use crate::core::cause::Cause;
 use crate::core::lease::Tenure;
 use codec::{Answers, Frame};
 
-/// Messages that may be unanswered at once: librelp's own default, and the fastest of those that were measured.
+/// Maximum number of unanswered messages: librelp's default, and the fastest value measured.
 const MOST_UNANSWERED: usize = 128;
 
-/// Most bytes of a write, unless one event has more.
+/// Maximum size of a write, unless one event is larger.
 const WRITE_BYTES: usize = 64 * 1024;
 
-/// How long the answer to our goodbye is waited for.
+/// How long to wait for the answer to a close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Runs until the sink is gone.
+/// Runs until the destination is dropped.
 pub(super) async fn run(shared: &SyslogShared, jobs: Jobs) {
     let mut line = Session::new(shared, jobs);
     while let Some(connection) = line.connect().await {
@@ -43,7 +43,7 @@ pub(super) async fn run(shared: &SyslogShared, jobs: Jobs) {
             Err(Refusal::Broken(cause)) => line.other(cause),
             Err(Refusal::Refused(cause)) => {
                 let what = format!("{}: {cause}", line.target());
-                let hint = Some("does a RELP receiver listen on this port, and does it take syslog?");
+                let hint = Some("does a RELP receiver listen on this port, and does it accept syslog?");
                 SessionEnd::Broken(Break::Other, ConnectFault::Refused(Cause { what, hint }))
             }
         };
@@ -59,7 +59,7 @@ enum Refusal {
     Failed(io::Error),
     /// It may work later.
     Broken(&'static str),
-    /// The receiver does not want to.
+    /// The receiver refuses it.
     Refused(String),
 }
 
@@ -97,7 +97,7 @@ impl RelpDialog {
                     return Ok(Self { connection, answers, buffer, txnr: 1 });
                 }
                 Ok(Some(frame)) => {
-                    return Err(Refusal::Refused(format!("it answers {:?}, which is no RELP", frame.command)));
+                    return Err(Refusal::Refused(format!("it answers {:?}, which is not RELP", frame.command)));
                 }
                 Err(fault) => return Err(Refusal::Refused(fault.to_string())),
             }
@@ -109,7 +109,7 @@ impl RelpDialog {
         self.txnr
     }
 
-    /// Says goodbye, so that the receiver logs no broken session.
+    /// Closes the session in order, so that the receiver logs no error.
     async fn close(mut self) {
         let mut out = Vec::new();
         let txnr = self.next_txnr();
@@ -132,7 +132,7 @@ impl RelpDialog {
 struct Unanswered {
     txnr: u32,
     id: Id,
-    /// When it is the last of its event: the number of the event after it.
+    /// If it is the last of its event: the index of the next event.
     ends: Option<usize>,
 }
 
@@ -141,7 +141,7 @@ struct Under {
     batch: Arc<Output>,
     tenure: Tenure,
     span: Span,
-    /// What is left of the present event.
+    /// The rest of the current event.
     event: std::ops::Range<usize>,
 }
 
@@ -156,7 +156,7 @@ enum RelpEvent {
 async fn drive(line: &mut Session<'_>, mut session: RelpDialog) -> SessionEnd {
     let mut unanswered: VecDeque<Unanswered> = VecDeque::new();
     let mut under: Option<Under> = None;
-    // Whose bytes are in `out`: of one batch at a time.
+    // The tenure of the bytes in `out`, which are of one batch at a time.
     let mut writing: Option<Tenure> = None;
     let mut out: Vec<u8> = Vec::new();
     let mut written = 0;
@@ -169,7 +169,7 @@ async fn drive(line: &mut Session<'_>, mut session: RelpDialog) -> SessionEnd {
             written = 0;
             writing = None;
             if unanswered.is_empty() && under.is_none() && line.window.is_unproven() {
-                // All is answered. In a search that is what proves a group.
+                // Everything is answered. In a search, that proves the group.
                 line.window.rotated(now);
                 line.settle(now);
             }
@@ -247,7 +247,7 @@ fn next(line: &mut Session<'_>, now: Instant) -> Option<Under> {
     None
 }
 
-/// Puts messages into the buffer while there is room in it and in the window.
+/// Writes messages into the buffer while there is room in it and in the window.
 fn fill(out: &mut Vec<u8>, sending: &mut Under, session: &mut RelpDialog, unanswered: &mut VecDeque<Unanswered>) {
     while unanswered.len() < MOST_UNANSWERED && out.len() < WRITE_BYTES {
         if sending.event.is_empty() {
@@ -264,7 +264,7 @@ fn fill(out: &mut Vec<u8>, sending: &mut Under, session: &mut RelpDialog, unansw
     }
 }
 
-/// Takes in the answers that have come.
+/// Processes the received answers.
 fn answered(
     line: &mut Session<'_>,
     session: &mut RelpDialog,
@@ -280,7 +280,7 @@ fn answered(
         match frame.command.as_str() {
             "rsp" => {
                 let Some(message) = unanswered.pop_front() else {
-                    return Err(line.by_peer("it answers what was not asked"));
+                    return Err(line.by_peer("it answers a message that was not sent"));
                 };
                 if message.txnr != frame.txnr {
                     return Err(line.by_peer("it answers out of order"));

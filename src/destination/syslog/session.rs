@@ -1,4 +1,4 @@
-//! What all connections have in common: batches come, a target is found, failures are told and waited out.
+//! What all transports share: receiving batches, choosing a target, reporting failures and pausing after them.
 
 use std::io;
 use std::sync::Arc;
@@ -24,22 +24,22 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// How a connection ended.
 pub(super) enum SessionEnd {
-    /// The sink is gone.
+    /// The destination was dropped.
     Gone,
-    /// The peer closed it while nothing was under way.
+    /// The peer closed it while nothing was in flight.
     Idle,
-    /// What was not proven has to be sent again.
+    /// Unproven events must be sent again.
     Broken(Break, ConnectFault),
 }
 
-/// The batches, what is known of them, and the way to the receiver.
+/// The batches, their state, and the connection settings.
 pub(super) struct Session<'a> {
     pub(super) shared: &'a SyslogShared,
     pub(super) jobs: Jobs,
     pub(super) window: Window,
     pub(super) targets: Targets,
     pub(super) backoff: Backoff,
-    /// When the present connection, or try, began.
+    /// When the current connection, or try, began.
     pub(super) began: Instant,
     pub(super) said_talks: bool,
 }
@@ -49,7 +49,7 @@ impl<'a> Session<'a> {
         let is_relp = matches!(shared.config.transport, Transport::Relp(_));
         let (interval, lag) = match shared.config.delivery {
             Delivery::Confirmed { interval, lag } if !is_relp => (interval, lag),
-            // What RELP answers needs no lag, and what is only sent has no use for one.
+            // RELP answers need no lag, and without confirmation there is none.
             _ => (Duration::ZERO, Duration::ZERO),
         };
         let Config { targets, transport, .. } = &shared.config;
@@ -70,7 +70,7 @@ impl<'a> Session<'a> {
         &self.shared.config.targets[self.targets.current()]
     }
 
-    /// Takes in what comes; whether the sink is still there.
+    /// Adds a received batch; returns whether the destination still exists.
     pub(super) fn came(&mut self, came: Option<(Id, Arc<Output>)>) -> bool {
         let Some((id, batch)) = came else { return false };
         self.window.push(id, batch.events.len(), batch.events.bytes().len());
@@ -93,7 +93,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Whether the sink is still there at the end of it.
+    /// Returns whether the destination still exists.
     pub(super) async fn wait_until(&mut self, until: Instant) -> bool {
         loop {
             let came = tokio::select! {
@@ -111,7 +111,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Connects as soon as there is something to send, to whichever target takes us; nothing when the sink is gone.
+    /// Connects as soon as there is something to send, to the first target that works; `None` when the destination is
+    /// dropped.
     pub(super) async fn connect(&mut self) -> Option<Connection> {
         loop {
             while self.window.is_empty() {
@@ -154,7 +155,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Keeps for the next start whether the target was found to prove nothing.
+    /// Stores for the next start whether the target proves nothing.
     pub(super) fn keep_finding(&self, doubted: bool) {
         self.shared.findings.keep(address(&self.shared.config.transport, self.target()), doubted);
     }
@@ -167,7 +168,7 @@ impl<'a> Session<'a> {
         SessionEnd::Broken(Break::ByPeer, ConnectFault::Down(Cause::new(format!("{}: {cause}", self.target()))))
     }
 
-    /// A connection that failed of itself.
+    /// A connection that failed.
     pub(super) fn failed(&self, error: &io::Error) -> SessionEnd {
         use io::ErrorKind::{HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut};
         let is_network = matches!(error.kind(), HostUnreachable | NetworkDown | NetworkUnreachable | TimedOut);
@@ -186,7 +187,7 @@ impl<'a> Session<'a> {
         self.accepted(settled, now);
     }
 
-    /// Draws the conclusions from a proof.
+    /// Applies the result of a proof.
     pub(super) fn accepted(&mut self, settled: WindowProgress, now: Instant) {
         if settled.proven {
             self.targets.worked();
@@ -196,7 +197,7 @@ impl<'a> Session<'a> {
         self.apply(settled);
     }
 
-    /// Something was accepted, or the receiver agreed to a session.
+    /// An event was accepted, or the receiver agreed to a session.
     pub(super) fn up(&self) {
         self.shared.standing.up(Instant::now());
     }

@@ -56,13 +56,13 @@ pub(super) fn acked(_: &TcpStream) -> Option<u64> {
     None
 }
 
-/// Makes dropping the stream a reset that throws away what the kernel has not sent.
+/// Makes the drop of the stream a reset, which discards unsent data in the kernel.
 pub(super) fn reset_on_drop(stream: &TcpStream) {
-    // A socket that refuses is closed in order instead, which only sends more than it must.
+    // If that fails, the socket is closed in order instead, which only sends more than necessary.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
-/// The error that the kernel holds for the socket.
+/// The pending error of the socket.
 pub(super) fn pending_error(stream: &TcpStream) -> Option<io::Error> {
     stream.take_error().unwrap_or_else(Some)
 }
@@ -76,7 +76,7 @@ pub(super) fn acknowledge_at_once(stream: &TcpStream) {
     let _ = stream;
 }
 
-/// Whether nothing has come from the peer, not even an end: asked of the kernel, not of what was seen earlier.
+/// Whether the peer has sent nothing, not even an end, according to the kernel.
 pub(super) fn is_quiet(stream: &TcpStream) -> bool {
     let mut byte = [std::mem::MaybeUninit::uninit()];
     let peeked = SockRef::from(stream).peek(&mut byte);

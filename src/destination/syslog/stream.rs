@@ -1,4 +1,5 @@
-//! Sends over TCP and TLS: one connection for all shards, and the next one beside it while the last is proven.
+//! Sends over TCP and TLS: one connection for all shards, and its successor in parallel while the previous one is
+//! proven.
 
 use std::ops::Range;
 use std::pin::Pin;
@@ -20,24 +21,24 @@ use crate::core::batch::Output;
 use crate::core::cause::Cause;
 use crate::core::lease::Tenure;
 
-/// Most bytes of a write, unless one event has more.
+/// Maximum size of a write, unless one event is larger.
 const WRITE_BYTES: usize = 64 * 1024;
 
-/// How long an unanswered close is waited for at most.
+/// Maximum wait for the answer to a close.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often it is looked whether what is waited for has come, where nothing tells.
+/// Polling interval where there is no notification.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How long a new witness must live to be one: a receiver that has too many connections takes it, and ends it at once.
+/// How long a new witness must stay connected: a receiver with too many connections accepts it, and ends it at once.
 const WITNESS_MIN_LIFETIME: Duration = Duration::from_millis(50);
 
-/// How long to wait before a witness is asked for again.
+/// Pause before the next try to connect a witness.
 const WITNESS_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 type Promised<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Runs until the sink is gone.
+/// Runs until the destination is dropped.
 pub(super) async fn run(shared: &SyslogShared, jobs: Jobs) {
     let mut line = Session::new(shared, jobs);
     while let Some(connection) = line.connect().await {
@@ -48,18 +49,18 @@ pub(super) async fn run(shared: &SyslogShared, jobs: Jobs) {
     }
 }
 
-/// What counts as proof at the moment.
+/// What counts as proof at present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Proof {
     /// A strict close.
     Close,
     /// Acknowledged by the receiver's system.
     Acked,
-    /// Taken by ours.
+    /// Accepted by our system.
     Write,
 }
 
-/// What can happen while a connection is up.
+/// Events while a connection is up.
 enum StreamEvent {
     Turn(Turn),
     Closed(Closed),
@@ -71,15 +72,15 @@ enum StreamEvent {
     Tick,
 }
 
-/// Whole events of one batch that are written in one piece.
+/// Complete events of one batch that are written in one piece.
 struct Chunk {
     batch: Arc<Output>,
     tenure: Tenure,
-    /// What is left of its span behind it.
+    /// The rest of its span after it.
     rest: Span,
-    /// What is left of it.
+    /// The unwritten rest.
     bytes: Range<usize>,
-    /// Some of it, or of a TLS record of it, may be out.
+    /// Whether a part of it, or of its TLS record, may have been written.
     begun: bool,
 }
 
@@ -127,13 +128,13 @@ impl Session<'_> {
         let mut progressed = Instant::now();
         loop {
             let now = Instant::now();
-            // The witness of a connection that is being closed is known only when it is closed.
+            // A closing connection's witness is known only after the close.
             if closing.is_none() && self.window.due().is_some_and(|due| due <= now) {
                 if current.is_quiet() {
                     self.settle(now);
                     continue;
                 }
-                // Lets the runtime see what came; it is read below.
+                // Lets the runtime notice received data, which is read below.
                 tokio::task::yield_now().await;
             }
             let proof = self.proof(now);
@@ -194,11 +195,11 @@ impl Session<'_> {
                 chunk.as_ref().map(|_| progressed + self.shared.config.timeout),
                 self.targets.home_at().filter(|_| going_home.is_none() && home.is_none()),
             ];
-            // What is due and was not done waits for something that tells nobody when it comes.
+            // An overdue step waits for a condition without notification.
             let tick = tick.into_iter().flatten().map(|at| if at > now { at } else { now + POLL_INTERVAL }).min();
             let out = chunk.as_ref().map_or(&[][..], Chunk::left);
             let event = tokio::select! {
-                // A receiver that always takes more must not keep its proof from being looked at.
+                // A receiver that always accepts more must not delay the check of its proof.
                 biased;
                 closed = promised(&mut closing) => StreamEvent::Closed(closed),
                 opened = promised(&mut opening) => StreamEvent::Opened(opened),
@@ -229,8 +230,8 @@ impl Session<'_> {
                     self.proven();
                     self.window.closed(Instant::now());
                 }
-                // That says something about the receiver only if it lives on, as the witness shows: one that just dies
-                // answers nothing, whatever it does otherwise.
+                // This counts only if the receiver is still alive, as the witness shows: a dying receiver answers
+                // nothing either.
                 StreamEvent::Closed(Closed::Unproven(why)) => {
                     closing = None;
                     if !current.lives_on(self.lag()).await {
@@ -247,14 +248,15 @@ impl Session<'_> {
                     opening = None;
                     successor = Some(connection);
                 }
-                // What is written stays as it is meanwhile. One that took a second connection once will do so again.
+                // Written events stay unproven meanwhile. A receiver that accepted a second connection once will do
+                // so again.
                 StreamEvent::Opened(Err(fault)) => {
                     opening = None;
                     before_opening = WITNESS_RETRY_PAUSE;
                     if !current.lives_on(self.lag()).await {
                         return self.by_peer(CLOSED_BY_RECEIVER);
                     }
-                    let why = || format!("it takes no second connection ({})", fault.cause());
+                    let why = || format!("it accepts no second connection ({})", fault.cause());
                     if self.targets.has_proven() || self.missed(&why()) == Missed::Late {
                         fault.tell(&self.shared.standing, now, Instant::now());
                     }
@@ -270,7 +272,7 @@ impl Session<'_> {
                     let Some(fenced) = chunk.take() else { continue };
                     self.abandon(fenced.rest.id);
                     if fenced.begun {
-                        // Half an event is out, and the other half must not follow.
+                        // A part of an event was written, and the rest must not follow.
                         current.abort();
                         return self.other("a shard was lost half-way through an event");
                     }
@@ -284,14 +286,14 @@ impl Session<'_> {
                 StreamEvent::Tick => {
                     if chunk.is_some() && progressed.elapsed() >= self.shared.config.timeout {
                         current.abort();
-                        return self.other("it takes nothing");
+                        return self.other("it accepts no data");
                     }
                 }
             }
         }
     }
 
-    /// The next piece to write, of a batch whose shard is still ours.
+    /// The next piece to write, of a batch whose tenure is valid.
     fn next_chunk(&mut self, now: Instant) -> Option<Chunk> {
         while let Some(span) = self.window.begin(now) {
             if let Some(chunk) = self.chunk_of(span) {
@@ -312,7 +314,7 @@ impl Session<'_> {
         }
     }
 
-    /// So much of it is out: what is left of it, or the next piece of its span.
+    /// This much was written: the rest of it, or the next piece of its span.
     fn wrote(&mut self, mut chunk: Chunk, count: usize) -> Option<Chunk> {
         chunk.bytes.start += count;
         chunk.begun = true;
@@ -329,12 +331,13 @@ impl Session<'_> {
             self.keep_finding(false);
             tracing::info!(
                 target = %self.target(),
-                "the syslog receiver, which was found to prove nothing, proves what it has read: from now on delivered means confirmed"
+                "the syslog receiver, which proved nothing before, now proves what it has read: from now on \
+                 delivered means confirmed"
             );
         }
     }
 
-    /// Nothing went wrong, but nothing is proven either.
+    /// There was no error, but no proof either.
     fn missed(&mut self, why: &str) -> Missed {
         let missed = self.targets.unproven(Instant::now());
         if missed == Missed::FoundOut {
@@ -362,7 +365,7 @@ impl Session<'_> {
     }
 }
 
-/// What was promised, once; never if nothing was.
+/// Resolves when the given future does; never if there is none.
 async fn promised<T>(promise: &mut Option<Promised<T>>) -> T {
     match promise {
         Some(promise) => promise.await,

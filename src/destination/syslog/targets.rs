@@ -1,21 +1,21 @@
-//! Which target it is at the moment, and what is known about each: pure.
+//! The current target, and the state of each target. Pure.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long to stay with another target before the first is tried again.
+/// How long to use another target before the first is tried again.
 const FIRST_TARGET_RETRY: Duration = Duration::from_secs(60);
 
-/// How often in a row a target must leave a proof out before it is taken for one that has none to give; how often in a row
-/// its connection must break before the next has its turn.
+/// Missing proofs in a row after which a target counts as one that proves nothing; broken connections in a row after
+/// which the next target is used.
 const MISSING_PROOFS: u32 = 3;
 
-/// Events that may be under way to a target before its first proof, and after one that it left out: what a try that does
-/// not decide costs.
+/// Events that may be in flight to a target before its first proof, and after a missing one: the number of repeats of
+/// an undecided try.
 const FIRST_ROOM: usize = 64;
 
-/// Time between two tries to prove what a target that proves nothing has read.
+/// Time between two tries of a proof with a target that proves nothing.
 const TRIAL_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// The targets in the order of the settings. The first is preferred.
@@ -23,23 +23,23 @@ const TRIAL_INTERVAL: Duration = Duration::from_secs(60 * 60);
 pub(super) struct Targets {
     trust: Vec<Trust>,
     current: usize,
-    /// How often in a row its connection broke before anything was proven.
+    /// Broken connections in a row without a proof.
     breaks: u32,
     /// When the first may be tried again.
     home_at: Option<Instant>,
 }
 
-/// What is known of a target's proofs.
+/// The state of a target's proofs.
 #[derive(Debug, Clone, Copy)]
 struct Trust {
     has_proven: bool,
-    /// How many it left out before its first.
+    /// Missing proofs before the first one.
     unproven: u32,
-    /// It proves nothing, and when that is tried again.
+    /// It proves nothing; the time of the next try.
     written_until: Option<Instant>,
-    /// It was found to prove nothing, now or at an earlier start.
+    /// Whether it was found to prove nothing, now or at an earlier start.
     doubted: bool,
-    /// Events that may be under way.
+    /// Events that may be in flight.
     room: usize,
 }
 
@@ -50,26 +50,26 @@ impl Trust {
     }
 }
 
-/// What to make of a proof that was left out.
+/// The conclusion from a missing proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missed {
-    /// It may only be late: what it was sent does not count.
+    /// It may only be late: the sent events do not count.
     Late,
-    /// That was one too often: from now on what it was sent counts as written.
+    /// It was missing too often: sent events count as *written* from now on.
     FoundOut,
-    /// As it is known to do: what it was sent counts as written.
+    /// The target is known to prove nothing: sent events count as *written*.
     AsKnown,
 }
 
 impl Targets {
-    /// As many as there are hints, at least one. A hint is whether the target was found to prove nothing at an earlier start:
+    /// One target for each hint, at least one. A hint says whether the target proved nothing at an earlier start:
     /// then one try decides, not three.
     pub(super) fn new(doubted: &[bool]) -> Self {
         let trust = doubted.iter().map(|doubted| Trust::new(*doubted)).collect();
         Self { trust, current: 0, breaks: 0, home_at: None }
     }
 
-    /// The number of the present one.
+    /// The index of the current target.
     pub(super) fn current(&self) -> usize {
         self.current
     }
@@ -79,8 +79,8 @@ impl Targets {
         self.breaks = 0;
     }
 
-    /// Its connection broke. After some that proved nothing it is as good as unreachable: so a proxy looks whose receiver
-    /// is gone.
+    /// Its connection broke. After several connections without a proof it counts as unreachable: a proxy whose
+    /// receiver is gone behaves like this.
     pub(super) fn broke(&mut self, now: Instant) {
         self.breaks += 1;
         if self.breaks >= MISSING_PROOFS && self.trust.len() > 1 {
@@ -88,7 +88,7 @@ impl Targets {
         }
     }
 
-    /// It cannot be connected to: on to the next. Returns whether all have had their turn.
+    /// It cannot be connected: the next target is used. Returns whether all were tried.
     pub(super) fn unreachable(&mut self, now: Instant) -> bool {
         self.breaks = 0;
         self.current = (self.current + 1) % self.trust.len();
@@ -96,7 +96,7 @@ impl Targets {
         self.current == 0
     }
 
-    /// When to try the first one again, if it is another at the moment.
+    /// When to try the first one again, if another one is current.
     pub(super) fn home_at(&self) -> Option<Instant> {
         self.home_at
     }
@@ -113,7 +113,7 @@ impl Targets {
         self.home_at = None;
     }
 
-    /// Its close proved everything. Returns whether it was found to prove nothing before.
+    /// Its close proved everything. Returns whether it counted as proving nothing before.
     pub(super) fn proven(&mut self) -> bool {
         let trust = &mut self.trust[self.current];
         trust.has_proven = true;
@@ -127,7 +127,7 @@ impl Targets {
         self.trust[self.current].has_proven
     }
 
-    /// It lives on, but a proof was left out. One that ever proved something is only late.
+    /// It is still connected, but a proof is missing. A target that has ever proved something is only late.
     pub(super) fn unproven(&mut self, now: Instant) -> Missed {
         self.breaks = 0;
         let trust = &mut self.trust[self.current];
@@ -144,18 +144,18 @@ impl Targets {
         if is_known { Missed::AsKnown } else { Missed::FoundOut }
     }
 
-    /// Whether it is known to prove nothing: then written is all there is.
+    /// Whether it is known to prove nothing, so that *written* is the strongest promise.
     pub(super) fn is_written_only(&self) -> bool {
         self.trust[self.current].written_until.is_some()
     }
 
-    /// Whether a proof is to be tried: always, but for a target that is known to prove nothing, where it is now and then.
+    /// Whether to try a proof: always, except for a target that proves nothing, where it is tried from time to time.
     pub(super) fn is_tried(&self, now: Instant) -> bool {
         self.trust[self.current].written_until.is_none_or(|until| until <= now)
     }
 
-    /// How many events may be under way before a proof that is tried: all there are when what it is sent counts though the
-    /// proof is left out. That shows, too, whether a target which answers nothing reads at all.
+    /// How many events may be in flight before a proof is tried: all, if sent events count without a proof. That also
+    /// shows whether a target that answers nothing reads at all.
     pub(super) fn room(&self) -> usize {
         let trust = &self.trust[self.current];
         let decides = !trust.has_proven && trust.unproven >= MISSING_PROOFS - 1;

@@ -1,4 +1,4 @@
-//! Whom a TLS connection trusts, and what it shows.
+//! The trusted and the own certificates of TLS connections.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,31 +11,31 @@ use crate::core::certificates::Certificates;
 use crate::core::reread::{FromFiles, Reread};
 use crate::core::tls_files::{TlsContent, TlsFileError, TlsFiles};
 
-/// A setting that cannot work, by its name.
+/// A wrong setting, by its name.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// A file that cannot be read, or does not hold what it should.
+    /// A file cannot be read, or has the wrong content.
     #[error("syslog {0}")]
     File(#[from] TlsFileError),
-    /// The TLS library refuses to start.
+    /// The TLS library cannot be initialized.
     #[error("syslog: no TLS: {0}")]
     Tls(String),
-    /// The thread that sends cannot be started.
+    /// The sending thread cannot be started.
     #[error("syslog: cannot start the sending thread: {0}")]
     Thread(std::io::Error),
 }
 
-/// How often the files are looked at, at most: when a connection is made, which is seldom.
+/// Minimum time between two checks of the files, which happen when a connection is made.
 const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the next connection is made with.
+/// The connector of the next connection.
 pub(super) fn connector(config: &Tls, certificates: &Arc<Certificates>) -> Result<Reread<ConnectorFiles>, ConfigError> {
     let files = TlsFiles { ca_file: config.ca_file.clone(), client_cert: config.client_cert.clone() };
     let files = ConnectorFiles { files, verify: config.verify, certificates: Arc::clone(certificates) };
     Reread::new(files, FILE_CHECK_INTERVAL)
 }
 
-/// What a connector is made of.
+/// The parts of a connector.
 pub(super) struct ConnectorFiles {
     files: TlsFiles,
     verify: bool,
@@ -78,7 +78,7 @@ impl FromFiles for ConnectorFiles {
             let identity = Identity::from_pkcs8(certificate, key);
             builder.identity(identity.map_err(|error| self.files.bad_client(error.to_string()))?);
         }
-        // A certificate and a key that do not belong together are found out here.
+        // This detects a certificate and a key that do not match.
         let connector = builder.build().map_err(|error| ConfigError::Tls(error.to_string()))?;
         self.certificates.uses(content.client.as_ref().map(|(certificate, _)| certificate.as_slice()));
         Ok(connector.into())

@@ -1,4 +1,4 @@
-//! One message a datagram (RFC 5426). Nothing is ever proven: delivered means sent.
+//! One message per datagram (RFC 5426). There is no proof: delivered means sent.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,13 +18,13 @@ use super::window::Id;
 use crate::core::batch::Output;
 use crate::core::cause::Cause;
 
-/// What may be sent at once after a pause, as a part of a second.
+/// Burst after a pause, as a fraction of a second.
 const BURST_DIVISOR: u32 = 100;
 
-/// How long after the last datagram the receiver's system is heard to say that nobody listens.
+/// How long after the last datagram to wait for an ICMP error of the receiver's system.
 const ICMP_WAIT: Duration = Duration::from_millis(10);
 
-/// Runs until the sink is gone.
+/// Runs until the destination is dropped.
 pub(super) async fn run(shared: &SyslogShared, jobs: Jobs, rate: u32, max_datagram: usize) {
     let mut line = Session::new(shared, jobs);
     let mut pace = Pace::new(rate, Instant::now());
@@ -49,7 +49,7 @@ pub(super) async fn run(shared: &SyslogShared, jobs: Jobs, rate: u32, max_datagr
             let now = Instant::now();
             fault.tell(&shared.standing, line.began, now);
             let until = now + line.backoff.next(None);
-            // With another target to try there is no need to wait.
+            // If there is another target, there is no need to wait.
             if line.targets.unreachable(now) && !line.wait_until(until).await {
                 return;
             }
@@ -67,14 +67,14 @@ pub(super) async fn run(shared: &SyslogShared, jobs: Jobs, rate: u32, max_datagr
     }
 }
 
-/// What of a batch comes next.
+/// The next position in a batch.
 struct Unsent {
     event: usize,
-    /// What is left of that event.
+    /// The rest of that event.
     bytes: std::ops::Range<usize>,
 }
 
-/// Sends the batch from `place` on, until it is through or its tenure has ended.
+/// Sends the batch from `place` on, until it is complete or its tenure has ended.
 async fn send(
     line: &mut Session<'_>,
     socket: &UdpSocket,
@@ -121,7 +121,8 @@ async fn send(
     Ok(())
 }
 
-/// A closed port is told only after the datagram that met it: it is listened for, so that a lone batch meets it too.
+/// A closed port is reported only after a datagram was sent to it; this waits for the report, so that a single batch
+/// notices it too.
 async fn heard_nothing(line: &Session<'_>, socket: &UdpSocket) -> Result<(), ConnectFault> {
     if line.has_more() {
         return Ok(());
@@ -149,8 +150,8 @@ fn is_too_long(error: &io::Error) -> bool {
     too_long || error.kind() == io::ErrorKind::FileTooLarge
 }
 
-/// A socket that knows its receiver, so that it is told when nobody listens there. Every try takes the next address of the
-/// name: that it is the wrong one is found out only by sending.
+/// A socket connected to its receiver, so that it gets ICMP errors. Every try uses the next address of the name,
+/// because a wrong address is noticed only by sending.
 async fn connect(line: &Session<'_>, tries: usize) -> Result<UdpSocket, ConnectFault> {
     let addresses = line.shared.dial.lookup(line.target()).await?;
     let address = addresses[tries % addresses.len()];
@@ -166,7 +167,7 @@ async fn connect(line: &Session<'_>, tries: usize) -> Result<UdpSocket, ConnectF
     connected.await.map_err(|error: io::Error| ConnectFault::Down(Cause::new(format!("{}: {error}", line.target()))))
 }
 
-/// So many messages a second, in bursts of a hundredth of that: a token bucket.
+/// A token bucket: this many messages per second, in bursts of a hundredth of that.
 #[derive(Debug)]
 struct Pace {
     each: Duration,
@@ -181,7 +182,7 @@ impl Pace {
         Self { each, burst: (each * (rate / BURST_DIVISOR)).max(each), paid_until: now }
     }
 
-    /// Until when to wait before the next, if at all.
+    /// When the next message may be sent; `None` means at once.
     fn wait(&mut self, now: Instant) -> Option<Instant> {
         self.paid_until = self.paid_until.max(now);
         let ahead = self.paid_until - now;

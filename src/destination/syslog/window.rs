@@ -1,16 +1,19 @@
-//! What was written but is not proven yet, what is proven, and what has to be written again: a pure machine.
+//! Tracks which events are written but not proven, which are proven, and which must be written again. A pure state
+//! machine.
 //!
-//! Batches are written in the order in which they came, on one connection after the other. A connection that was closed
-//! strictly proves what was written on it, once its successor, opened before that close, has lived on for the lag. Batches
-//! go on over the successor while the close is waited for. When anything goes wrong, all that is not proven is written again.
+//! Batches are written in the order of arrival, on one connection after the other. A connection that was closed
+//! strictly proves the events written on it, once its successor, which was opened before the close, has stayed
+//! connected for the lag. Batches continue on the successor during the close. After any error, all unproven events
+//! are written again.
 //!
-//! How much a connection may carry before it is proven has a bound, the *room*: little while nobody knows whether the
-//! receiver proves anything.
+//! The number of events on a connection before a proof is limited by the *room*, which is small until the receiver
+//! has proved something.
 //!
-//! When the connection dies again and again before the same first event is proven, and connecting works, an event may
-//! be what kills it. Then groups of events are sent alone, each proven alone; a group that dies is halved, until one
-//! event is left. It is refused only if another was proven since the last was refused: a receiver that dies of everything
-//! is just broken. Without such evidence the event is set aside until one behind it is taken, and then has its turn again.
+//! If the connection repeatedly fails before the same first event is proven, although connecting works, an event may
+//! be the cause. Then groups of events are sent and proven separately; a failing group is halved, until one event is
+//! left. That event is refused only if another event was proven since the last refusal: a receiver that fails on
+//! everything is broken. Without such evidence, the event is set aside until a later one is accepted, and is then
+//! tried again.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -18,23 +21,23 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How often the connection dies at the same place before an event is suspected, and how often a lone event must kill
-/// it before it is the culprit.
+/// Failures at the same position after which an event is suspected, and failures of a single event after which it
+/// counts as the cause.
 const DEATHS_TO_SUSPECT: u32 = 3;
 
-/// Bytes that are worth a proof, as much as a whole interval is.
+/// Bytes after which a proof is worthwhile, like a whole interval.
 const PROOF_BYTES: u32 = 20_000_000;
 
 /// Bytes that are worth a proof at once when memory is short.
 const LEAST_PROOF_BYTES: usize = PROOF_BYTES as usize / 8;
 
-/// When nothing more is waiting, this part of an interval without a new message is enough for a proof.
+/// If nothing more waits, this fraction of an interval without a new message is enough for a proof.
 const QUIET_PART: u32 = 4;
 
 /// A batch in the window. Later ones are larger.
 pub(super) type Id = u64;
 
-/// Events of one batch that are to be written back to back.
+/// Events of one batch to be written consecutively.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) id: Id,
@@ -44,16 +47,16 @@ pub(super) struct Span {
 /// Why a connection ended early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Break {
-    /// The peer ended it while it carried events that were not proven: one of them may be the cause.
+    /// The peer ended it while it carried unproven events: one of them may be the cause.
     ByPeer,
-    /// Time, network, or we ourselves.
+    /// A timeout, the network, or our own decision.
     Other,
 }
 
-/// What became of batches.
+/// The progress of batches.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct WindowProgress {
-    /// Events that the receiver dies of.
+    /// Events that make the receiver fail.
     pub(super) rejected: Vec<(Id, usize)>,
     /// Batches of which every event is proven or rejected.
     pub(super) finished: Vec<Id>,
@@ -68,16 +71,16 @@ struct WindowEntry {
     bytes: usize,
     /// Events before this one are proven or rejected.
     done: usize,
-    /// So many from there on are set aside: each killed the connection alone, and nothing was proven since.
+    /// This many from there on are set aside: each made the connection fail alone, and nothing was proven since.
     aside: usize,
-    /// Events before this one were written since.
+    /// Events before this one are written.
     sent: usize,
     /// The connection that the last of them went over.
     link: u64,
 }
 
 impl WindowEntry {
-    /// How many are written and not proven.
+    /// Number of written and unproven events.
     fn under_way(&self) -> usize {
         self.sent - self.done - self.aside
     }
@@ -90,16 +93,16 @@ struct Search {
     size: usize,
     /// Something was proven since the last event was refused.
     evidence: bool,
-    /// The last batch that may hold the culprit.
+    /// The last batch that may contain the cause.
     last: Id,
 }
 
-/// What a connection carries.
+/// The events on a connection.
 #[derive(Debug, Default, Clone, Copy)]
 struct Load {
     events: usize,
     bytes: usize,
-    /// When its first event and its last began.
+    /// When its first and its last event were begun.
     times: Option<(Instant, Instant)>,
 }
 
@@ -116,25 +119,25 @@ struct ClosedLink {
 pub(super) struct Window {
     interval: Duration,
     lag: Duration,
-    /// Most events on connections that are not closed.
+    /// Maximum number of events on connections that are not closed.
     room: usize,
     /// Half of the memory for what is under way is in use, over all shards and destinations.
     crowded: bool,
     entries: VecDeque<WindowEntry>,
     link: u64,
     load: Load,
-    /// What the connection before the present one carries, while its close is waited for.
+    /// The events on the previous connection, during its close.
     closing: Option<Load>,
     rotated: Option<Instant>,
     /// Connections that were closed strictly, oldest first.
     closed: VecDeque<ClosedLink>,
-    /// How often in a row the connection died while this event was the first without proof.
+    /// Failures in a row while this event was the first unproven one.
     deaths: Option<((Id, usize), u32)>,
     search: Option<Search>,
 }
 
 impl Window {
-    /// Nothing is written. A proof is begun once an `interval`, and good after `lag`.
+    /// Nothing is written yet. A proof begins once per `interval`, and is valid after `lag`.
     pub(super) fn new(interval: Duration, lag: Duration) -> Self {
         Self {
             interval,
@@ -152,12 +155,12 @@ impl Window {
         }
     }
 
-    /// A batch of so many events came; `id` is larger than all before.
+    /// A batch of this many events arrived; `id` is larger than all before.
     pub(super) fn push(&mut self, id: Id, events: usize, bytes: usize) {
         self.entries.push_back(WindowEntry { id, events, bytes, done: 0, aside: 0, sent: 0, link: 0 });
     }
 
-    /// How many events may be written, at least one, before the connection that carries them has to be proven.
+    /// Sets how many events may be written, at least one, before their connection must be proven.
     pub(super) fn set_room(&mut self, events: usize) {
         self.room = events.max(1);
     }
@@ -172,12 +175,12 @@ impl Window {
         self.entries.is_empty()
     }
 
-    /// Whether the present connection, or one closed before it, carried something that is not proven.
+    /// Whether the current connection, or an earlier closed one, has unproven events.
     pub(super) fn is_unproven(&self) -> bool {
         self.load.times.is_some() || self.closing.is_some() || !self.closed.is_empty()
     }
 
-    /// What to write next, and that its writing begins; nothing while a proof has to come first.
+    /// The next events to write, which count as begun; `None` while a proof must come first.
     pub(super) fn begin(&mut self, now: Instant) -> Option<Span> {
         if self.is_full() {
             return None;
@@ -208,12 +211,12 @@ impl Window {
         self.entries.iter().map(WindowEntry::under_way).sum()
     }
 
-    /// Whether there is nothing to write at the moment.
+    /// Whether there is nothing to write at present.
     fn is_idle(&self) -> bool {
         self.is_full() || self.is_all_sent()
     }
 
-    /// Whether a proof has to come before anything more is written.
+    /// Whether a proof is required before more is written.
     fn is_full(&self) -> bool {
         self.is_group_full() || self.is_room_full()
     }
@@ -235,7 +238,7 @@ impl Window {
         self.entries.iter().any(|entry| entry.aside > 0)
     }
 
-    /// What was set aside has its turn again. Nothing may be under way.
+    /// Events that were set aside are tried again. Nothing may be in flight.
     fn put_back(&mut self) {
         for entry in &mut self.entries {
             entry.aside = 0;
@@ -283,7 +286,7 @@ impl Window {
         (waiting + self.closing.map_or(0, |load| load.bytes)).clamp(LEAST_PROOF_BYTES, most)
     }
 
-    /// The present connection is being closed; what comes goes over its successor.
+    /// The current connection is being closed; later events use its successor.
     pub(super) fn closes(&mut self) {
         self.closing = Some(std::mem::take(&mut self.load));
         self.link += 1;
@@ -296,18 +299,18 @@ impl Window {
         self.rotated = Some(now);
     }
 
-    /// The present connection is taken to have been read so far; what comes counts as another.
+    /// The current connection counts as read so far; later events count as on a new one.
     pub(super) fn rotated(&mut self, now: Instant) {
         self.closes();
         self.closed(now);
     }
 
-    /// When the next proof is good, if the present connection lives until then.
+    /// When the next proof is valid, if the current connection stays up until then.
     pub(super) fn due(&self) -> Option<Instant> {
         self.closed.front().map(|closed| closed.at + self.lag)
     }
 
-    /// The present connection is alive at `now`.
+    /// The current connection is up at `now`.
     pub(super) fn prove(&mut self, now: Instant) -> WindowProgress {
         let mut settled = WindowProgress::default();
         let is_stepping_over = self.is_stepping_over();
@@ -339,7 +342,7 @@ impl Window {
         settled
     }
 
-    /// Whether a culprit is searched for: then events are proven in groups.
+    /// Whether a search is running, in which events are proven in groups.
     pub(super) fn is_searching(&self) -> bool {
         self.search.is_some()
     }
@@ -356,7 +359,7 @@ impl Window {
         settled
     }
 
-    /// The connection ended before what it carried was proven: all of that is to be written again.
+    /// The connection ended before its events were proven: all of them must be written again.
     pub(super) fn broke(&mut self, how: Break) -> WindowProgress {
         let mut settled = WindowProgress::default();
         let first = self.entries.iter().find(|entry| entry.under_way() > 0);
@@ -378,7 +381,7 @@ impl Window {
         settled
     }
 
-    /// Counts a death while this event was the first without proof; whether it is suspect now.
+    /// Counts a failure while this event was the first unproven one; returns whether it is suspected now.
     fn is_suspect(&mut self, first: (Id, usize)) -> bool {
         let deaths = self.deaths.filter(|(at, _)| *at == first).map_or(1, |(_, deaths)| deaths + 1);
         self.deaths = (deaths < DEATHS_TO_SUSPECT).then_some((first, deaths));
@@ -390,7 +393,7 @@ impl Window {
         self.search = Some(Search { size: (self.under_way() / 2).max(1), evidence: false, last });
     }
 
-    /// The connection died of the present group, or while it carried it.
+    /// The connection failed while it carried the current group.
     fn halve(&mut self, first: (Id, usize), settled: &mut WindowProgress) {
         let group = self.under_way();
         let is_culprit = group == 1 && self.is_suspect(first);
@@ -405,7 +408,7 @@ impl Window {
         }
     }
 
-    /// A batch is of no interest any more.
+    /// A batch is no longer needed.
     pub(super) fn forget(&mut self, id: Id) {
         self.entries.retain(|entry| entry.id != id);
         self.end_search();
@@ -422,7 +425,7 @@ impl Window {
         self.end_search();
     }
 
-    /// The search is over when no batch is left that may hold the culprit, and no group is under way.
+    /// The search ends when no batch is left that may contain the cause, and no group is in flight.
     fn end_search(&mut self) {
         let over = |search: &Search| self.entries.front().is_none_or(|entry| entry.id > search.last);
         if self.search.as_ref().is_some_and(over) && self.under_way() == 0 {

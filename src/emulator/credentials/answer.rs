@@ -1,4 +1,4 @@
-//! What a request gets. Apart from the sockets.
+//! Answers requests, without sockets.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::refused::Refused;
 use super::verify::{check_time, verify};
 use crate::emulator::issued::Issued;
 
-/// Least time that a role is assumed for.
+/// Minimum time for which a role is assumed.
 const SHORTEST_SESSION: u64 = 900;
 
 /// The token of the metadata service.
@@ -31,12 +31,12 @@ pub(super) struct Asked {
     pub(super) body: Vec<u8>,
 }
 
-/// What it gets.
+/// The answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answered {
-    /// This status and this body.
+    /// A status and a body.
     With(u16, String),
-    /// Nothing, ever.
+    /// No answer.
     Never,
 }
 

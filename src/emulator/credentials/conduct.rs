@@ -1,4 +1,4 @@
-//! How the services behave, and what they were asked.
+//! The behaviour of the services, and their counts.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,7 @@ pub enum On {
     All,
 }
 
-/// What goes wrong.
+/// A fault.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
@@ -38,21 +38,21 @@ pub enum Fault {
     },
     /// No answer.
     Hang,
-    /// The key that is given has ended already.
+    /// The returned key has already expired.
     Expired,
 }
 
-/// A change of how the services behave. What is absent stays as it is.
+/// A change of the behaviour of the services. Absent fields change nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Order {
-    /// All is well again, before the rest is carried out.
+    /// Clears all faults, before the rest is applied.
     pub clear: bool,
-    /// Where the fault happens; everywhere unless it is said.
+    /// The service with the fault; all if absent.
     pub on: Option<On>,
-    /// What goes wrong.
+    /// A fault.
     pub fault: Option<Fault>,
-    /// How often; until it is cleared unless it is said.
+    /// How often; until it is cleared if absent.
     pub times: Option<u32>,
     /// How long keys are valid from now on.
     pub life_seconds: Option<u64>,
@@ -64,7 +64,7 @@ pub struct Order {
     pub v2: Option<bool>,
 }
 
-/// What was asked so far.
+/// The counts of requests so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Requests to the metadata service.
@@ -73,9 +73,9 @@ pub struct Counts {
     pub sts: u64,
     /// Requests to the credential URI.
     pub uri: u64,
-    /// Keys that were given.
+    /// Keys that were returned.
     pub issued: u64,
-    /// Requests that were refused, faults included.
+    /// Refused requests, including faults.
     pub refused: u64,
 }
 
@@ -91,7 +91,7 @@ pub(super) struct Conduct {
     pub(super) nonces: BTreeSet<String>,
 }
 
-/// The conduct of an emulator. Nothing that could leave it half changed panics while it is held.
+/// The behaviour of an emulator. No panic can leave it inconsistent.
 pub(super) fn lock(conduct: &Mutex<Conduct>) -> MutexGuard<'_, Conduct> {
     conduct.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -125,7 +125,7 @@ impl Conduct {
         self.v2 = order.v2.unwrap_or(self.v2);
     }
 
-    /// What goes wrong with this request, which is counted.
+    /// The fault of this request, which is counted.
     pub(super) fn take(&mut self, on: On) -> Option<Fault> {
         match on {
             On::Metadata => self.counts.metadata += 1,

@@ -1,18 +1,19 @@
-//! What to emulate, and where.
+//! The configuration of the emulator.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::core::secret::Secret;
 
-/// What to emulate, and where.
+/// The configuration of the emulator.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Address to listen on; port 0 takes a free one.
+    /// Address to listen on; port 0 chooses a free one.
     pub address: SocketAddr,
-    /// The AccessKey that may assume roles besides temporary keys. `None`: signatures are checked of temporary keys alone.
+    /// The AccessKey that may assume roles besides temporary keys. `None`: only signatures of temporary keys are
+    /// checked.
     pub keys: Option<(String, Secret)>,
-    /// The token that the identity provider gives. `None`: any will do.
+    /// The token of the identity provider. `None`: any token is accepted.
     pub oidc_token: Option<Secret>,
     /// The role of the instance; `None`: it has none.
     pub role: Option<String>,

@@ -1,7 +1,7 @@
-//! What gives temporary keys, in the box: the metadata service of ECS (versions 1 and 2), STS (`AssumeRole`,
+//! Emulates the providers of temporary keys: the metadata service of ECS (versions 1 and 2), STS (`AssumeRole`,
 //! `AssumeRoleWithOIDC`) and a credential URI, all on one port, with faults on request.
 //!
-//! The SLS emulator takes the keys that it gives until they end ([`super::sls::Config::issued`]).
+//! The SLS emulator accepts its keys until they expire ([`super::sls::Config::issued`]).
 
 mod answer;
 mod conduct;
@@ -30,10 +30,10 @@ pub struct CredentialsEmulator {
 }
 
 impl CredentialsEmulator {
-    /// Starts to listen.
+    /// Starts listening.
     ///
     /// # Errors
-    /// The address is taken, or not this machine's.
+    /// The address is in use, or not of this machine.
     pub async fn start(config: Config) -> io::Result<Self> {
         let listener = TcpListener::bind(config.address).await?;
         let address = listener.local_addr()?;
@@ -49,12 +49,12 @@ impl CredentialsEmulator {
         format!("http://{}", self.address)
     }
 
-    /// Carries out an order, as `POST /_emulator/faults` does.
+    /// Applies an order, as `POST /_emulator/faults` does.
     pub fn order(&self, order: Order) {
         lock(&self.conduct).order(order);
     }
 
-    /// What was asked so far.
+    /// The counts of requests so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         lock(&self.conduct).counts

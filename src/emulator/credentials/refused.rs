@@ -1,6 +1,6 @@
-//! How a service says no.
+//! A refusal of a service.
 
-/// How a service says no.
+/// A refusal of a service.
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) status: u16,

@@ -1,4 +1,4 @@
-//! The sockets: takes requests in, gives answers out.
+//! The sockets: receives requests and sends answers.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -17,10 +17,10 @@ use super::conduct::Conduct;
 use super::config::Config;
 use crate::emulator::request::Request;
 
-/// Most bytes of a request's body.
+/// Maximum size of a request's body, in bytes.
 const MOST_BODY: usize = 64 << 10;
 
-/// Takes connections until it is dropped; they end with it.
+/// Accepts connections until it is dropped; they end with it.
 pub(super) async fn serve(listener: TcpListener, config: Arc<Config>, conduct: Arc<Mutex<Conduct>>) {
     let mut connections = JoinSet::new();
     loop {
@@ -29,7 +29,7 @@ pub(super) async fn serve(listener: TcpListener, config: Arc<Config>, conduct: A
                 Ok((stream, _)) => {
                     connections.spawn(connection(stream, Arc::clone(&config), Arc::clone(&conduct)));
                 }
-                // Out of file descriptors, as a rule: some will be closed.
+                // Usually no free file descriptors: some will be closed soon.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
             Some(_) = connections.join_next() => {}
@@ -39,7 +39,7 @@ pub(super) async fn serve(listener: TcpListener, config: Arc<Config>, conduct: A
 
 async fn connection(stream: TcpStream, config: Arc<Config>, conduct: Arc<Mutex<Conduct>>) {
     let respond = service_fn(move |request| respond(Arc::clone(&config), Arc::clone(&conduct), request));
-    // How a connection ends is the client's business.
+    // Errors of a connection are the client's.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), respond).await;
 }
 

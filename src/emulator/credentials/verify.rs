@@ -1,6 +1,6 @@
 //! Checks the signature of a call to STS from what came over the wire.
 //!
-//! Written from the published rules and apart from the client's signer, as for SLS.
+//! Written from the published rules, independent of the client's signer, as for SLS.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::config::Config;
 use super::refused::Refused;
 use crate::emulator::issued::Issued;
 
-/// How far a request's clock may be off.
+/// Maximum difference of a request's clock.
 const SKEW: Duration = Duration::from_secs(15 * 60);
 
 /// Checks the key and the signature over all parameters but itself; `now` is the time since the Unix epoch.

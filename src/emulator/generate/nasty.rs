@@ -1,9 +1,9 @@
-//! Logs that a writer can send and that a forwarder must survive.
+//! Hostile logs that a writer can send and that a forwarder must handle.
 
 use crate::loggroup::proto::{Log, LogGroup, Pair};
 
-/// A corpus of hostile logs, one kind of malice per group; every log has an `id` field, except where the malice is that
-/// it has none.
+/// A corpus of hostile logs, one kind of attack per group; every log has an `id` field, unless its absence is the
+/// attack.
 #[must_use]
 pub fn nasty() -> Vec<LogGroup> {
     let mut corpus = Corpus { groups: Vec::new(), logs: 0 };

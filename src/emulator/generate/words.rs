@@ -1,4 +1,4 @@
-//! What the generated logs talk about.
+//! The vocabulary of the generated logs.
 
 /// An API that somebody calls.
 pub(super) struct Call {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// A channel that nobody used for so long is forgotten with all its acks (`maxIdleTime` in inputs.conf).
+/// Idle time after which a channel is forgotten with all its acks (`maxIdleTime` in inputs.conf).
 const MAX_IDLE: Duration = Duration::from_secs(600);
 
 /// The channels of one indexer.
@@ -33,7 +33,7 @@ impl Acks {
         id
     }
 
-    /// Which of `ids` are safe. `true` is said once and then forgotten; what is not known is `false`, not an error.
+    /// Which of `ids` are safe. `true` is returned once and then forgotten; an unknown id is `false`, not an error.
     pub(super) fn poll(&mut self, channel: &str, ids: &[u64], now: Instant) -> BTreeMap<u64, bool> {
         self.forget_idle(now);
         let mut channel = self.channels.get_mut(channel);

@@ -1,4 +1,4 @@
-//! The collector's answers: a request and the time in, an answer out.
+//! The collector's logic: takes a request and the time, returns an answer.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -37,7 +37,7 @@ pub(super) enum Answer {
     Cut(Cut),
 }
 
-/// The collector's settings that a request can meet.
+/// The collector's settings.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) use_ack: bool,
@@ -57,7 +57,7 @@ pub(super) struct Collector {
     state: Mutex<CollectorState>,
 }
 
-/// What requests change.
+/// The state that requests change.
 #[derive(Debug)]
 pub(super) struct CollectorState {
     pub(super) token: Secret,
@@ -94,12 +94,12 @@ impl Collector {
         Self { settings, state: Mutex::new(state) }
     }
 
-    /// The state, for as long as it takes to look or to change a word; never across an await.
+    /// Locks the state for a short time; never across an await.
     pub(super) fn state(&self) -> MutexGuard<'_, CollectorState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Indexes what was accepted and is due.
+    /// Indexes accepted events that are due.
     pub(super) fn settle(&self, now: Instant) {
         let mut state = self.state();
         let due = state.indexers.due(now);
@@ -109,14 +109,14 @@ impl Collector {
         state.store.index(due);
     }
 
-    /// An indexer dies with what it has accepted and not indexed, and comes back empty. Returns whether another one is left to
-    /// answer.
+    /// An indexer dies, loses the events that it has accepted but not indexed, and restarts empty. Returns whether
+    /// another one is alive.
     pub(super) fn kill(&self, indexer: usize, until: Instant, now: Instant) -> bool {
         self.settle(now);
         self.state().indexers.kill(indexer, until, now)
     }
 
-    /// Most bytes of a request's body.
+    /// Maximum size of a request's body, in bytes.
     pub(super) fn max_content_length(&self) -> usize {
         self.settings.max_content_length
     }
@@ -168,7 +168,7 @@ impl Collector {
                 state.store.counts.body_bytes += request.body().as_ref().map_or(0, Bytes::len) as u64;
                 drop(state);
                 let body = request.body().as_deref().unwrap_or_default();
-                // One without a body brings no events: it asks how the collector does.
+                // A request without a body has no events: it is a probe.
                 let kind = if matches!(request.body(), Some(body) if body.is_empty()) { On::All } else { On::Events };
                 self.with_fault(kind, body, now, |fate| self.ingest(endpoint, request, indexer, fate, now))
             }
@@ -176,7 +176,7 @@ impl Collector {
         }
     }
 
-    /// Answers with `truth`, or with what a fault makes of it.
+    /// Answers with `truth`, changed by a fault if there is one.
     fn with_fault(&self, kind: On, body: &[u8], now: Instant, truth: impl Fn(Fate) -> Response<Bytes>) -> Answer {
         let fault = {
             let mut state = self.state();
@@ -210,7 +210,7 @@ impl Collector {
         }
     }
 
-    /// Splunk answers this without a look at the token.
+    /// Splunk answers this without checking the token.
     fn health(&self, now: Instant) -> Response<Bytes> {
         match self.state().faults.outage(now) {
             None => reply::plain(Code::HEALTHY),
@@ -219,7 +219,7 @@ impl Collector {
         }
     }
 
-    /// Takes events.
+    /// Accepts events.
     fn ingest(
         &self,
         endpoint: Endpoint,
@@ -333,7 +333,7 @@ impl Collector {
         if self.state().token.expose() == token { Ok(()) } else { Err(Code::INVALID_TOKEN) }
     }
 
-    /// The body, unpacked, or Splunk's refusal of it.
+    /// The unpacked body, or Splunk's refusal.
     fn plain_body<'a>(&self, request: &'a Request<Option<Bytes>>) -> Result<Cow<'a, [u8]>, Box<Response<Bytes>>> {
         let too_large = || Box::new(reply::html(StatusCode::PAYLOAD_TOO_LARGE));
         let body = request.body().as_ref().ok_or_else(too_large)?;
@@ -352,7 +352,7 @@ impl Collector {
         }
     }
 
-    /// Which indexer a request reaches: the one that its cookie names, else the next one that lives.
+    /// The indexer of a request: the one named by its cookie, else the next one that is alive.
     fn indexer(&self, request: &Request<Option<Bytes>>, now: Instant) -> usize {
         let cookies = request.headers().get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
         let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
@@ -361,12 +361,12 @@ impl Collector {
     }
 }
 
-/// What a fault changes about taking a request's events.
+/// How a fault changes the acceptance of a request's events.
 #[derive(Debug, Clone, Copy)]
 struct Fate {
-    /// Most events to take.
+    /// Maximum number of events to accept.
     most: u64,
-    /// Whether the ack never comes.
+    /// Whether the ack never arrives.
     unacked: bool,
 }
 

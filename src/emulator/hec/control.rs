@@ -1,4 +1,4 @@
-//! `/_emulator/…`: orders for, and a look into, an emulator that runs as a program of its own.
+//! `/_emulator/…`: orders for, and state of, an emulator that runs as a separate program.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use crate::core::secret::Secret;
 #[derive(Debug, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 enum Order {
-    /// The next requests meet a fault.
+    /// The next requests have a fault.
     Next {
         fault: HecFault,
         #[serde(default = "once")]
@@ -24,18 +24,18 @@ enum Order {
         #[serde(default)]
         on: On,
     },
-    /// All requests meet a fault for a while.
+    /// All requests have a fault for some time.
     During {
         fault: HecFault,
         seconds: f64,
         #[serde(default)]
         on: On,
     },
-    /// Requests whose body something dislikes meet a fault, until all is cleared.
+    /// Requests with certain bodies have a fault, until all faults are cleared.
     Inspect { dislike: Dislike, fault: HecFault },
-    /// Connections are refused for a while.
+    /// Connections are refused for some time.
     Refuse { seconds: f64 },
-    /// An indexer dies with what it has accepted and not indexed, for a while.
+    /// An indexer dies for some time, and loses the events that it has accepted but not indexed.
     Kill {
         #[serde(default)]
         indexer: usize,
@@ -45,7 +45,7 @@ enum Order {
     CloseIdle {},
     /// Another token becomes the valid one.
     RotateToken { token: String },
-    /// No fault any more.
+    /// Clears all faults.
     Clear {},
 }
 
@@ -87,7 +87,7 @@ pub(super) fn answer(shared: &CollectorShared, request: &Request<Option<Bytes>>,
     }
 }
 
-/// Carries out an order, or says what is wrong with it.
+/// Applies an order, or returns what is wrong with it.
 fn order(shared: &CollectorShared, body: Option<&[u8]>, now: Instant) -> Result<(), String> {
     let body = body.ok_or("the body is too long")?;
     let order = serde_json::from_slice(body).map_err(|error| error.to_string())?;
@@ -114,7 +114,7 @@ fn order(shared: &CollectorShared, body: Option<&[u8]>, now: Instant) -> Result<
     Ok(())
 }
 
-/// A day is the most: an `Instant` has an end, and nobody rehearses longer.
+/// A day is the maximum, because an `Instant` is bounded.
 fn duration(seconds: f64) -> Result<Duration, String> {
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if duration <= Duration::from_secs(86_400) => Ok(duration),

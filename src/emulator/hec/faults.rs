@@ -1,4 +1,4 @@
-//! What can go wrong between a sender and its collector, on demand.
+//! Faults between a sender and its collector, on demand.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use super::reply;
 use super::reply::{Code, Verdict};
 
-/// The fate of one request.
+/// The fault of one request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum HecFault {
     /// This reply, whatever the request was.
     Reply(Canned),
-    /// No reply at all. With `indexed`, the events are taken first.
+    /// No reply at all. With `indexed`, the events are accepted first.
     Cut {
         /// How the connection ends.
         how: Cut,
@@ -31,12 +31,12 @@ pub enum HecFault {
         /// The pause before each byte.
         every_ms: u64,
     },
-    /// The true status, and a body of so many bytes.
+    /// The true status, and a body of this many bytes.
     Flood {
         /// Length of the body.
         bytes: u64,
     },
-    /// The events are taken and an ack id is given that never becomes `true`.
+    /// The events are accepted with an ack id that never becomes `true`.
     Unacked,
 }
 
@@ -50,7 +50,7 @@ pub enum Cut {
     /// It is reset (RST).
     #[error("reset without a reply")]
     Reset,
-    /// It stays open, and nothing comes.
+    /// It stays open without a reply.
     #[error("silent")]
     Silence,
 }
@@ -71,7 +71,7 @@ pub struct Canned {
     pub retry_after: Option<String>,
     /// `Location`, for a redirect.
     pub location: Option<String>,
-    /// How many of the request's events are taken nevertheless, from the first one on.
+    /// How many of the request's events are accepted nevertheless, from the first one on.
     pub indexed: u64,
 }
 
@@ -81,7 +81,7 @@ pub enum CannedError {
     /// The status is not 100..=999.
     #[error("a reply needs a `status` between 200 and 599: {0}")]
     Status(#[from] InvalidStatusCode),
-    /// A header holds what headers cannot.
+    /// A header value is invalid.
     #[error("`retry_after` and `location` must be printable: {0}")]
     Header(#[from] InvalidHeaderValue),
 }
@@ -128,7 +128,7 @@ impl HecFault {
         Self::canned(200, Canned { code: Some(24), indexed: u64::MAX, ..Canned::default() })
     }
 
-    /// A page from something in between; nothing is taken. Also what Splunk itself sends for 413 and 415.
+    /// A page from a proxy; nothing is accepted. Also what Splunk itself sends for 413 and 415.
     #[must_use]
     pub fn page(status: u16) -> Self {
         Self::canned(status, Canned { html: true, ..Canned::default() })
@@ -180,7 +180,7 @@ impl Canned {
     }
 }
 
-/// Which requests a fault meets.
+/// The kind of requests that a fault applies to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum On {
@@ -199,7 +199,7 @@ impl On {
     }
 }
 
-/// Which bodies something between sender and collector dislikes. It sees them as they are on the wire.
+/// The bodies that a device between sender and collector rejects, as they are on the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dislike {
@@ -244,7 +244,7 @@ impl Queue {
         self.inspecting.push((dislike, fault));
     }
 
-    /// Takes the fate of a request of this kind with this body.
+    /// Takes the fault of a request of this kind with this body.
     pub(super) fn take(&mut self, kind: On, body: &[u8], now: Instant) -> Option<HecFault> {
         if let Some(at) = self.scripted.iter().position(|(on, ..)| on.covers(kind)) {
             let (_, fault, times) = &mut self.scripted[at];

@@ -1,4 +1,4 @@
-//! The indexers behind an address: what each has accepted, and whether it lives.
+//! The indexers behind an address: the accepted events of each, and whether it is alive.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -35,7 +35,7 @@ impl Indexers {
         Self { list: (0..count.max(1)).map(|_| Indexer::default()).collect(), last: 0 }
     }
 
-    /// Which one a request reaches: the one that its cookie names, if that lives, else the next one that does.
+    /// The indexer of a request: the one named by its cookie, if it is alive, else the next one that is.
     pub(super) fn reached(&mut self, named: Option<usize>, now: Instant) -> usize {
         let is_alive = |indexer: &usize| self.list.get(*indexer).is_some_and(|indexer| indexer.is_alive(now));
         if let Some(indexer) = named.filter(is_alive) {
@@ -63,7 +63,7 @@ impl Indexers {
         self.list[indexer].acks.poll(channel, ids, now)
     }
 
-    /// Takes out what is due to be indexed.
+    /// Removes the events that are due to be indexed.
     pub(super) fn due(&mut self, now: Instant) -> Vec<Received<'static>> {
         let mut due = Vec::new();
         for indexer in &mut self.list {
@@ -73,7 +73,7 @@ impl Indexers {
         due
     }
 
-    /// One dies with its acks and its queue, and comes back empty. Returns whether another one is left.
+    /// One dies, loses its acks and its queue, and restarts empty. Returns whether another one is alive.
     pub(super) fn kill(&mut self, indexer: usize, until: Instant, now: Instant) -> bool {
         let count = self.list.len();
         self.list[indexer % count] = Indexer { dead_until: Some(until), ..Indexer::default() };

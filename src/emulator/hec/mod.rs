@@ -34,7 +34,7 @@ use collector::{Collector, Settings};
 use received::Store;
 use shared::CollectorShared;
 
-/// How the collector behaves while nothing goes wrong.
+/// The behaviour of the collector without faults.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where to listen; port 0 picks a free one.
@@ -45,15 +45,15 @@ pub struct Config {
     pub use_ack: bool,
     /// How long after a request its ack becomes `true`.
     pub ack_after: Duration,
-    /// The token's index allow-list; `None` takes every name without a word, as Splunk does with an empty list.
+    /// The token's index allow-list; `None` silently accepts every name, as Splunk does with an empty list.
     pub indexes: Option<Vec<String>>,
     /// Indexers behind one address, each with ack ids of its own. With more than one, every reply sets the cookie of a
     /// sticky load balancer (`AWSALB`), and a request without it reaches the next indexer in turn.
     pub indexers: usize,
-    /// Whether events are indexed only when their ack becomes `true`, so that an indexer that dies ([`Faults::kill`]) loses
-    /// what it has accepted; otherwise at once.
+    /// Whether events are indexed only when their ack becomes `true`, so that an indexer that dies ([`Faults::kill`])
+    /// loses its accepted events; otherwise at once.
     pub queue: bool,
-    /// How much of what was received stays in memory.
+    /// How many received events stay in memory.
     pub keep: Keep,
     /// Sees every event as it is indexed.
     pub tap: Option<Arc<dyn Tap>>,
@@ -87,7 +87,7 @@ impl Config {
     }
 }
 
-/// A running collector. Dropping it ends it, connections and all.
+/// A running collector. Dropping it ends it and its connections.
 #[derive(Debug)]
 pub struct HecEmulator {
     address: SocketAddr,
@@ -139,14 +139,14 @@ impl HecEmulator {
         self.shared.collector.state().store.kept()
     }
 
-    /// What has happened since the start.
+    /// The counts since the start.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.shared.collector.settle(Instant::now());
         self.shared.collector.state().store.counts.clone()
     }
 
-    /// A hand on what goes wrong.
+    /// A handle to control faults.
     #[must_use]
     pub fn faults(&self) -> Faults {
         Faults { shared: self.shared.clone() }
@@ -164,7 +164,7 @@ impl HecEmulator {
     }
 }
 
-/// What goes wrong at a [`HecEmulator`]. Clones steer the same one.
+/// The faults of a [`HecEmulator`]. Clones control the same one.
 #[derive(Debug, Clone)]
 pub struct Faults {
     shared: Arc<CollectorShared>,
@@ -186,7 +186,8 @@ impl Faults {
         self.shared.collector.state().faults.until(on, fault, Instant::now() + duration);
     }
 
-    /// From now on, something between sender and collector gives `fault` to requests whose body it dislikes.
+    /// From now on, requests with such bodies have `fault`, as if a device between sender and collector rejected
+    /// them.
     pub fn inspect(&self, dislike: Dislike, fault: HecFault) {
         self.shared.collector.state().faults.inspect(dislike, fault);
     }
@@ -201,8 +202,8 @@ impl Faults {
         self.shared.refuse_until(Some(Instant::now() + duration));
     }
 
-    /// An indexer dies with its acks and with what it has accepted and not indexed, and is back empty after so long. While
-    /// no other is left behind the address, connections are refused.
+    /// An indexer dies, loses its acks and the events that it has accepted but not indexed, and restarts empty after
+    /// this time. While no other is alive, connections are refused.
     pub fn kill(&self, indexer: usize, duration: Duration) {
         self.shared.kill(indexer, Instant::now() + duration);
     }
@@ -223,7 +224,7 @@ impl Faults {
         self.shared.collector.state().faults.pending()
     }
 
-    /// Forgets every fault and listens again. The token stays.
+    /// Clears every fault and listens again. The token is kept.
     pub fn clear(&self) {
         self.shared.clear_faults();
     }

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::received::Received;
 use super::reply::Code;
 
-/// What a request says about all its events, and what the token allows.
+/// The request's defaults for its events, and the rights of the token.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
     pub(super) host: Option<String>,
@@ -27,7 +27,7 @@ pub(super) struct Rules {
     pub(super) max_event: usize,
 }
 
-/// What a body held.
+/// The content of a body.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Reading<'a> {
     /// The events to index.
@@ -43,7 +43,7 @@ pub(super) struct Reading<'a> {
 pub(super) enum End {
     /// Nothing was left.
     Complete,
-    /// An object had a key that HEC does not know. Splunk stops there, and says nothing.
+    /// An object has an unknown key. Splunk silently stops there.
     ForeignKey,
     /// An object was refused. `number` is what Splunk reports: the object's index counted from 0, but from 1 for
     /// [`Code::INCORRECT_INDEX`].
@@ -116,7 +116,7 @@ impl Rules {
     }
 }
 
-/// An event object, not yet judged.
+/// An event object, not yet validated.
 #[derive(Default)]
 struct Envelope<'a> {
     time: Option<&'a RawValue>,
@@ -130,7 +130,7 @@ struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// The event to index, nothing for an object that Splunk passes over, or why it is refused.
+    /// The event to index, `None` for an object that Splunk ignores, or why it is refused.
     fn check(&self, rules: &'a Rules) -> Result<Option<Received<'a>>, Code> {
         let Some(event) = self.event else {
             return if self.fields.is_some() { Ok(None) } else { Err(Code::EVENT_REQUIRED) };
@@ -191,7 +191,7 @@ fn attribute<'a>(json: Option<&'a RawValue>, otherwise: Option<&'a str>) -> Resu
     }
 }
 
-/// `fields`: scalars, or arrays of scalars. Integers are dropped without a word, and nulls have no value to index.
+/// `fields`: scalars, or arrays of scalars. Integers are silently dropped, and nulls have no value to index.
 fn indexed_fields(json: &str) -> Result<BTreeMap<String, Vec<String>>, Code> {
     let given: BTreeMap<Text<'_>, &RawValue> = serde_json::from_str(json).map_err(|_| Code::INVALID_DATA)?;
     let mut fields = BTreeMap::new();

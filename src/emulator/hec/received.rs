@@ -1,4 +1,4 @@
-//! What the collector has indexed, and how much of it is remembered.
+//! The indexed events, and how many of them are kept.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
@@ -25,7 +25,7 @@ pub struct Received<'a> {
     pub index: Option<Cow<'a, str>>,
     /// Splunk's `_raw`: the text of a JSON string, any other JSON as it was written, a line of the raw endpoint.
     pub event_raw: Cow<'a, [u8]>,
-    /// Indexed fields, each with its values as text. Integers are missing: Splunk drops them without a word.
+    /// Indexed fields, each with its values as text. Integers are missing, because Splunk silently drops them.
     pub fields: BTreeMap<String, Vec<String>>,
     /// The request's channel.
     pub channel: Option<Cow<'a, str>>,
@@ -68,7 +68,7 @@ impl Serialize for Received<'_> {
     }
 }
 
-/// How much of what was received stays in memory. The counts always do.
+/// How many received events stay in memory. The counts always do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
     /// Every event.
@@ -98,12 +98,12 @@ impl fmt::Debug for dyn Tap {
     }
 }
 
-/// What has happened since the start.
+/// The counts since the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Connections accepted.
     pub connections: u64,
-    /// Requests that brought events, whatever became of them.
+    /// Requests with events, whatever their result.
     pub requests: u64,
     /// Ack polls.
     pub polls: u64,
@@ -113,9 +113,9 @@ pub struct Counts {
     pub event_bytes: u64,
     /// Bytes of request bodies as they came over the wire.
     pub body_bytes: u64,
-    /// Objects with `fields` and no `event`, which Splunk passes over without a word.
+    /// Objects with `fields` and no `event`, which Splunk silently ignores.
     pub skipped: u64,
-    /// Requests whose fate was a fault.
+    /// Requests with a fault.
     pub faults: u64,
     /// Replies by status, those of faults included; 0 counts the requests that were cut off without a reply.
     pub replies: BTreeMap<u16, u64>,

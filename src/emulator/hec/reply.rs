@@ -134,7 +134,7 @@ pub(super) fn with(status: StatusCode, content_type: &'static str, body: Vec<u8>
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    // As Splunk names itself; a sender may rely on it for what it knows of Splunk alone.
+    // As Splunk identifies itself; senders may rely on it.
     response.headers_mut().insert(SERVER, HeaderValue::from_static("Splunkd"));
     response
 }

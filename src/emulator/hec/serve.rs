@@ -1,4 +1,4 @@
-//! The collector's sockets: accepts connections, reads requests, sends answers, or fails to as a fault demands.
+//! The collector's sockets: accepts connections, reads requests, and sends answers or applies faults.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -25,7 +25,7 @@ use super::control;
 use super::faults::Cut;
 use super::shared::CollectorShared;
 
-/// A pause after the system would not give us a connection or an address, so that we do not spin.
+/// A pause after a failed accept or bind, to avoid a busy loop.
 const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -76,7 +76,7 @@ pub(super) async fn listen(listener: TcpListener, address: SocketAddr, idle: Dur
     }
 }
 
-/// A panic in a task belongs to whoever waits for the task.
+/// A panic in a task is passed on to its waiter.
 pub(super) fn propagate_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended
         && error.is_panic()

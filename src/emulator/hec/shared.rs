@@ -1,4 +1,4 @@
-//! A collector and the switches of its sockets.
+//! A collector and the controls of its sockets.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::collector::Collector;
 
-/// A collector and what its sockets are told to do.
+/// A collector and the controls of its sockets.
 #[derive(Debug)]
 pub(super) struct CollectorShared {
     pub(super) collector: Collector,

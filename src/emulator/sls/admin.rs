@@ -1,4 +1,4 @@
-//! `/_emulator/…`: faults and events on request, and a look inside. For this machine only.
+//! `/_emulator/…`: faults and events on request, and the state. Only for this machine.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub(super) fn answer(service: &Service, request: &Request, now: Duration) -> Res
     }
 }
 
-/// Lets something happen to a logstore.
+/// Applies an event to a logstore.
 pub(super) fn happen(logstore: &mut Logstore, event: &SlsEvent, now: Duration) -> Result<(), Refusal> {
     match event {
         SlsEvent::Expire { shard, keep } => {

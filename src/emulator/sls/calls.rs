@@ -1,4 +1,4 @@
-//! The calls of the service: which one a request is, and what it answers.
+//! The calls of the service: identifies the call of a request, and answers it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::emulator::request::Request;
 /// Most logstores that one call lists.
 const LOGSTORES_PAGE: usize = 500;
 
-/// A call and what its path names.
+/// A call and the names in its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
     pub call: Call,
@@ -35,7 +35,7 @@ impl Target {
         &self.logstore
     }
 
-    /// Tells which call a request is.
+    /// Identifies the call of a request.
     ///
     /// # Errors
     /// `BadRequest`: none of those that the emulator knows.
@@ -85,7 +85,7 @@ impl Target {
     }
 }
 
-/// Carries a call out.
+/// Executes a call.
 pub(super) fn answer(service: &Service, target: &Target, request: &Request, now: Duration) -> Result<Reply, Refusal> {
     match target.call {
         Call::Pull => return pull(&service.state, &target.logstore, target.shard()?, request, now),

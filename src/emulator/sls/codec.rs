@@ -16,7 +16,7 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// The one that an `Accept-Encoding` asks for; `None` when it asks for none that SLS knows.
+    /// The codec of an `Accept-Encoding`; `None` if SLS knows none of them.
     #[must_use]
     pub fn accepted(accept_encoding: &str) -> Option<Self> {
         accept_encoding.split(',').find_map(Self::named)

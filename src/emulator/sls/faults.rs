@@ -1,4 +1,4 @@
-//! Misbehaviour on request.
+//! Faults on request.
 //!
 //! Scripted faults wait in a queue per kind of call, each for a number of calls. Everything that happens to the service
 //! itself (a shard changes hands, logs expire) is an [`SlsEvent`].
@@ -52,7 +52,7 @@ pub enum Call {
     ListLogstores,
 }
 
-/// What goes wrong with a call.
+/// The fault of a call.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "fault", rename_all = "snake_case", deny_unknown_fields)]
 pub enum SlsFault {
@@ -70,7 +70,7 @@ pub enum SlsFault {
     Reset,
     /// The call is carried out, and then the connection is reset.
     DropReply,
-    /// The call is carried out, and its reply comes this much later.
+    /// The call is executed, and its reply is delayed by this much.
     Delay {
         /// How much later.
         #[serde(rename = "ms", deserialize_with = "milliseconds")]
@@ -86,7 +86,7 @@ pub enum SlsFault {
     Truncate,
     /// The body is garbage of the right length.
     Corrupt,
-    /// `x-log-bodyrawsize` says this.
+    /// `x-log-bodyrawsize` has this value.
     RawSize {
         /// What it says.
         size: u64,
@@ -109,7 +109,7 @@ impl SlsFault {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
 pub enum SlsEvent {
-    /// All but the newest `keep` log groups of a shard go away.
+    /// All but the newest `keep` log groups of a shard expire.
     Expire {
         /// The shard.
         shard: u32,
@@ -131,14 +131,14 @@ pub enum SlsEvent {
         /// The consumer group.
         group: String,
     },
-    /// A consumer counts as silent for too long.
+    /// A consumer is treated as silent for too long.
     Evict {
         /// The consumer group.
         group: String,
         /// The consumer.
         consumer: String,
     },
-    /// A shard is another consumer's at once, whoever holds it; the consumer joins if it was not there.
+    /// A shard is given to another consumer at once, whichever holds it; that consumer joins if necessary.
     Assign {
         /// The consumer group.
         group: String,
@@ -147,7 +147,7 @@ pub enum SlsEvent {
         /// The consumer that gets it.
         consumer: String,
     },
-    /// A shard is asked back from its holder, and goes to another consumer when the holder stops listing it.
+    /// A shard is taken back from its owner, and given to another consumer when the owner stops listing it.
     HandOver {
         /// The consumer group.
         group: String,
@@ -158,7 +158,7 @@ pub enum SlsEvent {
     },
 }
 
-/// The faults that wait for their calls.
+/// The pending faults.
 #[derive(Debug, Default)]
 pub struct Faults(Mutex<Waiting>);
 
@@ -170,7 +170,7 @@ struct Waiting {
     fence: Fence,
 }
 
-/// A fault, for so many calls.
+/// A fault, for this many calls.
 #[derive(Debug)]
 struct Scripted {
     fault: SlsFault,
@@ -180,7 +180,7 @@ struct Scripted {
 }
 
 impl Faults {
-    /// Makes the next `times` calls of a kind go wrong, after those that already wait; `u32::MAX` is for ever.
+    /// Adds a fault for the next `times` calls of a kind, after the pending ones; `u32::MAX` means for ever.
     pub fn next(&self, call: Call, fault: SlsFault, times: u32) {
         self.script(call, Scripted { fault, times, of: None });
     }
@@ -196,17 +196,18 @@ impl Faults {
         }
     }
 
-    /// Forgets what waits for a kind of call.
+    /// Clears the pending faults for a kind of call.
     pub fn clear(&self, call: Call) {
         self.lock().queues.remove(&call);
     }
 
-    /// Forgets everything: what waits, the skew and the fence.
+    /// Clears everything: pending faults, the skew and the fence.
     pub fn clear_all(&self) {
         *self.lock() = Waiting::default();
     }
 
-    /// Sets the server's clock ahead of the machine's by this many seconds: it dates replies and judges signatures.
+    /// Sets the server's clock ahead of the machine's by this many seconds: it is used to date replies and to check
+    /// signatures.
     pub fn skew(&self, seconds: i64) {
         self.lock().skew = seconds;
     }
@@ -216,7 +217,7 @@ impl Faults {
         self.lock().fence = fence;
     }
 
-    /// How many calls of a kind will still go wrong.
+    /// How many calls of a kind still have a fault.
     #[must_use]
     pub fn waiting(&self, call: Call) -> u32 {
         let all = self.all_waiting();
@@ -310,7 +311,7 @@ pub(super) struct Switch {
 }
 
 impl Order {
-    /// Reads an order; which of the three it is shows in its keys.
+    /// Parses an order; its keys show which of the three it is.
     pub fn parse(body: &[u8]) -> Result<Self, Refusal> {
         let value: serde_json::Value =
             serde_json::from_slice(body).map_err(|error| Refusal::json(error.to_string()))?;

@@ -1,4 +1,4 @@
-//! A consumer group: who may read which shard, and how far they got.
+//! A consumer group: the owners of shards, and the checkpoints.
 //!
 //! The states and their changes are those of the server side as the README of the vendor's Java consumer library
 //! (`aliyun-log-consumer-java`) describes them.
@@ -14,7 +14,7 @@ use super::shard::Shard;
 /// Saves that are remembered; older ones are forgotten, so that an emulator left running does not grow.
 const SAVES_KEPT: usize = 100_000;
 
-/// A consumer group. Every duration that stands for a moment counts from the Unix epoch.
+/// A consumer group. Durations that represent times count from the Unix epoch.
 #[derive(Debug)]
 pub struct ConsumerGroup {
     timeout: Duration,
@@ -25,33 +25,33 @@ pub struct ConsumerGroup {
     saves: VecDeque<Save>,
 }
 
-/// What the group knows of one shard.
+/// The state of one shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
-    /// Whose it is.
+    /// Its owner.
     pub phase: Phase,
-    /// How far it was read.
+    /// Its checkpoint.
     pub checkpoint: Option<Checkpoint>,
 }
 
-/// Whose a shard is.
+/// The owner of a shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// The group is ordered and an ancestor is not finished.
     Wait,
-    /// Nobody's.
+    /// No owner.
     NotAlloc,
-    /// This consumer's.
+    /// Owned by this consumer.
     AlreadyAlloc(String),
-    /// Still `from`'s until it stops listing the shard, then `to`'s.
+    /// Owned by `from` until it stops listing the shard, then by `to`.
     Transfer {
-        /// The holder, which is asked to let go by not being given the shard any more.
+        /// The owner, which is asked to release the shard by no longer being assigned it.
         from: String,
-        /// The next holder.
+        /// The next owner.
         to: String,
     },
-    /// Read-only and read to its end, at last by this consumer: never assigned again.
+    /// Read-only and read to its end, last by this consumer: never assigned again.
     Over(Option<String>),
 }
 
@@ -62,7 +62,7 @@ pub struct Checkpoint {
     pub cursor: i64,
     /// When it was saved.
     pub updated: Duration,
-    /// Who saved it; empty when a forced save named nobody.
+    /// The consumer that saved it; empty for a forced save without a name.
     pub consumer: String,
 }
 
@@ -73,13 +73,14 @@ pub struct Save {
     pub shard: u32,
     /// Cursor number that was saved.
     pub cursor: i64,
-    /// Who saved; empty when a forced save named nobody.
+    /// The consumer that saved; empty for a forced save without a name.
     pub consumer: String,
     /// Whether it came with `forceSuccess`, past the check of ownership.
     pub forced: bool,
 }
 
-/// How a save is refused when the shard is another consumer's. The reference names the codes, and not which comes when.
+/// How a save is refused if another consumer owns the shard. The reference lists the codes, but not when each is
+/// used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fence {
@@ -115,13 +116,13 @@ impl ConsumerGroup {
         self.order
     }
 
-    /// What is known of each shard.
+    /// The state of each shard.
     #[must_use]
     pub fn slots(&self) -> &BTreeMap<u32, Slot> {
         &self.slots
     }
 
-    /// The consumers, and when each was last heard of.
+    /// The consumers, and the last heartbeat of each.
     #[must_use]
     pub fn consumers(&self) -> &BTreeMap<String, Duration> {
         &self.consumers
@@ -132,7 +133,7 @@ impl ConsumerGroup {
         self.saves.iter()
     }
 
-    /// Changes the settings. Turning order off frees waiting shards; turning it on is felt by later shards only.
+    /// Changes the settings. Turning order off frees waiting shards; turning it on affects only later shards.
     pub fn update(&mut self, timeout: Option<Duration>, order: Option<bool>, shards: &Shards) {
         self.settle(shards);
         self.timeout = timeout.unwrap_or(self.timeout);
@@ -140,7 +141,7 @@ impl ConsumerGroup {
         self.settle(shards);
     }
 
-    /// Takes a heartbeat of `consumer`, which lists what it holds; answers what it should hold.
+    /// Handles a heartbeat of `consumer`, which lists its shards; returns the assigned shards.
     ///
     /// # Errors
     /// `NotExistConsumerWithBody`: the consumer is unknown (any more) and claims to hold something.
@@ -211,14 +212,14 @@ impl ConsumerGroup {
         Ok(())
     }
 
-    /// Forgets a consumer, as if it had been silent for too long.
+    /// Removes a consumer, as if it had been silent for too long.
     pub fn evict(&mut self, consumer: &str, shards: &Shards) {
         self.consumers.remove(consumer);
         self.release_the_gone();
         self.settle(shards);
     }
 
-    /// Gives a shard away at once, without waiting for whoever holds it. The new owner counts as heard of just now.
+    /// Reassigns a shard at once, without waiting for its owner. The new owner counts as just heard.
     ///
     /// # Errors
     /// `ShardNotExist`.
@@ -230,7 +231,7 @@ impl ConsumerGroup {
         Ok(())
     }
 
-    /// Asks the holder of a shard to hand it over to another consumer, which counts as heard of just now.
+    /// Asks the owner of a shard to hand it over to another consumer, which counts as just heard.
     ///
     /// # Errors
     /// `ShardNotExist`, or `ParameterInvalid` when nobody holds it.
@@ -261,7 +262,7 @@ impl ConsumerGroup {
         self.release_the_gone();
     }
 
-    /// Takes shards from consumers that are gone. A holder whose successor is gone keeps its shard.
+    /// Takes shards from removed consumers. An owner whose successor was removed keeps its shard.
     fn release_the_gone(&mut self) {
         let here = &self.consumers;
         for slot in self.slots.values_mut() {
@@ -309,8 +310,8 @@ impl ConsumerGroup {
         parents.iter().any(|parent| !is_over(parent) || self.has_unfinished_ancestor(*parent, shards))
     }
 
-    /// Gives free shards to whoever has least, and moves shards until no two consumers differ by more than one. What is
-    /// only promised is moved before what is held.
+    /// Gives free shards to the consumer with the fewest, and moves shards until no two consumers differ by more than
+    /// one. Shards in transfer are moved before held ones.
     fn balance(&mut self) {
         let mut counts: BTreeMap<String, usize> = self.consumers.keys().map(|name| (name.clone(), 0)).collect();
         for slot in self.slots.values() {
@@ -347,7 +348,7 @@ impl ConsumerGroup {
 }
 
 impl Slot {
-    /// Who may read the shard now.
+    /// The consumer that may read the shard now.
     #[must_use]
     pub fn holder(&self) -> Option<&str> {
         match &self.phase {
@@ -356,8 +357,8 @@ impl Slot {
         }
     }
 
-    /// Whether an unforced save is the consumer's to make. The last one may be repeated after the shard is over, as when its
-    /// answer was lost.
+    /// Whether the consumer may make an unforced save. The last save may be repeated after the end of the shard, for
+    /// example if its answer was lost.
     fn admits(&self, save: &Save) -> bool {
         match &self.phase {
             Phase::Over(last) => {

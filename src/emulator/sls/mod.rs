@@ -1,8 +1,7 @@
-//! An SLS in the box: the calls that a consumer group and a writer need, close enough that the vendor's own SDK does not
-//! notice.
+//! An emulated SLS: the calls that a consumer group and a writer need, close enough for the vendor's SDK.
 //!
-//! What is remembered is pure: [`state`], [`group`], [`shard`] take the time as an argument. [`SlsEmulator`] puts a socket
-//! before it, and [`Faults`] between the two.
+//! The state is pure: [`state`], [`group`], [`shard`] take the time as an argument. [`SlsEmulator`] adds the socket,
+//! and [`Faults`] are applied in between.
 //!
 //! The vendor's Python SDK cannot be told an address with a port; `http_proxy=http://127.0.0.1:PORT` in its environment and any
 //! endpoint name over http bring it here, because the project is read from the `Host` header.
@@ -43,28 +42,28 @@ use state::lock;
 use state::{Logstore, Shape, SlsState};
 use verify::{Key, Verifier};
 
-/// What to emulate, and where.
+/// The configuration of the emulator.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Address to listen on; port 0 takes a free one.
+    /// Address to listen on; port 0 chooses a free one.
     pub address: SocketAddr,
-    /// The AccessKey that requests have to be signed with. `None`: nobody checks.
+    /// The AccessKey that requests must be signed with. `None`: signatures are not checked.
     pub keys: Option<(String, Secret)>,
-    /// The STS token that has to come with that key.
+    /// The STS token that must accompany that key.
     pub sts: Option<Secret>,
     /// Whether requests may also be signed with the temporary keys that [`super::credentials`] gives, until they end.
     pub issued: bool,
     /// Shards of a new logstore.
     pub shards: u32,
-    /// Project and name of the logstores there are. Empty: whatever is asked for is there.
+    /// Project and name of the existing logstores. Empty: every logstore exists.
     pub logstores: Vec<(String, String)>,
     /// Projects that are in another region, and that region.
     pub elsewhere: Vec<(String, String)>,
     /// How long a log is kept, by its receive time.
     pub retention: Duration,
-    /// Bytes that a shard takes over the wire before it refuses writes: everything is kept in memory.
+    /// Maximum bytes written to a shard over the wire: everything is kept in memory.
     pub shard_bytes: usize,
-    /// Sees what consumers do.
+    /// Observes the consumers.
     pub tap: Option<Arc<dyn Tap>>,
 }
 
@@ -94,10 +93,10 @@ pub struct SlsEmulator {
 }
 
 impl SlsEmulator {
-    /// Starts to listen.
+    /// Starts listening.
     ///
     /// # Errors
-    /// The address is taken, or not this machine's.
+    /// The address is in use, or not of this machine.
     pub async fn start(config: Config) -> io::Result<Self> {
         let listener = TcpListener::bind(config.address).await?;
         let address = listener.local_addr()?;
@@ -170,16 +169,16 @@ impl SlsEmulator {
         Some(shard.begin()..shard.end())
     }
 
-    /// What goes wrong on request.
+    /// The faults.
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.service.faults
     }
 
-    /// Lets something happen to a logstore now.
+    /// Applies an event to a logstore now.
     ///
     /// # Errors
-    /// What it should happen to does not exist.
+    /// Its target does not exist.
     pub fn happen(&self, project: &str, logstore: &str, event: &SlsEvent) -> Result<(), Refusal> {
         self.with(project, logstore, |logstore, now| admin::happen(logstore, event, now))
     }

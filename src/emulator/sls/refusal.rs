@@ -1,4 +1,4 @@
-//! How the server says no.
+//! A refusal of the server.
 
 use std::borrow::Cow;
 

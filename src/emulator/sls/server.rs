@@ -1,4 +1,4 @@
-//! HTTP/1.1 on a socket: takes requests in, gives replies out, and lets faults do their work in between.
+//! HTTP/1.1 on a socket: takes requests in, gives replies out, and applies faults in between.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -36,7 +36,7 @@ const DRIP_PIECES: usize = 10;
 
 type Body = UnsyncBoxBody<Bytes, Cut>;
 
-/// The connection ends here, on purpose.
+/// The connection is ended deliberately.
 #[derive(Debug)]
 struct Cut;
 
@@ -48,7 +48,7 @@ impl fmt::Display for Cut {
 
 impl std::error::Error for Cut {}
 
-/// Takes connections until it is dropped; they end with it.
+/// Accepts connections until it is dropped; they end with it.
 pub(super) async fn serve(listener: TcpListener, service: Arc<Service>) {
     let mut connections = JoinSet::new();
     loop {
@@ -57,7 +57,7 @@ pub(super) async fn serve(listener: TcpListener, service: Arc<Service>) {
                 Ok((stream, peer)) => {
                     connections.spawn(connection(stream, peer, service.clone()));
                 }
-                // Out of file descriptors, as a rule: some will be closed.
+                // Usually no free file descriptors: some will be closed soon.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
             Some(_) = connections.join_next() => {}
@@ -151,7 +151,7 @@ async fn carry_out(
     tokio::task::spawn_blocking(answer).await.unwrap_or_else(broken)
 }
 
-/// Lets a fault loose on a reply.
+/// Applies a fault to a reply.
 async fn misbehave(mut reply: Reply, fault: Option<SlsFault>) -> Result<hyper::Response<Body>, Cut> {
     let whole =
         |reply: &Reply| Full::new(reply.body.clone()).map_err(|never: Infallible| match never {}).boxed_unsync();
@@ -210,7 +210,7 @@ fn http_date(time: Duration) -> String {
     printer.timestamp_to_rfc9110_string(&time).expect("times after 1970 have an HTTP date")
 }
 
-/// A stream that can end with a reset instead of a goodbye.
+/// A stream that can end with a reset instead of a regular close.
 struct Wire {
     stream: TcpStream,
     reset: Arc<AtomicBool>,

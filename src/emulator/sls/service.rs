@@ -20,8 +20,8 @@ pub(super) struct Service {
     pub(super) requests: AtomicU64,
 }
 
-/// Sees what the consumers of all groups do, when it is done and before they have their answer. It must be quick: nothing
-/// else happens meanwhile.
+/// Observes what the consumers of all groups do, after it is done and before they have their answer. It must be
+/// quick, because it blocks everything else.
 pub trait Tap: Send + Sync {
     /// A heartbeat was taken.
     fn beat(&self, consumer: &str);

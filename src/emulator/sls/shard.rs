@@ -1,4 +1,4 @@
-//! One shard: an append-only row of log groups, of which the oldest go away.
+//! One shard: an append-only sequence of log groups, of which the oldest expire.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -107,7 +107,7 @@ impl Shard {
         self.groups.push_back(Stored { field: field.freeze(), received: now });
     }
 
-    /// Lets go of every group before `cursor`.
+    /// Removes every group before `cursor`.
     pub fn expire(&mut self, cursor: i64) {
         while self.begin < cursor
             && let Some(oldest) = self.groups.pop_front()
@@ -117,7 +117,7 @@ impl Shard {
         }
     }
 
-    /// Lets go of every group received before `time`.
+    /// Removes every group received before `time`.
     pub fn expire_received_before(&mut self, time: Duration) {
         let gone = self.groups.partition_point(|group| group.received < time);
         self.expire(self.begin + gone as i64);

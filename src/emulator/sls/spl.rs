@@ -1,4 +1,4 @@
-//! As much of SPL as an emulator can honestly run: everything, or one comparison of one field.
+//! The supported part of SPL: everything, or one comparison of one field.
 
 use super::refusal::Refusal;
 use crate::loggroup::proto::{Log, LogGroup};

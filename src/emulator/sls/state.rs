@@ -1,5 +1,4 @@
-//! Everything that the emulated service remembers. `now` is the time since the Unix epoch and always comes in as an
-//! argument.
+//! The state of the emulated service. `now` is the time since the Unix epoch and always comes in as an argument.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
@@ -12,7 +11,7 @@ use super::shard::Shard;
 /// Consumer groups that a logstore may have.
 const GROUPS: usize = 30;
 
-/// How the logstores are.
+/// The configuration of the logstores.
 #[derive(Debug, Clone)]
 pub struct Shape {
     /// Shards of a new logstore.
@@ -21,7 +20,7 @@ pub struct Shape {
     pub retention: Duration,
     /// Bytes that a shard takes by `PutLogs`.
     pub shard_bytes: usize,
-    /// Project and name of the logstores there are; when empty, whatever is asked for is there.
+    /// Project and name of the existing logstores; if empty, every logstore exists.
     pub logstores: Vec<(String, String)>,
     /// Projects that are in another region, and that region: only `GetProject` knows them here.
     pub elsewhere: Vec<(String, String)>,
@@ -161,7 +160,7 @@ impl Logstore {
         self.retention
     }
 
-    /// Lets go of what was received longer ago than the retention.
+    /// Removes logs that are older than the retention.
     fn forget(&mut self, now: Duration) {
         for shard in self.shards.values_mut() {
             shard.expire_received_before(now.saturating_sub(self.retention));
@@ -191,7 +190,7 @@ impl Logstore {
         Ok(())
     }
 
-    /// Takes a serialised log group over the wire, as long as there is room.
+    /// Appends a serialised log group from the wire, if there is room.
     ///
     /// # Errors
     /// `ShardNotExist` when no shard takes the write, `ShardWriteQuotaExceed` when the shard is full.
@@ -373,7 +372,7 @@ fn cut(begin: u128, end: u128, count: u32) -> impl Iterator<Item = (u128, u128)>
     })
 }
 
-/// Locks what every connection changes.
+/// Locks the shared state.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("nothing panics while it holds the lock")
 }

@@ -1,7 +1,7 @@
 //! Checks signatures from what came over the wire, and nothing else.
 //!
-//! Written from the published rules of both versions and deliberately apart from the client's signer: two readings that
-//! agree are worth more than one that is used twice.
+//! Written from the published rules of both versions, deliberately independent of the client's signer: two
+//! independent implementations that agree are stronger evidence.
 
 use std::time::Duration;
 
@@ -19,15 +19,15 @@ use crate::core::secret::Secret;
 use crate::emulator::issued::Issued;
 use crate::emulator::request::Request;
 
-/// How far a request's clock may be off.
+/// Maximum difference of a request's clock.
 const SKEW: Duration = Duration::from_secs(15 * 60);
 
 /// The keys that requests may be signed with.
 #[derive(Debug, Clone)]
 pub struct Verifier {
-    /// A key that has no end.
+    /// A key without expiry.
     pub key: Option<Key>,
-    /// Whether those that the emulator of STS gives will do, until they end.
+    /// Whether keys of the STS emulator are accepted until they expire.
     pub issued: bool,
 }
 
@@ -224,7 +224,7 @@ fn unauthorized(message: impl Into<String>) -> Refusal {
     Refusal::new(401, "Unauthorized", message)
 }
 
-/// Shows what the server would have signed, as the real one does: nothing in it is secret.
+/// Shows the text that the server would have signed, like the real one; it contains no secrets.
 fn mismatch(text: &str) -> Refusal {
     let message = format!("signature not match; the server signed {text:?}");
     Refusal::new(401, "SignatureNotMatch", message)

@@ -1,10 +1,10 @@
-//! How the receiver behaves, and what it counts.
+//! The behaviour of the receiver, and its counts.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How messages come.
+/// The transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Protocol {
     /// A stream; each message is octet-counted or ends with a line feed, told apart by its first byte.
@@ -19,22 +19,22 @@ pub enum Protocol {
     RelpTls,
 }
 
-/// How the receiver behaves while nothing goes wrong.
+/// The behaviour of the receiver without faults.
 #[derive(Clone)]
 pub struct Config {
     /// Where to listen; port 0 picks a free one.
     pub address: SocketAddr,
-    /// How messages come.
+    /// The transport.
     pub protocol: Protocol,
     /// Certificate and PKCS #8 key, PEM, for the protocols inside TLS.
     pub identity: Option<(Vec<u8>, Vec<u8>)>,
     /// Certificate of the issuer, PEM, whose certificate a client has to show inside TLS; without it none is asked for.
     pub client_ca: Option<Vec<u8>>,
-    /// How long a message that was read stays in memory before it is written down.
+    /// How long a message stays in memory before it is stored.
     pub memory: Duration,
     /// How many of the last messages are kept to be looked at.
     pub keep: usize,
-    /// Sees every message as it is written down.
+    /// Observes every message as it is stored.
     pub tap: Option<Arc<dyn Tap>>,
 }
 
@@ -65,16 +65,16 @@ impl Config {
 
 /// Sees messages.
 pub trait Tap: Send + Sync {
-    /// A message was written down.
+    /// A message was stored.
     fn received(&self, message: &[u8]);
 }
 
-/// What happened since the start.
+/// The counts since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Messages taken in, and then written down or lost.
+    /// Received messages, which are then stored or lost.
     pub read: u64,
-    /// Messages written down.
+    /// Stored messages.
     pub messages: u64,
     /// Bytes of the messages taken in.
     pub bytes: u64,

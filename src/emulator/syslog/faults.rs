@@ -1,9 +1,9 @@
-//! What can go wrong at a receiver.
+//! The faults of a receiver.
 
 use std::str::FromStr;
 
-/// One thing that goes wrong. As text: `close-after=10`, `reset-after=10`, `stall`, `close-on=TEXT`, `ignore-close`,
-/// `bare-close`, `refuse=TEXT`, `at-most=N`.
+/// A fault. As text: `close-after=10`, `reset-after=10`, `stall`, `close-on=TEXT`, `ignore-close`, `bare-close`,
+/// `refuse=TEXT`, `at-most=N`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReceiverFault {
     /// Every connection is closed after so many messages.

@@ -1,6 +1,6 @@
 //! Messages out of a stream.
 
-/// A stream that is no syslog.
+/// A stream that is not syslog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a frame")]
 pub(super) struct Garbage;

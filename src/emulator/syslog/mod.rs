@@ -1,7 +1,7 @@
 //! A syslog receiver over TCP, TLS, UDP and RELP, with faults on demand.
 //!
-//! It does with connections what a process does: what it has read but not written down when it dies is lost, and the
-//! system ends its connections, in order where everything was read and with a reset where not.
+//! It behaves like a real process: when it dies, messages that it has read but not stored are lost, and the system
+//! ends its connections, in order where everything was read and with a reset otherwise.
 
 mod config;
 mod faults;
@@ -26,7 +26,7 @@ pub use faults::{FaultError, ReceiverFault};
 pub use config::{Config, Counts, Protocol, Tap};
 use serve::ReceiverShared;
 
-/// A running receiver. Dropping it ends it, connections and all.
+/// A running receiver. Dropping it ends it and its connections.
 #[derive(Debug)]
 pub struct SyslogEmulator {
     address: SocketAddr,
@@ -72,13 +72,13 @@ impl SyslogEmulator {
         self.shared.state().kept.iter().cloned().collect()
     }
 
-    /// What has happened since the start.
+    /// The counts since the start.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.shared.state().counts
     }
 
-    /// A hand on what goes wrong.
+    /// A handle to control faults.
     #[must_use]
     pub fn faults(&self) -> Faults {
         Faults { shared: Arc::clone(&self.shared) }
@@ -97,22 +97,22 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// From now on this goes wrong, beside what does already.
+    /// Adds this fault to the current ones.
     pub fn add(&self, fault: ReceiverFault) {
         self.shared.state().faults.push(fault);
     }
 
-    /// Nothing goes wrong any more.
+    /// Clears all faults.
     pub fn clear(&self) {
         self.shared.state().faults.clear();
     }
 
-    /// The receiver dies, as if by SIGKILL, and comes back after so long.
+    /// The receiver dies, as if by SIGKILL, and restarts after this time.
     pub fn die_for(&self, duration: Duration) {
         self.shared.die(duration);
     }
 
-    /// All connections are reset; the receiver lives on.
+    /// All connections are reset; the receiver keeps running.
     pub fn reset_all(&self) {
         self.shared.reset_all();
     }

@@ -52,11 +52,11 @@ pub(super) struct ReceiverState {
     pub(super) kept: VecDeque<Vec<u8>>,
     pub(super) counts: Counts,
     pub(super) faults: Vec<ReceiverFault>,
-    /// Read, not written down.
+    /// Read, but not stored.
     memory: VecDeque<(Instant, Vec<u8>)>,
 }
 
-/// What becomes of a connection after a message.
+/// The result of a message for its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     Go,

@@ -1,4 +1,4 @@
-//! TLS as a receiver speaks it, with a client certificate if it is to be.
+//! TLS of the receiver, optionally with client certificates.
 
 use std::io;
 use std::pin::Pin;

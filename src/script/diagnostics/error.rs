@@ -1,4 +1,4 @@
-//! What can go wrong with a script.
+//! Errors of a script.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,55 +6,55 @@ use std::time::Duration;
 
 use crate::core::event::BodyError;
 
-/// Something is wrong with a script, or with what it made of one log.
+/// An error of a script, or of its result for one log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HookError {
-    /// Which text of the script: the first 12 hex digits of its SHA-256; empty when it could not be read.
+    /// The version of the script: the first 12 hex digits of its SHA-256; empty if it could not be read.
     pub version: String,
     /// What is wrong.
     pub fault: ScriptFault,
-    /// Where in the script, as far as it can be told.
+    /// The place in the script, as far as known.
     pub place: Option<Box<ScriptLocation>>,
-    /// What most likely is behind it, and what to do.
+    /// The probable cause, and the remedy.
     pub hint: Option<Box<str>>,
 }
 
-/// Where in a script something is wrong.
+/// A place in a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScriptLocation {
     /// The file: the script's name, or a module's.
     pub file: String,
     /// The line, from 1.
     pub line: u32,
-    /// The column in characters, from 1: known when the message names something that is on the line once.
+    /// The column in characters, from 1: known if the message names something that occurs once on the line.
     pub column: Option<u32>,
-    /// How many characters the thing at the column has.
+    /// The length of the subject at the column, in characters.
     pub width: u32,
-    /// The text of the line; empty when it is not at hand.
+    /// The text of the line; empty if not known.
     pub text: String,
-    /// The functions that were under way, the innermost first.
+    /// The call stack, innermost first.
     pub calls: Vec<Called>,
 }
 
-/// A function that was under way.
+/// A function on the call stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Called {
     /// Its name: "process", "the top level", or "the function of line 7".
     pub function: String,
-    /// The file that it is in.
+    /// Its file.
     pub file: String,
-    /// The line that was being run.
+    /// The current line.
     pub line: u32,
 }
 
 impl HookError {
-    /// An error of which nothing more is known.
+    /// An error without details.
     #[must_use]
     pub fn new(version: impl Into<String>, fault: ScriptFault) -> Self {
         Self { version: version.into(), fault, place: None, hint: None }
     }
 
-    /// What is wrong and where, without what the script made of a log: fit for a status that everybody may see.
+    /// The error and its place without log text, for a public status.
     #[must_use]
     pub fn without_text(&self) -> String {
         let what = match &self.fault {
@@ -68,7 +68,7 @@ impl HookError {
         }
     }
 
-    /// The script, when it is wrong as a whole.
+    /// The script, for an error of the whole script.
     pub(crate) fn script(&self) -> Option<&str> {
         match &self.fault {
             ScriptFault::BadReturn { script, .. }
@@ -95,13 +95,14 @@ impl HookError {
     }
 }
 
-/// Most bytes of an error's text. A script can raise megabytes, and each error is kept, logged and shown.
+/// Maximum size of an error's text, in bytes. A script can raise megabytes, and each error is stored, logged and
+/// shown.
 pub(crate) const MOST_ERROR_BYTES: usize = 4096;
 
-/// The text, cut to [`MOST_ERROR_BYTES`] on a character's border. What is not UTF-8 is replaced.
+/// The text, cut to [`MOST_ERROR_BYTES`] at a character boundary. Invalid UTF-8 is replaced.
 pub(crate) fn bounded(text: &[u8]) -> String {
     const MARK: &str = "…";
-    // What replaces a cut character or comes behind it is not kept.
+    // The replacement of a cut character, and the text after it, are dropped.
     let mut bounded = String::from_utf8_lossy(&text[..text.len().min(MOST_ERROR_BYTES + 4)]).into_owned();
     if bounded.len() > MOST_ERROR_BYTES {
         let end = (0..=MOST_ERROR_BYTES - MARK.len()).rev().find(|&end| bounded.is_char_boundary(end));
@@ -114,7 +115,7 @@ pub(crate) fn bounded(text: &[u8]) -> String {
 /// Splits `file:line: message`, where the file may be shortened from the left, as Lua does it.
 pub(crate) fn split<'a>(text: &'a str, file: &str) -> Option<(u32, &'a str)> {
     let end = &file.as_bytes()[file.len().saturating_sub(30)..];
-    // Of two names in one directory one may end as the other is.
+    // One of two names may end with the other.
     let begins = |before: &[u8]| end.len() < file.len() || before.is_empty() || before.ends_with(b" ");
     let mut from = 0;
     while let Some(colon) = text[from..].find(':').map(|at| from + at) {
@@ -142,7 +143,7 @@ impl fmt::Display for HookError {
 
 impl std::error::Error for HookError {}
 
-/// What is wrong with a script. Messages begin with `script:line:` where a line is to blame.
+/// The kinds of errors. Messages begin with `script:line:` if they concern a line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScriptFault {
     /// The file cannot be read.
@@ -150,13 +151,13 @@ pub enum ScriptFault {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// The operating system's words.
+        /// The message of the operating system.
         cause: String,
     },
-    /// The text is no Lua.
+    /// The text is not valid Lua.
     #[error("{0}")]
     Syntax(String),
-    /// An error outside of `process`, when the script was loaded.
+    /// An error outside of `process`, while the script was loaded.
     #[error("while the script was loaded: {0}")]
     TopLevel(String),
     /// There is no function `process`.
@@ -171,7 +172,7 @@ pub enum ScriptFault {
     /// One log took too long, or loading did.
     #[error("{at}: stopped after {limit:?} of computing (script.timeout)")]
     Timeout {
-        /// `script:line`, or the script when the line cannot be told.
+        /// `script:line`, or the script if the line is not known.
         at: String,
         /// The limit.
         limit: Duration,
@@ -184,12 +185,12 @@ pub enum ScriptFault {
         /// The limit in bytes.
         limit: usize,
     },
-    /// `process` returned what cannot be sent.
+    /// `process` returned a value that cannot be sent.
     #[error("{script}: process returned a value that cannot be sent: {error}")]
     BadReturn {
         /// The script's name.
         script: String,
-        /// What is wrong where in it, and what to do.
+        /// The problem, its place, and the remedy.
         error: Box<BodyError>,
     },
 }

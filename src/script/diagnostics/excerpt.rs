@@ -1,9 +1,9 @@
-//! Where on its line an error is. Lua tells lines only, so the column is that of the name which the message speaks of,
-//! when that name is on the line once.
+//! Finds the column of an error. Lua reports only lines, so the column is that of the name in the message, if it
+//! occurs once on the line.
 
 use std::ops::Range;
 
-/// What Lua calls a thing in a message: `(field 'user')`.
+/// The subject of a message of Lua: `(field 'user')`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Subject<'a> {
     /// `field`, `local`, `global`, `upvalue`, `method`, `constant`; `function` for one with a bad argument; `symbol` for
@@ -13,7 +13,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) name: &'a str,
 }
 
-/// What the message speaks of.
+/// The subject of the message.
 pub(crate) fn subject(message: &str) -> Option<Subject<'_>> {
     if let Some((_, near)) = message.rsplit_once(" near '") {
         return near.strip_suffix('\'').map(|name| Subject { kind: "symbol", name });
@@ -27,7 +27,7 @@ pub(crate) fn subject(message: &str) -> Option<Subject<'_>> {
     Some(Subject { kind, name })
 }
 
-/// Where on the line the subject is: its bytes, if it is there once.
+/// The range of the subject on the line in bytes, if it occurs once.
 pub(crate) fn find(line: &str, subject: Subject<'_>) -> Option<Range<usize>> {
     let tokens = tokens(line);
     let mut found = tokens.iter().enumerate().filter(|&(at, token)| {
@@ -74,7 +74,7 @@ pub(crate) fn function_name(line: &str) -> Option<&str> {
     })
 }
 
-/// Whether the text has this word where it is code, not in a string or behind `--`.
+/// Whether the text has this word in code, not in a string or a comment.
 pub(crate) fn has_word(text: &str, word: &str) -> bool {
     text.lines()
         .any(|line| tokens(line).iter().any(|token| token.kind == Kind::Name && line[token.range.clone()] == *word))
@@ -85,7 +85,7 @@ pub(crate) fn words(line: &str) -> Vec<&str> {
     tokens(line).into_iter().map(|token| &line[token.range]).collect()
 }
 
-/// Where a line's code ends, so that what is behind it is comment.
+/// The end of a line's code, before a comment.
 pub(crate) fn is_code(line: &str) -> bool {
     tokens(line).iter().any(|token| match token.kind {
         Kind::Name => !matches!(&line[token.range.clone()], "end" | "else" | "do" | "then" | "repeat"),

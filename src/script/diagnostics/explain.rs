@@ -1,4 +1,4 @@
-//! From a bare fault to an error that says where, on which way, and what to do.
+//! Adds place, call stack and hint to an error.
 
 use super::error::{bounded, split};
 use super::excerpt;
@@ -17,7 +17,7 @@ const MOST_FIELDS: usize = 200;
 const MOST_LINES_BACK: usize = 4;
 
 impl Script {
-    /// The error that a fault makes. `current` tells of the calls and the log at which it happened.
+    /// The error for a fault. `current` has the call stack and the log.
     pub(crate) fn error(&self, fault: ScriptFault, current: Option<&Current>) -> HookError {
         let text = String::from_utf8_lossy(&self.text);
         let calls = current.map(|current| current.calls.as_slice()).unwrap_or_default();
@@ -60,7 +60,7 @@ impl Script {
         self.words(&text, line)
     }
 
-    /// A line of a file that the script consists of: its own, whose `text` is given, or a module's.
+    /// A line of a file of the script: its own, whose `text` is given, or a module's.
     fn line_of(&self, text: &str, file: &str, line: u32) -> String {
         let nth =
             |text: &str| line.checked_sub(1).and_then(|number| text.lines().nth(number as usize)).map(str::to_owned);
@@ -85,7 +85,7 @@ impl Script {
                 modules = self.files.names().map(|name| self.name_of(name)).collect::<Vec<_>>();
                 let modules = modules.iter().map(String::as_str);
                 let called = calls.iter().map(|call| call.file.as_str()).chain([self.name.as_str()]);
-                // What `require` says of a module is about a line of the module, and the script's comes before it.
+                // An error of `require` refers to a line of the module, preceded by that of the script.
                 let mut of_module = modules.clone().filter(|_| words.contains(": require: "));
                 let mut files = of_module.by_ref().chain(called).chain(modules);
                 files.find_map(|file| split(words, file).map(|(line, message)| (file, line, message)))?

@@ -1,4 +1,4 @@
-//! What most likely is behind an error, and what to do: the slips that everybody makes.
+//! Hints: the probable causes of common errors, and their remedies.
 
 use super::excerpt;
 use super::excerpt::Subject;
@@ -6,7 +6,7 @@ use super::python;
 use crate::script::output::returned::KEYS;
 use crate::script::{Script, ScriptFault};
 
-/// What the hints know of the log at which an error happened.
+/// The state of a log's field at an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Field {
     pub(crate) name: String,
@@ -26,11 +26,11 @@ pub(crate) struct Scene<'a> {
     pub(crate) before: &'a [String],
     /// The whole script.
     pub(crate) text: &'a str,
-    /// The fields of the log, none when there was none.
+    /// The fields of the log; empty if there was none.
     pub(crate) fields: &'a [Field],
 }
 
-/// What of Lua a script does not have, and what it has instead.
+/// Parts of Lua that are not available, and their replacements.
 const SHUT: [(&str, &str); 14] = [
     ("os", "use time.now() and time.format()"),
     ("io", "write to the program's log with logger.info()"),
@@ -148,7 +148,7 @@ const ALIASES: [(&str, &str); 8] = [
     ("table.join", "table.concat"),
 ];
 
-/// Names for event keys that people know from elsewhere.
+/// Alternative names of event keys, known from other systems.
 const KNOWN_AS: [(&str, &str); 8] = [
     ("tag", "program"),
     ("app", "program"),
@@ -160,7 +160,7 @@ const KNOWN_AS: [(&str, &str); 8] = [
     ("data", "event"),
 ];
 
-/// The hint for an error, if it is one of the slips.
+/// The hint for an error, if it is a common one.
 pub(crate) fn hint(fault: &ScriptFault, scene: &Scene<'_>) -> Option<String> {
     match fault {
         // The message says it already.
@@ -182,9 +182,8 @@ pub(crate) fn hint(fault: &ScriptFault, scene: &Scene<'_>) -> Option<String> {
 #[must_use]
 pub fn returns_nothing(script: &Script) -> Option<&'static str> {
     let text = String::from_utf8_lossy(&script.text);
-    (!excerpt::has_word(&text, "return")).then_some(
-        "the script has no `return`, and what process does not return is dropped: end it with `return { event = log }`",
-    )
+    (!excerpt::has_word(&text, "return"))
+        .then_some("the script has no `return`, so every log is dropped: end it with `return { event = log }`")
 }
 
 fn syntax(scene: &Scene<'_>) -> Option<String> {
@@ -249,7 +248,7 @@ fn runtime(scene: &Scene<'_>) -> Option<String> {
         ("call" | "index", "nil", Some(Subject { kind: "global", name })) => Some(unknown_global(scene, name)),
         ("call", "nil", Some(Subject { kind: "field" | "method", name })) => unknown_function(scene, name),
         ("call", "nil", Some(Subject { kind: "local" | "upvalue", name })) => {
-            Some(format!("`{name}` has no value here; a local function has to stand above the line that calls it"))
+            Some(format!("`{name}` has no value here; define a local function above the line that calls it"))
         }
         ("call", "table", Some(Subject { kind: "for iterator", .. })) => {
             Some("use pairs() to walk through a table: `for key, value in pairs(x) do`".to_owned())
@@ -334,7 +333,7 @@ fn unknown_global(scene: &Scene<'_>, name: &str) -> String {
     if scene.fields.iter().any(|field| field.name == name) {
         return format!("`{name}` is a field of the log: write log.{name}");
     }
-    format!("there is no `{name}`: what a script uses has to be defined in it, above the line that uses it")
+    format!("there is no `{name}`: define it in the script, above the line that uses it")
 }
 
 fn unknown_function(scene: &Scene<'_>, name: &str) -> Option<String> {
@@ -362,7 +361,7 @@ fn unknown_function(scene: &Scene<'_>, name: &str) -> Option<String> {
     Some(format!("there is no `{full}`; did you mean `{near}`?"))
 }
 
-/// A table was needed, and there is text.
+/// Text was used as a table.
 fn undecoded(scene: &Scene<'_>, subject: Option<Subject<'_>>) -> String {
     let named = subject.map(|subject| subject.name);
     let is_json = |field: &&Field| field.json && (named == Some(&field.name) || scene.line.contains(&field.name));
@@ -432,7 +431,7 @@ fn written(scene: &Scene<'_>, subject: Subject<'_>) -> String {
     owners.into_iter().chain([subject.name]).collect::<Vec<_>>().join(".")
 }
 
-/// The candidate that was most likely meant, if any is near enough.
+/// The most similar candidate, if any is similar enough.
 pub(crate) fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near =
         |candidate: &str| strsim::normalized_damerau_levenshtein(&typed.to_lowercase(), &candidate.to_lowercase());

@@ -1,4 +1,4 @@
-//! What went wrong with a script, where, and what to do about it.
+//! Errors of scripts, with place and remedy.
 
 pub(crate) mod error;
 pub(crate) mod excerpt;

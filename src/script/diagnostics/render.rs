@@ -1,23 +1,23 @@
-//! An error as people see it: the place, the line with a mark, the way there, what became of the log, and what to do.
+//! Renders an error: the place, the marked line, the call stack, the consequence for the log, and the remedy.
 
 use std::fmt::Write as _;
 
 use crate::core::printable::printable;
 use crate::script::{HookError, ScriptLocation};
 
-/// What is said with an error beside the error itself.
+/// Additional details of an error.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Beside<'a> {
     /// Which log: "log 3 of shard 1 at MTIz".
     pub log: Option<&'a str>,
-    /// What became of it: "written as a dead letter".
+    /// The consequence: "written as a dead letter".
     pub fate: Option<&'a str>,
     /// Whether to colour it, for a terminal.
     pub colour: bool,
 }
 
 impl HookError {
-    /// The error on several lines, without a line feed at the end. Nothing in it drives a terminal but the colours.
+    /// The error on several lines, without a line feed at the end. It contains no control sequences except colours.
     ///
     /// ```text
     /// error: attempt to index a nil value (field 'user')
@@ -64,7 +64,7 @@ impl HookError {
         line
     }
 
-    /// What is known beside the place and the message.
+    /// Details beside the place and the message.
     fn notes(&self, beside: Beside<'_>) -> [(&'static str, Option<String>); 4] {
         [
             ("called", self.place.as_ref().and_then(|place| place.chain())),
@@ -91,7 +91,7 @@ fn draw(out: &mut String, place: &ScriptLocation, gutter: usize, paint: Paint) {
     if place.text.trim().is_empty() {
         return;
     }
-    // Tabs would put the mark elsewhere.
+    // Tabs would shift the mark.
     let text = printable(place.text.replace('\t', "    "));
     let (cut, more) = match text.char_indices().nth(WIDEST) {
         Some((end, _)) => (&text[..end], "…"),
@@ -148,19 +148,19 @@ impl Paint {
         if self.0 { "\x1b[1;34m\x1b[0m".len() } else { 0 }
     }
 
-    /// For what is wrong.
+    /// For errors.
     #[must_use]
     pub fn red(self, text: &str) -> String {
         self.with("1;31", text)
     }
 
-    /// For what is good.
+    /// For success.
     #[must_use]
     pub fn green(self, text: &str) -> String {
         self.with("1;32", text)
     }
 
-    /// For what asks for attention.
+    /// For emphasis.
     #[must_use]
     pub fn yellow(self, text: &str) -> String {
         self.with("1;33", text)
@@ -172,13 +172,13 @@ impl Paint {
         self.with("1;34", text)
     }
 
-    /// For what stands out.
+    /// For warnings and highlights.
     #[must_use]
     pub fn bold(self, text: &str) -> String {
         self.with("1", text)
     }
 
-    /// For what is beside the point.
+    /// For secondary text.
     #[must_use]
     pub fn dim(self, text: &str) -> String {
         self.with("2", text)

@@ -11,7 +11,7 @@ use super::lua_stack::Stack;
 pub struct Call {
     /// The file: the script's name, or a module's.
     pub file: String,
-    /// The line that was being run.
+    /// The current line.
     pub line: u32,
     /// The line on which the function begins; 0 for the top level of the file.
     pub(crate) defined: u32,

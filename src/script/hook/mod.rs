@@ -1,4 +1,4 @@
-//! Runs a script over the logs of a page.
+//! Runs the script over the logs of a page.
 
 pub(crate) mod current_log;
 pub(crate) mod part;
@@ -34,24 +34,24 @@ use run::{Ended, Leave, Run};
 
 mod turnover;
 
-/// Loading a script may take this many times what one log may: it may build tables that serve all logs.
+/// Loading a script may take this many times the limit for one log, because it may build tables for all logs.
 const LOAD_TIMEOUT_FACTOR: u32 = 10;
 
-/// The engine collects its garbage when it has this many percent of the memory that was left in use the time before. Its
-/// own 200 are thrifty: the garbage of each log is soon as much as that. A collection looks at all that the state holds, so a
-/// state that holds little waits longer.
+/// Garbage is collected when memory use reaches this percentage of that after the last collection. The default of 200
+/// is too low: the garbage of a few logs reaches it. A collection visits everything in the state, so a small state
+/// can wait longer.
 const GC_PAUSE_PERCENT: i32 = 400;
 const GC_PAUSE_PERCENT_OF_SMALL: i32 = 1000;
 
-/// A state is small when it and its garbage have at most so many bytes, and at most this part of what it may have.
+/// Limits of a small state with its garbage: a size in bytes, and a fraction of its memory limit.
 const SMALL_STATE: usize = 2 << 20;
 const SMALL_PART: usize = 16;
 
-/// The events of one log may have this many bytes, and no more than `script.memory`: what one log makes cannot be
-/// delivered in parts, and has to fit into memory.
+/// Maximum size of the events of one log, which is also limited by `script.memory`: they cannot be delivered in
+/// parts, and must fit into memory.
 const MOST_BYTES_OF_LOG: usize = 32 << 20;
 
-/// Where the logs of a hook come from, as `process(log, meta)` sees it.
+/// The origin of a hook's logs, as `process(log, meta)` sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meta {
     /// `meta.source`
@@ -64,26 +64,26 @@ pub struct Meta {
     pub shard: ShardId,
 }
 
-/// What a log took.
+/// The cost of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
-    /// Computing, from reading the log to its laid out events.
+    /// CPU time, from reading the log to its formatted events.
     pub time: Duration,
-    /// Bytes that the script asked for; not known of a log that broke a limit.
+    /// Bytes allocated by the script; unknown for a log that broke a limit.
     pub memory: Option<usize>,
 }
 
-/// A script, loaded, with the state that it keeps between logs. One per shard; it may move between threads.
+/// A loaded script with its state between logs. One per shard; it may move between threads.
 pub struct Hook {
     script: Script,
     config: Config,
     formats: Formats,
     meta: Meta,
-    /// A version that did not load here.
+    /// A version that failed to load here.
     refused: Option<String>,
-    /// Up to where it has used the threads, on the clock of [`turns::Turns`].
+    /// Its used thread time, on the clock of [`turns::Turns`].
     used_to: Duration,
-    /// None after a log broke a limit: what it left behind is thrown away with the state.
+    /// `None` after a log broke a limit: the state is discarded.
     vm: Option<Vm>,
     current: Shared,
 }
@@ -102,7 +102,7 @@ impl Hook {
     /// Compiles the script, runs its top level, which must define a function `process`, and then its `init`.
     ///
     /// # Errors
-    /// The script is no Lua, its top level or `init` fails or breaks a limit, or there is no `process`.
+    /// The script is not valid Lua, its top level or `init` fails or breaks a limit, or there is no `process`.
     pub fn load(script: &Script, config: &Config, formats: impl Into<Formats>, meta: Meta) -> Result<Self, HookError> {
         Self::load_with(script, config, formats.into(), meta, None)
     }
@@ -128,8 +128,8 @@ impl Hook {
         &self.script
     }
 
-    /// Hands every log of the page to `process`, and lays out what it returns. A log that the script fails on is listed
-    /// and has no event; the others are not touched by it.
+    /// Passes every log of the page to `process`, and formats the returned events. A log that the script fails on is
+    /// listed and has no event; the others are not affected.
     ///
     /// # Errors
     /// The page itself cannot be read.
@@ -137,8 +137,8 @@ impl Hook {
         self.run_part(page, 0, &Bounds::NONE, &|| true)
     }
 
-    /// The same from log number `from` of the page on, as far as the bounds allow and as long as what is made is wanted.
-    /// A page is left only when all of it can be read, so that no part of it is delivered over and over.
+    /// The same from log number `from` of the page on, within the bounds and as long as the result is wanted. A page
+    /// is divided only if all of it can be decoded, so that no part of it is delivered repeatedly.
     ///
     /// # Errors
     /// As for [`Hook::run`].
@@ -170,7 +170,7 @@ impl Hook {
         Ok(made)
     }
 
-    /// Reads up to log number `from` of the page, unless that is where the run before left it.
+    /// Skips to log number `from` of the page, unless the last run stopped there.
     fn go_to(&mut self, page: &Page, from: u32) -> Result<(), PageError> {
         let logs = &mut self.current.get().logs;
         if from == 0 || !logs.is_at(&page.body, from) {
@@ -186,7 +186,7 @@ impl Hook {
         loop {
             let vm = match self.vm.take() {
                 Some(vm) => Ok(vm),
-                // Without the script's state: the log may have left it half changed, or filled it.
+                // Without the script's state, which the log may have left inconsistent or full.
                 None => self.build(None),
             };
             let mut run = Run {
@@ -200,11 +200,11 @@ impl Hook {
             };
             let vm = match vm {
                 Ok(vm) => vm,
-                // It loaded before, so this is rare: a top level that takes longer on some days.
+                // This is rare, because it loaded before: for example a top level that sometimes takes longer.
                 Err(error) => return run.fail_all(&error),
             };
             vm.set_pause(self.config.memory);
-            // One protected entry into Lua for the whole page, and one protected call as long as no log fails.
+            // One protected entry into Lua for the whole page, and one protected call until a log fails.
             let ended = shared::visit(&vm.lua, (), |stack| run.all(stack))
                 .expect("nothing outside of the protected calls raises an error");
             match ended {
@@ -221,15 +221,15 @@ impl Hook {
         }
     }
 
-    /// As [`Hook::run`], and what it took. The garbage of before is collected first, and that of the page is kept until
-    /// its end, so that all it asked for is counted.
+    /// As [`Hook::run`], with the cost. Earlier garbage is collected first, and that of the page is kept until its
+    /// end, so that all allocations are counted.
     ///
     /// # Errors
     /// As for [`Hook::run`].
     pub fn measure(&mut self, page: &Page) -> Result<(Made, Cost), PageError> {
         let tidy = |hook: &Self| hook.vm.as_ref().map(|vm| vm.lua.gc_collect());
         let used = |hook: &Self| hook.vm.as_ref().map(|vm| vm.lua.used());
-        // What every page costs is taken off: only the logs are of interest.
+        // The fixed cost of a page is subtracted.
         let empty = Page { body: bytes::Bytes::new(), ..page.clone() };
         let before = computing();
         self.run(&empty)?;
@@ -277,7 +277,7 @@ impl Hook {
         .collect()
     }
 
-    /// Leaves the script only so many more bytes than it has in use.
+    /// Sets the script's memory limit to this many bytes above its current use.
     #[cfg(test)]
     pub(super) fn limit_memory(&mut self, more: usize) {
         let lua = &self.vm.as_ref().expect("it is loaded").lua;
@@ -318,7 +318,7 @@ impl Vm {
     fn new(parts: (&Script, &Config), current: &mut Shared, state: Option<&KeptState>) -> Result<Self, ScriptFault> {
         let (script, config) = parts;
         let memory = || ScriptFault::Memory { script: script.name.clone(), limit: config.memory };
-        // A state that cannot even hold its libraries has too little memory; nothing else can go wrong here.
+        // The only possible error here is too little memory for the libraries.
         let (lua, globals) = sandbox::build(current, config.memory).map_err(|_| memory())?;
         stdlib::install(&lua, &globals, config)
             .and_then(|()| stdlib::modules::install(&lua, &globals, script))
@@ -351,7 +351,7 @@ impl Vm {
         Ok(Self { globals, lua, wants_meta: parameters > 1 })
     }
 
-    /// Lets the collector wait for as long as what the state holds allows.
+    /// Sets the collector's pause according to the size of the state.
     fn set_pause(&self, limit: usize) {
         let is_small = self.lua.used() <= SMALL_STATE.min(limit / SMALL_PART);
         let pause = if is_small { GC_PAUSE_PERCENT_OF_SMALL } else { GC_PAUSE_PERCENT };
@@ -359,7 +359,7 @@ impl Vm {
     }
 }
 
-/// Runs the script's top level, or a function of it that no log is for, under the limits.
+/// Runs the script's top level, or a function without a log, under the limits.
 fn call(
     lua: &Lua,
     function: &Function,

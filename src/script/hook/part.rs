@@ -1,4 +1,4 @@
-//! What a hook is to run over, when it leaves a page half-way, and what it made.
+//! The input of a hook, the limits of a part, and its result.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,37 +8,39 @@ use crate::core::drop_reasons::DropReasons;
 use crate::core::page::Page;
 use crate::script::HookError;
 
-/// A page from one of its logs on, up to one of the bounds or to its end.
+/// A page from one of its logs on, up to a bound or to its end.
 #[derive(Debug, Clone)]
 pub struct Stretch {
     /// The page.
     pub page: Page,
-    /// How many of its logs are behind us already.
+    /// The number of its logs that are already processed.
     pub from: u32,
-    /// When to leave it.
+    /// The bounds.
     pub bounds: Bounds,
 }
 
 impl Stretch {
-    /// All of a page, however long that takes.
+    /// The whole page, without bounds.
     #[must_use]
     pub fn whole(page: Page) -> Self {
         Self { page, from: 0, bounds: Bounds::NONE }
     }
 }
 
-/// When a hook leaves a page half-way: behind the log with which it reaches one of them, so at least one log is done.
+/// When a hook stops in the middle of a page: after the log that reaches one of these bounds, so at least one log is
+/// done.
 #[derive(Clone)]
 pub struct Bounds {
     /// Bytes of events, and of the errors of logs that the script failed on.
     pub bytes: usize,
     /// Computing.
     pub time: Duration,
-    /// What to ask after a log that broke a limit of the script.
+    /// Asked after a log that broke a limit of the script.
     pub gives_up: Option<Arc<GivesUp>>,
 }
 
-/// Whether to leave a page, after so many logs of which so many failed: too many fail, and the rest only costs time.
+/// Whether to stop in a page after this many logs, of which this many failed: too many fail, and the rest only costs
+/// time.
 pub type GivesUp = dyn Fn(u32, u32) -> bool + Send + Sync;
 
 impl Bounds {
@@ -52,20 +54,20 @@ impl std::fmt::Debug for Bounds {
     }
 }
 
-/// What a hook made of a page, or of a part of it.
+/// The result of a hook for a page or a part of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Made {
-    /// The events, laid out for each destination, in their order.
+    /// The formatted events for each destination, in order.
     pub outputs: Vec<Events>,
-    /// Logs that it ran over.
+    /// Number of processed logs.
     pub logs: u32,
-    /// Logs of which no event was to be made.
+    /// Dropped logs.
     pub dropped: u32,
     /// Among them: why, where the script says it.
     pub drop_reasons: DropReasons,
     /// Logs that the script failed on; none of them has an event.
     pub failed: Vec<Failed>,
-    /// Whether nothing of the page is left.
+    /// Whether the page is complete.
     pub is_last: bool,
 }
 

@@ -1,4 +1,4 @@
-//! One pass over the logs of a page, as far as one Lua state goes.
+//! One pass over the logs of a page with one Lua state.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -27,12 +27,12 @@ pub(super) enum Ended {
     Broken,
 }
 
-/// When to leave the page, and how far that is.
+/// The bounds, and the progress towards them.
 pub(super) struct Leave<'a> {
     bounds: &'a Bounds,
-    /// Whether somebody still waits for what is made.
+    /// Whether the caller still waits for the result.
     is_wanted: &'a dyn Fn() -> bool,
-    /// What the thread will have computed when the time is up.
+    /// The thread's CPU time at which the time is up.
     until: Duration,
     /// Bytes of the errors so far.
     errors: usize,
@@ -48,14 +48,14 @@ impl<'a> Leave<'a> {
         self.errors = self.errors.saturating_add(failed.weight());
     }
 
-    /// Whether what was made so far is enough. Asked between logs, so it looks at no clock.
+    /// Whether a bound is reached. Called between logs, so it reads no clock.
     #[inline]
     fn has_enough(&self, made: &Made) -> bool {
         let events: usize = made.outputs.iter().map(|events| events.bytes().len()).sum();
         events.saturating_add(self.errors) >= self.bounds.bytes || !(self.is_wanted)()
     }
 
-    /// The same when a log broke a limit, which was expensive.
+    /// The same after a log that broke a limit, which was expensive.
     pub(super) fn gives_up(&self, made: &Made) -> bool {
         let failed = u32::try_from(made.failed.len()).unwrap_or(u32::MAX);
         self.has_enough(made)
@@ -121,7 +121,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// There is not even the memory to begin with a log.
+    /// There is not enough memory to begin with a log.
     fn fail_one(&mut self) -> Result<Ended, PageError> {
         let Some(log) = self.current.get().logs.read()? else { return Ok(Ended::Done) };
         let log = log.index();

@@ -1,9 +1,9 @@
-//! The Lua world of a script: what is in it is listed here, and nothing else is.
+//! The globals of a script: only those listed here exist.
 //!
-//! A script comes from a file that its operators trust, but the logs it reads are written by anyone. So what is left out
-//! is what could reach the machine (`io`, `os`, `package`, `debug`), load code that was not checked (`load`, bytecode),
-//! run where the time limit does not reach (coroutines, finalisers, endless loops inside C functions), or change what
-//! other functions mean (metatables of strings, tables of libraries).
+//! A script comes from a trusted file, but anybody may write its logs. It therefore has no functions that could
+//! access the machine (`io`, `os`, `package`, `debug`), load unchecked code (`load`, bytecode), run outside of the
+//! time limit (coroutines, finalisers, endless loops inside C functions), or change other functions (metatables of
+//! strings, tables of libraries).
 
 use std::ffi::c_int;
 
@@ -39,10 +39,10 @@ const STRING: &[&str] = &[
 
 const TABLE: &[&str] = &["concat", "pack", "unpack"];
 
-/// So many items `table.move` may move at once: nothing can interrupt that, and items that are not there take no memory.
+/// Maximum number of items of `table.move`, which cannot be interrupted, and whose missing items need no memory.
 const MOST_MOVED: i64 = 4_000_000;
 
-/// Makes a state with all that scripts may use, and the table of their globals.
+/// Creates a state with everything that scripts may use, and the table of their globals.
 pub(crate) fn build(shared: &mut Shared, memory: usize) -> mlua::Result<(LuaState, Table)> {
     let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::UTF8;
     let lua = LuaState::new(libraries)?;
@@ -91,7 +91,7 @@ pub(crate) fn build(shared: &mut Shared, memory: usize) -> mlua::Result<(LuaStat
     Ok((lua, globals))
 }
 
-/// Makes every table of functions read-only, so that no script can change what the others mean.
+/// Makes every library table read-only, so that a script cannot change functions.
 pub(crate) fn seal(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     let mut sealed = Vec::new();
     for pair in globals.pairs::<LuaString, Value>() {

@@ -1,4 +1,4 @@
-//! Threads for hooks: a script computes, and must not hold up the loops that pull and deliver.
+//! Threads for hooks: a script computes, and must not block the loops that pull and deliver.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,48 +14,48 @@ use crate::loggroup::PageError;
 use crate::script::engine::time_limit::computing;
 use crate::script::{Failed, Hook, Made, Script, Stretch};
 
-/// How long the end of the program waits for threads that are at a log. A log ends by its own limit; one that may take
-/// longer than this ends with the process.
+/// How long the end of the program waits for threads that process a log. A log with a longer time limit ends with the
+/// process.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A fixed number of threads that run hooks. Shards take turns.
 ///
-/// Dropping it ends them: nobody waits any more for what they are at, so each leaves its page behind the log at hand.
+/// Dropping it ends them: each stops after its current log.
 #[derive(Debug)]
 pub struct HookThreads {
     queue: Arc<Queue>,
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Told when its shard begins, on the clock of [`Turns`].
+/// Called when its shard begins, with the clock of [`Turns`].
 type Job = Box<dyn FnOnce(Duration) + Send>;
 
 #[derive(Default)]
 struct Queue {
     state: Mutex<State>,
-    /// A job came, the queue was closed, or a thread ended.
+    /// Notifies of a new job, the closed queue, or the end of a thread.
     changed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// As many as there are shards at most: each waits for its job.
+    /// At most one per shard.
     turns: Turns<Job>,
     is_closed: bool,
     /// Threads that have ended.
     ended: usize,
 }
 
-/// A hook after it ran over a page, or over a part of it.
+/// A hook after a run over a page or a part of it.
 #[derive(Debug)]
 pub struct HookRun {
-    /// The hook, ready for what comes next.
+    /// The hook, ready for the next run.
     pub hook: Hook,
-    /// The batch made of the page, and the logs that the script failed on; or the page, when it cannot be read.
+    /// The batch, and the logs that the script failed on; or the page, if it cannot be read.
     pub made: Result<(Batch, Vec<Failed>), UnreadablePage>,
 }
 
-/// A page that is not what it should be.
+/// A page that cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 #[error("the page at {} cannot be read: {error}", page.cursor)]
 pub struct UnreadablePage {
@@ -66,7 +66,7 @@ pub struct UnreadablePage {
 }
 
 impl HookRun {
-    /// Runs a hook over a page, as `newer` if there is a newer version, for as long as what it makes is wanted.
+    /// Runs a hook over a page, as `newer` if there is a newer version, as long as the result is wanted.
     pub(crate) fn of(mut hook: Hook, newer: Option<&Script>, stretch: Stretch, is_wanted: &dyn Fn() -> bool) -> Self {
         if let Some(script) = newer {
             hook.take_up(script);
@@ -83,9 +83,9 @@ impl HookRun {
     }
 }
 
-/// The program itself failed while it ran a hook, not the script. The hook is gone.
+/// The program itself panicked while it ran a hook, not the script. The hook is lost.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the program failed while it ran the script, which is a bug: {0}")]
+#[error("BUG: the program panicked while it ran the script: {0}")]
 pub struct HookPanic(pub String);
 
 impl HookThreads {
@@ -104,8 +104,8 @@ impl HookThreads {
         Ok(Self { queue, threads })
     }
 
-    /// Runs the hook over the page on one of the threads when it is its turn, as `newer` if there is a newer version. When
-    /// nobody waits for this any more, the hook leaves the page behind the log at hand and is dropped.
+    /// Runs the hook over the page on one of the threads when it is its turn, as `newer` if there is a newer version.
+    /// If the caller stops waiting, the hook stops after the current log and is dropped.
     ///
     /// # Errors
     /// Running it panicked.
@@ -117,7 +117,7 @@ impl HookThreads {
         Ok(ran)
     }
 
-    /// Has a hook made on one of the threads.
+    /// Creates a hook on one of the threads.
     ///
     /// # Errors
     /// Making it panicked.
@@ -132,8 +132,8 @@ impl HookThreads {
         Ok(loaded)
     }
 
-    /// Does `work` for a shard whose clock shows `used_to`; returns what it shows then. `work` can ask whether anybody still
-    /// waits for it.
+    /// Runs `work` for a shard whose clock is `used_to`; returns the new clock. `work` can check whether the caller
+    /// still waits.
     async fn work<T: Send + 'static>(
         &self,
         used_to: Duration,
@@ -147,7 +147,7 @@ impl HookThreads {
             let before = computing();
             let done = catch_unwind(AssertUnwindSafe(|| work(&|| !reply.is_closed())));
             let used_to = begin + computing().saturating_sub(before);
-            // Whoever asked may have been stopped meanwhile.
+            // The caller may have been stopped meanwhile.
             let _ = reply.send(done.map(|done| (done, used_to)).map_err(|panic| HookPanic(words(&*panic))));
         };
         self.queue.push(used_to, Box::new(job));
@@ -161,7 +161,7 @@ impl Drop for HookThreads {
         self.queue.close();
         self.queue.wait_for_ends(count);
         for thread in self.threads.drain(..).filter(JoinHandle::is_finished) {
-            // A thread that panicked outside of a hook has nothing left to say here.
+            // A panic outside of a hook is already reported.
             let _ = thread.join();
         }
     }
@@ -173,14 +173,14 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Lets the threads end. What waits for its turn is dropped.
+    /// Ends the threads. Waiting jobs are dropped.
     fn close(&self) {
         let mut state = self.lock();
         state.is_closed = true;
         let dropped = std::mem::take(&mut state.turns);
         drop(state);
         self.changed.notify_all();
-        // A hook that is dropped runs the end of its script: not while the others wait for the lock.
+        // A dropped hook runs its script's `shutdown`: not while others wait for the lock.
         drop(dropped);
     }
 
@@ -201,7 +201,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// The job whose turn it is; waits for one. `None`: the queue was closed.
+    /// The next job; waits for one. `None`: the queue was closed.
     fn next(&self) -> Option<(Duration, Job)> {
         let mut state = self.lock();
         loop {

@@ -1,4 +1,4 @@
-//! How a hook begins and ends: `init`, `shutdown`, and one version taking over from another.
+//! The start and end of a hook: `init`, `shutdown`, and the change of versions.
 
 use mlua::Value;
 use tracing::warn;
@@ -11,16 +11,16 @@ use crate::script::values::state::KeptState;
 use crate::script::{Config, Meta, Script};
 
 impl Hook {
-    /// Whether this version is to take over: it is another one, and not one that did not load here.
+    /// Whether this version should take over: it is a different one, and did not fail to load here.
     pub(in crate::script) fn is_older_than(&self, script: &Script) -> bool {
         self.script.version != script.version && self.refused.as_ref() != Some(&script.version)
     }
 
-    /// Makes this the hook of another version, with the state that both ask for. One that does not load changes nothing:
-    /// it loaded when it was loaded, but what its top level does may depend on the moment.
+    /// Makes this the hook of another version, with the state that both declare. A version that does not load changes
+    /// nothing: it loaded at the reload, but the result of its top level may vary.
     pub(in crate::script) fn take_up(&mut self, script: &Script) {
         match self.successor(script) {
-            // The one before is dropped here, and shuts down.
+            // The old version is dropped here, and shuts down.
             Ok(next) => *self = next,
             Err(fault) => {
                 warn!(shard = %self.meta.shard, in_force = %self.script.version, "keeps the script it has: {fault}");
@@ -40,14 +40,14 @@ impl Hook {
                 Ok(_) => {}
                 Err(fault) => warn!(%shard, "the script does not load with the state that was kept: {fault}"),
             },
-            Some(Err(why)) => warn!(%shard, "the script's state is not kept: {why}"),
+            Some(Err(why)) => warn!(%shard, "the script's state cannot be kept: {why}"),
             Some(Ok(None)) | None => {}
         }
         load(None)
     }
 }
 
-/// Ends the script as well, which may have something to say. A Lua state that a log broke just goes.
+/// Also runs the script's `shutdown`. A state that a log broke is just dropped.
 impl Drop for Hook {
     fn drop(&mut self) {
         let Some(vm) = self.vm.take() else { return };

@@ -1,16 +1,16 @@
-//! Whose turn it is on the hook threads: pure.
+//! Decides whose turn it is on the hook threads. Pure.
 //!
-//! Start-time fair queueing. Every shard has a clock of what it has used, and the job of the shard that has used least goes
-//! first. A shard that had nothing to do saves nothing up by that: its clock is set to that of the job which began last. So
-//! a shard whose script is slow, or loops, takes from the others no more than its share, whatever its jobs take.
+//! Start-time fair queueing. Every shard has a clock of its used time, and the job of the shard with the least used
+//! time goes first. An idle shard does not accumulate credit: its clock is set to that of the job that began last. A
+//! shard whose script is slow, or loops, therefore takes no more than its share.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The jobs that wait for a thread. A shard has one at a time, so there are no more than shards.
+/// The jobs that wait for a thread: at most one per shard.
 #[derive(Debug)]
 pub(super) struct Turns<T> {
-    /// When the job that began last did, on its shard's clock.
+    /// The clock of the job that began last.
     now: Duration,
     /// In the order of their begin; those that begin at the same time in the order in which they came.
     waiting: BTreeMap<(Duration, u64), T>,

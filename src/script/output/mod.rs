@@ -1,4 +1,4 @@
-//! From what the hook returned to the bytes of events.
+//! Converts the returned values to the bytes of events.
 
 pub(crate) mod escape;
 pub(crate) mod number;

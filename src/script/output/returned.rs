@@ -1,4 +1,4 @@
-//! What a hook may return, and how it becomes events.
+//! Checks the value that a hook returns, and writes its events.
 
 use std::borrow::Cow;
 use std::ffi::c_int;
@@ -14,7 +14,7 @@ use crate::script::diagnostics::error::bounded;
 use crate::script::engine::lua_stack::{Hidden, Kept, Kind, Stack};
 use crate::script::hook::current_log::{Current, FieldState};
 
-/// A log may become this many events.
+/// Maximum number of events of one log.
 const MOST_EVENTS: usize = 10_000;
 
 type Text<'a> = Cow<'a, [u8]>;
@@ -128,12 +128,16 @@ impl<'a> One<'a> {
                 Shape::List if self.stack.raw_len(at) == 0 => Ok(()),
                 Shape::StaleLog => Err(whole("this is the log of an earlier call")),
                 Shape::Dropped => Err(whole(write::DROPPED_INSIDE)),
-                Shape::Object | Shape::Array => Err(whole("decoded JSON is no event by itself; return { event = it }")),
+                Shape::Object | Shape::Array => Err(whole(
+                    "decoded JSON is not an event by itself; return { event = \
+                     it }",
+                )),
                 Shape::List => Err(whole("an event is a table with an `event`, a string, or the log")),
             },
             kind => {
                 let why = format!(
-                    "{} is no event; return nil, a string, the log, an event table like {{ event = log }}, or a list of them",
+                    "{} is not an event; return nil, a string, the log, an event table like {{ event = log }}, or a \
+                    list of them",
                     kind.name()
                 );
                 Err(whole(&why))
@@ -211,7 +215,8 @@ impl<'a> One<'a> {
             self.stack.set_top(at - 1);
         }
         if keys == 0 {
-            let why = "an empty table is no event: was `event` set from a field that the log does not have? Return nil to drop a \
+            let why = "an empty table is not an event: was `event` set from a field that the log does not have? \
+                 Return nil to drop a \
                        log";
             let place = place.trim_end_matches('.');
             return Err(problem(if place.is_empty() { "the value" } else { place }, why));

@@ -39,7 +39,7 @@ pub(crate) fn check(digits: &str) -> Result<(), String> {
     };
     let hint = match units.iter().find(|unit| is_of_our_days(unit)) {
         Some((in_a_second, unit)) => format!("these are {unit}: divide by {in_a_second}"),
-        None => "they are of no year from 1 to 9999".to_owned(),
+        None => "they are not in the years 1 to 9999".to_owned(),
     };
     Err(format!("expected unix seconds, not {}: {hint}", digits.chars().take(40).collect::<String>()))
 }
@@ -100,7 +100,7 @@ mod tests {
         check("1700000000123456", "these are microseconds: divide by 1000000");
         check("1700000000123456789", "these are nanoseconds: divide by 1000000000");
         for never in ["-62135596801", "9000000000000", "99999999999999999999"] {
-            check(never, "they are of no year from 1 to 9999");
+            check(never, "they are not in the years 1 to 9999");
         }
     }
 

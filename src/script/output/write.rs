@@ -11,7 +11,7 @@ use crate::script::engine::time_limit;
 use crate::script::hook::current_log::{Current, FieldState};
 use crate::script::values::json::scan;
 
-/// Characters of a path that an error shows.
+/// Maximum length of a path in an error, in characters.
 const MOST_OF_PATH: usize = 80;
 
 /// Tables may nest this deep; a table inside itself gets there too.
@@ -53,7 +53,7 @@ pub(crate) fn pairs(
     result.map_err(|fault| fault.under(root))
 }
 
-/// What cannot be written, with the way to it; every level adds its own step in front.
+/// A value that cannot be written, with its path; every level adds its own step in front.
 struct WriteFault {
     path: String,
     problem: String,

@@ -1,7 +1,7 @@
-//! The files that a script names: modules, and the tables that it looks things up in.
+//! The files that a script names: modules and lookup tables.
 //!
-//! They are found in the text and read together with it, before anything runs. So a version is one set of texts, known
-//! without running it and the same for every shard, and a script reads nothing later on.
+//! They are found in the text and read together with it, before anything runs. A version is therefore one set of
+//! texts, known without running it and the same for every shard; a script reads no files later.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,18 +13,18 @@ use sha2::{Digest as _, Sha256};
 use super::tokens::{Token, Tokens};
 use crate::core::named_file;
 
-/// A script may name this many files.
+/// Maximum number of files of a script.
 const MOST_FILES: usize = 100;
 
 /// Most bytes of all of them together.
 const MOST_BYTES: usize = 64 << 20;
 
-/// The content of each file that a script names, or why there is none.
+/// The content of each file that a script names, or why it cannot be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Files(BTreeMap<String, Result<Arc<[u8]>, String>>);
 
 impl Files {
-    /// Reads what `text` names, and what the modules among that name, from `directory`, which has no links in its path.
+    /// Reads the files that `text` names, and those that its modules name, from `directory`, whose path has no links.
     pub(crate) fn read(directory: &Path, text: &[u8]) -> Self {
         let mut files = BTreeMap::new();
         let mut room = MOST_BYTES;
@@ -52,11 +52,11 @@ impl Files {
     /// The content of the file with this name: the path from the script's directory, `lib/mask.lua`.
     ///
     /// # Errors
-    /// Why there is none, in words for the script's author.
+    /// Why it cannot be read, for the script's author.
     pub fn get(&self, name: &str) -> Result<&Arc<[u8]>, String> {
         match self.0.get(name) {
             Some(content) => content.as_ref().map_err(Clone::clone),
-            None => Err("it was not loaded with the script: write its name there, as a text in quotes".to_owned()),
+            None => Err("it was not loaded with the script: write its name as a literal in quotes".to_owned()),
         }
     }
 
@@ -87,7 +87,7 @@ impl Files {
         self.0.is_empty()
     }
 
-    /// Adds what makes one set of files differ from another.
+    /// Adds the files to the hash of a version.
     pub(crate) fn digest(&self, hash: &mut Sha256) {
         for (name, content) in &self.0 {
             let (kind, bytes) = match content {
@@ -103,7 +103,7 @@ impl Files {
     }
 }
 
-/// The file of a module: `lib.mask` is in `lib/mask.lua`. `None` if this can be no module's name.
+/// The file of a module: `lib.mask` is in `lib/mask.lua`. `None` if the name is invalid.
 pub(crate) fn module_file(module: &str) -> Option<String> {
     let is_part = |part: &str| {
         !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
@@ -142,7 +142,7 @@ fn named_in(text: &[u8]) -> Vec<Named> {
     named
 }
 
-/// Whether a path names something in the directory that it starts at, or below.
+/// Whether a path stays within its directory.
 fn is_below(path: &str) -> bool {
     path.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && !part.contains(['\\', '\0', ':']))
 }
@@ -150,7 +150,7 @@ fn is_below(path: &str) -> bool {
 /// Reads a regular file of at most `most` bytes, which must not lie outside of `directory`, not even by a link.
 fn read(directory: &Path, name: &str, most: usize) -> Result<Arc<[u8]>, String> {
     let in_words = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file beside the script".to_owned(),
+        io::ErrorKind::NotFound => "no such file beside the script".to_owned(),
         io::ErrorKind::FileTooLarge => format!("the files of a script may have {} MiB together", MOST_BYTES >> 20),
         _ => error.to_string(),
     };
@@ -163,7 +163,7 @@ fn read(directory: &Path, name: &str, most: usize) -> Result<Arc<[u8]>, String> 
     Ok(content.into())
 }
 
-/// Drops the mark that some editors put before a text in UTF-8: neither Lua nor CSV nor JSON has it.
+/// Removes a byte order mark, which is not valid in Lua, CSV or JSON.
 pub(crate) fn drop_mark(text: &mut Vec<u8>) {
     if text.starts_with(b"\xef\xbb\xbf") {
         text.drain(..3);
@@ -219,7 +219,7 @@ mod tests {
         let files = Files::read(&at, b"require 'lib.a' require 'gone'");
         assert_eq!(files.names().collect::<Vec<_>>(), ["b.lua", "gone.lua", "lib/a.lua", "t.csv"]);
         assert_eq!(&files.get("t.csv").unwrap()[..], b"require 'c'");
-        assert_eq!(files.get("gone.lua").unwrap_err(), "there is no such file beside the script");
+        assert_eq!(files.get("gone.lua").unwrap_err(), "no such file beside the script");
         assert!(files.get("c.lua").unwrap_err().contains("not loaded with the script"));
     }
 

@@ -1,4 +1,4 @@
-//! A version of a script as one text, to be kept and read again.
+//! A version of a script as one text, to be stored and read again.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ enum KeptFile {
 }
 
 impl Script {
-    /// The version with everything that it is made of.
+    /// The version with all its parts.
     #[must_use]
     pub fn to_kept(&self) -> Vec<u8> {
         let file = |content: Result<&[u8], &str>| match content {

@@ -12,7 +12,7 @@ use super::diagnostics::error::{HookError, ScriptFault};
 use crate::core::named_file;
 pub use files::Files;
 
-/// The comment that asks for a version to be loaded whatever it does.
+/// The comment that forces a version to be loaded.
 const FORCE: &[u8] = b"forwarder: force-reload";
 
 /// Most bytes of a script's text.
@@ -21,19 +21,19 @@ pub const MOST_TEXT: u64 = 16 << 20;
 /// The text of a script, with the files that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
-    /// What it is called in messages: the path it was read from.
+    /// Its name in messages: the path it was read from.
     pub name: String,
     /// The text.
     pub text: Vec<u8>,
-    /// What it names: `require "mask"`, `lookup.csv("hosts.csv", …)`.
+    /// The files that it names: `require "mask"`, `lookup.csv("hosts.csv", …)`.
     pub files: Files,
     /// The first 12 hex digits of the SHA-256 of the text, and of the files when it names any.
     pub version: String,
 }
 
 impl Script {
-    /// Reads a script and the files that it names. These are looked for beside the file that the path leads to, through
-    /// all links, so that a directory that is replaced by a link to another is seen as one or the other.
+    /// Reads a script and the files that it names. They are read from the directory of the resolved path, so that a
+    /// directory that is replaced by a link is seen either before or after the change.
     ///
     /// # Errors
     /// [`ScriptFault::Unreadable`]. A file that it names and that cannot be read is an error of the line that asks for it.
@@ -47,7 +47,7 @@ impl Script {
         Ok(Self::new(&path.display().to_string(), text, files))
     }
 
-    /// A script that is not in a file, and has no files to name.
+    /// A script that is not in a file, and names no files.
     #[must_use]
     pub fn from_text(name: &str, text: impl Into<Vec<u8>>) -> Self {
         Self::new(name, text.into(), Files::default())
@@ -61,15 +61,15 @@ impl Script {
         Self { name: name.to_owned(), text, files, version }
     }
 
-    /// Whether a comment at the top asks for this version to be loaded without being compared with the one before:
-    /// `-- forwarder: force-reload`.
+    /// Whether a comment at the top requests that this version is loaded without a comparison with the last one: `--
+    /// forwarder: force-reload`.
     pub(crate) fn forces_reload(&self) -> bool {
         let lines = self.text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
         let mut comments = lines.take_while(|line| line.is_empty() || line.starts_with(b"--"));
         comments.any(|line| line.strip_prefix(b"--").is_some_and(|text| text.trim_ascii() == FORCE))
     }
 
-    /// What a file that the script names is called in messages.
+    /// The name of a file of the script in messages.
     pub(crate) fn name_of(&self, file: &str) -> String {
         Path::new(&self.name).with_file_name(file).display().to_string()
     }
@@ -82,7 +82,7 @@ impl Script {
         }
     }
 
-    /// An error's text without what Lua or the binding adds, and with the place in front if it has none.
+    /// An error's text without the additions of Lua or the binding, and with the place in front if it has none.
     pub(crate) fn words(&self, text: &str, line: Option<u32>) -> String {
         let text = text.strip_prefix("runtime error: ").unwrap_or(text);
         let text = text.split("\nstack traceback:").next().unwrap_or(text);

@@ -1,6 +1,6 @@
 //! `logger` and `print`: lines of the script in the program's own log.
 //!
-//! What a script prints comes from logs, so it may be hostile, and it may be much: it is escaped, cut and counted.
+//! Printed text comes from logs, so it may be hostile and large: it is escaped, cut and counted.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,13 +11,13 @@ use tracing::Level;
 
 use super::native::number;
 
-/// What the program's log filter calls these lines.
+/// The target of these lines in the program's log.
 const TARGET: &str = "script";
 
 /// Longest line, in bytes.
 const MAX_LINE: usize = 2048;
 
-/// Most lines of one VM in [`PERIOD`].
+/// Maximum number of lines of one VM in [`PERIOD`].
 const MAX_LINES: u32 = 20;
 
 const PERIOD: Duration = Duration::from_secs(1);
@@ -53,7 +53,7 @@ pub(super) fn install(
     globals.set("print", info)
 }
 
-/// How many lines a VM has printed lately.
+/// The recent number of lines of a VM.
 #[derive(Debug, Default)]
 struct Quota {
     period_began: Option<Instant>,
@@ -89,7 +89,7 @@ impl Quota {
     }
 }
 
-/// A VM that ends tells what it still has to.
+/// A VM that ends reports the suppressed lines.
 impl Drop for Quota {
     fn drop(&mut self) {
         self.report();
@@ -141,7 +141,7 @@ fn line(values: &MultiValue) -> String {
     line
 }
 
-/// Adds text in which nothing can end the line, move the cursor of a terminal or turn the reading direction. Stops soon
+/// Adds text that cannot end the line, move the cursor of a terminal or change the reading direction. Stops soon
 /// after the line is full.
 fn push_escaped(line: &mut String, bytes: &[u8]) {
     for chunk in bytes.utf8_chunks() {

@@ -1,8 +1,8 @@
 //! `lookup`: tables from the files beside a script, by key.
 //!
-//! The content is that of the script's version. It is parsed when it is first asked for, once in each Lua state, and stays
-//! on this side: what is looked up is handed out as a fresh value, so that it may become part of an event and nothing
-//! that a script does to it is left to the next log.
+//! The content is that of the script's version. It is parsed at the first use, once per Lua state, and stays in Rust:
+//! each lookup returns a fresh value, which may become part of an event, and whose changes do not affect the next
+//! log.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use super::native::{Raise, function, number, text, text_or_none};
 use crate::script::values::json as decoded;
 use crate::script::{Files, Script};
 
-/// Most bytes of all the files that one Lua state looks things up in: they are parsed where nothing can stop it.
+/// Maximum size of all lookup files of one Lua state, in bytes, because parsing cannot be interrupted.
 const MOST_BYTES: usize = 16 << 20;
 
 /// Puts `lookup` into `globals`, where `json` must be already.

@@ -1,4 +1,4 @@
-//! What a script finds beside the language: the functions that `docs/hook-library.md` describes.
+//! The library of scripts, as described in `docs/hook-library.md`.
 
 pub(crate) mod cef;
 mod directives;

@@ -14,8 +14,8 @@ type Chain = Arc<Mutex<Vec<String>>>;
 
 /// Puts `require` into `globals`, which the modules share with the script.
 ///
-/// A module runs once in each Lua state, under the limits of whoever asks for it first, and its text is that of the
-/// script's version: what happens to the file later is another version's business.
+/// A module runs once in each Lua state, under the limits of its first caller. Its text is that of the script's
+/// version; later changes of the file belong to a new version.
 pub(crate) fn install(lua: &Lua, globals: &Table, script: &Script) -> mlua::Result<()> {
     let chain = Chain::default();
     let opening = (Arc::clone(&chain), script.clone(), globals.clone());
@@ -38,7 +38,7 @@ pub(crate) fn install(lua: &Lua, globals: &Table, script: &Script) -> mlua::Resu
 
 /// Why there is no module.
 enum Refused {
-    /// In words for the script's author.
+    /// A message for the script's author.
     Text(String),
     /// The engine has no memory.
     Engine(mlua::Error),

@@ -1,4 +1,4 @@
-//! How a Rust function becomes a function of the script: its arguments, and how it fails.
+//! Makes Rust functions available to scripts: arguments and errors.
 
 use mlua::chunk::{Chunk, ChunkMode};
 use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, LuaString, Value};
@@ -12,7 +12,7 @@ pub(super) enum Raise {
     Text(String),
     /// Raised as text that says which argument is bad, counted from 1.
     Argument(usize, String),
-    /// Trouble of the engine itself, such as no memory: passed on as it is.
+    /// An error of the engine itself, such as no memory: passed on unchanged.
     Engine(mlua::Error),
 }
 
@@ -22,8 +22,8 @@ impl From<mlua::Error> for Raise {
     }
 }
 
-/// Longest text that a function of the library takes or makes, in bytes. They run where nothing can stop them, and what
-/// they make is not yet Lua's memory.
+/// Longest text that a function of the library takes or makes, in bytes. They cannot be interrupted, and their
+/// results do not count as Lua memory yet.
 pub(super) const MOST_BYTES: usize = 16 << 20;
 
 /// A native as a function of the script. A boolean must be its only result.

@@ -1,8 +1,7 @@
-//! `re`: regular expressions that no text can stall, over the engine of the `regex` crate.
+//! `re`: regular expressions in linear time, with the engine of the `regex` crate.
 //!
-//! A search looks at each byte of the text once for each state of the pattern at most. It runs where nothing can stop it,
-//! so that product is bounded by the time that a log may take; several searches in one text are stopped between two of
-//! them.
+//! A search reads each byte of the text at most once for each state of the pattern. It cannot be interrupted, so that
+//! product is limited by the time limit of a log; several searches in one text are stopped between two of them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,13 +24,13 @@ const MOST_PATTERN_BYTES: usize = 4096;
 /// Largest compiled pattern, in bytes: some ten thousand states.
 const MOST_PROGRAM_BYTES: usize = 256 << 10;
 
-/// What the engine may remember of a pattern, in bytes.
+/// Maximum cache of the engine for a pattern, in bytes.
 const MOST_CACHE_BYTES: usize = 256 << 10;
 
 /// Compiled patterns that a VM keeps.
 const CACHED_PATTERNS: usize = 64;
 
-/// States times bytes that a search gets through in a millisecond at the very worst, for a pattern and a text made for it.
+/// States times bytes that a search processes per millisecond in the worst case.
 const WORK_PER_MILLISECOND: u128 = 90_000;
 
 /// Puts `re` into `globals`. At the very worst a search takes as long as `limit`.
@@ -243,7 +242,7 @@ impl Patterns {
         }
         let pattern =
             Arc::new(Pattern::new(&source.as_bytes(), self.most_work).map_err(|why| Raise::Argument(n, why))?);
-        // A script has a few; one that makes them of logs must not fill the memory with them.
+        // A script has a few patterns; one that makes patterns from logs must not fill the memory.
         if kept.len() >= CACHED_PATTERNS {
             kept.clear();
         }
@@ -329,7 +328,7 @@ impl Pattern {
 
 const TOO_LARGE: &str = "pattern too large when compiled: repetitions multiply, as in (a{1000}){1000}";
 
-/// What is wrong with a pattern, in one line.
+/// The error of a pattern, in one line.
 fn words(error: &thompson::BuildError) -> String {
     if error.size_limit().is_some() {
         return TOO_LARGE.to_owned();

@@ -6,11 +6,11 @@
 //! {"name": "debug is dropped", "log": {"level": "debug"}, "dropped": true}
 //! ```
 //!
-//! Beside `log` (or `logs`, several that one Lua state sees in turn) a case has what is to come of it: `events`,
-//! `"dropped": true`, or `error` with a part of the message. `settings` takes the place of `[script.vars]`, key by key.
+//! Besides `log` (or `logs`, several for one Lua state in turn), a case has the expected result: `events`,
+//! `"dropped": true`, or `error` with a part of the message. `settings` replaces `[script.vars]`, key by key.
 //!
-//! Each case runs in a Lua state of its own, through the same [`Hook`] as in production. What is compared is what the
-//! script returned, not what a destination makes of it: see [`EventJson`].
+//! Each case runs in its own Lua state, with the same [`Hook`] as in production. The comparison uses the returned
+//! events, not the format of a destination: see [`EventJson`].
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ use case::{Expected, LEVELS_AROUND, MOST_LEVELS, Outcome};
 /// The end of the names of files with cases.
 pub const SUFFIX: &str = ".test.jsonl";
 
-/// Where the cases of a script are: `scripts/transform.test.jsonl` for `scripts/transform.lua`.
+/// The file of a script's cases: `scripts/transform.test.jsonl` for `scripts/transform.lua`.
 #[must_use]
 pub fn path_beside(script: &Path) -> PathBuf {
     let stem = script.file_stem().unwrap_or_default();
@@ -45,7 +45,7 @@ pub fn path_beside(script: &Path) -> PathBuf {
     script.with_file_name(name)
 }
 
-/// Runs the cases in `text`, the content of a file of cases. What is wrong with a case is in the report.
+/// Runs the cases in `text`, the content of a file of cases. Errors of cases are in the report.
 ///
 /// # Errors
 /// The script does not load.
@@ -65,8 +65,7 @@ pub fn run(script: &Script, config: &Config, text: &str) -> Result<Report, HookE
     Ok(report)
 }
 
-/// The text of a file of cases with what the script makes now in the place of what was expected. A line that is no case
-/// stays as it is.
+/// The text of a file of cases with the current results as expected results. A line that is not a case is unchanged.
 ///
 /// # Errors
 /// The script does not load.
@@ -76,7 +75,7 @@ pub fn update(script: &Script, config: &Config, text: &str) -> Result<String, Ho
     for line in text.lines() {
         match Case::read(line) {
             Ok(case) if !line.trim().is_empty() => match outcome(script, config, &case) {
-                // What passes keeps the words it has: `"error": "nil value"` is not made longer.
+                // A passing case keeps its text: `"error": "nil value"` is not extended.
                 Ok(outcome) => match compare(&case, &outcome) {
                     Ok(()) | Err(Why::TooDeep) => updated += line,
                     Err(_) => updated += &case.with(&outcome),

@@ -1,7 +1,7 @@
 //! Which lines of a script ran, for its tests.
 //!
-//! What could run is read from the compiled script, so that a table over ten lines and a comment are told apart as Lua
-//! does it; what ran is told by a hook of the engine, which is set only while somebody notes lines.
+//! Lines with code are read from the compiled script, so that a table over ten lines and a comment are distinguished
+//! as in Lua; executed lines are reported by a hook of the engine, which is set only during coverage.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,4 @@
-//! A log that somebody typed or kept, as a page like those that are pulled: what is tried and tested goes the same way
-//! as what is shipped.
+//! A log from a file, as a page like a pulled one, so that tries and tests use the same code as production.
 
 use prost::Message as _;
 use serde_json::Value;
@@ -10,7 +9,7 @@ use crate::loggroup::Log as PageLog;
 use crate::loggroup::flat;
 use crate::loggroup::proto::{LogGroup, LogGroupList};
 
-/// The time of a sample that names none.
+/// The time of a sample without one.
 const TIME: &[u8] = b"1700000000";
 
 /// A flattened log: keys and values in the order of the dict that `process(log)` gets.
@@ -19,18 +18,18 @@ pub struct Sample {
     fields: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Why a JSON value is no log.
+/// Why a JSON value is not a log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SampleError(String);
 
 impl Sample {
-    /// The log that a JSON object of strings stands for, as a script sees it:
-    /// `{"__time__": "1700000000", "__tag__:host": "web-1", "status": "200"}`. What SLS gives every log is there even when
-    /// it is left out: `__time__` (then 1700000000), an empty `__topic__` and an empty `__source__`.
+    /// The log that a JSON object of strings stands for, as a script sees it: `{"__time__": "1700000000",
+    /// "__tag__:host": "web-1", "status": "200"}`. Fields that SLS adds to every log are added if they are missing:
+    /// `__time__` (then 1700000000), an empty `__topic__` and an empty `__source__`.
     ///
     /// # Errors
-    /// It is no object, or a value is no string.
+    /// It is not an object, or a value is not a string.
     pub fn from_json(log: &Value) -> Result<Self, SampleError> {
         let Value::Object(fields) = log else {
             return Err(SampleError(format!("a log is an object of strings, not {}", kind(log))));

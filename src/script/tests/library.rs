@@ -130,7 +130,7 @@ fn a_table_that_cannot_be_read_refuses_the_script() {
         let said = beside(files, &format!("local t = {call} function process(log) return 'fine' end")).unwrap_err();
         assert_eq!(said, format!("while the script was loaded: s.lua:1: {expected}"));
     }
-    refuses(&[], "lookup.csv('none.csv', 'ip')", "lookup.csv: none.csv: there is no such file beside the script");
+    refuses(&[], "lookup.csv('none.csv', 'ip')", "lookup.csv: none.csv: no such file beside the script");
     refuses(
         &[HOSTS],
         "lookup.csv('hosts.csv', 'id')",
@@ -155,7 +155,7 @@ fn a_table_that_cannot_be_read_refuses_the_script() {
     refuses(
         &[HOSTS],
         "lookup.csv('hosts' .. '.csv', 'ip')",
-        "lookup.csv: hosts.csv: it was not loaded with the script: write its name there, as a text in quotes",
+        "lookup.csv: hosts.csv: it was not loaded with the script: write its name as a literal in quotes",
     );
 }
 

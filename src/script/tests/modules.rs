@@ -80,7 +80,7 @@ fn what_is_not_there_or_no_module_is_an_error_that_says_so() {
     let script = |name: &str| format!("require({name})\nfunction process() end");
     check(
         &[("s.lua", &script("'gone'"))],
-        "while the script was loaded: D/s.lua:1: require: D/gone.lua: there is no such file beside the script",
+        "while the script was loaded: D/s.lua:1: require: D/gone.lua: no such file beside the script",
     );
     for name in ["'../a'", "'/etc/a'", "'a/b'", "'a.lua..'"] {
         let wrong = name.trim_matches('\'');
@@ -98,7 +98,8 @@ fn what_is_not_there_or_no_module_is_an_error_that_says_so() {
     );
     check(
         &[("s.lua", "local n = 'a' require(n)"), ("a.lua", "")],
-        "while the script was loaded: D/s.lua:1: require: D/a.lua: it was not loaded with the script: write its name there, as a text in quotes",
+        "while the script was loaded: D/s.lua:1: require: D/a.lua: it was not loaded with the script: write its name \
+        as a literal in quotes",
     );
 }
 

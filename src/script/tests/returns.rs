@@ -49,7 +49,8 @@ fn what_drop_returns_stands_for_the_whole_log_and_has_a_reason() {
     refused("{ event = { a = drop 'x' } }", &format!("event.a: {inside}"));
     refused(
         "drop",
-        "the value: a function is no event; return nil, a string, the log, an event table like { event = log }, or a list of them",
+        "the value: a function is not an event; return nil, a string, the log, an event table like { event = log }, \
+        or a list of them",
     );
     for slip in ["drop()", "drop(nil)", "drop(5)", "drop('')", "drop({})"] {
         let said = process(&format!("return {slip}"), &[]);
@@ -66,17 +67,19 @@ fn what_a_missing_field_leaves_of_an_event_is_an_error_and_no_drop() {
     for value in ["{}", "{ event = log.missing }", "{ event = nil, host = nil }"] {
         refused(
             value,
-            "the value: an empty table is no event: was `event` set from a field that the log does not have? Return nil to \
+            "the value: an empty table is not an event: was `event` set from a field that the log does not have? \
+            Return nil to \
              drop a log",
         );
     }
     refused(
         "{ 'a', {} }",
-        "[2]: an empty table is no event: was `event` set from a field that the log does not have? Return nil to drop a log",
+        "[2]: an empty table is not an event: was `event` set from a field that the log does not have? Return nil to \
+        drop a log",
     );
     let why = "return nil, a string, the log, an event table like { event = log }, or a list of them";
-    refused("false", &format!("the value: a boolean is no event; {why}"));
-    refused("log.a == '1' and log", &format!("the value: a boolean is no event; {why}"));
+    refused("false", &format!("the value: a boolean is not an event; {why}"));
+    refused("log.a == '1' and log", &format!("the value: a boolean is not an event; {why}"));
 }
 
 #[test]
@@ -158,11 +161,13 @@ fn the_digits_of_a_time_are_copied() {
 fn what_cannot_be_sent_is_named_with_its_place() {
     refused(
         "5",
-        "the value: a number is no event; return nil, a string, the log, an event table like { event = log }, or a list of them",
+        "the value: a number is not an event; return nil, a string, the log, an event table like { event = log }, or \
+        a list of them",
     );
     refused(
         "true",
-        "the value: a boolean is no event; return nil, a string, the log, an event table like { event = log }, or a list of them",
+        "the value: a boolean is not an event; return nil, a string, the log, an event table like { event = log }, or \
+        a list of them",
     );
     refused("{ event = 5 }", "event: a table, a string or the log is needed, not a number; tostring() makes one");
     refused("{ time = 5 }", "event: missing; put the data to send here: { event = log }");
@@ -226,13 +231,14 @@ fn what_cannot_be_sent_is_named_with_its_place() {
     );
     refused(
         "{ 'a', 5 }",
-        "[2]: a number is no event; return nil, a string, the log, an event table like { event = log }, or a list of them",
+        "[2]: a number is not an event; return nil, a string, the log, an event table like { event = log }, or a list \
+        of them",
     );
     refused("{ 'a', { event = { x = error } } }", "[2].event.x: a function cannot be sent");
     refused("{ { 'a' } }", "[1].[a number]: an event table has only named keys");
     refused("{ 'a', event = 'b' }", "event: a table is either one event or a list of events, not both");
     refused("{ 'a', nil, 'c' }", "the list: a list with holes: nothing may be nil between its events");
-    refused("json.decode('{}')", "the value: decoded JSON is no event by itself; return { event = it }");
+    refused("json.decode('{}')", "the value: decoded JSON is not an event by itself; return { event = it }");
     check(
         "local t = {} for i = 1, 10001 do t[i] = 'x' end return t",
         &[],

@@ -39,7 +39,10 @@ pub enum Refused {
     #[error("{}", .0.line(Beside::default()))]
     Load(#[from] HookError),
     /// Its test cases fail.
-    #[error("its tests fail: {report}; if what comes now is right, `forwarder test --update {script}` accepts it")]
+    #[error(
+        "its tests fail: {report}; if the current results are right, `forwarder test --update {script}` accepts \
+         it"
+    )]
     Tests {
         /// What came of them.
         report: Report,
@@ -186,7 +189,7 @@ impl fmt::Display for Dried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { logs, was, will_be } = self;
         if *logs == 0 {
-            return write!(f, "no dry run, since no log has arrived yet");
+            return write!(f, "no dry run, because no log has arrived yet");
         }
         let micros = |time: Duration| time.as_micros() / *logs as u128;
         write!(
@@ -252,6 +255,6 @@ mod tests {
         let will_be = Figures { dropped: 200, failed: 0, events: 0, time: Duration::from_micros(200) };
         let expected = "dry run on 200 logs: dropped 0 → 200, failed 0 → 0, events 200 → 0, 10 → 1 µs a log";
         assert_eq!(Dried { logs: 200, was, will_be }.to_string(), expected);
-        assert_eq!(Dried::default().to_string(), "no dry run, since no log has arrived yet");
+        assert_eq!(Dried::default().to_string(), "no dry run, because no log has arrived yet");
     }
 }

@@ -1,4 +1,4 @@
-//! The settings that take one of a few words: their types, and the words.
+//! The settings with a fixed set of words: their types, and the words.
 
 use tracing::Level;
 
@@ -56,7 +56,7 @@ pub enum CredentialSource {
 /// `log.format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Readable text.
     Text,
     /// One JSON object a line.
     Json,

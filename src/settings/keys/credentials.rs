@@ -1,4 +1,4 @@
-//! The settings of who signs requests to SLS when no key is given: they stand in `[sls]`, too.
+//! The settings of the providers of keys for SLS, also in `[sls]`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,21 +31,21 @@ pub(super) const KEYS: &[&Row] = &[
 ];
 
 pub const SOURCE: Key<CredentialSource> = Key::choice("sls.credentials").default("auto").means(
-    "who gives the key that signs; auto takes a given AccessKey (sls.access_key_id and so on), else the first of oidc, \
+    "provider of the signing key; auto uses a given AccessKey (sls.access_key_id and so on), else the first of oidc, \
      profile, ini, ecs, uri that is set up",
 );
 
 pub const ROLE_ARN: Key<String> = Key::text("sls.role_arn").means(
-    "RAM role to assume with that key, such as acs:ram::1234567890123456:role/log-reader; it may be another account's",
+    "RAM role to assume with that key, such as acs:ram::1234567890123456:role/log-reader; it may belong to another account",
 );
 
 pub const ROLE_SESSION_NAME: Key<String> = Key::text("sls.role_session_name")
     .computed("forwarder-{hostname}")
     .also(&["ALIBABA_CLOUD_ROLE_SESSION_NAME"])
-    .means("name that ActionTrail shows for our use of a role");
+    .means("name that ActionTrail shows for the session of a role");
 
 pub const ROLE_EXTERNAL_ID: Key<String> =
-    Key::text("sls.role_external_id").means("external ID that the trust policy of sls.role_arn asks for");
+    Key::text("sls.role_external_id").means("external ID that the trust policy of sls.role_arn requires");
 
 pub const ROLE_DURATION: Key<Duration> = Key::seconds("sls.role_duration", Duration::from_secs(900))
     .default("1h")
@@ -77,14 +77,14 @@ pub const INI_FILE: Key<PathBuf> = Key::path("sls.ini_file")
     .means("credentials file of the vendor's SDKs");
 
 pub const ECS_ROLE: Key<String> = Key::text("sls.ecs_role")
-    .computed("the one that the instance has")
+    .computed("the role of the instance")
     .also(&["ALIBABA_CLOUD_ECS_METADATA"])
     .means("name of the RAM role of this ECS instance");
 
 pub const METADATA_DISABLED: Key<bool> = Key::switch("sls.metadata_disabled")
     .default("false")
     .also(&["ALIBABA_CLOUD_ECS_METADATA_DISABLED"])
-    .means("never ask the metadata service of ECS");
+    .means("never use the metadata service of ECS");
 
 pub const METADATA_V1: Key<bool> = Key::switch("sls.metadata_v1")
     .default("false")
@@ -95,11 +95,11 @@ pub const METADATA_ENDPOINT: Key<String> =
 
 pub const URI: Key<String> = Key::text("sls.credentials_uri")
     .also(&["ALIBABA_CLOUD_CREDENTIALS_URI"])
-    .means("URL of a service that gives a temporary key as JSON");
+    .means("URL of a service that returns a temporary key as JSON");
 
 pub const STS_ENDPOINT: Key<String> = Key::text("sls.sts_endpoint")
     .computed("https://sts.aliyuncs.com, or that of sls.sts_region")
-    .means("the Security Token Service, which roles are assumed at");
+    .means("endpoint of the Security Token Service, where roles are assumed");
 
 pub const STS_REGION: Key<String> = Key::text("sls.sts_region")
     .also(&["ALIBABA_CLOUD_STS_REGION"])

@@ -1,4 +1,4 @@
-//! The settings of what cannot be delivered: `[dead_letters]`.
+//! The settings of the dead letters: `[dead_letters]`.
 
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ pub const TO: Key<String> = Key::text("dead_letters.to").means(
 
 pub const MAX_SIZE: Key<usize> = Key::size("dead_letters.max_size", MB, 1024 * GIB)
     .default("1GB")
-    .means("maximum size of all dead letters; when it is reached, shards pause and nothing is lost");
+    .means("maximum size of all dead letters; when it is reached, shards are paused and no log is lost");
 
 pub const MAX_SHARE: Key<u32> = Key::count("dead_letters.max_share", 1, 100).default("20").means(
     "a shard is paused when more than this percentage of at least 200 logs within a minute would become \

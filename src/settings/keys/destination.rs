@@ -22,7 +22,7 @@ pub(super) const KEYS: &[&Row] = &[&NAME.row, &TYPE.row];
 pub const NAME: Key<String> = Key::text("destination.name")
     .scope(Scope::Item)
     .computed("the type")
-    .means("what scripts call the destination (`to`), and what it is called in logs, metrics and dead letters: letters, digits, - and _");
+    .means("name of the destination in scripts (`to`), logs, metrics and dead letters: letters, digits, - and _");
 
 pub const TYPE: Key<String> = Key::text("destination.type")
     .scope(Scope::Item)

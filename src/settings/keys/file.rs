@@ -1,4 +1,4 @@
-//! The settings of a file as destination: `[file]`.
+//! The settings of the file destination: `[file]`.
 
 use std::path::PathBuf;
 
@@ -17,12 +17,12 @@ pub const MAX_SIZE: Key<usize> = Key::size("file.max_size", MB, 1024 * GIB)
 
 pub const KEEP: Key<u32> = Key::count("file.keep", 1, 10_000)
     .default("10")
-    .means("number of full files to keep; older ones are removed, so move those that you need before that");
+    .means("number of full files to keep; older ones are removed, so move the ones that you need in time");
 
 pub const FSYNC: Key<bool> = Key::switch("file.fsync")
     .default("true")
     .means("count events as delivered only once they are on the disk; without it a power cut can lose the last ones");
 
 pub const ISOLATE: Key<bool> = Key::switch("file.isolate").default("false").means(
-    "let the other destinations go on while this one is down: what it misses is written as dead letters and replayed when it is back",
+    "let the other destinations continue while this one is down: missed events are written as dead letters and replayed when it is back",
 );

@@ -41,12 +41,10 @@ pub(super) const KEYS: &[&Row] = &[
     &ISOLATE.row,
 ];
 
-pub const URL: Key<String> = Key::text("hec.url")
-    .flag("hec-url")
-    .means(
-        "Splunk HTTP Event Collector, such as https://splunk.example:8088; several are separated by commas, each with weight=2 \
-         behind it if it is to get twice the load; either this or hec.host",
-    );
+pub const URL: Key<String> = Key::text("hec.url").flag("hec-url").means(
+    "Splunk HTTP Event Collector, such as https://splunk.example:8088; several are separated by commas, with \
+     weight=2 after a URL that gets twice the load; either this or hec.host",
+);
 
 pub const HOST: Key<String> = Key::text("hec.host").means("host of the collector, instead of hec.url");
 
@@ -61,14 +59,14 @@ pub const TOKEN_FILE: Key<PathBuf> =
     Key::path("hec.token_file").flag("hec-token-file").means("file with the HEC token; read again when it changes");
 
 pub const NEXT_TOKEN_FILE: Key<PathBuf> = Key::path("hec.next_token_file")
-    .means("file with a second HEC token, used when the first is refused: replaces a token without a gap");
+    .means("file with a second HEC token, used when the first one is refused, so that a token can be replaced without refused requests");
 
 pub const INDEX: Key<String> = Key::text("hec.index")
     .flag("hec-index")
     .means("index of events that name none; without it, the default index of the token");
 
 pub const FALLBACK_INDEX: Key<String> = Key::text("hec.fallback_index")
-    .means("index for events that Splunk refuses for theirs; without it they are refused for good");
+    .means("index for events whose own index Splunk refuses; without it, these events are refused for good");
 
 pub const SOURCE: Key<String> = Key::text("hec.source").flag("hec-source").means("source of events that name none");
 
@@ -102,7 +100,7 @@ pub const PROXY: Key<String> = Key::text("hec.proxy")
     .means("proxy for the collector, such as http://proxy.example:3128");
 
 pub const GZIP: Key<bool> = Key::switch("hec.gzip")
-    .computed("true, but false when all collectors are on the loopback address")
+    .computed("true; false when all collectors are on the loopback address")
     .means("compress requests");
 
 pub const MAX_BODY: Key<usize> = Key::size("hec.max_body", 10_000, 64 * MIB)
@@ -113,7 +111,7 @@ pub const MAX_REQUESTS: Key<u16> =
     Key::count("hec.max_requests", 1, 1024).default("32").means("maximum number of requests in flight at once");
 
 pub const ACK: Key<bool> = Key::switch("hec.ack").default("false").means(
-    "wait until the indexers acknowledge events: delivered means indexed then; the token needs indexer acknowledgement",
+    "wait until the indexers acknowledge events, so that delivered means indexed; the token needs indexer acknowledgement",
 );
 
 pub const ACK_TIMEOUT: Key<Duration> = Key::duration("hec.ack_timeout", SECOND)
@@ -122,7 +120,7 @@ pub const ACK_TIMEOUT: Key<Duration> = Key::duration("hec.ack_timeout", SECOND)
 
 pub const PARTIAL: Key<Partial> = Key::choice("hec.partial").default("auto").means(
     "what the collector does with the events of a request before a bad one: kept (they are delivered), refused (they \
-     are sent again), or kept by what names itself Splunk and else refused",
+     are sent again), or auto (kept if the collector identifies itself as Splunk, else refused)",
 );
 
 pub const COMPAT: Key<bool> = Key::switch("hec.compat")
@@ -135,5 +133,5 @@ pub const ON_REJECT: Key<OnReject> = Key::choice("hec.on_reject").default("dead_
 );
 
 pub const ISOLATE: Key<bool> = Key::switch("hec.isolate").default("false").means(
-    "let the other destinations go on while this one is down: what it misses is written as dead letters and replayed when it is back",
+    "let the other destinations continue while this one is down: missed events are written as dead letters and replayed when it is back",
 );

@@ -10,7 +10,7 @@ use crate::pipeline::FetchInterval;
 
 /// A setting whose value is a `T`.
 pub struct Key<T: Setting> {
-    /// What is told of it.
+    /// Its row.
     pub row: Row,
     pub bounds: T::Bounds,
 }
@@ -42,7 +42,7 @@ impl Key<bool> {
 }
 
 impl<T: Number> Key<T> {
-    /// A whole number within bounds, which have to fit into the type.
+    /// A whole number within bounds, which must fit into the type.
     pub(super) const fn count(name: &'static str, least: u64, most: u64) -> Self {
         assert!(least <= most && most <= T::MOST, "the bounds have to fit into the type");
         Self { row: Row::new(name, Kind::Count(least, most)), bounds: (least, most) }
@@ -56,7 +56,7 @@ impl Key<Duration> {
         Self { row: Row::new(name, Kind::Duration(least)), bounds }
     }
 
-    /// As [`Key::duration`], and a bare number means seconds.
+    /// As [`Key::duration`], but a number without a unit means seconds.
     pub(super) const fn seconds(name: &'static str, least: Duration) -> Self {
         let bounds = DurationBounds { least, bare_seconds: true };
         Self { row: Row::new(name, Kind::Seconds(least)), bounds }
@@ -98,25 +98,25 @@ impl Key<Secret> {
 }
 
 impl<T: Setting> Key<T> {
-    /// What holds when nobody gives it, as one would type it.
+    /// The default, as typed.
     pub(super) const fn default(mut self, typed: &'static str) -> Self {
         self.row.default = Default::Is(typed);
         self
     }
 
-    /// What holds when nobody gives it is worked out, in these words.
+    /// The default is computed, as described by this text.
     pub(super) const fn computed(mut self, words: &'static str) -> Self {
         self.row.default = Default::Computed(words);
         self
     }
 
-    /// Somebody has to give it.
+    /// It is required.
     pub(super) const fn required(mut self) -> Self {
         self.row.default = Default::Required;
         self
     }
 
-    /// Where it can be given, if not anywhere.
+    /// Where it can be set, if not everywhere.
     pub(super) const fn scope(mut self, scope: Scope) -> Self {
         self.row.scope = scope;
         self
@@ -128,13 +128,13 @@ impl<T: Setting> Key<T> {
         self
     }
 
-    /// Environment variables that give it besides its own.
+    /// Additional environment variables.
     pub(super) const fn also(mut self, variables: &'static [&'static str]) -> Self {
         self.row.also = variables;
         self
     }
 
-    /// Names that people know it by from the vendor's scripts and SDK.
+    /// Its names in the vendor's scripts and SDK.
     pub(super) const fn known_as(mut self, names: &'static [&'static str]) -> Self {
         self.row.known_as = names;
         self

@@ -1,34 +1,34 @@
-//! What is told of a setting: in the documentation, the help, the flags and suggestions.
+//! The description of a setting for documentation, help, flags and suggestions.
 
 use std::time::Duration;
 
 use crate::settings::units;
 
-/// The one prefix of environment variables that belong to us.
+/// The prefix of our environment variables.
 pub const PREFIX: &str = "FORWARDER_";
 
-/// What is told of one setting.
+/// The description of one setting.
 #[derive(Debug)]
 pub struct Row {
     /// Table and name in the settings file: `hec.timeout`.
     pub name: &'static str,
-    /// What it takes.
+    /// Its kind of value.
     pub kind: Kind,
-    /// What holds when nobody gives it.
+    /// Its default.
     pub default: Default,
-    /// Its flag, without the dashes, when it has one.
+    /// Its flag, without the dashes, if it has one.
     pub flag: Option<&'static str>,
-    /// Environment variables that give it besides its own.
+    /// Additional environment variables.
     pub also: &'static [&'static str],
     /// Names that people know it by from the vendor's scripts and SDK, for suggestions.
     pub known_as: &'static [&'static str],
-    /// Where it can be given.
+    /// Where it can be set.
     pub scope: Scope,
     /// What it means, as a phrase without a full stop.
     pub meaning: &'static str,
 }
 
-/// What a setting takes.
+/// The kind of value of a setting.
 #[derive(Debug)]
 pub enum Kind {
     /// Any text.
@@ -59,32 +59,32 @@ pub enum Kind {
     Table,
 }
 
-/// What holds when nobody gives a setting.
+/// The default of a setting.
 #[derive(Debug)]
 pub enum Default {
-    /// This, as one would type it.
+    /// This value, as typed.
     Is(&'static str),
-    /// Worked out from other things, in these words.
+    /// Computed, as described by this text.
     Computed(&'static str),
-    /// Nothing: the thing is not used, or another setting takes its place.
+    /// None: the feature is not used, or another setting replaces it.
     Nothing,
-    /// There is none: somebody has to give it.
+    /// None: the setting is required.
     Required,
 }
 
-/// Where a setting can be given, when an array of tables takes the keys of its table.
+/// Where a setting can be set, if an array of tables takes the keys of its table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// Once for the process, and in an item for that alone.
+    /// For the process, and in an item for that item.
     All,
-    /// Once for the process only.
+    /// Only for the process.
     Process,
-    /// In an item only, so neither by a variable nor by a flag.
+    /// Only in an item, so neither by a variable nor by a flag.
     Item,
 }
 
 impl Row {
-    /// A row of which nothing but name and kind is said yet.
+    /// A row with only name and kind.
     pub(super) const fn new(name: &'static str, kind: Kind) -> Self {
         Self {
             name,
@@ -114,7 +114,7 @@ impl Row {
         self.name.split_once('.').expect("every key of the table has a dot")
     }
 
-    /// The least that it takes, as one would type it; `None` when any will do.
+    /// Its minimum, as typed; `None` if it has none.
     #[must_use]
     pub fn least(&self) -> Option<String> {
         match self.kind {

@@ -27,11 +27,11 @@ pub const FILE: Key<PathBuf> = Key::path("script.file").required().flag("script"
 
 pub const TIMEOUT: Key<Duration> = Key::duration("script.timeout", MILLISECOND)
     .default("100ms")
-    .means("computing time limit for one log; a log that exceeds it becomes a dead letter, and its neighbours go on");
+    .means("computing time limit for one log; a log that exceeds it becomes a dead letter, and the other logs are not affected");
 
-pub const MEMORY: Key<usize> = Key::size("script.memory", MB, 4 * GIB)
-    .default("64MiB")
-    .means("memory limit of one Lua VM; each shard has one. It also limits the events of one log, and so does 32 MiB");
+pub const MEMORY: Key<usize> = Key::size("script.memory", MB, 4 * GIB).default("64MiB").means(
+    "memory limit of one Lua VM; each shard has one. The events of one log are limited to the same size, and to 32 MiB",
+);
 
 pub const ON_ERROR: Key<OnError> = Key::choice("script.on_error").default("dead_letter").means(
     "what to do with a log that the script fails on: write it as a dead letter, halt its shard, pass \

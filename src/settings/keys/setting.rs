@@ -1,4 +1,4 @@
-//! From what was typed to a value of a type.
+//! Parses typed values.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,32 +11,32 @@ use crate::settings::problem::Complaint;
 use crate::settings::raw::Raw;
 use crate::settings::units;
 
-/// More than this is a slip of the hand in whatever the program waits for.
+/// Maximum duration: a longer one is certainly a mistake.
 const LONGEST_DURATION: Duration = Duration::from_secs(30 * 24 * 3_600);
 
-/// A type that a setting can have.
+/// A type of settings.
 pub trait Setting: Sized {
-    /// What bounds its values.
+    /// Its bounds.
     type Bounds: Copy;
 
     /// Reads a value.
     ///
     /// # Errors
-    /// It is none of this type, or out of bounds.
+    /// It does not have this type, or is out of bounds.
     fn read(row: &Row, bounds: &Self::Bounds, raw: &Raw) -> Result<Self, Complaint>;
 }
 
-/// A type of a few values, each with the word that gives it.
+/// A type with a few values, each with its word.
 pub trait Choice: Copy + PartialEq + 'static {
     /// Words and values, in the order of the documentation.
     const WORDS: &'static [(&'static str, Self)];
 
-    /// The words alone.
+    /// The words.
     fn words() -> Vec<&'static str> {
         Self::WORDS.iter().map(|&(word, _)| word).collect()
     }
 
-    /// The word that gives this value.
+    /// The word of this value.
     fn word(self) -> &'static str {
         let found = Self::WORDS.iter().find(|&&(_, value)| value == self);
         found.expect("every value has a word").0
@@ -49,7 +49,7 @@ pub trait Number: Setting<Bounds = (u64, u64)> {
     const MOST: u64;
 }
 
-/// What bounds a duration.
+/// The bounds of a duration.
 #[derive(Clone, Copy)]
 pub struct DurationBounds {
     pub(super) least: Duration,

@@ -64,19 +64,19 @@ pub const ENDPOINTS: Key<String> = Key::text("sls.endpoints").scope(Scope::Proce
 pub const PROJECTS: Key<String> = Key::text("sls.projects")
     .scope(Scope::Process)
     .also(&["SLS_PROJECTS"])
-    .means("their projects, separated by ;, in the order of sls.endpoints");
+    .means("projects of sls.endpoints, separated by ;, in the same order");
 
 pub const LOGSTORES: Key<String> = Key::text("sls.logstores")
     .scope(Scope::Process)
     .also(&["SLS_LOGSTORES"])
-    .means("their logstores, separated by ;, and those of one project by a comma");
+    .means("logstores of sls.projects, separated by ;, and those of one project by a comma");
 
 pub const GROUP: Key<String> = Key::text("sls.group")
     .required()
     .flag("group")
     .also(&["SLS_CG"])
     .known_as(&["consumer_group", "consumer_group_name"])
-    .means("consumer group: processes with the same group share the shards; it is created when absent");
+    .means("consumer group: processes with the same group share the shards; it is created if it does not exist");
 
 pub const CONSUMER: Key<String> = Key::text("sls.consumer")
     .computed("{group}-{hostname}-{id}, with an id kept in state.dir")
@@ -110,14 +110,15 @@ pub const SECURITY_TOKEN_FILE: Key<PathBuf> =
 
 pub const START: Key<String> =
     Key::start("sls.start").default("begin").flag("start").known_as(&["cursor_start_time", "cursor_position"]).means(
-        "where shards without a checkpoint start: begin, end, unix seconds, a span such as -2h, or a time such as 2026-01-31 \
-         8:00:00+08:00 (without an offset: in the local time zone); a shard created by a split or merge \
-         after the group began starts with its oldest log, even with end",
+        "where shards without a checkpoint start: begin, end, unix seconds, a span such as -2h, or a time such as \
+         2026-01-31 8:00:00+08:00 (without an offset: in the local time zone); a shard created by a split or merge \
+         after the group was created starts with its oldest log, even with end",
     );
 
 pub const UNTIL: Key<String> = Key::start("sls.until").flag("until").means(
-    "where every shard ends, in the words of sls.start, by the time at which SLS receives the logs; end is the time of the \
-     process's start. What comes at that time or later is not read, and the process ends when all shards of the group are past it",
+    "where every shard ends, with the values of sls.start, by the time at which SLS receives the logs; end is the \
+     time of the process's start. Logs received at that time or later are not read, and the process ends when all \
+     shards of the group are past it",
 );
 
 pub const WAIT: Key<bool> = Key::switch("sls.wait")
@@ -145,8 +146,8 @@ pub const HEARTBEAT_INTERVAL: Key<Duration> = Key::seconds("sls.heartbeat_interv
 
 pub const GROUP_TIMEOUT: Key<Duration> =
     Key::seconds("sls.group_timeout", Duration::from_secs(2)).computed("three times sls.heartbeat_interval").means(
-        "time without a heartbeat after which SLS gives our shards to other processes; at least two \
-         heartbeats; set when the group is created",
+        "time without a heartbeat after which SLS gives the shards of a process to others; at least two heartbeats; \
+         set when the group is created",
     );
 
 pub const SAVE_INTERVAL: Key<Duration> = Key::duration("sls.save_interval", Duration::from_millis(100))
@@ -175,7 +176,7 @@ pub const COMPRESSION: Key<Compression> = Key::choice("sls.compression")
 pub const SIGNATURE: Key<SignatureVersion> = Key::choice("sls.signature")
     .default("auto")
     .known_as(&["auth_version"])
-    .means("signature version; auto: v1, and v4 where SLS takes nothing else and the region is known");
+    .means("signature version; auto: v1, or v4 where SLS accepts only that and the region is known");
 
 pub const REGION: Key<String> = Key::text("sls.region")
     .computed("taken from an endpoint of Alibaba Cloud")

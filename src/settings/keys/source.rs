@@ -15,7 +15,7 @@ pub(super) const KEYS: &[&Row] = &[&NAME.row, &SCRIPT.row];
 pub const NAME: Key<String> = Key::text("source.name")
     .scope(Scope::Item)
     .computed("the logstore, after its project and a dot where another source has the same logstore name")
-    .means("what the source is called in logs, metrics and on the status page: letters, digits, -, _ and .");
+    .means("name of the source in logs, metrics and on the status page: letters, digits, -, _ and .");
 
 pub const SCRIPT: Key<PathBuf> = Key::path("source.script")
     .scope(Scope::Item)

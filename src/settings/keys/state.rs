@@ -1,4 +1,4 @@
-//! The settings of what outlives the process: `[state]`.
+//! The settings of the state that survives a restart: `[state]`.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use super::row::Row;
 pub(super) const KEYS: &[&Row] = &[&DIR.row];
 
 pub const DIR: Key<PathBuf> = Key::path("state.dir").default("state").means(
-    "directory for what makes the next start better: the consumer name, the last good script, and which syslog targets \
-     prove nothing; created if it is missing; the default is relative to the working directory; without a writable one \
-     everything works, and the log says what it costs",
+    "directory for the state that survives a restart: the consumer name, the last good script, and which syslog \
+     targets prove nothing; created if it is missing; the default is relative to the working directory; if it is not \
+     writable, the program works without it, and the log names the consequences",
 );

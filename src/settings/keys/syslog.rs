@@ -45,13 +45,13 @@ pub(super) const KEYS: &[&Row] = &[
 
 pub const HOST: Key<String> =
     Key::text("syslog.host").flag("syslog-host").known_as(&["hosts", "server", "address"]).means(
-        "syslog receiver; or several, separated by commas, of which the first that works is used, each with \
-         its own port if needed: siem-1, siem-2:1514, [2001:db8::1]:514",
+        "syslog receiver; or several, separated by commas, of which the first one that works is used, each with its \
+         own port if needed: siem-1, siem-2:1514, [2001:db8::1]:514",
     );
 
 pub const PORT: Key<u16> = Key::count("syslog.port", 1, 65535)
     .computed("514; tls 6514, relp 2514, relp+tls 20514")
-    .means("port of receivers that name none");
+    .means("port of receivers without a port of their own");
 
 pub const PROTOCOL: Key<Protocol> = Key::choice("syslog.protocol")
     .default("tcp")
@@ -174,5 +174,5 @@ pub const ON_REJECT: Key<OnReject> = Key::choice("syslog.on_reject").default("de
 );
 
 pub const ISOLATE: Key<bool> = Key::switch("syslog.isolate").default("false").means(
-    "let the other destinations go on while this one is down: what it misses is written as dead letters and replayed when it is back",
+    "let the other destinations continue while this one is down: missed events are written as dead letters and replayed when it is back",
 );

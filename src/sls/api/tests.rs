@@ -280,7 +280,7 @@ fn a_page_without_what_it_must_have_is_an_error_that_names_it() {
     check("x-log-cursor", "", "there is no x-log-cursor");
     check("x-log-count", "absent", "there is no x-log-count");
     check("x-log-bodyrawsize", "absent", "there is no x-log-bodyrawsize");
-    check("x-log-bodyrawsize", "-1", "x-log-bodyrawsize is -1, not a number that it can be");
+    check("x-log-bodyrawsize", "-1", "x-log-bodyrawsize is -1, which is not a valid number");
     check("x-log-bodyrawsize", "5", "the page has 4 bytes where 5 were announced");
     check("x-log-bodyrawsize", "0", "x-log-count says 2, but there is no body");
     let too_large = "a page of 67108865 bytes is above the limit of 67108864 bytes";

@@ -1,16 +1,16 @@
-//! Why settings do not make a client.
+//! Why a client cannot be created from the settings.
 
 use crate::core::tls_files::TlsFileError;
 use crate::sls::credentials::KeyError;
 use crate::sls::endpoint::EndpointError;
 
-/// Why settings do not make a client.
+/// Why a client cannot be created from the settings.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The endpoint.
     #[error("the endpoint {0}")]
     Endpoint(#[from] EndpointError),
-    /// A name that SLS cannot have, or that could not be sent.
+    /// A name that is invalid in SLS, or that cannot be sent.
     #[error("the {what} {name:?} {problem}")]
     Name {
         /// Which name.
@@ -26,7 +26,7 @@ pub enum ConfigError {
     /// The certificates to trust.
     #[error("the {0}")]
     File(#[from] TlsFileError),
-    /// The TLS library does not start.
+    /// The TLS library cannot be initialized.
     #[error("the HTTP client cannot be set up: {0}")]
     Client(reqwest::Error),
 }

@@ -17,13 +17,14 @@ use crate::core::tls_files::{TlsContent, TlsFiles};
 use crate::sls::Config;
 use crate::sls::endpoint::Endpoint;
 
-/// How long an idle connection is kept. A new one asks DNS again, so a moved endpoint is followed within this time.
+/// How long an idle connection is kept. A new connection asks DNS again, so a moved endpoint is followed within this
+/// time.
 pub(super) const KEEP_IDLE: Duration = Duration::from_secs(30);
 
-/// Longest time for connecting, TLS included.
+/// Time limit for connecting, including TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often the CA file is looked at, at most.
+/// Minimum time between two checks of the CA file.
 const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Connections that sources share. They belong to the runtime that they are first used in.
@@ -87,11 +88,11 @@ fn new_client(
     Reread::new(ClientFiles { tls, way, change: Box::new(change) }, FILE_CHECK_INTERVAL)
 }
 
-/// What a client is made of. A new one has connections of its own; those of the old one end with their last request.
+/// The parts of a client. A new client has its own connections; those of the old one end with their last request.
 pub(super) struct ClientFiles {
     tls: TlsFiles,
     way: Way,
-    /// A last word on how it is built.
+    /// Adjusts the builder.
     change: Box<dyn Fn(ClientBuilder) -> ClientBuilder + Send + Sync>,
 }
 
@@ -135,7 +136,7 @@ impl FromFiles for ClientFiles {
     }
 }
 
-/// An error with everything below it, on one line.
+/// An error and all its causes, on one line.
 pub(super) fn chain(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut below = error.source();

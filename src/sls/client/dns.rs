@@ -1,4 +1,4 @@
-//! Where an endpoint's name leads, and where it led when the resolver has no answer.
+//! Resolves the name of an endpoint, and remembers the last answer for when the resolver has none.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,8 +11,8 @@ use futures_util::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::time::timeout;
 
-/// How long a connection waits for the resolver before it goes where the name led last. Far below the time that a
-/// heartbeat has.
+/// How long a connection waits for the resolver before it uses the last known address. Far below the time limit of a
+/// heartbeat.
 const RESOLVER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Asks the resolver.
@@ -20,8 +20,8 @@ type LookUp = dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> 
 
 /// Asks the system's resolver for every new connection, and remembers its answers.
 ///
-/// A resolver that is silent or fails must not keep heartbeats from an SLS that is there: the last answer is used
-/// then. A name that was never found is an error.
+/// A resolver that hangs or fails must not stop heartbeats to an SLS that works: the last answer is used then. A name
+/// that was never resolved is an error.
 #[derive(Clone)]
 pub(super) struct Remembering {
     look_up: Arc<LookUp>,
@@ -30,7 +30,7 @@ pub(super) struct Remembering {
 }
 
 impl Remembering {
-    /// On top of the system's resolver.
+    /// Uses the system's resolver.
     pub(super) fn system() -> Self {
         Self::new(|name| Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) }))
     }
@@ -52,11 +52,11 @@ impl Remembering {
             Ok(Err(fault)) => fault,
             Err(_) => io::Error::new(
                 io::ErrorKind::TimedOut,
-                format!("no answer of DNS for {name} within {RESOLVER_TIMEOUT:?}"),
+                format!("no answer from DNS for {name} within {RESOLVER_TIMEOUT:?}"),
             ),
         };
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
-        known.inspect(|_| tracing::debug!("{fault}: connecting to where {name} led last")).ok_or(fault)
+        known.inspect(|_| tracing::debug!("{fault}: connecting to the last known address of {name}")).ok_or(fault)
     }
 }
 
@@ -141,7 +141,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_name_that_was_never_found_is_an_error_that_says_why() {
         let resolver = resolver([Answer::Silent, Answer::Fails, Answer::Empty]);
-        assert_eq!(ask(&resolver).await.unwrap_err(), "no answer of DNS for p.sls.example within 2s");
+        assert_eq!(ask(&resolver).await.unwrap_err(), "no answer from DNS for p.sls.example within 2s");
         assert_eq!(ask(&resolver).await.unwrap_err(), "the resolver is down");
         assert_eq!(ask(&resolver).await.unwrap_err(), "DNS has no address for p.sls.example");
     }

@@ -15,20 +15,20 @@ use crate::sls::error::{Refusal, Verdict, busy, unreadable, verdict};
 use crate::sls::message::{Call, Reply, Request};
 use crate::sls::rights::Right;
 
-/// A shard that no logstore has: what is saved for it is refused, whoever asks.
+/// A shard that no logstore has: a save for it is always refused.
 const NO_SHARD: ShardId = ShardId(u32::MAX);
 
 /// A consumer that no group has.
 const NOBODY: &str = "forwarder-check";
 
-/// Why a look shows nothing.
+/// Why a read failed.
 #[derive(Debug)]
 pub enum LookError {
-    /// The key is known, and may not do this.
+    /// The key is valid, but a right is missing.
     Denied {
-        /// What it may not do.
+        /// The missing right.
         right: Right,
-        /// The server's words.
+        /// The message of the server.
         cause: Cause,
     },
     /// Anything else.
@@ -36,8 +36,8 @@ pub enum LookError {
 }
 
 impl Sls {
-    /// Seconds that the server's clock is ahead of ours, by the date of its reply, whatever that is. Signs with its time
-    /// from then on.
+    /// Seconds by which the server's clock is ahead of ours, from the date of any reply. Requests are signed with the
+    /// server's time from then on.
     ///
     /// # Errors
     /// There is no reply.
@@ -47,7 +47,7 @@ impl Sls {
         let asked = Timestamp::now().as_second();
         let reply = self.in_time(request.call, self.attempt(&request, &key, None)).await?;
         let Some(date) = reply.header("date").and_then(parse_http_date) else { return Ok(None) };
-        // The date was written between the question and now, and its fraction is cut off.
+        // The date was taken between the request and now, and its fraction is cut off.
         let date = date.as_second();
         let now = Timestamp::now().as_second();
         let ahead = if (asked - 1..=now + 1).contains(&date) { 0 } else { date - now };
@@ -65,7 +65,7 @@ impl Sls {
         self.look(&api::build_list_groups(&self.config), api::read_groups).await
     }
 
-    /// Our consumer group, if it is there.
+    /// Our consumer group, if it exists.
     ///
     /// # Errors
     /// [`LookError`]
@@ -97,7 +97,7 @@ impl Sls {
         self.look(&api::build_logstore(&self.config), api::read_retention).await
     }
 
-    /// The checkpoints that were ever saved; `None` when there is no group.
+    /// The checkpoints that were ever saved; `None` if there is no group.
     ///
     /// # Errors
     /// [`LookError`]
@@ -117,7 +117,7 @@ impl Sls {
         self.look(&api::build_cursor(&self.config, shard, start), api::read_cursor).await
     }
 
-    /// When the log group at a cursor was received, unix seconds; `None` when the shard does not have it any more.
+    /// When the log group at a cursor was received, unix seconds; `None` if it has expired.
     ///
     /// # Errors
     /// [`LookError`]
@@ -129,7 +129,7 @@ impl Sls {
         }
     }
 
-    /// Reads one log group at most, so that a filter is tried, too. Nothing remembers it.
+    /// Reads at most one log group, so that the filter is tested too. This changes nothing.
     ///
     /// # Errors
     /// [`LookError`]
@@ -138,8 +138,8 @@ impl Sls {
         self.look(&request, |reply| api::read_pull(&self.config, shard, cursor, reply.clone()).map(drop)).await
     }
 
-    /// Whether a checkpoint may be saved: one is offered for a shard that is not there, by a consumer that is not there, so
-    /// that nobody who may save takes it.
+    /// Whether a checkpoint may be saved: tries to save one for a shard and a consumer that do not exist, so that the
+    /// save is refused even with the right.
     ///
     /// # Errors
     /// [`LookError`]
@@ -148,7 +148,7 @@ impl Sls {
         self.is_allowed(&api::build_save(&config, NO_SHARD, &Cursor::from_number(0))).await
     }
 
-    /// Whether heartbeats are taken. To be asked only while there is no group: else the heartbeat would join it.
+    /// Whether heartbeats are allowed. Call it only while there is no group: otherwise the heartbeat would join it.
     ///
     /// # Errors
     /// [`LookError`]
@@ -157,7 +157,7 @@ impl Sls {
         self.is_allowed(&api::build_heartbeat(&config, &std::collections::BTreeSet::new())).await
     }
 
-    /// Any answer but a refusal of the key says that the call is allowed.
+    /// Any reply except a refusal of the key means that the call is allowed.
     async fn is_allowed(&self, request: &Request) -> Result<(), LookError> {
         match self.look(request, |_| Ok(())).await {
             Err(LookError::Failed(

@@ -17,7 +17,7 @@ use crate::sls::group_start::ShardStart;
 use crate::sls::message::{Call, Reply};
 use crate::sls::unpack::UnpackError;
 
-/// Seconds after which nothing that is received any more gets the receive time of a moment: servers' clocks differ a little.
+/// Seconds after which no new log gets an earlier receive time: the clocks of servers differ a little.
 const SETTLING: i64 = 5;
 
 enum Pulled {
@@ -31,7 +31,7 @@ impl Source for Sls {
             Some(group) => self.settle_group(group).await,
             None => {
                 self.ask(&api::build_create_group(&self.config), |_| Ok(())).await?;
-                // Another member may have been quicker, with settings of its own.
+                // Another member may have created it first, with its own settings.
                 let group = self.find_group().await?.ok_or_else(|| SourceError::Busy {
                     retry_after: None,
                     cause: Cause::new(format!("the consumer group {} is created but not listed", self.config.group)),
@@ -64,7 +64,7 @@ impl Source for Sls {
     }
 
     async fn cursor(&self, shard: ShardId, start: Start) -> Result<Cursor, SourceError> {
-        // Whether this client or another of the process was told so.
+        // Whether this client or another one of the process got this reply.
         let is_remade = |missing: u64| self.errors.missing_groups() > missing;
         let learned = self.group_start.get().filter(|_| start == Start::End);
         let start = match learned.map(|(group, missing)| group.of(shard, is_remade(*missing))) {
@@ -75,7 +75,7 @@ impl Source for Sls {
         self.ask(&api::build_cursor(&self.config, shard, start), api::read_cursor).await
     }
 
-    /// A time is final when the server's own clock is well past it.
+    /// A time is final when the server's clock is well past it.
     async fn bound(&self, shard: ShardId, until: Start) -> Result<Bound, SourceError> {
         let read = |reply: &Reply| Ok((api::read_cursor(reply)?, server_date(reply)));
         let (cursor, date) = self.ask(&api::build_cursor(&self.config, shard, until), read).await?;
@@ -87,13 +87,13 @@ impl Source for Sls {
         Ok(Bound { cursor, is_final })
     }
 
-    /// Without the right to list shards those that the group knows: a shard of which it has nothing yet is not among them.
+    /// Without the right to list shards, only those with a checkpoint in the group: a shard without one is missing.
     async fn progress(&self) -> Result<BTreeMap<ShardId, Option<Cursor>>, SourceError> {
         let shards = match self.shards().await {
             Err(SourceError::Refused(cause)) => {
                 if !self.shards_told.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
-                        "the shards cannot be listed, so a shard that nobody has read of is not waited for: grant \
+                        "the shards cannot be listed, so a shard that nobody has read yet is not waited for: grant \
                          log:ListShards on the logstore; {cause}"
                     );
                 }
@@ -108,7 +108,7 @@ impl Source for Sls {
         Ok(progress)
     }
 
-    /// A page above the size limit is asked for again with half the log groups, down to one.
+    /// A page above the size limit is pulled again with half the log groups, down to one.
     async fn pull(
         &self,
         shard: ShardId,
@@ -156,7 +156,7 @@ impl Sls {
         }
     }
 
-    /// Makes an existing group what the settings want if they may, else says how it differs.
+    /// Updates an existing group to match the settings if that is allowed, otherwise logs the difference.
     async fn settle_group(&self, found: Group) -> Result<Duration, SourceError> {
         let wanted = api::wanted_group(&self.config);
         if found == wanted {
@@ -170,7 +170,8 @@ impl Sls {
         }
         if !self.group_told.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "the consumer group {} has a timeout of {} s and order {}, the settings say {} s and {}: the group's count",
+                "the consumer group {} has a timeout of {} s and order {}, the settings say {} s and {}: those of the \
+                group apply",
                 excerpt(&found.name),
                 found.timeout,
                 found.order,

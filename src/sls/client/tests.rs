@@ -625,9 +625,9 @@ async fn as_many_shards_are_listed_as_a_source_may_have_and_more_are_refused_by_
     let server = Server::start([list(10_000), list(10_001), ids(10_000), ids(10_001)].map(|text| ok(&text))).await;
     let sls = server.sls();
     assert_eq!(sls.shards().await.unwrap().len(), 10_000);
-    check_busy(sls.shards().await, "it lists 10001 shards, and a source may have 10000");
+    check_busy(sls.shards().await, "it lists 10001 shards; a source may have at most 10000");
     assert_eq!(sls.heartbeat(&BTreeSet::new()).await.unwrap().len(), 10_000);
-    check_busy(sls.heartbeat(&BTreeSet::new()).await, "it lists 10001 shards, and a source may have 10000");
+    check_busy(sls.heartbeat(&BTreeSet::new()).await, "it lists 10001 shards; a source may have at most 10000");
 }
 
 #[tokio::test]

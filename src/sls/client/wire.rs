@@ -1,4 +1,4 @@
-//! Sends a signed request and takes in the reply, as much of it as its kind may have.
+//! Sends a signed request and reads the reply, up to the limit for its kind.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,14 +27,14 @@ use crate::sls::error::busy;
 use crate::sls::message::{Call, Method, Reply, Request};
 use crate::sls::unpack::MAX_RAW_SIZE;
 
-/// Most bytes of a refusal that are read: its beginning says enough.
+/// Maximum bytes of a refusal that are read: its beginning is enough.
 pub(super) const MAX_REFUSAL: usize = 64 << 10;
 
-/// Most bytes of a reply that is not a page: a list of all the shards that a source may have ([`api::MAX_SHARDS`]), with
+/// Maximum bytes of a reply that is not a page: a list of the maximum number of shards ([`api::MAX_SHARDS`]), with
 /// 400 bytes for each.
 pub(super) const MAX_REPLY: usize = 400 * api::MAX_SHARDS;
 
-/// Most bytes of a packed page. What cannot be compressed grows by less than a hundredth.
+/// Maximum bytes of a compressed page. Incompressible data grows by less than one percent.
 const MAX_PACKED: usize = MAX_RAW_SIZE as usize / 64 * 65;
 
 /// Connections to an endpoint.
@@ -45,8 +45,8 @@ pub(super) struct Wire {
     client: Arc<SharedClient>,
     /// What the server shows.
     pub(super) certificates: Certificates,
-    /// The last reply told of a failure of the server's own. Until one does not, no connection is used twice: its name may
-    /// stand for another server by now.
+    /// The last reply reported a failure of the server. Until a reply does not, no connection is reused: the name may
+    /// have moved to another server.
     failing: AtomicBool,
 }
 
@@ -73,19 +73,19 @@ impl Wire {
         Ok(Self::over(config, endpoint, client))
     }
 
-    /// The `Host` header that a request has to carry and to sign.
+    /// The `Host` header that a request must carry and sign.
     pub(super) fn host(&self) -> &str {
         &self.endpoint.host
     }
 
-    /// Looks at the CA file now.
+    /// Checks the CA file now.
     #[cfg(test)]
     pub(super) async fn look_at_certificates(&self) {
         self.client.settle().await;
     }
 
-    /// Sends `request` as it is: signed, with its `host`. Any status is a reply. A page is taken in only if `room` grows
-    /// to what it announces.
+    /// Sends `request` unchanged: signed, with its `host`. Any status counts as a reply. A page is read only if
+    /// `room` can grow to the announced size.
     pub(super) async fn send(&self, request: &Request, room: Option<&mut Credit>) -> Result<Reply, SourceError> {
         let method = match request.method {
             Method::Get => reqwest::Method::GET,
@@ -123,18 +123,18 @@ impl Wire {
             Reply { status: response.status().as_u16(), headers: text_headers(response.headers()), body: Bytes::new() };
         if let Some(encoding) = reply.header("content-encoding").filter(|encoding| *encoding != "identity") {
             let problem = format!("the reply is encoded as {}, which was not asked for", excerpt(encoding));
-            return Err(busy(call, problem, Some("does a proxy compress what passes?")));
+            return Err(busy(call, problem, Some("does a proxy compress replies?")));
         }
         let is_page = call == Call::Pull && reply.status == 200;
         if is_page {
             let raw_size = match api::read_raw_size(&reply) {
-                // There is no body, or none that could be used: whoever reads the headers finds out which.
+                // There is no usable body; the caller finds the reason in the headers.
                 Ok(0) | Err(_) => return Ok(reply),
                 Ok(raw_size) => raw_size,
             };
             let bytes = unpacking(&reply, raw_size, response.content_length());
             if room.is_some_and(|room| !room.grow(bytes)) {
-                let cause = Cause::new(format!("{call}: a page that takes {bytes} bytes, which are not free now"));
+                let cause = Cause::new(format!("{call}: a page needs {bytes} bytes of memory, which are not free now"));
                 return Err(SourceError::NoRoom { bytes, cause });
             }
         }
@@ -151,7 +151,7 @@ impl Wire {
                 if reply.status == 200 {
                     return Err(busy(call, format!("the reply is longer than {limit} bytes"), None));
                 }
-                // The beginning of a refusal says enough.
+                // The beginning of a refusal is enough.
                 break;
             }
         }
@@ -159,7 +159,7 @@ impl Wire {
         Ok(reply)
     }
 
-    /// No reply, or not all of it.
+    /// No reply, or an incomplete one.
     fn unreachable(&self, call: Call, error: reqwest::Error) -> SourceError {
         let is_connect = error.is_connect();
         let text = chain(&error.without_url());
@@ -167,7 +167,7 @@ impl Wire {
         let hint = if text.contains("wrong version number") {
             Some("the server does not speak TLS on this port: write http:// in `endpoint`")
         } else if proxy.is_some() && text.contains("proxy authorization required") {
-            Some("the proxy wants credentials: set them in `http_proxy` or `https_proxy`")
+            Some("the proxy requires credentials: set them in `http_proxy` or `https_proxy`")
         } else if text.contains("certificate") {
             Some(
                 "if the certificate is signed by a CA of your own, name its root in `ca_file`: the self-signed certificate at the top",
@@ -177,19 +177,19 @@ impl Wire {
         } else {
             None
         };
-        let over = proxy.map(|proxy| format!(" over the proxy {proxy}")).unwrap_or_default();
+        let over = proxy.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
         busy(call, format!("{text} ({}{over})", self.endpoint.base), hint)
     }
 }
 
-/// Bytes that a page takes while it is unpacked: packed, as many as are announced, and unpacked.
+/// Bytes that a page needs while it is unpacked: compressed, as announced, and unpacked.
 fn unpacking(reply: &Reply, raw_size: u64, packed: Option<u64>) -> usize {
     let is_packed = reply.header("x-log-compresstype").is_some_and(|name| !name.is_empty());
     let packed = if is_packed { packed.unwrap_or(raw_size).min(MAX_PACKED as u64) } else { 0 };
     usize::try_from(raw_size + packed).unwrap_or(usize::MAX)
 }
 
-/// Names the group and the consumer, as the consumer libraries of the vendor do.
+/// Contains the group and the consumer, as in the vendor's consumer libraries.
 fn user_agent(config: &Config) -> HeaderValue {
     let version = env!("CARGO_PKG_VERSION");
     let (group, consumer) = (&config.group, &config.consumer);
@@ -215,7 +215,7 @@ fn text_headers(headers: &HeaderMap) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Whoever echoes our headers does not bring what is secret in them into our log: the signature, a temporary key's token.
+/// Removes secrets from a reply that echoes our headers: the signature and the token of a temporary key.
 fn redact(request: &Request, body: Bytes) -> Bytes {
     let secrets = request.headers.iter().filter(|(name, _)| is_secret(name));
     let redactors = secrets.map(|(_, value)| Redactor::new(&Secret::new(value)));

@@ -1,4 +1,4 @@
-//! An AccessKey, and what it must look like.
+//! An AccessKey, and its validation.
 
 use std::io;
 use std::path::PathBuf;
@@ -29,12 +29,12 @@ pub enum KeyError {
         /// What the system says.
         problem: String,
     },
-    /// A credential that cannot be one.
+    /// A malformed credential.
     #[error("the {what} {problem}")]
     Malformed {
         /// Which credential.
         what: &'static str,
-        /// What is wrong, without its text.
+        /// What is wrong, without the credential.
         problem: &'static str,
     },
 }
@@ -47,7 +47,7 @@ impl KeyError {
 }
 
 impl AccessKey {
-    /// The key, if it can stand in a header and is not empty, which a file may be while it is being written.
+    /// The key, if it is valid in a header and not empty. A file may be empty while it is being written.
     ///
     /// # Errors
     /// [`KeyError::Malformed`].

@@ -1,8 +1,8 @@
 //! The role of an ECS instance, from its metadata service.
 //!
-//! Source: ECS user guide, "Instance metadata" (security hardening mode) and "Instance RAM roles". A token is asked for first
-//! (version 2); without one (version 1) any process that can be made to fetch a URL could take the key, so that version is used
-//! only where the settings allow it.
+//! Source: ECS user guide, "Instance metadata" (security hardening mode) and "Instance RAM roles". The client first
+//! requests a token (version 2). Without a token (version 1), any process that can be tricked into fetching a URL
+//! could get the key, so version 1 is used only if the settings allow it.
 
 use std::time::Duration;
 
@@ -15,18 +15,18 @@ use crate::core::printable::excerpt;
 use crate::core::secret::Secret;
 use crate::sls::percent::percent_encode;
 
-/// How long a call may take: the service is on the same machine.
+/// Time limit of a call: the service is on the same machine.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Seconds that a token is asked for. It is used for two calls.
+/// Requested lifetime of a token, in seconds. It is used for two calls.
 const TOKEN_SECONDS: &str = "60";
 
 const ROLES: &str = "/latest/meta-data/ram/security-credentials/";
 
-/// Asks the metadata service at `base` for a session of `role`, or of the only role there is.
+/// Requests a session of `role`, or of the only role, from the metadata service at `base`.
 ///
 /// # Errors
-/// There is none, or it cannot be asked.
+/// There is no role, or the service cannot be reached.
 pub(super) async fn session(base: &str, role: Option<&str>, allows_v1: bool) -> Result<Session, FetchError> {
     let token = match token(base).await {
         Ok(token) => Some(token),
@@ -87,7 +87,7 @@ async fn get(base: &str, name: &str, token: Option<&Secret>) -> Result<Answer, F
 
 fn unreachable(base: &str, why: &str) -> FetchError {
     FetchError::busy(
-        format!("the metadata service at {base} cannot be asked: {why}"),
+        format!("the metadata service at {base} cannot be reached: {why}"),
         Some("it answers on ECS instances only; in a container its hop limit may be too low"),
     )
 }
@@ -96,9 +96,6 @@ fn unexpected(step: &str, status: u16) -> FetchError {
     let what = format!("{step}: the metadata service answers with HTTP status {status}");
     match status {
         429 | 500.. => FetchError::busy(what, None),
-        _ => FetchError::refused(
-            what,
-            Some("it may want a token (version 2), or be something else than the metadata service"),
-        ),
+        _ => FetchError::refused(what, Some("it may require a token (version 2), or not be the metadata service")),
     }
 }

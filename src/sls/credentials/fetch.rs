@@ -1,4 +1,4 @@
-//! Asks a provider for a session.
+//! Requests sessions from providers.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -20,19 +20,19 @@ use crate::core::named_file::{MOST_CREDENTIAL, MOST_SETTINGS};
 use crate::core::reread::FromFiles as _;
 use crate::core::secret::Secret;
 
-/// Gives sessions.
+/// A provider of sessions.
 pub(super) trait Fetch: Send + Sync + 'static {
     /// A new session.
     fn fetch(&self) -> impl Future<Output = Result<Session, FetchError>> + Send;
 }
 
-/// Gives sessions of the providers that the settings name.
+/// Requests sessions from the providers in the settings.
 #[derive(Debug)]
 pub(super) struct Fetcher {
     lookup: Lookup,
-    /// The first candidate that was set up.
+    /// The first candidate that is set up.
     chosen: OnceLock<Provider>,
-    /// Files of which it was said that others may read them.
+    /// Files for which a warning was logged that others may read them.
     told: Mutex<BTreeSet<PathBuf>>,
 }
 
@@ -68,7 +68,7 @@ impl Fetcher {
                 Ok(provider) => match self.ask(provider).await {
                     Err(error) if error.is_absent => error.cause.what,
                     asked => {
-                        // Only this task asks, so nobody was quicker.
+                        // Only this task sets it.
                         let _ = self.chosen.set(provider.clone());
                         return asked;
                     }
@@ -114,7 +114,7 @@ impl Fetcher {
         })
     }
 
-    /// Asks the provider that a file describes. It was meant, so what it refuses is final.
+    /// Uses the provider that a file describes. It was chosen explicitly, so its refusal is final.
     async fn ask_found(
         &self,
         file: &Path,
@@ -158,12 +158,12 @@ impl Fetcher {
         let answer = call.send(self.lookup.services.ca_file.clone()).await.map_err(|why| {
             let hint =
                 "check DNS, the network and the proxy settings, or name another STS: sls.sts_endpoint, sls.sts_region";
-            FetchError::busy(format!("{step}: no answer of {sts}: {why}"), Some(hint))
+            FetchError::busy(format!("{step}: no answer from {sts}: {why}"), Some(hint))
         })?;
         sts::read(&answer, step, provider, Timestamp::now())
     }
 
-    /// Reads a file with secrets, and says once if everybody may read it.
+    /// Reads a file with secrets, and warns once if everybody may read it.
     async fn read(&self, path: &Path, most: u64) -> Result<Vec<u8>, FetchError> {
         let file = path.to_owned();
         let found =
@@ -186,7 +186,7 @@ fn endless(key: AccessKey, provider: String) -> Session {
     Session { key, provider, end: None }
 }
 
-/// Runs what may wait for a disk on a thread of its own.
+/// Runs work that may wait for a disk on a separate thread.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,

@@ -8,7 +8,7 @@ use crate::core::source::SourceError;
 pub(super) struct FetchError {
     pub(super) cause: Cause,
     pub(super) retry: Retry,
-    /// It looks as if the provider was never set up: in a chain the next one is asked.
+    /// The provider seems not to be set up: in a chain, the next one is tried.
     pub(super) is_absent: bool,
 }
 
@@ -18,17 +18,17 @@ impl FetchError {
         Self { cause: Cause { what: what.into(), hint }, retry: Retry::SOON, is_absent: false }
     }
 
-    /// It works when somebody has changed something.
+    /// It works only after a change by the operator.
     pub(super) fn refused(what: impl Into<String>, hint: Option<&'static str>) -> Self {
         Self { cause: Cause { what: what.into(), hint }, retry: Retry::AfterChange, is_absent: false }
     }
 
-    /// As if there were no such provider.
+    /// The same, as if there were no such provider.
     pub(super) fn absent(self) -> Self {
         Self { is_absent: true, ..self }
     }
 
-    /// As the error of the call that could not be signed.
+    /// Converts it to the error of the call that could not be signed.
     pub(super) fn to_source_error(&self) -> SourceError {
         match self.retry {
             Retry::Soon { not_before } => SourceError::Busy { retry_after: not_before, cause: self.cause.clone() },

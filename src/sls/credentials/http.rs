@@ -1,7 +1,7 @@
-//! One call to a service that gives sessions.
+//! One call to a service that provides sessions.
 //!
-//! Calls are minutes apart, so each has a client of its own: a file of certificates is read when it is needed, and no
-//! connection is kept.
+//! Calls are minutes apart, so each has its own client: the certificates are read when needed, and no connection is
+//! kept.
 
 use std::error::Error as _;
 use std::path::PathBuf;
@@ -15,44 +15,44 @@ use crate::core::printable::excerpt;
 use crate::core::secret::{Redactor, Secret};
 use crate::core::tls_files::TlsFiles;
 
-/// Most bytes of a reply: a session has two thousand.
+/// Maximum bytes of a reply: a session has two thousand.
 const MAX_REPLY: usize = 64 << 10;
 
-/// A call. What it sends is secret, so it does not print.
+/// A call. It contains secrets, so it has no `Debug`.
 pub(super) struct Call {
     pub(super) method: &'static str,
     pub(super) url: String,
     pub(super) headers: Vec<(&'static str, String)>,
     /// A form, encoded; empty means no body.
     pub(super) form: String,
-    /// How long it may take as a whole.
+    /// Total time limit.
     pub(super) timeout: Duration,
-    /// Whether the proxy of the environment may be in between.
+    /// Whether the proxy of the environment may be used.
     pub(super) may_be_proxied: bool,
-    /// What must not be shown if the reply repeats it.
+    /// Secrets to remove from the reply.
     pub(super) secrets: Vec<Secret>,
 }
 
-/// What came back, whatever its status. It holds keys, so it does not print.
+/// A reply with any status. It contains keys, so it has no `Debug`.
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: Vec<u8>,
 }
 
 impl Call {
-    /// A call to this very machine or network.
+    /// A call to this machine or its network, without a proxy.
     pub(super) fn near(method: &'static str, url: String, timeout: Duration) -> Self {
         let (headers, secrets) = (Vec::new(), Vec::new());
         Self { method, url, headers, form: String::new(), timeout, may_be_proxied: false, secrets }
     }
 
-    /// Sends it, trusting the certificates of `ca_file` besides the system's.
+    /// Sends it, trusting the certificates of `ca_file` in addition to the system's.
     ///
     /// # Errors
-    /// There is no whole answer: why, in words.
+    /// There is no complete answer; the text says why.
     pub(super) async fn send(self, ca_file: Option<PathBuf>) -> Result<Answer, String> {
         let (timeout, may_be_proxied) = (self.timeout, self.may_be_proxied && !is_loopback(&self.url));
-        // The certificates of the system take a while to read.
+        // Reading the system's certificates takes a while.
         let client = tokio::task::spawn_blocking(move || client(ca_file, may_be_proxied));
         let client = client.await.map_err(|error| error.to_string())??;
         let answer = tokio::time::timeout(timeout, self.attempt(&client)).await;
@@ -106,13 +106,13 @@ fn client(ca_file: Option<PathBuf>, may_be_proxied: bool) -> Result<Client, Stri
     builder.build().map_err(chain)
 }
 
-/// Whether no proxy can be meant for it.
+/// Whether the host is the loopback address, which needs no proxy.
 fn is_loopback(url: &str) -> bool {
     let authority = url.split_once("://").map_or(url, |(_, rest)| rest.split('/').next().unwrap_or_default());
     ["127.0.0.1", "[::1]", "localhost"].iter().any(|host| authority.starts_with(host))
 }
 
-/// An error with everything below it, on one line, without the URL.
+/// An error and all its causes, on one line, without the URL.
 fn chain(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();

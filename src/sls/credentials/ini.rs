@@ -10,10 +10,10 @@ use super::plan::{OidcRole, Provider, Role, Services};
 use crate::core::printable::excerpt;
 use crate::core::secret::Secret;
 
-/// The provider that a section describes, with its name and type for people.
+/// The provider that a section describes, with its name and type for messages.
 ///
 /// # Errors
-/// There is no such section, or it is one that cannot be used here.
+/// There is no such section, or its type is not supported.
 pub(super) fn read(text: &str, name: &str, services: &Services) -> Result<(String, Provider), FetchError> {
     let entries = section(text, name).ok_or_else(|| {
         FetchError::refused(format!("there is no section [{}]", excerpt(name)), Some("name one: sls.profile")).absent()

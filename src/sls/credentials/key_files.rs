@@ -35,7 +35,7 @@ impl FromFiles for KeyFiles {
     }
 }
 
-/// The text of a file, without the blanks around it.
+/// The text of a file, without surrounding blanks.
 fn read(what: &'static str, path: &Path) -> Result<String, KeyError> {
     let text = named_file::read_trusted(path, MOST_CREDENTIAL)
         .and_then(|text| String::from_utf8(text).map_err(io::Error::other))

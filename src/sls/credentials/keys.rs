@@ -1,4 +1,4 @@
-//! The key to sign with, for whoever signs.
+//! The signing key, for all clients of a source.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,16 +10,16 @@ use tokio::time::{Instant, timeout};
 use super::access_key::{AccessKey, KeyError};
 use super::fetch::Fetcher;
 use super::plan::{Credentials, KeyFiles};
-use super::renewal::{Held, State, renew};
+use super::renewal::{SharedSession, State, renew};
 use crate::core::duration::in_words;
 use crate::core::failing::Failing;
 use crate::core::reread::Reread;
 use crate::core::source::SourceError;
 
-/// How often files are looked at, at most.
+/// Minimum time between two checks of the files.
 const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a request whose key was refused waits for another.
+/// How long a request whose key was refused waits for a new key.
 const OTHER_KEY: Duration = Duration::from_secs(1);
 
 /// The source of the key, asked before every signature.
@@ -33,23 +33,23 @@ enum Kind {
     Renewed(Arc<Renewed>),
 }
 
-/// A session that is renewed by a task of its own, from the first time that somebody needs it.
+/// A session that its own task renews, from the first use on.
 #[derive(Debug)]
 struct Renewed {
     fetcher: Arc<Fetcher>,
-    held: Arc<Held>,
+    held: Arc<SharedSession>,
     whose: String,
     task: Mutex<JoinSet<()>>,
 }
 
-/// Which key is used, and how its renewal does.
+/// The current key, and the state of its renewal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyStatus {
-    /// Who gives it, for people; empty as long as nobody has.
+    /// The provider, for messages; empty until there is a key.
     pub provider: String,
-    /// How long it is valid; `None` when it has no end.
+    /// How long it is valid; `None` if it does not expire.
     pub valid_for: Option<Duration>,
-    /// What fails at present.
+    /// The current failure of its renewal.
     pub failing: Option<Failing>,
     /// Renewals that failed since the start.
     pub failures: u64,
@@ -63,24 +63,24 @@ impl fmt::Display for KeyStatus {
 }
 
 impl Keys {
-    /// Reads a key from files for the first time; asks nobody yet. `whose` names the logstore in the log.
+    /// Reads a key from files for the first time; contacts no provider yet. `whose` names the logstore in the log.
     ///
     /// # Errors
-    /// There is none, or it cannot be one.
+    /// There is no key, or it is malformed.
     pub fn new(credentials: &Credentials, whose: String) -> Result<Self, KeyError> {
         Ok(Self(match credentials {
             Credentials::Fixed(key) => Kind::Fixed(key.clone().checked()?),
             Credentials::Files(files) => Kind::Files(Reread::new(files.clone(), FILE_CHECK_INTERVAL)?),
             Credentials::Lookup(lookup) => Kind::Renewed(Arc::new(Renewed {
                 fetcher: Arc::new(Fetcher::new((**lookup).clone())),
-                held: Arc::new(Held::new()),
+                held: Arc::new(SharedSession::new()),
                 whose,
                 task: Mutex::default(),
             })),
         }))
     }
 
-    /// The same session for another client; `None` where each has its own.
+    /// The same session for another client; `None` if each has its own.
     #[must_use]
     pub fn shared(&self) -> Option<Self> {
         match &self.0 {
@@ -89,10 +89,11 @@ impl Keys {
         }
     }
 
-    /// The key to sign with. Files are looked at once a second at most; a session is waited for only as long as there was none.
+    /// The signing key. Files are checked at most once a second; the call waits for a session only if there is none
+    /// yet.
     ///
     /// # Errors
-    /// No provider has given one yet: why the last try failed.
+    /// No provider has given a key yet; the error is that of the last try.
     pub async fn current(&self) -> Result<AccessKey, SourceError> {
         match &self.0 {
             Kind::Fixed(key) => Ok(key.clone()),
@@ -101,7 +102,7 @@ impl Keys {
         }
     }
 
-    /// A key other than `refused`, if there is one by now.
+    /// Whether there is a key other than `refused` by now.
     pub async fn other_than(&self, refused: &AccessKey) -> bool {
         match &self.0 {
             Kind::Fixed(_) => false,
@@ -113,7 +114,7 @@ impl Keys {
         }
     }
 
-    /// Which key is used, and how its renewal does.
+    /// The current key, and the state of its renewal.
     #[must_use]
     pub fn status(&self) -> KeyStatus {
         let lasting =
@@ -158,7 +159,7 @@ impl Renewed {
         timeout(OTHER_KEY, changes.wait_for(is_other)).await.is_ok()
     }
 
-    /// Starts the task in this runtime, unless it runs. A bug in it is its user's.
+    /// Starts the task in this runtime, unless it runs. A panic in it is passed on to its user.
     fn start(&self) {
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Err(error)) = task.try_join_next()

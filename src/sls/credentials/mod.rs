@@ -1,14 +1,15 @@
-//! The key that signs: given once, kept up to date from files, or fetched from the cloud and renewed ahead of its end.
+//! The signing key: fixed, read from files that may change, or fetched from a cloud service and renewed before it
+//! expires.
 //!
 //! ```text
-//! plan        what the settings say: a key, files, or a lookup: providers in order, and a role on top
-//!   fetch     asks one provider for a session: sts, ecs, uri over http; profile and ini name another provider
-//!   renewal   keeps the session fresh in the background; what is due when is decided by refresh, which is pure
-//!   keys      hands the key that is held to whoever signs
+//! plan        the plan of the settings: a key, files, or a lookup of providers in order, and an optional role
+//!   fetch     requests a session from one provider: sts, ecs, uri over http; profile and ini name another provider
+//!   renewal   renews the session in the background; refresh, which is pure, decides when
+//!   keys      gives the current key to the signers
 //! ```
 //!
-//! Nothing on the way of logs waits for a renewal: a request signs with what is held. An outage of STS is survived for as long
-//! as that is valid.
+//! No request waits for a renewal: it is signed with the current key. An outage of STS has no effect as long as that
+//! key is valid.
 //!
 //! Source: the default chain and the providers of Alibaba Cloud's credentials-python and credentials-go, and the API
 //! reference of STS (version 2015-04-01) and of ECS instance metadata.

@@ -1,4 +1,4 @@
-//! Where the key that signs comes from, as far as the settings can say.
+//! The origin of the signing key, as far as the settings define it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,38 +7,38 @@ use super::access_key::AccessKey;
 use super::session::{shown_url, sts_host};
 use crate::core::secret::Secret;
 
-/// Who signs.
+/// The origin of the signing key.
 #[derive(Debug, Clone)]
 pub enum Credentials {
     /// Given in the environment or the settings.
     Fixed(AccessKey),
-    /// Read from files, again whenever their content changes.
+    /// Read from files, and read again when their content changes.
     Files(KeyFiles),
-    /// Asked for while the program runs, and renewed.
+    /// Requested while the program runs, and renewed.
     Lookup(Box<Lookup>),
 }
 
-/// Who is asked for a key.
+/// The providers to request a key from.
 #[derive(Debug, Clone)]
 pub struct Lookup {
-    /// In this order. The first that is set up is used, for good: what it refuses is not asked of the next.
+    /// In this order. The first that is set up is used permanently: if it refuses, the next is not tried.
     pub candidates: Vec<Candidate>,
-    /// The role that is assumed with the key that it gives.
+    /// A role to assume with its key.
     pub role: Option<Role>,
-    /// Where the services are.
+    /// Addresses of the services.
     pub services: Services,
 }
 
-/// One of those who may be asked.
+/// A candidate.
 #[derive(Debug, Clone)]
 pub struct Candidate {
-    /// Its name in the setting that picks one.
+    /// Its name in the setting `sls.credentials`.
     pub name: &'static str,
-    /// How to ask it, or why it is not set up.
+    /// The provider, or why it is not set up.
     pub provider: Result<Provider, String>,
 }
 
-/// Who gives a key.
+/// A provider of a key.
 #[derive(Debug, Clone)]
 pub enum Provider {
     /// This key.
@@ -66,9 +66,9 @@ pub enum Provider {
         /// Name of the role.
         role: Option<String>,
     },
-    /// A service that gives a session at this URL, which may have a secret in it.
+    /// A service that returns a session at this URL, which may contain a secret.
     Uri(Secret),
-    /// STS, for the key of another.
+    /// STS, which assumes the role with the key of another provider.
     Role(Box<Provider>, Role),
 }
 
@@ -88,11 +88,11 @@ pub struct KeyFiles {
 pub struct Role {
     /// `acs:ram::1234:role/name`.
     pub arn: String,
-    /// What ActionTrail shows of who uses the role.
+    /// The session name that ActionTrail shows.
     pub session_name: String,
-    /// What the role's trust policy may ask for.
+    /// The external ID that the role's trust policy may require.
     pub external_id: Option<String>,
-    /// How long a session lasts.
+    /// Lifetime of a session.
     pub duration: Duration,
     /// A policy that narrows the rights of the session.
     pub policy: Option<String>,
@@ -100,7 +100,7 @@ pub struct Role {
     pub sts: String,
 }
 
-/// A role that an identity provider's token opens.
+/// A role that is assumed with an identity provider's token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OidcRole {
     /// The role.
@@ -111,29 +111,29 @@ pub struct OidcRole {
     pub token_file: PathBuf,
 }
 
-/// Where the services are, and what sessions are like that nobody describes further.
+/// Addresses of the services, and defaults of sessions.
 #[derive(Debug, Clone)]
 pub struct Services {
-    /// Base URL of STS, when it is given.
+    /// Base URL of STS, if given.
     pub sts: Option<String>,
-    /// Region of the STS to ask, when that is given instead.
+    /// Region of STS, if given instead.
     pub sts_region: Option<String>,
     /// Whether STS is reached inside a VPC.
     pub sts_vpc: bool,
     /// Base URL of the metadata service.
     pub metadata: String,
-    /// Whether version 1 of the metadata service will do, which needs no token.
+    /// Whether version 1 of the metadata service, which needs no token, is allowed.
     pub metadata_v1: bool,
     /// Name of sessions.
     pub session_name: String,
     /// How long sessions last.
     pub duration: Duration,
-    /// Certificates to trust besides the system's, PEM.
+    /// Certificates to trust in addition to the system's, PEM.
     pub ca_file: Option<PathBuf>,
 }
 
 impl Services {
-    /// Base URL of STS for a profile that names its region, or that does not. What the settings say goes first.
+    /// Base URL of STS for a profile with or without a region. The settings take precedence.
     #[must_use]
     pub fn sts(&self, region: Option<&str>, vpc: bool) -> String {
         match &self.sts {
@@ -144,7 +144,7 @@ impl Services {
 }
 
 impl Provider {
-    /// Who it is, for people. What only the provider itself knows, it adds to its session.
+    /// Describes the provider for messages. Details that only the provider knows are added to its session.
     pub(super) fn describe(&self) -> String {
         match self {
             Self::Key(_) => "AccessKey".to_owned(),

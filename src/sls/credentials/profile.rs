@@ -1,7 +1,8 @@
 //! A profile of the vendor's command line tool, `~/.aliyun/config.json`. Pure.
 //!
-//! Source: the documentation of Alibaba Cloud CLI ("Configure identity credentials") and the vendor's SDKs, which read the same
-//! file. What needs a browser or runs a command is refused: nobody sits at this program, and a settings file must not run others.
+//! Source: the documentation of Alibaba Cloud CLI ("Configure identity credentials") and the vendor's SDKs, which
+//! read the same file. Modes that need a browser or run a command are refused: this program is not interactive, and a
+//! settings file must not run other programs.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::plan::{OidcRole, Provider, Role, Services};
 use crate::core::printable::excerpt;
 use crate::core::secret::Secret;
 
-/// Most profiles that lead to each other by `source_profile`.
+/// Maximum length of a chain of `source_profile`.
 const MOST_SOURCES: usize = 8;
 
 #[derive(Deserialize)]
@@ -24,7 +25,7 @@ struct File {
     profiles: Vec<Profile>,
 }
 
-/// A field that is not used is absent, empty or null.
+/// An unused field is absent, empty or null.
 #[derive(Deserialize)]
 struct Profile {
     name: String,
@@ -45,10 +46,10 @@ struct Profile {
     oidc_provider_arn: Option<String>,
 }
 
-/// The provider that a profile describes, the current one if none is named, with its name and mode for people.
+/// The provider that a profile describes (the current profile if none is named), with its name and mode for messages.
 ///
 /// # Errors
-/// There is no such profile, or it is one that cannot be used here.
+/// There is no such profile, or its mode is not supported.
 pub(super) fn read(text: &[u8], name: Option<&str>, services: &Services) -> Result<(String, Provider), FetchError> {
     let file: File = serde_json::from_slice(text).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
@@ -127,11 +128,11 @@ impl Profile {
         })
     }
 
-    /// A field that the mode needs. The vendor's tool leaves a profile behind in which nothing is filled in.
+    /// A field that the mode requires. The vendor's tool creates profiles without values.
     fn demand(&self, what: &str, field: Option<&str>) -> Result<String, FetchError> {
         given(field).map(str::to_owned).ok_or_else(|| {
             let (name, mode) = (excerpt(&self.name), excerpt(self.mode.as_deref().unwrap_or_default()));
-            let what = format!("profile {name} has the mode {mode} and no {what}");
+            let what = format!("profile {name} has the mode {mode} but no {what}");
             FetchError::refused(what, Some("complete it with aliyun configure, or name another: sls.profile")).absent()
         })
     }
@@ -145,14 +146,14 @@ fn given(field: Option<&str>) -> Option<&str> {
 fn instead_of(mode: &str) -> &'static str {
     match mode {
         "CloudSSO" | "OAuth" => {
-            "a person logs in for it in a browser: for a service take the mode RamRoleArn, EcsRamRole or OIDC, or set \
+            "it needs a login in a browser: for a service use the mode RamRoleArn, EcsRamRole or OIDC, or set \
              sls.credentials"
         }
         "External" | "CredentialsURI" => {
-            "no command is run here: let it write its key into files (sls.access_key_id_file and so on), or serve it at a \
-             URL (sls.credentials_uri)"
+            "forwarder runs no command: let it write its key into files (sls.access_key_id_file and so on), or serve \
+             it at a URL (sls.credentials_uri)"
         }
-        "RsaKeyPair" => "such keys are no longer given out: take the mode AK, RamRoleArn or EcsRamRole",
+        "RsaKeyPair" => "such keys are no longer issued: use the mode AK, RamRoleArn or EcsRamRole",
         _ => "modes that can be used are AK, StsToken, RamRoleArn, EcsRamRole, OIDC, ChainableRamRoleArn",
     }
 }
@@ -234,12 +235,12 @@ pub(super) mod tests {
             assert!(shown.contains(words) && !shown.contains("hush"), "{shown}");
             assert_eq!(error.is_absent, is_absent, "{name}");
         };
-        check("sso", false, "the mode \"CloudSSO\" (a person logs in for it in a browser");
+        check("sso", false, "the mode \"CloudSSO\" (it needs a login in a browser");
         check("oauth", false, "RamRoleArn, EcsRamRole or OIDC");
-        check("ext", false, "no command is run here");
+        check("ext", false, "forwarder runs no command");
         check("odd", false, "modes that can be used are AK");
         check("circle", false, "it may lead in a circle");
-        check("empty", true, "profile empty has the mode AK and no access_key_id");
+        check("empty", true, "profile empty has the mode AK but no access_key_id");
         check("none", true, "there is no profile none; there are: ak, sts, role");
     }
 

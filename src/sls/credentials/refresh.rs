@@ -1,19 +1,19 @@
-//! When a session is renewed. Pure.
+//! Decides when a session is renewed. Pure.
 
 use std::time::Duration;
 
-/// How often a provider is asked whose keys have no end: a file may have another by now.
+/// How often a provider of keys without expiry is asked again: its file may have changed.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
-/// Least time between two renewals, so that a session that is about to end is not asked for in a loop.
+/// Minimum time between two renewals, so that sessions about to expire are not requested in a loop.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// Most time between two renewals: the role of a machine can be given other keys before the old ones end.
+/// Maximum time between two renewals: the role of a machine can get new keys before the old ones expire.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// How long after a session was given the next is asked for; `left` is how long it is valid.
+/// How long after the receipt of a session the next one is requested; `left` is its lifetime.
 ///
-/// A third of its life: of the hour that sessions last by default, 40 minutes are left to survive an outage of STS.
+/// A third of its lifetime: with the default of one hour, 40 minutes are left to survive an outage of STS.
 pub(super) fn due_in(left: Option<Duration>) -> Duration {
     left.map_or(LOOK_AGAIN, |left| (left / 3).clamp(SHORTEST, LONGEST))
 }

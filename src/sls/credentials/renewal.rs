@@ -1,4 +1,4 @@
-//! Keeps a session fresh, in the background.
+//! Renews a session in the background.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,35 +14,35 @@ use super::session::Session;
 use crate::core::failing::Failing;
 use crate::core::retry_log::RetryLog;
 
-/// Least time from one try to the next when somebody asks for it, since SLS refused a key: a right that is missing is not
-/// there with another key either.
+/// Minimum time between two tries that are requested because SLS refused a key: a new key does not help if a right is
+/// missing.
 const ASKED_PAUSE: Duration = Duration::from_secs(10);
 
-/// The session that is held, and how its renewal does.
+/// The current session, and the state of its renewal.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct SharedSession {
     state: watch::Sender<State>,
     asked: Notify,
 }
 
-/// What is known of the session at one moment.
+/// The session at one moment.
 #[derive(Debug, Clone, Default)]
 pub(super) struct State {
     pub(super) session: Option<Arc<Session>>,
-    /// When it ends.
+    /// When it expires.
     pub(super) valid_until: Option<Instant>,
     /// The last try failed.
     pub(super) failing: Option<(Failing, FetchError)>,
-    /// Tries that failed since the start.
+    /// Failed tries since the start.
     pub(super) failures: u64,
 }
 
-impl Held {
+impl SharedSession {
     pub(super) fn new() -> Self {
         Self { state: watch::Sender::new(State::default()), asked: Notify::new() }
     }
 
-    /// What is known now.
+    /// The current state.
     pub(super) fn state(&self) -> State {
         self.state.borrow().clone()
     }
@@ -52,7 +52,7 @@ impl Held {
         self.state.subscribe()
     }
 
-    /// Asks for a renewal before it is due.
+    /// Requests a renewal before it is due.
     pub(super) fn ask(&self) {
         self.asked.notify_one();
     }
@@ -81,8 +81,9 @@ impl Held {
     }
 }
 
-/// Gets a session, and another one ahead of the end of each. Goes on until it is dropped. `whose` names the logstore in the log.
-pub(super) async fn renew(fetch: Arc<impl Fetch>, held: Arc<Held>, whose: String) {
+/// Gets a session, and a new one before each expires. Runs until it is dropped. `whose` names the logstore in the
+/// log.
+pub(super) async fn renew(fetch: Arc<impl Fetch>, held: Arc<SharedSession>, whose: String) {
     let seed = whose.bytes().fold(0, |seed: u64, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
     let mut retry_log = RetryLog::new(format!("{whose}: cannot get credentials"), seed);
     loop {
@@ -154,7 +155,7 @@ mod tests {
     }
 
     /// Looks every second for `time` whether the held session is valid.
-    async fn watch(held: &Held, time: Duration) -> Vec<State> {
+    async fn watch(held: &SharedSession, time: Duration) -> Vec<State> {
         let end = Instant::now() + time;
         let mut seen = Vec::new();
         while Instant::now() < end {
@@ -170,7 +171,7 @@ mod tests {
     async fn an_outage_of_sts_of_half_an_hour_is_survived_whenever_it_begins() {
         for begins in [1, 7, 19, 20, 21, 39, 45, 61].map(|minutes| minutes * MINUTE) {
             let (_log, lines) = log();
-            let held = Arc::new(Held::new());
+            let held = Arc::new(SharedSession::new());
             let away = (begins, begins + 30 * MINUTE);
             tokio::select! {
                 () = renew(sts(away, 60 * MINUTE), held.clone(), "l".to_owned()) => unreachable!(),
@@ -190,7 +191,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_renewal_that_is_asked_for_comes_early_and_not_again_and_again() {
-        let held = Arc::new(Held::new());
+        let held = Arc::new(SharedSession::new());
         let never = (Duration::MAX, Duration::MAX);
         let sts = sts(never, 60 * MINUTE);
         let ask = async {
@@ -210,7 +211,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_gives_the_key_is_said_once_and_when_it_is_another() {
         let (_log, lines) = log();
-        let held = Arc::new(Held::new());
+        let held = Arc::new(SharedSession::new());
         let never = (Duration::MAX, Duration::MAX);
         tokio::select! {
             () = renew(sts(never, 60 * MINUTE), held.clone(), "l".to_owned()) => unreachable!(),

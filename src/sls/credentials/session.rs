@@ -1,4 +1,4 @@
-//! A key with its end, as the services give it.
+//! A key with its expiry, as returned by the services.
 
 use std::time::Duration;
 
@@ -9,25 +9,25 @@ use super::access_key::AccessKey;
 use crate::core::printable::excerpt;
 use crate::core::secret::Secret;
 
-/// A key, who gave it, and how long it is valid.
+/// A key, its provider, and its expiry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Session {
     pub(super) key: AccessKey,
-    /// Who gave it, for people.
+    /// The provider, for messages.
     pub(super) provider: String,
-    /// `None`: it has no end.
+    /// `None`: it does not expire.
     pub(super) end: Option<End>,
 }
 
-/// When a session ends.
+/// When a session expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct End {
     pub(super) at: Timestamp,
-    /// The same, counted from when the session was given.
+    /// The same, counted from the receipt of the session.
     pub(super) within: Duration,
 }
 
-/// The keys of a session as STS, the metadata service and credential URIs write them.
+/// The keys of a session in the format of STS, the metadata service and credential URIs.
 #[derive(Deserialize)]
 pub(super) struct Given {
     #[serde(rename = "Code")]
@@ -46,7 +46,7 @@ impl Given {
     /// The session at `now`.
     ///
     /// # Errors
-    /// What is wrong with it, in words without secrets.
+    /// What is wrong with it, as text without secrets.
     pub(super) fn session(self, provider: String, now: Timestamp) -> Result<Session, String> {
         if let Some(code) = self.code.filter(|code| code != "Success") {
             return Err(format!("it answers Code {}", excerpt(&code)));
@@ -59,9 +59,7 @@ impl Given {
             expiration.parse().map_err(|_| format!("Expiration is no time: {}", excerpt(&expiration)))?;
         let within = Duration::try_from(at.duration_since(now)).unwrap_or_default();
         if within.is_zero() {
-            return Err(format!(
-                "the key that it gives ended at {at}, and it is {now:.0} here: check this host's clock"
-            ));
+            return Err(format!("its key expired at {at}, and this host's clock is at {now:.0}: check the clock"));
         }
         let key = AccessKey { id, secret: Secret::new(secret), token: Some(Secret::new(token)) };
         let key = key.checked().map_err(|error| error.to_string())?;
@@ -69,10 +67,10 @@ impl Given {
     }
 }
 
-/// Reads what the metadata service or a credential URI answers.
+/// Parses the answer of the metadata service or a credential URI.
 ///
 /// # Errors
-/// As for [`Given::session`], or it is no JSON.
+/// As for [`Given::session`], or it is not JSON.
 pub(super) fn read_session(body: &[u8], provider: String, now: Timestamp) -> Result<Session, String> {
     let given: Given = serde_json::from_slice(body).map_err(|_| "the reply is not the JSON of a session".to_owned())?;
     given.session(provider, now)
@@ -87,7 +85,7 @@ pub(super) fn sts_host(region: Option<&str>, vpc: bool) -> String {
     }
 }
 
-/// A URL without what may be secret in it: user, password, parameters.
+/// A URL without its possible secrets: user, password, parameters.
 pub(super) fn shown_url(url: &str) -> String {
     let plain = url.split(['?', '#']).next().unwrap_or_default();
     let Some((scheme, rest)) = plain.split_once("://") else { return excerpt(plain) };

@@ -1,8 +1,8 @@
-//! Calls of STS: what is sent, and what an answer means. Pure.
+//! Calls of STS: builds requests and parses answers. Pure.
 //!
-//! Source: Alibaba Cloud STS API reference (version 2015-04-01), `AssumeRole` and `AssumeRoleWithOIDC`, and "Sign RPC API
-//! requests" (HMAC-SHA1, version 1.0), which the vendor's SDKs use here. As there, what all calls have is in the query, and
-//! what this one is about in the form.
+//! Source: Alibaba Cloud STS API reference (version 2015-04-01), `AssumeRole` and `AssumeRoleWithOIDC`, and "Sign RPC
+//! API requests" (HMAC-SHA1, version 1.0), which the vendor's SDKs use here. As there, common parameters are in the
+//! query, and those of the call in the form.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,12 +24,12 @@ use crate::core::printable::excerpt;
 use crate::core::secret::Secret;
 use crate::sls::percent::percent_encode;
 
-/// How long a call may take.
+/// Time limit of a call.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 type Parameters = BTreeMap<&'static str, String>;
 
-/// The call that assumes `role` with `key`, stamped with `now` and a number that is used once.
+/// The call that assumes `role` with `key`, stamped with `now` and a nonce.
 pub(super) fn assume_role(role: &Role, key: &AccessKey, now: Timestamp, nonce: u128) -> Call {
     let mut query = common("AssumeRole", now);
     query.insert("SignatureMethod", "HMAC-SHA1".to_owned());
@@ -107,7 +107,7 @@ fn encode(parameters: &Parameters) -> String {
 /// What STS answered at `now` to `step`, such as "AssumeRole of acs:ram::1:role/x by ECS role y"; the session is `provider`'s.
 ///
 /// # Errors
-/// It refused, or cannot serve us now.
+/// It refused, or is temporarily unavailable.
 pub(super) fn read(answer: &Answer, step: &str, provider: String, now: Timestamp) -> Result<Session, FetchError> {
     #[derive(Deserialize)]
     struct Body {
@@ -133,7 +133,7 @@ fn refusal(answer: &Answer, step: &str) -> FetchError {
         request_id: String,
     }
     let body: Body = serde_json::from_slice(&answer.body).unwrap_or_default();
-    // What it would have signed is in the text of this one, with all that we sent.
+    // The text of this error repeats the whole request.
     let message = if body.code.starts_with("SignatureDoesNotMatch") { "" } else { body.message.as_str() };
     let Body { code, request_id, .. } = &body;
     let status = answer.status;
@@ -151,7 +151,7 @@ fn refusal(answer: &Answer, step: &str) -> FetchError {
     FetchError { cause: Cause { what, hint }, retry, is_absent: false }
 }
 
-/// What a refusal asks for. Codes decide before statuses.
+/// The meaning of a refusal. Codes take precedence over statuses.
 fn judge(status: u16, code: &str) -> (Retry, Option<&'static str>) {
     let is = |prefix: &str| code.starts_with(prefix);
     let hint = if is("NoPermission") {
@@ -184,8 +184,8 @@ fn judge(status: u16, code: &str) -> (Retry, Option<&'static str>) {
     (Retry::AfterChange, Some(hint))
 }
 
-const NO_PERMISSION: &str = "grant sts:AssumeRole on the role to who assumes it, and name that identity in the role's trust \
-    policy; the key of an account itself (root) cannot assume a role";
+const NO_PERMISSION: &str = "grant sts:AssumeRole on the role to the identity that assumes it, and name that \
+     identity in the role's trust policy; the key of an account itself (root) cannot assume a role";
 const NO_TRUST: &str = "the role's trust policy must name this identity provider, its audience (oidc:aud) and this service account (oidc:sub)";
 const TOKEN_EXPIRED: &str =
     "the token in the file has expired: is it a projected service account token, which the kubelet renews?";
@@ -198,7 +198,7 @@ const CLOCK: &str = "set the clock of this host (NTP)";
 const DURATION: &str = "lower sls.role_duration (expired_seconds in a profile): a role has a maximum session time, one hour \
     unless RAM says otherwise, and a role that is assumed by a role has one hour";
 const PARAMETER: &str = "check the ARN of the role, the session name and the external ID";
-const NOT_STS: &str = "this is not an answer of STS: check sls.sts_endpoint and the proxy settings";
+const NOT_STS: &str = "this is not an answer from STS: check sls.sts_endpoint and the proxy settings";
 const OTHER: &str = "see this code in the documentation of STS";
 
 #[cfg(test)]
@@ -288,7 +288,7 @@ mod tests {
         check(400, &code("Throttling.User"), Retry::SOON, &["Throttling.User"]);
         check(503, &code("ServiceUnavailable"), Retry::SOON, &["503"]);
         check(502, "<html>Bad Gateway", Retry::SOON, &["HTTP status 502: <html>"]);
-        check(403, "<html>blocked", change, &["not an answer of STS"]);
+        check(403, "<html>blocked", change, &["not an answer from STS"]);
         check(200, "<html>login", Retry::SOON, &["not the JSON of a session", "sls.sts_endpoint"]);
         check(200, r#"{"Credentials":{}}"#, Retry::SOON, &["lacks AccessKeyId"]);
     }

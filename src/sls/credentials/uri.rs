@@ -1,4 +1,4 @@
-//! A session from a URL: a helper of the user's own, as `ALIBABA_CLOUD_CREDENTIALS_URI` names it.
+//! A session from a URL of the user's own service, as named in `ALIBABA_CLOUD_CREDENTIALS_URI`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use super::fetch_error::FetchError;
 use super::http::Call;
 use super::session::{Session, read_session, shown_url};
 
-/// How long a call may take.
+/// Time limit of a call.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Asks for a session.
+/// Requests a session.
 ///
 /// # Errors
-/// It cannot be asked, or gives none.
+/// It cannot be reached, or returns none.
 pub(super) async fn session(url: &str, ca_file: Option<PathBuf>) -> Result<Session, FetchError> {
     let step = format!("URI {}", shown_url(url));
     let call = Call { may_be_proxied: true, ..Call::near("GET", url.to_owned(), TIMEOUT) };
@@ -29,6 +29,7 @@ pub(super) async fn session(url: &str, ca_file: Option<PathBuf>) -> Result<Sessi
             _ => FetchError::refused(what, Some("check sls.credentials_uri")),
         });
     }
-    read_session(&answer.body, step.clone(), Timestamp::now())
-        .map_err(|why| FetchError::busy(format!("{step}: {why}"), Some("it has to answer as ECS metadata does")))
+    read_session(&answer.body, step.clone(), Timestamp::now()).map_err(|why| {
+        FetchError::busy(format!("{step}: {why}"), Some("it must answer in the format of the ECS metadata service"))
+    })
 }

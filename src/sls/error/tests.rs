@@ -172,7 +172,7 @@ fn trouble_of_the_server_is_waited_for() {
 #[test]
 fn what_is_not_sls_is_refused() {
     check(Call::Pull, 302, "", "", "refused", "redirects");
-    check(Call::Pull, 404, "", "<html>", "refused", "not an answer of SLS");
+    check(Call::Pull, 404, "", "<html>", "refused", "not an answer from SLS");
     check(Call::Pull, 407, "", "", "refused", "proxy");
     check(Call::Pull, 418, "Teapot", "", "refused", "report");
 }

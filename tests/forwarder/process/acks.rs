@@ -123,7 +123,7 @@ async fn a_token_is_replaced_while_logs_flow_and_nothing_is_called_refused() {
     }
     bench.settled().await;
     assert_eq!(program.says("rejects our requests"), 0, "{}", program.said());
-    program.to_say("refuses one HEC token and takes another").await;
+    program.to_say("refuses one HEC token and accepts the other").await;
     for secret in [TOKEN, next] {
         assert_eq!(program.says(secret), 0);
     }
@@ -136,9 +136,9 @@ async fn an_acknowledgement_that_never_comes_holds_the_checkpoint_and_is_told() 
     bench.put(0, 2, 20);
     let mut program = bench.start_with("a", &SETTINGS);
     program.to_say("HEC indexer acknowledgement is down").await;
-    program.to_say("no indexer acknowledgement came in time").await;
+    program.to_say("no indexer acknowledgement arrived in time").await;
     assert_eq!((bench.oracle.saved_groups(), bench.hec.counts().events), (0, 0));
-    assert!(program.says("the checkpoint waits for that") > 0, "{}", program.said());
+    assert!(program.says("do not acknowledge them; the checkpoint waits") > 0, "{}", program.said());
     bench.hec.faults().clear();
     bench.settled().await;
     assert!(program.is_running());

@@ -156,7 +156,7 @@ async fn a_proxy_of_the_environment_that_refuses_our_password_is_named_without_i
     let settings = [("https_proxy", variable.as_str()), ("FORWARDER_HEC_URL", "https://splunk.invalid:8088")];
     let program = bench.start_with("a", &settings);
     program.to_say("Splunk HEC rejects our requests").await;
-    assert!(program.says(&format!("over the proxy http://{proxy}")) > 0, "{}", program.said());
+    assert!(program.says(&format!("through the proxy http://{proxy}")) > 0, "{}", program.said());
     for secret in ["us3r", "passw0rd"] {
         assert_eq!(program.says(secret), 0, "{}", program.said());
     }

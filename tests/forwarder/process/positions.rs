@@ -182,7 +182,7 @@ async fn a_backfill_that_is_killed_again_and_again_delivers_its_range_whole_besi
     let mut last = last;
     assert_eq!(last.exit(Duration::from_secs(10)).await, Some(0), "{}", last.said());
     assert!(killed > 0);
-    assert!(last.says("going on with what was begun") == 1 && last.says("done: pulled") == 1, "{}", last.said());
+    assert!(last.says(", resumed: ") == 1 && last.says("done: pulled") == 1, "{}", last.said());
     let arrived = ids(&other);
     println!("{killed} kills: {} logs, {} arrived", range.len(), arrived.len());
     assert_eq!(
@@ -223,12 +223,12 @@ async fn a_backfill_counts_before_it_delivers_and_goes_on_after_a_stop() {
     assert_eq!(twin.says("the same backfill is running already"), 1, "{}", twin.said());
     first.signal(libc::SIGTERM);
     assert_eq!(first.exit(Duration::from_secs(30)).await, Some(0), "{}", first.said());
-    assert_eq!(first.says("the same command goes on"), 1, "{}", first.said());
+    assert_eq!(first.says("the same command resumes"), 1, "{}", first.said());
     assert!(ids(&other).len() < 600);
 
     let mut next = backfill(&bench, &other, &with(&[]));
     assert_eq!(next.exit(Duration::from_secs(60)).await, Some(0), "{}", next.said());
-    assert_eq!((next.says("going on with what was begun"), next.says("done: pulled")), (1, 1), "{}", next.said());
+    assert_eq!((next.says(", resumed: "), next.says("done: pulled")), (1, 1), "{}", next.said());
     let arrived = ids(&other);
     assert_eq!((arrived.len(), arrived.iter().collect::<BTreeSet<_>>().len()), (600, 600), "a stop repeats nothing");
     assert_eq!([0, 1, 2].map(|shard| bench.checkpoint(shard)), [None; 3], "there is no group");

@@ -151,7 +151,7 @@ async fn f82_a_replay_that_is_killed_at_any_moment_repeats_at_most_a_hundred_let
     replay.to_say("at most 2000 a second").await;
     replay.signal(libc::SIGTERM);
     assert_eq!(replay.exit(Duration::from_secs(20)).await, Some(75), "{}", replay.said());
-    assert_eq!(replay.says("run the same command again to go on with the rest"), 1, "{}", replay.said());
+    assert_eq!(replay.says("run the same command again to continue"), 1, "{}", replay.said());
 
     let mut replay = bench.replay();
     assert_eq!(replay.exit(Duration::from_secs(60)).await, Some(0), "{}", replay.said());

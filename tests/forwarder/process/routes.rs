@@ -114,7 +114,7 @@ async fn what_an_isolated_destination_misses_outlives_a_stop_and_is_replayed_and
     program.to_say("Splunk HEC is down").await;
     routes.bench.hec.faults().clear();
     routes.bench.all_arrived().await;
-    program.to_say("delivered what the destination had missed").await;
+    program.to_say("delivered the events that the destination had missed").await;
     let program = end(program).await;
     assert_eq!(others(), (1_000, 1_000), "the others got nothing twice");
     assert_eq!(program.says("dead letters; to see why"), 0, "none is left: {}", program.said());

@@ -81,7 +81,12 @@ async fn what_cannot_be_seen_is_named_with_the_right_that_is_missing() {
     deny(Call::Logstore);
     let (code, source) = status_json(&bench).await;
     assert_eq!((code, &source["retention_seconds"]), (0, &Value::Null), "{source}");
-    assert!(source["notes"][0].as_str().unwrap().contains("when logs are lost is not known: grant log:GetLogStore"));
+    assert!(
+        source["notes"][0]
+            .as_str()
+            .unwrap()
+            .contains("the time until logs are lost is not known: grant log:GetLogStore")
+    );
     deny(Call::ListShards);
     deny(Call::CursorTime);
     let (code, source) = status_json(&bench).await;

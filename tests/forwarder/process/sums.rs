@@ -47,7 +47,7 @@ async fn shards_beyond_what_memory_is_for_wait_and_that_is_said() {
     const SHARDS: u32 = 1_100;
     let bench = Bench::with(servers(SHARDS)).await;
     let program = bench.start_with("a", &[("FORWARDER_SLS_GROUP_TIMEOUT", "60s")]);
-    program.to_say("SLS gives us more shards than run.memory is enough for").await;
+    program.to_say("SLS assigns more shards than run.memory allows").await;
     until("as many as may be are acquired", 60, || program.says("shard acquired") == 1_024).await;
     let peak = program.peak_memory();
     println!("{SHARDS} shards: {} MB at most", peak / 1_000_000);

@@ -131,7 +131,7 @@ async fn a_restart_under_another_name_says_whose_the_shards_still_are() {
     old.kill();
     (0..2).for_each(|shard| bench.put(shard, 2, 20));
     let new = bench.start_with("new", &[timeout, LISTEN]);
-    new.to_say("no shard is ours yet: shards 0-1 were last saved by old").await;
+    new.to_say("no shard is assigned yet: shards 0-1 were last saved by old").await;
     answers(&new, "/ready", "200", "ready; waiting: shards 0-1 were last saved by old").await;
     let page = get(&new, "/");
     assert!(page.contains("<title>Waiting – forwarder</title>") && !page.contains("All is well"), "{page}");

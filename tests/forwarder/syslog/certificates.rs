@@ -63,7 +63,7 @@ async fn refused(protocol: Protocol, shown: Option<&str>, advice: &str) {
     let known = async {
         loop {
             match sink.health() {
-                Health::Held { cause, .. } if cause.contains(advice) => return,
+                Health::Refusing { cause, .. } if cause.contains(advice) => return,
                 _ => tokio::time::sleep(Duration::from_millis(5)).await,
             }
         }
@@ -98,7 +98,7 @@ async fn distrusted(tls: Tls, host: &str, advice: &str) {
     let sink = Syslog::new(&config, StateDir::none(), SharedBudget::new(64 << 20)).unwrap();
     let error = sink.check().await.unwrap_err().to_string();
     assert!(error.contains(advice), "{error}");
-    assert!(matches!(sink.health(), Health::Held { .. }));
+    assert!(matches!(sink.health(), Health::Refusing { .. }));
 }
 
 #[tokio::test]
@@ -124,7 +124,7 @@ async fn a_certificate_that_is_renewed_is_shown_without_a_restart() {
         let (_stopper, tenure) = tenure();
         let mut delivery = Box::pin(sink.deliver(batch(0, 0..100), tenure));
         let refused = async {
-            while !matches!(sink.health(), Health::Held { cause, .. } if cause.contains("our certificate has expired"))
+            while !matches!(sink.health(), Health::Refusing { cause, .. } if cause.contains("our certificate has expired"))
             {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

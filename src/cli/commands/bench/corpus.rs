@@ -26,7 +26,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// What users call it.
+    /// Its name for users.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Audit => "audit",
@@ -35,7 +35,7 @@ impl Kind {
     }
 }
 
-/// Makes logs of one kind, the same in every run.
+/// Generates logs of one kind, the same in every run.
 pub(super) struct Corpus {
     kind: Kind,
     generator: Generator,

@@ -1,4 +1,4 @@
-//! Computing time of child processes, as the kernel counts it, and the yardstick.
+//! CPU time of child processes from the kernel, and the reference.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -10,10 +10,10 @@ use crate::core::named_file;
 /// Parts of a second that Linux counts the time of processes in, on every machine (`USER_HZ`).
 const TICKS: u32 = 100;
 
-/// Far more than the one line or the fifty that the files below have.
+/// Far more than the files below have.
 const MOST_BYTES: u64 = 64 << 10;
 
-/// What all children took so far that have ended and were waited for.
+/// CPU time of all children that have ended and were waited for.
 ///
 /// # Errors
 /// There is no `/proc`, as on systems other than Linux.
@@ -28,7 +28,7 @@ pub(super) fn of_children() -> Result<Duration, String> {
     }
 }
 
-/// The most memory that a process had so far, in MiB.
+/// The peak memory of a process, in MiB.
 ///
 /// # Errors
 /// As for [`of_children`].
@@ -36,18 +36,18 @@ pub(super) fn peak_memory(child: &Child) -> Result<u64, String> {
     let status = read(&format!("/proc/{}/status", child.id()))?;
     let kib =
         status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    kib.map(|kib| kib / 1024).ok_or_else(|| "the kernel does not tell the memory of a process".to_owned())
+    kib.map(|kib| kib / 1024).ok_or_else(|| "the kernel does not report the memory of a process".to_owned())
 }
 
 fn read(path: &str) -> Result<String, String> {
     let bytes = named_file::read(Path::new(path), MOST_BYTES);
-    let bytes = bytes.map_err(|error| format!("{path} can't be read, which only Linux has: {error}"))?;
+    let bytes = bytes.map_err(|error| format!("{path} can't be read (only Linux has it): {error}"))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Nanoseconds of `gzip -1` for each of the logs that became these events; none where there is no gzip.
 pub(super) fn gzip_each(events: &[u8], logs: usize) -> Option<f64> {
-    // As much as it takes to be seen in ticks.
+    // Enough repetitions to be measurable in ticks.
     const LEAST: usize = 64 << 20;
     let times = LEAST.div_ceil(events.len().max(1));
     let before = of_children().ok()?;

@@ -17,10 +17,10 @@ use crate::emulator::syslog::{Protocol, SyslogEmulator};
 const PROJECT: &str = "bench-project";
 const LOGSTORE: &str = "bench";
 const GROUP: &str = "bench";
-/// Guards nothing: the emulators are on the loopback address and hold made-up logs.
+/// Protects nothing: the emulators are on the loopback address and have generated logs.
 const TOKEN: &str = "00000000-0000-4000-8000-000000000000";
 
-/// How often it is looked how far things are, and the longest time without progress.
+/// How often the progress is checked, and the longest time without progress.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -58,11 +58,11 @@ impl To {
 /// One run of the program.
 pub(super) struct Line {
     pub(super) to: To,
-    /// Nanoseconds of computing per log, from the start of the process to its end.
+    /// CPU time per log in nanoseconds, from the start of the process to its end.
     pub(super) cpu: f64,
-    /// Logs a second, from the start to the last checkpoint.
+    /// Logs per second, from the start to the last checkpoint.
     pub(super) logs_per_second: f64,
-    /// The most memory, in MiB.
+    /// The peak memory, in MiB.
     pub(super) memory: u64,
     /// Megabytes of messages for each connection after the first: what was delivered with each proof over TCP and TLS.
     pub(super) proven: Option<f64>,
@@ -71,7 +71,7 @@ pub(super) struct Line {
 /// Delivers so many logs of so many shards.
 ///
 /// # Errors
-/// It does not come to an end.
+/// It does not finish.
 pub(super) async fn measure(kind: Kind, to: To, script: &Path, shards: u32, logs: u64) -> Result<Line, String> {
     let text = |error: std::io::Error| format!("the emulators cannot listen: {error}");
     let sls = SlsEmulator::start(sls::Config { shards, ..sls::Config::default() }).await.map_err(text)?;
@@ -99,7 +99,7 @@ pub(super) async fn measure(kind: Kind, to: To, script: &Path, shards: u32, logs
     }
     let took = began.elapsed();
     let memory = cpu::peak_memory(&child.0)?;
-    // All is saved, so there is nothing that a slower end would do.
+    // Everything is saved, so a regular stop is not needed.
     drop(child);
     let cpu = cpu::of_children()?.saturating_sub(before);
     let proven = receiver.proven();
@@ -114,7 +114,7 @@ pub(super) async fn measure(kind: Kind, to: To, script: &Path, shards: u32, logs
     })
 }
 
-/// Writes whole groups in turns over the shards; returns how many logs.
+/// Writes complete groups into the shards in turn; returns the number of logs.
 fn fill(sls: &SlsEmulator, kind: Kind, shards: u32, logs: u64) -> Result<u64, String> {
     let mut corpus = Corpus::new(kind);
     let groups = logs.div_ceil(GROUP_LOGS as u64);
@@ -151,7 +151,7 @@ fn is_saved(sls: &SlsEmulator, shard: u32) -> bool {
     saved == sls.range(PROJECT, LOGSTORE, shard).map(|range| range.end)
 }
 
-/// The program; it ends with this.
+/// The program; it is killed on drop.
 struct Running(Child);
 
 impl Drop for Running {

@@ -43,14 +43,14 @@ stable: docs/performance.md tells how to count them.
 
 Exit codes: 0 measured, 1 it could not be measured, 2 usage, settings or script.";
 
-/// Measure what a log costs here, and what a script adds to it
+/// Measure the cost of a log on this machine, and the share of the script
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
     /// The script [default: the one in the settings, else scripts/transform.lua]
     #[arg(long, value_name = "FILE")]
     pub script: Option<PathBuf>,
-    /// Your own logs, a JSON object each, in place of generated ones; - for standard input
+    /// Your own logs, one JSON object each, instead of generated ones; - for standard input
     #[arg(long, value_name = "FILE")]
     pub logs: Option<PathBuf>,
     /// Settings file (TOML), for [script.vars], limits and the destination's form [env: FORWARDER_CONFIG]
@@ -62,7 +62,7 @@ pub struct Args {
     /// Shards that these logs are in
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256), conflicts_with = "logs")]
     pub shards: u32,
-    /// JSON in place of the table
+    /// Print JSON instead of the table
     #[arg(long)]
     pub json: bool,
 }

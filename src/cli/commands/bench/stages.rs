@@ -1,4 +1,4 @@
-//! The way of a log through this process, stage by stage, in computing time of one thread.
+//! Measures the stages of a log in this process, in CPU time of one thread.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::script;
 use crate::script::{Hook, HookError, Meta, Script};
 use crate::sls::unpack::unpack;
 
-/// Logs that each stage is measured on at least, over again when there are fewer.
+/// Minimum number of logs for each stage; fewer logs are repeated.
 const LEAST_LOGS: usize = 20_000;
 
-/// How often each stage is measured; the median counts.
+/// Measurements of each stage; the median is used.
 const ROUNDS: usize = 5;
 
 /// Bytes of events that are compressed at a time, as in a request.
@@ -27,7 +27,7 @@ const BODY: usize = 1_000_000;
 pub(super) struct Stages {
     /// Logs that went through.
     pub(super) logs: usize,
-    /// The events that they became, of one pass.
+    /// The events of one pass.
     pub(super) events: Vec<u8>,
     pub(super) inflate: f64,
     pub(super) decode: f64,
@@ -44,7 +44,7 @@ pub(super) enum Fault {
     Log(String),
 }
 
-/// Measures all stages. What a stage costs is what it adds to those before it.
+/// Measures all stages. The cost of a stage is its addition to the earlier ones.
 pub(super) fn measure(
     script: &Script,
     config: &script::Config,

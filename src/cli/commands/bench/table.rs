@@ -1,4 +1,4 @@
-//! What was measured, for people and for programs.
+//! Prints the results as text and as JSON.
 
 use std::fmt::Write as _;
 
@@ -8,13 +8,13 @@ use super::line::Line;
 use super::lines;
 use super::stages::Stages;
 
-/// What was measured with one kind of logs.
+/// The results for one kind of logs.
 pub(super) struct Measured {
     pub(super) corpus: String,
     pub(super) stages: Stages,
     /// Of the script, the one that takes most first; none for generated logs.
     pub(super) script_lines: Vec<lines::Line>,
-    /// Of the whole program; none for a user's own logs.
+    /// Results of the whole program; empty for a user's own logs.
     pub(super) lines: Vec<Line>,
     /// Nanoseconds of `gzip -1` per log; none where there is no gzip.
     pub(super) yardstick: Option<f64>,
@@ -35,9 +35,9 @@ pub(super) fn text(measured: &[Measured]) -> String {
         }
         match yardstick {
             Some(ns) => {
-                let _ = writeln!(out, "  {:<28} {ns:>10.0}", "gzip -1, the yardstick");
+                let _ = writeln!(out, "  {:<28} {ns:>10.0}", "gzip -1, the reference");
             }
-            None => out.push_str("  gzip is not installed, so there is no yardstick\n"),
+            None => out.push_str("  gzip is not installed, so there is no reference\n"),
         }
         if !script_lines.is_empty() {
             let _ = writeln!(out, "\n  {:<28} {:>10} {:>7} {:>9}", "line of the script", "ns", "share", "times");
@@ -110,7 +110,7 @@ fn rows(stages: &Stages) -> [(&'static str, f64); 5] {
         ("inflate (LZ4)", stages.inflate),
         ("decode the page", stages.decode),
         ("script", stages.hook),
-        ("lay out the events", stages.format),
+        ("format the events", stages.format),
         ("gzip", stages.gzip),
     ]
 }

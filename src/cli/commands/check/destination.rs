@@ -1,4 +1,4 @@
-//! A destination: the way there, and whether it would take our events. None is sent.
+//! Checks a destination: its network connection, and whether it would accept events. None is sent.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::destination::registry::DestinationConfig;
 use crate::destination::syslog::Transport;
 use crate::destination::{CheckError, Destination as _, hec, syslog};
 
-/// How long the destination may take to answer, whatever the settings allow it.
+/// Maximum time limit of a destination's answer, even if the settings allow more.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) async fn check(findings: &Findings, config: &DestinationConfig) {
@@ -48,17 +48,17 @@ pub(super) async fn check(findings: &Findings, config: &DestinationConfig) {
         }
         DestinationConfig::File(config) => match takes(&config.path) {
             Ok(()) if config.path.exists() => ask(findings, &DestinationConfig::File(config.clone()), "file").await,
-            Ok(()) => findings.ok(format!("file.path {} can be made", config.path.display())),
+            Ok(()) => findings.ok(format!("file.path {} can be created", config.path.display())),
             Err(error) => findings.fail(
                 Level::SETUP,
                 format!("file.path {} cannot be written to: {error}", config.path.display()),
-                "give this user the directory, or set file.path to another place",
+                "make the directory writable for this user, or set file.path to another place",
             ),
         },
     }
 }
 
-/// The way to each target. Returns whether one can be reached.
+/// Checks the connection to each target. Returns whether one can be reached.
 async fn syslog_targets(findings: &Findings, config: &syslog::Config) -> bool {
     let mut reached = false;
     for target in &config.targets {
@@ -73,7 +73,9 @@ async fn syslog_targets(findings: &Findings, config: &syslog::Config) -> bool {
             Transport::Udp { .. } => {
                 let found = network::resolve(findings, &place, "syslog.host").await.is_some();
                 if found {
-                    findings.note(format!("whether anybody listens at UDP {target} cannot be told without a message"));
+                    findings.note(format!(
+                        "whether anybody listens at UDP {target} cannot be tested without sending a message"
+                    ));
                 }
                 found
             }
@@ -102,7 +104,7 @@ async fn ask(findings: &Findings, config: &DestinationConfig, table: &str) {
         Err(_) => findings.fail(
             Level::UNREACHABLE,
             format!("no answer within {} s", PATIENCE.as_secs() + 1),
-            "look at the log of the destination, and at what stands between",
+            "check the log of the destination, and proxies and firewalls on the way",
         ),
     }
 }
@@ -110,18 +112,18 @@ async fn ask(findings: &Findings, config: &DestinationConfig, table: &str) {
 fn fail(findings: &Findings, level: Level, cause: &Cause, table: &str) {
     let fix = match (cause.hint, level) {
         (Some(hint), _) => hint.to_owned(),
-        (None, Level::UNREACHABLE) => {
-            "start it, or wait: the program itself would try again until it answers".to_owned()
-        }
+        (None, Level::UNREACHABLE) => "start it, or wait: the program retries until it answers".to_owned(),
         (None, _) => format!("correct what it names under [{table}], or at the destination"),
     };
     findings.fail(level, cause.what.clone(), fix);
 }
 
-/// Only an event would tell whether the token may write to an index.
+/// Only an event would show whether the token may write to an index.
 fn index(findings: &Findings, config: &hec::Config) {
     findings.note(match &config.index {
-        Some(index) => format!("whether the token may write to the index {index:?} cannot be told without an event"),
+        Some(index) => {
+            format!("whether the token may write to the index {index:?} cannot be tested without sending an event")
+        }
         None => "events that name no index go to the token's default index".to_owned(),
     });
 }

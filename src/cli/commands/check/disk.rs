@@ -1,4 +1,4 @@
-//! The directories and files that are written to.
+//! Checks the directories and files that the program writes to.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -9,7 +9,7 @@ use crate::core::named_file;
 use crate::dead_letter;
 use crate::settings::{AdminListen, Settings};
 
-/// With less room than this, dead letters are soon in the way.
+/// Minimum free space for dead letters.
 const LEAST_FREE: u64 = 200_000_000;
 
 pub(super) fn check(findings: &Findings, settings: &Settings) {
@@ -23,15 +23,15 @@ pub(super) fn check(findings: &Findings, settings: &Settings) {
     }
 }
 
-/// Without it everything works, and costs something.
+/// The program works without it, with consequences.
 fn state(findings: &Findings, dir: &Path) {
     let shown = dir.display();
     match takes(&dir.join("file")) {
         Ok(()) => findings.ok(format!("state.dir {shown} can be written to")),
         Err(error) => findings.warn(
             format!(
-                "state.dir {shown} cannot be used: {error}; after a restart the shards wait for the group's timeout, and a \
-                 script that does not load is an outage"
+                "state.dir {shown} cannot be used: {error}; after a restart, the shards wait for the group's \
+                 timeout, and a script that does not load prevents the start"
             ),
             give(dir, "state.dir"),
         ),
@@ -43,7 +43,7 @@ fn letters(findings: &Findings, settings: &Settings) {
     let shown = dir.display();
     match takes(&dir.join("file")) {
         Ok(()) if dead_letter::is_in_use(dir) => findings.ok(format!(
-            "dead_letters.dir {shown} is in use by a forwarder that runs; a second one makes its own below it"
+            "dead_letters.dir {shown} is in use by a running forwarder; a second one creates its own directory below it"
         )),
         Ok(()) => findings.ok(format!("dead_letters.dir {shown} can be written to")),
         Err(error) => {
@@ -62,7 +62,7 @@ fn letters(findings: &Findings, settings: &Settings) {
     {
         findings.warn(
             format!(
-                "only {} MB are free where dead letters go ({shown}); when it is full, shards pause",
+                "only {} MB are free for dead letters ({shown}); shards are paused when the disk is full",
                 free / 1_000_000
             ),
             "make room, or set dead_letters.dir to another disk",
@@ -89,8 +89,8 @@ fn listener(findings: &Findings, address: SocketAddr) {
     match TcpListener::bind(address) {
         Ok(_) => findings.ok(format!("admin.listen {address} is free")),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => findings.warn(
-            format!("somebody listens on admin.listen {address} already"),
-            "nothing, if it is the forwarder that runs with these settings; else give another port",
+            format!("another process already listens on admin.listen {address}"),
+            "no action if it is the forwarder running with these settings; otherwise set another port",
         ),
         Err(error) => findings.fail(
             Level::SETUP,
@@ -100,14 +100,14 @@ fn listener(findings: &Findings, address: SocketAddr) {
     }
 }
 
-/// The nearest that is there: itself, or something above.
+/// The nearest existing directory: itself, or an ancestor.
 fn nearest(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     absolute.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/")).to_owned()
 }
 
-/// Whether a file can be made here: it is tried in the nearest directory that is there, with one that is taken away again,
-/// so that whoever checks leaves nothing behind that another user's service could not open.
+/// Whether a file can be created here: creates and removes one in the nearest existing directory, so that no file is
+/// left that a service of another user could not open.
 pub(super) fn takes(path: &Path) -> io::Result<()> {
     let dir = nearest(path.parent().unwrap_or(path));
     if !dir.is_dir() {

@@ -1,4 +1,4 @@
-//! What a check finds: a line each, with what to do.
+//! The findings of a check, one line each, with the fix.
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
@@ -6,19 +6,20 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::{Value, json};
 
 use crate::cli::exit::{DENIED, UNREACHABLE, USAGE};
+use crate::core::count::count;
 use crate::core::printable::printable;
 use crate::script::Paint;
 
-/// How a line begins.
+/// The level of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Level {
-    /// As it should be.
+    /// Works.
     Ok,
-    /// Worth knowing, or not to be checked from here.
+    /// Worth knowing, or cannot be checked from here.
     Note,
-    /// It works, and something should be changed all the same.
+    /// Works, but should be changed.
     Warn,
-    /// It does not work like this; the exit code that it stands for.
+    /// Does not work; with the exit code.
     Fail(u8),
 }
 
@@ -46,7 +47,7 @@ pub(super) struct Finding {
     fix: Option<String>,
 }
 
-/// What was found in one area so far. The parts of an area that run side by side share one.
+/// The findings of one area, shared by its concurrent parts.
 #[derive(Debug)]
 pub(super) struct Findings {
     area: String,
@@ -84,7 +85,7 @@ impl Findings {
     }
 }
 
-/// The exit code: what the settings say comes first, then a right that is missing, then what does not answer.
+/// The exit code: wrong settings take precedence over missing rights, and these over missing answers.
 pub(super) fn exit_code(findings: &[Finding]) -> u8 {
     let codes = findings.iter().filter_map(|finding| match finding.level {
         Level::Fail(code) => Some(code),
@@ -94,7 +95,7 @@ pub(super) fn exit_code(findings: &[Finding]) -> u8 {
     codes.max_by_key(rank).unwrap_or(0)
 }
 
-/// A line for each, the fix below, and the sum at the end.
+/// A line for each, with the fix below, and the summary at the end.
 pub(super) fn text(findings: &[Finding], seconds: f64, paint: Paint) -> String {
     let width = findings.iter().map(|finding| finding.area.chars().count()).max().unwrap_or(0);
     let mut out = String::new();
@@ -114,9 +115,9 @@ pub(super) fn text(findings: &[Finding], seconds: f64, paint: Paint) -> String {
     let number = |wanted: &str| findings.iter().filter(|finding| finding.level.word() == wanted).count();
     let (failed, warned) = (number("fail"), number("warn"));
     let verdict = match (failed, warned) {
-        (0, 0) => paint.green("all is well"),
-        (0, _) => format!("{warned} to look at"),
-        _ => paint.red(&format!("{failed} to correct, {warned} to look at")),
+        (0, 0) => paint.green("no problems"),
+        (0, _) => count(warned, "warning"),
+        _ => paint.red(&format!("{failed} to correct, {}", count(warned, "warning"))),
     };
     writeln!(out, "\n{verdict}; {} checked in {seconds:.1} s", findings.len()).expect(TAKES);
     out
@@ -162,6 +163,6 @@ mod tests {
         let findings = Findings::new("sls");
         findings.warn("a\u{1b}[2Jb", "do\nthis");
         let text = text(&findings.take(), 0.04, Paint(false));
-        assert_eq!(text, "warn  sls  a\\u{1b}[2Jb\n           fix: do\\nthis\n\n1 to look at; 1 checked in 0.0 s\n");
+        assert_eq!(text, "warn  sls  a\\u{1b}[2Jb\n           fix: do\\nthis\n\n1 warning; 1 checked in 0.0 s\n");
     }
 }

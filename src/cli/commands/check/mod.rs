@@ -1,4 +1,4 @@
-//! `forwarder check`: everything that the program needs, looked at once, a line each.
+//! `forwarder check`: checks everything that the program needs, one line each.
 
 mod destination;
 mod disk;
@@ -27,18 +27,18 @@ use crate::settings;
 use crate::settings::{DestinationSettings, Settings, SettingsError, SourceSettings, WrittenIn};
 use finding::{Finding, Findings, Level};
 
-/// How long each area may take.
+/// Time limit for each area.
 const PATIENCE: Duration = Duration::from_secs(9);
 
 const HELP: &str = "\
-It reads from SLS, asks the collector with an empty request whether it takes the token, opens a connection
-to a syslog receiver and closes it, and makes a file and removes it where the program writes. No event is
-delivered, no group created or joined, no checkpoint saved.
+It reads from SLS, sends an empty request to the collector to test the token, opens and closes a connection
+to a syslog receiver, and creates and removes a file in each directory that the program writes to. It delivers
+no event, creates and joins no group, and saves no checkpoint.
 
 Exit codes: 0 nothing has to be corrected (warnings may be shown), 2 settings, script or files, 69 something
 does not answer, 77 a right is missing or SLS refuses.";
 
-/// Check settings, script, SLS, destination and disk, a line each with what to do
+/// Check settings, script, SLS, destination and disk, with one line and the fix for each item
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Args {
@@ -68,7 +68,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
         }
         Err(error) => problems(&error),
     };
-    // A name lookup that hangs is no reason to stay.
+    // A hanging name lookup must not delay the end.
     runtime.shutdown_background();
     let seconds = began.elapsed().as_secs_f64();
     if args.json {
@@ -79,7 +79,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
     ExitCode::from(finding::exit_code(&findings))
 }
 
-/// The settings, with a line for each that somebody gave.
+/// The settings, with a line for each given one.
 fn load(args: &Args) -> Result<(Settings, Vec<Finding>), SettingsError> {
     let (config, environment) = sources(args.config.as_deref());
     let (config, flags) = (config.as_deref(), &args.settings.0);
@@ -95,7 +95,7 @@ fn load(args: &Args) -> Result<(Settings, Vec<Finding>), SettingsError> {
     }
     findings.note(format!("the other {} have their defaults: forwarder config show", rest.len()));
     for warning in &settings.warnings {
-        findings.warn(warning, "see docs/settings.md; if it is meant like this, nothing");
+        findings.warn(warning, "see docs/settings.md; no action if this is intended");
     }
     Ok((settings, findings.take()))
 }
@@ -105,11 +105,11 @@ fn problems(error: &SettingsError) -> Vec<Finding> {
     for problem in &error.problems {
         findings.fail(Level::SETUP, format!("{} ({})", problem.what, problem.place), problem.fix.clone());
     }
-    findings.note("nothing else is checked before the settings are right");
+    findings.note("the other checks need correct settings");
     findings.take()
 }
 
-/// The areas, side by side.
+/// Checks the areas in parallel.
 async fn look(settings: Settings) -> Vec<Finding> {
     let on_disk = settings.clone();
     let blocking = spawn_blocking(move || {
@@ -151,13 +151,13 @@ fn destination_area(settings: &Settings, one: &DestinationSettings) -> String {
     }
 }
 
-/// What was found until then stays.
+/// Findings until then are kept.
 async fn in_time(findings: &Findings, check: impl Future<Output = ()>) {
     if timeout(PATIENCE, check).await.is_err() {
         findings.fail(
             Level::UNREACHABLE,
-            format!("not all was checked within {} s", PATIENCE.as_secs()),
-            "look for what answers slowly: DNS, a firewall, a proxy",
+            format!("not everything was checked within {} s", PATIENCE.as_secs()),
+            "find out what answers slowly: DNS, a firewall, a proxy",
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The way to a server, step by step: its name, its port, its certificate.
+//! Checks the connection to a server, step by step: its name, its port, its certificate.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -17,24 +17,24 @@ use super::finding::{Findings, Level};
 use crate::core::count::count;
 use crate::core::printable::excerpt;
 
-/// How long each step may take.
+/// Time limit for each step.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// A certificate that ends sooner is spoken of.
+/// A certificate that expires sooner causes a warning.
 const DAYS_AHEAD: i32 = 21;
 
-/// Where a server is.
+/// The address of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     /// Name or address, without brackets.
     pub(super) host: String,
     pub(super) port: u16,
-    /// Whether TLS is spoken there, and the name to ask for.
+    /// The TLS server name, if it uses TLS.
     pub(super) tls: Option<String>,
 }
 
 impl Place {
-    /// Of a URL that the settings have checked.
+    /// From a validated URL.
     pub(super) fn of_url(url: &str) -> Option<Self> {
         let uri: Uri = url.parse().ok()?;
         let host = uri.host()?.trim_matches(['[', ']']).to_owned();
@@ -51,8 +51,8 @@ impl Place {
     }
 }
 
-/// Goes there over a proxy, if there is one, else straight. `setting` names what holds the address. Returns whether it is
-/// worth going on.
+/// Connects through a proxy, if there is one, else directly. `setting` names the setting with the address. Returns
+/// whether further checks make sense.
 pub(super) async fn way(findings: &Findings, url: &str, proxy: Option<&str>, setting: &str) -> bool {
     match proxy {
         Some(proxy) => match Place::of_url(proxy) {
@@ -60,7 +60,7 @@ pub(super) async fn way(findings: &Findings, url: &str, proxy: Option<&str>, set
                 let reached =
                     reach(findings, &Place { tls: None, ..place }, &format!("the proxy {proxy}"), PROXY_SETTING).await;
                 if reached {
-                    findings.ok(format!("requests go over the proxy {proxy}"));
+                    findings.ok(format!("requests go through the proxy {proxy}"));
                 }
                 reached
             }
@@ -75,7 +75,7 @@ pub(super) async fn way(findings: &Findings, url: &str, proxy: Option<&str>, set
 
 const PROXY_SETTING: &str = "http_proxy, https_proxy, no_proxy or hec.proxy";
 
-/// Looks the name up, connects, and looks at the certificate. Returns whether it got to the end.
+/// Resolves the name, connects, and checks the certificate. Returns whether all steps succeeded.
 pub(super) async fn reach(findings: &Findings, place: &Place, what: &str, setting: &str) -> bool {
     let Some(addresses) = resolve(findings, place, setting).await else { return false };
     let Some(stream) = connect(findings, place, what, &addresses, setting).await else { return false };
@@ -118,7 +118,7 @@ async fn connect(
     let at = place.shown();
     let (what, fix) = match timeout(PATIENCE, TcpStream::connect(addresses)).await {
         Ok(Ok(stream)) => {
-            findings.ok(format!("a TCP connection to {at} is taken"));
+            findings.ok(format!("a TCP connection to {at} works"));
             return Some(stream);
         }
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -140,13 +140,13 @@ async fn connect(
     None
 }
 
-/// What a server shows of itself.
+/// The certificates of a server.
 struct Shown {
-    /// From its own certificate up.
+    /// Starting with its own certificate.
     chain: Vec<X509>,
 }
 
-/// Whether the certificate is trusted is found out by the client that is used later; this is about its time.
+/// Checks only the validity period of the certificate; the client checks later whether it is trusted.
 async fn look_at_certificate(findings: &Findings, place: &Place, name: &str, stream: TcpStream) -> bool {
     let at = place.shown();
     let name = name.to_owned();
@@ -177,11 +177,11 @@ async fn look_at_certificate(findings: &Findings, place: &Place, name: &str, str
         (_, Some(days)) if days < 0 => findings.fail(
             Level::UNREACHABLE,
             format!("{about}; it expired {} ago", count(days.unsigned_abs(), "day")),
-            "let the server renew its certificate; if it did, set the clock of this machine",
+            "renew the server's certificate; if it is valid, set the clock of this machine",
         ),
         (_, Some(days)) if days < DAYS_AHEAD => findings.warn(
             format!("{about}; it expires in {}", count(days.unsigned_abs(), "day")),
-            "let the server renew its certificate before that",
+            "renew the server's certificate before that",
         ),
         (_, Some(days)) => findings.ok(format!("{about}; {} left", count(days.unsigned_abs(), "day"))),
         (_, None) => findings.ok(about),
@@ -189,7 +189,7 @@ async fn look_at_certificate(findings: &Findings, place: &Place, name: &str, str
     true
 }
 
-/// Speaks TLS with whoever is there, trusted or not.
+/// Connects with TLS to any server, trusted or not.
 fn handshake(name: &str, stream: TcpStream) -> Result<Shown, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let stream = stream.into_std().map_err(|error| text(&error))?;
@@ -203,7 +203,7 @@ fn handshake(name: &str, stream: TcpStream) -> Result<Shown, String> {
     Ok(Shown { chain: chain.map(|chain| chain.iter().map(ToOwned::to_owned).collect()).unwrap_or_default() })
 }
 
-/// Whole days from now, less than none for a time that is over.
+/// Full days from now, negative for a past time.
 fn days_to(time: &Asn1TimeRef) -> Option<i32> {
     let now = Asn1Time::days_from_now(0).ok()?;
     let difference = now.diff(time).ok()?;

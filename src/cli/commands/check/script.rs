@@ -1,4 +1,4 @@
-//! The script: it loads, and its cases pass.
+//! Checks that the script loads and its test cases pass.
 
 use std::path::Path;
 
@@ -28,7 +28,7 @@ pub(super) fn check(findings: &Findings, path: &Path, config: &Config) {
     }
     let beside = cases::path_beside(path);
     if !beside.exists() {
-        findings.note(format!("{name} has no test cases ({} is not there)", beside.display()));
+        findings.note(format!("{name} has no test cases ({} does not exist)", beside.display()));
         return;
     }
     let text = named_file::read_trusted(&beside, MOST_LOGS).map_err(|error| error.to_string()).and_then(|mut text| {
@@ -51,8 +51,8 @@ pub(super) fn check(findings: &Findings, path: &Path, config: &Config) {
         Ok(report) if report.is_good() => findings.ok(format!("its {} passed", count(report.cases(), "test case"))),
         Ok(report) => findings.fail(
             Level::SETUP,
-            format!("its test cases: {report}; a save that fails them is refused while the program runs"),
-            format!("forwarder test {name} shows all; forwarder test --update {name} accepts what comes now"),
+            format!("its test cases: {report}; while the program runs, a saved script that fails them is refused"),
+            format!("forwarder test {name} shows all; forwarder test --update {name} accepts the current results"),
         ),
         Err(error) => findings.fail(Level::SETUP, error.line(Beside::default()), "correct the line"),
     }

@@ -1,5 +1,5 @@
-//! A source: the way to SLS, the clock, the key, each right, the group, the shards and how far it has read. Nothing is
-//! joined, created or saved.
+//! Checks a source: the connection to SLS, the clock, the key, each right, the group, the shards and the checkpoints.
+//! It joins, creates and saves nothing.
 
 use std::time::Duration;
 
@@ -21,23 +21,23 @@ use crate::sls::message::Call;
 use crate::sls::rights::{Right, Scope};
 use crate::sls::{Config, LookError, Sls};
 
-/// How long SLS may take to answer, whatever the settings allow it.
+/// Maximum time limit of an answer of SLS, even if the settings allow more.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// SLS refuses a request whose time is further off than this.
+/// SLS refuses a request whose time differs by more than this.
 const MOST_SKEW: u64 = 15 * 60;
 
-/// A clock that is further off is spoken of.
+/// A larger clock difference causes a warning.
 const SKEW_TO_SAY: u64 = 5;
 
-/// Of more shards than this, only the first are looked at one by one.
+/// Maximum number of shards that are checked one by one.
 const MOST_SHARDS: usize = 64;
 
-/// What a source is checked with.
+/// The parts for the check of a source.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) config: &'a Config,
-    /// Whether the settings name the consumer; else its name has a part that no other process has.
+    /// Whether the settings name the consumer; otherwise its name has a unique part.
     pub(super) is_named: bool,
     /// Whether a forwarder runs with these settings on this machine.
     pub(super) runs_here: bool,
@@ -82,7 +82,7 @@ pub(super) async fn check(findings: &Findings, source: Source<'_>) {
     }
 }
 
-/// One client, and where to say what it sees.
+/// A client, and its findings.
 struct View<'a> {
     findings: &'a Findings,
     sls: &'a Sls,
@@ -90,7 +90,7 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    /// Whether there is a key to sign with, and whose it is.
+    /// Checks that there is a signing key, and shows its identity.
     async fn key(&self) -> bool {
         match self.sls.sign_in().await {
             Ok(()) => self.findings.ok(format!("signs with: {}", self.sls.key_status())),
@@ -102,7 +102,7 @@ impl View<'_> {
         true
     }
 
-    /// Whether SLS answers, and what time it has.
+    /// Checks that SLS answers, and compares the clocks.
     async fn clock(&self) -> bool {
         match self.sls.clock_ahead().await {
             Ok(Some(ahead)) if ahead.unsigned_abs() >= SKEW_TO_SAY => {
@@ -167,7 +167,7 @@ impl View<'_> {
                 self.fail(&SourceError::Absent(self.sls.whereabouts(cause).await));
                 return;
             }
-            // A key that is not known, say: nothing else will work.
+            // For example an unknown key: nothing else will work.
             Err(LookError::Failed(error)) => {
                 self.fail(&error);
                 return;
@@ -212,18 +212,17 @@ impl View<'_> {
             }
             Err(LookError::Denied { right, .. }) => {
                 let right = right.action;
-                self.findings
-                    .note(format!("how long logs are kept cannot be seen without {right}, which nothing else needs"));
+                self.findings.note(format!("the retention cannot be read without {right}, which nothing else needs"));
                 None
             }
             Err(LookError::Failed(error)) => {
-                self.findings.note(format!("how long logs are kept cannot be seen: {}", error.cause()));
+                self.findings.note(format!("the retention cannot be read: {}", error.cause()));
                 None
             }
         }
     }
 
-    /// The group, and the checkpoints in it.
+    /// Checks the group and its checkpoints.
     async fn group(&self) -> Option<Vec<SavedAt>> {
         let (group, checkpoints) = tokio::join!(self.sls.look_at_group(), self.sls.look_at_checkpoints());
         let Config { group: name, manage_group, .. } = self.source.config;
@@ -242,19 +241,19 @@ impl View<'_> {
                 } else {
                     self.findings.warn(
                         format!(
-                            "the consumer group {name} has a timeout of {} s and order {}, the settings say {} s and {}: the \
-                             group's count",
+                            "the consumer group {name} has a timeout of {} s and order {}, the settings say {} s and \
+                            {}: those of the group apply",
                             found.timeout, found.order, wanted.timeout, wanted.order
                         ),
                         "set sls.group_timeout and sls.in_order to what the group has, or sls.manage_group = true",
                     );
                 }
                 self.findings
-                    .note(format!("{} cannot be tried without joining the group", Right::of(Call::Heartbeat).action));
+                    .note(format!("{} cannot be tested without joining the group", Right::of(Call::Heartbeat).action));
             }
             Ok(None) => {
                 self.findings.note(format!(
-                    "the consumer group {name} is not there yet; the first start creates it, for which it needs {}",
+                    "the consumer group {name} does not exist yet; the first start creates it, which needs {}",
                     Right::of(Call::CreateGroup).action
                 ));
                 match self.sls.look_at_heartbeats_without_group().await {
@@ -276,7 +275,7 @@ impl View<'_> {
         }
     }
 
-    /// The first page of the first shard, as far as its first log group.
+    /// Reads the first log group of the first shard.
     async fn reading(&self, shards: Option<&[Shard]>) {
         let first = match shards {
             Some([]) => return,
@@ -310,7 +309,7 @@ impl View<'_> {
         }
     }
 
-    /// Who has saved lately, and whether it has our name.
+    /// Checks who saved last, and whether under our name.
     fn consumers(&self, saved: &[SavedAt], shards: usize) {
         let Config { consumer, group_timeout, .. } = self.source.config;
         let now = Timestamp::now().as_microsecond();
@@ -337,14 +336,14 @@ impl View<'_> {
                 self.findings.ok(format!("{said}: the forwarder that runs here"));
             } else {
                 self.findings.warn(
-                    format!("{said}: it is live, and two with one name take the shards from each other"),
+                    format!("{said}: it is live, and two consumers with one name take the shards from each other"),
                     "stop it, or give this one another sls.consumer; without the setting each process has a name of its own",
                 );
             }
         }
     }
 
-    /// How far behind a shard is, and how long until logs expire unread.
+    /// Checks the lag of a shard, and when unread logs expire.
     async fn lag(&self, saved: &SavedAt, days: Option<u32>) {
         let shard = ShardId(saved.shard);
         let (end, received) =
@@ -358,7 +357,7 @@ impl View<'_> {
                 format!(
                     "shard {shard}: the log at its checkpoint has expired; it goes on with the oldest log there is"
                 ),
-                "what expired is lost; keep logs longer in SLS (the logstore's retention), or read faster",
+                "the expired logs are lost; raise the retention of the logstore, or read faster",
             );
             return;
         };
@@ -371,7 +370,7 @@ impl View<'_> {
                     count(kept.as_secs() / 86_400, "day"),
                     in_words(kept.saturating_sub(lag))
                 ),
-                "keep logs longer in SLS (the logstore's retention), or add processes or shards",
+                "raise the retention of the logstore, or add processes or shards",
             );
         }
     }
@@ -394,7 +393,7 @@ impl View<'_> {
             _ => Level::UNREACHABLE,
         };
         let fix = cause.hint.unwrap_or(match level {
-            Level::UNREACHABLE => "wait, and check again: the program itself would try again until SLS answers",
+            Level::UNREACHABLE => "wait, and check again: the program retries until SLS answers",
             _ => "correct what it names under [sls]",
         });
         self.findings.fail(level, cause.what.clone(), fix);

@@ -5,13 +5,13 @@ use serde_json::{Map, Value, json};
 use crate::settings::keys;
 use crate::settings::keys::{Array, Default, Kind, Row, Scope};
 
-/// What a duration looks like: `"500ms"`, `"1.5h"`.
+/// The form of a duration: `"500ms"`, `"1.5h"`.
 const DURATION: &str = r"^[0-9]+(\.[0-9]+)?\s*(ms|s|m|h|d)$";
 
 /// What one or two durations look like: `"100ms..1s"`.
 const INTERVAL: &str = r"^[0-9]+(\.[0-9]+)?\s*(ms|s|m|h|d)?(\s*\.\.\s*[0-9]+(\.[0-9]+)?\s*(ms|s|m|h|d)?)?$";
 
-/// What a size looks like: `"64MiB"`.
+/// The form of a size: `"64MiB"`.
 const SIZE: &str = r"^[0-9]+(\.[0-9]+)?\s*(B|kB|KB|KiB|MB|MiB|GB|GiB)$";
 
 /// The whole schema.

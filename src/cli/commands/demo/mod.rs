@@ -38,29 +38,29 @@ const KEY_SECRET: &str = "demo-key-secret";
 /// Logs in a group, as a busy Logtail would send them.
 const GROUP_LOGS: u64 = 50;
 
-/// How often the demo looks at how far things are.
+/// How often the demo checks the progress.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Exit code of a shell's job that SIGHUP ends; nobody is there to be told more.
+/// Exit code of a job that SIGHUP ends.
 const HANGUP: u8 = 129;
 
-/// Logs a second of made-up time, of each kind.
+/// Logs of each kind per second of generated time.
 const LOGS_PER_SECOND: u64 = 50;
 
 /// Longest time without any progress before the demo gives up.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The script as it is shipped.
+/// The shipped script.
 const SCRIPT: &str = include_str!("../../../../scripts/transform.lua");
 
-/// Run the whole line on this machine, with made-up logs: no account, no Splunk.
+/// Run the whole program on this machine with generated logs; it needs no account and no Splunk.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The Lua script to run the logs through [default: scripts/transform.lua, a copy of it while it is as shipped].
+    /// The Lua script [default: scripts/transform.lua, or a copy of it while it is unchanged].
     #[arg(long, value_name = "FILE")]
     pub script: Option<PathBuf>,
 
-    /// Logs to make.
+    /// Logs to generate.
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=5_000_000))]
     pub logs: u64,
 
@@ -72,18 +72,18 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub shards: u32,
 
-    /// What to deliver them to.
+    /// The destination.
     #[arg(long, value_name = "SIEM", value_enum, default_value_t = To::Hec)]
     pub to: To,
 
     #[command(flatten)]
     collectors: Collectors,
 
-    /// Where to serve the status page [default: a free port of this machine with --keep, else none].
+    /// Address of the status page [default: a free port of this machine with --keep, else none].
     #[arg(long, value_name = "ADDRESS")]
     pub admin_listen: Option<SocketAddr>,
 
-    /// Stay up when all logs are delivered and go on writing some, so that one can edit the script and watch.
+    /// Keep running when all logs are delivered, and keep writing logs, so that you can edit the script and watch.
     #[arg(long)]
     pub keep: bool,
 }
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start the threads: {error}")),
     };
-    // The main job listens to SIGHUP too, for reloads; a demo ends with its terminal.
+    // The main job uses SIGHUP for reloads; the demo ends with its terminal.
     let ended = runtime.block_on(async {
         tokio::select! {
             played = play(args) => Some(played),
@@ -124,7 +124,7 @@ fn fail(error: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Whether nothing is missing.
+/// Whether no log is missing.
 async fn play(args: &Args) -> Result<bool, String> {
     let script = DemoScript::find(args.script.as_deref())?;
     let text = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
@@ -193,7 +193,7 @@ async fn play(args: &Args) -> Result<bool, String> {
     if args.keep {
         screen::ledger(&ledger, &oracle);
     }
-    // What was written while the demo stayed up may have come after the last pull.
+    // Logs written while the demo kept running may be newer than the last pull.
     let unsaved = if args.keep { 0 } else { places.unsaved(&sls) };
     let good = missing == 0 && unsaved == 0 && total.difference() == 0 && total.in_flight == 0;
     if let Some(hint) = app::summary::dead_letters(&ledger, letters.path()) {
@@ -222,7 +222,7 @@ struct DemoScript {
 
 impl DemoScript {
     fn find(given: Option<&Path>) -> Result<Self, String> {
-        // One that is as it was shipped is copied, without its test cases: whoever edits it as invited is not refused for them.
+        // The shipped script is copied without its test cases, so that an edited copy is not refused because of them.
         let usual = Path::new("scripts/transform.lua");
         let is_changed = || named_file::read(usual, MOST_TEXT).is_ok_and(|text| text != SCRIPT.as_bytes());
         if let Some(path) = given.or_else(|| is_changed().then_some(usual)) {
@@ -230,7 +230,8 @@ impl DemoScript {
             return Ok(Self { path: path.to_owned(), unpacked: false });
         }
         let path = std::env::temp_dir().join(format!("forwarder-demo-{}.lua", std::process::id()));
-        // Of a process that had our number and was killed. Somebody else's cannot be removed from /tmp, and is not written to.
+        // Left by a killed process with our id. A directory of another user cannot be removed from /tmp, and is not
+        // used.
         let _ = std::fs::remove_file(&path);
         named_file::create(&path)
             .and_then(|mut file| file.write_all(SCRIPT.as_bytes()))
@@ -269,19 +270,19 @@ impl Drop for DemoDeadLetters {
     }
 }
 
-/// So early that the last of the logs happens now.
+/// The start time for which the last log happens now.
 fn start_time(logs: u64) -> u32 {
     let span = i64::try_from(logs / 2 / LOGS_PER_SECOND).unwrap_or(0) + 3;
     u32::try_from(app::summary::unix_now() - span).unwrap_or(u32::MAX)
 }
 
-/// A port that nobody has at the moment, the usual one first.
+/// A free port, preferably the usual one.
 fn free_address() -> Option<SocketAddr> {
     let bound = [9464, 0].into_iter().find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
     bound.and_then(|listener| listener.local_addr().ok())
 }
 
-/// Half audit logs, half web logs, in turns over the shards.
+/// Half audit logs, half web logs, into the shards in turn.
 fn fill(
     sls: &SlsEmulator,
     places: &Places,
@@ -307,7 +308,7 @@ fn fill(
     Ok(())
 }
 
-/// What a user would type.
+/// The settings that a user would write.
 fn environment(sls: &SlsEmulator, places: &Places, receiver: &Receiver, script: &Path, letters: &Path) -> Environment {
     let pairs: [(&str, String); 4] = [
         ("SLS_CG", GROUP.into()),
@@ -324,7 +325,7 @@ fn environment(sls: &SlsEmulator, places: &Places, receiver: &Receiver, script: 
     environment
 }
 
-/// Follows the logs until all have found their end; half-way it takes the receiver away. Returns when that was.
+/// Waits until all logs are completed; half-way it causes the outage of the receiver. Returns when that was.
 async fn watch(
     logs: u64,
     ledger: &crate::core::ledger::Ledger,
@@ -348,7 +349,7 @@ async fn watch(
             progressed = (Instant::now(), done);
         }
         screen.show(done, &total);
-        // An outage that comes when all is delivered would not be seen.
+        // An outage after everything is delivered would have no effect.
         if fault.is_none() && done < logs && oracle.arrived() >= logs / 2 {
             fault = Some(started.elapsed());
             screen.say(receiver.go_away());
@@ -358,7 +359,7 @@ async fn watch(
         }
         if done >= logs {
             if fault.is_none() {
-                screen.say("all is delivered before an outage could be shown: --logs 100000 has one");
+                screen.say("everything was delivered before an outage could be shown: use --logs 100000");
             }
             return Ok(fault);
         }
@@ -376,7 +377,7 @@ fn ended_early(ended: Option<Result<Result<(), app::Error>, tokio::task::JoinErr
     }
 }
 
-/// Keeps everything up and writes a log now and then, until a signal comes.
+/// Keeps everything running and writes logs from time to time, until a signal arrives.
 async fn stay(
     sls: &SlsEmulator,
     places: &Places,
@@ -387,13 +388,13 @@ async fn stay(
     running: &mut JoinSet<Result<(), app::Error>>,
 ) -> Result<(), String> {
     let port = sls.address().port();
-    println!("\nStaying up, and writing a few logs a second. Ctrl-C ends it. Meanwhile:");
+    println!("\nStill running, and writing a few logs a second. Press Ctrl-C to stop. Meanwhile:");
     println!();
     if let Some(how) = receiver.how_to_look() {
-        println!("  what the receiver got    {how}");
+        println!("  events received          {how}");
     }
-    println!("  what SLS has             curl http://{}/_emulator/state", sls.address());
-    println!("  the script               edit {}: a save takes effect within seconds", script.display());
+    println!("  state of SLS             curl http://{}/_emulator/state", sls.address());
+    println!("  script                   edit {}: a save takes effect within seconds", script.display());
     println!("\n  a second process, which takes over half of the shards:");
     let places_set = places.environment(&format!("http://{}", sls.address()));
     let places_set: Vec<String> = places_set.iter().map(|(name, value)| format!("{name}='{value}'")).collect();

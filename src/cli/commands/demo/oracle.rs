@@ -1,4 +1,4 @@
-//! Knows every log that was made, and sees every event that arrives.
+//! Checks the events that arrive against the generated logs.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,15 +7,15 @@ use memchr::memmem;
 
 use crate::emulator::{hec, syslog};
 
-/// What goes before the id of a made-up log, of audit logs and of web logs, and what comes after it: in JSON, and in a
-/// syslog message of `||key=value`.
+/// The text before the id of a generated log (audit and web), and after it: in JSON, and in a syslog message of
+/// `||key=value`.
 const ID_KEYS: [(&[u8], u8); 4] =
     [(b"\"eventId\":\"", b'"'), (b"\"request_id\":\"", b'"'), (b"||eventId=", b'|'), (b"||request_id=", b'|')];
 
 /// Which logs were expected, and how often each arrived.
 #[derive(Debug, Default)]
 pub(super) struct Oracle {
-    /// Read by key only, so its order is never seen.
+    /// Read only by key, so its order does not matter.
     seen: Mutex<Seen>,
 }
 
@@ -32,22 +32,22 @@ impl Oracle {
         self.lock().times.extend(ids.map(|id| (id.into_bytes(), 0)));
     }
 
-    /// How many of the expected logs have arrived.
+    /// Expected logs that have arrived.
     pub(super) fn arrived(&self) -> u64 {
         self.lock().arrived
     }
 
-    /// How many events were repeats of one that had arrived.
+    /// Repeated events.
     pub(super) fn repeats(&self) -> u64 {
         self.lock().repeats
     }
 
-    /// How many events were none of the expected.
+    /// Unexpected events.
     pub(super) fn strangers(&self) -> u64 {
         self.lock().strangers
     }
 
-    /// How many of the expected logs have not arrived, beyond those that the script dropped.
+    /// Expected logs that have not arrived, without those that the script dropped.
     pub(super) fn missing(&self, dropped: u64) -> u64 {
         let seen = self.lock();
         (seen.times.len() as u64).saturating_sub(seen.arrived + dropped)

@@ -41,7 +41,7 @@ impl Places {
         sls.put(project, logstore, shard, [group]).map_err(|refusal| refusal.to_string())
     }
 
-    /// Shards whose checkpoint is not at their end.
+    /// Counts shards whose checkpoint is not at their end.
     pub(super) fn unsaved(&self, sls: &SlsEmulator) -> usize {
         let shards = self.all.iter().flat_map(|place| (0..self.shards).map(move |shard| (place, shard)));
         let is_saved = |((project, logstore), shard): &(&(String, String), u32)| {

@@ -13,16 +13,16 @@ use crate::emulator::syslog::{Protocol, SyslogEmulator};
 
 pub(super) const TOKEN: &str = "00000000-0000-4000-8000-000000000000";
 
-/// How long the receiver is away.
+/// Length of the outage.
 pub(super) const OUTAGE: Duration = Duration::from_secs(2);
 
-/// Events that are shown at the end.
+/// Number of events to show at the end.
 const SHOWN_EVENTS: usize = 3;
 
-/// How long a message is in the syslog receiver's memory before it is written down: what a death of it would cost.
+/// How long a message is in the syslog receiver's memory before it is stored; a crash loses these.
 const RECEIVER_MEMORY: Duration = Duration::from_millis(50);
 
-/// Which SIEM.
+/// The type of the SIEM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum To {
     /// Splunk's HTTP Event Collector.
@@ -31,10 +31,10 @@ pub enum To {
     Syslog,
 }
 
-/// What the collectors of the demo are like.
+/// Options of the demo's collectors.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct Collectors {
-    /// Wait for the acknowledgements of the indexers; half-way a collector dies with what it had not indexed.
+    /// Wait for the acknowledgements of the indexers; half-way, a collector dies with the events that it has not indexed.
     #[arg(long)]
     pub ack: bool,
 
@@ -43,7 +43,7 @@ pub struct Collectors {
     pub members: u8,
 }
 
-/// The one that runs.
+/// The running SIEM.
 pub(super) enum Receiver {
     Hec { members: Vec<HecEmulator>, ack: bool },
     Syslog(SyslogEmulator),
@@ -83,7 +83,7 @@ impl Receiver {
         }
     }
 
-    /// What a user would set to get there.
+    /// The settings for it.
     pub(super) fn environment(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::Hec { ack, .. } => {
@@ -102,23 +102,24 @@ impl Receiver {
         }
     }
 
-    /// Takes it away for a while; returns what to say about it.
+    /// Causes its outage; returns the message for it.
     pub(super) fn go_away(&self) -> &'static str {
         match self {
             Self::Hec { members, ack: true } => {
                 members[0].faults().kill(0, OUTAGE);
-                "half-way: a collector dies with what it had accepted and not indexed, and is back in two seconds"
+                "half-way: a collector dies with the events that it has accepted but not indexed, and restarts in \
+                 two seconds"
             }
             Self::Hec { members, ack: false } => {
                 for hec in members {
                     hec.faults().next(HecFault::reply_lost(), 1);
                     hec.faults().down_for(OUTAGE);
                 }
-                "half-way: the receiver answers 503 for two seconds, then takes a request without answering it"
+                "half-way: the receiver answers 503 for two seconds, then accepts a request without answering it"
             }
             Self::Syslog(syslog) => {
                 syslog.faults().die_for(OUTAGE);
-                "half-way: the receiver crashes, loses what it had not stored, and is down for two seconds"
+                "half-way: the receiver crashes, loses the messages that it has not stored, and is down for two seconds"
             }
         }
     }
@@ -137,7 +138,7 @@ impl Receiver {
         }
     }
 
-    /// How to look at what it got, if there is a way.
+    /// How to see the received events, if possible.
     pub(super) fn how_to_look(&self) -> Option<String> {
         match self {
             Self::Hec { members, .. } => Some(format!("curl {}/_emulator/events | tail -n 3", members[0].url())),

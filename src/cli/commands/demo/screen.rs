@@ -1,4 +1,4 @@
-//! What the demo shows: a bar on a terminal, plain lines elsewhere, and the account at the end.
+//! The output of the demo: a bar on a terminal, plain lines elsewhere, and the summary at the end.
 
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
@@ -61,7 +61,7 @@ impl Screen {
     }
 }
 
-/// A few events as the receiver has them, the ledger, and the rates.
+/// Shows a few received events, the ledger, and the rates.
 pub(super) fn report(ledger: &Ledger, receiver: &Receiver, oracle: &Oracle, took: Duration, with_outage: bool) {
     let (heading, events) = receiver.last();
     println!("the last events, {heading}:");
@@ -89,19 +89,19 @@ pub(super) fn ledger(ledger: &Ledger, oracle: &Oracle) {
     println!("{}", arrivals(oracle.arrived(), oracle.repeats(), oracle.strangers()));
 }
 
-/// "100,000 logs arrived, 408 of them twice": nobody is to read it as a loss.
+/// "100,000 logs arrived, 408 of them twice": repeats must not look like a loss.
 fn arrivals(arrived: u64, repeats: u64, strangers: u64) -> String {
     let twice = match repeats {
         0 => String::new(),
         repeats => {
             format!(
-                ", {} of them twice: they were sent again, since their receipt was not confirmed",
+                ", {} of them twice: they were sent again, because their receipt was not confirmed",
                 thousands(repeats)
             )
         }
     };
     let strange =
-        if strangers > 0 { format!("; {} events of no such log", thousands(strangers)) } else { String::new() };
+        if strangers > 0 { format!("; {} events that belong to no log", thousands(strangers)) } else { String::new() };
     format!("{} logs arrived{twice}{strange}", thousands(arrived))
 }
 
@@ -143,8 +143,8 @@ mod tests {
     #[test]
     fn repeats_do_not_read_as_a_loss() {
         assert_eq!(arrivals(100_000, 0, 0), "100,000 logs arrived");
-        let again = "they were sent again, since their receipt was not confirmed";
+        let again = "they were sent again, because their receipt was not confirmed";
         assert_eq!(arrivals(1_234_567, 408, 0), format!("1,234,567 logs arrived, 408 of them twice: {again}"));
-        assert_eq!(arrivals(7, 0, 1_000), "7 logs arrived; 1,000 events of no such log");
+        assert_eq!(arrivals(7, 0, 1_000), "7 logs arrived; 1,000 events that belong to no log");
     }
 }

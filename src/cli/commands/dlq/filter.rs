@@ -1,4 +1,4 @@
-//! Which dead letters are meant.
+//! Selects dead letters.
 
 use std::str::FromStr;
 
@@ -8,10 +8,10 @@ use jiff::{Span, Timestamp, civil};
 
 use crate::dead_letter::{Reason, Record};
 
-/// Which letters.
+/// Selected dead letters.
 #[derive(Debug, Default, Args)]
 pub struct Filter {
-    /// Only for these reasons
+    /// Only with these reasons
     #[arg(long, value_name = "REASON", value_delimiter = ',')]
     pub reason: Vec<Reason>,
     /// Only of these shards
@@ -20,17 +20,17 @@ pub struct Filter {
     /// Only of these destinations
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub destination: Vec<String>,
-    /// Only since then: 2026-02-03T04:05:06Z, 2026-02-03 (local time), or 90m, 2h, 3d (ago)
+    /// Only since this time: 2026-02-03T04:05:06Z, 2026-02-03 (local time), or 90m, 2h, 3d (ago)
     #[arg(long, value_name = "TIME")]
     pub since: Option<Since>,
 }
 
-/// A moment, or a distance back from now.
+/// A time, or an age.
 #[derive(Debug, Clone)]
 pub enum Since {
     /// At this time.
     At(Timestamp),
-    /// So long ago.
+    /// This long ago.
     Ago(Span),
 }
 
@@ -59,7 +59,7 @@ impl Since {
         match self {
             Self::At(at) => *at,
             Self::Ago(span) => {
-                // Further back than time goes is as good as no limit.
+                // An age before the earliest time means no limit.
                 let then = now.to_zoned(TimeZone::system()).checked_sub(*span);
                 then.map_or(Timestamp::MIN, |then| then.timestamp())
             }

@@ -1,4 +1,4 @@
-//! `forwarder dlq list` and `show`: the letters as a table, and one of them in full.
+//! `forwarder dlq list` and `show`: shows dead letters as a table, or one of them in full.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,27 +15,27 @@ use crate::core::destination_name::DestinationName;
 use crate::core::printable::printable;
 use crate::dead_letter::{Reason, Record, was_used};
 
-/// How to look into them. It changes nothing.
+/// Commands that only read.
 #[derive(Debug, Subcommand)]
 pub enum Look {
-    /// List them, as they were written, with totals by reason
+    /// List them in the order in which they were written, with totals by reason
     List(List),
-    /// Show one with everything that is known about it
+    /// Show one with all details
     Show(Show),
 }
 
-/// Which ones to list, and how.
+/// Options of `list`.
 #[derive(Debug, Default, Args)]
 pub struct List {
     /// Print the records as they are in the file, one JSON object a line
     #[arg(long)]
     pub json: bool,
-    /// Which ones.
+    /// Which dead letters.
     #[command(flatten)]
     pub filter: Filter,
 }
 
-/// Which one to show, and how.
+/// Options of `show`.
 #[derive(Debug, Args)]
 pub struct Show {
     /// Its id, as in the list
@@ -45,7 +45,7 @@ pub struct Show {
     pub json: bool,
 }
 
-/// Answers about the letters in `dir`; `now` is for `--since`. Whoever stops reading the answer early, like `head`, gets no error.
+/// Prints the dead letters in `dir`; `now` is for `--since`. A reader that stops early, like `head`, causes no error.
 ///
 /// # Errors
 /// [`DlqError`]: nothing can be read, or nothing has the id.
@@ -131,13 +131,13 @@ fn print_one(show: &Show, dir: &Path, output: &mut Output<'_>) -> Result<(), Dlq
     Ok(())
 }
 
-/// The columns of the list with their least widths. What is wider pushes its line to the right, and is never cut: ids,
-/// codes and cursors are there to be copied.
+/// The columns of the list with their minimum widths. Wider text shifts its line to the right, and is never cut,
+/// because ids, codes and cursors are meant to be copied.
 const WIDTHS: [usize; 6] = [26, 20, 14, 10, 5, 28];
 const HEADER: [&str; 7] = ["ID", "AT", "REASON", "CODE", "SHARD", "CURSOR", "MESSAGE"];
 
-/// Least room for the message in its line. Where there is less it gets a line of its own, and shard and cursor go: the
-/// id holds both.
+/// Minimum width of the message. With less room it gets its own line, and shard and cursor are left out, because the
+/// id contains both.
 const LEAST_MESSAGE: usize = 24;
 
 fn columns(record: &Record) -> [String; 7] {
@@ -167,7 +167,7 @@ fn row(columns: &[impl AsRef<str>; 7], width: Option<usize>) -> String {
     }
 }
 
-/// Everything about one letter.
+/// All details of one dead letter.
 fn page(record: &Record) -> String {
     let origin = &record.origin;
     let mut head = vec![
@@ -198,10 +198,10 @@ fn page(record: &Record) -> String {
     format!("{}\nlog\n{}\nevent\n{event}", table(head, ""), table(log, "  "))
 }
 
-/// Names and texts, a line each, with the texts below each other.
+/// Names and texts, one line each, with the texts aligned.
 fn table(rows: impl Iterator<Item = (String, String)>, indent: &str) -> String {
     let rows: Vec<_> = rows.collect();
-    // One endless name shall not push all texts out of sight.
+    // A very long name must not shift all texts.
     let widest = rows.iter().map(|(name, _)| cells(name)).filter(|width| *width <= 32).max().unwrap_or(0);
     rows.iter()
         .map(|(name, text)| {

@@ -1,4 +1,4 @@
-//! `forwarder dlq`: looks into the dead letters, and delivers them after all. Works beside a running forwarder.
+//! `forwarder dlq`: shows dead letters, and delivers them. It works while a forwarder is running.
 
 mod filter;
 mod look;
@@ -21,7 +21,7 @@ use crate::cli::exit::{USAGE, end};
 use crate::cli::terminal::terminal_width;
 use crate::settings;
 
-/// Look into the dead letters, what could not be delivered and why, and deliver them after all
+/// Show the dead letters (logs that could not be delivered) with their reasons, and deliver them
 #[derive(Debug, Args)]
 pub struct Dlq {
     /// Directory of the dead letters [default: the one in the settings]
@@ -30,25 +30,25 @@ pub struct Dlq {
     /// Settings file (TOML) that names the directory [env: FORWARDER_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub action: Action,
 }
 
-/// What to do with them.
+/// The subcommand.
 #[derive(Debug, Subcommand)]
 pub enum Action {
-    /// Look into them.
+    /// Commands that only read.
     #[command(flatten)]
     Look(Look),
-    /// Deliver them after all, through the script as it is now
+    /// Deliver them, through the current version of the script
     ///
-    /// Those that are delivered, or that the script now drops, leave the dead letters once that is certain; the others
-    /// stay. A replay that is cut short has noted what it delivered: the same command goes on with the rest.
+    /// Dead letters that are delivered, or that the script now drops, are removed once that is certain; the others
+    /// remain. After an interrupted replay, the same command continues with the rest.
     Replay(replay::Replay),
 }
 
-/// Answers on standard output; returns the exit code.
+/// Prints the answer; returns the exit code.
 pub(crate) fn main(args: &Dlq) -> ExitCode {
     let (config, environment) = sources(args.config.as_deref());
     let dir = match &args.dir {
@@ -58,7 +58,7 @@ pub(crate) fn main(args: &Dlq) -> ExitCode {
             Err(error) => return end(&error.to_string(), USAGE),
         },
     };
-    // In a message, `dead-letters` alone would not say where.
+    // Messages need the full path.
     let dir = std::path::absolute(&dir).unwrap_or(dir);
     let look = match &args.action {
         Action::Look(look) => look,

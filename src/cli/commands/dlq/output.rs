@@ -1,4 +1,4 @@
-//! Where the answers of `forwarder dlq` go, and why there is none.
+//! The output of `forwarder dlq`, and its errors.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -7,17 +7,17 @@ use crate::app::replay::ReplayError;
 use crate::cli::exit::{CUT_SHORT, USAGE};
 use crate::dead_letter::{ClaimError, Letter, ReadError, Reader, directories};
 
-/// Where the answer goes.
+/// The output.
 pub struct Output<'a> {
     /// The answer itself.
     pub out: &'a mut dyn Write,
-    /// What is wrong with the file, a line each.
+    /// Problems of the file, one line each.
     pub notes: &'a mut dyn Write,
-    /// Columns of the terminal; without it lines are not cut.
+    /// Columns of the terminal; `None`: lines are not cut.
     pub width: Option<usize>,
 }
 
-/// Why there is no answer.
+/// An error of `forwarder dlq`.
 #[derive(Debug, thiserror::Error)]
 pub enum DlqError {
     /// There is nothing to read.
@@ -31,12 +31,12 @@ pub enum DlqError {
         /// The id, printable.
         id: String,
     },
-    /// A replay of nobody said which.
+    /// A replay without a selection.
     #[error(
         "say which dead letters to deliver: their ids, --reason, --shard, --destination or --since, or --all of them"
     )]
     NothingChosen,
-    /// They cannot be taken for a replay.
+    /// They cannot be claimed for a replay.
     #[error(transparent)]
     Take(#[from] ClaimError),
     /// A replay ended early.
@@ -60,7 +60,8 @@ impl DlqError {
     }
 }
 
-/// Hands every letter of every forwarder that keeps some here to `print`, and notes what is none; how much of that there is.
+/// Passes every dead letter of every forwarder in this directory to `print`, and reports invalid pieces; returns
+/// their number.
 pub(super) fn for_each(
     dir: &Path,
     output: &mut Output<'_>,

@@ -1,4 +1,4 @@
-//! `forwarder dlq replay`: dead letters through the script as it is now, and on to the destination.
+//! `forwarder dlq replay`: sends dead letters through the current script and to the destination.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::filter::Filter;
 use super::output::{DlqError, Output, for_each};
 use crate::app::destinations;
-use crate::app::replay::{Fate, Remade, Remaker, ReplayError, ReplayScripts, Way, replay};
+use crate::app::replay::{Fate, Remade, Remaker, ReplayError, ReplayOptions, ReplayScripts, replay};
 use crate::cli::context::machine;
 use crate::cli::exit::{INTERNAL, USAGE, end};
 use crate::cli::log;
@@ -30,7 +30,7 @@ use crate::pipeline::Route;
 use crate::settings;
 use crate::settings::{DeliverySettings, Environment, LogFormat, LogSettings};
 
-/// Which ones to deliver, and how.
+/// Options of `replay`.
 #[derive(Debug, Args)]
 pub struct Replay {
     /// Their ids, as in the list
@@ -44,32 +44,32 @@ pub struct Replay {
     /// The script for all of them [default: for each letter the one of its source in the settings]
     #[arg(long, value_name = "FILE")]
     pub script: Option<PathBuf>,
-    /// Deliver nothing: show what the script makes of them now, beside the event that was refused
+    /// Deliver nothing: show the events that the script makes of them now, beside the refused event
     #[arg(long)]
     pub dry_run: bool,
-    /// Most letters a second
+    /// Maximum dead letters per second
     #[arg(long, value_name = "NUMBER", default_value = "200")]
     pub rate: NonZeroU32,
 }
 
 impl Replay {
-    /// Whether somebody said which ones: everything is too much to be done by mistake.
+    /// Whether there is a selection: replaying everything must be explicit.
     fn chooses(&self) -> bool {
         self.all || !self.id.is_empty() || self.filter.is_given()
     }
 }
 
-/// What became of the chosen ones.
+/// The results of the selected ones.
 #[derive(Debug, Default)]
 struct Totals {
     delivered: u64,
     dropped: u64,
     stay: u64,
-    /// Pieces of the files that are no letters; they stay, too.
+    /// Invalid pieces of the files, which also remain.
     unreadable: u64,
 }
 
-/// Delivers on the destination of the settings; returns the exit code.
+/// Delivers to the destinations of the settings; returns the exit code.
 pub(super) fn main(
     args: &Replay,
     (config, environment): (Option<&Path>, &Environment),
@@ -84,7 +84,7 @@ pub(super) fn main(
         let common = delivery.script.clone();
         delivery.sources.iter_mut().for_each(|source| source.script.clone_from(&common));
     }
-    // A destination that is down or refuses us is waited for, so that has to be seen.
+    // The replay waits for a destination that is down or refuses requests, so this must be visible.
     let log = match log::start(&LogSettings { level: tracing::Level::INFO, format: LogFormat::Text, file: None }) {
         Ok(log) => log,
         Err(error) => return end(&format!("cannot write the log: {error}"), USAGE),
@@ -121,7 +121,7 @@ pub(super) fn main(
     }
 }
 
-/// What a replay is made with.
+/// The parts of a replay.
 pub struct Parts<'a, K> {
     /// Script and limits.
     pub delivery: &'a DeliverySettings,
@@ -129,14 +129,15 @@ pub struct Parts<'a, K> {
     pub destinations: &'a [Route<K>],
     /// Their formats.
     pub formats: Formats,
-    /// Raised when it is to end.
+    /// Raised to stop it.
     pub asked: Stop,
 }
 
-/// Replays what is chosen; returns how many of those stay.
+/// Replays the selected dead letters; returns how many remain.
 ///
 /// # Errors
-/// `DlqError`: nothing is chosen, nothing can be read or noted, the script does not load, or it was asked to stop.
+/// `DlqError`: nothing is selected, nothing can be read or recorded, the script does not load, or it was asked to
+/// stop.
 pub async fn run<K: Destination>(
     args: &Replay,
     dir: &Path,
@@ -154,7 +155,7 @@ pub async fn run<K: Destination>(
     let wants =
         |record: &Record| args.filter.wants(record, since) && (args.id.is_empty() || args.id.contains(&record.id()));
 
-    // What cannot be read is noted once: where it is when the letters have been taken.
+    // Unreadable pieces are reported once, at their place after the claim.
     let mut notes = Vec::new();
     let chosen = choose(dir, &wants, &mut Output { out: output.out, notes: &mut notes, width: None })?;
     let unknown = args.id.iter().find(|id| !chosen.contains(*id));
@@ -165,7 +166,7 @@ pub async fn run<K: Destination>(
         return Err(DlqError::Unknown { dir: dir.to_owned(), id: printable(unknown.as_bytes()) });
     }
     if chosen.is_empty() {
-        say(output.out, &format!("none of the dead letters in {} is chosen", dir.display()))?;
+        say(output.out, &format!("none of the dead letters in {} is selected", dir.display()))?;
         return Ok(0);
     }
     let letters = count(chosen.len(), "dead letter");
@@ -179,8 +180,8 @@ pub async fn run<K: Destination>(
     let mut totals = Totals::default();
     let mut outcome = Ok(());
     for dir in directories(dir) {
-        let way = Way { destinations: parts.destinations, rate: args.rate.get(), tenure: &tenure };
-        outcome = replay_one(&dir, &wants, &mut remaker, way, |found| match totals.count(found) {
+        let options = ReplayOptions { destinations: parts.destinations, rate: args.rate.get(), tenure: &tenure };
+        outcome = replay_one(&dir, &wants, &mut remaker, options, |found| match totals.count(found) {
             Some(line) => say(output.notes, &line),
             None => Ok(()),
         })
@@ -191,11 +192,11 @@ pub async fn run<K: Destination>(
     }
     say(output.out, &totals.line(chosen.len() as u64))?;
     outcome?;
-    // Which letters the unreadable pieces were nobody knows; those that were named are others.
+    // Unreadable pieces cannot be the named dead letters, because they have no ids.
     Ok(totals.stay + if args.id.is_empty() { totals.unreadable } else { 0 })
 }
 
-/// The ids of the letters that are wanted.
+/// The ids of the selected dead letters.
 fn choose(dir: &Path, wants: &impl Fn(&Record) -> bool, output: &mut Output<'_>) -> Result<BTreeSet<String>, DlqError> {
     let mut chosen = BTreeSet::new();
     for_each(dir, output, |letter, _| {
@@ -207,17 +208,17 @@ fn choose(dir: &Path, wants: &impl Fn(&Record) -> bool, output: &mut Output<'_>)
     Ok(chosen)
 }
 
-/// Replays the letters of one directory, whoever's they are.
+/// Replays the dead letters of one directory, of any forwarder.
 async fn replay_one<K: Destination>(
     dir: &Path,
     wants: &impl Fn(&Record) -> bool,
     remaker: &mut Remaker,
-    way: Way<'_, K>,
+    options: ReplayOptions<'_, K>,
     mut tell: impl FnMut(Result<(&Record, &Fate), &Unreadable>) -> Result<(), DlqError>,
 ) -> Result<(), DlqError> {
     let mut taken = ReplayClaim::take(dir)?;
     let mut told = Ok(());
-    let replayed = replay(&mut taken, wants, remaker, way, |found| {
+    let replayed = replay(&mut taken, wants, remaker, options, |found| {
         if told.is_ok() {
             told = tell(found);
         }
@@ -229,7 +230,7 @@ async fn replay_one<K: Destination>(
 }
 
 impl Totals {
-    /// Counts a letter; what there is to say about one that stays.
+    /// Counts a dead letter; returns the message about one that remains.
     fn count(&mut self, found: Result<(&Record, &Fate), &Unreadable>) -> Option<String> {
         let (record, fate) = match found {
             Ok(found) => found,
@@ -253,7 +254,7 @@ impl Totals {
         Some(format!("{} stays: {}", printable(record.id().as_bytes()), printable(why.as_bytes())))
     }
 
-    /// What became of `chosen` letters.
+    /// The summary of `chosen` dead letters.
     fn line(&self, chosen: u64) -> String {
         let Self { delivered, dropped, stay, unreadable } = self;
         let mut line = format!("{delivered} delivered, {dropped} dropped by the script, {stay} stay");
@@ -268,16 +269,14 @@ impl Totals {
     }
 }
 
-/// Why a letter stays.
+/// Why a dead letter remains.
 fn words(fate: &Fate) -> String {
     match fate {
         Fate::Delivered | Fate::Dropped => String::new(),
         Fate::Failed(error) => error.fault.to_string(),
-        Fate::Gone => {
-            "the script now makes other events of this log, and no longer the one that was refused".to_owned()
-        }
+        Fate::Gone => "the script now makes other events from this log, but not the refused one".to_owned(),
         Fate::NoDestination(name) => {
-            format!("it is a letter of the destination {name}, which the settings do not have")
+            format!("it is a dead letter of the destination {name}, which the settings do not have")
         }
         Fate::Ambiguous => {
             "it does not say which destination refused it: replay it with settings of that destination alone".to_owned()
@@ -291,7 +290,7 @@ fn words(fate: &Fate) -> String {
     }
 }
 
-/// Shows what the script makes of the letters; returns how many it still fails on.
+/// Shows the events that the script makes from the dead letters; returns how many it still fails on.
 fn preview(
     dir: &Path,
     wants: impl Fn(&Record) -> bool,
@@ -320,7 +319,7 @@ fn preview(
     }
 }
 
-/// A letter, why it is one, and what its log becomes now.
+/// A dead letter, its reason, and its current events.
 fn difference(record: &Record, made: &Remade) -> String {
     let line = |sign: char, event: &[u8]| format!("  {sign} {}\n", printable(event.trim_ascii_end()));
     let before = record.event.as_deref();

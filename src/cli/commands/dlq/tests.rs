@@ -218,7 +218,7 @@ fn nothing_there_is_said_in_as_many_words() {
     assert_eq!(out, format!("no dead letters in {path}, and no forwarder has written any there\n"));
     let file = dir.path().join("dead-letters.lock");
     let error = dlq(&file, &["list"], None).unwrap_err().to_string();
-    assert_eq!(error, format!("{} is no directory: name the one in which dead-letters.jsonl is", file.display()));
+    assert_eq!(error, format!("{} is not a directory: name the directory with dead-letters.jsonl", file.display()));
     let unknown = dlq(dir.path(), &["show", "1-2-3\x1b"], None).unwrap_err().to_string();
     assert!(unknown.contains("has the id 1-2-3\\u{1b}: `forwarder dlq list`"), "{unknown}");
     let elsewhere = dir.path().join("elsewhere");

@@ -17,7 +17,7 @@ use crate::sls::api::{SavedAt, kept_for};
 use crate::sls::rights::{Right, Scope};
 use crate::sls::{Config, LookError, Sls};
 
-/// How long SLS may take to answer, whatever the settings allow it.
+/// Maximum time limit of an answer of SLS, even if the settings allow more.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Shards that are looked at side by side.
@@ -94,7 +94,7 @@ impl Looker {
                 return Err(failed(&SourceError::Absent(self.sls.whereabouts(cause).await)));
             }
             Err(LookError::Denied { right, .. }) => {
-                notes.push(format!("shards without a checkpoint cannot be seen: {}", self.grant(right)));
+                notes.push(format!("shards without a checkpoint are not listed: {}", self.grant(right)));
                 None
             }
             Err(error) => return Err(self.trouble(&error)),
@@ -117,11 +117,11 @@ impl Looker {
         let retention = match retention {
             Ok(days) => kept_for(days),
             Err(LookError::Denied { right, .. }) => {
-                notes.push(format!("when logs are lost is not known: {}", self.grant(right)));
+                notes.push(format!("the time until logs are lost is not known: {}", self.grant(right)));
                 None
             }
             Err(error) => {
-                notes.push(format!("when logs are lost is not known: {}", self.trouble(&error).what));
+                notes.push(format!("the time until logs are lost is not known: {}", self.trouble(&error).what));
                 None
             }
         };
@@ -198,7 +198,7 @@ fn failed(error: &SourceError) -> Trouble {
     let Cause { what, hint } = error.cause();
     let (code, fix) = match error {
         SourceError::Refused(_) | SourceError::Absent(_) => (DENIED, "correct what it names under [sls]"),
-        SourceError::Busy { .. } => (UNREACHABLE, "wait, and look again; forwarder check looks at the way to SLS"),
+        SourceError::Busy { .. } => (UNREACHABLE, "wait, and try again; forwarder check tests the connection to SLS"),
         SourceError::Lost(_) | SourceError::Stale(_) | SourceError::NoRoom { .. } => (USAGE, "look again"),
     };
     Trouble { code, what: what.clone(), fix: hint.unwrap_or(fix).to_owned() }

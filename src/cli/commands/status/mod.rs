@@ -31,7 +31,7 @@ It asks SLS alone, so it needs no running forwarder and works from any machine. 
 no checkpoint. SLS does not tell who holds a shard: SAVED BY is the consumer that saved the checkpoint last.
 LAG is the age of the oldest log that is not delivered, LOSS IN how long until SLS deletes it.
 
-Exit codes: 0 no shard needs anybody, 1 one does (or there is no such group), 2 usage or settings, 69 SLS does
+Exit codes: 0 no shard needs attention, 1 one does (or there is no such group), 2 usage or settings, 69 SLS does
 not answer, 77 a right is missing or SLS refuses.";
 
 /// Show the consumer group: who has read which shard, how far, how late
@@ -83,7 +83,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
             tokio::time::sleep(INTERVAL).await;
         }
     });
-    // A name lookup that hangs is no reason to stay.
+    // A hanging name lookup must not delay the end.
     runtime.shutdown_background();
     ExitCode::from(code)
 }

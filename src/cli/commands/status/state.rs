@@ -104,20 +104,20 @@ impl State {
     pub(super) fn remedy(self) -> Option<&'static str> {
         match self {
             Self::Lost => Some(
-                "the log at the checkpoint expired before it was delivered; the reader goes on with the oldest log there is. \
-                 Keep logs longer (the logstore's retention), and look why they were not delivered",
+                "the log at the checkpoint expired before it was delivered; the reader continues with the oldest log \
+                there is. Raise the retention of the logstore, and find out why the logs were not delivered",
             ),
             Self::Losing => Some(
-                "three quarters of the retention are over: raise the retention of the logstore now, and look why the logs \
-                 are not delivered (a destination that is down, or too few processes)",
+                "three quarters of the retention have passed: raise the retention of the logstore now, and find out \
+                why the logs are not delivered (a destination that is down, or too few processes)",
             ),
             Self::StandsStill => Some(
                 "logs wait, and no checkpoint was saved for longer than the group's timeout: either no process reads the \
-                 shard, or its destination is down, or its script pauses it. The log and the status page of the \
-                 consumer say which",
+                 shard, or its destination is down, or its script pauses it. See the log and the status page of the consumer",
             ),
             Self::Unread => Some(
-                "logs wait, and nobody has read the shard: start forwarder, or correct sls.group if it runs with another one",
+                "logs wait, and no process has read the shard: start forwarder, or correct sls.group if it runs with \
+                another one",
             ),
             _ => None,
         }

@@ -1,4 +1,4 @@
-//! `forwarder try`: what a script makes of samples, without an account, a destination or a checkpoint.
+//! `forwarder try`: runs a script on samples, without an account, a destination or a checkpoint.
 
 mod peek;
 mod pretty;
@@ -36,34 +36,34 @@ use printed::Printed;
 use samples::{SampleOrigin, Tried, TriedEvent};
 use show::DisplayOptions;
 
-/// How often `--watch` looks at the files.
+/// How often `--watch` checks the files.
 const POLL_INTERVAL: Duration = Duration::from_millis(300);
 
-/// Exit code when a log failed.
+/// Exit code if a log failed.
 const EXIT_FAILED: u8 = 1;
 
 /// The settings and files that `try` may be given.
 const HELP: &str = "\
 Samples are logs as the script sees them, one JSON object of strings a line:
   {\"__time__\": \"1700000000\", \"__topic__\": \"web\", \"__tag__:host\": \"a\", \"status\": \"200\"}
-A line that has such a log under `log`, as dead letters and test cases do, will do too.
+A line with such a log under `log`, as in dead letters and test cases, works too.
 
 Examples:
-  forwarder try scripts/samples.jsonl                  scripts/transform.lua on some logs
-  forwarder try --watch samples.jsonl                  again at each save of the script
-  forwarder try --from-sls 10 --config forwarder.toml  on logs of the logstore
+  forwarder try scripts/samples.jsonl                  run scripts/transform.lua on some logs
+  forwarder try --watch samples.jsonl                  run it again at each save of the script
+  forwarder try --from-sls 10 --config forwarder.toml  run it on logs of the logstore
   forwarder try --json samples.jsonl >> scripts/transform.test.jsonl
-                                                       what comes now, as test cases
+                                                       write the results as test cases
 
-The samples go the way of pulled logs, with the limits of the settings. Neither an SLS account nor a
-destination is needed. --from-sls reads without joining the consumer group and leaves its checkpoints alone.
+The samples are processed like pulled logs, with the limits of the settings. Neither an SLS account nor a
+destination is needed. --from-sls reads without joining the consumer group and does not change its checkpoints.
 
-What the script prints (print, logger) stands below its log.
+The output of the script (print, logger) is shown below each log.
 
-Exit codes: 0 every log was sent or dropped, 1 the script failed on a log, or a sample is none, 2 usage,
+Exit codes: 0 every log was sent or dropped, 1 the script failed on a log, or a sample is invalid, 2 usage,
 settings or script.";
 
-/// Try a script on samples: what each log becomes, as the destination would see it
+/// Try a script on samples: show the events of each log as the destination would get them
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Args {
@@ -76,30 +76,30 @@ pub(crate) struct Args {
     /// Settings file (TOML), for [script.vars], limits and the destination's form [env: FORWARDER_CONFIG]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The one destination to lay events out for: hec, syslog or file [default: all in the settings, else hec]
+    /// Show events only for this destination: hec, syslog or file [default: all in the settings, else hec]
     #[arg(long, value_name = "NAME")]
     to: Option<String>,
-    /// Take the newest so many logs of the logstore of the settings instead, or the first from --start on
+    /// Use this many logs of the logstore in the settings instead: the newest, or the first from --start on
     #[arg(long, value_name = "N")]
     from_sls: Option<NonZeroUsize>,
-    /// The source to take them from, where there are several
+    /// The source to read them from, if there are several
     #[arg(long, value_name = "NAME", requires = "from_sls")]
     source: Option<String>,
-    /// Where to begin to take them: begin, or a time [default: so that they are the newest]
+    /// Where to start reading them: begin, or a time [default: so that they are the newest]
     #[arg(long, value_name = "WHEN", requires = "from_sls")]
     start: Option<String>,
-    /// Show long events whole
+    /// Show long events in full
     #[arg(long, conflicts_with = "json")]
     full: bool,
-    /// One JSON object a log, which is a test case too
+    /// Print one JSON object per log, which is also a test case
     #[arg(long)]
     json: bool,
-    /// Again whenever the script or the samples are saved
+    /// Run again whenever the script or the samples are saved
     #[arg(long, conflicts_with_all = ["json", "from_sls"])]
     watch: bool,
 }
 
-/// Tries, once or at each save; returns the exit code.
+/// Runs once, or at each save; returns the exit code.
 pub(crate) fn main(args: &Args) -> ExitCode {
     let printed = Printed::default();
     let subscriber = tracing_subscriber::registry().with(printed.clone().with_filter(LevelFilter::DEBUG));
@@ -149,7 +149,7 @@ fn read_script(path: &std::path::Path) -> Result<Script, ExitMessage> {
     Script::read(path).map_err(|error| ExitMessage::Plain(error.to_string()))
 }
 
-/// Tries again whenever what is in the files changes; ends with a signal.
+/// Runs again whenever the files change; ends with a signal.
 fn watch(
     path: &std::path::Path,
     file: &std::path::Path,
@@ -181,7 +181,7 @@ fn watch(
     }
 }
 
-/// Runs the script over the logs and shows what comes; how many failed.
+/// Runs the script over the logs and shows the results; returns how many failed.
 fn try_once(
     script: &Script,
     trial: &TrialSettings,
@@ -202,7 +202,7 @@ fn try_once(
     };
     let load = |error: HookError| ExitMessage::script(&error);
     let mut hook = Hook::load(script, &trial.hook, formats, meta).map_err(load)?;
-    // A second state sees the same logs, and tells what the script returned whatever the destination makes of it.
+    // A second Lua state processes the same logs, to show what the script returned, independent of the destination.
     let mut plain = if look.json { Some(cases::hook(script, &trial.hook).map_err(load)?) } else { None };
 
     let out = &mut io::BufWriter::new(io::stdout().lock());
@@ -213,7 +213,7 @@ fn try_once(
             Ok(origin) => origin,
             Err(why) => {
                 sum.no_log();
-                // Whoever reads JSON reads it from standard output.
+                // JSON is written to standard output.
                 eprintln!("{}", printable(why));
                 continue;
             }

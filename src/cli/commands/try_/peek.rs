@@ -1,4 +1,5 @@
-//! Looks at logs of the logstore, without the consumer group: no heartbeat, and no checkpoint is read or written.
+//! Reads logs of the logstore without the consumer group: it sends no heartbeats, and neither reads nor writes
+//! checkpoints.
 
 use super::samples::SampleOrigin;
 use crate::core::budget::Budget;
@@ -8,17 +9,17 @@ use crate::loggroup::Logs;
 use crate::script::Sample;
 use crate::sls::{Config, Sls};
 
-/// Log groups of a pull: a few logs are wanted, not a page for work.
+/// Log groups of a pull: only a few logs are needed.
 const GROUPS: u32 = 10;
 
-/// Bytes for one page at a time: the whole of it is enough for any.
+/// Bytes for one page at a time: enough for any page.
 const ROOM: usize = 64 << 20;
 
-/// The first `count` logs from `start` on, taken from all shards alike; without a start the newest there are. Fewer when there
-/// are not so many.
+/// The first `count` logs from `start` on, evenly from all shards; without a start, the newest. Returns fewer if
+/// there are not enough.
 ///
 /// # Errors
-/// SLS cannot be asked, or refuses.
+/// SLS cannot be reached, or refuses.
 pub(super) fn logs(config: &Config, start: Option<Start>, count: usize) -> Result<Vec<SampleOrigin>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
@@ -32,7 +33,7 @@ async fn look(config: &Config, start: Option<Start>, count: usize) -> Result<Vec
     let mut found = Vec::new();
     let mut room = Budget::new(ROOM).take(ROOM).await;
     for (at, &shard) in shards.iter().enumerate() {
-        // What one shard lacks, those after it may make up for.
+        // Later shards make up for shards with too few logs.
         let share = (count - found.len()).div_ceil(shards.len() - at);
         let most = found.len() + share;
         let shard = ShardId(shard);
@@ -41,7 +42,7 @@ async fn look(config: &Config, start: Option<Start>, count: usize) -> Result<Vec
             None => near_the_end(&sls, shard, share).await.map_err(refused)?,
         };
         let of_shard = found.len();
-        // All that is near the end, of which the last is taken.
+        // All logs near the end, of which the last are used.
         while start.is_none() || found.len() < most {
             let page = sls.pull(shard, &cursor, GROUPS, None, &mut room).await.map_err(refused)?;
             let mut logs = Logs::default();
@@ -67,8 +68,8 @@ async fn look(config: &Config, start: Option<Start>, count: usize) -> Result<Vec
     Ok(found)
 }
 
-/// A cursor behind which at least `logs` logs come, if there are so many: each log group has one or more. Where cursors are no
-/// numbers, the oldest.
+/// A cursor followed by at least `logs` logs, if there are enough: each log group has one or more. If cursors are not
+/// numbers, the oldest cursor.
 async fn near_the_end(sls: &Sls, shard: ShardId, logs: usize) -> Result<Cursor, SourceError> {
     let (begin, end) = (sls.cursor(shard, Start::Begin).await?, sls.cursor(shard, Start::End).await?);
     let back = i64::try_from(logs).unwrap_or(i64::MAX);

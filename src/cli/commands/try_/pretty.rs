@@ -1,11 +1,11 @@
-//! JSON over several lines for people, every token as it is: no digit of a number is lost.
+//! Formats JSON over several lines with unchanged tokens: no digit of a number is lost.
 
 use serde::de::IgnoredAny;
 
-/// What is nested deeper stays on a line, whatever its length: nobody reads on so far to the right.
+/// Deeper values stay on one line, whatever their length.
 const MOST_LEVELS: usize = 64;
 
-/// The lines of a JSON value, or nothing when the text is none. What fits into `width` stays on a line.
+/// The lines of a JSON value, or `None` if the text is not JSON. Values that fit into `width` stay on one line.
 pub(super) fn lines(text: &str, width: usize) -> Option<Vec<String>> {
     serde_json::from_str::<IgnoredAny>(text).ok()?;
     let mut lines = Vec::new();
@@ -14,7 +14,7 @@ pub(super) fn lines(text: &str, width: usize) -> Option<Vec<String>> {
     Some(lines)
 }
 
-/// Writes the value that `rest` begins with, behind `lead` (its key) and before what follows it on its line.
+/// Writes the value at the beginning of `rest`, after `lead` (its key) and before the rest of its line.
 fn value(rest: &mut &str, indent: &str, lead: &str, width: usize, lines: &mut Vec<String>) {
     let whole = take(rest);
     let (open, close) = match whole.as_bytes().first() {

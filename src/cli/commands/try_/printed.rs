@@ -1,4 +1,4 @@
-//! What a script prints while it is tried: the lines of `print` and `logger`, shown below the log that they belong to.
+//! Captures the output of a script during a try: the lines of `print` and `logger`, shown below their log.
 
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-/// What the script's lines are called in the program's log.
+/// The target of the script's lines in the program's log.
 const TARGET: &str = "script";
 
 /// The lines since they were last taken.
@@ -36,7 +36,7 @@ impl<S: Subscriber> Layer<S> for Printed {
     }
 }
 
-/// A line of the script, which has escaped what it holds.
+/// A line of the script, already escaped.
 #[derive(Default)]
 struct Line {
     at: String,

@@ -1,4 +1,4 @@
-//! The samples to try, and where each is from.
+//! The samples to try, and the origin of each.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::core::named_file;
 use crate::core::named_file::MOST_LOGS;
 use crate::script::{Cost, HookError, Sample, drop_mark};
 
-/// A sample and where it is from.
+/// A sample and its origin.
 #[derive(Debug, Clone)]
 pub(in crate::cli::commands) struct SampleOrigin {
     /// "samples.jsonl:3", or "shard 2, cursor MTIz, log 5".
@@ -19,9 +19,9 @@ pub(in crate::cli::commands) struct SampleOrigin {
     pub(in crate::cli::commands) sample: Sample,
 }
 
-/// An event as its destination would see it.
+/// An event as its destination would get it.
 pub(super) struct TriedEvent {
-    /// The name of that destination, where there are several.
+    /// The name of that destination, if there are several.
     pub(super) to: Option<DestinationName>,
     /// The texts that it is sent as.
     pub(super) texts: Vec<String>,

@@ -287,7 +287,7 @@ async fn an_event_that_a_firewall_refuses_is_rejected_when_others_pass() {
         }
     };
     let (outcome, ()) = tokio::join!(poison, others);
-    let reason = "5 times in a row it got no answer of a collector, while others passed: HTTP 400, not from a \
+    let reason = "5 times in a row it got no answer from a collector, while others succeeded: HTTP 400, not from a \
                   collector: <html>Request blocked</html>"
         .to_owned();
     assert_eq!(
@@ -321,7 +321,7 @@ async fn an_event_that_kills_its_request_is_found_rejected_and_named_and_its_nei
         let hec = hec(&collector);
         let Outcome::Done(rejected) = deliver(&hec, batch_with(1_000, &[617])).await else { panic!("not delivered") };
         assert_eq!(rejected.iter().map(|rejected| rejected.event).collect::<Vec<_>>(), [617]);
-        let says = format!("5 times in a row it got no answer of a collector, while others passed: {what}");
+        let says = format!("5 times in a row it got no answer from a collector, while others succeeded: {what}");
         assert!(rejected[0].reason.starts_with(&says), "{}", rejected[0].reason);
         let mut expected = names(1_000);
         expected.remove(617);
@@ -622,7 +622,7 @@ async fn a_disabled_token_holds_everything_until_it_is_enabled() {
         deliveries.spawn(async move { hec.deliver(batch(2), tenure).await });
     }
     tokio::time::sleep(Duration::from_millis(150)).await;
-    let Health::Held { cause, .. } = hec.health() else { panic!("{:?}", hec.health()) };
+    let Health::Refusing { cause, .. } = hec.health() else { panic!("{:?}", hec.health()) };
     assert!(cause.contains("Token disabled") && cause.contains("enable the token"), "{cause}");
     assert!(collector.taken().is_empty());
     assert!((4..12).contains(&collector.seen().len()), "{} requests", collector.seen().len());
@@ -652,7 +652,7 @@ async fn a_token_file_that_changes_is_tried_at_once() {
     delivery.spawn(async move { sink.deliver(batch(2), tenure).await });
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(collector.seen().len(), 1);
-    assert!(matches!(hec.health(), Health::Held { .. }));
+    assert!(matches!(hec.health(), Health::Refusing { .. }));
 
     // Torn and unusable contents on the way change nothing.
     std::fs::write(file.path(), "").unwrap();
@@ -711,9 +711,9 @@ async fn the_promise_and_the_check_say_what_becomes_of_events_before_a_bad_one()
         (hec.check().await.unwrap().agrees, hec.promise().sentence)
     };
     let (agrees, promise) = says(&named, Partial::Auto).await;
-    assert!(agrees.ends_with("names itself Splunk") && promise.contains("sent again to any other"));
+    assert!(agrees.ends_with("identifies itself as Splunk") && promise.contains("sent again otherwise"));
     let (agrees, _) = says(&unnamed, Partial::Auto).await;
-    assert!(agrees.contains("does not name itself Splunk") && agrees.contains("hec.partial"));
+    assert!(agrees.contains("does not identify itself as Splunk") && agrees.contains("hec.partial"));
     for (partial, word) in [(Partial::Kept, "\"kept\""), (Partial::Refused, "\"refused\"")] {
         let (agrees, promise) = says(&unnamed, partial).await;
         assert_eq!(agrees, "accepted the HEC token");
@@ -943,7 +943,7 @@ async fn the_check_asks_about_the_token_and_sends_no_event() {
     let token = Token::Fixed(Secret::new("wrong"));
     let bad = hec_with(&Config { token, ..config(&collector.url) });
     assert!(matches!(bad.check().await, Err(CheckError::Refused(_))));
-    assert!(matches!(bad.health(), Health::Held { .. }));
+    assert!(matches!(bad.health(), Health::Refusing { .. }));
 
     let url = collector.url.clone();
     drop(collector);
@@ -963,7 +963,7 @@ async fn check_over(answer: fn() -> Act, url: &str) -> (String, Result<Checked, 
     let proxy = Collector::start(move |_, _| answer()).await;
     let hec = hec_with(&Config { proxy: Some(proxy.url.clone()), ..config(url) });
     let checked = hec.check().await;
-    assert_eq!(matches!(hec.health(), Health::Held { .. }), matches!(checked, Err(CheckError::Refused(_))));
+    assert_eq!(matches!(hec.health(), Health::Refusing { .. }), matches!(checked, Err(CheckError::Refused(_))));
     (proxy.url.clone(), checked)
 }
 
@@ -972,7 +972,7 @@ async fn a_proxy_that_wants_a_password_is_named_with_what_to_do_and_is_no_outage
     for url in ["https://splunk.invalid:8088", "http://splunk.invalid:8088"] {
         let (proxy, checked) = check_over(|| Act::reply(407, "<html>who are you?"), url).await;
         let Err(CheckError::Refused(cause)) = checked else { panic!("{url}: {checked:?}") };
-        assert!(cause.what.contains(&format!("over the proxy {proxy}")), "{url}: {cause}");
+        assert!(cause.what.contains(&format!("through the proxy {proxy}")), "{url}: {cause}");
         assert!(cause.hint.is_some_and(|hint| hint.contains("http://user:password@host:port")), "{url}: {cause}");
     }
 }
@@ -982,12 +982,12 @@ async fn a_proxy_without_a_way_to_the_collector_is_named_and_is_an_outage() {
     for url in ["https://splunk.invalid:8088", "http://splunk.invalid:8088"] {
         let (proxy, checked) = check_over(|| Act::reply(503, "<html>no route"), url).await;
         let Err(CheckError::Down(cause)) = checked else { panic!("{url}: {checked:?}") };
-        assert!(cause.what.contains(&format!("over the proxy {proxy}")), "{url}: {cause}");
+        assert!(cause.what.contains(&format!("through the proxy {proxy}")), "{url}: {cause}");
     }
     let gone = Config { proxy: Some("http://127.0.0.1:1".to_owned()), ..config("https://splunk.invalid:8088") };
     let checked = hec_with(&gone).check().await;
     let Err(CheckError::Down(cause)) = checked else { panic!("{checked:?}") };
-    assert!(cause.what.starts_with("cannot connect over the proxy http://127.0.0.1:1: "), "{cause}");
+    assert!(cause.what.starts_with("cannot connect through the proxy http://127.0.0.1:1: "), "{cause}");
 }
 
 #[tokio::test]
@@ -1085,7 +1085,7 @@ async fn settings_that_cannot_work_are_named() {
     let token = |token| Config { token: Token::Fixed(Secret::new(token)), ..fine.clone() };
     check_config(&url("splunk"), "hec url: not a URL");
     check_config(&url("ftp://splunk"), "hec url: neither http nor https");
-    check_config(&url("https://u:p@splunk"), "hec url: a user or a password");
+    check_config(&url("https://u:p@splunk"), "hec url: it must not contain a user or a password");
     check_config(&url("https://splunk/services/collector"), "hec url: /services/collector is added");
     check_config(&url("https://splunk/?token=x"), "hec url: /services/collector is added");
     check_config(&token(""), "hec token: it is empty");

@@ -217,10 +217,10 @@ fn every_refusal_has_advice_of_its_own() {
         (302, String::new(), "redirect"),
         (407, String::new(), "user and a password"),
         (403, "<html>".to_owned(), "firewall"),
-        (400, "<html>".to_owned(), "stands between us and Splunk"),
-        (200, "<html>".to_owned(), "does a proxy answer in its place"),
+        (400, "<html>".to_owned(), "proxies and firewalls on the way"),
+        (200, "<html>".to_owned(), "a proxy may answer in its place"),
         (404, String::new(), "check host and port"),
-        (511, String::new(), "wants a login"),
+        (511, String::new(), "requires a login"),
     ];
     for (status, body, expected) in table {
         let advice = advice(status, &body);
@@ -459,7 +459,7 @@ fn an_event_that_ended_its_requests_is_rejected_with_what_happened_and_how_often
     assert_eq!(code, "no reply");
     assert_eq!(
         reason,
-        "5 times in a row it got no answer of a collector, while others passed: no reply: connection reset"
+        "5 times in a row it got no answer from a collector, while others succeeded: no reply: connection reset"
     );
 }
 

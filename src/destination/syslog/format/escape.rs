@@ -1,4 +1,4 @@
-//! Text that cannot leave its place: header fields, and what stands in a message.
+//! Text that stays in its place: header fields, and the text of messages.
 
 use std::net::Ipv6Addr;
 
@@ -11,15 +11,17 @@ const HOSTNAME: usize = 255;
 
 /// How control characters within a message or a PARAM-VALUE are written.
 ///
-/// One that would end the frame is written as `#` and three octal digits, as rsyslog does on receipt: a line feed is
-/// `#012`. A `#` in front of what would read as such is written `#043`, so that the text can be had back.
+/// A control character that would end the frame is written as `#` and three octal digits, as rsyslog does on receipt:
+/// a line feed is `#012`. A `#` before text that looks like such an escape is written as `#043`, so that the text can
+/// be restored.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Escape {
-    /// All but the tab, which LEEF needs; else NUL alone, behind which receivers written in C see nothing.
+    /// All control characters except the tab, which LEEF needs; otherwise only NUL, after which receivers written in
+    /// C see nothing.
     controls: bool,
     /// Whether `#` is escaped too.
     reversible: bool,
-    /// The separator's first byte, when what would be taken for a separator in a key or a value is escaped.
+    /// The separator's first byte, if separators within keys and values are escaped.
     separator: Option<u8>,
 }
 
@@ -31,9 +33,10 @@ enum Piece {
 }
 
 impl Escape {
-    /// What `framing` calls for. `exact` leaves a `#` in the text as it is, and what looks like a `separator`.
+    /// The escapes that `framing` needs. `exact` keeps `#` and separators in the text unchanged.
     pub(super) fn new(framing: Framing, exact: bool, separator: &str) -> Self {
-        // An escape begins with a `#` and ends with a digit, and a pair has its own `=`: they cannot be kept apart from these.
+        // An escape begins with `#` and ends with a digit, and a pair contains `=`: separators of these characters
+        // would be ambiguous.
         let first = separator.bytes().next().filter(|first| first.is_ascii() && !matches!(first, b'#' | b'0'..=b'7'));
         let separator = first.filter(|_| !exact && !separator.contains('='));
         Self { controls: framing == Framing::Lf, reversible: !exact, separator }
@@ -60,9 +63,8 @@ impl Escape {
         }
     }
 
-    /// Cleans the pairs that `out` holds from `start` on as [`Escape::clean`] does, and escapes in their keys and values what
-    /// would be taken for a separator, and in keys the `=`, so that nobody takes one pair for two. What is behind each
-    /// `places`, and before the next, is as [`PairPlaces`] says.
+    /// Cleans the pairs that `out` holds from `start` on as [`Escape::clean`] does, and escapes separators in their
+    /// keys and values, and `=` in keys, so that one pair cannot look like two. See [`PairPlaces`] for `places`.
     pub(super) fn clean_pairs(self, start: usize, separator: &[u8], places: &PairPlaces, out: &mut Vec<u8>) {
         if places.is_empty() || !self.may_forge(&out[start..], separator, places) {
             return self.clean(start, out);
@@ -78,7 +80,7 @@ impl Escape {
         }
     }
 
-    /// Whether a key or a value may have what does not belong there. Counting tells it of nearly all texts.
+    /// Whether a key or a value may need an escape. Counting decides it for nearly all texts.
     fn may_forge(self, text: &[u8], separator: &[u8], places: &PairPlaces) -> bool {
         let Some(first) = self.separator else { return false };
         let rarest = separator.iter().copied().find(|byte| !byte.is_ascii_whitespace()).unwrap_or(first);
@@ -121,7 +123,7 @@ impl Escape {
         out.extend_from_slice(rest);
     }
 
-    /// The last place up to `at` where cleaned `text` may be cut: within neither a character nor an escape.
+    /// The last position up to `at` where cleaned `text` may be cut: not within a character or an escape.
     pub(super) fn cut(self, text: &[u8], at: usize) -> usize {
         if at >= text.len() {
             return text.len();
@@ -134,7 +136,7 @@ impl Escape {
         cut - (1..=3).find(torn).unwrap_or(0)
     }
 
-    /// No branch within, so that the compiler takes many bytes at once.
+    /// Without branches, so that the compiler can process many bytes at once.
     fn is_plain(self, text: &[u8]) -> bool {
         !text.iter().fold(false, |suspect, &byte| suspect | self.is_suspect(byte))
     }
@@ -147,7 +149,7 @@ impl Escape {
         (byte == 0) | (self.controls & (((byte < b' ') & (byte != b'\t')) | (byte == 0x7f)))
     }
 
-    /// Whether what follows a `#` makes it an escape of ours.
+    /// Whether the text after a `#` makes it look like one of our escapes.
     fn is_code(self, digits: &[u8]) -> bool {
         match *digits {
             [a @ b'0'..=b'1', b @ b'0'..=b'7', c @ b'0'..=b'7', ..] => {
@@ -162,7 +164,7 @@ impl Escape {
     }
 }
 
-/// Whether a separator begins where `from` does, which another separator follows.
+/// Whether a separator begins at `from`, followed by another one.
 fn begins(from: &[u8], separator: &[u8]) -> bool {
     match from.get(..separator.len()) {
         Some(whole) => whole == separator,
@@ -174,8 +176,8 @@ fn push_code(byte: u8, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b'#', b'0' + (byte >> 6), b'0' + (byte >> 3 & 7), b'0' + (byte & 7)]);
 }
 
-/// Appends a header field: PRINTUSASCII (RFC 5424 section 6), at most `most` bytes, as [`name::write`] does; when there is
-/// nothing, the NILVALUE.
+/// Appends a header field: PRINTUSASCII (RFC 5424 section 6), at most `most` bytes, as [`name::write`] does; for
+/// empty text, the NILVALUE.
 pub(super) fn field(text: &[u8], most: usize, out: &mut Vec<u8>) {
     match text {
         b"" => out.push(b'-'),
@@ -183,8 +185,8 @@ pub(super) fn field(text: &[u8], most: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a HOSTNAME: a header field in which brackets and colons stand in an IPv6 address only. At any other one syslog-ng
-/// refuses the whole message.
+/// Appends a HOSTNAME: a header field with brackets and colons only in an IPv6 address. Otherwise syslog-ng refuses
+/// the whole message.
 pub(super) fn host(text: &[u8], out: &mut Vec<u8>) {
     let in_address = |byte: &u8| b"[:".contains(byte);
     if !text.iter().any(in_address) || std::str::from_utf8(text).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok()) {

@@ -1,4 +1,4 @@
-//! What goes before a message in RFC 3164.
+//! The header of a message in RFC 3164.
 
 use jiff::tz::TimeZone;
 
@@ -7,10 +7,10 @@ use super::number::number;
 use super::timestamp::Moment;
 use crate::core::name;
 
-/// TAG of an event that names no program, nor do the settings: without one, receivers take the message's first word.
+/// Default TAG: without one, receivers use the first word of the message.
 const TAG: &[u8] = b"forwarder";
 
-/// The parts of PRI, HEADER and TAG (section 4.1), as they were given.
+/// The parts of PRI, HEADER and TAG (section 4.1), not yet cleaned.
 pub(super) struct Opening<'a> {
     /// `facility × 8 + severity`.
     pub(super) priority: u8,

@@ -1,4 +1,4 @@
-//! What goes before a message in RFC 5424.
+//! The header of a message in RFC 5424.
 
 use jiff::tz::TimeZone;
 
@@ -8,12 +8,12 @@ use super::structured;
 use super::structured::Lent;
 use super::timestamp::Moment;
 
-/// The parts of HEADER and STRUCTURED-DATA (section 6), as they were given.
+/// The parts of HEADER and STRUCTURED-DATA (section 6), not yet cleaned.
 pub(super) struct Opening<'a> {
     /// `facility × 8 + severity`.
     pub(super) priority: u8,
     pub(super) moment: Option<Moment>,
-    /// The zone that the vendor's script writes its time in.
+    /// The time zone of the vendor's script.
     pub(super) compat: Option<&'a TimeZone>,
     pub(super) hostname: &'a [u8],
     pub(super) program: &'a [u8],

@@ -7,10 +7,10 @@ use crate::destination::syslog::Element;
 /// Longest SD-NAME.
 const NAME: usize = 32;
 
-/// An SD-ELEMENT, lent by whoever has it.
+/// A borrowed SD-ELEMENT.
 pub(super) type Lent<'a> = (&'a [u8], Vec<(&'a [u8], &'a [u8])>);
 
-/// Appends the elements. One whose id was there already gives its pairs to the first: an id may stand once.
+/// Appends the elements. Elements with the same id are merged into the first, because an id may occur only once.
 pub(super) fn write(elements: &[Lent<'_>], escape: Escape, out: &mut Vec<u8>) {
     let ids: Vec<Vec<u8>> = elements.iter().map(|(id, _)| cleaned(id)).collect();
     for (place, id) in ids.iter().enumerate() {
@@ -34,10 +34,10 @@ pub(super) fn write(elements: &[Lent<'_>], escape: Escape, out: &mut Vec<u8>) {
     }
 }
 
-/// Reads STRUCTURED-DATA as the RFC writes it, for settings: `[id name="value"][other]`.
+/// Parses STRUCTURED-DATA in the form of the RFC, for settings: `[id name="value"][other]`.
 ///
 /// # Errors
-/// What is wrong, with the rest of the text from there on.
+/// What is wrong, with the rest of the text.
 pub(crate) fn read(text: &str) -> Result<Vec<Element>, String> {
     let mut elements: Vec<Element> = Vec::new();
     let mut rest = text.trim();

@@ -235,7 +235,7 @@ fn what_a_standard_cannot_say_is_told() {
     SyslogFormat::new(&config()).write(&Head::default(), &mut Timeless, &mut out).unwrap();
     assert_eq!(out, b"<14>1 - host1 - - - - m\n");
     let error = SyslogFormat::new(&rfc3164("UTC", false)).write(&Head::default(), &mut Timeless, &mut out).unwrap_err();
-    assert_eq!(error.to_string(), "time: missing, and the log has none either: RFC 3164 cannot do without");
+    assert_eq!(error.to_string(), "time: missing, and the log has none either: RFC 3164 requires it");
 }
 
 fn small(oversize: Oversize) -> Config {

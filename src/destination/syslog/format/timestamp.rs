@@ -1,4 +1,4 @@
-//! Moments as syslog writes them.
+//! Times in the formats of syslog.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -6,7 +6,7 @@ use jiff::tz::{Offset, TimeZone};
 
 use crate::core::event::{BodyError, Time};
 
-/// Year 1 begins; earlier years have no four digits in every zone.
+/// The start of year 1: earlier years do not have four digits in every zone.
 const FIRST_SECOND: i64 = -62_135_596_800;
 
 const MONTHS: [&[u8]; 12] =
@@ -17,7 +17,7 @@ const MONTHS: [&[u8]; 12] =
 pub(super) struct Moment(Timestamp);
 
 impl Moment {
-    /// Reads the digits; none passes through a float.
+    /// Parses the digits without a float.
     pub(super) fn of(time: &Time<'_>) -> Result<Self, BodyError> {
         read(time).map(Self).ok_or_else(|| {
             BodyError::new(
@@ -27,8 +27,8 @@ impl Moment {
         })
     }
 
-    /// Appends a TIMESTAMP (RFC 5424 section 6.2.3), in the zone if there is one, else in UTC. Microseconds are shown
-    /// when there are some, or `always`; what is finer is cut off.
+    /// Appends a TIMESTAMP (RFC 5424 section 6.2.3), in the zone if there is one, else in UTC. Microseconds are
+    /// written if they are not 0, or with `always`; finer digits are dropped.
     pub(super) fn write_rfc3339(self, zone: Option<&TimeZone>, always: bool, out: &mut Vec<u8>) {
         let offset = zone.map_or(Offset::UTC, |zone| self.offset(zone));
         let civil = offset.to_datetime(self.0);
@@ -69,7 +69,7 @@ impl Moment {
         write_clock(&civil, out);
     }
 
-    /// The zone's offset then, in whole minutes: no form has room for the seconds of local mean times.
+    /// The zone's offset at that time, in whole minutes: the formats have no seconds.
     fn offset(self, zone: &TimeZone) -> Offset {
         let seconds = zone.to_offset(self.0).seconds();
         Offset::from_seconds(seconds - seconds % 60).expect("nearer to UTC than an offset that there is")

@@ -1,11 +1,11 @@
-//! `TXNR SP COMMAND SP DATALEN [SP DATA] LF`, and back.
+//! Encodes and decodes frames: `TXNR SP COMMAND SP DATALEN [SP DATA] LF`.
 
 use std::io::Write as _;
 
-/// Highest transaction number; after it comes 1.
+/// The highest transaction number; 1 follows it.
 const LAST: u32 = 999_999_999;
 
-/// Longest answer that is read.
+/// Maximum size of an answer.
 const MOST: usize = 128 * 1024;
 
 /// Digits of a number, at most.
@@ -22,9 +22,9 @@ pub(super) struct Frame {
     pub(super) data: Vec<u8>,
 }
 
-/// What the receiver sends is not RELP.
+/// The receiver does not send valid RELP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it sends what is not RELP: {0}")]
+#[error("it sends data that is not RELP: {0}")]
 pub(super) struct NotRelp(&'static str);
 
 /// The transaction number that follows.
@@ -48,7 +48,7 @@ pub(super) fn open(out: &mut Vec<u8>) {
     frame(out, 1, "open", offers.as_bytes());
 }
 
-/// The code of an answer, and its first line for people. `200` is yes.
+/// The code of an answer, and its first line for messages. `200` is success.
 pub(super) fn status(data: &[u8]) -> (Option<u16>, String) {
     let first = data.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let text: String = String::from_utf8_lossy(&first[..first.len().min(200)])
@@ -59,7 +59,7 @@ pub(super) fn status(data: &[u8]) -> (Option<u16>, String) {
     (code, text)
 }
 
-/// Bytes of the receiver on their way to frames.
+/// Decodes the receiver's bytes into frames.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     bytes: Vec<u8>,
@@ -73,7 +73,7 @@ impl Answers {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The next whole frame, if there is one.
+    /// The next complete frame, if there is one.
     pub(super) fn next(&mut self) -> Result<Option<Frame>, NotRelp> {
         let mut rest = Rest(&self.bytes[self.start..]);
         let Some(frame) = rest.frame()? else { return Ok(None) };
@@ -93,7 +93,7 @@ impl Rest<'_> {
         }
         let Some((command, end)) = self.word(LETTERS)? else { return Ok(None) };
         if end != b' ' || !command.bytes().all(|byte| byte.is_ascii_alphabetic()) {
-            return Err(NotRelp("a command that is none"));
+            return Err(NotRelp("an invalid command"));
         }
         let Some((length, end)) = self.word(DIGITS)? else { return Ok(None) };
         let length = number(&length)? as usize;
@@ -123,7 +123,7 @@ impl Rest<'_> {
         let Some(end) = seen.iter().position(|byte| matches!(byte, b' ' | b'\n')) else {
             return if seen.len() > most { Err(NotRelp("a word that is too long")) } else { Ok(None) };
         };
-        let word = std::str::from_utf8(&seen[..end]).map_err(|_| NotRelp("a word that is no text"))?.to_owned();
+        let word = std::str::from_utf8(&seen[..end]).map_err(|_| NotRelp("a word that is not text"))?.to_owned();
         let by = seen[end];
         self.0 = &self.0[end + 1..];
         Ok(Some((word, by)))
@@ -135,7 +135,7 @@ fn number(word: &str) -> Result<u32, NotRelp> {
     if digits {
         word.parse().map_err(|_| NotRelp("a number that is too large"))
     } else {
-        Err(NotRelp("a number that is none"))
+        Err(NotRelp("an invalid number"))
     }
 }
 

@@ -1,4 +1,5 @@
-//! Every order in which a receiver can take, lose and answer, explored to the end: what is confirmed is on its disk.
+//! Explores all orders in which a receiver can accept, lose and answer messages: every confirmed message is on its
+//! disk.
 //!
 //! The receiver is one process at a time. It reads each connection in order into memory, and writes memory to disk. When it
 //! dies, memory is gone; its system ends its connections, in order where everything was read and with a reset where not.

@@ -18,7 +18,7 @@ pub struct Case {
     line: Map<String, Value>,
 }
 
-/// What is to come of the logs of a case.
+/// The expected result of a case.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Expected {
     /// These events, as [`event::normal`] has them; none when all are dropped.
@@ -27,10 +27,10 @@ pub(super) enum Expected {
     Error(String),
 }
 
-/// The keys that say what is to come of the logs.
+/// The keys of expected results.
 const OUTCOMES: [&str; 3] = ["events", "dropped", "error"];
 
-/// What `forwarder try --json` tells beside what a case has: its lines can be put into a file of cases as they are.
+/// Additional keys of `forwarder try --json`, whose lines can be used as cases unchanged.
 const IGNORED: [&str; 3] = ["sent", "cost", "at"];
 
 /// Objects and arrays that a line may have within each other: what serde_json reads into a `Value`.
@@ -43,7 +43,7 @@ impl Case {
     /// Reads a line.
     ///
     /// # Errors
-    /// What is wrong with it, and what to write instead.
+    /// The error, and the fix.
     pub fn read(line: &str) -> Result<Self, String> {
         if levels(line.as_bytes()) > MOST_LEVELS {
             return Err(format!("the line is nested deeper than the {MOST_LEVELS} levels that a case can hold"));
@@ -131,7 +131,7 @@ fn expected(line: &Map<String, Value>) -> Result<Expected, String> {
     }
 }
 
-/// What became of the logs of a case.
+/// The result of a case.
 pub(super) enum Outcome {
     Events(Vec<String>),
     Failed(Box<HookError>),

@@ -2,14 +2,14 @@
 
 use serde_json::{Map, Number, Value};
 
-/// A place where what was expected and what came differ.
+/// A difference between the expected and the actual result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Difference {
     /// Where: `events[1].event.user`.
     pub path: String,
-    /// What was expected there; none when there should be nothing.
+    /// The expected value; `None` if there should be none.
     pub expected: Option<Value>,
-    /// What is there; none when it is missing.
+    /// The actual value; `None` if it is missing.
     pub got: Option<Value>,
 }
 

@@ -1,4 +1,4 @@
-//! What came of the cases.
+//! The report of test cases.
 
 use std::fmt::{self, Write as _};
 
@@ -12,16 +12,16 @@ use crate::script::HookError;
 /// What [`Why::TooDeep`] means.
 pub const TOO_DEEP: &str = "an event is nested deeper than a case can hold; send it as text, or a part of it";
 
-/// What came of the cases of a file.
+/// The report of a file of cases.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Report {
-    /// How many came out as expected.
+    /// The number of passed cases.
     pub passed: usize,
     /// The others, in the order of the file.
     pub failures: Vec<Failure>,
 }
 
-/// A case that did not come out as expected. Displays as one line, for a log.
+/// A failed case. Displays as one line, for a log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
     /// Its line in the file, from 1.
@@ -37,7 +37,7 @@ pub struct Failure {
 pub enum Why {
     /// The line is no case: what is wrong with it.
     NotACase(String),
-    /// Other events came than expected.
+    /// The events differ from the expected ones.
     Differs(Vec<Difference>),
     /// The script failed, and should not have.
     Failed(Box<HookError>),

@@ -126,7 +126,7 @@ async fn a_token_without_acknowledgements_is_refused_before_any_event_is_sent() 
     let Err(CheckError::Refused(cause)) = hec.check().await else { panic!("it is refused") };
     assert!(cause.to_string().contains("turn on indexer acknowledgement for the token"), "{cause}");
     not_delivered(&hec, batch(1), || polls(&collector).len() > 3).await;
-    assert!(matches!(hec.health(), Health::Held { .. }), "{:?}", hec.health());
+    assert!(matches!(hec.health(), Health::Refusing { .. }), "{:?}", hec.health());
     assert_eq!(posts(&collector).len(), 0);
 }
 
@@ -137,7 +137,7 @@ async fn events_that_are_accepted_without_an_id_are_not_delivered() {
             .await;
     let hec = hec_with(&with_acks(&collector, PATIENT));
     not_delivered(&hec, batch(1), || posts(&collector).len() > 1).await;
-    assert!(matches!(hec.health(), Health::Held { .. }), "{:?}", hec.health());
+    assert!(matches!(hec.health(), Health::Refusing { .. }), "{:?}", hec.health());
 }
 
 #[tokio::test]
@@ -152,8 +152,8 @@ async fn what_is_not_acknowledged_in_time_is_sent_again_as_it_was_and_the_wait_i
     assert_eq!(posts[0].body, posts[1].body);
     assert_eq!(hec.snapshot().possible_duplicates, 3);
     let lines = lines.text();
-    assert!(lines.contains("no indexer acknowledgement came in time"), "{lines}");
-    assert!(lines.contains("the checkpoint waits for that"), "{lines}");
+    assert!(lines.contains("no indexer acknowledgement arrived in time"), "{lines}");
+    assert!(lines.contains("do not acknowledge them; the checkpoint waits"), "{lines}");
 }
 
 #[tokio::test]

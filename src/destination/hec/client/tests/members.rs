@@ -159,10 +159,10 @@ async fn two_tokens_that_are_both_refused_are_tried_in_turn_until_one_changes_an
     let token = Token::Files(files.iter().map(|file| file.path().to_owned()).collect());
     let hec = hec_with(&Config { token, ..patient(&collector.url) });
     let change = async {
-        while !matches!(hec.health(), Health::Held { .. }) {
+        while !matches!(hec.health(), Health::Refusing { .. }) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let Health::Held { cause, .. } = hec.health() else { panic!() };
+        let Health::Refusing { cause, .. } = hec.health() else { panic!() };
         assert!(cause.contains("Invalid token") && !cause.contains("s3cr3t"), "{cause}");
         std::fs::write(files[1].path(), "good-s3cr3t").unwrap();
     };
@@ -236,7 +236,7 @@ async fn a_fallback_index_that_is_refused_holds_everything() {
     let hec = hec_with(&Config { fallback_index: Some("rest".to_owned()), ..config(&collector.url) });
     let (_stopper, tenure) = tenure();
     let held = async {
-        while !matches!(hec.health(), Health::Held { .. }) {
+        while !matches!(hec.health(), Health::Refusing { .. }) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -244,6 +244,6 @@ async fn a_fallback_index_that_is_refused_holds_everything() {
         outcome = hec.deliver(of_indexes(&["main", "gone"]), tenure) => panic!("{outcome:?}"),
         held = tokio::time::timeout(LONG, held) => held.expect("it is told"),
     }
-    let Health::Held { cause, .. } = hec.health() else { panic!() };
+    let Health::Refusing { cause, .. } = hec.health() else { panic!() };
     assert!(cause.contains("the fallback index \"rest\" is refused"), "{cause}");
 }

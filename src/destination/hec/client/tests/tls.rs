@@ -152,7 +152,7 @@ async fn a_certificate_that_is_refused_holds_the_events_until_somebody_changes_s
         while matches!(hec.health(), Health::Unknown) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let Health::Held { cause, .. } = hec.health() else { panic!("{:?}", hec.health()) };
+        let Health::Refusing { cause, .. } = hec.health() else { panic!("{:?}", hec.health()) };
         assert!(cause.contains("certificate verify failed") && cause.contains("hec.ca_file"), "{cause}");
         stopper.raise();
     };
