@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -15,8 +15,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tracing::warn;
+
+use super::body::Body;
 
 /// Maximum number of connections. A further one closes the oldest: a probe needs milliseconds, so the oldest client
 /// is slow, or does not read.
@@ -25,7 +27,7 @@ pub(super) const MOST_CONNECTIONS: usize = 64;
 /// How long a client may take to send a request.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a connection may last, from its first byte to the last of the reply.
+/// How long a connection may last, from its first byte to the last of the reply, unless the reply has no end.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum size of a request's head, in bytes: the smallest value that hyper allows.
@@ -85,7 +87,7 @@ impl Accept for UnixListener {
 /// Answers requests until it is dropped; connections end with it.
 pub(super) async fn listen<L: Accept>(
     listener: L,
-    reply: impl Fn(&Request<Incoming>, Reach) -> Response<Full<Bytes>> + Send + Sync + 'static,
+    reply: impl Fn(&Request<Incoming>, Reach) -> Response<Body> + Send + Sync + 'static,
 ) {
     let reply = Arc::new(reply);
     let mut connections = JoinSet::new();
@@ -107,22 +109,29 @@ pub(super) async fn listen<L: Accept>(
             oldest.abort();
         }
         let reply = Arc::clone(&reply);
-        // A client that is too slow, or disconnects, is ignored.
-        let answered = async move { drop(timeout(CONNECTION_TIMEOUT, answer::<L>(stream, &*reply)).await) };
-        oldest_first.push_back(connections.spawn(answered));
+        oldest_first.push_back(connections.spawn(async move { answer::<L>(stream, &*reply).await }));
     }
 }
 
-async fn answer<L: Accept>(
-    stream: L::Stream,
-    reply: &(impl Fn(&Request<Incoming>, Reach) -> Response<Full<Bytes>> + Sync),
-) {
+async fn answer<L: Accept>(stream: L::Stream, reply: &(impl Fn(&Request<Incoming>, Reach) -> Response<Body> + Sync)) {
     let reach = L::reach(&stream);
+    let is_endless = AtomicBool::new(false);
     let service = service_fn(|request: Request<Incoming>| {
         let response = reply(&request, reach);
+        is_endless.store(response.body().is_endless(), Ordering::Relaxed);
         async { Ok::<_, Infallible>(response) }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT).max_buf_size(MOST_HEAD).keep_alive(false);
-    let _gone = server.serve_connection(TokioIo::new(stream), service).await;
+    let late = async {
+        sleep(CONNECTION_TIMEOUT).await;
+        if is_endless.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    // A client that is too slow, or goes away in the middle, is its own business.
+    tokio::select! {
+        _gone = server.serve_connection(TokioIo::new(stream), service) => {}
+        () = late => {}
+    }
 }

@@ -8,12 +8,14 @@
 //! | `/metrics` | the same as metrics, in the text format of Prometheus |
 //! | `/live` | 200 as long as the program runs |
 //! | `/ready` | 200 while it can read from SLS and the destination does not refuse requests, else 503; with the known problems |
+//! | `/tap` | what passes, line by line: at the socket only, since it shows log text |
 //! | `POST /gaps/acknowledge` | acknowledges the open gaps |
 //!
 //! It is asked at an address, at a Unix socket that only our user can open, or at both. It knows no secrets, and
-//! shows only counts of logs. Changes are accepted only from this machine, and with a header that a page of another
+//! except for `/tap` it shows only counts of logs. Changes are accepted only from this machine, and with a header that a page of another
 //! site cannot set without a preflight request.
 
+mod body;
 mod exposition;
 mod history;
 mod listener;
@@ -30,8 +32,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
     REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
@@ -42,6 +43,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::time::sleep;
 
 use crate::core::count::count;
+use crate::pipeline::tap::{Tapped, TooManyTaps, Wanted};
+use body::Body;
 use exposition::Dialect;
 use history::History;
 use listener::{Accept, Reach, listen};
@@ -59,6 +62,12 @@ pub trait Program: Send + Sync + 'static {
     /// # Errors
     /// It cannot be saved.
     fn acknowledge_gaps(&self) -> io::Result<u64>;
+
+    /// Shows what passes from now on.
+    ///
+    /// # Errors
+    /// [`TooManyTaps`]
+    fn tap(&self, wanted: Wanted) -> Result<Tapped, TooManyTaps>;
 }
 
 /// Answers at an address and at a socket until it is dropped; connections end with it.
@@ -84,6 +93,7 @@ async fn answer_at(listener: impl Accept, asked: Arc<Asked<impl Program>>) {
         match (reach == Reach::Loopback && is_misled(headers), request.method()) {
             (true, _) => text(StatusCode::FORBIDDEN, WRONG_HOST_REPLY),
             (false, &Method::POST) => asked.act(request.uri().path(), headers, reach),
+            (false, &Method::GET) if request.uri().path() == "/tap" => asked.tap(request.uri().query(), reach),
             (false, method) => asked.reply(method, request.uri().path(), headers),
         }
     };
@@ -126,7 +136,25 @@ impl<P: Program> Asked<P> {
         }
     }
 
-    fn reply(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
+    /// What passes, for whoever could read the process's files as well.
+    fn tap(&self, query: Option<&str>, reach: Reach) -> Response<Body> {
+        if reach != Reach::Socket {
+            return text(
+                StatusCode::FORBIDDEN,
+                "what passes is shown at the socket of the process alone: forwarder tap\n",
+            );
+        }
+        let tapped = match Wanted::parse(query.unwrap_or_default()) {
+            Ok(wanted) => self.program.tap(wanted),
+            Err(wrong) => return text(StatusCode::BAD_REQUEST, &format!("{wrong}\n")),
+        };
+        match tapped {
+            Ok(tapped) => answer(StatusCode::OK, "application/x-ndjson", Body::lines(tapped)),
+            Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("{error}\n")),
+        }
+    }
+
+    fn reply(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Body> {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
         }
@@ -146,7 +174,7 @@ impl<P: Program> Asked<P> {
     }
 
     /// Handles a request.
-    fn act(&self, path: &str, headers: &HeaderMap, reach: Reach) -> Response<Full<Bytes>> {
+    fn act(&self, path: &str, headers: &HeaderMap, reach: Reach) -> Response<Body> {
         if path != "/gaps/acknowledge" {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD, and POST /gaps/acknowledge\n");
         }
@@ -168,7 +196,7 @@ impl<P: Program> Asked<P> {
         Snapshot { lag_change, ..self.program.read() }
     }
 
-    fn page(&self) -> Response<Full<Bytes>> {
+    fn page(&self) -> Response<Body> {
         let mut response =
             answer(StatusCode::OK, "text/html; charset=utf-8", page::html(&self.read(), &self.history()));
         let policy = HeaderValue::try_from(page::policy()).expect("a policy is ASCII");
@@ -183,7 +211,7 @@ impl<P: Program> Asked<P> {
 }
 
 /// Ready means that it can read from SLS and deliver, or waits for a shard. Other problems are listed too.
-fn ready(verdict: &Verdict) -> Response<Full<Bytes>> {
+fn ready(verdict: &Verdict) -> Response<Body> {
     match (verdict.is_ready(), verdict.line()) {
         (true, line) if line.is_empty() => text(StatusCode::OK, "ready\n"),
         (true, line) => text(StatusCode::OK, &format!("ready; {line}\n")),
@@ -206,11 +234,11 @@ fn accepts(headers: &HeaderMap, kind: &str) -> bool {
     accepted.any(|value| value.to_ascii_lowercase().contains(kind))
 }
 
-fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+fn text(status: StatusCode, text: &str) -> Response<Body> {
     answer(status, "text/plain; charset=utf-8", text.to_owned())
 }
 
-fn answer(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+fn answer(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response<Body> {
     /// Headers against caching, and against guessing of the content type.
     const ALWAYS: [(HeaderName, &str); 4] = [
         (CACHE_CONTROL, "no-store"),
@@ -218,7 +246,7 @@ fn answer(status: StatusCode, kind: &'static str, body: String) -> Response<Full
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "no-referrer"),
     ];
-    let mut response = Response::new(Full::from(body));
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     for (name, value) in ALWAYS {

@@ -17,6 +17,7 @@ use crate::core::probes::ProbeStatus;
 use crate::core::timings::TimingsRead;
 use crate::dead_letter::LettersOnDisk;
 use crate::destination::{Counter, DestinationStatus, Figures, Gauge, Health, Promise};
+use crate::pipeline::tap::Taps;
 use crate::script::Reloads;
 use crate::sls::{CallError, KeyStatus};
 
@@ -28,6 +29,10 @@ impl<F: Fn() -> Snapshot + Send + Sync + 'static> Program for F {
 
     fn acknowledge_gaps(&self) -> io::Result<u64> {
         Ok(2)
+    }
+
+    fn tap(&self, wanted: Wanted) -> Result<Tapped, TooManyTaps> {
+        Arc::<Taps>::default().open(wanted)
     }
 }
 
@@ -450,6 +455,7 @@ async fn it_answers_what_is_there_and_says_what_there_is() {
     check_with("GET /metrics", open, "200", "\n# EOF\n").await;
     check_with("GET /metrics", open, "200", "application/openmetrics-text; version=1.0.0").await;
     check("GET /nothing", "404", "/metrics").await;
+    check("GET /tap", "403", "at the socket of the process alone").await;
     check("POST /status", "405", "GET").await;
     check("OPTIONS /gaps/acknowledge", "405", "GET").await;
     check("POST /gaps/acknowledge", "403", "X-Forwarder").await;
@@ -484,6 +490,7 @@ async fn at_a_socket_it_answers_the_same_and_takes_what_changes_something() {
     for (request, status, part) in [
         ("GET /status HTTP/1.0\r\n", "200", "\"shards\""),
         ("GET /metrics HTTP/1.1\r\nHost: what.ever\r\n", "200", "forwarder_pulled_total{"),
+        ("GET /tap?kind=nothing HTTP/1.0\r\n", "400", "log, event, failure or letter"),
         ("POST /gaps/acknowledge HTTP/1.1\r\nHost: x\r\nX-Forwarder: 1\r\n", "200", "2 gaps acknowledged"),
     ] {
         let mut stream = UnixStream::connect(&path).await.unwrap();

@@ -157,8 +157,9 @@ impl App {
         let (ledger, letters, sources) = (Arc::default(), Arc::new(letters), SourceList::default());
         let copies = letter_rules.to.as_ref().and_then(|to| Copies::to(to, &formats));
         let (connections, beating) = (Connections::default(), Connections::default());
+        let taps = Arc::default();
         let shared =
-            Shared { destinations, ledger, budget, letters, copies, letter_rules, connections, beating, sources };
+            Shared { destinations, ledger, budget, letters, copies, letter_rules, connections, beating, sources, taps };
         let shared = Arc::new(shared);
         let sources = settings.sources.iter().zip(made).map(|(source, hooks)| Work::new(source, hooks, &shared));
         let sources = sources.collect::<Result<_, _>>()?;

@@ -16,6 +16,7 @@ use crate::admin;
 use crate::admin::{Memory, Snapshot};
 use crate::destination::registry::AnyDestination;
 use crate::destination::{Destination as _, DestinationStatus, called};
+use crate::pipeline::tap::{Tapped, TooManyTaps, Wanted};
 use crate::pipeline::{Isolation, Route};
 
 /// Time between two summary lines in the log.
@@ -67,6 +68,10 @@ pub(super) struct Observed {
 }
 
 impl admin::Program for Observed {
+    fn tap(&self, wanted: Wanted) -> Result<Tapped, TooManyTaps> {
+        self.shared.taps.open(wanted)
+    }
+
     fn acknowledge_gaps(&self) -> std::io::Result<u64> {
         let open = self.gaps.acknowledge(&self.shared.ledger)?;
         info!(open, "gaps acknowledged");

@@ -7,6 +7,7 @@ use crate::core::budget::SharedBudget;
 use crate::core::ledger::Ledger;
 use crate::dead_letter::DirectoryStore;
 use crate::destination::registry::AnyDestination;
+use crate::pipeline::tap::Taps;
 use crate::pipeline::{Copies, Route};
 use crate::settings::DeadLetterSettings;
 use crate::sls::Connections;
@@ -30,4 +31,6 @@ pub(super) struct Shared {
     pub(super) beating: Connections,
     /// The sources that are at work.
     pub(super) sources: SourceList,
+    /// Who looks at what passes.
+    pub(super) taps: Arc<Taps>,
 }

@@ -80,6 +80,7 @@ impl SourceRun {
                 on_error: shared.letter_rules.on_error,
                 max_share: shared.letter_rules.max_share,
             },
+            taps: Arc::clone(&shared.taps),
             pace: Pace {
                 start: settings.start.start,
                 until: settings.until.as_ref().map(|until| until.start),

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod admin_client;
 mod columns;
 pub mod commands;
 mod context;
@@ -93,6 +94,7 @@ enum Command {
     Policy(commands::policy::Args),
     Seek(commands::seek::Args),
     Status(commands::status::Args),
+    Tap(commands::tap::Args),
     Test(commands::test::Args),
     Try(commands::try_::Args),
     Types(commands::types::Args),
@@ -119,6 +121,7 @@ pub fn main() -> ExitCode {
         Some(Command::Policy(args)) => commands::policy::main(args),
         Some(Command::Seek(args)) => commands::seek::main(args),
         Some(Command::Status(args)) => commands::status::main(args),
+        Some(Command::Tap(args)) => commands::tap::main(args),
         Some(Command::Test(args)) => commands::test::main(args),
         Some(Command::Try(args)) => commands::try_::main(args),
         Some(Command::Types(args)) => commands::types::main(args),

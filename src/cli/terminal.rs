@@ -60,10 +60,12 @@ pub(crate) fn pad(text: &str, width: usize) -> String {
 
 /// Cuts a line to the columns of a terminal.
 pub(crate) fn fit(line: &str, width: usize) -> String {
-    match console::truncate_str(line, width, "…").strip_suffix('…') {
-        Some(kept) if cells(line) > width => format!("{}…", kept.trim_end()),
-        _ => line.to_owned(),
+    if cells(line) <= width {
+        return line.to_owned();
     }
+    let cut = console::truncate_str(line, width, "…");
+    // Behind the mark of a coloured line stands what ends the colour.
+    cut.strip_suffix('…').map_or_else(|| cut.to_string(), |kept| format!("{}…", kept.trim_end()))
 }
 
 /// Columns that a text takes.
@@ -85,6 +87,10 @@ mod tests {
             assert!(shown.len() <= rows, "{shown:?}");
             assert!(columns == 1 || shown.iter().all(|line| cells(line) <= columns), "{columns}: {shown:?}");
         }
+        assert_eq!(
+            (fit("\x1b[31mred and long\x1b[0m", 5), fit("a and long", 3)),
+            ("\x1b[31mred …\x1b[0m".to_owned(), "a…".to_owned())
+        );
         assert_eq!(wrap(&lines[1], 10), ["a line of", "some words", "that is", "wider"]);
         assert_eq!(wrap(&lines[2], 10), ["0123456789", "abcdefghij", "and more"]);
     }

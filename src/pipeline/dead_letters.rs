@@ -61,6 +61,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
             match self.pipeline.dead_letters.keep.keep(Arc::clone(records)).await {
                 Ok(()) => {
                     retry_log.recovered();
+                    self.pipeline.taps.keeps(&self.name, records);
                     self.account.goes_on(Wait::Disk);
                     return Some(());
                 }

@@ -27,6 +27,7 @@ mod reader;
 mod returning;
 mod room;
 mod route;
+pub mod tap;
 #[cfg(test)]
 mod tests;
 
@@ -57,6 +58,7 @@ pub use isolation::Isolation;
 pub use parts::SLOW_PAGE;
 pub use returning::{MissedEvents, bring_back};
 pub use route::{OnReject, Route};
+use tap::Taps;
 
 /// Pause before a page is retried if too many of its logs would become dead letters.
 const PAUSED_RETRY_INTERVAL: Duration = Duration::from_secs(30);
@@ -78,6 +80,8 @@ pub struct Pipeline<S, K> {
     pub ledger: Arc<Ledger>,
     /// What to do with logs that cannot be delivered.
     pub dead_letters: DeadLetterPolicy,
+    /// The open taps.
+    pub taps: Arc<Taps>,
     /// Times and sizes.
     pub pace: Pace,
 }

@@ -96,8 +96,10 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 Err(unreadable) => return Ok(Err(unreadable)),
             };
             self.count(rest, &batch);
+            self.pipeline.taps.fails(&self.name, &batch, &failed);
             match self.decide(&mut batch, failed, runner) {
                 Decision::Deliver(dead_letters) => {
+                    self.pipeline.taps.passes(&self.name, &batch, self.pipeline.destinations.iter().map(|to| &to.name));
                     rest.from += batch.logs;
                     retry_log.recovered();
                     self.account.goes_on(Wait::Script);

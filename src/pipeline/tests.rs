@@ -399,6 +399,7 @@ fn start_with(plan: Plan, pages: &[Vec<String>], on_error: OnError, on_reject: O
             on_error,
             max_share: 20,
         },
+        taps: Arc::default(),
         pace: Pace {
             start: Start::Begin,
             until,

@@ -59,7 +59,7 @@ pub const MOST_SOCKETS: u32 = 64;
 /// The socket of the first, second, … process with a state directory.
 #[must_use]
 pub fn socket_name(number: u32) -> String {
-    if number == 1 { "admin.sock".to_owned() } else { format!("admin-{number}.sock") }
+    if number == 1 { "forwarder.sock".to_owned() } else { format!("forwarder-{number}.sock") }
 }
 
 /// One logstore to read, or a pattern of logstores.

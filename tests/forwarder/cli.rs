@@ -47,7 +47,8 @@ const SCREEN: usize = 50;
 fn the_short_help_fits_a_screen_and_names_every_command() {
     let help = text(&output(&["-h"]).stdout);
     assert!(help.lines().count() <= SCREEN, "{} lines:\n{help}", help.lines().count());
-    for command in ["check", "completions", "config", "demo", "dlq", "man", "policy", "status", "test", "try", "types"]
+    for command in
+        ["check", "completions", "config", "demo", "dlq", "man", "policy", "status", "tap", "test", "try", "types"]
     {
         assert!(help.contains(&format!("  {command} ")), "{command}");
     }
@@ -307,14 +308,14 @@ fn without_an_address_the_status_is_at_a_socket_for_this_user_alone() {
         assert!(reply.contains("200 OK") && reply.contains("\"verdict\"") && !reply.contains("c4n4ry"), "{reply}");
     };
     let mut running = Running::start(&[]);
-    running.wait_for("reach this process at unix:state/admin.sock");
-    let path = running.directory.path().join("state/admin.sock");
+    running.wait_for("reach this process at unix:state/forwarder.sock");
+    let path = running.directory.path().join("state/forwarder.sock");
     get(&path);
     assert_eq!(fs::symlink_metadata(&path).unwrap().mode() & 0o777, 0o600);
     running.signal(libc::SIGTERM);
     let (code, said, directory) = running.end();
     assert_eq!(code, Some(0), "{said}");
-    assert!(!directory.path().join("state/admin.sock").exists());
+    assert!(!directory.path().join("state/forwarder.sock").exists());
 
     let elsewhere = directory.path().join("own/x.sock");
     let mut running = Running::start(&["--admin-listen", &format!("unix:{}", elsewhere.display())]);

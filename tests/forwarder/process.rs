@@ -29,4 +29,5 @@ mod status;
 mod stop;
 #[cfg(target_os = "linux")]
 mod sums;
+mod tap;
 mod told;

@@ -233,6 +233,7 @@ impl Backfill {
                 on_error: kept.on_error,
                 max_share: kept.max_share,
             },
+            taps: Arc::default(),
             pace: Pace {
                 start: range.from.map_or(Start::Begin, Start::Time),
                 until: Some(Start::Time(range.to)),

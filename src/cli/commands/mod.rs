@@ -15,6 +15,7 @@ pub(super) mod policy;
 pub(super) mod run;
 pub(super) mod seek;
 pub(super) mod status;
+pub(super) mod tap;
 pub(super) mod test;
 pub(super) mod try_;
 pub(super) mod types;

@@ -113,6 +113,7 @@ impl Member {
                 on_error,
                 max_share: 20,
             },
+            taps: Arc::default(),
             pace: Pace {
                 start,
                 until,

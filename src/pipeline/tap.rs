@@ -1,0 +1,463 @@
+//! Shows what passes to whoever taps the process: a few lines a second, beside the path of the logs and never in its way.
+//!
+//! Nobody waits for a tap. What it cannot take at once it misses, and it is told how much that was. While nobody taps, a page costs
+//! one relaxed load. A tap holds at most [`MOST_LINES`] lines of about [`MOST_TEXT`] bytes, and there are [`MOST_TAPS`] at most: 2 MB.
+
+mod bucket;
+mod wanted;
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::core::batch::Batch;
+use crate::core::cursor::ShardName;
+use crate::core::destination_name::DestinationName;
+use crate::core::printable::printable;
+use crate::dead_letter::Record;
+use crate::loggroup::Logs;
+use crate::script::Failed;
+use bucket::Bucket;
+pub use wanted::{Kind, MOST_RATE, USUAL_RATE, Wanted, query};
+
+/// Most taps at once.
+pub const MOST_TAPS: usize = 4;
+
+/// Lines that wait for a slow reader.
+const MOST_LINES: usize = 64;
+
+/// Bytes of a text that are shown.
+const MOST_TEXT: usize = 8 << 10;
+
+/// Of one page a tap looks at so many things, and so many bytes of them, at most: what it costs has an end.
+const MOST_LOOKS: usize = 1_000;
+const MOST_LOOKED_AT: usize = 1 << 20;
+
+/// Least time between two words about what was missed.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The taps of a process.
+#[derive(Debug, Default)]
+pub struct Taps {
+    /// A bit for each kind that somebody wants.
+    wanted: AtomicU8,
+    next: AtomicU64,
+    open: Mutex<Vec<Tap>>,
+}
+
+#[derive(Debug)]
+struct Tap {
+    id: u64,
+    wanted: Wanted,
+    bucket: Bucket,
+    lines: mpsc::Sender<Vec<u8>>,
+    missed: u64,
+    told: Instant,
+}
+
+/// There are [`MOST_TAPS`] already.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{MOST_TAPS} taps are open already")]
+pub struct TooManyTaps;
+
+/// The lines of a tap, a JSON object each. The tap is closed when it is dropped.
+#[derive(Debug)]
+pub struct Tapped {
+    /// What comes.
+    pub lines: mpsc::Receiver<Vec<u8>>,
+    id: u64,
+    taps: Arc<Taps>,
+}
+
+impl Drop for Tapped {
+    fn drop(&mut self) {
+        self.taps.change(|open| open.retain(|tap| tap.id != self.id));
+    }
+}
+
+impl Taps {
+    /// Opens a tap.
+    ///
+    /// # Errors
+    /// [`TooManyTaps`]
+    pub fn open(self: &Arc<Self>, wanted: Wanted) -> Result<Tapped, TooManyTaps> {
+        let (lines, receiver) = mpsc::channel(MOST_LINES);
+        let (id, now) = (self.next.fetch_add(1, Ordering::Relaxed), Instant::now());
+        let bucket = Bucket::new(wanted.rate, now);
+        let tap = Tap { id, wanted, bucket, lines, missed: 0, told: now };
+        self.change(|open| {
+            if open.len() >= MOST_TAPS {
+                return Err(TooManyTaps);
+            }
+            open.push(tap);
+            Ok(())
+        })?;
+        Ok(Tapped { lines: receiver, id, taps: Arc::clone(self) })
+    }
+
+    /// Whether somebody wants to see things of this kind.
+    #[inline]
+    pub(super) fn wants(&self, kind: Kind) -> bool {
+        self.wanted.load(Ordering::Relaxed) & kind.bit() != 0
+    }
+
+    /// Shows a batch on its way to the destinations of these names: its logs, and its events.
+    pub(super) fn passes<'a>(
+        &self,
+        shard: &ShardName,
+        batch: &Batch,
+        names: impl Iterator<Item = &'a DestinationName> + Clone,
+    ) {
+        let wanted = self.wanted.load(Ordering::Relaxed);
+        if wanted & Kind::Log.bit() != 0 {
+            self.each(Kind::Log, |tap, now| logs(tap, now, shard, batch));
+        }
+        if wanted & Kind::Event.bit() != 0 {
+            self.each(Kind::Event, |tap, now| events(tap, now, shard, batch, names.clone()));
+        }
+    }
+
+    /// Shows on which logs of a batch the script failed.
+    pub(super) fn fails(&self, shard: &ShardName, batch: &Batch, failed: &[Failed]) {
+        if failed.is_empty() || !self.wants(Kind::Failure) {
+            return;
+        }
+        self.each(Kind::Failure, |tap, now| {
+            let fitting = Fitting::of(tap, batch);
+            let mut looks = Looks::default();
+            for Failed { log, error } in failed {
+                if fitting.has(*log) {
+                    let text = error.to_string();
+                    let at = error.place.as_ref().map(|place| format!("{}:{}", place.file, place.line));
+                    tap.look(now, &mut looks, text.as_bytes(), || {
+                        let mut line = line(Kind::Failure, shard, text.as_bytes());
+                        line.insert("at".to_owned(), at.into());
+                        line
+                    });
+                }
+            }
+        });
+    }
+
+    /// Shows dead letters that were written.
+    pub(super) fn keeps(&self, shard: &ShardName, records: &[Record]) {
+        if !self.wants(Kind::Letter) {
+            return;
+        }
+        self.each(Kind::Letter, |tap, now| {
+            let mut looks = Looks::default();
+            for record in records {
+                let fields = record.log.iter().map(|(key, value)| (key.as_slice(), value.as_slice()));
+                if !tap.wanted.fits(fields) {
+                    continue;
+                }
+                let event = record.event.as_deref().unwrap_or_default();
+                let said = [record.message.as_bytes(), b" ", event].concat();
+                tap.look(now, &mut looks, &said, || {
+                    let mut line = line(Kind::Letter, shard, event);
+                    let more = [
+                        ("destination", record.destination.as_ref().map(|name| json!(name.as_str()))),
+                        ("id", Some(record.id().into())),
+                        ("reason", Some(record.reason.as_str().into())),
+                        ("message", Some(cut(record.message.as_bytes()).into())),
+                    ];
+                    line.extend(more.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
+                    line
+                });
+            }
+        });
+    }
+
+    fn each(&self, kind: Kind, mut show: impl FnMut(&mut Tap, Instant)) {
+        let now = Instant::now();
+        for tap in self.lock().iter_mut().filter(|tap| tap.wanted.wants(kind)) {
+            show(tap, now);
+            tap.tell(now);
+        }
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Vec<Tap>) -> T) -> T {
+        let mut open = self.lock();
+        let changed = change(&mut open);
+        let wanted = open.iter().fold(0, |wanted, tap| wanted | tap.wanted.kinds);
+        self.wanted.store(wanted, Ordering::Relaxed);
+        changed
+    }
+
+    /// Every writer leaves it whole before it can panic.
+    fn lock(&self) -> MutexGuard<'_, Vec<Tap>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How much of a page a tap has looked at.
+#[derive(Default)]
+struct Looks {
+    things: usize,
+    bytes: usize,
+}
+
+impl Looks {
+    fn are_enough(&self) -> bool {
+        self.things >= MOST_LOOKS || self.bytes >= MOST_LOOKED_AT
+    }
+}
+
+impl Tap {
+    /// Shows a thing if it matches and there is room for it.
+    fn look(&mut self, now: Instant, looks: &mut Looks, text: &[u8], line: impl FnOnce() -> Map<String, Value>) {
+        if looks.are_enough() {
+            self.missed += 1;
+            return;
+        }
+        looks.things += 1;
+        looks.bytes = looks.bytes.saturating_add(text.len());
+        if !self.wanted.matches(text) {
+            return;
+        }
+        if !self.bucket.take(now) || !self.send(line()) {
+            self.missed += 1;
+        }
+    }
+
+    fn send(&self, line: Map<String, Value>) -> bool {
+        let mut line = Value::Object(line).to_string().into_bytes();
+        line.push(b'\n');
+        self.lines.try_send(line).is_ok()
+    }
+
+    /// Says how much was missed, now and then.
+    fn tell(&mut self, now: Instant) {
+        if self.missed == 0 || now.saturating_duration_since(self.told) < TELL_INTERVAL {
+            return;
+        }
+        let told = Map::from_iter([("missed".to_owned(), json!(self.missed))]);
+        if self.send(told) {
+            (self.missed, self.told) = (0, now);
+        }
+    }
+}
+
+/// Which logs of a page have the field that a tap asks for.
+enum Fitting {
+    All,
+    These(std::collections::BTreeSet<u32>),
+}
+
+impl Fitting {
+    fn of(tap: &Tap, batch: &Batch) -> Self {
+        if !tap.wanted.asks_for_field() {
+            return Self::All;
+        }
+        let mut these = std::collections::BTreeSet::new();
+        read_logs(batch, |log, fields| {
+            if tap.wanted.fits(fields.iter().copied()) {
+                these.insert(log);
+            }
+            true
+        });
+        Self::These(these)
+    }
+
+    fn has(&self, log: u32) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(these) => these.contains(&log),
+        }
+    }
+}
+
+/// Reads the logs that a batch is made of, until it has been enough.
+fn read_logs(batch: &Batch, mut each: impl FnMut(u32, &[(&[u8], &[u8])]) -> bool) {
+    let range = batch.part.first..batch.part.first + batch.logs;
+    let mut logs = Logs::default();
+    if logs.open(batch.page.body.clone()).is_err() {
+        return;
+    }
+    // The script has read the part, so what cannot be read lies behind it.
+    while let Ok(Some(log)) = logs.read() {
+        let index = log.index();
+        if index >= range.end {
+            return;
+        }
+        if range.contains(&index) && !each(index, &log.fields().collect::<Vec<_>>()) {
+            return;
+        }
+    }
+}
+
+fn logs(tap: &mut Tap, now: Instant, shard: &ShardName, batch: &Batch) {
+    let mut looks = Looks::default();
+    let mut seen = 0;
+    read_logs(batch, |_, fields| {
+        if looks.are_enough() {
+            return false;
+        }
+        seen += 1;
+        if tap.wanted.fits(fields.iter().copied()) {
+            let text = fields.iter().map(|(key, value)| (printable(key), Value::from(printable(value))));
+            let text = Value::Object(text.collect()).to_string();
+            tap.look(now, &mut looks, text.as_bytes(), || line(Kind::Log, shard, text.as_bytes()));
+        }
+        true
+    });
+    tap.missed += u64::from(batch.logs - seen);
+}
+
+fn events<'a>(
+    tap: &mut Tap,
+    now: Instant,
+    shard: &ShardName,
+    batch: &Batch,
+    names: impl Iterator<Item = &'a DestinationName>,
+) {
+    let fitting = Fitting::of(tap, batch);
+    let mut looks = Looks::default();
+    for (output, name) in batch.outputs.iter().zip(names) {
+        let events = &output.events;
+        for event in (0..events.len()).filter(|event| fitting.has(events.log_of(*event))) {
+            let text = events.get(event);
+            tap.look(now, &mut looks, text, || {
+                let mut line = line(Kind::Event, shard, text);
+                line.insert("destination".to_owned(), name.as_str().into());
+                line
+            });
+        }
+    }
+}
+
+fn line(kind: Kind, shard: &ShardName, text: &[u8]) -> Map<String, Value> {
+    Map::from_iter([
+        ("kind".to_owned(), kind.name().into()),
+        ("shard".to_owned(), shard.to_string().into()),
+        ("text".to_owned(), cut(text).into()),
+    ])
+}
+
+/// A text that is safe to show, cut to a bound.
+fn cut(text: &[u8]) -> String {
+    let text = text.trim_ascii_end();
+    match text.get(..MOST_TEXT) {
+        Some(start) if text.len() > MOST_TEXT => printable(start) + "…",
+        _ => printable(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::batch::{Events, Part};
+    use crate::core::cursor::{Cursor, ShardId, SourceName};
+    use crate::loggroup::flat::page_of;
+
+    fn shard() -> ShardName {
+        ShardName { source: SourceName::new("audit"), shard: ShardId(3) }
+    }
+
+    /// A batch of one log, `user=ann`, `card=4711`, of which these events were made.
+    fn batch(texts: &[&str]) -> Batch {
+        let pairs = [("__time__", "1"), ("user", "ann"), ("card", "4711\x1b[2J")];
+        let pairs: Vec<_> = pairs.iter().map(|(key, value)| (key.as_bytes().into(), value.as_bytes().into())).collect();
+        let page = page_of(ShardId(3), Cursor::from_number(7), 0, &pairs);
+        let mut events = Events::default();
+        for text in texts {
+            events
+                .push(0, |out| {
+                    out.extend(text.as_bytes());
+                    Ok::<_, ()>(())
+                })
+                .unwrap();
+        }
+        Batch::new(page, Part::WHOLE, vec![events], 1, 0)
+    }
+
+    fn name() -> DestinationName {
+        DestinationName::new("hec").unwrap()
+    }
+
+    fn open(taps: &Arc<Taps>, query: &str) -> Tapped {
+        taps.open(Wanted::parse(query).unwrap()).unwrap()
+    }
+
+    fn lines(tapped: &mut Tapped) -> Vec<Value> {
+        std::iter::from_fn(|| tapped.lines.try_recv().ok()).map(|line| serde_json::from_slice(&line).unwrap()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_for_nothing_more_sees_what_the_script_made_and_nothing_that_it_masked() {
+        let taps = Arc::<Taps>::default();
+        let (mut usual, mut raw) = (open(&taps, ""), open(&taps, "kind=log"));
+        let mut letters = open(&taps, "kind=failure&kind=letter");
+        taps.passes(&shard(), &batch(&["user=ann card=***"]), [&name()].into_iter());
+        let seen = lines(&mut usual);
+        assert_eq!(
+            seen,
+            [json!({"kind": "event", "shard": "audit/3", "text": "user=ann card=***", "destination": "hec"})]
+        );
+        let seen = lines(&mut raw);
+        assert!(seen[0]["text"].as_str().unwrap().contains("4711"), "{seen:?}");
+        assert!(!seen[0]["text"].as_str().unwrap().contains('\x1b'), "{seen:?}");
+        assert!(lines(&mut letters).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_are_picked_by_pattern_and_by_a_field_of_their_log() {
+        let taps = Arc::<Taps>::default();
+        let mut some = open(&taps, "match=b%24");
+        let (mut anns, mut bobs) = (open(&taps, "field=user%3Dann"), open(&taps, "field=user%3Dbob"));
+        taps.passes(&shard(), &batch(&["aa", "ab"]), [&name()].into_iter());
+        assert_eq!(lines(&mut some).len(), 1);
+        assert_eq!((lines(&mut anns).len(), lines(&mut bobs).len()), (2, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_beyond_the_rate_or_what_a_slow_reader_holds_is_missed_and_told() {
+        let taps = Arc::<Taps>::default();
+        let mut tapped = open(&taps, "rate=3");
+        let many = batch(&["x"; 5]);
+        taps.passes(&shard(), &many, [&name()].into_iter());
+        assert_eq!(lines(&mut tapped).len(), 3);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        taps.passes(&shard(), &many, [&name()].into_iter());
+        let seen = lines(&mut tapped);
+        assert_eq!((seen.len(), &seen[3]), (4, &json!({"missed": 4})));
+
+        let mut slow = open(&taps, "rate=1000");
+        (0..200).for_each(|_| taps.passes(&shard(), &batch(&["x"]), [&name()].into_iter()));
+        assert_eq!(lines(&mut slow).len(), MOST_LINES);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        taps.passes(&shard(), &batch(&["x"]), [&name()].into_iter());
+        assert_eq!(lines(&mut slow)[1], json!({"missed": 200 - MOST_LINES}));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_is_looked_at_so_far_and_a_long_text_is_cut() {
+        let taps = Arc::<Taps>::default();
+        let mut tapped = open(&taps, "match=y&rate=1000");
+        let mut texts = vec!["x"; MOST_LOOKS];
+        texts.push("y");
+        taps.passes(&shard(), &batch(&texts), [&name()].into_iter());
+        assert!(lines(&mut tapped).is_empty(), "what comes so late is not looked for");
+        let long = "y".repeat(MOST_TEXT + 1);
+        taps.passes(&shard(), &batch(&[&long]), [&name()].into_iter());
+        assert_eq!(lines(&mut tapped)[0]["text"].as_str().unwrap().chars().count(), MOST_TEXT + 1);
+    }
+
+    #[test]
+    fn few_are_open_at_once_and_nothing_is_wanted_when_all_are_closed() {
+        let taps = Arc::<Taps>::default();
+        assert!(!Kind::ALL.into_iter().any(|kind| taps.wants(kind)));
+        let mut all: Vec<Tapped> = (0..MOST_TAPS).map(|_| open(&taps, "")).collect();
+        assert_eq!(taps.open(Wanted::parse("").unwrap()).unwrap_err(), TooManyTaps);
+        assert!(taps.wants(Kind::Event) && !taps.wants(Kind::Log));
+        all.pop();
+        drop(open(&taps, "kind=log"));
+        assert!(!taps.wants(Kind::Log));
+        drop(all);
+        assert!(!taps.wants(Kind::Event));
+    }
+}

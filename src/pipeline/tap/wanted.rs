@@ -1,0 +1,176 @@
+//! What somebody who taps a running process wants to see. Pure.
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use regex_automata::meta::{Config, Regex};
+use regex_automata::util::syntax;
+
+/// Lines a second, unless more are asked for.
+pub const USUAL_RATE: u32 = 10;
+
+/// Most lines a second.
+pub const MOST_RATE: u32 = 1_000;
+
+/// Most bytes of a compiled pattern, and of what it remembers while it searches.
+const MOST_PATTERN: usize = 1 << 20;
+
+/// What passes through a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A log as it was pulled, before the script: nothing is masked yet.
+    Log,
+    /// An event as it goes to a destination.
+    Event,
+    /// A log that the script failed on: the error, without the log.
+    Failure,
+    /// A dead letter that was written: why, and the event, without the log.
+    Letter,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Log, Self::Event, Self::Failure, Self::Letter];
+
+    /// Its name in a query and in a line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Event => "event",
+            Self::Failure => "failure",
+            Self::Letter => "letter",
+        }
+    }
+
+    pub(super) fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+/// What is to be shown, and how much of it.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// A bit for each [`Kind`].
+    pub(super) kinds: u8,
+    pattern: Option<Regex>,
+    /// A field that the log has, with this value.
+    field: Option<(Vec<u8>, Vec<u8>)>,
+    /// Most lines a second.
+    pub(super) rate: u32,
+}
+
+/// The query that [`Wanted::parse`] reads: `kind=event&match=%5Ea&field=status%3D500&rate=10`.
+#[must_use]
+pub fn query(kinds: &[Kind], pattern: Option<&str>, field: Option<&str>, rate: u32) -> String {
+    let encoded = |name: &str, text: &str| format!("{name}={}", utf8_percent_encode(text, NON_ALPHANUMERIC));
+    let mut parts: Vec<String> = kinds.iter().map(|kind| encoded("kind", kind.name())).collect();
+    parts.extend(pattern.map(|pattern| encoded("match", pattern)));
+    parts.extend(field.map(|field| encoded("field", field)));
+    parts.push(format!("rate={rate}"));
+    parts.join("&")
+}
+
+impl Wanted {
+    /// Reads a query. Without a kind, events are wanted: they have passed the script, with all that it masks.
+    ///
+    /// # Errors
+    /// What is wrong with it, in a sentence.
+    pub fn parse(query: &str) -> Result<Self, String> {
+        let mut wanted = Self { kinds: 0, pattern: None, field: None, rate: USUAL_RATE };
+        for part in query.split('&').filter(|part| !part.is_empty()) {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            let value = percent_decode_str(value).decode_utf8().map_err(|_| format!("{name} is not UTF-8"))?;
+            match name {
+                "kind" => {
+                    let kind = Kind::ALL.into_iter().find(|kind| kind.name() == value);
+                    wanted.kinds |= kind.ok_or_else(|| "a kind is log, event, failure or letter".to_owned())?.bit();
+                }
+                "match" => wanted.pattern = Some(compile(&value)?),
+                "field" => {
+                    let (key, value) = value.split_once('=').ok_or("a field is written NAME=VALUE")?;
+                    wanted.field = Some((key.as_bytes().to_owned(), value.as_bytes().to_owned()));
+                }
+                "rate" => {
+                    let rate = value.parse().ok().filter(|rate| (1..=MOST_RATE).contains(rate));
+                    wanted.rate = rate.ok_or_else(|| format!("a rate is 1 to {MOST_RATE} lines a second"))?;
+                }
+                _ => return Err("there are kind, match, field and rate".to_owned()),
+            }
+        }
+        if wanted.kinds == 0 {
+            wanted.kinds = Kind::Event.bit();
+        }
+        Ok(wanted)
+    }
+
+    pub(super) fn wants(&self, kind: Kind) -> bool {
+        self.kinds & kind.bit() != 0
+    }
+
+    /// Whether what is said of a thing matches.
+    pub(super) fn matches(&self, text: &[u8]) -> bool {
+        self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(text))
+    }
+
+    /// Whether it depends on the fields of a log.
+    pub(super) fn asks_for_field(&self) -> bool {
+        self.field.is_some()
+    }
+
+    /// Whether a log has the field.
+    pub(super) fn fits<'a>(&self, mut fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> bool {
+        let Some((key, value)) = &self.field else { return true };
+        fields.any(|(found, text)| found == key && text == value)
+    }
+}
+
+fn compile(pattern: &str) -> Result<Regex, String> {
+    let limits = Config::new()
+        .utf8_empty(false)
+        .nfa_size_limit(Some(MOST_PATTERN))
+        .onepass_size_limit(Some(MOST_PATTERN))
+        .hybrid_cache_capacity(MOST_PATTERN);
+    let syntax = syntax::Config::new().utf8(false).nest_limit(100);
+    let built = Regex::builder().configure(limits).syntax(syntax).build(pattern);
+    built.map_err(|error| {
+        let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        // The parser draws the pattern; its last line says what is wrong.
+        format!("the pattern cannot be used: {}", cause.lines().last().unwrap_or_default().trim())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_read_as_it_was_written() {
+        let text = query(&[Kind::Event, Kind::Letter], Some("^\\{\"a b\":\\d+&\\}$"), Some("k=a=b&c"), 7);
+        let wanted = Wanted::parse(&text).unwrap();
+        assert_eq!(Kind::ALL.map(|kind| wanted.wants(kind)), [false, true, false, true]);
+        assert_eq!(wanted.rate, 7);
+        assert!(wanted.matches(b"{\"a b\":12&}") && !wanted.matches(b"{\"a b\":x&}"));
+        let fits = |value: &str| wanted.fits([("k".as_bytes(), value.as_bytes())].into_iter());
+        assert!(fits("a=b&c") && !fits("a"));
+    }
+
+    #[test]
+    fn who_names_no_kind_sees_events_and_no_raw_log() {
+        let wanted = Wanted::parse("").unwrap();
+        assert_eq!(Kind::ALL.map(|kind| wanted.wants(kind)), [false, true, false, false]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said() {
+        for (text, part) in [
+            ("kind=secret", "log, event"),
+            ("rate=0", "1 to 1000"),
+            ("rate=1001", "1 to 1000"),
+            ("field=x", "NAME=VALUE"),
+            ("match=%28", "pattern"),
+            ("match=%28%3F%3Aa%7B1000%7D%29%7B1000%7D", "pattern"),
+            ("colour=red", "there are kind"),
+        ] {
+            assert!(Wanted::parse(text).unwrap_err().contains(part), "{text}");
+        }
+    }
+}
