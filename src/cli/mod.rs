@@ -7,6 +7,7 @@ mod context;
 mod exit;
 mod flags;
 mod log;
+mod raw_terminal;
 mod signals;
 mod source;
 mod systemd;
@@ -96,6 +97,7 @@ enum Command {
     Status(commands::status::Args),
     Tap(commands::tap::Args),
     Test(commands::test::Args),
+    Top(commands::top::Args),
     Try(commands::try_::Args),
     Types(commands::types::Args),
 }
@@ -123,6 +125,7 @@ pub fn main() -> ExitCode {
         Some(Command::Status(args)) => commands::status::main(args),
         Some(Command::Tap(args)) => commands::tap::main(args),
         Some(Command::Test(args)) => commands::test::main(args),
+        Some(Command::Top(args)) => commands::top::main(args),
         Some(Command::Try(args)) => commands::try_::main(args),
         Some(Command::Types(args)) => commands::types::main(args),
     }

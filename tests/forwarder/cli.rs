@@ -47,9 +47,21 @@ const SCREEN: usize = 50;
 fn the_short_help_fits_a_screen_and_names_every_command() {
     let help = text(&output(&["-h"]).stdout);
     assert!(help.lines().count() <= SCREEN, "{} lines:\n{help}", help.lines().count());
-    for command in
-        ["check", "completions", "config", "demo", "dlq", "man", "policy", "status", "tap", "test", "try", "types"]
-    {
+    for command in [
+        "check",
+        "completions",
+        "config",
+        "demo",
+        "dlq",
+        "man",
+        "policy",
+        "status",
+        "tap",
+        "test",
+        "top",
+        "try",
+        "types",
+    ] {
         assert!(help.contains(&format!("  {command} ")), "{command}");
     }
     assert!(help.contains("--script") && help.contains("--help has all flags"), "{help}");

@@ -31,3 +31,4 @@ mod stop;
 mod sums;
 mod tap;
 mod told;
+mod top;

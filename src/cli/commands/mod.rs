@@ -17,5 +17,6 @@ pub(super) mod seek;
 pub(super) mod status;
 pub(super) mod tap;
 pub(super) mod test;
+pub(super) mod top;
 pub(super) mod try_;
 pub(super) mod types;
