@@ -419,6 +419,12 @@ mod tests {
             parse(&["emulate", "sls", "--port", "8200"]).unwrap().what,
             What::Sls(Sls { listen: Listen { port: 8200 }, .. })
         ));
+        let elsewhere = |text| match parse(&["emulate", "sls", "--elsewhere", text])?.what {
+            What::Sls(sls) => Ok::<_, clap::Error>(sls.elsewhere),
+            _ => panic!("another one"),
+        };
+        assert_eq!(elsewhere("p=cn-shanghai").unwrap(), [("p".to_owned(), "cn-shanghai".to_owned())]);
+        assert!(elsewhere("p").is_err() && elsewhere("=x").is_err());
         let hec = |line| match parse(line).unwrap().what {
             What::Hec(hec) => (hec.listen.port, hec.ack, hec.indexers, hec.die_every),
             _ => panic!("another one"),

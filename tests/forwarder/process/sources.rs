@@ -331,6 +331,7 @@ async fn a_pattern_reads_logstores_that_are_made_and_leaves_those_that_are_delet
     let metrics = || super::told::get(&program, "/metrics");
     let is_shown = |source: &str| metrics().contains(&format!("forwarder_sls_calls_total{{source=\"{source}\""));
     assert!(is_shown("audit-a") && !is_shown("audit-b") && !is_shown("audit-*"), "{}", metrics());
+    assert!(!is_shown("audit-c"), "a logstore with an item of its own is read once: {}", metrics());
 
     many.sls.create_logstore("p", "audit-b");
     many.put("audit-b", 10);
