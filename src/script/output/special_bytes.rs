@@ -2,25 +2,13 @@
 //!
 //! Written so that the compiler turns each step into a few instructions for 16 bytes at once.
 
-/// What is special among 64 bytes: one bit for each, the lowest for the first.
+/// What is special among 64 bytes: one bit for each byte, the lowest for the first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Marks {
     pub(crate) quotes: u64,
     pub(crate) backslashes: u64,
-}
-
-/// Bytes that [`mark`] looks at, at the most.
-pub(crate) const MARKED: usize = 16 * 64;
-
-/// Marks the first [`MARKED`] bytes of a text; whether they are all ASCII without control characters.
-#[inline(never)]
-pub(crate) fn mark(text: &[u8], marks: &mut [Marks; MARKED / 64]) -> bool {
-    let (blocks, rest) = text[..text.len().min(MARKED)].as_chunks();
-    let is_usual = mark_blocks(blocks, marks);
-    let Some(last) = marks.get_mut(blocks.len()) else { return is_usual };
-    let mut padded = [b' '; 64];
-    padded[..rest.len()].copy_from_slice(rest);
-    mark_blocks(&[padded], std::slice::from_mut(last)) && is_usual
+    /// Whether all of them are ASCII without control characters.
+    pub(crate) is_usual: bool,
 }
 
 /// The control characters among the first 64 bytes of a text: one bit for each, the lowest for the first.
@@ -35,6 +23,12 @@ pub(crate) const PIECE: usize = 32;
 pub(crate) trait Instructions: Copy {
     /// What [`is_plain`] would not let pass: one bit for each byte, the lowest for the first.
     fn difficult(self, bytes: &[u8; PIECE]) -> u32;
+
+    /// What is special among 64 bytes.
+    fn marks(self, bytes: &[u8; 64]) -> Marks;
+
+    /// For each bit, whether the number of bits that are set up to it, itself included, is odd.
+    fn parity(self, bits: u64) -> u64;
 }
 
 /// With what every machine has.
@@ -46,6 +40,23 @@ impl Instructions for Anywhere {
     fn difficult(self, bytes: &[u8; PIECE]) -> u32 {
         let (halves, _) = bytes.as_chunks();
         u32::from(sixteen::difficult(&halves[0])) | u32::from(sixteen::difficult(&halves[1])) << 16
+    }
+
+    #[inline(always)]
+    fn marks(self, bytes: &[u8; 64]) -> Marks {
+        let (pieces, _) = bytes.as_chunks();
+        let join =
+            |byte| pieces.iter().rev().fold(0, |bits, piece| bits << 16 | u64::from(sixteen::equal(piece, byte)));
+        let is_usual = !any(bytes, |byte| byte.cast_signed() < 0x20);
+        Marks { quotes: join(b'"'), backslashes: join(b'\\'), is_usual }
+    }
+
+    #[inline(always)]
+    fn parity(self, mut bits: u64) -> u64 {
+        for shift in [1, 2, 4, 8, 16, 32] {
+            bits ^= bits << shift;
+        }
+        bits
     }
 }
 
@@ -65,28 +76,6 @@ pub(crate) fn with_best_instructions<W: Work>(work: W) -> W::Result {
         return avx2.run(work);
     }
     work.run(Anywhere)
-}
-
-#[inline]
-fn mark_blocks(blocks: &[[u8; 64]], marks: &mut [Marks]) -> bool {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(avx2) = avx2::Here::look() {
-        return avx2.mark(blocks, marks);
-    }
-    mark_anywhere(blocks, marks)
-}
-
-/// With what every machine has.
-fn mark_anywhere(blocks: &[[u8; 64]], marks: &mut [Marks]) -> bool {
-    let mut is_usual = true;
-    for (block, mark) in blocks.iter().zip(marks) {
-        let (pieces, _) = block.as_chunks();
-        let join =
-            |byte| pieces.iter().rev().fold(0, |bits, piece| bits << 16 | u64::from(sixteen::equal(piece, byte)));
-        *mark = Marks { quotes: join(b'"'), backslashes: join(b'\\') };
-        is_usual &= !any(block, |byte| byte.cast_signed() < 0x20);
-    }
-    is_usual
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -166,7 +155,8 @@ mod avx2 {
         pub(super) fn look() -> Option<Self> {
             let has_all = is_x86_feature_detected!("avx2")
                 && is_x86_feature_detected!("bmi1")
-                && is_x86_feature_detected!("bmi2");
+                && is_x86_feature_detected!("bmi2")
+                && is_x86_feature_detected!("pclmulqdq");
             has_all.then_some(Self(()))
         }
 
@@ -175,16 +165,9 @@ mod avx2 {
             // SAFETY: the machine has these instructions.
             unsafe { run_here(self, work) }
         }
-
-        /// As [`super::mark_anywhere`].
-        #[inline]
-        pub(super) fn mark(self, blocks: &[[u8; 64]], marks: &mut [Marks]) -> bool {
-            // SAFETY: the machine has these instructions.
-            unsafe { mark_here(blocks, marks) }
-        }
     }
 
-    #[target_feature(enable = "avx2,bmi1,bmi2")]
+    #[target_feature(enable = "avx2,bmi1,bmi2,pclmulqdq")]
     fn run_here<W: Work>(here: Here, work: W) -> W::Result {
         work.run(here)
     }
@@ -194,6 +177,18 @@ mod avx2 {
         fn difficult(self, bytes: &[u8; PIECE]) -> u32 {
             // SAFETY: the machine has these instructions.
             unsafe { difficult_here(bytes) }
+        }
+
+        #[inline(always)]
+        fn marks(self, bytes: &[u8; 64]) -> Marks {
+            // SAFETY: the machine has these instructions.
+            unsafe { marks_here(bytes) }
+        }
+
+        #[inline(always)]
+        fn parity(self, bits: u64) -> u64 {
+            // SAFETY: the machine has these instructions.
+            unsafe { parity_here(bits) }
         }
     }
 
@@ -207,19 +202,23 @@ mod avx2 {
         _mm256_movemask_epi8(_mm256_or_si256(control, quotes)).cast_unsigned()
     }
 
+    #[inline]
     #[target_feature(enable = "avx2")]
-    fn mark_here(blocks: &[[u8; 64]], marks: &mut [Marks]) -> bool {
-        let mut unusual = _mm256_setzero_si256();
-        for (block, mark) in blocks.iter().zip(marks) {
-            let (halves, _) = block.as_chunks();
-            let [low, high] = [load(&halves[0]), load(&halves[1])];
-            // Signed: what is not ASCII is negative.
-            let least = _mm256_min_epi8(low, high);
-            unusual = _mm256_or_si256(unusual, _mm256_cmpgt_epi8(_mm256_set1_epi8(0x20), least));
-            let join = |byte| bits(is(low, byte)) | bits(is(high, byte)) << 32;
-            *mark = Marks { quotes: join(b'"'), backslashes: join(b'\\') };
-        }
-        bits(unusual) == 0
+    fn marks_here(bytes: &[u8; 64]) -> Marks {
+        let (halves, _) = bytes.as_chunks();
+        let [low, high] = [load(&halves[0]), load(&halves[1])];
+        let join = |byte| bits(is(low, byte)) | bits(is(high, byte)) << 32;
+        // Signed: what is not ASCII is negative.
+        let unusual = _mm256_cmpgt_epi8(_mm256_set1_epi8(0x20), _mm256_min_epi8(low, high));
+        Marks { quotes: join(b'"'), backslashes: join(b'\\'), is_usual: bits(unusual) == 0 }
+    }
+
+    /// The product with a number of which all bits are set, where nothing is carried.
+    #[inline]
+    #[target_feature(enable = "pclmulqdq")]
+    fn parity_here(bits: u64) -> u64 {
+        let product = _mm_clmulepi64_si128(_mm_set_epi64x(0, bits.cast_signed()), _mm_set1_epi8(-1), 0);
+        _mm_cvtsi128_si64(product).cast_unsigned()
     }
 
     #[inline]
@@ -362,13 +361,18 @@ mod tests {
     }
 
     /// Everything that [`Instructions`] can do with these bytes.
-    struct Look([u8; PIECE]);
+    struct Look([u8; 64]);
 
     impl Work for Look {
-        type Result = u32;
+        type Result = (u32, Marks, u64);
 
-        fn run(self, with: impl Instructions) -> u32 {
-            with.difficult(&self.0)
+        fn run(self, with: impl Instructions) -> Self::Result {
+            let (pieces, _) = self.0.as_chunks();
+            (
+                with.difficult(&pieces[0]),
+                with.marks(&self.0),
+                with.parity(u64::from_le_bytes(*self.0.first_chunk().unwrap())),
+            )
         }
     }
 
@@ -378,26 +382,25 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_bit_stands_for_its_byte_with_all_instructions(text in proptest::collection::vec(prop_oneof![Just(b'"'), Just(b'a'), proptest::arbitrary::any::<u8>()], 0..1200)) {
-            let mut marks = [Marks::default(); MARKED / 64];
-            let is_usual = mark(&text, &mut marks);
-            let marked = &text[..text.len().min(MARKED)];
-            prop_assert_eq!(is_usual, marked.iter().all(|byte| (0x20..0x80).contains(byte)));
-            for (nth, block) in marked.chunks(64).enumerate() {
-                let quotes = bits(block, |byte| byte == b'"');
-                let backslashes = bits(block, |byte| byte == b'\\');
-                prop_assert_eq!(marks[nth], Marks { quotes, backslashes });
-                prop_assert_eq!(controls(block), bits(block, |byte| byte < 0x20));
-            }
-            let (blocks, _) = marked.as_chunks();
-            let mut anywhere = marks;
-            mark_anywhere(blocks, &mut anywhere);
-            prop_assert_eq!(anywhere, marks);
-            if let Some(piece) = text.first_chunk() {
-                let difficult = bits(piece, is_difficult) as u32;
-                prop_assert_eq!(with_best_instructions(Look(*piece)), difficult);
-                prop_assert_eq!(Anywhere.difficult(piece), difficult);
-            }
+        fn each_bit_stands_for_its_byte_with_all_instructions(
+            text in proptest::array::uniform32(prop_oneof![Just(b'"'), Just(b'\\'), b' '..b'~', proptest::arbitrary::any::<u8>()]),
+            more in proptest::array::uniform32(prop_oneof![Just(b'"'), b' '..b'~']),
+        ) {
+            let all: [u8; 64] = std::array::from_fn(|at| if at < 32 { text[at] } else { more[at - 32] });
+            let number = u64::from_le_bytes(*all.first_chunk().unwrap());
+            let expected = (
+                bits(&text, is_difficult) as u32,
+                Marks {
+                    quotes: bits(&all, |byte| byte == b'"'),
+                    backslashes: bits(&all, |byte| byte == b'\\'),
+                    is_usual: all.iter().all(|byte| (0x20..0x80).contains(byte)),
+                },
+                (0..64).map(|at| u64::from((number << (63 - at)).count_ones() % 2) << at).sum(),
+            );
+            prop_assert_eq!(with_best_instructions(Look(all)), expected);
+            prop_assert_eq!(Look(all).run(Anywhere), expected);
+            prop_assert_eq!(controls(&all), bits(&all, |byte| byte < 0x20));
+            prop_assert_eq!(controls(&all[..7]), bits(&all[..7], |byte| byte < 0x20));
         }
     }
 }

@@ -4,7 +4,10 @@
 //! walks over the text goes from the beginning of a string to its end in one step.
 
 use super::scan;
-use crate::script::output::special_bytes::{MARKED, Marks, controls, mark};
+use crate::script::output::special_bytes::{Instructions, Work, controls, with_best_instructions};
+
+/// Bytes that are looked at in one go.
+const PIECE: usize = 16 * 64;
 
 /// The closing quotes of a text, one after the other.
 ///
@@ -32,10 +35,10 @@ impl<'p, 'a> StringEnds<'p, 'a> {
             if self.base >= self.piece.text.len() {
                 return None;
             }
-            if self.base.is_multiple_of(MARKED) {
+            if self.base.is_multiple_of(PIECE) {
                 self.piece.turn_to(self.base);
             }
-            self.ahead = self.piece.ends[self.base / 64 % (MARKED / 64)];
+            self.ahead = self.piece.ends[self.base / 64 % (PIECE / 64)];
         }
         let place = self.ahead.trailing_zeros() as usize;
         self.ahead &= self.ahead - 1;
@@ -43,11 +46,11 @@ impl<'p, 'a> StringEnds<'p, 'a> {
     }
 }
 
-/// [`MARKED`] bytes of a text.
+/// [`PIECE`] bytes of a text.
 pub(super) struct Piece<'a> {
     text: &'a [u8],
     /// The closing quotes: one bit for each byte.
-    ends: [u64; MARKED / 64],
+    ends: [u64; PIECE / 64],
     /// All bits are set when the byte before the ones that are looked at lies within a string, or opens one.
     within: u64,
     /// Where the last escape ends.
@@ -74,20 +77,22 @@ impl<'a> Piece<'a> {
     /// Looks at the bytes from `start` on.
     #[inline(never)]
     fn turn_to(&mut self, start: usize) {
-        let text = &self.text[start..];
-        let mut marks = [Marks::default(); MARKED / 64];
-        let is_usual = mark(text, &mut marks);
-        self.is_ascii = self.is_ascii && (is_usual || text[..text.len().min(MARKED)].is_ascii());
-        for (nth, mark) in marks.iter().enumerate().take(text.len().div_ceil(64)) {
-            let base = start + nth * 64;
-            let mut quotes = mark.quotes;
-            if mark.backslashes != 0 || self.escape_end > base {
-                quotes &= !self.escaped(base, mark.backslashes);
-            }
-            let inside = parity(quotes) ^ self.within;
-            self.within = (inside.cast_signed() >> 63).cast_unsigned();
-            self.ends[nth] = quotes & !inside;
-            self.is_good &= is_usual || controls(&self.text[base..]) & inside == 0;
+        with_best_instructions(TurnTo { piece: self, start });
+    }
+
+    /// Looks at the 64 bytes that begin at `base`, of which some may be behind the end.
+    #[inline(always)]
+    fn look_at(&mut self, base: usize, bytes: &[u8; 64], with: impl Instructions) {
+        let mut marks = with.marks(bytes);
+        if marks.backslashes != 0 || self.escape_end > base {
+            marks.quotes &= !self.escaped(base, marks.backslashes);
+        }
+        let inside = with.parity(marks.quotes) ^ self.within;
+        self.within = (inside.cast_signed() >> 63).cast_unsigned();
+        self.ends[base / 64 % (PIECE / 64)] = marks.quotes & !inside;
+        if !marks.is_usual {
+            self.is_good &= controls(bytes) & inside == 0;
+            self.is_ascii &= bytes.is_ascii();
         }
     }
 
@@ -113,18 +118,35 @@ impl<'a> Piece<'a> {
     }
 }
 
+struct TurnTo<'p, 'a> {
+    piece: &'p mut Piece<'a>,
+    start: usize,
+}
+
+impl Work for TurnTo<'_, '_> {
+    type Result = ();
+
+    #[inline(always)]
+    fn run(self, with: impl Instructions) {
+        let Self { piece, start } = self;
+        let text = &piece.text[start..];
+        let (blocks, rest) = text[..text.len().min(PIECE)].as_chunks();
+        let mut base = start;
+        for block in blocks {
+            piece.look_at(base, block, with);
+            base += 64;
+        }
+        if !rest.is_empty() {
+            let mut padded = [b' '; 64];
+            padded[..rest.len()].copy_from_slice(rest);
+            piece.look_at(base, &padded, with);
+        }
+    }
+}
+
 /// The lowest `count` bits.
 fn first(count: usize) -> u64 {
     u64::MAX.checked_shl(count as u32).map_or(u64::MAX, |others| !others)
-}
-
-/// For each bit, whether the number of bits that are set up to it, itself included, is odd.
-#[inline(always)]
-fn parity(mut bits: u64) -> u64 {
-    for shift in [1, 2, 4, 8, 16, 32] {
-        bits ^= bits << shift;
-    }
-    bits
 }
 
 /// Length of the escape that the text begins with, with the other half if it is one of a surrogate pair.
