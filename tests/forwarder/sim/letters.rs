@@ -57,7 +57,7 @@ impl DeadLetterStore for SimLetters {
     fn missed(&self, to: &DestinationName) -> BoxFuture<'static, Result<Box<dyn MissedLetters>, ClaimError>> {
         let missed = ReplayClaim::take(self.store.dir()).and_then(|claim| {
             let letters = Box::new(claim.letters()?);
-            Ok(Box::new(Missed { claim, letters, to: to.clone() }) as Box<dyn MissedLetters>)
+            Ok(Box::new(Missed { claim, letters, to: to.clone(), world: self.world.clone() }) as Box<dyn MissedLetters>)
         });
         Box::pin(std::future::ready(missed))
     }
@@ -68,6 +68,7 @@ struct Missed {
     claim: ReplayClaim,
     letters: Box<dyn Iterator<Item = Result<Letter, Unreadable>> + Send>,
     to: DestinationName,
+    world: World,
 }
 
 impl MissedLetters for Missed {
@@ -84,6 +85,12 @@ impl MissedLetters for Missed {
     }
 
     fn settle(&mut self, letters: Arc<[Record]>) -> BoxFuture<'_, Result<(), ClaimError>> {
+        for letter in &*letters {
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("ids are text");
+            let log = letter.log.iter().find(|(key, _)| key == b"id").expect("every log has one");
+            let event = text(letter.event.as_deref().expect("it was made"));
+            self.world.lock().is_replayed(self.to.as_str(), &event, &text(&log.1), letter.origin.event);
+        }
         let noted = self.claim.note_delivered(letters.iter()).map_err(ClaimError::from);
         Box::pin(std::future::ready(noted))
     }

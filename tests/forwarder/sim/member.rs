@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use forwarder::core::budget::Budget;
+use forwarder::core::budget::SharedBudget;
 use forwarder::core::cursor::{ShardId, SourceName, Start};
 use forwarder::core::destination_name::DestinationName;
 use forwarder::core::event::DestinationFormat;
-use forwarder::core::ledger::Counts;
+use forwarder::core::ledger::{Counts, Ledger};
 use forwarder::core::source::{Source as _, SourceError};
 use forwarder::core::stop::{Stopper, stop};
 use forwarder::group;
@@ -25,7 +25,7 @@ use super::collectors;
 use super::letters::SimLetters;
 use super::sink::{IdFormat, SimDestination, SimSink};
 use super::source::{GROUP_TIMEOUT, SimSource};
-use super::world::World;
+use super::world::{SIEM, World};
 
 /// How long a member has to deliver what it is to give up.
 pub const DRAIN: Duration = Duration::from_secs(20);
@@ -40,12 +40,33 @@ const SCRIPT: &str = r#"
 function process(log)
   if log.kind == "drop" then return nil end
   if log.kind == "bad" then error("bad") end
-  if log.kind == "poison" then return log.id .. "!" end
-  if log.kind == "half" then return { log.id .. "a", log.id .. "b!" } end
-  if log.kind == "two" then return { log.id .. "a", log.id .. "b" } end
-  return log.id
+  local to = nil
+  if log.to ~= "" then
+    to = {}
+    for name in log.to:gmatch("%S+") do to[#to + 1] = name end
+  end
+  local function event(suffix)
+    return { event = log.id .. suffix, to = to }
+  end
+  if log.kind == "poison" then return event("!") end
+  if log.kind == "half" then return { event("a"), event("b!") } end
+  if log.kind == "two" then return { event("a"), event("b") } end
+  return event("")
 end
 "#;
+
+/// What the sources of one process share.
+#[derive(Clone)]
+pub struct Process {
+    pub budget: SharedBudget,
+    pub ledger: Arc<Ledger>,
+}
+
+impl Process {
+    pub fn new(bytes: usize) -> Self {
+        Self { budget: SharedBudget::new(bytes), ledger: Arc::default() }
+    }
+}
 
 /// Dropping it kills the member where it stands.
 pub struct Member {
@@ -59,13 +80,22 @@ pub struct Member {
 }
 
 impl Member {
+    /// A member that is a process of its own, with room for many parts of a page: they wait for their acknowledgement side by
+    /// side.
     pub fn start(world: &World, name: &str) -> Self {
-        let (on_error, start, until, bytes, archive) = {
+        Self::start_in(&Process::new(64 << 20), "logstore", world, name)
+    }
+
+    /// One source of a process.
+    pub fn start_in(process: &Process, source_name: &'static str, world: &World, name: &str) -> Self {
+        let (on_error, start, until, bytes, archives) = {
             let mut world = world.lock();
             world.note(format!("{name} starts"));
             // The same page is cut elsewhere by the next member that gets it.
             let bytes = if world.trouble { PART_BYTES[world.rng.below(4) as usize] } else { world.part_bytes };
-            (world.on_error, world.start, world.until.map(Start::Time), bytes, world.archive)
+            let archives = world.archives.iter().map(|archive| (archive.name, archive.isolated));
+            let archives: Vec<(&str, bool)> = archives.collect();
+            (world.on_error, world.start, world.until.map(Start::Time), bytes, archives)
         };
         let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
         let script = Script::from_text("sim.lua", SCRIPT);
@@ -77,34 +107,32 @@ impl Member {
         };
         let is_cluster = world.lock().cluster.is_some();
         let name_of = |text| DestinationName::new(text).expect("it is a name");
-        let route = |text, is_archive: bool| {
-            let destination = match is_cluster && !is_archive {
+        let route = |text, archive: Option<usize>| {
+            let destination = match is_cluster && archive.is_none() {
                 true => {
                     let client = Box::new(collectors::client(world, name));
                     SimDestination::Hec { world: world.clone(), client }
                 }
-                false => SimDestination::Model(SimSink { world: world.clone(), member: name.to_owned(), is_archive }),
+                false => SimDestination::Model(SimSink { world: world.clone(), member: name.to_owned(), archive }),
             };
             Route::new(name_of(text), destination, OnReject::DeadLetter)
         };
-        let mut routes = vec![route("siem", false)];
-        match archive {
-            None => {}
-            Some(false) => routes.push(route("archive", true)),
-            Some(true) => routes.push(route("archive", true).isolated(ARCHIVE_BYTES)),
+        let mut routes = vec![route(SIEM, None)];
+        for (number, (name, isolated)) in archives.into_iter().enumerate() {
+            let route = route(name, Some(number));
+            routes.push(if isolated { route.isolated(ARCHIVE_BYTES) } else { route });
         }
         let format = |name| DestinationFormat { name: Some(name), format: Arc::new(IdFormat) };
         let formats: Vec<_> = routes.iter().map(|route| format(route.name.clone())).collect();
-        let [name_of_it, project, logstore] = ["logstore", "project", "logstore"].map(str::to_owned);
+        let [name_of_it, project, logstore] = [source_name, "project", "logstore"].map(str::to_owned);
         let meta = Meta { source: name_of_it, project, logstore, shard: ShardId(0) };
         let parts = Arc::new(Pipeline {
-            source_name: SourceName::new("logstore"),
+            source_name: SourceName::new(source_name),
             source: source.clone(),
             destinations: routes.into(),
             hooks: Arc::new(Hooks::new(script, config, formats, meta).expect("it loads")),
-            // Room for many parts of a page: they wait for their acknowledgement side by side.
-            budget: Budget::new(64 << 20),
-            ledger: Arc::default(),
+            budget: process.budget.for_source(),
+            ledger: Arc::clone(&process.ledger),
             dead_letters: DeadLetterPolicy {
                 keep: Box::new(SimLetters::new(world.clone(), name)),
                 copies: None,
@@ -155,7 +183,7 @@ impl Member {
             };
             has_joined.store(true, Ordering::Relaxed);
             let (beats, line) =
-                group::line(SourceName::new("logstore"), Membership::new(timeout, usize::MAX, Instant::now()));
+                group::line(SourceName::new(source_name), Membership::new(timeout, usize::MAX, Instant::now()));
             // As their own thread in the program: they break down alone.
             let mut heart = JoinSet::new();
             let source_of_ends = source.clone();
@@ -198,8 +226,10 @@ impl Member {
         self.tasks.is_empty()
     }
 
-    /// What its books say.
+    /// What the ledger says of its source.
     pub fn counts(&self) -> Counts {
-        self.parts.ledger.total()
+        let shards = self.parts.ledger.read().into_iter();
+        let of_source = shards.filter(|(shard, _)| shard.source == self.parts.source_name);
+        of_source.fold(Counts::default(), |sum, (_, entry)| sum.plus(&entry.counts))
     }
 }

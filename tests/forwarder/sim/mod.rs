@@ -15,6 +15,8 @@
 //! With a cluster: a checkpoint that moves when events are accepted and not indexed
 //! (`a_checkpoint_waits_until_the_events_are_indexed`), a poll error taken for an
 //! acknowledgement (`a_poll_that_fails_confirms_nothing`), the weights of members ignored (`events_go_to_the_members…`).
+//! With several destinations: `to` ignored (seed 2), letters that an isolated destination missed noted as delivered and not
+//! sent (seed 2). With several sources: memory of a failed pull that is never given back (`source_scenes`).
 //!
 //! What the scenes see, each planted once: the timeout of a group made anew ignored, or its pace not kept (`f11_f22`); a
 //! tenure that holds on when its task has ended (`what_a_destination_kept`); a stop that waits for a heartbeat (`f72`); a
@@ -28,6 +30,7 @@
 
 mod cluster_scenes;
 mod collectors;
+mod destination_scenes;
 mod letters;
 mod member;
 mod rng;
@@ -35,6 +38,7 @@ mod scenario;
 mod scenes;
 mod sink;
 mod source;
+mod source_scenes;
 mod world;
 
 use scenario::{Outcome, simulate};
@@ -75,6 +79,7 @@ fn no_log_is_lost_and_no_shard_worked_on_by_two_whatever_fails_when() {
     assert!(total.clusters > seeds / 4 && total.indexed > seeds * 10 && total.queues_lost > seeds / 4, "{total:?}");
     assert!(total.unanswered <= seeds / 10, "{total:?}");
     assert!(total.deletions > 0 && total.ends > 0 && total.missed > seeds, "{total:?}");
+    assert!(total.routed > seeds / 4 && total.replayed > seeds, "{total:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::collectors::{ACK_TIMEOUT, Cluster};
 use super::member::Member;
 use super::rng::Rng;
 use super::source::GROUP_TIMEOUT;
-use super::world::{GROUP, World};
+use super::world::{Archive, GROUP, World};
 
 /// What one simulation came to, or the sum of many.
 #[derive(Default)]
@@ -32,6 +32,8 @@ pub struct Outcome {
     pub ends: u64,
     pub cuts: u64,
     pub unanswered: u64,
+    pub replayed: u64,
+    pub routed: u64,
     pub queues_lost: u64,
     pub indexed: u64,
     pub clusters: u64,
@@ -41,7 +43,7 @@ impl std::fmt::Debug for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} logs, {} repeats, {} kills, {} replies lost, {} outages, {} dead letters, {} events missed by the archive, {} times no room, {} sleeps, {} late saves, {} breakdowns, {} groups deleted, {} starts at the end, {} pages cut, {} events given up, {} requests lost in a queue, {} events indexed, {} clusters, {} violations",
+            "{} logs, {} repeats, {} kills, {} replies lost, {} outages, {} dead letters, {} events missed by archives, {} times no room, {} sleeps, {} late saves, {} breakdowns, {} groups deleted, {} starts at the end, {} pages cut, {} events given up, {} letters replayed, {} routed, {} requests lost in a queue, {} events indexed, {} clusters, {} violations",
             self.logs,
             self.repeats,
             self.kills,
@@ -57,6 +59,8 @@ impl std::fmt::Debug for Outcome {
             self.ends,
             self.cuts,
             self.unanswered,
+            self.replayed,
+            self.routed,
             self.queues_lost,
             self.indexed,
             self.clusters,
@@ -82,6 +86,8 @@ impl Outcome {
         self.ends += other.ends;
         self.cuts += other.cuts;
         self.unanswered += other.unanswered;
+        self.replayed += other.replayed;
+        self.routed += other.routed;
         self.queues_lost += other.queues_lost;
         self.indexed += other.indexed;
         self.clusters += other.clusters;
@@ -103,7 +109,10 @@ async fn play(seed: u64) -> Outcome {
         let mut world = world.lock();
         world.ordered = rng.one_in(2);
         world.keeps_prefix = rng.one_in(2);
-        world.archive = [None, Some(false), Some(true), Some(true)][rng.below(4) as usize];
+        for name in &["archive", "lake"][..rng.below(3) as usize] {
+            world.archives.push(Archive::new(name, rng.below(3) > 0, rng.one_in(3)));
+        }
+        world.routed = rng.one_in(2);
         world.cluster = rng.one_in(2).then(|| Cluster::any(&mut rng));
         let cluster = world.cluster.as_ref().map(|cluster| (cluster.front, cluster.acks, cluster.max_body));
         world.note(format!("the cluster: {cluster:?}"));
@@ -161,8 +170,14 @@ async fn play(seed: u64) -> Outcome {
             15..18 => {
                 let outage = rng.millis(500, 60_000);
                 let mut world = world.lock();
-                world.note(format!("the archive is away for {outage:?}"));
-                world.archive_down_until = Instant::now() + outage;
+                if !world.archives.is_empty() {
+                    let number = rng.below(world.archives.len() as u64) as usize;
+                    let archive = &mut world.archives[number];
+                    let (name, until) = (archive.name, Instant::now() + outage);
+                    let is_slow = rng.one_in(4);
+                    *(if is_slow { &mut archive.slow_until } else { &mut archive.down_until }) = until;
+                    world.note(format!("{name} is {} for {outage:?}", if is_slow { "slow" } else { "away" }));
+                }
             }
             18..23 => {
                 let mut world = world.lock();
@@ -186,7 +201,9 @@ async fn play(seed: u64) -> Outcome {
         let mut world = world.lock();
         world.trouble = false;
         world.siem_down_until = Instant::now();
-        world.archive_down_until = Instant::now();
+        for archive in &mut world.archives {
+            (archive.down_until, archive.slow_until) = (Instant::now(), Instant::now());
+        }
         world.recover();
         world.disk_full_until = Instant::now();
         world.note("the trouble is over");
@@ -224,10 +241,12 @@ async fn play(seed: u64) -> Outcome {
         outcome.indexed = cluster.indexed;
         outcome.queues_lost = cluster.lost;
     }
+    outcome.routed = u64::from(inner.routed);
+    outcome.replayed = inner.replayed;
     outcome.unanswered = inner.unanswered.len() as u64;
     outcome.cuts = inner.cuts.values().sum();
     outcome.dead_letters = inner.on_disk.len() as u64;
-    outcome.missed = inner.for_the_archive.len() as u64;
+    outcome.missed = inner.archives.iter().map(|archive| archive.missed.len() as u64).sum();
     outcome.full_disks = inner.full_disks;
     outcome.repeats = inner.arrived.values().map(|times| u64::from(times - 1)).sum();
     outcome.violations = std::mem::take(&mut inner.violations);

@@ -15,7 +15,7 @@ use forwarder::destination::hec::{Hec, Partial};
 use forwarder::destination::{CheckError, Checked, Destination, Figures, Health, Outcome, Promise};
 use tokio::time::Instant;
 
-use super::world::{Call, World};
+use super::world::{Call, Inner, World};
 
 /// A destination of a member.
 pub enum SimDestination {
@@ -69,8 +69,8 @@ impl Destination for SimDestination {
 pub struct SimSink {
     pub world: World,
     pub member: String,
-    /// Whether it is the archive, which takes everything while it is there.
-    pub is_archive: bool,
+    /// Which archive it is; else it is the SIEM.
+    pub archive: Option<usize>,
 }
 
 /// What one request comes to.
@@ -108,9 +108,13 @@ impl SimSink {
         }
     }
 
+    fn down_until(&self, world: &Inner) -> Instant {
+        self.archive.map_or(world.siem_down_until, |archive| world.archives[archive].down_until)
+    }
+
     fn is_down(&self) -> bool {
         let world = self.world.lock();
-        Instant::now() < if self.is_archive { world.archive_down_until } else { world.siem_down_until }
+        Instant::now() < self.down_until(&world)
     }
 
     /// Sends these events until there is an answer; nothing when the tenure ends.
@@ -122,10 +126,12 @@ impl SimSink {
             let (delay, pause) = {
                 let mut world = self.world.lock();
                 // What an isolated destination missed is its writer's, whoever has the shard by now.
-                if !(self.is_archive && world.archive == Some(true)) {
+                let archive = self.archive.map(|archive| &world.archives[archive]);
+                let is_slow = archive.is_some_and(|archive| Instant::now() < archive.slow_until);
+                if !archive.is_some_and(|archive| archive.isolated) {
                     world.acts(&self.member, batch.shard.0, "sends");
                 }
-                (world.rng.millis(1, 80), world.rng.millis(50, 3_000))
+                (world.rng.millis(1, if is_slow { 8_000 } else { 80 }), world.rng.millis(50, 3_000))
             };
             tenure.or(self.world.passes(delay)).await?;
             self.world.bug(&self.member, Call::Send);
@@ -147,8 +153,7 @@ impl SimSink {
     fn request(&self, batch: &Output, range: Range<usize>) -> Option<Reply> {
         let mut world = self.world.lock();
         let cut_off = world.cut_off.get(&self.member).is_some_and(|until| Instant::now() < *until);
-        let until = if self.is_archive { world.archive_down_until } else { world.siem_down_until };
-        if cut_off || Instant::now() < until {
+        if cut_off || Instant::now() < self.down_until(&world) {
             return None;
         }
         let fate = if !world.trouble {
@@ -161,7 +166,8 @@ impl SimSink {
                 _ => Fate::Answered,
             }
         };
-        let bad = range.clone().find(|&event| !self.is_archive && is_poison(batch.events.get(event)));
+        let refuses = self.archive.is_none_or(|archive| world.archives[archive].refuses);
+        let bad = range.clone().find(|&event| refuses && is_poison(batch.events.get(event)));
         let taken = match bad {
             None => range.end,
             Some(bad) if world.keeps_prefix => bad,
@@ -176,9 +182,9 @@ impl SimSink {
         world.note(format!("{member} sent {}/{} of {}", taken - range.start, range.len(), batch.shard));
         for event in range.start..taken {
             let id = std::str::from_utf8(batch.events.get(event)).expect("ids are text");
-            match self.is_archive {
-                true => world.is_archived(member, id_of(id)),
-                false => world.arrives(member, id_of(id)),
+            match self.archive {
+                Some(archive) => world.is_archived(member, archive, id_of(id)),
+                None => world.arrives(member, id_of(id)),
             }
         }
         let (status, body) = match bad {

@@ -22,7 +22,7 @@ use forwarder::sls::message as sls;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::world::{Call, GROUP, Inner, World};
+use super::world::{Call, GROUP, Inner, Outage, World};
 
 pub const GROUP_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -119,6 +119,19 @@ async fn travel(world: &World, member: &str, call: Call, what: &str) -> Result<(
     if let Some(until) = cut_off {
         sleep_until(until).await;
         return Err(busy("cut off"));
+    }
+    if what == "request" {
+        let outage = world.lock().outage;
+        match outage {
+            Some(Outage::Throttled) => {
+                let cause = Cause::new("ReadQuotaExceed");
+                return Err(SourceError::Busy { retry_after: Some(Duration::from_secs(2)), cause });
+            }
+            Some(Outage::Expired) => return Err(SourceError::Refused(Cause::new("the security token has expired"))),
+            Some(Outage::Deleted) => return Err(SourceError::Absent(Cause::new("there is no such logstore"))),
+            Some(Outage::Slow) => world.passes(Duration::from_secs(10)).await,
+            None => {}
+        }
     }
     let mut world = world.lock();
     if world.failing.get(&(member.to_owned(), call)).is_some_and(|until| Instant::now() < *until) {

@@ -26,6 +26,9 @@ use super::source::GROUP_TIMEOUT;
 
 pub const GROUP: &str = "group";
 
+/// The first destination.
+pub const SIEM: &str = "siem";
+
 /// The code of a dead letter whose request ended without an answer again and again.
 const UNANSWERED: &str = "no reply";
 
@@ -59,6 +62,19 @@ pub enum Call {
     Poll,
     /// Not to SLS: dead letters for the disk.
     Keep,
+}
+
+/// What is wrong with every call to SLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outage {
+    /// Too many requests: come back later.
+    Throttled,
+    /// The credentials have expired.
+    Expired,
+    /// The logstore is not there.
+    Deleted,
+    /// Each call takes ten seconds.
+    Slow,
 }
 
 /// Shared by all members of one simulation.
@@ -101,10 +117,8 @@ pub struct Inner {
     pub arrived: BTreeMap<String, u32>,
     /// The directory of the dead letters of all members.
     pub letters: TempDir,
-    /// What the files of dead letters hold, as far as it was read: log, and event of it.
-    pub on_disk: BTreeSet<(String, Option<u32>)>,
-    /// Events that the archive missed, and that were in the files of dead letters.
-    pub for_the_archive: BTreeSet<String>,
+    /// What the files of dead letters hold, as far as it was read: destination, log, and event of it.
+    pub on_disk: BTreeSet<(Option<String>, String, Option<u32>)>,
     pub disk_full_until: Instant,
     pub full_disks: u64,
     /// The saves that the oracle has seen, by shard.
@@ -115,6 +129,7 @@ pub struct Inner {
     pub beats: BTreeMap<String, Vec<Instant>>,
     /// Events that arrived from each member, repeats included.
     pub taken_from: BTreeMap<String, u64>,
+    pub outage: Option<Outage>,
     /// Calls of a member that are answered 500, until when.
     pub failing: BTreeMap<(String, Call), Instant>,
     /// Shards that SLS no longer knows, though the group still gives them to members.
@@ -136,11 +151,14 @@ pub struct Inner {
     pub cluster: Option<Cluster>,
     /// Events that a member gave up, since the requests with them ended without an answer again and again.
     pub unanswered: BTreeSet<String>,
-    /// Whether there is an archive beside the SIEM, and then whether it is isolated.
-    pub archive: Option<bool>,
-    pub archive_down_until: Instant,
-    /// The events that the archive has, in the order in which it got them first.
-    pub archived: Vec<String>,
+    /// The destinations beside the SIEM.
+    pub archives: Vec<Archive>,
+    /// Letters that isolated destinations got after all.
+    pub replayed: u64,
+    /// Events go where their log says, not to every destination.
+    pub routed: bool,
+    /// The destinations of each log; all where it names none.
+    meant: BTreeMap<String, Vec<String>>,
     /// Calls fail and replies get lost.
     pub trouble: bool,
     /// Calls that members made.
@@ -151,6 +169,29 @@ pub struct Inner {
     pub logs: u64,
     pub violations: Vec<String>,
     pub trace: Vec<String>,
+}
+
+/// A destination beside the SIEM.
+pub struct Archive {
+    pub name: &'static str,
+    pub isolated: bool,
+    /// It refuses the events that the SIEM refuses; else it takes everything while it is there.
+    pub refuses: bool,
+    pub down_until: Instant,
+    pub slow_until: Instant,
+    /// The events that it has, in the order in which it got them first.
+    pub archived: Vec<String>,
+    known: BTreeSet<String>,
+    /// Events that it missed, and that were in the files of dead letters.
+    pub missed: BTreeSet<String>,
+}
+
+impl Archive {
+    pub fn new(name: &'static str, isolated: bool, refuses: bool) -> Self {
+        let (now, archived) = (Instant::now(), Vec::new());
+        let (known, missed) = (BTreeSet::new(), BTreeSet::new());
+        Self { name, isolated, refuses, down_until: now, slow_until: now, archived, known, missed }
+    }
 }
 
 impl World {
@@ -181,13 +222,13 @@ impl World {
             arrived: BTreeMap::new(),
             letters: directory(),
             on_disk: BTreeSet::new(),
-            for_the_archive: BTreeSet::new(),
             disk_full_until: now,
             full_disks: 0,
             saved: BTreeMap::new(),
             saved_in_time: BTreeMap::new(),
             beats: BTreeMap::new(),
             taken_from: BTreeMap::new(),
+            outage: None,
             failing: BTreeMap::new(),
             gone: BTreeSet::new(),
             breaking: BTreeMap::new(),
@@ -199,9 +240,10 @@ impl World {
             siem_down_until: now,
             cluster: None,
             unanswered: BTreeSet::new(),
-            archive: None,
-            archive_down_until: now,
-            archived: Vec::new(),
+            archives: Vec::new(),
+            replayed: 0,
+            routed: false,
+            meant: BTreeMap::new(),
             trouble: true,
             calls: BTreeMap::new(),
             lost_replies: 0,
@@ -312,14 +354,42 @@ impl Inner {
             })
             .collect();
         let now = self.now();
+        let to: Vec<Vec<String>> = logs.iter().map(|(_, kind)| self.any_destinations(*kind)).collect();
         let group = LogGroup {
-            logs: logs.iter().map(|(id, kind)| log(id, *kind, now)).collect(),
+            logs: logs.iter().zip(&to).map(|((id, kind), to)| log(id, *kind, to, now)).collect(),
             topic: Some(b"sim".to_vec()),
             ..LogGroup::default()
         };
         self.logstore().append(shard, &group.encode_to_vec(), now).expect("the shard takes writes");
         self.logs += count;
+        self.meant.extend(logs.iter().map(|(id, _)| id.clone()).zip(to));
         self.written.insert((shard, number), logs);
+    }
+
+    /// Where the script sends what it makes of a log: everywhere, or to some.
+    fn any_destinations(&mut self, kind: Kind) -> Vec<String> {
+        // What a script fails on names nothing.
+        if !self.routed || kind == Kind::Bad || self.rng.one_in(3) {
+            return Vec::new();
+        }
+        let all = [SIEM].into_iter().chain(self.archives.iter().map(|archive| archive.name));
+        let all: Vec<String> = all.map(str::to_owned).collect();
+        let some: Vec<String> = all.iter().filter(|_| self.rng.one_in(2)).cloned().collect();
+        if some.is_empty() { vec![all[self.rng.below(all.len() as u64) as usize].clone()] } else { some }
+    }
+
+    /// Whether a destination is to get the events of a log.
+    fn is_meant(&self, log: &str, destination: &str) -> bool {
+        let to = &self.meant[log];
+        to.is_empty() || to.iter().any(|to| to == destination)
+    }
+
+    /// An event reaches a destination: it has to be meant for it.
+    fn reaches(&mut self, event: &str, destination: &str) {
+        let log = event.trim_end_matches(['a', 'b', '!']);
+        if !self.is_meant(log, destination) {
+            self.violation(format!("{event} came to {destination}, and is not meant for it"));
+        }
     }
 
     /// Splits a shard that still takes writes, or merges it with the next, if there is one.
@@ -468,7 +538,7 @@ impl Inner {
         let groups: Vec<Vec<(String, Kind)>> =
             self.written.range((shard, before.min(cursor))..(shard, cursor)).map(|(_, logs)| logs.clone()).collect();
         for (id, kind) in groups.into_iter().flatten() {
-            for end in ends(&id, kind, self.on_error, self.archive.is_some()) {
+            for end in self.ends(&id, kind) {
                 if !self.is_reached(&end) {
                     self.violation(format!("{member} saved shard {shard} at {cursor}, but {end:?} is not so"));
                 }
@@ -476,16 +546,31 @@ impl Inner {
         }
     }
 
-    pub fn is_archived(&mut self, member: &str, event: &str) {
+    pub fn is_archived(&mut self, member: &str, archive: usize, event: &str) {
         *self.taken_from.entry(member.to_owned()).or_default() += 1;
-        if !self.archived.iter().any(|before| before == event) {
-            self.archived.push(event.to_owned());
+        self.reaches(event, self.archives[archive].name);
+        let archive = &mut self.archives[archive];
+        if archive.known.insert(event.to_owned()) {
+            archive.archived.push(event.to_owned());
         }
     }
 
     pub fn arrives(&mut self, member: &str, event: &str) {
         *self.taken_from.entry(member.to_owned()).or_default() += 1;
+        self.reaches(event, SIEM);
         *self.arrived.entry(event.to_owned()).or_default() += 1;
+    }
+
+    /// A letter is noted as delivered: its destination has to have it, or to have refused it.
+    pub fn is_replayed(&mut self, destination: &str, event: &str, log: &str, number: Option<u32>) {
+        let event = id_of(event);
+        let archive = self.archives.iter().find(|archive| archive.name == destination).expect("it is one of ours");
+        let is_there = archive.known.contains(event);
+        self.replayed += 1;
+        let refused = End::OnDisk(Some(destination.to_owned()), log.to_owned(), number);
+        if !is_there && !self.is_reached(&refused) {
+            self.violation(format!("the letter of {event} for {destination} is noted as delivered, and is not"));
+        }
     }
 
     /// Whether an event arrived, or a letter is in the files at this moment.
@@ -500,8 +585,14 @@ impl Inner {
     fn is_known(&self, end: &End) -> bool {
         match end {
             End::Arrived(event) => self.arrived.contains_key(event) || self.unanswered.contains(event),
-            End::OnDisk(log, event) => self.on_disk.contains(&(log.clone(), *event)),
-            End::Archived(event) => self.archived.contains(event) || self.for_the_archive.contains(event),
+            End::OnDisk(to, log, event) => self.on_disk.contains(&(to.clone(), log.clone(), *event)),
+            End::Archived(archive, event) => {
+                let archive = &self.archives[*archive];
+                archive.known.contains(event) || archive.missed.contains(event)
+            }
+            End::MissedOrRefused(archive, event, letter) => {
+                self.is_known(letter) || self.archives[*archive].missed.contains(event)
+            }
         }
     }
 
@@ -509,17 +600,20 @@ impl Inner {
         for dir in directories(self.letters.path()) {
             for letter in Reader::open(&dir).expect("it is there") {
                 let Ok(letter) = letter else { continue };
-                let event = letter.record.event.as_ref().map(|event| std::str::from_utf8(event).expect("ids are text"));
+                let record = letter.record;
+                let event = record.event.as_ref().map(|event| std::str::from_utf8(event).expect("ids are text"));
                 let event = event.map(|event| id_of(event).to_owned());
-                if letter.record.reason == Reason::DestinationDown {
-                    self.for_the_archive.insert(event.expect("it was made"));
+                let destination = record.destination.map(|name| name.as_str().to_owned());
+                if record.reason == Reason::DestinationDown {
+                    let missing = self.archives.iter_mut().find(|archive| Some(archive.name) == destination.as_deref());
+                    missing.expect("only archives are isolated").missed.insert(event.expect("it was made"));
                     continue;
                 }
-                if letter.record.code == UNANSWERED {
+                if record.code == UNANSWERED {
                     self.unanswered.extend(event);
                 }
-                let id = letter.record.log.iter().find(|(key, _)| key == b"id").expect("every log has one").1.clone();
-                self.on_disk.insert((String::from_utf8(id).expect("ids are text"), letter.record.origin.event));
+                let id = record.log.iter().find(|(key, _)| key == b"id").expect("every log has one").1.clone();
+                self.on_disk.insert((destination, String::from_utf8(id).expect("ids are text"), record.origin.event));
             }
         }
     }
@@ -565,9 +659,39 @@ impl Inner {
     pub fn missing(&mut self) -> usize {
         self.index();
         self.read_letters();
-        let has_archive = self.archive.is_some();
-        let ends = self.written.values().flatten().flat_map(|(id, kind)| ends(id, *kind, self.on_error, has_archive));
+        let ends = self.written.values().flatten().flat_map(|(id, kind)| self.ends(id, *kind));
         ends.filter(|end| !self.is_known(end)).count()
+    }
+
+    /// Every end that has to be reached before a checkpoint may pass a log.
+    fn ends(&self, id: &str, kind: Kind) -> Vec<End> {
+        let on_disk = |to: &str, event| End::OnDisk(Some(to.to_owned()), id.to_owned(), Some(event));
+        let mut ends = Vec::new();
+        // What the script makes of it.
+        let events: &[&str] = match kind {
+            Kind::Keep => &[""],
+            Kind::Two => &["a", "b"],
+            Kind::Poison => &["!"],
+            Kind::Half => &["a", "b!"],
+            Kind::Bad if self.on_error == OnError::Pass => &[""],
+            Kind::Drop | Kind::Bad => &[],
+        };
+        if kind == Kind::Bad && self.on_error == OnError::DeadLetter {
+            ends.push(End::OnDisk(None, id.to_owned(), None));
+        }
+        for (number, suffix) in (0..).zip(events) {
+            let (event, is_poison) = (format!("{id}{suffix}"), suffix.ends_with('!'));
+            if self.is_meant(id, SIEM) {
+                ends.push(if is_poison { on_disk(SIEM, number) } else { End::Arrived(event.clone()) });
+            }
+            for (archive, at) in self.archives.iter().zip(0..).filter(|(archive, _)| self.is_meant(id, archive.name)) {
+                ends.push(match is_poison && archive.refuses {
+                    true => End::MissedOrRefused(at, event.clone(), Box::new(on_disk(archive.name, number))),
+                    false => End::Archived(at, event.clone()),
+                });
+            }
+        }
+        ends
     }
 
     /// Whether every shard's checkpoint is at its end, and read-only shards are finished with.
@@ -584,40 +708,12 @@ impl Inner {
 #[derive(Debug)]
 enum End {
     Arrived(String),
-    /// In the archive, or a dead letter of the archive.
-    Archived(String),
-    OnDisk(String, Option<u32>),
-}
-
-/// Every end that has to be reached before a checkpoint may pass a log.
-fn ends(id: &str, kind: Kind, on_error: OnError, has_archive: bool) -> Vec<End> {
-    let arrived = |suffix: &str| End::Arrived(format!("{id}{suffix}"));
-    let on_disk = |event| End::OnDisk(id.to_owned(), event);
-    let mut ends = match kind {
-        Kind::Keep => vec![arrived("")],
-        Kind::Drop => Vec::new(),
-        Kind::Two => vec![arrived("a"), arrived("b")],
-        Kind::Bad => match on_error {
-            OnError::DeadLetter => vec![on_disk(None)],
-            OnError::Pass => vec![arrived("")],
-            OnError::Drop => Vec::new(),
-            OnError::Halt => unreachable!("a halted shard never comes to its end"),
-        },
-        Kind::Poison => vec![on_disk(Some(0))],
-        Kind::Half => vec![arrived("a"), on_disk(Some(1))],
-    };
-    // The archive takes what the SIEM refuses as well.
-    let archived: &[&str] = match kind {
-        Kind::Keep => &[""],
-        Kind::Two => &["a", "b"],
-        Kind::Poison => &["!"],
-        Kind::Half => &["a", "b!"],
-        Kind::Drop | Kind::Bad => &[],
-    };
-    if has_archive {
-        ends.extend(archived.iter().map(|suffix| End::Archived(format!("{id}{suffix}"))));
-    }
-    ends
+    /// In this archive, or a dead letter that it missed.
+    Archived(usize, String),
+    /// Refused by this archive, or a dead letter that it missed.
+    MissedOrRefused(usize, String, Box<Self>),
+    /// A dead letter: destination, log, and event of it.
+    OnDisk(Option<String>, String, Option<u32>),
 }
 
 /// In memory where there is such a thing: what a simulation writes need not outlive it.
@@ -626,7 +722,7 @@ fn directory() -> TempDir {
     if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.expect("there is room for a directory")
 }
 
-fn log(id: &str, kind: Kind, now: Duration) -> Log {
+fn log(id: &str, kind: Kind, to: &[String], now: Duration) -> Log {
     let kind = match kind {
         Kind::Keep => "keep",
         Kind::Drop => "drop",
@@ -636,5 +732,6 @@ fn log(id: &str, kind: Kind, now: Duration) -> Log {
         Kind::Half => "half",
     };
     let pair = |key: &str, value: &str| Pair { key: key.into(), value: value.into() };
-    Log { time: now.as_secs() as u32, contents: vec![pair("id", id), pair("kind", kind)], time_ns: None }
+    let contents = vec![pair("id", id), pair("kind", kind), pair("to", &to.join(" "))];
+    Log { time: now.as_secs() as u32, contents, time_ns: None }
 }
