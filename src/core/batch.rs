@@ -6,8 +6,8 @@ use super::cursor::{Interval, Place, ShardId};
 use super::drop_reasons::DropReasons;
 use super::page::Page;
 
-/// Spare memory that is not worth copying the events for.
-const MOST_SLACK: usize = 1 << 20;
+/// Spare memory of this part of the events is not worth asking the allocator to take it back.
+const SLACK_PART: usize = 8;
 
 /// Events ready to send, back to back in one buffer, each with the log it was made of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,9 +63,11 @@ impl Events {
 
     /// Frees memory that was reserved for events that did not come.
     pub fn shrink(&mut self) {
-        if self.bytes.capacity() - self.bytes.len() > MOST_SLACK {
+        if self.bytes.capacity() - self.bytes.len() > self.bytes.len() / SLACK_PART {
             self.bytes.shrink_to_fit();
         }
+        self.ends.shrink_to_fit();
+        self.logs.shrink_to_fit();
     }
 
     /// Reserves memory for `bytes` more, so that the buffer need not grow step by step.
@@ -192,5 +194,28 @@ impl Batch {
     #[must_use]
     pub fn weight(&self) -> usize {
         self.outputs.iter().map(|output| output.events.weight()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goes red when what a vector grew to in steps stays: `run.memory` counts it, and it is of use to nobody.
+    #[test]
+    fn events_that_are_shrunk_hold_little_more_memory_than_they_need() {
+        let mut events = Events::default();
+        events.reserve(100_000);
+        for log in 0..110 {
+            let push = |out: &mut Vec<u8>| {
+                out.extend_from_slice(&[b'x'; 1000]);
+                Ok::<(), std::convert::Infallible>(())
+            };
+            let Ok(()) = events.push(log, push);
+        }
+        assert!(events.weight() > 150_000, "it grew in steps: {}", events.weight());
+        events.shrink();
+        assert_eq!(events.weight(), 110 * (1000 + size_of::<usize>() + size_of::<u32>()));
+        assert_eq!((events.len(), events.get(109)), (110, &[b'x'; 1000][..]));
     }
 }

@@ -161,11 +161,10 @@ impl Hook {
             Ok(Ended::Done) => Ok(true),
             Err(error) => Err(error),
         };
-        if let Ok(false) = is_last {
-            made.outputs.iter_mut().for_each(Events::shrink);
-        } else {
+        if !matches!(is_last, Ok(false)) {
             self.current.get().logs.close();
         }
+        made.outputs.iter_mut().for_each(Events::shrink);
         made.is_last = is_last?;
         Ok(made)
     }
