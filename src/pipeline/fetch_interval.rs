@@ -1,11 +1,11 @@
-//! How long an idle shard waits before it is asked again: pure.
+//! How long an idle shard waits before it is pulled again: pure.
 
 use std::time::Duration;
 
-/// For each so much time without a log, a shard waits one of them before it is asked again.
+/// The pause is the time since the last log, divided by this.
 const PART: u32 = 10;
 
-/// The pause between two pulls of a shard that has no new logs: short while logs come, longer the longer none come.
+/// The pause between two pulls of a shard that has no new logs: short while logs arrive, longer without logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchInterval {
     least: Duration,
@@ -13,7 +13,7 @@ pub struct FetchInterval {
 }
 
 impl FetchInterval {
-    /// From `least`, right after a log, up to `most`, when none has come for ten times that long.
+    /// From `least`, right after a log, to `most`, after ten times `most` without logs.
     #[must_use]
     pub fn new(least: Duration, most: Duration) -> Self {
         Self { least, most: most.max(least) }
@@ -25,13 +25,12 @@ impl FetchInterval {
         Self { least: interval, most: interval }
     }
 
-    /// The pause when no log has come for so long. A log that comes after a while without any waits for a tenth of that while
-    /// at most, or for the least.
+    /// The pause after `idle` without logs. A log that arrives after a quiet time waits at most a tenth of that time, or `least`.
     pub(super) fn after(self, idle: Duration) -> Duration {
         (idle / PART).clamp(self.least, self.most)
     }
 
-    /// The pause of a shard to which nothing comes.
+    /// The pause of a shard that gets no logs.
     #[must_use]
     pub fn most(self) -> Duration {
         self.most
@@ -46,7 +45,7 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// How often a shard is asked in the minute after its last log, when an answer takes no time.
+    /// How often a shard is pulled in the minute after its last log, if a reply takes no time.
     fn calls(interval: FetchInterval) -> u32 {
         let (mut now, mut calls) = (Duration::ZERO, 0);
         while now < Duration::from_secs(60) {

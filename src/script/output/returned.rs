@@ -128,10 +128,9 @@ impl<'a> One<'a> {
                 Shape::List if self.stack.raw_len(at) == 0 => Ok(()),
                 Shape::StaleLog => Err(whole("this is the log of an earlier call")),
                 Shape::Dropped => Err(whole(write::DROPPED_INSIDE)),
-                Shape::Object | Shape::Array => Err(whole(
-                    "decoded JSON is not an event by itself; return { event = \
-                     it }",
-                )),
+                Shape::Object | Shape::Array => {
+                    Err(whole("decoded JSON is not an event by itself; return { event = it }"))
+                }
                 Shape::List => Err(whole("an event is a table with an `event`, a string, or the log")),
             },
             kind => {

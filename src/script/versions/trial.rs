@@ -40,8 +40,7 @@ pub enum Refused {
     Load(#[from] HookError),
     /// Its test cases fail.
     #[error(
-        "its tests fail: {report}; if the current results are right, `forwarder test --update {script}` accepts \
-         it"
+        "its tests fail: {report}; if the current results are right, `forwarder test --update {script}` accepts it"
     )]
     Tests {
         /// What came of them.

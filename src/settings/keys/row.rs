@@ -43,7 +43,7 @@ pub enum Kind {
     Duration(Duration),
     /// As [`Kind::Duration`], and a bare number means seconds, as in the vendor's scripts.
     Seconds(Duration),
-    /// As [`Kind::Seconds`], or the least and the most with two dots between them: `100ms..1s`.
+    /// As [`Kind::Seconds`], or a minimum and a maximum with two dots between them: `100ms..1s`.
     Interval(Duration),
     /// A number with a unit of size, within bounds in bytes.
     Size(u64, u64),

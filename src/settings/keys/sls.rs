@@ -136,8 +136,8 @@ pub const FETCH_INTERVAL: Key<FetchInterval> = Key::interval("sls.fetch_interval
     .default("1s")
     .known_as(&["data_fetch_interval"])
     .means(
-        "pause between two pulls of a shard that has no new logs; 100ms..1s: short while logs come, and up to the second \
-         the longer none come",
+        "pause between two pulls of a shard that has no new logs; 100ms..1s: 100 ms while logs arrive, and longer without \
+         logs, up to 1 s",
     );
 
 pub const HEARTBEAT_INTERVAL: Key<Duration> = Key::seconds("sls.heartbeat_interval", SECOND)

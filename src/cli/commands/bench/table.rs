@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn without_gzip_there_is_no_ratio() {
         let shown = text(&[measured(None)]);
-        assert!(shown.contains("there is no yardstick"), "{shown}");
+        assert!(shown.contains("there is no reference"), "{shown}");
         assert!(json(&[measured(None)])[0]["program"][0]["of_gzip_1"].is_null());
     }
 }

@@ -8,7 +8,7 @@ use crate::settings::keys::{Array, Default, Kind, Row, Scope};
 /// The form of a duration: `"500ms"`, `"1.5h"`.
 const DURATION: &str = r"^[0-9]+(\.[0-9]+)?\s*(ms|s|m|h|d)$";
 
-/// What one or two durations look like: `"100ms..1s"`.
+/// The form of one or two durations: `"100ms..1s"`.
 const INTERVAL: &str = r"^[0-9]+(\.[0-9]+)?\s*(ms|s|m|h|d)?(\s*\.\.\s*[0-9]+(\.[0-9]+)?\s*(ms|s|m|h|d)?)?$";
 
 /// The form of a size: `"64MiB"`.
