@@ -18,7 +18,8 @@ use tokio::net::TcpStream;
 /// Every page for people, with its name.
 fn pages() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let docs =
+        fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
     let mut paths: Vec<_> =
         docs.chain(["README.md", "CONTRIBUTING.md", "scripts/packs/README.md"].map(|name| root.join(name))).collect();
     paths.sort();

@@ -133,7 +133,7 @@ mod tests {
         check(&reply("Success", "soon"), "Expiration is no time: soon");
         check(
             &reply("Success", "2026-01-31T07:59:59Z"),
-            "ended at 2026-01-31T07:59:59Z, and it is 2026-01-31T08:00:00Z",
+            "its key expired at 2026-01-31T07:59:59Z, and this host's clock is at 2026-01-31T08:00:00Z",
         );
         check(&reply("Success", "2026-01-31T09:00:00Z").replace("STS.a", "a b"), "AccessKey ID has a blank");
     }

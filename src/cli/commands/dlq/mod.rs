@@ -21,7 +21,7 @@ use crate::cli::exit::{USAGE, end};
 use crate::cli::terminal::terminal_width;
 use crate::settings;
 
-/// Show the dead letters (logs that could not be delivered) with their reasons, and deliver them
+/// Show dead letters (logs that could not be delivered), and deliver them
 #[derive(Debug, Args)]
 pub struct Dlq {
     /// Directory of the dead letters [default: the one in the settings]
