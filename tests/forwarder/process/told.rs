@@ -179,6 +179,7 @@ async fn a_fact_is_warned_of_once_at_the_start() {
     let settings = [("FORWARDER_HEC_URL", "https://127.0.0.1:9"), ("FORWARDER_HEC_VERIFY", "false"), LISTEN];
     let program = bench.start_with("a", &settings);
     answers(&program, "/", "200", "the destination is down").await;
+    program.to_say("is down; nothing is lost").await;
     let said = program.said();
     let warnings: Vec<&str> = said.lines().filter(|line| line.contains("WARN")).collect();
     let [verify, down] = warnings[..] else { panic!("{warnings:#?}") };
