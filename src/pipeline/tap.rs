@@ -1,7 +1,7 @@
 //! Shows what passes to whoever taps the process: a few lines a second, beside the path of the logs and never in its way.
 //!
 //! Nobody waits for a tap. What it cannot take at once it misses, and it is told how much that was. While nobody taps, a page costs
-//! one relaxed load. A tap holds at most [`MOST_LINES`] lines of about [`MOST_TEXT`] bytes, and there are [`MOST_TAPS`] at most: 2 MB.
+//! one relaxed load. A tap holds at most `MOST_LINES` lines of about `MOST_TEXT` bytes, and there are [`MOST_TAPS`] at most: 2 MB.
 
 mod bucket;
 mod wanted;

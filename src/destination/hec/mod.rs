@@ -1,7 +1,7 @@
 //! Splunk over the HTTP Event Collector (HEC).
 //!
 //! [`HecFormat`] lays events out, [`Hec`] sends them. What a reply means is decided in [`reply`], what no reply means in
-//! [`suspicion`], what is still to be sent in [`plan`], how much at once in [`concurrency`], to whom in [`choice`], which addresses there are in [`addresses`], and what
+//! [`suspicion`], what is still to be sent in [`plan`], how much at once in [`concurrency`], to whom in [`choice`], which addresses there are in `addresses`, and what
 //! the indexers have acknowledged in [`acks`]: all pure.
 
 pub mod acks;
