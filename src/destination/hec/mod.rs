@@ -1,8 +1,8 @@
 //! Splunk over the HTTP Event Collector (HEC).
 //!
-//! [`HecFormat`] lays events out, [`Hec`] sends them. What a reply means is decided in [`reply`], what no reply means in
-//! [`suspicion`], what is still to be sent in [`plan`], how much at once in [`concurrency`], to whom in [`choice`], which addresses there are in `addresses`, and what
-//! the indexers have acknowledged in [`acks`]: all pure.
+//! [`HecFormat`] lays events out, and [`Hec`] sends them. The decisions are pure: [`reply`] says what a reply means, [`suspicion`]
+//! what a missing reply means, [`plan`] what is still to be sent, [`concurrency`] how much at once, [`choice`] to whom, `addresses`
+//! which addresses there are, and [`acks`] what the indexers have acknowledged.
 
 pub mod acks;
 mod addresses;
