@@ -1,7 +1,7 @@
 //! A matcher of Lua patterns with a step limit.
 //!
-//! The pattern language of the Lua 5.4 manual, section 6.4.1, byte for byte, with the engine's own error texts. Two
-//! limits keep a pattern that backtracks badly from holding a shard: a number of steps, and a depth of recursion.
+//! Implements the pattern language of the Lua 5.4 manual, section 6.4.1, on bytes, with Lua's own error texts. Two
+//! limits stop a pattern that backtracks too much: a number of steps, and a depth of recursion.
 
 mod class;
 
@@ -10,19 +10,19 @@ use memchr::{memchr, memmem};
 
 use super::engine::time_limit;
 
-/// Most captures in one pattern (the engine's `LUA_MAXCAPTURES`).
+/// Maximum number of captures in one pattern (`LUA_MAXCAPTURES` of Lua).
 const MAX_CAPTURES: usize = 32;
 
-/// Deepest recursion of one match (the engine's `MAXCCALLS`).
+/// Maximum recursion depth of one match (`MAXCCALLS` of Lua).
 const MAX_DEPTH: u32 = 200;
 
-/// Why there is no answer.
+/// Why a match failed with an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// A `%` with nothing behind it.
+    /// A `%` at the end.
     #[error("malformed pattern (ends with '%')")]
     EndsInEscape,
-    /// A set that is not closed.
+    /// A set without a closing `]`.
     #[error("malformed pattern (missing ']')")]
     OpenSet,
     /// A `%b` without its two characters.
@@ -34,19 +34,19 @@ pub enum PatternError {
     /// More than 32 captures.
     #[error("too many captures")]
     TooManyCaptures,
-    /// A `)` that closes nothing.
+    /// A `)` without an open capture.
     #[error("invalid pattern capture")]
     NothingToClose,
-    /// A `(` that nothing closes.
+    /// A `(` without a closing `)`.
     #[error("unfinished capture")]
     UnfinishedCapture,
-    /// `%1`..`%9` without that capture before it, or in a replacement for a pattern without it.
+    /// `%1`..`%9` without that capture before it, or in a replacement when the pattern does not have it.
     #[error("invalid capture index %{0}")]
     NoSuchCapture(u8),
     /// A `%` in a replacement that neither a digit nor a `%` follows.
     #[error("invalid use of '%' in replacement string")]
     BadReplacement,
-    /// The pattern nests or repeats too deep, whatever the text.
+    /// The pattern nests or repeats too deeply, for any text.
     #[error("pattern too complex")]
     TooDeep,
     /// This text makes the pattern backtrack too much.
@@ -57,32 +57,32 @@ pub enum PatternError {
     OutOfTime,
 }
 
-/// Steps that one call may take on a text of so many bytes: a million, and enough more that a single pass over a long
-/// text always fits.
+/// Maximum number of steps of one call on a text of this many bytes: a million, and enough more for a single pass
+/// over a long text.
 #[must_use]
 pub fn step_limit(text: usize) -> u64 {
     1_000_000 + 8 * text as u64
 }
 
-/// Where a pattern matched: `start..end` in bytes from 0.
+/// The position of a match: `start..end` in bytes from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Match {
     /// First byte of the match.
     pub start: usize,
-    /// The byte behind it.
+    /// The byte after it.
     pub end: usize,
 }
 
-/// What one pair of parentheses caught.
+/// The value of one pair of parentheses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Capture<'a> {
-    /// `(…)`: a piece of the text.
+    /// `(…)`: a part of the text.
     Text(&'a [u8]),
     /// `()`: a position, counted from 1 as Lua does.
     Position(usize),
 }
 
-/// Finds `needle` itself, with no character special, at or after `from`.
+/// Finds the literal text `needle` at or after `from`.
 #[must_use]
 pub fn find_plain(text: &[u8], needle: &[u8], from: usize) -> Option<Match> {
     let start = from + memmem::find(text.get(from..)?, needle)?;
@@ -95,23 +95,23 @@ pub fn is_plain(pattern: &[u8]) -> bool {
     !pattern.iter().any(|byte| b"^$*+?.([%-".contains(byte))
 }
 
-/// After so many steps a look at whether the log has used up its time.
+/// Number of steps between two checks of the time limit.
 const SLICE: u64 = 1 << 16;
 
-/// One pattern at work on one text. Its steps are spent over all its searches.
+/// One pattern applied to one text. All its searches share one step limit.
 pub struct Matcher<'a> {
     text: &'a [u8],
     pattern: &'a [u8],
     anchored: bool,
     step_limit: u64,
-    /// Steps of this slice, and those behind it.
+    /// Remaining steps of this slice, and those after it.
     steps_left: u64,
     steps_beyond: u64,
     captures: [Caught; MAX_CAPTURES],
     captured: usize,
 }
 
-/// A capture while the pattern is at work: where it began, and what is known of its end.
+/// A capture during the match: its start, and what is known of its end.
 #[derive(Debug, Clone, Copy)]
 struct Caught {
     start: usize,
@@ -120,15 +120,15 @@ struct Caught {
 
 #[derive(Debug, Clone, Copy)]
 enum End {
-    /// The `)` was not met yet.
+    /// The `)` was not reached yet.
     Open,
-    /// `()` has none.
+    /// `()` has no end.
     Position,
     At(usize),
 }
 
 impl<'a> Matcher<'a> {
-    /// A leading `^` ties the pattern to where a search begins, as in `find`, `match` and `gsub`.
+    /// A leading `^` anchors the pattern at the start of a search, as in `find`, `match` and `gsub`.
     #[must_use]
     pub fn new(text: &'a [u8], pattern: &'a [u8], steps: u64) -> Self {
         match pattern.strip_prefix(b"^") {
@@ -137,7 +137,7 @@ impl<'a> Matcher<'a> {
         }
     }
 
-    /// A leading `^` is a character like any other, as in `gmatch`.
+    /// A leading `^` is an ordinary character, as in `gmatch`.
     #[must_use]
     pub fn without_anchor(text: &'a [u8], pattern: &'a [u8], steps: u64) -> Self {
         Self {
@@ -152,12 +152,12 @@ impl<'a> Matcher<'a> {
         }
     }
 
-    /// The first match that begins at or after `from` and does not end at `last`, the end of the match before: an
-    /// empty match may not touch the one before it.
+    /// The first match that begins at or after `from` and does not end at `last`, the end of the previous match: an
+    /// empty match may not touch the previous one.
     ///
     /// # Errors
     ///
-    /// A malformed pattern, or one out of steps.
+    /// A malformed pattern, or one of the limits was reached.
     pub fn next(&mut self, from: usize, last: Option<usize>) -> Result<Option<Match>, PatternError> {
         let first_byte = (!self.anchored).then(|| self.first_byte()).flatten();
         let mut start = from;
@@ -184,13 +184,13 @@ impl<'a> Matcher<'a> {
         self.anchored
     }
 
-    /// How many captures the pattern has, known once it matched.
+    /// The number of captures of the pattern, known after a match.
     #[must_use]
     pub fn captured(&self) -> usize {
         self.captured
     }
 
-    /// The capture with this index from 0 of the match just found. A pattern without captures has one: the match.
+    /// The capture with this index, from 0, of the last match. A pattern without captures has one: the match.
     ///
     /// # Errors
     ///
@@ -215,12 +215,12 @@ impl<'a> Matcher<'a> {
         &self.text[found.start..found.end]
     }
 
-    /// What `replacement` makes of the match just found, piece by piece: in it `%0` is the match, `%1`..`%9` a capture and
-    /// `%%` a `%`.
+    /// Expands `replacement` for the last match, piece by piece: `%0` is the match, `%1`..`%9` are captures, and `%%`
+    /// is a `%`.
     ///
     /// # Errors
     ///
-    /// Another `%`, or no such capture, or one that was never closed.
+    /// `%` before another character, no such capture, or one that was never closed.
     pub fn expand(&self, replacement: &[u8], found: Match, mut push: impl FnMut(&[u8])) -> Result<(), PatternError> {
         let mut rest = replacement;
         while let Some(escape) = memchr(b'%', rest) {
@@ -240,14 +240,14 @@ impl<'a> Matcher<'a> {
         Ok(())
     }
 
-    /// The byte that every match begins with, if the pattern says so plainly.
+    /// The byte that every match begins with, if the pattern begins with a literal byte.
     fn first_byte(&self) -> Option<u8> {
         let first = *self.pattern.first()?;
         let optional = matches!(self.pattern_byte(1), b'*' | b'?' | b'-');
         (!b"^$*+?.([%-)".contains(&first) && !optional).then_some(first)
     }
 
-    /// Matches the pattern from `p` on against the text at `s`. Gives the end of the match.
+    /// Matches the pattern from `p` on against the text at `s`. Returns the end of the match.
     fn run(&mut self, mut s: usize, mut p: usize, depth: u32) -> Result<Option<usize>, PatternError> {
         let depth = depth.checked_sub(1).ok_or(PatternError::TooDeep)?;
         loop {
@@ -274,7 +274,7 @@ impl<'a> Matcher<'a> {
                 continue;
             }
 
-            // What is left is a single character class, perhaps repeated.
+            // The rest is a single character class, optionally repeated.
             let after = self.class_end(p)?;
             let matches = self.class_matches(s, p, after);
             match self.pattern_byte(after) {
@@ -294,13 +294,13 @@ impl<'a> Matcher<'a> {
         }
     }
 
-    /// As many of the class as there are, then fewer, until the rest of the pattern fits behind them.
+    /// Matches the class as often as possible, then less often, until the rest of the pattern matches after it.
     fn longest(&mut self, s: usize, p: usize, after: usize, depth: u32) -> Result<Option<usize>, PatternError> {
         let mut end = s;
         while self.class_matches(end, p, after) {
             end += 1;
         }
-        // What was counted is paid for below: either this ends the match, or each step back costs one.
+        // The steps are counted below: either this ends the match, or each step back costs one.
         loop {
             if let Some(end) = self.run(end, after + 1, depth)? {
                 return Ok(Some(end));
@@ -312,7 +312,7 @@ impl<'a> Matcher<'a> {
         }
     }
 
-    /// None of the class, then one more, until the rest of the pattern fits behind them.
+    /// Matches the class zero times, then more often, until the rest of the pattern matches after it.
     fn shortest(&mut self, mut s: usize, p: usize, after: usize, depth: u32) -> Result<Option<usize>, PatternError> {
         loop {
             if let Some(end) = self.run(s, after + 1, depth)? {
@@ -347,7 +347,7 @@ impl<'a> Matcher<'a> {
         Ok(end)
     }
 
-    /// `%bxy`, with `xy` at `p`: a run from an `x` to the `y` that balances it.
+    /// `%bxy`, with `xy` at `p`: a text from an `x` to the `y` that balances it.
     fn balanced(&mut self, s: usize, p: usize) -> Result<Option<usize>, PatternError> {
         let &[open, close] = self.pattern.get(p..p + 2).ok_or(PatternError::BareBalance)? else {
             return Err(PatternError::BareBalance);
@@ -371,8 +371,8 @@ impl<'a> Matcher<'a> {
         Ok(None)
     }
 
-    /// `%f[set]`, with `[` at `p`: whether the set begins at `s`. Also where the pattern goes on. Both ends of the text
-    /// count as a `\0`.
+    /// `%f[set]`, with `[` at `p`: whether the text changes at `s` from outside the set to inside it. Also returns
+    /// where the pattern continues. Both ends of the text count as a `\0`.
     fn frontier(&self, s: usize, p: usize) -> Result<(bool, usize), PatternError> {
         if self.pattern_byte(p) != b'[' {
             return Err(PatternError::BareFrontier);
@@ -384,7 +384,7 @@ impl<'a> Matcher<'a> {
         Ok((!in_set(before, set) && in_set(here, set), after))
     }
 
-    /// `%1`..`%9`: what that capture caught, once more.
+    /// `%1`..`%9`: the text of that capture, again.
     fn repeated(&mut self, s: usize, digit: u8) -> Result<Option<usize>, PatternError> {
         let no_such_capture = PatternError::NoSuchCapture(digit - b'0');
         let index = usize::from(digit).checked_sub(usize::from(b'1')).ok_or(no_such_capture)?;
@@ -399,7 +399,7 @@ impl<'a> Matcher<'a> {
         Ok(self.text[s..].starts_with(again).then_some(s + again.len()))
     }
 
-    /// Where the single character class at `p` ends.
+    /// The end of the single character class at `p`.
     fn class_end(&self, p: usize) -> Result<usize, PatternError> {
         match self.pattern[p] {
             b'%' if p + 1 == self.pattern.len() => Err(PatternError::EndsInEscape),
@@ -422,7 +422,7 @@ impl<'a> Matcher<'a> {
         }
     }
 
-    /// Whether the class at `p..after` has the byte at `s`.
+    /// Whether the class at `p..after` contains the byte at `s`.
     #[inline]
     fn class_matches(&self, s: usize, p: usize, after: usize) -> bool {
         let Some(&byte) = self.text.get(s) else { return false };
@@ -434,7 +434,7 @@ impl<'a> Matcher<'a> {
         }
     }
 
-    /// The byte of the pattern at `p`. Behind its end is a `\0`, which no rule of the language names.
+    /// The byte of the pattern at `p`. After the end, a `\0`, which has no special meaning in patterns.
     #[inline]
     fn pattern_byte(&self, p: usize) -> u8 {
         self.pattern.get(p).copied().unwrap_or(0)
@@ -462,7 +462,7 @@ impl<'a> Matcher<'a> {
     }
 }
 
-/// Not through a String, which would be lost if `push` never came back.
+/// Without a `String`, which would leak if `push` leaves by `longjmp`.
 fn push_decimal(mut n: usize, push: &mut impl FnMut(&[u8])) {
     let mut digits = [0; 20];
     let mut first = digits.len();
@@ -476,7 +476,7 @@ fn push_decimal(mut n: usize, push: &mut impl FnMut(&[u8])) {
     }
 }
 
-/// The number that a pattern has for the capture with this index.
+/// The number of the capture with this index in a pattern.
 fn number(index: usize) -> u8 {
     u8::try_from(index + 1).expect("a pattern has at most 32 captures")
 }

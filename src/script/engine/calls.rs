@@ -1,4 +1,5 @@
-//! Many calls of one function within one protected call: what an error costs is paid only when there is one.
+//! Calls a function many times within one protected call. The cost of an error handler is paid only when there is an
+//! error.
 
 use std::ffi::{c_int, c_void};
 
@@ -7,19 +8,20 @@ use mlua::ffi;
 use super::frame::Frame;
 use super::lua_stack::{Outcome, Stack};
 
-/// What is done between the calls of a function. An error in the function skips [`Calls::returned`] and ends all of them.
+/// The work between the calls of a function. An error in the function skips [`Calls::returned`] and ends all calls.
 pub(crate) trait Calls {
-    /// Before each call; whether there is one.
+    /// Called before each call; returns whether to make it.
     fn begin(&mut self) -> bool;
 
-    /// After each call, with what it returned on top of the stack; whether there may be another one.
+    /// Called after each call, with the result on top of the stack; returns whether another call may follow.
     fn returned(&mut self, stack: Stack<'_>) -> bool;
 }
 
-/// Calls the function that is above the error function at `explain`, with the values above it and an [`Each`] behind them, by
-/// which it makes the calls. Above the values is what [`Outcome`] says afterwards.
+/// Calls the function above the error function at `explain`. Its arguments are the values above it, and an [`Each`]
+/// as the last one, with which it makes the calls. Afterwards the value described by [`Outcome`] is above them.
 ///
-/// What implements [`Calls`] holds the hook's [`Shared`](super::shared::Shared), so nobody else has borrowed from that.
+/// An implementation of [`Calls`] holds the hook's [`Shared`](super::shared::Shared), so nothing else has borrowed
+/// from it.
 pub(crate) fn call_each(stack: Stack, explain: c_int, mut calls: &mut dyn Calls) -> Outcome {
     let arguments = stack.top() - explain;
     for part in explain + 1..=explain + arguments {
@@ -30,12 +32,12 @@ pub(crate) fn call_each(stack: Stack, explain: c_int, mut calls: &mut dyn Calls)
     stack.call(arguments, explain)
 }
 
-/// The [`Calls`] that a function was handed by [`call_each`].
+/// The [`Calls`] that [`call_each`] passes to a function.
 #[derive(Clone, Copy)]
 pub(crate) struct Each(*mut c_void);
 
 impl Frame<'_> {
-    /// The last argument of a function that is called by [`call_each`] and by nobody else.
+    /// The last argument of a function that only [`call_each`] calls.
     pub(crate) fn calls(&self, at: c_int) -> Each {
         // SAFETY: see `Frame::enter`.
         Each(unsafe { ffi::lua_touserdata(self.stack.state(), at) })
@@ -45,7 +47,7 @@ impl Frame<'_> {
 impl Each {
     /// See [`Calls::begin`].
     pub(crate) fn begin(self) -> bool {
-        // SAFETY: `call_each` waits for the function that has this, and lends it what it has borrowed.
+        // SAFETY: `call_each` waits for the function that has this value, and lends it `calls` for that time.
         unsafe { (*self.0.cast::<&mut dyn Calls>()).begin() }
     }
 

@@ -1,4 +1,4 @@
-//! What a function of ours can do when Lua has called it.
+//! The operations of a native function that Lua has called.
 
 use std::ffi::{c_char, c_int};
 
@@ -7,15 +7,15 @@ use mlua::ffi::{self, lua_State};
 use super::lua_stack::{Hidden, Outcome, Stack};
 use crate::script::hook::current_log::Current;
 
-/// A function of ours as Lua takes it: with the current log as first upvalue, and any value as second.
+/// A native function as Lua takes it: with the current log as first upvalue, and any value as second.
 #[derive(Clone, Copy)]
 pub(crate) struct NativeFunction(ffi::lua_CFunction);
 
 impl NativeFunction {
-    /// Makes one of a function that leaves its results on the stack and says how many these are.
+    /// Wraps a function that leaves its results on the stack and returns their number.
     ///
-    /// An operation of its frame may leave it by `longjmp`, so it and what it calls with the frame keep nothing that
-    /// has to be dropped.
+    /// An operation of its frame may leave it by `longjmp`. The function, and any function that it calls with the
+    /// frame, must therefore keep nothing that has to be dropped.
     pub(crate) const fn of<F: Fn(&mut Frame) -> c_int + Copy>(_: F) -> Self {
         const { assert!(size_of::<F>() == 0, "a function, or a closure that captures nothing") };
         Self(enter::<F>)
@@ -26,17 +26,17 @@ impl NativeFunction {
     }
 }
 
-/// What Lua calls for each of them.
+/// The C function that Lua calls for each of them.
 unsafe extern "C-unwind" fn enter<F: Fn(&mut Frame) -> c_int + Copy>(state: *mut lua_State) -> c_int {
     // SAFETY: `NativeFunction::of` was given a value of this type, which has no bytes.
     let function: F = unsafe { std::mem::zeroed() };
-    // SAFETY: only `Shared` and `Frame::push_function` make Lua functions of this one, with the right upvalues.
+    // SAFETY: only `Shared` and `Frame::push_function` create Lua functions from this one, with the right upvalues.
     function(&mut unsafe { Frame::enter(state) })
 }
 
-/// A function of ours that Lua has called.
+/// A call of a native function by Lua.
 ///
-/// Its operations may leave the Rust function at once, by `longjmp`.
+/// Its operations may leave the Rust function immediately, by `longjmp`.
 pub(crate) struct Frame<'lua> {
     pub(crate) stack: Stack<'lua>,
     current: *mut Current,
@@ -53,14 +53,14 @@ impl Frame<'_> {
         }
     }
 
-    /// What is known of the current log. As long as it is borrowed, nothing can be done with the frame, so no Lua code runs
-    /// that would use it too.
+    /// The state of the current log. While it is borrowed, the frame cannot be used, so no Lua code runs that would
+    /// use it too.
     pub(crate) fn current(&mut self) -> &mut Current {
-        // SAFETY: see `Frame::enter`; this is the frame that Lua runs at the moment, since those that called it wait.
+        // SAFETY: see `Frame::enter`; this is the frame that Lua runs at the moment, and its callers wait.
         unsafe { &mut *self.current }
     }
 
-    /// Pushes bytes that the current log has.
+    /// Pushes bytes of the current log's state.
     pub(crate) fn push_of(&mut self, pick: impl FnOnce(&Current) -> &[u8]) {
         // SAFETY: as in `Frame::current`; pushing a string runs no Lua code.
         let current = unsafe { &*self.current };
@@ -84,7 +84,7 @@ impl Frame<'_> {
         unsafe { ffi::lua_createtable(self.stack.state(), items, pairs) }
     }
 
-    /// Replaces the value on top by a function that has it as second upvalue, and the current log as first.
+    /// Replaces the value on top by a function with that value as second upvalue, and the current log as first.
     pub(crate) fn push_function(&self, function: NativeFunction) {
         // SAFETY: see `Frame::enter`.
         unsafe {
@@ -94,32 +94,32 @@ impl Frame<'_> {
         }
     }
 
-    /// `table[index] = top`, past any metatable; takes the top.
+    /// `table[index] = top`, ignoring metatables; pops the top.
     pub(crate) fn set_item(&self, table: c_int, index: i64) {
         // SAFETY: see `Frame::enter`.
         unsafe { ffi::lua_rawseti(self.stack.state(), table, index) }
     }
 
-    /// `table[below top] = top`, past any metatable; takes both.
+    /// `table[below top] = top`, ignoring metatables; pops both.
     pub(crate) fn set_pair(&self, table: c_int) {
         // SAFETY: see `Frame::enter`.
         unsafe { ffi::lua_rawset(self.stack.state(), table) }
     }
 
-    /// `table[key] = top`; takes the top.
+    /// `table[key] = top`; pops the top.
     pub(crate) fn set_named(&self, table: c_int, key: &[u8]) {
         self.push_bytes(key);
         self.stack.swap();
         self.set_pair(table);
     }
 
-    /// Stores the top under a hidden key; takes it.
+    /// Stores the top under a hidden key; pops it.
     pub(crate) fn set_hidden(&self, table: c_int, key: Hidden) {
         // SAFETY: see `Frame::enter`.
         unsafe { ffi::lua_rawsetp(self.stack.state(), table, key.address()) }
     }
 
-    /// Makes the table on top the metatable of the one at `table`; takes it.
+    /// Makes the table on top the metatable of the one at `table`; pops it.
     pub(crate) fn set_metatable(&self, table: c_int) {
         // SAFETY: see `Frame::enter`.
         unsafe {
@@ -127,19 +127,19 @@ impl Frame<'_> {
         }
     }
 
-    /// `next` as Lua has it, for any table and any key.
+    /// Lua's `next`, for any table and any key.
     pub(crate) fn next(&self, table: c_int) -> bool {
         // SAFETY: see `Frame::enter`.
         unsafe { ffi::lua_next(self.stack.state(), table) != 0 }
     }
 
-    /// Puts the top below the values from `at` on.
+    /// Moves the top to index `at`, below the values from there on.
     pub(crate) fn insert(&self, at: c_int) {
         // SAFETY: see `Frame::enter`.
         unsafe { ffi::lua_rotate(self.stack.state(), at, 1) }
     }
 
-    /// Moves the top over another place of the stack.
+    /// Pops the top and stores it at another index of the stack.
     pub(crate) fn replace(&self, at: c_int) {
         // SAFETY: see `Frame::enter`.
         unsafe {
@@ -148,7 +148,7 @@ impl Frame<'_> {
         }
     }
 
-    /// `a < b`, with whatever their metatables say of it.
+    /// `a < b`, according to their metatables.
     pub(crate) fn is_less(&self, a: c_int, b: c_int) -> bool {
         // SAFETY: see `Frame::enter`.
         unsafe { ffi::lua_compare(self.stack.state(), a, b, ffi::LUA_OPLT) != 0 }
@@ -160,7 +160,8 @@ impl Frame<'_> {
         unsafe { ffi::lua_concat(self.stack.state(), count) }
     }
 
-    /// As [`Frame::call`] for one result, and `false` with the error in its place when it raises.
+    /// As [`Frame::call`] with one result. If the function raises, returns `false` with the error in place of the
+    /// result.
     pub(crate) fn try_call(&self, arguments: c_int) -> bool {
         self.stack.call(arguments, 0) == Outcome::Returned
     }
@@ -171,7 +172,7 @@ impl Frame<'_> {
         unsafe { ffi::lua_call(self.stack.state(), arguments, results) }
     }
 
-    /// Makes a string of any value, as `tostring` does; pushes it.
+    /// Converts any value to a string, as `tostring` does; pushes it.
     pub(crate) fn push_text_of(&self, at: c_int) {
         // SAFETY: see `Frame::enter`.
         unsafe {
@@ -191,7 +192,7 @@ impl Frame<'_> {
         }
     }
 
-    /// Raises an error at the line of the script that called.
+    /// Raises an error, at the script's line that made the call.
     pub(crate) fn fail(&self, message: &[u8]) -> ! {
         // SAFETY: see `Frame::enter`.
         unsafe {
@@ -202,7 +203,7 @@ impl Frame<'_> {
         }
     }
 
-    /// As [`Frame::fail`], with a message that is in the scratch buffer.
+    /// As [`Frame::fail`], with the message in the scratch buffer.
     pub(crate) fn fail_with_scratch(&mut self) -> ! {
         self.push_of(|current| &current.scratch);
         // SAFETY: see `Frame::enter`.

@@ -1,24 +1,24 @@
-//! The Lua stack, as far as nothing on it can raise an error or run a script's code.
+//! The part of the Lua stack API that cannot raise an error or run a script's code.
 //!
-//! Lua reports an error by `longjmp`, which skips the destructors of the Rust frames in between. Two types keep that
-//! apart:
+//! Lua raises an error by `longjmp`, which skips the destructors of the Rust frames in between. Two types separate
+//! the safe operations from the others:
 //!
-//! * [`Stack`] has only operations that raise no error and run no Lua code. Nor do they allocate in Lua, so that no garbage
-//!   is collected, but for [`Stack::reserve`], which frees nothing that can be reached. It may be used anywhere, so all that
-//!   writes events works on it.
-//! * [`Frame`](super::frame::Frame) adds those that can raise. It exists only inside a function that Lua calls, and those
-//!   functions keep nothing on their Rust frames that would have to be dropped.
+//! * [`Stack`] has only operations that raise no error and run no Lua code. They do not allocate in Lua either, so no
+//!   garbage is collected; the exception is [`Stack::reserve`], which frees nothing reachable. It may be used
+//!   anywhere, and all code that writes events works on it.
+//! * [`Frame`](super::frame::Frame) adds the operations that can raise. It exists only inside a function that Lua
+//!   calls, and such functions keep nothing on their Rust frames that must be dropped.
 //!
-//! Both have the lifetime `'lua` of one visit: the closure or the function that is given one cannot keep it, nor a slice
-//! got from it. What the types cannot say is left as two rules: an index is one that the stack has, and a slice is used only
-//! while Lua still has the string on its stack, in an upvalue or in a table that is reached from there.
+//! Both have the lifetime `'lua` of one visit: the closure or function that receives one cannot keep it, nor a slice
+//! from it. The types do not enforce two rules: an index must exist on the stack, and a slice may be used only while
+//! Lua still has the string on its stack, in an upvalue or in a table reachable from there.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::marker::PhantomData;
 
 use mlua::ffi::{self, lua_State};
 
-/// What is at a place of the stack.
+/// The kind of a value on the stack.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Kind {
     Nil,
@@ -29,12 +29,12 @@ pub(crate) enum Kind {
     Table,
     /// `json.null`.
     Null,
-    /// What can never be sent: a function, a userdata, a thread.
+    /// A value that can never be sent: a function, a userdata, a thread.
     Other(&'static str),
 }
 
 impl Kind {
-    /// The name that a script's author knows.
+    /// The name to use in messages for script authors.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Nil => "nil",
@@ -48,7 +48,7 @@ impl Kind {
     }
 }
 
-/// A key that no script can name, so that what is stored under it in a table of the script cannot be reached by the script.
+/// A key that scripts cannot use, so a script cannot access what is stored under it in its own tables.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hidden(usize);
 
@@ -56,17 +56,17 @@ pub(crate) struct Hidden(usize);
 static PLACES: [u8; 6] = [0; 6];
 
 impl Hidden {
-    /// In a decoded JSON value: its text, as long as nothing in it was changed.
+    /// In a decoded JSON value: its text, as long as nothing in it has changed.
     pub(crate) const TEXT: Self = Self(0);
-    /// In a decoded JSON value: its members, once they were looked at.
+    /// In a decoded JSON value: its members, once they have been listed.
     pub(crate) const MEMBERS: Self = Self(1);
-    /// In a decoded JSON value: the value that it is part of.
+    /// In a decoded JSON value: the value that contains it.
     pub(crate) const PARENT: Self = Self(2);
-    /// In a decoded JSON object whose members are not listed: how often one was read.
+    /// In a decoded JSON object whose members are not listed: number of reads.
     pub(crate) const READS: Self = Self(3);
-    /// In a decoded JSON object whose members are not listed: the nested values that were read, by key.
+    /// In a decoded JSON object whose members are not listed: the nested values that have been read, by key.
     pub(crate) const CHILDREN: Self = Self(4);
-    /// In what `drop` returns: the reason.
+    /// In the result of `drop`: the reason.
     pub(crate) const REASON: Self = Self(5);
 
     pub(super) fn address(self) -> *const c_void {
@@ -74,8 +74,8 @@ impl Hidden {
     }
 }
 
-/// What is kept in Lua's registry, a table that scripts cannot reach, so that a number will do as its key. Lua finds numbers
-/// with fewer steps than addresses, and its own keys there are positive.
+/// Keys of values in Lua's registry. Scripts cannot access this table, so integer keys are enough. Lua finds integers
+/// in fewer steps than addresses, and its own keys there are positive.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kept(ffi::lua_Integer);
 
@@ -84,19 +84,19 @@ impl Kept {
     pub(crate) const PROCESS: Self = Self(-1);
     /// The metatable of logs.
     pub(crate) const LOG: Self = Self(-2);
-    /// What the script assigned to fields of the current log, by position from 1.
+    /// The values that the script assigned to fields of the current log, by position from 1.
     pub(crate) const VALUES: Self = Self(-3);
-    /// The function that makes a text of any error.
+    /// The function that converts any error to text.
     pub(crate) const EXPLAIN: Self = Self(-4);
-    /// The function that makes the tables of logs and calls the hook.
+    /// The function that creates the tables of logs and calls the hook.
     pub(crate) const CALL: Self = Self(-5);
     /// The metatable of decoded objects.
     pub(crate) const OBJECT: Self = Self(-6);
     /// The metatable of decoded arrays.
     pub(crate) const ARRAY: Self = Self(-7);
-    /// The metatable that `json.array` gives.
+    /// The metatable set by `json.array`.
     pub(crate) const LIST: Self = Self(-8);
-    /// The metatable of what `drop` returns.
+    /// The metatable of the result of `drop`.
     pub(crate) const DROPPED: Self = Self(-9);
 
     pub(super) fn key(self) -> ffi::lua_Integer {
@@ -104,13 +104,13 @@ impl Kept {
     }
 }
 
-/// The operations that cannot raise. Copies stand for the same stack, on the thread that the visit is on.
+/// The operations that cannot raise. Copies refer to the same stack, on the thread of the visit.
 #[derive(Clone, Copy)]
 pub(crate) struct Stack<'lua>(*mut lua_State, PhantomData<&'lua ()>);
 
 impl<'lua> Stack<'lua> {
     /// # Safety
-    /// The state lives for all of `'lua`, and only this thread uses it meanwhile.
+    /// The state lives for all of `'lua`, and only this thread uses it during that time.
     pub(super) unsafe fn new(state: *mut lua_State) -> Self {
         Self(state, PhantomData)
     }
@@ -144,7 +144,7 @@ impl<'lua> Stack<'lua> {
         self.kind_of(unsafe { ffi::lua_type(self.0, at) }, at)
     }
 
-    /// The kind of the value at `at`, of which Lua has told the type.
+    /// The kind of the value at `at`, whose Lua type is known.
     #[inline]
     fn kind_of(self, r#type: c_int, at: c_int) -> Kind {
         // SAFETY: see `Stack::new`.
@@ -166,7 +166,7 @@ impl<'lua> Stack<'lua> {
         }
     }
 
-    /// The bytes of a string; none for anything else, numbers included.
+    /// The bytes of a string; `None` for any other value, including a number.
     #[inline]
     pub(crate) fn bytes(self, at: c_int) -> Option<&'lua [u8]> {
         // SAFETY: see `Stack::new`.
@@ -180,7 +180,7 @@ impl<'lua> Stack<'lua> {
         }
     }
 
-    /// The integer that the engine's own functions would take the value for.
+    /// The value as an integer, converted as Lua's own functions do.
     pub(crate) fn integer(self, at: c_int) -> Option<i64> {
         let mut is_integer = 0;
         // SAFETY: see `Stack::new`.
@@ -243,7 +243,7 @@ impl<'lua> Stack<'lua> {
         unsafe { ffi::lua_pushlightuserdata(self.0, std::ptr::null_mut()) }
     }
 
-    /// Puts the value on top below the one under it.
+    /// Swaps the two values on top.
     pub(crate) fn swap(self) {
         // SAFETY: see `Stack::new`.
         unsafe { ffi::lua_rotate(self.0, -2, 1) }
@@ -254,42 +254,42 @@ impl<'lua> Stack<'lua> {
         unsafe { ffi::lua_rawlen(self.0, at) }
     }
 
-    /// Pushes `table[index]`, past any metatable.
+    /// Pushes `table[index]`, ignoring metatables.
     #[inline]
     pub(crate) fn push_item(self, table: c_int, index: i64) -> Kind {
         // SAFETY: see `Stack::new`.
         self.kind_of(unsafe { ffi::lua_rawgeti(self.0, table, index) }, -1)
     }
 
-    /// Pushes what is stored under a hidden key.
+    /// Pushes the value under a hidden key.
     #[inline]
     pub(crate) fn push_hidden(self, table: c_int, key: Hidden) -> Kind {
         // SAFETY: see `Stack::new`.
         self.kind_of(unsafe { ffi::lua_rawgetp(self.0, table, key.address()) }, -1)
     }
 
-    /// Pushes what is kept in the registry.
+    /// Pushes a value of the registry.
     #[inline]
     pub(crate) fn push_kept(self, what: Kept) {
         // SAFETY: see `Stack::new`.
         unsafe { ffi::lua_rawgeti(self.0, ffi::LUA_REGISTRYINDEX, what.0) };
     }
 
-    /// Replaces the key on top by `table[key]`, past any metatable.
+    /// Replaces the key on top by `table[key]`, ignoring metatables.
     #[inline]
     pub(crate) fn swap_for_item(self, table: c_int) -> Kind {
         // SAFETY: see `Stack::new`.
         self.kind_of(unsafe { ffi::lua_rawget(self.0, table) }, -1)
     }
 
-    /// Replaces the key on top (nil to begin) by the next key of the table and its value; `false`, with the key gone,
-    /// after the last. The key must be one that the table has.
+    /// Replaces the key on top (nil to begin) by the next key of the table and its value. After the last one, removes
+    /// the key and returns `false`. The key must exist in the table.
     pub(crate) fn next(self, table: c_int) -> bool {
         // SAFETY: see `Stack::new`.
         unsafe { ffi::lua_next(self.0, table) != 0 }
     }
 
-    /// Takes an item out of a list. One that is not there stays out: Lua makes no room for nil.
+    /// Removes an item of a list. For an item that does not exist nothing changes: Lua allocates no space for nil.
     pub(crate) fn clear_item(self, table: c_int, index: i64) {
         // SAFETY: see `Stack::new`.
         unsafe {
@@ -298,9 +298,9 @@ impl<'lua> Stack<'lua> {
         }
     }
 
-    /// Calls the function under `arguments` values with an error function at `explain`. Whatever happens, one value
-    /// takes their place: what it returned, or what [`Outcome`] says of an error. Runs a script's code, so it is for those
-    /// who know that nobody has borrowed what that code uses.
+    /// Calls the function under `arguments` values with an error function at `explain`. In any case one value
+    /// replaces them: the result, or the error described by [`Outcome`]. Runs the script's code, so the caller must
+    /// make sure that nothing used by that code is borrowed.
     pub(super) fn call(self, arguments: c_int, explain: c_int) -> Outcome {
         // SAFETY: see `Stack::new`.
         match unsafe { ffi::lua_pcall(self.0, arguments, 1, explain) } {
@@ -310,7 +310,7 @@ impl<'lua> Stack<'lua> {
         }
     }
 
-    /// The line of the script that is being run, as far as can be told.
+    /// The current line of the script, if known.
     pub(crate) fn line(self) -> Option<u32> {
         // SAFETY: see `Stack::new`; all zeroes is a valid `lua_Debug`, which `lua_getstack` and `lua_getinfo` fill.
         unsafe {
@@ -318,7 +318,7 @@ impl<'lua> Stack<'lua> {
             let mut level = 0;
             while ffi::lua_getstack(self.0, level, &raw mut place) != 0 {
                 ffi::lua_getinfo(self.0, c"Sl".as_ptr(), &raw mut place);
-                // The library's own lines are no lines of the script.
+                // Lines of the library are not lines of the script.
                 let is_script = place.source.read() == b'@' as c_char;
                 if let Some(line) = u32::try_from(place.currentline).ok().filter(|&line| is_script && line > 0) {
                     return Some(line);

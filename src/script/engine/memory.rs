@@ -1,8 +1,9 @@
-//! The memory of a Lua state: how much it may take, and where it comes from.
+//! The memory of a Lua state: its limit and its allocator.
 //!
-//! A script makes and drops a few small objects per log: tables, their slots, strings. What it drops goes onto a list of
-//! blocks of that size, from which the next of that size is taken, so that most of them take a dozen instructions. Lists
-//! are filled from chunks, which go back to the process when the state ends. Large blocks are the allocator's own business.
+//! A script allocates and drops a few small objects per log: tables, their slots, strings. A dropped block goes onto
+//! a free list for its size, and the next block of that size is taken from it, so most allocations take a dozen
+//! instructions. Lists are filled from chunks, which are freed when the state ends. Large blocks go directly to the
+//! global allocator.
 
 use std::alloc::{Layout, alloc, dealloc, realloc};
 use std::ffi::c_void;
@@ -11,26 +12,26 @@ use std::ptr;
 use mlua::ffi::{self, lua_State};
 use mlua::{Lua, StdLib};
 
-/// Blocks up to this size come from lists; a text of a usual log does.
+/// Maximum size of a block from a free list; the text of a usual log fits.
 const MOST_SMALL: usize = 1024;
 
-/// Sizes are rounded up to multiples of this, which is also how blocks are aligned.
+/// Sizes are rounded up to multiples of this; also the alignment of blocks.
 const STEP: usize = 16;
 
-/// Memory that lists are filled from, at a time.
+/// Size of a chunk, from which the free lists are filled.
 const CHUNK: usize = 16 << 10;
 
-/// Lists keep what was dropped, so objects of many sizes, one size after the other, need more than they ever have at once.
-/// It may be this much more, and a part of the limit.
+/// Free lists keep dropped blocks, so a script that uses many sizes in turn needs more memory than it holds at any
+/// time. The chunks may exceed the limit by this many bytes, plus this fraction of the limit.
 const MOST_KEPT: usize = 1 << 20;
 const KEPT_PART: usize = 4;
 
-/// A Lua state with the libraries, that may take only so much memory.
+/// A Lua state with the libraries and a memory limit.
 pub(crate) struct LuaState {
     /// None only while the state is being closed.
     lua: Option<Lua>,
     state: *mut lua_State,
-    /// A box of which Lua has the address.
+    /// A box whose address Lua has.
     memory: *mut Memory,
 }
 
@@ -38,7 +39,7 @@ pub(crate) struct LuaState {
 unsafe impl Send for LuaState {}
 
 impl LuaState {
-    /// A new state; without a limit, until one is set. None when there is no memory.
+    /// A new state without a limit until one is set. Fails when there is no memory.
     pub(crate) fn new(libraries: StdLib) -> mlua::Result<Self> {
         let memory = Box::into_raw(Box::new(Memory::default()));
         // SAFETY: `allocate` is an allocator as Lua needs one, and its memory lives until the state is closed. The library of
@@ -58,13 +59,13 @@ impl LuaState {
         }
     }
 
-    /// Bytes of all that the state holds.
+    /// Bytes held by the state.
     pub(crate) fn used(&self) -> usize {
         // SAFETY: Lua uses it only while Lua code runs, which needs the state.
         unsafe { (*self.memory).used }
     }
 
-    /// From now on it may hold so many.
+    /// Sets the memory limit in bytes.
     pub(crate) fn set_limit(&self, bytes: usize) {
         // SAFETY: as in `LuaState::used`.
         unsafe { (*self.memory).limit = bytes }
@@ -91,19 +92,19 @@ impl Drop for LuaState {
     }
 }
 
-/// A block on a list.
+/// A free block on a list.
 struct Free {
     next: *mut Self,
 }
 
 struct Memory {
-    /// What was dropped, by size.
+    /// Free blocks, by size.
     lists: [*mut Free; MOST_SMALL / STEP],
-    /// Where the last chunk is not used yet, and how much that is.
+    /// The unused part of the last chunk: its start and size.
     fresh: *mut u8,
     left: usize,
     chunks: Vec<*mut u8>,
-    /// Bytes that Lua holds, and may hold.
+    /// Bytes that Lua holds, and the limit.
     used: usize,
     limit: usize,
 }
@@ -121,7 +122,7 @@ impl Default for Memory {
     }
 }
 
-/// Which list has the blocks for so many bytes, at least one.
+/// Index of the list for blocks of this many bytes, at least one.
 #[inline]
 fn list_of(bytes: usize) -> usize {
     (bytes - 1) / STEP
@@ -139,12 +140,12 @@ impl Memory {
         if first.is_null() {
             return self.take_fresh((list + 1) * STEP);
         }
-        // SAFETY: what is on a list is a block that nobody else uses, with a `Free` at its beginning.
+        // SAFETY: a block on a list is unused, and has a `Free` at its beginning.
         self.lists[list] = unsafe { (*first).next };
         first.cast()
     }
 
-    /// A block that was never used.
+    /// A block that was never used before.
     #[cold]
     fn take_fresh(&mut self, size: usize) -> *mut u8 {
         if self.left < size {
@@ -152,7 +153,7 @@ impl Memory {
             if self.chunks.len() * CHUNK >= most {
                 return ptr::null_mut();
             }
-            // What is left of the chunk before it is less than a block of this size, and stays unused.
+            // The rest of the previous chunk is smaller than this block, and stays unused.
             // SAFETY: the size is not zero.
             let chunk = unsafe { alloc(CHUNK_LAYOUT) };
             if chunk.is_null() {
@@ -169,7 +170,7 @@ impl Memory {
     }
 
     /// # Safety
-    /// The block is one that [`Memory::take`] gave for so many bytes, and nobody uses it any more.
+    /// The block is from [`Memory::take`] for this many bytes, and is not used any more.
     #[inline]
     unsafe fn give_back(&mut self, block: *mut u8, bytes: usize) {
         // SAFETY: as above; a block has room for a `Free`, and is aligned for it.
@@ -185,7 +186,7 @@ impl Memory {
     }
 
     /// # Safety
-    /// As for [`Memory::give_back`]; `new` is not zero. The block stays as it was when null is returned.
+    /// As for [`Memory::give_back`]; `new` is not zero. When null is returned, the block is unchanged.
     #[inline]
     unsafe fn resize(&mut self, block: *mut u8, old: usize, new: usize) -> *mut u8 {
         if old > MOST_SMALL && new > MOST_SMALL {
@@ -197,7 +198,7 @@ impl Memory {
         }
         let moved = self.take(new);
         if !moved.is_null() {
-            // SAFETY: both have at least so many bytes, and the new one is none that is in use.
+            // SAFETY: both have at least this many bytes, and the new one is not in use.
             unsafe {
                 ptr::copy_nonoverlapping(block, moved, old.min(new));
                 self.give_back(block, old);
@@ -221,10 +222,10 @@ const CHUNK_LAYOUT: Layout = match Layout::from_size_align(CHUNK, STEP) {
     Err(_) => panic!("the alignment is a power of two"),
 };
 
-/// What Lua calls for every block: to get one (`block` is null, and `old` something else than a size), to give it back (`new` is
-/// 0), to make it larger or smaller.
+/// Lua's allocation function: allocates a block (`block` is null, and `old` is not a size), frees it (`new` is 0), or
+/// resizes it.
 unsafe extern "C" fn allocate(memory: *mut c_void, block: *mut c_void, old: usize, new: usize) -> *mut c_void {
-    // SAFETY: `LuaState::new` gave Lua this memory, and the blocks are those that were given to Lua before.
+    // SAFETY: `memory` is from `LuaState::new`, and Lua passes only blocks that it got from here.
     unsafe {
         let memory = &mut *memory.cast::<Memory>();
         if block.is_null() {
@@ -265,23 +266,23 @@ mod tests {
             (0..2000).map(|nth| sizes[nth % sizes.len()]).map(|size| (memory.take(size), size)).collect();
         for (nth, &(block, size)) in blocks.iter().enumerate() {
             assert_eq!(block.addr() % STEP, 0);
-            // SAFETY: the block has so many bytes.
+            // SAFETY: the block has this many bytes.
             unsafe { block.write_bytes(nth as u8, size) };
         }
         for (nth, &(block, size)) in blocks.iter().enumerate() {
-            // SAFETY: as above, and all were written.
+            // SAFETY: as above, and all bytes are initialized.
             let bytes = unsafe { std::slice::from_raw_parts(block, size) };
             assert!(bytes.iter().all(|&byte| byte == nth as u8), "{size}");
         }
         let chunks = memory.chunks.len();
         for &(block, size) in &blocks {
-            // SAFETY: each once.
+            // SAFETY: each block is freed once.
             unsafe { memory.give_back(block, size) };
         }
         let again: Vec<(*mut u8, usize)> = blocks.iter().map(|&(_, size)| (memory.take(size), size)).collect();
         assert_eq!(memory.chunks.len(), chunks);
         for (block, size) in again {
-            // SAFETY: each once.
+            // SAFETY: each block is freed once.
             unsafe { memory.give_back(block, size) };
         }
     }

@@ -1,5 +1,5 @@
-//! The Lua machine: its stack, the functions that it calls, its time limit, its call trace. What is unsafe is here, behind
-//! functions that anybody may call.
+//! The Lua engine: its stack, the functions that it calls, its time limit, its call trace. All unsafe code is here,
+//! behind safe functions.
 #![expect(unsafe_code, reason = "talks to the Lua library and to the kernel's timers")]
 
 pub(crate) mod calls;

@@ -1,14 +1,14 @@
-//! C functions that raise errors as the engine's own do, around functions that cannot.
+//! C functions that raise errors as Lua's own functions do, around native functions that cannot raise.
 
 use std::ffi::c_int;
 
 use mlua::{Function, Lua, MultiValue, Table, Value, ffi};
 
-/// Puts a C function around one that answers `false, message` or `false, message, argument`, to raise the message as the
-/// engine's own functions do.
+/// Wraps a native function that returns `false, message` or `false, message, argument` on failure in a C function
+/// that raises the message, as Lua's own functions do.
 ///
-/// What a Rust callback returns as its error reaches `pcall` as an object, which a script can't concatenate or match,
-/// and names no line. A Lua function around it would lose the line of a tail call.
+/// An error returned by a Rust callback reaches `pcall` as an object, which a script cannot concatenate or match, and
+/// contains no line. A Lua function as the wrapper would lose the line of a tail call.
 pub(crate) fn raising(lua: &Lua, native: Function) -> mlua::Result<Function> {
     // SAFETY: the closure leaves one value, the C function, in the place of its one argument.
     unsafe { lua.exec_raw(native, |state| ffi::lua_pushcclosure(state, call_and_raise, 1)) }
@@ -37,15 +37,15 @@ unsafe extern "C-unwind" fn call_and_raise(state: *mut ffi::lua_State) -> c_int 
     }
 }
 
-/// `require(name)`: `open` gives the function of a module, or text that says why not; `close` is called when that has run.
-/// What a module returned is kept in `loaded`, by its name.
+/// `require(name)`: `open` returns the function of a module, or a text that says why there is none; `close` is called
+/// after that function has run. The module's result is stored in `loaded`, by its name.
 pub(crate) fn require(lua: &Lua, loaded: Table, open: Function, close: Function) -> mlua::Result<Function> {
     let parts = MultiValue::from_iter([Value::Table(loaded), Value::Function(open), Value::Function(close)]);
-    // SAFETY: the three parts are on the stack, and the closure that takes them is the one value left.
+    // SAFETY: the three parts are on the stack, and the closure that pops them is the one value left.
     unsafe { lua.exec_raw(parts, |state| ffi::lua_pushcclosure(state, call_require, 3)) }
 }
 
-/// Its upvalues are the loaded modules by name, and the functions that begin and end loading one.
+/// Its upvalues are the loaded modules by name, and the functions that begin and end the loading of one.
 unsafe extern "C-unwind" fn call_require(state: *mut ffi::lua_State) -> c_int {
     const LOADED: c_int = ffi::lua_upvalueindex(1);
     // SAFETY: called by Lua with a valid state and LUA_MINSTACK free slots, of which five are used. An error may leave

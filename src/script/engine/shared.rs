@@ -1,4 +1,4 @@
-//! What a hook and the functions of its Lua state know in common, and how the hook enters that state.
+//! The state shared by a hook and the functions of its Lua state, and how the hook enters that state.
 
 use std::cell::UnsafeCell;
 use std::ffi::c_int;
@@ -11,29 +11,31 @@ use super::frame::NativeFunction;
 use super::lua_stack::{Kept, Outcome, Stack};
 use crate::script::hook::current_log::Current;
 
-/// The [`Current`] that a hook shares with the functions of its Lua state, which know it by its address.
+/// The [`Current`] that a hook shares with the functions of its Lua state, which know its address.
 ///
-/// The two never use it at once: the hook runs a script by [`Shared::call`], for which nothing may be borrowed from it.
-/// What else runs Lua code, such as [`Function::call`], is only for code that calls none of these functions.
+/// The two never use it at the same time: the hook runs a script with [`Shared::call`], during which nothing may be
+/// borrowed from it. Other ways to run Lua code, such as [`Function::call`], are only for code that calls none of
+/// these functions.
 #[derive(Default)]
 pub(crate) struct Shared(Arc<Slot>);
 
 #[derive(Default)]
 struct Slot(UnsafeCell<Current>);
 
-// SAFETY: used by one side at a time, and so by one thread, see `Shared`; what is in it is bound to no thread.
+// SAFETY: used by one side at a time, and so by one thread, see `Shared`; its content is bound to no thread.
 unsafe impl Send for Slot {}
 // SAFETY: likewise.
 unsafe impl Sync for Slot {}
 
 impl Shared {
-    /// What is known of the current log, as long as no Lua code runs.
+    /// The state of the current log. Not to be used while Lua code runs.
     pub(crate) fn get(&mut self) -> &mut Current {
-        // SAFETY: used by one side at a time, see the type, and this side has borrowed its handle.
+        // SAFETY: used by one side at a time, see the type, and this side has borrowed its handle mutably.
         unsafe { &mut *self.0.0.get() }
     }
 
-    /// A function of ours with a second upvalue. The state keeps what its functions share until it ends.
+    /// A native function with a second upvalue. The Lua state keeps the shared data of its functions alive until it
+    /// ends.
     pub(crate) fn function(&self, lua: &Lua, function: NativeFunction, upvalue: Value) -> mlua::Result<Value> {
         let kept = lua.app_data_ref::<Arc<Slot>>().map(|kept| Arc::ptr_eq(&kept, &self.0));
         match kept {
@@ -58,7 +60,7 @@ impl Shared {
     }
 }
 
-/// Lends the state's stack, with these values on it, to a closure.
+/// Passes the state's stack, with these values on it, to a closure.
 ///
 /// # Errors
 /// No memory for the values.
@@ -70,7 +72,7 @@ pub(crate) fn visit<R>(lua: &Lua, values: impl IntoLuaMulti, visitor: impl FnOnc
     Ok(result.expect("no error, so the closure ran"))
 }
 
-/// Keeps a value in the registry.
+/// Stores a value in the registry.
 ///
 /// # Errors
 /// No memory.
@@ -79,7 +81,7 @@ pub(crate) fn keep(lua: &Lua, what: Kept, value: Value) -> mlua::Result<()> {
     unsafe { lua.exec_raw(value, |state| ffi::lua_rawseti(state, ffi::LUA_REGISTRYINDEX, what.key())) }
 }
 
-/// How many parameters a function takes, any number counting as two or more.
+/// The number of parameters of a function; a variadic function counts as two or more.
 ///
 /// # Errors
 /// No memory.

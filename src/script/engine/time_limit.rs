@@ -1,14 +1,14 @@
-//! Stops Lua code that takes too long, whatever it does.
+//! Stops Lua code that takes too long.
 //!
-//! A timer of the kernel counts the computing time of the hook's thread, and sends the thread itself a signal several
-//! times per time limit. The signal handler compares the number of the log at work with the one it saw before, so a log
-//! that ends in time costs one store and no look at a clock. When the number has stayed the same for the whole limit,
-//! the handler installs a Lua hook that raises an error before the next instruction. The hook stays until the script
-//! has been left, so a `pcall` in the script cannot swallow it: what runs after the `pcall` is hit again. (A count hook
-//! that is there from the beginning would more than double the price of every loop.)
+//! A kernel timer counts the CPU time of the hook's thread and sends a signal to that thread several times per time
+//! limit. The signal handler compares the number of the current log with the number at the previous tick. A log that
+//! ends in time therefore costs one store and no clock read. When the number has stayed the same for the whole limit,
+//! the handler installs a Lua hook that raises an error before the next instruction. The hook stays installed until
+//! the script is left, so a `pcall` in the script cannot suppress it: the code after the `pcall` is stopped again. (A
+//! count hook that is always installed would more than double the cost of every loop.)
 //!
-//! Computing time, not time on the wall: a busy machine, a paused container or a suspended laptop are no script's fault,
-//! and a script has nothing to wait for.
+//! The limit is CPU time, not wall-clock time: a script never has to wait, and a busy machine, a paused container or
+//! a suspended laptop must not make it fail.
 //!
 //! `lua_sethook` is one of the few functions that Lua allows in a signal handler (`ldebug.c`, "reasonable
 //! assumptions"); the handler runs on the thread whose state it changes, and touches only that thread's [`Beat`].
@@ -23,19 +23,19 @@ use mlua::ffi::{self, lua_Debug, lua_State};
 
 use super::lua_stack::Stack;
 
-/// What the signal handler of a thread knows.
+/// State of a thread's signal handler.
 struct Beat {
-    /// The Lua state that may be stopped; null when none is being watched.
+    /// The Lua state to stop; null when none is watched.
     state: AtomicPtr<lua_State>,
-    /// Counts up with every log.
+    /// Incremented for every log.
     now: AtomicU64,
-    /// What `now` was at the last tick.
+    /// Value of `now` at the last tick.
     seen: AtomicU64,
     /// Ticks since `seen` changed.
     ticks: AtomicU32,
-    /// What `now` was when the limit was reached; 0 as long as it was not.
+    /// Value of `now` when the limit was reached; 0 before that.
     stopped: AtomicU64,
-    /// Ticks of one log after which it is stopped.
+    /// Number of ticks after which a log is stopped.
     limit: AtomicU32,
     /// Ticks of all logs.
     all: AtomicU32,
@@ -57,26 +57,26 @@ thread_local! {
 
 static HANDLER: Once = Once::new();
 
-/// Ticks per time limit, at least: a log is stopped after its limit, and at most one tick later.
+/// Minimum number of ticks per time limit: a log is stopped after its limit, and at most one tick later.
 const TICKS_PER_LIMIT: u32 = 4;
 
-/// Time between two ticks, at most and at least.
+/// Maximum and minimum time between two ticks.
 const LONGEST_TICK: Duration = Duration::from_millis(25);
 const SHORTEST_TICK: Duration = Duration::from_millis(1);
 
-/// Watches the Lua code that this thread runs, from [`TimeLimit::start`] until it is dropped.
+/// Limits the time of the Lua code on this thread, from [`TimeLimit::start`] until it is dropped.
 pub(crate) struct TimeLimit<'lua> {
     timer: libc::timer_t,
     stack: Stack<'lua>,
-    /// Ticks of all logs after which [`TimeLimit::is_due`].
+    /// Total ticks of all logs after which [`TimeLimit::is_due`] is true.
     due: u32,
 }
 
 impl<'lua> TimeLimit<'lua> {
-    /// Begins to watch: `limit` is for each log, `all` for all of them.
+    /// Starts the timer. `limit` applies to each log, `all` to all logs together.
     ///
     /// # Panics
-    /// The kernel has no timer to give, which it has for every thread unless a limit on pending signals forbids it.
+    /// The kernel provides no timer. It has one for every thread, unless a limit on pending signals forbids it.
     /// Without a timer no script may run.
     pub(crate) fn start(stack: Stack<'lua>, limit: Duration, all: Duration) -> Self {
         let signal = signal();
@@ -119,26 +119,27 @@ impl<'lua> TimeLimit<'lua> {
         }
     }
 
-    /// The next log begins.
+    /// Begins the next log.
     #[inline]
     pub(crate) fn next(&self) {
         BEAT.with(|beat| beat.now.store(beat.now.load(Ordering::Relaxed) + 1, Ordering::Relaxed));
     }
 
-    /// Whether all logs together have used up their time, to a tick.
+    /// Whether all logs together have used up their time. Accurate to one tick.
     #[inline]
     pub(crate) fn is_due(&self) -> bool {
         BEAT.with(|beat| beat.all.load(Ordering::Relaxed) >= self.due)
     }
 
-    /// Whether the code that just ended was stopped for its time. What comes next can run freely.
+    /// Whether the code that just ended was stopped by the time limit. Resets the stop, so that the next code can
+    /// run.
     #[inline]
     pub(crate) fn stopped(&self) -> bool {
         BEAT.with(|beat| {
             if beat.stopped.load(Ordering::Relaxed) == 0 {
                 return false;
             }
-            // A tick after this cannot stop the same log again: the number moves on first.
+            // A later tick cannot stop the same log again, because the number is incremented first.
             let now = beat.now.load(Ordering::Relaxed);
             beat.now.store(now + 1, Ordering::Relaxed);
             let stopped = beat.stopped.swap(0, Ordering::Relaxed) == now;
@@ -160,12 +161,12 @@ impl Drop for TimeLimit<'_> {
     }
 }
 
-/// So many ticks a time has, rounded up.
+/// Number of ticks in a time, rounded up.
 fn ticks(time: Duration, tick: Duration) -> u32 {
     u32::try_from(time.as_nanos().div_ceil(tick.as_nanos())).unwrap_or(u32::MAX)
 }
 
-/// Computing time of this thread so far.
+/// CPU time of this thread so far.
 pub(crate) fn computing() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: fills the one timespec that it is given.
@@ -174,7 +175,7 @@ pub(crate) fn computing() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// Whether the code that this thread runs has used up its time, and is only being left.
+/// Whether the current code has used up its time and is being stopped.
 pub(crate) fn is_over() -> bool {
     BEAT.with(|beat| {
         let stopped = beat.stopped.load(Ordering::Relaxed);
@@ -182,7 +183,7 @@ pub(crate) fn is_over() -> bool {
     })
 }
 
-/// A real-time signal, which nothing else in the process uses and which debuggers pass on.
+/// A real-time signal that nothing else in the process uses and that debuggers pass on.
 fn signal() -> c_int {
     libc::SIGRTMIN() + 5
 }
@@ -210,14 +211,14 @@ extern "C" fn on_tick(_signal: c_int) {
     });
 }
 
-/// Runs before the next Lua instruction once time is up.
+/// Runs before the next Lua instruction when the time is up.
 unsafe extern "C-unwind" fn stop(state: *mut lua_State, _event: *mut lua_Debug) {
     // SAFETY: called by Lua with its live state; nothing here needs dropping when the error leaves by `longjmp`.
     unsafe {
         if is_over() {
             ffi::luaL_error(state, c"stopped after its time limit".as_ptr());
         } else {
-            // The limit was reached just when the log ended: the one at work now is another.
+            // The limit was reached just when the log ended: the current log is a later one.
             ffi::lua_sethook(state, None, 0, 0);
         }
     }

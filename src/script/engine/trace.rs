@@ -1,4 +1,4 @@
-//! The script's calls at the moment of an error, as Lua tells them.
+//! The script's calls at the moment of an error, as reported by Lua.
 
 use std::ffi::CStr;
 
@@ -6,7 +6,7 @@ use mlua::ffi::{self, lua_Debug, lua_State};
 
 use super::lua_stack::Stack;
 
-/// A call that was under way.
+/// An active call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     /// The file: the script's name, or a module's.
@@ -17,13 +17,14 @@ pub struct Call {
     pub(crate) defined: u32,
 }
 
-/// A chain is cut to this many calls: an endless recursion has many, all alike.
+/// Maximum number of calls in a chain. An endless recursion has many, which are all alike.
 const MOST: usize = 12;
 
-/// What precedes a file's name in what Lua calls a source.
+/// Lua puts this before a file's name in the source of a chunk.
 const FILE: u8 = b'@';
 
-/// Notes the calls of the script that are under way, the innermost first, without those of the library and of ours.
+/// Collects the active calls of the script, the innermost first. Functions of the library and native functions are
+/// left out.
 pub(crate) fn note(stack: Stack, calls: &mut Vec<Call>) {
     calls.clear();
     let state = stack.state();
@@ -43,7 +44,7 @@ pub(crate) fn note(stack: Stack, calls: &mut Vec<Call>) {
     }
 }
 
-/// The file that a function is from, if it is from one.
+/// The file that a function is defined in, if any.
 ///
 /// # Safety
 /// The place was filled by `lua_getinfo` with `S`, for a function that still lives.
@@ -54,7 +55,7 @@ unsafe fn file(place: &lua_Debug) -> Option<String> {
     Some(String::from_utf8_lossy(name).into_owned())
 }
 
-/// Tells `noted` of every line that the script begins, with the line's file, until another hook takes its place.
+/// Calls `noted` for every line that the script begins, with the line's file, until another hook replaces this one.
 ///
 /// The closure runs no Lua code, and captures nothing.
 pub(crate) fn on_lines<F: Fn(String, u32) + Copy>(stack: Stack, _noted: F) {
@@ -77,8 +78,8 @@ unsafe extern "C-unwind" fn on_line<F: Fn(String, u32) + Copy>(state: *mut lua_S
     }
 }
 
-/// Tells `noted` of every line that the script begins (`true`), and after every call of the line that is gone on with, if any is
-/// (`false`), until another hook takes its place.
+/// Calls `noted` for every line that the script begins (`true`), and after every call for the line that execution
+/// returns to, if any (`false`), until another hook replaces this one.
 ///
 /// The function runs no Lua code.
 pub(crate) fn on_moves<F: Fn(bool, Option<(&str, u32)>) + Copy>(stack: Stack, _noted: F) {

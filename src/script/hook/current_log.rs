@@ -1,7 +1,7 @@
-//! What the functions that Lua calls know of the current log.
+//! The state of the current log, for the functions that Lua calls.
 //!
-//! A field that the script did not touch is never copied into Lua: it stays in the page. What the script assigned is in
-//! a Lua table, by the field's position; here is only which is which.
+//! A field that the script did not touch is never copied into Lua: it stays in the page. Assigned values are in a Lua
+//! table, by the field's position; only the state of each field is here.
 
 use std::ops::Range;
 
@@ -15,42 +15,42 @@ use crate::script::output::special_bytes::{Instructions, PIECE, Work, with_best_
 #[derive(Debug, Default)]
 pub(crate) struct Current {
     pub(crate) logs: Logs,
-    /// Identity of the table that stands for the current log; 0 between logs.
+    /// Identity of the current log's table; 0 between logs.
     pub(crate) table: usize,
     /// Identity of the metatables of: logs, decoded objects, decoded arrays, `json.array`, `drop`.
     pub(crate) marks: MetatableMarks,
     /// One per field of the log, then one per added field.
     states: Vec<FieldState>,
-    /// Among these positions are all fields that were assigned.
+    /// Contains the positions of all assigned fields.
     assigned: Range<usize>,
     added: Vec<Range<usize>>,
     added_text: Vec<u8>,
-    /// Where a key was found last: scripts walk through a log more often than they jump.
+    /// Position of the last found key: scripts usually read a log's fields in order.
     found: usize,
-    /// Where keys were found before, by the address that Lua has them at: a script asks each log for the same.
+    /// Positions of keys found before, by the address of the key in Lua: a script reads the same keys of every log.
     places: [KeyPlace; KEY_PLACES],
     keys: KeyTexts,
     shared: SharedTexts,
-    /// For text on its way into Lua, where nothing may be owned by a Rust frame.
+    /// For text that is passed to Lua, where Rust frames may own nothing.
     pub(crate) scratch: Vec<u8>,
-    /// The line of the script at which the last error was raised.
+    /// The script's line of the last error.
     pub(crate) error_line: Option<u32>,
-    /// The calls that were under way then, the innermost first.
+    /// The calls that were active at that moment, the innermost first.
     pub(crate) calls: Vec<Call>,
-    /// What `process(log, meta)` may see of where the log is from; none when it takes no second parameter.
+    /// The origin of the log, for `process(log, meta)`; `None` when the function has no second parameter.
     pub(crate) meta: Option<LogIdentity>,
-    /// Most bytes that one log may become.
+    /// Maximum bytes of the events of one log.
     pub(crate) most_bytes: usize,
 }
 
-/// A key's bytes are at this address, and the field was found at this position of a log.
+/// The address of a key's bytes, and the position in a log at which its field was found.
 #[derive(Debug, Default, Clone, Copy)]
 struct KeyPlace {
     address: usize,
     position: usize,
 }
 
-/// A power of two.
+/// Must be a power of two.
 const KEY_PLACES: usize = 16;
 
 /// See [`Current::marks`].
@@ -63,7 +63,7 @@ pub(crate) struct MetatableMarks {
     pub(crate) dropped: usize,
 }
 
-/// What `meta` is made of.
+/// The content of `meta`.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct LogIdentity {
     pub(crate) shard: u32,
@@ -76,47 +76,48 @@ pub(crate) struct LogIdentity {
     pub(crate) id: String,
 }
 
-/// Who knows a field's value.
+/// Where a field's value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FieldState {
-    /// The page.
+    /// In the page.
     Untouched,
-    /// The Lua table of assigned values.
+    /// In the Lua table of assigned values.
     Assigned,
-    /// Nobody: it was deleted.
+    /// Nowhere: it was deleted.
     Deleted,
 }
 
-/// `,"key":` of every field, escaped once for all logs with the same keys; behind them is room for one more piece.
+/// `,"key":` of every field, escaped once for all logs with the same keys; room for one more piece follows.
 #[derive(Debug, Default)]
 struct KeyTexts {
     schema: u64,
     text: Vec<u8>,
-    /// Where each begins, and where the last ends.
+    /// Where each begins, and the end of the last.
     starts: Vec<usize>,
 }
 
-/// `,"key":"value"` of the neighbouring fields that a log has from its group, escaped once for all logs of the group.
+/// `,"key":"value"` of the adjacent fields that a log shares with its group, escaped once for all logs of the group.
 #[derive(Debug, Default)]
 struct SharedTexts {
     schema: u64,
     group: u32,
     /// Position of the first of them.
     first: usize,
-    /// Where in the page each value is.
+    /// Range of each value in the page.
     places: Vec<Range<usize>>,
     text: Vec<u8>,
 }
 
-/// A script may add this many fields to a log, with this many bytes of keys: they are not in Lua's memory.
+/// Maximum number of fields that a script may add to a log, and maximum bytes of their keys: they do not count as Lua
+/// memory.
 const MOST_ADDED: usize = 10_000;
 const MOST_ADDED_TEXT: usize = 1 << 20;
 
-/// A scratch buffer that one log made larger than this is not kept for the next.
+/// A larger scratch buffer is not kept for the next log.
 const MOST_SCRATCH: usize = 1 << 20;
 
 impl Current {
-    /// Begins with the log that was read last.
+    /// Begins the log that was read last.
     pub(crate) fn begin(&mut self) {
         self.states.clear();
         self.states.resize(self.logs.log().len(), FieldState::Untouched);
@@ -135,7 +136,7 @@ impl Current {
         self.logs.log()
     }
 
-    /// How many fields there are or were.
+    /// Number of fields, including deleted ones.
     pub(crate) fn len(&self) -> usize {
         self.states.len()
     }
@@ -144,7 +145,7 @@ impl Current {
         self.states[position]
     }
 
-    /// The script assigned a value to the field, which is in the Lua table of assigned values.
+    /// Marks the field as assigned; the value is in the Lua table of assigned values.
     pub(crate) fn assign(&mut self, position: usize) {
         self.states[position] = FieldState::Assigned;
         self.assigned = match self.assigned.is_empty() {
@@ -153,7 +154,7 @@ impl Current {
         };
     }
 
-    /// The script deleted the field.
+    /// Marks the field as deleted.
     pub(crate) fn delete(&mut self, position: usize) {
         self.states[position] = FieldState::Deleted;
     }
@@ -167,11 +168,11 @@ impl Current {
         }
     }
 
-    /// Where the field with this key is or was.
+    /// Position of the field with this key, even if it was deleted.
     #[inline]
     pub(crate) fn find(&mut self, key: &[u8]) -> Option<usize> {
         let log = self.logs.log();
-        // Another text may be at that address now, so the bytes decide.
+        // Another key may be at that address by now, so the bytes are compared.
         let place = &mut self.places[key.as_ptr().addr() / 16 % KEY_PLACES];
         if place.address == key.as_ptr().addr() && log.has_at(place.position, key) {
             self.found = place.position;
@@ -186,7 +187,7 @@ impl Current {
         Some(position)
     }
 
-    /// Adds a field behind the others, with its value still to come; `None` when a log cannot take more.
+    /// Adds a field after the others, without a value yet; `None` when the log has the maximum of added fields.
     pub(crate) fn add(&mut self, key: &[u8]) -> Option<usize> {
         if self.added.len() == MOST_ADDED || self.added_text.len() + key.len() > MOST_ADDED_TEXT {
             return None;
@@ -203,7 +204,7 @@ impl Current {
         self.assigned.clone().filter(|&position| self.states[position] != FieldState::Untouched)
     }
 
-    /// The first field from `position` on that was not deleted.
+    /// The first field at or after `position` that is not deleted.
     pub(crate) fn live_from(&self, position: usize) -> Option<usize> {
         (position..self.len()).find(|&position| self.states[position] != FieldState::Deleted)
     }
@@ -222,8 +223,8 @@ impl Current {
         out.extend_from_slice(self.keys.of(position));
     }
 
-    /// Appends `,"key":"value"` of the field at `position`, which nobody touched, and of those behind it up to the next
-    /// that was touched or that the log shares with its group; returns the position behind them.
+    /// Appends `,"key":"value"` of the untouched field at `position`, and of the fields after it up to the next one
+    /// that was touched or that the log shares with its group; returns the position after them.
     pub(crate) fn write_untouched(&mut self, position: usize, out: &mut Vec<u8>) -> usize {
         let log = self.logs.log();
         self.keys.refresh(&log);
@@ -235,8 +236,8 @@ impl Current {
         end
     }
 
-    /// Appends `,"key":"value"` of all fields from `position` on that the log shares with its group, when nobody touched
-    /// them; returns how many these are, 0 when they have to be written one by one.
+    /// Appends `,"key":"value"` of all fields from `position` on that the log shares with its group, if they are
+    /// untouched; returns their number, or 0 when they must be written one by one.
     #[inline]
     pub(crate) fn write_shared(&mut self, position: usize, out: &mut Vec<u8>) -> usize {
         let log = self.logs.log();
@@ -244,7 +245,7 @@ impl Current {
         let count = self.shared.places.len();
         if position != self.shared.first
             || self.states[position..position + count].iter().any(|&state| state != FieldState::Untouched)
-            // A log may have a field of its own with the key of a tag.
+            // A log may have its own field with the key of a tag.
             || (position..).zip(&self.shared.places).any(|(at, place)| log.shared(at).as_ref() != Some(place))
         {
             return 0;
@@ -254,7 +255,7 @@ impl Current {
     }
 }
 
-/// Appends `,"key":"value"` of these fields, which become about `len` bytes without the keys.
+/// Appends `,"key":"value"` of these fields, about `len` bytes without the keys.
 struct WriteFields<'a> {
     log: Log<'a>,
     keys: &'a KeyTexts,
@@ -277,7 +278,7 @@ impl Work for WriteFields<'_> {
 }
 
 impl KeyTexts {
-    /// Makes the texts for the keys of this log, unless they are.
+    /// Fills the texts for the keys of this log, unless they are current.
     #[inline]
     fn refresh(&mut self, log: &Log<'_>) {
         if self.schema != log.schema() {
@@ -306,10 +307,10 @@ impl KeyTexts {
 }
 
 impl SharedTexts {
-    /// Makes the texts for the group of this log, unless they are.
+    /// Fills the texts for the group of this log, unless they are current.
     #[inline]
     fn refresh(&mut self, log: &Log<'_>, keys: &mut KeyTexts) {
-        // The numbers of schemas are never used again, not even for another page.
+        // Schema numbers are never reused, not even for another page.
         if (self.schema, self.group) != (log.schema(), log.group()) {
             self.fill(log, keys);
         }

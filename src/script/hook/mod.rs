@@ -47,8 +47,8 @@ const GC_PAUSE_PERCENT_OF_SMALL: i32 = 1000;
 const SMALL_STATE: usize = 2 << 20;
 const SMALL_PART: usize = 16;
 
-/// Maximum size of the events of one log, which is also limited by `script.memory`: they cannot be delivered in
-/// parts, and must fit into memory.
+/// Maximum size of the events of one log, which is also limited by `script.memory`: the events of one log cannot be
+/// delivered in parts, and must fit into memory.
 const MOST_BYTES_OF_LOG: usize = 32 << 20;
 
 /// The origin of a hook's logs, as `process(log, meta)` sees it.
@@ -79,9 +79,9 @@ pub struct Hook {
     config: Config,
     formats: Formats,
     meta: Meta,
-    /// A version that failed to load here.
+    /// A version that failed to load for this hook.
     refused: Option<String>,
-    /// Its used thread time, on the clock of [`turns::Turns`].
+    /// Used thread time of the shard, on the clock of [`turns::Turns`].
     used_to: Duration,
     /// `None` after a log broke a limit: the state is discarded.
     vm: Option<Vm>,
@@ -137,8 +137,8 @@ impl Hook {
         self.run_part(page, 0, &Bounds::NONE, &|| true)
     }
 
-    /// The same from log number `from` of the page on, within the bounds and as long as the result is wanted. A page
-    /// is divided only if all of it can be decoded, so that no part of it is delivered repeatedly.
+    /// The same from log number `from` on, until a bound is reached or the result is no longer wanted. A page is
+    /// divided only if all of it can be decoded, so that no part of it is delivered repeatedly.
     ///
     /// # Errors
     /// As for [`Hook::run`].
@@ -199,7 +199,7 @@ impl Hook {
             };
             let vm = match vm {
                 Ok(vm) => vm,
-                // This is rare, because it loaded before: for example a top level that sometimes takes longer.
+                // Rare, because the version loaded before: for example, the top level sometimes takes longer.
                 Err(error) => return run.fail_all(&error),
             };
             vm.set_pause(self.config.memory);

@@ -33,14 +33,14 @@ impl Stretch {
 pub struct Bounds {
     /// Bytes of events, and of the errors of logs that the script failed on.
     pub bytes: usize,
-    /// Computing.
+    /// CPU time.
     pub time: Duration,
-    /// Asked after a log that broke a limit of the script.
+    /// Called after a log that broke a limit of the script.
     pub gives_up: Option<Arc<GivesUp>>,
 }
 
-/// Whether to stop in a page after this many logs, of which this many failed: too many fail, and the rest only costs
-/// time.
+/// Whether to stop in a page after this many logs, of which this many failed: too many fail, and the others would
+/// only take time.
 pub type GivesUp = dyn Fn(u32, u32) -> bool + Send + Sync;
 
 impl Bounds {
@@ -63,7 +63,7 @@ pub struct Made {
     pub logs: u32,
     /// Dropped logs.
     pub dropped: u32,
-    /// Among them: why, where the script says it.
+    /// Reasons of these drops, where the script gives one.
     pub drop_reasons: DropReasons,
     /// Logs that the script failed on; none of them has an event.
     pub failed: Vec<Failed>,
@@ -85,14 +85,14 @@ impl Made {
 /// A log that the script failed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failed {
-    /// Which log of the page, from 0.
+    /// Number of the log in the page, from 0.
     pub log: u32,
-    /// Why.
+    /// The error.
     pub error: HookError,
 }
 
 impl Failed {
-    /// About how many bytes of memory it holds.
+    /// Approximate memory use, in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
         let error = &self.error;

@@ -76,7 +76,7 @@ pub(super) struct Run<'a, 'b> {
 }
 
 impl Run<'_, '_> {
-    /// All logs from the one on that the reader is at.
+    /// Processes all logs from the reader's position on.
     pub(super) fn all(&mut self, stack: Stack) -> Result<Ended, PageError> {
         if !stack.reserve(64) {
             return self.fail_one();
@@ -93,7 +93,7 @@ impl Run<'_, '_> {
         let mut calls = RunCalls { run: self, watch, log: None, ended: None };
         loop {
             let outcome = call_each(stack, explain, &mut calls);
-            // Without an end, an error ended the calls: it is the log's, or there was not even the memory to begin with one.
+            // Without `ended`, an error ended the calls: an error of the log, or too little memory to begin a log.
             if calls.ended.is_none() {
                 match calls.log {
                     Some(_) => calls.settle(stack, outcome),
@@ -107,7 +107,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Fails all logs, as far as there is room for the errors: the script does not load any more.
+    /// Fails all logs, as far as there is room for the errors: the script no longer loads.
     pub(super) fn fail_all(&mut self, error: &HookError) -> Result<Ended, PageError> {
         loop {
             let logs = &mut self.current.get().logs;
@@ -121,7 +121,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// There is not enough memory to begin with a log.
+    /// Fails one log, because there is not enough memory to begin it.
     fn fail_one(&mut self) -> Result<Ended, PageError> {
         let Some(log) = self.current.get().logs.read()? else { return Ok(Ended::Done) };
         let log = log.index();
@@ -137,8 +137,8 @@ impl Run<'_, '_> {
         self.made.failed.push(failed);
     }
 
-    /// Makes events of what the call left on top of the stack, or says what is wrong with it; or why the log is dropped, if
-    /// it says that.
+    /// Formats events from the result on top of the stack, or returns the fault; or the reason why the log is
+    /// dropped, if the script gives one.
     fn judge<'lua>(
         &mut self,
         stack: Stack<'lua>,
@@ -164,7 +164,7 @@ impl Run<'_, '_> {
         ScriptFault::Timeout { at: self.script.place_at(self.current.get()), limit: self.config.timeout }
     }
 
-    /// Forgets the log: its table is of no use from now on, and what was assigned to its fields is garbage.
+    /// Cleans up after the log: its table becomes stale, and the values assigned to its fields become garbage.
     fn tidy(&mut self, stack: Stack) {
         let current = self.current.get();
         current.table = 0;
@@ -180,11 +180,11 @@ impl Run<'_, '_> {
     }
 }
 
-/// What is done before and after each call of `process`.
+/// The work before and after each call of `process`.
 struct RunCalls<'r, 'a, 'b, 'lua> {
     run: &'r mut Run<'a, 'b>,
     watch: TimeLimit<'lua>,
-    /// The log that `process` was called with, until its events are made.
+    /// The log that `process` was called with, until its events are formatted.
     log: Option<u32>,
     ended: Option<Result<Ended, PageError>>,
 }
@@ -218,7 +218,7 @@ impl Calls for RunCalls<'_, '_, '_, '_> {
 }
 
 impl RunCalls<'_, '_, '_, '_> {
-    /// Makes events of the log, or an error; and says whether that is enough.
+    /// Formats the events of the log, or records its error; then checks whether a bound is reached.
     fn settle(&mut self, stack: Stack, outcome: Outcome) {
         let Some(log) = self.log.take() else { return };
         let (run, watch) = (&mut *self.run, &self.watch);
@@ -258,7 +258,7 @@ fn tell_place(current: &mut Current, page: &Page) {
     }
     let place = current.log().place(page);
     if let Some(meta) = &mut current.meta {
-        // Two logstores may well have a shard and a cursor of the same number.
+        // Two logstores can have shards and cursors with the same number.
         meta.id.clear();
         let _ = write!(meta.id, "{}/{}/{place}", meta.project, meta.logstore);
         meta.cursor = place.cursor;

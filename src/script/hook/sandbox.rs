@@ -188,7 +188,7 @@ fn add_log(lua: &Lua, shared: &mut Shared, globals: &Table) -> mlua::Result<()> 
     Ok(())
 }
 
-/// `json.get(value, "a", "b")`: what is at the end of the way, or nil where it ends early or at null.
+/// `json.get(value, "a", "b")`: the value at the end of the path, or nil if the path ends early or at null.
 const GET: &str = r#"
     local null = ...
     local select, type = select, type
@@ -202,7 +202,7 @@ const GET: &str = r#"
     end
 "#;
 
-/// Calls the engine's own function, the second upvalue, with all arguments.
+/// Calls the original function, the second upvalue, with all arguments.
 fn pass_on(frame: &mut Frame) -> c_int {
     let arguments = frame.stack.top();
     frame.stack.push_copy(frame.upvalue());
@@ -211,7 +211,7 @@ fn pass_on(frame: &mut Frame) -> c_int {
     frame.stack.top()
 }
 
-/// A script's own `__len` could claim any length, and the engine would walk all of it.
+/// A script's own `__len` could return any length, and Lua would visit all of it.
 fn check_length(frame: &mut Frame) {
     if frame.stack.kind(1) == Kind::Table {
         let mark = frame.stack.metatable(1);
@@ -230,7 +230,7 @@ fn insert_or_remove(frame: &mut Frame) -> c_int {
 fn sort(frame: &mut Frame) -> c_int {
     check_length(frame);
     if frame.stack.kind(2) == Kind::Nil {
-        // The engine's own order would not come back before the end, and long texts make each comparison long.
+        // Lua's own comparison cannot be interrupted, and long texts make each comparison slow.
         frame.stack.set_top(1);
         frame.stack.push_nil();
         frame.push_function(NativeFunction::of(is_less));
@@ -238,7 +238,7 @@ fn sort(frame: &mut Frame) -> c_int {
     pass_on(frame)
 }
 
-/// `a < b`, as a function that is called, which is where a script can be stopped.
+/// `a < b` as a Lua function call, so that the script can be stopped there.
 fn is_less(frame: &mut Frame) -> c_int {
     let is_less = frame.is_less(1, 2);
     frame.stack.push_boolean(is_less);
@@ -257,15 +257,16 @@ fn r#move(frame: &mut Frame) -> c_int {
 fn repeat(frame: &mut Frame) -> c_int {
     let empty = |at| frame.stack.bytes(at).is_none_or(<[u8]>::is_empty);
     if frame.stack.kind(1) == Kind::String && empty(1) && empty(3) {
-        // The engine would repeat nothing as often as asked.
+        // Lua would loop over the repetitions of an empty text.
         frame.push_bytes(b"");
         return 1;
     }
     pass_on(frame)
 }
 
-/// Whoever puts them into a metatable later has no finaliser, since the engine looks for one only here, a `__close` that is
-/// stopped like all else, and weak tables, over which the collector may be slow.
+/// Rejects a metatable with one of these fields. If a script adds them to the metatable later, `__gc` has no effect,
+/// because Lua checks for a finaliser only here; `__close` is stopped like other code; and weak tables may slow down
+/// the collector.
 fn set_metatable(frame: &mut Frame) -> c_int {
     let stack = frame.stack;
     if stack.kind(2) == Kind::Table {
@@ -280,8 +281,8 @@ fn set_metatable(frame: &mut Frame) -> c_int {
     pass_on(frame)
 }
 
-/// The engine runs an error function with its hooks off when a hook raised the error. One that loops could then not be
-/// stopped, so the script's own is left out of the stop.
+/// Lua runs an error handler with hooks disabled when a hook raised the error. A handler that loops could then not be
+/// stopped, so the script's handler is not called after a stop.
 fn guarded_xpcall(frame: &mut Frame) -> c_int {
     if frame.stack.kind(2) == Kind::Other("a function") {
         frame.stack.push_copy(2);

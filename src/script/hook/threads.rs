@@ -1,4 +1,4 @@
-//! Threads for hooks: a script computes, and must not block the loops that pull and deliver.
+//! Threads for hooks: scripts use the CPU, and must not block the loops that pull and deliver.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,8 +14,8 @@ use crate::loggroup::PageError;
 use crate::script::engine::time_limit::computing;
 use crate::script::{Failed, Hook, Made, Script, Stretch};
 
-/// How long the end of the program waits for threads that process a log. A log with a longer time limit ends with the
-/// process.
+/// Maximum time that the end of the program waits for threads that process a log. A log with a longer time limit is
+/// stopped when the process exits.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A fixed number of threads that run hooks. Shards take turns.
@@ -27,7 +27,7 @@ pub struct HookThreads {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Called when its shard begins, with the clock of [`Turns`].
+/// Called when it is the shard's turn, with the clock of [`Turns`].
 type Job = Box<dyn FnOnce(Duration) + Send>;
 
 #[derive(Default)]
@@ -49,7 +49,7 @@ struct State {
 /// A hook after a run over a page or a part of it.
 #[derive(Debug)]
 pub struct HookRun {
-    /// The hook, ready for the next run.
+    /// The hook, to be used for the next run.
     pub hook: Hook,
     /// The batch, and the logs that the script failed on; or the page, if it cannot be read.
     pub made: Result<(Batch, Vec<Failed>), UnreadablePage>,

@@ -11,13 +11,13 @@ use crate::script::values::state::KeptState;
 use crate::script::{Config, Meta, Script};
 
 impl Hook {
-    /// Whether this version should take over: it is a different one, and did not fail to load here.
+    /// Whether the hook should change to this version: it is a different one, and did not fail to load here.
     pub(in crate::script) fn is_older_than(&self, script: &Script) -> bool {
         self.script.version != script.version && self.refused.as_ref() != Some(&script.version)
     }
 
-    /// Makes this the hook of another version, with the state that both declare. A version that does not load changes
-    /// nothing: it loaded at the reload, but the result of its top level may vary.
+    /// Replaces this hook by one of another version, with the state that both versions declare. A version that does
+    /// not load changes nothing: it loaded at the reload, but the result of its top level may vary.
     pub(in crate::script) fn take_up(&mut self, script: &Script) {
         match self.successor(script) {
             // The old version is dropped here, and shuts down.
@@ -47,7 +47,7 @@ impl Hook {
     }
 }
 
-/// Also runs the script's `shutdown`. A state that a log broke is just dropped.
+/// Also runs the script's `shutdown`. A state broken by a log is discarded without it.
 impl Drop for Hook {
     fn drop(&mut self) {
         let Some(vm) = self.vm.take() else { return };

@@ -1,4 +1,4 @@
-//! Decides whose turn it is on the hook threads. Pure.
+//! Decides which job runs next on the hook threads. Pure.
 //!
 //! Start-time fair queueing. Every shard has a clock of its used time, and the job of the shard with the least used
 //! time goes first. An idle shard does not accumulate credit: its clock is set to that of the job that began last. A
@@ -12,7 +12,7 @@ use std::time::Duration;
 pub(super) struct Turns<T> {
     /// The clock of the job that began last.
     now: Duration,
-    /// In the order of their begin; those that begin at the same time in the order in which they came.
+    /// By start time; jobs with the same start time in the order of their arrival.
     waiting: BTreeMap<(Duration, u64), T>,
     came: u64,
 }
@@ -24,13 +24,13 @@ impl<T> Default for Turns<T> {
 }
 
 impl<T> Turns<T> {
-    /// A job of a shard whose clock shows `used_to`.
+    /// Adds a job of a shard whose clock is `used_to`.
     pub(super) fn push(&mut self, used_to: Duration, job: T) {
         self.waiting.insert((used_to.max(self.now), self.came), job);
         self.came += 1;
     }
 
-    /// The job whose turn it is, and what its shard's clock shows when it begins.
+    /// The next job, and its shard's clock when it starts.
     pub(super) fn next(&mut self) -> Option<(Duration, T)> {
         let ((begin, _), job) = self.waiting.pop_first()?;
         self.now = begin;
@@ -44,13 +44,13 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Shards that always have something to do, each with jobs of this length, on so many threads: what each of them
-    /// got in ten seconds.
+    /// Simulates shards that always have a job, each of this length, on `threads` threads: returns the time that each
+    /// shard got in ten seconds.
     fn play(threads: usize, jobs: &[Duration]) -> Vec<Duration> {
         let mut turns = Turns::default();
         let mut got = vec![Duration::ZERO; jobs.len()];
         (0..jobs.len()).for_each(|shard| turns.push(Duration::ZERO, shard));
-        // By the time at which it ends: a shard and when its job began on its clock.
+        // By end time: a shard, and the start of its job on the shard's clock.
         let mut at_work: BTreeMap<(Duration, usize), Duration> = BTreeMap::new();
         let mut now = Duration::ZERO;
         while now < 10 * SECOND {

@@ -1,9 +1,9 @@
-//! JSON text from bytes.
+//! Writes bytes as JSON text.
 
 use super::special_bytes;
 use super::special_bytes::{Instructions, PIECE};
 
-/// Appends `bytes` as a JSON string. What is not UTF-8 becomes U+FFFD.
+/// Appends `bytes` as a JSON string. Invalid UTF-8 becomes U+FFFD.
 pub(crate) fn string(bytes: &[u8], out: &mut Vec<u8>) {
     out.reserve(bytes.len() + 2);
     out.push(b'"');
@@ -15,15 +15,15 @@ pub(crate) fn string(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// The first bytes of a text: all that lies behind them may be read, and means nothing.
+/// The first `len` bytes of a text. The bytes after them may be read, but have no meaning.
 #[derive(Clone, Copy)]
 pub(crate) struct Cut<'a> {
     pub(crate) text: &'a [u8],
     pub(crate) len: usize,
 }
 
-/// Appends pairs of a text that is copied and one that becomes a JSON string, as [`string`] writes it; together they become about
-/// `len` bytes.
+/// Appends pairs of a text that is copied and a text that becomes a JSON string, as [`string`] writes it; together
+/// about `len` bytes.
 #[inline(always)]
 pub(crate) fn pairs<'a>(
     with: impl Instructions,
@@ -44,8 +44,8 @@ pub(crate) fn pairs<'a>(
     }
 }
 
-/// Writes a pair of which the second text can stand between quotes as it is, and cuts off the room that it takes. `false`, with the
-/// room as it was, when there is another text, or too little room to write whole pieces.
+/// Writes a pair whose second text needs no escapes, and removes the used part from `room`. Returns `false`, with
+/// `room` unchanged, when the text needs escapes or the room is too small for whole pieces.
 #[inline(always)]
 fn plain_pair(with: impl Instructions, label: Cut<'_>, text: Cut<'_>, room: &mut &mut [u8]) -> bool {
     let whole = std::mem::take(room);
@@ -60,8 +60,9 @@ fn plain_pair(with: impl Instructions, label: Cut<'_>, text: Cut<'_>, room: &mut
     is_written
 }
 
-/// Copies a text in pieces of a fixed length, at least one; `false` when there are no whole ones here or there, or when `marks`
-/// finds something in the text. What the last piece brings too much is written over by what comes next.
+/// Copies a text in pieces of a fixed length, at least one. Returns `false` when the text or the room has too few
+/// bytes for whole pieces, or when `marks` finds something in the text. Extra bytes of the last piece are overwritten
+/// by what follows.
 #[inline(always)]
 fn pieces(text: Cut<'_>, room: &mut [u8], marks: impl Fn(&[u8; PIECE]) -> u32) -> bool {
     let (mut from, mut to, mut left) = (text.text, room, text.len);
@@ -73,7 +74,7 @@ fn pieces(text: Cut<'_>, room: &mut [u8], marks: impl Fn(&[u8; PIECE]) -> u32) -
         *place = *piece;
         let found = marks(piece);
         if left <= PIECE {
-            // The last piece reaches past the end.
+            // The last piece extends past the end of the text.
             return u64::from(found) & !(u64::MAX << left) == 0;
         }
         if found != 0 {
@@ -83,7 +84,7 @@ fn pieces(text: Cut<'_>, room: &mut [u8], marks: impl Fn(&[u8; PIECE]) -> u32) -
     }
 }
 
-/// Appends what is to be escaped or not ASCII.
+/// Appends bytes that contain escapes or non-ASCII characters.
 fn difficult(bytes: &[u8], out: &mut Vec<u8>) {
     match std::str::from_utf8(bytes) {
         Ok(_) => contents(bytes, out),
@@ -106,14 +107,15 @@ fn contents(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// As [`contents`], with the place of the first special byte.
+/// As [`contents`], with the position of the first special byte.
 fn from_special(text: &[u8], first: usize, out: &mut Vec<u8>) {
     let mut escaped = [0; BLOCK * 6 + 8];
     let (mut rest, mut special) = (text, Some(first));
     while let Some(plain) = special {
         let (before, from) = rest.split_at(plain);
         out.extend_from_slice(before);
-        // Where one special byte is, more are near, as in JSON within JSON: no use in looking for each by itself.
+        // Special bytes usually occur close together, as in JSON within JSON, so a block is escaped without a search
+        // for each.
         let (dense, after) = from.split_at(from.len().min(BLOCK));
         let len = block(dense, &mut escaped);
         out.extend_from_slice(&escaped[..len]);
@@ -122,11 +124,11 @@ fn from_special(text: &[u8], first: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(rest);
 }
 
-/// Bytes that are escaped at a time.
+/// Number of bytes escaped at a time.
 const BLOCK: usize = 64;
 
-/// Escapes up to [`BLOCK`] bytes; returns how many they became. Every byte writes a whole entry and moves on by what counts
-/// of it, so that there is no branch to guess.
+/// Escapes up to [`BLOCK`] bytes; returns the length of the result. Every byte writes a whole entry and advances by
+/// the entry's length, so there are no unpredictable branches.
 fn block(text: &[u8], escaped: &mut [u8; BLOCK * 6 + 8]) -> usize {
     let mut len = 0;
     for &byte in text {
@@ -137,10 +139,10 @@ fn block(text: &[u8], escaped: &mut [u8; BLOCK * 6 + 8]) -> usize {
     len
 }
 
-/// Place of the length in an entry of [`ESCAPES`].
+/// Index of the length in an entry of [`ESCAPES`].
 const LEN: usize = 7;
 
-/// What to write for a byte, and at [`LEN`] how much of it.
+/// The escaped form of each byte, with its length at [`LEN`].
 static ESCAPES: [[u8; 8]; 256] = {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut table = [[0; 8]; 256];
@@ -208,7 +210,7 @@ mod tests {
             }
         }
 
-        /// Each text with what lies behind it, of which nothing may be seen.
+        /// Each text is followed by bytes that must not appear in the result.
         #[test]
         fn many_pairs_are_written_as_one_by_one(
             texts in proptest::collection::vec(("[a-z0-9 ]{0,90}|[a\"\u{e9}\n]{0,20}", "[a\"]{0,40}"), 0..8),

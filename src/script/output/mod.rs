@@ -1,4 +1,4 @@
-//! Converts the returned values to the bytes of events.
+//! Formats the returned values as events.
 
 pub(crate) mod escape;
 pub(crate) mod number;

@@ -1,11 +1,11 @@
-//! Numbers as text: one writer for JSON, `key=value` text, the lines for a SIEM, attributes and `tostring`, so that a number
-//! looks the same wherever it goes.
+//! Numbers as text. JSON, `key=value` text, syslog lines, attributes and `tostring` all use this code, so that a
+//! number looks the same everywhere.
 
-/// Up to here, in both directions, a float stands for one integer only.
+/// Up to this absolute value, a float represents exactly one integer.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// Appends a float in the fewest digits that read back the same, a whole one without a fraction; `false` for what JSON has
-/// no number for.
+/// Appends a float with the fewest digits that parse to the same value, a whole number without a fraction; `false`
+/// for a value that JSON cannot represent.
 #[must_use]
 pub(crate) fn float(number: f64, out: &mut Vec<u8>) -> bool {
     if !number.is_finite() {
@@ -23,7 +23,7 @@ pub(crate) fn integer(number: i64, out: &mut Vec<u8>) {
     serde_json::to_writer(out, &number).expect("a Vec takes all that is written");
 }
 
-/// The integer that a float stands for, if it stands for one and no other.
+/// The integer that a float represents, if exactly one.
 pub(crate) fn whole(number: f64) -> Option<i64> {
     (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i64)
 }

@@ -1,4 +1,4 @@
-//! The built-in event of a log that the script failed on, when the settings want it sent: the log as it is.
+//! The built-in event for a log that the script failed on, if the settings request it: the unchanged log.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -9,20 +9,20 @@ use crate::core::event::{Body, BodyError, DestinationFormat, Head, PairPlace, Pa
 use crate::loggroup::{Log, Logs};
 use crate::script::{Failed, Hooks};
 
-/// A page of which the logs that the script failed on go on as they are.
+/// A page whose failed logs are sent unchanged.
 #[derive(Debug)]
 pub struct PassedOn {
     /// The events of the whole page, for each destination.
     pub outputs: Vec<Events>,
-    /// The failed logs that are among them.
+    /// The failed logs that are included.
     pub passed: Vec<Failed>,
-    /// Those that the destination has no room for: they are as failed as they were.
+    /// The failed logs for which the destination has no room. They remain failed.
     pub left: Vec<Failed>,
 }
 
 impl Hooks {
-    /// The batch's outputs, with the events of the failed logs put where they belong: each log as it was pulled, at its
-    /// own time. `failed` is in the order of the page.
+    /// The batch's outputs with the events of the failed logs inserted at their positions: each log as it was pulled,
+    /// with its own time. `failed` is in the order of the page.
     #[must_use]
     pub fn pass(&self, batch: &Batch, failed: Vec<Failed>) -> PassedOn {
         let (mut passed, mut left) = (Vec::new(), Vec::new());
@@ -70,7 +70,7 @@ fn copy(from: &Events, event: usize, to: &mut Events) {
 struct Plain<'a>(Log<'a>);
 
 impl<'a> Plain<'a> {
-    /// With the log's own time; none when that is none that every destination can write.
+    /// The head with the log's own time; `None` if that is a time that not every destination can write.
     fn head(&self) -> Option<Head<'a>> {
         let text = |wanted: &[u8]| {
             let (_, value) = self.0.fields().find(|(key, _)| *key == wanted)?;

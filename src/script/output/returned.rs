@@ -1,4 +1,4 @@
-//! Checks the value that a hook returns, and writes its events.
+//! Checks the value that a hook returns, and formats its events.
 
 use std::borrow::Cow;
 use std::ffi::c_int;
@@ -19,8 +19,8 @@ const MOST_EVENTS: usize = 10_000;
 
 type Text<'a> = Cow<'a, [u8]>;
 
-/// Appends the events that the value on top stands for; an error may leave some of them behind. Returns the reason, when
-/// the value says why the log is dropped.
+/// Appends the events of the value on top; after an error, some of them may be left in the outputs. Returns the drop
+/// reason, if the value has one.
 pub(crate) fn push_events<'lua>(
     stack: Stack<'lua>,
     current: &mut Current,
@@ -55,7 +55,7 @@ fn bytes(outputs: &[Events]) -> usize {
     outputs.iter().map(|events| events.bytes().len()).sum()
 }
 
-/// What is there in the place of a string, and how to make one of it.
+/// Describes a value that is not a string, and how to convert it.
 fn unlike_text(kind: Kind) -> String {
     match kind {
         Kind::Integer(_) | Kind::Number(_) | Kind::Boolean(_) => format!("{}; tostring() makes one", kind.name()),
@@ -73,7 +73,7 @@ struct One<'a> {
     formats: &'a Formats,
     log: u32,
     outputs: &'a mut [Events],
-    /// The batch may not become longer than this by this log.
+    /// Maximum length of the batch after this log.
     most: usize,
 }
 
@@ -89,7 +89,7 @@ impl<'a> One<'a> {
         while self.stack.next(list) {
             self.stack.pop(1);
             match self.stack.kind(-1) {
-                // A table with more keys than this has holes, however many more there are.
+                // A table with more keys than its length has holes; the exact number does not matter.
                 Kind::Integer(_) if items > len => break,
                 Kind::Integer(_) => items += 1,
                 _ => {
@@ -110,7 +110,7 @@ impl<'a> One<'a> {
         Ok(())
     }
 
-    /// One event: a string, the log, or an event table. `place` goes before the paths of errors.
+    /// One event: a string, the log, or an event table. Errors have `place` before their paths.
     fn push(&mut self, at: c_int, place: &str) -> Result<(), BodyError> {
         let whole = |why: &str| {
             let place = place.trim_end_matches('.');
@@ -163,7 +163,7 @@ impl<'a> One<'a> {
                         let got = unlike_text(self.stack.kind(at));
                         return Err(fault(format!("a table, a string or the log is needed, not {got}")));
                     }
-                    // The value stays, below the key that the walk goes on from.
+                    // The value stays on the stack, below the key for the next step.
                     self.stack.swap();
                     if !self.stack.reserve(32) {
                         return Err(fault("too much for the Lua stack".to_owned()));
@@ -261,7 +261,7 @@ impl<'a> One<'a> {
         Ok(())
     }
 
-    /// The log's own time, unless a field of that name holds something else.
+    /// The log's own time; `None` if its field is missing or holds something else. A time out of range is an error.
     fn log_time(&mut self) -> Result<Option<Time<'static>>, String> {
         let Some(digits) = self.log_digits(b"__time__") else { return Ok(None) };
         let time = time::of_log(digits, self.log_digits(b"__time_ns_part__"));
@@ -332,7 +332,7 @@ impl<'a> One<'a> {
         let mut names = Vec::new();
         for index in 1..=len {
             self.stack.push_item(at, index as i64);
-            // The list keeps the string when it has left the stack.
+            // The list keeps the string alive after it is popped.
             let (name, kind) = (self.stack.bytes(-1), self.stack.kind(-1));
             self.stack.pop(1);
             let place = format!("{path}[{index}]");
@@ -406,7 +406,7 @@ impl<'a> One<'a> {
         Ok(pairs)
     }
 
-    /// Pairs of a table with every value as text; a list gives its key once for every item.
+    /// Pairs of a table, with every value as text; a list becomes one pair per item, with the same key.
     fn fields(&mut self, table: c_int, path: &str) -> Result<Vec<(Text<'a>, Text<'a>)>, BodyError> {
         if self.stack.kind(table) == Kind::Table && matches!(shape(self.stack, self.current, table), Shape::Log) {
             return self.log_fields(path);
@@ -462,7 +462,7 @@ impl<'a> One<'a> {
     }
 }
 
-/// What an event table may have, in the order in which errors list it.
+/// The keys of an event table, in the order in which errors list them.
 pub(crate) const KEYS: [&str; 18] = [
     "time",
     "timestamp",
@@ -484,7 +484,7 @@ pub(crate) const KEYS: [&str; 18] = [
     "message",
 ];
 
-/// The event as the hook left it, still in Lua and in the page.
+/// The event as the hook returned it, still in Lua and in the page.
 struct Returned<'a> {
     stack: Stack<'a>,
     current: &'a mut Current,

@@ -1,8 +1,8 @@
-//! Finds the bytes that a JSON string cannot hold as they are: quotes, backslashes and control characters.
+//! Finds the bytes that must be escaped in a JSON string: quotes, backslashes and control characters.
 //!
-//! Written so that the compiler turns each step into a few instructions for 16 bytes at once.
+//! Written so that the compiler generates a few vector instructions for each 16 bytes.
 
-/// What is special among 64 bytes: one bit for each byte, the lowest for the first.
+/// The special bytes among 64 bytes: one bit for each byte, the lowest for the first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Marks {
     pub(crate) quotes: u64,
@@ -16,22 +16,22 @@ pub(crate) fn controls(text: &[u8]) -> u64 {
     text.iter().take(64).rev().fold(0, |bits, &byte| bits << 1 | u64::from(byte < 0x20))
 }
 
-/// Bytes that [`Instructions`] look at.
+/// Number of bytes that [`Instructions::difficult`] processes.
 pub(crate) const PIECE: usize = 32;
 
-/// What a machine has for many bytes at once.
+/// Operations on many bytes at once, by instruction set.
 pub(crate) trait Instructions: Copy {
-    /// What [`is_plain`] would not let pass: one bit for each byte, the lowest for the first.
+    /// The bytes that [`is_plain`] rejects: one bit for each byte, the lowest for the first.
     fn difficult(self, bytes: &[u8; PIECE]) -> u32;
 
-    /// What is special among 64 bytes.
+    /// The special bytes among 64 bytes.
     fn marks(self, bytes: &[u8; 64]) -> Marks;
 
-    /// For each bit, whether the number of bits that are set up to it, itself included, is odd.
+    /// For each bit, whether the number of set bits up to and including it is odd.
     fn parity(self, bits: u64) -> u64;
 }
 
-/// With what every machine has.
+/// The instructions that every machine has.
 #[derive(Clone, Copy)]
 struct Anywhere;
 
@@ -60,15 +60,15 @@ impl Instructions for Anywhere {
     }
 }
 
-/// What can be done with more instructions than every machine has.
+/// Work that is faster with instructions that not every machine has.
 pub(crate) trait Work {
     type Result;
 
-    /// Does it. Only what is inlined here, `run` above all, is done with them.
+    /// Does the work. Only inlined code, above all `run` itself, is compiled with these instructions.
     fn run(self, with: impl Instructions) -> Self::Result;
 }
 
-/// Does the work with the instructions that this machine has for many bytes or bits at once.
+/// Does the work with the best instructions of this machine.
 #[inline]
 pub(crate) fn with_best_instructions<W: Work>(work: W) -> W::Result {
     #[cfg(target_arch = "x86_64")]
@@ -111,7 +111,7 @@ mod sse2 {
     #[target_feature(enable = "sse2")]
     fn difficult_bits(bytes: &[u8; 16]) -> u16 {
         let text = load(bytes);
-        // Signed: what is not ASCII is negative.
+        // Signed comparison: non-ASCII bytes are negative.
         let control = _mm_cmplt_epi8(text, _mm_set1_epi8(0x20));
         bits(_mm_or_si128(control, _mm_or_si128(is(text, b'"'), is(text, b'\\'))))
     }
@@ -146,7 +146,7 @@ mod avx2 {
 
     use super::{Instructions, Marks, PIECE, Work};
 
-    /// This machine has them.
+    /// Proof that this machine has the instructions.
     #[derive(Clone, Copy)]
     pub(super) struct Here(());
 
@@ -196,7 +196,7 @@ mod avx2 {
     #[target_feature(enable = "avx2")]
     fn difficult_here(bytes: &[u8; PIECE]) -> u32 {
         let text = load(bytes);
-        // Signed: what is not ASCII is negative.
+        // Signed comparison: non-ASCII bytes are negative.
         let control = _mm256_cmpgt_epi8(_mm256_set1_epi8(0x20), text);
         let quotes = _mm256_or_si256(is(text, b'"'), is(text, b'\\'));
         _mm256_movemask_epi8(_mm256_or_si256(control, quotes)).cast_unsigned()
@@ -208,12 +208,12 @@ mod avx2 {
         let (halves, _) = bytes.as_chunks();
         let [low, high] = [load(&halves[0]), load(&halves[1])];
         let join = |byte| bits(is(low, byte)) | bits(is(high, byte)) << 32;
-        // Signed: what is not ASCII is negative.
+        // Signed comparison: non-ASCII bytes are negative.
         let unusual = _mm256_cmpgt_epi8(_mm256_set1_epi8(0x20), _mm256_min_epi8(low, high));
         Marks { quotes: join(b'"'), backslashes: join(b'\\'), is_usual: bits(unusual) == 0 }
     }
 
-    /// The product with a number of which all bits are set, where nothing is carried.
+    /// The carry-less product with a number whose bits are all set.
     #[inline]
     #[target_feature(enable = "pclmulqdq")]
     fn parity_here(bits: u64) -> u64 {
@@ -241,7 +241,7 @@ mod avx2 {
     }
 }
 
-/// For machines on which no instruction collects a bit of each byte.
+/// For machines without an instruction that collects one bit of each byte.
 #[cfg(any(test, not(target_arch = "x86_64")))]
 mod portable {
     use super::is_difficult;
@@ -260,7 +260,7 @@ mod portable {
     fn bits(flags: [bool; 16]) -> u16 {
         let mut bits = 0;
         for (nth, eight) in flags.map(u8::from).as_chunks().0.iter().enumerate() {
-            // The product moves the lowest bit of each byte into the highest byte, each to a place of its own.
+            // The product moves the lowest bit of each byte into the highest byte, each to a different position.
             let picked = u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
             bits |= (picked as u16) << (8 * nth);
         }
@@ -268,7 +268,7 @@ mod portable {
     }
 }
 
-/// Where the first special byte is.
+/// The position of the first special byte.
 #[inline]
 pub(crate) fn first(text: &[u8]) -> Option<usize> {
     let (pieces, tail) = text.as_chunks::<16>();
@@ -279,10 +279,10 @@ pub(crate) fn first(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// Whether the text is ASCII without special bytes, so that it can stand between quotes as it is.
+/// Whether the text is ASCII without special bytes, so that it can be copied between quotes unchanged.
 #[inline]
 pub(crate) fn is_plain(text: &[u8]) -> bool {
-    // What is left over at the end is looked at together with bytes before it, some of them a second time.
+    // The rest at the end is checked together with bytes before it, some of them a second time.
     if let Some(last) = text.last_chunk() {
         let (pieces, _) = text.as_chunks::<16>();
         !pieces.iter().any(|piece| any(piece, is_difficult)) && !any::<16>(last, is_difficult)
@@ -295,7 +295,7 @@ pub(crate) fn is_plain(text: &[u8]) -> bool {
 
 #[inline]
 fn any<const N: usize>(bytes: &[u8; N], is: impl Fn(u8) -> bool) -> bool {
-    // Without a way out in between, all of them are looked at at once.
+    // Without an early exit, all bytes are checked at once.
     bytes.iter().fold(false, |any, &byte| any | is(byte))
 }
 
@@ -304,7 +304,7 @@ fn is_special(byte: u8) -> bool {
     (byte == b'"') | (byte == b'\\') | (byte < 0x20)
 }
 
-/// Special, or 0x80 and above, of which other characters than ASCII are made.
+/// Special, or 0x80 and above: a part of a non-ASCII character, or invalid.
 #[inline]
 fn is_difficult(byte: u8) -> bool {
     (byte == b'"') | (byte == b'\\') | (byte.cast_signed() < 0x20)
@@ -360,7 +360,7 @@ mod tests {
         }
     }
 
-    /// Everything that [`Instructions`] can do with these bytes.
+    /// The results of all [`Instructions`] for these bytes.
     struct Look([u8; 64]);
 
     impl Work for Look {

@@ -1,4 +1,4 @@
-//! Moments as digits.
+//! Times as digits.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::core::event::Time;
 
-/// The time of a log by its fields `__time__` and `__time_ns_part__`, when they hold what SLS puts there.
+/// The time of a log from its fields `__time__` and `__time_ns_part__`, if they have the format that SLS uses.
 pub(crate) fn of_log(digits: String, part: Option<String>) -> Option<Time<'static>> {
     let nanos = part.and_then(|part| nanos(&part)).filter(|_| !digits.contains('.'));
     is_digits(&digits).then_some(Time { digits: Cow::Owned(digits), nanos })
@@ -19,12 +19,13 @@ pub(crate) fn is_digits(text: &str) -> bool {
     digits(number) || number.split_once('.').is_some_and(|(seconds, fraction)| digits(seconds) && digits(fraction))
 }
 
-/// The year 1 begins. Earlier years have no four digits.
+/// Start of the year 1. Earlier years do not have four digits.
 const FIRST_SECOND: i64 = -62_135_596_800;
 
-/// Whether digits stand for unix seconds of the years 1 to 9999, which every destination can write; else what they are.
+/// Whether the digits are unix seconds in the years 1 to 9999, which every destination can write; otherwise the error
+/// names the likely unit.
 pub(crate) fn check(digits: &str) -> Result<(), String> {
-    // So few are of these years whatever they are, and all that is seen on a usual day.
+    // Any text of this length is in range. This covers all usual times.
     if digits.len() <= 11 {
         return Ok(());
     }
@@ -33,7 +34,7 @@ pub(crate) fn check(digits: &str) -> Result<(), String> {
         return Ok(());
     }
     let units = [(1_000, "milliseconds"), (1_000_000, "microseconds"), (1_000_000_000, "nanoseconds")];
-    // Moments from 1973 to 2128 are those that clocks of our days write.
+    // Times from 1973 to 2128 are considered plausible.
     let is_of_our_days = |&(in_a_second, _): &(i64, _)| {
         whole.is_some_and(|whole| (100_000_000..5_000_000_000).contains(&(whole / in_a_second)))
     };
@@ -44,7 +45,7 @@ pub(crate) fn check(digits: &str) -> Result<(), String> {
     Err(format!("expected unix seconds, not {}: {hint}", digits.chars().take(40).collect::<String>()))
 }
 
-/// A float's digits, rounded to microseconds, which is what a float can tell of a moment of our days.
+/// The digits of a float, rounded to microseconds, the precision of a float for current times.
 pub(crate) fn of_float(seconds: f64) -> Result<String, String> {
     const MOST: f64 = 1e19;
     if !seconds.is_finite() || seconds.abs() > MOST {
@@ -55,7 +56,7 @@ pub(crate) fn of_float(seconds: f64) -> Result<String, String> {
     Ok(if short == "-0" { "0".to_owned() } else { short.to_owned() })
 }
 
-/// Nanoseconds within a second, from their plain decimal.
+/// Nanoseconds within a second, from plain decimal digits.
 pub(crate) fn nanos(text: &str) -> Option<u32> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|&nanos| plain && nanos < 1_000_000_000)

@@ -1,6 +1,6 @@
-//! Writes Lua values as JSON, and tables as `key=value` text, straight from where they are.
+//! Writes Lua values as JSON, and tables as `key=value` text, directly from the stack and the page.
 //!
-//! Works on [`Stack`] alone: nothing here can raise a Lua error, so ordinary Rust may call it and be called by it.
+//! Uses only [`Stack`]: nothing here can raise a Lua error, so ordinary Rust code may call it and be called by it.
 
 use std::ffi::c_int;
 
@@ -14,7 +14,7 @@ use crate::script::values::json::scan;
 /// Maximum length of a path in an error, in characters.
 const MOST_OF_PATH: usize = 80;
 
-/// Tables may nest this deep; a table inside itself gets there too.
+/// Maximum nesting of tables; a table that contains itself also reaches it.
 const MOST_DEEP: usize = 64;
 
 /// Appends the value at `at` as one JSON value on one line. `root` is its name in errors.
@@ -34,8 +34,8 @@ pub(crate) fn json(
 }
 
 /// Appends the pairs of the table at `at` as `key=value`, each after `separator`: strings as their bytes, tables as
-/// JSON. A log and a decoded object keep their order, other tables are sorted by key. Of a log, `places` gets where the pairs
-/// are, counted from where they begin.
+/// JSON. A log and a decoded object keep their order; other tables are sorted by key. For a log, `places` receives
+/// the positions of the pairs, relative to the start of the first.
 pub(crate) fn pairs(
     stack: Stack,
     current: &mut Current,
@@ -53,7 +53,7 @@ pub(crate) fn pairs(
     result.map_err(|fault| fault.under(root))
 }
 
-/// A value that cannot be written, with its path; every level adds its own step in front.
+/// A value that cannot be written, with its path; every level prepends its own step.
 struct WriteFault {
     path: String,
     problem: String,
@@ -92,24 +92,24 @@ pub(crate) fn step(key: &[u8]) -> String {
     if key.iter().all(plain) && !key.is_empty() { format!(".{text}") } else { format!("[{text:?}]") }
 }
 
-/// What a table stands for.
+/// The meaning of a table.
 pub(crate) enum Shape {
     /// The current log.
     Log,
     /// A log of an earlier call.
     StaleLog,
-    /// What `json.decode` returned, or a part of it.
+    /// A result of `json.decode`, or a part of it.
     Object,
     Array,
-    /// What `json.array` marked.
+    /// A list marked by `json.array`.
     List,
-    /// What `drop` returned.
+    /// A result of `drop`.
     Dropped,
-    /// A script's own table.
+    /// An ordinary table of the script.
     Plain,
 }
 
-/// What the table at `at` stands for.
+/// The meaning of the table at `at`.
 pub(crate) fn shape(stack: Stack, current: &Current, at: c_int) -> Shape {
     let mark = stack.metatable(at);
     let marks = current.marks;
@@ -130,13 +130,13 @@ pub(crate) fn shape(stack: Stack, current: &Current, at: c_int) -> Shape {
     }
 }
 
-/// What is wrong with a log of which too much is made.
+/// The error for a log whose events are too large.
 pub(crate) const TOO_MANY_BYTES: &str = "one log may become 32 MiB of events, and no more than script.memory";
 
-/// Bytes that one byte becomes in a JSON string, at most: `\u0001`.
+/// Maximum number of bytes for one byte in a JSON string: `\u0001`.
 const MOST_PER_BYTE: usize = 6;
 
-/// Bytes that a text becomes as a JSON string, or a few more.
+/// Length of a text as a JSON string, or slightly more.
 fn json_len(text: &[u8]) -> usize {
     let beyond_ascii = if std::str::from_utf8(text).is_ok() { 1 } else { '\u{fffd}'.len_utf8() };
     let each = |byte: &u8| match byte {
@@ -148,7 +148,7 @@ fn json_len(text: &[u8]) -> usize {
     text.iter().map(each).sum()
 }
 
-/// Where `drop` has no meaning.
+/// The error for a result of `drop` that is used inside another value.
 pub(crate) const DROPPED_INSIDE: &str =
     "drop stands for the whole log, in the place of an event or a list: return drop \"reason\"";
 
@@ -158,7 +158,7 @@ struct Writer<'a> {
     stack: Stack<'a>,
     current: &'a mut Current,
     out: &'a mut Vec<u8>,
-    /// The output may not become longer than this.
+    /// Maximum length of the output.
     limit: usize,
 }
 
@@ -184,7 +184,7 @@ impl<'lua> Writer<'lua> {
         Ok(())
     }
 
-    /// A text that may become too long is measured before it is written: one that Lua holds once can be in an event often.
+    /// A long text is measured before it is written: Lua holds it once, but an event can contain it many times.
     fn string(&mut self, text: &[u8]) -> Written {
         let left = self.limit.saturating_sub(self.out.len());
         if text.len() > left / MOST_PER_BYTE && json_len(text) > left {
@@ -254,7 +254,7 @@ impl<'lua> Writer<'lua> {
             }
             position += 1;
         }
-        // Every field was written with a comma before it; the first of them opens the object.
+        // Every field was written with a comma before it; the first comma is replaced by the opening brace.
         match self.out.get_mut(start) {
             Some(comma) => *comma = b'{',
             None => self.out.push(b'{'),
@@ -264,7 +264,7 @@ impl<'lua> Writer<'lua> {
         Ok(())
     }
 
-    /// A decoded object that was changed.
+    /// Writes a decoded object that was changed.
     fn object(&mut self, at: c_int, depth: usize) -> Written {
         self.stack.push_hidden(at, Hidden::MEMBERS);
         let members = self.stack.top();
@@ -286,7 +286,7 @@ impl<'lua> Writer<'lua> {
         Ok(())
     }
 
-    /// The value on top, or the text that it had if it is a number that nobody replaced.
+    /// Writes the value on top. An unchanged number is written as its original text.
     fn member(&mut self, members: c_int, place: i64, depth: usize) -> Written {
         if self.stack.push_item(members, -place) == Kind::String {
             self.out.extend_from_slice(self.stack.bytes(-1).unwrap_or_default());
@@ -296,7 +296,7 @@ impl<'lua> Writer<'lua> {
         self.value(self.stack.top(), depth + 1)
     }
 
-    /// A table with the keys 1 to n; as the members of a decoded array it may hold texts of numbers besides.
+    /// Writes a table with the keys 1 to n. The members of a decoded array may also contain texts of numbers.
     fn list(&mut self, at: c_int, depth: usize, decoded: bool) -> Written {
         let len = self.stack.raw_len(at);
         let base = self.stack.top();
@@ -336,7 +336,7 @@ impl<'lua> Writer<'lua> {
         Ok(())
     }
 
-    /// A script's own table, by sorted keys, since Lua's own order changes from run to run.
+    /// Writes an ordinary table of the script, sorted by key, because Lua's order varies between runs.
     fn plain(&mut self, at: c_int, depth: usize) -> Written {
         let base = self.stack.top();
         let order = self.sorted(at)?;
@@ -353,7 +353,7 @@ impl<'lua> Writer<'lua> {
         Ok(())
     }
 
-    /// Leaves all keys and values on the stack; each key with the index of its value, sorted.
+    /// Leaves all keys and values on the stack; returns each key with the index of its value, sorted.
     fn sorted(&mut self, at: c_int) -> Result<Order<'lua>, WriteFault> {
         let mut order = Order::default();
         self.stack.push_nil();
@@ -469,7 +469,7 @@ impl<'lua> Writer<'lua> {
     }
 }
 
-/// Members that a decoded object has or had.
+/// The number of members of a decoded object, including deleted ones.
 pub(crate) fn count(stack: Stack, members: c_int) -> i64 {
     let count = match stack.push_item(members, 0) {
         Kind::Integer(count) => count,
@@ -479,7 +479,7 @@ pub(crate) fn count(stack: Stack, members: c_int) -> i64 {
     count
 }
 
-/// Keys with the stack indexes of their values: a few without a heap allocation, as most tables have.
+/// Keys with the stack indexes of their values: the first few without a heap allocation, enough for most tables.
 #[derive(Default)]
 struct Order<'k> {
     few: [(&'k [u8], c_int); 12],

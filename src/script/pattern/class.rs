@@ -1,6 +1,6 @@
 //! Single character classes: `%a` and `[set]`.
 
-/// Whether the class `%letter` has the byte. Classes know ASCII only, as in the C locale.
+/// Whether the class `%letter` contains the byte. Classes know only ASCII, as in the C locale.
 pub(super) fn in_class(byte: u8, letter: u8) -> bool {
     let has = match letter.to_ascii_lowercase() {
         b'a' => byte.is_ascii_alphabetic(),
@@ -13,14 +13,14 @@ pub(super) fn in_class(byte: u8, letter: u8) -> bool {
         b'u' => byte.is_ascii_uppercase(),
         b'w' => byte.is_ascii_alphanumeric(),
         b'x' => byte.is_ascii_hexdigit(),
-        // Not in the manual any more, but still in the engine.
+        // No longer in the manual, but still in Lua's code.
         b'z' => byte == 0,
         _ => return letter == byte,
     };
     has != letter.is_ascii_uppercase()
 }
 
-/// Whether the set, given as what is between its brackets, has the byte.
+/// Whether the set, given as the text between its brackets, contains the byte.
 pub(super) fn in_set(byte: u8, set: &[u8]) -> bool {
     let (negated, mut rest) = match set.strip_prefix(b"^") {
         Some(rest) => (true, rest),

@@ -16,7 +16,7 @@ use crate::core::named_file;
 /// Maximum number of files of a script.
 const MOST_FILES: usize = 100;
 
-/// Most bytes of all of them together.
+/// Maximum total size of these files, in bytes.
 const MOST_BYTES: usize = 64 << 20;
 
 /// The content of each file that a script names, or why it cannot be read.
@@ -49,7 +49,7 @@ impl Files {
         Self(files)
     }
 
-    /// The content of the file with this name: the path from the script's directory, `lib/mask.lua`.
+    /// The content of the file with this name: its path relative to the script's directory, `lib/mask.lua`.
     ///
     /// # Errors
     /// Why it cannot be read, for the script's author.
@@ -65,12 +65,12 @@ impl Files {
         self.0.keys().map(String::as_str)
     }
 
-    /// These files.
+    /// Creates the set from these files.
     pub(crate) fn of(files: BTreeMap<String, Result<Arc<[u8]>, String>>) -> Self {
         Self(files)
     }
 
-    /// Each name, and its content or why there is none.
+    /// Each name, with its content or the reason why it could not be read.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&str, Result<&[u8], &str>)> {
         self.0.iter().map(|(name, content)| (name.as_str(), content.as_deref().map_err(String::as_str)))
     }
@@ -81,7 +81,7 @@ impl Files {
         read.filter(|(name, _)| name.ends_with(".lua"))
     }
 
-    /// Whether there is none.
+    /// Whether there are no files.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -117,10 +117,10 @@ struct Named {
     is_module: bool,
 }
 
-/// `require "name"`, `lookup.csv("name"` and `lookup.json("name"`, outside of comments and texts.
+/// Finds `require "name"`, `lookup.csv("name"` and `lookup.json("name"`, outside of comments and texts.
 fn named_in(text: &[u8]) -> Vec<Named> {
     let mut named = Vec::new();
-    // The last four tokens, the newest last: enough for `lookup . csv (`.
+    // The last five tokens, the newest last: enough for `lookup . csv (`.
     let mut before = [Token::Other(b' '); 5];
     for token in Tokens::new(text) {
         let called = if before[4] == Token::Other(b'(') { &before[..4] } else { &before[1..] };
@@ -147,7 +147,7 @@ fn is_below(path: &str) -> bool {
     path.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && !part.contains(['\\', '\0', ':']))
 }
 
-/// Reads a regular file of at most `most` bytes, which must not lie outside of `directory`, not even by a link.
+/// Reads a regular file of at most `most` bytes. It must be inside `directory`, after following links.
 fn read(directory: &Path, name: &str, most: usize) -> Result<Arc<[u8]>, String> {
     let in_words = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => "no such file beside the script".to_owned(),

@@ -1,4 +1,4 @@
-//! A version of a script as one text, to be stored and read again.
+//! Serializes a version of a script, to store it and read it again.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ struct Kept {
 #[serde(rename_all = "snake_case")]
 enum KeptFile {
     Content(String),
-    /// Why there is none.
+    /// The reason why it could not be read.
     Missing(String),
 }
 
@@ -37,7 +37,7 @@ impl Script {
         serde_json::to_vec(&kept).expect("a Vec takes every byte, and every key is a string")
     }
 
-    /// The version that [`Script::to_kept`] wrote; `None` if this is none.
+    /// Reads a version written by [`Script::to_kept`]; `None` for any other data.
     #[must_use]
     pub fn from_kept(kept: &[u8]) -> Option<Self> {
         let kept: Kept = serde_json::from_slice(kept).ok()?;

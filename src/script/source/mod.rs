@@ -15,7 +15,7 @@ pub use files::Files;
 /// The comment that forces a version to be loaded.
 const FORCE: &[u8] = b"forwarder: force-reload";
 
-/// Most bytes of a script's text.
+/// Maximum size of a script's text, in bytes.
 pub const MOST_TEXT: u64 = 16 << 20;
 
 /// The text of a script, with the files that it names.
@@ -36,7 +36,7 @@ impl Script {
     /// directory that is replaced by a link is seen either before or after the change.
     ///
     /// # Errors
-    /// [`ScriptFault::Unreadable`]. A file that it names and that cannot be read is an error of the line that asks for it.
+    /// [`ScriptFault::Unreadable`]. A named file that cannot be read is an error at the line that uses it.
     pub fn read(path: &Path) -> Result<Self, HookError> {
         let read =
             path.canonicalize().and_then(|resolved| Ok((named_file::read_trusted(&resolved, MOST_TEXT)?, resolved)));
@@ -47,7 +47,7 @@ impl Script {
         Ok(Self::new(&path.display().to_string(), text, files))
     }
 
-    /// A script that is not in a file, and names no files.
+    /// A script without a file, which names no files.
     #[must_use]
     pub fn from_text(name: &str, text: impl Into<Vec<u8>>) -> Self {
         Self::new(name, text.into(), Files::default())
@@ -69,7 +69,7 @@ impl Script {
         comments.any(|line| line.strip_prefix(b"--").is_some_and(|text| text.trim_ascii() == FORCE))
     }
 
-    /// The name of a file of the script in messages.
+    /// The name of one of the script's files, as used in messages.
     pub(crate) fn name_of(&self, file: &str) -> String {
         Path::new(&self.name).with_file_name(file).display().to_string()
     }

@@ -1,5 +1,5 @@
-//! The tokens of a Lua text, as far as it takes to find what a script names: names, texts, and single characters for
-//! all the rest (Lua 5.4 reference manual, section 3.1).
+//! Splits a Lua text into tokens, only as far as is needed to find the files that a script names: names, texts, and
+//! single characters for everything else (Lua 5.4 reference manual, section 3.1).
 
 /// A piece of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -8,7 +8,7 @@ pub(crate) enum Token<'a> {
     Name(&'a [u8]),
     /// What is between the quotes, with escapes as they were written.
     Text(&'a [u8]),
-    /// Any other character that is no space.
+    /// Any other character except white space.
     Other(u8),
 }
 
@@ -21,7 +21,7 @@ impl<'a> Token<'a> {
     }
 }
 
-/// Goes through a text, past spaces and comments. A text that is no Lua has some tokens as well.
+/// Iterates over the tokens of a text, without white space and comments. A text that is not Lua has tokens as well.
 #[derive(Clone)]
 pub(crate) struct Tokens<'a> {
     rest: &'a [u8],
