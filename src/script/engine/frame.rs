@@ -45,7 +45,7 @@ pub(crate) struct Frame<'lua> {
 impl Frame<'_> {
     /// # Safety
     /// `state` is the one that Lua passed to a function whose first upvalue is a light userdata of the [`Current`] that the
-    /// state keeps (see [`Shared`](super::shared::Shared)), and which nobody else has borrowed.
+    /// state keeps (see [`Shared`](super::shared::Shared)), and nothing else has borrowed it.
     unsafe fn enter(state: *mut lua_State) -> Self {
         // SAFETY: as above.
         unsafe {

@@ -120,7 +120,7 @@ impl<'lua> Stack<'lua> {
         unsafe { ffi::lua_gettop(self.0) }
     }
 
-    /// Cuts the stack back to `top`.
+    /// Sets the height of the stack to `top`.
     pub(crate) fn set_top(self, top: c_int) {
         // SAFETY: see `Stack::new`.
         unsafe { ffi::lua_settop(self.0, top) }

@@ -28,7 +28,7 @@ const KEPT_PART: usize = 4;
 
 /// A Lua state with the libraries and a memory limit.
 pub(crate) struct LuaState {
-    /// None only while the state is being closed.
+    /// `None` only while the state is being closed.
     lua: Option<Lua>,
     state: *mut lua_State,
     /// A box whose address Lua has.
@@ -42,7 +42,7 @@ impl LuaState {
     /// A new state without a limit until one is set. Fails when there is no memory.
     pub(crate) fn new(libraries: StdLib) -> mlua::Result<Self> {
         let memory = Box::into_raw(Box::new(Memory::default()));
-        // SAFETY: `allocate` is an allocator as Lua needs one, and its memory lives until the state is closed. The library of
+        // SAFETY: `allocate` meets the requirements of `lua_Alloc`, and its memory lives until the state is closed. The library of
         // the globals is opened before a limit is set, so nothing raises an error here.
         unsafe {
             let state = ffi::lua_newstate(allocate, memory.cast());
@@ -83,8 +83,8 @@ impl std::ops::Deref for LuaState {
 impl Drop for LuaState {
     fn drop(&mut self) {
         self.lua = None;
-        // SAFETY: the state is ours, and nothing that is left refers to it: tables and functions refer to it weakly. The
-        // memory is used until it is closed.
+        // SAFETY: this struct owns the state, and nothing else refers to it: tables and functions have weak references.
+        // The memory is used until the state is closed.
         unsafe {
             ffi::lua_close(self.state);
             drop(Box::from_raw(self.memory));
@@ -190,7 +190,7 @@ impl Memory {
     #[inline]
     unsafe fn resize(&mut self, block: *mut u8, old: usize, new: usize) -> *mut u8 {
         if old > MOST_SMALL && new > MOST_SMALL {
-            // SAFETY: a block of this layout, see above; Lua asks for no size near the largest.
+            // SAFETY: a block of this layout, see above; Lua requests no size near the maximum.
             return unsafe { realloc(block, Layout::from_size_align_unchecked(old, STEP), new) };
         }
         if old <= MOST_SMALL && new <= MOST_SMALL && list_of(old) == list_of(new) {

@@ -28,7 +28,7 @@ unsafe impl Send for Slot {}
 unsafe impl Sync for Slot {}
 
 impl Shared {
-    /// The state of the current log. Not to be used while Lua code runs.
+    /// The state of the current log. Must not be used while Lua code runs.
     pub(crate) fn get(&mut self) -> &mut Current {
         // SAFETY: used by one side at a time, see the type, and this side has borrowed its handle mutably.
         unsafe { &mut *self.0.0.get() }

@@ -80,7 +80,7 @@ impl<'lua> TimeLimit<'lua> {
     /// Without a timer no script may run.
     pub(crate) fn start(stack: Stack<'lua>, limit: Duration, all: Duration) -> Self {
         let signal = signal();
-        // SAFETY: plain system calls with valid arguments; the handler is async-signal-safe, see the module's text.
+        // SAFETY: plain system calls with valid arguments; the handler is async-signal-safe, see the module documentation.
         // Zeroed structs are valid for all four types.
         unsafe {
             HANDLER.call_once(|| {
@@ -153,7 +153,7 @@ impl<'lua> TimeLimit<'lua> {
 impl Drop for TimeLimit<'_> {
     fn drop(&mut self) {
         BEAT.with(|beat| beat.state.store(ptr::null_mut(), Ordering::Release));
-        // SAFETY: the timer is ours; the state is alive, see `TimeLimit::start`.
+        // SAFETY: this struct owns the timer; the state is alive, see `TimeLimit::start`.
         unsafe {
             libc::timer_delete(self.timer);
             ffi::lua_sethook(self.stack.state(), None, 0, 0);
@@ -205,7 +205,7 @@ extern "C" fn on_tick(_signal: c_int) {
         if ticks >= beat.limit.load(Ordering::Relaxed) && beat.stopped.load(Ordering::Relaxed) == 0 {
             beat.stopped.store(now, Ordering::Relaxed);
             let everything = ffi::LUA_MASKCALL | ffi::LUA_MASKRET | ffi::LUA_MASKLINE | ffi::LUA_MASKCOUNT;
-            // SAFETY: the state is alive and belongs to this thread; see the module's text.
+            // SAFETY: the state is alive and belongs to this thread; see the module documentation.
             unsafe { ffi::lua_sethook(state, Some(stop), everything, 1) };
         }
     });

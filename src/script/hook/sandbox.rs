@@ -230,7 +230,7 @@ fn insert_or_remove(frame: &mut Frame) -> c_int {
 fn sort(frame: &mut Frame) -> c_int {
     check_length(frame);
     if frame.stack.kind(2) == Kind::Nil {
-        // Lua's own comparison cannot be interrupted, and long texts make each comparison slow.
+        // A sort with Lua's own comparison cannot be interrupted, and long texts make each comparison slow.
         frame.stack.set_top(1);
         frame.stack.push_nil();
         frame.push_function(NativeFunction::of(is_less));
@@ -264,9 +264,9 @@ fn repeat(frame: &mut Frame) -> c_int {
     pass_on(frame)
 }
 
-/// Rejects a metatable with one of these fields. If a script adds them to the metatable later, `__gc` has no effect,
-/// because Lua checks for a finaliser only here; `__close` is stopped like other code; and weak tables may slow down
-/// the collector.
+/// Rejects a metatable with `__gc`, `__close` or `__mode`. If a script adds them to the metatable later, `__gc` has no
+/// effect, because Lua checks for a finaliser only here; `__close` is stopped like other code; and weak tables may
+/// slow down the collector.
 fn set_metatable(frame: &mut Frame) -> c_int {
     let stack = frame.stack;
     if stack.kind(2) == Kind::Table {

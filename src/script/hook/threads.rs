@@ -61,7 +61,7 @@ pub struct HookRun {
 pub struct UnreadablePage {
     /// The page.
     pub page: Page,
-    /// What is wrong with it.
+    /// The error.
     pub error: PageError,
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn is_digits(text: &str) -> bool {
 const FIRST_SECOND: i64 = -62_135_596_800;
 
 /// Whether the digits are unix seconds in the years 1 to 9999, which every destination can write; otherwise the error
-/// names the likely unit.
+/// names the likely unit, if one is plausible.
 pub(crate) fn check(digits: &str) -> Result<(), String> {
     // Any text of this length is in range. This covers all usual times.
     if digits.len() <= 11 {

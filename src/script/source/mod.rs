@@ -61,8 +61,8 @@ impl Script {
         Self { name: name.to_owned(), text, files, version }
     }
 
-    /// Whether a comment at the top requests that this version is loaded without a comparison with the last one: `--
-    /// forwarder: force-reload`.
+    /// Whether a comment at the top requests that this version is loaded without a comparison with the last one:
+    /// `-- forwarder: force-reload`.
     pub(crate) fn forces_reload(&self) -> bool {
         let lines = self.text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
         let mut comments = lines.take_while(|line| line.is_empty() || line.starts_with(b"--"));

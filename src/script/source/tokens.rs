@@ -6,7 +6,7 @@
 pub(crate) enum Token<'a> {
     /// A name or a keyword.
     Name(&'a [u8]),
-    /// What is between the quotes, with escapes as they were written.
+    /// The raw text between the quotes, with escapes not decoded.
     Text(&'a [u8]),
     /// Any other character except white space.
     Other(u8),

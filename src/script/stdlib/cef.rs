@@ -1,7 +1,7 @@
 //! `cef.encode`: the Common Event Format of ArcSight, which Sentinel and most SIEMs read.
 //!
 //! `CEF:0|vendor|product|version|id|name|severity|key=value key=value`. A value has no quotes and ends where the next
-//! ` key=` begins, so that its own `=` must be escaped; `|` counts in the header only (Implementing ArcSight CEF,
+//! ` key=` begins, so a `=` in a value must be escaped; `|` is special only in the header (Implementing ArcSight CEF,
 //! "Character Encoding").
 
 use mlua::{Function, Lua, LuaString, Table, Value};
@@ -12,10 +12,10 @@ use crate::script::engine::raising::raising;
 
 const PARTS: [&str; 7] = ["vendor", "product", "version", "id", "name", "severity", "extension"];
 
-/// The words that may stand for a number from 0 to 10.
+/// Words for a severity, instead of a number from 0 to 10.
 const SEVERITIES: [&str; 5] = ["Unknown", "Low", "Medium", "High", "Very-High"];
 
-/// The parts of a CEF header in their order, behind `CEF:0`: vendor, product, version, id, name, severity.
+/// The parts of a CEF header in order, after `CEF:0`: vendor, product, version, id, name, severity.
 pub type Header = [Vec<u8>; 6];
 
 /// Puts `cef` into `globals`.
@@ -25,7 +25,7 @@ pub(super) fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     globals.set("cef", library)
 }
 
-/// The function that takes a table of parts, one of which, called `list`, has the fields.
+/// A function whose argument is a table of parts; the part named `list` contains the fields.
 pub(super) fn encoder(lua: &Lua, globals: &Table, name: &str, list: &str, native: Function) -> mlua::Result<Function> {
     let encoder: Function = chunk(
         lua,
@@ -75,7 +75,8 @@ fn severity(value: &Value) -> Result<Vec<u8>, Raise> {
     Err(Raise::Text(format!("cef.encode: `severity` must be 0 to 10, or one of {}, not {text}", SEVERITIES.join(", "))))
 }
 
-/// One line. What ends a line is a space in the header, and an escape in a value; names are made such as CEF allows.
+/// Writes one line. A line break becomes a space in the header, and an escape in a value; names are changed to those
+/// that CEF allows.
 pub fn encode(head: &Header, fields: &Fields) -> Vec<u8> {
     let mut line = b"CEF:0|".to_vec();
     for part in head {
@@ -111,7 +112,7 @@ pub fn encode(head: &Header, fields: &Fields) -> Vec<u8> {
 mod tests {
     use crate::script::stdlib::tests::check;
 
-    /// `cef.encode` with this header and extension.
+    /// Checks the output of `cef.encode` for this extension.
     fn writes(extension: &str, expected: &str) {
         check(&format!(
             "local got = cef.encode{{ vendor = 'Alibaba', product = 'Trail', version = 1, id = 'x', name = 'n', severity = 5,

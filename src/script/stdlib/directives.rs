@@ -1,16 +1,16 @@
-//! The directives of a time format, and those among them that tell nothing.
+//! The directives of a time format, and the check for directives without effect.
 
 use std::ops::Range;
 
 /// A directive: `%Y`, `%3f`, `%:z`, `%.f`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Directive {
-    /// Where it stands in the format.
+    /// Its range in the format.
     pub(super) place: Range<usize>,
     pub(super) letter: char,
 }
 
-/// The directives of a format, in its order.
+/// The directives of a format, in order.
 pub(super) fn directives(layout: &str) -> impl Iterator<Item = Directive> {
     let mut rest = 0;
     std::iter::from_fn(move || {
@@ -22,7 +22,7 @@ pub(super) fn directives(layout: &str) -> impl Iterator<Item = Directive> {
     })
 }
 
-/// A part of a moment that a directive tells.
+/// A part of a time that a directive represents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Moment,
@@ -64,8 +64,8 @@ fn parts(letter: char) -> &'static [Part] {
     }
 }
 
-/// What a reader of text would pass over in silence, in words: a directive beside `%s`, one that tells again what another
-/// tells, and a week or a day of the year beside a month and a day.
+/// An error message for a directive that the parser would silently ignore: one together with `%s`, one that repeats a
+/// part, and a week or a day of the year together with a month and a day.
 pub(super) fn without_effect(layout: &str) -> Option<String> {
     let all: Vec<(&str, &[Part])> =
         directives(layout).map(|directive| (&layout[directive.place], parts(directive.letter))).collect();

@@ -8,7 +8,7 @@ use mlua::{Lua, LuaString, Table, Value};
 
 use super::native::{Raise, function, text};
 
-/// Base64 as RFC 4648 section 4 has it, which also takes text without padding.
+/// Base64 according to RFC 4648 section 4. Also accepts text without padding.
 const TOLERANT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -18,7 +18,7 @@ const TOLERANT: GeneralPurpose = GeneralPurpose::new(
 
 const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-/// The text, or nil and why not.
+/// The decoded text, or nil and the reason.
 type Decoded = Result<Result<LuaString, String>, Raise>;
 
 pub(super) fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
@@ -27,7 +27,7 @@ pub(super) fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     globals.set("url", library(lua, url_encode, url_decode)?)
 }
 
-/// A table of `encode` and `decode`.
+/// A table with `encode` and `decode`.
 fn library(
     lua: &Lua,
     encode: fn(&[u8]) -> Vec<u8>,
@@ -60,7 +60,7 @@ fn base64_encode(bytes: &[u8]) -> Vec<u8> {
     STANDARD.encode(bytes).into_bytes()
 }
 
-/// Takes the URL-safe alphabet (RFC 4648 section 5) as well.
+/// Also accepts the URL-safe alphabet (RFC 4648 section 5).
 fn base64_decode(text: &[u8]) -> Result<Vec<u8>, String> {
     let standard = |byte: &u8| match byte {
         b'-' => b'+',
@@ -85,7 +85,7 @@ fn hex_decode(text: &[u8]) -> Result<Vec<u8>, String> {
         .collect()
 }
 
-/// Percent-encoding of all but the unreserved characters (RFC 3986 section 2.3).
+/// Percent-encodes all except the unreserved characters (RFC 3986 section 2.3).
 fn url_encode(bytes: &[u8]) -> Vec<u8> {
     let mut encoded = Vec::with_capacity(bytes.len());
     for &byte in bytes {
@@ -100,7 +100,7 @@ fn url_encode(bytes: &[u8]) -> Vec<u8> {
     encoded
 }
 
-/// Takes percent-encoding back; a `+` stays a `+`.
+/// Decodes percent-encoding; a `+` stays a `+`.
 pub(super) fn url_decode(text: &[u8]) -> Result<Vec<u8>, String> {
     let mut plain = Vec::with_capacity(text.len());
     let mut at = 0;

@@ -1,4 +1,4 @@
-//! Names and values for a text of one line: what `cef`, `leef` and `logfmt` have in common.
+//! Names and values for one-line formats: the common part of `cef`, `leef` and `logfmt`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,14 +9,14 @@ use super::native::{MOST_BYTES, Raise, chunk};
 use crate::core::name;
 use crate::script::output::number;
 
-/// Names and values as a script gave them, in the order of their writing.
+/// Names and values from a script, in output order.
 pub type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// A Lua function that makes of a log, a table or a list of pairs a list of names and values in turn; or nil and what is
-/// wrong.
+/// A Lua function that converts a log, a table or a list of pairs to a list of alternating names and values; or nil
+/// and the reason.
 ///
-/// A log and decoded JSON keep their order, a list of pairs its own, and other tables are sorted by name. nil and
-/// `json.null` are left out. A table as value becomes JSON.
+/// A log, decoded JSON and a list of pairs keep their order; other tables are sorted by name. nil and `json.null` are
+/// left out. A table as a value becomes JSON.
 pub(super) fn flattener(lua: &Lua, globals: &Table) -> mlua::Result<Function> {
     let engine = lua.globals();
     let json: Option<Table> = globals.get("json")?;
@@ -38,7 +38,7 @@ pub(super) fn flattener(lua: &Lua, globals: &Table) -> mlua::Result<Function> {
     ))
 }
 
-/// What [`flattener`] made.
+/// Reads the result of [`flattener`].
 pub(super) fn fields(list: &Table) -> Result<Fields, Raise> {
     let mut fields = Fields::new();
     let mut bytes = 0;
@@ -54,8 +54,8 @@ pub(super) fn fields(list: &Table) -> Result<Fields, Raise> {
     Ok(fields)
 }
 
-/// Makes every name one that `allowed` lets through, as [`name::write`] does, so that names that differ stay different
-/// whatever stands beside them. What is there twice gets a number behind it that no other has.
+/// Escapes the bytes of names that `allowed` rejects, as [`name::write`] does, so that different names stay
+/// different. A repeated name gets a number appended, so that it is unique.
 pub(super) fn clean_names(fields: &Fields, allowed: fn(u8) -> bool) -> Vec<Vec<u8>> {
     let clean = |(name, _): &(Vec<u8>, Vec<u8>)| {
         let mut clean = Vec::with_capacity(name.len());
@@ -97,7 +97,7 @@ pub(super) fn header(function: &str, parts: &Table, name: &str) -> Result<Vec<u8
     }
 }
 
-/// Refuses what a misspelt name would leave out in silence.
+/// Rejects unknown names, because a misspelled name would otherwise be ignored silently.
 pub(super) fn check_known(function: &str, parts: &Table, known: &[&str]) -> Result<(), Raise> {
     for pair in parts.pairs::<Value, Value>() {
         let (key, _) = pair?;

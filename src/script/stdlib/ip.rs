@@ -1,4 +1,4 @@
-//! `ip`: addresses and the networks that they are in.
+//! `ip`: addresses and networks.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -6,7 +6,7 @@ use mlua::{Lua, Table, Value};
 
 use super::native::{Raise, function, text, unexpected};
 
-/// Most networks in one list: all of them are looked at.
+/// Maximum number of networks in one list: all of them are checked.
 const MOST_NETWORKS: usize = 10_000;
 
 /// Puts `ip` into `globals`.
@@ -18,7 +18,7 @@ pub(super) fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     globals.set("ip", library)
 }
 
-/// `ip.parse(text)` → the address in its usual form, 4 or 6; or nil and why not.
+/// `ip.parse(text)` → the address in its canonical form, and 4 or 6; or nil and the reason.
 fn parse(lua: &Lua, value: Value) -> Result<(Option<String>, Value), Raise> {
     let value = text(lua, 1, value)?;
     Ok(match address(&value.as_bytes()) {
@@ -27,7 +27,7 @@ fn parse(lua: &Lua, value: Value) -> Result<(Option<String>, Value), Raise> {
     })
 }
 
-/// `ip.in_cidr(address, network or list of networks)` → whether; or nil and why that is no address.
+/// `ip.in_cidr(address, network or list of networks)` → a boolean; or nil and the reason if the address is invalid.
 fn in_cidr(lua: &Lua, (value, networks): (Value, Value)) -> Result<Result<bool, String>, Raise> {
     let value = text(lua, 1, value)?;
     let inside: &dyn Fn(IpAddr) -> Result<bool, Raise> = match &networks {
@@ -61,7 +61,8 @@ fn in_cidr(lua: &Lua, (value, networks): (Value, Value)) -> Result<Result<bool, 
     }
 }
 
-/// `ip.is_private(address)` → whether nobody else on the internet has it; or nil and why that is no address.
+/// `ip.is_private(address)` → whether the address is private, shared, loopback or link-local; or nil and the reason
+/// if it is invalid.
 fn is_private(lua: &Lua, value: Value) -> Result<Result<bool, String>, Raise> {
     let value = text(lua, 1, value)?;
     Ok(address(&value.as_bytes()).map(|address| match address {
@@ -75,7 +76,8 @@ fn is_private(lua: &Lua, value: Value) -> Result<Result<bool, String>, Raise> {
     }))
 }
 
-/// An IPv4 address in an IPv6 one (`::ffff:10.0.0.1`, RFC 4291 section 2.5.5.2) is that IPv4 address.
+/// Parses an address. An IPv4-mapped IPv6 address (`::ffff:10.0.0.1`, RFC 4291 section 2.5.5.2) becomes the IPv4
+/// address.
 fn address(text: &[u8]) -> Result<IpAddr, String> {
     let shown = || String::from_utf8_lossy(&text[..text.len().min(60)]).into_owned();
     let address: Option<IpAddr> = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
@@ -86,12 +88,12 @@ fn address(text: &[u8]) -> Result<IpAddr, String> {
 #[derive(Debug, PartialEq, Eq)]
 struct Network {
     base: IpAddr,
-    /// Leading bits that count.
+    /// Length of the prefix, in bits.
     bits: u8,
 }
 
 impl Network {
-    /// `10.0.0.0/8`, `2001:db8::/32`, or one address.
+    /// Parses `10.0.0.0/8`, `2001:db8::/32`, or one address.
     fn parse(text: &[u8]) -> Result<Self, String> {
         let text = String::from_utf8_lossy(&text[..text.len().min(60)]).into_owned();
         let wrong = |what: &str| format!("'{text}' is not a network: {what}");
@@ -108,7 +110,7 @@ impl Network {
                 .ok_or_else(|| wrong(&format!("the prefix is a number from 0 to {widest}")))?,
         };
         match (written, base) {
-            // ::ffff:10.0.0.0/104 is 10.0.0.0/8; a shorter prefix reaches beyond the IPv4 addresses.
+            // ::ffff:10.0.0.0/104 is 10.0.0.0/8; a shorter prefix contains more than IPv4 addresses.
             (IpAddr::V6(_), IpAddr::V4(_)) if bits >= 96 => Ok(Self { base, bits: bits - 96 }),
             _ => Ok(Self { base: written, bits }),
         }

@@ -1,7 +1,8 @@
 //! `leef.encode`: the Log Event Extended Format of QRadar.
 //!
-//! `LEEF:1.0|vendor|product|version|id|key=value<TAB>key=value`; LEEF 2.0 names the delimiter in one more field (QRadar
-//! Log Source User Guide, "LEEF event components"). The format has no escapes, so what would end a value is replaced.
+//! `LEEF:1.0|vendor|product|version|id|key=value<TAB>key=value`; LEEF 2.0 names the delimiter in one more field
+//! (QRadar Log Source User Guide, "LEEF event components"). The format has no escapes, so characters that would end a
+//! value are replaced.
 
 use mlua::{Lua, LuaString, Table, Value};
 
@@ -13,19 +14,19 @@ const NAME: &str = "leef.encode";
 
 const PARTS: [&str; 7] = ["leef", "vendor", "product", "version", "id", "delimiter", "attributes"];
 
-/// Which LEEF, with what stands between two attributes.
+/// The LEEF version, with the delimiter of the attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
-    /// 1.0, whose attributes are separated by tabs.
+    /// 1.0: attributes are separated by tabs.
     One,
-    /// 2.0, with this byte; or with a tab, or another sign when a value has a tab.
+    /// 2.0 with this delimiter. With `None`, a tab, or another character if a value contains a tab.
     Two(Option<u8>),
 }
 
-/// What may be chosen as delimiter, the most usual first. The first takes the place of all of them.
+/// Possible delimiters, in order of preference. The first is used when values contain all of them.
 const DELIMITERS: [u8; 8] = *b"\t^;,~#!*";
 
-/// The parts of a LEEF header in their order: vendor, product, version, id.
+/// The parts of a LEEF header in order: vendor, product, version, id.
 pub type Header = [Vec<u8>; 4];
 
 /// Puts `leef` into `globals`.
@@ -70,12 +71,13 @@ fn version(version: &Value, delimiter: &Value) -> Result<Version, Raise> {
     }
 }
 
-/// Neither in a name, nor between a name and its value, nor an end of the header or of a C text.
+/// Whether a byte may be a delimiter: it may not occur in a name, separate a name from its value, or end the header
+/// or a C string.
 fn is_delimiter(byte: u8) -> bool {
     byte == b'\t' || (byte.is_ascii_punctuation() && !matches!(byte, b'=' | b'|' | b'_' | b'.' | b'-' | b'\\'))
 }
 
-/// One line. A `|` or an end of line in the header, and a delimiter or an end of line in a value, become a space.
+/// Writes one line. A `|` or a line break in the header, and a delimiter or a line break in a value, become a space.
 pub fn encode(version: Version, head: &Header, fields: &Fields) -> Vec<u8> {
     let (mut line, delimiter) = match version {
         Version::One => (b"LEEF:1.0|".to_vec(), b'\t'),
@@ -103,7 +105,7 @@ pub fn encode(version: Version, head: &Header, fields: &Fields) -> Vec<u8> {
     line
 }
 
-/// A delimiter that no value has.
+/// A delimiter that no value contains.
 fn unused(fields: &Fields) -> u8 {
     let is_unused = |delimiter: &&u8| fields.iter().all(|(_, value)| !value.contains(delimiter));
     *DELIMITERS.iter().find(is_unused).unwrap_or(&DELIMITERS[0])

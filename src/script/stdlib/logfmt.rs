@@ -1,4 +1,4 @@
-//! `logfmt.encode`: `key=value` pairs on one line, whose values cannot forge a pair.
+//! `logfmt.encode`: `key=value` pairs on one line. A value cannot add a pair.
 
 use mlua::{Function, Lua, LuaString, Table};
 
@@ -34,8 +34,8 @@ fn native(lua: &Lua, list: Table) -> Result<LuaString, Raise> {
     Ok(lua.create_string(line)?)
 }
 
-/// A value of plain signs as it is, any other in quotes with `\"`, `\\`, `\n`, `\r`, `\t` and `\u00XX` for other control
-/// characters.
+/// Writes a value of plain characters unchanged, any other in quotes with `\"`, `\\`, `\n`, `\r`, `\t` and `\u00XX`
+/// for other control characters.
 pub fn encode(fields: &Fields) -> Vec<u8> {
     let names = clean_names(fields, |byte| byte > b' ' && !matches!(byte, b'=' | b'"' | b'\\' | 0x7f));
     let mut line = Vec::new();

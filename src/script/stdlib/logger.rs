@@ -1,6 +1,6 @@
-//! `logger` and `print`: lines of the script in the program's own log.
+//! `logger` and `print`: writes lines from the script to the program's log.
 //!
-//! Printed text comes from logs, so it may be hostile and large: it is escaped, cut and counted.
+//! Printed text comes from logs, so it may be hostile and large: it is escaped, truncated and rate-limited.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,15 +14,15 @@ use super::native::number;
 /// The target of these lines in the program's log.
 const TARGET: &str = "script";
 
-/// Longest line, in bytes.
+/// Maximum length of a line, in bytes.
 const MAX_LINE: usize = 2048;
 
-/// Maximum number of lines of one VM in [`PERIOD`].
+/// Maximum number of lines of one Lua state in [`PERIOD`].
 const MAX_LINES: u32 = 20;
 
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Puts `logger` and `print` into `globals`. `clock` says when a line is printed.
+/// Puts `logger` and `print` into `globals`. `clock` returns the time of a line.
 pub(super) fn install(
     lua: &Lua,
     globals: &Table,
@@ -30,7 +30,7 @@ pub(super) fn install(
 ) -> mlua::Result<()> {
     let quota = Arc::new(Mutex::new(Quota::default()));
 
-    // The level of a tracing event is part of its call site, so each has its own.
+    // The level of a tracing event is part of its call site, so each level needs its own.
     macro_rules! printer {
         ($level:expr) => {{
             let (quota, clock) = (Arc::clone(&quota), clock.clone());
@@ -53,7 +53,7 @@ pub(super) fn install(
     globals.set("print", info)
 }
 
-/// The recent number of lines of a VM.
+/// The recent number of lines of a Lua state.
 #[derive(Debug, Default)]
 struct Quota {
     period_began: Option<Instant>,
@@ -89,7 +89,7 @@ impl Quota {
     }
 }
 
-/// A VM that ends reports the suppressed lines.
+/// Reports the suppressed lines when the Lua state ends.
 impl Drop for Quota {
     fn drop(&mut self) {
         self.report();
@@ -100,9 +100,9 @@ fn admit(quota: &Mutex<Quota>, now: Instant) -> bool {
     quota.lock().unwrap_or_else(PoisonError::into_inner).admit(now)
 }
 
-/// `script:line` of the code that called.
+/// `script:line` of the caller.
 fn caller(lua: &Lua) -> String {
-    // Level 0 is the native. A C function in between, such as pcall, has no line.
+    // Level 0 is the native function. A C function in between, such as `pcall`, has no line.
     let script = |level| {
         lua.inspect_stack(level, |frame| {
             let source = frame.source().short_src?.into_owned();
@@ -112,7 +112,7 @@ fn caller(lua: &Lua) -> String {
     (1..).map_while(script).flatten().next().unwrap_or_else(|| "?".to_owned())
 }
 
-/// All the values in one line.
+/// All values on one line.
 fn line(values: &MultiValue) -> String {
     let mut line = String::new();
     for (index, value) in values.iter().enumerate() {
@@ -141,8 +141,8 @@ fn line(values: &MultiValue) -> String {
     line
 }
 
-/// Adds text that cannot end the line, move the cursor of a terminal or change the reading direction. Stops soon
-/// after the line is full.
+/// Appends text without characters that end the line, move a terminal's cursor or change the reading direction. Stops
+/// soon after the line is full.
 fn push_escaped(line: &mut String, bytes: &[u8]) {
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
@@ -175,7 +175,7 @@ mod tests {
 
     use super::*;
 
-    /// What is written to the program's log, one event a line.
+    /// The output of the program's log, one event per line.
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Vec<u8>>>);
 
@@ -189,7 +189,7 @@ mod tests {
         }
     }
 
-    /// Runs a script in which `wait(ms)` moves the clock on. Gives the lines that are logged until the VM has ended.
+    /// Runs a script in which `wait(ms)` advances the clock. Returns the lines logged until the Lua state has ended.
     fn logged(script: &str) -> Vec<String> {
         let written = Written::default();
         let writer = written.clone();

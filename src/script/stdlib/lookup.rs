@@ -1,8 +1,7 @@
-//! `lookup`: tables from the files beside a script, by key.
+//! `lookup`: lookup tables from files in the script's directory.
 //!
-//! The content is that of the script's version. It is parsed at the first use, once per Lua state, and stays in Rust:
-//! each lookup returns a fresh value, which may become part of an event, and whose changes do not affect the next
-//! log.
+//! The content is part of the script's version. It is parsed at the first use, once per Lua state, and stays in Rust.
+//! Each lookup returns a new value, which may become part of an event, and whose changes do not affect the next log.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +17,7 @@ use crate::script::{Files, Script};
 /// Maximum size of all lookup files of one Lua state, in bytes, because parsing cannot be interrupted.
 const MOST_BYTES: usize = 16 << 20;
 
-/// Puts `lookup` into `globals`, where `json` must be already.
+/// Puts `lookup` into `globals`, which must already contain `json`.
 pub(crate) fn install(lua: &Lua, globals: &Table, script: &Script) -> mlua::Result<()> {
     let decode: Function = globals.get::<Table>("json")?.get("decode")?;
     let opened = Opened {
@@ -68,7 +67,7 @@ fn csv(lua: &Lua, opened: &Opened, (file, key, value): (Value, Value, Value)) ->
     })
 }
 
-/// `lookup.json(file)` → a table of the members of the object in the file, each as `json.decode` gives it.
+/// `lookup.json(file)` → a table of the members of the object in the file, each as a result of `json.decode`.
 fn json(lua: &Lua, opened: &Opened, decode: &Function, file: Value) -> Result<Table, Raise> {
     let file = text(lua, 1, file)?.to_string_lossy();
     opened.table(lua, "lookup.json", &file, &format!("json\0{file}"), |content| {
@@ -89,15 +88,15 @@ fn json(lua: &Lua, opened: &Opened, decode: &Function, file: Value) -> Result<Ta
     })
 }
 
-/// Where the entry with this key is.
+/// Finds the index of the entry with this key.
 type Find = Box<dyn Fn(&[u8]) -> Option<usize> + Send>;
-/// A fresh copy of the entry at a place.
+/// Creates a copy of the entry at an index.
 type Read = Box<dyn Fn(&Lua, usize) -> mlua::Result<Value> + Send>;
 
-/// What a file holds, in its order.
+/// The entries of a file, in its order.
 struct Entries {
     find: Find,
-    /// The key of the entry at a place.
+    /// The key of the entry at an index.
     key: Box<dyn Fn(usize) -> Option<Vec<u8>> + Send>,
     value: Read,
 }
@@ -107,12 +106,12 @@ struct Entries {
 struct Opened {
     files: Files,
     room: Arc<AtomicUsize>,
-    /// What was made of them, by call.
+    /// The tables created from them, by call.
     tables: Table,
 }
 
 impl Opened {
-    /// The table made of a file, by `read` when this is the first time.
+    /// The table of a file, created with `read` at the first use.
     fn table(
         &self,
         lua: &Lua,
@@ -141,7 +140,7 @@ impl Opened {
     }
 }
 
-/// An empty table that looks like the entries, and cannot be written to.
+/// A read-only empty table that presents the entries.
 fn face(lua: &Lua, file: &str, entries: Entries) -> mlua::Result<Table> {
     let entries = Arc::new(Mutex::new(entries));
     let lock = |entries: &Mutex<Entries>, at: &dyn Fn(&Entries) -> mlua::Result<MultiValue>| {
@@ -182,12 +181,12 @@ fn face(lua: &Lua, file: &str, entries: Entries) -> mlua::Result<Table> {
     Ok(table)
 }
 
-/// A file of comma-separated values (RFC 4180): a header, and rows of as many columns.
+/// A file of comma-separated values (RFC 4180): a header, and rows with the same number of columns.
 #[derive(Debug, PartialEq, Eq)]
 struct Csv {
     header: Vec<Vec<u8>>,
     rows: Vec<Vec<Vec<u8>>>,
-    /// The line that each row begins on.
+    /// The line on which each row begins.
     lines: Vec<usize>,
 }
 
@@ -228,7 +227,7 @@ impl Csv {
     }
 }
 
-/// The records of a CSV text with the lines they begin on. Lines without anything are none.
+/// The records of a CSV text with the lines on which they begin. Empty lines are skipped.
 struct Records<'a> {
     rest: &'a [u8],
     line: usize,
@@ -265,7 +264,7 @@ impl Iterator for Records<'_> {
 }
 
 impl Records<'_> {
-    /// A field, and whether another follows on the same record.
+    /// A field, and whether another one follows in the same record.
     fn field(&mut self) -> Result<(Vec<u8>, bool), String> {
         let mut field = Vec::new();
         if let Some(inside) = self.rest.strip_prefix(b"\"") {

@@ -1,4 +1,4 @@
-//! The library of scripts, as described in `docs/hook-library.md`.
+//! The library for scripts, as described in `docs/hook-library.md`.
 
 pub(crate) mod cef;
 mod directives;
@@ -27,11 +27,11 @@ use super::Config;
 
 /// Puts the library into `globals`, with the variables as the global `settings`.
 ///
-/// `string` and `table` must be there with the engine's functions: some of them are replaced in place.
+/// `string` and `table` must exist with Lua's own functions: some of them are replaced in place.
 ///
 /// # Errors
 ///
-/// The engine has no memory, or lacks one of these libraries.
+/// Lua has no memory, or one of these libraries is missing.
 pub(crate) fn install(lua: &Lua, globals: &Table, config: &Config) -> mlua::Result<()> {
     patterns::install(lua, &globals.get("string")?)?;
     values::install(lua, globals, &globals.get("table")?)?;
@@ -60,7 +60,7 @@ mod tests {
         Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: vars.parse().unwrap() }
     }
 
-    /// Runs lines that assert by themselves, in a VM with the library and some settings.
+    /// Runs a script that contains its own assertions, in a Lua state with the library and some settings.
     pub(super) fn check(script: &str) {
         let vars = "
             index = 'main'
@@ -134,7 +134,7 @@ mod tests {
         }
     }
 
-    /// Calls every function of the library with the three arguments, in all ways that a script might.
+    /// Calls every function of the library with the three arguments, in all ways that a script may.
     const CALL_ALL: &str = "
         local a, b, c = ...
         local calls = 0

@@ -1,4 +1,4 @@
-//! `require`: the modules beside the script.
+//! `require`: modules in the script's directory.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,12 +9,12 @@ use crate::script::Script;
 use crate::script::engine::raising;
 use crate::script::source::files::module_file;
 
-/// Modules that are being loaded, each required by the one before it.
+/// The modules being loaded, each required by the previous one.
 type Chain = Arc<Mutex<Vec<String>>>;
 
 /// Puts `require` into `globals`, which the modules share with the script.
 ///
-/// A module runs once in each Lua state, under the limits of its first caller. Its text is that of the script's
+/// A module runs once in each Lua state, under the limits of its first caller. Its text is part of the script's
 /// version; later changes of the file belong to a new version.
 pub(crate) fn install(lua: &Lua, globals: &Table, script: &Script) -> mlua::Result<()> {
     let chain = Chain::default();
@@ -23,7 +23,7 @@ pub(crate) fn install(lua: &Lua, globals: &Table, script: &Script) -> mlua::Resu
         let (chain, script, globals) = &opening;
         match open(lua, script, globals, chain, &name) {
             Ok(module) => Ok(Value::Function(module)),
-            // Not as an error of Rust's, which a script could not take apart.
+            // Returned as text: a script could not process a Rust error.
             Err(Refused::Text(text)) => Ok(Value::String(lua.create_string(text)?)),
             Err(Refused::Engine(error)) => Err(error),
         }
@@ -36,15 +36,15 @@ pub(crate) fn install(lua: &Lua, globals: &Table, script: &Script) -> mlua::Resu
     globals.raw_set("require", require)
 }
 
-/// Why there is no module.
+/// Why a module cannot be loaded.
 enum Refused {
     /// A message for the script's author.
     Text(String),
-    /// The engine has no memory.
+    /// Lua has no memory.
     Engine(mlua::Error),
 }
 
-/// Compiles a module, and notes that it is being loaded.
+/// Compiles a module, and records that it is being loaded.
 fn open(lua: &Lua, script: &Script, globals: &Table, chain: &Chain, name: &Value) -> Result<Function, Refused> {
     let name = match name {
         Value::String(name) => name.to_string_lossy(),

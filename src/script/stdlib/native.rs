@@ -6,13 +6,13 @@ use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, LuaString, Value};
 use crate::script::engine::raising::raising;
 use crate::script::output::number;
 
-/// What ends a native function early.
+/// An error of a native function.
 pub(super) enum Raise {
-    /// Raised as text, at the line of the script that called.
+    /// Raised as text, at the script's line that made the call.
     Text(String),
-    /// Raised as text that says which argument is bad, counted from 1.
+    /// Raised as text that names the invalid argument, counted from 1.
     Argument(usize, String),
-    /// An error of the engine itself, such as no memory: passed on unchanged.
+    /// An error of Lua itself, such as out of memory: passed on unchanged.
     Engine(mlua::Error),
 }
 
@@ -22,11 +22,11 @@ impl From<mlua::Error> for Raise {
     }
 }
 
-/// Longest text that a function of the library takes or makes, in bytes. They cannot be interrupted, and their
-/// results do not count as Lua memory yet.
+/// Maximum length of a text that a library function accepts or returns, in bytes. These functions cannot be
+/// interrupted, and their results do not count as Lua memory yet.
 pub(super) const MOST_BYTES: usize = 16 << 20;
 
-/// A native as a function of the script. A boolean must be its only result.
+/// Makes a native function available to scripts. A boolean may only be its only result.
 pub(super) fn function<A, R>(
     lua: &Lua,
     native: impl Fn(&Lua, A) -> Result<R, Raise> + Send + 'static,
@@ -39,7 +39,7 @@ where
     raising(lua, native)
 }
 
-/// A native for a piece of this library in Lua, which hands on what it answers: its results, or `false, message` or
+/// A native function for library code in Lua. It returns its results; on failure `false, message` or
 /// `false, message, argument`.
 pub(super) fn answering<A, R>(
     lua: &Lua,
@@ -57,12 +57,12 @@ where
     })
 }
 
-/// A piece of this library that is written in Lua.
+/// A part of this library that is written in Lua.
 pub(super) fn chunk<'a>(lua: &Lua, text: &'a str) -> Chunk<'a> {
     lua.load(text).set_name("=stdlib").set_mode(ChunkMode::Text)
 }
 
-/// Argument number `n` as text. A number will do, as everywhere in Lua.
+/// Argument number `n` as text. Numbers are converted, as usual in Lua.
 pub(super) fn text(lua: &Lua, n: usize, value: Value) -> Result<LuaString, Raise> {
     match value {
         Value::String(text) if text.as_bytes().len() > MOST_BYTES => {
@@ -76,7 +76,7 @@ pub(super) fn text(lua: &Lua, n: usize, value: Value) -> Result<LuaString, Raise
     }
 }
 
-/// A number as text; none for what is no number. Those without digits are `nan`, `inf` and `-inf`.
+/// A number as text; `None` for any other value. Values without digits are `nan`, `inf` and `-inf`.
 pub(super) fn number(value: &Value) -> Option<Vec<u8>> {
     let mut digits = Vec::new();
     match *value {
@@ -91,7 +91,7 @@ pub(super) fn number(value: &Value) -> Option<Vec<u8>> {
     Some(digits)
 }
 
-/// Argument number `n` as text, unless it is nil.
+/// Argument number `n` as text; `None` if it is nil.
 pub(super) fn text_or_none(lua: &Lua, n: usize, value: Value) -> Result<Option<LuaString>, Raise> {
     match value {
         Value::Nil => Ok(None),
@@ -99,7 +99,7 @@ pub(super) fn text_or_none(lua: &Lua, n: usize, value: Value) -> Result<Option<L
     }
 }
 
-/// Argument number `n` as an integer, unless it is nil.
+/// Argument number `n` as an integer; `None` if it is nil.
 pub(super) fn integer_or_none(lua: &Lua, n: usize, value: Value) -> Result<Option<i64>, Raise> {
     match value {
         Value::Nil => Ok(None),
@@ -114,7 +114,7 @@ pub(super) fn integer_or_none(lua: &Lua, n: usize, value: Value) -> Result<Optio
     }
 }
 
-/// Argument number `n` is of another type than `expected`.
+/// The error that argument number `n` does not have the `expected` type.
 pub(super) fn unexpected(n: usize, expected: &str, value: &Value) -> Raise {
     let got = match value {
         Value::Table(table) => match table.metatable().map(|meta| meta.raw_get("__name")) {

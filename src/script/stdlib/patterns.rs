@@ -1,8 +1,8 @@
-//! `string.find`, `match`, `gmatch` and `gsub` over the budgeted matcher.
+//! `string.find`, `match`, `gmatch` and `gsub` with the step-limited matcher.
 //!
-//! Scripts call these for every field of every log, so they are bound as the engine binds its own: as C functions, which
-//! cost a tenth of a callback. An error leaves them by longjmp. So no frame here may own anything that has to be dropped,
-//! and nothing here may panic.
+//! Scripts call these for every field of every log, so they are bound as Lua's own functions are: as C functions,
+//! which cost a tenth of a callback. An error leaves them by `longjmp`. No frame here may therefore own anything that
+//! has to be dropped, and nothing here may panic.
 #![expect(unsafe_code, reason = "works on the raw stack and its string buffers, as these are called most of all")]
 
 use std::ffi::c_int;
@@ -16,15 +16,16 @@ use mlua::{Lua, Table};
 use crate::script::pattern;
 use crate::script::pattern::{Capture, Match, Matcher, PatternError};
 
-/// Longest text of a [`PatternError`], in bytes.
+/// Maximum length of the text of a [`PatternError`], in bytes.
 const LONGEST_MESSAGE: usize = 72;
 
-/// Puts the four functions into the string library in the place of the engine's, which nothing can interrupt.
+/// Replaces the four functions in the string library, because Lua's own cannot be interrupted.
 pub(super) fn install(lua: &Lua, string: &Table) -> mlua::Result<()> {
     let functions: [(&str, ffi::lua_CFunction); 4] =
         [("find", find), ("match", first_match), ("gmatch", gmatch), ("gsub", gsub)];
     for (name, function) in functions {
-        // SAFETY: each of them takes its arguments from its own stack and says how many results it leaves there.
+        // SAFETY: each function takes its arguments from its own stack and returns the number of results that it
+        // leaves there.
         string.set(name, unsafe { lua.create_c_function(function)? })?;
     }
     Ok(())
@@ -68,9 +69,10 @@ unsafe extern "C-unwind" fn first_match(state: *mut lua_State) -> c_int {
     }
 }
 
-/// Gives the iterator: [`gmatch_next`] with the text, the pattern, where to go on, and where the last match ended or -1.
+/// Returns the iterator: [`gmatch_next`] with the text, the pattern, the next start position, and the end of the last
+/// match or -1.
 unsafe extern "C-unwind" fn gmatch(state: *mut lua_State) -> c_int {
-    // SAFETY: as in `find`. Arguments that were numbers have become texts in their places.
+    // SAFETY: as in `find`. Number arguments have been converted to texts in place.
     unsafe {
         let length = text(state, 1).len();
         text(state, 2);
@@ -106,8 +108,8 @@ unsafe extern "C-unwind" fn gmatch_next(state: *mut lua_State) -> c_int {
 }
 
 unsafe extern "C-unwind" fn gsub(state: *mut lua_State) -> c_int {
-    // SAFETY: as in `find`. The buffer stays where it is, and on the stack only its own value lies below what is pushed
-    // between two additions.
+    // SAFETY: as in `find`. The buffer does not move, and between two additions only its own value is on the stack
+    // below the pushed values.
     unsafe {
         let (text, pattern) = (text(state, 1), text(state, 2));
         let replacement = Replacement::argument(state);
@@ -119,7 +121,7 @@ unsafe extern "C-unwind" fn gsub(state: *mut lua_State) -> c_int {
         };
 
         let mut matcher = Matcher::new(text, pattern, pattern::step_limit(text.len()));
-        // An anchored pattern is tried once.
+        // An anchored pattern is tried only once.
         let most = if matcher.is_anchored() { most.min(1) } else { most };
         let mut buffer = MaybeUninit::uninit();
         let result = buffer.as_mut_ptr();
@@ -164,7 +166,7 @@ impl Replacement<'_> {
     }
 }
 
-/// Adds what `replacement` makes of the match; the match itself where a function or a table gives nil or false.
+/// Adds the replacement of the match; the match itself if a function or a table gives nil or false.
 unsafe fn add_replacement(
     state: *mut lua_State,
     result: *mut luaL_Buffer,
@@ -203,17 +205,19 @@ unsafe fn add_replacement(
     }
 }
 
-/// The value at `index` as text, in place; a number becomes one. Anything else is an error.
+/// The value at `index` as text; a number is converted in place. Raises an error for any other value.
 unsafe fn text<'a>(state: *mut lua_State, index: c_int) -> &'a [u8] {
     let mut length = 0;
-    // SAFETY: Lua gives a pointer to so many bytes, which live as long as the value is on the stack or in the closure.
+    // SAFETY: Lua returns a pointer to this many bytes, which live as long as the value is on the stack or in the
+    // closure.
     unsafe {
         let start = ffi::luaL_checklstring(state, index, &raw mut length);
         slice::from_raw_parts(start.cast(), length)
     }
 }
 
-/// Where to begin, as an offset from 0: Lua counts from 1, or from the end with a negative number. None: beyond the end.
+/// The start position as an offset from 0: Lua counts from 1, or from the end with a negative number. `None`: after
+/// the end.
 fn offset(init: ffi::lua_Integer, length: usize) -> Option<usize> {
     let distance = usize::try_from(init.unsigned_abs()).unwrap_or(usize::MAX);
     let offset = match init {
@@ -225,12 +229,12 @@ fn offset(init: ffi::lua_Integer, length: usize) -> Option<usize> {
 }
 
 unsafe fn push_nil(state: *mut lua_State) -> c_int {
-    // SAFETY: a C function has room for 20 values from the start.
+    // SAFETY: a C function has room for 20 values when it starts.
     unsafe { ffi::lua_pushnil(state) };
     1
 }
 
-/// Pushes a match as Lua counts: its first byte and its last, from 1.
+/// Pushes the positions of a match as Lua counts: its first and its last byte, from 1.
 unsafe fn push_positions(state: *mut lua_State, found: Match) -> c_int {
     // SAFETY: as in `push_nil`.
     unsafe {
@@ -240,9 +244,9 @@ unsafe fn push_positions(state: *mut lua_State, found: Match) -> c_int {
     2
 }
 
-/// Pushes the first `count` captures and gives their number.
+/// Pushes the first `count` captures and returns their number.
 unsafe fn push_captures(state: *mut lua_State, matcher: &Matcher, count: usize, found: Match) -> c_int {
-    // SAFETY: room is made for all of them, and the caller has a valid state.
+    // SAFETY: stack space is reserved for all of them, and the caller has a valid state.
     unsafe {
         let room = c_int::try_from(count).unwrap_or(c_int::MAX);
         ffi::luaL_checkstack(state, room, c"too many captures".as_ptr());
@@ -268,15 +272,15 @@ unsafe fn push_integer(state: *mut lua_State, n: usize) {
 }
 
 unsafe fn add(result: *mut luaL_Buffer, piece: &[u8]) {
-    // SAFETY: the caller has a buffer that was begun, with its value on top of the stack.
+    // SAFETY: the caller has an initialized buffer, with its value on top of the stack.
     unsafe { ffi::luaL_addlstring(result, piece.as_ptr().cast(), piece.len()) };
 }
 
-/// Raises the error at the line of the script that called. Does not return; the result only suits the callers.
+/// Raises the error at the script's line that made the call. Does not return; the result type only suits the callers.
 unsafe fn raise(state: *mut lua_State, error: PatternError) -> c_int {
-    // A String would never be dropped. What is not written stays zero and ends the message.
+    // A `String` would never be dropped. The unwritten rest stays zero and terminates the message.
     let mut message = [0_u8; LONGEST_MESSAGE + 1];
-    // It fits: a test looks.
+    // It fits, as a test checks.
     let _ = write!(&mut message[..LONGEST_MESSAGE], "{error}");
     // SAFETY: the message ends with a zero.
     unsafe { ffi::luaL_error(state, c"%s".as_ptr(), message.as_ptr()) }

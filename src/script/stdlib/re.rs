@@ -1,7 +1,8 @@
-//! `re`: regular expressions in linear time, with the engine of the `regex` crate.
+//! `re`: regular expressions in linear time, with the engine of the `regex-automata` crate.
 //!
-//! A search reads each byte of the text at most once for each state of the pattern. It cannot be interrupted, so that
-//! product is limited by the time limit of a log; several searches in one text are stopped between two of them.
+//! A search reads each byte of the text at most once for each state of the pattern. A search cannot be interrupted,
+//! so states times bytes are limited according to the time limit of a log; several searches in one text can be
+//! stopped between two searches.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,22 +19,22 @@ use super::native::{MOST_BYTES, Raise, answering, chunk, function, integer_or_no
 use crate::script::engine::raising::raising;
 use crate::script::engine::time_limit;
 
-/// Longest pattern, in bytes.
+/// Maximum length of a pattern, in bytes.
 const MOST_PATTERN_BYTES: usize = 4096;
 
-/// Largest compiled pattern, in bytes: some ten thousand states.
+/// Maximum size of a compiled pattern, in bytes: about ten thousand states.
 const MOST_PROGRAM_BYTES: usize = 256 << 10;
 
-/// Maximum cache of the engine for a pattern, in bytes.
+/// Maximum size of the regex engine's cache for a pattern, in bytes.
 const MOST_CACHE_BYTES: usize = 256 << 10;
 
-/// Compiled patterns that a VM keeps.
+/// Maximum number of compiled patterns cached by a Lua state.
 const CACHED_PATTERNS: usize = 64;
 
 /// States times bytes that a search processes per millisecond in the worst case.
 const WORK_PER_MILLISECOND: u128 = 90_000;
 
-/// Puts `re` into `globals`. At the very worst a search takes as long as `limit`.
+/// Puts `re` into `globals`. In the worst case a search takes as long as `limit`.
 pub(super) fn install(lua: &Lua, globals: &Table, limit: Duration) -> mlua::Result<()> {
     let patterns = Patterns::new(limit);
     let library = lua.create_table()?;
@@ -89,7 +90,8 @@ fn first_match(lua: &Lua, patterns: &Patterns, [subject, pattern, init, _]: [Val
     Ok(MultiValue::from_vec(results?))
 }
 
-/// `re.captures(text, pattern [, init])` → a table of the groups that took part, by number and by name; 0 is all of it.
+/// `re.captures(text, pattern [, init])` → a table of the groups that matched, by number and by name; 0 is the whole
+/// match.
 fn captures(lua: &Lua, patterns: &Patterns, [subject, pattern, init, _]: [Value; 4]) -> Result<MultiValue, Raise> {
     let (subject, pattern) = (text(lua, 1, subject)?, patterns.get(lua, 2, pattern)?);
     let Some(from) = start(lua, init, subject.as_bytes().len())? else { return nothing(lua) };
@@ -106,7 +108,7 @@ fn captures(lua: &Lua, patterns: &Patterns, [subject, pattern, init, _]: [Value;
     Ok(MultiValue::from_vec(vec![Value::Table(table)]))
 }
 
-/// `re.escape(text)` → a pattern that matches this text and no other.
+/// `re.escape(text)` → a pattern that matches only this text.
 fn escape(lua: &Lua, value: Value) -> Result<LuaString, Raise> {
     let plain = text(lua, 1, value)?;
     let mut escaped = Vec::with_capacity(plain.as_bytes().len());
@@ -120,7 +122,7 @@ fn escape(lua: &Lua, value: Value) -> Result<LuaString, Raise> {
     Ok(lua.create_string(escaped)?)
 }
 
-/// One step of `gmatch` and `gsub`, from byte `from`, counted from 1, with the last byte of the match before:
+/// One step of `gmatch` and `gsub`, from byte `from`, counted from 1, with the last byte of the previous match:
 /// first, last, groups…; nil after the last match. Without `from`, only the arguments are checked.
 fn next(lua: &Lua, patterns: &Patterns, [subject, pattern, from, before]: [Value; 4]) -> Result<MultiValue, Raise> {
     let (subject, pattern) = (text(lua, 1, subject)?, patterns.get(lua, 2, pattern)?);
@@ -175,7 +177,7 @@ enum Piece {
     Group(usize),
 }
 
-/// A replacement: `%0` to `%9` are groups, `%%` is a `%`.
+/// Parses a replacement: `%0` to `%9` are groups, `%%` is a `%`.
 fn template(new: &[u8], groups: usize) -> Result<Vec<Piece>, String> {
     let (mut pieces, mut rest) = (Vec::new(), new);
     while let Some(at) = memchr::memchr(b'%', rest) {
@@ -184,7 +186,7 @@ fn template(new: &[u8], groups: usize) -> Result<Vec<Piece>, String> {
             Some(b'%') => Piece::Text(b"%".to_vec()),
             Some(digit @ b'0'..=b'9') => {
                 let group = usize::from(digit - b'0');
-                // As in Lua, a pattern without groups has its whole match as the first.
+                // As in Lua, `%1` is the whole match for a pattern without groups.
                 match (group, groups) {
                     (1, 1) => Piece::Group(0),
                     _ if group < groups => Piece::Group(group),
@@ -207,7 +209,7 @@ fn position(at: usize) -> Value {
     Value::Integer(i64::try_from(at).unwrap_or(i64::MAX))
 }
 
-/// Where to begin, counted from 0, as `string.find` takes it; none behind the end.
+/// The start position, counted from 0, for an `init` as in `string.find`; `None` after the end.
 fn start(lua: &Lua, init: Value, len: usize) -> Result<Option<usize>, Raise> {
     let init = integer_or_none(lua, 3, init)?.unwrap_or(1);
     let from_end = |back: i64| len.saturating_sub(usize::try_from(back.unsigned_abs()).unwrap_or(usize::MAX));
@@ -219,11 +221,11 @@ fn start(lua: &Lua, init: Value, len: usize) -> Result<Option<usize>, Raise> {
     Ok((from <= len).then_some(from))
 }
 
-/// The patterns of one VM, by their text.
+/// The patterns of one Lua state, by their text.
 #[derive(Clone)]
 struct Patterns {
     kept: Arc<Mutex<HashMap<Vec<u8>, Arc<Pattern>>>>,
-    /// Most states times bytes of one search.
+    /// Maximum states times bytes of one search.
     most_work: usize,
 }
 
@@ -242,7 +244,7 @@ impl Patterns {
         }
         let pattern =
             Arc::new(Pattern::new(&source.as_bytes(), self.most_work).map_err(|why| Raise::Argument(n, why))?);
-        // A script has a few patterns; one that makes patterns from logs must not fill the memory.
+        // A script has few patterns; one that builds patterns from logs must not use too much memory.
         if kept.len() >= CACHED_PATTERNS {
             kept.clear();
         }
@@ -254,12 +256,13 @@ impl Patterns {
 struct Pattern {
     engine: Regex,
     states: usize,
-    /// Longest text, in bytes.
+    /// Maximum length of a text, in bytes.
     longest: usize,
 }
 
 impl Pattern {
-    /// Bytes, not characters, unless the pattern says `(?u)`: a log may be anything, and ASCII classes are small.
+    /// Compiles a pattern for bytes, not characters, unless it contains `(?u)`: a log may contain any bytes, and
+    /// ASCII classes are small.
     fn new(source: &[u8], most_work: usize) -> Result<Self, String> {
         let source =
             std::str::from_utf8(source).map_err(|_| "a pattern is UTF-8: write other bytes as \\xFF".to_owned())?;
@@ -289,7 +292,7 @@ impl Pattern {
         Ok(Self { engine, states, longest: most_work / states })
     }
 
-    /// Groups, the whole match being the first.
+    /// Number of groups, including the whole match.
     fn groups(&self) -> usize {
         self.engine.group_info().group_len(PatternID::ZERO)
     }
@@ -312,7 +315,8 @@ impl Pattern {
         Ok(found.map(|_| Found { slots }))
     }
 
-    /// The match after one that ended at `before`: an empty match there would be found for ever.
+    /// The next match after one that ended at `before`. An empty match there is skipped, or it would be found
+    /// forever.
     fn next(&self, subject: &[u8], from: usize, before: Option<usize>) -> Result<Option<Found>, Raise> {
         if from > subject.len() {
             return Ok(None);
@@ -328,13 +332,13 @@ impl Pattern {
 
 const TOO_LARGE: &str = "pattern too large when compiled: repetitions multiply, as in (a{1000}){1000}";
 
-/// The error of a pattern, in one line.
+/// The error of a pattern, on one line.
 fn words(error: &thompson::BuildError) -> String {
     if error.size_limit().is_some() {
         return TOO_LARGE.to_owned();
     }
     let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
-    // The parser draws the pattern with a caret below; its last line says what is wrong.
+    // The parser prints the pattern with a caret below; the last line contains the error.
     let last = cause.lines().last().unwrap_or_default().trim();
     format!("malformed pattern: {}", last.strip_prefix("error: ").unwrap_or(last))
 }
@@ -349,7 +353,7 @@ impl Found {
         Some((self.slots.get(2 * group)?.as_ref()?.get(), self.slots.get(2 * group + 1)?.as_ref()?.get()))
     }
 
-    /// A group's text; an empty one for a group that took no part.
+    /// A group's text; empty for a group that did not match.
     fn text(&self, lua: &Lua, subject: &LuaString, group: usize) -> mlua::Result<Value> {
         let bytes = subject.as_bytes();
         let text = self.span(group).map_or(&[][..], |(start, end)| &bytes[start..end]);

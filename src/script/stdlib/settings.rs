@@ -6,10 +6,10 @@ use mlua::{Function, IntoLua as _, Lua, MetaMethod, Table, Value};
 
 use super::native::{Raise, function};
 
-/// Puts `settings` into `globals`, a table that cannot be written to.
+/// Puts `settings` into `globals` as a read-only table.
 ///
-/// A table inside is handed out as a fresh copy at each reading. So it is a plain table, which may become part of an
-/// event, and nothing that a script does to it outlives the log.
+/// Each read of a nested table returns a new copy. It is therefore an ordinary table, which may become part of an
+/// event, and changes to it do not affect later logs.
 pub(super) fn install(lua: &Lua, globals: &Table, vars: &toml::Table) -> mlua::Result<()> {
     let vars = Arc::new(vars.clone());
     let meta = lua.create_table()?;

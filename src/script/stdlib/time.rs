@@ -12,13 +12,13 @@ use mlua::{IntoLuaMulti as _, Lua, MultiValue, Table, Value};
 use super::directives::{directives, without_effect};
 use super::native::{Raise, function, integer_or_none, text, text_or_none, unexpected};
 
-/// RFC 3339 with as many digits after the point as there are.
+/// RFC 3339 with as many fractional digits as necessary.
 const RFC_3339: &str = "%Y-%m-%dT%H:%M:%S%.f%:z";
 
-/// Longest format, in bytes.
+/// Maximum length of a format, in bytes.
 const LONGEST_FORMAT: usize = 1024;
 
-/// Puts `time` into `globals`. What `clock` says is what `time.now()` says.
+/// Puts `time` into `globals`. `time.now()` returns the time of `clock`.
 pub(super) fn install(lua: &Lua, globals: &Table, clock: fn() -> SystemTime) -> mlua::Result<()> {
     let library = lua.create_table()?;
     library.set("now", lua.create_function(move |_, ()| Ok(unix_seconds(clock())))?)?;
@@ -34,7 +34,7 @@ fn unix_seconds(now: SystemTime) -> f64 {
     }
 }
 
-/// `time.parse(text [, format [, zone]])` → seconds, nanoseconds; or nil and why not.
+/// `time.parse(text [, format [, zone]])` → seconds, nanoseconds; or nil and the reason.
 fn parse(lua: &Lua, (value, layout, zone): (Value, Value, Value)) -> Result<MultiValue, Raise> {
     let value = text(lua, 1, value)?.to_string_lossy();
     let layout = self::layout(lua, layout)?;
@@ -45,7 +45,7 @@ fn parse(lua: &Lua, (value, layout, zone): (Value, Value, Value)) -> Result<Mult
     let results = match timestamp(&value, layout.as_deref(), zone) {
         Ok(timestamp) => {
             let nanoseconds = i64::from(timestamp.subsec_nanosecond());
-            // Before 1970 both parts are negative; scripts get the second that has begun.
+            // Before 1970 both parts are negative; the result is the start of the second and positive nanoseconds.
             let seconds = timestamp.as_second() - i64::from(nanoseconds < 0);
             (seconds, nanoseconds.rem_euclid(1_000_000_000)).into_lua_multi(lua)
         }
@@ -54,7 +54,7 @@ fn parse(lua: &Lua, (value, layout, zone): (Value, Value, Value)) -> Result<Mult
     Ok(results?)
 }
 
-/// The second argument of both functions.
+/// The format: the second argument of both functions.
 fn layout(lua: &Lua, value: Value) -> Result<Option<String>, Raise> {
     let Some(layout) = text_or_none(lua, 2, value)? else { return Ok(None) };
     let bytes = layout.as_bytes().len();
@@ -64,7 +64,7 @@ fn layout(lua: &Lua, value: Value) -> Result<Option<String>, Raise> {
     Ok(Some(layout.to_string_lossy()))
 }
 
-/// An offset or a zone in the text goes before `zone`.
+/// An offset or a zone in the text takes precedence over `zone`.
 fn timestamp(text: &str, layout: Option<&str>, zone: Option<TimeZone>) -> Result<Timestamp, jiff::Error> {
     let Some(layout) = layout else {
         let instant: Result<Timestamp, jiff::Error> = text.parse();
@@ -88,7 +88,7 @@ fn timestamp(text: &str, layout: Option<&str>, zone: Option<TimeZone>) -> Result
     zone.unwrap_or(TimeZone::UTC).to_timestamp(parts.to_datetime()?)
 }
 
-/// Reads the text by the format, and where it does not fit with each `%z` written in another way.
+/// Parses the text with the format. If it does not match, tries other notations for each `%z`.
 fn read(layout: &str, text: &str) -> Result<BrokenDownTime, jiff::Error> {
     let read = strtime::parse(layout, text);
     if read.is_ok() || !directives(layout).any(|directive| directive.letter == 'z') {
@@ -113,7 +113,7 @@ fn read(layout: &str, text: &str) -> Result<BrokenDownTime, jiff::Error> {
     read
 }
 
-/// `time.format(seconds [, format [, zone [, nanoseconds]]])` → text; or nil and why not.
+/// `time.format(seconds [, format [, zone [, nanoseconds]]])` → text; or nil and the reason.
 fn format(
     lua: &Lua,
     (seconds, layout, zone, nanoseconds): (Value, Value, Value, Value),
@@ -141,7 +141,7 @@ fn format(
     strtime::format(&layout, &zoned).map(Ok).map_err(|error| Raise::Argument(2, error.to_string()))
 }
 
-/// To the microsecond: a double has no more to tell about the seconds of our age.
+/// Rounds to microseconds, the precision of a double for current times.
 fn from_float(seconds: f64) -> Option<Timestamp> {
     let microseconds = (seconds * 1e6).round();
     #[expect(clippy::cast_possible_truncation, reason = "the range is checked, and a double has its own")]
@@ -149,7 +149,7 @@ fn from_float(seconds: f64) -> Option<Timestamp> {
     Timestamp::from_microsecond(whole).ok()
 }
 
-/// `1700000000` or `1700000000.123`, digit for digit.
+/// Parses `1700000000` or `1700000000.123` without loss of digits.
 fn from_digits(text: &str) -> Option<Timestamp> {
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
     let (seconds, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
@@ -163,7 +163,7 @@ fn from_digits(text: &str) -> Option<Timestamp> {
     Timestamp::new(seconds * sign, nanoseconds * sign as i32).ok()
 }
 
-/// A name of the time zone database, such as `Asia/Shanghai`.
+/// An argument that names a zone of the time zone database, such as `Asia/Shanghai`.
 fn time_zone(lua: &Lua, n: usize, value: Value) -> Result<Option<TimeZone>, Raise> {
     let Some(name) = text_or_none(lua, n, value)? else {
         return Ok(None);

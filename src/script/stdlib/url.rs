@@ -1,21 +1,21 @@
-//! `url.parse` and `url.query`, beside what `encode` has of `url`.
+//! `url.parse` and `url.query`; the other functions of `url` are in `encode`.
 
 use mlua::{Lua, LuaString, Table, Value};
 
 use super::encode::url_decode;
 use super::native::{Raise, function, text};
 
-/// Most names in one query.
+/// Maximum number of names in a query.
 const MOST_NAMES: usize = 1000;
 
-/// Adds to the library `url`.
+/// Adds the functions to the library `url`.
 pub(super) fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     let library: Table = globals.get("url")?;
     library.set("parse", function(lua, parse)?)?;
     library.set("query", function(lua, query)?)
 }
 
-/// `url.parse(text)` → a table of the parts that are there.
+/// `url.parse(text)` → a table of the parts that the text has.
 fn parse(lua: &Lua, value: Value) -> Result<Table, Raise> {
     let value = text(lua, 1, value)?;
     let bytes = value.as_bytes();
@@ -37,7 +37,8 @@ fn parse(lua: &Lua, value: Value) -> Result<Table, Raise> {
     Ok(table)
 }
 
-/// `url.query(text)` → a table of names and values, decoded. What is behind the `?` counts, or all when there is none.
+/// `url.query(text)` → a table of decoded names and values. Reads the part after the `?`, or the whole text when
+/// there is none.
 fn query(lua: &Lua, value: Value) -> Result<Table, Raise> {
     let value = text(lua, 1, value)?;
     let bytes = value.as_bytes();
@@ -52,13 +53,13 @@ fn query(lua: &Lua, value: Value) -> Result<Table, Raise> {
     Ok(table)
 }
 
-/// As a form writes it: `+` is a space. What is not percent-encoding stays as it is.
+/// Decodes a form value: `+` is a space. Invalid percent-encoding stays unchanged.
 fn plain(lua: &Lua, text: &[u8]) -> mlua::Result<LuaString> {
     let spaced: Vec<u8> = text.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
     lua.create_string(url_decode(&spaced).unwrap_or(spaced))
 }
 
-/// The parts of a URI reference (RFC 3986 appendix B), of which nothing is decoded.
+/// The parts of a URI reference (RFC 3986 appendix B), not decoded.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Parts<'a> {
     scheme: Option<&'a [u8]>,
@@ -96,7 +97,7 @@ impl<'a> Parts<'a> {
             }
             None => authority,
         };
-        // In [2001:db8::1]:443 the colons inside are no port's.
+        // In [2001:db8::1]:443, the colons in the brackets do not begin the port.
         let closed = memchr::memrchr(b']', host).map_or(0, |at| at + 1);
         let colon = memchr::memchr(b':', &host[closed..]).map(|at| closed + at);
         parts.port = colon.map(|at| &host[at + 1..]).filter(|port| !port.is_empty());
@@ -111,7 +112,7 @@ fn is_scheme(text: &[u8]) -> bool {
         && text.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
 }
 
-/// Before and behind the first `separator`.
+/// The parts before and after the first `separator`.
 fn split(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
     memchr::memchr(separator, text).map(|at| (&text[..at], &text[at + 1..]))
 }

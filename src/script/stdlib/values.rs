@@ -30,7 +30,7 @@ pub(super) fn install(lua: &Lua, globals: &Table, table: &Table) -> mlua::Result
     ))?;
     globals.set("tostring", tostring)?;
 
-    // `pairs` goes through what a table shows of itself, so that a log can be copied.
+    // `pairs` uses a table's own `__pairs`, so that a log can be copied.
     let copy: Function = chunk(
         lua,
         r#"
@@ -47,8 +47,8 @@ pub(super) fn install(lua: &Lua, globals: &Table, table: &Table) -> mlua::Result
     table.set("copy", raising(lua, copy)?)
 }
 
-/// What to show of a value that the engine would show by its address, which tells nobody anything and differs each time.
-/// None: it has a text of its own.
+/// The text for a value that Lua would show as an address, which is meaningless and changes in each run. `None` if
+/// the value has its own text.
 fn name_without_address(value: &Value) -> mlua::Result<Option<String>> {
     Ok(match value {
         Value::Table(table) => match table.metatable() {

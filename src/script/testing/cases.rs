@@ -1,6 +1,6 @@
-//! The test cases beside a script: logs in, events out.
+//! The test cases of a script: logs, and the expected events.
 //!
-//! `NAME.test.jsonl` stands beside `NAME.lua`, one case a line:
+//! `NAME.test.jsonl` is in the same directory as `NAME.lua`, with one case per line:
 //!
 //! ```json
 //! {"name": "debug is dropped", "log": {"level": "debug"}, "dropped": true}
@@ -33,7 +33,7 @@ pub use report::{Failure, Report, TOO_DEEP, Why};
 
 use case::{Expected, LEVELS_AROUND, MOST_LEVELS, Outcome};
 
-/// The end of the names of files with cases.
+/// The suffix of the names of files with cases.
 pub const SUFFIX: &str = ".test.jsonl";
 
 /// The file of a script's cases: `scripts/transform.test.jsonl` for `scripts/transform.lua`.

@@ -1,4 +1,4 @@
-//! Scripts on samples: test cases, what they cover, and what each line takes.
+//! Runs scripts on samples: test cases, their coverage, and the time of each line.
 
 pub mod cases;
 pub mod coverage;

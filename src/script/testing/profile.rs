@@ -1,9 +1,9 @@
-//! What each line of a script takes.
+//! Measures the time of each line of a script.
 //!
-//! A hook of the engine is called at the beginning of every line and at the end of every call. The time between two calls of
-//! the hook, its own not counted, is the line's that ran: with the functions of the library and of ours that it calls,
-//! without the lines of the script that it calls. What the engine does to call the hook is counted too, about the same for
-//! each line, so shares are told and not times.
+//! A Lua hook is called at the beginning of every line and at the end of every call. The time between two hook calls,
+//! without the hook itself, is counted for the line that ran. It includes the library and native functions called by
+//! the line, but not the script's lines that it calls. It also includes Lua's own overhead for the hook, about the
+//! same for each line, so only shares are reported, not times.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -11,33 +11,33 @@ use std::time::{Duration, Instant};
 use crate::script::engine::lua_stack::Stack;
 use crate::script::engine::trace;
 
-/// What a line took.
+/// The cost of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LineCost {
     /// The file: the script's name, or a module's.
     pub file: String,
     /// The line, from 1.
     pub line: u32,
-    /// How often it was begun.
+    /// How often it began.
     pub times: u64,
-    /// On the wall, the hook included in part.
+    /// Wall-clock time, including a part of the hook's overhead.
     pub time: Duration,
 }
 
-/// What is noted.
+/// The measurement.
 struct Clock {
     lines: Vec<LineCost>,
-    /// Which of them runs, since when; none outside of the script.
+    /// The current line, and when it began or continued; `None` outside of the script.
     at: Option<(usize, Instant)>,
 }
 
 thread_local! {
-    /// The engine's hook is handed nothing but the state, so what it notes is the thread's.
+    /// Lua passes only its state to the hook, so the measurement is thread-local.
     static CLOCK: RefCell<Option<Clock>> = const { RefCell::new(None) };
 }
 
-/// Does `work`, and times the lines that run meanwhile on this thread, of hooks that are loaded within it. `work` is given what
-/// takes the lines timed since it last did.
+/// Runs `work` and times the lines that run during it on this thread, for hooks that are loaded within it. The
+/// argument of `work` returns the costs since its last call.
 pub fn profile<T>(work: impl FnOnce(&dyn Fn() -> Vec<LineCost>) -> T) -> T {
     CLOCK.with(|clock| *clock.borrow_mut() = Some(Clock { lines: Vec::new(), at: None }));
     let take = || {
@@ -58,7 +58,7 @@ pub(crate) fn arm(stack: Stack) {
     }
 }
 
-/// The script begins a line, or goes back to it from a call; or it ends.
+/// Called when the script begins a line or returns to it from a call, and when the script ends.
 fn note(begins: bool, place: Option<(&str, u32)>) {
     let now = Instant::now();
     CLOCK.with(|clock| {
@@ -68,7 +68,7 @@ fn note(begins: bool, place: Option<(&str, u32)>) {
             lines[line].time += now - since;
         }
         let Some((file, line)) = place else { return };
-        // A script has few lines, and those of a loop are near its end.
+        // A script has few lines, and the lines of a loop are near the end of the list.
         let known = lines.iter().rposition(|known| known.line == line && known.file == file);
         let place = known.unwrap_or_else(|| {
             lines.push(LineCost { file: file.to_owned(), line, times: 0, time: Duration::ZERO });
@@ -85,7 +85,7 @@ mod tests {
     use crate::script::testing::cases;
     use crate::script::{Config, Sample, Script};
 
-    /// The times of lines by their number; how long each took is nothing to rely on.
+    /// How often each line began, by line number; the measured times are not reproducible.
     fn times(text: &str, logs: usize) -> Vec<(u32, u64)> {
         let config = Config { timeout: Duration::from_secs(10), memory: 16 << 20, vars: toml::Table::new() };
         let samples = vec![Sample::from_json(&serde_json::json!({ "a": "1" })).unwrap(); logs];
@@ -117,7 +117,8 @@ end
         assert_eq!(times(text, 5), [(3, 15), (4, 15), (7, 20), (8, 15), (10, 5)]);
     }
 
-    /// Goes red when the end of a call is not noted: then the line that called is timed as the last line of what it called.
+    /// Fails if the end of a call is not recorded: the calling line would then be counted as the last line of the
+    /// called function.
     #[test]
     fn a_line_that_calls_a_slow_one_is_not_slow_itself() {
         let text = "local function slow()

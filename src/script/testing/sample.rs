@@ -1,4 +1,4 @@
-//! A log from a file, as a page like a pulled one, so that tries and tests use the same code as production.
+//! A log from a file, as a page like a pulled one, so that `try` and tests use the same code as production.
 
 use prost::Message as _;
 use serde_json::Value;
@@ -24,9 +24,9 @@ pub struct Sample {
 pub struct SampleError(String);
 
 impl Sample {
-    /// The log that a JSON object of strings stands for, as a script sees it: `{"__time__": "1700000000",
-    /// "__tag__:host": "web-1", "status": "200"}`. Fields that SLS adds to every log are added if they are missing:
-    /// `__time__` (then 1700000000), an empty `__topic__` and an empty `__source__`.
+    /// The log for a JSON object of strings, as a script sees it:
+    /// `{"__time__": "1700000000", "__tag__:host": "web-1", "status": "200"}`. Fields that SLS adds to every log are
+    /// added if they are missing: `__time__` (then 1700000000), an empty `__topic__` and an empty `__source__`.
     ///
     /// # Errors
     /// It is not an object, or a value is not a string.
@@ -45,18 +45,18 @@ impl Sample {
         Ok(Self { fields: fields.iter().map(field).collect::<Result<_, _>>()? })
     }
 
-    /// The log that was read from a page.
+    /// A log of a page.
     #[must_use]
     pub fn from_page(log: PageLog<'_>) -> Self {
         Self { fields: log.fields().map(|(key, value)| (key.to_vec(), value.to_vec())).collect() }
     }
 
-    /// Keys and values as they were given.
+    /// The keys and values in their original order.
     pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.fields.iter().map(|(key, value)| (key.as_slice(), value.as_slice()))
     }
 
-    /// A page of these logs, each in a log group of its own, as if it had been pulled from shard 0.
+    /// A page of these logs, each in its own log group, as if it had been pulled from shard 0.
     #[must_use]
     pub fn page(samples: &[Self]) -> Page {
         let groups: Vec<LogGroup> = samples.iter().map(Self::group).collect();
@@ -87,7 +87,7 @@ impl Sample {
     }
 }
 
-/// What JSON calls a value.
+/// The JSON name of a value's type.
 pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

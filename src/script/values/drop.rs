@@ -1,11 +1,11 @@
-//! `drop "reason"`: what `process` returns to drop a log and to say why.
+//! `drop "reason"`: the value that `process` returns to drop a log with a reason.
 
 use std::ffi::c_int;
 
 use crate::script::engine::frame::Frame;
 use crate::script::engine::lua_stack::{Hidden, Kept, Kind};
 
-/// A value that stands for a dropped log. It can be made once and returned for any number of logs.
+/// A value for a dropped log. It can be created once and returned for any number of logs.
 pub(crate) fn drop(frame: &mut Frame) -> c_int {
     let stack = frame.stack;
     stack.set_top(1);

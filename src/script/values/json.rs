@@ -1,18 +1,19 @@
-//! `json.decode`, `json.encode`, `json.array`: JSON for scripts, read only where a script looks.
+//! `json.decode`, `json.encode`, `json.array`: JSON for scripts, parsed only where a script reads it.
 //!
-//! `json.decode` checks the text and returns an empty table that holds it. The first reads of an object look for the
-//! member in the text; whoever reads more of it, or changes it, or reads an array, has the members of that one level
-//! listed. Nested objects and arrays are tables of the same kind. As long as nothing inside was changed, the value
-//! is written as the text it came from, byte for byte. A change is recorded up to the outermost value, and only the
-//! levels on that way are written anew, in their old order.
+//! `json.decode` checks the text and returns an empty table that holds it. The first reads of an object search the
+//! text for the member. Further reads, a change, or a read of an array list the members of that one level. Nested
+//! objects and arrays are tables of the same kind. As long as nothing inside has changed, the value is written as its
+//! original text, byte for byte. A change is recorded up to the outermost value, and only these levels are written
+//! again, in their original order.
 //!
-//! Such a table holds, under keys that scripts cannot name, its text ([`Hidden::TEXT`], while unchanged), the value that
-//! it is part of ([`Hidden::PARENT`]), before its members are listed how often it was read ([`Hidden::READS`]) and the
-//! nested values handed out by key ([`Hidden::CHILDREN`]), and then its members ([`Hidden::MEMBERS`]):
+//! Such a table holds the following under keys that scripts cannot use: its text ([`Hidden::TEXT`], while unchanged)
+//! and the value that contains it ([`Hidden::PARENT`]). Before its members are listed, it also holds the number of
+//! reads ([`Hidden::READS`]) and the nested values returned so far, by key ([`Hidden::CHILDREN`]); afterwards its
+//! members ([`Hidden::MEMBERS`]):
 //!
 //! * object: `[0]` = n, and for the i-th member `[2i-1]` = key, `[2i]` = value or nil, `[key]` = i;
 //! * array: `[i]` = item;
-//! * both: `[-i]` = the text of a number that Lua would write in another way, until it is replaced.
+//! * both: `[-i]` = the original text of a number that Lua would write differently, until it is replaced.
 
 use std::ffi::c_int;
 
@@ -30,15 +31,15 @@ mod check;
 pub(crate) mod scan;
 mod string_ends;
 
-/// Reads of an object that look into its text; more than that, and listing its members is cheaper.
+/// Number of reads of an object that search its text; for more reads, listing its members is cheaper.
 const FEW_READS: i64 = 4;
 
-/// Levels of objects and arrays that `json.decode` takes unless it is told to take more, and the most it can be told. Readers
-/// behind us give up at 128 or so, some of them with all that stands in the same request.
+/// Default maximum nesting of objects and arrays for `json.decode`, and the largest value that a script can set.
+/// Receivers fail at a depth of about 128, and some then reject the whole request.
 const MOST_LEVELS: i64 = check::MOST_DEEP as i64;
 const MOST_ALLOWED_LEVELS: i64 = 1000;
 
-/// `json.decode(text, levels)`: the value, or nil and why not.
+/// `json.decode(text, levels)`: the value, or nil and the reason.
 pub(crate) fn decode(frame: &mut Frame) -> c_int {
     let stack = frame.stack;
     let levels = match stack.kind(2) {
@@ -89,22 +90,22 @@ pub(crate) fn decode(frame: &mut Frame) -> c_int {
     1
 }
 
-/// Joins what was pushed after the nil into one message: `nil, message`.
+/// Joins the values pushed after the nil into one message: `nil, message`.
 fn concatenated(frame: &mut Frame) -> c_int {
     let pieces = frame.stack.top() - 2;
     frame.concat(pieces);
     2
 }
 
-/// How a text is taken.
+/// How a text is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Taken {
     AsItIs,
-    /// On one line, with U+FFFD for what is no UTF-8 and for halves of surrogate pairs.
+    /// On one line, with U+FFFD for invalid UTF-8 and for unpaired surrogates.
     Mended,
 }
 
-/// Why a text is not taken.
+/// Why a text is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error("not JSON at line {line}, column {column}")]
@@ -115,16 +116,16 @@ pub(crate) enum Refusal {
     Number { line: usize, column: usize },
 }
 
-/// Whether `json.decode` takes a text.
+/// Whether `json.decode` accepts a text.
 ///
 /// # Errors
-/// It does not, and why.
+/// It does not; the error is the reason.
 pub(crate) fn check(text: &[u8]) -> Result<(), Refusal> {
     take(text, MOST_LEVELS, &mut Vec::new()).map(|_| ())
 }
 
-/// Whether and how a text is taken; what was mended is in `mended`. What is taken can be spliced: every reader that we know of
-/// takes it too.
+/// Whether and how a text is accepted; the corrected text is in `mended`. An accepted text can be copied into an
+/// event: every known receiver accepts it too.
 fn take(text: &[u8], most: i64, mended: &mut Vec<u8>) -> Result<Taken, Refusal> {
     let look = check::look(text);
     mended.clear();
@@ -146,7 +147,7 @@ fn take(text: &[u8], most: i64, mended: &mut Vec<u8>) -> Result<Taken, Refusal> 
         }
     }
     if look == Look::Unknown {
-        // The last word on what the look at it found to be none, such as deep nesting.
+        // Decides the cases that the first check does not, such as deep nesting.
         let error = serde_json::from_slice::<serde::de::IgnoredAny>(mended).err();
         if let Some(error) = error {
             return Err(Refusal::Syntax { line: error.line(), column: error.column() });
@@ -166,15 +167,15 @@ fn take(text: &[u8], most: i64, mended: &mut Vec<u8>) -> Result<Taken, Refusal> 
     Ok(if mended == text { Taken::AsItIs } else { Taken::Mended })
 }
 
-/// Takes the line breaks out of JSON, so that what is written of it is on one line, and with them what else of white space is a
-/// control character. In strings there are none.
+/// Removes line breaks, and other white space that is a control character, from JSON, so that it is written on one
+/// line. Strings contain none.
 fn join_lines(json: &mut Vec<u8>) {
     if memchr::memchr2(b'\n', b'\r', json).is_some() {
         json.retain(|&byte| byte >= b' ');
     }
 }
 
-/// Makes a table of the object or array whose text is on top, and leaves it there in the text's place.
+/// Replaces the text of an object or array on top by a table for it.
 fn push_container(frame: &mut Frame, first: u8, parent: Option<c_int>) {
     let stack = frame.stack;
     frame.push_table(0, 1 + c_int::from(parent.is_some()));
@@ -188,8 +189,8 @@ fn push_container(frame: &mut Frame, first: u8, parent: Option<c_int>) {
     frame.set_metatable(-2);
 }
 
-/// Pushes a string, number, boolean or null; `false` when the number's text must be kept to write it the same again. An
-/// integer beyond 64 bits is pushed as its digits: a float would be another number.
+/// Pushes a string, number, boolean or null; returns `false` when the number's text must be kept to write it
+/// unchanged. An integer beyond 64 bits is pushed as its digits, because a float would be another number.
 fn push_scalar(frame: &mut Frame, text: &[u8]) -> bool {
     match text.first() {
         Some(b'"') => push_string(frame, &text[1..text.len() - 1]),
@@ -225,14 +226,14 @@ fn push_string(frame: &mut Frame, inside: &[u8]) {
     frame.push_of(|current| &current.scratch);
 }
 
-/// Pushes the members of the value at `node`, listing them if that was not done yet.
+/// Pushes the members of the value at `node`, and lists them if they are not listed yet.
 fn push_members(frame: &mut Frame, node: c_int, object: bool) {
     let stack = frame.stack;
     if stack.push_hidden(node, Hidden::MEMBERS) == Kind::Table {
         return;
     }
     stack.pop(1);
-    // An unchanged value always has its text, and a changed one its members.
+    // An unchanged value always has its text, a changed value its members.
     stack.push_hidden(node, Hidden::TEXT);
     let text = stack.bytes(-1).unwrap_or_default();
     let known = stack.push_hidden(node, Hidden::CHILDREN) == Kind::Table;
@@ -249,7 +250,7 @@ fn push_members(frame: &mut Frame, node: c_int, object: bool) {
             push_string(frame, member.key);
             stack.push_copy(-1);
             if let Kind::Integer(known) = stack.swap_for_item(members) {
-                // A repeated key: its last value counts, in its first place.
+                // A repeated key: its last value is used, at its first position.
                 place = known;
             }
             stack.pop(1);
@@ -291,8 +292,8 @@ fn push_members(frame: &mut Frame, node: c_int, object: bool) {
     frame.set_hidden(node, Hidden::MEMBERS);
 }
 
-/// Pushes the member of the object at 1 with the key at `key`, found in the text; `false`, with nothing pushed, when the
-/// members have to be listed.
+/// Pushes the member of the object at 1 with the key at `key`, found in the text. Returns `false`, with nothing
+/// pushed, when the members have to be listed.
 fn push_found(frame: &mut Frame, key: c_int) -> bool {
     let stack = frame.stack;
     let base = stack.top();
@@ -344,12 +345,12 @@ fn push_found(frame: &mut Frame, key: c_int) -> bool {
     true
 }
 
-/// Records that the value at 1 was changed, and so every value that it is part of.
+/// Records a change of the value at 1, and so of every value that contains it.
 fn mark_changed(frame: &mut Frame) {
     let stack = frame.stack;
     stack.push_copy(1);
     let node = stack.top();
-    // Whoever loses its text needs its members; all are listed before the first text goes.
+    // A value without its text needs its members, so all are listed before the first text is removed.
     while stack.push_hidden(node, Hidden::PARENT) == Kind::Table {
         frame.replace(node);
         let object = stack.metatable(node) == frame.current().marks.object;
@@ -364,7 +365,7 @@ fn mark_changed(frame: &mut Frame) {
         if stack.push_hidden(node, Hidden::PARENT) != Kind::Table {
             break;
         }
-        // The parent's text is gone only if the parents above were marked too.
+        // A parent's text is missing only if all values above it are marked too.
         frame.replace(node);
     }
     stack.set_top(node - 1);
@@ -440,7 +441,7 @@ pub(crate) fn assign(frame: &mut Frame) -> c_int {
     0
 }
 
-/// Lists the key behind the others; its place.
+/// Lists the key after the others; returns its position.
 fn add_member(frame: &mut Frame, members: c_int, key: c_int) -> i64 {
     let stack = frame.stack;
     let count = match stack.push_item(members, 0) {
@@ -458,7 +459,7 @@ fn add_member(frame: &mut Frame, members: c_int, key: c_int) -> i64 {
     place
 }
 
-/// `#value`: of an array its items, of an object 0, as for a plain table with string keys.
+/// `#value`: the number of items of an array; 0 for an object, as for a plain table with string keys.
 pub(crate) fn length(frame: &mut Frame) -> c_int {
     frame.stack.set_top(1);
     if is_object(frame) {
@@ -521,7 +522,7 @@ pub(crate) fn next(frame: &mut Frame) -> c_int {
     1
 }
 
-/// `json.encode(value)`, and `tostring` of what this module and the log hand out.
+/// `json.encode(value)`, and `tostring` of logs and decoded values.
 pub(crate) fn encode(frame: &mut Frame) -> c_int {
     frame.stack.set_top(1);
     if !encoded(frame.stack, frame.current()) {
@@ -531,7 +532,7 @@ pub(crate) fn encode(frame: &mut Frame) -> c_int {
     1
 }
 
-/// Writes the value at 1 into the scratch buffer, or says there why that cannot be.
+/// Writes the value at 1 into the scratch buffer, or the reason why it cannot be written.
 fn encoded(stack: Stack, current: &mut Current) -> bool {
     let mut out = std::mem::take(&mut current.scratch);
     out.clear();
@@ -570,7 +571,8 @@ fn paired(stack: Stack, current: &mut Current) -> bool {
     result.is_ok()
 }
 
-/// `json.array(list)`: marks a list, so that it is written as an array even when empty. Without a list, a new one.
+/// `json.array(list)`: marks a list, so that it is written as an array even when empty. Without an argument, returns
+/// a new list.
 pub(crate) fn array(frame: &mut Frame) -> c_int {
     let stack = frame.stack;
     stack.set_top(1);

@@ -1,7 +1,7 @@
-//! The `log` of `process(log)`: an ordered table of strings that stays in the page until a script asks.
+//! The `log` of `process(log)`: an ordered table of strings whose fields stay in the page until a script reads them.
 //!
-//! The table itself is always empty, so that every access comes here. Reads push the bytes and keep nothing; writes and
-//! deletions are recorded by position in [`Current`], with the values in a Lua table of their own.
+//! The table itself is always empty, so that every access calls these functions. Reads push the bytes and store
+//! nothing. Writes and deletions are recorded by position in [`Current`], with the values in a separate Lua table.
 
 use std::ffi::c_int;
 
@@ -57,7 +57,7 @@ pub(crate) fn assign(frame: &mut Frame) -> c_int {
     0
 }
 
-/// `next` for any table: a log's fields in the dict's order, a decoded value's members in theirs.
+/// `next` for any table: the fields of a log and the members of a decoded value in their order.
 pub(crate) fn next(frame: &mut Frame) -> c_int {
     let stack = frame.stack;
     stack.set_top(2);
@@ -94,7 +94,7 @@ pub(crate) fn next(frame: &mut Frame) -> c_int {
     2
 }
 
-/// `pairs` of a log or a decoded value: `next`, which is the second upvalue, and the table.
+/// `pairs` of a log or a decoded value: returns `next`, the second upvalue, and the table.
 pub(crate) fn pairs(frame: &mut Frame) -> c_int {
     frame.stack.set_top(1);
     frame.stack.push_copy(frame.upvalue());
@@ -103,14 +103,14 @@ pub(crate) fn pairs(frame: &mut Frame) -> c_int {
     3
 }
 
-/// `#log`: 0, as of any table with string keys only.
+/// `#log`: 0, as for any table with only string keys.
 pub(crate) fn length(frame: &mut Frame) -> c_int {
     frame.stack.push_integer(0);
     1
 }
 
-/// Makes a table for each log and calls `process` with it: at 1 the hook function, at 2 the metatable of logs, at 3 what is
-/// done between the calls.
+/// Creates a table for each log and calls `process` with it. Arguments: the hook function at 1, the metatable of logs
+/// at 2, the work between the calls at 3.
 pub(crate) fn call_each(frame: &mut Frame) -> c_int {
     let stack = frame.stack;
     let calls = frame.calls(3);
@@ -120,7 +120,7 @@ pub(crate) fn call_each(frame: &mut Frame) -> c_int {
         frame.current().table = stack.pointer(-1);
         stack.push_copy(2);
         frame.set_metatable(-2);
-        // One more than it may return, so that nothing after the first is lost without a word.
+        // One result more than allowed, so that a second value is reported and not ignored.
         if frame.current().meta.is_none() {
             frame.call(1, 2);
         } else {
@@ -139,7 +139,7 @@ pub(crate) fn call_each(frame: &mut Frame) -> c_int {
     0
 }
 
-/// What `return (x:gsub(…))` without its parentheses meets, and `return nil, "why"`.
+/// The error for `return x:gsub(…)` without parentheses around the call, and for `return nil, "why"`.
 const SECOND_VALUE: &[u8] = b"process returned two values, and only one is sent: return an event or a list of events; \
     gsub and find return several values, and (x:gsub(...)) in parentheses is the first alone";
 
@@ -168,7 +168,7 @@ fn push_meta(frame: &mut Frame) {
     }
 }
 
-/// Makes a text of whatever was raised, and notes the line.
+/// Converts any raised value to text, and records the line.
 pub(crate) fn explain(frame: &mut Frame) -> c_int {
     let stack = frame.stack;
     stack.set_top(1);
@@ -179,7 +179,7 @@ pub(crate) fn explain(frame: &mut Frame) -> c_int {
         Kind::Table => {
             stack.push_copy(frame.upvalue());
             stack.push_copy(1);
-            // The second upvalue is `json.encode`, which writes tables without running any of their metamethods.
+            // The second upvalue is `json.encode`, which writes tables without calling their metamethods.
             if !frame.try_call(1) {
                 stack.pop(1);
                 frame.push_bytes(b"an error value that is a table");

@@ -1,4 +1,4 @@
-//! What a script works with: the log, JSON, and what it keeps.
+//! The values of a script: the log, JSON, and its state.
 
 pub(crate) mod drop;
 pub(crate) mod json;

@@ -1,28 +1,28 @@
-//! `state`: what a script keeps from one log to the next, and from one version to the next if it asks for that.
+//! `state`: the data that a script keeps between logs, and between versions if it requests that.
 
 use mlua::{Lua, Table, Value};
 
 use crate::script::diagnostics::error::bounded;
 
-/// Most bytes of text, and most values, that are handed from one version to the next.
+/// Maximum bytes of text, and maximum number of values, that are passed from one version to the next.
 const MOST_BYTES: usize = 4 << 20;
 const MOST_VALUES: usize = 100_000;
 
-/// Tables may be nested this deep.
+/// Maximum nesting of tables.
 const MOST_DEPTH: usize = 32;
 
-/// The global that is handed over, and the one that asks for it.
+/// The global that is passed on, and the global that requests it.
 const STATE: &str = "state";
 const KEEP: &str = "keep_state";
 
-/// What one version leaves to the next: a copy, since no two Lua states share anything.
+/// The state passed from one version to the next: a copy, because Lua states share nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct KeptState {
     keep: Plain,
     table: Plain,
 }
 
-/// A value that means the same in another Lua state.
+/// A value that can be copied to another Lua state.
 #[derive(Debug, Clone, PartialEq)]
 enum Plain {
     Boolean(bool),
@@ -32,7 +32,7 @@ enum Plain {
     Table(Vec<(Plain, Plain)>),
 }
 
-/// Makes the global `state`: what was handed over, or an empty table.
+/// Sets the global `state`: the passed state, or an empty table.
 pub(crate) fn install(lua: &Lua, globals: &Table, handed: Option<&KeptState>) -> mlua::Result<()> {
     let state = match handed {
         Some(KeptState { table, .. }) => table.to_lua(lua)?,
@@ -41,10 +41,10 @@ pub(crate) fn install(lua: &Lua, globals: &Table, handed: Option<&KeptState>) ->
     globals.raw_set(STATE, state)
 }
 
-/// What the script of these globals leaves to the next version; `None` if it does not ask for that.
+/// The state that the script of these globals passes to the next version; `None` if it does not request that.
 ///
 /// # Errors
-/// It asks, and this is what cannot be handed over.
+/// The script requests it, but the state has a value that cannot be passed; the text names it.
 pub(crate) fn read(globals: &Table) -> Result<Option<KeptState>, String> {
     let mut walk = Walk { bytes: 0, values: 0 };
     let Some(keep) = kept_as(globals, &mut walk) else { return Ok(None) };
@@ -57,7 +57,7 @@ pub(crate) fn read(globals: &Table) -> Result<Option<KeptState>, String> {
 }
 
 impl KeptState {
-    /// Whether the script of these globals goes on with this state: it asks for it by the same `keep_state`.
+    /// Whether the script of these globals continues with this state: it has the same `keep_state`.
     pub(crate) fn is_wanted(&self, globals: &Table) -> bool {
         kept_as(globals, &mut Walk { bytes: 0, values: 0 }).as_ref() == Some(&self.keep)
     }
@@ -142,7 +142,7 @@ impl Plain {
 mod tests {
     use super::*;
 
-    /// What a next version finds in `state` after this one, as JSON-like text, or why it finds nothing.
+    /// Checks what the next version finds in `state`, as JSON-like text, or the reason why it finds nothing.
     fn check(script: &str, next: &str, expected: &str) {
         let run = |script: &str, handed: Option<&KeptState>| {
             let lua = Lua::new();

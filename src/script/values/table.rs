@@ -1,4 +1,4 @@
-//! What the lazy tables have in common: whether a log may still be used, and what a key is.
+//! Common parts of the lazy tables: the check that a log is current, and the conversion of keys.
 
 use std::ffi::c_int;
 
@@ -8,14 +8,15 @@ use crate::script::output::number;
 
 const USED_LATE: &[u8] = b"this log was used after process() returned: copy what you need later";
 
-/// Refuses a log that is not the current one.
+/// Raises an error for a log that is not the current one.
 pub(crate) fn check(frame: &mut Frame) {
     if frame.stack.pointer(1) != frame.current().table {
         frame.fail(USED_LATE);
     }
 }
 
-/// Where the key at `at` is as a string: there, or on top as the digits of a whole number. None of anything else.
+/// The index of the key at `at` as a string: `at` itself, or the top for the digits of a whole number. `None` for any
+/// other value.
 pub(crate) fn key_at(frame: &mut Frame, at: c_int) -> Option<c_int> {
     let key = match frame.stack.kind(at) {
         Kind::String => return Some(at),
@@ -28,7 +29,7 @@ pub(crate) fn key_at(frame: &mut Frame, at: c_int) -> Option<c_int> {
     Some(frame.stack.top())
 }
 
-/// The bytes of a key as [`key_at`] tells where they are.
+/// The bytes of a key, at the index from [`key_at`].
 #[inline]
 pub(crate) fn key_bytes<'lua>(frame: &mut Frame<'lua>, at: c_int) -> Option<&'lua [u8]> {
     let stack = frame.stack;
@@ -38,7 +39,7 @@ pub(crate) fn key_bytes<'lua>(frame: &mut Frame<'lua>, at: c_int) -> Option<&'lu
     }
 }
 
-/// The whole number that a value is, be it an integer or a float.
+/// The whole number of an integer or a float.
 pub(crate) fn whole(kind: Kind) -> Option<i64> {
     match kind {
         Kind::Integer(integer) => Some(integer),

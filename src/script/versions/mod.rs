@@ -1,4 +1,4 @@
-//! From a saved script to the running one: trial, reload, probation.
+//! The steps from a saved script to the running one: trial, reload, probation.
 
 pub(crate) mod probation;
 pub(crate) mod reload;

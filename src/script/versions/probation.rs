@@ -1,16 +1,16 @@
-//! Whether a version that was just loaded does worse than the one before: pure, with `now` as an argument.
+//! Decides whether a newly loaded version fails more than the previous one. Pure, with `now` as an argument.
 
 use std::fmt;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// When a fresh version is rolled back.
+/// When a new version is rolled back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
-    /// It fails on more than this share of logs, in percent, where the one before did not. 100 is never.
+    /// It fails on more than this percentage of logs, and the previous version did not. 100 disables the rollback.
     pub share: u32,
-    /// For so long a version is fresh.
+    /// How long a version counts as new.
     pub within: Duration,
 }
 
@@ -20,13 +20,13 @@ impl Default for Rules {
     }
 }
 
-/// Fewer logs than this say nothing about a version.
+/// Minimum number of logs for a decision.
 const LEAST_LOGS: u64 = 50;
 
-/// Beyond this many logs the older ones count half, so that the share is about the present.
+/// Above this number of logs, the counts are halved, so that the share represents recent logs.
 const MANY_LOGS: u64 = 10_000;
 
-/// So many logs out of so many.
+/// Failed logs, and all logs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Share {
     failed: u64,
@@ -45,7 +45,7 @@ impl fmt::Display for Share {
     }
 }
 
-/// The share of logs that the running version fails on, beside that of the last good one.
+/// The share of logs that the running version fails on, and that of the last good one.
 #[derive(Debug)]
 pub(crate) struct Probation {
     rules: Rules,
@@ -56,7 +56,7 @@ pub(crate) struct Probation {
 #[derive(Debug)]
 struct Fresh {
     since: Instant,
-    /// What the last good version failed on.
+    /// The share of the last good version.
     usual: Share,
 }
 
@@ -65,8 +65,8 @@ impl Probation {
         Self { rules, seen: Share::default(), fresh: None }
     }
 
-    /// Another version is loaded. Returns whether the one before has proved good, so that it is the one to go back
-    /// to; else that is the one before it, still.
+    /// Begins with another version. Returns whether the previous version has proved good, and so becomes the rollback
+    /// target; otherwise the earlier target stays.
     pub(crate) fn begin(&mut self, now: Instant) -> bool {
         let (is_proved, usual) = match &self.fresh {
             Some(fresh) if self.seen.logs < LEAST_LOGS && now < fresh.since + self.rules.within => (false, fresh.usual),
@@ -77,8 +77,8 @@ impl Probation {
         is_proved
     }
 
-    /// A page of the running version. Returns what it fails on if it has to be rolled back; then the last good one is
-    /// looked at again.
+    /// Counts a page of the running version. Returns the version's share if it must be rolled back; the counts of the
+    /// last good version then continue.
     pub(crate) fn saw(&mut self, now: Instant, logs: u32, failed: usize) -> Option<Share> {
         self.seen.logs += u64::from(logs);
         self.seen.failed += failed as u64;
@@ -109,7 +109,8 @@ mod tests {
     /// A page: minutes since the version was loaded, logs, failed.
     type Seen = (u64, u32, usize);
 
-    /// Which page, from 0, takes a version back whose predecessor failed on these; `None`: none does.
+    /// Checks which page, from 0, causes a rollback when the previous version failed on `usual`; `None`: no page
+    /// does.
     fn check(usual: (u32, usize), pages: &[Seen], expected: Option<usize>) {
         let start = Instant::now();
         let mut probation = Probation::new(Rules::default());

@@ -1,4 +1,4 @@
-//! What loads and runs the hooks of all shards, and gives them a new script while they run.
+//! Loads and runs the hooks of all shards, and replaces their script while they run.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,25 +14,25 @@ use super::samples::Samples;
 use crate::core::event::Formats;
 use crate::script::{Config, Hook, HookError, HookPanic, HookRun, HookThreads, Meta, Script, Stretch};
 
-/// One script for all shards; each has a hook of its own.
+/// One script for all shards; each shard has its own hook.
 pub struct Hooks {
-    /// The running version. Locked to take the pointer, once a page.
+    /// The running version. Locked once per page, only to copy the pointer.
     script: watch::Sender<Arc<Script>>,
     config: Config,
     pub(crate) formats: Formats,
-    /// Where logs come from that tell nothing of that themselves: those of a trial.
+    /// The origin of logs that have none, in a trial.
     meta: Meta,
-    /// Without threads a hook runs where it is asked for: in a simulation, whose clock must not run on meanwhile.
+    /// Without threads a hook runs on the calling task: in a simulation, whose clock must not advance meanwhile.
     threads: Option<Arc<HookThreads>>,
     samples: Samples,
-    /// Locked for a moment once a page; `script` may be locked meanwhile, never the other way round.
+    /// Locked briefly once per page. `script` may be locked while this is locked, never the other way round.
     history: Mutex<History>,
 }
 
-/// How the running version came to be, and how it does.
+/// The history of the running version, and its probation.
 #[derive(Debug)]
 struct History {
-    /// Since when the running version is.
+    /// When the running version was loaded.
     since: Instant,
     reloads: Reloads,
     /// The last refusal.
@@ -44,21 +44,22 @@ struct History {
     rolled_back: Option<String>,
 }
 
-/// What became of the versions of the script since the start.
+/// Counts of the versions of the script since the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reloads {
-    /// Versions that were loaded, without the first.
+    /// Versions that were loaded, except the first.
     pub taken: u64,
     /// Versions that were refused.
     pub refused: u64,
-    /// Versions that were loaded and rolled back, since they failed.
+    /// Versions that were loaded and then rolled back because they failed.
     pub rolled_back: u64,
-    /// What is wrong with the script's file now, and why another version runs than its content.
+    /// The current problem with the script's file, and why the running version differs from its content.
     pub trouble: Option<String>,
 }
 
 impl Hooks {
-    /// Hooks of `script` whose events are laid out by `formats`. Loads one, for `meta`, to see whether it can be loaded.
+    /// Hooks of `script` whose events are formatted by `formats`. Loads one, for `meta`, to check that the script
+    /// loads.
     ///
     /// # Errors
     /// The script does not load.
@@ -79,14 +80,14 @@ impl Hooks {
         Ok(hooks)
     }
 
-    /// The same, with other rules for when a version is rolled back. Before the first page is run.
+    /// Replaces the rules for a rollback. To be called before the first page is run.
     #[must_use]
     pub fn with_rules(self, rules: Rules) -> Self {
         self.history().probation = Probation::new(rules);
         self
     }
 
-    /// The same, run on these threads, which the hooks of several scripts may share.
+    /// Runs the hooks on these threads, which several scripts may share.
     #[must_use]
     pub fn with_threads(mut self, threads: impl Into<Arc<HookThreads>>) -> Self {
         self.threads = Some(threads.into());
@@ -99,32 +100,32 @@ impl Hooks {
         Arc::clone(&self.script.borrow())
     }
 
-    /// Waits until another version runs than this one.
+    /// Waits until the running version differs from this one.
     pub async fn differs_from(&self, version: &str) {
         let mut running = self.script.subscribe();
         let changed = running.wait_for(|script| script.version != version).await;
         drop(changed.expect("the sender is part of the hooks"));
     }
 
-    /// Since when it runs.
+    /// When it was loaded.
     #[must_use]
     pub fn since(&self) -> Instant {
         self.history().since
     }
 
-    /// When a version was refused last, and why; also when all is well again.
+    /// Time and reason of the last refusal, even if a later version was accepted.
     #[must_use]
     pub fn last_refused(&self) -> Option<(Instant, String)> {
         self.history().refused.clone()
     }
 
-    /// What became of the versions so far.
+    /// The counts of versions so far.
     #[must_use]
     pub fn reloads(&self) -> Reloads {
         self.history().reloads.clone()
     }
 
-    /// Another version, to be tried before it is [`put_in_force`](Self::put_in_force).
+    /// A trial of another version, to run before [`put_in_force`](Self::put_in_force).
     #[must_use]
     pub fn trial(&self, script: Script) -> Trial {
         let samples = self.samples.read();
@@ -133,7 +134,7 @@ impl Hooks {
         Trial { script, in_force: self.script(), config, formats, meta: Meta { shard, ..self.meta.clone() }, samples }
     }
 
-    /// Loads another version: every shard takes it up with its next batch.
+    /// Loads another version: every shard uses it from its next batch on.
     pub fn put_in_force(&self, passed: Passed, now: Instant) {
         let mut history = self.history();
         let before = self.exchange(Arc::new(passed.script));
@@ -145,7 +146,7 @@ impl Hooks {
         history.reloads.trouble = None;
     }
 
-    /// Notes that a version is not loaded.
+    /// Records that a version is not loaded.
     pub fn refuse(&self, refused: &Refused, now: Instant) {
         let mut history = self.history();
         history.refused = Some((now, refused.to_string()));
@@ -153,38 +154,37 @@ impl Hooks {
         history.reloads.trouble = Some(refused.to_string());
     }
 
-    /// Notes what is wrong with the script's file, or that nothing is any more.
+    /// Records the current problem with the script's file, or that there is none.
     pub fn say(&self, trouble: Option<String>) {
         self.history().reloads.trouble = trouble;
     }
 
-    /// A hook for a shard, with a fresh Lua state.
+    /// A hook for a shard, with a new Lua state.
     ///
     /// # Errors
-    /// The script does not load: its top level may depend on the moment.
+    /// The script does not load: the result of its top level may vary.
     pub fn load(&self, meta: Meta) -> Result<Hook, HookError> {
         Hook::load(&self.script(), &self.config, self.formats.clone(), meta)
     }
 
-    /// The same, on one of the threads: the script's top level and `init` may compute for a second, and nothing else
-    /// may wait for that.
+    /// The same, on one of the threads: the script's top level and `init` may use the CPU for a second, and must not
+    /// block other tasks.
     ///
     /// # Errors
-    /// The program itself failed; or, inside, the script does not load.
+    /// The program itself failed; or, in the inner result, the script does not load.
     pub async fn begin(&self, meta: Meta) -> Result<Result<Hook, HookError>, HookPanic> {
         let Some(threads) = &self.threads else { return Ok(self.load(meta)) };
         let (script, config, formats) = (self.script(), self.config.clone(), self.formats.clone());
         threads.load(move || Hook::load(&script, &config, formats, meta)).await
     }
 
-    /// Runs a hook over a page, or a part of it: the running version, so that one batch is one version's work. A version
-    /// that loaded when
-    /// it was put to use and does not load now leaves the hook with the one it has.
+    /// Runs a hook over a page, or a part of it, with the running version, so that one version processes each batch.
+    /// If a version that loaded at the reload does not load now, the hook keeps its version.
     ///
-    /// A part that shows that a fresh version has to be rolled back is run again, by the version before.
+    /// If the result shows that a new version must be rolled back, the part is run again with the previous version.
     ///
     /// # Errors
-    /// The program itself failed; the hook is gone.
+    /// The program itself failed; the hook is lost.
     pub async fn run(&self, hook: Hook, stretch: Stretch) -> Result<HookRun, HookPanic> {
         let (from, bounds) = (stretch.from, stretch.bounds.clone());
         let ran = self.run_once(hook, stretch).await?;
@@ -207,7 +207,8 @@ impl Hooks {
         }
     }
 
-    /// Looks at what this version made of a page. Returns whether it is one that was rolled back, by this page or another.
+    /// Counts a version's result for a page. Returns whether the version was rolled back, by this page or an earlier
+    /// one.
     fn has_to_go(&self, version: &str, logs: u32, failed: usize) -> bool {
         let mut history = self.history();
         if history.rolled_back.as_deref() == Some(version) {

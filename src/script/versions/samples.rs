@@ -1,4 +1,4 @@
-//! The last raw logs, to try a new version on.
+//! The last raw logs, to test a new version with.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -6,11 +6,11 @@ use std::sync::{Mutex, PoisonError};
 use crate::core::page::Page;
 use crate::loggroup;
 
-/// Most logs, and most bytes of them, of all shards together.
+/// Maximum number of logs, and maximum bytes of them, of all shards together.
 const MOST_LOGS: usize = 200;
 const MOST_BYTES: usize = 1 << 20;
 
-/// Most logs of one page: a fair part, so that other pages are seen as well.
+/// Limits for one page, so that other pages are included as well.
 const LOGS_OF_PAGE: usize = 20;
 const BYTES_OF_PAGE: usize = 64 << 10;
 
@@ -20,14 +20,14 @@ pub(crate) struct Samples(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// Each with its number of logs; the newest last.
+    /// Each with its number of logs; the newest is last.
     pages: VecDeque<(Page, usize)>,
     logs: usize,
     bytes: usize,
 }
 
 impl Samples {
-    /// Keeps a few logs of a page that can be read.
+    /// Keeps the first logs of a page, if it can be decoded.
     pub(crate) fn keep(&self, page: &Page) {
         let Ok((body, logs)) = loggroup::sample(&page.body, LOGS_OF_PAGE, BYTES_OF_PAGE) else { return };
         if logs == 0 {
@@ -35,7 +35,7 @@ impl Samples {
         }
         let bytes = body.len();
         let page = Page { body: body.into(), ..page.clone() };
-        // Not worth waiting for: the next page has logs too.
+        // Not worth waiting for the lock: the next page has logs too.
         let Ok(mut kept) = self.0.try_lock() else { return };
         kept.pages.push_back((page, logs));
         kept.logs += logs;
@@ -47,7 +47,7 @@ impl Samples {
         }
     }
 
-    /// The oldest first.
+    /// The pages, the oldest first.
     pub(crate) fn read(&self) -> Vec<Page> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.pages.iter().map(|(page, _)| page.clone()).collect()

@@ -1,4 +1,4 @@
-//! What a version has to pass before it is loaded.
+//! The checks that a version must pass before it is loaded.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use crate::script::testing::cases;
 use crate::script::testing::cases::Report;
 use crate::script::{Beside, Config, Hook, HookError, Meta, Script};
 
-/// No more samples are run after this time.
+/// No further samples are run after this time.
 const DRY_RUN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A version that drops or fails this many more logs of a hundred than the running one is not loaded.
+/// A version that fails on or drops this many more logs than the running one, in percent of all logs, is not loaded.
 const FAILS_MORE: usize = 20;
 const DROPS_MORE: usize = 50;
 
-/// A version may drop what it wants of fewer logs than this.
+/// With fewer logs than this, any number of drops is accepted.
 const LEAST_LOGS: usize = 10;
 
-/// A version on its way to be loaded. It is run on a thread of its own, so that no shard waits for it.
+/// A version before it is loaded. It is run on its own thread, so that no shard waits for it.
 pub struct Trial {
     pub(crate) script: Script,
     pub(crate) in_force: Arc<Script>,
@@ -43,18 +43,18 @@ pub enum Refused {
         "its tests fail: {report}; if the current results are right, `forwarder test --update {script}` accepts it"
     )]
     Tests {
-        /// What came of them.
+        /// The test report.
         report: Report,
         /// The script's file.
         script: String,
     },
-    /// It does worse on the last logs than the running version.
+    /// Its results for the last logs are worse than those of the running version.
     #[error(
         "{}{why} ({dried}); to load it anyway, put `-- forwarder: force-reload` at the top of the script",
         first.as_ref().map(|error| format!("{}, on {} of {} logs: ", error.fault, dried.will_be.failed, dried.logs)).unwrap_or_default()
     )]
     Worse {
-        /// The first failure that it has.
+        /// The first failure of the new version.
         first: Option<HookError>,
         /// What is worse.
         why: &'static str,
@@ -63,48 +63,49 @@ pub enum Refused {
     },
 }
 
-/// What passed.
+/// A version that passed.
 #[derive(Debug)]
 pub struct Passed {
     pub(crate) script: Script,
-    /// How the version did on the last logs.
+    /// The results for the last logs.
     pub dried: Dried,
-    /// How many test cases it has passed.
+    /// The number of passed test cases.
     pub cases: usize,
 }
 
-/// A run of the last logs through the running version and the next, for comparison. Nothing of it is sent.
+/// A run of the last logs through the running and the next version, for comparison. Nothing is sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Dried {
-    /// Logs that both were run on.
+    /// Number of logs that both versions processed.
     pub logs: usize,
     /// The running version.
     pub was: Figures,
-    /// The next.
+    /// The next version.
     pub will_be: Figures,
 }
 
-/// What a version made of the last logs.
+/// The results of a version for the last logs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// Logs that were dropped.
+    /// Number of dropped logs.
     pub dropped: usize,
-    /// Logs that it failed on.
+    /// Number of failed logs.
     pub failed: usize,
-    /// Events.
+    /// Number of events.
     pub events: usize,
-    /// Time on the wall for all of them.
+    /// Wall-clock time for all of them.
     pub time: Duration,
 }
 
 impl Trial {
-    /// Tries the version. `cases` is the content of the file of test cases beside the script, empty when there is none;
-    /// `force` lets it pass whatever it makes of the last logs, as a comment at the top of the script does.
+    /// Tries the version. `cases` is the content of the file of test cases beside the script, empty when there is
+    /// none; `force` accepts the version regardless of its results for the last logs, as a comment at the top of the
+    /// script does.
     ///
     /// # Errors
-    /// It is not fit to be loaded.
+    /// The version must not be loaded.
     pub fn run(self, cases: &str, force: bool) -> Result<Passed, Refused> {
-        // What a script prints here is about no shard, about made up logs, and about some that it has seen.
+        // Output of the script is suppressed here: it is for made-up logs, and for logs that were already processed.
         with_default(NoSubscriber::default(), || self.judge(cases, force))
     }
 
@@ -127,10 +128,10 @@ impl Trial {
         Hook::load(script, &self.config, self.formats.clone(), self.meta.clone())
     }
 
-    /// How both do, and the first failure of the next.
+    /// The results of both versions, and the first failure of the next.
     fn dry_run(&self, next: &mut Hook) -> (Dried, Option<HookError>) {
         let (mut dried, mut first) = (Dried::default(), None);
-        // What does not load just now cannot be compared with.
+        // Without a loaded running version there is no comparison.
         let Ok(mut in_force) = self.load(&self.in_force) else { return (dried, first) };
         let started = Instant::now();
         for page in &self.samples {
@@ -147,7 +148,7 @@ impl Trial {
 }
 
 impl Dried {
-    /// Whether the next version fails on logs on which the one in force does not.
+    /// Whether the next version fails on more logs than the running one.
     #[must_use]
     pub fn fails_more(&self) -> bool {
         self.will_be.failed > self.was.failed
@@ -155,7 +156,7 @@ impl Dried {
 }
 
 impl Figures {
-    /// Adds what the hook makes of a page; returns its number of logs, and the first failure.
+    /// Adds the results of the hook for a page; returns its number of logs, and the first failure.
     fn add(&mut self, hook: &mut Hook, page: &Page) -> (usize, Option<HookError>) {
         let started = Instant::now();
         let mut made = hook.run(page).expect("this page has been read before");
@@ -168,7 +169,7 @@ impl Figures {
     }
 }
 
-/// What is so much worse with the next version that it must be a mistake.
+/// The reason if the results of the next version are so much worse that a mistake is likely.
 fn worse(Dried { logs, was, will_be }: &Dried) -> Option<&'static str> {
     let more = |will_be: usize, was: usize, percent: usize| will_be * 100 > was * 100 + percent * logs;
     if will_be.failed == *logs && was.failed < *logs {
@@ -216,7 +217,7 @@ impl fmt::Debug for Trial {
 mod tests {
     use super::*;
 
-    /// Dropped and failed out of so many logs, before and after; and a piece of the refusal.
+    /// Checks the refusal for these numbers of dropped and failed logs, before and after; `expected` is a part of it.
     fn check(logs: usize, was: (usize, usize), will_be: (usize, usize), expected: Option<&str>) {
         let figures = |(dropped, failed): (usize, usize)| Figures { dropped, failed, ..Figures::default() };
         let dried = Dried { logs, was: figures(was), will_be: figures(will_be) };

@@ -1,10 +1,10 @@
-//! The functions in a VM: their exact meaning, and the engine's own ones as an oracle.
+//! Tests of the functions in a Lua state: their exact results, compared with Lua's own functions.
 
 use mlua::{Function, LuaString, Value};
 
 use super::*;
 
-/// A VM with our functions in `string`, and the engine's in `engine`.
+/// A Lua state with these functions in `string`, and Lua's own functions in `engine`.
 fn vm() -> Lua {
     let lua = Lua::new();
     let string: Table = lua.globals().get("string").unwrap();
@@ -17,14 +17,14 @@ fn vm() -> Lua {
     lua
 }
 
-/// Runs the lines of a script, which assert by themselves.
+/// Runs a script that contains its own assertions.
 fn check(script: &str) {
     if let Err(error) = vm().load(script).set_name("@test.lua").exec() {
         panic!("{error}\n{script}");
     }
 }
 
-/// The error that a script of one expression raises.
+/// The error raised by an expression.
 fn error_of(expression: &str) -> String {
     let script = format!("local ok, why = pcall(function() return {expression} end) assert(not ok) return why");
     vm().load(script).set_name("@test.lua").eval().unwrap()
@@ -189,7 +189,7 @@ fn the_nesting_limit_is_that_of_the_engine() {
     assert!(error.ends_with("pattern too complex"), "{error}");
 }
 
-/// A small, seeded generator: the same cases on every run.
+/// A small seeded generator: the same cases in every run.
 struct Random(u64);
 
 impl Random {
@@ -256,13 +256,13 @@ impl Random {
                 b"\x80-\xff",
             ]));
         }
-        // Now and then a set stays open.
+        // Some sets stay unclosed.
         if self.below(40) != 0 {
             pattern.push(b']');
         }
     }
 
-    /// Mostly well formed, with all of the language in it.
+    /// Mostly well-formed patterns that use the whole language.
     fn pattern(&mut self) -> Vec<u8> {
         let mut pattern = Vec::new();
         if self.below(5) == 0 {
@@ -316,7 +316,7 @@ impl Random {
     }
 }
 
-/// `FORWARDER_FUZZ_CASES` sets the number of cases, `FORWARDER_FUZZ_SEED` the first of the seeds.
+/// `FORWARDER_FUZZ_CASES` sets the number of cases, `FORWARDER_FUZZ_SEED` the seed.
 #[test]
 fn random_patterns_mean_what_they_mean_to_the_engine() {
     let setting = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
@@ -345,7 +345,7 @@ fn random_patterns_mean_what_they_mean_to_the_engine() {
         }
     }
     println!("{cases} cases, 0 differences, {errors} of them errors, {out_of_steps} out of steps");
-    // The generator is of no use if it makes only errors, or none.
+    // The test is useless if the generator makes almost only errors, or almost none.
     assert!(errors > cases / 50 && errors < cases / 2, "{errors} errors");
     assert!(out_of_steps < cases / 1000, "{out_of_steps} out of steps");
 }

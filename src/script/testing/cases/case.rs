@@ -7,10 +7,10 @@ use crate::script::testing::sample::kind;
 use crate::script::values::json::scan::levels;
 use crate::script::{HookError, Sample};
 
-/// A case, read and checked.
+/// A parsed and checked case.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Case {
-    /// What it shows; `case` when it has no name.
+    /// Its name; `case` when it has none.
     pub name: String,
     pub(super) logs: Vec<Sample>,
     pub(super) settings: toml::Table,
@@ -21,9 +21,9 @@ pub struct Case {
 /// The expected result of a case.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Expected {
-    /// These events, as [`event::normal`] has them; none when all are dropped.
+    /// These events, in the form of [`event::normal`]; empty when all are dropped.
     Events(Vec<Value>),
-    /// An error whose message has this part.
+    /// An error whose message contains this text.
     Error(String),
 }
 
@@ -33,10 +33,10 @@ const OUTCOMES: [&str; 3] = ["events", "dropped", "error"];
 /// Additional keys of `forwarder try --json`, whose lines can be used as cases unchanged.
 const IGNORED: [&str; 3] = ["sent", "cost", "at"];
 
-/// Objects and arrays that a line may have within each other: what serde_json reads into a `Value`.
+/// Maximum nesting of objects and arrays in a line: the limit of serde_json for a `Value`.
 pub(super) const MOST_LEVELS: i64 = 127;
 
-/// Levels of a line around each of its events.
+/// Nesting levels around each event in a line.
 pub(super) const LEVELS_AROUND: i64 = 2;
 
 impl Case {
@@ -78,7 +78,7 @@ impl Case {
         Ok(Self { name, logs, settings, expected, line })
     }
 
-    /// The line of this case with another outcome.
+    /// The line of this case with another expected result.
     pub(super) fn with(&self, outcome: &Outcome) -> String {
         let (key, text) = match outcome {
             Outcome::Events(events) if events.is_empty() => ("dropped", "true".to_owned()),

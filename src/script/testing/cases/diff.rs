@@ -1,11 +1,11 @@
-//! Where two JSON values differ.
+//! Differences between two JSON values.
 
 use serde_json::{Map, Number, Value};
 
 /// A difference between the expected and the actual result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Difference {
-    /// Where: `events[1].event.user`.
+    /// The path: `events[1].event.user`.
     pub path: String,
     /// The expected value; `None` if there should be none.
     pub expected: Option<Value>,
@@ -13,8 +13,8 @@ pub struct Difference {
     pub got: Option<Value>,
 }
 
-/// All places where two lists of events differ, in the order of what was expected. The order of an object's keys is no
-/// difference.
+/// All differences between two lists of events, in the order of the expected value. The order of an object's keys is
+/// ignored.
 pub(super) fn between(expected: &Value, got: &Value) -> Vec<Difference> {
     let mut differences = Vec::new();
     compare("events".to_owned(), Some(expected), Some(got), &mut differences);

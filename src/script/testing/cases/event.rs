@@ -1,4 +1,4 @@
-//! An event as the script returned it, in JSON: what cases compare, whatever the destination.
+//! An event as the script returned it, in JSON. Cases compare this form, whatever the destination.
 //!
 //! ```json
 //! {"time": 1700000000, "host": "web-1", "event": {"status": "200"}}
@@ -14,12 +14,12 @@ use crate::script::diagnostics::hint::nearest;
 use crate::script::output::returned::KEYS;
 use crate::script::testing::sample::kind;
 
-/// Writes each event as one JSON object: the attributes that the script gave, and `event`; `message` only where it is
-/// another than the event.
+/// Writes each event as one JSON object: the attributes set by the script, and `event`; `message` only if it differs
+/// from the event.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EventJson;
 
-/// Told apart from whatever a message begins with: no log has it in front of all its pairs.
+/// Distinguishes a log from a message text: only a log has this before all its pairs.
 const SEPARATOR: &[u8] = b"\0\x01\0";
 
 impl Format for EventJson {
@@ -78,7 +78,7 @@ impl Format for EventJson {
     }
 }
 
-/// The message as JSON, when it is another than the event.
+/// The message as JSON, if it differs from the event.
 fn message(event: &[u8], text: &[u8]) -> Option<String> {
     let is_the_log = text.starts_with(SEPARATOR) || text.is_empty();
     let quoted = quoted(text);
@@ -110,7 +110,7 @@ fn digits(time: &Time<'_>) -> String {
     }
 }
 
-/// A number where JSON has one for these digits, else a string: no digit is lost.
+/// A JSON number if it can hold these digits, otherwise a string, so that no digit is lost.
 fn time_json(time: &Time<'_>) -> String {
     let digits = digits(time);
     let number = digits.strip_prefix('-').unwrap_or(&digits);
@@ -118,7 +118,7 @@ fn time_json(time: &Time<'_>) -> String {
     if is_number { digits } else { format!("\"{digits}\"") }
 }
 
-/// Names and values; a name that repeats has a list.
+/// Names and values; a repeated name has a list.
 fn grouped(pairs: &[Pair<'_>]) -> Map<String, Value> {
     let mut all = Map::<String, Value>::new();
     for (key, value) in pairs {
@@ -134,8 +134,8 @@ fn grouped(pairs: &[Pair<'_>]) -> Map<String, Value> {
     all
 }
 
-/// An expected event in the form in which all are compared: a bare string is `{"event": …}`, moments and attributes are
-/// text, and codes have their names.
+/// Normalizes an expected event for the comparison: a bare string becomes `{"event": …}`, times and attributes become
+/// text, and codes become names.
 pub(super) fn normal(event: &Value) -> Result<Value, String> {
     let Value::Object(event) = event else {
         return match event {

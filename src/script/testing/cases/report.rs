@@ -9,7 +9,7 @@ use crate::core::count::count;
 use crate::core::printable::is_unprintable;
 use crate::script::HookError;
 
-/// What [`Why::TooDeep`] means.
+/// Explains [`Why::TooDeep`].
 pub const TOO_DEEP: &str = "an event is nested deeper than a case can hold; send it as text, or a part of it";
 
 /// The report of a file of cases.
@@ -17,7 +17,7 @@ pub const TOO_DEEP: &str = "an event is nested deeper than a case can hold; send
 pub struct Report {
     /// The number of passed cases.
     pub passed: usize,
-    /// The others, in the order of the file.
+    /// The failed cases, in the order of the file.
     pub failures: Vec<Failure>,
 }
 
@@ -26,28 +26,28 @@ pub struct Report {
 pub struct Failure {
     /// Its line in the file, from 1.
     pub line: usize,
-    /// Its name; empty when the line is no case.
+    /// Its name; empty when the line is not a case.
     pub name: String,
-    /// What is wrong.
+    /// The reason.
     pub why: Why,
 }
 
 /// Why a case failed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Why {
-    /// The line is no case: what is wrong with it.
+    /// The line is not a case; the text is the reason.
     NotACase(String),
     /// The events differ from the expected ones.
     Differs(Vec<Difference>),
-    /// The script failed, and should not have.
+    /// The script failed unexpectedly.
     Failed(Box<HookError>),
-    /// The script failed, but not with what was expected, which comes first.
+    /// The script failed with another error than expected; the first value is the expected text.
     OtherError(String, Box<HookError>),
-    /// The script should have failed with the first, and made these events.
+    /// The script should have failed with the first value, but returned these events.
     NoError(String, Vec<String>),
-    /// An event came that is nested too deep to be compared.
+    /// An event is nested too deeply to be compared.
     TooDeep,
-    /// With the settings of the case the script does not even load.
+    /// The script does not load with the settings of the case.
     Unloaded(Box<HookError>),
 }
 
@@ -58,7 +58,7 @@ impl Report {
         self.failures.is_empty()
     }
 
-    /// How many cases there are.
+    /// The number of cases.
     #[must_use]
     pub fn cases(&self) -> usize {
         self.passed + self.failures.len()
@@ -99,7 +99,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// `events[1].event.user: expected "alice", got "bob"`, cut to what fits into a line.
+/// `events[1].event.user: expected "alice", got "bob"`, truncated to fit on a line.
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (expected, got) = (shown(self.expected.as_ref(), 200), shown(self.got.as_ref(), 200));
@@ -107,7 +107,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// A value on one line, of at most so many characters.
+/// A value on one line, of at most `most` characters.
 fn shown(value: Option<&Value>, most: usize) -> String {
     let Some(value) = value else { return "nothing".to_owned() };
     let text = value.to_string();

@@ -16,7 +16,7 @@ fn config() -> Config {
     Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() }
 }
 
-/// The report on these lines, a line each.
+/// The report for these lines: one text per failure.
 fn report(lines: &[&str]) -> Vec<String> {
     let report = run(&Script::from_text("s.lua", SCRIPT), &config(), &lines.join("\n")).unwrap();
     assert_eq!(report.cases(), lines.iter().filter(|line| !line.is_empty()).count());

@@ -1,35 +1,35 @@
-//! Whether a text is JSON (RFC 8259).
+//! Checks whether a text is JSON (RFC 8259).
 //!
-//! The text is walked once, without building anything. Strings, most of what a log is, are not looked at byte by byte: the
-//! walk goes from where a string begins to where [`StringEnds`] says that it ends.
+//! The text is scanned once, without building a value. Strings, the largest part of a log, are not scanned byte by
+//! byte: the scan skips from the start of a string to its end, which [`StringEnds`] returns.
 
 use super::scan;
 use super::string_ends::{Piece, StringEnds};
 use crate::script::output::special_bytes;
 use crate::script::output::special_bytes::{Instructions, Work};
 
-/// Objects and arrays may nest this deep here.
+/// Maximum nesting of objects and arrays.
 pub(super) const MOST_DEEP: u32 = 64;
 
-/// Shortest number without an exponent that a double may be too small for.
+/// Minimum length of a number without an exponent that may be out of range for a double.
 const LONG_NUMBER: usize = 300;
 
-/// What a text is found to be.
+/// The result of the check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Look {
     /// JSON on one line.
     Json,
     /// JSON with line breaks in the white space between its parts.
     JsonOnLines,
-    /// Nothing that can be said here.
+    /// Not decided here.
     Unknown,
 }
 
-/// Whether the text is one JSON value with white space around it at most, in UTF-8, nested at most 64 deep, and one that every
-/// reader takes. [`Look::Unknown`] does not say that it is no JSON: it may be nested deeper, or have half a surrogate pair or a number
-/// that no double holds.
+/// Checks whether the text is one JSON value in UTF-8, with optional white space around it, nested at most 64 deep,
+/// and accepted by every reader. [`Look::Unknown`] does not mean that it is not JSON: it may be nested deeper, or
+/// contain an unpaired surrogate or a number out of range for a double.
 pub(super) fn look(text: &[u8]) -> Look {
-    // The next of many bits is found by one instruction, where the machine is known to have it.
+    // One instruction finds the next set bit, if the machine is known to have it.
     special_bytes::with_best_instructions(LookAt(text))
 }
 
@@ -55,7 +55,7 @@ impl Work for LookAt<'_> {
     }
 }
 
-/// All of it is kept in registers, so no function that is called borrows it.
+/// All fields stay in registers, so no called function may borrow it.
 struct Walk<'p, 'a> {
     text: &'a [u8],
     at: usize,
@@ -68,10 +68,10 @@ struct Walk<'p, 'a> {
 type Walked = Option<()>;
 
 impl Walk<'_, '_> {
-    /// One value with white space around it.
+    /// One value with optional white space around it.
     #[inline(always)]
     fn document(&mut self) -> Walked {
-        // What is open, the innermost at the lowest bit: 1 for an object.
+        // The open containers, the innermost in the lowest bit: 1 for an object.
         let (mut open, mut depth) = (0_u64, 0);
         'value: loop {
             match self.token() {
@@ -101,7 +101,7 @@ impl Walk<'_, '_> {
                 _ => return None,
             }
             loop {
-                // Members that are strings, one behind the other without white space, are most of a log.
+                // Fast path for string members without white space between them, the largest part of a log.
                 while open & 1 == 1 && self.is_next(*b",\"") {
                     self.string()?;
                     if !self.is_next(*b":\"") {
@@ -131,13 +131,13 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// The byte here; 0, which can stand nowhere, behind the end.
+    /// The byte at this position; after the end 0, which is never valid.
     #[inline(always)]
     fn byte(&self) -> u8 {
         self.text.get(self.at).copied().unwrap_or(0)
     }
 
-    /// Steps over white space; the byte behind it.
+    /// Skips white space; returns the byte after it.
     #[inline(always)]
     fn token(&mut self) -> u8 {
         let byte = self.byte();
@@ -173,13 +173,13 @@ impl Walk<'_, '_> {
         Some(())
     }
 
-    /// Whether these two bytes come next.
+    /// Whether these two bytes are next.
     #[inline(always)]
     fn is_next(&self, bytes: [u8; 2]) -> bool {
         self.text.get(self.at..).and_then(<[u8]>::first_chunk) == Some(&bytes)
     }
 
-    /// A string, whose first quote is the next one.
+    /// A string whose opening quote is next.
     #[inline(always)]
     fn string(&mut self) -> Walked {
         self.at = self.ends.next()?;
@@ -213,7 +213,7 @@ impl Walk<'_, '_> {
         (!may_be_beyond || !scan::is_beyond_doubles(&self.text[start..self.at])).then_some(())
     }
 
-    /// One digit or more.
+    /// One or more digits.
     #[inline(always)]
     fn digits(&mut self) -> Walked {
         let start = self.at;
@@ -243,7 +243,8 @@ mod tests {
         look(text) != Look::Unknown
     }
 
-    /// Says the same as serde_json's `Value`, which is as strict as any reader behind us. Nothing here is nested too deep for it.
+    /// Compares with serde_json's `Value`, which is as strict as any receiver. No text here exceeds its nesting
+    /// limit.
     #[track_caller]
     fn check(text: &[u8]) {
         let strict = serde_json::from_slice::<serde_json::Value>(text).is_ok();

@@ -6,7 +6,7 @@ pub(in crate::script) struct Members<'a> {
     object: bool,
 }
 
-/// One member; the key is what stands between the quotes, and empty in an array.
+/// One member. The key is the raw text between the quotes, empty in an array.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::script) struct Member<'a> {
     pub(in crate::script) key: &'a [u8],
@@ -14,7 +14,7 @@ pub(in crate::script) struct Member<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// The text is one object or array, without white space around it.
+    /// `text` is one object or array, without white space around it.
     pub(in crate::script) fn of(text: &'a [u8]) -> Self {
         Self { rest: text.get(1..).unwrap_or_default(), object: text.first() == Some(&b'{') }
     }
@@ -25,7 +25,7 @@ impl<'a> Members<'a> {
         taken
     }
 
-    /// Steps over white space and the marks between members.
+    /// Skips white space, commas and colons.
     fn step(&mut self) {
         let mark = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':');
         let len = self.rest.iter().position(|byte| !mark(byte)).unwrap_or(self.rest.len());
@@ -53,7 +53,7 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
-/// How many objects and arrays are open at once at the most.
+/// Maximum nesting depth of objects and arrays.
 pub(in crate::script) fn levels(text: &[u8]) -> i64 {
     let (mut open, mut most, mut at) = (0_i64, 0, 0);
     while let Some(&byte) = text.get(at) {
@@ -72,14 +72,14 @@ pub(in crate::script) fn levels(text: &[u8]) -> i64 {
     most
 }
 
-/// An escape in a key: what the key stands for is not what is written there.
+/// A key contains an escape, so its raw text differs from its value.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::script) struct EscapedKey;
 
-/// The text of the value that an object has under this key: the last one, should the key repeat.
+/// The text of the value that an object has under this key: the last one, if the key is repeated.
 ///
 /// # Errors
-/// A key is written with escapes, so that bytes cannot be compared.
+/// A key contains escapes, so its bytes cannot be compared.
 pub(in crate::script) fn last<'a>(object: &'a [u8], key: &[u8]) -> Result<Option<&'a [u8]>, EscapedKey> {
     let mut found = None;
     for member in Members::of(object) {
@@ -92,7 +92,7 @@ pub(in crate::script) fn last<'a>(object: &'a [u8], key: &[u8]) -> Result<Option
     Ok(found)
 }
 
-/// Length of the value that the text begins with.
+/// Length of the value at the start of the text.
 fn value_len(text: &[u8]) -> usize {
     match text.first() {
         Some(b'"') => string_len(text),
@@ -123,7 +123,7 @@ fn value_len(text: &[u8]) -> usize {
     }
 }
 
-/// Length of the string that the text begins with, quotes included.
+/// Length of the string at the start of the text, including the quotes.
 fn string_len(text: &[u8]) -> usize {
     let mut at = 1;
     while let Some(found) = text.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
@@ -136,7 +136,7 @@ fn string_len(text: &[u8]) -> usize {
     text.len()
 }
 
-/// The text without the white space that JSON allows around a value.
+/// The text without JSON white space at both ends.
 pub(in crate::script) fn trim(text: &[u8]) -> &[u8] {
     let white = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
     let start = text.iter().position(|byte| !white(byte)).unwrap_or(text.len());
@@ -144,8 +144,8 @@ pub(in crate::script) fn trim(text: &[u8]) -> &[u8] {
     &text[start..end]
 }
 
-/// Length of the escape at the start, which is `\u` and four hexadecimal digits, with the other half if it is one of a
-/// surrogate pair; none for half a pair without the other.
+/// Length of the escape at the start, `\u` and four hexadecimal digits, including the other half of a surrogate pair;
+/// `None` for an unpaired surrogate.
 pub(super) fn unicode_escape_len(text: &[u8]) -> Option<usize> {
     let unit = |escape: &[u8]| take_hex(&mut escape.strip_prefix(b"\\u")?);
     match unit(text)? {
@@ -155,7 +155,7 @@ pub(super) fn unicode_escape_len(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// Writes U+FFFD over each half of a surrogate pair that has no other half, in a text whose backslashes are all in strings.
+/// Overwrites each unpaired surrogate with U+FFFD, in a text that has backslashes only in strings.
 pub(super) fn mend_surrogates(text: &mut [u8]) {
     let mut at = 0;
     while let Some(found) = text.get(at..).and_then(|rest| memchr::memchr(b'\\', rest)) {
@@ -172,7 +172,8 @@ pub(super) fn mend_surrogates(text: &mut [u8]) {
     }
 }
 
-/// Where a number is that no double holds, such as 1e999: most readers refuse it, and all that stands beside it.
+/// Position of a number that is out of range for a double, such as 1e999. Most readers reject such a number, and the
+/// whole text with it.
 pub(super) fn number_beyond_doubles(text: &[u8]) -> Option<usize> {
     let mut at = 0;
     while let Some(&byte) = text.get(at) {
@@ -191,12 +192,12 @@ pub(super) fn number_beyond_doubles(text: &[u8]) -> Option<usize> {
     None
 }
 
-/// Whether a number is one that no double holds.
+/// Whether a number is out of range for a double.
 pub(super) fn is_beyond_doubles(number: &[u8]) -> bool {
     std::str::from_utf8(number).ok().and_then(|number| number.parse::<f64>().ok()).is_some_and(f64::is_infinite)
 }
 
-/// Appends what the inside of a JSON string stands for. Half a surrogate pair becomes U+FFFD.
+/// Appends the value of the raw text between the quotes of a JSON string. Unpaired surrogates become U+FFFD.
 pub(in crate::script) fn unescape(inside: &[u8], out: &mut Vec<u8>) {
     let mut rest = inside;
     while let Some(at) = memchr::memchr(b'\\', rest) {
@@ -258,7 +259,7 @@ mod tests {
         })
     }
 
-    /// Rebuilds the value from what `Members` and `unescape` give.
+    /// Rebuilds the value with `Members` and `unescape`.
     fn rebuild(text: &[u8]) -> Value {
         let read = |inside: &[u8]| {
             let mut out = Vec::new();

@@ -1,33 +1,33 @@
-//! Where the strings of a JSON text end.
+//! Finds the ends of the strings in a JSON text.
 //!
-//! What decides that is done for 64 bytes at once: which quotes are escaped, and which bytes lie within a string. So whoever
-//! walks over the text goes from the beginning of a string to its end in one step.
+//! Escaped quotes and the bytes inside of strings are determined for 64 bytes at once. A caller can therefore go from
+//! the start of a string to its end in one step.
 
 use super::scan;
 use crate::script::output::special_bytes::{Instructions, Work, controls, with_best_instructions};
 
-/// Bytes that are looked at in one go.
+/// Number of bytes processed at a time.
 const PIECE: usize = 16 * 64;
 
-/// The closing quotes of a text, one after the other.
+/// Iterates over the closing quotes of a text.
 ///
-/// They are right as long as all that is outside of strings is JSON, for which whoever asks looks at it.
+/// They are correct only if everything outside of strings is JSON, which the caller must check.
 pub(super) struct StringEnds<'p, 'a> {
-    /// Where the 64 bytes begin that are looked at, and the closing quotes among them that were not told yet.
+    /// Start of the current 64 bytes, and the closing quotes among them that were not returned yet.
     base: usize,
     ahead: u64,
-    /// Apart, so that the others are kept in registers.
+    /// A separate struct, so that the other fields stay in registers.
     piece: &'p mut Piece<'a>,
 }
 
 impl<'p, 'a> StringEnds<'p, 'a> {
-    /// Those of the text that the piece is one of.
+    /// Iterates over the closing quotes of the piece's text.
     pub(super) fn of(piece: &'p mut Piece<'a>) -> Self {
         piece.turn_to(0);
         Self { base: 0, ahead: piece.ends[0], piece }
     }
 
-    /// Where the next string ends: behind its closing quote. `None` behind the last.
+    /// The position after the next closing quote. `None` after the last.
     #[inline(always)]
     pub(super) fn next(&mut self) -> Option<usize> {
         while self.ahead == 0 {
@@ -51,9 +51,9 @@ pub(super) struct Piece<'a> {
     text: &'a [u8],
     /// The closing quotes: one bit for each byte.
     ends: [u64; PIECE / 64],
-    /// All bits are set when the byte before the ones that are looked at lies within a string, or opens one.
+    /// All bits are set if the byte before the next 64 bytes is inside a string, or opens one.
     within: u64,
-    /// Where the last escape ends.
+    /// The end of the last escape.
     escape_end: usize,
     is_ascii: bool,
     is_good: bool,
@@ -64,23 +64,23 @@ impl<'a> Piece<'a> {
         Self { text, ends: [0; _], within: 0, escape_end: 0, is_ascii: true, is_good: true }
     }
 
-    /// Whether all strings that were told so far hold what JSON allows in them, but for what is no UTF-8.
+    /// Whether the content of all strings returned so far is valid JSON, except for invalid UTF-8.
     pub(super) fn is_good(&self) -> bool {
         self.is_good
     }
 
-    /// Whether all of the text up to behind the last string that was told is ASCII.
+    /// Whether the text up to the end of the last returned string is ASCII.
     pub(super) fn is_ascii(&self) -> bool {
         self.is_ascii
     }
 
-    /// Looks at the bytes from `start` on.
+    /// Processes the bytes from `start` on.
     #[inline(never)]
     fn turn_to(&mut self, start: usize) {
         with_best_instructions(TurnTo { piece: self, start });
     }
 
-    /// Looks at the 64 bytes that begin at `base`, of which some may be behind the end.
+    /// Processes the 64 bytes at `base`, some of which may be after the end.
     #[inline(always)]
     fn look_at(&mut self, base: usize, bytes: &[u8; 64], with: impl Instructions) {
         let mut marks = with.marks(bytes);
@@ -96,7 +96,7 @@ impl<'a> Piece<'a> {
         }
     }
 
-    /// The bytes that the escapes among the 64 bytes at `base`, and the last one before them, consist of.
+    /// The bytes covered by the escapes among the 64 bytes at `base`, and by the last escape before them.
     #[inline(never)]
     fn escaped(&mut self, base: usize, mut backslashes: u64) -> u64 {
         let mut escaped = first(self.escape_end.saturating_sub(base));
@@ -149,7 +149,7 @@ fn first(count: usize) -> u64 {
     u64::MAX.checked_shl(count as u32).map_or(u64::MAX, |others| !others)
 }
 
-/// Length of the escape that the text begins with, with the other half if it is one of a surrogate pair.
+/// Length of the escape at the start of the text, including the other half of a surrogate pair.
 fn escape_len(text: &[u8]) -> Option<usize> {
     match text.get(1)? {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
@@ -164,7 +164,7 @@ mod tests {
 
     use super::*;
 
-    /// Byte by byte: where strings end, as far as the text is good.
+    /// Finds the ends of strings byte by byte, in valid text.
     fn slow(text: &[u8]) -> Vec<usize> {
         let (mut ends, mut within, mut at) = (Vec::new(), false, 0);
         while let Some(&byte) = text.get(at) {

@@ -22,7 +22,7 @@ impl Format for Text {
     }
 }
 
-/// Hooks of this script, which run where they are asked for, or on a thread.
+/// Hooks of this script, which run on the calling task, or on a thread.
 fn hooks_on(text: &str, threads: Option<HookThreads>) -> Hooks {
     let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
     let hooks = Hooks::new(Script::from_text("s.lua", text), config, Arc::new(Text), meta(0)).unwrap();
@@ -137,7 +137,7 @@ async fn a_part_that_shows_that_a_version_is_bad_is_run_again_from_its_own_first
     assert_eq!(hook.script(), &*hooks.script());
 }
 
-/// A script whose top level takes its time must not hold up the loops of the other shards.
+/// A script with a slow top level must not block the loops of the other shards.
 #[tokio::test]
 async fn the_first_load_of_a_script_does_not_run_where_it_is_asked_for() {
     let hooks = hooks_on("function process() return 'x' end", Some(HookThreads::start(1).unwrap()));
@@ -302,12 +302,12 @@ fn init_learns_where_the_logs_are_from_and_shutdown_comes_last() {
     assert_eq!(made.events().bytes(), b"spl312 ");
     let looping = load("function process() end\nfunction init() while true do end end").unwrap_err();
     assert!(matches!(looping.fault, ScriptFault::Timeout { .. }), "{looping}");
-    // Ends within its limit, and is said.
+    // Both end within the limit, and are logged.
     drop(load("function process() end function shutdown() while true do end end").unwrap());
     drop(load("function process() end function shutdown() error('no') end").unwrap());
 }
 
-/// What is written to the program's log.
+/// The output of the program's log.
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
 
