@@ -1,9 +1,9 @@
-//! How fast logs came in, by what was read of them: an estimate of how many wait.
+//! The rate at which logs arrive, measured from what was read. Used to estimate how many logs wait.
 
-/// The average is taken over this many seconds of received logs at least, and twice as many at most.
+/// The average covers at least this many seconds of received logs, and at most twice as many.
 const WINDOW: i64 = 600;
 
-/// How many logs SLS received in which time, as far as they were read.
+/// The number of logs that were read, and the time in which SLS received them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Arrival {
     logs: u64,
@@ -12,31 +12,31 @@ pub struct Arrival {
 }
 
 impl Arrival {
-    /// A page with so many logs was read; SLS received its end at `received_at`, unix seconds.
+    /// A page with `logs` logs was read. SLS received its end at `received_at`, in unix seconds.
     pub fn read(&mut self, logs: u64, received_at: Option<i64>) {
         let Some(at) = received_at else { return };
         let Some(first) = self.first else {
-            // In which time the logs of the first page came is not known.
+            // The time in which the logs of the first page arrived is unknown.
             (self.first, self.last) = (Some(at), at);
             return;
         };
         self.logs += logs;
         self.last = self.last.max(at);
         if self.last - first >= 2 * WINDOW {
-            // What came long ago says little of now.
+            // Old logs count less: the current rate matters.
             self.logs /= 2;
             self.first = Some(self.last - (self.last - first) / 2);
         }
     }
 
-    /// So many more logs of the page that was read last.
+    /// `logs` more logs of the last page were read.
     pub fn read_on(&mut self, logs: u64) {
         if self.first.is_some_and(|first| self.last > first) {
             self.logs += logs;
         }
     }
 
-    /// About how many logs come in so many seconds, when enough was read to tell.
+    /// Estimated number of logs that arrive in `seconds` seconds. `None` if too little was read.
     #[must_use]
     pub fn in_seconds(&self, seconds: u64) -> Option<u64> {
         let span = u128::try_from(self.last - self.first?).ok().filter(|span| *span > 0)?;

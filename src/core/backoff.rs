@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-/// Exponential backoff with full jitter: each wait is a random part of a ceiling that doubles from attempt to attempt, so
-/// that clients which failed together do not retry together.
+/// Exponential backoff with full jitter. Each wait is a random part of a ceiling that doubles with each attempt, so
+/// that clients that failed together do not retry together.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     first: Duration,
@@ -21,21 +21,21 @@ impl Backoff {
         Self { first, most, ceiling: first.min(most), random: Rng::with_seed(seed) }
     }
 
-    /// The waits of this program: from a quarter of a second to half a minute.
+    /// The default waits: ceilings from 250 ms to 30 s.
     #[must_use]
     pub fn usual(seed: u64) -> Self {
         Self::new(Duration::from_millis(250), Duration::from_secs(30), seed)
     }
 
-    /// How long to wait after one more failure. `floor` is what the server asked for (`Retry-After`): the jitter is
-    /// added to it, so a crowd that was told the same second still spreads.
+    /// How long to wait after one more failure. `floor` is the wait that the server asked for (`Retry-After`). The
+    /// jitter is added to it, so that clients with the same `Retry-After` do not retry together.
     pub fn next(&mut self, floor: Option<Duration>) -> Duration {
         let ceiling = self.ceiling;
         self.ceiling = ceiling.saturating_mul(2).min(self.most);
         floor.unwrap_or_default().saturating_add(self.part_of(ceiling))
     }
 
-    /// Starts again at the first ceiling, after a success.
+    /// Resets the ceiling to the first one, after a success.
     pub fn reset(&mut self) {
         self.ceiling = self.first.min(self.most);
     }

@@ -6,10 +6,10 @@ use super::cursor::{Interval, Place, ShardId};
 use super::drop_reasons::DropReasons;
 use super::page::Page;
 
-/// Spare memory of this part of the events is not worth asking the allocator to take it back.
+/// Unused capacity up to this fraction of the events is kept: freeing it is not worth the call.
 const SLACK_PART: usize = 8;
 
-/// Events ready to send, back to back in one buffer, each with the log it was made of.
+/// Encoded events, back to back in one buffer. Each has the index of the log it was made from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Events {
     bytes: Vec<u8>,
@@ -18,7 +18,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// How many events.
+    /// Number of events.
     #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
@@ -30,38 +30,38 @@ impl Events {
         self.ends.is_empty()
     }
 
-    /// All of them, back to back.
+    /// The bytes of all events, back to back.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Where the `event`th starts and ends in [`Events::bytes`].
+    /// The byte range of event number `event` in [`Events::bytes`].
     #[must_use]
     pub fn range(&self, event: usize) -> std::ops::Range<usize> {
         let start = if event == 0 { 0 } else { self.ends[event - 1] };
         start..self.ends[event]
     }
 
-    /// The bytes of the `event`th.
+    /// The bytes of event number `event`.
     #[must_use]
     pub fn get(&self, event: usize) -> &[u8] {
         &self.bytes[self.range(event)]
     }
 
-    /// Which log of the page (counted from 0) the `event`th was made of.
+    /// The index (from 0) of the log in the page from which event number `event` was made.
     #[must_use]
     pub fn log_of(&self, event: usize) -> u32 {
         self.logs[event]
     }
 
-    /// Bytes of memory that they hold.
+    /// Bytes of memory that the events hold.
     #[must_use]
     pub fn weight(&self) -> usize {
         self.bytes.capacity() + self.ends.capacity() * size_of::<usize>() + self.logs.capacity() * size_of::<u32>()
     }
 
-    /// Frees memory that was reserved for events that did not come.
+    /// Frees unused capacity.
     pub fn shrink(&mut self) {
         if self.bytes.capacity() - self.bytes.len() > self.bytes.len() / SLACK_PART {
             self.bytes.shrink_to_fit();
@@ -70,12 +70,13 @@ impl Events {
         self.logs.shrink_to_fit();
     }
 
-    /// Reserves memory for `bytes` more, so that the buffer need not grow step by step.
+    /// Reserves capacity for `bytes` more bytes, so that the buffer does not grow in steps.
     pub fn reserve(&mut self, bytes: usize) {
         self.bytes.reserve(bytes);
     }
 
-    /// Appends an event made of log number `log` by letting `write` fill the buffer. When it fails, nothing is added.
+    /// Appends an event made from log number `log`. `write` writes it into the buffer. If `write` fails, nothing is
+    /// added.
     ///
     /// # Errors
     /// The error that `write` returns.
@@ -90,19 +91,19 @@ impl Events {
         Ok(())
     }
 
-    /// Whether any of them was made of log number `log`, the last one that events were made of.
+    /// Whether there is an event of log number `log`. Checks only the last event.
     #[must_use]
     pub fn has_of_last(&self, log: u32) -> bool {
         self.logs.last() == Some(&log)
     }
 
-    /// Removes the events of log number `log`, the last one that events were made of.
+    /// Removes the events of log number `log` from the end.
     pub fn drop_of_last(&mut self, log: u32) {
         let kept = self.logs.iter().rposition(|of| *of != log).map_or(0, |last| last + 1);
         self.truncate(kept);
     }
 
-    /// Cuts the events back to the first `len`, as when a later event of the same log turned out to be unusable.
+    /// Shortens the events to the first `len`, for example when a later event of the same log is unusable.
     pub fn truncate(&mut self, len: usize) {
         if len < self.ends.len() {
             self.bytes.truncate(if len == 0 { 0 } else { self.ends[len - 1] });
@@ -115,18 +116,18 @@ impl Events {
 /// The part of a batch for one destination.
 #[derive(Debug, Clone)]
 pub struct Output {
-    /// The shard whose logs the events were made of.
+    /// The shard of the logs.
     pub shard: ShardId,
-    /// What to deliver, laid out for that destination.
+    /// The events, encoded for that destination.
     pub events: Events,
 }
 
-/// Which logs of a page a batch is made of.
+/// The range of a page's logs that a batch is made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
-    /// How many logs of the page come before it.
+    /// Number of logs of the page before the range.
     pub first: u32,
-    /// It ends where the page ends.
+    /// Whether the range ends at the end of the page.
     pub is_last: bool,
 }
 
@@ -135,21 +136,20 @@ impl Part {
     pub const WHOLE: Self = Self { first: 0, is_last: true };
 }
 
-/// The events made of one page or of a part of it, together with the interval that is durable once they are.
+/// The events of a page or of a part of it, and the interval that is durable once they are.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// The page: its bytes for whoever has to show an original log.
+    /// The page. Its bytes are needed to write an original log as a dead letter.
     pub page: Page,
-    /// Which logs of the page it is made of.
+    /// The range of the page's logs.
     pub part: Part,
-    /// What to deliver: one output for each destination of the process, in their order. The batch is durable when every
-    /// output is.
+    /// One output for each destination, in the order of the destinations. The batch is durable when every output is.
     pub outputs: Vec<Arc<Output>>,
-    /// Logs that it is made of.
+    /// Number of logs in the range.
     pub logs: u32,
-    /// Among them: dropped by the script on purpose.
+    /// How many of them the script dropped on purpose.
     pub dropped: u32,
-    /// Why these were dropped, where the script says it.
+    /// Reasons of the dropped logs, if the script gave any.
     pub drop_reasons: DropReasons,
 }
 
@@ -162,7 +162,7 @@ impl Batch {
         Self { page, part, outputs, logs, dropped, drop_reasons: DropReasons::default() }
     }
 
-    /// A page of which nothing is to be delivered: a gap, or logs that a query left out.
+    /// A batch without events: a gap, or logs that a query filtered out.
     #[must_use]
     pub fn empty(page: Page) -> Self {
         Self::new(page, Part::WHOLE, Vec::new(), 0, 0)
@@ -174,8 +174,8 @@ impl Batch {
         self.outputs.iter().map(|output| output.events.len()).sum()
     }
 
-    /// The interval that it covers. The last part of a page ends at the cursor behind the page, and all parts before it at
-    /// the cursor of the page: the checkpoint moves only when the whole page is durable.
+    /// The interval that the batch covers. The last part of a page ends at the cursor after the page; all earlier
+    /// parts end at the cursor of the page. So the checkpoint moves only when the whole page is durable.
     #[must_use]
     pub fn interval(&self) -> Interval {
         let Part { first, is_last } = self.part;
@@ -184,13 +184,14 @@ impl Batch {
         Interval { from: inside(first), to }
     }
 
-    /// When SLS received the newest log that is durable once this batch is, unix seconds: known at the end of a page.
+    /// When SLS received the newest log that is durable once this batch is, in unix seconds. Known only at the end of
+    /// a page.
     #[must_use]
     pub fn received_at(&self) -> Option<i64> {
         self.page.received_at.filter(|_| self.part.is_last)
     }
 
-    /// Bytes of memory that its events hold. All parts of a page share the page.
+    /// Bytes of memory that its events hold. Excludes the page, which all its parts share.
     #[must_use]
     pub fn weight(&self) -> usize {
         self.outputs.iter().map(|output| output.events.weight()).sum()
@@ -201,7 +202,7 @@ impl Batch {
 mod tests {
     use super::*;
 
-    /// Goes red when what a vector grew to in steps stays: `run.memory` counts it, and it is of use to nobody.
+    /// Fails if a vector keeps unused capacity: `run.memory` would count memory that nothing uses.
     #[test]
     fn events_that_are_shrunk_hold_little_more_memory_than_they_need() {
         let mut events = Events::default();

@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 
 use shares::{ShareId, Shares, WishId};
 
-/// A number of bytes that the sources of a process share, each with a part that no other can take: a quarter of all is kept for
-/// them, in equal parts.
+/// A memory limit in bytes, shared by the sources of a process. A quarter of it is reserved for the sources in equal
+/// parts; no other source can take a source's part.
 #[derive(Debug, Clone)]
 pub struct SharedBudget(Arc<Memory>);
 
@@ -22,20 +22,20 @@ impl SharedBudget {
         Self(Arc::new(Memory { known: Mutex::new(known) }))
     }
 
-    /// The budget of one source more, until it and all its credits are dropped.
+    /// Adds a source and returns its budget. The source counts until the budget and all its credits are dropped.
     #[must_use]
     pub fn for_source(&self) -> Budget {
         let id = self.0.lock().shares.join();
         Budget(Arc::new(Share { id, memory: Arc::clone(&self.0) }))
     }
 
-    /// Bytes that may be in flight.
+    /// Maximum number of bytes in flight.
     #[must_use]
     pub fn limit(&self) -> usize {
         self.0.lock().shares.total()
     }
 
-    /// Whether half of it is in flight.
+    /// Whether at least half of the limit is in flight.
     #[must_use]
     pub fn is_half_used(&self) -> bool {
         let known = self.0.lock();
@@ -51,26 +51,26 @@ impl SharedBudget {
 
 /// The bytes that all shards of a source may have in flight.
 ///
-/// The size of a page is not known before it is pulled, so credit is taken for an estimate. When SLS announces the size, and
-/// before the body is read, the credit grows to it, or the page is pulled later. The events that the script makes of the page
-/// may exceed what is free: the difference is a debt, which has to be paid back before anybody gets more than what is kept for
-/// its source. So no holder of a page ever waits for another.
+/// The size of a page is not known before it is pulled, so credit is taken for an estimate. SLS announces the size
+/// before the body is read: then the credit grows to it, or the page is pulled later. The events that the script
+/// makes may need more memory than is free. The difference is a debt: until it is paid back, each source gets only
+/// what is reserved for it. So no holder of a page ever waits for another.
 #[derive(Debug, Clone)]
 pub struct Budget(Arc<Share>);
 
 impl Budget {
-    /// The budget of a source that has `bytes` for itself.
+    /// The budget of a single source with `bytes` bytes.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         SharedBudget::new(bytes).for_source()
     }
 
-    /// Takes credit for `bytes`, or for all that a source can get if that is less. Waits its turn.
+    /// Takes credit for `bytes`, or for the maximum of a source if that is less. Waits in order of arrival.
     pub async fn take(&self, bytes: usize) -> Credit {
         self.wait_for(bytes, true).await
     }
 
-    /// Takes credit for `bytes`, or for less if no more is free. Waits its turn, and never for other sources.
+    /// Takes credit for `bytes`, or for less if less is free. Waits in order of arrival, but never for other sources.
     pub async fn take_about(&self, bytes: usize) -> Credit {
         self.wait_for(bytes, false).await
     }
@@ -89,7 +89,7 @@ impl Budget {
         receiver.await.expect("a wish is kept until it is granted, or nobody waits any more")
     }
 
-    /// Whether half of what all sources share is in flight.
+    /// Whether at least half of the shared limit is in flight.
     #[must_use]
     pub fn is_half_used(&self) -> bool {
         SharedBudget(Arc::clone(&self.0.memory)).is_half_used()
@@ -102,7 +102,7 @@ impl Budget {
     }
 }
 
-/// What all sources share.
+/// The memory that all sources share.
 #[derive(Debug)]
 struct Memory {
     known: Mutex<Known>,
@@ -115,7 +115,7 @@ struct Known {
 }
 
 impl Memory {
-    /// Hands out what has become free.
+    /// Grants waiting requests from the free memory.
     fn grant(&self) {
         let granted: Vec<_> = {
             let mut known = self.lock();
@@ -124,12 +124,12 @@ impl Memory {
             granted.into_iter().filter_map(|(wish, bytes)| Some((waiting.remove(&wish)?, bytes))).collect()
         };
         for ((share, sender), bytes) in granted {
-            // Who does not wait any more gives it back by dropping it.
+            // If the receiver is gone, the credit is dropped, which returns it.
             let _ = sender.send(Credit { share, bytes });
         }
     }
 
-    /// Every writer leaves it whole before it can panic.
+    /// A poisoned lock is usable: every writer leaves the state complete before it can panic.
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -149,7 +149,7 @@ impl Drop for Share {
     }
 }
 
-/// Somebody who waits; dropping it ends that.
+/// A waiting request; dropping it cancels it.
 struct Waiting<'a> {
     memory: &'a Memory,
     wish: WishId,
@@ -176,8 +176,8 @@ pub struct Credit {
 }
 
 impl Credit {
-    /// Grows to `bytes`, if that much is free now. Never waits: a holder that waited for another could wait for ever. A
-    /// credit for all that a source can get is always enough, because its holder is the only one.
+    /// Grows to `bytes`, if that much is free now. Never waits, because two holders that wait for each other would
+    /// never finish. A credit for the maximum of a source needs no growth.
     #[must_use]
     pub fn grow(&mut self, bytes: usize) -> bool {
         let mut known = self.share.memory.lock();
@@ -187,13 +187,13 @@ impl Credit {
         is_free
     }
 
-    /// How many bytes it is for.
+    /// The number of bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Grows to `bytes`, if that much is free. Never waits and makes no debt.
+    /// Grows to `bytes`, if that much is free. Never waits, and never makes a debt.
     pub fn widen(&mut self, bytes: usize) {
         let missing = bytes.saturating_sub(self.bytes);
         if missing > 0 && self.share.memory.lock().shares.take_now(self.share.id, missing) {
@@ -201,7 +201,8 @@ impl Credit {
         }
     }
 
-    /// Keeps `bytes` and splits off the rest. What is missing becomes a debt, as in [`Credit::resize`].
+    /// Keeps `bytes` and returns the rest. If there are fewer, the difference becomes a debt, as in
+    /// [`Credit::resize`].
     #[must_use]
     pub fn split(&mut self, bytes: usize) -> Self {
         let rest = Self { share: Arc::clone(&self.share), bytes: self.bytes.saturating_sub(bytes) };
@@ -210,7 +211,7 @@ impl Credit {
         rest
     }
 
-    /// Replaces the estimate by what is really held. Never waits.
+    /// Replaces the estimate by the actual number of bytes. Never waits; an increase that is not free becomes a debt.
     pub fn resize(&mut self, bytes: usize) {
         let before = std::mem::replace(&mut self.bytes, bytes);
         if bytes > before {

@@ -1,12 +1,13 @@
-//! Why something failed, in words, and when to retry it.
+//! Why a call failed, as text, and when to retry it.
 
 use std::time::Duration;
 
-/// What happened, as text for people. Nothing is decided by it.
+/// What happened, as text for people. The program makes no decisions based on it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}{}", hint.map(|hint| format!(" ({hint})")).unwrap_or_default())]
 pub struct Cause {
-    /// The server's words or ours, without secrets: "404 LogStoreNotExist: logstore x does not exist [request 5F…]".
+    /// The server's message or ours, without secrets: "404 LogStoreNotExist: logstore x does not exist [request
+    /// 5F…]".
     pub what: String,
     /// What to do about it.
     pub hint: Option<&'static str>,
@@ -23,16 +24,16 @@ impl Cause {
 /// When something that failed may be retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// Soon, and by itself, but not before the wait that the other side asked for.
+    /// Soon and automatically, but not before the time that the other side asked for.
     Soon {
-        /// That wait.
+        /// The minimum wait that the other side asked for.
         not_before: Option<Duration>,
     },
-    /// Only after somebody has changed something.
+    /// Only after a person has changed something.
     AfterChange,
 }
 
 impl Retry {
-    /// Soon, without a wait that anybody asked for.
+    /// Soon, with no minimum wait.
     pub const SOON: Self = Self::Soon { not_before: None };
 }

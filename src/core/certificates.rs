@@ -1,4 +1,4 @@
-//! When the certificates of a destination or of SLS end: the server's as it showed it, and our own.
+//! Expiry times of the certificates of a connection to a destination or to SLS: the server's and our own.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -7,17 +7,17 @@ use openssl::x509::X509;
 
 const DAY: i64 = 86_400;
 
-/// Unix seconds at which certificates end, as far as they are known.
+/// Expiry times in unix seconds, as far as known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CertificateEnds {
-    /// The server's.
+    /// Of the server's certificate.
     pub server: Option<i64>,
-    /// Our own, which the server asks for.
+    /// Of our client certificate, if there is one.
     pub ours: Option<i64>,
 }
 
 impl CertificateEnds {
-    /// The earlier of both, for servers that stand for each other.
+    /// The earlier time of each, for servers that are used interchangeably.
     #[must_use]
     pub fn earliest(self, other: Self) -> Self {
         let earliest = |one: Option<i64>, other: Option<i64>| one.into_iter().chain(other).min();
@@ -25,19 +25,19 @@ impl CertificateEnds {
     }
 }
 
-/// What the connections to one server learn of its certificate, and which of ours they show. No connection is made for it.
+/// Collects the certificates of the connections to one server. It opens no connections itself.
 #[derive(Debug, Default)]
 pub struct Certificates(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// The certificate that the server showed last, DER: the same one is not read twice.
+    /// The last server certificate, DER. The same certificate is not parsed twice.
     shown: Vec<u8>,
     ends: CertificateEnds,
 }
 
 impl Certificates {
-    /// The server showed this certificate, DER.
+    /// The server presented this certificate (DER).
     pub fn shows(&self, der: &[u8]) {
         let mut known = self.known();
         if known.shown != der {
@@ -46,18 +46,18 @@ impl Certificates {
         }
     }
 
-    /// We show this certificate, PEM, with its issuers behind it; or none.
+    /// We present this certificate (PEM, followed by its issuers); `None` if we present none.
     pub fn uses(&self, pem: Option<&[u8]>) {
         self.known().ends.ours = pem.and_then(|pem| X509::from_pem(pem).ok()).and_then(|ours| unix(ours.not_after()));
     }
 
-    /// When they end.
+    /// The expiry times.
     #[must_use]
     pub fn ends(&self) -> CertificateEnds {
         self.known().ends
     }
 
-    /// Every writer leaves it whole.
+    /// A poisoned lock is usable: every writer leaves the state complete.
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -9,7 +9,7 @@ pub fn count<N: Display + PartialEq + From<u8>>(number: N, noun: &str) -> String
     format!("{number} {noun}{plural}")
 }
 
-/// `999 B`, `1.0 kB`, `12.3 MB`: in steps of a thousand.
+/// A size for people, in steps of a thousand: `999 B`, `1.0 kB`, `12.3 MB`.
 #[must_use]
 pub fn bytes(number: u64) -> String {
     if number < 1000 {
@@ -17,7 +17,7 @@ pub fn bytes(number: u64) -> String {
     }
     let (mut size, mut unit) = (number as f64 / 1e3, "kB");
     for larger in ["MB", "GB", "TB"] {
-        // What would be written as 1000.0 is one of the next.
+        // A value that would be rounded to 1000.0 uses the next unit.
         if size < 999.95 {
             break;
         }

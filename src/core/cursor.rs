@@ -19,12 +19,13 @@ impl fmt::Display for ShardId {
 
 /// A position in a shard: opaque text from SLS, base64 of a decimal number.
 ///
-/// It names the next log group to read, not the last one that was read. Cursors have no order of their own.
+/// It is the position of the next log group to read, not of the last one that was read. Cursors cannot be ordered by
+/// their text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Cursor(String);
 
 impl Cursor {
-    /// Takes a cursor as SLS wrote it.
+    /// A cursor from the text that SLS sent.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
@@ -36,22 +37,22 @@ impl Cursor {
         Self(BASE64.encode(number.to_string()))
     }
 
-    /// The text as SLS wrote it.
+    /// The text that SLS sent.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The number inside, when the cursor has the form that the vendor's SDKs rely on. Documented nowhere, so
-    /// nothing may depend on it but ids, displays, and checks that can be done without.
+    /// The number inside the cursor, if the cursor has the form that the vendor's SDKs rely on. The form is not
+    /// documented, so only ids, displays and optional checks may use it.
     #[must_use]
     pub fn number(&self) -> Option<i64> {
         let bytes = BASE64.decode(&self.0).ok()?;
         std::str::from_utf8(&bytes).ok()?.parse().ok()
     }
 
-    /// The cursor for people: the number inside reads as the nanosecond at which SLS received the group, as long as it is
-    /// one of this century. Else the cursor as SLS wrote it. Only to be shown: see [`Cursor::number`].
+    /// The cursor for people. If the number inside is a nanosecond time of this century, shows it as the time at
+    /// which SLS received the group; otherwise the text that SLS sent. For display only: see [`Cursor::number`].
     #[must_use]
     pub fn when(&self) -> String {
         let time = self.number().and_then(|number| Timestamp::from_nanosecond(number.into()).ok());
@@ -62,7 +63,7 @@ impl Cursor {
     }
 }
 
-/// 2010-01-01: before SLS.
+/// 2010-01-01, before SLS existed.
 const FIRST_SECOND: i64 = 1_262_304_000;
 
 impl fmt::Display for Cursor {
@@ -95,12 +96,12 @@ impl fmt::Display for SourceName {
     }
 }
 
-/// A shard among all that a process reads: `audit/3`.
+/// A shard together with its source: `audit/3`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShardName {
     /// The source that it belongs to.
     pub source: SourceName,
-    /// Its number there.
+    /// Its number in that source.
     pub shard: ShardId,
 }
 
@@ -110,13 +111,13 @@ impl fmt::Display for ShardName {
     }
 }
 
-/// A position between two logs of a shard: a cursor, and how many logs behind it. Only a cursor can be saved, so logs that are
-/// durable behind it are pulled again after a crash.
+/// A position between two logs of a shard: a cursor and a number of logs after it. Only a cursor can be saved, so
+/// durable logs after the cursor are pulled again after a crash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The last cursor before the place.
+    /// The last cursor before the position.
     pub cursor: Cursor,
-    /// Logs of the page at the cursor that are before the place.
+    /// Number of logs of the page at the cursor that are before the position.
     pub logs: u32,
 }
 
@@ -135,12 +136,12 @@ impl fmt::Display for Place {
     }
 }
 
-/// A stretch of a shard between two places: what a batch covers.
+/// The interval of a shard that a batch covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interval {
     /// Where it begins.
     pub from: Place,
-    /// Where it ends. At the cursor at which it begins, for a part of a page that is not its last.
+    /// Where it ends. For a part of a page other than the last, the cursor is the same as in `from`.
     pub to: Place,
 }
 
@@ -150,14 +151,14 @@ impl fmt::Display for Interval {
     }
 }
 
-/// A position in a shard: where one without a checkpoint starts, or where one ends.
+/// A position in a shard: the start of a shard without a checkpoint, or the end of a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// The oldest log that is retained.
+    /// The oldest retained log.
     Begin,
-    /// The present end: as a start only what is written from now on.
+    /// The current end. As a start, it means only logs that are written from now on.
     End,
-    /// The first log received at or after this time, in unix seconds.
+    /// The first log that was received at or after this time, in unix seconds.
     Time(i64),
 }
 
@@ -166,12 +167,12 @@ pub enum Start {
 pub struct Bound {
     /// The first cursor that is not read.
     pub cursor: Cursor,
-    /// Nothing that is received from now on comes before it. Else it has to be asked for again when it is reached.
+    /// Whether no more logs can arrive before it. If false, look up the bound again when it is reached.
     pub is_final: bool,
 }
 
 impl Bound {
-    /// Whether nothing is left to read at `cursor`. Cursors without numbers can only be told to be the same.
+    /// Whether nothing is left to read at `cursor`. Cursors without numbers can only be compared for equality.
     #[must_use]
     pub fn is_reached(&self, cursor: &Cursor) -> bool {
         let is_behind = matches!((cursor.number(), self.cursor.number()), (Some(at), Some(end)) if at >= end);

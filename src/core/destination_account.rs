@@ -1,4 +1,4 @@
-//! What became of the events of one destination.
+//! Counts the results of the events of one destination.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -6,22 +6,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[derive(Debug, Default)]
 pub struct DestinationAccount(Mutex<EventCounts>);
 
-/// How many events of a destination came to which end.
+/// Number of events of a destination by result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EventCounts {
-    /// Durable there.
+    /// Durable at the destination.
     pub delivered: u64,
-    /// Refused by it for good, and dead letters since.
+    /// Refused for good, and written as dead letters.
     pub rejected: u64,
-    /// Missed while it was down, and dead letters since.
+    /// Missed while the destination was down, and written as dead letters.
     pub missed: u64,
-    /// Of those, delivered after all by this process.
+    /// Missed events that this process has delivered later.
     pub replayed: u64,
-    /// On their way there. Those of a shard that was lost are no longer counted: its next owner sends them again.
+    /// Being delivered. Events of a lost shard are no longer counted: the next owner of the shard sends them again.
     pub in_flight: u64,
 }
 
-/// Events on their way, counted as such until it is dropped.
+/// Events in flight; dropping it ends that.
 #[derive(Debug)]
 pub struct EventsInFlight<'a> {
     account: &'a DestinationAccount,
@@ -29,13 +29,13 @@ pub struct EventsInFlight<'a> {
 }
 
 impl DestinationAccount {
-    /// What it says now.
+    /// The current counts.
     #[must_use]
     pub fn read(&self) -> EventCounts {
         *self.lock()
     }
 
-    /// So many events are on their way as long as what this returns lives.
+    /// Counts `events` events as in flight until the returned value is dropped.
     #[must_use]
     pub fn sends(&self, events: usize) -> EventsInFlight<'_> {
         let events = events as u64;
@@ -43,7 +43,7 @@ impl DestinationAccount {
         EventsInFlight { account: self, events }
     }
 
-    /// So many events came to their end.
+    /// Counts the results of events.
     pub fn settled(&self, delivered: usize, rejected: usize, missed: usize) {
         let mut counts = self.lock();
         counts.delivered += delivered as u64;
@@ -51,7 +51,7 @@ impl DestinationAccount {
         counts.missed += missed as u64;
     }
 
-    /// So many of those that were missed came to their end after all.
+    /// Counts the results of missed events that were sent again.
     pub fn replayed(&self, delivered: usize, rejected: usize) {
         let mut counts = self.lock();
         counts.replayed += delivered as u64;

@@ -3,24 +3,24 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// Most bytes of a name.
+/// Maximum number of bytes of a name.
 const MOST_BYTES: usize = 64;
 
-/// The name of a destination, unique within a process: letters, digits, `_` and `-`, a letter first. It stands as it is in
-/// labels of metrics, in ids of dead letters and in a shell.
+/// The name of a destination, unique within a process: letters, digits, `_` and `-`, starting with a letter. It needs
+/// no escapes in metric labels, in ids of dead letters and in a shell.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DestinationName(Arc<str>);
 
-/// Why a text is no name of a destination.
+/// Why a text is not a valid name of a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a name has letters, digits, - and _, begins with a letter, and has at most {MOST_BYTES} characters")]
 pub struct BadName;
 
 impl DestinationName {
-    /// Takes a name.
+    /// Checks a name.
     ///
     /// # Errors
-    /// It has other characters, or too many.
+    /// It is too long or has a character that is not allowed.
     pub fn new(name: &str) -> Result<Self, BadName> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         let is_name = name.as_bytes().first().is_some_and(u8::is_ascii_alphabetic)

@@ -1,27 +1,27 @@
-//! Why a script dropped logs, as it says with `return drop "reason"`.
+//! The reasons for which a script dropped logs: `return drop "reason"`.
 
 use std::collections::BTreeMap;
 
 use super::printable::printable;
 
-/// Reasons that are told apart; logs with further ones are counted as [`OTHER`]. A script may make a reason of what a log
-/// says, and each is a line of the metrics.
+/// Maximum number of distinct reasons; logs with further reasons count as [`OTHER`]. A script may build reasons from
+/// log values, and each reason is a time series of the metrics.
 const MOST_REASONS: usize = 30;
 
-/// Characters of a reason; the rest is cut off.
+/// Maximum number of characters of a reason; the rest is cut off.
 const MOST_CHARS: usize = 60;
 
-/// The reason of those beyond the bound.
+/// The reason of logs beyond [`MOST_REASONS`].
 const OTHER: &str = "other";
 
-/// How many logs were dropped for which reason. A bounded number of reasons, each safe to show.
+/// The number of dropped logs by reason. The number of reasons is bounded, and each is safe to show.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DropReasons(BTreeMap<Box<str>, u64>);
 
 impl DropReasons {
-    /// Counts `logs` more.
+    /// Counts `logs` more logs with this reason.
     pub fn add(&mut self, reason: &[u8], logs: u64) {
-        // As a rule it is there already, and needs no escapes.
+        // The usual case: the reason is known and needs no escapes.
         let known = std::str::from_utf8(reason).ok().and_then(|reason| self.0.get_mut(reason));
         if let Some(count) = known {
             *count += logs;
@@ -34,7 +34,7 @@ impl DropReasons {
         *self.0.entry(reason.into()).or_default() += logs;
     }
 
-    /// Adds what others counted.
+    /// Adds the counts of `others`.
     pub fn add_all(&mut self, others: &Self) {
         for (reason, logs) in &others.0 {
             self.add(reason.as_bytes(), *logs);
@@ -47,12 +47,12 @@ impl DropReasons {
         self.0.is_empty()
     }
 
-    /// Reasons and logs, by reason.
+    /// Reasons with their number of logs, sorted by reason.
     pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
         self.0.iter().map(|(reason, logs)| (&**reason, *logs))
     }
 
-    /// The same, those with the most logs first.
+    /// Reasons with their number of logs, the most frequent first.
     #[must_use]
     pub fn by_count(&self) -> Vec<(&str, u64)> {
         let mut all: Vec<_> = self.iter().collect();

@@ -1,10 +1,10 @@
-//! Spans of time in words.
+//! Durations as text for people.
 
 use std::time::Duration;
 
 use jiff::SignedDuration;
 
-/// How long something took, for people: `3.5 s`, `25 s`, `2m 35s`, `27h 3m 5s`.
+/// An exact duration: `3.5 s`, `25 s`, `2m 35s`, `27h 3m 5s`.
 #[must_use]
 pub fn in_words(span: Duration) -> String {
     if span < Duration::from_secs(10) {
@@ -17,7 +17,7 @@ pub fn in_words(span: Duration) -> String {
     format!("{:#}", SignedDuration::from_secs(seconds))
 }
 
-/// About how long something takes, for people: `40 s`, `4 min`, `6 h`, `3 d`.
+/// An approximate duration: `40 s`, `4 min`, `6 h`, `3 d`.
 #[must_use]
 pub fn roughly(span: Duration) -> String {
     let seconds = span.as_secs();

@@ -1,10 +1,10 @@
-//! The proxy that the environment names for a URL.
+//! The proxy that the environment sets for a URL.
 
 use hyper_util::client::proxy::matcher::Matcher;
 
 use super::no_proxy;
 
-/// The proxy of `http_proxy`, `https_proxy` and `no_proxy` on the way to this URL, without user and password.
+/// The proxy for this URL according to `http_proxy`, `https_proxy` and `no_proxy`, without user and password.
 #[must_use]
 pub fn of(url: &str) -> Option<String> {
     if no_proxy::is_for_all() {

@@ -1,21 +1,22 @@
-//! What a hook returns, on its way into a destination's bytes.
+//! An event that a hook returned, and how it is encoded for a destination.
 //!
-//! A hook's event is written straight into the batch: the script side lends the parts ([`Head`], [`Body`]), the
-//! destination's [`Format`] lays them out.
+//! An event is encoded directly into the batch: the script side provides its parts ([`Head`], [`Body`]), and the
+//! [`Format`] of the destination encodes them.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::destination_name::DestinationName;
 
-/// The attributes of an event as the script gave them. What is absent comes from the settings of the destination.
+/// The attributes of an event as the script set them. Missing attributes are taken from the settings of the
+/// destination.
 ///
-/// All text is bytes: a log's bytes may be anything. A format cleans what its protocol cannot carry.
+/// All text is bytes, because a log may contain any bytes. A format replaces what its protocol does not allow.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Head<'a> {
-    /// The names of the destinations that it goes to; none means all of them.
+    /// The names of the destinations that get the event. Empty means all of them.
     pub to: Vec<Cow<'a, [u8]>>,
-    /// When it happened.
+    /// The time of the event.
     pub time: Option<Time<'a>>,
     /// `host` for HEC, HOSTNAME for syslog.
     pub host: Option<Cow<'a, [u8]>>,
@@ -25,7 +26,7 @@ pub struct Head<'a> {
     pub sourcetype: Option<Cow<'a, [u8]>>,
     /// HEC `index`.
     pub index: Option<Cow<'a, [u8]>>,
-    /// HEC indexed fields in the script's order, every value as text. A key may repeat: then it has several values.
+    /// HEC indexed fields in the script's order, with every value as text. A repeated key has several values.
     pub fields: Vec<Pair<'a>>,
     /// Syslog attributes.
     pub syslog: SyslogHead<'a>,
@@ -34,7 +35,7 @@ pub struct Head<'a> {
 /// A name and its value.
 pub type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
-/// The attributes that only syslog knows.
+/// The attributes that only syslog has.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SyslogHead<'a> {
     /// 0..=23 (RFC 5424 table 1).
@@ -51,32 +52,32 @@ pub struct SyslogHead<'a> {
     pub structured_data: Vec<(Cow<'a, [u8]>, Vec<Pair<'a>>)>,
 }
 
-/// A moment as decimal text, so that no digit passes through a float.
+/// A time as decimal text, so that no precision is lost in a float.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Time<'a> {
-    /// Unix seconds, `-?[0-9]+`, or with a fraction `-?[0-9]+\.[0-9]+`. Already checked: nothing else gets here.
+    /// Unix seconds, `-?[0-9]+`, or with a fraction, `-?[0-9]+\.[0-9]+`. Already validated.
     pub digits: Cow<'a, str>,
-    /// Nanoseconds within the second, when given apart (`time_ns`); then `digits` has no fraction.
+    /// Nanoseconds within the second, if they were given separately (`time_ns`). Then `digits` has no fraction.
     pub nanos: Option<u32>,
 }
 
-/// The event itself, lent by the script side, which knows how to write it without building a tree.
+/// The content of an event, provided by the script side, which can encode it without building a tree.
 pub trait Body {
     /// Appends the event as one JSON value on one line. Invalid UTF-8 becomes U+FFFD.
     ///
     /// # Errors
-    /// What the script returned cannot be written as JSON; `out` may hold a torn value, which the caller cuts off.
+    /// The value cannot be written as JSON. `out` may then end with an incomplete value, which the caller removes.
     fn json(&mut self, out: &mut Vec<u8>) -> Result<(), BodyError>;
 
-    /// Appends the event as text: a string as its bytes, the log itself as `key=value` pairs each after `separator`
-    /// in the dict's order, any other table as JSON.
+    /// Appends the event as text: a string as its bytes; the log itself as `key=value` pairs in the dict's order,
+    /// each after `separator`; any other table as JSON.
     ///
     /// # Errors
     /// As for [`Body::json`].
     fn text(&mut self, separator: &[u8], out: &mut Vec<u8>) -> Result<(), BodyError>;
 
-    /// Appends the event as [`Body::text`] does, and where its pairs are, counted from where it begins, when it is the log
-    /// itself.
+    /// Like [`Body::text`]. If the event is the log itself, also adds the positions of its pairs, relative to the
+    /// start of the event.
     ///
     /// # Errors
     /// As for [`Body::json`].
@@ -85,22 +86,24 @@ pub trait Body {
         self.text(separator, out)
     }
 
-    /// The time of the log that the event was made of, for a destination that needs one when the script gave none.
+    /// The time of the log that the event was made from, for a destination that needs a time when the script set
+    /// none.
     fn log_time(&mut self) -> Option<Time<'static>> {
         None
     }
 }
 
-/// A pair in a text of `key=value`: the key lies between these two, and the value behind the `=`.
+/// The position of a pair in a `key=value` text: the key is between `key` and `equals`, and the value is after the
+/// `=`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PairPlace {
-    /// Where the key begins.
+    /// Start of the key.
     pub key: usize,
-    /// Where the `=` is.
+    /// Position of the `=`.
     pub equals: usize,
 }
 
-/// Where the pairs of a text are: a few without a heap allocation, as most logs have.
+/// The positions of the pairs of a text. Stores a few without a heap allocation, enough for most logs.
 #[derive(Debug, Clone, Default)]
 pub struct PairPlaces {
     few: [PairPlace; 24],
@@ -109,7 +112,7 @@ pub struct PairPlaces {
 }
 
 impl PairPlaces {
-    /// Adds the next one.
+    /// Adds the next position.
     pub fn push(&mut self, place: PairPlace) {
         match self.few.get_mut(self.len) {
             Some(free) => *free = place,
@@ -118,33 +121,33 @@ impl PairPlaces {
         self.len += 1;
     }
 
-    /// How many there are.
+    /// The number of pairs.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether the text is none of pairs.
+    /// Whether there are no pairs.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// All, in their order.
+    /// All positions, in order.
     pub fn iter(&self) -> impl Iterator<Item = PairPlace> {
         self.few[..self.len.min(self.few.len())].iter().chain(&self.more).copied()
     }
 }
 
-/// Why an event could not be written.
+/// Why an event cannot be encoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {problem}")]
 pub struct BodyError {
-    /// Where in the returned value: `event.a.b[3]`.
+    /// Path to the fault in the returned value: `event.a.b[3]`.
     pub path: String,
-    /// What is wrong there: "a function cannot be sent", "nested deeper than 64".
+    /// The fault: "a function cannot be sent", "nested deeper than 64".
     pub problem: String,
-    /// The key, when what is wrong is that an event has no such key.
+    /// The key, if the fault is a key that events do not have.
     pub unknown_key: Option<String>,
 }
 
@@ -156,36 +159,36 @@ impl BodyError {
     }
 }
 
-/// How a destination lays an event out in a batch.
+/// The encoding of events for a destination.
 pub trait Format: Send + Sync {
-    /// Appends one event, complete with whatever separates it from the next.
+    /// Appends one event, including the separator to the next one.
     ///
     /// # Errors
-    /// The event cannot be written; the caller cuts `out` back to where it was.
+    /// The event cannot be encoded. The caller truncates `out` to its previous length.
     fn write(&self, head: &Head<'_>, body: &mut dyn Body, out: &mut Vec<u8>) -> Result<(), BodyError>;
 }
 
-/// How the events of a hook are laid out: one format for each destination of the process, in their order.
+/// The formats of a hook's events: one for each destination of the process, in their order.
 #[derive(Clone)]
 pub struct Formats(Arc<[DestinationFormat]>);
 
 /// The format of one destination.
 #[derive(Clone)]
 pub struct DestinationFormat {
-    /// What an event calls the destination to go there. One without a name gets every event.
+    /// The name by which an event selects the destination. Without a name, the destination gets every event.
     pub name: Option<DestinationName>,
-    /// How events are laid out for it.
+    /// The encoding of its events.
     pub format: Arc<dyn Format>,
 }
 
 impl Formats {
-    /// How many destinations there are.
+    /// The number of destinations.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no destinations.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -196,13 +199,13 @@ impl Formats {
         self.0.iter()
     }
 
-    /// The number of the destination of this name.
+    /// The index of the destination with this name.
     #[must_use]
     pub fn position(&self, name: &DestinationName) -> Option<usize> {
         self.0.iter().position(|one| one.is_called(name.as_str().as_bytes()))
     }
 
-    /// Whether an event may name this destination: there is one of the name, or one that takes every event.
+    /// Whether an event may select this name: a destination has it, or a destination without a name gets every event.
     #[must_use]
     pub fn knows(&self, name: &[u8]) -> bool {
         self.0.iter().any(|one| one.is_called(name))
@@ -214,7 +217,7 @@ impl DestinationFormat {
         self.name.as_ref().is_none_or(|ours| ours.as_str().as_bytes() == name)
     }
 
-    /// Whether an event goes there that names these destinations.
+    /// Whether an event that selects these names goes to this destination.
     #[must_use]
     #[inline]
     pub fn is_meant(&self, to: &[Cow<'_, [u8]>]) -> bool {
@@ -228,7 +231,7 @@ impl From<Vec<DestinationFormat>> for Formats {
     }
 }
 
-/// One format for every event, whatever destination it names.
+/// One format for every event, whichever destinations it selects.
 impl From<Arc<dyn Format>> for Formats {
     fn from(format: Arc<dyn Format>) -> Self {
         Self([DestinationFormat { name: None, format }].into())

@@ -1,4 +1,4 @@
-//! Calls that fail at present, for the status page and the metrics.
+//! Calls that currently fail, for the status page and the metrics.
 
 use std::time::Duration;
 
@@ -6,22 +6,22 @@ use tokio::time::Instant;
 
 use super::source::SourceError;
 
-/// A failure is reported after this time; before, it may be a single lost request.
+/// A failure is reported after this time. A shorter one may be a single lost request.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A call whose last attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failing {
-    /// When it failed first, without a success in between.
+    /// When the current series of failures began.
     pub since: Instant,
-    /// Why it failed last.
+    /// The cause of the last failure.
     pub cause: String,
-    /// It works only after somebody changed something.
+    /// Whether a person must change something first.
     pub is_refused: bool,
 }
 
 impl Failing {
-    /// The call failed at `now`, after it may have failed before.
+    /// Records a failure at `now`; `before` is the current series of failures, if any.
     #[must_use]
     pub fn again(before: Option<&Self>, error: &SourceError, now: Instant) -> Self {
         Self {
@@ -31,7 +31,7 @@ impl Failing {
         }
     }
 
-    /// Whether it is more than a single lost request.
+    /// Whether to report it: it is refused, or it lasts longer than a single lost request.
     #[must_use]
     pub fn is_trouble(&self, now: Instant) -> bool {
         self.is_refused || now.saturating_duration_since(self.since) >= PATIENCE

@@ -1,13 +1,13 @@
-//! How long things took, in buckets.
+//! Histograms of durations.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The upper ends of the buckets, in milliseconds. What took longer than the last is counted beside them.
+/// Upper bounds of the buckets, in milliseconds. Longer durations are counted separately.
 const BOUNDS: [u64; 17] =
     [1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000, 900_000, 3_600_000];
 
-/// Counts by how long something took. Written from any task: two additions, and no memory.
+/// A histogram of durations. Can be written from any task: two atomic additions and no allocation.
 #[derive(Debug, Default)]
 pub struct Histogram {
     counts: [AtomicU64; BOUNDS.len() + 1],
@@ -15,7 +15,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// So many things took so long each.
+    /// Adds `things` observations of the duration `took`.
     pub fn observe(&self, took: Duration, things: u64) {
         let millis = took.as_micros().div_ceil(1_000);
         let bucket = BOUNDS.partition_point(|bound| u128::from(*bound) < millis);
@@ -24,7 +24,7 @@ impl Histogram {
         self.micros.fetch_add(micros, Ordering::Relaxed);
     }
 
-    /// What was counted so far.
+    /// The counts so far.
     #[must_use]
     pub fn read(&self) -> Buckets {
         let counts = self.counts.each_ref().map(|count| count.load(Ordering::Relaxed));
@@ -32,7 +32,7 @@ impl Histogram {
     }
 }
 
-/// What a histogram counted.
+/// The counts of a histogram.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Buckets {
     counts: [u64; BOUNDS.len() + 1],
@@ -40,19 +40,20 @@ pub struct Buckets {
 }
 
 impl Buckets {
-    /// How many things.
+    /// The number of observations.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// How long all of them took together, in seconds.
+    /// The sum of all durations, in seconds.
     #[must_use]
     pub fn seconds(&self) -> f64 {
         Duration::from_micros(self.micros).as_secs_f64()
     }
 
-    /// The upper end of each bucket in seconds (infinite for the last), with how many took that long or less.
+    /// The upper bound of each bucket in seconds (infinite for the last), with the number of observations at or below
+    /// it.
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         let ends = BOUNDS.iter().map(|millis| Duration::from_millis(*millis).as_secs_f64()).chain([f64::INFINITY]);
         let sums = self.counts.iter().scan(0, |sum, count| {
@@ -62,8 +63,8 @@ impl Buckets {
         ends.zip(sums)
     }
 
-    /// The time within which this share (0 to 1) of the things was done: the upper end of its bucket, in seconds. `None`
-    /// when there is none, infinite beyond the last bucket.
+    /// The duration within which this share (0 to 1) of the observations was: the upper bound of its bucket, in
+    /// seconds. `None` without observations; infinite beyond the last bucket.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Option<f64> {
         let count = self.count();
@@ -74,7 +75,7 @@ impl Buckets {
         if count == 0 { None } else { ends.next().map(|(end, _)| end) }
     }
 
-    /// The sums.
+    /// The sum of both.
     #[must_use]
     pub fn plus(mut self, other: &Self) -> Self {
         self.counts.iter_mut().zip(other.counts).for_each(|(sum, count)| *sum += count);
@@ -82,7 +83,7 @@ impl Buckets {
         self
     }
 
-    /// What was counted since `earlier`.
+    /// The counts since `earlier`.
     #[must_use]
     pub fn since(mut self, earlier: &Self) -> Self {
         self.counts.iter_mut().zip(earlier.counts).for_each(|(count, before)| *count = count.saturating_sub(before));

@@ -1,7 +1,8 @@
 //! How long a shard may still be worked on.
 //!
-//! SLS gives a shard to another consumer when its holder sends no heartbeat for the group's timeout. Every send and every
-//! save asks its [`Tenure`] first, so a process that slept, froze or lost its network stops before SLS reassigns the shard.
+//! SLS gives a shard to another consumer when its owner sends no heartbeat for the timeout of the group. Every send
+//! and every save checks its [`Tenure`] first. So a process that was suspended, frozen or offline stops before SLS
+//! reassigns the shard.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,7 +1,7 @@
-//! The ledger: what became of every log, per shard.
+//! The ledger: the result of every log, per shard.
 //!
-//! At every instant `pulled = delivered + dropped + dead_lettered + in_flight`. Each figure is counted where it happens and
-//! none is computed from the others, so a bug shows as a difference.
+//! At all times `pulled = delivered + dropped + dead_lettered + in_flight`. Each count is incremented where its event
+//! happens, and none is computed from the others, so a bug shows as a difference.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,17 +16,17 @@ use super::probes::Probes;
 use super::source::SourceError;
 use super::timings::{Timings, TimingsRead};
 
-/// Errors of the script that are told apart.
+/// Maximum number of distinct script errors.
 const MOST_ERRORS: usize = 20;
 
 /// The accounts of all shards that this process has worked on.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// Locked to open an account and to read them all, never per log.
+    /// Locked to open an account and to read all accounts, never per log.
     accounts: Mutex<BTreeMap<ShardName, Arc<Account>>>,
-    /// Why the script dropped logs, of all shards: the accounts share it.
+    /// Reasons of logs that the script dropped, over all shards. The accounts share it.
     drop_reasons: Arc<Mutex<DropReasons>>,
-    /// Probe logs that are waited for.
+    /// Probe logs that are not durable yet.
     probes: Arc<Probes>,
 }
 
@@ -47,14 +47,14 @@ impl Ledger {
         Arc::clone(lock(&self.accounts).entry(shard.clone()).or_insert_with(open))
     }
 
-    /// What every account says now.
+    /// The current state of every account.
     #[must_use]
     pub fn read(&self) -> BTreeMap<ShardName, ShardLedger> {
         let accounts = lock(&self.accounts);
         accounts.iter().map(|(shard, account)| (shard.clone(), account.read())).collect()
     }
 
-    /// How often the script failed, by where and why, the most frequent first.
+    /// Number of script errors by place and cause, the most frequent first.
     #[must_use]
     pub fn script_errors(&self) -> Vec<(String, u64)> {
         let mut sums = BTreeMap::<String, u64>::new();
@@ -69,13 +69,13 @@ impl Ledger {
         sums
     }
 
-    /// Why the script dropped logs, where it says it. It is of logs that [`Counts::dropped`] counts, too.
+    /// Reasons of logs that the script dropped, if it gave any. [`Counts::dropped`] counts these logs too.
     #[must_use]
     pub fn drop_reasons(&self) -> DropReasons {
         lock(&self.drop_reasons).clone()
     }
 
-    /// How long the steps took, over all shards of each source.
+    /// Durations of the steps of each source, over all its shards.
     #[must_use]
     pub fn timings(&self) -> BTreeMap<SourceName, TimingsRead> {
         let mut sums = BTreeMap::<SourceName, TimingsRead>::new();
@@ -96,60 +96,61 @@ impl Ledger {
 /// The account of one shard. Written once per batch.
 #[derive(Debug, Default)]
 pub struct Account {
-    /// One lock over all figures, so that no reader sees a log in two places or in none.
+    /// One lock over all counts, so that every reader sees each log exactly once.
     entry: Mutex<ShardLedger>,
-    /// How long the steps take.
+    /// Durations of the steps.
     pub timings: Timings,
-    /// How often the script failed, by where and why.
+    /// Number of script errors by place and cause.
     script_errors: Mutex<BTreeMap<String, u64>>,
-    /// Why the script dropped logs, of all shards of the ledger.
+    /// Reasons of logs that the script dropped, over all shards of the ledger.
     drop_reasons: Arc<Mutex<DropReasons>>,
-    /// Probe logs that are waited for, of all shards of the ledger.
+    /// Probe logs that are not durable yet, over all shards of the ledger.
     probes: Arc<Probes>,
 }
 
-/// What an account says.
+/// The state of an account.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ShardLedger {
-    /// The figures.
+    /// The counts.
     pub counts: Counts,
-    /// Whether the shard is worked on by this process now.
+    /// Whether this process works on the shard now.
     pub held: bool,
-    /// Everything before it is durable, as far as this process has come with the shard.
+    /// Everything before it is durable, as far as this process knows.
     pub position: Option<Cursor>,
-    /// When SLS received the newest log that is durable, unix seconds.
+    /// When SLS received the newest durable log, in unix seconds.
     pub durable_to: Option<i64>,
-    /// When SLS received the end of the first page that was pulled after the shard had been acquired, or caught up with:
-    /// what waits is about as old, or younger.
+    /// When SLS received the end of the first page that was pulled after the shard was acquired or had caught up. The
+    /// waiting logs are about that old, or younger.
     pub waiting_from: Option<i64>,
-    /// How fast the logs came in that were read since it was acquired.
+    /// The rate at which the logs arrived that were read since the shard was acquired.
     pub arrival: Arrival,
-    /// Everything that the shard had at the last pull is durable.
+    /// Whether everything that the shard had at the last pull is durable.
     pub caught_up: bool,
-    /// Why the shard is halted until somebody acts.
+    /// Why the shard is halted until a person acts.
     pub halted: Option<String>,
-    /// What the shard is paused for; it goes on by itself.
+    /// Why the shard is paused; it resumes automatically.
     pub waits: BTreeMap<Wait, String>,
-    /// While the script is at a page: since when, less the time between its parts.
+    /// When the script began with the current page, not counting the time between its parts. `None` while it does not
+    /// run.
     pub in_script: Option<Instant>,
-    /// When its checkpoint was saved last.
+    /// When its checkpoint was last saved.
     pub saved_at: Option<Instant>,
-    /// What its source does not do for it at present.
+    /// Calls to the source that currently fail for this shard.
     pub failing: BTreeMap<Ask, Failing>,
 }
 
-/// What the source is asked to do for a shard.
+/// The calls to the source for a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ask {
-    /// To look up its checkpoint, or where it starts.
+    /// Look up its checkpoint, or its start position.
     Locate,
-    /// To read on.
+    /// Pull the next page.
     Pull,
-    /// To save its checkpoint.
+    /// Save its checkpoint.
     Save,
 }
 
-/// What holds a shard until it is over.
+/// Why a shard is paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wait {
     /// The script fails on too many logs.
@@ -161,21 +162,21 @@ pub enum Wait {
 }
 
 impl ShardLedger {
-    /// Why the shard does not advance at present, if it does not.
+    /// Why the shard does not advance now; `None` if it does.
     #[must_use]
     pub fn standstill(&self) -> Option<&str> {
         self.halted.as_deref().or_else(|| self.waits.values().next().map(String::as_str))
     }
 
-    /// For how many seconds the script has been at the page at hand, the time that it waited for a thread included.
+    /// For how many seconds the script has worked on the current page, including the wait for a thread.
     #[must_use]
     pub fn page_seconds(&self) -> u64 {
         self.in_script.map_or(0, |since| since.elapsed().as_secs())
     }
 
-    /// How old the oldest log is that is not durable yet, in seconds before `now` (unix seconds): about, since it is taken
-    /// from the ends of pages. 0 when caught up, `None` when nothing is known. While the shard cannot be read it is not
-    /// known what waits there: since then, at worst.
+    /// Approximate age of the oldest log that is not durable, in seconds before `now` (unix seconds). It is taken
+    /// from the ends of pages. 0 when caught up, `None` when unknown. While the shard cannot be read, the lag is at
+    /// least the time since the first failure, because unread logs may be that old.
     #[must_use]
     pub fn lag(&self, now: i64) -> Option<u64> {
         let read = if self.caught_up {
@@ -187,8 +188,8 @@ impl ShardLedger {
         read.into_iter().chain(unread.map(|failing| failing.since.elapsed().as_secs())).max()
     }
 
-    /// About how many logs are not durable yet: as many as came in a time as long as the lag, by the rate at which those came
-    /// in that were read lately. `None` when that is not known.
+    /// Estimated number of logs that are not durable: the number of logs that arrive during the lag, at the recent
+    /// rate. `None` when unknown.
     #[must_use]
     pub fn lag_logs(&self, now: i64) -> Option<u64> {
         let in_flight = self.counts.in_flight;
@@ -199,41 +200,41 @@ impl ShardLedger {
     }
 }
 
-/// The figures, in logs unless they say otherwise.
+/// The counts, in logs unless stated otherwise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Pulled and read, less those that were given back undelivered because the shard went elsewhere.
+    /// Pulled and read, without those that were returned undelivered when the shard was released.
     pub pulled: u64,
-    /// All events made of it are durable in the destination's sense.
+    /// All events made from it are durable, as the destination defines it.
     pub delivered: u64,
     /// Dropped by the script on purpose.
     pub dropped: u64,
-    /// Put on disk as undeliverable.
+    /// Written to disk as undeliverable.
     pub dead_lettered: u64,
-    /// Pulled and none of the above yet.
+    /// Pulled, with no result yet.
     pub in_flight: u64,
-    /// Among those in flight: failed in the script or refused for good by the destination; they halt the shard.
+    /// Logs in flight that failed in the script or were refused for good by the destination. They halt the shard.
     pub failed: u64,
-    /// Given back undelivered; whoever holds the shard next pulls them again.
+    /// Returned undelivered; the next owner of the shard pulls them again.
     pub returned: u64,
-    /// Events that are durable (a log may make several).
+    /// Durable events (a log may have several).
     pub events: u64,
-    /// Bytes of pages read, unpacked.
+    /// Bytes of pulled pages, unpacked.
     pub bytes: u64,
-    /// Bytes of pages as they came over the network, also of those that were pulled again.
+    /// Bytes of pages as received over the network, including pages that were pulled again.
     pub wire_bytes: u64,
-    /// Pages pulled, empty ones included.
+    /// Pulled pages, including empty ones.
     pub pages: u64,
-    /// Times that the script stopped in the middle of a page, so that it was delivered in parts.
+    /// How often the script stopped in the middle of a page, so that the page was delivered in parts.
     pub cuts: u64,
-    /// Checkpoints saved.
+    /// Saved checkpoints.
     pub saves: u64,
-    /// Times that the checkpoint had left the retention and logs were missed.
+    /// How often the checkpoint had expired and logs were missed.
     pub gaps: u64,
 }
 
 impl Counts {
-    /// Logs that were counted in no place, or in two. Anything but 0 is a bug.
+    /// Number of logs that are counted nowhere or twice. Anything but 0 is a bug.
     #[must_use]
     pub fn difference(&self) -> i128 {
         i128::from(self.pulled)
@@ -243,7 +244,7 @@ impl Counts {
             - i128::from(self.in_flight)
     }
 
-    /// The sums.
+    /// The sums of the counts.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
         Self {
@@ -265,7 +266,7 @@ impl Counts {
     }
 }
 
-/// What became of the logs of one batch.
+/// The results of the logs of one batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Settled {
     /// Logs delivered.
@@ -279,7 +280,7 @@ pub struct Settled {
 }
 
 impl Account {
-    /// What it says now.
+    /// The current state.
     #[must_use]
     pub fn read(&self) -> ShardLedger {
         lock(&self.entry).clone()
@@ -313,22 +314,22 @@ impl Account {
         counts.failed = 0;
     }
 
-    /// The script is at a page, as if it had been since `since` without a pause.
+    /// The script works on a page; `since` is its start, moved forward by the pauses between the parts of the page.
     pub fn enters_script(&self, since: Instant) {
         lock(&self.entry).in_script = Some(since);
     }
 
-    /// The script is done with the page, or with a part of it.
+    /// The script has finished the page, or a part of it.
     pub fn leaves_script(&self) {
         lock(&self.entry).in_script = None;
     }
 
-    /// The script left a page half-way; what it made goes on.
+    /// The script stopped in the middle of a page; the events made so far are delivered.
     pub fn cut(&self) {
         lock(&self.entry).counts.cuts += 1;
     }
 
-    /// So many more logs were read of the page that was pulled last.
+    /// `logs` more logs of the last page were read.
     pub fn read_on(&self, logs: u32) {
         let mut entry = lock(&self.entry);
         entry.arrival.read_on(logs.into());
@@ -336,8 +337,8 @@ impl Account {
         entry.counts.in_flight += u64::from(logs);
     }
 
-    /// A page in `bytes` bytes was pulled, and `logs` logs of it were read so far. SLS received its end at `received_at`,
-    /// unix seconds.
+    /// A page of `bytes` bytes was pulled, and `logs` of its logs were read so far. SLS received the end of the page
+    /// at `received_at`, in unix seconds.
     pub fn pulled(&self, logs: u32, bytes: usize, received_at: Option<i64>) {
         let mut entry = lock(&self.entry);
         if logs > 0 && (entry.caught_up || entry.waiting_from.is_none()) {
@@ -351,12 +352,12 @@ impl Account {
         entry.counts.pages += 1;
     }
 
-    /// A page came in so many bytes over the network.
+    /// A page of `wire_bytes` bytes was received over the network.
     pub fn received(&self, wire_bytes: u64) {
         lock(&self.entry).counts.wire_bytes += wire_bytes;
     }
 
-    /// A batch is durable up to what SLS received at `durable_to`.
+    /// A batch is durable. SLS received its newest log at `durable_to`, in unix seconds.
     pub fn settled(&self, settled: Settled, durable_to: Option<i64>) {
         let mut entry = lock(&self.entry);
         entry.durable_to = durable_to.or(entry.durable_to);
@@ -373,37 +374,38 @@ impl Account {
         lock(&self.entry).position = Some(position);
     }
 
-    /// Nothing new in the shard. It is behind all the same while something is in flight: a log that halts it stays there.
+    /// The last pull found nothing new. The shard has caught up only if nothing is in flight: a log that halts the
+    /// shard stays in flight.
     pub fn caught_up(&self) {
         let mut entry = lock(&self.entry);
         entry.caught_up = entry.counts.in_flight == 0;
     }
 
-    /// `logs` of those in flight cannot be delivered; the shard is halted because of `why`.
+    /// `logs` logs in flight cannot be delivered; the shard is halted because of `why`.
     pub fn halted(&self, logs: u32, why: String) {
         let mut entry = lock(&self.entry);
         entry.counts.failed += u64::from(logs);
         entry.halted = Some(why);
     }
 
-    /// The shard is held by `what` because of `why`, and will try again.
+    /// The shard is paused by `what` because of `why`, and will retry.
     pub fn waits(&self, what: Wait, why: String) {
         lock(&self.entry).waits.insert(what, why);
     }
 
-    /// The shard is no longer held by `what`.
+    /// The shard is no longer paused by `what`.
     pub fn goes_on(&self, what: Wait) {
         lock(&self.entry).waits.remove(&what);
     }
 
-    /// The source did not do at `now` what it was asked for.
+    /// A call to the source failed at `now`.
     pub fn fails(&self, ask: Ask, error: &SourceError, now: Instant) {
         let failing = &mut lock(&self.entry).failing;
         let again = Failing::again(failing.get(&ask), error, now);
         failing.insert(ask, again);
     }
 
-    /// The source does what it is asked for.
+    /// A call to the source succeeded.
     pub fn works(&self, ask: Ask) {
         lock(&self.entry).failing.remove(&ask);
     }
@@ -415,7 +417,7 @@ impl Account {
         entry.saved_at = Some(Instant::now());
     }
 
-    /// The script failed on a log. `what` says where and why, without text of the log.
+    /// The script failed on a log. `what` is the place and the cause, without text of the log.
     pub fn script_failed(&self, what: String) {
         let mut errors = lock(&self.script_errors);
         if errors.len() < MOST_ERRORS || errors.contains_key(&what) {
@@ -423,25 +425,25 @@ impl Account {
         }
     }
 
-    /// Logs of a batch that is durable were dropped for these reasons.
+    /// Logs of a durable batch were dropped for these reasons.
     pub fn dropped_for(&self, reasons: &DropReasons) {
         if !reasons.is_empty() {
             lock(&self.drop_reasons).add_all(reasons);
         }
     }
 
-    /// All logs of a page of this shard are durable; `body` is the page, unpacked.
+    /// All logs of a page of this shard are durable; `body` is the unpacked page.
     pub fn passed(&self, shard: &ShardName, body: &[u8]) {
         self.probes.durable(&shard.source, shard.shard, body, Instant::now());
     }
 
-    /// Logs were missed because the checkpoint had left the retention.
+    /// Logs were missed because the checkpoint had expired.
     pub fn missed(&self) {
         lock(&self.entry).counts.gaps += 1;
     }
 }
 
-/// The figures stay readable even after a panic elsewhere: every writer leaves them whole before it can panic.
+/// A poisoned lock is usable: every writer leaves the state complete before it can panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -496,7 +498,7 @@ mod tests {
         assert_eq!(account.read().lag_logs(2_000), None);
         account.pulled(100, 1_000, Some(1_000));
         account.pulled(50, 1_000, Some(1_010));
-        // Five a second, and 1,000 seconds behind.
+        // Five logs per second, with a lag of 1,000 seconds.
         assert_eq!(account.read().lag_logs(2_000), Some(5_000));
         assert_eq!(account.read().lag_logs(1_001), Some(150), "at least what is in flight");
         account.settled(Settled { delivered: 150, ..Settled::default() }, Some(1_010));
@@ -519,7 +521,7 @@ mod tests {
         account.caught_up();
         account.pulled(1, 100, Some(30_000));
         assert_eq!(lag(30_005), Some(5), "nobody wrote for eight hours");
-        // Somebody else had the shard meanwhile.
+        // Another consumer had the shard in between.
         account.released();
         account.acquired();
         account.pulled(1, 100, Some(60_000));

@@ -1,4 +1,4 @@
-//! The words of the program, and what every part may rely on: no part of it knows a source, a script or a destination.
+//! The types that all parts of the program use. This module depends on no source, script or destination.
 
 pub mod arrival;
 pub mod backoff;

@@ -10,9 +10,10 @@ const DIGEST_LEN: usize = 2 + 2 * DIGEST_BYTES + 1;
 
 /// Appends a name of at most `most` bytes, all of them `allowed`; letters, digits and `_` must be allowed.
 ///
-/// Other bytes are written as `_x`, two capital hexadecimal digits per byte, and `_`: `a b` becomes `a_x20_b`. An `_` that would
-/// look like such an escape is escaped itself. So different names stay different, and each can be restored. A name that is
-/// empty or too long is cut, and ends with `_h`, twelve digits of the SHA-256 of the whole name, and `_`.
+/// Each other byte is escaped as `_x`, two upper-case hexadecimal digits, and `_`: `a b` becomes `a_x20_b`. An `_`
+/// that would look like the start of such an escape is escaped too. So different names stay different, and each can
+/// be decoded. An empty or too long name is cut, and ends with `_h`, twelve digits of the SHA-256 of the whole name,
+/// and `_`.
 pub fn write(name: &[u8], most: usize, allowed: impl Fn(u8) -> bool, out: &mut Vec<u8>) {
     let is_plain = |at: usize| allowed(name[at]) && !(name[at] == b'_' && reads_as_escape(&name[at + 1..]));
     if !name.is_empty() && name.len() <= most && (0..name.len()).all(is_plain) {
@@ -44,7 +45,7 @@ pub fn write(name: &[u8], most: usize, allowed: impl Fn(u8) -> bool, out: &mut V
     }
 }
 
-/// Whether an `_` that this follows would look like the beginning of an escape or a digest.
+/// Whether an `_` followed by this text would look like the start of an escape or a digest.
 fn reads_as_escape(behind: &[u8]) -> bool {
     let is_hex = |byte: &u8| HEX.contains(byte);
     match behind {

@@ -1,14 +1,16 @@
-//! The only module that opens files: those that settings and the command line name, and those in our own directories.
+//! The only module that opens files: files named by settings and on the command line, and files in our own
+//! directories.
 //!
-//! A name may lead to a pipe that nobody writes to, a device without an end, a link to another user's file, or a file that
-//! everybody may change. So a file is opened without blocking, checked through the open descriptor, and refused if it is not
-//! what it must be. Each refusal says what is wrong and how to correct it.
+//! A path may lead to a pipe without a writer, an endless device, a link to another user's file, or a file that
+//! everybody may write to. So a file is opened without blocking, checked through the open descriptor, and refused if
+//! it is not as required. Each refusal states the problem and how to correct it.
 //!
-//! * What is only *read* may be reached through links: Kubernetes mounts Secrets and ConfigMaps as links
-//!   (`token -> ..data/token`). It has to be a regular file in the end, of bounded size.
-//! * What is *written* may not: the file is ours, has one name, and is made with mode 0600.
-//! * What the program *acts on* (settings, scripts, certificates, credentials), and what it writes, nobody but its owner and
-//!   group may write.
+//! * A file that is only *read* may be reached through links: Kubernetes mounts Secrets and ConfigMaps as links
+//!   (`token -> ..data/token`). The target must be a regular file of bounded size.
+//! * A file that is *written* must not be reached through a link. It belongs to us, has one name, and is created with
+//!   mode 0600.
+//! * Files that control the program (settings, scripts, certificates, credentials), and files that it writes, must be
+//!   writable only by their owner and group.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io;
@@ -20,22 +22,22 @@ use std::path::{Path, PathBuf};
 
 use super::line_file::sync_parent;
 
-/// Most bytes of a file with a credential.
+/// Maximum number of bytes of a credential file.
 pub const MOST_CREDENTIAL: u64 = 16 << 10;
 
-/// Most bytes of a file with certificates or a key, and of a settings file.
+/// Maximum number of bytes of a settings file, and of a file with certificates or a key.
 pub const MOST_SETTINGS: u64 = 4 << 20;
 
-/// Most bytes of a file with logs or test cases, which is held in memory as a whole.
+/// Maximum number of bytes of a file with logs or test cases, which is read into memory as a whole.
 pub const MOST_LOGS: u64 = 1 << 30;
 
-/// Others may write.
+/// The permission bit that lets others write.
 const OTHERS_WRITE: u32 = 0o002;
 
-/// Others may read.
+/// The permission bit that lets others read.
 const OTHERS_READ: u32 = 0o004;
 
-/// In a directory with this bit everybody removes and renames only what is theirs.
+/// The sticky bit: users can remove and rename only their own files in the directory.
 const STICKY: u32 = 0o1000;
 
 /// Why a file is refused although the operating system allows access.
@@ -85,7 +87,7 @@ pub fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Reads a file of at most `most` bytes, to look at what is in it.
+/// Reads a file of at most `most` bytes, as data.
 ///
 /// # Errors
 /// As for [`open`]; [`io::ErrorKind::FileTooLarge`].
@@ -93,7 +95,7 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     read_whole(&open(path)?, most)
 }
 
-/// Reads a file of at most `most` bytes, to act on what is in it.
+/// Reads a file of at most `most` bytes that controls the program.
 ///
 /// # Errors
 /// As for [`read`], or everybody may write to it.
@@ -109,10 +111,10 @@ pub fn is_public(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| found.mode() & OTHERS_READ != 0)
 }
 
-/// Opens a file of ours for reading and appending; creates it with mode 0600 if it does not exist.
+/// Opens a file of ours for reading and appending. Creates it with mode 0600 if it does not exist.
 ///
 /// # Errors
-/// The system's, or it is not a regular file that is ours alone.
+/// The system's, or it is not a regular file that only we use.
 pub fn append(path: &Path) -> io::Result<File> {
     ours(OpenOptions::new().read(true).append(true).create(true), path)
 }
@@ -152,11 +154,11 @@ pub fn create_dir(dir: &Path) -> io::Result<()> {
     missing.into_iter().try_for_each(sync_parent)
 }
 
-/// Makes sure that nobody can replace our files in a directory: others may not write to it, unless everybody can touch only
-/// their own there, as in `/tmp`.
+/// Checks that nobody can replace our files in a directory: others must not be able to write to it, unless it is
+/// sticky like `/tmp`.
 ///
 /// # Errors
-/// The system's, or others can.
+/// The system's, or others can replace files.
 pub fn check_dir(dir: &Path) -> io::Result<()> {
     let mode = fs::metadata(dir)?.mode();
     if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
@@ -165,7 +167,7 @@ pub fn check_dir(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The user whose rights we have.
+/// The effective user id.
 #[must_use]
 #[expect(unsafe_code, reason = "the standard library knows no user")]
 pub fn user() -> u32 {
@@ -173,7 +175,7 @@ pub fn user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// Bytes that are free for us on the disk of a directory.
+/// Free bytes on the disk of a directory that we may use.
 ///
 /// # Errors
 /// The system's.
@@ -181,7 +183,8 @@ pub fn user() -> u32 {
 pub fn free_bytes(dir: &Path) -> io::Result<u64> {
     let path = std::ffi::CString::new(dir.as_os_str().as_bytes())?;
     let mut found = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
-    // SAFETY: the path ends with NUL, and the kernel writes no more than the structure; all zeros are one, too.
+    // SAFETY: the path ends with NUL, the kernel writes no more than the structure, and all zeros are a valid value
+    // of it.
     let found = unsafe {
         if libc::statvfs(path.as_ptr(), found.as_mut_ptr()) != 0 {
             return Err(io::Error::last_os_error());
@@ -191,7 +194,7 @@ pub fn free_bytes(dir: &Path) -> io::Result<u64> {
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
-/// Opens a file to write to it: not through a link, and only if it is ours alone.
+/// Opens a file for writing: not through a link, and only if nobody else uses it.
 fn ours(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let file = open_with(options.mode(0o600).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW), path)?;
     let found = file.metadata()?;
@@ -204,8 +207,8 @@ fn ours(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens it. What is no file fails in ways of its own, a pipe that nobody reads from as a device that is not there: then
-/// what it is is said instead.
+/// Opens a file. Opening something other than a regular file can fail with a misleading error (a pipe without a
+/// reader fails like a missing device). In that case, the error says what it is.
 fn open_with(options: &OpenOptions, path: &Path) -> io::Result<File> {
     options.open(path).map_err(|error| match fs::symlink_metadata(path) {
         Ok(found) if found.is_symlink() && error.raw_os_error() == Some(libc::ELOOP) => Distrust::Link.into(),
@@ -228,8 +231,8 @@ fn regular(found: &Metadata) -> io::Result<()> {
     Err(Distrust::NotRegular(what).into())
 }
 
-/// A file to write to is ours or root's. Root may also write to the file of whoever has the directory: `sudo forwarder dlq`
-/// works on the files of the user that the forwarder runs as.
+/// A file to write to must belong to us or to root. Root may also write to files of the owner of the directory: `sudo
+/// forwarder dlq` works on the files of the user that the forwarder runs as.
 fn belongs_here(found: &Metadata, path: &Path) -> io::Result<()> {
     let (owner, user) = (found.uid(), user());
     if owner == user || owner == 0 {
@@ -328,7 +331,7 @@ mod tests {
             refused(append(&path), &mend);
             assert_eq!(read(&path, 10).unwrap(), b"content");
         }
-        // A group may: that is how Kubernetes hands out volumes.
+        // Group write is allowed: Kubernetes mounts volumes that way.
         let path = file(dir.path(), 0o664);
         read_trusted(&path, 10).unwrap();
         append(&path).unwrap();

@@ -1,4 +1,5 @@
-//! Unix sockets that we listen at: for this user alone, and never in place of one at which somebody answers.
+//! Unix sockets that we listen on: accessible only to this user, and never replacing one that another process listens
+//! on.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -11,24 +12,25 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::line_file::beside;
 use super::named_file;
 
-/// Most clients that wait to be let in.
+/// Maximum number of clients that wait to be accepted.
 const BACKLOG: i32 = 128;
 
-/// A socket that we listen at; its name goes away with it.
+/// A socket that we listen on. Dropping it removes its path.
 #[derive(Debug)]
 pub struct NamedSocket {
     listener: UnixListener,
     path: PathBuf,
-    /// Held as long as the socket is ours, so that two processes never clear the way for each other.
+    /// Held as long as the socket exists, so that two processes never remove each other's socket.
     _lock: File,
 }
 
 impl NamedSocket {
-    /// Listens at `path`, with mode 0600 from before the first client can come. A socket of a process that is gone is replaced.
+    /// Listens at `path`. The mode is 0600 before the first client can connect. Replaces the socket of a process that
+    /// has ended.
     ///
     /// # Errors
-    /// [`io::ErrorKind::AddrInUse`]: another process already listens there. The system's; something else has the name; the
-    /// path is too long for a socket; or others can replace files in its directory.
+    /// [`io::ErrorKind::AddrInUse`]: another process already listens there. The system's; the path exists and is not
+    /// a socket; the path is too long for a socket; or others can replace files in its directory.
     pub fn bind(path: &Path) -> io::Result<Self> {
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let address = SockAddr::unix(path).map_err(|_| {
@@ -52,20 +54,20 @@ impl NamedSocket {
         }
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.bind(&address)?;
-        // Nobody gets in before `listen`.
+        // No client can connect before `listen`.
         fs::set_permissions(path, Permissions::from_mode(0o600))?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
         Ok(Self { listener: socket.into(), path: path.to_owned(), _lock: lock })
     }
 
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The same socket, for a runtime: it does not block.
+    /// The same socket for an async runtime: it does not block.
     ///
     /// # Errors
     /// The system's.
@@ -80,7 +82,7 @@ impl Drop for NamedSocket {
     }
 }
 
-/// Whether somebody listens there. One whose queue is full does.
+/// Whether a process listens there, even if its queue is full.
 fn answers(address: &SockAddr) -> io::Result<bool> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;

@@ -1,7 +1,7 @@
 //! Whether the environment disables all proxies.
 
-/// Whether `NO_PROXY` (or `no_proxy`) says `*`: no host is reached over a proxy. The HTTP library takes that for names and
-/// not for addresses.
+/// Whether `NO_PROXY` (or `no_proxy`) contains `*`: no host is reached through a proxy. The HTTP library applies `*`
+/// to host names, but not to IP addresses.
 #[must_use]
 pub fn is_for_all() -> bool {
     let list = ["NO_PROXY", "no_proxy"].into_iter().find_map(|name| std::env::var(name).ok());

@@ -1,20 +1,20 @@
-//! The page of logs that a pull brings.
+//! A page of logs: the result of one pull.
 
 use bytes::Bytes;
 
 use super::cursor::{Cursor, ShardId};
 
-/// What unpacks a body again that was unpacked before, given how long it is unpacked.
+/// Unpacks a body; the second argument is its unpacked length.
 pub type Unpack = fn(&[u8], usize) -> Bytes;
 
-/// A body as it came over the network.
+/// A body as received over the network.
 #[derive(Debug, Clone)]
 pub struct Packed {
-    /// The bytes that came.
+    /// The received bytes.
     pub bytes: Bytes,
-    /// How many there are unpacked.
+    /// Number of bytes when unpacked.
     pub unpacked: usize,
-    /// How they are unpacked.
+    /// The function that unpacks them.
     pub unpack: Unpack,
 }
 
@@ -25,31 +25,31 @@ pub struct Page {
     pub shard: ShardId,
     /// The cursor of the request.
     pub cursor: Cursor,
-    /// The checkpoint once everything in this page is durable (`x-log-cursor`).
+    /// The checkpoint to save once everything in this page is durable (`x-log-cursor`).
     pub next: Cursor,
-    /// The serialised `LogGroupList`, unpacked; empty when nothing is new or a query dropped it all, and after
-    /// [`Page::pack`].
+    /// The serialised `LogGroupList`, unpacked. Empty if there is nothing new, if a query dropped everything, and
+    /// after [`Page::pack`].
     pub body: Bytes,
-    /// The same as it came, where that takes less memory.
+    /// The body as received, if that takes less memory.
     pub packed: Option<Packed>,
     /// Log groups in the body (`x-log-count`).
     pub groups: u32,
     /// Number of the last group's cursor (`x-log-read-last-cursor`), absent under a query.
     pub last_group: Option<i64>,
-    /// Number of the first log in its group, or behind the cursor: 0 but for a page that holds one log given up before.
+    /// Index of the first log, in its group or after the cursor. 0 except for a page that holds a single dead letter.
     pub first_log: u32,
-    /// The page reached the present end of the shard (`x-log-end-of-cursor`), when SLS says so.
+    /// Whether the page reached the current end of the shard (`x-log-end-of-cursor`), if SLS sent it.
     pub at_end: Option<bool>,
-    /// When SLS received the end of this page, unix seconds (`x-log-cursor-time`).
+    /// When SLS received the end of this page, in unix seconds (`x-log-cursor-time`).
     pub received_at: Option<i64>,
-    /// Bytes that SLS read to make the page: before a query dropped any (`x-log-rawdatasize`), else the body's size.
+    /// Bytes that SLS read to make the page, before any query (`x-log-rawdatasize`); otherwise the size of the body.
     pub scanned_bytes: u64,
-    /// Bytes of the page as it came over the network.
+    /// Bytes of the page as received over the network.
     pub wire_bytes: u64,
 }
 
 impl Page {
-    /// A page without logs from `cursor` to `next`, of which nothing else is known.
+    /// A page without logs from `cursor` to `next`, with nothing else known.
     #[must_use]
     pub fn empty(shard: ShardId, cursor: Cursor, next: Cursor) -> Self {
         Self {
@@ -68,14 +68,14 @@ impl Page {
         }
     }
 
-    /// Drops the body where it can be unpacked again: most pages are not looked at any more once the script has read them.
+    /// Drops the body if it can be unpacked again. Most pages are not needed any more after the script has read them.
     pub fn pack(&mut self) {
         if self.packed.is_some() {
             self.body = Bytes::new();
         }
     }
 
-    /// The body, packed or not.
+    /// The body; unpacks it if necessary.
     #[must_use]
     pub fn unpacked(&self) -> Bytes {
         match &self.packed {
@@ -84,33 +84,33 @@ impl Page {
         }
     }
 
-    /// Bytes of memory that it holds.
+    /// Bytes of memory that the page holds.
     #[must_use]
     pub fn weight(&self) -> usize {
         self.body.len() + self.packed.as_ref().map_or(0, |packed| packed.bytes.len())
     }
 
-    /// Bytes of memory that it holds after [`Page::pack`].
+    /// Bytes of memory that the page holds after [`Page::pack`].
     #[must_use]
     pub fn packed_weight(&self) -> usize {
         self.packed.as_ref().map_or(self.body.len(), |packed| packed.bytes.len())
     }
 
-    /// Neither logs nor progress: there is nothing new in the shard.
+    /// Whether it has neither logs nor progress: the shard has nothing new.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.body.is_empty() && self.next == self.cursor
     }
 
-    /// The next cursor is one before that which was asked for: going on from there would deliver for ever what was
-    /// delivered before. Cursors that have no numbers are taken to go on.
+    /// Whether the next cursor is before the requested one: continuing from there would deliver the same logs again
+    /// and again. Cursors without numbers are assumed to go forward.
     #[must_use]
     pub fn goes_back(&self) -> bool {
         matches!((self.cursor.number(), self.next.number()), (Some(from), Some(to)) if to < from)
     }
 
-    /// The cursor number of the `group`th log group of this page (Go SDK rule: last − n + 1 + i), if it can be told:
-    /// not when the server's last number is one that no shard reaches.
+    /// The cursor number of log group number `group` of this page (Go SDK rule: last − n + 1 + i). `None` if it is
+    /// unknown, or if the server's last number is out of range.
     #[must_use]
     pub fn group_number(&self, group: u32) -> Option<i64> {
         let behind_last = i64::from(group) + 1 - i64::from(self.groups);

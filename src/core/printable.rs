@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-/// Most characters of foreign text that [`excerpt`] shows.
+/// Maximum number of characters of external text that [`excerpt`] shows.
 const EXCERPT_CHARS: usize = 300;
 
-/// Whether a character must be escaped in a terminal: it moves the cursor, starts an escape sequence, breaks a line, changes the
-/// direction of the text around it, or is invisible (U+FEFF).
+/// Whether a character must be escaped in a terminal. It moves the cursor, starts an escape sequence, breaks a line,
+/// changes the direction of the surrounding text, or is invisible (U+FEFF).
 #[must_use]
 pub fn is_unprintable(c: char) -> bool {
     c.is_control()
@@ -31,7 +31,7 @@ pub fn printable(text: impl AsRef<[u8]>) -> String {
     out
 }
 
-/// Foreign text that is safe to show: cut to a bound, on one line, with control characters escaped.
+/// External text that is safe to show: cut to a maximum length, on one line, with control characters escaped.
 #[must_use]
 pub fn excerpt(text: &str) -> String {
     let mut out = String::new();
@@ -49,11 +49,11 @@ pub fn excerpt(text: &str) -> String {
     out
 }
 
-/// Writes control characters as escapes, so that text from a log or a server can neither begin a line of its own nor
-/// drive a terminal. The marks that reorder text are escaped too.
+/// Escapes control characters and marks that reorder text, so that text from a log or a server can neither start a
+/// new line nor control a terminal.
 #[derive(Debug)]
 pub struct Escape<W>(
-    /// Where the text goes.
+    /// The target of the text.
     pub W,
 );
 

@@ -1,12 +1,12 @@
 //! Facilities and severities by name and number (RFC 5424 section 6.2.1).
 
-/// Table 1 of RFC 5424, with the names of `syslog.conf`; the place is the code.
+/// Table 1 of RFC 5424, with the names of `syslog.conf`; the index is the code.
 pub const FACILITIES: [&str; 24] = [
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
     "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 ];
 
-/// Table 2 of RFC 5424, with the names of `syslog.conf`; the place is the code.
+/// Table 2 of RFC 5424, with the names of `syslog.conf`; the index is the code.
 pub const SEVERITIES: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
 
 /// Other names of severities.

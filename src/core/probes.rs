@@ -1,4 +1,4 @@
-//! Probe logs: written into the logstore, and watched until they are durable at the destinations.
+//! Probe logs: written into the logstore, and tracked until they are durable at the destinations.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,17 +11,17 @@ use super::cursor::{ShardId, SourceName};
 use super::failing::Failing;
 use super::source::SourceError;
 
-/// Probe logs of a source that are waited for at once: those of an hour. No more are written then.
+/// Maximum number of outstanding probe logs of a source: those of one hour. At the maximum, no more are written.
 const MOST_WAITING: usize = 60;
 
-/// What a probe log is recognised by: 32 random hexadecimal digits, which no other log has.
+/// The id of a probe log: 32 random hexadecimal digits, which occur in no other log.
 pub type ProbeId = String;
 
 /// The probe logs of all sources.
 #[derive(Debug, Default)]
 pub struct Probes {
     sources: Mutex<BTreeMap<SourceName, Probe>>,
-    /// How many are waited for, so that nothing is locked or searched while there is none.
+    /// Number of outstanding probe logs. While it is 0, nothing is locked or searched.
     waiting: AtomicUsize,
 }
 
@@ -39,19 +39,20 @@ struct Waiting {
     written: Instant,
 }
 
-/// How the probe logs of a source do.
+/// The state of the probe logs of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProbeStatus {
-    /// How old the oldest is that is not durable yet.
+    /// Age of the oldest probe log that is not durable yet.
     pub waiting: Option<Duration>,
-    /// How long the last took from when it was written until it was durable.
+    /// Time from writing the last durable probe log until it was durable.
     pub took: Option<Duration>,
-    /// Why none can be written at present.
+    /// Why probe logs currently cannot be written.
     pub failing: Option<Failing>,
 }
 
 impl Probes {
-    /// Whether another one may be written into a shard: to be asked before, since it may arrive before the write is answered.
+    /// Adds a probe log; returns false if there are too many. Call it before the write, because the probe log may
+    /// arrive before the write is answered.
     pub fn begin(&self, source: &SourceName, shard: ShardId, id: &str, now: Instant) -> bool {
         self.change(source, |probe| {
             let has_room = probe.waiting.len() < MOST_WAITING;
@@ -62,12 +63,12 @@ impl Probes {
         })
     }
 
-    /// It was written.
+    /// A probe log was written.
     pub fn written(&self, source: &SourceName) {
         self.change(source, |probe| probe.failing = None);
     }
 
-    /// It could not be written.
+    /// A probe log could not be written.
     pub fn failed(&self, source: &SourceName, id: &str, error: &SourceError, now: Instant) {
         self.change(source, |probe| {
             probe.waiting.retain(|waiting| waiting.id != id);
@@ -75,12 +76,12 @@ impl Probes {
         });
     }
 
-    /// Forgets those in shards that others read: they do not come here.
+    /// Forgets probe logs in shards that other processes read: they do not arrive here.
     pub fn keep(&self, source: &SourceName, is_ours: impl Fn(ShardId) -> bool) {
         self.change(source, |probe| probe.waiting.retain(|waiting| is_ours(waiting.shard)));
     }
 
-    /// All logs of a page are durable; `body` is the page, unpacked.
+    /// All logs of a page are durable; `body` is the unpacked page.
     pub fn durable(&self, source: &SourceName, shard: ShardId, body: &[u8], now: Instant) {
         if self.waiting.load(Ordering::Relaxed) == 0 {
             return;
@@ -97,7 +98,7 @@ impl Probes {
         });
     }
 
-    /// How they do, by source; none of sources that have none.
+    /// The state of the probe logs by source; only sources that have any.
     #[must_use]
     pub fn read(&self, now: Instant) -> BTreeMap<SourceName, ProbeStatus> {
         let status = |probe: &Probe| ProbeStatus {
@@ -116,7 +117,7 @@ impl Probes {
         changed
     }
 
-    /// Every writer leaves it whole.
+    /// A poisoned lock is usable: every writer leaves the state complete.
     fn sources(&self) -> MutexGuard<'_, BTreeMap<SourceName, Probe>> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }

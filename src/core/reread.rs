@@ -1,8 +1,8 @@
-//! Values made from files, and made again when the content of the files changes.
+//! Values that are made from files, and updated when the content of the files changes.
 //!
-//! Tokens, keys and certificates are renewed on disk while the program runs. A file may be half-written when it is looked at, two
-//! that belong together are replaced one after the other, and a disk may hang: the last good value stays in use until there is
-//! a better one.
+//! Tokens, keys and certificates are renewed on disk while the program runs. A file may be half-written when it is
+//! read, two related files may be replaced one after the other, and a disk may hang. In all of these cases the last
+//! valid value stays in use.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,19 +11,19 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// How long a caller waits for the disk before it goes on with the value it has.
+/// How long a caller waits for the disk before it continues with the current value.
 const DISK_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// How to read files, and how to make a value of their content.
+/// How to read files, and how to make a value from their content.
 pub trait FromFiles: Send + Sync + 'static {
-    /// What is in the files.
+    /// The content of the files.
     type Content: PartialEq + Send + Sync + 'static;
-    /// The value made of it.
+    /// The value made from it.
     type Value: Clone + Send + 'static;
     /// Why there is no value.
     type Error: fmt::Display + Send + 'static;
 
-    /// The files, for people: "the HEC token file".
+    /// The name of the files for people: "the HEC token file".
     fn what(&self) -> &'static str;
 
     /// Whether there are no files, so that the value never changes.
@@ -31,7 +31,7 @@ pub trait FromFiles: Send + Sync + 'static {
         false
     }
 
-    /// Whether a change of the content is worth a line in the log.
+    /// Whether to log a change of the content.
     fn is_told(&self, _before: &Self::Content, _now: &Self::Content) -> bool {
         true
     }
@@ -39,19 +39,19 @@ pub trait FromFiles: Send + Sync + 'static {
     /// Reads the files. Runs on a thread that may block.
     ///
     /// # Errors
-    /// One cannot be read.
+    /// A file cannot be read.
     fn read(&self) -> Result<Self::Content, Self::Error>;
 
-    /// Makes a value of new content. Runs on a thread that may block.
+    /// Makes a value from new content. Runs on a thread that may block.
     ///
     /// # Errors
     /// The content cannot be used, for example a certificate without its key.
     fn make(&self, content: &Self::Content) -> Result<Self::Value, Self::Error>;
 }
 
-/// A value that follows its files.
+/// A value that is updated from its files.
 pub struct Reread<F: FromFiles> {
-    /// Absent for a value that came from no file.
+    /// `None` for a value that is not from files.
     files: Option<Arc<F>>,
     interval: Duration,
     state: Mutex<State<F>>,
@@ -59,15 +59,15 @@ pub struct Reread<F: FromFiles> {
 
 struct State<F: FromFiles> {
     value: F::Value,
-    /// What the value was made of.
+    /// The content that the value was made from.
     content: Option<Arc<F::Content>>,
     /// How often the value changed.
     changes: u64,
-    /// When the files are looked at again.
+    /// When the files are read next.
     due: Instant,
-    /// A read that the disk did not answer in time. No other starts before it has ended.
+    /// A read that the disk did not answer in time. No other read starts before it has ended.
     look: Option<JoinHandle<Look<F>>>,
-    /// What is wrong with the files now, so that it is reported once.
+    /// The current problem with the files, so that it is reported once.
     problem: Option<String>,
 }
 
@@ -82,7 +82,7 @@ impl<F: FromFiles> Reread<F> {
     /// Reads the files for the first time; later at most once per `interval`.
     ///
     /// # Errors
-    /// There is no value to begin with.
+    /// There is no valid value at the start.
     pub fn new(files: F, interval: Duration) -> Result<Self, F::Error> {
         let content = files.read()?;
         let value = files.make(&content)?;
@@ -90,7 +90,7 @@ impl<F: FromFiles> Reread<F> {
         Ok(Self::with(files, value, Some(Arc::new(content)), interval))
     }
 
-    /// A value that came from no file.
+    /// A value that is not from files.
     #[must_use]
     pub fn fixed(value: F::Value) -> Self {
         Self::with(None, value, None, Duration::MAX)
@@ -109,19 +109,19 @@ impl<F: FromFiles> Reread<F> {
         self.files.is_some()
     }
 
-    /// The value as it was last seen.
+    /// The current value, without reading the files.
     #[must_use]
     pub fn last(&self) -> F::Value {
         self.state().value.clone()
     }
 
-    /// How often the files gave another value since the start.
+    /// How often the value has changed since the start.
     #[must_use]
     pub fn changes(&self) -> u64 {
         self.state().changes
     }
 
-    /// The value. Looks at the files first if that is due.
+    /// The current value. Reads the files first if that is due.
     pub async fn current(&self) -> F::Value {
         if self.files.is_some() && Instant::now() >= self.state().due {
             self.look().await;
@@ -129,15 +129,15 @@ impl<F: FromFiles> Reread<F> {
         self.last()
     }
 
-    /// Looks at the files now, on a thread of their own. While they cannot be used, or the disk takes its time, the last good
-    /// value stays.
+    /// Reads the files now, on a separate thread. The last valid value stays if they cannot be used or if the disk
+    /// does not answer in time.
     pub async fn look(&self) {
         let Some(files) = &self.files else { return };
         let look = {
             let mut state = self.state();
             state.due = Instant::now() + self.interval;
             match state.look.take() {
-                // It was waited for once, and every caller would wait for it again.
+                // A caller has already waited for this read; otherwise every caller would wait for it again.
                 Some(look) if !look.is_finished() => {
                     state.look = Some(look);
                     return;
@@ -184,7 +184,7 @@ impl<F: FromFiles> Reread<F> {
         }
     }
 
-    /// Looks at the files now, however long the disk takes.
+    /// Reads the files now, and waits for the disk without a timeout.
     #[cfg(test)]
     pub(crate) async fn settle(&self) {
         self.look().await;
@@ -194,14 +194,14 @@ impl<F: FromFiles> Reread<F> {
         }
     }
 
-    /// The files are looked at again after `wait`.
+    /// Sets the next read to `wait` from now.
     #[cfg(test)]
     pub(crate) fn due_in(&self, wait: Duration) {
         self.state().due = Instant::now() + wait;
     }
 
     fn state(&self) -> MutexGuard<'_, State<F>> {
-        // Nothing that could leave it half changed panics while it is held.
+        // A poisoned lock is usable: no writer can panic in the middle of a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -212,7 +212,7 @@ impl<F: FromFiles> fmt::Debug for Reread<F> {
     }
 }
 
-/// One look at the files.
+/// Reads the files once.
 trait LookAt: FromFiles + Sized {
     fn look(&self, seen: Option<&Self::Content>) -> Look<Self> {
         let content = match self.read() {
@@ -235,7 +235,7 @@ mod tests {
 
     use super::*;
 
-    /// A disk that answers when it is told what, and a value that has to be even.
+    /// Numbers from a fake disk that answers when the test sends the content. A valid number is even.
     struct Numbers(Mutex<mpsc::Receiver<Result<u32, String>>>);
 
     impl FromFiles for Numbers {

@@ -16,16 +16,16 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// Longest pause after a transient error.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Shortest pause of a call that needs a change by somebody first.
+/// Minimum pause of a call that fails until a person changes something.
 const REFUSED_PAUSE: Duration = Duration::from_secs(10);
 
 /// How often a failure is reported while it lasts.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
-/// One kind of call, and its present series of failures, if it fails.
+/// One kind of call, and its current series of failures, if any.
 #[derive(Debug)]
 pub struct RetryLog {
-    /// What cannot be done, as a sentence begins: "shard 3: cannot pull".
+    /// The failure as the start of a sentence: "shard 3: cannot pull".
     what: String,
     backoff: Backoff,
     since: Option<Instant>,
@@ -35,15 +35,15 @@ pub struct RetryLog {
 }
 
 impl RetryLog {
-    /// No failure of `what` so far. Different seeds keep many callers from retrying in step.
+    /// No failure of `what` so far. Use different seeds so that callers do not retry at the same time.
     #[must_use]
     pub fn new(what: impl Into<String>, seed: u64) -> Self {
         let backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, seed);
         Self { what: what.into(), backoff, since: None, said: None, causes: SaidCauses::default() }
     }
 
-    /// The call failed at `now`: how long to wait before the next. It is said once in a while, and at once when the cause is
-    /// another one.
+    /// The call failed at `now`. Returns how long to wait before the next attempt. Logs a new cause at once, and a
+    /// known one from time to time.
     pub fn next(&mut self, cause: &Cause, retry: Retry, now: Instant) -> Duration {
         let since = *self.since.get_or_insert(now);
         let is_news = self.causes.is_news(cause, now, REMINDER_INTERVAL);
@@ -61,18 +61,18 @@ impl RetryLog {
         })
     }
 
-    /// The call failed: waits. May be thrown away while it waits.
+    /// The call failed: waits before the next attempt. May be dropped while it waits.
     pub async fn pause(&mut self, cause: &Cause, retry: Retry) {
         let pause = self.next(cause, retry, Instant::now());
         sleep(pause).await;
     }
 
-    /// The call to the source failed: waits, as long as its error asks for.
+    /// The call to the source failed: waits as its error requires.
     pub async fn pause_after(&mut self, error: &SourceError) {
         self.pause(error.cause(), error.retry()).await;
     }
 
-    /// The call worked.
+    /// The call succeeded.
     pub fn recovered(&mut self) {
         if let Some(since) = self.since.take() {
             self.said = None;

@@ -1,4 +1,4 @@
-//! Which causes of a failure were logged, so that a new cause is logged at once and a known one only now and then.
+//! Which causes of a failure were logged, so that a new cause is logged at once and a known one from time to time.
 
 use std::time::Duration;
 
@@ -6,22 +6,22 @@ use tokio::time::Instant;
 
 use super::cause::Cause;
 
-/// Most causes of one trouble that are kept in mind.
+/// Maximum number of causes that are remembered.
 const MOST_CAUSES: usize = 8;
 
-/// Most characters of a cause by which it is told from others.
+/// Maximum number of characters of a cause that are compared.
 const MOST_GIST: usize = 256;
 
-/// The causes that were said of one trouble.
+/// The logged causes of one kind of failure.
 #[derive(Debug, Default)]
 pub struct SaidCauses {
-    /// Each with the time when it was last said, the latest at the end.
+    /// Each cause with the time when it was last logged; the latest is at the end.
     said: Vec<(String, Instant)>,
 }
 
 impl SaidCauses {
-    /// Whether this cause is worth a line at `now`, which is then taken as said: it is not the one that was said last, and was not
-    /// said within `pause`. Of causes without end some are said only.
+    /// Whether to log this cause at `now`; if so, it is recorded as logged. True unless it was the last cause logged,
+    /// or was logged within `pause`. If there are too many different causes, only some are logged.
     pub fn is_news(&mut self, cause: &Cause, now: Instant, pause: Duration) -> bool {
         let gist = gist(&cause.what);
         if self.said.last().is_some_and(|(last, _)| *last == gist) {
@@ -40,7 +40,8 @@ impl SaidCauses {
     }
 }
 
-/// What stays the same when a failure comes again: not its times, ports and request ids. A number of three digits is a status.
+/// The part of a text that is the same each time a failure recurs: without times, ports and request ids. A number of
+/// three digits is kept, because it is a status.
 fn gist(text: &str) -> String {
     let word = |word: &str| {
         let bare = word.trim_matches(|c: char| !c.is_alphanumeric());

@@ -1,4 +1,4 @@
-//! Text that must not be shown.
+//! Text that must not be printed.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use memchr::memmem;
 
-/// A credential. It always prints as `***`; only [`Secret::expose`] gives its text.
+/// A credential. It is always printed as `***`; only [`Secret::expose`] returns its text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -19,7 +19,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text, for the one place that signs or sends it.
+    /// The text, for signing or sending it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -38,21 +38,22 @@ impl fmt::Display for Secret {
     }
 }
 
-/// A shorter encoded form says little about the secret, and would match too often.
+/// Minimum length of an encoded form. A shorter one reveals little of the secret and would match too often.
 const LEAST_ENCODED: usize = 6;
 
-/// Removes a secret from foreign text, which may echo what we sent: as it is, and in the encodings that servers and proxies use.
+/// Removes a secret from external text that may echo what we sent, both as plain text and in the encodings that
+/// servers and proxies use.
 #[derive(Clone)]
 pub struct Redactor {
-    /// The secret, as it is and escaped: by percent signs, for JSON, for HTML.
+    /// The secret as plain text, percent-encoded, and escaped for JSON and HTML.
     escaped: Vec<Vec<u8>>,
-    /// In base64 and in hexadecimal. What stands around it without a border belongs to it: its first and last letters are
-    /// mixed with what was beside it.
+    /// The secret in base64 and in hexadecimal. A match is extended to the whole encoded word, because the characters
+    /// at its ends also encode neighbouring bytes.
     coded: Vec<Vec<u8>>,
 }
 
 impl Redactor {
-    /// For this secret.
+    /// Removes this secret.
     #[must_use]
     pub fn new(secret: &Secret) -> Self {
         let text = secret.expose();
@@ -87,7 +88,8 @@ impl Redactor {
         ];
         let mut coded = vec![hex.to_uppercase(), hex];
         for before in 0..3 {
-            // The secret behind so many bytes of something else, without the letters that these, or what follows, have a part in.
+            // The secret after `before` other bytes, without the characters that also encode bytes before or after
+            // it.
             let shifted = [&b"\0\0"[..before], text.as_bytes()].concat();
             let own = (before * 8).div_ceil(6)..shifted.len() * 8 / 6;
             coded.extend(
@@ -104,7 +106,7 @@ impl Redactor {
         Self { escaped: distinct(escaped.into(), 1), coded: distinct(coded, LEAST_ENCODED) }
     }
 
-    /// The text with `***` in place of the secret.
+    /// The text with `***` instead of the secret.
     #[must_use]
     pub fn redact(&self, text: Vec<u8>) -> Vec<u8> {
         let found = |form: &Vec<u8>| {
@@ -136,7 +138,7 @@ impl fmt::Debug for Redactor {
     }
 }
 
-/// `%2B` as `%2b`, and the rest as it is.
+/// The text with lower-case percent escapes: `%2b` instead of `%2B`.
 fn lower_escapes(text: &str) -> String {
     let mut pieces = text.split('%');
     let mut out = pieces.next().unwrap_or_default().to_owned();
@@ -147,7 +149,7 @@ fn lower_escapes(text: &str) -> String {
     out
 }
 
-/// The letters of base64 around a place.
+/// The range extended to all adjacent base64 characters.
 fn run_around(text: &[u8], place: Range<usize>) -> Range<usize> {
     let outside = |byte: &u8| !(byte.is_ascii_alphanumeric() || b"+/-_=".contains(byte));
     let start = text[..place.start].iter().rposition(outside).map_or(0, |at| at + 1);

@@ -1,4 +1,4 @@
-//! The port to a source of logs.
+//! The interface to a source of logs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,16 +8,17 @@ use super::cause::{Cause, Retry};
 use super::cursor::{Bound, Cursor, ShardId, Start};
 use super::page::Page;
 
-/// A consumer group of a logstore, seen by one of its consumers.
+/// A consumer group of a logstore, used as one of its consumers.
 pub trait Source: Send + Sync + 'static {
-    /// Makes sure that the group exists, and creates it if it does not. Returns the group's timeout, after which the server
-    /// reassigns the shards of a silent consumer. An existing group may have another timeout than we asked for.
+    /// Creates the group if it does not exist. Returns the timeout of the group, after which the server reassigns the
+    /// shards of a silent consumer. The timeout of an existing group may differ from the one we requested.
     fn ensure_group(&self) -> impl Future<Output = Result<Duration, SourceError>> + Send;
 
-    /// Reports the shards that we hold; returns those that we should hold.
+    /// Reports the shards that we hold; returns the shards that are assigned to us.
     ///
     /// # Errors
-    /// [`SourceError::Lost`]: the server no longer knows us, or the group; drop everything and join again with nothing.
+    /// [`SourceError::Lost`]: the server no longer knows us or the group. Drop all shards and join again without
+    /// shards.
     fn heartbeat(
         &self,
         held: &BTreeSet<ShardId>,
@@ -26,36 +27,37 @@ pub trait Source: Send + Sync + 'static {
     /// The saved checkpoint of a shard, if it has one.
     fn checkpoint(&self, shard: ShardId) -> impl Future<Output = Result<Option<Checkpoint>, SourceError>> + Send;
 
-    /// When the log group at `cursor` was received, unix seconds.
+    /// When the log group at `cursor` was received, in unix seconds.
     ///
     /// # Errors
-    /// [`SourceError::Stale`]: there is none (any more).
+    /// [`SourceError::Stale`]: there is no such group, or no longer.
     fn received_at(&self, shard: ShardId, cursor: &Cursor) -> impl Future<Output = Result<i64, SourceError>> + Send;
 
     /// Our name in the group.
     fn consumer(&self) -> &str;
 
-    /// Saves `cursor` as the checkpoint, only if we still hold the shard.
+    /// Saves `cursor` as the checkpoint, if we still hold the shard.
     ///
     /// # Errors
-    /// [`SourceError::Lost`]: the shard is somebody else's. [`SourceError::Busy`]: it may or may not have been saved.
+    /// [`SourceError::Lost`]: the shard belongs to another consumer. [`SourceError::Busy`]: it may or may not have
+    /// been saved.
     fn save(&self, shard: ShardId, cursor: &Cursor) -> impl Future<Output = Result<(), SourceError>> + Send;
 
     /// The cursor at a start position.
     fn cursor(&self, shard: ShardId, start: Start) -> impl Future<Output = Result<Cursor, SourceError>> + Send;
 
-    /// The cursor at which a shard ends that is read until a position, by the time at which logs are received.
+    /// The cursor at which a shard ends if it is read up to `until`, by the time at which logs are received.
     fn bound(&self, shard: ShardId, until: Start) -> impl Future<Output = Result<Bound, SourceError>> + Send;
 
-    /// Every shard that there is, and its checkpoint.
+    /// All existing shards, with their checkpoints.
     fn progress(&self) -> impl Future<Output = Result<BTreeMap<ShardId, Option<Cursor>>, SourceError>> + Send;
 
-    /// Reads on from `cursor`, at most `groups` log groups (1..=1000), and none at or behind `until`. `room` grows to the size that the page announces
-    /// before its bytes are taken in.
+    /// Pulls from `cursor` at most `groups` log groups (1..=1000), all of them before `until`. `room` grows to the
+    /// announced size of the page before its bytes are received.
     ///
     /// # Errors
-    /// [`SourceError::Stale`]: the cursor is no longer retained, or never was one. [`SourceError::NoRoom`]: `room` cannot
-    /// grow to the page now.
+    /// [`SourceError::Stale`]: the cursor has expired or never existed. [`SourceError::NoRoom`]: `room` cannot grow
+    /// to the size of the page now.
     fn pull(
         &self,
         shard: ShardId,
@@ -66,51 +68,52 @@ pub trait Source: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Page, SourceError>> + Send;
 }
 
-/// A checkpoint as it is saved.
+/// A saved checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// Where to read on.
+    /// The position to continue from.
     pub cursor: Cursor,
-    /// Which consumer saved it; empty when nobody was named.
+    /// The consumer that saved it; empty if none was named.
     pub consumer: String,
 }
 
-/// Why a call failed, by what to do about it.
+/// Why a call failed, by what the caller must do.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// Transient: throttled, unreachable, overloaded, garbled. Wait and retry. The outcome of a write is unknown.
+    /// Transient: throttled, unreachable, overloaded, or an invalid reply. Wait and retry. The outcome of a write is
+    /// unknown.
     #[error("{cause}")]
     Busy {
-        /// How long the server asked us to wait.
+        /// The wait that the server asked for.
         retry_after: Option<Duration>,
         /// What happened.
         cause: Cause,
     },
-    /// What we worked on is no longer ours: drop it.
+    /// The shard or the membership is no longer ours: drop it.
     #[error("{0}")]
     Lost(Cause),
-    /// The cursor is not in the shard (any more): start at the oldest log, and say what was missed.
+    /// The cursor is not in the shard, or no longer: start at the oldest log, and report what was missed.
     #[error("{0}")]
     Stale(Cause),
-    /// The page announces more bytes than there is room for at present: nothing of it was taken in. Ask for fewer log
-    /// groups, or take room for it first.
+    /// The page announces more bytes than can be reserved now; nothing of it was received. Ask for fewer log groups,
+    /// or reserve memory for it first.
     #[error("{cause}")]
     NoRoom {
-        /// What the page takes while it is unpacked.
+        /// Bytes that the page needs while it is unpacked.
         bytes: usize,
         /// What happened.
         cause: Cause,
     },
-    /// Somebody has to change a setting, a permission or a quota. Ask again slowly; say what to do.
+    /// A person must change a setting, a permission or a quota. Retry slowly, and say what to change.
     #[error("{0}")]
     Refused(Cause),
-    /// What the settings name is not there: a slip in a name, or somebody has yet to make it. Ask again slowly.
+    /// Something that the settings name does not exist: the name is wrong, or it is not created yet. Retry slowly.
     #[error("{0}")]
     Absent(Cause),
 }
 
 impl SourceError {
-    /// How soon the call may work.
+    /// When the call may be retried.
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self {

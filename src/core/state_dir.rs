@@ -1,4 +1,5 @@
-//! The state directory: small files that improve the next start. The program works without it, and says what that costs.
+//! The state directory: small files that improve the next start. Without it the program works, and logs what is
+//! missing.
 
 use std::fs;
 use std::io;
@@ -7,15 +8,15 @@ use std::path::{Path, PathBuf};
 use super::line_file::sync_parent;
 use super::named_file;
 
-/// A directory for small files that outlive the process, or none.
+/// A directory for small files that outlive the process, if there is one.
 #[derive(Debug, Clone, Default)]
 pub struct StateDir(Option<PathBuf>);
 
 impl StateDir {
-    /// A directory that can be written to, made if it is missing.
+    /// A writable directory; creates it if it is missing.
     ///
     /// # Errors
-    /// It cannot be made or written to, or others can write to it.
+    /// It cannot be created or written to, or others can write to it.
     pub fn open(dir: &Path) -> io::Result<Self> {
         named_file::create_dir(dir)?;
         named_file::check_dir(dir)?;
@@ -24,19 +25,19 @@ impl StateDir {
         Ok(state)
     }
 
-    /// No directory: nothing is kept, and nothing is found.
+    /// No directory: nothing is stored or found.
     #[must_use]
     pub fn none() -> Self {
         Self(None)
     }
 
-    /// Where a file is, if there is a directory.
+    /// The path of a file, if there is a directory.
     #[must_use]
     pub fn path(&self, name: &str) -> Option<PathBuf> {
         self.0.as_ref().map(|dir| dir.join(name))
     }
 
-    /// What was written under this name; `None` when nothing was.
+    /// The content stored under this name; `None` if there is none.
     ///
     /// # Errors
     /// It cannot be read, has more than `most` bytes, or others can write to it.
@@ -49,7 +50,7 @@ impl StateDir {
         }
     }
 
-    /// Replaces what is under this name, all of it or nothing, also when the machine fails.
+    /// Replaces the content under this name atomically, even if the machine fails.
     ///
     /// # Errors
     /// It cannot be written.
@@ -67,10 +68,10 @@ impl StateDir {
         sync_parent(&path)
     }
 
-    /// Removes what is under this name, if anything is.
+    /// Removes the content under this name, if there is any.
     ///
     /// # Errors
-    /// It stays.
+    /// It cannot be removed.
     pub fn remove(&self, name: &str) -> io::Result<()> {
         let Some(path) = self.path(name) else { return Ok(()) };
         match fs::remove_file(&path) {

@@ -23,7 +23,7 @@ impl std::io::Write for Lines {
     }
 }
 
-/// Keeps what this thread logs, as long as the first part of the answer lives.
+/// Captures what this thread logs, as long as the first returned value lives.
 pub fn log() -> (impl Sized, Lines) {
     let lines = Lines::default();
     let writer = lines.clone();
@@ -32,8 +32,8 @@ pub fn log() -> (impl Sized, Lines) {
         .with_ansi(false)
         .with_writer(move || writer.clone())
         .finish();
-    // While there is only one subscriber, a call site that another thread happens to reach first asks that
-    // thread's, which is none, and stays silent for good. With a second one it asks all.
+    // With only one subscriber, a call site that another thread reaches first asks only the subscriber of that
+    // thread, which is none, and stays disabled. With a second subscriber, it asks all of them.
     let second = tracing::Dispatch::new(tracing_subscriber::registry());
     ((second, tracing::subscriber::set_default(log)), lines)
 }

@@ -1,19 +1,19 @@
-//! How long the steps of a shard take.
+//! Durations of the steps of a shard.
 
 use super::histogram::{Buckets, Histogram};
 
-/// Counted for one shard.
+/// The histograms of one shard.
 #[derive(Debug, Default)]
 pub struct Timings {
-    /// A pull that was answered.
+    /// Answered pulls.
     pub pull: Histogram,
-    /// What the script made of a page or a part of it, the wait for a thread included.
+    /// Runs of the script over a page or a part of it, including the wait for a thread.
     pub script: Histogram,
-    /// A log from when SLS received it until it was durable: about, since it is taken from the ends of pages.
+    /// Time from the receipt of a log by SLS until it was durable. Approximate: it is taken from the ends of pages.
     pub end_to_end: Histogram,
 }
 
-/// What was counted, of one shard or of many.
+/// The counts of one shard or of several.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TimingsRead {
     /// Pulls.
@@ -25,7 +25,7 @@ pub struct TimingsRead {
 }
 
 impl Timings {
-    /// What was counted so far.
+    /// The counts so far.
     #[must_use]
     pub fn read(&self) -> TimingsRead {
         TimingsRead { pull: self.pull.read(), script: self.script.read(), end_to_end: self.end_to_end.read() }
@@ -33,7 +33,7 @@ impl Timings {
 }
 
 impl TimingsRead {
-    /// The sums.
+    /// The sums of both.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
         Self {

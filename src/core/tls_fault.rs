@@ -1,12 +1,13 @@
-//! What the failure of a TLS handshake means.
+//! The meaning of a TLS handshake error.
 
 use std::error::Error as _;
 use std::{io, iter};
 
-/// Whether the network, or the end of the connection, cut a handshake short: it may succeed later. Otherwise one side
-/// refused the other, and it succeeds only after a change.
+/// Whether a handshake failed because of the network or a closed connection, so that a retry may succeed. Otherwise
+/// one side refused the other, and only a change helps.
 ///
-/// A connection that ends during the handshake is told by the text of the error: the TLS library shows no code.
+/// A connection that is closed during the handshake is recognised by the error text, because the TLS library provides
+/// no code.
 #[must_use]
 pub fn is_cut_short(error: &native_tls::Error) -> bool {
     error.to_string().to_ascii_lowercase().contains("unexpected eof")
@@ -20,7 +21,7 @@ mod tests {
 
     use super::*;
 
-    /// The error of a handshake with a server that reads the greeting, answers `answer` and ends the connection.
+    /// The error of a handshake with a server that reads the greeting, sends `answer` and closes the connection.
     async fn handshake_with(answer: &'static [u8]) -> native_tls::Error {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();

@@ -5,47 +5,47 @@ use std::path::{Path, PathBuf};
 use super::named_file;
 use super::named_file::MOST_SETTINGS;
 
-/// Where they are.
+/// Their paths.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// Certificates to trust besides the system's, PEM.
+    /// Certificates to trust in addition to the system's, PEM.
     pub ca_file: Option<PathBuf>,
     /// Our certificate and its PKCS #8 key, PEM.
     pub client_cert: Option<(PathBuf, PathBuf)>,
 }
 
-/// What is in them.
+/// The content of the files.
 #[derive(PartialEq, Eq)]
 pub struct TlsContent {
-    /// Of the CA file.
+    /// Content of the CA file.
     pub ca: Option<Vec<u8>>,
-    /// Of our certificate's file, and of its key's.
+    /// Content of our certificate file and of its key file.
     pub client: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-/// A file that cannot be read, or does not hold what it should.
+/// A file that cannot be read, or has invalid content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{setting} {}: {problem}", path.display())]
 pub struct TlsFileError {
-    /// What it should be.
+    /// The kind of file.
     pub setting: &'static str,
-    /// Where it is.
+    /// The path.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: String,
 }
 
 impl TlsFiles {
-    /// Whether there is none.
+    /// Whether no files are set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ca_file.is_none() && self.client_cert.is_none()
     }
 
-    /// Reads them.
+    /// Reads the files.
     ///
     /// # Errors
-    /// One cannot be read.
+    /// A file cannot be read.
     pub fn read(&self) -> Result<TlsContent, TlsFileError> {
         let ca = self.ca_file.as_deref().map(|path| read("CA file", path)).transpose()?;
         let client = match &self.client_cert {
@@ -55,14 +55,14 @@ impl TlsFiles {
         Ok(TlsContent { ca, client })
     }
 
-    /// The CA file is not as it should be.
+    /// The error for an invalid CA file.
     #[must_use]
     pub fn bad_ca(&self, problem: impl Into<String>) -> TlsFileError {
         let path = self.ca_file.clone().unwrap_or_default();
         TlsFileError { setting: "CA file", path, problem: problem.into() }
     }
 
-    /// Our certificate and its key are not as they should be.
+    /// The error for an invalid client certificate or key.
     #[must_use]
     pub fn bad_client(&self, problem: impl Into<String>) -> TlsFileError {
         let path = self.client_cert.as_ref().map(|(certificate, _)| certificate.clone()).unwrap_or_default();

@@ -1,17 +1,18 @@
 //! Names with wildcards: `*` stands for any text, `?` for one character.
 
-/// Whether a name has wildcards.
+/// Whether a name contains wildcards.
 #[must_use]
 pub fn has_wildcards(name: &str) -> bool {
     name.contains(['*', '?'])
 }
 
-/// Whether a name is one of those that `pattern` stands for. A pattern without wildcards stands for itself.
+/// Whether `pattern` matches a name. A pattern without wildcards matches only itself.
 #[must_use]
 pub fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
     let (mut at, mut next) = (0, 0);
-    // Behind the last star, and what it stands for at present: it takes more when what follows does not fit.
+    // The position after the last star, and the end of the text that it matches so far. It matches more if the rest
+    // does not fit.
     let mut star: Option<(usize, usize)> = None;
     while next < name.len() {
         match pattern.get(at) {

@@ -13,7 +13,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Resolution of the counts, so that many small pages need no memory.
 const COUNTING_STEP: Duration = Duration::from_secs(1);
 
-/// Minimum number of logs within the window for a share.
+/// Minimum number of logs within the window before the share is checked.
 const LEAST_LOGS: u64 = 200;
 
 /// Maximum number of bad logs in a row, however slowly they arrive.
@@ -35,7 +35,7 @@ pub(super) struct Breaker {
 pub(super) enum Excess {
     /// Too large a share within the window.
     Share(Share),
-    /// This many logs in a row, all of them bad.
+    /// This many consecutive logs, all of them bad.
     Row(u64),
 }
 
@@ -55,8 +55,8 @@ impl Breaker {
     /// Whether a page of `logs` logs, of which `bad` are to become dead letters, may be delivered. A refused page
     /// does not count, because it will be tried again.
     ///
-    /// Two rules. The share over the last minute and this page must not exceed `max_share`, once there are enough
-    /// logs for a share. And even a few logs must not all be bad for long, unless `max_share` is 100.
+    /// Two rules apply. The share over the last minute and this page must not exceed `max_share`, once there are
+    /// enough logs. And there must not be too many bad logs in a row, unless `max_share` is 100.
     ///
     /// # Errors
     /// The share or row that is too large.
@@ -75,7 +75,7 @@ impl Breaker {
         self.weigh(now, logs, bad).is_err()
     }
 
-    /// How many logs in a row are bad with this page, if it may be delivered.
+    /// How many consecutive logs are bad including this page, if it may be delivered.
     fn weigh(&mut self, now: Instant, logs: u32, bad: u32) -> Result<u64, Excess> {
         while self.window.front().is_some_and(|(at, _)| now >= *at + WINDOW) {
             self.window.pop_front();

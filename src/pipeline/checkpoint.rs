@@ -22,8 +22,8 @@ pub(super) struct CheckpointState {
     durable: Place,
     /// The checkpoint in SLS, as far as known.
     saved: Option<Cursor>,
-    /// What saves of unknown outcome tried to write, oldest first. A request may arrive long after its caller gave
-    /// up. All of these are our own, and not after the durable position.
+    /// Cursors of saves with an unknown outcome, oldest first. A request may arrive long after its caller has given
+    /// up. All of them are our own, and not after the durable position.
     attempted: Vec<Cursor>,
     began: Instant,
     /// When the checkpoint was last saved, or found to be what we saved.

@@ -13,10 +13,10 @@ use crate::core::lease::Tenure;
 use crate::dead_letter::{Reason, Record, encode};
 use crate::destination::{Destination, Outcome};
 
-/// What HEC calls the kind of these events.
+/// The HEC `sourcetype` of these events.
 const SOURCETYPE: &[u8] = b"forwarder:dead-letter";
 
-/// Where copies go.
+/// Sends copies of dead letters to a destination.
 #[derive(Clone)]
 pub struct Copies {
     /// The number of the destination.
@@ -25,7 +25,7 @@ pub struct Copies {
 }
 
 impl Copies {
-    /// To the destination of this name, if these formats have one for it.
+    /// Copies for the destination with this name; `None` if `formats` has no such destination.
     #[must_use]
     pub fn to(name: &DestinationName, formats: &Formats) -> Option<Self> {
         let destination = formats.position(name)?;
@@ -33,10 +33,10 @@ impl Copies {
         Some(Self { destination, format })
     }
 
-    /// Sends copies of letters of one shard, and returns when they are durable. What the destination refuses for good stays
-    /// on disk alone. `None`: the tenure ended first.
+    /// Sends copies of the dead letters of one shard, and returns when they are durable. A copy that the destination
+    /// refuses for good exists only on disk. `None`: the tenure ended first.
     ///
-    /// What an isolated destination missed is not copied: it is delivered when that is back.
+    /// Events that an isolated destination missed are not copied, because they are delivered when it is back.
     pub(super) async fn send<K: Destination>(
         &self,
         routes: &[Route<K>],

@@ -23,7 +23,7 @@ use crate::script::{Failed, ScriptFault};
 pub struct DeadLetterPolicy {
     /// Stores the dead letters.
     pub keep: Box<dyn DeadLetterStore>,
-    /// Where copies of them go, if anywhere. A log is dead-lettered when they are durable, too.
+    /// Where copies of them are sent, if anywhere. A log counts as dead-lettered when its copies are durable too.
     pub copies: Option<Copies>,
     /// The project of the logstore, for the records.
     pub project: String,
@@ -31,20 +31,20 @@ pub struct DeadLetterPolicy {
     pub logstore: String,
     /// What to do with a log that the script fails on.
     pub on_error: OnError,
-    /// A shard of which more than this share of logs, in percent, would become dead letters is paused instead.
+    /// Maximum share of a shard's logs, in percent, that may become dead letters. Above it, the shard is paused.
     pub max_share: u32,
 }
 
 /// What to do with a log that the script fails on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnError {
-    /// Write it as a dead letter, and go on.
+    /// Write it as a dead letter, and continue.
     DeadLetter,
     /// Halt the shard until the script or the settings are corrected.
     Halt,
-    /// Send it as it is.
+    /// Send the log unchanged.
     Pass,
-    /// Drop it and count it, and go on.
+    /// Drop it, count it, and continue.
     Drop,
 }
 
@@ -54,7 +54,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         if records.is_empty() {
             return Some(());
         }
-        // One batch of the shard at a time: what blocks one blocks all, and is logged once.
+        // One batch of the shard at a time: what blocks one blocks all of them, and it is logged once.
         let mut retry_log = self.writing.lock().await;
         let mut paused = None;
         loop {
@@ -161,7 +161,7 @@ pub(super) struct UndeliveredEvent {
     pub(super) reason: Reason,
     /// The destination's code, for people.
     pub(super) code: String,
-    /// In words, without secrets.
+    /// The reason as text, without secrets.
     pub(super) message: String,
 }
 

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-/// The pause is the time since the last log, divided by this.
+/// The pause is the time since the last log divided by this.
 const PART: u32 = 10;
 
-/// The pause between two pulls of a shard that has no new logs: short while logs arrive, longer without logs.
+/// The pause between two pulls of a shard that has no new logs: short after a log, and longer the longer no log
+/// arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchInterval {
     least: Duration,
@@ -13,13 +14,13 @@ pub struct FetchInterval {
 }
 
 impl FetchInterval {
-    /// From `least`, right after a log, to `most`, after ten times `most` without logs.
+    /// From `least`, right after a log, to `most`, after no log has arrived for ten times `most`.
     #[must_use]
     pub fn new(least: Duration, most: Duration) -> Self {
         Self { least, most: most.max(least) }
     }
 
-    /// Always the same.
+    /// A fixed pause.
     #[must_use]
     pub fn fixed(interval: Duration) -> Self {
         Self { least: interval, most: interval }
@@ -30,7 +31,7 @@ impl FetchInterval {
         (idle / PART).clamp(self.least, self.most)
     }
 
-    /// The pause of a shard that gets no logs.
+    /// The longest pause: that of a shard that receives no logs.
     #[must_use]
     pub fn most(self) -> Duration {
         self.most
@@ -45,7 +46,7 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// How often a shard is pulled in the minute after its last log, if a reply takes no time.
+    /// Number of pulls in the minute after the last log, if a reply takes no time.
     fn calls(interval: FetchInterval) -> u32 {
         let (mut now, mut calls) = (Duration::ZERO, 0);
         while now < Duration::from_secs(60) {
@@ -55,7 +56,7 @@ mod tests {
         calls
     }
 
-    /// Goes red when the pause does not grow, or grows without end.
+    /// Fails if the pause does not grow, or grows without limit.
     #[test]
     fn the_pause_is_a_tenth_of_the_time_without_logs_within_its_bounds() {
         let interval = FetchInterval::new(ms(100), ms(1_000));

@@ -63,7 +63,7 @@ use tap::Taps;
 /// Pause before a page is retried if too many of its logs would become dead letters.
 const PAUSED_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// What all shards of a source share. Sources share with each other the fields behind a pointer, and the budget.
+/// What all shards of a source share. The fields behind a pointer and the budget are also shared between sources.
 #[derive(Debug)]
 pub struct Pipeline<S, K> {
     /// Where logs come from.
@@ -91,7 +91,7 @@ pub struct Pipeline<S, K> {
 pub struct Pace {
     /// Where a shard without a checkpoint starts.
     pub start: Start,
-    /// Where every shard ends, if it does.
+    /// Where every shard ends, if it has an end.
     pub until: Option<Start>,
     /// Pause after a pull that reached the end of the shard.
     pub fetch_interval: FetchInterval,
@@ -109,7 +109,7 @@ pub struct Pace {
 pub struct PartSize {
     /// Bytes of events.
     pub bytes: usize,
-    /// Computing time, after which it is another shard's turn.
+    /// Computing time. After it, other shards get their turn.
     pub time: Duration,
 }
 

@@ -12,8 +12,8 @@ const FIRST_RESERVE: usize = 2 * PAGE_TARGET;
 /// Minimum number of bytes to reserve.
 const LEAST_RESERVE: usize = PAGE_TARGET / 16;
 
-/// While memory is short, this part of the reserve is asked for, and of a page: what is pulled takes its place in memory before
-/// it can be delivered, and what waits for its delivery needs it more.
+/// While memory is short, a pull reserves and asks for this fraction of the usual size. A pulled page occupies memory
+/// before it can be delivered, and pages that wait for delivery need that memory more.
 pub(super) const SHORT_PART: usize = 4;
 
 /// Log groups asked for at first.
@@ -26,21 +26,21 @@ pub(super) struct PageSize {
     /// Log groups that make a page of about [`PAGE_TARGET`], estimated from the last page with logs.
     fit: u32,
     groups: u32,
-    /// Log groups of the last page that held any.
+    /// Log groups of the last page that had any.
     came: u32,
-    /// For as many log groups as `groups`.
+    /// Estimated bytes for `groups` log groups.
     reserve: usize,
-    /// What the next page takes, which is a single log group.
+    /// Bytes that the next page needs. Set when that page is a single log group.
     single: Option<usize>,
     idle: bool,
 }
 
-/// How many bytes of the budget to reserve before a page is asked for.
+/// How many bytes of the budget to reserve before a pull.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reserve {
-    /// So many, by estimate. With less, a smaller page is asked for.
+    /// An estimate: with less memory, a smaller page is pulled.
     About(usize),
-    /// So many, as was announced: with less the page cannot come.
+    /// The announced size: with less memory, the page cannot be pulled.
     All(usize),
 }
 
@@ -89,8 +89,9 @@ impl PageSize {
         self.came = page.groups.max(1);
     }
 
-    /// A page of `groups` log groups announced `bytes`, and there was no room for them beside the `reserved` ones. A smaller one may
-    /// fit; one log group is given what it takes, when that is free.
+    /// A page of `groups` log groups announced `bytes`, which did not fit: only `reserved` bytes were reserved, and
+    /// not enough more were free. The next page asks for fewer groups. If it was a single log group, the next pull
+    /// reserves its announced size first.
     pub(super) fn on_no_room(&mut self, groups: u32, reserved: usize, bytes: usize) {
         if groups == 1 {
             self.single = Some(bytes);
@@ -110,7 +111,7 @@ impl PageSize {
     }
 }
 
-/// How many log groups like those of `page` make one of about [`PAGE_TARGET`].
+/// How many log groups like those of `page` make a page of about [`PAGE_TARGET`].
 fn fitting_groups(page: &Page) -> Option<u32> {
     let fit = (PAGE_TARGET as u64 * u64::from(page.groups)).checked_div(page.body.len() as u64)?;
     (page.groups > 0).then(|| u32::try_from(fit).unwrap_or(u32::MAX).max(1))
@@ -128,7 +129,7 @@ mod tests {
         Page { body, groups, ..Page::empty(ShardId(0), Cursor::from_number(0), Cursor::from_number(1)) }
     }
 
-    /// How many log groups the next page asks for, and how many bytes it reserves when they are free.
+    /// How many log groups the next page asks for, and how many bytes it reserves if they are free.
     fn next(size: &PageSize) -> (u32, usize) {
         let (Reserve::About(bytes) | Reserve::All(bytes)) = size.reserve();
         (size.groups(bytes), bytes)
@@ -190,7 +191,8 @@ mod tests {
         assert_eq!((size.reserve(), size.groups(PAGE_TARGET)), (Reserve::All(PAGE_TARGET), 1));
     }
 
-    /// Goes red when a quarter of a page is taken for a whole one: then the next is asked for with a quarter of its memory.
+    /// Fails if a quarter of a page is treated as a full page: the next pull would reserve only a quarter of its
+    /// size.
     #[test]
     fn the_reserve_is_for_as_many_groups_as_are_asked_for_next() {
         let mut size = PageSize::new(1000);

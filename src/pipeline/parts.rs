@@ -52,7 +52,7 @@ pub(super) struct RemainingPage {
     counted: Option<u32>,
     /// How long the script has worked on the page.
     spent: Duration,
-    /// Whether the page was reported as slow.
+    /// Whether the slow page was reported.
     is_told: bool,
 }
 
@@ -144,8 +144,8 @@ impl<S: Source, K: Destination> Shard<S, K> {
         Some(run.made)
     }
 
-    /// Asked by the hook after a log that broke a limit: if the breaker will refuse the part, processing the rest of
-    /// the page only takes time from other shards.
+    /// Called by the hook after a log that exceeded a limit. If the breaker will refuse this part anyway, the hook
+    /// stops: the rest of the page would only take time from other shards.
     fn gives_up(&self, breaker: &Arc<Mutex<Breaker>>) -> Option<Arc<GivesUp>> {
         match self.pipeline.dead_letters.on_error {
             OnError::DeadLetter => {
@@ -229,7 +229,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
     }
 
-    /// Logs on which logs the script failed, and the consequence.
+    /// Logs the script errors of a page, and what happens to its logs.
     fn tell(&self, page: &Page, failed: &[Failed], fate: &str, throttle: &mut ErrorThrottle) {
         for Failed { log, error } in failed {
             let at = page.cursor.when();

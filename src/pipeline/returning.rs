@@ -19,7 +19,7 @@ use crate::core::stop::stop;
 use crate::dead_letter::{ClaimError, DeadLetterStore, Record};
 use crate::destination::{Destination, IsolationMode, Outcome, Rejected};
 
-/// Dead letters that are delivered and recorded together; a crash repeats at most this many.
+/// Number of dead letters that are delivered and recorded together. A crash repeats at most this many.
 const TOGETHER: usize = 500;
 
 /// Time between two probes of the destination.
@@ -31,19 +31,19 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Missed events of a destination.
 enum Missed {
     Nothing,
-    /// Some, and it is not known whether the destination accepts them.
+    /// There are some; it is not known whether the destination accepts them.
     Kept,
-    /// This many, which are delivered now.
+    /// The number of events that are being delivered now.
     Brought(usize),
 }
 
-/// Where what was missed is kept, and what becomes of it.
+/// The stored missed events, and what is needed to deliver them.
 pub struct MissedEvents<'a, K> {
     /// Every destination.
     pub destinations: &'a [Route<K>],
-    /// What has the events that were missed.
+    /// The store that has the missed events.
     pub letters: &'a dyn DeadLetterStore,
-    /// Where copies of dead letters go.
+    /// Where copies of dead letters are sent.
     pub copies: Option<&'a Copies>,
 }
 
@@ -53,7 +53,7 @@ pub async fn bring_back<K: Destination>(lost: MissedEvents<'_, K>, number: usize
     let route = &lost.destinations[number];
     let Some(isolation) = &route.isolation else { return };
     let (_never, over) = stop();
-    // Dead letters belong to this process, whichever process holds the shard by now.
+    // The dead letters belong to this process, whichever process holds the shard now.
     let tenure = Tenure::new(Lease::endless(Instant::now()), over);
     let mut retry_log =
         RetryLog::new(format!("destination {}: cannot replay its missed events", route.name), number as u64);

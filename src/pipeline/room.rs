@@ -18,9 +18,9 @@ const LEAST_PART: usize = 64 << 10;
 /// The rooms for the parts of one page.
 pub(super) struct Rooms {
     budget: Budget,
-    /// For the bytes of the page that all its parts share, until the last is durable.
+    /// Memory of the page bytes that all its parts share, until the last part is durable.
     page: Arc<Credit>,
-    /// For those that are needed until the last part is made.
+    /// Memory that is needed only until the last part is made.
     _unpacked: Credit,
     /// The page's own room, while no part is in it.
     own: Option<Credit>,
@@ -29,8 +29,8 @@ pub(super) struct Rooms {
 }
 
 impl Rooms {
-    /// For a page of `bytes` bytes, of which `packed` are held on to when it is read, out of what was reserved before it was
-    /// pulled.
+    /// For a page of `bytes` bytes, of which `packed` are still held after it was read. Takes the memory from
+    /// `reserved`, which was reserved before the pull.
     pub(super) fn new(budget: &Budget, mut reserved: Credit, bytes: usize, packed: usize) -> Self {
         let mut own = reserved.split(bytes);
         let unpacked = reserved.split(packed);
@@ -40,7 +40,7 @@ impl Rooms {
         Self { budget: budget.clone(), page: Arc::new(reserved), _unpacked: unpacked, own: Some(own), home, back }
     }
 
-    /// Room for the next part. Waits until there is some.
+    /// Memory for the next part. Waits until some is free.
     pub(super) async fn next(&mut self) -> Room {
         let room = |credit, home| Room { credit: Some(credit), home, _page: Arc::clone(&self.page) };
         if let Some(own) = self.own.take() {
@@ -70,13 +70,13 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// How many bytes a part may have.
+    /// Maximum number of bytes of a part in this room.
     pub(super) fn bytes(&self) -> usize {
         self.credit.as_ref().map_or(0, Credit::bytes).max(LEAST_PART)
     }
 
-    /// A part of `weight` bytes was made here. The rest of the room is freed, unless the page has more parts and the
-    /// room is its own.
+    /// Records a part of `weight` bytes. Frees the rest of the room, unless it is the page's own room and the page
+    /// has more parts.
     pub(super) fn fill(&mut self, weight: usize, is_last: bool) {
         if is_last {
             self.home = None;

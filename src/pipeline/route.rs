@@ -13,7 +13,7 @@ pub struct Route<K> {
     pub destination: K,
     /// What to do with an event that it refuses for good.
     pub on_reject: OnReject,
-    /// Isolation: the other destinations continue while it is down. `None` if all wait for it.
+    /// Set for an isolated destination: the others continue while it is down. `None` if the others wait for it.
     pub isolation: Option<Isolation>,
     /// The counts of its events.
     pub account: DestinationAccount,
@@ -22,20 +22,20 @@ pub struct Route<K> {
 /// What to do with an event that the destination refuses for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnReject {
-    /// Write it as a dead letter, with its log, and go on.
+    /// Write it as a dead letter, with its log, and continue.
     DeadLetter,
     /// Halt the shard until the script or the settings are corrected.
     Halt,
 }
 
 impl<K> Route<K> {
-    /// A route to a destination that is not isolated; nothing was sent yet.
+    /// A route to a destination that is not isolated, with all counts at zero.
     #[must_use]
     pub fn new(name: DestinationName, destination: K, on_reject: OnReject) -> Self {
         Self { name, destination, on_reject, isolation: None, account: DestinationAccount::default() }
     }
 
-    /// A route to an isolated destination: once `most` bytes wait for it, the others continue without it.
+    /// A route to an isolated destination. Once `most` bytes wait for it, the other destinations continue without it.
     #[must_use]
     pub fn isolated(self, most: usize) -> Self {
         Self { isolation: Some(Isolation::new(most)), ..self }

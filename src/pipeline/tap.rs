@@ -1,7 +1,8 @@
-//! Shows what passes to whoever taps the process: a few lines a second, beside the path of the logs and never in its way.
+//! Taps: a view of the logs and events of a running process, limited to some lines per second.
 //!
-//! Nobody waits for a tap. What it cannot take at once it misses, and it is told how much that was. While nobody taps, a page costs
-//! one relaxed load. A tap holds at most `MOST_LINES` lines of about `MOST_TEXT` bytes, and there are [`MOST_TAPS`] at most: 2 MB.
+//! A tap never blocks the pipeline. A tap drops what does not fit into its queue and reports how many entries it
+//! dropped. While no tap is open, a page costs one relaxed load. A tap holds at most `MOST_LINES` lines of about
+//! `MOST_TEXT` bytes; with at most [`MOST_TAPS`] taps that is 2 MB.
 
 mod bucket;
 mod wanted;
@@ -24,26 +25,26 @@ use crate::script::Failed;
 use bucket::Bucket;
 pub use wanted::{Kind, MOST_RATE, USUAL_RATE, Wanted, query};
 
-/// Most taps at once.
+/// Maximum number of open taps.
 pub const MOST_TAPS: usize = 4;
 
-/// Lines that wait for a slow reader.
+/// Maximum number of lines that wait for a slow reader.
 const MOST_LINES: usize = 64;
 
-/// Bytes of a text that are shown.
+/// Maximum number of bytes of a text that are shown.
 const MOST_TEXT: usize = 8 << 10;
 
-/// Of one page a tap looks at so many things, and so many bytes of them, at most: what it costs has an end.
+/// Maximum number of entries, and of their bytes, that a tap examines per page. This bounds the cost of a tap.
 const MOST_LOOKS: usize = 1_000;
 const MOST_LOOKED_AT: usize = 1 << 20;
 
-/// Least time between two words about what was missed.
+/// Minimum time between two reports of missed entries.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The taps of a process.
 #[derive(Debug, Default)]
 pub struct Taps {
-    /// A bit for each kind that somebody wants.
+    /// A bit for each kind that at least one tap shows.
     wanted: AtomicU8,
     next: AtomicU64,
     open: Mutex<Vec<Tap>>,
@@ -59,15 +60,15 @@ struct Tap {
     told: Instant,
 }
 
-/// There are [`MOST_TAPS`] already.
+/// [`MOST_TAPS`] taps are already open.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{MOST_TAPS} taps are open already")]
 pub struct TooManyTaps;
 
-/// The lines of a tap, a JSON object each. The tap is closed when it is dropped.
+/// The lines of a tap, one JSON object each. Dropping it closes the tap.
 #[derive(Debug)]
 pub struct Tapped {
-    /// What comes.
+    /// Receives the lines.
     pub lines: mpsc::Receiver<Vec<u8>>,
     id: u64,
     taps: Arc<Taps>,
@@ -99,13 +100,13 @@ impl Taps {
         Ok(Tapped { lines: receiver, id, taps: Arc::clone(self) })
     }
 
-    /// Whether somebody wants to see things of this kind.
+    /// Whether a tap shows this kind.
     #[inline]
     pub(super) fn wants(&self, kind: Kind) -> bool {
         self.wanted.load(Ordering::Relaxed) & kind.bit() != 0
     }
 
-    /// Shows a batch on its way to the destinations of these names: its logs, and its events.
+    /// Shows a batch that is sent to the destinations with these names: its logs and its events.
     pub(super) fn passes<'a>(
         &self,
         shard: &ShardName,
@@ -121,7 +122,7 @@ impl Taps {
         }
     }
 
-    /// Shows on which logs of a batch the script failed.
+    /// Shows the script errors of a batch.
     pub(super) fn fails(&self, shard: &ShardName, batch: &Batch, failed: &[Failed]) {
         if failed.is_empty() || !self.wants(Kind::Failure) {
             return;
@@ -188,13 +189,13 @@ impl Taps {
         changed
     }
 
-    /// Every writer leaves it whole before it can panic.
+    /// A poisoned lock is usable: every writer leaves the list complete before it can panic.
     fn lock(&self) -> MutexGuard<'_, Vec<Tap>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// How much of a page a tap has looked at.
+/// How much of a page a tap has examined.
 #[derive(Default)]
 struct Looks {
     things: usize,
@@ -208,7 +209,7 @@ impl Looks {
 }
 
 impl Tap {
-    /// Shows a thing if it matches and there is room for it.
+    /// Shows an entry if it matches and the limits allow it; counts it as missed if they do not.
     fn look(&mut self, now: Instant, looks: &mut Looks, text: &[u8], line: impl FnOnce() -> Map<String, Value>) {
         if looks.are_enough() {
             self.missed += 1;
@@ -230,7 +231,7 @@ impl Tap {
         self.lines.try_send(line).is_ok()
     }
 
-    /// Says how much was missed, now and then.
+    /// Reports the number of missed entries, at most once per [`TELL_INTERVAL`].
     fn tell(&mut self, now: Instant) {
         if self.missed == 0 || now.saturating_duration_since(self.told) < TELL_INTERVAL {
             return;
@@ -242,7 +243,7 @@ impl Tap {
     }
 }
 
-/// Which logs of a page have the field that a tap asks for.
+/// Which logs of a page have the field that a tap filters by.
 enum Fitting {
     All,
     These(std::collections::BTreeSet<u32>),
@@ -271,14 +272,14 @@ impl Fitting {
     }
 }
 
-/// Reads the logs that a batch is made of, until it has been enough.
+/// Calls `each` for the logs of a batch until it returns false.
 fn read_logs(batch: &Batch, mut each: impl FnMut(u32, &[(&[u8], &[u8])]) -> bool) {
     let range = batch.part.first..batch.part.first + batch.logs;
     let mut logs = Logs::default();
     if logs.open(batch.page.body.clone()).is_err() {
         return;
     }
-    // The script has read the part, so what cannot be read lies behind it.
+    // The script has read this part, so a decode error can only come after it.
     while let Ok(Some(log)) = logs.read() {
         let index = log.index();
         if index >= range.end {
@@ -338,7 +339,7 @@ fn line(kind: Kind, shard: &ShardName, text: &[u8]) -> Map<String, Value> {
     ])
 }
 
-/// A text that is safe to show, cut to a bound.
+/// A text that is safe to show, cut to [`MOST_TEXT`] bytes.
 fn cut(text: &[u8]) -> String {
     let text = text.trim_ascii_end();
     match text.get(..MOST_TEXT) {

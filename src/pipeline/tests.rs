@@ -1,4 +1,4 @@
-//! What holds a shard, what halts it, and what lets it go on: with fakes, on a paused clock.
+//! Tests of pausing, halting and resuming a shard, with fakes and a paused clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -36,23 +36,23 @@ function process(log)
 end
 "#;
 
-/// A shard of pages, one group each; the checkpoint is how many of them are done.
+/// A shard of pages with one group each. The checkpoint is the number of completed pages.
 #[derive(Debug)]
 struct Pages {
     bodies: Vec<Bytes>,
     saved: Mutex<Option<Cursor>>,
-    /// How long a pull takes.
+    /// Duration of a pull.
     trip: Mutex<Duration>,
     pulls: AtomicU64,
     /// Log groups that the last pull asked for.
     asked: AtomicU32,
-    /// Pages begin one group behind the cursor that was asked for.
+    /// Each page begins one group after the cursor that was asked for.
     skips: AtomicBool,
     /// Every pull is refused.
     refuses: AtomicBool,
-    /// Pages that were received by now.
+    /// Number of pages that were received so far.
     written: AtomicU32,
-    /// Pages come whatever end was asked for.
+    /// Returns pages after the end that was asked for.
     heeds_no_end: AtomicBool,
 }
 
@@ -139,21 +139,21 @@ impl Source for Pages {
     }
 }
 
-/// Backwards: so whoever needs a body again has to unpack it.
+/// "Packed" means reversed, so that a reader of the body has to unpack it.
 fn packed(body: &Bytes) -> Packed {
     let backwards = |bytes: &[u8]| bytes.iter().rev().copied().collect::<Bytes>();
     Packed { bytes: backwards(body), unpacked: body.len(), unpack: |bytes, _| bytes.iter().rev().copied().collect() }
 }
 
-/// Takes events, but for those that end with `!` while it is strict.
+/// A fake destination. While it is strict, it refuses events that end with `!`.
 #[derive(Debug)]
 struct Siem {
     strict: Mutex<bool>,
     taken: Mutex<Vec<String>>,
-    /// Takes nothing for the time being.
+    /// Accepts nothing for the time being.
     down: Mutex<bool>,
     refuses_copies: Mutex<bool>,
-    /// How long a batch takes, one after the other; none when they are taken side by side.
+    /// Duration of each batch, if batches are accepted one after the other; zero if they are accepted in parallel.
     each: Mutex<Duration>,
     turn: tokio::sync::Mutex<()>,
 }
@@ -214,12 +214,12 @@ impl Destination for Siem {
     }
 }
 
-/// Letters in memory, unless it is full.
+/// A store in memory that can be full.
 #[derive(Debug, Clone, Default)]
 struct Memory {
     kept: Arc<Mutex<Vec<Record>>>,
     full: Arc<Mutex<bool>>,
-    /// What was brought while it was full.
+    /// Dead letters that were offered while it was full.
     refused: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -243,7 +243,7 @@ impl DeadLetterStore for Memory {
     }
 }
 
-/// What a destination missed, out of letters in memory.
+/// The missed events of a destination, from a store in memory.
 struct MissedInMemory {
     kept: Arc<Mutex<Vec<Record>>>,
     to: DestinationName,
@@ -283,53 +283,53 @@ impl Format for Texts {
     }
 }
 
-/// A shard at work.
+/// A shard that is being worked on.
 struct Bench {
     pipeline: Arc<Pipeline<Pages, Siem>>,
     memory: Memory,
     stop: Stopper,
     over: Stopper,
     task: JoinSet<ShardEnd>,
-    /// Brings back what isolated destinations missed.
+    /// Delivers the missed events of isolated destinations.
     _side: JoinSet<()>,
 }
 
-/// Logs as `id:kind`, a page for each list.
+/// Starts a shard with one page for each list of logs, written as `id:kind`.
 fn start(pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench {
     start_to(1, pages, on_error, on_reject)
 }
 
-/// The same to so many destinations.
+/// Like [`start`], with this many destinations.
 fn start_to(destinations: usize, pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench {
     start_with(Plan::to(destinations), pages, on_error, on_reject)
 }
 
-/// The same to one, with parts of so many bytes.
+/// Like [`start`], with one destination and parts of this many bytes.
 fn start_in_parts(bytes: usize, pages: &[Vec<String>]) -> Bench {
     start_with(Plan { bytes, ..Plan::to(1) }, pages, OnError::DeadLetter, OnReject::DeadLetter)
 }
 
-/// The same to one, until so many pages were received.
+/// Like [`start`], with one destination; the shard ends after this many pages.
 fn start_until(until: i64, pages: &[Vec<String>]) -> Bench {
     let plan = Plan { until: Some(Start::Time(until)), ..Plan::to(1) };
     start_with(plan, pages, OnError::DeadLetter, OnReject::DeadLetter)
 }
 
-/// The same to two, the second of which is isolated, with room for so many bytes.
+/// Like [`start`], with two destinations. The second is isolated; up to `bytes` bytes may wait for it.
 fn start_isolated(bytes: usize, pages: &[Vec<String>]) -> Bench {
     let plan = Plan { isolated: Some(bytes), ..Plan::to(2) };
     start_with(plan, pages, OnError::DeadLetter, OnReject::DeadLetter)
 }
 
-/// How many destinations, and what is not as usual.
+/// The settings of a test shard.
 struct Plan {
     destinations: usize,
-    /// Bytes of a part.
+    /// Maximum bytes of a part.
     bytes: usize,
     until: Option<Start>,
-    /// The room of the second destination, which is isolated.
+    /// Bytes that may wait for the second destination; set if it is isolated.
     isolated: Option<usize>,
-    /// Which of them gets copies of dead letters.
+    /// The destination that gets copies of dead letters.
     copies: Option<usize>,
 }
 
@@ -432,7 +432,7 @@ impl Bench {
         Self { pipeline, memory, stop: stopper, over, task, _side: side }
     }
 
-    /// Drops the work where it stands, as a crash does, and starts it again.
+    /// Drops all tasks, as a crash does, and starts the shard again.
     async fn killed_and_started_again(mut self) -> Self {
         self.task.shutdown().await;
         self.pipeline.ledger.account(&self.name()).released();
@@ -443,14 +443,15 @@ impl Bench {
         ShardName { source: SourceName::new("logstore"), shard: ShardId(3) }
     }
 
-    /// What arrived, sorted.
+    /// The delivered events, sorted.
     fn taken(&self) -> Vec<String> {
         let mut taken = self.pipeline.destinations[0].destination.taken.lock().unwrap().clone();
         taken.sort();
         taken
     }
 
-    /// Lets time pass by the millisecond, with a look at the ledger at each, until so many logs are delivered.
+    /// Advances the clock by one millisecond at a time until `logs` logs are delivered, and checks the ledger at each
+    /// step.
     async fn delivered(&self, logs: u64) {
         while self.counts().delivered < logs {
             assert_eq!(self.counts().difference(), 0);
@@ -489,7 +490,7 @@ fn page(logs: &[&str]) -> Vec<String> {
     logs.iter().map(ToString::to_string).collect()
 }
 
-/// `bad` logs of `kind`, and so many good ones that there are `all`.
+/// `bad` logs of `kind`, and good logs up to a total of `all`.
 fn many(all: usize, bad: usize, kind: &str) -> Vec<String> {
     (0..all).map(|log| if log < bad { format!("{log}:{kind}") } else { format!("{log}:keep") }).collect()
 }
@@ -710,13 +711,12 @@ async fn what_two_destinations_refuse_of_a_log_is_two_dead_letters_and_one_dead_
     assert_eq!((counts.delivered, counts.dead_lettered, counts.events, counts.difference()), (1, 1, 4, 0));
 }
 
-/// So many pages of a log each, numbered from `from` on.
-/// With copies of dead letters for the second of two destinations.
+/// Two destinations; the second gets copies of dead letters.
 fn start_copied(pages: &[Vec<String>]) -> Bench {
     start_with(Plan { copies: Some(1), ..Plan::to(2) }, pages, OnError::DeadLetter, OnReject::DeadLetter)
 }
 
-/// Copies of dead letters that a destination took: their ids.
+/// The ids of the copies of dead letters that a destination accepted.
 fn copies_at(bench: &Bench, number: usize) -> Vec<String> {
     let taken = bench.pipeline.destinations[number].destination.taken.lock().unwrap().clone();
     let copies = taken.iter().filter_map(|text| text.split_once('{'));
@@ -995,7 +995,7 @@ async fn halt_stands_still_at_a_failed_log_and_at_a_refused_event() {
     for kind in ["bad", "two"] {
         let pages = [page(&["a:keep"]), vec![format!("b:{kind}")], page(&["c:keep"])];
         let bench = start(&pages, OnError::Halt, OnReject::Halt);
-        // The third page is on its way when the second is refused.
+        // The third pull is in progress when the second page is refused.
         *bench.pipeline.source.trip.lock().unwrap() = Duration::from_millis(100);
         seconds(300).await;
         assert_eq!((bench.saved(), bench.letters().len(), bench.counts().failed), (Some(1), 0, 1), "{kind}");
@@ -1035,7 +1035,7 @@ async fn pass_sends_the_log_as_it_is_in_its_place_and_drop_counts_it() {
     assert_eq!((counts.delivered, counts.dropped, counts.difference(), bench.saved()), (2, 1, 0, Some(1)));
 }
 
-/// What a shard logs in five seconds of pages with a log that the script fails on.
+/// What a shard logs during five seconds of pages that each have a log on which the script fails.
 async fn told(on_error: OnError, page: &[String]) -> String {
     let file = tempfile::NamedTempFile::new().unwrap();
     let log = tracing_subscriber::fmt()
@@ -1043,7 +1043,7 @@ async fn told(on_error: OnError, page: &[String]) -> String {
         .with_ansi(false)
         .with_writer(Mutex::new(file.reopen().unwrap()))
         .finish();
-    // With one subscriber alone, a call site that another thread reaches first stays silent for good.
+    // With only one subscriber, a call site that another thread reaches first stays disabled.
     let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _set = tracing::subscriber::set_default(log);
     let bench = start(&[page.to_vec()], on_error, OnReject::DeadLetter);
@@ -1071,7 +1071,7 @@ async fn the_log_tells_once_which_log_the_script_failed_on_and_what_became_of_it
     }
 }
 
-/// Each waits for a second between two pulls of a tenth of a second, so there are 54 in a minute.
+/// Each shard waits one second between two pulls of a tenth of a second: 54 pulls per minute.
 #[tokio::test(start_paused = true)]
 async fn idle_shards_by_the_hundred_do_not_wait_for_each_others_credit() {
     let bench = start(&[], OnError::DeadLetter, OnReject::DeadLetter);
@@ -1092,7 +1092,7 @@ async fn idle_shards_by_the_hundred_do_not_wait_for_each_others_credit() {
     assert!(pulls >= 100 * 50, "{pulls} pulls of 101 idle shards within a minute");
 }
 
-/// Or many shards that wake up at once would bring far more than the small credit that each took.
+/// Otherwise many shards that wake up at once would pull far more than the small credit that each has reserved.
 #[tokio::test(start_paused = true)]
 async fn an_idle_shard_asks_for_few_log_groups() {
     let bench = start(&[], OnError::DeadLetter, OnReject::DeadLetter);

@@ -1,26 +1,27 @@
-//! Who holds how much of a memory that several sources share, and who may take more: pure.
+//! How much of a shared memory limit each source holds, and which request is granted next. Pure.
 //!
-//! A quarter of the memory is kept for the sources, the same part for each. A source always gets what is kept for it; beyond that it
-//! takes what is free and not kept for another. So a source whose logs go nowhere stops no other, however many it has.
+//! A quarter of the memory is reserved for the sources, in equal parts. A source can always get its reserved part.
+//! Beyond that, it can take memory that is free and not reserved for another source. So a source whose logs are not
+//! delivered blocks no other source, however many logs it has.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// The part of the memory that is kept, all sources together: one of so many.
+/// One of this many parts of the memory is reserved, for all sources together.
 const KEPT_PART: usize = 4;
 
-/// A source, as the shares know it.
+/// The id of a source.
 pub(super) type ShareId = u64;
 
-/// Somebody who waits for memory.
+/// The id of a waiting request.
 pub(super) type WishId = u64;
 
-/// What all sources hold, and who waits for more.
+/// What all sources hold, and the waiting requests.
 #[derive(Debug)]
 pub(super) struct Shares {
     total: usize,
     /// Bytes that each source holds.
     held: BTreeMap<ShareId, usize>,
-    /// In the order in which they came.
+    /// Waiting requests in order of arrival.
     wishes: VecDeque<Wish>,
     next: u64,
 }
@@ -30,63 +31,64 @@ struct Wish {
     id: WishId,
     share: ShareId,
     bytes: usize,
-    /// Less is of no use.
+    /// Whether the request needs all of its bytes.
     whole: bool,
 }
 
 impl Shares {
-    /// Of `total` bytes.
+    /// Shares of `total` bytes.
     pub(super) fn new(total: usize) -> Self {
         Self { total, held: BTreeMap::new(), wishes: VecDeque::new(), next: 0 }
     }
 
-    /// One source more. What is kept for each becomes less.
+    /// Adds a source. The reserved part of each source becomes smaller.
     pub(super) fn join(&mut self) -> ShareId {
         let share = self.next_id();
         self.held.insert(share, 0);
         share
     }
 
-    /// A source that holds nothing has gone.
+    /// Removes a source that holds nothing.
     pub(super) fn leave(&mut self, share: ShareId) {
         self.held.remove(&share);
     }
 
-    /// Bytes of all.
+    /// Number of bytes in total.
     pub(super) fn total(&self) -> usize {
         self.total
     }
 
-    /// Bytes that are held.
+    /// Number of bytes that are held.
     pub(super) fn used(&self) -> usize {
         self.held.values().sum()
     }
 
-    /// Most bytes that one source can get.
+    /// Maximum number of bytes that one source can get.
     pub(super) fn most(&self) -> usize {
         self.total - self.kept() * self.held.len().saturating_sub(1)
     }
 
-    /// Bytes that are kept for each source.
+    /// Bytes that are reserved for each source.
     fn kept(&self) -> usize {
         self.total / KEPT_PART / self.held.len().max(1)
     }
 
-    /// Somebody waits for `bytes`, or for [`Shares::most`] if that is less. Who does not want the `whole` of it takes what there is, and
-    /// waits only for what is kept for its source.
+    /// Adds a request for `bytes`, or for [`Shares::most`] if that is less. Without `whole`, the request is granted
+    /// whatever is free, and waits only for the reserved part of its source.
     pub(super) fn wish(&mut self, share: ShareId, bytes: usize, whole: bool) -> WishId {
         let id = self.next_id();
         self.wishes.push_back(Wish { id, share, bytes, whole });
         id
     }
 
-    /// Nobody waits for that any more.
+    /// Cancels a request.
     pub(super) fn forget(&mut self, wish: WishId) {
         self.wishes.retain(|one| one.id != wish);
     }
 
-    /// Grants what can be granted: bytes that are held from now on. Within a source nobody is overtaken, and nobody is
-    /// overtaken who waits for more than is kept for its source: the others get by with what is kept for theirs meanwhile.
+    /// Grants all requests that can be granted, and counts their bytes as held. Within a source, requests are granted
+    /// in order. A request for more than the reserved part of its source also blocks later requests of other sources,
+    /// except for their reserved parts.
     pub(super) fn grant(&mut self) -> Vec<(WishId, usize)> {
         let mut granted = Vec::new();
         let mut waiting = BTreeSet::new();
@@ -110,7 +112,7 @@ impl Shares {
         granted
     }
 
-    /// Takes `bytes` if they are free now, behind all who wait.
+    /// Takes `bytes` if they are free and no waiting request needs them.
     pub(super) fn take_now(&mut self, share: ShareId, bytes: usize) -> bool {
         let is_common_waited_for = self.wishes.iter().any(|wish| self.least(wish) > self.kept());
         let common = if is_common_waited_for { 0 } else { self.common() };
@@ -121,29 +123,29 @@ impl Shares {
         is_free
     }
 
-    /// Takes `bytes`, even if they are not free: then nobody gets more than what is kept for it, until as much came back.
+    /// Takes `bytes` even if they are not free. Until they are returned, each source gets only its reserved part.
     pub(super) fn take_anyway(&mut self, share: ShareId, bytes: usize) {
         *self.held.entry(share).or_default() += bytes;
     }
 
-    /// `bytes` came back.
+    /// Returns `bytes`.
     pub(super) fn give_back(&mut self, share: ShareId, bytes: usize) {
         if let Some(held) = self.held.get_mut(&share) {
             *held = held.saturating_sub(bytes);
         }
     }
 
-    /// The least that a wish can do with.
+    /// The minimum number of bytes that satisfies a request.
     fn least(&self, wish: &Wish) -> usize {
         wish.bytes.min(if wish.whole { self.most() } else { self.kept() })
     }
 
-    /// What is left of what is kept for a source.
+    /// The unused rest of a source's reserved part.
     fn own(&self, share: ShareId) -> usize {
         self.kept().saturating_sub(self.held.get(&share).copied().unwrap_or_default())
     }
 
-    /// What is free and kept for nobody.
+    /// Bytes that are free and reserved for no source.
     fn common(&self) -> usize {
         let kept = self.kept();
         let held: usize = self.held.values().map(|held| (*held).max(kept)).sum();
@@ -162,7 +164,7 @@ mod tests {
 
     const TOTAL: usize = 1_000;
 
-    /// Shares of some sources, and what each credit holds.
+    /// Shares of some sources, and the bytes of each credit.
     struct Model {
         shares: Shares,
         sources: Vec<ShareId>,
@@ -184,7 +186,7 @@ mod tests {
             }
         }
 
-        /// Something that a source may do.
+        /// A random operation of a source.
         fn step(&mut self, rng: &mut fastrand::Rng, share: ShareId) {
             let bytes = rng.usize(1..TOTAL / 2);
             let own: Vec<usize> = (0..self.credits.len()).filter(|at| self.credits[*at].0 == share).collect();
@@ -236,7 +238,7 @@ mod tests {
             for _ in 0..100 {
                 if let Some(other) = rng.choice(&others) {
                     model.step(&mut rng, *other);
-                    // A log that becomes more than is free.
+                    // A log whose events need more than is free.
                     if rng.u32(..20) == 0 {
                         model.shares.take_anyway(*other, TOTAL);
                         model.credits.push((*other, TOTAL));
@@ -256,7 +258,7 @@ mod tests {
                 model.step(&mut rng, share);
             }
             let well = model.sources[0];
-            // From here on it asks as the shards do that have nothing larger than what is kept for it.
+            // From here on, this source requests only what its reserved part can satisfy.
             let of_it = model.wishes.iter().filter(|(_, share)| **share == well).map(|(wish, _)| *wish);
             for wish in of_it.collect::<Vec<_>>() {
                 model.wishes.remove(&wish);

@@ -1,8 +1,8 @@
-//! At most so many a second. Pure.
+//! A rate limit per second. Pure.
 
 use tokio::time::Instant;
 
-/// Lets through at most a number a second, and that many at once.
+/// A token bucket: `rate` tokens per second, and at most `rate` tokens at once.
 #[derive(Debug)]
 pub(super) struct Bucket {
     rate: f64,
@@ -15,7 +15,7 @@ impl Bucket {
         Self { rate: rate.into(), left: rate.into(), filled: now }
     }
 
-    /// Whether one more may pass.
+    /// Takes a token; returns whether there was one.
     pub(super) fn take(&mut self, now: Instant) -> bool {
         let more = now.saturating_duration_since(self.filled).as_secs_f64() * self.rate;
         self.left = (self.left + more).min(self.rate);

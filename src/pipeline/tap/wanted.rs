@@ -1,28 +1,28 @@
-//! What somebody who taps a running process wants to see. Pure.
+//! What a tap shows: its kinds, filters and rate. Pure.
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use regex_automata::meta::{Config, Regex};
 use regex_automata::util::syntax;
 
-/// Lines a second, unless more are asked for.
+/// Default number of lines per second.
 pub const USUAL_RATE: u32 = 10;
 
-/// Most lines a second.
+/// Maximum number of lines per second.
 pub const MOST_RATE: u32 = 1_000;
 
-/// Most bytes of a compiled pattern, and of what it remembers while it searches.
+/// Maximum number of bytes of a compiled pattern, and of its search cache.
 const MOST_PATTERN: usize = 1 << 20;
 
-/// What passes through a process.
+/// The kinds of entries that a tap can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A log as it was pulled, before the script: nothing is masked yet.
+    /// A log as it was pulled, before the script runs: nothing is masked yet.
     Log,
-    /// An event as it goes to a destination.
+    /// An event that is sent to a destination.
     Event,
-    /// A log that the script failed on: the error, without the log.
+    /// A script error, without the log.
     Failure,
-    /// A dead letter that was written: why, and the event, without the log.
+    /// A dead letter that was written: its reason and its event, without the log.
     Letter,
 }
 
@@ -46,15 +46,15 @@ impl Kind {
     }
 }
 
-/// What is to be shown, and how much of it.
+/// The filters and the rate of a tap.
 #[derive(Debug, Clone)]
 pub struct Wanted {
     /// A bit for each [`Kind`].
     pub(super) kinds: u8,
     pattern: Option<Regex>,
-    /// A field that the log has, with this value.
+    /// Only logs with this field and value.
     field: Option<(Vec<u8>, Vec<u8>)>,
-    /// Most lines a second.
+    /// Maximum number of lines per second.
     pub(super) rate: u32,
 }
 
@@ -70,10 +70,10 @@ pub fn query(kinds: &[Kind], pattern: Option<&str>, field: Option<&str>, rate: u
 }
 
 impl Wanted {
-    /// Reads a query. Without a kind, events are wanted: they have passed the script, with all that it masks.
+    /// Reads a query. The default kind is `event`: events have passed the script, so what the script masks is masked.
     ///
     /// # Errors
-    /// What is wrong with it, in a sentence.
+    /// The problem, as a sentence.
     pub fn parse(query: &str) -> Result<Self, String> {
         let mut wanted = Self { kinds: 0, pattern: None, field: None, rate: USUAL_RATE };
         for part in query.split('&').filter(|part| !part.is_empty()) {
@@ -106,17 +106,17 @@ impl Wanted {
         self.kinds & kind.bit() != 0
     }
 
-    /// Whether what is said of a thing matches.
+    /// Whether a text matches the pattern.
     pub(super) fn matches(&self, text: &[u8]) -> bool {
         self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(text))
     }
 
-    /// Whether it depends on the fields of a log.
+    /// Whether the tap filters by a field of the log.
     pub(super) fn asks_for_field(&self) -> bool {
         self.field.is_some()
     }
 
-    /// Whether a log has the field.
+    /// Whether a log has the field that the tap filters by.
     pub(super) fn fits<'a>(&self, mut fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> bool {
         let Some((key, value)) = &self.field else { return true };
         fields.any(|(found, text)| found == key && text == value)
@@ -133,7 +133,7 @@ fn compile(pattern: &str) -> Result<Regex, String> {
     let built = Regex::builder().configure(limits).syntax(syntax).build(pattern);
     built.map_err(|error| {
         let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-        // The parser draws the pattern; its last line says what is wrong.
+        // The error text shows the pattern over several lines; its last line names the problem.
         format!("the pattern cannot be used: {}", cause.lines().last().unwrap_or_default().trim())
     })
 }
