@@ -7,7 +7,7 @@
 //!  └──────── save(checkpoint), only when every event of the batch is durable ◀──┘
 //! ```
 //!
-//! `docs/architecture.md` follows a page through these folders and says why they are as they are. Imports only go down
+//! `docs/architecture.md` follows a page through these folders and explains their structure. Imports only go down
 //! this list, and no two files import each other:
 //!
 //! * [`cli`]: commands, flags, exit codes

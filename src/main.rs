@@ -1,4 +1,4 @@
-//! The program `forwarder`: see the library of this name.
+//! The `forwarder` program: see the library of the same name.
 
 fn main() -> std::process::ExitCode {
     forwarder::cli::main()

@@ -201,7 +201,7 @@ impl Credit {
         }
     }
 
-    /// Keeps `bytes` and returns the rest. If there are fewer, the difference becomes a debt, as in
+    /// Keeps `bytes` and returns the rest. If the credit has fewer bytes, the difference becomes a debt, as in
     /// [`Credit::resize`].
     #[must_use]
     pub fn split(&mut self, bytes: usize) -> Self {

@@ -179,7 +179,7 @@ impl Bound {
         *cursor == self.cursor || is_behind
     }
 
-    /// Whether `cursor` is behind the bound: more was read than was asked for.
+    /// Whether `cursor` is after the bound: more was read than requested.
     #[must_use]
     pub fn is_passed(&self, cursor: &Cursor) -> bool {
         matches!((cursor.number(), self.cursor.number()), (Some(at), Some(end)) if at > end)

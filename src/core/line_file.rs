@@ -29,7 +29,7 @@ pub fn rotate(path: &Path, keep: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// `path` with a dot and `end` behind it.
+/// `path` with a dot and `end` appended.
 #[must_use]
 pub fn beside(path: &Path, end: &str) -> PathBuf {
     let mut path = path.as_os_str().to_owned();
@@ -37,7 +37,7 @@ pub fn beside(path: &Path, end: &str) -> PathBuf {
     path.into()
 }
 
-/// Where the last line feed of a file of `len` bytes ends, looked for from the end on.
+/// The end of the last line feed in a file of `len` bytes, searched backwards from the end.
 ///
 /// # Errors
 /// The file cannot be read.

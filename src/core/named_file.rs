@@ -114,7 +114,7 @@ pub fn is_public(path: &Path) -> bool {
 /// Opens a file of ours for reading and appending. Creates it with mode 0600 if it does not exist.
 ///
 /// # Errors
-/// The system's, or it is not a regular file that only we use.
+/// The system's, or it is not a regular file of ours.
 pub fn append(path: &Path) -> io::Result<File> {
     ours(OpenOptions::new().read(true).append(true).create(true), path)
 }
@@ -194,7 +194,8 @@ pub fn free_bytes(dir: &Path) -> io::Result<u64> {
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
-/// Opens a file for writing: not through a link, and only if nobody else uses it.
+/// Opens a file for writing: not through a link, and only if it has one name, belongs here, and is not writable by
+/// everybody.
 fn ours(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let file = open_with(options.mode(0o600).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW), path)?;
     let found = file.metadata()?;
@@ -231,8 +232,8 @@ fn regular(found: &Metadata) -> io::Result<()> {
     Err(Distrust::NotRegular(what).into())
 }
 
-/// A file to write to must belong to us or to root. Root may also write to files of the owner of the directory: `sudo
-/// forwarder dlq` works on the files of the user that the forwarder runs as.
+/// A file to write to must belong to us or to root. Root may also write to files of the owner of the directory:
+/// `sudo forwarder dlq` works on the files of the user that the forwarder runs as.
 fn belongs_here(found: &Metadata, path: &Path) -> io::Result<()> {
     let (owner, user) = (found.uid(), user());
     if owner == user || owner == 0 {

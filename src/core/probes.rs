@@ -98,7 +98,7 @@ impl Probes {
         });
     }
 
-    /// The state of the probe logs by source; only sources that have any.
+    /// The state of the probe logs by source. Includes only sources that have had any.
     #[must_use]
     pub fn read(&self, now: Instant) -> BTreeMap<SourceName, ProbeStatus> {
         let status = |probe: &Probe| ProbeStatus {

@@ -189,7 +189,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever stands before and behind it in what was encoded.
+        /// With any text before and after the secret in the encoded text.
         #[test]
         fn nothing_of_a_secret_in_base64_is_left(secret in "[!-~]{8,48}", before in ".{0,9}", behind in ".{0,9}") {
             let sent = format!("{before}{secret}{behind}");

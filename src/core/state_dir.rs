@@ -1,5 +1,4 @@
-//! The state directory: small files that improve the next start. Without it the program works, and logs what is
-//! missing.
+//! The state directory: small files that improve the next start. The program also works without it.
 
 use std::fs;
 use std::io;

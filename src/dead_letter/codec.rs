@@ -1,4 +1,4 @@
-//! A record as one line of JSON, and back.
+//! Encodes a record as one line of JSON, and decodes it.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -15,25 +15,26 @@ use crate::core::cursor::{Cursor, ShardId};
 use crate::core::destination_name::DestinationName;
 use crate::core::printable::is_unprintable;
 
-/// The newest version.
+/// The newest format version.
 const VERSION: u32 = 2;
 
-/// The version of a line: the oldest that knows its reason, so that an older program can read what it understands.
+/// The version of a line: the oldest version that has the reason, so that older programs can read as many lines as
+/// possible.
 fn version_of(record: &Record) -> u32 {
     if record.reason == Reason::DestinationDown { 2 } else { 1 }
 }
 
-/// What every line of every version starts with; the digits of the version follow.
+/// The start of every line of every version; the digits of the version follow.
 pub(super) const START: &[u8] = b"{\"v\":";
 
-/// What stands between the checked bytes of a line and the check itself.
+/// Separates the checked bytes of a line from the checksum.
 const CRC_KEY: &[u8] = b",\"crc\":\"";
 
-/// Most bytes of a code, and of a message.
+/// Maximum number of bytes of a code, and of a message.
 const MOST_CODE: usize = 64;
 const MOST_MESSAGE: usize = 1024;
 
-/// Appends `record` as one line, with the line feed.
+/// Appends `record` as one line, including the line feed.
 pub fn encode(record: &Record, out: &mut Vec<u8>) {
     let start = out.len();
     RecordLine::of(record)
@@ -45,7 +46,7 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) {
     out.extend_from_slice(format!("{crc:08x}\"}}\n").as_bytes());
 }
 
-/// Reads a line without its line feed.
+/// Decodes a line without its line feed.
 pub(super) fn decode(line: &[u8]) -> Result<Record, Defect> {
     if !is_sound(line) {
         return Err(Defect::Damaged);
@@ -59,7 +60,7 @@ pub(super) fn decode(line: &[u8]) -> Result<Record, Defect> {
     line.record().map_err(|problem| Defect::Foreign(problem.to_owned()))
 }
 
-/// Whether the check at the end of a line fits the bytes before it, whatever the version of the line.
+/// Whether the checksum at the end of a line matches the bytes before it, in any format version.
 pub(super) fn is_sound(line: &[u8]) -> bool {
     let Some(checked) = line.len().checked_sub(CRC_KEY.len() + 10) else {
         return false;
@@ -68,23 +69,23 @@ pub(super) fn is_sound(line: &[u8]) -> bool {
     seal == [CRC_KEY, format!("{:08x}\"}}", crc(checked)).as_bytes()].concat()
 }
 
-/// Why a line is no record.
+/// Why a line is not a record.
 #[derive(Debug, thiserror::Error)]
 pub enum Defect {
-    /// Its bytes are not those that were written.
+    /// The checksum does not match.
     #[error("the checksum does not match: the line is damaged")]
     Damaged,
-    /// It ends without a line feed: it is being written, or was when the program or the machine went down. Nothing is
-    /// lost with it: no checkpoint passes a record before it is whole.
+    /// The last line has no line feed: it is being written, or the program or the machine stopped during the write.
+    /// Nothing is lost: no checkpoint moves past a record before it is complete.
     #[error("the last line is incomplete: it is being written, or its writer crashed (then the log is sent again)")]
     Unfinished,
     /// It was written by a newer program.
     #[error("written by a newer forwarder (format version {0}, this one reads {VERSION}): use that one to read it")]
     Newer(u32),
-    /// It is whole, and no record.
+    /// The checksum matches, but the line is not a record.
     #[error("not a dead letter: {0}")]
     Foreign(String),
-    /// The file cannot be read on from here.
+    /// The rest of the file cannot be read.
     #[error("cannot read further: {0}")]
     Io(#[from] io::Error),
 }
@@ -101,7 +102,7 @@ fn crc(bytes: &[u8]) -> u32 {
     crc.sum()
 }
 
-/// The keys of a line, in their order, but for `crc`.
+/// The keys of a line in order, without `crc`.
 #[derive(Serialize, Deserialize)]
 struct RecordLine<'a> {
     v: u32,
@@ -196,7 +197,7 @@ impl<'a> RecordLine<'a> {
     }
 }
 
-/// The pairs that a JSON object can carry as they are, and the others with their positions.
+/// The pairs that fit into a JSON object, and the other pairs with their positions.
 fn split(log: &[(Vec<u8>, Vec<u8>)]) -> (Pairs<'_>, Vec<(usize, String, String)>) {
     let mut seen = BTreeSet::new();
     let mut plain = Vec::with_capacity(log.len());
@@ -210,7 +211,7 @@ fn split(log: &[(Vec<u8>, Vec<u8>)]) -> (Pairs<'_>, Vec<(usize, String, String)>
     (Pairs(plain), other)
 }
 
-/// At most `most` bytes of a text, in whole characters.
+/// A text cut to at most `most` bytes, at a character boundary.
 fn cut(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most {
         return text.into();
@@ -222,7 +223,7 @@ fn cut(text: &str, most: usize) -> Cow<'_, str> {
     format!("{}…", &text[..end]).into()
 }
 
-/// A JSON object of strings whose order counts.
+/// A JSON object of strings that keeps their order.
 struct Pairs<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl Serialize for Pairs<'_> {
@@ -253,7 +254,7 @@ impl<'de> Deserialize<'de> for Pairs<'_> {
     }
 }
 
-/// JSON on one line in which whatever [`is_unprintable`] is escaped. (JSON itself asks for that only below U+0020.)
+/// JSON on one line in which every [`is_unprintable`] character is escaped. (JSON requires this only below U+0020.)
 struct Printable;
 
 impl serde_json::ser::Formatter for Printable {
@@ -262,7 +263,7 @@ impl serde_json::ser::Formatter for Printable {
             let (fine, odd) = piece.split_at(piece.find(is_unprintable).unwrap_or(piece.len()));
             out.write_all(fine.as_bytes())?;
             for c in odd.chars() {
-                // All of them are below U+10000: one unit of UTF-16 each.
+                // All of them are below U+10000: one UTF-16 unit each.
                 write!(out, "\\u{:04x}", u32::from(c))?;
             }
         }

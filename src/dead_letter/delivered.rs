@@ -1,4 +1,4 @@
-//! Which letters a replay has delivered, and the files that it has set aside.
+//! The dead letters that a replay has delivered, and the files that it has set aside.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 use super::Record;
 use crate::core::named_file;
 
-/// Names the letters that were delivered.
+/// The file with the ids of delivered dead letters.
 pub(super) const DELIVERED_FILE: &str = "replayed.jsonl";
 
-/// Which letters of a directory were delivered by a replay.
+/// The dead letters of a directory that a replay has delivered.
 #[derive(Debug, Default)]
 pub(super) struct Delivered(pub(super) BTreeSet<Name>);
 
-/// What tells a letter from every other one.
+/// Identifies a dead letter.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Name {
     project: String,
@@ -39,7 +39,8 @@ impl Name {
 }
 
 impl Delivered {
-    /// Reads what a replay has noted. A line that a crash has torn names a letter that will be delivered again.
+    /// Reads the file that a replay writes. Ignores a line that was cut off by a crash: that dead letter is delivered
+    /// again.
     pub(super) fn read(dir: &Path) -> io::Result<Self> {
         let file = match named_file::open(&dir.join(DELIVERED_FILE)) {
             Ok(file) => file,
@@ -58,7 +59,7 @@ impl Delivered {
     }
 }
 
-/// The files of a directory that were set aside, the oldest first.
+/// The files of a directory that were set aside, oldest first.
 pub(super) fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {

@@ -1,4 +1,4 @@
-//! A file of lines that only grows, and holds whole lines only.
+//! An append-only file of complete lines.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -9,13 +9,13 @@ use super::codec;
 use crate::core::line_file::{end_of_lines, sync_parent};
 use crate::core::named_file;
 
-/// What crashes have left of lines.
+/// Collects incomplete lines that crashes have left.
 const TORN_FILE: &str = "dead-letters.torn";
 
-/// The open file. It belongs to the one who holds the directory's lock.
+/// The open file. It is used only by the owner of the directory's lock.
 ///
-/// A write that fails uses it up: whoever writes next opens the file anew and so starts from what the disk holds, not
-/// from what was believed about it.
+/// A failed write consumes it. The next write opens the file again, and so starts from what is on disk and not from
+/// outdated state.
 #[derive(Debug)]
 pub(super) struct Journal {
     path: PathBuf,
@@ -24,23 +24,23 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Opens the file, or makes it (mode 0600), and mends its end: see [`Journal::mend`].
+    /// Opens the file, or creates it (mode 0600), and repairs its end: see [`Journal::mend`].
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let file = named_file::append(path).map_err(StoreError::of("open", path))?;
         let len = file.metadata().map_err(StoreError::of("read the size of", path))?.len();
         let mut journal = Self { path: path.to_owned(), file, len };
         journal.mend().map_err(StoreError::of("mend the end of", path))?;
-        // The name has to last as the content does, else a power cut leaves fsynced bytes that nobody finds.
+        // The name must be durable too. Otherwise a power failure could leave synced bytes without a name.
         sync_parent(path).map_err(StoreError::of("sync the directory of", path))?;
         Ok(journal)
     }
 
-    /// How long it is.
+    /// Its length in bytes.
     pub(super) fn len(&self) -> u64 {
         self.len
     }
 
-    /// Whether the path still leads to this file, as it was left: nobody moved, removed, cut or edited it meanwhile.
+    /// Whether the path still leads to this file, and the file is unchanged: not moved, removed, truncated or edited.
     pub(super) fn is_current(&self) -> io::Result<bool> {
         let ours = self.file.metadata()?;
         match fs::symlink_metadata(&self.path) {
@@ -50,12 +50,13 @@ impl Journal {
         }
     }
 
-    /// Appends whole lines. When it returns `Ok` they are on the disk, in the file that the path leads to.
+    /// Appends complete lines. When it returns `Ok`, they are on disk in the file at the path.
     pub(super) fn append(mut self, lines: &[u8]) -> Result<Self, StoreError> {
         let outcome = self.file.write_all(lines).and_then(|()| self.file.sync_data());
         if let Err(error) = outcome {
-            // The caller will bring the same lines again. What is left of these would be a second copy, and a torn last
-            // line. After a failed sync the kernel may also take the pages for clean, and would never write them.
+            // The caller retries with the same lines, so the rest of this write would be a duplicate with an
+            // incomplete last line. After a failed sync, the kernel may also treat the pages as clean and never write
+            // them.
             if let Err(undo) = self.file.set_len(self.len) {
                 let file = self.path.display();
                 tracing::warn!(%file, error = %undo, "cannot undo a failed write; the next write repairs the end of the file");
@@ -70,11 +71,12 @@ impl Journal {
         }
     }
 
-    /// Makes sure that the file ends with a whole line.
+    /// Makes sure that the file ends with a complete line.
     ///
-    /// A crash in the middle of a write leaves a torn last line. It was never reported as written, so its log comes
-    /// again; still it is moved to a file beside this one, for whoever wants to see it. A line that lacks only its
-    /// line feed is whole, and gets it. A file that does not begin as ours do is somebody else's, and stays as it is.
+    /// A crash during a write leaves an incomplete last line. It was never reported as written, so its log is pulled
+    /// again. The line is still moved to a separate file for inspection. A line that lacks only its line feed is
+    /// complete: the line feed is added. A file that does not begin like ours belongs to another program and is not
+    /// changed.
     fn mend(&mut self) -> io::Result<()> {
         let whole = end_of_lines(&self.file, self.len)?;
         if whole == self.len {
@@ -99,7 +101,7 @@ impl Journal {
         let mut keep = named_file::append(&torn)?;
         let before = keep.metadata()?.len();
         if let Err(error) = keep.write_all(&tail).and_then(|()| keep.sync_data()) {
-            // This is tried again and again while the disk is full: a part each time would keep it so.
+            // The write is retried while the disk is full: a partial copy each time would keep the disk full.
             keep.set_len(before)?;
             return Err(error);
         }
@@ -117,7 +119,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether the file begins as a record does, or as what a power cut can leave of one: a part of it, or zeros.
+    /// Whether the file begins like a record, or like what a power failure can leave of one: a part of it, or zeros.
     fn begins_as_ours(&self) -> io::Result<bool> {
         let mut head = [0; codec::START.len()];
         let head = &mut head[..codec::START.len().min(usize::try_from(self.len).unwrap_or(usize::MAX))];
@@ -126,34 +128,34 @@ impl Journal {
     }
 }
 
-/// Why nothing was written. The shard is held in any case: nothing passes what is not on the disk. The same call may
-/// succeed later, when there is room again or the disk has recovered.
+/// Why nothing was written. The shard is paused in any case: no checkpoint moves past a record that is not on disk.
+/// The same call may succeed later, when there is room again or the disk has recovered.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// There is no room.
     #[error("no room for dead letters in {}: {limit}", path.display())]
     Full {
-        /// The letters' file.
+        /// The file.
         path: PathBuf,
-        /// What is exhausted.
+        /// The exhausted limit.
         limit: Limit,
     },
-    /// The disk, or the way to it, fails.
+    /// The disk, or the access to it, fails.
     #[error("cannot {doing} {}: {cause}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation.
         doing: &'static str,
-        /// The letters' file.
+        /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         cause: io::Error,
     },
 }
 
-/// Which room is exhausted.
+/// The exhausted limit.
 #[derive(Debug, thiserror::Error)]
 pub enum Limit {
-    /// The file may not grow further.
+    /// The maximum size of the file.
     #[error(
         "the file has {used} bytes, {more} more would exceed its limit of {cap}; look at it (`forwarder dlq list`), \
          then move it away (no restart needed) or raise the limit"
@@ -163,16 +165,16 @@ pub enum Limit {
         used: u64,
         /// Bytes that were to be added.
         more: u64,
-        /// Most bytes that it may have.
+        /// Maximum number of bytes of the file.
         cap: u64,
     },
-    /// The disk, a quota, or the size that the system allows for a file.
+    /// The disk, a quota, or the system's limit on file sizes.
     #[error("{0}; free some space, then the shard resumes by itself")]
     Disk(io::Error),
 }
 
 impl StoreError {
-    /// Sorts an error of the system by what it means for whoever wants to write.
+    /// Classifies a system error for a writer.
     pub(super) fn of(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         let path = path.to_owned();

@@ -1,4 +1,4 @@
-//! What an isolated destination missed, taken for its return.
+//! The events that an isolated destination missed, for delivery when it is back.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,30 +10,30 @@ use super::replay_claim::{ClaimError, ReplayClaim};
 use super::{Letter, Reason, Record, Unreadable};
 use crate::core::destination_name::DestinationName;
 
-/// What a destination missed while down. Nobody else can replay letters of the same store meanwhile.
+/// The missed events of a destination. While it exists, nobody else can replay dead letters of the same store.
 pub trait MissedLetters: Send {
-    /// The next of them in the order in which they were written, at most so many; none when there are no more.
+    /// The next missed events in the order in which they were written, at most `most`. Empty when there are no more.
     ///
     /// # Errors
     /// [`ClaimError`]
     fn next(&mut self, most: usize) -> BoxFuture<'_, Result<Vec<Record>, ClaimError>>;
 
-    /// Notes that those which `next` gave last came to their end.
+    /// Records that the events of the last `next` are completed.
     ///
     /// # Errors
-    /// [`ClaimError`]: they will be there again.
+    /// [`ClaimError`]: they will be returned again.
     fn settle(&mut self, letters: Arc<[Record]>) -> BoxFuture<'_, Result<(), ClaimError>>;
 
-    /// Takes what was settled out of the store, and gives the rest free.
+    /// Removes the completed events from the store, and releases the others.
     ///
     /// # Errors
-    /// [`ClaimError`]: whoever takes letters next does it.
+    /// [`ClaimError`]: the next claim does it.
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), ClaimError>>;
 }
 
-/// The letters of a directory.
+/// The dead letters of a directory.
 pub(super) struct DirectoryMissed {
-    /// Absent only while a thread works with it.
+    /// `None` only while a thread uses it.
     claim: Option<ClaimOfOne>,
 }
 
@@ -44,7 +44,7 @@ struct ClaimOfOne {
 }
 
 impl DirectoryMissed {
-    /// Takes the letters of a directory.
+    /// Claims the dead letters of a directory.
     pub(super) async fn take(dir: PathBuf, destination: DestinationName) -> Result<Self, ClaimError> {
         let take = move || -> Result<ClaimOfOne, ClaimError> {
             let claim = ReplayClaim::take(&dir)?;
@@ -54,7 +54,7 @@ impl DirectoryMissed {
         Ok(Self { claim: Some(blocking(take).await?) })
     }
 
-    /// Lets a thread work with the claim, as long as the disk takes.
+    /// Runs `work` on the claim on a blocking thread.
     async fn with<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&mut ClaimOfOne) -> Result<T, ClaimError> + Send + 'static,
@@ -86,7 +86,7 @@ impl MissedLetters for DirectoryMissed {
 }
 
 impl ClaimOfOne {
-    /// What is not readable is left where it is, for people.
+    /// Skips unreadable lines; they stay in the file.
     fn next(&mut self, most: usize) -> Vec<Record> {
         let mut next = Vec::new();
         while next.len() < most {
@@ -103,6 +103,6 @@ impl ClaimOfOne {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    // A panic of the thread is the caller's.
+    // A panic of the thread is passed on to the caller.
     spawn_blocking(work).await.unwrap_or_else(|panic| panic!("{panic}"))
 }

@@ -1,4 +1,4 @@
-//! How many dead letters of a directory still wait for somebody.
+//! Counts the undelivered dead letters of a directory.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,15 +10,15 @@ use super::FILE;
 use super::delivered::{DELIVERED_FILE, files};
 use crate::core::named_file;
 
-/// Counts letters again and again, and reads only what is new.
+/// Counts dead letters repeatedly, and reads only new lines each time.
 #[derive(Debug)]
 pub struct OpenLetters {
     dir: PathBuf,
-    /// How far each file was read, by its path.
+    /// What was read of each file, by path.
     read: BTreeMap<PathBuf, Lines>,
 }
 
-/// What was read of a file.
+/// What was read of a file so far.
 #[derive(Debug, Clone, Default)]
 struct Lines {
     inode: u64,
@@ -26,34 +26,34 @@ struct Lines {
     count: u64,
     reasons: BTreeMap<String, u64>,
     newest: Option<String>,
-    /// The first bytes of the line at hand.
+    /// The first bytes of the current line.
     head: Vec<u8>,
 }
 
-/// The letters that wait, and what is on disk of them.
+/// The undelivered dead letters, and what is on disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LettersOnDisk {
-    /// How many wait: those that were written, less those that a replay has delivered.
+    /// Number of undelivered dead letters: those that were written, minus those that a replay has delivered.
     pub open: u64,
-    /// Bytes of the files that hold them.
+    /// Size of their files in bytes.
     pub bytes: u64,
     /// When the newest was written (RFC 3339, UTC).
     pub newest: Option<String>,
-    /// How many were written, by reason, as far as the files still have them.
+    /// Number of dead letters in the files by reason, including those that were delivered.
     pub reasons: BTreeMap<String, u64>,
 }
 
-/// So much of a line tells its time and its reason: they stand at its beginning.
+/// Bytes of a line that are enough for its time and its reason, which are near its start.
 const MOST_HEAD: usize = 256;
 
 impl OpenLetters {
-    /// The letters of this directory.
+    /// For the dead letters of this directory.
     #[must_use]
     pub fn new(dir: &Path) -> Self {
         Self { dir: dir.to_owned(), read: BTreeMap::new() }
     }
 
-    /// What waits now. Blocks as long as the disk takes.
+    /// The current state. Blocks while it reads the disk.
     ///
     /// # Errors
     /// A file cannot be read.
@@ -76,7 +76,7 @@ impl OpenLetters {
         Ok(found)
     }
 
-    /// What was read of a file by now; nothing where there is none.
+    /// What was read of a file, including new lines; `None` if there is no such file.
     fn lines(&mut self, path: PathBuf) -> io::Result<Option<&Lines>> {
         let metadata = match fs::symlink_metadata(&path) {
             Ok(metadata) if metadata.is_file() => metadata,
@@ -126,7 +126,7 @@ impl Lines {
     fn end_line(&mut self) {
         self.count += 1;
         let head = String::from_utf8_lossy(&self.head);
-        // Inside a string a quote has a backslash before it, so these are keys.
+        // In a string, a quote follows a backslash, so these matches are keys.
         let value = |key: &str| Some(head.split_once(key)?.1.split_once('"')?.0.to_owned());
         if let Some(reason) = value("\"reason\":\"") {
             *self.reasons.entry(reason).or_default() += 1;

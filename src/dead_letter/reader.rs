@@ -1,4 +1,4 @@
-//! The reader's side: works beside a writer, on a copy, on a damaged file.
+//! Reads dead letters. Works while a writer is active, on a copy, and on a damaged file.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -13,68 +13,69 @@ use super::delivered::{self, Delivered};
 use super::{FILE, Record};
 use crate::core::named_file;
 
-/// Reads the letters of a directory in the order in which they were written, those first that a replay has set aside,
-/// and stops at the present end. Letters that a replay has delivered are passed over.
+/// Reads the dead letters of a directory in the order in which they were written, and stops at the current end. Files
+/// that a replay has set aside come first. Skips dead letters that a replay has delivered.
 ///
-/// Changes nothing and takes no lock. What is no record is reported with its place, and the reading goes on behind it.
+/// Changes nothing and takes no lock. A line that is not a record is reported with its position, and reading
+/// continues after it.
 #[derive(Debug)]
 pub struct Reader {
     /// The file that is being read.
     file: FileReader,
-    /// Files still to be read, the last of them the one that is written to.
+    /// Files that are not read yet. The last one is the file that is being written.
     rest: VecDeque<PathBuf>,
     delivered: Delivered,
 }
 
-/// Reads the letters of one file.
+/// Reads the dead letters of one file.
 #[derive(Debug)]
 pub(super) struct FileReader {
     path: PathBuf,
-    /// Absent when there is no file, or when it cannot be read on.
+    /// `None` if there is no file, or if the rest cannot be read.
     input: Option<BufReader<File>>,
-    /// The present line without its line feed, and how much of it was given out. A damaged line can hold the next
-    /// record too, when it was the line feed between them that was hit.
+    /// The current line without its line feed, and how much of it was returned. A damaged line can also contain the
+    /// next record, if the line feed between them was damaged.
     line: Vec<u8>,
     given: usize,
-    /// Where `line` starts in the file.
+    /// Offset of `line` in the file.
     offset: u64,
-    /// How many bytes of the file `line` takes: one more than its length if it ended with a line feed.
+    /// Number of bytes of `line` in the file: one more than its length if it ended with a line feed.
     taken: u64,
 }
 
-/// A record as it was found.
+/// A dead letter in a file.
 #[derive(Debug)]
 pub struct Letter {
-    /// What it says.
+    /// The decoded record.
     pub record: Record,
     /// Its line in the file, without the line feed. Safe to print.
     pub line: String,
 }
 
-/// A piece of the file that is no record.
+/// A part of the file that is not a record.
 #[derive(Debug, thiserror::Error)]
 #[error("{} at byte {offset} ({bytes} bytes): {defect}", path.display())]
 pub struct Unreadable {
     /// The file.
     pub path: PathBuf,
-    /// Where it starts, counted from 0.
+    /// Its offset, from 0.
     pub offset: u64,
-    /// How long it is.
+    /// Its length in bytes.
     pub bytes: usize,
-    /// What is wrong.
+    /// The fault.
     pub defect: Defect,
 }
 
-/// Why there is nothing to read.
+/// Why dead letters cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// There is no such directory.
+    /// The directory does not exist.
     #[error(
         "there is no directory {}: no forwarder has written dead letters there yet, or they are elsewhere (--dir, or dead_letters.dir in the settings)",
         .0.display()
     )]
     Missing(PathBuf),
-    /// It is a file.
+    /// The path is a file.
     #[error("{} is not a directory: name the directory with dead-letters.jsonl", .0.display())]
     NoDirectory(PathBuf),
     /// This user may not read it.
@@ -82,21 +83,21 @@ pub enum ReadError {
     Denied {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         cause: io::Error,
     },
-    /// Anything else that the system says.
+    /// Another error of the system.
     #[error("cannot read {}: {cause}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         cause: io::Error,
     },
 }
 
 impl Reader {
-    /// Opens the letters of a directory. A directory without letters is an empty reader.
+    /// Opens the dead letters of a directory. A directory without any is an empty reader.
     ///
     /// # Errors
     /// [`ReadError`]: there is no such directory, or it cannot be read.
@@ -108,7 +109,8 @@ impl Reader {
         Ok(Self { file: FileReader::open(&first)?, rest, delivered })
     }
 
-    /// Whether a replay delivered this letter. It tells so of letters set aside only: a log can be given up anew.
+    /// Whether a replay has delivered this dead letter. Applies only to files that were set aside, because the same
+    /// log can become a dead letter again later.
     fn is_settled(&self, letter: &Letter) -> bool {
         !self.rest.is_empty() && self.delivered.has(&letter.record)
     }
@@ -129,7 +131,7 @@ impl Iterator for Reader {
                         Err(ReadError::Denied { cause, .. } | ReadError::Io { cause, .. }) => {
                             return Some(Err(Unreadable { path, offset: 0, bytes: 0, defect: Defect::Io(cause) }));
                         }
-                        // The directory went meanwhile.
+                        // The directory was removed in the meantime.
                         Err(ReadError::Missing(_) | ReadError::NoDirectory(_)) => return None,
                     }
                 }
@@ -151,7 +153,7 @@ impl ReadError {
 }
 
 impl FileReader {
-    /// Opens the letters of a file. No file in a directory that is there is no letters.
+    /// Opens the dead letters of a file. If the directory exists and the file does not, there are none.
     pub(super) fn open(path: &Path) -> Result<Self, ReadError> {
         let dir = path.parent().unwrap_or(path);
         let input = match named_file::open(path) {
@@ -167,7 +169,7 @@ impl FileReader {
         Unreadable { path: self.path.clone(), offset: self.offset + self.given as u64, bytes, defect }
     }
 
-    /// Reads the next line; whether there is one.
+    /// Reads the next line. Returns whether there is one.
     fn advance(&mut self) -> Result<bool, Unreadable> {
         self.offset += self.taken;
         (self.given, self.taken) = (0, 0);
@@ -216,8 +218,8 @@ impl Iterator for FileReader {
     }
 }
 
-/// Where the next record starts in the rest of a damaged line, or the end. Only a record starts like this: in its texts
-/// the quotes are escaped, and the values of a log are texts.
+/// Start of the next record in the rest of a damaged line, or the end. Only a record can start like this: quotes in
+/// its texts are escaped, and the values of a log are texts.
 fn next_start(rest: &[u8]) -> usize {
     memmem::find_iter(rest, codec::START)
         .find(|&at| at > 0 && rest.get(at + codec::START.len()).is_some_and(u8::is_ascii_digit))

@@ -12,34 +12,34 @@ use crate::core::destination_name::DestinationName;
 /// One dead letter: what could not be delivered, why, and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// When it was given up.
+    /// When it became a dead letter.
     pub at: Timestamp,
-    /// Why, in a word.
+    /// The reason.
     pub reason: Reason,
-    /// The destination that refused the event; absent where it is about the log as a whole, which goes wherever the script
-    /// sends it.
+    /// The destination that refused the event. `None` if the dead letter is about the log as a whole, whose
+    /// destinations the script decides.
     pub destination: Option<DestinationName>,
     /// The destination's code or the kind of the script's error: "hec 6". Cut to 64 bytes when written.
     pub code: String,
-    /// What was said about it, without secrets. Cut to 1024 bytes when written.
+    /// A description without secrets. Cut to 1024 bytes when written.
     pub message: String,
-    /// Which log it is about.
+    /// The log.
     pub origin: LogOrigin,
-    /// Version of the script that was in charge.
+    /// The script version that processed the log.
     pub script: String,
-    /// The log as it was pulled: keys and values in the log's order, any bytes.
+    /// The original log: keys and values in the log's order, any bytes.
     pub log: Vec<(Vec<u8>, Vec<u8>)>,
-    /// The encoded event; absent when none was made.
+    /// The encoded event; `None` if there is none.
     pub event: Option<Vec<u8>>,
 }
 
 impl Record {
-    /// Names the log, or the event made of it: `shard-cursor-log`, or `shard-cursor-log-event`, with the number inside
-    /// the cursor when it has one. Needs no quotes in a shell.
+    /// Identifies the log, or the event made from it: `shard-cursor-log` or `shard-cursor-log-event`. Uses the number
+    /// inside the cursor if it has one. Needs no quotes in a shell.
     ///
-    /// The same log has the same id when it is pulled again. A crash between the letter and the checkpoint therefore
-    /// leaves a second record with the same id, never a second id for one loss. Unique within a logstore and a
-    /// destination: what two destinations refuse is two letters of one id.
+    /// The same log has the same id when it is pulled again. A crash after the dead letter and before the checkpoint
+    /// therefore leaves a second record with the same id, never a second id for one log. Unique within a logstore and
+    /// a destination: an event that two destinations refuse is two dead letters with the same id.
     #[must_use]
     pub fn id(&self) -> String {
         let LogOrigin { shard, cursor, log, event, .. } = &self.origin;
@@ -51,7 +51,7 @@ impl Record {
     }
 }
 
-/// Which log, and which of the events made of it.
+/// The position of the log, and of the event made from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogOrigin {
     /// The project of the logstore.
@@ -60,11 +60,12 @@ pub struct LogOrigin {
     pub logstore: String,
     /// The shard.
     pub shard: ShardId,
-    /// From where to pull to see the log again.
+    /// The cursor to pull from to get the log again.
     pub cursor: Cursor,
-    /// Which log after that cursor, counted from 0.
+    /// Index of the log after that cursor, from 0.
     pub log: u32,
-    /// Which of the events made of that log for the destination, counted from 0; absent when the letter is about the log as a whole.
+    /// Index of the event among those made from that log for the destination, from 0. `None` if the dead letter is
+    /// about the log as a whole.
     pub event: Option<u32>,
 }
 
@@ -74,17 +75,17 @@ pub struct LogOrigin {
 pub enum Reason {
     /// The script raised an error.
     ScriptError,
-    /// The script took longer than it may.
+    /// The script exceeded its time limit.
     ScriptTimeout,
-    /// The script took more memory than it may.
+    /// The script exceeded its memory limit.
     ScriptMemory,
-    /// What the script returned is no event.
+    /// The return value of the script is not an event.
     BadReturn,
-    /// The destination refuses the event for what it is.
+    /// The destination refuses the event because of its content.
     Rejected,
-    /// The event is larger than the destination takes.
+    /// The event is larger than the destination accepts.
     TooLarge,
-    /// The destination was down, and is isolated: the others went on without it.
+    /// The isolated destination was down, and the others continued without it.
     DestinationDown,
 }
 
@@ -100,7 +101,7 @@ impl Reason {
         Self::DestinationDown,
     ];
 
-    /// Its name, as in the file.
+    /// Its name in the file.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -129,7 +130,7 @@ impl FromStr for Reason {
     }
 }
 
-/// There is no such reason.
+/// No reason has this name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("unknown reason; the reasons are {}", Reason::ALL.map(Reason::as_str).join(", "))]
 pub struct UnknownReason;

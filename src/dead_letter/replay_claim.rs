@@ -1,8 +1,9 @@
-//! Letters set aside for a replay, and which of them it has delivered.
+//! Dead letters that are set aside for a replay, and which of them it has delivered.
 //!
-//! A replay may run beside the forwarder whose letters it takes. It renames the letters' file, to `dead-letters.1.jsonl`
-//! and so on; the forwarder notices before it counts a letter as written, and begins a new file. What was delivered is named in
-//! `replayed.jsonl` before it counts as such. When the replay ends, or the next one begins, those letters leave the files.
+//! A replay may run while the forwarder writes to the same directory. The replay renames the file of dead letters to
+//! `dead-letters.1.jsonl` and so on. The forwarder notices this before it reports a dead letter as written, and
+//! starts a new file. Delivered dead letters are recorded in `replayed.jsonl` before they count as delivered. They
+//! are removed from the files when the replay ends, or when the next one begins.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind, Write as _};
@@ -16,34 +17,34 @@ use super::{Defect, FILE, Record};
 use crate::core::line_file::sync_parent;
 use crate::core::named_file;
 
-/// The letters of one directory, taken for a replay. Nobody else can take them meanwhile.
+/// The dead letters of one directory, claimed for a replay. Only one claim can exist at a time.
 #[derive(Debug)]
 pub struct ReplayClaim {
     dir: PathBuf,
     delivered: Delivered,
-    /// Its lock goes when it is closed.
+    /// Released when the file is closed.
     _lock: File,
 }
 
-/// Why letters cannot be taken.
+/// Why dead letters cannot be claimed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
-    /// There are none, or they cannot be read.
+    /// There is no such directory, or it cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
     /// Two replays would deliver the same letters.
     #[error("another replay is using the dead letters in {}: wait for it, or stop it", .0.display())]
     Busy(PathBuf),
-    /// The disk refuses.
+    /// A disk operation failed.
     #[error(transparent)]
     StoreError(#[from] StoreError),
 }
 
 impl ReplayClaim {
-    /// Takes all letters that are in the directory now. Finishes what an interrupted replay has left to do.
+    /// Claims all dead letters that are in the directory now. Completes an interrupted replay first.
     ///
     /// # Errors
-    /// [`ClaimError`]; the letters are where they were.
+    /// [`ClaimError`]; no dead letter is lost.
     pub fn take(dir: &Path) -> Result<Self, ClaimError> {
         fs::read_dir(dir).map_err(ReadError::of(dir))?;
         named_file::check_dir(dir).map_err(StoreError::of("work in", dir))?;
@@ -53,13 +54,14 @@ impl ReplayClaim {
         settle(dir)?;
         set_aside(dir)?;
         for path in files(dir).map_err(StoreError::of("list", dir))? {
-            // This makes its name last. A torn end is nobody's letter, and who would have mended it writes elsewhere now.
+            // This makes the file name durable. An incomplete last line is not a dead letter, and its writer now
+            // writes to another file.
             Journal::open(&path)?;
         }
         Ok(Self { dir: dir.to_owned(), delivered: Delivered::default(), _lock: lock })
     }
 
-    /// The letters, in the order in which they were written.
+    /// The dead letters in the order in which they were written.
     ///
     /// # Errors
     /// A file cannot be read.
@@ -69,16 +71,16 @@ impl ReplayClaim {
         Ok(readers.into_iter().flatten())
     }
 
-    /// Whether a letter of the same id was delivered: a crash can have left it twice.
+    /// Whether a dead letter with the same id was delivered: a crash can leave duplicates.
     #[must_use]
     pub fn is_delivered(&self, record: &Record) -> bool {
         self.delivered.has(record)
     }
 
-    /// Notes letters as delivered. When it returns `Ok` that is on the disk.
+    /// Records dead letters as delivered. When it returns `Ok`, that is on disk.
     ///
     /// # Errors
-    /// [`StoreError`]: they may be delivered again by the next replay.
+    /// [`StoreError`]: the next replay may deliver them again.
     pub fn note_delivered<'a>(&mut self, records: impl Iterator<Item = &'a Record>) -> Result<(), StoreError> {
         let mut lines = Vec::new();
         for record in records {
@@ -100,22 +102,22 @@ impl ReplayClaim {
         write().map_err(StoreError::of("write to", &path))
     }
 
-    /// Takes the delivered letters out of the files, and gives the rest free.
+    /// Removes the delivered dead letters from the files, and releases the others.
     ///
     /// # Errors
-    /// [`StoreError`]: the next replay does it.
+    /// [`StoreError`]: the next replay removes them.
     pub fn close(self) -> Result<(), StoreError> {
         settle(&self.dir)
     }
 }
 
-/// Moves the file that is written to aside.
+/// Renames the file that is being written.
 fn set_aside(dir: &Path) -> Result<(), StoreError> {
     let last = files(dir).map_err(StoreError::of("list", dir))?.last().and_then(|path| number(path)).unwrap_or(0);
     let (from, to) = (dir.join(FILE), dir.join(format!("dead-letters.{}.jsonl", last + 1)));
     match fs::symlink_metadata(&from) {
         Ok(found) if found.len() == 0 => return Ok(()),
-        // What will not do for a letters' file is found out before it has another name.
+        // Checks the file before renaming it: it must be a valid file of ours.
         Ok(_) => drop(named_file::append(&from).map_err(StoreError::of("set aside", &from))?),
         Err(_) => {}
     }
@@ -125,7 +127,7 @@ fn set_aside(dir: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Takes the letters that were delivered out of the files that were set aside, and then their names too.
+/// Removes the delivered dead letters from the files that were set aside, and then the record of their delivery.
 fn settle(dir: &Path) -> Result<(), StoreError> {
     let names = dir.join(DELIVERED_FILE);
     let delivered = Delivered::read(dir).map_err(StoreError::of("read", &names))?;
@@ -138,8 +140,8 @@ fn settle(dir: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Writes the file anew without the delivered letters, or removes it when nothing is left. What cannot be read stays as
-/// it is. Nobody else writes to it: a forwarder that still had it open has noticed that it was moved.
+/// Rewrites a file without the delivered dead letters, or removes it if none are left. Unreadable parts are copied
+/// unchanged. Nobody else writes to the file: a forwarder that has it open notices that it was renamed.
 fn rewrite(path: &Path, delivered: &Delivered) -> io::Result<()> {
     if delivered.0.is_empty() {
         return Ok(());

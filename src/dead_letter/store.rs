@@ -1,4 +1,4 @@
-//! The writer's side of a directory of dead letters.
+//! Writes dead letters to a directory.
 
 use std::fs::File;
 use std::io;
@@ -14,39 +14,41 @@ use super::{DeadLetterStore, FILE, Record, codec};
 use crate::core::destination_name::DestinationName;
 use crate::core::named_file;
 
-/// Locked by the forwarder that writes in a directory; it stays behind.
+/// Locked by the forwarder that writes to the directory. The file is not removed.
 const LOCK_FILE: &str = "dead-letters.lock";
 
-/// Most forwarders that may share a place for dead letters.
+/// Maximum number of forwarders that may share a base directory.
 const MOST_BESIDE: u32 = 64;
 
-/// Where dead letters go, and how many.
+/// Where dead letters are written, and the size limit.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The directory. It and its missing parents are created with mode 0700: dead letters hold whole logs.
+    /// The directory. It and its missing parents are created with mode 0700, because dead letters contain complete
+    /// logs.
     pub dir: PathBuf,
-    /// Most bytes that the file may have.
+    /// Maximum number of bytes of the file.
     pub max_bytes: u64,
 }
 
-/// The dead letters of this process. All shards write through one of it; the directory is locked while it lives.
+/// The dead letters of this process. All shards write through the same store; the directory is locked while it
+/// exists.
 #[derive(Debug)]
 pub struct DirectoryStore {
     path: PathBuf,
     max_bytes: u64,
-    /// Absent after a fault, and at start if the disk was full. A lock of the standard library: it is held while the
-    /// disk works, never across an await.
+    /// `None` after an error, and after a start with a full disk. A standard mutex: it is held during disk
+    /// operations, never across an await.
     journal: Mutex<Option<Journal>>,
-    /// Its lock goes when it is closed, by us or by the system at our end.
+    /// Released when the file is closed, at the latest when the process ends.
     _lock: File,
 }
 
 impl DirectoryStore {
-    /// Takes the directory, and mends the end of its file after a crash. A full disk is no error
-    /// where the directory is there: it matters only once there is something to write.
+    /// Locks the directory, and repairs the end of its file after a crash. A full disk is not an error if the
+    /// directory exists: it matters only when there is something to write.
     ///
     /// # Errors
-    /// [`OpenError`]: somebody else has the directory, or it cannot be used.
+    /// [`OpenError`]: another process uses the directory, or it cannot be used.
     pub fn open(config: Config) -> Result<Self, OpenError> {
         let dir = std::path::absolute(&config.dir).map_err(OpenError::of("use", &config.dir))?;
         named_file::create_dir(&dir).map_err(OpenError::of("create", &dir))?;
@@ -64,12 +66,12 @@ impl DirectoryStore {
         Ok(Self { path, max_bytes: config.max_bytes, journal: Mutex::new(journal), _lock: lock })
     }
 
-    /// Takes the directory, or, while another process has it, the first free one of the directories `2`, `3`, … in it:
-    /// so forwarders that are started side by side with equal settings do not get into each other's way, and one that
-    /// comes back finds a directory that was used before.
+    /// Opens the directory or, if another process uses it, the first free one of its subdirectories `2`, `3`, …. So
+    /// forwarders with equal settings can run side by side, and a restarted one uses a directory that was used
+    /// before.
     ///
     /// # Errors
-    /// As for [`DirectoryStore::open`]; [`OpenError::Locked`] when all of them are taken.
+    /// As for [`DirectoryStore::open`]; [`OpenError::Locked`] if all of them are in use.
     pub fn open_free(config: &Config) -> Result<Self, OpenError> {
         let open = |dir: PathBuf| Self::open(Config { dir, ..*config });
         let mut opened = open(config.dir.clone());
@@ -88,17 +90,17 @@ impl DirectoryStore {
         self.path.parent().expect("the letters' file is in a directory")
     }
 
-    /// Writes all of the records, or none. When it returns `Ok` they are on the disk: a checkpoint may pass them.
+    /// Writes all of the records or none. When it returns `Ok` they are on disk, and a checkpoint may move past them.
     ///
-    /// Blocks for as long as the disk takes, and for the writes of other shards before it: in async code call it
-    /// through `tokio::task::spawn_blocking`.
+    /// Blocks for the disk and for the writes of other shards. In async code, call it through
+    /// `tokio::task::spawn_blocking`.
     ///
-    /// The file may be moved away or removed at any time: then a new one is begun.
+    /// The file may be moved or removed at any time; then a new one is started.
     ///
     /// # Errors
-    /// [`StoreError`]: nothing may pass these records. What the failed write left is taken back; bring the same records
-    /// again later. (Should that be impossible, or a crash come between, some of them are in the file twice, with the
-    /// same id.)
+    /// [`StoreError`]: no checkpoint may move past these records. The failed write is undone; retry later with the
+    /// same records. (If it cannot be undone, or after a crash, some records may be in the file twice, with the same
+    /// id.)
     pub fn append(&self, records: &[Record]) -> Result<(), StoreError> {
         if records.is_empty() {
             return Ok(());
@@ -107,7 +109,7 @@ impl DirectoryStore {
         for record in records {
             codec::encode(record, &mut lines);
         }
-        // Whoever panicked in here has taken the journal out and left `None`, which is a good state.
+        // A panic while the lock is held leaves `None`, which is a valid state.
         let mut slot = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         let journal = match slot.take() {
             Some(journal) if journal.is_current().map_err(StoreError::of("look at", &self.path))? => journal,
@@ -128,7 +130,7 @@ impl DeadLetterStore for Arc<DirectoryStore> {
     fn keep(&self, letters: Arc<[Record]>) -> BoxFuture<'static, Result<(), StoreError>> {
         let store = Self::clone(self);
         let written = tokio::task::spawn_blocking(move || store.append(&letters));
-        // A panic of the thread is the caller's; nothing was reported as written.
+        // A panic of the thread is passed on to the caller; nothing was reported as written.
         Box::pin(async move { written.await.unwrap_or_else(|panic| panic!("{panic}")) })
     }
 
@@ -138,30 +140,30 @@ impl DeadLetterStore for Arc<DirectoryStore> {
     }
 }
 
-/// The directories of dead letters that [`DirectoryStore::open_free`] may have made of `dir`: itself, and its numbered
-/// directories that are there, in their order.
+/// The directories that [`DirectoryStore::open_free`] may have used for `dir`: `dir` itself, and its existing
+/// numbered subdirectories in order.
 #[must_use]
 pub fn directories(dir: &Path) -> Vec<PathBuf> {
     let beside = (2..=MOST_BESIDE).map(|number| dir.join(number.to_string())).filter(|dir| dir.is_dir());
     std::iter::once(dir.to_owned()).chain(beside).collect()
 }
 
-/// Whether a forwarder ever kept dead letters in `dir`, even if there is none left.
+/// Whether a forwarder has ever used `dir` for dead letters, even if none are left.
 #[must_use]
 pub fn was_used(dir: &Path) -> bool {
     dir.join(LOCK_FILE).exists()
 }
 
-/// Whether a forwarder that runs keeps dead letters in `dir`. Nothing is made by asking.
+/// Whether a running forwarder uses `dir` for dead letters. Creates nothing.
 #[must_use]
 pub fn is_in_use(dir: &Path) -> bool {
     was_used(dir) && matches!(named_file::lock(&dir.join(LOCK_FILE)), Ok(None))
 }
 
-/// Why a directory cannot take dead letters.
+/// Why a directory cannot be used for dead letters.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process writes there. Two would tear each other's lines.
+    /// Another process writes there. Two writers would mix their lines.
     #[error(
         "another process uses the dead letters in {} (`lsof {}` shows which): give each forwarder its own directory",
         dir.display(),
@@ -173,30 +175,30 @@ pub enum OpenError {
         /// The file that is locked.
         lock: PathBuf,
     },
-    /// This user may not, or nobody may: a read-only file system.
+    /// This user has no permission, or the file system is read-only.
     #[error(
         "cannot {doing} {}: {cause} (running as uid {uid}): make the directory writable for that user, or choose \
          another",
         path.display()
     )]
     Denied {
-        /// What was tried.
+        /// The operation.
         doing: &'static str,
-        /// On what.
+        /// The path.
         path: PathBuf,
-        /// The effective user.
+        /// The effective user id.
         uid: u32,
-        /// What the system says.
+        /// The error of the system.
         cause: io::Error,
     },
-    /// Anything else that the system says.
+    /// Another error of the system.
     #[error("cannot {doing} {}: {cause}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation.
         doing: &'static str,
-        /// On what.
+        /// The path.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         cause: io::Error,
     },
 }
@@ -213,7 +215,8 @@ impl OpenError {
     }
 }
 
-/// Locks the directory until the file is closed. The lock is on a file of its own: the letters may be moved away.
+/// Locks the directory until the file is closed. The lock is on a separate file, because the file of dead letters may
+/// be moved.
 fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join(LOCK_FILE);
     match named_file::lock(&path) {

@@ -42,7 +42,7 @@ fn pairs(pairs: &[(&[u8], &[u8])]) -> Vec<(Vec<u8>, Vec<u8>)> {
     pairs.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
 }
 
-/// Records with everything that the format has to carry.
+/// Records that cover all special cases of the format.
 fn odd_records() -> Vec<Record> {
     let whole_log = Record {
         reason: Reason::ScriptError,
@@ -61,8 +61,8 @@ fn odd_records() -> Vec<Record> {
     vec![record(1), whole_log, bytes]
 }
 
-/// Opens the store. A lock that was just given back can be held on for a moment by a child that another test forks, until
-/// that runs a program of its own.
+/// Opens the store. A lock that was just released can still be held for a moment by a child process that another test
+/// forks, until the child calls exec.
 fn open(dir: &Path) -> Result<DirectoryStore, OpenError> {
     let patience = std::time::Instant::now() + std::time::Duration::from_secs(1);
     loop {
@@ -89,7 +89,7 @@ fn lines(records: &[Record]) -> Vec<u8> {
     out
 }
 
-/// A directory whose file has these bytes.
+/// A directory whose file has this content.
 fn dir_with(bytes: &[u8]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join(FILE), bytes).unwrap();
@@ -135,7 +135,7 @@ proptest! {
         let text = std::str::from_utf8(line).unwrap();
         prop_assert!(!text.contains(is_unprintable), "{}", text);
         prop_assert_eq!(&codec::decode(line).unwrap(), &record);
-        // What another program reads, one that keeps the last of two equal keys: every pair of the log is somewhere.
+        // What a program reads that keeps the last of two equal keys: every pair of the log is present.
         let value: serde_json::Value = serde_json::from_str(text).unwrap();
         let version = if record.reason == Reason::DestinationDown { 2 } else { 1 };
         prop_assert_eq!(value["v"].as_u64(), Some(version));
@@ -284,7 +284,7 @@ fn a_link_in_the_place_of_the_letters_leads_nowhere() {
         assert!(error.contains("it is a symbolic link"), "{name}: {error}");
         assert!(dir.path().join(name).is_symlink(), "{name} was moved");
     }
-    // Beside a running forwarder, too.
+    // Also while a forwarder runs.
     let dir = tempfile::tempdir().unwrap();
     let letters = open(dir.path()).unwrap();
     fs::rename(dir.path().join(FILE), dir.path().join("away")).unwrap();
@@ -426,12 +426,12 @@ fn a_disk_that_is_full_is_a_fault_that_says_so() {
     }
 }
 
-/// Mounts a file system at `target` that only the calling thread sees and that ends with it. Whether it may: that takes
-/// root.
+/// Mounts a file system at `target` that only the calling thread sees and that disappears with it. Returns whether
+/// that is allowed: it requires root.
 #[expect(unsafe_code, reason = "mounts a file system for one thread")]
 fn mounted(target: &Path, options: &str) -> bool {
     let ok = |status: io::Result<std::process::ExitStatus>| status.is_ok_and(|status| status.success());
-    // SAFETY: unshare(2) touches no memory; it parts this thread, and what it starts, from the others' mounts.
+    // SAFETY: unshare(2) touches no memory; it separates the mounts of this thread and its children from the others.
     let alone = unsafe { libc::unshare(libc::CLONE_NEWNS) } == 0;
     let mount = |args: &[&str]| ok(Command::new("mount").args(args).stderr(Stdio::null()).status());
     let done = alone
@@ -460,7 +460,7 @@ fn a_full_disk_leaves_whole_lines_and_goes_on_when_there_is_room() {
         assert_eq!(readable(dir.path()), [record(1)]);
     }
 
-    // To start on a full disk, with a torn end that cannot be moved aside, is no error either.
+    // Starting with a full disk and an incomplete last line that cannot be moved is no error either.
     drop(letters);
     let path = dir.path().join(FILE);
     OpenOptions::new().append(true).open(&path).unwrap().write_all(&[b'x'; 10_000]).unwrap();
@@ -477,7 +477,7 @@ fn a_full_disk_leaves_whole_lines_and_goes_on_when_there_is_room() {
     assert_eq!(readable(dir.path()), [record(1), large, record(3)]);
 }
 
-/// Does `work` in a thread in which this system call fails with EIO, if the system lets us arrange that.
+/// Runs `work` in a thread in which this system call fails with EIO, if the system allows it.
 #[expect(unsafe_code, reason = "has the kernel fail a system call of one thread")]
 fn where_fails<T: Send>(call: libc::c_long, work: impl FnOnce() -> T + Send) -> Option<T> {
     let step = |code: u32, skip: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: skip, k };
@@ -490,7 +490,7 @@ fn where_fails<T: Send>(call: libc::c_long, work: impl FnOnce() -> T + Send) -> 
     std::thread::scope(|scope| {
         let thread = scope.spawn(move || {
             let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-            // SAFETY: the kernel reads the program, which outlives the calls; it is for this thread alone.
+            // SAFETY: the kernel reads the program, which outlives the calls; it applies to this thread only.
             let done = unsafe {
                 libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
                     && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) == 0
@@ -545,7 +545,8 @@ fn f82_what_a_replay_delivered_counts_and_leaves_only_when_the_disk_confirms_it(
     take(dir.path()).close().unwrap();
     assert_eq!(logs(dir.path()), [2]);
 
-    // Names that came back after a power cut would be taken for those of letters that are given up anew.
+    // If these ids were still there after a power failure, new dead letters with the same ids would count as
+    // delivered.
     let mut taken = take(dir.path());
     taken.note_delivered([record(2)].iter()).unwrap();
     fs::remove_file(&set_aside).unwrap();
@@ -572,7 +573,7 @@ fn a_directory_of_somebody_else_is_denied_to_writer_and_reader() {
     for file in fs::read_dir(dir.path()).unwrap() {
         fs::set_permissions(file.unwrap().path(), Permissions::from_mode(0o000)).unwrap();
     }
-    // Root may do anything, so this thread alone becomes somebody else. For others that changes nothing.
+    // Root may do anything, so this thread alone changes its user. For other users this changes nothing.
     // SAFETY: touches no memory, and on Linux only the calling thread.
     unsafe { libc::setfsuid(65_534) };
     let (writer, reader) = (open(dir.path()), Reader::open(dir.path()));
@@ -609,7 +610,7 @@ fn the_directory_and_its_files_are_for_their_owner_only() {
     assert!(files.iter().all(|path| mode(path) == 0o600));
 }
 
-/// Set for the other process of the test below: the directory that it is to take.
+/// Set for the other process of the test below: the directory that it opens.
 const OTHER_PROCESS: &str = "FORWARDER_TEST_DEAD_LETTERS";
 
 #[test]
@@ -688,7 +689,7 @@ fn no_directory_is_an_error_and_no_letter_is_none() {
     assert!(matches!(open(&file), Err(OpenError::Io { .. })));
 }
 
-/// The log numbers of the letters that a reader finds.
+/// The log numbers of the dead letters that a reader finds.
 fn logs(dir: &Path) -> Vec<u32> {
     readable(dir).iter().map(|record| record.origin.log).collect()
 }
@@ -703,7 +704,7 @@ fn letters_taken_for_a_replay_leave_once_they_are_noted_as_delivered() {
     let mut taken = take(dir.path());
     assert_eq!(taken.letters().unwrap().count(), 3);
     taken.note_delivered([record(1), record(3)].iter()).unwrap();
-    // A reader beside it knows at once.
+    // A reader sees it at once.
     assert_eq!(logs(dir.path()), [2]);
     taken.close().unwrap();
     assert_eq!(logs(dir.path()), [2]);
@@ -758,7 +759,7 @@ fn a_replay_that_was_cut_off_is_finished_by_the_next() {
     let mut taken = take(dir.path());
     taken.note_delivered([record(1)].iter()).unwrap();
     drop(taken);
-    // The same log may be given up again before that: then the letter is a new one.
+    // The same log may become a dead letter again before that: it is then a new dead letter.
     fs::write(dir.path().join(FILE), lines(&[record(1)])).unwrap();
     assert_eq!(logs(dir.path()), [2, 1]);
     assert_eq!(

@@ -16,8 +16,8 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Resolves when every shard is past `until`, according to the checkpoints of the group. That includes shards of
-/// other processes, and shards of splits and merges. The source is asked only while this process holds no shard,
-/// because a held shard is not past its end.
+/// other processes, and shards that result from splits and merges. The source is called only while this process holds
+/// no shard, because a held shard is not past its end.
 pub async fn all_past<S: Source>(source: &S, until: Start, holds: impl Fn() -> bool) {
     let mut retry_log = RetryLog::new("cannot find out whether all shards are past sls.until", 0);
     let mut bounds = BTreeMap::new();

@@ -93,8 +93,9 @@ pub async fn beat<S: Source>(source: &S, end: HeartbeatEnd, interval: Duration) 
     }
 }
 
-/// One heartbeat, which may take `patience`, so that a second try fits into the interval. A member that the server no
-/// longer knows drops all shards and looks up (or creates) the group first; it joins with its next heartbeat.
+/// Sends one heartbeat. It may take up to `patience`, so that a second attempt fits into the interval. A member that
+/// the server no longer knows drops all shards, and looks up (or creates) the group first; it joins with its next
+/// heartbeat.
 async fn once<S: Source>(
     source: &S,
     name: &SourceName,
@@ -116,7 +117,7 @@ async fn once<S: Source>(
         Err(SourceError::Lost(cause)) => {
             warn!(source = %name, %cause, "no longer a member of the group: all shards dropped, rejoining");
             membership.on_lost(now);
-            // Tasks of lost shards must learn it before this loop waits for anything else.
+            // Tasks of lost shards must be told before this loop waits for anything else.
             view.send_replace(membership.view());
             membership.on_group(source.ensure_group().await?);
             Err(SourceError::Lost(cause))

@@ -1,8 +1,8 @@
 //! Which shards belong to this process: a state machine driven by heartbeat replies and the clock.
 //!
-//! A shard that the server takes back is stopped first, and reported as held until its task has ended: only then may
-//! the server give it to another consumer. A membership that the server forgot, or that was not renewed in time, ends
-//! at once: all shards are dropped, and the process joins again without shards.
+//! When the server reassigns a shard, its task is stopped first, and the shard is reported as held until the task has
+//! ended: only then may the server give it to another consumer. If the server no longer knows the membership, or it
+//! was not renewed in time, it ends at once: all shards are dropped, and the process joins again without shards.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub struct Membership {
     assigned: BTreeSet<ShardId>,
     /// The shards to report with heartbeats.
     shards: BTreeMap<ShardId, Wish>,
-    /// Shards whose task ended by itself, with the earliest time of the next start.
+    /// Shards whose task ended without being stopped, with the earliest time of the next start.
     resting: BTreeMap<ShardId, Instant>,
     /// Number of the latest tenure.
     tenures: u64,
@@ -41,16 +41,16 @@ pub struct Membership {
 pub struct Wish {
     /// Number of this tenure: a shard that was dropped and assigned again has a new one.
     pub tenure: u64,
-    /// True to work on it, false to stop it in order.
+    /// Whether to work on it; false to stop it in order.
     pub hold: bool,
 }
 
-/// The wanted state of all shards. A task whose shard and tenure are not listed has lost its shard.
+/// The wanted state of all shards. If the shard and tenure of a task are not listed, the task has lost its shard.
 #[derive(Debug, Clone)]
 pub struct View {
     /// How long the shards may be worked on.
     pub lease: Lease,
-    /// The shards that we report.
+    /// The shards to report.
     pub shards: BTreeMap<ShardId, Wish>,
     /// Assigned shards that wait because the maximum is in use.
     pub surplus: usize,
@@ -61,8 +61,8 @@ pub struct View {
 }
 
 impl Membership {
-    /// A membership that has not begun, in a group that reassigns shards `group_timeout` after the last heartbeat. It
-    /// works on at most `most` shards at once; further assigned shards wait.
+    /// A membership that has not started, in a group that reassigns shards `group_timeout` after the last heartbeat.
+    /// It works on at most `most` shards at once; further assigned shards wait.
     #[must_use]
     pub fn new(group_timeout: Duration, most: usize, now: Instant) -> Self {
         Self {
@@ -144,7 +144,7 @@ impl Membership {
         self.start_rested(now);
     }
 
-    /// A heartbeat failed, or a step that must precede the next one.
+    /// A heartbeat failed, or a call that must precede the next one.
     pub fn on_failure(&mut self, error: &SourceError, now: Instant) {
         self.failing = Some(Failing::again(self.failing.as_ref(), error, now));
     }
@@ -169,8 +169,8 @@ impl Membership {
         self.group_timeout - self.group_timeout / 4
     }
 
-    /// The task of a shard ended. With `again`, it may be started again from that time on; without, the shard is
-    /// given up until the server assigns it again.
+    /// The task of a shard ended. With `again`, it may be restarted from that time on. Without, the shard is released
+    /// until the server assigns it again.
     pub fn on_ended(&mut self, shard: ShardId, tenure: u64, again: Option<Instant>) {
         if self.shards.get(&shard).is_none_or(|wish| wish.tenure != tenure) {
             return;
@@ -186,7 +186,7 @@ impl Membership {
         }
     }
 
-    /// Leave the group: stop every shard in order, and acquire no more.
+    /// Leaves the group: stops every shard in order, and acquires no more.
     pub fn on_leave(&mut self) {
         self.leaving = true;
         self.resting.clear();
@@ -195,7 +195,7 @@ impl Membership {
         }
     }
 
-    /// Time has passed: drops all shards if the lease has expired, and restarts shards whose pause is over.
+    /// Drops all shards if the lease has expired, and restarts shards whose pause is over.
     pub fn on_tick(&mut self, now: Instant) {
         if !self.shards.is_empty() && now >= self.lease.until() {
             self.on_lost(now);

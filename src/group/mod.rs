@@ -1,7 +1,7 @@
 //! The consumer group: heartbeats that renew the membership, and the tasks of the assigned shards.
 //!
-//! The two run separately. [`beat`] has its own thread, waits only for SLS, and publishes the wanted state as a
-//! whole, so that no queue can fill up. [`run`] brings it about.
+//! They run separately. [`beat`] has its own thread, waits only for SLS, and publishes the wanted state as a whole,
+//! so that no queue can fill up. [`run`] starts and stops tasks to match it.
 
 mod all_past;
 mod heartbeat;
@@ -18,8 +18,8 @@ pub use all_past::all_past;
 pub use heartbeat::beat;
 pub use tasks::{Drained, run};
 
-/// Bytes of `run.memory` for each shard that is worked on at once. An idle shard usually needs less beside its
-/// accounted pages, mostly for its Lua state.
+/// Bytes of `run.memory` per shard that is worked on at once. Apart from its pages, an idle shard usually needs less,
+/// mostly for its Lua state.
 const SHARD_MEMORY: usize = 64 << 10;
 
 /// Maximum number of shards that a process with `memory` bytes works on at once.

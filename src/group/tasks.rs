@@ -23,12 +23,11 @@ use crate::pipeline::{Pipeline, ShardEnd};
 /// Pause before a shard whose task panicked is restarted.
 const RESTART_PAUSE: Duration = Duration::from_secs(5);
 
-/// How long a shard that was read to its end is left alone. Then its checkpoint is read again, because an operator
-/// may have moved it.
+/// How long a shard that was read to its end is not read. Then its checkpoint is read again, because an operator may
+/// have moved it.
 const PAST_REST: Duration = Duration::from_secs(60);
 
-/// Maximum number of tasks that panic in a row without a single log completed in between: the cause is then not one
-/// page.
+/// Maximum number of consecutive panics without a completed log in between. More are not caused by a single page.
 const MOST_BREAKDOWNS: u32 = 3;
 
 /// How the work ended, best first.
@@ -43,9 +42,8 @@ pub enum Drained {
 }
 
 /// Works on the assigned shards until `leave` is raised; then releases all of them.
-///
-/// A shard that is released, at a stop or because the group takes it back, has `drain` to deliver and save the logs
-/// in flight. The rest is dropped; the next owner of the shard pulls it again.
+/// At a stop, or when the group reassigns a shard, the shard is released: it has `drain` to deliver and save the logs
+/// in flight. The rest is dropped, and the next owner of the shard pulls it again.
 pub async fn run<S: Source, K: Destination>(
     pipeline: Arc<Pipeline<S, K>>,
     mut end: TaskEnd,
@@ -81,12 +79,12 @@ pub async fn run<S: Source, K: Destination>(
                 if leaving && matches!(joined, Ok((_, ShardEnd::GivenBack))) {
                     drained = Drained::Cut;
                 }
-                // If the heartbeat loop has ended nobody receives this; the view reports that too.
+                // If the heartbeat loop has ended, nobody receives this; the view reports that too.
                 let _ = end.reports.send(tasks.on_joined(joined)).await;
                 if tasks.broken.in_a_row >= MOST_BREAKDOWNS {
                     return Drained::Broken;
                 }
-                // A shard that waited for this task to end can start now.
+                // A shard that waited for the end of this task can start now.
                 if !leaving {
                     let view = end.view.borrow().clone();
                     tasks.follow(&view);
@@ -132,12 +130,12 @@ enum TaskEvent {
 
 struct Tasks<S, K> {
     pipeline: Arc<Pipeline<S, K>>,
-    /// How long the release of a shard may take to deliver and save the logs in flight.
+    /// Time limit for delivering and saving the logs in flight when a shard is released.
     drain: Duration,
-    /// At most one task for a shard: a new tenure waits for the task of the old one to end.
+    /// At most one task per shard: a new tenure waits until the task of the old one has ended.
     running: BTreeMap<ShardId, Running>,
-    /// The tenure that each shard was last started for. A tenure has one task; the view still lists it until the
-    /// heartbeat loop knows that it ended.
+    /// The last tenure that each shard was started for. A tenure has one task, and the view lists it until the
+    /// heartbeat loop knows that the task has ended.
     started: BTreeMap<ShardId, u64>,
     by_id: BTreeMap<Id, ShardId>,
     set: JoinSet<ShardEnd>,
@@ -156,7 +154,7 @@ struct Running {
     tenure: u64,
     stop: Stopper,
     over: Stopper,
-    /// Once it is asked to stop: when it will be dropped.
+    /// Set when the task was asked to stop: the time at which it is dropped.
     deadline: Option<Instant>,
 }
 
@@ -200,7 +198,7 @@ impl<S: Source, K: Destination> Tasks<S, K> {
         let id = joined.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         let shard = self.by_id.remove(&id).expect("every task was entered when it was spawned");
         let running = self.running.remove(&shard).expect("a shard has one task at a time");
-        // The destination may still hold events of this task: the right to send them ends with the task.
+        // The destination may still hold events of this task. They must not be sent after the task has ended.
         running.over.raise();
         let again = match joined {
             Ok((_, ShardEnd::Moved | ShardEnd::Reloaded)) => Some(Instant::now()),
@@ -253,7 +251,7 @@ impl<S: Source, K: Destination> Tasks<S, K> {
     }
 }
 
-/// Logs of all shards of a source that have found their end: that another gets on says nothing of it.
+/// Number of completed logs over all shards of a source. Logs of other sources do not count.
 fn settled(ledger: &Ledger, source: &SourceName) -> u64 {
     let shards = ledger.read();
     let of_it = shards.iter().filter(|(shard, _)| shard.source == *source);
@@ -268,7 +266,7 @@ impl Breakdowns {
 }
 
 impl Running {
-    /// Asks it to stop in order by `deadline`. Asked again, it keeps its first deadline.
+    /// Asks the task to stop in order by `deadline`. The first deadline stays valid.
     fn stop_by(&mut self, deadline: Instant) {
         if !self.stop.is_raised() {
             self.stop.raise();

@@ -1,11 +1,11 @@
-//! Reads the logs out of a page, one flattened log at a time, without copying what the page holds.
+//! Decodes the logs of a page, one flattened log at a time, without copying the content of the page.
 //!
-//! The shape of a flattened log is the one that the vendor's Python SDK gives (`loggroups_to_flattern_list`): `__time__`,
-//! `__topic__`, `__source__`, `__time_ns_part__` if there is one, `__tag__:…`, contents; a later write to a key keeps
-//! the key's first position and takes the last value.
+//! A flattened log has the same form as in the vendor's Python SDK (`loggroups_to_flattern_list`): `__time__`,
+//! `__topic__`, `__source__`, `__time_ns_part__` if there is one, `__tag__:…`, contents. A repeated key keeps its
+//! first position and takes the last value.
 //!
-//! Keys and values are spans over the page's own bytes. Only what the page does not hold as text is built beside it:
-//! the decimal of the times, and the names of the tags, once per log group.
+//! Keys and values are spans of the page's own bytes. Only text that the page does not contain is stored separately:
+//! the decimal times, and the names of the tags, once per log group.
 
 use std::fmt;
 use std::ops::Range;
@@ -17,21 +17,22 @@ use crate::core::page::Page;
 
 use super::wire::{PageError, PageFault, Wire};
 
-/// Reads one page after the other and keeps its buffers between them.
+/// Decodes pages one after the other, and reuses its buffers.
 #[derive(Debug, Default)]
 pub struct Logs {
     body: Bytes,
-    /// Text that the page does not hold: the fixed keys, the group's tag names, this log's times.
+    /// Text that the page does not contain: the fixed keys, the tag names of the group, and the times of the current
+    /// log.
     built: Vec<u8>,
-    /// The group's part of `built`, as it was for the group before.
+    /// The group's part of `built` for the previous group.
     built_before: Vec<u8>,
-    /// How much of `built` the whole group shares.
+    /// Length of the part of `built` that the whole group shares.
     group_built: usize,
-    /// The time whose decimal is behind the group's part: logs of one second often follow each other.
+    /// The time whose decimal follows the group's part of `built`. Consecutive logs often have the same second.
     time: Option<u32>,
-    /// How much of `built` that decimal and what is before it take.
+    /// Length of `built` up to the end of that decimal.
     time_built: usize,
-    /// Where the next group is read.
+    /// Offset of the next group.
     at: usize,
     groups: u32,
     topic: Span,
@@ -39,18 +40,20 @@ pub struct Logs {
     tags: Vec<Field>,
     logs: Vec<Span>,
     next_in_group: usize,
-    /// The log that was read last.
+    /// The current log.
     log: Span,
     index: u32,
     fields: Vec<Field>,
-    /// The first so many fields are the group's, as the next log will have them too; 0 when they are to be listed anew.
+    /// The number of leading fields that belong to the group and that the next log reuses; 0 if they must be listed
+    /// again.
     group_fields: usize,
-    /// The keys of an earlier log of this page that has no key twice: a log with the same keys hasn't either.
+    /// The keys of an earlier log of this page without repeated keys. A log with the same keys has no repeated keys
+    /// either.
     unique: Vec<Span>,
     schema: u64,
 }
 
-/// Whether all of a page's body can be read.
+/// Checks that the whole body of a page can be decoded.
 ///
 /// # Errors
 /// As for [`Logs::open`] and [`Logs::read`].
@@ -61,7 +64,7 @@ pub fn check(body: &Bytes) -> Result<(), PageError> {
     Ok(())
 }
 
-/// A piece of the page's body, or of the built text when the top bit of `start` is set.
+/// A range of the page's body, or of `built` if the top bit of `start` is set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Span {
     start: u32,
@@ -75,8 +78,8 @@ struct Field {
 }
 
 const BUILT: u32 = 1 << 31;
-/// Far above what SLS sends (10 MB), and low enough that all spans fit beside the [`BUILT`] bit: a tag takes two bytes
-/// of a body at least, and adds eight to its name.
+/// Far above what SLS sends (10 MB), and low enough that all spans fit next to the [`BUILT`] bit: a tag takes at
+/// least two bytes of a body, and adds eight bytes to its name.
 const MAX_BODY: usize = 256 << 20;
 
 const FIXED: &[u8] = b"__time____topic____source____time_ns_part__";
@@ -86,11 +89,11 @@ const SOURCE_KEY: Span = Span { start: BUILT | 17, len: 10 };
 const TIME_NS_KEY: Span = Span { start: BUILT | 27, len: 16 };
 const TAG_PREFIX: &[u8] = b"__tag__:";
 
-/// Logs with more fields than this are searched for repeated keys by sorting, since anyone can write such a log.
+/// Logs with more fields than this are sorted to find repeated keys, so that no log takes quadratic time.
 const FEW_FIELDS: usize = 48;
 
 impl Logs {
-    /// Starts on a page's body, the serialised `LogGroupList`.
+    /// Starts with a page's body, the serialised `LogGroupList`.
     ///
     /// # Errors
     /// The body is larger than 256 MiB.
@@ -109,7 +112,7 @@ impl Logs {
         Ok(())
     }
 
-    /// Moves on to the next log; `None` after the last one.
+    /// Decodes the next log; `None` after the last one.
     ///
     /// # Errors
     /// The body is not a `LogGroupList`. Nothing can be read after an error.
@@ -128,26 +131,27 @@ impl Logs {
         Ok(Some(self.log()))
     }
 
-    /// Whether `logs` logs of this body were read, so that [`Logs::read`] goes on behind them.
+    /// Whether exactly `logs` logs of this body were decoded, so that [`Logs::read`] continues after them.
     #[must_use]
     pub fn is_at(&self, body: &Bytes, logs: u32) -> bool {
-        // The body is kept, so no other has its address.
+        // `self` holds the body, so no other body can have its address.
         self.index == logs && self.body.as_ptr() == body.as_ptr() && self.body.len() == body.len()
     }
 
-    /// Whether nothing is left. A body may end with groups that have no log: then this is known only when it was tried.
+    /// Whether no log is left. If a body ends with groups without logs, this becomes true only after the next
+    /// [`Logs::read`].
     #[must_use]
     pub fn is_at_end(&self) -> bool {
         self.next_in_group == self.logs.len() && self.at == self.body.len()
     }
 
-    /// The log that was read last; one without fields before the first.
+    /// The current log. It has no fields before the first [`Logs::read`].
     #[must_use]
     pub fn log(&self) -> Log<'_> {
         Log { logs: self }
     }
 
-    /// Lets go of the page, and keeps the buffers.
+    /// Releases the page and keeps the buffers.
     pub fn close(&mut self) {
         self.body = Bytes::new();
         self.logs.clear();
@@ -187,7 +191,7 @@ impl Logs {
                 1 => self.logs.push(wire.bytes(kind)?.into()),
                 3 => self.topic = wire.bytes(kind)?.into(),
                 4 => self.source = wire.bytes(kind)?.into(),
-                // The writer's machine: checked, and never part of a log.
+                // The machine id: its wire type is checked, but it is not part of a log.
                 5 => {
                     wire.bytes(kind)?;
                 }
@@ -266,10 +270,10 @@ impl Logs {
         built_span(start, self.built.len())
     }
 
-    /// Folds the fields that have the same key into the first of them, with the value of the last.
+    /// Merges fields with the same key: keeps the position of the first and the value of the last.
     fn settle_repeats(&mut self) {
         let body = &self.body[..];
-        // A key that was built is found at the same place again, as long as the group's part is the same.
+        // A key in `built` is at the same position again as long as the group's part is the same.
         let same = |(field, known): (&Field, &Span)| {
             let keys = || Some(is_same(body.get(field.key.range())?, body.get(known.range())?));
             field.key == *known || field.key.len == known.len && keys().unwrap_or(false)
@@ -297,7 +301,7 @@ impl Logs {
         });
     }
 
-    /// Pairs of (first position of a key, later position of the same key), in the order of the later.
+    /// Pairs of the first position of a key and a later position of the same key, ordered by the later position.
     fn repeats_of_few(&self) -> Vec<(usize, usize)> {
         let mut repeats = Vec::new();
         for (later, field) in self.fields.iter().enumerate() {
@@ -328,7 +332,7 @@ impl Logs {
         &bytes[start..start + span.len as usize]
     }
 
-    /// What a span with this start is a piece of, and where in it.
+    /// The buffer of a span with this start, and its offset there.
     #[inline]
     fn bytes(&self, start: u32) -> (&[u8], usize) {
         if start & BUILT == 0 { (&self.body, start as usize) } else { (&self.built, (start & !BUILT) as usize) }
@@ -343,7 +347,7 @@ fn read_pair(body: &[u8], place: Range<usize>) -> Result<Field, PageError> {
     }
 }
 
-/// The pair of a log that is at `start`, if it is laid out as usual, and where it ends.
+/// Decodes the pair of a log at `start`, if it has the usual layout. Returns the pair and its end.
 #[inline]
 fn usual_content(body: &[u8], start: usize) -> Option<(Field, usize)> {
     const CONTENT: u8 = 2 << 3 | 2;
@@ -356,7 +360,8 @@ fn usual_content(body: &[u8], start: usize) -> Option<(Field, usize)> {
     Some((usual_pair(body.get(start..end)?, start)?, end))
 }
 
-/// A pair as all writers lay it out: the key, the value, and nothing else. It begins at `start` of the body.
+/// Decodes a pair in the layout that all writers use: the key, the value, and nothing else. It starts at `start` of
+/// the body.
 #[inline]
 fn usual_pair(bytes: &[u8], start: usize) -> Option<Field> {
     const KEY: u8 = 1 << 3 | 2;
@@ -386,7 +391,8 @@ fn read_any_pair(body: &[u8], place: Range<usize>) -> Result<Field, PageError> {
     Ok(pair)
 }
 
-/// Whether two keys are equal. They are short, so that calling a function for it would be most of the work.
+/// Whether two keys are equal. Keys are short, so a function call for the comparison would cost more than the
+/// comparison.
 #[inline]
 fn is_same(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
@@ -400,7 +406,7 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
     }
 }
 
-/// The first and the last bytes, which are all of a text that is at most twice as long.
+/// The first N and the last N bytes. They cover a text of at most 2 N bytes.
 #[inline]
 fn ends<const N: usize>(text: &[u8]) -> Option<([u8; N], [u8; N])> {
     Some((*text.first_chunk()?, *text.last_chunk()?))
@@ -430,42 +436,43 @@ pub struct Log<'a> {
 }
 
 impl<'a> Log<'a> {
-    /// How many fields.
+    /// Number of fields.
     #[must_use]
     pub fn len(&self) -> usize {
         self.logs.fields.len()
     }
 
-    /// Whether there is no field; never so for a log of a page, which has at least its time, topic and source.
+    /// Whether there are no fields. Never true for a log of a page, which has at least a time, topic and source.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.logs.fields.is_empty()
     }
 
-    /// The key of the field at this position.
+    /// The key at this position.
     ///
     /// # Panics
-    /// There is no such position.
+    /// If there is no such position.
     #[must_use]
     #[inline]
     pub fn key(&self, position: usize) -> &'a [u8] {
         self.logs.text(self.logs.fields[position].key)
     }
 
-    /// The value of the field at this position.
+    /// The value at this position.
     ///
     /// # Panics
-    /// There is no such position.
+    /// If there is no such position.
     #[must_use]
     #[inline]
     pub fn value(&self, position: usize) -> &'a [u8] {
         self.logs.text(self.logs.fields[position].value)
     }
 
-    /// The values of the fields at these positions, each together with all that happens to lie behind it, and their lengths.
+    /// For each of these positions, the bytes from the start of the value to the end of its buffer, and the length of
+    /// the value.
     ///
     /// # Panics
-    /// There are no such positions.
+    /// If there are no such positions.
     #[inline]
     pub fn values_on(self, positions: Range<usize>) -> impl Iterator<Item = (&'a [u8], usize)> {
         let (body, built) = (&self.logs.body[..], &self.logs.built[..]);
@@ -476,17 +483,17 @@ impl<'a> Log<'a> {
         })
     }
 
-    /// The lengths of the values of the fields at these positions, summed up.
+    /// The sum of the lengths of the values at these positions.
     ///
     /// # Panics
-    /// There are no such positions.
+    /// If there are no such positions.
     #[must_use]
     #[inline]
     pub fn values_len(&self, positions: Range<usize>) -> usize {
         self.logs.fields[positions].iter().map(|field| field.value.len as usize).sum()
     }
 
-    /// Where the field with this key is, looked for at `from` and behind it first.
+    /// The position of the field with this key. Checks `from` and the position after it first.
     #[must_use]
     #[inline]
     pub fn position(&self, key: &[u8], from: usize) -> Option<usize> {
@@ -496,18 +503,18 @@ impl<'a> Log<'a> {
         near.or_else(|| fields.iter().position(wanted))
     }
 
-    /// Whether there is a field at this position, with this key.
+    /// Whether the field at this position exists and has this key.
     #[must_use]
     #[inline]
     pub fn has_at(&self, position: usize, key: &[u8]) -> bool {
         self.logs.fields.get(position).is_some_and(|field| is_same(self.logs.text(field.key), key))
     }
 
-    /// Where in the page the value of the field at this position is, when that is outside of the log itself: the group's
-    /// topic, source or tag, which many logs share. Two equal places in one page hold the same bytes.
+    /// The range in the page of the value at this position, if the value is outside the log: the topic, the source or
+    /// a tag of the group, which many logs share. Equal ranges in one page have the same bytes.
     ///
     /// # Panics
-    /// There is no such position.
+    /// If there is no such position.
     #[must_use]
     #[inline]
     pub fn shared(&self, position: usize) -> Option<Range<usize>> {
@@ -516,36 +523,37 @@ impl<'a> Log<'a> {
         (value.start & BUILT == 0 && !own.contains(&(value.start as usize))).then(|| value.range())
     }
 
-    /// Keys and values in the dict's order; no key twice.
+    /// Keys and values in the dict's order, without repeated keys.
     pub fn fields(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         (0..self.len()).map(move |position| (self.key(position), self.value(position)))
     }
 
-    /// Which log of the page, from 0.
+    /// Index of the log in the page, from 0.
     #[must_use]
     pub fn index(&self) -> u32 {
         self.logs.index.saturating_sub(1)
     }
 
-    /// Which group of the page, from 0.
+    /// Index of the group in the page, from 0.
     #[must_use]
     pub fn group(&self) -> u32 {
         self.logs.groups.saturating_sub(1)
     }
 
-    /// Which log of its group, from 0.
+    /// Index of the log in its group, from 0.
     #[must_use]
     pub fn index_in_group(&self) -> u32 {
         self.logs.next_in_group.saturating_sub(1) as u32
     }
 
-    /// A number that is the same for two logs of one reader only if they have the same keys in the same order.
+    /// A number for the list of keys. Two logs of one reader have the same number only if they have the same keys in
+    /// the same order.
     #[must_use]
     pub fn schema(&self) -> u64 {
         self.logs.schema
     }
 
-    /// Where this log of `page` is, in a form that names the same log after any number of repeated pulls.
+    /// The position of this log of `page`. It is the same after every repeated pull.
     #[must_use]
     pub fn place(&self, page: &Page) -> LogPosition {
         let (cursor, index) = match page.group_number(self.group()) {
@@ -556,17 +564,19 @@ impl<'a> Log<'a> {
     }
 }
 
-/// A log's place in a logstore. Its text, `shard|cursor|index`, is the part of `meta.id` that tells the logs of a logstore apart.
+/// A log's position in a logstore. Its text, `shard|cursor|index`, is the part of `meta.id` that identifies a log
+/// within a logstore.
 ///
-/// The cursor is the number of the log's own group with the index inside the group, which does not depend on where a
-/// pull began. When the page does not tell numbers (under a query), it is the page's cursor with the index in the page.
+/// The cursor is the number of the log's own group, and the index is the index in the group: this does not depend on
+/// where a pull started. If the page has no group numbers (under a query), they are the page's cursor and the index
+/// in the page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogPosition {
     /// The shard.
     pub shard: ShardId,
-    /// Number of the group, or the page's cursor as SLS wrote it.
+    /// Number of the group, or the page's cursor as sent by SLS.
     pub cursor: String,
-    /// Index from 0 within what the cursor names.
+    /// Index from 0, in the group or after the page's cursor.
     pub index: u32,
 }
 

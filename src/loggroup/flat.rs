@@ -1,4 +1,4 @@
-//! From a flattened log back to what SLS would have sent, so that a log which is at hand can go through the script again.
+//! Encodes a flattened log as a page, so that a stored log can go through the script again.
 
 use prost::Message as _;
 
@@ -6,14 +6,14 @@ use super::proto::{Log, LogGroup, LogGroupList, Pair};
 use crate::core::cursor::{Cursor, ShardId};
 use crate::core::page::Page;
 
-/// A page that holds one log: log number `index` (from 0) behind `cursor`. Flattened, it has these pairs, in the order
-/// that a flattened log has: times, topic, source, tags, contents.
+/// A page with one log: log number `index` (from 0) after `cursor`. When flattened, the log has these pairs, in the
+/// order of a flattened log: times, topic, source, tags, contents.
 #[must_use]
 pub fn page_of(shard: ShardId, cursor: Cursor, index: u32, log: &[(Vec<u8>, Vec<u8>)]) -> Page {
     page_with(shard, cursor, index, group_of(log))
 }
 
-/// A page that holds one log group, whose first log is number `index` (from 0) behind `cursor`.
+/// A page with one log group. Its first log is number `index` (from 0) after `cursor`.
 #[must_use]
 pub fn page_with(shard: ShardId, cursor: Cursor, index: u32, group: LogGroup) -> Page {
     let body = LogGroupList { groups: vec![group] }.encode_to_vec();
@@ -29,8 +29,8 @@ pub fn page_with(shard: ShardId, cursor: Cursor, index: u32, group: LogGroup) ->
     }
 }
 
-/// A log group that holds this log alone. A value that its place in the group cannot hold goes among the contents, where
-/// it takes the place of the first.
+/// A log group with only this log. A time that is not a valid number becomes one of the contents; when the group is
+/// flattened, it replaces the time.
 #[must_use]
 pub fn group_of(pairs: &[(Vec<u8>, Vec<u8>)]) -> LogGroup {
     let mut group = LogGroup::default();
@@ -51,7 +51,7 @@ pub fn group_of(pairs: &[(Vec<u8>, Vec<u8>)]) -> LogGroup {
     group
 }
 
-/// A number whose text is the one that comes out again.
+/// Parses a number that has the same text when it is written again.
 fn number(text: &[u8]) -> Option<u32> {
     let number: u32 = std::str::from_utf8(text).ok()?.parse().ok()?;
     (number.to_string().as_bytes() == text).then_some(number)
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
     use crate::loggroup::Logs;
 
-    /// The pairs of a log come out as they went in.
+    /// Checks that the pairs of a log are unchanged after encoding and decoding.
     fn check(pairs: &[(&str, &str)]) {
         let pairs: Vec<_> =
             pairs.iter().map(|(key, value)| (key.as_bytes().to_vec(), value.as_bytes().to_vec())).collect();

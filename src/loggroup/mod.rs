@@ -1,4 +1,4 @@
-//! Log groups: from the protobuf of a pull to logs, and back for what is at hand.
+//! Log groups: decodes the protobuf of a pull into logs, and encodes single logs back.
 
 mod decode;
 pub mod flat;

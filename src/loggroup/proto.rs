@@ -1,19 +1,20 @@
-//! The protobuf messages of SLS (proto2), every text as bytes: what a log carries need not be UTF-8.
+//! The protobuf messages of SLS (proto2), with every text as bytes, because a log need not be UTF-8.
 //!
-//! Pages are not read with these ([`crate::loggroup::Logs`] does that without copying); they serve what is small or written.
+//! Pages are not decoded with these: [`crate::loggroup::Logs`] does that without copying. They are used for small
+//! messages and for writing.
 
 /// `LogGroupList`: the body of a pull.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct LogGroupList {
-    /// Groups in the shard's order.
+    /// Groups in the order of the shard.
     #[prost(message, repeated, tag = "1")]
     pub groups: Vec<LogGroup>,
 }
 
-/// `LogGroup`: what one write brought, one step of the cursor.
+/// `LogGroup`: the logs of one write, and one step of the cursor.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct LogGroup {
-    /// Logs in the order written.
+    /// Logs in the order in which they were written.
     #[prost(message, repeated, tag = "1")]
     pub logs: Vec<Log>,
     /// Topic.
@@ -22,7 +23,7 @@ pub struct LogGroup {
     /// Address or name of the writer.
     #[prost(bytes = "vec", optional, tag = "4")]
     pub source: Option<Vec<u8>>,
-    /// Id of the writer's machine; never part of a flattened log.
+    /// Id of the writer's machine. Not part of a flattened log.
     #[prost(bytes = "vec", optional, tag = "5")]
     pub machine_uuid: Option<Vec<u8>>,
     /// Tags.

@@ -1,9 +1,9 @@
-//! A few logs of a page, as a smaller page.
+//! Copies a few logs of a page into a smaller page.
 
 use super::wire::{PageError, Wire};
 
-/// Copies the first logs of a body, at most `most_logs` and about `most_bytes` of them, each in the group that it is of.
-/// Returns them, and how many they are.
+/// Copies the first logs of a body, at most `most_logs` and about `most_bytes` of them, together with their groups.
+/// Returns the new body and the number of logs.
 ///
 /// # Errors
 /// The body is not a `LogGroupList`.
@@ -63,7 +63,7 @@ mod tests {
         }
     }
 
-    /// What is left of these groups with this many logs and bytes.
+    /// Checks what is left of these groups with this many logs and bytes.
     fn check(most_logs: usize, most_bytes: usize, expected: &[(&str, &[&str])]) {
         let long = "x".repeat(500);
         let groups = vec![group("a", &["1", "2"]), group("b", &[&long, "3", "4"])];

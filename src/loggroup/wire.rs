@@ -2,35 +2,35 @@
 
 use std::ops::Range;
 
-/// Why a page cannot be read, and where.
+/// Why a page cannot be decoded, and the position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the page is not a LogGroupList: at byte {offset}: {fault}")]
 pub struct PageError {
-    /// Offset into the unpacked body.
+    /// Offset in the unpacked body.
     pub offset: usize,
-    /// What is wrong there.
+    /// The fault at that offset.
     pub fault: PageFault,
 }
 
-/// What is wrong with a page.
+/// The fault of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PageFault {
-    /// A field reaches past the end of what holds it.
+    /// A field is longer than the message that contains it.
     #[error("it ends in the middle of a field")]
     Truncated,
     /// A varint of more than 64 bits.
     #[error("a number has more than 64 bits")]
     Varint,
-    /// Field number 0, or one over 29 bits, or wire type 6 or 7.
+    /// Field number 0 or above 29 bits, or wire type 6 or 7.
     #[error("this cannot start a field")]
     Tag,
-    /// A known field with another wire type than the schema gives it.
+    /// A known field whose wire type differs from the schema.
     #[error("a known field has the wrong wire type")]
     WireType,
-    /// A group end without its start, or groups nested too deep.
+    /// A group end without a start, or groups that are nested too deeply.
     #[error("unknown groups are not nested properly")]
     Nesting,
-    /// Larger than can be addressed.
+    /// Larger than the supported maximum.
     #[error("it is larger than 256 MiB")]
     TooLarge,
 }
@@ -46,7 +46,7 @@ pub(crate) enum Kind {
     Fixed32,
 }
 
-/// Unknown groups may nest this deep (the protobuf runtimes stop at 100 for all nesting).
+/// Maximum nesting of unknown groups (the protobuf runtimes limit all nesting to 100).
 const MAX_NESTING: usize = 96;
 
 /// Reads one message: `bytes[at..end]`.
@@ -64,7 +64,8 @@ impl<'a> Wire<'a> {
         self.at
     }
 
-    /// Goes on at `at`, which is not behind the end: a field that somebody else has read ends there.
+    /// Continues at `at`, which is the end of a field that the caller has decoded, and not after the end of the
+    /// message.
     pub(crate) fn go_to(&mut self, at: usize) {
         self.at = at;
     }
@@ -126,7 +127,7 @@ impl<'a> Wire<'a> {
         self.varint()
     }
 
-    /// The place of a length-delimited field's content.
+    /// The range of a length-delimited field's content.
     #[inline]
     pub(crate) fn bytes(&mut self, kind: Kind) -> Result<Range<usize>, PageError> {
         self.expect(kind, Kind::Bytes)?;
@@ -165,7 +166,7 @@ impl<'a> Wire<'a> {
         Ok(place)
     }
 
-    /// Steps over an unknown field, which may be a group with fields of its own.
+    /// Skips an unknown field, which may be a group with fields of its own.
     pub(crate) fn skip(&mut self, field: u32, kind: Kind) -> Result<(), PageError> {
         if self.step_over(kind)? {
             return Ok(());
@@ -192,7 +193,7 @@ impl<'a> Wire<'a> {
         Ok(())
     }
 
-    /// Whether the field could be stepped over: groups cannot at once.
+    /// Skips a field that is not a group. Returns false for a group.
     fn step_over(&mut self, kind: Kind) -> Result<bool, PageError> {
         match kind {
             Kind::Varint => self.varint().map(|_| true),

@@ -2,11 +2,11 @@
 //! continue.
 //!
 //! ```text
-//!            down, and its part of memory is spent            it answers again
+//!            down, and its share of memory is full            it answers again
 //!   Direct ─────────────────────────────────────────▶ Aside ──────────────────▶ Returning
-//!     ▲                                                 ▲     its part is spent     │ │
+//!     ▲                                                 ▲     its share is full     │ │
 //!     │                                                 └───────────────────────────┘ │
-//!     └────────────────── nothing that it missed is left ─────────────────────────────┘
+//!     └────────────────── no missed events are left ──────────────────────────────────┘
 //! ```
 //!
 //! Missed events are delivered before newer ones: while it is returning, newer events wait.

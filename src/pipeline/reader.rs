@@ -284,7 +284,7 @@ struct Reader {
     pull_log: RetryLog,
     /// Where the shard ends, as far as known.
     bound: Option<Bound>,
-    /// When the last page with logs came, or the work on the shard began.
+    /// When the last page with logs arrived, or when the work on the shard began.
     had_logs: Instant,
 }
 

@@ -359,7 +359,7 @@ mod tests {
         ShardName { source: SourceName::new("audit"), shard: ShardId(3) }
     }
 
-    /// A batch of one log, `user=ann`, `card=4711`, of which these events were made.
+    /// A batch of one log, `user=ann`, `card=4711`, with these events made from it.
     fn batch(texts: &[&str]) -> Batch {
         let pairs = [("__time__", "1"), ("user", "ann"), ("card", "4711\x1b[2J")];
         let pairs: Vec<_> = pairs.iter().map(|(key, value)| (key.as_bytes().into(), value.as_bytes().into())).collect();

@@ -112,7 +112,8 @@ impl Shares {
         granted
     }
 
-    /// Takes `bytes` if they are free and no waiting request needs them.
+    /// Takes `bytes` if they are free now. Waiting requests for more than a reserved part have priority, except over the
+    /// reserved part of this source.
     pub(super) fn take_now(&mut self, share: ShareId, bytes: usize) -> bool {
         let is_common_waited_for = self.wishes.iter().any(|wish| self.least(wish) > self.kept());
         let common = if is_common_waited_for { 0 } else { self.common() };

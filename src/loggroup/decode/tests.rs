@@ -17,7 +17,7 @@ fn read(body: &[u8]) -> Result<Vec<Dict>, PageError> {
     Ok(all)
 }
 
-/// What the Python SDK does, with a list in place of its dict.
+/// The algorithm of the Python SDK, with a list instead of its dict.
 fn flatten(list: &proto::LogGroupList) -> Vec<Dict> {
     fn set(dict: &mut Dict, key: &[u8], value: &[u8]) {
         match dict.iter_mut().find(|(known, _)| known == key) {
@@ -263,7 +263,7 @@ fn list() -> impl Strategy<Value = proto::LogGroupList> {
     proptest::collection::vec(group, 0..4).prop_map(|groups| proto::LogGroupList { groups })
 }
 
-/// Whether prost and this reader agree: on the logs, or that there are none to be had.
+/// Checks that prost and this reader agree: both return the same logs, or both fail.
 fn agree(body: &[u8]) -> Result<(), TestCaseError> {
     match proto::LogGroupList::decode(body) {
         Ok(list) => prop_assert_eq!(read(body), Ok(flatten(&list))),
