@@ -1,4 +1,4 @@
-//! The body of an answer: a text, or lines as they come.
+//! The body of an answer: a text, or lines as they arrive.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -8,17 +8,17 @@ use hyper::body::{Bytes, Frame, SizeHint};
 
 use crate::pipeline::tap::Tapped;
 
-/// What follows the head of an answer.
+/// The body of an answer.
 #[derive(Debug)]
 pub(super) enum Body {
-    /// This, and then it ends; nothing any more once it was sent.
+    /// A text; `None` once it was sent.
     Text(Option<Bytes>),
-    /// What comes, for as long as somebody reads it.
+    /// Lines of a tap, for as long as the client reads them.
     Lines(Tapped),
 }
 
 impl Body {
-    /// What comes from a tap.
+    /// The lines of a tap.
     pub(super) fn lines(tapped: Tapped) -> Self {
         Self::Lines(tapped)
     }

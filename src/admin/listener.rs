@@ -39,15 +39,15 @@ const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// How a client reached us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {
-    /// At our socket: it is a program of our user, or root's.
+    /// Over our socket: a program of our user, or of root.
     Socket,
-    /// At a loopback address: it is a program of this machine.
+    /// Over a loopback address: a program on this machine.
     Loopback,
-    /// At another address.
+    /// Over another address.
     Network,
 }
 
-/// What connections come from.
+/// A listening socket.
 pub(super) trait Accept {
     /// A connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
@@ -129,7 +129,7 @@ async fn answer<L: Accept>(stream: L::Stream, reply: &(impl Fn(&Request<Incoming
             std::future::pending::<()>().await;
         }
     };
-    // A client that is too slow, or goes away in the middle, is its own business.
+    // A client that is too slow, or disconnects early, is not an error of ours.
     tokio::select! {
         _gone = server.serve_connection(TokioIo::new(stream), service) => {}
         () = late => {}

@@ -18,10 +18,10 @@ type Figure = fn(&Counts) -> u64;
 
 type EventFigure = fn(&EventCounts) -> u64;
 
-/// A figure of a shard now (unix seconds), when there is one.
+/// A value of a shard at this time (unix seconds), if there is one.
 type ShardGauge = fn(&ShardLedger, i64) -> Option<i128>;
 
-/// A figure of a group.
+/// A value of a group.
 type GroupFigure = fn(&GroupHealth) -> u64;
 
 /// Times of a source.

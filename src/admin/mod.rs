@@ -8,12 +8,12 @@
 //! | `/metrics` | the same as metrics, in the text format of Prometheus |
 //! | `/live` | 200 as long as the program runs |
 //! | `/ready` | 200 while it can read from SLS and the destination does not refuse requests, else 503; with the known problems |
-//! | `/tap` | what passes, line by line: at the socket only, since it shows log text |
+//! | `/tap` | events as they are processed, line by line; only over the socket, because it shows log text |
 //! | `POST /gaps/acknowledge` | acknowledges the open gaps |
 //!
-//! It is asked at an address, at a Unix socket that only our user can open, or at both. It knows no secrets, and
-//! except for `/tap` it shows only counts of logs. Changes are accepted only from this machine, and with a header that a page of another
-//! site cannot set without a preflight request.
+//! It listens on an address, on a Unix socket that only our user can open, or on both. It has no access to secrets, and
+//! except for `/tap` it shows only counts of logs. Changes are accepted only from this machine, and with a header that
+//! a page of another site cannot set without a preflight request.
 
 mod body;
 mod exposition;
@@ -63,7 +63,7 @@ pub trait Program: Send + Sync + 'static {
     /// It cannot be saved.
     fn acknowledge_gaps(&self) -> io::Result<u64>;
 
-    /// Shows what passes from now on.
+    /// Streams what is processed from now on.
     ///
     /// # Errors
     /// [`TooManyTaps`]
@@ -89,7 +89,7 @@ pub async fn serve(tcp: Option<TcpListener>, unix: Option<UnixListener>, program
 async fn answer_at(listener: impl Accept, asked: Arc<Asked<impl Program>>) {
     let reply = move |request: &Request<Incoming>, reach| {
         let headers = request.headers();
-        // No page of a browser gets to a socket.
+        // A web page cannot connect to a Unix socket.
         match (reach == Reach::Loopback && is_misled(headers), request.method()) {
             (true, _) => text(StatusCode::FORBIDDEN, WRONG_HOST_REPLY),
             (false, &Method::POST) => asked.act(request.uri().path(), headers, reach),
@@ -136,7 +136,7 @@ impl<P: Program> Asked<P> {
         }
     }
 
-    /// What passes, for whoever could read the process's files as well.
+    /// The tap, only for clients that could also read the files of the process.
     fn tap(&self, query: Option<&str>, reach: Reach) -> Response<Body> {
         if reach != Reach::Socket {
             return text(
@@ -224,7 +224,7 @@ fn wants_a_page(headers: &HeaderMap) -> bool {
     accepts(headers, "text/html")
 }
 
-/// Prometheus asks for OpenMetrics by name, in several versions of it: other versions count as this one.
+/// Prometheus requests OpenMetrics by name, in several versions; any version counts as this one.
 fn dialect(headers: &HeaderMap) -> Dialect {
     if accepts(headers, "application/openmetrics-text") { Dialect::OpenMetrics } else { Dialect::Prometheus }
 }

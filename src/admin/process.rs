@@ -7,7 +7,7 @@ use std::path::Path;
 use super::exposition::{Exposition, Kind};
 use crate::core::named_file;
 
-/// Ticks of a second in which `/proc` counts computing time: Linux gives programs 100, whatever its own clock has.
+/// Ticks per second in which `/proc` reports CPU time: Linux shows programs 100, whatever the rate of its own clock.
 const TICKS: f64 = 100.0;
 
 /// Maximum size of a file of `/proc`, in bytes.
@@ -42,7 +42,7 @@ pub(super) fn write(out: &mut Exposition, started: i64) {
     }
 }
 
-/// The first number behind the words with which a line begins.
+/// The first number after these words at the beginning of a line.
 fn figure(text: &str, words: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(words))?;
     rest.split_whitespace().next()?.parse().ok()

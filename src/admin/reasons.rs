@@ -22,10 +22,10 @@ const MOST_NAMED: usize = 5;
 /// usually, the group's timeout.
 const STALE_HEARTBEAT: Duration = Duration::from_secs(120);
 
-/// A certificate that ends within so many seconds is worth a warning: two weeks.
+/// A certificate that ends within this many seconds is reported: two weeks.
 const CERTIFICATE_WARNING: i64 = 14 * 86_400;
 
-/// A probe log that takes so long is spoken of.
+/// A probe log that is not delivered after this time is reported.
 const LATE_PROBE: Duration = Duration::from_secs(300);
 
 const WAITS: &str = "logs wait in SLS; nothing is lost as long as SLS keeps them";

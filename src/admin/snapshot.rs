@@ -41,7 +41,7 @@ pub struct Snapshot {
     pub script_since: Instant,
     /// Errors of the script by line and cause, most frequent first; without log text.
     pub script_errors: Vec<(String, u64)>,
-    /// Why the script dropped logs, where it says it.
+    /// Counts of dropped logs by the reason that the script gives.
     pub drop_reasons: DropReasons,
     /// The results of other versions.
     pub reloads: Reloads,
@@ -80,30 +80,31 @@ pub struct SourceSnapshot {
     pub group: GroupHealth,
     /// The signing key.
     pub credentials: KeyStatus,
-    /// When the certificate of SLS ends, unix seconds, when it was shown.
+    /// When the certificate of SLS ends, in unix seconds, if a connection has shown it.
     pub certificate_end: Option<i64>,
     /// The retention of the logstore, if known.
     pub retention: Option<Duration>,
-    /// Who saved the checkpoint of which shard last, when that was looked up.
+    /// The consumer that last saved each checkpoint, if that was looked up.
     pub owners: Vec<ShardOwner>,
     /// Requests sent, by call.
     pub calls: Vec<(&'static str, u64)>,
     /// Failed requests.
     pub errors: Vec<CallError>,
-    /// How its probe logs do; none when no probe log is written.
+    /// The state of its probe logs; none if no probe log is written.
     pub probe: Option<ProbeStatus>,
     /// Times of the steps of its shards.
     pub timings: TimingsRead,
 }
 
-/// Who saved the checkpoint of a shard last. SLS does not tell who holds a shard; whoever holds it saves now and then.
+/// The consumer that last saved the checkpoint of a shard. SLS does not report who holds a shard, but the holder saves
+/// from time to time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShardOwner {
     /// The shard.
     pub shard: ShardId,
-    /// The consumer; empty when nobody was named.
+    /// The consumer; empty if SLS names none.
     pub consumer: String,
-    /// When, unix seconds; 0 when SLS does not say.
+    /// When, in unix seconds; 0 if SLS does not report it.
     pub saved_at: i64,
 }
 
@@ -132,7 +133,7 @@ pub struct GroupHealth {
     pub failing: Option<Failing>,
     /// The time of the last successful heartbeat.
     pub last_heartbeat: Option<Instant>,
-    /// While this process has no shard: the owners, as far as SLS tells.
+    /// While this process has no shard: the owners, as far as SLS reports them.
     pub waiting: Option<String>,
     /// Assigned shards that wait because the memory allows no more.
     pub surplus: usize,

@@ -21,7 +21,7 @@ use crate::pipeline::tap::Taps;
 use crate::script::Reloads;
 use crate::sls::{CallError, KeyStatus};
 
-/// One that only tells how it does.
+/// A program that only reports its status.
 impl<F: Fn() -> Snapshot + Send + Sync + 'static> Program for F {
     fn read(&self) -> Snapshot {
         self()
@@ -133,7 +133,7 @@ pub(super) fn snapshot() -> Snapshot {
     }
 }
 
-/// One that is known to be well.
+/// A snapshot without any problem.
 pub(super) fn well() -> Snapshot {
     let ledger = Ledger::default();
     let account = ledger.account(&shard(2));
@@ -247,7 +247,7 @@ fn what_keeps_the_page_live_is_what_the_page_was_made_of() {
     assert_eq!(format!("<main {main}</main>"), lines.join("\n"));
 }
 
-/// An assistive program finds its way by headings, landmarks and header cells.
+/// Assistive technology navigates by headings, landmarks and header cells.
 #[test]
 fn every_section_of_the_page_has_a_heading_and_every_header_cell_a_scope() {
     let shown = page(&snapshot());
@@ -281,7 +281,7 @@ async fn a_page_that_the_script_is_at_for_long_shows_everywhere() {
     assert!(!page(&snapshot()).contains("SLOW"));
 }
 
-/// Whoever writes a log, answers as a SIEM, edits a script or names a project.
+/// Logs, the answers of a SIEM, scripts and project names come from other people.
 #[test]
 fn no_text_from_elsewhere_becomes_markup() {
     const EVIL: &str = "</li></dd></title><script>alert(1)</script><img src=x onerror='a()'>\"\u{202e}\u{1b}[2J";
@@ -367,7 +367,7 @@ fn every_metric_has_help_and_one_line_a_shard() {
     }
 }
 
-/// To write it anew after a change of the metrics, copy what this test prints.
+/// To update it after a change of the metrics, copy the output of this test.
 #[test]
 fn the_documentation_has_the_table_of_metrics() {
     let text = metrics::text(&snapshot(), Dialect::Prometheus);
@@ -471,7 +471,7 @@ async fn it_answers_what_is_there_and_says_what_there_is() {
     check_with("GET /status", browser, "200", "<h1>forwarder").await;
     check_with("GET /status", "Host: 127.0.0.1\r\nAccept: */*\r\n", "200", "\"shards\"").await;
 
-    // A page of somebody else's whose name was made to mean this address.
+    // A page of another site whose name was made to resolve to this address.
     for host in ["evil.example", "evil.example:9464", "127.0.0.1.evil.example", "localhost.evil.example", "", "a b"] {
         for path in ["/", "/status", "/metrics", "/live"] {
             check_with(&format!("GET {path}"), &format!("Host: {host}\r\n"), "403", "the Host header must be").await;
@@ -502,7 +502,7 @@ async fn at_a_socket_it_answers_the_same_and_takes_what_changes_something() {
     }
 }
 
-/// Starts the listener over a snapshot of many shards, so that a reply is larger than what a socket holds.
+/// Starts the listener with a snapshot of many shards, so that a reply is larger than the socket buffer.
 async fn start_with_shards(shards: u32) -> (std::net::SocketAddr, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -515,7 +515,7 @@ async fn start_with_shards(shards: u32) -> (std::net::SocketAddr, JoinSet<()>) {
     (address, serving)
 }
 
-/// Before any deadline can have closed a connection.
+/// Asserts that the answer comes before any deadline could have closed a connection.
 async fn assert_answers_at_once(address: std::net::SocketAddr, path: &str) {
     let request = format!("GET {path}");
     let reply = tokio::time::timeout(listener::REQUEST_TIMEOUT * 4 / 5, ask(address, &request, "Host: localhost\r\n"));

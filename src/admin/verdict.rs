@@ -351,7 +351,7 @@ mod tests {
         assert!(verdict.line().starts_with(line), "{}", verdict.line());
     }
 
-    /// A shard that is so many seconds behind, whose logs are kept for a week, and how that changed in a second.
+    /// A shard with this lag in seconds, a retention of a week, and this change of the lag per second.
     fn behind(lag: i64, change: Option<f64>) -> Snapshot {
         let ledger = Ledger::default();
         let account = ledger.account(&shard(2));

@@ -37,7 +37,7 @@ struct Known {
 }
 
 impl Gaps {
-    /// As they were left by the process that was called the same in the state directory.
+    /// Restores the gaps that the process of the same name left in the state directory.
     pub(super) fn new(state: StateDir, process: &str) -> Self {
         let name: String = process.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         let file = format!("gaps-{name}");

@@ -23,7 +23,7 @@ const SIGN_IN_PAUSE: Duration = Duration::from_millis(500);
 /// program ends with it, but it must not end while another source works.
 #[derive(Debug)]
 pub(super) struct Refusals {
-    /// Of the settings. What a pattern finds later ends nothing.
+    /// The sources in the settings. Sources that a pattern finds later do not end the program.
     sources: BTreeSet<SourceName>,
     known: Mutex<Known>,
 }
@@ -35,7 +35,7 @@ struct Known {
 }
 
 impl Refusals {
-    /// Nothing is known yet of these sources.
+    /// Nothing is known about these sources yet.
     pub(super) fn new(sources: impl IntoIterator<Item = SourceName>) -> Self {
         Self { sources: sources.into_iter().collect(), known: Mutex::default() }
     }

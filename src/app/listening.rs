@@ -1,4 +1,4 @@
-//! Where the process is asked how it does: the address that the settings name, and a Unix socket for the commands of this machine.
+//! Where the process serves its status: the address in the settings, and a Unix socket for commands on this machine.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::core::named_socket::NamedSocket;
 use crate::core::state_dir::StateDir;
 use crate::settings::{AdminListen, MOST_SOCKETS, socket_name};
 
-/// What is listened at.
+/// The open listeners.
 #[derive(Debug)]
 pub(super) struct Listening {
     pub(super) tcp: Option<TcpListener>,
@@ -21,10 +21,10 @@ pub(super) struct Listening {
 }
 
 impl Listening {
-    /// Listens, and says where.
+    /// Starts listening, and logs where.
     ///
     /// # Errors
-    /// What the settings name cannot be listened at.
+    /// An address or socket in the settings cannot be opened.
     pub(super) async fn open(wanted: &AdminListen, state: &StateDir) -> Result<Self, Error> {
         let refused = |place: &str, error: io::Error, fix: &str| {
             Error::Settings(format!("can't listen on {place}: {error}; give admin.listen {fix}"))

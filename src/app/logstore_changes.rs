@@ -1,26 +1,27 @@
-//! What a look at the logstores of a project changes for a pattern: pure.
+//! The changes of a project's logstores between lookups, for a pattern: pure.
 
 use std::collections::BTreeSet;
 
 use crate::core::wildcard;
 
-/// What a look changes.
+/// The result of a comparison.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes {
     /// Logstores that are new.
     pub(super) new: BTreeSet<String>,
-    /// Logstores that are read and not there any more.
+    /// Logstores that are read but no longer exist.
     pub(super) gone: BTreeSet<String>,
 }
 
-/// What changes when `listed` are all logstores of the project, and of those that `pattern` stands for `known` are read.
+/// The changes, if `listed` are all logstores of the project and `known` are those already read for `pattern`.
 pub(super) fn changes(pattern: &str, known: &BTreeSet<String>, listed: &BTreeSet<String>) -> Changes {
     let meant: BTreeSet<String> = listed.iter().filter(|name| wildcard::matches(pattern, name)).cloned().collect();
     Changes { new: &meant - known, gone: known - &meant }
 }
 
-/// What the source is called that reads a logstore which the source `pattern` found: as the logstore, after the name of the pattern and
-/// a dot where it was given one, and after the project where another source is called the same.
+/// The name of the source that reads a logstore found by the source `pattern`: the name of the logstore, preceded by
+/// the name of the pattern and a dot if the pattern has a name of its own, and by the project if another source has the
+/// same name.
 pub(super) fn source_name(pattern: &str, project: &str, logstore: &str, is_taken: impl Fn(&str) -> bool) -> String {
     let first = if wildcard::has_wildcards(pattern) { logstore.to_owned() } else { format!("{pattern}.{logstore}") };
     let second = format!("{project}.{logstore}");

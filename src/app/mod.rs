@@ -73,8 +73,8 @@ const ISOLATED_SHARE: usize = 4;
 /// Destinations and their formats.
 pub type Destinations = (Arc<[Route<AnyDestination>]>, Formats);
 
-/// The destinations that the settings name, and how events are laid out for them. The isolated ones share a part of
-/// `budget` for what waits for them.
+/// The destinations in the settings, and the formats of their events. The isolated ones share a part of `budget` for
+/// waiting events.
 ///
 /// # Errors
 /// A file that the settings name cannot be used.
@@ -127,7 +127,7 @@ impl App {
         let budget = SharedBudget::new(settings.run.memory);
         let (destinations, formats) = destinations(&settings.destinations, &budget, &state)?;
         let consumer = take_name(&mut settings.sources, &state);
-        // Not after a source: those that there are may change from one start to the next.
+        // Not named after a source: the sources may change from one start to the next.
         let process = consumer.as_ref().map_or("unnamed", |consumer| &consumer.id);
         let gaps = Gaps::new(state.clone(), process);
         let threads = HookThreads::start(settings.run.hook_threads)
@@ -269,8 +269,8 @@ fn open_state(dir: &Path) -> StateDir {
     })
 }
 
-/// Takes the id of this process that is kept for the next start, if there is a place to keep it, and completes the consumer names
-/// that are not given with it. All groups of the process know it under the same id.
+/// Takes the id of this process, which is kept for the next start if there is a place to keep it, and completes the
+/// consumer names that are not set. All groups of the process use the same id.
 fn take_name(sources: &mut [SourceSettings], state: &StateDir) -> Option<ConsumerId> {
     match ConsumerId::take(state) {
         Ok(consumer) => {

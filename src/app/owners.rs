@@ -1,4 +1,4 @@
-//! Who saved the checkpoints of the group last: whose the shards are that this process does not hold, as far as SLS tells.
+//! Who last saved the checkpoints of the group: the only sign of who holds the shards that this process does not hold.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,27 +11,26 @@ use crate::core::cursor::ShardId;
 use crate::sls::Sls;
 use crate::sls::api::SavedAt;
 
-/// Time between two checks. A group has one request more a minute by it, for each process whose page can be looked
-/// at.
+/// Time between two lookups. They add one request per minute to the group for each process whose status can be viewed.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// What was seen last; empty while nothing was.
+/// The last result; empty if there is none.
 #[derive(Debug, Default)]
 pub(super) struct Owners(Mutex<Vec<ShardOwner>>);
 
 impl Owners {
-    /// Who saved which shard last.
+    /// The consumer that last saved each shard.
     pub(super) fn read(&self) -> Vec<ShardOwner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Looks now and then; never returns.
+    /// Looks them up periodically; never returns.
     pub(super) async fn watch(&self, source: &Sls) {
         loop {
             let seen = match source.checkpoints().await {
                 Ok(saved) => saved.into_iter().map(owner).collect(),
                 Err(error) => {
-                    // What was true a minute ago is not shown as if it were now.
+                    // An old result must not be shown as the current one.
                     debug!(%error, "whose the shards are cannot be looked up");
                     Vec::new()
                 }

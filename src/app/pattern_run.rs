@@ -1,4 +1,4 @@
-//! A source whose logstore is a pattern: looks for logstores, and reads each that it finds as a source of its own.
+//! A source whose logstore is a pattern: looks up logstores, and reads each match as a separate source.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,38 +29,38 @@ use crate::settings::SourceSettings;
 use crate::sls;
 use crate::sls::Sls;
 
-/// Time between two checks. SIGHUP has the next one come at once.
+/// Time between two lookups. SIGHUP starts the next one at once.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Time between the look that misses a logstore and the one that makes sure: a list in pages may pass over one while others are
-/// deleted.
+/// Time between the lookup that misses a logstore and the one that confirms it: a list in pages may skip a logstore
+/// while others are deleted.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
 
 /// A pattern, ready to work.
 #[derive(Debug)]
 pub(super) struct PatternRun {
-    /// The script of all that it finds.
+    /// The script for all logstores that it finds.
     pub(super) hooks: Arc<Hooks>,
     shared: Arc<Shared>,
     state: Arc<PatternState>,
     _listed: Listed,
 }
 
-/// How the looking does.
+/// The state of the lookups.
 #[derive(Debug)]
 struct PatternState {
     settings: SourceSettings,
     sls: Sls,
     failing: Mutex<Option<Failing>>,
-    /// Something was found: its sources tell how they do.
+    /// Whether a logstore was found: the sources then report their own state.
     has_found: AtomicBool,
 }
 
-/// What a look has shown.
+/// The result of a lookup.
 enum Looked {
     /// There are logstores to read, or there were.
     Found,
-    /// There has been none yet.
+    /// There have been none yet.
     Nothing,
 }
 
@@ -75,7 +75,8 @@ impl PatternRun {
         Ok(Self { hooks, shared: Arc::clone(shared), state, _listed: listed })
     }
 
-    /// Runs until `leave` is raised, or until everything that it found has been read to its end. Returns the worst of their ends.
+    /// Runs until `leave` is raised, or until everything that it found has been read to its end. Returns the worst
+    /// result of its sources.
     ///
     /// # Errors
     /// SLS rejected the requests of every source before anything began, or a bug.
@@ -118,7 +119,7 @@ impl PatternRun {
         }
     }
 
-    /// Whether a refusal ends the program, as that of a source that cannot join.
+    /// Whether a refusal ends the program, as for a source that cannot join.
     fn is_the_end(&self, fault: &SourceError, common: &Common) -> bool {
         let PatternState { settings, .. } = &*self.state;
         let name = SourceName::new(&settings.name);
@@ -142,9 +143,9 @@ struct Found<'a> {
     pattern: &'a PatternRun,
     common: Common,
     running: JoinSet<(String, Result<Drained, Error>)>,
-    /// By logstore; raised when its source is to end.
+    /// By logstore; raised to end its source.
     stops: BTreeMap<String, Stopper>,
-    /// Logstores that were read to where they end.
+    /// Logstores that were read to their end.
     read: BTreeSet<String>,
 }
 
@@ -180,7 +181,7 @@ impl<'a> Found<'a> {
         let settings = &state.settings;
         let sls = sls::Config { logstore: logstore.to_owned(), ..settings.sls.clone() };
         if shared.sources.reads(&Place::from(&sls)) {
-            // An item of its own, or another pattern, was first.
+            // Another item or pattern already reads it.
             return Ok(());
         }
         let is_taken = |name: &str| shared.sources.has_name(name);
@@ -205,7 +206,7 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// How a source has ended. What is cut off with its logstore is gone whatever one does.
+    /// Records the end of a source. Undelivered logs of a deleted logstore are no failure: nothing can recover them.
     fn has_ended(&mut self, ended: Result<(String, Result<Drained, Error>), JoinError>) -> Result<Drained, Error> {
         let (logstore, drained) = ended.map_err(|panic| Error::Internal(panic.to_string()))?;
         let drained = drained?;
@@ -217,12 +218,12 @@ impl<'a> Found<'a> {
         Ok(drained)
     }
 
-    /// Whether everything was read to where it ends.
+    /// Whether everything was read to its end.
     fn is_all_read(&self) -> bool {
         self.running.is_empty() && !self.read.is_empty()
     }
 
-    /// Ends all in good order; returns the worst of `worst` and their ends.
+    /// Ends all sources in order; returns the worst of `worst` and their results.
     async fn end(mut self, mut worst: Drained) -> Result<Drained, Error> {
         self.stops.values().for_each(Stopper::raise);
         while let Some(ended) = self.running.join_next().await {
@@ -234,7 +235,7 @@ impl<'a> Found<'a> {
 }
 
 impl PatternState {
-    /// A look has failed with `fault`, or has not.
+    /// Records the result of a lookup: its error, or none.
     fn looked(&self, fault: Option<&SourceError>) {
         let mut failing = self.lock();
         *failing = fault.map(|fault| Failing::again(failing.as_ref(), fault, Instant::now()));

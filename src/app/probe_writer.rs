@@ -11,13 +11,13 @@ use crate::destination::registry::AnyDestination;
 use crate::pipeline::Pipeline;
 use crate::sls::Sls;
 
-/// How soon the first one is written: the shards come with the first heartbeats.
+/// Time until the first one: shards are assigned with the first heartbeats.
 const FIRST: Duration = Duration::from_secs(5);
 
-/// Time between two.
+/// Time between two probe logs.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Writes a probe log now and then, as long as the process holds shards of the source; never returns.
+/// Writes probe logs periodically while the process holds shards of the source; never returns.
 pub(super) async fn write_probes(pipeline: Arc<Pipeline<Sls, AnyDestination>>) {
     let (source, probes) = (&pipeline.source_name, pipeline.ledger.probes());
     let mut turn = 0_usize;

@@ -1,4 +1,4 @@
-//! All sources at work, until they end or are asked to.
+//! Runs all sources until they end or are asked to stop.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::settings::SourceSettings;
 pub(super) enum Work {
     /// One logstore.
     One(Box<SourceRun>),
-    /// Every logstore that a pattern stands for.
+    /// All logstores that match a pattern.
     Pattern(PatternRun),
 }
 
@@ -32,7 +32,7 @@ impl Work {
         })
     }
 
-    /// The script of its logs.
+    /// The script for its logs.
     pub(super) fn hooks(&self) -> &Arc<Hooks> {
         match self {
             Self::One(source) => &source.pipeline.hooks,

@@ -21,7 +21,8 @@ pub enum Target {
 pub struct Spot {
     /// The cursor.
     pub cursor: Cursor,
-    /// When SLS received the log group there, unix seconds. `None`: there is no log group, not yet or not any more.
+    /// When SLS received the log group there, in unix seconds. `None`: there is no log group, because none was written
+    /// yet or it has expired.
     pub received_at: Option<i64>,
 }
 
@@ -30,11 +31,11 @@ pub struct Spot {
 pub struct Move {
     /// The shard.
     pub shard: ShardId,
-    /// Where its checkpoint is; none was saved yet otherwise.
+    /// Where its checkpoint is; `None` if none was saved.
     pub from: Option<Spot>,
-    /// Where it goes.
+    /// Where it is moved to.
     pub to: Spot,
-    /// Who holds the shard, as far as SLS tells.
+    /// Who holds the shard, as far as SLS reports it.
     pub holder: Option<Holder>,
 }
 
@@ -47,21 +48,21 @@ pub struct Holder {
     pub saved_ago: Duration,
 }
 
-/// What a move makes of the logs.
+/// The effect of a move on the logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// Nothing: it is there already.
+    /// None: the checkpoint is already there.
     None,
-    /// So many log groups come again.
+    /// This many log groups are delivered again.
     Repeats(u64),
-    /// So many log groups are never delivered.
+    /// This many log groups are never delivered.
     Skips(u64),
-    /// Cursors without numbers do not tell.
+    /// The cursors have no numbers, so it is unknown.
     Unknown,
 }
 
 impl Move {
-    /// What it makes of the logs.
+    /// The effect on the logs.
     #[must_use]
     pub fn effect(&self) -> Effect {
         let Some(from) = &self.from else { return Effect::Unknown };
@@ -75,8 +76,8 @@ impl Move {
         }
     }
 
-    /// After the move the checkpoint was found at `cursor`: whether it was put back, as the holder does whose save was under
-    /// way. A holder that took the move up goes on from there instead.
+    /// Whether the checkpoint, found at `cursor` after the move, was put back by a save that the holder had under way.
+    /// A holder that noticed the move continues from there instead.
     #[must_use]
     pub fn is_undone_by(&self, cursor: &Cursor) -> bool {
         let numbers =
@@ -104,9 +105,9 @@ pub enum SeekError {
     /// There is no such shard.
     #[error("there is no shard {shard}: the logstore has {known}")]
     NoShard {
-        /// The number that was asked for.
+        /// The requested number.
         shard: u32,
-        /// Those that there are.
+        /// The existing shards.
         known: String,
     },
     /// The cursor belongs to no log of the shard.
@@ -114,16 +115,16 @@ pub enum SeekError {
     NoCursor {
         /// The shard.
         shard: ShardId,
-        /// What was asked for.
+        /// The requested cursor.
         cursor: Cursor,
-        /// The oldest.
+        /// The oldest cursor.
         begin: Cursor,
-        /// The next to be written.
+        /// The cursor of the next log group to be written.
         end: Cursor,
     },
 }
 
-/// What would move: of one shard, or of all that have a checkpoint or may get one.
+/// The planned moves: of one shard, or of all that have a checkpoint or may get one.
 ///
 /// # Errors
 /// [`SeekError`]
@@ -183,8 +184,8 @@ async fn spot(sls: &Sls, shard: ShardId, cursor: Cursor) -> Result<Spot, SourceE
     Ok(Spot { cursor, received_at })
 }
 
-/// Who holds a shard. SLS tells only who saved last: a consumer that did so within the timeout of the group is taken for a
-/// live one, and of another SLS is asked whether it still holds the shard.
+/// The holder of a shard. SLS reports only who saved last. A consumer that saved within the timeout of the group counts
+/// as alive; for another one, SLS is asked whether it still holds the shard.
 async fn holder(sls: &Sls, saved: &SavedAt, now: i64, timeout: Duration) -> Result<Option<Holder>, SourceError> {
     if saved.consumer.is_empty() {
         return Ok(None);
@@ -196,7 +197,7 @@ async fn holder(sls: &Sls, saved: &SavedAt, now: i64, timeout: Duration) -> Resu
     Ok(Some(Holder { name: saved.consumer.clone(), saved_ago }))
 }
 
-/// Moves a checkpoint, whoever holds the shard.
+/// Moves a checkpoint, whichever consumer holds the shard.
 ///
 /// # Errors
 /// SLS cannot be reached, or refuses.

@@ -12,25 +12,25 @@ use crate::pipeline::{Copies, Route};
 use crate::settings::DeadLetterSettings;
 use crate::sls::Connections;
 
-/// What all sources share, for them and for whoever tells how the process does.
+/// What all sources share, also for code that reports the state of the process.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) destinations: Arc<[Route<AnyDestination>]>,
     pub(super) ledger: Arc<Ledger>,
     /// `run.memory`.
     pub(super) budget: SharedBudget,
-    /// Where logs go that cannot be delivered.
+    /// Where logs that cannot be delivered are stored.
     pub(super) letters: Arc<DirectoryStore>,
     /// Where copies of them go, if anywhere.
     pub(super) copies: Option<Copies>,
-    /// When logs go there.
+    /// When logs become dead letters.
     pub(super) letter_rules: DeadLetterSettings,
-    /// To SLS, for all but heartbeats.
+    /// To SLS, for everything except heartbeats.
     pub(super) connections: Connections,
-    /// To SLS for heartbeats, which have a runtime of their own: whatever happens to the other connections, they are on time.
+    /// To SLS for heartbeats, on a separate runtime: they are on time whatever happens to the other connections.
     pub(super) beating: Connections,
-    /// The sources that are at work.
+    /// The sources at work.
     pub(super) sources: SourceList,
-    /// Who looks at what passes.
+    /// The open taps.
     pub(super) taps: Arc<Taps>,
 }

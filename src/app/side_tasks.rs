@@ -1,12 +1,12 @@
-//! Tasks that go on as long as the program, beside its work.
+//! Tasks that run beside the main work until the program ends.
 
 use tokio::task::JoinSet;
 
-/// Resolves when a task that should go on as long as the program broke down instead.
+/// Resolves when a task that should run until the program ends has failed.
 pub(super) async fn breakdown(side: &mut JoinSet<()>) -> String {
     loop {
         match side.join_next().await {
-            // It had one thing to do, and has done it.
+            // A task that ends without a panic had only one thing to do.
             Some(Ok(())) => {}
             Some(Err(panic)) => return panic.to_string(),
             None => std::future::pending().await,

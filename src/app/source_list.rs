@@ -1,4 +1,4 @@
-//! The sources that are at work, for whoever asks: those of the settings, and those that patterns found.
+//! The sources at work: those of the settings, and those that patterns found.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,9 +9,9 @@ use crate::core::cursor::SourceName;
 use crate::core::timings::TimingsRead;
 use crate::sls::Config;
 
-/// Tells how a source does.
+/// Reports the state of a source.
 pub(super) trait Watched: Send + Sync {
-    /// How it does now; `None` when there is nothing to tell. Its times are among those of all sources.
+    /// Its current state; `None` if there is none to report. Its times are taken from those of all sources.
     fn read(&self, timings: &mut BTreeMap<SourceName, TimingsRead>) -> Option<SourceSnapshot>;
 }
 
@@ -54,7 +54,7 @@ pub(super) struct Listed {
 }
 
 impl SourceList {
-    /// One more.
+    /// Adds a source.
     pub(super) fn add(&self, name: &str, place: Place, watched: Arc<dyn Watched>) -> Listed {
         let mut known = self.lock();
         let number = known.next;
@@ -63,17 +63,17 @@ impl SourceList {
         Listed { list: self.clone(), number }
     }
 
-    /// Whether one reads this logstore.
+    /// Whether a source reads this logstore.
     pub(super) fn reads(&self, place: &Place) -> bool {
         self.lock().entries.values().any(|entry| entry.place == *place)
     }
 
-    /// Whether one is called like that.
+    /// Whether a source has this name.
     pub(super) fn has_name(&self, name: &str) -> bool {
         self.lock().entries.values().any(|entry| entry.name == name)
     }
 
-    /// How they do now.
+    /// Their current states.
     pub(super) fn read(&self, mut timings: BTreeMap<SourceName, TimingsRead>) -> Vec<SourceSnapshot> {
         let watched: Vec<_> = self.lock().entries.values().map(|entry| Arc::clone(&entry.watched)).collect();
         watched.iter().filter_map(|watched| watched.read(&mut timings)).collect()
@@ -86,7 +86,7 @@ impl SourceList {
 }
 
 impl Listed {
-    /// How many sources there are with it.
+    /// The number of sources with it.
     pub(super) fn of_how_many(&self) -> usize {
         self.list.lock().entries.len()
     }

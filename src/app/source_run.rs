@@ -1,4 +1,4 @@
-//! One source at work: joins its consumer group, beats for it, and works on its shards until the end.
+//! One source: joins its consumer group, sends its heartbeats, and works on its shards until the end.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ use crate::sls::{self, ConfigError, Sls};
 pub(super) struct SourceRun {
     pub(super) settings: SourceSettings,
     pub(super) pipeline: Arc<Pipeline<Sls, AnyDestination>>,
-    /// A client of its own for the heartbeats: whatever happens to the other connections, they are on time.
+    /// A separate client for the heartbeats: they are on time whatever happens to the other connections.
     pub(super) beating: Sls,
     watch: Arc<SourceWatch>,
     listed: Listed,
@@ -50,9 +50,9 @@ pub(super) struct SourceRun {
 pub(super) struct Common {
     pub(super) heartbeats: Heartbeats,
     pub(super) refusals: Arc<Refusals>,
-    /// Most shards that all sources work on at once.
+    /// Maximum number of shards that all sources work on at once.
     pub(super) most_shards: usize,
-    /// Somebody may look at the status.
+    /// Whether the status can be viewed.
     pub(super) is_watched: bool,
     /// How long a stop may take.
     pub(super) drain: Duration,
@@ -98,7 +98,7 @@ impl SourceRun {
         Ok(Self { settings, pipeline, beating, watch, listed })
     }
 
-    /// What it is called.
+    /// Its name.
     pub(super) fn name(&self) -> &str {
         &self.settings.name
     }
@@ -170,13 +170,13 @@ async fn all_past(pipeline: &Pipeline<Sls, AnyDestination>, until: &StartPositio
     group::all_past(&pipeline.source, until.start, holds).await;
 }
 
-/// Whose logs a source reads, and as whom.
+/// The names of a source and of our consumer.
 pub(super) fn identity(config: &sls::Config) -> Identity {
     let sls::Config { endpoint, project, logstore, group, consumer, .. } = config.clone();
     Identity { endpoint, project, logstore, group, consumer }
 }
 
-/// Tells how a source does while it runs.
+/// Reports the state of a running source.
 #[derive(Debug)]
 struct SourceWatch {
     who: Identity,

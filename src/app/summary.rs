@@ -12,7 +12,7 @@ use crate::core::ledger::{Counts, Ledger, ShardLedger};
 use crate::destination::{DestinationStatus, Health};
 use crate::script::Reloads;
 
-/// Reasons for which logs were dropped that the line names: those with the most logs.
+/// Maximum number of drop reasons in the line: those with the most logs.
 const MOST_REASONS: usize = 3;
 
 /// Now, for lag: SLS stamps what it receives with wall-clock seconds.
@@ -22,7 +22,9 @@ pub fn unix_now() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// One line, with what *delivered* means there: `pulled 1000 = delivered 990 + dropped 10 + dead-lettered 0 + in flight 0; 4 shards held, lag 3 s; delivered means accepted; destination up`.
+/// One line, with what *delivered* means there:
+/// `pulled 1000 = delivered 990 + dropped 10 + dead-lettered 0 + in flight 0;
+/// 4 shards held, lag 3 s; delivered means accepted; destination up`.
 #[must_use]
 pub fn line(ledger: &Ledger, destinations: &[DestinationStatus], now: i64) -> String {
     let accounts = ledger.read();
@@ -91,7 +93,7 @@ pub fn script(version: &str, reloads: &Reloads) -> String {
     text
 }
 
-/// Where to look when this process put logs aside; nothing if it did not.
+/// Where to find the dead letters of this process; nothing if it wrote none.
 #[must_use]
 pub fn dead_letters(ledger: &Ledger, dir: &Path) -> Option<String> {
     let letters = ledger.total().dead_lettered;

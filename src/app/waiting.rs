@@ -1,4 +1,4 @@
-//! Says whose the shards are while this process has none.
+//! Logs who holds the shards while this process has none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -20,13 +20,14 @@ use crate::pipeline::Pipeline;
 use crate::sls::Sls;
 use crate::sls::api::SavedAt;
 
-/// How long a process that has just joined waits for its shards in silence: they come with the first heartbeat or two.
+/// How long a process that has just joined waits before the first lookup: shards usually come with the first or second
+/// heartbeat.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
 
-/// Time between two checks.
+/// Time between two lookups.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Looks, while no shard is ours, whose they are; never returns.
+/// Looks up the holders of the shards while we have none; never returns.
 pub(super) async fn say_who_has_the_shards(
     pipeline: Arc<Pipeline<Sls, AnyDestination>>,
     state: Arc<GroupState>,
@@ -53,14 +54,14 @@ pub(super) async fn say_who_has_the_shards(
                 }
                 state.waits(Some(text));
             }
-            // The heartbeats will say the same, or whoever asks next.
+            // Heartbeats, or the next lookup, report the same error.
             Err(error) => state.waits(Some(format!("the owners of the shards cannot be looked up: {}", error.cause()))),
         }
     }
 }
 
-/// What the checkpoints tell: `shards 0-3 were last saved by x 12 s ago`. SLS does not tell who holds a shard, only who
-/// saved it last.
+/// What the checkpoints show: `shards 0-3 were last saved by x 12 s ago`. SLS does not report who holds a shard, only
+/// who saved it last.
 fn whose(saved: &[SavedAt], us: &str, now: i64, group_timeout: Duration) -> String {
     let mut by_owner: BTreeMap<&str, (BTreeSet<u32>, i64)> = BTreeMap::new();
     for SavedAt { shard, consumer, micros, .. } in saved {

@@ -122,7 +122,7 @@ fn certificate(out: &mut String, name: &str, end: Option<i64>, snapshot: &Snapsh
     row(out, name, format!("{} ({left})", time(end)));
 }
 
-/// How the probe logs of a source do.
+/// The state of the probe logs of a source.
 fn probe_words(probe: &ProbeStatus) -> String {
     let ProbeStatus { waiting, took, failing } = probe;
     if let Some(failing) = failing {

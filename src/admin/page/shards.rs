@@ -24,7 +24,7 @@ const COLUMNS: [&str; 12] = [
     "checkpoint saved",
 ];
 
-/// What stands where there is nothing to tell.
+/// Shown where there is no value.
 const NOTHING: &str = "–";
 
 /// The table.
@@ -105,7 +105,7 @@ fn write_cells(out: &mut String, shard: &ShardName, cells: [String; COLUMNS.len(
     out.push_str("</tr>\n");
 }
 
-/// The shards that this process does not hold, by who saved them last.
+/// The shards that this process does not hold, by the consumer that last saved them.
 fn others<'a>(source: &'a SourceSnapshot, snapshot: &Snapshot) -> Vec<&'a ShardOwner> {
     let is_held = |owner: &ShardOwner| {
         let name = ShardName { source: SourceName::new(&source.name), shard: owner.shard };
@@ -114,7 +114,7 @@ fn others<'a>(source: &'a SourceSnapshot, snapshot: &Snapshot) -> Vec<&'a ShardO
     source.owners.iter().filter(|owner| !is_held(owner)).collect()
 }
 
-/// What comes next for a shard.
+/// What the shard waits for.
 fn waits_for(entry: &ShardLedger, memory: Memory) -> &'static str {
     match entry {
         ShardLedger { halted: Some(_), .. } => "somebody",

@@ -27,7 +27,7 @@ fn hooks_with(script: Script, format: Arc<dyn Format>) -> Result<Hooks, HookErro
     Hooks::new(script, config, format, meta(ShardId(0)))
 }
 
-/// Which of the contents seen, look by look, are looked into.
+/// Checks which of these contents, one per poll, are tried.
 fn check(polls: &[&str], expected: &[usize]) {
     let mut reading = ScriptRead::default();
     let tried: Vec<usize> =
@@ -69,7 +69,7 @@ mod writers {
     const OLD: &str = "function process(log) return 'old' end\n";
     const NEW: &str = "local word = 'new'\nfunction process(log) return word end\n";
 
-    /// Long enough for every look that could still take something up.
+    /// Waits long enough for every poll that could still load something.
     async fn looks(count: u32) {
         sleep(INTERVAL * count).await;
     }
@@ -106,7 +106,7 @@ mod writers {
             self.directory.path().join(name)
         }
 
-        /// Waits until `text` runs, and makes sure that it took effect once and nothing else was tried.
+        /// Waits until `text` runs, and checks that it was loaded once and that nothing else was tried.
         async fn takes_up(mut self, text: &str, refused: u64) {
             let version = Script::from_text("", text).version;
             let started = Instant::now();
@@ -233,7 +233,7 @@ mod writers {
         });
         looks(3).await;
         fs::rename(bench.at("scripts"), bench.at("gone")).unwrap();
-        // In between there is no script at all.
+        // For a while there is no script at all.
         looks(3).await;
         assert!(bench.hooks.reloads().trouble.unwrap().contains("cannot be read"));
         fs::rename(bench.at("next"), bench.at("scripts")).unwrap();

@@ -1,4 +1,4 @@
-//! Which script a dead letter goes through: the one of the source that its log came from.
+//! Selects the script for a dead letter: the one of the source that its log came from.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::settings::{DeliverySettings, SourceScript};
 #[derive(Debug, Default)]
 pub struct ReplayScripts {
     sources: Vec<SourceScript>,
-    /// For logs of which no source is known.
+    /// For logs whose source is not known.
     common: Option<PathBuf>,
     loaded: BTreeMap<PathBuf, Script>,
 }
@@ -47,13 +47,13 @@ impl ReplayScripts {
         named.collect::<Vec<_>>().join(", ")
     }
 
-    /// The name of the source that a log came from, and its script. `None`: there is no script for it, or sources that read a logstore
-    /// of this name have different ones.
+    /// The name of the source that a log came from, and its script. `None`: there is no script for it, or several
+    /// sources that read a logstore of this name have different scripts.
     pub(super) fn of(&self, origin: &LogOrigin) -> Option<(String, &Script)> {
         let reads = |source: &&SourceScript| {
             source.project == origin.project && wildcard::matches(&source.logstore, &origin.logstore)
         };
-        // What is named goes before what a pattern finds, as when the logs were read.
+        // Sources with a fixed logstore take precedence over patterns, as when the logs were read.
         let named: Vec<_> = self.sources.iter().filter(reads).filter(|source| !source.is_pattern()).collect();
         let reading = if named.is_empty() { self.sources.iter().filter(reads).collect() } else { named };
         let (name, path) = match &reading[..] {

@@ -19,7 +19,7 @@ impl Format for Text {
     }
 }
 
-/// A destination that takes every event but those called `no`.
+/// A destination that accepts every event except those named `no`.
 #[derive(Default)]
 struct Siem {
     events: Mutex<Vec<String>>,
@@ -108,12 +108,12 @@ fn tenure() -> (Stopper, Tenure) {
     (stopper, Tenure::new(Lease::endless(tokio::time::Instant::now()), over))
 }
 
-/// What a replay of the wanted letters says of each, and what arrives.
+/// The result of each selected dead letter, and the events that arrive.
 async fn replayed(dir: &Path, script: &str, wants: impl Fn(&Record) -> bool) -> (Vec<(u32, Fate)>, Vec<String>) {
     replayed_at(1000, dir, script, wants).await
 }
 
-/// The same, at most so many letters a second.
+/// The same, at this many dead letters per second at most.
 async fn replayed_at(
     rate: u32,
     dir: &Path,

@@ -1,7 +1,8 @@
-//! Which addresses of a name are members: pure.
+//! Selects the addresses of a host name that become members: pure.
 //!
-//! A collector's name can stand for the indexers of a cluster, or for the nodes of a load balancer. Each address is a member
-//! then. Of a name that has IPv4 and IPv6 addresses, those count that the system puts first: the same machines listen on both.
+//! A collector's name can stand for the indexers of a cluster, or for the nodes of a load balancer. Each address is
+//! then a member. If a name has IPv4 and IPv6 addresses, only those of the family that the system lists first are used,
+//! because both reach the same machines.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,22 +10,23 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How often a name is looked up while requests are sent.
+/// Time between two lookups of a name while requests are sent.
 pub(super) const LOOK_UP_EVERY: Duration = Duration::from_secs(60);
 
-/// An address that was not found for so long is none any more. DNS servers that know many may name some of them at a time.
+/// An address that is missing from all answers for this long is removed. A DNS server that knows many addresses may
+/// return only some of them at a time.
 const GONE_AFTER: Duration = Duration::from_secs(300);
 
-/// Most addresses of a name: each has connections, and limits, of its own.
+/// Maximum number of addresses of a name. Each has its own connections and limits.
 const MOST: usize = 32;
 
-/// The addresses of a name that are members, each with when it was found last. None as long as the name has but one: then its
-/// only member follows it wherever it leads.
+/// The addresses of a name that are members, each with the time when it was last found. Empty as long as the name has a
+/// single address: its only member then connects by name, and so follows DNS changes.
 #[derive(Debug, Default)]
 pub(super) struct Addresses(BTreeMap<IpAddr, Instant>);
 
 impl Addresses {
-    /// The name has these addresses now, in the system's order.
+    /// Records the result of a lookup: the addresses of the name, in the system's order.
     pub(super) fn found(&mut self, addresses: &[IpAddr], now: Instant) {
         let Some(first) = addresses.first() else { return };
         let family = || addresses.iter().filter(|address| address.is_ipv4() == first.is_ipv4());
@@ -42,7 +44,7 @@ impl Addresses {
         }
     }
 
-    /// The members: `None` is the one that stands for the name itself.
+    /// The members; `None` is the member for the name itself.
     pub(super) fn members(&self) -> Vec<Option<IpAddr>> {
         if self.0.is_empty() { vec![None] } else { self.0.keys().copied().map(Some).collect() }
     }

@@ -1,4 +1,5 @@
-//! Who the members are: one for each URL, or for each address of its name. Names are looked up again while requests are sent.
+//! The members: one for each URL, or one for each address of its host name. Names are looked up again while requests
+//! are sent.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,17 +22,17 @@ use super::timing::Timing;
 use super::{Config, MemberConfig};
 use crate::core::backoff::Backoff;
 
-/// How long a lookup may keep the request that makes it.
+/// Maximum time that a lookup may delay the request that triggers it.
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Finds the addresses of a name, in the order in which they are to be tried.
+/// Looks up the addresses of a name, in order of preference.
 #[derive(Clone)]
 pub(super) struct LookUp(Arc<dyn Fn(String) -> Finding + Send + Sync>);
 
 type Finding = BoxFuture<'static, io::Result<Vec<IpAddr>>>;
 
 impl LookUp {
-    /// Asks the system.
+    /// Uses the system's resolver.
     pub(super) fn system() -> Self {
         Self::new(|name| {
             Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect()) })
@@ -49,16 +50,16 @@ impl fmt::Debug for LookUp {
     }
 }
 
-/// The members, as they come and go.
+/// The current members.
 #[derive(Debug)]
 pub(super) struct Roster {
     maker: Arc<Maker>,
     look_up: LookUp,
-    /// Whether there is any name to look up.
+    /// Whether there is a name to look up.
     has_names: bool,
     /// Set when the names have been looked up for the first time.
     begun: OnceCell<()>,
-    /// Held by the one that looks names up.
+    /// Locked by the task that looks up names.
     looking: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
@@ -66,11 +67,12 @@ pub(super) struct Roster {
 #[derive(Debug)]
 struct State {
     urls: Vec<MembersOfUrl>,
-    /// All of them, put together.
+    /// The members of all URLs.
     all: Arc<[Arc<Member>]>,
-    /// Those that get no more requests. They are gone when nobody waits for what they accepted.
+    /// Members that get no more requests. They are dropped when no accepted request of theirs waits for an
+    /// acknowledgement.
     leaving: Vec<Weak<Member>>,
-    /// When the names are looked up again.
+    /// When the names are looked up next.
     due: Instant,
 }
 
@@ -78,13 +80,13 @@ struct State {
 #[derive(Debug)]
 struct MembersOfUrl {
     config: MemberConfig,
-    /// The name to look up, if there is one that we connect to.
+    /// The host name to look up, if we connect to it directly.
     name: Option<String>,
     addresses: Addresses,
     members: BTreeMap<Option<IpAddr>, Arc<Member>>,
 }
 
-/// Makes members.
+/// Creates members.
 #[derive(Debug)]
 struct Maker {
     config: Config,
@@ -120,19 +122,19 @@ impl Roster {
         })
     }
 
-    /// The members that requests may go to, at least one.
+    /// The members that get requests; at least one.
     pub(super) fn all(&self) -> Arc<[Arc<Member>]> {
         Arc::clone(&self.state().all)
     }
 
-    /// Those, and the ones that get no more requests and still wait for acknowledgements.
+    /// The same, and the members that get no more requests but still wait for acknowledgements.
     pub(super) fn with_leaving(&self) -> Vec<Arc<Member>> {
         let state = self.state();
         state.all.iter().cloned().chain(state.leaving.iter().filter_map(Weak::upgrade)).collect()
     }
 
-    /// Looks the names up if that is due. The first time everybody waits for it, later only whoever comes first. Returns whether
-    /// members came or left.
+    /// Looks up the names if that is due. The first lookup delays every caller, a later one only the first caller.
+    /// Returns whether members were added or removed.
     pub(super) async fn refresh(&self) -> bool {
         if !self.has_names {
             return false;
@@ -147,7 +149,7 @@ impl Roster {
         is_changed
     }
 
-    /// Looks the names up at this time. Returns whether members came or left.
+    /// Looks up the names now. Returns whether members were added or removed.
     pub(super) async fn look_up(&self, now: Instant) -> bool {
         self.state().due = now + LOOK_UP_EVERY;
         let names: Vec<(usize, String)> = {
@@ -168,7 +170,7 @@ impl Roster {
             missing
         };
         let maker = Arc::clone(&self.maker);
-        // The certificates of the system take a while to read.
+        // Reading the system's certificates takes a while.
         let make = move || -> Result<Vec<(usize, IpAddr, Arc<Member>)>, ConfigError> {
             let make = |(at, url, address): (usize, MemberConfig, IpAddr)| {
                 Ok((at, address, Arc::new(maker.make(&url, Some(address))?)))
@@ -184,7 +186,7 @@ impl Roster {
         }
     }
 
-    /// Nothing when there is no answer: that is no reason to change anything.
+    /// Empty if there is no answer; the members then stay as they are.
     async fn addresses(&self, name: String) -> Vec<IpAddr> {
         let answer = timeout(LOOK_UP_TIMEOUT, (self.look_up.0)(name.clone())).await;
         answer.map_err(io::Error::from).and_then(|answer| answer).unwrap_or_else(|problem| {
@@ -199,7 +201,7 @@ impl Roster {
 }
 
 impl State {
-    /// These are new, and whatever is no address any more leaves. Returns whether there are any.
+    /// Adds new members, and removes those whose address is gone. Returns whether anything changed.
     fn change(&mut self, made: Vec<(usize, IpAddr, Arc<Member>)>) -> bool {
         let mut is_changed = !made.is_empty();
         for (at, address, member) in made {
@@ -237,7 +239,7 @@ fn together(urls: &[MembersOfUrl]) -> Arc<[Arc<Member>]> {
     urls.iter().flat_map(|url| url.members.values().cloned()).collect()
 }
 
-/// The name in the URL. A proxy looks it up itself, and so does whatever carries requests instead of HTTP.
+/// The host name in the URL. `None` if a proxy looks it up, or if another transport than HTTP carries the requests.
 fn name_of(config: &Config, url: &str) -> Option<String> {
     let url = Url::parse(url).ok()?;
     let is_ours = config.transport.is_none() && proxy::of(config, &url).is_none();

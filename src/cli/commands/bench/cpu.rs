@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::core::named_file;
 
-/// Parts of a second that Linux counts the time of processes in, on every machine (`USER_HZ`).
+/// Ticks per second in which Linux reports the time of processes, the same on every machine (`USER_HZ`).
 const TICKS: u32 = 100;
 
-/// Far more than the files below have.
+/// Maximum size to read; the files below are much smaller.
 const MOST_BYTES: u64 = 64 << 10;
 
 /// CPU time of all children that have ended and were waited for.
@@ -19,7 +19,7 @@ const MOST_BYTES: u64 = 64 << 10;
 /// There is no `/proc`, as on systems other than Linux.
 pub(super) fn of_children() -> Result<Duration, String> {
     let stat = read("/proc/self/stat")?;
-    // proc(5): behind the name, which is in parentheses, the times of the children are the 14th and the 15th.
+    // proc(5): after the name, which is in parentheses, the times of the children are the 14th and the 15th field.
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_ascii_whitespace();
     let ticks: Vec<u32> = fields.skip(13).take(2).filter_map(|ticks| ticks.parse().ok()).collect();
     match ticks.as_slice() {
@@ -45,7 +45,7 @@ fn read(path: &str) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Nanoseconds of `gzip -1` for each of the logs that became these events; none where there is no gzip.
+/// Nanoseconds of `gzip -1` per log for these events of this many logs; none if there is no gzip.
 pub(super) fn gzip_each(events: &[u8], logs: usize) -> Option<f64> {
     // Enough repetitions to be measurable in ticks.
     const LEAST: usize = 64 << 20;

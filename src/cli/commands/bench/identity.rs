@@ -1,4 +1,4 @@
-//! A certificate for a receiver on the loopback address, which nobody verifies.
+//! A certificate for a receiver on the loopback address. It is not verified.
 
 use openssl::asn1::Asn1Time;
 use openssl::ec::{EcGroup, EcKey};

@@ -17,14 +17,14 @@ use crate::emulator::syslog::{Protocol, SyslogEmulator};
 const PROJECT: &str = "bench-project";
 const LOGSTORE: &str = "bench";
 const GROUP: &str = "bench";
-/// Protects nothing: the emulators are on the loopback address and have generated logs.
+/// Not a real secret: the emulators listen on the loopback address and hold only generated logs.
 const TOKEN: &str = "00000000-0000-4000-8000-000000000000";
 
 /// How often the progress is checked, and the longest time without progress.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What the logs are delivered to.
+/// The receiver of the logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum To {
     Hec,
@@ -55,7 +55,7 @@ impl To {
     }
 }
 
-/// One run of the program.
+/// The result of one run of the program.
 pub(super) struct Line {
     pub(super) to: To,
     /// CPU time per log in nanoseconds, from the start of the process to its end.
@@ -64,11 +64,11 @@ pub(super) struct Line {
     pub(super) logs_per_second: f64,
     /// The peak memory, in MiB.
     pub(super) memory: u64,
-    /// Megabytes of messages for each connection after the first: what was delivered with each proof over TCP and TLS.
+    /// Megabytes of messages per connection after the first: what each proof of delivery over TCP and TLS covered.
     pub(super) proven: Option<f64>,
 }
 
-/// Delivers so many logs of so many shards.
+/// Delivers this many logs from this many shards.
 ///
 /// # Errors
 /// It does not finish.
@@ -161,7 +161,7 @@ impl Drop for Running {
     }
 }
 
-/// As the settings call it.
+/// Its name in the settings.
 fn protocol_name(protocol: Protocol) -> String {
     let value = clap::ValueEnum::to_possible_value(&protocol);
     value.map_or_else(String::new, |value| value.get_name().to_owned())
@@ -198,7 +198,7 @@ impl Receiver {
                 ("FORWARDER_SYSLOG_PROTOCOL", protocol_name(*protocol)),
             ]
             .into_iter()
-            // Nobody vouches for a certificate that was made for this run.
+            // The certificate was made for this run, so no authority can verify it.
             .chain((*protocol == Protocol::Tls).then(|| ("FORWARDER_SYSLOG_VERIFY", "false".to_owned())))
             .collect(),
         }

@@ -1,4 +1,4 @@
-//! Which line of a script costs what.
+//! Measures the cost of each line of a script.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,26 +9,26 @@ use crate::script;
 use crate::script::profile::{LineCost, profile};
 use crate::script::{HookError, Script};
 
-/// How often the lines are timed; the median of each counts.
+/// Number of rounds; the median of each line is used.
 const ROUNDS: usize = 9;
 
-/// Logs of a round at least, over again when there are fewer.
+/// Minimum number of logs per round; fewer logs are repeated.
 const LEAST_LOGS: usize = 2_000;
 
-/// A line that ran.
+/// A line that was executed.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Line {
     pub(super) file: String,
     pub(super) number: u32,
-    /// As it is written, without what is before and behind it.
+    /// Its text, without the space before and after it.
     pub(super) text: String,
-    /// How often a log runs it.
+    /// Executions per log.
     pub(super) times: f64,
-    /// Its part of what all lines take, from 0 to 1.
+    /// Its share of the time of all lines, from 0 to 1.
     pub(super) share: f64,
 }
 
-/// Times every line that these logs run, the one that takes most first.
+/// Times every line that these logs execute; the most expensive line is first.
 ///
 /// # Errors
 /// The script does not load.
@@ -60,7 +60,7 @@ fn ranked(script: &Script, logs: usize, rounds: Vec<Vec<LineCost>>) -> Vec<Line>
         taken.push(time);
     }
     let median = |mut taken: Vec<Duration>| {
-        // A line that did not run in a round took nothing there.
+        // A line that was not executed in a round took no time in it.
         taken.resize(most, Duration::ZERO);
         taken.sort_unstable();
         taken[most / 2]

@@ -12,15 +12,15 @@ use super::stages::Stages;
 pub(super) struct Measured {
     pub(super) corpus: String,
     pub(super) stages: Stages,
-    /// Of the script, the one that takes most first; none for generated logs.
+    /// The lines of the script, most expensive first; none for generated logs.
     pub(super) script_lines: Vec<lines::Line>,
     /// Results of the whole program; empty for a user's own logs.
     pub(super) lines: Vec<Line>,
-    /// Nanoseconds of `gzip -1` per log; none where there is no gzip.
+    /// Nanoseconds of `gzip -1` per log; none if there is no gzip.
     pub(super) yardstick: Option<f64>,
 }
 
-/// Lines of a script that are shown to people; JSON has all.
+/// Maximum number of script lines in the text; JSON has all.
 const MOST_LINES: usize = 15;
 
 /// A table for each kind of logs.

@@ -1,4 +1,4 @@
-//! What SLS tells of a group: with calls that only look. Nothing is joined, created or saved.
+//! Reads the state of a group from SLS with read-only calls. Nothing is joined, created or saved.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,13 +17,13 @@ use crate::sls::api::{SavedAt, kept_for};
 use crate::sls::rights::{Right, Scope};
 use crate::sls::{Config, LookError, Sls};
 
-/// Maximum time limit of an answer of SLS, even if the settings allow more.
+/// Maximum time to wait for an answer of SLS, even if the settings allow more.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Shards that are looked at side by side.
+/// Shards that are read concurrently.
 const AT_ONCE: usize = 16;
 
-/// A source, as it is looked at.
+/// A source whose group is read.
 pub(super) struct Looker {
     pub(super) name: String,
     config: Config,
@@ -31,25 +31,25 @@ pub(super) struct Looker {
     sls: Sls,
 }
 
-/// A group as it was found.
+/// The state of a group.
 #[derive(Debug, Clone)]
 pub(super) struct Group {
-    /// Silence after which the group gives the shards of a consumer away.
+    /// Silence after which the group reassigns the shards of a consumer.
     pub(super) timeout: Duration,
-    /// How long logs are kept. `None`: for ever, or it cannot be seen.
+    /// How long logs are kept. `None`: without limit, or it cannot be read.
     pub(super) retention: Option<Duration>,
     /// The worst first.
     pub(super) shards: Vec<Judged>,
-    /// What could not be seen, and what that costs.
+    /// What could not be read, and the consequences.
     pub(super) notes: Vec<String>,
-    /// What keeps lags from being seen.
+    /// Why the lags cannot be read.
     pub(super) hidden: Option<Trouble>,
 }
 
-/// Why something cannot be seen.
+/// Why something cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Trouble {
-    /// The exit code that it stands for.
+    /// The exit code for it.
     pub(super) code: u8,
     pub(super) what: String,
     pub(super) fix: String,
@@ -64,7 +64,7 @@ impl Looker {
         Ok(Self { name, config, start: start.start, sls })
     }
 
-    /// Whose shards these are: `siem of my-project/my-logstore`.
+    /// The names of the group and its logstore: `siem of my-project/my-logstore`.
     pub(super) fn who(&self) -> String {
         let Config { project, logstore, group, .. } = &self.config;
         format!("{} of {}/{}", excerpt(group), excerpt(project), excerpt(logstore))
@@ -76,7 +76,7 @@ impl Looker {
     }
 
     /// # Errors
-    /// The group cannot be seen.
+    /// The group cannot be read.
     pub(super) async fn look(&self) -> Result<Group, Trouble> {
         self.sls.sign_in().await.map_err(|error| failed(&error))?;
         let ahead = self.sls.clock_ahead().await.map_err(|error| failed(&error))?.unwrap_or(0);
@@ -153,7 +153,7 @@ impl Looker {
         Ok(Group { timeout, retention, shards: judged, notes, hidden })
     }
 
-    /// What is at a checkpoint, or without one where the settings start.
+    /// What is at a checkpoint or, without one, at the start position of the settings.
     async fn place(&self, shard: ShardId, saved: Option<&Cursor>) -> Result<Place, LookError> {
         let start = match saved {
             Some(cursor) => cursor.clone(),

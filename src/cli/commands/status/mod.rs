@@ -1,4 +1,4 @@
-//! `forwarder status`: the consumer group as SLS knows it, whoever runs where.
+//! `forwarder status`: the consumer group as recorded in SLS, without a running process.
 
 mod look;
 mod show;
@@ -23,7 +23,7 @@ use look::{Group, Looker, Trouble};
 use show::Look;
 use state::TROUBLE;
 
-/// Time between two looks of `--watch`.
+/// Time between two readings with `--watch`.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 const HELP: &str = "\
@@ -54,7 +54,7 @@ pub(crate) struct Args {
     settings: SettingFlags,
 }
 
-/// Looks, prints, and returns the exit code.
+/// Reads, prints, and returns the exit code.
 pub(crate) fn main(args: &Args) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -83,7 +83,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
             tokio::time::sleep(INTERVAL).await;
         }
     });
-    // A hanging name lookup must not delay the end.
+    // A hung name lookup must not delay the exit.
     runtime.shutdown_background();
     ExitCode::from(code)
 }
@@ -117,7 +117,7 @@ fn write(args: &Args, lookers: &[Looker], found: &[Found], code: u8) -> io::Resu
     out.flush()
 }
 
-/// What the settings say comes first, then a right that is missing, then what does not answer, then a shard in trouble.
+/// Order of precedence: settings, a missing right, a service that does not answer, a shard that needs attention.
 fn exit_code(found: &[Found]) -> u8 {
     const RANK: [u8; 5] = [0, TROUBLE, UNREACHABLE, DENIED, USAGE];
     let of = |found: &Found| match found {

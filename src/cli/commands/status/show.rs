@@ -1,4 +1,4 @@
-//! What was found, for people and for programs.
+//! Formats the result as text and as JSON.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ const COLUMNS: [Column; 7] = [
     Column::text("SAVED BY", 5),
 ];
 
-/// How lines are written.
+/// How lines are formatted.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Look {
     pub(super) paint: Paint,
@@ -107,7 +107,7 @@ fn time(second: i64) -> String {
     Timestamp::from_second(second).map_or_else(|_| second.to_string(), |time| time.to_string())
 }
 
-/// The same for a program.
+/// The same as JSON.
 pub(super) fn json(looker: &Looker, found: &Result<Group, Trouble>) -> Value {
     let config = looker.config();
     let mut value = json!({

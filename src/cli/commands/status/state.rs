@@ -1,16 +1,16 @@
-//! What is to be made of what SLS tells about a shard. Pure.
+//! Judges the state of a shard from what SLS reports. Pure.
 
 use std::time::Duration;
 
 use crate::sls::api::SavedAt;
 
-/// Exit code when a shard needs somebody.
+/// Exit code if a shard needs attention.
 pub(super) const TROUBLE: u8 = 1;
 
-/// A shard that is less late than this is as new as it can be.
+/// A shard with a smaller lag is up to date.
 const ON_TIME: Duration = Duration::from_secs(60);
 
-/// A shard as SLS tells of it.
+/// A shard, as SLS reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) shard: u32,
@@ -18,41 +18,41 @@ pub(super) struct Seen {
     pub(super) is_read_only: bool,
     /// Its checkpoint, if one was saved.
     pub(super) saved: Option<SavedAt>,
-    /// What is at the checkpoint, or without one where the settings let it start.
+    /// What is at its checkpoint or, without one, at the start position of the settings.
     pub(super) place: Place,
 }
 
-/// What is at the place from which a shard is to be read.
+/// What is at the position from which a shard is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     /// No log yet.
     End,
-    /// A log group, received then, in unix seconds.
+    /// A log group; when SLS received it, in unix seconds.
     Log(i64),
     /// A log group that has expired.
     Expired,
-    /// It cannot be seen.
+    /// It cannot be read.
     Hidden,
 }
 
-/// How a shard does, the worst first.
+/// The state of a shard; the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum State {
-    /// The log at the checkpoint has expired before it was delivered.
+    /// The log at the checkpoint expired before it was delivered.
     Lost,
     /// Logs expire soon.
     Losing,
     /// Logs wait, and nobody has saved a checkpoint for longer than the group's timeout.
     StandsStill,
-    /// Logs wait, and there is no checkpoint.
+    /// Logs have waited for longer than the group's timeout, and there is no checkpoint.
     Unread,
-    /// It cannot be seen.
+    /// The lag cannot be read.
     Unknown,
     /// Late, and checkpoints are saved.
     CatchingUp,
-    /// Logs wait, and there is no checkpoint yet.
+    /// Logs wait, but not for that long, and there is no checkpoint yet.
     New,
-    /// Read, and not late.
+    /// Logs are delivered, and the lag is small.
     Delivering,
     /// Read to its end.
     CaughtUp,
@@ -78,7 +78,7 @@ impl State {
         Self::Done,
     ];
 
-    /// In a word or two.
+    /// As text.
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Lost => "lost logs",
@@ -95,12 +95,12 @@ impl State {
         }
     }
 
-    /// Whether somebody has to look after it.
+    /// Whether it needs attention.
     pub(super) fn is_trouble(self) -> bool {
         self.remedy().is_some()
     }
 
-    /// What it means and what to do.
+    /// Its meaning and the remedy.
     pub(super) fn remedy(self) -> Option<&'static str> {
         match self {
             Self::Lost => Some(
@@ -124,20 +124,20 @@ impl State {
     }
 }
 
-/// A shard, judged.
+/// A shard and its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Judged {
     pub(super) seen: Seen,
     pub(super) state: State,
-    /// Age of the oldest log that is not delivered; 0 when there is none.
+    /// Age of the oldest undelivered log; 0 if there is none.
     pub(super) lag: Option<Duration>,
-    /// How long until that log expires, when the retention is known and has an end.
+    /// Time until that log expires, if the retention is known and limited.
     pub(super) to_loss: Option<Duration>,
-    /// How long ago the checkpoint was saved, when SLS says so.
+    /// Time since the checkpoint was saved, if SLS reports it.
     pub(super) saved_ago: Option<Duration>,
 }
 
-/// Judges a shard at a moment in unix seconds by the server's clock. `timeout` is the group's.
+/// Judges a shard. `now` is in unix seconds by the server's clock; `timeout` is the group's.
 pub(super) fn judge(seen: Seen, now: i64, timeout: Duration, retention: Option<Duration>) -> Judged {
     let since = |second: i64| Duration::from_secs(u64::try_from(now - second).unwrap_or(0));
     let saved_ago =
@@ -169,7 +169,7 @@ pub(super) fn judge(seen: Seen, now: i64, timeout: Duration, retention: Option<D
     Judged { seen, state, lag, to_loss, saved_ago }
 }
 
-/// Puts the worst first, and of the same state the latest.
+/// Sorts by state, worst first, then by lag, largest first.
 pub(super) fn sort(shards: &mut [Judged]) {
     shards.sort_by_key(|judged| (judged.state, std::cmp::Reverse(judged.lag), judged.seen.shard));
 }
@@ -182,7 +182,7 @@ mod tests {
     const NOW: i64 = 1_000_000_000;
     const DAY: i64 = 86_400;
 
-    /// A shard whose checkpoint was saved so long ago, and whose oldest log is so old.
+    /// A shard whose checkpoint was saved this many seconds ago.
     fn seen(saved_ago: Option<i64>, place: Place) -> Seen {
         let saved = saved_ago.map(|ago| SavedAt {
             shard: 3,
@@ -205,7 +205,7 @@ mod tests {
             (Some(9 * DAY), Place::Expired, State::Lost),
             (Some(1), late(6 * DAY), State::Losing),
             (Some(DAY), late(DAY), State::StandsStill),
-            // Nothing was written for a day, and then a log: nobody is late.
+            // No logs arrived for a day, and then one did: the shard is not late.
             (Some(DAY), late(5), State::Delivering),
             (Some(1), late(DAY), State::CatchingUp),
             (Some(1), late(5), State::Delivering),

@@ -1,25 +1,25 @@
-//! A line of a tap, for people. Pure.
+//! Formats a line of a tap for people. Pure.
 
 use serde::Deserialize;
 
 use crate::core::printable::printable;
 use crate::script::Paint;
 
-/// What comes from a tap.
+/// A line from a tap.
 pub(super) enum Line {
-    /// Something that passed.
+    /// An item to show.
     Shown(Shown),
-    /// So much that was not shown.
+    /// The number of items that were left out.
     Missed(u64),
 }
 
-/// Something that passed.
+/// An item to show.
 #[derive(Debug, Deserialize)]
 pub(super) struct Shown {
     kind: String,
     shard: String,
     destination: Option<String>,
-    /// Where in the script.
+    /// The place in the script.
     at: Option<String>,
     id: Option<String>,
     reason: Option<String>,
@@ -27,7 +27,7 @@ pub(super) struct Shown {
     text: String,
 }
 
-/// Reads a line; `None` when it is of no kind that is known here.
+/// Parses a line; `None` if its kind is not known.
 pub(super) fn read(line: &[u8]) -> Option<Line> {
     #[derive(Deserialize)]
     struct Missed {
@@ -39,7 +39,7 @@ pub(super) fn read(line: &[u8]) -> Option<Line> {
     serde_json::from_slice(line).ok().map(Line::Shown)
 }
 
-/// On one line that drives no terminal, whatever the other side sent.
+/// Formats an item on one line. Control characters are escaped, because the other side is not trusted.
 pub(super) fn text(shown: &Shown, paint: Paint) -> String {
     let Shown { kind, shard, destination, at, id, reason, message, text } = shown;
     let kind = printable(kind);

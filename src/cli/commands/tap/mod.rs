@@ -1,4 +1,4 @@
-//! `forwarder tap`: what passes through a running forwarder, a few lines a second.
+//! `forwarder tap`: shows events of a running forwarder, a few lines a second.
 
 mod line;
 
@@ -14,7 +14,7 @@ use crate::core::printable::excerpt;
 use crate::pipeline::tap::{Kind, MOST_RATE, USUAL_RATE, query};
 use crate::script::Paint;
 
-/// Most bytes of a line.
+/// Maximum length of a line, in bytes.
 const MOST_LINE: u64 = 1 << 20;
 
 const HELP: &str = "\
@@ -69,7 +69,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Shows what passes; returns the exit code.
+/// Prints the lines until the end; returns the exit code.
 pub(crate) fn main(args: &Args) -> ExitCode {
     let place = match args.connect.clone().map_or_else(|| find(args.config.as_deref()), Ok) {
         Ok(place) => place,
@@ -112,7 +112,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
             Some(line::Line::Shown(shown)) => line::text(&shown, paint),
             None => continue,
         };
-        // Whoever reads it has gone.
+        // The reader of the output has gone.
         if writeln!(out, "{shown}").and_then(|()| out.flush()).is_err() {
             return ExitCode::SUCCESS;
         }

@@ -16,7 +16,7 @@ pub(super) enum Key {
     Interrupt,
 }
 
-/// The keys that these bytes are, as they came from a terminal in one read.
+/// The keys in these bytes, which one read of a terminal returned.
 pub(super) fn keys(bytes: &[u8]) -> Vec<Key> {
     const SEQUENCES: [(&[u8], Key); 6] = [
         (b"\x1b[A", Key::Up),
@@ -38,7 +38,7 @@ pub(super) fn keys(bytes: &[u8]) -> Vec<Key> {
             b'\r' | b'\n' => keys.push(Key::Enter),
             3 | 4 => keys.push(Key::Interrupt),
             8 | 127 => keys.push(Key::Backspace),
-            // Of another sequence: nothing that follows was typed.
+            // An unknown escape sequence: the bytes after it were not typed.
             0x1b if rest.len() > 1 && matches!(rest[1], b'[' | b'O') => return keys,
             0x1b => keys.push(Key::Escape),
             _ => {

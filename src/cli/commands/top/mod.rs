@@ -22,7 +22,7 @@ use keys::{Key, keys};
 use status::Status;
 use view::View;
 
-/// Time between two looks at the forwarder.
+/// Time between two requests for the status.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 const HELP: &str = "\
@@ -45,13 +45,13 @@ pub(crate) struct Args {
     connect: Option<Place>,
 }
 
-/// Shows it until a key or a signal ends it; returns the exit code.
+/// Shows the view until a key or a signal ends it; returns the exit code.
 pub(crate) fn main(args: &Args) -> ExitCode {
     let place = match args.connect.clone().map_or_else(|| find(args.config.as_deref()), Ok) {
         Ok(place) => place,
         Err(error) => return end(&error, UNREACHABLE),
     };
-    // What cannot be reached is said before the screen changes.
+    // Connection errors are reported before the screen changes.
     let first = match look(&place) {
         Ok(status) => status,
         Err(error) => return end(&error, UNREACHABLE),
@@ -61,7 +61,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
         Err(error) => return end(&format!("no runtime: {error}"), INTERNAL),
     };
     let shown = runtime.block_on(show(place, first));
-    // The thread that reads keys waits for one more.
+    // The thread that reads keys is blocked until the next key.
     runtime.shutdown_background();
     match shown {
         Ok(()) => ExitCode::SUCCESS,

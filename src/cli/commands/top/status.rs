@@ -1,16 +1,16 @@
-//! What `/status` tells, as far as `forwarder top` shows it, and the rates between two looks.
+//! The part of `/status` that `forwarder top` shows, and the rates between two readings.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-/// How a forwarder does.
+/// The status of a forwarder.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct Status {
     #[serde(default)]
     pub(super) version: String,
-    /// The verdict in a word, for people.
+    /// The verdict as a word, for people.
     #[serde(default)]
     pub(super) verdict: String,
     /// The same for programs: `well`, `waiting`, `trouble`, `stopped`.
@@ -98,24 +98,24 @@ impl Shard {
         format!("{}/{}", self.source, self.shard)
     }
 
-    /// Logs that need nothing more.
+    /// Completed logs.
     fn done(&self) -> u64 {
         self.delivered + self.dropped + self.dead_lettered
     }
 }
 
-/// Logs and events a second, by the difference of two looks.
+/// Logs and events per second, from the difference between two readings.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rates {
     before: Option<(Instant, BTreeMap<String, u64>)>,
     rates: BTreeMap<String, f64>,
 }
 
-/// Between looks that are closer than this, a rate would be noise.
+/// If two readings are closer together than this, a rate would be inaccurate.
 const SHORTEST: Duration = Duration::from_millis(200);
 
 impl Rates {
-    /// Looks at the counts at that moment.
+    /// Takes the counts at that moment.
     pub(super) fn look(&mut self, status: &Status, at: Instant) {
         let shards = status.shards.iter().map(|shard| (shard.name(), shard.done()));
         let destinations = status.destinations.iter().map(|one| (destination_key(&one.name), one.events));
@@ -125,7 +125,7 @@ impl Rates {
             if span < SHORTEST {
                 return;
             }
-            // A process that was started anew counts from 0.
+            // A restarted process counts from 0.
             let rate = |(key, now): (&String, &u64)| {
                 let more = now.checked_sub(*before.get(key)?)?;
                 Some((key.clone(), more as f64 / span.as_secs_f64()))
@@ -135,18 +135,18 @@ impl Rates {
         self.before = Some((at, now));
     }
 
-    /// Logs a second that a shard is done with.
+    /// Completed logs per second of a shard.
     pub(super) fn of_shard(&self, shard: &Shard) -> Option<f64> {
         self.rates.get(&shard.name()).copied()
     }
 
-    /// Events a second that a destination takes.
+    /// Events per second of a destination.
     pub(super) fn of_destination(&self, name: &str) -> Option<f64> {
         self.rates.get(&destination_key(name)).copied()
     }
 }
 
-/// No shard has this name.
+/// A key that differs from the name of every shard.
 fn destination_key(name: &str) -> String {
     format!("\n{name}")
 }

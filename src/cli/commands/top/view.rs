@@ -1,4 +1,4 @@
-//! What `forwarder top` shows, and what keys change about it. Pure.
+//! The view of `forwarder top`, and the effect of keys on it. Pure.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -12,17 +12,17 @@ use crate::core::duration::roughly;
 use crate::core::printable::{excerpt, is_unprintable};
 use crate::script::Paint;
 
-/// A shard that is later than this many seconds is catching up.
+/// A shard whose lag is above this many seconds is catching up.
 const LATE: u64 = 60;
 
-/// Lines for the reasons of the verdict, for sources and for destinations: the shards get the rest.
+/// Maximum lines for the reasons of the verdict, for sources and for destinations. The shards get the rest.
 const MOST_REASONS: usize = 3;
 const MOST_ROWS: usize = 4;
 
-/// Most letters of a filter.
+/// Maximum length of a filter, in characters.
 const LONGEST_FILTER: usize = 60;
 
-/// What shards are sorted by.
+/// The sort order of the shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
     Trouble,
@@ -51,10 +51,10 @@ impl Order {
     }
 }
 
-/// What the user sees and has chosen.
+/// The state of the view, and the user's choices.
 #[derive(Debug)]
 pub(super) struct View {
-    /// Where the forwarder is.
+    /// The address or socket of the forwarder.
     place: String,
     status: Option<Status>,
     rates: Rates,
@@ -62,11 +62,11 @@ pub(super) struct View {
     gone: Option<String>,
     order: Order,
     filter: String,
-    /// Whether what is typed goes into the filter.
+    /// Whether typed characters go into the filter.
     is_typing: bool,
     is_paused: bool,
     is_helping: bool,
-    /// Shards above the first that is shown.
+    /// The number of shards above the first one that is shown.
     scrolled: usize,
 }
 
@@ -86,7 +86,7 @@ impl View {
         }
     }
 
-    /// Takes what the forwarder says, unless the view is paused.
+    /// Takes an answer of the forwarder, unless the view is paused.
     pub(super) fn take(&mut self, said: Result<Status, String>, at: std::time::Instant) {
         if self.is_paused {
             return;
@@ -101,7 +101,7 @@ impl View {
         }
     }
 
-    /// Does what a key asks for. Says whether to go on.
+    /// Handles a key. Returns whether to go on.
     pub(super) fn press(&mut self, key: Key) -> bool {
         match key {
             Key::Interrupt => return false,
@@ -213,7 +213,7 @@ impl View {
         lines.extend(table);
     }
 
-    /// Those that the filter lets through, sorted.
+    /// The shards that match the filter, sorted.
     fn shards<'a>(&self, status: &'a Status) -> Vec<&'a Shard> {
         let wanted = self.filter.to_lowercase();
         let fits = |shard: &&Shard| {
@@ -327,7 +327,7 @@ fn shard(shard: &Shard, rates: &Rates, paint: Paint) -> Vec<String> {
     ]
 }
 
-/// The state of a shard in words.
+/// The state of a shard, as text.
 fn state(shard: &Shard) -> &'static str {
     match (&shard.standstill, shard.lag_seconds) {
         (Some(_), _) => "stands still",
@@ -338,18 +338,18 @@ fn state(shard: &Shard) -> &'static str {
     }
 }
 
-/// The worst first, and then the latest.
+/// The sort key: worst first, then largest lag.
 fn trouble(shard: &Shard) -> (u8, Reverse<Option<u64>>) {
     let rank = match (&shard.standstill, shard.lag_seconds) {
         (Some(_), _) => 0,
         (None, Some(lag)) if lag > LATE => 1,
         _ => 2,
     };
-    // Those that are well stay where they are while their lag goes up and down.
+    // Healthy shards keep their order while their lags change.
     (rank, Reverse(shard.lag_seconds.filter(|_| rank < 2)))
 }
 
-/// The heading and the first rows, and how many there are beyond.
+/// The heading and the first rows, and the number of further rows.
 fn some(table: Vec<String>, paint: Paint) -> Vec<String> {
     let beyond = table.len().saturating_sub(1 + MOST_ROWS);
     let mut lines: Vec<String> = table.into_iter().take(1 + MOST_ROWS).collect();
