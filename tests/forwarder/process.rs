@@ -1,8 +1,8 @@
-//! The whole program as a process, against an SLS and a Splunk in this process, over real sockets: what goes wrong
-//! around it, and what becomes of the logs.
+//! The whole program as a process, against an SLS and a Splunk in this process, over real sockets: faults around it,
+//! and their effect on the logs.
 //!
-//! Every test ends with the same question: has every log arrived, and was each accepted checkpoint covered by
-//! what had arrived before it?
+//! Every test ends with the same check: all logs have arrived, and everything before each accepted checkpoint had
+//! arrived before it was saved.
 
 mod acks;
 mod bench;

@@ -13,7 +13,7 @@ use super::refused::Refused;
 use super::verify::{check_time, verify};
 use crate::emulator::issued::Issued;
 
-/// Minimum time for which a role is assumed.
+/// Minimum duration for which a role can be assumed.
 const SHORTEST_SESSION: u64 = 900;
 
 /// The token of the metadata service.
@@ -21,7 +21,7 @@ const METADATA_TOKEN: &str = "demo-metadata-token";
 
 const ROLES: &str = "/latest/meta-data/ram/security-credentials/";
 
-/// A request, taken apart.
+/// A parsed request.
 pub(super) struct Asked {
     pub(super) method: Method,
     pub(super) path: String,

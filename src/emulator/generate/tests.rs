@@ -1,4 +1,4 @@
-//! The logs are what they claim to be.
+//! Tests of the generated logs.
 
 use std::collections::BTreeSet;
 use std::io::Write;

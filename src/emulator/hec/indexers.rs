@@ -30,12 +30,12 @@ impl Indexer {
 }
 
 impl Indexers {
-    /// So many, but at least one.
+    /// Creates this many, but at least one.
     pub(super) fn new(count: usize) -> Self {
         Self { list: (0..count.max(1)).map(|_| Indexer::default()).collect(), last: 0 }
     }
 
-    /// The indexer of a request: the one named by its cookie, if it is alive, else the next one that is.
+    /// The indexer of a request: the one named by its cookie, if it is alive, else the next live one.
     pub(super) fn reached(&mut self, named: Option<usize>, now: Instant) -> usize {
         let is_alive = |indexer: &usize| self.list.get(*indexer).is_some_and(|indexer| indexer.is_alive(now));
         if let Some(indexer) = named.filter(is_alive) {

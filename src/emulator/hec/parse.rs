@@ -21,7 +21,7 @@ pub(super) struct Rules {
     pub(super) sourcetype: Option<String>,
     pub(super) index: Option<String>,
     pub(super) channel: Option<String>,
-    /// Indexes that the token may write to; `None` lets every name pass, even one that does not exist.
+    /// Indexes that the token may write to; `None` accepts every name, even of an index that does not exist.
     pub(super) indexes: Option<Vec<String>>,
     /// Most bytes of the JSON of one event (`maxEventSize` in inputs.conf).
     pub(super) max_event: usize,

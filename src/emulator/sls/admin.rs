@@ -1,4 +1,4 @@
-//! `/_emulator/…`: faults and events on request, and the state. Only for this machine.
+//! `/_emulator/…`: faults and events on request, and the state. Only for clients on this machine.
 
 use std::time::Duration;
 

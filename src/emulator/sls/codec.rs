@@ -1,4 +1,4 @@
-//! Compression of bodies, by the names that `x-log-compresstype` has for it.
+//! Compression of bodies, by the names in `x-log-compresstype`.
 
 use std::io::{self, Read as _, Write as _};
 
@@ -11,7 +11,7 @@ pub enum Codec {
     Lz4,
     /// A Zstandard frame.
     Zstd,
-    /// zlib (RFC 1950), whatever the name says.
+    /// zlib (RFC 1950), despite the name.
     Deflate,
 }
 
@@ -22,7 +22,7 @@ impl Codec {
         accept_encoding.split(',').find_map(Self::named)
     }
 
-    /// The one with this name, in any case.
+    /// The codec with this name, in any case.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         match name.trim().to_ascii_lowercase().as_str() {
@@ -59,7 +59,7 @@ impl Codec {
         }
     }
 
-    /// Undoes [`Codec::compress`]; `size` is what comes out of it, which the caller has capped.
+    /// Reverses [`Codec::compress`]; `size` is the unpacked size, which the caller has limited.
     ///
     /// # Errors
     /// `PostBodyUncompressError`: the body is damaged, or of another size.

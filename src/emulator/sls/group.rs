@@ -19,7 +19,7 @@ const SAVES_KEPT: usize = 100_000;
 pub struct ConsumerGroup {
     timeout: Duration,
     order: bool,
-    /// When each consumer was last heard of.
+    /// The time of each consumer's last heartbeat.
     consumers: BTreeMap<String, Duration>,
     slots: BTreeMap<u32, Slot>,
     saves: VecDeque<Save>,
@@ -174,7 +174,7 @@ impl ConsumerGroup {
         Ok(self.owned_by(consumer))
     }
 
-    /// Saves a checkpoint: without force only the holder's, a shard in transfer still being the old holder's.
+    /// Saves a checkpoint: without force only for the holder. A shard in transfer still belongs to the old holder.
     ///
     /// # Errors
     /// `ShardNotExist`; without force `ConsumerNotExist` for a consumer that is unknown (any more), and as `fence`

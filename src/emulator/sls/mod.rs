@@ -3,8 +3,9 @@
 //! The state is pure: [`state`], [`group`], [`shard`] take the time as an argument. [`SlsEmulator`] adds the socket,
 //! and [`Faults`] are applied in between.
 //!
-//! The vendor's Python SDK cannot be told an address with a port; `http_proxy=http://127.0.0.1:PORT` in its environment and any
-//! endpoint name over http bring it here, because the project is read from the `Host` header.
+//! The vendor's Python SDK does not accept an address with a port. With `http_proxy=http://127.0.0.1:PORT` in its
+//! environment and any endpoint name over http, its requests reach this emulator, because the project is read from the
+//! `Host` header.
 
 mod admin;
 mod calls;
@@ -183,7 +184,7 @@ impl SlsEmulator {
         self.with(project, logstore, |logstore, now| admin::happen(logstore, event, now))
     }
 
-    /// Makes a logstore. Once there is one that was named, only those that were are there.
+    /// Creates a logstore. Once a logstore was created by name, only named ones exist.
     pub fn create_logstore(&self, project: &str, logstore: &str) {
         lock(&self.service.state).create(project, logstore);
     }

@@ -17,10 +17,10 @@ use crate::core::cursor::Cursor;
 use crate::emulator::request::Request;
 use crate::loggroup::proto::{LogGroup, LogGroupList, Pair};
 
-/// Log groups that a pull may ask for.
+/// Maximum number of log groups per pull.
 const MOST_GROUPS: usize = 1000;
 
-/// Bytes of a written log group before compression.
+/// Maximum size of a written log group before compression, in bytes.
 const MOST_PUT: usize = 30 << 20;
 
 /// How far the time of a log may lie in the past and in the future.
@@ -92,7 +92,7 @@ pub(super) fn cursor_parameter(request: &Request, name: &str) -> Result<Option<i
     number.map(Some).ok_or_else(|| Refusal::parameter(format!("Invalid cursor {text}")))
 }
 
-/// A `LogGroupList` and what there is to say about it.
+/// A `LogGroupList` and the data for its headers.
 struct Page {
     body: Bytes,
     groups: usize,
@@ -101,7 +101,7 @@ struct Page {
     scanned: Option<Scanned>,
 }
 
-/// What a filter was given.
+/// The input of a filter.
 struct Scanned {
     bytes: usize,
     lines: usize,
@@ -128,7 +128,7 @@ fn page(slice: &Slice, filter: Option<&Filter>) -> Result<Page, Refusal> {
     })
 }
 
-/// Takes a written log group.
+/// Handles a written log group.
 pub(super) fn put(
     state: &Mutex<SlsState>,
     logstore: &str,
@@ -165,7 +165,7 @@ pub(super) fn too_large(size: impl std::fmt::Display) -> Refusal {
     Refusal::new(400, "PostBodyTooLarge", message)
 }
 
-/// The most that a body may have, compressed or not.
+/// Maximum size of a body in bytes, compressed or not.
 pub(super) const MOST_BODY: usize = MOST_PUT;
 
 fn check_group(raw: &[u8], now: Duration) -> Result<(), Refusal> {

@@ -1,4 +1,4 @@
-//! A reply before it goes over the wire.
+//! A reply before it is sent.
 
 use std::fmt::Display;
 
@@ -11,7 +11,7 @@ use super::refusal::Refusal;
 /// Status, headers and body. Header names are lower case: clients look them up that way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
-    /// HTTP status; 200 for every success, as clients take nothing else for one.
+    /// HTTP status; 200 for every success, because clients accept no other status as one.
     pub status: u16,
     /// Headers besides those that every reply has.
     pub headers: Vec<(&'static str, String)>,
@@ -20,7 +20,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// 200, and nothing to say.
+    /// 200 without content.
     #[must_use]
     pub fn empty() -> Self {
         Self { status: 200, headers: Vec::new(), body: Bytes::new() }

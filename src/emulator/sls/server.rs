@@ -1,4 +1,4 @@
-//! HTTP/1.1 on a socket: takes requests in, gives replies out, and applies faults in between.
+//! HTTP/1.1 on a socket: receives requests, sends replies, and applies faults.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -31,7 +31,7 @@ use super::service::Service;
 use super::{admin, calls};
 use crate::emulator::request::Request;
 
-/// Pieces of a body that drips.
+/// Number of pieces of a slowly sent body.
 const DRIP_PIECES: usize = 10;
 
 type Body = UnsyncBoxBody<Bytes, Cut>;
@@ -66,7 +66,7 @@ pub(super) async fn serve(listener: TcpListener, service: Arc<Service>) {
 }
 
 async fn connection(stream: TcpStream, peer: SocketAddr, service: Arc<Service>) {
-    // Answers are written in one go; waiting for more would only delay the next.
+    // Answers are written in one go, so waiting for more data would only delay them.
     let _ = stream.set_nodelay(true);
     let reset = Arc::new(AtomicBool::new(false));
     let wire = Wire { stream, reset: reset.clone() };
@@ -78,7 +78,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, service: Arc<Service>) 
             response
         }
     });
-    // How a connection ends is the client's business: it went away, or a fault cut it off.
+    // The end of a connection is no error: the client disconnected, or a fault cut it off.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(wire), respond).await;
 }
 
@@ -132,7 +132,7 @@ async fn respond(
     misbehave(reply, fault).await
 }
 
-/// Verifies and answers, apart from the sockets: hashing or compressing 10 MB holds up nobody else.
+/// Verifies and answers on a separate thread, so that hashing or compressing 10 MB delays no other connection.
 async fn carry_out(
     service: &Arc<Service>,
     target: Target,
@@ -219,7 +219,7 @@ struct Wire {
 impl Drop for Wire {
     fn drop(&mut self) {
         if self.reset.load(Ordering::Relaxed) {
-            // Where it cannot be set, the connection ends with a plain close, which is a fault as well.
+            // If this fails, the connection ends with a plain close, which is a fault as well.
             let _ = self.stream.set_zero_linger();
         }
     }

@@ -7,13 +7,13 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::refusal::Refusal;
 
-/// Raw bytes that a pull brings at most. SLS documents no figure; its soft read limit for a shard is 10 MB/s.
+/// Maximum raw bytes of a pull. SLS documents no figure; its soft read limit for a shard is 10 MB/s.
 const PAGE_BYTES: usize = 10 << 20;
 
 /// The first cursor number of shard 0, in the shape of the nanosecond times that seed real cursors.
 const FIRST_CURSOR: i64 = 1_700_000_000_000_000_000;
 
-/// How far the cursors of neighbouring shards are apart, so that a cursor taken to the wrong shard is refused.
+/// Distance between the cursors of neighbouring shards: a cursor of another shard is refused.
 const SHARD_STEP: i64 = 1_000_000_000_000;
 
 /// A shard of a logstore.
@@ -21,15 +21,15 @@ const SHARD_STEP: i64 = 1_000_000_000_000;
 pub struct Shard {
     /// Its id in the logstore.
     pub id: u32,
-    /// Split or merged away: readable, takes no writes.
+    /// Split or merged: readable, but closed for writes.
     pub readonly: bool,
-    /// Hash keys it takes: from here …
+    /// The first of its hash keys …
     pub begin_key: u128,
-    /// … to before here; `u128::MAX` itself belongs to the last shard.
+    /// … and the end of them, exclusive; `u128::MAX` itself belongs to the last shard.
     pub end_key: u128,
     /// The shards that it was split or merged from.
     pub parents: Vec<u32>,
-    /// When it was made, since the Unix epoch.
+    /// When it was created, since the Unix epoch.
     pub created: Duration,
     begin: i64,
     groups: VecDeque<Stored>,
@@ -43,14 +43,14 @@ struct Stored {
     received: Duration,
 }
 
-/// What lies between two cursors.
+/// The log groups between two cursors.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Slice {
     /// The groups as fields of a `LogGroupList`.
     pub fields: Vec<Bytes>,
-    /// The cursor behind the last of them.
+    /// The cursor after the last of them.
     pub next: i64,
-    /// `next` is where the next write will go.
+    /// Whether `next` is the cursor of the next write.
     pub at_end: bool,
     /// When the group before `next` was received, if it is retained.
     pub received: Option<Duration>,

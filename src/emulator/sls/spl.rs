@@ -9,11 +9,12 @@ pub enum Filter {
     /// Keeps everything.
     All,
     /// Keeps the logs whose field is (or is not) one of these values. A log without the field is dropped, as SQL does
-    /// with what is NULL.
+    /// with NULL.
     Field {
-        /// Name of the field; `__topic__`, `__source__`, `__time__` and `__tag__:…` name what a content does not.
+        /// Name of the field; `__topic__`, `__source__`, `__time__` and `__tag__:…` name the parts of a log that are
+        /// not contents.
         name: String,
-        /// Whether to keep what is in `values`, or what is not.
+        /// Whether to keep or to drop the logs whose value is in `values`.
         keep: bool,
         /// The values.
         values: Vec<String>,
@@ -24,7 +25,7 @@ impl Filter {
     /// Reads a query.
     ///
     /// # Errors
-    /// `ParameterInvalid` for whatever this does not understand, rather than a wrong answer.
+    /// `ParameterInvalid` for everything that is not supported.
     pub fn parse(query: &str) -> Result<Self, Refusal> {
         let unsupported = || {
             Refusal::parameter(format!(
@@ -62,7 +63,7 @@ impl Filter {
         }
     }
 
-    /// Cuts a group back to the logs that pass.
+    /// Removes the logs of a group that do not match.
     pub fn apply(&self, group: &mut LogGroup) {
         let Self::Field { name, keep, values } = self else {
             return;
@@ -76,7 +77,7 @@ impl Filter {
     }
 }
 
-/// The field of a flattened log: contents come before what surrounds them.
+/// The field of a flattened log: contents take precedence over the parts around them.
 fn field(group: &LogGroup, log: &Log, name: &str) -> Option<Vec<u8>> {
     let last = |pairs: &[crate::loggroup::proto::Pair], key: &str| {
         let found = pairs.iter().rfind(|pair| pair.key == key.as_bytes());
@@ -100,7 +101,7 @@ enum Token<'a> {
     Sign(&'a str),
 }
 
-/// What is left to read.
+/// The unread rest of the text.
 struct Tokens<'a>(&'a str);
 
 impl<'a> Tokens<'a> {
@@ -123,7 +124,7 @@ impl<'a> Tokens<'a> {
         Some(if is_word(first) { Token::Word(token.to_owned()) } else { Token::Sign(token) })
     }
 
-    /// Text between quotes; a doubled quote stands for one. `None` when it does not end.
+    /// Text between quotes; a doubled quote stands for one. `None` if the quote is not closed.
     fn quoted(&mut self, quote: char) -> Option<String> {
         let mut text = String::new();
         let mut rest = self.0.strip_prefix(quote)?;
@@ -180,7 +181,7 @@ mod tests {
         }
     }
 
-    /// The times of the logs that pass.
+    /// Compares the times of the logs that match.
     fn check(query: &str, expected: &[u32]) {
         let mut group = group();
         Filter::parse(query).unwrap().apply(&mut group);

@@ -18,7 +18,7 @@ pub struct Shape {
     pub shards: u32,
     /// How long a log is kept, by its receive time.
     pub retention: Duration,
-    /// Bytes that a shard takes by `PutLogs`.
+    /// Maximum bytes of a shard written by `PutLogs`.
     pub shard_bytes: usize,
     /// Project and name of the existing logstores; if empty, every logstore exists.
     pub logstores: Vec<(String, String)>,
@@ -26,7 +26,7 @@ pub struct Shape {
     pub elsewhere: Vec<(String, String)>,
 }
 
-/// The region that the emulator is.
+/// The region of the emulator.
 const REGION: &str = "emulated";
 
 /// The service.
@@ -43,21 +43,21 @@ pub struct Logstore {
     groups: BTreeMap<String, ConsumerGroup>,
     retention: Duration,
     shard_bytes: usize,
-    /// Writes that were spread over the shards so far.
+    /// The number of writes spread over the shards so far.
     spread: usize,
 }
 
 /// Which shard a write is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
-    /// Any: they take turns.
+    /// Any: the shards take turns.
     Any,
-    /// The one that takes this hash key.
+    /// The shard with this hash key.
     Key(u128),
 }
 
 impl SlsState {
-    /// A service where nothing was written yet.
+    /// A service without any logs.
     #[must_use]
     pub fn new(shape: Shape) -> Self {
         Self { shape, logstores: BTreeMap::new() }
@@ -77,7 +77,7 @@ impl SlsState {
         }
     }
 
-    /// Finds a logstore, made on the spot unless the logstores were named.
+    /// Finds a logstore; creates it unless the existing logstores were named.
     ///
     /// # Errors
     /// `ProjectNotExist`, `LogStoreNotExist`.
@@ -117,7 +117,7 @@ impl SlsState {
         Ok(named.chain(used).collect())
     }
 
-    /// Makes a logstore where they are named.
+    /// Creates a logstore, if the existing ones are named.
     pub fn create(&mut self, project: &str, name: &str) {
         self.shape.logstores.push((project.to_owned(), name.to_owned()));
     }
@@ -128,7 +128,7 @@ impl SlsState {
         self.logstores.remove(&(project.to_owned(), name.to_owned()));
     }
 
-    /// A logstore that was already used.
+    /// A logstore that was already used. `None` otherwise.
     #[must_use]
     pub fn known(&self, project: &str, name: &str) -> Option<&Logstore> {
         self.logstores.get(&(project.to_owned(), name.to_owned()))
@@ -181,7 +181,7 @@ impl Logstore {
         self.shards.get(&id).ok_or(Refusal::shard(id))
     }
 
-    /// Lets go of every group of a shard before this cursor.
+    /// Removes every group of a shard before this cursor.
     ///
     /// # Errors
     /// `ShardNotExist`.
@@ -302,7 +302,7 @@ impl Logstore {
         self.groups.get(name).ok_or_else(|| Refusal::group(name))
     }
 
-    /// A consumer group to change, with the shards that it is about.
+    /// A consumer group to change, with the shards of its logstore.
     ///
     /// # Errors
     /// `ConsumerGroupNotExist`.
@@ -311,7 +311,7 @@ impl Logstore {
         Ok((group, &self.shards))
     }
 
-    /// Makes a consumer group.
+    /// Creates a consumer group.
     ///
     /// # Errors
     /// `ConsumerGroupAlreadyExist`, `ConsumerGroupQuotaExceed`.
@@ -337,7 +337,7 @@ impl Logstore {
         self.groups.remove(name).map(|_| ()).ok_or_else(|| Refusal::group(name))
     }
 
-    /// Takes a heartbeat: see [`ConsumerGroup::heartbeat`].
+    /// Handles a heartbeat: see [`ConsumerGroup::heartbeat`].
     ///
     /// # Errors
     /// `ConsumerGroupNotExist`, and those of the group.
@@ -362,7 +362,7 @@ impl Logstore {
     }
 }
 
-/// Cuts a range of hash keys into `count` even ones.
+/// Splits a range of hash keys into `count` even ranges.
 fn cut(begin: u128, end: u128, count: u32) -> impl Iterator<Item = (u128, u128)> {
     let width = (end - begin) / u128::from(count);
     (0..count).map(move |index| {

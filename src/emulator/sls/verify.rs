@@ -38,7 +38,7 @@ pub struct Key {
     pub id: String,
     /// AccessKey secret.
     pub secret: Secret,
-    /// The STS token that has to come along; without one, a request must not bring any.
+    /// The STS token that must accompany the key; without one, a request must have none.
     pub token: Option<Secret>,
 }
 
@@ -204,7 +204,7 @@ fn check_skew(stamp: Option<i64>, text: &str, now: Duration) -> Result<(), Refus
     Ok(())
 }
 
-/// Unix seconds of `Sat, 01 Mar 2025 12:00:00 GMT`. The day may be one digit, and the weekday wrong.
+/// Unix seconds of `Sat, 01 Mar 2025 12:00:00 GMT`. The day may have one digit, and the weekday is not checked.
 fn parse_http_date(text: &str) -> Option<i64> {
     let parser = rfc2822::DateTimeParser::new().relaxed_weekday(true);
     Some(parser.parse_timestamp(text).ok()?.as_second())

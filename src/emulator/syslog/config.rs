@@ -28,11 +28,12 @@ pub struct Config {
     pub protocol: Protocol,
     /// Certificate and PKCS #8 key, PEM, for the protocols inside TLS.
     pub identity: Option<(Vec<u8>, Vec<u8>)>,
-    /// Certificate of the issuer, PEM, whose certificate a client has to show inside TLS; without it none is asked for.
+    /// Certificate of the authority, PEM, that must have issued the client certificates inside TLS; without it, no
+    /// client certificate is requested.
     pub client_ca: Option<Vec<u8>>,
     /// How long a message stays in memory before it is stored.
     pub memory: Duration,
-    /// How many of the last messages are kept to be looked at.
+    /// How many of the last messages are kept for inspection.
     pub keep: usize,
     /// Observes every message as it is stored.
     pub tap: Option<Arc<dyn Tap>>,
@@ -76,7 +77,7 @@ pub struct Counts {
     pub read: u64,
     /// Stored messages.
     pub messages: u64,
-    /// Bytes of the messages taken in.
+    /// Bytes of the received messages.
     pub bytes: u64,
     /// Messages that were read and lost when the receiver died.
     pub forgotten: u64,

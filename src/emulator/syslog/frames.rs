@@ -1,15 +1,15 @@
-//! Messages out of a stream.
+//! Splits a stream into messages.
 
 /// A stream that is not syslog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a frame")]
 pub(super) struct Garbage;
 
-/// Longest length that is read: ten digits.
+/// Maximum number of digits of a length.
 const LENGTH: usize = 10;
 
-/// The next message and how many bytes it took; nothing if it is not all there. Octet-counted if it begins with a digit
-/// from 1 to 9 (RFC 6587 section 3.4.1), else up to a line feed.
+/// The next message and the number of bytes that it took; `None` if it is not complete. Octet-counted if it begins with
+/// a digit from 1 to 9 (RFC 6587 section 3.4.1), else it ends at a line feed.
 pub(super) fn message(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, Garbage> {
     match bytes.first() {
         None => Ok(None),
@@ -28,11 +28,11 @@ pub(super) struct Relp<'a> {
     pub(super) txnr: usize,
     pub(super) command: &'a [u8],
     pub(super) data: &'a [u8],
-    /// Bytes it took.
+    /// Bytes that it took.
     pub(super) length: usize,
 }
 
-/// The next RELP frame, if it is all there.
+/// The next RELP frame, if it is complete.
 pub(super) fn relp(bytes: &[u8]) -> Result<Option<Relp<'_>>, Garbage> {
     let Some((txnr, at)) = number(bytes, b' ')? else { return Ok(None) };
     let Some(space) = bytes[at..].iter().position(|byte| *byte == b' ') else { return Ok(None) };
@@ -51,7 +51,7 @@ pub(super) fn relp(bytes: &[u8]) -> Result<Option<Relp<'_>>, Garbage> {
     }
 }
 
-/// A number, and where what follows its end begins.
+/// A number, and where the text after its end begins.
 fn number(bytes: &[u8], end: u8) -> Result<Option<(usize, usize)>, Garbage> {
     let digits = bytes.iter().take(LENGTH + 1).take_while(|byte| byte.is_ascii_digit()).count();
     if digits > LENGTH {

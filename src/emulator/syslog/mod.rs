@@ -66,7 +66,7 @@ impl SyslogEmulator {
         self.address
     }
 
-    /// The last messages that were written down, oldest first.
+    /// The last stored messages, oldest first.
     #[must_use]
     pub fn received(&self) -> Vec<Vec<u8>> {
         self.shared.state().kept.iter().cloned().collect()
@@ -90,7 +90,7 @@ impl SyslogEmulator {
     }
 }
 
-/// What goes wrong at a [`SyslogEmulator`]. Clones steer the same one.
+/// The faults of a [`SyslogEmulator`]. Clones control the same one.
 #[derive(Debug, Clone)]
 pub struct Faults {
     shared: Arc<ReceiverShared>,

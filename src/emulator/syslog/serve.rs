@@ -1,4 +1,4 @@
-//! Connections, and what is in memory.
+//! The connections of the receiver, and the messages in its memory.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,10 +21,10 @@ use super::frames;
 use super::frames::Garbage;
 use super::tls;
 
-/// How often a stalled receiver looks whether it may go on.
+/// How often a stalled receiver checks whether it may go on.
 const STALL_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How often what is old enough is written down.
+/// How often messages that are old enough are stored.
 const WRITE_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Bytes of a read.
@@ -91,8 +91,8 @@ impl ReceiverShared {
         self.deaths.send_replace(Some(Instant::now() + duration));
     }
 
-    /// Its connections are cut: what was not old enough to be written down is lost. Never the other way round, or
-    /// somebody could find a connection alive whose receiver has lost its memory.
+    /// Called after its connections were cut: drops the messages that were not old enough to be stored. In the other
+    /// order, a sender could find a connection alive whose receiver has lost its memory.
     fn died(&self) {
         let mut state = self.state();
         self.write_down(&mut state);
@@ -109,14 +109,14 @@ impl ReceiverShared {
         self.state().faults.contains(fault)
     }
 
-    /// Whether one more connection may come to these.
+    /// Whether one more connection fits beside this many.
     fn has_room(&self, connections: usize) -> bool {
         let is_full =
             |fault: &ReceiverFault| matches!(fault, ReceiverFault::AtMost(most) if connections as u64 >= *most);
         !self.state().faults.iter().any(is_full)
     }
 
-    /// Takes in a message, the `count`th of its connection.
+    /// Handles a message, the `count`th of its connection.
     fn take(&self, message: &[u8], count: u64) -> Next {
         let mut state = self.state();
         let holds = |text: &str| memchr::memmem::find(message, text.as_bytes()).is_some();
@@ -157,7 +157,7 @@ impl ReceiverShared {
     }
 }
 
-/// Writes down what has been in memory for long enough.
+/// Stores messages that were in memory for long enough.
 pub(super) async fn write_down(shared: Arc<ReceiverShared>) {
     loop {
         sleep(WRITE_INTERVAL).await;
@@ -165,7 +165,7 @@ pub(super) async fn write_down(shared: Arc<ReceiverShared>) {
     }
 }
 
-/// Accepts connections, dies and comes back.
+/// Accepts connections, dies and restarts.
 pub(super) async fn listen(
     mut listener: TcpListener,
     address: SocketAddr,
@@ -204,7 +204,7 @@ pub(super) async fn listen(
     }
 }
 
-/// Takes datagrams, dies and comes back.
+/// Receives datagrams, dies and restarts.
 pub(super) async fn receive(
     socket: UdpSocket,
     address: SocketAddr,
@@ -261,7 +261,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     };
     match ended {
         Ok(Next::Reset) => {
-            // A socket that refuses is closed in order.
+            // If this fails, the connection is closed in order instead.
             let _ = SockRef::from(raw(&stream)).set_linger(Some(Duration::ZERO));
         }
         Ok(Next::Go) if shared.is(&ReceiverFault::IgnoreClose) => std::future::pending().await,

@@ -10,7 +10,7 @@ use openssl::x509::X509;
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
-/// Shows this certificate with its key, and asks for one that `client_ca` has issued. All are PEM.
+/// Presents this certificate with its key, and requires one that `client_ca` has issued, if given. All are PEM.
 pub(super) fn acceptor(certificate: &[u8], key: &[u8], client_ca: Option<&[u8]>) -> Result<SslAcceptor, ErrorStack> {
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls())?;
     builder.set_certificate(&*X509::from_pem(certificate)?)?;

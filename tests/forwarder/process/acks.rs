@@ -1,4 +1,4 @@
-//! Indexers that die with what they have accepted, while the program waits for their acknowledgements.
+//! Indexers that die with accepted events, while the program waits for their acknowledgements.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use forwarder::emulator::hec::{HecEmulator, HecFault, On};
 
 use super::bench::{Bench, TOKEN, servers, until};
 
-/// Seconds in which indexers die, unless `FORWARDER_ACK_SECONDS` says otherwise. The gate takes longer.
+/// Seconds in which indexers die, unless `FORWARDER_ACK_SECONDS` is set. The gate takes longer.
 const SECONDS: u64 = 6;
 
 /// Time between two deaths.
@@ -32,7 +32,7 @@ fn length() -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Logs flow while one indexer after the other dies with its queue. What an indexer lost comes from nowhere but a resend, and
+/// Logs flow while one indexer after another dies with its queue. Lost events can arrive only by being sent again, and
 /// the oracle sees an event only when it is indexed: a checkpoint before that is an error.
 async fn indexers_die(indexers: usize) {
     let bench = bench(indexers).await;
@@ -46,14 +46,14 @@ async fn indexers_die(indexers: usize) {
             died = Instant::now();
             deaths += 1;
         }
-        // The emulator indexes when it is asked something.
+        // The emulator indexes due events when it gets a request.
         let _ = bench.hec.counts();
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     bench.settled().await;
     let (logs, repeats) = (bench.oracle.expected(), bench.oracle.repeats());
     println!("{deaths} deaths of {indexers} indexers: {logs} logs, {repeats} repeats");
-    // At most what was accepted and not acknowledged, for each death.
+    // For each death, at most the events that were accepted and not acknowledged.
     assert!(deaths >= 2 && repeats <= deaths * logs, "{repeats} of {logs}");
 }
 
@@ -67,7 +67,7 @@ async fn indexers_behind_a_balancer_with_cookies_that_die_in_turns_lose_nothing(
     indexers_die(3).await;
 }
 
-/// The same with three collectors at addresses of their own, each an indexer.
+/// The same with three collectors at separate addresses, each an indexer.
 #[tokio::test(flavor = "multi_thread")]
 async fn three_members_of_which_one_after_the_other_dies_lose_nothing() {
     let bench = bench(1).await;

@@ -1,4 +1,4 @@
-//! An SLS, a Splunk and an oracle between them.
+//! An SLS, a Splunk, and an oracle that observes both.
 
 use std::path::Path;
 use std::process::Command;
@@ -37,7 +37,7 @@ pub struct Bench {
     generator: Mutex<(Generator, u64)>,
 }
 
-/// What the two servers are like while nothing goes wrong.
+/// The configuration of the two servers without faults.
 pub fn servers(shards: u32) -> (sls::Config, hec::Config) {
     let keys = Some(("key-id".to_owned(), Secret::new(KEY_SECRET)));
     let sls = sls::Config { keys, shards, ..sls::Config::default() };
@@ -59,7 +59,7 @@ impl Bench {
         hec.tap.get_or_insert(Arc::clone(&oracle) as _);
         let sls = SlsEmulator::start(sls).await.unwrap();
         let hec = HecEmulator::start(hec).await.unwrap();
-        // The first mention of a logstore makes it.
+        // The first mention of a logstore creates it.
         sls.happen(PROJECT, LOGSTORE, &SlsEvent::Expire { shard: 0, keep: 0 }).unwrap();
         let directory = TempDir::new().unwrap();
         std::fs::write(directory.path().join("t.lua"), SCRIPT).unwrap();
@@ -80,7 +80,7 @@ impl Bench {
         }
     }
 
-    /// Writes a group of `logs` logs to a shard, changed in everything but their ids.
+    /// Writes a group of `logs` logs to a shard. `change` may change everything except their ids.
     pub fn put_changed(&self, shard: u32, logs: u64, change: impl FnOnce(&mut LogGroup)) {
         let mut generator = self.generator.lock().unwrap();
         let (generator, next) = &mut *generator;
@@ -106,7 +106,7 @@ impl Bench {
         self.start_with(name, &[])
     }
 
-    /// Starts it with these settings on top.
+    /// Starts it with these additional settings.
     pub fn start_with(&self, name: &str, settings: &[(&str, &str)]) -> Program {
         let mut command = command(self.directory.path(), &self.sls_endpoint());
         command.env("FORWARDER_SLS_CONSUMER", name).env("FORWARDER_HEC_URL", self.hec.url());
@@ -124,7 +124,7 @@ impl Bench {
         until_or("all logs arrive", 60, all, state).await;
     }
 
-    /// Waits until everything has arrived and is saved; nothing may have gone wrong on the way.
+    /// Waits until everything has arrived and is saved; the oracle must have seen no error.
     pub async fn settled(&self) {
         self.all_arrived().await;
         let at_end = |shard: u32| self.checkpoint(shard) == Some(self.end(shard));
@@ -142,7 +142,7 @@ impl Bench {
     }
 }
 
-/// The program with the settings that all tests share, and nothing of our environment.
+/// The program with the settings that all tests share, and without our environment.
 pub fn command(directory: &Path, sls_endpoint: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forwarder"));
     command.env_clear().current_dir(directory).envs([
@@ -162,15 +162,15 @@ pub fn command(directory: &Path, sls_endpoint: &str) -> Command {
     command
 }
 
-/// How much longer than on a quiet machine a wait may take: other tests, and other programs, run beside it.
+/// How many times longer than on a quiet machine a wait may take: other tests and programs run at the same time.
 const BUSY: u64 = 4;
 
-/// Waits for something to become true, which takes at most so many seconds on a quiet machine.
+/// Waits for something to become true, which takes at most this many seconds on a quiet machine.
 pub async fn until(what: &str, seconds: u64, is_true: impl FnMut() -> bool) {
     until_or(what, seconds, is_true, String::new).await;
 }
 
-/// The same, with more to say when it does not.
+/// The same, with more text for the failure message.
 pub async fn until_or(what: &str, seconds: u64, mut is_true: impl FnMut() -> bool, state: impl Fn() -> String) {
     let (started, seconds) = (Instant::now(), seconds * BUSY);
     while !is_true() {

@@ -1,4 +1,4 @@
-//! Temporary keys that end while logs flow.
+//! Temporary keys that expire while logs flow.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::program::Program;
 
 const ROLE: &str = "acs:ram::1234567890123456:role/log-reader";
 
-/// An SLS that takes temporary keys alone, and what gives them.
+/// An SLS that accepts only temporary keys, and the services that issue them.
 async fn bench(life: Duration) -> (Bench, CredentialsEmulator) {
     let (mut sls, hec) = servers(2);
     (sls.keys, sls.issued) = (None, true);
@@ -18,7 +18,7 @@ async fn bench(life: Duration) -> (Bench, CredentialsEmulator) {
     (Bench::with((sls, hec)).await, CredentialsEmulator::start(config).await.unwrap())
 }
 
-/// The program with no key but that of a role which the instance's role assumes.
+/// The program with no key of its own: the instance's role assumes another role.
 fn start(bench: &Bench, given: &CredentialsEmulator) -> Program {
     let url = given.url();
     bench.start_with(
@@ -39,7 +39,7 @@ async fn keys_that_end_in_the_middle_of_a_run_stop_no_log() {
     let (bench, given) = bench(Duration::from_secs(5)).await;
     let program = start(&bench, &given);
     program.to_say(&format!("SLS credentials: role {ROLE} assumed by ECS role demo-role")).await;
-    // Two keys a renewal: the instance's, and the role's.
+    // Two keys per renewal: the instance's, and the role's.
     while given.counts().issued < 12 {
         (0..2).for_each(|shard| bench.put(shard, 1, 20));
         bench.all_arrived().await;

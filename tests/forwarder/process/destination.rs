@@ -1,4 +1,4 @@
-//! What Splunk does to us.
+//! Faults of Splunk.
 
 use std::fs;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::bench::{BEAT, Bench, LOGSTORE, PROJECT, TOKEN, servers, until};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The longest time between two heartbeats that is no missed beat.
+/// The longest time between two heartbeats that does not count as a missed one.
 const NO_MISS: Duration = BEAT.saturating_mul(2);
 
 /// Waits for `count` more heartbeats.

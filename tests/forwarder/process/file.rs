@@ -1,4 +1,4 @@
-//! A file as destination, whose disk has no room for a while.
+//! A file as destination, on a disk that is full for a while.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +15,7 @@ fn with_little_room(bench: &Bench) -> Command {
     command.env_clear().current_dir(bench.directory.path());
     command.envs(usual.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.env_remove("FORWARDER_HEC_TOKEN").env("FORWARDER_FILE_PATH", "events.jsonl");
-    // The signal of the limit would end the program; ignored, it leaves the error.
+    // The signal of the limit would end the program. If it is ignored, the write returns an error.
     command.args(["-c", "trap '' XFSZ; ulimit -S -f 8; exec \"$0\""]).arg(usual.get_program());
     command
 }

@@ -10,7 +10,7 @@ fn holders(bench: &Bench) -> BTreeSet<String> {
     bench.oracle.holders().into_values().collect()
 }
 
-/// Writes to both shards until both were saved by exactly these.
+/// Writes to both shards until exactly these consumers have saved both.
 async fn shared_by(bench: &Bench, names: [&str; 2]) {
     let names = names.map(str::to_owned).into();
     until(&format!("{names:?} share the shards"), 30, || {
@@ -44,7 +44,7 @@ async fn f21_two_share_the_shards_and_a_third_takes_over_when_one_dies() {
     assert_eq!(c.says("shard acquired"), 1, "{}", c.said());
 }
 
-/// A process that names itself, in a group that waits a minute for silent consumers.
+/// A process with a generated name, in a group with a timeout of a minute.
 fn start_unnamed(bench: &Bench, settings: &[(&str, &str)]) -> Program {
     let mut command = command(bench.directory.path(), &bench.sls_endpoint());
     command.env("FORWARDER_HEC_URL", bench.hec.url()).env("FORWARDER_SLS_GROUP_TIMEOUT", "60s");
@@ -62,7 +62,7 @@ async fn a_process_that_is_killed_has_its_name_and_its_shards_again_at_once() {
     let names = holders(&bench);
     first.kill();
     let next = start_unnamed(&bench, &[]);
-    // Long before the group gives them up.
+    // Long before the group's timeout.
     shards_acquired(&next, 2).await;
     (0..2).for_each(|shard| bench.put(shard, 1, 5));
     bench.settled().await;
@@ -73,7 +73,7 @@ async fn a_process_that_is_killed_has_its_name_and_its_shards_again_at_once() {
     assert!(second.is_running() && !names.iter().any(|name| second.says(name) > 0), "{}", second.said());
 }
 
-/// Within what is much less than the timeout of the group.
+/// Waits for much less than the timeout of the group.
 async fn shards_acquired(program: &Program, shards: usize) {
     until("the shards are acquired", 20, || program.says("shard acquired") == shards).await;
 }
@@ -86,7 +86,7 @@ async fn f10_a_zombie_sends_and_saves_nothing_of_what_it_held() {
     let b = bench.start("b");
     shared_by(&bench, ["a", "b"]).await;
 
-    // Both hold events that they can't deliver, when one of them freezes.
+    // Both hold events that they cannot deliver when one of them freezes.
     bench.hec.faults().down_for(Duration::from_secs(3600));
     (0..2).for_each(|shard| bench.put(shard, 5, 20));
     a.to_say("Splunk HEC is down").await;
@@ -131,7 +131,8 @@ async fn f14_two_processes_of_one_name_are_found_out_and_lose_nothing() {
         (0..2).all(|shard| bench.checkpoint(shard) == Some(bench.end(shard)))
     })
     .await;
-    // Between two of one name a save may go back, which costs repeats; it may never be ahead of what has arrived.
+    // Between two processes of one name a checkpoint may go back, which costs repeats; it may never be ahead of the
+    // delivered logs.
     let wrongs = bench.oracle.wrongs();
     assert!(wrongs.iter().all(|wrong| wrong.starts_with("a save went back")), "{wrongs:?}");
 }

@@ -1,4 +1,4 @@
-//! Files that are replaced by pipes, which would hang whoever opens them without care.
+//! Files that are replaced by pipes, which would block a program that opens them without care.
 
 use std::ffi::CString;
 use std::fs;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::bench::{Bench, KEY_SECRET};
 use super::destination::{beats, no_beat_was_missed};
 
-/// A pipe in the place of a file: who opens it to read waits for a writer, and none comes.
+/// Puts a pipe in the place of a file: opening it to read waits for a writer that never comes.
 #[expect(unsafe_code, reason = "makes a named pipe")]
 fn hang(path: &Path) {
     let name = path.with_extension("hangs");

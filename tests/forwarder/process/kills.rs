@@ -1,11 +1,11 @@
-//! Death without notice, again and again.
+//! The program is killed again and again.
 
 use std::time::{Duration, Instant};
 
 use super::bench::{Bench, servers};
 use super::program::Program;
 
-/// Kills, unless `FORWARDER_KILLS` says otherwise. The gate kills 50 times.
+/// Number of kills, unless `FORWARDER_KILLS` is set. The gate kills 50 times.
 const KILLS: usize = 5;
 
 /// Logs in a group.
@@ -26,8 +26,8 @@ impl Dice {
     }
 }
 
-/// Two consumers of one group that are killed at any moment and restarted at once: mostly under their old name, so that
-/// they have their shards back at once, now and then under a new one, so that SLS has to miss the old one first.
+/// Two consumers of one group are killed at any moment and restarted at once: mostly under their old name, so that they
+/// get their shards back at once, sometimes under a new one, so that SLS must first notice that the old one is gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn f74_sigkill_at_any_moment_loses_nothing_and_repeats_only_what_was_not_saved() {
     let kills = std::env::var("FORWARDER_KILLS").map_or(KILLS, |kills| kills.parse().expect("a number"));
@@ -61,7 +61,7 @@ async fn f74_sigkill_at_any_moment_loses_nothing_and_repeats_only_what_was_not_s
     let (logs, repeats) = (bench.oracle.expected(), bench.oracle.repeats());
     let saves = bench.oracle.saves().len();
     println!("{killed} kills: {logs} logs, {saves} saves, {repeats} repeats, at most {may_repeat}");
-    // A request that was on the wire when its sender died may be taken after the count: one group for each kill.
+    // A request that was on the wire when its sender died may be accepted after the count: one group for each kill.
     let on_the_wire = killed * usize::try_from(GROUP_LOGS).unwrap();
     assert!(repeats <= may_repeat + on_the_wire, "{repeats} repeats");
 }

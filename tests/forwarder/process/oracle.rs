@@ -1,4 +1,4 @@
-//! Knows every log that was written, and sees every event and every save in the order in which they happen.
+//! Knows every log that was written, and sees every event and every save in order.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -10,7 +10,7 @@ use forwarder::emulator::hec::Received;
 use forwarder::emulator::sls;
 use forwarder::emulator::sls::Save;
 
-/// The keys that carry the id of a made-up log.
+/// The keys of the id of a generated log.
 const ID_KEYS: [&[u8]; 2] = [b"\"request_id\":\"", b"\"eventId\":\""];
 
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ struct Seen {
     shards: BTreeMap<u32, Shard>,
     saves: Vec<Save>,
     beats: Vec<(String, Instant)>,
-    /// What must never happen.
+    /// Violations.
     wrongs: Vec<String>,
 }
 
@@ -50,7 +50,8 @@ impl Oracle {
         seen.shards.entry(shard).or_default().groups.push((cursor, first..end));
     }
 
-    /// Logs of `shard` before `cursor` that have not arrived are no longer there to be had: nobody expects them. How many.
+    /// Logs of `shard` before `cursor` that have not arrived no longer exist, so they are not expected. Returns how
+    /// many.
     pub fn excuse(&self, shard: u32, cursor: i64) -> usize {
         let mut seen = self.lock();
         let Seen { shards, times, arrived, .. } = &mut *seen;
@@ -78,7 +79,7 @@ impl Oracle {
         self.lock().repeats
     }
 
-    /// Logs that have arrived and lie behind the checkpoint: what would come again if their holder died now.
+    /// Logs that have arrived and are not covered by the checkpoint: they would be repeated if their holder died now.
     pub fn exposed(&self) -> usize {
         let seen = self.lock();
         let unsaved = seen.shards.values().flat_map(|shard| &shard.groups[shard.saved..]);
@@ -90,17 +91,17 @@ impl Oracle {
         self.lock().saves.clone()
     }
 
-    /// Groups that lie before the checkpoint of their shard.
+    /// The number of groups before the checkpoints of their shards.
     pub fn saved_groups(&self) -> usize {
         self.lock().shards.values().map(|shard| shard.saved).sum()
     }
 
-    /// Who saved last, by shard.
+    /// The consumer that saved last, by shard.
     pub fn holders(&self) -> BTreeMap<u32, String> {
         self.saves().into_iter().map(|save| (save.shard, save.consumer)).collect()
     }
 
-    /// When the heartbeats of a consumer were taken.
+    /// The times of a consumer's heartbeats.
     pub fn beats(&self, consumer: &str) -> Vec<Instant> {
         self.lock().beats.iter().filter(|(name, _)| name == consumer).map(|(_, at)| *at).collect()
     }

@@ -1,4 +1,4 @@
-//! Scripts that make much of a page, or take long over it.
+//! Scripts that make many events of a page, or are slow.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -18,13 +18,13 @@ fn put(bench: &Bench, shard: u32, logs: Vec<Log>) {
     bench.sls.put(PROJECT, LOGSTORE, shard, [LogGroup { logs, ..LogGroup::default() }]).unwrap();
 }
 
-/// Whether the checkpoint of a shard is where the shard begins.
+/// Whether the checkpoint of a shard is still at the beginning of the shard.
 fn has_not_moved(bench: &Bench, shard: u32) -> bool {
     let begin = bench.sls.range(PROJECT, LOGSTORE, shard).unwrap().start;
     bench.checkpoint(shard).is_none_or(|saved| saved == begin)
 }
 
-/// What `/metrics` says of a figure of a shard.
+/// The value of a metric of a shard in `/metrics`.
 fn metric(address: &str, name: &str, shard: u32) -> Option<u64> {
     let mut stream = TcpStream::connect(address).ok()?;
     write!(stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
@@ -34,7 +34,7 @@ fn metric(address: &str, name: &str, shard: u32) -> Option<u64> {
     reply.lines().find_map(|line| line.strip_prefix(&start))?.parse().ok()
 }
 
-/// 500 logs of 14 KB, of which each becomes 20 MB: 10 GB of one page.
+/// 500 logs of 14 KB, each of which becomes 20 MB: 10 GB from one page.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_which_the_script_makes_gigabytes_is_delivered_in_bounded_memory() {
     let bench = Bench::with(servers(1)).await;
@@ -51,7 +51,7 @@ async fn a_page_of_which_the_script_makes_gigabytes_is_delivered_in_bounded_memo
         put(&bench, 0, (0..50).map(|_| log(&[("header", &header), ("batch", &batch)])).collect());
     }
     let started = Instant::now();
-    // A build for debugging computes for a second where one for use takes 30 ms.
+    // A debug build takes a second where a release build takes 30 ms.
     let program = bench.start_with("a", &[("FORWARDER_SCRIPT_TIMEOUT", "30s")]);
     until("10,000 events arrive", 90, || bench.hec.counts().events >= 10_000).await;
     let took = started.elapsed();

@@ -1,4 +1,4 @@
-//! Where shards end, who moves their checkpoints, and time ranges beside the live group.
+//! The end position of shards, moves of checkpoints, and backfills beside the live group.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -15,7 +15,8 @@ fn now() -> String {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().to_string()
 }
 
-/// SLS counts in seconds: what is written after this has another receive time than what was written before.
+/// Waits for the next second. SLS counts in seconds: logs written after this have another receive time than logs
+/// written before.
 async fn next_second() {
     tokio::time::sleep(Duration::from_millis(1_100)).await;
 }
@@ -42,7 +43,7 @@ async fn with_an_end_two_processes_deliver_what_was_received_before_it_and_stop_
     assert_eq!(late.says("INFO pulled 0 = delivered 0 + dropped 0"), 1, "{}", late.said());
 }
 
-/// Runs `forwarder seek`; what it says.
+/// Runs `forwarder seek`; returns its output.
 async fn seek(bench: &Bench, arguments: &[&str], expected: i32) -> String {
     let mut command = command(bench.directory.path(), &bench.sls_endpoint());
     command.arg("seek").args(arguments);
@@ -60,7 +61,8 @@ async fn a_checkpoint_is_moved_under_a_running_owner_only_by_force_and_the_owner
     bench.settled().await;
     let said = seek(&bench, &["--shard", "all", "--to", "begin", "--yes"], 2).await;
     assert!(said.contains("held by a live consumer") && said.contains("held by a, which saved"), "{said}");
-    // Nothing is saved any more, and the group's timeout is over: whether it still holds the shard is asked for.
+    // Nothing is saved any more, and the group's timeout has passed: SLS is asked whether the consumer still holds the
+    // shard.
     tokio::time::sleep(Duration::from_secs(6)).await;
     let said = seek(&bench, &["--shard", "all", "--to", "begin", "--yes"], 2).await;
     assert!(said.contains("held by a live consumer"), "{said}");
@@ -114,10 +116,10 @@ const WITH_ID: &str = "function process(log, meta) log.meta_id = meta.id return 
 
 const SHARDS: u32 = 3;
 
-/// Kills, unless `FORWARDER_KILLS` says otherwise.
+/// Number of kills, unless `FORWARDER_KILLS` is set.
 const KILLS: usize = 5;
 
-/// A bench whose events carry ids, and another Splunk for what is read once more.
+/// A bench whose events carry ids, and another Splunk for the logs that are read again.
 async fn with_another_splunk() -> (Bench, HecEmulator) {
     let (sls, mut hec) = servers(SHARDS);
     hec.keep = Keep::All;
@@ -160,7 +162,7 @@ async fn a_backfill_that_is_killed_again_and_again_delivers_its_range_whole_besi
     let last = loop {
         let rate = if killed < kills { "30KB" } else { "1GB" };
         let mut program = backfill(&bench, &other, &["--from", "begin", "--to", &end, "--rate", rate]);
-        // It lives for a while from its first event on, so that every life gets on.
+        // The program runs for a while after its first event, so that every run makes progress.
         let life = Duration::from_millis(dice.below(400));
         let (began, before) = (Instant::now(), other.counts().events);
         let mut first = None;

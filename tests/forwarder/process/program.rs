@@ -38,17 +38,17 @@ impl Program {
         Self { name: name.to_owned(), child, said, readers }
     }
 
-    /// Everything it has said so far.
+    /// Its output so far.
     pub fn said(&self) -> String {
         self.said.lock().unwrap().clone()
     }
 
-    /// How many of its lines hold these words.
+    /// The number of its lines that contain these words.
     pub fn says(&self, words: &str) -> usize {
         self.said().lines().filter(|line| line.contains(words)).count()
     }
 
-    /// Waits until it has said these words.
+    /// Waits until its output contains these words.
     pub async fn to_say(&self, words: &str) {
         until(&format!("{} says {words:?}", self.name), 30, || self.says(words) > 0).await;
     }
@@ -57,7 +57,7 @@ impl Program {
         self.child.id()
     }
 
-    /// The most bytes that it ever had in memory.
+    /// Its peak memory, in bytes.
     pub fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -71,7 +71,7 @@ impl Program {
         assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
     }
 
-    /// SIGKILL, and its funeral.
+    /// Sends SIGKILL and waits for the end.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -84,7 +84,7 @@ impl Program {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Its exit code, once it has ended by itself and all it said was read; `None` for a death by signal.
+    /// Its exit code, once it has ended by itself and all its output was read; `None` if a signal ended it.
     pub async fn exit(&mut self, within: Duration) -> Option<i32> {
         until(&format!("{} ends", self.name), within.as_secs().max(1), || !self.is_running()).await;
         self.readers.drain(..).for_each(|reader| reader.join().unwrap());

@@ -11,16 +11,16 @@ use tokio::time::{interval, sleep};
 use super::bench::{Bench, servers, until};
 use super::oracle::Oracle;
 
-/// Seconds of flow, unless `FORWARDER_RELOAD_SECONDS` says otherwise: 60 make 200,000 logs. The gate takes 8.
+/// Seconds of flow, unless `FORWARDER_RELOAD_SECONDS` is set: 60 make 200,000 logs. The gate takes 8.
 const SECONDS: u32 = 4;
 
 const SHARDS: u32 = 2;
 
-/// Every 24 ms a group of 40 logs comes into each shard: 3,333 logs a second.
+/// Every 24 ms a group of 40 logs is written to each shard: 3,333 logs a second.
 const PACE: Duration = Duration::from_millis(24);
 const GROUP_LOGS: u64 = 40;
 
-/// Version `number` of the script: every event names it, with the shard and the group that it is from.
+/// Version `number` of the script: every event names the version, its shard and its group.
 fn script(number: u32) -> String {
     format!(
         "function process(log, meta)
@@ -29,7 +29,7 @@ fn script(number: u32) -> String {
     )
 }
 
-/// A save that must not be taken up.
+/// A version that must not be loaded.
 fn broken(number: u32) -> String {
     match number / 3 % 4 {
         0 => format!("function process(log) return {number} +\n"),
@@ -39,7 +39,7 @@ fn broken(number: u32) -> String {
     }
 }
 
-/// What arrives, by shard.
+/// The arrived events, by shard.
 #[derive(Debug, Default)]
 struct Watched {
     oracle: OnceLock<Arc<Oracle>>,
@@ -48,7 +48,7 @@ struct Watched {
 
 #[derive(Debug, Default)]
 struct Arrived {
-    /// The version that each group was made by.
+    /// The version that made the events of each group.
     versions: BTreeMap<String, String>,
     last: Option<Instant>,
     /// Time between the first events of two groups.
@@ -77,15 +77,15 @@ impl Tap for Watched {
     }
 }
 
-/// What a flow came to.
+/// The results of a flow.
 #[derive(Debug)]
 struct Flow {
     logs: usize,
-    /// Versions that made events.
+    /// The number of versions that made events.
     versions: usize,
     reloaded: usize,
     refused: usize,
-    /// Of the time between two groups of a shard.
+    /// The time between two groups of a shard: the median.
     p50: Duration,
     p99: Duration,
     longest: Duration,
@@ -101,7 +101,7 @@ async fn flow(seconds: u32, saves: bool) -> Flow {
     let path = bench.directory.path().join("t.lua");
     fs::write(&path, script(0)).unwrap();
     let program = bench.start("a");
-    // Logs to try the first save on.
+    // Logs for the trial of the first save.
     (0..SHARDS).for_each(|shard| bench.put(shard, 1, GROUP_LOGS));
     bench.settled().await;
     watched.shards.lock().unwrap().values_mut().for_each(|shard| shard.last = None);
@@ -119,7 +119,8 @@ async fn flow(seconds: u32, saves: bool) -> Flow {
         for number in 1..=if saves { seconds } else { 0 } {
             ticks.tick().await;
             fs::write(&path, if number % 3 == 0 { broken(number) } else { script(number) }).unwrap();
-            // Two looks that see the same; the watch alone looks every two seconds, at which nothing would stand still.
+            // Waits for two polls that see the same content. The watch polls only every two seconds, and by then the
+            // file has changed again.
             for _ in 0..2 {
                 program.signal(libc::SIGHUP);
                 sleep(Duration::from_millis(150)).await;
@@ -165,10 +166,11 @@ async fn a_save_every_second_a_third_of_them_broken_loses_repeats_and_delays_not
         println!("{name}: {logs} logs; between two groups of a shard p50 {p50:?}, p99 {p99:?}, at most {longest:?}");
     }
     let (good, bad) = ((seconds - seconds / 3) as usize, (seconds / 3) as usize);
-    // On a busy machine the two looks can be later than the next save.
+    // On a busy machine the second poll can come after the next save.
     assert!(saved.reloaded * 2 >= good && saved.refused * 2 >= bad && saved.versions >= 2, "{saved:?}");
     assert!(saved.reloaded <= good && saved.refused <= bad, "each save is taken up once: {saved:?}");
-    // Coarse, since other tests run meanwhile: that no page waits for a trial is a test of the watch itself.
+    // A coarse limit, because other tests run at the same time; a test of the watch itself checks that no page waits
+    // for a trial.
     assert!(saved.p99 <= quiet.p99 * 2 + Duration::from_secs(1), "delivery waits for reloads: {quiet:?} {saved:?}");
 }
 

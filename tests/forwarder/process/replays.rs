@@ -1,4 +1,4 @@
-//! Dead letters that are delivered after all, by a program that dies on the way.
+//! Dead letters are replayed by a program that is killed on the way.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -16,10 +16,10 @@ use super::bench::TOKEN;
 use super::kills::Dice;
 use super::program::Program;
 
-/// Replays that are killed before one may go on to its end, unless `FORWARDER_REPLAY_KILLS` says otherwise. The gate kills 12.
+/// Replays that are killed before one may finish, unless `FORWARDER_REPLAY_KILLS` is set. The gate kills 12.
 const KILLS: usize = 4;
 
-/// Letters that a replay delivers together: what a kill can repeat.
+/// Dead letters that a replay delivers together, and that a kill can therefore repeat.
 const TOGETHER: usize = 100;
 
 const SCRIPT: &str = "function process(log) return log.name end\n";
@@ -69,7 +69,7 @@ struct Bench {
     hec: HecEmulator,
     arrived: Arc<Arrived>,
     directory: TempDir,
-    /// As a forwarder that runs beside the replay has them.
+    /// The store of a forwarder that runs beside the replay.
     letters: DirectoryStore,
     written: u32,
 }
@@ -91,7 +91,7 @@ impl Bench {
 
     fn write(&mut self, count: u32) {
         let records: Vec<_> = (self.written..self.written + count).map(letter).collect();
-        // A replay may take the file away at this very moment: then the forwarder brings the same letters again.
+        // A replay may rename the file at this moment: then the forwarder writes the same dead letters again.
         while self.letters.append(&records).is_err() {}
         self.written += count;
     }
@@ -111,7 +111,7 @@ impl Bench {
         Program::start("replay", command)
     }
 
-    /// How many letters did not arrive, and how many arrivals were one too many.
+    /// The number of dead letters that did not arrive, and the number of repeated arrivals.
     fn missing_and_repeats(&self) -> (usize, usize) {
         let arrived = self.arrived.0.lock().unwrap();
         let missing = (0..self.written).filter(|number| !arrived.contains_key(&name(*number))).count();
@@ -119,8 +119,8 @@ impl Bench {
     }
 }
 
-/// Kills while the process starts, takes the letters, waits for a busy collector, waits for its answer, or notes what it
-/// delivered; and beside it a forwarder writes more letters.
+/// Kills the replay while it starts, claims the dead letters, waits for a busy collector, waits for its answer, or
+/// records deliveries; meanwhile a forwarder writes more dead letters.
 #[tokio::test(flavor = "multi_thread")]
 async fn f82_a_replay_that_is_killed_at_any_moment_repeats_at_most_a_hundred_letters_and_loses_none() {
     let mut bench = Bench::new().await;
@@ -144,7 +144,7 @@ async fn f82_a_replay_that_is_killed_at_any_moment_repeats_at_most_a_hundred_let
     let (_, repeats) = bench.missing_and_repeats();
     assert!(repeats <= kills * TOGETHER, "{repeats} repeats");
 
-    // Asked to stop instead, it says how to go on; and then may.
+    // If it is asked to stop instead, it prints how to continue; after that it may finish.
     bench.write(1_000);
     bench.hec.faults().clear();
     let mut replay = bench.replay();
@@ -184,7 +184,7 @@ async fn a_replay_names_what_it_cannot_read_once_where_it_is_and_does_not_end_as
     let file = bench.letters.dir().join("dead-letters.jsonl");
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replacen("letter-1", "letter-x", 1)).unwrap();
-    // The one that is asked for may be the one that cannot be read.
+    // The requested dead letter may be the unreadable one.
     let mut replay = bench.replay_of("0-7-1", TOKEN);
     assert_eq!(replay.exit(Duration::from_secs(20)).await, Some(2), "{}", replay.said());
     assert_eq!(replay.says(&format!("skipped: {} at byte ", file.display())), 1, "{}", replay.said());

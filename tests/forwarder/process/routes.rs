@@ -9,7 +9,7 @@ use forwarder::emulator::syslog::{Config, Protocol, SyslogEmulator};
 use super::bench::{Bench, until_or};
 use super::program::Program;
 
-/// Splunk gets every log, the file those that went wrong, and syslog a line about these as well.
+/// Splunk gets every log, the file gets the failed ones, and syslog gets a line about each failed one as well.
 const SCRIPT: &str = r#"
 function process(log)
   if tonumber(log.status) < 400 then return { event = log, to = "hec" } end
@@ -106,7 +106,7 @@ async fn what_an_isolated_destination_misses_outlives_a_stop_and_is_replayed_and
     program.to_say("Splunk HEC is down").await;
     let others = || (routes.stored(), routes.siem.received().len());
     until_or("the others have everything", 60, || others() == (1_000, 1_000), || format!("{:?}", others())).await;
-    // A stop does not wait for it: what waits becomes dead letters, and the checkpoint passes them.
+    // A stop does not wait for it: waiting events become dead letters, and the checkpoint passes them.
     let program = end(program).await;
     assert_eq!(program.says("delivered 0 + dropped 0 + dead-lettered 1000"), 1, "{}", program.said());
     assert!((0..2).all(|shard| routes.bench.checkpoint(shard) == Some(routes.bench.end(shard))));

@@ -14,7 +14,7 @@ const SECONDS: u64 = 5;
 /// Shards, unless `FORWARDER_SOAK_SHARDS` says otherwise. The gate takes 64.
 const SHARDS: u32 = 16;
 
-/// What one process has.
+/// The resources of one process.
 #[derive(Debug, Clone, Copy)]
 struct Figures {
     resident: u64,
@@ -39,7 +39,7 @@ fn given<T: std::str::FromStr>(variable: &str, default: T) -> T {
     text.map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable}: not a number")))
 }
 
-/// Logs keep coming, far more than the budget holds, and Splunk takes none.
+/// Logs keep coming, far more than the budget holds, and Splunk accepts none.
 #[tokio::test(flavor = "multi_thread")]
 async fn f51_memory_threads_and_files_stay_flat_in_an_outage() {
     let outage = Duration::from_secs(given("FORWARDER_SOAK_SECONDS", SECONDS));
@@ -49,7 +49,7 @@ async fn f51_memory_threads_and_files_stay_flat_in_an_outage() {
     (0..shards).for_each(|shard| bench.put(shard, 4, 20));
     bench.settled().await;
     bench.hec.faults().down_for(outage + Duration::from_secs(3600));
-    // At once a large page for every idle shard, 140 MB in all, and then a little all the time.
+    // First a large page for every idle shard, 140 MB in total, then small writes all the time.
     (0..shards).for_each(|shard| bench.put(shard, 4096 / u64::from(shards), 75));
 
     let started = Instant::now();
@@ -79,7 +79,7 @@ async fn f51_memory_threads_and_files_stay_flat_in_an_outage() {
     assert_eq!(bench.oracle.repeats(), 0);
 }
 
-/// Far more than the budget holds, for a receiver whose system takes what its buffers hold and no more.
+/// Far more logs than the budget holds, for a receiver that never reads, so that only its system's buffers are filled.
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_stays_flat_when_a_syslog_receiver_never_reads() {
     let bench = Bench::with(servers(4)).await;

@@ -1,4 +1,4 @@
-//! What SLS does to us.
+//! Faults of SLS.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -99,7 +99,7 @@ async fn f23_a_start_at_the_end_reads_no_old_log_and_misses_none_of_a_shard_that
     let bench = Bench::with(servers(1)).await;
     bench.put(0, 5, 20);
     assert_eq!(bench.oracle.excuse(0, bench.end(0)), 5 * 20);
-    // SLS counts in seconds: what came in the one in which the group began is read.
+    // SLS counts in whole seconds: logs of the second in which the group was created are read.
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     let _program = bench.start_with("a", &[("FORWARDER_SLS_START", "end")]);
     until("it starts at the end", 30, || bench.checkpoint(0) == Some(bench.end(0))).await;
@@ -120,7 +120,7 @@ async fn f24_f80_a_clock_that_is_off_by_twenty_minutes_is_set_right_by_the_serve
         (0..2).for_each(|shard| bench.put(shard, 5, 20));
         let _program = bench.start("a");
         bench.settled().await;
-        // It changes under way as well.
+        // The clock also changes while the program runs.
         bench.sls.faults().skew(0);
         (0..2).for_each(|shard| bench.put(shard, 5, 20));
         bench.settled().await;
@@ -143,7 +143,7 @@ async fn f28_f29_pages_that_are_torn_or_lie_about_their_size_are_pulled_again() 
     let program = bench.start("a");
     program.to_say("shard acquired").await;
     for fault in faults {
-        // The pull that meets the fault has to bring something.
+        // The pull that gets the fault must return something.
         bench.put(0, 2, 20);
         bench.sls.faults().next(Call::Pull, fault, 1);
         until("the fault has met its pull", 10, || bench.sls.faults().waiting(Call::Pull) == 0).await;

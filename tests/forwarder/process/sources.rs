@@ -1,4 +1,4 @@
-//! Several sources in one process: each for itself, whatever becomes of the others.
+//! Several sources in one process: they work independently.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -16,14 +16,14 @@ use tempfile::TempDir;
 use super::bench::{GROUP, KEY_SECRET, TOKEN, command, until, until_or};
 use super::program::Program;
 
-/// Says where each log came from.
+/// Adds to each event where its log came from.
 const SCRIPT: &str =
     "function process(log, meta) return { event = meta.source .. '|' .. meta.project .. '|' .. log.id } end\n";
 
 /// Name, project and logstore of a source.
 type Place = (&'static str, &'static str, &'static str);
 
-/// Several logstores, and a Splunk that keeps everything.
+/// Several logstores, and a Splunk that keeps all events.
 struct Many {
     sls: SlsEmulator,
     hec: HecEmulator,
@@ -68,12 +68,12 @@ impl Many {
         }
     }
 
-    /// The settings file, with more lines for some sources.
+    /// Starts the program with a settings file that has additional lines for some sources.
     fn start(&self, more: &[(&str, &str)], environment: &[(&str, &str)]) -> Program {
         self.start_with(more, "", environment)
     }
 
-    /// The same, with more at the end of the file.
+    /// The same, with additional text at the end of the file.
     fn start_with(&self, more: &[(&str, &str)], end: &str, environment: &[(&str, &str)]) -> Program {
         let mut text = String::new();
         for (name, project, logstore) in &self.places {
@@ -97,7 +97,7 @@ impl Many {
         command
     }
 
-    /// How many logs of a source have arrived; each says that it came from there.
+    /// The number of logs of a source that have arrived; each event must name that source.
     fn arrived(&self, source: &str) -> usize {
         let (name, project, logstore) = self.place(source);
         let begin = format!("{name}|{project}|{logstore}-");
@@ -106,7 +106,7 @@ impl Many {
         events.iter().filter(|event| event.starts_with(begin.as_bytes())).count()
     }
 
-    /// Whether each event of a source that has arrived ends with its id and this.
+    /// Whether each event of a source that has arrived ends with its id and this text.
     fn all_end_with(&self, source: &str, end: &str) -> bool {
         let begin = format!("{source}|");
         let events = self.hec.received();
@@ -204,7 +204,7 @@ async fn sources_in_trouble_delay_no_other() {
     let said = program.said();
     assert!(!said.contains("source well:"), "{said}");
 
-    // When the trouble is over, each goes on by itself.
+    // When the fault is over, each source continues by itself.
     for call in [Call::Pull, Call::Heartbeat, Call::Save] {
         many.sls.faults().clear(call);
     }
@@ -288,7 +288,7 @@ async fn a_dead_letter_is_replayed_through_the_script_of_its_own_source() {
     assert!(many.all_end_with("one", "") && many.all_end_with("b", " own"));
 }
 
-/// Where the events of one source go is down; each is so large that a few of them fill the memory.
+/// The destination of one source is down; its events are so large that a few of them fill the memory.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_whose_events_find_no_way_out_leaves_the_others_memory_to_go_on() {
     let many = Many::new(&[("stuck", "p", "stuck"), ("well", "p", "well")]).await;

@@ -1,4 +1,4 @@
-//! `forwarder status`: what SLS tells of the group, and what is said when it tells nothing.
+//! `forwarder status`: what SLS reports of the group, and the output if it reports nothing.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::bench::{Bench, GROUP, KEY_SECRET, LOGSTORE, PROJECT, command};
 
-/// What it prints, the exit code first.
+/// The exit code and the output.
 async fn status(bench: &Bench, arguments: &[&str]) -> (i32, String) {
     let mut command = command(bench.directory.path(), &bench.sls_endpoint());
     command.arg("status").args(arguments).stdin(Stdio::null());
@@ -50,7 +50,7 @@ async fn the_group_is_shown_without_a_process_and_nothing_is_joined_or_saved() {
     assert_eq!((&shard["saved_by"], &shard["lag_seconds"]), (&"a".into(), &0.into()));
     assert_eq!((&source["group_timeout_seconds"], &source["retention_seconds"]), (&4.into(), &86_400.into()));
 
-    // Shard 1 gets logs that expire before anybody reads them: it comes first, and its remedy is said.
+    // Shard 1 gets logs that expire before anybody reads them: it is listed first, and its remedy is printed.
     (0..2).for_each(|shard| bench.put(shard, 5, 20));
     bench.sls.happen(PROJECT, LOGSTORE, &SlsEvent::Expire { shard: 1, keep: 2 }).unwrap();
     let (code, source) = status_json(&bench).await;

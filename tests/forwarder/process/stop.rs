@@ -1,4 +1,4 @@
-//! From the start to the end, as asked.
+//! The start and the regular end of the program.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::program::Program;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What docs/settings.md shows, with the scripts of the repository and a token file.
+/// The example of docs/settings.md, with the scripts of the repository and a token file.
 fn as_documented(bench: &Bench) -> Command {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let manual = fs::read_to_string(repository.join("docs/settings.md")).unwrap();
@@ -54,7 +54,7 @@ async fn f72_a_stop_while_logs_flow_saves_all_it_delivered_so_nothing_comes_twic
     for round in 0..8_u64 {
         let mut program = bench.start("a");
         let goal = bench.oracle.arrived() + 200;
-        // At another point of the flow in every round.
+        // At a different point of the flow in every round.
         until("logs flow", 30, || {
             (0..2).for_each(|shard| bench.put(shard, 1 + round, 20));
             bench.oracle.arrived() >= goal
@@ -69,7 +69,7 @@ async fn f72_a_stop_while_logs_flow_saves_all_it_delivered_so_nothing_comes_twic
     assert_eq!(bench.oracle.repeats(), 0);
 }
 
-/// A program that has tried to deliver some logs and could not.
+/// A program that has tried to deliver some logs and failed.
 async fn in_an_outage(bench: &Bench, drain: &str) -> Program {
     bench.hec.faults().down_for(HOUR);
     (0..2).for_each(|shard| bench.put(shard, 5, 20));

@@ -1,4 +1,4 @@
-//! What SLS announces, and what it gives us: bounded in the sum.
+//! The memory for what SLS announces and sends is bounded in total.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use forwarder::loggroup::proto::{Log, LogGroup, Pair};
 
 use super::bench::{Bench, GROUP, LOGSTORE, PROJECT, servers, until};
 
-/// A group of logs that the script drops: 60 MiB of them, which pack to a hundredth.
+/// A log group of 60 MiB that the script drops, and that compresses to a hundredth.
 fn large_group() -> LogGroup {
     let pair = |key: &str, value: String| Pair { key: key.into(), value: value.into_bytes() };
     let log = |number: usize| Log {
@@ -43,7 +43,7 @@ async fn pages_that_unpack_to_far_more_than_the_memory_are_taken_in_one_after_th
 
 #[tokio::test(flavor = "multi_thread")]
 async fn shards_beyond_what_memory_is_for_wait_and_that_is_said() {
-    // 1,024 is what the default of run.memory is for.
+    // The default of run.memory is enough for 1,024 shards.
     const SHARDS: u32 = 1_100;
     let bench = Bench::with(servers(SHARDS)).await;
     let program = bench.start_with("a", &[("FORWARDER_SLS_GROUP_TIMEOUT", "60s")]);
@@ -62,7 +62,7 @@ async fn f22_a_group_deleted_under_way_gets_what_the_program_holds() {
         until("it has started", 30, || (0..2).all(|shard| bench.checkpoint(shard).is_some())).await;
         (0..2).for_each(|shard| bench.put(shard, 5, 20));
         bench.settled().await;
-        // What waits when the group goes was not delivered yet.
+        // Logs that wait when the group is deleted have not been delivered yet.
         bench.hec.faults().down_for(std::time::Duration::from_secs(3_600));
         (0..2).for_each(|shard| bench.put(shard, 5, 20));
         program.to_say("Splunk HEC is down").await;

@@ -1,4 +1,4 @@
-//! `forwarder tap`: what passes through a running process is shown beside the logs, and never in their way.
+//! `forwarder tap` shows the events of a running process, and never delays a log.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::bench::{Bench, KEY_SECRET, TOKEN, command, until};
 use super::program::Program;
 
-/// Masks the address, and fails on what was not found.
+/// Masks the address, and fails on logs with the status *not found*.
 const SCRIPT: &str = r#"
 function process(log)
   if log.status == "404" then error("no such page") end
@@ -22,7 +22,7 @@ fn tap(bench: &Bench, arguments: &[&str]) -> Program {
     Program::start("tap", command)
 }
 
-/// Writes logs until the tap has seen enough and ends; what it said, line by line.
+/// Writes logs until the tap has seen enough and ends; returns its output, line by line.
 async fn lines(bench: &Bench, mut tap: Program, status: &str) -> Vec<Value> {
     until("the tap ends", 60, || {
         bench.put_changed(0, 1, |group| {

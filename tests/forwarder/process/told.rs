@@ -1,4 +1,4 @@
-//! What the program says of itself: on the status page, in `/ready`, in its metrics, in its log and by its exit code.
+//! What the program reports: on the status page, in `/ready`, in its metrics, in its log and by its exit code.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -11,7 +11,7 @@ use super::program::Program;
 
 const LISTEN: (&str, &str) = ("FORWARDER_ADMIN_LISTEN", "127.0.0.1:0");
 
-/// What a path of the status listener answers, head and all.
+/// The answer of the status listener for a path, with its head.
 pub fn get(program: &Program, path: &str) -> String {
     let said = program.said();
     let Some((_, rest)) = said.split_once("status page at http://") else { return String::new() };
@@ -40,7 +40,7 @@ async fn answers(program: &Program, path: &str, status: &str, words: &str) {
     .await;
 }
 
-/// A program that has delivered what there was, and is known to be well.
+/// A program that has delivered all logs and reports no problem.
 async fn well(bench: &Bench) -> Program {
     (0..2).for_each(|shard| bench.put(shard, 2, 20));
     let program = bench.start_with("a", &[LISTEN]);
@@ -51,7 +51,7 @@ async fn well(bench: &Bench) -> Program {
     program
 }
 
-/// Goes red when the probe log is not written, not recognised in its page, or not told.
+/// Fails if the probe log is not written, not recognised in its page, or not reported.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_probe_log_is_written_and_watched_until_it_is_delivered() {
     let bench = Bench::new().await;
@@ -175,7 +175,7 @@ async fn a_script_that_fails_on_more_logs_than_the_one_before_is_put_in_force_wi
 async fn a_fact_is_warned_of_once_at_the_start() {
     let bench = Bench::with(servers(1)).await;
     bench.put(0, 2, 20);
-    // The system never gives this port to a test that asks for any.
+    // The system never assigns this port to a test that asks for a free one.
     let settings = [("FORWARDER_HEC_URL", "https://127.0.0.1:9"), ("FORWARDER_HEC_VERIFY", "false"), LISTEN];
     let program = bench.start_with("a", &settings);
     answers(&program, "/", "200", "the destination is down").await;

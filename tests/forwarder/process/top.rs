@@ -1,4 +1,4 @@
-//! `forwarder top` in a pseudo-terminal: keys work, it fits, and the terminal is as before when it ends.
+//! `forwarder top` in a pseudo-terminal: keys work, the output fits, and the terminal is restored at the end.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -21,14 +21,14 @@ fn open(rows: u16, columns: u16) -> (OwnedFd, OwnedFd) {
     assert_eq!(unsafe { libc::openpty(&mut controller, &mut end, name, modes, &size) }, 0);
     // SAFETY: they were just opened, and nobody else has them.
     let both = unsafe { (OwnedFd::from_raw_fd(controller), OwnedFd::from_raw_fd(end)) };
-    // Copies, which no child inherits.
+    // Copies that no child inherits.
     (both.0.try_clone().unwrap(), both.1.try_clone().unwrap())
 }
 
 /// The program on a terminal of its own.
 struct Terminal {
     keyboard: File,
-    /// Kept open, so that what the program leaves can be looked at.
+    /// Kept open, so that the state of the terminal can be checked after the program ends.
     end: OwnedFd,
     child: Child,
     shown: Arc<Mutex<String>>,
@@ -80,7 +80,7 @@ impl Terminal {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Whether each key comes at once and is not echoed.
+    /// Whether the terminal delivers each key at once and does not echo it.
     fn is_raw(&self) -> bool {
         !tcgetattr(&self.end).unwrap().local_modes.intersects(LocalModes::ICANON | LocalModes::ECHO)
     }
@@ -91,7 +91,7 @@ impl Terminal {
         self.child.wait().unwrap().code()
     }
 
-    /// The other screen is left, the cursor is there, and keys are echoed again.
+    /// Waits until the alternate screen is left, the cursor is visible, and keys are echoed again.
     async fn is_as_before(&self) {
         until_or("the screen is left", 60, || self.all().ends_with("\x1b[?25h\x1b[?1049l"), || self.all()).await;
         assert!(!self.is_raw());

@@ -1,4 +1,4 @@
-//! A cluster of collectors, one thing at a time: what becomes of the events and of the checkpoint.
+//! A cluster of collectors, with one fault per test: the effect on the events and the checkpoint.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::scenes::{HOUR, calm, noted, repeats, seconds, settled, until, write};
 use super::source::GROUP_TIMEOUT;
 use super::world::World;
 
-/// A logstore and a cluster in which nothing goes wrong by chance.
+/// A logstore and a cluster without random faults.
 fn cluster(shards: u32, weights: &[u32], change: impl FnOnce(&mut Cluster)) -> World {
     let world = calm(shards);
     let mut cluster = Cluster::of(weights);
@@ -79,7 +79,7 @@ async fn a_poll_that_fails_confirms_nothing() {
     settled(&world).await;
 }
 
-/// What a client asks before its first event is a send that is still to come: the machine may sleep meanwhile.
+/// While the client makes its first requests, the send of the first event is still to come: the machine may sleep then.
 #[tokio::test(start_paused = true)]
 async fn f10_a_machine_that_slept_before_its_first_event_sends_it_no_more() {
     for moment in 0..100 {

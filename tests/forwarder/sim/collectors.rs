@@ -1,9 +1,9 @@
 //! The model of a cluster of HEC collectors, under the program's own client: the simulation carries the requests.
 //!
-//! A collector answers 200, queues the events, and indexes them later. It dies and loses its queue, is slow, or says nothing.
-//! Answers about acknowledgements get lost, come late, or make no sense. With acknowledgements an event has arrived when it
-//! is indexed, and not before. Several collectors have a URL each, or share one behind a load balancer, which keeps a
-//! channel at one of them or does not.
+//! A collector answers 200, queues the events, and indexes them later. It dies and loses its queue, is slow, or does
+//! not answer. Answers to acknowledgement polls get lost, come late, or are invalid. With acknowledgements an event
+//! counts as arrived only when it is indexed. Several collectors have a URL each, or share one behind a load balancer,
+//! which is sticky for a channel or not.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,12 +29,12 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a member waits for an acknowledgement.
 pub const ACK_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What stands between the members and the indexers.
+/// The connection between the members and the indexers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Front {
     /// Each has a URL of its own.
     Direct,
-    /// A load balancer; `sticky` keeps a channel at one indexer.
+    /// A load balancer; if `sticky`, it sends a channel always to the same indexer.
     Balancer { sticky: bool },
 }
 
@@ -44,28 +44,28 @@ pub struct Cluster {
     pub acks: bool,
     pub max_body: usize,
     indexers: Vec<Indexer>,
-    /// The channels in the order in which they were first named: their own names are chance.
+    /// The channels in the order of their first use: their own names are random.
     channels: BTreeMap<String, usize>,
-    /// Where the balancer keeps each channel.
+    /// The indexer that the balancer chose for each channel.
     sticky: BTreeMap<usize, usize>,
-    /// Requests that were accepted, by the time when they are indexed.
+    /// Accepted requests, by the time at which they are indexed.
     queue: BTreeMap<(Instant, u64), Queued>,
     accepted: u64,
-    /// How long events wait in the queue; where nothing goes wrong by chance.
+    /// How long events wait in the queue, in a simulation without random faults.
     pub indexed_after: Duration,
-    /// Questions for acknowledgements are answered by errors, until when.
+    /// Until when acknowledgement polls are answered with errors.
     pub polls_fail_until: Instant,
-    /// Requests that were accepted and lost with their indexer.
+    /// Requests that were accepted and lost when their indexer died.
     pub lost: u64,
     /// Events that were indexed.
     pub indexed: u64,
-    /// Events for each indexer that were accepted.
+    /// Accepted events of each indexer.
     pub taken_by: Vec<u64>,
 }
 
 struct Indexer {
     weight: u32,
-    /// What is known of the ids that each channel got.
+    /// The known ids of each channel.
     channels: BTreeMap<usize, Vec<Taken>>,
     down_until: Instant,
     slow_until: Instant,
@@ -75,7 +75,7 @@ struct Indexer {
 #[derive(Clone, Copy)]
 struct Taken {
     is_indexed: bool,
-    /// `true` was said once, and is forgotten.
+    /// `true` was returned once, and the id is forgotten.
     is_said: bool,
 }
 
@@ -87,18 +87,18 @@ struct Queued {
     events: Vec<String>,
 }
 
-/// What the client gets.
+/// The answer to the client.
 enum Answer {
     Reply(Reply),
     Unreachable,
     /// The connection ends without a reply.
     Ended,
-    /// Nothing comes until then, if ever.
+    /// No reply until then, if ever.
     Silence(Instant),
 }
 
 impl Cluster {
-    /// Any cluster.
+    /// A random cluster.
     pub fn any(rng: &mut Rng) -> Self {
         let weights: Vec<u32> = (0..=rng.below(3)).map(|_| 1 + rng.below(3) as u32).collect();
         let sticky = rng.one_in(2);
@@ -110,7 +110,7 @@ impl Cluster {
         }
     }
 
-    /// Indexers with these weights, each with a URL of its own, that acknowledge what they have indexed.
+    /// Indexers with these weights, each with its own URL, that acknowledge the events that they have indexed.
     pub fn of(weights: &[u32]) -> Self {
         let now = Instant::now();
         let indexer = |weight: &u32| Indexer {
@@ -176,7 +176,7 @@ impl Cluster {
         self.indexers.len()
     }
 
-    /// Which indexer a request of a channel reaches.
+    /// The indexer that a request of a channel reaches.
     fn reaches(&mut self, url: &str, channel: usize, rng: &mut Rng) -> usize {
         let any = rng.below(self.indexers.len() as u64) as usize;
         match self.front {
@@ -197,7 +197,7 @@ impl Cluster {
         number.expect("it is one of ours")
     }
 
-    /// What is asked about, and which of it is safe. Each is said once.
+    /// The requested ids, and which of them are safe. `true` is returned once for each.
     fn say(&mut self, indexer: usize, channel: usize, ids: &[u64], is_forgetful: bool) -> BTreeMap<String, bool> {
         let mut known = self.indexers[indexer].channels.get_mut(&channel);
         let mut say = |id: &u64| {
@@ -237,7 +237,7 @@ impl Transport for Wire {
     }
 }
 
-/// A request that is under way arrives even when whoever sent it has lost the shard, or is dead.
+/// A request that is under way arrives even if its sender has lost the shard, or is dead.
 async fn send(world: World, member: String, request: Request) -> Result<Reply, RequestFault> {
     let is_poll = request.url.ends_with("/ack");
     if is_poll {
@@ -291,12 +291,12 @@ fn events(request: &Request) -> impl Iterator<Item = &str> {
 }
 
 impl Inner {
-    /// The model that events go to. There is one.
+    /// The model that receives the events. It must exist.
     fn cluster(&mut self) -> &mut Cluster {
         self.cluster.as_mut().expect("there is a cluster")
     }
 
-    /// How much longer a request takes that reaches a slow collector.
+    /// The additional time of a request that reaches a slow collector.
     fn slowness(&mut self, url: &str) -> Duration {
         let slow = self.rng.millis(500, 12_000);
         let cluster = self.cluster();
@@ -307,7 +307,7 @@ impl Inner {
         }
     }
 
-    /// An indexer dies and comes back after so long, without its queue and without what it knew of channels.
+    /// An indexer dies and restarts after this time, without its queue and its channels.
     pub fn die(&mut self, indexer: usize, down: Duration) {
         self.index();
         self.note(format!("indexer {indexer} dies for {down:?}"));
@@ -319,19 +319,19 @@ impl Inner {
         cluster.lost += (before - cluster.queue.len()) as u64;
     }
 
-    /// An indexer takes long for everything, for so long.
+    /// An indexer is slow for this time.
     pub fn slow_down(&mut self, indexer: usize, time: Duration) {
         self.note(format!("indexer {indexer} is slow for {time:?}"));
         self.cluster().indexers[indexer].slow_until = Instant::now() + time;
     }
 
-    /// An indexer takes connections and says nothing, for so long.
+    /// An indexer accepts connections but does not answer for this time.
     pub fn fall_silent(&mut self, indexer: usize, time: Duration) {
         self.note(format!("indexer {indexer} is silent for {time:?}"));
         self.cluster().indexers[indexer].silent_until = Instant::now() + time;
     }
 
-    /// All indexers are well.
+    /// All indexers work again.
     pub fn recover(&mut self) {
         let now = Instant::now();
         for indexer in self.cluster.iter_mut().flat_map(|cluster| &mut cluster.indexers) {
@@ -354,7 +354,7 @@ impl Inner {
         }
     }
 
-    /// What the cluster makes of a request.
+    /// The cluster's answer to a request.
     fn collect(&mut self, member: &str, request: &Request, is_poll: bool) -> Answer {
         self.index();
         let now = Instant::now();
@@ -410,7 +410,7 @@ impl Inner {
         reply(if bad.is_none() { 200 } else { 400 }, body.to_string(), self.keeps_prefix)
     }
 
-    /// Queues events, or indexes them at once where nobody waits for that. Returns the id of the request.
+    /// Queues events, or indexes them at once if acknowledgements are off. Returns the id of the request.
     fn accept(
         &mut self,
         member: &str,
@@ -428,9 +428,9 @@ impl Inner {
             return None;
         }
         let takes = match self.trouble.then(|| rng.below(20)) {
-            // Longer than anybody waits.
+            // Longer than any member waits.
             Some(0) => Some(rng.millis(15_000, 60_000)),
-            // Its queue spills over.
+            // Its queue overflows.
             Some(1) if rng.one_in(4) => None,
             Some(_) => Some(rng.millis(100, 4_000)),
             None => Some(self.cluster().indexed_after),
@@ -461,7 +461,7 @@ impl Inner {
         let mut safe = match fate {
             0 => return busy(),
             1 => return reply(200, "<html>a page</html>".to_owned(), false),
-            // An error is none of the collector's, whatever is in it.
+            // An error that does not come from the collector, whatever its body is.
             2 => {
                 let all: BTreeMap<String, bool> = ids.iter().map(|id| (id.to_string(), true)).collect();
                 return reply(500, json!({ "acks": all }).to_string(), false);
@@ -469,7 +469,7 @@ impl Inner {
             _ => self.cluster().say(indexer, channel, &ids, fate == 3),
         };
         if fate < 9 {
-            // Nobody asked about these.
+            // Ids that nobody polled.
             let behind = ids.iter().max().map_or(0, |last| last + 1);
             safe.extend((behind..behind + 3).map(|id| (id.to_string(), true)));
         }

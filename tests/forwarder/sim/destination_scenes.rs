@@ -1,4 +1,4 @@
-//! Several destinations, one thing at a time: what becomes of the events of each, and of the checkpoint.
+//! Several destinations, with one fault per test: the effect on the events of each, and on the checkpoint.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::scenes::{HOUR, calm, repeats, seconds, settled, until, write};
 use super::source::GROUP_TIMEOUT;
 use super::world::{Archive, World};
 
-/// A logstore, a SIEM and an archive in which nothing goes wrong by chance.
+/// A logstore, a SIEM and an archive without random faults.
 fn with_archive(shards: u32, isolated: bool) -> World {
     let world = calm(shards);
     world.lock().archives.push(Archive::new("archive", isolated, false));
@@ -21,7 +21,7 @@ fn archive_is_away(world: &World, time: Duration) {
     world.lock().archives[0].down_until = Instant::now() + time;
 }
 
-/// Shard, group and number of a log, of an event of it.
+/// Shard, group and number of the log of an event.
 fn place(event: &str) -> Vec<u64> {
     event.trim_end_matches(['a', 'b', '!']).split('-').map(|number| number.parse().unwrap()).collect()
 }

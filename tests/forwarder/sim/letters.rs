@@ -1,4 +1,4 @@
-//! The disk of the dead letters: the program's own files, in front of which time passes and room runs out.
+//! The disk of the dead letters: the program's own files, with simulated delays and a full disk.
 
 use std::io;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use super::world::{Call, World};
 
-/// The dead letters of one member. They are written where they come up, not on another thread: the paused clock must not
-/// run on meanwhile.
+/// The dead letters of one member. They are written on the calling thread: on another one, the paused clock would move
+/// on meanwhile.
 pub struct SimLetters {
     world: World,
     member: String,
@@ -63,7 +63,7 @@ impl DeadLetterStore for SimLetters {
     }
 }
 
-/// What a destination missed.
+/// The events that a destination missed.
 struct Missed {
     claim: ReplayClaim,
     letters: Box<dyn Iterator<Item = Result<Letter, Unreadable>> + Send>,

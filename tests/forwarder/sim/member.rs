@@ -1,4 +1,4 @@
-//! A member of the group: the program's own loops over the models.
+//! A member of the group: the program's own loops, run against the models.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -27,13 +27,13 @@ use super::sink::{IdFormat, SimDestination, SimSink};
 use super::source::{GROUP_TIMEOUT, SimSource};
 use super::world::{SIEM, World};
 
-/// How long a member has to deliver what it is to give up.
+/// How long a member may take to deliver the logs of shards that it must release.
 pub const DRAIN: Duration = Duration::from_secs(20);
 
-/// What may wait for an isolated archive: a few pages.
+/// Maximum bytes that may wait for an isolated archive: a few pages.
 const ARCHIVE_BYTES: usize = 2_000;
 
-/// Bytes of events in a part of a page: an event has about seven, a page up to twenty-four logs.
+/// Bytes of events in a part of a page: an event has about seven bytes, a page has up to twenty-four logs.
 const PART_BYTES: [usize; 4] = [1, 10, 40, usize::MAX];
 
 const SCRIPT: &str = r#"
@@ -68,7 +68,7 @@ impl Process {
     }
 }
 
-/// Dropping it kills the member where it stands.
+/// A member; dropping it kills it at once.
 pub struct Member {
     pub name: String,
     parts: Arc<Pipeline<SimSource, SimDestination>>,
@@ -80,8 +80,8 @@ pub struct Member {
 }
 
 impl Member {
-    /// A member that is a process of its own, with room for many parts of a page: they wait for their acknowledgement side by
-    /// side.
+    /// Starts a member in its own process, with room for many parts of a page, which wait for their acknowledgements
+    /// concurrently.
     pub fn start(world: &World, name: &str) -> Self {
         Self::start_in(&Process::new(64 << 20), "logstore", world, name)
     }
@@ -91,7 +91,7 @@ impl Member {
         let (on_error, start, until, bytes, archives) = {
             let mut world = world.lock();
             world.note(format!("{name} starts"));
-            // The same page is cut elsewhere by the next member that gets it.
+            // The next member that gets the same page cuts it at other places.
             let bytes = if world.trouble { PART_BYTES[world.rng.below(4) as usize] } else { world.part_bytes };
             let archives = world.archives.iter().map(|archive| (archive.name, archive.isolated));
             let archives: Vec<(&str, bool)> = archives.collect();
@@ -184,7 +184,7 @@ impl Member {
             has_joined.store(true, Ordering::Relaxed);
             let (beats, line) =
                 group::line(SourceName::new(source_name), Membership::new(timeout, usize::MAX, Instant::now()));
-            // As their own thread in the program: they break down alone.
+            // Heartbeats have their own thread in the program, so they panic alone.
             let mut heart = JoinSet::new();
             let source_of_ends = source.clone();
             heart.spawn(async move { group::beat(&source, beats, GROUP_TIMEOUT / 3).await });
@@ -216,7 +216,7 @@ impl Member {
         self.joined.load(Ordering::Relaxed) && !self.leave.is_raised()
     }
 
-    /// How its work ended, if it did.
+    /// The result of its work, if it has ended.
     pub fn drained(&self) -> Option<Drained> {
         *self.drained.lock().unwrap()
     }
@@ -226,7 +226,7 @@ impl Member {
         self.tasks.is_empty()
     }
 
-    /// What the ledger says of its source.
+    /// The counts of its source in the ledger.
     pub fn counts(&self) -> Counts {
         let shards = self.parts.ledger.read().into_iter();
         let of_source = shards.filter(|(shard, _)| shard.source == self.parts.source_name);

@@ -1,32 +1,34 @@
-//! Whole groups of members, simulated: seeded, on a paused clock, against the model of SLS that the emulator serves and
-//! a model of a SIEM, which is a cluster of HEC collectors under the program's own client in half of the runs, while calls fail, replies get lost, and members are killed, cut off, stopped and started.
+//! Simulates whole groups of members: seeded, on a paused clock, against the model of SLS that the emulator serves and
+//! a model of a SIEM. In half of the runs the SIEM is a cluster of HEC collectors under the program's own client. Calls
+//! fail, replies get lost, and members are killed, cut off, stopped and started.
 //!
 //! An oracle watches every send, every save and every answer of the ledgers. `FORWARDER_SIM_SEEDS=10000` runs more seeds,
 //! `FORWARDER_SIM_SEED=17` runs one and prints its trace.
 //!
-//! What it sees, each planted once: a checkpoint saved before its batch is delivered (red at seed 0); a dead letter that
-//! is not waited for (seed 0); a lease that outlasts the group's timeout, so that nobody is fenced (seed 9);
-//! `Tenure::holds` always true (seed 2, and `f10` of the scenes); an abandoned delivery taken for a finished one (seed 2);
-//! saves with force (seed 0); a checkpoint moved by a part of a page that is not its last (seed 0, and `f74` of the
-//! scenes); shards left out of the heartbeat before their tasks have ended (seed 6); under `end`, a child
-//! of a split taken for a shard that was there when the group began (seed 34), the end taken for the moment when it began
-//! (seed 13), and a checkpoint forgotten that was seen before the group was deleted (seed 190).
+//! What it detects, each planted once as a bug: a checkpoint saved before its batch is delivered (red at seed 0); a
+//! dead letter that is not waited for (seed 0); a lease that outlasts the group's timeout, so that no member is fenced
+//! (seed 9); `Tenure::holds` always true (seed 2, and `f10` of the scenes); an abandoned delivery treated as a finished
+//! one (seed 2); saves with force (seed 0); a checkpoint moved by a part of a page that is not its last (seed 0, and
+//! `f74` of the scenes); shards left out of the heartbeat before their tasks have ended (seed 6); under `end`, a child
+//! of a split treated as a shard that existed when the group began (seed 34), the end taken for the moment when it
+//! began (seed 13), and a checkpoint forgotten that was seen before the group was deleted (seed 190).
 //!
-//! With a cluster: a checkpoint that moves when events are accepted and not indexed
-//! (`a_checkpoint_waits_until_the_events_are_indexed`), a poll error taken for an
-//! acknowledgement (`a_poll_that_fails_confirms_nothing`), the weights of members ignored (`events_go_to_the_members…`).
-//! With several destinations: `to` ignored (seed 2), letters that an isolated destination missed noted as delivered and not
-//! sent (seed 2). With several sources: memory of a failed pull that is never given back (`source_scenes`).
+//! With a cluster: a checkpoint that moves when events are accepted but not indexed
+//! (`a_checkpoint_waits_until_the_events_are_indexed`), a poll error treated as an acknowledgement
+//! (`a_poll_that_fails_confirms_nothing`), the weights of members ignored (`events_go_to_the_members…`). With several
+//! destinations: `to` ignored (seed 2), dead letters that an isolated destination missed recorded as delivered but not
+//! sent (seed 2). With several sources: memory of a failed pull that is never released (`source_scenes`).
 //!
-//! What the scenes see, each planted once: the timeout of a group made anew ignored, or its pace not kept (`f11_f22`); a
-//! tenure that holds on when its task has ended (`what_a_destination_kept`); a stop that waits for a heartbeat (`f72`); a
-//! save of unknown outcome forgotten (`f07`); a cursor that may go back (`f30`); a checkpoint not looked at before it is
-//! saved (`f20`); where a shard was forgotten when its group is deleted, or not saved again (`f22`); breakdowns not counted (`f83`); a shard asked back without a deadline (`f51`); a task started again for a
-//! tenure that has ended (`f17`); the books of a task that broke down left open (`f83`).
+//! What the scenes detect, each planted once: the timeout of a newly created group ignored, or its heartbeat interval
+//! not used (`f11_f22`); a tenure that stays valid after its task has ended (`what_a_destination_kept`); a stop that
+//! waits for a heartbeat (`f72`); a save of unknown outcome forgotten (`f07`); a cursor that may go back (`f30`); a
+//! checkpoint not read before it is saved (`f20`); the position of a shard forgotten when its group is deleted, or not
+//! saved again (`f22`); breakdowns not counted (`f83`); a shard asked back without a deadline (`f51`); a task restarted
+//! for a tenure that has ended (`f17`); the ledger of a task that broke down left unbalanced (`f83`).
 //!
-//! What it found: a gap at the end of a shard was never saved, so that a read-only shard was never finished; a checkpoint
-//! that an operator set back went unnoticed while its shard was idle; the HEC client asked whether it still held the shard
-//! before it asked the collector for acknowledgements, and not again before it sent.
+//! Bugs that it found: a gap at the end of a shard was never saved, so that a read-only shard was never finished; a
+//! checkpoint that an operator moved back was not noticed while its shard was idle; the HEC client checked whether it
+//! still held the shard before it polled the collector for acknowledgements, but not again before it sent.
 
 mod cluster_scenes;
 mod collectors;
@@ -71,7 +73,7 @@ fn no_log_is_lost_and_no_shard_worked_on_by_two_whatever_fails_when() {
         total.add(&outcome);
     }
     println!("{seeds} seeds: {total:?}");
-    // A simulation in which nothing happens proves nothing.
+    // A simulation without any activity proves nothing.
     assert!(total.logs > seeds * 100, "{total:?}");
     assert!(total.dead_letters > seeds * 5 && total.full_disks > 0, "{total:?}");
     assert!(total.repeats > 0 && total.kills > 0 && total.lost_replies > 0 && total.outages > 0, "{total:?}");

@@ -1,4 +1,4 @@
-//! Chance that can be repeated.
+//! Random numbers that are the same in every run with one seed.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What happens in one simulation.
+//! The course of one simulation.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::rng::Rng;
 use super::source::GROUP_TIMEOUT;
 use super::world::{Archive, GROUP, World};
 
-/// What one simulation came to, or the sum of many.
+/// The result of one simulation, or the sum of many.
 #[derive(Default)]
 pub struct Outcome {
     pub violations: Vec<String>,
@@ -96,7 +96,7 @@ impl Outcome {
 
 /// Runs one seed from the first log to the last checkpoint.
 pub fn simulate(seed: u64) -> Outcome {
-    // Where the program itself leaves something to chance.
+    // The program itself uses random numbers too.
     fastrand::seed(seed);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime without I/O can be built").block_on(play(seed))
@@ -133,7 +133,7 @@ async fn play(seed: u64) -> Outcome {
             let count = 1 + rng.below(6);
             world.lock().write(count);
         }
-        // Only a member that saw the group before it was deleted knows that it was there.
+        // Only a member that saw the group before its deletion knows that it existed.
         let whole = world.lock().unsaved.is_empty();
         match rng.below(60) {
             0 | 1 if whole => outcome.kills += u64::from(cast.kill(&mut rng)),
@@ -196,7 +196,7 @@ async fn play(seed: u64) -> Outcome {
         cast.look_after();
     }
 
-    // Whatever failed is over: everything must arrive and be saved soon.
+    // All faults are over: everything must arrive and be saved soon.
     {
         let mut world = world.lock();
         world.trouble = false;
@@ -281,7 +281,7 @@ impl Cast {
         self.world.lock().note(format!("{} is killed", member.name));
         let again = rng.one_in(3).then(|| member.name.clone());
         drop(member);
-        // A member that comes back under its old name gets its shards back at once.
+        // A member that restarts under its old name gets its shards back at once.
         if let Some(name) = again {
             self.members.push(Member::start(&self.world, &name));
         }
@@ -317,7 +317,7 @@ impl Cast {
         }
     }
 
-    /// Checks the books, and lets go of whoever has ended.
+    /// Checks the ledgers, and drops members that have ended.
     fn look_after(&mut self) {
         let mut world = self.world.lock();
         for member in &self.members {

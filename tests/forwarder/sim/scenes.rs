@@ -1,5 +1,5 @@
-//! One thing at a time: each test brings about what can go wrong with a consumer group once, and looks at what becomes
-//! of it. The numbers are those of docs/reliability.md.
+//! One fault per test: each test causes one thing that can go wrong with a consumer group, and checks the effect. The
+//! numbers are those of docs/reliability.md.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub const HOUR: Duration = Duration::from_secs(3_600);
 /// Time between two heartbeats.
 pub const BEAT: Duration = GROUP_TIMEOUT.checked_div(3).unwrap();
 
-/// A logstore in which nothing goes wrong by chance.
+/// A logstore without random faults.
 pub fn calm(shards: u32) -> World {
     let world = World::new(1, shards);
     world.lock().trouble = false;
@@ -49,7 +49,8 @@ pub async fn until(
     begun.elapsed()
 }
 
-/// Waits until every log has found its end and every checkpoint is at the end of its shard; nothing may have gone wrong.
+/// Waits until every log has reached its end and every checkpoint is at the end of its shard; the oracle must have seen
+/// no error.
 pub async fn settled(world: &World) {
     until(world, "everything arrives and is saved", 10 * GROUP_TIMEOUT, |world| {
         world.missing() == 0 && world.all_saved()
@@ -63,7 +64,7 @@ pub fn repeats(world: &World) -> u64 {
     world.lock().arrived.values().map(|times| u64::from(times - 1)).sum()
 }
 
-/// How many lines of the trace hold these words.
+/// The number of trace lines that contain these words.
 pub fn noted(world: &World, words: &str) -> usize {
     world.lock().trace.iter().filter(|line| line.contains(words)).count()
 }
@@ -90,7 +91,7 @@ async fn f09_a_shard_stolen_in_the_middle_of_a_batch_is_dropped_and_nothing_of_i
     {
         let mut world = world.lock();
         let now = world.now();
-        // The holder cannot know before its next heartbeat, and takes it for a hand-over then.
+        // The holder cannot know before its next heartbeat, and then takes it for a hand-over.
         world.thrown_out.insert(holder.clone(), Instant::now() + BEAT + DRAIN + Duration::from_secs(1));
         let (group, shards) = world.logstore().group_mut(GROUP).unwrap();
         group.assign(0, thief, shards, now).unwrap();
@@ -102,15 +103,15 @@ async fn f09_a_shard_stolen_in_the_middle_of_a_batch_is_dropped_and_nothing_of_i
     assert!(noted(&world, &format!("{thief} saved")) > 0);
 }
 
-/// The guard in front of every send and save looks at the clock: it holds even in the moment in which a machine wakes and
-/// no timer has rung yet.
+/// The guard before every send and save checks the clock: it works even at the moment when a machine wakes and no timer
+/// has fired yet.
 #[tokio::test(start_paused = true)]
 async fn f10_a_machine_that_slept_sends_and_saves_nothing_when_it_wakes() {
     for moment in 0..40 {
         let world = calm(1);
         let _a = Member::start(&world, "a");
         seconds(5).await;
-        // Some batches are refused, so that their next try is due when the machine wakes.
+        // Some batches are refused, so that their next attempt is due when the machine wakes.
         world.lock().siem_down_until = Instant::now() + Duration::from_millis(20 * moment);
         write(&world, 10);
         sleep(Duration::from_millis(50 * moment)).await;
@@ -153,8 +154,8 @@ async fn f12_pulls_that_fail_cost_neither_a_heartbeat_nor_the_shard() {
     assert_eq!(noted(&world, "a beats {}"), 1, "it never had to join again");
 }
 
-/// Writes to all shards while `change` happens under way, in an ordered group with two members and a slow start of the
-/// SIEM. The world watches that no child is worked on before its parents are finished.
+/// Writes to all shards while `change` happens, in an ordered group with two members and with a SIEM that starts
+/// slowly. The world checks that no child is worked on before its parents are finished.
 async fn in_order(change: impl Fn(&mut Inner)) {
     let world = calm(2);
     world.lock().ordered = true;
@@ -167,7 +168,7 @@ async fn in_order(change: impl Fn(&mut Inner)) {
     while since < 30 {
         assert!(begun.elapsed() < 10 * GROUP_TIMEOUT, "one member keeps both shards");
         write(&world, 2);
-        // Each of the two shards is another's by then.
+        // By then, each of the two shards has a different holder.
         let [zero, one] = [0, 1].map(|shard| world.lock().holder(shard));
         let apart = zero.is_some() && one.is_some() && zero != one;
         if since == 0 && apart {
@@ -213,7 +214,7 @@ async fn f17_a_shard_that_is_gone_is_put_down_and_asked_for_once_a_heartbeat_at_
     let before = lookups(&world);
     seconds(300).await;
     let calls = lookups(&world) - before;
-    // The other shard's is looked at every 20 seconds.
+    // The other shard's checkpoint is read every 20 seconds.
     assert!((25..=32 + 15).contains(&calls), "{calls} lookups within 30 heartbeats");
     assert_eq!(world.lock().holder(0).as_deref(), Some("a"), "the other shard is not touched");
     no_beat_was_missed(&world, "a");
@@ -262,10 +263,10 @@ async fn f20_a_checkpoint_that_an_operator_sets_back_is_where_it_goes_on() {
         if !idle {
             write(&world, 1);
         }
-        // An idle shard looks at its checkpoint once a minute.
+        // The checkpoint of an idle shard is read once a minute.
         seconds(if idle { 70 } else { 10 }).await;
         settled(&world).await;
-        // What came in between is delivered before the change is noticed, and once more.
+        // Logs that arrive before the change is noticed are delivered, and repeated after it.
         let between = world.lock().arrived.len() as u64 - events;
         assert_eq!(repeats(&world), events + between, "everything since then comes again, once; idle: {idle}");
     }
@@ -280,7 +281,7 @@ async fn f22_a_group_that_is_deleted_is_made_again_and_nothing_is_missed() {
         seconds(5).await;
         write(&world, 10);
         settled(&world).await;
-        // What is in flight when the group goes was not delivered.
+        // Logs in flight when the group is deleted have not been delivered.
         world.lock().siem_down_until = Instant::now() + HOUR;
         write(&world, 10);
         seconds(5).await;
@@ -317,7 +318,7 @@ async fn f22_a_group_that_is_deleted_while_two_share_it_loses_nothing_whoever_ge
     }
 }
 
-/// Another member, or an operator, makes the group anew before the next heartbeat tells that it was gone.
+/// Another member, or an operator, creates the group again before the next heartbeat shows that it was deleted.
 #[tokio::test(start_paused = true)]
 async fn f22_a_checkpoint_that_is_gone_is_saved_again_by_whoever_holds_its_shard() {
     let world = calm(1);
@@ -361,7 +362,7 @@ async fn f23_without_a_checkpoint_it_starts_where_the_settings_say() {
         world.lock().start = start;
         write(&world, 10);
         let old = world.lock().missing();
-        // SLS counts in seconds.
+        // SLS counts in whole seconds.
         seconds(2).await;
         let _a = Member::start(&world, "a");
         seconds(30).await;
@@ -526,7 +527,7 @@ async fn f83_a_shard_that_breaks_down_starts_again_from_its_checkpoint_and_the_o
         write(&world, 20);
         seconds(25).await;
         world.lock().breaking.insert(("a".into(), call), 1);
-        // All kinds of logs are among them.
+        // These logs are of all kinds.
         write(&world, 100);
         settled(&world).await;
         assert_eq!(noted(&world, "breaks down"), 1, "{call:?}");
@@ -550,7 +551,7 @@ async fn f83_a_member_in_which_every_task_breaks_down_ends_and_one_that_gets_on_
     settled(&world).await;
     assert_eq!(repeats(&world), 0, "nothing was sent");
 
-    // It breaks down again and again, and logs find their end in between.
+    // The member panics again and again, and logs are completed in between.
     let world = calm(1);
     let mut a = Member::start(&world, "a");
     for round in 0..180 {
@@ -650,7 +651,7 @@ async fn an_end_holds_through_trouble() {
         let begun = Instant::now();
         let mut kills = 3;
         while !members.iter_mut().all(Member::has_ended) {
-            // What comes late comes all the time.
+            // Late logs keep coming.
             world.lock().write(1);
             sleep(Duration::from_millis(700)).await;
             if kills > 0 && world.lock().rng.one_in(10) {

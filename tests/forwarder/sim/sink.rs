@@ -1,5 +1,5 @@
-//! The model of a SIEM: goes away, takes part of a request, loses its reply, and refuses events that end with `!`, in the
-//! manner of Splunk or in that of receivers that refuse a whole request. What its replies mean is decided as for HEC.
+//! The model of a SIEM: it goes down, accepts part of a request, loses its reply, and refuses events that end with `!`,
+//! either as Splunk does or as receivers that refuse a whole request. Its replies are interpreted as for HEC.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -65,20 +65,20 @@ impl Destination for SimDestination {
     }
 }
 
-/// The SIEM as one member sees it.
+/// The SIEM, as seen by one member.
 pub struct SimSink {
     pub world: World,
     pub member: String,
-    /// Which archive it is; else it is the SIEM.
+    /// The number of the archive; `None` for the SIEM.
     pub archive: Option<usize>,
 }
 
-/// What one request comes to.
+/// The result of a request.
 enum Fate {
     Answered,
-    /// The first few events are taken, then the request fails.
+    /// The first few events are accepted, then the request fails.
     Part(usize),
-    /// Everything is done, and nobody says so.
+    /// Everything is accepted, and the reply is lost.
     ReplyLost,
     Nothing,
 }
@@ -117,7 +117,7 @@ impl SimSink {
         Instant::now() < self.down_until(&world)
     }
 
-    /// Sends these events until there is an answer; nothing when the tenure ends.
+    /// Sends these events until there is an answer; `None` if the tenure ends first.
     async fn deliver_some(&self, batch: &Output, range: &Range<usize>, tenure: &Tenure) -> Option<Verdict> {
         loop {
             if !tenure.holds() {
@@ -125,7 +125,7 @@ impl SimSink {
             }
             let (delay, pause) = {
                 let mut world = self.world.lock();
-                // What an isolated destination missed is its writer's, whoever has the shard by now.
+                // The writer of an isolated destination owns the events that it missed, whoever has the shard by now.
                 let archive = self.archive.map(|archive| &world.archives[archive]);
                 let is_slow = archive.is_some_and(|archive| Instant::now() < archive.slow_until);
                 if !archive.is_some_and(|archive| archive.isolated) {
@@ -149,7 +149,7 @@ impl SimSink {
         }
     }
 
-    /// What the SIEM makes of a request, and its reply, if that arrives.
+    /// The reply of the SIEM to a request, if the reply arrives.
     fn request(&self, batch: &Output, range: Range<usize>) -> Option<Reply> {
         let mut world = self.world.lock();
         let cut_off = world.cut_off.get(&self.member).is_some_and(|until| Instant::now() < *until);
@@ -203,7 +203,7 @@ pub fn is_poison(event: &[u8]) -> bool {
     event.trim_ascii_end().ends_with(b"!")
 }
 
-/// The id of a log that the script failed on and that was sent unchanged: the log's fields, one after another.
+/// The id of a log that was sent unchanged because the script failed on it: the event has the log's fields in sequence.
 pub fn id_of(event: &str) -> &str {
     let event = event.trim_end();
     event.split('|').find_map(|field| field.strip_prefix("id=")).unwrap_or(event)

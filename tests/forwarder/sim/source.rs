@@ -1,4 +1,4 @@
-//! The model of SLS as a source: calls take time, fail, or are done and their reply gets lost.
+//! The model of SLS as a source: calls take time, fail, or succeed while their reply gets lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
@@ -29,19 +29,19 @@ pub const GROUP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a member waits for the answer to a save.
 pub const SAVE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// SLS as one member sees it.
+/// SLS, as seen by one member.
 #[derive(Clone)]
 pub struct SimSource {
     pub world: World,
     pub member: String,
-    /// What the member saw when it joined.
+    /// The group as the member saw it when it joined.
     pub group_start: Arc<OnceLock<GroupStart>>,
-    /// A call was told that the group is not there, after the look at it.
+    /// A call was told that the group does not exist, after the last look at it.
     pub group_missing: Arc<AtomicBool>,
 }
 
 impl SimSource {
-    /// One call: there, done (or not), and back (or not).
+    /// One call: the request arrives, is executed (or not), and the reply arrives (or not).
     async fn call<T>(&self, call: Call, act: impl FnOnce(&mut Inner) -> Result<T, Refusal>) -> Result<T, SourceError> {
         self.world.bug(&self.member, call);
         *self.world.lock().calls.entry(call).or_default() += 1;
@@ -54,7 +54,7 @@ impl SimSource {
         done.map_err(|refusal| self.refused(call, refusal))
     }
 
-    /// Notes whether the group is missing, as the program's client does.
+    /// Records whether the group is missing, as the program's client does.
     fn refused(&self, call: Call, refusal: Refusal) -> SourceError {
         if refusal.code == "ConsumerGroupNotExist" {
             self.group_missing.store(true, Relaxed);
@@ -62,7 +62,7 @@ impl SimSource {
         refused(&self.world, &self.member, call, refusal)
     }
 
-    /// Looks how far the group is, as the program's client does.
+    /// Reads the state of the group, as the program's client does.
     pub async fn learn(&self) -> Result<(), SourceError> {
         let seen = self
             .call(Call::Group, |world| {
@@ -201,7 +201,7 @@ impl Source for SimSource {
         &self.member
     }
 
-    /// A save that is under way arrives even when whoever sent it has lost the shard, or is dead.
+    /// A save that is under way arrives even if its sender has lost the shard, or is dead.
     async fn save(&self, shard: ShardId, cursor: &Cursor) -> Result<(), SourceError> {
         let number = cursor.number().expect("the model hands out numbers");
         self.world.bug(&self.member, Call::Save);
@@ -332,7 +332,7 @@ fn busy(what: &str) -> SourceError {
     SourceError::Busy { retry_after: None, cause: Cause::new(what) }
 }
 
-/// What the client's own table makes of a refusal, in whichever way the service spells it today.
+/// The error that the client's own table makes of a refusal, whichever code the service uses for it in this run.
 fn refused(world: &World, member: &str, call: Call, refusal: Refusal) -> SourceError {
     let other = world.lock().rng.one_in(2);
     let (code, message) = match refusal.code.as_ref() {

@@ -1,4 +1,4 @@
-//! Several sources in one process: what happens to one is nothing to the others.
+//! Several sources in one process: a fault of one does not affect the others.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use super::member::{Member, Process};
 use super::scenes::{calm, seconds, settled, write};
 use super::world::{Outage, World};
 
-/// Room for the first page of each shard: no source has to wait for another at the start.
+/// Room for the first page of each shard, so that no source has to wait for another at the start.
 const BYTES: usize = 64 << 20;
 
-/// What happens to a source that is well, to the millisecond, while the others of its process have this trouble.
+/// The trace of a healthy source, to the millisecond, while the other sources of its process have these faults.
 async fn trace_beside(others: &[(&'static str, Outage)]) -> Vec<String> {
     let process = Process::new(BYTES);
     let well = calm(2);
@@ -44,7 +44,7 @@ async fn trace_beside(others: &[(&'static str, Outage)]) -> Vec<String> {
     let counts = member.counts();
     assert_eq!((counts.pulled, counts.difference(), counts.in_flight), (well.lock().logs, 0, 0));
     assert_eq!(process.ledger.total().difference(), 0);
-    // A pull of an idle shard holds some for a moment.
+    // A pull of an idle shard holds some memory for a moment.
     let mut moments = 0;
     while process.budget.used() > 0 {
         moments += 1;

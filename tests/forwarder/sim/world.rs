@@ -1,4 +1,4 @@
-//! What the members act on, and the oracle that watches them.
+//! The world that the members act on, and the oracle that observes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
@@ -29,10 +29,10 @@ pub const GROUP: &str = "group";
 /// The first destination.
 pub const SIEM: &str = "siem";
 
-/// The code of a dead letter whose request ended without an answer again and again.
+/// The code of a dead letter whose requests repeatedly ended without an answer.
 const UNANSWERED: &str = "no reply";
 
-/// What becomes of a log in the script of the simulation.
+/// What the script of the simulation does with a log.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Keep,
@@ -41,9 +41,9 @@ pub enum Kind {
     Two,
     /// The script fails on it.
     Bad,
-    /// Its event is refused for good.
+    /// Its event is rejected for good.
     Poison,
-    /// Becomes two events, of which the second is refused for good.
+    /// Becomes two events; the second one is rejected for good.
     Half,
 }
 
@@ -58,32 +58,32 @@ pub enum Call {
     Pull,
     /// Not to SLS: a request to the SIEM.
     Send,
-    /// Not to SLS: a question for acknowledgements.
+    /// Not to SLS: an acknowledgement poll.
     Poll,
-    /// Not to SLS: dead letters for the disk.
+    /// Not to SLS: a write of dead letters to disk.
     Keep,
 }
 
-/// What is wrong with every call to SLS.
+/// A fault of every call to SLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outage {
-    /// Too many requests: come back later.
+    /// Too many requests: retry later.
     Throttled,
     /// The credentials have expired.
     Expired,
-    /// The logstore is not there.
+    /// The logstore does not exist.
     Deleted,
     /// Each call takes ten seconds.
     Slow,
 }
 
-/// Shared by all members of one simulation.
+/// The state that all members of one simulation share.
 #[derive(Clone)]
 pub struct World {
     inner: Arc<Mutex<Inner>>,
-    /// Ends every wait that is under way, as when all replies came while the machine slept.
+    /// Ends every wait that is under way, as if all replies had arrived while the machine slept.
     thaw: Arc<Notify>,
-    /// Requests that nobody waits for any more.
+    /// Requests whose senders no longer wait for them.
     on_the_way: Arc<Mutex<JoinSet<()>>>,
 }
 
@@ -93,23 +93,23 @@ pub struct Inner {
     pub rng: Rng,
     /// Children of split and merged shards wait for their parents.
     pub ordered: bool,
-    /// Whether the SIEM keeps what stands before a bad event, as Splunk does, or refuses the whole request.
+    /// Whether the SIEM keeps the events before a bad one, as Splunk does, or refuses the whole request.
     pub keeps_prefix: bool,
-    /// What the members do with a log that the script fails on.
+    /// The members' reaction to a log that the script fails on.
     pub on_error: OnError,
     /// Where the members start in a shard without a checkpoint.
     pub start: Start,
     /// Where every shard ends, unix seconds.
     pub until: Option<i64>,
-    /// Shards of which a checkpoint was saved, and what came of them by splits and merges: nothing that is written to them
-    /// may be missed, wherever their members start.
+    /// Shards with a saved checkpoint, and their descendants by splits and merges: no log that is written to them may
+    /// be missed, wherever their members start.
     begun: BTreeSet<u32>,
-    /// Shards whose checkpoint went with the group and was not saved again yet.
+    /// Shards whose checkpoint was deleted with the group and has not been saved again yet.
     pub unsaved: BTreeSet<u32>,
     pub deletions: u64,
-    /// Bytes of events in a part of a page, where nothing goes wrong by chance.
+    /// Bytes of events in a part of a page, in a simulation without random faults.
     pub part_bytes: usize,
-    /// How often each member left a page half-way, as far as was seen.
+    /// How often each member stopped in the middle of a page, as far as observed.
     pub cuts: BTreeMap<String, u64>,
     /// The logs of each group, by shard and cursor number.
     written: BTreeMap<(u32, i64), Vec<(String, Kind)>>,
@@ -117,49 +117,49 @@ pub struct Inner {
     pub arrived: BTreeMap<String, u32>,
     /// The directory of the dead letters of all members.
     pub letters: TempDir,
-    /// What the files of dead letters hold, as far as it was read: destination, log, and event of it.
+    /// The content of the dead letter files that was read so far: destination, log, and event number.
     pub on_disk: BTreeSet<(Option<String>, String, Option<u32>)>,
     pub disk_full_until: Instant,
     pub full_disks: u64,
     /// The saves that the oracle has seen, by shard.
     saved: BTreeMap<u32, i64>,
-    /// The same without saves that came late.
+    /// The same without late saves.
     saved_in_time: BTreeMap<u32, i64>,
-    /// When each member asked for a heartbeat.
+    /// The times of each member's heartbeats.
     pub beats: BTreeMap<String, Vec<Instant>>,
     /// Events that arrived from each member, repeats included.
     pub taken_from: BTreeMap<String, u64>,
     pub outage: Option<Outage>,
-    /// Calls of a member that are answered 500, until when.
+    /// Calls of a member that are answered with 500, and until when.
     pub failing: BTreeMap<(String, Call), Instant>,
-    /// Shards that SLS no longer knows, though the group still gives them to members.
+    /// Shards that SLS no longer knows, although the group still assigns them.
     pub gone: BTreeSet<u32>,
-    /// Calls in which members break down, and how often they still will: bugs of ours.
+    /// Calls in which members panic, and how often they still will: simulated bugs of ours.
     pub breaking: BTreeMap<(String, Call), u32>,
-    /// Saves, from the next on, that are on their way for longer than anybody waits for them.
+    /// The number of next saves that take longer than anybody waits for them.
     pub slow_saves: u32,
-    /// The next cursor of every page is so far behind that which was asked for.
+    /// The offset of the next cursor of every page from the requested one.
     pub cursor_off: Option<i64>,
-    /// The right to send that came with the last batch.
+    /// The tenure of the last batch.
     pub last_tenure: Option<Tenure>,
     /// Members cut off from everything, until when.
     pub cut_off: BTreeMap<String, Instant>,
-    /// Members that the server threw out of itself: they cannot know before their next heartbeat, until when.
+    /// Members that the server has evicted, until when: they cannot know before their next heartbeat.
     pub thrown_out: BTreeMap<String, Instant>,
     pub siem_down_until: Instant,
     /// The SIEM, when it is a cluster of collectors.
     pub cluster: Option<Cluster>,
-    /// Events that a member gave up, since the requests with them ended without an answer again and again.
+    /// Events that a member gave up because the requests with them repeatedly ended without an answer.
     pub unanswered: BTreeSet<String>,
     /// The destinations beside the SIEM.
     pub archives: Vec<Archive>,
-    /// Letters that isolated destinations got after all.
+    /// Dead letters that isolated destinations got later.
     pub replayed: u64,
-    /// Events go where their log says, not to every destination.
+    /// Whether events go to the destinations that their log names, rather than to every one.
     pub routed: bool,
-    /// The destinations of each log; all where it names none.
+    /// The destinations of each log; a log without an entry goes to all.
     meant: BTreeMap<String, Vec<String>>,
-    /// Calls fail and replies get lost.
+    /// Whether calls fail and replies get lost at random.
     pub trouble: bool,
     /// Calls that members made.
     pub calls: BTreeMap<Call, u64>,
@@ -175,14 +175,14 @@ pub struct Inner {
 pub struct Archive {
     pub name: &'static str,
     pub isolated: bool,
-    /// It refuses the events that the SIEM refuses; else it takes everything while it is there.
+    /// Whether it refuses the events that the SIEM refuses; otherwise it accepts everything while it is up.
     pub refuses: bool,
     pub down_until: Instant,
     pub slow_until: Instant,
-    /// The events that it has, in the order in which it got them first.
+    /// The events that it has, in the order of their first arrival.
     pub archived: Vec<String>,
     known: BTreeSet<String>,
-    /// Events that it missed, and that were in the files of dead letters.
+    /// Events that it missed and that were in the dead letter files.
     pub missed: BTreeSet<String>,
 }
 
@@ -260,7 +260,7 @@ impl World {
         self.inner.lock().expect("no member panics while it holds the world")
     }
 
-    /// Time passes, or the machine wakes.
+    /// Waits for this time, or until the machine wakes.
     pub async fn passes(&self, time: Duration) {
         tokio::select! {
             biased;
@@ -269,13 +269,13 @@ impl World {
         }
     }
 
-    /// Where a bug may be: whoever is to break down here does.
+    /// A place for a simulated bug: panics if the member is to panic here.
     pub fn bug(&self, member: &str, call: Call) {
         let breaks = {
             let mut world = self.lock();
             let left = world.breaking.get_mut(&(member.to_owned(), call)).filter(|left| **left > 0);
             let left_to_break = left.map(|left| *left -= 1).is_some();
-            // Where the checkpoints went that went with their group, nobody knows once the members that know it are gone.
+            // Once all members that know the deleted checkpoints are gone, nobody can restore them.
             let chance = world.trouble && world.rng.one_in(3_000) && world.unsaved.is_empty();
             let breaks = left_to_break || chance;
             if breaks {
@@ -285,27 +285,27 @@ impl World {
             breaks
         };
         if breaks {
-            // A panic without a report: there are thousands of them.
+            // Panics without a message, because there are thousands of panics.
             resume_unwind(Box::new("a bug of the simulation"));
         }
     }
 
-    /// Something that goes on whatever becomes of the member that began it.
+    /// Starts a task that continues even if the member that started it ends.
     pub fn spawn(&self, what: impl Future<Output = ()> + Send + 'static) {
         let mut on_the_way = self.on_the_way.lock().expect("nobody panics in here");
         while on_the_way.try_join_next().is_some() {}
         on_the_way.spawn(what);
     }
 
-    /// The machine of all members sleeps. Meanwhile the replies come that they wait for, and SLS gives every shard to
-    /// somebody else. When it wakes, its clock has moved on, and no timer has rung yet.
+    /// The machine of all members sleeps. Meanwhile their replies arrive, and SLS assigns every shard to another
+    /// consumer. When the machine wakes, its clock has moved on, and no timer has fired yet.
     pub async fn sleeps(&self, time: Duration) {
         {
             let mut world = self.lock();
             world.note(format!("the machine of all members sleeps for {time:?}"));
             let then = world.now() + time;
             let ghost = format!("ghost-{}", then.as_millis());
-            // Whether there is a group at all is all one.
+            // It does not matter whether the group exists.
             let _ = world.logstore().heartbeat(GROUP, &ghost, &BTreeSet::new(), then);
         }
         self.thaw.notify_waiters();
@@ -335,7 +335,7 @@ impl Inner {
         self.violations.push(what);
     }
 
-    /// Appends a group of `count` logs to a shard that still takes writes.
+    /// Appends a group of `count` logs to a writable shard.
     pub fn write(&mut self, count: u64) {
         let open: Vec<u32> = self.logstore().shards().values().filter(|shard| !shard.readonly).map(|s| s.id).collect();
         let shard = open[self.rng.below(open.len() as u64) as usize];
@@ -366,9 +366,9 @@ impl Inner {
         self.written.insert((shard, number), logs);
     }
 
-    /// Where the script sends what it makes of a log: everywhere, or to some.
+    /// The destinations that the script names for a log: none, which means all, or some.
     fn any_destinations(&mut self, kind: Kind) -> Vec<String> {
-        // What a script fails on names nothing.
+        // A log that the script fails on names no destination.
         if !self.routed || kind == Kind::Bad || self.rng.one_in(3) {
             return Vec::new();
         }
@@ -378,13 +378,13 @@ impl Inner {
         if some.is_empty() { vec![all[self.rng.below(all.len() as u64) as usize].clone()] } else { some }
     }
 
-    /// Whether a destination is to get the events of a log.
+    /// Whether a destination should get the events of a log.
     fn is_meant(&self, log: &str, destination: &str) -> bool {
         let to = &self.meant[log];
         to.is_empty() || to.iter().any(|to| to == destination)
     }
 
-    /// An event reaches a destination: it has to be meant for it.
+    /// Records the arrival of an event at a destination, which must be one of the event's destinations.
     fn reaches(&mut self, event: &str, destination: &str) {
         let log = event.trim_end_matches(['a', 'b', '!']);
         if !self.is_meant(log, destination) {
@@ -392,7 +392,7 @@ impl Inner {
         }
     }
 
-    /// Splits a shard that still takes writes, or merges it with the next, if there is one.
+    /// Splits a writable shard, or merges it with the next one, if there is one.
     pub fn reshard(&mut self, merge: bool) {
         let open: Vec<u32> = self.logstore().shards().values().filter(|shard| !shard.readonly).map(|s| s.id).collect();
         let shard = open[self.rng.below(open.len() as u64) as usize];
@@ -414,14 +414,14 @@ impl Inner {
         }
     }
 
-    /// A member is told to start a shard at `cursor`: what is before that is not expected, unless the shard had begun.
+    /// A member is told to start a shard at `cursor`: earlier logs are not expected, unless the shard had begun.
     pub fn starts(&mut self, shard: u32, cursor: i64) {
         if !self.begun.contains(&shard) {
             self.written.retain(|(of, at), _| *of != shard || *at >= cursor);
         }
     }
 
-    /// Somebody sets a checkpoint back, past the check of ownership.
+    /// Moves a checkpoint back, bypassing the check of ownership.
     pub fn set_back(&mut self) {
         let slots = self.logstore().group(GROUP).map(|group| group.slots().clone()).unwrap_or_default();
         let saved = slots.into_iter().filter_map(|(shard, slot)| Some((shard, slot.checkpoint?.cursor)));
@@ -439,7 +439,7 @@ impl Inner {
         self.reset(shard, to);
     }
 
-    /// Somebody sets the checkpoint of a shard, past the check of ownership.
+    /// Sets the checkpoint of a shard, bypassing the check of ownership.
     pub fn reset(&mut self, shard: u32, cursor: i64) {
         self.note(format!("an operator sets the checkpoint of shard {shard} to {cursor}"));
         let now = self.now();
@@ -449,12 +449,12 @@ impl Inner {
         self.saved_in_time.insert(shard, cursor);
     }
 
-    /// The group is deleted with its checkpoints: what was saved before says nothing any more.
+    /// Deletes the group with its checkpoints: earlier saves no longer count.
     pub fn delete_group(&mut self) {
-        // It may have been deleted a moment ago.
+        // It may have been deleted already.
         let Ok(group) = self.logstore().group(GROUP) else { return };
         let (slots, members) = (group.slots().clone(), group.consumers().clone());
-        // They cannot know before their next heartbeat.
+        // The members cannot know before their next heartbeat.
         let until = Instant::now() + GROUP_TIMEOUT;
         self.thrown_out.extend(members.into_keys().map(|member| (member, until)));
         self.unsaved =
@@ -466,7 +466,7 @@ impl Inner {
         self.saved_in_time.clear();
     }
 
-    /// The oldest logs of a shard leave the retention; nobody can expect those that have not arrived.
+    /// The oldest logs of a shard expire; those that have not arrived are no longer expected.
     pub fn expire(&mut self, shard: u32, groups: u64) {
         let (begin, end) = {
             let shard = &self.logstore().shards()[&shard];
@@ -494,7 +494,7 @@ impl Inner {
         Some(group.slots().get(&shard)?.checkpoint.as_ref()?.cursor)
     }
 
-    /// A member begins to send or to save: the shard must not be another's, nor before its turn.
+    /// A member begins to send or to save: no other member may hold the shard, and its parents must be finished.
     pub fn acts(&mut self, member: &str, shard: u32, doing: &str) {
         let cannot_know = self.thrown_out.get(member).is_some_and(|until| Instant::now() < *until);
         if let Some(holder) = self.holder(shard)
@@ -511,15 +511,16 @@ impl Inner {
         }
     }
 
-    /// Whether a shard was read to its end and takes no more.
+    /// Whether a shard was read to its end and is closed for writes.
     pub fn is_over(&mut self, shard: u32) -> bool {
         let group = self.logstore().group(GROUP);
         group.is_ok_and(|group| group.slots().get(&shard).is_some_and(|slot| matches!(slot.phase, Phase::Over(_))))
     }
 
-    /// A save was accepted: everything before it must have arrived. One that arrives `late`, when its sender has given up
-    /// on it, lost the shard or died, may set the checkpoint back, which costs repeats and no log. The same if it set it
-    /// ahead, of an operator's wish for example, while the next save was on its way.
+    /// A save was accepted: everything before it must have arrived. A save that arrives `late`, after its sender has
+    /// given up on it, lost the shard or died, may move the checkpoint back, which costs repeats but no log. The same
+    /// applies if it moved the checkpoint forward, for example to a position set by an operator, while the next save
+    /// was on its way.
     pub fn accepted(&mut self, member: &str, shard: u32, cursor: i64, late: bool) {
         self.note(format!("{member} saved {shard} at {cursor}{}", if late { ", late" } else { "" }));
         if let Some(holder) = self.holder(shard)
@@ -561,7 +562,7 @@ impl Inner {
         *self.arrived.entry(event.to_owned()).or_default() += 1;
     }
 
-    /// A letter is noted as delivered: its destination has to have it, or to have refused it.
+    /// A dead letter is recorded as delivered: its destination must have it, or must have refused it.
     pub fn is_replayed(&mut self, destination: &str, event: &str, log: &str, number: Option<u32>) {
         let event = id_of(event);
         let archive = self.archives.iter().find(|archive| archive.name == destination).expect("it is one of ours");
@@ -573,7 +574,7 @@ impl Inner {
         }
     }
 
-    /// Whether an event arrived, or a letter is in the files at this moment.
+    /// Whether an event has arrived, or a dead letter is in the files now.
     fn is_reached(&mut self, end: &End) -> bool {
         self.index();
         if !self.is_known(end) {
@@ -618,15 +619,15 @@ impl Inner {
         }
     }
 
-    /// From now on logs come too late: who reads until this second does not read them. They are to be asked about with
-    /// [`Inner::arrived_late`].
+    /// From now on logs are too late: a member that reads until this second does not read them. [`Inner::arrived_late`]
+    /// returns those that arrived nevertheless.
     pub fn close(&mut self) -> i64 {
         let second = self.now().as_secs() as i64;
         self.until = Some(second);
         second
     }
 
-    /// The logs that were written at or after the end and arrived all the same.
+    /// The logs that were written at or after the end and arrived nevertheless.
     pub fn arrived_late(&mut self) -> Vec<String> {
         let late: Vec<String> = self.late().flatten().map(|(id, _)| id.clone()).collect();
         late.into_iter()
@@ -634,7 +635,7 @@ impl Inner {
             .collect()
     }
 
-    /// Nobody waits for what was written at or after the end.
+    /// Logs written at or after the end are no longer expected.
     pub fn forget_late(&mut self) {
         let late: Vec<(u32, i64)> = self.late_groups();
         self.written.retain(|group, _| !late.contains(group));
@@ -663,11 +664,11 @@ impl Inner {
         ends.filter(|end| !self.is_known(end)).count()
     }
 
-    /// Every end that has to be reached before a checkpoint may pass a log.
+    /// Every end that must be reached before a checkpoint may pass a log.
     fn ends(&self, id: &str, kind: Kind) -> Vec<End> {
         let on_disk = |to: &str, event| End::OnDisk(Some(to.to_owned()), id.to_owned(), Some(event));
         let mut ends = Vec::new();
-        // What the script makes of it.
+        // The events that the script makes of it.
         let events: &[&str] = match kind {
             Kind::Keep => &[""],
             Kind::Two => &["a", "b"],
@@ -694,7 +695,7 @@ impl Inner {
         ends
     }
 
-    /// Whether every shard's checkpoint is at its end, and read-only shards are finished with.
+    /// Whether every shard's checkpoint is at its end, and read-only shards are finished.
     pub fn all_saved(&mut self) -> bool {
         let shards = self.logstore().shards().values();
         let shards: Vec<(u32, i64, bool)> = shards.map(|shard| (shard.id, shard.end(), shard.readonly)).collect();
@@ -716,7 +717,7 @@ enum End {
     OnDisk(Option<String>, String, Option<u32>),
 }
 
-/// In memory where there is such a thing: what a simulation writes need not outlive it.
+/// In memory if possible: the files of a simulation need not outlive it.
 fn directory() -> TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.expect("there is room for a directory")

@@ -64,7 +64,7 @@ fn text(result: Result<Reply, Refusal>) -> String {
     }
 }
 
-/// Makes the calls in order and compares what they say.
+/// Makes the calls in order and compares the results.
 fn check(service: &Service, calls: &[(&str, &str, &str)]) {
     for (line, body, expected) in calls {
         assert_eq!(text(call(service, line, body)), *expected, "{line} {body}");

@@ -242,7 +242,8 @@ fn a_shard_assigned_by_hand_changes_hands_at_once_and_one_handed_over_waits() {
     assert_eq!(beat(&mut group, &shards, "b", &[], 2), Ok(vec![0, 1, 2, 3]));
 }
 
-/// A consumer that plays by the rules: it starts what it is given, and lists a shard until it has wound it down.
+/// A consumer that follows the rules: it starts the shards that it is assigned, and lists a shard until it has released
+/// it.
 #[derive(Debug, Default)]
 struct Player {
     held: BTreeSet<u32>,
@@ -273,8 +274,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever consumers do, the counts stay within one, and a shard is read by one consumer at a time, a consumer
-    /// that outlived its timeout aside: it has to know by itself.
+    /// Whatever consumers do, their numbers of shards differ by one at most, and a shard is read by one consumer at a
+    /// time. Exempt is a consumer that outlived its timeout: it has to know that by itself.
     #[test]
     fn consumers_that_play_by_the_rules_never_share_a_shard(steps in steps(), count in 1..6u32, order: bool) {
         let mut shards = shards(count);
@@ -329,7 +330,7 @@ proptest! {
             for shard in players.iter().filter(lively).flat_map(|player| &player.held) {
                 *holders.entry(*shard).or_default() += 1;
             }
-            // A shard that is over has no owner: both who finished it and nobody else may still list it.
+            // A finished shard has no owner: both the consumer that finished it and others may still list it.
             for (shard, holders) in holders {
                 prop_assert!(holders <= 1, "shard {shard} is held by {holders}");
             }

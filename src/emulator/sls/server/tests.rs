@@ -1,4 +1,4 @@
-//! Over real sockets, with a client that is written out by hand: what it sees is what went over the wire.
+//! Over real sockets, with a hand-written client that sees the bytes on the wire.
 
 use std::time::Instant;
 
