@@ -180,7 +180,7 @@ impl Wake {
         Self()
     }
 
-    /// Resolves when it comes.
+    /// Resolves when the signal arrives.
     pub(super) async fn comes(&mut self) {
         #[cfg(unix)]
         if let Some(signal) = &mut self.0

@@ -15,7 +15,7 @@ use crate::script::Reloads;
 /// Maximum number of drop reasons in the line: those with the most logs.
 const MOST_REASONS: usize = 3;
 
-/// Now, for lag: SLS stamps what it receives with wall-clock seconds.
+/// The current time in unix seconds, for the lag: SLS stamps received logs with wall-clock seconds.
 #[must_use]
 pub fn unix_now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -78,7 +78,7 @@ pub fn line(ledger: &Ledger, destinations: &[DestinationStatus], now: i64) -> St
     line
 }
 
-/// What to add to the line about the script: nothing as long as it has not changed.
+/// The addition to the line about the script: empty as long as the script has not changed.
 #[must_use]
 pub fn script(version: &str, reloads: &Reloads) -> String {
     if *reloads == Reloads::default() {

@@ -34,13 +34,13 @@ impl Generator {
         Self { seed, start, audits: 0, accesses: 0 }
     }
 
-    /// The `eventId` of audit log number `i`. A UUID in form, and no other log has it.
+    /// The `eventId` of audit log number `i`: in the form of a UUID, and unique.
     #[must_use]
     pub fn audit_id(&self, i: u64) -> String {
         self.id('A', i)
     }
 
-    /// The `request_id` of access log number `i`. A UUID in form, and no other log has it.
+    /// The `request_id` of access log number `i`: in the form of a UUID, and unique.
     #[must_use]
     pub fn nginx_id(&self, i: u64) -> String {
         self.id('B', i)
@@ -243,7 +243,7 @@ impl Dice {
         ((u128::from(self.roll()) * u128::from(end)) >> 64) as u64
     }
 
-    /// A number less than `end`, the small ones far more often.
+    /// A number less than `end`; small ones are far more frequent.
     fn busy(&mut self, end: u64) -> u64 {
         let end = 1 + self.below(end);
         self.below(end)

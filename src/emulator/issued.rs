@@ -18,7 +18,7 @@ pub struct Issued {
     pub secret: String,
     /// Security token.
     pub token: String,
-    /// Its end, since the Unix epoch.
+    /// When it expires, since the Unix epoch.
     pub end: Duration,
 }
 

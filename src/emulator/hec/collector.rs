@@ -31,7 +31,7 @@ pub(super) enum Answer {
     Whole(Response<Bytes>),
     /// A reply whose body comes one byte at a time.
     Trickle(Response<Bytes>, Duration),
-    /// A reply with a body of so many bytes instead of its own.
+    /// A reply with a body of this many bytes instead of its own.
     Flood(Response<Bytes>, u64),
     /// None.
     Cut(Cut),

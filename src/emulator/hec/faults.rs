@@ -55,7 +55,7 @@ pub enum Cut {
     Silence,
 }
 
-/// A reply that a fault gives. What is left out in JSON is nothing, `false`, or 0.
+/// A reply that a fault gives. A field that is missing in JSON is `None`, `false` or 0.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Canned {
@@ -227,19 +227,19 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// The next `times` requests meet `fault`, after those that were scripted before.
+    /// The next `times` requests get `fault`, after the faults that were scripted before.
     pub(super) fn next(&mut self, on: On, fault: HecFault, times: u64) {
         if times > 0 {
             self.scripted.push_back((on, fault, times));
         }
     }
 
-    /// Every request until `end` meets `fault`, unless another is scripted for it.
+    /// Every request until `end` gets `fault`, unless another is scripted for it.
     pub(super) fn until(&mut self, on: On, fault: HecFault, end: Instant) {
         self.lasting.push((on, fault, end));
     }
 
-    /// Every request with events whose body is disliked meets `fault`, unless another is scripted for it.
+    /// Every request with events whose body is disliked gets `fault`, unless another is scripted for it.
     pub(super) fn inspect(&mut self, dislike: Dislike, fault: HecFault) {
         self.inspecting.push((dislike, fault));
     }
@@ -261,7 +261,7 @@ impl Queue {
         lasting.or_else(|| inspecting.next().map(|(_, fault)| fault)).cloned()
     }
 
-    /// The reply that everything meets now, the health check too.
+    /// The reply to every request now, including the health check.
     pub(super) fn outage(&self, now: Instant) -> Option<&Canned> {
         self.lasting.iter().find_map(|(on, fault, end)| match fault {
             HecFault::Reply(canned) if *on == On::All && now < *end => Some(canned),
@@ -269,7 +269,7 @@ impl Queue {
         })
     }
 
-    /// How many are scripted and have not met their request.
+    /// The number of scripted faults that no request got yet.
     pub(super) fn pending(&self) -> u64 {
         self.scripted.iter().map(|(.., times)| times).sum()
     }

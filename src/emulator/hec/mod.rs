@@ -55,12 +55,12 @@ pub struct Config {
     pub queue: bool,
     /// How many received events stay in memory.
     pub keep: Keep,
-    /// Sees every event as it is indexed.
+    /// Observes every event as it is indexed.
     pub tap: Option<Arc<dyn Tap>>,
-    /// Most bytes of a request's body, before and after unpacking; a longer one gets 413 (`max_content_length` in
-    /// limits.conf).
+    /// Maximum size of a request's body in bytes, before and after unpacking; a longer one gets 413
+    /// (`max_content_length` in limits.conf).
     pub max_content_length: usize,
-    /// Most bytes of one event's JSON; a longer one gets code 6 (`maxEventSize` in inputs.conf).
+    /// Maximum size of one event's JSON in bytes; a longer one gets code 6 (`maxEventSize` in inputs.conf).
     pub max_event: usize,
     /// How long a connection may wait for a request (`busyKeepAliveIdleTimeout` in inputs.conf).
     pub idle: Duration,
@@ -126,7 +126,7 @@ impl HecEmulator {
         self.address
     }
 
-    /// What the senders' `url` setting must say.
+    /// The value for the senders' `url` setting.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
@@ -171,7 +171,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// The next `times` requests that bring events meet `fault`, after those scripted before.
+    /// The next `times` requests that bring events get `fault`, after the faults scripted before.
     pub fn next(&self, fault: HecFault, times: u64) {
         self.next_on(On::Events, fault, times);
     }
@@ -181,7 +181,7 @@ impl Faults {
         self.shared.collector.state().faults.next(on, fault, times);
     }
 
-    /// Requests of a kind meet `fault` for so long, unless another is scripted for them.
+    /// Requests of a kind get `fault` for this time, unless another is scripted for them.
     pub fn during(&self, on: On, fault: HecFault, duration: Duration) {
         self.shared.collector.state().faults.until(on, fault, Instant::now() + duration);
     }
@@ -192,12 +192,12 @@ impl Faults {
         self.shared.collector.state().faults.inspect(dislike, fault);
     }
 
-    /// Every request, the health check too, is answered with 503 for so long.
+    /// Every request, including the health check, is answered with 503 for this time.
     pub fn down_for(&self, duration: Duration) {
         self.during(On::All, HecFault::busy(), duration);
     }
 
-    /// Connections are dropped and refused for so long.
+    /// Connections are dropped and refused for this time.
     pub fn refuse_for(&self, duration: Duration) {
         self.shared.refuse_until(Some(Instant::now() + duration));
     }
@@ -218,7 +218,7 @@ impl Faults {
         self.shared.collector.state().token = token;
     }
 
-    /// How many scripted faults have not met their request.
+    /// The number of scripted faults that no request got yet.
     #[must_use]
     pub fn pending(&self) -> u64 {
         self.shared.collector.state().faults.pending()

@@ -73,7 +73,7 @@ impl Serialize for Received<'_> {
 pub enum Keep {
     /// Every event.
     All,
-    /// The newest so many events.
+    /// The newest events, this many at most.
     Last(usize),
     /// No event, only [`Counts::digest`].
     Digest,

@@ -78,7 +78,7 @@ impl Code {
     }
 }
 
-/// The JSON of a reply; what is `None` is left out, as Splunk does.
+/// The JSON of a reply; fields that are `None` are omitted, as Splunk does.
 #[derive(Debug, Serialize)]
 pub(super) struct Verdict {
     text: &'static str,
@@ -100,12 +100,12 @@ pub(super) fn plain(code: Code) -> Response<Bytes> {
     verdict(code, None, None)
 }
 
-/// A reply with a code and, where there is one, the number of the event at fault and an ack id.
+/// A reply with a code, the number of the bad event and an ack id, as far as there are any.
 pub(super) fn verdict(code: Code, number: Option<u64>, ack: Option<u64>) -> Response<Bytes> {
     json(code.status(), &Verdict::new(code, number, ack))
 }
 
-/// Splunk's JSON for a path or a method that it does not know: 404 is no HEC code, and stands in `code` all the same.
+/// Splunk's JSON for a path or a method that it does not know: 404 is not a HEC code, but Splunk puts it into `code`.
 pub(super) fn not_found(status: StatusCode) -> Response<Bytes> {
     json(
         status,

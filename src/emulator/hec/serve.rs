@@ -41,7 +41,7 @@ pub(super) async fn listen(listener: TcpListener, address: SocketAddr, idle: Dur
     loop {
         let refused = *refuse.borrow_and_update();
         if let Some(end) = refused.filter(|end| *end > Instant::now()) {
-            // As when the process dies: its connections go with its listener.
+            // As when the process dies: its connections end with its listener.
             listener = None;
             connections.shutdown().await;
             tokio::select! {
@@ -88,7 +88,7 @@ pub(super) fn propagate_panic(ended: Result<(), tokio::task::JoinError>) {
 /// Serves one connection to its end.
 async fn converse(stream: TcpStream, peer: SocketAddr, idle: Duration, shared: Arc<CollectorShared>) {
     let mut close_idle = shared.close_idle.subscribe();
-    // Without it a reply may wait 40 ms for the client's delayed ACK; a connection that cannot have it is gone already.
+    // Without it a reply may wait 40 ms for the client's delayed ACK. If it fails, the connection is closed already.
     let _ = stream.set_nodelay(true);
     let is_local = peer.ip().to_canonical().is_loopback();
     let service = service_fn(|request| reply(request, is_local, &shared));
@@ -138,8 +138,8 @@ async fn reply(
     }
 }
 
-/// The whole body, or `None` when it is longer than `most`: then it has been read and thrown away, so that the client
-/// gets to read the reply.
+/// The whole body, or `None` if it is longer than `most`: then it has been read and discarded, so that the client can
+/// read the reply.
 async fn read(mut body: Incoming, most: usize) -> Result<Option<Bytes>, hyper::Error> {
     let mut kept = Vec::new();
     let mut is_too_long = false;

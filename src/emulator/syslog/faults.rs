@@ -6,9 +6,9 @@ use std::str::FromStr;
 /// `refuse=TEXT`, `at-most=N`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReceiverFault {
-    /// Every connection is closed after so many messages.
+    /// Every connection is closed after this many messages.
     CloseAfter(u64),
-    /// Every connection is reset after so many messages.
+    /// Every connection is reset after this many messages.
     ResetAfter(u64),
     /// Nothing is read.
     Stall,
@@ -20,7 +20,7 @@ pub enum ReceiverFault {
     BareClose,
     /// Messages with this text are answered with 500 (RELP).
     Refuse(String),
-    /// Connections beyond so many at once are accepted and ended.
+    /// Connections beyond this many at once are accepted and closed.
     AtMost(u64),
 }
 

@@ -91,7 +91,7 @@ struct Flow {
     longest: Duration,
 }
 
-/// Logs flow for so many seconds, with a save each second if wanted.
+/// Logs flow for this many seconds, with a save each second if `saves`.
 async fn flow(seconds: u32, saves: bool) -> Flow {
     let watched = Arc::<Watched>::default();
     let (sls, mut hec) = servers(SHARDS);

@@ -125,7 +125,8 @@ impl SimSink {
             }
             let (delay, pause) = {
                 let mut world = self.world.lock();
-                // The writer of an isolated destination owns the events that it missed, whoever has the shard by now.
+                // Events that an isolated destination missed belong to its writer, whichever member has the shard by
+                // now.
                 let archive = self.archive.map(|archive| &world.archives[archive]);
                 let is_slow = archive.is_some_and(|archive| Instant::now() < archive.slow_until);
                 if !archive.is_some_and(|archive| archive.isolated) {

@@ -1,4 +1,4 @@
-//! What a client of the collector may rely on.
+//! The behaviour that a client of the collector may rely on.
 
 mod replies;
 mod sockets;

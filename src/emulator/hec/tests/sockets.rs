@@ -49,7 +49,7 @@ async fn ask(stream: &mut TcpStream, path: &str, body: &str) -> (u16, String) {
     read_reply(stream).await.unwrap().expect("a reply")
 }
 
-/// Waits for the end of the connection, for less time than it would be kept idle.
+/// Waits until the connection ends, for less time than an idle connection is kept.
 async fn assert_closes(stream: &mut TcpStream) {
     let reply = tokio::time::timeout(Duration::from_secs(5), read_reply(stream)).await;
     assert_eq!(reply.expect("it stays open").unwrap(), None);
