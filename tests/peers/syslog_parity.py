@@ -126,7 +126,9 @@ def ship(lab, sls, receiver, total, peer, group):
     if peer == "vendor":
         child = lab.vendor_syslog(sls, receiver.ports["tcp"], group, HOSTNAME, TAG, TZ=ZONE)
         receiver.settled("tcp", float("inf"), 6)
-        stop(child, signal.SIGINT)
+        # It has sent everything. Its threads do not always end when it is interrupted.
+        child.kill()
+        child.wait()
     else:
         script = os.path.join(ROOT, "scripts/syslog.lua")
         settings = shipping(receiver, "tcp", HOSTNAME=HOSTNAME, PROGRAM=TAG, MAX_MESSAGE="64KiB")
