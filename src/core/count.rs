@@ -9,6 +9,20 @@ pub fn count<N: Display + PartialEq + From<u8>>(number: N, noun: &str) -> String
     format!("{number} {noun}{plural}")
 }
 
+/// A number with a comma between thousands: `100,000`.
+#[must_use]
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
 /// A size for people, in steps of a thousand: `999 B`, `1.0 kB`, `12.3 MB`.
 #[must_use]
 pub fn bytes(number: u64) -> String {
@@ -29,6 +43,11 @@ pub fn bytes(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn thousands_are_separated() {
+        assert_eq!([0, 999, 1_000, 1_204_311].map(thousands), ["0", "999", "1,000", "1,204,311"]);
+    }
 
     #[test]
     fn bytes_have_the_unit_that_fits() {

@@ -13,6 +13,7 @@ pub mod destination_name;
 pub mod drop_reasons;
 pub mod duration;
 pub mod env_proxy;
+pub mod error_chain;
 pub mod event;
 pub mod failing;
 pub mod histogram;

@@ -5,10 +5,10 @@ use std::fmt::{Display, Write as _};
 use tokio::time::Instant;
 
 use super::graph;
-use super::words::{Text, latency, number, span, time};
+use super::words::{Text, latency, span, time};
 use crate::admin::history::{History, Series};
 use crate::admin::snapshot::{Snapshot, SourceSnapshot};
-use crate::core::count::count;
+use crate::core::count::{count, thousands};
 use crate::core::ledger::Counts;
 use crate::core::probes::ProbeStatus;
 use crate::destination::{DestinationStatus, Health};
@@ -52,7 +52,7 @@ pub(super) fn sls(out: &mut String, source: &SourceSnapshot, snapshot: &Snapshot
     certificate(out, "its certificate ends", *certificate_end, snapshot);
     row(out, "logs are kept for", retention.map_or_else(|| "not known".to_owned(), |kept| span(kept.as_secs())));
     let sent: u64 = calls.iter().map(|(_, count)| count).sum();
-    row(out, "requests", number(sent));
+    row(out, "requests", thousands(sent));
     if let Some(probe) = probe {
         row(out, "probe", probe_words(probe));
     }
@@ -83,15 +83,15 @@ pub(super) fn destination(out: &mut String, destination: &DestinationStatus, sna
     certificate(out, "our certificate for it ends", certificates.ours, snapshot);
     let of = |share| latency(figures.deliveries.quantile(share));
     row(out, "a batch takes", format!("at most {} (50 %), {} (99 %)", of(0.5), of(0.99)));
-    let [delivered, rejected, in_flight] = [events.delivered, events.rejected, events.in_flight].map(number);
+    let [delivered, rejected, in_flight] = [events.delivered, events.rejected, events.in_flight].map(thousands);
     row(out, "events", format!("{delivered} delivered, {rejected} refused for good, {in_flight} in flight"));
     if events.missed + events.replayed > 0 {
-        let [missed, replayed] = [events.missed, events.replayed].map(number);
+        let [missed, replayed] = [events.missed, events.replayed].map(thousands);
         row(out, "missed while down", format!("{missed}, of which {replayed} were delivered since"));
     }
     let counted = figures.counters.iter().map(|counter| (counter.name, counter.value));
     for (name, value) in counted.chain(gauges.iter().map(|gauge| (gauge.name, gauge.value))) {
-        row(out, &name.replace('_', " "), number(value));
+        row(out, &name.replace('_', " "), thousands(value));
     }
     end_list(out);
     let replies = figures.replies.iter().map(|(code, count)| ([code.as_str(), ""], *count));
@@ -161,7 +161,7 @@ pub(super) fn script(out: &mut String, snapshot: &Snapshot) {
     end_list(out);
     let errors = snapshot.script_errors.iter().map(|(text, count)| ([text.as_str(), ""], *count));
     table(out, "Errors, by line", ["where and what", ""], errors);
-    let reasons = snapshot.drop_reasons.by_count().into_iter().map(|(reason, logs)| ([reason, ""], number(logs)));
+    let reasons = snapshot.drop_reasons.by_count().into_iter().map(|(reason, logs)| ([reason, ""], thousands(logs)));
     table(out, "Dropped, by reason", ["reason", ""], reasons);
     out.push_str("</section>\n");
 }
@@ -173,10 +173,10 @@ pub(super) fn letters(out: &mut String, snapshot: &Snapshot) {
     match &snapshot.letters {
         None => row(out, "open", "not counted"),
         Some(letters) => {
-            row(out, "open", number(letters.open));
+            row(out, "open", thousands(letters.open));
             if letters.open > 0 {
                 row(out, "newest", letters.newest.as_deref().unwrap_or("–"));
-                let reasons = letters.reasons.iter().map(|(reason, count)| format!("{} {reason}", number(*count)));
+                let reasons = letters.reasons.iter().map(|(reason, count)| format!("{} {reason}", thousands(*count)));
                 row(out, "by reason, on disk", reasons.collect::<Vec<_>>().join(", "));
                 let _ =
                     writeln!(out, "<dt>to see why</dt><dd><code>forwarder dlq list --dir {}</code></dd>", Text(dir));
@@ -193,7 +193,7 @@ pub(super) fn ledger(out: &mut String, snapshot: &Snapshot) {
     let total = snapshot.total();
     let Counts { pulled, delivered, dropped, dead_lettered, in_flight, returned, gaps, .. } = total;
     let [pulled, delivered, dropped, dead_lettered, in_flight] =
-        [pulled, delivered, dropped, dead_lettered, in_flight].map(number);
+        [pulled, delivered, dropped, dead_lettered, in_flight].map(thousands);
     let (class, balance) = match total.difference() {
         0 => ("good", "the ledger balances".to_owned()),
         difference => ("bad", format!("MISSING {difference}")),
@@ -209,12 +209,15 @@ pub(super) fn ledger(out: &mut String, snapshot: &Snapshot) {
     let _ = writeln!(
         out,
         "<p>{} of {} bytes of run.memory are in use{full}.</p>",
-        number(memory.used),
-        number(memory.limit)
+        thousands(memory.used),
+        thousands(memory.limit)
     );
     if returned > 0 {
-        let _ =
-            writeln!(out, "<p>{} were returned to the group, for the next owner of their shard.</p>", number(returned));
+        let _ = writeln!(
+            out,
+            "<p>{} were returned to the group, for the next owner of their shard.</p>",
+            thousands(returned)
+        );
     }
     if gaps > 0 {
         let _ = writeln!(

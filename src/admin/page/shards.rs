@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use super::graph;
-use super::words::{Text, number, span};
+use super::words::{Text, span};
 use crate::admin::history::History;
 use crate::admin::snapshot::{Memory, ShardOwner, Snapshot, SourceSnapshot};
+use crate::core::count::thousands;
 use crate::core::cursor::{ShardName, SourceName};
 use crate::core::ledger::{ShardLedger, Wait};
 
@@ -85,13 +86,13 @@ fn row(
         format!("<span class=\"{class}\">{state}</span>"),
         waits_for(entry, snapshot.memory).to_owned(),
         lag.map_or_else(nothing, span),
-        entry.lag_logs(snapshot.now).filter(|_| entry.held).map_or_else(nothing, number),
+        entry.lag_logs(snapshot.now).filter(|_| entry.held).map_or_else(nothing, thousands),
         lag.zip(kept).map_or_else(nothing, |(lag, kept)| span(kept.saturating_sub(lag))),
         history.and_then(|history| history.rate.last()).map_or_else(nothing, |rate| format!("{rate:.1}")),
         history.map_or_else(String::new, |history| graph::line(&history.lag, "lag in seconds")),
-        number(entry.counts.delivered),
-        number(entry.counts.dead_lettered),
-        number(entry.counts.in_flight),
+        thousands(entry.counts.delivered),
+        thousands(entry.counts.dead_lettered),
+        thousands(entry.counts.in_flight),
         entry.saved_at.map_or_else(nothing, |at| format!("{} ago", span(at.elapsed().as_secs()))),
     ];
     write_cells(out, shard, cells);

@@ -4,19 +4,6 @@ use std::fmt::{self, Write as _};
 
 use jiff::Timestamp;
 
-/// With a comma between thousands.
-pub(super) fn number(count: u64) -> String {
-    let digits = count.to_string();
-    let mut out = String::with_capacity(digits.len() * 4 / 3);
-    for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 /// `2026-02-03 04:05:06 UTC`.
 pub(super) fn time(seconds: i64) -> String {
     match Timestamp::from_second(seconds) {
@@ -79,7 +66,6 @@ mod tests {
         check(61, "1 min 1 s");
         check(7_500, "2 h 5 min");
         check(273_600, "3 d 4 h");
-        assert_eq!([0, 999, 1_000, 1_204_311].map(number), ["0", "999", "1,000", "1,204,311"]);
         assert_eq!(time(1_700_000_000), "2023-11-14 22:13:20 UTC");
         let found = [None, Some(0.025), Some(2.5), Some(f64::INFINITY)].map(latency);
         assert_eq!(found, ["–", "25 ms", "2.5 s", "over 1 h"]);

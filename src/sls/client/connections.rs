@@ -1,7 +1,6 @@
 //! The HTTP clients that hold connections to SLS. Sources that reach it in the same way share one: each has the certificates of the
 //! system in memory, and keeps connections open.
 
-use std::error::Error as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -10,8 +9,8 @@ use reqwest::{Certificate, Client, ClientBuilder};
 
 use super::config_error::ConfigError;
 use super::dns::Remembering;
+use crate::core::error_chain::error_chain;
 use crate::core::no_proxy;
-use crate::core::printable::excerpt;
 use crate::core::reread::{FromFiles, Reread};
 use crate::core::tls_files::{TlsContent, TlsFiles};
 use crate::sls::Config;
@@ -126,7 +125,8 @@ impl FromFiles for ClientFiles {
             builder = builder.no_proxy();
         }
         if let Some(pem) = &content.ca {
-            let certificates = Certificate::from_pem_bundle(pem).map_err(|error| self.tls.bad_ca(chain(&error)))?;
+            let certificates =
+                Certificate::from_pem_bundle(pem).map_err(|error| self.tls.bad_ca(error_chain(&error)))?;
             if certificates.is_empty() {
                 return Err(self.tls.bad_ca("it contains no PEM certificate").into());
             }
@@ -134,18 +134,6 @@ impl FromFiles for ClientFiles {
         }
         (self.change)(builder).build().map_err(ConfigError::Client)
     }
-}
-
-/// An error and all its causes, on one line.
-pub(super) fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(error) = below {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        below = error.source();
-    }
-    excerpt(&text)
 }
 
 #[cfg(test)]

@@ -12,11 +12,12 @@ use reqwest::tls::TlsInfo;
 use super::config_error::ConfigError;
 #[cfg(test)]
 use super::connections::client_with;
-use super::connections::{Connections, SharedClient, chain};
+use super::connections::{Connections, SharedClient};
 use crate::core::budget::Credit;
 use crate::core::cause::Cause;
 use crate::core::certificates::Certificates;
 use crate::core::env_proxy;
+use crate::core::error_chain::error_chain;
 use crate::core::printable::excerpt;
 use crate::core::secret::{Redactor, Secret};
 use crate::core::source::SourceError;
@@ -162,7 +163,7 @@ impl Wire {
     /// No reply, or an incomplete one.
     fn unreachable(&self, call: Call, error: reqwest::Error) -> SourceError {
         let is_connect = error.is_connect();
-        let text = chain(&error.without_url());
+        let text = error_chain(&error.without_url());
         let proxy = if self.endpoint.is_loopback() { None } else { env_proxy::of(&self.endpoint.base) };
         let hint = if text.contains("wrong version number") {
             Some("the server does not speak TLS on this port: write http:// in `endpoint`")

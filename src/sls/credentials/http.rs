@@ -3,15 +3,14 @@
 //! Calls are minutes apart, so each has its own client: the certificates are read when needed, and no connection is
 //! kept.
 
-use std::error::Error as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Certificate, Client, ClientBuilder, Method, Response};
 
+use crate::core::error_chain::error_chain;
 use crate::core::no_proxy;
-use crate::core::printable::excerpt;
 use crate::core::secret::{Redactor, Secret};
 use crate::core::tls_files::TlsFiles;
 
@@ -114,13 +113,5 @@ fn is_loopback(url: &str) -> bool {
 
 /// An error and all its causes, on one line, without the URL.
 fn chain(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(error) = below {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        below = error.source();
-    }
-    excerpt(&text)
+    error_chain(&error.without_url())
 }

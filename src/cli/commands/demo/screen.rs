@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::oracle::Oracle;
 use super::receiver::Receiver;
+use crate::core::count::thousands;
 use crate::core::ledger::{Counts, Ledger};
 use crate::core::printable::Escape;
 
@@ -103,19 +104,6 @@ fn arrivals(arrived: u64, repeats: u64, strangers: u64) -> String {
     let strange =
         if strangers > 0 { format!("; {} events that belong to no log", thousands(strangers)) } else { String::new() };
     format!("{} logs arrived{twice}{strange}", thousands(arrived))
-}
-
-/// `100,000`
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 fn row(name: &str, counts: &Counts) {

@@ -7,7 +7,7 @@ use super::keys::Key;
 use super::status::{Destination, Rates, Shard, Source, Status};
 use crate::cli::columns::{Column, table};
 use crate::cli::terminal::{cells, fit, wrap};
-use crate::core::count::{bytes, count};
+use crate::core::count::{bytes, count, thousands};
 use crate::core::duration::roughly;
 use crate::core::printable::{excerpt, is_unprintable};
 use crate::script::Paint;
@@ -372,15 +372,7 @@ fn number(value: f64) -> String {
     if value > 0.0 && value < 10.0 {
         return format!("{value:.1}");
     }
-    let digits = format!("{value:.0}");
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
+    thousands(value.round() as u64)
 }
 
 #[cfg(test)]
